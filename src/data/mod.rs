@@ -1,0 +1,70 @@
+//! The typed side of the store: for each kind of document its container, partition key, shape and named queries,
+//! written once for both back ends.
+
+pub mod conversations;
+pub mod items;
+pub mod moods;
+pub mod pages;
+pub mod profiles;
+pub mod sessions;
+pub mod update;
+pub mod wardrobe;
+pub mod wear_events;
+
+use std::sync::Arc;
+
+use crate::store::{self, DocumentStore};
+
+/// Result of a data operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a data operation did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store could not do it.
+    #[error("the document store failed")]
+    Store(#[from] store::Error),
+    /// A record does not turn into JSON: a fault in this program.
+    #[error("a record cannot be written as JSON")]
+    Unwritable(#[from] serde_json::Error),
+    /// Others kept changing the document while we tried to.
+    #[error("the document kept changing")]
+    Contended,
+}
+
+/// All documents, by kind.
+#[derive(Clone)]
+pub struct Data {
+    /// The store below, for what is not about one kind of document.
+    pub store: Arc<dyn DocumentStore>,
+    /// Sign-ins.
+    pub sessions: sessions::Sessions,
+    /// Clothes.
+    pub wardrobe: wardrobe::Wardrobe,
+    /// When clothes were worn.
+    pub wear_events: wear_events::WearEvents,
+    /// People's sizes, tastes and city.
+    pub profiles: profiles::Profiles,
+    /// What the stylist remembers.
+    pub conversations: conversations::Conversations,
+    /// What is in fashion.
+    pub moods: moods::Moods,
+    /// Things found in feeds.
+    pub items: items::Items,
+}
+
+impl Data {
+    /// The typed side of `store`.
+    pub fn new(store: Arc<dyn DocumentStore>) -> Self {
+        Self {
+            sessions: sessions::Sessions::new(store.clone()),
+            wardrobe: wardrobe::Wardrobe::new(store.clone()),
+            wear_events: wear_events::WearEvents::new(store.clone()),
+            profiles: profiles::Profiles::new(store.clone()),
+            conversations: conversations::Conversations::new(store.clone()),
+            moods: moods::Moods::new(store.clone()),
+            items: items::Items::new(store.clone()),
+            store,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Typed pages of documents.
+//!
+//! A document that does not fit its type is left out and logged by id: a bad one never costs a good one.
+
+use std::pin::pin;
+
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tracing::warn;
+
+use super::{Error, Result};
+use crate::store::{Container, DocumentStore, Query, Stored};
+
+/// Documents in one round trip when a query is walked from end to end.
+const PAGE: usize = 500;
+
+/// The document as a `T`, or `None` and a line in the log.
+pub(super) fn parse<T: DeserializeOwned>(container: Container, stored: &Stored) -> Option<T> {
+    #[derive(Deserialize)]
+    struct Id {
+        id: String,
+    }
+    match stored.parse() {
+        Ok(record) => Some(record),
+        Err(error) => {
+            let id = stored.parse::<Id>().map_or_else(|_| "?".to_owned(), |named| named.id);
+            // The category alone: the error's text may quote the document.
+            warn!(document.container = ?container, document.id = %id, fault = ?error.classify(), "document left out");
+            None
+        }
+    }
+}
+
+/// The records of one page; documents that do not fit are left out.
+pub(super) async fn page<T: DeserializeOwned>(store: &dyn DocumentStore, query: &Query) -> Result<Vec<T>> {
+    let page = store.query(query).await?;
+    Ok(page.documents.iter().filter_map(|stored| parse(query.container, stored)).collect())
+}
+
+/// All records that a query asks for, page by page: at most one page is held at a time.
+pub(super) fn walk<'a, T: DeserializeOwned + Send + 'a>(
+    store: &'a dyn DocumentStore,
+    query: Query,
+) -> impl Stream<Item = Result<T>> + Send + 'a {
+    let container = query.container;
+    stream::try_unfold(Some(query.limit(PAGE)), move |query| async move {
+        let Some(query) = query else { return Ok::<_, Error>(None) };
+        let page = store.query(&query).await?;
+        let next = page.next.map(|token| query.after(Some(token)));
+        Ok(Some((stream::iter(page.documents.into_iter().map(Ok)), next)))
+    })
+    .try_flatten()
+    .try_filter_map(move |stored| async move { Ok(parse(container, &stored)) })
+}
+
+/// Collects at most `limit` records of a walk.
+pub(super) async fn take<T>(walk: impl Stream<Item = Result<T>>, limit: usize) -> Result<Vec<T>> {
+    pin!(walk).take(limit).try_collect().await
+}

@@ -1,0 +1,66 @@
+//! Clothes, by owner.
+
+use std::sync::Arc;
+
+use futures::stream::{Stream, TryStreamExt};
+use futures::{StreamExt, stream};
+use serde_json::Value;
+
+use super::{Result, pages};
+use crate::model::ids::{ItemId, UserId};
+use crate::model::wardrobe::WardrobeItem;
+use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
+
+/// Reads at once when several items are asked for by id.
+const CONCURRENT_READS: usize = 8;
+
+/// The wardrobes of all users.
+#[derive(Clone)]
+pub struct Wardrobe(Arc<dyn DocumentStore>);
+
+impl Wardrobe {
+    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
+        Self(store)
+    }
+
+    /// Where the item is stored.
+    pub fn key(user: &UserId, item: &ItemId) -> Key {
+        Key::new(Container::Wardrobe, user.as_str(), item.as_str())
+    }
+
+    /// All owned items of a user, in no particular order, page by page.
+    pub fn owned(&self, user: &UserId) -> impl Stream<Item = Result<WardrobeItem>> + Send + '_ {
+        pages::walk::<WardrobeItem>(&*self.0, Query::partition(Container::Wardrobe, user.as_str()).matching(is_owned()))
+            .try_filter(|item| std::future::ready(item.is_owned()))
+    }
+
+    /// The newest owned items of a user, at most `limit`.
+    pub async fn newest_owned(&self, user: &UserId, limit: usize) -> Result<Vec<WardrobeItem>> {
+        let query = Query::partition(Container::Wardrobe, user.as_str())
+            .matching(is_owned())
+            .order_by("dateAdded", Direction::Descending)
+            .order_by("id", Direction::Ascending);
+        pages::take(pages::walk(&*self.0, query), limit).await
+    }
+
+    /// Those of `ids` that the user owns, in the order of `ids`.
+    pub async fn find_many(&self, user: &UserId, ids: &[ItemId]) -> Result<Vec<WardrobeItem>> {
+        let found: Vec<Option<WardrobeItem>> = stream::iter(ids)
+            .map(|id| async move {
+                let stored = self.0.read(&Self::key(user, id)).await?;
+                Ok::<_, super::Error>(stored.and_then(|stored| pages::parse(Container::Wardrobe, &stored)))
+            })
+            .buffered(CONCURRENT_READS)
+            .try_collect()
+            .await?;
+        Ok(found.into_iter().flatten().filter(WardrobeItem::is_owned).collect())
+    }
+}
+
+/// Neither a draft nor a wish. Absent and null both mean no.
+fn is_owned() -> Filter {
+    Filter::All(vec![
+        Filter::is_absent("draftStatus"),
+        Filter::Any(vec![Filter::is_absent("isWishlisted"), Filter::not_equal("isWishlisted", Value::Bool(true))]),
+    ])
+}

@@ -1,0 +1,13 @@
+//! Plain records: the documents of the database as this service reads and writes them. No I/O.
+//!
+//! Other services write some of them too, so reading is lenient ([`lenient`]) and fields without a name here are kept.
+
+pub mod conversation;
+pub mod ids;
+pub mod item;
+pub mod lenient;
+pub mod mood;
+pub mod profile;
+pub mod session;
+pub mod timestamp;
+pub mod wardrobe;

@@ -1,0 +1,72 @@
+//! People's sizes, tastes and city.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::ids::UserId;
+use super::lenient;
+
+/// What is known of a user. Written by the API too, so unknown fields are kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserProfile {
+    /// The user.
+    pub id: UserId,
+    /// Body height in centimetres.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub height_cm: Option<f64>,
+    /// ISO 4217 code of the currency that amounts are shown in.
+    #[serde(default = "usd", deserialize_with = "usd_or")]
+    pub currency_code: String,
+    /// `US`, `EU`, `UK` …
+    #[serde(default = "us", deserialize_with = "us_or")]
+    pub preferred_size_system: String,
+    /// Styles they like, the dearest first.
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub style_preferences: Vec<String>,
+    /// Brands they like.
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub favorite_brands: Vec<String>,
+    /// Colours they like, the dearest first.
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub preferred_colours: Vec<String>,
+    /// Where they live.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub location_city: Option<String>,
+    /// Whether they want a weekly digest.
+    #[serde(default = "yes", deserialize_with = "yes_or")]
+    pub recommendation_opt_in: bool,
+    /// How well suggestions fit what they wear, 0 to 1.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub style_confidence_profile: Option<f64>,
+    /// `temperate`, `tropical`, `continental`, `arid` or `polar`.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub climate_zone: Option<String>,
+    /// Fields that this service has no name for.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+fn usd() -> String {
+    "USD".into()
+}
+
+fn us() -> String {
+    "US".into()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn usd_or<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(lenient::optional(deserializer)?.unwrap_or_else(usd))
+}
+
+fn us_or<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(lenient::optional(deserializer)?.unwrap_or_else(us))
+}
+
+fn yes_or<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(lenient::optional(deserializer)?.unwrap_or_else(yes))
+}

@@ -1,0 +1,105 @@
+//! Points in time, as documents hold them.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
+
+/// A point in time, in UTC.
+///
+/// Written as `2026-03-08T06:00:00.000Z`, always of the same length, so that texts sort as the times do. Read from any
+/// RFC 3339 form, and from the zoneless forms that older writers left, which mean UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(OffsetDateTime);
+
+impl Timestamp {
+    /// The point in time that `text` names, if it names one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
+            return Some(at.into());
+        }
+        let zoneless = format_description!(
+            "[year]-[month]-[day][optional [T]][optional [ ]][hour]:[minute]:[second][optional [.[subsecond]]]"
+        );
+        if let Ok(at) = PrimitiveDateTime::parse(text, &zoneless) {
+            return Some(at.assume_utc().into());
+        }
+        let day = time::Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
+        Some(day.midnight().assume_utc().into())
+    }
+
+    /// As a date and time of the `time` crate.
+    pub fn get(self) -> OffsetDateTime {
+        self.0
+    }
+}
+
+impl From<OffsetDateTime> for Timestamp {
+    fn from(at: OffsetDateTime) -> Self {
+        Self(at.to_offset(UtcOffset::UTC))
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+    fn add(self, span: Duration) -> Self {
+        Self(self.0 + span)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.0;
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            at.year(),
+            u8::from(at.month()),
+            at.day(),
+            at.hour(),
+            at.minute(),
+            at.second(),
+            at.millisecond()
+        )
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom("not a date and time"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_ever_written_is_read() {
+        for (text, expected) in [
+            ("2026-03-08T06:00:00Z", "2026-03-08T06:00:00.000Z"),
+            ("2026-03-08T06:00:00.1234567Z", "2026-03-08T06:00:00.123Z"),
+            ("2026-03-08T07:30:00+01:30", "2026-03-08T06:00:00.000Z"),
+            ("2026-03-08T06:00:00", "2026-03-08T06:00:00.000Z"),
+            ("2026-03-08 06:00:00.5", "2026-03-08T06:00:00.500Z"),
+            ("0001-01-01T00:00:00", "0001-01-01T00:00:00.000Z"),
+            ("2026-03-08", "2026-03-08T00:00:00.000Z"),
+        ] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), expected, "{text}");
+        }
+        for text in ["", "yesterday", "2026-13-01", "12:00"] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+}

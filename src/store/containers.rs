@@ -1,0 +1,184 @@
+//! The containers of the database: names, partition keys, time to live and indexes.
+//!
+//! Other services use the same database, so this is a contract (`requirements/data.md`). The embedded store makes its
+//! tables and expression indexes from it, `pluckit storage init` the containers of an emulator or a fresh account.
+
+use Container::{
+    Conversations, DigestFeedback, Digests, ItemVotes, Jobs, Moods, RefreshTokens, ScrapedItems, ScraperSources,
+    StylingActivity, TasteAnalysisJobDeadLetters, TasteAnalysisJobs, TasteCalibration, UserBans, UserProfiles,
+    UserSourceSubscriptions, VaultInsightsCache, Wardrobe, WearEvents,
+};
+
+use super::Direction::{self, Ascending, Descending};
+
+/// A container of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is described by its row in `Container::spec`")]
+pub enum Container {
+    Wardrobe,
+    UserProfiles,
+    WearEvents,
+    StylingActivity,
+    RefreshTokens,
+    Conversations,
+    Digests,
+    DigestFeedback,
+    VaultInsightsCache,
+    Moods,
+    ScraperSources,
+    ScrapedItems,
+    UserSourceSubscriptions,
+    TasteCalibration,
+    UserBans,
+    TasteAnalysisJobs,
+    TasteAnalysisJobDeadLetters,
+    ItemVotes,
+    Jobs,
+}
+
+/// How long the documents of a container live when they do not say so themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeToLive {
+    /// For ever, and a document cannot say otherwise.
+    Off,
+    /// For ever, unless a document has a `ttl` of its own.
+    PerDocument,
+    /// So many days, unless a document has a `ttl` of its own.
+    Days(u32),
+}
+
+/// What is fixed about a container.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// Name when no variable gives another.
+    pub default_name: &'static str,
+    /// The environment variable that can rename it.
+    pub variable: &'static str,
+    /// The field that partitions it, without its slash.
+    pub partition_key: &'static str,
+    /// Life of its documents.
+    pub time_to_live: TimeToLive,
+    /// The sort orders (and filters that go before them) that need an index of their own.
+    pub indexes: &'static [&'static [(&'static str, Direction)]],
+    /// Fields that hold vectors: out of the ordinary index, with one of their own.
+    pub vectors: &'static [&'static str],
+}
+
+impl Container {
+    /// Every container.
+    pub const ALL: [Self; 19] = [
+        Wardrobe,
+        UserProfiles,
+        WearEvents,
+        StylingActivity,
+        RefreshTokens,
+        Conversations,
+        Digests,
+        DigestFeedback,
+        VaultInsightsCache,
+        Moods,
+        ScraperSources,
+        ScrapedItems,
+        UserSourceSubscriptions,
+        TasteCalibration,
+        UserBans,
+        TasteAnalysisJobs,
+        TasteAnalysisJobDeadLetters,
+        ItemVotes,
+        Jobs,
+    ];
+
+    /// Name, partition key, life and indexes.
+    pub const fn spec(self) -> Spec {
+        const fn spec(
+            default_name: &'static str,
+            variable: &'static str,
+            partition_key: &'static str,
+            time_to_live: TimeToLive,
+        ) -> Spec {
+            Spec { default_name, variable, partition_key, time_to_live, indexes: &[], vectors: &[] }
+        }
+        use TimeToLive::{Days, Off, PerDocument};
+        match self {
+            // Clothes, written by the API.
+            Wardrobe => Spec {
+                indexes: &[
+                    &[("wearCount", Descending), ("id", Ascending)],
+                    &[("dateAdded", Descending), ("id", Ascending)],
+                ],
+                ..spec("Wardrobe", "COSMOS_DB_CONTAINER", "userId", Off)
+            },
+            // People's sizes, tastes and city.
+            UserProfiles => spec("UserProfiles", "COSMOS_DB_USER_PROFILES_CONTAINER", "id", Off),
+            // Which item was worn when.
+            WearEvents => Spec {
+                indexes: &[&[("itemId", Ascending), ("occurredAt", Descending)]],
+                ..spec("WearEvents", "COSMOS_DB_WEAR_EVENTS_CONTAINER", "userId", Off)
+            },
+            // What people did with outfits, written by the API.
+            StylingActivity => spec("StylingActivity", "COSMOS_DB_STYLING_ACTIVITY_CONTAINER", "userId", Days(90)),
+            // Sessions: hashes of access and refresh tokens. Looked up by hash across partitions, hence the indexes.
+            RefreshTokens => Spec {
+                indexes: &[&[("accessTokenHash", Ascending)], &[("refreshTokenHash", Ascending)]],
+                ..spec("RefreshTokens", "COSMOS_DB_REFRESH_TOKENS_CONTAINER", "userId", PerDocument)
+            },
+            // One summary of past chats per user.
+            Conversations => spec("Conversations", "COSMOS_DB_CONVERSATIONS_CONTAINER", "userId", Days(30)),
+            // Weekly purchase ideas.
+            Digests => Spec {
+                indexes: &[&[("generatedAt", Descending)]],
+                ..spec("Digests", "COSMOS_DB_DIGESTS_CONTAINER", "userId", Off)
+            },
+            // Thumbs on purchase ideas.
+            DigestFeedback => Spec {
+                indexes: &[&[("digestId", Ascending), ("createdAt", Descending)]],
+                ..spec("DigestFeedback", "COSMOS_DB_DIGEST_FEEDBACK_CONTAINER", "userId", Days(90))
+            },
+            // Computed insights; each document says when it expires.
+            VaultInsightsCache => {
+                spec("VaultInsightsCache", "COSMOS_DB_VAULT_INSIGHTS_CACHE_CONTAINER", "userId", PerDocument)
+            }
+            // What is in fashion, by category.
+            Moods => Spec {
+                indexes: &[&[("trendScore", Descending)]],
+                vectors: &["nameEmbedding"],
+                ..spec("Moods", "COSMOS_DB_MOODS_CONTAINER", "primaryMood", Off)
+            },
+            // Where the discover feed comes from.
+            ScraperSources => Spec {
+                indexes: &[&[("isGlobal", Ascending), ("isActive", Ascending)]],
+                ..spec("ScraperSources", "COSMOS_DB_SCRAPER_SOURCES_CONTAINER", "sourceType", Off)
+            },
+            // The discover feed.
+            ScrapedItems => Spec {
+                indexes: &[
+                    &[("scoreSignal", Descending), ("id", Ascending)],
+                    &[("scrapedAt", Descending), ("id", Ascending)],
+                ],
+                vectors: &["embedding"],
+                ..spec("ScrapedItems", "COSMOS_DB_SCRAPED_ITEMS_CONTAINER", "userId", Days(30))
+            },
+            // Who follows which source.
+            UserSourceSubscriptions => {
+                spec("UserSourceSubscriptions", "COSMOS_DB_USER_SOURCE_SUBSCRIPTIONS_CONTAINER", "userId", Off)
+            }
+            // Taste quizzes.
+            TasteCalibration => Spec {
+                indexes: &[&[("isComplete", Ascending), ("createdAt", Descending)]],
+                ..spec("TasteCalibration", "COSMOS_DB_TASTE_CALIBRATION_CONTAINER", "userId", Off)
+            },
+            // People who may not contribute.
+            UserBans => spec("UserBans", "COSMOS_DB_USER_BANS_CONTAINER", "id", Off),
+            // One job per vote to analyse.
+            TasteAnalysisJobs => spec("TasteAnalysisJobs", "COSMOS_DB_TASTE_JOBS_CONTAINER", "jobId", Days(14)),
+            // Messages that no delivery could get done.
+            TasteAnalysisJobDeadLetters => {
+                spec("TasteAnalysisJobDeadLetters", "COSMOS_DB_TASTE_JOB_DEAD_LETTER_CONTAINER", "jobId", Days(30))
+            }
+            // Who voted what on which item.
+            ItemVotes => spec("ItemVotes", "COSMOS_DB_ITEM_VOTES_CONTAINER", "userId", Days(30)),
+            // Long operations; a final one says when it expires.
+            Jobs => spec("Jobs", "COSMOS_DB_JOBS_CONTAINER", "userId", PerDocument),
+        }
+    }
+}

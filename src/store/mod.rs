@@ -1,0 +1,174 @@
+//! JSON documents in containers and partitions.
+//!
+//! One small trait, [`DocumentStore`], with two back ends: [`sqlite`] (embedded) and [`cosmos`] (Azure Cosmos DB). The
+//! store knows no domain: documents are JSON, and the typed side lives in `data/`. What is promised here holds on both
+//! back ends; `tests/unit/store/contract.rs` says so case by case.
+
+pub mod containers;
+pub mod cosmos;
+pub mod query;
+pub mod sqlite;
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use containers::Container;
+pub use query::{Direction, Filter, Page, Query, Scope};
+
+/// The largest document that can be saved, in bytes of compact JSON: the limit of Cosmos DB.
+pub const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
+
+/// Result of a store operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a store operation did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The document exists already (create), or has changed or gone since it was read (replace, conditional delete).
+    #[error("the document was changed by someone else")]
+    Conflict,
+    /// The store is throttled, unreachable or too slow; the same call may succeed later.
+    #[error("the document store is unavailable")]
+    Unavailable(#[source] Cause),
+    /// The document is larger than [`MAX_DOCUMENT_BYTES`].
+    #[error("the document has {size_bytes} bytes; at most {MAX_DOCUMENT_BYTES} can be stored")]
+    TooLarge {
+        /// Size of the refused document's compact JSON.
+        size_bytes: usize,
+    },
+    /// The call cannot succeed as it is: a fault in this program, the schema or the file.
+    #[error("the document store refused the operation")]
+    Failed(#[source] Cause),
+}
+
+/// The error below an [`Error`], whatever its back end.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Where a document is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The container.
+    pub container: Container,
+    /// Value of the container's partition key.
+    pub partition: String,
+    /// `id` of the document, unique in its partition.
+    pub id: String,
+}
+
+impl Key {
+    /// The key of document `id` in `partition` of `container`.
+    pub fn new(container: Container, partition: impl Into<String>, id: impl Into<String>) -> Self {
+        Self { container, partition: partition.into(), id: id.into() }
+    }
+
+    /// The key of document `id` in a container that is partitioned by `/id`.
+    pub fn by_id(container: Container, id: impl Into<String>) -> Self {
+        let id = id.into();
+        Self { container, partition: id.clone(), id }
+    }
+
+    /// Whether a document can have this key at all. Ids come from callers too; one that cannot exist reads as missing,
+    /// and saving it fails. The rules are those of Cosmos DB.
+    pub fn is_valid(&self) -> bool {
+        let id_fits = !self.id.is_empty() && self.id.len() <= 1023 && !self.id.contains(['/', '\\', '?', '#']);
+        id_fits && !self.partition.is_empty() && self.partition.len() <= 2048
+    }
+}
+
+/// Version of a stored document; changes with every write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ETag(pub String);
+
+impl fmt::Display for ETag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A document as it is stored.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The document's JSON text, without the store's own fields (`_etag`, `_ts` …).
+    pub json: String,
+    /// Its version.
+    pub etag: ETag,
+}
+
+impl Stored {
+    /// Reads the document as a `T`.
+    pub fn parse<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        serde_json::from_str(&self.json)
+    }
+}
+
+/// One write of a [`DocumentStore::batch`].
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// As [`DocumentStore::create`].
+    Create {
+        /// The new document; its `id` names it.
+        document: Value,
+    },
+    /// As [`DocumentStore::replace`].
+    Replace {
+        /// The new content.
+        document: Value,
+        /// The version that was read.
+        etag: ETag,
+    },
+    /// As [`DocumentStore::delete`] with an etag.
+    Delete {
+        /// `id` of the document.
+        id: String,
+        /// The version that was read.
+        etag: ETag,
+    },
+}
+
+/// JSON documents in containers and partitions. Every back end keeps every promise made here.
+///
+/// A document is a JSON object whose `id` and partition key field equal those of its [`Key`]. A numeric `ttl` field
+/// (seconds since the last write) lets it expire; −1 keeps it for ever; without it the container's default holds. An
+/// expired document is as good as missing.
+#[async_trait]
+pub trait DocumentStore: Send + Sync {
+    /// The document at `key`, or `None`.
+    async fn read(&self, key: &Key) -> Result<Option<Stored>>;
+
+    /// Saves a new document; [`Error::Conflict`] if there is one already.
+    async fn create(&self, key: &Key, document: &Value) -> Result<ETag>;
+
+    /// Saves a document, whether or not there is one. Only for documents that a single writer owns.
+    async fn upsert(&self, key: &Key, document: &Value) -> Result<ETag>;
+
+    /// Replaces the document read as `etag`; [`Error::Conflict`] if it has changed or gone since.
+    async fn replace(&self, key: &Key, document: &Value, etag: &ETag) -> Result<ETag>;
+
+    /// Deletes the document. With an etag, [`Error::Conflict`] if it has changed or gone since; without one, whether
+    /// there was a document to delete.
+    async fn delete(&self, key: &Key, etag: Option<&ETag>) -> Result<bool>;
+
+    /// Carries out all of `writes` in one partition, or none of them. [`Error::Conflict`] if one of them conflicts.
+    async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> Result<()>;
+
+    /// One page of the documents that `query` asks for.
+    async fn query(&self, query: &Query) -> Result<Page>;
+
+    /// Asks the store a trivial question, to see whether it answers.
+    async fn ping(&self) -> Result<()>;
+}
+
+/// The size check that both back ends make before a write.
+///
+/// # Errors
+/// [`Error::TooLarge`] when the compact JSON text has more than [`MAX_DOCUMENT_BYTES`].
+pub(crate) fn check_size(json: &str) -> Result<()> {
+    if json.len() > MAX_DOCUMENT_BYTES {
+        return Err(Error::TooLarge { size_bytes: json.len() });
+    }
+    Ok(())
+}
