@@ -1,0 +1,69 @@
+//! A bounded cache whose entries grow old.
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use time::OffsetDateTime;
+
+use crate::clock::Clock;
+
+/// Keeps at most so many entries, the useful ones rather than the new ones, each for at most so long.
+pub struct ExpiringCache<K, V> {
+    entries: Cache<K, (OffsetDateTime, V)>,
+    time_to_live: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl<K: Eq + Hash, V: Clone> ExpiringCache<K, V> {
+    /// An empty cache of `capacity` entries that live for `time_to_live`.
+    pub fn new(capacity: usize, time_to_live: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self { entries: Cache::new(capacity), time_to_live, clock }
+    }
+
+    /// The entry, unless it is too old.
+    pub fn get<Q>(&self, key: &Q) -> Option<V>
+    where
+        Q: Hash + quick_cache::Equivalent<K> + ?Sized,
+    {
+        let (since, value) = self.entries.get(key)?;
+        let age = self.clock.now() - since;
+        (age < self.time_to_live).then_some(value)
+    }
+
+    /// Puts an entry in the place of the one there is.
+    pub fn insert(&self, key: K, value: V) {
+        self.entries.insert(key, (self.clock.now(), value));
+    }
+
+    /// Forgets an entry.
+    pub fn remove<Q>(&self, key: &Q)
+    where
+        Q: Hash + quick_cache::Equivalent<K> + ?Sized,
+    {
+        self.entries.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn an_entry_is_gone_when_it_is_old_or_removed() {
+        let clock = Arc::new(ManualClock::new(datetime!(2026-03-01 12:00 UTC)));
+        let cache = ExpiringCache::new(8, Duration::from_secs(30), clock.clone());
+        cache.insert("a".to_owned(), 1);
+        cache.insert("b".to_owned(), 2);
+        clock.advance(Duration::from_secs(29));
+        assert_eq!(cache.get("a"), Some(1));
+        cache.remove("a");
+        assert_eq!(cache.get("a"), None);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(cache.get("b"), None);
+    }
+}
