@@ -1,6 +1,8 @@
 //! The backend of PluckIt, an AI wardrobe stylist. `README.md` says how to run it, `CONTRIBUTING.md` how to change it.
 
+pub mod cache;
 pub mod clock;
+pub mod config;
 pub mod data;
 pub mod llm;
 pub mod model;

@@ -1,0 +1,583 @@
+//! Settings: read once, checked at start, never asked for again.
+//!
+//! A value comes from the command line, else the environment, else (in development) `local.settings.json`, else the
+//! default given here. [`Config::read`] takes a function from name to value, so tests pass a map. The README's table and
+//! `local.settings.json.example` list the same names; a test compares them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::{Host, Url};
+
+use crate::model::ids::UserId;
+use crate::store::Container;
+
+/// What is wrong with a setting, in one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value that its variable cannot take.
+    #[error("{name} is {got:?}: expected {expected}")]
+    Invalid {
+        /// The variable.
+        name: &'static str,
+        /// What it got; empty for a secret.
+        got: String,
+        /// What it takes.
+        expected: String,
+    },
+    /// Settings that do not go together.
+    #[error("{0}")]
+    Refused(String),
+    /// `local.settings.json` cannot be read.
+    #[error("{path} cannot be read: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A flag of the command line.
+    CommandLine,
+    /// The process environment.
+    Environment,
+    /// `Values` of `local.settings.json`.
+    LocalSettings,
+    /// Nobody set it.
+    Default,
+}
+
+impl Source {
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CommandLine => "command line",
+            Self::Environment => "environment",
+            Self::LocalSettings => "local.settings.json",
+            Self::Default => "default",
+        }
+    }
+}
+
+/// A setting as `pluckit config` shows it.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    /// The variable.
+    pub name: &'static str,
+    /// Its value, masked if it is a secret; empty if it is not set and has no default.
+    pub value: String,
+    /// Where that came from.
+    pub source: Source,
+}
+
+/// All settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Development or production.
+    pub environment: Environment,
+    /// Where and how to listen.
+    pub server: Server,
+    /// Who may call.
+    pub identity: Identity,
+    /// Where documents are kept.
+    pub documents: Documents,
+    /// Azure storage, if there is any.
+    pub storage: Storage,
+    /// Which language model answers.
+    pub model: ModelServer,
+    /// The stylist's numbers.
+    pub stylist: Stylist,
+    /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
+    pub log_filter: String,
+    /// Each setting with its value and source, in reading order.
+    pub effective: Vec<Effective>,
+}
+
+/// Who is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// On a developer's machine: every caller is the development user.
+    Development,
+    /// Everywhere else: callers prove who they are.
+    Production,
+}
+
+/// Where and how to listen.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Address to listen on.
+    pub bind: IpAddr,
+    /// Port; 0 takes a free one.
+    pub port: u16,
+    /// Whether the Functions host started us.
+    pub under_functions_host: bool,
+    /// Web origins that may call with credentials.
+    pub cors_allowed_origins: Vec<String>,
+}
+
+/// Who may call.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The user that every caller is, in development.
+    pub local_dev_user: UserId,
+    /// OAuth clients whose ID tokens are accepted.
+    pub google_client_ids: Vec<String>,
+    /// Where Google's signing keys are.
+    pub google_jwks_url: Url,
+    /// Who may use admin routes.
+    pub admins: HashSet<UserId>,
+}
+
+/// Where documents are kept.
+#[derive(Debug, Clone)]
+pub enum Documents {
+    /// In a SQLite file.
+    Embedded {
+        /// Directory of the file.
+        directory: PathBuf,
+        /// Whether an empty store gets the demo wardrobe.
+        demo: bool,
+    },
+    /// In Azure Cosmos DB.
+    Cosmos(Cosmos),
+}
+
+/// An account of Azure Cosmos DB.
+#[derive(Debug, Clone)]
+pub struct Cosmos {
+    /// The account's endpoint.
+    pub endpoint: Url,
+    /// The account's key; managed identity without one.
+    pub key: Option<SecretString>,
+    /// Client id of a user-assigned identity; the system-assigned one without it.
+    pub client_id: Option<String>,
+    /// Name of the database.
+    pub database: String,
+    /// Names of the containers.
+    pub containers: BTreeMap<Container, String>,
+    /// Whether it is the emulator: HTTP/1.1, and a certificate that nobody signed.
+    pub emulator: bool,
+}
+
+/// Azure storage, as far as it is configured.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// The account with the blobs.
+    pub blobs: Option<StorageAccount>,
+    /// The account with the queues.
+    pub queues: Option<StorageAccount>,
+    /// Blob container of finished pictures.
+    pub archive_container: String,
+    /// Queue of taste-analysis jobs.
+    pub taste_queue: String,
+    /// Queue of taste-analysis jobs that no delivery could get done.
+    pub taste_dead_letter_queue: String,
+}
+
+/// How to reach a storage account.
+#[derive(Debug, Clone)]
+pub enum StorageAccount {
+    /// By connection string.
+    ConnectionString(SecretString),
+    /// By name and key.
+    Key {
+        /// Name of the account.
+        name: String,
+        /// Its key, base64.
+        key: SecretString,
+    },
+    /// By managed identity.
+    Identity {
+        /// URL of the service (blob or queue).
+        service: Url,
+        /// Client id of a user-assigned identity; the system-assigned one without it.
+        client_id: Option<String>,
+    },
+}
+
+/// Which language model answers.
+#[derive(Debug, Clone)]
+pub enum ModelServer {
+    /// The built-in one.
+    Offline,
+    /// Azure OpenAI.
+    Azure {
+        /// Endpoint of the resource.
+        endpoint: Url,
+        /// Its key; managed identity without one.
+        key: Option<SecretString>,
+        /// Client id of a user-assigned identity; the system-assigned one without it.
+        client_id: Option<String>,
+        /// Version of the API.
+        api_version: String,
+        /// Deployment for the stylist.
+        deployment: String,
+        /// Deployment for small tasks.
+        nano_deployment: String,
+        /// Deployment for embeddings.
+        embedding_deployment: String,
+    },
+    /// Any server that speaks OpenAI's API.
+    Compatible {
+        /// Its base URL, with the `/v1`.
+        base_url: Url,
+        /// Its key, if it wants one.
+        key: Option<SecretString>,
+        /// Model for the stylist.
+        model: String,
+        /// Model for small tasks.
+        nano_model: String,
+        /// Model for embeddings.
+        embedding_model: String,
+    },
+}
+
+/// The stylist's numbers.
+#[derive(Debug, Clone)]
+pub struct Stylist {
+    /// Tool calls of one turn.
+    pub tool_call_limit: usize,
+    /// Where cities are looked up.
+    pub geocoding_url: Url,
+    /// Where the weather comes from.
+    pub forecast_url: Url,
+}
+
+impl Config {
+    /// Reads and checks all settings.
+    ///
+    /// # Errors
+    /// The first fault, as one line that names the variable.
+    pub fn read(lookup: impl Fn(&str) -> Option<(String, Source)>) -> Result<Self, Error> {
+        let mut reader = Reader { lookup: &lookup, effective: Vec::new() };
+        let under_functions_host = reader.optional("FUNCTIONS_CUSTOMHANDLER_PORT").is_some();
+        let server = read_server(&mut reader, under_functions_host)?;
+        let identity = read_identity(&mut reader)?;
+        let client_id = reader.optional("AZURE_CLIENT_ID");
+        let documents = read_documents(&mut reader, client_id.as_deref())?;
+        let storage = read_storage(&mut reader, client_id.as_deref())?;
+        let model = read_model(&mut reader, client_id)?;
+        let stylist = Stylist {
+            tool_call_limit: reader.number("STYLIST_TOOL_CALL_RECURSION_LIMIT", 8, 1, 64)?,
+            geocoding_url: reader.url("OPEN_METEO_GEOCODING_URL", "https://geocoding-api.open-meteo.com")?,
+            forecast_url: reader.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com")?,
+        };
+        let log_filter = reader.text("PLUCKIT_LOG", "info,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
+
+        let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
+            Some(name) if name.eq_ignore_ascii_case("development") => Environment::Development,
+            Some(_) => Environment::Production,
+            None if under_functions_host || is_meant_for_others(&identity, &documents) => Environment::Production,
+            None => Environment::Development,
+        };
+        reader.note_default(
+            "AZURE_FUNCTIONS_ENVIRONMENT",
+            match environment {
+                Environment::Development => "Development",
+                Environment::Production => "Production",
+            },
+        );
+        let allow_insecure = reader.flag("PLUCKIT_ALLOW_INSECURE_DEV", false)?;
+        let allow_embedded = reader.flag("PLUCKIT_ALLOW_EMBEDDED", false)?;
+        let on_azure = reader.optional("WEBSITE_INSTANCE_ID").is_some();
+        refuse_open_door(environment, &server, on_azure, allow_insecure)?;
+        if !allow_embedded && (under_functions_host || environment == Environment::Production) {
+            refuse_embedded(&documents, &model)?;
+        }
+        let effective = reader.effective;
+        Ok(Self { environment, server, identity, documents, storage, model, stylist, log_filter, effective })
+    }
+
+    /// Reads the settings of this process: `flags` of the command line, the environment, and in development
+    /// `local.settings.json` of the working directory.
+    ///
+    /// # Errors
+    /// As [`Config::read`], and when `local.settings.json` is there but is not what it should be.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub fn load(flags: &BTreeMap<&'static str, String>) -> Result<Self, Error> {
+        let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let may_be_development = match environment("AZURE_FUNCTIONS_ENVIRONMENT") {
+            Some(name) => name.eq_ignore_ascii_case("development"),
+            None => environment("FUNCTIONS_CUSTOMHANDLER_PORT").is_none(),
+        };
+        let file = if may_be_development { read_local_settings(Path::new("local.settings.json"))? } else { None };
+        let file = file.unwrap_or_default();
+        Self::read(|name| {
+            let flag = flags.get(name).map(|value| (value.clone(), Source::CommandLine));
+            flag.or_else(|| environment(name).map(|value| (value, Source::Environment)))
+                .or_else(|| file.get(name).map(|value| (value.clone(), Source::LocalSettings)))
+        })
+    }
+}
+
+fn read_server(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Server, Error> {
+    let bind = reader.parsed("PLUCKIT_BIND", IpAddr::V4(Ipv4Addr::LOCALHOST), "an IP address")?;
+    let port = reader.number("PORT", 7071, 0, u16::MAX)?;
+    let origins = reader.list("CORS_ALLOWED_ORIGINS", &[',']);
+    let (bind, port) = if under_functions_host {
+        (IpAddr::V4(Ipv4Addr::LOCALHOST), reader.number("FUNCTIONS_CUSTOMHANDLER_PORT", 0, 1, u16::MAX)?)
+    } else {
+        (bind, port)
+    };
+    Ok(Server { bind, port, under_functions_host, cors_allowed_origins: origins })
+}
+
+fn read_identity(reader: &mut Reader<'_>) -> Result<Identity, Error> {
+    let mut google_client_ids = reader.list("GOOGLE_CLIENT_ID", &[',', ';']);
+    google_client_ids.extend(reader.list("GOOGLE_ALLOWED_CLIENT_IDS", &[',', ';']));
+    Ok(Identity {
+        local_dev_user: UserId::from(reader.text("LOCAL_DEV_USER_ID", "local-dev-user")),
+        google_client_ids,
+        google_jwks_url: reader.url("GOOGLE_JWKS_URL", "https://www.googleapis.com/oauth2/v3/certs")?,
+        admins: reader.list("ADMIN_USER_IDS", &[',']).into_iter().map(UserId::from).collect(),
+    })
+}
+
+fn read_documents(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Documents, Error> {
+    let directory = PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"));
+    let demo = reader.flag("PLUCKIT_DEMO", true)?;
+    let endpoint = reader.optional_url("COSMOS_DB_ENDPOINT")?;
+    let key = reader.secret("COSMOS_DB_KEY");
+    let database = reader.text("COSMOS_DB_DATABASE", "PluckIt");
+    let emulator = reader.flag("COSMOS_DB_EMULATOR", endpoint.as_ref().is_some_and(is_loopback))?;
+    let mut containers = BTreeMap::new();
+    for container in Container::ALL {
+        let spec = container.spec();
+        containers.insert(container, reader.text(spec.variable, spec.default_name));
+    }
+    Ok(match endpoint {
+        None => Documents::Embedded { directory, demo },
+        Some(endpoint) => Documents::Cosmos(Cosmos {
+            endpoint,
+            key,
+            client_id: client_id.map(Into::into),
+            database,
+            containers,
+            emulator,
+        }),
+    })
+}
+
+fn read_storage(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Storage, Error> {
+    let identity = |service| StorageAccount::Identity { service, client_id: client_id.map(Into::into) };
+    let host = reader.secret("AzureWebJobsStorage").map(StorageAccount::ConnectionString);
+    let queue = reader.secret("StorageQueue").map(StorageAccount::ConnectionString);
+    let queue_service = reader.optional_url("StorageQueue__queueServiceUri")?.map(identity);
+    let name = reader.optional("STORAGE_ACCOUNT_NAME");
+    let key = reader.secret("STORAGE_ACCOUNT_KEY");
+    let account = |service: &str| -> Result<Option<StorageAccount>, Error> {
+        let Some(name) = name.clone() else { return Ok(None) };
+        if let Some(key) = key.clone() {
+            return Ok(Some(StorageAccount::Key { name, key }));
+        }
+        let url = format!("https://{name}.{service}.core.windows.net");
+        let service = Url::parse(&url).map_err(|_| Error::Invalid {
+            name: "STORAGE_ACCOUNT_NAME",
+            got: name,
+            expected: "the name of a storage account".into(),
+        })?;
+        Ok(Some(identity(service)))
+    };
+    Ok(Storage {
+        queues: queue.or(queue_service).or(account("queue")?).or_else(|| host.clone()),
+        blobs: account("blob")?.or(host),
+        archive_container: reader.text("ARCHIVE_CONTAINER_NAME", "archive"),
+        taste_queue: reader.text("TASTE_JOB_QUEUE_NAME", "taste-analysis-jobs"),
+        taste_dead_letter_queue: reader.text("TASTE_JOB_DEAD_LETTER_QUEUE_NAME", "taste-analysis-jobs-poison"),
+    })
+}
+
+fn read_model(reader: &mut Reader<'_>, client_id: Option<String>) -> Result<ModelServer, Error> {
+    let endpoint = reader.optional_url("AZURE_OPENAI_ENDPOINT")?;
+    let key = reader.secret("AZURE_OPENAI_API_KEY");
+    let api_version = reader.text("AZURE_OPENAI_API_VERSION", "2024-12-01-preview");
+    let deployment = reader.text("AZURE_OPENAI_DEPLOYMENT", "gpt-4.1-mini");
+    let nano_deployment = reader.text("AZURE_OPENAI_NANO_DEPLOYMENT", &deployment);
+    let embedding_deployment = reader.text("AZURE_OPENAI_EMBEDDING_DEPLOYMENT", "text-embedding-3-small");
+    let base_url = reader.optional_url("OPENAI_BASE_URL")?;
+    let compatible_key = reader.secret("OPENAI_API_KEY");
+    let model = reader.text("OPENAI_MODEL", "gpt-4.1-mini");
+    let nano_model = reader.text("OPENAI_NANO_MODEL", &model);
+    let embedding_model = reader.text("OPENAI_EMBEDDING_MODEL", "text-embedding-3-small");
+    Ok(match (endpoint, base_url) {
+        (Some(endpoint), _) => ModelServer::Azure {
+            endpoint,
+            key,
+            client_id,
+            api_version,
+            deployment,
+            nano_deployment,
+            embedding_deployment,
+        },
+        (None, Some(base_url)) => {
+            ModelServer::Compatible { base_url, key: compatible_key, model, nano_model, embedding_model }
+        }
+        (None, None) => ModelServer::Offline,
+    })
+}
+
+/// Whether settings that only a service for others needs are there: then nobody meant development by saying nothing.
+fn is_meant_for_others(identity: &Identity, documents: &Documents) -> bool {
+    let remote = matches!(documents, Documents::Cosmos(cosmos) if !is_loopback(&cosmos.endpoint));
+    remote || !identity.google_client_ids.is_empty()
+}
+
+/// In development every caller is the development user, so nobody else may be able to call.
+fn refuse_open_door(environment: Environment, server: &Server, on_azure: bool, allowed: bool) -> Result<(), Error> {
+    if environment == Environment::Production || allowed {
+        return Ok(());
+    }
+    let reason = if on_azure {
+        "AZURE_FUNCTIONS_ENVIRONMENT is Development on Azure".to_owned()
+    } else if !server.bind.is_loopback() {
+        format!("PLUCKIT_BIND is {} in development", server.bind)
+    } else {
+        return Ok(());
+    };
+    Err(Error::Refused(format!(
+        "{reason}: every caller would be the development user; listen on 127.0.0.1, set \
+         AZURE_FUNCTIONS_ENVIRONMENT=Production, or PLUCKIT_ALLOW_INSECURE_DEV=1 if you mean it"
+    )))
+}
+
+/// Nobody loses data, or takes templates for a stylist, because a variable was missing.
+fn refuse_embedded(documents: &Documents, model: &ModelServer) -> Result<(), Error> {
+    let reason = if matches!(documents, Documents::Embedded { .. }) {
+        "COSMOS_DB_ENDPOINT is not set, and the embedded store"
+    } else if matches!(model, ModelServer::Offline) {
+        "neither AZURE_OPENAI_ENDPOINT nor OPENAI_BASE_URL is set, and the offline model"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Refused(format!(
+        "{reason} is refused outside development and under the Functions host; set it, or PLUCKIT_ALLOW_EMBEDDED=1 if you \
+         mean it"
+    )))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(domain)) => domain.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn read_local_settings(path: &Path) -> Result<Option<BTreeMap<String, String>>, Error> {
+    #[derive(Deserialize)]
+    struct File {
+        #[serde(rename = "Values", default)]
+        values: BTreeMap<String, String>,
+    }
+    let fault = |reason: String| Error::File { path: path.display().to_string(), reason };
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let mut file: File = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+                .map_err(|error| fault(format!("{:?} error at line {}", error.classify(), error.line())))?;
+            file.values.retain(|_, value| !value.trim().is_empty());
+            Ok(Some(file.values))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(fault(error.to_string())),
+    }
+}
+
+/// Reads settings one by one and remembers each for `pluckit config`.
+struct Reader<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<(String, Source)>,
+    effective: Vec<Effective>,
+}
+
+impl Reader<'_> {
+    fn find(&mut self, name: &'static str, default: &str) -> Option<String> {
+        let found = (self.lookup)(name).filter(|(value, _)| !value.trim().is_empty());
+        let (value, source) = found.clone().unwrap_or_else(|| (default.to_owned(), Source::Default));
+        self.note(name, value.trim().to_owned(), source);
+        found.map(|(value, _)| value.trim().to_owned())
+    }
+
+    fn note(&mut self, name: &'static str, value: String, source: Source) {
+        self.effective.retain(|setting| setting.name != name);
+        self.effective.push(Effective { name, value, source });
+    }
+
+    /// Shows the default that depends on other settings.
+    fn note_default(&mut self, name: &'static str, value: &str) {
+        for setting in &mut self.effective {
+            if setting.name == name && setting.source == Source::Default {
+                value.clone_into(&mut setting.value);
+            }
+        }
+    }
+
+    fn optional(&mut self, name: &'static str) -> Option<String> {
+        self.find(name, "")
+    }
+
+    fn text(&mut self, name: &'static str, default: &str) -> String {
+        self.find(name, default).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn secret(&mut self, name: &'static str) -> Option<SecretString> {
+        let (value, source) = (self.lookup)(name).filter(|(value, _)| !value.trim().is_empty()).unzip();
+        let shown = if value.is_some() { "********" } else { "" };
+        self.note(name, shown.to_owned(), source.unwrap_or(Source::Default));
+        value.map(|value| SecretString::from(value.trim().to_owned()))
+    }
+
+    fn list(&mut self, name: &'static str, separators: &[char]) -> Vec<String> {
+        let text = self.optional(name).unwrap_or_default();
+        text.split(separators).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn parsed<T: FromStr + ToString>(&mut self, name: &'static str, default: T, expected: &str) -> Result<T, Error> {
+        let Some(got) = self.find(name, &default.to_string()) else { return Ok(default) };
+        got.parse().map_err(|_| Error::Invalid { name, got, expected: expected.to_owned() })
+    }
+
+    fn number<T>(&mut self, name: &'static str, default: T, least: T, most: T) -> Result<T, Error>
+    where
+        T: FromStr + ToString + PartialOrd + Copy,
+    {
+        let expected = format!("a whole number from {} to {}", least.to_string(), most.to_string());
+        let number = self.parsed(name, default, &expected)?;
+        if number < least || number > most {
+            return Err(Error::Invalid { name, got: number.to_string(), expected });
+        }
+        Ok(number)
+    }
+
+    fn flag(&mut self, name: &'static str, default: bool) -> Result<bool, Error> {
+        let Some(got) = self.find(name, if default { "true" } else { "false" }) else { return Ok(default) };
+        match got.to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" => Ok(true),
+            "0" | "false" | "no" | "off" => Ok(false),
+            _ => Err(Error::Invalid { name, got, expected: "true or false".to_owned() }),
+        }
+    }
+
+    fn url(&mut self, name: &'static str, default: &str) -> Result<Url, Error> {
+        let text = self.text(name, default);
+        parse_url(name, text)
+    }
+
+    fn optional_url(&mut self, name: &'static str) -> Result<Option<Url>, Error> {
+        self.optional(name).map(|text| parse_url(name, text)).transpose()
+    }
+}
+
+fn parse_url(name: &'static str, got: String) -> Result<Url, Error> {
+    match Url::parse(&got) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(_) | Err(_) => Err(Error::Invalid { name, got, expected: "an http or https URL".to_owned() }),
+    }
+}
