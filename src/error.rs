@@ -1,0 +1,154 @@
+//! Errors as callers see them: one enum, one body, for all routes.
+//!
+//! `Display` is the `detail` that a caller reads, so 5xx variants say nothing of the inside; the cause travels in the
+//! response's extensions to the request layer, which logs it once.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::data;
+use crate::extract::AppJson;
+use crate::store;
+
+/// How long a caller should wait when a dependency is down, unless that said otherwise.
+const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(5);
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ApiError {
+    /// 400: a value that breaks a rule.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// 401: no credential that we accept.
+    #[error("{0}")]
+    Unauthorized(&'static str),
+    /// 403: a known caller who may not.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// 404: missing, or someone else's.
+    #[error("{0}")]
+    NotFound(&'static str),
+    /// 405: the path is there, the method is not.
+    #[error("Method Not Allowed")]
+    MethodNotAllowed,
+    /// 409: changed meanwhile.
+    #[error("{0}")]
+    Conflict(&'static str),
+    /// 413: the body is longer than the route takes.
+    #[error("Request body too large.")]
+    TooLarge,
+    /// 415: the body is not of the type that the route takes.
+    #[error("Unsupported Media Type")]
+    UnsupportedMediaType,
+    /// 422: the body or the query does not fit its type.
+    #[error("the request does not fit its type")]
+    Invalid(Vec<Fault>),
+    /// 503: something we depend on is down.
+    #[error("The service is temporarily unavailable. Please try again.")]
+    Unavailable(#[source] Arc<dyn StdError + Send + Sync>),
+    /// 503: our own time limit passed.
+    #[error("The request took too long. Please try again.")]
+    TimedOut,
+    /// 500: a fault of ours.
+    #[error("Internal server error.")]
+    Internal(#[source] Arc<dyn StdError + Send + Sync>),
+    /// 500: a handler panicked.
+    #[error("Internal server error.")]
+    Panicked,
+}
+
+/// One fault of a body, query or path, in the form that clients of the service know (`detail` of a 422).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fault {
+    /// Kind, such as `missing` or `string_too_long`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Where: `body`, `query` or `path`, then field names and list positions.
+    pub loc: Vec<Step>,
+    /// For people.
+    pub msg: String,
+    /// What was found there.
+    pub input: Value,
+    /// Numbers and texts behind `msg`, where there are any.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub ctx: Value,
+}
+
+/// One step of a [`Fault`]'s place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Step {
+    /// A part of the request, or a field.
+    Name(&'static str),
+    /// A position in a list or text.
+    Position(usize),
+}
+
+impl ApiError {
+    /// The status that it is answered with.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unavailable(_) | Self::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) | Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// A dependency that is down.
+    pub fn unavailable(cause: impl StdError + Send + Sync + 'static) -> Self {
+        Self::Unavailable(Arc::new(cause))
+    }
+
+    /// A fault of ours.
+    pub fn internal(cause: impl StdError + Send + Sync + 'static) -> Self {
+        Self::Internal(Arc::new(cause))
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Body<T> {
+            detail: T,
+        }
+        let status = self.status();
+        let mut response = match &self {
+            Self::Invalid(faults) => (status, AppJson(Body { detail: faults })).into_response(),
+            other => (status, AppJson(Body { detail: other.to_string() })).into_response(),
+        };
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_OUTAGE.as_secs()));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<data::Error> for ApiError {
+    fn from(error: data::Error) -> Self {
+        match error {
+            data::Error::Store(store::Error::Unavailable(_)) | data::Error::Contended => Self::unavailable(error),
+            data::Error::Store(store::Error::Conflict | store::Error::TooLarge { .. } | store::Error::Failed(_))
+            | data::Error::Unwritable(_) => Self::internal(error),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! What handlers take in: bodies that are bounded, read and checked, with every fault answered in one 422.
+//!
+//! A request type says what it takes by implementing [`Read`] over [`Fields`]; each field that does not fit adds a
+//! [`Fault`], and a value exists only when there is none. Unknown fields are ignored. A field may be written in
+//! `camelCase` or `snake_case`, whichever of the two the contract lists.
+
+use std::borrow::Cow;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::error::{ApiError, Fault, Step};
+
+/// Longest JSON body that a route takes unless it says otherwise, in bytes.
+pub const JSON_BODY_LIMIT: usize = 1024 * 1024;
+
+/// A JSON body, in or out.
+#[derive(Debug)]
+pub struct AppJson<T>(pub T);
+
+impl<T: Read, S: Send + Sync> FromRequest<S> for AppJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        let bytes = read_body(request, JSON_BODY_LIMIT).await?;
+        read_json(&bytes).map(Self)
+    }
+}
+
+impl<T: Serialize> IntoResponse for AppJson<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => {
+                ([(CONTENT_TYPE, axum::http::HeaderValue::from_static("application/json"))], body).into_response()
+            }
+            Err(error) => ApiError::internal(error).into_response(),
+        }
+    }
+}
+
+/// The whole body, if it is not longer than `limit` bytes.
+async fn read_body(request: Request, limit: usize) -> Result<Bytes, ApiError> {
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(ApiError::TooLarge);
+    }
+    let body: Body = request.into_body();
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge),
+        // The caller broke off; nobody reads this answer.
+        Err(_) => Err(ApiError::BadRequest("The request body could not be read.")),
+    }
+}
+
+/// A body without a type is taken for JSON, as the clients that send none mean it.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(content_type) = headers.get(CONTENT_TYPE) else { return true };
+    let Ok(content_type) = content_type.to_str() else { return false };
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn read_json<T: Read>(bytes: &[u8]) -> Result<T, ApiError> {
+    if bytes.is_empty() {
+        return Err(ApiError::Invalid(vec![missing(vec![Step::Name("body")], Value::Null)]));
+    }
+    let body: Value = serde_json::from_slice(bytes).map_err(|error| ApiError::Invalid(vec![malformed(bytes, &error)]))?;
+    Fields::read_object("body", body)
+}
+
+fn malformed(bytes: &[u8], error: &serde_json::Error) -> Fault {
+    let line_start: usize = bytes.split_inclusive(|&byte| byte == b'\n').take(error.line() - 1).map(<[u8]>::len).sum();
+    // The parser's words without its own " at line 1 column 2", which `loc` says already.
+    let text = error.to_string();
+    let reason = text.split(" at line ").next().unwrap_or_default();
+    Fault {
+        kind: "json_invalid",
+        loc: vec![Step::Name("body"), Step::Position(line_start + error.column().saturating_sub(1))],
+        msg: "JSON decode error".into(),
+        input: json!({}),
+        ctx: json!({ "error": reason }),
+    }
+}
+
+fn missing(loc: Vec<Step>, input: Value) -> Fault {
+    Fault { kind: "missing", loc, msg: "Field required".into(), input, ctx: Value::Null }
+}
+
+/// A request type that can be read from [`Fields`].
+pub trait Read: Sized {
+    /// Reads it. Faults are noted in `fields`; the value counts only when there was none.
+    fn read(fields: &mut Fields) -> Self;
+}
+
+/// The fields of a JSON object, and the faults found in them so far.
+pub struct Fields {
+    object: Map<String, Value>,
+    place: Vec<Step>,
+    faults: Vec<Fault>,
+}
+
+impl Fields {
+    fn read_object<T: Read>(root: &'static str, value: Value) -> Result<T, ApiError> {
+        let place = vec![Step::Name(root)];
+        let Value::Object(object) = value else {
+            let msg = "Input should be a valid dictionary or object to extract fields from".into();
+            let fault = Fault { kind: "model_attributes_type", loc: place, msg, input: value, ctx: Value::Null };
+            return Err(ApiError::Invalid(vec![fault]));
+        };
+        let mut fields = Self { object, place, faults: Vec::new() };
+        let value = T::read(&mut fields);
+        if fields.faults.is_empty() { Ok(value) } else { Err(ApiError::Invalid(fields.faults)) }
+    }
+
+    /// The field's value; `None` if it is not there.
+    fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.object.remove(name).or_else(|| self.object.remove(twin(name).as_ref()))
+    }
+
+    fn fault(&mut self, kind: &'static str, steps: &[Step], msg: impl Into<String>, input: Value, ctx: Value) {
+        let loc = self.place.iter().chain(steps).cloned().collect();
+        self.faults.push(Fault { kind, loc, msg: msg.into(), input, ctx });
+    }
+
+    /// A text of `least` to `most` characters that must be there.
+    pub fn text(&mut self, name: &'static str, least: usize, most: usize) -> String {
+        match self.take(name) {
+            Some(value) => self.check_text(&[Step::Name(name)], value, least, most).unwrap_or_default(),
+            None => {
+                let input = Value::Object(self.object.clone());
+                let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
+                self.faults.push(missing(loc, input));
+                String::new()
+            }
+        }
+    }
+
+    /// A text of at most `most` characters that may be missing or null.
+    pub fn optional_text(&mut self, name: &'static str, most: usize) -> Option<String> {
+        match self.take(name) {
+            None | Some(Value::Null) => None,
+            Some(value) => self.check_text(&[Step::Name(name)], value, 0, most),
+        }
+    }
+
+    /// A list of at most `most` texts that may be missing or null, each of at most `longest` characters.
+    pub fn optional_texts(&mut self, name: &'static str, most: usize, longest: usize) -> Option<Vec<String>> {
+        let elements = self.list(name, most)?;
+        let texts = elements.into_iter().enumerate().filter_map(|(position, value)| {
+            self.check_text(&[Step::Name(name), Step::Position(position)], value, 0, longest)
+        });
+        Some(texts.collect())
+    }
+
+    /// A list of at most `most` objects; empty if missing or null.
+    pub fn objects<T: Read>(&mut self, name: &'static str, most: usize) -> Vec<T> {
+        let elements = self.list(name, most).unwrap_or_default();
+        let mut records = Vec::with_capacity(elements.len());
+        for (position, value) in elements.into_iter().enumerate() {
+            let steps = [Step::Name(name), Step::Position(position)];
+            let Value::Object(object) = value else {
+                let msg = "Input should be a valid dictionary or object to extract fields from";
+                self.fault("model_attributes_type", &steps, msg, value, Value::Null);
+                continue;
+            };
+            let place = self.place.iter().chain(&steps).cloned().collect();
+            let mut fields = Self { object, place, faults: Vec::new() };
+            records.push(T::read(&mut fields));
+            self.faults.append(&mut fields.faults);
+        }
+        records
+    }
+
+    fn list(&mut self, name: &'static str, most: usize) -> Option<Vec<Value>> {
+        match self.take(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::Array(elements)) if elements.len() > most => {
+                let length = elements.len();
+                let msg = format!("List should have at most {most} items after validation, not {length}");
+                let ctx = json!({ "field_type": "List", "max_length": most, "actual_length": length });
+                // The list itself is not sent back: it is what was too long.
+                self.fault("too_long", &[Step::Name(name)], msg, Value::Null, ctx);
+                None
+            }
+            Some(Value::Array(elements)) => Some(elements),
+            Some(other) => {
+                self.fault("list_type", &[Step::Name(name)], "Input should be a valid list", other, Value::Null);
+                None
+            }
+        }
+    }
+
+    fn check_text(&mut self, steps: &[Step], value: Value, least: usize, most: usize) -> Option<String> {
+        let Value::String(text) = value else {
+            self.fault("string_type", steps, "Input should be a valid string", value, Value::Null);
+            return None;
+        };
+        // A text has at least as many bytes as characters, so most texts need no counting.
+        if text.len() > most && text.chars().count() > most {
+            let msg = format!("String should have at most {most} {}", plural(most));
+            let shown: String = text.chars().take(ECHO).collect();
+            self.fault("string_too_long", steps, msg, shown.into(), json!({ "max_length": most }));
+            return None;
+        }
+        if text.chars().take(least).count() < least {
+            let msg = format!("String should have at least {least} {}", plural(least));
+            self.fault("string_too_short", steps, msg, text.into(), json!({ "min_length": least }));
+            return None;
+        }
+        Some(text)
+    }
+}
+
+/// Characters of a text that was too long that the answer repeats.
+const ECHO: usize = 100;
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "character" } else { "characters" }
+}
+
+/// `camelCase` for `snake_case` and the other way round.
+fn twin(name: &str) -> Cow<'_, str> {
+    let mut twin = String::with_capacity(name.len() + 4);
+    let mut raise = false;
+    for letter in name.chars() {
+        match letter {
+            '_' => raise = true,
+            _ if raise => {
+                twin.extend(letter.to_uppercase());
+                raise = false;
+            }
+            _ if letter.is_uppercase() => {
+                twin.push('_');
+                twin.extend(letter.to_lowercase());
+            }
+            _ => twin.push(letter),
+        }
+    }
+    Cow::Owned(twin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Card {
+        title: String,
+        tags: Option<Vec<String>>,
+    }
+
+    impl Read for Card {
+        fn read(fields: &mut Fields) -> Self {
+            Self { title: fields.text("cardTitle", 1, 5), tags: fields.optional_texts("tags", 2, 3) }
+        }
+    }
+
+    fn faults(body: &str) -> Value {
+        match read_json::<Card>(body.as_bytes()) {
+            Err(ApiError::Invalid(faults)) => serde_json::to_value(faults).unwrap(),
+            other => panic!("expected faults, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn both_spellings_of_a_name_are_read_and_unknown_fields_ignored() {
+        let expected = Card { title: "a".into(), tags: None };
+        assert_eq!(read_json::<Card>(br#"{"cardTitle":"a","more":1}"#).unwrap(), expected);
+        assert_eq!(read_json::<Card>(br#"{"card_title":"a","tags":null}"#).unwrap(), expected);
+        assert_eq!(twin("source_type"), "sourceType");
+        assert_eq!(twin("sourceType"), "source_type");
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let found = faults(r#"{"tags":["long",7]}"#);
+        let kinds: Vec<_> = found.as_array().unwrap().iter().map(|fault| fault["type"].clone()).collect();
+        assert_eq!(kinds, ["missing", "string_too_long", "string_type"]);
+        assert_eq!(found[1]["loc"], json!(["body", "tags", 0]));
+    }
+
+    #[test]
+    fn a_fault_looks_as_clients_know_it() {
+        assert_eq!(
+            faults(r#"{"x":1}"#),
+            json!([{"type": "missing", "loc": ["body", "cardTitle"], "msg": "Field required", "input": {"x": 1}}])
+        );
+        assert_eq!(faults("{\"cardTitle\":\n}")[0]["loc"], json!(["body", 14]));
+        assert_eq!(faults("[]")[0]["type"], "model_attributes_type");
+        assert_eq!(faults("")[0]["loc"], json!(["body"]));
+        assert_eq!(faults("{\"cardTitle\":\"\u{1}\"}")[0]["type"], "json_invalid");
+    }
+}

@@ -1,0 +1,14 @@
+//! SHA-256 as the service writes it: in documents, ids and `ETag`s.
+
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of `bytes`, in lower-case hex (64 characters).
+pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}

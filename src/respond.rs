@@ -1,0 +1,79 @@
+//! Answers that more than one route gives: conditional GET.
+
+use axum::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::error::ApiError;
+use crate::extract::AppJson;
+use crate::hash::sha256_hex;
+
+/// Never shown without asking us again.
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache, no-store, max-age=0, must-revalidate");
+
+/// Answers with `body`, or with 304 when the caller has it already.
+///
+/// The `ETag` is strong: the quoted SHA-256, in hex, of the body's JSON with sorted keys.
+pub fn conditional<T: Serialize>(request: &HeaderMap, body: &T) -> Response {
+    // A `Value` keeps its keys sorted, so this is the canonical form.
+    let canonical = match serde_json::to_value(body).and_then(|value| serde_json::to_vec(&value)) {
+        Ok(canonical) => canonical,
+        Err(error) => return ApiError::internal(error).into_response(),
+    };
+    let etag = format!("\"{}\"", sha256_hex(&canonical));
+    let mut response = if has_match(request, &etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        AppJson(body).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, REVALIDATE);
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        headers.insert(ETAG, etag);
+    }
+    response
+}
+
+/// Whether `If-None-Match` names the version: a list, possibly over several headers, of tags (weak ones match too), or `*`.
+fn has_match(request: &HeaderMap, etag: &str) -> bool {
+    request.get_all(IF_NONE_MATCH).iter().filter_map(|header| header.to_str().ok()).flat_map(|list| list.split(',')).any(
+        |tag| {
+            let tag = tag.trim();
+            tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ask(if_none_match: Option<&str>) -> Response {
+        let mut headers = HeaderMap::new();
+        if let Some(tags) = if_none_match {
+            headers.insert(IF_NONE_MATCH, tags.parse().unwrap());
+        }
+        conditional(&headers, &json!({"b": 1, "a": [2]}))
+    }
+
+    #[test]
+    fn what_the_caller_has_is_not_sent_again() {
+        let first = ask(None);
+        assert_eq!(first.status(), StatusCode::OK);
+        let etag = first.headers()[ETAG].to_str().unwrap().to_owned();
+        // printf '{"a":[2],"b":1}' | sha256sum
+        assert_eq!(etag, "\"63c9663de90ee828bbda6cd9acf02d0c653986c1ec25aa239920641edc9a1de5\"");
+        for tags in [etag.clone(), format!("W/{etag}"), format!("\"x\", {etag}"), "*".to_owned()] {
+            let again = ask(Some(&tags));
+            assert_eq!(again.status(), StatusCode::NOT_MODIFIED, "{tags}");
+            assert_eq!(again.headers()[ETAG].to_str().unwrap(), etag);
+            assert_eq!(again.headers()[CACHE_CONTROL], REVALIDATE);
+        }
+        for tags in ["\"x\"", "e3", ""] {
+            assert_eq!(ask(Some(tags)).status(), StatusCode::OK, "{tags}");
+        }
+    }
+}
