@@ -1,0 +1,5 @@
+//! What the service does, apart from how it is asked: no HTTP, no envelope of the host.
+
+pub mod chat;
+pub mod demo;
+pub mod readiness;

@@ -1,0 +1,127 @@
+//! All routes, by kind of caller, and the layers around them, outermost first: trailing slash, request id and log line,
+//! CORS, panics, time limit.
+
+use std::any::Any;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{ETAG, LOCATION, RETRY_AFTER};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::{Router, ServiceExt};
+use tower::Layer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
+use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
+use tracing::{Instrument, debug, error, field, info, info_span, warn};
+use uuid::Uuid;
+
+use crate::auth::{require_admin, require_user};
+use crate::error::ApiError;
+use crate::routes;
+use crate::state::AppState;
+use crate::telemetry::Chain;
+
+/// Time within which a handler must begin to answer. A stream may go on for longer.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LONGEST_REQUEST_ID: usize = 128;
+
+/// The whole service: what the listener runs, and what tests call.
+pub type App = NormalizePath<Router>;
+
+/// Makes the service.
+pub fn app(state: AppState) -> App {
+    let public = Router::new().merge(routes::health::public()).merge(routes::auth::public());
+    let user = routes::chat::user().layer(from_fn_with_state(state.clone(), require_user));
+    let router = Router::new()
+        .merge(public)
+        .merge(user)
+        .fallback(async || ApiError::NotFound("Not Found"))
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(from_fn(limit_time))
+        .layer(CatchPanicLayer::custom(answer_panic))
+        .layer(cors(&state.config.server.cors_allowed_origins))
+        .layer(from_fn(log_request))
+        .with_state(state);
+    NormalizePathLayer::trim_trailing_slash().layer(router)
+}
+
+async fn limit_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::TimedOut.into_response(),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
+fn answer_panic(_payload: Box<dyn Any + Send>) -> Response {
+    ApiError::Panicked.into_response()
+}
+
+/// Gives the request an id and a span, and writes its line in the log.
+async fn log_request(mut request: Request, next: Next) -> Response {
+    let id = request_id(&request);
+    let started = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+    let span = info_span!(
+        "request",
+        http.method = %request.method(),
+        http.route = route,
+        request.id = id.to_str().unwrap_or_default(),
+        user.id = field::Empty,
+    );
+    let is_probe = route.starts_with("/api/health");
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let status = response.status().as_u16();
+    let duration_ms = started.elapsed().as_millis();
+    span.in_scope(|| match response.extensions().get::<ApiError>() {
+        Some(fault @ (ApiError::Internal(_) | ApiError::Panicked)) => {
+            error!(http.status = status, %duration_ms, error = %Chain(fault), "request failed");
+        }
+        Some(fault @ (ApiError::Unavailable(_) | ApiError::TimedOut)) => {
+            warn!(http.status = status, %duration_ms, error = %Chain(fault), "request failed");
+        }
+        _ if is_probe => debug!(http.status = status, %duration_ms, "request answered"),
+        _ => info!(http.status = status, %duration_ms, "request answered"),
+    });
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    response
+}
+
+/// The caller's request id if it is a sane one, else a new one.
+fn request_id(request: &Request) -> HeaderValue {
+    let is_sane = |id: &&HeaderValue| {
+        let bytes = id.as_bytes();
+        let sane = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+        (1..=LONGEST_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(sane)
+    };
+    let given = request.headers().get(X_REQUEST_ID).filter(is_sane);
+    given.cloned().unwrap_or_else(|| {
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).expect("a UUID is plain text")
+    })
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let mut allowed: Vec<HeaderValue> = Vec::new();
+    for origin in origins {
+        match origin.trim_end_matches('/').parse() {
+            Ok(origin) if origin != "*" => allowed.push(origin),
+            Ok(_) | Err(_) => warn!(origin, "origin ignored: CORS_ALLOWED_ORIGINS takes full origins"),
+        }
+    }
+    let credentials = {
+        let allowed = allowed.clone();
+        AllowCredentials::predicate(move |origin: &HeaderValue, _: &Parts| allowed.contains(origin))
+    };
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(allowed))
+        .allow_credentials(credentials)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([ETAG, LOCATION, RETRY_AFTER, X_REQUEST_ID])
+}

@@ -1,0 +1,157 @@
+//! Signing in with Google, refreshing and ending sessions.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::post;
+use serde::Serialize;
+
+use crate::auth;
+use crate::auth::session::{ACCESS_LIFE, Grant, REFRESH_LIFE};
+use crate::error::ApiError;
+use crate::extract::{AppJson, Fields, Read};
+use crate::model::ids::UserId;
+use crate::model::timestamp::Timestamp;
+use crate::state::AppState;
+
+/// Longest token that is looked at, in characters; a longer one is refused like any other that is not valid.
+const LONGEST_TOKEN: usize = crate::extract::JSON_BODY_LIMIT;
+
+/// Routes for everybody: the token in the body is the credential.
+pub fn public() -> Router<AppState> {
+    Router::new()
+        .route("/api/auth/mobile-token", post(sign_in))
+        .route("/api/auth/refresh", post(refresh_session))
+        .route("/api/auth/revoke", post(revoke_sessions))
+}
+
+/// A fresh pair of tokens. Clients of several ages read the access token under four names.
+#[derive(Serialize)]
+struct GrantResponse {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    access_token_expires_at: Timestamp,
+    refresh_token: String,
+    refresh_token_expires_in: u64,
+    refresh_token_expires_at: Timestamp,
+    refresh_token_rotation: &'static str,
+    refresh_token_revoke_on_logout: bool,
+    token: String,
+    session_token: String,
+    app_token: String,
+    id_token: String,
+    user_id: UserId,
+    #[serde(rename = "userId")]
+    user_id_camel: UserId,
+}
+
+impl From<Grant> for GrantResponse {
+    fn from(grant: Grant) -> Self {
+        Self {
+            token_type: "Bearer",
+            expires_in: ACCESS_LIFE.as_secs(),
+            access_token_expires_at: grant.access_token_expires_at,
+            refresh_token: grant.refresh_token,
+            refresh_token_expires_in: REFRESH_LIFE.as_secs(),
+            refresh_token_expires_at: grant.refresh_token_expires_at,
+            refresh_token_rotation: "single-use",
+            refresh_token_revoke_on_logout: true,
+            token: grant.access_token.clone(),
+            session_token: grant.access_token.clone(),
+            app_token: grant.access_token.clone(),
+            id_token: grant.access_token.clone(),
+            access_token: grant.access_token,
+            user_id: grant.user.clone(),
+            user_id_camel: grant.user,
+        }
+    }
+}
+
+struct SignInRequest {
+    id_token: Option<String>,
+}
+
+impl Read for SignInRequest {
+    fn read(fields: &mut Fields) -> Self {
+        Self { id_token: first_token(fields, "id_token") }
+    }
+}
+
+/// Opens a session for the holder of a Google ID token.
+async fn sign_in(
+    State(app): State<AppState>,
+    AppJson(body): AppJson<SignInRequest>,
+) -> Result<AppJson<GrantResponse>, ApiError> {
+    let token = body.id_token.ok_or(ApiError::BadRequest("Missing required field: id_token."))?;
+    let user = auth::verify_google(&app, &token).await?;
+    let grant = app.sessions.open(user).await?;
+    Ok(AppJson(grant.into()))
+}
+
+struct RefreshRequest {
+    refresh_token: Option<String>,
+}
+
+impl Read for RefreshRequest {
+    fn read(fields: &mut Fields) -> Self {
+        Self { refresh_token: first_token(fields, "refresh_token") }
+    }
+}
+
+/// Exchanges a refresh token, once, for the next pair.
+async fn refresh_session(
+    State(app): State<AppState>,
+    AppJson(body): AppJson<RefreshRequest>,
+) -> Result<AppJson<GrantResponse>, ApiError> {
+    let token = body.refresh_token.ok_or(ApiError::BadRequest("Missing required field: refresh_token."))?;
+    let grant = app.sessions.refresh(&token).await?;
+    let grant = grant.ok_or(ApiError::Unauthorized("Invalid or expired refresh token."))?;
+    Ok(AppJson(grant.into()))
+}
+
+struct RevokeRequest {
+    refresh_token: Option<String>,
+    user: Option<UserId>,
+}
+
+impl Read for RevokeRequest {
+    fn read(fields: &mut Fields) -> Self {
+        let refresh_token = first_token(fields, "refresh_token");
+        let user = fields.optional_text("user_id", 255).filter(|id| !id.trim().is_empty());
+        Self { refresh_token, user: user.map(|id| UserId::from(id.trim())) }
+    }
+}
+
+#[derive(Serialize)]
+struct RevokeResponse {
+    revoked: bool,
+}
+
+/// Ends all sessions of a user: of the one whose refresh token is given, or of the caller.
+async fn revoke_sessions(
+    State(app): State<AppState>,
+    headers: HeaderMap,
+    AppJson(body): AppJson<RevokeRequest>,
+) -> Result<AppJson<RevokeResponse>, ApiError> {
+    if body.refresh_token.is_none() && body.user.is_none() {
+        return Err(ApiError::BadRequest("Missing refresh_token or user_id."));
+    }
+    if let Some(token) = &body.refresh_token
+        && app.sessions.revoke_by_token(token).await?
+    {
+        return Ok(AppJson(RevokeResponse { revoked: true }));
+    }
+    let Some(user) = body.user else { return Ok(AppJson(RevokeResponse { revoked: false })) };
+    if auth::identify(&app, &headers).await? != user {
+        return Err(ApiError::Forbidden("Unauthorized to revoke this user."));
+    }
+    app.sessions.revoke_user(&user).await?;
+    Ok(AppJson(RevokeResponse { revoked: true }))
+}
+
+/// The token under its name, else under `token`; `None` if both are missing or blank.
+fn first_token(fields: &mut Fields, name: &'static str) -> Option<String> {
+    let tokens = [fields.optional_text(name, LONGEST_TOKEN), fields.optional_text("token", LONGEST_TOKEN)];
+    tokens.into_iter().flatten().map(|token| token.trim().to_owned()).find(|token| !token.is_empty())
+}

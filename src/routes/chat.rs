@@ -1,0 +1,160 @@
+//! The stylist, over server-sent events, and what it remembers.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures::StreamExt;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::auth::CurrentUser;
+use crate::domain::chat::{
+    ChatEvent, LONGEST_MESSAGE, LONGEST_SUMMARY, LONGEST_TRACE_ID, MOST_RECENT_MESSAGES, MOST_SELECTED_ITEMS,
+    RecentMessage, Role, Turn,
+};
+use crate::error::ApiError;
+use crate::extract::{AppJson, Fields, Read};
+use crate::model::ids::ItemId;
+use crate::model::timestamp::Timestamp;
+use crate::state::AppState;
+
+/// Events that wait for a slow reader; when they are this many, the model waits too.
+const BUFFERED_EVENTS: usize = 32;
+/// Silence after which a comment keeps the connection open.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+
+/// Routes for users.
+pub fn user() -> Router<AppState> {
+    Router::new()
+        .route("/api/chat", post(take_turn))
+        .route("/api/chat/memory", get(show_memory).put(set_memory))
+}
+
+struct ChatRequest {
+    message: String,
+    recent: Vec<RecentMessage>,
+    selected: Vec<ItemId>,
+    trace_id: Option<String>,
+}
+
+impl Read for ChatRequest {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            message: fields.text("message", 1, LONGEST_MESSAGE),
+            recent: fields.objects("recentMessages", MOST_RECENT_MESSAGES),
+            selected: fields
+                .optional_texts("selectedItemIds", MOST_SELECTED_ITEMS, 255)
+                .unwrap_or_default()
+                .into_iter()
+                .map(ItemId::from)
+                .collect(),
+            trace_id: fields.optional_text("traceId", LONGEST_TRACE_ID),
+        }
+    }
+}
+
+impl Read for RecentMessage {
+    fn read(fields: &mut Fields) -> Self {
+        let role = fields.text("role", 0, 64);
+        Self {
+            role: if role == "assistant" { Role::Assistant } else { Role::User },
+            content: fields.text("content", 0, LONGEST_MESSAGE),
+        }
+    }
+}
+
+/// An event on the wire.
+#[derive(Serialize)]
+struct WireEvent<'a> {
+    #[serde(flatten)]
+    event: ChatEvent,
+    #[serde(rename = "traceId", skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+}
+
+/// Answers a message, streaming.
+async fn take_turn(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    headers: HeaderMap,
+    AppJson(body): AppJson<ChatRequest>,
+) -> Result<Response, ApiError> {
+    let trace_id = body.trace_id.filter(|id| !id.is_empty()).or_else(|| trace_id_header(&headers));
+    let turn = Turn { user, message: body.message, recent: body.recent, selected: body.selected };
+    let turn = app.chat.prepare(turn).await?; // the last place that can still answer with an ordinary error
+    let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
+    app.tasks.spawn(app.chat.clone().take_turn(turn, sender));
+    let events = ReceiverStream::new(receiver).map(move |event| {
+        let event = Event::default().json_data(WireEvent { event, trace_id: trace_id.as_deref() });
+        Ok::<_, Infallible>(event.expect("an event is plain text and numbers"))
+    });
+    let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive"));
+    let headers = [
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (X_ACCEL_BUFFERING, HeaderValue::from_static("no")),
+    ];
+    Ok((headers, stream).into_response())
+}
+
+/// The caller's trace id, if it is one that can be repeated.
+fn trace_id_header(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(X_TRACE_ID)?.to_str().ok()?.trim();
+    (!id.is_empty() && id.len() <= LONGEST_TRACE_ID).then(|| id.to_owned())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MemoryResponse {
+    summary: String,
+    updated_at: Option<Timestamp>,
+}
+
+/// Shows what the stylist remembers.
+async fn show_memory(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+) -> Result<AppJson<MemoryResponse>, ApiError> {
+    let memory = app.data.conversations.find(&user).await?;
+    let (summary, updated_at) = memory.map(|memory| (memory.summary, memory.updated_at)).unwrap_or_default();
+    Ok(AppJson(MemoryResponse { summary, updated_at }))
+}
+
+struct SetMemoryRequest {
+    summary: String,
+}
+
+impl Read for SetMemoryRequest {
+    fn read(fields: &mut Fields) -> Self {
+        Self { summary: fields.text("summary", 0, usize::MAX) }
+    }
+}
+
+#[derive(Serialize)]
+struct StatusResponse {
+    status: &'static str,
+}
+
+/// Replaces what the stylist remembers; an empty text clears it.
+async fn set_memory(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    AppJson(body): AppJson<SetMemoryRequest>,
+) -> Result<AppJson<StatusResponse>, ApiError> {
+    if body.summary.chars().count() > LONGEST_SUMMARY {
+        return Err(ApiError::BadRequest("Summary must be 2000 characters or fewer."));
+    }
+    // A write that is acknowledged is stored; any failure is the caller's to know.
+    let saved = app.data.conversations.set_summary(&user, body.summary.trim(), app.clock.now().into()).await;
+    saved.map_err(ApiError::unavailable)?;
+    Ok(AppJson(StatusResponse { status: "updated" }))
+}

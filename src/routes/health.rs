@@ -1,0 +1,49 @@
+//! Whether the process lives, and whether what it depends on answers.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+use serde_json::Map;
+
+use crate::domain::readiness::Health;
+use crate::extract::AppJson;
+use crate::llm::Purpose;
+use crate::state::AppState;
+
+/// Routes for everybody.
+pub fn public() -> Router<AppState> {
+    Router::new().route("/api/health", get(show_health)).route("/api/health/ready", get(show_readiness))
+}
+
+#[derive(Serialize)]
+struct HealthResponse {
+    status: &'static str,
+    service: &'static str,
+    version: &'static str,
+}
+
+/// Says that the process lives. Asks nobody else.
+async fn show_health() -> AppJson<HealthResponse> {
+    AppJson(HealthResponse { status: "ok", service: "pluckit-processor", version: env!("CARGO_PKG_VERSION") })
+}
+
+#[derive(Serialize)]
+struct ReadinessResponse<'a> {
+    status: &'static str,
+    checks: Map<String, serde_json::Value>,
+    /// Which model answers: nobody should take the built-in one for a real one.
+    model: &'a str,
+}
+
+/// Says whether documents, blobs, queue and model answer.
+async fn show_readiness(State(app): State<AppState>) -> Response {
+    let checks = app.readiness.check().await;
+    let failing = checks.iter().any(|(_, health)| *health == Health::Failing);
+    let (status, word) =
+        if failing { (StatusCode::SERVICE_UNAVAILABLE, "degraded") } else { (StatusCode::OK, "ready") };
+    let checks = checks.into_iter().map(|(name, health)| (name.to_owned(), health.name().into())).collect();
+    (status, AppJson(ReadinessResponse { status: word, checks, model: app.model.name(Purpose::Stylist) })).into_response()
+}

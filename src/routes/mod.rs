@@ -1,0 +1,5 @@
+//! The HTTP routes: one file per domain, one `router()` per kind of caller.
+
+pub mod auth;
+pub mod chat;
+pub mod health;

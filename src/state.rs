@@ -1,0 +1,58 @@
+//! What a handler or a worker may use.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::google::GoogleVerifier;
+use crate::auth::session::SessionService;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::data::Data;
+use crate::domain::chat::Chat;
+use crate::domain::readiness::Readiness;
+use crate::llm::Model;
+
+/// Everything that a handler or a worker may use. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Parts>);
+
+/// The parts of an [`AppState`].
+pub struct Parts {
+    /// Settings.
+    pub config: Config,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Documents.
+    pub data: Data,
+    /// Sign-ins.
+    pub sessions: SessionService,
+    /// Google's ID tokens.
+    pub google: GoogleVerifier,
+    /// The language model.
+    pub model: Arc<dyn Model>,
+    /// The stylist.
+    pub chat: Arc<Chat>,
+    /// Whether what we depend on answers.
+    pub readiness: Readiness,
+    /// Work that outlives its request; waited for at the end.
+    pub tasks: TaskTracker,
+    /// Cancelled when the process should end.
+    pub shutdown: CancellationToken,
+}
+
+impl From<Parts> for AppState {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
