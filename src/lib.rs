@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod data;
+pub mod domain;
 pub mod llm;
 pub mod model;
 pub mod store;
