@@ -1,1 +1,1 @@
-//! stub
+//! The built-in model.

@@ -10,4 +10,5 @@ pub mod mood;
 pub mod profile;
 pub mod session;
 pub mod timestamp;
+pub mod vocabulary;
 pub mod wardrobe;

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::data::{self, Data};
@@ -77,8 +79,132 @@ pub fn all(parts: &Parts) -> Vec<Arc<dyn Tool>> {
     ]
 }
 
-/// Reads a tool's arguments. Models write nothing at all for a tool without arguments.
+/// The longest query that a tool takes, in characters.
+const MAX_QUERY: usize = 500;
+
+/// The longest complaint about arguments: it may quote them.
+const MAX_COMPLAINT: usize = 300;
+
+/// Reads a tool's arguments. Models write nothing at all, or null, for a tool without arguments.
 fn read_arguments<T: DeserializeOwned>(arguments: &str) -> Result<T, ToolError> {
-    let text = if arguments.trim().is_empty() { "{}" } else { arguments };
-    serde_json::from_str(text).map_err(|error| ToolError::BadArguments(error.to_string()))
+    let text = match arguments.trim() {
+        "" | "null" => "{}",
+        text => text,
+    };
+    serde_json::from_str(text).map_err(|error| ToolError::BadArguments(cut(&error.to_string(), MAX_COMPLAINT)))
+}
+
+/// Arguments of a tool that needs none. Fields that a model makes up are ignored.
+#[derive(Deserialize)]
+struct NoArguments {}
+
+/// Schema of the arguments of a tool that needs none.
+fn no_parameters() -> Value {
+    json!({ "type": "object", "properties": {}, "additionalProperties": false })
+}
+
+/// Refuses a query that is too long to be one.
+fn check_query(query: &str) -> Result<(), ToolError> {
+    if query.chars().count() > MAX_QUERY {
+        return Err(ToolError::BadArguments(format!("query may have at most {MAX_QUERY} characters")));
+    }
+    Ok(())
+}
+
+/// Text from outside on one line and at most `limit` characters long, the last one an ellipsis if something is missing.
+fn cut(text: &str, limit: usize) -> String {
+    let mut short = String::new();
+    let mut length = 0;
+    for word in text.split(|character: char| character.is_whitespace() || character.is_control()) {
+        if word.is_empty() {
+            continue;
+        }
+        for character in (length > 0).then_some(' ').into_iter().chain(word.chars()) {
+            length += 1;
+            if length > limit {
+                short.pop();
+                short.push('\u{2026}');
+                return short;
+            }
+            short.push(character);
+        }
+    }
+    short
+}
+
+/// Names with their numbers, the greatest number first, then by name. In JSON an object in that order.
+#[derive(Debug, Default, Clone, PartialEq)]
+struct Tally(Vec<(String, u64)>);
+
+impl Tally {
+    /// Counts one more of `name`. Names that differ in case or spaces are the same; the empty name is none.
+    fn add(&mut self, name: &str) {
+        let name = cut(name, 40).to_lowercase();
+        if name.is_empty() {
+            return;
+        }
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((name, 1)),
+        }
+    }
+
+    /// The `limit` greatest.
+    fn top(mut self, limit: usize) -> Self {
+        self.0.sort_by(|(one, more), (other, less)| less.cmp(more).then_with(|| one.cmp(other)));
+        self.0.truncate(limit);
+        self
+    }
+}
+
+impl Serialize for Tally {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, count)| (name, count)))
+    }
+}
+
+/// Lets other tasks run now and then while a long walk goes over many items that are already here.
+#[derive(Default)]
+struct Breather(u32);
+
+impl Breather {
+    /// Items between two breaths: less than half a millisecond's work.
+    const STRIDE: u32 = 16;
+
+    async fn breathe(&mut self) {
+        self.0 = (self.0 + 1) % Self::STRIDE;
+        if self.0 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_is_cut_to_one_short_line() {
+        assert_eq!(cut("  a\n b\u{0}\tc ", 10), "a b c");
+        assert_eq!(cut("abcdef", 6), "abcdef");
+        assert_eq!(cut("abcdefg", 6), "abcde\u{2026}");
+        assert_eq!(cut("\u{e9}\u{e9}\u{e9}\u{e9}", 3), "\u{e9}\u{e9}\u{2026}");
+    }
+
+    #[test]
+    fn a_tally_writes_the_greatest_first() {
+        let mut tally = Tally::default();
+        for name in ["tops", "Shoes", "TOPS ", "", "belts"] {
+            tally.add(name);
+        }
+        assert_eq!(serde_json::to_string(&tally.top(2)).unwrap(), r#"{"tops":2,"belts":1}"#);
+    }
+
+    #[test]
+    fn missing_arguments_are_an_empty_object() {
+        assert!(read_arguments::<NoArguments>("").is_ok());
+        assert!(read_arguments::<NoArguments>(" null ").is_ok());
+        assert!(read_arguments::<NoArguments>("{\"made\": \"up\"}").is_ok());
+        assert!(matches!(read_arguments::<NoArguments>("{"), Err(ToolError::BadArguments(_))));
+    }
 }

@@ -1,0 +1,205 @@
+//! What the wardrobe lacks, measured against the styles that the user likes.
+
+use std::cmp::{Ordering, Reverse};
+use std::pin::pin;
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use serde::Serialize;
+
+use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, cut, no_parameters, read_arguments};
+use crate::data::Data;
+use crate::domain::best::Best;
+use crate::domain::style;
+use crate::llm::ToolSpec;
+use crate::model::ids::{ItemId, UserId};
+use crate::model::timestamp::Timestamp;
+use crate::model::vocabulary::Category;
+use crate::model::wardrobe::WardrobeItem;
+
+/// Owned pieces to build around.
+const MAX_ANCHORS: usize = 3;
+
+/// Styles of the profile that count, the dearest first.
+const MAX_STYLES: usize = 10;
+
+/// A category that falls short. Fields in this order.
+#[derive(Debug, Serialize)]
+struct Gap {
+    category: &'static str,
+    current: u32,
+    recommended: u32,
+    shortage: u32,
+    example_items: Vec<String>,
+    suggestion: String,
+}
+
+/// A piece that the user wears most. Fields in this order.
+#[derive(Debug, Serialize)]
+struct Anchor {
+    id: ItemId,
+    category: Option<String>,
+    brand: Option<String>,
+    colours: Vec<String>,
+}
+
+impl From<&WardrobeItem> for Anchor {
+    fn from(item: &WardrobeItem) -> Self {
+        let colours = item.colours.iter().map(|colour| cut(&colour.name, 30)).filter(|name| !name.is_empty());
+        Self {
+            id: item.id.clone(),
+            category: item.category.as_deref().map(|category| cut(category, 40)),
+            brand: item.brand.as_deref().map(|brand| cut(brand, 60)),
+            colours: colours.take(3).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Analysis {
+    /// The largest shortage first.
+    gaps: Vec<Gap>,
+    styles_considered: Vec<String>,
+    anchor_pieces: Vec<Anchor>,
+}
+
+/// Compares the wardrobe with what its owner's styles call for.
+pub struct AnalyzeWardrobeGaps {
+    data: Data,
+}
+
+impl AnalyzeWardrobeGaps {
+    /// The tool, made of `parts`.
+    pub fn new(parts: &Parts) -> Self {
+        Self { data: parts.data.clone() }
+    }
+}
+
+#[async_trait]
+impl Tool for AnalyzeWardrobeGaps {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: "analyze_wardrobe_gaps",
+            description: "Compares how many pieces of each category the user owns with what their styles call for. Returns the \
+                          categories that fall short with example pieces. Use it for what is missing or worth buying.",
+            parameters: no_parameters(),
+        }
+    }
+
+    async fn run(&self, user: &UserId, arguments: &str) -> Result<String, ToolError> {
+        let NoArguments {} = read_arguments(arguments)?;
+        let (mut styles, mut preferred_colour) = (Vec::new(), None);
+        if let Some(profile) = self.data.profiles.find(user).await? {
+            let named = profile.style_preferences.iter().map(|style| cut(style, 60)).filter(|style| !style.is_empty());
+            styles = named.take(MAX_STYLES).collect();
+            preferred_colour = profile.preferred_colours.iter().map(|name| cut(name, 30)).find(|name| !name.is_empty());
+        }
+        let mut owned: Vec<(Category, u32)> = Vec::new();
+        let mut colours = Tally::default();
+        let mut anchors = Best::new(MAX_ANCHORS);
+        let mut breather = Breather::default();
+        let mut items = pin!(self.data.wardrobe.owned(user));
+        while let Some(item) = items.try_next().await? {
+            if let Some(category) = item.category.as_deref().and_then(Category::of_text) {
+                match owned.iter_mut().find(|(known, _)| *known == category) {
+                    Some((_, count)) => *count += 1,
+                    None => owned.push((category, 1)),
+                }
+            }
+            item.colours.iter().for_each(|colour| colours.add(&colour.name));
+            anchors.offer(Ranked::from(&item));
+            breather.breathe().await;
+        }
+        let colour = preferred_colour.or_else(|| colours.top(1).0.pop().map(|(name, _)| name));
+        let analysis = Analysis {
+            gaps: gaps(&styles, &owned, colour.as_deref()),
+            styles_considered: if styles.is_empty() { vec!["default".to_owned()] } else { styles },
+            anchor_pieces: anchors.into_sorted().into_iter().map(|ranked| ranked.anchor).collect(),
+        };
+        Ok(serde_json::to_string(&analysis)?)
+    }
+}
+
+/// The categories of which there are too few, the largest shortage first.
+fn gaps(styles: &[String], owned: &[(Category, u32)], colour: Option<&str>) -> Vec<Gap> {
+    let wanted = style::mean_baseline(styles.iter().map(String::as_str));
+    let mut gaps: Vec<Gap> = wanted
+        .into_iter()
+        .filter_map(|(category, recommended)| {
+            let current = owned.iter().find(|(known, _)| *known == category).map_or(0, |(_, count)| *count);
+            let shortage = recommended.checked_sub(current).filter(|shortage| *shortage > 0)?;
+            let example_items: Vec<String> = style::example_pieces(category)
+                .iter()
+                .map(|piece| match colour {
+                    Some(colour) => format!("{} {piece}", colour.to_lowercase()),
+                    None => (*piece).to_owned(),
+                })
+                .collect();
+            let name = category.name();
+            let pieces = if shortage == 1 { "piece" } else { "pieces" };
+            let examples = example_items[..2].join(" or ");
+            let suggestion = format!("Add {shortage} {pieces} of {name}, for example {examples}.");
+            Some(Gap { category: name, current, recommended, shortage, example_items, suggestion })
+        })
+        .collect();
+    gaps.sort_by_key(|gap| Reverse(gap.shortage));
+    gaps
+}
+
+/// A piece in the order of anchors: the more worn, then the newer, then the smaller id.
+struct Ranked {
+    wear_count: u32,
+    date_added: Option<Timestamp>,
+    anchor: Anchor,
+}
+
+impl From<&WardrobeItem> for Ranked {
+    fn from(item: &WardrobeItem) -> Self {
+        Self { wear_count: item.wear_count, date_added: item.date_added, anchor: item.into() }
+    }
+}
+
+impl Ranked {
+    fn key(&self) -> (u32, Option<Timestamp>, Reverse<&ItemId>) {
+        (self.wear_count, self.date_added, Reverse(&self.anchor.id))
+    }
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Ranked {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_what_the_baseline_has_more_of() {
+        let owned = [(Category::Tops, 9), (Category::Bottoms, 4), (Category::Shoes, 1)];
+        let gaps = gaps(&["Minimalist".to_owned()], &owned, Some("Navy"));
+        let numbers: Vec<_> =
+            gaps.iter().map(|gap| (gap.category, gap.current, gap.recommended, gap.shortage)).collect();
+        assert_eq!(numbers, [("outerwear", 0, 1, 1), ("shoes", 1, 2, 1), ("accessories", 0, 1, 1)]);
+        assert_eq!(gaps[1].example_items[0], "navy low-top sneakers");
+        assert_eq!(
+            gaps[1].suggestion,
+            "Add 1 piece of shoes, for example navy low-top sneakers or navy high-top sneakers."
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! What is in fashion.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Parts, Tool, ToolError, check_query, cut, read_arguments};
+use crate::data::Data;
+use crate::llm::ToolSpec;
+use crate::model::ids::UserId;
+use crate::model::mood::{Mood, MoodSignals};
+use crate::model::vocabulary;
+
+/// Moods in a result.
+const MAX_RESULTS: usize = 10;
+
+/// A mood as the model sees it. Fields in this order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Trend {
+    name: String,
+    primary_mood: String,
+    sub_moods: Vec<String>,
+    description: String,
+    mood_signals: MoodSignals,
+    trend_score: f64,
+}
+
+impl From<Mood> for Trend {
+    fn from(mood: Mood) -> Self {
+        let MoodSignals { color_palette, patterns, silhouettes, fabrics, key_pieces } = mood.mood_signals;
+        Self {
+            name: cut(&mood.name, 80),
+            primary_mood: cut(&mood.primary_mood, 40),
+            sub_moods: short(&mood.sub_moods),
+            description: cut(&mood.description, 300),
+            mood_signals: MoodSignals {
+                color_palette: short(&color_palette),
+                patterns: short(&patterns),
+                silhouettes: short(&silhouettes),
+                fabrics: short(&fabrics),
+                key_pieces: short(&key_pieces),
+            },
+            trend_score: mood.trend_score,
+        }
+    }
+}
+
+fn short(entries: &[String]) -> Vec<String> {
+    entries.iter().map(|entry| cut(entry, 60)).filter(|entry| !entry.is_empty()).take(8).collect()
+}
+
+#[derive(Serialize)]
+struct TrendsResult {
+    moods: Vec<Trend>,
+}
+
+#[derive(Deserialize)]
+struct TrendsArguments {
+    primary_mood: Option<String>,
+}
+
+/// Lists the moods that are most in fashion.
+pub struct GetTrendingMoods {
+    data: Data,
+}
+
+impl GetTrendingMoods {
+    /// The tool, made of `parts`.
+    pub fn new(parts: &Parts) -> Self {
+        Self { data: parts.data.clone() }
+    }
+}
+
+#[async_trait]
+impl Tool for GetTrendingMoods {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: "get_trending_moods",
+            description: "Lists up to 10 fashion moods, the most in fashion first, with their colours, fabrics and key pieces. \
+                          Use it when trends matter.",
+            parameters: json!({
+                "type": "object",
+                "properties": {
+                    "primary_mood": {
+                        "type": "string",
+                        "description": format!("One of {}; empty for all.", vocabulary::MOODS.join(", ")),
+                    },
+                },
+                "additionalProperties": false,
+            }),
+        }
+    }
+
+    async fn run(&self, _user: &UserId, arguments: &str) -> Result<String, ToolError> {
+        let TrendsArguments { primary_mood } = read_arguments(arguments)?;
+        let wanted = primary_mood.unwrap_or_default();
+        check_query(&wanted)?;
+        let category = match wanted.trim() {
+            "" => None,
+            named => Some(vocabulary::mood(named).ok_or_else(|| {
+                ToolError::BadArguments(format!("primary_mood is one of {}, or empty", vocabulary::MOODS.join(", ")))
+            })?),
+        };
+        let moods = self.data.moods.top_by_trend(category, MAX_RESULTS).await?;
+        Ok(serde_json::to_string(&TrendsResult { moods: moods.into_iter().map(Trend::from).collect() })?)
+    }
+}

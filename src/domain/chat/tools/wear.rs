@@ -1,0 +1,236 @@
+//! How the user wears their clothes: favourites, occasions, weather.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::{Parts, Tally, Tool, ToolError, check_query, cut, read_arguments};
+use crate::clock::Clock;
+use crate::data::Data;
+use crate::domain::wear;
+use crate::llm::ToolSpec;
+use crate::model::ids::{ItemId, UserId};
+use crate::model::timestamp::Timestamp;
+use crate::model::wardrobe::{WardrobeItem, Wear};
+
+/// Items that are looked at, the newest of the wardrobe.
+const MAX_ITEMS: usize = 500;
+
+/// Items with a wear history below which there is no pattern to speak of.
+const FEWEST_WORN: usize = 5;
+
+/// Ranked items in the result.
+const MAX_RANKED: usize = 50;
+
+/// Wear events of one item that count, the newest.
+const EVENTS_PER_ITEM: usize = 10;
+
+/// Look-ups at once for items that keep no events of their own.
+const CONCURRENT_LOOKUPS: usize = 8;
+
+const TOP_OCCASIONS: usize = 5;
+const TOP_CONDITIONS: usize = 3;
+
+/// Too little history. Fields in this order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Sparse {
+    sparse: bool,
+    message: &'static str,
+    total_items: usize,
+    category_breakdown: Tally,
+}
+
+/// Enough history. Fields in this order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Patterns {
+    sparse: bool,
+    total_items: usize,
+    items_with_wear_history: usize,
+    top_occasions: Vec<Counted>,
+    top_climate_conditions: Vec<Counted>,
+    category_wear_summary: BTreeMap<String, CategoryWear>,
+    top_ranked_items: Vec<RankedItem>,
+}
+
+/// How often something occurred.
+#[derive(Serialize)]
+struct Counted {
+    name: String,
+    count: u64,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CategoryWear {
+    total_wears: u64,
+    avg_score: f64,
+    #[serde(skip)]
+    items: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RankedItem {
+    id: ItemId,
+    category: Option<String>,
+    brand: Option<String>,
+    aesthetic_tags: Vec<String>,
+    wear_count: u32,
+    last_worn_at: Option<Timestamp>,
+    days_since_last_worn: Option<i64>,
+    score: f64,
+    /// In the currency of the item's price.
+    cost_per_wear: Option<f64>,
+}
+
+impl RankedItem {
+    fn new(item: &WardrobeItem, now: OffsetDateTime) -> Self {
+        let tags = item.aesthetic_tags.iter().map(|tag| cut(tag, 40)).filter(|tag| !tag.is_empty());
+        Self {
+            id: item.id.clone(),
+            category: item.category.as_deref().map(|category| cut(category, 40)),
+            brand: item.brand.as_deref().map(|brand| cut(brand, 60)),
+            aesthetic_tags: tags.take(8).collect(),
+            wear_count: item.wear_count,
+            last_worn_at: wear::last_worn(item),
+            days_since_last_worn: wear::days_since_worn(item, now),
+            score: wear::round(wear::score(item, now)),
+            cost_per_wear: wear::cost_per_wear(item),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct PatternsArguments {
+    query: Option<String>,
+}
+
+/// Finds out what the user wears, where to, and in what weather.
+pub struct GetWearPatterns {
+    data: Data,
+    clock: Arc<dyn Clock>,
+}
+
+impl GetWearPatterns {
+    /// The tool, made of `parts`.
+    pub fn new(parts: &Parts) -> Self {
+        Self { data: parts.data.clone(), clock: parts.clock.clone() }
+    }
+
+    /// The newest wear events of an item: its own, else (older documents have none) those stored by themselves.
+    async fn events(&self, user: &UserId, item: &WardrobeItem) -> Result<Vec<Wear>, ToolError> {
+        let mut events = item.wear_events.clone();
+        if events.is_empty() && wear::has_history(item) {
+            let stored = self.data.wear_events.newest_of_item(user, &item.id, EVENTS_PER_ITEM).await?;
+            events = stored
+                .into_iter()
+                .map(|event| Wear {
+                    occurred_at: event.occurred_at,
+                    occasion: event.occasion,
+                    weather_snapshot: event.weather_snapshot,
+                })
+                .collect();
+        }
+        events.sort_by_key(|event| Reverse(event.occurred_at));
+        events.truncate(EVENTS_PER_ITEM);
+        Ok(events)
+    }
+}
+
+#[async_trait]
+impl Tool for GetWearPatterns {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: "get_wear_patterns",
+            description: "Returns how the user wears their clothes: most and least worn pieces, cost per wear, occasions and \
+                          weather. Use it for habits, favourites and neglected pieces.",
+            parameters: json!({
+                "type": "object",
+                "properties": {
+                    "query": {
+                        "type": "string",
+                        "description": "What the user wants to know. The result covers the whole wardrobe in any case.",
+                    },
+                },
+                "additionalProperties": false,
+            }),
+        }
+    }
+
+    async fn run(&self, user: &UserId, arguments: &str) -> Result<String, ToolError> {
+        let PatternsArguments { query } = read_arguments(arguments)?;
+        check_query(&query.unwrap_or_default())?;
+        let items = self.data.wardrobe.newest_owned(user, MAX_ITEMS).await?;
+        let items_with_wear_history = items.iter().filter(|item| wear::has_history(item)).count();
+        if items_with_wear_history < FEWEST_WORN {
+            let mut category_breakdown = Tally::default();
+            items.iter().for_each(|item| category_breakdown.add(&category_of(item)));
+            let sparse = Sparse {
+                sparse: true,
+                message: "Too few items have a wear history to show patterns.",
+                total_items: items.len(),
+                category_breakdown: category_breakdown.top(usize::MAX),
+            };
+            return Ok(serde_json::to_string(&sparse)?);
+        }
+        let (mut occasions, mut conditions) = (Tally::default(), Tally::default());
+        let mut events =
+            stream::iter(0..items.len()).map(|index| self.events(user, &items[index])).buffered(CONCURRENT_LOOKUPS);
+        while let Some(events) = events.try_next().await? {
+            for event in events {
+                occasions.add(event.occasion.as_deref().unwrap_or_default());
+                let weather = event.weather_snapshot.and_then(|snapshot| snapshot.conditions);
+                conditions.add(&weather.unwrap_or_default());
+            }
+        }
+        drop(events);
+        let now = self.clock.now();
+        let mut ranked: Vec<RankedItem> = items.iter().map(|item| RankedItem::new(item, now)).collect();
+        ranked.sort_by(|one, other| {
+            let score = other.score.total_cmp(&one.score);
+            score.then_with(|| other.last_worn_at.cmp(&one.last_worn_at)).then_with(|| one.id.cmp(&other.id))
+        });
+        ranked.truncate(MAX_RANKED);
+        let patterns = Patterns {
+            sparse: false,
+            total_items: items.len(),
+            items_with_wear_history,
+            top_occasions: counted(occasions.top(TOP_OCCASIONS)),
+            top_climate_conditions: counted(conditions.top(TOP_CONDITIONS)),
+            category_wear_summary: wear_by_category(&items, now),
+            top_ranked_items: ranked,
+        };
+        Ok(serde_json::to_string(&patterns)?)
+    }
+}
+
+fn counted(tally: Tally) -> Vec<Counted> {
+    tally.0.into_iter().map(|(name, count)| Counted { name, count }).collect()
+}
+
+fn category_of(item: &WardrobeItem) -> String {
+    let name = item.category.as_deref().map(|category| cut(category, 40).to_lowercase());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "uncategorised".to_owned())
+}
+
+fn wear_by_category(items: &[WardrobeItem], now: OffsetDateTime) -> BTreeMap<String, CategoryWear> {
+    let mut summary: BTreeMap<String, CategoryWear> = BTreeMap::new();
+    for item in items {
+        let category = summary.entry(category_of(item)).or_default();
+        category.total_wears += u64::from(item.wear_count);
+        category.avg_score += wear::score(item, now);
+        category.items += 1;
+    }
+    for category in summary.values_mut() {
+        category.avg_score = wear::round(category.avg_score / f64::from(category.items));
+    }
+    summary
+}

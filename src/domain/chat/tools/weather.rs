@@ -1,0 +1,305 @@
+//! The weather where the user lives, from Open-Meteo: now and the next three days, in plain text.
+//!
+//! A service that is down, or a city that nobody knows, is not an error: the model is told so in friendly words and goes on.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tracing::warn;
+use url::Url;
+
+use super::{NoArguments, Parts, Tool, ToolError, cut, no_parameters, read_arguments};
+use crate::cache::ExpiringCache;
+use crate::data::Data;
+use crate::llm::ToolSpec;
+use crate::model::ids::UserId;
+
+/// The longest name of a city, in characters; the longest real one has 85 (Taumatawhakatangihanga…).
+const MAX_CITY: usize = 100;
+
+/// The largest answer of the service that is read; a forecast has about 1.2 KB.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Time for both questions to the service.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const PLACE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+const FORECAST_LIFE: Duration = Duration::from_secs(15 * 60);
+const KEPT_PLACES: usize = 1024;
+const KEPT_FORECASTS: usize = 256;
+
+/// Where the weather service is.
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    /// Base URL of the search for places.
+    pub geocoding: Url,
+    /// Base URL of the forecasts.
+    pub forecast: Url,
+}
+
+impl Default for Endpoints {
+    fn default() -> Self {
+        let url = |text| Url::parse(text).expect("a constant that is a URL");
+        Self { geocoding: url("https://geocoding-api.open-meteo.com"), forecast: url("https://api.open-meteo.com") }
+    }
+}
+
+/// Why there is no weather.
+#[derive(Debug, thiserror::Error)]
+enum WeatherError {
+    #[error("the weather service cannot be reached")]
+    Unreachable(#[source] reqwest::Error),
+    #[error("the weather service answered with status {0}")]
+    Refused(u16),
+    #[error("the weather service's answer is too long")]
+    TooLong,
+    #[error("the weather service's answer cannot be read")]
+    Unreadable(#[source] serde_json::Error),
+    #[error("the weather service took too long")]
+    TooSlow,
+}
+
+impl From<reqwest::Error> for WeatherError {
+    fn from(error: reqwest::Error) -> Self {
+        // The URL says where somebody lives: not for the log.
+        Self::Unreachable(error.without_url())
+    }
+}
+
+/// A place as the service knows it.
+#[derive(Debug, Clone, Deserialize)]
+struct Place {
+    name: String,
+    country: Option<String>,
+    latitude: f64,
+    longitude: f64,
+}
+
+#[derive(Deserialize)]
+struct Places {
+    /// Missing when nothing was found.
+    #[serde(default)]
+    results: Vec<Place>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Forecast {
+    current: Current,
+    daily: Daily,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Current {
+    temperature_2m: f64,
+    precipitation: Option<f64>,
+    weather_code: Option<u8>,
+    wind_speed_10m: Option<f64>,
+}
+
+/// A column for each measure, a row for each day.
+#[derive(Debug, Clone, Deserialize)]
+struct Daily {
+    time: Vec<String>,
+    #[serde(default)]
+    weather_code: Vec<Option<u8>>,
+    #[serde(default)]
+    temperature_2m_max: Vec<Option<f64>>,
+    #[serde(default)]
+    temperature_2m_min: Vec<Option<f64>>,
+    #[serde(default)]
+    precipitation_sum: Vec<Option<f64>>,
+}
+
+/// Tells the weather in the user's city.
+pub struct GetWeather {
+    data: Data,
+    http: reqwest::Client,
+    endpoints: Endpoints,
+    places: ExpiringCache<String, Option<Place>>,
+    forecasts: ExpiringCache<String, Forecast>,
+}
+
+impl GetWeather {
+    /// The tool, made of `parts`.
+    pub fn new(parts: &Parts) -> Self {
+        Self {
+            data: parts.data.clone(),
+            http: parts.http.clone(),
+            endpoints: parts.weather.clone(),
+            places: ExpiringCache::new(KEPT_PLACES, PLACE_LIFE, parts.clock.clone()),
+            forecasts: ExpiringCache::new(KEPT_FORECASTS, FORECAST_LIFE, parts.clock.clone()),
+        }
+    }
+
+    /// The weather in a city; `None` when the service does not know the city.
+    async fn weather(&self, city: &str) -> Result<Option<(Place, Forecast)>, WeatherError> {
+        let Some(place) = self.place(city).await? else { return Ok(None) };
+        let forecast = self.forecast(&place).await?;
+        Ok(Some((place, forecast)))
+    }
+
+    async fn place(&self, city: &str) -> Result<Option<Place>, WeatherError> {
+        let key = city.to_lowercase();
+        if let Some(place) = self.places.get(&key) {
+            return Ok(place);
+        }
+        let parameters = [("name", city), ("count", "1"), ("language", "en"), ("format", "json")];
+        let found: Places = self.ask(&self.endpoints.geocoding, "v1/search", &parameters).await?;
+        let place = found.results.into_iter().next();
+        self.places.insert(key, place.clone());
+        Ok(place)
+    }
+
+    async fn forecast(&self, place: &Place) -> Result<Forecast, WeatherError> {
+        let (latitude, longitude) = (format!("{:.4}", place.latitude), format!("{:.4}", place.longitude));
+        let key = format!("{latitude},{longitude}");
+        if let Some(forecast) = self.forecasts.get(&key) {
+            return Ok(forecast);
+        }
+        let parameters = [
+            ("latitude", latitude.as_str()),
+            ("longitude", longitude.as_str()),
+            ("current", "temperature_2m,precipitation,weather_code,wind_speed_10m"),
+            ("daily", "weather_code,temperature_2m_max,temperature_2m_min,precipitation_sum"),
+            ("forecast_days", "3"),
+            ("timezone", "auto"),
+        ];
+        let forecast: Forecast = self.ask(&self.endpoints.forecast, "v1/forecast", &parameters).await?;
+        self.forecasts.insert(key, forecast.clone());
+        Ok(forecast)
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        base: &Url,
+        path: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<T, WeatherError> {
+        let mut url = base.clone();
+        url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+        let mut response = self.http.get(url).query(parameters).send().await?;
+        if !response.status().is_success() {
+            return Err(WeatherError::Refused(response.status().as_u16()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(WeatherError::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        serde_json::from_slice(&body).map_err(WeatherError::Unreadable)
+    }
+}
+
+#[async_trait]
+impl Tool for GetWeather {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: "get_weather",
+            description: "Tells the present weather and a three-day forecast for the user's city, as plain text. Use it only \
+                          when weather matters for the answer.",
+            parameters: no_parameters(),
+        }
+    }
+
+    async fn run(&self, user: &UserId, arguments: &str) -> Result<String, ToolError> {
+        let NoArguments {} = read_arguments(arguments)?;
+        let profile = self.data.profiles.find(user).await?;
+        let city = profile.and_then(|profile| profile.location_city).unwrap_or_default();
+        let city = city.split_whitespace().collect::<Vec<_>>().join(" ");
+        if city.is_empty() {
+            return Ok(
+                "No city is set in the user's profile, so the weather is not known. The user can add a city there."
+                    .into(),
+            );
+        }
+        let shown = cut(&city, MAX_CITY);
+        if shown != city {
+            return Ok(unknown(&shown));
+        }
+        let weather = tokio::time::timeout(PATIENCE, self.weather(&city)).await;
+        Ok(match weather.unwrap_or(Err(WeatherError::TooSlow)) {
+            Ok(Some((place, forecast))) => describe(&place, &forecast),
+            Ok(None) => unknown(&shown),
+            Err(error) => {
+                warn!(%error, cause = error.source_text(), "weather not available");
+                format!("The weather for {shown} is not available right now. Advise without it.")
+            }
+        })
+    }
+}
+
+impl WeatherError {
+    /// The cause in words, for the log.
+    fn source_text(&self) -> Option<String> {
+        std::error::Error::source(self).map(ToString::to_string)
+    }
+}
+
+fn unknown(city: &str) -> String {
+    format!("The weather service does not know a city named \"{city}\". The user can correct it in the profile.")
+}
+
+/// The weather in words.
+fn describe(place: &Place, forecast: &Forecast) -> String {
+    let mut text = format!("Weather in {}", cut(&place.name, MAX_CITY));
+    if let Some(country) = &place.country {
+        text += &format!(", {}", cut(country, MAX_CITY));
+    }
+    let current = &forecast.current;
+    text += &format!(" now: {}, {}", degrees(current.temperature_2m), condition(current.weather_code));
+    if let Some(wind) = current.wind_speed_10m {
+        text += &format!(", wind {wind:.0} km/h");
+    }
+    text += &format!(", precipitation {:.1} mm.", current.precipitation.unwrap_or_default());
+    let daily = &forecast.daily;
+    for (day, date) in daily.time.iter().take(3).enumerate() {
+        text += &format!("\n{}: {}", cut(date, 10), condition(at(&daily.weather_code, day)));
+        if let (Some(least), Some(most)) = (at(&daily.temperature_2m_min, day), at(&daily.temperature_2m_max, day)) {
+            text += &format!(", {} to {}", degrees(least), degrees(most));
+        }
+        if let Some(rain) = at(&daily.precipitation_sum, day) {
+            text += &format!(", rain {rain:.1} mm");
+        }
+        text.push('.');
+    }
+    text
+}
+
+fn degrees(celsius: f64) -> String {
+    // Adding zero turns a rounded -0 into 0.
+    format!("{:.0} \u{b0}C", celsius.round() + 0.0)
+}
+
+fn at<T: Copy>(column: &[Option<T>], row: usize) -> Option<T> {
+    column.get(row).copied().flatten()
+}
+
+/// A WMO weather interpretation code (table 4677, as Open-Meteo groups it) in words.
+fn condition(code: Option<u8>) -> &'static str {
+    match code {
+        Some(0) => "clear sky",
+        Some(1) => "mainly clear",
+        Some(2) => "partly cloudy",
+        Some(3) => "overcast",
+        Some(45 | 48) => "fog",
+        Some(51 | 53 | 55) => "drizzle",
+        Some(56 | 57) => "freezing drizzle",
+        Some(61) => "light rain",
+        Some(63) => "rain",
+        Some(65) => "heavy rain",
+        Some(66 | 67) => "freezing rain",
+        Some(71) => "light snow",
+        Some(73 | 77) => "snow",
+        Some(75) => "heavy snow",
+        Some(80 | 81) => "rain showers",
+        Some(82) => "violent rain showers",
+        Some(85 | 86) => "snow showers",
+        Some(95) => "thunderstorm",
+        Some(96 | 99) => "thunderstorm with hail",
+        Some(_) | None => "unknown conditions",
+    }
+}

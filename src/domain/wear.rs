@@ -1,0 +1,93 @@
+//! How much, and how lately, something was worn.
+
+use time::OffsetDateTime;
+
+use crate::model::timestamp::Timestamp;
+use crate::model::wardrobe::WardrobeItem;
+
+/// Days after which a wearing has lost all but [`LEAST_FACTOR`] of its weight. The product's number.
+const FADING_DAYS: f64 = 180.0;
+
+/// What is left of the weight of wearings however long ago. The product's number.
+const LEAST_FACTOR: f64 = 0.1;
+
+/// When the item was worn last, as far as is known.
+pub fn last_worn(item: &WardrobeItem) -> Option<Timestamp> {
+    item.last_worn_at.or_else(|| item.wear_events.iter().filter_map(|wear| wear.occurred_at).max())
+}
+
+/// Whether there is any sign that the item was ever worn.
+pub fn has_history(item: &WardrobeItem) -> bool {
+    item.wear_count > 0 || !item.wear_events.is_empty() || item.last_worn_at.is_some()
+}
+
+/// Whole days since the item was worn last; none if that is not known. A date in the future counts as today.
+pub fn days_since_worn(item: &WardrobeItem, now: OffsetDateTime) -> Option<i64> {
+    last_worn(item).map(|at| (now - at.get()).whole_days().max(0))
+}
+
+/// Wear count, weighted by how lately the item was worn; 0 if it never was, the least weight if nobody knows when.
+pub fn score(item: &WardrobeItem, now: OffsetDateTime) -> f64 {
+    let factor = match days_since_worn(item, now) {
+        // Far fewer days than a float can hold exactly.
+        Some(days) => (1.0 - days as f64 / FADING_DAYS).max(LEAST_FACTOR),
+        None => LEAST_FACTOR,
+    };
+    f64::from(item.wear_count) * factor
+}
+
+/// Price divided by wear count, in the price's own currency; none without a price or a wearing.
+pub fn cost_per_wear(item: &WardrobeItem) -> Option<f64> {
+    let amount = item.price.as_ref()?.amount;
+    (item.wear_count > 0 && amount.is_finite()).then(|| round(amount / f64::from(item.wear_count)))
+}
+
+/// The number with two decimals.
+pub fn round(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-10 12:00 UTC);
+
+    fn item(fields: serde_json::Value) -> WardrobeItem {
+        let mut document = json!({ "id": "a", "userId": "ada" });
+        for (name, value) in fields.as_object().unwrap() {
+            document[name] = value.clone();
+        }
+        serde_json::from_value(document).unwrap()
+    }
+
+    #[test]
+    fn the_score_fades_to_a_tenth() {
+        let worn = |at: &str| score(&item(json!({ "wearCount": 10, "lastWornAt": at })), NOW);
+        assert_eq!(worn("2026-03-10"), 10.0);
+        assert_eq!(worn("2025-12-10"), 5.0);
+        assert_eq!(worn("2020-01-01"), 1.0);
+        assert_eq!(worn("2030-01-01"), 10.0);
+        assert_eq!(score(&item(json!({ "wearCount": 10 })), NOW), 1.0);
+        assert_eq!(score(&item(json!({ "wearCount": 0, "lastWornAt": "2026-03-01" })), NOW), 0.0);
+    }
+
+    #[test]
+    fn the_newest_wearing_stands_in_for_a_missing_date() {
+        let item = item(json!({
+            "wearCount": 2,
+            "wearEvents": [{ "occurredAt": "2026-03-01T12:00:00Z" }, { "occurredAt": "2026-03-05T12:00:00Z" }],
+        }));
+        assert_eq!(days_since_worn(&item, NOW), Some(5));
+    }
+
+    #[test]
+    fn cost_per_wear_needs_a_price_and_a_wearing() {
+        assert_eq!(cost_per_wear(&item(json!({ "price": 100, "wearCount": 3 }))), Some(33.33));
+        assert_eq!(cost_per_wear(&item(json!({ "price": 100 }))), None);
+        assert_eq!(cost_per_wear(&item(json!({ "wearCount": 3 }))), None);
+    }
+}
