@@ -4,13 +4,13 @@
 use std::any::Any;
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::header::{ETAG, LOCATION, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::{Router, ServiceExt};
+use axum::Router;
 use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
@@ -18,7 +18,7 @@ use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tracing::{Instrument, debug, error, field, info, info_span, warn};
 use uuid::Uuid;
 
-use crate::auth::{require_admin, require_user};
+use crate::auth::require_user;
 use crate::error::ApiError;
 use crate::routes;
 use crate::state::AppState;
@@ -62,7 +62,7 @@ fn answer_panic(_payload: Box<dyn Any + Send>) -> Response {
 }
 
 /// Gives the request an id and a span, and writes its line in the log.
-async fn log_request(mut request: Request, next: Next) -> Response {
+async fn log_request(request: Request, next: Next) -> Response {
     let id = request_id(&request);
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);

@@ -45,14 +45,15 @@ impl Wardrobe {
 
     /// Those of `ids` that the user owns, in the order of `ids`.
     pub async fn find_many(&self, user: &UserId, ids: &[ItemId]) -> Result<Vec<WardrobeItem>> {
-        let found: Vec<Option<WardrobeItem>> = stream::iter(ids)
-            .map(|id| async move {
-                let stored = self.0.read(&Self::key(user, id)).await?;
-                Ok::<_, super::Error>(stored.and_then(|stored| pages::parse(Container::Wardrobe, &stored)))
-            })
-            .buffered(CONCURRENT_READS)
-            .try_collect()
-            .await?;
+        let keys: Vec<Key> = ids.iter().map(|id| Self::key(user, id)).collect();
+        let reads = keys.into_iter().map(|key| {
+            let store = self.0.clone();
+            async move {
+                let stored = store.read(&key).await?;
+                Ok::<_, super::Error>(stored.and_then(|stored| pages::parse::<WardrobeItem>(key.container, &stored)))
+            }
+        });
+        let found: Vec<_> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
         Ok(found.into_iter().flatten().filter(WardrobeItem::is_owned).collect())
     }
 }

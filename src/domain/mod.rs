@@ -1,5 +1,8 @@
 //! What the service does, apart from how it is asked: no HTTP, no envelope of the host.
 
+pub mod best;
 pub mod chat;
 pub mod demo;
 pub mod readiness;
+pub mod style;
+pub mod wear;

@@ -1,0 +1,329 @@
+//! Builds the service from its settings, listens, and stops. Only here are back ends named.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use futures::FutureExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::{Service, service_fn};
+use tracing::{debug, info, warn};
+
+use crate::auth::google::GoogleVerifier;
+use crate::auth::keys::KeySet;
+use crate::auth::session::SessionService;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Config, Environment};
+use crate::data::Data;
+use crate::domain::chat::tools::{self, weather};
+use crate::domain::chat::Chat;
+use crate::domain::demo;
+use crate::domain::readiness::{Probe, Readiness};
+use crate::http_client;
+use crate::llm::Model;
+use crate::llm::offline::OfflineModel;
+use crate::llm::openai::OpenAi;
+use crate::router::{self, App};
+use crate::state::{AppState, Parts};
+use crate::store::DocumentStore;
+use crate::store::cosmos::CosmosStore;
+use crate::store::sqlite::SqliteStore;
+use crate::telemetry::Chain;
+
+/// How long open streams may go on when the process should end.
+const GRACE: Duration = Duration::from_secs(10);
+/// Time for a client to send the head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after the system refused a connection, for want of file descriptors for instance.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Time between two clean-ups of expired documents.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Name of the embedded store's file.
+const STORE_FILE: &str = "pluckit.db";
+
+/// The back ends that settings chose, and the time.
+pub struct Backends {
+    /// Where documents are kept.
+    pub store: Arc<dyn DocumentStore>,
+    /// Which model answers.
+    pub model: Arc<dyn Model>,
+    /// What readiness asks beyond the two above: blobs and queue, where configured.
+    pub storage_probes: Vec<(&'static str, Option<Probe>)>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Client for services that we configured.
+    pub http: reqwest::Client,
+}
+
+impl Backends {
+    /// The back ends that the settings chose. Makes no call to any of them; a SQLite file is opened.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or a setting cannot be used.
+    pub fn open(config: &Config) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let http = http_client::services()?;
+        let storage_probes = vec![
+            ("blobs", storage_probe(config.storage.blobs.as_ref(), &config.storage.archive_container, Service::Blobs)?),
+            ("queue", storage_probe(config.storage.queues.as_ref(), &config.storage.taste_queue, Service::Queues)?),
+        ];
+        Ok(Self {
+            store: open_store(config, &clock)?,
+            model: open_model(config, &http, &clock)?,
+            storage_probes,
+            clock,
+            http,
+        })
+    }
+}
+
+/// The document store that the settings chose.
+///
+/// # Errors
+/// When its file cannot be opened.
+pub fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn DocumentStore>> {
+    Ok(match &config.documents {
+        Documents::Embedded { directory, .. } => Arc::new(open_embedded(directory, clock)?),
+        Documents::Cosmos(cosmos) => Arc::new(CosmosStore::new(cosmos_options(config, cosmos))),
+    })
+}
+
+fn open_embedded(directory: &Path, clock: &Arc<dyn Clock>) -> anyhow::Result<SqliteStore> {
+    let file = directory.join(STORE_FILE);
+    SqliteStore::open(&file, clock.clone()).with_context(|| format!("the embedded store {} cannot be opened", file.display()))
+}
+
+/// What the Cosmos DB store needs to know.
+pub fn cosmos_options(config: &Config, cosmos: &config::Cosmos) -> CosmosOptions {
+    CosmosOptions {
+        endpoint: cosmos.endpoint.clone(),
+        key: cosmos.key.clone(),
+        identity: identity(config, cosmos.client_id.clone()),
+        database: cosmos.database.clone(),
+        container_names: cosmos.containers.clone(),
+        emulator: cosmos.emulator,
+    }
+}
+
+/// In development there is no managed identity, but perhaps an account that `az` is signed in with.
+fn identity(config: &Config, client_id: Option<String>) -> Identity {
+    Identity { client_id, developer_tools: config.environment == Environment::Development }
+}
+
+fn open_model(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Model>> {
+    let server = match config.model.clone() {
+        ModelServer::Offline => return Ok(Arc::new(OfflineModel::new())),
+        ModelServer::Azure { endpoint, key, client_id, api_version, deployment, nano_deployment, embedding_deployment } => {
+            let credential = match key {
+                Some(key) => Credential::ApiKey(key),
+                None => Credential::Entra {
+                    credential: identity(config, client_id).credential()?,
+                    clock: clock.clone(),
+                },
+            };
+            let deployments =
+                Deployments { main: deployment, nano: nano_deployment, embedding: embedding_deployment };
+            Server::Azure { endpoint, api_version, credential, deployments }
+        }
+        ModelServer::Compatible { base_url, key, model, nano_model, embedding_model } => {
+            Server::Compatible { base_url, api_key: key, model, nano_model, embedding_model }
+        }
+    };
+    Ok(Arc::new(OpenAi::new(OpenAiOptions { server, limits: Limits::default() }, http.clone())?))
+}
+
+/// A service of a storage account.
+#[derive(Clone, Copy)]
+enum Service {
+    Blobs,
+    Queues,
+}
+
+/// The storage account that the settings name.
+///
+/// # Errors
+/// When its connection string or key cannot be used.
+pub fn open_storage(config: &Config, account: &config::StorageAccount) -> anyhow::Result<StorageAccount> {
+    let sign_in = |client_id: &Option<String>| identity(config, client_id.clone());
+    Ok(match account {
+        config::StorageAccount::ConnectionString(text) => {
+            StorageAccount::from_connection_string(text.expose_secret(), &sign_in(&None))?
+        }
+        config::StorageAccount::Key { name, key } => StorageAccount::with_key(name, key)?,
+        // The setting is one service's address, and only that service's client is asked for anything.
+        config::StorageAccount::Identity { service, client_id } => {
+            StorageAccount::with_identity(service.clone(), service.clone(), &sign_in(client_id))?
+        }
+    })
+}
+
+fn storage_probe(
+    config: &Config,
+    account: Option<&config::StorageAccount>,
+    name: &str,
+    service: Service,
+) -> anyhow::Result<Option<Probe>> {
+    let Some(account) = account else { return Ok(None) };
+    let account = Arc::new(open_storage(config, account)?);
+    let name = name.to_owned();
+    let probe: Probe = Arc::new(move || {
+        let (account, name) = (account.clone(), name.clone());
+        async move {
+            let found = match service {
+                Service::Blobs => account.has_blob_container(&name).await,
+                Service::Queues => account.has_queue(&name).await,
+            };
+            match found {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("it has not been created yet: run pluckit storage init".to_owned()),
+                Err(error) => Err(Chain(&error).to_string()),
+            }
+        }
+        .boxed()
+    });
+    Ok(Some(probe))
+}
+
+/// The state that handlers and workers share. The one way to build it, for the binary and for every test.
+pub fn state(config: Config, backends: Backends) -> AppState {
+    let Backends { store, model, storage_probes, clock, http } = backends;
+    let data = Data::new(store.clone());
+    let parts = tools::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        clock: clock.clone(),
+        http: http.clone(),
+        weather: weather::Endpoints {
+            geocoding: config.stylist.geocoding_url.clone(),
+            forecast: config.stylist.forecast_url.clone(),
+        },
+    };
+    let keys = KeySet::new(config.identity.google_jwks_url.clone(), http, clock.clone());
+    let mut probes = vec![("documents", Some(documents_probe(store)))];
+    probes.extend(storage_probes);
+    let model_probe = (!matches!(config.model, ModelServer::Offline)).then(|| model_probe(model.clone()));
+    probes.push(("model", model_probe));
+    AppState::from(Parts {
+        sessions: SessionService::new(data.sessions.clone(), clock.clone()),
+        google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
+        chat: Arc::new(Chat::new(&parts, config.stylist.tool_call_limit)),
+        readiness: Readiness::new(clock.clone(), probes),
+        tasks: TaskTracker::new(),
+        shutdown: CancellationToken::new(),
+        config,
+        clock,
+        data,
+        model,
+    })
+}
+
+fn documents_probe(store: Arc<dyn DocumentStore>) -> Probe {
+    Arc::new(move || {
+        let store = store.clone();
+        async move { store.ping().await.map_err(|error| Chain(&error).to_string()) }.boxed()
+    })
+}
+
+fn model_probe(model: Arc<dyn Model>) -> Probe {
+    Arc::new(move || {
+        let model = model.clone();
+        async move { model.ping().await.map_err(|error| Chain(&error).to_string()) }.boxed()
+    })
+}
+
+/// Opens the port. Requests wait in it until [`serve`] takes them.
+///
+/// # Errors
+/// When the address is taken or not ours.
+pub async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::new(config.server.bind, config.server.port);
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Loads the demo wardrobe into an empty embedded store, in development.
+pub async fn load_demo(app: &AppState) {
+    let wanted = matches!(app.config.documents, Documents::Embedded { demo: true, .. });
+    if !wanted || app.config.environment != Environment::Development {
+        return;
+    }
+    let user = &app.config.identity.local_dev_user;
+    match demo::load_if_empty(&app.data, &*app.model, user, app.clock.now()).await {
+        Ok(true) => info!(user.id = %user, "demo wardrobe loaded"),
+        Ok(false) => {}
+        Err(error) => warn!(error = %Chain(&error), "demo wardrobe not loaded"),
+    }
+}
+
+/// Answers requests until the process is told to end (SIGTERM or SIGINT), then lets open streams end, for a while.
+///
+/// # Errors
+/// When signals cannot be received.
+pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = app.shutdown.clone();
+    let tasks = app.tasks.clone();
+    let connections = GracefulShutdown::new();
+    let service = router::app(app);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => accept(stream, service.clone(), &connections, &tasks),
+                Err(error) => {
+                    warn!(error = %Chain(&error), "connection not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = shutdown.cancelled() => break,
+        }
+    }
+    drop(listener);
+    info!(streams = connections.count(), grace_s = GRACE.as_secs(), "stopping");
+    shutdown.cancel();
+    tasks.close();
+    let drained = async {
+        connections.shutdown().await;
+        tasks.wait().await;
+    };
+    if tokio::time::timeout(GRACE, drained).await.is_err() {
+        warn!("stopped with streams still open");
+    }
+    Ok(())
+}
+
+fn accept(stream: TcpStream, service: App, connections: &GracefulShutdown, tasks: &TaskTracker) {
+    // A token is worth sending at once, however small.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(error = %Chain(&error), "connection without no-delay");
+    }
+    let service = service_fn(move |request: axum::http::Request<Incoming>| {
+        let request: Request = request.map(Body::new);
+        service.clone().call(request).map(Ok::<Response, Infallible>)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let connection = connections.watch(connection);
+    tasks.spawn(async move {
+        if let Err(error) = connection.await {
+            debug!(error = %Chain(&error), "connection broke");
+        }
+    });
+}
