@@ -1,5 +1,6 @@
 //! The backend of PluckIt, an AI wardrobe stylist. `README.md` says how to run it, `CONTRIBUTING.md` how to change it.
 
+pub mod azure;
 pub mod clock;
 pub mod data;
 pub mod llm;
