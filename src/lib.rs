@@ -1,6 +1,7 @@
 //! The backend of PluckIt, an AI wardrobe stylist. `README.md` says how to run it, `CONTRIBUTING.md` how to change it.
 
 pub mod auth;
+pub mod azure;
 pub mod cache;
 pub mod clock;
 pub mod config;

@@ -1,1 +1,454 @@
-//! stub
+//! Documents in Azure Cosmos DB.
+//!
+//! The client is made by the first call that needs it, so starting up never waits for Cosmos DB; until it can be made,
+//! calls answer [`Error::Unavailable`]. [`CosmosStore::init`] makes database and containers where that is our task.
+
+mod schema;
+mod sql;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::http::Etag;
+use azure_data_cosmos::feed::{ContinuationToken, FeedScope};
+use azure_data_cosmos::models::{ItemResponse, TransactionalBatchOperationResult};
+use azure_data_cosmos::options::{
+    BatchDeleteOptions, BatchReplaceOptions, BinaryEncodingOptions, ConnectionPoolOptions, ItemWriteOptions,
+    MaxItemCountHint, OperationOptionsBuilder, Precondition, QueryOptions, ServerCertificateValidation,
+    ThrottlingRetryOptionsBuilder,
+};
+use azure_data_cosmos::{
+    AccountEndpoint, AccountReference, ContainerClient, CosmosClient, CosmosError, CosmosRuntime, RoutingStrategy,
+    TransactionalBatch,
+};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use futures::StreamExt;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+use url::Url;
+
+pub use schema::InitReport;
+
+use super::{Container, DocumentStore, ETag, Error, Key, Page, Query, Result, Scope, Stored, Write, check_size};
+use crate::azure::Identity;
+
+/// How long one read, write or page may take, retries included.
+const OPERATION_DEADLINE: Duration = Duration::from_secs(8);
+
+/// How long a whole query may take: filtered pages can come back nearly empty, so one page of ours may be many of the
+/// service's.
+const QUERY_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long the first call may wait for the client or the container's description.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(8);
+
+/// Longest page that the service gives.
+const LONGEST_PAGE: usize = 1000;
+
+/// Most operations in a batch of the service.
+const LARGEST_BATCH: usize = 100;
+
+/// Fields that the service adds to every document.
+const SYSTEM_FIELDS: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
+
+/// A document's fields, each as the text that was stored.
+type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// Which account, database and containers, and how to sign in.
+#[derive(Debug, Clone)]
+pub struct CosmosOptions {
+    /// The account's address.
+    pub endpoint: Url,
+    /// The account key; without one `identity` signs in.
+    pub key: Option<SecretString>,
+    /// Who signs in when there is no key.
+    pub identity: Identity,
+    /// Name of the database.
+    pub database: String,
+    /// Names of containers that differ from [`Container::spec`].
+    pub container_names: BTreeMap<Container, String>,
+    /// The address is an emulator's: HTTP/1.1, and on this machine its certificate is not checked.
+    pub emulator: bool,
+}
+
+impl CosmosOptions {
+    fn container_name(&self, container: Container) -> &str {
+        self.container_names.get(&container).map_or(container.spec().default_name, String::as_str)
+    }
+}
+
+/// [`DocumentStore`] on Azure Cosmos DB.
+pub struct CosmosStore {
+    options: CosmosOptions,
+    client: OnceCell<CosmosClient>,
+    containers: [OnceCell<ContainerClient>; Container::ALL.len()],
+}
+
+impl CosmosStore {
+    /// The store. Makes no call yet.
+    pub fn new(options: CosmosOptions) -> Self {
+        Self { options, client: OnceCell::new(), containers: [const { OnceCell::const_new() }; Container::ALL.len()] }
+    }
+
+    /// The client, made by the first call; a failure is forgotten, so that the next call tries again.
+    async fn client(&self) -> Result<&CosmosClient> {
+        let connect = async {
+            timeout(CONNECT_DEADLINE, Box::pin(connect(&self.options)))
+                .await
+                .map_err(|elapsed| Error::Unavailable(elapsed.into()))?
+        };
+        self.client.get_or_try_init(|| connect).await
+    }
+
+    async fn container(&self, container: Container) -> Result<&ContainerClient> {
+        let describe = async {
+            let database = self.client().await?.database_client(self.options.database.clone());
+            let name = self.options.container_name(container).to_owned();
+            let describing = Box::pin(database.container_client(name, None));
+            let described = timeout(CONNECT_DEADLINE, describing).await;
+            described.map_err(|elapsed| Error::Unavailable(elapsed.into()))?.map_err(error)
+        };
+        self.containers[container as usize].get_or_try_init(|| describe).await
+    }
+
+    /// What a write came to. The SDK repeats a write whose answer it did not get, so a conflict can be with our own
+    /// earlier attempt: then the document is just as we wanted it.
+    async fn written(
+        &self,
+        key: &Key,
+        document: &Value,
+        outcome: azure_data_cosmos::Result<ItemResponse>,
+    ) -> Result<ETag> {
+        match outcome {
+            Ok(response) => etag_of(&response),
+            Err(failure) => {
+                let own = if was_repeated(&failure) { self.stored_as(key, document).await? } else { None };
+                own.ok_or_else(|| write_error(failure))
+            }
+        }
+    }
+
+    /// The version of the document at `key` if its content is `document`.
+    async fn stored_as(&self, key: &Key, document: &Value) -> Result<Option<ETag>> {
+        let Some(stored) = self.read(key).await? else { return Ok(None) };
+        let content: Value = stored.parse().map_err(|fault| Error::Failed(fault.into()))?;
+        Ok(same_content(&content, document).then_some(stored.etag))
+    }
+
+    /// Whether everything that `writes` asks for is there.
+    async fn all_done(&self, container: Container, partition: &str, writes: &[Write]) -> Result<bool> {
+        for write in writes {
+            let done = match write {
+                Write::Create { document } | Write::Replace { document, .. } => {
+                    let key = Key::new(container, partition, id_of(document)?);
+                    self.stored_as(&key, document).await?.is_some()
+                }
+                Write::Delete { id, .. } => self.read(&Key::new(container, partition, id)).await?.is_none(),
+            };
+            if !done {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Asks for pages until there are as many documents as wanted, or no more.
+    async fn collect_page(&self, query: &Query) -> Result<Page> {
+        let container = self.container(query.container).await?;
+        let statement = sql::Sql::new(query).statement()?;
+        let mut page = Page { documents: Vec::new(), next: query.after.clone() };
+        loop {
+            let scope = match &query.scope {
+                Scope::Partition(partition) => FeedScope::partition(partition.clone()),
+                Scope::All => FeedScope::full_container(),
+            };
+            let wanted = (query.limit - page.documents.len()).min(LONGEST_PAGE);
+            let hint = u32::try_from(wanted).ok().and_then(NonZeroU32::new);
+            let mut options = QueryOptions::default()
+                .with_max_item_count(hint.map_or(MaxItemCountHint::ServerDecides, MaxItemCountHint::Limit));
+            if let Some(token) = page.next.take() {
+                options = options.with_continuation_token(ContinuationToken::from_string(token));
+            }
+            let asked = Box::pin(container.query_items::<Fields>(statement.clone(), scope, Some(options))).await;
+            let mut pages = Box::pin(asked.map_err(error)?.into_pages());
+            let Some(answer) = pages.next().await else { return Ok(page) };
+            for fields in answer.map_err(error)?.into_items() {
+                page.documents.push(stored(fields)?);
+            }
+            let token = pages.to_continuation_token().map_err(error)?;
+            if is_end(&token) {
+                return Ok(page);
+            }
+            page.next = Some(token.as_str().to_owned());
+            if page.documents.len() >= query.limit {
+                return Ok(page);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl DocumentStore for CosmosStore {
+    async fn read(&self, key: &Key) -> Result<Option<Stored>> {
+        if !key.is_valid() {
+            return Ok(None);
+        }
+        let container = self.container(key.container).await?;
+        match Box::pin(container.read_item(key.partition.clone(), &key.id, None)).await {
+            Ok(response) => stored(response.into_model().map_err(error)?).map(Some),
+            Err(failure) if failure.status().is_not_found() => Ok(None),
+            Err(failure) => Err(error(failure)),
+        }
+    }
+
+    async fn create(&self, key: &Key, document: &Value) -> Result<ETag> {
+        let text = checked(key, document)?;
+        let container = self.container(key.container).await?;
+        let outcome = Box::pin(container.create_item(key.partition.clone(), &key.id, text, None)).await;
+        self.written(key, document, outcome).await
+    }
+
+    async fn upsert(&self, key: &Key, document: &Value) -> Result<ETag> {
+        let text = checked(key, document)?;
+        let container = self.container(key.container).await?;
+        let outcome = Box::pin(container.upsert_item(key.partition.clone(), &key.id, text, None)).await;
+        etag_of(&outcome.map_err(write_error)?)
+    }
+
+    async fn replace(&self, key: &Key, document: &Value, etag: &ETag) -> Result<ETag> {
+        let text = checked(key, document)?;
+        let container = self.container(key.container).await?;
+        let options = ItemWriteOptions::default().with_precondition(if_match(etag));
+        let outcome = Box::pin(container.replace_item(key.partition.clone(), &key.id, text, Some(options))).await;
+        self.written(key, document, outcome).await
+    }
+
+    async fn delete(&self, key: &Key, etag: Option<&ETag>) -> Result<bool> {
+        if !key.is_valid() {
+            return if etag.is_some() { Err(Error::Conflict) } else { Ok(false) };
+        }
+        let container = self.container(key.container).await?;
+        let options = etag.map(|etag| ItemWriteOptions::default().with_precondition(if_match(etag)));
+        match Box::pin(container.delete_item(key.partition.clone(), &key.id, options)).await {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.status().is_not_found() => {
+                // Gone already: an earlier attempt of this call may well have done it.
+                if was_repeated(&failure) {
+                    Ok(true)
+                } else if etag.is_some() {
+                    Err(Error::Conflict)
+                } else {
+                    Ok(false)
+                }
+            }
+            Err(failure) => Err(write_error(failure)),
+        }
+    }
+
+    async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> Result<()> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        if writes.len() > LARGEST_BATCH {
+            return Err(failed(format!("a batch has at most {LARGEST_BATCH} writes, not {}", writes.len())));
+        }
+        let mut batch = TransactionalBatch::new(partition.to_owned());
+        for write in writes {
+            batch = match write {
+                Write::Create { document } => {
+                    checked(&Key::new(container, partition, id_of(document)?), document)?;
+                    batch.create_item(document)
+                }
+                Write::Replace { document, etag } => {
+                    let key = Key::new(container, partition, id_of(document)?);
+                    checked(&key, document)?;
+                    let options = BatchReplaceOptions::default().with_precondition(if_match(etag));
+                    batch.replace_item(key.id, document, Some(options))
+                }
+                Write::Delete { id, etag } => {
+                    if !Key::new(container, partition, id).is_valid() {
+                        return Err(Error::Conflict);
+                    }
+                    let options = BatchDeleteOptions::default().with_precondition(if_match(etag));
+                    Ok(batch.delete_item(id.clone(), Some(options)))
+                }
+            }
+            .map_err(error)?;
+        }
+        let client = self.container(container).await?;
+        let response = Box::pin(client.execute_transactional_batch(batch, None)).await.map_err(write_error)?;
+        let repeated = was_attempted_before(&response.diagnostics());
+        // The answer as a whole says little: one refused write makes the others 424, and each tells its own.
+        let results = response.into_model().map_err(error)?;
+        match batch_outcome(results.results()) {
+            Err(Error::Conflict) if repeated && self.all_done(container, partition, writes).await? => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    async fn query(&self, query: &Query) -> Result<Page> {
+        let collected = timeout(QUERY_DEADLINE, Box::pin(self.collect_page(query))).await;
+        collected.map_err(|elapsed| Error::Unavailable(elapsed.into()))?
+    }
+
+    async fn ping(&self) -> Result<()> {
+        // A read of one document is what the least privileged of our identities may do, and passes through everything.
+        self.read(&Key::by_id(Container::UserProfiles, "ping")).await.map(|_| ())
+    }
+}
+
+async fn connect(options: &CosmosOptions) -> Result<CosmosClient> {
+    let endpoint: AccountEndpoint =
+        options.endpoint.as_str().parse().map_err(|fault: CosmosError| Error::Failed(fault.into()))?;
+    let account = match &options.key {
+        Some(key) => AccountReference::with_authentication_key(endpoint, key.expose_secret().to_owned()),
+        None => {
+            let credential = options.identity.credential().map_err(|fault| Error::Failed(fault.into()))?;
+            AccountReference::with_credential(endpoint, credential)
+        }
+    };
+    let mut pool = ConnectionPoolOptions::builder()
+        .with_max_connect_timeout(Duration::from_secs(2))
+        .with_max_metadata_request_timeout(Duration::from_secs(5));
+    if options.emulator {
+        pool = pool
+            .with_is_http2_allowed(false)
+            .with_server_certificate_validation(ServerCertificateValidation::RequiredUnlessEmulator);
+    }
+    let pool = pool.build().map_err(error)?;
+    let runtime = CosmosRuntime::builder().with_connection_pool(pool).build().await.map_err(error)?;
+    let operations = OperationOptionsBuilder::new()
+        .with_end_to_end_latency_policy(OPERATION_DEADLINE.into())
+        .with_throttling_retry_options(ThrottlingRetryOptionsBuilder::new().with_max_retry_count(3).build())
+        .build();
+    let builder = CosmosClient::builder()
+        .with_runtime(runtime)
+        .with_default_operation_options(operations)
+        // JSON text, so that what we read is byte for byte what was stored, on every account and emulator alike.
+        .with_binary_encoding_options(BinaryEncodingOptions::new().with_enabled(false));
+    // No preference: the order in which the account lists its regions.
+    builder.build(account, RoutingStrategy::PreferredRegions(Vec::new())).await.map_err(error)
+}
+
+/// The document as text, once it is sure that it can be saved at `key`.
+fn checked(key: &Key, document: &Value) -> Result<Box<RawValue>> {
+    let partition_key = key.container.spec().partition_key;
+    if !key.is_valid() {
+        return Err(failed("no document can have this id and partition key"));
+    }
+    if document.get("id").and_then(Value::as_str) != Some(&key.id)
+        || document.get(partition_key).and_then(Value::as_str) != Some(&key.partition)
+    {
+        return Err(failed("the document's id and partition key are not those it is saved under"));
+    }
+    let text = serde_json::value::to_raw_value(document).map_err(|fault| Error::Failed(fault.into()))?;
+    check_size(text.get())?;
+    Ok(text)
+}
+
+fn id_of(document: &Value) -> Result<&str> {
+    document.get("id").and_then(Value::as_str).ok_or_else(|| failed("a document without an id"))
+}
+
+/// A document as it is handed out: without the fields of the service.
+fn stored(mut fields: Fields) -> Result<Stored> {
+    let etag = fields.get("_etag").ok_or_else(|| failed("the service sent a document without a version"))?;
+    let etag = serde_json::from_str(etag.get()).map_err(|fault| Error::Failed(fault.into()))?;
+    for name in SYSTEM_FIELDS {
+        fields.remove(name);
+    }
+    let json = serde_json::to_string(&fields).map_err(|fault| Error::Failed(fault.into()))?;
+    Ok(Stored { json, etag: ETag(etag) })
+}
+
+fn if_match(etag: &ETag) -> Precondition {
+    Precondition::if_match(Etag::from(etag.0.clone()))
+}
+
+fn etag_of(response: &ItemResponse) -> Result<ETag> {
+    let etag = response.headers().etag().ok_or_else(|| failed("the service answered a write without a version"))?;
+    Ok(ETag(etag.to_string()))
+}
+
+/// Whether nothing is left to read. The SDK writes this into its token and offers no other way to see it without asking
+/// the service once more. If the form of the token changes, this costs an empty page at the end, no more.
+fn is_end(token: &ContinuationToken) -> bool {
+    let decoded = token.as_str().strip_prefix("c1.").and_then(|body| BASE64_URL_SAFE_NO_PAD.decode(body).ok());
+    let state: Option<Value> = decoded.and_then(|json| serde_json::from_slice(&json).ok());
+    state.is_some_and(|state| state.pointer("/root/kind").and_then(Value::as_str) == Some("drained"))
+}
+
+/// Whether an earlier attempt of the same call may have been carried out: it was sent, and what came back, if anything,
+/// does not rule it out.
+fn was_attempted_before(diagnostics: &azure_data_cosmos::diagnostics::DiagnosticsContext) -> bool {
+    let requests = diagnostics.requests();
+    let attempts: Vec<_> = requests.iter().filter(|request| request.pipeline_type().is_data_plane()).collect();
+    let forgotten = diagnostics.request_count() > diagnostics.retained_request_count();
+    let Some((_, earlier)) = attempts.split_last() else { return forgotten };
+    forgotten
+        || earlier.iter().any(|attempt| {
+            let code = u16::from(attempt.status().status_code());
+            attempt.request_sent().may_have_been_sent() && matches!(code, 408 | 410 | 500..)
+        })
+}
+
+fn was_repeated(failure: &CosmosError) -> bool {
+    let status = failure.status();
+    let is_conflict = status.is_conflict() || status.is_precondition_failed() || status.is_not_found();
+    is_conflict && failure.diagnostics().is_some_and(|diagnostics| was_attempted_before(&diagnostics))
+}
+
+/// Equality of documents. The service keeps numbers as doubles, so `1.0` comes back as `1`.
+fn same_content(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_content(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same_content(a, b)))
+        }
+        _ => a == b,
+    }
+}
+
+fn batch_outcome(results: &[TransactionalBatchOperationResult]) -> Result<()> {
+    // 424 only says that another one failed.
+    let refused = results.iter().map(TransactionalBatchOperationResult::status_code).filter(|code| *code >= 400);
+    match refused.min_by_key(|code| *code == 424) {
+        None => Ok(()),
+        Some(404 | 409 | 412) => Err(Error::Conflict),
+        Some(code @ (408 | 410 | 429 | 449 | 502..=504)) => {
+            Err(Error::Unavailable(format!("the batch was answered with {code}").into()))
+        }
+        Some(code) => Err(failed(format!("the batch was answered with {code}"))),
+    }
+}
+
+/// The error of an operation that expects to find nothing in its way.
+fn error(failure: CosmosError) -> Error {
+    let status = failure.status();
+    match u16::from(status.status_code()) {
+        408 | 410 | 429 | 449 | 502..=504 => Error::Unavailable(failure.into()),
+        // Another replica has not caught up yet.
+        404 if status.is_read_session_not_available() => Error::Unavailable(failure.into()),
+        _ => Error::Failed(failure.into()),
+    }
+}
+
+/// The error of a write: what is in its way is a conflict.
+fn write_error(failure: CosmosError) -> Error {
+    let status = failure.status();
+    if status.is_conflict() || status.is_precondition_failed() || status.is_not_found() {
+        return Error::Conflict;
+    }
+    error(failure)
+}
+
+fn failed(message: impl Into<String>) -> Error {
+    Error::Failed(message.into().into())
+}

@@ -1,0 +1,214 @@
+//! The SQL text of a [`Query`].
+//!
+//! Values are parameters (`@p0` …), names are ours. A negation is pushed down to the tests it is about, so that a test
+//! of a missing field stays neither true nor false however deep it stands.
+
+use azure_data_cosmos::Query as Statement;
+use serde_json::Value;
+
+use crate::store::query::Comparison;
+use crate::store::{Direction, Filter, Query, Result, Scope};
+
+/// Text and parameters; [`Sql::statement`] makes the SDK's form of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Sql {
+    pub(super) text: String,
+    pub(super) parameters: Vec<Value>,
+}
+
+impl Sql {
+    /// Compiles `query`. The partition is part of the text too: the emulator does not look at the header.
+    pub(super) fn new(query: &Query) -> Self {
+        let mut sql = Self { text: "SELECT ".to_owned(), parameters: Vec::new() };
+        match query.fields {
+            None => sql.text.push('*'),
+            Some(fields) => {
+                let columns: Vec<String> = fields.iter().chain(["_etag"].iter()).map(|field| path(field)).collect();
+                sql.text.push_str(&columns.join(", "));
+            }
+        }
+        sql.text.push_str(" FROM c");
+        let mut conditions = Vec::new();
+        if let Scope::Partition(partition) = &query.scope {
+            let value = sql.parameter(partition.as_str().into());
+            conditions.push(format!("{} = {value}", path(query.container.spec().partition_key)));
+        }
+        if let Some(filter) = &query.filter {
+            conditions.push(sql.condition(filter, false));
+        }
+        if !conditions.is_empty() {
+            sql.text.push_str(" WHERE ");
+            sql.text.push_str(&conditions.join(" AND "));
+        }
+        if !query.order.is_empty() {
+            let keys: Vec<String> =
+                query.order.iter().map(|(field, direction)| format!("{} {}", path(field), sense(*direction))).collect();
+            sql.text.push_str(" ORDER BY ");
+            sql.text.push_str(&keys.join(", "));
+        }
+        sql
+    }
+
+    /// The same as the SDK wants it.
+    pub(super) fn statement(&self) -> Result<Statement> {
+        let text = Statement::from(self.text.as_str());
+        self.parameters.iter().enumerate().try_fold(text, |statement, (index, value)| {
+            statement.with_parameter(format!("@p{index}"), value).map_err(super::error)
+        })
+    }
+
+    fn parameter(&mut self, value: Value) -> String {
+        self.parameters.push(value);
+        format!("@p{}", self.parameters.len() - 1)
+    }
+
+    /// The condition, or its opposite when `negated`. Always safe to combine: in brackets where it must be.
+    fn condition(&mut self, filter: &Filter, negated: bool) -> String {
+        match filter {
+            Filter::Compare(field, comparison, value) => {
+                let value = self.parameter(value.clone());
+                not(negated, format!("{} {} {value}", path(field), operator(*comparison)))
+            }
+            // An empty list of values, like an empty `Any`, is met by nothing.
+            Filter::In(_, values) if values.is_empty() => negated.to_string(),
+            Filter::In(field, values) => {
+                let values: Vec<String> = values.iter().map(|value| self.parameter(value.clone())).collect();
+                not(negated, format!("{} IN ({})", path(field), values.join(", ")))
+            }
+            Filter::Contains(field, value) => {
+                let value = self.parameter(value.clone());
+                let contains = format!("ARRAY_CONTAINS({}, {value})", path(field));
+                list_test(field, negated, &contains)
+            }
+            Filter::AnyElementContains(field, text) => {
+                let text = self.parameter(text.to_lowercase().into());
+                let field_path = path(field);
+                let exists = format!("EXISTS(SELECT VALUE e FROM e IN {field_path} WHERE CONTAINS(LOWER(e), {text}))");
+                list_test(field, negated, &exists)
+            }
+            Filter::Defined(field) => not(negated, format!("IS_DEFINED({})", path(field))),
+            Filter::All(filters) => self.several(filters, negated, !negated),
+            Filter::Any(filters) => self.several(filters, negated, negated),
+            Filter::Not(filter) => self.condition(filter, !negated),
+        }
+    }
+
+    fn several(&mut self, filters: &[Filter], negated: bool, all: bool) -> String {
+        let conditions: Vec<String> = filters.iter().map(|filter| self.condition(filter, negated)).collect();
+        match conditions.as_slice() {
+            [] => all.to_string(),
+            [only] => only.clone(),
+            _ => format!("({})", conditions.join(if all { " AND " } else { " OR " })),
+        }
+    }
+}
+
+/// A dotted field name as a path that no reserved word can spoil.
+fn path(field: &str) -> String {
+    field.split('.').fold("c".to_owned(), |path, name| format!("{path}[\"{name}\"]"))
+}
+
+fn not(negated: bool, condition: String) -> String {
+    if negated { format!("NOT ({condition})") } else { condition }
+}
+
+/// A test that only a list can pass, in either sense.
+fn list_test(field: &str, negated: bool, test: &str) -> String {
+    if negated { format!("(IS_ARRAY({}) AND NOT {test})", path(field)) } else { test.to_owned() }
+}
+
+fn operator(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Equal => "=",
+        Comparison::NotEqual => "!=",
+        Comparison::Less => "<",
+        Comparison::LessOrEqual => "<=",
+        Comparison::Greater => ">",
+        Comparison::GreaterOrEqual => ">=",
+    }
+}
+
+fn sense(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ascending => "ASC",
+        Direction::Descending => "DESC",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::Container;
+
+    fn condition(filter: Filter) -> (String, Vec<Value>) {
+        let sql = Sql::new(&Query::all(Container::Moods).matching(filter));
+        let text = sql.text.strip_prefix("SELECT * FROM c WHERE ").expect("there is a condition");
+        (text.to_owned(), sql.parameters)
+    }
+
+    #[test]
+    fn all_parts_come_in_order_and_values_are_parameters() {
+        let query = Query::partition(Container::Wardrobe, "a'da")
+            .matching(Filter::Compare("price.amount", Comparison::GreaterOrEqual, json!(10.5)))
+            .order_by("wearCount", Direction::Descending)
+            .order_by("id", Direction::Ascending)
+            .select(&["id", "value"]);
+        let sql = Sql::new(&query);
+        assert_eq!(
+            sql.text,
+            r#"SELECT c["id"], c["value"], c["_etag"] FROM c WHERE c["userId"] = @p0 AND c["price"]["amount"] >= @p1 "#
+                .to_owned()
+                + r#"ORDER BY c["wearCount"] DESC, c["id"] ASC"#
+        );
+        assert_eq!(sql.parameters, [json!("a'da"), json!(10.5)]);
+    }
+
+    #[test]
+    fn a_query_for_everything_has_no_condition() {
+        let sql = Sql::new(&Query::all(Container::Moods));
+        assert_eq!(sql, Sql { text: "SELECT * FROM c".to_owned(), parameters: vec![] });
+    }
+
+    #[test]
+    fn combined_conditions_are_bracketed() {
+        let filter = Filter::Any(vec![
+            Filter::All(vec![Filter::equal("a", 1), Filter::not_equal("b", "x")]),
+            Filter::Defined("c"),
+        ]);
+        let query = Query::all(Container::Moods).matching(filter).matching(Filter::equal("d", true));
+        let text = Sql::new(&query).text;
+        assert_eq!(
+            text,
+            r#"SELECT * FROM c WHERE (((c["a"] = @p0 AND c["b"] != @p1) OR IS_DEFINED(c["c"])) AND c["d"] = @p2)"#
+        );
+    }
+
+    #[test]
+    fn a_negation_reaches_the_tests_below() {
+        let filter = Filter::Not(Box::new(Filter::All(vec![
+            Filter::equal("a", 1),
+            Filter::Any(vec![Filter::Contains("tags", json!("x")), Filter::Not(Box::new(Filter::Defined("b")))]),
+        ])));
+        let (text, _) = condition(filter);
+        let list = r#"(IS_ARRAY(c["tags"]) AND NOT ARRAY_CONTAINS(c["tags"], @p1))"#;
+        assert_eq!(text, format!(r#"(NOT (c["a"] = @p0) OR ({list} AND IS_DEFINED(c["b"])))"#));
+    }
+
+    #[test]
+    fn text_within_an_element_is_looked_for_in_lower_case() {
+        let (text, parameters) = condition(Filter::AnyElementContains("tags", "Éte".to_owned()));
+        assert_eq!(text, r#"EXISTS(SELECT VALUE e FROM e IN c["tags"] WHERE CONTAINS(LOWER(e), @p0))"#);
+        assert_eq!(parameters, [json!("éte")]);
+    }
+
+    #[test]
+    fn empty_lists_are_met_by_nothing_or_everything() {
+        assert_eq!(condition(Filter::In("a", vec![])).0, "false");
+        assert_eq!(condition(Filter::Any(vec![])).0, "false");
+        assert_eq!(condition(Filter::All(vec![])).0, "true");
+        assert_eq!(condition(Filter::Not(Box::new(Filter::Any(vec![])))).0, "true");
+        assert_eq!(condition(Filter::In("a", vec![json!(1), json!(null)])).0, r#"c["a"] IN (@p0, @p1)"#);
+    }
+}

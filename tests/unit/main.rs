@@ -1,0 +1,4 @@
+//! All tests that use the service as a whole or need more than one part of it, as one binary.
+
+mod azure;
+mod store;

@@ -1,0 +1,258 @@
+//! What only the Cosmos DB back end has: its set-up, its lost answers, its absence.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use pluckit::store::cosmos::{CosmosOptions, CosmosStore};
+use pluckit::store::{Container, DocumentStore, Error, Filter, Key, Query, Write};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use url::Url;
+use uuid::Uuid;
+
+use super::cosmos_backend::{cosmos, options};
+
+fn fresh_key() -> (Key, Value) {
+    let (user, id) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
+    let document = json!({ "id": id, "userId": user, "count": 1.0, "tags": ["é", "\""] });
+    (Key::new(Container::Wardrobe, user, id), document)
+}
+
+/// Stands between the SDK and the emulator and closes the connection instead of passing on certain answers.
+struct LossyProxy {
+    address: String,
+    lost: Arc<AtomicUsize>,
+    /// Starts of requests whose next answer is lost, each once.
+    to_lose: Arc<Mutex<VecDeque<&'static str>>>,
+}
+
+impl LossyProxy {
+    async fn start(target: &Url) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let target = format!("{}:{}", target.host_str().unwrap(), target.port().unwrap());
+        let (lost, to_lose) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(VecDeque::new())));
+        let proxy = Self { address: address.clone(), lost: lost.clone(), to_lose: to_lose.clone() };
+        #[expect(clippy::disallowed_methods, reason = "the proxy ends with the test's runtime")]
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(pass_on(client, target.clone(), address.clone(), lost.clone(), to_lose.clone()));
+            }
+        });
+        proxy
+    }
+
+    fn options(&self) -> CosmosOptions {
+        CosmosOptions { endpoint: Url::parse(&format!("http://{}/", self.address)).unwrap(), ..options() }
+    }
+
+    fn lose_answer_to(&self, start: &'static str) {
+        self.to_lose.lock().unwrap().push_back(start);
+    }
+}
+
+/// Reads one HTTP message: its head and as many bytes as it announces.
+async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut chunk = [0; 8192];
+        let read = stream.read(&mut chunk).await.ok().filter(|read| *read > 0)?;
+        bytes.extend_from_slice(&chunk[..read]);
+        let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
+        if text.contains("transfer-encoding: chunked") {
+            if bytes.ends_with(b"0\r\n\r\n") {
+                return Some(bytes);
+            }
+            continue;
+        }
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+        if bytes.len() >= head + 4 + length.unwrap_or(0_usize) {
+            return Some(bytes);
+        }
+    }
+}
+
+async fn pass_on(
+    mut client: TcpStream,
+    target: String,
+    address: String,
+    lost: Arc<AtomicUsize>,
+    to_lose: Arc<Mutex<VecDeque<&'static str>>>,
+) {
+    let mut server = TcpStream::connect(&target).await.unwrap();
+    while let Some(request) = message(&mut client).await {
+        server.write_all(&request).await.unwrap();
+        let Some(answer) = message(&mut server).await else { return };
+        let lose = {
+            let mut to_lose = to_lose.lock().unwrap();
+            let hit = to_lose.front().is_some_and(|start| request.starts_with(start.as_bytes()));
+            if hit {
+                to_lose.pop_front();
+            }
+            hit
+        };
+        if lose {
+            lost.fetch_add(1, Ordering::SeqCst);
+            return;
+        }
+        // The account's answer names the emulator; the SDK must come back to us. Both addresses have the same length,
+        // or the announced one would be wrong.
+        let text = String::from_utf8_lossy(&answer).replace(&target, &address);
+        let bytes = if target.len() == address.len() { text.into_bytes() } else { answer };
+        if client.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the emulators: run scripts/test"]
+async fn a_create_whose_answer_was_lost_is_no_conflict() {
+    cosmos().await;
+    let proxy = LossyProxy::start(&options().endpoint).await;
+    let store = CosmosStore::new(proxy.options());
+    let (key, document) = fresh_key();
+    store.ping().await.unwrap();
+    proxy.lose_answer_to("POST ");
+    let etag = store.create(&key, &document).await.unwrap();
+    assert_eq!(proxy.lost.load(Ordering::SeqCst), 1, "no answer was lost");
+    let stored = store.read(&key).await.unwrap().unwrap();
+    assert_eq!(stored.etag, etag);
+    // It was the only attempt that counts: the same creation by another call is a conflict.
+    assert!(matches!(store.create(&key, &document).await, Err(Error::Conflict)));
+}
+
+#[tokio::test]
+#[ignore = "needs the emulators: run scripts/test"]
+async fn a_replace_or_delete_whose_answer_was_lost_is_no_conflict() {
+    cosmos().await;
+    let proxy = LossyProxy::start(&options().endpoint).await;
+    let store = CosmosStore::new(proxy.options());
+    let (key, mut document) = fresh_key();
+    let first = store.create(&key, &document).await.unwrap();
+    document["count"] = json!(2);
+    proxy.lose_answer_to("PUT ");
+    let second = store.replace(&key, &document, &first).await.unwrap();
+    assert!(matches!(store.replace(&key, &document, &first).await, Err(Error::Conflict)));
+    proxy.lose_answer_to("DELETE ");
+    assert!(store.delete(&key, Some(&second)).await.unwrap());
+    assert_eq!(proxy.lost.load(Ordering::SeqCst), 2, "answers were not lost");
+    assert!(!store.delete(&key, None).await.unwrap());
+}
+
+#[tokio::test]
+#[ignore = "needs the emulators: run scripts/test"]
+async fn a_batch_whose_answer_was_lost_is_no_conflict() {
+    cosmos().await;
+    let proxy = LossyProxy::start(&options().endpoint).await;
+    let store = CosmosStore::new(proxy.options());
+    let (key, document) = fresh_key();
+    store.ping().await.unwrap();
+    let (container, partition) = (key.container, key.partition.clone());
+    // The container's description is fetched before, so that the next POST is the batch.
+    assert!(store.read(&key).await.unwrap().is_none());
+    proxy.lose_answer_to("POST ");
+    let writes = [Write::Create { document }];
+    store.batch(container, &partition, &writes).await.unwrap();
+    assert_eq!(proxy.lost.load(Ordering::SeqCst), 1, "no answer was lost");
+    assert!(matches!(store.batch(container, &partition, &writes).await, Err(Error::Conflict)));
+}
+
+#[tokio::test]
+#[ignore = "needs the emulators: run scripts/test"]
+async fn setting_up_twice_changes_nothing() {
+    let database = format!("Fresh{}", Uuid::new_v4().simple());
+    let store = CosmosStore::new(CosmosOptions { database, ..options() });
+    let first = store.init().await.unwrap();
+    assert!(first.database_created);
+    assert_eq!(first.created.len(), Container::ALL.len());
+    let second = store.init().await.unwrap();
+    assert!(!second.database_created);
+    assert_eq!((second.created.len(), second.existing), (0, first.created));
+}
+
+#[tokio::test]
+#[ignore = "needs the emulators: run scripts/test"]
+async fn a_wanting_container_is_a_failure_and_not_a_missing_document() {
+    let database = format!("Empty{}", Uuid::new_v4().simple());
+    let store = CosmosStore::new(CosmosOptions { database, ..options() });
+    let (key, _) = fresh_key();
+    assert!(matches!(store.read(&key).await, Err(Error::Failed(_))));
+    assert!(matches!(store.ping().await, Err(Error::Failed(_))));
+}
+
+#[tokio::test]
+#[ignore = "needs the emulators: run scripts/test"]
+async fn pages_across_partitions_follow_each_other() {
+    let store = cosmos().await;
+    let marker = Uuid::new_v4().to_string();
+    for number in 0..45 {
+        let user = format!("{marker}-{}", number % 7);
+        let mut document = json!({ "id": format!("{marker}-{number}"), "userId": user, "notes": marker });
+        // A third has no sort key, a third has the same one.
+        match number % 3 {
+            0 => {}
+            1 => document["rank"] = json!(5),
+            _ => document["rank"] = json!(number),
+        }
+        let key = Key::new(Container::Wardrobe, user, document["id"].as_str().unwrap());
+        store.create(&key, &document).await.unwrap();
+    }
+    for direction in [None, Some(pluckit::store::Direction::Ascending), Some(pluckit::store::Direction::Descending)] {
+        let mut query = Query::all(Container::Wardrobe).matching(Filter::equal("notes", marker.as_str())).limit(10);
+        if let Some(direction) = direction {
+            query = query.order_by("rank", direction);
+        }
+        let (mut seen, mut ranks, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            let page = store.query(&query).await.unwrap();
+            lengths.push(page.documents.len());
+            for stored in &page.documents {
+                let document: Value = stored.parse().unwrap();
+                seen.push(document["id"].as_str().unwrap().to_owned());
+                ranks.push(document["rank"].as_i64());
+            }
+            let Some(next) = page.next else { break };
+            query = query.after(Some(next));
+        }
+        assert_eq!(lengths, [10, 10, 10, 10, 5], "{direction:?}");
+        let mut sorted = ranks.clone();
+        sorted.sort();
+        match direction {
+            Some(pluckit::store::Direction::Ascending) => assert_eq!(ranks, sorted),
+            Some(pluckit::store::Direction::Descending) => {
+                sorted.reverse();
+                assert_eq!(ranks, sorted);
+            }
+            None => {}
+        }
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 45, "{direction:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_absent_service_is_unavailable_soon_and_asked_again() {
+    // A port that was free a moment ago, so that nothing listens there.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let store = CosmosStore::new(CosmosOptions {
+        endpoint: Url::parse(&format!("http://127.0.0.1:{port}/")).unwrap(),
+        key: Some("c2VjcmV0".into()),
+        identity: pluckit::azure::Identity::default(),
+        database: "PluckIt".to_owned(),
+        container_names: std::collections::BTreeMap::new(),
+        emulator: true,
+    });
+    let started = Instant::now();
+    for _ in 0..2 {
+        assert!(matches!(store.ping().await, Err(Error::Unavailable(_))));
+    }
+    assert!(started.elapsed() < Duration::from_secs(10), "took {:?}", started.elapsed());
+}

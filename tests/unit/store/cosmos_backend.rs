@@ -1,0 +1,38 @@
+//! The Cosmos DB back end for the tests: the emulator that `scripts/test` starts.
+
+use std::collections::BTreeMap;
+
+use pluckit::azure::Identity;
+use pluckit::store::cosmos::{CosmosOptions, CosmosStore};
+use tokio::sync::OnceCell;
+use url::Url;
+
+/// A variable that `scripts/test` sets.
+#[expect(clippy::disallowed_methods, reason = "the emulators' addresses are the test's own setting, not the service's")]
+pub fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/test"))
+}
+
+/// The emulator, in a database that all tests share.
+pub fn options() -> CosmosOptions {
+    CosmosOptions {
+        endpoint: Url::parse(&setting("PLUCKIT_TEST_COSMOS_ENDPOINT")).unwrap(),
+        key: Some(setting("PLUCKIT_TEST_COSMOS_KEY").into()),
+        identity: Identity::default(),
+        database: "PluckItTest".to_owned(),
+        container_names: BTreeMap::new(),
+        emulator: true,
+    }
+}
+
+/// A store of its own for every test, since the SDK's connections belong to the test's runtime; the containers are made
+/// once.
+pub async fn cosmos() -> CosmosStore {
+    static MADE: OnceCell<()> = OnceCell::const_new();
+    let store = CosmosStore::new(options());
+    MADE.get_or_init(|| async {
+        store.init().await.unwrap();
+    })
+    .await;
+    store
+}
