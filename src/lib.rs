@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod data;
+pub mod http_client;
 pub mod llm;
 pub mod model;
 pub mod store;
