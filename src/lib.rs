@@ -1,8 +1,10 @@
 //! The backend of PluckIt, an AI wardrobe stylist. `README.md` says how to run it, `CONTRIBUTING.md` how to change it.
 
+pub mod app;
 pub mod auth;
 pub mod azure;
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod data;
@@ -10,6 +12,7 @@ pub mod domain;
 pub mod error;
 pub mod extract;
 pub mod hash;
+pub mod http_client;
 pub mod llm;
 pub mod model;
 pub mod respond;

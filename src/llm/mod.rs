@@ -35,8 +35,11 @@ pub enum Error {
     /// The server refuses this request: content filter, wrong key, unknown deployment.
     #[error("the model server refused the request with status {status}")]
     Refused {
-        /// HTTP status of the answer.
+        /// HTTP status of the answer; 200 when a filter stopped an answer that had begun.
         status: u16,
+        /// The server's own code for it.
+        #[source]
+        cause: Cause,
     },
     /// The stream broke off after it had begun.
     #[error("the model's answer broke off")]
