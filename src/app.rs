@@ -16,31 +16,33 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use secrecy::ExposeSecret;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::{Service, service_fn};
+use tower::{Service as _, service_fn};
 use tracing::{debug, info, warn};
 
 use crate::auth::google::GoogleVerifier;
 use crate::auth::keys::KeySet;
 use crate::auth::session::SessionService;
+use crate::azure::{Identity, StorageAccount};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config, Documents, Environment, ModelServer};
 use crate::data::Data;
-use crate::domain::chat::tools::{self, weather};
 use crate::domain::chat::Chat;
+use crate::domain::chat::tools::{self, weather};
 use crate::domain::demo;
 use crate::domain::readiness::{Probe, Readiness};
 use crate::http_client;
 use crate::llm::Model;
 use crate::llm::offline::OfflineModel;
-use crate::llm::openai::OpenAi;
+use crate::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, Server};
 use crate::router::{self, App};
 use crate::state::{AppState, Parts};
 use crate::store::DocumentStore;
-use crate::store::cosmos::CosmosStore;
+use crate::store::cosmos::{CosmosOptions, CosmosStore};
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::Chain;
 
@@ -78,8 +80,8 @@ impl Backends {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let http = http_client::services()?;
         let storage_probes = vec![
-            ("blobs", storage_probe(config.storage.blobs.as_ref(), &config.storage.archive_container, Service::Blobs)?),
-            ("queue", storage_probe(config.storage.queues.as_ref(), &config.storage.taste_queue, Service::Queues)?),
+            ("blobs", storage_probe(config, config.storage.blobs.as_ref(), &config.storage.archive_container, Service::Blobs)?),
+            ("queue", storage_probe(config, config.storage.queues.as_ref(), &config.storage.taste_queue, Service::Queues)?),
         ];
         Ok(Self {
             store: open_store(config, &clock)?,

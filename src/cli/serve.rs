@@ -1,0 +1,96 @@
+//! `pluckit serve`: runs the service.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Flags, block_on, settings};
+use crate::app::{self, Backends};
+use crate::config::{Config, Documents, Environment, ModelServer};
+use crate::llm::Purpose;
+use crate::telemetry;
+
+/// Flags of `serve`; each stands for a setting.
+#[derive(Args, Default)]
+pub struct Arguments {
+    /// Address to listen on [default: 127.0.0.1] (PLUCKIT_BIND)
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
+    /// Port to listen on [default: 7071] (PORT)
+    #[arg(long)]
+    port: Option<u16>,
+    /// Directory of the embedded store [default: ./data] (PLUCKIT_DATA_DIR)
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    /// Do not load the demo wardrobe into an empty store (PLUCKIT_DEMO=false)
+    #[arg(long)]
+    no_demo: bool,
+}
+
+impl Arguments {
+    fn flags(&self) -> Flags {
+        let mut flags = Flags::new();
+        if let Some(bind) = self.bind {
+            flags.insert("PLUCKIT_BIND", bind.to_string());
+        }
+        if let Some(port) = self.port {
+            flags.insert("PORT", port.to_string());
+        }
+        if let Some(directory) = &self.data_dir {
+            flags.insert("PLUCKIT_DATA_DIR", directory.display().to_string());
+        }
+        if self.no_demo {
+            flags.insert("PLUCKIT_DEMO", "false".to_owned());
+        }
+        flags
+    }
+}
+
+/// Runs the service until it is told to stop.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = settings(&arguments.flags())?;
+    telemetry::start(&config.log_filter);
+    block_on(async {
+        // The port first: the Functions host waits for it, and requests wait in it.
+        let listener = app::listen(&config).await?;
+        let address = listener.local_addr()?;
+        let backends = Backends::open(&config)?;
+        let app = app::state(config, backends);
+        app::load_demo(&app).await;
+        announce(&app.config, address, app.model.name(Purpose::Stylist));
+        app::serve(listener, app).await
+    })
+}
+
+/// Tells where the service is and what it works with: to a person on a terminal, else in the log.
+fn announce(config: &Config, address: SocketAddr, model: &str) {
+    let documents = match &config.documents {
+        Documents::Embedded { directory, .. } => format!("SQLite in {}", directory.display()),
+        Documents::Cosmos(cosmos) => format!("Cosmos DB at {}", cosmos.endpoint),
+    };
+    let development = config.environment == Environment::Development;
+    tracing::info!(%address, documents, model, development, "listening");
+    if config.server.under_functions_host || !io::stdout().is_terminal() {
+        return;
+    }
+    let model = match &config.model {
+        ModelServer::Offline => "offline (built in; set OPENAI_BASE_URL or AZURE_OPENAI_ENDPOINT for a real one)".to_owned(),
+        ModelServer::Azure { endpoint, .. } => format!("{model} at {endpoint}"),
+        ModelServer::Compatible { base_url, .. } => format!("{model} at {base_url}"),
+    };
+    let user = if development {
+        format!("{} (development: every caller is this user)", config.identity.local_dev_user)
+    } else {
+        "callers sign in".to_owned()
+    };
+    let banner = format!(
+        "\n  PluckIt Processor {version}\n\n  URL        http://{address}\n  Documents  {documents}\n  Model      {model}\n  \
+         User       {user}\n\n  Try        pluckit chat --url http://{address} \"What should I wear to a casual dinner?\"\n\n",
+        version = env!("CARGO_PKG_VERSION"),
+    );
+    if io::stdout().write_all(banner.as_bytes()).is_err() {
+        tracing::debug!("nobody reads the banner");
+    }
+}
