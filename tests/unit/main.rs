@@ -1,0 +1,3 @@
+//! The tests of the service, in one binary.
+
+mod store;
