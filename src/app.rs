@@ -1,6 +1,5 @@
 //! Builds the service from its settings, listens, and stops. Only here are back ends named.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::Response;
+use axum::http;
 use futures::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -21,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::{Service as _, service_fn};
+use tower::ServiceExt;
 use tracing::{debug, info, warn};
 
 use crate::auth::google::GoogleVerifier;
@@ -314,10 +313,7 @@ fn accept(stream: TcpStream, service: App, connections: &GracefulShutdown, tasks
     if let Err(error) = stream.set_nodelay(true) {
         debug!(error = %Chain(&error), "connection without no-delay");
     }
-    let service = service_fn(move |request: axum::http::Request<Incoming>| {
-        let request: Request = request.map(Body::new);
-        service.clone().call(request).map(Ok::<Response, Infallible>)
-    });
+    let service = service.map_request(|request: http::Request<Incoming>| -> Request { request.map(Body::new) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
