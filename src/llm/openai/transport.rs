@@ -23,7 +23,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::llm::Error;
 
@@ -39,6 +39,9 @@ const WHOLE_LIMIT_BYTES: usize = 32 << 20;
 /// How much of a refusal is read to find its code, and for how long.
 const REFUSAL_LIMIT_BYTES: usize = 64 << 10;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the end of the body may take after the end mark; it mostly comes in the same packet.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// How many chunks may wait for a slow reader before we stop reading from the server.
 const READ_AHEAD_CHUNKS: usize = 1024;
@@ -394,7 +397,16 @@ impl Gate {
             return Ok(Bytes::new());
         };
         let (sound, events) = self.lines.take(&chunk);
-        flow.done.fetch_or(self.lines.done, Ordering::Release);
+        if self.lines.done {
+            flow.done.store(true, Ordering::Release);
+            self.over = true;
+            // `async-openai` drops the body at the end mark. Unless it was read to its end before, the connection would be
+            // closed with it, and the next call of the turn would have to make a new one.
+            let drained = async { while let Some(Ok(_)) = self.body.next().await {} };
+            if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+                debug!("stream left open by the model server after its end mark");
+            }
+        }
         let events = u32::try_from(events.min(READ_AHEAD_CHUNKS)).unwrap_or(u32::MAX);
         match timeout_at(self.exchange.deadline, flow.credit.acquire_many(events)).await {
             Err(_elapsed) => return Err(Fault::Total(self.exchange.limits.total)),
