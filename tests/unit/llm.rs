@@ -1,7 +1,8 @@
 //! Azure OpenAI and compatible servers, over the real wire, against a server that does what it is told.
 
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
@@ -797,12 +798,18 @@ async fn leaving_closes_the_connection_at_once() {
 #[tokio::test]
 async fn a_slow_reader_slows_the_server() {
     let server = ModelServer::start().await;
-    // 40 MB of chunks: more than the read-ahead and what the sockets hold.
-    let steps = (0..10_000).map(|_| text(&"z".repeat(40))).chain([Step::Raw(": pad\n".repeat(1 << 20)), Step::Done]);
+    let model = azure(&server);
+    // Comments between the chunks make it more than all the sockets on the way hold, but nothing to keep for the reader.
+    let padding = ": padding\n".repeat(500);
+    let steps = (0..10_000).flat_map(|_| [text("z"), Step::Raw(padding.clone())]).chain([Step::Done]);
     server.push(Kind::Stream, steps.collect::<Vec<_>>());
-    let mut stream = azure(&server).stream(stylist()).await.unwrap();
+    let mut stream = model.stream(stylist()).await.unwrap();
     stream.next().await.unwrap().unwrap();
-    assert_eq!(server.open(), 1);
+    // Enough turns for the server to send all of it, were it read.
+    for _ in 0..500 {
+        model.complete(request(Purpose::ExpandQuery)).await.unwrap();
+    }
+    assert_eq!(server.open(), 1, "the server has not got rid of its answer");
     let mut count = 1;
     while let Some(part) = timeout(PATIENCE, stream.next()).await.unwrap() {
         part.unwrap();
@@ -850,6 +857,55 @@ async fn keys_are_not_shown() {
         let model = OpenAi::new(options, http_client::services().unwrap()).unwrap();
         assert!(!format!("{model:#?}").contains(KEY), "{model:?}");
     }
+}
+
+/// A place to log to.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn neither_keys_nor_prompts_nor_answers_are_logged() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    // All of a test runs on its own thread, the library's reading task included.
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let server = ModelServer::start().await;
+    let model = azure(&server);
+    let mut asking = stylist();
+    asking.messages.push(Message::User("prompt-0815-secret".to_owned()));
+    for answer in [
+        say(&["answer-secret"]).into(),
+        Answer::plain(200, "data: {\"choices\": answer-secret\n\n"),
+        Answer::Steps(vec![Step::Raw("data: {\"choices\": answer-secret\n\n".to_owned()), Step::Done]),
+        Answer::Steps(vec![Step::Event(json!({"choices": "answer-secret"})), Step::Done]),
+        Answer::Steps(vec![text("answer-secret"), Step::Event(json!({"error": {"message": "answer-secret"}}))]),
+        Answer::plain(500, "answer-secret"),
+        Answer::plain(429, "answer-secret"),
+        Answer::error(400, "content_filter", "answer-secret"),
+        Answer::plain(404, "answer-secret"),
+    ] {
+        for kind in [Kind::Stream, Kind::Complete] {
+            server.push(kind, answer.clone());
+        }
+        read(&model, asking.clone()).await;
+        model.complete(asking.clone()).await.ok();
+    }
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("model request failed, trying again"), "the log works");
+    let line = log.lines().find(|line| line.contains("secret"));
+    assert_eq!(line, None);
 }
 
 #[tokio::test]

@@ -222,8 +222,7 @@ impl Exchange {
                 return Err(OpenAIError::Boxed(failure.error.into()));
             };
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            let cause = std::error::Error::source(&failure.error).map(ToString::to_string);
-            warn!(attempt, wait_ms, error = %failure.error, cause, "model request failed, trying again");
+            warn!(attempt, wait_ms, error = causes(&failure.error), "model request failed, trying again");
             tokio::time::sleep(wait).await;
             attempt += 1;
         }
@@ -504,6 +503,18 @@ pub(super) fn into_error(error: OpenAIError) -> Error {
         OpenAIError::InvalidArgument(_) => nonsense("request"),
         OpenAIError::FileSaveError(_) | OpenAIError::FileReadError(_) => nonsense("file"),
     }
+}
+
+/// An error and all that is below it, in one line.
+fn causes(error: &Error) -> String {
+    let mut line = error.to_string();
+    let mut below = std::error::Error::source(error);
+    while let Some(cause) = below {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        below = cause.source();
+    }
+    line
 }
 
 fn nonsense(what: &'static str) -> Error {
