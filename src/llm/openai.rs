@@ -1,7 +1,7 @@
 //! Azure OpenAI and any OpenAI-compatible server, through `async-openai`.
 //!
-//! The library builds the requests and cuts streams into events; [`transport`] below it keeps the limits and retries, and
-//! [`wire`] above it writes and reads the JSON, because the library's own types refuse what compatible servers send.
+//! The library builds the requests and cuts streams into events; `transport` below it keeps the limits and retries, and
+//! `wire` above it writes and reads the JSON, because the library's own types refuse what compatible servers send.
 //! Nothing that could hold a key, a prompt or an answer gets into an error or a log.
 
 mod transport;

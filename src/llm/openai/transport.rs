@@ -23,7 +23,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::llm::Error;
 
@@ -39,6 +39,9 @@ const WHOLE_LIMIT_BYTES: usize = 32 << 20;
 /// How much of a refusal is read to find its code, and for how long.
 const REFUSAL_LIMIT_BYTES: usize = 64 << 10;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the end of the body may take after the end mark; it mostly comes in the same packet.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// How many chunks may wait for a slow reader before we stop reading from the server.
 const READ_AHEAD_CHUNKS: usize = 1024;
@@ -219,8 +222,7 @@ impl Exchange {
                 return Err(OpenAIError::Boxed(failure.error.into()));
             };
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            let cause = std::error::Error::source(&failure.error).map(ToString::to_string);
-            warn!(attempt, wait_ms, error = %failure.error, cause, "model request failed, trying again");
+            warn!(attempt, wait_ms, error = causes(&failure.error), "model request failed, trying again");
             tokio::time::sleep(wait).await;
             attempt += 1;
         }
@@ -394,7 +396,16 @@ impl Gate {
             return Ok(Bytes::new());
         };
         let (sound, events) = self.lines.take(&chunk);
-        flow.done.fetch_or(self.lines.done, Ordering::Release);
+        if self.lines.done {
+            flow.done.store(true, Ordering::Release);
+            self.over = true;
+            // `async-openai` drops the body at the end mark. Unless it was read to its end before, the connection would be
+            // closed with it, and the next call of the turn would have to make a new one.
+            let drained = async { while let Some(Ok(_)) = self.body.next().await {} };
+            if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+                debug!("stream left open by the model server after its end mark");
+            }
+        }
         let events = u32::try_from(events.min(READ_AHEAD_CHUNKS)).unwrap_or(u32::MAX);
         match timeout_at(self.exchange.deadline, flow.credit.acquire_many(events)).await {
             Err(_elapsed) => return Err(Fault::Total(self.exchange.limits.total)),
@@ -492,6 +503,18 @@ pub(super) fn into_error(error: OpenAIError) -> Error {
         OpenAIError::InvalidArgument(_) => nonsense("request"),
         OpenAIError::FileSaveError(_) | OpenAIError::FileReadError(_) => nonsense("file"),
     }
+}
+
+/// An error and all that is below it, in one line.
+fn causes(error: &Error) -> String {
+    let mut line = error.to_string();
+    let mut below = std::error::Error::source(error);
+    while let Some(cause) = below {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        below = cause.source();
+    }
+    line
 }
 
 fn nonsense(what: &'static str) -> Error {
