@@ -315,7 +315,9 @@ pub(super) struct Statement {
 ///
 /// A continuation that does not decode starts from the beginning.
 pub(super) fn statements(query: &Query, now_ms: i64) -> Result<(Vec<Statement>, usize)> {
-    let keys = sort_keys(query.container, &query.scope, &query.order)?;
+    let order: Vec<_> =
+        query.order.iter().copied().filter(|(name, _)| !is_fixed(query.filter.as_ref(), name)).collect();
+    let keys = sort_keys(query.container, &query.scope, &order)?;
     let mut which = Condition::with(IS_LIVE, now_ms);
     if let Scope::Partition(partition) = &query.scope {
         which = Condition::with("partition = ?", partition.clone()).and(which);
@@ -341,6 +343,16 @@ pub(super) fn statements(query: &Query, now_ms: i64) -> Result<(Vec<Statement>, 
         Statement { text: format!("{start}{text}{order} LIMIT ?"), parameters }
     });
     Ok((statements.collect(), keys.len()))
+}
+
+/// Whether the filter leaves one value to the field. It then needs no sorting, and SQLite does not see that by itself
+/// where the field is an expression: it would sort instead of reading the index in order.
+fn is_fixed(filter: Option<&Filter>, name: &str) -> bool {
+    match filter {
+        Some(Filter::Compare(field, Comparison::Equal, _)) => *field == name,
+        Some(Filter::All(filters)) => filters.iter().any(|filter| is_fixed(Some(filter), name)),
+        _ => false,
+    }
 }
 
 /// A stretch of an order.
