@@ -93,6 +93,14 @@ impl Engine {
         answer.await.map_err(|_| stopped())?
     }
 
+    /// Whether the writer is still there. Reads from a file would go on without it.
+    pub(super) fn check(&self) -> Result<()> {
+        match &self.jobs {
+            Some(jobs) if !jobs.is_closed() => Ok(()),
+            _ => Err(Error::Failed(Stopped::Writer.into())),
+        }
+    }
+
     /// Runs `work`, which only reads.
     pub(super) async fn read<T: Send + 'static>(
         &self,
@@ -162,6 +170,8 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // Bytes that the log keeps after a burst of writes.
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     // In KiB when negative: room for some thousand documents with their indexes.
     connection.pragma_update(None, "cache_size", -16_384)?;
     sql::add_functions(connection)

@@ -113,7 +113,7 @@ fn indexes() -> Result<BTreeMap<String, String>> {
                     Scope::All => Vec::new(),
                 };
                 for (field, direction) in *order {
-                    let suffix = if *direction == Direction::Descending { "_desc" } else { "" };
+                    let suffix = if *direction == Direction::Descending { "_desc" } else { "_asc" };
                     // Writing to a string cannot fail.
                     write!(name, "_{field}{suffix}").map_err(|error| Error::Failed(error.into()))?;
                 }

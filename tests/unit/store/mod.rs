@@ -4,6 +4,7 @@
 //! tests. Documents are written to partitions with random names, so all tests can share one database.
 
 mod contract;
+mod sqlite;
 
 use std::sync::Arc;
 

@@ -1,0 +1,328 @@
+//! Putting clothes together: a top, a bottom and shoes, or a dress and shoes, and what the weather calls for.
+//!
+//! Only pieces that a tool or the user named are used; none is ever made up.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::lexicon;
+use crate::model::vocabulary::{self, Category};
+
+/// An owned item, as results show it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Piece {
+    pub id: String,
+    pub category: Option<String>,
+    pub brand: Option<String>,
+    /// Names, or objects that have one.
+    pub colours: Vec<Value>,
+    pub tags: Vec<String>,
+    pub condition: Option<String>,
+}
+
+/// Where on the body a piece goes, in the order in which an outfit is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Slot {
+    Dress,
+    Top,
+    Bottom,
+    Shoes,
+    Outerwear,
+    Accessory,
+}
+
+impl Slot {
+    /// Its name in an answer.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Dress => "Dress",
+            Self::Top => "Top",
+            Self::Bottom => "Bottoms",
+            Self::Shoes => "Shoes",
+            Self::Outerwear => "Outerwear",
+            Self::Accessory => "Accessory",
+        }
+    }
+
+    /// Its name in a search.
+    pub const fn search_word(self) -> &'static str {
+        match self {
+            Self::Dress => "dresses",
+            Self::Top => "tops",
+            Self::Bottom => "bottoms",
+            Self::Shoes => "shoes",
+            Self::Outerwear => "outerwear",
+            Self::Accessory => "accessories",
+        }
+    }
+}
+
+impl Piece {
+    /// Names of its colours.
+    pub fn colour_names(&self) -> impl Iterator<Item = &str> {
+        self.colours.iter().filter_map(|colour| colour.as_str().or_else(|| colour.get("name")?.as_str()))
+    }
+
+    /// Where it goes; none for what is worn to sleep, to swim, or unknown.
+    pub fn slot(&self) -> Option<Slot> {
+        let named = self.category.as_deref().and_then(Category::of_text);
+        let tagged = || self.tags.iter().find_map(|tag| Category::of_text(tag));
+        match named.or_else(tagged)? {
+            Category::Tops | Category::Knitwear => Some(Slot::Top),
+            Category::Bottoms => Some(Slot::Bottom),
+            Category::Dresses => Some(Slot::Dress),
+            Category::Shoes => Some(Slot::Shoes),
+            Category::Outerwear => Some(Slot::Outerwear),
+            Category::Accessories => Some(Slot::Accessory),
+            Category::Activewear => match tagged() {
+                Some(Category::Bottoms) => Some(Slot::Bottom),
+                _ => Some(Slot::Top),
+            },
+            Category::Swimwear => None,
+        }
+    }
+
+    /// All its words, plurals folded.
+    fn words(&self) -> Vec<String> {
+        let texts = self.tags.iter().map(String::as_str).chain(self.category.as_deref()).chain(self.brand.as_deref());
+        texts.chain(self.colour_names()).flat_map(vocabulary::folded_words).collect()
+    }
+}
+
+/// What is known about the wish.
+#[derive(Debug, Default)]
+pub struct Wish {
+    /// What the message says, and what that calls for; plurals folded.
+    words: Vec<String>,
+    /// Colours that the user likes, lower case.
+    pub liked_colours: Vec<String>,
+    /// Brands that the user likes, lower case.
+    pub liked_brands: Vec<String>,
+    /// Degrees Celsius.
+    pub celsius: Option<f64>,
+    /// Whether it rains or snows.
+    pub wet: bool,
+}
+
+impl Wish {
+    /// The wish that a message speaks of.
+    pub fn of(message: &str) -> Self {
+        let said = vocabulary::words(message).into_iter().filter(|word| lexicon::is_telling(word));
+        let mut words = Vec::new();
+        for word in said {
+            words.push(vocabulary::fold_plural(&word));
+            // Of "smart casual" neither word alone says as much; one match of a synonym is enough for both.
+            words.extend(lexicon::synonyms(&word).iter().flat_map(|synonym| vocabulary::folded_words(synonym)));
+        }
+        if words.is_empty() {
+            words = vec!["casual".to_owned(), "everyday".to_owned()];
+        }
+        words.sort();
+        words.dedup();
+        Self { words, ..Self::default() }
+    }
+
+    fn wants(&self, word: &str) -> bool {
+        self.words.iter().any(|wanted| wanted == word)
+    }
+
+    /// The tags of a piece that speak for it.
+    pub fn fitting_tags<'a>(&self, piece: &'a Piece) -> Vec<&'a str> {
+        let fits = |tag: &&String| {
+            let words = vocabulary::folded_words(tag);
+            !words.is_empty() && words.iter().all(|word| self.wants(word))
+        };
+        piece.tags.iter().filter(fits).map(String::as_str).collect()
+    }
+
+    /// How well a piece fits.
+    fn score(&self, piece: &Piece) -> i32 {
+        let words = piece.words();
+        let named = self.words.iter().filter(|wanted| words.contains(wanted)).count();
+        let liked = piece.colour_names().any(|name| self.likes_colour(name));
+        let sporty = ["activewear", "sport", "gym", "training", "athletic", "running", "swimwear", "sleepwear"];
+        let clashes = [
+            (&sporty[..], &sporty[..]),
+            (&["formal", "black tie", "tuxedo"][..], &["formal", "elegant", "evening"][..]),
+        ];
+        let mut score = 10 * i32::try_from(named).unwrap_or(i32::MAX / 100);
+        for (tagged, allowed) in clashes {
+            let is_tagged = words.iter().any(|word| tagged.contains(&word.as_str()));
+            if is_tagged && !allowed.iter().any(|word| self.wants(word)) {
+                score -= 25;
+            }
+        }
+        if self.wants("formal")
+            && words.iter().any(|word| matches!(word.as_str(), "casual" | "streetwear" | "distressed"))
+        {
+            score -= 8;
+        }
+        score + i32::from(liked) + i32::from(self.likes_brand(piece))
+    }
+
+    /// Whether the user named this colour as one they like.
+    pub fn likes_colour(&self, name: &str) -> bool {
+        self.liked_colours.iter().any(|liked| liked.eq_ignore_ascii_case(name.trim()))
+    }
+
+    /// Whether the user named this brand as one they like.
+    pub fn likes_brand(&self, piece: &Piece) -> bool {
+        let brand = piece.brand.as_deref().unwrap_or_default().trim();
+        self.liked_brands.iter().any(|liked| liked.eq_ignore_ascii_case(brand))
+    }
+
+    fn is_warm(&self) -> bool {
+        self.celsius.is_some_and(|celsius| celsius > 22.0) && !self.wet
+    }
+
+    /// Whether the weather, or the message, asks for something on top.
+    fn needs_outerwear(&self) -> bool {
+        let said = ["cold", "winter", "rain", "layer", "jacket", "coat", "outerwear", "blazer"];
+        self.wet
+            || self.celsius.is_some_and(|celsius| celsius < 16.0)
+            || said.iter().any(|word| self.words.iter().any(|wanted| wanted == word))
+    }
+}
+
+/// Clothes to wear together.
+#[derive(Debug, Default)]
+pub struct Outfit {
+    /// What goes where, in the order of the slots.
+    pub pieces: Vec<(Slot, Piece)>,
+    /// What it lacks, although nobody can go without.
+    pub missing: Vec<Slot>,
+}
+
+/// Puts an outfit together: all of `anchors` that go on the body, the rest from `found` (best match first).
+pub fn compose(wish: &Wish, anchors: &[Piece], found: &[Piece]) -> Outfit {
+    let mut pieces: Vec<(Slot, Piece)> = Vec::new();
+    for anchor in anchors {
+        if let Some(slot) = anchor.slot()
+            && !pieces.iter().any(|(_, known)| known.id == anchor.id)
+        {
+            pieces.push((slot, anchor.clone()));
+        }
+    }
+    let has = |pieces: &[(Slot, Piece)], slot| pieces.iter().any(|(taken, _)| *taken == slot);
+    let best = |slot: Slot, pieces: &[(Slot, Piece)]| {
+        let mut best: Option<(i32, &Piece)> = None;
+        for piece in found.iter().filter(|piece| piece.slot() == Some(slot)) {
+            if pieces.iter().any(|(_, taken)| taken.id == piece.id) {
+                continue;
+            }
+            // Two pieces of one strong colour look like a uniform; it decides between equals only.
+            let colour = piece.colour_names().next();
+            let repeats = pieces.iter().any(|(_, taken)| colour.is_some() && taken.colour_names().next() == colour);
+            let score = 2 * wish.score(piece) - i32::from(repeats);
+            if best.is_none_or(|(highest, _)| score > highest) {
+                best = Some((score, piece));
+            }
+        }
+        best.map(|(score, piece)| (score, piece.clone()))
+    };
+    // A dress stands for top and bottoms: when it is asked for, fits better than both, or they are not there.
+    if !has(&pieces, Slot::Top)
+        && !has(&pieces, Slot::Bottom)
+        && !has(&pieces, Slot::Dress)
+        && let Some((score, dress)) = best(Slot::Dress, &pieces)
+    {
+        let separates = best(Slot::Top, &pieces).zip(best(Slot::Bottom, &pieces));
+        let is_better = separates.is_none_or(|((top, _), (bottom, _))| score > top.max(bottom));
+        if wish.wants("dress") || is_better {
+            pieces.push((Slot::Dress, dress));
+        }
+    }
+    let mut missing = Vec::new();
+    let needed =
+        if has(&pieces, Slot::Dress) { &[Slot::Shoes][..] } else { &[Slot::Top, Slot::Bottom, Slot::Shoes][..] };
+    for slot in needed {
+        if !has(&pieces, *slot) {
+            match best(*slot, &pieces) {
+                Some((_, piece)) => pieces.push((*slot, piece)),
+                None => missing.push(*slot),
+            }
+        }
+    }
+    for (slot, is_needed, is_welcome) in
+        [(Slot::Outerwear, wish.needs_outerwear(), !wish.is_warm()), (Slot::Accessory, false, true)]
+    {
+        if !has(&pieces, slot)
+            && let Some((score, piece)) = best(slot, &pieces)
+            && (is_needed || (is_welcome && score >= 20))
+        {
+            pieces.push((slot, piece));
+        }
+    }
+    // The sort is stable: two anchors of one slot keep their order.
+    pieces.sort_by_key(|(slot, _)| *slot);
+    Outfit { pieces, missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn piece(id: &str, category: &str, colour: &str, tags: &[&str]) -> Piece {
+        serde_json::from_value(json!({ "id": id, "category": category, "colours": [colour], "tags": tags })).unwrap()
+    }
+
+    fn ids(outfit: &Outfit) -> Vec<&str> {
+        outfit.pieces.iter().map(|(_, piece)| piece.id.as_str()).collect()
+    }
+
+    fn wardrobe() -> Vec<Piece> {
+        vec![
+            piece("gym-tee", "Tops", "grey", &["gym", "casual"]),
+            piece("shirt", "tops", "white", &["smart casual", "dinner"]),
+            piece("chinos", "Bottoms", "navy", &["casual", "smart casual"]),
+            piece("joggers", "Bottoms", "grey", &["gym"]),
+            piece("trainers", "Shoes", "white", &["running"]),
+            piece("loafers", "Footwear", "brown", &["smart casual"]),
+            piece("parka", "Outerwear", "olive", &["winter", "rain"]),
+            piece("belt", "Accessories", "brown", &["smart casual"]),
+            piece("trunks", "Swimwear", "blue", &["beach"]),
+        ]
+    }
+
+    #[test]
+    fn an_outfit_fits_its_occasion() {
+        let dinner = compose(&Wish::of("What should I wear to a casual dinner?"), &[], &wardrobe());
+        assert_eq!(ids(&dinner), ["shirt", "chinos", "loafers", "belt"]);
+        let gym = compose(&Wish::of("outfit for the gym"), &[], &wardrobe());
+        assert_eq!(ids(&gym), ["gym-tee", "joggers", "trainers"]);
+    }
+
+    #[test]
+    fn the_weather_decides_about_outerwear() {
+        let mut wish = Wish::of("dinner");
+        wish.celsius = Some(8.0);
+        assert!(ids(&compose(&wish, &[], &wardrobe())).contains(&"parka"));
+        wish.celsius = Some(28.0);
+        assert!(!ids(&compose(&wish, &[], &wardrobe())).contains(&"parka"));
+    }
+
+    #[test]
+    fn anchors_are_always_worn() {
+        let anchor = piece("silk-skirt", "Bottoms", "red", &[]);
+        let outfit = compose(&Wish::of("dinner"), std::slice::from_ref(&anchor), &wardrobe());
+        assert_eq!(ids(&outfit), ["shirt", "silk-skirt", "loafers", "belt"]);
+    }
+
+    #[test]
+    fn a_dress_takes_the_place_of_top_and_bottoms() {
+        let mut wardrobe = wardrobe();
+        wardrobe.push(piece("gown", "Dresses", "green", &["wedding", "formal", "elegant"]));
+        assert_eq!(ids(&compose(&Wish::of("wedding"), &[], &wardrobe))[0], "gown");
+        assert_eq!(ids(&compose(&Wish::of("casual dinner"), &[], &wardrobe))[0], "shirt");
+    }
+
+    #[test]
+    fn what_is_not_there_is_missing_and_never_made_up() {
+        let outfit = compose(&Wish::of("dinner"), &[], &[piece("shirt", "Tops", "white", &[])]);
+        assert_eq!(ids(&outfit), ["shirt"]);
+        assert_eq!(outfit.missing, [Slot::Bottom, Slot::Shoes]);
+    }
+}
