@@ -57,7 +57,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let listener = app::listen(&config).await?;
         let address = listener.local_addr()?;
         let backends = Backends::open(&config)?;
+        let embedded = backends.embedded.clone();
         let app = app::state(config, backends);
+        if let Some(store) = embedded {
+            app.tasks.spawn(app::sweep(store, app.shutdown.clone()));
+        }
         app::load_demo(&app).await;
         announce(&app.config, address, app.model.name(Purpose::Stylist));
         app::serve(listener, app).await

@@ -63,7 +63,7 @@ impl Builder {
                 nano_model: "nano-1".into(),
                 embedding_model: "embedding-1".into(),
             },
-            limits: Limits { first_back_off: Duration::from_millis(1), ..Limits::default() },
+            limits: Limits { back_off: Duration::from_millis(1), ..Limits::default() },
         };
         self.model = Arc::new(OpenAi::new(options, http_client::services().unwrap()).unwrap());
         self
@@ -76,6 +76,7 @@ impl Builder {
         let store = self.store.unwrap_or_else(|| Arc::new(SqliteStore::in_memory(clock.clone()).unwrap()));
         let backends = Backends {
             store,
+            embedded: None,
             model: self.model,
             storage_probes: vec![("blobs", None), ("queue", None)],
             clock: clock.clone(),
