@@ -208,6 +208,8 @@ function answerAboutDocuments(account, request, parameters, body) {
   const collection = account.database(dbId).collection(collId);
   if (!collection.read()) return { ...failure(404, "NotFound"), subStatus: 1003 };
   const { headers, method } = request;
+  // The SDK plans our queries itself; one that it cannot plan shall fail here and not be answered with nonsense.
+  if (isTrue(headers["x-ms-cosmos-is-query-plan-request"])) return failure(400, "QueryPlanNotSupported");
   if (isTrue(headers["x-ms-documentdb-isquery"]) || headers["content-type"] === "application/query+json") {
     // Its check for partition keys in the text is stricter than the service's.
     headers["x-ms-documentdb-query-enablecrosspartition"] = "true";
@@ -247,6 +249,11 @@ function send(request, response, { status, subStatus, body }) {
   response.setHeader("x-ms-request-charge", "1");
   if (subStatus !== undefined) response.setHeader("x-ms-substatus", String(subStatus));
   if (body?._etag) response.setHeader("etag", body._etag);
+  if (request.headers["a-im"] && status === 200) {
+    // A feed of changes, of partition key ranges for one: everything at first, and then never anything new.
+    response.setHeader("etag", '"1"');
+    if (request.headers["if-none-match"]) response.statusCode = 304;
+  }
   // As the service: a write is answered without its document unless the client wants it.
   const wantsLittle = request.headers.prefer === "return=minimal" && request.method !== "GET";
   const isBatch = Array.isArray(body);
