@@ -72,9 +72,12 @@ impl Key {
     }
 
     /// Whether a document can have this key at all. Ids come from callers too; one that cannot exist reads as missing,
-    /// and saving it fails. The rules are those of Cosmos DB.
+    /// and saving it fails. The rules are those of Cosmos DB; `.` and `..` would vanish from the address of a document.
     pub fn is_valid(&self) -> bool {
-        let id_fits = !self.id.is_empty() && self.id.len() <= 1023 && !self.id.contains(['/', '\\', '?', '#']);
+        let id_fits = !self.id.is_empty()
+            && self.id.len() <= 1023
+            && !self.id.contains(['/', '\\', '?', '#'])
+            && !matches!(self.id.as_str(), "." | "..");
         id_fits && !self.partition.is_empty() && self.partition.len() <= 2048
     }
 }
