@@ -60,6 +60,9 @@ pub struct Spec {
     pub time_to_live: TimeToLive,
     /// The sort orders (and filters that go before them) that need an index of their own.
     pub indexes: &'static [&'static [(&'static str, Direction)]],
+    /// Whether queries in these orders also ask all partitions at once. Cosmos DB's indexes serve both; the embedded
+    /// store then has a second index for each.
+    pub across_partitions: bool,
     /// Fields that hold vectors: out of the ordinary index, with one of their own.
     pub vectors: &'static [&'static str],
 }
@@ -96,7 +99,15 @@ impl Container {
             partition_key: &'static str,
             time_to_live: TimeToLive,
         ) -> Spec {
-            Spec { default_name, variable, partition_key, time_to_live, indexes: &[], vectors: &[] }
+            Spec {
+                default_name,
+                variable,
+                partition_key,
+                time_to_live,
+                indexes: &[],
+                across_partitions: false,
+                vectors: &[],
+            }
         }
         use TimeToLive::{Days, Off, PerDocument};
         match self {
@@ -120,6 +131,7 @@ impl Container {
             // Sessions: hashes of access and refresh tokens. Looked up by hash across partitions, hence the indexes.
             RefreshTokens => Spec {
                 indexes: &[&[("accessTokenHash", Ascending)], &[("refreshTokenHash", Ascending)]],
+                across_partitions: true,
                 ..spec("RefreshTokens", "COSMOS_DB_REFRESH_TOKENS_CONTAINER", "userId", PerDocument)
             },
             // One summary of past chats per user.
@@ -141,12 +153,14 @@ impl Container {
             // What is in fashion, by category.
             Moods => Spec {
                 indexes: &[&[("trendScore", Descending)]],
+                across_partitions: true,
                 vectors: &["nameEmbedding"],
                 ..spec("Moods", "COSMOS_DB_MOODS_CONTAINER", "primaryMood", Off)
             },
             // Where the discover feed comes from.
             ScraperSources => Spec {
                 indexes: &[&[("isGlobal", Ascending), ("isActive", Ascending)]],
+                across_partitions: true,
                 ..spec("ScraperSources", "COSMOS_DB_SCRAPER_SOURCES_CONTAINER", "sourceType", Off)
             },
             // The discover feed.

@@ -1,1 +1,452 @@
-//! stub
+//! The embedded back end: documents in a SQLite file, or in memory.
+//!
+//! [`engine`] has the threads and connections, [`schema`] tables and indexes, [`sql`] the queries. Several processes may
+//! use one file. `ANALYZE` is never run: plans then follow from the schema alone, and the tests see those that users get.
+
+mod engine;
+mod schema;
+mod sql;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use self::engine::Engine;
+use super::containers::TimeToLive;
+use super::{Container, DocumentStore, ETag, Error, Key, Page, Query, Result, Stored, Write, check_size};
+use crate::clock::Clock;
+
+/// Writes in one batch at most: the limit of Cosmos DB.
+const MAX_BATCH: usize = 100;
+/// Expired documents deleted in one transaction, so that other writes get their turn.
+const SWEEP: usize = 500;
+/// Fields that Cosmos DB adds to each document. It overwrites those that a writer sends, and readers never see them.
+const SYSTEM_FIELDS: [&str; 6] = ["_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"];
+const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
+
+/// A call that cannot succeed: a fault in this program.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("no document can have this key")]
+    InvalidKey,
+    #[error("the document is not an object with the id and partition of its key")]
+    OtherKey,
+    #[error("`ttl` must be -1 or a whole number of seconds from 1 to {}", i32::MAX)]
+    InvalidTimeToLive,
+    #[error("{0} writes in one batch; at most {MAX_BATCH} are possible")]
+    LongBatch(usize),
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault.into())
+    }
+}
+
+/// Documents in SQLite.
+pub struct SqliteStore {
+    engine: Engine,
+    clock: Arc<dyn Clock>,
+}
+
+impl SqliteStore {
+    /// Opens the file at `path` or creates it, with its directory. Only the user who runs this can read a new file.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when the file cannot be used, for instance because a newer version of this program wrote it;
+    /// [`Error::Unavailable`] when another process keeps it locked.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        create_file(path).map_err(|error| Error::Failed(error.into()))?;
+        Ok(Self { engine: Engine::open(path)?, clock })
+    }
+
+    /// Makes an empty store in memory, gone when it is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when SQLite or the system refuse.
+    pub fn in_memory(clock: Arc<dyn Clock>) -> Result<Self> {
+        Ok(Self { engine: Engine::in_memory()?, clock })
+    }
+
+    /// Deletes what has expired and returns how many documents that were. Nobody can see them any more in any case; this
+    /// gives their room back.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn sweep_expired(&self) -> Result<usize> {
+        let now_ms = self.now_ms();
+        let mut total = 0;
+        for container in Container::ALL {
+            loop {
+                let deleted = self.engine.write(move |connection| sweep(connection, container, now_ms)).await?;
+                total += deleted;
+                if deleted < SWEEP {
+                    break;
+                }
+            }
+        }
+        Ok(total)
+    }
+
+    /// How SQLite goes about a query, one line per step, in the words of `EXPLAIN QUERY PLAN`. For tests and for whoever
+    /// looks into a slow query.
+    ///
+    /// # Errors
+    /// As [`DocumentStore::query`].
+    pub async fn query_plan(&self, query: &Query) -> Result<Vec<String>> {
+        let (statements, _) = sql::statements(query, self.now_ms())?;
+        let read = move |connection: &Connection| {
+            let mut steps = Vec::new();
+            for statement in statements {
+                let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", statement.text))?;
+                let parameters = statement.parameters.into_iter().chain([SqlValue::Integer(1)]);
+                for step in explained.query_map(params_from_iter(parameters), |row| row.get("detail"))? {
+                    steps.push(step?);
+                }
+            }
+            Ok(steps)
+        };
+        self.engine.read(read).await
+    }
+
+    /// The present moment in milliseconds since 1970.
+    fn now_ms(&self) -> i64 {
+        let now = self.clock.now();
+        now.unix_timestamp() * 1000 + i64::from(now.millisecond())
+    }
+
+    fn row(&self, key: &Key, document: &Value) -> Result<Row> {
+        Row::new(key, document, self.now_ms())
+    }
+}
+
+#[async_trait]
+impl DocumentStore for SqliteStore {
+    async fn read(&self, key: &Key) -> Result<Option<Stored>> {
+        if !key.is_valid() {
+            return Ok(None);
+        }
+        let Key { container, partition, id } = key.clone();
+        let now_ms = self.now_ms();
+        let read = move |connection: &Connection| {
+            let table = sql::table(container);
+            let text =
+                format!("SELECT document, etag FROM {table} WHERE partition = ? AND id = ? AND {}", sql::IS_LIVE);
+            let mut statement = connection.prepare_cached(&text)?;
+            let stored = |row: &rusqlite::Row<'_>| Ok(Stored { json: row.get(0)?, etag: ETag(row.get(1)?) });
+            Ok(statement.query_row(params![partition, id, now_ms], stored).optional()?)
+        };
+        self.engine.read(read).await
+    }
+
+    async fn create(&self, key: &Key, document: &Value) -> Result<ETag> {
+        let row = self.row(key, document)?;
+        self.engine.write(move |connection| row.create(connection)).await
+    }
+
+    async fn upsert(&self, key: &Key, document: &Value) -> Result<ETag> {
+        let row = self.row(key, document)?;
+        self.engine.write(move |connection| row.upsert(connection)).await
+    }
+
+    async fn replace(&self, key: &Key, document: &Value, etag: &ETag) -> Result<ETag> {
+        let (row, etag) = (self.row(key, document)?, etag.clone());
+        self.engine.write(move |connection| row.replace(connection, &etag)).await
+    }
+
+    async fn delete(&self, key: &Key, etag: Option<&ETag>) -> Result<bool> {
+        let (key, etag, now_ms) = (key.clone(), etag.cloned(), self.now_ms());
+        match etag {
+            None if !key.is_valid() => Ok(false),
+            Some(_) if !key.is_valid() => Err(Error::Conflict),
+            etag => self.engine.write(move |connection| delete(connection, &key, etag.as_ref(), now_ms)).await,
+        }
+    }
+
+    async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> Result<()> {
+        if writes.len() > MAX_BATCH {
+            return Err(Fault::LongBatch(writes.len()).into());
+        }
+        let now_ms = self.now_ms();
+        let mut steps = Vec::with_capacity(writes.len());
+        for write in writes {
+            steps.push(Step::new(container, partition, write, now_ms)?);
+        }
+        self.engine
+            .write(move |connection| {
+                for step in &steps {
+                    step.run(connection)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn query(&self, query: &Query) -> Result<Page> {
+        let (statements, keys) = sql::statements(query, self.now_ms())?;
+        let (limit, fields) = (query.limit.max(1), query.fields);
+        self.engine.read(move |connection| page(connection, &statements, keys, limit, fields)).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let ask = |connection: &Connection| Ok(connection.prepare_cached("SELECT 1")?.query_row([], |_| Ok(()))?);
+        self.engine.read(ask).await
+    }
+}
+
+/// Creates an empty file where there is none; an empty file is an empty database.
+fn create_file(path: &Path) -> std::io::Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    // Append rather than truncate: the file of an earlier run stays as it is.
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+/// A document on its way into its table.
+struct Row {
+    table: String,
+    key: Key,
+    etag: ETag,
+    now_ms: i64,
+    expires_at_ms: Option<i64>,
+    json: String,
+}
+
+impl Row {
+    fn new(key: &Key, document: &Value, now_ms: i64) -> Result<Self> {
+        if !key.is_valid() {
+            return Err(Fault::InvalidKey.into());
+        }
+        let spec = key.container.spec();
+        let has = |field: &str, value: &str| document.get(field).and_then(Value::as_str) == Some(value);
+        if !has("id", &key.id) || !has(spec.partition_key, &key.partition) {
+            return Err(Fault::OtherKey.into());
+        }
+        let json = without_system_fields(document).to_string();
+        check_size(&json)?;
+        let life_seconds = life_seconds(spec.time_to_live, document)?;
+        Ok(Self {
+            table: sql::table(key.container),
+            key: key.clone(),
+            etag: ETag(Uuid::new_v4().simple().to_string()),
+            now_ms,
+            expires_at_ms: life_seconds.map(|seconds| now_ms + seconds * 1000),
+            json,
+        })
+    }
+
+    fn create(&self, connection: &Connection) -> Result<ETag> {
+        let changed = self.insert(connection, " WHERE expires_at <= excluded.updated_at")?;
+        if changed == 0 { Err(Error::Conflict) } else { Ok(self.etag.clone()) }
+    }
+
+    fn upsert(&self, connection: &Connection) -> Result<ETag> {
+        self.insert(connection, "")?;
+        Ok(self.etag.clone())
+    }
+
+    /// Saves the row over one that is there if that one meets `condition`. Returns how many rows it saved.
+    fn insert(&self, connection: &Connection, condition: &str) -> rusqlite::Result<usize> {
+        let text = format!(
+            "INSERT INTO {} (partition, id, etag, updated_at, expires_at, document) VALUES (?, ?, ?, ?, ?, ?) \
+             ON CONFLICT (partition, id) DO UPDATE SET etag = excluded.etag, updated_at = excluded.updated_at, \
+             expires_at = excluded.expires_at, document = excluded.document{condition}",
+            self.table
+        );
+        let Self { key: Key { partition, id, .. }, etag, now_ms, expires_at_ms, json, .. } = self;
+        let mut statement = connection.prepare_cached(&text)?;
+        statement.execute(params![partition, id, etag.0, now_ms, expires_at_ms, json])
+    }
+
+    fn replace(&self, connection: &Connection, etag: &ETag) -> Result<ETag> {
+        let changed = self.update(connection, etag)?;
+        if changed == 0 { Err(Error::Conflict) } else { Ok(self.etag.clone()) }
+    }
+
+    fn update(&self, connection: &Connection, old: &ETag) -> rusqlite::Result<usize> {
+        let text = format!(
+            "UPDATE {} SET etag = ?, updated_at = ?, expires_at = ?, document = ? \
+             WHERE partition = ? AND id = ? AND etag = ? AND {}",
+            self.table,
+            sql::IS_LIVE
+        );
+        let Self { key: Key { partition, id, .. }, etag, now_ms, expires_at_ms, json, .. } = self;
+        let mut statement = connection.prepare_cached(&text)?;
+        statement.execute(params![etag.0, now_ms, expires_at_ms, json, partition, id, old.0, now_ms])
+    }
+}
+
+fn delete(connection: &Connection, key: &Key, etag: Option<&ETag>, now_ms: i64) -> Result<bool> {
+    let text = format!(
+        "DELETE FROM {} WHERE partition = ?1 AND id = ?2 AND etag = coalesce(?3, etag) \
+         AND (expires_at IS NULL OR expires_at > ?4)",
+        sql::table(key.container)
+    );
+    let mut statement = connection.prepare_cached(&text)?;
+    let deleted = statement.execute(params![key.partition, key.id, etag.map(|etag| &etag.0), now_ms])?;
+    if deleted == 0 && etag.is_some() { Err(Error::Conflict) } else { Ok(deleted > 0) }
+}
+
+/// A write of a batch, checked and ready to be run.
+enum Step {
+    Create(Row),
+    Replace(Row, ETag),
+    Delete(Key, ETag, i64),
+}
+
+impl Step {
+    fn new(container: Container, partition: &str, write: &Write, now_ms: i64) -> Result<Self> {
+        let key_of = |document: &Value| {
+            let id = document.get("id").and_then(Value::as_str).ok_or(Fault::OtherKey)?;
+            Ok::<_, Error>(Key::new(container, partition, id))
+        };
+        match write {
+            Write::Create { document } => Ok(Self::Create(Row::new(&key_of(document)?, document, now_ms)?)),
+            Write::Replace { document, etag } => {
+                Ok(Self::Replace(Row::new(&key_of(document)?, document, now_ms)?, etag.clone()))
+            }
+            Write::Delete { id, etag } => Ok(Self::Delete(Key::new(container, partition, id), etag.clone(), now_ms)),
+        }
+    }
+
+    fn run(&self, connection: &Connection) -> Result<()> {
+        match self {
+            Self::Create(row) => row.create(connection).map(drop),
+            Self::Replace(row, etag) => row.replace(connection, etag).map(drop),
+            Self::Delete(key, etag, now_ms) => delete(connection, key, Some(etag), *now_ms).map(drop),
+        }
+    }
+}
+
+fn sweep(connection: &Connection, container: Container, now_ms: i64) -> Result<usize> {
+    let table = sql::table(container);
+    let text = format!(
+        "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"
+    );
+    Ok(connection.prepare_cached(&text)?.execute(params![now_ms, SWEEP as i64])?)
+}
+
+/// Seconds that the document lives from now on; `None` for ever.
+fn life_seconds(container: TimeToLive, document: &Value) -> Result<Option<i64>> {
+    let own = match document.get("ttl") {
+        None | Some(Value::Null) => None,
+        Some(ttl) => match ttl.as_i64() {
+            Some(seconds) if seconds == -1 || (1..=i64::from(i32::MAX)).contains(&seconds) => Some(seconds),
+            _ => return Err(Fault::InvalidTimeToLive.into()),
+        },
+    };
+    let seconds = match (container, own) {
+        (TimeToLive::Off, _) | (TimeToLive::PerDocument, None) => None,
+        (TimeToLive::Days(days), None) => Some(i64::from(days) * SECONDS_PER_DAY),
+        (TimeToLive::PerDocument | TimeToLive::Days(_), own) => own.filter(|seconds| *seconds != -1),
+    };
+    Ok(seconds)
+}
+
+fn without_system_fields(document: &Value) -> Cow<'_, Value> {
+    if SYSTEM_FIELDS.iter().all(|field| document.get(field).is_none()) {
+        return Cow::Borrowed(document);
+    }
+    let mut document = document.clone();
+    if let Value::Object(fields) = &mut document {
+        fields.retain(|field, _| !SYSTEM_FIELDS.contains(&field.as_str()));
+    }
+    Cow::Owned(document)
+}
+
+/// Runs `statements` one after the other until they have given `limit` documents.
+fn page(
+    connection: &Connection,
+    statements: &[sql::Statement],
+    keys: usize,
+    limit: usize,
+    fields: Option<&'static [&'static str]>,
+) -> Result<Page> {
+    // All of them see the same moment. In memory the writer's transaction does that.
+    let snapshot = connection.is_autocommit().then(|| connection.unchecked_transaction());
+    let _snapshot = snapshot.transpose()?;
+    let mut page = Page::default();
+    let mut position = Vec::new();
+    for statement in statements {
+        let mut prepared = connection.prepare_cached(&statement.text)?;
+        // One more than fits tells whether there is another page.
+        let room = i64::try_from(limit - page.documents.len()).unwrap_or(i64::MAX).saturating_add(1);
+        let parameters = statement.parameters.iter().cloned().chain([SqlValue::Integer(room)]);
+        let mut rows = prepared.query(params_from_iter(parameters))?;
+        while let Some(row) = rows.next()? {
+            if page.documents.len() == limit {
+                page.next = Some(sql::encode_position(&position)?);
+                return Ok(page);
+            }
+            page.documents.push(stored(row, fields)?);
+            if page.documents.len() == limit {
+                position = (2..2 + keys).map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?;
+            }
+        }
+    }
+    Ok(page)
+}
+
+fn stored(row: &rusqlite::Row<'_>, fields: Option<&'static [&'static str]>) -> Result<Stored> {
+    let json = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+    let json = match fields {
+        None => json.to_owned(),
+        Some(fields) => select(json, fields).map_err(|error| Error::Failed(error.into()))?,
+    };
+    Ok(Stored { json, etag: ETag(row.get(1)?) })
+}
+
+/// The object `json` with only those of its top-level fields that are in `fields`. Their values are copied as they are
+/// written; the others are skipped, not read.
+fn select(json: &str, fields: &[&str]) -> serde_json::Result<String> {
+    #[derive(Deserialize)]
+    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+    struct Selection<'a>(&'a [&'a str]);
+
+    impl<'de> Visitor<'de> for Selection<'_> {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<String, A::Error> {
+            let mut selected = String::from("{");
+            while let Some(Name(name)) = map.next_key()? {
+                if !self.0.contains(&&*name) {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                if selected.len() > 1 {
+                    selected.push(',');
+                }
+                selected.push_str(&Value::from(name).to_string());
+                selected.push(':');
+                selected.push_str(map.next_value::<&RawValue>()?.get());
+            }
+            selected.push('}');
+            Ok(selected)
+        }
+    }
+
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let selected = deserializer.deserialize_map(Selection(fields))?;
+    deserializer.end()?;
+    Ok(selected)
+}

@@ -1,6 +1,5 @@
-//! All tests that use the service as a whole or need more than one part of it, as one binary.
-
-#![expect(clippy::unwrap_used, reason = "a test stops where its ground is missing; clippy knows only test functions")]
+//! The tests of the service, in one binary.
+#![expect(clippy::unwrap_used, reason = "a test that panics fails, and helpers are part of it")]
 
 mod azure;
 mod store;

@@ -1,4 +1,119 @@
-//! The document store on its back ends.
+//! What the document stores promise, and what only one of them has.
+//!
+//! Each promise is a function in [`contract`], named once in `each_promise`; a macro per back end turns all of them into
+//! tests. Documents are written to partitions with random names, so all tests can share one database.
 
+mod contract;
 mod cosmos;
 pub mod cosmos_backend;
+mod sqlite;
+
+use std::sync::Arc;
+
+use pluckit::clock::SystemClock;
+use pluckit::store::sqlite::SqliteStore;
+
+/// Hands the names of all promises to the macro of a back end.
+macro_rules! each_promise {
+    ($back_end:ident) => {
+        $back_end! {
+            a_created_document_reads_back
+            what_is_not_there_reads_as_none
+            creating_over_a_document_conflicts
+            an_upsert_creates_and_overwrites
+            every_write_gives_a_new_version
+            a_replace_needs_the_current_version
+            a_delete_says_whether_there_was_something
+            a_conditional_delete_needs_the_current_version
+            partitions_and_containers_keep_documents_apart
+            one_of_32_replaces_wins
+            one_of_32_creates_wins
+            one_of_32_deletes_wins
+            a_batch_does_all_of_its_writes
+            a_batch_that_conflicts_does_nothing
+            a_batch_with_a_stale_version_does_nothing
+            equality_knows_types
+            ranges_stay_within_one_type
+            membership_knows_types
+            lists_are_searched
+            texts_in_lists_are_found_in_any_case
+            presence_is_not_nullness
+            nested_fields_are_reached_by_dots
+            what_a_document_lacks_is_neither_true_nor_false
+            conditions_combine
+            values_of_filters_are_never_part_of_the_query
+            documents_come_in_order
+            types_have_an_order
+            ties_are_ordered_by_the_next_key
+            missing_sort_keys_come_first_or_last
+            pages_of_one_give_every_document_once
+            pages_in_order_give_every_document_once
+            pages_with_missing_sort_keys_give_every_document_once
+            a_filtered_walk_gives_every_match_once
+            the_last_page_says_so
+            a_query_returns_only_the_selected_fields
+            a_partition_query_stays_in_its_partition
+            a_query_of_all_partitions_reaches_every_one
+            a_query_gives_versions_that_can_be_written_against
+            texts_of_all_kinds_survive
+            numbers_survive
+            unusual_ids_work
+            ids_that_cannot_exist_read_as_missing
+            a_document_must_match_its_key
+            large_documents_are_kept
+            documents_over_the_limit_are_refused
+            fields_of_the_store_are_never_seen
+            a_document_expires
+            a_document_without_a_life_of_its_own_stays
+            a_container_without_expiry_ignores_it
+            an_expired_document_can_be_created_anew
+            an_expired_document_cannot_be_replaced
+            the_store_answers
+        }
+    };
+}
+
+macro_rules! in_memory {
+    ($($promise:ident)+) => {
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $promise() {
+                let store = super::SqliteStore::in_memory(super::system_clock()).unwrap();
+                super::contract::$promise(&store).await;
+            })+
+        }
+    };
+}
+each_promise!(in_memory);
+
+macro_rules! in_a_file {
+    ($($promise:ident)+) => {
+        mod in_a_file {
+            $(#[tokio::test]
+            async fn $promise() {
+                let directory = tempfile::tempdir().unwrap();
+                let store = super::SqliteStore::open(&directory.path().join("store.db"), super::system_clock()).unwrap();
+                super::contract::$promise(&store).await;
+            })+
+        }
+    };
+}
+each_promise!(in_a_file);
+
+macro_rules! on_cosmos {
+    ($($promise:ident)+) => {
+        mod on_cosmos {
+            $(#[tokio::test]
+            #[ignore = "needs the emulators: run scripts/test"]
+            async fn $promise() {
+                let store = super::cosmos_backend::cosmos().await;
+                super::contract::$promise(&store).await;
+            })+
+        }
+    };
+}
+each_promise!(on_cosmos);
+
+fn system_clock() -> Arc<SystemClock> {
+    Arc::new(SystemClock)
+}

@@ -1,0 +1,262 @@
+//! The threads and connections below the embedded store.
+//!
+//! One thread owns the only connection that writes. It takes what is waiting (up to [`GROUP`] jobs), runs it in one
+//! transaction and answers after the commit, so that `synchronous=FULL` costs one sync for many writes. Reads run on a
+//! few read-only connections beside it; a database in memory has only one connection, and there they are jobs too.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::{schema, sql};
+use crate::store::{Cause, Error, Result};
+
+/// Jobs in one transaction at most. Bounds what a failed commit takes with it, and how long the first of them waits.
+const GROUP: usize = 256;
+/// Jobs that may wait for the thread before callers have to wait for room.
+const QUEUE: usize = 1024;
+/// Connections that read at the same time.
+const READERS: usize = 4;
+/// How long a statement waits for another process that writes to the same file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Prepared statements kept per connection: a few for each container and named query.
+const STATEMENTS: usize = 256;
+
+/// Why the engine did not answer.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error("the store's writer has stopped")]
+    Writer,
+    #[error("the store's readers have stopped")]
+    Readers,
+}
+
+/// Runs work on the database.
+pub(super) struct Engine {
+    /// `None` only while the engine is dropped.
+    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    writer: Option<JoinHandle<()>>,
+    /// `None` when the database is in memory.
+    readers: Option<Arc<Readers>>,
+}
+
+impl Engine {
+    /// Opens the file at `path`, which must exist (it may be empty), and brings it up to date.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let connection = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE,
+        )?;
+        let readers = Readers {
+            path: path.to_owned(),
+            idle: Mutex::new(Vec::with_capacity(READERS)),
+            permits: Arc::new(Semaphore::new(READERS)),
+        };
+        Self::start(connection, Some(Arc::new(readers)))
+    }
+
+    /// Makes a database in memory.
+    pub(super) fn in_memory() -> Result<Self> {
+        Self::start(Connection::open_in_memory()?, None)
+    }
+
+    fn start(mut connection: Connection, readers: Option<Arc<Readers>>) -> Result<Self> {
+        set_up(&connection)?;
+        if readers.is_some() {
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+        }
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        schema::bring_up_to_date(&mut connection)?;
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        let writer = thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(move || write_groups(&connection, waiting))
+            .map_err(|error| Error::Unavailable(error.into()))?;
+        Ok(Self { jobs: Some(jobs), writer: Some(writer), readers })
+    }
+
+    /// Runs `work` in a transaction, which it may share with other work, and answers when that is on disk. An error
+    /// undoes what `work` did and nothing else.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let stopped = || Error::Failed(Stopped::Writer.into());
+        let (reply, answer) = oneshot::channel();
+        let job = Pending { work: Some(work), outcome: None, reply };
+        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
+        jobs.send(Box::new(job)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Runs `work`, which only reads.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match &self.readers {
+            Some(readers) => readers.clone().run(work).await,
+            None => self.write(work).await,
+        }
+    }
+}
+
+impl Drop for Engine {
+    /// Waits until the writer has closed the file, so that what comes next finds it complete and without a log.
+    fn drop(&mut self) {
+        self.readers = None;
+        self.jobs = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writer ended in a panic");
+        }
+    }
+}
+
+/// Connections that read, opened when they are first needed.
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    async fn run<T: Send + 'static>(
+        self: Arc<Self>,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let stopped = || Error::Failed(Stopped::Readers.into());
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| stopped())?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => self.connect()?,
+            };
+            let outcome = work(&connection);
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            drop(permit);
+            outcome
+        });
+        reading.await.map_err(|_| stopped())?
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(
+            &self.path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE,
+        )?;
+        set_up(&connection)?;
+        Ok(connection)
+    }
+}
+
+/// What every connection needs.
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // In KiB when negative: room for some thousand documents with their indexes.
+    connection.pragma_update(None, "cache_size", -16_384)?;
+    sql::add_functions(connection)
+}
+
+/// A piece of work and the caller who waits for it.
+trait Job: Send {
+    /// Does the work and keeps its result for [`Job::answer`]. False if what it did must be undone.
+    fn run(&mut self, connection: &Connection) -> bool;
+
+    /// Tells the caller the result, or instead of it that the whole group failed.
+    fn answer(self: Box<Self>, failure: Option<Error>);
+}
+
+struct Pending<T, W> {
+    work: Option<W>,
+    outcome: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, W> Job for Pending<T, W>
+where
+    T: Send,
+    W: FnOnce(&Connection) -> Result<T> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> bool {
+        // A caller who has left does not need the work done.
+        if self.reply.is_closed() {
+            return true;
+        }
+        self.outcome = self.work.take().map(|work| work(connection));
+        matches!(self.outcome, Some(Ok(_)))
+    }
+
+    fn answer(self: Box<Self>, failure: Option<Error>) {
+        let answer = failure.map(Err).or(self.outcome);
+        if let Some(answer) = answer {
+            // The caller may have left meanwhile; the work stays done.
+            drop(self.reply.send(answer));
+        }
+    }
+}
+
+/// The life of the writing thread: ends when the engine is dropped and nothing waits any more.
+fn write_groups(connection: &Connection, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
+    while let Some(first) = waiting.blocking_recv() {
+        let mut group = vec![first];
+        let begun = execute(connection, "BEGIN IMMEDIATE");
+        // Only now: beginning may have waited for another process, and who came meanwhile should not wait again.
+        while group.len() < GROUP
+            && let Ok(job) = waiting.try_recv()
+        {
+            group.push(job);
+        }
+        let failure = begun.and_then(|()| run_group(connection, &mut group)).err().map(Arc::new);
+        if !connection.is_autocommit()
+            && let Err(error) = execute(connection, "ROLLBACK")
+        {
+            tracing::error!(%error, "a failed group of writes could not be rolled back");
+        }
+        for job in group {
+            job.answer(failure.clone().map(|error| fault(&error)(error.into())));
+        }
+    }
+}
+
+/// Runs and commits a group. An error means that nothing of it was done.
+fn run_group(connection: &Connection, group: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
+    for job in group {
+        execute(connection, "SAVEPOINT job")?;
+        if !job.run(connection) {
+            // Fails, and with it the group, if SQLite has ended the transaction by itself (a full disk for instance).
+            execute(connection, "ROLLBACK TO job")?;
+        }
+        execute(connection, "RELEASE job")?;
+    }
+    execute(connection, "COMMIT")
+}
+
+fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(drop)
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        fault(&error)(error.into())
+    }
+}
+
+/// The kind of error that an error of SQLite is: is it worth another try?
+fn fault(error: &rusqlite::Error) -> fn(Cause) -> Error {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull | ErrorCode::OutOfMemory) => {
+            Error::Unavailable
+        }
+        _ => Error::Failed,
+    }
+}

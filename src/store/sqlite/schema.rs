@@ -1,0 +1,132 @@
+//! Tables and indexes of the embedded store, and how a file is brought up to date.
+//!
+//! One table per container, with rowids and a unique index over (partition, id). Not `WITHOUT ROWID`: documents have up
+//! to 2 MiB, and a clustered table would keep them in the tree that every look-up walks; a rowid also keeps the other
+//! indexes small. The document comes last in its row, so reading a version does not touch its overflow pages.
+//!
+//! Indexes follow from `Container::spec`, by this rule: each sort order gets an index over (partition, its fields, id).
+//! In a container that is also asked across partitions (`Spec::across_partitions`) each gets another one over (its
+//! fields, partition, id). They are made and dropped when a file is opened and are no part of the layout's version.
+//!
+//! The moment of expiry is computed when a document is written. Changing a container's time to live therefore needs a
+//! migration that computes it anew.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::sql;
+use crate::store::{Container, Direction, Error, Result, Scope};
+
+/// From each version of the layout to the next one. `PRAGMA user_version` counts those that a file has had. New
+/// containers need none: missing tables are made as indexes are.
+const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[create_tables];
+
+/// The layout that this program writes.
+const LAYOUT: u32 = MIGRATIONS.len() as u32;
+
+/// Why a file is not opened.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the file has layout {found}, written by a newer version of this program; this one knows layouts up to {LAYOUT}"
+)]
+struct NewerLayout {
+    found: u32,
+}
+
+/// Brings layout, tables and indexes up to date. Costs a look at the schema when they are.
+pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
+    let wanted = indexes()?;
+    if version(connection)? == LAYOUT && existing_indexes(connection)? == wanted {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Looked at again, now that no other process can change it.
+    for migrate in MIGRATIONS.iter().skip(version(&transaction)? as usize) {
+        migrate(&transaction)?;
+    }
+    transaction.pragma_update(None, "user_version", LAYOUT)?;
+    create_tables(&transaction)?;
+    update_indexes(&transaction, &wanted)?;
+    Ok(transaction.commit()?)
+}
+
+/// Layout of the file; refuses one that this program does not know.
+fn version(connection: &Connection) -> Result<u32> {
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > LAYOUT { Err(Error::Failed(NewerLayout { found }.into())) } else { Ok(found) }
+}
+
+fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    for container in Container::ALL {
+        transaction.execute_batch(&format!(
+            "CREATE TABLE IF NOT EXISTS {table} (
+                partition TEXT NOT NULL,
+                id TEXT NOT NULL,
+                etag TEXT NOT NULL,
+                updated_at INTEGER NOT NULL, -- milliseconds since 1970
+                expires_at INTEGER, -- likewise
+                document TEXT NOT NULL,
+                PRIMARY KEY (partition, id)
+            )",
+            table = sql::table(container)
+        ))?;
+    }
+    Ok(())
+}
+
+fn update_indexes(transaction: &Transaction<'_>, wanted: &BTreeMap<String, String>) -> rusqlite::Result<()> {
+    let existing = existing_indexes(transaction)?;
+    for (name, _) in existing.iter().filter(|(name, statement)| wanted.get(*name) != Some(statement)) {
+        transaction.execute_batch(&format!("DROP INDEX \"{name}\""))?;
+    }
+    for (_, statement) in wanted.iter().filter(|(name, statement)| existing.get(*name) != Some(statement)) {
+        transaction.execute_batch(statement)?;
+    }
+    Ok(())
+}
+
+/// Name and statement of each index that was made by a statement (not by a primary key).
+fn existing_indexes(connection: &Connection) -> rusqlite::Result<BTreeMap<String, String>> {
+    let mut statement =
+        connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
+/// Name and statement of each index that there should be.
+fn indexes() -> Result<BTreeMap<String, String>> {
+    let mut indexes = BTreeMap::new();
+    for container in Container::ALL {
+        let (spec, table) = (container.spec(), sql::table(container));
+        let expiry = format!("{}_by_expiry", spec.default_name);
+        let statement = format!("CREATE INDEX \"{expiry}\" ON {table} (expires_at) WHERE expires_at IS NOT NULL");
+        indexes.insert(expiry, statement);
+        for order in spec.indexes {
+            let partitions = Scope::Partition(String::new());
+            let scopes: &[Scope] = if spec.across_partitions { &[partitions, Scope::All] } else { &[partitions] };
+            for scope in scopes {
+                let mut name = format!("{}_by", spec.default_name);
+                let mut columns = match scope {
+                    Scope::Partition(_) => vec!["partition".to_owned()],
+                    Scope::All => Vec::new(),
+                };
+                for (field, direction) in *order {
+                    let suffix = if *direction == Direction::Descending { "_desc" } else { "_asc" };
+                    // Writing to a string cannot fail.
+                    write!(name, "_{field}{suffix}").map_err(|error| Error::Failed(error.into()))?;
+                }
+                if *scope == Scope::All {
+                    name.push_str("_across");
+                }
+                for key in sql::sort_keys(container, scope, order)? {
+                    columns.push(key.to_string());
+                }
+                let statement = format!("CREATE INDEX \"{name}\" ON {table} ({})", columns.join(", "));
+                indexes.insert(name, statement);
+            }
+        }
+    }
+    Ok(indexes)
+}

@@ -1,0 +1,435 @@
+//! Queries in SQL.
+//!
+//! A field is read by an expression that gives each JSON value a place in SQLite's own order (null < numbers < texts <
+//! blobs), so that one index serves filter and order alike, without functions of ours: any SQLite can check the file.
+//!
+//! | JSON | value of the expression |
+//! |---|---|
+//! | missing, null | NULL |
+//! | false, true | −∞ and [`TRUE`], below every number that documents hold |
+//! | number, string | itself |
+//! | list, object | a blob, above every text; lists tie, and so do objects |
+//!
+//! Negation is carried down to the single tests, where "neither true nor false" is decided. What remains is only ever
+//! asked whether it is true, so false and NULL need no telling apart.
+//!
+//! Pages continue by key, not by count. The rest of an order after a position consists of at most a few ranges, each
+//! one stretch of the index; they are read one after the other until the page is full.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::{Value as SqlValue, ValueRef};
+use serde_json::Value;
+
+use crate::store::{Container, Direction, Error, Filter, Query, Result, Scope, query::Comparison};
+
+/// Stands for `true`: the lowest finite number. A document's number of just this value would be taken for it.
+const TRUE: f64 = f64::MIN;
+/// Stands for `false`. JSON has no infinite numbers.
+const FALSE: f64 = f64::NEG_INFINITY;
+
+/// A query that cannot be asked: a fault in this program.
+#[derive(Debug, thiserror::Error)]
+enum Unaskable {
+    #[error("`{0}` is not a field name")]
+    FieldName(&'static str),
+    #[error("a list or an object cannot be compared")]
+    Structure,
+}
+
+/// The container's table, quoted.
+pub(super) fn table(container: Container) -> String {
+    format!("\"{}\"", container.spec().default_name)
+}
+
+/// True of documents that have not expired. Takes the time as its parameter.
+pub(super) const IS_LIVE: &str = "(expires_at IS NULL OR expires_at > ?)";
+
+/// Adds the functions that queries use. None of them may be part of an index.
+pub(super) fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("contains_lower", 2, flags, |context| {
+        let (ValueRef::Text(text), ValueRef::Text(part)) = (context.get_raw(0), context.get_raw(1)) else {
+            return Ok(false);
+        };
+        let part = std::str::from_utf8(part)?;
+        Ok(lower_case(std::str::from_utf8(text)?).contains(part))
+    })
+}
+
+/// Lower case letter by letter, as Cosmos DB has it: `str::to_lowercase` writes a sigma at the end of a word
+/// differently, and then a word would not contain its own beginning.
+fn lower_case(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
+}
+
+/// How a field is read.
+struct Field {
+    /// Its place in the order, see the module's table.
+    value: String,
+    /// Its JSON type as SQLite names it; NULL if the document lacks the field.
+    kind: String,
+    /// Whether the field is a column of its own, which every document has, as a string.
+    is_column: bool,
+}
+
+fn field(container: Container, name: &'static str) -> Result<Field> {
+    let column = |name: &str| Field { value: name.to_owned(), kind: "'text'".to_owned(), is_column: true };
+    if name == "id" {
+        return Ok(column("id"));
+    }
+    if name == container.spec().partition_key {
+        return Ok(column("partition"));
+    }
+    let path = path(name)?;
+    let kind = format!("json_type(document, {path})");
+    // Written out: an index serves only queries with the very same expression.
+    let value = format!(
+        "CASE {kind} WHEN 'false' THEN -9e999 WHEN 'true' THEN -1.7976931348623157e308 \
+         WHEN 'array' THEN x'00' WHEN 'object' THEN x'01' ELSE json_extract(document, {path}) END"
+    );
+    Ok(Field { value, kind, is_column: false })
+}
+
+/// The field's path as a literal of SQL.
+fn path(name: &'static str) -> Result<String> {
+    let is_name = |part: &str| {
+        !part.is_empty() && part.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'))
+    };
+    if !name.split('.').all(is_name) {
+        return Err(Error::Failed(Unaskable::FieldName(name).into()));
+    }
+    Ok(format!("'$.\"{}\"'", name.replace('.', "\".\"")))
+}
+
+/// A sort key in SQL.
+pub(super) struct SortKey {
+    value: String,
+    direction: Direction,
+    /// Whether the value can be NULL.
+    nullable: bool,
+}
+
+impl fmt::Display for SortKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.value)?;
+        if self.direction == Direction::Descending { f.write_str(" DESC") } else { Ok(()) }
+    }
+}
+
+/// The sort keys of `order`, and after them those that make it total: the id, and before it the partition when there are
+/// several.
+pub(super) fn sort_keys(
+    container: Container,
+    scope: &Scope,
+    order: &[(&'static str, Direction)],
+) -> Result<Vec<SortKey>> {
+    let tie_break: &[&'static str] = match scope {
+        Scope::Partition(_) => &["id"],
+        Scope::All => &[container.spec().partition_key, "id"],
+    };
+    let missing = tie_break.iter().filter(|name| order.iter().all(|(field, _)| field != *name));
+    let all = order.iter().copied().chain(missing.map(|name| (*name, Direction::Ascending)));
+    all.map(|(name, direction)| {
+        let Field { value, is_column, .. } = field(container, name)?;
+        Ok(SortKey { value, direction, nullable: !is_column })
+    })
+    .collect()
+}
+
+/// A condition and its parameters, in the order of their question marks.
+#[derive(Debug, Clone, Default)]
+struct Condition {
+    text: String,
+    parameters: Vec<SqlValue>,
+}
+
+impl Condition {
+    fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), parameters: Vec::new() }
+    }
+
+    fn with(text: impl Into<String>, parameter: impl Into<SqlValue>) -> Self {
+        Self { text: text.into(), parameters: vec![parameter.into()] }
+    }
+
+    /// All of `conditions` (`AND`) or one of them (`OR`).
+    fn join(conditions: impl IntoIterator<Item = Result<Self>>, word: &str, empty: &str) -> Result<Self> {
+        let mut joined = Self::default();
+        for condition in conditions {
+            let Self { text, parameters } = condition?;
+            let link = if joined.text.is_empty() { "" } else { word };
+            joined.text = format!("{}{link}({text})", joined.text);
+            joined.parameters.extend(parameters);
+        }
+        if joined.text.is_empty() { Ok(Self::new(empty)) } else { Ok(joined) }
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.text = format!("{} AND {}", self.text, other.text);
+        self.parameters.extend(other.parameters);
+        self
+    }
+}
+
+/// True where `filter` is true (or, unless `holds`, where its negation is true), and false or NULL elsewhere.
+fn condition(container: Container, filter: &Filter, holds: bool) -> Result<Condition> {
+    let each =
+        |filters: &[Filter]| -> Vec<_> { filters.iter().map(|filter| condition(container, filter, holds)).collect() };
+    match (filter, holds) {
+        (Filter::Not(filter), _) => condition(container, filter, !holds),
+        (Filter::All(filters), true) | (Filter::Any(filters), false) => Condition::join(each(filters), " AND ", "1"),
+        (Filter::Any(filters), true) | (Filter::All(filters), false) => Condition::join(each(filters), " OR ", "0"),
+        (Filter::Defined(name), _) => {
+            let test = if holds { "IS NOT NULL" } else { "IS NULL" };
+            Ok(Condition::new(format!("{} {test}", field(container, name)?.kind)))
+        }
+        (Filter::Compare(name, comparison, value), true) => compare(&field(container, name)?, *comparison, value),
+        (Filter::Compare(name, comparison, value), false) => {
+            compare(&field(container, name)?, opposite(*comparison), value)
+        }
+        (Filter::In(name, values), _) => is_in(&field(container, name)?, values, holds),
+        (Filter::Contains(name, value), _) => {
+            let test = match value {
+                Value::Null => Condition::new("element.type = 'null'"),
+                Value::Bool(true) => Condition::new("element.type = 'true'"),
+                Value::Bool(false) => Condition::new("element.type = 'false'"),
+                Value::Number(_) => {
+                    Condition::with("element.type IN ('integer', 'real') AND element.value = ?", parameter(value)?)
+                }
+                Value::String(_) => Condition::with("element.type = 'text' AND element.value = ?", parameter(value)?),
+                Value::Array(_) | Value::Object(_) => return Err(Error::Failed(Unaskable::Structure.into())),
+            };
+            any_element(container, name, test, holds)
+        }
+        (Filter::AnyElementContains(name, text), _) => {
+            let test = "element.type = 'text' AND contains_lower(element.value, ?)";
+            any_element(container, name, Condition::with(test, lower_case(text)), holds)
+        }
+    }
+}
+
+/// Some element of the list (or, unless `holds`, no element) passes `test`. A field that is no list is as good as
+/// missing.
+fn any_element(container: Container, name: &'static str, test: Condition, holds: bool) -> Result<Condition> {
+    let (kind, path) = (field(container, name)?.kind, path(name)?);
+    let not = if holds { "" } else { "NOT " };
+    let text = format!(
+        "{kind} = 'array' AND {not}EXISTS (SELECT 1 FROM json_each(document, {path}) AS element WHERE {})",
+        test.text
+    );
+    Ok(Condition { text, ..test })
+}
+
+/// The comparison that holds where this one does not, among values that it applies to.
+fn opposite(comparison: Comparison) -> Comparison {
+    use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
+    match comparison {
+        Equal => NotEqual,
+        NotEqual => Equal,
+        Less => GreaterOrEqual,
+        LessOrEqual => Greater,
+        Greater => LessOrEqual,
+        GreaterOrEqual => Less,
+    }
+}
+
+fn compare(field: &Field, comparison: Comparison, value: &Value) -> Result<Condition> {
+    let Field { value: read, kind, .. } = field;
+    if value.is_null() {
+        // Null has no order but equals itself.
+        return Ok(Condition::new(match comparison {
+            Comparison::Equal | Comparison::LessOrEqual | Comparison::GreaterOrEqual => format!("{kind} = 'null'"),
+            Comparison::NotEqual => format!("{kind} <> 'null'"),
+            Comparison::Less | Comparison::Greater => "0".to_owned(),
+        }));
+    }
+    let parameter = parameter(value)?;
+    let operator = match comparison {
+        Comparison::Equal => return Ok(Condition::with(format!("{read} = ?"), parameter)),
+        Comparison::NotEqual => {
+            return Ok(Condition::with(format!("{kind} IS NOT NULL AND {read} IS NOT ?"), parameter));
+        }
+        Comparison::Less => "<",
+        Comparison::LessOrEqual => "<=",
+        Comparison::Greater => ">",
+        Comparison::GreaterOrEqual => ">=",
+    };
+    // The other end of the range keeps values of other types out.
+    let is_upper = matches!(comparison, Comparison::Less | Comparison::LessOrEqual);
+    let other_end = match (value, is_upper) {
+        (Value::Bool(_), true) => format!("{read} >= -9e999"),
+        (Value::Bool(_), false) => format!("{read} <= -1.7976931348623157e308"),
+        (Value::Number(_), true) => format!("{read} > -1.7976931348623157e308"),
+        (Value::Number(_), false) => format!("{read} < ''"),
+        (_, true) => format!("{read} >= ''"),
+        (_, false) => format!("{read} < x''"),
+    };
+    Ok(Condition::with(format!("{read} {operator} ? AND {other_end}"), parameter))
+}
+
+fn is_in(field: &Field, values: &[Value], holds: bool) -> Result<Condition> {
+    let Field { value: read, kind, .. } = field;
+    let has_null = values.iter().any(Value::is_null);
+    let parameters = values.iter().filter(|value| !value.is_null()).map(parameter).collect::<Result<Vec<_>>>()?;
+    let marks = vec!["?"; parameters.len()].join(", ");
+    let text = match (holds, has_null) {
+        (true, false) => format!("{read} IN ({marks})"),
+        (true, true) => format!("{read} IN ({marks}) OR {kind} = 'null'"),
+        // The value of a null field is NULL, and so is its test.
+        (false, false) => format!("{kind} = 'null' OR {kind} IS NOT NULL AND {read} NOT IN ({marks})"),
+        (false, true) => format!("{kind} <> 'null' AND {read} NOT IN ({marks})"),
+    };
+    Ok(Condition { text, parameters })
+}
+
+/// A value of a filter, as the expression of a field gives it.
+fn parameter(value: &Value) -> Result<SqlValue> {
+    match value {
+        Value::Null => Ok(SqlValue::Null),
+        Value::Bool(value) => Ok(SqlValue::Real(if *value { TRUE } else { FALSE })),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(integer), _) => Ok(SqlValue::Integer(integer)),
+            (None, Some(real)) => Ok(SqlValue::Real(real)),
+            (None, None) => Err(Error::Failed(Unaskable::Structure.into())),
+        },
+        Value::String(text) => Ok(SqlValue::Text(text.clone())),
+        Value::Array(_) | Value::Object(_) => Err(Error::Failed(Unaskable::Structure.into())),
+    }
+}
+
+/// A statement that reads one stretch of a query's order. Its columns: document, version, and the sort keys.
+#[derive(Debug)]
+pub(super) struct Statement {
+    pub(super) text: String,
+    /// In the order of the question marks, all but the last one, which is the limit.
+    pub(super) parameters: Vec<SqlValue>,
+}
+
+/// The statements that together give the rest of `query`, in order, to be run until there are enough documents.
+/// Also the number of sort keys.
+///
+/// A continuation that does not decode starts from the beginning.
+pub(super) fn statements(query: &Query, now_ms: i64) -> Result<(Vec<Statement>, usize)> {
+    let order: Vec<_> =
+        query.order.iter().copied().filter(|(name, _)| !is_fixed(query.filter.as_ref(), name)).collect();
+    let keys = sort_keys(query.container, &query.scope, &order)?;
+    let mut which = Condition::with(IS_LIVE, now_ms);
+    if let Scope::Partition(partition) = &query.scope {
+        which = Condition::with("partition = ?", partition.clone()).and(which);
+    }
+    if let Some(filter) = &query.filter {
+        let matches = condition(query.container, filter, true)?;
+        which = which.and(Condition { text: format!("({})", matches.text), ..matches });
+    }
+    let columns: Vec<&str> = ["document", "etag"].into_iter().chain(keys.iter().map(|key| &*key.value)).collect();
+    let start = format!("SELECT {} FROM {} WHERE ", columns.join(", "), table(query.container));
+    let position = query.after.as_deref().and_then(|token| decode_position(token, keys.len()));
+    let ranges = match position {
+        Some(position) => ranges_after(&keys, position),
+        None => vec![Range { condition: None, sorted_by: &keys }],
+    };
+    let statements = ranges.into_iter().map(|range| {
+        let Condition { text, parameters } = match range.condition {
+            Some(condition) => which.clone().and(condition),
+            None => which.clone(),
+        };
+        let order: Vec<String> = range.sorted_by.iter().map(SortKey::to_string).collect();
+        let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
+        Statement { text: format!("{start}{text}{order} LIMIT ?"), parameters }
+    });
+    Ok((statements.collect(), keys.len()))
+}
+
+/// Whether the filter leaves one value to the field. It then needs no sorting, and SQLite does not see that by itself
+/// where the field is an expression: it would sort instead of reading the index in order.
+fn is_fixed(filter: Option<&Filter>, name: &str) -> bool {
+    match filter {
+        Some(Filter::Compare(field, Comparison::Equal, _)) => *field == name,
+        Some(Filter::All(filters)) => filters.iter().any(|filter| is_fixed(Some(filter), name)),
+        _ => false,
+    }
+}
+
+/// A stretch of an order.
+struct Range<'a> {
+    condition: Option<Condition>,
+    /// The sort keys that are not the same throughout.
+    sorted_by: &'a [SortKey],
+}
+
+/// What comes after `position`: first what equals it in all sort keys but the last, then in all but the last two …
+fn ranges_after(keys: &[SortKey], position: Vec<SqlValue>) -> Vec<Range<'_>> {
+    let mut ranges = Vec::new();
+    for index in (0..keys.len()).rev() {
+        let equal = keys.iter().zip(&position).take(index).map(|(SortKey { value, .. }, at)| match at {
+            SqlValue::Null => Condition::new(format!("{value} IS NULL")),
+            at => Condition::with(format!("{value} = ?"), at.clone()),
+        });
+        let equal = equal.reduce(Condition::and);
+        let mut add = |last: Condition, sorted_by| {
+            let condition = match equal.clone() {
+                Some(equal) => equal.and(last),
+                None => last,
+            };
+            ranges.push(Range { condition: Some(condition), sorted_by });
+        };
+        let SortKey { value, direction, nullable } = &keys[index];
+        match (&position[index], direction) {
+            (SqlValue::Null, Direction::Ascending) => {
+                add(Condition::new(format!("{value} IS NOT NULL")), &keys[index..])
+            }
+            // Nothing comes after null.
+            (SqlValue::Null, Direction::Descending) => {}
+            (at, Direction::Ascending) => add(Condition::with(format!("{value} > ?"), at.clone()), &keys[index..]),
+            (at, Direction::Descending) => {
+                add(Condition::with(format!("{value} < ?"), at.clone()), &keys[index..]);
+                if *nullable {
+                    add(Condition::new(format!("{value} IS NULL")), &keys[index + 1..]);
+                }
+            }
+        }
+    }
+    ranges
+}
+
+/// The sort keys of a page's last document as a token: base64url of a JSON list, each value as in the document (a list
+/// or an object as a list of its rank).
+pub(super) fn encode_position(position: &[SqlValue]) -> Result<String> {
+    let values: Vec<Value> = position
+        .iter()
+        .map(|value| match value {
+            SqlValue::Null => Value::Null,
+            SqlValue::Integer(integer) => Value::from(*integer),
+            SqlValue::Real(FALSE) => Value::Bool(false),
+            SqlValue::Real(TRUE) => Value::Bool(true),
+            SqlValue::Real(real) => Value::from(*real),
+            SqlValue::Text(text) => Value::from(text.as_str()),
+            SqlValue::Blob(rank) => Value::from(rank.as_slice()),
+        })
+        .collect();
+    let json = serde_json::to_vec(&values).map_err(|error| Error::Failed(error.into()))?;
+    Ok(URL_SAFE_NO_PAD.encode(json))
+}
+
+fn decode_position(token: &str, keys: usize) -> Option<Vec<SqlValue>> {
+    let json = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let values: Vec<Value> = serde_json::from_slice(&json).ok()?;
+    if values.len() != keys {
+        return None;
+    }
+    values
+        .iter()
+        .map(|value| match value {
+            Value::Array(rank) => {
+                let bytes = rank.iter().map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok()));
+                Some(SqlValue::Blob(bytes.collect::<Option<_>>()?))
+            }
+            value => parameter(value).ok(),
+        })
+        .collect()
+}
