@@ -118,7 +118,8 @@ impl CosmosStore {
     }
 
     /// What a write came to. The SDK repeats a write whose answer it did not get, so a conflict can be with our own
-    /// earlier attempt: then the document is just as we wanted it.
+    /// earlier attempt: then the document is just as we wanted it. Who writes documents to win a race puts something of
+    /// its own into them, or someone else's equal document could pass for ours here.
     async fn written(
         &self,
         key: &Key,
