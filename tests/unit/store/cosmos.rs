@@ -1,12 +1,13 @@
 //! What only the Cosmos DB back end has: its set-up, its lost answers, its absence.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use pluckit::azure::Identity;
 use pluckit::store::cosmos::{CosmosOptions, CosmosStore};
-use pluckit::store::{Container, DocumentStore, Error, Filter, Key, Query, Write};
+use pluckit::store::{Container, Direction, DocumentStore, Error, Filter, Key, Query, Write};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,12 +22,34 @@ fn fresh_key() -> (Key, Value) {
     (Key::new(Container::Wardrobe, user, id), document)
 }
 
-/// Stands between the SDK and the emulator and closes the connection instead of passing on certain answers.
+/// An account on a port of this machine where no emulator is.
+fn nowhere(port: u16) -> CosmosOptions {
+    CosmosOptions {
+        endpoint: Url::parse(&format!("http://127.0.0.1:{port}/")).unwrap(),
+        key: Some("c2VjcmV0".into()),
+        identity: Identity::default(),
+        database: "PluckIt".to_owned(),
+        container_names: BTreeMap::new(),
+        emulator: true,
+    }
+}
+
+/// Stands between the SDK and the emulator and does not pass on certain answers.
 struct LossyProxy {
     address: String,
     lost: Arc<AtomicUsize>,
-    /// Starts of requests whose next answer is lost, each once.
-    to_lose: Arc<Mutex<VecDeque<&'static str>>>,
+    /// Starts of requests whose next answer is lost, each once, and how.
+    to_lose: Arc<Mutex<Losses>>,
+}
+
+type Losses = VecDeque<(&'static str, Loss)>;
+
+#[derive(Clone, Copy)]
+enum Loss {
+    /// The connection is closed.
+    Closed,
+    /// The connection stays, and nothing comes.
+    Silent,
 }
 
 impl LossyProxy {
@@ -50,7 +73,11 @@ impl LossyProxy {
     }
 
     fn lose_answer_to(&self, start: &'static str) {
-        self.to_lose.lock().unwrap().push_back(start);
+        self.to_lose.lock().unwrap().push_back((start, Loss::Closed));
+    }
+
+    fn withhold_answer_to(&self, start: &'static str) {
+        self.to_lose.lock().unwrap().push_back((start, Loss::Silent));
     }
 }
 
@@ -81,22 +108,22 @@ async fn pass_on(
     target: String,
     address: String,
     lost: Arc<AtomicUsize>,
-    to_lose: Arc<Mutex<VecDeque<&'static str>>>,
+    to_lose: Arc<Mutex<Losses>>,
 ) {
     let mut server = TcpStream::connect(&target).await.unwrap();
     while let Some(request) = message(&mut client).await {
         server.write_all(&request).await.unwrap();
         let Some(answer) = message(&mut server).await else { return };
-        let lose = {
+        let loss = {
             let mut to_lose = to_lose.lock().unwrap();
-            let hit = to_lose.front().is_some_and(|start| request.starts_with(start.as_bytes()));
-            if hit {
-                to_lose.pop_front();
-            }
-            hit
+            let hit = to_lose.front().is_some_and(|(start, _)| request.starts_with(start.as_bytes()));
+            if hit { to_lose.pop_front() } else { None }
         };
-        if lose {
+        if let Some((_, loss)) = loss {
             lost.fetch_add(1, Ordering::SeqCst);
+            if matches!(loss, Loss::Silent) {
+                std::future::pending::<()>().await;
+            }
             return;
         }
         // The account's answer names the emulator; the SDK must come back to us. Both addresses have the same length,
@@ -164,6 +191,50 @@ async fn a_batch_whose_answer_was_lost_is_no_conflict() {
 
 #[tokio::test]
 #[ignore = "needs the emulators: run scripts/test"]
+async fn a_conflict_with_someone_else_stays_one_when_an_answer_was_lost() {
+    let direct = cosmos().await;
+    let proxy = LossyProxy::start(&options().endpoint).await;
+    let store = CosmosStore::new(proxy.options());
+    store.ping().await.unwrap();
+    let (key, mut document) = fresh_key();
+    let first = direct.create(&key, &document).await.unwrap();
+    document["count"] = json!("ours");
+    proxy.lose_answer_to("POST ");
+    assert!(matches!(store.create(&key, &document).await, Err(Error::Conflict)));
+    document["count"] = json!("theirs");
+    direct.replace(&key, &document, &first).await.unwrap();
+    document["count"] = json!("ours");
+    proxy.lose_answer_to("PUT ");
+    assert!(matches!(store.replace(&key, &document, &first).await, Err(Error::Conflict)));
+    proxy.lose_answer_to("POST ");
+    let writes = [Write::Replace { document, etag: first.clone() }];
+    assert!(matches!(store.batch(key.container, &key.partition, &writes).await, Err(Error::Conflict)));
+    proxy.lose_answer_to("DELETE ");
+    assert!(matches!(store.delete(&key, Some(&first)).await, Err(Error::Conflict)));
+    assert_eq!(proxy.lost.load(Ordering::SeqCst), 4, "answers were not lost");
+}
+
+#[tokio::test]
+#[ignore = "needs the emulators: run scripts/test"]
+async fn a_read_without_an_answer_ends_in_time() {
+    cosmos().await;
+    let proxy = LossyProxy::start(&options().endpoint).await;
+    let store = CosmosStore::new(proxy.options());
+    let (key, document) = fresh_key();
+    store.create(&key, &document).await.unwrap();
+    for _ in 0..10 {
+        proxy.withhold_answer_to("GET /dbs/PluckItTest/colls/Wardrobe/docs/");
+    }
+    let started = Instant::now();
+    let outcome = store.read(&key).await;
+    assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
+    assert!(started.elapsed() < Duration::from_secs(12), "took {:?}", started.elapsed());
+    proxy.to_lose.lock().unwrap().clear();
+    assert!(store.read(&key).await.unwrap().is_some(), "the next one has nothing to wait for");
+}
+
+#[tokio::test]
+#[ignore = "needs the emulators: run scripts/test"]
 async fn setting_up_twice_changes_nothing() {
     let database = format!("Fresh{}", Uuid::new_v4().simple());
     let store = CosmosStore::new(CosmosOptions { database, ..options() });
@@ -202,7 +273,7 @@ async fn pages_across_partitions_follow_each_other() {
         let key = Key::new(Container::Wardrobe, user, document["id"].as_str().unwrap());
         store.create(&key, &document).await.unwrap();
     }
-    for direction in [None, Some(pluckit::store::Direction::Ascending), Some(pluckit::store::Direction::Descending)] {
+    for direction in [None, Some(Direction::Ascending), Some(Direction::Descending)] {
         let mut query = Query::all(Container::Wardrobe).matching(Filter::equal("notes", marker.as_str())).limit(10);
         if let Some(direction) = direction {
             query = query.order_by("rank", direction);
@@ -223,8 +294,8 @@ async fn pages_across_partitions_follow_each_other() {
         let mut sorted = ranks.clone();
         sorted.sort();
         match direction {
-            Some(pluckit::store::Direction::Ascending) => assert_eq!(ranks, sorted),
-            Some(pluckit::store::Direction::Descending) => {
+            Some(Direction::Ascending) => assert_eq!(ranks, sorted),
+            Some(Direction::Descending) => {
                 sorted.reverse();
                 assert_eq!(ranks, sorted);
             }
@@ -237,19 +308,22 @@ async fn pages_across_partitions_follow_each_other() {
 }
 
 #[tokio::test]
+async fn a_silent_service_is_unavailable_in_time() {
+    // It accepts, by the listener's backlog, and never says a word.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = CosmosStore::new(nowhere(listener.local_addr().unwrap().port()));
+    let started = Instant::now();
+    assert!(matches!(store.ping().await, Err(Error::Unavailable(_))));
+    assert!(started.elapsed() < Duration::from_secs(12), "took {:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn an_absent_service_is_unavailable_soon_and_asked_again() {
     // A port that was free a moment ago, so that nothing listens there.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let store = CosmosStore::new(CosmosOptions {
-        endpoint: Url::parse(&format!("http://127.0.0.1:{port}/")).unwrap(),
-        key: Some("c2VjcmV0".into()),
-        identity: pluckit::azure::Identity::default(),
-        database: "PluckIt".to_owned(),
-        container_names: std::collections::BTreeMap::new(),
-        emulator: true,
-    });
+    let store = CosmosStore::new(nowhere(port));
     let started = Instant::now();
     for _ in 0..2 {
         assert!(matches!(store.ping().await, Err(Error::Unavailable(_))));
