@@ -81,18 +81,22 @@ impl Backends {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let http = http_client::services()?;
         let storage_probes = vec![
-            ("blobs", storage_probe(config, config.storage.blobs.as_ref(), &config.storage.archive_container, Service::Blobs)?),
-            ("queue", storage_probe(config, config.storage.queues.as_ref(), &config.storage.taste_queue, Service::Queues)?),
+            (
+                "blobs",
+                storage_probe(
+                    config,
+                    config.storage.blobs.as_ref(),
+                    &config.storage.archive_container,
+                    Service::Blobs,
+                )?,
+            ),
+            (
+                "queue",
+                storage_probe(config, config.storage.queues.as_ref(), &config.storage.taste_queue, Service::Queues)?,
+            ),
         ];
         let (store, embedded) = open_documents(config, &clock)?;
-        Ok(Self {
-            store,
-            embedded,
-            model: open_model(config, &http, &clock)?,
-            storage_probes,
-            clock,
-            http,
-        })
+        Ok(Self { store, embedded, model: open_model(config, &http, &clock)?, storage_probes, clock, http })
     }
 }
 
@@ -118,7 +122,8 @@ fn open_documents(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ope
 
 fn open_embedded(directory: &Path, clock: &Arc<dyn Clock>) -> anyhow::Result<SqliteStore> {
     let file = directory.join(STORE_FILE);
-    SqliteStore::open(&file, clock.clone()).with_context(|| format!("the embedded store {} cannot be opened", file.display()))
+    SqliteStore::open(&file, clock.clone())
+        .with_context(|| format!("the embedded store {} cannot be opened", file.display()))
 }
 
 /// What the Cosmos DB store needs to know.
@@ -141,16 +146,22 @@ fn identity(config: &Config, client_id: Option<String>) -> Identity {
 fn open_model(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Model>> {
     let server = match config.model.clone() {
         ModelServer::Offline => return Ok(Arc::new(OfflineModel::new())),
-        ModelServer::Azure { endpoint, key, client_id, api_version, deployment, nano_deployment, embedding_deployment } => {
+        ModelServer::Azure {
+            endpoint,
+            key,
+            client_id,
+            api_version,
+            deployment,
+            nano_deployment,
+            embedding_deployment,
+        } => {
             let credential = match key {
                 Some(key) => Credential::ApiKey(key),
-                None => Credential::Entra {
-                    credential: identity(config, client_id).credential()?,
-                    clock: clock.clone(),
-                },
+                None => {
+                    Credential::Entra { credential: identity(config, client_id).credential()?, clock: clock.clone() }
+                }
             };
-            let deployments =
-                Deployments { main: deployment, nano: nano_deployment, embedding: embedding_deployment };
+            let deployments = Deployments { main: deployment, nano: nano_deployment, embedding: embedding_deployment };
             Server::Azure { endpoint, api_version, credential, deployments }
         }
         ModelServer::Compatible { base_url, key, model, nano_model, embedding_model } => {

@@ -80,7 +80,9 @@ fn announce(config: &Config, address: SocketAddr, model: &str) {
         return;
     }
     let model = match &config.model {
-        ModelServer::Offline => "offline (built in; set OPENAI_BASE_URL or AZURE_OPENAI_ENDPOINT for a real one)".to_owned(),
+        ModelServer::Offline => {
+            "offline (built in; set OPENAI_BASE_URL or AZURE_OPENAI_ENDPOINT for a real one)".to_owned()
+        }
         ModelServer::Azure { endpoint, .. } => format!("{model} at {endpoint}"),
         ModelServer::Compatible { base_url, .. } => format!("{model} at {base_url}"),
     };

@@ -31,10 +31,15 @@ async fn a_route_is_open_to_those_it_is_for() {
         let body = || "{}".to_owned();
         let nobody = app.nobody().send(method.clone(), path, Some("application/json"), body()).await;
         assert_ne!(nobody.status, StatusCode::NOT_FOUND, "{method} {path}");
-        let refused = nobody.status == StatusCode::UNAUTHORIZED && nobody.text().contains("Missing Authorization header.");
+        let refused =
+            nobody.status == StatusCode::UNAUTHORIZED && nobody.text().contains("Missing Authorization header.");
         assert_eq!(refused, access == User, "{method} {path} as nobody: {}", nobody.status);
         let user = ada.send(method.clone(), path, Some("application/json"), body()).await;
-        assert!(!matches!(user.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), "{method} {path}: {}", user.status);
+        assert!(
+            !matches!(user.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
+            "{method} {path}: {}",
+            user.status
+        );
     }
 }
 

@@ -39,8 +39,11 @@ pub fn system(turn: &PreparedTurn, now: OffsetDateTime) -> String {
     write!(text, "\n\nToday is {}, {date}.", now.weekday()).expect("a String takes all");
     if let Some(memory) = turn.memory.as_ref().filter(|memory| !memory.summary.is_empty()) {
         let summary = without_tags(&memory.summary);
-        write!(text, "\n\nWhat you remember of earlier conversations with this person:\n<memory>\n{summary}\n</memory>")
-            .expect("a String takes all");
+        write!(
+            text,
+            "\n\nWhat you remember of earlier conversations with this person:\n<memory>\n{summary}\n</memory>"
+        )
+        .expect("a String takes all");
     }
     if !turn.selected.is_empty() {
         let items: Vec<_> = turn.selected.iter().map(SelectedItem::from).collect();

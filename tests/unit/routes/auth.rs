@@ -386,7 +386,8 @@ async fn a_session_of_the_api_is_accepted_and_its_fields_kept() {
     let (status, next) = refresh(&app, &json!("rt-1")).await;
     assert_eq!(status, StatusCode::OK);
     let page = app.state.data.store.query(&Query::partition(Container::RefreshTokens, "ada")).await.unwrap();
-    let old: Value = page.documents.iter().map(|stored| stored.parse::<Value>().unwrap()).find(|s| s["id"] == "s1").unwrap();
+    let old: Value =
+        page.documents.iter().map(|stored| stored.parse::<Value>().unwrap()).find(|s| s["id"] == "s1").unwrap();
     assert_eq!(old["deviceName"], "phone");
     app.clock.advance(Duration::from_secs(31));
     refresh(&app, &json!("rt-1")).await;

@@ -91,7 +91,8 @@ async fn tools_run_and_their_results_reach_the_model() {
 #[tokio::test]
 async fn what_goes_wrong_in_a_tool_comes_back_to_the_model() {
     let (app, server) = app_with_model().await;
-    let calls = call("a", "format_disk", "{}").call("b", "search_wardrobe", "{\"query\":").call("c", "search_wardrobe", "{}");
+    let calls =
+        call("a", "format_disk", "{}").call("b", "search_wardrobe", "{\"query\":").call("c", "search_wardrobe", "{}");
     server.push(Kind::Stream, calls);
     server.push(Kind::Stream, say(&["Sorry."]));
     let events = ask(&app.user("ada").await, "Hello there, do something").await.events();
@@ -178,14 +179,20 @@ async fn a_client_that_leaves_before_the_first_byte_ends_the_turn_too() {
     assert!(server.wait_for_closed_early(1, LIMIT).await.is_some());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn silence_is_broken_by_a_comment_every_15_seconds() {
-    // With the clock paused, an idle runtime moves on to the next timer; the model server's time is real.
-    let app = TestApp::new();
+    let (app, server) = app_with_model().await;
+    server.push(Kind::Stream, Scripted::Silence);
     let ada = app.user("ada").await;
-    let answer = ask(&ada, "What should I wear?").await;
-    assert!(answer.text().ends_with("\n\n"));
-    assert_eq!(answer.events().last().unwrap()["model"], "offline");
+    let response = ada.begin(Method::POST, CHAT, Some("application/json"), json!({"message": "Hi"}).to_string()).await;
+    let mut body = response.into_body();
+    tokio::time::pause(); // from here on, an idle runtime jumps to its next timer
+    let since = tokio::time::Instant::now();
+    for comment in 1..=2 {
+        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(&frame[..], b": keep-alive\n\n");
+        assert_eq!(since.elapsed().as_secs(), 15 * comment);
+    }
 }
 
 #[tokio::test]
@@ -239,7 +246,8 @@ async fn an_accepted_offer_is_carried_out_at_once() {
 }
 
 fn conversation(messages: usize) -> Value {
-    let message = |n: usize| json!({"role": if n % 2 == 0 { "user" } else { "assistant" }, "content": format!("m{n}.")});
+    let message =
+        |n: usize| json!({"role": if n % 2 == 0 { "user" } else { "assistant" }, "content": format!("m{n}.")});
     (0..messages).map(message).collect()
 }
 
@@ -289,7 +297,10 @@ async fn a_request_that_does_not_fit_is_told_every_fault() {
         let answer = ada.post(CHAT, body).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.text());
         let faults = answer.json()["detail"].as_array().unwrap().clone();
-        faults.into_iter().map(|fault| (fault["type"].as_str().unwrap().to_owned(), fault["loc"].clone())).collect::<Vec<_>>()
+        faults
+            .into_iter()
+            .map(|fault| (fault["type"].as_str().unwrap().to_owned(), fault["loc"].clone()))
+            .collect::<Vec<_>>()
     };
     let one = |kind: &str, loc: Value| vec![(kind.to_owned(), loc)];
     assert_eq!(faults(json!({})).await, one("missing", json!(["body", "message"])));
@@ -297,10 +308,19 @@ async fn a_request_that_does_not_fit_is_told_every_fault() {
     assert_eq!(faults(json!({"message": "é".repeat(8001)})).await, one("string_too_long", json!(["body", "message"])));
     assert_eq!(faults(json!({"message": 7})).await, one("string_type", json!(["body", "message"])));
     let many: Value = (0..5000).map(|_| json!({"role": "user", "content": "x"})).collect();
-    assert_eq!(faults(json!({"message": "x", "recentMessages": many})).await, one("too_long", json!(["body", "recentMessages"])));
+    assert_eq!(
+        faults(json!({"message": "x", "recentMessages": many})).await,
+        one("too_long", json!(["body", "recentMessages"]))
+    );
     let items: Vec<_> = (0..21).map(|n| n.to_string()).collect();
-    assert_eq!(faults(json!({"message": "x", "selectedItemIds": items})).await, one("too_long", json!(["body", "selectedItemIds"])));
-    assert_eq!(faults(json!({"message": "x", "recentMessages": "x"})).await, one("list_type", json!(["body", "recentMessages"])));
+    assert_eq!(
+        faults(json!({"message": "x", "selectedItemIds": items})).await,
+        one("too_long", json!(["body", "selectedItemIds"]))
+    );
+    assert_eq!(
+        faults(json!({"message": "x", "recentMessages": "x"})).await,
+        one("list_type", json!(["body", "recentMessages"]))
+    );
     assert_eq!(
         faults(json!({"recent_messages": [{"role": "user"}, 7, {"content": null, "role": "x"}]})).await,
         [

@@ -75,9 +75,15 @@ async fn bodies_that_cannot_be_read_are_answered_with_their_fault() {
       ]
     }
     "#);
-    for malformed in [&b"{'a':1}"[..], b"nul", b"{\"a\":\"\xff\xfe\"}", b"\xff", b"{\"a\":\"\\ud800\"}", b"{}{}", b"[1,]"] {
+    for malformed in
+        [&b"{'a':1}"[..], b"nul", b"{\"a\":\"\xff\xfe\"}", b"\xff", b"{\"a\":\"\\ud800\"}", b"{}{}", b"[1,]"]
+    {
         let answer = post(JSON, malformed.to_vec()).await;
-        assert_eq!((answer.status.as_u16(), fault(&answer)["type"].clone()), (422, json!("json_invalid")), "{malformed:?}");
+        assert_eq!(
+            (answer.status.as_u16(), fault(&answer)["type"].clone()),
+            (422, json!("json_invalid")),
+            "{malformed:?}"
+        );
     }
     let deep = "[".repeat(200_000).into_bytes();
     assert_eq!(fault(&post(JSON, deep).await)["type"], "json_invalid");
@@ -88,11 +94,14 @@ async fn bodies_that_cannot_be_read_are_answered_with_their_fault() {
     assert_eq!(fault(&answer)["type"], "string_type");
     assert_eq!(fault(&answer)["loc"], json!(["body", "refresh_token"]));
 
-    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "multipart/form-data"] {
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "multipart/form-data"]
+    {
         let answer = post(Some(content_type), b"{}".to_vec()).await;
         assert_eq!(answer.summary(), (415, json!({"detail": "Unsupported Media Type"})), "{content_type}");
     }
-    for content_type in [None, Some("application/json; charset=utf-8"), Some("APPLICATION/JSON"), Some("application/x+json")] {
+    for content_type in
+        [None, Some("application/json; charset=utf-8"), Some("APPLICATION/JSON"), Some("application/x+json")]
+    {
         assert_eq!(post(content_type, b"{}".to_vec()).await.status, StatusCode::BAD_REQUEST, "{content_type:?}");
     }
 }
@@ -111,7 +120,9 @@ async fn a_body_over_the_limit_is_refused() {
 
 #[tokio::test]
 async fn listed_origins_may_call_with_credentials_and_others_may_not() {
-    let app = TestApp::builder().setting("CORS_ALLOWED_ORIGINS", "https://app.pluckit.example, *,http://localhost:3000/").start();
+    let app = TestApp::builder()
+        .setting("CORS_ALLOWED_ORIGINS", "https://app.pluckit.example, *,http://localhost:3000/")
+        .start();
     let listed = app.nobody().header("origin", "https://app.pluckit.example");
     let answer = listed.get("/api/health").await;
     assert_eq!(answer.header("access-control-allow-origin"), "https://app.pluckit.example");
@@ -126,7 +137,10 @@ async fn listed_origins_may_call_with_credentials_and_others_may_not() {
     assert_eq!(preflight.status, StatusCode::OK);
     assert_eq!(preflight.header("access-control-allow-methods"), "GET,POST,PUT,DELETE,OPTIONS");
     assert_eq!(preflight.header("access-control-allow-headers"), "authorization,x-anything");
-    assert_eq!(listed.get("/api/chat/memory").await.header("access-control-allow-origin"), "https://app.pluckit.example");
+    assert_eq!(
+        listed.get("/api/chat/memory").await.header("access-control-allow-origin"),
+        "https://app.pluckit.example"
+    );
     for origin in ["https://evil.example", "null", "*", "https://app.pluckit.example.evil.example"] {
         let answer = app.nobody().header("origin", origin).get("/api/health").await;
         assert_eq!(answer.header("access-control-allow-origin"), "", "{origin}");
@@ -138,8 +152,17 @@ async fn listed_origins_may_call_with_credentials_and_others_may_not() {
 async fn errors_say_nothing_of_the_inside() {
     let app = TestApp::new();
     // A document that nothing can be made of: the memory of a user is not an object of the right shape.
-    app.save(pluckit::store::Container::Conversations, "ada", json!({"id": "ada", "userId": "ada", "summary": {"x": 1}})).await;
+    app.save(
+        pluckit::store::Container::Conversations,
+        "ada",
+        json!({"id": "ada", "userId": "ada", "summary": {"x": 1}}),
+    )
+    .await;
     let ada = app.user("ada").await;
     let answer = ada.get("/api/chat/memory").await;
-    assert_eq!(answer.summary(), (200, json!({"summary": "", "updatedAt": Value::Null})), "a bad document never costs a request");
+    assert_eq!(
+        answer.summary(),
+        (200, json!({"summary": "", "updatedAt": Value::Null})),
+        "a bad document never costs a request"
+    );
 }

@@ -84,7 +84,9 @@ impl Google {
         let key = Key::new("key-1");
         let shared = Arc::new(Shared {
             // A set has keys of other kinds, too.
-            set: json!({"keys": [key.jwk, {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "ec"}, {"odd": 1}]}).into(),
+            set:
+                json!({"keys": [key.jwk, {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "ec"}, {"odd": 1}]})
+                    .into(),
             down: AtomicBool::new(false),
             fetches: AtomicUsize::new(0),
         });
