@@ -1,6 +1,6 @@
 //! The embedded back end: documents in a SQLite file, or in memory.
 //!
-//! [`engine`] has the threads and connections, [`schema`] tables and indexes, [`sql`] the queries. Several processes may
+//! `engine` has the threads and connections, `schema` tables and indexes, `sql` the queries. Several processes may
 //! use one file. `ANALYZE` is never run: plans then follow from the schema alone, and the tests see those that users get.
 
 mod engine;
