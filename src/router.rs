@@ -56,7 +56,6 @@ async fn limit_time(request: Request, next: Next) -> Response {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
 fn answer_panic(_payload: Box<dyn Any + Send>) -> Response {
     ApiError::Panicked.into_response()
 }
