@@ -247,7 +247,7 @@ async fn an_accepted_offer_is_carried_out_at_once() {
 
 fn conversation(messages: usize) -> Value {
     let message =
-        |n: usize| json!({"role": if n % 2 == 0 { "user" } else { "assistant" }, "content": format!("m{n}.")});
+        |n: usize| json!({"role": if n.is_multiple_of(2) { "user" } else { "assistant" }, "content": format!("m{n}.")});
     (0..messages).map(message).collect()
 }
 
