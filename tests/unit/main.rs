@@ -8,3 +8,4 @@ mod llm;
 mod routes;
 mod store;
 mod support;
+mod tools;
