@@ -79,11 +79,12 @@ struct Field {
 
 fn field(container: Container, name: &'static str) -> Result<Field> {
     let column = |name: &str| Field { value: name.to_owned(), kind: "'text'".to_owned(), is_column: true };
-    if name == "id" {
-        return Ok(column("id"));
-    }
+    // In this order: where the id is the partition key, the primary key's index begins with it.
     if name == container.spec().partition_key {
         return Ok(column("partition"));
+    }
+    if name == "id" {
+        return Ok(column("id"));
     }
     let path = path(name)?;
     let kind = format!("json_type(document, {path})");
@@ -129,8 +130,8 @@ pub(super) fn sort_keys(
     order: &[(&'static str, Direction)],
 ) -> Result<Vec<SortKey>> {
     let tie_break: &[&'static str] = match scope {
-        Scope::Partition(_) => &["id"],
-        Scope::All => &[container.spec().partition_key, "id"],
+        Scope::All if container.spec().partition_key != "id" => &[container.spec().partition_key, "id"],
+        Scope::All | Scope::Partition(_) => &["id"],
     };
     let missing = tie_break.iter().filter(|name| order.iter().all(|(field, _)| field != *name));
     let all = order.iter().copied().chain(missing.map(|name| (*name, Direction::Ascending)));

@@ -765,6 +765,7 @@ pub async fn unusual_ids_work(store: &dyn DocumentStore) {
         "👗",
         "a=b&c+d%20",
         "{}[]()<>",
+        "...",
         "'; --",
         "A,B:C;D@E!F$G~H^I`",
     ] {

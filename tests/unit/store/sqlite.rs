@@ -243,6 +243,10 @@ async fn batches_have_the_limit_of_the_other_store() {
     store.batch(Container::Wardrobe, "ada", &writes(100)).await.unwrap();
     store.batch(Container::Wardrobe, "ada", &[]).await.unwrap();
     assert_eq!(count(&store, Query::all(Container::Wardrobe)).await, 100);
+    let large = ["one", "two"]
+        .map(|id| Write::Create { document: item("bob", id, json!({ "notes": "x".repeat(1_100_000) })).1 });
+    let result = store.batch(Container::Wardrobe, "bob", &large).await;
+    assert!(matches!(result, Err(Error::TooLarge { size_bytes: 2_200_000.. })), "{result:?}");
 }
 
 // Queries
@@ -384,6 +388,26 @@ async fn every_declared_order_uses_its_index() {
                 assert_uses_an_index(&store, &query, &format!("{}_by_", spec.default_name)).await;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn walks_without_an_order_follow_the_primary_key() {
+    let store = SqliteStore::in_memory(system_clock()).unwrap();
+    for container in Container::ALL {
+        for id in ["a", "b"] {
+            let partition = if container.spec().partition_key == "id" { id } else { "p" };
+            let (key, document) = in_container(container, partition, id, json!({}));
+            store.create(&key, &document).await.unwrap();
+        }
+        let index = format!("sqlite_autoindex_{}_1", container.spec().default_name);
+        for query in [Query::partition(container, "p"), Query::all(container)] {
+            assert_uses_an_index(&store, &query, &index).await;
+        }
+        let first = store.query(&Query::all(container).limit(1)).await.unwrap();
+        let second = store.query(&Query::all(container).limit(1).after(first.next)).await.unwrap();
+        let ids = [&first.documents[0], &second.documents[0]].map(|stored| content(stored)["id"].clone());
+        assert_eq!((json!(ids), second.next), (json!(["a", "b"]), None));
     }
 }
 
