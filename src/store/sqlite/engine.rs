@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -67,7 +67,7 @@ impl Engine {
     fn start(mut connection: Connection, readers: Option<Arc<Readers>>) -> Result<Self> {
         set_up(&connection)?;
         if readers.is_some() {
-            connection.pragma_update(None, "journal_mode", "WAL")?;
+            keep_a_log(&connection)?;
         }
         connection.pragma_update(None, "synchronous", "FULL")?;
         schema::bring_up_to_date(&mut connection)?;
@@ -175,6 +175,20 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     // In KiB when negative: room for some thousand documents with their indexes.
     connection.pragma_update(None, "cache_size", -16_384)?;
     sql::add_functions(connection)
+}
+
+/// Makes the file one with a write-ahead log, so that readers and the writer do not wait for each other. When several
+/// processes want that of a new file at once, SQLite turns all but one away without waiting: those try again.
+fn keep_a_log(connection: &Connection) -> rusqlite::Result<()> {
+    let until = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
 }
 
 /// A piece of work and the caller who waits for it.
