@@ -44,7 +44,7 @@ pub fn classify_follow_up(messages: &[Message]) -> &'static str {
     if refuses.iter().any(|word| answer_words.contains(word)) {
         return "NOT_A_CONFIRM";
     }
-    let agrees = [" love that ", " would be great ", " would be nice ", " lets ", " do it ", " do that ", " go on "];
+    let agrees = [" love that ", " would be great ", " would be nice ", " lets do ", " do it ", " do that ", " go on "];
     if lexicon::after_consent(&answer).is_none() && !agrees.iter().any(|phrase| answer_words.contains(phrase)) {
         return "NOT_A_CONFIRM";
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::lexicon;
-use crate::model::vocabulary;
+use crate::model::vocabulary::{self, Category};
 
 /// Something that a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,6 +193,14 @@ pub fn calls(intents: &[Intent], text: &str) -> Vec<(&'static str, Value)> {
 pub fn outfit_query(text: &str) -> String {
     let telling = joined(text, |word| lexicon::is_telling(word) && !matches!(word, "today" | "tomorrow"));
     if telling.is_empty() { "everyday casual".to_owned() } else { telling }
+}
+
+/// The words of a message that say what for, without garments and colours.
+pub fn occasion_query(text: &str) -> String {
+    let is_garment = |word: &str| Category::of_garment(&vocabulary::fold_plural(word)).is_some();
+    let keep = |word: &str| lexicon::is_telling(word) && vocabulary::colour(word).is_none() && !is_garment(word);
+    let telling = joined(text, keep);
+    if telling.is_empty() { "casual".to_owned() } else { telling }
 }
 
 fn search_query(text: &str) -> String {

@@ -46,6 +46,19 @@ const SYNONYMS: &[(&str, &[&str])] = &[
 const STYLES: &str = "boho bohemian classic comfortable comfy cosy cozy edgy elegant everyday linen leather minimalist \
 maximalist preppy relaxed romantic silk sporty streetwear suede tailored vintage warm wool cotton denim athleisure techwear";
 
+/// Phrases whose words would mislead one by one, and the word that says the same.
+const PHRASES: &[(&str, &str)] = &[
+    ("black tie", "formal"),
+    ("black-tie", "formal"),
+    ("white tie", "formal"),
+    ("night out", "party"),
+    ("going out", "party"),
+    ("work out", "workout"),
+    ("warmer", "winter"),
+    ("cooler", "summer"),
+    ("dressier", "formal"),
+];
+
 /// How consent begins.
 const AFFIRMATIVES: &[&str] = &[
     "yes",
@@ -110,6 +123,11 @@ fn stem(word: &str) -> &str {
         "parties" => "party",
         other => other,
     }
+}
+
+/// The text, in lower case, with misleading phrases in one word.
+pub fn plain(text: &str) -> String {
+    PHRASES.iter().fold(text.to_lowercase(), |text, (phrase, word)| text.replace(phrase, word))
 }
 
 /// What follows the consent with which a text begins; none if it does not begin with one.

@@ -183,7 +183,7 @@ impl Tool for SearchWardrobe {
         let mut breather = Breather::default();
         let mut items = pin!(self.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
-            best.offer(Ranked::new(terms.score(&item), &item));
+            best.offer(Ranked { score: terms.score(&item), item });
             breather.breathe().await;
         }
         let mut ranked = best.into_sorted();
@@ -200,7 +200,7 @@ impl Tool for SearchWardrobe {
                 None
             }
         };
-        let items = ranked.into_iter().map(|ranked| ranked.item).collect();
+        let items = ranked.iter().map(|ranked| CompactItem::from(&ranked.item)).collect();
         Ok(serde_json::to_string(&SearchResult { note, items })?)
     }
 }
@@ -208,18 +208,12 @@ impl Tool for SearchWardrobe {
 /// An item in the order of a search: more terms first, then the newer, then the smaller id.
 struct Ranked {
     score: usize,
-    date_added: Option<Timestamp>,
-    id: Reverse<ItemId>,
-    item: CompactItem,
+    item: WardrobeItem,
 }
 
 impl Ranked {
-    fn new(score: usize, item: &WardrobeItem) -> Self {
-        Self { score, date_added: item.date_added, id: Reverse(item.id.clone()), item: item.into() }
-    }
-
-    fn key(&self) -> (usize, Option<Timestamp>, &Reverse<ItemId>) {
-        (self.score, self.date_added, &self.id)
+    fn key(&self) -> (usize, Option<Timestamp>, Reverse<&ItemId>) {
+        (self.score, self.item.date_added, Reverse(&self.item.id))
     }
 }
 
