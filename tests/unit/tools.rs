@@ -15,7 +15,7 @@ use pluckit::clock::ManualClock;
 use pluckit::data::Data;
 use pluckit::domain::chat::tools::{self, Parts, Tool, ToolError, weather};
 use pluckit::llm::offline::OfflineModel;
-use pluckit::llm::{self, ChatRequest, Model, PartStream, Purpose, Reply};
+use pluckit::llm::{self, ChatRequest, Message, Model, PartStream, Purpose, Reply, ToolSpec};
 use pluckit::model::ids::UserId;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
@@ -619,4 +619,90 @@ async fn a_weather_service_that_fails_costs_nothing_but_the_weather() {
     let bench = Bench::new();
     bench.profile(json!({ "locationCity": "Oslo" })).await;
     assert!(bench.try_run("get_weather", "").await.unwrap().contains("not available right now"));
+}
+
+/// A turn of the offline stylist with the real tools: its answer and the tools it used.
+async fn ask_offline(bench: &Bench, message: &str) -> (String, Vec<String>) {
+    let tools: Arc<[ToolSpec]> = bench.tools.iter().map(|tool| tool.spec()).collect();
+    let mut messages = vec![Message::User(message.to_owned())];
+    let mut used = Vec::new();
+    loop {
+        let request = ChatRequest {
+            purpose: Purpose::Stylist,
+            messages: messages.clone(),
+            tools: tools.clone(),
+            max_tokens: None,
+        };
+        let reply = OfflineModel::new().complete(request).await.unwrap();
+        if reply.tool_calls.is_empty() {
+            return (reply.text, used);
+        }
+        messages.push(Message::Assistant { content: reply.text, tool_calls: reply.tool_calls.clone() });
+        for call in reply.tool_calls {
+            let content = bench.try_run(&call.name, &call.arguments).await.unwrap();
+            messages.push(Message::Tool { call_id: call.id, content });
+            used.push(call.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_offline_stylist_understands_what_the_tools_return() {
+    let service = WeatherService::sunny().await;
+    let bench = Bench::with_weather(service.address);
+    bench
+        .profile(json!({ "locationCity": "Oslo", "stylePreferences": ["Classic"], "preferredColours": ["navy"] }))
+        .await;
+    for (id, category, brand, colour, tags) in [
+        ("t", "Tops", "Arket", "White", json!(["shirt", "smart casual", "dinner"])),
+        ("t2", "Tops", "Nike", "Grey", json!(["gym"])),
+        ("b", "Bottoms", "Uniqlo", "Navy", json!(["chinos", "casual"])),
+        ("s", "Shoes", "Morjas", "Brown", json!(["loafers", "dinner"])),
+        ("o", "Outerwear", "Barbour", "Olive", json!(["jacket", "rain"])),
+    ] {
+        let fields = json!({
+            "category": category, "brand": brand, "colours": [{ "name": colour }], "tags": tags, "wearCount": 6,
+            "lastWornAt": "2026-03-08", "wearEvents": [{ "occurredAt": "2026-03-08", "occasion": "Dinner" }],
+        });
+        bench.own(id, fields).await;
+    }
+    let mood = json!({ "id": "m", "primaryMood": "Coastal", "name": "Salt Air", "trendScore": 3, "moodSignals": { "keyPieces": ["linen shirt"] } });
+    bench.save(Container::Moods, "Coastal", mood).await;
+    let vector = bench.model.embed(&["Brown suede loafers".to_owned()]).await.unwrap().remove(0);
+    let item = json!({ "id": "i", "userId": "global", "title": "Brown suede loafers", "embedding": vector, "tags": ["classic"] });
+    bench.save(Container::ScrapedItems, "global", item).await;
+
+    for (message, tools, parts) in [
+        (
+            "What should I wear to a casual dinner?",
+            &["search_wardrobe", "get_user_profile"][..],
+            &["white Arket shirt", "navy Uniqlo chinos", "brown Morjas loafers"][..],
+        ),
+        (
+            "What should I wear today?",
+            &["search_wardrobe", "get_user_profile", "get_weather"],
+            &["olive Barbour jacket, because it's 0 \u{b0}C and it's wet", "light snow, wind 13 km/h"],
+        ),
+        ("What do I own?", &["get_wardrobe_summary"], &["You own 5 pieces", "2 tops"]),
+        ("Will it be cold tomorrow?", &["get_weather"], &["Tomorrow: overcast, -1 \u{b0}C to 4 \u{b0}C"]),
+        (
+            "What is missing?",
+            &["analyze_wardrobe_gaps"],
+            &["classic wardrobe", "bottoms: you have 1 of the recommended 4", "navy cap"],
+        ),
+        ("What is trending?", &["get_trending_moods"], &["Salt Air (coastal): think linen shirt"]),
+        (
+            "What do I wear most?",
+            &["get_wear_patterns"],
+            &["5 of your 5", "worn 6 times, last 2 days ago", "dinner (5)"],
+        ),
+        ("Where can I buy brown loafers?", &["search_scraped_items"], &["Brown suede loafers, tagged classic"]),
+        ("Show me my profile", &["get_user_profile"], &["styles are Classic", "colours are navy", "city is Oslo"]),
+    ] {
+        let (text, used) = ask_offline(&bench, message).await;
+        assert_eq!(used[..tools.len()], *tools, "{message}");
+        for part in parts {
+            assert!(text.contains(part), "{message}: {part:?} is not in {text:?}");
+        }
+    }
 }

@@ -227,7 +227,7 @@ impl Wish {
 pub struct Outfit {
     /// What goes where, in the order of the slots.
     pub pieces: Vec<(Slot, Piece)>,
-    /// What it lacks, although nobody can go without.
+    /// What it lacks, although nobody (or nobody in this weather) can go without.
     pub missing: Vec<Slot>,
 }
 
@@ -285,11 +285,13 @@ pub fn compose(wish: &Wish, anchors: &[Piece], found: &[Piece]) -> Outfit {
     for (slot, is_needed, is_welcome) in
         [(Slot::Outerwear, wish.needs_outerwear(), !wish.is_warm()), (Slot::Accessory, false, true)]
     {
-        if !has(&pieces, slot)
-            && let Some((score, piece)) = best(slot, &pieces)
-            && (is_needed || (is_welcome && score >= 20))
-        {
-            pieces.push((slot, piece));
+        if has(&pieces, slot) {
+            continue;
+        }
+        match best(slot, &pieces) {
+            Some((score, piece)) if is_needed || (is_welcome && score >= 20) => pieces.push((slot, piece)),
+            None if is_needed => missing.push(slot),
+            Some(_) | None => {}
         }
     }
     // The sort is stable: two anchors of one slot keep their order.
