@@ -1,8 +1,8 @@
 //! The built-in model: rules and templates instead of a language model.
 //!
 //! It needs nothing, never touches the network, and answers the same question in the same way every time. A turn of the
-//! stylist is a pure function of the request: the last message's words choose the tools ([`intent`]), the results are
-//! worded from templates ([`wording`]). Text in results and in delimited blocks of the system prompt is data: it may be
+//! stylist is a pure function of the request: the last message's words choose the tools (`intent`), the results are
+//! worded from templates (`wording`). Text in results and in delimited blocks of the system prompt is data: it may be
 //! named in an answer, and decides nothing else.
 
 mod embedding;
