@@ -162,6 +162,12 @@ pub fn detect(text: &str) -> Vec<Intent> {
     intents
 }
 
+/// Whether what follows somebody's consent is a wish of its own, not a detail of what was offered.
+pub fn is_another_wish(refinement: &str, offer: &str) -> bool {
+    let offered = detect(offer);
+    detect(refinement).iter().any(|intent| *intent != Intent::Search && !offered.contains(intent))
+}
+
 /// The tool calls that answer the intents: name and arguments, each tool once.
 pub fn calls(intents: &[Intent], text: &str) -> Vec<(&'static str, Value)> {
     let mut calls: Vec<(&'static str, Value)> = Vec::new();
@@ -269,6 +275,13 @@ mod tests {
         ] {
             assert_eq!(detect(message), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn a_detail_is_no_wish_of_its_own() {
+        let offer = "Want me to put together an outfit for today?";
+        assert!(!is_another_wish("in black", offer) && !is_another_wish("an outfit for dinner", offer));
+        assert!(is_another_wish("but first, what do I own?", offer));
     }
 
     #[test]

@@ -135,9 +135,12 @@ pub fn after_consent(text: &str) -> Option<String> {
     let words = vocabulary::words(text).join(" ");
     let mut rest = words.as_str();
     let mut consents = false;
-    while let Some(shorter) = AFFIRMATIVES.iter().find_map(|phrase| strip_phrase(rest, phrase)) {
+    while let Some((phrase, shorter)) =
+        AFFIRMATIVES.iter().find_map(|phrase| Some((phrase, strip_phrase(rest, phrase)?)))
+    {
         rest = shorter;
-        consents = true;
+        // "Please" alone consents, "please show me …" asks for something else.
+        consents |= *phrase != "please" || rest.is_empty();
     }
     consents.then(|| rest.to_owned())
 }
@@ -186,6 +189,8 @@ mod tests {
         assert_eq!(after_consent("Sounds good, go ahead"), Some(String::new()));
         assert_eq!(after_consent("Yesterday I wore it"), None);
         assert_eq!(after_consent("No thanks"), None);
+        assert_eq!(after_consent("Please"), Some(String::new()));
+        assert_eq!(after_consent("Please show me my shoes"), None);
     }
 
     #[test]

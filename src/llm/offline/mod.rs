@@ -414,6 +414,9 @@ fn resolve(said: &str, before: &[Message]) -> (String, bool) {
         && let Some(refinement) = lexicon::after_consent(said)
         && let Some(offer) = previous.and_then(lexicon::offer)
     {
+        if intent::is_another_wish(&refinement, offer) {
+            return (refinement, false);
+        }
         return (format!("{offer} {refinement}").trim().to_owned(), true);
     }
     let words = vocabulary::words(said);

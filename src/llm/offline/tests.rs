@@ -247,6 +247,9 @@ fn accepting_an_offer_does_what_was_offered_without_a_new_offer() {
     assert!(!text.contains("Want me to"), "{text}");
     let (_, names) = turn(history("All good. Want me to check your wardrobe for gaps?", "sure"), results);
     assert_eq!(names, ["analyze_wardrobe_gaps"]);
+    let (_, names) =
+        turn(history("All good. Want me to check your wardrobe for gaps?", "ok, but what is trending?"), results);
+    assert_eq!(names, ["get_trending_moods"]);
     let (text, names) = turn(history("All good. Want me to check your wardrobe for gaps?", "no thanks"), results);
     assert!(names.is_empty(), "{text}");
 }
