@@ -36,7 +36,7 @@ impl Model for ScriptedModel {
     }
 
     async fn stream(&self, _request: ChatRequest) -> llm::Result<PartStream> {
-        Err(llm::Error::Refused { status: 400 })
+        Err(llm::Error::Refused { status: 400, cause: "scripted".into() })
     }
 
     async fn complete(&self, _request: ChatRequest) -> llm::Result<Reply> {
