@@ -1,8 +1,8 @@
 //! The stylist: a turn of the conversation, streamed while it happens.
 //!
-//! [`Turn::new`] checks what the caller sent, [`Chat::prepare`] reads what the turn needs (the last step that can still
-//! fail as an ordinary error), and [`Chat::take_turn`] does it, writing [`ChatEvent`]s to a bounded channel. A reader who
-//! leaves ends the turn, the model's answer and the tools that run.
+//! A [`Turn`] is what the caller sent, [`Chat::prepare`] reads what it needs (the last step that can still fail as an
+//! ordinary error), and [`Chat::take_turn`] does it, writing [`ChatEvent`]s to a bounded channel. A reader who leaves ends
+//! the turn, the model's answer and the tools that run.
 
 mod follow_up;
 mod memory;
