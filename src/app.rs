@@ -79,8 +79,19 @@ impl Backends {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let http = http_client::services()?;
         let storage_probes = vec![
-            ("blobs", storage_probe(config, config.storage.blobs.as_ref(), &config.storage.archive_container, Service::Blobs)?),
-            ("queue", storage_probe(config, config.storage.queues.as_ref(), &config.storage.taste_queue, Service::Queues)?),
+            (
+                "blobs",
+                storage_probe(
+                    config,
+                    config.storage.blobs.as_ref(),
+                    &config.storage.archive_container,
+                    Service::Blobs,
+                )?,
+            ),
+            (
+                "queue",
+                storage_probe(config, config.storage.queues.as_ref(), &config.storage.taste_queue, Service::Queues)?,
+            ),
         ];
         Ok(Self {
             store: open_store(config, &clock)?,
@@ -105,7 +116,86 @@ pub fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc
 
 fn open_embedded(directory: &Path, clock: &Arc<dyn Clock>) -> anyhow::Result<SqliteStore> {
     let file = directory.join(STORE_FILE);
-    SqliteStore::open(&file, clock.clone()).with_context(|| format!("the embedded store {} cannot be opened", file.display()))
+    SqliteStore::open(&file, clock.clone())
+        .with_context(|| format!("the embedded store {} cannot be opened", file.display()))
+}
+
+/// One thing that [`prepare_storage`] looked after.
+pub struct Preparation {
+    /// Its kind and name, for people.
+    pub what: String,
+    /// `created`, `existed` or `not configured`.
+    pub state: &'static str,
+}
+
+impl Preparation {
+    fn new(what: impl Into<String>, is_new: bool) -> Self {
+        Self { what: what.into(), state: if is_new { "created" } else { "existed" } }
+    }
+
+    fn not_configured(what: &str) -> Vec<Self> {
+        vec![Self { what: what.to_owned(), state: "not configured" }]
+    }
+}
+
+/// Makes everything that the service keeps things in, as far as it is configured: the database and its containers (or the
+/// embedded store's file, in its newest form), queues and the blob container. Safe to repeat. Each part is tried, whatever
+/// became of those before it.
+pub async fn prepare_storage(config: &Config) -> Vec<(&'static str, anyhow::Result<Vec<Preparation>>)> {
+    vec![
+        ("documents", prepare_documents(config).await),
+        ("queues", prepare_queues(config).await),
+        ("blobs", prepare_blobs(config).await),
+    ]
+}
+
+async fn prepare_documents(config: &Config) -> anyhow::Result<Vec<Preparation>> {
+    match &config.documents {
+        Documents::Embedded { directory, .. } => {
+            let file = directory.join(STORE_FILE);
+            let is_new = !file.try_exists()?;
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            open_embedded(directory, &clock)?;
+            Ok(vec![Preparation::new(format!("embedded store {}", file.display()), is_new)])
+        }
+        Documents::Cosmos(cosmos) => {
+            let report = Box::pin(CosmosStore::new(cosmos_options(config, cosmos)).init()).await?;
+            let mut done = vec![Preparation::new(format!("database {}", cosmos.database), report.database_created)];
+            done.extend(report.created.into_iter().map(|name| {
+                let remark = if report.without_vectors.contains(&name) { " (without its vector index)" } else { "" };
+                Preparation::new(format!("container {name}{remark}"), true)
+            }));
+            done.extend(report.existing.into_iter().map(|name| Preparation::new(format!("container {name}"), false)));
+            Ok(done)
+        }
+    }
+}
+
+async fn prepare_queues(config: &Config) -> anyhow::Result<Vec<Preparation>> {
+    let storage = &config.storage;
+    let Some(account) = &storage.queues else {
+        return Ok(Preparation::not_configured(
+            "queues (StorageQueue, StorageQueue__queueServiceUri, STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)",
+        ));
+    };
+    let account = open_storage(config, account)?;
+    let mut done = Vec::new();
+    for name in [&storage.taste_queue, &storage.taste_dead_letter_queue] {
+        let created = Box::pin(account.create_queue(name)).await.with_context(|| format!("queue {name}"))?;
+        done.push(Preparation::new(format!("queue {name}"), created));
+    }
+    Ok(done)
+}
+
+async fn prepare_blobs(config: &Config) -> anyhow::Result<Vec<Preparation>> {
+    let Some(account) = &config.storage.blobs else {
+        return Ok(Preparation::not_configured("blob container (STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)"));
+    };
+    let account = open_storage(config, account)?;
+    let name = &config.storage.archive_container;
+    let created =
+        Box::pin(account.create_blob_container(name)).await.with_context(|| format!("blob container {name}"))?;
+    Ok(vec![Preparation::new(format!("blob container {name}"), created)])
 }
 
 /// What the Cosmos DB store needs to know.
@@ -128,16 +218,22 @@ fn identity(config: &Config, client_id: Option<String>) -> Identity {
 fn open_model(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Model>> {
     let server = match config.model.clone() {
         ModelServer::Offline => return Ok(Arc::new(OfflineModel::new())),
-        ModelServer::Azure { endpoint, key, client_id, api_version, deployment, nano_deployment, embedding_deployment } => {
+        ModelServer::Azure {
+            endpoint,
+            key,
+            client_id,
+            api_version,
+            deployment,
+            nano_deployment,
+            embedding_deployment,
+        } => {
             let credential = match key {
                 Some(key) => Credential::ApiKey(key),
-                None => Credential::Entra {
-                    credential: identity(config, client_id).credential()?,
-                    clock: clock.clone(),
-                },
+                None => {
+                    Credential::Entra { credential: identity(config, client_id).credential()?, clock: clock.clone() }
+                }
             };
-            let deployments =
-                Deployments { main: deployment, nano: nano_deployment, embedding: embedding_deployment };
+            let deployments = Deployments { main: deployment, nano: nano_deployment, embedding: embedding_deployment };
             Server::Azure { endpoint, api_version, credential, deployments }
         }
         ModelServer::Compatible { base_url, key, model, nano_model, embedding_model } => {

@@ -1,11 +1,16 @@
 //! The command line: a file per sub-command. Without one, the service is started.
 
+#![expect(clippy::doc_markdown, reason = "doc comments of flags are the help that people read")]
+
+mod chat;
 mod config;
 mod serve;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -26,8 +31,13 @@ struct CommandLine {
 enum Command {
     /// Start the service (what happens without a command, too).
     Serve(serve::Arguments),
+    /// Talk to the stylist of a running service.
+    Chat(chat::Arguments),
     /// Show every setting, where it came from, and what it is; secrets are masked.
     Config(config::Arguments),
+    /// Prepare the places where the service keeps things.
+    #[command(subcommand)]
+    Storage(storage::Command),
 }
 
 /// Flags that stand for a setting, by the setting's name.
@@ -38,20 +48,19 @@ pub fn main() -> ExitCode {
     let line = CommandLine::parse();
     let outcome = match line.command.unwrap_or(Command::Serve(line.serve)) {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Chat(arguments) => chat::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Storage(command) => storage::run(&command),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
 }
 
 /// One line for people (and for the Functions host, which takes standard error for errors).
-fn complain(error: &anyhow::Error) {
-    if writeln!(io::stderr(), "pluckit: {error:#}").is_err() {
+fn complain(line: &str) {
+    if writeln!(io::stderr(), "pluckit: {line}").is_err() {
         // Nobody listens: the exit code says it all.
     }
 }
@@ -64,4 +73,8 @@ fn settings(flags: &Flags) -> anyhow::Result<Config> {
 /// Runs asynchronous work to its end.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+fn data_dir_flag(directory: Option<&Path>) -> Flags {
+    directory.map(|directory| ("PLUCKIT_DATA_DIR", directory.display().to_string())).into_iter().collect()
 }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Args;
 
@@ -49,7 +50,7 @@ impl Arguments {
 }
 
 /// Runs the service until it is told to stop.
-pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = settings(&arguments.flags())?;
     telemetry::start(&config.log_filter);
     block_on(async {
@@ -60,7 +61,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let app = app::state(config, backends);
         app::load_demo(&app).await;
         announce(&app.config, address, app.model.name(Purpose::Stylist));
-        app::serve(listener, app).await
+        app::serve(listener, app).await?;
+        Ok(ExitCode::SUCCESS)
     })
 }
 
@@ -76,7 +78,9 @@ fn announce(config: &Config, address: SocketAddr, model: &str) {
         return;
     }
     let model = match &config.model {
-        ModelServer::Offline => "offline (built in; set OPENAI_BASE_URL or AZURE_OPENAI_ENDPOINT for a real one)".to_owned(),
+        ModelServer::Offline => {
+            "offline (built in; set OPENAI_BASE_URL or AZURE_OPENAI_ENDPOINT for a real one)".to_owned()
+        }
         ModelServer::Azure { endpoint, .. } => format!("{model} at {endpoint}"),
         ModelServer::Compatible { base_url, .. } => format!("{model} at {base_url}"),
     };
