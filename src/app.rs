@@ -60,6 +60,8 @@ const STORE_FILE: &str = "pluckit.db";
 pub struct Backends {
     /// Where documents are kept.
     pub store: Arc<dyn DocumentStore>,
+    /// The same, if it is the embedded one: it does not forget expired documents by itself.
+    pub embedded: Option<Arc<SqliteStore>>,
     /// Which model answers.
     pub model: Arc<dyn Model>,
     /// What readiness asks beyond the two above: blobs and queue, where configured.
@@ -93,24 +95,28 @@ impl Backends {
                 storage_probe(config, config.storage.queues.as_ref(), &config.storage.taste_queue, Service::Queues)?,
             ),
         ];
-        Ok(Self {
-            store: open_store(config, &clock)?,
-            model: open_model(config, &http, &clock)?,
-            storage_probes,
-            clock,
-            http,
-        })
+        let (store, embedded) = open_documents(config, &clock)?;
+        Ok(Self { store, embedded, model: open_model(config, &http, &clock)?, storage_probes, clock, http })
     }
 }
 
-/// The document store that the settings chose.
+/// The document store that the settings chose, for commands that work on it directly.
 ///
 /// # Errors
 /// When its file cannot be opened.
 pub fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn DocumentStore>> {
+    Ok(open_documents(config, clock)?.0)
+}
+
+type OpenDocuments = (Arc<dyn DocumentStore>, Option<Arc<SqliteStore>>);
+
+fn open_documents(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<OpenDocuments> {
     Ok(match &config.documents {
-        Documents::Embedded { directory, .. } => Arc::new(open_embedded(directory, clock)?),
-        Documents::Cosmos(cosmos) => Arc::new(CosmosStore::new(cosmos_options(config, cosmos))),
+        Documents::Embedded { directory, .. } => {
+            let store = Arc::new(open_embedded(directory, clock)?);
+            (store.clone(), Some(store))
+        }
+        Documents::Cosmos(cosmos) => (Arc::new(CosmosStore::new(cosmos_options(config, cosmos))), None),
     })
 }
 
@@ -297,7 +303,7 @@ fn storage_probe(
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
-    let Backends { store, model, storage_probes, clock, http } = backends;
+    let Backends { store, embedded: _, model, storage_probes, clock, http } = backends;
     let data = Data::new(store.clone());
     let parts = tools::Parts {
         data: data.clone(),
@@ -362,6 +368,17 @@ pub async fn load_demo(app: &AppState) {
         Ok(true) => info!(user.id = %user, "demo wardrobe loaded"),
         Ok(false) => {}
         Err(error) => warn!(error = %Chain(&error), "demo wardrobe not loaded"),
+    }
+}
+
+/// Deletes expired documents of the embedded store, now and then, until the process should end.
+pub async fn sweep(store: Arc<SqliteStore>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL)).await.is_some() {
+        match store.sweep_expired().await {
+            Ok(0) => {}
+            Ok(documents) => info!(documents, "expired documents deleted"),
+            Err(error) => warn!(error = %Chain(&error), "expired documents not deleted"),
+        }
     }
 }
 

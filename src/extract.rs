@@ -49,7 +49,8 @@ impl<T: Serialize> IntoResponse for AppJson<T> {
 
 /// The whole body, if it is not longer than `limit` bytes.
 async fn read_body(request: Request, limit: usize) -> Result<Bytes, ApiError> {
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let announced =
+        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(ApiError::TooLarge);
     }
@@ -74,18 +75,21 @@ fn read_json<T: Read>(bytes: &[u8]) -> Result<T, ApiError> {
     if bytes.is_empty() {
         return Err(ApiError::Invalid(vec![missing(vec![Step::Name("body")], Value::Null)]));
     }
-    let body: Value = serde_json::from_slice(bytes).map_err(|error| ApiError::Invalid(vec![malformed(bytes, &error)]))?;
+    let body: Value =
+        serde_json::from_slice(bytes).map_err(|error| ApiError::Invalid(vec![malformed(bytes, &error)]))?;
     Fields::read_object("body", body)
 }
 
 fn malformed(bytes: &[u8], error: &serde_json::Error) -> Fault {
     let line_start: usize = bytes.split_inclusive(|&byte| byte == b'\n').take(error.line() - 1).map(<[u8]>::len).sum();
+    // Columns count from 1; at the end of the text, the column is that of the last byte there is.
+    let column = if error.is_eof() { error.column() } else { error.column().saturating_sub(1) };
     // The parser's words without its own " at line 1 column 2", which `loc` says already.
     let text = error.to_string();
     let reason = text.split(" at line ").next().unwrap_or_default();
     Fault {
         kind: "json_invalid",
-        loc: vec![Step::Name("body"), Step::Position(line_start + error.column().saturating_sub(1))],
+        loc: vec![Step::Name("body"), Step::Position(line_start + column)],
         msg: "JSON decode error".into(),
         input: json!({}),
         ctx: json!({ "error": reason }),

@@ -37,12 +37,15 @@ pub fn conditional<T: Serialize>(request: &HeaderMap, body: &T) -> Response {
 
 /// Whether `If-None-Match` names the version: a list, possibly over several headers, of tags (weak ones match too), or `*`.
 fn has_match(request: &HeaderMap, etag: &str) -> bool {
-    request.get_all(IF_NONE_MATCH).iter().filter_map(|header| header.to_str().ok()).flat_map(|list| list.split(',')).any(
-        |tag| {
+    request
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .any(|tag| {
             let tag = tag.trim();
             tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
-        },
-    )
+        })
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@
 use std::any::Any;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::{ETAG, LOCATION, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::Router;
 use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
@@ -56,7 +56,6 @@ async fn limit_time(request: Request, next: Next) -> Response {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
 fn answer_panic(_payload: Box<dyn Any + Send>) -> Response {
     ApiError::Panicked.into_response()
 }
@@ -76,16 +75,16 @@ async fn log_request(request: Request, next: Next) -> Response {
     let is_probe = route.starts_with("/api/health");
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
-    let duration_ms = started.elapsed().as_millis();
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     span.in_scope(|| match response.extensions().get::<ApiError>() {
         Some(fault @ (ApiError::Internal(_) | ApiError::Panicked)) => {
-            error!(http.status = status, %duration_ms, error = %Chain(fault), "request failed");
+            error!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
         }
         Some(fault @ (ApiError::Unavailable(_) | ApiError::TimedOut)) => {
-            warn!(http.status = status, %duration_ms, error = %Chain(fault), "request failed");
+            warn!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
         }
-        _ if is_probe => debug!(http.status = status, %duration_ms, "request answered"),
-        _ => info!(http.status = status, %duration_ms, "request answered"),
+        _ if is_probe => debug!(http.status = status, duration_ms, "request answered"),
+        _ => info!(http.status = status, duration_ms, "request answered"),
     });
     response.headers_mut().insert(X_REQUEST_ID, id);
     response

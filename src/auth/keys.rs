@@ -92,7 +92,9 @@ impl KeySet {
         match self.fetch().await {
             Ok(keys) => *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys),
             Err(error) if matches!(kept, Kept::Nothing) => return Err(error),
-            Err(error) => warn!(url = %self.url, error = %Chain(&error), "signing keys not refreshed, the old ones serve"),
+            Err(error) => {
+                warn!(url = %self.url, error = %Chain(&error), "signing keys not refreshed, the old ones serve")
+            }
         }
         Ok(self.look_up(id).into_key().flatten())
     }

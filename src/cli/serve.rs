@@ -16,16 +16,16 @@ use crate::telemetry;
 /// Flags of `serve`; each stands for a setting.
 #[derive(Args, Default)]
 pub struct Arguments {
-    /// Address to listen on [default: 127.0.0.1] (PLUCKIT_BIND)
+    /// Address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<IpAddr>,
-    /// Port to listen on [default: 7071] (PORT)
+    /// Port to listen on [default: 7071]
     #[arg(long)]
     port: Option<u16>,
-    /// Directory of the embedded store [default: ./data] (PLUCKIT_DATA_DIR)
+    /// Directory of the embedded store [default: ./data]
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
-    /// Do not load the demo wardrobe into an empty store (PLUCKIT_DEMO=false)
+    /// Do not load the demo wardrobe into an empty store
     #[arg(long)]
     no_demo: bool,
 }
@@ -58,7 +58,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let listener = app::listen(&config).await?;
         let address = listener.local_addr()?;
         let backends = Backends::open(&config)?;
+        let embedded = backends.embedded.clone();
         let app = app::state(config, backends);
+        if let Some(store) = embedded {
+            app.tasks.spawn(app::sweep(store, app.shutdown.clone()));
+        }
         app::load_demo(&app).await;
         announce(&app.config, address, app.model.name(Purpose::Stylist));
         app::serve(listener, app).await?;

@@ -66,7 +66,8 @@ impl Readiness {
         if let Some(checks) = self.recent() {
             return checks;
         }
-        let checks = join_all(self.probes.iter().map(|(name, probe)| async move { (*name, ask(name, probe).await) })).await;
+        let checks =
+            join_all(self.probes.iter().map(|(name, probe)| async move { (*name, ask(name, probe).await) })).await;
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.clock.now(), checks.clone()));
         checks
     }

@@ -35,9 +35,7 @@ const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
 /// Routes for users.
 pub fn user() -> Router<AppState> {
-    Router::new()
-        .route("/api/chat", post(take_turn))
-        .route("/api/chat/memory", get(show_memory).put(set_memory))
+    Router::new().route("/api/chat", post(take_turn)).route("/api/chat/memory", get(show_memory).put(set_memory))
 }
 
 struct ChatRequest {
@@ -99,10 +97,8 @@ async fn take_turn(
         Ok::<_, Infallible>(event.expect("an event is plain text and numbers"))
     });
     let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive"));
-    let headers = [
-        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (X_ACCEL_BUFFERING, HeaderValue::from_static("no")),
-    ];
+    let headers =
+        [(CACHE_CONTROL, HeaderValue::from_static("no-cache")), (X_ACCEL_BUFFERING, HeaderValue::from_static("no"))];
     Ok((headers, stream).into_response())
 }
 

@@ -45,5 +45,6 @@ async fn show_readiness(State(app): State<AppState>) -> Response {
     let (status, word) =
         if failing { (StatusCode::SERVICE_UNAVAILABLE, "degraded") } else { (StatusCode::OK, "ready") };
     let checks = checks.into_iter().map(|(name, health)| (name.to_owned(), health.name().into())).collect();
-    (status, AppJson(ReadinessResponse { status: word, checks, model: app.model.name(Purpose::Stylist) })).into_response()
+    (status, AppJson(ReadinessResponse { status: word, checks, model: app.model.name(Purpose::Stylist) }))
+        .into_response()
 }

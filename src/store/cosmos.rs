@@ -35,7 +35,10 @@ use url::Url;
 
 pub use schema::InitReport;
 
-use super::{Container, DocumentStore, ETag, Error, Key, Page, Query, Result, Scope, Stored, Write, check_size};
+use super::{
+    Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Scope, Stored, Write,
+    check_size,
+};
 use crate::azure::Identity;
 
 /// How long one read, write or page may take, retries included.
@@ -118,18 +121,20 @@ impl CosmosStore {
     }
 
     /// What a write came to. The SDK repeats a write whose answer it did not get, so a conflict can be with our own
-    /// earlier attempt: then the document is just as we wanted it.
+    /// earlier attempt: then the document is just as we wanted it. Who writes documents to win a race puts something of
+    /// its own into them, or someone else's equal document could pass for ours here.
     async fn written(
         &self,
         key: &Key,
         document: &Value,
+        size_bytes: usize,
         outcome: azure_data_cosmos::Result<ItemResponse>,
     ) -> Result<ETag> {
         match outcome {
             Ok(response) => etag_of(&response),
             Err(failure) => {
                 let own = if was_repeated(&failure) { self.stored_as(key, document).await? } else { None };
-                own.ok_or_else(|| write_error(failure))
+                own.ok_or_else(|| write_error(failure, size_bytes))
             }
         }
     }
@@ -138,7 +143,12 @@ impl CosmosStore {
     async fn stored_as(&self, key: &Key, document: &Value) -> Result<Option<ETag>> {
         let Some(stored) = self.read(key).await? else { return Ok(None) };
         let content: Value = stored.parse().map_err(|fault| Error::Failed(fault.into()))?;
-        Ok(same_content(&content, document).then_some(stored.etag))
+        let mut wanted = document.clone();
+        if let Some(fields) = wanted.as_object_mut() {
+            // The service puts its own in their place.
+            fields.retain(|name, _| !SYSTEM_FIELDS.contains(&name.as_str()));
+        }
+        Ok(same_content(&content, &wanted).then_some(stored.etag))
     }
 
     /// Whether everything that `writes` asks for is there.
@@ -209,24 +219,27 @@ impl DocumentStore for CosmosStore {
 
     async fn create(&self, key: &Key, document: &Value) -> Result<ETag> {
         let text = checked(key, document)?;
+        let size_bytes = text.get().len();
         let container = self.container(key.container).await?;
         let outcome = Box::pin(container.create_item(key.partition.clone(), &key.id, text, None)).await;
-        self.written(key, document, outcome).await
+        self.written(key, document, size_bytes, outcome).await
     }
 
     async fn upsert(&self, key: &Key, document: &Value) -> Result<ETag> {
         let text = checked(key, document)?;
+        let size_bytes = text.get().len();
         let container = self.container(key.container).await?;
         let outcome = Box::pin(container.upsert_item(key.partition.clone(), &key.id, text, None)).await;
-        etag_of(&outcome.map_err(write_error)?)
+        etag_of(&outcome.map_err(|failure| write_error(failure, size_bytes))?)
     }
 
     async fn replace(&self, key: &Key, document: &Value, etag: &ETag) -> Result<ETag> {
         let text = checked(key, document)?;
+        let size_bytes = text.get().len();
         let container = self.container(key.container).await?;
         let options = ItemWriteOptions::default().with_precondition(if_match(etag));
         let outcome = Box::pin(container.replace_item(key.partition.clone(), &key.id, text, Some(options))).await;
-        self.written(key, document, outcome).await
+        self.written(key, document, size_bytes, outcome).await
     }
 
     async fn delete(&self, key: &Key, etag: Option<&ETag>) -> Result<bool> {
@@ -247,7 +260,7 @@ impl DocumentStore for CosmosStore {
                     Ok(false)
                 }
             }
-            Err(failure) => Err(write_error(failure)),
+            Err(failure) => Err(write_error(failure, 0)),
         }
     }
 
@@ -259,15 +272,16 @@ impl DocumentStore for CosmosStore {
             return Err(failed(format!("a batch has at most {LARGEST_BATCH} writes, not {}", writes.len())));
         }
         let mut batch = TransactionalBatch::new(partition.to_owned());
+        let mut size_bytes = 0;
         for write in writes {
             batch = match write {
                 Write::Create { document } => {
-                    checked(&Key::new(container, partition, id_of(document)?), document)?;
+                    size_bytes += checked(&Key::new(container, partition, id_of(document)?), document)?.get().len();
                     batch.create_item(document)
                 }
                 Write::Replace { document, etag } => {
                     let key = Key::new(container, partition, id_of(document)?);
-                    checked(&key, document)?;
+                    size_bytes += checked(&key, document)?.get().len();
                     let options = BatchReplaceOptions::default().with_precondition(if_match(etag));
                     batch.replace_item(key.id, document, Some(options))
                 }
@@ -281,12 +295,16 @@ impl DocumentStore for CosmosStore {
             }
             .map_err(error)?;
         }
+        if size_bytes > MAX_DOCUMENT_BYTES {
+            return Err(Error::TooLarge { size_bytes });
+        }
         let client = self.container(container).await?;
-        let response = Box::pin(client.execute_transactional_batch(batch, None)).await.map_err(write_error)?;
+        let answered = Box::pin(client.execute_transactional_batch(batch, None)).await;
+        let response = answered.map_err(|failure| write_error(failure, size_bytes))?;
         let repeated = was_attempted_before(&response.diagnostics());
         // The answer as a whole says little: one refused write makes the others 424, and each tells its own.
         let results = response.into_model().map_err(error)?;
-        match batch_outcome(results.results()) {
+        match batch_outcome(results.results(), size_bytes) {
             Err(Error::Conflict) if repeated && self.all_done(container, partition, writes).await? => Ok(()),
             outcome => outcome,
         }
@@ -416,12 +434,13 @@ fn same_content(a: &Value, b: &Value) -> bool {
     }
 }
 
-fn batch_outcome(results: &[TransactionalBatchOperationResult]) -> Result<()> {
+fn batch_outcome(results: &[TransactionalBatchOperationResult], size_bytes: usize) -> Result<()> {
     // 424 only says that another one failed.
     let refused = results.iter().map(TransactionalBatchOperationResult::status_code).filter(|code| *code >= 400);
     match refused.min_by_key(|code| *code == 424) {
         None => Ok(()),
         Some(404 | 409 | 412) => Err(Error::Conflict),
+        Some(413) => Err(Error::TooLarge { size_bytes }),
         Some(code @ (408 | 410 | 429 | 449 | 502..=504)) => {
             Err(Error::Unavailable(format!("the batch was answered with {code}").into()))
         }
@@ -440,15 +459,71 @@ fn error(failure: CosmosError) -> Error {
     }
 }
 
-/// The error of a write: what is in its way is a conflict.
-fn write_error(failure: CosmosError) -> Error {
+/// The error of a write of so many bytes: what is in its way is a conflict.
+fn write_error(failure: CosmosError, size_bytes: usize) -> Error {
     let status = failure.status();
     if status.is_conflict() || status.is_precondition_failed() || status.is_not_found() {
         return Error::Conflict;
+    }
+    if u16::from(status.status_code()) == 413 {
+        return Error::TooLarge { size_bytes };
     }
     error(failure)
 }
 
 fn failed(message: impl Into<String>) -> Error {
     Error::Failed(message.into().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn results(codes: &[u16]) -> Vec<TransactionalBatchOperationResult> {
+        codes.iter().map(|code| serde_json::from_value(json!({ "statusCode": code })).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_batch_fails_for_the_reason_of_the_refused_write() {
+        assert!(batch_outcome(&results(&[200, 201, 204]), 9).is_ok());
+        for conflict in [404, 409, 412] {
+            assert!(matches!(batch_outcome(&results(&[424, conflict, 424]), 9), Err(Error::Conflict)));
+        }
+        assert!(matches!(batch_outcome(&results(&[424, 429]), 9), Err(Error::Unavailable(_))));
+        assert!(matches!(batch_outcome(&results(&[424, 413]), 9), Err(Error::TooLarge { size_bytes: 9 })));
+        assert!(matches!(batch_outcome(&results(&[400, 424]), 9), Err(Error::Failed(_))));
+        // All are bystanders only when the service keeps the reason to itself.
+        assert!(matches!(batch_outcome(&results(&[424, 424]), 9), Err(Error::Failed(_))));
+    }
+
+    #[test]
+    fn numbers_are_equal_by_value_and_all_else_by_form() {
+        assert!(same_content(&json!({ "a": [1.0, { "b": null }] }), &json!({ "a": [1, { "b": null }] })));
+        assert!(!same_content(&json!({ "a": 1 }), &json!({ "a": "1" })));
+        assert!(!same_content(&json!({ "a": 1 }), &json!({ "a": 1, "b": null })));
+        assert!(!same_content(&json!([1]), &json!([1, 2])));
+    }
+
+    #[test]
+    fn the_end_of_a_query_is_read_from_the_token() {
+        let token = |state: Value| {
+            ContinuationToken::from_string(format!("c1.{}", BASE64_URL_SAFE_NO_PAD.encode(state.to_string())))
+        };
+        assert!(is_end(&token(json!({ "root": { "kind": "drained" } }))));
+        assert!(!is_end(&token(json!({ "root": { "kind": "request", "server_continuation": "drained" } }))));
+        assert!(!is_end(&ContinuationToken::from_string("of the service".to_owned())));
+    }
+
+    #[test]
+    fn what_the_service_adds_is_not_handed_out() {
+        let fields: Fields = serde_json::from_value(json!({
+            "id": "coat", "_etag": "\"7\"", "_rid": "r", "_self": "s", "_ts": 1, "_attachments": "a", "_mine": 1.50
+        }))
+        .unwrap();
+        let stored = stored(fields).unwrap();
+        assert_eq!(stored.etag, ETag("\"7\"".to_owned()));
+        assert_eq!(stored.json, r#"{"_mine":1.5,"id":"coat"}"#);
+    }
 }

@@ -74,7 +74,9 @@ impl Key {
     /// Whether a document can have this key at all. Ids come from callers too; one that cannot exist reads as missing,
     /// and saving it fails. The rules are those of Cosmos DB.
     pub fn is_valid(&self) -> bool {
-        let id_fits = !self.id.is_empty() && self.id.len() <= 1023 && !self.id.contains(['/', '\\', '?', '#']);
+        // The id becomes a segment of a URL, where one or two dots would mean another place.
+        let names_itself = !matches!(&*self.id, "" | "." | "..") && !self.id.contains(['/', '\\', '?', '#']);
+        let id_fits = names_itself && self.id.len() <= 1023;
         id_fits && !self.partition.is_empty() && self.partition.len() <= 2048
     }
 }
@@ -152,7 +154,8 @@ pub trait DocumentStore: Send + Sync {
     /// there was a document to delete.
     async fn delete(&self, key: &Key, etag: Option<&ETag>) -> Result<bool>;
 
-    /// Carries out all of `writes` in one partition, or none of them. [`Error::Conflict`] if one of them conflicts.
+    /// Carries out all of `writes` in one partition, or none of them. [`Error::Conflict`] if one of them conflicts. At
+    /// most 100 writes, whose documents have [`MAX_DOCUMENT_BYTES`] together.
     async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> Result<()>;
 
     /// One page of the documents that `query` asks for.

@@ -56,7 +56,8 @@ pub enum Filter {
     Compare(&'static str, Comparison, Value),
     /// The field equals one of the values.
     In(&'static str, Vec<Value>),
-    /// The field is a list with an element equal to the value.
+    /// The field is a list with an element equal to the value. Here and in the next one, a field that is no list is as
+    /// good as missing.
     Contains(&'static str, Value),
     /// The field is a list with an element (a string) that contains the text, without regard to case.
     AnyElementContains(&'static str, String),

@@ -1,6 +1,6 @@
 //! The embedded back end: documents in a SQLite file, or in memory.
 //!
-//! [`engine`] has the threads and connections, [`schema`] tables and indexes, [`sql`] the queries. Several processes may
+//! `engine` has the threads and connections, `schema` tables and indexes, `sql` the queries. Several processes may
 //! use one file. `ANALYZE` is never run: plans then follow from the schema alone, and the tests see those that users get.
 
 mod engine;
@@ -23,7 +23,9 @@ use uuid::Uuid;
 
 use self::engine::Engine;
 use super::containers::TimeToLive;
-use super::{Container, DocumentStore, ETag, Error, Key, Page, Query, Result, Stored, Write, check_size};
+use super::{
+    Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Stored, Write, check_size,
+};
 use crate::clock::Clock;
 
 /// Writes in one batch at most: the limit of Cosmos DB.
@@ -182,6 +184,10 @@ impl DocumentStore for SqliteStore {
         for write in writes {
             steps.push(Step::new(container, partition, write, now_ms)?);
         }
+        let size_bytes = steps.iter().map(Step::size_bytes).sum();
+        if size_bytes > MAX_DOCUMENT_BYTES {
+            return Err(Error::TooLarge { size_bytes });
+        }
         self.engine
             .write(move |connection| {
                 for step in &steps {
@@ -200,6 +206,7 @@ impl DocumentStore for SqliteStore {
 
     async fn ping(&self) -> Result<()> {
         let ask = |connection: &Connection| Ok(connection.prepare_cached("SELECT 1")?.query_row([], |_| Ok(()))?);
+        self.engine.check()?;
         self.engine.read(ask).await
     }
 }
@@ -321,6 +328,13 @@ impl Step {
                 Ok(Self::Replace(Row::new(&key_of(document)?, document, now_ms)?, etag.clone()))
             }
             Write::Delete { id, etag } => Ok(Self::Delete(Key::new(container, partition, id), etag.clone(), now_ms)),
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Create(row) | Self::Replace(row, _) => row.json.len(),
+            Self::Delete(..) => 0,
         }
     }
 

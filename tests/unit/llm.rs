@@ -646,9 +646,10 @@ async fn a_server_that_does_not_begin_is_given_up() {
         assert!(begin.elapsed() >= 3 * first_byte);
         assert_eq!(server.count() - before, 3);
     }
+    let patient = self::model(azure_server(&server), Limits { first_byte: 20 * first_byte, ..limits() });
     server.push(Kind::Stream, Answer::Silence);
     server.push(Kind::Stream, say(&["at last"]));
-    assert_eq!(said(&read_all(&model).await), "at last");
+    assert_eq!(said(&read_all(&patient).await), "at last");
     assert!(server.wait_for_closed_early(7, PATIENCE).await.is_some(), "each attempt was hung up");
 }
 
@@ -715,7 +716,7 @@ async fn a_stream_that_falls_silent_is_given_up() {
 #[tokio::test]
 async fn the_total_time_bounds_a_stream_that_never_ends() {
     let server = ModelServer::start().await;
-    let total = Duration::from_millis(150);
+    let total = Duration::from_millis(400);
     let model = model(azure_server(&server), Limits { total, ..limits() });
     let steps = (0..1000).flat_map(|_| [text("x"), Step::Pause(Duration::from_millis(10))]).collect::<Vec<_>>();
     server.push(Kind::Stream, steps);
@@ -723,7 +724,7 @@ async fn the_total_time_bounds_a_stream_that_never_ends() {
     let (parts, error) = read(&model, stylist()).await;
     let error = error.expect("the answer is given up");
     assert!(!parts.is_empty() && begin.elapsed() >= total);
-    assert!(matches!(error, Error::Interrupted(_)) && told(&error).contains("not finished within 150ms"), "{error:?}");
+    assert!(matches!(error, Error::Interrupted(_)) && told(&error).contains("not finished within 400ms"), "{error:?}");
 }
 
 #[tokio::test]
@@ -795,18 +796,39 @@ async fn leaving_closes_the_connection_at_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_at_once_do_not_mix() {
+    let server = ModelServer::start().await;
+    server.record(false);
+    server.otherwise(|request| {
+        let name = request.last_message().to_owned();
+        say(&["for ", &name, "."]).pause(Duration::from_millis(1)).call(&name, "get_weather", "{}")
+    });
+    let model = azure(&server);
+    let one = async |number: usize| {
+        let mut asking = stylist();
+        asking.messages.push(Message::User(format!("user {number}")));
+        let (parts, error) = read(&model, asking).await;
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(said(&parts), format!("for user {number}."));
+        assert_eq!(calls(&parts)[0].id, format!("user {number}"));
+    };
+    futures::future::join_all((0..200).map(one)).await;
+    assert_eq!((server.count(), server.received().len()), (200, 0));
+}
+
 #[tokio::test]
 async fn a_slow_reader_slows_the_server() {
     let server = ModelServer::start().await;
     let model = azure(&server);
     // Comments between the chunks make it more than all the sockets on the way hold, but nothing to keep for the reader.
     let padding = ": padding\n".repeat(500);
-    let steps = (0..10_000).flat_map(|_| [text("z"), Step::Raw(padding.clone())]).chain([Step::Done]);
+    let steps = (0..6_000).flat_map(|_| [text("z"), Step::Raw(padding.clone())]).chain([Step::Done]);
     server.push(Kind::Stream, steps.collect::<Vec<_>>());
     let mut stream = model.stream(stylist()).await.unwrap();
     stream.next().await.unwrap().unwrap();
     // Enough turns for the server to send all of it, were it read.
-    for _ in 0..500 {
+    for _ in 0..300 {
         model.complete(request(Purpose::ExpandQuery)).await.unwrap();
     }
     assert_eq!(server.open(), 1, "the server has not got rid of its answer");
@@ -815,13 +837,19 @@ async fn a_slow_reader_slows_the_server() {
         part.unwrap();
         count += 1;
     }
-    assert_eq!(count, 10_000);
+    assert_eq!(count, 6_000);
 }
 
 #[tokio::test]
 async fn a_connection_is_used_again_after_a_stream() {
     let server = ModelServer::start().await;
     let model = azure(&server);
+    // The end of the body comes a little after the end mark, as from a server behind a proxy.
+    let late_end = Step::Pause(Duration::from_millis(5));
+    server.when(
+        |request| request.kind == Kind::Stream,
+        move |_| say(&["text"]).steps().into_iter().chain([late_end.clone()]).collect::<Vec<_>>(),
+    );
     for _ in 0..5 {
         read_all(&model).await;
         model.complete(request(Purpose::ExpandQuery)).await.unwrap();

@@ -1,6 +1,11 @@
 //! All tests that use the service as a whole or need more than one part of it, as one binary.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics fails, and helpers are part of it")]
+
+mod access;
 mod azure;
 mod llm;
+mod routes;
 mod store;
 mod support;
+mod tools;

@@ -16,9 +16,32 @@ const MOST_WORDS: usize = 12;
 const LONGEST_QUERY: usize = 200;
 
 const AFFIRMATIVES: [&str; 26] = [
-    "yes", "yes please", "yeah", "yep", "yup", "sure", "sure thing", "ok", "okay", "please", "please do", "go ahead",
-    "go for it", "sounds good", "sounds great", "do it", "do that", "lets do it", "lets do that", "of course", "absolutely",
-    "definitely", "why not", "perfect", "great idea", "id love that",
+    "yes",
+    "yes please",
+    "yeah",
+    "yep",
+    "yup",
+    "sure",
+    "sure thing",
+    "ok",
+    "okay",
+    "please",
+    "please do",
+    "go ahead",
+    "go for it",
+    "sounds good",
+    "sounds great",
+    "do it",
+    "do that",
+    "lets do it",
+    "lets do that",
+    "of course",
+    "absolutely",
+    "definitely",
+    "why not",
+    "perfect",
+    "great idea",
+    "id love that",
 ];
 const NEGATIONS: [&str; 10] = ["no", "not", "dont", "nope", "nah", "never", "later", "instead", "thanks", "thank"];
 const OFFER_PHRASES: [&str; 3] = ["want me to", "i can", "shall i"];
@@ -144,11 +167,21 @@ fn follow_up(kind: Offer, offer: &str, refinement: &str) -> FollowUp {
 
 /// What is to be searched for: the object of the offer, then the user's refinement.
 fn query(offer: &str, refinement: &str) -> String {
-    const LEADS: [&str; 9] =
-        ["search for", "look for", "search your wardrobe for", "find", "pull up", "discover", "shop for", "buy", "search"];
+    const LEADS: [&str; 9] = [
+        "search for",
+        "look for",
+        "search your wardrobe for",
+        "find",
+        "pull up",
+        "discover",
+        "shop for",
+        "buy",
+        "search",
+    ];
     const FILLERS: [&str; 30] = [
-        "want", "me", "to", "i", "can", "shall", "you", "your", "the", "a", "an", "some", "for", "in", "wardrobe", "would",
-        "like", "or", "and", "of", "that", "also", "if", "it", "them", "more", "where", "online", "similar", "any",
+        "want", "me", "to", "i", "can", "shall", "you", "your", "the", "a", "an", "some", "for", "in", "wardrobe",
+        "would", "like", "or", "and", "of", "that", "also", "if", "it", "them", "more", "where", "online", "similar",
+        "any",
     ];
     let object = LEADS
         .iter()
@@ -157,7 +190,8 @@ fn query(offer: &str, refinement: &str) -> String {
         .map_or(offer, |(end, _)| &offer[end..]);
     let object = object.split(['?', '.', '!', '\n']).next().unwrap_or_default();
     let object = normalise(object);
-    let words = object.split(' ').chain(refinement.split(' ')).filter(|word| !word.is_empty() && !FILLERS.contains(word));
+    let words =
+        object.split(' ').chain(refinement.split(' ')).filter(|word| !word.is_empty() && !FILLERS.contains(word));
     words.collect::<Vec<_>>().join(" ").chars().take(LONGEST_QUERY).collect()
 }
 

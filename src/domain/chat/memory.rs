@@ -69,10 +69,7 @@ enum Error {
 async fn fold(chat: &Chat, turn: &PreparedTurn, answer: &str, count: usize) -> Result<bool, Error> {
     let request = ChatRequest {
         purpose: Purpose::SummariseConversation,
-        messages: vec![
-            Message::System(INSTRUCTIONS.to_owned()),
-            Message::User(to_be_folded(turn, answer, count)),
-        ],
+        messages: vec![Message::System(INSTRUCTIONS.to_owned()), Message::User(to_be_folded(turn, answer, count))],
         tools: [].into(),
         max_tokens: Some(SUMMARY_TOKENS),
     };

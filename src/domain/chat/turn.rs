@@ -87,8 +87,8 @@ pub async fn run(chat: &Chat, prepared: PreparedTurn, run_id: Uuid, events: &mps
     // The server's count if it told one, else the pieces that were streamed.
     let token_count = if conversation.output_tokens > 0 { conversation.output_tokens } else { conversation.pieces };
     let model = chat.model.name(Purpose::Stylist).to_owned();
-    let duration_ms = started.elapsed().as_millis();
-    info!(model, tokens = token_count, tools.calls = conversation.tool_calls, %duration_ms, "turn ended");
+    let duration_ms = milliseconds(started.elapsed());
+    info!(model, tokens = token_count, tools.calls = conversation.tool_calls, duration_ms, "turn ended");
     // A reader who leaves now has everything but this.
     if conversation.events.send(ChatEvent::Done { model, token_count, run_id }).await.is_err() {
         info!("the reader left before the end");
@@ -193,7 +193,7 @@ impl Conversation<'_> {
             let event = ChatEvent::ToolResult {
                 name: shorten(&call.name, LONGEST_NAME),
                 summary: shorten(&result, SUMMARY_LENGTH),
-                tool_latency_ms: u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
+                tool_latency_ms: milliseconds(latency),
             };
             self.events.send(event).await?;
             results[position] = result;
@@ -210,7 +210,9 @@ impl Conversation<'_> {
         let query = |query: String| serde_json::json!({ "query": query }).to_string();
         let (note, call) = match accepted {
             FollowUp::Outfit => ("They accepted: put the outfit together now.", None),
-            FollowUp::Gaps => ("They accepted: the analysis was run.", Some(("analyze_wardrobe_gaps", "{}".to_owned()))),
+            FollowUp::Gaps => {
+                ("They accepted: the analysis was run.", Some(("analyze_wardrobe_gaps", "{}".to_owned())))
+            }
             FollowUp::SearchWardrobe(text) => {
                 ("They accepted: the search was run.", Some(("search_wardrobe", query(text))))
             }
@@ -251,6 +253,10 @@ impl Chat {
             }
         }
     }
+}
+
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn tool_error(text: &str) -> String {

@@ -236,7 +236,7 @@ impl Exchange {
             return None;
         }
         let doubled = back_off.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(longest_wait);
-        // Without random bits all instances would come back at the same moment; half a wait is no harm.
+        // Random, so that instances do not all come back at the same moment; without random bits the middle will do.
         let share = getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));
         let wait = doubled.mul_f64(0.5 + share / 2.0).max(asked);
         (Instant::now() + wait < self.deadline).then_some(wait)

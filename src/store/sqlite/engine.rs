@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -67,7 +67,7 @@ impl Engine {
     fn start(mut connection: Connection, readers: Option<Arc<Readers>>) -> Result<Self> {
         set_up(&connection)?;
         if readers.is_some() {
-            connection.pragma_update(None, "journal_mode", "WAL")?;
+            keep_a_log(&connection)?;
         }
         connection.pragma_update(None, "synchronous", "FULL")?;
         schema::bring_up_to_date(&mut connection)?;
@@ -91,6 +91,14 @@ impl Engine {
         let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
         jobs.send(Box::new(job)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
+    }
+
+    /// Whether the writer is still there. Reads from a file would go on without it.
+    pub(super) fn check(&self) -> Result<()> {
+        match &self.jobs {
+            Some(jobs) if !jobs.is_closed() => Ok(()),
+            _ => Err(Error::Failed(Stopped::Writer.into())),
+        }
     }
 
     /// Runs `work`, which only reads.
@@ -162,9 +170,25 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // Bytes that the log keeps after a burst of writes.
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     // In KiB when negative: room for some thousand documents with their indexes.
     connection.pragma_update(None, "cache_size", -16_384)?;
     sql::add_functions(connection)
+}
+
+/// Makes the file one with a write-ahead log, so that readers and the writer do not wait for each other. When several
+/// processes want that of a new file at once, SQLite turns all but one away without waiting: those try again.
+fn keep_a_log(connection: &Connection) -> rusqlite::Result<()> {
+    let until = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
 }
 
 /// A piece of work and the caller who waits for it.
@@ -258,5 +282,87 @@ fn fault(error: &rusqlite::Error) -> fn(Cause) -> Error {
             Error::Unavailable
         }
         _ => Error::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures::future::join_all;
+
+    use super::*;
+
+    /// An engine in memory whose commits fail while the flag is set, with a table of numbers.
+    async fn engine() -> (Engine, Arc<AtomicBool>) {
+        let fails = Arc::new(AtomicBool::new(false));
+        let mut connection = Connection::open_in_memory().unwrap();
+        let flag = fails.clone();
+        connection.commit_hook(Some(move || flag.load(Ordering::SeqCst))).unwrap();
+        let engine = Engine::start(connection, None).unwrap();
+        engine.write(|connection| Ok(connection.execute_batch("CREATE TABLE numbers (n)")?)).await.unwrap();
+        (engine, fails)
+    }
+
+    async fn add(engine: &Engine, number: i64) -> Result<()> {
+        let insert = "INSERT INTO numbers VALUES (?)";
+        engine.write(move |connection| Ok(connection.prepare_cached(insert)?.execute([number]).map(drop)?)).await
+    }
+
+    async fn numbers(engine: &Engine) -> Vec<i64> {
+        let read = |connection: &Connection| {
+            let mut statement = connection.prepare_cached("SELECT n FROM numbers ORDER BY n")?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        };
+        engine.read(read).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_fails_every_write_of_its_group() {
+        let (engine, fails) = engine().await;
+        fails.store(true, Ordering::SeqCst);
+        let results = join_all((0..10).map(|number| add(&engine, number))).await;
+        assert!(results.iter().all(Result::is_err), "{results:?}");
+        fails.store(false, Ordering::SeqCst);
+        add(&engine, 10).await.unwrap();
+        assert_eq!(numbers(&engine).await, [10]);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_ends_early_fails_every_write_of_its_group() {
+        let (engine, _) = engine().await;
+        // As SQLite does by itself when the disk is full.
+        let end = engine.write(|connection| -> Result<()> {
+            connection.execute_batch("ROLLBACK")?;
+            Err(Error::Conflict)
+        });
+        let (first, second, ended) = tokio::join!(add(&engine, 1), add(&engine, 2), end);
+        assert!(ended.is_err());
+        let acknowledged: Vec<i64> = [(first, 1), (second, 2)]
+            .into_iter()
+            .filter(|(result, _)| result.is_ok())
+            .map(|(_, number)| number)
+            .collect();
+        assert_eq!(numbers(&engine).await, acknowledged);
+        add(&engine, 3).await.unwrap();
+        assert_eq!(numbers(&engine).await.last(), Some(&3));
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_is_not_done() {
+        let (engine, _) = engine().await;
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let busy = engine.write(move |_| Ok(held.recv().is_ok()));
+        // Waits behind the first one, and is given up before its turn.
+        let given_up = async {
+            let mut abandoned = Box::pin(add(&engine, 1));
+            assert!(futures::poll!(&mut abandoned).is_pending());
+            drop(abandoned);
+            release.send(()).unwrap();
+        };
+        let (was_released, ()) = tokio::join!(busy, given_up);
+        assert!(was_released.unwrap());
+        assert_eq!(numbers(&engine).await, [0; 0]);
     }
 }

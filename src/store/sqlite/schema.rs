@@ -19,12 +19,12 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::sql;
 use crate::store::{Container, Direction, Error, Result, Scope};
 
-/// From each version of the layout to the next one. `PRAGMA user_version` counts those that a file has had. New
-/// containers need none: missing tables are made as indexes are.
-const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[create_tables];
+/// Changes of the tables, from layout 1 to 2, from 2 to 3 and so on. `PRAGMA user_version` says which layout a file has;
+/// a new one (0) gets the newest at once. New containers need no change: missing tables are made as indexes are.
+const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[];
 
-/// The layout that this program writes.
-const LAYOUT: u32 = MIGRATIONS.len() as u32;
+/// The layout that this program reads and writes.
+const LAYOUT: u32 = 1 + MIGRATIONS.len() as u32;
 
 /// Why a file is not opened.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +43,10 @@ pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Looked at again, now that no other process can change it.
-    for migrate in MIGRATIONS.iter().skip(version(&transaction)? as usize) {
-        migrate(&transaction)?;
+    if let Some(past) = version(&transaction)?.checked_sub(1) {
+        for migrate in MIGRATIONS.iter().skip(past as usize) {
+            migrate(&transaction)?;
+        }
     }
     transaction.pragma_update(None, "user_version", LAYOUT)?;
     create_tables(&transaction)?;
@@ -113,7 +115,7 @@ fn indexes() -> Result<BTreeMap<String, String>> {
                     Scope::All => Vec::new(),
                 };
                 for (field, direction) in *order {
-                    let suffix = if *direction == Direction::Descending { "_desc" } else { "" };
+                    let suffix = if *direction == Direction::Descending { "_desc" } else { "_asc" };
                     // Writing to a string cannot fail.
                     write!(name, "_{field}{suffix}").map_err(|error| Error::Failed(error.into()))?;
                 }

@@ -79,11 +79,12 @@ struct Field {
 
 fn field(container: Container, name: &'static str) -> Result<Field> {
     let column = |name: &str| Field { value: name.to_owned(), kind: "'text'".to_owned(), is_column: true };
-    if name == "id" {
-        return Ok(column("id"));
-    }
+    // In this order: where the id is the partition key, the primary key's index begins with it.
     if name == container.spec().partition_key {
         return Ok(column("partition"));
+    }
+    if name == "id" {
+        return Ok(column("id"));
     }
     let path = path(name)?;
     let kind = format!("json_type(document, {path})");
@@ -129,8 +130,8 @@ pub(super) fn sort_keys(
     order: &[(&'static str, Direction)],
 ) -> Result<Vec<SortKey>> {
     let tie_break: &[&'static str] = match scope {
-        Scope::Partition(_) => &["id"],
-        Scope::All => &[container.spec().partition_key, "id"],
+        Scope::All if container.spec().partition_key != "id" => &[container.spec().partition_key, "id"],
+        Scope::All | Scope::Partition(_) => &["id"],
     };
     let missing = tie_break.iter().filter(|name| order.iter().all(|(field, _)| field != *name));
     let all = order.iter().copied().chain(missing.map(|name| (*name, Direction::Ascending)));
@@ -315,7 +316,9 @@ pub(super) struct Statement {
 ///
 /// A continuation that does not decode starts from the beginning.
 pub(super) fn statements(query: &Query, now_ms: i64) -> Result<(Vec<Statement>, usize)> {
-    let keys = sort_keys(query.container, &query.scope, &query.order)?;
+    let order: Vec<_> =
+        query.order.iter().copied().filter(|(name, _)| !is_fixed(query.filter.as_ref(), name)).collect();
+    let keys = sort_keys(query.container, &query.scope, &order)?;
     let mut which = Condition::with(IS_LIVE, now_ms);
     if let Scope::Partition(partition) = &query.scope {
         which = Condition::with("partition = ?", partition.clone()).and(which);
@@ -341,6 +344,16 @@ pub(super) fn statements(query: &Query, now_ms: i64) -> Result<(Vec<Statement>, 
         Statement { text: format!("{start}{text}{order} LIMIT ?"), parameters }
     });
     Ok((statements.collect(), keys.len()))
+}
+
+/// Whether the filter leaves one value to the field. It then needs no sorting, and SQLite does not see that by itself
+/// where the field is an expression: it would sort instead of reading the index in order.
+fn is_fixed(filter: Option<&Filter>, name: &str) -> bool {
+    match filter {
+        Some(Filter::Compare(field, Comparison::Equal, _)) => *field == name,
+        Some(Filter::All(filters)) => filters.iter().any(|filter| is_fixed(Some(filter), name)),
+        _ => false,
+    }
 }
 
 /// A stretch of an order.

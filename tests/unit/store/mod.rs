@@ -4,6 +4,9 @@
 //! tests. Documents are written to partitions with random names, so all tests can share one database.
 
 mod contract;
+mod cosmos;
+pub mod cosmos_backend;
+mod sqlite;
 
 use std::sync::Arc;
 
@@ -96,6 +99,20 @@ macro_rules! in_a_file {
     };
 }
 each_promise!(in_a_file);
+
+macro_rules! on_cosmos {
+    ($($promise:ident)+) => {
+        mod on_cosmos {
+            $(#[tokio::test]
+            #[ignore = "needs the emulators: run scripts/test"]
+            async fn $promise() {
+                let store = super::cosmos_backend::cosmos().await;
+                super::contract::$promise(&store).await;
+            })+
+        }
+    };
+}
+each_promise!(on_cosmos);
 
 fn system_clock() -> Arc<SystemClock> {
     Arc::new(SystemClock)

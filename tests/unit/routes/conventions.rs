@@ -1,0 +1,168 @@
+//! What holds for every route: errors, ids, trailing slashes, CORS, limits, panics.
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::TestApp;
+
+const JSON: Option<&str> = Some("application/json");
+const REFRESH: &str = "/api/auth/refresh";
+
+#[tokio::test]
+async fn unknown_paths_and_wrong_methods_are_told_apart() {
+    let app = TestApp::new();
+    for path in ["/", "/api", "/api/nothing", "/api/chat/memory/more", "/ProcessTasteAnalysisJob", "/api/%2e%2e/etc"] {
+        assert_eq!(app.nobody().get(path).await.summary(), (404, json!({"detail": "Not Found"})), "{path}");
+    }
+    let answer = app.nobody().send(Method::DELETE, "/api/health", None, "").await;
+    assert_eq!(answer.summary(), (405, json!({"detail": "Method Not Allowed"})));
+    assert_eq!(answer.header("allow"), "GET,HEAD");
+    let answer = app.user("ada").await.get("/api/chat").await;
+    assert_eq!((answer.status, answer.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, "POST"));
+    let answer = app.user("ada").await.post("/api/chat/memory", json!({})).await;
+    assert_eq!((answer.status, answer.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, "GET,HEAD,PUT"));
+}
+
+#[tokio::test]
+async fn a_trailing_slash_changes_nothing() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    for path in ["/api/health/", "/api/health//", "/api/chat/memory/", "/api/chat/memory/?x=1"] {
+        assert_eq!(ada.get(path).await.status, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_keeps_its_id() {
+    let app = TestApp::new();
+    let given = app.nobody().header("x-request-id", "abc-1.2:3_4").get("/api/health").await;
+    assert_eq!(given.header("x-request-id"), "abc-1.2:3_4");
+    let long = "x".repeat(129);
+    for odd in ["", "a b", "a\tb", "<script>", long.as_str()] {
+        let answer = app.nobody().header("x-request-id", odd).get("/api/health").await;
+        let id = answer.header("x-request-id");
+        assert!(id != odd && uuid::Uuid::parse_str(id).is_ok(), "{odd:?} gave {id:?}");
+    }
+    let answer = app.nobody().get("/api/nothing").await;
+    assert!(uuid::Uuid::parse_str(answer.header("x-request-id")).is_ok(), "errors have one, too");
+}
+
+#[tokio::test]
+async fn bodies_that_cannot_be_read_are_answered_with_their_fault() {
+    let app = TestApp::new();
+    let post = async |content_type: Option<&str>, body: Vec<u8>| {
+        app.nobody().send(Method::POST, REFRESH, content_type, body).await
+    };
+    let fault = |answer: &crate::support::caller::Answer| answer.json()["detail"][0].clone();
+
+    let answer = post(JSON, b"{\"refresh_token\": ".to_vec()).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    insta::assert_json_snapshot!(answer.json(), @r#"
+    {
+      "detail": [
+        {
+          "ctx": {
+            "error": "EOF while parsing a value"
+          },
+          "input": {},
+          "loc": [
+            "body",
+            18
+          ],
+          "msg": "JSON decode error",
+          "type": "json_invalid"
+        }
+      ]
+    }
+    "#);
+    for malformed in
+        [&b"{'a':1}"[..], b"nul", b"{\"a\":\"\xff\xfe\"}", b"\xff", b"{\"a\":\"\\ud800\"}", b"{}{}", b"[1,]"]
+    {
+        let answer = post(JSON, malformed.to_vec()).await;
+        assert_eq!(
+            (answer.status.as_u16(), fault(&answer)["type"].clone()),
+            (422, json!("json_invalid")),
+            "{malformed:?}"
+        );
+    }
+    let deep = "[".repeat(200_000).into_bytes();
+    assert_eq!(fault(&post(JSON, deep).await)["type"], "json_invalid");
+    for (body, kind) in [("[]", "model_attributes_type"), ("7", "model_attributes_type"), ("", "missing")] {
+        assert_eq!(fault(&post(JSON, body.into()).await)["type"], kind, "{body}");
+    }
+    let answer = post(JSON, br#"{"refresh_token": 7}"#.to_vec()).await;
+    assert_eq!(fault(&answer)["type"], "string_type");
+    assert_eq!(fault(&answer)["loc"], json!(["body", "refresh_token"]));
+
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "multipart/form-data"]
+    {
+        let answer = post(Some(content_type), b"{}".to_vec()).await;
+        assert_eq!(answer.summary(), (415, json!({"detail": "Unsupported Media Type"})), "{content_type}");
+    }
+    for content_type in
+        [None, Some("application/json; charset=utf-8"), Some("APPLICATION/JSON"), Some("application/x+json")]
+    {
+        assert_eq!(post(content_type, b"{}".to_vec()).await.status, StatusCode::BAD_REQUEST, "{content_type:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused() {
+    let app = TestApp::new();
+    let body = |size: usize| format!("{{\"refresh_token\":\"{}\"}}", "x".repeat(size - 20));
+    let at_limit = app.nobody().send(Method::POST, REFRESH, JSON, body(1024 * 1024)).await;
+    assert_eq!(at_limit.status, StatusCode::UNAUTHORIZED);
+    for size in [1024 * 1024 + 1, 10_000_000] {
+        let answer = app.nobody().send(Method::POST, REFRESH, JSON, body(size)).await;
+        assert_eq!(answer.summary(), (413, json!({"detail": "Request body too large."})));
+    }
+}
+
+#[tokio::test]
+async fn listed_origins_may_call_with_credentials_and_others_may_not() {
+    let app = TestApp::builder()
+        .setting("CORS_ALLOWED_ORIGINS", "https://app.pluckit.example, *,http://localhost:3000/")
+        .start();
+    let listed = app.nobody().header("origin", "https://app.pluckit.example");
+    let answer = listed.get("/api/health").await;
+    assert_eq!(answer.header("access-control-allow-origin"), "https://app.pluckit.example");
+    assert_eq!(answer.header("access-control-allow-credentials"), "true");
+    assert_eq!(answer.header("access-control-expose-headers"), "etag,location,retry-after,x-request-id");
+    let preflight = listed
+        .clone()
+        .header("access-control-request-method", "PUT")
+        .header("access-control-request-headers", "authorization,x-anything")
+        .send(Method::OPTIONS, "/api/chat/memory", None, "")
+        .await;
+    assert_eq!(preflight.status, StatusCode::OK);
+    assert_eq!(preflight.header("access-control-allow-methods"), "GET,POST,PUT,DELETE,OPTIONS");
+    assert_eq!(preflight.header("access-control-allow-headers"), "authorization,x-anything");
+    assert_eq!(
+        listed.get("/api/chat/memory").await.header("access-control-allow-origin"),
+        "https://app.pluckit.example"
+    );
+    for origin in ["https://evil.example", "null", "*", "https://app.pluckit.example.evil.example"] {
+        let answer = app.nobody().header("origin", origin).get("/api/health").await;
+        assert_eq!(answer.header("access-control-allow-origin"), "", "{origin}");
+        assert_eq!(answer.header("access-control-allow-credentials"), "", "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn errors_say_nothing_of_the_inside() {
+    let app = TestApp::new();
+    // A document that nothing can be made of: the memory of a user is not an object of the right shape.
+    app.save(
+        pluckit::store::Container::Conversations,
+        "ada",
+        json!({"id": "ada", "userId": "ada", "summary": {"x": 1}}),
+    )
+    .await;
+    let ada = app.user("ada").await;
+    let answer = ada.get("/api/chat/memory").await;
+    assert_eq!(
+        answer.summary(),
+        (200, json!({"summary": "", "updatedAt": Value::Null})),
+        "a bad document never costs a request"
+    );
+}

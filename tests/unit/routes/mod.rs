@@ -1,0 +1,6 @@
+//! What each route answers.
+
+mod auth;
+mod chat;
+mod conventions;
+mod health;

@@ -1,0 +1,588 @@
+//! What only the embedded store has: a file, indexes of its own, and a clock that tests can move.
+
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::future::join_all;
+use pluckit::clock::ManualClock;
+use pluckit::data::Data;
+use pluckit::model::ids::{FamilyId, ItemId, UserId};
+use pluckit::store::sqlite::SqliteStore;
+use pluckit::store::{
+    Container, Direction, DocumentStore, ETag, Error, Filter, Key, Page, Query, Result, Stored, Write,
+};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use time::macros::datetime;
+
+use super::system_clock;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A path in a directory that is gone when the test ends.
+fn new_file() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("data").join("store.db");
+    (directory, path)
+}
+
+fn open(path: &Path) -> SqliteStore {
+    SqliteStore::open(path, system_clock()).unwrap()
+}
+
+fn item(user: &str, id: &str, fields: Value) -> (Key, Value) {
+    in_container(Container::Wardrobe, user, id, fields)
+}
+
+fn in_container(container: Container, partition: &str, id: &str, mut fields: Value) -> (Key, Value) {
+    fields["id"] = json!(id);
+    fields[container.spec().partition_key] = json!(partition);
+    (Key::new(container, partition, id), fields)
+}
+
+fn content(stored: &Stored) -> Value {
+    stored.parse().unwrap()
+}
+
+async fn count(store: &SqliteStore, query: Query) -> usize {
+    store.query(&query.limit(100_000)).await.unwrap().documents.len()
+}
+
+// The file
+
+#[tokio::test]
+async fn a_reopened_file_has_what_was_written() {
+    let (_directory, path) = new_file();
+    let (key, coat) = item("ada", "coat", json!({ "brand": "Marni" }));
+    let etag = open(&path).create(&key, &coat).await.unwrap();
+    let stored = open(&path).read(&key).await.unwrap().unwrap();
+    assert_eq!((content(&stored), stored.etag), (coat, etag));
+}
+
+#[tokio::test]
+async fn a_dropped_store_leaves_one_sound_file() {
+    let (_directory, path) = new_file();
+    let store = open(&path);
+    let (key, coat) = item("ada", "coat", json!({}));
+    store.create(&key, &coat).await.unwrap();
+    store.read(&key).await.unwrap();
+    drop(store);
+    let left: Vec<_> = path.parent().unwrap().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["store.db"]);
+    let connection = Connection::open(&path).unwrap();
+    let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(verdict, "ok");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_file_is_only_for_its_owner() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_directory, path) = new_file();
+    let store = open(&path);
+    store.ping().await.unwrap();
+    for entry in path.parent().unwrap().read_dir().unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.file_name());
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
+    let (_directory, path) = new_file();
+    drop(open(&path));
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 1000).unwrap();
+    let Err(Error::Failed(cause)) = SqliteStore::open(&path, system_clock()) else {
+        panic!("it should have been refused");
+    };
+    assert!(cause.to_string().contains("layout 1000, written by a newer version"), "{cause}");
+    let version: u32 =
+        Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 1000);
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_refused() {
+    let (_directory, path) = new_file();
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, "a letter to my grandmother, certainly no database").unwrap();
+    assert!(matches!(SqliteStore::open(&path, system_clock()), Err(Error::Failed(_))));
+}
+
+#[tokio::test]
+async fn indexes_and_tables_are_brought_up_to_date() {
+    let schema = |path: &Path| -> Vec<(String, String)> {
+        let connection = Connection::open(path).unwrap();
+        let mut statement =
+            connection.prepare("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(|row| row.unwrap()).collect()
+    };
+    let (_directory, path) = new_file();
+    let (key, coat) = item("ada", "coat", json!({ "wearCount": 1 }));
+    open(&path).create(&key, &coat).await.unwrap();
+    let fresh = schema(&path);
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(
+            "DROP INDEX Wardrobe_by_dateAdded_desc_id_asc;
+             DROP INDEX Wardrobe_by_wearCount_desc_id_asc;
+             CREATE INDEX Wardrobe_by_wearCount_desc_id_asc ON Wardrobe (etag);
+             CREATE INDEX of_an_older_version ON Wardrobe (updated_at);
+             DROP TABLE Jobs;",
+        )
+        .unwrap();
+    let store = open(&path);
+    assert_eq!(content(&store.read(&key).await.unwrap().unwrap()), coat);
+    drop(store);
+    assert_eq!(schema(&path), fresh);
+}
+
+#[tokio::test]
+async fn two_stores_share_one_file() {
+    let (_directory, path) = new_file();
+    // All start on an empty file at the same moment; two go on.
+    let opening: Vec<_> = (0..6)
+        .map(|_| {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || open(&path))
+        })
+        .collect();
+    let stores: Vec<SqliteStore> = join_all(opening).await.into_iter().map(|opened| opened.unwrap()).collect();
+    let (key, counter) = item("ada", "counter", json!({ "wearCount": 0 }));
+    stores[0].create(&key, &counter).await.unwrap();
+    // Each adds one a hundred times, by compare-and-swap, against the other.
+    let add = async |store: &SqliteStore| {
+        let mut added = 0;
+        while added < 100 {
+            let stored = store.read(&key).await.unwrap().unwrap();
+            let mut counter = content(&stored);
+            counter["wearCount"] = json!(counter["wearCount"].as_i64().unwrap() + 1);
+            match store.replace(&key, &counter, &stored.etag).await {
+                Ok(_) => added += 1,
+                Err(Error::Conflict) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    };
+    let both = async { tokio::join!(add(&stores[0]), add(&stores[1])) };
+    tokio::time::timeout(Duration::from_secs(60), both).await.expect("both should get their turns");
+    assert_eq!(content(&stores[0].read(&key).await.unwrap().unwrap())["wearCount"], 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_another_process_keeps_locked_is_unavailable() {
+    let (_directory, path) = new_file();
+    let store = open(&path);
+    let (coat_key, coat) = item("ada", "coat", json!({}));
+    let (shoe_key, shoe) = item("ada", "shoe", json!({}));
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (coat_result, shoe_result) = tokio::join!(store.create(&coat_key, &coat), store.create(&shoe_key, &shoe));
+    assert!(matches!(coat_result, Err(Error::Unavailable(_))), "{coat_result:?}");
+    assert!(matches!(shoe_result, Err(Error::Unavailable(_))), "{shoe_result:?}");
+    assert!(store.read(&coat_key).await.unwrap().is_none(), "reading goes on");
+    other.execute_batch("ROLLBACK").unwrap();
+    store.create(&coat_key, &coat).await.unwrap();
+}
+
+// Groups of writes
+
+#[tokio::test]
+async fn a_thousand_writers_at_once_all_succeed() {
+    let (_directory, path) = new_file();
+    let store = open(&path);
+    let documents: Vec<_> =
+        (0..1000).map(|number| item("ada", &format!("item-{number}"), json!({ "number": number }))).collect();
+    let results = join_all(documents.iter().map(|(key, document)| store.create(key, document))).await;
+    let failed: Vec<_> = results.iter().filter(|result| result.is_err()).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    drop(store);
+    assert_eq!(count(&open(&path), Query::partition(Container::Wardrobe, "ada")).await, 1000);
+}
+
+#[tokio::test]
+async fn a_failed_write_costs_none_of_its_group() {
+    let (_directory, path) = new_file();
+    let store = open(&path);
+    let (taken_key, taken) = item("ada", "taken", json!({}));
+    store.create(&taken_key, &taken).await.unwrap();
+    // Asked for at once, on one thread: they wait together. Every other one is a batch that fails in its second write.
+    let writes = (0..200).map(|number| {
+        let (_, mine) = item("ada", &format!("item-{number:03}"), json!({}));
+        let mut writes = vec![Write::Create { document: mine }];
+        if number % 2 == 1 {
+            writes.push(Write::Create { document: taken.clone() });
+        }
+        writes
+    });
+    let batches: Vec<_> = writes.collect();
+    let results = join_all(batches.iter().map(|writes| store.batch(Container::Wardrobe, "ada", writes))).await;
+    for (number, result) in results.iter().enumerate() {
+        assert!(if number % 2 == 0 { result.is_ok() } else { matches!(result, Err(Error::Conflict)) }, "{result:?}");
+    }
+    assert_eq!(count(&store, Query::partition(Container::Wardrobe, "ada")).await, 101);
+}
+
+#[tokio::test]
+async fn batches_have_the_limit_of_the_other_store() {
+    let store = SqliteStore::in_memory(system_clock()).unwrap();
+    let writes = |count: usize| -> Vec<Write> {
+        (0..count)
+            .map(|number| Write::Create { document: item("ada", &format!("item-{number}"), json!({})).1 })
+            .collect()
+    };
+    assert!(matches!(store.batch(Container::Wardrobe, "ada", &writes(101)).await, Err(Error::Failed(_))));
+    assert_eq!(count(&store, Query::all(Container::Wardrobe)).await, 0);
+    store.batch(Container::Wardrobe, "ada", &writes(100)).await.unwrap();
+    store.batch(Container::Wardrobe, "ada", &[]).await.unwrap();
+    assert_eq!(count(&store, Query::all(Container::Wardrobe)).await, 100);
+    let large = ["one", "two"]
+        .map(|id| Write::Create { document: item("bob", id, json!({ "notes": "x".repeat(1_100_000) })).1 });
+    let result = store.batch(Container::Wardrobe, "bob", &large).await;
+    assert!(matches!(result, Err(Error::TooLarge { size_bytes: 2_200_000.. })), "{result:?}");
+}
+
+// Queries
+
+/// Passes queries on and remembers them.
+struct Recorder {
+    store: SqliteStore,
+    queries: Mutex<Vec<Query>>,
+}
+
+#[async_trait]
+impl DocumentStore for Recorder {
+    async fn read(&self, key: &Key) -> Result<Option<Stored>> {
+        self.store.read(key).await
+    }
+    async fn create(&self, key: &Key, document: &Value) -> Result<ETag> {
+        self.store.create(key, document).await
+    }
+    async fn upsert(&self, key: &Key, document: &Value) -> Result<ETag> {
+        self.store.upsert(key, document).await
+    }
+    async fn replace(&self, key: &Key, document: &Value, etag: &ETag) -> Result<ETag> {
+        self.store.replace(key, document, etag).await
+    }
+    async fn delete(&self, key: &Key, etag: Option<&ETag>) -> Result<bool> {
+        self.store.delete(key, etag).await
+    }
+    async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> Result<()> {
+        self.store.batch(container, partition, writes).await
+    }
+    async fn query(&self, query: &Query) -> Result<Page> {
+        self.queries.lock().unwrap().push(query.clone());
+        self.store.query(query).await
+    }
+    async fn ping(&self) -> Result<()> {
+        self.store.ping().await
+    }
+}
+
+/// Asserts that SQLite finds the documents of `query` in order by an index, on its first page and on later ones.
+/// `index` is part of the first page's plan.
+async fn assert_uses_an_index(store: &SqliteStore, query: &Query, index: &str) {
+    let first = store.query_plan(query).await.unwrap();
+    assert!(first.iter().any(|step| step.contains(index)), "{query:?}: {first:?}");
+    let page = store.query(&query.clone().limit(1)).await.unwrap();
+    let later = match page.next {
+        Some(token) => store.query_plan(&query.clone().after(Some(token))).await.unwrap(),
+        None => Vec::new(),
+    };
+    for step in first.iter().chain(&later).filter(|step| !is_within_a_document(step)) {
+        let is_search = step.starts_with("SEARCH") && step.contains("USING INDEX");
+        let is_ordered_scan = query.scope == pluckit::store::Scope::All && step.contains("USING INDEX");
+        assert!(is_search || is_ordered_scan, "{query:?}: {first:?}, later {later:?}");
+    }
+}
+
+/// Whether a step of a plan only looks into a list of a document.
+fn is_within_a_document(step: &str) -> bool {
+    step.contains("SUBQUERY") || step.contains("VIRTUAL TABLE")
+}
+
+#[tokio::test]
+async fn every_named_query_uses_an_index() {
+    let recorder =
+        Arc::new(Recorder { store: SqliteStore::in_memory(system_clock()).unwrap(), queries: Mutex::new(Vec::new()) });
+    // Two of each, so that there is a second page to plan.
+    for id in ["a", "b"] {
+        for container in Container::ALL {
+            let fields = json!({ "accessTokenHash": "x", "refreshTokenHash": "x", "itemId": "coat", "wearCount": 1 });
+            let partition = if matches!(container.spec().partition_key, "id" | "jobId") { id } else { "ada" };
+            let (key, document) = in_container(container, partition, id, fields);
+            recorder.store.create(&key, &document).await.unwrap();
+        }
+    }
+    let data = Data::new(recorder.clone());
+    let ada = UserId::from("ada");
+    let mut expected = Vec::new();
+    // Runs one query and says which index it should use.
+    macro_rules! asks {
+        ($query:expr, $index:expr) => {
+            drop($query);
+            expected.push($index);
+        };
+    }
+    asks!(data.sessions.find_by_access_hash("x").await.unwrap(), "RefreshTokens_by_accessTokenHash_asc_across");
+    asks!(data.sessions.find_by_refresh_hash("x").await.unwrap(), "RefreshTokens_by_refreshTokenHash_asc_across");
+    asks!(pin!(data.sessions.live(&ada, None)).next().await, "sqlite_autoindex_RefreshTokens_1");
+    let family = FamilyId::from("family");
+    asks!(pin!(data.sessions.live(&ada, Some(&family))).next().await, "sqlite_autoindex_RefreshTokens_1");
+    asks!(pin!(data.wardrobe.owned(&ada)).next().await, "sqlite_autoindex_Wardrobe_1");
+    asks!(data.wardrobe.newest_owned(&ada, 10).await.unwrap(), "Wardrobe_by_dateAdded_desc_id_asc");
+    asks!(
+        data.wear_events.newest_of_item(&ada, &ItemId::from("coat"), 10).await.unwrap(),
+        "WearEvents_by_itemId_asc_occurredAt_desc"
+    );
+    asks!(data.moods.top_by_trend(None, 10).await.unwrap(), "Moods_by_trendScore_desc_across");
+    asks!(data.moods.top_by_trend(Some("ada"), 10).await.unwrap(), "Moods_by_trendScore_desc ");
+    asks!(pin!(data.items.global_with_vectors()).next().await, "sqlite_autoindex_ScrapedItems_1");
+
+    let queries = std::mem::take(&mut *recorder.queries.lock().unwrap());
+    assert_eq!(queries.len(), expected.len(), "{queries:?}");
+    for (query, index) in queries.iter().zip(expected) {
+        assert_uses_an_index(&recorder.store, query, index).await;
+    }
+}
+
+/// Each declared order is served by its index, with equality on any leading fields and without.
+#[tokio::test]
+async fn every_declared_order_uses_its_index() {
+    let store = SqliteStore::in_memory(system_clock()).unwrap();
+    for container in Container::ALL {
+        let spec = container.spec();
+        let orders: Vec<_> =
+            spec.indexes.iter().flat_map(|order| (0..=order.len()).map(move |equal| (order, equal))).collect();
+        for id in ["a", "b"] {
+            let fields: Value = spec
+                .indexes
+                .iter()
+                .flat_map(|order| order.iter())
+                .map(|(field, _)| ((*field).to_owned(), json!("x")))
+                .collect();
+            let (key, document) = in_container(container, "p", id, fields);
+            if spec.partition_key != "id" {
+                store.create(&key, &document).await.unwrap();
+            }
+        }
+        for (order, equal) in orders {
+            let mut queries = vec![Query::partition(container, "p")];
+            if spec.across_partitions {
+                queries.push(Query::all(container));
+            }
+            for mut query in queries {
+                for (field, _) in order.iter().take(equal).filter(|(field, _)| *field != "id") {
+                    query = query.matching(Filter::equal(field, "x"));
+                }
+                for (field, direction) in *order {
+                    query = query.order_by(field, *direction);
+                }
+                assert_uses_an_index(&store, &query, &format!("{}_by_", spec.default_name)).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn walks_without_an_order_follow_the_primary_key() {
+    let store = SqliteStore::in_memory(system_clock()).unwrap();
+    for container in Container::ALL {
+        for id in ["a", "b"] {
+            let partition = if container.spec().partition_key == "id" { id } else { "p" };
+            let (key, document) = in_container(container, partition, id, json!({}));
+            store.create(&key, &document).await.unwrap();
+        }
+        let index = format!("sqlite_autoindex_{}_1", container.spec().default_name);
+        for query in [Query::partition(container, "p"), Query::all(container)] {
+            assert_uses_an_index(&store, &query, &index).await;
+        }
+        let first = store.query(&Query::all(container).limit(1)).await.unwrap();
+        let second = store.query(&Query::all(container).limit(1).after(first.next)).await.unwrap();
+        let ids = [&first.documents[0], &second.documents[0]].map(|stored| content(stored)["id"].clone());
+        assert_eq!((json!(ids), second.next), (json!(["a", "b"]), None));
+    }
+}
+
+#[tokio::test]
+async fn ranges_of_an_indexed_field_are_searched_not_scanned() {
+    let store = SqliteStore::in_memory(system_clock()).unwrap();
+    let since = Filter::Compare("scrapedAt", pluckit::store::query::Comparison::GreaterOrEqual, json!("2026-01-01"));
+    let query = Query::partition(Container::ScrapedItems, "global")
+        .matching(since)
+        .order_by("scrapedAt", Direction::Descending)
+        .order_by("id", Direction::Ascending);
+    let plan = store.query_plan(&query).await.unwrap();
+    assert!(plan.len() == 1 && plan[0].contains("(partition=? AND <expr>>? AND <expr><?)"), "{plan:?}");
+}
+
+#[tokio::test]
+async fn documents_that_come_or_go_between_pages_do_not_move_others() {
+    let store = SqliteStore::in_memory(system_clock()).unwrap();
+    for (id, score) in [("a", 5), ("b", 4), ("c", 4), ("d", 3), ("e", 2)] {
+        let (key, document) = in_container(Container::ScrapedItems, "global", id, json!({ "scoreSignal": score }));
+        store.create(&key, &document).await.unwrap();
+    }
+    let query = Query::partition(Container::ScrapedItems, "global")
+        .order_by("scoreSignal", Direction::Descending)
+        .order_by("id", Direction::Ascending)
+        .limit(2);
+    let first = store.query(&query).await.unwrap();
+    // One comes before the position, the document at the position goes.
+    let (key, document) = in_container(Container::ScrapedItems, "global", "new", json!({ "scoreSignal": 9 }));
+    store.create(&key, &document).await.unwrap();
+    store.delete(&Key::new(Container::ScrapedItems, "global", "b"), None).await.unwrap();
+    let second = store.query(&query.after(first.next)).await.unwrap();
+    let ids: Vec<_> = second.documents.iter().map(|stored| content(stored)["id"].clone()).collect();
+    assert_eq!(json!(ids), json!(["c", "d"]));
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_decode_starts_from_the_beginning() {
+    let store = SqliteStore::in_memory(system_clock()).unwrap();
+    for id in ["a", "b"] {
+        let (key, document) = item("ada", id, json!({}));
+        store.create(&key, &document).await.unwrap();
+    }
+    // Not base64, not JSON, the wrong number of keys, a structure that no document has.
+    for token in ["", "???", "bm90IGpzb24", "WyJhIiwiYiJd", "W3siYSI6MX1d", "W1siYSJdXQ"] {
+        let query = Query::partition(Container::Wardrobe, "ada").after(Some(token.to_owned()));
+        assert_eq!(count(&store, query).await, 2, "{token}");
+    }
+}
+
+#[tokio::test]
+async fn ids_may_hold_a_zero_character() {
+    let (_directory, path) = new_file();
+    let store = open(&path);
+    for id in ["a\0b", "a\0c", "a"] {
+        let (key, document) = item("user\0one", id, json!({ "name": id }));
+        store.create(&key, &document).await.unwrap();
+    }
+    let key = Key::new(Container::Wardrobe, "user\0one", "a\0b");
+    assert_eq!(content(&store.read(&key).await.unwrap().unwrap())["name"], "a\0b");
+    let query = Query::partition(Container::Wardrobe, "user\0one").limit(1);
+    let first = store.query(&query).await.unwrap();
+    let rest = store.query(&query.limit(10).after(first.next)).await.unwrap();
+    let names: Vec<_> =
+        first.documents.iter().chain(&rest.documents).map(|stored| content(stored)["name"].clone()).collect();
+    assert_eq!(json!(names), json!(["a", "a\0b", "a\0c"]));
+}
+
+#[tokio::test]
+async fn impossible_queries_fail() {
+    let store = SqliteStore::in_memory(system_clock()).unwrap();
+    for filter in [
+        Filter::equal("a\"b", 1),
+        Filter::equal("a'b", 1),
+        Filter::equal("", 1),
+        Filter::equal("a..b", 1),
+        Filter::equal("brand", json!(["a list"])),
+        Filter::Contains("tags", json!({ "an": "object" })),
+        Filter::In("brand", vec![json!([])]),
+    ] {
+        let result = store.query(&Query::all(Container::Wardrobe).matching(filter.clone())).await;
+        assert!(matches!(result, Err(Error::Failed(_))), "{filter:?}: {result:?}");
+    }
+}
+
+// Expiry
+
+fn manual_clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(datetime!(2026-03-08 06:00 UTC)))
+}
+
+#[tokio::test]
+async fn documents_expire_on_the_second() {
+    let clock = manual_clock();
+    let store = SqliteStore::in_memory(clock.clone()).unwrap();
+    let (key, document) = in_container(Container::RefreshTokens, "ada", "session", json!({ "ttl": 60 }));
+    store.create(&key, &document).await.unwrap();
+    clock.advance(Duration::from_millis(59_999));
+    assert!(store.read(&key).await.unwrap().is_some());
+    clock.advance(Duration::from_millis(1));
+    assert!(store.read(&key).await.unwrap().is_none());
+    assert_eq!(count(&store, Query::partition(Container::RefreshTokens, "ada")).await, 0);
+    let batch = [Write::Create { document: document.clone() }];
+    store.batch(Container::RefreshTokens, "ada", &batch).await.unwrap();
+    assert!(store.read(&key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn containers_give_documents_their_life() {
+    let clock = manual_clock();
+    let store = SqliteStore::in_memory(clock.clone()).unwrap();
+    // Thirty days, for ever unless the document says so, for ever whatever it says.
+    let containers = [Container::ScrapedItems, Container::RefreshTokens, Container::Wardrobe];
+    for container in containers {
+        for (id, ttl) in [("none", Value::Null), ("never", json!(-1)), ("days", json!(2 * 86_400))] {
+            let fields = if ttl.is_null() { json!({}) } else { json!({ "ttl": ttl }) };
+            let (key, document) = in_container(container, "ada", id, fields);
+            store.create(&key, &document).await.unwrap();
+        }
+    }
+    let counts = async || {
+        let mut counts = Vec::new();
+        for container in containers {
+            counts.push(count(&store, Query::partition(container, "ada")).await);
+        }
+        counts
+    };
+    clock.advance(DAY);
+    assert_eq!(counts().await, [3, 3, 3]);
+    clock.advance(DAY);
+    assert_eq!(counts().await, [2, 2, 3]);
+    clock.advance(28 * DAY);
+    assert_eq!(counts().await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_life_that_cosmos_db_refuses_is_refused() {
+    let store = SqliteStore::in_memory(system_clock()).unwrap();
+    for ttl in [json!(0), json!(-2), json!(1.5), json!("60"), json!(2_147_483_648_i64), json!(true)] {
+        let (key, document) = in_container(Container::RefreshTokens, "ada", "session", json!({ "ttl": ttl }));
+        let result = store.create(&key, &document).await;
+        assert!(matches!(result, Err(Error::Failed(_))), "{ttl}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_deletes_what_has_expired_and_nothing_else() {
+    let (_directory, path) = new_file();
+    let clock = manual_clock();
+    let store = SqliteStore::open(&path, clock.clone()).unwrap();
+    let mut documents = Vec::new();
+    for number in 0..1100 {
+        documents.push(in_container(Container::Jobs, "ada", &format!("job-{number}"), json!({ "ttl": 60 })));
+    }
+    for number in 0..7 {
+        documents.push(in_container(Container::ItemVotes, "ada", &format!("vote-{number}"), json!({})));
+        documents.push(in_container(Container::Jobs, "ada", &format!("kept-{number}"), json!({})));
+    }
+    for result in join_all(documents.iter().map(|(key, document)| store.create(key, document))).await {
+        result.unwrap();
+    }
+    assert_eq!(store.sweep_expired().await.unwrap(), 0);
+    clock.advance(DAY);
+    assert_eq!(store.sweep_expired().await.unwrap(), 1100);
+    assert_eq!(store.sweep_expired().await.unwrap(), 0);
+    clock.advance(29 * DAY);
+    assert_eq!(store.sweep_expired().await.unwrap(), 7);
+    assert_eq!(count(&store, Query::all(Container::Jobs)).await, 7);
+    let rows: usize = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT (SELECT count(*) FROM Jobs) + (SELECT count(*) FROM ItemVotes)", [], |row| {
+            row.get::<_, i64>(0)
+        })
+        .unwrap()
+        .try_into()
+        .unwrap();
+    assert_eq!(rows, 7);
+}

@@ -1,0 +1,138 @@
+//! An identity provider as Google is one: signing keys at a URL, and tokens signed with them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// The OAuth client that tokens are for.
+pub const CLIENT_ID: &str = "pluckit-tests.apps.googleusercontent.com";
+
+/// A signing key.
+pub struct Key {
+    pub id: &'static str,
+    pub encoding: EncodingKey,
+    /// The public half, PEM: what a forger would sign with.
+    pub public_pem: String,
+    jwk: Value,
+}
+
+impl Key {
+    pub fn new(id: &'static str) -> Self {
+        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+        let pem = pem("PRIVATE KEY", private.as_ref());
+        let public = pair.public_key();
+        let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let jwk = json!({
+            "kty": "RSA", "alg": "RS256", "use": "sig", "kid": id,
+            "n": number(public.modulus().big_endian_without_leading_zero()),
+            "e": number(public.exponent().big_endian_without_leading_zero()),
+        });
+        Self {
+            id,
+            encoding: EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap(),
+            public_pem: self::pem("RSA PUBLIC KEY", public.as_ref()),
+            jwk,
+        }
+    }
+
+    /// A token with these claims, signed with this key.
+    pub fn sign(&self, claims: &Value) -> String {
+        let mut header = Header::new(Algorithm::RS256);
+        header.kid = Some(self.id.to_owned());
+        jsonwebtoken::encode(&header, claims, &self.encoding).unwrap()
+    }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// The provider.
+pub struct Google {
+    pub key: Key,
+    pub url: String,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+struct Shared {
+    set: std::sync::Mutex<Value>,
+    down: AtomicBool,
+    fetches: AtomicUsize,
+}
+
+impl Google {
+    #[expect(clippy::disallowed_methods, reason = "this server is not part of the service")]
+    pub async fn start() -> Self {
+        let key = Key::new("key-1");
+        let shared = Arc::new(Shared {
+            // A set has keys of other kinds, too.
+            set:
+                json!({"keys": [key.jwk, {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "ec"}, {"odd": 1}]})
+                    .into(),
+            down: AtomicBool::new(false),
+            fetches: AtomicUsize::new(0),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/certs", listener.local_addr().unwrap());
+        let router = Router::new().route("/certs", get(serve_keys)).with_state(shared.clone());
+        let server = tokio::task::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { key, url, shared, server }
+    }
+
+    /// Publishes one more key.
+    pub fn rotate_in(&self, key: &Key) {
+        self.shared.set.lock().unwrap()["keys"].as_array_mut().unwrap().push(key.jwk.clone());
+    }
+
+    /// Answers 500 from now on, or no longer.
+    pub fn set_down(&self, down: bool) {
+        self.shared.down.store(down, Ordering::SeqCst);
+    }
+
+    /// How often the keys were asked for.
+    pub fn fetches(&self) -> usize {
+        self.shared.fetches.load(Ordering::SeqCst)
+    }
+
+    /// Claims of a good token, for a service whose clock shows `now` (seconds since 1970).
+    pub fn claims(now: i64) -> Value {
+        json!({
+            "iss": "https://accounts.google.com", "aud": CLIENT_ID, "sub": "ada", "email": "ada@example.com",
+            "iat": now, "exp": now + 3600,
+        })
+    }
+}
+
+impl Drop for Google {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve_keys(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    shared.fetches.fetch_add(1, Ordering::SeqCst);
+    if shared.down.load(Ordering::SeqCst) {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    let set = shared.set.lock().unwrap().to_string();
+    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=3600")], set).into_response()
+}
