@@ -496,6 +496,19 @@ mod tests {
     }
 
     #[test]
+    fn a_long_conversation_keeps_to_the_limits_of_the_service() {
+        let service = Service::new(Url::parse("http://127.0.0.1").unwrap(), None).unwrap();
+        let mut conversation = Conversation { service, said: VecDeque::new(), screen: Screen::new() };
+        for number in 0..60 {
+            conversation.remember("user", &format!("{number}{}", "é".repeat(LONGEST_MESSAGE)));
+        }
+        let lengths: Vec<_> =
+            conversation.said.iter().map(|said| said["content"].as_str().unwrap().chars().count()).collect();
+        assert_eq!(lengths, [LONGEST_MESSAGE; MOST_RECENT_MESSAGES]);
+        assert!(conversation.said[0]["content"].as_str().unwrap().starts_with("10é"));
+    }
+
+    #[test]
     fn a_plain_answer_has_no_escapes() {
         let events = [tool_use("a"), tool_use("b"), tool_result("a"), tool_result("b"), token("Wear "), token("it.")];
         assert_eq!(shown(false, &events), "[a …]\n[b …]\n[a, 12 ms] {\"a\": 1}\n[b, 12 ms] {\"a\": 1}\nWear it.\n");

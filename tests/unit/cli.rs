@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::store::cosmos_backend::setting;
 
 /// Longer than anything here takes; only a fault waits so long.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -119,26 +122,37 @@ impl Drop for Service {
     }
 }
 
-/// Answers one request with `answer`, as it is, and hands over what was asked.
-fn answer_once(answer: &str) -> (String, mpsc::Receiver<String>) {
+/// Answers one request after another, each with its answer as it is, and hands over what was asked.
+fn answer_each(answers: Vec<String>) -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let answer = answer.to_owned();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut request = Vec::new();
-        let mut buffer = [0; 4096];
-        // Small requests: the body ends with the object that it is.
-        while !request.ends_with(b"}") {
-            let length = stream.read(&mut buffer).unwrap();
-            assert_ne!(length, 0, "the request ends with its body");
-            request.extend_from_slice(&buffer[..length]);
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            // Small requests: the body ends with the object that it is.
+            while !request.ends_with(b"}") {
+                let length = stream.read(&mut buffer).unwrap();
+                assert_ne!(length, 0, "the request ends with its body");
+                request.extend_from_slice(&buffer[..length]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            drop(sender.send(String::from_utf8(request).unwrap()));
         }
-        stream.write_all(answer.as_bytes()).unwrap();
-        drop(sender.send(String::from_utf8(request).unwrap()));
     });
     (url, receiver)
+}
+
+fn answer_once(answer: &str) -> (String, mpsc::Receiver<String>) {
+    answer_each(vec![answer.to_owned()])
+}
+
+/// The body of the next request.
+fn body(asked: &mpsc::Receiver<String>) -> Value {
+    let request = asked.recv_timeout(LIMIT).unwrap();
+    serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap()
 }
 
 fn events(events: &[Value]) -> String {
@@ -314,6 +328,45 @@ fn what_cannot_be_prepared_does_not_stop_the_rest() {
 }
 
 #[test]
+#[ignore = "needs the emulators: run scripts/test"]
+fn accounts_are_prepared_and_take_an_import() {
+    let place = Place::new();
+    let name = format!("test-{}", Uuid::new_v4());
+    let run = |arguments: &[&str], input: &str| {
+        let mut command = place.command(arguments);
+        command
+            .env("COSMOS_DB_ENDPOINT", setting("PLUCKIT_TEST_COSMOS_ENDPOINT"))
+            .env("COSMOS_DB_KEY", setting("PLUCKIT_TEST_COSMOS_KEY"))
+            .env("AzureWebJobsStorage", setting("PLUCKIT_TEST_STORAGE"))
+            .envs(
+                ["COSMOS_DB_DATABASE", "ARCHIVE_CONTAINER_NAME", "TASTE_JOB_QUEUE_NAME"]
+                    .map(|variable| (variable, &name)),
+            )
+            .env("TASTE_JOB_DEAD_LETTER_QUEUE_NAME", format!("{name}-poison"));
+        finish(command, input)
+    };
+    for state in ["created ", "existed "] {
+        let done = run(&["storage", "init"], "");
+        assert_eq!(done.code, Some(0), "{done:?}");
+        // A database, 19 containers, two queues and a blob container.
+        assert_eq!(done.out.lines().filter(|line| line.starts_with(state)).count(), 23, "{done:?}");
+    }
+    let first = run(&["import", "-"], ITEMS);
+    assert_eq!(
+        (first.code, first.out.as_str()),
+        (Some(0), "3 created, 0 updated, 0 unchanged, 0 rejected\n"),
+        "{first:?}"
+    );
+    let exported = run(&["export"], "");
+    let again = run(&["import", "-"], &exported.out);
+    assert_eq!(
+        (again.code, again.out.as_str()),
+        (Some(0), "0 created, 0 updated, 3 unchanged, 0 rejected\n"),
+        "{again:?}"
+    );
+}
+
+#[test]
 fn a_message_is_answered_with_things_from_the_demo() {
     let place = Place::new();
     let service = Service::start(&place, &[]);
@@ -369,13 +422,36 @@ fn an_answer_without_done_is_not_an_answer() {
 #[test]
 fn what_was_said_is_sent_along() {
     let place = Place::new();
+    let say = |text: &str| json!({ "type": "token", "content": text });
+    let (url, asked) = answer_each(vec![
+        events(&[say("Wear "), say("it."), json!({ "type": "done" })]),
+        // An answer that breaks off was said, too.
+        events(&[say("No, we")]),
+        events(&[say("Yes."), json!({ "type": "done" })]),
+        events(&[json!({ "type": "done" })]),
+    ]);
+    let done = place.run_with_input(&["chat", "--url", &url], "One\nTwo\nThree\n/clear\nFour\n");
+    assert_eq!(done.code, Some(1), "one turn was not answered: {done:?}");
+    let said = |role: &str, content: &str| json!({ "role": role, "content": content });
+    let mut before = vec![];
+    assert_eq!(body(&asked), json!({ "message": "One", "recentMessages": before }));
+    before.extend([said("user", "One"), said("assistant", "Wear it.")]);
+    assert_eq!(body(&asked), json!({ "message": "Two", "recentMessages": before }));
+    before.extend([said("user", "Two"), said("assistant", "No, we")]);
+    assert_eq!(body(&asked), json!({ "message": "Three", "recentMessages": before }));
+    assert_eq!(body(&asked), json!({ "message": "Four", "recentMessages": [] }));
+}
+
+#[test]
+fn a_message_that_is_refused_does_not_end_the_conversation() {
+    let place = Place::new();
     let service = Service::start(&place, &[]);
-    let long = "x".repeat(8_001);
-    let done = place.run_with_input(&["chat", "--url", &service.url], &format!("Hello\n{long}\nHello again\n"));
-    // One that the service refuses is told in one line, and the conversation goes on.
+    let input = format!("{}\nWhat is in my wardrobe?\n", "x".repeat(8_001));
+    let done = place.run_with_input(&["chat", "--url", &service.url], &input);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert_eq!(done.error.lines().count(), 1, "{done:?}");
     assert!(done.error.starts_with("pluckit: body.message: ") && done.error.ends_with(" (422)\n"), "{done:?}");
+    assert!(done.out.contains("[get_wardrobe_summary …]\n"), "{done:?}");
 }
 
 #[test]
