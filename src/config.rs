@@ -76,6 +76,8 @@ pub struct Effective {
     pub value: String,
     /// Where that came from.
     pub source: Source,
+    /// Other places that gave a value, which does not count.
+    pub shadowed: Vec<Source>,
 }
 
 /// All settings.
@@ -310,11 +312,19 @@ impl Config {
         };
         let file = if may_be_development { read_local_settings(Path::new("local.settings.json"))? } else { None };
         let file = file.unwrap_or_default();
-        Self::read(|name| {
-            let flag = flags.get(name).map(|value| (value.clone(), Source::CommandLine));
-            flag.or_else(|| environment(name).map(|value| (value, Source::Environment)))
-                .or_else(|| file.get(name).map(|value| (value.clone(), Source::LocalSettings)))
-        })
+        let given = |name: &str| {
+            let values = [
+                (flags.get(name).cloned(), Source::CommandLine),
+                (environment(name), Source::Environment),
+                (file.get(name).cloned(), Source::LocalSettings),
+            ];
+            values.into_iter().filter_map(|(value, source)| Some((value?, source)))
+        };
+        let mut config = Self::read(|name| given(name).next())?;
+        for setting in &mut config.effective {
+            setting.shadowed = given(setting.name).skip(1).map(|(_, source)| source).collect();
+        }
+        Ok(config)
     }
 }
 
@@ -507,7 +517,7 @@ impl Reader<'_> {
 
     fn note(&mut self, name: &'static str, value: String, source: Source) {
         self.effective.retain(|setting| setting.name != name);
-        self.effective.push(Effective { name, value, source });
+        self.effective.push(Effective { name, value, source, shadowed: Vec::new() });
     }
 
     /// Shows the default that depends on other settings.

@@ -1,11 +1,27 @@
 //! `pluckit config`: shows the effective settings.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
 
 use super::{Flags, settings};
+use crate::config::{Effective, Source};
+
+/// The widest value that the table makes room for; wider ones push their source to the right.
+const WIDEST_VALUE: usize = 60;
+
+/// Settings that count only while another one is not set: that one, and those that it makes idle.
+const REPLACED: &[(&str, &[&str])] = &[
+    ("FUNCTIONS_CUSTOMHANDLER_PORT", &["PLUCKIT_BIND", "PORT"]),
+    ("COSMOS_DB_ENDPOINT", &["PLUCKIT_DATA_DIR", "PLUCKIT_DEMO"]),
+    (
+        "AZURE_OPENAI_ENDPOINT",
+        &["OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL", "OPENAI_NANO_MODEL", "OPENAI_EMBEDDING_MODEL"],
+    ),
+    ("StorageQueue", &["StorageQueue__queueServiceUri"]),
+];
 
 /// Flags of `config`.
 #[derive(Args)]
@@ -15,24 +31,71 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Prints every setting with its value and source.
-pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let config = settings(&Flags::new())?;
+/// Prints every setting with its value and source, and what is set without effect.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let settings = settings(&Flags::new())?.effective;
     let mut out = io::stdout().lock();
     if arguments.json {
-        let rows: Vec<_> = config
-            .effective
+        let rows: Vec<_> = settings
             .iter()
-            .map(|setting| json!({"name": setting.name, "value": setting.value, "source": setting.source.name()}))
+            .map(|setting| {
+                json!({
+                    "name": setting.name,
+                    "value": setting.value,
+                    "source": setting.source.name(),
+                    "note": note(setting, &settings),
+                })
+            })
             .collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?;
-        return Ok(());
+    } else {
+        let widest = |text: fn(&Effective) -> usize| settings.iter().map(text).max().unwrap_or(0);
+        let names = widest(|setting| setting.name.len());
+        let values = widest(|setting| setting.value.len()).min(WIDEST_VALUE);
+        for setting in &settings {
+            let value = if setting.value.is_empty() { "-" } else { &setting.value };
+            let note = note(setting, &settings).map(|note| format!(" ({note})")).unwrap_or_default();
+            writeln!(out, "{:names$}  {value:values$}  {}{note}", setting.name, setting.source.name())?;
+        }
     }
-    let widest = |text: fn(&crate::config::Effective) -> usize| config.effective.iter().map(text).max().unwrap_or(0);
-    let (names, values) = (widest(|setting| setting.name.len()), widest(|setting| setting.value.len()).min(60));
-    for setting in &config.effective {
-        let value = if setting.value.is_empty() { "-" } else { &setting.value };
-        writeln!(out, "{:names$}  {value:values$}  {}", setting.name, setting.source.name())?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What somebody who set this should know.
+fn note(setting: &Effective, all: &[Effective]) -> Option<String> {
+    let is_set = |name: &str| all.iter().any(|other| other.name == name && other.source != Source::Default);
+    let replacement = REPLACED.iter().find(|(winner, idle)| idle.contains(&setting.name) && is_set(winner));
+    if let Some((winner, _)) = replacement.filter(|_| setting.source != Source::Default) {
+        return Some(format!("without effect: {winner} is set"));
     }
-    Ok(())
+    let shadowed: Vec<_> = setting.shadowed.iter().map(|source| source.name()).collect();
+    (!shadowed.is_empty()).then(|| format!("goes before {}", shadowed.join(" and ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(name: &'static str, source: Source, shadowed: &[Source]) -> Effective {
+        Effective { name, value: "1".to_owned(), source, shadowed: shadowed.to_vec() }
+    }
+
+    #[test]
+    fn what_is_set_without_effect_is_said() {
+        let all = [
+            setting("COSMOS_DB_ENDPOINT", Source::Environment, &[]),
+            setting("PLUCKIT_DATA_DIR", Source::LocalSettings, &[]),
+            setting("PLUCKIT_DEMO", Source::Default, &[]),
+            setting("PORT", Source::Environment, &[Source::LocalSettings]),
+        ];
+        let notes: Vec<_> = all.iter().map(|setting| note(setting, &all)).collect();
+        let expected = [
+            None,
+            Some("without effect: COSMOS_DB_ENDPOINT is set".to_owned()),
+            None,
+            Some("goes before local.settings.json".to_owned()),
+        ];
+        assert_eq!(notes, expected);
+    }
 }

@@ -1,16 +1,29 @@
 //! The command line: a file per sub-command. Without one, the service is started.
 
+#![expect(clippy::doc_markdown, reason = "doc comments of flags are the help that people read")]
+
+mod chat;
 mod config;
+mod export;
+mod import;
 mod serve;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
+use crate::app;
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::domain::transfer;
+use crate::model::ids::UserId;
+use crate::store::DocumentStore;
 
 /// The backend of PluckIt, an AI wardrobe stylist.
 #[derive(Parser)]
@@ -26,8 +39,17 @@ struct CommandLine {
 enum Command {
     /// Start the service (what happens without a command, too).
     Serve(serve::Arguments),
+    /// Talk to the stylist of a running service.
+    Chat(chat::Arguments),
+    /// Read a user's wardrobe, profile and wear events from files into the store.
+    Import(import::Arguments),
+    /// Write a user's wardrobe, profile and wear events from the store to a file.
+    Export(export::Arguments),
     /// Show every setting, where it came from, and what it is; secrets are masked.
     Config(config::Arguments),
+    /// Prepare the places where the service keeps things.
+    #[command(subcommand)]
+    Storage(storage::Command),
 }
 
 /// Flags that stand for a setting, by the setting's name.
@@ -38,20 +60,21 @@ pub fn main() -> ExitCode {
     let line = CommandLine::parse();
     let outcome = match line.command.unwrap_or(Command::Serve(line.serve)) {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Chat(arguments) => chat::run(arguments),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Storage(command) => storage::run(&command),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
 }
 
 /// One line for people (and for the Functions host, which takes standard error for errors).
-fn complain(error: &anyhow::Error) {
-    if writeln!(io::stderr(), "pluckit: {error:#}").is_err() {
+fn complain(line: &str) {
+    if writeln!(io::stderr(), "pluckit: {line}").is_err() {
         // Nobody listens: the exit code says it all.
     }
 }
@@ -64,4 +87,33 @@ fn settings(flags: &Flags) -> anyhow::Result<Config> {
 /// Runs asynchronous work to its end.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Flags of the commands that work on one user's documents.
+#[derive(Args)]
+struct Whose {
+    /// Whose documents [default: the development user, LOCAL_DEV_USER_ID]
+    #[arg(long, value_name = "ID", value_parser = parse_user)]
+    user: Option<UserId>,
+    /// Directory of the embedded store [default: ./data] (PLUCKIT_DATA_DIR)
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Whose {
+    /// The store that the settings chose, and the user.
+    fn open(&self) -> anyhow::Result<(Arc<dyn DocumentStore>, UserId)> {
+        let config = settings(&data_dir_flag(self.data_dir.as_deref()))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = app::open_store(&config, &clock)?;
+        Ok((store, self.user.clone().unwrap_or(config.identity.local_dev_user)))
+    }
+}
+
+fn parse_user(text: &str) -> Result<UserId, String> {
+    if transfer::is_id(text) { Ok(text.into()) } else { Err("no document can have this id".to_owned()) }
+}
+
+fn data_dir_flag(directory: Option<&Path>) -> Flags {
+    directory.map(|directory| ("PLUCKIT_DATA_DIR", directory.display().to_string())).into_iter().collect()
 }

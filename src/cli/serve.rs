@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Args;
 
@@ -49,7 +50,7 @@ impl Arguments {
 }
 
 /// Runs the service until it is told to stop.
-pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = settings(&arguments.flags())?;
     telemetry::start(&config.log_filter);
     block_on(async {
@@ -64,7 +65,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
         app::load_demo(&app).await;
         announce(&app.config, address, app.model.name(Purpose::Stylist));
-        app::serve(listener, app).await
+        app::serve(listener, app).await?;
+        Ok(ExitCode::SUCCESS)
     })
 }
 

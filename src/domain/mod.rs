@@ -5,4 +5,5 @@ pub mod chat;
 pub mod demo;
 pub mod readiness;
 pub mod style;
+pub mod transfer;
 pub mod wear;

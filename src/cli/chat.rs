@@ -1,0 +1,556 @@
+//! `pluckit chat`: talks to the stylist of a running service, over the same wire as every other client.
+//!
+//! With a message: one turn. Without: a conversation, by line, until the end of the input. On a terminal Ctrl-C stops
+//! the answer and, at the prompt, ends the conversation.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use eventsource_stream::Eventsource;
+use futures::StreamExt;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use url::{Host, Url};
+
+use super::{block_on, complain};
+use crate::domain::chat::{LONGEST_MESSAGE, MOST_RECENT_MESSAGES};
+
+/// How long the connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Silence after which the connection is given up: the service sends a comment every 15 s.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of an error's body that are read.
+const LONGEST_ERROR_BODY: usize = 64 * 1024;
+
+const DIM: &str = "\x1b[2m";
+const PLAIN: &str = "\x1b[0m";
+/// Back to the start of the line, and the line emptied.
+const ERASE_LINE: &str = "\r\x1b[2K";
+
+/// Flags of `chat`.
+#[derive(Args)]
+pub struct Arguments {
+    /// What to say; without it, a conversation by line
+    message: Option<String>,
+    /// Where the service listens
+    #[arg(long, default_value = "http://127.0.0.1:7071", value_parser = parse_url)]
+    url: Url,
+    /// Session or ID token to sign in with; other users of the machine can see it: prefer --token-file
+    #[arg(long, conflicts_with = "token_file")]
+    token: Option<String>,
+    /// File that holds the token
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// Talks until there is nothing more to say. The exit code is 0 if every turn was answered.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let token = match (arguments.token, &arguments.token_file) {
+        (Some(token), _) => Some(token),
+        (None, Some(file)) => {
+            Some(fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?)
+        }
+        (None, None) => None,
+    };
+    let service = Service::new(arguments.url, token.as_deref().map(str::trim))?;
+    let mut conversation = Conversation { service, said: VecDeque::new(), screen: Screen::new() };
+    block_on(async {
+        let all_answered = match arguments.message {
+            Some(message) => conversation.say(&message).await?,
+            None if io::stdin().is_terminal() => conversation.on_a_terminal().await?,
+            None => conversation.by_line().await?,
+        };
+        Ok(if all_answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+fn parse_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(_) | Err(_) => Err("not an http or https URL".to_owned()),
+    }
+}
+
+/// The service that is talked to.
+struct Service {
+    client: Client,
+    url: Url,
+    authorization: Option<HeaderValue>,
+}
+
+impl Service {
+    fn new(url: Url, token: Option<&str>) -> anyhow::Result<Self> {
+        let authorization = match token {
+            Some(token) => {
+                let header = HeaderValue::from_str(&format!("Bearer {token}"));
+                // Not the cause, which could say what is in the token.
+                let Ok(mut header) = header else { bail!("the token has characters that no token has") };
+                header.set_sensitive(true);
+                Some(header)
+            }
+            None => None,
+        };
+        let is_here = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        if authorization.is_some() && url.scheme() == "http" && !is_here {
+            complain("the token travels unencrypted: use an https URL");
+        }
+        // No redirects: the token goes to the address that was given and nowhere else.
+        let mut client = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(SILENCE_TIMEOUT)
+            .redirect(Policy::none())
+            .user_agent(concat!("pluckit-chat/", env!("CARGO_PKG_VERSION")));
+        if is_here {
+            // A proxy of the environment is for the world outside.
+            client = client.no_proxy();
+        }
+        Ok(Self { client: client.build()?, url, authorization })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let base = self.url.as_str().trim_end_matches('/');
+        let request = self.client.request(method, format!("{base}{path}"));
+        match &self.authorization {
+            Some(header) => request.header(AUTHORIZATION, header),
+            None => request,
+        }
+    }
+
+    /// Sends a request; an answer that is not a success becomes an error of one line.
+    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => {
+                bail!("nothing answers at {}: start the service with `pluckit serve`, or give another --url", self.url)
+            }
+            Err(error) if error.is_timeout() => bail!("{} takes too long to answer", self.url),
+            Err(error) => return Err(error.without_url()).context(format!("{} cannot be asked", self.url)),
+        };
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let mut body = Vec::new();
+        let mut chunks = response.bytes_stream();
+        while let Some(Ok(chunk)) = chunks.next().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > LONGEST_ERROR_BODY {
+                break;
+            }
+        }
+        bail!("{} ({})", detail(&body).unwrap_or_else(|| "the service refused".to_owned()), status.as_u16())
+    }
+}
+
+/// What an error's body says, in one line.
+fn detail(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let text = match &body["detail"] {
+        Value::String(text) => text.clone(),
+        Value::Array(faults) => faults.iter().map(fault).collect::<Vec<_>>().join("; "),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
+    };
+    Some(one_line(&text))
+}
+
+/// One entry of a 422: where, and what.
+fn fault(fault: &Value) -> String {
+    let steps = fault["loc"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let place: Vec<String> =
+        steps.iter().map(|step| step.as_str().map_or_else(|| step.to_string(), str::to_owned)).collect();
+    format!("{}: {}", place.join("."), fault["msg"].as_str().unwrap_or("not accepted"))
+}
+
+/// An event of the answer. Kinds that this client does not know are passed over.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+enum Event {
+    Token {
+        content: String,
+    },
+    ToolUse {
+        name: String,
+    },
+    ToolResult {
+        name: String,
+        #[serde(default)]
+        summary: String,
+        tool_latency_ms: Option<u64>,
+    },
+    Error {
+        content: String,
+    },
+    Done,
+    #[serde(other)]
+    Other,
+}
+
+struct Conversation {
+    service: Service,
+    /// Who said what, oldest first: what the service wants as `recentMessages`.
+    said: VecDeque<Value>,
+    screen: Screen,
+}
+
+/// How an answer went.
+#[derive(Default)]
+struct Answer {
+    text: String,
+    /// Whether there was an `error` event.
+    failed: bool,
+    /// Whether `done` came.
+    complete: bool,
+}
+
+impl Conversation {
+    /// One turn, whole. Returns whether it was answered.
+    async fn say(&mut self, message: &str) -> anyhow::Result<bool> {
+        let mut answer = Answer::default();
+        let outcome = self.take_turn(message, &mut answer).await;
+        self.finish(message, answer, outcome)
+    }
+
+    /// Streams the answer to `message` into `answer` and onto the screen. Can be dropped at any point: that ends the
+    /// connection, and with it the turn.
+    async fn take_turn(&mut self, message: &str, answer: &mut Answer) -> anyhow::Result<()> {
+        let body = json!({ "message": message, "recentMessages": self.said });
+        let request = self.service.request(Method::POST, "/api/chat").header(ACCEPT, "text/event-stream").json(&body);
+        let response = self.service.send(request).await?;
+        let mut events = response.bytes_stream().eventsource();
+        while let Some(event) = events.next().await {
+            let event =
+                event.map_err(|_| anyhow::anyhow!("the connection broke off before the answer was complete"))?;
+            let event = serde_json::from_str(&event.data).context("the service sent an event that cannot be read")?;
+            self.screen.show(&event)?;
+            match event {
+                Event::Token { content } => answer.text.push_str(&content),
+                Event::Error { .. } => answer.failed = true,
+                Event::Done => {
+                    answer.complete = true;
+                    return Ok(());
+                }
+                Event::ToolUse { .. } | Event::ToolResult { .. } | Event::Other => {}
+            }
+        }
+        bail!("the connection broke off before the answer was complete")
+    }
+
+    /// Ends the turn on the screen and remembers what was said, even of an answer that broke off.
+    fn finish(&mut self, message: &str, answer: Answer, outcome: anyhow::Result<()>) -> anyhow::Result<bool> {
+        self.screen.end_turn()?;
+        if !answer.text.is_empty() {
+            self.remember("user", message);
+            self.remember("assistant", &answer.text);
+        }
+        outcome?;
+        Ok(answer.complete && !answer.failed)
+    }
+
+    fn remember(&mut self, role: &str, content: &str) {
+        let content: String = content.chars().take(LONGEST_MESSAGE).collect();
+        self.said.push_back(json!({ "role": role, "content": content }));
+        while self.said.len() > MOST_RECENT_MESSAGES {
+            self.said.pop_front();
+        }
+    }
+
+    /// A conversation with a program or a file: each line is a message. A turn that fails does not end it.
+    async fn by_line(&mut self) -> anyhow::Result<bool> {
+        let mut lines = lines_of_input();
+        let mut all_answered = true;
+        while let Some(line) = lines.recv().await {
+            match self.obey(&line?).await {
+                Ok(Next::Leave) => break,
+                Ok(Next::Go) => {}
+                Ok(Next::Say(message)) => all_answered &= self.say_or_complain(&message).await,
+                Err(error) => {
+                    complain(&format!("{error:#}"));
+                    all_answered = false;
+                }
+            }
+        }
+        Ok(all_answered)
+    }
+
+    async fn say_or_complain(&mut self, message: &str) -> bool {
+        self.say(message).await.unwrap_or_else(|error| {
+            complain(&format!("{error:#}"));
+            false
+        })
+    }
+
+    /// A conversation with a person.
+    async fn on_a_terminal(&mut self) -> anyhow::Result<bool> {
+        self.screen.write(&format!(
+            "Talking to {}. /memory shows what the stylist remembers, /clear begins anew, /quit leaves.\n",
+            self.service.url
+        ))?;
+        let mut lines = lines_of_input();
+        loop {
+            self.screen.write("\n> ")?;
+            let line = tokio::select! {
+                line = lines.recv() => line,
+                interrupted = tokio::signal::ctrl_c() => {
+                    interrupted?;
+                    None
+                }
+            };
+            let Some(line) = line else {
+                self.screen.write("\n")?;
+                return Ok(true);
+            };
+            match self.obey(&line?).await {
+                Ok(Next::Leave) => return Ok(true),
+                Ok(Next::Go) => {}
+                Ok(Next::Say(message)) => {
+                    let mut answer = Answer::default();
+                    let outcome = tokio::select! {
+                        outcome = self.take_turn(&message, &mut answer) => outcome,
+                        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into),
+                    };
+                    if let Err(error) = self.finish(&message, answer, outcome) {
+                        complain(&format!("{error:#}"));
+                    }
+                }
+                Err(error) => complain(&format!("{error:#}")),
+            }
+        }
+    }
+
+    /// Does what a line asks for, if it is a command.
+    async fn obey(&mut self, line: &str) -> anyhow::Result<Next> {
+        match line.trim() {
+            "" => Ok(Next::Go),
+            "/quit" | "/exit" => Ok(Next::Leave),
+            "/clear" => {
+                self.said.clear();
+                self.screen.write("What was said is forgotten here; what the stylist remembers is not.\n")?;
+                Ok(Next::Go)
+            }
+            "/memory" => {
+                let response = self.service.send(self.service.request(Method::GET, "/api/chat/memory")).await?;
+                let memory: Value = response.json().await.context("the service's answer cannot be read")?;
+                let summary = memory["summary"].as_str().unwrap_or_default();
+                let summary = if summary.is_empty() { "Nothing is remembered yet." } else { summary };
+                self.screen.write(&format!("{}\n", harmless(summary)))?;
+                Ok(Next::Go)
+            }
+            message => Ok(Next::Say(message.to_owned())),
+        }
+    }
+}
+
+/// What a line was.
+enum Next {
+    Say(String),
+    Go,
+    Leave,
+}
+
+/// The lines of standard input. A thread of its own reads them, which the end of the program does not wait for; tokio's
+/// standard input would hold it up until the next line.
+fn lines_of_input() -> mpsc::Receiver<io::Result<String>> {
+    let (sender, receiver) = mpsc::channel(1);
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            let ended = line.is_err();
+            if sender.blocking_send(line).is_err() || ended {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Shows the answer while it comes: on a terminal with a line that says which tools are running.
+struct Screen<W = io::Stdout> {
+    out: W,
+    is_terminal: bool,
+    running: Vec<String>,
+    /// Whether the cursor is in the middle of a line.
+    mid_line: bool,
+}
+
+impl Screen {
+    fn new() -> Self {
+        let out = io::stdout();
+        Self { is_terminal: out.is_terminal(), out, running: Vec::new(), mid_line: false }
+    }
+}
+
+impl<W: Write> Screen<W> {
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
+    }
+
+    fn show(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::Token { content } if content.is_empty() => Ok(()),
+            Event::Token { content } => {
+                let erase = self.erase_status();
+                self.mid_line = !content.ends_with('\n');
+                self.write(&format!("{erase}{}", harmless(content)))
+            }
+            Event::ToolUse { name } => {
+                let name = one_line(name);
+                let erase = self.begin_line();
+                self.running.push(name.clone());
+                if self.is_terminal {
+                    let status = self.status();
+                    return self.write(&format!("{erase}{status}"));
+                }
+                self.write(&format!("{erase}[{name} …]\n"))
+            }
+            Event::ToolResult { name, summary, tool_latency_ms } => {
+                let name = one_line(name);
+                let erase = self.begin_line();
+                if let Some(position) = self.running.iter().position(|running| *running == name) {
+                    self.running.remove(position);
+                }
+                let took = tool_latency_ms.map(|latency| format!(", {latency} ms")).unwrap_or_default();
+                let line = format!("[{name}{took}] {}", one_line(summary));
+                if self.is_terminal {
+                    let status = self.status();
+                    return self.write(&format!("{erase}{DIM}{line}{PLAIN}\n{status}"));
+                }
+                self.write(&format!("{erase}{line}\n"))
+            }
+            Event::Error { content } => {
+                let erase = self.begin_line();
+                self.write(&format!("{erase}! {}\n", one_line(content)))
+            }
+            Event::Done | Event::Other => Ok(()),
+        }
+    }
+
+    /// What brings the cursor to the start of an empty line.
+    fn begin_line(&mut self) -> &'static str {
+        let erase = self.erase_status();
+        if std::mem::take(&mut self.mid_line) { "\n" } else { erase }
+    }
+
+    fn erase_status(&self) -> &'static str {
+        if self.is_terminal && !self.mid_line && !self.running.is_empty() { ERASE_LINE } else { "" }
+    }
+
+    fn status(&self) -> String {
+        if self.running.is_empty() { String::new() } else { format!("{DIM}{} …{PLAIN}", self.running.join(", ")) }
+    }
+
+    fn end_turn(&mut self) -> io::Result<()> {
+        let end = self.begin_line();
+        self.running.clear();
+        self.write(end)
+    }
+}
+
+/// The text without control characters: what a page says must not steer the terminal.
+fn harmless(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().map(harmless).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(is_terminal: bool, events: &[Event]) -> String {
+        let mut screen = Screen { out: Vec::new(), is_terminal, running: Vec::new(), mid_line: false };
+        for event in events {
+            screen.show(event).unwrap();
+        }
+        screen.end_turn().unwrap();
+        String::from_utf8(screen.out).unwrap()
+    }
+
+    fn token(content: &str) -> Event {
+        Event::Token { content: content.to_owned() }
+    }
+
+    fn tool_use(name: &str) -> Event {
+        Event::ToolUse { name: name.to_owned() }
+    }
+
+    fn tool_result(name: &str) -> Event {
+        Event::ToolResult { name: name.to_owned(), summary: "{\"a\":\n1}".to_owned(), tool_latency_ms: Some(12) }
+    }
+
+    #[test]
+    fn a_long_conversation_keeps_to_the_limits_of_the_service() {
+        let service = Service::new(Url::parse("http://127.0.0.1").unwrap(), None).unwrap();
+        let mut conversation = Conversation { service, said: VecDeque::new(), screen: Screen::new() };
+        for number in 0..60 {
+            conversation.remember("user", &format!("{number}{}", "é".repeat(LONGEST_MESSAGE)));
+        }
+        let lengths: Vec<_> =
+            conversation.said.iter().map(|said| said["content"].as_str().unwrap().chars().count()).collect();
+        assert_eq!(lengths, [LONGEST_MESSAGE; MOST_RECENT_MESSAGES]);
+        assert!(conversation.said[0]["content"].as_str().unwrap().starts_with("10é"));
+    }
+
+    #[test]
+    fn a_plain_answer_has_no_escapes() {
+        let events = [tool_use("a"), tool_use("b"), tool_result("a"), tool_result("b"), token("Wear "), token("it.")];
+        assert_eq!(shown(false, &events), "[a …]\n[b …]\n[a, 12 ms] {\"a\": 1}\n[b, 12 ms] {\"a\": 1}\nWear it.\n");
+    }
+
+    #[test]
+    fn a_terminal_shows_the_tools_that_run_in_one_line() {
+        let events = [tool_use("a"), tool_use("b"), tool_result("a"), tool_result("b"), token("Yes.")];
+        let expected = format!(
+            "{DIM}a …{PLAIN}{ERASE_LINE}{DIM}a, b …{PLAIN}{ERASE_LINE}{DIM}[a, 12 ms] {{\"a\": 1}}{PLAIN}\n\
+             {DIM}b …{PLAIN}{ERASE_LINE}{DIM}[b, 12 ms] {{\"a\": 1}}{PLAIN}\nYes.\n"
+        );
+        assert_eq!(shown(true, &events), expected);
+    }
+
+    #[test]
+    fn a_tool_in_the_middle_of_a_text_begins_a_line() {
+        assert_eq!(shown(false, &[token("Let me see."), tool_use("a")]), "Let me see.\n[a …]\n");
+    }
+
+    #[test]
+    fn escapes_in_an_answer_do_not_reach_the_terminal() {
+        assert_eq!(shown(true, &[token("a\x1b[2Jb\u{9b}c\td\n")]), "a[2Jbc\td\n");
+    }
+
+    #[test]
+    fn events_of_the_wire_are_read() {
+        let read = |text| serde_json::from_str::<Event>(text).unwrap();
+        assert_eq!(read(r#"{"type":"done","model":"offline","tokenCount":3,"runId":"x"}"#), Event::Done);
+        assert_eq!(read(r#"{"type":"memory_update","updated":true}"#), Event::Other);
+        assert_eq!(
+            read(r#"{"type":"tool_result","name":"a","summary":"{\"a\":\n1}","toolLatencyMs":12,"traceId":"t"}"#),
+            tool_result("a")
+        );
+    }
+
+    #[test]
+    fn an_error_is_told_in_one_line() {
+        assert_eq!(detail(br#"{"detail":"Missing\nheader."}"#).unwrap(), "Missing header.");
+        let faults =
+            br#"{"detail":[{"loc":["body","recentMessages",3],"msg":"Too long"},{"loc":["body"],"msg":"No"}]}"#;
+        assert_eq!(detail(faults).unwrap(), "body.recentMessages.3: Too long; body: No");
+        assert_eq!(detail(b"<html>"), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! `pluckit export`: writes wardrobe items, the profile and wear events from the store to a file.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+
+use super::import::FormatFlag;
+use super::{Whose, block_on, complain};
+use crate::domain::transfer::{self, Exported, Format, Kind};
+use crate::model::ids::UserId;
+use crate::store::DocumentStore;
+
+/// Flags of `export`.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    whose: Whose,
+    /// What to write [default: all; wardrobe for CSV]
+    #[arg(long, value_enum)]
+    kind: Option<KindFlag>,
+    /// How to write it [default: told by the name of the output, else json]
+    #[arg(long, value_enum)]
+    format: Option<FormatFlag>,
+    /// File to write, replaced only once all is written [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// What to write.
+#[derive(Clone, Copy, ValueEnum)]
+enum KindFlag {
+    Wardrobe,
+    Profile,
+    WearEvents,
+    All,
+}
+
+impl KindFlag {
+    const fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::Wardrobe => &[Kind::Wardrobe],
+            Self::Profile => &[Kind::Profile],
+            Self::WearEvents => &[Kind::WearEvents],
+            Self::All => &[Kind::Profile, Kind::Wardrobe, Kind::WearEvents],
+        }
+    }
+}
+
+/// Exports, and says on standard error how much.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let output = arguments.output.as_deref().filter(|file| file.as_os_str() != "-");
+    let format = arguments.format.map_or_else(|| format_of(output), Format::from);
+    let kind = arguments.kind.unwrap_or(if format == Format::Csv { KindFlag::Wardrobe } else { KindFlag::All });
+    if format == Format::Csv && !matches!(kind, KindFlag::Wardrobe) {
+        bail!("a CSV table holds wardrobe items only: use --kind wardrobe, or json or jsonl");
+    }
+    let (store, user) = arguments.whose.open()?;
+    let job = Job { store: &*store, user: &user, kinds: kind.kinds(), format };
+    let exported = match output {
+        Some(file) => job.write_file(file)?,
+        None => match job.write(BufWriter::new(io::stdout())) {
+            Ok(exported) => exported,
+            // The reader had enough, as `head` does.
+            Err(transfer::Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
+                return Ok(ExitCode::SUCCESS);
+            }
+            Err(error) => return Err(error.into()),
+        },
+    };
+    if exported.lost_values > 0 {
+        complain(&format!("{} values do not fit their column and were left out; json has them", exported.lost_values));
+    }
+    if let Some(file) = output {
+        writeln!(io::stderr(), "{} documents of {user} written to {}", exported.rows, file.display())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn format_of(output: Option<&Path>) -> Format {
+    let extension = output.and_then(Path::extension).and_then(|extension| extension.to_str()).unwrap_or_default();
+    match extension.to_ascii_lowercase().as_str() {
+        "jsonl" | "ndjson" => Format::Lines,
+        "csv" => Format::Csv,
+        _ => Format::Json,
+    }
+}
+
+struct Job<'a> {
+    store: &'a dyn DocumentStore,
+    user: &'a UserId,
+    kinds: &'a [Kind],
+    format: Format,
+}
+
+impl Job<'_> {
+    fn write(&self, out: impl Write + Send) -> Result<Exported, transfer::Error> {
+        block_on(async { Ok(transfer::export(self.store, self.user, self.kinds, self.format, out).await) })
+            .map_err(|error| transfer::Error::Output(io::Error::other(error)))?
+    }
+
+    /// Writes beside the file and then takes its place: half an export never looks like a whole one.
+    fn write_file(&self, file: &Path) -> anyhow::Result<Exported> {
+        let fault = || format!("{} cannot be written", file.display());
+        if file.is_dir() {
+            bail!("{} is a directory", file.display());
+        }
+        let mut name = file.as_os_str().to_owned();
+        name.push(format!(".{}.part", std::process::id()));
+        let part = PathBuf::from(name);
+        let written = (|| {
+            let out = File::create(&part).with_context(fault)?;
+            let exported = self.write(BufWriter::new(&out))?;
+            out.sync_all().with_context(fault)?;
+            fs::rename(&part, file).with_context(fault)?;
+            Ok(exported)
+        })();
+        if written.is_err()
+            && let Err(error) = fs::remove_file(&part)
+            && error.kind() != ErrorKind::NotFound
+        {
+            complain(&format!("{} is left behind: {error}", part.display()));
+        }
+        written
+    }
+}

@@ -1,0 +1,144 @@
+//! `pluckit import`: reads wardrobe items, a profile and wear events from files into the store.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Whose, block_on};
+use crate::domain::transfer::{self, Format, Kind, Options, Rejection, Source};
+
+/// Flags of `import`.
+#[derive(Args)]
+pub struct Arguments {
+    /// Files to read: JSON (a list, lines or a single object) or CSV; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    whose: Whose,
+    /// What the rows are [default: told by their fields]
+    #[arg(long, value_enum)]
+    kind: Option<KindFlag>,
+    /// How the files are written [default: told by their names and beginnings]
+    #[arg(long, value_enum)]
+    format: Option<FormatFlag>,
+    /// Check everything and say what would happen, but write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What rows are.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum KindFlag {
+    Wardrobe,
+    Profile,
+    WearEvents,
+}
+
+impl From<KindFlag> for Kind {
+    fn from(flag: KindFlag) -> Self {
+        match flag {
+            KindFlag::Wardrobe => Self::Wardrobe,
+            KindFlag::Profile => Self::Profile,
+            KindFlag::WearEvents => Self::WearEvents,
+        }
+    }
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FormatFlag {
+    Json,
+    Jsonl,
+    Csv,
+}
+
+impl From<FormatFlag> for Format {
+    fn from(flag: FormatFlag) -> Self {
+        match flag {
+            FormatFlag::Json => Self::Json,
+            FormatFlag::Jsonl => Self::Lines,
+            FormatFlag::Csv => Self::Csv,
+        }
+    }
+}
+
+/// Imports all files and says what became of their rows. The exit code is 1 if any row was rejected.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.files.iter().filter(|file| is_standard_input(file)).count() > 1 {
+        bail!("standard input can be read only once");
+    }
+    let bar = progress_bar(&arguments.files);
+    let sources =
+        arguments.files.iter().map(|file| open(file, arguments.format, &bar)).collect::<anyhow::Result<_>>()?;
+    let (store, user) = arguments.whose.open()?;
+    let options = Options {
+        user,
+        take_over: arguments.whose.user.is_some(),
+        kind: arguments.kind.map(Into::into),
+        dry_run: arguments.dry_run,
+    };
+    let report = block_on(async {
+        Ok(transfer::import(&*store, sources, options, |rejection| bar.suspend(|| tell(rejection))).await?)
+    });
+    bar.finish_and_clear();
+    let report = report?;
+    let (created, updated, unchanged, rejected) = (report.created, report.updated, report.unchanged, report.rejected);
+    let remark = if arguments.dry_run { " (dry run: nothing was written)" } else { "" };
+    writeln!(io::stdout(), "{created} created, {updated} updated, {unchanged} unchanged, {rejected} rejected{remark}")?;
+    Ok(if rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn is_standard_input(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
+/// Opens a file before any row is imported: one that is missing stops all.
+fn open(path: &Path, format: Option<FormatFlag>, bar: &ProgressBar) -> anyhow::Result<Source> {
+    let format = format.map(Into::into).or_else(|| {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        match extension.as_str() {
+            "json" => Some(Format::Json),
+            "jsonl" | "ndjson" => Some(Format::Lines),
+            "csv" => Some(Format::Csv),
+            _ => None,
+        }
+    });
+    let (name, input): (_, Box<dyn Read + Send>) = if is_standard_input(path) {
+        ("-".to_owned(), Box::new(bar.wrap_read(io::stdin())))
+    } else {
+        let name = path.display().to_string();
+        let file = File::open(path).with_context(|| format!("{name} cannot be read"))?;
+        if file.metadata()?.is_dir() {
+            bail!("{name} is a directory");
+        }
+        (name, Box::new(bar.wrap_read(file)))
+    };
+    Ok(Source { name, format, input })
+}
+
+/// A bar of the bytes read; without an end if some come from standard input. None when nobody sees it.
+fn progress_bar(files: &[PathBuf]) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let sizes: Option<u64> = files.iter().map(|file| Some(file.metadata().ok()?.len())).sum();
+    let style = |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    match sizes {
+        Some(bytes) => ProgressBar::new(bytes)
+            .with_style(style("{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left")),
+        None => ProgressBar::new_spinner().with_style(style("{spinner} {bytes}, {bytes_per_sec}")),
+    }
+}
+
+/// `file:line: reason`, as compilers say it.
+fn tell(rejection: &Rejection) {
+    let Rejection { source, line, reason } = rejection;
+    if writeln!(io::stderr(), "{source}:{line}: {reason}").is_err() {
+        // Nobody listens: the summary and the exit code say it too.
+    }
+}

@@ -1,0 +1,326 @@
+//! What a row must be, before it may become a document.
+
+use serde_json::{Map, Value};
+use time::UtcOffset;
+use time::format_description::well_known::Rfc3339;
+
+use super::{Kind, Options, canonical};
+use crate::hash::sha256_hex;
+use crate::model::timestamp::Timestamp;
+use crate::store::{Container, Key};
+
+/// Hexadecimal digits of an id that is made from content: 128 bits.
+const ID_DIGITS: usize = 32;
+
+/// Most wearings that an item keeps.
+const MOST_WEARS: usize = 30;
+
+/// Characters of a faulty value that are repeated in the message.
+const QUOTED: usize = 40;
+
+/// What a value may be. Null counts as not given, everywhere.
+#[derive(Clone, Copy)]
+enum Shape {
+    Text,
+    Number,
+    Amount,
+    Whole,
+    Share,
+    Flag,
+    /// A date, or a date and time, in a form that readers understand.
+    Moment,
+    Hex,
+    Currency,
+    OneOf(&'static [&'static str]),
+    List(&'static Shape),
+    Object(&'static [Field]),
+    Colour,
+    /// An amount, alone or with its currency.
+    Price,
+    Wears,
+    /// Written by the service that owns it, in whatever form.
+    Any,
+}
+
+type Field = (&'static str, Shape);
+
+const WARDROBE: &[Field] = &[
+    ("imageUrl", Shape::Text),
+    ("tags", Shape::List(&Shape::Text)),
+    ("colours", Shape::List(&Shape::Colour)),
+    ("brand", Shape::Text),
+    ("category", Shape::Text),
+    ("price", Shape::Price),
+    ("notes", Shape::Text),
+    ("dateAdded", Shape::Moment),
+    ("wearCount", Shape::Whole),
+    ("lastWornAt", Shape::Moment),
+    ("wearEvents", Shape::Wears),
+    ("estimatedMarketValue", Shape::Price),
+    ("purchaseDate", Shape::Moment),
+    ("careInfo", Shape::List(&Shape::Text)),
+    ("condition", Shape::OneOf(&["New", "Excellent", "Good", "Fair"])),
+    ("size", Shape::Object(SIZE)),
+    ("aestheticTags", Shape::List(&Shape::Text)),
+    ("draftStatus", Shape::Any),
+    ("isWishlisted", Shape::Flag),
+];
+
+const PROFILE: &[Field] = &[
+    ("heightCm", Shape::Amount),
+    ("weightKg", Shape::Amount),
+    ("chestCm", Shape::Amount),
+    ("waistCm", Shape::Amount),
+    ("hipsCm", Shape::Amount),
+    ("inseamCm", Shape::Amount),
+    ("currencyCode", Shape::Currency),
+    ("preferredSizeSystem", Shape::Text),
+    ("stylePreferences", Shape::List(&Shape::Text)),
+    ("favoriteBrands", Shape::List(&Shape::Text)),
+    ("preferredColours", Shape::List(&Shape::Text)),
+    ("locationCity", Shape::Text),
+    ("wardrobeHashAtLastDigest", Shape::Text),
+    ("wardrobeFingerprint", Shape::Text),
+    ("WardrobeFingerprint", Shape::Text),
+    ("recommendationOptIn", Shape::Flag),
+    ("styleConfidenceProfile", Shape::Share),
+    ("climateZone", Shape::Text),
+];
+
+const WEAR_EVENT: &[Field] = &[
+    ("itemId", Shape::Text),
+    ("occurredAt", Shape::Moment),
+    ("occasion", Shape::Text),
+    ("weatherSnapshot", Shape::Object(WEATHER)),
+];
+
+const SIZE: &[Field] = &[
+    ("letter", Shape::Text),
+    ("waist", Shape::Amount),
+    ("inseam", Shape::Amount),
+    ("shoeSize", Shape::Amount),
+    ("system", Shape::Text),
+];
+
+const PRICE: &[Field] =
+    &[("amount", Shape::Amount), ("originalCurrency", Shape::Currency), ("purchaseDate", Shape::Moment)];
+
+const COLOUR: &[Field] = &[("name", Shape::Text), ("hex", Shape::Hex)];
+
+const WEAR: &[Field] =
+    &[("occurredAt", Shape::Moment), ("occasion", Shape::Text), ("weatherSnapshot", Shape::Object(WEATHER))];
+
+const WEATHER: &[Field] = &[("tempCelsius", Shape::Number), ("conditions", Shape::Text)];
+
+/// What a store adds to its documents; a dump of a Cosmos DB container has them.
+const OF_THE_STORE: &[&str] = &["_rid", "_self", "_etag", "_attachments", "_ts"];
+
+/// Whether a document can have this text as its id.
+pub fn is_id(text: &str) -> bool {
+    Key::by_id(Container::UserProfiles, text).is_valid() && !text.contains(char::is_control)
+}
+
+/// The document that a row stands for, with its kind and id; or what is wrong with it.
+pub(super) fn document(row: Value, options: &Options) -> Result<(Kind, String, Map<String, Value>), String> {
+    let Value::Object(mut fields) = row else {
+        return Err(format!("{} is not an object", quote(&row)));
+    };
+    fields.retain(|name, _| !OF_THE_STORE.contains(&name.as_str()));
+    let kind = kind(&fields, options.kind)?;
+    shapes("", shape_of(kind), &fields)?;
+    settle_user(kind, &mut fields, options)?;
+    for (name, shape) in shape_of(kind) {
+        if let (Shape::Moment, Some(Value::String(text))) = (shape, fields.get_mut(*name)) {
+            *text = in_utc(text);
+        }
+    }
+    if fields.get("id").is_none_or(Value::is_null) {
+        // Only a row with an id can be about a document that is there, and so have something to clear.
+        fields.retain(|_, value| !value.is_null());
+    }
+    let id = id(kind, &fields)?;
+    fields.insert("id".to_owned(), id.clone().into());
+    Ok((kind, id, fields))
+}
+
+fn shape_of(kind: Kind) -> &'static [Field] {
+    match kind {
+        Kind::Wardrobe => WARDROBE,
+        Kind::Profile => PROFILE,
+        Kind::WearEvents => WEAR_EVENT,
+    }
+}
+
+/// A row with `itemId` is a wear event. Any other is told by its fields: no field belongs to items and profiles alike.
+fn kind(fields: &Map<String, Value>, given: Option<Kind>) -> Result<Kind, String> {
+    let has = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
+    let has_any = |shape: &[Field]| shape.iter().any(|(name, _)| has(name));
+    let kind = match given {
+        Some(Kind::Wardrobe | Kind::Profile) if has("itemId") && has("occurredAt") => {
+            return Err("it is a wear event, of another kind than was asked for".to_owned());
+        }
+        Some(kind) => kind,
+        None if has("itemId") => Kind::WearEvents,
+        None if has_any(WARDROBE) => Kind::Wardrobe,
+        None if has_any(PROFILE) => Kind::Profile,
+        None => return Err("it has no field of a wardrobe item, a profile or a wear event".to_owned()),
+    };
+    match kind {
+        Kind::Wardrobe if !has_any(WARDROBE) => Err("it has no field of a wardrobe item".to_owned()),
+        Kind::Profile if !has_any(PROFILE) => Err("it has no field of a profile".to_owned()),
+        Kind::WearEvents if !has("itemId") => Err("itemId is missing".to_owned()),
+        Kind::WearEvents if !has("occurredAt") => Err("occurredAt is missing".to_owned()),
+        Kind::Wardrobe | Kind::Profile | Kind::WearEvents => Ok(kind),
+    }
+}
+
+/// Makes the row the user's; one that says it is another's is refused, unless that is what was asked for.
+fn settle_user(kind: Kind, fields: &mut Map<String, Value>, options: &Options) -> Result<(), String> {
+    let names: &[&str] = if kind == Kind::Profile { &["id", "userId"] } else { &["userId"] };
+    let user = options.user.as_str();
+    for name in names {
+        match fields.get(*name) {
+            None => {}
+            Some(Value::Null) => {
+                fields.remove(*name);
+            }
+            Some(given) if given == user || (given.is_string() && options.take_over) => {
+                fields.insert((*name).to_owned(), user.into());
+            }
+            Some(Value::String(_)) => {
+                return Err(format!("it belongs to another user: give --user {user} to make it {user}'s"));
+            }
+            Some(other) => return Err(format!("{name} is {}: expected a text", quote(other))),
+        }
+    }
+    fields.insert(names[0].to_owned(), user.into());
+    Ok(())
+}
+
+/// The row's id; without one, an id made from all that the row says, so that the same row is the same document.
+fn id(kind: Kind, fields: &Map<String, Value>) -> Result<String, String> {
+    if let Some(item) = fields.get("itemId").and_then(Value::as_str)
+        && kind == Kind::WearEvents
+        && !is_id(item)
+    {
+        return Err(format!("itemId is {item:?}: no document can have this id"));
+    }
+    match fields.get("id") {
+        None | Some(Value::Null) => {
+            let mut content = fields.clone();
+            content.remove("userId");
+            let hash = sha256_hex(canonical(&content));
+            let prefix = if kind == Kind::WearEvents { "wear" } else { "item" };
+            Ok(format!("{prefix}-{}", &hash[..ID_DIGITS]))
+        }
+        Some(Value::String(id)) if is_id(id) => Ok(id.clone()),
+        Some(Value::String(id)) => Err(format!(
+            "id is {}: expected 1 to 1023 bytes without / \\ ? # and control characters",
+            quote(&id.clone().into())
+        )),
+        Some(other) => Err(format!("id is {}: expected a text", quote(other))),
+    }
+}
+
+/// A time with an offset is turned into UTC, so that texts sort as times do. All else stays as it is.
+fn in_utc(text: &str) -> String {
+    match time::OffsetDateTime::parse(text.trim(), &Rfc3339) {
+        Ok(at) if at.offset() != UtcOffset::UTC => Timestamp::from(at).to_string(),
+        Ok(_) | Err(_) => text.to_owned(),
+    }
+}
+
+fn shapes(prefix: &str, expected: &[Field], fields: &Map<String, Value>) -> Result<(), String> {
+    for (name, shape) in expected {
+        match fields.get(*name) {
+            None | Some(Value::Null) => {}
+            Some(value) => shape.check(&format!("{prefix}{name}"), value)?,
+        }
+    }
+    Ok(())
+}
+
+impl Shape {
+    fn check(self, name: &str, value: &Value) -> Result<(), String> {
+        let fits = match self {
+            Self::Any => true,
+            Self::Text => value.is_string(),
+            Self::Number => value.is_number(),
+            Self::Amount => value.as_f64().is_some_and(|number| number >= 0.0),
+            Self::Whole => value.as_u64().is_some_and(|number| u32::try_from(number).is_ok()),
+            Self::Share => value.as_f64().is_some_and(|number| (0.0..=1.0).contains(&number)),
+            Self::Flag => value.is_boolean(),
+            Self::Moment => value.as_str().is_some_and(|text| Timestamp::parse(text).is_some()),
+            Self::Hex => value.as_str().is_some_and(is_hex),
+            Self::Currency => value
+                .as_str()
+                .is_some_and(|code| code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_alphabetic())),
+            Self::OneOf(words) => {
+                value.as_str().is_some_and(|word| words.iter().any(|known| known.eq_ignore_ascii_case(word)))
+            }
+            Self::List(element) => {
+                let Some(elements) = value.as_array() else { return Err(self.fault(name, value)) };
+                for (position, value) in elements.iter().enumerate() {
+                    element.check(&format!("{name}[{position}]"), value)?;
+                }
+                true
+            }
+            Self::Object(expected) => {
+                let Some(fields) = value.as_object() else { return Err(self.fault(name, value)) };
+                shapes(&format!("{name}."), expected, fields)?;
+                true
+            }
+            Self::Colour => {
+                Self::Object(COLOUR).check(name, value)?;
+                COLOUR.iter().any(|(part, _)| value[*part].is_string())
+            }
+            Self::Price if value.is_object() => {
+                Self::Object(PRICE).check(name, value)?;
+                !value["amount"].is_null()
+            }
+            Self::Price => return Self::Amount.check(name, value),
+            Self::Wears => {
+                Self::List(&Self::Object(WEAR)).check(name, value)?;
+                value.as_array().is_some_and(|wears| wears.len() <= MOST_WEARS)
+            }
+        };
+        if fits { Ok(()) } else { Err(self.fault(name, value)) }
+    }
+
+    fn fault(self, name: &str, value: &Value) -> String {
+        let expected = match self {
+            Self::Any => "anything",
+            Self::Text => "a text",
+            Self::Number => "a number",
+            Self::Amount => "a number, not negative",
+            Self::Whole => "a whole number, not negative",
+            Self::Share => "a number from 0 to 1",
+            Self::Flag => "true or false",
+            Self::Moment => "a date like 2026-03-08 or a time like 2026-03-08T06:00:00Z",
+            Self::Hex => "a colour like #1f2a44",
+            Self::Currency => "a currency code like EUR",
+            Self::OneOf(words) => return format!("{name} is {}: expected one of {}", quote(value), words.join(", ")),
+            Self::List(_) => "a list",
+            Self::Object(_) => "an object",
+            Self::Colour => "a name, a hex value, or both",
+            Self::Price => "an amount",
+            Self::Wears => {
+                return format!("{name} has more than {MOST_WEARS} entries: wear events have a file of their own");
+            }
+        };
+        format!("{name} is {}: expected {expected}", quote(value))
+    }
+}
+
+pub(super) fn is_hex(text: &str) -> bool {
+    let digits = text.strip_prefix('#').unwrap_or_default();
+    digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
+/// The beginning of a value, for a message.
+fn quote(value: &Value) -> String {
+    let text = value.to_string();
+    let mut characters = text.chars();
+    let start: String = characters.by_ref().take(QUOTED).collect();
+    if characters.next().is_some() { format!("{start}…") } else { start }
+}

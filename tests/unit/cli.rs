@@ -1,0 +1,482 @@
+//! The binary from outside: what an operator types, reads, and gets as an exit code.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::store::cosmos_backend::setting;
+
+/// Longer than anything here takes; only a fault waits so long.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A directory to work in, with an environment that says nothing.
+struct Place(TempDir);
+
+/// What a command did.
+#[derive(Debug)]
+struct Done {
+    code: Option<i32>,
+    out: String,
+    error: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pluckit"));
+        command.args(arguments).env_clear().current_dir(self.0.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Done {
+        self.run_with_input(arguments, "")
+    }
+
+    fn run_with_input(&self, arguments: &[&str], input: &str) -> Done {
+        finish(self.command(arguments), input)
+    }
+
+    /// The rows that `export` writes as JSON lines.
+    fn rows(&self, data: &str, kind: &str) -> Vec<Value> {
+        let done = self.run(&["export", "--data-dir", data, "--kind", kind, "--format", "jsonl"]);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        done.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// Runs a command to its end.
+fn finish(mut command: Command, input: &str) -> Done {
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        // A command that does not read its input may be gone before it is written.
+        drop(stdin.write_all(input.as_bytes()));
+        drop(stdin);
+        drop(sender.send(child.wait_with_output()));
+    });
+    let output = receiver.recv_timeout(LIMIT).expect("the command ends").unwrap();
+    Done {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        error: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A running service.
+struct Service {
+    process: Child,
+    url: String,
+}
+
+impl Service {
+    /// Starts the service on a free port and waits until it listens.
+    fn start(place: &Place, flags: &[&str]) -> Self {
+        let mut command = place.command(&["serve", "--port", "0"]);
+        // Nobody is there, so no test asks the world for the weather.
+        command
+            .args(flags)
+            .env("OPEN_METEO_GEOCODING_URL", "http://127.0.0.1:9")
+            .env("OPEN_METEO_FORECAST_URL", "http://127.0.0.1:9");
+        let mut process = command.stderr(Stdio::null()).spawn().unwrap();
+        let log = BufReader::new(process.stdout.take().unwrap());
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                let line: Value = serde_json::from_str(&line).expect("the log is JSON lines");
+                if let (Some("listening"), Some(address)) = (line["message"].as_str(), line["address"].as_str()) {
+                    drop(sender.send(address.to_owned()));
+                }
+            }
+        });
+        let mut service = Self { process, url: String::new() };
+        service.url = format!("http://{}", receiver.recv_timeout(LIMIT).expect("the service listens"));
+        service
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// Answers one request after another, each with its answer as it is, and hands over what was asked.
+fn answer_each(answers: Vec<String>) -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            // Small requests: the body ends with the object that it is.
+            while !request.ends_with(b"}") {
+                let length = stream.read(&mut buffer).unwrap();
+                assert_ne!(length, 0, "the request ends with its body");
+                request.extend_from_slice(&buffer[..length]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            drop(sender.send(String::from_utf8(request).unwrap()));
+        }
+    });
+    (url, receiver)
+}
+
+fn answer_once(answer: &str) -> (String, mpsc::Receiver<String>) {
+    answer_each(vec![answer.to_owned()])
+}
+
+/// The body of the next request.
+fn body(asked: &mpsc::Receiver<String>) -> Value {
+    let request = asked.recv_timeout(LIMIT).unwrap();
+    serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap()
+}
+
+fn events(events: &[Value]) -> String {
+    let blocks: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{blocks}")
+}
+
+const ITEMS: &str = r##"[
+  {"id": "coat", "category": "outerwear", "price": {"amount": 120.5, "originalCurrency": "EUR"}, "colours": [{"name": "navy", "hex": "#1f2a44"}]},
+  {"id": "hat", "category": "accessories", "tags": ["wool"], "apiField": {"kept": true}},
+  {"brand": "COS"}
+]"##;
+
+#[test]
+fn importing_twice_changes_nothing() {
+    let place = Place::new();
+    place.write("items.json", ITEMS);
+    let import = ["import", "items.json", "--data-dir", "store"];
+    let first = place.run(&import);
+    assert_eq!(
+        (first.code, first.out.as_str()),
+        (Some(0), "3 created, 0 updated, 0 unchanged, 0 rejected\n"),
+        "{first:?}"
+    );
+    let second = place.run(&import);
+    assert_eq!((second.code, second.out.as_str()), (Some(0), "0 created, 0 updated, 3 unchanged, 0 rejected\n"));
+    assert_eq!((first.error.as_str(), second.error.as_str()), ("", ""));
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let place = Place::new();
+    let import = ["import", "-", "--dry-run", "--data-dir", "store"];
+    let done = place.run_with_input(&import, ITEMS);
+    let expected = "3 created, 0 updated, 0 unchanged, 0 rejected (dry run: nothing was written)\n";
+    assert_eq!((done.code, done.out.as_str()), (Some(0), expected), "{done:?}");
+    assert_eq!(place.rows("store", "all"), Vec::<Value>::new());
+}
+
+#[test]
+fn bad_rows_are_named_and_good_ones_kept() {
+    let place = Place::new();
+    place.write("a.jsonl", "{\"id\":\"a\",\"brand\":\"x\"}\n{\"id\":\"b\",\"price\":-2}\n{\"id\":\n");
+    place.write("b.csv", "id,category,price\nc,tops,free\nd,tops,3\n");
+    let done = place.run(&["import", "a.jsonl", "b.csv", "--data-dir", "store"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(1), "2 created, 0 updated, 0 unchanged, 3 rejected\n"));
+    assert_eq!(
+        done.error.lines().collect::<Vec<_>>(),
+        [
+            "a.jsonl:2: price is -2: expected a number, not negative",
+            "a.jsonl:3: not JSON: EOF while parsing a value",
+            "b.csv:2: price is \"free\": expected a number like 39.9",
+        ]
+    );
+    let ids: Vec<_> = place.rows("store", "wardrobe").iter().map(|row| row["id"].clone()).collect();
+    assert_eq!(ids, ["a", "d"]);
+}
+
+#[test]
+fn a_missing_file_stops_all() {
+    let place = Place::new();
+    place.write("items.json", ITEMS);
+    let done = place.run(&["import", "items.json", "none.json", "--data-dir", "store"]);
+    assert_eq!(done.code, Some(1));
+    assert!(done.error.starts_with("pluckit: none.json cannot be read: "), "{done:?}");
+    assert_eq!(place.rows("store", "all"), Vec::<Value>::new());
+}
+
+#[test]
+fn rows_of_another_user_need_an_explicit_user() {
+    let place = Place::new();
+    let row = r#"{"id":"a","userId":"bob","brand":"x"}"#;
+    let refused = place.run_with_input(&["import", "-", "--data-dir", "store"], row);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.error.starts_with("-:1: it belongs to another user"), "{refused:?}");
+    let taken = place.run_with_input(&["import", "-", "--user", "eve", "--data-dir", "store"], row);
+    assert_eq!(taken.code, Some(0), "{taken:?}");
+    let exported = place.run(&["export", "--user", "eve", "--format", "jsonl", "--data-dir", "store"]);
+    let exported: Value = serde_json::from_str(&exported.out).unwrap();
+    assert_eq!(exported, json!({ "id": "a", "userId": "eve", "brand": "x" }));
+    assert_eq!(place.run(&["import", "-", "--user", "a/b"]).code, Some(2));
+}
+
+#[test]
+fn the_demo_goes_round_in_every_format_while_the_service_runs() {
+    let place = Place::new();
+    let _service = Service::start(&place, &["--data-dir", "demo"]);
+    for file in ["all.json", "all.jsonl", "items.csv"] {
+        let exported = place.run(&["export", "--data-dir", "demo", "--output", file]);
+        assert_eq!((exported.code, exported.out.as_str()), (Some(0), ""), "{exported:?}");
+        let imported = place.run(&["import", file, "--data-dir", file.split('.').next_back().unwrap()]);
+        assert_eq!((imported.code, imported.error.as_str()), (Some(0), ""), "{imported:?}");
+        let again = place.run(&["import", file, "--data-dir", "demo"]);
+        assert!(again.out.starts_with("0 created, 0 updated, ") && again.code == Some(0), "{again:?}");
+    }
+    for kind in ["wardrobe", "profile", "wear-events"] {
+        let rows = place.rows("demo", kind);
+        assert!(!rows.is_empty(), "the demo has a {kind}");
+        assert_eq!(place.rows("json", kind), rows);
+        assert_eq!(place.rows("jsonl", kind), rows);
+    }
+    let mut items = place.rows("demo", "wardrobe");
+    for item in &mut items {
+        item.as_object_mut().unwrap().remove("wearEvents");
+    }
+    assert_eq!(place.rows("csv", "wardrobe"), items);
+    let left_behind = fs::read_dir(place.0.path())
+        .unwrap()
+        .any(|file| file.unwrap().file_name().to_string_lossy().ends_with(".part"));
+    assert!(!left_behind);
+}
+
+#[test]
+fn secrets_are_masked_and_sources_named() {
+    let place = Place::new();
+    let file = json!({ "Values": { "PORT": "1111", "ADMIN_USER_IDS": "ada", "OPENAI_MODEL": "m" } });
+    place.write("local.settings.json", &file.to_string());
+    let mut command = place.command(&["config", "--json"]);
+    command.env("PORT", "2222").env("AZURE_OPENAI_API_KEY", "sesame").env("AZURE_OPENAI_ENDPOINT", "https://a.example");
+    let done = finish(command, "");
+    assert!(!done.out.contains("sesame") && done.code == Some(0), "{done:?}");
+    let settings: Vec<Value> = serde_json::from_str(&done.out).unwrap();
+    let shown = |name: &str| {
+        let setting = settings.iter().find(|setting| setting["name"] == name).unwrap();
+        [&setting["value"], &setting["source"], &setting["note"]].map(|part| part.as_str().unwrap_or("-").to_owned())
+    };
+    assert_eq!(shown("PORT"), ["2222", "environment", "goes before local.settings.json"]);
+    assert_eq!(shown("ADMIN_USER_IDS"), ["ada", "local.settings.json", "-"]);
+    assert_eq!(shown("AZURE_OPENAI_API_KEY"), ["********", "environment", "-"]);
+    assert_eq!(shown("OPENAI_MODEL"), ["m", "local.settings.json", "without effect: AZURE_OPENAI_ENDPOINT is set"]);
+    let table = place.run(&["config"]).out;
+    assert!(table.lines().any(|line| line.starts_with("PORT ") && line.ends_with("local.settings.json")), "{table}");
+}
+
+#[test]
+fn a_wrong_setting_is_one_line_and_an_exit_code() {
+    let place = Place::new();
+    for (name, value) in [("PORT", "abc"), ("COSMOS_DB_ENDPOINT", "nowhere"), ("PLUCKIT_DEMO", "perhaps")] {
+        for arguments in [["config"].as_slice(), &["serve"], &["export"], &["storage", "init"]] {
+            let mut command = place.command(arguments);
+            command.env(name, value);
+            let done = finish(command, "");
+            assert_eq!((done.code, done.out.as_str()), (Some(1), ""), "{done:?}");
+            assert_eq!(done.error.lines().count(), 1, "{done:?}");
+            assert!(done.error.starts_with(&format!("pluckit: {name} is {value:?}: expected ")), "{done:?}");
+        }
+    }
+}
+
+#[test]
+fn storage_is_prepared_once_and_can_be_prepared_again() {
+    let place = Place::new();
+    let init = ["storage", "init", "--data-dir", "store"];
+    for state in ["created ", "existed "] {
+        let done = place.run(&init);
+        let lines: Vec<_> = done.out.lines().collect();
+        assert_eq!((done.code, lines.len()), (Some(0), 3), "{done:?}");
+        assert!(lines[0].starts_with(state) && lines[0].ends_with("embedded store store/pluckit.db"), "{done:?}");
+        assert!(lines[1].starts_with("not configured  queues"), "{done:?}");
+        assert!(lines[2].starts_with("not configured  blob container"), "{done:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_prepared_does_not_stop_the_rest() {
+    let place = Place::new();
+    let mut command = place.command(&["storage", "init", "--data-dir", "store"]);
+    command.env("StorageQueue", "AccountName=a;AccountKey=not base64;QueueEndpoint=http://127.0.0.1:9/a");
+    let done = finish(command, "");
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.error.starts_with("pluckit: queues: ") && done.error.lines().count() == 1, "{done:?}");
+    assert!(done.out.contains("embedded store") && done.out.contains("blob container"), "{done:?}");
+}
+
+#[test]
+#[ignore = "needs the emulators: run scripts/test"]
+fn accounts_are_prepared_and_take_an_import() {
+    let place = Place::new();
+    let name = format!("test-{}", Uuid::new_v4());
+    let run = |arguments: &[&str], input: &str| {
+        let mut command = place.command(arguments);
+        command
+            .env("COSMOS_DB_ENDPOINT", setting("PLUCKIT_TEST_COSMOS_ENDPOINT"))
+            .env("COSMOS_DB_KEY", setting("PLUCKIT_TEST_COSMOS_KEY"))
+            .env("AzureWebJobsStorage", setting("PLUCKIT_TEST_STORAGE"))
+            .envs(
+                ["COSMOS_DB_DATABASE", "ARCHIVE_CONTAINER_NAME", "TASTE_JOB_QUEUE_NAME"]
+                    .map(|variable| (variable, &name)),
+            )
+            .env("TASTE_JOB_DEAD_LETTER_QUEUE_NAME", format!("{name}-poison"));
+        finish(command, input)
+    };
+    for state in ["created ", "existed "] {
+        let done = run(&["storage", "init"], "");
+        assert_eq!(done.code, Some(0), "{done:?}");
+        // A database, 19 containers, two queues and a blob container.
+        assert_eq!(done.out.lines().filter(|line| line.starts_with(state)).count(), 23, "{done:?}");
+    }
+    let first = run(&["import", "-"], ITEMS);
+    assert_eq!(
+        (first.code, first.out.as_str()),
+        (Some(0), "3 created, 0 updated, 0 unchanged, 0 rejected\n"),
+        "{first:?}"
+    );
+    let exported = run(&["export"], "");
+    let again = run(&["import", "-"], &exported.out);
+    assert_eq!(
+        (again.code, again.out.as_str()),
+        (Some(0), "0 created, 0 updated, 3 unchanged, 0 rejected\n"),
+        "{again:?}"
+    );
+}
+
+#[test]
+fn a_message_is_answered_with_things_from_the_demo() {
+    let place = Place::new();
+    let service = Service::start(&place, &[]);
+    let done = place.run(&["chat", "--url", &service.url, "What should I wear to a casual dinner?"]);
+    assert_eq!((done.code, done.error.as_str()), (Some(0), ""), "{done:?}");
+    let result = done.out.lines().find(|line| line.starts_with("[search_wardrobe, ") && line.contains(" ms] "));
+    assert!(done.out.contains("[search_wardrobe …]\n") && result.is_some(), "{done:?}");
+    let answer = done.out.lines().last().unwrap_or_default();
+    assert!(!answer.starts_with('['), "the tools come first, the answer last: {done:?}");
+    assert!(!done.out.contains('\x1b'), "no colours in a pipe");
+}
+
+#[test]
+fn lines_are_a_conversation() {
+    let place = Place::new();
+    let service = Service::start(&place, &[]);
+    let input = "What is in my wardrobe?\n\n/memory\n/clear\nAnd what did I wear last?\n/quit\nNot said any more.\n";
+    let done = place.run_with_input(&["chat", "--url", &format!("{}/", service.url)], input);
+    assert_eq!((done.code, done.error.as_str()), (Some(0), ""), "{done:?}");
+    assert!(done.out.contains("Nothing is remembered yet.\n"), "{done:?}");
+    assert!(done.out.contains("[get_wardrobe_summary …]\n"), "{done:?}");
+}
+
+#[test]
+fn an_error_event_fails_the_turn_but_shows_what_was_said() {
+    let place = Place::new();
+    let (url, asked) = answer_once(&events(&[
+        json!({ "type": "token", "content": "Let me" }),
+        json!({ "type": "error", "content": "Something went wrong. Please try again." }),
+        json!({ "type": "memory_update", "updated": false }),
+        json!({ "type": "done", "model": "m", "tokenCount": 1, "runId": "r" }),
+    ]));
+    place.write("token", "at-secret\n");
+    let done = place.run(&["chat", "--url", &url, "--token-file", "token", "Hello"]);
+    assert_eq!((done.code, done.error.as_str()), (Some(1), ""), "{done:?}");
+    assert_eq!(done.out, "Let me\n! Something went wrong. Please try again.\n");
+    let asked = asked.recv_timeout(LIMIT).unwrap();
+    assert!(asked.starts_with("POST /api/chat HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.contains("authorization: Bearer at-secret\r\n"), "{asked}");
+    let body: Value = serde_json::from_str(asked.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!(body, json!({ "message": "Hello", "recentMessages": [] }));
+}
+
+#[test]
+fn an_answer_without_done_is_not_an_answer() {
+    let place = Place::new();
+    let (url, _) = answer_once(&events(&[json!({ "type": "token", "content": "Wear the" })]));
+    let done = place.run(&["chat", "--url", &url, "Hello"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(1), "Wear the\n"));
+    assert_eq!(done.error, "pluckit: the connection broke off before the answer was complete\n");
+}
+
+#[test]
+fn what_was_said_is_sent_along() {
+    let place = Place::new();
+    let say = |text: &str| json!({ "type": "token", "content": text });
+    let (url, asked) = answer_each(vec![
+        events(&[say("Wear "), say("it."), json!({ "type": "done" })]),
+        // An answer that breaks off was said, too.
+        events(&[say("No, we")]),
+        events(&[say("Yes."), json!({ "type": "done" })]),
+        events(&[json!({ "type": "done" })]),
+    ]);
+    let done = place.run_with_input(&["chat", "--url", &url], "One\nTwo\nThree\n/clear\nFour\n");
+    assert_eq!(done.code, Some(1), "one turn was not answered: {done:?}");
+    let said = |role: &str, content: &str| json!({ "role": role, "content": content });
+    let mut before = vec![];
+    assert_eq!(body(&asked), json!({ "message": "One", "recentMessages": before }));
+    before.extend([said("user", "One"), said("assistant", "Wear it.")]);
+    assert_eq!(body(&asked), json!({ "message": "Two", "recentMessages": before }));
+    before.extend([said("user", "Two"), said("assistant", "No, we")]);
+    assert_eq!(body(&asked), json!({ "message": "Three", "recentMessages": before }));
+    assert_eq!(body(&asked), json!({ "message": "Four", "recentMessages": [] }));
+}
+
+#[test]
+fn a_message_that_is_refused_does_not_end_the_conversation() {
+    let place = Place::new();
+    let service = Service::start(&place, &[]);
+    let input = format!("{}\nWhat is in my wardrobe?\n", "x".repeat(8_001));
+    let done = place.run_with_input(&["chat", "--url", &service.url], &input);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert_eq!(done.error.lines().count(), 1, "{done:?}");
+    assert!(done.error.starts_with("pluckit: body.message: ") && done.error.ends_with(" (422)\n"), "{done:?}");
+    assert!(done.out.contains("[get_wardrobe_summary …]\n"), "{done:?}");
+}
+
+#[test]
+fn refusals_are_told_by_their_detail_and_tokens_never() {
+    let place = Place::new();
+    let body = r#"{"detail":"Invalid or expired session token."}"#;
+    let answer = format!("HTTP/1.1 401 Unauthorized\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let (url, _) = answer_once(&answer);
+    let done = place.run(&["chat", "--url", &url, "--token", "at-secret", "Hello"]);
+    assert_eq!(
+        (done.code, done.out.as_str(), done.error.as_str()),
+        (Some(1), "", "pluckit: Invalid or expired session token. (401)\n")
+    );
+    let done = place.run(&["chat", "--token", "at-sec\nret", "Hello"]);
+    assert_eq!((done.code, done.error.as_str()), (Some(1), "pluckit: the token has characters that no token has\n"));
+}
+
+#[test]
+fn a_service_that_is_not_there_is_named() {
+    let place = Place::new();
+    // Taken and given back: nobody listens there.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let done = place.run(&["chat", "--url", &format!("http://{address}"), "Hello"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
+    assert!(
+        done.error.contains(&format!("nothing answers at http://{address}/: start the service with `pluckit serve`"))
+    );
+}
