@@ -4,6 +4,7 @@
 
 mod access;
 mod azure;
+mod config;
 mod llm;
 mod routes;
 mod store;
