@@ -61,7 +61,7 @@ fn readme_settings() -> BTreeMap<String, String> {
     let span = |cell: &str| cell.split('`').nth(1).map(str::to_owned);
     let mut settings = BTreeMap::new();
     for row in section.lines().filter_map(|line| line.strip_prefix("| ")) {
-        let mut cells = row.split(" | ");
+        let mut cells = row.split('|');
         let (name, default) = (cells.next().and_then(span), cells.next().and_then(span).unwrap_or_default());
         let Some(name) = name else { continue };
         assert!(settings.insert(name.clone(), default).is_none(), "{name} is in the README twice");
