@@ -34,7 +34,7 @@ pub fn start(filter: &str) {
     if io::stdout().is_terminal() {
         builder.with_target(false).init();
     } else {
-        builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
+        builder.json().flatten_event(true).with_current_span(false).with_span_list(true).init();
     }
     log_panics();
 }

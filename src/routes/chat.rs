@@ -14,6 +14,7 @@ use futures::StreamExt;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tracing::Instrument;
 
 use crate::auth::CurrentUser;
 use crate::domain::chat::{
@@ -91,7 +92,7 @@ async fn take_turn(
     let turn = Turn { user, message: body.message, recent: body.recent, selected: body.selected };
     let turn = app.chat.prepare(turn).await?; // the last place that can still answer with an ordinary error
     let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
-    app.tasks.spawn(app.chat.clone().take_turn(turn, sender));
+    app.tasks.spawn(app.chat.clone().take_turn(turn, sender).in_current_span());
     let events = ReceiverStream::new(receiver).map(move |event| {
         let event = Event::default().json_data(WireEvent { event, trace_id: trace_id.as_deref() });
         Ok::<_, Infallible>(event.expect("an event is plain text and numbers"))

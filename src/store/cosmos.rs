@@ -35,7 +35,10 @@ use url::Url;
 
 pub use schema::InitReport;
 
-use super::{Container, DocumentStore, ETag, Error, Key, Page, Query, Result, Scope, Stored, Write, check_size};
+use super::{
+    Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Scope, Stored, Write,
+    check_size,
+};
 use crate::azure::Identity;
 
 /// How long one read, write or page may take, retries included.
@@ -140,7 +143,12 @@ impl CosmosStore {
     async fn stored_as(&self, key: &Key, document: &Value) -> Result<Option<ETag>> {
         let Some(stored) = self.read(key).await? else { return Ok(None) };
         let content: Value = stored.parse().map_err(|fault| Error::Failed(fault.into()))?;
-        Ok(same_content(&content, document).then_some(stored.etag))
+        let mut wanted = document.clone();
+        if let Some(fields) = wanted.as_object_mut() {
+            // The service puts its own in their place.
+            fields.retain(|name, _| !SYSTEM_FIELDS.contains(&name.as_str()));
+        }
+        Ok(same_content(&content, &wanted).then_some(stored.etag))
     }
 
     /// Whether everything that `writes` asks for is there.
@@ -286,6 +294,9 @@ impl DocumentStore for CosmosStore {
                 }
             }
             .map_err(error)?;
+        }
+        if size_bytes > MAX_DOCUMENT_BYTES {
+            return Err(Error::TooLarge { size_bytes });
         }
         let client = self.container(container).await?;
         let answered = Box::pin(client.execute_transactional_batch(batch, None)).await;

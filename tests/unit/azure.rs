@@ -2,6 +2,7 @@
 
 use pluckit::azure::storage::Error;
 use pluckit::azure::{Identity, StorageAccount};
+use url::Url;
 use uuid::Uuid;
 
 use crate::store::cosmos_backend::setting;
@@ -67,4 +68,16 @@ fn what_cannot_be_used_is_refused_before_any_call() {
     let fault = |text| StorageAccount::from_connection_string(text, &identity).err();
     assert!(matches!(fault("AccountName=a;AccountKey=not base64"), Some(Error::BadKey)));
     assert!(matches!(fault("AccountKey=c2VjcmV0"), Some(Error::ConnectionString(_))));
+}
+
+#[test]
+fn identities_are_made_without_asking_anyone() {
+    let assigned = Identity { client_id: Some(Uuid::new_v4().to_string()), developer_tools: false };
+    let developer = Identity { client_id: None, developer_tools: true };
+    for identity in [Identity::default(), assigned, developer] {
+        assert!(identity.credential().is_ok(), "{identity:?}");
+    }
+    // A token must not travel in the clear.
+    let endpoint = |port| Url::parse(&format!("http://127.0.0.1:{port}/account")).unwrap();
+    assert!(StorageAccount::with_identity(endpoint(1), endpoint(2), &Identity::default()).is_err());
 }

@@ -9,3 +9,4 @@ mod llm;
 mod routes;
 mod store;
 mod support;
+mod tools;

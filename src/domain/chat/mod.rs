@@ -1,8 +1,8 @@
 //! The stylist: a turn of the conversation, streamed while it happens.
 //!
-//! [`Turn::new`] checks what the caller sent, [`Chat::prepare`] reads what the turn needs (the last step that can still
-//! fail as an ordinary error), and [`Chat::take_turn`] does it, writing [`ChatEvent`]s to a bounded channel. A reader who
-//! leaves ends the turn, the model's answer and the tools that run.
+//! A [`Turn`] is what the caller sent, [`Chat::prepare`] reads what it needs (the last step that can still fail as an
+//! ordinary error), and [`Chat::take_turn`] does it, writing [`ChatEvent`]s to a bounded channel. A reader who leaves ends
+//! the turn, the model's answer and the tools that run.
 
 mod follow_up;
 mod memory;
@@ -10,9 +10,11 @@ mod prompt;
 pub mod tools;
 mod turn;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tracing::{Instrument, debug, info_span};
@@ -162,9 +164,14 @@ impl Chat {
         let run_id = Uuid::new_v4();
         let span = info_span!("chat.turn", run.id = %run_id, user.id = turn.turn.user.as_str());
         async {
-            tokio::select! {
-                () = events.closed() => debug!("the reader has left, turn ended"),
-                () = turn::run(&self, turn, run_id, &events) => {}
+            // A fault in here must not cost the reader the end of the stream.
+            let turn = AssertUnwindSafe(turn::run(&self, turn, run_id, &events)).catch_unwind();
+            let panicked = tokio::select! {
+                () = events.closed() => return debug!("the reader has left, turn ended"),
+                outcome = turn => outcome.is_err(),
+            };
+            if panicked {
+                turn::apologise(&self, run_id, &events).await;
             }
         }
         .instrument(span)

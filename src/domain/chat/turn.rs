@@ -95,6 +95,17 @@ pub async fn run(chat: &Chat, prepared: PreparedTurn, run_id: Uuid, events: &mps
     }
 }
 
+/// Ends the stream of a turn that broke, as every stream ends.
+pub async fn apologise(chat: &Chat, run_id: Uuid, events: &mpsc::Sender<ChatEvent>) {
+    let events = Events(events);
+    let model = chat.model.name(Purpose::Stylist).to_owned();
+    for event in [ChatEvent::Error { content: FAILED }, ChatEvent::Done { model, token_count: 0, run_id }] {
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// The way to the reader.
 struct Events<'a>(&'a mpsc::Sender<ChatEvent>);
 

@@ -1,6 +1,6 @@
 //! The small tasks: search terms, whether an offer is accepted, and summaries of conversations.
 
-use super::lexicon;
+use super::{intent, lexicon};
 use crate::llm::Message;
 use crate::model::vocabulary;
 
@@ -44,11 +44,15 @@ pub fn classify_follow_up(messages: &[Message]) -> &'static str {
     if refuses.iter().any(|word| answer_words.contains(word)) {
         return "NOT_A_CONFIRM";
     }
-    let agrees = [" love that ", " would be great ", " would be nice ", " lets ", " do it ", " do that ", " go on "];
+    let agrees = [" love that ", " would be great ", " would be nice ", " lets do ", " do it ", " do that ", " go on "];
     if lexicon::after_consent(&answer).is_none() && !agrees.iter().any(|phrase| answer_words.contains(phrase)) {
         return "NOT_A_CONFIRM";
     }
-    let offered = vocabulary::words(lexicon::offer(&offer).unwrap_or_default());
+    let offer = lexicon::offer(&offer).unwrap_or_default();
+    if lexicon::after_consent(&answer).is_some_and(|refinement| intent::is_another_wish(&refinement, offer)) {
+        return "NOT_A_CONFIRM";
+    }
+    let offered = vocabulary::words(offer);
     let offers = |words: &[&str]| offered.iter().any(|word| words.contains(&word.as_str()));
     if offers(&["gap", "gaps", "missing", "lack", "lacking"]) {
         "CONFIRM_GAPS"
@@ -158,6 +162,7 @@ mod tests {
             (gaps, "yes please", "CONFIRM_GAPS"),
             (gaps, "that would be great", "CONFIRM_GAPS"),
             (gaps, "no, not now", "NOT_A_CONFIRM"),
+            (gaps, "ok, but what is trending?", "NOT_A_CONFIRM"),
             (gaps, "what about the weather?", "NOT_A_CONFIRM"),
             ("Shall I search for brown loafers?", "sure, in suede", "CONFIRM_SEARCH"),
             ("Want me to put together another outfit?", "ok", "CONFIRM_OUTFIT"),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::lexicon;
-use crate::model::vocabulary;
+use crate::model::vocabulary::{self, Category};
 
 /// Something that a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +162,12 @@ pub fn detect(text: &str) -> Vec<Intent> {
     intents
 }
 
+/// Whether what follows somebody's consent is a wish of its own, not a detail of what was offered.
+pub fn is_another_wish(refinement: &str, offer: &str) -> bool {
+    let offered = detect(offer);
+    detect(refinement).iter().any(|intent| *intent != Intent::Search && !offered.contains(intent))
+}
+
 /// The tool calls that answer the intents: name and arguments, each tool once.
 pub fn calls(intents: &[Intent], text: &str) -> Vec<(&'static str, Value)> {
     let mut calls: Vec<(&'static str, Value)> = Vec::new();
@@ -193,6 +199,14 @@ pub fn calls(intents: &[Intent], text: &str) -> Vec<(&'static str, Value)> {
 pub fn outfit_query(text: &str) -> String {
     let telling = joined(text, |word| lexicon::is_telling(word) && !matches!(word, "today" | "tomorrow"));
     if telling.is_empty() { "everyday casual".to_owned() } else { telling }
+}
+
+/// The words of a message that say what for, without garments and colours.
+pub fn occasion_query(text: &str) -> String {
+    let is_garment = |word: &str| Category::of_garment(&vocabulary::fold_plural(word)).is_some();
+    let keep = |word: &str| lexicon::is_telling(word) && vocabulary::colour(word).is_none() && !is_garment(word);
+    let telling = joined(text, keep);
+    if telling.is_empty() { "casual".to_owned() } else { telling }
 }
 
 fn search_query(text: &str) -> String {
@@ -261,6 +275,13 @@ mod tests {
         ] {
             assert_eq!(detect(message), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn a_detail_is_no_wish_of_its_own() {
+        let offer = "Want me to put together an outfit for today?";
+        assert!(!is_another_wish("in black", offer) && !is_another_wish("an outfit for dinner", offer));
+        assert!(is_another_wish("but first, what do I own?", offer));
     }
 
     #[test]

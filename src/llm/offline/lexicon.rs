@@ -46,6 +46,19 @@ const SYNONYMS: &[(&str, &[&str])] = &[
 const STYLES: &str = "boho bohemian classic comfortable comfy cosy cozy edgy elegant everyday linen leather minimalist \
 maximalist preppy relaxed romantic silk sporty streetwear suede tailored vintage warm wool cotton denim athleisure techwear";
 
+/// Phrases whose words would mislead one by one, and the word that says the same.
+const PHRASES: &[(&str, &str)] = &[
+    ("black tie", "formal"),
+    ("black-tie", "formal"),
+    ("white tie", "formal"),
+    ("night out", "party"),
+    ("going out", "party"),
+    ("work out", "workout"),
+    ("warmer", "winter"),
+    ("cooler", "summer"),
+    ("dressier", "formal"),
+];
+
 /// How consent begins.
 const AFFIRMATIVES: &[&str] = &[
     "yes",
@@ -112,14 +125,22 @@ fn stem(word: &str) -> &str {
     }
 }
 
+/// The text, in lower case, with misleading phrases in one word.
+pub fn plain(text: &str) -> String {
+    PHRASES.iter().fold(text.to_lowercase(), |text, (phrase, word)| text.replace(phrase, word))
+}
+
 /// What follows the consent with which a text begins; none if it does not begin with one.
 pub fn after_consent(text: &str) -> Option<String> {
     let words = vocabulary::words(text).join(" ");
     let mut rest = words.as_str();
     let mut consents = false;
-    while let Some(shorter) = AFFIRMATIVES.iter().find_map(|phrase| strip_phrase(rest, phrase)) {
+    while let Some((phrase, shorter)) =
+        AFFIRMATIVES.iter().find_map(|phrase| Some((phrase, strip_phrase(rest, phrase)?)))
+    {
         rest = shorter;
-        consents = true;
+        // "Please" alone consents, "please show me …" asks for something else.
+        consents |= *phrase != "please" || rest.is_empty();
     }
     consents.then(|| rest.to_owned())
 }
@@ -168,6 +189,8 @@ mod tests {
         assert_eq!(after_consent("Sounds good, go ahead"), Some(String::new()));
         assert_eq!(after_consent("Yesterday I wore it"), None);
         assert_eq!(after_consent("No thanks"), None);
+        assert_eq!(after_consent("Please"), Some(String::new()));
+        assert_eq!(after_consent("Please show me my shoes"), None);
     }
 
     #[test]

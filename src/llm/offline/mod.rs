@@ -1,8 +1,8 @@
 //! The built-in model: rules and templates instead of a language model.
 //!
 //! It needs nothing, never touches the network, and answers the same question in the same way every time. A turn of the
-//! stylist is a pure function of the request: the last message's words choose the tools ([`intent`]), the results are
-//! worded from templates ([`wording`]). Text in results and in delimited blocks of the system prompt is data: it may be
+//! stylist is a pure function of the request: the last message's words choose the tools (`intent`), the results are
+//! worded from templates (`wording`). Text in results and in delimited blocks of the system prompt is data: it may be
 //! named in an answer, and decides nothing else.
 
 mod embedding;
@@ -129,6 +129,7 @@ impl<'a> Turn<'a> {
         };
         let said = if start.is_some() { last_user_message(messages) } else { "" };
         let (wish, is_confirmation) = resolve(said, before);
+        let wish = lexicon::plain(&wish);
         let mut results = Vec::new();
         let mut rounds = 0;
         let mut calls: &[ToolCall] = &[];
@@ -178,7 +179,7 @@ impl<'a> Turn<'a> {
             && self.rounds < MAX_TOOL_ROUNDS
             && self.search_succeeded()
         {
-            let query = intent::outfit_query(&self.wish);
+            let query = intent::occasion_query(&self.wish);
             let wanted = outfit.missing.iter().map(|slot| {
                 let query = format!("{} {query}", slot.search_word());
                 ("search_wardrobe", serde_json::json!({ "query": query }))
@@ -322,14 +323,18 @@ impl<'a> Turn<'a> {
         let unreadable = || (wording::UNREADABLE.to_owned(), None);
         match result.name {
             "search_wardrobe" => {
-                let items = read_pieces(result.content);
+                let query = result.query().unwrap_or_default();
+                let mut items = read_pieces(result.content);
                 let note = wording::read::<wording::Found>(result.content).and_then(|found| found.note);
+                if note.is_none() {
+                    items = outfit::best_matches(items, &query);
+                }
                 let found = wording::Found { note, items };
                 let next = found
                     .items
                     .first()
                     .map(|first| format!("Want me to put together an outfit around the {}?", wording::name(first)));
-                (wording::found(&found, &result.query().unwrap_or_default()), next)
+                (wording::found(&found, &query), next)
             }
             "get_wardrobe_summary" => match wording::read::<Value>(result.content) {
                 Some(summary) => {
@@ -409,6 +414,9 @@ fn resolve(said: &str, before: &[Message]) -> (String, bool) {
         && let Some(refinement) = lexicon::after_consent(said)
         && let Some(offer) = previous.and_then(lexicon::offer)
     {
+        if intent::is_another_wish(&refinement, offer) {
+            return (refinement, false);
+        }
         return (format!("{offer} {refinement}").trim().to_owned(), true);
     }
     let words = vocabulary::words(said);

@@ -64,21 +64,25 @@ impl Piece {
         self.colours.iter().filter_map(|colour| colour.as_str().or_else(|| colour.get("name")?.as_str()))
     }
 
+    /// What kind of garment it is.
+    pub fn category(&self) -> Option<Category> {
+        let named = self.category.as_deref().and_then(Category::of_text);
+        named.or_else(|| self.tags.iter().find_map(|tag| Category::of_text(tag)))
+    }
+
     /// Where it goes; none for what is worn to sleep, to swim, or unknown.
     pub fn slot(&self) -> Option<Slot> {
-        let named = self.category.as_deref().and_then(Category::of_text);
-        let tagged = || self.tags.iter().find_map(|tag| Category::of_text(tag));
-        match named.or_else(tagged)? {
+        match self.category()? {
             Category::Tops | Category::Knitwear => Some(Slot::Top),
             Category::Bottoms => Some(Slot::Bottom),
             Category::Dresses => Some(Slot::Dress),
             Category::Shoes => Some(Slot::Shoes),
             Category::Outerwear => Some(Slot::Outerwear),
             Category::Accessories => Some(Slot::Accessory),
-            Category::Activewear => match tagged() {
-                Some(Category::Bottoms) => Some(Slot::Bottom),
-                _ => Some(Slot::Top),
-            },
+            Category::Activewear => {
+                let is_bottom = |tag: &String| Category::of_text(tag) == Some(Category::Bottoms);
+                Some(if self.tags.iter().any(is_bottom) { Slot::Bottom } else { Slot::Top })
+            }
             Category::Swimwear => None,
         }
     }
@@ -95,6 +99,8 @@ impl Piece {
 pub struct Wish {
     /// What the message says, and what that calls for; plurals folded.
     words: Vec<String>,
+    /// Garments that the message names together with their colour.
+    named: Vec<(&'static str, Category)>,
     /// Colours that the user likes, lower case.
     pub liked_colours: Vec<String>,
     /// Brands that the user likes, lower case.
@@ -108,19 +114,39 @@ pub struct Wish {
 impl Wish {
     /// The wish that a message speaks of.
     pub fn of(message: &str) -> Self {
-        let said = vocabulary::words(message).into_iter().filter(|word| lexicon::is_telling(word));
-        let mut words = Vec::new();
-        for word in said {
-            words.push(vocabulary::fold_plural(&word));
-            // Of "smart casual" neither word alone says as much; one match of a synonym is enough for both.
-            words.extend(lexicon::synonyms(&word).iter().flat_map(|synonym| vocabulary::folded_words(synonym)));
+        let said = vocabulary::words(message);
+        let (mut words, mut named) = (Vec::new(), Vec::new());
+        for (place, word) in said.iter().enumerate() {
+            if !lexicon::is_telling(word) {
+                continue;
+            }
+            // The colour of "my olive jacket" is the jacket's alone. A few words may come between, as in "white t-shirt".
+            let following = said[place + 1..].iter().take(3).map(|word| vocabulary::fold_plural(word));
+            let garment = following.into_iter().find_map(|word| Category::of_garment(&word));
+            if let Some((colour, category)) = vocabulary::colour(word).zip(garment) {
+                named.push((colour, category));
+                continue;
+            }
+            words.push(vocabulary::fold_plural(word));
+            words.extend(lexicon::synonyms(word).iter().flat_map(|synonym| vocabulary::folded_words(synonym)));
         }
-        if words.is_empty() {
-            words = vec!["casual".to_owned(), "everyday".to_owned()];
+        if words.iter().all(|word| Category::of_garment(word).is_some()) {
+            words.extend(["casual".to_owned(), "everyday".to_owned()]);
         }
         words.sort();
         words.dedup();
-        Self { words, ..Self::default() }
+        Self { words, named, ..Self::default() }
+    }
+
+    /// Whether the message speaks of this very piece, by garment and colour.
+    pub fn names(&self, piece: &Piece) -> bool {
+        let category = piece.category();
+        self.named.iter().any(|(colour, wanted)| {
+            let has_colour = piece
+                .colour_names()
+                .any(|name| vocabulary::words(name).iter().any(|word| vocabulary::colour(word) == Some(*colour)));
+            category == Some(*wanted) && has_colour
+        })
     }
 
     fn wants(&self, word: &str) -> bool {
@@ -134,6 +160,12 @@ impl Wish {
             !words.is_empty() && words.iter().all(|word| self.wants(word))
         };
         piece.tags.iter().filter(fits).map(String::as_str).collect()
+    }
+
+    /// The tags of a piece that consist of words of a query.
+    pub fn named_tags<'a>(piece: &'a Piece, query: &str) -> Vec<&'a str> {
+        let wish = Self { words: vocabulary::folded_words(query), ..Self::default() };
+        wish.fitting_tags(piece)
     }
 
     /// How well a piece fits.
@@ -158,6 +190,9 @@ impl Wish {
         {
             score -= 8;
         }
+        if self.names(piece) {
+            score += 100;
+        }
         score + i32::from(liked) + i32::from(self.likes_brand(piece))
     }
 
@@ -173,7 +208,8 @@ impl Wish {
     }
 
     fn is_warm(&self) -> bool {
-        self.celsius.is_some_and(|celsius| celsius > 22.0) && !self.wet
+        let said = || ["summer", "beach"].iter().any(|word| self.wants(word));
+        !self.wet && self.celsius.map_or_else(said, |celsius| celsius > 22.0)
     }
 
     /// Whether the weather, or the message, asks for something on top.
@@ -181,7 +217,8 @@ impl Wish {
         let said = ["cold", "winter", "rain", "layer", "jacket", "coat", "outerwear", "blazer"];
         self.wet
             || self.celsius.is_some_and(|celsius| celsius < 16.0)
-            || said.iter().any(|word| self.words.iter().any(|wanted| wanted == word))
+            || said.iter().any(|word| self.wants(word))
+            || self.named.iter().any(|(_, category)| *category == Category::Outerwear)
     }
 }
 
@@ -190,7 +227,7 @@ impl Wish {
 pub struct Outfit {
     /// What goes where, in the order of the slots.
     pub pieces: Vec<(Slot, Piece)>,
-    /// What it lacks, although nobody can go without.
+    /// What it lacks, although nobody (or nobody in this weather) can go without.
     pub missing: Vec<Slot>,
 }
 
@@ -211,9 +248,10 @@ pub fn compose(wish: &Wish, anchors: &[Piece], found: &[Piece]) -> Outfit {
             if pieces.iter().any(|(_, taken)| taken.id == piece.id) {
                 continue;
             }
-            // Two pieces of one strong colour look like a uniform; it decides between equals only.
+            // Two garments of one colour look like a uniform; a belt may well repeat the shoes. Decides between equals only.
             let colour = piece.colour_names().next();
-            let repeats = pieces.iter().any(|(_, taken)| colour.is_some() && taken.colour_names().next() == colour);
+            let repeats = slot != Slot::Accessory
+                && pieces.iter().any(|(_, taken)| colour.is_some() && taken.colour_names().next() == colour);
             let score = 2 * wish.score(piece) - i32::from(repeats);
             if best.is_none_or(|(highest, _)| score > highest) {
                 best = Some((score, piece));
@@ -247,16 +285,31 @@ pub fn compose(wish: &Wish, anchors: &[Piece], found: &[Piece]) -> Outfit {
     for (slot, is_needed, is_welcome) in
         [(Slot::Outerwear, wish.needs_outerwear(), !wish.is_warm()), (Slot::Accessory, false, true)]
     {
-        if !has(&pieces, slot)
-            && let Some((score, piece)) = best(slot, &pieces)
-            && (is_needed || (is_welcome && score >= 20))
-        {
-            pieces.push((slot, piece));
+        if has(&pieces, slot) {
+            continue;
+        }
+        match best(slot, &pieces) {
+            Some((score, piece)) if is_needed || (is_welcome && score >= 20) => pieces.push((slot, piece)),
+            None if is_needed => missing.push(slot),
+            Some(_) | None => {}
         }
     }
     // The sort is stable: two anchors of one slot keep their order.
     pieces.sort_by_key(|(slot, _)| *slot);
     Outfit { pieces, missing }
+}
+
+/// Those pieces that fit the most words of a query; all of them when no word fits any.
+pub fn best_matches(pieces: Vec<Piece>, query: &str) -> Vec<Piece> {
+    let wanted = vocabulary::folded_words(query);
+    let count = |piece: &Piece| {
+        let (words, category) = (piece.words(), piece.category());
+        let fits =
+            |word: &&String| words.contains(word) || (category.is_some() && Category::of_garment(word) == category);
+        wanted.iter().filter(fits).count()
+    };
+    let most = pieces.iter().map(count).max().unwrap_or_default();
+    pieces.into_iter().filter(|piece| count(piece) == most).collect()
 }
 
 #[cfg(test)]
@@ -317,6 +370,22 @@ mod tests {
         wardrobe.push(piece("gown", "Dresses", "green", &["wedding", "formal", "elegant"]));
         assert_eq!(ids(&compose(&Wish::of("wedding"), &[], &wardrobe))[0], "gown");
         assert_eq!(ids(&compose(&Wish::of("casual dinner"), &[], &wardrobe))[0], "shirt");
+    }
+
+    #[test]
+    fn a_named_garment_is_worn_and_keeps_its_colour_to_itself() {
+        let mut wardrobe = wardrobe();
+        wardrobe.push(piece("olive-tee", "Tops", "olive", &[]));
+        let outfit = compose(&Wish::of("What goes with my olive jacket?"), &[], &wardrobe);
+        assert_eq!(ids(&outfit), ["shirt", "chinos", "loafers", "parka", "belt"]);
+    }
+
+    #[test]
+    fn the_best_matches_fit_most_words() {
+        let ids = |query| best_matches(wardrobe(), query).into_iter().map(|piece| piece.id).collect::<Vec<_>>();
+        assert_eq!(ids("olive jackets"), ["parka"]);
+        assert_eq!(ids("white shoes"), ["trainers"]);
+        assert_eq!(ids("zebra").len(), wardrobe().len());
     }
 
     #[test]

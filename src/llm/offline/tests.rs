@@ -107,9 +107,9 @@ fn a_casual_dinner_gets_an_outfit_of_owned_pieces() {
     assert_eq!(names, ["search_wardrobe", "get_user_profile"]);
     insta::assert_snapshot!(text, @r"
     Here's what I'd put together from your wardrobe:
-    - Top: your white Arket shirt, tagged smart casual, which suits the occasion.
-    - Bottoms: your navy Uniqlo chinos, tagged casual, which suits the occasion.
-    - Shoes: your brown Morjas loafers, tagged dinner, which suits the occasion.
+    - Top: your white Arket shirt, tagged smart casual, which sets the tone.
+    - Bottoms: your navy Uniqlo chinos, tagged casual, which keeps the look in tune.
+    - Shoes: your brown Morjas loafers, tagged dinner, which carries it to the floor.
 
     Want me to search your wardrobe for a jacket to go over it?
     ");
@@ -153,7 +153,7 @@ fn every_tool_is_worded() {
         (
             "Do I have a jacket?",
             "search_wardrobe",
-            &["4 pieces that fit", "olive Barbour jacket", "outfit around the white Arket shirt?"],
+            &["one piece that fits", "olive Barbour jacket", "outfit around the olive Barbour jacket?"],
         ),
     ] {
         let (text, names) = turn(vec![user(message)], results);
@@ -247,6 +247,9 @@ fn accepting_an_offer_does_what_was_offered_without_a_new_offer() {
     assert!(!text.contains("Want me to"), "{text}");
     let (_, names) = turn(history("All good. Want me to check your wardrobe for gaps?", "sure"), results);
     assert_eq!(names, ["analyze_wardrobe_gaps"]);
+    let (_, names) =
+        turn(history("All good. Want me to check your wardrobe for gaps?", "ok, but what is trending?"), results);
+    assert_eq!(names, ["get_trending_moods"]);
     let (text, names) = turn(history("All good. Want me to check your wardrobe for gaps?", "no thanks"), results);
     assert!(names.is_empty(), "{text}");
 }

@@ -56,7 +56,10 @@ pub fn shown(text: &str) -> String {
 pub fn name(piece: &Piece) -> String {
     let colour = piece.colour_names().map(|name| shown(name).to_lowercase()).find(|name| !name.is_empty());
     let brand = piece.brand.as_deref().map(shown).filter(|brand| !brand.is_empty());
-    let parts = [colour, brand, Some(noun(piece))];
+    let noun = noun(piece);
+    // Nobody says "Nudie Jeans jeans".
+    let says_it = brand.as_deref().is_some_and(|brand| brand.to_lowercase().split(' ').any(|word| word == noun));
+    let parts = [colour, brand, (!says_it).then_some(noun)];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
@@ -78,10 +81,10 @@ fn noun(piece: &Piece) -> String {
         // A category that is a garment already, like "Jeans".
         Some(known) if !category.eq_ignore_ascii_case(known.name()) => category.to_lowercase(),
         Some(Category::Tops) => "top".to_owned(),
-        Some(Category::Outerwear) => "outerwear piece".to_owned(),
+        Some(Category::Outerwear) => "outerwear layer".to_owned(),
         Some(Category::Accessories) => "accessory".to_owned(),
         Some(Category::Dresses) => "dress".to_owned(),
-        Some(Category::Knitwear) => "knitwear piece".to_owned(),
+        Some(Category::Knitwear) => "knit".to_owned(),
         Some(Category::Activewear) => "activewear piece".to_owned(),
         Some(Category::Bottoms | Category::Shoes | Category::Swimwear) | None => category.to_lowercase(),
     }
@@ -128,8 +131,18 @@ fn reason(slot: Slot, piece: &Piece, wish: &Wish, is_anchor: bool) -> String {
             None => "because it's wet outside".to_owned(),
         };
     }
+    if wish.names(piece) {
+        return "just the one you asked about".to_owned();
+    }
     if !tags.is_empty() {
-        return format!("tagged {}, which suits the occasion", list(&tags));
+        let so = match slot {
+            Slot::Dress | Slot::Top => "which sets the tone",
+            Slot::Bottom => "which keeps the look in tune",
+            Slot::Shoes => "which carries it to the floor",
+            Slot::Outerwear => "which works on top of all this",
+            Slot::Accessory => "which ties it together",
+        };
+        return format!("tagged {}, {so}", list(&tags));
     }
     if let Some(colour) = colour.as_deref().filter(|colour| wish.likes_colour(colour)) {
         return format!("because {colour} is one of your favourite colours");
@@ -157,14 +170,13 @@ pub fn found(found: &Found, query: &str) -> String {
     if found.items.is_empty() {
         return "Your wardrobe is still empty. Add a few pieces, and I'll help you style them.".to_owned();
     }
-    let wish = Wish::of(query);
     let names: Vec<String> = found
         .items
         .iter()
         .take(5)
         .map(|piece| {
             let tags: Vec<String> =
-                wish.fitting_tags(piece).into_iter().take(2).map(|tag| shown(tag).to_lowercase()).collect();
+                Wish::named_tags(piece, query).into_iter().take(2).map(|tag| shown(tag).to_lowercase()).collect();
             let condition = piece.condition.as_deref().map(|condition| shown(condition).to_lowercase());
             match (tags.as_slice(), condition) {
                 ([], Some(condition)) if !condition.is_empty() => {
@@ -542,6 +554,7 @@ mod tests {
             ),
             (json!({ "category": "Jeans", "brand": "Levi's" }), "Levi's jeans"),
             (json!({ "category": "Outerwear", "tags": ["leather jacket"] }), "leather jacket"),
+            (json!({ "category": "Jeans", "brand": "Nudie Jeans", "colours": ["black"] }), "black Nudie Jeans"),
             (json!({}), "piece"),
         ] {
             assert_eq!(name(&piece(fields)), expected);

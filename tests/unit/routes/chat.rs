@@ -1,9 +1,12 @@
 //! The stylist on the wire, and what it remembers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::http::{Method, StatusCode};
 use http_body_util::BodyExt;
+use pluckit::llm::{self, ChatRequest, Model, PartStream, Purpose, Reply};
 use pluckit::store::Container;
 use serde_json::{Value, json};
 
@@ -135,6 +138,40 @@ async fn a_failure_after_the_first_byte_is_an_event_and_then_done() {
     assert!(!answer.text().contains("secret"));
 }
 
+/// A model with a fault.
+struct Broken;
+
+#[async_trait]
+impl Model for Broken {
+    fn name(&self, _purpose: Purpose) -> &str {
+        "broken"
+    }
+
+    async fn stream(&self, _request: ChatRequest) -> llm::Result<PartStream> {
+        panic!("a fault in the program")
+    }
+
+    async fn complete(&self, _request: ChatRequest) -> llm::Result<Reply> {
+        panic!("a fault in the program")
+    }
+
+    async fn embed(&self, _texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
+        panic!("a fault in the program")
+    }
+
+    async fn ping(&self) -> llm::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_turn_that_breaks_ends_its_stream_as_every_turn_does() {
+    let app = TestApp::builder().model(Arc::new(Broken)).start();
+    let events = ask(&app.user("ada").await, "What now?").await.events();
+    assert_eq!(kinds(&events), ["error", "done"]);
+    assert_eq!(events[1]["model"], "broken");
+}
+
 #[tokio::test]
 async fn a_trace_id_is_in_every_event() {
     let (app, server) = app_with_model().await;
@@ -247,7 +284,7 @@ async fn an_accepted_offer_is_carried_out_at_once() {
 
 fn conversation(messages: usize) -> Value {
     let message =
-        |n: usize| json!({"role": if n % 2 == 0 { "user" } else { "assistant" }, "content": format!("m{n}.")});
+        |n: usize| json!({"role": if n.is_multiple_of(2) { "user" } else { "assistant" }, "content": format!("m{n}.")});
     (0..messages).map(message).collect()
 }
 

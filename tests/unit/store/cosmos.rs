@@ -34,15 +34,17 @@ fn nowhere(port: u16) -> CosmosOptions {
     }
 }
 
-/// Stands between the SDK and the emulator and does not pass on certain answers.
+/// Stands between the SDK and the emulator, and does not pass on certain requests and answers.
 struct LossyProxy {
+    target: String,
     address: String,
-    lost: Arc<AtomicUsize>,
+    /// How many answers were not passed on.
+    lost: AtomicUsize,
     /// Starts of requests whose next answer is lost, each once, and how.
-    to_lose: Arc<Mutex<Losses>>,
+    losses: Mutex<VecDeque<(&'static str, Loss)>>,
+    /// A text that makes a request be answered with 400.
+    refused: Mutex<Option<&'static str>>,
 }
-
-type Losses = VecDeque<(&'static str, Loss)>;
 
 #[derive(Clone, Copy)]
 enum Loss {
@@ -53,16 +55,21 @@ enum Loss {
 }
 
 impl LossyProxy {
-    async fn start(target: &Url) -> Self {
+    async fn start() -> Arc<Self> {
+        let endpoint = options().endpoint;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let target = format!("{}:{}", target.host_str().unwrap(), target.port().unwrap());
-        let (lost, to_lose) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(VecDeque::new())));
-        let proxy = Self { address: address.clone(), lost: lost.clone(), to_lose: to_lose.clone() };
+        let proxy = Arc::new(Self {
+            target: format!("{}:{}", endpoint.host_str().unwrap(), endpoint.port().unwrap()),
+            address: listener.local_addr().unwrap().to_string(),
+            lost: AtomicUsize::new(0),
+            losses: Mutex::new(VecDeque::new()),
+            refused: Mutex::new(None),
+        });
+        let accepting = proxy.clone();
         #[expect(clippy::disallowed_methods, reason = "the proxy ends with the test's runtime")]
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass_on(client, target.clone(), address.clone(), lost.clone(), to_lose.clone()));
+                tokio::spawn(accepting.clone().pass_on(client));
             }
         });
         proxy
@@ -72,12 +79,57 @@ impl LossyProxy {
         CosmosOptions { endpoint: Url::parse(&format!("http://{}/", self.address)).unwrap(), ..options() }
     }
 
+    fn store(&self) -> CosmosStore {
+        CosmosStore::new(self.options())
+    }
+
     fn lose_answer_to(&self, start: &'static str) {
-        self.to_lose.lock().unwrap().push_back((start, Loss::Closed));
+        self.losses.lock().unwrap().push_back((start, Loss::Closed));
     }
 
     fn withhold_answer_to(&self, start: &'static str) {
-        self.to_lose.lock().unwrap().push_back((start, Loss::Silent));
+        self.losses.lock().unwrap().push_back((start, Loss::Silent));
+    }
+
+    fn lost(&self) -> usize {
+        self.lost.load(Ordering::SeqCst)
+    }
+
+    fn loss_of(&self, request: &[u8]) -> Option<Loss> {
+        let mut losses = self.losses.lock().unwrap();
+        let is_next = losses.front().is_some_and(|(start, _)| request.starts_with(start.as_bytes()));
+        if is_next { losses.pop_front().map(|(_, loss)| loss) } else { None }
+    }
+
+    fn refuses(&self, request: &[u8]) -> bool {
+        self.refused.lock().unwrap().is_some_and(|text| String::from_utf8_lossy(request).contains(text))
+    }
+
+    async fn pass_on(self: Arc<Self>, mut client: TcpStream) {
+        let mut server = TcpStream::connect(&self.target).await.unwrap();
+        while let Some(request) = message(&mut client).await {
+            let answer = if self.refuses(&request) {
+                b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}".to_vec()
+            } else {
+                server.write_all(&request).await.unwrap();
+                let Some(answer) = message(&mut server).await else { return };
+                answer
+            };
+            if let Some(loss) = self.loss_of(&request) {
+                self.lost.fetch_add(1, Ordering::SeqCst);
+                if matches!(loss, Loss::Silent) {
+                    std::future::pending::<()>().await;
+                }
+                return;
+            }
+            // The account's answer names the emulator, and the SDK must come back to us. Both addresses have the same
+            // length, or the announced one would be wrong.
+            assert_eq!(self.target.len(), self.address.len(), "ports have five digits");
+            let passed_on = String::from_utf8_lossy(&answer).replace(&self.target, &self.address);
+            if client.write_all(passed_on.as_bytes()).await.is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -103,50 +155,17 @@ async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
     }
 }
 
-async fn pass_on(
-    mut client: TcpStream,
-    target: String,
-    address: String,
-    lost: Arc<AtomicUsize>,
-    to_lose: Arc<Mutex<Losses>>,
-) {
-    let mut server = TcpStream::connect(&target).await.unwrap();
-    while let Some(request) = message(&mut client).await {
-        server.write_all(&request).await.unwrap();
-        let Some(answer) = message(&mut server).await else { return };
-        let loss = {
-            let mut to_lose = to_lose.lock().unwrap();
-            let hit = to_lose.front().is_some_and(|(start, _)| request.starts_with(start.as_bytes()));
-            if hit { to_lose.pop_front() } else { None }
-        };
-        if let Some((_, loss)) = loss {
-            lost.fetch_add(1, Ordering::SeqCst);
-            if matches!(loss, Loss::Silent) {
-                std::future::pending::<()>().await;
-            }
-            return;
-        }
-        // The account's answer names the emulator; the SDK must come back to us. Both addresses have the same length,
-        // or the announced one would be wrong.
-        let text = String::from_utf8_lossy(&answer).replace(&target, &address);
-        let bytes = if target.len() == address.len() { text.into_bytes() } else { answer };
-        if client.write_all(&bytes).await.is_err() {
-            return;
-        }
-    }
-}
-
 #[tokio::test]
 #[ignore = "needs the emulators: run scripts/test"]
 async fn a_create_whose_answer_was_lost_is_no_conflict() {
     cosmos().await;
-    let proxy = LossyProxy::start(&options().endpoint).await;
-    let store = CosmosStore::new(proxy.options());
+    let proxy = LossyProxy::start().await;
+    let store = proxy.store();
     let (key, document) = fresh_key();
     store.ping().await.unwrap();
     proxy.lose_answer_to("POST ");
     let etag = store.create(&key, &document).await.unwrap();
-    assert_eq!(proxy.lost.load(Ordering::SeqCst), 1, "no answer was lost");
+    assert_eq!(proxy.lost(), 1, "no answer was lost");
     let stored = store.read(&key).await.unwrap().unwrap();
     assert_eq!(stored.etag, etag);
     // It was the only attempt that counts: the same creation by another call is a conflict.
@@ -157,8 +176,8 @@ async fn a_create_whose_answer_was_lost_is_no_conflict() {
 #[ignore = "needs the emulators: run scripts/test"]
 async fn a_replace_or_delete_whose_answer_was_lost_is_no_conflict() {
     cosmos().await;
-    let proxy = LossyProxy::start(&options().endpoint).await;
-    let store = CosmosStore::new(proxy.options());
+    let proxy = LossyProxy::start().await;
+    let store = proxy.store();
     let (key, mut document) = fresh_key();
     let first = store.create(&key, &document).await.unwrap();
     document["count"] = json!(2);
@@ -167,7 +186,7 @@ async fn a_replace_or_delete_whose_answer_was_lost_is_no_conflict() {
     assert!(matches!(store.replace(&key, &document, &first).await, Err(Error::Conflict)));
     proxy.lose_answer_to("DELETE ");
     assert!(store.delete(&key, Some(&second)).await.unwrap());
-    assert_eq!(proxy.lost.load(Ordering::SeqCst), 2, "answers were not lost");
+    assert_eq!(proxy.lost(), 2, "answers were not lost");
     assert!(!store.delete(&key, None).await.unwrap());
 }
 
@@ -175,8 +194,8 @@ async fn a_replace_or_delete_whose_answer_was_lost_is_no_conflict() {
 #[ignore = "needs the emulators: run scripts/test"]
 async fn a_batch_whose_answer_was_lost_is_no_conflict() {
     cosmos().await;
-    let proxy = LossyProxy::start(&options().endpoint).await;
-    let store = CosmosStore::new(proxy.options());
+    let proxy = LossyProxy::start().await;
+    let store = proxy.store();
     let (key, document) = fresh_key();
     store.ping().await.unwrap();
     let (container, partition) = (key.container, key.partition.clone());
@@ -185,7 +204,7 @@ async fn a_batch_whose_answer_was_lost_is_no_conflict() {
     proxy.lose_answer_to("POST ");
     let writes = [Write::Create { document }];
     store.batch(container, &partition, &writes).await.unwrap();
-    assert_eq!(proxy.lost.load(Ordering::SeqCst), 1, "no answer was lost");
+    assert_eq!(proxy.lost(), 1, "no answer was lost");
     assert!(matches!(store.batch(container, &partition, &writes).await, Err(Error::Conflict)));
 }
 
@@ -193,8 +212,8 @@ async fn a_batch_whose_answer_was_lost_is_no_conflict() {
 #[ignore = "needs the emulators: run scripts/test"]
 async fn a_conflict_with_someone_else_stays_one_when_an_answer_was_lost() {
     let direct = cosmos().await;
-    let proxy = LossyProxy::start(&options().endpoint).await;
-    let store = CosmosStore::new(proxy.options());
+    let proxy = LossyProxy::start().await;
+    let store = proxy.store();
     store.ping().await.unwrap();
     let (key, mut document) = fresh_key();
     let first = direct.create(&key, &document).await.unwrap();
@@ -211,15 +230,15 @@ async fn a_conflict_with_someone_else_stays_one_when_an_answer_was_lost() {
     assert!(matches!(store.batch(key.container, &key.partition, &writes).await, Err(Error::Conflict)));
     proxy.lose_answer_to("DELETE ");
     assert!(matches!(store.delete(&key, Some(&first)).await, Err(Error::Conflict)));
-    assert_eq!(proxy.lost.load(Ordering::SeqCst), 4, "answers were not lost");
+    assert_eq!(proxy.lost(), 4, "answers were not lost");
 }
 
 #[tokio::test]
 #[ignore = "needs the emulators: run scripts/test"]
 async fn a_read_without_an_answer_ends_in_time() {
     cosmos().await;
-    let proxy = LossyProxy::start(&options().endpoint).await;
-    let store = CosmosStore::new(proxy.options());
+    let proxy = LossyProxy::start().await;
+    let store = proxy.store();
     let (key, document) = fresh_key();
     store.create(&key, &document).await.unwrap();
     for _ in 0..10 {
@@ -229,7 +248,7 @@ async fn a_read_without_an_answer_ends_in_time() {
     let outcome = store.read(&key).await;
     assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
     assert!(started.elapsed() < Duration::from_secs(12), "took {:?}", started.elapsed());
-    proxy.to_lose.lock().unwrap().clear();
+    proxy.losses.lock().unwrap().clear();
     assert!(store.read(&key).await.unwrap().is_some(), "the next one has nothing to wait for");
 }
 
@@ -244,6 +263,19 @@ async fn setting_up_twice_changes_nothing() {
     let second = store.init().await.unwrap();
     assert!(!second.database_created);
     assert_eq!((second.created.len(), second.existing), (0, first.created));
+}
+
+#[tokio::test]
+#[ignore = "needs the emulators: run scripts/test"]
+async fn an_account_without_vector_search_gets_its_containers_all_the_same() {
+    let proxy = LossyProxy::start().await;
+    *proxy.refused.lock().unwrap() = Some("vectorEmbeddingPolicy");
+    let database = format!("Plain{}", Uuid::new_v4().simple());
+    let store = CosmosStore::new(CosmosOptions { database, ..proxy.options() });
+    let report = store.init().await.unwrap();
+    assert_eq!(report.created.len(), Container::ALL.len());
+    assert_eq!(report.without_vectors, ["Moods", "ScrapedItems"]);
+    store.ping().await.unwrap();
 }
 
 #[tokio::test]

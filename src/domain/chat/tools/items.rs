@@ -114,7 +114,7 @@ impl Tool for SearchScrapedItems {
             return Err(llm::Error::Nonsense("an embedding of the wrong length".into()).into());
         };
         let mut best = Best::new(MAX_RESULTS);
-        let mut breather = Breather::default();
+        let mut breather = Breather::with_vectors();
         let mut items = pin!(self.data.items.global_with_vectors());
         while let Some(mut item) = items.try_next().await? {
             let vector = std::mem::take(&mut item.embedding);

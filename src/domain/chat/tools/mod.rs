@@ -163,17 +163,26 @@ impl Serialize for Tally {
     }
 }
 
-/// Lets other tasks run now and then while a long walk goes over many items that are already here.
-#[derive(Default)]
-struct Breather(u32);
+/// Lets other tasks run now and then while a long walk goes over many documents that are already here.
+struct Breather {
+    stride: u32,
+    walked: u32,
+}
 
 impl Breather {
-    /// Items between two breaths: less than half a millisecond's work.
-    const STRIDE: u32 = 16;
+    /// For documents like clothes: reading and scoring sixteen of them takes less than half a millisecond.
+    const fn new() -> Self {
+        Self { stride: 16, walked: 0 }
+    }
+
+    /// For documents with a vector, which take ten times as long to read.
+    const fn with_vectors() -> Self {
+        Self { stride: 2, walked: 0 }
+    }
 
     async fn breathe(&mut self) {
-        self.0 = (self.0 + 1) % Self::STRIDE;
-        if self.0 == 0 {
+        self.walked = (self.walked + 1) % self.stride;
+        if self.walked == 0 {
             tokio::task::yield_now().await;
         }
     }
