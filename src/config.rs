@@ -272,7 +272,8 @@ impl Config {
             geocoding_url: reader.url("OPEN_METEO_GEOCODING_URL", "https://geocoding-api.open-meteo.com")?,
             forecast_url: reader.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com")?,
         };
-        let log_filter = reader.text("PLUCKIT_LOG", "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
+        let log_filter = reader
+            .text("PLUCKIT_LOG", "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
 
         let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
             Some(name) if name.eq_ignore_ascii_case("development") => Environment::Development,
@@ -585,9 +586,19 @@ impl Reader<'_> {
     }
 }
 
+/// An address may not carry a password: it would be shown by `pluckit config` and in logs, unlike a key.
 fn parse_url(name: &'static str, got: String) -> Result<Url, Error> {
-    match Url::parse(&got) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        Ok(_) | Err(_) => Err(Error::Invalid { name, got, expected: "an http or https URL".to_owned() }),
+    let parsed = Url::parse(&got).ok();
+    let has_credentials = |url: &Url| !url.username().is_empty() || url.password().is_some();
+    match parsed {
+        Some(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && !has_credentials(&url) => Ok(url),
+        Some(_) | None => {
+            let got = got.rsplit_once('@').map(|(_, rest)| format!("********@{rest}")).unwrap_or(got);
+            Err(Error::Invalid {
+                name,
+                got,
+                expected: "an http or https URL without user name and password".to_owned(),
+            })
+        }
     }
 }

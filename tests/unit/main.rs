@@ -5,6 +5,7 @@
 mod access;
 mod azure;
 mod cli;
+mod config;
 mod llm;
 mod routes;
 mod store;
