@@ -9,6 +9,7 @@ use anyhow::Context;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http;
+use axum::http::header::EXPECT;
 use futures::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -35,6 +36,7 @@ use crate::domain::chat::tools::{self, weather};
 use crate::domain::demo;
 use crate::domain::readiness::{Probe, Readiness};
 use crate::http_client;
+use crate::linger::Lingering;
 use crate::llm::Model;
 use crate::llm::offline::OfflineModel;
 use crate::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, Server};
@@ -426,7 +428,14 @@ fn accept(stream: TcpStream, service: App, connections: &GracefulShutdown, tasks
     if let Err(error) = stream.set_nodelay(true) {
         debug!(error = %Chain(&error), "connection without no-delay");
     }
-    let service = service.map_request(|request: http::Request<Incoming>| -> Request { request.map(Body::new) });
+    let lingering = tasks.clone();
+    let service = service.map_request(move |request: http::Request<Incoming>| -> Request {
+        // Who waits for "100 Continue" has not begun to send, and is not asked to.
+        if request.headers().contains_key(EXPECT) {
+            return request.map(Body::new);
+        }
+        request.map(|body| Body::new(Lingering::new(body, lingering.clone())))
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

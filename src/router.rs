@@ -36,9 +36,12 @@ pub type App = NormalizePath<Router>;
 pub fn app(state: AppState) -> App {
     let public = Router::new().merge(routes::health::public()).merge(routes::auth::public());
     let user = routes::chat::user().layer(from_fn_with_state(state.clone(), require_user));
-    let router = Router::new()
-        .merge(public)
-        .merge(user)
+    with_layers(public.merge(user), state)
+}
+
+/// Puts what every route has around these.
+pub fn with_layers(routes: Router<AppState>, state: AppState) -> App {
+    let router = routes
         .fallback(async || ApiError::NotFound("Not Found"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(from_fn(limit_time))

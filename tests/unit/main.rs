@@ -7,6 +7,7 @@ mod azure;
 mod cli;
 mod config;
 mod llm;
+mod process;
 mod routes;
 mod store;
 mod support;

@@ -136,7 +136,7 @@ async fn without_client_ids_nobody_signs_in_with_google() {
 }
 
 /// Tokens that must not let anybody in, each with its name.
-fn bad_tokens(google: &Google, now: i64) -> Vec<(String, String)> {
+pub fn bad_tokens(google: &Google, now: i64) -> Vec<(String, String)> {
     let key = &google.key;
     let good = Google::claims(now);
     let with = |name: &str, value: Value| {

@@ -1,9 +1,16 @@
 //! What holds for every route: errors, ids, trailing slashes, CORS, limits, panics.
 
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
 use axum::http::{Method, StatusCode};
+use axum::routing::get;
+use pluckit::router;
 use serde_json::{Value, json};
 
 use crate::support::TestApp;
+use crate::support::caller::Caller;
 
 const JSON: Option<&str> = Some("application/json");
 const REFRESH: &str = "/api/auth/refresh";
@@ -165,4 +172,45 @@ async fn errors_say_nothing_of_the_inside() {
         (200, json!({"summary": "", "updatedAt": Value::Null})),
         "a bad document never costs a request"
     );
+}
+
+/// What has been logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_and_logged_with_the_request_s_id() {
+    async fn give_up() -> &'static str {
+        panic!("secret words")
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let app = TestApp::new();
+    let routes = Router::new().route("/api/panic", get(give_up));
+    let caller = Caller::new(router::with_layers(routes, app.state.clone()), None);
+    for _ in 0..2 {
+        let answer = caller.clone().header("x-request-id", "request-7").get("/api/panic").await;
+        assert_eq!(answer.summary(), (500, json!({"detail": "Internal server error."})));
+        assert_eq!(answer.header("x-request-id"), "request-7");
+    }
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert_eq!((&lines[0]["level"], &lines[0]["message"]), (&json!("ERROR"), &json!("request failed")));
+    assert_eq!((&lines[0]["http.status"], &lines[0]["span"]["request.id"]), (&json!(500), &json!("request-7")));
+    assert_eq!(lines[0]["span"]["http.route"], "/api/panic");
+    assert!(!log.contains("secret"), "{log}");
 }

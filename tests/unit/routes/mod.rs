@@ -1,6 +1,6 @@
 //! What each route answers.
 
-mod auth;
+pub mod auth;
 mod chat;
 mod conventions;
 mod health;

@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod google;
 pub mod model;
+pub mod service;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,186 @@
+//! The real binary as a process of its own: on a free port, with a data directory of its own, watched from outside.
+//!
+//! Its standard output goes to a file, so that nothing has to read along and what a killed process said is still there.
+//! Needs nothing but the standard library, `serde_json` and `tempfile`: benchmarks use this file as well.
+
+#![expect(dead_code, reason = "each user of this file needs another part of it")]
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A start takes no longer, unless something hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Time between two looks at something that should happen.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// Waits until `condition` gives something; panics when it does not within `limit`.
+pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(begin.elapsed() < limit, "{what}: not within {limit:?}");
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// How a service is started. Nothing is inherited from the environment of the test.
+#[derive(Clone)]
+pub struct Launch {
+    binary: PathBuf,
+    settings: Vec<(String, String)>,
+    directory: Arc<TempDir>,
+}
+
+impl Launch {
+    /// In production, where callers sign in, with the embedded store and the offline model, on a free port.
+    pub fn production(binary: &str) -> Self {
+        Self::development(binary)
+            .setting("AZURE_FUNCTIONS_ENVIRONMENT", "Production")
+            .setting("PLUCKIT_ALLOW_EMBEDDED", "1")
+    }
+
+    /// As somebody starts it who has configured nothing, but on a free port.
+    pub fn development(binary: &str) -> Self {
+        let directory = Arc::new(TempDir::new().expect("a temporary directory"));
+        let data = directory.path().join("data").display().to_string();
+        let launch = Self { binary: binary.into(), settings: Vec::new(), directory };
+        launch.setting("PORT", "0").setting("PLUCKIT_DATA_DIR", &data)
+    }
+
+    /// Sets a setting.
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The embedded store's file.
+    pub fn store_file(&self) -> PathBuf {
+        self.directory.path().join("data/pluckit.db")
+    }
+
+    /// The process before it is started. Its working directory is the temporary one, where no settings file lies.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .env_clear()
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the process; it need not listen yet.
+    pub fn spawn(&self) -> Service {
+        let output = tempfile::Builder::new().prefix("log-").tempfile_in(self.directory.path());
+        let (file, path) = output.expect("a file for the log").keep().expect("a file that stays");
+        let errors = file.try_clone().expect("a second handle");
+        let child = self.command().stdout(file).stderr(errors).spawn().expect("the binary starts");
+        Service { child, log: path, launch: self.clone() }
+    }
+
+    /// Starts the process and waits until it listens.
+    pub fn start(&self) -> (Service, SocketAddr) {
+        let mut service = self.spawn();
+        let address = wait_until("the service listens", PATIENCE, || {
+            if let Some(status) = service.child.try_wait().expect("a child of ours") {
+                panic!("the service ended with {status}: {}", service.log());
+            }
+            service.address()
+        });
+        (service, address)
+    }
+}
+
+/// A process of the service; killed when it is dropped.
+pub struct Service {
+    child: Child,
+    log: PathBuf,
+    launch: Launch,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Service {
+    /// Where it says that it listens; `None` before it does.
+    fn address(&self) -> Option<SocketAddr> {
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("\"listening\"") && line.ends_with('}'))?;
+        let line: Value = serde_json::from_str(line).ok()?;
+        line["address"].as_str()?.parse().ok()
+    }
+
+    /// All that it has said so far, on standard output and standard error.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).expect("the log can be read")).into_owned()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal, `TERM` for instance.
+    pub fn signal(&self, name: &str) {
+        // The shell has this built in; to send signals from here would need unsafe code.
+        let command = format!("kill -{name} {}", self.id());
+        let sent = Command::new("sh").arg("-c").arg(command).status().expect("a shell");
+        assert!(sent.success(), "the process is there");
+    }
+
+    /// Ends it at once (SIGKILL), as a crash or an operating system without memory would.
+    pub fn kill(&mut self) {
+        // Fails when it has ended before, which is just as well.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_none()
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        wait_until("the service ends", limit, || self.child.try_wait().expect("a child of ours"))
+    }
+
+    /// Memory that it occupies now, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that it has occupied since its start, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        kib_of(self.id(), name)
+    }
+}
+
+/// A number of `/proc/<process>/status`, in KiB.
+pub fn kib_of(process: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("Linux, and a process that runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of that name");
+    line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+}
+
+/// Size of a file in bytes.
+pub fn file_bytes(path: &Path) -> u64 {
+    File::open(path).and_then(|file| file.metadata()).expect("a file").len()
+}
