@@ -21,8 +21,11 @@ const SECRETS: [&str; 6] = [
     "StorageQueue",
 ];
 /// Enough for production, and nothing more.
-const REMOTE: [(&str, &str); 2] =
-    [("COSMOS_DB_ENDPOINT", "https://account.documents.azure.com"), ("OPENAI_BASE_URL", "https://models.example/v1")];
+const REMOTE: [(&str, &str); 3] = [
+    ("COSMOS_DB_ENDPOINT", "https://account.documents.azure.com"),
+    ("OPENAI_BASE_URL", "https://models.example/v1"),
+    ("STORAGE_ACCOUNT_NAME", "account"),
+];
 const REFUSES_EMBEDDED: &str = "is refused outside development and under the Functions host";
 const REFUSES_OPEN_DOOR: &str = "every caller would be the development user";
 

@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod llm;
 mod process;
+mod queue;
 mod routes;
 mod store;
 mod support;
