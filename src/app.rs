@@ -35,6 +35,7 @@ use crate::domain::chat::tools::{self, weather};
 use crate::domain::demo;
 use crate::domain::readiness::{Probe, Readiness};
 use crate::http_client;
+use crate::http_client::guarded::{GuardedClient, GuardedOptions};
 use crate::llm::Model;
 use crate::llm::offline::OfflineModel;
 use crate::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, Server};
@@ -70,6 +71,8 @@ pub struct Backends {
     pub clock: Arc<dyn Clock>,
     /// Client for services that we configured.
     pub http: reqwest::Client,
+    /// Client for URLs from users, feeds and pages.
+    pub web: Arc<GuardedClient>,
 }
 
 impl Backends {
@@ -96,7 +99,9 @@ impl Backends {
             ),
         ];
         let (store, embedded) = open_documents(config, &clock)?;
-        Ok(Self { store, embedded, model: open_model(config, &http, &clock)?, storage_probes, clock, http })
+        let model = open_model(config, &http, &clock)?;
+        let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
+        Ok(Self { store, embedded, model, storage_probes, clock, http, web })
     }
 }
 
@@ -225,7 +230,7 @@ fn storage_probe(
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
-    let Backends { store, embedded: _, model, storage_probes, clock, http } = backends;
+    let Backends { store, embedded: _, model, storage_probes, clock, http, web } = backends;
     let data = Data::new(store.clone());
     let parts = tools::Parts {
         data: data.clone(),
@@ -253,6 +258,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         clock,
         data,
         model,
+        web,
     })
 }
 
