@@ -810,7 +810,7 @@ fn refusals_are_worded_as_agreed() {
 }
 
 #[tokio::test]
-async fn the_system_knows_its_own_name_and_the_guard_does_not_care() {
+async fn the_resolver_of_the_system_finds_addresses() {
     let found = SystemResolver::default().addresses("localhost").await.unwrap();
     assert!(!found.is_empty() && found.iter().all(IpAddr::is_loopback), "{found:?}");
 }
