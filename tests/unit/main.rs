@@ -6,6 +6,7 @@ mod access;
 mod azure;
 mod cli;
 mod config;
+mod guarded;
 mod llm;
 mod process;
 mod queue;
