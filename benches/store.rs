@@ -216,10 +216,12 @@ impl Raw {
                 .query_row(params![partition, row.0], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
             black_box(found.unwrap());
         });
-        let upsert = "INSERT INTO memories VALUES (?, ?, 'etag', 0, NULL, ?) \
-                      ON CONFLICT (partition, id) DO UPDATE SET document = excluded.document";
+        // Each must change something: a write of what is there already costs SQLite no sync.
+        let upsert = "INSERT INTO memories VALUES (?, ?, 'etag', 0, NULL, ?) ON CONFLICT (partition, id) \
+                      DO UPDATE SET document = excluded.document, updated_at = updated_at + 1";
         let upserted = each(upsert, &change);
-        let replace = "UPDATE memories SET document = ?3 WHERE partition = ?1 AND id = ?2 AND etag = 'etag'";
+        let replace = "UPDATE memories SET document = ?3, updated_at = updated_at + 1 \
+                       WHERE partition = ?1 AND id = ?2 AND etag = 'etag'";
         let replaced = each(replace, &change);
         let deleted = each("DELETE FROM memories WHERE partition = ? AND id = ?", &|statement, row| {
             assert_eq!(statement.execute(params![partition, row.0]).unwrap(), 1);

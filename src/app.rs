@@ -11,7 +11,7 @@ use axum::extract::Request;
 use axum::http;
 use axum::http::header::EXPECT;
 use futures::FutureExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -457,6 +457,9 @@ fn accept(stream: TcpStream, service: App, connections: &GracefulShutdown, tasks
     }
     let lingering = tasks.clone();
     let service = service.map_request(move |request: http::Request<Incoming>| -> Request {
+        if request.body().is_end_stream() {
+            return request.map(|_| Body::empty());
+        }
         // Who waits for "100 Continue" has not begun to send, and is not asked to.
         if request.headers().contains_key(EXPECT) {
             return request.map(Body::new);

@@ -61,8 +61,8 @@ pub enum Error {
 /// The user in the files, who stands for whoever the data is loaded for.
 const PLACEHOLDER_USER: &str = "local-dev-user";
 
-/// Writes at once: enough for a store that commits in groups, and few for one that throttles.
-const CONCURRENT_WRITES: usize = 16;
+/// Writes at once. The embedded store syncs the disk once for all writes that wait together, up to this many.
+const CONCURRENT_WRITES: usize = 256;
 
 /// Characters of a scraped item's description that go into its vector, as for all scraped items.
 const EMBEDDED_DESCRIPTION_CHARACTERS: usize = 200;
