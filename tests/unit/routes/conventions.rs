@@ -198,6 +198,8 @@ async fn a_panic_is_answered_and_logged_with_the_request_s_id() {
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
+    // While there is only one subscriber, a span that another test's thread meets first is off for all threads.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let app = TestApp::new();
     let routes = Router::new().route("/api/panic", get(give_up));
     let caller = Caller::new(router::with_layers(routes, app.state.clone()), None);
