@@ -54,8 +54,6 @@ const GRACE: Duration = Duration::from_secs(10);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after the system refused a connection, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Time between two clean-ups of expired documents.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Name of the embedded store's file.
 const STORE_FILE: &str = "pluckit.db";
 /// Name of the embedded queue's file. Not the store's, so that neither waits for the other's transactions.
@@ -65,8 +63,6 @@ const QUEUE_FILE: &str = "queue.db";
 pub struct Backends {
     /// Where documents are kept.
     pub store: Arc<dyn DocumentStore>,
-    /// The same, if it is the embedded one: it does not forget expired documents by itself.
-    pub embedded: Option<Arc<SqliteStore>>,
     /// Where jobs wait.
     pub queue: Arc<dyn JobQueue>,
     /// Which model answers.
@@ -91,9 +87,9 @@ impl Backends {
         let blobs = storage_probe(config, config.storage.blobs.as_ref(), archive, Service::Blobs)?;
         let (queue, queue_probe) = open_queue(config, &clock)?;
         let storage_probes = vec![("blobs", blobs), ("queue", Some(queue_probe))];
-        let (store, embedded) = open_documents(config, &clock)?;
+        let store = open_store(config, &clock)?;
         let model = open_model(config, &http, &clock)?;
-        Ok(Self { store, embedded, queue, model, storage_probes, clock, http })
+        Ok(Self { store, queue, model, storage_probes, clock, http })
     }
 }
 
@@ -102,18 +98,9 @@ impl Backends {
 /// # Errors
 /// When its file cannot be opened.
 pub fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn DocumentStore>> {
-    Ok(open_documents(config, clock)?.0)
-}
-
-type OpenDocuments = (Arc<dyn DocumentStore>, Option<Arc<SqliteStore>>);
-
-fn open_documents(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<OpenDocuments> {
     Ok(match &config.documents {
-        Documents::Embedded { directory, .. } => {
-            let store = Arc::new(open_embedded(directory, clock)?);
-            (store.clone(), Some(store))
-        }
-        Documents::Cosmos(cosmos) => (Arc::new(CosmosStore::new(cosmos_options(config, cosmos))), None),
+        Documents::Embedded { directory, .. } => Arc::new(open_embedded(directory, clock)?),
+        Documents::Cosmos(cosmos) => Arc::new(CosmosStore::new(cosmos_options(config, cosmos))),
     })
 }
 
@@ -246,7 +233,7 @@ pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
-    let Backends { store, embedded: _, queue, model, storage_probes, clock, http } = backends;
+    let Backends { store, queue, model, storage_probes, clock, http } = backends;
     let data = Data::new(store.clone());
     let parts = tools::Parts {
         data: data.clone(),
@@ -312,17 +299,6 @@ pub async fn load_demo(app: &AppState) {
         Ok(true) => info!(user.id = %user, "demo wardrobe loaded"),
         Ok(false) => {}
         Err(error) => warn!(error = %Chain(&error), "demo wardrobe not loaded"),
-    }
-}
-
-/// Deletes expired documents of the embedded store, now and then, until the process should end.
-pub async fn sweep(store: Arc<SqliteStore>, shutdown: CancellationToken) {
-    while shutdown.run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL)).await.is_some() {
-        match store.sweep_expired().await {
-            Ok(0) => {}
-            Ok(documents) => info!(documents, "expired documents deleted"),
-            Err(error) => warn!(error = %Chain(&error), "expired documents not deleted"),
-        }
     }
 }
 

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::{Host, Url};
 
 use crate::model::ids::UserId;
+use crate::model::schedule::{self, Schedule};
 use crate::store::Container;
 
 /// What is wrong with a setting, in one line for the operator.
@@ -97,6 +99,8 @@ pub struct Config {
     pub model: ModelServer,
     /// The stylist's numbers.
     pub stylist: Stylist,
+    /// How work that no request waits for is done.
+    pub workers: Workers,
     /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
     pub log_filter: String,
     /// Each setting with its value and source, in reading order.
@@ -253,6 +257,17 @@ pub struct Stylist {
     pub forecast_url: Url,
 }
 
+/// How work that no request waits for is done.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    /// Messages of one queue that are worked on at the same time, when the service runs alone.
+    pub concurrency: usize,
+    /// Pause after the first failed delivery, when the service runs alone; it doubles with each one.
+    pub retry_base: Duration,
+    /// When leftovers are cleaned up.
+    pub job_sweeper_schedule: Schedule,
+}
+
 impl Config {
     /// Reads and checks all settings.
     ///
@@ -266,13 +281,14 @@ impl Config {
         let client_id = reader.optional("AZURE_CLIENT_ID");
         let data_directory = PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"));
         let documents = read_documents(&mut reader, &data_directory, client_id.as_deref())?;
-        let storage = read_storage(&mut reader, client_id.as_deref())?;
+        let storage = read_storage(&mut reader, client_id.as_deref(), under_functions_host)?;
         let model = read_model(&mut reader, client_id)?;
         let stylist = Stylist {
             tool_call_limit: reader.number("STYLIST_TOOL_CALL_RECURSION_LIMIT", 8, 1, 64)?,
             geocoding_url: reader.url("OPEN_METEO_GEOCODING_URL", "https://geocoding-api.open-meteo.com")?,
             forecast_url: reader.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com")?,
         };
+        let workers = read_workers(&mut reader)?;
         let log_filter = reader.text("PLUCKIT_LOG", "info,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
 
         let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
@@ -305,6 +321,7 @@ impl Config {
             storage,
             model,
             stylist,
+            workers,
             log_filter,
             effective,
         })
@@ -379,7 +396,11 @@ fn read_documents(reader: &mut Reader<'_>, directory: &Path, client_id: Option<&
     })
 }
 
-fn read_storage(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Storage, Error> {
+fn read_storage(
+    reader: &mut Reader<'_>,
+    client_id: Option<&str>,
+    under_functions_host: bool,
+) -> Result<Storage, Error> {
     let identity = |service| StorageAccount::Identity { service, client_id: client_id.map(Into::into) };
     let host = reader.secret("AzureWebJobsStorage").map(StorageAccount::ConnectionString);
     let queue = reader.secret("StorageQueue").map(StorageAccount::ConnectionString);
@@ -399,12 +420,24 @@ fn read_storage(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Stor
         })?;
         Ok(Some(identity(service)))
     };
+    let taste_queue = reader.text("TASTE_JOB_QUEUE_NAME", "taste-analysis-jobs");
+    // Where the Functions host moves messages, whatever we think of it.
+    let poison_queue = format!("{taste_queue}-poison");
+    let taste_dead_letter_queue = reader.text("TASTE_JOB_DEAD_LETTER_QUEUE_NAME", &poison_queue);
+    if under_functions_host && taste_dead_letter_queue != poison_queue {
+        let expected = format!("{poison_queue}, where the Functions host moves messages");
+        return Err(Error::Invalid {
+            name: "TASTE_JOB_DEAD_LETTER_QUEUE_NAME",
+            got: taste_dead_letter_queue,
+            expected,
+        });
+    }
     Ok(Storage {
         queues: queue.or(queue_service).or(account("queue")?).or_else(|| host.clone()),
         blobs: account("blob")?.or(host),
         archive_container: reader.text("ARCHIVE_CONTAINER_NAME", "archive"),
-        taste_queue: reader.text("TASTE_JOB_QUEUE_NAME", "taste-analysis-jobs"),
-        taste_dead_letter_queue: reader.text("TASTE_JOB_DEAD_LETTER_QUEUE_NAME", "taste-analysis-jobs-poison"),
+        taste_queue,
+        taste_dead_letter_queue,
     })
 }
 
@@ -434,6 +467,15 @@ fn read_model(reader: &mut Reader<'_>, client_id: Option<String>) -> Result<Mode
             ModelServer::Compatible { base_url, key: compatible_key, model, nano_model, embedding_model }
         }
         (None, None) => ModelServer::Offline,
+    })
+}
+
+fn read_workers(reader: &mut Reader<'_>) -> Result<Workers, Error> {
+    let every_five_minutes: Schedule = "0 */5 * * * *".parse().expect("the default is a schedule");
+    Ok(Workers {
+        concurrency: reader.number("WORKER_CONCURRENCY", 4, 1, 32)?,
+        retry_base: Duration::from_secs(reader.number("JOB_RETRY_BASE_SECONDS", 30, 0, 600)?),
+        job_sweeper_schedule: reader.parsed("JOB_SWEEPER_SCHEDULE", every_five_minutes, schedule::EXPECTED)?,
     })
 }
 

@@ -23,6 +23,7 @@ use crate::error::ApiError;
 use crate::routes;
 use crate::state::AppState;
 use crate::telemetry::Chain;
+use crate::workers::{FUNCTIONS, Function, invocation};
 
 /// Time within which a handler must begin to answer. A stream may go on for longer.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -34,14 +35,25 @@ pub type App = NormalizePath<Router>;
 
 /// Makes the service.
 pub fn app(state: AppState) -> App {
+    with_functions(state, &FUNCTIONS)
+}
+
+/// Makes the service with these functions, which the Functions host alone can call.
+pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let public = Router::new().merge(routes::health::public()).merge(routes::auth::public());
     let user = routes::chat::user().layer(from_fn_with_state(state.clone(), require_user));
-    let router = Router::new()
+    let routes = Router::new()
         .merge(public)
         .merge(user)
-        .fallback(async || ApiError::NotFound("Not Found"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(from_fn(limit_time))
+        .layer(from_fn(limit_time));
+    // A function's time limit is its own, and much longer.
+    let invocations =
+        if state.config.server.under_functions_host { invocation::router(functions) } else { Router::new() };
+    let router = Router::new()
+        .merge(routes)
+        .merge(invocations)
+        .fallback(async || ApiError::NotFound("Not Found"))
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(cors(&state.config.server.cors_allowed_origins))
         .layer(from_fn(log_request))
@@ -72,7 +84,7 @@ async fn log_request(request: Request, next: Next) -> Response {
         request.id = id.to_str().unwrap_or_default(),
         user.id = field::Empty,
     );
-    let is_probe = route.starts_with("/api/health");
+    let is_probe = route == "/" || route.starts_with("/api/health");
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

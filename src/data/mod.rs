@@ -7,6 +7,7 @@ pub mod moods;
 pub mod pages;
 pub mod profiles;
 pub mod sessions;
+pub mod timers;
 pub mod update;
 pub mod wardrobe;
 pub mod wear_events;
@@ -51,6 +52,8 @@ pub struct Data {
     pub moods: moods::Moods,
     /// Things found in feeds.
     pub items: items::Items,
+    /// How far the timers have come.
+    pub timers: timers::Timers,
 }
 
 impl Data {
@@ -64,6 +67,7 @@ impl Data {
             conversations: conversations::Conversations::new(store.clone()),
             moods: moods::Moods::new(store.clone()),
             items: items::Items::new(store.clone()),
+            timers: timers::Timers::new(store.clone()),
             store,
         }
     }

@@ -80,7 +80,6 @@ impl Builder {
         let queue_probe = app::queue_probe(queue.clone(), &config.storage.taste_queue);
         let backends = Backends {
             store,
-            embedded: None,
             queue,
             model: self.model,
             storage_probes: vec![("blobs", None), ("queue", Some(queue_probe))],
