@@ -15,6 +15,7 @@ pub mod hash;
 pub mod http_client;
 pub mod llm;
 pub mod model;
+pub mod packaging;
 pub mod queue;
 pub mod respond;
 pub mod router;
