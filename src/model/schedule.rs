@@ -12,8 +12,13 @@ use time::OffsetDateTime;
 pub const EXPECTED: &str =
     "a schedule of six fields (second, minute, hour, day, month, weekday) in UTC, such as \"0 */5 * * * *\"";
 
-/// The fields that the Functions host reads: digits, names of months and weekdays, and these signs.
+/// The signs that the Functions host reads beside digits and [`NAMES`].
 const SIGNS: &str = "*,-/ ";
+/// Weekdays and months.
+const NAMES: [&str; 19] = [
+    "SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP",
+    "OCT", "NOV", "DEC",
+];
 
 /// A schedule of six fields, seconds first, in UTC: the form of the Functions host, which reads the same settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +59,9 @@ impl FromStr for Schedule {
         let text = text.trim();
         // The parser knows more signs and nicknames than the host, which would refuse to start.
         let known = |sign: char| sign.is_ascii_alphanumeric() || SIGNS.contains(sign);
-        if text.split_whitespace().count() != 6 || !text.chars().all(known) {
+        let mut words = text.split(|sign: char| !sign.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+        let all_named = words.all(|word| NAMES.iter().any(|name| name.eq_ignore_ascii_case(word)));
+        if text.split_whitespace().count() != 6 || !text.chars().all(known) || !all_named {
             return Err(BadSchedule);
         }
         // The host wants both the day and the weekday to fit, where both are given.

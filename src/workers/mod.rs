@@ -11,10 +11,11 @@ pub mod timers;
 
 use std::error::Error as StdError;
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::time::Instant;
 use tracing::{Span, info, info_span, warn};
 
 use crate::config::Config;

@@ -4,9 +4,10 @@
 //! runs, so one process runs it, and another takes over when that one dies. Due times that passed while nobody looked
 //! become one run. The very first start runs nothing: it only writes down where it begins.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use tracing::{Instrument, error, info, warn};
 use uuid::Uuid;
 

@@ -10,3 +10,4 @@ mod routes;
 mod store;
 mod support;
 mod tools;
+mod workers;
