@@ -29,11 +29,7 @@ pub enum Edit<T, R> {
 /// # Errors
 /// [`Error::Contended`] when every try lost its race, [`Error::Unwritable`] when the document is not a `T` (it is left
 /// alone), [`Error::Store`] when the store failed.
-pub async fn update<T, R>(
-    store: &dyn DocumentStore,
-    key: &Key,
-    edit: impl FnMut(Option<T>) -> Edit<T, R>,
-) -> Result<R>
+pub async fn update<T, R>(store: &dyn DocumentStore, key: &Key, edit: impl FnMut(Option<T>) -> Edit<T, R>) -> Result<R>
 where
     T: Serialize + DeserializeOwned,
 {

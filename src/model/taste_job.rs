@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_job_is_named_by_user_item_and_picture() {
-        let payload = |index| TastePayload::new("ada".into(), "reddit-1".into(), "https://x.example/a.jpg".into(), index);
+        let payload =
+            |index| TastePayload::new("ada".into(), "reddit-1".into(), "https://x.example/a.jpg".into(), index);
         // printf 'ada:reddit-1:https://x.example/a.jpg:-' | sha256sum
         assert_eq!(payload(None).job_id.as_str(), "86ce6aaf2ebb0c1154f60f50c1e255e51dca11631b0084e0fa03e00decb44657");
         assert_ne!(payload(None).job_id, payload(Some(0)).job_id);
