@@ -19,6 +19,7 @@ pub mod queue;
 pub mod respond;
 pub mod router;
 pub mod routes;
+pub mod sqlite;
 pub mod state;
 pub mod store;
 pub mod telemetry;

@@ -5,6 +5,7 @@
 mod access;
 mod azure;
 mod llm;
+mod queue;
 mod routes;
 mod store;
 mod support;
