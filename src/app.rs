@@ -35,6 +35,7 @@ use crate::domain::chat::tools::{self, weather};
 use crate::domain::demo;
 use crate::domain::readiness::{Probe, Readiness};
 use crate::http_client;
+use crate::http_client::guarded::{GuardedClient, GuardedOptions};
 use crate::llm::Model;
 use crate::llm::offline::OfflineModel;
 use crate::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, Server};
@@ -77,6 +78,8 @@ pub struct Backends {
     pub clock: Arc<dyn Clock>,
     /// Client for services that we configured.
     pub http: reqwest::Client,
+    /// Client for URLs from users, feeds and pages.
+    pub web: Arc<GuardedClient>,
 }
 
 impl Backends {
@@ -93,7 +96,8 @@ impl Backends {
         let storage_probes = vec![("blobs", blobs), ("queue", Some(queue_probe))];
         let (store, embedded) = open_documents(config, &clock)?;
         let model = open_model(config, &http, &clock)?;
-        Ok(Self { store, embedded, queue, model, storage_probes, clock, http })
+        let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
+        Ok(Self { store, embedded, queue, model, storage_probes, clock, http, web })
     }
 }
 
@@ -246,7 +250,7 @@ pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
-    let Backends { store, embedded: _, queue, model, storage_probes, clock, http } = backends;
+    let Backends { store, embedded: _, queue, model, storage_probes, clock, http, web } = backends;
     let data = Data::new(store.clone());
     let parts = tools::Parts {
         data: data.clone(),
@@ -275,6 +279,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         data,
         queue,
         model,
+        web,
     })
 }
 

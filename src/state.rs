@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::data::Data;
 use crate::domain::chat::Chat;
 use crate::domain::readiness::Readiness;
+use crate::http_client::guarded::GuardedClient;
 use crate::llm::Model;
 use crate::queue::JobQueue;
 
@@ -38,6 +39,8 @@ pub struct Parts {
     pub model: Arc<dyn Model>,
     /// The stylist.
     pub chat: Arc<Chat>,
+    /// What users, feeds and pages point to.
+    pub web: Arc<GuardedClient>,
     /// Whether what we depend on answers.
     pub readiness: Readiness,
     /// Work that outlives its request; waited for at the end.
