@@ -33,7 +33,9 @@ use crate::data::Data;
 use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::demo;
+use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::{Probe, Readiness};
+use crate::domain::taste::{self, Taste};
 use crate::http_client;
 use crate::http_client::guarded::{GuardedClient, GuardedOptions};
 use crate::llm::Model;
@@ -267,7 +269,18 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     probes.extend(storage_probes);
     let model_probe = (!matches!(config.model, ModelServer::Offline)).then(|| model_probe(model.clone()));
     probes.push(("model", model_probe));
+    let taste = Taste::new(taste::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        queue: queue.clone(),
+        web: web.clone(),
+        clock: clock.clone(),
+        settings: config.taste.clone(),
+        queue_name: config.storage.taste_queue.clone(),
+    });
     AppState::from(Parts {
+        taste,
+        quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()),
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         chat: Arc::new(Chat::new(&parts, config.stylist.tool_call_limit)),

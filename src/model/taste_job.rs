@@ -41,15 +41,19 @@ impl TasteJobStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TastePayload {
     /// The job.
+    #[serde(alias = "jobId")]
     pub job_id: TasteJobId,
     /// Who likes the picture.
+    #[serde(alias = "userId")]
     pub user_id: UserId,
     /// The item that it belongs to.
+    #[serde(alias = "itemId")]
     pub item_id: ScrapedItemId,
     /// The picture.
+    #[serde(alias = "imageUrl")]
     pub image_url: String,
     /// Its place in the item's gallery; none for the item's own picture.
-    #[serde(default, deserialize_with = "lenient::optional")]
+    #[serde(alias = "galleryImageIndex", default, deserialize_with = "lenient::optional")]
     pub gallery_image_index: Option<u64>,
 }
 

@@ -98,7 +98,7 @@ struct Pixel {
 
 fn pixels(image: &DynamicImage) -> Result<Vec<Pixel>, Fault> {
     let small = image.thumbnail_exact(SIDE, SIDE).to_rgba8();
-    let is_edge = |at: u32| at < 4 || at >= SIDE - 4;
+    let is_edge = |at: u32| !(4..SIDE - 4).contains(&at);
     let opaque = small.enumerate_pixels().filter(|(_, _, pixel)| pixel.0[3] >= 128);
     let pixels: Vec<Pixel> = opaque
         .map(|(x, y, pixel)| {
