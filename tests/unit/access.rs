@@ -9,10 +9,11 @@ use crate::support::TestApp;
 enum Access {
     Public,
     User,
+    Admin,
 }
-use Access::{Public, User};
+use Access::{Admin, Public, User};
 
-const ROUTES: [(Method, &str, Access); 8] = [
+const ROUTES: [(Method, &str, Access); 19] = [
     (Method::GET, "/api/health", Public),
     (Method::GET, "/api/health/ready", Public),
     (Method::POST, "/api/auth/mobile-token", Public),
@@ -21,24 +22,39 @@ const ROUTES: [(Method, &str, Access); 8] = [
     (Method::POST, "/api/chat", User),
     (Method::GET, "/api/chat/memory", User),
     (Method::PUT, "/api/chat/memory", User),
+    (Method::GET, "/api/scraper/items", User),
+    (Method::POST, "/api/scraper/items/x/feedback", User),
+    (Method::GET, "/api/taste/quiz", User),
+    (Method::POST, "/api/taste/quiz/x/respond", User),
+    (Method::POST, "/api/taste/quiz/x/complete", User),
+    (Method::POST, "/api/admin/ban/x", Admin),
+    (Method::POST, "/api/admin/unban/x", Admin),
+    (Method::GET, "/api/admin/bans", Admin),
+    (Method::GET, "/api/admin/dead-letters", Admin),
+    (Method::POST, "/api/admin/dead-letters/x/replay", Admin),
+    (Method::DELETE, "/api/admin/dead-letters/x", Admin),
 ];
 
 #[tokio::test]
 async fn a_route_is_open_to_those_it_is_for() {
-    let app = TestApp::new();
-    let ada = app.user("ada").await;
+    let app = TestApp::builder().setting("ADMIN_USER_IDS", "root, grace").start();
+    let (ada, grace) = (app.user("ada").await, app.user("grace").await);
     for (method, path, access) in ROUTES {
         let body = || "{}".to_owned();
         let nobody = app.nobody().send(method.clone(), path, Some("application/json"), body()).await;
         assert_ne!(nobody.status, StatusCode::NOT_FOUND, "{method} {path}");
         let refused =
             nobody.status == StatusCode::UNAUTHORIZED && nobody.text().contains("Missing Authorization header.");
-        assert_eq!(refused, access == User, "{method} {path} as nobody: {}", nobody.status);
+        assert_eq!(refused, access != Public, "{method} {path} as nobody: {}", nobody.status);
         let user = ada.send(method.clone(), path, Some("application/json"), body()).await;
+        assert_ne!(user.status, StatusCode::UNAUTHORIZED, "{method} {path}");
+        let refused = user.status == StatusCode::FORBIDDEN && user.text().contains("Admin access required.");
+        assert_eq!(refused, access == Admin, "{method} {path} as a user: {}", user.status);
+        let admin = grace.send(method.clone(), path, Some("application/json"), body()).await;
         assert!(
-            !matches!(user.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
-            "{method} {path}: {}",
-            user.status
+            !matches!(admin.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
+            "{method} {path} as an administrator: {}",
+            admin.status
         );
     }
 }

@@ -42,6 +42,7 @@ pub struct TestApp {
 pub struct Builder {
     settings: BTreeMap<String, String>,
     store: Option<Arc<dyn DocumentStore>>,
+    queue: Option<Arc<dyn JobQueue>>,
     model: Arc<dyn Model>,
     web: Arc<GuardedClient>,
 }
@@ -56,6 +57,12 @@ impl Builder {
     /// Uses this store instead of a fresh one in memory.
     pub fn store(mut self, store: Arc<dyn DocumentStore>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// Uses this queue instead of a fresh one in memory.
+    pub fn queue(mut self, queue: Arc<dyn JobQueue>) -> Self {
+        self.queue = Some(queue);
         self
     }
 
@@ -86,7 +93,7 @@ impl Builder {
         let config = Config::read(|name| settings.get(name).map(|value| (value.clone(), Source::Environment))).unwrap();
         let clock = Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)));
         let store = self.store.unwrap_or_else(|| Arc::new(SqliteStore::in_memory(clock.clone()).unwrap()));
-        let queue: Arc<dyn JobQueue> = Arc::new(LocalQueue::in_memory(clock.clone()).unwrap());
+        let queue = self.queue.unwrap_or_else(|| Arc::new(LocalQueue::in_memory(clock.clone()).unwrap()));
         let queue_probe = app::queue_probe(queue.clone(), &config.storage.taste_queue);
         let backends = Backends {
             store,
@@ -110,6 +117,7 @@ impl TestApp {
         Builder {
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             store: None,
+            queue: None,
             model: Arc::new(OfflineModel::new()),
             web: Arc::new(GuardedClient::new(web::nowhere()).unwrap()),
         }

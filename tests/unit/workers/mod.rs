@@ -1,0 +1,3 @@
+//! What each function does with its messages.
+
+mod taste;
