@@ -264,6 +264,11 @@ fn compare(field: &Field, comparison: Comparison, value: &Value) -> Result<Condi
         Comparison::Greater => ">",
         Comparison::GreaterOrEqual => ">=",
     };
+    if field.is_column && value.is_string() {
+        // All values are texts. Without another end, SQLite rates the range as what it is, and prefers an index that has
+        // an equality more.
+        return Ok(Condition::with(format!("{read} {operator} ?"), parameter));
+    }
     // The other end of the range keeps values of other types out.
     let is_upper = matches!(comparison, Comparison::Less | Comparison::LessOrEqual);
     let other_end = match (value, is_upper) {
