@@ -101,6 +101,8 @@ pub struct Config {
     pub stylist: Stylist,
     /// How work that no request waits for is done.
     pub workers: Workers,
+    /// Numbers of the taste-analysis jobs.
+    pub taste: Taste,
     /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
     pub log_filter: String,
     /// Each setting with its value and source, in reading order.
@@ -268,6 +270,25 @@ pub struct Workers {
     pub job_sweeper_schedule: Schedule,
 }
 
+/// Numbers of the taste-analysis jobs.
+#[derive(Debug, Clone)]
+pub struct Taste {
+    /// How long a picture that was analysed is not analysed again.
+    pub completed_ttl: Duration,
+    /// How long a queued or running job keeps others away.
+    pub dedupe_ttl: Duration,
+    /// Tries within one delivery.
+    pub max_attempts: u32,
+    /// Pause after the first failed try; doubles with each.
+    pub base_back_off: Duration,
+    /// The longest pause.
+    pub max_back_off: Duration,
+    /// At most this much is added to each pause, at random.
+    pub jitter: Duration,
+    /// How often a profile that others changed meanwhile is edited again.
+    pub profile_update_retries: u32,
+}
+
 impl Config {
     /// Reads and checks all settings.
     ///
@@ -289,6 +310,15 @@ impl Config {
             forecast_url: reader.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com")?,
         };
         let workers = read_workers(&mut reader)?;
+        let taste = Taste {
+            completed_ttl: reader.seconds("TASTE_JOB_COMPLETED_TTL_SECONDS", 3600.0, WEEK_SECONDS)?,
+            dedupe_ttl: reader.seconds("TASTE_JOB_DEDUPE_TTL_SECONDS", 180.0, WEEK_SECONDS)?,
+            max_attempts: reader.number("TASTE_JOB_MAX_RETRIES", 3, 1, 20)?,
+            base_back_off: reader.seconds("TASTE_JOB_BASE_BACKOFF_SECONDS", 0.75, 60.0)?,
+            max_back_off: reader.seconds("TASTE_JOB_MAX_BACKOFF_SECONDS", 6.0, 60.0)?,
+            jitter: reader.seconds("TASTE_JOB_JITTER_SECONDS", 0.2, 60.0)?,
+            profile_update_retries: reader.number("TASTE_JOB_PROFILE_UPDATE_MAX_RETRIES", 2, 0, 100)?,
+        };
         let log_filter = reader.text("PLUCKIT_LOG", "info,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
 
         let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
@@ -322,6 +352,7 @@ impl Config {
             model,
             stylist,
             workers,
+            taste,
             log_filter,
             effective,
         })
@@ -348,6 +379,8 @@ impl Config {
         })
     }
 }
+
+const WEEK_SECONDS: f64 = 7.0 * 24.0 * 60.0 * 60.0;
 
 fn read_server(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Server, Error> {
     let bind = reader.parsed("PLUCKIT_BIND", IpAddr::V4(Ipv4Addr::LOCALHOST), "an IP address")?;
@@ -611,6 +644,16 @@ impl Reader<'_> {
             return Err(Error::Invalid { name, got: number.to_string(), expected });
         }
         Ok(number)
+    }
+
+    /// A span of time, possibly with a fraction of a second.
+    fn seconds(&mut self, name: &'static str, default: f64, most: f64) -> Result<Duration, Error> {
+        let expected = format!("a number of seconds from 0 to {most}");
+        let seconds = self.parsed(name, default, &expected)?;
+        if !(0.0..=most).contains(&seconds) {
+            return Err(Error::Invalid { name, got: seconds.to_string(), expected });
+        }
+        Ok(Duration::from_secs_f64(seconds))
     }
 
     fn flag(&mut self, name: &'static str, default: bool) -> Result<bool, Error> {

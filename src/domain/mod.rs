@@ -3,6 +3,8 @@
 pub mod best;
 pub mod chat;
 pub mod demo;
+pub mod quiz;
 pub mod readiness;
 pub mod style;
+pub mod taste;
 pub mod wear;

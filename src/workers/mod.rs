@@ -4,9 +4,11 @@
 //! `function.json` files (`packaging.rs`), and, when the service runs alone, the [`pump`] of the queues and the
 //! [`timers`]. Delivery is at least once, so every function is harmless when it runs twice.
 
+pub mod dead_letter;
 pub mod invocation;
 pub mod pump;
 pub mod sweeper;
+pub mod taste;
 pub mod timers;
 
 use std::error::Error as StdError;
@@ -24,14 +26,37 @@ use crate::state::AppState;
 use crate::telemetry::Chain;
 
 /// Every function.
-pub static FUNCTIONS: [Function; 1] = [Function {
-    name: sweeper::FUNCTION,
-    trigger: Trigger::Timer(TimerTrigger {
-        setting: "JOB_SWEEPER_SCHEDULE",
-        schedule: |config| &config.workers.job_sweeper_schedule,
-        run: sweeper::run,
-    }),
-}];
+pub static FUNCTIONS: [Function; 3] = [
+    Function {
+        name: taste::FUNCTION,
+        trigger: Trigger::Queue(QueueTrigger {
+            setting: "TASTE_JOB_QUEUE_NAME",
+            queue: |config| &config.storage.taste_queue,
+            run: |app, delivery| taste::run(app, delivery).boxed(),
+            dead_letters: Some(DeadLetters {
+                queue: |config| &config.storage.taste_dead_letter_queue,
+                give_up: |app, delivery, reason| taste::give_up(app, delivery, reason).boxed(),
+            }),
+        }),
+    },
+    Function {
+        name: dead_letter::FUNCTION,
+        trigger: Trigger::Queue(QueueTrigger {
+            setting: "TASTE_JOB_DEAD_LETTER_QUEUE_NAME",
+            queue: |config| &config.storage.taste_dead_letter_queue,
+            run: |app, delivery| dead_letter::run(app, delivery).boxed(),
+            dead_letters: None,
+        }),
+    },
+    Function {
+        name: sweeper::FUNCTION,
+        trigger: Trigger::Timer(TimerTrigger {
+            setting: "JOB_SWEEPER_SCHEDULE",
+            schedule: |config| &config.workers.job_sweeper_schedule,
+            run: |app| sweeper::run(app).boxed(),
+        }),
+    },
+];
 
 /// How long a function may run. The Functions host restarts the whole process, with every request in it, when one passes
 /// `functionTimeout` of host.json (10 min); ours ends a minute earlier.

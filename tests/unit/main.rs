@@ -4,6 +4,7 @@
 
 mod access;
 mod azure;
+mod guarded;
 mod llm;
 mod queue;
 mod routes;

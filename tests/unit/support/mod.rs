@@ -4,6 +4,7 @@ pub mod caller;
 pub mod google;
 pub mod host;
 pub mod model;
+pub mod web;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use pluckit::app::{self, Backends};
 use pluckit::clock::ManualClock;
 use pluckit::config::{Config, Source};
 use pluckit::http_client;
+use pluckit::http_client::guarded::GuardedClient;
 use pluckit::llm::Model;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::openai::{Limits, OpenAi, OpenAiOptions, Server};
@@ -29,6 +31,7 @@ use time::macros::datetime;
 
 use caller::Caller;
 use model::ModelServer;
+use web::Web;
 
 /// The service on a fresh SQLite in memory, with a clock that stands still, called in process.
 pub struct TestApp {
@@ -45,6 +48,7 @@ pub struct Builder {
     clock: Arc<ManualClock>,
     functions: &'static [Function],
     model: Arc<dyn Model>,
+    web: Arc<GuardedClient>,
 }
 
 impl Builder {
@@ -99,6 +103,12 @@ impl Builder {
         self
     }
 
+    /// Fetches URLs of users, feeds and pages from this internet instead of the real one.
+    pub fn web(mut self, web: &Web) -> Self {
+        self.web = Arc::new(web.client());
+        self
+    }
+
     pub fn start(self) -> TestApp {
         let settings = self.settings;
         let config = Config::read(|name| settings.get(name).map(|value| (value.clone(), Source::Environment))).unwrap();
@@ -113,6 +123,7 @@ impl Builder {
             storage_probes: vec![("blobs", None), ("queue", Some(queue_probe))],
             clock: clock.clone(),
             http: http_client::services().unwrap(),
+            web: self.web,
         };
         let state = app::state(config, backends);
         TestApp { service: router::with_functions(state.clone(), self.functions), state, clock }
@@ -130,6 +141,7 @@ impl TestApp {
             clock: Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC))),
             functions: &FUNCTIONS,
             model: Arc::new(OfflineModel::new()),
+            web: Arc::new(GuardedClient::new(web::nowhere()).unwrap()),
         }
     }
 

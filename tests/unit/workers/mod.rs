@@ -5,6 +5,7 @@ mod host;
 mod invocation;
 mod packaging;
 mod pump;
+mod taste;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
