@@ -4,6 +4,7 @@ pub mod caller;
 pub mod google;
 pub mod host;
 pub mod model;
+pub mod process;
 pub mod web;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 
 mod host;
 mod invocation;
+mod kills;
 mod packaging;
 mod pump;
 mod taste;
