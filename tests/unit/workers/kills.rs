@@ -22,6 +22,7 @@ use tempfile::TempDir;
 
 use super::{POISON_QUEUE, QUEUE};
 use crate::support::process::{Process, ROLE, up_to};
+use crate::support::until;
 use crate::support::web::{self, Web};
 
 const SERVICE: &str = "workers::kills::the_service_that_is_killed";
@@ -127,10 +128,14 @@ async fn survive(jobs: usize, kills: usize) {
     let load = Load::send(data, &queue, jobs).await;
 
     let mut process = Process::start(SERVICE, &settings).await;
-    for _ in 0..kills {
-        tokio::time::sleep(up_to(Duration::from_millis(600))).await;
+    for kill in 0..kills {
+        // Spread over the first half of the work, so that none hits an idle process.
+        let left = jobs - jobs * kill / kills / 2;
+        until("some more is done", async || queue.length(QUEUE).await.unwrap() <= left).await;
+        tokio::time::sleep(up_to(Duration::from_millis(60))).await;
         process.kill_and_restart().await;
     }
+    assert!(load.completed().await < jobs, "the last kill found work to do");
     let all_done = async {
         while load.completed().await < jobs {
             tokio::time::sleep(Duration::from_millis(200)).await;
