@@ -34,7 +34,9 @@ use crate::data::Data;
 use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::demo;
+use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::{Probe, Readiness};
+use crate::domain::taste::{self, Taste};
 use crate::http_client;
 use crate::http_client::guarded::{GuardedClient, GuardedOptions};
 use crate::linger::Lingering;
@@ -57,8 +59,6 @@ const GRACE: Duration = Duration::from_secs(10);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after the system refused a connection, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Time between two clean-ups of expired documents.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Name of the embedded store's file.
 const STORE_FILE: &str = "pluckit.db";
 /// Name of the embedded queue's file. Not the store's, so that neither waits for the other's transactions.
@@ -68,8 +68,6 @@ const QUEUE_FILE: &str = "queue.db";
 pub struct Backends {
     /// Where documents are kept.
     pub store: Arc<dyn DocumentStore>,
-    /// The same, if it is the embedded one: it does not forget expired documents by itself.
-    pub embedded: Option<Arc<SqliteStore>>,
     /// Where jobs wait.
     pub queue: Arc<dyn JobQueue>,
     /// Which model answers.
@@ -96,10 +94,10 @@ impl Backends {
         let blobs = storage_probe(config, config.storage.blobs.as_ref(), archive, Service::Blobs)?;
         let (queue, queue_probe) = open_queue(config, &clock)?;
         let storage_probes = vec![("blobs", blobs), ("queue", Some(queue_probe))];
-        let (store, embedded) = open_documents(config, &clock)?;
+        let store = open_store(config, &clock)?;
         let model = open_model(config, &http, &clock)?;
         let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
-        Ok(Self { store, embedded, queue, model, storage_probes, clock, http, web })
+        Ok(Self { store, queue, model, storage_probes, clock, http, web })
     }
 }
 
@@ -108,18 +106,9 @@ impl Backends {
 /// # Errors
 /// When its file cannot be opened.
 pub fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn DocumentStore>> {
-    Ok(open_documents(config, clock)?.0)
-}
-
-type OpenDocuments = (Arc<dyn DocumentStore>, Option<Arc<SqliteStore>>);
-
-fn open_documents(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<OpenDocuments> {
     Ok(match &config.documents {
-        Documents::Embedded { directory, .. } => {
-            let store = Arc::new(open_embedded(directory, clock)?);
-            (store.clone(), Some(store))
-        }
-        Documents::Cosmos(cosmos) => (Arc::new(CosmosStore::new(cosmos_options(config, cosmos))), None),
+        Documents::Embedded { directory, .. } => Arc::new(open_embedded(directory, clock)?),
+        Documents::Cosmos(cosmos) => Arc::new(CosmosStore::new(cosmos_options(config, cosmos))),
     })
 }
 
@@ -330,7 +319,7 @@ pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
-    let Backends { store, embedded: _, queue, model, storage_probes, clock, http, web } = backends;
+    let Backends { store, queue, model, storage_probes, clock, http, web } = backends;
     let data = Data::new(store.clone());
     let parts = tools::Parts {
         data: data.clone(),
@@ -347,7 +336,18 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     probes.extend(storage_probes);
     let model_probe = (!matches!(config.model, ModelServer::Offline)).then(|| model_probe(model.clone()));
     probes.push(("model", model_probe));
+    let taste = Taste::new(taste::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        queue: queue.clone(),
+        web: web.clone(),
+        clock: clock.clone(),
+        settings: config.taste.clone(),
+        queue_name: config.storage.taste_queue.clone(),
+    });
     AppState::from(Parts {
+        taste,
+        quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()),
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         chat: Arc::new(Chat::new(&parts, config.stylist.tool_call_limit)),
@@ -397,17 +397,6 @@ pub async fn load_demo(app: &AppState) {
         Ok(true) => info!(user.id = %user, "demo wardrobe loaded"),
         Ok(false) => {}
         Err(error) => warn!(error = %Chain(&error), "demo wardrobe not loaded"),
-    }
-}
-
-/// Deletes expired documents of the embedded store, now and then, until the process should end.
-pub async fn sweep(store: Arc<SqliteStore>, shutdown: CancellationToken) {
-    while shutdown.run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL)).await.is_some() {
-        match store.sweep_expired().await {
-            Ok(0) => {}
-            Ok(documents) => info!(documents, "expired documents deleted"),
-            Err(error) => warn!(error = %Chain(&error), "expired documents not deleted"),
-        }
     }
 }
 

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::{Host, Url};
 
 use crate::model::ids::UserId;
+use crate::model::schedule::{self, Schedule};
 use crate::store::Container;
 
 /// What is wrong with a setting, in one line for the operator.
@@ -99,6 +101,10 @@ pub struct Config {
     pub model: ModelServer,
     /// The stylist's numbers.
     pub stylist: Stylist,
+    /// How work that no request waits for is done.
+    pub workers: Workers,
+    /// Numbers of the taste-analysis jobs.
+    pub taste: Taste,
     /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
     pub log_filter: String,
     /// Each setting with its value and source, in reading order.
@@ -255,6 +261,36 @@ pub struct Stylist {
     pub forecast_url: Url,
 }
 
+/// How work that no request waits for is done.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    /// Messages of one queue that are worked on at the same time, when the service runs alone.
+    pub concurrency: usize,
+    /// Pause after the first failed delivery, when the service runs alone; it doubles with each one.
+    pub retry_base: Duration,
+    /// When leftovers are cleaned up.
+    pub job_sweeper_schedule: Schedule,
+}
+
+/// Numbers of the taste-analysis jobs.
+#[derive(Debug, Clone)]
+pub struct Taste {
+    /// How long a picture that was analysed is not analysed again.
+    pub completed_ttl: Duration,
+    /// How long a queued or running job keeps others away.
+    pub dedupe_ttl: Duration,
+    /// Tries within one delivery.
+    pub max_attempts: u32,
+    /// Pause after the first failed try; doubles with each.
+    pub base_back_off: Duration,
+    /// The longest pause.
+    pub max_back_off: Duration,
+    /// At most this much is added to each pause, at random.
+    pub jitter: Duration,
+    /// How often a profile that others changed meanwhile is edited again.
+    pub profile_update_retries: u32,
+}
+
 impl Config {
     /// Reads and checks all settings.
     ///
@@ -268,7 +304,7 @@ impl Config {
         let client_id = reader.optional("AZURE_CLIENT_ID");
         let data_directory = PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"));
         let documents = read_documents(&mut reader, &data_directory, client_id.as_deref())?;
-        let storage = read_storage(&mut reader, client_id.as_deref())?;
+        let storage = read_storage(&mut reader, client_id.as_deref(), under_functions_host)?;
         let model = read_model(&mut reader, client_id)?;
         let stylist = Stylist {
             tool_call_limit: reader.number("STYLIST_TOOL_CALL_RECURSION_LIMIT", 8, 1, 64)?,
@@ -277,6 +313,16 @@ impl Config {
         };
         let log_filter = reader
             .text("PLUCKIT_LOG", "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
+        let workers = read_workers(&mut reader)?;
+        let taste = Taste {
+            completed_ttl: reader.seconds("TASTE_JOB_COMPLETED_TTL_SECONDS", 3600.0, WEEK_SECONDS)?,
+            dedupe_ttl: reader.seconds("TASTE_JOB_DEDUPE_TTL_SECONDS", 180.0, WEEK_SECONDS)?,
+            max_attempts: reader.number("TASTE_JOB_MAX_RETRIES", 3, 1, 20)?,
+            base_back_off: reader.seconds("TASTE_JOB_BASE_BACKOFF_SECONDS", 0.75, 60.0)?,
+            max_back_off: reader.seconds("TASTE_JOB_MAX_BACKOFF_SECONDS", 6.0, 60.0)?,
+            jitter: reader.seconds("TASTE_JOB_JITTER_SECONDS", 0.2, 60.0)?,
+            profile_update_retries: reader.number("TASTE_JOB_PROFILE_UPDATE_MAX_RETRIES", 2, 0, 100)?,
+        };
 
         let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
             Some(name) if name.eq_ignore_ascii_case("development") => Environment::Development,
@@ -308,6 +354,8 @@ impl Config {
             storage,
             model,
             stylist,
+            workers,
+            taste,
             log_filter,
             effective,
         })
@@ -342,6 +390,8 @@ impl Config {
         Ok(config)
     }
 }
+
+const WEEK_SECONDS: f64 = 7.0 * 24.0 * 60.0 * 60.0;
 
 fn read_server(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Server, Error> {
     let bind = reader.parsed("PLUCKIT_BIND", IpAddr::V4(Ipv4Addr::LOCALHOST), "an IP address")?;
@@ -390,7 +440,11 @@ fn read_documents(reader: &mut Reader<'_>, directory: &Path, client_id: Option<&
     })
 }
 
-fn read_storage(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Storage, Error> {
+fn read_storage(
+    reader: &mut Reader<'_>,
+    client_id: Option<&str>,
+    under_functions_host: bool,
+) -> Result<Storage, Error> {
     let identity = |service| StorageAccount::Identity { service, client_id: client_id.map(Into::into) };
     let host = reader.secret("AzureWebJobsStorage").map(StorageAccount::ConnectionString);
     let queue = reader.secret("StorageQueue").map(StorageAccount::ConnectionString);
@@ -410,12 +464,24 @@ fn read_storage(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Stor
         })?;
         Ok(Some(identity(service)))
     };
+    let taste_queue = reader.text("TASTE_JOB_QUEUE_NAME", "taste-analysis-jobs");
+    // Where the Functions host moves messages, whatever we think of it.
+    let poison_queue = format!("{taste_queue}-poison");
+    let taste_dead_letter_queue = reader.text("TASTE_JOB_DEAD_LETTER_QUEUE_NAME", &poison_queue);
+    if under_functions_host && taste_dead_letter_queue != poison_queue {
+        let expected = format!("{poison_queue}, where the Functions host moves messages");
+        return Err(Error::Invalid {
+            name: "TASTE_JOB_DEAD_LETTER_QUEUE_NAME",
+            got: taste_dead_letter_queue,
+            expected,
+        });
+    }
     Ok(Storage {
         queues: queue.or(queue_service).or(account("queue")?).or_else(|| host.clone()),
         blobs: account("blob")?.or(host),
         archive_container: reader.text("ARCHIVE_CONTAINER_NAME", "archive"),
-        taste_queue: reader.text("TASTE_JOB_QUEUE_NAME", "taste-analysis-jobs"),
-        taste_dead_letter_queue: reader.text("TASTE_JOB_DEAD_LETTER_QUEUE_NAME", "taste-analysis-jobs-poison"),
+        taste_queue,
+        taste_dead_letter_queue,
     })
 }
 
@@ -445,6 +511,15 @@ fn read_model(reader: &mut Reader<'_>, client_id: Option<String>) -> Result<Mode
             ModelServer::Compatible { base_url, key: compatible_key, model, nano_model, embedding_model }
         }
         (None, None) => ModelServer::Offline,
+    })
+}
+
+fn read_workers(reader: &mut Reader<'_>) -> Result<Workers, Error> {
+    let every_five_minutes: Schedule = "0 */5 * * * *".parse().expect("the default is a schedule");
+    Ok(Workers {
+        concurrency: reader.number("WORKER_CONCURRENCY", 4, 1, 32)?,
+        retry_base: Duration::from_secs(reader.number("JOB_RETRY_BASE_SECONDS", 30, 0, 600)?),
+        job_sweeper_schedule: reader.parsed("JOB_SWEEPER_SCHEDULE", every_five_minutes, schedule::EXPECTED)?,
     })
 }
 
@@ -580,6 +655,16 @@ impl Reader<'_> {
             return Err(Error::Invalid { name, got: number.to_string(), expected });
         }
         Ok(number)
+    }
+
+    /// A span of time, possibly with a fraction of a second.
+    fn seconds(&mut self, name: &'static str, default: f64, most: f64) -> Result<Duration, Error> {
+        let expected = format!("a number of seconds from 0 to {most}");
+        let seconds = self.parsed(name, default, &expected)?;
+        if !(0.0..=most).contains(&seconds) {
+            return Err(Error::Invalid { name, got: seconds.to_string(), expected });
+        }
+        Ok(Duration::from_secs_f64(seconds))
     }
 
     fn flag(&mut self, name: &'static str, default: bool) -> Result<bool, Error> {

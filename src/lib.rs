@@ -16,6 +16,7 @@ pub mod http_client;
 pub mod linger;
 pub mod llm;
 pub mod model;
+pub mod packaging;
 pub mod queue;
 pub mod respond;
 pub mod router;

@@ -25,11 +25,12 @@ use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tracing::{Instrument, debug, debug_span, error, field, info, info_span, warn};
 use uuid::Uuid;
 
-use crate::auth::require_user;
+use crate::auth::{require_admin, require_user};
 use crate::error::ApiError;
 use crate::routes;
 use crate::state::AppState;
 use crate::telemetry::Chain;
+use crate::workers::{FUNCTIONS, Function, invocation};
 
 /// Time within which a handler must begin to answer. A stream may go on for longer.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -41,9 +42,20 @@ pub type App = NormalizePath<Router>;
 
 /// Makes the service.
 pub fn app(state: AppState) -> App {
+    with_functions(state, &FUNCTIONS)
+}
+
+/// Makes the service with these functions, which the Functions host alone can call.
+pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let public = Router::new().merge(routes::health::public()).merge(routes::auth::public());
-    let user = routes::chat::user().layer(from_fn_with_state(state.clone(), require_user));
-    with_layers(public.merge(user), state)
+    let user = Router::new().merge(routes::chat::user()).merge(routes::scraper::user()).merge(routes::taste::user());
+    let admin = routes::admin::admin().layer(from_fn_with_state(state.clone(), require_admin));
+    let signed_in = user.merge(admin).layer(from_fn_with_state(state.clone(), require_user));
+    let routes = public.merge(signed_in).layer(layer_fn(LimitTime));
+    // A function's time limit is its own, and much longer.
+    let invocations =
+        if state.config.server.under_functions_host { invocation::router(functions) } else { Router::new() };
+    with_layers(routes.merge(invocations), state)
 }
 
 /// Puts what every route has around these.
@@ -51,7 +63,6 @@ pub fn with_layers(routes: Router<AppState>, state: AppState) -> App {
     let router = routes
         .fallback(async || ApiError::NotFound("Not Found"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(layer_fn(LimitTime))
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(cors(&state.config.server.cors_allowed_origins))
         .layer(from_fn(log_request))
@@ -89,7 +100,7 @@ async fn log_request(request: Request, next: Next) -> Response {
     let id = request_id(&request);
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
-    let is_probe = route.starts_with("/api/health");
+    let is_probe = route == "/" || route.starts_with("/api/health");
     // A probe's line is for debugging, and so is its span, which would cost more than the answer.
     let span = if is_probe {
         debug_span!(

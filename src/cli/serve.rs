@@ -12,6 +12,7 @@ use crate::app::{self, Backends};
 use crate::config::{Config, Documents, Environment, ModelServer};
 use crate::llm::Purpose;
 use crate::telemetry;
+use crate::workers::{FUNCTIONS, pump, timers};
 
 /// Flags of `serve`; each stands for a setting.
 #[derive(Args, Default)]
@@ -58,12 +59,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let listener = app::listen(&config).await?;
         let address = listener.local_addr()?;
         let backends = Backends::open(&config)?;
-        let embedded = backends.embedded.clone();
         let app = app::state(config, backends);
-        if let Some(store) = embedded {
-            app.tasks.spawn(app::sweep(store, app.shutdown.clone()));
-        }
         app::load_demo(&app).await;
+        if !app.config.server.under_functions_host {
+            // Under the host, it is the host that starts functions.
+            pump::start(&app, &FUNCTIONS, &pump::Options::from_config(&app.config));
+            timers::start(&app, &FUNCTIONS, &timers::Options::default());
+        }
         announce(&app.config, address, app.model.name(Purpose::Stylist));
         app::serve(listener, app).await?;
         Ok(ExitCode::SUCCESS)

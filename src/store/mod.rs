@@ -161,6 +161,12 @@ pub trait DocumentStore: Send + Sync {
     /// One page of the documents that `query` asks for.
     async fn query(&self, query: &Query) -> Result<Page>;
 
+    /// Deletes what has expired and returns how many documents that were. Nobody can see them any more in any case; this
+    /// gives their room back. Zero from a store that sees to it by itself.
+    async fn sweep_expired(&self) -> Result<usize> {
+        Ok(0)
+    }
+
     /// Asks the store a trivial question, to see whether it answers.
     async fn ping(&self) -> Result<()>;
 }

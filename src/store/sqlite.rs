@@ -94,26 +94,6 @@ impl SqliteStore {
         Ok(Self { engine: Engine::in_memory(&SCHEMA)?, clock })
     }
 
-    /// Deletes what has expired and returns how many documents that were. Nobody can see them any more in any case; this
-    /// gives their room back.
-    ///
-    /// # Errors
-    /// As every write.
-    pub async fn sweep_expired(&self) -> Result<usize> {
-        let now_ms = self.now_ms();
-        let mut total = 0;
-        for container in Container::ALL {
-            loop {
-                let deleted = self.engine.write(move |connection| sweep(connection, container, now_ms)).await?;
-                total += deleted;
-                if deleted < SWEEP {
-                    break;
-                }
-            }
-        }
-        Ok(total)
-    }
-
     /// How SQLite goes about a query, one line per step, in the words of `EXPLAIN QUERY PLAN`. For tests and for whoever
     /// looks into a slow query.
     ///
@@ -148,6 +128,21 @@ impl SqliteStore {
 
 #[async_trait]
 impl DocumentStore for SqliteStore {
+    async fn sweep_expired(&self) -> Result<usize> {
+        let now_ms = self.now_ms();
+        let mut total = 0;
+        for container in Container::ALL {
+            loop {
+                let deleted = self.engine.write(move |connection| sweep(connection, container, now_ms)).await?;
+                total += deleted;
+                if deleted < SWEEP {
+                    break;
+                }
+            }
+        }
+        Ok(total)
+    }
+
     async fn read(&self, key: &Key) -> Result<Option<Stored>> {
         if !key.is_valid() {
             return Ok(None);

@@ -189,6 +189,10 @@ fn condition(container: Container, filter: &Filter, holds: bool) -> Result<Condi
             let test = if holds { "IS NOT NULL" } else { "IS NULL" };
             Ok(Condition::new(format!("{} {test}", field(container, name)?.kind)))
         }
+        (Filter::Absent(name), _) => {
+            let test = if holds { "IS NULL" } else { "IS NOT NULL" };
+            Ok(Condition::new(format!("{} {test}", field(container, name)?.value)))
+        }
         (Filter::Compare(name, comparison, value), true) => compare(&field(container, name)?, *comparison, value),
         (Filter::Compare(name, comparison, value), false) => {
             compare(&field(container, name)?, opposite(*comparison), value)
@@ -260,6 +264,11 @@ fn compare(field: &Field, comparison: Comparison, value: &Value) -> Result<Condi
         Comparison::Greater => ">",
         Comparison::GreaterOrEqual => ">=",
     };
+    if field.is_column && value.is_string() {
+        // All values are texts. Without another end, SQLite rates the range as what it is, and prefers an index that has
+        // an equality more.
+        return Ok(Condition::with(format!("{read} {operator} ?"), parameter));
+    }
     // The other end of the range keeps values of other types out.
     let is_upper = matches!(comparison, Comparison::Less | Comparison::LessOrEqual);
     let other_end = match (value, is_upper) {
@@ -350,7 +359,7 @@ pub(super) fn statements(query: &Query, now_ms: i64) -> Result<(Vec<Statement>, 
 /// where the field is an expression: it would sort instead of reading the index in order.
 fn is_fixed(filter: Option<&Filter>, name: &str) -> bool {
     match filter {
-        Some(Filter::Compare(field, Comparison::Equal, _)) => *field == name,
+        Some(Filter::Compare(field, Comparison::Equal, _) | Filter::Absent(field)) => *field == name,
         Some(Filter::All(filters)) => filters.iter().any(|filter| is_fixed(Some(filter), name)),
         _ => false,
     }

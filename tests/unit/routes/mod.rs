@@ -1,6 +1,9 @@
 //! What each route answers.
 
+mod admin;
 pub mod auth;
 mod chat;
 mod conventions;
 mod health;
+mod scraper;
+mod taste;

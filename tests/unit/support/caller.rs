@@ -77,6 +77,10 @@ impl Caller {
         self.send(Method::POST, path, Some("application/json"), body.to_string()).await
     }
 
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, None, Bytes::new()).await
+    }
+
     pub async fn put(&self, path: &str, body: Value) -> Answer {
         self.send(Method::PUT, path, Some("application/json"), body.to_string()).await
     }

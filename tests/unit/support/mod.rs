@@ -2,7 +2,9 @@
 
 pub mod caller;
 pub mod google;
+pub mod host;
 pub mod model;
+pub mod process;
 pub mod service;
 pub mod web;
 
@@ -25,6 +27,7 @@ use pluckit::router::{self, App};
 use pluckit::state::AppState;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
+use pluckit::workers::{FUNCTIONS, Function};
 use serde_json::Value;
 use time::macros::datetime;
 
@@ -43,6 +46,9 @@ pub struct TestApp {
 pub struct Builder {
     settings: BTreeMap<String, String>,
     store: Option<Arc<dyn DocumentStore>>,
+    queue: Option<Arc<dyn JobQueue>>,
+    clock: Arc<ManualClock>,
+    functions: &'static [Function],
     model: Arc<dyn Model>,
     web: Arc<GuardedClient>,
 }
@@ -58,6 +64,29 @@ impl Builder {
     pub fn store(mut self, store: Arc<dyn DocumentStore>) -> Self {
         self.store = Some(store);
         self
+    }
+
+    /// Uses this queue instead of a fresh one in memory.
+    pub fn queue(mut self, queue: Arc<dyn JobQueue>) -> Self {
+        self.queue = Some(queue);
+        self
+    }
+
+    /// Shares a clock with others.
+    pub fn clock(mut self, clock: Arc<ManualClock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Has these functions instead of the service's own.
+    pub fn functions(mut self, functions: &'static [Function]) -> Self {
+        self.functions = functions;
+        self
+    }
+
+    /// As the Functions host starts it.
+    pub fn under_functions_host(self) -> Self {
+        self.setting("FUNCTIONS_CUSTOMHANDLER_PORT", "7071")
     }
 
     /// Asks this model server instead of the offline model.
@@ -91,13 +120,12 @@ impl Builder {
     pub fn start(self) -> TestApp {
         let settings = self.settings;
         let config = Config::read(|name| settings.get(name).map(|value| (value.clone(), Source::Environment))).unwrap();
-        let clock = Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)));
+        let clock = self.clock;
         let store = self.store.unwrap_or_else(|| Arc::new(SqliteStore::in_memory(clock.clone()).unwrap()));
-        let queue: Arc<dyn JobQueue> = Arc::new(LocalQueue::in_memory(clock.clone()).unwrap());
+        let queue = self.queue.unwrap_or_else(|| Arc::new(LocalQueue::in_memory(clock.clone()).unwrap()));
         let queue_probe = app::queue_probe(queue.clone(), &config.storage.taste_queue);
         let backends = Backends {
             store,
-            embedded: None,
             queue,
             model: self.model,
             storage_probes: vec![("blobs", None), ("queue", Some(queue_probe))],
@@ -106,7 +134,7 @@ impl Builder {
             web: self.web,
         };
         let state = app::state(config, backends);
-        TestApp { service: router::app(state.clone()), state, clock }
+        TestApp { service: router::with_functions(state.clone(), self.functions), state, clock }
     }
 }
 
@@ -117,6 +145,9 @@ impl TestApp {
         Builder {
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             store: None,
+            queue: None,
+            clock: Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC))),
+            functions: &FUNCTIONS,
             model: Arc::new(OfflineModel::new()),
             web: Arc::new(GuardedClient::new(web::nowhere()).unwrap()),
         }
@@ -142,9 +173,27 @@ impl TestApp {
         Caller::new(self.service.clone(), Some(format!("Bearer {token}")))
     }
 
+    /// The service itself.
+    pub fn service(&self) -> App {
+        self.service.clone()
+    }
+
     /// Saves a document of a user, as another service would.
     pub async fn save(&self, container: Container, partition: &str, document: Value) {
         let id = document["id"].as_str().unwrap();
         self.state.data.store.upsert(&Key::new(container, partition, id), &document).await.unwrap();
     }
+}
+
+/// No condition takes longer to come true, unless something hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until the condition holds.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let wait = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never happened: {what}"));
 }

@@ -1,0 +1,40 @@
+//! `pluckit package`: writes the directory that the Functions host runs.
+
+use std::env;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::packaging;
+use crate::workers::FUNCTIONS;
+
+/// Flags of `package`.
+#[derive(Args)]
+pub struct Arguments {
+    /// Directory to write: a new or empty one, or an older package
+    #[arg(long, value_name = "DIRECTORY", default_value = "dist")]
+    out: PathBuf,
+    /// Binary to put into it, built for the host's system [default: this one]
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+}
+
+/// Writes the package.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let binary = match &arguments.binary {
+        Some(binary) => binary.clone(),
+        None => env::current_exe().context("this program does not know its own file")?,
+    };
+    packaging::write(&FUNCTIONS, &arguments.out, &binary)?;
+    writeln!(
+        io::stdout(),
+        "Package of {} functions and the HTTP routes in {}. Try it: cd {} && func start",
+        FUNCTIONS.len(),
+        arguments.out.display(),
+        arguments.out.display(),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,283 @@
+//! What the Functions host posts when a message came or a timer is due, and what it wants back.
+//!
+//! The host sends an envelope to `POST /<FunctionName>` on the port it gave us. In it every scalar that is not a date is
+//! JSON inside a string (numbers become `"1"`, texts `"\"text\""`); its documentation shows a plainer form, and both are
+//! read. It wants an object with `Outputs`, `Logs` and `ReturnValue`, always: after an empty answer it neither completes
+//! nor fails the call until `functionTimeout`. Any status but 2xx is a failed call, whose message comes back after
+//! `visibilityTimeout`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use tracing::{Instrument, info, warn};
+
+use super::{
+    Delivery, Function, JobError, QueueTrigger, TIME_LIMIT, TimerTrigger, Trigger, attempt, log_outcome, span,
+};
+use crate::error::ApiError;
+use crate::extract::AppJson;
+use crate::state::AppState;
+
+/// Name of the one input of every function: of the binding in `function.json`, and of the field in the envelope.
+pub const BINDING: &str = "item";
+
+/// Only calls that came through the host's HTTP trigger have this header, so whoever sends it is not the host itself.
+const PROXIED: HeaderName = HeaderName::from_static("x-ms-invocation-id");
+/// A message of 64 KiB, each of its quotes escaped twice, and its fields a second time in `Metadata`.
+const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+/// Time before another try at work that somebody else holds.
+const NOT_NOW_PAUSE: Duration = Duration::from_secs(5);
+
+/// The endpoints of `functions`. To be mounted only when the host started us: they trust who calls.
+pub fn router(functions: &'static [Function]) -> Router<AppState> {
+    let mut router = Router::new();
+    for function in functions {
+        router =
+            router.route(&format!("/{}", function.name), post(move |state, request| invoke(function, state, request)));
+    }
+    router
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(from_fn(refuse_proxied))
+        // The host asks for it every 25 ms while we start, and later to see how we are.
+        .route("/", get(async || AppJson(Answer::default())))
+}
+
+/// To the world outside the endpoints do not exist.
+async fn refuse_proxied(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(PROXIED) {
+        return ApiError::NotFound("Not Found").into_response();
+    }
+    next.run(request).await
+}
+
+/// What the host wants back.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    /// We write messages ourselves: the host would take a text that happens to be base64 for bytes.
+    outputs: BTreeMap<String, String>,
+    logs: Vec<String>,
+    return_value: Option<String>,
+}
+
+fn answer(status: StatusCode, line: String) -> Response {
+    (status, AppJson(Answer { logs: vec![line], ..Answer::default() })).into_response()
+}
+
+async fn invoke(function: &'static Function, State(app): State<AppState>, request: Request) -> Response {
+    let body = match read(request.into_body()).await {
+        Ok(body) => body,
+        Err(status) => {
+            warn!(function.name = function.name, http.status = status.as_u16(), "call of the host not read");
+            return answer(status, format!("{}: the call could not be read", function.name));
+        }
+    };
+    let envelope = match Envelope::parse(&body) {
+        Ok(envelope) => envelope,
+        Err(fault) => {
+            warn!(function.name = function.name, fault, "call of the host not understood");
+            return answer(StatusCode::BAD_REQUEST, format!("{}: {fault}", function.name));
+        }
+    };
+    // A task of its own ends well even if the host hangs up; the message comes back then, and finds its work done.
+    let outcome = match &function.trigger {
+        Trigger::Queue(trigger) => match envelope.delivery() {
+            Ok(delivery) => {
+                let span = span(function.name, Some(&delivery));
+                app.tasks.spawn(handle(app.clone(), trigger, delivery).instrument(span)).await
+            }
+            Err(fault) => {
+                warn!(function.name = function.name, fault, "call of the host not understood");
+                return answer(StatusCode::BAD_REQUEST, format!("{}: {fault}", function.name));
+            }
+        },
+        Trigger::Timer(trigger) => {
+            let work = run_timer(app.clone(), trigger, envelope.past_due());
+            app.tasks.spawn(work.instrument(span(function.name, None))).await
+        }
+    };
+    match outcome {
+        Ok(Ok(())) => answer(StatusCode::OK, format!("{} done", function.name)),
+        Ok(Err(error)) => answer(StatusCode::INTERNAL_SERVER_ERROR, format!("{}: {error}", function.name)),
+        // The runtime is going down.
+        Err(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, format!("{}: stopped", function.name)),
+    }
+}
+
+/// Does the work of a message. While somebody else holds it, waits here: a failed call would cost one of the message's
+/// few deliveries, and the lease of a process that died lives longer than they last.
+async fn handle(app: AppState, trigger: &'static QueueTrigger, delivery: Delivery) -> Result<(), JobError> {
+    let started = Instant::now();
+    let outcome = loop {
+        let left = TIME_LIMIT.saturating_sub(started.elapsed());
+        match trigger.handle(&app, delivery.clone(), left).await {
+            Err(JobError::NotNow) if left > NOT_NOW_PAUSE => {
+                let pause = tokio::time::sleep(NOT_NOW_PAUSE);
+                if app.shutdown.run_until_cancelled(pause).await.is_none() {
+                    break Err(JobError::NotNow);
+                }
+            }
+            outcome => break outcome,
+        }
+    };
+    log_outcome(&outcome, started);
+    outcome
+}
+
+async fn run_timer(app: AppState, trigger: &'static TimerTrigger, past_due: bool) -> Result<(), JobError> {
+    let started = Instant::now();
+    info!(past_due, "timer is due");
+    let outcome = attempt((trigger.run)(&app), TIME_LIMIT).await;
+    log_outcome(&outcome, started);
+    outcome
+}
+
+async fn read(body: Body) -> Result<Bytes, StatusCode> {
+    match Limited::new(body, BODY_LIMIT_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::BAD_REQUEST),
+    }
+}
+
+/// What the host posts. Nothing in `Metadata` is needed, so nothing there can be wrong; a message's own fields may be
+/// among it.
+#[derive(Debug)]
+struct Envelope<'a> {
+    data: BTreeMap<String, &'a RawValue>,
+    metadata: BTreeMap<String, &'a RawValue>,
+}
+
+impl<'a> Envelope<'a> {
+    fn parse(body: &'a [u8]) -> Result<Self, &'static str> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Outer<'a> {
+            #[serde(borrow)]
+            data: BTreeMap<String, &'a RawValue>,
+            #[serde(borrow)]
+            metadata: Option<&'a RawValue>,
+        }
+        let Ok(outer) = serde_json::from_slice::<Outer<'_>>(body) else {
+            return Err("the body is not an envelope with Data");
+        };
+        let metadata = outer.metadata.and_then(|metadata| serde_json::from_str(metadata.get()).ok());
+        Ok(Self { data: outer.data, metadata: metadata.unwrap_or_default() })
+    }
+
+    /// The one input, whatever it is called.
+    fn input(&self) -> Option<&'a RawValue> {
+        self.data.get(BINDING).or_else(|| self.data.values().next().filter(|_| self.data.len() == 1)).copied()
+    }
+
+    fn delivery(&self) -> Result<Delivery, &'static str> {
+        let input = self.input().filter(|input| input.get() != "null").ok_or("the envelope has no message")?;
+        let scalar = |name| self.metadata.get(name).map(|raw| unwrap(raw));
+        Ok(Delivery {
+            text: unwrap(input),
+            dequeue_count: scalar("DequeueCount").and_then(|count| count.parse().ok()).unwrap_or(1),
+            id: scalar("Id"),
+        })
+    }
+
+    /// Whether the timer should have run earlier. The rest of what the host tells about it decides nothing, and
+    /// its times can be of the year 1, without a zone, or missing.
+    fn past_due(&self) -> bool {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Timer {
+            #[serde(default)]
+            is_past_due: bool,
+        }
+        let timer: Option<Timer> = self.input().and_then(|input| serde_json::from_str(&unwrap(input)).ok());
+        timer.is_some_and(|timer| timer.is_past_due)
+    }
+}
+
+/// The text in a value of the envelope: without the JSON string around it, nor a second one around that.
+fn unwrap(raw: &RawValue) -> String {
+    let Ok(text) = serde_json::from_str::<String>(raw.get()) else { return raw.get().to_owned() };
+    serde_json::from_str::<String>(&text).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn delivery(envelope: &Value) -> Delivery {
+        let body = serde_json::to_vec(envelope).unwrap();
+        Envelope::parse(&body).unwrap().delivery().unwrap()
+    }
+
+    /// What the host makes of a message's text.
+    fn scalar(text: &str) -> Value {
+        Value::String(serde_json::to_string(text).unwrap())
+    }
+
+    #[test]
+    fn a_message_is_unwrapped_once_twice_or_not_at_all() {
+        let message = r#"{"job":"m-17","v":1.0,"b":"ü\n","a":"\"x\""}"#;
+        let object: &RawValue = serde_json::from_str(message).unwrap();
+        let plain = format!(r#"{{"Data":{{"item":{object}}},"Metadata":{{}}}}"#);
+        assert_eq!(Envelope::parse(plain.as_bytes()).unwrap().delivery().unwrap().text, message);
+        assert_eq!(delivery(&json!({"Data": {"item": message}})).text, message);
+        assert_eq!(delivery(&json!({"Data": {"item": scalar(message)}})).text, message);
+        assert_eq!(delivery(&json!({"Data": {"message": scalar(message)}})).text, message, "whatever its name");
+    }
+
+    #[test]
+    fn a_text_that_is_no_json_stays_as_it_is() {
+        for text in ["not json", "eyJqb2IiOiJtLTE3In0=", "", "\"", "{", "a \"quoted\" \\ text", "5", "null", "  x "] {
+            assert_eq!(delivery(&json!({"Data": {"item": scalar(text)}})).text, text);
+        }
+    }
+
+    #[test]
+    fn a_count_is_a_number_or_a_text() {
+        for count in [json!(3), json!("3"), json!("\"3\"")] {
+            let envelope = json!({"Data": {"item": "\"x\""}, "Metadata": {"DequeueCount": count}});
+            assert_eq!(delivery(&envelope).dequeue_count, 3, "{count}");
+        }
+        for metadata in [json!({"DequeueCount": "many"}), json!({}), json!("x"), json!(null), json!([1])] {
+            assert_eq!(delivery(&json!({"Data": {"item": "\"x\""}, "Metadata": metadata})).dequeue_count, 1);
+        }
+    }
+
+    #[test]
+    fn a_timer_may_say_anything_about_its_past() {
+        let past_due = |timer: Value| {
+            let body = serde_json::to_vec(&json!({"Data": {"item": timer}, "Metadata": {}})).unwrap();
+            Envelope::parse(&body).unwrap().past_due()
+        };
+        let status = json!({"Last": "0001-01-01T00:00:00", "Next": "2026-03-08T06:00:00+00:00"});
+        assert!(past_due(json!({"ScheduleStatus": status, "IsPastDue": true})));
+        assert!(past_due(json!(r#"{"IsPastDue":true,"ScheduleStatus":null}"#)));
+        assert!(!past_due(json!({"ScheduleStatus": null, "IsPastDue": false, "More": 1})));
+        assert!(!past_due(json!("late")));
+        assert!(!past_due(json!(null)));
+    }
+
+    #[test]
+    fn what_is_no_envelope_is_told_so() {
+        for body in ["", "[]", "{}", "null", "{\"Data\":1}", "{\"Data\":{}", "\u{0}"] {
+            assert!(Envelope::parse(body.as_bytes()).is_err(), "{body:?}");
+        }
+        for body in ["{\"Data\":{}}", "{\"Data\":{\"item\":null}}", "{\"Data\":{\"a\":1,\"b\":2}}"] {
+            assert!(Envelope::parse(body.as_bytes()).unwrap().delivery().is_err(), "{body}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Takes messages from the queues when no Functions host does it: the service runs alone.
+//!
+//! A message is hidden for a while, and for longer as long as its function runs. It is deleted when its work is done,
+//! seen again after a pause that doubles with each failure, and moved to the dead letters after the last one. When the
+//! process dies, the message is seen again by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info, warn};
+
+use super::{Delivery, Function, JobError, QueueTrigger, TIME_LIMIT, Trigger, log_outcome, span};
+use crate::config::Config;
+use crate::queue::{self, Message};
+use crate::state::AppState;
+use crate::telemetry::Chain;
+
+/// The pump's numbers.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Messages of one queue at the same time.
+    pub concurrency: usize,
+    /// How long a message is hidden before it is renewed or seen again.
+    pub visibility: Duration,
+    /// Deliveries after which a message that still fails becomes a dead letter.
+    pub deliveries: u32,
+    /// Pause after the first failure.
+    pub retry_base: Duration,
+    /// The longest pause after a failure.
+    pub retry_cap: Duration,
+    /// Time before another look at work that somebody else does.
+    pub not_now_pause: Duration,
+    /// How long a function may take.
+    pub time_limit: Duration,
+    /// First and longest time between two looks into an empty queue; it doubles.
+    pub idle: (Duration, Duration),
+    /// First and longest pause after the queue could not be asked; it doubles.
+    pub outage: (Duration, Duration),
+}
+
+impl Options {
+    /// As the settings have it. What they do not name is as in `host.json`.
+    pub fn from_config(config: &Config) -> Self {
+        Self {
+            concurrency: config.workers.concurrency,
+            visibility: Duration::from_secs(30),
+            deliveries: 5,
+            retry_base: config.workers.retry_base,
+            retry_cap: Duration::from_secs(10 * 60),
+            not_now_pause: Duration::from_secs(5),
+            time_limit: TIME_LIMIT,
+            idle: (Duration::from_millis(100), Duration::from_secs(5)),
+            outage: (Duration::from_secs(1), Duration::from_secs(60)),
+        }
+    }
+
+    /// Pause after failure number `count`.
+    fn retry_pause(&self, count: u32) -> Duration {
+        doubled((self.retry_base, self.retry_cap), count.saturating_sub(1))
+    }
+}
+
+/// The first pause, doubled so many times, but not beyond the longest.
+fn doubled((first, longest): (Duration, Duration), times: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(times)).min(longest)
+}
+
+/// Between half of a pause and all of it, so that processes which failed together do not return together.
+fn jittered(pause: Duration) -> Duration {
+    let share = getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));
+    pause.mul_f64(0.5 + share / 2.0)
+}
+
+/// Starts a pump for each queue among the triggers, as tasks of `app` that end when it does.
+pub fn start(app: &AppState, functions: &'static [Function], options: &Options) {
+    for function in functions {
+        if let Trigger::Queue(trigger) = &function.trigger {
+            let queue = (trigger.queue)(&app.config).to_owned();
+            let pump = Pump { app: app.clone(), name: function.name, trigger, queue, options: options.clone() };
+            app.tasks.spawn(Arc::new(pump).run());
+        }
+    }
+}
+
+/// Drives one function.
+struct Pump {
+    app: AppState,
+    name: &'static str,
+    trigger: &'static QueueTrigger,
+    queue: String,
+    options: Options,
+}
+
+impl Pump {
+    async fn run(self: Arc<Self>) {
+        let slots = Arc::new(Semaphore::new(self.options.concurrency));
+        let (mut empty, mut faults) = (0, 0);
+        while let Some(mut free) = self.free_slots(&slots).await {
+            match self.app.queue.receive(&self.queue, free.len(), self.options.visibility).await {
+                Ok(messages) if messages.is_empty() => {
+                    drop(free);
+                    let limit = doubled(self.options.idle, empty);
+                    (empty, faults) = (empty.saturating_add(1), 0);
+                    self.until_shutdown(self.app.queue.wait(&self.queue, limit)).await;
+                }
+                Ok(messages) => {
+                    (empty, faults) = (0, 0);
+                    for message in messages {
+                        // A queue that gave more than it was asked for makes the rest wait in `deliver`.
+                        let slot = free.pop();
+                        self.app.tasks.spawn(self.clone().deliver(message, slot, slots.clone()));
+                    }
+                }
+                Err(error) => {
+                    drop(free);
+                    warn!(queue = self.queue, error = %Chain(&error), "queue not asked");
+                    let pause = jittered(doubled(self.options.outage, faults));
+                    faults = faults.saturating_add(1);
+                    self.until_shutdown(tokio::time::sleep(pause)).await;
+                }
+            }
+        }
+    }
+
+    async fn until_shutdown(&self, pause: impl Future<Output = ()>) {
+        if self.app.shutdown.run_until_cancelled(pause).await.is_none() {
+            debug!(queue = self.queue, "pump stops");
+        }
+    }
+
+    /// Waits for a free slot and takes it with all others that are free. `None` when the process should end.
+    async fn free_slots(&self, slots: &Arc<Semaphore>) -> Option<Vec<OwnedSemaphorePermit>> {
+        let first = self.app.shutdown.run_until_cancelled(slots.clone().acquire_owned()).await?.ok()?;
+        let mut free = vec![first];
+        while let Ok(slot) = slots.clone().try_acquire_owned() {
+            free.push(slot);
+        }
+        (!self.app.shutdown.is_cancelled()).then_some(free)
+    }
+
+    async fn deliver(self: Arc<Self>, message: Message, slot: Option<OwnedSemaphorePermit>, slots: Arc<Semaphore>) {
+        let delivery =
+            Delivery { text: message.text.clone(), dequeue_count: message.dequeue_count, id: Some(message.id.clone()) };
+        let span = span(self.name, Some(&delivery));
+        async {
+            if self.was_tried_too_often(&message, self.options.deliveries + 1) {
+                // Nobody said that the last delivery failed: perhaps its message ends the process.
+                return self.move_to_dead_letters(message).await;
+            }
+            let started = Instant::now();
+            let done = CancellationToken::new();
+            let work = async {
+                let outcome = self.work(delivery, slot, slots).await;
+                done.cancel();
+                outcome
+            };
+            let (outcome, message) = tokio::join!(work, self.hold(message, &done));
+            log_outcome(&outcome, started);
+            self.settle(message, outcome).await;
+        }
+        .instrument(span)
+        .await;
+    }
+
+    /// Does the work. While somebody else holds it, waits without a slot: to release the message would cost one of its few
+    /// deliveries, and the lease of a process that died lives longer than they last.
+    async fn work(
+        &self,
+        delivery: Delivery,
+        mut slot: Option<OwnedSemaphorePermit>,
+        slots: Arc<Semaphore>,
+    ) -> Result<(), JobError> {
+        let started = Instant::now();
+        loop {
+            let held = match slot.take() {
+                Some(slot) => Some(slot),
+                None => slots.clone().acquire_owned().await.ok(),
+            };
+            let outcome = self.trigger.handle(&self.app, delivery.clone(), self.options.time_limit).await;
+            let is_patient = started.elapsed() < self.options.time_limit && !self.app.shutdown.is_cancelled();
+            if !(matches!(outcome, Err(JobError::NotNow)) && is_patient) {
+                return outcome;
+            }
+            drop(held);
+            self.until_shutdown(tokio::time::sleep(self.options.not_now_pause)).await;
+        }
+    }
+
+    /// Keeps the message hidden until its work is `done`, and returns it with its newest receipt.
+    async fn hold(&self, mut message: Message, done: &CancellationToken) -> Message {
+        while done.run_until_cancelled(tokio::time::sleep(self.options.visibility / 2)).await.is_some() {
+            match self.app.queue.renew(&self.queue, &mut message, self.options.visibility).await {
+                Ok(()) => {}
+                Err(error @ queue::Error::Lost) => {
+                    // Somebody else may be at it as well, which is harmless.
+                    warn!(error = %Chain(&error), "message not held any longer");
+                    done.cancelled().await;
+                    break;
+                }
+                Err(error) => warn!(error = %Chain(&error), "message not renewed"),
+            }
+        }
+        message
+    }
+
+    async fn settle(&self, mut message: Message, outcome: Result<(), JobError>) {
+        let pause = match outcome {
+            Ok(()) => return self.delete(&message).await,
+            Err(JobError::NotNow) => self.options.not_now_pause,
+            Err(JobError::Retry(_) | JobError::GiveUp(_)) => {
+                if self.was_tried_too_often(&message, self.options.deliveries) {
+                    return self.move_to_dead_letters(message).await;
+                }
+                self.options.retry_pause(message.dequeue_count)
+            }
+        };
+        if let Err(error) = self.app.queue.renew(&self.queue, &mut message, pause).await {
+            warn!(error = %Chain(&error), "message not released: it is seen again when its time runs out");
+        }
+    }
+
+    fn was_tried_too_often(&self, message: &Message, limit: u32) -> bool {
+        self.trigger.dead_letters.is_some() && message.dequeue_count >= limit
+    }
+
+    async fn delete(&self, message: &Message) {
+        match self.app.queue.delete(&self.queue, message).await {
+            Ok(()) => {}
+            Err(queue::Error::Lost) => info!("message was not ours any more, but its work is done"),
+            Err(error) => warn!(error = %Chain(&error), "message not deleted: its work will be found done"),
+        }
+    }
+
+    async fn move_to_dead_letters(&self, message: Message) {
+        let Some(dead_letters) = &self.trigger.dead_letters else { return };
+        let to = (dead_letters.queue)(&self.app.config);
+        match self.app.queue.move_to(&self.queue, &message, to).await {
+            Ok(()) => warn!(queue = to, "message moved: it was tried too often"),
+            Err(error) => warn!(queue = to, error = %Chain(&error), "message not moved: it is seen again later"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let range = (Duration::from_secs(30), Duration::from_secs(600));
+        let pauses: Vec<_> = [0, 1, 2, 4, 5, 40].map(|times| doubled(range, times).as_secs()).into();
+        assert_eq!(pauses, [30, 60, 120, 480, 600, 600]);
+    }
+
+    #[test]
+    fn jitter_never_takes_more_than_half() {
+        for _ in 0..100 {
+            let pause = jittered(Duration::from_secs(10));
+            assert!((Duration::from_secs(5)..=Duration::from_secs(10)).contains(&pause), "{pause:?}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Runs timers when no Functions host does it: the service runs alone, perhaps as several processes on one store.
+//!
+//! Each due time is claimed by compare-and-swap on the timer's document, with a lease that is renewed while the function
+//! runs, so one process runs it, and another takes over when that one dies. Due times that passed while nobody looked
+//! become one run. The very first start runs nothing: it only writes down where it begins.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tracing::{Instrument, error, info, warn};
+use uuid::Uuid;
+
+use super::{Function, JobError, TIME_LIMIT, TimerTrigger, Trigger, attempt, log_outcome, span};
+use crate::data;
+use crate::data::timers::{PARTITION, Timers};
+use crate::data::update::Edit;
+use crate::model::schedule::Schedule;
+use crate::model::timer::TimerState;
+use crate::model::timestamp::Timestamp;
+use crate::state::AppState;
+use crate::telemetry::Chain;
+
+/// The numbers of the timers.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long a claim lives unless it is renewed.
+    pub lease: Duration,
+    /// Processes that may begin a due time before it counts as failed: each one but the last died over it.
+    pub attempts: u32,
+    /// Tries of one process.
+    pub tries: u32,
+    /// Pause after the first failed try; it doubles.
+    pub retry_pause: Duration,
+    /// Longest time between two looks at the clock, which somebody may have set.
+    pub tick: Duration,
+    /// How long one try may take.
+    pub time_limit: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(60),
+            attempts: 5,
+            tries: 3,
+            retry_pause: Duration::from_secs(10),
+            tick: Duration::from_secs(30),
+            time_limit: TIME_LIMIT,
+        }
+    }
+}
+
+/// Starts the timers among the triggers, as tasks of `app` that end when it does.
+pub fn start(app: &AppState, functions: &'static [Function], options: &Options) {
+    // A process takes only its own claims for its own: a new one waits until those of the one before have run out.
+    let owner = Uuid::new_v4().to_string();
+    for function in functions {
+        if let Trigger::Timer(trigger) = &function.trigger {
+            let schedule = (trigger.schedule)(&app.config).clone();
+            let timer = Timer {
+                app: app.clone(),
+                name: function.name,
+                trigger,
+                schedule,
+                owner: owner.clone(),
+                options: options.clone(),
+            };
+            let shutdown = app.shutdown.clone();
+            app.tasks.spawn(async move {
+                // A run that is cut off here is taken over when its lease has run out.
+                if shutdown.run_until_cancelled(timer.run()).await.is_some() {
+                    warn!(function.name = function.name, "timer is never due");
+                }
+            });
+        }
+    }
+}
+
+/// Drives one function.
+struct Timer {
+    app: AppState,
+    name: &'static str,
+    trigger: &'static TimerTrigger,
+    schedule: Schedule,
+    owner: String,
+    options: Options,
+}
+
+/// What there is to do about a due time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Claim {
+    /// Run it: nobody else will.
+    Ours(Timestamp),
+    /// Somebody else runs it, and nobody may take over before this.
+    Theirs(Timestamp),
+    /// Nothing.
+    Settled,
+}
+
+impl Timer {
+    /// Returns only if the schedule has no due time.
+    async fn run(self) {
+        // The newest due time that is known to be settled: until the next one, the store need not be asked.
+        let mut settled = None;
+        loop {
+            let now = self.app.clock.now();
+            let mut wake = self.schedule.next(now);
+            let latest = self.schedule.latest(now);
+            if latest.is_none() && wake.is_none() {
+                return;
+            }
+            if let Some(latest) = latest.filter(|latest| settled.is_none_or(|settled| settled < *latest)) {
+                match self.claim(latest).await {
+                    Ok(Claim::Ours(due)) => {
+                        self.run_due(due).await;
+                        continue;
+                    }
+                    Ok(Claim::Theirs(until)) => wake = Some(until.get()),
+                    Ok(Claim::Settled) => settled = Some(latest),
+                    Err(error) => {
+                        warn!(function.name = self.name, error = %Chain(&error), "timer not looked up");
+                        wake = None;
+                    }
+                }
+            }
+            tokio::time::sleep(self.pause(now, wake)).await;
+        }
+    }
+
+    /// Time until `wake`, as far as the clock can be trusted.
+    fn pause(&self, now: OffsetDateTime, wake: Option<OffsetDateTime>) -> Duration {
+        let until_wake = wake.and_then(|wake| Duration::try_from(wake - now).ok());
+        // Whole milliseconds: a sleep may end that much too early.
+        until_wake.unwrap_or(self.options.tick).clamp(Duration::from_millis(1), self.options.tick)
+    }
+
+    async fn claim(&self, latest: OffsetDateTime) -> data::Result<Claim> {
+        self.app
+            .data
+            .timers
+            .edit(self.name, |found| self.decide(found, latest.into(), self.app.clock.now().into()))
+            .await
+    }
+
+    fn decide(&self, found: Option<TimerState>, latest: Timestamp, now: Timestamp) -> Edit<TimerState, Claim> {
+        let Some(mut state) = found else {
+            return Edit::Save(self.beginning(latest, now), Claim::Settled);
+        };
+        let is_ours = state.owner.as_ref() == Some(&self.owner);
+        match state.lease_expires_at {
+            // Our claim was saved, but the answer that said so was lost.
+            Some(until) if until > now && is_ours => return Edit::Keep(Claim::Ours(state.last_due)),
+            Some(until) if until > now => return Edit::Keep(Claim::Theirs(until)),
+            // Whoever ran it died, or lost the store.
+            Some(_) => {}
+            None if state.last_due >= latest => return Edit::Keep(Claim::Settled),
+            None => {}
+        }
+        if state.last_due < latest {
+            (state.last_due, state.attempts) = (latest, 0);
+        }
+        if state.attempts >= self.options.attempts {
+            (state.lease_expires_at, state.failed_at) = (None, Some(now));
+            state.last_error = Some("every process that ran it was cut off".to_owned());
+            return Edit::Save(state, Claim::Settled);
+        }
+        state.attempts += 1;
+        state.owner = Some(self.owner.clone());
+        state.lease_expires_at = Some(now + self.options.lease);
+        (state.completed_at, state.failed_at) = (None, None);
+        let due = state.last_due;
+        Edit::Save(state, Claim::Ours(due))
+    }
+
+    /// The first start ever: due times before it are nobody's.
+    fn beginning(&self, latest: Timestamp, now: Timestamp) -> TimerState {
+        TimerState {
+            id: Timers::id(self.name),
+            user_id: PARTITION.to_owned(),
+            last_due: latest,
+            owner: None,
+            lease_expires_at: None,
+            attempts: 0,
+            completed_at: Some(now),
+            failed_at: None,
+            last_error: None,
+            other: serde_json::Map::new(),
+        }
+    }
+
+    async fn run_due(&self, due: Timestamp) {
+        async {
+            tokio::select! {
+                outcome = self.try_often() => self.finish(due, &outcome).await,
+                () = self.hold(due) => warn!("timer was taken over: it is left to the other process"),
+            }
+        }
+        .instrument(span(self.name, None))
+        .await;
+    }
+
+    async fn try_often(&self) -> Result<(), JobError> {
+        let mut pause = self.options.retry_pause;
+        let mut tried = 1;
+        loop {
+            let started = Instant::now();
+            let outcome = attempt((self.trigger.run)(&self.app), self.options.time_limit).await;
+            log_outcome(&outcome, started);
+            if outcome.is_ok() || tried >= self.options.tries {
+                return outcome;
+            }
+            tokio::time::sleep(pause).await;
+            (tried, pause) = (tried + 1, pause * 2);
+        }
+    }
+
+    /// Renews the lease. Returns when it is not ours any more.
+    async fn hold(&self, due: Timestamp) {
+        loop {
+            tokio::time::sleep(self.options.lease / 3).await;
+            let until = Timestamp::from(self.app.clock.now()) + self.options.lease;
+            let renewed = self.edit_ours(due, |state| state.lease_expires_at = Some(until)).await;
+            match renewed {
+                Ok(true) => {}
+                Ok(false) => return,
+                // Another try comes before the lease runs out.
+                Err(error) => warn!(error = %Chain(&error), "lease of the timer not renewed"),
+            }
+        }
+    }
+
+    async fn finish(&self, due: Timestamp, outcome: &Result<(), JobError>) {
+        let now = Timestamp::from(self.app.clock.now());
+        let fault = outcome.as_ref().err().map(|error| Chain(error).to_string());
+        let written = self
+            .edit_ours(due, |state| {
+                state.lease_expires_at = None;
+                (state.completed_at, state.failed_at) =
+                    if fault.is_none() { (Some(now), None) } else { (None, Some(now)) };
+                state.last_error.clone_from(&fault);
+            })
+            .await;
+        match written {
+            Ok(true) => {}
+            Ok(false) => info!("timer was taken over while it ended"),
+            Err(error) => warn!(error = %Chain(&error), "end of the timer not written: it runs once more"),
+        }
+        if let Some(fault) = fault {
+            error!(due = %due, error = fault, "timer given up until it is due again");
+        }
+    }
+
+    /// Edits the state if this process still runs this due time; says whether.
+    async fn edit_ours(&self, due: Timestamp, change: impl Fn(&mut TimerState)) -> data::Result<bool> {
+        self.app
+            .data
+            .timers
+            .edit(self.name, |found| match found {
+                Some(mut state)
+                    if state.last_due == due
+                        && state.lease_expires_at.is_some()
+                        && state.owner.as_ref() == Some(&self.owner) =>
+                {
+                    change(&mut state);
+                    Edit::Save(state, true)
+                }
+                Some(_) | None => Edit::Keep(false),
+            })
+            .await
+    }
+}

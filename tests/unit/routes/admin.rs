@@ -1,0 +1,127 @@
+//! Bans and dead letters.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use pluckit::workers::{Delivery, taste};
+use serde_json::{Value, json};
+
+use crate::support::TestApp;
+use crate::support::caller::Caller;
+
+const LETTERS: &str = "/api/admin/dead-letters";
+const QUEUE: &str = "taste-analysis-jobs";
+
+fn app() -> TestApp {
+    TestApp::builder().setting("ADMIN_USER_IDS", "grace").start()
+}
+
+async fn give_up(app: &TestApp, text: &str, id: &str) {
+    let delivery = Delivery { text: text.to_owned(), dequeue_count: 5, id: Some(id.to_owned()) };
+    taste::give_up(&app.state, delivery, "no use".to_owned()).await.unwrap();
+}
+
+fn message(job: &str) -> String {
+    json!({"job_id": job, "user_id": "ada", "item_id": "i", "image_url": "https://i.example/a.jpg"}).to_string()
+}
+
+async fn letters(grace: &Caller, query: &str) -> Vec<Value> {
+    let mut letters = Vec::new();
+    let mut token = String::new();
+    loop {
+        let page = grace.get(&format!("{LETTERS}?{query}&continuationToken={token}")).await.json();
+        letters.extend(page["deadLetters"].as_array().unwrap().iter().cloned());
+        match page["nextContinuationToken"].as_str() {
+            Some(next) => token = next.to_owned(),
+            None => return letters,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_ban_is_set_listed_and_lifted() {
+    let app = app();
+    let grace = app.user("grace").await;
+    let missing = grace.post("/api/admin/unban/eve", json!({})).await.summary();
+    assert_eq!(missing, (404, json!({"detail": "User ban record not found."})));
+    let banned = grace.post("/api/admin/ban/eve", json!({"reason": " spam "})).await.summary();
+    assert_eq!(banned, (200, json!({"status": "banned", "userId": "eve"})));
+    grace.post("/api/admin/ban/mallory", json!({})).await;
+    let bans = grace.get("/api/admin/bans").await.json();
+    insta::assert_json_snapshot!(bans, @r#"
+    {
+      "bans": [
+        {
+          "bannedAt": "2026-03-02T09:15:00.000Z",
+          "bannedBy": "grace",
+          "reason": "spam",
+          "userId": "eve"
+        },
+        {
+          "bannedAt": "2026-03-02T09:15:00.000Z",
+          "bannedBy": "grace",
+          "reason": null,
+          "userId": "mallory"
+        }
+      ],
+      "nextContinuationToken": null
+    }
+    "#);
+    let unbanned = grace.post("/api/admin/unban/eve", json!({})).await.summary();
+    assert_eq!(unbanned, (200, json!({"status": "unbanned", "userId": "eve"})));
+    assert_eq!(grace.get("/api/admin/bans").await.json()["bans"].as_array().unwrap().len(), 1);
+    assert_eq!(grace.post("/api/admin/ban/a%2Fb", json!({})).await.status, 400);
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_newest_first_page_by_page() {
+    let app = app();
+    let grace = app.user("grace").await;
+    for number in 0..120 {
+        app.clock.advance(Duration::from_secs(1));
+        give_up(&app, &message(&format!("job{number:03}")), "m").await;
+    }
+    let all = letters(&grace, "").await;
+    let jobs: Vec<_> = all.iter().map(|letter| letter["jobId"].as_str().unwrap()).collect();
+    let expected: Vec<_> = (0..120).rev().map(|number| format!("job{number:03}")).collect();
+    assert_eq!(jobs, expected);
+    for letter in &all[..3] {
+        grace.post(&format!("{LETTERS}/{}/replay", letter["id"].as_str().unwrap()), json!({})).await;
+    }
+    assert_eq!(letters(&grace, "status=replayed").await.len(), 3);
+    assert_eq!(letters(&grace, "status=dead_lettered").await.len(), 117);
+    assert_eq!(grace.get(&format!("{LETTERS}?status=x")).await.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_is_replayed_once() {
+    let app = app();
+    let grace = app.user("grace").await;
+    give_up(&app, &message("job"), "m").await;
+    let letter = letters(&grace, "").await.remove(0);
+    assert_eq!((&letter["status"], &letter["reason"]), (&json!("dead_lettered"), &json!("no use")));
+    let path = format!("{LETTERS}/{}/replay", letter["id"].as_str().unwrap());
+    let answers = join_all((0..10).map(|_| grace.post(&path, json!({})))).await;
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 9, "{statuses:?}");
+    let messages = app.state.queue.receive(QUEUE, 10, Duration::from_secs(30)).await.unwrap();
+    assert_eq!(messages.len(), 1);
+    let replayed: Value = serde_json::from_str(&messages[0].text).unwrap();
+    assert_eq!(replayed, letter["payload"]);
+    let letter = letters(&grace, "").await.remove(0);
+    assert_eq!((&letter["status"], &letter["replayedAt"]), (&json!("replayed"), &json!("2026-03-02T09:15:00.000Z")));
+    assert_eq!(grace.post(&format!("{LETTERS}/none-0/replay"), json!({})).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_deleted() {
+    let app = app();
+    let grace = app.user("grace").await;
+    give_up(&app, "not a message", "m").await;
+    let letter = letters(&grace, "").await.remove(0);
+    let path = format!("{LETTERS}/{}", letter["id"].as_str().unwrap());
+    assert_eq!(grace.delete(&path).await.status, 200);
+    assert_eq!(grace.delete(&path).await.summary(), (404, json!({"detail": "Dead letter not found."})));
+    assert_eq!(letters(&grace, "").await.len(), 0);
+}

@@ -1,0 +1,426 @@
+//! The feed and the votes on it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::future::join_all;
+use pluckit::clock::SystemClock;
+use pluckit::data::Data;
+use pluckit::data::items::{FeedOrder, FeedPosition, FeedQuery, feed_stretches};
+use pluckit::model::vote::Signal;
+use pluckit::queue::{self, JobQueue, Message};
+use pluckit::store::sqlite::SqliteStore;
+use pluckit::store::{Container, DocumentStore, Key};
+use serde_json::{Value, json};
+use time::macros::datetime;
+
+use crate::store::cosmos_backend;
+use crate::support::TestApp;
+use crate::support::caller::Caller;
+
+const FEED: &str = "/api/scraper/items";
+const QUEUE: &str = "taste-analysis-jobs";
+
+fn item(id: &str, score: Value) -> Value {
+    json!({
+        "id": id, "userId": "global", "sourceId": "reddit-a", "sourceType": "reddit", "title": format!("Item {id}"),
+        "imageUrl": format!("https://i.example/{id}.jpg"), "tags": ["denim"], "scoreSignal": score,
+        "scrapedAt": "2026-03-01T07:00:00.000Z", "embedding": [0.5, 0.25], "pHash": "ba6313d1274d02ad",
+        "submitterId": "eve", "kept": {"by": "others"},
+    })
+}
+
+async fn save(app: &TestApp, item: Value) {
+    app.save(Container::ScrapedItems, "global", item).await;
+}
+
+/// The ids of the whole feed, page by page.
+async fn walk(caller: &Caller, query: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    let mut token = String::new();
+    for _ in 0..1000 {
+        let page = caller.get(&format!("{FEED}?{query}&continuationToken={token}")).await.json();
+        let items = page["items"].as_array().unwrap();
+        ids.extend(items.iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        match page["nextContinuationToken"].as_str() {
+            Some(next) => token = next.to_owned(),
+            None => return ids,
+        }
+        assert!(!items.is_empty(), "a page before the last one has items");
+    }
+    panic!("the walk has no end");
+}
+
+#[tokio::test]
+async fn an_item_is_shown_without_what_is_internal() {
+    let app = TestApp::new();
+    save(&app, item("a", json!(3))).await;
+    let (status, body) = app.user("ada").await.get(FEED).await.summary();
+    assert_eq!(status, 200);
+    insta::assert_json_snapshot!(body, @r#"
+    {
+      "items": [
+        {
+          "brand": null,
+          "buyLinks": [],
+          "commentText": "",
+          "description": "",
+          "galleryImages": [],
+          "id": "a",
+          "imageExpired": false,
+          "imageUrl": "https://i.example/a.jpg",
+          "price": null,
+          "productUrl": "",
+          "redditScore": 0,
+          "scoreSignal": 3,
+          "scrapedAt": "2026-03-01T07:00:00.000Z",
+          "sourceCreatedAt": null,
+          "sourceId": "reddit-a",
+          "sourceType": "reddit",
+          "tags": [
+            "denim"
+          ],
+          "title": "Item a",
+          "verified": false
+        }
+      ],
+      "nextContinuationToken": null
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn a_walk_gives_every_item_once_in_order() {
+    let app = TestApp::new();
+    let mut expected = Vec::new();
+    for number in 0..60_i64 {
+        let id = format!("i{number:02}");
+        // Ties in large groups, negative numbers, and items without a score.
+        let score = match number % 5 {
+            4 if number % 2 == 0 => Value::Null,
+            group => json!(group - 2),
+        };
+        let mut document = item(&id, score.clone());
+        if number % 7 == 0 {
+            document.as_object_mut().unwrap().remove("scoreSignal");
+        }
+        let score = document["scoreSignal"].as_i64();
+        document["scrapedAt"] = format!("2026-02-{:02}T07:00:00.000Z", 1 + number % 4).into();
+        if number % 9 == 0 {
+            document["scrapedAt"] = Value::Null;
+        }
+        expected.push((score, document["scrapedAt"].as_str().map(str::to_owned), id));
+        save(&app, document).await;
+    }
+    let ada = app.user("ada").await;
+    expected.sort_by(|(one, _, id), (other, _, other_id)| other.cmp(one).then_with(|| id.cmp(other_id)));
+    let by_score: Vec<_> = expected.iter().map(|(_, _, id)| id.clone()).collect();
+    expected.sort_by(|(_, one, id), (_, other, other_id)| other.cmp(one).then_with(|| id.cmp(other_id)));
+    let by_age: Vec<_> = expected.iter().map(|(_, _, id)| id.clone()).collect();
+    for size in [1, 7, 12, 60, 100] {
+        assert_eq!(walk(&ada, &format!("pageSize={size}")).await, by_score, "{size} by score");
+        assert_eq!(walk(&ada, &format!("pageSize={size}&sortBy=nonsense")).await, by_score);
+        assert_eq!(walk(&ada, &format!("pageSize={size}&sortBy=recent")).await, by_age, "{size} by age");
+    }
+}
+
+#[tokio::test]
+async fn what_others_own_or_has_expired_is_not_in_the_feed() {
+    let app = TestApp::new();
+    let mut own = item("own", json!(1));
+    own["userId"] = "eve".into();
+    app.save(Container::ScrapedItems, "eve", own).await;
+    let mut short = item("short", json!(2));
+    short["ttl"] = 60.into();
+    save(&app, short).await;
+    save(&app, item("a", json!(1))).await;
+    let ada = app.user("ada").await;
+    assert_eq!(walk(&ada, "").await, ["short", "a"]);
+    app.clock.advance(Duration::from_secs(61));
+    assert_eq!(walk(&ada, "").await, ["a"]);
+}
+
+#[tokio::test]
+async fn filters_leave_out_what_does_not_match() {
+    let app = TestApp::new();
+    for (id, source, tags, scraped) in [
+        ("a", "s1", json!(["denim", "vintage"]), "2026-03-02T09:00:00.000Z"),
+        ("b", "s2", json!(["leather"]), "2026-03-01T10:00:00.000Z"),
+        ("c", "s3", json!(null), "2026-02-20T07:00:00.000Z"),
+        ("d", "s1", json!(["leather"]), "2026-01-20T07:00:00.000Z"),
+    ] {
+        let mut document = item(id, json!(0));
+        document["sourceId"] = source.into();
+        document["tags"] = tags;
+        document["scrapedAt"] = scraped.into();
+        save(&app, document).await;
+    }
+    let ada = app.user("ada").await;
+    for (query, expected) in [
+        ("sourceIds=s1,%20s3,", &["a", "c", "d"][..]),
+        ("tags=vintage,leather", &["a", "b", "d"]),
+        ("tags=vint", &[]),
+        ("tags=leather&sourceIds=s1", &["d"]),
+        ("timeRange=1h", &["a"]),
+        ("timeRange=1d", &["a", "b"]),
+        ("timeRange=7d", &["a", "b"]),
+        ("timeRange=30d", &["a", "b", "c"]),
+        ("timeRange=all", &["a", "b", "c", "d"]),
+        ("timeRange=30d&sortBy=recent&pageSize=1", &["a", "b", "c"]),
+    ] {
+        assert_eq!(walk(&ada, query).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn page_sizes_are_clamped_and_foreign_tokens_start_anew() {
+    let app = TestApp::new();
+    for number in 0..120 {
+        save(&app, item(&format!("i{number:03}"), json!(0))).await;
+    }
+    let ada = app.user("ada").await;
+    let length =
+        async |query: &str| ada.get(&format!("{FEED}?{query}")).await.json()["items"].as_array().unwrap().len();
+    assert_eq!(length("").await, 50);
+    assert_eq!(length("pageSize=0").await, 1);
+    assert_eq!(length("pageSize=-5").await, 1);
+    assert_eq!(length("pageSize=1000").await, 100);
+    assert_eq!(ada.get(&format!("{FEED}?pageSize=x")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let token = |json: &str| URL_SAFE_NO_PAD.encode(json);
+    let by_age = token(r#"{"k":"2026-03-01T07:00:00.000Z","id":"i050"}"#);
+    for foreign in ["%21%21", "e30", &token("{\"k\":[],\"id\":\"x\"}"), &token("{\"k\":true,\"id\":\"x\"}"), &by_age] {
+        let page = ada.get(&format!("{FEED}?continuationToken={foreign}")).await.json();
+        assert_eq!(page["items"][0]["id"], "i000", "{foreign}");
+    }
+    let page = ada.get(&format!("{FEED}?continuationToken={}", token(r#"{"k":0,"id":"i049"}"#))).await.json();
+    assert_eq!(page["items"][0]["id"], "i050");
+    let next = page["nextContinuationToken"].as_str().unwrap();
+    assert_eq!(URL_SAFE_NO_PAD.decode(next).unwrap(), br#"{"k":0,"id":"i099"}"#);
+}
+
+#[tokio::test]
+async fn every_page_is_a_stretch_of_an_index() {
+    let store = SqliteStore::in_memory(Arc::new(SystemClock)).unwrap();
+    let position = |key: Value| -> FeedPosition { serde_json::from_value(json!({"k": key, "id": "i"})).unwrap() };
+    for (order, index, key) in [
+        (FeedOrder::Score, "ScrapedItems_by_scoreSignal_desc_id_asc", json!(7)),
+        (FeedOrder::Recent, "ScrapedItems_by_scrapedAt_desc_id_asc", json!("2026-03-01T07:00:00.000Z")),
+    ] {
+        for after in [None, Some(position(key)), Some(position(Value::Null))] {
+            let query = FeedQuery { order, after, limit: 50, ..FeedQuery::default() };
+            for stretch in feed_stretches(&query) {
+                let plan = store.query_plan(&stretch).await.unwrap();
+                // The equals sign or comparison after the partition says that the index is sought in, not walked.
+                let seeks = plan.len() == 1 && plan[0].contains(index) && plan[0].contains("partition=? AND <expr>");
+                assert!(seeks, "{query:?}: {plan:?}");
+            }
+        }
+    }
+}
+
+async fn score(app: &TestApp, id: &str) -> i64 {
+    document(app, id).await["scoreSignal"].as_i64().unwrap()
+}
+
+async fn document(app: &TestApp, id: &str) -> Value {
+    let key = Key::new(Container::ScrapedItems, "global", id);
+    app.state.data.store.read(&key).await.unwrap().unwrap().parse().unwrap()
+}
+
+async fn vote(caller: &Caller, id: &str, signal: &str) -> (u16, Value) {
+    caller.post(&format!("{FEED}/{id}/feedback"), json!({ "signal": signal })).await.summary()
+}
+
+#[tokio::test]
+async fn a_user_has_one_vote() {
+    let app = TestApp::new();
+    save(&app, item("a", json!(3))).await;
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    assert_eq!(vote(&ada, "a", "up").await, (200, json!({"itemId": "a", "signal": "up", "scoreSignal": 4})));
+    assert_eq!(vote(&ada, "a", "up").await.1["scoreSignal"], 4);
+    assert_eq!(vote(&ada, "a", "down").await.1["scoreSignal"], 2);
+    assert_eq!(vote(&eve, "a", "down").await.1["scoreSignal"], 1);
+    let document = document(&app, "a").await;
+    assert_eq!((&document["scoreSignal"], &document["kept"]), (&json!(1), &json!({"by": "others"})));
+    assert_eq!(document["embedding"], json!([0.5, 0.25]));
+}
+
+#[tokio::test]
+async fn a_vote_that_makes_no_sense_is_refused() {
+    let app = TestApp::new();
+    save(&app, item("a", json!(3))).await;
+    let ada = app.user("ada").await;
+    assert_eq!(vote(&ada, "a", "sideways").await, (400, json!({"detail": "signal must be 'up' or 'down'"})));
+    for id in ["b", "%2e%2e", "a%2Fb"] {
+        assert_eq!(vote(&ada, id, "up").await, (404, json!({"detail": "Item not found."})), "{id}");
+    }
+    let missing = ada.post(&format!("{FEED}/a/feedback"), json!({})).await;
+    assert_eq!(missing.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        ada.post(&format!("{FEED}/%ff/feedback"), json!({"signal": "up"})).await.json()["detail"][0]["loc"],
+        json!(["path"])
+    );
+    assert_eq!(score(&app, "a").await, 3);
+}
+
+#[tokio::test]
+async fn an_up_vote_queues_one_job() {
+    let app = TestApp::new();
+    let mut document = item("a", json!(0));
+    document["galleryImages"] = json!(["https://i.example/g0.jpg", "https://i.example/g1.jpg"]);
+    save(&app, document).await;
+    let mut bare = item("bare", json!(0));
+    bare["imageUrl"] = "".into();
+    save(&app, bare).await;
+    let ada = app.user("ada").await;
+    let queued = async || app.state.queue.length(QUEUE).await.unwrap();
+    vote(&ada, "a", "down").await;
+    vote(&ada, "bare", "up").await;
+    assert_eq!(queued().await, 0);
+    vote(&ada, "a", "up").await;
+    vote(&ada, "a", "up").await;
+    assert_eq!(queued().await, 1);
+    let path = format!("{FEED}/a/feedback");
+    ada.post(&path, json!({"signal": "up", "galleryImageIndex": 1})).await;
+    ada.post(&path, json!({"signal": "up", "gallery_image_index": 9})).await;
+    let messages = app.state.queue.receive(QUEUE, 10, Duration::from_secs(30)).await.unwrap();
+    let bodies: Vec<Value> = messages.iter().map(|message| serde_json::from_str(&message.text).unwrap()).collect();
+    assert_eq!(bodies.len(), 2);
+    insta::assert_json_snapshot!(bodies[1], {".job_id" => "[sha-256]"}, @r#"
+    {
+      "createdAt": "2026-03-02T09:15:00.000Z",
+      "gallery_image_index": 1,
+      "image_url": "https://i.example/g1.jpg",
+      "item_id": "a",
+      "job_id": "[sha-256]",
+      "retryCount": 0,
+      "user_id": "ada"
+    }
+    "#);
+}
+
+/// A queue that is down.
+struct NoQueue;
+
+fn down<T>() -> queue::Result<T> {
+    Err(queue::Error::Unavailable("down".into()))
+}
+
+#[async_trait]
+impl JobQueue for NoQueue {
+    async fn send(&self, _: &str, _: &str) -> queue::Result<()> {
+        down()
+    }
+    async fn receive(&self, _: &str, _: usize, _: Duration) -> queue::Result<Vec<Message>> {
+        down()
+    }
+    async fn renew(&self, _: &str, _: &mut Message, _: Duration) -> queue::Result<()> {
+        down()
+    }
+    async fn delete(&self, _: &str, _: &Message) -> queue::Result<()> {
+        down()
+    }
+    async fn move_to(&self, _: &str, _: &Message, _: &str) -> queue::Result<()> {
+        down()
+    }
+    async fn length(&self, _: &str) -> queue::Result<usize> {
+        down()
+    }
+    async fn wait(&self, _: &str, _: Duration) {}
+}
+
+#[tokio::test]
+async fn a_queue_that_is_down_does_not_cost_the_vote() {
+    let app = TestApp::builder().queue(Arc::new(NoQueue)).start();
+    save(&app, item("a", json!(0))).await;
+    assert_eq!(vote(&app.user("ada").await, "a", "up").await.1["scoreSignal"], 1);
+    assert_eq!(score(&app, "a").await, 1);
+}
+
+#[tokio::test]
+async fn a_vote_that_a_crash_left_half_way_is_counted_once() {
+    for was_applied in [false, true] {
+        let app = TestApp::new();
+        let mut document = item("a", json!(if was_applied { 6 } else { 5 }));
+        if was_applied {
+            document["appliedVotes"] = json!([{"operation": "op-1", "userId": "ada"}]);
+        }
+        save(&app, document).await;
+        let pending = json!({
+            "id": "a", "userId": "ada", "signal": "up", "previous": 0, "operation": "op-1", "pending": true,
+            "updatedAt": "2026-03-02T09:00:00.000Z",
+        });
+        app.save(Container::ItemVotes, "ada", pending).await;
+        // Enough votes of others for the item to forget names of changes.
+        for number in 0..200 {
+            vote(&app.user(&format!("u{number}")).await, "a", "up").await;
+        }
+        let ada = app.user("ada").await;
+        assert_eq!(vote(&ada, "a", "up").await.1["scoreSignal"], 206, "applied before: {was_applied}");
+        assert_eq!(vote(&ada, "a", "down").await.1["scoreSignal"], 204, "applied before: {was_applied}");
+        let names = self::document(&app, "a").await["appliedVotes"].as_array().unwrap().len();
+        assert!(names <= 64, "{names} names of changes are kept");
+    }
+}
+
+/// 200 users vote ten times each on one item, through two services on one store, as two processes would.
+async fn votes_are_exact(store: Arc<dyn DocumentStore>) {
+    let (one, other) = (Data::new(store.clone()), Data::new(store.clone()));
+    let id = format!("votes-{}", uuid::Uuid::new_v4().simple());
+    let key = Key::new(Container::ScrapedItems, "global", &*id);
+    store.create(&key, &item(&id, json!(1000))).await.unwrap();
+    let now = datetime!(2026-03-02 09:15 UTC).into();
+    let voters = (0..200_u64).map(|number| {
+        let data = if number % 2 == 0 { one.clone() } else { other.clone() };
+        let id = id.clone();
+        async move {
+            let user = format!("voter-{number}").as_str().into();
+            let mut last = Signal::Up;
+            for round in 0..10 {
+                last = if (number * 7 + round * 5) % 3 == 0 { Signal::Down } else { Signal::Up };
+                data.votes.cast(&user, &id.as_str().into(), last, now).await.unwrap().unwrap();
+            }
+            last.worth()
+        }
+    });
+    let tasks: Vec<_> = {
+        let tracker = tokio_util::task::TaskTracker::new();
+        voters.map(|voter| tracker.spawn(voter)).collect()
+    };
+    let sum: i64 = join_all(tasks).await.into_iter().map(Result::unwrap).sum();
+    let stored: Value = store.read(&key).await.unwrap().unwrap().parse().unwrap();
+    assert_eq!(stored["scoreSignal"], json!(1000 + sum));
+    store.delete(&key, None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_users_at_once_make_an_exact_score() {
+    votes_are_exact(Arc::new(SqliteStore::in_memory(Arc::new(SystemClock)).unwrap())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the emulators: run scripts/test"]
+async fn two_hundred_users_at_once_make_an_exact_score_on_cosmos() {
+    votes_are_exact(Arc::new(cosmos_backend::cosmos().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn votes_of_one_user_at_once_count_as_the_last_one() {
+    let app = TestApp::new();
+    save(&app, item("a", json!(0))).await;
+    let ada = app.user("ada").await;
+    let votes = (0..20).map(|number| {
+        let ada = ada.clone();
+        async move { vote(&ada, "a", if number % 2 == 0 { "up" } else { "down" }).await.0 }
+    });
+    assert!(join_all(votes).await.iter().all(|status| *status == 200));
+    let stored = app.state.data.store.read(&Key::new(Container::ItemVotes, "ada", "a")).await.unwrap().unwrap();
+    let last: BTreeMap<String, Value> = stored.parse().unwrap();
+    let expected = if last["signal"] == "up" { 1 } else { -1 };
+    assert_eq!((score(&app, "a").await, &last["pending"]), (expected, &json!(false)));
+}

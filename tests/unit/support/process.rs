@@ -1,0 +1,73 @@
+//! The service as a process of its own, to be killed at any moment.
+//!
+//! It is this very test program, started once more to run one test, [`ROLE`] set: so it has the tests' internet and their
+//! impatience, which the binary must not have. Without a Functions host, or as the program that the host's double starts.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+
+use super::{host, until};
+
+/// The setting that makes the program a service.
+pub const ROLE: &str = "PLUCKIT_TEST_ROLE";
+
+/// The program and its arguments.
+pub fn program(test: &str) -> (PathBuf, Vec<String>) {
+    let arguments = ["--exact", test, "--nocapture", "--test-threads=1"].map(str::to_owned).into();
+    (std::env::current_exe().unwrap(), arguments)
+}
+
+/// A random time up to this long.
+pub fn up_to(longest: Duration) -> Duration {
+    longest.mul_f64(f64::from(getrandom::u32().unwrap()) / f64::from(u32::MAX))
+}
+
+/// A running service without a host.
+pub struct Process {
+    test: &'static str,
+    settings: BTreeMap<String, String>,
+    child: Child,
+}
+
+impl Process {
+    /// Starts the service that `test` is, and returns when it listens.
+    pub async fn start(test: &'static str, settings: &BTreeMap<String, String>) -> Self {
+        let mut settings = settings.clone();
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        settings.insert("PORT".to_owned(), port.to_string());
+        settings.insert(ROLE.to_owned(), "alone".to_owned());
+        let child = spawn(test, &settings);
+        until("the process listens", async || host::is_open(port).await).await;
+        Self { test, settings, child }
+    }
+
+    /// Kills it with SIGKILL, whatever it is doing, and starts it again. Does not wait until it listens.
+    pub async fn kill_and_restart(&mut self) {
+        self.child.kill().await.unwrap();
+        self.child = spawn(self.test, &self.settings);
+    }
+
+    /// Kills it for good.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+fn spawn(test: &str, settings: &BTreeMap<String, String>) -> Child {
+    let (program, arguments) = program(test);
+    Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(settings)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
