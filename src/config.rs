@@ -640,3 +640,42 @@ fn parse_url(name: &'static str, got: String) -> Result<Url, Error> {
         Ok(_) | Err(_) => Err(Error::Invalid { name, got, expected: "an http or https URL".to_owned() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(settings: &[(&str, &str)]) -> Result<Config, Error> {
+        Config::read(|name| {
+            let found = settings.iter().find(|(given, _)| *given == name);
+            found.map(|(_, value)| ((*value).to_owned(), Source::Environment))
+        })
+    }
+
+    #[test]
+    fn shared_documents_need_a_shared_queue_outside_development() {
+        let remote = [
+            ("COSMOS_DB_ENDPOINT", "https://account.documents.azure.com"),
+            ("OPENAI_BASE_URL", "https://models.example/v1"),
+        ];
+        let production = ("AZURE_FUNCTIONS_ENVIRONMENT", "Production");
+        let host = ("FUNCTIONS_CUSTOMHANDLER_PORT", "5001");
+        let development = ("AZURE_FUNCTIONS_ENVIRONMENT", "Development");
+        for place in [&[production][..], &[host], &[host, development]] {
+            let settings = [place, &remote].concat();
+            let message = read(&settings).unwrap_err().to_string();
+            assert!(message.contains("StorageQueue") && message.contains("the embedded queue"), "{message}");
+            assert_eq!(message.lines().count(), 1);
+            for enough in [
+                ("StorageQueue", "UseDevelopmentStorage=true"),
+                ("StorageQueue__queueServiceUri", "https://account.queue.core.windows.net"),
+                ("STORAGE_ACCOUNT_NAME", "account"),
+                ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
+                ("PLUCKIT_ALLOW_EMBEDDED", "1"),
+            ] {
+                assert!(read(&[&settings[..], &[enough]].concat()).is_ok(), "{enough:?}");
+            }
+        }
+        assert!(read(&[&remote[..], &[development]].concat()).is_ok());
+    }
+}

@@ -1,6 +1,6 @@
 //! The threads and connections below what is kept in SQLite files: the embedded store and the embedded queue.
 //!
-//! One thread owns the only connection that writes. It takes what is waiting (up to [`GROUP`] jobs), runs it in one
+//! One thread owns the only connection that writes. It takes what is waiting (up to `GROUP` jobs), runs it in one
 //! transaction and answers after the commit, so that `synchronous=FULL` costs one sync for many writes. Reads run on a
 //! few read-only connections beside it; a database in memory has only one connection, and there they are jobs too.
 

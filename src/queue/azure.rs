@@ -39,6 +39,8 @@ const POP_RECEIPT: HeaderName = HeaderName::from_static("x-ms-popreceipt");
 enum Fault {
     #[error("no answer within {} s", CALL_LIMIT.as_secs())]
     Silence,
+    #[error("the queue was deleted while a message was sent")]
+    Deleted,
     #[error("the answer lacks {0}")]
     Lacks(&'static str),
 }
@@ -76,7 +78,11 @@ impl AzureQueue {
                     Err(Call::Refused(error)) if has_code(&error, "QueueAlreadyExists") => {}
                     Err(error) => return Err(error.into()),
                 }
-                Ok(put(&client, wire_text).await?)
+                put(&client, wire_text).await.map_err(|error| match Error::from(error) {
+                    // Deleted again meanwhile.
+                    Error::Lost => Error::Unavailable(Fault::Deleted.into()),
+                    other => other,
+                })
             }
             done => Ok(done?),
         }
