@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const ITEMS: usize = 100_000;
-/// Fewer, since these are 1 GB already.
-const ITEMS_WITH_VECTORS: usize = 50_000;
+/// Fewer, since each of these takes 30 kB.
+const ITEMS_WITH_VECTORS: usize = 20_000;
 const PAGE: usize = 50;
 const ASKED: usize = 2000;
 const DIFFERENT_SCORES: usize = 40;
@@ -66,8 +66,8 @@ fn id(n: usize) -> String {
     format!("reddit-{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-fn score(n: usize) -> usize {
-    n % DIFFERENT_SCORES
+fn score(n: usize) -> i64 {
+    (n % DIFFERENT_SCORES) as i64
 }
 
 fn scraped_at(n: usize) -> String {
@@ -132,7 +132,7 @@ async fn page(data: &Data, order: FeedOrder, at: Option<usize>) -> Duration {
 fn page_by_hand(raw: &Connection, order: FeedOrder, at: Option<usize>) -> Duration {
     let (worth, age, last) = match at {
         Some(n) => (score(n), scraped_at(n), id(n)),
-        None => (usize::MAX >> 1, "9".to_owned(), String::new()),
+        None => (i64::MAX, "9".to_owned(), String::new()),
     };
     let begin = Instant::now();
     let mut shown: Vec<String> = Vec::with_capacity(PAGE);
@@ -143,7 +143,7 @@ fn page_by_hand(raw: &Connection, order: FeedOrder, at: Option<usize>) -> Durati
     for condition in [format!("{column} = ?1 AND id > ?2"), format!("{column} < ?1 AND ?2 = ?2")] {
         let text = format!("SELECT shown FROM items WHERE {condition} ORDER BY {column} DESC, id LIMIT ?3");
         let mut statement = raw.prepare_cached(&text).unwrap();
-        let room = PAGE - shown.len();
+        let room = (PAGE - shown.len()) as i64;
         let rows = statement.query_map(params![key, last, room], |row| row.get(0)).unwrap();
         shown.extend(rows.map(Result::unwrap));
         if shown.len() == PAGE {
