@@ -169,8 +169,9 @@ pub fn feed_stretches(query: &FeedQuery) -> Vec<Query> {
         all = all.matching(Filter::In("sourceId", query.sources.iter().map(|source| source.as_str().into()).collect()));
     }
     if !query.tags.is_empty() {
-        let with_tag = |tag: &String| Filter::Contains("tags", tag.as_str().into());
-        all = all.matching(Filter::Any(query.tags.iter().map(with_tag).collect()));
+        // Our own sources write tags in lower case; those of others may not.
+        let spellings = query.tags.iter().flat_map(|tag| [tag.clone(), tag.to_lowercase()]);
+        all = all.matching(Filter::Any(spellings.map(|tag| Filter::Contains("tags", tag.into())).collect()));
     }
     if let Some(since) = query.since {
         all = all.matching(Filter::Compare("scrapedAt", Comparison::GreaterOrEqual, since.to_string().into()));

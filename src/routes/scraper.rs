@@ -54,7 +54,7 @@ impl Read for ListItemsRequest {
             _ => FeedOrder::Score,
         };
         let limit = fields.optional_integer("pageSize").unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
-        let token = fields.optional_text("continuationToken", LONGEST_FIELD);
+        let token = fields.optional_text("continuationToken", usize::MAX);
         Self {
             order,
             limit: usize::try_from(limit).unwrap_or_default(),

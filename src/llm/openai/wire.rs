@@ -322,3 +322,31 @@ fn too_large(limit_bytes: usize) -> Error {
 fn refused() -> Error {
     Error::Refused { status: 200, cause: Fault::Reported("content_filter".to_owned()).into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::llm::{Image, Purpose};
+
+    #[test]
+    fn a_picture_goes_as_a_data_url_and_json_is_asked_of_those_who_know_it() {
+        let image = Image { media_type: "image/png".to_owned(), bytes: Bytes::from_static(b"\x89PNG") };
+        let request = ChatRequest {
+            purpose: Purpose::AnalyseTaste,
+            messages: vec![Message::UserWithImage { text: "Look.".to_owned(), image }],
+            tools: [].into(),
+            max_tokens: None,
+        };
+        let original = chat(&request, Dialect::OpenAi, None, false);
+        assert_eq!(
+            original,
+            json!({"stream": false, "response_format": {"type": "json_object"}, "messages": [{"role": "user", "content": [
+                {"type": "text", "text": "Look."},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+            ]}]})
+        );
+        assert_eq!(chat(&request, Dialect::Compatible, None, false).get("response_format"), None);
+    }
+}

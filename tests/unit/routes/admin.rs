@@ -1,11 +1,20 @@
 //! Bans and dead letters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use pluckit::clock::SystemClock;
+use pluckit::data::Data;
+use pluckit::model::dead_letter::{DeadLetter, DeadLetterStatus};
+use pluckit::model::taste_job::{TasteJob, TasteJobStatus, TastePayload};
+use pluckit::store::DocumentStore;
+use pluckit::store::sqlite::SqliteStore;
 use pluckit::workers::{Delivery, taste};
 use serde_json::{Value, json};
+use time::macros::datetime;
 
+use crate::store::cosmos_backend;
 use crate::support::TestApp;
 use crate::support::caller::Caller;
 
@@ -124,4 +133,66 @@ async fn a_dead_letter_is_deleted() {
     assert_eq!(grace.delete(&path).await.status, 200);
     assert_eq!(grace.delete(&path).await.summary(), (404, json!({"detail": "Dead letter not found."})));
     assert_eq!(letters(&grace, "").await.len(), 0);
+}
+
+/// Dead letters, stale jobs and bans are looked for in all partitions.
+async fn what_is_in_many_partitions_is_found(store: Arc<dyn DocumentStore>) {
+    let data = Data::new(store);
+    let run = uuid::Uuid::new_v4().simple().to_string();
+    let start = datetime!(2026-03-02 09:15 UTC);
+    for number in 0..7_u64 {
+        let status = if number == 3 { DeadLetterStatus::Replayed } else { DeadLetterStatus::DeadLettered };
+        let letter = DeadLetter {
+            id: format!("{run}{number}-0").into(),
+            job_id: format!("{run}{number}").into(),
+            status,
+            payload: json!({}),
+            created_at: Some((start + Duration::from_secs(number)).into()),
+            source_queue: String::new(),
+            reason: "no use".into(),
+            dequeue_count: None,
+            replayed_at: None,
+        };
+        data.dead_letters.add(&letter).await.unwrap();
+        data.dead_letters.add(&letter).await.unwrap();
+        let payload = TastePayload::new(format!("{run}{number}").into(), "i".into(), "https://i.example/".into(), None);
+        let lease = (start + Duration::from_secs(60 * number)).into();
+        data.taste_jobs
+            .edit(&payload.job_id, |_| {
+                pluckit::data::update::Edit::Save(TasteJob::queued(payload.clone(), start.into(), lease), ())
+            })
+            .await
+            .unwrap();
+    }
+    let mut found = Vec::new();
+    let mut token = None;
+    loop {
+        let (letters, next) = data.dead_letters.page(Some(DeadLetterStatus::DeadLettered), token, 2).await.unwrap();
+        found.extend(letters.into_iter().map(|letter| letter.id.to_string()).filter(|id| id.starts_with(&run)));
+        token = next;
+        if token.is_none() {
+            break;
+        }
+    }
+    let expected: Vec<_> = [6, 5, 4, 2, 1, 0].map(|number| format!("{run}{number}-0")).into();
+    assert_eq!(found, expected);
+    for id in &expected {
+        assert!(data.dead_letters.delete(&id.as_str().into()).await.unwrap());
+        assert!(!data.dead_letters.delete(&id.as_str().into()).await.unwrap());
+    }
+    let now = (start + Duration::from_secs(150)).into();
+    let stale = data.taste_jobs.stale(TasteJobStatus::Queued, now, 1000).await.unwrap();
+    let users: Vec<_> = stale.iter().map(|job| job.user_id.to_string()).filter(|user| user.starts_with(&run)).collect();
+    assert_eq!(users, [0, 1, 2].map(|number| format!("{run}{number}")));
+}
+
+#[tokio::test]
+async fn partitions_hide_nothing() {
+    what_is_in_many_partitions_is_found(Arc::new(SqliteStore::in_memory(Arc::new(SystemClock)).unwrap())).await;
+}
+
+#[tokio::test]
+#[ignore = "needs the emulators: run scripts/test"]
+async fn partitions_hide_nothing_on_cosmos() {
+    what_is_in_many_partitions_is_found(Arc::new(cosmos_backend::cosmos().await)).await;
 }
