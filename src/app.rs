@@ -38,6 +38,9 @@ use crate::http_client;
 use crate::llm::Model;
 use crate::llm::offline::OfflineModel;
 use crate::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, Server};
+use crate::queue::JobQueue;
+use crate::queue::azure::AzureQueue;
+use crate::queue::local::LocalQueue;
 use crate::router::{self, App};
 use crate::state::{AppState, Parts};
 use crate::store::DocumentStore;
@@ -55,6 +58,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Name of the embedded store's file.
 const STORE_FILE: &str = "pluckit.db";
+/// Name of the embedded queue's file. Not the store's, so that neither waits for the other's transactions.
+const QUEUE_FILE: &str = "queue.db";
 
 /// The back ends that settings chose, and the time.
 pub struct Backends {
@@ -62,9 +67,11 @@ pub struct Backends {
     pub store: Arc<dyn DocumentStore>,
     /// The same, if it is the embedded one: it does not forget expired documents by itself.
     pub embedded: Option<Arc<SqliteStore>>,
+    /// Where jobs wait.
+    pub queue: Arc<dyn JobQueue>,
     /// Which model answers.
     pub model: Arc<dyn Model>,
-    /// What readiness asks beyond the two above: blobs and queue, where configured.
+    /// What readiness asks beyond documents and model: blobs, where configured, and the queue.
     pub storage_probes: Vec<(&'static str, Option<Probe>)>,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -73,30 +80,20 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// The back ends that the settings chose. Makes no call to any of them; a SQLite file is opened.
+    /// The back ends that the settings chose. Makes no call to any of them; SQLite files are opened.
     ///
     /// # Errors
-    /// When the file cannot be opened or a setting cannot be used.
+    /// When a file cannot be opened or a setting cannot be used.
     pub fn open(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let http = http_client::services()?;
-        let storage_probes = vec![
-            (
-                "blobs",
-                storage_probe(
-                    config,
-                    config.storage.blobs.as_ref(),
-                    &config.storage.archive_container,
-                    Service::Blobs,
-                )?,
-            ),
-            (
-                "queue",
-                storage_probe(config, config.storage.queues.as_ref(), &config.storage.taste_queue, Service::Queues)?,
-            ),
-        ];
+        let archive = &config.storage.archive_container;
+        let blobs = storage_probe(config, config.storage.blobs.as_ref(), archive, Service::Blobs)?;
+        let (queue, queue_probe) = open_queue(config, &clock)?;
+        let storage_probes = vec![("blobs", blobs), ("queue", Some(queue_probe))];
         let (store, embedded) = open_documents(config, &clock)?;
-        Ok(Self { store, embedded, model: open_model(config, &http, &clock)?, storage_probes, clock, http })
+        let model = open_model(config, &http, &clock)?;
+        Ok(Self { store, embedded, queue, model, storage_probes, clock, http })
     }
 }
 
@@ -274,6 +271,19 @@ pub fn open_storage(config: &Config, account: &config::StorageAccount) -> anyhow
     })
 }
 
+fn open_queue(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<(Arc<dyn JobQueue>, Probe)> {
+    let name = &config.storage.taste_queue;
+    if let Some(account) = &config.storage.queues {
+        let account = Arc::new(open_storage(config, account)?);
+        return Ok((Arc::new(AzureQueue::new(account.clone())), account_probe(account, name, Service::Queues)));
+    }
+    let file = config.data_directory.join(QUEUE_FILE);
+    let queue = LocalQueue::open(&file, clock.clone())
+        .with_context(|| format!("the embedded queue {} cannot be opened", file.display()))?;
+    let queue: Arc<dyn JobQueue> = Arc::new(queue);
+    Ok((queue.clone(), queue_probe(queue, name)))
+}
+
 fn storage_probe(
     config: &Config,
     account: Option<&config::StorageAccount>,
@@ -281,9 +291,12 @@ fn storage_probe(
     service: Service,
 ) -> anyhow::Result<Option<Probe>> {
     let Some(account) = account else { return Ok(None) };
-    let account = Arc::new(open_storage(config, account)?);
+    Ok(Some(account_probe(Arc::new(open_storage(config, account)?), name, service)))
+}
+
+fn account_probe(account: Arc<StorageAccount>, name: &str, service: Service) -> Probe {
     let name = name.to_owned();
-    let probe: Probe = Arc::new(move || {
+    Arc::new(move || {
         let (account, name) = (account.clone(), name.clone());
         async move {
             let found = match service {
@@ -297,13 +310,21 @@ fn storage_probe(
             }
         }
         .boxed()
-    });
-    Ok(Some(probe))
+    })
+}
+
+/// Asks an embedded queue, which makes each queue when it is first used, whether it can be read.
+pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
+    let name = name.to_owned();
+    Arc::new(move || {
+        let (queue, name) = (queue.clone(), name.clone());
+        async move { queue.length(&name).await.map(drop).map_err(|error| Chain(&error).to_string()) }.boxed()
+    })
 }
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
-    let Backends { store, embedded: _, model, storage_probes, clock, http } = backends;
+    let Backends { store, embedded: _, queue, model, storage_probes, clock, http } = backends;
     let data = Data::new(store.clone());
     let parts = tools::Parts {
         data: data.clone(),
@@ -330,6 +351,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         config,
         clock,
         data,
+        queue,
         model,
     })
 }

@@ -89,6 +89,8 @@ pub struct Config {
     pub server: Server,
     /// Who may call.
     pub identity: Identity,
+    /// Directory of what is kept in files: the embedded store and the embedded queue.
+    pub data_directory: PathBuf,
     /// Where documents are kept.
     pub documents: Documents,
     /// Azure storage, if there is any.
@@ -264,7 +266,8 @@ impl Config {
         let server = read_server(&mut reader, under_functions_host)?;
         let identity = read_identity(&mut reader)?;
         let client_id = reader.optional("AZURE_CLIENT_ID");
-        let documents = read_documents(&mut reader, client_id.as_deref())?;
+        let data_directory = PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"));
+        let documents = read_documents(&mut reader, &data_directory, client_id.as_deref())?;
         let storage = read_storage(&mut reader, client_id.as_deref())?;
         let model = read_model(&mut reader, client_id)?;
         let stylist = Stylist {
@@ -292,10 +295,21 @@ impl Config {
         let on_azure = reader.optional("WEBSITE_INSTANCE_ID").is_some();
         refuse_open_door(environment, &server, on_azure, allow_insecure)?;
         if !allow_embedded && (under_functions_host || environment == Environment::Production) {
-            refuse_embedded(&documents, &model)?;
+            refuse_embedded(&documents, &storage, &model)?;
         }
         let effective = reader.effective;
-        Ok(Self { environment, server, identity, documents, storage, model, stylist, log_filter, effective })
+        Ok(Self {
+            environment,
+            server,
+            identity,
+            data_directory,
+            documents,
+            storage,
+            model,
+            stylist,
+            log_filter,
+            effective,
+        })
     }
 
     /// Reads the settings of this process: `flags` of the command line, the environment, and in development
@@ -351,8 +365,7 @@ fn read_identity(reader: &mut Reader<'_>) -> Result<Identity, Error> {
     })
 }
 
-fn read_documents(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Documents, Error> {
-    let directory = PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"));
+fn read_documents(reader: &mut Reader<'_>, directory: &Path, client_id: Option<&str>) -> Result<Documents, Error> {
     let demo = reader.flag("PLUCKIT_DEMO", true)?;
     let endpoint = reader.optional_url("COSMOS_DB_ENDPOINT")?;
     let key = reader.secret("COSMOS_DB_KEY");
@@ -364,7 +377,7 @@ fn read_documents(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Do
         containers.insert(container, reader.text(spec.variable, spec.default_name));
     }
     Ok(match endpoint {
-        None => Documents::Embedded { directory, demo },
+        None => Documents::Embedded { directory: directory.to_owned(), demo },
         Some(endpoint) => Documents::Cosmos(Cosmos {
             endpoint,
             key,
@@ -458,12 +471,14 @@ fn refuse_open_door(environment: Environment, server: &Server, on_azure: bool, a
     )))
 }
 
-/// Nobody loses data, or takes templates for a stylist, because a variable was missing.
-fn refuse_embedded(documents: &Documents, model: &ModelServer) -> Result<(), Error> {
+/// Nobody loses data or jobs, or takes templates for a stylist, because a variable was missing.
+fn refuse_embedded(documents: &Documents, storage: &Storage, model: &ModelServer) -> Result<(), Error> {
     let reason = if matches!(documents, Documents::Embedded { .. }) {
         "COSMOS_DB_ENDPOINT is not set, and the embedded store"
     } else if matches!(model, ModelServer::Offline) {
         "neither AZURE_OPENAI_ENDPOINT nor OPENAI_BASE_URL is set, and the offline model"
+    } else if storage.queues.is_none() {
+        "none of StorageQueue, STORAGE_ACCOUNT_NAME and AzureWebJobsStorage is set, and the embedded queue"
     } else {
         return Ok(());
     };

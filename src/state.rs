@@ -14,6 +14,7 @@ use crate::data::Data;
 use crate::domain::chat::Chat;
 use crate::domain::readiness::Readiness;
 use crate::llm::Model;
+use crate::queue::JobQueue;
 
 /// Everything that a handler or a worker may use. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Documents.
     pub data: Data,
+    /// Jobs that wait for a worker.
+    pub queue: Arc<dyn JobQueue>,
     /// Sign-ins.
     pub sessions: SessionService,
     /// Google's ID tokens.

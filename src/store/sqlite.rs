@@ -1,9 +1,8 @@
 //! The embedded back end: documents in a SQLite file, or in memory.
 //!
-//! `engine` has the threads and connections, `schema` tables and indexes, `sql` the queries. Several processes may
+//! [`crate::sqlite`] has the threads and connections, `schema` tables and indexes, `sql` the queries. Several processes may
 //! use one file. `ANALYZE` is never run: plans then follow from the schema alone, and the tests see those that users get.
 
-mod engine;
 mod schema;
 mod sql;
 
@@ -21,12 +20,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use self::engine::Engine;
 use super::containers::TimeToLive;
 use super::{
     Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Stored, Write, check_size,
 };
 use crate::clock::Clock;
+use crate::sqlite::{self, Engine, Schema};
 
 /// Writes in one batch at most: the limit of Cosmos DB.
 const MAX_BATCH: usize = 100;
@@ -35,6 +34,7 @@ const SWEEP: usize = 500;
 /// Fields that Cosmos DB adds to each document. It overwrites those that a writer sends, and readers never see them.
 const SYSTEM_FIELDS: [&str; 6] = ["_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"];
 const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
+const SCHEMA: Schema<Error> = Schema { connect: sql::add_functions, prepare: schema::bring_up_to_date };
 
 /// A call that cannot succeed: a fault in this program.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,21 @@ impl From<Fault> for Error {
     }
 }
 
+impl From<sqlite::Error> for Error {
+    fn from(error: sqlite::Error) -> Self {
+        match error {
+            sqlite::Error::Unavailable(cause) => Self::Unavailable(cause),
+            sqlite::Error::Failed(cause) => Self::Failed(cause),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        sqlite::Error::from(error).into()
+    }
+}
+
 /// Documents in SQLite.
 pub struct SqliteStore {
     engine: Engine,
@@ -68,8 +83,7 @@ impl SqliteStore {
     /// [`Error::Failed`] when the file cannot be used, for instance because a newer version of this program wrote it;
     /// [`Error::Unavailable`] when another process keeps it locked.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
-        create_file(path).map_err(|error| Error::Failed(error.into()))?;
-        Ok(Self { engine: Engine::open(path)?, clock })
+        Ok(Self { engine: Engine::open(path, &SCHEMA)?, clock })
     }
 
     /// Makes an empty store in memory, gone when it is dropped.
@@ -77,7 +91,7 @@ impl SqliteStore {
     /// # Errors
     /// [`Error::Failed`] when SQLite or the system refuse.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Result<Self> {
-        Ok(Self { engine: Engine::in_memory()?, clock })
+        Ok(Self { engine: Engine::in_memory(&SCHEMA)?, clock })
     }
 
     /// Deletes what has expired and returns how many documents that were. Nobody can see them any more in any case; this
@@ -209,19 +223,6 @@ impl DocumentStore for SqliteStore {
         self.engine.check()?;
         self.engine.read(ask).await
     }
-}
-
-/// Creates an empty file where there is none; an empty file is an empty database.
-fn create_file(path: &Path) -> std::io::Result<()> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
-    }
-    let mut options = std::fs::OpenOptions::new();
-    // Append rather than truncate: the file of an earlier run stays as it is.
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
 }
 
 /// A document on its way into its table.

@@ -6,6 +6,7 @@ mod access;
 mod azure;
 mod cli;
 mod llm;
+mod queue;
 mod routes;
 mod store;
 mod support;

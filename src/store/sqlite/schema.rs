@@ -17,6 +17,7 @@ use std::fmt::Write as _;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::sql;
+use crate::sqlite;
 use crate::store::{Container, Direction, Error, Result, Scope};
 
 /// Changes of the tables, from layout 1 to 2, from 2 to 3 and so on. `PRAGMA user_version` says which layout a file has;
@@ -26,24 +27,15 @@ const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[];
 /// The layout that this program reads and writes.
 const LAYOUT: u32 = 1 + MIGRATIONS.len() as u32;
 
-/// Why a file is not opened.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the file has layout {found}, written by a newer version of this program; this one knows layouts up to {LAYOUT}"
-)]
-struct NewerLayout {
-    found: u32,
-}
-
 /// Brings layout, tables and indexes up to date. Costs a look at the schema when they are.
 pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     let wanted = indexes()?;
-    if version(connection)? == LAYOUT && existing_indexes(connection)? == wanted {
+    if sqlite::layout(connection, LAYOUT)? == LAYOUT && existing_indexes(connection)? == wanted {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Looked at again, now that no other process can change it.
-    if let Some(past) = version(&transaction)?.checked_sub(1) {
+    if let Some(past) = sqlite::layout(&transaction, LAYOUT)?.checked_sub(1) {
         for migrate in MIGRATIONS.iter().skip(past as usize) {
             migrate(&transaction)?;
         }
@@ -52,12 +44,6 @@ pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     create_tables(&transaction)?;
     update_indexes(&transaction, &wanted)?;
     Ok(transaction.commit()?)
-}
-
-/// Layout of the file; refuses one that this program does not know.
-fn version(connection: &Connection) -> Result<u32> {
-    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > LAYOUT { Err(Error::Failed(NewerLayout { found }.into())) } else { Ok(found) }
 }
 
 fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {

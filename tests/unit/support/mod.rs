@@ -16,6 +16,8 @@ use pluckit::llm::Model;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::openai::{Limits, OpenAi, OpenAiOptions, Server};
 use pluckit::model::ids::UserId;
+use pluckit::queue::JobQueue;
+use pluckit::queue::local::LocalQueue;
 use pluckit::router::{self, App};
 use pluckit::state::AppState;
 use pluckit::store::sqlite::SqliteStore;
@@ -80,11 +82,14 @@ impl Builder {
         let config = Config::read(|name| settings.get(name).map(|value| (value.clone(), Source::Environment))).unwrap();
         let clock = Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)));
         let store = self.store.unwrap_or_else(|| Arc::new(SqliteStore::in_memory(clock.clone()).unwrap()));
+        let queue: Arc<dyn JobQueue> = Arc::new(LocalQueue::in_memory(clock.clone()).unwrap());
+        let queue_probe = app::queue_probe(queue.clone(), &config.storage.taste_queue);
         let backends = Backends {
             store,
             embedded: None,
+            queue,
             model: self.model,
-            storage_probes: vec![("blobs", None), ("queue", None)],
+            storage_probes: vec![("blobs", None), ("queue", Some(queue_probe))],
             clock: clock.clone(),
             http: http_client::services().unwrap(),
         };

@@ -1,9 +1,10 @@
-//! The threads and connections below the embedded store.
+//! The threads and connections below what is kept in SQLite files: the embedded store and the embedded queue.
 //!
 //! One thread owns the only connection that writes. It takes what is waiting (up to [`GROUP`] jobs), runs it in one
 //! transaction and answers after the commit, so that `synchronous=FULL` costs one sync for many writes. Reads run on a
 //! few read-only connections beside it; a database in memory has only one connection, and there they are jobs too.
 
+use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,9 +12,6 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-
-use super::{schema, sql};
-use crate::store::{Cause, Error, Result};
 
 /// Jobs in one transaction at most. Bounds what a failed commit takes with it, and how long the first of them waits.
 const GROUP: usize = 256;
@@ -23,20 +21,70 @@ const QUEUE: usize = 1024;
 const READERS: usize = 4;
 /// How long a statement waits for another process that writes to the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Prepared statements kept per connection: a few for each container and named query.
+/// Prepared statements kept per connection: a few for each container of the store and each named query.
 const STATEMENTS: usize = 256;
+
+/// Result of a database operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why the database did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is locked, or the disk or memory is full; the same call may succeed later.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] Cause),
+    /// The call cannot succeed as it is.
+    #[error("the database refused the operation")]
+    Failed(#[source] Cause),
+}
+
+/// The error below an [`Error`].
+pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Why the engine did not answer.
 #[derive(Debug, thiserror::Error)]
 enum Stopped {
-    #[error("the store's writer has stopped")]
+    #[error("the database's writer has stopped")]
     Writer,
-    #[error("the store's readers have stopped")]
+    #[error("the database's readers have stopped")]
     Readers,
 }
 
-/// Runs work on the database.
-pub(super) struct Engine {
+impl From<Stopped> for Error {
+    fn from(stopped: Stopped) -> Self {
+        Self::Failed(stopped.into())
+    }
+}
+
+/// Why a file is not opened.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the file has layout {found}, written by a newer version of this program; this one knows layouts up to {newest}"
+)]
+struct NewerLayout {
+    found: u32,
+    newest: u32,
+}
+
+/// Layout of a file (`PRAGMA user_version`), zero for a new one; refuses one above `newest`.
+///
+/// # Errors
+/// [`Error::Failed`] when the file is newer or cannot be read.
+pub fn layout(connection: &Connection, newest: u32) -> Result<u32> {
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > newest { Err(Error::Failed(NewerLayout { found, newest }.into())) } else { Ok(found) }
+}
+
+/// What a kind of file needs beyond what all have. `E` is the error of whoever keeps it.
+pub struct Schema<E> {
+    /// Adds functions to a new connection.
+    pub connect: fn(&Connection) -> rusqlite::Result<()>,
+    /// Brings tables and indexes up to date, once, when the file is opened.
+    pub prepare: fn(&mut Connection) -> Result<(), E>,
+}
+
+/// Runs work on a database.
+pub struct Engine {
     /// `None` only while the engine is dropped.
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
     writer: Option<JoinHandle<()>>,
@@ -45,32 +93,44 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Opens the file at `path`, which must exist (it may be empty), and brings it up to date.
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let connection = Connection::open_with_flags(
-            path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE,
-        )?;
+    /// Opens the file at `path` or creates it, with its directory, and brings it up to date. Only the user who runs this
+    /// can read a new file.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when the file cannot be used, [`Error::Unavailable`] when another process keeps it locked.
+    pub fn open<E: From<Error>>(path: &Path, schema: &Schema<E>) -> Result<Self, E> {
+        create_file(path).map_err(|error| Error::Failed(error.into()))?;
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+        let connection = Connection::open_with_flags(path, flags).map_err(Error::from)?;
         let readers = Readers {
             path: path.to_owned(),
+            connect: schema.connect,
             idle: Mutex::new(Vec::with_capacity(READERS)),
             permits: Arc::new(Semaphore::new(READERS)),
         };
-        Self::start(connection, Some(Arc::new(readers)))
+        Self::start(connection, Some(Arc::new(readers)), schema)
     }
 
     /// Makes a database in memory.
-    pub(super) fn in_memory() -> Result<Self> {
-        Self::start(Connection::open_in_memory()?, None)
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when SQLite or the system refuse.
+    pub fn in_memory<E: From<Error>>(schema: &Schema<E>) -> Result<Self, E> {
+        Self::start(Connection::open_in_memory().map_err(Error::from)?, None, schema)
     }
 
-    fn start(mut connection: Connection, readers: Option<Arc<Readers>>) -> Result<Self> {
-        set_up(&connection)?;
+    fn start<E: From<Error>>(
+        mut connection: Connection,
+        readers: Option<Arc<Readers>>,
+        schema: &Schema<E>,
+    ) -> Result<Self, E> {
+        set_up(&connection, schema.connect).map_err(Error::from)?;
         if readers.is_some() {
-            keep_a_log(&connection)?;
+            keep_a_log(&connection).map_err(Error::from)?;
         }
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        schema::bring_up_to_date(&mut connection)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(Error::from)?;
+        (schema.prepare)(&mut connection)?;
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let writer = thread::Builder::new()
             .name("sqlite-writer".to_owned())
@@ -81,11 +141,15 @@ impl Engine {
 
     /// Runs `work` in a transaction, which it may share with other work, and answers when that is on disk. An error
     /// undoes what `work` did and nothing else.
-    pub(super) async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let stopped = || Error::Failed(Stopped::Writer.into());
+    ///
+    /// # Errors
+    /// That of `work`, or that of the commit.
+    pub async fn write<T, E>(&self, work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let stopped = || E::from(Stopped::Writer.into());
         let (reply, answer) = oneshot::channel();
         let job = Pending { work: Some(work), outcome: None, reply };
         let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
@@ -94,18 +158,25 @@ impl Engine {
     }
 
     /// Whether the writer is still there. Reads from a file would go on without it.
-    pub(super) fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when it is not.
+    pub fn check(&self) -> Result<()> {
         match &self.jobs {
             Some(jobs) if !jobs.is_closed() => Ok(()),
-            _ => Err(Error::Failed(Stopped::Writer.into())),
+            _ => Err(Stopped::Writer.into()),
         }
     }
 
     /// Runs `work`, which only reads.
-    pub(super) async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    ///
+    /// # Errors
+    /// That of `work`.
+    pub async fn read<T, E>(&self, work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
         match &self.readers {
             Some(readers) => readers.clone().run(work).await,
             None => self.write(work).await,
@@ -121,7 +192,7 @@ impl Drop for Engine {
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
-            tracing::error!("the store's writer ended in a panic");
+            tracing::error!("the writer of a database ended in a panic");
         }
     }
 }
@@ -129,22 +200,24 @@ impl Drop for Engine {
 /// Connections that read, opened when they are first needed.
 struct Readers {
     path: PathBuf,
+    connect: fn(&Connection) -> rusqlite::Result<()>,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
 }
 
 impl Readers {
-    async fn run<T: Send + 'static>(
-        self: Arc<Self>,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let stopped = || Error::Failed(Stopped::Readers.into());
+    async fn run<T, E>(self: Arc<Self>, work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let stopped = || E::from(Stopped::Readers.into());
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| stopped())?;
         let reading = tokio::task::spawn_blocking(move || {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match idle {
                 Some(connection) => connection,
-                None => self.connect()?,
+                None => self.open().map_err(Error::from)?,
             };
             let outcome = work(&connection);
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
@@ -154,18 +227,31 @@ impl Readers {
         reading.await.map_err(|_| stopped())?
     }
 
-    fn connect(&self) -> rusqlite::Result<Connection> {
+    fn open(&self) -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(
             &self.path,
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE,
         )?;
-        set_up(&connection)?;
+        set_up(&connection, self.connect)?;
         Ok(connection)
     }
 }
 
+/// Creates an empty file where there is none; an empty file is an empty database.
+fn create_file(path: &Path) -> std::io::Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    // Append rather than truncate: the file of an earlier run stays as it is.
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
 /// What every connection needs.
-fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+fn set_up(connection: &Connection, connect: fn(&Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "foreign_keys", false)?;
@@ -174,7 +260,7 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     // In KiB when negative: room for some thousand documents with their indexes.
     connection.pragma_update(None, "cache_size", -16_384)?;
-    sql::add_functions(connection)
+    connect(connection)
 }
 
 /// Makes the file one with a write-ahead log, so that readers and the writer do not wait for each other. When several
@@ -200,16 +286,17 @@ trait Job: Send {
     fn answer(self: Box<Self>, failure: Option<Error>);
 }
 
-struct Pending<T, W> {
+struct Pending<T, E, W> {
     work: Option<W>,
-    outcome: Option<Result<T>>,
-    reply: oneshot::Sender<Result<T>>,
+    outcome: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
 }
 
-impl<T, W> Job for Pending<T, W>
+impl<T, E, W> Job for Pending<T, E, W>
 where
     T: Send,
-    W: FnOnce(&Connection) -> Result<T> + Send,
+    E: From<Error> + Send,
+    W: FnOnce(&Connection) -> Result<T, E> + Send,
 {
     fn run(&mut self, connection: &Connection) -> bool {
         // A caller who has left does not need the work done.
@@ -221,7 +308,7 @@ where
     }
 
     fn answer(self: Box<Self>, failure: Option<Error>) {
-        let answer = failure.map(Err).or(self.outcome);
+        let answer = failure.map(|failure| Err(failure.into())).or(self.outcome);
         if let Some(answer) = answer {
             // The caller may have left meanwhile; the work stays done.
             drop(self.reply.send(answer));
@@ -299,8 +386,11 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         let flag = fails.clone();
         connection.commit_hook(Some(move || flag.load(Ordering::SeqCst))).unwrap();
-        let engine = Engine::start(connection, None).unwrap();
-        engine.write(|connection| Ok(connection.execute_batch("CREATE TABLE numbers (n)")?)).await.unwrap();
+        let schema: Schema<Error> = Schema {
+            connect: |_| Ok(()),
+            prepare: |connection| Ok(connection.execute_batch("CREATE TABLE numbers (n)")?),
+        };
+        let engine = Engine::start(connection, None, &schema).unwrap();
         (engine, fails)
     }
 
@@ -310,7 +400,7 @@ mod tests {
     }
 
     async fn numbers(engine: &Engine) -> Vec<i64> {
-        let read = |connection: &Connection| {
+        let read = |connection: &Connection| -> Result<Vec<i64>> {
             let mut statement = connection.prepare_cached("SELECT n FROM numbers ORDER BY n")?;
             let rows = statement.query_map([], |row| row.get(0))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -335,7 +425,7 @@ mod tests {
         // As SQLite does by itself when the disk is full.
         let end = engine.write(|connection| -> Result<()> {
             connection.execute_batch("ROLLBACK")?;
-            Err(Error::Conflict)
+            Err(Stopped::Writer.into())
         });
         let (first, second, ended) = tokio::join!(add(&engine, 1), add(&engine, 2), end);
         assert!(ended.is_err());
@@ -353,7 +443,7 @@ mod tests {
     async fn work_that_nobody_waits_for_is_not_done() {
         let (engine, _) = engine().await;
         let (release, held) = std::sync::mpsc::channel::<()>();
-        let busy = engine.write(move |_| Ok(held.recv().is_ok()));
+        let busy = engine.write(move |_| -> Result<bool> { Ok(held.recv().is_ok()) });
         // Waits behind the first one, and is given up before its turn.
         let given_up = async {
             let mut abandoned = Box::pin(add(&engine, 1));

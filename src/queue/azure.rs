@@ -1,0 +1,272 @@
+//! The queues of an Azure storage account.
+//!
+//! Texts travel in base64, as the Functions host expects them. Messages that others put there as they are come out as
+//! they are. They never expire here, whoever receives them or not.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::error::ErrorKind;
+use azure_core::http::headers::HeaderName;
+use azure_core::http::{RequestContent, StatusCode, XmlFormat};
+use azure_storage_queue::QueueClient;
+use azure_storage_queue::models::{
+    QueueClientGetPropertiesResultHeaders, QueueClientReceiveMessagesOptions, QueueClientSendMessageOptions,
+    QueueMessage, ReceivedMessage,
+};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::{Error, JobQueue, MAX_MESSAGE_BYTES, MAX_RECEIVED, Message, Result, check_size};
+use crate::azure::StorageAccount;
+
+/// Longest time for one call with its retries. The clients alone would try for minutes.
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// Longest time that the service hides a message.
+/// <https://learn.microsoft.com/rest/api/storageservices/get-messages>
+const MAX_VISIBILITY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long a message is ours while it is moved: enough for the calls that this takes.
+const MOVE: Duration = Duration::from_secs(30);
+/// A life without end.
+const FOR_EVER: i32 = -1;
+const POP_RECEIPT: HeaderName = HeaderName::from_static("x-ms-popreceipt");
+
+/// What the service answered instead of what it should.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("no answer within {} s", CALL_LIMIT.as_secs())]
+    Silence,
+    #[error("the answer lacks {0}")]
+    Lacks(&'static str),
+}
+
+/// Queues in a storage account.
+pub struct AzureQueue {
+    account: Arc<StorageAccount>,
+    clients: Mutex<HashMap<String, Arc<QueueClient>>>,
+}
+
+impl AzureQueue {
+    /// The queues of this account. Makes no call yet.
+    pub fn new(account: Arc<StorageAccount>) -> Self {
+        Self { account, clients: Mutex::new(HashMap::new()) }
+    }
+
+    fn client(&self, queue: &str) -> Result<Arc<QueueClient>> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(queue) {
+            return Ok(client.clone());
+        }
+        let client = Arc::new(self.account.queues().queue_client(queue).map_err(fault)?);
+        clients.insert(queue.to_owned(), client.clone());
+        Ok(client)
+    }
+
+    /// Puts what goes over the wire into a queue, which is made if it is not there.
+    async fn put(&self, queue: &str, wire_text: &str) -> Result<()> {
+        let client = self.client(queue)?;
+        match put(&client, wire_text).await {
+            Err(Call::Refused(error)) if has_code(&error, "QueueNotFound") => {
+                // 204 and 409 answer a creation that somebody else was quicker with.
+                match call(client.create(None)).await {
+                    Ok(_) => {}
+                    Err(Call::Refused(error)) if has_code(&error, "QueueAlreadyExists") => {}
+                    Err(error) => return Err(error.into()),
+                }
+                Ok(put(&client, wire_text).await?)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    /// Hides the message for this many seconds and returns its new receipt.
+    async fn hide(&self, queue: &str, message: &Message, seconds: i32) -> Result<String> {
+        let client = self.client(queue)?;
+        let updated = call(client.update_message(&message.id, &message.receipt, seconds, None)).await?;
+        let receipt = updated.headers().get_optional_string(&POP_RECEIPT);
+        receipt.ok_or_else(|| Error::Failed(Fault::Lacks("a pop receipt").into()))
+    }
+}
+
+#[async_trait]
+impl JobQueue for AzureQueue {
+    async fn send(&self, queue: &str, text: &str) -> Result<()> {
+        check_size(text)?;
+        self.put(queue, &BASE64_STANDARD.encode(text)).await
+    }
+
+    async fn receive(&self, queue: &str, most: usize, visibility: Duration) -> Result<Vec<Message>> {
+        let client = self.client(queue)?;
+        let options = QueueClientReceiveMessagesOptions {
+            number_of_messages: i32::try_from(most.clamp(1, MAX_RECEIVED)).ok(),
+            visibility_timeout: Some(seconds(visibility).max(1)),
+            ..QueueClientReceiveMessagesOptions::default()
+        };
+        let received = match call(client.receive_messages(Some(options))).await {
+            Ok(received) => received.into_model().map_err(fault)?,
+            Err(Call::Refused(error)) if has_code(&error, "QueueNotFound") => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        received.items.unwrap_or_default().into_iter().map(message).collect()
+    }
+
+    async fn renew(&self, queue: &str, message: &mut Message, visibility: Duration) -> Result<()> {
+        message.receipt = self.hide(queue, message, seconds(visibility)).await?;
+        Ok(())
+    }
+
+    async fn delete(&self, queue: &str, message: &Message) -> Result<()> {
+        let client = self.client(queue)?;
+        call(client.delete_message(&message.id, &message.receipt, None)).await?;
+        Ok(())
+    }
+
+    async fn move_to(&self, from: &str, message: &Message, to: &str) -> Result<()> {
+        // Shows that it is ours before there is a copy of it.
+        let receipt = self.hide(from, message, seconds(MOVE)).await?;
+        let message = Message { receipt, ..message.clone() };
+        // A longer one came as it is from somebody else, and goes as it came.
+        let encoded = (message.text.len() <= MAX_MESSAGE_BYTES).then(|| BASE64_STANDARD.encode(&message.text));
+        self.put(to, encoded.as_deref().unwrap_or(&message.text)).await?;
+        self.delete(from, &message).await
+    }
+
+    async fn length(&self, queue: &str) -> Result<usize> {
+        let client = self.client(queue)?;
+        let properties = match call(client.get_properties(None)).await {
+            Ok(properties) => properties,
+            Err(Call::Refused(error)) if has_code(&error, "QueueNotFound") => return Ok(0),
+            Err(error) => return Err(error.into()),
+        };
+        let count = properties.approximate_messages_count().map_err(fault)?;
+        let count = count.ok_or_else(|| Error::Failed(Fault::Lacks("a count of messages").into()))?;
+        Ok(usize::try_from(count).unwrap_or_default())
+    }
+
+    async fn wait(&self, _queue: &str, limit: Duration) {
+        // The service does not tell. Those who began to wait together should not go on asking together.
+        let fraction = f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX);
+        tokio::time::sleep(limit.mul_f64(0.5 + fraction / 2.0)).await;
+    }
+}
+
+/// Why a call did not succeed.
+enum Call {
+    Silence,
+    Refused(azure_core::Error),
+}
+
+impl From<Call> for Error {
+    fn from(call: Call) -> Self {
+        match call {
+            Call::Silence => Self::Unavailable(Fault::Silence.into()),
+            Call::Refused(error) => fault(error),
+        }
+    }
+}
+
+async fn call<T>(call: impl Future<Output = azure_core::Result<T>>) -> std::result::Result<T, Call> {
+    // On the heap: the SDK's futures are large.
+    let answer = tokio::time::timeout(CALL_LIMIT, Box::pin(call)).await;
+    answer.map_err(|_| Call::Silence)?.map_err(Call::Refused)
+}
+
+async fn put(client: &QueueClient, wire_text: &str) -> std::result::Result<(), Call> {
+    let message = QueueMessage { message_text: Some(wire_text.to_owned()) };
+    let body: RequestContent<QueueMessage, XmlFormat> = message.try_into().map_err(Call::Refused)?;
+    let options = QueueClientSendMessageOptions {
+        message_time_to_live: Some(FOR_EVER),
+        ..QueueClientSendMessageOptions::default()
+    };
+    call(client.send_message(body, Some(options))).await.map(drop)
+}
+
+fn message(received: ReceivedMessage) -> Result<Message> {
+    let lacks = |what| Error::Failed(Fault::Lacks(what).into());
+    Ok(Message {
+        id: received.message_id.ok_or_else(|| lacks("a message's id"))?,
+        receipt: received.pop_receipt.ok_or_else(|| lacks("a message's receipt"))?,
+        text: decode(received.message_text.unwrap_or_default()),
+        dequeue_count: received.dequeue_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(u32::MAX),
+        inserted_at: received.insertion_time.ok_or_else(|| lacks("a message's time"))?,
+    })
+}
+
+/// The text behind what came over the wire: what others sent without base64 is the text itself.
+fn decode(wire_text: String) -> String {
+    let decoded = BASE64_STANDARD.decode(&wire_text).ok();
+    decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(wire_text)
+}
+
+/// Whole seconds, rounded up, as far as the service counts.
+fn seconds(visibility: Duration) -> i32 {
+    let visibility = visibility.min(MAX_VISIBILITY);
+    let seconds = visibility.as_secs() + u64::from(visibility.subsec_nanos() > 0);
+    i32::try_from(seconds).unwrap_or(i32::MAX)
+}
+
+fn has_code(error: &azure_core::Error, code: &str) -> bool {
+    matches!(error.kind(), ErrorKind::HttpResponse { error_code: Some(given), .. } if given == code)
+}
+
+/// What an error of the service, or of the way there, means to a caller.
+fn fault(error: azure_core::Error) -> Error {
+    // <https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes>
+    if ["MessageNotFound", "PopReceiptMismatch", "QueueNotFound"].iter().any(|code| has_code(&error, code)) {
+        return Error::Lost;
+    }
+    let passes = match error.kind() {
+        ErrorKind::HttpResponse { status, .. } => {
+            matches!(status, StatusCode::RequestTimeout | StatusCode::TooManyRequests)
+                || status.is_server_error()
+                // For half a minute after a queue was deleted.
+                || has_code(&error, "QueueBeingDeleted")
+        }
+        ErrorKind::Connection | ErrorKind::Io | ErrorKind::Credential => true,
+        _ => false,
+    };
+    if passes { Error::Unavailable(error.into()) } else { Error::Failed(error.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: StatusCode, code: &str) -> Error {
+        let kind = ErrorKind::HttpResponse { status, error_code: Some(code.to_owned()), raw_response: None };
+        fault(kind.into_error())
+    }
+
+    #[test]
+    fn errors_say_what_a_caller_can_do() {
+        assert!(matches!(refused(StatusCode::NotFound, "MessageNotFound"), Error::Lost));
+        assert!(matches!(refused(StatusCode::BadRequest, "PopReceiptMismatch"), Error::Lost));
+        assert!(matches!(refused(StatusCode::TooManyRequests, "TooManyRequests"), Error::Unavailable(_)));
+        assert!(matches!(refused(StatusCode::ServiceUnavailable, "ServerBusy"), Error::Unavailable(_)));
+        assert!(matches!(refused(StatusCode::InternalServerError, "OperationTimedOut"), Error::Unavailable(_)));
+        assert!(matches!(refused(StatusCode::Conflict, "QueueBeingDeleted"), Error::Unavailable(_)));
+        assert!(matches!(refused(StatusCode::Forbidden, "AuthenticationFailed"), Error::Failed(_)));
+        assert!(matches!(refused(StatusCode::BadRequest, "InvalidQueryParameterValue"), Error::Failed(_)));
+        assert!(matches!(fault(ErrorKind::Connection.into_error()), Error::Unavailable(_)));
+    }
+
+    #[test]
+    fn only_base64_of_a_text_is_decoded() {
+        for (wire_text, text) in
+            [("e30=", "{}"), ("{}", "{}"), ("", ""), ("e30", "e30"), ("/w==", "/w=="), ("bm90IGpzb24=", "not json")]
+        {
+            assert_eq!(decode(wire_text.to_owned()), text, "{wire_text}");
+        }
+    }
+
+    #[test]
+    fn times_are_whole_seconds_within_the_service_s_limits() {
+        assert_eq!(seconds(Duration::ZERO), 0);
+        assert_eq!(seconds(Duration::from_millis(1)), 1);
+        assert_eq!(seconds(Duration::from_millis(1001)), 2);
+        assert_eq!(seconds(Duration::from_secs(u64::MAX)), 604_800);
+    }
+}

@@ -1,0 +1,293 @@
+//! The embedded back end: messages in a SQLite file, or in memory.
+//!
+//! The file is not the documents' one, so neither waits for the other's transactions. Several processes may use it. A
+//! message is received in a write transaction, so two receivers never get the same one; calls that come at once share a
+//! transaction and its sync to disk.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::warn;
+use uuid::Uuid;
+
+use super::{Error, JobQueue, MAX_RECEIVED, Message, Result, check_size};
+use crate::clock::Clock;
+use crate::sqlite::{self, Engine, Schema};
+use crate::telemetry::Chain;
+
+/// Changes of the tables, from layout 0 (a new file) to 1, from 1 to 2 and so on.
+const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[create_tables];
+
+/// The layout that this program reads and writes.
+const LAYOUT: u32 = MIGRATIONS.len() as u32;
+
+const SCHEMA: Schema<Error> = Schema { connect: |_| Ok(()), prepare: bring_up_to_date };
+
+/// A moment that a file cannot hold, or none at all.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} ms since 1970 is no moment of this calendar")]
+struct BadMoment(i64);
+
+/// Queues in SQLite.
+pub struct LocalQueue {
+    engine: Engine,
+    clock: Arc<dyn Clock>,
+    /// Told when a message of the queue becomes visible, or will sooner than thought. One for each queue in use.
+    changes: Mutex<HashMap<String, Arc<Notify>>>,
+}
+
+impl LocalQueue {
+    /// Opens the file at `path` or creates it, with its directory. Only the user who runs this can read a new file.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when the file cannot be used, for instance because a newer version of this program wrote it;
+    /// [`Error::Unavailable`] when another process keeps it locked.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        Ok(Self::on(Engine::open(path, &SCHEMA)?, clock))
+    }
+
+    /// Makes empty queues in memory, gone when they are dropped.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when SQLite or the system refuse.
+    pub fn in_memory(clock: Arc<dyn Clock>) -> Result<Self> {
+        Ok(Self::on(Engine::in_memory(&SCHEMA)?, clock))
+    }
+
+    fn on(engine: Engine, clock: Arc<dyn Clock>) -> Self {
+        Self { engine, clock, changes: Mutex::new(HashMap::new()) }
+    }
+
+    /// The present moment in milliseconds since 1970.
+    fn now_ms(&self) -> i64 {
+        let now = self.clock.now();
+        now.unix_timestamp() * 1000 + i64::from(now.millisecond())
+    }
+
+    /// The moment that is `later` from now, in milliseconds since 1970.
+    fn after_ms(&self, later: Duration) -> i64 {
+        self.now_ms().saturating_add(i64::try_from(later.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn change(&self, queue: &str) -> Arc<Notify> {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(change) = changes.get(queue) {
+            return change.clone();
+        }
+        changes.entry(queue.to_owned()).or_default().clone()
+    }
+
+    /// How long until a message of the queue is visible: zero if one is, `None` if there is none.
+    async fn until_visible(&self, queue: &str) -> Result<Option<Duration>> {
+        let queue = queue.to_owned();
+        let first = |connection: &Connection| -> Result<Option<i64>> {
+            let mut statement = connection.prepare_cached("SELECT min(visible_at) FROM messages WHERE queue = ?")?;
+            Ok(statement.query_row([queue], |row| row.get(0))?)
+        };
+        let visible_at = self.engine.read(first).await?;
+        let left_ms = visible_at.map(|visible_at| visible_at.saturating_sub(self.now_ms()));
+        Ok(left_ms.map(|left_ms| Duration::from_millis(u64::try_from(left_ms).unwrap_or_default())))
+    }
+}
+
+#[async_trait]
+impl JobQueue for LocalQueue {
+    async fn send(&self, queue: &str, text: &str) -> Result<()> {
+        check_size(text)?;
+        let (name, text, now_ms) = (queue.to_owned(), text.to_owned(), self.now_ms());
+        self.engine.write(move |connection| insert(connection, &name, &text, now_ms)).await?;
+        self.change(queue).notify_waiters();
+        Ok(())
+    }
+
+    async fn receive(&self, queue: &str, most: usize, visibility: Duration) -> Result<Vec<Message>> {
+        let (queue, most) = (queue.to_owned(), most.clamp(1, MAX_RECEIVED));
+        let (now_ms, visible_at) = (self.now_ms(), self.after_ms(visibility));
+        self.engine.write(move |connection| take(connection, &queue, most, now_ms, visible_at)).await
+    }
+
+    async fn renew(&self, queue: &str, message: &mut Message, visibility: Duration) -> Result<()> {
+        let (name, id, old) = (queue.to_owned(), message.id.clone(), message.receipt.clone());
+        let (new, visible_at) = (new_receipt(), self.after_ms(visibility));
+        let receipt = new.clone();
+        let renew = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached(
+                "UPDATE messages SET visible_at = ?, receipt = ? WHERE id = ? AND queue = ? AND receipt = ?",
+            )?;
+            ours(statement.execute(params![visible_at, new, id, name, old])?)
+        };
+        self.engine.write(renew).await?;
+        message.receipt = receipt;
+        self.change(queue).notify_waiters();
+        Ok(())
+    }
+
+    async fn delete(&self, queue: &str, message: &Message) -> Result<()> {
+        let (queue, id, receipt) = (queue.to_owned(), message.id.clone(), message.receipt.clone());
+        self.engine.write(move |connection| delete(connection, &queue, &id, &receipt)).await
+    }
+
+    async fn move_to(&self, from: &str, message: &Message, to: &str) -> Result<()> {
+        let (source, target, now_ms) = (from.to_owned(), to.to_owned(), self.now_ms());
+        let Message { id, receipt, text, .. } = message.clone();
+        let move_it = move |connection: &Connection| {
+            delete(connection, &source, &id, &receipt)?;
+            insert(connection, &target, &text, now_ms)
+        };
+        self.engine.write(move_it).await?;
+        self.change(to).notify_waiters();
+        Ok(())
+    }
+
+    async fn length(&self, queue: &str) -> Result<usize> {
+        // The readers would go on without the writer.
+        self.engine.check()?;
+        let queue = queue.to_owned();
+        let count = |connection: &Connection| -> Result<i64> {
+            let mut statement = connection.prepare_cached("SELECT count(*) FROM messages WHERE queue = ?")?;
+            Ok(statement.query_row([queue], |row| row.get(0))?)
+        };
+        Ok(usize::try_from(self.engine.read(count).await?).unwrap_or_default())
+    }
+
+    async fn wait(&self, queue: &str, limit: Duration) {
+        let change = self.change(queue);
+        let end = Instant::now() + limit;
+        loop {
+            let mut changed = std::pin::pin!(change.notified());
+            // Before looking: what comes between looking and waiting is not missed.
+            changed.as_mut().enable();
+            let looked = tokio::time::timeout_at(end, self.until_visible(queue)).await;
+            let next = match looked {
+                Ok(Ok(Some(Duration::ZERO))) | Err(_) => return,
+                Ok(Ok(Some(left))) => end.min(Instant::now() + left),
+                Ok(Ok(None)) => end,
+                Ok(Err(error)) => {
+                    warn!(queue, error = %Chain(&error), "queue not looked at while waiting");
+                    end
+                }
+            };
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep_until(next) => {}
+            }
+            if Instant::now() >= end {
+                return;
+            }
+        }
+    }
+}
+
+fn new_receipt() -> String {
+    Uuid::new_v4().simple().to_string()
+}
+
+fn insert(connection: &Connection, queue: &str, text: &str, now_ms: i64) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO messages (queue, id, inserted_at, visible_at, dequeue_count, receipt, text) \
+         VALUES (?1, ?2, ?3, ?3, 0, '', ?4)",
+    )?;
+    statement.execute(params![queue, Uuid::new_v4().to_string(), now_ms, text])?;
+    Ok(())
+}
+
+/// Takes the messages that have been visible for longest.
+fn take(connection: &Connection, queue: &str, most: usize, now_ms: i64, visible_at: i64) -> Result<Vec<Message>> {
+    let mut visible = connection.prepare_cached(
+        "SELECT sequence, id, dequeue_count + 1, inserted_at, text FROM messages \
+         WHERE queue = ? AND visible_at <= ? ORDER BY visible_at, sequence LIMIT ?",
+    )?;
+    let taken = |row: &rusqlite::Row<'_>| {
+        let message = Message {
+            id: row.get(1)?,
+            receipt: new_receipt(),
+            text: row.get(4)?,
+            dequeue_count: row.get(2)?,
+            inserted_at: OffsetDateTime::UNIX_EPOCH,
+        };
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(3)?, message))
+    };
+    let rows = visible.query_map(params![queue, now_ms, most as i64], taken)?;
+    let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
+    let mut hide = connection.prepare_cached(
+        "UPDATE messages SET visible_at = ?, dequeue_count = dequeue_count + 1, receipt = ? WHERE sequence = ?",
+    )?;
+    let mut messages = Vec::with_capacity(rows.len());
+    for (sequence, inserted_at, message) in rows {
+        hide.execute(params![visible_at, message.receipt, sequence])?;
+        messages.push(Message { inserted_at: moment(inserted_at)?, ..message });
+    }
+    Ok(messages)
+}
+
+fn delete(connection: &Connection, queue: &str, id: &str, receipt: &str) -> Result<()> {
+    let mut statement = connection.prepare_cached("DELETE FROM messages WHERE id = ? AND queue = ? AND receipt = ?")?;
+    ours(statement.execute([id, queue, receipt])?)
+}
+
+/// Whether the one message was found by its receipt.
+fn ours(found: usize) -> Result<()> {
+    if found == 0 { Err(Error::Lost) } else { Ok(()) }
+}
+
+fn moment(since_1970_ms: i64) -> Result<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(since_1970_ms) * 1_000_000)
+        .map_err(|_| Error::Failed(BadMoment(since_1970_ms).into()))
+}
+
+impl From<sqlite::Error> for Error {
+    fn from(error: sqlite::Error) -> Self {
+        match error {
+            sqlite::Error::Unavailable(cause) => Self::Unavailable(cause),
+            sqlite::Error::Failed(cause) => Self::Failed(cause),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        sqlite::Error::from(error).into()
+    }
+}
+
+/// Brings the tables up to date. Costs a look at the layout when they are.
+fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
+    if sqlite::layout(connection, LAYOUT)? == LAYOUT {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Looked at again, now that no other process can change it.
+    let past = sqlite::layout(&transaction, LAYOUT)?;
+    for migrate in MIGRATIONS.iter().skip(past as usize) {
+        migrate(&transaction)?;
+    }
+    transaction.pragma_update(None, "user_version", LAYOUT)?;
+    Ok(transaction.commit()?)
+}
+
+/// The text comes last in its row, so that counts and receipts do not touch its overflow pages.
+///
+/// The index is in the order in which messages are taken: a new one is visible since it was sent, one that came back
+/// since its time ran out. Hidden messages are behind the visible ones and never walked over.
+fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE messages (
+            sequence INTEGER PRIMARY KEY,
+            queue TEXT NOT NULL,
+            id TEXT NOT NULL UNIQUE,
+            inserted_at INTEGER NOT NULL, -- milliseconds since 1970
+            visible_at INTEGER NOT NULL, -- likewise
+            dequeue_count INTEGER NOT NULL,
+            receipt TEXT NOT NULL, -- empty until the message is received
+            text TEXT NOT NULL
+        );
+        CREATE INDEX messages_by_visibility ON messages (queue, visible_at, sequence);",
+    )
+}
