@@ -275,7 +275,8 @@ impl Config {
             geocoding_url: reader.url("OPEN_METEO_GEOCODING_URL", "https://geocoding-api.open-meteo.com")?,
             forecast_url: reader.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com")?,
         };
-        let log_filter = reader.text("PLUCKIT_LOG", "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
+        let log_filter = reader
+            .text("PLUCKIT_LOG", "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
 
         let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
             Some(name) if name.eq_ignore_ascii_case("development") => Environment::Development,
