@@ -601,9 +601,19 @@ impl Reader<'_> {
     }
 }
 
+/// An address may not carry a password: it would be shown by `pluckit config` and in logs, unlike a key.
 fn parse_url(name: &'static str, got: String) -> Result<Url, Error> {
-    match Url::parse(&got) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        Ok(_) | Err(_) => Err(Error::Invalid { name, got, expected: "an http or https URL".to_owned() }),
+    let parsed = Url::parse(&got).ok();
+    let has_credentials = |url: &Url| !url.username().is_empty() || url.password().is_some();
+    match parsed {
+        Some(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && !has_credentials(&url) => Ok(url),
+        Some(_) | None => {
+            let got = got.rsplit_once('@').map(|(_, rest)| format!("********@{rest}")).unwrap_or(got);
+            Err(Error::Invalid {
+                name,
+                got,
+                expected: "an http or https URL without user name and password".to_owned(),
+            })
+        }
     }
 }

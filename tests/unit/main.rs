@@ -6,6 +6,7 @@ mod access;
 mod azure;
 mod blob;
 mod cli;
+mod config;
 mod llm;
 mod queue;
 mod routes;

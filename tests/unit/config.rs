@@ -1,0 +1,405 @@
+//! Settings: what each may be, which of them go together, and whether the documents list them all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use pluckit::config::{Config, Documents, Environment, Error, ModelServer, Source, StorageAccount};
+use serde_json::Value;
+
+/// Set by the Functions host, never by people, so the example does not have them.
+const SET_BY_THE_HOST: [&str; 2] = ["FUNCTIONS_CUSTOMHANDLER_PORT", "WEBSITE_INSTANCE_ID"];
+/// Read by the Functions host and its tools, never by us.
+const READ_BY_THE_HOST: [&str; 1] = ["FUNCTIONS_WORKER_RUNTIME"];
+const SECRETS: [&str; 6] = [
+    "AZURE_OPENAI_API_KEY",
+    "AzureWebJobsStorage",
+    "COSMOS_DB_KEY",
+    "OPENAI_API_KEY",
+    "STORAGE_ACCOUNT_KEY",
+    "StorageQueue",
+];
+/// Enough for production, and nothing more.
+const REMOTE: [(&str, &str); 2] =
+    [("COSMOS_DB_ENDPOINT", "https://account.documents.azure.com"), ("OPENAI_BASE_URL", "https://models.example/v1")];
+const REFUSES_EMBEDDED: &str = "is refused outside development and under the Functions host";
+const REFUSES_OPEN_DOOR: &str = "every caller would be the development user";
+
+fn read(settings: &[(&str, &str)]) -> Result<Config, Error> {
+    let settings: BTreeMap<_, _> = settings.iter().copied().collect();
+    Config::read(|name| settings.get(name).map(|value| ((*value).to_owned(), Source::Environment)))
+}
+
+fn refusal(settings: &[(&str, &str)]) -> String {
+    read(settings).unwrap_err().to_string()
+}
+
+fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    [&REMOTE, more].concat()
+}
+
+fn shown(config: &Config, name: &str) -> String {
+    config.effective.iter().find(|setting| setting.name == name).unwrap().value.clone()
+}
+
+fn names(config: &Config) -> BTreeSet<String> {
+    config.effective.iter().map(|setting| setting.name.to_owned()).collect()
+}
+
+// --- The documents --------------------------------------------------------------------------------------------------
+
+fn file(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// Name and default of each setting in the README's tables: the first code span of the first two cells.
+fn readme_settings() -> BTreeMap<String, String> {
+    let readme = file("README.md");
+    let (_, section) = readme.split_once("\n## Settings\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let span = |cell: &str| cell.split('`').nth(1).map(str::to_owned);
+    let mut settings = BTreeMap::new();
+    for row in section.lines().filter_map(|line| line.strip_prefix("| ")) {
+        let mut cells = row.split('|');
+        let (name, default) = (cells.next().and_then(span), cells.next().and_then(span).unwrap_or_default());
+        let Some(name) = name else { continue };
+        assert!(settings.insert(name.clone(), default).is_none(), "{name} is in the README twice");
+    }
+    settings
+}
+
+fn example_settings() -> BTreeMap<String, String> {
+    let example: Value = serde_json::from_str(&file("local.settings.json.example")).unwrap();
+    assert_eq!(example["IsEncrypted"], false);
+    serde_json::from_value(example["Values"].clone()).unwrap()
+}
+
+#[test]
+fn the_readme_lists_every_setting_with_its_default() {
+    let config = read(&[]).unwrap();
+    let mut listed = readme_settings();
+    for name in READ_BY_THE_HOST {
+        assert!(listed.remove(name).is_some(), "the README does not explain {name}");
+    }
+    let listed_names: BTreeSet<String> = listed.keys().cloned().collect();
+    assert_eq!(listed_names, names(&config));
+    for (name, default) in listed {
+        assert_eq!(default, shown(&config, &name), "default of {name} in the README");
+    }
+}
+
+#[test]
+fn the_example_has_every_setting_that_people_set() {
+    let mut example: BTreeSet<String> = example_settings().into_keys().collect();
+    for name in READ_BY_THE_HOST {
+        assert!(example.remove(name), "the tools of the host need {name} in the example");
+    }
+    let mut expected = names(&read(&[]).unwrap());
+    for name in SET_BY_THE_HOST {
+        assert!(expected.remove(name), "{name} is no setting any more");
+    }
+    assert_eq!(example, expected);
+}
+
+#[test]
+fn the_example_works_offline_and_holds_no_secret() {
+    let example = example_settings();
+    for name in SECRETS {
+        assert_eq!(example[name], "", "{name} in the example");
+    }
+    let config = Config::read(|name| Some((example.get(name)?.clone(), Source::LocalSettings))).unwrap();
+    assert_eq!(config.environment, Environment::Development);
+    assert!(matches!(config.documents, Documents::Embedded { demo: true, .. }));
+    assert!(matches!(config.model, ModelServer::Offline));
+    let defaults = read(&[]).unwrap();
+    for setting in &config.effective {
+        assert_eq!(setting.value, shown(&defaults, setting.name), "{} in the example", setting.name);
+    }
+}
+
+// --- Values ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn nothing_configured_is_development_on_loopback() {
+    let config = read(&[]).unwrap();
+    assert_eq!(config.environment, Environment::Development);
+    assert_eq!((config.server.bind.to_string().as_str(), config.server.port), ("127.0.0.1", 7071));
+    assert!(!config.server.under_functions_host);
+    assert_eq!(config.identity.local_dev_user.as_str(), "local-dev-user");
+    assert!(config.identity.google_client_ids.is_empty() && config.identity.admins.is_empty());
+    assert!(config.storage.blobs.is_none() && config.storage.queues.is_none());
+    assert_eq!(config.stylist.tool_call_limit, 8);
+    assert!(config.effective.iter().all(|setting| setting.source == Source::Default));
+}
+
+#[test]
+fn a_wrong_value_is_named_with_what_it_takes() {
+    for (name, got, expected) in [
+        ("PORT", "eighty", "a whole number from 0 to 65535"),
+        ("PORT", "-1", "a whole number from 0 to 65535"),
+        ("PORT", "70000", "a whole number from 0 to 65535"),
+        ("FUNCTIONS_CUSTOMHANDLER_PORT", "0", "a whole number from 1 to 65535"),
+        ("STYLIST_TOOL_CALL_RECURSION_LIMIT", "0", "a whole number from 1 to 64"),
+        ("STYLIST_TOOL_CALL_RECURSION_LIMIT", "65", "a whole number from 1 to 64"),
+        ("PLUCKIT_BIND", "localhost", "an IP address"),
+        ("PLUCKIT_DEMO", "perhaps", "true or false"),
+        ("COSMOS_DB_EMULATOR", "2", "true or false"),
+        ("PLUCKIT_ALLOW_EMBEDDED", "sure", "true or false"),
+        ("PLUCKIT_ALLOW_INSECURE_DEV", "sure", "true or false"),
+        ("COSMOS_DB_ENDPOINT", "account", "an http or https URL without user name and password"),
+        ("AZURE_OPENAI_ENDPOINT", "ftp://host", "an http or https URL without user name and password"),
+        ("OPENAI_BASE_URL", "localhost:8080", "an http or https URL without user name and password"),
+        ("GOOGLE_JWKS_URL", "https://", "an http or https URL without user name and password"),
+    ] {
+        assert_eq!(refusal(&[(name, got)]), format!("{name} is {got:?}: expected {expected}"));
+    }
+    // What breaks the line of the message is shown escaped.
+    let message = refusal(&[("PORT", "1\n2")]);
+    assert_eq!(message, r#"PORT is "1\n2": expected a whole number from 0 to 65535"#);
+}
+
+#[test]
+fn an_address_with_a_password_is_refused_without_showing_it() {
+    for address in [
+        "https://ada:hunter2@models.example/v1",
+        "https://hunter2@models.example/v1",
+        "https://:hunter2@models.example/v1",
+        "https://ada:hunter2@[broken/v1",
+        "https://ada:p/hunter2@models.example/v1",
+        "ftp://ada:hunter2@models.example",
+    ] {
+        for name in ["OPENAI_BASE_URL", "COSMOS_DB_ENDPOINT", "GOOGLE_JWKS_URL", "StorageQueue__queueServiceUri"] {
+            let error = read(&[(name, address)]).unwrap_err();
+            for text in [error.to_string(), format!("{error:?}")] {
+                assert!(text.contains(name) && text.contains("without user name and password"), "{text}");
+                assert!(!text.contains("hunter2") && !text.contains("ada"), "{text}");
+            }
+        }
+    }
+    // A sign in the path is nobody's password.
+    assert!(read(&[("OPENAI_BASE_URL", "https://models.example/@team/v1")]).is_ok());
+}
+
+#[test]
+fn blank_is_unset_and_edges_are_trimmed() {
+    let config =
+        read(&[("PORT", "  "), ("COSMOS_DB_ENDPOINT", ""), ("COSMOS_DB_KEY", " "), ("LOCAL_DEV_USER_ID", " ada ")])
+            .unwrap();
+    assert_eq!(config.server.port, 7071);
+    assert!(matches!(config.documents, Documents::Embedded { .. }));
+    assert_eq!(config.identity.local_dev_user.as_str(), "ada");
+    let source = |name| config.effective.iter().find(|setting| setting.name == name).unwrap().source;
+    assert_eq!((source("PORT"), source("LOCAL_DEV_USER_ID")), (Source::Default, Source::Environment));
+}
+
+#[test]
+fn lists_are_split_and_blanks_dropped() {
+    let config = read(&[
+        ("GOOGLE_CLIENT_ID", "web"),
+        ("GOOGLE_ALLOWED_CLIENT_IDS", "ios; android,,"),
+        ("ADMIN_USER_IDS", "ada, grace"),
+        ("CORS_ALLOWED_ORIGINS", "https://a.example, https://b.example"),
+        ("AZURE_FUNCTIONS_ENVIRONMENT", "Development"),
+    ])
+    .unwrap();
+    assert_eq!(config.identity.google_client_ids, ["web", "ios", "android"]);
+    assert_eq!(config.identity.admins.len(), 2);
+    assert_eq!(config.server.cors_allowed_origins, ["https://a.example", "https://b.example"]);
+}
+
+#[test]
+fn secrets_are_masked_wherever_settings_are_shown() {
+    let mut settings = with(&[]);
+    settings.extend(SECRETS.map(|name| (name, "s3cr3t-value")));
+    settings.push(("STORAGE_ACCOUNT_NAME", "clothes"));
+    settings.push(("AZURE_OPENAI_ENDPOINT", "https://models.azure.example"));
+    let both_model_servers = read(&settings).unwrap();
+    settings.retain(|(name, _)| *name != "AZURE_OPENAI_ENDPOINT");
+    for config in [both_model_servers, read(&settings).unwrap()] {
+        assert!(!format!("{config:?}").contains("s3cr3t"), "{config:?}");
+        for name in SECRETS {
+            assert_eq!(shown(&config, name), "********", "{name}");
+        }
+    }
+    // A secret that is not set is not shown as if it were.
+    assert_eq!(shown(&read(&[]).unwrap(), "COSMOS_DB_KEY"), "");
+}
+
+// --- Back ends ------------------------------------------------------------------------------------------------------
+
+#[test]
+fn the_endpoint_chooses_the_store() {
+    let config = read(&with(&[("COSMOS_DB_MOODS_CONTAINER", "Trends"), ("COSMOS_DB_KEY", "key")])).unwrap();
+    let Documents::Cosmos(cosmos) = config.documents else { panic!("not Cosmos DB") };
+    assert_eq!(cosmos.database, "PluckIt");
+    assert!(cosmos.key.is_some() && !cosmos.emulator);
+    let names: Vec<_> = cosmos.containers.values().map(String::as_str).collect();
+    assert!(names.contains(&"Trends") && names.contains(&"Wardrobe") && !names.contains(&"Moods"));
+    // Nobody but an emulator listens on loopback.
+    for endpoint in ["https://localhost:8081", "http://127.0.0.1:8081", "https://[::1]:8081"] {
+        let config = read(&[("COSMOS_DB_ENDPOINT", endpoint)]).unwrap();
+        assert!(matches!(config.documents, Documents::Cosmos(cosmos) if cosmos.emulator), "{endpoint}");
+    }
+}
+
+#[test]
+fn the_model_is_azure_before_any_other_server_before_none() {
+    let azure = ("AZURE_OPENAI_ENDPOINT", "https://models.azure.example");
+    let other = ("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1");
+    assert!(matches!(read(&[azure, other]).unwrap().model, ModelServer::Azure { .. }));
+    assert!(matches!(read(&[other]).unwrap().model, ModelServer::Compatible { .. }));
+    // Small tasks go to the stylist's model unless there is one for them.
+    let config = read(&[azure, ("AZURE_OPENAI_DEPLOYMENT", "big")]).unwrap();
+    assert!(matches!(config.model, ModelServer::Azure { nano_deployment, .. } if nano_deployment == "big"));
+    let config = read(&[other, ("OPENAI_MODEL", "big"), ("OPENAI_NANO_MODEL", "small")]).unwrap();
+    assert!(matches!(config.model, ModelServer::Compatible { nano_model, .. } if nano_model == "small"));
+}
+
+#[test]
+fn storage_is_found_by_connection_string_key_or_identity() {
+    let queues = |settings: &[_]| read(settings).unwrap().storage.queues;
+    let text = ("StorageQueue", "UseDevelopmentStorage=true");
+    let host = ("AzureWebJobsStorage", "UseDevelopmentStorage=true");
+    let service = ("StorageQueue__queueServiceUri", "https://clothes.queue.core.windows.net");
+    let name = ("STORAGE_ACCOUNT_NAME", "clothes");
+    let key = ("STORAGE_ACCOUNT_KEY", "a2V5");
+    assert!(matches!(queues(&[text, service, name, key]), Some(StorageAccount::ConnectionString(_))));
+    assert!(matches!(queues(&[service, name, key]), Some(StorageAccount::Identity { .. })));
+    assert!(matches!(queues(&[name, key, host]), Some(StorageAccount::Key { .. })));
+    assert!(matches!(queues(&[name]), Some(StorageAccount::Identity { service, .. })
+        if service.as_str() == "https://clothes.queue.core.windows.net/"));
+    let blobs = |settings: &[_]| read(settings).unwrap().storage.blobs;
+    assert!(matches!(blobs(&[name, key, host]), Some(StorageAccount::Key { .. })));
+    assert!(matches!(blobs(&[text, host]), Some(StorageAccount::ConnectionString(_))));
+    assert!(blobs(&[text]).is_none());
+}
+
+// --- Who is trusted -------------------------------------------------------------------------------------------------
+
+#[test]
+fn settings_for_others_mean_production() {
+    for settings in [
+        &[("GOOGLE_CLIENT_ID", "web"), ("PLUCKIT_ALLOW_EMBEDDED", "1")][..],
+        &[("GOOGLE_ALLOWED_CLIENT_IDS", "web"), ("PLUCKIT_ALLOW_EMBEDDED", "1")],
+        &[("AZURE_FUNCTIONS_ENVIRONMENT", "Staging"), ("PLUCKIT_ALLOW_EMBEDDED", "1")],
+        &[("FUNCTIONS_CUSTOMHANDLER_PORT", "5001"), ("PLUCKIT_ALLOW_EMBEDDED", "1")],
+        &REMOTE,
+    ] {
+        let config = read(settings).unwrap();
+        assert_eq!(config.environment, Environment::Production, "{settings:?}");
+        assert_eq!(config.server.bind.to_string(), "127.0.0.1");
+    }
+    for spelling in ["Development", "development", "DEVELOPMENT"] {
+        let config = read(&with(&[("AZURE_FUNCTIONS_ENVIRONMENT", spelling)])).unwrap();
+        assert_eq!(config.environment, Environment::Development, "{spelling}");
+    }
+}
+
+#[test]
+fn development_is_open_to_loopback_alone() {
+    for address in ["0.0.0.0", "::", "192.168.1.7"] {
+        let message = refusal(&[("PLUCKIT_BIND", address)]);
+        assert!(message.contains(REFUSES_OPEN_DOOR) && message.contains(address), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+        assert!(read(&[("PLUCKIT_BIND", address), ("PLUCKIT_ALLOW_INSECURE_DEV", "1")]).is_ok());
+        assert!(read(&with(&[("PLUCKIT_BIND", address)])).is_ok(), "production may listen on {address}");
+    }
+    assert!(read(&[("PLUCKIT_BIND", "::1")]).is_ok());
+}
+
+#[test]
+fn development_is_refused_on_azure() {
+    let on_azure = [("WEBSITE_INSTANCE_ID", "4f"), ("AZURE_FUNCTIONS_ENVIRONMENT", "Development")];
+    assert!(refusal(&with(&on_azure)).contains(REFUSES_OPEN_DOOR));
+    // The host always is on loopback, so the address says nothing there.
+    let under_host = [&on_azure[..], &[("FUNCTIONS_CUSTOMHANDLER_PORT", "5001")]].concat();
+    assert!(refusal(&with(&under_host)).contains(REFUSES_OPEN_DOOR));
+    assert!(read(&with(&[("WEBSITE_INSTANCE_ID", "4f")])).is_ok());
+}
+
+#[test]
+fn only_development_gets_the_embedded_store_and_the_offline_model() {
+    let production = ("AZURE_FUNCTIONS_ENVIRONMENT", "Production");
+    let host = ("FUNCTIONS_CUSTOMHANDLER_PORT", "5001");
+    let google = ("GOOGLE_CLIENT_ID", "web");
+    let development = ("AZURE_FUNCTIONS_ENVIRONMENT", "Development");
+    for settings in [&[production][..], &[host], &[google], &[host, development]] {
+        let message = refusal(settings);
+        assert!(message.contains(REFUSES_EMBEDDED) && message.contains("COSMOS_DB_ENDPOINT"), "{message}");
+        let half = [settings, &[REMOTE[0]]].concat();
+        let message = refusal(&half);
+        assert!(message.contains(REFUSES_EMBEDDED) && message.contains("OPENAI_BASE_URL"), "{message}");
+        assert!(read(&[settings, &REMOTE].concat()).is_ok());
+        assert!(read(&[settings, &[("PLUCKIT_ALLOW_EMBEDDED", "1")]].concat()).is_ok());
+    }
+}
+
+#[test]
+fn the_host_says_where_to_listen() {
+    let config = read(&with(&[("FUNCTIONS_CUSTOMHANDLER_PORT", "5001"), ("PORT", "80"), ("PLUCKIT_BIND", "0.0.0.0")]));
+    let server = config.unwrap().server;
+    assert!(server.under_functions_host);
+    assert_eq!((server.bind.to_string().as_str(), server.port), ("127.0.0.1", 5001));
+}
+
+// --- Where values come from -----------------------------------------------------------------------------------------
+
+/// Runs the binary with nothing but these variables, beside this `local.settings.json`.
+fn run(arguments: &[&str], variables: &[(&str, &str)], local_settings: &str) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("local.settings.json"), local_settings).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_pluckit"))
+        .args(arguments)
+        .current_dir(directory.path())
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn effective(variables: &[(&str, &str)], local_settings: &str) -> BTreeMap<String, (String, String)> {
+    let output = run(&["config", "--json"], variables, local_settings);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows: Vec<BTreeMap<String, Value>> = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    rows.iter().map(|row| (text(&row["name"]), (text(&row["value"]), text(&row["source"])))).collect()
+}
+
+#[test]
+fn the_environment_wins_over_local_settings_wins_over_defaults() {
+    let file = r#"{"IsEncrypted": false, "Values": {"PORT": "8001", "LOCAL_DEV_USER_ID": "ada", "PLUCKIT_DEMO": ""}}"#;
+    let settings = effective(&[("PORT", "8002")], file);
+    let is = |value: &str, source: &str| (value.to_owned(), source.to_owned());
+    assert_eq!(settings["PORT"], is("8002", "environment"));
+    assert_eq!(settings["LOCAL_DEV_USER_ID"], is("ada", "local.settings.json"));
+    assert_eq!(settings["PLUCKIT_DEMO"], is("true", "default"));
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment() {
+    // PORT would be refused if it counted; the address that is refused is the flag's.
+    let output = run(&["--port", "0", "--bind", "0.0.0.0"], &[("PORT", "x"), ("PLUCKIT_BIND", "127.0.0.1")], "{}");
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.starts_with("pluckit: PLUCKIT_BIND is 0.0.0.0 in development"), "{message}");
+    assert_eq!(message.lines().count(), 1);
+}
+
+#[test]
+fn local_settings_are_for_development() {
+    let file = r#"{"Values": {"PORT": "8001", "LOCAL_DEV_USER_ID": "ada"}}"#;
+    let production = [("AZURE_FUNCTIONS_ENVIRONMENT", "Production"), ("PLUCKIT_ALLOW_EMBEDDED", "1")];
+    assert_eq!(effective(&production, file)["PORT"].0, "7071");
+    let under_host = [("FUNCTIONS_CUSTOMHANDLER_PORT", "5001"), ("PLUCKIT_ALLOW_EMBEDDED", "1")];
+    assert_eq!(effective(&under_host, file)["LOCAL_DEV_USER_ID"].0, "local-dev-user");
+}
+
+#[test]
+fn unreadable_local_settings_stop_the_start_without_showing_them() {
+    let output = run(&["config"], &[], "{\"Values\": {\n\"COSMOS_DB_KEY\": \"s3cr3t\",,}}");
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.starts_with("pluckit: local.settings.json cannot be read: "), "{message}");
+    assert!(message.contains("line 2") && !message.contains("s3cr3t"), "{message}");
+}
