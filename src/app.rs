@@ -33,8 +33,11 @@ use crate::data::Data;
 use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::demo;
+use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::{Probe, Readiness};
+use crate::domain::taste::{self, Taste};
 use crate::http_client;
+use crate::http_client::guarded::{GuardedClient, GuardedOptions};
 use crate::llm::Model;
 use crate::llm::offline::OfflineModel;
 use crate::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, Server};
@@ -77,6 +80,8 @@ pub struct Backends {
     pub clock: Arc<dyn Clock>,
     /// Client for services that we configured.
     pub http: reqwest::Client,
+    /// Client for URLs from users, feeds and pages.
+    pub web: Arc<GuardedClient>,
 }
 
 impl Backends {
@@ -93,7 +98,8 @@ impl Backends {
         let storage_probes = vec![("blobs", blobs), ("queue", Some(queue_probe))];
         let (store, embedded) = open_documents(config, &clock)?;
         let model = open_model(config, &http, &clock)?;
-        Ok(Self { store, embedded, queue, model, storage_probes, clock, http })
+        let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
+        Ok(Self { store, embedded, queue, model, storage_probes, clock, http, web })
     }
 }
 
@@ -324,7 +330,7 @@ pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
-    let Backends { store, embedded: _, queue, model, storage_probes, clock, http } = backends;
+    let Backends { store, embedded: _, queue, model, storage_probes, clock, http, web } = backends;
     let data = Data::new(store.clone());
     let parts = tools::Parts {
         data: data.clone(),
@@ -341,7 +347,18 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     probes.extend(storage_probes);
     let model_probe = (!matches!(config.model, ModelServer::Offline)).then(|| model_probe(model.clone()));
     probes.push(("model", model_probe));
+    let taste = Taste::new(taste::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        queue: queue.clone(),
+        web: web.clone(),
+        clock: clock.clone(),
+        settings: config.taste.clone(),
+        queue_name: config.storage.taste_queue.clone(),
+    });
     AppState::from(Parts {
+        taste,
+        quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()),
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         chat: Arc::new(Chat::new(&parts, config.stylist.tool_call_limit)),
@@ -353,6 +370,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         data,
         queue,
         model,
+        web,
     })
 }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -99,6 +100,8 @@ pub struct Config {
     pub model: ModelServer,
     /// The stylist's numbers.
     pub stylist: Stylist,
+    /// Numbers of the taste-analysis jobs.
+    pub taste: Taste,
     /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
     pub log_filter: String,
     /// Each setting with its value and source, in reading order.
@@ -255,6 +258,25 @@ pub struct Stylist {
     pub forecast_url: Url,
 }
 
+/// Numbers of the taste-analysis jobs.
+#[derive(Debug, Clone)]
+pub struct Taste {
+    /// How long a picture that was analysed is not analysed again.
+    pub completed_ttl: Duration,
+    /// How long a queued or running job keeps others away.
+    pub dedupe_ttl: Duration,
+    /// Tries within one delivery.
+    pub max_attempts: u32,
+    /// Pause after the first failed try; doubles with each.
+    pub base_back_off: Duration,
+    /// The longest pause.
+    pub max_back_off: Duration,
+    /// At most this much is added to each pause, at random.
+    pub jitter: Duration,
+    /// How often a profile that others changed meanwhile is edited again.
+    pub profile_update_retries: u32,
+}
+
 impl Config {
     /// Reads and checks all settings.
     ///
@@ -274,6 +296,15 @@ impl Config {
             tool_call_limit: reader.number("STYLIST_TOOL_CALL_RECURSION_LIMIT", 8, 1, 64)?,
             geocoding_url: reader.url("OPEN_METEO_GEOCODING_URL", "https://geocoding-api.open-meteo.com")?,
             forecast_url: reader.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com")?,
+        };
+        let taste = Taste {
+            completed_ttl: reader.seconds("TASTE_JOB_COMPLETED_TTL_SECONDS", 3600.0, WEEK_SECONDS)?,
+            dedupe_ttl: reader.seconds("TASTE_JOB_DEDUPE_TTL_SECONDS", 180.0, WEEK_SECONDS)?,
+            max_attempts: reader.number("TASTE_JOB_MAX_RETRIES", 3, 1, 20)?,
+            base_back_off: reader.seconds("TASTE_JOB_BASE_BACKOFF_SECONDS", 0.75, 60.0)?,
+            max_back_off: reader.seconds("TASTE_JOB_MAX_BACKOFF_SECONDS", 6.0, 60.0)?,
+            jitter: reader.seconds("TASTE_JOB_JITTER_SECONDS", 0.2, 60.0)?,
+            profile_update_retries: reader.number("TASTE_JOB_PROFILE_UPDATE_MAX_RETRIES", 2, 0, 100)?,
         };
         let log_filter = reader
             .text("PLUCKIT_LOG", "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
@@ -308,6 +339,7 @@ impl Config {
             storage,
             model,
             stylist,
+            taste,
             log_filter,
             effective,
         })
@@ -342,6 +374,8 @@ impl Config {
         Ok(config)
     }
 }
+
+const WEEK_SECONDS: f64 = 7.0 * 24.0 * 60.0 * 60.0;
 
 fn read_server(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Server, Error> {
     let bind = reader.parsed("PLUCKIT_BIND", IpAddr::V4(Ipv4Addr::LOCALHOST), "an IP address")?;
@@ -580,6 +614,16 @@ impl Reader<'_> {
             return Err(Error::Invalid { name, got: number.to_string(), expected });
         }
         Ok(number)
+    }
+
+    /// A span of time, possibly with a fraction of a second.
+    fn seconds(&mut self, name: &'static str, default: f64, most: f64) -> Result<Duration, Error> {
+        let expected = format!("a number of seconds from 0 to {most}");
+        let seconds = self.parsed(name, default, &expected)?;
+        if !(0.0..=most).contains(&seconds) {
+            return Err(Error::Invalid { name, got: seconds.to_string(), expected });
+        }
+        Ok(Duration::from_secs_f64(seconds))
     }
 
     fn flag(&mut self, name: &'static str, default: bool) -> Result<bool, Error> {

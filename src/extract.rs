@@ -1,4 +1,4 @@
-//! What handlers take in: bodies that are bounded, read and checked, with every fault answered in one 422.
+//! What handlers take in: bodies, queries and path segments that are bounded, read and checked, with every fault answered in one 422.
 //!
 //! A request type says what it takes by implementing [`Read`] over [`Fields`]; each field that does not fit adds a
 //! [`Fault`], and a value exists only when there is none. Unknown fields are ignored. A field may be written in
@@ -7,13 +7,16 @@
 use std::borrow::Cow;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use url::form_urlencoded;
 
 use crate::error::{ApiError, Fault, Step};
 
@@ -43,6 +46,43 @@ impl<T: Serialize> IntoResponse for AppJson<T> {
                 ([(CONTENT_TYPE, axum::http::HeaderValue::from_static("application/json"))], body).into_response()
             }
             Err(error) => ApiError::internal(error).into_response(),
+        }
+    }
+}
+
+/// The query of a request's address. Each name is read once, the last of several; all values are texts.
+#[derive(Debug)]
+pub struct AppQuery<T>(pub T);
+
+impl<T: Read, S: Send + Sync> FromRequestParts<S> for AppQuery<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        let object: Map<String, Value> =
+            pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect();
+        Fields::read_object("query", object.into()).map(Self)
+    }
+}
+
+/// The variable segments of a request's path.
+#[derive(Debug)]
+pub struct AppPath<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for AppPath<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(value)) => Ok(Self(value)),
+            Err(_) => Err(ApiError::Invalid(vec![Fault {
+                kind: "string_unicode",
+                loc: vec![Step::Name("path")],
+                msg: "Input should be a valid string".into(),
+                input: parts.uri.path().into(),
+                ctx: Value::Null,
+            }])),
         }
     }
 }
@@ -154,6 +194,28 @@ impl Fields {
         match self.take(name) {
             None | Some(Value::Null) => None,
             Some(value) => self.check_text(&[Step::Name(name)], value, 0, most),
+        }
+    }
+
+    /// A whole number that may be missing or null. It may be written as a text, as queries have it.
+    pub fn optional_integer(&mut self, name: &'static str) -> Option<i64> {
+        let steps = [Step::Name(name)];
+        match self.take(name)? {
+            Value::Null => None,
+            Value::Number(number) if number.is_i64() => number.as_i64(),
+            Value::String(text) => {
+                let number = text.trim().parse().ok();
+                if number.is_none() {
+                    let msg = "Input should be a valid integer, unable to parse string as an integer";
+                    let shown: String = text.chars().take(ECHO).collect();
+                    self.fault("int_parsing", &steps, msg, shown.into(), Value::Null);
+                }
+                number
+            }
+            other => {
+                self.fault("int_type", &steps, "Input should be a valid integer", other, Value::Null);
+                None
+            }
         }
     }
 
@@ -291,6 +353,37 @@ mod tests {
         let kinds: Vec<_> = found.as_array().unwrap().iter().map(|fault| fault["type"].clone()).collect();
         assert_eq!(kinds, ["missing", "string_too_long", "string_type"]);
         assert_eq!(found[1]["loc"], json!(["body", "tags", 0]));
+    }
+
+    #[derive(Debug, PartialEq)]
+    struct Paging {
+        page_size: Option<i64>,
+        tags: Option<String>,
+    }
+
+    impl Read for Paging {
+        fn read(fields: &mut Fields) -> Self {
+            Self { page_size: fields.optional_integer("pageSize"), tags: fields.optional_text("tags", 10) }
+        }
+    }
+
+    async fn query(text: &str) -> Result<Paging, Value> {
+        let request = Request::builder().uri(format!("/x?{text}")).body(Body::empty()).unwrap();
+        match AppQuery::from_request_parts(&mut request.into_parts().0, &()).await {
+            Ok(AppQuery(paging)) => Ok(paging),
+            Err(ApiError::Invalid(faults)) => Err(serde_json::to_value(faults).unwrap()),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_is_read_like_a_body() {
+        let paging = |page_size, tags: Option<&str>| Paging { page_size, tags: tags.map(str::to_owned) };
+        assert_eq!(query("").await, Ok(paging(None, None)));
+        assert_eq!(query("page_size=7&tags=a%2Cb+c&x").await, Ok(paging(Some(7), Some("a,b c"))));
+        let fault = query("pageSize=many&tags=12345678901").await.unwrap_err();
+        assert_eq!((&fault[0]["type"], &fault[0]["loc"]), (&json!("int_parsing"), &json!(["query", "pageSize"])));
+        assert_eq!(fault[1]["type"], "string_too_long");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tracing::{Instrument, debug, error, field, info, info_span, warn};
 use uuid::Uuid;
 
-use crate::auth::require_user;
+use crate::auth::{require_admin, require_user};
 use crate::error::ApiError;
 use crate::routes;
 use crate::state::AppState;
@@ -35,10 +35,12 @@ pub type App = NormalizePath<Router>;
 /// Makes the service.
 pub fn app(state: AppState) -> App {
     let public = Router::new().merge(routes::health::public()).merge(routes::auth::public());
-    let user = routes::chat::user().layer(from_fn_with_state(state.clone(), require_user));
+    let user = Router::new().merge(routes::chat::user()).merge(routes::scraper::user()).merge(routes::taste::user());
+    let admin = routes::admin::admin().layer(from_fn_with_state(state.clone(), require_admin));
+    let signed_in = user.merge(admin).layer(from_fn_with_state(state.clone(), require_user));
     let router = Router::new()
         .merge(public)
-        .merge(user)
+        .merge(signed_in)
         .fallback(async || ApiError::NotFound("Not Found"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(from_fn(limit_time))

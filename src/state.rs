@@ -12,7 +12,10 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
 use crate::domain::chat::Chat;
+use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::Readiness;
+use crate::domain::taste::Taste;
+use crate::http_client::guarded::GuardedClient;
 use crate::llm::Model;
 use crate::queue::JobQueue;
 
@@ -38,6 +41,12 @@ pub struct Parts {
     pub model: Arc<dyn Model>,
     /// The stylist.
     pub chat: Arc<Chat>,
+    /// What users, feeds and pages point to.
+    pub web: Arc<GuardedClient>,
+    /// Analysis of the pictures that users like.
+    pub taste: Taste,
+    /// Taste quizzes.
+    pub quiz: Quizmaster,
     /// Whether what we depend on answers.
     pub readiness: Readiness,
     /// Work that outlives its request; waited for at the end.

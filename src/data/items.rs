@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use futures::stream::Stream;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Result, pages};
-use crate::model::item::ScrapedItem;
-use crate::store::{Container, DocumentStore, Filter, Query};
+use crate::model::ids::ScrapedItemId;
+use crate::model::item::{FeedItem, ScrapedItem};
+use crate::model::timestamp::Timestamp;
+use crate::store::query::Comparison;
+use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query, Stored};
 
 /// Partition of the items that everybody sees.
 pub const GLOBAL: &str = "global";
@@ -19,16 +23,186 @@ const SEARCH_FIELDS: &[&str] =
 #[derive(Clone)]
 pub struct Items(Arc<dyn DocumentStore>);
 
+/// The order of the feed. Items that lack its field come last; ties, and those, are in the order of their ids.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FeedOrder {
+    /// The most liked first.
+    #[default]
+    Score,
+    /// The newest first.
+    Recent,
+}
+
+impl FeedOrder {
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Score => "scoreSignal",
+            Self::Recent => "scrapedAt",
+        }
+    }
+
+    /// Whether a document's field counts: anything else makes the document none that can be sorted.
+    fn is_key(self, value: &Value) -> bool {
+        match self {
+            Self::Score => value.is_number(),
+            Self::Recent => value.is_string(),
+        }
+    }
+
+    /// The items that have the field.
+    fn has_key(self) -> Filter {
+        let least = match self {
+            Self::Score => Value::from(i64::MIN),
+            Self::Recent => Value::from(""),
+        };
+        Filter::Compare(self.field(), Comparison::GreaterOrEqual, least)
+    }
+}
+
+/// Which items of the feed, in what order.
+#[derive(Debug, Clone, Default)]
+pub struct FeedQuery {
+    /// The order.
+    pub order: FeedOrder,
+    /// Only of these sources; of all when empty.
+    pub sources: Vec<String>,
+    /// Only with one of these tags; with any when empty.
+    pub tags: Vec<String>,
+    /// Only what was found since.
+    pub since: Option<Timestamp>,
+    /// Length of the page.
+    pub limit: usize,
+    /// Where the page before this one ended.
+    pub after: Option<FeedPosition>,
+}
+
+/// A place in the feed: the last item of a page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeedPosition {
+    /// Value of the field that the feed is sorted by; null if the item lacks it.
+    #[serde(rename = "k")]
+    key: Value,
+    /// The item.
+    id: String,
+}
+
+impl FeedPosition {
+    /// Whether it can be a place in this order.
+    pub fn fits(&self, order: FeedOrder) -> bool {
+        self.key.is_null() || order.is_key(&self.key)
+    }
+}
+
+/// A page of the feed.
+#[derive(Debug)]
+pub struct FeedPage {
+    /// The items.
+    pub items: Vec<FeedItem>,
+    /// Where the next page begins; `None` when there is none.
+    pub next: Option<FeedPosition>,
+}
+
 impl Items {
     pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
         Self(store)
     }
 
+    /// Where an item that everybody sees is stored.
+    pub fn key(item: &ScrapedItemId) -> Key {
+        Key::new(Container::ScrapedItems, GLOBAL, item.as_str())
+    }
+
+    /// The item of this id that everybody sees.
+    pub async fn find(&self, item: &ScrapedItemId) -> Result<Option<FeedItem>> {
+        let stored = self.0.read(&Self::key(item)).await?;
+        Ok(stored.and_then(|stored| pages::parse(Container::ScrapedItems, &stored)))
+    }
+
     /// All items of the global pool whose picture is still there, with their vectors, page by page.
     pub fn global_with_vectors(&self) -> impl Stream<Item = Result<ScrapedItem>> + Send + '_ {
-        let has_image =
-            Filter::Any(vec![Filter::is_absent("imageExpired"), Filter::not_equal("imageExpired", Value::Bool(true))]);
-        let query = Query::partition(Container::ScrapedItems, GLOBAL).matching(has_image).select(SEARCH_FIELDS);
+        let query = Query::partition(Container::ScrapedItems, GLOBAL).matching(has_image()).select(SEARCH_FIELDS);
         pages::walk(&*self.0, query)
     }
+
+    /// The best items of the global pool whose picture is still there.
+    pub async fn best(&self, limit: usize) -> Result<Vec<FeedItem>> {
+        let query = Query::partition(Container::ScrapedItems, GLOBAL)
+            .matching(has_image())
+            .select(FeedItem::FIELDS)
+            .order_by("scoreSignal", Direction::Descending)
+            .order_by("id", Direction::Ascending)
+            .limit(limit);
+        pages::page(&*self.0, &query).await
+    }
+
+    /// A page of the feed.
+    pub async fn feed(&self, query: &FeedQuery) -> Result<FeedPage> {
+        // One more than asked for tells whether there is another page.
+        let wanted = query.limit + 1;
+        let mut found: Vec<Stored> = Vec::with_capacity(wanted);
+        for stretch in feed_stretches(query) {
+            let room = wanted - found.len();
+            found.extend(self.0.query(&stretch.limit(room)).await?.documents);
+            if found.len() >= wanted {
+                break;
+            }
+        }
+        let has_more = found.len() > query.limit;
+        found.truncate(query.limit);
+        let last = found.last().filter(|_| has_more);
+        let next = last.map(|stored| position(stored, query.order)).transpose()?;
+        let items = found.iter().filter_map(|stored| pages::parse(Container::ScrapedItems, stored)).collect();
+        Ok(FeedPage { items, next })
+    }
+}
+
+fn has_image() -> Filter {
+    Filter::Any(vec![Filter::is_absent("imageExpired"), Filter::not_equal("imageExpired", Value::Bool(true))])
+}
+
+/// The rest of the feed after the query's position as queries to be run one after the other until a page is full. Each is
+/// one stretch of the index: what ties with the position, what comes after it, what lacks the field.
+pub fn feed_stretches(query: &FeedQuery) -> Vec<Query> {
+    let field = query.order.field();
+    let mut all = Query::partition(Container::ScrapedItems, GLOBAL).select(FeedItem::FIELDS);
+    if !query.sources.is_empty() {
+        all = all.matching(Filter::In("sourceId", query.sources.iter().map(|source| source.as_str().into()).collect()));
+    }
+    if !query.tags.is_empty() {
+        let with_tag = |tag: &String| Filter::Contains("tags", tag.as_str().into());
+        all = all.matching(Filter::Any(query.tags.iter().map(with_tag).collect()));
+    }
+    if let Some(since) = query.since {
+        all = all.matching(Filter::Compare("scrapedAt", Comparison::GreaterOrEqual, since.to_string().into()));
+    }
+    let all = all.order_by(field, Direction::Descending).order_by("id", Direction::Ascending);
+    let beyond = |id: &str| Filter::Compare("id", Comparison::Greater, id.into());
+    let lacking = || all.clone().matching(Filter::is_absent(field));
+    match &query.after {
+        None => vec![all.clone().matching(query.order.has_key()), lacking()],
+        Some(FeedPosition { key: Value::Null, id }) => vec![lacking().matching(beyond(id))],
+        Some(FeedPosition { key, id }) => vec![
+            all.clone().matching(Filter::equal(field, key.clone())).matching(beyond(id)),
+            all.clone().matching(Filter::Compare(field, Comparison::Less, key.clone())),
+            lacking(),
+        ],
+    }
+}
+
+fn position(stored: &Stored, order: FeedOrder) -> Result<FeedPosition> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Keys {
+        id: String,
+        #[serde(default)]
+        score_signal: Value,
+        #[serde(default)]
+        scraped_at: Value,
+    }
+    let Keys { id, score_signal, scraped_at } = stored.parse()?;
+    let key = match order {
+        FeedOrder::Score => score_signal,
+        FeedOrder::Recent => scraped_at,
+    };
+    Ok(FeedPosition { key, id })
 }

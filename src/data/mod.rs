@@ -1,13 +1,18 @@
 //! The typed side of the store: for each kind of document its container, partition key, shape and named queries,
 //! written once for both back ends.
 
+pub mod bans;
 pub mod conversations;
+pub mod dead_letters;
 pub mod items;
 pub mod moods;
 pub mod pages;
 pub mod profiles;
+pub mod quizzes;
 pub mod sessions;
+pub mod taste_jobs;
 pub mod update;
+pub mod votes;
 pub mod wardrobe;
 pub mod wear_events;
 
@@ -51,6 +56,16 @@ pub struct Data {
     pub moods: moods::Moods,
     /// Things found in feeds.
     pub items: items::Items,
+    /// Who voted what.
+    pub votes: votes::Votes,
+    /// Pictures to analyse.
+    pub taste_jobs: taste_jobs::TasteJobs,
+    /// Messages that could not be done.
+    pub dead_letters: dead_letters::DeadLetters,
+    /// Taste quizzes.
+    pub quizzes: quizzes::Quizzes,
+    /// People who may not contribute.
+    pub bans: bans::Bans,
 }
 
 impl Data {
@@ -64,6 +79,11 @@ impl Data {
             conversations: conversations::Conversations::new(store.clone()),
             moods: moods::Moods::new(store.clone()),
             items: items::Items::new(store.clone()),
+            votes: votes::Votes::new(store.clone()),
+            taste_jobs: taste_jobs::TasteJobs::new(store.clone()),
+            dead_letters: dead_letters::DeadLetters::new(store.clone()),
+            quizzes: quizzes::Quizzes::new(store.clone()),
+            bans: bans::Bans::new(store.clone()),
             store,
         }
     }

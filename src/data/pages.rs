@@ -34,8 +34,17 @@ pub(super) fn parse<T: DeserializeOwned>(container: Container, stored: &Stored) 
 
 /// The records of one page; documents that do not fit are left out.
 pub(super) async fn page<T: DeserializeOwned>(store: &dyn DocumentStore, query: &Query) -> Result<Vec<T>> {
+    Ok(page_and_next(store, query).await?.0)
+}
+
+/// The records of one page, and what continues after it; documents that do not fit are left out.
+pub(super) async fn page_and_next<T: DeserializeOwned>(
+    store: &dyn DocumentStore,
+    query: &Query,
+) -> Result<(Vec<T>, Option<String>)> {
     let page = store.query(query).await?;
-    Ok(page.documents.iter().filter_map(|stored| parse(query.container, stored)).collect())
+    let records = page.documents.iter().filter_map(|stored| parse(query.container, stored)).collect();
+    Ok((records, page.next))
 }
 
 /// All records that a query asks for, page by page: at most one page is held at a time.

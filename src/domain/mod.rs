@@ -3,7 +3,9 @@
 pub mod best;
 pub mod chat;
 pub mod demo;
+pub mod quiz;
 pub mod readiness;
 pub mod style;
+pub mod taste;
 pub mod transfer;
 pub mod wear;

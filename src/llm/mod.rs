@@ -1,4 +1,4 @@
-//! Language models, behind one small interface: chat with tools (streamed or not) and embeddings.
+//! Language models, behind one small interface: chat with tools (streamed or not), pictures and embeddings.
 //!
 //! Three back ends: Azure OpenAI and any OpenAI-compatible server ([`openai`]), and the built-in [`offline`] model, which
 //! needs nothing. Callers say what a request is for ([`Purpose`]); the back end chooses the deployment.
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use serde_json::Value;
 
@@ -63,14 +64,25 @@ pub enum Purpose {
     ClassifyFollowUp,
     /// The older half of a conversation (and the summary before it) in a few sentences.
     SummariseConversation,
+    /// What a picture says of the taste of someone who likes it: the answer is a JSON object.
+    AnalyseTaste,
 }
 
 impl Purpose {
     /// Whether the small, cheap deployment does it.
     pub const fn is_nano(self) -> bool {
         match self {
-            Self::Stylist => false,
+            // Pictures go to the deployment that is known to see.
+            Self::Stylist | Self::AnalyseTaste => false,
             Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => true,
+        }
+    }
+
+    /// Whether the whole answer is one JSON object.
+    pub const fn wants_json_object(self) -> bool {
+        match self {
+            Self::AnalyseTaste => true,
+            Self::Stylist | Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => false,
         }
     }
 
@@ -81,6 +93,7 @@ impl Purpose {
             Self::ExpandQuery => "expand_query",
             Self::ClassifyFollowUp => "classify_follow_up",
             Self::SummariseConversation => "summarise_conversation",
+            Self::AnalyseTaste => "analyse_taste",
         }
     }
 }
@@ -105,6 +118,13 @@ pub enum Message {
     System(String),
     /// What the user said.
     User(String),
+    /// What the user said, and a picture to it.
+    UserWithImage {
+        /// The text.
+        text: String,
+        /// The picture.
+        image: Image,
+    },
     /// What the model said, and the tools it asked for.
     Assistant {
         /// Its text, possibly empty.
@@ -119,6 +139,15 @@ pub enum Message {
         /// The result; data, never instructions.
         content: String,
     },
+}
+
+/// A picture as its file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Type of the file, such as `image/jpeg`.
+    pub media_type: String,
+    /// The file.
+    pub bytes: Bytes,
 }
 
 /// A tool as the model sees it.

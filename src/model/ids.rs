@@ -47,4 +47,12 @@ ids! {
     SessionId;
     /// All sessions that descend from one sign-in.
     FamilyId;
+    /// Something found in a feed or on a brand's site.
+    ScrapedItemId;
+    /// The analysis of one picture for one user.
+    TasteJobId;
+    /// A message that could not be done.
+    DeadLetterId;
+    /// One round of the taste quiz.
+    QuizSessionId;
 }

@@ -2,13 +2,18 @@
 //!
 //! Other services write some of them too, so reading is lenient ([`lenient`]) and fields without a name here are kept.
 
+pub mod ban;
 pub mod conversation;
+pub mod dead_letter;
 pub mod ids;
 pub mod item;
 pub mod lenient;
 pub mod mood;
 pub mod profile;
+pub mod quiz;
 pub mod session;
+pub mod taste_job;
 pub mod timestamp;
 pub mod vocabulary;
+pub mod vote;
 pub mod wardrobe;

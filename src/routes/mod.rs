@@ -1,5 +1,8 @@
 //! The HTTP routes: one file per domain, one `router()` per kind of caller.
 
+pub mod admin;
 pub mod auth;
 pub mod chat;
 pub mod health;
+pub mod scraper;
+pub mod taste;

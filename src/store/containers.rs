@@ -184,11 +184,20 @@ impl Container {
             // People who may not contribute.
             UserBans => spec("UserBans", "COSMOS_DB_USER_BANS_CONTAINER", "id", Off),
             // One job per vote to analyse.
-            TasteAnalysisJobs => spec("TasteAnalysisJobs", "COSMOS_DB_TASTE_JOBS_CONTAINER", "jobId", Days(14)),
+            TasteAnalysisJobs => Spec {
+                indexes: &[&[("status", Ascending), ("leaseExpiresAt", Ascending)]],
+                across_partitions: true,
+                ..spec("TasteAnalysisJobs", "COSMOS_DB_TASTE_JOBS_CONTAINER", "jobId", Days(14))
+            },
             // Messages that no delivery could get done.
-            TasteAnalysisJobDeadLetters => {
-                spec("TasteAnalysisJobDeadLetters", "COSMOS_DB_TASTE_JOB_DEAD_LETTER_CONTAINER", "jobId", Days(30))
-            }
+            TasteAnalysisJobDeadLetters => Spec {
+                indexes: &[
+                    &[("createdAt", Descending), ("id", Ascending)],
+                    &[("status", Ascending), ("createdAt", Descending), ("id", Ascending)],
+                ],
+                across_partitions: true,
+                ..spec("TasteAnalysisJobDeadLetters", "COSMOS_DB_TASTE_JOB_DEAD_LETTER_CONTAINER", "jobId", Days(30))
+            },
             // Who voted what on which item.
             ItemVotes => spec("ItemVotes", "COSMOS_DB_ITEM_VOTES_CONTAINER", "userId", Days(30)),
             // Long operations; a final one says when it expires.

@@ -63,6 +63,8 @@ pub enum Filter {
     AnyElementContains(&'static str, String),
     /// The field is there, be it null.
     Defined(&'static str),
+    /// The field is missing or null. Always true or false; indexes that have the field serve it.
+    Absent(&'static str),
     /// All of them hold.
     All(Vec<Filter>),
     /// At least one of them holds.
@@ -106,7 +108,7 @@ impl Filter {
 
     /// The field is missing or null.
     pub fn is_absent(field: &'static str) -> Self {
-        Self::Any(vec![Self::Not(Box::new(Self::Defined(field))), Self::equal(field, Value::Null)])
+        Self::Absent(field)
     }
 }
 

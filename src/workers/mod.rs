@@ -4,6 +4,9 @@
 //! `function.json` files (`packaging.rs`), and, when the service runs alone, the [`pump`] of the queues and the
 //! [`timers`]. Delivery is at least once, so every function is harmless when it runs twice.
 
+pub mod dead_letter;
+pub mod taste;
+
 use std::error::Error as StdError;
 
 use futures::future::BoxFuture;

@@ -7,6 +7,7 @@ mod azure;
 mod blob;
 mod cli;
 mod config;
+mod guarded;
 mod llm;
 mod queue;
 mod routes;

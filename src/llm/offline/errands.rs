@@ -68,13 +68,13 @@ pub fn classify_follow_up(messages: &[Message]) -> &'static str {
 /// What the assistant said last and what the user answered.
 fn last_exchange(messages: &[Message]) -> (String, String) {
     let answer = messages.iter().rev().find_map(|message| match message {
-        Message::User(text) => Some(text.as_str()),
+        Message::User(text) | Message::UserWithImage { text, .. } => Some(text.as_str()),
         Message::System(_) | Message::Assistant { .. } | Message::Tool { .. } => None,
     });
     let answer = answer.unwrap_or_default();
     let offer = messages.iter().rev().find_map(|message| match message {
         Message::Assistant { content, .. } => Some(content.clone()),
-        Message::System(_) | Message::User(_) | Message::Tool { .. } => None,
+        Message::System(_) | Message::User(_) | Message::UserWithImage { .. } | Message::Tool { .. } => None,
     });
     match (offer, answer.to_lowercase().rfind("user:")) {
         (None, Some(place)) => {
@@ -92,7 +92,7 @@ pub fn summarise(messages: &[Message]) -> String {
     let mut candidates: Vec<(usize, String)> = Vec::new();
     for message in messages {
         let (text, is_user) = match message {
-            Message::User(text) => (text, true),
+            Message::User(text) | Message::UserWithImage { text, .. } => (text, true),
             Message::Assistant { content, .. } => (content, false),
             Message::System(_) | Message::Tool { .. } => continue,
         };

@@ -10,6 +10,7 @@ mod errands;
 mod intent;
 mod lexicon;
 mod outfit;
+mod vision;
 mod wording;
 
 use async_trait::async_trait;
@@ -18,7 +19,7 @@ use serde_json::Value;
 
 use self::intent::Intent;
 use self::outfit::{Piece, Slot, Wish};
-use super::{ChatRequest, Message, Model, Part, PartStream, Purpose, Reply, Result, ToolCall, Usage};
+use super::{ChatRequest, Error, Image, Message, Model, Part, PartStream, Purpose, Reply, Result, ToolCall, Usage};
 use crate::model::vocabulary;
 
 /// Turns of the loop in which it asks for tools: one, and one more when too little came back.
@@ -53,6 +54,17 @@ impl Model for OfflineModel {
     }
 
     async fn complete(&self, request: ChatRequest) -> Result<Reply> {
+        if request.purpose == Purpose::AnalyseTaste
+            && let Some(image) = last_image(&request.messages)
+        {
+            let seen = tokio::task::spawn_blocking(move || vision::describe(&image.bytes)).await;
+            let text = seen.map_err(|error| Error::Nonsense(error.into()))?.map_err(|error| Error::Refused {
+                // As a server says that it cannot read a picture.
+                status: 400,
+                cause: error.into(),
+            })?;
+            return Ok(Reply { text, ..Reply::default() });
+        }
         Ok(answer(&request))
     }
 
@@ -72,9 +84,11 @@ fn answer(request: &ChatRequest) -> Reply {
         Purpose::ExpandQuery => (errands::expand_query(last_user_message(&request.messages)), Vec::new()),
         Purpose::ClassifyFollowUp => (errands::classify_follow_up(&request.messages).to_owned(), Vec::new()),
         Purpose::SummariseConversation => (errands::summarise(&request.messages), Vec::new()),
+        // Without a picture there is nothing to see.
+        Purpose::AnalyseTaste => ("{}".to_owned(), Vec::new()),
     };
     let input_words = request.messages.iter().map(|message| match message {
-        Message::System(text) | Message::User(text) => count_words(text),
+        Message::System(text) | Message::User(text) | Message::UserWithImage { text, .. } => count_words(text),
         Message::Assistant { content, .. } | Message::Tool { content, .. } => count_words(content),
     });
     let usage = Usage { input_tokens: input_words.sum(), output_tokens: count_words(&text) };
@@ -87,10 +101,17 @@ fn count_words(text: &str) -> u64 {
 
 fn last_user_message(messages: &[Message]) -> &str {
     let last = messages.iter().rev().find_map(|message| match message {
-        Message::User(text) => Some(text.as_str()),
+        Message::User(text) | Message::UserWithImage { text, .. } => Some(text.as_str()),
         Message::System(_) | Message::Assistant { .. } | Message::Tool { .. } => None,
     });
     last.unwrap_or_default()
+}
+
+fn last_image(messages: &[Message]) -> Option<Image> {
+    messages.iter().rev().find_map(|message| match message {
+        Message::UserWithImage { image, .. } => Some(image.clone()),
+        Message::User(_) | Message::System(_) | Message::Assistant { .. } | Message::Tool { .. } => None,
+    })
 }
 
 /// One turn of the stylist, as the request shows it.
@@ -122,7 +143,8 @@ impl ToolResult<'_> {
 impl<'a> Turn<'a> {
     fn new(request: &'a ChatRequest) -> Self {
         let messages = &request.messages[..];
-        let start = messages.iter().rposition(|message| matches!(message, Message::User(_)));
+        let start =
+            messages.iter().rposition(|message| matches!(message, Message::User(_) | Message::UserWithImage { .. }));
         let (before, after) = match start {
             Some(start) => (&messages[..start], &messages[start + 1..]),
             None => (messages, &messages[..0]),
@@ -144,7 +166,7 @@ impl<'a> Turn<'a> {
                         results.push(ToolResult { name: &call.name, arguments: &call.arguments, content });
                     }
                 }
-                Message::Assistant { .. } | Message::System(_) | Message::User(_) => {}
+                Message::Assistant { .. } | Message::System(_) | Message::User(_) | Message::UserWithImage { .. } => {}
             }
         }
         let intents = intent::detect(&wish);
@@ -225,7 +247,7 @@ impl<'a> Turn<'a> {
                 let end = text.rfind(SELECTED.1).filter(|end| *end >= start)?;
                 Some(&text[start..end])
             }
-            Message::User(_) | Message::Assistant { .. } | Message::Tool { .. } => None,
+            Message::User(_) | Message::UserWithImage { .. } | Message::Assistant { .. } | Message::Tool { .. } => None,
         });
         block.map(read_pieces).unwrap_or_default()
     }
@@ -408,7 +430,11 @@ fn read_pieces(text: &str) -> Vec<Piece> {
 fn resolve(said: &str, before: &[Message]) -> (String, bool) {
     let previous = before.iter().rev().find_map(|message| match message {
         Message::Assistant { content, .. } if !content.is_empty() => Some(content.as_str()),
-        Message::Assistant { .. } | Message::System(_) | Message::User(_) | Message::Tool { .. } => None,
+        Message::Assistant { .. }
+        | Message::System(_)
+        | Message::User(_)
+        | Message::UserWithImage { .. }
+        | Message::Tool { .. } => None,
     });
     if said.split_whitespace().count() <= 12
         && let Some(refinement) = lexicon::after_consent(said)
@@ -424,7 +450,7 @@ fn resolve(said: &str, before: &[Message]) -> (String, bool) {
     if intent::detect(said).iter().all(|intent| *intent == Intent::Search)
         && words.iter().any(|word| differs.contains(&word.as_str()))
         && let Some(asked) = before.iter().rev().find_map(|message| match message {
-            Message::User(text) => Some(text),
+            Message::User(text) | Message::UserWithImage { text, .. } => Some(text),
             Message::Assistant { .. } | Message::System(_) | Message::Tool { .. } => None,
         })
     {

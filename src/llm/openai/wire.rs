@@ -3,6 +3,8 @@
 //! Written strictly, read leniently: servers that call themselves compatible leave fields out, send `null` for them, put
 //! tool calls without an index, or give arguments as an object.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -50,6 +52,10 @@ pub(super) fn chat(request: &ChatRequest, dialect: Dialect, model: Option<&str>,
         };
         body.insert(name.to_owned(), limit.into());
     }
+    // Not every compatible server knows it, and some refuse what they do not know. The instructions ask for JSON anyway.
+    if request.purpose.wants_json_object() && dialect == Dialect::OpenAi {
+        body.insert("response_format".to_owned(), json!({"type": "json_object"}));
+    }
     body.insert("stream".to_owned(), streamed.into());
     if streamed {
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));
@@ -61,6 +67,13 @@ fn message(message: &Message) -> Value {
     match message {
         Message::System(text) => json!({"role": "system", "content": text}),
         Message::User(text) => json!({"role": "user", "content": text}),
+        Message::UserWithImage { text, image } => {
+            let url = format!("data:{};base64,{}", image.media_type, STANDARD.encode(&image.bytes));
+            json!({"role": "user", "content": [
+                {"type": "text", "text": text},
+                {"type": "image_url", "image_url": {"url": url}},
+            ]})
+        }
         Message::Assistant { content, tool_calls } if tool_calls.is_empty() => {
             json!({"role": "assistant", "content": content})
         }

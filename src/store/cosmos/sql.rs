@@ -90,6 +90,10 @@ impl Sql {
                 let exists = format!("EXISTS(SELECT VALUE e FROM e IN {field_path} WHERE CONTAINS(LOWER(e), {text}))");
                 list_test(field, negated, &exists)
             }
+            Filter::Absent(field) => {
+                let tests = [Filter::Not(Box::new(Filter::Defined(field))), Filter::equal(field, Value::Null)];
+                self.several(&tests, negated, negated)
+            }
             Filter::Defined(field) => not(negated, format!("IS_DEFINED({})", path(field))),
             Filter::All(filters) => self.several(filters, negated, !negated),
             Filter::Any(filters) => self.several(filters, negated, negated),

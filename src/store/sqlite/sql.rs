@@ -189,6 +189,10 @@ fn condition(container: Container, filter: &Filter, holds: bool) -> Result<Condi
             let test = if holds { "IS NOT NULL" } else { "IS NULL" };
             Ok(Condition::new(format!("{} {test}", field(container, name)?.kind)))
         }
+        (Filter::Absent(name), _) => {
+            let test = if holds { "IS NULL" } else { "IS NOT NULL" };
+            Ok(Condition::new(format!("{} {test}", field(container, name)?.value)))
+        }
         (Filter::Compare(name, comparison, value), true) => compare(&field(container, name)?, *comparison, value),
         (Filter::Compare(name, comparison, value), false) => {
             compare(&field(container, name)?, opposite(*comparison), value)
@@ -350,7 +354,7 @@ pub(super) fn statements(query: &Query, now_ms: i64) -> Result<(Vec<Statement>, 
 /// where the field is an expression: it would sort instead of reading the index in order.
 fn is_fixed(filter: Option<&Filter>, name: &str) -> bool {
     match filter {
-        Some(Filter::Compare(field, Comparison::Equal, _)) => *field == name,
+        Some(Filter::Compare(field, Comparison::Equal, _) | Filter::Absent(field)) => *field == name,
         Some(Filter::All(filters)) => filters.iter().any(|filter| is_fixed(Some(filter), name)),
         _ => false,
     }

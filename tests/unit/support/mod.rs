@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod google;
 pub mod model;
+pub mod web;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use pluckit::app::{self, Backends};
 use pluckit::clock::ManualClock;
 use pluckit::config::{Config, Source};
 use pluckit::http_client;
+use pluckit::http_client::guarded::GuardedClient;
 use pluckit::llm::Model;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::openai::{Limits, OpenAi, OpenAiOptions, Server};
@@ -27,6 +29,7 @@ use time::macros::datetime;
 
 use caller::Caller;
 use model::ModelServer;
+use web::Web;
 
 /// The service on a fresh SQLite in memory, with a clock that stands still, called in process.
 pub struct TestApp {
@@ -40,6 +43,7 @@ pub struct Builder {
     settings: BTreeMap<String, String>,
     store: Option<Arc<dyn DocumentStore>>,
     model: Arc<dyn Model>,
+    web: Arc<GuardedClient>,
 }
 
 impl Builder {
@@ -77,6 +81,12 @@ impl Builder {
         self
     }
 
+    /// Fetches URLs of users, feeds and pages from this internet instead of the real one.
+    pub fn web(mut self, web: &Web) -> Self {
+        self.web = Arc::new(web.client());
+        self
+    }
+
     pub fn start(self) -> TestApp {
         let settings = self.settings;
         let config = Config::read(|name| settings.get(name).map(|value| (value.clone(), Source::Environment))).unwrap();
@@ -92,6 +102,7 @@ impl Builder {
             storage_probes: vec![("blobs", None), ("queue", Some(queue_probe))],
             clock: clock.clone(),
             http: http_client::services().unwrap(),
+            web: self.web,
         };
         let state = app::state(config, backends);
         TestApp { service: router::app(state.clone()), state, clock }
@@ -106,6 +117,7 @@ impl TestApp {
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             store: None,
             model: Arc::new(OfflineModel::new()),
+            web: Arc::new(GuardedClient::new(web::nowhere()).unwrap()),
         }
     }
 

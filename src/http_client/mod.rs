@@ -1,8 +1,11 @@
 //! Outgoing HTTP clients.
 //!
 //! One client, one connection pool, for the services that the operator configured (model servers, segmentation, weather,
-//! key sets). Their addresses come from settings and are trusted; addresses that come from users or from pages are not,
-//! and never go through it.
+//! key sets). Their addresses come from settings and are trusted; addresses that come from users, feeds or pages are not,
+//! and go only through the [guarded] one.
+
+mod address;
+pub mod guarded;
 
 use std::time::Duration;
 

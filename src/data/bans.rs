@@ -1,0 +1,49 @@
+//! People who may not contribute.
+
+use std::sync::Arc;
+
+use super::{Result, pages};
+use crate::model::ban::Ban;
+use crate::model::ids::UserId;
+use crate::store::{Container, DocumentStore, Key, Query};
+
+/// All bans.
+#[derive(Clone)]
+pub struct Bans(Arc<dyn DocumentStore>);
+
+impl Bans {
+    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
+        Self(store)
+    }
+
+    fn key(user: &UserId) -> Key {
+        Key::by_id(Container::UserBans, user.as_str())
+    }
+
+    /// Whether somebody can have this id.
+    pub fn is_valid_id(user: &UserId) -> bool {
+        Self::key(user).is_valid()
+    }
+
+    /// The user's ban, if they are banned.
+    pub async fn find(&self, user: &UserId) -> Result<Option<Ban>> {
+        let stored = self.0.read(&Self::key(user)).await?;
+        Ok(stored.and_then(|stored| pages::parse(Container::UserBans, &stored)))
+    }
+
+    /// Bans a user, or says anew why.
+    pub async fn set(&self, ban: &Ban) -> Result<()> {
+        self.0.upsert(&Self::key(&ban.id), &serde_json::to_value(ban)?).await?;
+        Ok(())
+    }
+
+    /// Lifts a ban; whether there was one.
+    pub async fn lift(&self, user: &UserId) -> Result<bool> {
+        Ok(self.0.delete(&Self::key(user), None).await?)
+    }
+
+    /// A page of bans and what continues after it.
+    pub async fn page(&self, after: Option<String>, limit: usize) -> Result<(Vec<Ban>, Option<String>)> {
+        pages::page_and_next(&*self.0, &Query::all(Container::UserBans).limit(limit).after(after)).await
+    }
+}

@@ -1,0 +1,91 @@
+//! Messages that no delivery could get done.
+
+use std::sync::Arc;
+
+use super::update::{self, Edit};
+use super::{Result, pages};
+use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
+use crate::model::ids::DeadLetterId;
+use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query};
+
+/// All dead letters.
+#[derive(Clone)]
+pub struct DeadLetters(Arc<dyn DocumentStore>);
+
+impl DeadLetters {
+    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
+        Self(store)
+    }
+
+    /// Saves a dead letter, unless it is there already.
+    pub async fn add(&self, letter: &DeadLetter) -> Result<()> {
+        let key = Key::new(Container::TasteAnalysisJobDeadLetters, letter.job_id.as_str(), letter.id.as_str());
+        match self.0.create(&key, &serde_json::to_value(letter)?).await {
+            Ok(_) | Err(store::Error::Conflict) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A page of dead letters of one status or of all, the newest first, and what continues after it.
+    pub async fn page(
+        &self,
+        status: Option<DeadLetterStatus>,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<DeadLetter>, Option<String>)> {
+        let mut query = Query::all(Container::TasteAnalysisJobDeadLetters);
+        if let Some(status) = status {
+            query = query.matching(Filter::equal("status", status.name()));
+        }
+        let query = query
+            .order_by("createdAt", Direction::Descending)
+            .order_by("id", Direction::Ascending)
+            .limit(limit)
+            .after(after);
+        pages::page_and_next(&*self.0, &query).await
+    }
+
+    /// The dead letter of this id.
+    pub async fn find(&self, id: &DeadLetterId) -> Result<Option<DeadLetter>> {
+        let Some(key) = self.locate(id).await? else { return Ok(None) };
+        let stored = self.0.read(&key).await?;
+        Ok(stored.and_then(|stored| pages::parse(Container::TasteAnalysisJobDeadLetters, &stored)))
+    }
+
+    /// Edits a dead letter by compare-and-swap; `None` if it has gone.
+    pub async fn edit<R>(
+        &self,
+        letter: &DeadLetter,
+        mut edit: impl FnMut(DeadLetter) -> Edit<DeadLetter, R>,
+    ) -> Result<Option<R>> {
+        let key = Key::new(Container::TasteAnalysisJobDeadLetters, letter.job_id.as_str(), letter.id.as_str());
+        update::update(&*self.0, &key, |found: Option<DeadLetter>| match found.map(&mut edit) {
+            Some(Edit::Save(letter, result)) => Edit::Save(letter, Some(result)),
+            Some(Edit::Keep(result)) => Edit::Keep(Some(result)),
+            None => Edit::Keep(None),
+        })
+        .await
+    }
+
+    /// Deletes a dead letter; whether there was one.
+    pub async fn delete(&self, id: &DeadLetterId) -> Result<bool> {
+        match self.locate(id).await? {
+            Some(key) => Ok(self.0.delete(&key, None).await?),
+            None => Ok(false),
+        }
+    }
+
+    /// Where the dead letter is. Our ids begin with the partition; those of others are looked for.
+    async fn locate(&self, id: &DeadLetterId) -> Result<Option<Key>> {
+        let container = Container::TasteAnalysisJobDeadLetters;
+        if let Some((job, _)) = id.as_str().rsplit_once('-') {
+            let key = Key::new(container, job, id.as_str());
+            if self.0.read(&key).await?.is_some() {
+                return Ok(Some(key));
+            }
+        }
+        let query = Query::all(container).matching(Filter::equal("id", id.as_str())).limit(1);
+        let letters: Vec<DeadLetter> = pages::page(&*self.0, &query).await?;
+        Ok(letters.first().map(|letter| Key::new(container, letter.job_id.as_str(), letter.id.as_str())))
+    }
+}

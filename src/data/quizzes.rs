@@ -1,0 +1,69 @@
+//! Taste quizzes, by user.
+
+use std::sync::Arc;
+
+use super::update::{self, Edit};
+use super::{Result, pages};
+use crate::model::ids::{QuizSessionId, UserId};
+use crate::model::quiz::QuizSession;
+use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query};
+
+/// The quizzes of all users.
+#[derive(Clone)]
+pub struct Quizzes(Arc<dyn DocumentStore>);
+
+impl Quizzes {
+    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
+        Self(store)
+    }
+
+    /// Id of a session's document.
+    pub fn document_id(user: &UserId, session: &QuizSessionId) -> String {
+        format!("{user}-{session}")
+    }
+
+    fn key(user: &UserId, session: &QuizSessionId) -> Key {
+        Key::new(Container::TasteCalibration, user.as_str(), Self::document_id(user, session))
+    }
+
+    /// A session of the user.
+    pub async fn find(&self, user: &UserId, session: &QuizSessionId) -> Result<Option<QuizSession>> {
+        let stored = self.0.read(&Self::key(user, session)).await?;
+        Ok(stored.and_then(|stored| pages::parse(Container::TasteCalibration, &stored)))
+    }
+
+    /// The user's newest session that is (or is not) over.
+    pub async fn newest(&self, user: &UserId, is_complete: bool) -> Result<Option<QuizSession>> {
+        let query = Query::partition(Container::TasteCalibration, user.as_str())
+            .matching(Filter::equal("isComplete", is_complete))
+            .order_by("createdAt", Direction::Descending)
+            .limit(1);
+        let sessions: Vec<QuizSession> = pages::page(&*self.0, &query).await?;
+        Ok(sessions.into_iter().next())
+    }
+
+    /// Saves a new session; false if there is one of its id.
+    pub async fn create(&self, session: &QuizSession) -> Result<bool> {
+        let key = Self::key(&session.user_id, &session.session_id);
+        match self.0.create(&key, &serde_json::to_value(session)?).await {
+            Ok(_) => Ok(true),
+            Err(store::Error::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Edits a session by compare-and-swap; `None` if there is none.
+    pub async fn edit<R>(
+        &self,
+        user: &UserId,
+        session: &QuizSessionId,
+        mut edit: impl FnMut(QuizSession) -> Edit<QuizSession, R>,
+    ) -> Result<Option<R>> {
+        update::update(&*self.0, &Self::key(user, session), |found: Option<QuizSession>| match found.map(&mut edit) {
+            Some(Edit::Save(session, result)) => Edit::Save(session, Some(result)),
+            Some(Edit::Keep(result)) => Edit::Keep(Some(result)),
+            None => Edit::Keep(None),
+        })
+        .await
+    }
+}

@@ -1,0 +1,59 @@
+//! Pictures to analyse, one job per user, item and picture.
+
+use std::sync::Arc;
+
+use super::update::{self, Edit};
+use super::{Result, pages};
+use crate::model::ids::TasteJobId;
+use crate::model::taste_job::{TasteJob, TasteJobStatus};
+use crate::model::timestamp::Timestamp;
+use crate::store::query::Comparison;
+use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
+
+/// The jobs of all users.
+#[derive(Clone)]
+pub struct TasteJobs(Arc<dyn DocumentStore>);
+
+impl TasteJobs {
+    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
+        Self(store)
+    }
+
+    fn key(job: &TasteJobId) -> Key {
+        Key::new(Container::TasteAnalysisJobs, job.as_str(), job.as_str())
+    }
+
+    /// Whether a job can have this id.
+    pub fn is_valid_id(job: &TasteJobId) -> bool {
+        Self::key(job).is_valid()
+    }
+
+    /// The job of this id.
+    pub async fn find(&self, job: &TasteJobId) -> Result<Option<TasteJob>> {
+        let stored = self.0.read(&Self::key(job)).await?;
+        Ok(stored.and_then(|stored| pages::parse(Container::TasteAnalysisJobs, &stored)))
+    }
+
+    /// Edits or creates a job by compare-and-swap, as [`update::update`] does.
+    pub async fn edit<R>(
+        &self,
+        job: &TasteJobId,
+        edit: impl FnMut(Option<TasteJob>) -> Edit<TasteJob, R>,
+    ) -> Result<R> {
+        update::update(&*self.0, &Self::key(job), edit).await
+    }
+
+    /// Jobs of this status whose lease has run out, the oldest lease first, at most `limit`.
+    pub async fn stale(&self, status: TasteJobStatus, now: Timestamp, limit: usize) -> Result<Vec<TasteJob>> {
+        let query = stale_query(status, now).limit(limit);
+        pages::page(&*self.0, &query).await
+    }
+}
+
+/// What [`TasteJobs::stale`] asks the store.
+pub fn stale_query(status: TasteJobStatus, now: Timestamp) -> Query {
+    Query::all(Container::TasteAnalysisJobs)
+        .matching(Filter::equal("status", status.name()))
+        .matching(Filter::Compare("leaseExpiresAt", Comparison::LessOrEqual, now.to_string().into()))
+        .order_by("leaseExpiresAt", Direction::Ascending)
+}

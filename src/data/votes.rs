@@ -1,0 +1,209 @@
+//! Who voted what on which item, and the items' scores.
+//!
+//! A vote and its item are two documents without a common transaction. This makes the pair exact:
+//!
+//! 1. The vote is saved as pending, with what the vote before it was worth and a new name for the change.
+//! 2. The item takes the difference in, together with the change's name, in one write; a name that it has is not taken
+//!    again. Between reading the item and writing it, the vote must still be pending.
+//! 3. The vote is saved as settled.
+//!
+//! Whoever finds a pending vote does steps 2 and 3 first, so a crash between them costs nothing and nothing is counted
+//! twice. The item forgets a name only when its vote is settled; as a settled vote is never taken in (step 2), names that
+//! are forgotten cannot count again.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::items::Items;
+use super::update::{self, Edit};
+use super::{Error, Result, pages};
+use crate::model::ids::{ScrapedItemId, UserId};
+use crate::model::timestamp::Timestamp;
+use crate::model::vote::{Signal, Vote};
+use crate::store::{self, Container, DocumentStore, ETag, Key};
+
+/// Changes whose names an item keeps before it forgets half of them.
+const MOST_APPLIED: usize = 64;
+/// Tries of one vote; each lost race means that somebody else's vote got in.
+const ATTEMPTS: usize = 64;
+/// Locks that items share. Two items rarely share one, and then only wait for each other.
+const LOCKS: usize = 256;
+/// The item's field with the names of the changes that its score has.
+const APPLIED: &str = "appliedVotes";
+
+/// The votes of all users.
+#[derive(Clone)]
+pub struct Votes {
+    store: Arc<dyn DocumentStore>,
+    /// Voters of this process wait for each other in turn instead of overtaking each other by compare-and-swap.
+    locks: Arc<[Mutex<()>]>,
+    hasher: RandomState,
+}
+
+/// A change that an item's score has.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Applied {
+    operation: String,
+    user_id: UserId,
+}
+
+impl Votes {
+    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
+        let locks = (0..LOCKS).map(|_| Mutex::new(())).collect();
+        Self { store, locks, hasher: RandomState::new() }
+    }
+
+    fn key(user: &UserId, item: &ScrapedItemId) -> Key {
+        Key::new(Container::ItemVotes, user.as_str(), item.as_str())
+    }
+
+    /// Takes a user's vote on an item in place of the one before it. Returns the item's score after it; `None` if there is
+    /// no such item.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] when others kept voting on the item faster; the vote may then be counted later, with the
+    /// user's next one.
+    pub async fn cast(
+        &self,
+        user: &UserId,
+        item: &ScrapedItemId,
+        signal: Signal,
+        now: Timestamp,
+    ) -> Result<Option<i64>> {
+        for attempt in 0..ATTEMPTS {
+            update::pause_before(attempt).await;
+            let Some(score) = self.score(item).await? else { return Ok(None) };
+            let before = match self.find(user, item).await? {
+                Some((vote, etag)) if vote.pending => {
+                    self.settle(&vote, etag).await?;
+                    continue;
+                }
+                before => before,
+            };
+            let previous = before.as_ref().map_or(0, |(vote, _)| vote.signal.worth());
+            if previous == signal.worth() {
+                return Ok(Some(score));
+            }
+            let vote = Vote {
+                id: item.clone(),
+                user_id: user.clone(),
+                signal,
+                updated_at: Some(now),
+                previous,
+                operation: Uuid::new_v4().simple().to_string(),
+                pending: true,
+            };
+            let document = serde_json::to_value(&vote)?;
+            let key = Self::key(user, item);
+            let saved = match before {
+                Some((_, etag)) => self.store.replace(&key, &document, &etag).await,
+                None => self.store.create(&key, &document).await,
+            };
+            match saved {
+                Ok(etag) => return self.settle(&vote, etag).await,
+                // Another request of the same user.
+                Err(store::Error::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// The user's vote on an item, and its version.
+    async fn find(&self, user: &UserId, item: &ScrapedItemId) -> Result<Option<(Vote, ETag)>> {
+        let stored = self.store.read(&Self::key(user, item)).await?;
+        Ok(stored.and_then(|stored| Some((pages::parse(Container::ItemVotes, &stored)?, stored.etag))))
+    }
+
+    async fn score(&self, item: &ScrapedItemId) -> Result<Option<i64>> {
+        let stored = self.store.read(&Items::key(item)).await?;
+        Ok(match stored {
+            Some(stored) => Some(score_of(&stored.parse()?)),
+            None => None,
+        })
+    }
+
+    /// Brings a pending vote into its item's score and saves it as settled. Returns the score.
+    async fn settle(&self, vote: &Vote, etag: ETag) -> Result<Option<i64>> {
+        let score = self.apply(vote).await?;
+        let settled = serde_json::to_value(Vote { pending: false, ..vote.clone() })?;
+        match self.store.replace(&Self::key(&vote.user_id, &vote.id), &settled, &etag).await {
+            // On a conflict somebody else has settled it.
+            Ok(_) | Err(store::Error::Conflict) => Ok(score),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Brings a pending vote into its item's score, unless it is there. Returns the score.
+    async fn apply(&self, vote: &Vote) -> Result<Option<i64>> {
+        let lock = usize::try_from(self.hasher.hash_one(&vote.id) % LOCKS as u64).unwrap_or_default();
+        let _turn = self.locks[lock].lock().await;
+        let key = Items::key(&vote.id);
+        for attempt in 0..ATTEMPTS {
+            update::pause_before(attempt).await;
+            let Some(stored) = self.store.read(&key).await? else { return Ok(None) };
+            let mut item: Map<String, Value> = stored.parse()?;
+            let score = score_of(&item);
+            let mut applied = applied_to(&item);
+            if applied.iter().any(|change| change.operation == vote.operation) {
+                return Ok(Some(score));
+            }
+            // In this order: a vote that is pending now was not forgotten by the item as it was read before.
+            let is_pending = self
+                .find(&vote.user_id, &vote.id)
+                .await?
+                .is_some_and(|(current, _)| current.pending && current.operation == vote.operation);
+            if !is_pending {
+                return Ok(Some(score));
+            }
+            if applied.len() >= MOST_APPLIED {
+                let (oldest, rest) = applied.split_at(MOST_APPLIED / 2);
+                self.mark_settled(&vote.id, oldest).await?;
+                applied = rest.to_vec();
+            }
+            applied.push(Applied { operation: vote.operation.clone(), user_id: vote.user_id.clone() });
+            let score = score + vote.signal.worth() - vote.previous;
+            item.insert("scoreSignal".to_owned(), score.into());
+            item.insert(APPLIED.to_owned(), serde_json::to_value(&applied)?);
+            match self.store.replace(&key, &Value::Object(item), &stored.etag).await {
+                Ok(_) => return Ok(Some(score)),
+                Err(store::Error::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Saves the votes of changes that the item has as settled, as far as they are not: those of processes that died.
+    async fn mark_settled(&self, item: &ScrapedItemId, changes: &[Applied]) -> Result<()> {
+        let marks = changes.iter().map(|change| async move {
+            let key = Self::key(&change.user_id, item);
+            update::update(&*self.store, &key, |vote: Option<Vote>| match vote {
+                Some(vote) if vote.pending && vote.operation == change.operation => {
+                    Edit::Save(Vote { pending: false, ..vote }, ())
+                }
+                Some(_) | None => Edit::Keep(()),
+            })
+            .await
+        });
+        try_join_all(marks).await.map(drop)
+    }
+}
+
+fn score_of(item: &Map<String, Value>) -> i64 {
+    let score = item.get("scoreSignal");
+    // A score with a fraction is nobody's; whole numbers may be written as 3.0.
+    score.and_then(|score| score.as_i64().or_else(|| score.as_f64().map(|score| score as i64))).unwrap_or_default()
+}
+
+fn applied_to(item: &Map<String, Value>) -> Vec<Applied> {
+    let Some(Value::Array(changes)) = item.get(APPLIED) else { return Vec::new() };
+    changes.iter().filter_map(|change| serde_json::from_value(change.clone()).ok()).collect()
+}

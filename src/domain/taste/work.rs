@@ -1,0 +1,333 @@
+//! What a worker does with a job: takes its lease, analyses the picture, and adds what it shows to the profile.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::Taste;
+use super::analysis::{AnalysisError, Tastes};
+use crate::data::update::Edit;
+use crate::data::{self, taste_jobs::TasteJobs};
+use crate::model::taste_job::{TasteJob, TasteJobStatus, TasteMessage, TastePayload};
+use crate::telemetry::Chain;
+
+/// The longest time that a worker keeps others away without saying anew that it lives. Well below the time in which the
+/// Functions host gives a message up (five deliveries, 30 s apart), so that another takes over before that.
+const LONGEST_LEASE: Duration = Duration::from_secs(45);
+/// Renewals within one lease.
+const RENEWALS: u32 = 3;
+
+/// What was done with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worked {
+    /// The picture is analysed; `is_news` if the profile learned something.
+    Done {
+        /// Whether the profile changed.
+        is_news: bool,
+    },
+    /// There was nothing left to do.
+    Final,
+}
+
+/// Why a message was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// Another worker has the job, and lives.
+    #[error("another worker has the job")]
+    Elsewhere,
+    /// Another delivery may succeed.
+    #[error("the job failed")]
+    Failed(#[source] Box<dyn StdError + Send + Sync>),
+    /// No delivery can succeed.
+    #[error("the job cannot be done")]
+    Hopeless(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+impl From<data::Error> for WorkError {
+    fn from(error: data::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Another worker took the job over while this one was busy.
+#[derive(Debug, thiserror::Error)]
+#[error("the lease was lost")]
+struct LeaseLost;
+
+/// Base64 as any sender writes it, padded or not.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Reads a message of the queue: JSON, plain or in base64.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn read_message(text: &str) -> Result<TasteMessage, String> {
+    let fault = match parse(text) {
+        Ok(message) => return check(message),
+        Err(fault) => fault,
+    };
+    let decoded = LENIENT.decode(text.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    match decoded {
+        Some(json) => check(parse(&json)?),
+        None => Err(fault),
+    }
+}
+
+fn parse(json: &str) -> Result<TasteMessage, String> {
+    serde_json::from_str(json).map_err(|error| {
+        // Without the parser's words, which may quote the message.
+        match error.classify() {
+            serde_json::error::Category::Data => "a field is missing or of the wrong type".to_owned(),
+            serde_json::error::Category::Syntax
+            | serde_json::error::Category::Eof
+            | serde_json::error::Category::Io => "the text is not JSON".to_owned(),
+        }
+    })
+}
+
+fn check(message: TasteMessage) -> Result<TasteMessage, String> {
+    let TastePayload { job_id, user_id, item_id, image_url, .. } = &message.payload;
+    let fields = [
+        ("job_id", job_id.as_str()),
+        ("user_id", user_id.as_str()),
+        ("item_id", item_id.as_str()),
+        ("image_url", image_url),
+    ];
+    if let Some((name, _)) = fields.iter().find(|(_, value)| value.trim().is_empty()) {
+        return Err(format!("{name} is empty"));
+    }
+    if !TasteJobs::is_valid_id(job_id) {
+        return Err("job_id is not an id".to_owned());
+    }
+    if !data::profiles::Profiles::key(user_id).is_valid() {
+        return Err("user_id is not an id".to_owned());
+    }
+    Ok(message)
+}
+
+impl Taste {
+    /// Does what a message asks for.
+    ///
+    /// # Errors
+    /// See [`WorkError`].
+    pub async fn work(&self, message: TasteMessage) -> Result<Worked, WorkError> {
+        let owner = Uuid::new_v4().simple().to_string();
+        let Some(job) = self.take_lease(message, &owner).await? else { return Ok(Worked::Final) };
+        let outcome = tokio::select! {
+            outcome = self.do_job(&job) => outcome,
+            lost = self.keep_lease(&job, &owner) => Err(lost),
+        };
+        match outcome {
+            Ok(is_news) => {
+                self.finish(&job, &owner).await?;
+                info!(job.id = %job.id, is_news, "picture analysed");
+                Ok(Worked::Done { is_news })
+            }
+            Err(error) => {
+                self.fail(&job, &owner, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn lease(&self) -> Duration {
+        self.0.settings.dedupe_ttl.min(LONGEST_LEASE)
+    }
+
+    /// Takes the job for `owner`; `None` if there is nothing left to do.
+    async fn take_lease(&self, message: TasteMessage, owner: &str) -> Result<Option<TasteJob>, WorkError> {
+        let now = self.now();
+        let lease = now + self.lease();
+        let take = |job: TasteJob| TasteJob {
+            status: TasteJobStatus::InFlight,
+            updated_at: Some(now),
+            lease_owner: Some(owner.to_owned()),
+            lease_expires_at: Some(lease),
+            ..job
+        };
+        let taken = self
+            .0
+            .data
+            .taste_jobs
+            .edit(&message.payload.job_id, |found| match found {
+                Some(job) => match job.status {
+                    TasteJobStatus::Completed | TasteJobStatus::DeadLettered => Edit::Keep(Ok(None)),
+                    TasteJobStatus::InFlight if job.is_leased(now) => Edit::Keep(Err(WorkError::Elsewhere)),
+                    TasteJobStatus::Queued | TasteJobStatus::InFlight | TasteJobStatus::Failed => {
+                        let job = take(job);
+                        Edit::Save(job.clone(), Ok(Some(job)))
+                    }
+                },
+                // The document outlived its time, or somebody else sent the message.
+                None => {
+                    let job = take(TasteJob::queued(message.payload.clone(), now, lease));
+                    Edit::Save(job.clone(), Ok(Some(job)))
+                }
+            })
+            .await;
+        taken?
+    }
+
+    /// Says now and then that the worker lives. Returns only when the lease is lost.
+    async fn keep_lease(&self, job: &TasteJob, owner: &str) -> WorkError {
+        loop {
+            tokio::time::sleep(self.lease() / RENEWALS).await;
+            let lease = self.now() + self.lease();
+            let renewed = self
+                .0
+                .data
+                .taste_jobs
+                .edit(&job.id, |found| match found {
+                    Some(job) if is_held(&job, owner) => {
+                        Edit::Save(TasteJob { lease_expires_at: Some(lease), ..job }, true)
+                    }
+                    Some(_) | None => Edit::Keep(false),
+                })
+                .await;
+            match renewed {
+                Ok(true) => {}
+                Ok(false) => return WorkError::Failed(LeaseLost.into()),
+                // The lease goes on for a while; the next try may succeed.
+                Err(error) => warn!(job.id = %job.id, error = %Chain(&error), "lease not renewed"),
+            }
+        }
+    }
+
+    /// Analyses the picture, trying again when something outside fails, and adds what it shows to the profile. Returns
+    /// whether the profile learned something.
+    async fn do_job(&self, job: &TasteJob) -> Result<bool, WorkError> {
+        let Tastes { styles, brand } = self.analyse_patiently(job).await.map_err(|error| match error.is_final() {
+            true => WorkError::Hopeless(error.into()),
+            false => WorkError::Failed(error.into()),
+        })?;
+        let attempts = 1 + self.0.settings.profile_update_retries as usize;
+        let brands: Vec<String> = brand.into_iter().collect();
+        Ok(self.0.data.profiles.add_tastes(&job.user_id, &styles, &brands, attempts).await?)
+    }
+
+    async fn analyse_patiently(&self, job: &TasteJob) -> Result<Tastes, AnalysisError> {
+        let mut attempt = 1;
+        loop {
+            match self.analyse(&job.payload.image_url).await {
+                Ok(tastes) => return Ok(tastes),
+                Err(error) if error.is_final() || attempt >= self.0.settings.max_attempts => return Err(error),
+                Err(error) => {
+                    warn!(job.id = %job.id, attempt, error = %Chain(&error), "picture not analysed yet");
+                    tokio::time::sleep(self.back_off(attempt)).await;
+                    attempt += 1;
+                }
+            }
+        }
+    }
+
+    /// The pause after a failed try: twice as long each time, and a little more at random.
+    fn back_off(&self, attempt: u32) -> Duration {
+        let settings = &self.0.settings;
+        let doubled = settings.base_back_off.saturating_mul(2_u32.saturating_pow(attempt - 1));
+        // Without random numbers the jitter is at its largest.
+        let random = getrandom::u32().unwrap_or(u32::MAX);
+        doubled.min(settings.max_back_off) + settings.jitter.mul_f64(f64::from(random) / f64::from(u32::MAX))
+    }
+
+    async fn finish(&self, job: &TasteJob, owner: &str) -> Result<(), data::Error> {
+        let now = self.now();
+        self.0
+            .data
+            .taste_jobs
+            .edit(&job.id, |found| match found {
+                Some(job) if is_held(&job, owner) => {
+                    let done = TasteJob {
+                        status: TasteJobStatus::Completed,
+                        updated_at: Some(now),
+                        last_completed_at: Some(now),
+                        last_error: None,
+                        lease_owner: None,
+                        lease_expires_at: None,
+                        requeues: 0,
+                        ..job
+                    };
+                    Edit::Save(done, ())
+                }
+                // Somebody else took it over, and will find that there is nothing to add.
+                Some(_) | None => Edit::Keep(()),
+            })
+            .await
+    }
+
+    /// Notes the failure and lets the job go, so that the next delivery can take it at once.
+    async fn fail(&self, job: &TasteJob, owner: &str, error: &WorkError) {
+        let now = self.now();
+        let reason = Chain(error).to_string();
+        let noted = self
+            .0
+            .data
+            .taste_jobs
+            .edit(&job.id, |found| match found {
+                Some(job) if is_held(&job, owner) => {
+                    let failed = TasteJob {
+                        status: TasteJobStatus::Failed,
+                        updated_at: Some(now),
+                        last_error: Some(reason.clone()),
+                        retry_count: job.retry_count.saturating_add(1),
+                        lease_owner: None,
+                        lease_expires_at: None,
+                        ..job
+                    };
+                    Edit::Save(failed, ())
+                }
+                Some(_) | None => Edit::Keep(()),
+            })
+            .await;
+        if let Err(error) = noted {
+            warn!(job.id = %job.id, error = %Chain(&error), "failure of a job not noted");
+        }
+    }
+}
+
+fn is_held(job: &TasteJob, owner: &str) -> bool {
+    job.status == TasteJobStatus::InFlight && job.lease_owner.as_deref() == Some(owner)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    const MESSAGE: &str = r#"{"job_id":"j","user_id":"ada","item_id":"i","image_url":"https://x.example/a.jpg"}"#;
+
+    #[test]
+    fn a_message_is_read_plain_or_in_base64() {
+        let plain = read_message(MESSAGE).unwrap();
+        assert_eq!(plain.payload.user_id.as_str(), "ada");
+        assert_eq!((plain.retry_count, plain.payload.gallery_image_index), (0, None));
+        let encoded = STANDARD.encode(MESSAGE);
+        assert_eq!(read_message(&encoded).unwrap(), plain);
+        assert_eq!(read_message(&format!(" {}\n", encoded.trim_end_matches('='))).unwrap(), plain);
+        assert_eq!(read_message(&MESSAGE.replace("job_id", "jobId")).unwrap(), plain);
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        for (text, reason) in [
+            ("", "the text is not JSON"),
+            ("{", "the text is not JSON"),
+            ("[]", "a field is missing or of the wrong type"),
+            (r#"{"job_id":"j"}"#, "a field is missing or of the wrong type"),
+            (&MESSAGE.replace("\"ada\"", "7"), "a field is missing or of the wrong type"),
+            (&MESSAGE.replace("ada", " "), "user_id is empty"),
+            (&MESSAGE.replace("\"j\"", "\"a/b\""), "job_id is not an id"),
+            (&MESSAGE.replace("ada", "a?b"), "user_id is not an id"),
+        ] {
+            assert_eq!(read_message(text).unwrap_err(), reason, "{text}");
+        }
+    }
+}

@@ -1,0 +1,599 @@
+//! The client for URLs that come from users, feeds and pages.
+//!
+//! Whoever names a URL to a server makes it connect where he cannot: to other machines of the network, to the platform's
+//! metadata, to itself. So this client speaks HTTPS only, to names only, and only to names whose addresses are all
+//! public. It connects to the very addresses that it checked: a name server that answers differently the next time gains
+//! nothing. Redirects are taken one by one, under the same rules. Size, time and kind of what comes back are limited.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use reqwest::header::{HeaderName, LOCATION};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Response, StatusCode, dns};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::debug;
+use url::{Host, ParseError, SyntaxViolation, Url};
+
+use super::address::is_public;
+use super::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, USER_AGENT};
+
+/// The port of HTTPS, the only one that is allowed without further ado.
+const HTTPS_PORT: u16 = 443;
+
+/// How many redirects are followed.
+const MAX_REDIRECTS: usize = 5;
+
+/// How long a name may take to be resolved.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many names are resolved at a time. The system's resolver holds a thread while it waits, and name servers that
+/// never answer must not take all the threads that the embedded store works on.
+const RESOLVE_CONCURRENCY: usize = 32;
+
+/// How many addresses of a name are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// How large the head of an answer may be over HTTP/2. Over HTTP/1, hyper has a limit of its own.
+const MAX_HEAD_BYTES: u32 = 64 * 1024;
+
+/// How long a name may be, and each of its parts (RFC 1035, section 2.3.4, without the dot at the end).
+const MAX_NAME_BYTES: usize = 253;
+const MAX_LABEL_BYTES: usize = 63;
+
+/// Names that mean this machine or this network (RFC 6761, 6762, 8375, ICANN's reservation of `internal`, and the custom
+/// of `localdomain`), alone or as the end of a longer one.
+const LOCAL_NAMES: [&str; 5] = ["localhost", "localdomain", "local", "internal", "home.arpa"];
+
+/// Why a URL is not fetched. The text is for whoever gave the URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UrlRefused {
+    /// Not a URL, or one that only becomes one by guessing.
+    #[error("URL is not valid.")]
+    Invalid,
+    /// Another scheme, or none.
+    #[error("URL must use HTTPS.")]
+    NotHttps,
+    /// Nothing where the hostname should be.
+    #[error("URL must have a hostname.")]
+    NoHostname,
+    /// A user name or a password before the hostname.
+    #[error("URL must not contain credentials.")]
+    Credentials,
+    /// An address instead of a hostname, however written.
+    #[error("IP-literal URLs are not permitted.")]
+    IpLiteral,
+    /// A port other than that of HTTPS.
+    #[error("URL must use the default port.")]
+    Port,
+    /// The name has no address, or nobody could say in time.
+    #[error("Could not resolve hostname.")]
+    Unresolved,
+    /// At least one of its addresses is not public, or the name is one of the local network.
+    #[error("URL resolves to a private or reserved address.")]
+    NotPublic,
+}
+
+/// Why a fetch failed.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The URL, or one that it redirects to, breaks a rule.
+    #[error("URL refused")]
+    Refused(#[from] UrlRefused),
+    /// More than five redirects, in a circle for instance.
+    #[error("too many redirects")]
+    TooManyRedirects,
+    /// An answer other than success.
+    #[error("the site answered with status {0}")]
+    Status(StatusCode),
+    /// An answer of another type, or encoded in a way that was not offered.
+    #[error("the site answered with another kind of content: {got}")]
+    UnexpectedContent {
+        /// The type or the encoding; empty if the site did not say.
+        got: String,
+    },
+    /// More than was allowed, counted after decompression.
+    #[error("the answer is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// What was allowed.
+        limit_bytes: usize,
+    },
+    /// The time was over.
+    #[error("the site did not answer in time")]
+    TimedOut,
+    /// No connection, no trust in the site's certificate, or an answer that broke off.
+    #[error("the site could not be read")]
+    Failed(#[source] reqwest::Error),
+}
+
+impl FetchError {
+    /// Whether the same fetch may well succeed later.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Refused(refused) => *refused == UrlRefused::Unresolved,
+            Self::Status(status) => {
+                status.is_server_error()
+                    || matches!(
+                        *status,
+                        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+                    )
+            }
+            Self::TimedOut | Self::Failed(_) => true,
+            Self::TooManyRedirects | Self::UnexpectedContent { .. } | Self::TooLarge { .. } => false,
+        }
+    }
+}
+
+impl From<reqwest::Error> for FetchError {
+    fn from(error: reqwest::Error) -> Self {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+        while let Some(error) = cause {
+            if let Some(refused) = error.downcast_ref::<UrlRefused>() {
+                return Self::Refused(*refused);
+            }
+            cause = error.source();
+        }
+        if error.is_timeout() {
+            return Self::TimedOut;
+        }
+        // URLs can be signed, so they do not belong into logs.
+        Self::Failed(error.without_url())
+    }
+}
+
+/// The kind of content that a caller can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// A picture made of pixels: anything under `image/` but SVG.
+    Image,
+    /// A web page.
+    Html,
+    /// RSS, Atom or any other XML; JSON Feed.
+    Feed,
+    /// A sitemap: XML, or a gzip file of it.
+    Sitemap,
+    /// JSON.
+    Json,
+    /// Plain text, such as `robots.txt`.
+    Text,
+}
+
+impl Expect {
+    /// The `Accept` header.
+    const fn accept(self) -> &'static str {
+        match self {
+            Self::Image => "image/jpeg,image/png,image/webp,image/*;q=0.5",
+            Self::Html => "text/html,application/xhtml+xml",
+            Self::Feed => "application/rss+xml,application/atom+xml,application/xml;q=0.9,text/xml;q=0.9,*/*;q=0.1",
+            Self::Sitemap => "application/xml,text/xml,application/gzip,*/*;q=0.1",
+            Self::Json => "application/json",
+            Self::Text => "text/plain",
+        }
+    }
+
+    /// Whether content of this type will do.
+    fn accepts(self, content_type: &str) -> bool {
+        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let is_xml = essence.ends_with("+xml") && !essence.starts_with("image/")
+            || matches!(essence.as_str(), "application/xml" | "text/xml");
+        let is_json = essence.ends_with("+json") || matches!(essence.as_str(), "application/json" | "text/json");
+        match self {
+            Self::Image => {
+                essence.strip_prefix("image/").is_some_and(|kind| !kind.is_empty() && !kind.starts_with("svg"))
+            }
+            Self::Html => matches!(essence.as_str(), "text/html" | "application/xhtml+xml"),
+            Self::Feed => is_xml || essence == "application/feed+json",
+            Self::Sitemap => {
+                is_xml
+                    || matches!(
+                        essence.as_str(),
+                        "application/gzip" | "application/x-gzip" | "application/octet-stream"
+                    )
+            }
+            Self::Json => is_json,
+            Self::Text => essence == "text/plain",
+        }
+    }
+}
+
+/// How much of everything a fetch may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Size of the content, decompressed.
+    pub size_bytes: usize,
+    /// Time for all of it: names, connections, redirects, content.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    /// Enough for a photograph as cameras make them.
+    fn default() -> Self {
+        Self { size_bytes: 10 * 1024 * 1024, time: Duration::from_secs(20) }
+    }
+}
+
+/// What a site said about the version of a resource, to ask again only for a newer one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Validators {
+    /// Its `ETag`.
+    pub etag: Option<String>,
+    /// Its `Last-Modified`.
+    pub last_modified: Option<String>,
+}
+
+/// What a site sent.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Where it was in the end, after redirects.
+    pub url: Url,
+    /// Its type as the site wrote it, with parameters.
+    pub content_type: String,
+    /// The content, decompressed.
+    pub body: Bytes,
+    /// For [`GuardedClient::get_if_changed`] the next time.
+    pub validators: Validators,
+}
+
+/// What came of a conditional request.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// The resource, in a version that is not the one asked about.
+    Fetched(Fetched),
+    /// The version asked about is the current one.
+    NotModified,
+}
+
+/// Finds the addresses of names.
+#[async_trait]
+pub trait Resolve: Send + Sync {
+    /// All addresses of the name, which is in lower case and ASCII, without a dot at the end.
+    async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+/// Says where to connect to, for an address that passed the check.
+pub trait Dial: Send + Sync {
+    /// The socket to connect to. The port counts only for URLs without one.
+    fn socket(&self, checked: IpAddr) -> SocketAddr;
+}
+
+/// The resolver of the operating system.
+pub struct SystemResolver {
+    lookups: Arc<Semaphore>,
+}
+
+impl Default for SystemResolver {
+    fn default() -> Self {
+        Self { lookups: Arc::new(Semaphore::new(RESOLVE_CONCURRENCY)) }
+    }
+}
+
+#[async_trait]
+impl Resolve for SystemResolver {
+    async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
+        let name = name.to_owned();
+        let lookup = tokio::task::spawn_blocking(move || {
+            // Kept until the system's call is over, which nobody can cut short, and not only until we stop waiting.
+            let _permit = permit;
+            (name.as_str(), HTTPS_PORT).to_socket_addrs().map(|found| found.map(|socket| socket.ip()).collect())
+        });
+        lookup.await.map_err(io::Error::other)?
+    }
+}
+
+/// Connects to the address itself.
+struct Direct;
+
+impl Dial for Direct {
+    fn socket(&self, checked: IpAddr) -> SocketAddr {
+        SocketAddr::new(checked, HTTPS_PORT)
+    }
+}
+
+/// What a [`GuardedClient`] rests on. The default is for production; tests put an internet of their own in its place,
+/// under the same rules.
+pub struct GuardedOptions {
+    /// Finds the addresses that are then checked.
+    pub resolver: Arc<dyn Resolve>,
+    /// Says where to connect to, for an address that passed. In production that is the address itself.
+    pub dial: Arc<dyn Dial>,
+    /// Certificates to trust instead of those that the system trusts.
+    pub roots: Option<Vec<Certificate>>,
+    /// Ports that URLs may name besides 443.
+    pub extra_ports: Vec<u16>,
+}
+
+impl Default for GuardedOptions {
+    fn default() -> Self {
+        Self {
+            resolver: Arc::new(SystemResolver::default()),
+            dial: Arc::new(Direct),
+            roots: None,
+            extra_ports: Vec::new(),
+        }
+    }
+}
+
+/// Checks everything about a URL that can be said without asking for its addresses. Returns it as it would be fetched.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub fn check_url(text: &str) -> Result<Url, UrlRefused> {
+    check_text(text, &[])
+}
+
+fn check_text(text: &str, extra_ports: &[u16]) -> Result<Url, UrlRefused> {
+    let text = text.trim();
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    if !scheme.eq_ignore_ascii_case("https") {
+        return Err(UrlRefused::NotHttps);
+    }
+    check_parts(parse(text, None)?, extra_ports)
+}
+
+/// Parses a URL, relative to `base` if there is one. What browsers repair in silence is refused: people and other parsers
+/// see a different host in it.
+fn parse(text: &str, base: Option<&Url>) -> Result<Url, UrlRefused> {
+    let first = Cell::new(None);
+    let note = |violation: SyntaxViolation| {
+        let refused = match violation {
+            SyntaxViolation::ExpectedDoubleSlash => UrlRefused::NoHostname,
+            SyntaxViolation::EmbeddedCredentials => UrlRefused::Credentials,
+            SyntaxViolation::Backslash | SyntaxViolation::TabOrNewlineIgnored | SyntaxViolation::C0SpaceIgnored => {
+                UrlRefused::Invalid
+            }
+            _ => return,
+        };
+        first.set(first.get().or(Some(refused)));
+    };
+    let parsed = Url::options().base_url(base).syntax_violation_callback(Some(&note)).parse(text);
+    if let Some(refused) = first.get() {
+        return Err(refused);
+    }
+    parsed.map_err(|error| match error {
+        ParseError::EmptyHost => UrlRefused::NoHostname,
+        ParseError::InvalidIpv4Address | ParseError::InvalidIpv6Address => UrlRefused::IpLiteral,
+        _ => UrlRefused::Invalid,
+    })
+}
+
+fn check_parts(mut url: Url, extra_ports: &[u16]) -> Result<Url, UrlRefused> {
+    if url.scheme() != "https" {
+        return Err(UrlRefused::NotHttps);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(UrlRefused::Credentials);
+    }
+    let name = match url.host() {
+        None => return Err(UrlRefused::NoHostname),
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => return Err(UrlRefused::IpLiteral),
+        Some(Host::Domain(name)) => name.strip_suffix('.').unwrap_or(name).to_owned(),
+    };
+    if !is_dns_name(&name) {
+        return Err(UrlRefused::Invalid);
+    }
+    // No public name is without a dot; the system would look one up in the local network.
+    if is_local(&name) || !name.contains('.') {
+        return Err(UrlRefused::NotPublic);
+    }
+    if url.port().is_some_and(|port| !extra_ports.contains(&port)) {
+        return Err(UrlRefused::Port);
+    }
+    // Certificates are made out to names without a dot at the end.
+    url.set_host(Some(&name)).map_err(|_| UrlRefused::Invalid)?;
+    Ok(url)
+}
+
+/// Whether the name is one that certificates can be made out to (RFC 5280), with underscores, which some sites have.
+fn is_dns_name(name: &str) -> bool {
+    name.len() <= MAX_NAME_BYTES
+        && name.split('.').all(|label| {
+            (1..=MAX_LABEL_BYTES).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        })
+}
+
+fn is_local(name: &str) -> bool {
+    LOCAL_NAMES
+        .iter()
+        .any(|local| name.strip_suffix(local).is_some_and(|before| before.is_empty() || before.ends_with('.')))
+}
+
+/// The one place where names become addresses.
+#[derive(Clone)]
+struct Guard {
+    resolver: Arc<dyn Resolve>,
+    dial: Arc<dyn Dial>,
+}
+
+impl Guard {
+    /// The addresses of a name, all of them public.
+    async fn public_addresses(&self, name: &str) -> Result<Vec<IpAddr>, UrlRefused> {
+        let found = match timeout(RESOLVE_TIMEOUT, self.resolver.addresses(name)).await {
+            Ok(Ok(found)) => found,
+            // A refusal has no room for the cause, which would tell whoever gave the URL about our network.
+            Ok(Err(error)) => {
+                debug!(%error, "name not resolved");
+                return Err(UrlRefused::Unresolved);
+            }
+            Err(_) => {
+                debug!("name not resolved in time");
+                return Err(UrlRefused::Unresolved);
+            }
+        };
+        if found.is_empty() {
+            return Err(UrlRefused::Unresolved);
+        }
+        if !found.iter().copied().all(is_public) {
+            return Err(UrlRefused::NotPublic);
+        }
+        Ok(found)
+    }
+}
+
+impl dns::Resolve for Guard {
+    fn resolve(&self, name: dns::Name) -> dns::Resolving {
+        let guard = self.clone();
+        Box::pin(async move {
+            let addresses = guard.public_addresses(name.as_str()).await?;
+            let sockets: Vec<_> =
+                addresses.into_iter().take(MAX_ADDRESSES).map(|address| guard.dial.socket(address)).collect();
+            Ok(Box::new(sockets.into_iter()) as dns::Addrs)
+        })
+    }
+}
+
+/// The client for URLs that come from users, feeds and pages. See the module for its rules.
+pub struct GuardedClient {
+    client: Client,
+    guard: Guard,
+    extra_ports: Vec<u16>,
+}
+
+impl GuardedClient {
+    /// Makes a client with a connection pool of its own.
+    ///
+    /// # Errors
+    /// When the system has no usable TLS roots.
+    pub fn new(options: GuardedOptions) -> reqwest::Result<Self> {
+        let GuardedOptions { resolver, dial, roots, extra_ports } = options;
+        let guard = Guard { resolver, dial };
+        // A proxy would resolve the names again, and by itself.
+        let mut builder = Client::builder()
+            .https_only(true)
+            .no_proxy()
+            .redirect(Policy::none())
+            .referer(false)
+            .dns_resolver(guard.clone())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .http2_max_header_list_size(MAX_HEAD_BYTES)
+            .tcp_nodelay(true)
+            .user_agent(USER_AGENT);
+        if let Some(roots) = roots {
+            builder = builder.tls_certs_only(roots);
+        }
+        Ok(Self { client: builder.build()?, guard, extra_ports })
+    }
+
+    /// Checks a URL, its addresses included, without connecting. Returns it as it would be fetched.
+    ///
+    /// This is for telling someone at once; a later fetch checks again, since names change.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub async fn check(&self, text: &str) -> Result<Url, UrlRefused> {
+        let url = check_text(text, &self.extra_ports)?;
+        self.guard.public_addresses(url.host_str().ok_or(UrlRefused::NoHostname)?).await?;
+        Ok(url)
+    }
+
+    /// Fetches what is at a URL.
+    ///
+    /// # Errors
+    /// When the URL or a redirect breaks a rule, the site fails, or the answer is not what the caller can use.
+    pub async fn get(&self, url: &str, expect: Expect, limits: Limits) -> Result<Fetched, FetchError> {
+        match self.get_if_changed(url, expect, limits, &Validators::default()).await? {
+            Answer::Fetched(fetched) => Ok(fetched),
+            Answer::NotModified => Err(FetchError::Status(StatusCode::NOT_MODIFIED)),
+        }
+    }
+
+    /// Fetches what is at a URL unless it is still the version that the caller has.
+    ///
+    /// # Errors
+    /// As for [`GuardedClient::get`].
+    pub async fn get_if_changed(
+        &self,
+        url: &str,
+        expect: Expect,
+        limits: Limits,
+        known: &Validators,
+    ) -> Result<Answer, FetchError> {
+        let fetch = Box::pin(self.follow(url, expect, limits, known));
+        timeout(limits.time, fetch).await.map_err(|_| FetchError::TimedOut)?
+    }
+
+    async fn follow(
+        &self,
+        text: &str,
+        expect: Expect,
+        limits: Limits,
+        known: &Validators,
+    ) -> Result<Answer, FetchError> {
+        let mut url = check_text(text, &self.extra_ports)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.request(&url, expect, known).await?;
+            match response.status() {
+                StatusCode::MOVED_PERMANENTLY
+                | StatusCode::FOUND
+                | StatusCode::SEE_OTHER
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::PERMANENT_REDIRECT => url = self.redirect_target(&url, &response)?,
+                StatusCode::NOT_MODIFIED if *known != Validators::default() => return Ok(Answer::NotModified),
+                StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => {
+                    return Ok(Answer::Fetched(read(response, url, expect, limits).await?));
+                }
+                status => return Err(FetchError::Status(status)),
+            }
+        }
+        Err(FetchError::TooManyRedirects)
+    }
+
+    async fn request(&self, url: &Url, expect: Expect, known: &Validators) -> reqwest::Result<Response> {
+        let mut request = self.client.get(url.clone()).header(ACCEPT, expect.accept());
+        if let Some(etag) = &known.etag {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        if let Some(last_modified) = &known.last_modified {
+            request = request.header(IF_MODIFIED_SINCE, last_modified);
+        }
+        request.send().await
+    }
+
+    fn redirect_target(&self, from: &Url, response: &Response) -> Result<Url, FetchError> {
+        let location = header(response, LOCATION).ok_or(FetchError::Status(response.status()))?;
+        Ok(check_parts(parse(&location, Some(from))?, &self.extra_ports)?)
+    }
+}
+
+/// Reads the content, no further than allowed.
+async fn read(mut response: Response, url: Url, expect: Expect, limits: Limits) -> Result<Fetched, FetchError> {
+    let content_type = header(&response, CONTENT_TYPE).unwrap_or_default();
+    if !expect.accepts(&content_type) {
+        return Err(FetchError::UnexpectedContent { got: content_type });
+    }
+    // The client takes the header away from what it decompresses, so what is left is an encoding that it cannot read.
+    if let Some(got) = header(&response, CONTENT_ENCODING).filter(|got| !got.eq_ignore_ascii_case("identity")) {
+        return Err(FetchError::UnexpectedContent { got });
+    }
+    let limit_bytes = limits.size_bytes;
+    let announced = response.content_length().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    if announced > limit_bytes {
+        return Err(FetchError::TooLarge { limit_bytes });
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        if chunk.len() > limit_bytes - body.len() {
+            return Err(FetchError::TooLarge { limit_bytes });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let validators = Validators { etag: header(&response, ETAG), last_modified: header(&response, LAST_MODIFIED) };
+    Ok(Fetched { url, content_type, body: body.freeze(), validators })
+}
+
+/// A header's value, if it is there and text. Not only ASCII: sites do write other letters into `Location`.
+fn header(response: &Response, name: HeaderName) -> Option<String> {
+    response.headers().get(name).and_then(|value| str::from_utf8(value.as_bytes()).ok()).map(str::to_owned)
+}

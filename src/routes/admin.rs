@@ -1,0 +1,210 @@
+//! What administrators do: bans, and messages that could not be done.
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{delete, get, post};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::auth::CurrentUser;
+use crate::data::bans::Bans;
+use crate::domain::taste::{self, Replay};
+use crate::error::ApiError;
+use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read};
+use crate::model::ban::Ban;
+use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
+use crate::model::ids::{DeadLetterId, TasteJobId, UserId};
+use crate::model::timestamp::Timestamp;
+use crate::queue;
+use crate::state::AppState;
+
+const PAGE: usize = 50;
+const LONGEST_REASON: usize = 500;
+const LONGEST_STATUS: usize = 20;
+/// Tokens of Cosmos DB grow with the number of partitions.
+const LONGEST_TOKEN: usize = 16_000;
+const NO_DEAD_LETTER: ApiError = ApiError::NotFound("Dead letter not found.");
+
+/// Routes for administrators.
+pub fn admin() -> Router<AppState> {
+    Router::new()
+        .route("/api/admin/ban/{target_user_id}", post(ban_user))
+        .route("/api/admin/unban/{target_user_id}", post(unban_user))
+        .route("/api/admin/bans", get(list_bans))
+        .route("/api/admin/dead-letters", get(list_dead_letters))
+        .route("/api/admin/dead-letters/{id}/replay", post(replay_dead_letter))
+        .route("/api/admin/dead-letters/{id}", delete(delete_dead_letter))
+}
+
+struct BanUserRequest {
+    reason: Option<String>,
+}
+
+impl Read for BanUserRequest {
+    fn read(fields: &mut Fields) -> Self {
+        Self { reason: fields.optional_text("reason", LONGEST_REASON) }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BanStatusResponse {
+    status: &'static str,
+    user_id: UserId,
+}
+
+/// Bans a user from contributing.
+async fn ban_user(
+    State(app): State<AppState>,
+    CurrentUser(admin): CurrentUser,
+    AppPath(user_id): AppPath<UserId>,
+    AppJson(body): AppJson<BanUserRequest>,
+) -> Result<AppJson<BanStatusResponse>, ApiError> {
+    if !Bans::is_valid_id(&user_id) {
+        return Err(ApiError::BadRequest("No user can have this id."));
+    }
+    let reason = body.reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
+    let ban = Ban { id: user_id.clone(), reason, banned_at: Some(app.clock.now().into()), banned_by: Some(admin) };
+    app.data.bans.set(&ban).await?;
+    Ok(AppJson(BanStatusResponse { status: "banned", user_id }))
+}
+
+/// Lifts a ban.
+async fn unban_user(
+    State(app): State<AppState>,
+    AppPath(user_id): AppPath<UserId>,
+) -> Result<AppJson<BanStatusResponse>, ApiError> {
+    if !app.data.bans.lift(&user_id).await? {
+        return Err(ApiError::NotFound("User ban record not found."));
+    }
+    Ok(AppJson(BanStatusResponse { status: "unbanned", user_id }))
+}
+
+struct PageRequest {
+    status: Option<String>,
+    after: Option<String>,
+}
+
+impl Read for PageRequest {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            status: fields.optional_text("status", LONGEST_STATUS).filter(|status| !status.is_empty()),
+            after: fields.optional_text("continuationToken", LONGEST_TOKEN).filter(|token| !token.is_empty()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BanResponse {
+    user_id: UserId,
+    reason: Option<String>,
+    banned_at: Option<Timestamp>,
+    banned_by: Option<UserId>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ListBansResponse {
+    bans: Vec<BanResponse>,
+    next_continuation_token: Option<String>,
+}
+
+/// Lists who is banned.
+async fn list_bans(
+    State(app): State<AppState>,
+    AppQuery(request): AppQuery<PageRequest>,
+) -> Result<AppJson<ListBansResponse>, ApiError> {
+    let (bans, next_continuation_token) = app.data.bans.page(request.after, PAGE).await?;
+    let wire = |Ban { id, reason, banned_at, banned_by }| BanResponse { user_id: id, reason, banned_at, banned_by };
+    Ok(AppJson(ListBansResponse { bans: bans.into_iter().map(wire).collect(), next_continuation_token }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeadLetterResponse {
+    id: DeadLetterId,
+    job_id: TasteJobId,
+    status: DeadLetterStatus,
+    payload: Value,
+    created_at: Option<Timestamp>,
+    source_queue: String,
+    reason: String,
+    dequeue_count: Option<u32>,
+    replayed_at: Option<Timestamp>,
+}
+
+impl From<DeadLetter> for DeadLetterResponse {
+    fn from(letter: DeadLetter) -> Self {
+        Self {
+            id: letter.id,
+            job_id: letter.job_id,
+            status: letter.status,
+            payload: letter.payload,
+            created_at: letter.created_at,
+            source_queue: letter.source_queue,
+            reason: letter.reason,
+            dequeue_count: letter.dequeue_count,
+            replayed_at: letter.replayed_at,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ListDeadLettersResponse {
+    dead_letters: Vec<DeadLetterResponse>,
+    next_continuation_token: Option<String>,
+}
+
+/// Lists messages that could not be done, the newest first.
+async fn list_dead_letters(
+    State(app): State<AppState>,
+    AppQuery(request): AppQuery<PageRequest>,
+) -> Result<AppJson<ListDeadLettersResponse>, ApiError> {
+    let status = match request.status {
+        Some(name) => Some(
+            DeadLetterStatus::parse(&name)
+                .ok_or(ApiError::BadRequest("status must be 'dead_lettered' or 'replayed'"))?,
+        ),
+        None => None,
+    };
+    let (letters, next_continuation_token) = app.data.dead_letters.page(status, request.after, PAGE).await?;
+    let dead_letters = letters.into_iter().map(DeadLetterResponse::from).collect();
+    Ok(AppJson(ListDeadLettersResponse { dead_letters, next_continuation_token }))
+}
+
+#[derive(Serialize)]
+struct DeadLetterStatusResponse {
+    id: DeadLetterId,
+    status: &'static str,
+}
+
+/// Puts a message back into its queue.
+async fn replay_dead_letter(
+    State(app): State<AppState>,
+    AppPath(id): AppPath<DeadLetterId>,
+) -> Result<AppJson<DeadLetterStatusResponse>, ApiError> {
+    match app.taste.replay(&id).await {
+        Ok(Replay::Queued) => Ok(AppJson(DeadLetterStatusResponse { id, status: DeadLetterStatus::Replayed.name() })),
+        Ok(Replay::AlreadyReplayed) => Err(ApiError::Conflict("Dead letter already replayed.")),
+        Ok(Replay::Missing) => Err(NO_DEAD_LETTER),
+        Err(taste::Error::Data(error)) => Err(error.into()),
+        Err(taste::Error::Queue(queue::Error::TooLarge { .. })) => {
+            Err(ApiError::BadRequest("The message is too long to be queued again."))
+        }
+        Err(error @ taste::Error::Queue(_)) => Err(ApiError::unavailable(error)),
+        Err(error @ taste::Error::Unwritable(_)) => Err(ApiError::internal(error)),
+    }
+}
+
+/// Deletes a dead letter.
+async fn delete_dead_letter(
+    State(app): State<AppState>,
+    AppPath(id): AppPath<DeadLetterId>,
+) -> Result<AppJson<DeadLetterStatusResponse>, ApiError> {
+    if !app.data.dead_letters.delete(&id).await? {
+        return Err(NO_DEAD_LETTER);
+    }
+    Ok(AppJson(DeadLetterStatusResponse { id, status: "deleted" }))
+}

@@ -1,0 +1,134 @@
+//! The taste quiz.
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{get, post};
+use serde::Serialize;
+
+use crate::auth::CurrentUser;
+use crate::domain::quiz::Responded;
+use crate::error::ApiError;
+use crate::extract::{AppJson, AppPath, Fields, Read};
+use crate::model::ids::{QuizSessionId, UserId};
+use crate::model::quiz::{InferredTastes, QuizCard, QuizImage, QuizResponse, QuizSession, QuizSubject};
+use crate::model::timestamp::Timestamp;
+use crate::model::vote::Signal;
+use crate::state::AppState;
+
+const LONGEST_SIGNAL: usize = 20;
+const LONGEST_SUBJECT: usize = 255;
+const MISSING: ApiError = ApiError::NotFound("Quiz session not found.");
+
+/// Routes for users.
+pub fn user() -> Router<AppState> {
+    Router::new()
+        .route("/api/taste/quiz", get(find_quiz))
+        .route("/api/taste/quiz/{session_id}/respond", post(add_response))
+        .route("/api/taste/quiz/{session_id}/complete", post(complete_quiz))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QuizSessionResponse {
+    id: String,
+    user_id: UserId,
+    session_id: QuizSessionId,
+    phase: u8,
+    is_complete: bool,
+    created_at: Option<Timestamp>,
+    cards: Vec<QuizCard>,
+    image_items: Vec<QuizImage>,
+    target_responses: usize,
+    responses: Vec<QuizResponse>,
+}
+
+impl From<QuizSession> for QuizSessionResponse {
+    fn from(session: QuizSession) -> Self {
+        let QuizSession { id, user_id, session_id, phase, is_complete, created_at, .. } = session;
+        let QuizSession { cards, image_items, target_responses, responses, .. } = session;
+        Self {
+            id,
+            user_id,
+            session_id,
+            phase,
+            is_complete,
+            created_at,
+            cards,
+            image_items,
+            target_responses,
+            responses,
+        }
+    }
+}
+
+/// Returns the user's open session, or a new one.
+async fn find_quiz(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+) -> Result<AppJson<QuizSessionResponse>, ApiError> {
+    Ok(AppJson(app.quiz.open(&user).await?.into()))
+}
+
+struct AddResponseRequest {
+    signal: String,
+    card: Option<String>,
+    item: Option<String>,
+}
+
+impl Read for AddResponseRequest {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            signal: fields.text("signal", 0, LONGEST_SIGNAL),
+            card: fields.optional_text("cardPrimaryMood", LONGEST_SUBJECT),
+            item: fields.optional_text("scrapedItemId", LONGEST_SUBJECT),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AddResponseResponse {
+    session_id: QuizSessionId,
+    responses_recorded: usize,
+    target_responses: usize,
+}
+
+/// Records what the user says of a card or a picture.
+async fn add_response(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    AppPath(session_id): AppPath<QuizSessionId>,
+    AppJson(body): AppJson<AddResponseRequest>,
+) -> Result<AppJson<AddResponseResponse>, ApiError> {
+    let signal = Signal::parse(&body.signal).ok_or(ApiError::BadRequest("signal must be 'up' or 'down'"))?;
+    let subject = match (body.card, body.item) {
+        (Some(card), _) => QuizSubject::Card(card),
+        (None, Some(item)) => QuizSubject::Image(item.into()),
+        (None, None) => return Err(ApiError::BadRequest("cardPrimaryMood or scrapedItemId is required.")),
+    };
+    match app.quiz.respond(&user, &session_id, signal, &subject).await? {
+        Responded::Recorded { responses, target } => {
+            Ok(AppJson(AddResponseResponse { session_id, responses_recorded: responses, target_responses: target }))
+        }
+        Responded::NotShown => Err(ApiError::BadRequest("The quiz session does not show this.")),
+        Responded::Complete => Err(ApiError::Conflict("Quiz session is already complete.")),
+        Responded::Missing => Err(MISSING),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CompleteQuizResponse {
+    session_id: QuizSessionId,
+    inferred_tastes: InferredTastes,
+}
+
+/// Ends a session.
+async fn complete_quiz(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    AppPath(session_id): AppPath<QuizSessionId>,
+) -> Result<AppJson<CompleteQuizResponse>, ApiError> {
+    let inferred_tastes = app.quiz.complete(&user, &session_id).await?.ok_or(MISSING)?;
+    Ok(AppJson(CompleteQuizResponse { session_id, inferred_tastes }))
+}

@@ -1,0 +1,44 @@
+//! Analysis of a picture that a user likes, queued by their vote.
+//! Running a job again changes nothing: a job that is final is left alone, and a profile learns each word once.
+
+use tracing::instrument;
+
+use super::{Delivery, JobError};
+use crate::domain::taste::{Burial, WorkError, Worked, read_message};
+use crate::state::AppState;
+use crate::telemetry::Chain;
+
+/// Its name.
+pub const FUNCTION: &str = "ProcessTasteAnalysisJob";
+
+/// Does what the message asks for.
+///
+/// # Errors
+/// [`JobError::NotNow`] while another worker has the job, [`JobError::GiveUp`] for a message that cannot be read or a
+/// picture that cannot be had, [`JobError::Retry`] otherwise.
+#[instrument(name = "worker.taste", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
+pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
+    let message = read_message(&delivery.text).map_err(JobError::GiveUp)?;
+    match app.taste.work(message).await {
+        Ok(Worked::Done { .. } | Worked::Final) => Ok(()),
+        Err(WorkError::Elsewhere) => Err(JobError::NotNow),
+        Err(WorkError::Failed(cause)) => Err(JobError::Retry(cause)),
+        Err(WorkError::Hopeless(cause)) => Err(JobError::GiveUp(Chain(&*cause).to_string())),
+    }
+}
+
+/// Stores the message as a dead letter, with its text.
+///
+/// # Errors
+/// [`JobError::Retry`] when that fails: the message must stay in its queue.
+#[instrument(name = "worker.taste.give_up", skip_all)]
+pub async fn give_up(app: &AppState, delivery: Delivery, reason: String) -> Result<(), JobError> {
+    let burial = Burial {
+        text: delivery.text,
+        message_id: delivery.id,
+        source_queue: app.config.storage.taste_queue.clone(),
+        reason: Some(reason),
+        dequeue_count: delivery.dequeue_count,
+    };
+    app.taste.bury(burial).await.map_err(|error| JobError::Retry(error.into()))
+}
