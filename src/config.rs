@@ -5,7 +5,7 @@
 //! `local.settings.json.example` list the same names; a test compares them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::{Host, Url};
 
+use crate::blob::ContainerName;
 use crate::model::ids::UserId;
 use crate::store::Container;
 
@@ -128,6 +129,22 @@ pub struct Server {
     pub under_functions_host: bool,
     /// Web origins that may call with credentials.
     pub cors_allowed_origins: Vec<String>,
+    /// Address at which others reach the service, if it is not the one that it listens on.
+    pub public_url: Option<Url>,
+}
+
+impl Server {
+    /// Address at which others reach the service, which listens on `address`.
+    pub fn public_base(&self, address: SocketAddr) -> Url {
+        // Not an address that anybody could ask for.
+        let host = match address.ip() {
+            IpAddr::V4(any) if any.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(any) if any.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            host => host,
+        };
+        let listener = format!("http://{}", SocketAddr::new(host, address.port()));
+        self.public_url.clone().unwrap_or_else(|| Url::parse(&listener).expect("an address makes a URL"))
+    }
 }
 
 /// Who may call.
@@ -182,7 +199,7 @@ pub struct Storage {
     /// The account with the queues.
     pub queues: Option<StorageAccount>,
     /// Blob container of finished pictures.
-    pub archive_container: String,
+    pub archive_container: ContainerName,
     /// Queue of taste-analysis jobs.
     pub taste_queue: String,
     /// Queue of taste-analysis jobs that no delivery could get done.
@@ -386,7 +403,14 @@ fn read_server(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Se
     } else {
         (bind, port)
     };
-    Ok(Server { bind, port, under_functions_host, cors_allowed_origins: origins })
+    let public_url = reader.optional_url("PLUCKIT_PUBLIC_URL")?;
+    let site = reader.optional("WEBSITE_HOSTNAME").and_then(|host| {
+        // The host's tools on a developer's machine set it too, and speak no TLS.
+        let is_local = Url::parse(&format!("http://{host}")).is_ok_and(|url| is_loopback(&url));
+        Url::parse(&format!("{}://{host}", if is_local { "http" } else { "https" })).ok()
+    });
+    let public_url = public_url.or(site);
+    Ok(Server { bind, port, under_functions_host, cors_allowed_origins: origins, public_url })
 }
 
 fn read_identity(reader: &mut Reader<'_>) -> Result<Identity, Error> {
@@ -444,10 +468,13 @@ fn read_storage(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Stor
         })?;
         Ok(Some(identity(service)))
     };
+    let default = "archive".parse().expect("a good name");
+    let expected = "3 to 63 of a-z, 0-9 and single hyphens between them";
+    let archive_container = reader.parsed::<ContainerName>("ARCHIVE_CONTAINER_NAME", default, expected)?;
     Ok(Storage {
         queues: queue.or(queue_service).or(account("queue")?).or_else(|| host.clone()),
         blobs: account("blob")?.or(host),
-        archive_container: reader.text("ARCHIVE_CONTAINER_NAME", "archive"),
+        archive_container,
         taste_queue: reader.text("TASTE_JOB_QUEUE_NAME", "taste-analysis-jobs"),
         taste_dead_letter_queue: reader.text("TASTE_JOB_DEAD_LETTER_QUEUE_NAME", "taste-analysis-jobs-poison"),
     })

@@ -34,7 +34,8 @@ pub type App = NormalizePath<Router>;
 
 /// Makes the service.
 pub fn app(state: AppState) -> App {
-    let public = Router::new().merge(routes::health::public()).merge(routes::auth::public());
+    let public =
+        Router::new().merge(routes::health::public()).merge(routes::auth::public()).merge(routes::media::public());
     let user = Router::new().merge(routes::chat::user()).merge(routes::scraper::user()).merge(routes::taste::user());
     let admin = routes::admin::admin().layer(from_fn_with_state(state.clone(), require_admin));
     let signed_in = user.merge(admin).layer(from_fn_with_state(state.clone(), require_user));
@@ -79,7 +80,9 @@ async fn log_request(request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     span.in_scope(|| match response.extensions().get::<ApiError>() {
-        Some(fault @ (ApiError::Internal(_) | ApiError::Panicked)) => {
+        Some(
+            fault @ (ApiError::Failed { .. } | ApiError::Misconfigured(_) | ApiError::Internal(_) | ApiError::Panicked),
+        ) => {
             error!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
         }
         Some(fault @ (ApiError::Unavailable(_) | ApiError::TimedOut)) => {

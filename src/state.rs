@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::google::GoogleVerifier;
 use crate::auth::session::SessionService;
+use crate::blob::BlobStore;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
@@ -33,6 +34,10 @@ pub struct Parts {
     pub data: Data,
     /// Jobs that wait for a worker.
     pub queue: Arc<dyn JobQueue>,
+    /// Pictures.
+    pub blobs: Arc<dyn BlobStore>,
+    /// The same, if only we can show what is in it.
+    pub embedded_blobs: Option<Arc<dyn BlobStore>>,
     /// Sign-ins.
     pub sessions: SessionService,
     /// Google's ID tokens.

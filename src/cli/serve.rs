@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         // The port first: the Functions host waits for it, and requests wait in it.
         let listener = app::listen(&config).await?;
         let address = listener.local_addr()?;
-        let backends = Backends::open(&config)?;
+        let backends = Backends::open(&config, address)?;
         let embedded = backends.embedded.clone();
         let app = app::state(config, backends);
         if let Some(store) = embedded {

@@ -9,7 +9,7 @@ use pluckit::config::{Config, Documents, Environment, Error, ModelServer, Source
 use serde_json::Value;
 
 /// Set by the Functions host, never by people, so the example does not have them.
-const SET_BY_THE_HOST: [&str; 2] = ["FUNCTIONS_CUSTOMHANDLER_PORT", "WEBSITE_INSTANCE_ID"];
+const SET_BY_THE_HOST: [&str; 3] = ["FUNCTIONS_CUSTOMHANDLER_PORT", "WEBSITE_HOSTNAME", "WEBSITE_INSTANCE_ID"];
 /// Read by the Functions host and its tools, never by us.
 const READ_BY_THE_HOST: [&str; 1] = ["FUNCTIONS_WORKER_RUNTIME"];
 const SECRETS: [&str; 6] = [

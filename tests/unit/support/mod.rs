@@ -6,10 +6,13 @@ pub mod model;
 pub mod web;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pluckit::app::{self, Backends};
+use pluckit::blob::BlobStore;
+use pluckit::blob::local::LocalBlobs;
 use pluckit::clock::ManualClock;
 use pluckit::config::{Config, Source};
 use pluckit::http_client;
@@ -25,6 +28,7 @@ use pluckit::state::AppState;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
 use serde_json::Value;
+use tempfile::TempDir;
 use time::macros::datetime;
 
 use caller::Caller;
@@ -35,6 +39,8 @@ use web::Web;
 pub struct TestApp {
     pub state: AppState,
     pub clock: Arc<ManualClock>,
+    /// Where blobs are. Kept until the end.
+    _files: TempDir,
     service: App,
 }
 
@@ -94,18 +100,24 @@ impl Builder {
         let store = self.store.unwrap_or_else(|| Arc::new(SqliteStore::in_memory(clock.clone()).unwrap()));
         let queue: Arc<dyn JobQueue> = Arc::new(LocalQueue::in_memory(clock.clone()).unwrap());
         let queue_probe = app::queue_probe(queue.clone(), &config.storage.taste_queue);
+        let media = app::media_url(&config, SocketAddr::from(([127, 0, 0, 1], 7071)));
+        let files = tempfile::tempdir().unwrap();
+        let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobs::open(files.path(), media, &*clock).unwrap());
+        let blobs_probe = app::blobs_probe(blobs.clone(), &config.storage.archive_container);
         let backends = Backends {
             store,
             embedded: None,
             queue,
+            embedded_blobs: Some(blobs.clone()),
+            blobs,
             model: self.model,
-            storage_probes: vec![("blobs", None), ("queue", Some(queue_probe))],
+            storage_probes: vec![("blobs", Some(blobs_probe)), ("queue", Some(queue_probe))],
             clock: clock.clone(),
             http: http_client::services().unwrap(),
             web: self.web,
         };
         let state = app::state(config, backends);
-        TestApp { service: router::app(state.clone()), state, clock }
+        TestApp { service: router::app(state.clone()), state, clock, _files: files }
     }
 }
 
