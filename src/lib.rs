@@ -13,6 +13,7 @@ pub mod error;
 pub mod extract;
 pub mod hash;
 pub mod http_client;
+pub mod imaging;
 pub mod llm;
 pub mod model;
 pub mod respond;

@@ -1,6 +1,7 @@
 //! The command line: a file per sub-command. Without one, the service is started.
 
 mod config;
+mod process_image;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Show every setting, where it came from, and what it is; secrets are masked.
     Config(config::Arguments),
+    /// Remove the backgrounds of pictures and write them as WebP.
+    ProcessImage(process_image::Arguments),
 }
 
 /// Flags that stand for a setting, by the setting's name.
@@ -39,6 +42,7 @@ pub fn main() -> ExitCode {
     let outcome = match line.command.unwrap_or(Command::Serve(line.serve)) {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::ProcessImage(arguments) => process_image::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
