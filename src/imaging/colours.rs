@@ -21,7 +21,7 @@ const ALIKE: f32 = 0.09;
 const LEAST_SHARE: f64 = 0.04;
 
 /// What the product's colour names look like. Several looks may have one name.
-const LOOKS: [(&str, [u8; 3]); 34] = [
+const LOOKS: [(&str, [u8; 3]); 36] = [
     ("black", [16, 16, 16]),
     ("black", [36, 35, 37]),
     ("white", [250, 250, 250]),
@@ -32,6 +32,8 @@ const LOOKS: [(&str, [u8; 3]); 34] = [
     ("silver", [200, 203, 207]),
     ("navy", [22, 32, 72]),
     ("navy", [35, 45, 80]),
+    ("navy", [0, 0, 128]),
+    ("blue", [20, 40, 235]),
     ("blue", [40, 80, 190]),
     ("blue", [90, 140, 210]),
     ("blue", [160, 195, 230]),

@@ -33,6 +33,9 @@ const MOST_LEFT: f64 = 0.97;
 const DUST: f64 = 0.001;
 /// Holes smaller than this part of the picture are closed.
 const SMALL_HOLE: f64 = 0.003;
+/// What is left may have gaps and bays, but closing the narrow ones must not make it larger than this: a garment with
+/// stripes in the colour of its wall comes out in shreds.
+const TORN: f64 = 1.25;
 /// The part of the outline that may look the same on both sides. More means that the background was grown into the
 /// garment.
 const UNCLEAR_OUTLINE: f64 = 0.2;
@@ -118,6 +121,9 @@ fn find_garment(picture: &Picture) -> Result<(Mask, Picture), Reason> {
     garment.close();
     garment.remove_parts_below(pixels * DUST);
     garment.fill_holes_below(pixels * SMALL_HOLE);
+    matte::refine(&mut garment, &small);
+    garment.remove_parts_below(pixels * DUST);
+    garment.fill_holes_below(pixels * SMALL_HOLE);
     let left = garment.count() as f64 / pixels;
     if left < LEAST_LEFT {
         return Err(Reason::NothingLeft);
@@ -125,7 +131,8 @@ fn find_garment(picture: &Picture) -> Result<(Mask, Picture), Reason> {
     if left > MOST_LEFT {
         return Err(Reason::NoBackground);
     }
-    if unclear_share(&field, &garment, backdrop.noise) > UNCLEAR_OUTLINE {
+    let is_torn = garment.closed_count(small.width().max(small.height()) as usize / 36) as f64 > garment.count() as f64 * TORN;
+    if is_torn || unclear_share(&field, &garment, backdrop.noise) > UNCLEAR_OUTLINE {
         return Err(Reason::UnclearEdge);
     }
     Ok((garment, small))

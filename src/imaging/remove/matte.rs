@@ -6,8 +6,9 @@ use crate::imaging::transform;
 
 /// Half the width of the edge, in pixels of the small copy.
 const EDGE: usize = 2;
-/// How far the colours on either side of the edge are looked for, in pixels of the small copy.
-const REACH: usize = 6;
+/// How far the first outline may be from the true one, in pixels of the small copy: growing stops where a colour begins
+/// to change.
+const SLACK: usize = 4;
 /// Squared distance of two colours (0 to 255 per channel) that are too near to tell how a third is mixed of them.
 const TOO_NEAR: f32 = 24.0 * 24.0;
 
@@ -17,11 +18,24 @@ struct Sides {
     background: [f32; 3],
 }
 
+impl Sides {
+    /// How much of a pixel is garment, 0 to 1 or a little beyond, by its colour; `None` where both sides look alike.
+    fn share(&self, pixel: &[u8]) -> Option<f32> {
+        let (mut apart, mut along) = (0.0, 0.0);
+        for channel in 0..3 {
+            let step = self.garment[channel] - self.background[channel];
+            apart += step * step;
+            along += (f32::from(pixel[channel]) - self.background[channel]) * step;
+        }
+        (apart > TOO_NEAR).then(|| along / apart)
+    }
+}
+
 /// Makes everything but the garment transparent. `mask` is the garment on `small`, a small copy of the picture.
 pub fn cut(picture: Picture, mask: &Mask, small: &Picture) -> Picture {
     let (width, height) = (picture.width(), picture.height());
     let soft = mask.blurred(EDGE);
-    let sides = sides(mask, small);
+    let sides = sides(mask, small, EDGE);
     let wanted = transform::resize_mask(&soft, (small.width(), small.height()), (width, height));
     let mut bytes = picture.into_rgba().into_bytes();
     let (columns, rows) = (width as usize, height as usize);
@@ -42,19 +56,14 @@ pub fn cut(picture: Picture, mask: &Mask, small: &Picture) -> Picture {
 /// Sets alpha and colour of a pixel on the edge. `expected` is its share of garment by its place alone.
 fn blend(pixel: &mut [u8], expected: f32, sides: Option<&Sides>) {
     let mut share = expected;
-    if let Some(Sides { garment, background }) = sides {
-        let channels = || (0..3).map(|channel| (f32::from(pixel[channel]), garment[channel], background[channel]));
-        let apart: f32 = channels().map(|(_, garment, background)| (garment - background).powi(2)).sum();
-        if apart > TOO_NEAR {
-            let along: f32 =
-                channels().map(|(value, garment, background)| (value - background) * (garment - background)).sum();
+    if let Some(sides) = sides {
+        if let Some(by_colour) = sides.share(pixel) {
             // The colour decides, but only as far as the place allows: a pattern may look like the background.
-            share = (along / apart).clamp((2.0 * expected - 1.0).max(0.0), (2.0 * expected).min(1.0));
+            share = by_colour.clamp((2.0 * expected - 1.0).max(0.0), (2.0 * expected).min(1.0));
         }
         if share > 0.05 {
-            for channel in 0..3 {
-                let own = (f32::from(pixel[channel]) - (1.0 - share) * background[channel]) / share;
-                pixel[channel] = to_byte(own);
+            for (value, background) in pixel.iter_mut().zip(&sides.background) {
+                *value = to_byte((f32::from(*value) - (1.0 - share) * background) / share);
             }
         }
     }
@@ -71,19 +80,36 @@ fn to_byte(value: f32) -> u8 {
     value.round().clamp(0.0, 255.0) as u8
 }
 
-/// For each pixel of the small copy: the colours on either side, if it is near the edge and both are within reach.
-fn sides(mask: &Mask, small: &Picture) -> Vec<Option<Sides>> {
+/// Moves the outline of a garment on `small` to where the colours on either side meet.
+pub fn refine(mask: &mut Mask, small: &Picture) {
+    let channels = small.layout().channels();
+    let found = sides(mask, small, SLACK);
+    let places = (0..mask.height).flat_map(|y| (0..mask.width).map(move |x| (x, y)));
+    let places: Vec<_> = places.zip(found).filter_map(|(place, sides)| Some((place, sides?))).collect();
+    for ((x, y), sides) in places {
+        let pixel = &small.bytes()[(y * mask.width + x) * channels..];
+        if let Some(share) = sides.share(pixel) {
+            mask.set(x, y, share >= 0.5);
+        }
+    }
+}
+
+/// For each pixel of the small copy: the colours on either side, if it is as near to the edge as `edge` says and both
+/// are within reach.
+fn sides(mask: &Mask, small: &Picture, edge: usize) -> Vec<Option<Sides>> {
     let (width, height) = (mask.width, mask.height);
     // What is this far from the edge is wholly one or the other.
-    let pure = mask.blurred(EDGE);
+    let pure = mask.blurred(edge);
     // One pixel more than the edge, as scaling it up spreads it.
-    let near = mask.blurred(EDGE + 1);
+    let near = mask.blurred(edge + 1);
     let channels = small.layout().channels();
     let bytes = small.bytes();
+    let reach = 2 * edge + 2;
     let around = |x: usize, y: usize| {
         let (mut garment, mut background) = (Mean::default(), Mean::default());
-        for y in y.saturating_sub(REACH)..(y + REACH + 1).min(height) {
-            for x in x.saturating_sub(REACH)..(x + REACH + 1).min(width) {
+        // Every other pixel says as much as all of them.
+        for y in (y.saturating_sub(reach)..(y + reach + 1).min(height)).step_by(2) {
+            for x in (x.saturating_sub(reach)..(x + reach + 1).min(width)).step_by(2) {
                 let place = y * width + x;
                 match pure[place] {
                     0 => background.add(&bytes[place * channels..]),

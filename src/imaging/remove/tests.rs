@@ -218,13 +218,6 @@ fn a_garment_on_a_plain_ground_is_cut_out() {
         ("black bag on grey", Scene { garment: bag, cloth: |_| [24.0, 23.0, 25.0], wall: |_| [150.0, 152.0, 155.0], shadow: 0.2, noise: 3.0, jpeg: Some(80) }),
         ("white tee on blue", Scene { cloth: |_| [238.0, 238.0, 236.0], wall: |place| uneven([70.0, 110.0, 160.0], place), noise: 3.0, ..Scene::default() }),
         ("two shoes", Scene { garment: two_shoes, cloth: |_| [120.0, 72.0, 44.0], shadow: 0.2, noise: 3.0, jpeg: Some(80), ..Scene::default() }),
-        ("striped like the wall", Scene {
-            cloth: |(x, y)| if (y * 18.0 + x) as i32 % 2 == 0 { [200.0, 40.0, 40.0] } else { [228.0, 225.0, 219.0] },
-            // The collar and the hems are red, the stripes end at a seam.
-            garment: tee,
-            noise: 2.0,
-            ..Scene::default()
-        }),
         ("white print", Scene {
             cloth: |(x, y)| if (x - 0.5).hypot(y - 0.65) < 0.12 { [226.0, 223.0, 217.0] } else { [30.0, 90.0, 60.0] },
             noise: 2.0,
@@ -235,7 +228,8 @@ fn a_garment_on_a_plain_ground_is_cut_out() {
         ("grey on white", Scene { cloth: |_| [168.0, 168.0, 170.0], noise: 2.0, jpeg: Some(85), ..Scene::default() }),
     ];
     let results: Vec<(&str, f64)> =
-        scenes.iter().filter(|(name, _)| *name != "striped like the wall").map(|(name, scene)| (*name, overlap_of(name, scene))).collect();
+        scenes.iter().map(|(name, scene)| (*name, overlap_of(name, scene))).collect();
+    println!("{results:#?}");
     assert!(results.iter().all(|(_, overlap)| *overlap >= 0.95), "{results:#?}");
 }
 
@@ -246,11 +240,7 @@ fn stripes_in_the_colour_of_the_wall_are_never_cut_out_of_a_garment() {
         noise: 2.0,
         ..Scene::default()
     };
-    let (picture, truth) = stripes.draw();
-    match remove_background(picture) {
-        Removal::KeptWhole { reason, .. } => assert_eq!(reason, Reason::UnclearEdge),
-        Removal::Cut { picture, .. } => assert!(overlap(&picture, &truth) >= 0.95),
-    }
+    assert_eq!(reason_of("stripes like the wall", &stripes), Reason::UnclearEdge);
 }
 
 #[test]
@@ -299,21 +289,22 @@ fn what_would_be_nonsense_is_kept() {
 #[test]
 fn a_garment_like_its_wall_is_kept_or_right() {
     // White on white, told apart by a little light: whatever the answer, nothing may be cut into the garment.
-    for (name, cloth) in [
-        ("a shade darker", [219.0, 216.0, 210.0]),
-        ("a little darker", [212.0, 208.0, 202.0]),
-        ("warmer", [226.0, 219.0, 205.0]),
+    let like_it = |cloth| Scene { cloth, noise: 3.0, jpeg: Some(80), ..Scene::default() };
+    for (name, scene) in [
+        ("a shade darker", like_it(|_| [219.0, 216.0, 210.0])),
+        ("a little darker", like_it(|_| [212.0, 208.0, 202.0])),
+        ("darker", like_it(|_| [200.0, 197.0, 192.0])),
+        ("warmer", like_it(|_| [226.0, 219.0, 205.0])),
+        ("lit from one side", like_it(|(x, _)| [225.0 - 40.0 * x, 222.0 - 40.0 * x, 216.0 - 40.0 * x])),
     ] {
-        // A fixed function per cloth is needed, so the colour goes through the scene's wall instead.
-        let scene = match name {
-            "a shade darker" => Scene { cloth: |_| [219.0, 216.0, 210.0], noise: 3.0, jpeg: Some(80), ..Scene::default() },
-            "a little darker" => Scene { cloth: |_| [212.0, 208.0, 202.0], noise: 3.0, jpeg: Some(80), ..Scene::default() },
-            _ => Scene { cloth: |_| [226.0, 219.0, 205.0], noise: 3.0, jpeg: Some(80), ..Scene::default() },
-        };
         let (picture, truth) = scene.draw();
-        if let Removal::Cut { picture, .. } = remove_background(picture) {
-            let overlap = overlap(&picture, &truth);
-            assert!(overlap >= 0.95, "{name} {cloth:?}: {overlap}");
+        match remove_background(picture) {
+            Removal::Cut { picture, .. } => {
+                let overlap = overlap(&picture, &truth);
+                println!("{name}: {overlap}");
+                assert!(overlap >= 0.95, "{name}: {overlap}");
+            }
+            Removal::KeptWhole { reason, .. } => println!("{name}: {reason}"),
         }
     }
 }
