@@ -26,6 +26,7 @@ use url::Url;
 
 use crate::auth::google::GoogleVerifier;
 use crate::auth::keys::KeySet;
+use crate::auth::service::ServiceVerifier;
 use crate::auth::session::SessionService;
 use crate::azure::{Identity, StorageAccount};
 use crate::blob::azure::AzureBlobs;
@@ -37,11 +38,17 @@ use crate::data::Data;
 use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::demo;
+use crate::domain::media::{self, Media};
+use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::{Probe, Readiness};
 use crate::domain::taste::{self, Taste};
 use crate::http_client;
 use crate::http_client::guarded::{GuardedClient, GuardedOptions};
+use crate::imaging::decode;
+use crate::imaging::pipeline::Pipeline;
+use crate::imaging::pool::PixelPool;
+use crate::imaging::segment::{BuiltIn, Segmenter};
 use crate::llm::Model;
 use crate::llm::offline::OfflineModel;
 use crate::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, Server};
@@ -49,6 +56,7 @@ use crate::queue::JobQueue;
 use crate::queue::azure::AzureQueue;
 use crate::queue::local::LocalQueue;
 use crate::router::{self, App};
+use crate::segmentation::{SegmentationService, ServiceOptions};
 use crate::state::{AppState, Parts};
 use crate::store::DocumentStore;
 use crate::store::cosmos::{CosmosOptions, CosmosStore};
@@ -84,6 +92,10 @@ pub struct Backends {
     pub blobs: Arc<dyn BlobStore>,
     /// The same, if it is the embedded one: nobody but us can show what is in it.
     pub embedded_blobs: Option<Arc<dyn BlobStore>>,
+    /// Threads that work on pixels.
+    pub pixels: Arc<PixelPool>,
+    /// Who removes backgrounds.
+    pub segmenter: Arc<dyn Segmenter>,
     /// Which model answers.
     pub model: Arc<dyn Model>,
     /// What readiness asks beyond documents and model: blobs and the queue.
@@ -112,7 +124,22 @@ impl Backends {
         let (store, embedded) = open_documents(config, &clock)?;
         let model = open_model(config, &http, &clock)?;
         let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
-        Ok(Self { store, embedded, queue, blobs, embedded_blobs, model, storage_probes, clock, http, web })
+        let pixels = Arc::new(PixelPool::default());
+        let segmenter = open_segmenter(config, &http, &pixels);
+        Ok(Self {
+            store,
+            embedded,
+            queue,
+            blobs,
+            embedded_blobs,
+            pixels,
+            segmenter,
+            model,
+            storage_probes,
+            clock,
+            http,
+            web,
+        })
     }
 }
 
@@ -283,6 +310,16 @@ pub fn open_storage(config: &Config, account: &config::StorageAccount) -> anyhow
     })
 }
 
+fn open_segmenter(config: &Config, http: &reqwest::Client, pixels: &Arc<PixelPool>) -> Arc<dyn Segmenter> {
+    match config.media.segmentation.clone() {
+        None => Arc::new(BuiltIn::new(pixels.clone())),
+        Some(config::Segmentation { endpoint, token }) => {
+            let options = ServiceOptions::new(endpoint, token);
+            Arc::new(SegmentationService::new(options, http.clone(), pixels.clone()))
+        }
+    }
+}
+
 type OpenBlobs = (Arc<dyn BlobStore>, Option<Arc<dyn BlobStore>>);
 
 fn open_blobs(config: &Config, clock: &Arc<dyn Clock>, address: SocketAddr) -> anyhow::Result<OpenBlobs> {
@@ -358,8 +395,20 @@ pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
-    let Backends { store, embedded: _, queue, blobs, embedded_blobs, model, storage_probes, clock, http, web } =
-        backends;
+    let Backends {
+        store,
+        embedded: _,
+        queue,
+        blobs,
+        embedded_blobs,
+        pixels,
+        segmenter,
+        model,
+        storage_probes,
+        clock,
+        http,
+        web,
+    } = backends;
     let data = Data::new(store.clone());
     let parts = tools::Parts {
         data: data.clone(),
@@ -371,6 +420,17 @@ pub fn state(config: Config, backends: Backends) -> AppState {
             forecast: config.stylist.forecast_url.clone(),
         },
     };
+    if config.media.is_open {
+        warn!("PROCESS_IMAGE_AUTH_MODE is anonymous: whoever reaches the service may have pictures processed");
+    }
+    let tasks = TaskTracker::new();
+    let media = Media::new(media::Parts {
+        pipeline: Pipeline::new(pixels.clone(), segmenter, decode::Limits::default()),
+        blobs: blobs.clone(),
+        container: config.storage.archive_container.clone(),
+        tasks: tasks.clone(),
+    });
+    let services = ServiceVerifier::new(&config.media.service, http.clone(), clock.clone());
     let keys = KeySet::new(config.identity.google_jwks_url.clone(), http, clock.clone());
     let mut probes = vec![("documents", Some(documents_probe(store)))];
     probes.extend(storage_probes);
@@ -392,7 +452,10 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         chat: Arc::new(Chat::new(&parts, config.stylist.tool_call_limit)),
         readiness: Readiness::new(clock.clone(), probes),
-        tasks: TaskTracker::new(),
+        services,
+        media,
+        describer: Describer::new(model.clone(), pixels),
+        tasks,
         shutdown: CancellationToken::new(),
         config,
         clock,

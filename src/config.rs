@@ -97,6 +97,8 @@ pub struct Config {
     pub documents: Documents,
     /// Azure storage, if there is any.
     pub storage: Storage,
+    /// Pictures: who may send them, and who cuts them out.
+    pub media: Media,
     /// Which language model answers.
     pub model: ModelServer,
     /// The stylist's numbers.
@@ -206,6 +208,42 @@ pub struct Storage {
     pub taste_dead_letter_queue: String,
 }
 
+/// Pictures: who may send them, and who cuts them out.
+#[derive(Debug, Clone)]
+pub struct Media {
+    /// Whether anybody may have a background removed, without a credential.
+    pub is_open: bool,
+    /// How other services show who they are.
+    pub service: ServiceCredential,
+    /// The service that cuts garments out; the built-in remover without it.
+    pub segmentation: Option<Segmentation>,
+}
+
+/// How other services show who they are.
+#[derive(Debug, Clone)]
+pub enum ServiceCredential {
+    /// By a key, if there is one.
+    ApiKey(Option<SecretString>),
+    /// By a token of an Entra tenant.
+    Entra {
+        /// Who issues the tokens.
+        issuer: Option<Url>,
+        /// For whom they are issued.
+        audience: Option<String>,
+    },
+    /// Not at all: the setting names no way that there is. Callers are told; the rest of the service goes on.
+    Unknown,
+}
+
+/// A service that cuts garments out.
+#[derive(Debug, Clone)]
+pub struct Segmentation {
+    /// Its address.
+    pub endpoint: Url,
+    /// What we show it, if it asks.
+    pub token: Option<SecretString>,
+}
+
 /// How to reach a storage account.
 #[derive(Debug, Clone)]
 pub enum StorageAccount {
@@ -308,6 +346,7 @@ impl Config {
         let data_directory = PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"));
         let documents = read_documents(&mut reader, &data_directory, client_id.as_deref())?;
         let storage = read_storage(&mut reader, client_id.as_deref())?;
+        let media = read_media(&mut reader)?;
         let model = read_model(&mut reader, client_id)?;
         let stylist = Stylist {
             tool_call_limit: reader.number("STYLIST_TOOL_CALL_RECURSION_LIMIT", 8, 1, 64)?,
@@ -354,6 +393,7 @@ impl Config {
             data_directory,
             documents,
             storage,
+            media,
             model,
             stylist,
             taste,
@@ -478,6 +518,30 @@ fn read_storage(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Stor
         taste_queue: reader.text("TASTE_JOB_QUEUE_NAME", "taste-analysis-jobs"),
         taste_dead_letter_queue: reader.text("TASTE_JOB_DEAD_LETTER_QUEUE_NAME", "taste-analysis-jobs-poison"),
     })
+}
+
+fn read_media(reader: &mut Reader<'_>) -> Result<Media, Error> {
+    let mode = reader.text("PROCESS_IMAGE_AUTH_MODE", "user-or-service");
+    let is_open = match mode.to_ascii_lowercase().as_str() {
+        "user-or-service" => false,
+        "anonymous" => true,
+        _ => {
+            let expected = "user-or-service or anonymous".to_owned();
+            return Err(Error::Invalid { name: "PROCESS_IMAGE_AUTH_MODE", got: mode, expected });
+        }
+    };
+    let mode = reader.text("METADATA_EXTRACT_AUTH_MODE", "api-key");
+    let key = reader.secret("METADATA_EXTRACT_API_KEY");
+    let issuer = reader.optional_url("METADATA_EXTRACT_AZURE_AD_ISSUER")?;
+    let audience = reader.optional("METADATA_EXTRACT_AZURE_AD_AUDIENCE");
+    let service = match mode.to_ascii_lowercase().as_str() {
+        "api-key" => ServiceCredential::ApiKey(key),
+        "azuread" => ServiceCredential::Entra { issuer, audience },
+        _ => ServiceCredential::Unknown,
+    };
+    let endpoint = reader.optional_url("SEGMENTATION_ENDPOINT_URL")?;
+    let token = reader.secret("SEGMENTATION_SHARED_TOKEN");
+    Ok(Media { is_open, service, segmentation: endpoint.map(|endpoint| Segmentation { endpoint, token }) })
 }
 
 fn read_model(reader: &mut Reader<'_>, client_id: Option<String>) -> Result<ModelServer, Error> {

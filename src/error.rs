@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::blob;
 use crate::data;
+use crate::domain::media;
 use crate::extract::AppJson;
 use crate::store;
 
@@ -189,6 +190,22 @@ impl From<blob::Error> for ApiError {
             blob::Error::OutOfRange { size } => Self::OutOfRange { size },
             blob::Error::Unavailable(_) => Self::unavailable(error),
             blob::Error::Failed(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<media::Error> for ApiError {
+    fn from(error: media::Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            media::Error::Unreadable(_) => Self::BadRequest("Unsupported or corrupt image."),
+            media::Error::TooLarge(_) => Self::TooLarge,
+            media::Error::Busy => Self::unavailable(error),
+            media::Error::Segmentation { cause, .. } | media::Error::Conversion(cause) => {
+                Self::Failed { detail, cause }
+            }
+            media::Error::Upload(cause) => Self::Failed { detail, cause },
+            media::Error::Broken(_) => Self::internal(error),
         }
     }
 }

@@ -18,7 +18,7 @@ use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tracing::{Instrument, debug, error, field, info, info_span, warn};
 use uuid::Uuid;
 
-use crate::auth::{require_admin, require_user};
+use crate::auth::{require_admin, require_service, require_user, require_user_or_service};
 use crate::error::ApiError;
 use crate::routes;
 use crate::state::AppState;
@@ -26,6 +26,8 @@ use crate::telemetry::Chain;
 
 /// Time within which a handler must begin to answer. A stream may go on for longer.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// The same for a handler that takes a picture in and has it worked on, by a service that may take 85 s.
+const MEDIA_TIME_LIMIT: Duration = Duration::from_secs(180);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
 
@@ -39,12 +41,16 @@ pub fn app(state: AppState) -> App {
     let user = Router::new().merge(routes::chat::user()).merge(routes::scraper::user()).merge(routes::taste::user());
     let admin = routes::admin::admin().layer(from_fn_with_state(state.clone(), require_admin));
     let signed_in = user.merge(admin).layer(from_fn_with_state(state.clone(), require_user));
+    let service = routes::media::service().layer(from_fn_with_state(state.clone(), require_service));
+    let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), require_user_or_service));
+    let media = media.merge(service).layer(from_fn(limit_media_time));
     let router = Router::new()
         .merge(public)
         .merge(signed_in)
         .fallback(async || ApiError::NotFound("Not Found"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(from_fn(limit_time))
+        .merge(media)
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(cors(&state.config.server.cors_allowed_origins))
         .layer(from_fn(log_request))
@@ -53,7 +59,15 @@ pub fn app(state: AppState) -> App {
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
+    limit(TIME_LIMIT, request, next).await
+}
+
+async fn limit_media_time(request: Request, next: Next) -> Response {
+    limit(MEDIA_TIME_LIMIT, request, next).await
+}
+
+async fn limit(time: Duration, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(time, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::TimedOut.into_response(),
     }

@@ -6,6 +6,7 @@ mod chat;
 mod config;
 mod export;
 mod import;
+mod process_image;
 mod serve;
 mod storage;
 
@@ -50,6 +51,8 @@ enum Command {
     /// Prepare the places where the service keeps things.
     #[command(subcommand)]
     Storage(storage::Command),
+    /// Remove the backgrounds of pictures and write them as WebP.
+    ProcessImage(process_image::Arguments),
 }
 
 /// Flags that stand for a setting, by the setting's name.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Export(arguments) => export::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Storage(command) => storage::run(&command),
+        Command::ProcessImage(arguments) => process_image::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));

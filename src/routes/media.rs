@@ -1,4 +1,4 @@
-//! Pictures.
+//! Pictures: their backgrounds are removed, their garments described, and the results shown.
 //!
 //! `GET /api/media/…` stands in for the address of a storage account when blobs are files: with an account, browsers go
 //! there, and the route has nothing. Like an address there it is public, since an `<img>` sends no token, and only the
@@ -6,23 +6,44 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use base64::engine::general_purpose::STANDARD;
+use base64::{DecodeError, Engine as _};
+use bytes::{Bytes, BytesMut};
+use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
+use tracing::{Instrument, field, info_span};
+use url::Url;
 
 use crate::blob::{BlobName, Properties, Span};
+use crate::domain::media::{MEDIA_TYPE, PictureId, Upload};
+use crate::domain::metadata::Metadata;
 use crate::error::ApiError;
-use crate::extract::AppPath;
+use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read, announced_length, read_body, read_json_body};
 use crate::respond::has_match;
 use crate::state::AppState;
 
+/// Largest file that is taken, in bytes.
+const LARGEST_PICTURE: usize = 20 * 1024 * 1024;
+/// What a form has beside the file, in bytes, at most.
+const FORM_OVERHEAD: usize = 64 * 1024;
+/// The same as base64 in JSON.
+const LARGEST_ENCODED: usize = LARGEST_PICTURE.div_ceil(3) * 4 + FORM_OVERHEAD;
+/// Longest text field beside a picture, in bytes.
+const LONGEST_FIELD: usize = 1024;
+/// Longest header of a caller's trace, in bytes.
+const LONGEST_TRACE: usize = 128;
+const NO_IMAGE: &str = "No image provided.";
+const BAD_ID: &str = "item_id must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'.";
+const BAD_FORM: &str = "The form could not be read.";
 /// A finished picture is never written again.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
@@ -32,6 +53,220 @@ const NO_PICTURE: ApiError = ApiError::NotFound("Not Found");
 /// Routes for everybody.
 pub fn public() -> Router<AppState> {
     Router::new().route("/api/media/{container}/{*name}", get(show_picture))
+}
+
+/// Routes for users and other services.
+pub fn user_or_service() -> Router<AppState> {
+    // The handler has its own limit, which multipart readers need not double.
+    Router::new().route("/api/process-image", post(process_picture)).layer(DefaultBodyLimit::disable())
+}
+
+/// Routes for other services.
+pub fn service() -> Router<AppState> {
+    Router::new().route("/api/extract-clothing-metadata", post(extract_metadata))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PictureResponse {
+    id: String,
+    image_url: String,
+    media_type: &'static str,
+}
+
+/// Removes a picture's background and keeps the result. The picture is a form's field or the whole body.
+async fn process_picture(
+    State(app): State<AppState>,
+    AppQuery(query): AppQuery<ProcessQuery>,
+    request: Request,
+) -> Result<(StatusCode, AppJson<PictureResponse>), ApiError> {
+    if announced_length(&request).is_some_and(|length| length > LARGEST_PICTURE + FORM_OVERHEAD) {
+        return Err(ApiError::TooLarge);
+    }
+    let room = app.media.room(announced_length(&request).unwrap_or(LARGEST_PICTURE)).await?;
+    let given = query.item_id.as_deref().map(picture_id).transpose()?;
+    let received = if is_form(request.headers()) {
+        read_form(&app, request, given).await?
+    } else {
+        let bytes = read_body(request, LARGEST_PICTURE).await?;
+        Received { picture: Picture::Bytes(bytes), id: given, file_name: None }
+    };
+    let (id, url) = match received {
+        Received { picture: Picture::Finished(url), id: Some(id), .. } => (id, url),
+        Received { picture: Picture::Bytes(bytes), id, file_name } => {
+            if bytes.is_empty() {
+                return Err(ApiError::BadRequest(NO_IMAGE));
+            }
+            let found = match &id {
+                Some(id) => app.media.find(id).await?,
+                None => None,
+            };
+            let id = id.unwrap_or_else(|| PictureId::for_file(file_name.as_deref()));
+            let url = match found {
+                Some(url) => url,
+                None => app.media.finish(id.clone(), Upload { bytes, room }).await?,
+            };
+            (id, url)
+        }
+        Received { picture: Picture::Finished(_), id: None, .. } => return Err(ApiError::BadRequest(NO_IMAGE)),
+    };
+    let body = PictureResponse { id: id.as_str().to_owned(), image_url: url.into(), media_type: MEDIA_TYPE };
+    Ok((StatusCode::CREATED, AppJson(body)))
+}
+
+struct ProcessQuery {
+    item_id: Option<String>,
+}
+
+impl Read for ProcessQuery {
+    fn read(fields: &mut Fields) -> Self {
+        Self { item_id: fields.optional_text("item_id", LONGEST_FIELD).filter(|id| !id.trim().is_empty()) }
+    }
+}
+
+/// What a caller sent.
+struct Received {
+    picture: Picture,
+    id: Option<PictureId>,
+    file_name: Option<String>,
+}
+
+enum Picture {
+    /// The file.
+    Bytes(Bytes),
+    /// It was there already, so what came of it was not kept.
+    Finished(Url),
+}
+
+/// Reads a form to its end: a caller that still sends would not see an earlier answer. Once the id says that the picture is
+/// finished already, its bytes are let go.
+async fn read_form(app: &AppState, request: Request, given: Option<PictureId>) -> Result<Received, ApiError> {
+    let mut form = Multipart::from_request(request, &()).await.map_err(|_| ApiError::BadRequest(BAD_FORM))?;
+    let (mut id, mut file_name, mut picture, mut finished) = (given, None, BytesMut::new(), None);
+    let mut read = 0;
+    let mut has_picture = false;
+    while let Some(mut field) = form.next_field().await.map_err(|_| ApiError::BadRequest(BAD_FORM))? {
+        let is_picture = field.name() == Some("image");
+        let is_id = matches!(field.name(), Some("item_id" | "itemId"));
+        if is_picture {
+            file_name = field.file_name().map(str::to_owned);
+        }
+        let mut text = BytesMut::new();
+        while let Some(piece) = field.chunk().await.map_err(|_| ApiError::BadRequest(BAD_FORM))? {
+            read += piece.len();
+            if read > LARGEST_PICTURE + FORM_OVERHEAD {
+                return Err(ApiError::TooLarge);
+            }
+            if is_id && text.len() + piece.len() <= LONGEST_FIELD {
+                text.extend_from_slice(&piece);
+            } else if is_id {
+                return Err(ApiError::BadRequest(BAD_ID));
+            }
+            if is_picture {
+                has_picture |= !piece.is_empty();
+                if finished.is_none() {
+                    picture.extend_from_slice(&piece);
+                }
+            }
+        }
+        let text = std::str::from_utf8(&text).map_err(|_| ApiError::BadRequest(BAD_ID))?;
+        if is_id && !text.trim().is_empty() {
+            let named = picture_id(text)?;
+            finished = app.media.find(&named).await?;
+            if finished.is_some() {
+                picture = BytesMut::new();
+            }
+            id = Some(named);
+        }
+    }
+    if picture.len() > LARGEST_PICTURE {
+        return Err(ApiError::TooLarge);
+    }
+    let picture = match finished {
+        Some(url) if has_picture => Picture::Finished(url),
+        _ => Picture::Bytes(picture.freeze()),
+    };
+    Ok(Received { picture, id, file_name })
+}
+
+fn picture_id(text: &str) -> Result<PictureId, ApiError> {
+    text.trim().parse().map_err(|_| ApiError::BadRequest(BAD_ID))
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|content_type| content_type.to_str().ok());
+    content_type
+        .is_some_and(|content_type| content_type.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"))
+}
+
+struct ExtractRequest {
+    item_id: String,
+    image: String,
+}
+
+impl Read for ExtractRequest {
+    fn read(fields: &mut Fields) -> Self {
+        // Told apart by its content, whatever this says.
+        fields.optional_text("media_type", LONGEST_FIELD);
+        Self {
+            item_id: fields.text("item_id", 0, LONGEST_FIELD),
+            image: fields.text("image_bytes_base64", 0, usize::MAX),
+        }
+    }
+}
+
+/// Describes the garment in a picture.
+async fn extract_metadata(State(app): State<AppState>, request: Request) -> Result<AppJson<Metadata>, ApiError> {
+    let length = announced_length(&request).unwrap_or(LARGEST_ENCODED);
+    if length > LARGEST_ENCODED {
+        return Err(ApiError::TooLarge);
+    }
+    let span = info_span!(
+        "extract_metadata",
+        trace.id = traced(request.headers(), "x-trace-id"),
+        trace.parent = traced(request.headers(), "traceparent"),
+        item.id = field::Empty,
+    );
+    // The text and what is decoded from it.
+    let _room = app.media.room(2 * length).await?;
+    let body: ExtractRequest = read_json_body(request, LARGEST_ENCODED).await?;
+    span.record("item.id", body.item_id.as_str());
+    let picture = decode_base64(&body.image)?;
+    drop(body);
+    if picture.len() > LARGEST_PICTURE {
+        return Err(ApiError::TooLarge);
+    }
+    Ok(AppJson(app.describer.describe(picture.into()).instrument(span).await))
+}
+
+fn decode_base64(text: &str) -> Result<Vec<u8>, ApiError> {
+    let text = text.trim();
+    let encoded = match text.split_once(',') {
+        Some((prefix, encoded)) if prefix.starts_with("data:") => encoded,
+        _ => text,
+    };
+    if encoded.is_empty() {
+        return Err(ApiError::BadRequest("image_bytes_base64 is required."));
+    }
+    STANDARD
+        .decode(encoded)
+        .map_err(|error| ApiError::BadValue(format!("Invalid image_bytes_base64 payload: {}", fault_of(&error))))
+}
+
+fn fault_of(error: &DecodeError) -> &'static str {
+    match error {
+        DecodeError::InvalidByte(..) => "it has characters that are not base64",
+        DecodeError::InvalidLength(_) => "its length is wrong",
+        DecodeError::InvalidLastSymbol { .. } => "its last character is wrong",
+        DecodeError::InvalidPadding => "its padding is wrong",
+    }
+}
+
+/// A header that a caller's trace goes on by, if it is a sane one.
+fn traced<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let text = headers.get(name)?.to_str().ok()?;
+    let is_sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+    (text.len() <= LONGEST_TRACE && text.bytes().all(is_sane)).then_some(text)
 }
 
 /// Shows a finished picture, or a part of it.

@@ -12,11 +12,13 @@ use serde_json::Value;
 const SET_BY_THE_HOST: [&str; 3] = ["FUNCTIONS_CUSTOMHANDLER_PORT", "WEBSITE_HOSTNAME", "WEBSITE_INSTANCE_ID"];
 /// Read by the Functions host and its tools, never by us.
 const READ_BY_THE_HOST: [&str; 1] = ["FUNCTIONS_WORKER_RUNTIME"];
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 8] = [
     "AZURE_OPENAI_API_KEY",
     "AzureWebJobsStorage",
     "COSMOS_DB_KEY",
+    "METADATA_EXTRACT_API_KEY",
     "OPENAI_API_KEY",
+    "SEGMENTATION_SHARED_TOKEN",
     "STORAGE_ACCOUNT_KEY",
     "StorageQueue",
 ];

@@ -62,3 +62,8 @@ macro_rules! on_azure {
     };
 }
 each_promise!(on_azure);
+
+/// A store in this directory.
+pub fn local_store(directory: &std::path::Path) -> pluckit::blob::local::LocalBlobs {
+    local::open(directory)
+}

@@ -4,3 +4,4 @@ mod auth;
 mod chat;
 mod conventions;
 mod health;
+mod media;

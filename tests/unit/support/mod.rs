@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod google;
 pub mod model;
+pub mod segmentation;
 pub mod web;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use pluckit::clock::ManualClock;
 use pluckit::config::{Config, Source};
 use pluckit::http_client;
 use pluckit::http_client::guarded::GuardedClient;
+use pluckit::imaging::pool::PixelPool;
+use pluckit::imaging::segment::{BuiltIn, Segmenter};
 use pluckit::llm::Model;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::openai::{Limits, OpenAi, OpenAiOptions, Server};
@@ -24,6 +27,7 @@ use pluckit::model::ids::UserId;
 use pluckit::queue::JobQueue;
 use pluckit::queue::local::LocalQueue;
 use pluckit::router::{self, App};
+use pluckit::segmentation::{SegmentationService, ServiceOptions};
 use pluckit::state::AppState;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
@@ -50,6 +54,8 @@ pub struct Builder {
     store: Option<Arc<dyn DocumentStore>>,
     model: Arc<dyn Model>,
     web: Arc<GuardedClient>,
+    segmentation: Option<ServiceOptions>,
+    blobs: Option<Arc<dyn BlobStore>>,
 }
 
 impl Builder {
@@ -93,6 +99,18 @@ impl Builder {
         self
     }
 
+    /// Has garments cut out by this service instead of the built-in remover.
+    pub fn segmentation(mut self, options: ServiceOptions) -> Self {
+        self.segmentation = Some(options);
+        self
+    }
+
+    /// Keeps blobs in this store, which others can show as little as files.
+    pub fn blobs(mut self, blobs: Arc<dyn BlobStore>) -> Self {
+        self.blobs = Some(blobs);
+        self
+    }
+
     pub fn start(self) -> TestApp {
         let settings = self.settings;
         let config = Config::read(|name| settings.get(name).map(|value| (value.clone(), Source::Environment))).unwrap();
@@ -102,7 +120,13 @@ impl Builder {
         let queue_probe = app::queue_probe(queue.clone(), &config.storage.taste_queue);
         let media = app::media_url(&config, SocketAddr::from(([127, 0, 0, 1], 7071)));
         let files = tempfile::tempdir().unwrap();
-        let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobs::open(files.path(), media, &*clock).unwrap());
+        let blobs = self.blobs.unwrap_or_else(|| Arc::new(LocalBlobs::open(files.path(), media, &*clock).unwrap()));
+        let http = http_client::services().unwrap();
+        let pixels = Arc::new(PixelPool::default());
+        let segmenter: Arc<dyn Segmenter> = match self.segmentation {
+            Some(options) => Arc::new(SegmentationService::new(options, http.clone(), pixels.clone())),
+            None => Arc::new(BuiltIn::new(pixels.clone())),
+        };
         let blobs_probe = app::blobs_probe(blobs.clone(), &config.storage.archive_container);
         let backends = Backends {
             store,
@@ -110,10 +134,12 @@ impl Builder {
             queue,
             embedded_blobs: Some(blobs.clone()),
             blobs,
+            pixels,
+            segmenter,
             model: self.model,
             storage_probes: vec![("blobs", Some(blobs_probe)), ("queue", Some(queue_probe))],
             clock: clock.clone(),
-            http: http_client::services().unwrap(),
+            http,
             web: self.web,
         };
         let state = app::state(config, backends);
@@ -130,6 +156,8 @@ impl TestApp {
             store: None,
             model: Arc::new(OfflineModel::new()),
             web: Arc::new(GuardedClient::new(web::nowhere()).unwrap()),
+            segmentation: None,
+            blobs: None,
         }
     }
 
