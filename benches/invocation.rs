@@ -7,7 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 #![expect(clippy::print_stdout, reason = "its figures are its output")]
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -18,14 +18,8 @@ use axum::routing::post;
 use axum::serve::ListenerExt;
 use futures::FutureExt;
 use pluckit::app::{self, Backends};
-use pluckit::clock::SystemClock;
 use pluckit::config::{Config, Source};
-use pluckit::http_client;
-use pluckit::http_client::guarded::{GuardedClient, GuardedOptions};
-use pluckit::llm::offline::OfflineModel;
-use pluckit::queue::local::LocalQueue;
 use pluckit::router;
-use pluckit::store::sqlite::SqliteStore;
 use pluckit::workers::{Function, QueueTrigger, Trigger};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -47,19 +41,16 @@ static FUNCTIONS: [Function; 1] = [Function {
 }];
 
 fn service() -> router::App {
-    let settings = [("PLUCKIT_ALLOW_EMBEDDED", "true"), ("FUNCTIONS_CUSTOMHANDLER_PORT", "7071")];
+    let directory = tempfile::tempdir().unwrap();
+    let settings = [
+        ("PLUCKIT_ALLOW_EMBEDDED", "true"),
+        ("FUNCTIONS_CUSTOMHANDLER_PORT", "7071"),
+        ("PLUCKIT_DATA_DIR", directory.path().to_str().unwrap()),
+    ];
     let lookup = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     let config = Config::read(|name| lookup(name).map(|value| (value, Source::Environment))).unwrap();
-    let clock = Arc::new(SystemClock);
-    let backends = Backends {
-        store: Arc::new(SqliteStore::in_memory(clock.clone()).unwrap()),
-        queue: Arc::new(LocalQueue::in_memory(clock.clone()).unwrap()),
-        model: Arc::new(OfflineModel::new()),
-        storage_probes: Vec::new(),
-        clock,
-        http: http_client::services().unwrap(),
-        web: Arc::new(GuardedClient::new(GuardedOptions::default()).unwrap()),
-    };
+    // The function opens no file, so the directory may go when this returns.
+    let backends = Backends::open(&config, SocketAddr::from(([127, 0, 0, 1], 7071))).unwrap();
     router::with_functions(app::state(config, backends), &FUNCTIONS)
 }
 

@@ -23,22 +23,33 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::{debug, info, warn};
+use url::Url;
 
 use crate::auth::google::GoogleVerifier;
 use crate::auth::keys::KeySet;
+use crate::auth::service::ServiceVerifier;
 use crate::auth::session::SessionService;
 use crate::azure::{Identity, StorageAccount};
+use crate::blob::azure::AzureBlobs;
+use crate::blob::local::LocalBlobs;
+use crate::blob::{BlobStore, ContainerName};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Documents, Environment, ModelServer};
 use crate::data::Data;
 use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::demo;
+use crate::domain::media::{self, Media};
+use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::{Probe, Readiness};
 use crate::domain::taste::{self, Taste};
 use crate::http_client;
 use crate::http_client::guarded::{GuardedClient, GuardedOptions};
+use crate::imaging::decode;
+use crate::imaging::pipeline::Pipeline;
+use crate::imaging::pool::PixelPool;
+use crate::imaging::segment::{BuiltIn, Segmenter};
 use crate::linger::Lingering;
 use crate::llm::Model;
 use crate::llm::offline::OfflineModel;
@@ -47,6 +58,7 @@ use crate::queue::JobQueue;
 use crate::queue::azure::AzureQueue;
 use crate::queue::local::LocalQueue;
 use crate::router::{self, App};
+use crate::segmentation::{SegmentationService, ServiceOptions};
 use crate::state::{AppState, Parts};
 use crate::store::DocumentStore;
 use crate::store::cosmos::{CosmosOptions, CosmosStore};
@@ -63,6 +75,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const STORE_FILE: &str = "pluckit.db";
 /// Name of the embedded queue's file. Not the store's, so that neither waits for the other's transactions.
 const QUEUE_FILE: &str = "queue.db";
+/// Name of the directory of embedded blobs.
+const BLOB_DIRECTORY: &str = "blobs";
+/// Path below which we answer with embedded blobs ourselves.
+const MEDIA_PATH: [&str; 2] = ["api", "media"];
 
 /// The back ends that settings chose, and the time.
 pub struct Backends {
@@ -70,9 +86,17 @@ pub struct Backends {
     pub store: Arc<dyn DocumentStore>,
     /// Where jobs wait.
     pub queue: Arc<dyn JobQueue>,
+    /// Where pictures are kept.
+    pub blobs: Arc<dyn BlobStore>,
+    /// The same, if it is the embedded one: nobody but us can show what is in it.
+    pub embedded_blobs: Option<Arc<dyn BlobStore>>,
+    /// Threads that work on pixels.
+    pub pixels: Arc<PixelPool>,
+    /// Who removes backgrounds.
+    pub segmenter: Arc<dyn Segmenter>,
     /// Which model answers.
     pub model: Arc<dyn Model>,
-    /// What readiness asks beyond documents and model: blobs, where configured, and the queue.
+    /// What readiness asks beyond documents and model: blobs and the queue.
     pub storage_probes: Vec<(&'static str, Option<Probe>)>,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -83,21 +107,24 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// The back ends that the settings chose. Makes no call to any of them; SQLite files are opened.
+    /// The back ends that the settings chose, for a service that listens on `address`. Makes no call to any of them; files
+    /// and directories are opened.
     ///
     /// # Errors
     /// When a file cannot be opened or a setting cannot be used.
-    pub fn open(config: &Config) -> anyhow::Result<Self> {
+    pub fn open(config: &Config, address: SocketAddr) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let http = http_client::services()?;
-        let archive = &config.storage.archive_container;
-        let blobs = storage_probe(config, config.storage.blobs.as_ref(), archive, Service::Blobs)?;
+        let (blobs, embedded_blobs) = open_blobs(config, &clock, address)?;
+        let blobs_probe = blobs_probe(blobs.clone(), &config.storage.archive_container);
         let (queue, queue_probe) = open_queue(config, &clock)?;
-        let storage_probes = vec![("blobs", blobs), ("queue", Some(queue_probe))];
+        let storage_probes = vec![("blobs", Some(blobs_probe)), ("queue", Some(queue_probe))];
         let store = open_store(config, &clock)?;
         let model = open_model(config, &http, &clock)?;
         let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
-        Ok(Self { store, queue, model, storage_probes, clock, http, web })
+        let pixels = Arc::new(PixelPool::default());
+        let segmenter = open_segmenter(config, &http, &pixels);
+        Ok(Self { store, queue, blobs, embedded_blobs, pixels, segmenter, model, storage_probes, clock, http, web })
     }
 }
 
@@ -241,13 +268,6 @@ fn open_model(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -
     Ok(Arc::new(OpenAi::new(OpenAiOptions { server, limits: Limits::default() }, http.clone())?))
 }
 
-/// A service of a storage account.
-#[derive(Clone, Copy)]
-enum Service {
-    Blobs,
-    Queues,
-}
-
 /// The storage account that the settings name.
 ///
 /// # Errors
@@ -266,11 +286,57 @@ pub fn open_storage(config: &Config, account: &config::StorageAccount) -> anyhow
     })
 }
 
+fn open_segmenter(config: &Config, http: &reqwest::Client, pixels: &Arc<PixelPool>) -> Arc<dyn Segmenter> {
+    match config.media.segmentation.clone() {
+        None => Arc::new(BuiltIn::new(pixels.clone())),
+        Some(config::Segmentation { endpoint, token }) => {
+            let options = ServiceOptions::new(endpoint, token);
+            Arc::new(SegmentationService::new(options, http.clone(), pixels.clone()))
+        }
+    }
+}
+
+type OpenBlobs = (Arc<dyn BlobStore>, Option<Arc<dyn BlobStore>>);
+
+fn open_blobs(config: &Config, clock: &Arc<dyn Clock>, address: SocketAddr) -> anyhow::Result<OpenBlobs> {
+    if let Some(account) = &config.storage.blobs {
+        return Ok((Arc::new(AzureBlobs::new(Arc::new(open_storage(config, account)?))), None));
+    }
+    let directory = config.data_directory.join(BLOB_DIRECTORY);
+    let store = LocalBlobs::open(&directory, media_url(config, address), &**clock)
+        .with_context(|| format!("the blob directory {} cannot be used", directory.display()))?;
+    let store: Arc<dyn BlobStore> = Arc::new(store);
+    Ok((store.clone(), Some(store)))
+}
+
+/// Address of the route that answers with embedded blobs, for a service that listens on `address`.
+pub fn media_url(config: &Config, address: SocketAddr) -> Url {
+    let mut url = config.server.public_base(address);
+    url.path_segments_mut().expect("an http address has a path").pop_if_empty().extend(MEDIA_PATH);
+    url
+}
+
+/// Asks a blob store whether it has the container, or can make it.
+pub fn blobs_probe(blobs: Arc<dyn BlobStore>, container: &ContainerName) -> Probe {
+    let container = container.clone();
+    Arc::new(move || {
+        let (blobs, container) = (blobs.clone(), container.clone());
+        async move {
+            match blobs.is_ready(&container).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("it has not been created yet: run pluckit storage init".to_owned()),
+                Err(error) => Err(Chain(&error).to_string()),
+            }
+        }
+        .boxed()
+    })
+}
+
 fn open_queue(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<(Arc<dyn JobQueue>, Probe)> {
     let name = &config.storage.taste_queue;
     if let Some(account) = &config.storage.queues {
         let account = Arc::new(open_storage(config, account)?);
-        return Ok((Arc::new(AzureQueue::new(account.clone())), account_probe(account, name, Service::Queues)));
+        return Ok((Arc::new(AzureQueue::new(account.clone())), account_probe(account, name)));
     }
     let file = config.data_directory.join(QUEUE_FILE);
     let queue = LocalQueue::open(&file, clock.clone())
@@ -279,26 +345,12 @@ fn open_queue(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<(Arc<dy
     Ok((queue.clone(), queue_probe(queue, name)))
 }
 
-fn storage_probe(
-    config: &Config,
-    account: Option<&config::StorageAccount>,
-    name: &str,
-    service: Service,
-) -> anyhow::Result<Option<Probe>> {
-    let Some(account) = account else { return Ok(None) };
-    Ok(Some(account_probe(Arc::new(open_storage(config, account)?), name, service)))
-}
-
-fn account_probe(account: Arc<StorageAccount>, name: &str, service: Service) -> Probe {
+fn account_probe(account: Arc<StorageAccount>, name: &str) -> Probe {
     let name = name.to_owned();
     Arc::new(move || {
         let (account, name) = (account.clone(), name.clone());
         async move {
-            let found = match service {
-                Service::Blobs => account.has_blob_container(&name).await,
-                Service::Queues => account.has_queue(&name).await,
-            };
-            match found {
+            match account.has_queue(&name).await {
                 Ok(true) => Ok(()),
                 Ok(false) => Err("it has not been created yet: run pluckit storage init".to_owned()),
                 Err(error) => Err(Chain(&error).to_string()),
@@ -319,7 +371,8 @@ pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
-    let Backends { store, queue, model, storage_probes, clock, http, web } = backends;
+    let Backends { store, queue, blobs, embedded_blobs, pixels, segmenter, model, storage_probes, clock, http, web } =
+        backends;
     let data = Data::new(store.clone());
     let parts = tools::Parts {
         data: data.clone(),
@@ -331,6 +384,17 @@ pub fn state(config: Config, backends: Backends) -> AppState {
             forecast: config.stylist.forecast_url.clone(),
         },
     };
+    if config.media.is_open {
+        warn!("PROCESS_IMAGE_AUTH_MODE is anonymous: whoever reaches the service may have pictures processed");
+    }
+    let tasks = TaskTracker::new();
+    let media = Media::new(media::Parts {
+        pipeline: Pipeline::new(pixels.clone(), segmenter, decode::Limits::default()),
+        blobs: blobs.clone(),
+        container: config.storage.archive_container.clone(),
+        tasks: tasks.clone(),
+    });
+    let services = ServiceVerifier::new(&config.media.service, http.clone(), clock.clone());
     let keys = KeySet::new(config.identity.google_jwks_url.clone(), http, clock.clone());
     let mut probes = vec![("documents", Some(documents_probe(store)))];
     probes.extend(storage_probes);
@@ -352,12 +416,17 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         chat: Arc::new(Chat::new(&parts, config.stylist.tool_call_limit)),
         readiness: Readiness::new(clock.clone(), probes),
-        tasks: TaskTracker::new(),
+        services,
+        media,
+        describer: Describer::new(model.clone(), pixels),
+        tasks,
         shutdown: CancellationToken::new(),
         config,
         clock,
         data,
         queue,
+        blobs,
+        embedded_blobs,
         model,
         web,
     })

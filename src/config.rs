@@ -5,7 +5,7 @@
 //! `local.settings.json.example` list the same names; a test compares them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::{Host, Url};
 
+use crate::blob::ContainerName;
 use crate::model::ids::UserId;
 use crate::model::schedule::{self, Schedule};
 use crate::store::Container;
@@ -97,6 +98,8 @@ pub struct Config {
     pub documents: Documents,
     /// Azure storage, if there is any.
     pub storage: Storage,
+    /// Pictures: who may send them, and who cuts them out.
+    pub media: Media,
     /// Which language model answers.
     pub model: ModelServer,
     /// The stylist's numbers.
@@ -131,6 +134,22 @@ pub struct Server {
     pub under_functions_host: bool,
     /// Web origins that may call with credentials.
     pub cors_allowed_origins: Vec<String>,
+    /// Address at which others reach the service, if it is not the one that it listens on.
+    pub public_url: Option<Url>,
+}
+
+impl Server {
+    /// Address at which others reach the service, which listens on `address`.
+    pub fn public_base(&self, address: SocketAddr) -> Url {
+        // Not an address that anybody could ask for.
+        let host = match address.ip() {
+            IpAddr::V4(any) if any.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(any) if any.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            host => host,
+        };
+        let listener = format!("http://{}", SocketAddr::new(host, address.port()));
+        self.public_url.clone().unwrap_or_else(|| Url::parse(&listener).expect("an address makes a URL"))
+    }
 }
 
 /// Who may call.
@@ -185,11 +204,47 @@ pub struct Storage {
     /// The account with the queues.
     pub queues: Option<StorageAccount>,
     /// Blob container of finished pictures.
-    pub archive_container: String,
+    pub archive_container: ContainerName,
     /// Queue of taste-analysis jobs.
     pub taste_queue: String,
     /// Queue of taste-analysis jobs that no delivery could get done.
     pub taste_dead_letter_queue: String,
+}
+
+/// Pictures: who may send them, and who cuts them out.
+#[derive(Debug, Clone)]
+pub struct Media {
+    /// Whether anybody may have a background removed, without a credential.
+    pub is_open: bool,
+    /// How other services show who they are.
+    pub service: ServiceCredential,
+    /// The service that cuts garments out; the built-in remover without it.
+    pub segmentation: Option<Segmentation>,
+}
+
+/// How other services show who they are.
+#[derive(Debug, Clone)]
+pub enum ServiceCredential {
+    /// By a key, if there is one.
+    ApiKey(Option<SecretString>),
+    /// By a token of an Entra tenant.
+    Entra {
+        /// Who issues the tokens.
+        issuer: Option<Url>,
+        /// For whom they are issued.
+        audience: Option<String>,
+    },
+    /// Not at all: the setting names no way that there is. Callers are told; the rest of the service goes on.
+    Unknown,
+}
+
+/// A service that cuts garments out.
+#[derive(Debug, Clone)]
+pub struct Segmentation {
+    /// Its address.
+    pub endpoint: Url,
+    /// What we show it, if it asks.
+    pub token: Option<SecretString>,
 }
 
 /// How to reach a storage account.
@@ -305,6 +360,7 @@ impl Config {
         let data_directory = PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"));
         let documents = read_documents(&mut reader, &data_directory, client_id.as_deref())?;
         let storage = read_storage(&mut reader, client_id.as_deref(), under_functions_host)?;
+        let media = read_media(&mut reader)?;
         let model = read_model(&mut reader, client_id)?;
         let stylist = Stylist {
             tool_call_limit: reader.number("STYLIST_TOOL_CALL_RECURSION_LIMIT", 8, 1, 64)?,
@@ -352,6 +408,7 @@ impl Config {
             data_directory,
             documents,
             storage,
+            media,
             model,
             stylist,
             workers,
@@ -402,7 +459,14 @@ fn read_server(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Se
     } else {
         (bind, port)
     };
-    Ok(Server { bind, port, under_functions_host, cors_allowed_origins: origins })
+    let public_url = reader.optional_url("PLUCKIT_PUBLIC_URL")?;
+    let site = reader.optional("WEBSITE_HOSTNAME").and_then(|host| {
+        // The host's tools on a developer's machine set it too, and speak no TLS.
+        let is_local = Url::parse(&format!("http://{host}")).is_ok_and(|url| is_loopback(&url));
+        Url::parse(&format!("{}://{host}", if is_local { "http" } else { "https" })).ok()
+    });
+    let public_url = public_url.or(site);
+    Ok(Server { bind, port, under_functions_host, cors_allowed_origins: origins, public_url })
 }
 
 fn read_identity(reader: &mut Reader<'_>) -> Result<Identity, Error> {
@@ -476,13 +540,40 @@ fn read_storage(
             expected,
         });
     }
+    let default = "archive".parse().expect("a good name");
+    let expected = "3 to 63 of a-z, 0-9 and single hyphens between them";
+    let archive_container = reader.parsed::<ContainerName>("ARCHIVE_CONTAINER_NAME", default, expected)?;
     Ok(Storage {
         queues: queue.or(queue_service).or(account("queue")?).or_else(|| host.clone()),
         blobs: account("blob")?.or(host),
-        archive_container: reader.text("ARCHIVE_CONTAINER_NAME", "archive"),
+        archive_container,
         taste_queue,
         taste_dead_letter_queue,
     })
+}
+
+fn read_media(reader: &mut Reader<'_>) -> Result<Media, Error> {
+    let mode = reader.text("PROCESS_IMAGE_AUTH_MODE", "user-or-service");
+    let is_open = match mode.to_ascii_lowercase().as_str() {
+        "user-or-service" => false,
+        "anonymous" => true,
+        _ => {
+            let expected = "user-or-service or anonymous".to_owned();
+            return Err(Error::Invalid { name: "PROCESS_IMAGE_AUTH_MODE", got: mode, expected });
+        }
+    };
+    let mode = reader.text("METADATA_EXTRACT_AUTH_MODE", "api-key");
+    let key = reader.secret("METADATA_EXTRACT_API_KEY");
+    let issuer = reader.optional_url("METADATA_EXTRACT_AZURE_AD_ISSUER")?;
+    let audience = reader.optional("METADATA_EXTRACT_AZURE_AD_AUDIENCE");
+    let service = match mode.to_ascii_lowercase().as_str() {
+        "api-key" => ServiceCredential::ApiKey(key),
+        "azuread" => ServiceCredential::Entra { issuer, audience },
+        _ => ServiceCredential::Unknown,
+    };
+    let endpoint = reader.optional_url("SEGMENTATION_ENDPOINT_URL")?;
+    let token = reader.secret("SEGMENTATION_SHARED_TOKEN");
+    Ok(Media { is_open, service, segmentation: endpoint.map(|endpoint| Segmentation { endpoint, token }) })
 }
 
 fn read_model(reader: &mut Reader<'_>, client_id: Option<String>) -> Result<ModelServer, Error> {

@@ -7,13 +7,15 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::blob;
 use crate::data;
+use crate::domain::media;
 use crate::extract::AppJson;
 use crate::store;
 
@@ -47,6 +49,15 @@ pub enum ApiError {
     /// 415: the body is not of the type that the route takes.
     #[error("Unsupported Media Type")]
     UnsupportedMediaType,
+    /// 400: a value that breaks a rule, which is told.
+    #[error("{0}")]
+    BadValue(String),
+    /// 416: the bytes that were asked for are behind the end.
+    #[error("Range Not Satisfiable")]
+    OutOfRange {
+        /// How many bytes there are.
+        size: u64,
+    },
     /// 422: the body or the query does not fit its type.
     #[error("the request does not fit its type")]
     Invalid(Vec<Fault>),
@@ -56,6 +67,18 @@ pub enum ApiError {
     /// 503: our own time limit passed.
     #[error("The request took too long. Please try again.")]
     TimedOut,
+    /// 500: a step of the work failed, which callers are told.
+    #[error("{detail}")]
+    Failed {
+        /// What they are told.
+        detail: String,
+        /// Why.
+        #[source]
+        cause: Arc<dyn StdError + Send + Sync>,
+    },
+    /// 500: a setting that the route needs is missing or wrong, which its one caller is told.
+    #[error("{0}")]
+    Misconfigured(&'static str),
     /// 500: a fault of ours.
     #[error("Internal server error.")]
     Internal(#[source] Arc<dyn StdError + Send + Sync>),
@@ -95,7 +118,7 @@ impl ApiError {
     /// The status that it is answered with.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::BadValue(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
@@ -103,9 +126,12 @@ impl ApiError {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::OutOfRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unavailable(_) | Self::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal(_) | Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Failed { .. } | Self::Misconfigured(_) | Self::Internal(_) | Self::Panicked => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 
@@ -138,6 +164,11 @@ impl IntoResponse for ApiError {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_OUTAGE.as_secs()));
         }
+        if let Self::OutOfRange { size } = self
+            && let Ok(range) = HeaderValue::from_str(&format!("bytes */{size}"))
+        {
+            headers.insert(CONTENT_RANGE, range);
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -149,6 +180,32 @@ impl From<data::Error> for ApiError {
             data::Error::Store(store::Error::Unavailable(_)) | data::Error::Contended => Self::unavailable(error),
             data::Error::Store(store::Error::Conflict | store::Error::TooLarge { .. } | store::Error::Failed(_))
             | data::Error::Unwritable(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<blob::Error> for ApiError {
+    fn from(error: blob::Error) -> Self {
+        match error {
+            blob::Error::OutOfRange { size } => Self::OutOfRange { size },
+            blob::Error::Unavailable(_) => Self::unavailable(error),
+            blob::Error::Failed(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<media::Error> for ApiError {
+    fn from(error: media::Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            media::Error::Unreadable(_) => Self::BadRequest("Unsupported or corrupt image."),
+            media::Error::TooLarge(_) => Self::TooLarge,
+            media::Error::Busy => Self::unavailable(error),
+            media::Error::Segmentation { cause, .. } | media::Error::Conversion(cause) => {
+                Self::Failed { detail, cause }
+            }
+            media::Error::Upload(cause) => Self::Failed { detail, cause },
+            media::Error::Broken(_) => Self::internal(error),
         }
     }
 }

@@ -31,12 +31,20 @@ impl<T: Read, S: Send + Sync> FromRequest<S> for AppJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
-            return Err(ApiError::UnsupportedMediaType);
-        }
-        let bytes = read_body(request, JSON_BODY_LIMIT).await?;
-        read_json(&bytes).map(Self)
+        read_json_body(request, JSON_BODY_LIMIT).await.map(Self)
     }
+}
+
+/// A JSON body of at most `limit` bytes, for a route that takes longer ones than others.
+///
+/// # Errors
+/// 413, 415 and 422.
+pub async fn read_json_body<T: Read>(request: Request, limit: usize) -> Result<T, ApiError> {
+    if !is_json(request.headers()) {
+        return Err(ApiError::UnsupportedMediaType);
+    }
+    let bytes = read_body(request, limit).await?;
+    read_json(&bytes)
 }
 
 impl<T: Serialize> IntoResponse for AppJson<T> {
@@ -87,10 +95,17 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for AppPath
     }
 }
 
+/// The length of the body that the request announces, in bytes.
+pub fn announced_length(request: &Request) -> Option<usize> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// The whole body, if it is not longer than `limit` bytes.
-async fn read_body(request: Request, limit: usize) -> Result<Bytes, ApiError> {
-    let announced =
-        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+///
+/// # Errors
+/// 413 if it is.
+pub async fn read_body(request: Request, limit: usize) -> Result<Bytes, ApiError> {
+    let announced = announced_length(&request);
     if announced.is_some_and(|length| length > limit) {
         return Err(ApiError::TooLarge);
     }

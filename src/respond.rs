@@ -36,7 +36,7 @@ pub fn conditional<T: Serialize>(request: &HeaderMap, body: &T) -> Response {
 }
 
 /// Whether `If-None-Match` names the version: a list, possibly over several headers, of tags (weak ones match too), or `*`.
-fn has_match(request: &HeaderMap, etag: &str) -> bool {
+pub fn has_match(request: &HeaderMap, etag: &str) -> bool {
     request
         .get_all(IF_NONE_MATCH)
         .iter()

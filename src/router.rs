@@ -13,11 +13,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::routing::Route;
 use futures::FutureExt;
 use futures::future::Map;
 use tokio::time::Timeout;
 use tokio::time::error::Elapsed;
-use tower::layer::layer_fn;
+use tower::layer::{LayerFn, layer_fn};
 use tower::{Layer, Service};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
@@ -25,7 +26,7 @@ use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tracing::{Instrument, debug, debug_span, error, field, info, info_span, warn};
 use uuid::Uuid;
 
-use crate::auth::{require_admin, require_user};
+use crate::auth::{require_admin, require_service, require_user, require_user_or_service};
 use crate::error::ApiError;
 use crate::routes;
 use crate::state::AppState;
@@ -34,6 +35,8 @@ use crate::workers::{FUNCTIONS, Function, invocation};
 
 /// Time within which a handler must begin to answer. A stream may go on for longer.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// The same for a handler that takes a picture in and has it worked on, by a service that may take 85 s.
+const MEDIA_TIME_LIMIT: Duration = Duration::from_secs(180);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
 
@@ -47,15 +50,19 @@ pub fn app(state: AppState) -> App {
 
 /// Makes the service with these functions, which the Functions host alone can call.
 pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
-    let public = Router::new().merge(routes::health::public()).merge(routes::auth::public());
+    let public =
+        Router::new().merge(routes::health::public()).merge(routes::auth::public()).merge(routes::media::public());
     let user = Router::new().merge(routes::chat::user()).merge(routes::scraper::user()).merge(routes::taste::user());
     let admin = routes::admin::admin().layer(from_fn_with_state(state.clone(), require_admin));
     let signed_in = user.merge(admin).layer(from_fn_with_state(state.clone(), require_user));
-    let routes = public.merge(signed_in).layer(layer_fn(LimitTime));
+    let service = routes::media::service().layer(from_fn_with_state(state.clone(), require_service));
+    let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), require_user_or_service));
+    let routes = public.merge(signed_in).layer(limit_time(TIME_LIMIT));
+    let media = media.merge(service).layer(limit_time(MEDIA_TIME_LIMIT));
     // A function's time limit is its own, and much longer.
     let invocations =
         if state.config.server.under_functions_host { invocation::router(functions) } else { Router::new() };
-    with_layers(routes.merge(invocations), state)
+    with_layers(routes.merge(media).merge(invocations), state)
 }
 
 /// Puts what every route has around these.
@@ -73,7 +80,14 @@ pub fn with_layers(routes: Router<AppState>, state: AppState) -> App {
 /// Answers 503 when a handler has not begun to answer in time. Not a function as the other layers are: those cost two
 /// allocations and a copy of all that is inside them for every request.
 #[derive(Clone)]
-struct LimitTime<S>(S);
+struct LimitTime<S> {
+    inner: S,
+    limit: Duration,
+}
+
+fn limit_time(limit: Duration) -> LayerFn<impl Fn(Route) -> LimitTime<Route> + Clone> {
+    layer_fn(move |inner| LimitTime { inner, limit })
+}
 
 impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Request> for LimitTime<S> {
     type Response = Response;
@@ -82,11 +96,11 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         Map<Timeout<S::Future>, fn(Result<Result<Response, Infallible>, Elapsed>) -> Result<Response, Infallible>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(context)
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        tokio::time::timeout(TIME_LIMIT, self.0.call(request))
+        tokio::time::timeout(self.limit, self.inner.call(request))
             .map(|outcome| outcome.unwrap_or_else(|_| Ok(ApiError::TimedOut.into_response())))
     }
 }
@@ -122,7 +136,9 @@ async fn log_request(request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     span.in_scope(|| match response.extensions().get::<ApiError>() {
-        Some(fault @ (ApiError::Internal(_) | ApiError::Panicked)) => {
+        Some(
+            fault @ (ApiError::Failed { .. } | ApiError::Misconfigured(_) | ApiError::Internal(_) | ApiError::Panicked),
+        ) => {
             error!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
         }
         Some(fault @ (ApiError::Unavailable(_) | ApiError::TimedOut)) => {

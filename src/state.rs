@@ -7,11 +7,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::google::GoogleVerifier;
+use crate::auth::service::ServiceVerifier;
 use crate::auth::session::SessionService;
+use crate::blob::BlobStore;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
 use crate::domain::chat::Chat;
+use crate::domain::media::Media;
+use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::Readiness;
 use crate::domain::taste::Taste;
@@ -33,10 +37,20 @@ pub struct Parts {
     pub data: Data,
     /// Jobs that wait for a worker.
     pub queue: Arc<dyn JobQueue>,
+    /// Pictures.
+    pub blobs: Arc<dyn BlobStore>,
+    /// The same, if only we can show what is in it.
+    pub embedded_blobs: Option<Arc<dyn BlobStore>>,
     /// Sign-ins.
     pub sessions: SessionService,
     /// Google's ID tokens.
     pub google: GoogleVerifier,
+    /// Credentials of other services.
+    pub services: ServiceVerifier,
+    /// Finished pictures.
+    pub media: Media,
+    /// What pictures show.
+    pub describer: Describer,
     /// The language model.
     pub model: Arc<dyn Model>,
     /// The stylist.

@@ -76,7 +76,7 @@ impl GoogleVerifier {
             return Err(Error::Invalid);
         }
         let id = header.kid.ok_or(Error::Invalid)?;
-        let key = self.keys.find(&id).await.map_err(Error::Unavailable)?.ok_or(Error::Invalid)?;
+        let key = self.keys.find(Some(&id)).await.map_err(Error::Unavailable)?.ok_or(Error::Invalid)?;
         let claims = decode::<Claims>(token, &key, validation).map_err(|_| Error::Invalid)?.claims;
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
         let now = self.clock.now().unix_timestamp() as f64;

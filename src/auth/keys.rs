@@ -11,6 +11,7 @@ use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyAlgorithm, PublicKeyUse};
 use reqwest::header::CACHE_CONTROL;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
@@ -43,14 +44,25 @@ pub enum Error {
     /// It answers more than any set needs.
     #[error("the answer has more than {LARGEST_SET_BYTES} bytes")]
     TooLong,
+    /// The provider is not the one that was configured, or its keys are elsewhere than they may be.
+    #[error("the provider's description does not fit")]
+    Mismatch,
     /// It failed a moment ago; not asked again yet.
     #[error("the signing keys could not be fetched a moment ago")]
     FailedRecently,
 }
 
-/// The keys at one URL.
+/// Where keys are.
+enum Place {
+    At(Url),
+    /// Where the description of this issuer says.
+    /// <https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig>
+    Described(String),
+}
+
+/// The keys of one provider.
 pub struct KeySet {
-    url: Url,
+    place: Place,
     http: reqwest::Client,
     clock: Arc<dyn Clock>,
     keys: RwLock<Option<Keys>>,
@@ -60,20 +72,31 @@ pub struct KeySet {
 
 struct Keys {
     by_id: HashMap<String, Arc<DecodingKey>>,
+    /// The key of a set that has no other.
+    only: Option<Arc<DecodingKey>>,
     fresh_until: OffsetDateTime,
 }
 
 impl KeySet {
     /// The keys at `url`; nothing is fetched before the first token.
     pub fn new(url: Url, http: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
-        Self { url, http, clock, keys: RwLock::new(None), last_fetch: Mutex::new(None) }
+        Self::of(Place::At(url), http, clock)
     }
 
-    /// The RSA key with this id; `None` if the provider has no such key.
+    /// The keys that this issuer describes. The description is fetched with the keys, and kept as long.
+    pub fn of_issuer(issuer: &str, http: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
+        Self::of(Place::Described(issuer.to_owned()), http, clock)
+    }
+
+    fn of(place: Place, http: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
+        Self { place, http, clock, keys: RwLock::new(None), last_fetch: Mutex::new(None) }
+    }
+
+    /// The RSA key with this id, or without an id the only key there is; `None` if the provider has no such key.
     ///
     /// # Errors
     /// When there is no set, not even an old one.
-    pub async fn find(&self, id: &str) -> Result<Option<Arc<DecodingKey>>, Error> {
+    pub async fn find(&self, id: Option<&str>) -> Result<Option<Arc<DecodingKey>>, Error> {
         if let Kept::Fresh(Some(key)) = self.look_up(id) {
             return Ok(Some(key));
         }
@@ -93,17 +116,17 @@ impl KeySet {
             Ok(keys) => *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys),
             Err(error) if matches!(kept, Kept::Nothing) => return Err(error),
             Err(error) => {
-                warn!(url = %self.url, error = %Chain(&error), "signing keys not refreshed, the old ones serve")
+                warn!(error = %Chain(&error), "signing keys not refreshed, the old ones serve")
             }
         }
         Ok(self.look_up(id).into_key().flatten())
     }
 
-    fn look_up(&self, id: &str) -> Kept {
+    fn look_up(&self, id: Option<&str>) -> Kept {
         match &*self.keys.read().unwrap_or_else(PoisonError::into_inner) {
             None => Kept::Nothing,
-            Some(keys) if self.clock.now() < keys.fresh_until => Kept::Fresh(keys.by_id.get(id).cloned()),
-            Some(keys) => Kept::Stale(keys.by_id.get(id).cloned()),
+            Some(keys) if self.clock.now() < keys.fresh_until => Kept::Fresh(keys.find(id)),
+            Some(keys) => Kept::Stale(keys.find(id)),
         }
     }
 
@@ -112,7 +135,40 @@ impl KeySet {
         struct Set {
             keys: Vec<Value>,
         }
-        let request = self.http.get(self.url.clone()).timeout(FETCH_TIMEOUT);
+        let (url, described_for) = match &self.place {
+            Place::At(url) => (url.clone(), LONGEST_LIFE),
+            Place::Described(issuer) => self.find_keys(issuer).await?,
+        };
+        let (set, life): (Set, _) = self.get(url).await?;
+        let fresh_until = self.clock.now() + life.min(described_for);
+        let is_only = set.keys.len() == 1;
+        let keys: Vec<_> = set.keys.into_iter().filter_map(rsa_key).collect();
+        let only = keys.first().filter(|_| is_only).map(|(_, key)| key.clone());
+        let by_id = keys.into_iter().filter_map(|(id, key)| Some((id?, key))).collect();
+        Ok(Keys { by_id, only, fresh_until })
+    }
+
+    /// Where the issuer says that its keys are, and for how long.
+    async fn find_keys(&self, issuer: &str) -> Result<(Url, Duration), Error> {
+        #[derive(Deserialize)]
+        struct Description {
+            issuer: String,
+            jwks_uri: String,
+        }
+        let place = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let place = Url::parse(&place).map_err(|_| Error::Mismatch)?;
+        let (Description { issuer: named, jwks_uri }, life) = self.get(place.clone()).await?;
+        let jwks_uri = Url::parse(&jwks_uri).map_err(|_| Error::Mismatch)?;
+        let is_named = named.trim_end_matches('/') == issuer.trim_end_matches('/');
+        // As safe as the description itself, or safer.
+        if !is_named || (jwks_uri.scheme() != "https" && jwks_uri.scheme() != place.scheme()) {
+            return Err(Error::Mismatch);
+        }
+        Ok((jwks_uri, life))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<(T, Duration), Error> {
+        let request = self.http.get(url).timeout(FETCH_TIMEOUT);
         let mut response =
             request.send().await.and_then(reqwest::Response::error_for_status).map_err(Error::Unreachable)?;
         let life = response.headers().get(CACHE_CONTROL).and_then(|value| max_age(value.to_str().ok()?));
@@ -124,9 +180,16 @@ impl KeySet {
                 return Err(Error::TooLong);
             }
         }
-        let set: Set = serde_json::from_slice(&body).map_err(Error::Unreadable)?;
-        let by_id = set.keys.into_iter().filter_map(rsa_key).collect();
-        Ok(Keys { by_id, fresh_until: self.clock.now() + life })
+        Ok((serde_json::from_slice(&body).map_err(Error::Unreadable)?, life))
+    }
+}
+
+impl Keys {
+    fn find(&self, id: Option<&str>) -> Option<Arc<DecodingKey>> {
+        match id {
+            Some(id) => self.by_id.get(id).cloned(),
+            None => self.only.clone(),
+        }
     }
 }
 
@@ -147,14 +210,14 @@ impl Kept {
     }
 }
 
-/// An RSA key that signs, with its id. Other keys in the set are none of our business.
-fn rsa_key(value: Value) -> Option<(String, Arc<DecodingKey>)> {
+/// An RSA key that signs, with its id if it has one. Other keys in the set are none of our business.
+fn rsa_key(value: Value) -> Option<(Option<String>, Arc<DecodingKey>)> {
     let key: Jwk = serde_json::from_value(value).ok()?;
     let signs = key.common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
     let rs256 = key.common.key_algorithm.is_none_or(|algorithm| algorithm == KeyAlgorithm::RS256);
     let rsa = matches!(key.algorithm, AlgorithmParameters::RSA(_));
     let decoding = if signs && rs256 && rsa { DecodingKey::from_jwk(&key).ok()? } else { return None };
-    Some((key.common.key_id?, Arc::new(decoding)))
+    Some((key.common.key_id, Arc::new(decoding)))
 }
 
 fn max_age(cache_control: &str) -> Option<Duration> {

@@ -3,6 +3,7 @@
 
 pub mod google;
 pub mod keys;
+pub mod service;
 pub mod session;
 
 use axum::extract::{FromRequestParts, Request, State};
@@ -63,6 +64,36 @@ pub async fn require_admin(
     Ok(next.run(request).await)
 }
 
+/// Layer of the service routes: lets services in that show the credential.
+///
+/// # Errors
+/// 401 for everybody else, 500 while none is configured.
+pub async fn require_service(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
+    app.services.check(request.headers()).await?;
+    Ok(next.run(request).await)
+}
+
+/// Layer of routes for users and services; lets everybody in if the settings say so.
+///
+/// # Errors
+/// Those of [`identify`].
+pub async fn require_user_or_service(
+    State(app): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if !app.config.media.is_open {
+        match identify(&app, request.headers()).await {
+            Ok(user) => {
+                Span::current().record("user.id", user.as_str());
+            }
+            Err(refusal) if app.services.check(request.headers()).await.is_err() => return Err(refusal),
+            Err(_) => {}
+        }
+    }
+    Ok(next.run(request).await)
+}
+
 /// The user whose credential the request carries. In development, the development user.
 ///
 /// # Errors
@@ -91,7 +122,7 @@ pub async fn verify_google(app: &AppState, token: &str) -> Result<UserId, ApiErr
     })
 }
 
-fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

@@ -7,6 +7,7 @@ mod config;
 mod export;
 mod import;
 mod package;
+mod process_image;
 mod serve;
 mod storage;
 
@@ -53,6 +54,8 @@ enum Command {
     Storage(storage::Command),
     /// Write the directory that the Azure Functions host runs.
     Package(package::Arguments),
+    /// Remove the backgrounds of pictures and write them as WebP.
+    ProcessImage(process_image::Arguments),
 }
 
 /// Flags that stand for a setting, by the setting's name.
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments),
         Command::Storage(command) => storage::run(&command),
         Command::Package(arguments) => package::run(&arguments),
+        Command::ProcessImage(arguments) => process_image::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));

@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         // The port first: the Functions host waits for it, and requests wait in it.
         let listener = app::listen(&config).await?;
         let address = listener.local_addr()?;
-        let backends = Backends::open(&config)?;
+        let backends = Backends::open(&config, address)?;
         let app = app::state(config, backends);
         app::load_demo(&app).await;
         if !app.config.server.under_functions_host {

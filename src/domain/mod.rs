@@ -3,6 +3,8 @@
 pub mod best;
 pub mod chat;
 pub mod demo;
+pub mod media;
+pub mod metadata;
 pub mod quiz;
 pub mod readiness;
 pub mod style;

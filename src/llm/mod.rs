@@ -66,6 +66,8 @@ pub enum Purpose {
     SummariseConversation,
     /// What a picture says of the taste of someone who likes it: the answer is a JSON object.
     AnalyseTaste,
+    /// What the garment in a picture is: the answer is a JSON object.
+    ExtractMetadata,
 }
 
 impl Purpose {
@@ -73,7 +75,7 @@ impl Purpose {
     pub const fn is_nano(self) -> bool {
         match self {
             // Pictures go to the deployment that is known to see.
-            Self::Stylist | Self::AnalyseTaste => false,
+            Self::Stylist | Self::AnalyseTaste | Self::ExtractMetadata => false,
             Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => true,
         }
     }
@@ -81,7 +83,7 @@ impl Purpose {
     /// Whether the whole answer is one JSON object.
     pub const fn wants_json_object(self) -> bool {
         match self {
-            Self::AnalyseTaste => true,
+            Self::AnalyseTaste | Self::ExtractMetadata => true,
             Self::Stylist | Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => false,
         }
     }
@@ -94,6 +96,7 @@ impl Purpose {
             Self::ClassifyFollowUp => "classify_follow_up",
             Self::SummariseConversation => "summarise_conversation",
             Self::AnalyseTaste => "analyse_taste",
+            Self::ExtractMetadata => "extract_metadata",
         }
     }
 }

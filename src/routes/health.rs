@@ -36,6 +36,8 @@ struct ReadinessResponse<'a> {
     checks: Map<String, serde_json::Value>,
     /// Which model answers: nobody should take the built-in one for a real one.
     model: &'a str,
+    /// Who removes backgrounds, for the same reason.
+    segmentation: &'a str,
 }
 
 /// Says whether documents, blobs, queue and model answer.
@@ -45,6 +47,7 @@ async fn show_readiness(State(app): State<AppState>) -> Response {
     let (status, word) =
         if failing { (StatusCode::SERVICE_UNAVAILABLE, "degraded") } else { (StatusCode::OK, "ready") };
     let checks = checks.into_iter().map(|(name, health)| (name.to_owned(), health.name().into())).collect();
-    (status, AppJson(ReadinessResponse { status: word, checks, model: app.model.name(Purpose::Stylist) }))
-        .into_response()
+    let model = app.model.name(Purpose::Stylist);
+    let segmentation = app.media.segmenter();
+    (status, AppJson(ReadinessResponse { status: word, checks, model, segmentation })).into_response()
 }

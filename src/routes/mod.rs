@@ -4,5 +4,6 @@ pub mod admin;
 pub mod auth;
 pub mod chat;
 pub mod health;
+pub mod media;
 pub mod scraper;
 pub mod taste;

@@ -11,15 +11,22 @@ enum Access {
     Public,
     User,
     Admin,
+    /// Users, and other services with a key.
+    UserOrService,
+    /// Other services with a key.
+    Service,
 }
-use Access::{Admin, Public, User};
+use Access::{Admin, Public, Service, User, UserOrService};
 
-const ROUTES: [(Method, &str, Access); 19] = [
+const ROUTES: [(Method, &str, Access); 22] = [
     (Method::GET, "/api/health", Public),
     (Method::GET, "/api/health/ready", Public),
     (Method::POST, "/api/auth/mobile-token", Public),
     (Method::POST, "/api/auth/refresh", Public),
     (Method::POST, "/api/auth/revoke", Public),
+    (Method::POST, "/api/process-image", UserOrService),
+    (Method::POST, "/api/extract-clothing-metadata", Service),
+    (Method::GET, "/api/media/archive/a-transparent.webp", Public),
     (Method::POST, "/api/chat", User),
     (Method::GET, "/api/chat/memory", User),
     (Method::PUT, "/api/chat/memory", User),
@@ -38,25 +45,37 @@ const ROUTES: [(Method, &str, Access); 19] = [
 
 #[tokio::test]
 async fn a_route_is_open_to_those_it_is_for() {
-    let app = TestApp::builder().setting("ADMIN_USER_IDS", "root, grace").start();
+    let app =
+        TestApp::builder().setting("ADMIN_USER_IDS", "root, grace").setting("METADATA_EXTRACT_API_KEY", "key").start();
     let (ada, grace) = (app.user("ada").await, app.user("grace").await);
     for (method, path, access) in ROUTES {
         let body = || "{}".to_owned();
         let nobody = app.nobody().send(method.clone(), path, Some("application/json"), body()).await;
-        assert_ne!(nobody.status, StatusCode::NOT_FOUND, "{method} {path}");
-        let refused =
-            nobody.status == StatusCode::UNAUTHORIZED && nobody.text().contains("Missing Authorization header.");
-        assert_eq!(refused, access != Public, "{method} {path} as nobody: {}", nobody.status);
+        // Where there is no picture yet, the answer is the same as where there is no route: everybody may ask.
+        assert!(nobody.status != StatusCode::NOT_FOUND || path.starts_with("/api/media/"), "{method} {path}");
+        let needs = match nobody.text() {
+            text if text.contains("Missing Authorization header.") => "a user",
+            text if text.contains("Unauthorized metadata request.") => "a service",
+            _ => "nothing",
+        };
+        let expected = match access {
+            Public => "nothing",
+            User | UserOrService | Admin => "a user",
+            Service => "a service",
+        };
+        assert_eq!(needs, expected, "{method} {path} as nobody: {}", nobody.status);
+        let service = app.nobody().header("x-api-key", "key");
+        let service = service.send(method.clone(), path, Some("application/json"), body()).await;
+        let is_let_in = service.status != StatusCode::UNAUTHORIZED;
+        let needs_user = matches!(access, User | Admin);
+        assert_eq!(is_let_in || access == Public, !needs_user, "{method} {path} as a service: {}", service.status);
         let user = ada.send(method.clone(), path, Some("application/json"), body()).await;
-        assert_ne!(user.status, StatusCode::UNAUTHORIZED, "{method} {path}");
-        let refused = user.status == StatusCode::FORBIDDEN && user.text().contains("Admin access required.");
-        assert_eq!(refused, access == Admin, "{method} {path} as a user: {}", user.status);
+        assert_eq!(user.status == StatusCode::UNAUTHORIZED, access == Service, "{method} {path}: {}", user.status);
+        let is_refused = user.status == StatusCode::FORBIDDEN && user.text().contains("Admin access required.");
+        assert_eq!(is_refused, access == Admin, "{method} {path} as a user: {}", user.status);
         let admin = grace.send(method.clone(), path, Some("application/json"), body()).await;
-        assert!(
-            !matches!(admin.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
-            "{method} {path} as an administrator: {}",
-            admin.status
-        );
+        let is_refused = matches!(admin.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        assert_eq!(is_refused, access == Service, "{method} {path} as an administrator: {}", admin.status);
     }
 }
 

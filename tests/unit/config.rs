@@ -9,14 +9,16 @@ use pluckit::config::{Config, Documents, Environment, Error, ModelServer, Source
 use serde_json::Value;
 
 /// Set by the Functions host, never by people, so the example does not have them.
-const SET_BY_THE_HOST: [&str; 2] = ["FUNCTIONS_CUSTOMHANDLER_PORT", "WEBSITE_INSTANCE_ID"];
+const SET_BY_THE_HOST: [&str; 3] = ["FUNCTIONS_CUSTOMHANDLER_PORT", "WEBSITE_HOSTNAME", "WEBSITE_INSTANCE_ID"];
 /// Read by the Functions host and its tools, never by us.
 const READ_BY_THE_HOST: [&str; 1] = ["FUNCTIONS_WORKER_RUNTIME"];
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 8] = [
     "AZURE_OPENAI_API_KEY",
     "AzureWebJobsStorage",
     "COSMOS_DB_KEY",
+    "METADATA_EXTRACT_API_KEY",
     "OPENAI_API_KEY",
+    "SEGMENTATION_SHARED_TOKEN",
     "STORAGE_ACCOUNT_KEY",
     "StorageQueue",
 ];

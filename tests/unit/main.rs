@@ -4,6 +4,7 @@
 
 mod access;
 mod azure;
+mod blob;
 mod cli;
 mod config;
 mod guarded;

@@ -102,7 +102,7 @@ fn read(answer: &str) -> Result<Tastes, &'static str> {
 }
 
 /// The JSON objects in a text, those within others left out.
-fn objects(text: &str) -> impl Iterator<Item = Value> + '_ {
+pub(in crate::domain) fn objects(text: &str) -> impl Iterator<Item = Value> + '_ {
     let mut rest = text;
     std::iter::from_fn(move || {
         while let Some(start) = rest.find('{') {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 pub use self::analysis::Tastes;
+pub(super) use self::analysis::objects;
 pub use self::dead::{Burial, Replay, UNPARSED};
 pub use self::work::{WorkError, Worked, read_message};
 use crate::clock::Clock;

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use self::intent::Intent;
 use self::outfit::{Piece, Slot, Wish};
+use self::vision::Look;
 use super::{ChatRequest, Error, Image, Message, Model, Part, PartStream, Purpose, Reply, Result, ToolCall, Usage};
 use crate::model::vocabulary;
 
@@ -54,10 +55,17 @@ impl Model for OfflineModel {
     }
 
     async fn complete(&self, request: ChatRequest) -> Result<Reply> {
-        if request.purpose == Purpose::AnalyseTaste
+        let look = match request.purpose {
+            Purpose::AnalyseTaste => Some(vision::describe as Look),
+            Purpose::ExtractMetadata => Some(vision::list_colours as Look),
+            Purpose::Stylist | Purpose::ExpandQuery | Purpose::ClassifyFollowUp | Purpose::SummariseConversation => {
+                None
+            }
+        };
+        if let Some(look) = look
             && let Some(image) = last_image(&request.messages)
         {
-            let seen = tokio::task::spawn_blocking(move || vision::describe(&image.bytes)).await;
+            let seen = tokio::task::spawn_blocking(move || look(&image.bytes)).await;
             let text = seen.map_err(|error| Error::Nonsense(error.into()))?.map_err(|error| Error::Refused {
                 // As a server says that it cannot read a picture.
                 status: 400,
@@ -85,7 +93,7 @@ fn answer(request: &ChatRequest) -> Reply {
         Purpose::ClassifyFollowUp => (errands::classify_follow_up(&request.messages).to_owned(), Vec::new()),
         Purpose::SummariseConversation => (errands::summarise(&request.messages), Vec::new()),
         // Without a picture there is nothing to see.
-        Purpose::AnalyseTaste => ("{}".to_owned(), Vec::new()),
+        Purpose::AnalyseTaste | Purpose::ExtractMetadata => ("{}".to_owned(), Vec::new()),
     };
     let input_words = request.messages.iter().map(|message| match message {
         Message::System(text) | Message::User(text) | Message::UserWithImage { text, .. } => count_words(text),

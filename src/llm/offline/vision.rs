@@ -9,6 +9,7 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use serde_json::json;
 
+use crate::imaging::{self, colours};
 use crate::model::vocabulary;
 
 /// More pixels are refused before any of them is read.
@@ -17,6 +18,8 @@ const LONGEST_SIDE: u32 = 16_384;
 const MOST_MEMORY_BYTES: u64 = 512 << 20;
 /// Side of the square that is looked at.
 const SIDE: u32 = 48;
+/// Longest side of the picture whose colours are listed.
+const LONGEST_LOOK: u32 = 256;
 const CLUSTERS: usize = 6;
 const ROUNDS: usize = 12;
 /// Share of the picture that a colour must have to be named.
@@ -54,11 +57,16 @@ const PALETTE: [[u8; 3]; vocabulary::COLOURS.len()] = [
 pub(super) enum Fault {
     #[error("the picture cannot be decoded")]
     Unreadable(#[from] image::ImageError),
+    #[error("the picture cannot be read")]
+    Unread(#[from] imaging::Error),
     #[error("the picture has too many pixels")]
     TooLarge,
     #[error("the picture is transparent throughout")]
     Empty,
 }
+
+/// A way to look at the file of a picture.
+pub(super) type Look = fn(&[u8]) -> Result<String, Fault>;
 
 /// The description as a vision model would answer it: JSON with `styleKeywords`, `colors`, `garments` and `brand`. Takes
 /// tens of milliseconds for a large picture: not for an async thread.
@@ -73,6 +81,17 @@ pub(super) fn describe(file: &[u8]) -> Result<String, Fault> {
     }
     let styles: Vec<&str> = style(&clusters).into_iter().collect();
     Ok(json!({"styleKeywords": styles, "colors": colours, "garments": [], "brand": null}).to_string())
+}
+
+/// The garment's metadata as a vision model would answer them, as far as colours tell: JSON with `brand`, `category`, `tags`
+/// and `colours`.
+pub(super) fn list_colours(file: &[u8]) -> Result<String, Fault> {
+    let picture = imaging::decode::decode_to_fit(file, &imaging::decode::Limits::default(), LONGEST_LOOK)?;
+    let colours: Vec<_> = colours::dominant(&picture, MOST_COLOURS)
+        .into_iter()
+        .map(|colour| json!({"name": colour.name, "hex": colour.hex.to_string()}))
+        .collect();
+    Ok(json!({"brand": null, "category": null, "tags": [], "colours": colours}).to_string())
 }
 
 fn decode(file: &[u8]) -> Result<DynamicImage, Fault> {

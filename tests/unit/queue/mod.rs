@@ -3,7 +3,7 @@
 //! Each promise is a function in [`contract`], named once in `each_promise`; a macro per back end turns all of them into
 //! tests. Queues have random names, so all tests can share one account.
 
-mod azure;
+pub mod azure;
 mod contract;
 mod local;
 

@@ -24,8 +24,11 @@ async fn the_process_says_that_it_lives() {
 async fn readiness_says_what_answers() {
     let app = TestApp::new();
     let answer = app.nobody().get("/api/health/ready").await;
-    let checks = json!({"documents": "ok", "blobs": "unconfigured", "queue": "ok", "model": "unconfigured"});
-    assert_eq!(answer.summary(), (200, json!({"status": "ready", "checks": checks, "model": "offline"})));
+    let checks = json!({"documents": "ok", "blobs": "ok", "queue": "ok", "model": "unconfigured"});
+    assert_eq!(
+        answer.summary(),
+        (200, json!({"status": "ready", "checks": checks, "model": "offline", "segmentation": "builtin"}))
+    );
 
     let server = ModelServer::start().await;
     let app = TestApp::builder().setting("OPENAI_BASE_URL", &server.base_url()).model_server(&server).start();

@@ -5,5 +5,6 @@ pub mod auth;
 mod chat;
 mod conventions;
 mod health;
+mod media;
 mod scraper;
 mod taste;

@@ -51,6 +51,11 @@ impl Key {
         }
     }
 
+    /// The same without naming the key.
+    pub fn sign_without_id(&self, claims: &Value) -> String {
+        jsonwebtoken::encode(&Header::new(Algorithm::RS256), claims, &self.encoding).unwrap()
+    }
+
     /// A token with these claims, signed with this key.
     pub fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::RS256);
@@ -69,6 +74,8 @@ fn pem(label: &str, der: &[u8]) -> String {
 pub struct Google {
     pub key: Key,
     pub url: String,
+    /// What its description calls it.
+    pub issuer: String,
     shared: Arc<Shared>,
     server: JoinHandle<()>,
 }
@@ -77,6 +84,7 @@ struct Shared {
     set: std::sync::Mutex<Value>,
     down: AtomicBool,
     fetches: AtomicUsize,
+    descriptions: AtomicUsize,
 }
 
 impl Google {
@@ -90,17 +98,38 @@ impl Google {
                     .into(),
             down: AtomicBool::new(false),
             fetches: AtomicUsize::new(0),
+            descriptions: AtomicUsize::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/certs", listener.local_addr().unwrap());
-        let router = Router::new().route("/certs", get(serve_keys)).with_state(shared.clone());
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let url = format!("{issuer}/certs");
+        let description = json!({"issuer": issuer, "jwks_uri": url}).to_string();
+        let counted = shared.clone();
+        let describe = async move || {
+            counted.descriptions.fetch_add(1, Ordering::SeqCst);
+            ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=3600")], description.clone())
+        };
+        let router = Router::new()
+            .route("/certs", get(serve_keys))
+            .with_state(shared.clone())
+            .route("/.well-known/openid-configuration", get(describe));
         let server = tokio::task::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { key, url, shared, server }
+        Self { key, url, issuer, shared, server }
     }
 
     /// Publishes one more key.
     pub fn rotate_in(&self, key: &Key) {
         self.shared.set.lock().unwrap()["keys"].as_array_mut().unwrap().push(key.jwk.clone());
+    }
+
+    /// Publishes this key and no other.
+    pub fn publish_only(&self, key: &Key) {
+        self.shared.set.lock().unwrap()["keys"] = json!([key.jwk]);
+    }
+
+    /// How often its description was asked for.
+    pub fn descriptions(&self) -> usize {
+        self.shared.descriptions.load(Ordering::SeqCst)
     }
 
     /// Answers 500 from now on, or no longer.

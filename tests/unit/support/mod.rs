@@ -5,18 +5,24 @@ pub mod google;
 pub mod host;
 pub mod model;
 pub mod process;
+pub mod segmentation;
 pub mod service;
 pub mod web;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pluckit::app::{self, Backends};
+use pluckit::blob::BlobStore;
+use pluckit::blob::local::LocalBlobs;
 use pluckit::clock::ManualClock;
 use pluckit::config::{Config, Source};
 use pluckit::http_client;
 use pluckit::http_client::guarded::GuardedClient;
+use pluckit::imaging::pool::PixelPool;
+use pluckit::imaging::segment::{BuiltIn, Segmenter};
 use pluckit::llm::Model;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::openai::{Limits, OpenAi, OpenAiOptions, Server};
@@ -24,11 +30,13 @@ use pluckit::model::ids::UserId;
 use pluckit::queue::JobQueue;
 use pluckit::queue::local::LocalQueue;
 use pluckit::router::{self, App};
+use pluckit::segmentation::{SegmentationService, ServiceOptions};
 use pluckit::state::AppState;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
 use pluckit::workers::{FUNCTIONS, Function};
 use serde_json::Value;
+use tempfile::TempDir;
 use time::macros::datetime;
 
 use caller::Caller;
@@ -39,6 +47,8 @@ use web::Web;
 pub struct TestApp {
     pub state: AppState,
     pub clock: Arc<ManualClock>,
+    /// Where blobs are. Kept until the end.
+    _files: TempDir,
     service: App,
 }
 
@@ -51,6 +61,8 @@ pub struct Builder {
     functions: &'static [Function],
     model: Arc<dyn Model>,
     web: Arc<GuardedClient>,
+    segmentation: Option<ServiceOptions>,
+    blobs: Option<Arc<dyn BlobStore>>,
 }
 
 impl Builder {
@@ -117,6 +129,18 @@ impl Builder {
         self
     }
 
+    /// Has garments cut out by this service instead of the built-in remover.
+    pub fn segmentation(mut self, options: ServiceOptions) -> Self {
+        self.segmentation = Some(options);
+        self
+    }
+
+    /// Keeps blobs in this store, which others can show as little as files.
+    pub fn blobs(mut self, blobs: Arc<dyn BlobStore>) -> Self {
+        self.blobs = Some(blobs);
+        self
+    }
+
     pub fn start(self) -> TestApp {
         let settings = self.settings;
         let config = Config::read(|name| settings.get(name).map(|value| (value.clone(), Source::Environment))).unwrap();
@@ -124,17 +148,32 @@ impl Builder {
         let store = self.store.unwrap_or_else(|| Arc::new(SqliteStore::in_memory(clock.clone()).unwrap()));
         let queue = self.queue.unwrap_or_else(|| Arc::new(LocalQueue::in_memory(clock.clone()).unwrap()));
         let queue_probe = app::queue_probe(queue.clone(), &config.storage.taste_queue);
+        let media = app::media_url(&config, SocketAddr::from(([127, 0, 0, 1], 7071)));
+        let files = tempfile::tempdir().unwrap();
+        let blobs = self.blobs.unwrap_or_else(|| Arc::new(LocalBlobs::open(files.path(), media, &*clock).unwrap()));
+        let http = http_client::services().unwrap();
+        let pixels = Arc::new(PixelPool::default());
+        let segmenter: Arc<dyn Segmenter> = match self.segmentation {
+            Some(options) => Arc::new(SegmentationService::new(options, http.clone(), pixels.clone())),
+            None => Arc::new(BuiltIn::new(pixels.clone())),
+        };
+        let blobs_probe = app::blobs_probe(blobs.clone(), &config.storage.archive_container);
         let backends = Backends {
             store,
             queue,
+            embedded_blobs: Some(blobs.clone()),
+            blobs,
+            pixels,
+            segmenter,
             model: self.model,
-            storage_probes: vec![("blobs", None), ("queue", Some(queue_probe))],
+            storage_probes: vec![("blobs", Some(blobs_probe)), ("queue", Some(queue_probe))],
             clock: clock.clone(),
-            http: http_client::services().unwrap(),
+            http,
             web: self.web,
         };
         let state = app::state(config, backends);
-        TestApp { service: router::with_functions(state.clone(), self.functions), state, clock }
+        let service = router::with_functions(state.clone(), self.functions);
+        TestApp { service, state, clock, _files: files }
     }
 }
 
@@ -150,6 +189,8 @@ impl TestApp {
             functions: &FUNCTIONS,
             model: Arc::new(OfflineModel::new()),
             web: Arc::new(GuardedClient::new(web::nowhere()).unwrap()),
+            segmentation: None,
+            blobs: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ fn settings(directory: &TempDir) -> BTreeMap<String, String> {
 }
 
 /// The state of a service that finds the picture on the internet of the tests.
-fn state(config: Config, web: &Web) -> AppState {
+fn state(config: Config, address: SocketAddr, web: &Web) -> AppState {
     let mut picture = Vec::new();
     let image = RgbImage::from_pixel(40, 40, Rgb([22, 34, 84]));
     image.write_to(&mut Cursor::new(&mut picture), ImageFormat::Png).unwrap();
@@ -51,7 +52,7 @@ fn state(config: Config, web: &Web) -> AppState {
     let backends = Backends {
         web: Arc::new(web.client()),
         model: Arc::new(OfflineModel::new()),
-        ..Backends::open(&config).unwrap()
+        ..Backends::open(&config, address).unwrap()
     };
     app::state(config, backends)
 }
@@ -66,7 +67,7 @@ async fn the_service_that_is_killed() {
     let config = Config::read(|name| std::env::var(name).ok().map(|value| (value, Source::Environment))).unwrap();
     let listener = app::listen(&config).await.unwrap();
     let web = Web::start().await;
-    let app = state(config, &web);
+    let app = state(config, listener.local_addr().unwrap(), &web);
     if !app.config.server.under_functions_host {
         let options = pump::Options { visibility: Duration::from_secs(2), ..pump::Options::from_config(&app.config) };
         pump::start(&app, &FUNCTIONS, &options);

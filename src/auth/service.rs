@@ -1,0 +1,134 @@
+//! Other services that call: by a key, or by a token of an Entra tenant (Azure Active Directory).
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tracing::warn;
+
+use super::bearer_token;
+use super::keys::KeySet;
+use crate::clock::Clock;
+use crate::config::ServiceCredential;
+use crate::error::ApiError;
+use crate::telemetry::Chain;
+
+/// Header with the key.
+const API_KEY: &str = "x-api-key";
+/// How far the clocks of the issuer and of this machine may be apart, in seconds.
+const LEEWAY: f64 = 60.0;
+/// Tokens with many roles and groups are long.
+const LONGEST_TOKEN_BYTES: usize = 16 * 1024;
+const REFUSED: ApiError = ApiError::Unauthorized("Unauthorized metadata request.");
+
+/// Checks the credentials of other services.
+pub enum ServiceVerifier {
+    /// By the hash of the key that they show.
+    ApiKey(Option<[u8; 32]>),
+    /// By their tokens; nobody has a good one while issuer or audience is missing.
+    Entra(Option<Box<TokenVerifier>>),
+    /// There is no such way.
+    Unknown,
+}
+
+/// Checks tokens of one issuer for one audience.
+pub struct TokenVerifier {
+    keys: KeySet,
+    validation: Validation,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    exp: f64,
+    #[serde(default)]
+    nbf: Option<f64>,
+}
+
+impl ServiceVerifier {
+    /// Checks what the settings say.
+    pub fn new(credential: &ServiceCredential, http: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
+        match credential {
+            ServiceCredential::ApiKey(key) => Self::ApiKey(key.as_ref().map(|key| digest(key.expose_secret()))),
+            ServiceCredential::Entra { issuer, audience } => {
+                let (Some(issuer), Some(audience)) = (issuer, audience) else {
+                    warn!(
+                        "METADATA_EXTRACT_AZURE_AD_ISSUER or METADATA_EXTRACT_AZURE_AD_AUDIENCE is not set: no service \
+                           can call"
+                    );
+                    return Self::Entra(None);
+                };
+                Self::Entra(Some(Box::new(TokenVerifier::new(issuer.as_str(), audience, http, clock))))
+            }
+            ServiceCredential::Unknown => Self::Unknown,
+        }
+    }
+
+    /// Lets a service pass that shows the credential.
+    ///
+    /// # Errors
+    /// 401 without saying what was wrong; 500 while there is no credential to compare with.
+    pub async fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        match self {
+            Self::ApiKey(None) => Err(ApiError::Misconfigured("METADATA_EXTRACT_API_KEY is not configured.")),
+            Self::ApiKey(Some(expected)) => {
+                let shown = headers.get(API_KEY).map(|key| digest(key.as_bytes()));
+                // Hashes have one length, and how much of them is equal tells nothing.
+                let is_equal = shown.is_some_and(|shown| bool::from(shown.ct_eq(expected)));
+                if is_equal { Ok(()) } else { Err(REFUSED) }
+            }
+            Self::Entra(verifier) => match (verifier, bearer_token(headers)) {
+                (Some(verifier), Some(token)) if verifier.verify(token).await => Ok(()),
+                _ => Err(REFUSED),
+            },
+            Self::Unknown => Err(ApiError::Misconfigured("Invalid metadata auth mode configuration.")),
+        }
+    }
+}
+
+impl TokenVerifier {
+    fn new(issuer: &str, audience: &str, http: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
+        // The algorithm is ours to choose, never the token's: anything but RS256 is refused.
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.set_audience(&[audience]);
+        // A setting may lack the slash at the end that an issuer has, and the other way round.
+        let bare = issuer.trim_end_matches('/');
+        validation.set_issuer(&[bare.to_owned(), format!("{bare}/")]);
+        validation.set_required_spec_claims(&["exp", "aud", "iss"]);
+        // Times are compared below, with the clock that everything else uses.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        Self { keys: KeySet::of_issuer(issuer, http, clock.clone()), validation, clock }
+    }
+
+    async fn verify(&self, token: &str) -> bool {
+        if token.len() > LONGEST_TOKEN_BYTES {
+            return false;
+        }
+        let Ok(header) = decode_header(token) else { return false };
+        if header.alg != Algorithm::RS256 {
+            return false;
+        }
+        let key = match self.keys.find(header.kid.as_deref()).await {
+            Ok(Some(key)) => key,
+            Ok(None) => return false,
+            Err(error) => {
+                warn!(error = %Chain(&error), "service token not checked");
+                return false;
+            }
+        };
+        let Ok(token) = decode::<Claims>(token, &key, &self.validation) else { return false };
+        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
+        let now = self.clock.now().unix_timestamp() as f64;
+        let Claims { exp, nbf } = token.claims;
+        exp + LEEWAY > now && nbf.is_none_or(|not_before| not_before - LEEWAY <= now)
+    }
+}
+
+fn digest(key: impl AsRef<[u8]>) -> [u8; 32] {
+    Sha256::digest(key).into()
+}

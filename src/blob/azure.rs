@@ -1,0 +1,299 @@
+//! The blobs of an Azure storage account.
+
+use std::future::Future;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::error::ErrorKind;
+use azure_core::http::headers::{HeaderName, Headers};
+use azure_core::http::{Etag, StatusCode};
+use azure_storage_blob::BlobClient;
+use azure_storage_blob::models::{
+    BlobClientDownloadOptions, BlobClientGetPropertiesResultHeaders, BlobClientUploadOptions,
+    BlobContainerClientListBlobsOptions, BlobItem,
+};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use time::OffsetDateTime;
+use tracing::debug;
+use url::Url;
+
+use super::{
+    Blob, BlobName, BlobStore, ContainerName, Error, Listed, MOST_LISTED, Page, Properties, Put, Result, Span,
+    UNKNOWN_TYPE, url_below,
+};
+use crate::azure::StorageAccount;
+
+/// Longest time for one small call with its retries. The clients alone would try for minutes.
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// The same for a call that carries a blob to the service.
+const UPLOAD_LIMIT: Duration = Duration::from_secs(60);
+/// Longest wait for the next bytes of a blob.
+const PIECE_LIMIT: Duration = Duration::from_secs(30);
+/// Tries to read the end of a blob that others replace meanwhile.
+const TRIES: usize = 3;
+const CONTENT_RANGE: HeaderName = HeaderName::from_static("content-range");
+
+/// What the service answered instead of what it should.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("no answer within {} s", .0.as_secs())]
+    Silence(Duration),
+    #[error("the answer lacks {0}")]
+    Lacks(&'static str),
+    #[error("the blob changes faster than it can be read")]
+    Unsteady,
+}
+
+/// Containers in a storage account.
+pub struct AzureBlobs {
+    account: Arc<StorageAccount>,
+}
+
+impl AzureBlobs {
+    /// The blobs of this account. Makes no call yet.
+    pub fn new(account: Arc<StorageAccount>) -> Self {
+        Self { account }
+    }
+
+    fn client(&self, container: &ContainerName, name: &BlobName) -> BlobClient {
+        self.account.blobs().blob_client(container, name)
+    }
+
+    /// Uploads in one request, so that a blob is there whole or not at all.
+    async fn upload(
+        &self,
+        container: &ContainerName,
+        name: &BlobName,
+        content: Bytes,
+        if_none_match: Option<Etag>,
+    ) -> std::result::Result<(), Call> {
+        let client = self.client(container, name);
+        let options = BlobClientUploadOptions {
+            blob_content_type: Some(name.content_type().to_owned()),
+            if_none_match,
+            partition_size: NonZero::new(content.len() as u64).or(Some(NonZero::<u64>::MIN)),
+            ..BlobClientUploadOptions::default()
+        };
+        let upload = || call(UPLOAD_LIMIT, client.upload(content.clone().into(), Some(options.clone())));
+        match upload().await {
+            Err(Call::Refused(error)) if has_code(&error, "ContainerNotFound") => {
+                match self.account.create_blob_container(container).await {
+                    Ok(_) => {}
+                    Err(crate::azure::storage::Error::Service(error)) => return Err(Call::Refused(error)),
+                    Err(error) => return Err(Call::Broken(error.into())),
+                }
+                upload().await.map(drop)
+            }
+            done => done.map(drop),
+        }
+    }
+
+    async fn download(
+        &self,
+        container: &ContainerName,
+        name: &BlobName,
+        options: BlobClientDownloadOptions<'static>,
+    ) -> std::result::Result<Blob, Call> {
+        let is_whole = options.range.is_none();
+        let answer = call(CALL_LIMIT, self.client(container, name).download(Some(options))).await?;
+        let lacks = |what| Call::Broken(Fault::Lacks(what).into());
+        let length = answer.properties.content_length;
+        let (start, size) = match content_range(&answer.headers) {
+            Some((first, size)) => (first, size),
+            None => (0, length.ok_or_else(|| lacks("a size"))?),
+        };
+        let properties = Properties {
+            size,
+            content_type: answer.properties.content_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
+            etag: quoted(answer.properties.etag.as_ref().ok_or_else(|| lacks("an etag"))?),
+            last_modified: answer.properties.last_modified.ok_or_else(|| lacks("a time"))?,
+        };
+        let end = if is_whole { size } else { start };
+        let content = stream::try_unfold(answer.body, |mut body| async move {
+            match tokio::time::timeout(PIECE_LIMIT, body.try_next()).await {
+                Ok(Ok(piece)) => Ok(piece.map(|piece| (piece, body))),
+                Ok(Err(error)) => Err(fault(error)),
+                Err(_) => Err(Error::Unavailable(Fault::Silence(PIECE_LIMIT).into())),
+            }
+        });
+        Ok(Blob { properties, range: start..end, content: content.boxed() })
+    }
+}
+
+#[async_trait]
+impl BlobStore for AzureBlobs {
+    async fn put_if_absent(&self, container: &ContainerName, name: &BlobName, content: Bytes) -> Result<Put> {
+        match self.upload(container, name, content, Some(Etag::from("*"))).await {
+            Ok(()) => Ok(Put::Created),
+            Err(Call::Refused(error)) if has_code(&error, "BlobAlreadyExists") => Ok(Put::Exists),
+            // The same while the one that wins has not ended yet.
+            Err(Call::Refused(error)) if error.http_status() == Some(StatusCode::PreconditionFailed) => Ok(Put::Exists),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn put(&self, container: &ContainerName, name: &BlobName, content: Bytes) -> Result<()> {
+        Ok(self.upload(container, name, content, None).await?)
+    }
+
+    async fn get(&self, container: &ContainerName, name: &BlobName, span: Span) -> Result<Option<Blob>> {
+        for _ in 0..TRIES {
+            let mut options = BlobClientDownloadOptions::default();
+            let mut wanted = None;
+            if span != Span::Whole {
+                // The service has no way to ask for the end, and one answer to all ranges that it does not like.
+                let Some(properties) = self.properties(container, name).await? else { return Ok(None) };
+                let range = span.resolve(properties.size)?;
+                options.range = Some(range.clone().into());
+                options.if_match = Some(Etag::from(properties.etag.clone()));
+                wanted = Some((range, properties));
+            }
+            match self.download(container, name, options).await {
+                Ok(blob) => {
+                    return Ok(Some(match wanted {
+                        Some((range, properties)) => Blob { properties, range, content: blob.content },
+                        None => blob,
+                    }));
+                }
+                Err(Call::Refused(error)) if is_missing(&error) => return Ok(None),
+                Err(Call::Refused(error)) if has_code(&error, "ConditionNotMet") => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Unavailable(Fault::Unsteady.into()))
+    }
+
+    async fn properties(&self, container: &ContainerName, name: &BlobName) -> Result<Option<Properties>> {
+        let answer = match call(CALL_LIMIT, self.client(container, name).get_properties(None)).await {
+            Ok(answer) => answer,
+            // A request without a body has its error's code in a header, or not at all.
+            Err(Call::Refused(error)) if error.http_status() == Some(StatusCode::NotFound) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let lacks = |what| Error::Failed(Fault::Lacks(what).into());
+        Ok(Some(Properties {
+            size: answer.content_length().map_err(fault)?.ok_or_else(|| lacks("a size"))?,
+            content_type: answer.content_type().map_err(fault)?.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
+            etag: quoted(&answer.etag().map_err(fault)?.ok_or_else(|| lacks("an etag"))?),
+            last_modified: answer.last_modified().map_err(fault)?.ok_or_else(|| lacks("a time"))?,
+        }))
+    }
+
+    async fn list(&self, container: &ContainerName, prefix: &str, after: Option<&str>, most: usize) -> Result<Page> {
+        let client = self.account.blobs().blob_container_client(container);
+        let options = BlobContainerClientListBlobsOptions {
+            marker: after.map(str::to_owned),
+            maxresults: i32::try_from(most.clamp(1, MOST_LISTED)).ok(),
+            prefix: (!prefix.is_empty()).then(|| prefix.to_owned()),
+            ..BlobContainerClientListBlobsOptions::default()
+        };
+        let mut pages = client.list_blobs(Some(options)).map_err(fault)?.into_pages();
+        let page = match call(CALL_LIMIT, pages.try_next()).await {
+            Ok(Some(page)) => page.into_model().map_err(fault)?,
+            Ok(None) => return Ok(Page::default()),
+            Err(Call::Refused(error)) if is_missing(&error) => return Ok(Page::default()),
+            Err(error) => return Err(error.into()),
+        };
+        let next = page.next_marker.filter(|marker| !marker.is_empty());
+        Ok(Page { blobs: page.blob_items.into_iter().filter_map(listed).collect(), next })
+    }
+
+    async fn delete(&self, container: &ContainerName, name: &BlobName) -> Result<bool> {
+        match call(CALL_LIMIT, self.client(container, name).delete(None)).await {
+            Ok(_) => Ok(true),
+            Err(Call::Refused(error)) if is_missing(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn public_url(&self, container: &ContainerName, name: &BlobName) -> Url {
+        // The client's own addresses have the slashes of the name encoded.
+        url_below(self.account.blobs().url(), [&**container].into_iter().chain(name.segments()))
+    }
+
+    async fn is_ready(&self, container: &ContainerName) -> Result<bool> {
+        let client = self.account.blobs().blob_container_client(container);
+        Ok(call(CALL_LIMIT, client.exists()).await?)
+    }
+}
+
+/// Why a call did not succeed.
+enum Call {
+    Silence(Duration),
+    Refused(azure_core::Error),
+    Broken(super::Cause),
+}
+
+impl From<Call> for Error {
+    fn from(call: Call) -> Self {
+        match call {
+            Call::Silence(limit) => Self::Unavailable(Fault::Silence(limit).into()),
+            Call::Refused(error) => fault(error),
+            Call::Broken(cause) => Self::Failed(cause),
+        }
+    }
+}
+
+async fn call<T>(limit: Duration, call: impl Future<Output = azure_core::Result<T>>) -> std::result::Result<T, Call> {
+    // On the heap: the SDK's futures are large.
+    let answer = tokio::time::timeout(limit, Box::pin(call)).await;
+    answer.map_err(|_| Call::Silence(limit))?.map_err(Call::Refused)
+}
+
+/// A blob of a listing. Others may have written some whose names are none here; nobody could ask for them.
+fn listed(item: BlobItem) -> Option<Listed> {
+    let name = item.name?;
+    let Ok(name) = name.parse::<BlobName>() else {
+        debug!("blob with an unusual name left out");
+        return None;
+    };
+    let properties = item.properties?;
+    Some(Listed {
+        name,
+        properties: Properties {
+            size: properties.content_length.unwrap_or_default(),
+            content_type: properties.content_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
+            etag: properties.etag.as_ref().map(quoted).unwrap_or_default(),
+            last_modified: properties.last_modified.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        },
+    })
+}
+
+/// Listings have etags without quotes, answers with them.
+fn quoted(etag: &Etag) -> String {
+    let text: &str = etag.as_ref();
+    if text.starts_with('"') { text.to_owned() } else { format!("\"{text}\"") }
+}
+
+/// First byte and size of the whole, from `bytes 5-9/100`.
+fn content_range(headers: &Headers) -> Option<(u64, u64)> {
+    let (range, size) = headers.get_optional_str(&CONTENT_RANGE)?.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, _) = range.split_once('-')?;
+    Some((first.parse().ok()?, size.parse().ok()?))
+}
+
+fn has_code(error: &azure_core::Error, code: &str) -> bool {
+    matches!(error.kind(), ErrorKind::HttpResponse { error_code: Some(given), .. } if given == code)
+}
+
+fn is_missing(error: &azure_core::Error) -> bool {
+    ["BlobNotFound", "ContainerNotFound", "ResourceNotFound"].iter().any(|code| has_code(error, code))
+}
+
+/// What an error of the service, or of the way there, means to a caller.
+fn fault(error: azure_core::Error) -> Error {
+    let passes = match error.kind() {
+        ErrorKind::HttpResponse { status, .. } => {
+            matches!(status, StatusCode::RequestTimeout | StatusCode::TooManyRequests)
+                || status.is_server_error()
+                // For half a minute after a container was deleted.
+                || has_code(&error, "ContainerBeingDeleted")
+        }
+        ErrorKind::Connection | ErrorKind::Io | ErrorKind::Credential => true,
+        _ => false,
+    };
+    if passes { Error::Unavailable(error.into()) } else { Error::Failed(error.into()) }
+}

@@ -1,0 +1,358 @@
+//! Blobs as files: `<directory>/<container>/<segments of the name>`.
+//!
+//! A blob is written to a file of another name in the same file system, brought to the disk, and only then linked or
+//! renamed to its place, so what has a name is whole, whenever a writer dies. What dead writers left behind is deleted at
+//! the next start, when it is old enough.
+//!
+//! Azure lets `a` and `a/b` both be blobs, a file system does not let `a` be both file and directory. So directories are
+//! named `a%d`; a file whose own name ends in `%d` or `%f` gets another `%f`, and no two names meet.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tracing::debug;
+use url::Url;
+use uuid::Uuid;
+
+use super::{
+    Blob, BlobName, BlobStore, ContainerName, Error, Listed, MOST_LISTED, Page, Properties, Put, Result, Span,
+    url_below,
+};
+use crate::clock::Clock;
+use crate::telemetry::Chain;
+
+/// Where blobs are written before they get their names. Not a name that a container can have.
+const WRITING: &str = ".writing";
+/// Ends the names of directories.
+const DIRECTORY_MARK: &str = "%d";
+/// Ends the names of files that would end like directories.
+const FILE_MARK: &str = "%f";
+/// Age at which a file in [`WRITING`] belongs to nobody any more: no write takes nearly as long.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
+/// Bytes that are read at once.
+const PIECE: usize = 128 * 1024;
+/// Tries to write into a directory that others delete, since it is empty, as often as we make it.
+const TRIES: usize = 100;
+
+/// Blobs in a directory. Cheap to clone.
+#[derive(Clone)]
+pub struct LocalBlobs {
+    root: Arc<Path>,
+    base: Url,
+}
+
+impl LocalBlobs {
+    /// The blobs in `directory`, which is made if it is not there; `base` is the address below which others find
+    /// `<container>/<name>`. Deletes what writers that died an hour ago or more left behind.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or read.
+    pub fn open(directory: &Path, base: Url, clock: &dyn Clock) -> io::Result<Self> {
+        let writing = directory.join(WRITING);
+        fs::create_dir_all(&writing)?;
+        for entry in fs::read_dir(&writing)? {
+            let path = entry?.path();
+            // Another process may be doing the same.
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            if clock.now() - last_modified(&metadata) >= ABANDONED {
+                remove(&path);
+            }
+        }
+        Ok(Self { root: directory.into(), base })
+    }
+
+    fn path(&self, container: &ContainerName, name: &BlobName) -> PathBuf {
+        let mut path = self.root.join(&**container);
+        let mut segments = name.segments().peekable();
+        while let Some(segment) = segments.next() {
+            let is_file = segments.peek().is_none();
+            path.push(if is_file { file_name(segment) } else { format!("{segment}{DIRECTORY_MARK}") });
+        }
+        path
+    }
+
+    /// Runs `work` on a thread that may wait for the disk.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        done.map_err(|error| Error::Failed(error.into()))?.map_err(fault)
+    }
+
+    fn write(&self, path: &Path, content: &[u8], replace: bool) -> io::Result<Put> {
+        let temporary = Temporary::write(self.root.join(WRITING).join(Uuid::new_v4().simple().to_string()), content)?;
+        let directory = path.parent().unwrap_or(&self.root);
+        let mut tries = 0;
+        loop {
+            let done = if replace { fs::rename(&temporary.0, path) } else { fs::hard_link(&temporary.0, path) };
+            match done {
+                Ok(()) => break,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && !replace => return Ok(Put::Exists),
+                Err(error) if error.kind() == ErrorKind::NotFound && tries < TRIES => {
+                    tries += 1;
+                    match self.make(directory) {
+                        // A part of it was deleted before the next was made.
+                        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                        _ => {}
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // The name is on the disk when its directory is.
+        match File::open(directory).and_then(|directory| directory.sync_all()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            // Deleted again already, directory and all.
+            _ => Ok(Put::Created),
+        }
+    }
+
+    /// Makes a directory, and brings it and those above it to the disk.
+    fn make(&self, directory: &Path) -> io::Result<()> {
+        fs::create_dir_all(directory)?;
+        for above in directory.ancestors().skip(1).take_while(|above| above.starts_with(&self.root)) {
+            match File::open(above).and_then(|above| above.sync_all()) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_blob(&self, container: &ContainerName, path: &Path) -> io::Result<bool> {
+        match fs::remove_file(path) {
+            Ok(()) => {}
+            Err(error) if is_missing(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let container = self.root.join(&**container);
+        for above in path.ancestors().skip(1).take_while(|above| **above != container) {
+            // Fails when it is not empty, and then those above are not, either.
+            if fs::remove_dir(above).is_err() {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    fn list_page(&self, container: &ContainerName, prefix: &str, after: &str, most: usize) -> io::Result<Page> {
+        let mut walk = Walk { prefix, after, room: most + 1, found: BTreeMap::new() };
+        walk.enter(&self.root.join(&**container), String::new())?;
+        let mut found = walk.found;
+        let next = if found.len() > most { found.pop_last().and(found.keys().next_back().cloned()) } else { None };
+        let blobs = found.into_iter().filter_map(|(name, metadata)| {
+            let name: BlobName = name.parse().ok()?;
+            Some(Listed { properties: properties(&name, &metadata), name })
+        });
+        Ok(Page { blobs: blobs.collect(), next })
+    }
+}
+
+#[async_trait]
+impl BlobStore for LocalBlobs {
+    async fn put_if_absent(&self, container: &ContainerName, name: &BlobName, content: Bytes) -> Result<Put> {
+        let path = self.path(container, name);
+        self.blocking(move |store| {
+            // Spares the writing; the link below is what decides.
+            if fs::symlink_metadata(&path).is_ok() {
+                return Ok(Put::Exists);
+            }
+            store.write(&path, &content, false)
+        })
+        .await
+    }
+
+    async fn put(&self, container: &ContainerName, name: &BlobName, content: Bytes) -> Result<()> {
+        let path = self.path(container, name);
+        self.blocking(move |store| store.write(&path, &content, true).map(drop)).await
+    }
+
+    async fn get(&self, container: &ContainerName, name: &BlobName, span: Span) -> Result<Option<Blob>> {
+        let path = self.path(container, name);
+        let opened = self.blocking(move |_| found(File::open(path).and_then(|file| Ok((file.metadata()?, file)))));
+        let Some((metadata, file)) = opened.await? else { return Ok(None) };
+        let properties = properties(name, &metadata);
+        let range = span.resolve(properties.size)?;
+        let mut file = tokio::fs::File::from_std(file);
+        if range.start > 0 {
+            file.seek(SeekFrom::Start(range.start)).await.map_err(fault)?;
+        }
+        let content = pieces(file, range.end - range.start);
+        Ok(Some(Blob { properties, range, content }))
+    }
+
+    async fn properties(&self, container: &ContainerName, name: &BlobName) -> Result<Option<Properties>> {
+        let path = self.path(container, name);
+        let metadata = self.blocking(move |_| found(fs::metadata(path))).await?;
+        Ok(metadata.map(|metadata| properties(name, &metadata)))
+    }
+
+    async fn list(&self, container: &ContainerName, prefix: &str, after: Option<&str>, most: usize) -> Result<Page> {
+        let (container, prefix) = (container.clone(), prefix.to_owned());
+        let after = after.unwrap_or_default().to_owned();
+        let most = most.clamp(1, MOST_LISTED);
+        self.blocking(move |store| store.list_page(&container, &prefix, &after, most)).await
+    }
+
+    async fn delete(&self, container: &ContainerName, name: &BlobName) -> Result<bool> {
+        let (path, container) = (self.path(container, name), container.clone());
+        self.blocking(move |store| store.remove_blob(&container, &path)).await
+    }
+
+    fn public_url(&self, container: &ContainerName, name: &BlobName) -> Url {
+        url_below(&self.base, [&**container].into_iter().chain(name.segments()))
+    }
+
+    async fn is_ready(&self, _container: &ContainerName) -> Result<bool> {
+        self.blocking(|store| {
+            let path = store.root.join(WRITING).join(Uuid::new_v4().simple().to_string());
+            Temporary::write(path, b"").map(|_| true)
+        })
+        .await
+    }
+}
+
+/// A file under a name of no meaning, which ends with this value. The file may have got another name meanwhile.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn write(path: PathBuf, content: &[u8]) -> io::Result<Self> {
+        let mut file = File::create_new(&path)?;
+        let temporary = Self(path);
+        file.write_all(content)?;
+        file.sync_all()?;
+        Ok(temporary)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        // Renamed, or deleted by somebody else.
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            debug!(path = %path.display(), error = %Chain(&error), "temporary file not deleted");
+        }
+        _ => {}
+    }
+}
+
+/// Goes through directories and keeps the first names there are, so that memory is bounded by the page.
+struct Walk<'a> {
+    prefix: &'a str,
+    after: &'a str,
+    room: usize,
+    found: BTreeMap<String, Metadata>,
+}
+
+impl Walk<'_> {
+    /// Looks at a directory; the names of all that is in it begin with `name`.
+    fn enter(&mut self, directory: &Path, name: String) -> io::Result<()> {
+        let Some(entries) = found(fs::read_dir(directory))? else { return Ok(()) };
+        for entry in entries {
+            let entry = entry?;
+            // What we did not write is none of ours.
+            let Some(file) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            if let Some(segment) = file.strip_suffix(DIRECTORY_MARK) {
+                let below = format!("{name}{segment}/");
+                if self.may_have(&below) {
+                    self.enter(&entry.path(), below)?;
+                }
+            } else {
+                let blob = format!("{name}{}", file.strip_suffix(FILE_MARK).unwrap_or(&file));
+                if blob.starts_with(self.prefix) && blob.as_str() > self.after && self.has_room_for(&blob) {
+                    let Some(metadata) = found(entry.metadata())?.filter(Metadata::is_file) else { continue };
+                    self.found.insert(blob, metadata);
+                    if self.found.len() > self.room {
+                        self.found.pop_last();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether names that begin with `start` can be among those wanted.
+    fn may_have(&self, start: &str) -> bool {
+        (start.starts_with(self.prefix) || self.prefix.starts_with(start))
+            && (start > self.after || self.after.starts_with(start))
+            && self.has_room_for(start)
+    }
+
+    fn has_room_for(&self, name: &str) -> bool {
+        self.found.len() < self.room || self.found.keys().next_back().is_some_and(|last| name < last.as_str())
+    }
+}
+
+fn file_name(segment: &str) -> String {
+    let mark = if segment.ends_with(DIRECTORY_MARK) || segment.ends_with(FILE_MARK) { FILE_MARK } else { "" };
+    format!("{segment}{mark}")
+}
+
+fn properties(name: &BlobName, metadata: &Metadata) -> Properties {
+    Properties {
+        size: metadata.len(),
+        content_type: name.content_type().to_owned(),
+        // A file is never changed in its place, so this pair is one content.
+        etag: format!("\"{:x}-{:x}\"", metadata.ino(), last_modified(metadata).unix_timestamp_nanos()),
+        last_modified: last_modified(metadata),
+    }
+}
+
+fn last_modified(metadata: &Metadata) -> OffsetDateTime {
+    let nanoseconds = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// The next `length` bytes of a file.
+fn pieces(file: tokio::fs::File, length: u64) -> BoxStream<'static, Result<Bytes>> {
+    stream::try_unfold((file, length), |(mut file, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let mut piece = BytesMut::with_capacity(usize::try_from(left).unwrap_or(PIECE).min(PIECE));
+        let read = (&mut file).take(left).read_buf(&mut piece).await.map_err(fault)?;
+        if read == 0 {
+            return Err(fault(ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(Some((piece.freeze(), (file, left - read as u64))))
+    })
+    .boxed()
+}
+
+/// `None` for what is not there.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+fn fault(error: io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Unavailable(error.into()),
+        _ => Error::Failed(error.into()),
+    }
+}

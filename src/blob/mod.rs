@@ -1,0 +1,350 @@
+//! Blobs: finished pictures and what jobs write, as files behind one small interface.
+//!
+//! Two back ends keep the same promises: Azure Storage ([`azure`]) and files in the data directory ([`local`]). A blob is
+//! whole or not there, at any moment and whatever happens to a writer. Its type follows from its name: files have no place
+//! of their own for a type, and a second file with it could not be replaced together with the first.
+
+pub mod azure;
+pub mod local;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use time::OffsetDateTime;
+use url::Url;
+
+/// Longest name of a blob, in bytes.
+/// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>
+pub const LONGEST_NAME_BYTES: usize = 1024;
+/// Longest part of a name between slashes, in bytes: a file system takes 255, and two of them are ours.
+pub const LONGEST_SEGMENT_BYTES: usize = 250;
+/// Most blobs that one page of a listing has.
+pub const MOST_LISTED: usize = 5000;
+/// Type of what has no known extension.
+const UNKNOWN_TYPE: &str = "application/octet-stream";
+
+/// Result of an operation on blobs.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The error below an [`Error`], whatever its back end.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Why an operation on blobs failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot be reached, is throttling, or has no room: worth another try later.
+    #[error("the blob store is unavailable")]
+    Unavailable(#[source] Cause),
+    /// The range begins behind the end of the blob.
+    #[error("the range begins behind the end of the blob, which has {size} bytes")]
+    OutOfRange {
+        /// Size of the blob, in bytes.
+        size: u64,
+    },
+    /// Anything else.
+    #[error("the blob store failed")]
+    Failed(#[source] Cause),
+}
+
+/// A text that does not name a container or a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the name is not valid")]
+pub struct BadName;
+
+/// Name of a container: 3 to 63 of `a-z`, `0-9` and `-`, where a hyphen stands between two of the others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerName(String);
+
+impl FromStr for ContainerName {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> std::result::Result<Self, BadName> {
+        let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let hyphens = text.starts_with('-') || text.ends_with('-') || text.contains("--");
+        let fits = (3..=63).contains(&text.len()) && text.bytes().all(known) && !hyphens;
+        fits.then(|| Self(text.to_owned())).ok_or(BadName)
+    }
+}
+
+impl Deref for ContainerName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContainerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Name of a blob within its container: segments with slashes between them. None is empty, `.` or `..`, or ends in a dot
+/// (Azure drops it), and there are no backslashes and no control characters, so a name cannot lead out of its container.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BlobName(String);
+
+impl BlobName {
+    /// The parts between the slashes; at least one.
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// The type that the extension tells, as `Content-Type` has it.
+    pub fn content_type(&self) -> &'static str {
+        let file = self.segments().last().unwrap_or_default();
+        let extension = file.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+        // Nothing in which a browser would run a script.
+        match extension.as_deref() {
+            Some("webp") => "image/webp",
+            Some("png") => "image/png",
+            Some("jpg" | "jpeg") => "image/jpeg",
+            Some("gif") => "image/gif",
+            Some("avif") => "image/avif",
+            Some("heic") => "image/heic",
+            Some("heif") => "image/heif",
+            Some("bmp") => "image/bmp",
+            Some("tif" | "tiff") => "image/tiff",
+            Some("json") => "application/json",
+            Some("jsonl" | "ndjson") => "application/x-ndjson",
+            Some("md") => "text/markdown; charset=utf-8",
+            Some("txt") => "text/plain; charset=utf-8",
+            Some("csv") => "text/csv; charset=utf-8",
+            _ => UNKNOWN_TYPE,
+        }
+    }
+}
+
+impl FromStr for BlobName {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> std::result::Result<Self, BadName> {
+        let bad = |segment: &str| {
+            segment.is_empty()
+                || segment.ends_with('.')
+                || segment.len() > LONGEST_SEGMENT_BYTES
+                || segment.chars().any(|character| character == '\\' || character.is_control())
+        };
+        if text.len() > LONGEST_NAME_BYTES || text.split('/').any(bad) {
+            return Err(BadName);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Deref for BlobName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BlobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What became of a [`BlobStore::put_if_absent`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The blob is new.
+    Created,
+    /// There was one already, which stayed as it is.
+    Exists,
+}
+
+/// What is known of a blob without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Properties {
+    /// Size in bytes.
+    pub size: u64,
+    /// Its type, as `Content-Type` has it.
+    pub content_type: String,
+    /// Its version, quoted, as `ETag` has it: another one whenever the blob was written anew.
+    pub etag: String,
+    /// When it was written.
+    pub last_modified: OffsetDateTime,
+}
+
+/// Which bytes of a blob are wanted, as HTTP says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Span {
+    /// All of them.
+    #[default]
+    Whole,
+    /// From this one to the end.
+    From(u64),
+    /// From the first to the last of these, both included, or to the end if that comes before.
+    Between(u64, u64),
+    /// This many at the end, or all if there are fewer.
+    Last(u64),
+}
+
+impl Span {
+    /// The bytes that it means in a blob of `size` bytes.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if it means none of them, unless the whole blob has none.
+    pub fn resolve(self, size: u64) -> Result<Range<u64>> {
+        let range = match self {
+            Self::Whole => return Ok(0..size),
+            Self::From(first) => first..size,
+            Self::Between(first, last) => first..last.saturating_add(1).min(size),
+            Self::Last(count) => size.saturating_sub(count)..size,
+        };
+        if range.is_empty() { Err(Error::OutOfRange { size }) } else { Ok(range) }
+    }
+}
+
+/// A blob that is being read.
+pub struct Blob {
+    /// What is known of it.
+    pub properties: Properties,
+    /// The bytes that come.
+    pub range: Range<u64>,
+    /// The bytes, in pieces.
+    pub content: BoxStream<'static, Result<Bytes>>,
+}
+
+impl Blob {
+    /// Reads to the end.
+    ///
+    /// # Errors
+    /// When reading fails on the way.
+    pub async fn bytes(self) -> Result<Vec<u8>> {
+        let expected = usize::try_from(self.range.end - self.range.start).unwrap_or_default();
+        let read = |mut bytes: Vec<u8>, piece: Bytes| async move {
+            bytes.extend_from_slice(&piece);
+            Ok(bytes)
+        };
+        self.content.try_fold(Vec::with_capacity(expected), read).await
+    }
+}
+
+/// A blob as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: BlobName,
+    /// What is known of it.
+    pub properties: Properties,
+}
+
+/// A part of a listing. May be empty, and have a part after it all the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The blobs, in order of their names.
+    pub blobs: Vec<Listed>,
+    /// What asks for the part after this one; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Blobs in containers. Every back end keeps every promise made here.
+///
+/// A container is made when it is first written to. What is not there reads as `None`, its container included.
+#[async_trait]
+pub trait BlobStore: Send + Sync {
+    /// Saves a blob unless there is one of this name. Of many who try at once, one creates it.
+    async fn put_if_absent(&self, container: &ContainerName, name: &BlobName, content: Bytes) -> Result<Put>;
+
+    /// Saves a blob in the place of the one there is. Readers that have begun may break off, but never see a mixture.
+    async fn put(&self, container: &ContainerName, name: &BlobName, content: Bytes) -> Result<()>;
+
+    /// Begins to read a blob, or a part of it.
+    async fn get(&self, container: &ContainerName, name: &BlobName, span: Span) -> Result<Option<Blob>>;
+
+    /// What is known of a blob.
+    async fn properties(&self, container: &ContainerName, name: &BlobName) -> Result<Option<Properties>>;
+
+    /// Up to `most` (at least 1, at most [`MOST_LISTED`]) of the blobs whose names begin with `prefix`, in order of the
+    /// names' bytes. `after` is the `next` of the page before; blobs that come or go meanwhile may be in the rest or not.
+    async fn list(&self, container: &ContainerName, prefix: &str, after: Option<&str>, most: usize) -> Result<Page>;
+
+    /// Deletes a blob; says whether there was one.
+    async fn delete(&self, container: &ContainerName, name: &BlobName) -> Result<bool>;
+
+    /// The address at which a browser finds the blob, as far as it may.
+    fn public_url(&self, container: &ContainerName, name: &BlobName) -> Url;
+
+    /// Whether the store answers, and has the container or makes it by itself.
+    async fn is_ready(&self, container: &ContainerName) -> Result<bool>;
+}
+
+/// `base` and, below it, these parts, each encoded as a part of a path.
+fn url_below<'a>(base: &Url, parts: impl IntoIterator<Item = &'a str>) -> Url {
+    let mut url = base.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.path_segments_mut().expect("an http address has a path").pop_if_empty().extend(parts);
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_lead_out_of_the_container() {
+        for good in ["a", "a/b.webp", "ünï/日本語 1.png", "..a/b..c", " ", "a+b&c?d#e%2F", "a:b*|\"<>"] {
+            assert_eq!(good.parse::<BlobName>().as_deref(), Ok(good));
+        }
+        let long = "a".repeat(251);
+        let many = "a/".repeat(512) + "a";
+        for bad in [
+            "", "/", "/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b", "a\\b", "..\\a", "a\0", "a\nb", "a\u{85}",
+            "a.", "a./b", "...", &long, &many,
+        ] {
+            assert_eq!(bad.parse::<BlobName>(), Err(BadName), "{bad:?}");
+        }
+        assert_eq!("a/".repeat(511).trim_end_matches('/').parse::<BlobName>().map(|name| name.len()), Ok(1021));
+        for good in ["abc", "a-b-1", "0".repeat(63).as_str()] {
+            assert_eq!(good.parse::<ContainerName>().as_deref(), Ok(good));
+        }
+        for bad in ["", "ab", "Abc", "a--b", "-ab", "ab-", "a/b", "a.b", "..", ".writing", "0".repeat(64).as_str()] {
+            assert_eq!(bad.parse::<ContainerName>(), Err(BadName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_type_follows_from_the_name() {
+        let type_of = |name: &str| name.parse::<BlobName>().unwrap().content_type();
+        assert_eq!(type_of("a/b-transparent.webp"), "image/webp");
+        assert_eq!(type_of("A.JPG"), "image/jpeg");
+        assert_eq!(type_of("a.png/b"), UNKNOWN_TYPE);
+        for name in ["a", "webp", "a.html", "a.svg", "a.webp.exe"] {
+            assert_eq!(type_of(name), UNKNOWN_TYPE, "{name}");
+        }
+    }
+
+    #[test]
+    fn spans_stay_within_the_blob() {
+        let resolve = |span: Span, size| span.resolve(size).ok();
+        assert_eq!(resolve(Span::Whole, 0), Some(0..0));
+        assert_eq!(resolve(Span::From(3), 10), Some(3..10));
+        assert_eq!(resolve(Span::From(10), 10), None);
+        assert_eq!(resolve(Span::Between(2, 2), 10), Some(2..3));
+        assert_eq!(resolve(Span::Between(2, u64::MAX), 10), Some(2..10));
+        assert_eq!(resolve(Span::Between(5, 2), 10), None);
+        assert_eq!(resolve(Span::Last(3), 10), Some(7..10));
+        assert_eq!(resolve(Span::Last(30), 10), Some(0..10));
+        assert_eq!(resolve(Span::Last(0), 10), None);
+        assert_eq!(resolve(Span::From(0), 0), None);
+    }
+
+    #[test]
+    fn addresses_are_encoded() {
+        let below =
+            |base: &str, name: &str| url_below(&Url::parse(base).unwrap(), ["c"].into_iter().chain(name.split('/')));
+        assert_eq!(below("https://a.example", "x/y z.webp").as_str(), "https://a.example/c/x/y%20z.webp");
+        assert_eq!(below("http://a.example/base/?q#f", "é?#%").as_str(), "http://a.example/base/c/%C3%A9%3F%23%25");
+    }
+}

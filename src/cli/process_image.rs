@@ -1,0 +1,166 @@
+//! `pluckit process-image`: removes the backgrounds of local pictures, as the service does with uploads.
+
+use std::collections::HashSet;
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use clap::Args;
+use futures::stream::{self, StreamExt};
+use indicatif::{ProgressBar, ProgressStyle};
+use tempfile::NamedTempFile;
+
+use super::block_on;
+use crate::imaging::decode::Limits;
+use crate::imaging::pipeline::{Pipeline, Processed};
+use crate::imaging::pool::PixelPool;
+use crate::imaging::segment::BuiltIn;
+use crate::telemetry::Chain;
+
+/// Flags of `process-image`.
+#[derive(Args)]
+pub struct Arguments {
+    /// Pictures: JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// File to write, or directory for NAME.webp of each picture; it is made if needed
+    #[arg(long, short, value_name = "OUT.webp|DIR")]
+    output: PathBuf,
+    /// Replace files that exist
+    #[arg(long)]
+    force: bool,
+}
+
+/// One picture: where it is, and where its result goes.
+struct Order {
+    source: PathBuf,
+    target: PathBuf,
+}
+
+/// Processes all pictures, says what became of each, and fails if any of them failed.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let orders = orders(&arguments.files, &arguments.output)?;
+    let total = orders.len();
+    let failed = block_on(process(orders, arguments.force))?;
+    match failed {
+        0 => Ok(()),
+        _ if total == 1 => bail!("the picture was not processed"),
+        _ => bail!("{failed} of {total} pictures were not processed"),
+    }
+}
+
+/// Where each result goes: to the one file that was named, or into a directory.
+fn orders(files: &[PathBuf], output: &Path) -> anyhow::Result<Vec<Order>> {
+    let is_directory = files.len() > 1 || output.is_dir() || output.as_os_str().as_encoded_bytes().ends_with(b"/");
+    if !is_directory {
+        return Ok(vec![Order { source: files[0].clone(), target: output.to_owned() }]);
+    }
+    fs::create_dir_all(output).with_context(|| format!("the directory {} cannot be made", output.display()))?;
+    let mut targets = HashSet::new();
+    let orders = files.iter().map(|source| {
+        let stem = source.file_stem().with_context(|| format!("{} is not the name of a file", source.display()))?;
+        let mut name = stem.to_owned();
+        name.push(".webp");
+        let target = output.join(name);
+        if !targets.insert(target.clone()) {
+            bail!("two pictures would become {}: process them one after the other", target.display());
+        }
+        Ok(Order { source: source.clone(), target })
+    });
+    orders.collect()
+}
+
+/// Processes pictures, some at once, and returns how many failed.
+async fn process(orders: Vec<Order>, force: bool) -> anyhow::Result<usize> {
+    let pool = Arc::new(PixelPool::default());
+    // Files are read and written while others are worked on.
+    let at_once = 2 * pool.threads();
+    let limits = Limits::default();
+    let pipeline = &Pipeline::new(pool.clone(), Arc::new(BuiltIn::new(pool)), limits.clone());
+    let bar = progress(orders.len());
+    let (mut failed, limits) = (0, &limits);
+    let mut results = stream::iter(orders)
+        .map(|order| async move {
+            let outcome = process_one(pipeline, limits, &order, force).await;
+            (order, outcome)
+        })
+        .buffered(at_once);
+    while let Some((order, outcome)) = results.next().await {
+        bar.inc(1);
+        bar.suspend(|| match outcome {
+            Ok(processed) => tell(&order, &processed),
+            Err(error) => {
+                failed += 1;
+                // Nobody listens: the exit code still says it.
+                drop(writeln!(io::stderr(), "{}: {error:#}", order.source.display()));
+                Ok(())
+            }
+        })?;
+    }
+    bar.finish_and_clear();
+    Ok(failed)
+}
+
+/// A bar on standard error, if that is a terminal and there is more than one picture.
+fn progress(pictures: usize) -> ProgressBar {
+    if pictures < 2 {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {pos} of {len}, {eta} left");
+    ProgressBar::new(pictures as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn tell(order: &Order, processed: &Processed) -> io::Result<()> {
+    let Processed { webp, width, height, transparent_share, kept_whole } = processed;
+    let what = match kept_whole {
+        Some(reason) => format!("kept whole: {reason}"),
+        None => format!("background removed, {:.0} % of the picture", transparent_share * 100.0),
+    };
+    let (source, target) = (order.source.display(), order.target.display());
+    let kilobytes = webp.len().div_ceil(1000);
+    writeln!(io::stdout(), "{source} -> {target}  {width} × {height}, {kilobytes} kB, {what}")
+}
+
+async fn process_one(pipeline: &Pipeline, limits: &Limits, order: &Order, force: bool) -> anyhow::Result<Processed> {
+    if !force && order.target.exists() {
+        bail!(exists(&order.target));
+    }
+    // Known before it is read: a film dropped among the pictures does not fill the memory.
+    let size = tokio::fs::metadata(&order.source).await.context("it cannot be read")?.len();
+    limits.check_file(usize::try_from(size).unwrap_or(usize::MAX))?;
+    let bytes = tokio::fs::read(&order.source).await.context("it cannot be read")?;
+    let processed = pipeline.process(bytes.into()).await.map_err(|error| anyhow::anyhow!("{}", Chain(&error)))?;
+    let (target, webp) = (order.target.clone(), processed.webp.clone());
+    tokio::task::spawn_blocking(move || write(&target, &webp, force)).await??;
+    Ok(processed)
+}
+
+fn exists(target: &Path) -> String {
+    format!("{} exists already; --force replaces it", target.display())
+}
+
+/// Writes a file under a temporary name beside its own, and renames it: at no time is there half of it.
+fn write(target: &Path, bytes: &Bytes, force: bool) -> anyhow::Result<()> {
+    let cannot = || format!("{} cannot be written", target.display());
+    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // What the process's umask leaves of these, as for any other file.
+    let permissions = Permissions::from_mode(0o666);
+    let mut file: NamedTempFile = tempfile::Builder::new()
+        .prefix(".pluckit-")
+        .suffix(".tmp")
+        .permissions(permissions)
+        .tempfile_in(directory)
+        .with_context(cannot)?;
+    file.write_all(bytes).with_context(cannot)?;
+    file.as_file().sync_all().with_context(cannot)?;
+    let persisted = if force { file.persist(target) } else { file.persist_noclobber(target) };
+    match persisted {
+        Ok(_) => Ok(()),
+        Err(refused) if !force && refused.error.kind() == ErrorKind::AlreadyExists => bail!(exists(target)),
+        Err(refused) => Err(refused.error).with_context(cannot),
+    }
+}

@@ -1,0 +1,274 @@
+//! The colours that a picture is made of, with names.
+//!
+//! Its pixels are gathered in a few groups in a perceptual colour space (k-means, always from the same start, so the same
+//! picture gives the same answer); groups that look alike become one. Transparent pixels do not count.
+
+use std::fmt;
+
+use super::oklab::{Converter, Lab, distance};
+use super::picture::Picture;
+use super::transform;
+
+/// Longest side, in pixels, of the copy whose colours are counted.
+const WORK_SIDE: u32 = 96;
+/// Groups at first.
+const GROUPS: usize = 8;
+/// Rounds of moving the groups' centres.
+const ROUNDS: usize = 12;
+/// Groups that are nearer than this are one colour to the eye.
+const ALIKE: f32 = 0.09;
+/// A colour must cover this part of the picture.
+const LEAST_SHARE: f64 = 0.04;
+
+/// What the product's colour names look like. Several looks may have one name.
+const LOOKS: [(&str, [u8; 3]); 36] = [
+    ("black", [16, 16, 16]),
+    ("black", [36, 35, 37]),
+    ("white", [250, 250, 250]),
+    ("white", [232, 233, 235]),
+    ("grey", [128, 128, 128]),
+    ("grey", [85, 86, 88]),
+    ("grey", [170, 171, 172]),
+    ("silver", [200, 203, 207]),
+    ("navy", [22, 32, 72]),
+    ("navy", [35, 45, 80]),
+    ("navy", [0, 0, 128]),
+    ("blue", [20, 40, 235]),
+    ("blue", [40, 80, 190]),
+    ("blue", [90, 140, 210]),
+    ("blue", [160, 195, 230]),
+    ("blue", [75, 100, 140]),
+    ("teal", [0, 128, 128]),
+    ("teal", [60, 150, 145]),
+    ("green", [40, 140, 60]),
+    ("green", [25, 80, 45]),
+    ("green", [140, 190, 130]),
+    ("olive", [105, 105, 50]),
+    ("yellow", [245, 220, 60]),
+    ("gold", [205, 165, 55]),
+    ("orange", [235, 130, 35]),
+    ("red", [205, 30, 40]),
+    ("maroon", [110, 20, 40]),
+    ("pink", [240, 150, 180]),
+    ("pink", [245, 200, 210]),
+    ("pink", [225, 60, 130]),
+    ("purple", [110, 50, 140]),
+    ("purple", [165, 130, 195]),
+    ("brown", [105, 65, 40]),
+    ("brown", [150, 105, 70]),
+    ("beige", [205, 185, 155]),
+    ("cream", [243, 234, 212]),
+];
+
+/// One of a picture's colours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Colour {
+    /// Its name, one of [`COLOURS`](crate::model::vocabulary::COLOURS).
+    pub name: &'static str,
+    /// The colour itself.
+    pub hex: Hex,
+    /// The part of the picture, 0 to 1, that it covers.
+    pub share: f64,
+}
+
+/// A colour, shown as `#rrggbb` in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hex(pub [u8; 3]);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [red, green, blue] = self.0;
+        write!(f, "#{red:02x}{green:02x}{blue:02x}")
+    }
+}
+
+/// The product's name for a colour.
+pub fn name(colour: [u8; 3]) -> &'static str {
+    let converter = Converter::new();
+    let wanted = converter.lab(&colour);
+    let apart = |look: &[u8; 3]| distance(converter.lab(look), wanted);
+    let nearest = LOOKS.iter().min_by(|one, other| apart(&one.1).total_cmp(&apart(&other.1)));
+    nearest.map_or("grey", |(name, _)| name)
+}
+
+/// A picture's colours, at most `most`, the one that covers most of it first. None if all of it is transparent.
+pub fn dominant(picture: &Picture, most: usize) -> Vec<Colour> {
+    let small = transform::shrunk(picture, WORK_SIDE);
+    let converter = Converter::new();
+    let seen = small.pixels().filter(|pixel| pixel.get(3).is_none_or(|alpha| *alpha >= 128));
+    let pixels: Vec<(Lab, [u8; 3])> =
+        seen.map(|pixel| (converter.lab(pixel), [pixel[0], pixel[1], pixel[2]])).collect();
+    if pixels.is_empty() {
+        return Vec::new();
+    }
+    let mut groups = group(&pixels);
+    merge(&mut groups);
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    let share = |group: &Group| group.count as f64 / pixels.len() as f64;
+    let shown = groups.iter().enumerate().filter(|(place, group)| *place == 0 || share(group) >= LEAST_SHARE);
+    shown
+        .take(most)
+        .map(|(_, group)| Colour { name: name(group.colour()), hex: Hex(group.colour()), share: share(group) })
+        .collect()
+}
+
+/// Pixels that look alike.
+#[derive(Debug, Clone, Copy, Default)]
+struct Group {
+    lab: [f64; 3],
+    rgb: [u64; 3],
+    count: u64,
+}
+
+impl Group {
+    fn add(&mut self, (lab, rgb): &(Lab, [u8; 3])) {
+        for channel in 0..3 {
+            self.lab[channel] += f64::from(lab[channel]);
+            self.rgb[channel] += u64::from(rgb[channel]);
+        }
+        self.count += 1;
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a colour needs no more")]
+    fn centre(&self) -> Lab {
+        self.lab.map(|sum| (sum / self.count.max(1) as f64) as f32)
+    }
+
+    fn colour(&self) -> [u8; 3] {
+        let count = self.count.max(1);
+        self.rgb.map(|sum| u8::try_from((sum + count / 2) / count).unwrap_or(u8::MAX))
+    }
+}
+
+/// K-means. The first centre is the mean, each next one the pixel that is farthest from all before it.
+fn group(pixels: &[(Lab, [u8; 3])]) -> Vec<Group> {
+    let mut all = Group::default();
+    pixels.iter().for_each(|pixel| all.add(pixel));
+    let mut centres = vec![all.centre()];
+    let mut gaps: Vec<f32> = pixels.iter().map(|(lab, _)| distance(*lab, centres[0])).collect();
+    while centres.len() < GROUPS {
+        let farthest = gaps.iter().zip(pixels).max_by(|one, other| one.0.total_cmp(other.0));
+        let Some((_, (next, _))) = farthest.filter(|(gap, _)| **gap > ALIKE / 2.0) else { break };
+        centres.push(*next);
+        gaps.iter_mut().zip(pixels).for_each(|(gap, (lab, _))| *gap = gap.min(distance(*lab, *next)));
+    }
+    let mut groups = Vec::new();
+    for _ in 0..ROUNDS {
+        groups = vec![Group::default(); centres.len()];
+        for pixel in pixels {
+            let apart = |centre: &Lab| distance(*centre, pixel.0);
+            let nearest =
+                (0..centres.len()).min_by(|one, other| apart(&centres[*one]).total_cmp(&apart(&centres[*other])));
+            groups[nearest.unwrap_or(0)].add(pixel);
+        }
+        groups.retain(|group| group.count > 0);
+        let moved: Vec<Lab> = groups.iter().map(Group::centre).collect();
+        if moved == centres {
+            break;
+        }
+        centres = moved;
+    }
+    groups
+}
+
+/// Makes one of groups that look alike, the nearest first.
+fn merge(groups: &mut Vec<Group>) {
+    loop {
+        let pairs = (0..groups.len()).flat_map(|one| (0..one).map(move |other| (one, other)));
+        let apart = |(one, other): &(usize, usize)| distance(groups[*one].centre(), groups[*other].centre());
+        let nearest = pairs.min_by(|first, second| apart(first).total_cmp(&apart(second)));
+        let Some((one, other)) = nearest.filter(|pair| apart(pair) < ALIKE) else { return };
+        // `one` is the later of the two, so `other` stays where it is.
+        let gone = groups.swap_remove(one);
+        let kept = &mut groups[other];
+        for channel in 0..3 {
+            kept.lab[channel] += gone.lab[channel];
+            kept.rgb[channel] += gone.rgb[channel];
+        }
+        kept.count += gone.count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imaging::picture::Layout;
+    use crate::model::vocabulary::COLOURS;
+
+    fn names(colours: &[Colour]) -> Vec<&str> {
+        colours.iter().map(|colour| colour.name).collect()
+    }
+
+    /// Columns of colours, so many pixels wide.
+    fn columns(parts: &[(u32, [u8; 4])]) -> Picture {
+        let row: Vec<u8> = parts.iter().flat_map(|(width, pixel)| pixel.repeat(*width as usize)).collect();
+        Picture::new(row.len() as u32 / 4, 40, Layout::Rgba, row.repeat(40)).unwrap()
+    }
+
+    #[test]
+    fn every_name_is_one_that_the_product_knows() {
+        for (name, look) in LOOKS {
+            assert!(COLOURS.contains(&name), "{name}");
+            assert_eq!(super::name(look), name);
+        }
+        for colour in COLOURS {
+            assert!(LOOKS.iter().any(|(name, _)| *name == colour), "{colour}");
+        }
+    }
+
+    #[test]
+    fn named_colours_of_the_web_have_their_names() {
+        for (colour, expected) in [
+            ([0, 0, 0], "black"),
+            ([255, 255, 255], "white"),
+            ([255, 0, 0], "red"),
+            ([0, 0, 255], "blue"),
+            ([0, 128, 0], "green"),
+            ([0, 0, 128], "navy"),
+            ([128, 0, 0], "maroon"),
+            ([128, 128, 0], "olive"),
+            ([0, 128, 128], "teal"),
+            ([255, 165, 0], "orange"),
+            ([255, 255, 0], "yellow"),
+            ([128, 0, 128], "purple"),
+            ([245, 245, 220], "cream"),
+            ([255, 192, 203], "pink"),
+            ([192, 192, 192], "silver"),
+            ([139, 69, 19], "brown"),
+            ([212, 175, 55], "gold"),
+        ] {
+            assert_eq!(name(colour), expected, "{colour:?}");
+        }
+    }
+
+    #[test]
+    fn the_largest_colour_comes_first_with_its_hex_and_share() {
+        let picture = columns(&[(60, [28, 35, 79, 255]), (30, [240, 240, 238, 255]), (9, [200, 30, 40, 255])]);
+        let found = dominant(&picture, 5);
+        assert_eq!(names(&found), ["navy", "white", "red"]);
+        assert_eq!(found[0].hex.to_string(), "#1c234f");
+        assert!((found[0].share - 0.6).abs() < 0.02, "{found:?}");
+        assert_eq!(dominant(&picture, 2).len(), 2);
+    }
+
+    #[test]
+    fn transparent_pixels_do_not_count() {
+        let picture = columns(&[(80, [0, 255, 0, 0]), (19, [30, 30, 32, 255])]);
+        assert_eq!(names(&dominant(&picture, 5)), ["black"]);
+        assert_eq!(dominant(&columns(&[(50, [9, 9, 9, 0])]), 5), []);
+    }
+
+    #[test]
+    fn shades_of_one_garment_are_one_colour() {
+        let parts: Vec<(u32, [u8; 4])> = (0..40).map(|step| (2, [20 + step, 60 + step, 150 + step, 255])).collect();
+        assert_eq!(names(&dominant(&columns(&parts), 5)), ["blue"]);
+    }
+
+    #[test]
+    fn the_same_picture_gives_the_same_answer() {
+        let parts: Vec<(u32, [u8; 4])> =
+            (0..90_u32).map(|x| (1, [(x * 37 % 256) as u8, (x * 91 % 256) as u8, (x * 53 % 256) as u8, 255])).collect();
+        let picture = columns(&parts);
+        assert_eq!(dominant(&picture, 8), dominant(&picture, 8));
+    }
+}

@@ -1,0 +1,98 @@
+//! HEIC and HEIF, the format of phones.
+//!
+//! The only file that names the decoder: it is young, and could be replaced. It turns and mirrors as the container says,
+//! and converts to sRGB (phones write Display P3). EXIF says the same turn once more, and must be ignored.
+
+use heifer::heifer_hevc_dec::nal::{NalUnit, split_annex_b};
+use heifer::heifer_hevc_dec::params::ParameterSets;
+use heifer::heifer_isobmff::{HeifFile, ItemId};
+
+use super::decode::Limits;
+use super::picture::{Layout, Picture};
+use super::{Error, Result};
+
+/// How deep a picture may be made of others; the decoder goes no deeper.
+const MAX_DEPTH: u32 = 5;
+/// Coded pixels (grids and their tiles, alpha, overlays) per pixel that a picture may have.
+const MAX_CODED: u64 = 3;
+
+/// Decodes the main picture, upright, in sRGB.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
+    let file = HeifFile::parse(bytes).map_err(|error| Error::Corrupt(Box::new(error)))?;
+    let (width, height) = file
+        .image_size(file.primary_id)
+        .map_err(|error| Error::Corrupt(Box::new(error)))?
+        .ok_or_else(|| Error::Corrupt("its size is missing".into()))?;
+    limits.check(width, height)?;
+    // A small picture may be a grid of a thousand references to one huge tile: know the work before it is begun.
+    let mut budget = MAX_CODED * limits.pixels;
+    spend(&file, file.primary_id, 0, &mut budget).map_err(|cause| match cause {
+        Refusal::TooMuch => Error::TooManyPixels { width, height },
+        Refusal::Broken(error) => Error::Corrupt(error),
+    })?;
+    let options = heifer::Options { max_threads: 1, max_pixels: limits.pixels };
+    let image = heifer::decode_srgb_rgba8(bytes, &options).map_err(|error| match error {
+        heifer::Error::Unsupported(_) => Error::Unsupported(Box::new(error)),
+        heifer::Error::Container(_) | heifer::Error::Hevc(_) | heifer::Error::Encode(_) | heifer::Error::Invalid(_) => {
+            Error::Corrupt(Box::new(error))
+        }
+    })?;
+    let (width, height, has_alpha) = (image.width, image.height, image.has_alpha);
+    let picture = if has_alpha {
+        Picture::new(width, height, Layout::Rgba, image.data)
+    } else {
+        Picture::new(width, height, Layout::Rgb, image.into_rgb8())
+    };
+    picture.ok_or_else(|| Error::Corrupt("it has no pixels".into()))
+}
+
+/// Why a picture is not worth beginning.
+enum Refusal {
+    TooMuch,
+    Broken(super::Cause),
+}
+
+/// Takes the pixels that must be decoded for an item from `budget`.
+fn spend(file: &HeifFile<'_>, id: ItemId, depth: u32, budget: &mut u64) -> std::result::Result<(), Refusal> {
+    let broken = |error: heifer::heifer_isobmff::Error| Refusal::Broken(Box::new(error));
+    if depth > MAX_DEPTH {
+        return Err(Refusal::Broken("pictures in pictures, too deep".into()));
+    }
+    let is_coded = file.item(id).map_err(broken)?.item_type.0 == *b"hvc1";
+    let cost = if is_coded {
+        coded_pixels(file, id)?
+    } else {
+        let (width, height) = file.image_size(id).map_err(broken)?.unwrap_or((1, 1));
+        u64::from(width) * u64::from(height)
+    };
+    // Even an empty item costs something, so that their number is bounded, too.
+    *budget = budget.checked_sub(cost.max(4096)).ok_or(Refusal::TooMuch)?;
+    if !is_coded {
+        for part in file.referenced_items(id, b"dimg") {
+            spend(file, *part, depth + 1, budget)?;
+        }
+    }
+    // A picture has one alpha plane; only the first is decoded, and only that of the picture, of its parts perhaps.
+    if let Some(alpha) = file.referencing_items(id, b"auxl").first().filter(|alpha| **alpha != id) {
+        // The gain map and the depth of a phone's picture are auxiliary, too, and not always what we read.
+        match spend(file, *alpha, depth + 1, budget) {
+            Ok(()) | Err(Refusal::Broken(_)) => {}
+            Err(Refusal::TooMuch) => return Err(Refusal::TooMuch),
+        }
+    }
+    Ok(())
+}
+
+/// Pixels of a coded item, by its own bitstream: what the container says about it may be anything.
+fn coded_pixels(file: &HeifFile<'_>, id: ItemId) -> std::result::Result<u64, Refusal> {
+    let stream = file.hevc_bitstream(id).map_err(|error| Refusal::Broken(Box::new(error)))?;
+    let broken = |error: heifer::heifer_hevc_dec::Error| Refusal::Broken(Box::new(error));
+    let mut sets = ParameterSets::default();
+    for unit in split_annex_b(&stream) {
+        sets.add(&NalUnit::parse(unit).map_err(broken)?).map_err(broken)?;
+    }
+    let sizes = sets.sps.iter().flatten();
+    let pixels =
+        sizes.map(|sps| u64::from(sps.pic_width_in_luma_samples) * u64::from(sps.pic_height_in_luma_samples)).max();
+    pixels.ok_or_else(|| Refusal::Broken("a picture without parameters".into()))
+}

@@ -1,0 +1,86 @@
+//! OKLab, a colour space in which equal distances look equally different, made fast by tables.
+
+use std::sync::LazyLock;
+
+/// A colour: lightness 0 to 1, then green to red and blue to yellow, each about -0.3 to 0.3.
+pub type Lab = [f32; 3];
+
+/// Steps of the table of cube roots.
+const ROOTS: usize = 8192;
+
+/// Linear light of an sRGB value.
+static LINEAR: LazyLock<[f32; 256]> = LazyLock::new(|| {
+    std::array::from_fn(|value| {
+        let value = value as f32 / 255.0;
+        if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+    })
+});
+
+/// Cube roots of 0 to 1, and one more to interpolate with.
+static ROOT: LazyLock<Vec<f32>> =
+    LazyLock::new(|| (0..=ROOTS + 1).map(|step| (step as f32 / ROOTS as f32).cbrt()).collect());
+
+/// Converts many colours; the tables are looked up once.
+pub struct Converter {
+    linear: &'static [f32; 256],
+    root: &'static [f32],
+}
+
+impl Converter {
+    /// Makes the tables ready.
+    pub fn new() -> Self {
+        Self { linear: &LINEAR, root: &ROOT }
+    }
+
+    /// The colour of an sRGB pixel; what follows its three values is not looked at.
+    #[expect(clippy::many_single_char_names, reason = "the names of the colour space")]
+    pub fn lab(&self, pixel: &[u8]) -> Lab {
+        let [r, g, b] = [0, 1, 2].map(|channel| self.linear[usize::from(pixel[channel])]);
+        // From Björn Ottosson's definition, https://bottosson.github.io/posts/oklab/
+        let l = self.cube_root(0.412_221_47 * r + 0.536_332_54 * g + 0.051_445_993 * b);
+        let m = self.cube_root(0.211_903_5 * r + 0.680_699_5 * g + 0.107_396_96 * b);
+        let s = self.cube_root(0.088_302_46 * r + 0.281_718_84 * g + 0.629_978_7 * b);
+        [
+            0.210_454_26 * l + 0.793_617_8 * m - 0.004_072_047 * s,
+            1.977_998_5 * l - 2.428_592_2 * m + 0.450_593_7 * s,
+            0.025_904_037 * l + 0.782_771_77 * m - 0.808_675_77 * s,
+        ]
+    }
+
+    /// The cube root of 0 to 1, right to 0.001 except in the deepest black.
+    fn cube_root(&self, value: f32) -> f32 {
+        let place = value.clamp(0.0, 1.0) * ROOTS as f32;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to the size of the table")]
+        let step = place as usize;
+        let part = place - step as f32;
+        self.root[step] + (self.root[step + 1] - self.root[step]) * part
+    }
+}
+
+/// How different two colours look: 0.02 is just seen. Hue and chroma count twice, as the space holds them too small.
+pub fn distance(one: Lab, other: Lab) -> f32 {
+    let [lightness, a, b] = [0, 1, 2].map(|channel| one[channel] - other[channel]);
+    (lightness * lightness + 4.0 * (a * a + b * b)).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_colours_have_known_places() {
+        let converter = Converter::new();
+        for (pixel, expected) in [
+            ([255, 255, 255], [1.0, 0.0, 0.0]),
+            ([0, 0, 0], [0.0, 0.0, 0.0]),
+            ([255, 0, 0], [0.627_96, 0.224_86, 0.125_85]),
+            ([0, 255, 0], [0.866_44, -0.233_89, 0.179_5]),
+            ([0, 0, 255], [0.452_01, -0.032_46, -0.311_53]),
+        ] {
+            let found = converter.lab(&pixel);
+            for channel in 0..3 {
+                assert!((found[channel] - expected[channel]).abs() < 0.001, "{pixel:?}: {found:?}");
+            }
+        }
+    }
+}

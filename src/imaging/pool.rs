@@ -1,0 +1,289 @@
+//! The threads that work on pixels, so that those of the runtime stay free for everything else.
+//!
+//! As many pictures are in work as there are threads, whatever is sent; so many more may wait, and whoever comes then
+//! waits for room up to a limit and is told that we are busy. Threads start when there is work, and end when there has
+//! been none for a while: a service that sees no pictures has none.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+
+use super::{Error, Result};
+
+/// Sizes of a [`PixelPool`].
+#[derive(Debug, Clone, Copy)]
+pub struct PoolOptions {
+    /// Threads, and so pictures in memory, at most.
+    pub threads: NonZeroUsize,
+    /// Callers that have a place in the queue.
+    pub queue: usize,
+    /// How long others wait for a place in it.
+    pub patience: Duration,
+    /// Time without work after which a thread ends.
+    pub idle: Duration,
+}
+
+impl Default for PoolOptions {
+    /// A thread per core, and a queue that they work off in a few seconds.
+    fn default() -> Self {
+        let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self { threads, queue: 16 * threads.get(), patience: Duration::from_secs(10), idle: Duration::from_secs(10) }
+    }
+}
+
+/// A bounded pool of threads for pixels.
+pub struct PixelPool {
+    shared: Arc<Shared>,
+    /// Places: in work or in the queue.
+    places: Arc<Semaphore>,
+    patience: Duration,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    most_threads: usize,
+    idle: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    /// Threads that wait for a job, minus those jobs that were just queued for them.
+    free: usize,
+    is_closed: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No job runs while it is held, so a panic cannot have left it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a thread does until it is not needed.
+    fn work(&self) {
+        let mut state = self.state();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                drop(state);
+                job();
+                state = self.state();
+                continue;
+            }
+            if state.is_closed {
+                break;
+            }
+            state.free += 1;
+            let (woken, wait) = self
+                .wake
+                .wait_timeout_while(state, self.idle, |state| state.jobs.is_empty() && !state.is_closed)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.free -= 1;
+            if wait.timed_out() && state.jobs.is_empty() {
+                break;
+            }
+        }
+        state.threads -= 1;
+    }
+}
+
+impl PixelPool {
+    /// A pool without threads yet.
+    pub fn new(options: PoolOptions) -> Self {
+        let PoolOptions { threads, queue, patience, idle } = options;
+        let shared =
+            Shared { state: Mutex::new(State::default()), wake: Condvar::new(), most_threads: threads.get(), idle };
+        Self { shared: Arc::new(shared), places: Arc::new(Semaphore::new(threads.get() + queue)), patience }
+    }
+
+    /// Pictures that may be in work at once.
+    pub fn threads(&self) -> usize {
+        self.shared.most_threads
+    }
+
+    /// Does `work` on one of the threads. Work that nobody waits for any more is not begun; begun, it is finished.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when there was no place in the queue for too long, [`Error::Broken`] when the work panicked, and
+    /// the error of the work itself.
+    pub async fn run<T, W>(&self, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: FnOnce() -> Result<T> + Send + 'static,
+    {
+        let place = timeout(self.patience, self.places.clone().acquire_owned()).await;
+        let place = place.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)?;
+        let (sender, receiver) = oneshot::channel();
+        self.start(Box::new(move || {
+            // Held until the work is done, even if the caller has left.
+            let _place = place;
+            if sender.is_closed() {
+                return;
+            }
+            let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Error::Broken));
+            // Fails when the caller left meanwhile: then nobody wants it.
+            drop(sender.send(outcome));
+        }))?;
+        receiver.await.map_err(|_| Error::Broken)?
+    }
+
+    fn start(&self, job: Job) -> Result<()> {
+        let mut state = self.shared.state();
+        state.jobs.push_back(job);
+        if state.jobs.len() <= state.free || state.threads == self.shared.most_threads {
+            self.shared.wake.notify_one();
+            return Ok(());
+        }
+        let shared = self.shared.clone();
+        match thread::Builder::new().name("pixels".to_owned()).spawn(move || shared.work()) {
+            Ok(_) => state.threads += 1,
+            // The others will get to it.
+            Err(_) if state.threads > 0 => {}
+            Err(_) => {
+                state.jobs.pop_back();
+                return Err(Error::Busy);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for PixelPool {
+    fn default() -> Self {
+        Self::new(PoolOptions::default())
+    }
+}
+
+impl Drop for PixelPool {
+    /// Lets the threads end, once they have done what is queued.
+    fn drop(&mut self) {
+        self.shared.state().is_closed = true;
+        self.shared.wake.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn pool(threads: usize, queue: usize, patience_ms: u64) -> Arc<PixelPool> {
+        Arc::new(PixelPool::new(PoolOptions {
+            threads: NonZeroUsize::new(threads).unwrap(),
+            queue,
+            patience: Duration::from_millis(patience_ms),
+            idle: Duration::from_millis(20),
+        }))
+    }
+
+    async fn until(condition: impl Fn() -> bool) {
+        for _ in 0..2000 {
+            if condition() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("it did not happen");
+    }
+
+    #[tokio::test]
+    async fn no_more_than_its_threads_work_at_once() {
+        let pool = pool(3, 100, 10_000);
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let jobs = (0..50).map(|number| {
+            let (pool, running, most) = (pool.clone(), running.clone(), most.clone());
+            async move {
+                pool.run(move || {
+                    most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    thread::sleep(Duration::from_millis(2));
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    Ok(number)
+                })
+                .await
+                .unwrap()
+            }
+        });
+        let answers = futures::future::join_all(jobs).await;
+        assert_eq!(answers, (0..50).collect::<Vec<_>>());
+        assert_eq!(most.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn threads_start_with_work_and_end_without() {
+        let pool = pool(2, 4, 1000);
+        assert_eq!(pool.shared.state().threads, 0);
+        assert_eq!(pool.run(|| Ok(1)).await.unwrap(), 1);
+        until(|| pool.shared.state().threads == 0).await;
+        assert_eq!(pool.run(|| Ok(2)).await.unwrap(), 2);
+        let shared = pool.shared.clone();
+        drop(pool);
+        until(|| shared.state().threads == 0).await;
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_answers_busy_and_recovers() {
+        let pool = pool(1, 1, 30);
+        let (release, blocked) = mpsc::channel::<()>();
+        let first = pool.run(move || {
+            blocked.recv().ok();
+            Ok(1)
+        });
+        let second = pool.run(|| Ok(2));
+        let third = async {
+            until(|| pool.places.available_permits() == 0).await;
+            let refused = pool.run(|| Ok(3)).await;
+            release.send(()).unwrap();
+            refused
+        };
+        let (first, second, third) = tokio::join!(first, second, third);
+        assert_eq!((first.unwrap(), second.unwrap()), (1, 2));
+        assert!(matches!(third, Err(Error::Busy)));
+        assert_eq!(pool.run(|| Ok(4)).await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_the_pool_goes_on() {
+        let pool = pool(1, 4, 1000);
+        for _ in 0..3 {
+            let broken = pool.run(|| -> Result<()> { panic!("on purpose") }).await;
+            assert!(matches!(broken, Err(Error::Broken)));
+        }
+        assert_eq!(pool.run(|| Ok(5)).await.unwrap(), 5);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_not_begun() {
+        let pool = pool(1, 4, 1000);
+        let (release, blocked) = mpsc::channel::<()>();
+        let begun = Arc::new(AtomicUsize::new(0));
+        {
+            let first = pool.run(move || {
+                blocked.recv().ok();
+                Ok(())
+            });
+            let begun = begun.clone();
+            let second = pool.run(move || {
+                begun.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            });
+            tokio::pin!(first, second);
+            assert!(futures::poll!(&mut first).is_pending());
+            assert!(futures::poll!(&mut second).is_pending());
+        }
+        release.send(()).unwrap();
+        until(|| pool.places.available_permits() == 5).await;
+        assert_eq!(begun.load(Ordering::SeqCst), 0);
+    }
+}

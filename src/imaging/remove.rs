@@ -1,0 +1,258 @@
+//! Removes plain backgrounds: a wall, a floor, a table, with a soft shadow and uneven light.
+//!
+//! The border of a picture tells what the background looks like. If it is of one colour that changes slowly, that colour
+//! is grown inwards from the border until it meets an edge. It is honest rather than clever: when the border is not
+//! uniform, or what would remain makes no sense, or its edge cannot be told from the background, the picture stays whole.
+//!
+//! All of this happens on a copy of at most [`WORK_SIDE`] pixels, so that its time is bounded. Only the edge is worked out
+//! on the full picture: the share of garment in each pixel, by the colours on either side.
+
+mod backdrop;
+mod mask;
+mod matte;
+
+use std::fmt;
+
+use self::backdrop::Backdrop;
+use self::mask::Mask;
+use super::oklab::{Converter, Lab, distance};
+use super::picture::Picture;
+use super::transform;
+
+/// Longest side, in pixels, of the copy that the background is searched in.
+const WORK_SIDE: u32 = 640;
+/// Pictures with a shorter side than this, in pixels, have no border to speak of.
+const LEAST_SIDE: u32 = 24;
+/// Transparent part of a picture above which somebody has cut it out already.
+const CUT_ALREADY: f64 = 0.005;
+/// What remains must be more than this part of the picture …
+const LEAST_LEFT: f64 = 0.01;
+/// … and less than this.
+const MOST_LEFT: f64 = 0.97;
+/// Parts smaller than this part of the picture are dust.
+const DUST: f64 = 0.001;
+/// Holes smaller than this part of the picture are closed.
+const SMALL_HOLE: f64 = 0.003;
+/// What is left may have gaps and bays, but closing the narrow ones must not make it larger than this: a garment with
+/// stripes in the colour of its wall comes out in shreds.
+const TORN: f64 = 1.25;
+/// The part of the outline that may look the same on both sides. More means that the background was grown into the
+/// garment.
+const UNCLEAR_OUTLINE: f64 = 0.2;
+
+/// What became of a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Removal {
+    /// Its background is transparent.
+    Cut {
+        /// The picture, with alpha.
+        picture: Picture,
+        /// The part of it, 0 to 1, that was background.
+        background_share: f64,
+    },
+    /// It is as it was.
+    KeptWhole {
+        /// The picture.
+        picture: Picture,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// Why a picture keeps its background.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It has been cut out before.
+    AlreadyTransparent,
+    /// It is too small to tell.
+    TooSmall,
+    /// Its border is not of one colour.
+    BusyBackground,
+    /// Everything would go.
+    NothingLeft,
+    /// Nothing would go.
+    NoBackground,
+    /// The garment's edge looks like the background.
+    UnclearEdge,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AlreadyTransparent => "it is transparent already",
+            Self::TooSmall => "it is too small",
+            Self::BusyBackground => "its background is not plain",
+            Self::NothingLeft => "nothing stands out from its background",
+            Self::NoBackground => "it has hardly any background",
+            Self::UnclearEdge => "its edge cannot be told from the background",
+        })
+    }
+}
+
+/// Removes the background of a picture, if it is plain enough for that.
+pub fn remove_background(picture: Picture) -> Removal {
+    match find_garment(&picture) {
+        Ok((mask, small)) => {
+            let picture = matte::cut(picture, &mask, &small);
+            let background_share = picture.transparent_share();
+            Removal::Cut { picture, background_share }
+        }
+        Err(reason) => Removal::KeptWhole { picture, reason },
+    }
+}
+
+/// The garment, as a mask on a small copy of the picture.
+fn find_garment(picture: &Picture) -> Result<(Mask, Picture), Reason> {
+    if picture.transparent_share() > CUT_ALREADY {
+        return Err(Reason::AlreadyTransparent);
+    }
+    if picture.width().min(picture.height()) < LEAST_SIDE {
+        return Err(Reason::TooSmall);
+    }
+    let small = transform::shrunk(picture, WORK_SIDE);
+    if small.width().min(small.height()) < LEAST_SIDE {
+        return Err(Reason::TooSmall);
+    }
+    let field = Field::of(&small);
+    let backdrop = Backdrop::find(&field).ok_or(Reason::BusyBackground)?;
+    let background = grow(&field, &backdrop);
+    let pixels = field.colours.len() as f64;
+    let mut garment = background.inverted();
+    garment.close();
+    garment.remove_parts_below(pixels * DUST);
+    garment.fill_holes_below(pixels * SMALL_HOLE);
+    matte::refine(&mut garment, &small);
+    garment.remove_parts_below(pixels * DUST);
+    garment.fill_holes_below(pixels * SMALL_HOLE);
+    let left = garment.count() as f64 / pixels;
+    if left < LEAST_LEFT {
+        return Err(Reason::NothingLeft);
+    }
+    if left > MOST_LEFT {
+        return Err(Reason::NoBackground);
+    }
+    let is_torn =
+        garment.closed_count(small.width().max(small.height()) as usize / 36) as f64 > garment.count() as f64 * TORN;
+    if is_torn || unclear_share(&field, &garment, backdrop.noise) > UNCLEAR_OUTLINE {
+        return Err(Reason::UnclearEdge);
+    }
+    Ok((garment, small))
+}
+
+/// The colours of a picture, row by row, with the finest noise smoothed away.
+struct Field {
+    width: usize,
+    height: usize,
+    colours: Vec<Lab>,
+}
+
+impl Field {
+    fn of(picture: &Picture) -> Self {
+        let converter = Converter::new();
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let mut colours: Vec<Lab> = picture.pixels().map(|pixel| converter.lab(pixel)).collect();
+        let mean = |one: Lab, two: Lab, three: Lab| {
+            [0, 1, 2].map(|channel| (one[channel] + two[channel] + three[channel]) / 3.0)
+        };
+        // The mean of three by three: along the rows, then across them. The outermost pixels count twice.
+        for row in colours.chunks_exact_mut(width) {
+            let mut before = row[0];
+            for x in 0..width {
+                let here = row[x];
+                row[x] = mean(before, here, row[(x + 1).min(width - 1)]);
+                before = here;
+            }
+        }
+        let mut above = colours[..width].to_vec();
+        for y in 0..height {
+            let below = (y + 1).min(height - 1) * width;
+            for (x, above) in above.iter_mut().enumerate() {
+                let here = colours[y * width + x];
+                colours[y * width + x] = mean(*above, here, colours[below + x]);
+                *above = here;
+            }
+        }
+        Self { width, height, colours }
+    }
+
+    fn at(&self, x: usize, y: usize) -> Lab {
+        self.colours[y * self.width + x]
+    }
+
+    /// How much the colour changes here, per pixel.
+    fn change(&self, x: usize, y: usize) -> f32 {
+        let (right, below) = ((x + 1).min(self.width - 1), (y + 1).min(self.height - 1));
+        let (left, above) = (x.saturating_sub(1), y.saturating_sub(1));
+        let across = distance(self.at(left, y), self.at(right, y));
+        let along = distance(self.at(x, above), self.at(x, below));
+        across.max(along) / 2.0
+    }
+}
+
+/// The background: all that is reached from the border without crossing an edge.
+fn grow(field: &Field, backdrop: &Backdrop) -> Mask {
+    let (width, height) = (field.width, field.height);
+    let mut background = Mask::empty(width, height);
+    let mut open: Vec<(usize, usize)> = Vec::new();
+    let on_border =
+        (0..width).flat_map(|x| [(x, 0), (x, height - 1)]).chain((0..height).flat_map(|y| [(0, y), (width - 1, y)]));
+    for (x, y) in on_border {
+        if !background.has(x, y) && backdrop.has_colour(field.at(x, y), (x, y)) {
+            background.set(x, y, true);
+            open.push((x, y));
+        }
+    }
+    while let Some((x, y)) = open.pop() {
+        let neighbours = [(x.wrapping_sub(1), y), (x + 1, y), (x, y.wrapping_sub(1)), (x, y + 1)];
+        for (x, y) in neighbours {
+            if x >= width || y >= height || background.has(x, y) {
+                continue;
+            }
+            let colour = field.at(x, y);
+            let belongs = backdrop.has_colour(colour, (x, y))
+                || (backdrop.has_shade(colour, (x, y)) && field.change(x, y) <= backdrop.most_change);
+            if belongs {
+                background.set(x, y, true);
+                open.push((x, y));
+            }
+        }
+    }
+    background
+}
+
+/// The part of the garment's outline, 0 to 1, on both sides of which it looks the same.
+fn unclear_share(field: &Field, garment: &Mask, noise: f32) -> f64 {
+    const STEP: f32 = 4.0;
+    let blurred = garment.blurred(3);
+    let (mut outline, mut unclear) = (0_u32, 0_u32);
+    let margin = 5;
+    for y in margin..field.height.saturating_sub(margin) {
+        for x in margin..field.width.saturating_sub(margin) {
+            let is_outline = garment.has(x, y)
+                && !(garment.has(x - 1, y) && garment.has(x + 1, y) && garment.has(x, y - 1) && garment.has(x, y + 1));
+            if !is_outline {
+                continue;
+            }
+            let value = |x: usize, y: usize| f32::from(blurred[y * field.width + x]);
+            let (inwards_x, inwards_y) = (value(x + 1, y) - value(x - 1, y), value(x, y + 1) - value(x, y - 1));
+            let length = inwards_x.hypot(inwards_y);
+            if length < 1.0 {
+                continue;
+            }
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the margin")]
+            let along = |sign: f32| {
+                let x = x as f32 + sign * STEP * inwards_x / length;
+                let y = y as f32 + sign * STEP * inwards_y / length;
+                field.at(x.round() as usize, y.round() as usize)
+            };
+            outline += 1;
+            if distance(along(1.0), along(-1.0)) < 0.025 + noise {
+                unclear += 1;
+            }
+        }
+    }
+    if outline == 0 { 0.0 } else { f64::from(unclear) / f64::from(outline) }
+}
+
+#[cfg(test)]
+mod tests;

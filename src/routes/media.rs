@@ -1,0 +1,379 @@
+//! Pictures: their backgrounds are removed, their garments described, and the results shown.
+//!
+//! `GET /api/media/…` stands in for the address of a storage account when blobs are files: with an account, browsers go
+//! there, and the route has nothing. Like an address there it is public, since an `<img>` sends no token, and only the
+//! container of finished pictures is shown. Whoever made a picture chose the id in its address.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use base64::engine::general_purpose::STANDARD;
+use base64::{DecodeError, Engine as _};
+use bytes::{Bytes, BytesMut};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+use tracing::{Instrument, field, info_span};
+use url::Url;
+
+use crate::blob::{BlobName, Properties, Span};
+use crate::domain::media::{MEDIA_TYPE, PictureId, Upload};
+use crate::domain::metadata::Metadata;
+use crate::error::ApiError;
+use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read, announced_length, read_body, read_json_body};
+use crate::respond::has_match;
+use crate::state::AppState;
+
+/// Largest file that is taken, in bytes.
+const LARGEST_PICTURE: usize = 20 * 1024 * 1024;
+/// What a form has beside the file, in bytes, at most.
+const FORM_OVERHEAD: usize = 64 * 1024;
+/// The same as base64 in JSON.
+const LARGEST_ENCODED: usize = LARGEST_PICTURE.div_ceil(3) * 4 + FORM_OVERHEAD;
+/// Longest text field beside a picture, in bytes.
+const LONGEST_FIELD: usize = 1024;
+/// Longest header of a caller's trace, in bytes.
+const LONGEST_TRACE: usize = 128;
+const NO_IMAGE: &str = "No image provided.";
+const BAD_ID: &str = "item_id must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'.";
+const BAD_FORM: &str = "The form could not be read.";
+/// A finished picture is never written again.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
+const BYTES: HeaderValue = HeaderValue::from_static("bytes");
+const NO_PICTURE: ApiError = ApiError::NotFound("Not Found");
+
+/// Routes for everybody.
+pub fn public() -> Router<AppState> {
+    Router::new().route("/api/media/{container}/{*name}", get(show_picture))
+}
+
+/// Routes for users and other services.
+pub fn user_or_service() -> Router<AppState> {
+    // The handler has its own limit, which multipart readers need not double.
+    Router::new().route("/api/process-image", post(process_picture)).layer(DefaultBodyLimit::disable())
+}
+
+/// Routes for other services.
+pub fn service() -> Router<AppState> {
+    Router::new().route("/api/extract-clothing-metadata", post(extract_metadata))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PictureResponse {
+    id: String,
+    image_url: String,
+    media_type: &'static str,
+}
+
+/// Removes a picture's background and keeps the result. The picture is a form's field or the whole body.
+async fn process_picture(
+    State(app): State<AppState>,
+    AppQuery(query): AppQuery<ProcessQuery>,
+    request: Request,
+) -> Result<(StatusCode, AppJson<PictureResponse>), ApiError> {
+    if announced_length(&request).is_some_and(|length| length > LARGEST_PICTURE + FORM_OVERHEAD) {
+        return Err(ApiError::TooLarge);
+    }
+    let room = app.media.room(announced_length(&request).unwrap_or(LARGEST_PICTURE)).await?;
+    let given = query.item_id.as_deref().map(picture_id).transpose()?;
+    let received = if is_form(request.headers()) {
+        read_form(&app, request, given).await?
+    } else {
+        let bytes = read_body(request, LARGEST_PICTURE).await?;
+        Received { picture: Picture::Bytes(bytes), id: given, file_name: None }
+    };
+    let (id, url) = match received {
+        Received { picture: Picture::Finished(url), id: Some(id), .. } => (id, url),
+        Received { picture: Picture::Bytes(bytes), id, file_name } => {
+            if bytes.is_empty() {
+                return Err(ApiError::BadRequest(NO_IMAGE));
+            }
+            let found = match &id {
+                Some(id) => app.media.find(id).await?,
+                None => None,
+            };
+            let id = id.unwrap_or_else(|| PictureId::for_file(file_name.as_deref()));
+            let url = match found {
+                Some(url) => url,
+                None => app.media.finish(id.clone(), Upload { bytes, room }).await?,
+            };
+            (id, url)
+        }
+        Received { picture: Picture::Finished(_), id: None, .. } => return Err(ApiError::BadRequest(NO_IMAGE)),
+    };
+    let body = PictureResponse { id: id.as_str().to_owned(), image_url: url.into(), media_type: MEDIA_TYPE };
+    Ok((StatusCode::CREATED, AppJson(body)))
+}
+
+struct ProcessQuery {
+    item_id: Option<String>,
+}
+
+impl Read for ProcessQuery {
+    fn read(fields: &mut Fields) -> Self {
+        Self { item_id: fields.optional_text("item_id", LONGEST_FIELD).filter(|id| !id.trim().is_empty()) }
+    }
+}
+
+/// What a caller sent.
+struct Received {
+    picture: Picture,
+    id: Option<PictureId>,
+    file_name: Option<String>,
+}
+
+enum Picture {
+    /// The file.
+    Bytes(Bytes),
+    /// It was there already, so what came of it was not kept.
+    Finished(Url),
+}
+
+/// Reads a form to its end: a caller that still sends would not see an earlier answer. Once the id says that the picture is
+/// finished already, its bytes are let go.
+async fn read_form(app: &AppState, request: Request, given: Option<PictureId>) -> Result<Received, ApiError> {
+    let mut form = Multipart::from_request(request, &()).await.map_err(|_| ApiError::BadRequest(BAD_FORM))?;
+    let (mut id, mut file_name, mut picture, mut finished) = (given, None, BytesMut::new(), None);
+    let mut read = 0;
+    let mut has_picture = false;
+    while let Some(mut field) = form.next_field().await.map_err(|_| ApiError::BadRequest(BAD_FORM))? {
+        let is_picture = field.name() == Some("image");
+        let is_id = matches!(field.name(), Some("item_id" | "itemId"));
+        if is_picture {
+            file_name = field.file_name().map(str::to_owned);
+        }
+        let mut text = BytesMut::new();
+        while let Some(piece) = field.chunk().await.map_err(|_| ApiError::BadRequest(BAD_FORM))? {
+            read += piece.len();
+            if read > LARGEST_PICTURE + FORM_OVERHEAD {
+                return Err(ApiError::TooLarge);
+            }
+            if is_id && text.len() + piece.len() <= LONGEST_FIELD {
+                text.extend_from_slice(&piece);
+            } else if is_id {
+                return Err(ApiError::BadRequest(BAD_ID));
+            }
+            if is_picture {
+                has_picture |= !piece.is_empty();
+                if finished.is_none() {
+                    picture.extend_from_slice(&piece);
+                }
+            }
+        }
+        let text = std::str::from_utf8(&text).map_err(|_| ApiError::BadRequest(BAD_ID))?;
+        if is_id && !text.trim().is_empty() {
+            let named = picture_id(text)?;
+            finished = app.media.find(&named).await?;
+            if finished.is_some() {
+                picture = BytesMut::new();
+            }
+            id = Some(named);
+        }
+    }
+    if picture.len() > LARGEST_PICTURE {
+        return Err(ApiError::TooLarge);
+    }
+    let picture = match finished {
+        Some(url) if has_picture => Picture::Finished(url),
+        _ => Picture::Bytes(picture.freeze()),
+    };
+    Ok(Received { picture, id, file_name })
+}
+
+fn picture_id(text: &str) -> Result<PictureId, ApiError> {
+    text.trim().parse().map_err(|_| ApiError::BadRequest(BAD_ID))
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|content_type| content_type.to_str().ok());
+    content_type
+        .is_some_and(|content_type| content_type.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"))
+}
+
+struct ExtractRequest {
+    item_id: String,
+    image: String,
+}
+
+impl Read for ExtractRequest {
+    fn read(fields: &mut Fields) -> Self {
+        // Told apart by its content, whatever this says.
+        fields.optional_text("media_type", LONGEST_FIELD);
+        Self {
+            item_id: fields.text("item_id", 0, LONGEST_FIELD),
+            image: fields.text("image_bytes_base64", 0, usize::MAX),
+        }
+    }
+}
+
+/// Describes the garment in a picture.
+async fn extract_metadata(State(app): State<AppState>, request: Request) -> Result<AppJson<Metadata>, ApiError> {
+    let length = announced_length(&request).unwrap_or(LARGEST_ENCODED);
+    if length > LARGEST_ENCODED {
+        return Err(ApiError::TooLarge);
+    }
+    let span = info_span!(
+        "extract_metadata",
+        trace.id = traced(request.headers(), "x-trace-id"),
+        trace.parent = traced(request.headers(), "traceparent"),
+        item.id = field::Empty,
+    );
+    // The text and what is decoded from it.
+    let _room = app.media.room(2 * length).await?;
+    let body: ExtractRequest = read_json_body(request, LARGEST_ENCODED).await?;
+    span.record("item.id", body.item_id.as_str());
+    let picture = decode_base64(&body.image)?;
+    drop(body);
+    if picture.len() > LARGEST_PICTURE {
+        return Err(ApiError::TooLarge);
+    }
+    Ok(AppJson(app.describer.describe(picture.into()).instrument(span).await))
+}
+
+fn decode_base64(text: &str) -> Result<Vec<u8>, ApiError> {
+    let text = text.trim();
+    let encoded = match text.split_once(',') {
+        Some((prefix, encoded)) if prefix.starts_with("data:") => encoded,
+        _ => text,
+    };
+    if encoded.is_empty() {
+        return Err(ApiError::BadRequest("image_bytes_base64 is required."));
+    }
+    STANDARD
+        .decode(encoded)
+        .map_err(|error| ApiError::BadValue(format!("Invalid image_bytes_base64 payload: {}", fault_of(&error))))
+}
+
+fn fault_of(error: &DecodeError) -> &'static str {
+    match error {
+        DecodeError::InvalidByte(..) => "it has characters that are not base64",
+        DecodeError::InvalidLength(_) => "its length is wrong",
+        DecodeError::InvalidLastSymbol { .. } => "its last character is wrong",
+        DecodeError::InvalidPadding => "its padding is wrong",
+    }
+}
+
+/// A header that a caller's trace goes on by, if it is a sane one.
+fn traced<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let text = headers.get(name)?.to_str().ok()?;
+    let is_sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+    (text.len() <= LONGEST_TRACE && text.bytes().all(is_sane)).then_some(text)
+}
+
+/// Shows a finished picture, or a part of it.
+async fn show_picture(
+    State(app): State<AppState>,
+    path: Result<AppPath<(String, String)>, ApiError>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let blobs = app.embedded_blobs.as_ref().ok_or(NO_PICTURE)?;
+    // Whatever is wrong with an address, there is no picture.
+    let Ok(AppPath((container, name))) = path else { return Err(NO_PICTURE) };
+    let name: BlobName = name.parse().map_err(|_| NO_PICTURE)?;
+    let archive = &app.config.storage.archive_container;
+    if *container != **archive {
+        return Err(NO_PICTURE);
+    }
+    let properties = blobs.properties(archive, &name).await?.ok_or(NO_PICTURE)?;
+    if has_match(&headers, &properties.etag) {
+        return Ok((StatusCode::NOT_MODIFIED, description(&properties)).into_response());
+    }
+    let span = wanted_span(&headers, &properties.etag);
+    let blob = blobs.get(archive, &name, span).await?.ok_or(NO_PICTURE)?;
+    let mut description = description(&blob.properties);
+    let (range, size) = (blob.range, blob.properties.size);
+    description.insert(CONTENT_LENGTH, (range.end - range.start).into());
+    let status = if span == Span::Whole { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
+    if status == StatusCode::PARTIAL_CONTENT {
+        insert(&mut description, CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end - 1));
+    }
+    insert(&mut description, CONTENT_TYPE, &blob.properties.content_type);
+    Ok((status, description, Body::from_stream(blob.content)).into_response())
+}
+
+/// What answers with and without content say of a picture.
+fn description(properties: &Properties) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CACHE_CONTROL, IMMUTABLE);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
+    headers.insert(ACCEPT_RANGES, BYTES);
+    insert(&mut headers, ETAG, &properties.etag);
+    insert(&mut headers, LAST_MODIFIED, &http_date(properties.last_modified));
+    headers
+}
+
+fn insert(headers: &mut HeaderMap, name: axum::http::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn http_date(time: OffsetDateTime) -> String {
+    // The mail format but for the name of the zone.
+    time.to_utc().format(&Rfc2822).unwrap_or_default().replace("+0000", "GMT")
+}
+
+/// The part that a request asks for. Several parts at once, and what is no range, mean the whole picture; so does a part
+/// of another version.
+fn wanted_span(headers: &HeaderMap, etag: &str) -> Span {
+    let is_other = headers.get(IF_RANGE).is_some_and(|version| version.as_bytes() != etag.as_bytes());
+    let range = headers.get(RANGE).and_then(|range| range.to_str().ok());
+    range.filter(|_| !is_other).and_then(read_span).unwrap_or_default()
+}
+
+/// The span in `bytes=2-5`, `bytes=2-` or `bytes=-5`.
+fn read_span(range: &str) -> Option<Span> {
+    let (unit, range) = range.split_once('=')?;
+    let (first, last) = range.trim().split_once('-')?;
+    // Not by the parser alone, which takes `+5` too. More digits than fit mean the end of any picture.
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse().unwrap_or(u64::MAX))
+    };
+    if !unit.eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    match (first.trim(), last.trim()) {
+        ("", last) => number(last).map(Span::Last),
+        (first, "") => number(first).map(Span::From),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            (first <= last).then_some(Span::Between(first, last))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_range_is_read_or_ignored() {
+        assert_eq!(read_span("bytes=0-0"), Some(Span::Between(0, 0)));
+        assert_eq!(read_span("Bytes= 2 - 5 "), Some(Span::Between(2, 5)));
+        assert_eq!(read_span("bytes=2-"), Some(Span::From(2)));
+        assert_eq!(read_span("bytes=-5"), Some(Span::Last(5)));
+        assert_eq!(read_span("bytes=1-99999999999999999999"), Some(Span::Between(1, u64::MAX)));
+        for ignored in
+            ["", "bytes", "bytes=", "bytes=-", "bytes=5-2", "bytes=a-b", "bytes=0-1,3-4", "items=0-1", "bytes=+1-2"]
+        {
+            assert_eq!(read_span(ignored), None, "{ignored}");
+        }
+    }
+
+    #[test]
+    fn dates_are_those_of_http() {
+        assert_eq!(http_date(datetime!(2026-03-02 09:05:07 UTC)), "Mon, 02 Mar 2026 09:05:07 GMT");
+    }
+}
