@@ -157,7 +157,8 @@ fn group(pixels: &[(Lab, [u8; 3])]) -> Vec<Group> {
         groups = vec![Group::default(); centres.len()];
         for pixel in pixels {
             let apart = |centre: &Lab| distance(*centre, pixel.0);
-            let nearest = (0..centres.len()).min_by(|one, other| apart(&centres[*one]).total_cmp(&apart(&centres[*other])));
+            let nearest =
+                (0..centres.len()).min_by(|one, other| apart(&centres[*one]).total_cmp(&apart(&centres[*other])));
             groups[nearest.unwrap_or(0)].add(pixel);
         }
         groups.retain(|group| group.count > 0);

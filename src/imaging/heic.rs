@@ -33,10 +33,9 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     let options = heifer::Options { max_threads: 1, max_pixels: limits.pixels };
     let image = heifer::decode_srgb_rgba8(bytes, &options).map_err(|error| match error {
         heifer::Error::Unsupported(_) => Error::Unsupported(Box::new(error)),
-        heifer::Error::Container(_)
-        | heifer::Error::Hevc(_)
-        | heifer::Error::Encode(_)
-        | heifer::Error::Invalid(_) => Error::Corrupt(Box::new(error)),
+        heifer::Error::Container(_) | heifer::Error::Hevc(_) | heifer::Error::Encode(_) | heifer::Error::Invalid(_) => {
+            Error::Corrupt(Box::new(error))
+        }
     })?;
     let (width, height, has_alpha) = (image.width, image.height, image.has_alpha);
     let picture = if has_alpha {

@@ -154,9 +154,7 @@ mod tests {
     use super::*;
 
     /// A frame of 640 × 480 with 4:2:0 subsampling.
-    const FRAME: [u8; 19] = [
-        0xFF, 0xC2, 0, 17, 8, 0x01, 0xE0, 0x02, 0x80, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1,
-    ];
+    const FRAME: [u8; 19] = [0xFF, 0xC2, 0, 17, 8, 0x01, 0xE0, 0x02, 0x80, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
 
     fn file(scans: usize, end: bool) -> Vec<u8> {
         let mut bytes = vec![0xFF, 0xD8];

@@ -119,7 +119,9 @@ impl Picture {
     pub(super) fn into_image(self) -> DynamicImage {
         let wrong = "a picture's bytes fit its size";
         match self.layout {
-            Layout::Rgb => DynamicImage::ImageRgb8(RgbImage::from_raw(self.width, self.height, self.bytes).expect(wrong)),
+            Layout::Rgb => {
+                DynamicImage::ImageRgb8(RgbImage::from_raw(self.width, self.height, self.bytes).expect(wrong))
+            }
             Layout::Rgba => {
                 DynamicImage::ImageRgba8(RgbaImage::from_raw(self.width, self.height, self.bytes).expect(wrong))
             }

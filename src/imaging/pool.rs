@@ -101,12 +101,8 @@ impl PixelPool {
     /// A pool without threads yet.
     pub fn new(options: PoolOptions) -> Self {
         let PoolOptions { threads, queue, patience, idle } = options;
-        let shared = Shared {
-            state: Mutex::new(State::default()),
-            wake: Condvar::new(),
-            most_threads: threads.get(),
-            idle,
-        };
+        let shared =
+            Shared { state: Mutex::new(State::default()), wake: Condvar::new(), most_threads: threads.get(), idle };
         Self { shared: Arc::new(shared), places: Arc::new(Semaphore::new(threads.get() + queue)), patience }
     }
 

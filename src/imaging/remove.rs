@@ -8,8 +8,8 @@
 //! on the full picture: the share of garment in each pixel, by the colours on either side.
 
 mod backdrop;
-mod matte;
 mod mask;
+mod matte;
 
 use std::fmt;
 
@@ -131,7 +131,8 @@ fn find_garment(picture: &Picture) -> Result<(Mask, Picture), Reason> {
     if left > MOST_LEFT {
         return Err(Reason::NoBackground);
     }
-    let is_torn = garment.closed_count(small.width().max(small.height()) as usize / 36) as f64 > garment.count() as f64 * TORN;
+    let is_torn =
+        garment.closed_count(small.width().max(small.height()) as usize / 36) as f64 > garment.count() as f64 * TORN;
     if is_torn || unclear_share(&field, &garment, backdrop.noise) > UNCLEAR_OUTLINE {
         return Err(Reason::UnclearEdge);
     }
@@ -193,9 +194,8 @@ fn grow(field: &Field, backdrop: &Backdrop) -> Mask {
     let (width, height) = (field.width, field.height);
     let mut background = Mask::empty(width, height);
     let mut open: Vec<(usize, usize)> = Vec::new();
-    let on_border = (0..width)
-        .flat_map(|x| [(x, 0), (x, height - 1)])
-        .chain((0..height).flat_map(|y| [(0, y), (width - 1, y)]));
+    let on_border =
+        (0..width).flat_map(|x| [(x, 0), (x, height - 1)]).chain((0..height).flat_map(|y| [(0, y), (width - 1, y)]));
     for (x, y) in on_border {
         if !background.has(x, y) && backdrop.has_colour(field.at(x, y), (x, y)) {
             background.set(x, y, true);

@@ -4,6 +4,7 @@
 
 mod access;
 mod azure;
+mod imaging;
 mod llm;
 mod routes;
 mod store;

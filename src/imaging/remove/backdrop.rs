@@ -30,8 +30,7 @@ impl Backdrop {
     pub fn find(field: &Field) -> Option<Self> {
         let border = border(field);
         let colours: Vec<Lab> = border.iter().map(|(x, y)| field.at(*x, *y)).collect();
-        let typical: Lab =
-            [0, 1, 2].map(|channel| median(colours.iter().map(|colour| colour[channel]).collect()));
+        let typical: Lab = [0, 1, 2].map(|channel| median(colours.iter().map(|colour| colour[channel]).collect()));
         let mut chosen: Vec<bool> = colours.iter().map(|colour| distance(*colour, typical) < 0.15).collect();
         let mut surface = Surface { width: field.width, height: field.height, terms: [[0.0; 3]; TERMS] };
         let mut noise = 0.0;

@@ -79,7 +79,14 @@ struct Scene {
 
 impl Default for Scene {
     fn default() -> Self {
-        Self { garment: tee, cloth: |_| [46.0, 70.0, 120.0], wall: |_| [225.0, 222.0, 216.0], shadow: 0.0, noise: 0.0, jpeg: None }
+        Self {
+            garment: tee,
+            cloth: |_| [46.0, 70.0, 120.0],
+            wall: |_| [225.0, 222.0, 216.0],
+            shadow: 0.0,
+            noise: 0.0,
+            jpeg: None,
+        }
     }
 }
 
@@ -206,29 +213,72 @@ fn a_garment_on_a_plain_ground_is_cut_out() {
     let scenes = [
         ("blue tee on white", Scene::default()),
         ("noisy jpeg", Scene { noise: 4.0, jpeg: Some(70), ..Scene::default() }),
-        ("uneven light", Scene { wall: |place| uneven([226.0, 220.0, 208.0], place), noise: 3.0, jpeg: Some(80), ..Scene::default() }),
+        (
+            "uneven light",
+            Scene {
+                wall: |place| uneven([226.0, 220.0, 208.0], place),
+                noise: 3.0,
+                jpeg: Some(80),
+                ..Scene::default()
+            },
+        ),
         ("soft shadow", Scene { shadow: 0.3, noise: 2.0, jpeg: Some(85), ..Scene::default() }),
-        ("shadow in uneven light", Scene {
-            wall: |place| uneven([214.0, 205.0, 190.0], place),
-            shadow: 0.25,
-            noise: 4.0,
-            jpeg: Some(75),
-            ..Scene::default()
-        }),
-        ("black bag on grey", Scene { garment: bag, cloth: |_| [24.0, 23.0, 25.0], wall: |_| [150.0, 152.0, 155.0], shadow: 0.2, noise: 3.0, jpeg: Some(80) }),
-        ("white tee on blue", Scene { cloth: |_| [238.0, 238.0, 236.0], wall: |place| uneven([70.0, 110.0, 160.0], place), noise: 3.0, ..Scene::default() }),
-        ("two shoes", Scene { garment: two_shoes, cloth: |_| [120.0, 72.0, 44.0], shadow: 0.2, noise: 3.0, jpeg: Some(80), ..Scene::default() }),
-        ("white print", Scene {
-            cloth: |(x, y)| if (x - 0.5).hypot(y - 0.65) < 0.12 { [226.0, 223.0, 217.0] } else { [30.0, 90.0, 60.0] },
-            noise: 2.0,
-            jpeg: Some(80),
-            ..Scene::default()
-        }),
+        (
+            "shadow in uneven light",
+            Scene {
+                wall: |place| uneven([214.0, 205.0, 190.0], place),
+                shadow: 0.25,
+                noise: 4.0,
+                jpeg: Some(75),
+                ..Scene::default()
+            },
+        ),
+        (
+            "black bag on grey",
+            Scene {
+                garment: bag,
+                cloth: |_| [24.0, 23.0, 25.0],
+                wall: |_| [150.0, 152.0, 155.0],
+                shadow: 0.2,
+                noise: 3.0,
+                jpeg: Some(80),
+            },
+        ),
+        (
+            "white tee on blue",
+            Scene {
+                cloth: |_| [238.0, 238.0, 236.0],
+                wall: |place| uneven([70.0, 110.0, 160.0], place),
+                noise: 3.0,
+                ..Scene::default()
+            },
+        ),
+        (
+            "two shoes",
+            Scene {
+                garment: two_shoes,
+                cloth: |_| [120.0, 72.0, 44.0],
+                shadow: 0.2,
+                noise: 3.0,
+                jpeg: Some(80),
+                ..Scene::default()
+            },
+        ),
+        (
+            "white print",
+            Scene {
+                cloth: |(x, y)| {
+                    if (x - 0.5).hypot(y - 0.65) < 0.12 { [226.0, 223.0, 217.0] } else { [30.0, 90.0, 60.0] }
+                },
+                noise: 2.0,
+                jpeg: Some(80),
+                ..Scene::default()
+            },
+        ),
         ("beige on white", Scene { cloth: |_| [200.0, 178.0, 148.0], noise: 2.0, jpeg: Some(85), ..Scene::default() }),
         ("grey on white", Scene { cloth: |_| [168.0, 168.0, 170.0], noise: 2.0, jpeg: Some(85), ..Scene::default() }),
     ];
-    let results: Vec<(&str, f64)> =
-        scenes.iter().map(|(name, scene)| (*name, overlap_of(name, scene))).collect();
+    let results: Vec<(&str, f64)> = scenes.iter().map(|(name, scene)| (*name, overlap_of(name, scene))).collect();
     println!("{results:#?}");
     assert!(results.iter().all(|(_, overlap)| *overlap >= 0.95), "{results:#?}");
 }
@@ -246,30 +296,67 @@ fn stripes_in_the_colour_of_the_wall_are_never_cut_out_of_a_garment() {
 #[test]
 fn a_busy_background_is_kept() {
     let scenes = [
-        ("chequered", Scene { wall: |(x, y)| if ((x * 14.0) as i32 + (y * 14.0) as i32) % 2 == 0 { [230.0; 3] } else { [150.0; 3] }, ..Scene::default() }),
-        ("bricks", Scene {
-            wall: |(x, y)| {
-                let row = (y * 22.0).floor();
-                let is_joint = (y * 22.0).fract() < 0.15 || (x * 9.0 + row * 0.5).fract() < 0.08;
-                if is_joint { [200.0, 195.0, 190.0] } else { [150.0 + scatter(x * 9.0 + row * 0.5, row) * 0.2, 80.0, 65.0] }
+        (
+            "chequered",
+            Scene {
+                wall: |(x, y)| if ((x * 14.0) as i32 + (y * 14.0) as i32) % 2 == 0 { [230.0; 3] } else { [150.0; 3] },
+                ..Scene::default()
             },
-            ..Scene::default()
-        }),
+        ),
+        (
+            "bricks",
+            Scene {
+                wall: |(x, y)| {
+                    let row = (y * 22.0).floor();
+                    let is_joint = (y * 22.0).fract() < 0.15 || (x * 9.0 + row * 0.5).fract() < 0.08;
+                    if is_joint {
+                        [200.0, 195.0, 190.0]
+                    } else {
+                        [150.0 + scatter(x * 9.0 + row * 0.5, row) * 0.2, 80.0, 65.0]
+                    }
+                },
+                ..Scene::default()
+            },
+        ),
         ("carpet", Scene { wall: |(x, y)| [110.0 + scatter(x * 160.0, y * 160.0) * 0.45; 3], ..Scene::default() }),
-        ("dots", Scene {
-            wall: |(x, y)| if ((x * 16.0).fract() - 0.5).hypot((y * 16.0).fract() - 0.5) < 0.25 { [60.0, 60.0, 160.0] } else { [235.0; 3] },
-            ..Scene::default()
-        }),
-        ("stripes", Scene { wall: |(x, _)| if (x * 20.0) as i32 % 2 == 0 { [235.0, 230.0, 220.0] } else { [190.0, 200.0, 225.0] }, ..Scene::default() }),
-        ("two halves", Scene { wall: |(x, _)| if x < 0.5 { [235.0, 230.0, 220.0] } else { [110.0, 90.0, 70.0] }, ..Scene::default() }),
-        ("planks", Scene {
-            wall: |(x, y)| {
-                let plank = (x * 8.0).floor();
-                let grain = (y * 40.0 + scatter(plank, 0.0)).sin() * 14.0;
-                [165.0 + scatter(plank, 3.0) * 0.25 + grain, 120.0 + grain, 80.0 + grain]
+        (
+            "dots",
+            Scene {
+                wall: |(x, y)| {
+                    if ((x * 16.0).fract() - 0.5).hypot((y * 16.0).fract() - 0.5) < 0.25 {
+                        [60.0, 60.0, 160.0]
+                    } else {
+                        [235.0; 3]
+                    }
+                },
+                ..Scene::default()
             },
-            ..Scene::default()
-        }),
+        ),
+        (
+            "stripes",
+            Scene {
+                wall: |(x, _)| if (x * 20.0) as i32 % 2 == 0 { [235.0, 230.0, 220.0] } else { [190.0, 200.0, 225.0] },
+                ..Scene::default()
+            },
+        ),
+        (
+            "two halves",
+            Scene {
+                wall: |(x, _)| if x < 0.5 { [235.0, 230.0, 220.0] } else { [110.0, 90.0, 70.0] },
+                ..Scene::default()
+            },
+        ),
+        (
+            "planks",
+            Scene {
+                wall: |(x, y)| {
+                    let plank = (x * 8.0).floor();
+                    let grain = (y * 40.0 + scatter(plank, 0.0)).sin() * 14.0;
+                    [165.0 + scatter(plank, 3.0) * 0.25 + grain, 120.0 + grain, 80.0 + grain]
+                },
+                ..Scene::default()
+            },
+        ),
     ];
     for (name, scene) in &scenes {
         assert_eq!(reason_of(name, scene), Reason::BusyBackground, "{name}");
@@ -283,7 +370,10 @@ fn what_would_be_nonsense_is_kept() {
     let speck = Scene { garment: |(x, y)| (x - 0.5).hypot(y - 0.6) < 0.01, noise: 3.0, ..Scene::default() };
     assert_eq!(reason_of("a speck", &speck), Reason::NothingLeft);
     let full = Scene { garment: |(x, y)| x > 0.005 && x < 0.995 && y > 0.005 && y < 1.28, ..Scene::default() };
-    assert!(matches!(reason_of("all garment", &full), Reason::NoBackground | Reason::BusyBackground | Reason::NothingLeft));
+    assert!(matches!(
+        reason_of("all garment", &full),
+        Reason::NoBackground | Reason::BusyBackground | Reason::NothingLeft
+    ));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod google;
+pub mod hostile;
 pub mod model;
 
 use std::collections::BTreeMap;
