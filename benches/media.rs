@@ -234,6 +234,6 @@ fn hostile_one(number: usize) {
     let begin = Instant::now();
     let outcome = decode(&file.bytes, &Limits::default());
     let took = begin.elapsed();
-    assert_eq!(outcome.is_ok() && file.fate != hostile::Fate::Harmless, false, "{}", file.name);
+    assert!(outcome.is_err() || file.fate == hostile::Fate::Harmless, "{}", file.name);
     println!("{} {}", milliseconds(took), mib("VmHWM:") - idle);
 }
