@@ -116,7 +116,7 @@ pub fn files(picture: impl Fn(&str) -> Vec<u8>) -> Vec<Hostile> {
     add("WebP: 16,777,216 × 16,777,216, more than the format allows", Refused, {
         riff(&[(b"VP8X", &[0x10, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]), (b"VP8L", &[0x2F, 0, 0, 0, 0])])
     });
-    add("WebP: lossless, 16,384 × 16,384", TooLarge, riff(&[(b"VP8L", &[0x2F, 0xFF, 0xFF, 0xFF, 0x0F, 0, 0, 0])]));
+    add("WebP: lossless, 16,383 × 16,383", TooLarge, riff(&[(b"VP8L", &[0x2F, 0xFE, 0xBF, 0xFF, 0x0F, 0, 0, 0])]));
     add(
         "WebP: a chunk of 4 GiB",
         Refused,
