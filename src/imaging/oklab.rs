@@ -1,4 +1,4 @@
-//! OKLab, a colour space in which equal distances look equally different, made fast by tables.
+//! `OKLab`, a colour space in which equal distances look equally different, made fast by tables.
 
 use std::sync::LazyLock;
 

@@ -8,6 +8,7 @@ mod blob;
 mod cli;
 mod config;
 mod guarded;
+mod imaging;
 mod llm;
 mod process;
 mod queue;

@@ -22,10 +22,10 @@ impl Sides {
     /// How much of a pixel is garment, 0 to 1 or a little beyond, by its colour; `None` where both sides look alike.
     fn share(&self, pixel: &[u8]) -> Option<f32> {
         let (mut apart, mut along) = (0.0, 0.0);
-        for channel in 0..3 {
-            let step = self.garment[channel] - self.background[channel];
+        for ((value, garment), background) in pixel.iter().zip(&self.garment).zip(&self.background) {
+            let step = garment - background;
             apart += step * step;
-            along += (f32::from(pixel[channel]) - self.background[channel]) * step;
+            along += (f32::from(*value) - background) * step;
         }
         (apart > TOO_NEAR).then(|| along / apart)
     }

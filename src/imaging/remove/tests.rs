@@ -279,7 +279,6 @@ fn a_garment_on_a_plain_ground_is_cut_out() {
         ("grey on white", Scene { cloth: |_| [168.0, 168.0, 170.0], noise: 2.0, jpeg: Some(85), ..Scene::default() }),
     ];
     let results: Vec<(&str, f64)> = scenes.iter().map(|(name, scene)| (*name, overlap_of(name, scene))).collect();
-    println!("{results:#?}");
     assert!(results.iter().all(|(_, overlap)| *overlap >= 0.95), "{results:#?}");
 }
 
@@ -388,13 +387,9 @@ fn a_garment_like_its_wall_is_kept_or_right() {
         ("lit from one side", like_it(|(x, _)| [225.0 - 40.0 * x, 222.0 - 40.0 * x, 216.0 - 40.0 * x])),
     ] {
         let (picture, truth) = scene.draw();
-        match remove_background(picture) {
-            Removal::Cut { picture, .. } => {
-                let overlap = overlap(&picture, &truth);
-                println!("{name}: {overlap}");
-                assert!(overlap >= 0.95, "{name}: {overlap}");
-            }
-            Removal::KeptWhole { reason, .. } => println!("{name}: {reason}"),
+        if let Removal::Cut { picture, .. } = remove_background(picture) {
+            let overlap = overlap(&picture, &truth);
+            assert!(overlap >= 0.95, "{name}: {overlap}");
         }
     }
 }

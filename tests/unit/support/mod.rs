@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod google;
 pub mod host;
+pub mod hostile;
 pub mod model;
 pub mod process;
 pub mod segmentation;

@@ -1,0 +1,239 @@
+//! The whole step of a picture beside its parts measured alone; what a second core adds; memory; and hostile files.
+//!
+//! The parts are the bare libraries, called as briefly as can be. Memory is read by this program run again, once per
+//! figure, so that nothing else is in it.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
+#![expect(clippy::print_stdout, reason = "this is what benchmarks are for")]
+
+#[path = "../tests/unit/support/hostile.rs"]
+mod hostile;
+
+use std::hint::black_box;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use futures::future::join_all;
+use pluckit::imaging::decode::{Limits, decode};
+use pluckit::imaging::picture::{Layout, Picture};
+use pluckit::imaging::pipeline::Pipeline;
+use pluckit::imaging::pool::{PixelPool, PoolOptions};
+use pluckit::imaging::segment::BuiltIn;
+use pluckit::imaging::transform::to_jpeg;
+use zune_core::bytestream::ZCursor;
+
+/// A photograph of 12 megapixels, as a phone holds it: on its side.
+const WIDTH: u32 = 4000;
+const HEIGHT: u32 = 3000;
+const MIB: f64 = 1024.0 * 1024.0;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    match (arguments.next().as_deref(), arguments.next()) {
+        (Some("--memory"), Some(pictures)) => return memory_of(pictures.parse().unwrap()),
+        (Some("--hostile"), Some(number)) => return hostile_one(number.parse().unwrap()),
+        _ => {}
+    }
+    let photograph = photograph();
+    println!("\nPictures: {} cores\n", std::thread::available_parallelism().unwrap());
+    println!("| figure | value | baseline | ratio | target | met |\n|---|---:|---:|---:|---|---|");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+
+    // The two take turns, so that neither has the quieter moments.
+    let one = pipeline(1);
+    let (mut whole, mut parts) = (Vec::new(), Vec::new());
+    for _ in 0..9 {
+        parts.push(parts_alone(&photograph));
+        let begin = Instant::now();
+        black_box(runtime.block_on(one.process(photograph.clone())).unwrap());
+        whole.push(milliseconds(begin.elapsed()));
+    }
+    let sums: Vec<f64> = parts.iter().map(|(decode, resize, encode)| decode + resize + encode).collect();
+    let part = |part: fn(&(f64, f64, f64)) -> f64| median(parts.iter().map(part).collect());
+    let (whole, sum) = (median(whole), median(sums));
+    figure("12-megapixel JPEG, whole step", "ms", whole, sum, "ratio ≤ 1.1", whole / sum <= 1.1);
+    println!(
+        "| of it: decode {:.0}, resize {:.0}, encode {:.0} ms | | | | | |",
+        part(|p| p.0),
+        part(|p| p.1),
+        part(|p| p.2)
+    );
+
+    let mut rates = [Vec::new(), Vec::new()];
+    for _ in 0..3 {
+        for (threads, rates) in [1, 2].into_iter().zip(&mut rates) {
+            let pipeline = pipeline(threads);
+            let begin = Instant::now();
+            let pictures = (0..16).map(|_| pipeline.process(photograph.clone()));
+            let results = runtime.block_on(join_all(pictures));
+            assert!(results.iter().all(Result::is_ok));
+            rates.push(16.0 / begin.elapsed().as_secs_f64());
+        }
+    }
+    let [one, two] = rates.map(median);
+    figure("pictures per second, two threads", "/s", two, one, "ratio ≥ 1.8", two / one >= 1.8);
+
+    std::fs::write(photograph_file(), &photograph).unwrap();
+    for (pictures, name) in
+        [(1, "memory above idle, one picture"), (30, "the same, 30 sent at once to 2 threads, per thread")]
+    {
+        let output = again(&["--memory", &pictures.to_string()]);
+        let (above, idle) = output.trim().split_once(' ').unwrap();
+        let threads = f64::from(i32::from(pictures > 1) + 1);
+        let above: f64 = above.parse::<f64>().unwrap() / threads;
+        figure(name, "MiB", above, idle.parse().unwrap(), "≤ 96 MiB", above <= 96.0);
+    }
+
+    let files = hostile::files(data);
+    let (mut slowest, mut largest) = ((0.0, ""), (0.0, ""));
+    for (number, file) in files.iter().enumerate() {
+        let output = again(&["--hostile", &number.to_string()]);
+        let (time, memory) = output.trim().split_once(' ').unwrap();
+        let (time, memory): (f64, f64) = (time.parse().unwrap(), memory.parse().unwrap());
+        if time > slowest.0 {
+            slowest = (time, file.name);
+        }
+        if memory > largest.0 {
+            largest = (memory, file.name);
+        }
+    }
+    let name = format!("{} hostile files, slowest ({})", files.len(), slowest.1);
+    figure(&name, "ms", slowest.0, 100.0, "≤ 100 ms", slowest.0 <= 100.0);
+    let name = format!("their memory, largest ({})", largest.1);
+    figure(&name, "MiB", largest.0, 96.0, "≤ 96 MiB", largest.0 <= 96.0);
+}
+
+fn figure(name: &str, unit: &str, value: f64, baseline: f64, target: &str, is_met: bool) {
+    let met = if is_met { "yes" } else { "**no**" };
+    println!("| {name} | {value:.1} {unit} | {baseline:.1} {unit} | {:.2} | {target} | {met} |", value / baseline);
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn pipeline(threads: usize) -> Pipeline {
+    let threads = NonZeroUsize::new(threads).unwrap();
+    let patience = Duration::from_secs(600);
+    let pool = Arc::new(PixelPool::new(PoolOptions { threads, patience, ..PoolOptions::default() }));
+    Pipeline::new(pool.clone(), Arc::new(BuiltIn::new(pool)), Limits::default())
+}
+
+fn data(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
+}
+
+/// A garment on a wall, with the grain that a camera has, and an EXIF segment that says which way is up.
+fn photograph() -> Bytes {
+    let mut grain = 1_u64;
+    let mut pixels = Vec::with_capacity((WIDTH * HEIGHT * 3) as usize);
+    for y in 0..HEIGHT {
+        for x in 0..WIDTH {
+            let (across, along) = (x as f32 / WIDTH as f32, y as f32 / HEIGHT as f32);
+            let is_garment =
+                (0.2..0.8).contains(&across) && ((along - 0.5) / (0.2 + 0.15 * (across * 9.0).sin().abs())).abs() < 1.0;
+            let light = 1.0 - 0.1 * across - 0.05 * along;
+            let base = if is_garment {
+                let fold = 1.0 + 0.15 * (across * 60.0 + along * 25.0).sin();
+                [60.0 * fold, 80.0 * fold, 130.0 * fold]
+            } else {
+                [222.0 * light, 216.0 * light, 206.0 * light]
+            };
+            grain = grain.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let noise = (grain >> 61) as f32 - 3.5;
+            pixels.extend(base.map(|value| (value + noise).clamp(0.0, 255.0) as u8));
+        }
+    }
+    let jpeg = to_jpeg(Picture::new(WIDTH, HEIGHT, Layout::Rgb, pixels).unwrap(), 92).unwrap();
+    let exif = b"\xFF\xE1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    [&jpeg[..2], exif, &jpeg[2..]].concat().into()
+}
+
+/// Decode, resize and encode, each by the bare library: milliseconds.
+fn parts_alone(photograph: &[u8]) -> (f64, f64, f64) {
+    let begin = Instant::now();
+    let pixels = zune_jpeg::JpegDecoder::new(ZCursor::new(photograph)).decode().unwrap();
+    let decode = milliseconds(begin.elapsed());
+
+    let begin = Instant::now();
+    let source = ImageRef::new(WIDTH, HEIGHT, &pixels, PixelType::U8x3).unwrap();
+    let mut small = Image::new(1536, 1152, PixelType::U8x3);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    Resizer::new().resize(&source, &mut small, &options).unwrap();
+    let resize = milliseconds(begin.elapsed());
+
+    // What is encoded is the result of the whole step: upright, and mostly transparent or not as the remover left it.
+    let cut = cut_out(small.buffer());
+    let begin = Instant::now();
+    let mut config = webp::WebPConfig::new().unwrap();
+    (config.quality, config.method) = (85.0, 6);
+    let encoder = webp::Encoder::from_rgba(cut.bytes(), cut.width(), cut.height());
+    black_box(encoder.encode_advanced(&config).unwrap());
+    (decode, resize, milliseconds(begin.elapsed()))
+}
+
+fn cut_out(pixels: &[u8]) -> Picture {
+    use pluckit::imaging::remove::{Removal, remove_background};
+    let turned = image::RgbImage::from_raw(1536, 1152, pixels.to_vec()).unwrap();
+    let turned = image::imageops::rotate90(&turned);
+    let picture = Picture::new(1152, 1536, Layout::Rgb, turned.into_raw()).unwrap();
+    match remove_background(picture) {
+        Removal::Cut { picture, .. } => picture,
+        Removal::KeptWhole { reason, .. } => panic!("kept whole: {reason}"),
+    }
+}
+
+// --- Run again ------------------------------------------------------------------------------------------------------
+
+fn photograph_file() -> PathBuf {
+    std::env::temp_dir().join("pluckit-bench-media.jpg")
+}
+
+/// What this program prints when it is run with these arguments.
+fn again(arguments: &[&str]) -> String {
+    let output = Command::new(std::env::current_exe().unwrap()).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn mib(field: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+/// Prints the most memory above idle while so many pictures are sent at once, and that of idle.
+fn memory_of(pictures: usize) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let pipeline = pipeline(pictures.min(2));
+    let photograph: Bytes = std::fs::read(photograph_file()).unwrap().into();
+    // The bytes of the upload belong to the picture in work.
+    let idle = mib("VmRSS:") - photograph.len() as f64 / MIB;
+    let results = runtime.block_on(join_all((0..pictures).map(|_| pipeline.process(photograph.clone()))));
+    assert!(results.iter().all(Result::is_ok));
+    println!("{} {idle}", mib("VmHWM:") - idle);
+}
+
+/// Prints the time for one hostile file, and the most memory above what there was before.
+fn hostile_one(number: usize) {
+    let file = hostile::files(data).swap_remove(number);
+    // What making all of them took is not in the figure.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let idle = mib("VmHWM:");
+    let begin = Instant::now();
+    let outcome = decode(&file.bytes, &Limits::default());
+    let took = begin.elapsed();
+    assert!(outcome.is_err() || file.fate == hostile::Fate::Harmless, "{}", file.name);
+    println!("{} {}", milliseconds(took), mib("VmHWM:") - idle);
+}
