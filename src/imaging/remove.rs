@@ -4,7 +4,7 @@
 //! is grown inwards from the border until it meets an edge. It is honest rather than clever: when the border is not
 //! uniform, or what would remain makes no sense, or its edge cannot be told from the background, the picture stays whole.
 //!
-//! All of this happens on a copy of at most [`WORK_SIDE`] pixels, so that its time is bounded. Only the edge is worked out
+//! All of this happens on a copy of at most `WORK_SIDE` pixels, so that its time is bounded. Only the edge is worked out
 //! on the full picture: the share of garment in each pixel, by the colours on either side.
 
 mod backdrop;
