@@ -11,11 +11,11 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::header::{ETAG, LOCATION, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures::FutureExt;
-use futures::future::Map;
+use futures::future::{BoxFuture, Map};
 use tokio::time::Timeout;
 use tokio::time::error::Elapsed;
 use tower::layer::{LayerFn, layer_fn};
@@ -23,7 +23,7 @@ use tower::{Layer, Service};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
-use tracing::{Instrument, debug, debug_span, error, field, info, info_span, warn};
+use tracing::{Instrument, Span, debug, debug_span, error, field, info, info_span, warn};
 use uuid::Uuid;
 
 use crate::auth::{require_admin, require_service, require_user, require_user_or_service};
@@ -72,7 +72,7 @@ pub fn with_layers(routes: Router<AppState>, state: AppState) -> App {
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(cors(&state.config.server.cors_allowed_origins))
-        .layer(from_fn(log_request))
+        .layer(layer_fn(LogRequest))
         .with_state(state);
     NormalizePathLayer::trim_trailing_slash().layer(router)
 }
@@ -109,46 +109,85 @@ fn answer_panic(_payload: Box<dyn Any + Send>) -> Response {
     ApiError::Panicked.into_response()
 }
 
-/// Gives the request an id and a span, and writes its line in the log.
-async fn log_request(request: Request, next: Next) -> Response {
-    let id = request_id(&request);
-    let started = Instant::now();
-    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
-    let is_probe = route == "/" || route.starts_with("/api/health");
-    // A probe's line is for debugging, and so is its span, which would cost more than the answer.
-    let span = if is_probe {
-        debug_span!(
-            "request",
-            http.method = %request.method(),
-            http.route = route,
-            request.id = id.to_str().unwrap_or_default(),
-        )
-    } else {
-        info_span!(
-            "request",
-            http.method = %request.method(),
-            http.route = route,
-            request.id = id.to_str().unwrap_or_default(),
-            user.id = field::Empty,
-        )
-    };
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let status = response.status().as_u16();
-    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    span.in_scope(|| match response.extensions().get::<ApiError>() {
-        Some(
-            fault @ (ApiError::Failed { .. } | ApiError::Misconfigured(_) | ApiError::Internal(_) | ApiError::Panicked),
-        ) => {
-            error!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
-        }
-        Some(fault @ (ApiError::Unavailable(_) | ApiError::TimedOut)) => {
-            warn!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
-        }
-        _ if is_probe => debug!(http.status = status, duration_ms, "request answered"),
-        _ => info!(http.status = status, duration_ms, "request answered"),
-    });
-    response.headers_mut().insert(X_REQUEST_ID, id);
-    response
+/// Gives each request an id and a span, and writes its line in the log. A service for the reason of [`LimitTime`].
+#[derive(Clone)]
+struct LogRequest<S>(S);
+
+impl<S> Service<Request> for LogRequest<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let entry = LogEntry::new(&request);
+        let answer = self.0.call(request).instrument(entry.span.clone());
+        answer.map(move |answer| answer.map(|response| entry.finish(response))).boxed()
+    }
+}
+
+/// What the log says of a request.
+struct LogEntry {
+    id: HeaderValue,
+    started: Instant,
+    is_probe: bool,
+    span: Span,
+}
+
+impl LogEntry {
+    fn new(request: &Request) -> Self {
+        let id = request_id(request);
+        let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+        let is_probe = route == "/" || route.starts_with("/api/health");
+        // A probe's line is for debugging, and so is its span, which would cost more than the answer.
+        let span = if is_probe {
+            debug_span!(
+                "request",
+                http.method = %request.method(),
+                http.route = route,
+                request.id = id.to_str().unwrap_or_default(),
+            )
+        } else {
+            info_span!(
+                "request",
+                http.method = %request.method(),
+                http.route = route,
+                request.id = id.to_str().unwrap_or_default(),
+                user.id = field::Empty,
+            )
+        };
+        Self { id, started: Instant::now(), is_probe, span }
+    }
+
+    /// Writes the line, and the id into the response.
+    fn finish(self, mut response: Response) -> Response {
+        let status = response.status().as_u16();
+        let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.span.in_scope(|| match response.extensions().get::<ApiError>() {
+            Some(
+                fault @ (ApiError::Failed { .. }
+                | ApiError::Misconfigured(_)
+                | ApiError::Internal(_)
+                | ApiError::Panicked),
+            ) => {
+                error!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
+            }
+            Some(fault @ (ApiError::Unavailable(_) | ApiError::TimedOut)) => {
+                warn!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
+            }
+            _ if self.is_probe => debug!(http.status = status, duration_ms, "request answered"),
+            _ => info!(http.status = status, duration_ms, "request answered"),
+        });
+        response.headers_mut().insert(X_REQUEST_ID, self.id);
+        response
+    }
 }
 
 /// The caller's request id if it is a sane one, else a new one.
