@@ -246,6 +246,56 @@ pub fn mood(text: &str) -> Option<&'static str> {
     MOODS.into_iter().find(|mood| words(mood) == wanted)
 }
 
+/// How consent begins.
+const AFFIRMATIVES: &[&str] = &[
+    "yes",
+    "yeah",
+    "yep",
+    "yup",
+    "sure",
+    "ok",
+    "okay",
+    "please",
+    "go ahead",
+    "go for it",
+    "sounds good",
+    "sounds great",
+    "do it",
+    "do that",
+    "lets do it",
+    "lets do that",
+    "of course",
+    "absolutely",
+    "definitely",
+    "why not",
+    "great idea",
+    "good idea",
+    "that would be great",
+    "that would be nice",
+    "id love that",
+    "perfect",
+];
+
+/// What follows the consent with which a text begins; none if it does not begin with one.
+pub fn after_consent(text: &str) -> Option<String> {
+    let said = words(text).join(" ");
+    let mut rest = said.as_str();
+    let mut consents = false;
+    while let Some((phrase, shorter)) =
+        AFFIRMATIVES.iter().find_map(|phrase| Some((phrase, strip_phrase(rest, phrase)?)))
+    {
+        rest = shorter;
+        // "Please" alone consents, "please show me …" asks for something else.
+        consents |= *phrase != "please" || rest.is_empty();
+    }
+    consents.then(|| rest.to_owned())
+}
+
+fn strip_phrase<'a>(text: &'a str, phrase: &str) -> Option<&'a str> {
+    let rest = text.strip_prefix(phrase)?;
+    if rest.is_empty() { Some("") } else { rest.strip_prefix(' ') }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,5 +354,16 @@ mod tests {
         assert_eq!(mood("dark"), None);
         assert_eq!(colour("gray"), Some("grey"));
         assert_eq!(colour("grayish"), None);
+    }
+
+    #[test]
+    fn consent_is_recognised_and_leaves_the_refinement() {
+        assert_eq!(after_consent("Yes please!"), Some(String::new()));
+        assert_eq!(after_consent("Ok, but in black"), Some("but in black".into()));
+        assert_eq!(after_consent("Sounds good, go ahead"), Some(String::new()));
+        assert_eq!(after_consent("Yesterday I wore it"), None);
+        assert_eq!(after_consent("No thanks"), None);
+        assert_eq!(after_consent("Please"), Some(String::new()));
+        assert_eq!(after_consent("Please show me my shoes"), None);
     }
 }

@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::{RecentMessage, Role};
 use crate::llm::{ChatRequest, Message, Model, Purpose};
+use crate::model::vocabulary;
 use crate::telemetry::Chain;
 
 /// A longer message speaks for itself.
@@ -15,34 +16,7 @@ const MOST_WORDS: usize = 12;
 /// Longest search query taken from an offer, in characters.
 const LONGEST_QUERY: usize = 200;
 
-const AFFIRMATIVES: [&str; 26] = [
-    "yes",
-    "yes please",
-    "yeah",
-    "yep",
-    "yup",
-    "sure",
-    "sure thing",
-    "ok",
-    "okay",
-    "please",
-    "please do",
-    "go ahead",
-    "go for it",
-    "sounds good",
-    "sounds great",
-    "do it",
-    "do that",
-    "lets do it",
-    "lets do that",
-    "of course",
-    "absolutely",
-    "definitely",
-    "why not",
-    "perfect",
-    "great idea",
-    "id love that",
-];
+/// Words that take a consent back.
 const NEGATIONS: [&str; 10] = ["no", "not", "dont", "nope", "nah", "never", "later", "instead", "thanks", "thank"];
 const OFFER_PHRASES: [&str; 3] = ["want me to", "i can", "shall i"];
 
@@ -88,14 +62,15 @@ pub async fn recognise(model: &dyn Model, recent: &[RecentMessage], message: &st
     if let Some(refinement) = affirmed(&words)
         && let Some(kind) = kind_of(&offer)
     {
-        return Some(follow_up(kind, &offer, refinement));
+        return Some(follow_up(kind, &offer, &refinement));
     }
     let kind = ask(model, &last.content, message).await?;
     let kind = match (kind, kind_of(&offer)) {
         (Offer::Search, Some(Offer::Discovery)) => Offer::Discovery,
         (kind, _) => kind,
     };
-    Some(follow_up(kind, &offer, affirmed(&words).unwrap_or(&words)))
+    let refinement = affirmed(&words).unwrap_or(words);
+    Some(follow_up(kind, &offer, &refinement))
 }
 
 /// The sentences of the message that offer something, lower-case; `None` if there are none.
@@ -137,23 +112,11 @@ fn normalise(message: &str) -> String {
     letters.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What follows the affirmative that the words begin with (possibly nothing); `None` if they begin otherwise or take it
-/// back.
-fn affirmed(words: &str) -> Option<&str> {
-    let mut rest = words;
-    let mut affirmed = false;
-    // "ok yes please do, but in navy" is one affirmative after the other.
-    while let Some(after) = AFFIRMATIVES
-        .iter()
-        .filter_map(|phrase| rest.strip_prefix(phrase))
-        .filter(|after| after.is_empty() || after.starts_with(' '))
-        .min_by_key(|after| after.len())
-    {
-        affirmed = true;
-        rest = after.trim_start();
-    }
+/// What follows the consent with which the words begin (possibly nothing); `None` if they begin otherwise or take it back.
+fn affirmed(words: &str) -> Option<String> {
+    let rest = vocabulary::after_consent(words)?;
     let taken_back = rest.split(' ').any(|word| NEGATIONS.contains(&word));
-    (affirmed && !taken_back).then_some(rest)
+    (!taken_back).then_some(rest)
 }
 
 fn follow_up(kind: Offer, offer: &str, refinement: &str) -> FollowUp {
@@ -228,7 +191,7 @@ mod tests {
     fn by_rule(offer: &str, message: &str) -> Option<FollowUp> {
         let offer = offer_in(offer)?;
         let words = normalise(message);
-        Some(follow_up(kind_of(&offer)?, &offer, affirmed(&words)?))
+        Some(follow_up(kind_of(&offer)?, &offer, &affirmed(&words)?))
     }
 
     #[test]
@@ -252,7 +215,15 @@ mod tests {
     #[test]
     fn what_accepts_nothing_is_not_taken_for_a_yes() {
         let search = "Shall I search for linen shirts?";
-        for message in ["no", "ok thanks", "yesterday I wore linen", "sure, but not now", "what about shoes", ""] {
+        for message in [
+            "no",
+            "ok thanks",
+            "please show me my shoes",
+            "yesterday I wore linen",
+            "sure, but not now",
+            "what about shoes",
+            "",
+        ] {
             assert_eq!(by_rule(search, message), None, "{message}");
         }
         assert_eq!(by_rule("Enjoy your dinner.", "yes"), None);

@@ -45,11 +45,11 @@ pub fn classify_follow_up(messages: &[Message]) -> &'static str {
         return "NOT_A_CONFIRM";
     }
     let agrees = [" love that ", " would be great ", " would be nice ", " lets do ", " do it ", " do that ", " go on "];
-    if lexicon::after_consent(&answer).is_none() && !agrees.iter().any(|phrase| answer_words.contains(phrase)) {
+    if vocabulary::after_consent(&answer).is_none() && !agrees.iter().any(|phrase| answer_words.contains(phrase)) {
         return "NOT_A_CONFIRM";
     }
     let offer = lexicon::offer(&offer).unwrap_or_default();
-    if lexicon::after_consent(&answer).is_some_and(|refinement| intent::is_another_wish(&refinement, offer)) {
+    if vocabulary::after_consent(&answer).is_some_and(|refinement| intent::is_another_wish(&refinement, offer)) {
         return "NOT_A_CONFIRM";
     }
     let offered = vocabulary::words(offer);

@@ -59,36 +59,6 @@ const PHRASES: &[(&str, &str)] = &[
     ("dressier", "formal"),
 ];
 
-/// How consent begins.
-const AFFIRMATIVES: &[&str] = &[
-    "yes",
-    "yeah",
-    "yep",
-    "yup",
-    "sure",
-    "ok",
-    "okay",
-    "please",
-    "go ahead",
-    "go for it",
-    "sounds good",
-    "sounds great",
-    "do it",
-    "do that",
-    "lets do it",
-    "lets do that",
-    "of course",
-    "absolutely",
-    "definitely",
-    "why not",
-    "great idea",
-    "good idea",
-    "that would be great",
-    "that would be nice",
-    "id love that",
-    "perfect",
-];
-
 /// Words that an occasion, season or style (in lower case, plural folded) calls for; none if it is no such word.
 pub fn synonyms(word: &str) -> &'static [&'static str] {
     SYNONYMS.iter().find(|(known, _)| *known == stem(word)).map_or(&[], |(_, synonyms)| synonyms)
@@ -130,26 +100,6 @@ pub fn plain(text: &str) -> String {
     PHRASES.iter().fold(text.to_lowercase(), |text, (phrase, word)| text.replace(phrase, word))
 }
 
-/// What follows the consent with which a text begins; none if it does not begin with one.
-pub fn after_consent(text: &str) -> Option<String> {
-    let words = vocabulary::words(text).join(" ");
-    let mut rest = words.as_str();
-    let mut consents = false;
-    while let Some((phrase, shorter)) =
-        AFFIRMATIVES.iter().find_map(|phrase| Some((phrase, strip_phrase(rest, phrase)?)))
-    {
-        rest = shorter;
-        // "Please" alone consents, "please show me …" asks for something else.
-        consents |= *phrase != "please" || rest.is_empty();
-    }
-    consents.then(|| rest.to_owned())
-}
-
-fn strip_phrase<'a>(text: &'a str, phrase: &str) -> Option<&'a str> {
-    let rest = text.strip_prefix(phrase)?;
-    if rest.is_empty() { Some("") } else { rest.strip_prefix(' ') }
-}
-
 /// The last sentence that offers something; none if the text offers nothing.
 pub fn offer(text: &str) -> Option<&str> {
     let offers = |sentence: &&str| {
@@ -181,17 +131,6 @@ pub fn sentences(text: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn consent_is_recognised_and_leaves_the_refinement() {
-        assert_eq!(after_consent("Yes please!"), Some(String::new()));
-        assert_eq!(after_consent("Ok, but in black"), Some("but in black".into()));
-        assert_eq!(after_consent("Sounds good, go ahead"), Some(String::new()));
-        assert_eq!(after_consent("Yesterday I wore it"), None);
-        assert_eq!(after_consent("No thanks"), None);
-        assert_eq!(after_consent("Please"), Some(String::new()));
-        assert_eq!(after_consent("Please show me my shoes"), None);
-    }
 
     #[test]
     fn the_last_offer_counts() {

@@ -445,7 +445,7 @@ fn resolve(said: &str, before: &[Message]) -> (String, bool) {
         | Message::Tool { .. } => None,
     });
     if said.split_whitespace().count() <= 12
-        && let Some(refinement) = lexicon::after_consent(said)
+        && let Some(refinement) = vocabulary::after_consent(said)
         && let Some(offer) = previous.and_then(lexicon::offer)
     {
         if intent::is_another_wish(&refinement, offer) {
