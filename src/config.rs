@@ -638,7 +638,7 @@ fn refuse_open_door(environment: Environment, server: &Server, on_azure: bool, a
     )))
 }
 
-/// Nobody loses data or jobs, or takes templates for a stylist, because a variable was missing.
+/// Nobody loses data, jobs or pictures, or takes templates for a stylist, because a variable was missing.
 fn refuse_embedded(documents: &Documents, storage: &Storage, model: &ModelServer) -> Result<(), Error> {
     let reason = if matches!(documents, Documents::Embedded { .. }) {
         "COSMOS_DB_ENDPOINT is not set, and the embedded store"
@@ -646,6 +646,8 @@ fn refuse_embedded(documents: &Documents, storage: &Storage, model: &ModelServer
         "neither AZURE_OPENAI_ENDPOINT nor OPENAI_BASE_URL is set, and the offline model"
     } else if storage.queues.is_none() {
         "none of StorageQueue, STORAGE_ACCOUNT_NAME and AzureWebJobsStorage is set, and the embedded queue"
+    } else if storage.blobs.is_none() {
+        "neither STORAGE_ACCOUNT_NAME nor AzureWebJobsStorage is set, and pictures kept in files"
     } else {
         return Ok(());
     };
@@ -806,7 +808,7 @@ mod tests {
     }
 
     #[test]
-    fn shared_documents_need_a_shared_queue_outside_development() {
+    fn shared_documents_need_shared_queues_and_pictures_outside_development() {
         let remote = [
             ("COSMOS_DB_ENDPOINT", "https://account.documents.azure.com"),
             ("OPENAI_BASE_URL", "https://models.example/v1"),
@@ -820,13 +822,27 @@ mod tests {
             assert!(message.contains("StorageQueue") && message.contains("the embedded queue"), "{message}");
             assert_eq!(message.lines().count(), 1);
             for enough in [
-                ("StorageQueue", "UseDevelopmentStorage=true"),
-                ("StorageQueue__queueServiceUri", "https://account.queue.core.windows.net"),
                 ("STORAGE_ACCOUNT_NAME", "account"),
                 ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
                 ("PLUCKIT_ALLOW_EMBEDDED", "1"),
             ] {
                 assert!(read(&[&settings[..], &[enough]].concat()).is_ok(), "{enough:?}");
+            }
+            // Jobs are shared then, pictures are not.
+            for queue in [
+                ("StorageQueue", "UseDevelopmentStorage=true"),
+                ("StorageQueue__queueServiceUri", "https://account.queue.core.windows.net"),
+            ] {
+                let settings = [&settings[..], &[queue]].concat();
+                let message = read(&settings).unwrap_err().to_string();
+                assert!(
+                    message.contains("STORAGE_ACCOUNT_NAME") && message.contains("pictures kept in files"),
+                    "{message}"
+                );
+                assert_eq!(message.lines().count(), 1);
+                for enough in [("AzureWebJobsStorage", "UseDevelopmentStorage=true"), ("PLUCKIT_ALLOW_EMBEDDED", "1")] {
+                    assert!(read(&[&settings[..], &[enough]].concat()).is_ok(), "{enough:?}");
+                }
             }
         }
         assert!(read(&[&remote[..], &[development]].concat()).is_ok());
