@@ -80,6 +80,16 @@ pub struct TasteMessage {
     pub retry_count: u32,
 }
 
+/// What a picture shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tastes {
+    /// Style words, colours and garments, in this order.
+    pub styles: Vec<String>,
+    /// A brand that can be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brand: Option<String>,
+}
+
 /// A job's document.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -125,6 +135,10 @@ pub struct TasteJob {
     /// Until when the worker, or the message in the queue, keeps others away.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub lease_expires_at: Option<Timestamp>,
+    /// What the model saw, from its answer until the job is done. A model answers differently each time, so whoever goes
+    /// on with the job must add this to the profile and nothing else.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub tastes: Option<Tastes>,
     /// How often its lease ran out and it was queued again.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub requeues: u32,
@@ -153,6 +167,7 @@ impl TasteJob {
             payload,
             lease_owner: None,
             lease_expires_at: Some(lease_expires_at),
+            tastes: None,
             requeues: 0,
             other: Map::new(),
         }

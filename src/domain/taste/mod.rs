@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-pub use self::analysis::Tastes;
 pub(super) use self::analysis::objects;
 pub use self::dead::{Burial, Replay, UNPARSED};
 pub use self::work::{WorkError, Worked, read_message};
@@ -113,7 +112,8 @@ impl Taste {
             .edit(&payload.job_id, |found| match found {
                 Some(job) if is_duplicate(&job, now, settings.completed_ttl) => Edit::Keep(None),
                 Some(job) => {
-                    let job = TasteJob { payload: payload.clone(), requeues: 0, ..waiting(job, now, lease) };
+                    let tastes = job.tastes.clone().filter(|_| job.payload.image_url == payload.image_url);
+                    let job = TasteJob { payload: payload.clone(), tastes, requeues: 0, ..waiting(job, now, lease) };
                     Edit::Save(job.clone(), Some(job))
                 }
                 None => {

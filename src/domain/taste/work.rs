@@ -10,10 +10,10 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::Taste;
-use super::analysis::{AnalysisError, Tastes};
+use super::analysis::AnalysisError;
 use crate::data::update::Edit;
 use crate::data::{self, taste_jobs::TasteJobs};
-use crate::model::taste_job::{TasteJob, TasteJobStatus, TasteMessage, TastePayload};
+use crate::model::taste_job::{TasteJob, TasteJobStatus, TasteMessage, TastePayload, Tastes};
 use crate::telemetry::Chain;
 
 /// The longest time that a worker keeps others away without saying anew that it lives. Well below the time in which the
@@ -122,7 +122,7 @@ impl Taste {
         let owner = Uuid::new_v4().simple().to_string();
         let Some(job) = self.take_lease(message, &owner).await? else { return Ok(Worked::Final) };
         let outcome = tokio::select! {
-            outcome = self.do_job(&job) => outcome,
+            outcome = self.do_job(&job, &owner) => outcome,
             lost = self.keep_lease(&job, &owner) => Err(lost),
         };
         match outcome {
@@ -203,14 +203,35 @@ impl Taste {
 
     /// Analyses the picture, trying again when something outside fails, and adds what it shows to the profile. Returns
     /// whether the profile learned something.
-    async fn do_job(&self, job: &TasteJob) -> Result<bool, WorkError> {
-        let Tastes { styles, brand } = self.analyse_patiently(job).await.map_err(|error| match error.is_final() {
-            true => WorkError::Hopeless(error.into()),
-            false => WorkError::Failed(error.into()),
-        })?;
+    async fn do_job(&self, job: &TasteJob, owner: &str) -> Result<bool, WorkError> {
+        let Tastes { styles, brand } = match &job.tastes {
+            Some(tastes) => tastes.clone(),
+            None => {
+                let tastes = self.analyse_patiently(job).await.map_err(|error| match error.is_final() {
+                    true => WorkError::Hopeless(error.into()),
+                    false => WorkError::Failed(error.into()),
+                })?;
+                self.note(job, owner, &tastes).await?;
+                tastes
+            }
+        };
         let attempts = 1 + self.0.settings.profile_update_retries as usize;
         let brands: Vec<String> = brand.into_iter().collect();
         Ok(self.0.data.profiles.add_tastes(&job.user_id, &styles, &brands, attempts).await?)
+    }
+
+    /// Writes down what the model saw before the profile learns it: a worker that dies in between leaves it to the next.
+    async fn note(&self, job: &TasteJob, owner: &str, tastes: &Tastes) -> Result<(), WorkError> {
+        let noted = self
+            .0
+            .data
+            .taste_jobs
+            .edit(&job.id, |found| match found {
+                Some(job) if is_held(&job, owner) => Edit::Save(TasteJob { tastes: Some(tastes.clone()), ..job }, true),
+                Some(_) | None => Edit::Keep(false),
+            })
+            .await?;
+        if noted { Ok(()) } else { Err(WorkError::Failed(LeaseLost.into())) }
     }
 
     async fn analyse_patiently(&self, job: &TasteJob) -> Result<Tastes, AnalysisError> {
@@ -251,6 +272,7 @@ impl Taste {
                         last_error: None,
                         lease_owner: None,
                         lease_expires_at: None,
+                        tastes: None,
                         requeues: 0,
                         ..job
                     };

@@ -47,6 +47,9 @@ const HOP_BY_HOP: [&str; 5] = ["connection", "keep-alive", "transfer-encoding", 
 pub enum Handler {
     /// The binary in the package.
     Binary,
+    /// Another program in the package's place, with these arguments; everything else is as the package says. It may have
+    /// what the binary must not have, an internet of its own for instance.
+    Program(PathBuf, Vec<String>),
     /// A service in this process, for functions that the binary does not have.
     Served(App),
 }
@@ -162,10 +165,14 @@ impl Host {
     /// connection string.
     pub async fn start(package: &Path, handler: Handler, settings: &[(&str, &str)], faster: Faster) -> Self {
         let (kills, wishes) = mpsc::channel(1);
-        let shared = Arc::new(Shared::read(package, settings, faster, kills));
+        let mut shared = Shared::read(package, settings, faster, kills);
+        if let Handler::Program(executable, arguments) = &handler {
+            (shared.executable, shared.arguments) = (executable.clone(), arguments.clone());
+        }
+        let shared = Arc::new(shared);
         let mut tasks = JoinSet::new();
         match handler {
-            Handler::Binary => {
+            Handler::Binary | Handler::Program(..) => {
                 tasks.spawn(shared.clone().supervise(wishes));
             }
             Handler::Served(app) => {

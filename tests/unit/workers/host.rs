@@ -20,7 +20,7 @@ use crate::support::model::{Answer, Kind, ModelServer, Step, text};
 use crate::support::{TestApp, until};
 
 /// A package in a directory of its own.
-fn package(functions: &[Function]) -> (TempDir, PathBuf) {
+pub fn package(functions: &[Function]) -> (TempDir, PathBuf) {
     let directory = TempDir::new().unwrap();
     let dist = directory.path().join("dist");
     packaging::write(functions, &dist, env!("CARGO_BIN_EXE_pluckit").as_ref()).unwrap();

@@ -1,10 +1,12 @@
 //! What surrounds functions: who starts them, and what becomes of their messages. The functions here do what their
 //! messages say, and write down that they did.
 
+mod chain;
 mod host;
 mod invocation;
 mod kills;
 mod packaging;
+mod poison;
 mod pump;
 mod taste;
 mod timers;
