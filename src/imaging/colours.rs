@@ -17,6 +17,8 @@ const GROUPS: usize = 8;
 const ROUNDS: usize = 12;
 /// Groups that are nearer than this are one colour to the eye.
 const ALIKE: f32 = 0.09;
+/// Part of a picture's width and height that its corners take on each side.
+const CORNER: u32 = 12;
 /// A colour must cover this part of the picture.
 const LEAST_SHARE: f64 = 0.04;
 
@@ -69,6 +71,16 @@ pub struct Colour {
     pub hex: Hex,
     /// The part of the picture, 0 to 1, that it covers.
     pub share: f64,
+    /// The part of the picture's corners, 0 to 1, that it covers: of a background, most.
+    pub corners: f64,
+}
+
+impl Colour {
+    /// How far it is from grey, in `OKLab`: 0 to about 0.3.
+    pub fn chroma(&self) -> f32 {
+        let [_, a, b] = Converter::new().lab(&self.hex.0);
+        a.hypot(b)
+    }
 }
 
 /// A colour, shown as `#rrggbb` in lower case.
@@ -95,9 +107,17 @@ pub fn name(colour: [u8; 3]) -> &'static str {
 pub fn dominant(picture: &Picture, most: usize) -> Vec<Colour> {
     let small = transform::shrunk(picture, WORK_SIDE);
     let converter = Converter::new();
-    let seen = small.pixels().filter(|pixel| pixel.get(3).is_none_or(|alpha| *alpha >= 128));
-    let pixels: Vec<(Lab, [u8; 3])> =
-        seen.map(|pixel| (converter.lab(pixel), [pixel[0], pixel[1], pixel[2]])).collect();
+    let (width, height) = (small.width(), small.height());
+    let is_end = |at: u32, side: u32| at < side.div_ceil(CORNER) || at + side.div_ceil(CORNER) >= side;
+    let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    let seen = places.zip(small.pixels()).filter(|(_, pixel)| pixel.get(3).is_none_or(|alpha| *alpha >= 128));
+    let pixels: Vec<Pixel> = seen
+        .map(|((x, y), pixel)| Pixel {
+            lab: converter.lab(pixel),
+            rgb: [pixel[0], pixel[1], pixel[2]],
+            is_corner: is_end(x, width) && is_end(y, height),
+        })
+        .collect();
     if pixels.is_empty() {
         return Vec::new();
     }
@@ -105,11 +125,23 @@ pub fn dominant(picture: &Picture, most: usize) -> Vec<Colour> {
     merge(&mut groups);
     groups.sort_by_key(|group| std::cmp::Reverse(group.count));
     let share = |group: &Group| group.count as f64 / pixels.len() as f64;
+    let in_corners = groups.iter().map(|group| group.corners).sum::<u64>().max(1);
     let shown = groups.iter().enumerate().filter(|(place, group)| *place == 0 || share(group) >= LEAST_SHARE);
     shown
         .take(most)
-        .map(|(_, group)| Colour { name: name(group.colour()), hex: Hex(group.colour()), share: share(group) })
+        .map(|(_, group)| Colour {
+            name: name(group.colour()),
+            hex: Hex(group.colour()),
+            share: share(group),
+            corners: group.corners as f64 / in_corners as f64,
+        })
         .collect()
+}
+
+struct Pixel {
+    lab: Lab,
+    rgb: [u8; 3],
+    is_corner: bool,
 }
 
 /// Pixels that look alike.
@@ -118,15 +150,17 @@ struct Group {
     lab: [f64; 3],
     rgb: [u64; 3],
     count: u64,
+    corners: u64,
 }
 
 impl Group {
-    fn add(&mut self, (lab, rgb): &(Lab, [u8; 3])) {
+    fn add(&mut self, pixel: &Pixel) {
         for channel in 0..3 {
-            self.lab[channel] += f64::from(lab[channel]);
-            self.rgb[channel] += u64::from(rgb[channel]);
+            self.lab[channel] += f64::from(pixel.lab[channel]);
+            self.rgb[channel] += u64::from(pixel.rgb[channel]);
         }
         self.count += 1;
+        self.corners += u64::from(pixel.is_corner);
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "a colour needs no more")]
@@ -141,22 +175,22 @@ impl Group {
 }
 
 /// K-means. The first centre is the mean, each next one the pixel that is farthest from all before it.
-fn group(pixels: &[(Lab, [u8; 3])]) -> Vec<Group> {
+fn group(pixels: &[Pixel]) -> Vec<Group> {
     let mut all = Group::default();
     pixels.iter().for_each(|pixel| all.add(pixel));
     let mut centres = vec![all.centre()];
-    let mut gaps: Vec<f32> = pixels.iter().map(|(lab, _)| distance(*lab, centres[0])).collect();
+    let mut gaps: Vec<f32> = pixels.iter().map(|pixel| distance(pixel.lab, centres[0])).collect();
     while centres.len() < GROUPS {
         let farthest = gaps.iter().zip(pixels).max_by(|one, other| one.0.total_cmp(other.0));
-        let Some((_, (next, _))) = farthest.filter(|(gap, _)| **gap > ALIKE / 2.0) else { break };
-        centres.push(*next);
-        gaps.iter_mut().zip(pixels).for_each(|(gap, (lab, _))| *gap = gap.min(distance(*lab, *next)));
+        let Some((_, next)) = farthest.filter(|(gap, _)| **gap > ALIKE / 2.0) else { break };
+        centres.push(next.lab);
+        gaps.iter_mut().zip(pixels).for_each(|(gap, pixel)| *gap = gap.min(distance(pixel.lab, next.lab)));
     }
     let mut groups = Vec::new();
     for _ in 0..ROUNDS {
         groups = vec![Group::default(); centres.len()];
         for pixel in pixels {
-            let apart = |centre: &Lab| distance(*centre, pixel.0);
+            let apart = |centre: &Lab| distance(*centre, pixel.lab);
             let nearest =
                 (0..centres.len()).min_by(|one, other| apart(&centres[*one]).total_cmp(&apart(&centres[*other])));
             groups[nearest.unwrap_or(0)].add(pixel);
@@ -186,6 +220,7 @@ fn merge(groups: &mut Vec<Group>) {
             kept.rgb[channel] += gone.rgb[channel];
         }
         kept.count += gone.count;
+        kept.corners += gone.corners;
     }
 }
 
@@ -256,6 +291,20 @@ mod tests {
         let picture = columns(&[(80, [0, 255, 0, 0]), (19, [30, 30, 32, 255])]);
         assert_eq!(names(&dominant(&picture, 5)), ["black"]);
         assert_eq!(dominant(&columns(&[(50, [9, 9, 9, 0])]), 5), []);
+    }
+
+    #[test]
+    fn what_fills_the_corners_is_told() {
+        let row = |colours: &[(u32, [u8; 4])]| -> Vec<u8> {
+            colours.iter().flat_map(|(width, pixel)| pixel.repeat(*width as usize)).collect()
+        };
+        let (wall, coat) = ([245, 245, 245, 255], [20, 30, 75, 255]);
+        let rows = [row(&[(60, wall)]).repeat(10), row(&[(5, wall), (50, coat), (5, wall)]).repeat(40)];
+        let bytes = [&rows[0][..], &rows[1], &rows[0]].concat();
+        let found = dominant(&Picture::new(60, 60, Layout::Rgba, bytes).unwrap(), 5);
+        assert_eq!(names(&found), ["navy", "white"]);
+        assert_eq!((found[0].corners, found[1].corners), (0.0, 1.0));
+        assert!(found[0].chroma() > 0.05 && found[1].chroma() < 0.01, "{found:?}");
     }
 
     #[test]
