@@ -3,6 +3,8 @@
 //! The only file that names the decoder: it is young, and could be replaced. It turns and mirrors as the container says,
 //! and converts to sRGB (phones write Display P3). EXIF says the same turn once more, and must be ignored.
 
+use std::collections::HashMap;
+
 use heifer::heifer_hevc_dec::nal::{NalUnit, split_annex_b};
 use heifer::heifer_hevc_dec::params::ParameterSets;
 use heifer::heifer_isobmff::{HeifFile, ItemId};
@@ -15,6 +17,8 @@ use super::{Error, Result};
 const MAX_DEPTH: u32 = 5;
 /// Coded pixels (grids and their tiles, alpha, overlays) per pixel that a picture may have.
 const MAX_CODED: u64 = 3;
+/// What an item costs at least, in pixels, so that the number of items is bounded, too.
+const LEAST_COST: u64 = 4096;
 
 /// Decodes the main picture, upright, in sRGB.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
@@ -25,8 +29,8 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
         .ok_or_else(|| Error::Corrupt("its size is missing".into()))?;
     limits.check(width, height)?;
     // A small picture may be a grid of a thousand references to one huge tile: know the work before it is begun.
-    let mut budget = MAX_CODED * limits.pixels;
-    spend(&file, file.primary_id, 0, &mut budget).map_err(|cause| match cause {
+    let mut budget = Budget { file: &file, left: MAX_CODED * limits.pixels, known: HashMap::new() };
+    budget.spend(file.primary_id, 0).map_err(|cause| match cause {
         Refusal::TooMuch => Error::TooManyPixels { width, height },
         Refusal::Broken(error) => Error::Corrupt(error),
     })?;
@@ -52,38 +56,59 @@ enum Refusal {
     Broken(super::Cause),
 }
 
-/// Takes the pixels that must be decoded for an item from `budget`.
-fn spend(file: &HeifFile<'_>, id: ItemId, depth: u32, budget: &mut u64) -> std::result::Result<(), Refusal> {
-    let broken = |error: heifer::heifer_isobmff::Error| Refusal::Broken(Box::new(error));
-    if depth > MAX_DEPTH {
-        return Err(Refusal::Broken("pictures in pictures, too deep".into()));
-    }
-    let is_coded = file.item(id).map_err(broken)?.item_type.0 == *b"hvc1";
-    let cost = if is_coded {
-        coded_pixels(file, id)?
-    } else {
-        let (width, height) = file.image_size(id).map_err(broken)?.unwrap_or((1, 1));
-        u64::from(width) * u64::from(height)
-    };
-    // Even an empty item costs something, so that their number is bounded, too.
-    *budget = budget.checked_sub(cost.max(4096)).ok_or(Refusal::TooMuch)?;
-    if !is_coded {
-        for part in file.referenced_items(id, b"dimg") {
-            spend(file, *part, depth + 1, budget)?;
-        }
-    }
-    // A picture has one alpha plane; only the first is decoded, and only that of the picture, of its parts perhaps.
-    if let Some(alpha) = file.referencing_items(id, b"auxl").first().filter(|alpha| **alpha != id) {
-        // The gain map and the depth of a phone's picture are auxiliary, too, and not always what we read.
-        match spend(file, *alpha, depth + 1, budget) {
-            Ok(()) | Err(Refusal::Broken(_)) => {}
-            Err(Refusal::TooMuch) => return Err(Refusal::TooMuch),
-        }
-    }
-    Ok(())
+/// The work that a file may make.
+struct Budget<'a> {
+    file: &'a HeifFile<'a>,
+    /// What is left of it, in pixels.
+    left: u64,
+    /// What each item costs with all that it is made of. A tile that is used a thousand times is looked at once.
+    known: HashMap<ItemId, u64>,
 }
 
-/// Pixels of a coded item, by its own bitstream: what the container says about it may be anything.
+impl Budget<'_> {
+    /// Takes what must be decoded for an item, and returns it.
+    fn spend(&mut self, id: ItemId, depth: u32) -> std::result::Result<u64, Refusal> {
+        if let Some(cost) = self.known.get(&id).copied() {
+            return self.take(cost);
+        }
+        let broken = |error: heifer::heifer_isobmff::Error| Refusal::Broken(Box::new(error));
+        if depth > MAX_DEPTH {
+            return Err(Refusal::Broken("pictures in pictures, too deep".into()));
+        }
+        let is_coded = self.file.item(id).map_err(broken)?.item_type.0 == *b"hvc1";
+        let own = if is_coded {
+            coded_pixels(self.file, id)?
+        } else {
+            let (width, height) = self.file.image_size(id).map_err(broken)?.unwrap_or((1, 1));
+            u64::from(width) * u64::from(height)
+        };
+        let mut cost = self.take(own.max(LEAST_COST))?;
+        if !is_coded {
+            for part in self.file.referenced_items(id, b"dimg") {
+                cost += self.spend(*part, depth + 1)?;
+            }
+        }
+        // A picture has one alpha plane; only the first is decoded, and only that of the picture, of its parts perhaps.
+        if let Some(alpha) = self.file.referencing_items(id, b"auxl").first().filter(|alpha| **alpha != id) {
+            // The gain map and the depth of a phone's picture are auxiliary, too, and not always what we read.
+            match self.spend(*alpha, depth + 1) {
+                Ok(alpha) => cost += alpha,
+                Err(Refusal::Broken(_)) => {}
+                Err(Refusal::TooMuch) => return Err(Refusal::TooMuch),
+            }
+        }
+        self.known.insert(id, cost);
+        Ok(cost)
+    }
+
+    fn take(&mut self, cost: u64) -> std::result::Result<u64, Refusal> {
+        self.left = self.left.checked_sub(cost).ok_or(Refusal::TooMuch)?;
+        Ok(cost)
+    }
+}
+
+/// Pixels of a coded item, by its own bitstream: what the container says about it may be anything. If it has more bytes
+/// than pixels, they are what makes the work.
 fn coded_pixels(file: &HeifFile<'_>, id: ItemId) -> std::result::Result<u64, Refusal> {
     let stream = file.hevc_bitstream(id).map_err(|error| Refusal::Broken(Box::new(error)))?;
     let broken = |error: heifer::heifer_hevc_dec::Error| Refusal::Broken(Box::new(error));
@@ -94,5 +119,6 @@ fn coded_pixels(file: &HeifFile<'_>, id: ItemId) -> std::result::Result<u64, Ref
     let sizes = sets.sps.iter().flatten();
     let pixels =
         sizes.map(|sps| u64::from(sps.pic_width_in_luma_samples) * u64::from(sps.pic_height_in_luma_samples)).max();
-    pixels.ok_or_else(|| Refusal::Broken("a picture without parameters".into()))
+    let pixels = pixels.ok_or_else(|| Refusal::Broken("a picture without parameters".into()))?;
+    Ok(pixels.max(stream.len() as u64))
 }

@@ -161,6 +161,9 @@ pub fn files(picture: impl Fn(&str) -> Vec<u8>) -> Vec<Hostile> {
     add("HEIC: boxes without an end", Refused, {
         [&[0, 0, 0, 16], b"ftypheic\0\0\0\0".as_slice(), &b"\0\0\0\0meta\0\0\0\0".repeat(10_000)].concat()
     });
+    let tile = picture("plain.heic");
+    add("HEIC: one tile, 65,025 times", TooLarge, heic_grid(&tile, 255, &[]));
+    add("HEIC: one tile of 8 MiB, 900 times", TooLarge, heic_grid(&tile, 30, &vec![0x55; 8 << 20]));
     files
 }
 
@@ -308,4 +311,59 @@ fn tiff(width: u32, height: u32, more: &[(u16, u16, u32, u32)]) -> Vec<u8> {
     }
     bytes.extend([0; 16]);
     bytes
+}
+
+fn heic_box(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    [&(body.len() as u32 + 8).to_be_bytes()[..], kind, &body].concat()
+}
+
+/// A picture of 1000 × 1000 pixels whose `side` × `side` tiles are all the same one: that of `picture`, with more data
+/// behind it.
+fn heic_grid(picture: &[u8], side: u8, more: &[u8]) -> Vec<u8> {
+    let content = |kind: &[u8; 4]| {
+        let place = picture.windows(4).position(|four| four == kind).unwrap();
+        let length = u32::from_be_bytes(picture[place - 4..place].try_into().unwrap()) as usize;
+        &picture[place + 4..place - 4 + length]
+    };
+    let start = heic_box(b"ftyp", &[b"heic\0\0\0\0mif1heic"]);
+    let count = u16::from(side) * u16::from(side);
+    let size = |side: u32| heic_box(b"ispe", &[&[0; 4], &side.to_be_bytes(), &side.to_be_bytes()]);
+    let item = |id: u8, kind: &[u8; 4]| heic_box(b"infe", &[&[2, 0, 0, 0, 0, id, 0, 0], kind, &[0]]);
+    let grid = [&[0, 0, side - 1, side - 1][..], &1000_u16.to_be_bytes(), &1000_u16.to_be_bytes()].concat();
+    let unit = [0x26, 0x01, 0x55, 0x55];
+    let tile = [&((unit.len() + more.len()) as u32).to_be_bytes()[..], &unit, more].concat();
+    let meta = |data: u32| {
+        let place = |id: u8, offset: u32, length: usize| {
+            [&[0, id, 0, 0, 0, 1][..], &offset.to_be_bytes(), &(length as u32).to_be_bytes()].concat()
+        };
+        let tiles = [0, 2].repeat(usize::from(count));
+        heic_box(
+            b"meta",
+            &[
+                &[0; 4],
+                &heic_box(b"hdlr", &[&[0; 8], b"pict", &[0; 13]]),
+                &heic_box(b"pitm", &[&[0, 0, 0, 0, 0, 1]]),
+                &heic_box(b"iinf", &[&[0, 0, 0, 0, 0, 2], &item(1, b"grid"), &item(2, b"hvc1")]),
+                &heic_box(b"iref", &[&[0; 4], &heic_box(b"dimg", &[&[0, 1], &count.to_be_bytes(), &tiles])]),
+                &heic_box(
+                    b"iprp",
+                    &[
+                        &heic_box(b"ipco", &[&size(1000), &heic_box(b"hvcC", &[content(b"hvcC")]), &size(64)]),
+                        &heic_box(b"ipma", &[&[0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 1, 1, 0, 2, 2, 2, 3]]),
+                    ],
+                ),
+                &heic_box(
+                    b"iloc",
+                    &[
+                        &[0, 0, 0, 0, 0x44, 0, 0, 2],
+                        &place(1, data, grid.len()),
+                        &place(2, data + grid.len() as u32, tile.len()),
+                    ],
+                ),
+            ],
+        )
+    };
+    let data = start.len() + meta(0).len() + 8;
+    [start, meta(data as u32), heic_box(b"mdat", &[&grid, &tile])].concat()
 }
