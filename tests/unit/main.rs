@@ -10,6 +10,7 @@ mod config;
 mod guarded;
 mod imaging;
 mod llm;
+mod media;
 mod process;
 mod queue;
 mod routes;

@@ -7,6 +7,7 @@ mod azure;
 mod contract;
 mod local;
 
+pub use contract::fresh_container;
 use pluckit::blob::azure::AzureBlobs;
 
 /// Hands the names of all promises to the macro of a back end.

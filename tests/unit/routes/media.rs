@@ -20,7 +20,7 @@ use crate::support::google::{Google, Key};
 use crate::support::model::ModelServer;
 use crate::support::segmentation::{Behaviour, SegmentationServer};
 
-const BOUNDARY: &str = "----pluckit";
+pub const BOUNDARY: &str = "----pluckit";
 const AUDIENCE: &str = "api://pluckit";
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,7 +34,7 @@ fn picture(format: ImageFormat) -> Vec<u8> {
     file
 }
 
-fn form(fields: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn form(fields: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, value) in fields {
         let file = if *name == "image" { "; filename=\"my coat.jpg\"\r\nContent-Type: image/jpeg" } else { "" };
@@ -47,16 +47,16 @@ fn form(fields: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-async fn send_form(caller: &Caller, fields: &[(&str, &[u8])]) -> Answer {
+pub async fn send_form(caller: &Caller, fields: &[(&str, &[u8])]) -> Answer {
     let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
     caller.send(Method::POST, "/api/process-image", Some(&content_type), form(fields)).await
 }
 
-async fn send_raw(caller: &Caller, path: &str, body: impl Into<axum::body::Bytes>) -> Answer {
+pub async fn send_raw(caller: &Caller, path: &str, body: impl Into<axum::body::Bytes>) -> Answer {
     caller.send(Method::POST, path, Some("image/jpeg"), body).await
 }
 
-fn path_of(answer: &Answer) -> String {
+pub fn path_of(answer: &Answer) -> String {
     let url = answer.json()["imageUrl"].as_str().unwrap().to_owned();
     url.strip_prefix("http://127.0.0.1:7071").unwrap_or_else(|| panic!("{url} is not ours")).to_owned()
 }

@@ -5,6 +5,6 @@ pub mod auth;
 mod chat;
 mod conventions;
 mod health;
-mod media;
+pub mod media;
 mod scraper;
 mod taste;

@@ -48,6 +48,8 @@ use web::Web;
 pub struct TestApp {
     pub state: AppState,
     pub clock: Arc<ManualClock>,
+    /// Threads that work on pixels.
+    pub pixels: Arc<PixelPool>,
     /// Where blobs are. Kept until the end.
     _files: TempDir,
     service: App,
@@ -164,7 +166,7 @@ impl Builder {
             queue,
             embedded_blobs: Some(blobs.clone()),
             blobs,
-            pixels,
+            pixels: pixels.clone(),
             segmenter,
             model: self.model,
             storage_probes: vec![("blobs", Some(blobs_probe)), ("queue", Some(queue_probe))],
@@ -174,7 +176,7 @@ impl Builder {
         };
         let state = app::state(config, backends);
         let service = router::with_functions(state.clone(), self.functions);
-        TestApp { service, state, clock, _files: files }
+        TestApp { service, state, clock, pixels, _files: files }
     }
 }
 
