@@ -1,4 +1,5 @@
-//! The whole step of a picture beside its parts measured alone; what a second core adds; memory; and hostile files.
+//! The whole step of a picture beside its parts measured alone; what a second core adds; memory; hostile files; and how
+//! fast the service answers other requests meanwhile.
 //!
 //! The parts are the bare libraries, called as briefly as can be. Memory is read by this program run again, once per
 //! figure, so that nothing else is in it.
@@ -8,12 +9,14 @@
 
 #[path = "../tests/unit/support/hostile.rs"]
 mod hostile;
+mod support;
 
 use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,6 +29,10 @@ use pluckit::imaging::pipeline::Pipeline;
 use pluckit::imaging::pool::{PixelPool, PoolOptions};
 use pluckit::imaging::segment::BuiltIn;
 use pluckit::imaging::transform::to_jpeg;
+use support::load::{self, Connection};
+use support::service::Launch;
+use support::{BINARY, quantile};
+use tokio::task::JoinSet;
 use zune_core::bytestream::ZCursor;
 
 /// A photograph of 12 megapixels, as a phone holds it: on its side.
@@ -79,6 +86,14 @@ fn main() {
     let [one, two] = rates.map(median);
     figure("pictures per second, two threads", "/s", two, one, "ratio ≥ 1.8", two / one >= 1.8);
 
+    let [quiet, full] = runtime.block_on(health_times(photograph.clone()));
+    for (part, name) in [(0.5, "/api/health while the pool is full, p50"), (0.99, "the same, p99")] {
+        let (full, quiet) = (quantile(&full, part), quantile(&quiet, part));
+        let is_p99 = part > 0.9;
+        let target = if is_p99 { "ratio ≤ 2" } else { "" };
+        figure(name, "ms", full, quiet, target, !is_p99 || full / quiet <= 2.0);
+    }
+
     std::fs::write(photograph_file(), &photograph).unwrap();
     for (pictures, name) in
         [(1, "memory above idle, one picture"), (30, "the same, 30 sent at once to 2 threads, per thread")]
@@ -128,6 +143,55 @@ fn pipeline(threads: usize) -> Pipeline {
     let patience = Duration::from_secs(600);
     let pool = Arc::new(PixelPool::new(PoolOptions { threads, patience, ..PoolOptions::default() }));
     Pipeline::new(pool.clone(), Arc::new(BuiltIn::new(pool)), Limits::default())
+}
+
+/// Milliseconds that requests to `/api/health` of the real binary take: with nothing else to do, and while more uploads
+/// than the pool has threads are in flight all the time.
+async fn health_times(photograph: Bytes) -> [Vec<f64>; 2] {
+    const REQUESTS: usize = 3000;
+    const UPLOADERS: usize = 8;
+    let (_service, address) = Launch::development(BINARY).start();
+    let request = load::get("/api/health", "");
+    let mut connection = Connection::open(address).await.unwrap();
+    let mut times = async || {
+        let mut times = Vec::with_capacity(REQUESTS);
+        for _ in 0..REQUESTS {
+            let begin = Instant::now();
+            assert_eq!(connection.ask(&request).await.unwrap(), 200);
+            times.push(milliseconds(begin.elapsed()));
+        }
+        times
+    };
+    let quiet = times().await;
+    let finished = Arc::new(AtomicUsize::new(0));
+    let mut uploaders = JoinSet::new();
+    for uploader in 0..UPLOADERS {
+        let (photograph, finished) = (photograph.clone(), finished.clone());
+        uploaders.spawn(async move {
+            let mut connection = Connection::open(address).await.unwrap();
+            for number in 0.. {
+                let head = format!(
+                    "POST /api/process-image?item_id=u{uploader}-{number} HTTP/1.1\r\nhost: bench\r\ncontent-type: \
+                     image/jpeg\r\ncontent-length: {}\r\n\r\n",
+                    photograph.len()
+                );
+                let request = [head.as_bytes(), &photograph].concat();
+                assert_eq!(connection.ask(&request).await.unwrap(), 201);
+                finished.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    // The pool has been full since the first of them began.
+    while finished.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut full = Vec::new();
+    // Until the uploads have had all phases of their work.
+    while full.len() < REQUESTS || finished.load(Ordering::Relaxed) < 4 * UPLOADERS {
+        full.extend(times().await);
+    }
+    uploaders.shutdown().await;
+    [quiet, full]
 }
 
 fn data(name: &str) -> Vec<u8> {

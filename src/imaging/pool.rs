@@ -268,8 +268,11 @@ mod tests {
         let pool = pool(1, 4, 1000);
         let (release, blocked) = mpsc::channel::<()>();
         let begun = Arc::new(AtomicUsize::new(0));
+        let occupied = Arc::new(AtomicUsize::new(0));
         {
+            let occupies = occupied.clone();
             let first = pool.run(move || {
+                occupies.fetch_add(1, Ordering::SeqCst);
                 blocked.recv().ok();
                 Ok(())
             });
@@ -281,6 +284,7 @@ mod tests {
             tokio::pin!(first, second);
             assert!(futures::poll!(&mut first).is_pending());
             assert!(futures::poll!(&mut second).is_pending());
+            until(|| occupied.load(Ordering::SeqCst) == 1).await;
         }
         release.send(()).unwrap();
         until(|| pool.places.available_permits() == 5).await;

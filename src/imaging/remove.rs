@@ -121,6 +121,8 @@ fn find_garment(picture: &Picture) -> Result<(Mask, Picture), Reason> {
     garment.close();
     garment.remove_parts_below(pixels * DUST);
     garment.fill_holes_below(pixels * SMALL_HOLE);
+    // Twice: a sharp corner is left only as far as the first outline lets the colours on both sides be seen.
+    matte::refine(&mut garment, &small);
     matte::refine(&mut garment, &small);
     garment.remove_parts_below(pixels * DUST);
     garment.fill_holes_below(pixels * SMALL_HOLE);

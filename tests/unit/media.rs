@@ -87,6 +87,13 @@ fn assert_looks(name: &str, look: Look, picture: &RgbaImage) {
             let both = pairs().filter(|(truth, found)| *truth && *found).count() as f64;
             let any = pairs().filter(|(truth, found)| *truth || *found).count() as f64;
             assert!(both / any > 0.97, "{name}: {}", both / any);
+            // Nor is there wall in a corner, as under the arms.
+            let is_far = |x: u32, y: u32| {
+                let near = (y.max(3) - 3..=y + 3).flat_map(|y| (x.max(3) - 3..=x + 3).map(move |x| (x, y)));
+                near.filter_map(|(x, y)| truth.get_pixel_checked(x, y)).all(|pixel| pixel.0[0] < 128)
+            };
+            let left = picture.enumerate_pixels().filter(|(x, y, pixel)| pixel.0[3] > 127 && is_far(*x, *y)).count();
+            assert_eq!(left, 0, "{name}");
         }
     }
 }
