@@ -27,8 +27,10 @@ use pluckit::imaging::decode::{Limits, decode};
 use pluckit::imaging::picture::{Layout, Picture};
 use pluckit::imaging::pipeline::Pipeline;
 use pluckit::imaging::pool::{PixelPool, PoolOptions};
+use pluckit::imaging::remove::{Removal, remove_background};
 use pluckit::imaging::segment::BuiltIn;
 use pluckit::imaging::transform::to_jpeg;
+use pluckit::imaging::webp::encode;
 use support::load::{self, Connection};
 use support::service::Launch;
 use support::{BINARY, quantile};
@@ -240,15 +242,11 @@ fn parts_alone(photograph: &[u8]) -> (f64, f64, f64) {
     // What is encoded is the result of the whole step: upright, and mostly transparent or not as the remover left it.
     let cut = cut_out(small.buffer());
     let begin = Instant::now();
-    let mut config = webp::WebPConfig::new().unwrap();
-    (config.quality, config.method) = (85.0, 6);
-    let encoder = webp::Encoder::from_rgba(cut.bytes(), cut.width(), cut.height());
-    black_box(encoder.encode_advanced(&config).unwrap());
+    black_box(encode(&cut).unwrap());
     (decode, resize, milliseconds(begin.elapsed()))
 }
 
 fn cut_out(pixels: &[u8]) -> Picture {
-    use pluckit::imaging::remove::{Removal, remove_background};
     let turned = image::RgbImage::from_raw(1536, 1152, pixels.to_vec()).unwrap();
     let turned = image::imageops::rotate90(&turned);
     let picture = Picture::new(1152, 1536, Layout::Rgb, turned.into_raw()).unwrap();
