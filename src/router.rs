@@ -19,7 +19,7 @@ use futures::future::{BoxFuture, Map};
 use tokio::time::Timeout;
 use tokio::time::error::Elapsed;
 use tower::layer::{LayerFn, layer_fn};
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
@@ -67,12 +67,15 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
 
 /// Puts what every route has around these.
 pub fn with_layers(routes: Router<AppState>, state: AppState) -> App {
+    // One layer of three: the router boxes and copies what is inside each layer of its own, for every request.
+    let around = ServiceBuilder::new()
+        .layer(layer_fn(LogRequest))
+        .layer(cors(&state.config.server.cors_allowed_origins))
+        .layer(CatchPanicLayer::custom(answer_panic));
     let router = routes
         .fallback(async || ApiError::NotFound("Not Found"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(cors(&state.config.server.cors_allowed_origins))
-        .layer(layer_fn(LogRequest))
+        .layer(around)
         .with_state(state);
     NormalizePathLayer::trim_trailing_slash().layer(router)
 }
@@ -113,14 +116,15 @@ fn answer_panic(_payload: Box<dyn Any + Send>) -> Response {
 #[derive(Clone)]
 struct LogRequest<S>(S);
 
-impl<S> Service<Request> for LogRequest<S>
+impl<S, B> Service<Request> for LogRequest<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible>,
+    S: Service<Request, Response = Response<B>, Error = Infallible>,
     S::Future: Send + 'static,
+    B: 'static,
 {
-    type Response = Response;
+    type Response = Response<B>;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+    type Future = BoxFuture<'static, Result<Response<B>, Infallible>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.0.poll_ready(context)
@@ -167,7 +171,7 @@ impl LogEntry {
     }
 
     /// Writes the line, and the id into the response.
-    fn finish(self, mut response: Response) -> Response {
+    fn finish<B>(self, mut response: Response<B>) -> Response<B> {
         let status = response.status().as_u16();
         let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.span.in_scope(|| match response.extensions().get::<ApiError>() {
