@@ -70,7 +70,7 @@ pub fn with_layers(routes: Router<AppState>, state: AppState) -> App {
     // One layer of three: the router boxes and copies what is inside each layer of its own, for every request.
     let around = ServiceBuilder::new()
         .layer(layer_fn(LogRequest))
-        .layer(cors(&state.config.server.cors_allowed_origins))
+        .option_layer(cors(&state.config.server.cors_allowed_origins))
         .layer(CatchPanicLayer::custom(answer_panic));
     let router = routes
         .fallback(async || ApiError::NotFound("Not Found"))
@@ -209,7 +209,8 @@ fn request_id(request: &Request) -> HeaderValue {
     })
 }
 
-fn cors(origins: &[String]) -> CorsLayer {
+/// Lets the listed web origins in; nothing to do for any request when there are none.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
     let mut allowed: Vec<HeaderValue> = Vec::new();
     for origin in origins {
         match origin.trim_end_matches('/').parse() {
@@ -217,14 +218,18 @@ fn cors(origins: &[String]) -> CorsLayer {
             Ok(_) | Err(_) => warn!(origin, "origin ignored: CORS_ALLOWED_ORIGINS takes full origins"),
         }
     }
+    if allowed.is_empty() {
+        return None;
+    }
     let credentials = {
         let allowed = allowed.clone();
         AllowCredentials::predicate(move |origin: &HeaderValue, _: &Parts| allowed.contains(origin))
     };
-    CorsLayer::new()
+    let layer = CorsLayer::new()
         .allow_origin(AllowOrigin::list(allowed))
         .allow_credentials(credentials)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([ETAG, LOCATION, RETRY_AFTER, X_REQUEST_ID])
+        .expose_headers([ETAG, LOCATION, RETRY_AFTER, X_REQUEST_ID]);
+    Some(layer)
 }
