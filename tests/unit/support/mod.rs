@@ -35,6 +35,7 @@ use pluckit::segmentation::{SegmentationService, ServiceOptions};
 use pluckit::state::AppState;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
+use pluckit::telemetry::Telemetry;
 use pluckit::workers::{FUNCTIONS, Function};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -162,6 +163,7 @@ impl Builder {
         };
         let blobs_probe = app::blobs_probe(blobs.clone(), &config.storage.archive_container);
         let backends = Backends {
+            telemetry: Telemetry::off(),
             store,
             queue,
             embedded_blobs: Some(blobs.clone()),
