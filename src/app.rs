@@ -412,6 +412,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         model: model.clone(),
         clock: clock.clone(),
         http: http.clone(),
+        metrics: telemetry.metrics.clone(),
         weather: weather::Endpoints {
             geocoding: config.stylist.geocoding_url.clone(),
             forecast: config.stylist.forecast_url.clone(),
@@ -448,7 +449,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         taste,
         dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
-        sessions: SessionService::new(data.sessions.clone(), clock.clone()),
+        sessions: SessionService::new(data.sessions.clone(), clock.clone()).watched(telemetry.metrics.clone()),
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         chat: Arc::new(Chat::new(&parts, config.stylist.tool_call_limit)),
         readiness: Readiness::new(clock.clone(), probes),

@@ -13,6 +13,8 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::trace_context;
 
@@ -140,8 +142,7 @@ impl Observation {
     /// Notes when the first piece of an answer came.
     pub fn first_piece(&self) {
         if let Some(Open { context, .. }) = &self.0 {
-            let now = time::OffsetDateTime::from(SystemTime::now());
-            let text = now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+            let text = now().format(&Rfc3339).unwrap_or_default();
             context.span().set_attribute(KeyValue::new("langfuse.observation.completion_start_time", text));
         }
     }
@@ -162,10 +163,10 @@ impl Observation {
 
     /// Notes what came of it, if content is captured.
     pub fn output(&self, text: &str) {
-        if let Some(Open { parts, context }) = &self.0 {
-            if parts.captures_content {
-                context.span().set_attribute(KeyValue::new("langfuse.observation.output", cut(text)));
-            }
+        if let Some(Open { parts, context }) = &self.0
+            && parts.captures_content
+        {
+            context.span().set_attribute(KeyValue::new("langfuse.observation.output", cut(text)));
         }
     }
 
@@ -176,6 +177,11 @@ impl Observation {
             context.span().set_status(Status::error(kind));
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the SDK's own times, beside this one, are the system's as well")]
+fn now() -> OffsetDateTime {
+    SystemTime::now().into()
 }
 
 /// As much of a text as a trace takes.
