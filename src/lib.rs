@@ -15,6 +15,7 @@ pub mod extract;
 pub mod hash;
 pub mod http_client;
 pub mod imaging;
+pub mod limits;
 pub mod linger;
 pub mod llm;
 pub mod model;

@@ -10,6 +10,7 @@ pub mod pages;
 pub mod profiles;
 pub mod quizzes;
 pub mod sessions;
+pub mod spending;
 pub mod taste_jobs;
 pub mod timers;
 pub mod update;
@@ -53,6 +54,8 @@ pub struct Data {
     pub profiles: profiles::Profiles,
     /// What the stylist remembers.
     pub conversations: conversations::Conversations,
+    /// Tokens that users spent.
+    pub spending: spending::SpendingDays,
     /// What is in fashion.
     pub moods: moods::Moods,
     /// Things found in feeds.
@@ -80,6 +83,7 @@ impl Data {
             wear_events: wear_events::WearEvents::new(store.clone()),
             profiles: profiles::Profiles::new(store.clone()),
             conversations: conversations::Conversations::new(store.clone()),
+            spending: spending::SpendingDays::new(store.clone()),
             moods: moods::Moods::new(store.clone()),
             items: items::Items::new(store.clone()),
             timers: timers::Timers::new(store.clone()),

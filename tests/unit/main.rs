@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod guarded;
 mod imaging;
+mod limits;
 mod llm;
 mod media;
 mod process;
