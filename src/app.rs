@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http;
 use axum::http::header::EXPECT;
+use azure_core::credentials::TokenCredential;
 use futures::FutureExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
@@ -254,6 +255,16 @@ pub fn cosmos_options(config: &Config, cosmos: &config::Cosmos) -> CosmosOptions
         container_names: cosmos.containers.clone(),
         emulator: cosmos.emulator,
     }
+}
+
+/// Who signs in where no key is given.
+///
+/// # Errors
+/// When the SDK refuses the settings it finds.
+pub fn credential(config: &Config) -> anyhow::Result<Arc<dyn TokenCredential>> {
+    let client_id = config.effective.iter().find(|setting| setting.name == "AZURE_CLIENT_ID");
+    let client_id = client_id.map(|setting| setting.value.clone()).filter(|id| !id.is_empty());
+    Ok(identity(config, client_id).credential()?)
 }
 
 /// In development there is no managed identity, but perhaps an account that `az` is signed in with.

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod data;
+pub mod doctor;
 pub mod domain;
 pub mod error;
 pub mod extract;

@@ -4,6 +4,7 @@
 
 mod chat;
 mod config;
+mod doctor;
 mod export;
 mod import;
 mod package;
@@ -49,6 +50,8 @@ enum Command {
     Export(export::Arguments),
     /// Show every setting, where it came from, and what it is; secrets are masked.
     Config(config::Arguments),
+    /// Look a deployment over, and say what to fix.
+    Doctor(doctor::Arguments),
     /// Prepare the places where the service keeps things.
     #[command(subcommand)]
     Storage(storage::Command),
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Storage(command) => storage::run(&command),
         Command::Package(arguments) => package::run(&arguments),
         Command::ProcessImage(arguments) => process_image::run(&arguments).map(|()| ExitCode::SUCCESS),

@@ -3,7 +3,7 @@
 //! The client is made by the first call that needs it, so starting up never waits for Cosmos DB; until it can be made,
 //! calls answer [`Error::Unavailable`]. [`CosmosStore::init`] makes database and containers where that is our task.
 
-mod schema;
+pub mod schema;
 mod sql;
 
 use std::collections::BTreeMap;
