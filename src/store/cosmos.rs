@@ -321,7 +321,11 @@ impl DocumentStore for CosmosStore {
     }
 }
 
-async fn connect(options: &CosmosOptions) -> Result<CosmosClient> {
+/// A client of the account.
+///
+/// # Errors
+/// When it cannot be reached, or the key cannot be used.
+pub async fn connect(options: &CosmosOptions) -> Result<CosmosClient> {
     let endpoint: AccountEndpoint =
         options.endpoint.as_str().parse().map_err(|fault: CosmosError| Error::Failed(fault.into()))?;
     let account = match &options.key {

@@ -7,6 +7,7 @@ mod azure;
 mod blob;
 mod cli;
 mod config;
+mod doctor;
 mod guarded;
 mod imaging;
 mod limits;

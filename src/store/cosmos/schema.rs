@@ -192,6 +192,8 @@ fn patient() -> OperationOptions {
 
 fn properties(name: String, spec: &Spec) -> ContainerProperties {
     let mut indexing = IndexingPolicy::default().with_included_path("/*").with_excluded_path("/\"_etag\"/?");
+    // The SDK's default would leave documents out unless each asked to be indexed.
+    indexing.automatic = true;
     // One key is indexed anyway.
     for keys in spec.indexes.iter().filter(|keys| keys.len() > 1) {
         indexing =
