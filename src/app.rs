@@ -43,6 +43,7 @@ use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::{Probe, Readiness};
+use crate::domain::similarity::{self, items::SimilarItems};
 use crate::domain::taste::{self, Taste};
 use crate::http_client;
 use crate::http_client::guarded::{GuardedClient, GuardedOptions};
@@ -232,6 +233,7 @@ pub fn cosmos_options(config: &Config, cosmos: &config::Cosmos) -> CosmosOptions
         database: cosmos.database.clone(),
         container_names: cosmos.containers.clone(),
         emulator: cosmos.emulator,
+        vector_search: cosmos.vector_search,
     }
 }
 
@@ -374,8 +376,16 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     let Backends { store, queue, blobs, embedded_blobs, pixels, segmenter, model, storage_probes, clock, http, web } =
         backends;
     let data = Data::new(store.clone());
+    let tasks = TaskTracker::new();
+    let similar = SimilarItems::new(similarity::items::Parts {
+        data: data.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        most_items: config.stylist.similarity_max_items,
+    });
     let parts = tools::Parts {
         data: data.clone(),
+        similar,
         model: model.clone(),
         clock: clock.clone(),
         http: http.clone(),
@@ -387,7 +397,6 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     if config.media.is_open {
         warn!("PROCESS_IMAGE_AUTH_MODE is anonymous: whoever reaches the service may have pictures processed");
     }
-    let tasks = TaskTracker::new();
     let media = Media::new(media::Parts {
         pipeline: Pipeline::new(pixels.clone(), segmenter, decode::Limits::default()),
         blobs: blobs.clone(),
