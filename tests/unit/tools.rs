@@ -21,6 +21,7 @@ use pluckit::llm::{self, ChatRequest, Message, Model, PartStream, Purpose, Reply
 use pluckit::model::ids::UserId;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
+use pluckit::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 use time::macros::datetime;
 use tokio_util::task::TaskTracker;
@@ -86,6 +87,7 @@ impl Bench {
             most_items: 100,
         });
         let parts = Parts {
+            metrics: Metrics::off(),
             data,
             similar,
             model: model.clone(),

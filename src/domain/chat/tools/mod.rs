@@ -23,6 +23,7 @@ use crate::data::{self, Data};
 use crate::domain::similarity::items::SimilarItems;
 use crate::llm::{self, Model, ToolSpec};
 use crate::model::ids::UserId;
+use crate::telemetry::metrics::Metrics;
 
 /// Why a tool has no result.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,8 @@ pub struct Parts {
     pub http: reqwest::Client,
     /// Where the weather service is.
     pub weather: weather::Endpoints,
+    /// Where it is noted how often caches helped.
+    pub metrics: Metrics,
 }
 
 /// All tools, in the order in which the model sees them.
