@@ -46,6 +46,7 @@ use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::{Probe, Readiness};
+use crate::domain::similarity::{self, items::SimilarItems};
 use crate::domain::taste::{self, Taste};
 use crate::http_client;
 use crate::http_client::guarded::{GuardedClient, GuardedOptions};
@@ -254,6 +255,7 @@ pub fn cosmos_options(config: &Config, cosmos: &config::Cosmos) -> CosmosOptions
         database: cosmos.database.clone(),
         container_names: cosmos.containers.clone(),
         emulator: cosmos.emulator,
+        vector_search: cosmos.vector_search,
     }
 }
 
@@ -420,8 +422,16 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     let model: Arc<dyn Model> = Arc::new(ObservedModel::new(model, telemetry.metrics.clone()));
     let queue: Arc<dyn JobQueue> = if telemetry.is_tracing() { Arc::new(TracedQueue(queue)) } else { queue };
     let data = Data::new(store.clone());
+    let tasks = TaskTracker::new();
+    let similar = SimilarItems::new(similarity::items::Parts {
+        data: data.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        most_items: config.stylist.similarity_max_items,
+    });
     let parts = tools::Parts {
         data: data.clone(),
+        similar,
         model: model.clone(),
         clock: clock.clone(),
         http: http.clone(),
@@ -434,7 +444,6 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     if config.media.is_open {
         warn!("PROCESS_IMAGE_AUTH_MODE is anonymous: whoever reaches the service may have pictures processed");
     }
-    let tasks = TaskTracker::new();
     let media = Media::new(media::Parts {
         pipeline: Pipeline::new(pixels.clone(), segmenter, decode::Limits::default()),
         blobs: blobs.clone(),

@@ -16,6 +16,7 @@ mod media;
 mod process;
 mod queue;
 mod routes;
+mod similarity;
 mod store;
 mod support;
 mod telemetry;
