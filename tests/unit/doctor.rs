@@ -124,7 +124,7 @@ async fn emulators_are_looked_over_whole_and_half_made() {
         .setting("AzureWebJobsStorage", &variable("PLUCKIT_TEST_STORAGE"))
         .setting("OPENAI_BASE_URL", &model.base_url())
         .setting("GOOGLE_CLIENT_ID", CLIENT_ID)
-        .setting("GOOGLE_JWKS_URL", &google.jwks_url());
+        .setting("GOOGLE_JWKS_URL", &google.url);
     // One container is there, partitioned by something else.
     let settings = BTreeMap::from([
         ("COSMOS_DB_ENDPOINT", variable("PLUCKIT_TEST_COSMOS_ENDPOINT")),
