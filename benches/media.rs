@@ -1,8 +1,8 @@
 //! The whole step of a picture beside its parts measured alone; what a second core adds; memory; hostile files; and how
 //! fast the service answers other requests meanwhile.
 //!
-//! The parts are the bare libraries, called as briefly as can be. Memory is read by this program run again, once per
-//! figure, so that nothing else is in it.
+//! The parts are the bare libraries, called as briefly as can be. Memory is that of the real binary, started anew for each
+//! figure; for hostile files it is that of this program run again, one by one.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 #![expect(clippy::print_stdout, reason = "this is what benchmarks are for")]
@@ -46,7 +46,6 @@ const MIB: f64 = 1024.0 * 1024.0;
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     match (arguments.next().as_deref(), arguments.next()) {
-        (Some("--memory"), Some(pictures)) => return memory_of(pictures.parse().unwrap()),
         (Some("--hostile"), Some(number)) => return hostile_one(number.parse().unwrap()),
         _ => {}
     }
@@ -99,15 +98,18 @@ fn main() {
     let cores = std::thread::available_parallelism().unwrap().get() as f64;
     figure("of it: cores that the service used meanwhile", "", busy_cores, cores, "", true);
 
-    std::fs::write(photograph_file(), &photograph).unwrap();
-    for (pictures, name) in
-        [(1, "memory above idle, one picture"), (30, "the same, 30 sent at once to 2 threads, per thread")]
-    {
-        let output = again(&["--memory", &pictures.to_string()]);
-        let (above, idle) = output.trim().split_once(' ').unwrap();
-        let threads = f64::from(i32::from(pictures > 1) + 1);
-        let above: f64 = above.parse::<f64>().unwrap() / threads;
-        figure(name, "MiB", above, idle.parse().unwrap(), "≤ 96 MiB", above <= 96.0);
+    let large = noise();
+    for (pictures, file, name) in [
+        (1, &photograph, "memory above idle, one picture"),
+        (2, &photograph, "the same per thread, 2 at once"),
+        (10, &photograph, "the same, 10 at once"),
+        (30, &photograph, "the same, 30 at once"),
+        (30, &large, "the same, 30 of 19 MiB at once"),
+    ] {
+        let (idle, above) = runtime.block_on(memory_of(pictures, file));
+        let threads = std::thread::available_parallelism().unwrap().get().min(pictures);
+        let above = above / threads as f64;
+        figure(name, "MiB", above, idle, "≤ 96 MiB", above <= 96.0);
     }
 
     let files = hostile::files(data);
@@ -219,12 +221,7 @@ fn start_uploads(
         uploads.spawn(async move {
             let mut connection = Connection::open(address).await.unwrap();
             for number in 0.. {
-                let head = format!(
-                    "POST /api/process-image?item_id=u{round}-{uploader}-{number} HTTP/1.1\r\nhost: bench\r\n\
-                     content-type: image/jpeg\r\ncontent-length: {}\r\n\r\n",
-                    photograph.len()
-                );
-                let request = [head.as_bytes(), &photograph].concat();
+                let request = upload(&format!("u{round}-{uploader}-{number}"), &photograph);
                 assert_eq!(connection.ask(&request).await.unwrap(), 201);
                 finished.fetch_add(1, Ordering::Relaxed);
             }
@@ -251,6 +248,29 @@ impl Drop for Spinners {
             child.wait().unwrap();
         }
     }
+}
+
+/// Memory of the real binary, in MiB: idle, and the most above that while so many pictures are sent at once.
+async fn memory_of(pictures: usize, file: &Bytes) -> (f64, f64) {
+    let (service, address) = Launch::development(BINARY).start();
+    // As much of itself as it needs to answer.
+    assert_eq!(Connection::open(address).await.unwrap().ask(&load::get("/api/health", "")).await.unwrap(), 200);
+    let idle = service.resident_kib() as f64 / 1024.0;
+    let uploads = (0..pictures).map(|number| async move {
+        let mut connection = Connection::open(address).await.unwrap();
+        assert_eq!(connection.ask(&upload(&format!("m{number}"), file)).await.unwrap(), 201);
+    });
+    join_all(uploads).await;
+    (idle, service.peak_kib() as f64 / 1024.0 - idle)
+}
+
+fn upload(id: &str, file: &Bytes) -> Vec<u8> {
+    let head = format!(
+        "POST /api/process-image?item_id={id} HTTP/1.1\r\nhost: bench\r\ncontent-type: image/jpeg\r\ncontent-length: \
+         {}\r\n\r\n",
+        file.len()
+    );
+    [head.as_bytes(), file].concat()
 }
 
 fn data(name: &str) -> Vec<u8> {
@@ -281,6 +301,20 @@ fn photograph() -> Bytes {
     let jpeg = to_jpeg(Picture::new(WIDTH, HEIGHT, Layout::Rgb, pixels).unwrap(), 92).unwrap();
     let exif = b"\xFF\xE1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     [&jpeg[..2], exif, &jpeg[2..]].concat().into()
+}
+
+/// As many pixels of noise, which no JPEG makes small: a file as large as they are taken.
+fn noise() -> Bytes {
+    let mut grain = 1_u64;
+    let pixels = std::iter::repeat_with(|| {
+        grain = grain.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (grain >> 56) as u8
+    });
+    let picture = Picture::new(WIDTH, HEIGHT, Layout::Rgb, pixels.take((WIDTH * HEIGHT * 3) as usize).collect());
+    let picture = picture.unwrap();
+    let most = 20 << 20;
+    let jpegs = (50..100).rev().map(|quality| to_jpeg(picture.clone(), quality).unwrap());
+    jpegs.map(Bytes::from).find(|jpeg| jpeg.len() < most).unwrap()
 }
 
 /// Decode, resize and encode, each by the bare library: milliseconds.
@@ -315,10 +349,6 @@ fn cut_out(pixels: &[u8]) -> Picture {
 
 // --- Run again ------------------------------------------------------------------------------------------------------
 
-fn photograph_file() -> PathBuf {
-    std::env::temp_dir().join("pluckit-bench-media.jpg")
-}
-
 /// What this program prints when it is run with these arguments.
 fn again(arguments: &[&str]) -> String {
     let output = Command::new(std::env::current_exe().unwrap()).args(arguments).output().unwrap();
@@ -330,18 +360,6 @@ fn mib(field: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(field)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-}
-
-/// Prints the most memory above idle while so many pictures are sent at once, and that of idle.
-fn memory_of(pictures: usize) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let pipeline = pipeline(pictures.min(2));
-    let photograph: Bytes = std::fs::read(photograph_file()).unwrap().into();
-    // The bytes of the upload belong to the picture in work.
-    let idle = mib("VmRSS:") - photograph.len() as f64 / MIB;
-    let results = runtime.block_on(join_all((0..pictures).map(|_| pipeline.process(photograph.clone()))));
-    assert!(results.iter().all(Result::is_ok));
-    println!("{} {idle}", mib("VmHWM:") - idle);
 }
 
 /// Prints the time for one hostile file, and the most memory above what there was before.

@@ -27,7 +27,7 @@ const LONGEST_ID: usize = 128;
 const LONGEST_STEM: usize = LONGEST_ID - 9;
 const DIGITS: usize = 8;
 /// Memory for the files of uploads that are read or wait, per thread that works on pictures, in bytes.
-const WAITING_BYTES_PER_THREAD: usize = 32 * 1024 * 1024;
+const WAITING_BYTES_PER_THREAD: usize = 24 * 1024 * 1024;
 /// What one permit stands for.
 const PERMIT_BYTES: usize = 1024;
 

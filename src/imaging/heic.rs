@@ -21,7 +21,7 @@ const MAX_CODED: u64 = 3;
 const LEAST_COST: u64 = 4096;
 
 /// What decoding takes, in bytes per pixel, measured.
-const WORK: u64 = 10;
+const WORK: u64 = 9;
 
 /// What the container of a picture that may be decoded says.
 pub fn head(bytes: &[u8], limits: &Limits) -> Result<Head> {

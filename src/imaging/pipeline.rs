@@ -9,9 +9,9 @@ use super::pool::{Memory, PixelPool};
 use super::segment::{LONGEST_SIDE, Segmenter};
 use super::{Picture, Result, remove, webp};
 
-/// Memory that a picture takes once it is shrunk, in bytes: waiting for a segmentation service, or being cut out and
-/// written.
-const SHRUNK_BYTES: u64 = 15 * 1024 * 1024;
+/// Memory that is held for a picture once it is shrunk, in bytes: itself, and what a segmentation service answers. Cutting
+/// it out and writing it take more, about 45 MiB, but only as many at once as there are threads.
+const SHRUNK_BYTES: u64 = 24 * 1024 * 1024;
 
 /// Decodes a picture on the pool, shrunk as by [`decode::decode_to_fit`], when there is memory for it. The file is gone by
 /// then; the memory is held for what comes after.
