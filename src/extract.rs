@@ -388,7 +388,7 @@ mod tests {
     }
 
     async fn query(text: &str) -> Result<Paging, Value> {
-        let request = Request::builder().uri(format!("/x?{text}")).body(Body::empty()).unwrap();
+        let request = Request::builder().uri(format!("/x?{text}")).body(axum::body::Body::empty()).unwrap();
         match AppQuery::from_request_parts(&mut request.into_parts().0, &()).await {
             Ok(AppQuery(paging)) => Ok(paging),
             Err(ApiError::Invalid(faults)) => Err(serde_json::to_value(faults).unwrap()),
