@@ -2,6 +2,7 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments of flags are the help that people read")]
 
+mod allocator;
 mod chat;
 mod config;
 mod doctor;
@@ -67,7 +68,11 @@ pub(crate) type Flags = BTreeMap<&'static str, String>;
 /// Runs what the command line asks for.
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
-    let outcome = match line.command.unwrap_or(Command::Serve(line.serve)) {
+    let command = line.command.unwrap_or(Command::Serve(line.serve));
+    if matches!(command, Command::Serve(_) | Command::ProcessImage(_)) {
+        allocator::settle();
+    }
+    let outcome = match command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Import(arguments) => import::run(&arguments),
