@@ -6,6 +6,7 @@ mod chat;
 mod config;
 mod export;
 mod import;
+mod insights;
 mod package;
 mod process_image;
 mod serve;
@@ -47,6 +48,8 @@ enum Command {
     Import(import::Arguments),
     /// Write a user's wardrobe, profile and wear events from the store to a file.
     Export(export::Arguments),
+    /// Show what a user's wardrobe amounts to: cost per wear, unworn items, colours.
+    Insights(insights::Arguments),
     /// Show every setting, where it came from, and what it is; secrets are masked.
     Config(config::Arguments),
     /// Prepare the places where the service keeps things.
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Chat(arguments) => chat::run(arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Insights(arguments) => insights::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Storage(command) => storage::run(&command),
         Command::Package(arguments) => package::run(&arguments),
@@ -109,12 +113,13 @@ struct Whose {
 }
 
 impl Whose {
-    /// The store that the settings chose, and the user.
-    fn open(&self) -> anyhow::Result<(Arc<dyn DocumentStore>, UserId)> {
+    /// The settings, the store that they chose, and the user.
+    fn open(&self) -> anyhow::Result<(Config, Arc<dyn DocumentStore>, UserId)> {
         let config = settings(&data_dir_flag(self.data_dir.as_deref()))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = app::open_store(&config, &clock)?;
-        Ok((store, self.user.clone().unwrap_or(config.identity.local_dev_user)))
+        let user = self.user.clone().unwrap_or_else(|| config.identity.local_dev_user.clone());
+        Ok((config, store, user))
     }
 }
 
