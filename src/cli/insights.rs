@@ -147,8 +147,8 @@ fn report(
         share_line(&mut text, "Not worn in 90 days", share.0, "of items");
     }
     if let Some(unworn) = &behaviour.most_expensive_unworn {
-        let id = printable(unworn.item_id.as_str());
-        line(&mut text, format_args!("{:<22} {id}, {currency} {:.2}", "Most expensive unworn", unworn.amount.0));
+        let name = name_of(&unworn.item_id, names);
+        line(&mut text, format_args!("{:<22} {name}, {currency} {:.2}", "Most expensive unworn", unworn.amount.0));
     }
     if behaviour.sparse_history {
         line(&mut text, format_args!("Fewer than 5 items were ever worn: these numbers say little yet."));
@@ -162,7 +162,8 @@ fn report(
         line(&mut text, format_args!("  {name:<8} {bar:<BAR$} {count}"));
     }
 
-    let width = entries.iter().map(|entry| name_of(entry, names).chars().count()).max().unwrap_or_default().max(4);
+    let width =
+        entries.iter().map(|entry| name_of(&entry.item_id, names).chars().count()).max().unwrap_or_default().max(4);
     let heads = ["ITEM", "PER WEAR", "BADGE", "WEARS/MONTH", "BEFORE", "TREND", "TARGET REACHED"];
     let [item, cost, badge, recent, before, trend, reached] = heads;
     line(
@@ -170,7 +171,7 @@ fn report(
         format_args!("\n{item:<width$}  {cost:>10}  {badge:<7}  {recent:>11}  {before:>6}  {trend:<6}  {reached}"),
     );
     for entry in entries {
-        let name = name_of(entry, names);
+        let name = name_of(&entry.item_id, names);
         let cost = entry.cpw.map_or_else(|| "-".to_owned(), |cost| format!("{:.2}", cost.0));
         let badge = BADGES.iter().find(|(badge, _)| *badge == entry.badge).map_or("", |(_, name)| name);
         let (recent, before) = (entry.recent_wear_rate.0, entry.historical_wear_rate.0);
@@ -224,11 +225,11 @@ fn bar(part: f64) -> String {
 }
 
 /// What people call the item, else its id.
-fn name_of(entry: &CpwIntel, names: &HashMap<ItemId, String>) -> String {
-    let name = names.get(&entry.item_id).map(|name| printable(name)).filter(|name| !name.is_empty());
-    let name = name.unwrap_or_else(|| printable(entry.item_id.as_str()));
+fn name_of(item: &ItemId, names: &HashMap<ItemId, String>) -> String {
+    let name = names.get(item).map(|name| printable(name)).filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| printable(item.as_str()));
     match name.char_indices().nth(LONGEST_NAME) {
-        Some((_, _)) => name.chars().take(LONGEST_NAME - 1).chain(['…']).collect(),
+        Some(_) => name.chars().take(LONGEST_NAME - 1).chain(['…']).collect(),
         None => name,
     }
 }
@@ -278,7 +279,28 @@ mod tests {
         let entries = ranked(&insights.cpw_intel, 3);
         let names = [(ItemId::from("coat"), "COS navy outerwear".to_owned())].into();
         let text = report(&"ada".into(), 90, &insights, &entries, &names);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        Wardrobe of ada: 4 items
+        Amounts in EUR, built-in exchange rates of 2024-03-01
+
+        Worn most: navy        ██████████                     33.3 % of 90 days' wears with a colour
+        Not worn in 90 days    ███████████████                50 % of items
+        Most expensive unworn  dress, EUR 189.00
+        Fewer than 5 items were ever worn: these numbers say little yet.
+
+        Cost per wear against a target of EUR 20
+          low      ███████▌                       1
+          medium   ███████▌                       1
+          high     ███████▌                       1
+          unknown                                 0
+          unworn   ███████▌                       1
+
+        ITEM                  PER WEAR  BADGE    WEARS/MONTH  BEFORE  TREND   TARGET REACHED
+        dress                        -  unworn          0.67    0.50  up      2026-07, 10 more wears
+        COS navy outerwear       80.00  high            0.67    0.50  up      2026-07, 1 more wear
+        evil[2J id               30.00  medium          0.67    0.50  up      no price
+        … and 1 more: --all lists them
+        ");
         let all = report(&"ada".into(), 90, &insights, &ranked(&insights.cpw_intel, usize::MAX), &names);
         assert!(all.contains("evil[2J id") && !all.contains('\u{1b}') && !all.contains("--all"), "{all}");
     }

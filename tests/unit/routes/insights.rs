@@ -72,7 +72,68 @@ async fn a_wardrobe_is_told_in_numbers() {
     let answer = app.user("ada").await.get(VAULT).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_etag(&answer);
-    insta::assert_json_snapshot!(answer.json(), @"");
+    insta::assert_json_snapshot!(answer.json(), @r#"
+    {
+      "behavioralInsights": {
+        "mostExpensiveUnworn": {
+          "amount": 300,
+          "currency": "USD",
+          "itemId": "dress"
+        },
+        "sparseHistory": true,
+        "topColorWearShare": {
+          "color": "navy",
+          "pct": 100
+        },
+        "unworn90dPct": 50
+      },
+      "conversionStatus": "static_rates",
+      "cpwIntel": [
+        {
+          "badge": "low",
+          "breakEvenReached": true,
+          "breakEvenTargetCpw": 100,
+          "cpw": 30.13,
+          "forecast": {
+            "historicalWearRate": 1,
+            "projectedMonth": "2026-03",
+            "projectedWearsNeeded": 0,
+            "recentWearRate": 0.67,
+            "targetCpw": 100,
+            "wearRateTrend": "down"
+          },
+          "historicalWearRate": 1,
+          "itemId": "coat",
+          "recentWearRate": 0.67,
+          "wearRateDelta": -0.33,
+          "wearRateTrend": "down"
+        },
+        {
+          "badge": "unworn",
+          "breakEvenReached": false,
+          "breakEvenTargetCpw": 100,
+          "cpw": null,
+          "forecast": {
+            "historicalWearRate": 0,
+            "projectedMonth": "2027-01",
+            "projectedWearsNeeded": 3,
+            "recentWearRate": 0,
+            "targetCpw": 100,
+            "wearRateTrend": "stable"
+          },
+          "historicalWearRate": 0,
+          "itemId": "dress",
+          "recentWearRate": 0,
+          "wearRateDelta": 0,
+          "wearRateTrend": "stable"
+        }
+      ],
+      "currency": "USD",
+      "fxDate": "2024-03-01",
+      "generatedAt": "2026-03-02T09:15:00.000Z",
+      "insufficientData": false
+    }
+    "#);
     let answer = app.user("ada").await.get(&format!("{VAULT}?windowDays=30&targetCpw=30.125")).await.json();
     let coat = &answer["cpwIntel"][0];
     assert_eq!(coat["recentWearRate"], 1);
