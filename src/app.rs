@@ -68,6 +68,7 @@ use crate::state::{AppState, Parts};
 use crate::store::DocumentStore;
 use crate::store::cosmos::{CosmosOptions, CosmosStore};
 use crate::store::sqlite::SqliteStore;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Chain, Telemetry};
 
 /// How long open streams may go on when the process should end.
@@ -430,7 +431,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         container: config.storage.archive_container.clone(),
         tasks: tasks.clone(),
     });
-    let insights = open_insights(&config, &data, &http, &clock, &tasks);
+    let insights = open_insights(&config, &data, &http, &clock, &tasks, &telemetry.metrics);
     let services = ServiceVerifier::new(&config.media.service, http.clone(), clock.clone());
     let keys = KeySet::new(config.identity.google_jwks_url.clone(), http, clock.clone());
     let mut probes = vec![("documents", Some(documents_probe(store)))];
@@ -496,6 +497,7 @@ pub fn open_insights(
     http: &reqwest::Client,
     clock: &Arc<dyn Clock>,
     tasks: &TaskTracker,
+    metrics: &Metrics,
 ) -> Insights {
     let feed = config.insights.feed.clone();
     let rates = ExchangeRates::new(feed, data.exchange_rates.clone(), http.clone(), clock.clone());
@@ -505,6 +507,7 @@ pub fn open_insights(
         clock: clock.clone(),
         tasks: tasks.clone(),
         time_to_live: config.insights.time_to_live,
+        metrics: metrics.clone(),
     })
 }
 

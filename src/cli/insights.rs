@@ -22,6 +22,7 @@ use crate::http_client;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::insights::{Badge, ConversionStatus, CpwIntel, VaultInsights, WearRateTrend};
 use crate::model::wardrobe::WardrobeItem;
+use crate::telemetry::metrics::Metrics;
 
 /// Items in the table unless all are wanted.
 const SHOWN: usize = 25;
@@ -72,7 +73,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let data = Data::new(store);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = TaskTracker::new();
-        let insights = app::open_insights(&config, &data, &http_client::services()?, &clock, &tasks);
+        let insights =
+            app::open_insights(&config, &data, &http_client::services()?, &clock, &tasks, &Metrics::default());
         let answer = insights.find(&user, question).await?;
         let text = if arguments.json {
             String::from_utf8(answer.body.to_vec())? + "\n"

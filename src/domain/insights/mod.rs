@@ -35,6 +35,7 @@ use crate::model::insights::CachedInsights;
 use crate::model::numbers;
 use crate::store::ChangeMark;
 use crate::telemetry::Chain;
+use crate::telemetry::metrics::Metrics;
 use vault::Vault;
 
 /// The currency of who has not said which. The product's choice.
@@ -127,6 +128,8 @@ pub struct Parts {
     pub tasks: TaskTracker,
     /// How long an answer is kept at most; not at all when zero.
     pub time_to_live: Duration,
+    /// Whether answers were known is noted here.
+    pub metrics: Metrics,
 }
 
 /// Computes insights, and remembers them.
@@ -185,11 +188,14 @@ impl Insights {
         let fingerprint = fingerprint(&marks, &currency, &rates, now).filter(|_| !self.parts.time_to_live.is_zero());
         let key = (user.clone(), question);
         if let Some(fingerprint) = &fingerprint {
-            if let Some(answer) = self.recall(&key, fingerprint, now) {
-                return Ok(answer);
+            let mut answer = self.recall(&key, fingerprint, now);
+            if answer.is_none() {
+                let kept = self.look_up(user, question, fingerprint, now).await;
+                answer = kept.map(|known| self.remember(key.clone(), known));
             }
-            if let Some(known) = self.look_up(user, question, fingerprint, now).await {
-                return Ok(self.remember(key, known));
+            self.parts.metrics.cache_request("vault_insights", answer.is_some());
+            if let Some(answer) = answer {
+                return Ok(answer);
             }
         }
         let turn = self.computations.acquire().await.map_err(|closed| Error::Broken(closed.into()))?;
