@@ -111,6 +111,8 @@ pub struct Config {
     pub stylist: Stylist,
     /// How work that no request waits for is done.
     pub workers: Workers,
+    /// Numbers about wardrobes.
+    pub insights: Insights,
     /// Numbers of the taste-analysis jobs.
     pub taste: Taste,
     /// How much of the service one caller may have.
@@ -373,6 +375,24 @@ pub struct Workers {
     pub job_sweeper_schedule: Schedule,
 }
 
+/// Numbers about wardrobes.
+#[derive(Debug, Clone)]
+pub struct Insights {
+    /// How long computed insights are kept at most.
+    pub time_to_live: Duration,
+    /// Where exchange rates come from; the built-in ones without it.
+    pub feed: Option<Feed>,
+}
+
+/// Where exchange rates come from.
+#[derive(Debug, Clone)]
+pub enum Feed {
+    /// An address.
+    Url(Url),
+    /// A file.
+    File(PathBuf),
+}
+
 /// Numbers of the taste-analysis jobs.
 #[derive(Debug, Clone)]
 pub struct Taste {
@@ -495,6 +515,7 @@ impl Config {
         let log_filter = reader
             .text("PLUCKIT_LOG", "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
         let workers = read_workers(&mut reader)?;
+        let insights = read_insights(&mut reader)?;
         let taste = Taste {
             completed_ttl: reader.seconds("TASTE_JOB_COMPLETED_TTL_SECONDS", 3600.0, WEEK_SECONDS)?,
             dedupe_ttl: reader.seconds("TASTE_JOB_DEDUPE_TTL_SECONDS", 180.0, WEEK_SECONDS)?,
@@ -557,6 +578,7 @@ impl Config {
             model,
             stylist,
             workers,
+            insights,
             taste,
             limits,
             telemetry,
@@ -597,6 +619,7 @@ impl Config {
 
 /// What the Functions host puts behind a queue's name to name the queue of messages that were delivered too often.
 pub const POISON_SUFFIX: &str = "-poison";
+const DAY_MILLISECONDS: u64 = 24 * 60 * 60 * 1000;
 const LANGFUSE_CLOUD: &str = "https://cloud.langfuse.com";
 const WEEK_SECONDS: f64 = 7.0 * 24.0 * 60.0 * 60.0;
 
@@ -791,6 +814,21 @@ fn read_workers(reader: &mut Reader<'_>) -> Result<Workers, Error> {
         retry_base: Duration::from_secs(reader.number("JOB_RETRY_BASE_SECONDS", 30, 0, 600)?),
         job_sweeper_schedule: reader.parsed("JOB_SWEEPER_SCHEDULE", every_five_minutes, schedule::EXPECTED)?,
     })
+}
+
+fn read_insights(reader: &mut Reader<'_>) -> Result<Insights, Error> {
+    let milliseconds = reader.number("COSMOS_DB_VAULT_INSIGHTS_CACHE_TTL_MS", 1_800_000, 0, DAY_MILLISECONDS)?;
+    let url = reader.optional_url("FX_RATES_URL")?;
+    let file = reader.optional("FX_RATES_FILE").map(PathBuf::from);
+    let feed = match (url, file) {
+        (Some(_), Some(_)) => {
+            return Err(Error::Refused(
+                "FX_RATES_URL and FX_RATES_FILE are both set: exchange rates come from one".into(),
+            ));
+        }
+        (url, file) => url.map(Feed::Url).or_else(|| file.map(Feed::File)),
+    };
+    Ok(Insights { time_to_live: Duration::from_millis(milliseconds), feed })
 }
 
 fn read_telemetry(reader: &mut Reader<'_>) -> Result<Telemetry, Error> {

@@ -54,7 +54,11 @@ pub fn app(state: AppState) -> App {
 pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let public = Router::new().merge(routes::auth::public()).merge(routes::media::public());
     let public = public.layer(from_fn_with_state(state.clone(), limit_address)).merge(routes::health::public());
-    let user = Router::new().merge(routes::chat::user()).merge(routes::scraper::user()).merge(routes::taste::user());
+    let user = Router::new()
+        .merge(routes::chat::user())
+        .merge(routes::insights::user())
+        .merge(routes::scraper::user())
+        .merge(routes::taste::user());
     let admin = routes::admin::admin().layer(from_fn_with_state(state.clone(), require_admin));
     let signed_in = user.merge(admin).layer(from_fn_with_state(state.clone(), limit_user));
     let signed_in = signed_in.layer(from_fn_with_state(state.clone(), require_user));

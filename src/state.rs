@@ -16,6 +16,7 @@ use crate::data::Data;
 use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
 use crate::domain::dead_letters::DeadLetterOffice;
+use crate::domain::insights::Insights;
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
@@ -65,6 +66,8 @@ pub struct Parts {
     pub taste: Taste,
     /// Messages that could not be done.
     pub dead_letters: DeadLetterOffice,
+    /// Numbers about wardrobes.
+    pub insights: Insights,
     /// Taste quizzes.
     pub quiz: Quizmaster,
     /// Whether what we depend on answers.

@@ -30,6 +30,7 @@ const ROUTES: &[(Method, &str, Access)] = &[
     (Method::POST, "/api/chat", User),
     (Method::GET, "/api/chat/memory", User),
     (Method::PUT, "/api/chat/memory", User),
+    (Method::GET, "/api/insights/vault", User),
     (Method::GET, "/api/scraper/items", User),
     (Method::POST, "/api/scraper/items/x/feedback", User),
     (Method::GET, "/api/taste/quiz", User),
