@@ -42,6 +42,7 @@ use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::demo;
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
+use crate::domain::moods::{self, Moods};
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::{Probe, Readiness};
 use crate::domain::taste::{self, Taste};
@@ -411,8 +412,18 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         settings: config.taste.clone(),
         queue_name: config.queues.taste.work.clone(),
     });
+    let moods = Moods::new(moods::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        queue: queue.clone(),
+        web: web.clone(),
+        clock: clock.clone(),
+        settings: config.moods.clone(),
+        queue_name: config.queues.moods.work.clone(),
+    });
     AppState::from(Parts {
         taste,
+        moods,
         dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()),

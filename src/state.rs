@@ -17,6 +17,7 @@ use crate::domain::chat::Chat;
 use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
+use crate::domain::moods::Moods;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::Readiness;
 use crate::domain::taste::Taste;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub taste: Taste,
     /// Messages that could not be done.
     pub dead_letters: DeadLetterOffice,
+    /// What the press says is in fashion.
+    pub moods: Moods,
     /// Taste quizzes.
     pub quiz: Quizmaster,
     /// Whether what we depend on answers.

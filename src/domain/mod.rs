@@ -6,6 +6,7 @@ pub mod dead_letters;
 pub mod demo;
 pub mod media;
 pub mod metadata;
+pub mod moods;
 pub mod quiz;
 pub mod readiness;
 pub mod style;

@@ -5,5 +5,6 @@ pub mod auth;
 pub mod chat;
 pub mod health;
 pub mod media;
+pub mod moods;
 pub mod scraper;
 pub mod taste;
