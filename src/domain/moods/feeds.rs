@@ -131,15 +131,24 @@ struct Outline {
     entries: Vec<Range<usize>>,
     /// The elements around the entries, outermost first.
     around: Vec<String>,
+    /// Where an `&` stands that begins no reference, which the parser would refuse.
+    ampersands: Vec<usize>,
     is_whole: bool,
 }
 
 impl Outline {
     /// A feed of some of its entries.
     fn document<'a>(&self, text: &str, entries: impl Iterator<Item = &'a Range<usize>>) -> String {
-        let mut document = text[..self.head].to_owned();
-        for entry in entries {
-            document.push_str(&text[entry.clone()]);
+        let mut document = String::new();
+        for part in std::iter::once(0..self.head).chain(entries.cloned()) {
+            let first = self.ampersands.partition_point(|place| *place < part.start);
+            let mut start = part.start;
+            for place in self.ampersands[first..].iter().take_while(|place| **place < part.end) {
+                document.push_str(&text[start..*place]);
+                document.push_str("&amp;");
+                start = place + 1;
+            }
+            document.push_str(&text[start..part.end]);
         }
         for name in self.around.iter().rev() {
             document.push_str("</");
@@ -154,8 +163,10 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
     let mut reader = Reader::from_str(text);
     // As the feed parser has it, so that both see the same elements.
     reader.config_mut().expand_empty_elements = true;
+    reader.config_mut().allow_dangling_amp = true;
     let mut open: Vec<String> = Vec::new();
-    let mut found = Outline { head: 0, entries: Vec::new(), around: Vec::new(), is_whole: false };
+    let mut found =
+        Outline { head: 0, entries: Vec::new(), around: Vec::new(), ampersands: Vec::new(), is_whole: false };
     let mut entry_start = None;
     let mut elements = 0;
     let place = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(text.len());
@@ -192,6 +203,11 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
                         break;
                     }
                 }
+            }
+            Ok(Event::Text(_)) => {
+                let after = place(reader.buffer_position());
+                let ampersands = text[before..after].match_indices('&').map(|(at, _)| before + at);
+                found.ampersands.extend(ampersands);
             }
             // The parser would change its encoding there, and panics when it is too late for that.
             Ok(Event::Decl(_)) => break,

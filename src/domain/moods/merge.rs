@@ -185,7 +185,7 @@ mod tests {
                 ("Nothing".to_owned(), vec!["g"]),
             ]
         );
-        assert_eq!(merged[0].seen.mood_signals.fabrics, ["Old Money", "Quiet Luxury"]);
+        assert_eq!(merged[0].seen.mood_signals.fabrics, ["Old Money", "Quiet Luxury", "old money!"]);
     }
 
     #[test]

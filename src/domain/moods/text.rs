@@ -66,14 +66,16 @@ impl Text {
         if character.is_whitespace() || character.is_control() {
             return self.space();
         }
-        if std::mem::take(&mut self.is_space_due) && self.left > 1 {
+        let takes = 1 + usize::from(std::mem::take(&mut self.is_space_due));
+        if takes > self.left {
+            self.left = 0;
+            return;
+        }
+        if takes > 1 {
             self.out.push(' ');
-            self.left -= 1;
         }
-        if self.left > 0 {
-            self.out.push(character);
-            self.left -= 1;
-        }
+        self.out.push(character);
+        self.left -= takes;
     }
 
     /// Adds the first character of `rest` and returns what follows it.

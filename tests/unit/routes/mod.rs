@@ -6,5 +6,6 @@ mod chat;
 mod conventions;
 mod health;
 pub mod media;
+mod moods;
 mod scraper;
 mod taste;
