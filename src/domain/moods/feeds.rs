@@ -61,11 +61,13 @@ pub struct Articles {
 /// When nothing of it can be read.
 pub fn read(body: &[u8], content_type: &str, url: &Url, publisher: &str) -> Result<Articles, FeedError> {
     let text = decode(body, content_type);
-    let outline = outline(&text)?;
-    let mut entries = parse(&outline.document(&text, outline.entries.iter()), url).map(|feed| feed.entries);
+    // That of a text in UTF-16 can be read only now.
+    let text = declaration(text.trim_start().as_bytes()).map_or(&*text, |found| &text.trim_start()[found.len()..]);
+    let outline = outline(text)?;
+    let mut entries = parse(&outline.document(text, outline.entries.iter()), url).map(|feed| feed.entries);
     if entries.is_err() && outline.entries.len() > 1 {
         // One entry that the parser refuses does not cost the others.
-        let single = |entry| parse(&outline.document(&text, std::iter::once(entry)), url).ok();
+        let single = |entry| parse(&outline.document(text, std::iter::once(entry)), url).ok();
         entries = Ok(outline.entries.iter().filter_map(single).flat_map(|feed| feed.entries).collect());
     }
     let entries = entries.map_err(|_| FeedError::Broken)?;

@@ -24,7 +24,8 @@ async fn moods_come_by_trend_without_what_is_internal() {
     let app = TestApp::new();
     app.save(Container::Moods, "Coastal", mood("coastal-salt-air", "Coastal", 3.0)).await;
     app.save(Container::Moods, "Classic", mood("classic-x", "Classic", 7.0)).await;
-    app.save(Container::Moods, "Classic", json!({"id": "bad", "primaryMood": "Classic", "name": 7, "trendScore": 9})).await;
+    app.save(Container::Moods, "Classic", json!({"id": "bad", "primaryMood": "Classic", "name": 7, "trendScore": 9}))
+        .await;
     let ada = app.user("ada").await;
     let all = ada.get("/api/moods").await.json();
     assert_eq!(ids(&all), ["classic-x", "coastal-salt-air"]);
@@ -46,8 +47,11 @@ async fn moods_come_by_trend_without_what_is_internal() {
     for unknown in ["Goth", "coastal"] {
         assert_eq!(
             ada.get(&format!("/api/moods?primaryMood={unknown}")).await.summary(),
-            (400, json!({"detail": format!("Unknown primaryMood '{unknown}'. Valid values: Minimalist, Maximalist, Romantic, \
-                Edgy, Preppy, Bohemian, Sporty, Classic, Streetwear, Coastal, Cottagecore, Dark Academia")}))
+            (
+                400,
+                json!({"detail": format!("Unknown primaryMood '{unknown}'. Valid values: Minimalist, Maximalist, Romantic, \
+                Edgy, Preppy, Bohemian, Sporty, Classic, Streetwear, Coastal, Cottagecore, Dark Academia")})
+            )
         );
     }
     assert_eq!(ada.get(&format!("/api/moods?primaryMood={}", "x".repeat(51))).await.status, 422);
@@ -97,6 +101,10 @@ async fn a_mood_is_found_by_every_form_of_its_id() {
         assert!(answer.json().get("nameEmbedding").is_none() && answer.json().get("seenSources").is_none());
     }
     for asked in ["coastal", "coastal-none", "dark-moods", "goth-x", "coastal-a%2Fb", "coastal-%3F", "%20"] {
-        assert_eq!(ada.get(&format!("/api/moods/{asked}")).await.summary(), (404, json!({"detail": "Mood not found."})), "{asked}");
+        assert_eq!(
+            ada.get(&format!("/api/moods/{asked}")).await.summary(),
+            (404, json!({"detail": "Mood not found."})),
+            "{asked}"
+        );
     }
 }
