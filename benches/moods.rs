@@ -161,7 +161,10 @@ fn memory() {
     for (name, body) in [
         ("8 MiB of entries", fill(entry)),
         ("8 MiB of empty entries", fill("<item/>")),
-        ("8 MiB of pictures in one entry", fill("<item><title>t</title></item>").replacen("</item>", &"<media:content/>".repeat(1 << 18), 1)),
+        (
+            "8 MiB of pictures in one entry",
+            fill("<item><title>t</title></item>").replacen("</item>", &"<media:content/>".repeat(1 << 18), 1),
+        ),
         ("8 MiB of elements in each other", fill("<b>")),
         ("8 MiB of one text", fill("x")),
     ] {
