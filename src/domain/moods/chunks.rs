@@ -251,7 +251,6 @@ impl Moods {
                 };
                 verdict.unwrap_or(Verdict { is_same: true, description: None })
             }
-            Likeness::Other => Verdict { is_same: false, description: None },
         };
         let target = verdict.is_same.then_some(nearest.id);
         PlannedMood { seen, target, description: verdict.description }

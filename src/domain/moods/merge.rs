@@ -24,15 +24,13 @@ pub struct Candidate {
     pub vector: Vec<f32>,
 }
 
-/// What there is to do with a mood that was seen.
+/// How much a mood is like a stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Likeness {
     /// It is the stored one.
     Same,
     /// The model should say.
     Perhaps,
-    /// It is another one.
-    Other,
 }
 
 /// The stored mood that is most like one that was seen.

@@ -16,7 +16,7 @@ use super::sitemaps::gzip;
 use super::{answer, asks_for_moods, asks_to_compare, count, day, drain, feed, mood, shown, stored, versioned};
 use crate::store::cosmos_backend::cosmos;
 use crate::support::TestApp;
-use crate::support::model::{Answer, Kind, ModelServer, say, vector};
+use crate::support::model::{Answer, Kind, ModelServer, say};
 use crate::support::web::{self, Web, endless};
 
 struct Scene {
@@ -349,5 +349,4 @@ async fn chunks_of_one_run_merge_more_readily_than_those_of_two() {
     scene.names(vec![mood("Classic", "Second 26", [1])]); // 0.899
     day(&scene.app).await;
     assert_eq!((stored(&scene.app).await.len(), count(&scene.model, asks_to_compare)), (1, 0));
-    assert_eq!(vector("x").len(), 1536);
 }
