@@ -45,6 +45,7 @@ use crate::domain::demo;
 use crate::domain::insights::{self, Insights};
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
+use crate::domain::moods::{self, Moods};
 use crate::domain::quiz::Quizmaster;
 use crate::domain::rates::ExchangeRates;
 use crate::domain::readiness::{Probe, Readiness};
@@ -471,9 +472,19 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         settings: config.taste.clone(),
         queue_name: config.queues.taste.work.clone(),
     });
+    let moods = Moods::new(moods::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        queue: queue.clone(),
+        web: web.clone(),
+        clock: clock.clone(),
+        settings: config.moods.clone(),
+        queue_name: config.queues.moods.work.clone(),
+    });
     AppState::from(Parts {
         taste,
         insights,
+        moods,
         dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()).watched(telemetry.metrics.clone()),

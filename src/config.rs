@@ -113,6 +113,8 @@ pub struct Config {
     pub workers: Workers,
     /// Numbers about wardrobes.
     pub insights: Insights,
+    /// Where moods are read from, and when.
+    pub moods: Moods,
     /// Numbers of the taste-analysis jobs.
     pub taste: Taste,
     /// How much of the service one caller may have.
@@ -393,6 +395,17 @@ pub enum Feed {
     File(PathBuf),
 }
 
+/// Where moods are read from, and when.
+#[derive(Debug, Clone)]
+pub struct Moods {
+    /// The publishers' feeds.
+    pub feeds: Vec<Url>,
+    /// The publishers' sitemaps, one for each.
+    pub sitemaps: Vec<Url>,
+    /// When the feeds are read.
+    pub schedule: Schedule,
+}
+
 /// Numbers of the taste-analysis jobs.
 #[derive(Debug, Clone)]
 pub struct Taste {
@@ -516,6 +529,7 @@ impl Config {
             .text("PLUCKIT_LOG", "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
         let workers = read_workers(&mut reader)?;
         let insights = read_insights(&mut reader)?;
+        let moods = read_moods(&mut reader)?;
         let taste = Taste {
             completed_ttl: reader.seconds("TASTE_JOB_COMPLETED_TTL_SECONDS", 3600.0, WEEK_SECONDS)?,
             dedupe_ttl: reader.seconds("TASTE_JOB_DEDUPE_TTL_SECONDS", 180.0, WEEK_SECONDS)?,
@@ -579,6 +593,7 @@ impl Config {
             stylist,
             workers,
             insights,
+            moods,
             taste,
             limits,
             telemetry,
@@ -829,6 +844,44 @@ fn read_insights(reader: &mut Reader<'_>) -> Result<Insights, Error> {
         (url, file) => url.map(Feed::Url).or_else(|| file.map(Feed::File)),
     };
     Ok(Insights { time_to_live: Duration::from_millis(milliseconds), feed })
+}
+
+/// Feeds of the publishers that the product names, as readers know them.
+const MOOD_FEEDS: &str = "https://www.vogue.com/feed/rss,https://www.whowhatwear.com/rss,\
+    https://feeds.feedburner.com/nymag/fashion,https://www.refinery29.com/rss.xml,\
+    https://www.harpersbazaar.com/rss/all.xml/";
+/// Their sitemaps.
+const MOOD_SITEMAPS: &str = "https://www.vogue.com/sitemap.xml,https://www.whowhatwear.com/sitemap.xml,\
+    https://www.thecut.com/sitemap.xml,https://www.refinery29.com/sitemap.xml,\
+    https://www.harpersbazaar.com/sitemap_index.xml";
+/// Feeds, and sitemaps, at most: what is known of the feeds is one document.
+const MOST_PUBLISHERS: usize = 20;
+
+fn read_moods(reader: &mut Reader<'_>) -> Result<Moods, Error> {
+    let daily: Schedule = "0 0 6 * * *".parse().expect("the default is a schedule");
+    Ok(Moods {
+        feeds: read_publishers(reader, "MOOD_FEEDS", MOOD_FEEDS)?,
+        sitemaps: read_publishers(reader, "MOOD_SITEMAPS", MOOD_SITEMAPS)?,
+        schedule: reader.parsed("MOOD_SCHEDULE", daily, schedule::EXPECTED)?,
+    })
+}
+
+/// A list of pages on the web.
+fn read_publishers(reader: &mut Reader<'_>, name: &'static str, default: &str) -> Result<Vec<Url>, Error> {
+    let text = reader.text(name, default);
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let urls = parts.map(|part| parse_url(name, part.to_owned())).collect::<Result<Vec<_>, _>>()?;
+    let fault = |got: String, expected: &str| Error::Invalid { name, got, expected: expected.to_owned() };
+    if let Some(url) = urls.iter().find(|url| url.scheme() != "https") {
+        return Err(fault(url.to_string(), "https URLs"));
+    }
+    if urls.len() > MOST_PUBLISHERS {
+        return Err(fault(
+            format!("{} URLs", urls.len()),
+            &format!("at most {MOST_PUBLISHERS} URLs, with commas between"),
+        ));
+    }
+    Ok(urls)
 }
 
 fn read_telemetry(reader: &mut Reader<'_>) -> Result<Telemetry, Error> {

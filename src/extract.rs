@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
@@ -33,6 +33,21 @@ impl<T: Read, S: Send + Sync> FromRequest<S> for AppJson<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         read_json_body(request, JSON_BODY_LIMIT).await.map(Self)
+    }
+}
+
+/// A body that may be missing: one of no bytes, whatever its type.
+impl<T: Read, S: Send + Sync> OptionalFromRequest<S> for AppJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Option<Self>, ApiError> {
+        let is_json = is_json(request.headers());
+        let bytes = read_body(request, JSON_BODY_LIMIT).await?;
+        match (bytes.is_empty(), is_json) {
+            (true, _) => Ok(None),
+            (false, true) => read_json(&bytes).map(|body| Some(Self(body))),
+            (false, false) => Err(ApiError::UnsupportedMediaType),
+        }
     }
 }
 

@@ -39,6 +39,8 @@ use crate::workers::{FUNCTIONS, Function, invocation};
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// The same for a handler that takes a picture in and has it worked on, by a service that may take 85 s.
 const MEDIA_TIME_LIMIT: Duration = Duration::from_secs(180);
+/// The same for work that takes minutes. What stands before us gives up after 230 s.
+const SLOW_TIME_LIMIT: Duration = Duration::from_secs(220);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
 
@@ -57,12 +59,17 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let user = Router::new()
         .merge(routes::chat::user())
         .merge(routes::insights::user())
+        .merge(routes::moods::user())
         .merge(routes::scraper::user())
         .merge(routes::taste::user());
-    let admin = routes::admin::admin().layer(from_fn_with_state(state.clone(), require_admin));
-    let signed_in = user.merge(admin).layer(from_fn_with_state(state.clone(), limit_user));
-    let signed_in = signed_in.layer(from_fn_with_state(state.clone(), require_user));
-    let signed_in = signed_in.layer(from_fn_with_state(state.clone(), limit_refusals));
+    let admin = |routes: Router<AppState>| routes.layer(from_fn_with_state(state.clone(), require_admin));
+    let signed_in = |routes: Router<AppState>| {
+        let routes = routes.layer(from_fn_with_state(state.clone(), limit_user));
+        let routes = routes.layer(from_fn_with_state(state.clone(), require_user));
+        routes.layer(from_fn_with_state(state.clone(), limit_refusals))
+    };
+    let slow = signed_in(admin(routes::moods::slow_admin())).layer(limit_time(SLOW_TIME_LIMIT));
+    let signed_in = signed_in(user.merge(admin(routes::admin::admin())));
     let service = routes::media::service().layer(from_fn_with_state(state.clone(), require_service));
     let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), limit_upload));
     let media = media.layer(from_fn_with_state(state.clone(), require_user_or_service));
@@ -72,7 +79,7 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     // A function's time limit is its own, and much longer.
     let invocations =
         if state.config.server.under_functions_host { invocation::router(functions) } else { Router::new() };
-    with_layers(routes.merge(media).merge(invocations), state)
+    with_layers(routes.merge(media).merge(slow).merge(invocations), state)
 }
 
 /// Puts what every route has around these.

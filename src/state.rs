@@ -19,6 +19,7 @@ use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::insights::Insights;
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
+use crate::domain::moods::Moods;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::Readiness;
 use crate::domain::taste::Taste;
@@ -68,6 +69,8 @@ pub struct Parts {
     pub dead_letters: DeadLetterOffice,
     /// Numbers about wardrobes.
     pub insights: Insights,
+    /// What the press says is in fashion.
+    pub moods: Moods,
     /// Taste quizzes.
     pub quiz: Quizmaster,
     /// Whether what we depend on answers.

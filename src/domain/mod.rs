@@ -8,6 +8,7 @@ pub mod demo;
 pub mod insights;
 pub mod media;
 pub mod metadata;
+pub mod moods;
 pub mod quiz;
 pub mod rates;
 pub mod readiness;

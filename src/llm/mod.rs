@@ -70,6 +70,10 @@ pub enum Purpose {
     AnalyseTaste,
     /// What the garment in a picture is: the answer is a JSON object.
     ExtractMetadata,
+    /// Which moods articles show: the answer is a JSON object.
+    ExtractMoods,
+    /// Whether two moods are the same: the answer is a JSON object.
+    CompareMoods,
 }
 
 impl Purpose {
@@ -78,14 +82,18 @@ impl Purpose {
         match self {
             // Pictures go to the deployment that is known to see.
             Self::Stylist | Self::AnalyseTaste | Self::ExtractMetadata => false,
-            Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => true,
+            Self::ExpandQuery
+            | Self::ClassifyFollowUp
+            | Self::SummariseConversation
+            | Self::ExtractMoods
+            | Self::CompareMoods => true,
         }
     }
 
     /// Whether the whole answer is one JSON object.
     pub const fn wants_json_object(self) -> bool {
         match self {
-            Self::AnalyseTaste | Self::ExtractMetadata => true,
+            Self::AnalyseTaste | Self::ExtractMetadata | Self::ExtractMoods | Self::CompareMoods => true,
             Self::Stylist | Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => false,
         }
     }
@@ -99,6 +107,8 @@ impl Purpose {
             Self::SummariseConversation => "summarise_conversation",
             Self::AnalyseTaste => "analyse_taste",
             Self::ExtractMetadata => "extract_metadata",
+            Self::ExtractMoods => "extract_moods",
+            Self::CompareMoods => "compare_moods",
         }
     }
 }

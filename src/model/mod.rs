@@ -13,6 +13,7 @@ pub mod lenient;
 pub mod mood;
 pub mod perceptual_hash;
 pub mod numbers;
+pub mod mood_intake;
 pub mod profile;
 pub mod quiz;
 pub mod schedule;

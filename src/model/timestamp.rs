@@ -33,6 +33,11 @@ impl Timestamp {
         Some(day.midnight().assume_utc().into())
     }
 
+    /// So many seconds after the beginning of 1970, if that is a date.
+    pub fn from_unix(seconds: i64) -> Option<Self> {
+        OffsetDateTime::from_unix_timestamp(seconds).ok().map(Self)
+    }
+
     /// As a date and time of the `time` crate.
     pub fn get(self) -> OffsetDateTime {
         self.0

@@ -6,5 +6,6 @@ pub mod chat;
 pub mod health;
 pub mod insights;
 pub mod media;
+pub mod moods;
 pub mod scraper;
 pub mod taste;

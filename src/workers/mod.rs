@@ -4,8 +4,10 @@
 //! `function.json` files (`packaging.rs`), and, when the service runs alone, the [`pump`] of the queues and the
 //! [`timers`]. Delivery is at least once, so every function is harmless when it runs twice.
 
+pub mod daily_moods;
 pub mod dead_letter;
 pub mod invocation;
+pub mod mood_chunk;
 pub mod pump;
 pub mod sweeper;
 pub mod taste;
@@ -52,6 +54,19 @@ pub static FUNCTIONS: &[Function] = &[
             dead_letters: None,
         }),
     },
+    work(
+        mood_chunk::FUNCTION,
+        "MOOD_CHUNK_QUEUE_NAME",
+        |config| &config.queues.moods,
+        |app, delivery| mood_chunk::run(app, delivery).boxed(),
+    ),
+    poison(
+        mood_chunk::POISON_FUNCTION,
+        "MOOD_CHUNK_QUEUE_NAME",
+        |config| &config.queues.moods,
+        |app, delivery| dead_letter::keep(app, delivery, &app.config.queues.moods.poison).boxed(),
+    ),
+    timer(daily_moods::FUNCTION, "MOOD_SCHEDULE", |config| &config.moods.schedule, |app| daily_moods::run(app).boxed()),
     timer(
         sweeper::FUNCTION,
         "JOB_SWEEPER_SCHEDULE",

@@ -9,6 +9,7 @@ mod embedding;
 mod errands;
 mod intent;
 mod lexicon;
+mod moods;
 mod outfit;
 mod vision;
 mod wording;
@@ -58,9 +59,12 @@ impl Model for OfflineModel {
         let look = match request.purpose {
             Purpose::AnalyseTaste => Some(vision::describe as Look),
             Purpose::ExtractMetadata => Some(vision::list_colours as Look),
-            Purpose::Stylist | Purpose::ExpandQuery | Purpose::ClassifyFollowUp | Purpose::SummariseConversation => {
-                None
-            }
+            Purpose::Stylist
+            | Purpose::ExpandQuery
+            | Purpose::ClassifyFollowUp
+            | Purpose::SummariseConversation
+            | Purpose::ExtractMoods
+            | Purpose::CompareMoods => None,
         };
         if let Some(look) = look
             && let Some(image) = last_image(&request.messages)
@@ -92,6 +96,8 @@ fn answer(request: &ChatRequest) -> Reply {
         Purpose::ExpandQuery => (errands::expand_query(last_user_message(&request.messages)), Vec::new()),
         Purpose::ClassifyFollowUp => (errands::classify_follow_up(&request.messages).to_owned(), Vec::new()),
         Purpose::SummariseConversation => (errands::summarise(&request.messages), Vec::new()),
+        Purpose::ExtractMoods => (moods::extract(last_user_message(&request.messages)), Vec::new()),
+        Purpose::CompareMoods => (moods::compare(last_user_message(&request.messages)), Vec::new()),
         // Without a picture there is nothing to see.
         Purpose::AnalyseTaste | Purpose::ExtractMetadata => ("{}".to_owned(), Vec::new()),
     };

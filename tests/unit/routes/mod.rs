@@ -7,5 +7,6 @@ mod conventions;
 mod health;
 mod insights;
 pub mod media;
+mod moods;
 mod scraper;
 mod taste;
