@@ -123,11 +123,7 @@ impl Digests {
     ///
     /// # Errors
     /// As [`update::update`].
-    pub async fn edit_fan_out<R>(
-        &self,
-        week: Week,
-        edit: impl FnMut(Option<FanOut>) -> Edit<FanOut, R>,
-    ) -> Result<R> {
+    pub async fn edit_fan_out<R>(&self, week: Week, edit: impl FnMut(Option<FanOut>) -> Edit<FanOut, R>) -> Result<R> {
         update::update(&*self.0, &fan_out_key(week), edit).await
     }
 }
