@@ -40,6 +40,7 @@ use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::demo;
+use crate::domain::digest::{self, Digests};
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
@@ -411,8 +412,17 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         settings: config.taste.clone(),
         queue_name: config.queues.taste.work.clone(),
     });
+    let digests = Digests::new(digest::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        queue: queue.clone(),
+        queue_name: config.queues.digest.work.clone(),
+        clock: clock.clone(),
+        settings: config.digest.clone(),
+    });
     AppState::from(Parts {
         taste,
+        digests,
         dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()),

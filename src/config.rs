@@ -111,6 +111,8 @@ pub struct Config {
     pub workers: Workers,
     /// Numbers of the taste-analysis jobs.
     pub taste: Taste,
+    /// The weekly digests.
+    pub digest: Digest,
     /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
     pub log_filter: String,
     /// Each setting with its value and source, in reading order.
@@ -382,6 +384,17 @@ pub struct Taste {
     pub profile_update_retries: u32,
 }
 
+/// The weekly digests.
+#[derive(Debug, Clone)]
+pub struct Digest {
+    /// When everybody is put into the queue.
+    pub schedule: Schedule,
+    /// Users of a batch that are worked on at the same time.
+    pub concurrency: usize,
+    /// How long whoever is at a user, or at the queueing, keeps others away without saying anew that they live.
+    pub lease: Duration,
+}
+
 impl Config {
     /// Reads and checks all settings.
     ///
@@ -416,6 +429,7 @@ impl Config {
             jitter: reader.seconds("TASTE_JOB_JITTER_SECONDS", 0.2, 60.0)?,
             profile_update_retries: reader.number("TASTE_JOB_PROFILE_UPDATE_MAX_RETRIES", 2, 0, 100)?,
         };
+        let digest = read_digest(&mut reader)?;
 
         let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
             Some(name) if name.eq_ignore_ascii_case("development") => Environment::Development,
@@ -451,6 +465,7 @@ impl Config {
             stylist,
             workers,
             taste,
+            digest,
             log_filter,
             effective,
         })
@@ -678,6 +693,15 @@ fn read_workers(reader: &mut Reader<'_>) -> Result<Workers, Error> {
         concurrency: reader.number("WORKER_CONCURRENCY", 4, 1, 32)?,
         retry_base: Duration::from_secs(reader.number("JOB_RETRY_BASE_SECONDS", 30, 0, 600)?),
         job_sweeper_schedule: reader.parsed("JOB_SWEEPER_SCHEDULE", every_five_minutes, schedule::EXPECTED)?,
+    })
+}
+
+fn read_digest(reader: &mut Reader<'_>) -> Result<Digest, Error> {
+    let monday_morning: Schedule = "0 0 9 * * 1".parse().expect("the default is a schedule");
+    Ok(Digest {
+        schedule: reader.parsed("WEEKLY_DIGEST_SCHEDULE", monday_morning, schedule::EXPECTED)?,
+        concurrency: reader.number("WEEKLY_DIGEST_MAX_CONCURRENCY", 6, 1, 64)?,
+        lease: Duration::from_secs(reader.number("WEEKLY_DIGEST_LEASE_SECONDS", 45, 1, 600)?),
     })
 }
 

@@ -11,7 +11,6 @@ mod weekly;
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tracing::warn;
 use uuid::Uuid;
@@ -19,6 +18,7 @@ use uuid::Uuid;
 use self::score::Summary;
 pub use self::weekly::{Counts, Starter};
 use crate::clock::Clock;
+use crate::config;
 use crate::data::digests::Digests as Store;
 use crate::data::profiles::DigestNote;
 use crate::data::update::Edit;
@@ -107,15 +107,6 @@ pub enum Error {
     Unwritable(#[from] serde_json::Error),
 }
 
-/// Numbers of the weekly run.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Users of a batch at the same time.
-    pub concurrency: usize,
-    /// How long whoever is at something keeps others away without saying anew that they live.
-    pub lease: Duration,
-}
-
 /// What digests are made of.
 pub struct Parts {
     /// The documents.
@@ -129,7 +120,7 @@ pub struct Parts {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Numbers.
-    pub settings: Settings,
+    pub settings: config::Digest,
 }
 
 /// Purchase ideas. Cheap to clone.
