@@ -1,5 +1,6 @@
-//! Cleans up behind everybody, every few minutes: gives back the room of what has expired, and queues jobs again whose
-//! message was lost, and has the weekly fan-out go on whose process died. What was seen to already is not found the next time, so running it twice changes nothing.
+//! Cleans up behind everybody, every few minutes: gives back the room of what has expired, queues jobs again whose message
+//! was lost, and has the weekly fan-out go on whose process died. What was seen to already is not found the next time, so
+//! running it twice changes nothing.
 
 use tracing::{info, warn};
 
