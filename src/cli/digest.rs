@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{Whose, block_on, data_dir_flag, harmless, settings};
 use crate::app::{self, Backends};
-use crate::domain::digest::{Outcome, Trigger, facts};
+use crate::domain::digest::{Outcome, Reason, Trigger, facts};
 use crate::model::digest::Digest;
 use crate::routes::digest::RunDigestResponse;
 
@@ -47,7 +47,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         match outcome {
             Outcome::Generated(digest) => out.write_all(readable(&digest).as_bytes())?,
             Outcome::Skipped(reason) => {
-                writeln!(out, "No digest for {user}: {}. --force makes one if anything is owned.", reason.text())?;
+                let hint = if reason == Reason::NoItems { "" } else { " (--force makes one all the same)" };
+                writeln!(out, "No digest for {user}: {}{hint}", reason.text())?;
             }
         }
     }

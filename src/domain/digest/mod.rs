@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tracing::warn;
 use uuid::Uuid;
 
+use self::prompt::Person;
 use self::score::Summary;
 pub use self::weekly::{Counts, Starter};
 use crate::clock::Clock;
@@ -32,9 +33,9 @@ use crate::model::timestamp::Timestamp;
 use crate::queue::{self, JobQueue};
 use crate::telemetry::Chain;
 
-/// Styles of the profile that count, the dearest first.
-const MOST_STYLES: usize = 10;
-const LONGEST_STYLE: usize = 60;
+/// Styles, and colours, of the profile that count, the dearest first.
+const MOST_WORDS: usize = 10;
+const LONGEST_WORD: usize = 60;
 /// Renewals within one lease.
 const RENEWALS: u32 = 3;
 
@@ -198,18 +199,24 @@ impl Digests {
 
     /// Asks the model for ideas.
     async fn write(&self, user: &UserId, profile: Option<&UserProfile>, wardrobe: &Summary) -> Result<Digest, Error> {
-        let named = profile.into_iter().flat_map(|profile| &profile.style_preferences);
-        let styles: Vec<String> =
-            named.map(|style| cut(style, LONGEST_STYLE)).filter(|style| !style.is_empty()).take(MOST_STYLES).collect();
+        let few = |texts: &[String]| -> Vec<String> {
+            let short = texts.iter().map(|text| cut(text, LONGEST_WORD)).filter(|text| !text.is_empty());
+            short.take(MOST_WORDS).collect()
+        };
         let climate_zone = match profile.and_then(|profile| known(profile.climate_zone.as_deref())) {
-            Some(zone) => Some(cut(zone, LONGEST_STYLE)),
+            Some(zone) => Some(cut(zone, LONGEST_WORD)),
             None => {
                 let city = profile.and_then(|profile| known(profile.location_city.as_deref()));
                 climate::infer(city, &wardrobe.weather).map(str::to_owned)
             }
         };
         let thumbs = self.0.data.digest_feedback.newest(user, prompt::RECENT_FEEDBACK).await?;
-        let request = prompt::request(wardrobe, &styles, climate_zone.as_deref(), &thumbs)?;
+        let person = Person {
+            styles: profile.map(|profile| few(&profile.style_preferences)).unwrap_or_default(),
+            preferred_colours: profile.map(|profile| few(&profile.preferred_colours)).unwrap_or_default(),
+            climate_zone,
+        };
+        let request = prompt::request(wardrobe, &person, &thumbs)?;
         let reply = self.0.model.complete(request).await?;
         let suggestions = prompt::read(&reply.text).map_err(Error::Nonsense)?;
         Ok(Digest {
@@ -219,10 +226,10 @@ impl Digests {
             wardrobe_hash: wardrobe.hash.clone(),
             style_confidence: score::style_confidence(&suggestions, &wardrobe.categories),
             suggestions,
-            styles_considered: styles,
+            styles_considered: person.styles,
             total_items: wardrobe.total_items,
             items_with_wear_history: wardrobe.worn_items,
-            climate_zone,
+            climate_zone: person.climate_zone,
             other: serde_json::Map::new(),
         })
     }

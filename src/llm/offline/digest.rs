@@ -26,6 +26,7 @@ const COLD_FEET: [&str; 3] = ["slide", "short", "bikini"];
 struct Told {
     climate_zone: Option<String>,
     styles: Vec<String>,
+    preferred_colours: Vec<String>,
     gaps: Vec<Gap>,
     favourites: Vec<Favourite>,
     feedback: Feedback,
@@ -62,9 +63,13 @@ pub fn write(prompt: &str) -> String {
     gaps.sort_by_key(|gap| !told.likes(&gap.category));
     for gap in gaps.into_iter().take(MOST_IDEAS) {
         let pieces = if gap.owned == 1 { "piece" } else { "pieces" };
-        let style = told.styles.first().map_or("a rounded wardrobe", |style| style.as_str());
+        let caller = match told.styles.as_slice() {
+            [] => "a rounded wardrobe calls".to_owned(),
+            [style] => format!("{style} calls"),
+            [_, ..] => "your styles call".to_owned(),
+        };
         let mut rationale =
-            format!("You own {} {pieces} of {}; {style} calls for {}.", gap.owned, gap.category, gap.recommended);
+            format!("You own {} {pieces} of {}; {caller} for {}.", gap.owned, gap.category, gap.recommended);
         if told.likes(&gap.category) {
             rationale += " You liked an idea like this before.";
         }
@@ -102,13 +107,20 @@ fn data(prompt: &str) -> Option<&str> {
 impl Told {
     /// Adds the first of the pieces that is new, suits the climate and is not disliked.
     fn suggest(&self, ideas: &mut Vec<(String, String)>, pieces: &[String], rationale: &str) {
-        let is_new = |piece: &&String| !ideas.iter().any(|(item, _)| item.eq_ignore_ascii_case(piece));
-        let found = pieces.iter().filter(is_new).find(|piece| self.suits(piece));
-        if let Some(piece) = found {
-            let mut letters = piece.chars();
-            let item = letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default();
+        let named = pieces.iter().filter(|piece| self.suits(piece)).map(|piece| self.name(piece));
+        if let Some(item) = { named }.find(|item| !ideas.iter().any(|(known, _)| known == item)) {
             ideas.push((item, rationale.to_owned()));
         }
+    }
+
+    /// The piece in the favourite colour, with a capital letter.
+    fn name(&self, piece: &str) -> String {
+        let name = match self.preferred_colours.first() {
+            Some(colour) => format!("{} {piece}", colour.to_lowercase()),
+            None => piece.to_owned(),
+        };
+        let mut letters = name.chars();
+        letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
     }
 
     fn suits(&self, piece: &str) -> bool {
@@ -168,6 +180,13 @@ mod tests {
         assert_eq!(items(&told)[..2], ["Loafers", "Puffer jacket"]);
         told["climateZone"] = "tropical".into();
         assert_eq!(items(&told), ["Loafers", "Graphic tee", "Polo shirt"]);
+    }
+
+    #[test]
+    fn ideas_are_in_the_favourite_colour() {
+        let mut told = told();
+        told["preferredColours"] = json!(["Navy", "black"]);
+        assert_eq!(items(&told)[0], "Navy boots");
     }
 
     #[test]
