@@ -158,13 +158,13 @@ impl Digests {
             }
         }
         let profile = self.0.data.profiles.find(user).await?;
-        let reason = match &profile {
-            None if week.is_some() => Some(Reason::NoItems),
-            Some(profile) if !profile.recommendation_opt_in && !force => Some(Reason::OptedOut),
-            Some(_) | None => None,
-        };
-        if let Some(reason) = reason {
-            return self.skip(user, week, reason).await;
+        match &profile {
+            // Nothing is noted about whoever has gone.
+            None if week.is_some() => return Ok(Outcome::Skipped(Reason::NoItems)),
+            Some(profile) if !profile.recommendation_opt_in && !force => {
+                return self.skip(user, week, Reason::OptedOut).await;
+            }
+            Some(_) | None => {}
         }
         let wardrobe = Summary::read(&self.0.data, user, self.0.clock.now()).await?;
         if wardrobe.total_items == 0 {

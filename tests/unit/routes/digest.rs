@@ -52,7 +52,42 @@ async fn the_demo_user_gets_ideas_without_any_model() {
     let ada = app.user("ada").await;
     assert_eq!(ada.get("/api/digest/latest").await.summary(), (200, json!({"digest": null})));
     let answer = ada.post("/api/digest/run", json!({})).await;
-    insta::assert_json_snapshot!(answer.summary(), @"");
+    insta::assert_json_snapshot!(answer.summary(), @r#"
+    [
+      200,
+      {
+        "digest": {
+          "climateZone": "temperate",
+          "generatedAt": "2026-03-02T09:15:00.000Z",
+          "id": "ada-c32a8ac25a08bf7a",
+          "itemsWithWearHistory": 45,
+          "stylesConsidered": [
+            "smart casual",
+            "minimalist",
+            "athleisure"
+          ],
+          "suggestions": [
+            {
+              "item": "Navy cap",
+              "rationale": "You own 1 piece of accessories; your styles call for 2."
+            },
+            {
+              "item": "Navy low-top sneakers",
+              "rationale": "You wear shoes more than most (134 wearings): one more gives the others a rest."
+            },
+            {
+              "item": "Navy graphic tee",
+              "rationale": "You wear tops more than most (126 wearings): one more gives the others a rest."
+            }
+          ],
+          "totalItems": 49,
+          "userId": "ada",
+          "wardrobeHash": "c32a8ac25a08bf7a"
+        },
+        "status": "ok"
+      }
+    ]
+    "#);
     let latest = ada.get("/api/digest/latest").await;
     assert_eq!(latest.json()["digest"], answer.json()["digest"]);
     let again = ada.post("/api/digest/run", json!({})).await;
@@ -109,7 +144,8 @@ async fn the_model_is_told_what_the_wardrobe_says() {
     let mut names: Vec<&String> = top[0].as_object().unwrap().keys().collect();
     names.sort();
     assert_eq!(names, ["aestheticTags", "brand", "category", "costPerWear", "lastWornAt", "score", "wearCount"]);
-    let request = &model.received()[0].body;
+    let received = model.received();
+    let request = &received.last().unwrap().body;
     assert_eq!((&request["model"], &request["max_tokens"]), (&json!("stylist-1"), &json!(900)));
 }
 
@@ -122,7 +158,22 @@ async fn feedback_changes_what_the_model_is_told_next() {
     let ada = app.user("ada").await;
     model.otherwise(|_| say(&[IDEAS]));
     let digest = ada.post("/api/digest/run", json!({})).await.json();
-    insta::assert_json_snapshot!(told(&model), @"");
+    let first = told(&model);
+    assert_eq!(first["categoryCounts"], json!({"tops": 1}));
+    assert_eq!(first["feedback"], json!({"liked": [], "disliked": []}));
+    // Three wearings, the last one a day ago: 3 × (1 − 1/180).
+    let top = json!({"category": "Tops", "brand": "Arket", "aestheticTags": [], "wearCount": 3, "score": 2.98,
+        "lastWornAt": "2026-03-01T00:00:00.000Z", "costPerWear": 30.0});
+    assert_eq!(first["topItems"], json!([top]));
+    let gaps: Vec<Value> = first["gaps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|gap| json!([gap["category"], gap["owned"], gap["recommended"]]))
+        .collect();
+    let expected =
+        json!([["tops", 1, 5], ["bottoms", 0, 4], ["shoes", 0, 2], ["accessories", 0, 2], ["outerwear", 0, 1]]);
+    assert_eq!(json!(gaps), expected);
     let id = digest["digest"]["id"].as_str().unwrap();
     app.clock.advance(Duration::from_secs(60));
     // Without words, those of the idea count.

@@ -466,6 +466,18 @@ struct Load {
 }
 
 impl Load {
+    /// Waits until the condition holds, longer than the lease of a timer whose process died.
+    async fn until(&self, mut condition: impl AsyncFnMut() -> bool) {
+        let wait = async {
+            while !condition().await {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            panic!("nothing goes on: {} messages, {:?}", self.waiting().await, self.fan_out().await);
+        }
+    }
+
     async fn waiting(&self) -> usize {
         self.queue.length(QUEUE).await.unwrap() + self.queue.length(POISON_QUEUE).await.unwrap()
     }
@@ -522,6 +534,7 @@ async fn survive(users: usize, kills: usize) -> usize {
         ("PLUCKIT_DEMO", "false"),
         ("OPENAI_BASE_URL", &model.base_url()),
         ("JOB_RETRY_BASE_SECONDS", "1"),
+        ("JOB_SWEEPER_SCHEDULE", "* * * * * *"),
         ("WEEKLY_DIGEST_SCHEDULE", "* * * * * *"),
         ("WEEKLY_DIGEST_LEASE_SECONDS", "1"),
     ]
@@ -537,7 +550,7 @@ async fn survive(users: usize, kills: usize) -> usize {
     let mut hit = 0;
     for kill in 0..kills {
         if kill < kills / 5 && !load.is_fanned_out().await {
-            until("the fan-out goes on", async || load.is_fanning_out().await || load.is_fanned_out().await).await;
+            load.until(async || load.is_fanning_out().await || load.is_fanned_out().await).await;
             tokio::time::sleep(up_to(Duration::from_millis(10))).await;
             process.kill_and_restart().await;
             hit += usize::from(!load.is_fanned_out().await);
@@ -545,7 +558,7 @@ async fn survive(users: usize, kills: usize) -> usize {
         }
         // Over the first half of the work, so that the last kill hits no idle process.
         let asked = users * kill / kills / 2;
-        until("some more is done", async || load.is_fanned_out().await && model.count() >= asked).await;
+        load.until(async || load.is_fanned_out().await && model.count() >= asked).await;
         for number in users * kill / kills..users * (kill + 1) / kills {
             let name = user(number);
             let key = Key::new(Container::Wardrobe, &*name, "b");
