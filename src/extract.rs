@@ -236,8 +236,8 @@ impl Fields {
 
     /// A whole number from `least` to `most` that must be there.
     pub fn integer(&mut self, name: &'static str, least: i64, most: i64) -> i64 {
-        if !self.object.get(name).or_else(|| self.object.get(twin(name).as_ref())).is_some_and(|value| !value.is_null())
-        {
+        let given = self.object.get(name).or_else(|| self.object.get(twin(name).as_ref()));
+        if given.is_none_or(Value::is_null) {
             let input = Value::Object(self.object.clone());
             let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
             self.faults.push(missing(loc, input));

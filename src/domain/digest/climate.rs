@@ -101,7 +101,7 @@ impl Weather {
             let is_wet = |word: &String| {
                 ["rain", "drizzle", "shower", "snow", "thunderstorm", "sleet", "hail"].contains(&word.as_str())
             };
-            self.wet += u32::from(vocabulary::folded_words(conditions).iter().any(|word| is_wet(word)));
+            self.wet += u32::from(vocabulary::folded_words(conditions).iter().any(is_wet));
         }
     }
 
