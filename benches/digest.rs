@@ -23,6 +23,7 @@ use pluckit::queue::JobQueue;
 use pluckit::queue::local::LocalQueue;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key, Write};
+use pluckit::telemetry::observe::Observer;
 use rusqlite::{Connection, params};
 use serde_json::json;
 use support::{Goal, print_figure, print_head};
@@ -101,6 +102,7 @@ impl Bench {
             queue,
             queue_name: QUEUE.to_owned(),
             clock: clock.clone(),
+            observer: Observer::off(),
             settings,
         });
         Self { directory, data, clock, digests }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Serialize;
@@ -12,10 +12,9 @@ use tracing::{Instrument, info_span};
 
 use crate::auth::CurrentUser;
 use crate::data::digest_feedback::Feedback;
-use crate::domain::chat::LONGEST_TRACE_ID;
-use crate::domain::digest::{Outcome, Trigger};
+use crate::domain::digest::{self, Outcome, Trigger};
 use crate::error::ApiError;
-use crate::extract::{AppJson, AppQuery, Fields, Read};
+use crate::extract::{AppJson, AppQuery, Fields, Read, trace_name};
 use crate::model::digest::{Digest, DigestFeedback, Suggestion};
 use crate::model::ids::{DigestId, UserId};
 use crate::model::timestamp::Timestamp;
@@ -23,7 +22,6 @@ use crate::model::vote::Signal;
 use crate::respond;
 use crate::state::AppState;
 
-const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 const LONGEST_ID: usize = 1023;
 const LONGEST_DESCRIPTION: usize = 1000;
 const LONGEST_SIGNAL: usize = 20;
@@ -118,17 +116,14 @@ async fn run_digest(
     headers: HeaderMap,
     AppQuery(request): AppQuery<RunDigestRequest>,
 ) -> Result<AppJson<RunDigestResponse>, ApiError> {
-    let span = info_span!("digest.run", trace.id = trace_id(&headers));
-    let outcome = app.digests.run(&user, Trigger { force: request.force, week: None }).instrument(span).await;
+    let trace_id = trace_name(&headers);
+    let span = info_span!("digest.run", trace.id = trace_id);
+    let observed = app.telemetry.observer.begin(&digest::subject(&user, trace_id));
+    let run = app.digests.run(&user, Trigger { force: request.force, week: None });
+    let outcome = observed.scope(run).instrument(span).await;
     let outcome = outcome
         .map_err(|error| ApiError::Failed { detail: "Could not run digest.".to_owned(), cause: Arc::new(error) })?;
     Ok(AppJson(outcome.into()))
-}
-
-/// The caller's name for what this request belongs to, if it is one that can be repeated.
-fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let id = headers.get(X_TRACE_ID)?.to_str().ok()?.trim();
-    (!id.is_empty() && id.len() <= LONGEST_TRACE_ID).then_some(id)
 }
 
 #[derive(Serialize)]

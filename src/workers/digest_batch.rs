@@ -60,6 +60,17 @@ pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
         left,
         "digest batch done"
     );
+    for (outcome, count) in [
+        ("generated", generated),
+        ("skipped_by_hash", skipped_by_hash),
+        ("skipped_by_opt_out", skipped_by_opt_out),
+        ("skipped_empty", skipped_empty),
+        ("failed", failed_for_good),
+    ] {
+        if count > 0 {
+            app.telemetry.metrics.outcome("digest", outcome, count);
+        }
+    }
     match (failed, elsewhere) {
         (0, 0) => Ok(()),
         (0, _) => Err(JobError::NotNow),

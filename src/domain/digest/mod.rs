@@ -32,6 +32,7 @@ use crate::model::profile::UserProfile;
 use crate::model::timestamp::Timestamp;
 use crate::queue::{self, JobQueue};
 use crate::telemetry::Chain;
+use crate::telemetry::observe::{Observer, Subject};
 
 /// Styles, and colours, of the profile that count, the dearest first.
 const MOST_WORDS: usize = 10;
@@ -120,6 +121,8 @@ pub struct Parts {
     pub queue_name: String,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Who watches the model at work.
+    pub observer: Observer,
     /// Numbers.
     pub settings: config::Digest,
 }
@@ -331,6 +334,11 @@ impl Digests {
         }
         Ok(())
     }
+}
+
+/// What the trace of a digest is about.
+pub fn subject<'a>(user: &'a UserId, trace_id: Option<&'a str>) -> Subject<'a> {
+    Subject { name: "digest", trace_id, user: Some(user.as_str()), session: None, input: "" }
 }
 
 /// Whose a user's week is.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{Digests, Error, Outcome, Reason, Trigger};
+use super::{Digests, Error, Outcome, Reason, Trigger, subject};
 use crate::data::digests::Digests as Store;
 use crate::data::timers::PARTITION;
 use crate::data::update::Edit;
@@ -229,7 +229,9 @@ impl Digests {
             if started.elapsed() >= BUDGET {
                 return (user, None);
             }
-            let outcome = Box::pin(self.run(&user, Trigger { force: false, week: Some(week) })).await;
+            let observed = self.0.observer.begin(&subject(&user, None));
+            let run = self.run(&user, Trigger { force: false, week: Some(week) });
+            let outcome = Box::pin(observed.scope(run)).await;
             (user, Some(outcome))
         });
         let mut runs = stream::iter(runs).buffer_unordered(self.0.settings.concurrency);
