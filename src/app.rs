@@ -42,6 +42,7 @@ use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::demo;
+use crate::domain::digest::{self, Digests};
 use crate::domain::insights::{self, Insights};
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
@@ -481,8 +482,18 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         settings: config.moods.clone(),
         queue_name: config.queues.moods.work.clone(),
     });
+    let digests = Digests::new(digest::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        queue: queue.clone(),
+        queue_name: config.queues.digest.work.clone(),
+        clock: clock.clone(),
+        observer: telemetry.observer.clone(),
+        settings: config.digest.clone(),
+    });
     AppState::from(Parts {
         taste,
+        digests,
         insights,
         moods,
         dead_letters,

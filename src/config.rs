@@ -119,6 +119,8 @@ pub struct Config {
     pub taste: Taste,
     /// How much of the service one caller may have.
     pub limits: Limits,
+    /// The weekly digests.
+    pub digest: Digest,
     /// What leaves the process about itself, beside the log.
     pub telemetry: Telemetry,
     /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
@@ -448,6 +450,17 @@ pub struct Limits {
     pub trusts_proxy: bool,
 }
 
+/// The weekly digests.
+#[derive(Debug, Clone)]
+pub struct Digest {
+    /// When everybody is put into the queue.
+    pub schedule: Schedule,
+    /// Users of a batch that are worked on at the same time.
+    pub concurrency: usize,
+    /// How long whoever is at a user, or at the queueing, keeps others away without saying anew that they live.
+    pub lease: Duration,
+}
+
 /// What leaves the process about itself, beside the log: nothing, unless endpoints are set.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
@@ -539,6 +552,7 @@ impl Config {
             jitter: reader.seconds("TASTE_JOB_JITTER_SECONDS", 0.2, 60.0)?,
             profile_update_retries: reader.number("TASTE_JOB_PROFILE_UPDATE_MAX_RETRIES", 2, 0, 100)?,
         };
+        let digest = read_digest(&mut reader)?;
 
         let limits = Limits {
             enabled: reader.flag("RATE_LIMITS", true)?,
@@ -596,6 +610,7 @@ impl Config {
             moods,
             taste,
             limits,
+            digest,
             telemetry,
             log_filter,
             effective,
@@ -882,6 +897,15 @@ fn read_publishers(reader: &mut Reader<'_>, name: &'static str, default: &str) -
         ));
     }
     Ok(urls)
+}
+
+fn read_digest(reader: &mut Reader<'_>) -> Result<Digest, Error> {
+    let monday_morning: Schedule = "0 0 9 * * 1".parse().expect("the default is a schedule");
+    Ok(Digest {
+        schedule: reader.parsed("WEEKLY_DIGEST_SCHEDULE", monday_morning, schedule::EXPECTED)?,
+        concurrency: reader.number("WEEKLY_DIGEST_MAX_CONCURRENCY", 6, 1, 64)?,
+        lease: Duration::from_secs(reader.number("WEEKLY_DIGEST_LEASE_SECONDS", 45, 1, 600)?),
+    })
 }
 
 fn read_telemetry(reader: &mut Reader<'_>) -> Result<Telemetry, Error> {

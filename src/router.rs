@@ -58,6 +58,7 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let public = public.layer(from_fn_with_state(state.clone(), limit_address)).merge(routes::health::public());
     let user = Router::new()
         .merge(routes::chat::user())
+        .merge(routes::digest::user())
         .merge(routes::insights::user())
         .merge(routes::moods::user())
         .merge(routes::scraper::user())
@@ -68,7 +69,8 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
         let routes = routes.layer(from_fn_with_state(state.clone(), require_user));
         routes.layer(from_fn_with_state(state.clone(), limit_refusals))
     };
-    let slow = signed_in(admin(routes::moods::slow_admin())).layer(limit_time(SLOW_TIME_LIMIT));
+    let slow = signed_in(routes::digest::slow_user().merge(admin(routes::moods::slow_admin())))
+        .layer(limit_time(SLOW_TIME_LIMIT));
     let signed_in = signed_in(user.merge(admin(routes::admin::admin())));
     let service = routes::media::service().layer(from_fn_with_state(state.clone(), require_service));
     let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), limit_upload));

@@ -16,6 +16,7 @@ use crate::data::Data;
 use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
 use crate::domain::dead_letters::DeadLetterOffice;
+use crate::domain::digest::Digests;
 use crate::domain::insights::Insights;
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
@@ -71,6 +72,8 @@ pub struct Parts {
     pub insights: Insights,
     /// What the press says is in fashion.
     pub moods: Moods,
+    /// Purchase ideas.
+    pub digests: Digests,
     /// Taste quizzes.
     pub quiz: Quizmaster,
     /// Whether what we depend on answers.

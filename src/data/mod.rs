@@ -4,6 +4,8 @@
 pub mod bans;
 pub mod conversations;
 pub mod dead_letters;
+pub mod digest_feedback;
+pub mod digests;
 pub mod exchange_rates;
 pub mod insights_cache;
 pub mod items;
@@ -74,6 +76,10 @@ pub struct Data {
     pub insights_cache: insights_cache::InsightsCache,
     /// Messages that could not be done.
     pub dead_letters: dead_letters::DeadLetters,
+    /// Purchase ideas.
+    pub digests: digests::Digests,
+    /// Thumbs on them.
+    pub digest_feedback: digest_feedback::Feedback,
     /// Taste quizzes.
     pub quizzes: quizzes::Quizzes,
     /// People who may not contribute.
@@ -98,6 +104,8 @@ impl Data {
             exchange_rates: exchange_rates::ExchangeRates::new(store.clone()),
             insights_cache: insights_cache::InsightsCache::new(store.clone()),
             dead_letters: dead_letters::DeadLetters::new(store.clone()),
+            digests: digests::Digests::new(store.clone()),
+            digest_feedback: digest_feedback::Feedback::new(store.clone()),
             quizzes: quizzes::Quizzes::new(store.clone()),
             bans: bans::Bans::new(store.clone()),
             store,

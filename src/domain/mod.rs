@@ -5,6 +5,7 @@ pub mod budget;
 pub mod chat;
 pub mod dead_letters;
 pub mod demo;
+pub mod digest;
 pub mod insights;
 pub mod media;
 pub mod metadata;

@@ -74,6 +74,8 @@ pub enum Purpose {
     ExtractMoods,
     /// Whether two moods are the same: the answer is a JSON object.
     CompareMoods,
+    /// Purchase ideas for a wardrobe: the answer is a JSON object.
+    WriteDigest,
 }
 
 impl Purpose {
@@ -81,7 +83,7 @@ impl Purpose {
     pub const fn is_nano(self) -> bool {
         match self {
             // Pictures go to the deployment that is known to see.
-            Self::Stylist | Self::AnalyseTaste | Self::ExtractMetadata => false,
+            Self::Stylist | Self::AnalyseTaste | Self::ExtractMetadata | Self::WriteDigest => false,
             Self::ExpandQuery
             | Self::ClassifyFollowUp
             | Self::SummariseConversation
@@ -93,7 +95,11 @@ impl Purpose {
     /// Whether the whole answer is one JSON object.
     pub const fn wants_json_object(self) -> bool {
         match self {
-            Self::AnalyseTaste | Self::ExtractMetadata | Self::ExtractMoods | Self::CompareMoods => true,
+            Self::AnalyseTaste
+            | Self::ExtractMetadata
+            | Self::ExtractMoods
+            | Self::CompareMoods
+            | Self::WriteDigest => true,
             Self::Stylist | Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => false,
         }
     }
@@ -109,6 +115,7 @@ impl Purpose {
             Self::ExtractMetadata => "extract_metadata",
             Self::ExtractMoods => "extract_moods",
             Self::CompareMoods => "compare_moods",
+            Self::WriteDigest => "write_digest",
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::process::Output;
 
-use azure_data_cosmos::models::ContainerProperties;
 use axum::Router;
 use axum::routing::get;
+use azure_data_cosmos::models::ContainerProperties;
 use pluckit::config::{Config, Source};
 use pluckit::{app, packaging, workers};
 use serde_json::{Value, json};
@@ -25,8 +25,8 @@ type Reports = BTreeMap<String, Vec<(String, String)>>;
 fn run(launch: &Launch) -> (bool, Reports, Output) {
     let output = launch.command().args(["doctor", "--json"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let reports: Vec<Value> =
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text} {}", String::from_utf8_lossy(&output.stderr)));
+    let reports: Vec<Value> = serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{error}: {text} {}", String::from_utf8_lossy(&output.stderr)));
     let mut by_check = Reports::new();
     for report in reports {
         let field = |name: &str| report[name].as_str().unwrap().to_owned();
@@ -82,7 +82,10 @@ async fn everything_that_is_dead_is_named_with_what_to_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_names_of_models_and_a_wrong_clock_are_found() {
     let model = ModelServer::start().await;
-    model.when(|request| request.kind == Kind::Complete, |_| Answer::error(404, "DeploymentNotFound", "no such deployment"));
+    model.when(
+        |request| request.kind == Kind::Complete,
+        |_| Answer::error(404, "DeploymentNotFound", "no such deployment"),
+    );
     model.when(|request| request.kind == Kind::Embeddings, |_| Answer::Embeddings);
     let keys = keys_of_the_past().await;
     let launch = Launch::production(BINARY)
@@ -92,7 +95,10 @@ async fn wrong_names_of_models_and_a_wrong_clock_are_found() {
         .setting("GOOGLE_JWKS_URL", &keys);
     let (is_well, reports, _) = tokio::task::spawn_blocking(move || run(&launch)).await.unwrap();
     assert!(!is_well);
-    assert!(reports["model"].iter().any(|(verdict, found)| verdict == "fault" && found.contains("typo-4")), "{reports:?}");
+    assert!(
+        reports["model"].iter().any(|(verdict, found)| verdict == "fault" && found.contains("typo-4")),
+        "{reports:?}"
+    );
     assert_eq!(verdicts(&reports, "embeddings"), ["good"]);
     assert_eq!(verdicts(&reports, "sign-in"), ["good"]);
     assert_eq!(verdicts(&reports, "clock"), ["fault"]);

@@ -5,6 +5,7 @@
 //! worded from templates (`wording`). Text in results and in delimited blocks of the system prompt is data: it may be
 //! named in an answer, and decides nothing else.
 
+mod digest;
 mod embedding;
 mod errands;
 mod intent;
@@ -64,7 +65,8 @@ impl Model for OfflineModel {
             | Purpose::ClassifyFollowUp
             | Purpose::SummariseConversation
             | Purpose::ExtractMoods
-            | Purpose::CompareMoods => None,
+            | Purpose::CompareMoods
+            | Purpose::WriteDigest => None,
         };
         if let Some(look) = look
             && let Some(image) = last_image(&request.messages)
@@ -98,6 +100,7 @@ fn answer(request: &ChatRequest) -> Reply {
         Purpose::SummariseConversation => (errands::summarise(&request.messages), Vec::new()),
         Purpose::ExtractMoods => (moods::extract(last_user_message(&request.messages)), Vec::new()),
         Purpose::CompareMoods => (moods::compare(last_user_message(&request.messages)), Vec::new()),
+        Purpose::WriteDigest => (digest::write(last_user_message(&request.messages)), Vec::new()),
         // Without a picture there is nothing to see.
         Purpose::AnalyseTaste | Purpose::ExtractMetadata => ("{}".to_owned(), Vec::new()),
     };

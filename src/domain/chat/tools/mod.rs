@@ -118,7 +118,7 @@ fn check_query(query: &str) -> Result<(), ToolError> {
 }
 
 /// Text from outside on one line and at most `limit` characters long, the last one an ellipsis if something is missing.
-fn cut(text: &str, limit: usize) -> String {
+pub(in crate::domain) fn cut(text: &str, limit: usize) -> String {
     let mut short = String::new();
     let mut length = 0;
     for word in text.split(|character: char| character.is_whitespace() || character.is_control()) {
@@ -170,7 +170,8 @@ impl Serialize for Tally {
 }
 
 /// Lets other tasks run now and then while a long walk goes over many documents that are already here.
-struct Breather {
+#[derive(Default)]
+pub(in crate::domain) struct Breather {
     walked: u32,
 }
 
@@ -178,11 +179,7 @@ impl Breather {
     /// Documents between two breaths: reading and scoring sixteen clothes takes less than half a millisecond.
     const STRIDE: u32 = 16;
 
-    const fn new() -> Self {
-        Self { walked: 0 }
-    }
-
-    async fn breathe(&mut self) {
+    pub(in crate::domain) async fn breathe(&mut self) {
         self.walked = (self.walked + 1) % Self::STRIDE;
         if self.walked == 0 {
             tokio::task::yield_now().await;
