@@ -5,6 +5,8 @@ pub mod auth;
 pub mod chat;
 pub mod digest;
 pub mod health;
+pub mod insights;
 pub mod media;
+pub mod moods;
 pub mod scraper;
 pub mod taste;

@@ -1,6 +1,6 @@
 //! Cleans up behind everybody, every few minutes: gives back the room of what has expired, queues jobs again whose message
-//! was lost, and has the weekly fan-out go on whose process died. What was seen to already is not found the next time, so
-//! running it twice changes nothing.
+//! was lost, and chunks of articles whose message was never sent, and has the weekly fan-out go on whose process died. What
+//! was seen to already is not found the next time, so running it twice changes nothing.
 
 use tracing::{info, warn};
 
@@ -14,11 +14,12 @@ pub const FUNCTION: &str = "PluckItJobSweeper";
 /// Looks for leftovers and sees to them.
 ///
 /// # Errors
-/// [`JobError::Retry`] when the store or the queue failed. One failing does not stop the other.
+/// [`JobError::Retry`] when the store or the queue failed. One failing does not stop the others.
 pub async fn run(app: &AppState) -> Result<(), JobError> {
     let swept = app.data.store.sweep_expired().await;
     let requeued = app.taste.requeue_stale().await;
     let resumed = app.digests.resume_fan_out().await;
+    let sent = app.moods.send_unsent().await;
     match &swept {
         Ok(0) => {}
         Ok(documents) => info!(documents, "expired documents deleted"),
@@ -29,6 +30,10 @@ pub async fn run(app: &AppState) -> Result<(), JobError> {
         // As above: one error is returned, and the next run is soon.
         warn!(error = %Chain(error), "fan-out of the digests not looked after");
     }
+    if let Err(error) = &sent {
+        warn!(error = %Chain(error), "chunks of articles not queued");
+    }
     requeued.map_err(JobError::retry)?;
+    sent.map_err(JobError::retry)?;
     swept.map(drop).map_err(JobError::retry)
 }

@@ -6,6 +6,8 @@ mod chat;
 mod conventions;
 mod digest;
 mod health;
+mod insights;
 pub mod media;
+mod moods;
 mod scraper;
 mod taste;
