@@ -7,6 +7,7 @@ pub mod media;
 pub mod metadata;
 pub mod quiz;
 pub mod readiness;
+pub mod scraper;
 pub mod style;
 pub mod taste;
 pub mod transfer;

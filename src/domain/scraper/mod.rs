@@ -1,0 +1,3 @@
+//! The discover feed's sources: Reddit and brands' sites.
+
+pub mod candidate;
