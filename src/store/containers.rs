@@ -159,7 +159,7 @@ impl Container {
             },
             // Where the discover feed comes from.
             ScraperSources => Spec {
-                indexes: &[&[("isGlobal", Ascending), ("isActive", Ascending)]],
+                indexes: &[&[("isGlobal", Ascending), ("isActive", Ascending)], &[("createdBy", Ascending)]],
                 across_partitions: true,
                 ..spec("ScraperSources", "COSMOS_DB_SCRAPER_SOURCES_CONTAINER", "sourceType", Off)
             },
