@@ -111,6 +111,8 @@ pub struct Config {
     pub workers: Workers,
     /// Numbers of the taste-analysis jobs.
     pub taste: Taste,
+    /// Scraping of the discover feed's sources.
+    pub scraper: Scraper,
     /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
     pub log_filter: String,
     /// Each setting with its value and source, in reading order.
@@ -363,6 +365,21 @@ pub struct Workers {
     pub job_sweeper_schedule: Schedule,
 }
 
+/// Scraping of the discover feed's sources.
+#[derive(Debug, Clone)]
+pub struct Scraper {
+    /// When all sources are scraped.
+    pub schedule: Schedule,
+    /// Sources that one process scrapes at the same time.
+    pub max_concurrency: usize,
+    /// Share of submissions whose posts are compared with Reddit's, 0 to 1.
+    pub spot_check_rate: f64,
+    /// Where Reddit is.
+    pub reddit_url: Url,
+    /// What we call ourselves there.
+    pub reddit_user_agent: String,
+}
+
 /// Numbers of the taste-analysis jobs.
 #[derive(Debug, Clone)]
 pub struct Taste {
@@ -416,6 +433,7 @@ impl Config {
             jitter: reader.seconds("TASTE_JOB_JITTER_SECONDS", 0.2, 60.0)?,
             profile_update_retries: reader.number("TASTE_JOB_PROFILE_UPDATE_MAX_RETRIES", 2, 0, 100)?,
         };
+        let scraper = read_scraper(&mut reader)?;
 
         let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
             Some(name) if name.eq_ignore_ascii_case("development") => Environment::Development,
@@ -451,6 +469,7 @@ impl Config {
             stylist,
             workers,
             taste,
+            scraper,
             log_filter,
             effective,
         })
@@ -681,6 +700,22 @@ fn read_workers(reader: &mut Reader<'_>) -> Result<Workers, Error> {
     })
 }
 
+fn read_scraper(reader: &mut Reader<'_>) -> Result<Scraper, Error> {
+    let every_morning: Schedule = "0 0 7 * * *".parse().expect("the default is a schedule");
+    let user_agent = reader.text("REDDIT_USER_AGENT", "web:pluckit-processor:v1");
+    if !user_agent.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        let expected = "printable ASCII".to_owned();
+        return Err(Error::Invalid { name: "REDDIT_USER_AGENT", got: user_agent, expected });
+    }
+    Ok(Scraper {
+        schedule: reader.parsed("SCRAPER_SCHEDULE", every_morning, schedule::EXPECTED)?,
+        max_concurrency: reader.number("SCRAPER_MAX_CONCURRENCY", 4, 1, 32)?,
+        spot_check_rate: reader.share("INGEST_SPOT_CHECK_RATE", 0.1)?,
+        reddit_url: reader.url("REDDIT_BASE_URL", "https://www.reddit.com")?,
+        reddit_user_agent: user_agent,
+    })
+}
+
 /// Whether settings that only a service for others needs are there: then nobody meant development by saying nothing.
 fn is_meant_for_others(identity: &Identity, documents: &Documents) -> bool {
     let remote = matches!(documents, Documents::Cosmos(cosmos) if !is_loopback(&cosmos.endpoint));
@@ -825,6 +860,16 @@ impl Reader<'_> {
             return Err(Error::Invalid { name, got: seconds.to_string(), expected });
         }
         Ok(Duration::from_secs_f64(seconds))
+    }
+
+    /// A part of a whole.
+    fn share(&mut self, name: &'static str, default: f64) -> Result<f64, Error> {
+        let expected = "a number from 0 to 1";
+        let share = self.parsed(name, default, expected)?;
+        if !(0.0..=1.0).contains(&share) {
+            return Err(Error::Invalid { name, got: share.to_string(), expected: expected.to_owned() });
+        }
+        Ok(share)
     }
 
     fn flag(&mut self, name: &'static str, default: bool) -> Result<bool, Error> {

@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use futures::stream::Stream;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::model::ids::ScrapedItemId;
-use crate::model::item::{FeedItem, ScrapedItem};
+use crate::model::item::{FeedItem, KnownItem, NewItem, ScrapedItem};
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
-use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query, Stored};
+use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query, Stored};
 
 /// Partition of the items that everybody sees.
 pub const GLOBAL: &str = "global";
+
+/// Known items that one look-up takes in at most.
+const MOST_WITH_PAGES: usize = 1000;
 
 const SEARCH_FIELDS: &[&str] =
     &["id", "sourceId", "title", "imageUrl", "productUrl", "buyLinks", "tags", "scoreSignal", "embedding"];
@@ -122,6 +126,60 @@ impl Items {
     pub fn global_with_vectors(&self) -> impl Stream<Item = Result<ScrapedItem>> + Send + '_ {
         let query = Query::partition(Container::ScrapedItems, GLOBAL).matching(has_image()).select(SEARCH_FIELDS);
         pages::walk(&*self.0, query)
+    }
+
+    /// Those items of a partition that have one of these pages: more than one item can have the same.
+    pub async fn with_pages(&self, partition: &str, urls: &[String]) -> Result<Vec<KnownItem>> {
+        let urls = urls.iter().map(|url| url.as_str().into()).collect();
+        let query = Query::partition(Container::ScrapedItems, partition)
+            .matching(Filter::In("productUrl", urls))
+            .select(KnownItem::FIELDS);
+        pages::take(pages::walk(&*self.0, query), MOST_WITH_PAGES).await
+    }
+
+    /// Writes an item that was found; whether there was none of its id.
+    pub async fn add(&self, item: &NewItem) -> Result<bool> {
+        let key = Key::new(Container::ScrapedItems, &item.user_id, item.id.as_str());
+        match self.0.create(&key, &serde_json::to_value(item)?).await {
+            Ok(_) => Ok(true),
+            Err(store::Error::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Items of a partition that were written without their vectors, at most `limit`.
+    pub async fn without_vectors(&self, partition: &str, limit: usize) -> Result<Vec<FeedItem>> {
+        let query = Query::partition(Container::ScrapedItems, partition)
+            .matching(Filter::equal("needsEmbedding", true))
+            .select(FeedItem::FIELDS)
+            .limit(limit);
+        pages::page(&*self.0, &query).await
+    }
+
+    /// The items of these ids, as far as they are there.
+    pub async fn find_many(&self, partition: &str, ids: &[ScrapedItemId]) -> Result<Vec<FeedItem>> {
+        let ids = ids.iter().map(|id| id.as_str().into()).collect();
+        let query = Query::partition(Container::ScrapedItems, partition)
+            .matching(Filter::In("id", ids))
+            .select(FeedItem::FIELDS);
+        pages::take(pages::walk(&*self.0, query), MOST_WITH_PAGES).await
+    }
+
+    /// Gives an item its vector, unless it is gone or somebody else did; whether it did.
+    pub async fn fill_vector(&self, partition: &str, id: &ScrapedItemId, vector: &[f64]) -> Result<bool> {
+        let key = Key::new(Container::ScrapedItems, partition, id.as_str());
+        update::update(&*self.0, &key, |found: Option<Map<String, Value>>| {
+            let Some(mut item) = found else { return Edit::Keep(false) };
+            let has_vector = item.get("embedding").and_then(Value::as_array).is_some_and(|numbers| !numbers.is_empty());
+            if item.remove("needsEmbedding").is_none() && has_vector {
+                return Edit::Keep(false);
+            }
+            if !has_vector {
+                item.insert("embedding".to_owned(), vector.into());
+            }
+            Edit::Save(item, !has_vector)
+        })
+        .await
     }
 
     /// The best items of the global pool whose picture is still there.

@@ -27,12 +27,12 @@ type Document = Map<String, Value>;
 pub struct Sources(Arc<dyn DocumentStore>);
 
 /// What came of asking for a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Claim {
-    /// It is ours until then.
-    Ours(Timestamp),
-    /// Somebody else has it until then.
-    Theirs(Timestamp),
+    /// It is ours. The source as it is now: who had it before may have done what there was to do.
+    Ours(Box<Source>),
+    /// Somebody else has it.
+    Theirs,
     /// There is no such source.
     Gone,
 }
@@ -115,13 +115,12 @@ impl Sources {
         may_replace: impl Fn(&str) -> bool + Send,
     ) -> Result<Claim> {
         self.edit(source, |mut document, source| {
-            let is_replaceable = source.lease_owner.as_deref().is_some_and(&may_replace);
-            if let Some(theirs) = source.lease_expires_at.filter(|_| source.is_leased(now) && !is_replaceable) {
-                return Edit::Keep(Claim::Theirs(theirs));
+            if source.is_leased(now) && !source.lease_owner.as_deref().is_some_and(&may_replace) {
+                return Edit::Keep(Claim::Theirs);
             }
             document.insert("leaseOwner".to_owned(), owner.into());
             document.insert("leaseExpiresAt".to_owned(), until.to_string().into());
-            Edit::Save(document, Claim::Ours(until))
+            Edit::Save(document, Claim::Ours(Box::new(source)))
         })
         .await
         .map(|claim| claim.unwrap_or(Claim::Gone))
@@ -181,7 +180,7 @@ impl Sources {
         &self,
         id: &SourceId,
         name: &str,
-        config: &Document,
+        config: &Value,
         user: &UserId,
         now: Timestamp,
     ) -> Result<Suggested> {
@@ -200,7 +199,7 @@ impl Sources {
                 ]),
             };
             document.insert("name".to_owned(), name.into());
-            document.insert("config".to_owned(), config.clone().into());
+            document.insert("config".to_owned(), config.clone());
             document.insert("isActive".to_owned(), true.into());
             Edit::Save(document, Suggested::Saved)
         })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::ids::{SourceId, UserId};
 use super::lenient;
@@ -44,8 +44,8 @@ pub struct Source {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub name: String,
     /// What to fetch and how to read it; its shape depends on the kind.
-    #[serde(default, deserialize_with = "lenient::or_default")]
-    pub config: Map<String, Value>,
+    #[serde(default)]
+    pub config: Value,
     /// Whether everybody has it; else it is its creator's alone.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub is_global: bool,
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(seen_by(json!({"isGlobal": false, "createdBy": "ada"})), (true, false));
         assert_eq!(seen_by(json!({"isGlobal": false})), (false, false));
         assert_eq!(seen_by(json!({"isActive": false, "createdBy": "ada"})), (false, false));
-        assert_eq!(seen_by(json!({"isGlobal": 1, "createdBy": "eve", "config": "x"})), (false, true), "odd fields");
+        assert_eq!(seen_by(json!({"isGlobal": 1, "createdBy": "eve", "name": 7})), (false, true), "odd fields");
     }
 
     #[test]

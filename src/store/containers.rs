@@ -168,6 +168,9 @@ impl Container {
                 indexes: &[
                     &[("scoreSignal", Descending), ("id", Ascending)],
                     &[("scrapedAt", Descending), ("id", Ascending)],
+                    // Whether the feed has a page already.
+                    &[("productUrl", Ascending)],
+                    &[("needsEmbedding", Ascending)],
                 ],
                 vectors: &["embedding"],
                 ..spec("ScrapedItems", "COSMOS_DB_SCRAPED_ITEMS_CONTAINER", "userId", Days(30))
