@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::stream::Stream;
+use futures::stream::{Stream, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -10,6 +10,8 @@ use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::model::ids::ScrapedItemId;
 use crate::model::item::{FeedItem, KnownItem, NewItem, ScrapedItem};
+use crate::model::lenient;
+use crate::model::perceptual_hash::PerceptualHash;
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
 use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query, Stored};
@@ -180,6 +182,19 @@ impl Items {
             Edit::Save(item, !has_vector)
         })
         .await
+    /// The hashes of the pictures of a partition: all of them, or those of items found since. A hash that cannot be read
+    /// counts as missing.
+    pub fn hashes(
+        &self,
+        partition: &str,
+        since: Option<Timestamp>,
+    ) -> impl Stream<Item = Result<PerceptualHash>> + Send + '_ {
+        let mut query = Query::partition(Container::ScrapedItems, partition).select(&["id", "pHash"]);
+        if let Some(since) = since {
+            query = query.matching(found_since(since));
+        }
+        pages::walk(&*self.0, query)
+            .try_filter_map(|item: Hashed| async move { Ok(item.p_hash.and_then(|hash| hash.parse().ok())) })
     }
 
     /// The best items of the global pool whose picture is still there.
@@ -214,6 +229,18 @@ impl Items {
     }
 }
 
+/// An item, as far as duplicates are concerned.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Hashed {
+    #[serde(default, deserialize_with = "lenient::optional")]
+    p_hash: Option<String>,
+}
+
+fn found_since(since: Timestamp) -> Filter {
+    Filter::Compare("scrapedAt", Comparison::GreaterOrEqual, since.to_string().into())
+}
+
 fn has_image() -> Filter {
     Filter::Any(vec![Filter::is_absent("imageExpired"), Filter::not_equal("imageExpired", Value::Bool(true))])
 }
@@ -232,7 +259,7 @@ pub fn feed_stretches(query: &FeedQuery) -> Vec<Query> {
         all = all.matching(Filter::Any(spellings.map(|tag| Filter::Contains("tags", tag.into())).collect()));
     }
     if let Some(since) = query.since {
-        all = all.matching(Filter::Compare("scrapedAt", Comparison::GreaterOrEqual, since.to_string().into()));
+        all = all.matching(found_since(since));
     }
     let all = all.order_by(field, Direction::Descending).order_by("id", Direction::Ascending);
     let beyond = |id: &str| Filter::Compare("id", Comparison::Greater, id.into());

@@ -9,6 +9,7 @@ pub mod metadata;
 pub mod quiz;
 pub mod readiness;
 pub mod scraper;
+pub mod similarity;
 pub mod style;
 pub mod taste;
 pub mod transfer;

@@ -125,6 +125,15 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     Ok(transform::turn(picture, orientation))
 }
 
+/// Decodes a picture and leaves it as it lies in the file, whatever EXIF says. A HEIC's rotation is part of its pixels and
+/// is applied.
+///
+/// # Errors
+/// Those of [`decode`].
+pub(super) fn decode_as_stored(bytes: &[u8], limits: &Limits) -> Result<Picture> {
+    Ok(decode_raw(bytes, limits)?.picture)
+}
+
 /// Decodes a picture, shrinks it so that its longest side is at most `longest_side` pixels, and turns it upright. In this
 /// order a large picture is in memory only once.
 ///

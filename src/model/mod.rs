@@ -9,6 +9,7 @@ pub mod ids;
 pub mod item;
 pub mod lenient;
 pub mod mood;
+pub mod perceptual_hash;
 pub mod profile;
 pub mod quiz;
 pub mod schedule;
