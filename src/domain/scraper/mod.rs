@@ -1,3 +1,6 @@
 //! The discover feed's sources: Reddit and brands' sites.
 
 pub mod candidate;
+pub mod polite;
+pub mod reddit;
+mod tags;
