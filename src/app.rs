@@ -44,6 +44,9 @@ use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::{Probe, Readiness};
+use crate::domain::scraper::polite::Gates;
+use crate::domain::scraper::reddit::client::Reddit;
+use crate::domain::scraper::{self, Scraper};
 use crate::domain::taste::{self, Taste};
 use crate::http_client;
 use crate::http_client::guarded::{GuardedClient, GuardedOptions};
@@ -72,6 +75,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after the system refused a connection, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pause between two requests to a site that is scraped.
+const HOST_PAUSE: Duration = Duration::from_secs(1);
 /// Name of the embedded store's file.
 const STORE_FILE: &str = "pluckit.db";
 /// Name of the embedded queue's file. Not the store's, so that neither waits for the other's transactions.
@@ -105,6 +110,8 @@ pub struct Backends {
     pub http: reqwest::Client,
     /// Client for URLs from users, feeds and pages.
     pub web: Arc<GuardedClient>,
+    /// Manners towards the sites that are scraped.
+    pub gates: Arc<Gates>,
 }
 
 impl Backends {
@@ -123,9 +130,10 @@ impl Backends {
         let store = open_store(config, &clock)?;
         let model = open_model(config, &http, &clock)?;
         let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
+        let gates = Arc::new(Gates::new(HOST_PAUSE));
         let pixels = Arc::new(PixelPool::default());
         let segmenter = open_segmenter(config, &http, &pixels);
-        Ok(Self { store, queue, blobs, embedded_blobs, pixels, segmenter, model, storage_probes, clock, http, web })
+        Ok(Self { store, queue, blobs, embedded_blobs, pixels, segmenter, model, storage_probes, clock, http, web, gates })
     }
 }
 
@@ -371,8 +379,8 @@ pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
-    let Backends { store, queue, blobs, embedded_blobs, pixels, segmenter, model, storage_probes, clock, http, web } =
-        backends;
+    let Backends { store, queue, blobs, embedded_blobs, pixels, segmenter, .. } = backends;
+    let Backends { model, storage_probes, clock, http, web, gates, .. } = backends;
     let data = Data::new(store.clone());
     let parts = tools::Parts {
         data: data.clone(),
@@ -395,7 +403,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         tasks: tasks.clone(),
     });
     let services = ServiceVerifier::new(&config.media.service, http.clone(), clock.clone());
-    let keys = KeySet::new(config.identity.google_jwks_url.clone(), http, clock.clone());
+    let keys = KeySet::new(config.identity.google_jwks_url.clone(), http.clone(), clock.clone());
     let mut probes = vec![("documents", Some(documents_probe(store)))];
     probes.extend(storage_probes);
     let model_probe = (!matches!(config.model, ModelServer::Offline)).then(|| model_probe(model.clone()));
@@ -411,8 +419,22 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         settings: config.taste.clone(),
         queue_name: config.queues.taste.work.clone(),
     });
+    let Config { scraper: settings, queues, .. } = &config;
+    let reddit = Reddit::new(&web, &http, settings.reddit_url.clone(), &settings.reddit_user_agent, gates);
+    let scraper = Scraper::new(scraper::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        web: web.clone(),
+        reddit: reddit.expect("the settings let only printable ASCII through"),
+        pixels: pixels.clone(),
+        queue: queue.clone(),
+        queue_name: queues.scrape.work.clone(),
+        clock: clock.clone(),
+        settings: settings.clone(),
+    });
     AppState::from(Parts {
         taste,
+        scraper,
         dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()),

@@ -19,6 +19,7 @@ use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::Readiness;
+use crate::domain::scraper::Scraper;
 use crate::domain::taste::Taste;
 use crate::http_client::guarded::GuardedClient;
 use crate::llm::Model;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub taste: Taste,
     /// Messages that could not be done.
     pub dead_letters: DeadLetterOffice,
+    /// Scraping of the feed's sources.
+    pub scraper: Scraper,
     /// Taste quizzes.
     pub quiz: Quizmaster,
     /// Whether what we depend on answers.

@@ -182,6 +182,8 @@ impl Items {
             Edit::Save(item, !has_vector)
         })
         .await
+    }
+
     /// The hashes of the pictures of a partition: all of them, or those of items found since. A hash that cannot be read
     /// counts as missing.
     pub fn hashes(
