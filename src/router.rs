@@ -37,6 +37,8 @@ use crate::workers::{FUNCTIONS, Function, invocation};
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// The same for a handler that takes a picture in and has it worked on, by a service that may take 85 s.
 const MEDIA_TIME_LIMIT: Duration = Duration::from_secs(180);
+/// The same for a handler that fetches pages and pictures of other sites. Front ends cut a request off at 230 s.
+const PATIENT_TIME_LIMIT: Duration = Duration::from_secs(220);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
 
@@ -55,6 +57,9 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let user = Router::new().merge(routes::chat::user()).merge(routes::scraper::user()).merge(routes::taste::user());
     let admin = routes::admin::admin().layer(from_fn_with_state(state.clone(), require_admin));
     let signed_in = user.merge(admin).layer(from_fn_with_state(state.clone(), require_user));
+    let patient_admin = routes::scraper::patient_admin().layer(from_fn_with_state(state.clone(), require_admin));
+    let patient = routes::scraper::patient_user().merge(patient_admin);
+    let patient = patient.layer(from_fn_with_state(state.clone(), require_user)).layer(limit_time(PATIENT_TIME_LIMIT));
     let service = routes::media::service().layer(from_fn_with_state(state.clone(), require_service));
     let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), require_user_or_service));
     let routes = public.merge(signed_in).layer(limit_time(TIME_LIMIT));
@@ -62,7 +67,7 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     // A function's time limit is its own, and much longer.
     let invocations =
         if state.config.server.under_functions_host { invocation::router(functions) } else { Router::new() };
-    with_layers(routes.merge(media).merge(invocations), state)
+    with_layers(routes.merge(media).merge(patient).merge(invocations), state)
 }
 
 /// Puts what every route has around these.

@@ -229,8 +229,7 @@ fn end_lease(document: &mut Document) {
     document.insert("leaseExpiresAt".to_owned(), Value::Null);
 }
 
-/// Whether the user alone has it. One that was made everybody's is out of their hands.
+/// Whether the user alone has the source; not if it cannot be read.
 fn is_own(document: &Document, user: &UserId) -> bool {
-    let is_global = document.get("isGlobal").is_some_and(|global| *global == Value::Bool(true));
-    !is_global && document.get("createdBy").and_then(Value::as_str) == Some(user.as_str())
+    serde_json::from_value::<Source>(Value::Object(document.clone())).is_ok_and(|source| source.is_own(user))
 }

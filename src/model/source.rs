@@ -32,6 +32,17 @@ impl SourceType {
     }
 }
 
+impl SourceId {
+    /// The id of the source that a brand's site becomes: `brand-` and the brand's name in lower case, with one hyphen for
+    /// whatever is neither a letter of some script nor a digit. `None` if nothing is left of the name.
+    pub fn of_brand(name: &str) -> Option<Self> {
+        let name = name.to_lowercase();
+        let words: Vec<&str> =
+            name.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        (!words.is_empty()).then(|| format!("brand-{}", words.join("-")).into())
+    }
+}
+
 /// A source, as it is read. It is never written back as a whole: other fields of its document belong to others.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -78,6 +89,11 @@ impl Source {
         self.is_active && (self.is_global || self.created_by.as_ref() == Some(user))
     }
 
+    /// Whether the user alone has it. One that was made everybody's is out of their hands.
+    pub fn is_own(&self, user: &UserId) -> bool {
+        !self.is_global && self.created_by.as_ref() == Some(user)
+    }
+
     /// Whether somebody keeps others from scraping it.
     pub fn is_leased(&self, now: Timestamp) -> bool {
         self.lease_expires_at.is_some_and(|until| until > now)
@@ -119,6 +135,19 @@ mod tests {
         assert_eq!(seen_by(json!({"isGlobal": false})), (false, false));
         assert_eq!(seen_by(json!({"isActive": false, "createdBy": "ada"})), (false, false));
         assert_eq!(seen_by(json!({"isGlobal": 1, "createdBy": "eve", "name": 7})), (false, true), "odd fields");
+    }
+
+    #[test]
+    fn a_brand_has_one_id() {
+        for (name, id) in [
+            ("Acne Studios", Some("brand-acne-studios")),
+            ("  A.P.C. -- Paris!", Some("brand-a-p-c-paris")),
+            ("Wood Wood 2", Some("brand-wood-wood-2")),
+            ("Ærø Æbler", Some("brand-ærø-æbler")),
+            ("——", None),
+        ] {
+            assert_eq!(SourceId::of_brand(name).as_ref().map(SourceId::as_str), id, "{name}");
+        }
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! `function.json` files (`packaging.rs`), and, when the service runs alone, the [`pump`] of the queues and the
 //! [`timers`]. Delivery is at least once, so every function is harmless when it runs twice.
 
+pub mod daily_scrape;
 pub mod dead_letter;
 pub mod invocation;
 pub mod pump;
+pub mod scrape;
 pub mod sweeper;
 pub mod taste;
 pub mod timers;
@@ -52,6 +54,24 @@ pub static FUNCTIONS: &[Function] = &[
             dead_letters: None,
         }),
     },
+    timer(
+        daily_scrape::FUNCTION,
+        "SCRAPER_SCHEDULE",
+        |config| &config.scraper.schedule,
+        |app| daily_scrape::run(app).boxed(),
+    ),
+    work(
+        scrape::FUNCTION,
+        "SCRAPE_QUEUE_NAME",
+        |config| &config.queues.scrape,
+        |app, delivery| scrape::run(app, delivery).boxed(),
+    ),
+    poison(
+        "ProcessScrapeDlq",
+        "SCRAPE_QUEUE_NAME",
+        |config| &config.queues.scrape,
+        |app, delivery| dead_letter::keep(app, delivery, &app.config.queues.scrape.poison).boxed(),
+    ),
     timer(
         sweeper::FUNCTION,
         "JOB_SWEEPER_SCHEDULE",

@@ -195,9 +195,9 @@ impl Batch<'_> {
         let known = self.scraper.data().items.with_pages(self.partition, &urls).await?;
         vectorless.extend(known.iter().filter(|item| item.lacks_vector()).map(|item| item.id.clone()));
         let known: HashSet<&str> = known.iter().map(|item| item.product_url.as_str()).collect();
-        let (known, unknown): (Vec<_>, Vec<_>) =
-            candidates.iter().partition(|candidate| known.contains(candidate.product_url.as_str()));
-        report.duplicates += known.len();
+        let unknown = candidates.iter().filter(|candidate| !known.contains(candidate.product_url.as_str()));
+        let unknown: Vec<Candidate> = unknown.cloned().collect();
+        report.duplicates += candidates.len() - unknown.len();
 
         let fresh = self.without_known_pictures(unknown, report).await?;
         if fresh.is_empty() {
@@ -231,13 +231,14 @@ impl Batch<'_> {
     }
 
     /// Those candidates whose picture the partition does not have, with its hash.
-    async fn without_known_pictures<'c>(
+    async fn without_known_pictures(
         &self,
-        candidates: Vec<&'c Candidate>,
+        candidates: Vec<Candidate>,
         report: &mut IngestReport,
-    ) -> Result<Vec<(&'c Candidate, Option<Claimed>)>, Error> {
-        let hashes = candidates.iter().map(|candidate| async {
-            let hash = self.scraper.hash_picture(&candidate.image_url);
+    ) -> Result<Vec<(Candidate, Option<Claimed>)>, Error> {
+        let urls: Vec<String> = candidates.iter().map(|candidate| candidate.image_url.clone()).collect();
+        let hashes = urls.into_iter().map(|url| async move {
+            let hash = self.scraper.hash_picture(&url);
             tokio::time::timeout_at(self.pictures_until, hash).await.ok().flatten()
         });
         // In their order: of two that look alike, the first one stays.
@@ -254,9 +255,8 @@ impl Batch<'_> {
         Ok(fresh)
     }
 
-    fn item(&self, candidate: &Candidate, hash: Option<PerceptualHash>, embedding: Vec<f64>) -> NewItem {
+    fn item(&self, candidate: Candidate, hash: Option<PerceptualHash>, embedding: Vec<f64>) -> NewItem {
         let Source { id, source_type, .. } = self.source;
-        let candidate = candidate.clone();
         NewItem {
             id: NewItem::id(*source_type, id, &candidate.product_url),
             user_id: self.partition.to_owned(),

@@ -58,12 +58,15 @@ impl Scraper {
     ///
     /// # Errors
     /// [`Error::Leased`] while somebody else has the lease, [`Error::LeaseLost`], [`Error::Missing`], and what `work` says.
-    pub async fn with_lease<T>(
+    pub async fn with_lease<T, F>(
         &self,
         source: &Source,
         owner: &Owner,
-        work: impl AsyncFnOnce(Source) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        work: impl FnOnce(Source) -> F + Send,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+    {
         let now = self.now();
         let claim = self.data().sources.claim(source, owner.name(), (now, now + LEASE), |other| owner.may_replace(other));
         let source = match claim.await? {

@@ -19,8 +19,10 @@ use std::time::Duration;
 
 use futures::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::Semaphore;
-use tracing::{info, warn};
+use tracing::info;
+use url::Url;
 
 use self::candidate::Candidate;
 use self::ingest::{IngestReport, Origin};
@@ -39,7 +41,6 @@ use crate::model::ids::SourceId;
 use crate::model::source::{Source, SourceType};
 use crate::model::timestamp::Timestamp;
 use crate::queue::{self, JobQueue};
-use crate::telemetry::Chain;
 
 /// Time for one run: less than a function has, and than a lease needs to be renewed for ever.
 const RUN_TIME: Duration = Duration::from_secs(8 * 60);
@@ -276,7 +277,7 @@ impl Scraper {
     async fn scrape(&self, source: &Source, owner: &Owner, message: Option<&Message>) -> Result<Worked, Error> {
         let slot = tokio::time::timeout(SLOT_PATIENCE, self.0.slots.acquire()).await;
         let _slot = slot.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)?;
-        let work = async |source: Source| {
+        let work = |source: Source| async move {
             // As it is under the lease: whoever had that before may have done the work.
             if message.is_some_and(|message| message.is_done(&source)) {
                 return Ok(Worked::Nothing);
@@ -292,12 +293,18 @@ impl Scraper {
         };
         let scraped = tokio::time::timeout(RUN_TIME, Box::pin(self.with_lease(source, owner, work))).await;
         let outcome = scraped.map_err(|_| Error::TimedOut)?;
-        match &outcome {
-            Ok(Worked::Done(report)) => info!(source.id = %source.id, ?report, "source scraped"),
-            Ok(Worked::Nothing) => {}
-            Err(error) => warn!(source.id = %source.id, error = %Chain(error), "source not scraped"),
+        if let Ok(Worked::Done(report)) = &outcome {
+            info!(source.id = %source.id, ?report, "source scraped");
         }
         outcome
+    }
+
+    /// How to read a brand's site, found out by the model.
+    ///
+    /// # Errors
+    /// [`Error::Fetch`].
+    pub async fn suggest(&self, _url: &Url) -> Result<Value, Error> {
+        Err(Error::fetch(false, "not built yet"))
     }
 
     /// What a source has at present.
