@@ -44,7 +44,8 @@ use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::{Probe, Readiness};
-use crate::domain::scraper::polite::Gates;
+use crate::domain::scraper::brand::client::BrandSites;
+use crate::domain::scraper::polite::{Gates, Visitor};
 use crate::domain::scraper::reddit::client::Reddit;
 use crate::domain::scraper::{self, Scraper};
 use crate::domain::taste::{self, Taste};
@@ -420,12 +421,14 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         queue_name: config.queues.taste.work.clone(),
     });
     let Config { scraper: settings, queues, .. } = &config;
-    let reddit = Reddit::new(&web, &http, settings.reddit_url.clone(), &settings.reddit_user_agent, gates);
+    let reddit = Reddit::new(&web, &http, settings.reddit_url.clone(), &settings.reddit_user_agent, gates.clone());
+    let visitor = Visitor::new(web.clone(), gates, clock.clone());
     let scraper = Scraper::new(scraper::Parts {
         data: data.clone(),
         model: model.clone(),
         web: web.clone(),
         reddit: reddit.expect("the settings let only printable ASCII through"),
+        brands: BrandSites::new(Arc::new(visitor)),
         pixels: pixels.clone(),
         queue: queue.clone(),
         queue_name: queues.scrape.work.clone(),

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::model::ids::{SourceId, UserId};
-use crate::model::source::{Source, SourceType};
+use crate::model::source::{PageVersion, Source, SourceType};
 use crate::model::timestamp::Timestamp;
 use crate::store::{Container, DocumentStore, Filter, Key, Query};
 
@@ -44,6 +44,8 @@ pub struct Finish<'a> {
     pub at: Timestamp,
     /// The day whose daily scrape it was, if it was one.
     pub day: Option<&'a str>,
+    /// The version of the page that was scraped, if it has one.
+    pub version: Option<&'a PageVersion>,
     /// Who held the lease meanwhile, and gives it back.
     pub owner: &'a str,
     /// Whether it counts only if the lease is still theirs.
@@ -169,6 +171,9 @@ impl Sources {
             if let Some(day) = finish.day.filter(|day| !source.is_done_for(day)) {
                 document.insert("lastDailyRun".to_owned(), day.into());
             }
+            if let Some(Ok(version)) = finish.version.map(serde_json::to_value) {
+                document.insert("pageVersion".to_owned(), version);
+            }
             Edit::Save(document, true)
         })
         .await
@@ -201,6 +206,8 @@ impl Sources {
             document.insert("name".to_owned(), name.into());
             document.insert("config".to_owned(), config.clone());
             document.insert("isActive".to_owned(), true.into());
+            // Of whatever page the configuration named before.
+            document.remove("pageVersion");
             Edit::Save(document, Suggested::Saved)
         })
         .await

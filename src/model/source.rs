@@ -72,12 +72,27 @@ pub struct Source {
     /// The last day, in UTC, for which the daily scrape has done it: `2026-03-02`. Such texts sort as the days do.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub last_daily_run: Option<String>,
+    /// The version of its page that was scraped last, if the site names versions.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub page_version: Option<PageVersion>,
     /// Until when somebody keeps others from scraping it.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub lease_expires_at: Option<Timestamp>,
     /// Who that is: a user, or a run of the service.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub lease_owner: Option<String>,
+}
+
+/// A version of a page, as the site names it: an unchanged page need not be sent again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PageVersion {
+    /// Its `ETag`.
+    pub etag: Option<String>,
+    /// Its `Last-Modified`.
+    pub last_modified: Option<String>,
+    /// When it was read to its end.
+    pub read_at: Timestamp,
 }
 
 impl Source {

@@ -357,7 +357,7 @@ fn picture_url(text: &str) -> Option<String> {
 }
 
 /// Names of parameters with which stores of files sign addresses for a while: Amazon's and Google's, Azure's, Akamai's,
-/// CloudFront's.
+/// `CloudFront`'s.
 const EXPIRING: [&str; 8] =
     ["x-amz-signature", "x-goog-signature", "sig", "hdnea", "hdnts", "signature", "expires", "key-pair-id"];
 

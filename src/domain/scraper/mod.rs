@@ -4,6 +4,7 @@
 //! the source's lease. The daily scrape is a message per source; a source remembers the day that it was done for, so that
 //! it is done once however often timer and messages come.
 
+pub mod brand;
 pub mod candidate;
 mod dedupe;
 pub mod ingest;
@@ -24,6 +25,9 @@ use tokio::sync::Semaphore;
 use tracing::info;
 use url::Url;
 
+use self::brand::SelectorConfig;
+use self::brand::client::BrandSites;
+use self::brand::generate::generate_config;
 use self::candidate::Candidate;
 use self::ingest::{IngestReport, Origin};
 use self::lease::Owner;
@@ -34,11 +38,11 @@ use crate::clock::Clock;
 use crate::config;
 use crate::data::sources::Finish;
 use crate::data::{self, Data};
-use crate::http_client::guarded::GuardedClient;
+use crate::http_client::guarded::{GuardedClient, Validators};
 use crate::imaging::pool::PixelPool;
 use crate::llm::Model;
 use crate::model::ids::SourceId;
-use crate::model::source::{Source, SourceType};
+use crate::model::source::{PageVersion, Source, SourceType};
 use crate::model::timestamp::Timestamp;
 use crate::queue::{self, JobQueue};
 
@@ -48,6 +52,11 @@ const RUN_TIME: Duration = Duration::from_secs(8 * 60);
 const SLOT_PATIENCE: Duration = Duration::from_secs(60);
 /// A source that was scraped so shortly before is not scraped again for a new subscriber.
 const RECENT: Duration = Duration::from_secs(15 * 60);
+/// How long a site's word is believed that its page has not changed. Items expire, and only a page that is read brings them
+/// back.
+const BELIEVED: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+/// Longest name of a page's version that is kept, in bytes.
+const LONGEST_VERSION: usize = 500;
 /// Messages that are sent at once.
 const CONCURRENT_SENDS: usize = 8;
 
@@ -105,6 +114,8 @@ pub struct Parts {
     pub web: Arc<GuardedClient>,
     /// Reddit.
     pub reddit: Reddit,
+    /// Brands' sites.
+    pub brands: BrandSites,
     /// Threads that hash pictures.
     pub pixels: Arc<PixelPool>,
     /// Where sources wait.
@@ -163,6 +174,16 @@ impl Message {
             None => self.requested_at.is_some_and(is_done_since),
         }
     }
+}
+
+/// What a source had when it was fetched: what [`Scraper::ingest`] takes, and what is to be remembered after that.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Fetched {
+    /// What may become items.
+    pub candidates: Vec<Candidate>,
+    /// The version of the page that they are from, if it has one.
+    pub version: Option<PageVersion>,
 }
 
 /// What came of a message.
@@ -282,10 +303,11 @@ impl Scraper {
             if message.is_some_and(|message| message.is_done(&source)) {
                 return Ok(Worked::Nothing);
             }
-            let candidates = self.fetch(&source).await?;
+            let Fetched { candidates, version } = self.fetch(&source).await?;
             let report = self.ingest(&source, candidates, &Origin::FETCHED).await?;
             let day = message.and_then(|message| message.day.as_deref());
-            let finish = Finish { at: self.now(), day, owner: owner.name(), fenced: true };
+            let finish =
+                Finish { at: self.now(), day, version: version.as_ref(), owner: owner.name(), fenced: true };
             if !self.data().sources.finish(&source, finish).await? {
                 return Err(Error::LeaseLost);
             }
@@ -303,22 +325,43 @@ impl Scraper {
     ///
     /// # Errors
     /// [`Error::Fetch`].
-    pub async fn suggest(&self, _url: &Url) -> Result<Value, Error> {
-        Err(Error::fetch(false, "not built yet"))
+    pub async fn suggest(&self, url: &Url) -> Result<Value, Error> {
+        let (page, found_at) =
+            self.0.parts.brands.page(url).await.map_err(|error| Error::fetch(error.is_temporary(), error))?;
+        let config = generate_config(self.model(), page, &found_at).await;
+        Ok(serde_json::to_value(config.map_err(|error| Error::fetch(false, error))?)?)
     }
 
-    /// What a source has at present.
+    /// What a source has at present; nothing if its page is still as it was at the last scrape.
     ///
     /// # Errors
     /// [`Error::Fetch`].
-    pub async fn fetch(&self, source: &Source) -> Result<Vec<Candidate>, Error> {
+    pub async fn fetch(&self, source: &Source) -> Result<Fetched, Error> {
         match source.source_type {
             SourceType::Reddit => {
                 let config = RedditConfig::read(&source.config).map_err(|error| Error::fetch(false, error))?;
                 let posts = self.0.parts.reddit.fetch(&config).await;
-                posts.map_err(|error| Error::fetch(error.is_temporary(), error))
+                let candidates = posts.map_err(|error| Error::fetch(error.is_temporary(), error))?;
+                Ok(Fetched { candidates, version: None })
             }
-            SourceType::BrandSite => Ok(Vec::new()),
+            SourceType::BrandSite => {
+                let config =
+                    SelectorConfig::deserialize(&source.config).map_err(|error| Error::fetch(false, error))?;
+                let now = self.now();
+                let known = source.page_version.clone().filter(|known| known.read_at + BELIEVED > now);
+                let validators = known.clone().map_or_else(Validators::default, |PageVersion { etag, last_modified, .. }| {
+                    Validators { etag, last_modified }
+                });
+                let harvest = self.0.parts.brands.fetch(&config, &validators).await;
+                let harvest = harvest.map_err(|error| Error::fetch(error.is_temporary(), error))?;
+                if harvest.is_unchanged {
+                    return Ok(Fetched { candidates: Vec::new(), version: known });
+                }
+                let short = |header: Option<String>| header.filter(|header| header.len() <= LONGEST_VERSION);
+                let Validators { etag, last_modified } = harvest.validators;
+                let version = PageVersion { etag: short(etag), last_modified: short(last_modified), read_at: now };
+                Ok(Fetched { candidates: harvest.candidates, version: Some(version) })
+            }
         }
     }
 }

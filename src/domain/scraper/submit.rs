@@ -71,7 +71,7 @@ impl Scraper {
             };
         let origin = Origin { submitter: Some(user.clone()), verified };
         let report = self.ingest(source, candidates, &origin).await?;
-        let finish = Finish { at: self.now(), day: None, owner: user.as_str(), fenced: false };
+        let finish = Finish { at: self.now(), day: None, version: None, owner: user.as_str(), fenced: false };
         self.data().sources.finish(source, finish).await.map_err(Error::from)?;
         Ok(Submitted::Taken { report, verified })
     }
