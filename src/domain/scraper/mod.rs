@@ -1,5 +1,6 @@
 //! The discover feed's sources: Reddit and brands' sites.
 
+pub mod brand;
 pub mod candidate;
 pub mod polite;
 pub mod reddit;
