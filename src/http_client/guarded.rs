@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use reqwest::header::{self, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response, StatusCode, dns};
 use tokio::sync::Semaphore;
@@ -162,8 +162,10 @@ pub enum Expect {
     Sitemap,
     /// JSON.
     Json,
-    /// Plain text, such as `robots.txt`.
+    /// Plain text.
     Text,
+    /// `robots.txt`, which sites send as text of all sorts, or without saying so.
+    Robots,
 }
 
 impl Expect {
@@ -176,6 +178,7 @@ impl Expect {
             Self::Sitemap => "application/xml,text/xml,application/gzip,*/*;q=0.1",
             Self::Json => "application/json",
             Self::Text => "text/plain",
+            Self::Robots => "text/plain,*/*;q=0.1",
         }
     }
 
@@ -200,6 +203,7 @@ impl Expect {
             }
             Self::Json => is_json,
             Self::Text => essence == "text/plain",
+            Self::Robots => essence.is_empty() || essence.starts_with("text/") || essence == "application/octet-stream",
         }
     }
 }

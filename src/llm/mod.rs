@@ -68,14 +68,16 @@ pub enum Purpose {
     AnalyseTaste,
     /// What the garment in a picture is: the answer is a JSON object.
     ExtractMetadata,
+    /// Where a shop's page has its products: the message is the page, the answer a JSON object of CSS selectors.
+    GenerateSelectors,
 }
 
 impl Purpose {
     /// Whether the small, cheap deployment does it.
     pub const fn is_nano(self) -> bool {
         match self {
-            // Pictures go to the deployment that is known to see.
-            Self::Stylist | Self::AnalyseTaste | Self::ExtractMetadata => false,
+            // Pictures go to the deployment that is known to see; selectors are found once and used for years.
+            Self::Stylist | Self::AnalyseTaste | Self::ExtractMetadata | Self::GenerateSelectors => false,
             Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => true,
         }
     }
@@ -83,7 +85,7 @@ impl Purpose {
     /// Whether the whole answer is one JSON object.
     pub const fn wants_json_object(self) -> bool {
         match self {
-            Self::AnalyseTaste | Self::ExtractMetadata => true,
+            Self::AnalyseTaste | Self::ExtractMetadata | Self::GenerateSelectors => true,
             Self::Stylist | Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => false,
         }
     }
@@ -97,6 +99,7 @@ impl Purpose {
             Self::SummariseConversation => "summarise_conversation",
             Self::AnalyseTaste => "analyse_taste",
             Self::ExtractMetadata => "extract_metadata",
+            Self::GenerateSelectors => "generate_selectors",
         }
     }
 }

@@ -184,7 +184,7 @@ impl Visitor {
         if let Some(rules) = find() {
             return rules;
         }
-        let fetched = self.web.get(&format!("{origin}/robots.txt"), Expect::Text, ROBOTS_LIMITS).await;
+        let fetched = self.web.get(&format!("{origin}/robots.txt"), Expect::Robots, ROBOTS_LIMITS).await;
         let rules = Arc::new(match fetched {
             Ok(fetched) => {
                 let parsed = tokio::task::spawn_blocking(move || parse(&fetched.body)).await;
@@ -205,7 +205,7 @@ fn without_file(error: &FetchError) -> Rules {
         // Asked to slow down, we do not begin.
         FetchError::Status(StatusCode::TOO_MANY_REQUESTS) => Rules::Nothing,
         FetchError::Status(status) if status.is_client_error() => Rules::Everything,
-        // A page for people in its place.
+        // Something else in its place, which has no rules.
         FetchError::UnexpectedContent { .. } | FetchError::TooManyRedirects => Rules::Everything,
         FetchError::Status(_)
         | FetchError::Refused(_)

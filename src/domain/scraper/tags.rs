@@ -40,8 +40,7 @@ const KEYWORDS: [(&str, &str); 18] = [
 
 /// What may follow a keyword within a word. A keyword anywhere would find boots in "bootcut" and a formal look in
 /// "informal"; a whole word only would miss "thrifted" and "loafers".
-const ENDINGS: [&str; 13] =
-    ["", "s", "ed", "er", "ers", "ing", "ism", "ist", "ly", "py", "wear", "head", "heads"];
+const ENDINGS: [&str; 13] = ["", "s", "ed", "er", "ers", "ing", "ism", "ist", "ly", "py", "wear", "head", "heads"];
 
 /// Most words taken from a flair, and the longest of them, in characters.
 const MAX_FLAIR_WORDS: usize = 8;

@@ -257,8 +257,9 @@ fn permalink(address: &str) -> Option<Permalink<'_>> {
     let (_, id) = (parts.next().filter(|part| *part == "comments")?, parts.next()?);
     // Slugs have letters of all languages, mostly as escapes.
     let slug = parts.next().unwrap_or_default();
-    let is_foreign =
-        |letter: char| letter.is_whitespace() || letter.is_control() || matches!(letter, '?' | '#' | '\\' | '"' | '<' | '>');
+    let is_foreign = |letter: char| {
+        letter.is_whitespace() || letter.is_control() || matches!(letter, '?' | '#' | '\\' | '"' | '<' | '>')
+    };
     let is_slug = !slug.contains(is_foreign);
     let is_known = !subreddit.is_empty()
         && subreddit.bytes().all(is_name_byte)

@@ -123,9 +123,10 @@ mod tests {
             let address = format!("https://preview.redd.it/{id}.jpg?width=1080&amp;s=5ec2e7");
             json!({"status": status, "e": kind, "m": "image/jpg", "s": {"u": address}})
         };
+        let items = ["c", "failed", "a", "missing", "moving", "b", "a"].map(|id| json!({"media_id": id}));
         let post = json!({
             "url": "https://www.reddit.com/gallery/1",
-            "gallery_data": {"items": ["c", "failed", "a", "missing", "moving", "b", "a"].map(|id| json!({"media_id": id}))},
+            "gallery_data": {"items": items},
             "media_metadata": {
                 "a": picture("a", "valid", "Image"), "b": picture("b", "valid", "Image"),
                 "c": picture("c", "valid", "Image"), "failed": picture("failed", "failed", "Image"),
