@@ -7,4 +7,5 @@ mod conventions;
 mod health;
 pub mod media;
 mod scraper;
+mod sources;
 mod taste;

@@ -1,6 +1,7 @@
 //! What tests share: the service as the binary builds it, callers of every kind, and the servers that it talks to.
 
 pub mod caller;
+pub mod feeds;
 pub mod google;
 pub mod host;
 pub mod hostile;
