@@ -1,20 +1,22 @@
 //! Things found in feeds and on brands' sites.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use futures::stream::{Stream, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::try_join;
 
 use super::update::{self, Edit};
 use super::{Result, pages};
-use crate::model::ids::ScrapedItemId;
+use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::{FeedItem, KnownItem, NewItem, ScrapedItem};
 use crate::model::lenient;
 use crate::model::perceptual_hash::PerceptualHash;
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
-use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query, Stored};
+use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query, Scope, Stored};
 
 /// Partition of the items that everybody sees.
 pub const GLOBAL: &str = "global";
@@ -80,6 +82,8 @@ pub struct FeedQuery {
     pub limit: usize,
     /// Where the page before this one ended.
     pub after: Option<FeedPosition>,
+    /// Who reads: the items of their own sources are among those that everybody sees.
+    pub reader: Option<UserId>,
 }
 
 /// A place in the feed: the last item of a page.
@@ -96,6 +100,18 @@ impl FeedPosition {
     /// Whether it can be a place in this order.
     pub fn fits(&self, order: FeedOrder) -> bool {
         self.key.is_null() || order.is_key(&self.key)
+    }
+
+    /// Which of two comes first, of items that both have the field, or both lack it.
+    fn compare(&self, other: &Self) -> Ordering {
+        let keys = match (&self.key, &other.key) {
+            (Value::String(one), Value::String(other)) => other.cmp(one),
+            (one, other) => match (one.as_f64(), other.as_f64()) {
+                (Some(one), Some(other)) => other.total_cmp(&one),
+                _ => Ordering::Equal,
+            },
+        };
+        keys.then_with(|| self.id.cmp(&other.id))
     }
 }
 
@@ -118,10 +134,19 @@ impl Items {
         Key::new(Container::ScrapedItems, GLOBAL, item.as_str())
     }
 
-    /// The item of this id that everybody sees.
-    pub async fn find(&self, item: &ScrapedItemId) -> Result<Option<FeedItem>> {
-        let stored = self.0.read(&Self::key(item)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::ScrapedItems, &stored)))
+    /// Where an item can be stored that this user sees: with those of everybody, or with their own.
+    pub fn keys_for(user: &UserId, item: &ScrapedItemId) -> [Key; 2] {
+        [Self::key(item), Key::new(Container::ScrapedItems, user.as_str(), item.as_str())]
+    }
+
+    /// The item of this id that this user sees.
+    pub async fn find_for(&self, user: &UserId, item: &ScrapedItemId) -> Result<Option<FeedItem>> {
+        for key in Self::keys_for(user, item) {
+            if let Some(stored) = self.0.read(&key).await? {
+                return Ok(pages::parse(Container::ScrapedItems, &stored));
+            }
+        }
+        Ok(None)
     }
 
     /// All items of the global pool whose picture is still there, with their vectors, page by page.
@@ -135,6 +160,8 @@ impl Items {
         let urls = urls.iter().map(|url| url.as_str().into()).collect();
         let query = Query::partition(Container::ScrapedItems, partition)
             .matching(Filter::In("productUrl", urls))
+            // In the order of the index that serves it.
+            .order_by("productUrl", Direction::Ascending)
             .select(KnownItem::FIELDS);
         pages::take(pages::walk(&*self.0, query), MOST_WITH_PAGES).await
     }
@@ -217,7 +244,7 @@ impl Items {
         let mut found: Vec<Stored> = Vec::with_capacity(wanted);
         for stretch in feed_stretches(query) {
             let room = wanted - found.len();
-            found.extend(self.0.query(&stretch.limit(room)).await?.documents);
+            found.extend(self.stretch(stretch.limit(room), query).await?);
             if found.len() >= wanted {
                 break;
             }
@@ -228,6 +255,24 @@ impl Items {
         let next = last.map(|stored| position(stored, query.order)).transpose()?;
         let items = found.iter().filter_map(|stored| pages::parse(Container::ScrapedItems, stored)).collect();
         Ok(FeedPage { items, next })
+    }
+
+    /// The documents of one stretch of the feed, those of the reader's own partition among those of everybody's.
+    async fn stretch(&self, stretch: Query, query: &FeedQuery) -> Result<Vec<Stored>> {
+        let Some(reader) = query.reader.as_ref().filter(|reader| reader.as_str() != GLOBAL) else {
+            return Ok(self.0.query(&stretch).await?.documents);
+        };
+        let own = Query { scope: Scope::Partition(reader.as_str().to_owned()), ..stretch.clone() };
+        let (shared, own) = try_join!(self.0.query(&stretch), self.0.query(&own))?;
+        if own.documents.is_empty() {
+            return Ok(shared.documents);
+        }
+        let both = shared.documents.into_iter().chain(own.documents);
+        let mut both = both
+            .map(|stored| Ok((position(&stored, query.order)?, stored)))
+            .collect::<Result<Vec<(FeedPosition, Stored)>>>()?;
+        both.sort_by(|(one, _), (other, _)| one.compare(other));
+        Ok(both.into_iter().map(|(_, stored)| stored).take(stretch.limit).collect())
     }
 }
 

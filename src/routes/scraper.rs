@@ -401,11 +401,13 @@ impl From<FeedItem> for ItemResponse {
 /// Lists the feed, page by page.
 async fn list_items(
     State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
     AppQuery(request): AppQuery<ListItemsRequest>,
 ) -> Result<AppJson<ListItemsResponse>, ApiError> {
     let ListItemsRequest { order, limit, sources, tags, span, after } = request;
     let since = span.map(|span| Timestamp::from(app.clock.now() - span));
-    let page = app.data.items.feed(&FeedQuery { order, sources, tags, since, limit, after }).await?;
+    let query = FeedQuery { order, sources, tags, since, limit, after, reader: Some(user) };
+    let page = app.data.items.feed(&query).await?;
     Ok(AppJson(ListItemsResponse {
         items: page.items.into_iter().map(ItemResponse::from).collect(),
         next_continuation_token: page.next.as_ref().map(write_token).transpose()?,
@@ -460,7 +462,7 @@ async fn add_item_feedback(
     let score = app.data.votes.cast(&user, &item_id, signal, app.clock.now().into()).await?;
     let score_signal = score.ok_or(ApiError::NotFound("Item not found."))?;
     if signal == Signal::Up
-        && let Some(item) = app.data.items.find(&item_id).await?
+        && let Some(item) = app.data.items.find_for(&user, &item_id).await?
         && let Err(error) = app.taste.request(&user, &item, body.gallery_index).await
     {
         // The vote counts all the same; the next one asks again.

@@ -72,7 +72,7 @@ async fn work_off(app: &TestApp) -> Vec<Result<(), JobError>> {
 async fn a_user_sees_what_everybody_has_and_their_own() {
     let app = TestApp::new();
     let (ada, eve) = (app.user("ada").await, app.user("eve").await);
-    save(&app, subreddit("a")).await;
+    save(&app, subreddit("aa")).await;
     for (id, changes) in [
         ("reddit-off", json!({"isActive": false})),
         ("reddit-ada", json!({"isGlobal": false, "createdBy": "ada"})),
@@ -85,8 +85,8 @@ async fn a_user_sees_what_everybody_has_and_their_own() {
     }
     app.save(Container::ScraperSources, "rss", json!({"id": "odd", "sourceType": "rss", "isGlobal": true, "isActive": true}))
         .await;
-    assert_eq!(ids(&ada).await, ["reddit-a", "reddit-ada"]);
-    assert_eq!(ids(&eve).await, ["reddit-a"]);
+    assert_eq!(ids(&ada).await, ["reddit-aa", "reddit-ada"]);
+    assert_eq!(ids(&eve).await, ["reddit-aa"]);
     for path in ["lease", "subscribe"] {
         let path = format!("/api/scraper/{path}/reddit-ada");
         assert_eq!(eve.post(&path, json!({})).await.summary(), (404, json!({"detail": "Source not found."})));
@@ -100,7 +100,7 @@ async fn a_user_sees_what_everybody_has_and_their_own() {
 async fn a_source_is_shown_as_clients_know_it() {
     let app = TestApp::new();
     let ada = app.user("ada").await;
-    save(&app, subreddit("a")).await;
+    save(&app, subreddit("aa")).await;
     insta::assert_json_snapshot!(ada.get(SOURCES).await.summary(), @r#"
     [
       200,
@@ -111,13 +111,13 @@ async fn a_source_is_shown_as_clients_know_it() {
               "limit": 50,
               "min_score": 50,
               "sort": "hot",
-              "subreddit": "a"
+              "subreddit": "aa"
             },
-            "id": "reddit-a",
+            "id": "reddit-aa",
             "isGlobal": true,
             "lastScrapedAt": null,
             "leaseExpiresAt": null,
-            "name": "r/a",
+            "name": "r/aa",
             "needsClientIngest": true,
             "sourceType": "reddit",
             "subscribed": false
@@ -134,8 +134,8 @@ async fn a_source_is_shown_as_clients_know_it() {
 async fn a_lease_keeps_others_away_for_a_quarter_of_an_hour() {
     let app = TestApp::new();
     let (ada, eve) = (app.user("ada").await, app.user("eve").await);
-    save(&app, subreddit("a")).await;
-    let lease = "/api/scraper/lease/reddit-a";
+    save(&app, subreddit("aa")).await;
+    let lease = "/api/scraper/lease/reddit-aa";
     let held = (409, json!({"detail": "Lease already held by another user."}));
     let granted = ada.post(lease, json!({})).await.summary();
     assert_eq!(granted, (200, json!({"status": "ok", "expiresAt": "2026-03-02T09:30:00.000Z"})));
@@ -143,10 +143,10 @@ async fn a_lease_keeps_others_away_for_a_quarter_of_an_hour() {
     assert_eq!(ada.post(lease, json!({})).await.summary(), held, "two windows of one user are two clients");
     let shown = &eve.get(SOURCES).await.json()["sources"][0];
     assert_eq!((&shown["needsClientIngest"], &shown["leaseExpiresAt"]), (&json!(false), &granted.1["expiresAt"]));
-    assert_eq!(read(&app, "reddit", "reddit-a").await["kept"], json!({"by": "others"}));
+    assert_eq!(read(&app, "reddit", "reddit-aa").await["kept"], json!({"by": "others"}));
     app.clock.advance(Duration::from_secs(15 * 60));
     assert_eq!(eve.post(lease, json!({})).await.status, StatusCode::OK);
-    let missing = ada.post("/api/scraper/lease/reddit-b", json!({})).await.summary();
+    let missing = ada.post("/api/scraper/lease/reddit-bb", json!({})).await.summary();
     assert_eq!(missing, (404, json!({"detail": "Source not found."})));
 }
 
@@ -155,12 +155,12 @@ async fn a_lease_keeps_others_away_for_a_quarter_of_an_hour() {
 #[tokio::test]
 async fn a_follower_has_the_source_scraped() {
     let web = Web::start().await;
-    show_posts(&web, "a", &["p1", "p2"]);
+    show_posts(&web, "aa", &["p1", "p2"]);
     let app = TestApp::builder().web(&web).start();
     let ada = app.user("ada").await;
-    save(&app, subreddit("a")).await;
-    let path = "/api/scraper/subscribe/reddit-a";
-    let followed = (201, json!({"sourceId": "reddit-a", "subscribed": true}));
+    save(&app, subreddit("aa")).await;
+    let path = "/api/scraper/subscribe/reddit-aa";
+    let followed = (201, json!({"sourceId": "reddit-aa", "subscribed": true}));
     assert_eq!(ada.post(path, json!({})).await.summary(), followed);
     assert_eq!(ada.post(path, json!({})).await.summary(), followed, "again");
     assert_eq!(ada.get(SOURCES).await.json()["sources"][0]["subscribed"], true);
@@ -170,7 +170,7 @@ async fn a_follower_has_the_source_scraped() {
     app.user("eve").await.post(path, json!({})).await;
     assert!(work_off(&app).await.is_empty(), "scraped a moment ago");
 
-    let left = (200, json!({"sourceId": "reddit-a", "subscribed": false}));
+    let left = (200, json!({"sourceId": "reddit-aa", "subscribed": false}));
     assert_eq!(ada.delete(path).await.summary(), left);
     assert_eq!(ada.delete(path).await.summary(), left, "twice");
     assert_eq!(ada.get(SOURCES).await.json()["sources"][0]["subscribed"], false);
@@ -179,7 +179,7 @@ async fn a_follower_has_the_source_scraped() {
     for answer in [ada.post("/api/scraper/subscribe/x", json!({})).await, ada.delete("/api/scraper/subscribe/x").await] {
         assert_eq!(answer.summary(), (404, json!({"detail": "Source not found."})));
     }
-    let mut gone = read(&app, "reddit", "reddit-a").await;
+    let mut gone = read(&app, "reddit", "reddit-aa").await;
     gone["isActive"] = false.into();
     save(&app, gone).await;
     assert_eq!(ada.delete(path).await.summary(), left, "a source out of use can be left");
@@ -190,26 +190,26 @@ async fn a_follower_has_the_source_scraped() {
 /// A subreddit `a` with three posts, and a service that compares submissions at this rate.
 async fn scene(rate: &str) -> (TestApp, Web) {
     let web = Web::start().await;
-    show_posts(&web, "a", &["p1", "p2", "p3"]);
+    show_posts(&web, "aa", &["p1", "p2", "p3"]);
     let app = TestApp::builder().web(&web).setting("INGEST_SPOT_CHECK_RATE", rate).start();
-    save(&app, subreddit("a")).await;
+    save(&app, subreddit("aa")).await;
     (app, web)
 }
 
 fn body(posts: &[Value]) -> Value {
-    json!({"source_id": "reddit-a", "posts": posts})
+    json!({"source_id": "reddit-aa", "posts": posts})
 }
 
 #[tokio::test]
 async fn posts_that_a_client_sends_are_in_the_feed_once() {
     let (app, web) = scene("0").await;
     let ada = app.user("ada").await;
-    ada.post("/api/scraper/lease/reddit-a", json!({})).await;
+    ada.post("/api/scraper/lease/reddit-aa", json!({})).await;
     // With its envelope or without.
-    let posts = [post("a", "p1"), post("a", "p2")["data"].clone(), post("other", "p3")];
+    let posts = [post("aa", "p1"), post("aa", "p2")["data"].clone(), post("other", "p3")];
     let sent = ada.post(INGEST, body(&posts)).await.summary();
     assert_eq!(sent, (200, json!({"count": 2, "status": "ok", "verified": false})));
-    let source = read(&app, "reddit", "reddit-a").await;
+    let source = read(&app, "reddit", "reddit-aa").await;
     assert_eq!(source["lastScrapedAt"], "2026-03-02T09:15:00.000Z");
     assert_eq!((&source["leaseOwner"], &source["leaseExpiresAt"]), (&Value::Null, &Value::Null), "given back");
     assert_eq!(source["kept"], json!({"by": "others"}));
@@ -228,23 +228,23 @@ async fn what_cannot_be_taken_is_told() {
     let ada = app.user("ada").await;
     let status = async |body: Value| ada.post(INGEST, body).await.summary();
     let nothing = (200, json!({"count": 0, "status": "no_valid_items", "verified": false}));
-    let mut unliked = post("a", "p1");
+    let mut unliked = post("aa", "p1");
     unliked["data"]["score"] = 3.into();
     assert_eq!(status(body(&[])).await, nothing);
-    assert_eq!(status(body(&[unliked, json!({}), post("b", "p2")])).await, nothing);
-    assert_eq!(read(&app, "reddit", "reddit-a").await["lastScrapedAt"], Value::Null);
+    assert_eq!(status(body(&[unliked, json!({}), post("bb", "p2")])).await, nothing);
+    assert_eq!(read(&app, "reddit", "reddit-aa").await["lastScrapedAt"], Value::Null);
     assert_eq!(
         status(json!({"source_id": "x", "posts": []})).await,
         (404, json!({"detail": "Source not found."}))
     );
-    assert_eq!(status(json!({"source_id": "reddit-a"})).await.0, 422);
+    assert_eq!(status(json!({"source_id": "reddit-aa"})).await.0, 422);
     assert_eq!(status(json!({"posts": []})).await.0, 422);
     assert_eq!(status(body(&[json!("post")])).await.0, 422);
-    assert_eq!(status(body(&vec![post("a", "p1"); 101])).await.0, 422);
+    assert_eq!(status(body(&vec![post("aa", "p1"); 101])).await.0, 422);
     for url in ["http://i.redd.it/p1.png", "https://10.0.0.1/a.png", "https://user:pass@i.redd.it/a.png"] {
-        let mut unsafe_post = post("a", "p1");
+        let mut unsafe_post = post("aa", "p1");
         unsafe_post["data"]["url"] = url.into();
-        let (status, answer) = status(body(&[post("a", "p2"), unsafe_post])).await;
+        let (status, answer) = status(body(&[post("aa", "p2"), unsafe_post])).await;
         assert_eq!((status, &answer["detail"][0]["loc"]), (422, &json!(["body", "posts", 1, "url"])), "{url}");
     }
     save(&app, json!({"id": "brand-x", "sourceType": "brand_site", "isGlobal": true, "isActive": true})).await;
@@ -256,13 +256,13 @@ async fn what_cannot_be_taken_is_told() {
 async fn posts_are_compared_with_reddit() {
     let (app, web) = scene("1.0").await;
     let ada = app.user("ada").await;
-    let sent = ada.post(INGEST, body(&[post("a", "p1"), post("a", "p2")])).await.summary();
+    let sent = ada.post(INGEST, body(&[post("aa", "p1"), post("aa", "p2")])).await.summary();
     assert_eq!(sent, (200, json!({"count": 2, "status": "ok", "verified": true})));
     assert!(items(&app, "global").await.iter().all(|item| item["verified"] == true));
-    web.page("https://www.reddit.com/r/a/comments/p3/vintage_denim.json", |_| {
+    web.page("https://www.reddit.com/r/aa/comments/p3/vintage_denim.json", |_| {
         axum::http::Response::builder().status(503).body("later".into()).unwrap()
     });
-    let sent = ada.post(INGEST, body(&[post("a", "p3")])).await.summary();
+    let sent = ada.post(INGEST, body(&[post("aa", "p3")])).await.summary();
     assert_eq!(sent, (200, json!({"count": 1, "status": "ok", "verified": false})), "Reddit out of reach");
 }
 
@@ -270,22 +270,22 @@ async fn posts_are_compared_with_reddit() {
 async fn whoever_forges_posts_is_found_out_and_banned() {
     let title = |post: &mut Value| post["data"]["title"] = "Buy my coins".into();
     let picture = |post: &mut Value| post["data"]["url"] = "https://i.redd.it/other.png".into();
-    let address = |post: &mut Value| post["data"]["permalink"] = "/r/a/comments/zz9/vintage_denim/".into();
+    let address = |post: &mut Value| post["data"]["permalink"] = "/r/aa/comments/zz9/vintage_denim/".into();
     for forge in [&title as &dyn Fn(&mut Value), &picture, &address] {
         let (app, web) = scene("1.0").await;
         crate::support::feeds::show_picture(&web, "https://i.redd.it/other.png", 99);
         let (eve, admin) = (app.user("eve").await, app.user("ada").await);
-        let mut forged = post("a", "p3");
+        let mut forged = post("aa", "p3");
         forge(&mut forged);
         let banned = (403, json!({"detail": "User is banned from contributing."}));
         // Genuine posts beside it change nothing.
-        assert_eq!(eve.post(INGEST, body(&[post("a", "p1"), forged, post("a", "p2")])).await.summary(), banned);
+        assert_eq!(eve.post(INGEST, body(&[post("aa", "p1"), forged, post("aa", "p2")])).await.summary(), banned);
         assert!(items(&app, "global").await.is_empty(), "nothing is stored");
-        assert_eq!(read(&app, "reddit", "reddit-a").await["lastScrapedAt"], Value::Null);
+        assert_eq!(read(&app, "reddit", "reddit-aa").await["lastScrapedAt"], Value::Null);
         let ban = app.state.data.bans.find(&UserId::from("eve")).await.unwrap().expect("a ban");
         assert!(ban.banned_by.is_none() && ban.banned_at.is_some() && ban.reason.is_some());
-        assert_eq!(eve.post(INGEST, body(&[post("a", "p1")])).await.summary(), banned, "genuine posts, too late");
-        let others = admin.post(INGEST, body(&[post("a", "p1")])).await;
+        assert_eq!(eve.post(INGEST, body(&[post("aa", "p1")])).await.summary(), banned, "genuine posts, too late");
+        let others = admin.post(INGEST, body(&[post("aa", "p1")])).await;
         assert_eq!(others.status, StatusCode::OK, "others go on");
     }
 }
@@ -327,6 +327,44 @@ async fn a_brand_s_site_becomes_the_user_s_source() {
     assert_eq!((&found[0]["price"], &found[0]["userId"]), (&json!("€ 89,00"), &json!("ada")));
     assert!(items(&app, "global").await.is_empty());
     assert_eq!(web.private().connections().await, 0);
+
+    // Her feed has it among what everybody sees, and she can vote on it.
+    for (number, score) in [(1, 5), (2, 0), (3, -5)] {
+        let shared = json!({
+            "id": format!("shared-{number}"), "userId": "global", "scoreSignal": score,
+            "scrapedAt": format!("2026-03-0{number}T00:00:00.000Z"),
+        });
+        app.save(Container::ScrapedItems, "global", shared).await;
+    }
+    let walk = async |caller: &Caller, sort: &str| {
+        let (mut ids, mut token) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/api/scraper/items?sortBy={sort}&pageSize=2&continuationToken={token}");
+            let page = caller.get(&path).await.json();
+            ids.extend(page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+            match page["nextContinuationToken"].as_str() {
+                Some(next) => token = next.to_owned(),
+                None => return ids,
+            }
+        }
+    };
+    let shared = ["shared-1", "shared-2", "shared-3"].map(str::to_owned);
+    let mut own: Vec<String> = found.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect();
+    own.sort();
+    let [first, second] = own.as_slice() else { panic!("two items") };
+    // Of equal score the smaller id comes first: brand_site before shared.
+    let by_score = [&shared[0], first, second, &shared[1], &shared[2]].map(Clone::clone);
+    assert_eq!(walk(&ada, "score").await, by_score);
+    // Found at 09:15 on the second of March.
+    let by_time = [&shared[2], first, second, &shared[1], &shared[0]].map(Clone::clone);
+    assert_eq!(walk(&ada, "recent").await, by_time);
+    assert_eq!(walk(&eve, "score").await, shared);
+    let path = format!("/api/scraper/items/{second}/feedback");
+    let voted = ada.post(&path, json!({"signal": "up"})).await;
+    assert_eq!((voted.status, &voted.json()["scoreSignal"]), (StatusCode::OK, &json!(1)));
+    let stranger = eve.post(&path, json!({"signal": "up"})).await;
+    assert_eq!(stranger.summary(), (404, json!({"detail": "Item not found."})));
+    assert_eq!(walk(&ada, "score").await[1], *second);
 }
 
 #[tokio::test]
@@ -384,18 +422,18 @@ async fn without_selectors_there_is_no_source() {
 #[tokio::test]
 async fn an_administrator_scrapes_a_source() {
     let web = Web::start().await;
-    show_posts(&web, "a", &["p1", "p2", "p3"]);
+    show_posts(&web, "aa", &["p1", "p2", "p3"]);
     let app = TestApp::builder().web(&web).setting("ADMIN_USER_IDS", "root").start();
     let root = app.user("root").await;
-    save(&app, subreddit("a")).await;
-    save(&app, subreddit("b")).await;
+    save(&app, subreddit("aa")).await;
+    save(&app, subreddit("bb")).await;
     let run = async |id: &str| root.post(&format!("/api/scraper/run/{id}"), json!({})).await.summary();
-    assert_eq!(run("reddit-a").await, (200, json!({"sourceId": "reddit-a", "newItems": 3})));
-    assert_eq!(run("reddit-a").await, (200, json!({"sourceId": "reddit-a", "newItems": 0})));
+    assert_eq!(run("reddit-aa").await, (200, json!({"sourceId": "reddit-aa", "newItems": 3})));
+    assert_eq!(run("reddit-aa").await, (200, json!({"sourceId": "reddit-aa", "newItems": 0})));
     assert_eq!(run("reddit-x").await, (404, json!({"detail": "Source not found."})));
-    assert_eq!(run("reddit-b").await, (500, json!({"detail": "Scrape failed."})), "no such subreddit");
-    let source = read(&app, "reddit", "reddit-b").await;
+    assert_eq!(run("reddit-bb").await, (500, json!({"detail": "Scrape failed."})), "no such subreddit");
+    let source = read(&app, "reddit", "reddit-bb").await;
     assert_eq!((&source["leaseOwner"], &source["lastScrapedAt"]), (&Value::Null, &Value::Null));
-    app.user("ada").await.post("/api/scraper/lease/reddit-a", json!({})).await;
-    assert_eq!(run("reddit-a").await.0, 409);
+    app.user("ada").await.post("/api/scraper/lease/reddit-aa", json!({})).await;
+    assert_eq!(run("reddit-aa").await.0, 409);
 }

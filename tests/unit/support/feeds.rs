@@ -55,7 +55,7 @@ pub fn show_posts(web: &Web, subreddit: &str, ids: &[&str]) {
 
 /// The number of the picture of what is called so.
 pub fn seed(name: &str) -> u64 {
-    name.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte))
+    name.bytes().fold(7, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)))
 }
 
 pub fn show_picture(web: &Web, url: &str, number: u64) {

@@ -139,10 +139,10 @@ fn candidate(name: &str) -> Candidate {
 
 #[tokio::test]
 async fn a_scrape_fills_the_feed_and_a_second_adds_nothing() {
-    let scene = Scene::new(&[subreddit("a"), shop("shop.example")]).await;
-    show_posts(&scene.web, "a", &["p1", "p2", "p3"]);
+    let scene = Scene::new(&[subreddit("aa"), shop("shop.example")]).await;
+    show_posts(&scene.web, "aa", &["p1", "p2", "p3"]);
     show_shop(&scene.web, "shop.example", &["coat", "scarf"]);
-    let first = (scene.run("reddit-a").await.unwrap(), scene.run("brand-shop.example").await.unwrap());
+    let first = (scene.run("reddit-aa").await.unwrap(), scene.run("brand-shop.example").await.unwrap());
     assert_eq!(first.0, IngestReport { new_items: 3, ..IngestReport::default() });
     assert_eq!(first.1, IngestReport { new_items: 2, ..IngestReport::default() });
     let found = scene.items().await;
@@ -162,12 +162,12 @@ async fn a_scrape_fills_the_feed_and_a_second_adds_nothing() {
       "imageUrl": "https://i.redd.it/p1.png",
       "pHash": "0000000000000000",
       "price": null,
-      "productUrl": "https://www.reddit.com/r/a/comments/p1/vintage_denim/",
+      "productUrl": "https://www.reddit.com/r/aa/comments/p1/vintage_denim/",
       "redditScore": 100,
       "scoreSignal": 0,
       "scrapedAt": "2026-03-02T09:15:00.000Z",
       "sourceCreatedAt": "2026-02-25T06:13:20.000Z",
-      "sourceId": "reddit-a",
+      "sourceId": "reddit-aa",
       "sourceType": "reddit",
       "submitterId": null,
       "tags": [
@@ -181,11 +181,11 @@ async fn a_scrape_fills_the_feed_and_a_second_adds_nothing() {
     "#);
     let pictures = scene.requests(".png");
     scene.app.clock.advance(Duration::from_secs(24 * 60 * 60));
-    let second = (scene.run("reddit-a").await.unwrap(), scene.run("brand-shop.example").await.unwrap());
+    let second = (scene.run("reddit-aa").await.unwrap(), scene.run("brand-shop.example").await.unwrap());
     assert_eq!(second.0, IngestReport { duplicates: 3, ..IngestReport::default() });
     assert_eq!(second.1, IngestReport::default(), "the page is the same as yesterday");
     assert_eq!((scene.items().await, scene.requests(".png")), (found, pictures), "nothing was fetched again");
-    let source = scene.document(&subreddit("a")).await;
+    let source = scene.document(&subreddit("aa")).await;
     assert_eq!(source["lastScrapedAt"], "2026-03-03T09:15:00.000Z");
     assert_eq!((&source["kept"], &source["leaseOwner"]), (&json!({"by": "others"}), &Value::Null));
     // Items expire; a site's word is not taken for ever.
@@ -196,49 +196,49 @@ async fn a_scrape_fills_the_feed_and_a_second_adds_nothing() {
 
 #[tokio::test]
 async fn the_same_page_or_picture_is_not_shown_twice() {
-    let scene = Scene::new(&[subreddit("a"), shop("shop.example")]).await;
-    for name in ["a", "b", "c"] {
+    let scene = Scene::new(&[subreddit("aa"), shop("shop.example")]).await;
+    for name in ["aa", "bb", "c"] {
         show_picture(&scene.web, &format!("https://i.example/{name}.png"), seed(name));
     }
     // The same picture, smaller and as another file.
-    let small = image::load_from_memory(&picture(seed("a"))).unwrap().thumbnail(48, 48);
+    let small = image::load_from_memory(&picture(seed("aa"))).unwrap().thumbnail(48, 48);
     let mut file = std::io::Cursor::new(Vec::new());
     small.write_to(&mut file, image::ImageFormat::Jpeg).unwrap();
     let file = file.into_inner();
     scene.web.page("https://i.example/again.jpg", move |_| web::page("image/jpeg", file.clone()));
     let again = Candidate { image_url: "https://i.example/again.jpg".into(), ..candidate("again") };
-    let report = scene.ingest("reddit-a", vec![candidate("a"), again.clone(), candidate("a"), candidate("b")]).await;
+    let report = scene.ingest("reddit-aa", vec![candidate("aa"), again.clone(), candidate("aa"), candidate("bb")]).await;
     assert_eq!(report, IngestReport { new_items: 2, duplicates: 2, ..IngestReport::default() });
     // Another source has the same page, and another page with the same picture.
-    let report = scene.ingest("brand-shop.example", vec![candidate("b"), again, candidate("c")]).await;
+    let report = scene.ingest("brand-shop.example", vec![candidate("bb"), again, candidate("c")]).await;
     assert_eq!(report, IngestReport { new_items: 1, duplicates: 2, ..IngestReport::default() });
     let titles: Vec<_> = scene.items().await.iter().map(|item| item["title"].clone()).collect();
-    assert_eq!(titles, ["a", "b", "c"]);
+    assert_eq!(titles, ["aa", "bb", "c"]);
 }
 
 #[tokio::test]
 async fn an_item_without_its_picture_is_in_the_feed() {
-    let scene = Scene::new(&[subreddit("a")]).await;
-    scene.web.page("https://i.example/b.png", |_| web::page("text/html", "gone"));
+    let scene = Scene::new(&[subreddit("aa")]).await;
+    scene.web.page("https://i.example/bb.png", |_| web::page("text/html", "gone"));
     scene.web.page("https://i.example/c.png", |_| web::page("image/png", "not a picture"));
     scene.web.page("https://i.example/d.png", |_| web::page("image/png", web::endless(vec![0_u8; 1 << 20])));
-    let names = ["a", "b", "c", "d"];
-    let report = scene.ingest("reddit-a", names.map(candidate).into()).await;
+    let names = ["aa", "bb", "c", "d"];
+    let report = scene.ingest("reddit-aa", names.map(candidate).into()).await;
     assert_eq!(report, IngestReport { new_items: 4, without_hash: 4, ..IngestReport::default() });
     assert!(scene.items().await.iter().all(|item| item["pHash"].is_null()));
     let bad = Candidate { image_url: "https://10.0.0.1/a.png".into(), ..candidate("e") };
-    let report = scene.ingest("reddit-a", vec![bad, Candidate { title: " ".into(), ..candidate("f") }]).await;
+    let report = scene.ingest("reddit-aa", vec![bad, Candidate { title: " ".into(), ..candidate("f") }]).await;
     assert_eq!(report, IngestReport { unusable: 2, ..IngestReport::default() });
     assert_eq!(scene.web.private().connections().await, 0);
 }
 
 #[tokio::test]
 async fn vectors_that_the_model_does_not_give_are_filled_later() {
-    let scene = Scene::new(&[subreddit("a"), shop("shop.example")]).await;
+    let scene = Scene::new(&[subreddit("aa"), shop("shop.example")]).await;
     let is_embedding = |received: &crate::support::model::Received| received.kind == Kind::Embeddings;
     scene.model.when(is_embedding, |_| Answer::error(400, "down", "not today"));
     let many: Vec<Candidate> = (0..60).map(|number| candidate(&format!("n{number}"))).collect();
-    let report = scene.ingest("reddit-a", many).await;
+    let report = scene.ingest("reddit-aa", many).await;
     assert_eq!((report.new_items, report.without_vector, report.filled), (60, 60, 0));
     assert_eq!(scene.model.count(), 1, "one failure is enough for a run");
     assert!(scene.items().await.iter().all(|item| item["embedding"] == json!([])));
@@ -277,7 +277,8 @@ async fn look_ups_are_served_by_indexes() {
     for (query, index) in [
         (
             Query::partition(Container::ScrapedItems, "global")
-                .matching(pluckit::store::Filter::In("productUrl", vec!["a".into(), "b".into()])),
+                .matching(pluckit::store::Filter::In("productUrl", vec!["aa".into(), "bb".into()]))
+                .order_by("productUrl", pluckit::store::Direction::Ascending),
             "ScrapedItems_by_productUrl_asc",
         ),
         (
@@ -311,39 +312,39 @@ async fn each_source_is_scraped_once_a_day_however_often_timer_and_message_come(
     let mut private = subreddit("private");
     private["isGlobal"] = false.into();
     private["createdBy"] = "ada".into();
-    let scene = Scene::new(&[subreddit("a"), subreddit("b"), off, private]).await;
-    show_posts(&scene.web, "a", &["p1"]);
-    show_posts(&scene.web, "b", &["p2"]);
+    let scene = Scene::new(&[subreddit("aa"), subreddit("bb"), off, private]).await;
+    show_posts(&scene.web, "aa", &["p1"]);
+    show_posts(&scene.web, "bb", &["p2"]);
     assert_eq!((scene.daily().await, scene.daily().await), (2, 2), "queued again, as the first message may be lost");
     assert!(scene.deliver().await.iter().all(Result::is_ok));
-    assert_eq!((scene.requests("/r/a/hot"), scene.requests("/r/b/hot"), scene.items().await.len()), (1, 1, 2));
+    assert_eq!((scene.requests("/r/aa/hot"), scene.requests("/r/bb/hot"), scene.items().await.len()), (1, 1, 2));
     assert_eq!(scene.daily().await, 0, "all is done");
     scene.app.clock.advance(Duration::from_secs(14 * 60 * 60));
     assert_eq!(scene.daily().await, 0, "the same day");
     scene.app.clock.advance(Duration::from_secs(10 * 60 * 60));
     assert_eq!(scene.daily().await, 2, "the next day");
     assert!(scene.deliver().await.iter().all(Result::is_ok));
-    assert_eq!((scene.requests("/r/a/hot"), scene.items().await.len()), (2, 2));
-    assert_eq!(scene.document(&subreddit("a")).await["lastDailyRun"], "2026-03-03");
+    assert_eq!((scene.requests("/r/aa/hot"), scene.items().await.len()), (2, 2));
+    assert_eq!(scene.document(&subreddit("aa")).await["lastDailyRun"], "2026-03-03");
 }
 
 #[tokio::test]
 async fn a_submission_or_a_run_by_hand_does_not_take_the_day_s_scrape_away() {
-    let scene = Scene::new(&[subreddit("a")]).await;
-    show_posts(&scene.web, "a", &["p1"]);
-    scene.run("reddit-a").await.unwrap();
+    let scene = Scene::new(&[subreddit("aa")]).await;
+    show_posts(&scene.web, "aa", &["p1"]);
+    scene.run("reddit-aa").await.unwrap();
     assert_eq!(scene.daily().await, 1);
     scene.deliver().await;
-    assert_eq!(scene.requests("/r/a/hot"), 2);
+    assert_eq!(scene.requests("/r/aa/hot"), 2);
 }
 
 #[tokio::test]
 async fn a_source_that_fails_stops_no_other() {
-    let scene = Scene::new(&[subreddit("a"), subreddit("gone"), json!({
+    let scene = Scene::new(&[subreddit("aa"), subreddit("gone"), json!({
         "id": "reddit-broken", "sourceType": "reddit", "isGlobal": true, "isActive": true, "config": {"subreddit": "../x"},
     })])
     .await;
-    show_posts(&scene.web, "a", &["p1"]);
+    show_posts(&scene.web, "aa", &["p1"]);
     scene.web.page("https://www.reddit.com/r/gone/hot.json", |_| {
         axum::http::Response::builder().status(503).body("later".into()).unwrap()
     });
@@ -359,7 +360,7 @@ async fn a_source_that_fails_stops_no_other() {
 #[tokio::test]
 async fn a_message_that_makes_no_sense_is_given_up_and_one_about_nothing_is_done() {
     let scene = Scene::new(&[]).await;
-    for text in ["", "{}", "[]", r#"{"sourceId": ""}"#, r#"{"sourceId": 7}"#, r#"{"sourceId": "a", "day": "x"}"#] {
+    for text in ["", "{}", "[]", r#"{"sourceId": ""}"#, r#"{"sourceId": 7}"#, r#"{"sourceId": "aa", "day": "x"}"#] {
         let outcome = scrape::run(&scene.app.state, delivery(text)).await;
         assert!(matches!(outcome, Err(JobError::GiveUp(_))), "{text}");
     }
@@ -370,9 +371,9 @@ async fn a_message_that_makes_no_sense_is_given_up_and_one_about_nothing_is_done
 
 #[tokio::test]
 async fn a_source_has_one_run_at_a_time() {
-    let scene = Scene::new(&[subreddit("a")]).await;
-    scene.web.silence("https://www.reddit.com/r/a/hot.json");
-    let (app, day) = (scene.app.state.clone(), r#"{"sourceId": "reddit-a", "day": "2026-03-02"}"#);
+    let scene = Scene::new(&[subreddit("aa")]).await;
+    scene.web.silence("https://www.reddit.com/r/aa/hot.json");
+    let (app, day) = (scene.app.state.clone(), r#"{"sourceId": "reddit-aa", "day": "2026-03-02"}"#);
     let first = app.tasks.spawn({
         let app = app.clone();
         async move { scrape::run(&app, delivery(day)).await }
@@ -380,9 +381,9 @@ async fn a_source_has_one_run_at_a_time() {
     until("the first run has begun", async || scene.requests("hot.json") == 1).await;
     let second = Delivery { id: Some("m2".to_owned()), ..delivery(day) };
     assert!(matches!(scrape::run(&app, second.clone()).await, Err(JobError::NotNow)));
-    assert!(matches!(scene.run("reddit-a").await, Err(Error::Leased)));
+    assert!(matches!(scene.run("reddit-aa").await, Err(Error::Leased)));
     // The queue delivers the first message again: whoever had it is gone or out of touch.
-    show_posts(&scene.web, "a", &["p1"]);
+    show_posts(&scene.web, "aa", &["p1"]);
     scrape::run(&app, delivery(day)).await.unwrap();
     assert_eq!(scene.items().await.len(), 1);
     scrape::run(&app, second).await.unwrap();
@@ -392,9 +393,9 @@ async fn a_source_has_one_run_at_a_time() {
 
 #[tokio::test]
 async fn a_run_that_lost_its_lease_writes_nothing_more() {
-    let scene = Scene::new(&[subreddit("a")]).await;
-    show_posts(&scene.web, "a", &["p1"]);
-    let (source, owner) = (scene.source("reddit-a").await, Owner::of_message("m1"));
+    let scene = Scene::new(&[subreddit("aa")]).await;
+    show_posts(&scene.web, "aa", &["p1"]);
+    let (source, owner) = (scene.source("reddit-aa").await, Owner::of_message("m1"));
     let scraper = &scene.app.state.scraper;
     tokio::time::pause();
     let (begun, ended) = (Barrier::new(2), std::sync::atomic::AtomicBool::new(false));
@@ -416,7 +417,7 @@ async fn a_run_that_lost_its_lease_writes_nothing_more() {
     assert!(!ended.into_inner());
     let finish = Finish { at: scene.app.clock.now().into(), day: None, version: None, owner: "loser", fenced: true };
     assert!(!scene.app.state.data.sources.finish(&source, finish).await.unwrap(), "nor does its end count");
-    let left = scene.document(&subreddit("a")).await;
+    let left = scene.document(&subreddit("aa")).await;
     assert_eq!((&left["leaseOwner"], left.get("lastScrapedAt")), (&json!("thief"), None));
 }
 
@@ -424,7 +425,7 @@ async fn a_run_that_lost_its_lease_writes_nothing_more() {
 async fn race(first: Arc<dyn DocumentStore>, second: Arc<dyn DocumentStore>, rounds: usize) {
     let clock = Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)));
     let id = format!("reddit-{}", uuid::Uuid::new_v4().simple());
-    let mut source = subreddit("a");
+    let mut source = subreddit("aa");
     source["id"] = id.as_str().into();
     first.upsert(&Key::new(Container::ScraperSources, "reddit", id.as_str()), &source).await.unwrap();
     let servers = [first, second].map(|store| TestApp::builder().store(store).clock(clock.clone()).start());
