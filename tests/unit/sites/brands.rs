@@ -192,9 +192,10 @@ async fn the_model_gets_the_page_as_data_and_its_selectors_are_checked() {
     };
     let options = OpenAiOptions { server: address, limits };
     let model = OpenAi::new(options, http_client::services().unwrap()).unwrap();
+    let url = url();
     let ask = |answer: &str| {
         server.push(Kind::Complete, say(&[answer]));
-        generate_config(&model, CARDS.to_owned(), &url())
+        generate_config(&model, CARDS.to_owned(), &url)
     };
     let config =
         ask(r#"{"productContainer": "li.product-card", "title": "h3", "sourceUrl": "https://evil.example/"}"#).await;
@@ -212,7 +213,7 @@ async fn the_model_gets_the_page_as_data_and_its_selectors_are_checked() {
     assert!(matches!(error, GenerateError::Unusable(_)));
     assert!(matches!(ask("I would rather not.").await, Err(GenerateError::Nonsense)));
     server.push(Kind::Complete, crate::support::model::Answer::error(400, "content_filter", "no"));
-    let error = generate_config(&model, CARDS.to_owned(), &url()).await.unwrap_err();
+    let error = generate_config(&model, CARDS.to_owned(), &url).await.unwrap_err();
     assert!(matches!(error, GenerateError::Model(_)));
 }
 

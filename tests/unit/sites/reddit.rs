@@ -240,6 +240,27 @@ fn a_name_that_no_header_can_carry_is_refused() {
     assert!(Reddit::new(&web, &services, BASE.parse().unwrap(), "a\nb", gates).is_err());
 }
 
+const NAMES: &[&str] = &[
+    "data",
+    "children",
+    "kind",
+    "title",
+    "subreddit",
+    "permalink",
+    "url",
+    "score",
+    "over_18",
+    "media_metadata",
+    "gallery_data",
+    "items",
+    "media_id",
+    "s",
+    "u",
+    "crosspost_parent_list",
+    "link_flair_text",
+    "created_utc",
+];
+
 /// JSON of any shape, with the names that matter in it.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -253,28 +274,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just(json!("malefashionadvice")),
         Just(json!("valid")),
     ];
-    let names = [
-        "data",
-        "children",
-        "kind",
-        "title",
-        "subreddit",
-        "permalink",
-        "url",
-        "score",
-        "over_18",
-        "media_metadata",
-        "gallery_data",
-        "items",
-        "media_id",
-        "s",
-        "u",
-        "crosspost_parent_list",
-        "link_flair_text",
-        "created_utc",
-    ];
-    leaf.prop_recursive(5, 60, 8, move |inner| {
-        let name = prop::sample::select(&names[..]).prop_map(str::to_owned);
+    leaf.prop_recursive(5, 60, 8, |inner| {
+        let name = prop::sample::select(NAMES).prop_map(str::to_owned);
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
             prop::collection::vec((name, inner), 0..8).prop_map(|fields| Value::Object(fields.into_iter().collect())),
