@@ -38,6 +38,7 @@ use crate::config::{self, Config, Documents, Environment, ModelServer};
 use crate::data::Data;
 use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
+use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::demo;
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
@@ -52,21 +53,25 @@ use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::{BuiltIn, Segmenter};
 use crate::linger::Lingering;
 use crate::llm::Model;
+use crate::llm::observed::ObservedModel;
 use crate::llm::offline::OfflineModel;
 use crate::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, Server};
 use crate::queue::JobQueue;
 use crate::queue::azure::AzureQueue;
 use crate::queue::local::LocalQueue;
+use crate::queue::traced::TracedQueue;
 use crate::router::{self, App};
 use crate::segmentation::{SegmentationService, ServiceOptions};
 use crate::state::{AppState, Parts};
 use crate::store::DocumentStore;
 use crate::store::cosmos::{CosmosOptions, CosmosStore};
 use crate::store::sqlite::SqliteStore;
-use crate::telemetry::Chain;
+use crate::telemetry::{Chain, Telemetry};
 
 /// How long open streams may go on when the process should end.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long the end waits for what is told about it.
+const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 /// Time for a client to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after the system refused a connection, for want of file descriptors for instance.
@@ -104,10 +109,12 @@ pub struct Backends {
     pub http: reqwest::Client,
     /// Client for URLs from users, feeds and pages.
     pub web: Arc<GuardedClient>,
+    /// What leaves the process about itself, beside the log.
+    pub telemetry: Telemetry,
 }
 
 impl Backends {
-    /// The back ends that the settings chose, for a service that listens on `address`. Makes no call to any of them; files
+    /// The back ends that the settings chose, for a service that listens on `address`, without telemetry. Makes no call to any of them; files
     /// and directories are opened.
     ///
     /// # Errors
@@ -124,7 +131,20 @@ impl Backends {
         let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
         let pixels = Arc::new(PixelPool::default());
         let segmenter = open_segmenter(config, &http, &pixels);
-        Ok(Self { store, queue, blobs, embedded_blobs, pixels, segmenter, model, storage_probes, clock, http, web })
+        Ok(Self {
+            store,
+            queue,
+            blobs,
+            embedded_blobs,
+            pixels,
+            segmenter,
+            model,
+            storage_probes,
+            clock,
+            http,
+            web,
+            telemetry: Telemetry::off(),
+        })
     }
 }
 
@@ -197,15 +217,14 @@ async fn prepare_documents(config: &Config) -> anyhow::Result<Vec<Preparation>> 
 }
 
 async fn prepare_queues(config: &Config) -> anyhow::Result<Vec<Preparation>> {
-    let storage = &config.storage;
-    let Some(account) = &storage.queues else {
+    let Some(account) = &config.storage.queues else {
         return Ok(Preparation::not_configured(
             "queues (StorageQueue, StorageQueue__queueServiceUri, STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)",
         ));
     };
     let account = open_storage(config, account)?;
     let mut done = Vec::new();
-    for name in [&storage.taste_queue, &storage.taste_dead_letter_queue] {
+    for name in config.queues.all().into_iter().flat_map(|queue| [&queue.work, &queue.poison]) {
         let created = Box::pin(account.create_queue(name)).await.with_context(|| format!("queue {name}"))?;
         done.push(Preparation::new(format!("queue {name}"), created));
     }
@@ -333,7 +352,7 @@ pub fn blobs_probe(blobs: Arc<dyn BlobStore>, container: &ContainerName) -> Prob
 }
 
 fn open_queue(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<(Arc<dyn JobQueue>, Probe)> {
-    let name = &config.storage.taste_queue;
+    let name = &config.queues.taste.work;
     if let Some(account) = &config.storage.queues {
         let account = Arc::new(open_storage(config, account)?);
         return Ok((Arc::new(AzureQueue::new(account.clone())), account_probe(account, name)));
@@ -371,14 +390,29 @@ pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
-    let Backends { store, queue, blobs, embedded_blobs, pixels, segmenter, model, storage_probes, clock, http, web } =
-        backends;
+    let Backends {
+        store,
+        queue,
+        blobs,
+        embedded_blobs,
+        pixels,
+        segmenter,
+        model,
+        storage_probes,
+        clock,
+        http,
+        web,
+        telemetry,
+    } = backends;
+    let model: Arc<dyn Model> = Arc::new(ObservedModel::new(model, telemetry.metrics.clone()));
+    let queue: Arc<dyn JobQueue> = if telemetry.is_tracing() { Arc::new(TracedQueue(queue)) } else { queue };
     let data = Data::new(store.clone());
     let parts = tools::Parts {
         data: data.clone(),
         model: model.clone(),
         clock: clock.clone(),
         http: http.clone(),
+        metrics: telemetry.metrics.clone(),
         weather: weather::Endpoints {
             geocoding: config.stylist.geocoding_url.clone(),
             forecast: config.stylist.forecast_url.clone(),
@@ -400,25 +434,29 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     probes.extend(storage_probes);
     let model_probe = (!matches!(config.model, ModelServer::Offline)).then(|| model_probe(model.clone()));
     probes.push(("model", model_probe));
+    let dead_letters = DeadLetterOffice::new(data.clone(), queue.clone(), clock.clone());
     let taste = Taste::new(taste::Parts {
+        dead_letters: dead_letters.clone(),
         data: data.clone(),
         model: model.clone(),
         queue: queue.clone(),
         web: web.clone(),
         clock: clock.clone(),
         settings: config.taste.clone(),
-        queue_name: config.storage.taste_queue.clone(),
+        queue_name: config.queues.taste.work.clone(),
     });
     AppState::from(Parts {
         taste,
+        dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
-        sessions: SessionService::new(data.sessions.clone(), clock.clone()),
+        sessions: SessionService::new(data.sessions.clone(), clock.clone()).watched(telemetry.metrics.clone()),
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         chat: Arc::new(Chat::new(&parts, config.stylist.tool_call_limit)),
         readiness: Readiness::new(clock.clone(), probes),
         services,
         media,
         describer: Describer::new(model.clone(), pixels),
+        telemetry,
         tasks,
         shutdown: CancellationToken::new(),
         config,
@@ -477,7 +515,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let shutdown = app.shutdown.clone();
-    let tasks = app.tasks.clone();
+    let (tasks, telemetry) = (app.tasks.clone(), app.telemetry.clone());
     let connections = GracefulShutdown::new();
     let service = router::app(app);
     loop {
@@ -505,6 +543,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     if tokio::time::timeout(GRACE, drained).await.is_err() {
         warn!("stopped with streams still open");
     }
+    telemetry.shut_down(FLUSH_LIMIT).await;
     Ok(())
 }
 

@@ -5,12 +5,15 @@
 //! `local.settings.json.example` list the same names; a test compares them.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::{Host, Url};
 
@@ -98,6 +101,8 @@ pub struct Config {
     pub documents: Documents,
     /// Azure storage, if there is any.
     pub storage: Storage,
+    /// Names of the queues.
+    pub queues: Queues,
     /// Pictures: who may send them, and who cuts them out.
     pub media: Media,
     /// Which language model answers.
@@ -108,6 +113,8 @@ pub struct Config {
     pub workers: Workers,
     /// Numbers of the taste-analysis jobs.
     pub taste: Taste,
+    /// What leaves the process about itself, beside the log.
+    pub telemetry: Telemetry,
     /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
     pub log_filter: String,
     /// Each setting with its value and source, in reading order.
@@ -205,10 +212,43 @@ pub struct Storage {
     pub queues: Option<StorageAccount>,
     /// Blob container of finished pictures.
     pub archive_container: ContainerName,
-    /// Queue of taste-analysis jobs.
-    pub taste_queue: String,
-    /// Queue of taste-analysis jobs that no delivery could get done.
-    pub taste_dead_letter_queue: String,
+}
+
+/// Names of the queues.
+#[derive(Debug, Clone)]
+pub struct Queues {
+    /// Pictures whose taste is analysed.
+    pub taste: QueueNames,
+    /// Batches of users who get their weekly digest.
+    pub digest: QueueNames,
+    /// Chunks of articles in which moods are looked for.
+    pub moods: QueueNames,
+    /// Sources to scrape.
+    pub scrape: QueueNames,
+    /// Long operations.
+    pub operations: QueueNames,
+}
+
+impl Queues {
+    /// All of them.
+    pub fn all(&self) -> [&QueueNames; 5] {
+        let Self { taste, digest, moods, scrape, operations } = self;
+        [taste, digest, moods, scrape, operations]
+    }
+
+    /// The queue that a message was meant for which came from `name`, that queue itself or its poison queue.
+    pub fn origin_of(&self, name: &str) -> Option<&str> {
+        self.all().into_iter().find(|queue| queue.work == name || queue.poison == name).map(|queue| &*queue.work)
+    }
+}
+
+/// A queue, and the one beside it for what cannot be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueNames {
+    /// Where work waits.
+    pub work: String,
+    /// Where the Functions host moves messages that were delivered too often: `-poison` behind the name.
+    pub poison: String,
 }
 
 /// Pictures: who may send them, and who cuts them out.
@@ -346,6 +386,60 @@ pub struct Taste {
     pub profile_update_retries: u32,
 }
 
+/// What leaves the process about itself, beside the log: nothing, unless endpoints are set.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// Where traces go.
+    pub traces: Option<Url>,
+    /// Where metrics go.
+    pub metrics: Option<Url>,
+    /// Where logs go.
+    pub logs: Option<Url>,
+    /// Headers for all three, as `name=value` pairs between commas.
+    pub headers: Option<SecretString>,
+    /// What the service calls itself.
+    pub service_name: String,
+    /// `development` or `production`.
+    pub environment: &'static str,
+    /// Where turns, digests and extractions go.
+    pub langfuse: Option<Langfuse>,
+}
+
+/// A project of Langfuse.
+#[derive(Debug, Clone)]
+pub struct Langfuse {
+    /// Its server.
+    pub host: Url,
+    /// The project's public key.
+    pub public_key: String,
+    /// Its secret key.
+    pub secret_key: SecretString,
+    /// Whether prompts and answers are sent.
+    pub capture_content: bool,
+}
+
+impl Langfuse {
+    /// Where it takes traces by OTLP.
+    pub fn traces_url(&self) -> Url {
+        below(&self.host, &["api", "public", "otel", "v1", "traces"])
+    }
+
+    /// The credential, as the header has it.
+    pub fn authorization(&self) -> String {
+        let pair = format!("{}:{}", self.public_key, self.secret_key.expose_secret());
+        format!("Basic {}", BASE64_STANDARD.encode(pair))
+    }
+}
+
+/// The address with more segments behind its path.
+fn below(base: &Url, segments: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    url
+}
+
 impl Config {
     /// Reads and checks all settings.
     ///
@@ -359,7 +453,8 @@ impl Config {
         let client_id = reader.optional("AZURE_CLIENT_ID");
         let data_directory = PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"));
         let documents = read_documents(&mut reader, &data_directory, client_id.as_deref())?;
-        let storage = read_storage(&mut reader, client_id.as_deref(), under_functions_host)?;
+        let storage = read_storage(&mut reader, client_id.as_deref())?;
+        let queues = read_queues(&mut reader, under_functions_host)?;
         let media = read_media(&mut reader)?;
         let model = read_model(&mut reader, client_id)?;
         let stylist = Stylist {
@@ -380,6 +475,7 @@ impl Config {
             profile_update_retries: reader.number("TASTE_JOB_PROFILE_UPDATE_MAX_RETRIES", 2, 0, 100)?,
         };
 
+        let telemetry = read_telemetry(&mut reader)?;
         let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
             Some(name) if name.eq_ignore_ascii_case("development") => Environment::Development,
             Some(_) => Environment::Production,
@@ -400,6 +496,13 @@ impl Config {
         if !allow_embedded && (under_functions_host || environment == Environment::Production) {
             refuse_embedded(&documents, &storage, &model)?;
         }
+        let telemetry = Telemetry {
+            environment: match environment {
+                Environment::Development => "development",
+                Environment::Production => "production",
+            },
+            ..telemetry
+        };
         let effective = reader.effective;
         Ok(Self {
             environment,
@@ -408,11 +511,13 @@ impl Config {
             data_directory,
             documents,
             storage,
+            queues,
             media,
             model,
             stylist,
             workers,
             taste,
+            telemetry,
             log_filter,
             effective,
         })
@@ -448,6 +553,9 @@ impl Config {
     }
 }
 
+/// What the Functions host puts behind a queue's name to name the queue of messages that were delivered too often.
+pub const POISON_SUFFIX: &str = "-poison";
+const LANGFUSE_CLOUD: &str = "https://cloud.langfuse.com";
 const WEEK_SECONDS: f64 = 7.0 * 24.0 * 60.0 * 60.0;
 
 fn read_server(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Server, Error> {
@@ -504,11 +612,7 @@ fn read_documents(reader: &mut Reader<'_>, directory: &Path, client_id: Option<&
     })
 }
 
-fn read_storage(
-    reader: &mut Reader<'_>,
-    client_id: Option<&str>,
-    under_functions_host: bool,
-) -> Result<Storage, Error> {
+fn read_storage(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Storage, Error> {
     let identity = |service| StorageAccount::Identity { service, client_id: client_id.map(Into::into) };
     let host = reader.secret("AzureWebJobsStorage").map(StorageAccount::ConnectionString);
     let queue = reader.secret("StorageQueue").map(StorageAccount::ConnectionString);
@@ -528,18 +632,6 @@ fn read_storage(
         })?;
         Ok(Some(identity(service)))
     };
-    let taste_queue = reader.text("TASTE_JOB_QUEUE_NAME", "taste-analysis-jobs");
-    // Where the Functions host moves messages, whatever we think of it.
-    let poison_queue = format!("{taste_queue}-poison");
-    let taste_dead_letter_queue = reader.text("TASTE_JOB_DEAD_LETTER_QUEUE_NAME", &poison_queue);
-    if under_functions_host && taste_dead_letter_queue != poison_queue {
-        let expected = format!("{poison_queue}, where the Functions host moves messages");
-        return Err(Error::Invalid {
-            name: "TASTE_JOB_DEAD_LETTER_QUEUE_NAME",
-            got: taste_dead_letter_queue,
-            expected,
-        });
-    }
     let default = "archive".parse().expect("a good name");
     let expected = "3 to 63 of a-z, 0-9 and single hyphens between them";
     let archive_container = reader.parsed::<ContainerName>("ARCHIVE_CONTAINER_NAME", default, expected)?;
@@ -547,9 +639,52 @@ fn read_storage(
         queues: queue.or(queue_service).or(account("queue")?).or_else(|| host.clone()),
         blobs: account("blob")?.or(host),
         archive_container,
-        taste_queue,
-        taste_dead_letter_queue,
     })
+}
+
+fn read_queues(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Queues, Error> {
+    let mut names = |variable, default: &str| -> Result<QueueNames, Error> {
+        let work = reader.parsed(variable, QueueName(default.to_owned()), QueueName::EXPECTED)?.0;
+        let poison = format!("{work}{POISON_SUFFIX}");
+        Ok(QueueNames { work, poison })
+    };
+    let mut taste = names("TASTE_JOB_QUEUE_NAME", "taste-analysis-jobs")?;
+    let digest = names("DIGEST_BATCH_QUEUE_NAME", "digest-batches")?;
+    let moods = names("MOOD_CHUNK_QUEUE_NAME", "mood-chunks")?;
+    let scrape = names("SCRAPE_QUEUE_NAME", "scrape-sources")?;
+    let operations = names("LONG_OPERATION_QUEUE_NAME", "long-operations")?;
+    // Where the Functions host moves messages, whatever we think of it.
+    let variable = "TASTE_JOB_DEAD_LETTER_QUEUE_NAME";
+    let dead_letter_queue = reader.text(variable, &taste.poison);
+    if under_functions_host && dead_letter_queue != taste.poison {
+        let expected = format!("{}, where the Functions host moves messages", taste.poison);
+        return Err(Error::Invalid { name: variable, got: dead_letter_queue, expected });
+    }
+    taste.poison = dead_letter_queue;
+    Ok(Queues { taste, digest, moods, scrape, operations })
+}
+
+/// The name of a queue whose poison queue has a name as well.
+struct QueueName(String);
+
+impl QueueName {
+    const EXPECTED: &'static str = "3 to 56 of a-z, 0-9 and single hyphens between them";
+}
+
+impl fmt::Display for QueueName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for QueueName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        // The rules for queues are those for blob containers.
+        let fits = text.len() + POISON_SUFFIX.len() <= 63 && text.parse::<ContainerName>().is_ok();
+        if fits { Ok(Self(text.to_owned())) } else { Err(()) }
+    }
 }
 
 fn read_media(reader: &mut Reader<'_>) -> Result<Media, Error> {
@@ -612,6 +747,38 @@ fn read_workers(reader: &mut Reader<'_>) -> Result<Workers, Error> {
         retry_base: Duration::from_secs(reader.number("JOB_RETRY_BASE_SECONDS", 30, 0, 600)?),
         job_sweeper_schedule: reader.parsed("JOB_SWEEPER_SCHEDULE", every_five_minutes, schedule::EXPECTED)?,
     })
+}
+
+fn read_telemetry(reader: &mut Reader<'_>) -> Result<Telemetry, Error> {
+    let base = reader.optional_url("OTEL_EXPORTER_OTLP_ENDPOINT")?;
+    let mut signal = |endpoint, exporter, path| -> Result<Option<Url>, Error> {
+        let own = reader.optional_url(endpoint)?;
+        let exporter_name = reader.text(exporter, "otlp");
+        match exporter_name.as_str() {
+            "otlp" => Ok(own.or_else(|| base.as_ref().map(|base| below(base, &["v1", path])))),
+            "none" => Ok(None),
+            _ => Err(Error::Invalid { name: exporter, got: exporter_name, expected: "otlp or none".to_owned() }),
+        }
+    };
+    let traces = signal("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER", "traces")?;
+    let metrics = signal("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_METRICS_EXPORTER", "metrics")?;
+    let logs = signal("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "OTEL_LOGS_EXPORTER", "logs")?;
+    let protocol = reader.text("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+    if protocol != "http/protobuf" {
+        let expected = "http/protobuf, the one that is spoken here".to_owned();
+        return Err(Error::Invalid { name: "OTEL_EXPORTER_OTLP_PROTOCOL", got: protocol, expected });
+    }
+    let headers = reader.secret("OTEL_EXPORTER_OTLP_HEADERS");
+    let service_name = reader.text("OTEL_SERVICE_NAME", "pluckit-processor");
+    let public_key = reader.optional("LANGFUSE_PUBLIC_KEY");
+    let secret_key = reader.secret("LANGFUSE_SECRET_KEY");
+    let host = reader.optional_url("LANGFUSE_HOST")?;
+    let other_host = reader.optional_url("LANGFUSE_BASE_URL")?;
+    let capture_content = reader.flag("LANGFUSE_CAPTURE_CONTENT", false)?;
+    let host = host.or(other_host).unwrap_or_else(|| Url::parse(LANGFUSE_CLOUD).expect("a good URL"));
+    let langfuse = public_key.zip(secret_key);
+    let langfuse = langfuse.map(|(public_key, secret_key)| Langfuse { host, public_key, secret_key, capture_content });
+    Ok(Telemetry { traces, metrics, logs, headers, service_name, environment: "production", langfuse })
 }
 
 /// Whether settings that only a service for others needs are there: then nobody meant development by saying nothing.

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
 use crate::domain::chat::Chat;
+use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
@@ -22,6 +23,7 @@ use crate::domain::taste::Taste;
 use crate::http_client::guarded::GuardedClient;
 use crate::llm::Model;
 use crate::queue::JobQueue;
+use crate::telemetry::Telemetry;
 
 /// Everything that a handler or a worker may use. Cheap to clone.
 #[derive(Clone)]
@@ -59,10 +61,14 @@ pub struct Parts {
     pub web: Arc<GuardedClient>,
     /// Analysis of the pictures that users like.
     pub taste: Taste,
+    /// Messages that could not be done.
+    pub dead_letters: DeadLetterOffice,
     /// Taste quizzes.
     pub quiz: Quizmaster,
     /// Whether what we depend on answers.
     pub readiness: Readiness,
+    /// What leaves the process about itself, beside the log.
+    pub telemetry: Telemetry,
     /// Work that outlives its request; waited for at the end.
     pub tasks: TaskTracker,
     /// Cancelled when the process should end.

@@ -12,11 +12,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, warn};
 
-use super::{Delivery, Function, JobError, QueueTrigger, TIME_LIMIT, Trigger, log_outcome, span};
+use super::{Delivery, Function, JobError, MOST_DELIVERIES, QueueTrigger, TIME_LIMIT, Trigger, log_outcome, span};
 use crate::config::Config;
 use crate::queue::{self, Message};
 use crate::state::AppState;
 use crate::telemetry::Chain;
+
+/// Time between two looks at the length of a queue, for metrics.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The pump's numbers.
 #[derive(Debug, Clone)]
@@ -47,7 +50,7 @@ impl Options {
         Self {
             concurrency: config.workers.concurrency,
             visibility: Duration::from_secs(30),
-            deliveries: 5,
+            deliveries: MOST_DELIVERIES,
             retry_base: config.workers.retry_base,
             retry_cap: Duration::from_secs(10 * 60),
             not_now_pause: Duration::from_secs(5),
@@ -78,9 +81,13 @@ fn jittered(pause: Duration) -> Duration {
 pub fn start(app: &AppState, functions: &'static [Function], options: &Options) {
     for function in functions {
         if let Trigger::Queue(trigger) = &function.trigger {
-            let queue = (trigger.queue)(&app.config).to_owned();
+            let queue = trigger.queue(&app.config).to_owned();
             let pump = Pump { app: app.clone(), name: function.name, trigger, queue, options: options.clone() };
-            app.tasks.spawn(Arc::new(pump).run());
+            let pump = Arc::new(pump);
+            app.tasks.spawn(pump.clone().run());
+            if app.telemetry.metrics.is_on() {
+                app.tasks.spawn(pump.measure());
+            }
         }
     }
 }
@@ -125,6 +132,17 @@ impl Pump {
         }
     }
 
+    /// Notes how many messages there are, from time to time.
+    async fn measure(self: Arc<Self>) {
+        while !self.app.shutdown.is_cancelled() {
+            match self.app.queue.length(&self.queue).await {
+                Ok(messages) => self.app.telemetry.metrics.queue_depth(&self.queue, messages),
+                Err(error) => debug!(queue = self.queue, error = %Chain(&error), "queue not measured"),
+            }
+            self.until_shutdown(tokio::time::sleep(MEASURE_INTERVAL)).await;
+        }
+    }
+
     async fn until_shutdown(&self, pause: impl Future<Output = ()>) {
         if self.app.shutdown.run_until_cancelled(pause).await.is_none() {
             debug!(queue = self.queue, "pump stops");
@@ -144,12 +162,14 @@ impl Pump {
     async fn deliver(self: Arc<Self>, message: Message, slot: Option<OwnedSemaphorePermit>, slots: Arc<Semaphore>) {
         let delivery =
             Delivery { text: message.text.clone(), dequeue_count: message.dequeue_count, id: Some(message.id.clone()) };
-        let span = span(self.name, Some(&delivery));
+        let span = span(&self.app, self.name, Some(&delivery));
         async {
             if self.was_tried_too_often(&message, self.options.deliveries + 1) {
                 // Nobody said that the last delivery failed: perhaps its message ends the process.
                 return self.move_to_dead_letters(message).await;
             }
+            let wait = self.app.clock.now() - message.inserted_at;
+            self.app.telemetry.metrics.queue_wait(&self.queue, wait.try_into().unwrap_or_default());
             let started = Instant::now();
             let done = CancellationToken::new();
             let work = async {
@@ -158,7 +178,7 @@ impl Pump {
                 outcome
             };
             let (outcome, message) = tokio::join!(work, self.hold(message, &done));
-            log_outcome(&outcome, started);
+            log_outcome(&self.app, self.name, &outcome, started);
             self.settle(message, outcome).await;
         }
         .instrument(span)
@@ -235,8 +255,7 @@ impl Pump {
     }
 
     async fn move_to_dead_letters(&self, message: Message) {
-        let Some(dead_letters) = &self.trigger.dead_letters else { return };
-        let to = (dead_letters.queue)(&self.app.config);
+        let to = &(self.trigger.names)(&self.app.config).poison;
         match self.app.queue.move_to(&self.queue, &message, to).await {
             Ok(()) => warn!(queue = to, "message moved: it was tried too often"),
             Err(error) => warn!(queue = to, error = %Chain(&error), "message not moved: it is seen again later"),

@@ -17,5 +17,6 @@ mod routes;
 mod sites;
 mod store;
 mod support;
+mod telemetry;
 mod tools;
 mod workers;

@@ -1,6 +1,7 @@
 //! What tests share: the service as the binary builds it, callers of every kind, and the servers that it talks to.
 
 pub mod caller;
+pub mod collector;
 pub mod google;
 pub mod host;
 pub mod hostile;
@@ -35,6 +36,7 @@ use pluckit::segmentation::{SegmentationService, ServiceOptions};
 use pluckit::state::AppState;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
+use pluckit::telemetry::Telemetry;
 use pluckit::workers::{FUNCTIONS, Function};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -150,7 +152,7 @@ impl Builder {
         let clock = self.clock;
         let store = self.store.unwrap_or_else(|| Arc::new(SqliteStore::in_memory(clock.clone()).unwrap()));
         let queue = self.queue.unwrap_or_else(|| Arc::new(LocalQueue::in_memory(clock.clone()).unwrap()));
-        let queue_probe = app::queue_probe(queue.clone(), &config.storage.taste_queue);
+        let queue_probe = app::queue_probe(queue.clone(), &config.queues.taste.work);
         let media = app::media_url(&config, SocketAddr::from(([127, 0, 0, 1], 7071)));
         let files = tempfile::tempdir().unwrap();
         let blobs = self.blobs.unwrap_or_else(|| Arc::new(LocalBlobs::open(files.path(), media, &*clock).unwrap()));
@@ -162,6 +164,7 @@ impl Builder {
         };
         let blobs_probe = app::blobs_probe(blobs.clone(), &config.storage.archive_container);
         let backends = Backends {
+            telemetry: Telemetry::off(),
             store,
             queue,
             embedded_blobs: Some(blobs.clone()),
@@ -189,7 +192,7 @@ impl TestApp {
             store: None,
             queue: None,
             clock: Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC))),
-            functions: &FUNCTIONS,
+            functions: FUNCTIONS,
             model: Arc::new(OfflineModel::new()),
             web: Arc::new(GuardedClient::new(web::nowhere()).unwrap()),
             segmentation: None,
