@@ -63,7 +63,7 @@ fn a_listing_gives_the_posts_that_the_source_takes() {
     assert_eq!(boots.description, "All <second hand>.\n\n\n\nBoots: 1994.");
     assert_eq!(
         boots.product_url,
-        "https://www.reddit.com/r/malefashionadvice/comments/1dir001/vintage_leather_boots_amp_a_linen_shirt/"
+        "https://www.reddit.com/r/malefashionadvice/comments/1dir001/vintage_leather_boots_amp_a_linen_shirt_/"
     );
     assert_eq!(boots.reddit_score, 812);
     assert_eq!(boots.source_created_at.unwrap().to_string(), "2026-03-08T08:53:20.000Z");
