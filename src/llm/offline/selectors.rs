@@ -81,11 +81,11 @@ fn container(page: &Html) -> Option<(String, ElementRef<'_>)> {
     (repeated || priced).then(|| best.clone())
 }
 
-/// Whether an element has a picture and a link, or is one.
+/// Whether an element has a picture in it, and a link or is one.
 fn is_product(element: ElementRef<'_>) -> bool {
     let has = |name: &str| element.descendent_elements().any(|inner| inner.value().name() == name);
     let is_whole = matches!(element.value().name(), "html" | "head" | "body" | "main");
-    !is_whole && has("img") && has("a")
+    !is_whole && has("img") && (element.value().name() == "a" || has("a"))
 }
 
 /// An element's selector: its name and first class.

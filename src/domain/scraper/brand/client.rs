@@ -143,7 +143,7 @@ fn decode(fetched: &Fetched) -> String {
         let (_, after) = text.split_once("charset=")?;
         let label = after.trim_start_matches(['"', '\'']);
         let end = label.find(|letter: char| matches!(letter, '"' | '\'' | ';' | '>' | '/') || letter.is_whitespace());
-        Encoding::for_label(label[..end.unwrap_or(label.len())].as_bytes())
+        Encoding::for_label(&label.as_bytes()[..end.unwrap_or(label.len())])
     };
     let head = &fetched.body[..fetched.body.len().min(ENCODING_BYTES)];
     let encoding = label(&fetched.content_type.to_ascii_lowercase())

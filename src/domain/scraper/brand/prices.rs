@@ -93,20 +93,16 @@ fn number_end(text: &[char], start: usize) -> usize {
     let is_digit = |place: usize| text.get(place).is_some_and(char::is_ascii_digit);
     let mut end = start;
     loop {
-        if is_digit(end) {
-            end += 1;
-        } else if matches!(text.get(end), Some('.' | ',' | '\'' | '’')) && is_digit(end + 1) {
-            end += 1;
-        } else if text.get(end).is_some_and(|letter| letter.is_whitespace())
-            && (1..=3).all(|step| is_digit(end + step))
-            && !is_digit(end + 4)
+        let separates = matches!(text.get(end), Some('.' | ',' | '\'' | '’')) && is_digit(end + 1);
+        // 1 299 kr
+        let groups = text.get(end) == Some(&' ')
             && end - start <= 3
-        {
-            // 1 299 kr
-            end += 1;
-        } else {
+            && (1..=3).all(|step| is_digit(end + step))
+            && !is_digit(end + 4);
+        if !is_digit(end) && !separates && !groups {
             return end;
         }
+        end += 1;
     }
 }
 

@@ -73,7 +73,7 @@ impl Sort {
 #[error("the source's configuration names no subreddit")]
 pub struct NoSubreddit;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct StoredConfig {
     #[serde(deserialize_with = "lenient::or_default")]
@@ -84,12 +84,6 @@ struct StoredConfig {
     limit: Option<u32>,
     #[serde(alias = "minScore", deserialize_with = "lenient::optional")]
     min_score: Option<i64>,
-}
-
-impl Default for StoredConfig {
-    fn default() -> Self {
-        Self { subreddit: String::new(), sort: Sort::default(), limit: None, min_score: None }
-    }
 }
 
 impl RedditConfig {
