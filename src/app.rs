@@ -48,6 +48,7 @@ use crate::domain::scraper::brand::client::BrandSites;
 use crate::domain::scraper::polite::{Gates, Visitor};
 use crate::domain::scraper::reddit::client::Reddit;
 use crate::domain::scraper::{self, Scraper};
+use crate::domain::similarity::{self, items::SimilarItems};
 use crate::domain::taste::{self, Taste};
 use crate::http_client;
 use crate::http_client::guarded::{GuardedClient, GuardedOptions};
@@ -261,6 +262,7 @@ pub fn cosmos_options(config: &Config, cosmos: &config::Cosmos) -> CosmosOptions
         database: cosmos.database.clone(),
         container_names: cosmos.containers.clone(),
         emulator: cosmos.emulator,
+        vector_search: cosmos.vector_search,
     }
 }
 
@@ -418,8 +420,16 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     let model: Arc<dyn Model> = Arc::new(ObservedModel::new(model, telemetry.metrics.clone()));
     let queue: Arc<dyn JobQueue> = if telemetry.is_tracing() { Arc::new(TracedQueue(queue)) } else { queue };
     let data = Data::new(store.clone());
+    let tasks = TaskTracker::new();
+    let similar = SimilarItems::new(similarity::items::Parts {
+        data: data.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        most_items: config.stylist.similarity_max_items,
+    });
     let parts = tools::Parts {
         data: data.clone(),
+        similar,
         model: model.clone(),
         clock: clock.clone(),
         http: http.clone(),
@@ -432,7 +442,6 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     if config.media.is_open {
         warn!("PROCESS_IMAGE_AUTH_MODE is anonymous: whoever reaches the service may have pictures processed");
     }
-    let tasks = TaskTracker::new();
     let media = Media::new(media::Parts {
         pipeline: Pipeline::new(pixels.clone(), segmenter, decode::Limits::default()),
         blobs: blobs.clone(),

@@ -203,6 +203,8 @@ pub struct Cosmos {
     pub containers: BTreeMap<Container, String>,
     /// Whether it is the emulator: HTTP/1.1, and a certificate that nobody signed.
     pub emulator: bool,
+    /// Whether its containers have vector indexes, to be asked for what is similar.
+    pub vector_search: bool,
 }
 
 /// Azure storage, as far as it is configured.
@@ -352,6 +354,8 @@ pub enum ModelServer {
 pub struct Stylist {
     /// Tool calls of one turn.
     pub tool_call_limit: usize,
+    /// Scraped items whose vectors are kept in memory, at most.
+    pub similarity_max_items: usize,
     /// Where cities are looked up.
     pub geocoding_url: Url,
     /// Where the weather comes from.
@@ -476,6 +480,7 @@ impl Config {
         let model = read_model(&mut reader, client_id)?;
         let stylist = Stylist {
             tool_call_limit: reader.number("STYLIST_TOOL_CALL_RECURSION_LIMIT", 8, 1, 64)?,
+            similarity_max_items: reader.number("SIMILARITY_MAX_ITEMS", 200_000, 1000, 2_000_000)?,
             geocoding_url: reader.url("OPEN_METEO_GEOCODING_URL", "https://geocoding-api.open-meteo.com")?,
             forecast_url: reader.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com")?,
         };
@@ -613,6 +618,7 @@ fn read_documents(reader: &mut Reader<'_>, directory: &Path, client_id: Option<&
     let key = reader.secret("COSMOS_DB_KEY");
     let database = reader.text("COSMOS_DB_DATABASE", "PluckIt");
     let emulator = reader.flag("COSMOS_DB_EMULATOR", endpoint.as_ref().is_some_and(is_loopback))?;
+    let vector_search = reader.flag("COSMOS_DB_VECTOR_SEARCH", false)?;
     let mut containers = BTreeMap::new();
     for container in Container::ALL {
         let spec = container.spec();
@@ -627,6 +633,7 @@ fn read_documents(reader: &mut Reader<'_>, directory: &Path, client_id: Option<&
             database,
             containers,
             emulator,
+            vector_search,
         }),
     })
 }

@@ -78,6 +78,8 @@ pub struct CosmosOptions {
     pub container_names: BTreeMap<Container, String>,
     /// The address is an emulator's: HTTP/1.1, and on this machine its certificate is not checked.
     pub emulator: bool,
+    /// Containers that hold vectors have an index for them.
+    pub vector_search: bool,
 }
 
 impl CosmosOptions {
@@ -169,9 +171,9 @@ impl CosmosStore {
     }
 
     /// Asks for pages until there are as many documents as wanted, or no more.
-    async fn collect_page(&self, query: &Query) -> Result<Page> {
+    async fn collect_page(&self, query: &Query, sql: &sql::Sql) -> Result<Page> {
         let container = self.container(query.container).await?;
-        let statement = sql::Sql::new(query).statement()?;
+        let statement = sql.statement()?;
         let mut page = Page { documents: Vec::new(), next: query.after.clone() };
         loop {
             let scope = match &query.scope {
@@ -311,8 +313,19 @@ impl DocumentStore for CosmosStore {
     }
 
     async fn query(&self, query: &Query) -> Result<Page> {
-        let collected = timeout(QUERY_DEADLINE, Box::pin(self.collect_page(query))).await;
+        let collected = timeout(QUERY_DEADLINE, Box::pin(self.collect_page(query, &sql::Sql::new(query)))).await;
         collected.map_err(|elapsed| Error::Unavailable(elapsed.into()))?
+    }
+
+    async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>> {
+        if !self.options.vector_search {
+            return Ok(None);
+        }
+        let statement = sql::Sql::nearest(query, field, vector);
+        let query = Query { order: Vec::new(), after: None, ..query.clone() };
+        let collected = timeout(QUERY_DEADLINE, Box::pin(self.collect_page(&query, &statement))).await;
+        let page = collected.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
+        Ok(Some(page.documents))
     }
 
     async fn ping(&self) -> Result<()> {

@@ -161,6 +161,14 @@ pub trait DocumentStore: Send + Sync {
     /// One page of the documents that `query` asks for.
     async fn query(&self, query: &Query) -> Result<Page>;
 
+    /// The documents that `query` asks for (whose order and position do not count) and whose vector in `field` is nearest to
+    /// `vector` by cosine, the nearest first. `None` from a store without an index of vectors: there, who asks must look
+    /// at all of them.
+    async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>> {
+        let _ = (query, field, vector);
+        Ok(None)
+    }
+
     /// Deletes what has expired and returns how many documents that were. Nobody can see them any more in any case; this
     /// gives their room back. Zero from a store that sees to it by itself.
     async fn sweep_expired(&self) -> Result<usize> {

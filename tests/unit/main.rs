@@ -14,6 +14,7 @@ mod media;
 mod process;
 mod queue;
 mod routes;
+mod similarity;
 mod sites;
 mod store;
 mod support;

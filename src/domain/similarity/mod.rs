@@ -1,6 +1,9 @@
-//! What resembles what: pictures by their perceptual hashes.
+//! What resembles what: pictures by their perceptual hashes, scraped items by their vectors.
 //!
-//! [`hashes`] is an index in memory that knows nothing of stores; [`known`] fills it from the documents and keeps it fresh.
+//! Two indexes in memory that know nothing of stores, [`hashes`] and [`vectors`], and beside each who fills it from the
+//! documents and keeps it fresh: [`known`] and [`items`].
 
 pub mod hashes;
+pub mod items;
 pub mod known;
+pub mod vectors;

@@ -50,6 +50,17 @@ impl Sql {
         sql
     }
 
+    /// Compiles `query` for its nearest documents in the place of its order. `TOP` is a must: without it the service would
+    /// sort the whole partition.
+    pub(super) fn nearest(query: &Query, field: &'static str, vector: &[f32]) -> Self {
+        let mut sql = Self::new(&Query { order: Vec::new(), ..query.clone() });
+        let top = format!("SELECT TOP {} ", query.limit);
+        sql.text.replace_range(.."SELECT ".len(), &top);
+        let vector = sql.parameter(vector.into());
+        sql.text.push_str(&format!(" ORDER BY VectorDistance(c.{field}, {vector})"));
+        sql
+    }
+
     /// The same as the SDK wants it.
     pub(super) fn statement(&self) -> Result<Statement> {
         let text = Statement::from(self.text.as_str());
@@ -171,6 +182,22 @@ mod tests {
                 + "ORDER BY c.wearCount DESC, c.id ASC"
         );
         assert_eq!(sql.parameters, [json!("a'da"), json!(10.5)]);
+    }
+
+    #[test]
+    fn the_nearest_come_by_their_distance() {
+        let query = Query::partition(Container::ScrapedItems, "global")
+            .matching(Filter::not_equal("imageExpired", true))
+            .order_by("id", Direction::Ascending)
+            .select(&["id", "embedding"])
+            .limit(25);
+        let sql = Sql::nearest(&query, "embedding", &[0.5, -0.25]);
+        assert_eq!(
+            sql.text,
+            r#"SELECT TOP 25 c["id"], c["embedding"], c["_etag"] FROM c WHERE c["userId"] = @p0 AND "#.to_owned()
+                + r#"c["imageExpired"] != @p1 ORDER BY VectorDistance(c.embedding, @p2)"#
+        );
+        assert_eq!(sql.parameters, [json!("global"), json!(true), json!([0.5, -0.25])]);
     }
 
     #[test]
