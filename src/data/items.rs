@@ -223,8 +223,8 @@ impl Items {
         pages::page(&*self.0, &query).await
     }
 
-    /// The items of these ids, as far as they are there.
-    pub async fn find_many(&self, partition: &str, ids: &[ScrapedItemId]) -> Result<Vec<FeedItem>> {
+    /// The items of a partition that have these ids, as far as they are there.
+    pub async fn find_in(&self, partition: &str, ids: &[ScrapedItemId]) -> Result<Vec<FeedItem>> {
         let ids = ids.iter().map(|id| id.as_str().into()).collect();
         let query = Query::partition(Container::ScrapedItems, partition)
             .matching(Filter::In("id", ids))

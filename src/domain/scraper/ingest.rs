@@ -125,7 +125,7 @@ impl Scraper {
     /// Gives items their missing vectors: these, and some of those that were written without. Returns how many.
     async fn fill_vectors(&self, partition: &str, ids: &[ScrapedItemId]) -> Result<usize, Error> {
         let items = &self.data().items;
-        let mut waiting = items.find_many(partition, ids).await?;
+        let mut waiting = items.find_in(partition, ids).await?;
         waiting.extend(items.without_vectors(partition, MOST_FILLED).await?);
         let mut seen = HashSet::new();
         waiting.retain(|item| seen.insert(item.id.clone()));
