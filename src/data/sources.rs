@@ -91,10 +91,7 @@ impl Sources {
 
     /// A user's own sources, in use or not, page by page.
     pub fn own(&self, user: &UserId) -> impl Stream<Item = Result<Source>> + Send + '_ {
-        pages::walk(
-            &*self.0,
-            Query::all(Container::ScraperSources).matching(Filter::equal("createdBy", user.as_str())),
-        )
+        pages::walk(&*self.0, Query::all(Container::ScraperSources).matching(Filter::equal("createdBy", user.as_str())))
     }
 
     /// The active sources that a user can use: those that everybody has, then their own.

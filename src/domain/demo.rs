@@ -272,12 +272,12 @@ mod tests {
 
     use super::*;
     use crate::data::items::GLOBAL;
+    use crate::domain::scraper::brand::SelectorConfig;
+    use crate::domain::scraper::reddit::RedditConfig;
     use crate::llm::{ChatRequest, EMBEDDING_DIMENSIONS, PartStream, Purpose, Reply};
     use crate::model::item::ScrapedItem;
     use crate::model::mood::Mood;
     use crate::model::profile::UserProfile;
-    use crate::domain::scraper::brand::SelectorConfig;
-    use crate::domain::scraper::reddit::RedditConfig;
     use crate::model::source::{Source, SourceType};
     use crate::model::wardrobe::{Price, WardrobeItem, WearEvent};
     use crate::store::{ETag, Page, Scope, Stored, Write};

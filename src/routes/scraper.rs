@@ -233,12 +233,7 @@ async fn ingest_posts(
         Ok(Submitted::Banned) => Err(BANNED),
         Err(SubmitError::Unsafe(post)) => Err(ApiError::Invalid(vec![Fault {
             kind: "value_error",
-            loc: vec![
-                Step::Name("body"),
-                Step::Name("posts"),
-                Step::Position(post.index),
-                Step::Name(post.field),
-            ],
+            loc: vec![Step::Name("body"), Step::Name("posts"), Step::Position(post.index), Step::Name(post.field)],
             msg: format!("Value error, {}", post.refused),
             input: Value::Null,
             ctx: Value::Null,

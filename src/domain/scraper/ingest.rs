@@ -318,7 +318,12 @@ fn clean(candidate: Candidate) -> Option<Candidate> {
         price: optional(candidate.price, LONGEST_PRICE),
         brand: optional(candidate.brand, LONGEST_BRAND),
         tags,
-        gallery_images: candidate.gallery_images.iter().filter_map(|url| picture_url(url)).take(MOST_PICTURES).collect(),
+        gallery_images: candidate
+            .gallery_images
+            .iter()
+            .filter_map(|url| picture_url(url))
+            .take(MOST_PICTURES)
+            .collect(),
         comment_text: cut(&candidate.comment_text, LONGEST_COMMENT),
         reddit_score: candidate.reddit_score,
         source_created_at: candidate.source_created_at,

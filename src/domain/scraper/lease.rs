@@ -68,7 +68,8 @@ impl Scraper {
         F: Future<Output = Result<T, Error>> + Send,
     {
         let now = self.now();
-        let claim = self.data().sources.claim(source, owner.name(), (now, now + LEASE), |other| owner.may_replace(other));
+        let claim =
+            self.data().sources.claim(source, owner.name(), (now, now + LEASE), |other| owner.may_replace(other));
         let source = match claim.await? {
             Claim::Ours(source) => *source,
             Claim::Theirs => return Err(Error::Leased),

@@ -306,8 +306,7 @@ impl Scraper {
             let Fetched { candidates, version } = self.fetch(&source).await?;
             let report = self.ingest(&source, candidates, &Origin::FETCHED).await?;
             let day = message.and_then(|message| message.day.as_deref());
-            let finish =
-                Finish { at: self.now(), day, version: version.as_ref(), owner: owner.name(), fenced: true };
+            let finish = Finish { at: self.now(), day, version: version.as_ref(), owner: owner.name(), fenced: true };
             if !self.data().sources.finish(&source, finish).await? {
                 return Err(Error::LeaseLost);
             }
@@ -345,13 +344,13 @@ impl Scraper {
                 Ok(Fetched { candidates, version: None })
             }
             SourceType::BrandSite => {
-                let config =
-                    SelectorConfig::deserialize(&source.config).map_err(|error| Error::fetch(false, error))?;
+                let config = SelectorConfig::deserialize(&source.config).map_err(|error| Error::fetch(false, error))?;
                 let now = self.now();
                 let known = source.page_version.clone().filter(|known| known.read_at + BELIEVED > now);
-                let validators = known.clone().map_or_else(Validators::default, |PageVersion { etag, last_modified, .. }| {
-                    Validators { etag, last_modified }
-                });
+                let validators =
+                    known.clone().map_or_else(Validators::default, |PageVersion { etag, last_modified, .. }| {
+                        Validators { etag, last_modified }
+                    });
                 let harvest = self.0.parts.brands.fetch(&config, &validators).await;
                 let harvest = harvest.map_err(|error| Error::fetch(error.is_temporary(), error))?;
                 if harvest.is_unchanged {

@@ -55,11 +55,8 @@ async fn ids(caller: &Caller) -> Vec<String> {
 async fn work_off(app: &TestApp) -> Vec<Result<(), JobError>> {
     let mut outcomes = Vec::new();
     for message in app.state.queue.receive(QUEUE, 32, Duration::from_secs(30)).await.unwrap() {
-        let delivery = Delivery {
-            text: message.text.clone(),
-            dequeue_count: message.dequeue_count,
-            id: Some(message.id.clone()),
-        };
+        let delivery =
+            Delivery { text: message.text.clone(), dequeue_count: message.dequeue_count, id: Some(message.id.clone()) };
         outcomes.push(scrape::run(&app.state, delivery).await);
         app.state.queue.delete(QUEUE, &message).await.unwrap();
     }
@@ -83,8 +80,12 @@ async fn a_user_sees_what_everybody_has_and_their_own() {
         source.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         save(&app, source).await;
     }
-    app.save(Container::ScraperSources, "rss", json!({"id": "odd", "sourceType": "rss", "isGlobal": true, "isActive": true}))
-        .await;
+    app.save(
+        Container::ScraperSources,
+        "rss",
+        json!({"id": "odd", "sourceType": "rss", "isGlobal": true, "isActive": true}),
+    )
+    .await;
     assert_eq!(ids(&ada).await, ["reddit-aa", "reddit-ada"]);
     assert_eq!(ids(&eve).await, ["reddit-aa"]);
     for path in ["lease", "subscribe"] {
@@ -176,7 +177,8 @@ async fn a_follower_has_the_source_scraped() {
     assert_eq!(ada.get(SOURCES).await.json()["sources"][0]["subscribed"], false);
     let never = app.user("bob").await;
     assert_eq!(never.delete(path).await.summary(), left, "without having followed");
-    for answer in [ada.post("/api/scraper/subscribe/x", json!({})).await, ada.delete("/api/scraper/subscribe/x").await] {
+    for answer in [ada.post("/api/scraper/subscribe/x", json!({})).await, ada.delete("/api/scraper/subscribe/x").await]
+    {
         assert_eq!(answer.summary(), (404, json!({"detail": "Source not found."})));
     }
     let mut gone = read(&app, "reddit", "reddit-aa").await;
@@ -233,10 +235,7 @@ async fn what_cannot_be_taken_is_told() {
     assert_eq!(status(body(&[])).await, nothing);
     assert_eq!(status(body(&[unliked, json!({}), post("bb", "p2")])).await, nothing);
     assert_eq!(read(&app, "reddit", "reddit-aa").await["lastScrapedAt"], Value::Null);
-    assert_eq!(
-        status(json!({"source_id": "x", "posts": []})).await,
-        (404, json!({"detail": "Source not found."}))
-    );
+    assert_eq!(status(json!({"source_id": "x", "posts": []})).await, (404, json!({"detail": "Source not found."})));
     assert_eq!(status(json!({"source_id": "reddit-aa"})).await.0, 422);
     assert_eq!(status(json!({"posts": []})).await.0, 422);
     assert_eq!(status(body(&[json!("post")])).await.0, 422);

@@ -207,7 +207,8 @@ async fn the_same_page_or_picture_is_not_shown_twice() {
     let file = file.into_inner();
     scene.web.page("https://i.example/again.jpg", move |_| web::page("image/jpeg", file.clone()));
     let again = Candidate { image_url: "https://i.example/again.jpg".into(), ..candidate("again") };
-    let report = scene.ingest("reddit-aa", vec![candidate("aa"), again.clone(), candidate("aa"), candidate("bb")]).await;
+    let report =
+        scene.ingest("reddit-aa", vec![candidate("aa"), again.clone(), candidate("aa"), candidate("bb")]).await;
     assert_eq!(report, IngestReport { new_items: 2, duplicates: 2, ..IngestReport::default() });
     // Another source has the same page, and another page with the same picture.
     let report = scene.ingest("brand-shop.example", vec![candidate("bb"), again, candidate("c")]).await;

@@ -122,7 +122,8 @@ async fn the_scraper_that_is_killed() {
     let web = Web::start().await;
     for number in 0..SOURCES {
         let (subreddit, journal) = (name(number), journal.clone());
-        let posts: Vec<Value> = (0..3).map(|post_number| post(&subreddit, &format!("{number}x{post_number}"))).collect();
+        let posts: Vec<Value> =
+            (0..3).map(|post_number| post(&subreddit, &format!("{number}x{post_number}"))).collect();
         for post_number in 0..3 {
             let picture = format!("{number}x{post_number}");
             show_picture(&web, &format!("https://i.redd.it/{picture}.png"), seed(&picture));
@@ -147,8 +148,8 @@ async fn the_scraper_that_is_killed() {
         idle: (Duration::from_millis(50), Duration::from_millis(100)),
         ..pump::Options::from_config(&app.config)
     };
-    pump::start(&app, &FUNCTIONS, &options);
-    timers::start(&app, &FUNCTIONS, &timers::Options { lease: Duration::from_secs(2), ..timers::Options::default() });
+    pump::start(&app, FUNCTIONS, &options);
+    timers::start(&app, FUNCTIONS, &timers::Options { lease: Duration::from_secs(2), ..timers::Options::default() });
     app::serve(listener, app).await.unwrap();
 }
 
@@ -170,7 +171,8 @@ async fn done(data: &Data) -> usize {
 
 /// Waits until the timer has run once more.
 async fn until_timer(data: &Data) {
-    let last_run = async || data.timers.find(daily_scrape::FUNCTION).await.unwrap().and_then(|state| state.completed_at);
+    let last_run =
+        async || data.timers.find(daily_scrape::FUNCTION).await.unwrap().and_then(|state| state.completed_at);
     let before = last_run().await;
     until("the timer has run", async || last_run().await > before).await;
 }
@@ -230,7 +232,8 @@ async fn fifty_sources_are_scraped_once_a_day_through_twenty_kills() {
     let mut items = 0;
     for number in 0..SOURCES {
         let id = format!("reddit-{}", name(number));
-        let stored = data.store.read(&Key::new(Container::ScraperSources, "reddit", id.as_str())).await.unwrap().unwrap();
+        let stored =
+            data.store.read(&Key::new(Container::ScraperSources, "reddit", id.as_str())).await.unwrap().unwrap();
         let source: Value = stored.parse().unwrap();
         assert_eq!(source["kept"], number, "what others keep there");
         let of_source = store::Filter::equal("sourceId", id.as_str());
