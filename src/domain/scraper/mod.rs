@@ -1,7 +1,8 @@
 //! The discover feed's sources, Reddit and brands' sites: fetched, and what they have ingested.
 //!
-//! A run is two steps, each safe to repeat: [`Scraper::fetch`] and [`Scraper::ingest`]. [`Scraper::run`] does both under
-//! the source's lease. The daily scrape is a message per source; a source remembers the day that it was done for, so that
+//! A run is two steps, each safe to repeat: [`Scraper::fetch`] and [`Scraper::complete`]. [`Scraper::run`] does both under
+//! the source's lease; a long operation may do them one by one, each under [`Scraper::with_lease`], and keep what was
+//! fetched in between. The daily scrape is a message per source; a source remembers the day that it was done for, so that
 //! it is done once however often timer and messages come.
 
 pub mod brand;
@@ -303,14 +304,9 @@ impl Scraper {
             if message.is_some_and(|message| message.is_done(&source)) {
                 return Ok(Worked::Nothing);
             }
-            let Fetched { candidates, version } = self.fetch(&source).await?;
-            let report = self.ingest(&source, candidates, &Origin::FETCHED).await?;
+            let fetched = self.fetch(&source).await?;
             let day = message.and_then(|message| message.day.as_deref());
-            let finish = Finish { at: self.now(), day, version: version.as_ref(), owner: owner.name(), fenced: true };
-            if !self.data().sources.finish(&source, finish).await? {
-                return Err(Error::LeaseLost);
-            }
-            Ok(Worked::Done(report))
+            self.complete(&source, owner, fetched, day).await.map(Worked::Done)
         };
         let scraped = tokio::time::timeout(RUN_TIME, Box::pin(self.with_lease(source, owner, work))).await;
         let outcome = scraped.map_err(|_| Error::TimedOut)?;
@@ -318,6 +314,25 @@ impl Scraper {
             info!(source.id = %source.id, ?report, "source scraped");
         }
         outcome
+    }
+
+    /// Ingests what was fetched and writes down that the source was scraped, for a day's scrape if it was one. To be done
+    /// while `owner` has the lease, which this gives back.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] and [`Error::Data`].
+    pub async fn complete(
+        &self,
+        source: &Source,
+        owner: &Owner,
+        fetched: Fetched,
+        day: Option<&str>,
+    ) -> Result<IngestReport, Error> {
+        let Fetched { candidates, version } = fetched;
+        let report = self.ingest(source, candidates, &Origin::FETCHED).await?;
+        let finish = Finish { at: self.now(), day, version: version.as_ref(), owner: owner.name(), fenced: true };
+        let is_ours = self.data().sources.finish(source, finish).await?;
+        if is_ours { Ok(report) } else { Err(Error::LeaseLost) }
     }
 
     /// How to read a brand's site, found out by the model.
