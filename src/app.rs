@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http;
 use axum::http::header::EXPECT;
+use azure_core::credentials::TokenCredential;
 use futures::FutureExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
@@ -36,6 +37,7 @@ use crate::blob::{BlobStore, ContainerName};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Documents, Environment, ModelServer};
 use crate::data::Data;
+use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::dead_letters::DeadLetterOffice;
@@ -56,11 +58,12 @@ use crate::imaging::decode;
 use crate::imaging::pipeline::Pipeline;
 use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::{BuiltIn, Segmenter};
+use crate::limits::{Limits, Peer};
 use crate::linger::Lingering;
 use crate::llm::Model;
 use crate::llm::observed::ObservedModel;
 use crate::llm::offline::OfflineModel;
-use crate::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, Server};
+use crate::llm::openai::{self, Credential, Deployments, OpenAi, OpenAiOptions, Server};
 use crate::queue::JobQueue;
 use crate::queue::azure::AzureQueue;
 use crate::queue::local::LocalQueue;
@@ -266,6 +269,16 @@ pub fn cosmos_options(config: &Config, cosmos: &config::Cosmos) -> CosmosOptions
     }
 }
 
+/// Who signs in where no key is given.
+///
+/// # Errors
+/// When the SDK refuses the settings it finds.
+pub fn credential(config: &Config) -> anyhow::Result<Arc<dyn TokenCredential>> {
+    let client_id = config.effective.iter().find(|setting| setting.name == "AZURE_CLIENT_ID");
+    let client_id = client_id.map(|setting| setting.value.clone()).filter(|id| !id.is_empty());
+    Ok(identity(config, client_id).credential()?)
+}
+
 /// In development there is no managed identity, but perhaps an account that `az` is signed in with.
 fn identity(config: &Config, client_id: Option<String>) -> Identity {
     Identity { client_id, developer_tools: config.environment == Environment::Development }
@@ -296,7 +309,7 @@ fn open_model(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -
             Server::Compatible { base_url, api_key: key, model, nano_model, embedding_model }
         }
     };
-    Ok(Arc::new(OpenAi::new(OpenAiOptions { server, limits: Limits::default() }, http.clone())?))
+    Ok(Arc::new(OpenAi::new(OpenAiOptions { server, limits: openai::Limits::default() }, http.clone())?))
 }
 
 /// The storage account that the settings name.
@@ -492,6 +505,8 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         services,
         media,
         describer: Describer::new(model.clone(), pixels),
+        limits: Limits::new(&config.limits, clock.clone()),
+        budget: Budget::new(data.clone(), clock.clone(), config.limits.tokens_per_day),
         telemetry,
         tasks,
         shutdown: CancellationToken::new(),
@@ -557,7 +572,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => accept(stream, service.clone(), &connections, &tasks),
+                Ok((stream, peer)) => accept(stream, Peer(peer), service.clone(), &connections, &tasks),
                 Err(error) => {
                     warn!(error = %Chain(&error), "connection not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -583,13 +598,14 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn accept(stream: TcpStream, service: App, connections: &GracefulShutdown, tasks: &TaskTracker) {
+fn accept(stream: TcpStream, peer: Peer, service: App, connections: &GracefulShutdown, tasks: &TaskTracker) {
     // A token is worth sending at once, however small.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(error = %Chain(&error), "connection without no-delay");
     }
     let lingering = tasks.clone();
-    let service = service.map_request(move |request: http::Request<Incoming>| -> Request {
+    let service = service.map_request(move |mut request: http::Request<Incoming>| -> Request {
+        request.extensions_mut().insert(peer);
         if request.body().is_end_stream() {
             return request.map(|_| Body::empty());
         }

@@ -115,6 +115,8 @@ pub struct Config {
     pub taste: Taste,
     /// Scraping of the discover feed's sources.
     pub scraper: Scraper,
+    /// How much of the service one caller may have.
+    pub limits: Limits,
     /// What leaves the process about itself, beside the log.
     pub telemetry: Telemetry,
     /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
@@ -407,6 +409,29 @@ pub struct Taste {
     pub profile_update_retries: u32,
 }
 
+/// How much of the service one caller may have. Zero requests or tokens mean no limit.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Whether there are limits, but for that on tokens.
+    pub enabled: bool,
+    /// Sign-ins and refused credentials per address and minute.
+    pub auth_per_minute: u32,
+    /// Requests that ask a model, per user and minute.
+    pub model_per_minute: u32,
+    /// Pictures per user and minute.
+    pub uploads_per_minute: u32,
+    /// Other requests per user or address and minute.
+    pub requests_per_minute: u32,
+    /// Chat streams that a user may have at the same time.
+    pub streams_per_user: u32,
+    /// Requests that may be under way at the same time.
+    pub concurrent_requests: usize,
+    /// Tokens of models that a user may spend in a day, by UTC.
+    pub tokens_per_day: u64,
+    /// Whether `X-Forwarded-For` is written by a proxy that is trusted.
+    pub trusts_proxy: bool,
+}
+
 /// What leaves the process about itself, beside the log: nothing, unless endpoints are set.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
@@ -498,6 +523,17 @@ impl Config {
         };
         let scraper = read_scraper(&mut reader)?;
 
+        let limits = Limits {
+            enabled: reader.flag("RATE_LIMITS", true)?,
+            auth_per_minute: reader.number("RATE_LIMIT_AUTH_PER_MINUTE", 60, 0, 1_000_000)?,
+            model_per_minute: reader.number("RATE_LIMIT_MODEL_PER_MINUTE", 30, 0, 1_000_000)?,
+            uploads_per_minute: reader.number("RATE_LIMIT_UPLOADS_PER_MINUTE", 60, 0, 1_000_000)?,
+            requests_per_minute: reader.number("RATE_LIMIT_REQUESTS_PER_MINUTE", 600, 0, 1_000_000)?,
+            streams_per_user: reader.number("CHAT_STREAMS_PER_USER", 4, 1, 1000)?,
+            concurrent_requests: reader.number("MAX_CONCURRENT_REQUESTS", 1024, 1, 100_000)?,
+            tokens_per_day: reader.number("MODEL_TOKENS_PER_USER_AND_DAY", 1_000_000, 0, u64::MAX)?,
+            trusts_proxy: reader.flag("TRUST_X_FORWARDED_FOR", under_functions_host)?,
+        };
         let telemetry = read_telemetry(&mut reader)?;
         let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
             Some(name) if name.eq_ignore_ascii_case("development") => Environment::Development,
@@ -541,6 +577,7 @@ impl Config {
             workers,
             taste,
             scraper,
+            limits,
             telemetry,
             log_filter,
             effective,

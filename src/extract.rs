@@ -6,12 +6,12 @@
 
 use std::borrow::Cow;
 
-use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -109,13 +109,18 @@ pub async fn read_body(request: Request, limit: usize) -> Result<Bytes, ApiError
     if announced.is_some_and(|length| length > limit) {
         return Err(ApiError::TooLarge);
     }
-    let body: Body = request.into_body();
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge),
-        // The caller broke off; nobody reads this answer.
-        Err(_) => Err(ApiError::BadRequest("The request body could not be read.")),
+    let mut body = Limited::new(request.into_body(), limit);
+    // Into its place piece by piece: collected first, a long body would be in memory twice.
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default());
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Err(error) if error.is::<LengthLimitError>() => return Err(ApiError::TooLarge),
+            // The caller broke off; nobody reads this answer.
+            Err(_) => return Err(ApiError::BadRequest("The request body could not be read.")),
+        }
     }
+    Ok(bytes.freeze())
 }
 
 /// A body without a type is taken for JSON, as the clients that send none mean it.
@@ -414,7 +419,7 @@ mod tests {
     }
 
     async fn query(text: &str) -> Result<Paging, Value> {
-        let request = Request::builder().uri(format!("/x?{text}")).body(Body::empty()).unwrap();
+        let request = Request::builder().uri(format!("/x?{text}")).body(axum::body::Body::empty()).unwrap();
         match AppQuery::from_request_parts(&mut request.into_parts().0, &()).await {
             Ok(AppQuery(paging)) => Ok(paging),
             Err(ApiError::Invalid(faults)) => Err(serde_json::to_value(faults).unwrap()),

@@ -13,6 +13,7 @@ use crate::blob::BlobStore;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
+use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
 use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::media::Media;
@@ -22,6 +23,7 @@ use crate::domain::readiness::Readiness;
 use crate::domain::scraper::Scraper;
 use crate::domain::taste::Taste;
 use crate::http_client::guarded::GuardedClient;
+use crate::limits::Limits;
 use crate::llm::Model;
 use crate::queue::JobQueue;
 use crate::telemetry::Telemetry;
@@ -70,6 +72,10 @@ pub struct Parts {
     pub quiz: Quizmaster,
     /// Whether what we depend on answers.
     pub readiness: Readiness,
+    /// How much of the service one caller may have.
+    pub limits: Limits,
+    /// What a user may spend on models.
+    pub budget: Budget,
     /// What leaves the process about itself, beside the log.
     pub telemetry: Telemetry,
     /// Work that outlives its request; waited for at the end.

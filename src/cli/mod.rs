@@ -2,8 +2,10 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments of flags are the help that people read")]
 
+mod allocator;
 mod chat;
 mod config;
+mod doctor;
 mod export;
 mod import;
 mod package;
@@ -49,6 +51,8 @@ enum Command {
     Export(export::Arguments),
     /// Show every setting, where it came from, and what it is; secrets are masked.
     Config(config::Arguments),
+    /// Look a deployment over, and say what to fix.
+    Doctor(doctor::Arguments),
     /// Prepare the places where the service keeps things.
     #[command(subcommand)]
     Storage(storage::Command),
@@ -64,12 +68,17 @@ pub(crate) type Flags = BTreeMap<&'static str, String>;
 /// Runs what the command line asks for.
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
-    let outcome = match line.command.unwrap_or(Command::Serve(line.serve)) {
+    let command = line.command.unwrap_or(Command::Serve(line.serve));
+    if matches!(command, Command::Serve(_) | Command::ProcessImage(_)) {
+        allocator::settle();
+    }
+    let outcome = match command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Storage(command) => storage::run(&command),
         Command::Package(arguments) => package::run(&arguments),
         Command::ProcessImage(arguments) => process_image::run(&arguments).map(|()| ExitCode::SUCCESS),

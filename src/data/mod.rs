@@ -11,6 +11,7 @@ pub mod profiles;
 pub mod quizzes;
 pub mod sessions;
 pub mod sources;
+pub mod spending;
 pub mod subscriptions;
 pub mod taste_jobs;
 pub mod timers;
@@ -55,6 +56,8 @@ pub struct Data {
     pub profiles: profiles::Profiles,
     /// What the stylist remembers.
     pub conversations: conversations::Conversations,
+    /// Tokens that users spent.
+    pub spending: spending::SpendingDays,
     /// What is in fashion.
     pub moods: moods::Moods,
     /// Things found in feeds.
@@ -86,6 +89,7 @@ impl Data {
             wear_events: wear_events::WearEvents::new(store.clone()),
             profiles: profiles::Profiles::new(store.clone()),
             conversations: conversations::Conversations::new(store.clone()),
+            spending: spending::SpendingDays::new(store.clone()),
             moods: moods::Moods::new(store.clone()),
             items: items::Items::new(store.clone()),
             sources: sources::Sources::new(store.clone()),

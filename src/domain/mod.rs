@@ -1,6 +1,7 @@
 //! What the service does, apart from how it is asked: no HTTP, no envelope of the host.
 
 pub mod best;
+pub mod budget;
 pub mod chat;
 pub mod dead_letters;
 pub mod demo;

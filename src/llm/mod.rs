@@ -6,6 +6,7 @@
 pub mod observed;
 pub mod offline;
 pub mod openai;
+pub mod spending;
 
 use std::error::Error as StdError;
 use std::sync::Arc;

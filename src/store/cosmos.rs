@@ -3,7 +3,7 @@
 //! The client is made by the first call that needs it, so starting up never waits for Cosmos DB; until it can be made,
 //! calls answer [`Error::Unavailable`]. [`CosmosStore::init`] makes database and containers where that is our task.
 
-mod schema;
+pub mod schema;
 mod sql;
 
 use std::collections::BTreeMap;
@@ -334,7 +334,11 @@ impl DocumentStore for CosmosStore {
     }
 }
 
-async fn connect(options: &CosmosOptions) -> Result<CosmosClient> {
+/// A client of the account.
+///
+/// # Errors
+/// When it cannot be reached, or the key cannot be used.
+pub async fn connect(options: &CosmosOptions) -> Result<CosmosClient> {
     let endpoint: AccountEndpoint =
         options.endpoint.as_str().parse().map_err(|fault: CosmosError| Error::Failed(fault.into()))?;
     let account = match &options.key {
