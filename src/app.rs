@@ -42,9 +42,12 @@ use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::demo;
+use crate::domain::insights::{self, Insights};
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
+use crate::domain::moods::{self, Moods};
 use crate::domain::quiz::Quizmaster;
+use crate::domain::rates::ExchangeRates;
 use crate::domain::readiness::{Probe, Readiness};
 use crate::domain::scraper::brand::client::BrandSites;
 use crate::domain::scraper::polite::{Gates, Visitor};
@@ -74,6 +77,7 @@ use crate::state::{AppState, Parts};
 use crate::store::DocumentStore;
 use crate::store::cosmos::{CosmosOptions, CosmosStore};
 use crate::store::sqlite::SqliteStore;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Chain, Telemetry};
 
 /// How long open streams may go on when the process should end.
@@ -461,6 +465,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         container: config.storage.archive_container.clone(),
         tasks: tasks.clone(),
     });
+    let insights = open_insights(&config, &data, &http, &clock, &tasks, &telemetry.metrics);
     let services = ServiceVerifier::new(&config.media.service, http.clone(), clock.clone());
     let keys = KeySet::new(config.identity.google_jwks_url.clone(), http.clone(), clock.clone());
     let mut probes = vec![("documents", Some(documents_probe(store)))];
@@ -493,8 +498,19 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         clock: clock.clone(),
         settings: settings.clone(),
     });
+    let moods = Moods::new(moods::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        queue: queue.clone(),
+        web: web.clone(),
+        clock: clock.clone(),
+        settings: config.moods.clone(),
+        queue_name: config.queues.moods.work.clone(),
+    });
     AppState::from(Parts {
         taste,
+        insights,
+        moods,
         scraper,
         dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
@@ -532,6 +548,28 @@ fn model_probe(model: Arc<dyn Model>) -> Probe {
     Arc::new(move || {
         let model = model.clone();
         async move { model.ping().await.map_err(|error| Chain(&error).to_string()) }.boxed()
+    })
+}
+
+/// What computes insights, for the service and for commands that work on the store directly. What it keeps is kept by
+/// `tasks`.
+pub fn open_insights(
+    config: &Config,
+    data: &Data,
+    http: &reqwest::Client,
+    clock: &Arc<dyn Clock>,
+    tasks: &TaskTracker,
+    metrics: &Metrics,
+) -> Insights {
+    let feed = config.insights.feed.clone();
+    let rates = ExchangeRates::new(feed, data.exchange_rates.clone(), http.clone(), clock.clone());
+    Insights::new(insights::Parts {
+        data: data.clone(),
+        rates: Arc::new(rates),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        time_to_live: config.insights.time_to_live,
+        metrics: metrics.clone(),
     })
 }
 

@@ -111,6 +111,10 @@ pub struct Config {
     pub stylist: Stylist,
     /// How work that no request waits for is done.
     pub workers: Workers,
+    /// Numbers about wardrobes.
+    pub insights: Insights,
+    /// Where moods are read from, and when.
+    pub moods: Moods,
     /// Numbers of the taste-analysis jobs.
     pub taste: Taste,
     /// Scraping of the discover feed's sources.
@@ -390,6 +394,35 @@ pub struct Scraper {
     pub reddit_user_agent: String,
 }
 
+/// Numbers about wardrobes.
+#[derive(Debug, Clone)]
+pub struct Insights {
+    /// How long computed insights are kept at most.
+    pub time_to_live: Duration,
+    /// Where exchange rates come from; the built-in ones without it.
+    pub feed: Option<Feed>,
+}
+
+/// Where exchange rates come from.
+#[derive(Debug, Clone)]
+pub enum Feed {
+    /// An address.
+    Url(Url),
+    /// A file.
+    File(PathBuf),
+}
+
+/// Where moods are read from, and when.
+#[derive(Debug, Clone)]
+pub struct Moods {
+    /// The publishers' feeds.
+    pub feeds: Vec<Url>,
+    /// The publishers' sitemaps, one for each.
+    pub sitemaps: Vec<Url>,
+    /// When the feeds are read.
+    pub schedule: Schedule,
+}
+
 /// Numbers of the taste-analysis jobs.
 #[derive(Debug, Clone)]
 pub struct Taste {
@@ -512,6 +545,8 @@ impl Config {
         let log_filter = reader
             .text("PLUCKIT_LOG", "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
         let workers = read_workers(&mut reader)?;
+        let insights = read_insights(&mut reader)?;
+        let moods = read_moods(&mut reader)?;
         let taste = Taste {
             completed_ttl: reader.seconds("TASTE_JOB_COMPLETED_TTL_SECONDS", 3600.0, WEEK_SECONDS)?,
             dedupe_ttl: reader.seconds("TASTE_JOB_DEDUPE_TTL_SECONDS", 180.0, WEEK_SECONDS)?,
@@ -575,6 +610,8 @@ impl Config {
             model,
             stylist,
             workers,
+            insights,
+            moods,
             taste,
             scraper,
             limits,
@@ -616,6 +653,7 @@ impl Config {
 
 /// What the Functions host puts behind a queue's name to name the queue of messages that were delivered too often.
 pub const POISON_SUFFIX: &str = "-poison";
+const DAY_MILLISECONDS: u64 = 24 * 60 * 60 * 1000;
 const LANGFUSE_CLOUD: &str = "https://cloud.langfuse.com";
 const WEEK_SECONDS: f64 = 7.0 * 24.0 * 60.0 * 60.0;
 
@@ -826,6 +864,59 @@ fn read_scraper(reader: &mut Reader<'_>) -> Result<Scraper, Error> {
         reddit_url: reader.url("REDDIT_BASE_URL", "https://www.reddit.com")?,
         reddit_user_agent: user_agent,
     })
+}
+
+fn read_insights(reader: &mut Reader<'_>) -> Result<Insights, Error> {
+    let milliseconds = reader.number("COSMOS_DB_VAULT_INSIGHTS_CACHE_TTL_MS", 1_800_000, 0, DAY_MILLISECONDS)?;
+    let url = reader.optional_url("FX_RATES_URL")?;
+    let file = reader.optional("FX_RATES_FILE").map(PathBuf::from);
+    let feed = match (url, file) {
+        (Some(_), Some(_)) => {
+            return Err(Error::Refused(
+                "FX_RATES_URL and FX_RATES_FILE are both set: exchange rates come from one".into(),
+            ));
+        }
+        (url, file) => url.map(Feed::Url).or_else(|| file.map(Feed::File)),
+    };
+    Ok(Insights { time_to_live: Duration::from_millis(milliseconds), feed })
+}
+
+/// Feeds of the publishers that the product names, as readers know them.
+const MOOD_FEEDS: &str = "https://www.vogue.com/feed/rss,https://www.whowhatwear.com/rss,\
+    https://feeds.feedburner.com/nymag/fashion,https://www.refinery29.com/rss.xml,\
+    https://www.harpersbazaar.com/rss/all.xml/";
+/// Their sitemaps.
+const MOOD_SITEMAPS: &str = "https://www.vogue.com/sitemap.xml,https://www.whowhatwear.com/sitemap.xml,\
+    https://www.thecut.com/sitemap.xml,https://www.refinery29.com/sitemap.xml,\
+    https://www.harpersbazaar.com/sitemap_index.xml";
+/// Feeds, and sitemaps, at most: what is known of the feeds is one document.
+const MOST_PUBLISHERS: usize = 20;
+
+fn read_moods(reader: &mut Reader<'_>) -> Result<Moods, Error> {
+    let daily: Schedule = "0 0 6 * * *".parse().expect("the default is a schedule");
+    Ok(Moods {
+        feeds: read_publishers(reader, "MOOD_FEEDS", MOOD_FEEDS)?,
+        sitemaps: read_publishers(reader, "MOOD_SITEMAPS", MOOD_SITEMAPS)?,
+        schedule: reader.parsed("MOOD_SCHEDULE", daily, schedule::EXPECTED)?,
+    })
+}
+
+/// A list of pages on the web.
+fn read_publishers(reader: &mut Reader<'_>, name: &'static str, default: &str) -> Result<Vec<Url>, Error> {
+    let text = reader.text(name, default);
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let urls = parts.map(|part| parse_url(name, part.to_owned())).collect::<Result<Vec<_>, _>>()?;
+    let fault = |got: String, expected: &str| Error::Invalid { name, got, expected: expected.to_owned() };
+    if let Some(url) = urls.iter().find(|url| url.scheme() != "https") {
+        return Err(fault(url.to_string(), "https URLs"));
+    }
+    if urls.len() > MOST_PUBLISHERS {
+        return Err(fault(
+            format!("{} URLs", urls.len()),
+            &format!("at most {MOST_PUBLISHERS} URLs, with commas between"),
+        ));
+    }
+    Ok(urls)
 }
 
 fn read_telemetry(reader: &mut Reader<'_>) -> Result<Telemetry, Error> {

@@ -5,8 +5,9 @@
 //! `camelCase` or `snake_case`, whichever of the two the contract lists.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
@@ -32,6 +33,21 @@ impl<T: Read, S: Send + Sync> FromRequest<S> for AppJson<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         read_json_body(request, JSON_BODY_LIMIT).await.map(Self)
+    }
+}
+
+/// A body that may be missing: one of no bytes, whatever its type.
+impl<T: Read, S: Send + Sync> OptionalFromRequest<S> for AppJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Option<Self>, ApiError> {
+        let is_json = is_json(request.headers());
+        let bytes = read_body(request, JSON_BODY_LIMIT).await?;
+        match (bytes.is_empty(), is_json) {
+            (true, _) => Ok(None),
+            (false, true) => read_json(&bytes).map(|body| Some(Self(body))),
+            (false, false) => Err(ApiError::UnsupportedMediaType),
+        }
     }
 }
 
@@ -239,6 +255,44 @@ impl Fields {
         }
     }
 
+    /// A whole number within these bounds, or `default` if it is missing or null. It may be written as a text.
+    pub fn integer_within(&mut self, name: &'static str, default: i64, bounds: RangeInclusive<i64>) -> i64 {
+        let Some(number) = self.optional_integer(name) else { return default };
+        let (least, most) = bounds.into_inner();
+        let (kind, than, bound, key) = match number {
+            _ if number < least => ("greater_than_equal", "greater than", least, "ge"),
+            _ if number > most => ("less_than_equal", "less than", most, "le"),
+            _ => return number,
+        };
+        let msg = format!("Input should be {than} or equal to {bound}");
+        self.fault(kind, &[Step::Name(name)], msg, number.into(), json!({ key: bound }));
+        default
+    }
+
+    /// A number above 0, or `default` if it is missing or null. It may be written as a text.
+    pub fn positive_number(&mut self, name: &'static str, default: f64) -> f64 {
+        let steps = [Step::Name(name)];
+        let (number, shown) = match self.take(name) {
+            None | Some(Value::Null) => return default,
+            Some(Value::Number(number)) => (number.as_f64(), Value::Number(number)),
+            Some(Value::String(text)) => (text.trim().parse().ok(), text.chars().take(ECHO).collect::<String>().into()),
+            Some(other) => {
+                self.fault("float_type", &steps, "Input should be a valid number", other, Value::Null);
+                return default;
+            }
+        };
+        let (kind, msg, ctx) = match number {
+            None => {
+                ("float_parsing", "Input should be a valid number, unable to parse string as a number", Value::Null)
+            }
+            Some(number) if !number.is_finite() => ("finite_number", "Input should be a finite number", Value::Null),
+            Some(number) if number <= 0.0 => ("greater_than", "Input should be greater than 0", json!({ "gt": 0.0 })),
+            Some(number) => return number,
+        };
+        self.fault(kind, &steps, msg, shown, ctx);
+        default
+    }
+
     /// A list of at most `most` texts that may be missing or null, each of at most `longest` characters.
     pub fn optional_texts(&mut self, name: &'static str, most: usize, longest: usize) -> Option<Vec<String>> {
         let elements = self.list(name, most)?;
@@ -435,6 +489,53 @@ mod tests {
         let fault = query("pageSize=many&tags=12345678901").await.unwrap_err();
         assert_eq!((&fault[0]["type"], &fault[0]["loc"]), (&json!("int_parsing"), &json!(["query", "pageSize"])));
         assert_eq!(fault[1]["type"], "string_too_long");
+    }
+
+    #[derive(Debug, PartialEq)]
+    struct Numbers(i64, f64);
+
+    impl Read for Numbers {
+        fn read(fields: &mut Fields) -> Self {
+            Self(fields.integer_within("windowDays", 90, 1..=3650), fields.positive_number("targetCpw", 100.0))
+        }
+    }
+
+    #[test]
+    fn numbers_have_bounds() {
+        let read = |body: &str| match read_json::<Numbers>(body.as_bytes()) {
+            Ok(Numbers(days, target)) => Ok((days, target)),
+            Err(ApiError::Invalid(faults)) => Err(faults[0].kind),
+            Err(other) => panic!("{other:?}"),
+        };
+        for (body, expected) in [
+            ("{}", Ok((90, 100.0))),
+            (r#"{"windowDays":1,"targetCpw":0.5}"#, Ok((1, 0.5))),
+            (r#"{"window_days":"3650","target_cpw":" 1e2 "}"#, Ok((3650, 100.0))),
+            (r#"{"windowDays":0}"#, Err("greater_than_equal")),
+            (r#"{"windowDays":"3651"}"#, Err("less_than_equal")),
+            (r#"{"windowDays":"1.5"}"#, Err("int_parsing")),
+            (r#"{"windowDays":1.5}"#, Err("int_type")),
+            (r#"{"targetCpw":"much"}"#, Err("float_parsing")),
+            (r#"{"targetCpw":""}"#, Err("float_parsing")),
+            (r#"{"targetCpw":"nan"}"#, Err("finite_number")),
+            (r#"{"targetCpw":"1e999"}"#, Err("finite_number")),
+            (r#"{"targetCpw":"-inf"}"#, Err("finite_number")),
+            (r#"{"targetCpw":0}"#, Err("greater_than")),
+            (r#"{"targetCpw":"-0.01"}"#, Err("greater_than")),
+            (r#"{"targetCpw":[1]}"#, Err("float_type")),
+        ] {
+            assert_eq!(read(body), expected, "{body}");
+        }
+        let found = faults_of_numbers(r#"{"windowDays":0,"targetCpw":-1}"#);
+        assert_eq!((&found[0]["ctx"], &found[1]["ctx"]), (&json!({"ge": 1}), &json!({"gt": 0.0})));
+        assert_eq!(found[0]["msg"], "Input should be greater than or equal to 1");
+    }
+
+    fn faults_of_numbers(body: &str) -> Value {
+        match read_json::<Numbers>(body.as_bytes()) {
+            Err(ApiError::Invalid(faults)) => serde_json::to_value(faults).unwrap(),
+            other => panic!("expected faults, got {other:?}"),
+        }
     }
 
     #[test]

@@ -39,8 +39,8 @@ use crate::workers::{FUNCTIONS, Function, invocation};
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// The same for a handler that takes a picture in and has it worked on, by a service that may take 85 s.
 const MEDIA_TIME_LIMIT: Duration = Duration::from_secs(180);
-/// The same for a handler that fetches pages and pictures of other sites. Front ends cut a request off at 230 s.
-const PATIENT_TIME_LIMIT: Duration = Duration::from_secs(220);
+/// The same for work that takes minutes. What stands before us gives up after 230 s.
+const SLOW_TIME_LIMIT: Duration = Duration::from_secs(220);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
 
@@ -56,17 +56,21 @@ pub fn app(state: AppState) -> App {
 pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let public = Router::new().merge(routes::auth::public()).merge(routes::media::public());
     let public = public.layer(from_fn_with_state(state.clone(), limit_address)).merge(routes::health::public());
-    let user = Router::new().merge(routes::chat::user()).merge(routes::scraper::user()).merge(routes::taste::user());
-    let admin = routes::admin::admin().layer(from_fn_with_state(state.clone(), require_admin));
+    let user = Router::new()
+        .merge(routes::chat::user())
+        .merge(routes::insights::user())
+        .merge(routes::moods::user())
+        .merge(routes::scraper::user())
+        .merge(routes::taste::user());
+    let admin = |routes: Router<AppState>| routes.layer(from_fn_with_state(state.clone(), require_admin));
     let signed_in = |routes: Router<AppState>| {
         let routes = routes.layer(from_fn_with_state(state.clone(), limit_user));
         let routes = routes.layer(from_fn_with_state(state.clone(), require_user));
         routes.layer(from_fn_with_state(state.clone(), limit_refusals))
     };
-    let patient_admin = routes::scraper::patient_admin().layer(from_fn_with_state(state.clone(), require_admin));
-    let patient = signed_in(routes::scraper::patient_user().merge(patient_admin));
-    let patient = patient.layer(limit_time(PATIENT_TIME_LIMIT));
-    let signed_in = signed_in(user.merge(admin));
+    let slow_admin = admin(routes::moods::slow_admin().merge(routes::scraper::slow_admin()));
+    let slow = signed_in(routes::scraper::slow_user().merge(slow_admin)).layer(limit_time(SLOW_TIME_LIMIT));
+    let signed_in = signed_in(user.merge(admin(routes::admin::admin())));
     let service = routes::media::service().layer(from_fn_with_state(state.clone(), require_service));
     let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), limit_upload));
     let media = media.layer(from_fn_with_state(state.clone(), require_user_or_service));
@@ -76,7 +80,7 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     // A function's time limit is its own, and much longer.
     let invocations =
         if state.config.server.under_functions_host { invocation::router(functions) } else { Router::new() };
-    with_layers(routes.merge(media).merge(patient).merge(invocations), state)
+    with_layers(routes.merge(media).merge(slow).merge(invocations), state)
 }
 
 /// Puts what every route has around these.

@@ -16,8 +16,10 @@ use crate::data::Data;
 use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
 use crate::domain::dead_letters::DeadLetterOffice;
+use crate::domain::insights::Insights;
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
+use crate::domain::moods::Moods;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::Readiness;
 use crate::domain::scraper::Scraper;
@@ -66,6 +68,10 @@ pub struct Parts {
     pub taste: Taste,
     /// Messages that could not be done.
     pub dead_letters: DeadLetterOffice,
+    /// Numbers about wardrobes.
+    pub insights: Insights,
+    /// What the press says is in fashion.
+    pub moods: Moods,
     /// Scraping of the feed's sources.
     pub scraper: Scraper,
     /// Taste quizzes.

@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod export;
 mod import;
+mod insights;
 mod package;
 mod process_image;
 mod serve;
@@ -49,6 +50,8 @@ enum Command {
     Import(import::Arguments),
     /// Write a user's wardrobe, profile and wear events from the store to a file.
     Export(export::Arguments),
+    /// Show what a user's wardrobe amounts to: cost per wear, unworn items, colours.
+    Insights(insights::Arguments),
     /// Show every setting, where it came from, and what it is; secrets are masked.
     Config(config::Arguments),
     /// Look a deployment over, and say what to fix.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Chat(arguments) => chat::run(arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Insights(arguments) => insights::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Storage(command) => storage::run(&command),
@@ -118,12 +122,13 @@ struct Whose {
 }
 
 impl Whose {
-    /// The store that the settings chose, and the user.
-    fn open(&self) -> anyhow::Result<(Arc<dyn DocumentStore>, UserId)> {
+    /// The settings, the store that they chose, and the user.
+    fn open(&self) -> anyhow::Result<(Config, Arc<dyn DocumentStore>, UserId)> {
         let config = settings(&data_dir_flag(self.data_dir.as_deref()))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = app::open_store(&config, &clock)?;
-        Ok((store, self.user.clone().unwrap_or(config.identity.local_dev_user)))
+        let user = self.user.clone().unwrap_or_else(|| config.identity.local_dev_user.clone());
+        Ok((config, store, user))
     }
 }
 

@@ -4,6 +4,8 @@
 pub mod bans;
 pub mod conversations;
 pub mod dead_letters;
+pub mod exchange_rates;
+pub mod insights_cache;
 pub mod items;
 pub mod moods;
 pub mod pages;
@@ -72,6 +74,10 @@ pub struct Data {
     pub votes: votes::Votes,
     /// Pictures to analyse.
     pub taste_jobs: taste_jobs::TasteJobs,
+    /// The newest exchange rates.
+    pub exchange_rates: exchange_rates::ExchangeRates,
+    /// Insights that were computed.
+    pub insights_cache: insights_cache::InsightsCache,
     /// Messages that could not be done.
     pub dead_letters: dead_letters::DeadLetters,
     /// Taste quizzes.
@@ -97,6 +103,8 @@ impl Data {
             timers: timers::Timers::new(store.clone()),
             votes: votes::Votes::new(store.clone()),
             taste_jobs: taste_jobs::TasteJobs::new(store.clone()),
+            exchange_rates: exchange_rates::ExchangeRates::new(store.clone()),
+            insights_cache: insights_cache::InsightsCache::new(store.clone()),
             dead_letters: dead_letters::DeadLetters::new(store.clone()),
             quizzes: quizzes::Quizzes::new(store.clone()),
             bans: bans::Bans::new(store.clone()),

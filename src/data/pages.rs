@@ -15,13 +15,16 @@ use crate::store::{self, Container, DocumentStore, Query, Stored};
 /// Documents in one round trip when a query is walked from end to end.
 const PAGE: usize = 500;
 
-/// The document as a `T`, or `None` and a line in the log.
-pub(super) fn parse<T: DeserializeOwned>(container: Container, stored: &Stored) -> Option<T> {
+/// The same when a few short fields of each document are read.
+const LONG_PAGE: usize = 1000;
+
+/// The document as a `T`, or `None` and a line in the log. What `T` borrows is the document's text.
+pub(super) fn parse<'a, T: Deserialize<'a>>(container: Container, stored: &'a Stored) -> Option<T> {
     #[derive(Deserialize)]
     struct Id {
         id: String,
     }
-    match stored.parse() {
+    match serde_json::from_str(&stored.json) {
         Ok(record) => Some(record),
         Err(error) => {
             let id = stored.parse::<Id>().map_or_else(|_| "?".to_owned(), |named| named.id);
@@ -106,4 +109,17 @@ where
 /// Collects at most `limit` records of a walk.
 pub(super) async fn take<T>(walk: impl Stream<Item = Result<T>>, limit: usize) -> Result<Vec<T>> {
     pin!(walk).take(limit).try_collect().await
+}
+
+/// Shows every document that a query for a few fields asks for, page by page: at most one page is held at a time.
+pub(super) async fn each(store: &dyn DocumentStore, query: Query, mut visit: impl FnMut(&Stored)) -> Result<()> {
+    let mut query = query.limit(LONG_PAGE);
+    loop {
+        let page = store.query(&query).await?;
+        page.documents.iter().for_each(&mut visit);
+        if page.next.is_none() {
+            return Ok(());
+        }
+        query = query.after(page.next);
+    }
 }

@@ -72,6 +72,10 @@ pub enum Purpose {
     ExtractMetadata,
     /// Where a shop's page has its products: the message is the page, the answer a JSON object of CSS selectors.
     GenerateSelectors,
+    /// Which moods articles show: the answer is a JSON object.
+    ExtractMoods,
+    /// Whether two moods are the same: the answer is a JSON object.
+    CompareMoods,
 }
 
 impl Purpose {
@@ -80,14 +84,22 @@ impl Purpose {
         match self {
             // Pictures go to the deployment that is known to see; selectors are found once and used for years.
             Self::Stylist | Self::AnalyseTaste | Self::ExtractMetadata | Self::GenerateSelectors => false,
-            Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => true,
+            Self::ExpandQuery
+            | Self::ClassifyFollowUp
+            | Self::SummariseConversation
+            | Self::ExtractMoods
+            | Self::CompareMoods => true,
         }
     }
 
     /// Whether the whole answer is one JSON object.
     pub const fn wants_json_object(self) -> bool {
         match self {
-            Self::AnalyseTaste | Self::ExtractMetadata | Self::GenerateSelectors => true,
+            Self::AnalyseTaste
+            | Self::ExtractMetadata
+            | Self::GenerateSelectors
+            | Self::ExtractMoods
+            | Self::CompareMoods => true,
             Self::Stylist | Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => false,
         }
     }
@@ -102,6 +114,8 @@ impl Purpose {
             Self::AnalyseTaste => "analyse_taste",
             Self::ExtractMetadata => "extract_metadata",
             Self::GenerateSelectors => "generate_selectors",
+            Self::ExtractMoods => "extract_moods",
+            Self::CompareMoods => "compare_moods",
         }
     }
 }

@@ -4,6 +4,8 @@ pub mod admin;
 pub mod auth;
 pub mod chat;
 pub mod health;
+pub mod insights;
 pub mod media;
+pub mod moods;
 pub mod scraper;
 pub mod taste;

@@ -59,14 +59,14 @@ pub fn user() -> Router<AppState> {
 }
 
 /// Routes for users that ask sites and the model before they answer.
-pub fn patient_user() -> Router<AppState> {
+pub fn slow_user() -> Router<AppState> {
     Router::new()
         .route("/api/scraper/sources", post(suggest_source))
         .route("/api/scraper/ingest/reddit", post(ingest_posts))
 }
 
 /// Routes for administrators that scrape before they answer.
-pub fn patient_admin() -> Router<AppState> {
+pub fn slow_admin() -> Router<AppState> {
     Router::new().route("/api/scraper/run/{source_id}", post(run_source))
 }
 

@@ -27,8 +27,10 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures::StreamExt;
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use url::Url;
@@ -36,8 +38,8 @@ use url::Url;
 pub use schema::InitReport;
 
 use super::{
-    Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Scope, Stored, Write,
-    check_size,
+    ChangeMark, Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Scope, Stored,
+    Write, check_size,
 };
 use crate::azure::Identity;
 
@@ -57,11 +59,24 @@ const LONGEST_PAGE: usize = 1000;
 /// Most operations in a batch of the service.
 const LARGEST_BATCH: usize = 100;
 
+/// The service notes the second of a write. A second write within it changes nothing that [`CosmosStore::changes`] sees, so
+/// a mark counts only when that second is over, on a clock that may differ from the service's by some more.
+const SETTLING: Duration = Duration::from_secs(5);
+
 /// Fields that the service adds to every document.
 const SYSTEM_FIELDS: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
 
 /// A document's fields, each as the text that was stored.
 type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// The answer to [`sql::changes`]. There is nothing newest in an empty partition.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Counted {
+    documents: f64,
+    newest: Option<f64>,
+    total: f64,
+}
 
 /// Which account, database and containers, and how to sign in.
 #[derive(Debug, Clone)]
@@ -168,6 +183,25 @@ impl CosmosStore {
             }
         }
         Ok(true)
+    }
+
+    /// How many documents the partition has, and the newest and the sum of the seconds in which they were written.
+    async fn count_changes(&self, container: Container, partition: &str) -> Result<Counted> {
+        let client = self.container(container).await?;
+        let statement = sql::changes(container, partition)?;
+        let scope = FeedScope::partition(partition.to_owned());
+        let asked = Box::pin(client.query_items::<Counted>(statement, scope, None)).await;
+        let mut pages = Box::pin(asked.map_err(error)?.into_pages());
+        let mut all = Counted::default();
+        // A large partition is counted in parts.
+        while let Some(answer) = pages.next().await {
+            for part in answer.map_err(error)?.into_items() {
+                all.documents += part.documents;
+                all.newest = all.newest.into_iter().chain(part.newest).reduce(f64::max);
+                all.total += part.total;
+            }
+        }
+        Ok(all)
     }
 
     /// Asks for pages until there are as many documents as wanted, or no more.
@@ -310,6 +344,18 @@ impl DocumentStore for CosmosStore {
             Err(Error::Conflict) if repeated && self.all_done(container, partition, writes).await? => Ok(()),
             outcome => outcome,
         }
+    }
+
+    async fn changes(&self, container: Container, partition: &str) -> Result<Option<ChangeMark>> {
+        if !container.spec().tracks_changes {
+            return Ok(None);
+        }
+        let counted = timeout(QUERY_DEADLINE, Box::pin(self.count_changes(container, partition))).await;
+        let Counted { documents, newest, total } = counted.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
+        // Seconds of this size are whole numbers, which the service sends as it likes.
+        let value = format!("{documents:.0}-{:.0}-{total:.0}", newest.unwrap_or_default());
+        let newest = newest.and_then(|newest| OffsetDateTime::from_unix_timestamp(newest as i64).ok());
+        Ok(Some(ChangeMark { value, certain_from: newest.map(|newest| newest + SETTLING) }))
     }
 
     async fn query(&self, query: &Query) -> Result<Page> {

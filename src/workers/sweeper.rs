@@ -1,5 +1,6 @@
-//! Cleans up behind everybody, every few minutes: gives back the room of what has expired, and queues jobs again whose
-//! message was lost. What was seen to already is not found the next time, so running it twice changes nothing.
+//! Cleans up behind everybody, every few minutes: gives back the room of what has expired, queues jobs again whose message
+//! was lost, and chunks of articles whose message was never sent. What was seen to already is not found the next time, so
+//! running it twice changes nothing.
 
 use tracing::{info, warn};
 
@@ -13,16 +14,21 @@ pub const FUNCTION: &str = "PluckItJobSweeper";
 /// Looks for leftovers and sees to them.
 ///
 /// # Errors
-/// [`JobError::Retry`] when the store or the queue failed. One failing does not stop the other.
+/// [`JobError::Retry`] when the store or the queue failed. One failing does not stop the others.
 pub async fn run(app: &AppState) -> Result<(), JobError> {
     let swept = app.data.store.sweep_expired().await;
     let requeued = app.taste.requeue_stale().await;
+    let sent = app.moods.send_unsent().await;
     match &swept {
         Ok(0) => {}
         Ok(documents) => info!(documents, "expired documents deleted"),
         // Only the last error can be returned.
         Err(error) => warn!(error = %Chain(error), "expired documents not deleted"),
     }
+    if let Err(error) = &sent {
+        warn!(error = %Chain(error), "chunks of articles not queued");
+    }
     requeued.map_err(JobError::retry)?;
+    sent.map_err(JobError::retry)?;
     swept.map(drop).map_err(JobError::retry)
 }

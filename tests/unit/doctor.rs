@@ -111,7 +111,7 @@ async fn keys_of_the_past() -> String {
     let keys = async || ([("date", "Mon, 02 Mar 2026 09:15:00 GMT")], r#"{"keys":[{"kid":"1"}]}"#);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/certs", listener.local_addr().unwrap());
-    tokio::spawn(async { axum::serve(listener, Router::new().route("/certs", get(keys))).await.unwrap() });
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/certs", get(keys))).await.unwrap() });
     url
 }
 

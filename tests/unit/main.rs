@@ -13,6 +13,7 @@ mod imaging;
 mod limits;
 mod llm;
 mod media;
+mod moods;
 mod process;
 mod queue;
 mod routes;

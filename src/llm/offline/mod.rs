@@ -9,6 +9,7 @@ mod embedding;
 mod errands;
 mod intent;
 mod lexicon;
+mod moods;
 mod outfit;
 mod selectors;
 mod vision;
@@ -63,7 +64,9 @@ impl Model for OfflineModel {
             | Purpose::ExpandQuery
             | Purpose::ClassifyFollowUp
             | Purpose::SummariseConversation
-            | Purpose::GenerateSelectors => None,
+            | Purpose::GenerateSelectors
+            | Purpose::ExtractMoods
+            | Purpose::CompareMoods => None,
         };
         if let Some(look) = look
             && let Some(image) = last_image(&request.messages)
@@ -96,6 +99,8 @@ fn answer(request: &ChatRequest) -> Reply {
         Purpose::ClassifyFollowUp => (errands::classify_follow_up(&request.messages).to_owned(), Vec::new()),
         Purpose::SummariseConversation => (errands::summarise(&request.messages), Vec::new()),
         Purpose::GenerateSelectors => (selectors::find(last_user_message(&request.messages)), Vec::new()),
+        Purpose::ExtractMoods => (moods::extract(last_user_message(&request.messages)), Vec::new()),
+        Purpose::CompareMoods => (moods::compare(last_user_message(&request.messages)), Vec::new()),
         // Without a picture there is nothing to see.
         Purpose::AnalyseTaste | Purpose::ExtractMetadata => ("{}".to_owned(), Vec::new()),
     };

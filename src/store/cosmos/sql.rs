@@ -7,7 +7,7 @@ use azure_data_cosmos::Query as Statement;
 use serde_json::Value;
 
 use crate::store::query::Comparison;
-use crate::store::{Direction, Filter, Query, Result, Scope};
+use crate::store::{Container, Direction, Filter, Query, Result, Scope};
 
 /// Text and parameters; [`Sql::statement`] makes the SDK's form of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,6 +122,16 @@ impl Sql {
     }
 }
 
+/// Counts the documents of a partition, with the newest and the sum of the seconds in which they were written: every write
+/// changes one of the three, unless another one in the same second did. All of it is read from the index.
+pub(super) fn changes(container: Container, partition: &str) -> Result<Statement> {
+    let text = format!(
+        "SELECT COUNT(1) AS documents, MAX(c._ts) AS newest, SUM(c._ts) AS total FROM c WHERE {} = @p0",
+        path(container.spec().partition_key)
+    );
+    Sql { text, parameters: vec![partition.into()] }.statement()
+}
+
 /// A dotted field name as a path that no reserved word can spoil.
 fn path(field: &str) -> String {
     field.split('.').fold("c".to_owned(), |path, name| format!("{path}[\"{name}\"]"))
@@ -159,7 +169,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::store::Container;
 
     fn condition(filter: Filter) -> (String, Vec<Value>) {
         let sql = Sql::new(&Query::all(Container::Moods).matching(filter));

@@ -343,6 +343,9 @@ async fn every_named_query_uses_an_index() {
         data.wear_events.newest_of_item(&ada, &ItemId::from("coat"), 10).await.unwrap(),
         "WearEvents_by_itemId_asc_occurredAt_desc"
     );
+    asks!(data.wardrobe.each_of_owned(&ada, |_| {}).await, "sqlite_autoindex_Wardrobe_1");
+    let since = datetime!(2026-01-01 0:00 UTC);
+    asks!(data.wear_events.each_since(&ada, since, |_| {}).await, "WearEvents_by_occurredAt_desc");
     asks!(data.moods.top_by_trend(None, 10).await.unwrap(), "Moods_by_trendScore_desc_across");
     asks!(data.moods.top_by_trend(Some("ada"), 10).await.unwrap(), "Moods_by_trendScore_desc ");
     asks!(data.items.vectors(|vector| vector).collect::<Vec<_>>().await, "ScrapedItems_by_scrapedAt_desc_id_asc");
