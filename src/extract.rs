@@ -357,6 +357,26 @@ impl Fields {
         records
     }
 
+    /// A list of at most `most` objects that must be there, as they are: for what others define and change.
+    pub fn raw_objects(&mut self, name: &'static str, most: usize) -> Vec<Value> {
+        let twin = twin(name);
+        if !self.object.contains_key(name) && !self.object.contains_key(twin.as_ref()) {
+            let input = Value::Object(self.object.clone());
+            let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
+            self.faults.push(missing(loc, input));
+            return Vec::new();
+        }
+        let elements = self.list(name, most).unwrap_or_default();
+        let (objects, others): (Vec<_>, Vec<_>) =
+            elements.into_iter().enumerate().partition(|(_, element)| element.is_object());
+        for (position, other) in others {
+            let msg = "Input should be a valid dictionary or object to extract fields from";
+            let steps = [Step::Name(name), Step::Position(position)];
+            self.fault("model_attributes_type", &steps, msg, other, Value::Null);
+        }
+        objects.into_iter().map(|(_, object)| object).collect()
+    }
+
     fn list(&mut self, name: &'static str, most: usize) -> Option<Vec<Value>> {
         match self.take(name) {
             None | Some(Value::Null) => None,
