@@ -5,6 +5,7 @@ pub mod bans;
 pub mod conversations;
 pub mod dead_letters;
 pub mod items;
+pub mod jobs;
 pub mod moods;
 pub mod pages;
 pub mod profiles;
@@ -57,6 +58,8 @@ pub struct Data {
     pub moods: moods::Moods,
     /// Things found in feeds.
     pub items: items::Items,
+    /// Long operations.
+    pub jobs: jobs::Jobs,
     /// How far the timers have come.
     pub timers: timers::Timers,
     /// Who voted what.
@@ -82,6 +85,7 @@ impl Data {
             conversations: conversations::Conversations::new(store.clone()),
             moods: moods::Moods::new(store.clone()),
             items: items::Items::new(store.clone()),
+            jobs: jobs::Jobs::new(store.clone()),
             timers: timers::Timers::new(store.clone()),
             votes: votes::Votes::new(store.clone()),
             taste_jobs: taste_jobs::TasteJobs::new(store.clone()),

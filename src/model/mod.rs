@@ -7,6 +7,7 @@ pub mod conversation;
 pub mod dead_letter;
 pub mod ids;
 pub mod item;
+pub mod job;
 pub mod lenient;
 pub mod mood;
 pub mod profile;
