@@ -108,6 +108,8 @@ pub struct Config {
     pub workers: Workers,
     /// Numbers of the taste-analysis jobs.
     pub taste: Taste,
+    /// Numbers of long operations.
+    pub operations: Operations,
     /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
     pub log_filter: String,
     /// Each setting with its value and source, in reading order.
@@ -205,6 +207,8 @@ pub struct Storage {
     pub queues: Option<StorageAccount>,
     /// Blob container of finished pictures.
     pub archive_container: ContainerName,
+    /// Blob container of what long operations write; no public route shows it.
+    pub jobs_container: ContainerName,
     /// Queue of taste-analysis jobs.
     pub taste_queue: String,
     /// Queue of taste-analysis jobs that no delivery could get done.
@@ -346,6 +350,15 @@ pub struct Taste {
     pub profile_update_retries: u32,
 }
 
+/// Numbers of long operations.
+#[derive(Debug, Clone)]
+pub struct Operations {
+    /// How long a worker keeps others away from a job without saying anew that it lives.
+    pub lease: Duration,
+    /// How long one invocation begins steps of a job; after that the rest is queued.
+    pub slice: Duration,
+}
+
 impl Config {
     /// Reads and checks all settings.
     ///
@@ -378,6 +391,10 @@ impl Config {
             max_back_off: reader.seconds("TASTE_JOB_MAX_BACKOFF_SECONDS", 6.0, 60.0)?,
             jitter: reader.seconds("TASTE_JOB_JITTER_SECONDS", 0.2, 60.0)?,
             profile_update_retries: reader.number("TASTE_JOB_PROFILE_UPDATE_MAX_RETRIES", 2, 0, 100)?,
+        };
+        let operations = Operations {
+            lease: Duration::from_secs(reader.number("LONG_OPERATION_LEASE_SECONDS", 45, 1, 600)?),
+            slice: Duration::from_secs(reader.number("LONG_OPERATION_SLICE_SECONDS", 240, 1, 480)?),
         };
 
         let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
@@ -413,6 +430,7 @@ impl Config {
             stylist,
             workers,
             taste,
+            operations,
             log_filter,
             effective,
         })
@@ -543,10 +561,17 @@ fn read_storage(
     let default = "archive".parse().expect("a good name");
     let expected = "3 to 63 of a-z, 0-9 and single hyphens between them";
     let archive_container = reader.parsed::<ContainerName>("ARCHIVE_CONTAINER_NAME", default, expected)?;
+    let default = "jobs".parse().expect("a good name");
+    let jobs_container = reader.parsed::<ContainerName>("JOBS_CONTAINER_NAME", default, expected)?;
+    if jobs_container == archive_container {
+        let expected = "another container than ARCHIVE_CONTAINER_NAME, which everybody may read".to_owned();
+        return Err(Error::Invalid { name: "JOBS_CONTAINER_NAME", got: jobs_container.to_string(), expected });
+    }
     Ok(Storage {
         queues: queue.or(queue_service).or(account("queue")?).or_else(|| host.clone()),
         blobs: account("blob")?.or(host),
         archive_container,
+        jobs_container,
         taste_queue,
         taste_dead_letter_queue,
     })

@@ -10,23 +10,13 @@ use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobKey, JobStatus, JobSummary};
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
-use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query, Write};
+use crate::store::{self, Container, Direction, DocumentStore, ETag, Filter, Key, Query, Write};
 
 /// Length of a job's id: a UUID without hyphens.
 const ID_LENGTH: usize = 32;
 /// What lists show. The rest can be long.
-const SUMMARY: &[&str] = &[
-    "id",
-    "userId",
-    "name",
-    "status",
-    "createdTime",
-    "lastUpdatedTime",
-    "customStatus",
-    "input",
-    "result",
-    "error",
-];
+const SUMMARY: &[&str] =
+    &["id", "userId", "name", "status", "createdTime", "lastUpdatedTime", "customStatus", "input", "result", "error"];
 
 /// The jobs of all users.
 #[derive(Clone)]
@@ -78,16 +68,19 @@ impl Jobs {
         }
     }
 
-    /// What the user's key stands for, if it still counts.
-    pub async fn find_key(&self, user: &UserId, key: &str) -> Result<Option<JobKey>> {
+    /// What the user's key stands for, if it still counts, and the version of that.
+    pub async fn find_key(&self, user: &UserId, key: &str) -> Result<Option<(JobKey, ETag)>> {
         let stored = self.0.read(&Self::key_of_key(user, key)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::Jobs, &stored)))
+        Ok(stored.and_then(|stored| Some((pages::parse(Container::Jobs, &stored)?, stored.etag))))
     }
 
-    /// Forgets a user's key.
-    pub async fn forget_key(&self, user: &UserId, key: &str) -> Result<()> {
-        self.0.delete(&Self::key_of_key(user, key), None).await?;
-        Ok(())
+    /// Forgets a user's key, unless it stands for something else by now.
+    pub async fn forget_key(&self, key: &JobKey, etag: &ETag) -> Result<()> {
+        let place = Key::new(Container::Jobs, key.user_id.as_str(), key.id.as_str());
+        match self.0.delete(&place, Some(etag)).await {
+            Ok(_) | Err(store::Error::Conflict) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The user's job of this id.

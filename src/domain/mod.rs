@@ -3,6 +3,7 @@
 pub mod best;
 pub mod chat;
 pub mod demo;
+pub mod jobs;
 pub mod media;
 pub mod metadata;
 pub mod quiz;
