@@ -34,7 +34,8 @@ static FUNCTIONS: [Function; 1] = [Function {
     name: "DoNothing",
     trigger: Trigger::Queue(QueueTrigger {
         setting: "TASTE_JOB_QUEUE_NAME",
-        queue: |config| &config.storage.taste_queue,
+        suffix: "",
+        names: |config| &config.queues.taste,
         run: |_, _| async { Ok(()) }.boxed(),
         dead_letters: None,
     }),

@@ -38,6 +38,7 @@ use crate::config::{self, Config, Documents, Environment, ModelServer};
 use crate::data::Data;
 use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
+use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::demo;
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
@@ -197,15 +198,14 @@ async fn prepare_documents(config: &Config) -> anyhow::Result<Vec<Preparation>> 
 }
 
 async fn prepare_queues(config: &Config) -> anyhow::Result<Vec<Preparation>> {
-    let storage = &config.storage;
-    let Some(account) = &storage.queues else {
+    let Some(account) = &config.storage.queues else {
         return Ok(Preparation::not_configured(
             "queues (StorageQueue, StorageQueue__queueServiceUri, STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)",
         ));
     };
     let account = open_storage(config, account)?;
     let mut done = Vec::new();
-    for name in [&storage.taste_queue, &storage.taste_dead_letter_queue] {
+    for name in config.queues.all().into_iter().flat_map(|queue| [&queue.work, &queue.poison]) {
         let created = Box::pin(account.create_queue(name)).await.with_context(|| format!("queue {name}"))?;
         done.push(Preparation::new(format!("queue {name}"), created));
     }
@@ -333,7 +333,7 @@ pub fn blobs_probe(blobs: Arc<dyn BlobStore>, container: &ContainerName) -> Prob
 }
 
 fn open_queue(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<(Arc<dyn JobQueue>, Probe)> {
-    let name = &config.storage.taste_queue;
+    let name = &config.queues.taste.work;
     if let Some(account) = &config.storage.queues {
         let account = Arc::new(open_storage(config, account)?);
         return Ok((Arc::new(AzureQueue::new(account.clone())), account_probe(account, name)));
@@ -400,17 +400,20 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     probes.extend(storage_probes);
     let model_probe = (!matches!(config.model, ModelServer::Offline)).then(|| model_probe(model.clone()));
     probes.push(("model", model_probe));
+    let dead_letters = DeadLetterOffice::new(data.clone(), queue.clone(), clock.clone());
     let taste = Taste::new(taste::Parts {
+        dead_letters: dead_letters.clone(),
         data: data.clone(),
         model: model.clone(),
         queue: queue.clone(),
         web: web.clone(),
         clock: clock.clone(),
         settings: config.taste.clone(),
-        queue_name: config.storage.taste_queue.clone(),
+        queue_name: config.queues.taste.work.clone(),
     });
     AppState::from(Parts {
         taste,
+        dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()),
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),

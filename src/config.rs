@@ -5,6 +5,7 @@
 //! `local.settings.json.example` list the same names; a test compares them.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -98,6 +99,8 @@ pub struct Config {
     pub documents: Documents,
     /// Azure storage, if there is any.
     pub storage: Storage,
+    /// Names of the queues.
+    pub queues: Queues,
     /// Pictures: who may send them, and who cuts them out.
     pub media: Media,
     /// Which language model answers.
@@ -209,10 +212,43 @@ pub struct Storage {
     pub archive_container: ContainerName,
     /// Blob container of what long operations write; no public route shows it.
     pub jobs_container: ContainerName,
-    /// Queue of taste-analysis jobs.
-    pub taste_queue: String,
-    /// Queue of taste-analysis jobs that no delivery could get done.
-    pub taste_dead_letter_queue: String,
+}
+
+/// Names of the queues.
+#[derive(Debug, Clone)]
+pub struct Queues {
+    /// Pictures whose taste is analysed.
+    pub taste: QueueNames,
+    /// Batches of users who get their weekly digest.
+    pub digest: QueueNames,
+    /// Chunks of articles in which moods are looked for.
+    pub moods: QueueNames,
+    /// Sources to scrape.
+    pub scrape: QueueNames,
+    /// Long operations.
+    pub operations: QueueNames,
+}
+
+impl Queues {
+    /// All of them.
+    pub fn all(&self) -> [&QueueNames; 5] {
+        let Self { taste, digest, moods, scrape, operations } = self;
+        [taste, digest, moods, scrape, operations]
+    }
+
+    /// The queue that a message was meant for which came from `name`, that queue itself or its poison queue.
+    pub fn origin_of(&self, name: &str) -> Option<&str> {
+        self.all().into_iter().find(|queue| queue.work == name || queue.poison == name).map(|queue| &*queue.work)
+    }
+}
+
+/// A queue, and the one beside it for what cannot be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueNames {
+    /// Where work waits.
+    pub work: String,
+    /// Where the Functions host moves messages that were delivered too often: `-poison` behind the name.
+    pub poison: String,
 }
 
 /// Pictures: who may send them, and who cuts them out.
@@ -372,7 +408,8 @@ impl Config {
         let client_id = reader.optional("AZURE_CLIENT_ID");
         let data_directory = PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"));
         let documents = read_documents(&mut reader, &data_directory, client_id.as_deref())?;
-        let storage = read_storage(&mut reader, client_id.as_deref(), under_functions_host)?;
+        let storage = read_storage(&mut reader, client_id.as_deref())?;
+        let queues = read_queues(&mut reader, under_functions_host)?;
         let media = read_media(&mut reader)?;
         let model = read_model(&mut reader, client_id)?;
         let stylist = Stylist {
@@ -425,6 +462,7 @@ impl Config {
             data_directory,
             documents,
             storage,
+            queues,
             media,
             model,
             stylist,
@@ -466,6 +504,8 @@ impl Config {
     }
 }
 
+/// What the Functions host puts behind a queue's name to name the queue of messages that were delivered too often.
+pub const POISON_SUFFIX: &str = "-poison";
 const WEEK_SECONDS: f64 = 7.0 * 24.0 * 60.0 * 60.0;
 
 fn read_server(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Server, Error> {
@@ -522,11 +562,7 @@ fn read_documents(reader: &mut Reader<'_>, directory: &Path, client_id: Option<&
     })
 }
 
-fn read_storage(
-    reader: &mut Reader<'_>,
-    client_id: Option<&str>,
-    under_functions_host: bool,
-) -> Result<Storage, Error> {
+fn read_storage(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Storage, Error> {
     let identity = |service| StorageAccount::Identity { service, client_id: client_id.map(Into::into) };
     let host = reader.secret("AzureWebJobsStorage").map(StorageAccount::ConnectionString);
     let queue = reader.secret("StorageQueue").map(StorageAccount::ConnectionString);
@@ -546,18 +582,6 @@ fn read_storage(
         })?;
         Ok(Some(identity(service)))
     };
-    let taste_queue = reader.text("TASTE_JOB_QUEUE_NAME", "taste-analysis-jobs");
-    // Where the Functions host moves messages, whatever we think of it.
-    let poison_queue = format!("{taste_queue}-poison");
-    let taste_dead_letter_queue = reader.text("TASTE_JOB_DEAD_LETTER_QUEUE_NAME", &poison_queue);
-    if under_functions_host && taste_dead_letter_queue != poison_queue {
-        let expected = format!("{poison_queue}, where the Functions host moves messages");
-        return Err(Error::Invalid {
-            name: "TASTE_JOB_DEAD_LETTER_QUEUE_NAME",
-            got: taste_dead_letter_queue,
-            expected,
-        });
-    }
     let default = "archive".parse().expect("a good name");
     let expected = "3 to 63 of a-z, 0-9 and single hyphens between them";
     let archive_container = reader.parsed::<ContainerName>("ARCHIVE_CONTAINER_NAME", default, expected)?;
@@ -572,9 +596,52 @@ fn read_storage(
         blobs: account("blob")?.or(host),
         archive_container,
         jobs_container,
-        taste_queue,
-        taste_dead_letter_queue,
     })
+}
+
+fn read_queues(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Queues, Error> {
+    let mut names = |variable, default: &str| -> Result<QueueNames, Error> {
+        let work = reader.parsed(variable, QueueName(default.to_owned()), QueueName::EXPECTED)?.0;
+        let poison = format!("{work}{POISON_SUFFIX}");
+        Ok(QueueNames { work, poison })
+    };
+    let mut taste = names("TASTE_JOB_QUEUE_NAME", "taste-analysis-jobs")?;
+    let digest = names("DIGEST_BATCH_QUEUE_NAME", "digest-batches")?;
+    let moods = names("MOOD_CHUNK_QUEUE_NAME", "mood-chunks")?;
+    let scrape = names("SCRAPE_QUEUE_NAME", "scrape-sources")?;
+    let operations = names("LONG_OPERATION_QUEUE_NAME", "long-operations")?;
+    // Where the Functions host moves messages, whatever we think of it.
+    let variable = "TASTE_JOB_DEAD_LETTER_QUEUE_NAME";
+    let dead_letter_queue = reader.text(variable, &taste.poison);
+    if under_functions_host && dead_letter_queue != taste.poison {
+        let expected = format!("{}, where the Functions host moves messages", taste.poison);
+        return Err(Error::Invalid { name: variable, got: dead_letter_queue, expected });
+    }
+    taste.poison = dead_letter_queue;
+    Ok(Queues { taste, digest, moods, scrape, operations })
+}
+
+/// The name of a queue whose poison queue has a name as well.
+struct QueueName(String);
+
+impl QueueName {
+    const EXPECTED: &'static str = "3 to 56 of a-z, 0-9 and single hyphens between them";
+}
+
+impl fmt::Display for QueueName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for QueueName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        // The rules for queues are those for blob containers.
+        let fits = text.len() + POISON_SUFFIX.len() <= 63 && text.parse::<ContainerName>().is_ok();
+        if fits { Ok(Self(text.to_owned())) } else { Err(()) }
+    }
 }
 
 fn read_media(reader: &mut Reader<'_>) -> Result<Media, Error> {

@@ -74,7 +74,7 @@ pub fn function_json(function: &Function) -> Value {
             "type": "queueTrigger",
             "direction": "in",
             "name": BINDING,
-            "queueName": format!("%{}%", trigger.setting),
+            "queueName": format!("%{}%{}", trigger.setting, trigger.suffix),
             "connection": QUEUE_CONNECTION,
         }] }),
         Trigger::Timer(trigger) => json!({

@@ -45,7 +45,7 @@ pub type App = NormalizePath<Router>;
 
 /// Makes the service.
 pub fn app(state: AppState) -> App {
-    with_functions(state, &FUNCTIONS)
+    with_functions(state, FUNCTIONS)
 }
 
 /// Makes the service with these functions, which the Functions host alone can call.

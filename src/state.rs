@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
 use crate::domain::chat::Chat;
+use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
@@ -59,6 +60,8 @@ pub struct Parts {
     pub web: Arc<GuardedClient>,
     /// Analysis of the pictures that users like.
     pub taste: Taste,
+    /// Messages that could not be done.
+    pub dead_letters: DeadLetterOffice,
     /// Taste quizzes.
     pub quiz: Quizmaster,
     /// Whether what we depend on answers.

@@ -28,7 +28,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(binary) => binary.clone(),
         None => env::current_exe().context("this program does not know its own file")?,
     };
-    packaging::write(&FUNCTIONS, &arguments.out, &binary)?;
+    packaging::write(FUNCTIONS, &arguments.out, &binary)?;
     writeln!(
         io::stdout(),
         "Package of {} functions and the HTTP routes in {}. Try it: cd {} && func start",

@@ -63,8 +63,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         app::load_demo(&app).await;
         if !app.config.server.under_functions_host {
             // Under the host, it is the host that starts functions.
-            pump::start(&app, &FUNCTIONS, &pump::Options::from_config(&app.config));
-            timers::start(&app, &FUNCTIONS, &timers::Options::default());
+            pump::start(&app, FUNCTIONS, &pump::Options::from_config(&app.config));
+            timers::start(&app, FUNCTIONS, &timers::Options::default());
         }
         announce(&app.config, address, app.model.name(Purpose::Stylist));
         app::serve(listener, app).await?;

@@ -2,6 +2,7 @@
 
 pub mod best;
 pub mod chat;
+pub mod dead_letters;
 pub mod demo;
 pub mod jobs;
 pub mod media;

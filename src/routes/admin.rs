@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::auth::CurrentUser;
 use crate::data::bans::Bans;
-use crate::domain::taste::{self, Replay};
+use crate::domain::dead_letters::{self, Replay};
 use crate::error::ApiError;
 use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read};
 use crate::model::ban::Ban;
@@ -185,16 +185,22 @@ async fn replay_dead_letter(
     State(app): State<AppState>,
     AppPath(id): AppPath<DeadLetterId>,
 ) -> Result<AppJson<DeadLetterStatusResponse>, ApiError> {
-    match app.taste.replay(&id).await {
+    let letter = app.data.dead_letters.find(&id).await?.ok_or(NO_DEAD_LETTER)?;
+    let replayed = match app.config.queues.origin_of(&letter.source_queue) {
+        Some(queue) if queue != app.config.queues.taste.work => app.dead_letters.replay(&letter, queue).await,
+        // Older letters may name a queue that has another name by now.
+        Some(_) | None => app.taste.replay(&letter).await,
+    };
+    match replayed {
         Ok(Replay::Queued) => Ok(AppJson(DeadLetterStatusResponse { id, status: DeadLetterStatus::Replayed.name() })),
         Ok(Replay::AlreadyReplayed) => Err(ApiError::Conflict("Dead letter already replayed.")),
         Ok(Replay::Missing) => Err(NO_DEAD_LETTER),
-        Err(taste::Error::Data(error)) => Err(error.into()),
-        Err(taste::Error::Queue(queue::Error::TooLarge { .. })) => {
+        Err(dead_letters::Error::Data(error)) => Err(error.into()),
+        Err(dead_letters::Error::Queue(queue::Error::TooLarge { .. })) => {
             Err(ApiError::BadRequest("The message is too long to be queued again."))
         }
-        Err(error @ taste::Error::Queue(_)) => Err(ApiError::unavailable(error)),
-        Err(error @ taste::Error::Unwritable(_)) => Err(ApiError::internal(error)),
+        Err(error @ dead_letters::Error::Queue(_)) => Err(ApiError::unavailable(error)),
+        Err(error @ dead_letters::Error::Unwritable(_)) => Err(ApiError::internal(error)),
     }
 }
 

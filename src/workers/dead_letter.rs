@@ -1,27 +1,43 @@
-//! Messages of taste-analysis jobs that were delivered too often, from their poison queue.
-//! Storing one again changes nothing: its id is made from the message.
+//! Messages that no delivery could get done, kept as dead letters: those of a poison queue, and those that a function gives
+//! up. Storing one again changes nothing: its id is made from the message.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tracing::instrument;
 
 use super::{Delivery, JobError};
-use crate::domain::taste::Burial;
+use crate::domain::dead_letters::Burial;
 use crate::state::AppState;
 
-/// Its name.
-pub const FUNCTION: &str = "ProcessTasteAnalysisJobDlq";
+/// Name of the function that looks after the poison queue of taste-analysis jobs.
+pub const TASTE_FUNCTION: &str = "ProcessTasteAnalysisJobDlq";
 
-/// Stores the message as a dead letter, with its text and the job's last failure, and marks the job.
+/// Stores a taste-analysis message as a dead letter, with its text and the job's last failure, and marks the job.
 ///
 /// # Errors
 /// [`JobError::Retry`] when that fails: the message must stay in its queue.
 #[instrument(name = "worker.dead_letter", skip_all)]
-pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
-    let burial = Burial {
-        text: delivery.text,
-        message_id: delivery.id,
-        source_queue: app.config.storage.taste_dead_letter_queue.clone(),
-        reason: None,
-        dequeue_count: delivery.dequeue_count,
-    };
+pub async fn keep_taste(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
+    let burial = delivery.bury(&app.config.queues.taste.poison, None);
     app.taste.bury(burial).await.map_err(|error| JobError::Retry(error.into()))
+}
+
+/// Stores a message that was found in a poison queue. What fails is given up by its function, with the reason
+/// ([`give_up`]); a message gets here when the process died each time.
+///
+/// # Errors
+/// [`JobError::Retry`] when that fails: the message must stay in its queue.
+#[instrument(name = "worker.dead_letter", skip_all)]
+pub async fn keep(app: &AppState, delivery: Delivery, poison_queue: &str) -> Result<(), JobError> {
+    store(app, delivery.bury(poison_queue, None)).await
+}
+
+/// Stores a message that a function gives up.
+pub fn give_up(app: &AppState, burial: Burial) -> BoxFuture<'_, Result<(), JobError>> {
+    store(app, burial).boxed()
+}
+
+async fn store(app: &AppState, burial: Burial) -> Result<(), JobError> {
+    let queue = app.config.queues.origin_of(&burial.source_queue).unwrap_or(&burial.source_queue).to_owned();
+    app.dead_letters.keep(burial, &queue).await.map_err(JobError::retry)
 }

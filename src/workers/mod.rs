@@ -20,43 +20,81 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tracing::{Span, info, info_span, warn};
 
-use crate::config::Config;
+use crate::config::{Config, POISON_SUFFIX, QueueNames};
+use crate::domain::dead_letters::Burial;
 use crate::model::schedule::Schedule;
 use crate::state::AppState;
 use crate::telemetry::Chain;
 
 /// Every function.
-pub static FUNCTIONS: [Function; 3] = [
+pub static FUNCTIONS: &[Function] = &[
     Function {
         name: taste::FUNCTION,
         trigger: Trigger::Queue(QueueTrigger {
             setting: "TASTE_JOB_QUEUE_NAME",
-            queue: |config| &config.storage.taste_queue,
+            suffix: "",
+            names: |config| &config.queues.taste,
             run: |app, delivery| taste::run(app, delivery).boxed(),
             dead_letters: Some(DeadLetters {
-                queue: |config| &config.storage.taste_dead_letter_queue,
-                give_up: |app, delivery, reason| taste::give_up(app, delivery, reason).boxed(),
+                give_up: |app, burial| taste::give_up(app, burial).boxed(),
+                // Its jobs know it.
+                keeps_last_failure: false,
             }),
         }),
     },
     Function {
-        name: dead_letter::FUNCTION,
+        name: dead_letter::TASTE_FUNCTION,
         trigger: Trigger::Queue(QueueTrigger {
             setting: "TASTE_JOB_DEAD_LETTER_QUEUE_NAME",
-            queue: |config| &config.storage.taste_dead_letter_queue,
-            run: |app, delivery| dead_letter::run(app, delivery).boxed(),
+            suffix: "",
+            names: |config| &config.queues.taste,
+            run: |app, delivery| dead_letter::keep_taste(app, delivery).boxed(),
             dead_letters: None,
         }),
     },
-    Function {
-        name: sweeper::FUNCTION,
-        trigger: Trigger::Timer(TimerTrigger {
-            setting: "JOB_SWEEPER_SCHEDULE",
-            schedule: |config| &config.workers.job_sweeper_schedule,
-            run: |app| sweeper::run(app).boxed(),
-        }),
-    },
+    timer(
+        sweeper::FUNCTION,
+        "JOB_SWEEPER_SCHEDULE",
+        |config| &config.workers.job_sweeper_schedule,
+        |app| sweeper::run(app).boxed(),
+    ),
 ];
+
+/// A function for the messages of a queue; see [`poison`] for the other one that the queue needs. Its messages end done,
+/// or in the dead letters with the reason.
+pub const fn work(
+    name: &'static str,
+    setting: &'static str,
+    names: fn(&Config) -> &QueueNames,
+    run: HandleMessage,
+) -> Function {
+    let dead_letters = Some(DeadLetters { give_up: dead_letter::give_up, keeps_last_failure: true });
+    Function { name, trigger: Trigger::Queue(QueueTrigger { setting, suffix: "", names, run, dead_letters }) }
+}
+
+/// The function for the poison queue beside a queue, where the host moves messages that ended the process each time.
+pub const fn poison(
+    name: &'static str,
+    setting: &'static str,
+    names: fn(&Config) -> &QueueNames,
+    run: HandleMessage,
+) -> Function {
+    let trigger = QueueTrigger { setting, suffix: POISON_SUFFIX, names, run, dead_letters: None };
+    Function { name, trigger: Trigger::Queue(trigger) }
+}
+
+/// A function that a clock starts.
+pub const fn timer(
+    name: &'static str,
+    setting: &'static str,
+    schedule: fn(&Config) -> &Schedule,
+    run: RunTimer,
+) -> Function {
+    Function { name, trigger: Trigger::Timer(TimerTrigger { setting, schedule, run }) }
+}
+
+/// Deliveries after which a message that still fails is given up: `maxDequeueCount` of host.json.
+pub const MOST_DELIVERIES: u32 = 5;
 
 /// How long a function may run. The Functions host restarts the whole process, with every request in it, when one passes
 /// `functionTimeout` of host.json (10 min); ours ends a minute earlier.
@@ -82,20 +120,23 @@ pub enum Trigger {
 pub struct QueueTrigger {
     /// The setting with the queue's name.
     pub setting: &'static str,
+    /// What follows that name: nothing, or [`POISON_SUFFIX`].
+    pub suffix: &'static str,
     /// Where that setting is.
-    pub queue: fn(&Config) -> &str,
+    pub names: fn(&Config) -> &QueueNames,
     /// What is done with a message.
     pub run: HandleMessage,
-    /// Where messages go that cannot be done. `None` for the queue of such messages itself: it keeps them.
+    /// What becomes of messages that cannot be done. `None` for the poison queue: it keeps them.
     pub dead_letters: Option<DeadLetters>,
 }
 
-/// Where messages go that cannot be done.
+/// What becomes of messages that cannot be done. Those that were tried too often go to the poison queue.
 pub struct DeadLetters {
-    /// The queue for those that were tried too often: `<queue>-poison`, as the Functions host has it.
-    pub queue: fn(&Config) -> &str,
     /// What is done with one that no delivery can get done. It keeps the text, and the reason it is given.
     pub give_up: GiveUp,
+    /// Whether the last failing delivery has the message given up there and then, with its failure as the reason. Without
+    /// it the message goes to the queue, and whoever looks after that finds the reason elsewhere.
+    pub keeps_last_failure: bool,
 }
 
 /// Starts a function when it is due.
@@ -105,13 +146,15 @@ pub struct TimerTrigger {
     /// Where that setting is.
     pub schedule: fn(&Config) -> &Schedule,
     /// What is done. It takes no input: it looks at what is stored and does what is missing.
-    pub run: for<'a> fn(&'a AppState) -> BoxFuture<'a, Result<(), JobError>>,
+    pub run: RunTimer,
 }
 
 /// Does the work of a message.
 pub type HandleMessage = for<'a> fn(&'a AppState, Delivery) -> BoxFuture<'a, Result<(), JobError>>;
+/// Does the work of a timer.
+pub type RunTimer = for<'a> fn(&'a AppState) -> BoxFuture<'a, Result<(), JobError>>;
 /// Keeps a message that can never be done, with the reason.
-pub type GiveUp = for<'a> fn(&'a AppState, Delivery, String) -> BoxFuture<'a, Result<(), JobError>>;
+pub type GiveUp = for<'a> fn(&'a AppState, Burial) -> BoxFuture<'a, Result<(), JobError>>;
 
 /// A message as a function sees it.
 #[derive(Debug, Clone)]
@@ -122,6 +165,14 @@ pub struct Delivery {
     pub dequeue_count: u32,
     /// The queue's name for it, if it has one.
     pub id: Option<String>,
+}
+
+impl Delivery {
+    /// The message from `source_queue` as one that is given up.
+    pub fn bury(self, source_queue: &str, reason: Option<String>) -> Burial {
+        let Self { text, dequeue_count, id } = self;
+        Burial { text, message_id: id, source_queue: source_queue.to_owned(), reason, dequeue_count }
+    }
 }
 
 /// Why a function did not do its work.
@@ -168,15 +219,26 @@ async fn attempt(work: BoxFuture<'_, Result<(), JobError>>, limit: Duration) -> 
 }
 
 impl QueueTrigger {
+    /// Name of the queue.
+    pub fn queue<'a>(&self, config: &'a Config) -> &'a str {
+        let names = (self.names)(config);
+        if self.dead_letters.is_some() { &names.work } else { &names.poison }
+    }
+
     /// Does the work of a message, or keeps it as a dead letter if that cannot be done. `Ok` means that nothing is left
     /// to do with the message.
     async fn handle(&self, app: &AppState, delivery: Delivery, limit: Duration) -> Result<(), JobError> {
         let outcome = attempt((self.run)(app, delivery.clone()), limit).await;
-        let (Err(JobError::GiveUp(reason)), Some(dead_letters)) = (&outcome, &self.dead_letters) else {
-            return outcome;
+        let Some(dead_letters) = &self.dead_letters else { return outcome };
+        let is_last = dead_letters.keeps_last_failure && delivery.dequeue_count >= MOST_DELIVERIES;
+        let reason = match outcome {
+            Err(JobError::GiveUp(reason)) => reason,
+            Err(JobError::Retry(error)) if is_last => Chain(&*error).to_string(),
+            Ok(()) | Err(JobError::NotNow | JobError::Retry(_)) => return outcome,
         };
         warn!(reason, "message given up");
-        attempt((dead_letters.give_up)(app, delivery, reason.clone()), limit).await
+        let burial = delivery.bury(self.queue(&app.config), Some(reason));
+        attempt((dead_letters.give_up)(app, burial), limit).await
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, warn};
 
-use super::{Delivery, Function, JobError, QueueTrigger, TIME_LIMIT, Trigger, log_outcome, span};
+use super::{Delivery, Function, JobError, MOST_DELIVERIES, QueueTrigger, TIME_LIMIT, Trigger, log_outcome, span};
 use crate::config::Config;
 use crate::queue::{self, Message};
 use crate::state::AppState;
@@ -47,7 +47,7 @@ impl Options {
         Self {
             concurrency: config.workers.concurrency,
             visibility: Duration::from_secs(30),
-            deliveries: 5,
+            deliveries: MOST_DELIVERIES,
             retry_base: config.workers.retry_base,
             retry_cap: Duration::from_secs(10 * 60),
             not_now_pause: Duration::from_secs(5),
@@ -78,7 +78,7 @@ fn jittered(pause: Duration) -> Duration {
 pub fn start(app: &AppState, functions: &'static [Function], options: &Options) {
     for function in functions {
         if let Trigger::Queue(trigger) = &function.trigger {
-            let queue = (trigger.queue)(&app.config).to_owned();
+            let queue = trigger.queue(&app.config).to_owned();
             let pump = Pump { app: app.clone(), name: function.name, trigger, queue, options: options.clone() };
             app.tasks.spawn(Arc::new(pump).run());
         }
@@ -235,8 +235,7 @@ impl Pump {
     }
 
     async fn move_to_dead_letters(&self, message: Message) {
-        let Some(dead_letters) = &self.trigger.dead_letters else { return };
-        let to = (dead_letters.queue)(&self.app.config);
+        let to = &(self.trigger.names)(&self.app.config).poison;
         match self.app.queue.move_to(&self.queue, &message, to).await {
             Ok(()) => warn!(queue = to, "message moved: it was tried too often"),
             Err(error) => warn!(queue = to, error = %Chain(&error), "message not moved: it is seen again later"),

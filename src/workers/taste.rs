@@ -4,7 +4,8 @@
 use tracing::instrument;
 
 use super::{Delivery, JobError};
-use crate::domain::taste::{Burial, WorkError, Worked, read_message};
+use crate::domain::dead_letters::Burial;
+use crate::domain::taste::{WorkError, Worked, read_message};
 use crate::state::AppState;
 use crate::telemetry::Chain;
 
@@ -27,18 +28,11 @@ pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     }
 }
 
-/// Stores the message as a dead letter, with its text.
+/// Stores the message as a dead letter, with its text, and marks the job.
 ///
 /// # Errors
 /// [`JobError::Retry`] when that fails: the message must stay in its queue.
 #[instrument(name = "worker.taste.give_up", skip_all)]
-pub async fn give_up(app: &AppState, delivery: Delivery, reason: String) -> Result<(), JobError> {
-    let burial = Burial {
-        text: delivery.text,
-        message_id: delivery.id,
-        source_queue: app.config.storage.taste_queue.clone(),
-        reason: Some(reason),
-        dequeue_count: delivery.dequeue_count,
-    };
+pub async fn give_up(app: &AppState, burial: Burial) -> Result<(), JobError> {
     app.taste.bury(burial).await.map_err(|error| JobError::Retry(error.into()))
 }

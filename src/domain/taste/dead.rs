@@ -5,46 +5,15 @@ use tracing::warn;
 
 use super::work::read_message;
 use super::{Error, Taste, is_stale, waiting};
-use crate::data::Data;
 use crate::data::update::Edit;
-use crate::hash::sha256_hex;
+use crate::domain::dead_letters::{self, Burial, Replay, letter_id};
 use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
-use crate::model::ids::{DeadLetterId, TasteJobId};
+use crate::model::ids::TasteJobId;
 use crate::model::taste_job::{TasteJob, TasteJobStatus};
 use crate::model::timestamp::Timestamp;
-use crate::telemetry::Chain;
 
 /// Stands for the job of a message that names none.
 pub const UNPARSED: &str = "unparsed";
-/// Hexadecimal digits of the message's hash in a dead letter's id.
-const HASH_DIGITS: usize = 16;
-
-/// A message that is given up.
-#[derive(Debug, Clone)]
-pub struct Burial {
-    /// Its text.
-    pub text: String,
-    /// The queue's name for it, if it has one.
-    pub message_id: Option<String>,
-    /// The queue that it came from.
-    pub source_queue: String,
-    /// Why; without it, the job's last failure.
-    pub reason: Option<String>,
-    /// How often it was delivered.
-    pub dequeue_count: u32,
-}
-
-/// What came of a replay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replay {
-    /// The message is in its queue again.
-    Queued,
-    /// Somebody has done that before.
-    AlreadyReplayed,
-    /// There is no such dead letter.
-    Missing,
-}
-
 impl Taste {
     /// Stores a message as a dead letter and marks its job. Storing the same message again changes nothing. A message
     /// whose job was done after all leaves nothing to look at and is not stored.
@@ -72,7 +41,7 @@ impl Taste {
             Err(_) => (UNPARSED.into(), json!({ "raw_payload": text })),
         };
         let letter = DeadLetter {
-            id: letter_id(&job_id, message_id.as_deref(), &text),
+            id: letter_id(job_id.as_str(), message_id.as_deref(), &text),
             job_id,
             status: DeadLetterStatus::DeadLettered,
             payload,
@@ -94,7 +63,7 @@ impl Taste {
     pub(super) async fn abandon(&self, job: &TasteJob, reason: String) -> Result<(), Error> {
         let text = serde_json::to_string(&job.payload)?;
         let letter = DeadLetter {
-            id: letter_id(&job.id, None, &format!("{text}{}", self.now())),
+            id: letter_id(job.id.as_str(), None, &format!("{text}{}", self.now())),
             job_id: job.id.clone(),
             status: DeadLetterStatus::DeadLettered,
             payload: serde_json::to_value(&job.payload)?,
@@ -126,18 +95,15 @@ impl Taste {
     ///
     /// # Errors
     /// When documents or queue fail; the dead letter can then be replayed again.
-    pub async fn replay(&self, id: &DeadLetterId) -> Result<Replay, Error> {
-        let Data { dead_letters, taste_jobs, .. } = &self.0.data;
-        let Some(letter) = dead_letters.find(id).await? else { return Ok(Replay::Missing) };
+    pub async fn replay(&self, letter: &DeadLetter) -> Result<Replay, dead_letters::Error> {
         if letter.status == DeadLetterStatus::Replayed {
             return Ok(Replay::AlreadyReplayed);
         }
-        let text = text_of(&letter.payload)?;
         let now = self.now();
         // The job first: should we die before the message is sent, its lease runs out and it is queued again.
-        if let Ok(message) = read_message(&text) {
+        if let Ok(message) = read_message(&dead_letters::text_of(&letter.payload)?) {
             let lease = now + self.0.settings.dedupe_ttl;
-            let reset = taste_jobs.edit(&message.payload.job_id, |found| match found {
+            let reset = self.0.data.taste_jobs.edit(&message.payload.job_id, |found| match found {
                 Some(job) if matches!(job.status, TasteJobStatus::DeadLettered | TasteJobStatus::Failed) => {
                     Edit::Save(TasteJob { requeues: 0, ..waiting(job, now, lease) }, ())
                 }
@@ -146,27 +112,7 @@ impl Taste {
             });
             reset.await?;
         }
-        let mark = |status: DeadLetterStatus| {
-            move |letter: DeadLetter| {
-                if letter.status == status {
-                    return Edit::Keep(false);
-                }
-                let replayed_at = (status == DeadLetterStatus::Replayed).then_some(now);
-                Edit::Save(DeadLetter { status, replayed_at, ..letter }, true)
-            }
-        };
-        match dead_letters.edit(&letter, mark(DeadLetterStatus::Replayed)).await? {
-            Some(true) => {}
-            Some(false) => return Ok(Replay::AlreadyReplayed),
-            None => return Ok(Replay::Missing),
-        }
-        if let Err(error) = self.0.queue.send(&self.0.queue_name, &text).await {
-            if let Err(error) = dead_letters.edit(&letter, mark(DeadLetterStatus::DeadLettered)).await {
-                warn!(dead_letter.id = %letter.id, error = %Chain(&error), "failed replay not taken back");
-            }
-            return Err(error.into());
-        }
-        Ok(Replay::Queued)
+        self.0.dead_letters.replay(letter, &self.0.queue_name).await
     }
 }
 
@@ -192,18 +138,4 @@ fn payload(text: &str) -> Result<Value, serde_json::Error> {
             Err(_) => Ok(json!({ "raw_payload": text })),
         },
     }
-}
-
-/// The text to put back into the queue.
-fn text_of(payload: &Value) -> Result<String, serde_json::Error> {
-    match payload.get("raw_payload").and_then(Value::as_str) {
-        Some(raw) => Ok(raw.to_owned()),
-        None => serde_json::to_string(payload),
-    }
-}
-
-fn letter_id(job: &TasteJobId, message_id: Option<&str>, text: &str) -> DeadLetterId {
-    let mut hash = sha256_hex(format!("{}\n{text}", message_id.unwrap_or_default()));
-    hash.truncate(HASH_DIGITS);
-    format!("{job}-{hash}").into()
 }

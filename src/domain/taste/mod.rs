@@ -15,12 +15,13 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 pub(super) use self::analysis::objects;
-pub use self::dead::{Burial, Replay, UNPARSED};
+pub use self::dead::UNPARSED;
 pub use self::work::{WorkError, Worked, read_message};
 use crate::clock::Clock;
 use crate::config;
 use crate::data::update::Edit;
 use crate::data::{self, Data};
+use crate::domain::dead_letters::DeadLetterOffice;
 use crate::http_client::guarded::GuardedClient;
 use crate::llm::Model;
 use crate::model::ids::{ScrapedItemId, UserId};
@@ -68,6 +69,8 @@ pub struct Parts {
     pub model: Arc<dyn Model>,
     /// Where jobs wait.
     pub queue: Arc<dyn JobQueue>,
+    /// Where messages go that cannot be done.
+    pub dead_letters: DeadLetterOffice,
     /// Client for the pictures.
     pub web: Arc<GuardedClient>,
     /// The time.

@@ -470,8 +470,12 @@ impl Shared {
 fn binding(function: &Value, prefix: &str, settings: &BTreeMap<String, String>) -> Binding {
     let resolve = |value: &Value| {
         let text = value.as_str().unwrap();
-        match text.strip_prefix('%').and_then(|text| text.strip_suffix('%')) {
-            Some(name) => settings.get(name).unwrap_or_else(|| panic!("no app setting {name}")).clone(),
+        // A setting's name between percent signs, which something may follow.
+        match text.strip_prefix('%').and_then(|text| text.split_once('%')) {
+            Some((name, rest)) => {
+                let value = settings.get(name).unwrap_or_else(|| panic!("no app setting {name}"));
+                format!("{value}{rest}")
+            }
             None => text.to_owned(),
         }
     };

@@ -150,7 +150,7 @@ impl Builder {
         let clock = self.clock;
         let store = self.store.unwrap_or_else(|| Arc::new(SqliteStore::in_memory(clock.clone()).unwrap()));
         let queue = self.queue.unwrap_or_else(|| Arc::new(LocalQueue::in_memory(clock.clone()).unwrap()));
-        let queue_probe = app::queue_probe(queue.clone(), &config.storage.taste_queue);
+        let queue_probe = app::queue_probe(queue.clone(), &config.queues.taste.work);
         let media = app::media_url(&config, SocketAddr::from(([127, 0, 0, 1], 7071)));
         let files = tempfile::tempdir().unwrap();
         let blobs = self.blobs.unwrap_or_else(|| Arc::new(LocalBlobs::open(files.path(), media, &*clock).unwrap()));
@@ -189,7 +189,7 @@ impl TestApp {
             store: None,
             queue: None,
             clock: Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC))),
-            functions: &FUNCTIONS,
+            functions: FUNCTIONS,
             model: Arc::new(OfflineModel::new()),
             web: Arc::new(GuardedClient::new(web::nowhere()).unwrap()),
             segmentation: None,

@@ -101,7 +101,7 @@ impl Loop {
         ];
         let account = StorageAccount::from_connection_string(&storage, &Identity::default()).unwrap();
         account.create_queue(&queue_name).await.unwrap();
-        let (directory, dist) = package(&FUNCTIONS);
+        let (directory, dist) = package(FUNCTIONS);
         let (program, arguments) = process::program(SERVICE);
         let faster =
             Faster { visibility_timeout: Some(VISIBILITY), max_polling_interval: Some(Duration::from_millis(100)) };
@@ -195,7 +195,7 @@ async fn a_vote_teaches_the_profile_and_what_failed_is_replayed() {
         // Azurite counts whole seconds.
         assert!(pair[1].began - pair[0].began >= VISIBILITY - Duration::from_secs(1), "{failed:?}");
     }
-    let buried = scene.calls(dead_letter::FUNCTION);
+    let buried = scene.calls(dead_letter::TASTE_FUNCTION);
     assert_eq!(buried.iter().map(outcome).collect::<Vec<_>>(), [(1, Some(200))]);
 
     let replay = scene.host.url(&format!("/api/admin/dead-letters/{}/replay", letter["id"].as_str().unwrap()));

@@ -34,7 +34,7 @@ const EMBEDDED: [(&str, &str); 3] =
 
 #[tokio::test]
 async fn the_package_runs_as_it_is() {
-    let (_directory, dist) = package(&FUNCTIONS);
+    let (_directory, dist) = package(FUNCTIONS);
     let host = Host::start(&dist, Handler::Binary, &EMBEDDED, Faster::default()).await;
     let health: serde_json::Value = reqwest::get(host.url("/api/health")).await.unwrap().json().await.unwrap();
     assert_eq!(health["status"], "ok");
@@ -58,7 +58,7 @@ async fn the_package_runs_as_it_is() {
 
 #[tokio::test]
 async fn a_killed_process_is_started_again_and_goes_on() {
-    let (_directory, dist) = package(&FUNCTIONS);
+    let (_directory, dist) = package(FUNCTIONS);
     let host = Host::start(&dist, Handler::Binary, &EMBEDDED, Faster::default()).await;
     for start in 2..=4 {
         let port = host.handler_port().await;
@@ -79,7 +79,7 @@ async fn an_answer_streams_through_the_proxy() {
     server.push(Kind::Stream, Answer::Steps(vec![text("Wear "), Step::Stall]));
     let app = TestApp::builder().under_functions_host().model_server(&server).start();
     let token = app.state.sessions.open("ada".to_owned().into()).await.unwrap().access_token;
-    let (_directory, dist) = package(&FUNCTIONS);
+    let (_directory, dist) = package(FUNCTIONS);
     let host = Host::start(&dist, Handler::Served(app.service()), &EMBEDDED, Faster::default()).await;
 
     let client = reqwest::Client::new();
@@ -182,7 +182,7 @@ async fn a_failing_message_is_delivered_five_times_and_then_poison() {
 #[ignore = "needs the emulators: run scripts/test"]
 async fn the_package_runs_on_the_emulators() {
     cosmos().await;
-    let (_directory, dist) = package(&FUNCTIONS);
+    let (_directory, dist) = package(FUNCTIONS);
     let (endpoint, key, storage) =
         (setting("PLUCKIT_TEST_COSMOS_ENDPOINT"), setting("PLUCKIT_TEST_COSMOS_KEY"), setting("PLUCKIT_TEST_STORAGE"));
     let queue = format!("jobs-{}", Uuid::new_v4());

@@ -87,8 +87,8 @@ async fn the_service_that_is_killed() {
             idle: (Duration::from_millis(50), Duration::from_millis(100)),
             ..pump::Options::from_config(&app.config)
         };
-        pump::start(&app, &FUNCTIONS, &options);
-        timers::start(&app, &FUNCTIONS, &timers::Options::default());
+        pump::start(&app, FUNCTIONS, &options);
+        timers::start(&app, FUNCTIONS, &timers::Options::default());
     }
     app::serve(listener, app).await.unwrap();
 }
@@ -223,7 +223,7 @@ async fn two_thousand_jobs_survive_a_hundred_kills_under_the_host() {
     let load = Load::send(open_data(directory.path()), &queue, &name, jobs).await;
     let admin = Outsider::sign_in(&load.data, "admin").await;
 
-    let (_package, dist) = package(&FUNCTIONS);
+    let (_package, dist) = package(FUNCTIONS);
     let (program, arguments) = process::program(SERVICE);
     let faster = Faster {
         // Longer than the lease of a process that died.

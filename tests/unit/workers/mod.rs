@@ -2,6 +2,7 @@
 //! messages say, and write down that they did.
 
 mod chain;
+mod dead_letters;
 mod host;
 mod invocation;
 mod kills;
@@ -17,6 +18,7 @@ use std::time::Instant;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use pluckit::domain::dead_letters::Burial;
 use pluckit::state::AppState;
 use pluckit::workers::{DeadLetters, Delivery, Function, JobError, QueueTrigger, TimerTrigger, Trigger};
 use serde_json::{Value, json};
@@ -30,19 +32,18 @@ pub static SCRIPTED: [Function; 3] = [
         name: "Scripted",
         trigger: Trigger::Queue(QueueTrigger {
             setting: "TASTE_JOB_QUEUE_NAME",
-            queue: |config| &config.storage.taste_queue,
+            suffix: "",
+            names: |config| &config.queues.taste,
             run: follow_script,
-            dead_letters: Some(DeadLetters {
-                queue: |config| &config.storage.taste_dead_letter_queue,
-                give_up: note_given_up,
-            }),
+            dead_letters: Some(DeadLetters { give_up: note_given_up, keeps_last_failure: false }),
         }),
     },
     Function {
         name: "ScriptedDlq",
         trigger: Trigger::Queue(QueueTrigger {
             setting: "TASTE_JOB_DEAD_LETTER_QUEUE_NAME",
-            queue: |config| &config.storage.taste_dead_letter_queue,
+            suffix: "",
+            names: |config| &config.queues.taste,
             run: note_dead_letter,
             dead_letters: None,
         }),
@@ -160,10 +161,10 @@ fn follow_script(_app: &AppState, delivery: Delivery) -> BoxFuture<'_, Result<()
     .boxed()
 }
 
-fn note_given_up(_app: &AppState, delivery: Delivery, reason: String) -> BoxFuture<'_, Result<(), JobError>> {
+fn note_given_up(_app: &AppState, burial: Burial) -> BoxFuture<'_, Result<(), JobError>> {
     async move {
-        let key = parse(&delivery.text).map_or(delivery.text.clone(), |(key, _)| key);
-        notes().records.entry(key).or_default().given_up.push((reason, delivery.text));
+        let key = parse(&burial.text).map_or(burial.text.clone(), |(key, _)| key);
+        notes().records.entry(key).or_default().given_up.push((burial.reason.unwrap_or_default(), burial.text));
         Ok(())
     }
     .boxed()

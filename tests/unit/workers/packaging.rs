@@ -45,19 +45,19 @@ fn the_package_is_what_the_list_says() {
     assert_eq!(http["bindings"].as_array().unwrap().len(), 2, "a proxied function has these two and no more");
 
     let settings = read(&dist.join("local.settings.json"));
-    for function in &FUNCTIONS {
+    for function in FUNCTIONS {
         let folder = dist.join(function.name);
         assert_eq!(names(&folder), BTreeSet::from(["function.json".to_owned()]));
         let written = read(&folder.join("function.json"));
         let bindings = written["bindings"].as_array().unwrap();
         let [binding] = bindings.as_slice() else { panic!("{written}") };
-        let (kind, place, setting) = match &function.trigger {
-            Trigger::Queue(trigger) => ("queueTrigger", "queueName", trigger.setting),
-            Trigger::Timer(trigger) => ("timerTrigger", "schedule", trigger.setting),
+        let (kind, place, setting, suffix) = match &function.trigger {
+            Trigger::Queue(trigger) => ("queueTrigger", "queueName", trigger.setting, trigger.suffix),
+            Trigger::Timer(trigger) => ("timerTrigger", "schedule", trigger.setting, ""),
         };
         assert_eq!(binding["type"], kind);
         assert_eq!(binding["direction"], "in");
-        assert_eq!(binding[place], format!("%{setting}%"));
+        assert_eq!(binding[place], format!("%{setting}%{suffix}"));
         assert!(settings["Values"][setting].is_string(), "{setting} is in local.settings.json");
     }
     for (name, value) in [
@@ -108,7 +108,7 @@ fn a_package_is_written_over_but_nothing_else_is() {
     packaging::write(&SCRIPTED, &dist, Path::new(BINARY)).unwrap();
     fs::write(dist.join("local.settings.json"), "{\"mine\":1}").unwrap();
     fs::create_dir(dist.join("data")).unwrap();
-    packaging::write(&FUNCTIONS, &dist, Path::new(BINARY)).unwrap();
+    packaging::write(FUNCTIONS, &dist, Path::new(BINARY)).unwrap();
     assert!(!dist.join("Scripted").exists(), "the host would go on to start it");
     assert!(dist.join(FUNCTIONS[0].name).join("function.json").exists());
     assert!(dist.join("data").exists());
@@ -117,7 +117,7 @@ fn a_package_is_written_over_but_nothing_else_is() {
     for (file, content) in [("notes.txt", ""), ("host.json", packaging::HOST_JSON), ("host.json", "{}")] {
         let foreign = TempDir::new().unwrap();
         fs::write(foreign.path().join(file), content).unwrap();
-        let refused = packaging::write(&FUNCTIONS, foreign.path(), Path::new(BINARY)).unwrap_err();
+        let refused = packaging::write(FUNCTIONS, foreign.path(), Path::new(BINARY)).unwrap_err();
         assert!(refused.to_string().contains("choose another directory"), "{refused}");
         assert_eq!(names(foreign.path()).len(), 1);
     }
@@ -126,12 +126,12 @@ fn a_package_is_written_over_but_nothing_else_is() {
 #[test]
 fn a_running_binary_can_be_packaged_over() {
     let directory = TempDir::new().unwrap();
-    packaging::write(&FUNCTIONS, directory.path(), Path::new("/bin/sleep")).unwrap();
+    packaging::write(FUNCTIONS, directory.path(), Path::new("/bin/sleep")).unwrap();
     let mut running = Command::new(directory.path().join("pluckit")).arg("60").spawn().unwrap();
-    let again = packaging::write(&FUNCTIONS, directory.path(), Path::new(BINARY));
+    let again = packaging::write(FUNCTIONS, directory.path(), Path::new(BINARY));
     running.kill().unwrap();
     running.wait().unwrap();
     again.unwrap();
-    let missing = packaging::write(&FUNCTIONS, directory.path(), Path::new("/nowhere/pluckit")).unwrap_err();
+    let missing = packaging::write(FUNCTIONS, directory.path(), Path::new("/nowhere/pluckit")).unwrap_err();
     assert!(missing.to_string().contains("/nowhere/pluckit"), "{missing}");
 }

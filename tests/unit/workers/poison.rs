@@ -68,7 +68,7 @@ async fn the_pump_keeps_what_it_cannot_read_and_goes_on() {
     let app = TestApp::builder().web(&web).start();
     let bodies = poison();
     send(&*app.state.queue, QUEUE, POISON_QUEUE, &bodies).await;
-    pump::start(&app.state, &FUNCTIONS, &pump::Options::from_config(&app.state.config));
+    pump::start(&app.state, FUNCTIONS, &pump::Options::from_config(&app.state.config));
     until("the queues are empty", async || {
         app.state.queue.length(QUEUE).await.unwrap() + app.state.queue.length(POISON_QUEUE).await.unwrap() == 0
     })
@@ -108,7 +108,7 @@ async fn the_host_keeps_what_it_cannot_read_and_goes_on() {
     let bodies = poison();
     send(&queue, &name, &poison_name, &bodies).await;
 
-    let (_package, dist) = package(&FUNCTIONS);
+    let (_package, dist) = package(FUNCTIONS);
     let (program, arguments) = process::program(SERVICE);
     let faster = Faster { max_polling_interval: Some(Duration::from_millis(100)), ..Faster::default() };
     let host = Host::start(&dist, Handler::Program(program, arguments), &settings, faster).await;

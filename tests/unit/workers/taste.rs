@@ -202,8 +202,8 @@ async fn a_picture_that_cannot_be_had_is_given_up() {
         let Err(JobError::GiveUp(reason)) = taste::run(&scene.app.state, message.clone()).await else {
             panic!("{url} is not given up")
         };
-        taste::give_up(&scene.app.state, message.clone(), reason.clone()).await.unwrap();
-        taste::give_up(&scene.app.state, message, reason.clone()).await.unwrap();
+        taste::give_up(&scene.app.state, message.clone().bury(QUEUE, Some(reason.clone()))).await.unwrap();
+        taste::give_up(&scene.app.state, message.bury(QUEUE, Some(reason.clone()))).await.unwrap();
         let letters = dead_letters(&scene.app).await;
         assert_eq!((letters.len(), &letters[0]["reason"]), (1, &json!(reason)), "{url}");
         let key = Key::new(Container::TasteAnalysisJobs, payload.job_id.as_str(), payload.job_id.as_str());
@@ -223,8 +223,8 @@ async fn a_message_delivered_too_often_is_kept_and_can_be_replayed() {
     }
     scene.app.state.queue.delete(QUEUE, &message).await.unwrap();
     let poison = Delivery { text: message.text, dequeue_count: 1, id: Some("p".to_owned()) };
-    dead_letter::run(&scene.app.state, poison.clone()).await.unwrap();
-    dead_letter::run(&scene.app.state, poison).await.unwrap();
+    dead_letter::keep_taste(&scene.app.state, poison.clone()).await.unwrap();
+    dead_letter::keep_taste(&scene.app.state, poison).await.unwrap();
     let letters = dead_letters(&scene.app).await;
     assert_eq!((letters.len(), &letters[0]["sourceQueue"]), (1, &json!("taste-analysis-jobs-poison")));
     assert!(letters[0]["reason"].as_str().unwrap().contains("the model failed"), "{}", letters[0]);
@@ -238,7 +238,9 @@ async fn a_message_delivered_too_often_is_kept_and_can_be_replayed() {
     assert_eq!(scene.job().await["status"], "dead_lettered");
 
     scene.model.otherwise(|_| say(&[DESCRIPTION]));
-    scene.app.state.taste.replay(&letters[0]["id"].as_str().unwrap().into()).await.unwrap();
+    let id = letters[0]["id"].as_str().unwrap().into();
+    let letter = scene.app.state.data.dead_letters.find(&id).await.unwrap().unwrap();
+    scene.app.state.taste.replay(&letter).await.unwrap();
     let message = scene.app.state.queue.receive(QUEUE, 1, Duration::from_secs(1)).await.unwrap().remove(0);
     taste::run(&scene.app.state, delivery(&message.text)).await.unwrap();
     assert_eq!(scene.job().await["status"], "completed");
@@ -451,8 +453,8 @@ async fn what_cannot_be_read_is_kept_with_its_text() {
         };
         // Half of them come by the poison queue.
         match number % 2 {
-            0 => taste::give_up(&scene.app.state, message, reason).await.unwrap(),
-            _ => dead_letter::run(&scene.app.state, message).await.unwrap(),
+            0 => taste::give_up(&scene.app.state, message.bury(QUEUE, Some(reason))).await.unwrap(),
+            _ => dead_letter::keep_taste(&scene.app.state, message).await.unwrap(),
         }
     }
     let letters = dead_letters(&scene.app).await;

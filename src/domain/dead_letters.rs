@@ -1,0 +1,160 @@
+//! Messages that no delivery could get done: kept with their text and their reason, and put back when somebody has seen
+//! to it.
+//!
+//! This is what all queues have in common. Taste analysis has documents of its own to mark beside it ([`super::taste`]).
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tracing::warn;
+
+use crate::clock::Clock;
+use crate::data::update::Edit;
+use crate::data::{self, Data};
+use crate::hash::sha256_hex;
+use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
+use crate::model::ids::DeadLetterId;
+use crate::queue::{self, JobQueue};
+use crate::telemetry::Chain;
+
+/// Hexadecimal digits of the message's hash in a dead letter's id.
+const HASH_DIGITS: usize = 16;
+
+/// A message that is given up.
+#[derive(Debug, Clone)]
+pub struct Burial {
+    /// Its text.
+    pub text: String,
+    /// The queue's name for it, if it has one.
+    pub message_id: Option<String>,
+    /// The queue that it came from.
+    pub source_queue: String,
+    /// Why, if that is known.
+    pub reason: Option<String>,
+    /// How often it was delivered.
+    pub dequeue_count: u32,
+}
+
+/// What came of a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// The message is in its queue again.
+    Queued,
+    /// Somebody has done that before.
+    AlreadyReplayed,
+    /// There is no such dead letter.
+    Missing,
+}
+
+/// Why a dead letter was not kept or not replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The documents failed.
+    #[error("the dead letter could not be read or written")]
+    Data(#[from] data::Error),
+    /// The queue failed.
+    #[error("the message could not be queued")]
+    Queue(#[from] queue::Error),
+    /// A message does not turn into JSON: a fault in this program.
+    #[error("the message cannot be written as JSON")]
+    Unwritable(#[from] serde_json::Error),
+}
+
+/// Keeps the dead letters of all queues. Cheap to clone.
+#[derive(Clone)]
+pub struct DeadLetterOffice {
+    data: Data,
+    queue: Arc<dyn JobQueue>,
+    clock: Arc<dyn Clock>,
+}
+
+impl DeadLetterOffice {
+    /// An office for the messages of `queue`.
+    pub fn new(data: Data, queue: Arc<dyn JobQueue>, clock: Arc<dyn Clock>) -> Self {
+        Self { data, queue, clock }
+    }
+
+    /// Stores a message that belongs to `group`, the partition of such letters: a job's id or a queue's name. Storing the
+    /// same message again changes nothing.
+    ///
+    /// # Errors
+    /// When the documents fail; the message must then stay where it is.
+    pub async fn keep(&self, burial: Burial, group: &str) -> Result<(), Error> {
+        let Burial { text, message_id, source_queue, reason, dequeue_count } = burial;
+        let letter = DeadLetter {
+            id: letter_id(group, message_id.as_deref(), &text),
+            job_id: group.into(),
+            status: DeadLetterStatus::DeadLettered,
+            payload: payload(text),
+            created_at: Some(self.clock.now().into()),
+            source_queue,
+            reason: reason.unwrap_or_else(|| "the process ended each time it was delivered".to_owned()),
+            dequeue_count: Some(dequeue_count),
+            replayed_at: None,
+        };
+        self.data.dead_letters.add(&letter).await?;
+        warn!(
+            dead_letter.id = %letter.id,
+            queue = letter.source_queue,
+            reason = letter.reason,
+            "message became a dead letter"
+        );
+        Ok(())
+    }
+
+    /// Puts a dead letter's message back into `queue`, once.
+    ///
+    /// # Errors
+    /// When documents or queue fail; the dead letter can then be replayed again.
+    pub async fn replay(&self, letter: &DeadLetter, queue: &str) -> Result<Replay, Error> {
+        let text = text_of(&letter.payload)?;
+        let now = self.clock.now().into();
+        let mark = |status: DeadLetterStatus| {
+            move |letter: DeadLetter| {
+                if letter.status == status {
+                    return Edit::Keep(false);
+                }
+                let replayed_at = (status == DeadLetterStatus::Replayed).then_some(now);
+                Edit::Save(DeadLetter { status, replayed_at, ..letter }, true)
+            }
+        };
+        match self.data.dead_letters.edit(letter, mark(DeadLetterStatus::Replayed)).await? {
+            Some(true) => {}
+            Some(false) => return Ok(Replay::AlreadyReplayed),
+            None => return Ok(Replay::Missing),
+        }
+        if let Err(error) = self.queue.send(queue, &text).await {
+            if let Err(error) = self.data.dead_letters.edit(letter, mark(DeadLetterStatus::DeadLettered)).await {
+                warn!(dead_letter.id = %letter.id, error = %Chain(&error), "failed replay not taken back");
+            }
+            return Err(error.into());
+        }
+        Ok(Replay::Queued)
+    }
+}
+
+/// The message as it was received, as JSON.
+fn payload(text: String) -> Value {
+    match serde_json::from_str(&text) {
+        Ok(payload @ Value::Object(_)) => payload,
+        Ok(_) | Err(_) => json!({ "raw_payload": text }),
+    }
+}
+
+/// The text of a dead letter's message, to be put back into its queue.
+///
+/// # Errors
+/// When the payload does not turn into JSON: a fault in this program.
+pub fn text_of(payload: &Value) -> Result<String, serde_json::Error> {
+    match payload.get("raw_payload").and_then(Value::as_str) {
+        Some(raw) => Ok(raw.to_owned()),
+        None => serde_json::to_string(payload),
+    }
+}
+
+/// Id of the dead letter that a message becomes: always the same one.
+pub fn letter_id(group: &str, message_id: Option<&str>, text: &str) -> DeadLetterId {
+    let mut hash = sha256_hex(format!("{}\n{text}", message_id.unwrap_or_default()));
+    hash.truncate(HASH_DIGITS);
+    format!("{group}-{hash}").into()
+}
