@@ -40,6 +40,7 @@ use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::demo;
+use crate::domain::jobs::{self, Jobs, Kind};
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
@@ -165,7 +166,7 @@ impl Preparation {
 }
 
 /// Makes everything that the service keeps things in, as far as it is configured: the database and its containers (or the
-/// embedded store's file, in its newest form), queues and the blob container. Safe to repeat. Each part is tried, whatever
+/// embedded store's file, in its newest form), queues and the blob containers. Safe to repeat. Each part is tried, whatever
 /// became of those before it.
 pub async fn prepare_storage(config: &Config) -> Vec<(&'static str, anyhow::Result<Vec<Preparation>>)> {
     vec![
@@ -214,13 +215,16 @@ async fn prepare_queues(config: &Config) -> anyhow::Result<Vec<Preparation>> {
 
 async fn prepare_blobs(config: &Config) -> anyhow::Result<Vec<Preparation>> {
     let Some(account) = &config.storage.blobs else {
-        return Ok(Preparation::not_configured("blob container (STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)"));
+        return Ok(Preparation::not_configured("blob containers (STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)"));
     };
     let account = open_storage(config, account)?;
-    let name = &config.storage.archive_container;
-    let created =
-        Box::pin(account.create_blob_container(name)).await.with_context(|| format!("blob container {name}"))?;
-    Ok(vec![Preparation::new(format!("blob container {name}"), created)])
+    let mut done = Vec::new();
+    for name in [&config.storage.archive_container, &config.storage.jobs_container] {
+        let created =
+            Box::pin(account.create_blob_container(name)).await.with_context(|| format!("blob container {name}"))?;
+        done.push(Preparation::new(format!("blob container {name}"), created));
+    }
+    Ok(done)
 }
 
 /// What the Cosmos DB store needs to know.
@@ -371,6 +375,11 @@ pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
+    with_kinds(config, backends, Vec::new())
+}
+
+/// The same with more kinds of long operation than the service's own.
+pub fn with_kinds(config: Config, backends: Backends, kinds: Vec<Kind>) -> AppState {
     let Backends { store, queue, blobs, embedded_blobs, pixels, segmenter, model, storage_probes, clock, http, web } =
         backends;
     let data = Data::new(store.clone());
@@ -411,8 +420,21 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         settings: config.taste.clone(),
         queue_name: config.queues.taste.work.clone(),
     });
+    let shutdown = CancellationToken::new();
+    let jobs = Jobs::new(jobs::Parts {
+        data: data.clone(),
+        queue: queue.clone(),
+        queue_name: config.queues.operations.work.clone(),
+        blobs: blobs.clone(),
+        container: config.storage.jobs_container.clone(),
+        clock: clock.clone(),
+        settings: config.operations.clone(),
+        kinds,
+        shutdown: shutdown.clone(),
+    });
     AppState::from(Parts {
         taste,
+        jobs,
         dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()),
@@ -423,7 +445,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         media,
         describer: Describer::new(model.clone(), pixels),
         tasks,
-        shutdown: CancellationToken::new(),
+        shutdown,
         config,
         clock,
         data,

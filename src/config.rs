@@ -431,7 +431,7 @@ impl Config {
         };
         let operations = Operations {
             lease: Duration::from_secs(reader.number("LONG_OPERATION_LEASE_SECONDS", 45, 1, 600)?),
-            slice: Duration::from_secs(reader.number("LONG_OPERATION_SLICE_SECONDS", 240, 1, 480)?),
+            slice: Duration::from_secs(reader.number("LONG_OPERATION_SLICE_SECONDS", 240, 0, 480)?),
         };
 
         let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {

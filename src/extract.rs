@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::HeaderMap;
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
@@ -32,6 +32,21 @@ impl<T: Read, S: Send + Sync> FromRequest<S> for AppJson<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         read_json_body(request, JSON_BODY_LIMIT).await.map(Self)
+    }
+}
+
+impl<T: Read, S: Send + Sync> OptionalFromRequest<S> for AppJson<T> {
+    type Rejection = ApiError;
+
+    /// `None` for an empty body, whatever its type.
+    async fn from_request(request: Request, _state: &S) -> Result<Option<Self>, ApiError> {
+        let is_json = is_json(request.headers());
+        let bytes = read_body(request, JSON_BODY_LIMIT).await?;
+        match is_json {
+            _ if bytes.is_empty() => Ok(None),
+            true => read_json(&bytes).map(|value| Some(Self(value))),
+            false => Err(ApiError::UnsupportedMediaType),
+        }
     }
 }
 
@@ -92,6 +107,37 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for AppPath
                 ctx: Value::Null,
             }])),
         }
+    }
+}
+
+/// Whether the caller wants the work done later, and under which name of theirs: `Prefer: respond-async`, and perhaps
+/// `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PreferAsync {
+    /// The caller waits.
+    No,
+    /// The caller asks later. The key makes the same request later the same job.
+    Yes(Option<String>),
+}
+
+/// Longest `Idempotency-Key`, in characters.
+const LONGEST_KEY: usize = 128;
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+impl<S: Send + Sync> FromRequestParts<S> for PreferAsync {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let preferences = parts.headers.get_all(PREFER).into_iter().filter_map(|header| header.to_str().ok());
+        let names = preferences.flat_map(|list| list.split([',', ';']));
+        if !names.map(str::trim).any(|name| name.eq_ignore_ascii_case("respond-async")) {
+            return Ok(Self::No);
+        }
+        let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self::Yes(None)) };
+        let key = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+        let key = key.ok_or(ApiError::BadRequest("Idempotency-Key must be 1 to 128 plain characters."))?;
+        Ok(Self::Yes(Some(key.to_owned())))
     }
 }
 

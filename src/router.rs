@@ -52,8 +52,13 @@ pub fn app(state: AppState) -> App {
 pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let public =
         Router::new().merge(routes::health::public()).merge(routes::auth::public()).merge(routes::media::public());
-    let user = Router::new().merge(routes::chat::user()).merge(routes::scraper::user()).merge(routes::taste::user());
-    let admin = routes::admin::admin().layer(from_fn_with_state(state.clone(), require_admin));
+    let user = Router::new()
+        .merge(routes::chat::user())
+        .merge(routes::jobs::user())
+        .merge(routes::scraper::user())
+        .merge(routes::taste::user());
+    let admin =
+        routes::admin::admin().merge(routes::jobs::admin()).layer(from_fn_with_state(state.clone(), require_admin));
     let signed_in = user.merge(admin).layer(from_fn_with_state(state.clone(), require_user));
     let service = routes::media::service().layer(from_fn_with_state(state.clone(), require_service));
     let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), require_user_or_service));

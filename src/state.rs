@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::data::Data;
 use crate::domain::chat::Chat;
 use crate::domain::dead_letters::DeadLetterOffice;
+use crate::domain::jobs::Jobs;
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
@@ -64,6 +65,8 @@ pub struct Parts {
     pub dead_letters: DeadLetterOffice,
     /// Taste quizzes.
     pub quiz: Quizmaster,
+    /// Long operations.
+    pub jobs: Jobs,
     /// Whether what we depend on answers.
     pub readiness: Readiness,
     /// Work that outlives its request; waited for at the end.

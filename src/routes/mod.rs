@@ -4,6 +4,7 @@ pub mod admin;
 pub mod auth;
 pub mod chat;
 pub mod health;
+pub mod jobs;
 pub mod media;
 pub mod scraper;
 pub mod taste;

@@ -6,6 +6,7 @@
 
 pub mod dead_letter;
 pub mod invocation;
+pub mod jobs;
 pub mod pump;
 pub mod sweeper;
 pub mod taste;
@@ -52,6 +53,22 @@ pub static FUNCTIONS: &[Function] = &[
             dead_letters: None,
         }),
     },
+    Function {
+        name: jobs::FUNCTION,
+        trigger: Trigger::Queue(QueueTrigger {
+            setting: "LONG_OPERATION_QUEUE_NAME",
+            suffix: "",
+            names: |config| &config.queues.operations,
+            run: |app, delivery| jobs::run(app, delivery).boxed(),
+            dead_letters: Some(DeadLetters { give_up: jobs::give_up, keeps_last_failure: true }),
+        }),
+    },
+    poison(
+        jobs::POISON_FUNCTION,
+        "LONG_OPERATION_QUEUE_NAME",
+        |config| &config.queues.operations,
+        |app, delivery| jobs::keep(app, delivery).boxed(),
+    ),
     timer(
         sweeper::FUNCTION,
         "JOB_SWEEPER_SCHEDULE",

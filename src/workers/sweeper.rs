@@ -1,5 +1,6 @@
-//! Cleans up behind everybody, every few minutes: gives back the room of what has expired, and queues jobs again whose
-//! message was lost. What was seen to already is not found the next time, so running it twice changes nothing.
+//! Cleans up behind everybody, every few minutes: gives back the room of what has expired, deletes old long operations
+//! with their outputs, and queues jobs again whose message was lost. What was seen to already is not found the next time,
+//! so running it twice changes nothing.
 
 use tracing::{info, warn};
 
@@ -13,10 +14,15 @@ pub const FUNCTION: &str = "PluckItJobSweeper";
 /// Looks for leftovers and sees to them.
 ///
 /// # Errors
-/// [`JobError::Retry`] when the store or the queue failed. One failing does not stop the other.
+/// [`JobError::Retry`] when the store or the queue failed. One failing does not stop the others.
 pub async fn run(app: &AppState) -> Result<(), JobError> {
+    // The documents of old jobs go after their outputs, so before those that the store deletes by itself.
+    let operations = app.jobs.sweep().await;
     let swept = app.data.store.sweep_expired().await;
     let requeued = app.taste.requeue_stale().await;
+    if let Err(error) = &operations {
+        warn!(error = %Chain(error), "long operations not swept");
+    }
     match &swept {
         Ok(0) => {}
         Ok(documents) => info!(documents, "expired documents deleted"),
@@ -24,5 +30,6 @@ pub async fn run(app: &AppState) -> Result<(), JobError> {
         Err(error) => warn!(error = %Chain(error), "expired documents not deleted"),
     }
     requeued.map_err(JobError::retry)?;
+    operations.map_err(JobError::retry)?;
     swept.map(drop).map_err(JobError::retry)
 }

@@ -4,6 +4,7 @@ pub mod caller;
 pub mod google;
 pub mod host;
 pub mod hostile;
+pub mod jobs;
 pub mod model;
 pub mod process;
 pub mod segmentation;
@@ -20,6 +21,7 @@ use pluckit::blob::BlobStore;
 use pluckit::blob::local::LocalBlobs;
 use pluckit::clock::ManualClock;
 use pluckit::config::{Config, Source};
+use pluckit::domain::jobs::Kind;
 use pluckit::http_client;
 use pluckit::http_client::guarded::GuardedClient;
 use pluckit::imaging::pool::PixelPool;
@@ -66,6 +68,7 @@ pub struct Builder {
     web: Arc<GuardedClient>,
     segmentation: Option<ServiceOptions>,
     blobs: Option<Arc<dyn BlobStore>>,
+    kinds: Vec<Kind>,
 }
 
 impl Builder {
@@ -144,6 +147,12 @@ impl Builder {
         self
     }
 
+    /// Has these kinds of long operation beside the service's own.
+    pub fn kinds(mut self, kinds: Vec<Kind>) -> Self {
+        self.kinds = kinds;
+        self
+    }
+
     pub fn start(self) -> TestApp {
         let settings = self.settings;
         let config = Config::read(|name| settings.get(name).map(|value| (value.clone(), Source::Environment))).unwrap();
@@ -174,7 +183,7 @@ impl Builder {
             http,
             web: self.web,
         };
-        let state = app::state(config, backends);
+        let state = app::with_kinds(config, backends, self.kinds);
         let service = router::with_functions(state.clone(), self.functions);
         TestApp { service, state, clock, pixels, _files: files }
     }
@@ -194,6 +203,7 @@ impl TestApp {
             web: Arc::new(GuardedClient::new(web::nowhere()).unwrap()),
             segmentation: None,
             blobs: None,
+            kinds: Vec::new(),
         }
     }
 

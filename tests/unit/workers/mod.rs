@@ -5,6 +5,7 @@ mod chain;
 mod dead_letters;
 mod host;
 mod invocation;
+mod jobs;
 mod kills;
 mod packaging;
 mod poison;
