@@ -5,6 +5,7 @@ pub mod auth;
 mod chat;
 mod conventions;
 mod health;
+mod jobs;
 pub mod media;
 mod scraper;
 mod taste;

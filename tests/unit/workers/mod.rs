@@ -6,6 +6,7 @@ mod dead_letters;
 mod host;
 mod invocation;
 mod jobs;
+mod jobs_kills;
 mod kills;
 mod packaging;
 mod poison;
