@@ -54,21 +54,25 @@ use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::{BuiltIn, Segmenter};
 use crate::linger::Lingering;
 use crate::llm::Model;
+use crate::llm::observed::ObservedModel;
 use crate::llm::offline::OfflineModel;
 use crate::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, Server};
 use crate::queue::JobQueue;
 use crate::queue::azure::AzureQueue;
 use crate::queue::local::LocalQueue;
+use crate::queue::traced::TracedQueue;
 use crate::router::{self, App};
 use crate::segmentation::{SegmentationService, ServiceOptions};
 use crate::state::{AppState, Parts};
 use crate::store::DocumentStore;
 use crate::store::cosmos::{CosmosOptions, CosmosStore};
 use crate::store::sqlite::SqliteStore;
-use crate::telemetry::Chain;
+use crate::telemetry::{Chain, Telemetry};
 
 /// How long open streams may go on when the process should end.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long the end waits for what is told about it.
+const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 /// Time for a client to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after the system refused a connection, for want of file descriptors for instance.
@@ -106,10 +110,12 @@ pub struct Backends {
     pub http: reqwest::Client,
     /// Client for URLs from users, feeds and pages.
     pub web: Arc<GuardedClient>,
+    /// What leaves the process about itself, beside the log.
+    pub telemetry: Telemetry,
 }
 
 impl Backends {
-    /// The back ends that the settings chose, for a service that listens on `address`. Makes no call to any of them; files
+    /// The back ends that the settings chose, for a service that listens on `address`, without telemetry. Makes no call to any of them; files
     /// and directories are opened.
     ///
     /// # Errors
@@ -126,7 +132,20 @@ impl Backends {
         let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
         let pixels = Arc::new(PixelPool::default());
         let segmenter = open_segmenter(config, &http, &pixels);
-        Ok(Self { store, queue, blobs, embedded_blobs, pixels, segmenter, model, storage_probes, clock, http, web })
+        Ok(Self {
+            store,
+            queue,
+            blobs,
+            embedded_blobs,
+            pixels,
+            segmenter,
+            model,
+            storage_probes,
+            clock,
+            http,
+            web,
+            telemetry: Telemetry::off(),
+        })
     }
 }
 
@@ -380,14 +399,29 @@ pub fn state(config: Config, backends: Backends) -> AppState {
 
 /// The same with more kinds of long operation than the service's own.
 pub fn with_kinds(config: Config, backends: Backends, kinds: Vec<Kind>) -> AppState {
-    let Backends { store, queue, blobs, embedded_blobs, pixels, segmenter, model, storage_probes, clock, http, web } =
-        backends;
+    let Backends {
+        store,
+        queue,
+        blobs,
+        embedded_blobs,
+        pixels,
+        segmenter,
+        model,
+        storage_probes,
+        clock,
+        http,
+        web,
+        telemetry,
+    } = backends;
+    let model: Arc<dyn Model> = Arc::new(ObservedModel::new(model, telemetry.metrics.clone()));
+    let queue: Arc<dyn JobQueue> = if telemetry.is_tracing() { Arc::new(TracedQueue(queue)) } else { queue };
     let data = Data::new(store.clone());
     let parts = tools::Parts {
         data: data.clone(),
         model: model.clone(),
         clock: clock.clone(),
         http: http.clone(),
+        metrics: telemetry.metrics.clone(),
         weather: weather::Endpoints {
             geocoding: config.stylist.geocoding_url.clone(),
             forecast: config.stylist.forecast_url.clone(),
@@ -437,13 +471,14 @@ pub fn with_kinds(config: Config, backends: Backends, kinds: Vec<Kind>) -> AppSt
         jobs,
         dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
-        sessions: SessionService::new(data.sessions.clone(), clock.clone()),
+        sessions: SessionService::new(data.sessions.clone(), clock.clone()).watched(telemetry.metrics.clone()),
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         chat: Arc::new(Chat::new(&parts, config.stylist.tool_call_limit)),
         readiness: Readiness::new(clock.clone(), probes),
         services,
         media,
         describer: Describer::new(model.clone(), pixels),
+        telemetry,
         tasks,
         shutdown,
         config,
@@ -502,7 +537,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let shutdown = app.shutdown.clone();
-    let tasks = app.tasks.clone();
+    let (tasks, telemetry) = (app.tasks.clone(), app.telemetry.clone());
     let connections = GracefulShutdown::new();
     let service = router::app(app);
     loop {
@@ -530,6 +565,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     if tokio::time::timeout(GRACE, drained).await.is_err() {
         warn!("stopped with streams still open");
     }
+    telemetry.shut_down(FLUSH_LIMIT).await;
     Ok(())
 }
 

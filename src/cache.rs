@@ -8,18 +8,27 @@ use quick_cache::sync::Cache;
 use time::OffsetDateTime;
 
 use crate::clock::Clock;
+use crate::telemetry::metrics::Metrics;
 
 /// Keeps at most so many entries, the useful ones rather than the new ones, each for at most so long.
 pub struct ExpiringCache<K, V> {
     entries: Cache<K, (OffsetDateTime, V)>,
     time_to_live: Duration,
     clock: Arc<dyn Clock>,
+    /// Its name in metrics, and where those go.
+    watched: Option<(&'static str, Metrics)>,
 }
 
 impl<K: Eq + Hash, V: Clone> ExpiringCache<K, V> {
     /// An empty cache of `capacity` entries that live for `time_to_live`.
     pub fn new(capacity: usize, time_to_live: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { entries: Cache::new(capacity), time_to_live, clock }
+        Self { entries: Cache::new(capacity), time_to_live, clock, watched: None }
+    }
+
+    /// Notes in metrics, under this name, whether look-ups find something.
+    pub fn watched(mut self, name: &'static str, metrics: Metrics) -> Self {
+        self.watched = metrics.is_on().then_some((name, metrics));
+        self
     }
 
     /// The entry, unless it is too old.
@@ -27,9 +36,11 @@ impl<K: Eq + Hash, V: Clone> ExpiringCache<K, V> {
     where
         Q: Hash + quick_cache::Equivalent<K> + ?Sized,
     {
-        let (since, value) = self.entries.get(key)?;
-        let age = self.clock.now() - since;
-        (age < self.time_to_live).then_some(value)
+        let found = self.entries.get(key).filter(|(since, _)| self.clock.now() - *since < self.time_to_live);
+        if let Some((name, metrics)) = &self.watched {
+            metrics.cache_request(name, found.is_some());
+        }
+        found.map(|(_, value)| value)
     }
 
     /// Puts an entry in the place of the one there is.

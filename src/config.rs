@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::{Host, Url};
 
@@ -113,6 +115,8 @@ pub struct Config {
     pub taste: Taste,
     /// Numbers of long operations.
     pub operations: Operations,
+    /// What leaves the process about itself, beside the log.
+    pub telemetry: Telemetry,
     /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
     pub log_filter: String,
     /// Each setting with its value and source, in reading order.
@@ -395,6 +399,60 @@ pub struct Operations {
     pub slice: Duration,
 }
 
+/// What leaves the process about itself, beside the log: nothing, unless endpoints are set.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// Where traces go.
+    pub traces: Option<Url>,
+    /// Where metrics go.
+    pub metrics: Option<Url>,
+    /// Where logs go.
+    pub logs: Option<Url>,
+    /// Headers for all three, as `name=value` pairs between commas.
+    pub headers: Option<SecretString>,
+    /// What the service calls itself.
+    pub service_name: String,
+    /// `development` or `production`.
+    pub environment: &'static str,
+    /// Where turns, digests and extractions go.
+    pub langfuse: Option<Langfuse>,
+}
+
+/// A project of Langfuse.
+#[derive(Debug, Clone)]
+pub struct Langfuse {
+    /// Its server.
+    pub host: Url,
+    /// The project's public key.
+    pub public_key: String,
+    /// Its secret key.
+    pub secret_key: SecretString,
+    /// Whether prompts and answers are sent.
+    pub capture_content: bool,
+}
+
+impl Langfuse {
+    /// Where it takes traces by OTLP.
+    pub fn traces_url(&self) -> Url {
+        below(&self.host, &["api", "public", "otel", "v1", "traces"])
+    }
+
+    /// The credential, as the header has it.
+    pub fn authorization(&self) -> String {
+        let pair = format!("{}:{}", self.public_key, self.secret_key.expose_secret());
+        format!("Basic {}", BASE64_STANDARD.encode(pair))
+    }
+}
+
+/// The address with more segments behind its path.
+fn below(base: &Url, segments: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    url
+}
+
 impl Config {
     /// Reads and checks all settings.
     ///
@@ -434,6 +492,7 @@ impl Config {
             slice: Duration::from_secs(reader.number("LONG_OPERATION_SLICE_SECONDS", 240, 0, 480)?),
         };
 
+        let telemetry = read_telemetry(&mut reader)?;
         let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
             Some(name) if name.eq_ignore_ascii_case("development") => Environment::Development,
             Some(_) => Environment::Production,
@@ -454,6 +513,13 @@ impl Config {
         if !allow_embedded && (under_functions_host || environment == Environment::Production) {
             refuse_embedded(&documents, &storage, &model)?;
         }
+        let telemetry = Telemetry {
+            environment: match environment {
+                Environment::Development => "development",
+                Environment::Production => "production",
+            },
+            ..telemetry
+        };
         let effective = reader.effective;
         Ok(Self {
             environment,
@@ -469,6 +535,7 @@ impl Config {
             workers,
             taste,
             operations,
+            telemetry,
             log_filter,
             effective,
         })
@@ -506,6 +573,7 @@ impl Config {
 
 /// What the Functions host puts behind a queue's name to name the queue of messages that were delivered too often.
 pub const POISON_SUFFIX: &str = "-poison";
+const LANGFUSE_CLOUD: &str = "https://cloud.langfuse.com";
 const WEEK_SECONDS: f64 = 7.0 * 24.0 * 60.0 * 60.0;
 
 fn read_server(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Server, Error> {
@@ -704,6 +772,38 @@ fn read_workers(reader: &mut Reader<'_>) -> Result<Workers, Error> {
         retry_base: Duration::from_secs(reader.number("JOB_RETRY_BASE_SECONDS", 30, 0, 600)?),
         job_sweeper_schedule: reader.parsed("JOB_SWEEPER_SCHEDULE", every_five_minutes, schedule::EXPECTED)?,
     })
+}
+
+fn read_telemetry(reader: &mut Reader<'_>) -> Result<Telemetry, Error> {
+    let base = reader.optional_url("OTEL_EXPORTER_OTLP_ENDPOINT")?;
+    let mut signal = |endpoint, exporter, path| -> Result<Option<Url>, Error> {
+        let own = reader.optional_url(endpoint)?;
+        let exporter_name = reader.text(exporter, "otlp");
+        match exporter_name.as_str() {
+            "otlp" => Ok(own.or_else(|| base.as_ref().map(|base| below(base, &["v1", path])))),
+            "none" => Ok(None),
+            _ => Err(Error::Invalid { name: exporter, got: exporter_name, expected: "otlp or none".to_owned() }),
+        }
+    };
+    let traces = signal("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER", "traces")?;
+    let metrics = signal("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_METRICS_EXPORTER", "metrics")?;
+    let logs = signal("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "OTEL_LOGS_EXPORTER", "logs")?;
+    let protocol = reader.text("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+    if protocol != "http/protobuf" {
+        let expected = "http/protobuf, the one that is spoken here".to_owned();
+        return Err(Error::Invalid { name: "OTEL_EXPORTER_OTLP_PROTOCOL", got: protocol, expected });
+    }
+    let headers = reader.secret("OTEL_EXPORTER_OTLP_HEADERS");
+    let service_name = reader.text("OTEL_SERVICE_NAME", "pluckit-processor");
+    let public_key = reader.optional("LANGFUSE_PUBLIC_KEY");
+    let secret_key = reader.secret("LANGFUSE_SECRET_KEY");
+    let host = reader.optional_url("LANGFUSE_HOST")?;
+    let other_host = reader.optional_url("LANGFUSE_BASE_URL")?;
+    let capture_content = reader.flag("LANGFUSE_CAPTURE_CONTENT", false)?;
+    let host = host.or(other_host).unwrap_or_else(|| Url::parse(LANGFUSE_CLOUD).expect("a good URL"));
+    let langfuse = public_key.zip(secret_key);
+    let langfuse = langfuse.map(|(public_key, secret_key)| Langfuse { host, public_key, secret_key, capture_content });
+    Ok(Telemetry { traces, metrics, logs, headers, service_name, environment: "production", langfuse })
 }
 
 /// Whether settings that only a service for others needs are there: then nobody meant development by saying nothing.

@@ -376,6 +376,17 @@ fn twin(name: &str) -> Cow<'_, str> {
     Cow::Owned(twin)
 }
 
+/// Headers by which a caller names the trace that a request belongs to, the first that is there counts.
+const TRACE_HEADERS: [&str; 3] = ["x-trace-id", "traceparent", "x-request-id"];
+/// Longest name of a trace that is taken, in bytes.
+const LONGEST_TRACE_NAME: usize = 128;
+
+/// What the caller calls the trace that a request belongs to, if anything.
+pub fn trace_name(headers: &HeaderMap) -> Option<&str> {
+    let texts = TRACE_HEADERS.into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
+    texts.map(str::trim).find(|text| (1..=LONGEST_TRACE_NAME).contains(&text.len()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,13 +24,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tracing::{Instrument, Span, debug, debug_span, error, field, info, info_span, warn};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
 use crate::auth::{require_admin, require_service, require_user, require_user_or_service};
 use crate::error::ApiError;
 use crate::routes;
 use crate::state::AppState;
-use crate::telemetry::Chain;
+use crate::telemetry::{Chain, Telemetry, trace_context};
 use crate::workers::{FUNCTIONS, Function, invocation};
 
 /// Time within which a handler must begin to answer. A stream may go on for longer.
@@ -73,8 +74,9 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
 /// Puts what every route has around these.
 pub fn with_layers(routes: Router<AppState>, state: AppState) -> App {
     // One layer of three: the router boxes and copies what is inside each layer of its own, for every request.
+    let telemetry = state.telemetry.clone();
     let around = ServiceBuilder::new()
-        .layer(layer_fn(LogRequest))
+        .layer(layer_fn(move |inner| LogRequest { inner, telemetry: telemetry.clone() }))
         .option_layer(cors(&state.config.server.cors_allowed_origins))
         .layer(CatchPanicLayer::custom(answer_panic));
     let router = routes
@@ -119,7 +121,10 @@ fn answer_panic(_payload: Box<dyn Any + Send>) -> Response {
 
 /// Gives each request an id and a span, and writes its line in the log. A service for the reason of [`LimitTime`].
 #[derive(Clone)]
-struct LogRequest<S>(S);
+struct LogRequest<S> {
+    inner: S,
+    telemetry: Telemetry,
+}
 
 impl<S, B> Service<Request> for LogRequest<S>
 where
@@ -132,12 +137,12 @@ where
     type Future = BoxFuture<'static, Result<Response<B>, Infallible>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(context)
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let entry = LogEntry::new(&request);
-        let answer = self.0.call(request).instrument(entry.span.clone());
+        let entry = LogEntry::new(&request, &self.telemetry);
+        let answer = self.inner.call(request).instrument(entry.span.clone());
         answer.map(move |answer| answer.map(|response| entry.finish(response))).boxed()
     }
 }
@@ -148,10 +153,45 @@ struct LogEntry {
     started: Instant,
     is_probe: bool,
     span: Span,
+    seen: Option<Seen>,
+}
+
+/// What traces and metrics say of a request, when there are any.
+struct Seen {
+    telemetry: Telemetry,
+    method: Method,
+    route: String,
+}
+
+impl Seen {
+    /// Names the span of a request and makes it go on with the caller's trace.
+    fn begin(telemetry: &Telemetry, request: &Request, route: &str, span: &Span) -> Option<Self> {
+        if !telemetry.is_tracing() && !telemetry.metrics.is_on() {
+            return None;
+        }
+        let method = request.method().clone();
+        if telemetry.is_tracing() && !span.is_disabled() {
+            span.record("otel.name", format!("{method} {route}"));
+            span.record("otel.kind", "server");
+            let traceparent = request.headers().get(trace_context::TRACEPARENT);
+            trace_context::follow(span, traceparent.and_then(|value| value.to_str().ok()));
+        }
+        Some(Self { telemetry: telemetry.clone(), method, route: route.to_owned() })
+    }
+
+    fn finish(&self, status: u16, duration: Duration, span: &Span) {
+        self.telemetry.metrics.request(self.method.as_str(), &self.route, status, duration);
+        if self.telemetry.is_tracing() {
+            span.set_attribute("http.response.status_code", i64::from(status));
+            if status >= 500 {
+                span.record("otel.status_code", "ERROR");
+            }
+        }
+    }
 }
 
 impl LogEntry {
-    fn new(request: &Request) -> Self {
+    fn new(request: &Request, telemetry: &Telemetry) -> Self {
         let id = request_id(request);
         let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
         let is_probe = route == "/" || route.starts_with("/api/health");
@@ -166,19 +206,27 @@ impl LogEntry {
         } else {
             info_span!(
                 "request",
+                otel.name = field::Empty,
+                otel.kind = field::Empty,
+                otel.status_code = field::Empty,
                 http.method = %request.method(),
                 http.route = route,
                 request.id = id.to_str().unwrap_or_default(),
                 user.id = field::Empty,
             )
         };
-        Self { id, started: Instant::now(), is_probe, span }
+        let seen = Seen::begin(telemetry, request, route, &span);
+        Self { id, started: Instant::now(), is_probe, span, seen }
     }
 
     /// Writes the line, and the id into the response.
     fn finish<B>(self, mut response: Response<B>) -> Response<B> {
         let status = response.status().as_u16();
-        let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let duration = self.started.elapsed();
+        if let Some(seen) = &self.seen {
+            seen.finish(status, duration, &self.span);
+        }
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.span.in_scope(|| match response.extensions().get::<ApiError>() {
             Some(
                 fault @ (ApiError::Failed { .. }

@@ -16,7 +16,7 @@ use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::{CutOut, Segmenter};
 use crate::imaging::transform::{JPEG_QUALITY, from_segmentation, to_jpeg};
 use crate::imaging::{Error, Picture, Result};
-use crate::telemetry::Chain;
+use crate::telemetry::{Chain, trace_context};
 
 /// Longest answer, in bytes: more than a PNG of the size that we send can have.
 const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
@@ -82,6 +82,9 @@ impl SegmentationService {
         let mut request = self.http.post(self.options.endpoint.clone()).header(CONTENT_TYPE, "image/jpeg").body(jpeg);
         if let Some(token) = &self.options.token {
             request = request.bearer_auth(token.expose_secret());
+        }
+        if let Some(traceparent) = trace_context::current() {
+            request = request.header(trace_context::TRACEPARENT, traceparent);
         }
         let mut response = request.send().await.map_err(Fault::Unreachable)?;
         if response.status() != StatusCode::OK {

@@ -24,6 +24,7 @@ use crate::domain::taste::Taste;
 use crate::http_client::guarded::GuardedClient;
 use crate::llm::Model;
 use crate::queue::JobQueue;
+use crate::telemetry::Telemetry;
 
 /// Everything that a handler or a worker may use. Cheap to clone.
 #[derive(Clone)]
@@ -69,6 +70,8 @@ pub struct Parts {
     pub jobs: Jobs,
     /// Whether what we depend on answers.
     pub readiness: Readiness,
+    /// What leaves the process about itself, beside the log.
+    pub telemetry: Telemetry,
     /// Work that outlives its request; waited for at the end.
     pub tasks: TaskTracker,
     /// Cancelled when the process should end.

@@ -24,6 +24,7 @@ use crate::hash::sha256_hex;
 use crate::model::ids::{FamilyId, SessionId, UserId};
 use crate::model::session::Session;
 use crate::model::timestamp::Timestamp;
+use crate::telemetry::metrics::Metrics;
 
 /// Life of an access token.
 pub const ACCESS_LIFE: Duration = Duration::from_secs(30 * 60);
@@ -73,6 +74,11 @@ impl SessionService {
     pub fn new(sessions: Sessions, clock: Arc<dyn Clock>) -> Self {
         let known = ExpiringCache::new(CACHED_SESSIONS, CACHE_LIFE, clock.clone());
         Self { sessions, clock, known, revocations: AtomicU64::new(0) }
+    }
+
+    /// Notes in metrics how often a token was known already.
+    pub fn watched(self, metrics: Metrics) -> Self {
+        Self { known: self.known.watched("sessions", metrics), ..self }
     }
 
     /// Whether a bearer token claims to be one of ours.

@@ -53,12 +53,13 @@ impl Arguments {
 /// Runs the service until it is told to stop.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = settings(&arguments.flags())?;
-    telemetry::start(&config.log_filter);
     block_on(async {
         // The port first: the Functions host waits for it, and requests wait in it.
         let listener = app::listen(&config).await?;
         let address = listener.local_addr()?;
-        let backends = Backends::open(&config, address)?;
+        let (filter, settings) = (config.log_filter.clone(), config.telemetry.clone());
+        let telemetry = tokio::task::spawn_blocking(move || telemetry::start(&filter, &settings)).await??;
+        let backends = Backends { telemetry, ..Backends::open(&config, address)? };
         let app = app::state(config, backends);
         app::load_demo(&app).await;
         if !app.config.server.under_functions_host {

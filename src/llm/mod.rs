@@ -3,6 +3,7 @@
 //! Three back ends: Azure OpenAI and any OpenAI-compatible server ([`openai`]), and the built-in [`offline`] model, which
 //! needs nothing. Callers say what a request is for ([`Purpose`]); the back end chooses the deployment.
 
+pub mod observed;
 pub mod offline;
 pub mod openai;
 

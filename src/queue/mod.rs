@@ -6,6 +6,7 @@
 
 pub mod azure;
 pub mod local;
+pub mod traced;
 
 use std::error::Error as StdError;
 use std::time::Duration;

@@ -22,10 +22,11 @@ use crate::domain::chat::{
     RecentMessage, Role, Turn,
 };
 use crate::error::ApiError;
-use crate::extract::{AppJson, Fields, Read};
+use crate::extract::{AppJson, Fields, Read, trace_name};
 use crate::model::ids::ItemId;
 use crate::model::timestamp::Timestamp;
 use crate::state::AppState;
+use crate::telemetry::observe::Subject;
 
 /// Events that wait for a slow reader; when they are this many, the model waits too.
 const BUFFERED_EVENTS: usize = 32;
@@ -89,11 +90,21 @@ async fn take_turn(
     AppJson(body): AppJson<ChatRequest>,
 ) -> Result<Response, ApiError> {
     let trace_id = body.trace_id.filter(|id| !id.is_empty()).or_else(|| trace_id_header(&headers));
+    let observed = app.telemetry.observer.begin(&Subject {
+        name: "chat-turn",
+        trace_id: trace_id.as_deref().or_else(|| trace_name(&headers)),
+        user: Some(user.as_str()),
+        // One conversation goes on for as long as its user does.
+        session: Some(user.as_str()),
+        input: &body.message,
+    });
+    let open = app.telemetry.metrics.open_stream();
     let turn = Turn { user, message: body.message, recent: body.recent, selected: body.selected };
     let turn = app.chat.prepare(turn).await?; // the last place that can still answer with an ordinary error
     let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
-    app.tasks.spawn(app.chat.clone().take_turn(turn, sender).in_current_span());
+    app.tasks.spawn(observed.scope(app.chat.clone().take_turn(turn, sender)).in_current_span());
     let events = ReceiverStream::new(receiver).map(move |event| {
+        let _open = &open;
         let event = Event::default().json_data(WireEvent { event, trace_id: trace_id.as_deref() });
         Ok::<_, Infallible>(event.expect("an event is plain text and numbers"))
     });

@@ -27,9 +27,12 @@ use crate::blob::{BlobName, Properties, Span};
 use crate::domain::media::{MEDIA_TYPE, PictureId, Upload};
 use crate::domain::metadata::Metadata;
 use crate::error::ApiError;
-use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read, announced_length, read_body, read_json_body};
+use crate::extract::{
+    AppJson, AppPath, AppQuery, Fields, Read, announced_length, read_body, read_json_body, trace_name,
+};
 use crate::respond::has_match;
 use crate::state::AppState;
+use crate::telemetry::observe::Subject;
 
 /// Largest file that is taken, in bytes.
 const LARGEST_PICTURE: usize = 20 * 1024 * 1024;
@@ -227,6 +230,13 @@ async fn extract_metadata(State(app): State<AppState>, request: Request) -> Resu
         trace.parent = traced(request.headers(), "traceparent"),
         item.id = field::Empty,
     );
+    let observed = app.telemetry.observer.begin(&Subject {
+        name: "extract-metadata",
+        trace_id: trace_name(request.headers()),
+        user: None,
+        session: None,
+        input: "",
+    });
     // The text and what is decoded from it.
     let _room = app.media.room(2 * length).await?;
     let body: ExtractRequest = read_json_body(request, LARGEST_ENCODED).await?;
@@ -236,7 +246,8 @@ async fn extract_metadata(State(app): State<AppState>, request: Request) -> Resu
     if picture.len() > LARGEST_PICTURE {
         return Err(ApiError::TooLarge);
     }
-    Ok(AppJson(app.describer.describe(picture.into()).instrument(span).await))
+    let description = observed.scope(app.describer.describe(picture.into())).instrument(span).await;
+    Ok(AppJson(description))
 }
 
 fn decode_base64(text: &str) -> Result<Vec<u8>, ApiError> {

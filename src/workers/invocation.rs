@@ -37,6 +37,8 @@ pub const BINDING: &str = "item";
 const PROXIED: HeaderName = HeaderName::from_static("x-ms-invocation-id");
 /// A message of 64 KiB, each of its quotes escaped twice, and its fields a second time in `Metadata`.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+/// How long an answer to the host waits for what is told about the work.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 /// Time before another try at work that somebody else holds.
 const NOT_NOW_PAUSE: Duration = Duration::from_secs(5);
 
@@ -95,8 +97,8 @@ async fn invoke(function: &'static Function, State(app): State<AppState>, reques
     let outcome = match &function.trigger {
         Trigger::Queue(trigger) => match envelope.delivery() {
             Ok(delivery) => {
-                let span = span(function.name, Some(&delivery));
-                app.tasks.spawn(handle(app.clone(), trigger, delivery).instrument(span)).await
+                let span = span(&app, function.name, Some(&delivery));
+                app.tasks.spawn(handle(app.clone(), function.name, trigger, delivery).instrument(span)).await
             }
             Err(fault) => {
                 warn!(function.name = function.name, fault, "call of the host not understood");
@@ -104,10 +106,12 @@ async fn invoke(function: &'static Function, State(app): State<AppState>, reques
             }
         },
         Trigger::Timer(trigger) => {
-            let work = run_timer(app.clone(), trigger, envelope.past_due());
-            app.tasks.spawn(work.instrument(span(function.name, None))).await
+            let work = run_timer(app.clone(), function.name, trigger, envelope.past_due());
+            app.tasks.spawn(work.instrument(span(&app, function.name, None))).await
         }
     };
+    // The host may end us as soon as it has its answer.
+    app.telemetry.flush(FLUSH_LIMIT).await;
     match outcome {
         Ok(Ok(())) => answer(StatusCode::OK, format!("{} done", function.name)),
         Ok(Err(error)) => answer(StatusCode::INTERNAL_SERVER_ERROR, format!("{}: {error}", function.name)),
@@ -118,7 +122,12 @@ async fn invoke(function: &'static Function, State(app): State<AppState>, reques
 
 /// Does the work of a message. While somebody else holds it, waits here: a failed call would cost one of the message's
 /// few deliveries, and the lease of a process that died lives longer than they last.
-async fn handle(app: AppState, trigger: &'static QueueTrigger, delivery: Delivery) -> Result<(), JobError> {
+async fn handle(
+    app: AppState,
+    name: &'static str,
+    trigger: &'static QueueTrigger,
+    delivery: Delivery,
+) -> Result<(), JobError> {
     let started = Instant::now();
     let outcome = loop {
         let left = TIME_LIMIT.saturating_sub(started.elapsed());
@@ -132,15 +141,20 @@ async fn handle(app: AppState, trigger: &'static QueueTrigger, delivery: Deliver
             outcome => break outcome,
         }
     };
-    log_outcome(&outcome, started);
+    log_outcome(&app, name, &outcome, started);
     outcome
 }
 
-async fn run_timer(app: AppState, trigger: &'static TimerTrigger, past_due: bool) -> Result<(), JobError> {
+async fn run_timer(
+    app: AppState,
+    name: &'static str,
+    trigger: &'static TimerTrigger,
+    past_due: bool,
+) -> Result<(), JobError> {
     let started = Instant::now();
     info!(past_due, "timer is due");
     let outcome = attempt((trigger.run)(&app), TIME_LIMIT).await;
-    log_outcome(&outcome, started);
+    log_outcome(&app, name, &outcome, started);
     outcome
 }
 

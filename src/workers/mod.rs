@@ -19,13 +19,13 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
-use tracing::{Span, info, info_span, warn};
+use tracing::{Span, field, info, info_span, warn};
 
 use crate::config::{Config, POISON_SUFFIX, QueueNames};
 use crate::domain::dead_letters::Burial;
 use crate::model::schedule::Schedule;
 use crate::state::AppState;
-use crate::telemetry::Chain;
+use crate::telemetry::{Chain, trace_context};
 
 /// Every function.
 pub static FUNCTIONS: &[Function] = &[
@@ -260,14 +260,39 @@ impl QueueTrigger {
 }
 
 /// The span of a function at work.
-fn span(function: &'static str, delivery: Option<&Delivery>) -> Span {
+fn span(app: &AppState, function: &'static str, delivery: Option<&Delivery>) -> Span {
     let id = delivery.and_then(|delivery| delivery.id.as_deref());
     let count = delivery.map(|delivery| delivery.dequeue_count);
-    info_span!("function", function.name = function, message.id = id, message.dequeue_count = count)
+    let span = info_span!(
+        "function",
+        otel.name = field::Empty,
+        otel.kind = field::Empty,
+        otel.status_code = field::Empty,
+        function.name = function,
+        message.id = id,
+        message.dequeue_count = count,
+    );
+    if app.telemetry.is_tracing() {
+        span.record("otel.name", function);
+        span.record("otel.kind", if delivery.is_some() { "consumer" } else { "internal" });
+        let traceparent = delivery.and_then(|delivery| trace_context::message_context(&delivery.text));
+        trace_context::follow(&span, traceparent.as_deref());
+    }
+    span
 }
 
 /// The line in the log about a run; its one mention of a failure.
-fn log_outcome(outcome: &Result<(), JobError>, started: Instant) {
+fn log_outcome(app: &AppState, function: &'static str, outcome: &Result<(), JobError>, started: Instant) {
+    let name = match outcome {
+        Ok(()) => "done",
+        Err(JobError::NotNow) => "not_now",
+        Err(JobError::Retry(_)) => "failed",
+        Err(JobError::GiveUp(_)) => "given_up",
+    };
+    app.telemetry.metrics.function(function, name, started.elapsed());
+    if app.telemetry.is_tracing() && matches!(outcome, Err(JobError::Retry(_) | JobError::GiveUp(_))) {
+        Span::current().record("otel.status_code", "ERROR");
+    }
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match outcome {
         Ok(()) => info!(duration_ms, "function done"),

@@ -18,6 +18,9 @@ use crate::queue::{self, Message};
 use crate::state::AppState;
 use crate::telemetry::Chain;
 
+/// Time between two looks at the length of a queue, for metrics.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(30);
+
 /// The pump's numbers.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -80,7 +83,11 @@ pub fn start(app: &AppState, functions: &'static [Function], options: &Options) 
         if let Trigger::Queue(trigger) = &function.trigger {
             let queue = trigger.queue(&app.config).to_owned();
             let pump = Pump { app: app.clone(), name: function.name, trigger, queue, options: options.clone() };
-            app.tasks.spawn(Arc::new(pump).run());
+            let pump = Arc::new(pump);
+            app.tasks.spawn(pump.clone().run());
+            if app.telemetry.metrics.is_on() {
+                app.tasks.spawn(pump.measure());
+            }
         }
     }
 }
@@ -125,6 +132,17 @@ impl Pump {
         }
     }
 
+    /// Notes how many messages there are, from time to time.
+    async fn measure(self: Arc<Self>) {
+        while !self.app.shutdown.is_cancelled() {
+            match self.app.queue.length(&self.queue).await {
+                Ok(messages) => self.app.telemetry.metrics.queue_depth(&self.queue, messages),
+                Err(error) => debug!(queue = self.queue, error = %Chain(&error), "queue not measured"),
+            }
+            self.until_shutdown(tokio::time::sleep(MEASURE_INTERVAL)).await;
+        }
+    }
+
     async fn until_shutdown(&self, pause: impl Future<Output = ()>) {
         if self.app.shutdown.run_until_cancelled(pause).await.is_none() {
             debug!(queue = self.queue, "pump stops");
@@ -144,12 +162,14 @@ impl Pump {
     async fn deliver(self: Arc<Self>, message: Message, slot: Option<OwnedSemaphorePermit>, slots: Arc<Semaphore>) {
         let delivery =
             Delivery { text: message.text.clone(), dequeue_count: message.dequeue_count, id: Some(message.id.clone()) };
-        let span = span(self.name, Some(&delivery));
+        let span = span(&self.app, self.name, Some(&delivery));
         async {
             if self.was_tried_too_often(&message, self.options.deliveries + 1) {
                 // Nobody said that the last delivery failed: perhaps its message ends the process.
                 return self.move_to_dead_letters(message).await;
             }
+            let wait = self.app.clock.now() - message.inserted_at;
+            self.app.telemetry.metrics.queue_wait(&self.queue, wait.try_into().unwrap_or_default());
             let started = Instant::now();
             let done = CancellationToken::new();
             let work = async {
@@ -158,7 +178,7 @@ impl Pump {
                 outcome
             };
             let (outcome, message) = tokio::join!(work, self.hold(message, &done));
-            log_outcome(&outcome, started);
+            log_outcome(&self.app, self.name, &outcome, started);
             self.settle(message, outcome).await;
         }
         .instrument(span)

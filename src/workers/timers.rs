@@ -196,7 +196,7 @@ impl Timer {
                 () = self.hold(due) => warn!("timer was taken over: it is left to the other process"),
             }
         }
-        .instrument(span(self.name, None))
+        .instrument(span(&self.app, self.name, None))
         .await;
     }
 
@@ -206,7 +206,7 @@ impl Timer {
         loop {
             let started = Instant::now();
             let outcome = attempt((self.trigger.run)(&self.app), self.options.time_limit).await;
-            log_outcome(&outcome, started);
+            log_outcome(&self.app, self.name, &outcome, started);
             if outcome.is_ok() || tried >= self.options.tries {
                 return outcome;
             }

@@ -16,5 +16,6 @@ mod queue;
 mod routes;
 mod store;
 mod support;
+mod telemetry;
 mod tools;
 mod workers;

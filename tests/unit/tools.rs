@@ -19,6 +19,7 @@ use pluckit::llm::{self, ChatRequest, Message, Model, PartStream, Purpose, Reply
 use pluckit::model::ids::UserId;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
+use pluckit::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 use time::macros::datetime;
 
@@ -76,6 +77,7 @@ impl Bench {
         let model = Arc::new(ScriptedModel::default());
         let url = |path: &str| format!("http://{service}/{path}").parse().unwrap();
         let parts = Parts {
+            metrics: Metrics::off(),
             data: Data::new(store.clone()),
             model: model.clone(),
             clock: clock.clone(),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 use uuid::Uuid;
 
 use super::follow_up::{self, FollowUp};
@@ -13,6 +13,7 @@ use super::{Chat, ChatEvent, PreparedTurn, Role, TURN_TIMEOUT, memory, prompt};
 use crate::llm::{self, ChatRequest, Message, Part, Purpose, ToolCall};
 use crate::model::ids::UserId;
 use crate::telemetry::Chain;
+use crate::telemetry::observe::Observation;
 
 /// Longest run of one tool.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -64,6 +65,7 @@ pub async fn run(chat: &Chat, prepared: PreparedTurn, run_id: Uuid, events: &mps
     let outcome = tokio::time::timeout(TURN_TIMEOUT, conversation.hold(&prepared)).await;
     let said = match outcome {
         Ok(Ok(())) => {
+            Observation::current().output(&conversation.answer);
             let updated = memory::refresh(chat, &prepared, &conversation.answer).await;
             conversation.events.send(ChatEvent::MemoryUpdate { updated }).await
         }
@@ -74,6 +76,7 @@ pub async fn run(chat: &Chat, prepared: PreparedTurn, run_id: Uuid, events: &mps
         }
         Ok(Err(Stop::Model(fault))) => {
             error!(error = %Chain(&fault), "turn failed");
+            Observation::current().failed("model");
             conversation.events.send(ChatEvent::Error { content: FAILED }).await
         }
         Err(_) => {
@@ -249,7 +252,16 @@ impl Chat {
         let Some(tool) = self.tools.iter().find(|tool| tool.spec().name == call.name) else {
             return tool_error("There is no such tool.");
         };
-        let result = tokio::time::timeout(TOOL_TIMEOUT, tool.run(user, &call.arguments)).await;
+        let name = tool.spec().name;
+        let observed = Observation::current().tool(name, &call.arguments);
+        let span = info_span!("tool", otel.name = format_args!("execute_tool {name}"), gen_ai.tool.name = name);
+        let work = tool.run(user, &call.arguments).instrument(span);
+        let result = tokio::time::timeout(TOOL_TIMEOUT, work).await;
+        match &result {
+            Ok(Ok(result)) => observed.output(result),
+            Ok(Err(_)) => observed.failed("tool_error"),
+            Err(_) => observed.failed("timeout"),
+        }
         match result {
             Ok(Ok(result)) if result.chars().count() > LONGEST_RESULT => shorten(&result, LONGEST_RESULT),
             Ok(Ok(result)) => result,

@@ -26,6 +26,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use crate::llm::Error;
+use crate::telemetry::trace_context;
 
 /// Longest streamed answer on the wire. A token costs some 300 bytes there, so this is beyond what any model can say.
 const STREAM_LIMIT_BYTES: usize = 64 << 20;
@@ -249,7 +250,10 @@ impl Exchange {
             true => Failure::last(Error::Unavailable(Fault::Total(total).into())),
             false => Failure::again(Fault::FirstByte(first_byte)),
         };
-        let request = factory.build().await.map_err(|_| Failure::last(nonsense("request")))?;
+        let mut request = factory.build().await.map_err(|_| Failure::last(nonsense("request")))?;
+        if let Some(traceparent) = trace_context::current().and_then(|text| text.parse().ok()) {
+            request.headers_mut().insert(trace_context::TRACEPARENT, traceparent);
+        }
         let response = match timeout_at(begin, self.http.execute(request)).await {
             Err(_elapsed) => return Err(late()),
             Ok(Err(error)) if error.is_builder() => {

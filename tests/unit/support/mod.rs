@@ -1,6 +1,7 @@
 //! What tests share: the service as the binary builds it, callers of every kind, and the servers that it talks to.
 
 pub mod caller;
+pub mod collector;
 pub mod google;
 pub mod host;
 pub mod hostile;
@@ -37,6 +38,7 @@ use pluckit::segmentation::{SegmentationService, ServiceOptions};
 use pluckit::state::AppState;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
+use pluckit::telemetry::Telemetry;
 use pluckit::workers::{FUNCTIONS, Function};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -171,6 +173,7 @@ impl Builder {
         };
         let blobs_probe = app::blobs_probe(blobs.clone(), &config.storage.archive_container);
         let backends = Backends {
+            telemetry: Telemetry::off(),
             store,
             queue,
             embedded_blobs: Some(blobs.clone()),

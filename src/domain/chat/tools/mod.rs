@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::data::{self, Data};
 use crate::llm::{self, Model, ToolSpec};
 use crate::model::ids::UserId;
+use crate::telemetry::metrics::Metrics;
 
 /// Why a tool has no result.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,8 @@ pub struct Parts {
     pub http: reqwest::Client,
     /// Where the weather service is.
     pub weather: weather::Endpoints,
+    /// Where it is noted how often caches helped.
+    pub metrics: Metrics,
 }
 
 /// All tools, in the order in which the model sees them.

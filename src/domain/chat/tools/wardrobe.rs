@@ -112,7 +112,8 @@ pub struct SearchWardrobe {
 impl SearchWardrobe {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        let expansions = ExpiringCache::new(KEPT_EXPANSIONS, EXPANSION_LIFE, parts.clock.clone());
+        let expansions = ExpiringCache::new(KEPT_EXPANSIONS, EXPANSION_LIFE, parts.clock.clone())
+            .watched("query_expansions", parts.metrics.clone());
         Self { data: parts.data.clone(), model: parts.model.clone(), expansions }
     }
 

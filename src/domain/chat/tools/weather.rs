@@ -128,8 +128,10 @@ impl GetWeather {
             data: parts.data.clone(),
             http: parts.http.clone(),
             endpoints: parts.weather.clone(),
-            places: ExpiringCache::new(KEPT_PLACES, PLACE_LIFE, parts.clock.clone()),
-            forecasts: ExpiringCache::new(KEPT_FORECASTS, FORECAST_LIFE, parts.clock.clone()),
+            places: ExpiringCache::new(KEPT_PLACES, PLACE_LIFE, parts.clock.clone())
+                .watched("places", parts.metrics.clone()),
+            forecasts: ExpiringCache::new(KEPT_FORECASTS, FORECAST_LIFE, parts.clock.clone())
+                .watched("forecasts", parts.metrics.clone()),
         }
     }
 

@@ -1,0 +1,46 @@
+//! A queue whose messages carry the context of the trace that they were sent in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{JobQueue, MAX_MESSAGE_BYTES, Message, Result};
+use crate::telemetry::trace_context;
+
+/// Adds `traceparent` to each message that is an object and has room for it.
+pub struct TracedQueue(pub Arc<dyn JobQueue>);
+
+#[async_trait]
+impl JobQueue for TracedQueue {
+    async fn send(&self, queue: &str, text: &str) -> Result<()> {
+        match trace_context::into_message(text).filter(|text| text.len() <= MAX_MESSAGE_BYTES) {
+            Some(traced) => self.0.send(queue, &traced).await,
+            None => self.0.send(queue, text).await,
+        }
+    }
+
+    async fn receive(&self, queue: &str, most: usize, visibility: Duration) -> Result<Vec<Message>> {
+        self.0.receive(queue, most, visibility).await
+    }
+
+    async fn renew(&self, queue: &str, message: &mut Message, visibility: Duration) -> Result<()> {
+        self.0.renew(queue, message, visibility).await
+    }
+
+    async fn delete(&self, queue: &str, message: &Message) -> Result<()> {
+        self.0.delete(queue, message).await
+    }
+
+    async fn move_to(&self, from: &str, message: &Message, to: &str) -> Result<()> {
+        self.0.move_to(from, message, to).await
+    }
+
+    async fn length(&self, queue: &str) -> Result<usize> {
+        self.0.length(queue).await
+    }
+
+    async fn wait(&self, queue: &str, limit: Duration) {
+        self.0.wait(queue, limit).await;
+    }
+}

@@ -1,0 +1,190 @@
+//! Numbers about the service, named after OpenTelemetry's semantic conventions where there is one. Times are seconds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
+
+/// Bounds of histograms of requests: those that the semantic conventions of HTTP advise.
+const REQUEST_BOUNDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// Bounds of histograms of model calls and functions, which take longer.
+const WORK_BOUNDS: [f64; 14] =
+    [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 40.96, 163.84, 540.0];
+
+/// Where numbers are noted. Free when nobody asked for them.
+#[derive(Clone, Default)]
+pub struct Metrics(Option<Arc<Instruments>>);
+
+struct Instruments {
+    requests: Histogram<f64>,
+    functions: Histogram<f64>,
+    queue_waits: Histogram<f64>,
+    queue_depth: Gauge<u64>,
+    model_calls: Histogram<f64>,
+    first_tokens: Histogram<f64>,
+    model_tokens: Counter<u64>,
+    cache_requests: Counter<u64>,
+    open_streams: UpDownCounter<i64>,
+    outcomes: Counter<u64>,
+}
+
+impl Metrics {
+    /// Nobody asked for numbers.
+    pub const fn off() -> Self {
+        Self(None)
+    }
+
+    /// Instruments of this meter.
+    pub fn new(meter: &Meter) -> Self {
+        let seconds = |name, description, bounds: [f64; 14]| {
+            let histogram = meter.f64_histogram(name).with_unit("s").with_description(description);
+            histogram.with_boundaries(bounds.into()).build()
+        };
+        let count =
+            |name, unit, description| meter.u64_counter(name).with_unit(unit).with_description(description).build();
+        Self(Some(Arc::new(Instruments {
+            requests: seconds("http.server.request.duration", "Time to begin to answer.", REQUEST_BOUNDS),
+            functions: seconds(
+                "pluckit.function.duration",
+                "Time for a run of a queue or timer function.",
+                WORK_BOUNDS,
+            ),
+            queue_waits: seconds("pluckit.queue.wait", "Age of a message when its function starts.", WORK_BOUNDS),
+            queue_depth: meter
+                .u64_gauge("pluckit.queue.messages")
+                .with_unit("{message}")
+                .with_description("Messages in a queue, hidden ones included.")
+                .build(),
+            model_calls: seconds("gen_ai.client.operation.duration", "Time for a whole answer.", WORK_BOUNDS),
+            first_tokens: seconds(
+                "gen_ai.client.operation.time_to_first_chunk",
+                "Time to the first piece.",
+                WORK_BOUNDS,
+            ),
+            model_tokens: count("gen_ai.client.token.usage", "{token}", "Tokens spent."),
+            cache_requests: count("pluckit.cache.requests", "{request}", "Look-ups in caches."),
+            open_streams: meter
+                .i64_up_down_counter("pluckit.chat.open_streams")
+                .with_unit("{stream}")
+                .with_description("Chat streams that are open.")
+                .build(),
+            outcomes: count("pluckit.outcomes", "{outcome}", "What came of pieces of work, such as digests."),
+        })))
+    }
+
+    /// Whether anybody asked for numbers: then it is worth asking others for them.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// A request was answered.
+    pub fn request(&self, method: &str, route: &str, status: u16, duration: Duration) {
+        let Some(instruments) = &self.0 else { return };
+        let attributes = [
+            KeyValue::new("http.request.method", known_method(method)),
+            KeyValue::new("http.route", route.to_owned()),
+            KeyValue::new("http.response.status_code", i64::from(status)),
+        ];
+        instruments.requests.record(duration.as_secs_f64(), &attributes);
+    }
+
+    /// A queue or timer function ran.
+    pub fn function(&self, name: &'static str, outcome: &'static str, duration: Duration) {
+        let Some(instruments) = &self.0 else { return };
+        let attributes = [KeyValue::new("function.name", name), KeyValue::new("outcome", outcome)];
+        instruments.functions.record(duration.as_secs_f64(), &attributes);
+    }
+
+    /// A message waited so long in its queue.
+    pub fn queue_wait(&self, queue: &str, wait: Duration) {
+        let Some(instruments) = &self.0 else { return };
+        instruments.queue_waits.record(wait.as_secs_f64(), &[KeyValue::new("queue", queue.to_owned())]);
+    }
+
+    /// A queue holds so many messages.
+    pub fn queue_depth(&self, queue: &str, messages: usize) {
+        let Some(instruments) = &self.0 else { return };
+        let messages = u64::try_from(messages).unwrap_or(u64::MAX);
+        instruments.queue_depth.record(messages, &[KeyValue::new("queue", queue.to_owned())]);
+    }
+
+    /// A call of the model ended.
+    pub fn model_call(&self, call: &ModelCall<'_>) {
+        let Some(instruments) = &self.0 else { return };
+        let mut attributes = vec![
+            KeyValue::new("gen_ai.operation.name", call.operation),
+            KeyValue::new("gen_ai.request.model", call.model.to_owned()),
+            KeyValue::new("pluckit.purpose", call.purpose),
+        ];
+        for (kind, tokens) in [("input", call.input_tokens), ("output", call.output_tokens)] {
+            if tokens > 0 {
+                let kind = [KeyValue::new("gen_ai.token.type", kind)];
+                instruments.model_tokens.add(tokens, &[&attributes[..], &kind].concat());
+            }
+        }
+        if let Some(first) = call.first_piece {
+            instruments.first_tokens.record(first.as_secs_f64(), &attributes);
+        }
+        attributes.extend(call.error.map(|error| KeyValue::new("error.type", error)));
+        instruments.model_calls.record(call.duration.as_secs_f64(), &attributes);
+    }
+
+    /// A cache was asked.
+    pub fn cache_request(&self, cache: &'static str, is_hit: bool) {
+        let Some(instruments) = &self.0 else { return };
+        let result = if is_hit { "hit" } else { "miss" };
+        instruments.cache_requests.add(1, &[KeyValue::new("cache", cache), KeyValue::new("result", result)]);
+    }
+
+    /// Something of a kind of work came to an end in this way, so many times.
+    pub fn outcome(&self, work: &'static str, outcome: &'static str, count: u64) {
+        let Some(instruments) = &self.0 else { return };
+        instruments.outcomes.add(count, &[KeyValue::new("work", work), KeyValue::new("outcome", outcome)]);
+    }
+
+    /// A chat stream is open until what this returns is dropped.
+    pub fn open_stream(&self) -> OpenStream {
+        if let Some(instruments) = &self.0 {
+            instruments.open_streams.add(1, &[]);
+        }
+        OpenStream(self.clone())
+    }
+}
+
+/// A call of the model, as [`Metrics::model_call`] notes it.
+pub struct ModelCall<'a> {
+    /// `chat` or `embeddings`.
+    pub operation: &'static str,
+    /// What it was for.
+    pub purpose: &'static str,
+    /// The model that was asked.
+    pub model: &'a str,
+    /// How long it took, all tries and the stream included.
+    pub duration: Duration,
+    /// When the first piece of a streamed answer came.
+    pub first_piece: Option<Duration>,
+    /// Tokens of the request, if the server said.
+    pub input_tokens: u64,
+    /// Tokens of the answer, if the server said.
+    pub output_tokens: u64,
+    /// The kind of failure, if it failed.
+    pub error: Option<&'static str>,
+}
+
+/// A chat stream that is open.
+pub struct OpenStream(Metrics);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        if let Some(instruments) = &self.0.0 {
+            instruments.open_streams.add(-1, &[]);
+        }
+    }
+}
+
+/// Callers can make methods up; the semantic conventions have a name for those.
+fn known_method(method: &str) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];
+    KNOWN.into_iter().find(|known| *known == method).unwrap_or("_OTHER")
+}

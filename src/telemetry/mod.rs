@@ -1,0 +1,133 @@
+//! What the service tells about itself: the log, always; and traces, metrics and logs over OTLP ([`otlp`]) and to Langfuse
+//! ([`observe`]), if endpoints are set.
+//!
+//! The log is JSON lines on standard output, or text for people when that is a terminal. Messages are constant lower-case
+//! text, values are fields. Tokens, prompts, answers, pictures and e-mail addresses are never among them, nor in traces;
+//! Langfuse alone gets prompts and answers, and only if a setting says so.
+
+pub mod metrics;
+pub mod observe;
+mod otlp;
+pub mod trace_context;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{Subscriber, error, warn};
+use tracing_subscriber::fmt::time::UtcTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use self::metrics::Metrics;
+use self::observe::Observer;
+use self::otlp::Providers;
+use crate::config;
+
+/// An error with its causes, for a log field: `what failed: because of this: because of that`.
+pub struct Chain<'a>(pub &'a (dyn StdError + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// What leaves the process beside the log. Cheap to clone; with nothing set, nothing is built and every call is free.
+#[derive(Clone, Default)]
+pub struct Telemetry {
+    /// Numbers.
+    pub metrics: Metrics,
+    /// Turns, digests and extractions, for Langfuse.
+    pub observer: Observer,
+    providers: Option<Arc<Providers>>,
+}
+
+impl Telemetry {
+    /// Nothing leaves the process.
+    pub fn off() -> Self {
+        Self::default()
+    }
+
+    /// Whether spans are sent, so that it is worth naming them well and passing their context on.
+    pub fn is_tracing(&self) -> bool {
+        self.providers.as_ref().is_some_and(|providers| providers.has_traces())
+    }
+
+    /// Sends what waits in buffers. Whatever was not sent within `limit` is left to its background threads.
+    pub async fn flush(&self, limit: Duration) {
+        self.finish(limit, "telemetry not flushed in time", |providers, _| providers.flush()).await;
+    }
+
+    /// Sends what waits in buffers, and ends.
+    pub async fn shut_down(&self, limit: Duration) {
+        self.finish(limit, "telemetry not shut down in time", Providers::shut_down).await;
+    }
+
+    async fn finish(&self, limit: Duration, late: &'static str, work: fn(&Providers, Duration)) {
+        let Some(providers) = self.providers.clone() else { return };
+        // The exporters block their callers.
+        let work = tokio::task::spawn_blocking(move || work(&providers, limit));
+        match tokio::time::timeout(limit, work).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => warn!(limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), late),
+        }
+    }
+}
+
+/// Starts the log, and what else the settings want. `filter` is in the syntax of [`EnvFilter`]; what it cannot read is left
+/// out of it.
+///
+/// Not to be called on a thread of the asynchronous runtime: the exporters' HTTP clients have one of their own.
+///
+/// # Errors
+/// When an exporter cannot be built.
+pub fn start(filter: &str, settings: &config::Telemetry) -> anyhow::Result<Telemetry> {
+    let filter = EnvFilter::builder().parse_lossy(filter);
+    log_panics();
+    let Some(providers) = Providers::build(settings)? else {
+        tracing_subscriber::registry().with(filter).with(lines()).init();
+        return Ok(Telemetry::off());
+    };
+    tracing_subscriber::registry()
+        .with(lines().with_filter(filter))
+        .with(providers.trace_layer())
+        .with(providers.log_layer())
+        .init();
+    Ok(Telemetry {
+        metrics: providers.metrics(),
+        observer: providers.observer(settings),
+        providers: Some(Arc::new(providers)),
+    })
+}
+
+/// The log. On standard output, because the Functions host takes every line of standard error for an error.
+fn lines<S>() -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let layer = tracing_subscriber::fmt::layer().with_timer(UtcTime::rfc_3339());
+    if io::stdout().is_terminal() {
+        layer.with_target(false).boxed()
+    } else {
+        layer.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed()
+    }
+}
+
+/// A panic becomes a line in the log, with its place but not its message: that may quote what a user sent.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        error!(place, "panic");
+    }));
+}

@@ -1,0 +1,194 @@
+//! What the models did, for Langfuse: one trace for each turn of the stylist, digest or extraction, with a generation for
+//! each call of a model and a span for each tool, by the semantic conventions for generative AI.
+//!
+//! These traces are apart from those over OTLP: their ids are the callers' (`traceId`), and prompts and answers go into
+//! them only if `LANGFUSE_CAPTURE_CONTENT` says so. What is under way is known by the task ([`Observation::scope`]), so
+//! that a model can tell what it is asked for without every caller between passing it on.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use opentelemetry::trace::{
+    SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::trace_context;
+
+tokio::task_local! {
+    static CURRENT: Observation;
+}
+
+/// Longest text that goes into a trace, in bytes.
+const LONGEST_CONTENT: usize = 64 * 1024;
+
+/// Begins traces. Free when Langfuse is not set up.
+#[derive(Clone, Default)]
+pub struct Observer(Option<Arc<Parts>>);
+
+struct Parts {
+    tracer: SdkTracer,
+    captures_content: bool,
+    environment: &'static str,
+}
+
+/// What a trace is about.
+pub struct Subject<'a> {
+    /// Its name.
+    pub name: &'static str,
+    /// What the caller calls the trace, if anything.
+    pub trace_id: Option<&'a str>,
+    /// For whom it happens.
+    pub user: Option<&'a str>,
+    /// Groups traces.
+    pub session: Option<&'a str>,
+    /// What was asked. Kept only if content is captured.
+    pub input: &'a str,
+}
+
+impl Observer {
+    /// Langfuse is not set up.
+    pub const fn off() -> Self {
+        Self(None)
+    }
+
+    /// Traces by this tracer.
+    pub fn new(tracer: SdkTracer, captures_content: bool, environment: &'static str) -> Self {
+        Self(Some(Arc::new(Parts { tracer, captures_content, environment })))
+    }
+
+    /// Begins a trace, which ends when the last clone of what this returns is dropped.
+    pub fn begin(&self, subject: &Subject<'_>) -> Observation {
+        let Some(parts) = &self.0 else { return Observation::default() };
+        let ids = RandomIdGenerator::default();
+        let trace_id = subject.trace_id.map_or_else(|| ids.new_trace_id(), trace_context::trace_id);
+        let mut attributes = vec![
+            KeyValue::new("langfuse.trace.name", subject.name),
+            KeyValue::new("langfuse.environment", parts.environment),
+            // Its parent below exists only to give it the trace id.
+            KeyValue::new("langfuse.internal.as_root", true),
+        ];
+        attributes.extend(subject.user.map(|user| KeyValue::new("user.id", user.to_owned())));
+        attributes.extend(subject.session.map(|session| KeyValue::new("session.id", session.to_owned())));
+        if parts.captures_content {
+            attributes.push(KeyValue::new("langfuse.observation.input", cut(subject.input)));
+        }
+        let parent = Context::new().with_remote_span_context(named(trace_id, ids.new_span_id()));
+        let span = parts.tracer.span_builder(subject.name).with_kind(SpanKind::Internal).with_attributes(attributes);
+        let span = parts.tracer.build_with_context(span, &parent);
+        Observation(Some(Open { parts: parts.clone(), context: parent.with_span(span) }))
+    }
+}
+
+fn named(trace_id: TraceId, span_id: SpanId) -> SpanContext {
+    SpanContext::new(trace_id, span_id, TraceFlags::SAMPLED, true, TraceState::default())
+}
+
+/// A trace, or a part of one, that is under way.
+#[derive(Clone, Default)]
+pub struct Observation(Option<Open>);
+
+#[derive(Clone)]
+struct Open {
+    parts: Arc<Parts>,
+    context: Context,
+}
+
+impl Observation {
+    /// What this task works for; nothing, if it was not begun with [`Self::scope`].
+    pub fn current() -> Self {
+        CURRENT.try_with(Clone::clone).unwrap_or_default()
+    }
+
+    /// Does work that belongs to this trace.
+    pub async fn scope<F: Future>(self, work: F) -> F::Output {
+        CURRENT.scope(self, work).await
+    }
+
+    /// A call of a model. `input` is asked for the content only if it is captured.
+    pub fn generation(&self, name: &'static str, model: &str, input: impl FnOnce() -> String) -> Self {
+        let attributes = vec![
+            KeyValue::new("langfuse.observation.type", "generation"),
+            KeyValue::new("gen_ai.operation.name", "chat"),
+            KeyValue::new("gen_ai.provider.name", "openai"),
+            KeyValue::new("gen_ai.request.model", model.to_owned()),
+        ];
+        self.child(name, attributes, input)
+    }
+
+    /// A run of a tool.
+    pub fn tool(&self, name: &str, arguments: &str) -> Self {
+        let attributes = vec![
+            KeyValue::new("langfuse.observation.type", "tool"),
+            KeyValue::new("gen_ai.operation.name", "execute_tool"),
+            KeyValue::new("gen_ai.tool.name", name.to_owned()),
+        ];
+        self.child("execute_tool", attributes, || arguments.to_owned())
+    }
+
+    fn child(&self, name: &'static str, mut attributes: Vec<KeyValue>, input: impl FnOnce() -> String) -> Self {
+        let Some(Open { parts, context }) = &self.0 else { return Self::default() };
+        if parts.captures_content {
+            attributes.push(KeyValue::new("langfuse.observation.input", cut(&input())));
+        }
+        let span = parts.tracer.span_builder(name).with_kind(SpanKind::Client).with_attributes(attributes);
+        let span = parts.tracer.build_with_context(span, context);
+        Self(Some(Open { parts: parts.clone(), context: context.with_span(span) }))
+    }
+
+    /// Notes when the first piece of an answer came.
+    pub fn first_piece(&self) {
+        if let Some(Open { context, .. }) = &self.0 {
+            let text = now().format(&Rfc3339).unwrap_or_default();
+            context.span().set_attribute(KeyValue::new("langfuse.observation.completion_start_time", text));
+        }
+    }
+
+    /// Notes what a call of a model cost.
+    pub fn usage(&self, input_tokens: u64, output_tokens: u64) {
+        let Some(Open { context, .. }) = &self.0 else { return };
+        let count = |tokens| i64::try_from(tokens).unwrap_or(i64::MAX);
+        let span = context.span();
+        span.set_attribute(KeyValue::new("gen_ai.usage.input_tokens", count(input_tokens)));
+        span.set_attribute(KeyValue::new("gen_ai.usage.output_tokens", count(output_tokens)));
+    }
+
+    /// Whether prompts and answers are kept, so that it is worth gathering them.
+    pub fn captures_content(&self) -> bool {
+        self.0.as_ref().is_some_and(|open| open.parts.captures_content)
+    }
+
+    /// Notes what came of it, if content is captured.
+    pub fn output(&self, text: &str) {
+        if let Some(Open { parts, context }) = &self.0
+            && parts.captures_content
+        {
+            context.span().set_attribute(KeyValue::new("langfuse.observation.output", cut(text)));
+        }
+    }
+
+    /// Notes that it failed: by its kind, which quotes nothing.
+    pub fn failed(&self, kind: &'static str) {
+        if let Some(Open { context, .. }) = &self.0 {
+            context.span().set_attribute(KeyValue::new("error.type", kind));
+            context.span().set_status(Status::error(kind));
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the SDK's own times, beside this one, are the system's as well")]
+fn now() -> OffsetDateTime {
+    SystemTime::now().into()
+}
+
+/// As much of a text as a trace takes.
+fn cut(text: &str) -> String {
+    let mut end = text.len().min(LONGEST_CONTENT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}

@@ -1,0 +1,211 @@
+//! Traces, metrics and logs over OTLP, http/protobuf, by the standard variables; and the way to Langfuse, which is OTLP
+//! too.
+//!
+//! The exporters run on threads of their own and use a blocking HTTP client: the SDK's threads have no asynchronous
+//! runtime. A collector that is down costs nothing but what it does not get.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_otlp::{LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use secrecy::ExposeSecret;
+use tracing::level_filters::LevelFilter;
+use tracing::{Subscriber, debug};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::registry::LookupSpan;
+use url::Url;
+
+use super::Chain;
+use super::metrics::Metrics;
+use super::observe::Observer;
+use crate::config;
+
+/// Name under which instruments and tracers are registered.
+const SCOPE: &str = "pluckit";
+/// Longest time for one export.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What sends: a provider for each signal that has an endpoint.
+pub struct Providers {
+    traces: Option<SdkTracerProvider>,
+    metrics: Option<SdkMeterProvider>,
+    logs: Option<SdkLoggerProvider>,
+    langfuse: Option<SdkTracerProvider>,
+}
+
+impl Providers {
+    /// `None` when no endpoint is set: then nothing is built.
+    pub fn build(settings: &config::Telemetry) -> anyhow::Result<Option<Self>> {
+        let config::Telemetry { traces, metrics, logs, headers, langfuse, .. } = settings;
+        if traces.is_none() && metrics.is_none() && logs.is_none() && langfuse.is_none() {
+            return Ok(None);
+        }
+        let resource = resource(settings);
+        let headers = headers.as_ref().map(|headers| parse_headers(headers.expose_secret())).unwrap_or_default();
+        let traces = traces.as_ref().map(|url| tracer(url, headers.clone(), resource.clone())).transpose();
+        let metrics = metrics.as_ref().map(|url| meter(url, headers.clone(), resource.clone())).transpose();
+        let logs = logs.as_ref().map(|url| logger(url, headers.clone(), resource.clone())).transpose();
+        let langfuse = langfuse.as_ref().map(|langfuse| {
+            let headers = HashMap::from([("authorization".to_owned(), langfuse.authorization())]);
+            tracer(&langfuse.traces_url(), headers, resource.clone())
+        });
+        Ok(Some(Self {
+            traces: traces.context("the exporter of traces")?,
+            metrics: metrics.context("the exporter of metrics")?,
+            logs: logs.context("the exporter of logs")?,
+            langfuse: langfuse.transpose().context("the exporter to Langfuse")?,
+        }))
+    }
+
+    pub fn has_traces(&self) -> bool {
+        self.traces.is_some()
+    }
+
+    /// Turns spans into what is sent.
+    pub fn trace_layer<S>(&self) -> Option<impl Layer<S> + use<S>>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let tracer = self.traces.as_ref()?.tracer(SCOPE);
+        let layer = tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false);
+        Some(layer.with_filter(own()))
+    }
+
+    /// Turns lines of the log into what is sent.
+    pub fn log_layer<S>(&self) -> Option<impl Layer<S> + use<S>>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        Some(OpenTelemetryTracingBridge::new(self.logs.as_ref()?).with_filter(own()))
+    }
+
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.as_ref().map_or_else(Metrics::off, |provider| Metrics::new(&provider.meter(SCOPE)))
+    }
+
+    pub fn observer(&self, settings: &config::Telemetry) -> Observer {
+        let tracer = self.langfuse.as_ref().map(|provider| provider.tracer(SCOPE));
+        match (tracer, &settings.langfuse) {
+            (Some(tracer), Some(langfuse)) => Observer::new(tracer, langfuse.capture_content, settings.environment),
+            _ => Observer::off(),
+        }
+    }
+
+    /// Sends what waits.
+    pub fn flush(&self) {
+        let Self { traces, metrics, logs, langfuse } = self;
+        report(traces.as_ref().map(SdkTracerProvider::force_flush));
+        report(langfuse.as_ref().map(SdkTracerProvider::force_flush));
+        report(logs.as_ref().map(SdkLoggerProvider::force_flush));
+        report(metrics.as_ref().map(SdkMeterProvider::force_flush));
+    }
+
+    /// Sends what waits, and ends.
+    pub fn shut_down(&self, limit: Duration) {
+        let Self { traces, metrics, logs, langfuse } = self;
+        report(traces.as_ref().map(|provider| provider.shutdown_with_timeout(limit)));
+        report(langfuse.as_ref().map(|provider| provider.shutdown_with_timeout(limit)));
+        report(logs.as_ref().map(|provider| provider.shutdown_with_timeout(limit)));
+        report(metrics.as_ref().map(|provider| provider.shutdown_with_timeout(limit)));
+    }
+}
+
+/// A collector that cannot be reached is no fault of the service.
+fn report(outcome: Option<OTelSdkResult>) {
+    if let Some(Err(error)) = outcome {
+        debug!(error = %Chain(&error), "telemetry not sent");
+    }
+}
+
+/// What is ours at level `info`, and warnings of others. Not what the exporters themselves do, or exports would cause
+/// exports.
+fn own() -> Targets {
+    let silent = ["hyper", "hyper_util", "reqwest", "h2", "rustls", "opentelemetry"];
+    Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("pluckit", LevelFilter::INFO)
+        .with_targets(silent.map(|target| (target, LevelFilter::OFF)))
+}
+
+fn resource(settings: &config::Telemetry) -> Resource {
+    Resource::builder()
+        .with_service_name(settings.service_name.clone())
+        .with_attributes([
+            KeyValue::new("service.namespace", "pluckit"),
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("deployment.environment.name", settings.environment),
+        ])
+        .build()
+}
+
+/// `name=value` pairs between commas, values percent-encoded: the form of `OTEL_EXPORTER_OTLP_HEADERS`.
+fn parse_headers(text: &str) -> HashMap<String, String> {
+    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+    pairs
+        .map(|(name, value)| {
+            let value = value.trim().replace('+', "%2B");
+            let decoded = url::form_urlencoded::parse(value.as_bytes()).next();
+            (name.trim().to_owned(), decoded.map(|(value, _)| value.into_owned()).unwrap_or_default())
+        })
+        .collect()
+}
+
+fn tracer(url: &Url, headers: HashMap<String, String>, resource: Resource) -> anyhow::Result<SdkTracerProvider> {
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(url.as_str())
+        .with_headers(headers)
+        .with_timeout(EXPORT_TIMEOUT)
+        .build()?;
+    Ok(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build())
+}
+
+fn meter(url: &Url, headers: HashMap<String, String>, resource: Resource) -> anyhow::Result<SdkMeterProvider> {
+    let exporter = MetricExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(url.as_str())
+        .with_headers(headers)
+        .with_timeout(EXPORT_TIMEOUT)
+        .build()?;
+    Ok(SdkMeterProvider::builder().with_resource(resource).with_periodic_exporter(exporter).build())
+}
+
+fn logger(url: &Url, headers: HashMap<String, String>, resource: Resource) -> anyhow::Result<SdkLoggerProvider> {
+    let exporter = LogExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(url.as_str())
+        .with_headers(headers)
+        .with_timeout(EXPORT_TIMEOUT)
+        .build()?;
+    Ok(SdkLoggerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_pairs_with_encoded_values() {
+        let headers = parse_headers("api-key=a%20b+c, x-team = pluckit ,broken,authorization=Basic%20eA==");
+        let expected = [("api-key", "a b+c"), ("x-team", "pluckit"), ("authorization", "Basic eA==")];
+        assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    }
+}

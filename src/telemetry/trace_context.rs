@@ -1,0 +1,148 @@
+//! The context of a trace on its way in and out: the W3C header `traceparent`, and the field of that name in messages of
+//! queues.
+
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use serde::Deserialize;
+use tracing::{Span, debug};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::Chain;
+use crate::hash::sha256_hex;
+
+/// The header, and the field.
+pub const TRACEPARENT: &str = "traceparent";
+/// Length of its one version, `00-<trace>-<span>-<flags>`.
+const LENGTH: usize = 55;
+
+/// The context in a `traceparent` of version 00, if it is one.
+pub fn parse(text: &str) -> Option<SpanContext> {
+    let mut fields = text.trim().split('-');
+    let (version, trace, span, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    // Later versions may have more fields; 00 may not, and ff is none.
+    let is_version = version.len() == 2 && is_hex(version) && version != "ff";
+    if !is_version
+        || (version == "00" && fields.next().is_some())
+        || (trace.len(), span.len(), flags.len()) != (32, 16, 2)
+    {
+        return None;
+    }
+    if ![trace, span, flags].into_iter().all(|field| is_hex(field) && !field.contains(|c: char| c.is_ascii_uppercase()))
+    {
+        return None;
+    }
+    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?);
+    let trace = TraceId::from_hex(trace).ok()?;
+    let context = SpanContext::new(trace, SpanId::from_hex(span).ok()?, flags, true, TraceState::default());
+    context.is_valid().then_some(context)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The `traceparent` of what happens now; `None` when spans are not sent.
+pub fn current() -> Option<String> {
+    let context = Span::current().context();
+    let span = context.span().span_context().clone();
+    let flags = span.trace_flags().to_u8();
+    span.is_valid().then(|| format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()))
+}
+
+/// Makes a span go on with the trace of `traceparent`, if that is one.
+pub fn follow(span: &Span, traceparent: Option<&str>) {
+    let Some(parent) = traceparent.and_then(parse) else { return };
+    let context = opentelemetry::Context::new().with_remote_span_context(parent);
+    if let Err(error) = span.set_parent(context) {
+        debug!(error = %Chain(&error), "span without its parent");
+    }
+}
+
+/// The text of a message with the context of what happens now, if the message is an object without one.
+pub fn into_message(text: &str) -> Option<String> {
+    let traceparent = current()?;
+    let open = text.trim_end().strip_suffix('}')?;
+    if !open.trim_start().starts_with('{') || message_context(text).is_some() {
+        return None;
+    }
+    let comma = if open.trim_end().ends_with('{') { "" } else { "," };
+    Some(format!("{open}{comma}\"{TRACEPARENT}\":\"{traceparent}\"}}"))
+}
+
+/// The `traceparent` in a message of a queue.
+pub fn message_context(text: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Carrier {
+        traceparent: Option<String>,
+    }
+    let carrier: Carrier = serde_json::from_str(text).ok()?;
+    carrier.traceparent.filter(|traceparent| traceparent.len() <= 2 * LENGTH)
+}
+
+/// The trace id for whatever a caller calls one: a UUID loses its dashes, a `traceparent` gives its trace id, other
+/// hexadecimal text of 32 digits or more is cut, and anything else is hashed.
+pub fn trace_id(text: &str) -> TraceId {
+    let text = text.trim();
+    let digits = text.replace('-', "");
+    let own = match parse(text) {
+        Some(context) => context.trace_id(),
+        None if digits.len() >= 32 && is_hex(&digits) => TraceId::from_hex(&digits[..32]).unwrap_or(TraceId::INVALID),
+        None => TraceId::INVALID,
+    };
+    if own == TraceId::INVALID { TraceId::from_hex(&sha256_hex(text)[..32]).unwrap_or(TraceId::INVALID) } else { own }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_traceparent_is_read_as_it_is_written() {
+        let context = parse(TRACEPARENT).unwrap();
+        assert_eq!(context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(context.span_id().to_string(), "00f067aa0ba902b7");
+        assert!(context.is_sampled() && context.is_remote());
+        assert!(parse("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more").is_some(), "a later version");
+        for broken in [
+            "",
+            "00",
+            "00-0-0-0",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473\u{e9}-00f067aa0ba902b7-01",
+        ] {
+            assert!(parse(broken).is_none(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn trace_ids_are_32_hexadecimal_digits_whatever_callers_send() {
+        for (given, expected) in [
+            ("4BF92F35-77b3-4da6-a3ce-929d0e0e4736", "4bf92f3577b34da6a3ce929d0e0e4736"),
+            ("4bf92f3577b34da6a3ce929d0e0e4736ffff", "4bf92f3577b34da6a3ce929d0e0e4736"),
+            (TRACEPARENT, "4bf92f3577b34da6a3ce929d0e0e4736"),
+            // The first half of the SHA-256 of the text.
+            ("req-17", &sha256_hex("req-17")[..32]),
+            ("00000000-0000-0000-0000-000000000000", &sha256_hex("00000000-0000-0000-0000-000000000000")[..32]),
+        ] {
+            assert_eq!(trace_id(given).to_string(), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_message_gives_its_context_back() {
+        assert_eq!(
+            message_context(&format!(r#"{{"a":1,"traceparent":"{TRACEPARENT}"}}"#)).as_deref(),
+            Some(TRACEPARENT)
+        );
+        for without in ["", "[]", "{}", r#"{"traceparent":5}"#, "bm90IGpzb24="] {
+            assert_eq!(message_context(without), None, "{without}");
+        }
+        assert_eq!(into_message(r#"{"a":1}"#), None, "nothing is traced here");
+    }
+}

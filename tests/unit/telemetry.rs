@@ -1,0 +1,191 @@
+//! What leaves the process beside the log: the real binary, and a collector that shows what came.
+
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::trace::v1::Span;
+use serde_json::{Value, json};
+
+use crate::support::collector::{Collector, Received, attribute, hex};
+use crate::support::model::{Kind, ModelServer, call, say};
+use crate::support::service::Launch;
+use crate::support::until;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_pluckit");
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CALLER_SPAN: &str = "00f067aa0ba902b7";
+const SECRET_WORDS: &str = "my secret anniversary dinner";
+
+fn launch(collector: &Collector) -> Launch {
+    Launch::development(BINARY).setting("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())
+}
+
+fn http() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+}
+
+/// The one span of this name in the caller's trace.
+fn span<'a>(received: &'a Received, name: &str) -> &'a Span {
+    let mut found = received.spans.iter().filter(|span| span.name == name && hex(&span.trace_id) == TRACE);
+    let first = found.next().unwrap_or_else(|| {
+        let names: Vec<_> = received.spans.iter().map(|span| (&span.name, hex(&span.trace_id))).collect();
+        panic!("no span {name} among {names:?}")
+    });
+    assert!(found.next().is_none(), "{name} twice");
+    first
+}
+
+fn is_child(child: &Span, parent: &Span) -> bool {
+    child.parent_span_id == parent.span_id && child.trace_id == parent.trace_id
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_arrives_at_a_collector_with_its_tools_and_the_caller_s_trace() {
+    let collector = Collector::start().await;
+    let model = ModelServer::start().await;
+    model.push(Kind::Stream, call("c1", "search_wardrobe", r#"{"query": "shoes"}"#));
+    model.push(Kind::Stream, say(&["Wear the loafers."]));
+    let (mut service, address) = launch(&collector)
+        .setting("OPENAI_BASE_URL", &model.base_url())
+        .setting("OTEL_SERVICE_NAME", "pluckit-test")
+        .setting("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20collector-key")
+        .start();
+    let answer = http()
+        .post(format!("http://{address}/api/chat"))
+        .header("traceparent", format!("00-{TRACE}-{CALLER_SPAN}-01"))
+        .json(&json!({"message": SECRET_WORDS}))
+        .send()
+        .await
+        .unwrap();
+    assert!(answer.text().await.unwrap().contains("\"done\""));
+    service.signal("TERM");
+    service.wait(Duration::from_secs(20));
+
+    let received = collector.received();
+    let request = span(&received, "POST /api/chat");
+    assert_eq!(hex(&request.parent_span_id), CALLER_SPAN);
+    assert_eq!(attribute(&request.attributes, "http.response.status_code"), "200");
+    let turn = span(&received, "chat.turn");
+    assert!(is_child(turn, request));
+    let tool = span(&received, "execute_tool search_wardrobe");
+    assert!(is_child(tool, turn));
+    let answers: Vec<&Span> = received.spans.iter().filter(|span| span.name.starts_with("chat gpt")).collect();
+    assert!(answers.len() >= 2 && answers.iter().all(|answer| hex(&answer.trace_id) == TRACE), "{}", answers.len());
+    // The model server was told which call is whose.
+    let mut asked = model.received();
+    // The demo items are embedded at the start.
+    asked.retain(|request| request.kind != Kind::Embeddings);
+    let told: Vec<String> = asked.iter().map(|request| request.header("traceparent").to_owned()).collect();
+    assert!(told.iter().all(|traceparent| traceparent.starts_with(&format!("00-{TRACE}-"))), "{told:?}");
+    let first = told.first().unwrap().split('-').nth(2).unwrap().to_owned();
+    assert!(received.spans.iter().any(|span| hex(&span.span_id) == first), "{first} is one of ours");
+
+    let log = received.logs.iter().find(|log| format!("{:?}", log.body).contains("turn ended")).unwrap();
+    assert_eq!(hex(&log.trace_id), TRACE);
+    let names: Vec<&str> = received.metrics.iter().map(|metric| metric.name.as_str()).collect();
+    for name in [
+        "http.server.request.duration",
+        "gen_ai.client.operation.duration",
+        "gen_ai.client.token.usage",
+        "pluckit.chat.open_streams",
+    ] {
+        assert!(names.contains(&name), "{name} among {names:?}");
+    }
+    let resource = &received.resources[0].attributes;
+    assert_eq!(attribute(resource, "service.name"), "pluckit-test");
+    assert_eq!(attribute(resource, "service.namespace"), "pluckit");
+    assert_eq!(attribute(resource, "deployment.environment.name"), "development");
+    assert!(received.credentials.iter().all(|credential| credential == "Bearer collector-key"));
+    let everything = format!("{:?}{:?}{:?}", received.spans, received.logs, received.metrics);
+    assert!(!everything.contains("anniversary") && !everything.contains("loafers"), "nothing that was said");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_goes_on_with_the_trace_of_the_vote_that_queued_it_and_its_failure_is_seen() {
+    let collector = Collector::start().await;
+    let (mut service, address) = launch(&collector).start();
+    let feed: Value =
+        http().get(format!("http://{address}/api/scraper/items")).send().await.unwrap().json().await.unwrap();
+    let item = feed["items"][0]["id"].as_str().unwrap().to_owned();
+    let vote = http()
+        .post(format!("http://{address}/api/scraper/items/{item}/feedback"))
+        .header("traceparent", format!("00-{TRACE}-{CALLER_SPAN}-01"))
+        .json(&json!({"signal": "up"}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(vote.status(), 200);
+    // The picture is on a server that there is not.
+    until("the job has run", async || service.log().contains("\"function.name\":\"ProcessTasteAnalysisJob\"")).await;
+    service.signal("TERM");
+    service.wait(Duration::from_secs(20));
+
+    let received = collector.received();
+    let request = span(&received, "POST /api/scraper/items/{item_id}/feedback");
+    let job = span(&received, "ProcessTasteAnalysisJob");
+    let mut ancestor = job;
+    while !is_child(ancestor, request) {
+        let parent = received.spans.iter().find(|span| span.span_id == ancestor.parent_span_id);
+        ancestor = parent.unwrap_or_else(|| panic!("{} has no parent", ancestor.name));
+    }
+    let status = job.status.as_ref().map(|status| status.code);
+    assert_eq!(status, Some(2), "it failed, and says so");
+    let names: Vec<&str> = received.metrics.iter().map(|metric| metric.name.as_str()).collect();
+    for name in ["pluckit.function.duration", "pluckit.queue.wait", "pluckit.queue.messages"] {
+        assert!(names.contains(&name), "{name} among {names:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn langfuse_gets_a_turn_under_the_caller_s_trace_id() {
+    for captures in [false, true] {
+        let collector = Collector::start().await;
+        let model = ModelServer::start().await;
+        model.push(Kind::Stream, call("c1", "search_wardrobe", r#"{"query": "shoes"}"#));
+        model.push(Kind::Stream, say(&["Wear the loafers."]));
+        let (mut service, address) = Launch::development(BINARY)
+            .setting("OPENAI_BASE_URL", &model.base_url())
+            .setting("LANGFUSE_PUBLIC_KEY", "pk-lf-1")
+            .setting("LANGFUSE_SECRET_KEY", "sk-lf-2")
+            .setting("LANGFUSE_HOST", collector.url())
+            .setting("LANGFUSE_CAPTURE_CONTENT", &captures.to_string())
+            .start();
+        let body = json!({"message": SECRET_WORDS, "traceId": "4BF92F35-77B3-4DA6-A3CE-929D0E0E4736"});
+        let answer = http().post(format!("http://{address}/api/chat")).json(&body).send().await.unwrap();
+        assert!(answer.text().await.unwrap().contains("\"done\""));
+        service.signal("TERM");
+        service.wait(Duration::from_secs(20));
+
+        let received = collector.received();
+        assert!(received.paths.iter().all(|path| *path == "/api/public/otel/v1/traces"), "{:?}", received.paths);
+        // "pk-lf-1:sk-lf-2" in base64.
+        assert_eq!(received.credentials[0], "Basic cGstbGYtMTpzay1sZi0y");
+        let turn = span(&received, "chat-turn");
+        assert_eq!(attribute(&turn.attributes, "user.id"), "local-dev-user");
+        assert_eq!(attribute(&turn.attributes, "langfuse.internal.as_root"), "true");
+        let tool = span(&received, "execute_tool");
+        assert_eq!(attribute(&tool.attributes, "gen_ai.tool.name"), "search_wardrobe");
+        assert!(is_child(tool, turn));
+        let generations: Vec<&Span> = received.spans.iter().filter(|span| span.name == "stylist").collect();
+        assert_eq!(generations.len(), 2);
+        for generation in generations {
+            assert!(is_child(generation, turn));
+            assert_eq!(attribute(&generation.attributes, "gen_ai.operation.name"), "chat");
+            assert_eq!(attribute(&generation.attributes, "gen_ai.request.model"), "gpt-4.1-mini");
+        }
+        let everything = format!("{:?}", received.spans);
+        assert_eq!(everything.contains("anniversary"), captures);
+        assert_eq!(everything.contains("loafers"), captures);
+        assert!(!service.log().contains("sk-lf-2"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_is_down_costs_nobody_anything() {
+    let (mut service, address) =
+        Launch::development(BINARY).setting("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9").start();
+    let body = json!({"message": "What should I wear?"});
+    let answer = http().post(format!("http://{address}/api/chat")).json(&body).send().await.unwrap();
+    assert!(answer.text().await.unwrap().contains("\"done\""));
+    service.signal("TERM");
+    assert!(service.wait(Duration::from_secs(20)).success());
+}
