@@ -40,6 +40,7 @@ use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::demo;
+use crate::domain::digest::{self, Digests};
 use crate::domain::jobs::{self, Jobs, Kind};
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
@@ -454,6 +455,15 @@ pub fn with_kinds(config: Config, backends: Backends, kinds: Vec<Kind>) -> AppSt
         settings: config.taste.clone(),
         queue_name: config.queues.taste.work.clone(),
     });
+    let digests = Digests::new(digest::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        queue: queue.clone(),
+        queue_name: config.queues.digest.work.clone(),
+        clock: clock.clone(),
+        observer: telemetry.observer.clone(),
+        settings: config.digest.clone(),
+    });
     let shutdown = CancellationToken::new();
     let jobs = Jobs::new(jobs::Parts {
         data: data.clone(),
@@ -468,6 +478,7 @@ pub fn with_kinds(config: Config, backends: Backends, kinds: Vec<Kind>) -> AppSt
     });
     AppState::from(Parts {
         taste,
+        digests,
         jobs,
         dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),

@@ -113,6 +113,8 @@ pub struct Config {
     pub workers: Workers,
     /// Numbers of the taste-analysis jobs.
     pub taste: Taste,
+    /// The weekly digests.
+    pub digest: Digest,
     /// Numbers of long operations.
     pub operations: Operations,
     /// What leaves the process about itself, beside the log.
@@ -390,6 +392,17 @@ pub struct Taste {
     pub profile_update_retries: u32,
 }
 
+/// The weekly digests.
+#[derive(Debug, Clone)]
+pub struct Digest {
+    /// When everybody is put into the queue.
+    pub schedule: Schedule,
+    /// Users of a batch that are worked on at the same time.
+    pub concurrency: usize,
+    /// How long whoever is at a user, or at the queueing, keeps others away without saying anew that they live.
+    pub lease: Duration,
+}
+
 /// Numbers of long operations.
 #[derive(Debug, Clone)]
 pub struct Operations {
@@ -487,6 +500,7 @@ impl Config {
             jitter: reader.seconds("TASTE_JOB_JITTER_SECONDS", 0.2, 60.0)?,
             profile_update_retries: reader.number("TASTE_JOB_PROFILE_UPDATE_MAX_RETRIES", 2, 0, 100)?,
         };
+        let digest = read_digest(&mut reader)?;
         let operations = Operations {
             lease: Duration::from_secs(reader.number("LONG_OPERATION_LEASE_SECONDS", 45, 1, 600)?),
             slice: Duration::from_secs(reader.number("LONG_OPERATION_SLICE_SECONDS", 240, 0, 480)?),
@@ -534,6 +548,7 @@ impl Config {
             stylist,
             workers,
             taste,
+            digest,
             operations,
             telemetry,
             log_filter,
@@ -771,6 +786,15 @@ fn read_workers(reader: &mut Reader<'_>) -> Result<Workers, Error> {
         concurrency: reader.number("WORKER_CONCURRENCY", 4, 1, 32)?,
         retry_base: Duration::from_secs(reader.number("JOB_RETRY_BASE_SECONDS", 30, 0, 600)?),
         job_sweeper_schedule: reader.parsed("JOB_SWEEPER_SCHEDULE", every_five_minutes, schedule::EXPECTED)?,
+    })
+}
+
+fn read_digest(reader: &mut Reader<'_>) -> Result<Digest, Error> {
+    let monday_morning: Schedule = "0 0 9 * * 1".parse().expect("the default is a schedule");
+    Ok(Digest {
+        schedule: reader.parsed("WEEKLY_DIGEST_SCHEDULE", monday_morning, schedule::EXPECTED)?,
+        concurrency: reader.number("WEEKLY_DIGEST_MAX_CONCURRENCY", 6, 1, 64)?,
+        lease: Duration::from_secs(reader.number("WEEKLY_DIGEST_LEASE_SECONDS", 45, 1, 600)?),
     })
 }
 

@@ -280,6 +280,51 @@ impl Fields {
         }
     }
 
+    /// A whole number from `least` to `most` that must be there.
+    pub fn integer(&mut self, name: &'static str, least: i64, most: i64) -> i64 {
+        let given = self.object.get(name).or_else(|| self.object.get(twin(name).as_ref()));
+        if given.is_none_or(Value::is_null) {
+            let input = Value::Object(self.object.clone());
+            let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
+            self.faults.push(missing(loc, input));
+            return least;
+        }
+        let Some(number) = self.optional_integer(name) else { return least };
+        let steps = [Step::Name(name)];
+        if number < least {
+            let msg = format!("Input should be greater than or equal to {least}");
+            self.fault("greater_than_equal", &steps, msg, number.into(), json!({ "ge": least }));
+        } else if number > most {
+            let msg = format!("Input should be less than or equal to {most}");
+            self.fault("less_than_equal", &steps, msg, number.into(), json!({ "le": most }));
+        }
+        number
+    }
+
+    /// Yes or no, which may be missing or null. It may be written as a word or a digit, as queries have it.
+    pub fn optional_flag(&mut self, name: &'static str) -> Option<bool> {
+        let value = self.take(name)?;
+        let flag = match &value {
+            Value::Null => return None,
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+                "1" | "true" | "t" | "yes" | "y" | "on" => Some(true),
+                "0" | "false" | "f" | "no" | "n" | "off" => Some(false),
+                _ => None,
+            },
+            Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        if flag.is_none() {
+            let msg = "Input should be a valid boolean, unable to interpret input";
+            let shown = match value {
+                Value::String(text) => Value::String(text.chars().take(ECHO).collect()),
+                other => other,
+            };
+            self.fault("bool_parsing", &[Step::Name(name)], msg, shown, Value::Null);
+        }
+        flag
+    }
+
     /// A list of at most `most` texts that may be missing or null, each of at most `longest` characters.
     pub fn optional_texts(&mut self, name: &'static str, most: usize, longest: usize) -> Option<Vec<String>> {
         let elements = self.list(name, most)?;

@@ -38,6 +38,8 @@ use crate::workers::{FUNCTIONS, Function, invocation};
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// The same for a handler that takes a picture in and has it worked on, by a service that may take 85 s.
 const MEDIA_TIME_LIMIT: Duration = Duration::from_secs(180);
+/// The same for a handler that waits for a model to think, which may take 180 s. The front end cuts off at 230 s.
+const MODEL_TIME_LIMIT: Duration = Duration::from_secs(200);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
 
@@ -55,20 +57,23 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
         Router::new().merge(routes::health::public()).merge(routes::auth::public()).merge(routes::media::public());
     let user = Router::new()
         .merge(routes::chat::user())
+        .merge(routes::digest::user())
         .merge(routes::jobs::user())
         .merge(routes::scraper::user())
         .merge(routes::taste::user());
     let admin =
         routes::admin::admin().merge(routes::jobs::admin()).layer(from_fn_with_state(state.clone(), require_admin));
     let signed_in = user.merge(admin).layer(from_fn_with_state(state.clone(), require_user));
+    let slow = routes::digest::slow_user().layer(from_fn_with_state(state.clone(), require_user));
     let service = routes::media::service().layer(from_fn_with_state(state.clone(), require_service));
     let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), require_user_or_service));
     let routes = public.merge(signed_in).layer(limit_time(TIME_LIMIT));
     let media = media.merge(service).layer(limit_time(MEDIA_TIME_LIMIT));
+    let slow = slow.layer(limit_time(MODEL_TIME_LIMIT));
     // A function's time limit is its own, and much longer.
     let invocations =
         if state.config.server.under_functions_host { invocation::router(functions) } else { Router::new() };
-    with_layers(routes.merge(media).merge(invocations), state)
+    with_layers(routes.merge(media).merge(slow).merge(invocations), state)
 }
 
 /// Puts what every route has around these.

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::data::Data;
 use crate::domain::chat::Chat;
 use crate::domain::dead_letters::DeadLetterOffice;
+use crate::domain::digest::Digests;
 use crate::domain::jobs::Jobs;
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
@@ -64,6 +65,8 @@ pub struct Parts {
     pub taste: Taste,
     /// Messages that could not be done.
     pub dead_letters: DeadLetterOffice,
+    /// Purchase ideas.
+    pub digests: Digests,
     /// Taste quizzes.
     pub quiz: Quizmaster,
     /// Long operations.

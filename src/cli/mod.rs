@@ -4,6 +4,7 @@
 
 mod chat;
 mod config;
+mod digest;
 mod export;
 mod import;
 mod package;
@@ -43,6 +44,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Talk to the stylist of a running service.
     Chat(chat::Arguments),
+    /// Make purchase ideas for a user's wardrobe and show them.
+    Digest(digest::Arguments),
     /// Read a user's wardrobe, profile and wear events from files into the store.
     Import(import::Arguments),
     /// Write a user's wardrobe, profile and wear events from the store to a file.
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
     let outcome = match line.command.unwrap_or(Command::Serve(line.serve)) {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Chat(arguments) => chat::run(arguments),
+        Command::Digest(arguments) => digest::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
@@ -85,6 +89,11 @@ fn complain(line: &str) {
     if writeln!(io::stderr(), "pluckit: {line}").is_err() {
         // Nobody listens: the exit code says it all.
     }
+}
+
+/// The text without control characters: what a page or a model says must not steer the terminal.
+fn harmless(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
 }
 
 /// The settings of this process, with `flags` before everything else.

@@ -4,6 +4,8 @@
 pub mod bans;
 pub mod conversations;
 pub mod dead_letters;
+pub mod digest_feedback;
+pub mod digests;
 pub mod items;
 pub mod jobs;
 pub mod moods;
@@ -68,6 +70,10 @@ pub struct Data {
     pub taste_jobs: taste_jobs::TasteJobs,
     /// Messages that could not be done.
     pub dead_letters: dead_letters::DeadLetters,
+    /// Purchase ideas.
+    pub digests: digests::Digests,
+    /// Thumbs on them.
+    pub digest_feedback: digest_feedback::Feedback,
     /// Taste quizzes.
     pub quizzes: quizzes::Quizzes,
     /// People who may not contribute.
@@ -90,6 +96,8 @@ impl Data {
             votes: votes::Votes::new(store.clone()),
             taste_jobs: taste_jobs::TasteJobs::new(store.clone()),
             dead_letters: dead_letters::DeadLetters::new(store.clone()),
+            digests: digests::Digests::new(store.clone()),
+            digest_feedback: digest_feedback::Feedback::new(store.clone()),
             quizzes: quizzes::Quizzes::new(store.clone()),
             bans: bans::Bans::new(store.clone()),
             store,

@@ -4,6 +4,7 @@ pub mod best;
 pub mod chat;
 pub mod dead_letters;
 pub mod demo;
+pub mod digest;
 pub mod jobs;
 pub mod media;
 pub mod metadata;

@@ -69,6 +69,8 @@ pub enum Purpose {
     AnalyseTaste,
     /// What the garment in a picture is: the answer is a JSON object.
     ExtractMetadata,
+    /// Purchase ideas for a wardrobe: the answer is a JSON object.
+    WriteDigest,
 }
 
 impl Purpose {
@@ -76,7 +78,7 @@ impl Purpose {
     pub const fn is_nano(self) -> bool {
         match self {
             // Pictures go to the deployment that is known to see.
-            Self::Stylist | Self::AnalyseTaste | Self::ExtractMetadata => false,
+            Self::Stylist | Self::AnalyseTaste | Self::ExtractMetadata | Self::WriteDigest => false,
             Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => true,
         }
     }
@@ -84,7 +86,7 @@ impl Purpose {
     /// Whether the whole answer is one JSON object.
     pub const fn wants_json_object(self) -> bool {
         match self {
-            Self::AnalyseTaste | Self::ExtractMetadata => true,
+            Self::AnalyseTaste | Self::ExtractMetadata | Self::WriteDigest => true,
             Self::Stylist | Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => false,
         }
     }
@@ -98,6 +100,7 @@ impl Purpose {
             Self::SummariseConversation => "summarise_conversation",
             Self::AnalyseTaste => "analyse_taste",
             Self::ExtractMetadata => "extract_metadata",
+            Self::WriteDigest => "write_digest",
         }
     }
 }

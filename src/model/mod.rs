@@ -5,6 +5,7 @@
 pub mod ban;
 pub mod conversation;
 pub mod dead_letter;
+pub mod digest;
 pub mod ids;
 pub mod item;
 pub mod job;

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod auth;
 pub mod chat;
+pub mod digest;
 pub mod health;
 pub mod jobs;
 pub mod media;

@@ -143,7 +143,7 @@ impl Container {
             },
             // Thumbs on purchase ideas.
             DigestFeedback => Spec {
-                indexes: &[&[("digestId", Ascending), ("createdAt", Descending)]],
+                indexes: &[&[("digestId", Ascending), ("createdAt", Descending)], &[("createdAt", Descending)]],
                 ..spec("DigestFeedback", "COSMOS_DB_DIGEST_FEEDBACK_CONTAINER", "userId", Days(90))
             },
             // Computed insights; each document says when it expires.

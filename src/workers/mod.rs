@@ -5,12 +5,14 @@
 //! [`timers`]. Delivery is at least once, so every function is harmless when it runs twice.
 
 pub mod dead_letter;
+pub mod digest_batch;
 pub mod invocation;
 pub mod jobs;
 pub mod pump;
 pub mod sweeper;
 pub mod taste;
 pub mod timers;
+pub mod weekly_digest;
 
 use std::error::Error as StdError;
 use std::panic::AssertUnwindSafe;
@@ -68,6 +70,24 @@ pub static FUNCTIONS: &[Function] = &[
         "LONG_OPERATION_QUEUE_NAME",
         |config| &config.queues.operations,
         |app, delivery| jobs::keep(app, delivery).boxed(),
+    ),
+    timer(
+        weekly_digest::FUNCTION,
+        "WEEKLY_DIGEST_SCHEDULE",
+        |config| &config.digest.schedule,
+        |app| weekly_digest::run(app).boxed(),
+    ),
+    work(
+        digest_batch::FUNCTION,
+        "DIGEST_BATCH_QUEUE_NAME",
+        |config| &config.queues.digest,
+        |app, delivery| digest_batch::run(app, delivery).boxed(),
+    ),
+    poison(
+        digest_batch::POISON_FUNCTION,
+        "DIGEST_BATCH_QUEUE_NAME",
+        |config| &config.queues.digest,
+        |app, delivery| async { dead_letter::keep(app, delivery, &app.config.queues.digest.poison).await }.boxed(),
     ),
     timer(
         sweeper::FUNCTION,

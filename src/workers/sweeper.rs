@@ -1,6 +1,6 @@
 //! Cleans up behind everybody, every few minutes: gives back the room of what has expired, deletes old long operations
-//! with their outputs, and queues jobs again whose message was lost. What was seen to already is not found the next time,
-//! so running it twice changes nothing.
+//! with their outputs, queues jobs again whose message was lost, and has the weekly fan-out go on whose process died. What
+//! was seen to already is not found the next time, so running it twice changes nothing.
 
 use tracing::{info, warn};
 
@@ -20,6 +20,7 @@ pub async fn run(app: &AppState) -> Result<(), JobError> {
     let operations = app.jobs.sweep().await;
     let swept = app.data.store.sweep_expired().await;
     let requeued = app.taste.requeue_stale().await;
+    let resumed = app.digests.resume_fan_out().await;
     if let Err(error) = &operations {
         warn!(error = %Chain(error), "long operations not swept");
     }
@@ -28,6 +29,10 @@ pub async fn run(app: &AppState) -> Result<(), JobError> {
         Ok(documents) => info!(documents, "expired documents deleted"),
         // Only the last error can be returned.
         Err(error) => warn!(error = %Chain(error), "expired documents not deleted"),
+    }
+    if let Err(error) = &resumed {
+        // As above: one error is returned, and the next run is soon.
+        warn!(error = %Chain(error), "fan-out of the digests not looked after");
     }
     requeued.map_err(JobError::retry)?;
     operations.map_err(JobError::retry)?;

@@ -4,6 +4,7 @@ mod admin;
 pub mod auth;
 mod chat;
 mod conventions;
+mod digest;
 mod health;
 mod jobs;
 pub mod media;

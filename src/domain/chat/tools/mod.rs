@@ -115,7 +115,7 @@ fn check_query(query: &str) -> Result<(), ToolError> {
 }
 
 /// Text from outside on one line and at most `limit` characters long, the last one an ellipsis if something is missing.
-fn cut(text: &str, limit: usize) -> String {
+pub(in crate::domain) fn cut(text: &str, limit: usize) -> String {
     let mut short = String::new();
     let mut length = 0;
     for word in text.split(|character: char| character.is_whitespace() || character.is_control()) {
@@ -167,14 +167,14 @@ impl Serialize for Tally {
 }
 
 /// Lets other tasks run now and then while a long walk goes over many documents that are already here.
-struct Breather {
+pub(in crate::domain) struct Breather {
     stride: u32,
     walked: u32,
 }
 
 impl Breather {
     /// For documents like clothes: reading and scoring sixteen of them takes less than half a millisecond.
-    const fn new() -> Self {
+    pub(in crate::domain) const fn new() -> Self {
         Self { stride: 16, walked: 0 }
     }
 
@@ -183,7 +183,7 @@ impl Breather {
         Self { stride: 2, walked: 0 }
     }
 
-    async fn breathe(&mut self) {
+    pub(in crate::domain) async fn breathe(&mut self) {
         self.walked = (self.walked + 1) % self.stride;
         if self.walked == 0 {
             tokio::task::yield_now().await;
