@@ -17,10 +17,12 @@ mod outputs;
 mod report;
 mod run;
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::future::Future;
+use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -280,7 +282,34 @@ enum Taken {
 
 /// Long operations. Cheap to clone.
 #[derive(Clone)]
-pub struct Jobs(Arc<Parts>);
+pub struct Jobs(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    /// What this process works on, by job and attempt, and how to tell it to stop.
+    running: Mutex<HashMap<(JobId, u32), CancellationToken>>,
+}
+
+/// Work that this process does, until it is dropped.
+struct Running<'a> {
+    jobs: &'a Jobs,
+    key: (JobId, u32),
+    terminated: CancellationToken,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.jobs.running().remove(&self.key);
+    }
+}
+
+impl Deref for Inner {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
 
 /// Reads a message of the queue.
 ///
@@ -298,7 +327,17 @@ pub fn read_message(text: &str) -> Result<JobMessage, &'static str> {
 impl Jobs {
     /// Long operations with these parts.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(Inner { parts, running: Mutex::default() }))
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<(JobId, u32), CancellationToken>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, job: &Job) -> Running<'_> {
+        let (key, terminated) = ((job.id.clone(), job.attempt), CancellationToken::new());
+        self.running().insert(key.clone(), terminated.clone());
+        Running { jobs: self, key, terminated }
     }
 
     fn now(&self) -> Timestamp {
@@ -401,6 +440,8 @@ impl Jobs {
         let changed = terminated.await?.unwrap_or(Changed::Missing);
         if changed == Changed::Done {
             info!(job.id = %id, "job terminated");
+            // A worker in another process finds out by itself.
+            self.running().iter().filter(|((job, _), _)| job == id).for_each(|(_, worker)| worker.cancel());
         }
         Ok(changed)
     }
@@ -462,12 +503,15 @@ impl Jobs {
             }
         };
         let run = Run::new(self.clone(), &job, owner);
+        let running = self.begin(&job);
         let outcome = tokio::select! {
             // First: after a pause of the whole process it says whether the job is still ours.
             biased;
             () = run.keep_lease() => Err(Fault::Lost),
-            outcome = self.operate(&run, &job) => outcome,
+            () = running.terminated.cancelled() => Err(Fault::Lost),
+            outcome = run.unless_late(self.operate(&run, &job)) => outcome,
         };
+        drop(running);
         let outcome = match outcome {
             Ok(finished) => run.complete(finished).await.map(|()| Worked::Done),
             Err(Fault::Failed(reason)) => run.fail(&reason).await.map(|()| Worked::Done),

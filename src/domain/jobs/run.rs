@@ -1,9 +1,11 @@
 //! One worker's work on one job: its lease, its steps, its progress and its outputs.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +25,8 @@ use crate::telemetry::Chain;
 
 /// Renewals within one lease.
 const RENEWALS: u32 = 3;
+/// The longest time between two: with each one a worker learns whether its job was terminated from another process.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Least time between two writes of progress.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 /// Longest result of a step that is kept in the job's document, in bytes of JSON; longer ones become blobs.
@@ -254,11 +258,25 @@ impl Run {
         Ok(())
     }
 
+    /// Does `work` as long as the lease has not run out: a process that slept through its end, with a step half done, must not
+    /// do the other half before it knows that the job is still its own. To be waited for beside [`Run::keep_lease`], whose
+    /// renewal lets the work go on.
+    pub(super) async fn unless_late<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            if Instant::now() >= self.state().lease_ends {
+                return Poll::Pending;
+            }
+            work.as_mut().poll(context)
+        })
+        .await
+    }
+
     /// Keeps the job ours while it is worked on. Returns when it is not ours any more.
     pub(super) async fn keep_lease(&self) {
         let lease = self.0.jobs.0.settings.lease;
         loop {
-            tokio::time::sleep(lease / RENEWALS).await;
+            tokio::time::sleep((lease / RENEWALS).min(LONGEST_PAUSE)).await;
             match self.edit(|_| {}).await {
                 Ok(()) => {}
                 Err(Fault::Lost) => return,
