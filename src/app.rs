@@ -41,7 +41,7 @@ use crate::domain::chat::tools::{self, weather};
 use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::demo;
 use crate::domain::digest::{self, Digests};
-use crate::domain::jobs::{self, Jobs, Kind};
+use crate::domain::jobs::{self, Jobs, Kind, kinds};
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
 use crate::domain::quiz::Quizmaster;
@@ -399,7 +399,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
 }
 
 /// The same with more kinds of long operation than the service's own.
-pub fn with_kinds(config: Config, backends: Backends, kinds: Vec<Kind>) -> AppState {
+pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> AppState {
     let Backends {
         store,
         queue,
@@ -465,6 +465,8 @@ pub fn with_kinds(config: Config, backends: Backends, kinds: Vec<Kind>) -> AppSt
         settings: config.digest.clone(),
     });
     let shutdown = CancellationToken::new();
+    let parts_of_kinds =
+        kinds::Services { data: data.clone(), digests: digests.clone(), observer: telemetry.observer.clone() };
     let jobs = Jobs::new(jobs::Parts {
         data: data.clone(),
         queue: queue.clone(),
@@ -473,7 +475,7 @@ pub fn with_kinds(config: Config, backends: Backends, kinds: Vec<Kind>) -> AppSt
         container: config.storage.jobs_container.clone(),
         clock: clock.clone(),
         settings: config.operations.clone(),
-        kinds,
+        kinds: kinds::all(&parts_of_kinds).into_iter().chain(more_kinds).collect(),
         shutdown: shutdown.clone(),
     });
     AppState::from(Parts {

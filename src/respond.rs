@@ -5,10 +5,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::domain::jobs::Jobs;
 use crate::error::ApiError;
 use crate::extract::AppJson;
 use crate::hash::sha256_hex;
-use crate::model::ids::JobId;
+use crate::model::ids::{JobId, UserId};
 
 /// Never shown without asking us again.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache, no-store, max-age=0, must-revalidate");
@@ -38,11 +39,22 @@ pub fn accepted(job: &JobId) -> Response {
     response
 }
 
-/// The same for a request that asked for it ([`crate::extract::PreferAsync`]).
-pub fn accepted_as_preferred(job: &JobId) -> Response {
-    let mut response = accepted(job);
+/// Accepts a job for a caller who asked for that ([`crate::extract::PreferAsync`]), and answers 202.
+///
+/// # Errors
+/// 422 when the key was used for another request; 503 when the documents fail.
+pub async fn accept<T: Serialize>(
+    jobs: &Jobs,
+    user: &UserId,
+    kind: &str,
+    input: &T,
+    key: Option<&str>,
+) -> Result<Response, ApiError> {
+    let input = serde_json::to_value(input).map_err(ApiError::internal)?;
+    let job = jobs.accept(user, kind, input, key).await?;
+    let mut response = accepted(&job);
     response.headers_mut().insert(PREFERENCE_APPLIED, RESPOND_ASYNC);
-    response
+    Ok(response)
 }
 
 /// Answers with `body`, or with 304 when the caller has it already.

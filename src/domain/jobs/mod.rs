@@ -13,6 +13,7 @@
 //! kept, so whoever goes on with a job repeats no step that was finished. The step that was cut off is done again: each
 //! must be harmless twice.
 
+pub mod kinds;
 mod outputs;
 mod report;
 mod run;

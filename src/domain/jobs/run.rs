@@ -21,6 +21,7 @@ use crate::data;
 use crate::data::update::Edit;
 use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobStatus, Output, Progress, StepResult};
+use crate::model::timestamp::Timestamp;
 use crate::telemetry::Chain;
 
 /// Renewals within one lease.
@@ -44,6 +45,7 @@ struct Inner {
     user: UserId,
     owner: String,
     attempt: u32,
+    asked_at: Timestamp,
     begun: Instant,
     /// Number of the next blob.
     blobs: AtomicU32,
@@ -80,6 +82,7 @@ impl Run {
             user: job.user_id.clone(),
             owner,
             attempt: job.attempt,
+            asked_at: job.created_time,
             begun: now,
             blobs: AtomicU32::new(0),
             state: Mutex::new(state),
@@ -94,6 +97,16 @@ impl Run {
     /// Who asked for it.
     pub fn user(&self) -> &UserId {
         &self.0.user
+    }
+
+    /// When it was asked for.
+    pub fn asked_at(&self) -> Timestamp {
+        self.0.asked_at
+    }
+
+    /// Where callers find an output.
+    pub fn output_url(&self, path: &str) -> String {
+        format!("/api/jobs/{}/outputs/{path}", self.0.id)
     }
 
     /// Does a step of the job, unless it was finished before: then what it came to that time. Its name must be its own
