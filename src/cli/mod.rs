@@ -3,10 +3,12 @@
 #![expect(clippy::doc_markdown, reason = "doc comments of flags are the help that people read")]
 
 mod chat;
+mod client;
 mod config;
 mod digest;
 mod export;
 mod import;
+mod jobs;
 mod package;
 mod process_image;
 mod serve;
@@ -50,6 +52,8 @@ enum Command {
     Import(import::Arguments),
     /// Write a user's wardrobe, profile and wear events from the store to a file.
     Export(export::Arguments),
+    /// Show, follow and end the long operations of a running service.
+    Jobs(jobs::Arguments),
     /// Show every setting, where it came from, and what it is; secrets are masked.
     Config(config::Arguments),
     /// Prepare the places where the service keeps things.
@@ -73,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Digest(arguments) => digest::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Jobs(arguments) => jobs::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Storage(command) => storage::run(&command),
         Command::Package(arguments) => package::run(&arguments),
