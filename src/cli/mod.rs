@@ -2,12 +2,15 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments of flags are the help that people read")]
 
+mod allocator;
 mod chat;
 mod client;
 mod config;
 mod digest;
+mod doctor;
 mod export;
 mod import;
+mod insights;
 mod jobs;
 mod package;
 mod process_image;
@@ -52,10 +55,14 @@ enum Command {
     Import(import::Arguments),
     /// Write a user's wardrobe, profile and wear events from the store to a file.
     Export(export::Arguments),
+    /// Show what a user's wardrobe amounts to: cost per wear, unworn items, colours.
+    Insights(insights::Arguments),
     /// Show, follow and end the long operations of a running service.
     Jobs(jobs::Arguments),
     /// Show every setting, where it came from, and what it is; secrets are masked.
     Config(config::Arguments),
+    /// Look a deployment over, and say what to fix.
+    Doctor(doctor::Arguments),
     /// Prepare the places where the service keeps things.
     #[command(subcommand)]
     Storage(storage::Command),
@@ -71,14 +78,20 @@ pub(crate) type Flags = BTreeMap<&'static str, String>;
 /// Runs what the command line asks for.
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
-    let outcome = match line.command.unwrap_or(Command::Serve(line.serve)) {
+    let command = line.command.unwrap_or(Command::Serve(line.serve));
+    if matches!(command, Command::Serve(_) | Command::ProcessImage(_)) {
+        allocator::settle();
+    }
+    let outcome = match command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Digest(arguments) => digest::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Insights(arguments) => insights::run(&arguments),
         Command::Jobs(arguments) => jobs::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Storage(command) => storage::run(&command),
         Command::Package(arguments) => package::run(&arguments),
         Command::ProcessImage(arguments) => process_image::run(&arguments).map(|()| ExitCode::SUCCESS),
@@ -123,12 +136,13 @@ struct Whose {
 }
 
 impl Whose {
-    /// The store that the settings chose, and the user.
-    fn open(&self) -> anyhow::Result<(Arc<dyn DocumentStore>, UserId)> {
+    /// The settings, the store that they chose, and the user.
+    fn open(&self) -> anyhow::Result<(Config, Arc<dyn DocumentStore>, UserId)> {
         let config = settings(&data_dir_flag(self.data_dir.as_deref()))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = app::open_store(&config, &clock)?;
-        Ok((store, self.user.clone().unwrap_or(config.identity.local_dev_user)))
+        let user = self.user.clone().unwrap_or_else(|| config.identity.local_dev_user.clone());
+        Ok((config, store, user))
     }
 }
 

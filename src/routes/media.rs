@@ -24,7 +24,7 @@ use tracing::{Instrument, field, info_span};
 use url::Url;
 
 use crate::blob::{BlobName, Properties, Span};
-use crate::domain::media::{MEDIA_TYPE, PictureId, Upload};
+use crate::domain::media::{MEDIA_TYPE, PictureId};
 use crate::domain::metadata::Metadata;
 use crate::error::ApiError;
 use crate::extract::{
@@ -107,7 +107,7 @@ async fn process_picture(
             let id = id.unwrap_or_else(|| PictureId::for_file(file_name.as_deref()));
             let url = match found {
                 Some(url) => url,
-                None => app.media.finish(id.clone(), Upload { bytes, room }).await?,
+                None => app.media.finish(id.clone(), room.hold(bytes)).await?,
             };
             (id, url)
         }
@@ -144,8 +144,10 @@ enum Picture {
 /// Reads a form to its end: a caller that still sends would not see an earlier answer. Once the id says that the picture is
 /// finished already, its bytes are let go.
 async fn read_form(app: &AppState, request: Request, given: Option<PictureId>) -> Result<Received, ApiError> {
+    // All of it at once: growing would copy it, and take up to twice as much.
+    let mut picture = BytesMut::with_capacity(announced_length(&request).unwrap_or(LARGEST_PICTURE));
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| ApiError::BadRequest(BAD_FORM))?;
-    let (mut id, mut file_name, mut picture, mut finished) = (given, None, BytesMut::new(), None);
+    let (mut id, mut file_name, mut finished) = (given, None, None);
     let mut read = 0;
     let mut has_picture = false;
     while let Some(mut field) = form.next_field().await.map_err(|_| ApiError::BadRequest(BAD_FORM))? {

@@ -4,9 +4,11 @@
 //! `function.json` files (`packaging.rs`), and, when the service runs alone, the [`pump`] of the queues and the
 //! [`timers`]. Delivery is at least once, so every function is harmless when it runs twice.
 
+pub mod daily_moods;
 pub mod dead_letter;
 pub mod digest_batch;
 pub mod invocation;
+pub mod mood_chunk;
 pub mod jobs;
 pub mod pump;
 pub mod sweeper;
@@ -55,6 +57,19 @@ pub static FUNCTIONS: &[Function] = &[
             dead_letters: None,
         }),
     },
+    work(
+        mood_chunk::FUNCTION,
+        "MOOD_CHUNK_QUEUE_NAME",
+        |config| &config.queues.moods,
+        |app, delivery| mood_chunk::run(app, delivery).boxed(),
+    ),
+    poison(
+        mood_chunk::POISON_FUNCTION,
+        "MOOD_CHUNK_QUEUE_NAME",
+        |config| &config.queues.moods,
+        |app, delivery| dead_letter::keep(app, delivery, &app.config.queues.moods.poison).boxed(),
+    ),
+    timer(daily_moods::FUNCTION, "MOOD_SCHEDULE", |config| &config.moods.schedule, |app| daily_moods::run(app).boxed()),
     Function {
         name: jobs::FUNCTION,
         trigger: Trigger::Queue(QueueTrigger {

@@ -90,7 +90,7 @@ impl Summary {
         let mut categories: Vec<CategoryCount> = Vec::new();
         let mut best = Best::new(MOST_TOP_ITEMS);
         let (mut worn_items, mut weather) = (0, Weather::default());
-        let mut breather = Breather::new();
+        let mut breather = Breather::default();
         let mut items = pin!(data.wardrobe.owned_as_worn(user));
         while let Some(item) = items.try_next().await? {
             count(&mut categories, &item);

@@ -10,6 +10,7 @@ mod embedding;
 mod errands;
 mod intent;
 mod lexicon;
+mod moods;
 mod outfit;
 mod vision;
 mod wording;
@@ -63,6 +64,8 @@ impl Model for OfflineModel {
             | Purpose::ExpandQuery
             | Purpose::ClassifyFollowUp
             | Purpose::SummariseConversation
+            | Purpose::ExtractMoods
+            | Purpose::CompareMoods
             | Purpose::WriteDigest => None,
         };
         if let Some(look) = look
@@ -95,6 +98,8 @@ fn answer(request: &ChatRequest) -> Reply {
         Purpose::ExpandQuery => (errands::expand_query(last_user_message(&request.messages)), Vec::new()),
         Purpose::ClassifyFollowUp => (errands::classify_follow_up(&request.messages).to_owned(), Vec::new()),
         Purpose::SummariseConversation => (errands::summarise(&request.messages), Vec::new()),
+        Purpose::ExtractMoods => (moods::extract(last_user_message(&request.messages)), Vec::new()),
+        Purpose::CompareMoods => (moods::compare(last_user_message(&request.messages)), Vec::new()),
         Purpose::WriteDigest => (digest::write(last_user_message(&request.messages)), Vec::new()),
         // Without a picture there is nothing to see.
         Purpose::AnalyseTaste | Purpose::ExtractMetadata => ("{}".to_owned(), Vec::new()),
