@@ -15,7 +15,9 @@ pub mod pages;
 pub mod profiles;
 pub mod quizzes;
 pub mod sessions;
+pub mod sources;
 pub mod spending;
+pub mod subscriptions;
 pub mod taste_jobs;
 pub mod timers;
 pub mod update;
@@ -65,6 +67,10 @@ pub struct Data {
     pub moods: moods::Moods,
     /// Things found in feeds.
     pub items: items::Items,
+    /// Where they are found.
+    pub sources: sources::Sources,
+    /// Who follows which of those.
+    pub subscriptions: subscriptions::Subscriptions,
     /// Long operations.
     pub jobs: jobs::Jobs,
     /// How far the timers have come.
@@ -101,6 +107,8 @@ impl Data {
             spending: spending::SpendingDays::new(store.clone()),
             moods: moods::Moods::new(store.clone()),
             items: items::Items::new(store.clone()),
+            sources: sources::Sources::new(store.clone()),
+            subscriptions: subscriptions::Subscriptions::new(store.clone()),
             jobs: jobs::Jobs::new(store.clone()),
             timers: timers::Timers::new(store.clone()),
             votes: votes::Votes::new(store.clone()),

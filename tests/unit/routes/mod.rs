@@ -11,4 +11,5 @@ mod jobs;
 pub mod media;
 mod moods;
 mod scraper;
+mod sources;
 mod taste;
