@@ -527,8 +527,13 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         settings: config.digest.clone(),
     });
     let shutdown = CancellationToken::new();
-    let parts_of_kinds =
-        kinds::Services { data: data.clone(), digests: digests.clone(), observer: telemetry.observer.clone() };
+    let parts_of_kinds = kinds::Services {
+        data: data.clone(),
+        digests: digests.clone(),
+        moods: moods.clone(),
+        scraper: scraper.clone(),
+        observer: telemetry.observer.clone(),
+    };
     let jobs = Jobs::new(jobs::Parts {
         data: data.clone(),
         queue: queue.clone(),
