@@ -94,8 +94,7 @@ impl Purpose {
             | Self::ClassifyFollowUp
             | Self::SummariseConversation
             | Self::ExtractMoods
-            | Self::CompareMoods
-            | Self::WriteDigest => true,
+            | Self::CompareMoods => true,
         }
     }
 
@@ -106,7 +105,8 @@ impl Purpose {
             | Self::ExtractMetadata
             | Self::GenerateSelectors
             | Self::ExtractMoods
-            | Self::CompareMoods => true,
+            | Self::CompareMoods
+            | Self::WriteDigest => true,
             Self::Stylist | Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => false,
         }
     }

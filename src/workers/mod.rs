@@ -119,7 +119,7 @@ pub static FUNCTIONS: &[Function] = &[
         |app, delivery| scrape::run(app, delivery).boxed(),
     ),
     poison(
-        "ProcessScrapeDlq",
+        scrape::POISON_FUNCTION,
         "SCRAPE_QUEUE_NAME",
         |config| &config.queues.scrape,
         |app, delivery| dead_letter::keep(app, delivery, &app.config.queues.scrape.poison).boxed(),

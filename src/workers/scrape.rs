@@ -10,6 +10,8 @@ use crate::telemetry::Chain;
 
 /// Its name.
 pub const FUNCTION: &str = "ProcessScrape";
+/// Name of the function that looks after its poison queue.
+pub const POISON_FUNCTION: &str = "ProcessScrapeDlq";
 
 /// Scrapes the source that the message names.
 ///
