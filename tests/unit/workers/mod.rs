@@ -8,6 +8,7 @@ mod host;
 mod invocation;
 mod jobs;
 mod jobs_kills;
+mod jobs_kinds;
 mod kills;
 mod packaging;
 mod poison;
