@@ -6,6 +6,7 @@ pub mod chat;
 pub mod digest;
 pub mod health;
 pub mod insights;
+pub mod jobs;
 pub mod media;
 pub mod moods;
 pub mod scraper;
