@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::blob;
 use crate::data;
+use crate::domain::budget::Spent;
 use crate::domain::jobs;
 use crate::domain::media;
 use crate::extract::AppJson;
@@ -194,6 +195,13 @@ impl IntoResponse for ApiError {
         }
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+impl From<Spent> for ApiError {
+    fn from(Spent { retry_after }: Spent) -> Self {
+        let detail = "The day's budget for the stylist is used up. Please come back tomorrow.";
+        Self::TooManyRequests { detail, retry_after }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod extract;
 pub mod hash;
 pub mod html;
 pub mod http_client;
+pub mod idempotency;
 pub mod imaging;
 pub mod limits;
 pub mod linger;

@@ -145,7 +145,10 @@ pub fn azure_schema(functions: &[Function]) -> anyhow::Result<Value> {
         "database": default(&config, "COSMOS_DB_DATABASE")?,
         "containers": schema::definitions(),
         "queues": queues,
-        "blobContainers": [{ "name": config.storage.archive_container.to_string(), "public": true }],
+        "blobContainers": [
+            { "name": config.storage.archive_container.to_string(), "public": true },
+            { "name": config.storage.jobs_container.to_string(), "public": false },
+        ],
         "settings": settings,
     }))
 }

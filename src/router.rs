@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use crate::auth::{require_admin, require_service, require_user, require_user_or_service};
 use crate::error::ApiError;
+use crate::idempotency::repeat_answers;
 use crate::limits::{Shed, limit_address, limit_refusals, limit_upload, limit_user};
 use crate::routes;
 use crate::state::AppState;
@@ -66,6 +67,7 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
         .merge(routes::taste::user());
     let admin = |routes: Router<AppState>| routes.layer(from_fn_with_state(state.clone(), require_admin));
     let signed_in = |routes: Router<AppState>| {
+        let routes = routes.layer(from_fn_with_state(state.clone(), repeat_answers));
         let routes = routes.layer(from_fn_with_state(state.clone(), limit_user));
         let routes = routes.layer(from_fn_with_state(state.clone(), require_user));
         routes.layer(from_fn_with_state(state.clone(), limit_refusals))

@@ -7,6 +7,7 @@ pub mod dead_letters;
 pub mod digest_feedback;
 pub mod digests;
 pub mod exchange_rates;
+pub mod idempotency;
 pub mod insights_cache;
 pub mod items;
 pub mod jobs;
@@ -61,6 +62,8 @@ pub struct Data {
     pub profiles: profiles::Profiles,
     /// What the stylist remembers.
     pub conversations: conversations::Conversations,
+    /// Answers to requests that may be sent again.
+    pub idempotency: idempotency::Idempotency,
     /// Tokens that users spent.
     pub spending: spending::SpendingDays,
     /// What is in fashion.
@@ -104,6 +107,7 @@ impl Data {
             wear_events: wear_events::WearEvents::new(store.clone()),
             profiles: profiles::Profiles::new(store.clone()),
             conversations: conversations::Conversations::new(store.clone()),
+            idempotency: idempotency::Idempotency::new(store.clone()),
             spending: spending::SpendingDays::new(store.clone()),
             moods: moods::Moods::new(store.clone()),
             items: items::Items::new(store.clone()),

@@ -99,10 +99,7 @@ async fn take_turn(
         input: &body.message,
     });
     let open = (app.limits.open_stream(&user)?, app.telemetry.metrics.open_stream());
-    app.budget.check(&user).await?.map_err(|spent| ApiError::TooManyRequests {
-        detail: "The day's budget for the stylist is used up. Please come back tomorrow.",
-        retry_after: spent.retry_after,
-    })?;
+    app.budget.check(&user).await?.map_err(ApiError::from)?;
     let payer = user.clone();
     let turn = Turn { user, message: body.message, recent: body.recent, selected: body.selected };
     let turn = app.chat.prepare(turn).await?; // the last place that can still answer with an ordinary error

@@ -125,8 +125,9 @@ async fn run_digest(
     let trace_id = trace_name(&headers);
     let span = info_span!("digest.run", trace.id = trace_id);
     let observed = app.telemetry.observer.begin(&digest::subject(&user, trace_id));
-    let run = app.digests.run(&user, Trigger { force: request.force, week: None });
-    let outcome = observed.scope(run).instrument(span).await;
+    app.budget.check(&user).await?.map_err(ApiError::from)?;
+    let run = Box::pin(app.digests.run(&user, Trigger { force: request.force, week: None }));
+    let outcome = app.budget.spend(&user, observed.scope(run)).instrument(span).await;
     let outcome = outcome
         .map_err(|error| ApiError::Failed { detail: "Could not run digest.".to_owned(), cause: Arc::new(error) })?;
     Ok(AppJson(RunDigestResponse::from(outcome)).into_response())

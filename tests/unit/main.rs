@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod doctor;
 mod guarded;
+mod idempotency;
 mod imaging;
 mod limits;
 mod llm;
