@@ -4,6 +4,8 @@
 //! [`Fault`], and a value exists only when there is none. Unknown fields are ignored. A field may be written in
 //! `camelCase` or `snake_case`, whichever of the two the contract lists.
 
+pub mod description;
+
 use std::borrow::Cow;
 
 use axum::body::{Body, Bytes};
@@ -19,6 +21,7 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
 use crate::error::{ApiError, Fault, Step};
+use description::Place;
 
 /// Longest JSON body that a route takes unless it says otherwise, in bytes.
 pub const JSON_BODY_LIMIT: usize = 1024 * 1024;
@@ -166,6 +169,8 @@ pub struct Fields {
     object: Map<String, Value>,
     place: Vec<Step>,
     faults: Vec<Fault>,
+    /// What is asked for, while a request type is described and not read.
+    notes: Option<Box<description::Notes>>,
 }
 
 impl Fields {
@@ -176,7 +181,7 @@ impl Fields {
             let fault = Fault { kind: "model_attributes_type", loc: place, msg, input: value, ctx: Value::Null };
             return Err(ApiError::Invalid(vec![fault]));
         };
-        let mut fields = Self { object, place, faults: Vec::new() };
+        let mut fields = Self { object, place, faults: Vec::new(), notes: None };
         let value = T::read(&mut fields);
         if fields.faults.is_empty() { Ok(value) } else { Err(ApiError::Invalid(fields.faults)) }
     }
@@ -193,6 +198,7 @@ impl Fields {
 
     /// A text of `least` to `most` characters that must be there.
     pub fn text(&mut self, name: &'static str, least: usize, most: usize) -> String {
+        self.ask(name, true, |_| description::text(least, most));
         match self.take(name) {
             Some(value) => self.check_text(&[Step::Name(name)], value, least, most).unwrap_or_default(),
             None => {
@@ -206,6 +212,7 @@ impl Fields {
 
     /// A text of at most `most` characters that may be missing or null.
     pub fn optional_text(&mut self, name: &'static str, most: usize) -> Option<String> {
+        self.ask(name, false, |_| description::text(0, most));
         match self.take(name) {
             None | Some(Value::Null) => None,
             Some(value) => self.check_text(&[Step::Name(name)], value, 0, most),
@@ -214,6 +221,7 @@ impl Fields {
 
     /// A whole number that may be missing or null. It may be written as a text, as queries have it.
     pub fn optional_integer(&mut self, name: &'static str) -> Option<i64> {
+        self.ask(name, false, Place::integer);
         let steps = [Step::Name(name)];
         match self.take(name)? {
             Value::Null => None,
@@ -236,6 +244,7 @@ impl Fields {
 
     /// A list of at most `most` texts that may be missing or null, each of at most `longest` characters.
     pub fn optional_texts(&mut self, name: &'static str, most: usize, longest: usize) -> Option<Vec<String>> {
+        self.ask(name, false, |_| description::list(most, description::text(0, longest)));
         let elements = self.list(name, most)?;
         let texts = elements.into_iter().enumerate().filter_map(|(position, value)| {
             self.check_text(&[Step::Name(name), Step::Position(position)], value, 0, longest)
@@ -245,6 +254,7 @@ impl Fields {
 
     /// A list of at most `most` objects; empty if missing or null.
     pub fn objects<T: Read>(&mut self, name: &'static str, most: usize) -> Vec<T> {
+        self.ask(name, false, |_| description::list(most, description::body_schema::<T>()));
         let elements = self.list(name, most).unwrap_or_default();
         let mut records = Vec::with_capacity(elements.len());
         for (position, value) in elements.into_iter().enumerate() {
@@ -255,7 +265,7 @@ impl Fields {
                 continue;
             };
             let place = self.place.iter().chain(&steps).cloned().collect();
-            let mut fields = Self { object, place, faults: Vec::new() };
+            let mut fields = Self { object, place, faults: Vec::new(), notes: None };
             records.push(T::read(&mut fields));
             self.faults.append(&mut fields.faults);
         }

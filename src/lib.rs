@@ -18,6 +18,7 @@ pub mod imaging;
 pub mod linger;
 pub mod llm;
 pub mod model;
+pub mod openapi;
 pub mod packaging;
 pub mod queue;
 pub mod respond;

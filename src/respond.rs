@@ -4,6 +4,7 @@ use axum::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::IntoParams;
 
 use crate::error::ApiError;
 use crate::extract::AppJson;
@@ -11,6 +12,16 @@ use crate::hash::sha256_hex;
 
 /// Never shown without asking us again.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache, no-store, max-age=0, must-revalidate");
+
+/// The header of a conditional GET, for the description of the API: which says of such a route that it may answer 304.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the description is made from it")]
+pub struct IfNoneMatch {
+    /// Versions that the caller has: a list of tags, or `*`.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
 
 /// Answers with `body`, or with 304 when the caller has it already.
 ///

@@ -28,6 +28,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
 use crate::auth::{require_admin, require_service, require_user, require_user_or_service};
+use crate::config::Environment;
 use crate::error::ApiError;
 use crate::routes;
 use crate::state::AppState;
@@ -53,6 +54,11 @@ pub fn app(state: AppState) -> App {
 pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let public =
         Router::new().merge(routes::health::public()).merge(routes::auth::public()).merge(routes::media::public());
+    let public = public.merge(routes::docs::public());
+    let public = match state.config.environment {
+        Environment::Development => public.merge(routes::docs::development()),
+        Environment::Production => public,
+    };
     let user = Router::new().merge(routes::chat::user()).merge(routes::scraper::user()).merge(routes::taste::user());
     let admin = routes::admin::admin().layer(from_fn_with_state(state.clone(), require_admin));
     let signed_in = user.merge(admin).layer(from_fn_with_state(state.clone(), require_user));

@@ -5,9 +5,11 @@ use axum::extract::State;
 use axum::routing::{delete, get, post};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
 use crate::data::bans::Bans;
+use crate::described;
 use crate::domain::dead_letters::{self, Replay};
 use crate::error::ApiError;
 use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read};
@@ -36,6 +38,11 @@ pub fn admin() -> Router<AppState> {
         .route("/api/admin/dead-letters/{id}", delete(delete_dead_letter))
 }
 
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(ban_user, unban_user, list_bans, list_dead_letters, replay_dead_letter, delete_dead_letter))]
+pub struct AdminPaths;
+
 struct BanUserRequest {
     reason: Option<String>,
 }
@@ -46,7 +53,9 @@ impl Read for BanUserRequest {
     }
 }
 
-#[derive(Serialize)]
+described!(BanUserRequest);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct BanStatusResponse {
     status: &'static str,
@@ -54,6 +63,10 @@ struct BanStatusResponse {
 }
 
 /// Bans a user from contributing.
+#[utoipa::path(post, path = "/api/admin/ban/{target_user_id}", params(("target_user_id" = UserId, Path)), request_body = BanUserRequest, responses(
+    (status = 200, body = BanStatusResponse),
+    (status = 400, description = "No user can have this id.")
+))]
 async fn ban_user(
     State(app): State<AppState>,
     CurrentUser(admin): CurrentUser,
@@ -70,6 +83,10 @@ async fn ban_user(
 }
 
 /// Lifts a ban.
+#[utoipa::path(post, path = "/api/admin/unban/{target_user_id}", params(("target_user_id" = UserId, Path)), responses(
+    (status = 200, body = BanStatusResponse),
+    (status = 404, description = "The user is not banned.")
+))]
 async fn unban_user(
     State(app): State<AppState>,
     AppPath(user_id): AppPath<UserId>,
@@ -94,7 +111,9 @@ impl Read for PageRequest {
     }
 }
 
-#[derive(Serialize)]
+described!(PageRequest);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct BanResponse {
     user_id: UserId,
@@ -103,7 +122,7 @@ struct BanResponse {
     banned_by: Option<UserId>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListBansResponse {
     bans: Vec<BanResponse>,
@@ -111,6 +130,7 @@ struct ListBansResponse {
 }
 
 /// Lists who is banned.
+#[utoipa::path(get, path = "/api/admin/bans", params(PageRequest), responses((status = 200, body = ListBansResponse)))]
 async fn list_bans(
     State(app): State<AppState>,
     AppQuery(request): AppQuery<PageRequest>,
@@ -120,7 +140,7 @@ async fn list_bans(
     Ok(AppJson(ListBansResponse { bans: bans.into_iter().map(wire).collect(), next_continuation_token }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct DeadLetterResponse {
     id: DeadLetterId,
@@ -150,7 +170,7 @@ impl From<DeadLetter> for DeadLetterResponse {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListDeadLettersResponse {
     dead_letters: Vec<DeadLetterResponse>,
@@ -158,6 +178,10 @@ struct ListDeadLettersResponse {
 }
 
 /// Lists messages that could not be done, the newest first.
+#[utoipa::path(get, path = "/api/admin/dead-letters", params(PageRequest), responses(
+    (status = 200, body = ListDeadLettersResponse),
+    (status = 400, description = "There is no such status.")
+))]
 async fn list_dead_letters(
     State(app): State<AppState>,
     AppQuery(request): AppQuery<PageRequest>,
@@ -174,13 +198,19 @@ async fn list_dead_letters(
     Ok(AppJson(ListDeadLettersResponse { dead_letters, next_continuation_token }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DeadLetterStatusResponse {
     id: DeadLetterId,
     status: &'static str,
 }
 
 /// Puts a message back into its queue.
+#[utoipa::path(post, path = "/api/admin/dead-letters/{id}/replay", params(("id" = DeadLetterId, Path)), responses(
+    (status = 200, body = DeadLetterStatusResponse),
+    (status = 400, description = "The message is too long to be queued again."),
+    (status = 404, description = "There is no such dead letter."),
+    (status = 409, description = "It was replayed already.")
+))]
 async fn replay_dead_letter(
     State(app): State<AppState>,
     AppPath(id): AppPath<DeadLetterId>,
@@ -205,6 +235,10 @@ async fn replay_dead_letter(
 }
 
 /// Deletes a dead letter.
+#[utoipa::path(delete, path = "/api/admin/dead-letters/{id}", params(("id" = DeadLetterId, Path)), responses(
+    (status = 200, body = DeadLetterStatusResponse),
+    (status = 404, description = "There is no such dead letter.")
+))]
 async fn delete_dead_letter(
     State(app): State<AppState>,
     AppPath(id): AppPath<DeadLetterId>,

@@ -22,15 +22,17 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tracing::{Instrument, field, info_span};
 use url::Url;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::blob::{BlobName, Properties, Span};
+use crate::described;
 use crate::domain::media::{MEDIA_TYPE, PictureId, Upload};
 use crate::domain::metadata::Metadata;
 use crate::error::ApiError;
 use crate::extract::{
     AppJson, AppPath, AppQuery, Fields, Read, announced_length, read_body, read_json_body, trace_name,
 };
-use crate::respond::has_match;
+use crate::respond::{IfNoneMatch, has_match};
 use crate::state::AppState;
 use crate::telemetry::observe::Subject;
 
@@ -58,18 +60,33 @@ pub fn public() -> Router<AppState> {
     Router::new().route("/api/media/{container}/{*name}", get(show_picture))
 }
 
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(show_picture))]
+pub struct PublicPaths;
+
 /// Routes for users and other services.
 pub fn user_or_service() -> Router<AppState> {
     // The handler has its own limit, which multipart readers need not double.
     Router::new().route("/api/process-image", post(process_picture)).layer(DefaultBodyLimit::disable())
 }
 
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(process_picture))]
+pub struct UserOrServicePaths;
+
 /// Routes for other services.
 pub fn service() -> Router<AppState> {
     Router::new().route("/api/extract-clothing-metadata", post(extract_metadata))
 }
 
-#[derive(Serialize)]
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(extract_metadata))]
+pub struct ServicePaths;
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PictureResponse {
     id: String,
@@ -78,6 +95,13 @@ struct PictureResponse {
 }
 
 /// Removes a picture's background and keeps the result. The picture is a form's field or the whole body.
+#[utoipa::path(post, path = "/api/process-image", params(ProcessQuery), request_body(content(
+    (PictureForm = "multipart/form-data"),
+    (PictureFile = "image/*")
+)), responses(
+    (status = 201, body = PictureResponse),
+    (status = 400, description = "There is no picture, it cannot be read, or the id is not one.")
+))]
 async fn process_picture(
     State(app): State<AppState>,
     AppQuery(query): AppQuery<ProcessQuery>,
@@ -117,6 +141,23 @@ async fn process_picture(
     Ok((StatusCode::CREATED, AppJson(body)))
 }
 
+/// A picture in a form.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only the description is made from it")]
+struct PictureForm {
+    /// The file.
+    image: PictureFile,
+    /// Names the result. Made of the file's name and chance, if there is none.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._-]+$")]
+    item_id: Option<String>,
+}
+
+/// The bytes of a picture: JPEG, PNG, WebP, GIF, BMP, TIFF or HEIC, of at most 20 MiB and 50 megapixels.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "only the description is made from it")]
+struct PictureFile(Vec<u8>);
+
 struct ProcessQuery {
     item_id: Option<String>,
 }
@@ -126,6 +167,8 @@ impl Read for ProcessQuery {
         Self { item_id: fields.optional_text("item_id", LONGEST_FIELD).filter(|id| !id.trim().is_empty()) }
     }
 }
+
+described!(ProcessQuery);
 
 /// What a caller sent.
 struct Received {
@@ -218,7 +261,13 @@ impl Read for ExtractRequest {
     }
 }
 
+described!(ExtractRequest);
+
 /// Describes the garment in a picture.
+#[utoipa::path(post, path = "/api/extract-clothing-metadata", params(("X-Trace-Id" = Option<String>, Header)), request_body = ExtractRequest, responses(
+    (status = 200, body = Metadata),
+    (status = 400, description = "There is no picture, or it is not base64.")
+))]
 async fn extract_metadata(State(app): State<AppState>, request: Request) -> Result<AppJson<Metadata>, ApiError> {
     let length = announced_length(&request).unwrap_or(LARGEST_ENCODED);
     if length > LARGEST_ENCODED {
@@ -281,6 +330,18 @@ fn traced<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Shows a finished picture, or a part of it.
+#[utoipa::path(get, path = "/api/media/{container}/{*name}", params(
+    ("container" = String, Path),
+    ("name" = String, Path),
+    ("Range" = Option<String>, Header),
+    ("If-Range" = Option<String>, Header),
+    IfNoneMatch
+), responses(
+    (status = 200, body = PictureFile, content_type = "image/webp"),
+    (status = 206, body = PictureFile, content_type = "image/webp", description = "The part that was asked for."),
+    (status = 404, description = "There is no such picture."),
+    (status = 416, description = "The picture ends before that part.")
+))]
 async fn show_picture(
     State(app): State<AppState>,
     path: Result<AppPath<(String, String)>, ApiError>,

@@ -10,9 +10,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::Value;
 use tracing::warn;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
 use crate::data::items::{FeedOrder, FeedPosition, FeedQuery};
+use crate::described;
 use crate::error::ApiError;
 use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read};
 use crate::model::ids::ScrapedItemId;
@@ -37,6 +39,11 @@ pub fn user() -> Router<AppState> {
         .route("/api/scraper/items", get(list_items))
         .route("/api/scraper/items/{item_id}/feedback", post(add_item_feedback))
 }
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(list_items, add_item_feedback))]
+pub struct UserPaths;
 
 struct ListItemsRequest {
     order: FeedOrder,
@@ -72,14 +79,16 @@ impl Read for ListItemsRequest {
     }
 }
 
-#[derive(Serialize)]
+described!(ListItemsRequest);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListItemsResponse {
     items: Vec<ItemResponse>,
     next_continuation_token: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ItemResponse {
     id: ScrapedItemId,
@@ -130,6 +139,7 @@ impl From<FeedItem> for ItemResponse {
 }
 
 /// Lists the feed, page by page.
+#[utoipa::path(get, path = "/api/scraper/items", params(ListItemsRequest), responses((status = 200, body = ListItemsResponse)))]
 async fn list_items(
     State(app): State<AppState>,
     AppQuery(request): AppQuery<ListItemsRequest>,
@@ -172,7 +182,9 @@ impl Read for AddItemFeedbackRequest {
     }
 }
 
-#[derive(Serialize)]
+described!(AddItemFeedbackRequest);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AddItemFeedbackResponse {
     item_id: ScrapedItemId,
@@ -181,6 +193,11 @@ struct AddItemFeedbackResponse {
 }
 
 /// Takes the user's vote on an item.
+#[utoipa::path(post, path = "/api/scraper/items/{item_id}/feedback", params(("item_id" = ScrapedItemId, Path)), request_body = AddItemFeedbackRequest, responses(
+    (status = 200, body = AddItemFeedbackResponse),
+    (status = 400, description = "The signal is neither up nor down."),
+    (status = 404, description = "There is no such item.")
+))]
 async fn add_item_feedback(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,

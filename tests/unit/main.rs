@@ -11,6 +11,7 @@ mod guarded;
 mod imaging;
 mod llm;
 mod media;
+mod openapi;
 mod process;
 mod queue;
 mod routes;

@@ -1,0 +1,149 @@
+//! The description of the API: that it has every route and nothing else, and that the service answers as it says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::http::{Method, StatusCode};
+use pluckit::openapi;
+use serde_json::{Value, json};
+
+use crate::access::{Access, ROUTES};
+use crate::support::TestApp;
+
+/// Operations as the description lists them, by path and method.
+fn operations() -> BTreeMap<(String, String), Value> {
+    let document = openapi::document();
+    let paths = document["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, item)| {
+        let item = item.as_object().unwrap().clone();
+        item.into_iter().map(move |(method, operation)| ((path.clone(), method.to_uppercase()), operation))
+    });
+    operations.collect()
+}
+
+/// What the router has, asked of itself: its debug output names the paths, and a method that nobody has is answered with
+/// those that a path has.
+async fn routes() -> BTreeSet<(String, String)> {
+    let app = TestApp::builder().setting("ADMIN_USER_IDS", "grace").setting("METADATA_EXTRACT_API_KEY", "key").start();
+    let everybody = app.user("grace").await.header("x-api-key", "key");
+    let text = format!("{:?}", app.service());
+    let paths: BTreeSet<&str> = text.split('"').filter(|text| text.starts_with("/api/")).collect();
+    let mut routes = BTreeSet::new();
+    for path in paths {
+        let example: Vec<_> = path.split('/').map(|step| if step.starts_with('{') { "x" } else { step }).collect();
+        let answer = everybody.send(Method::from_bytes(b"BREW").unwrap(), &example.join("/"), None, "").await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        let methods = answer.header("allow").split(',').filter(|method| *method != "HEAD");
+        routes.extend(methods.map(|method| (path.replace("{*", "{"), method.to_owned())));
+    }
+    routes
+}
+
+#[tokio::test]
+async fn every_route_is_described_and_nothing_else() {
+    let described: BTreeSet<_> = operations().into_keys().collect();
+    let routes = routes().await;
+    assert!(routes.len() >= 23, "{routes:?}");
+    assert_eq!(described, routes);
+}
+
+/// Whether a path is one of those that a template stands for.
+fn fits(template: &str, path: &str) -> bool {
+    let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
+    let same = |(step, given): (&&str, &&str)| step.starts_with('{') || step == given;
+    template.len() <= path.len() && template.iter().zip(&path).all(same) && {
+        // Only the rest of a path has more steps than its template.
+        template.len() == path.len() || template.last().is_some_and(|last| last.starts_with('{'))
+    }
+}
+
+#[test]
+fn every_route_says_who_may_call_it() {
+    let operations = operations();
+    for ((path, method), operation) in &operations {
+        let found = ROUTES.iter().filter(|(known, example, _)| known == method.as_str() && fits(path, example));
+        // Of two that fit, the one with fewer variable steps is meant.
+        let exact = |example: &str| {
+            let others = operations.keys().filter(|(other, verb)| verb == method && fits(other, example));
+            others.max_by_key(|(other, _)| other.split('/').filter(|step| !step.starts_with('{')).count())
+        };
+        let found: Vec<_> =
+            found.filter(|(_, example, _)| exact(example).is_some_and(|(best, _)| best == path)).collect();
+        assert!(!found.is_empty(), "{method} {path} has no line in access.rs");
+        for (_, example, access) in found {
+            let (security, forbidden) = match access {
+                Access::Public => (json!([]), false),
+                Access::User => (json!([{"user": []}]), false),
+                Access::Admin => (json!([{"user": []}]), true),
+                Access::UserOrService => (json!([{"user": []}, {"serviceKey": []}, {"serviceToken": []}]), false),
+                Access::Service => (json!([{"serviceKey": []}, {"serviceToken": []}]), false),
+            };
+            assert_eq!(operation["security"], security, "{method} {example}");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(!forbidden || responses.contains_key("403"), "{method} {example}");
+            assert!(*access == Access::Public || responses.contains_key("401"), "{method} {example}");
+        }
+    }
+}
+
+/// The references in a part of the document.
+fn references(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .filter_map(|(name, value)| value.as_str().filter(|_| name == "$ref"))
+            .chain(members.values().flat_map(references))
+            .collect(),
+        Value::Array(elements) => elements.iter().flat_map(references).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+#[test]
+fn the_document_holds_together() {
+    let document = openapi::document();
+    assert_eq!(
+        (&document["openapi"], &document["info"]["version"]),
+        (&json!("3.1.0"), &json!(env!("CARGO_PKG_VERSION")))
+    );
+    for reference in references(&document) {
+        assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+    }
+    let mut names = BTreeSet::new();
+    for ((path, method), operation) in operations() {
+        let at = format!("{method} {path}");
+        assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{at}: the name is not its own");
+        assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{at}: no summary");
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{at}: {:?}", responses.keys());
+        for (status, response) in responses {
+            let response = match response["$ref"].as_str() {
+                Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+                None => response,
+            };
+            assert!(response["headers"]["x-request-id"].is_object(), "{at} {status}");
+            assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{at} {status}");
+            assert!(status == "304" || response["content"].is_object(), "{at} {status}");
+        }
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path");
+        let in_path: BTreeSet<_> =
+            in_path.map(|parameter| format!("{{{}}}", parameter["name"].as_str().unwrap())).collect();
+        let wanted: BTreeSet<_> = path.split('/').filter(|step| step.starts_with('{')).map(str::to_owned).collect();
+        assert_eq!(in_path, wanted, "{at}");
+    }
+}
+
+#[tokio::test]
+async fn the_description_is_for_everybody_and_the_page_for_developers() {
+    let app = TestApp::new();
+    let answer = app.nobody().get("/api/openapi.json").await;
+    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "application/json"));
+    assert_eq!(answer.json(), openapi::document());
+    assert_eq!(app.nobody().get("/api/docs").await.status, StatusCode::NOT_FOUND);
+
+    let app = TestApp::builder().setting("AZURE_FUNCTIONS_ENVIRONMENT", "Development").start();
+    let page = app.nobody().get("/api/docs").await;
+    assert_eq!((page.status, page.header("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
+    let foreign = page.text().split(['"', '\'', '(']).find(|text| text.starts_with("http") || text.starts_with("//"));
+    assert_eq!(foreign, None, "the page works offline");
+}
