@@ -56,6 +56,7 @@ pub enum ChatEvent {
         name: String,
     },
     /// A tool has ended.
+    #[schema(rename_all = "camelCase")]
     ToolResult {
         /// Its name.
         name: String,
@@ -75,6 +76,7 @@ pub enum ChatEvent {
         content: &'static str,
     },
     /// The last event of every turn.
+    #[schema(rename_all = "camelCase")]
     Done {
         /// The model that answered.
         model: String,
