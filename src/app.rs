@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http;
 use axum::http::header::EXPECT;
+use azure_core::credentials::TokenCredential;
 use futures::FutureExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
@@ -36,14 +37,20 @@ use crate::blob::{BlobStore, ContainerName};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Documents, Environment, ModelServer};
 use crate::data::Data;
+use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::demo;
+use crate::domain::digest::{self, Digests};
+use crate::domain::insights::{self, Insights};
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
+use crate::domain::moods::{self, Moods};
 use crate::domain::quiz::Quizmaster;
+use crate::domain::rates::ExchangeRates;
 use crate::domain::readiness::{Probe, Readiness};
+use crate::domain::similarity::{self, items::SimilarItems};
 use crate::domain::taste::{self, Taste};
 use crate::http_client;
 use crate::http_client::guarded::{GuardedClient, GuardedOptions};
@@ -51,11 +58,12 @@ use crate::imaging::decode;
 use crate::imaging::pipeline::Pipeline;
 use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::{BuiltIn, Segmenter};
+use crate::limits::{Limits, Peer};
 use crate::linger::Lingering;
 use crate::llm::Model;
 use crate::llm::observed::ObservedModel;
 use crate::llm::offline::OfflineModel;
-use crate::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, Server};
+use crate::llm::openai::{self, Credential, Deployments, OpenAi, OpenAiOptions, Server};
 use crate::queue::JobQueue;
 use crate::queue::azure::AzureQueue;
 use crate::queue::local::LocalQueue;
@@ -66,6 +74,7 @@ use crate::state::{AppState, Parts};
 use crate::store::DocumentStore;
 use crate::store::cosmos::{CosmosOptions, CosmosStore};
 use crate::store::sqlite::SqliteStore;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Chain, Telemetry};
 
 /// How long open streams may go on when the process should end.
@@ -251,7 +260,18 @@ pub fn cosmos_options(config: &Config, cosmos: &config::Cosmos) -> CosmosOptions
         database: cosmos.database.clone(),
         container_names: cosmos.containers.clone(),
         emulator: cosmos.emulator,
+        vector_search: cosmos.vector_search,
     }
+}
+
+/// Who signs in where no key is given.
+///
+/// # Errors
+/// When the SDK refuses the settings it finds.
+pub fn credential(config: &Config) -> anyhow::Result<Arc<dyn TokenCredential>> {
+    let client_id = config.effective.iter().find(|setting| setting.name == "AZURE_CLIENT_ID");
+    let client_id = client_id.map(|setting| setting.value.clone()).filter(|id| !id.is_empty());
+    Ok(identity(config, client_id).credential()?)
 }
 
 /// In development there is no managed identity, but perhaps an account that `az` is signed in with.
@@ -284,7 +304,7 @@ fn open_model(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -
             Server::Compatible { base_url, api_key: key, model, nano_model, embedding_model }
         }
     };
-    Ok(Arc::new(OpenAi::new(OpenAiOptions { server, limits: Limits::default() }, http.clone())?))
+    Ok(Arc::new(OpenAi::new(OpenAiOptions { server, limits: openai::Limits::default() }, http.clone())?))
 }
 
 /// The storage account that the settings name.
@@ -407,8 +427,16 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     let model: Arc<dyn Model> = Arc::new(ObservedModel::new(model, telemetry.metrics.clone()));
     let queue: Arc<dyn JobQueue> = if telemetry.is_tracing() { Arc::new(TracedQueue(queue)) } else { queue };
     let data = Data::new(store.clone());
+    let tasks = TaskTracker::new();
+    let similar = SimilarItems::new(similarity::items::Parts {
+        data: data.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        most_items: config.stylist.similarity_max_items,
+    });
     let parts = tools::Parts {
         data: data.clone(),
+        similar,
         model: model.clone(),
         clock: clock.clone(),
         http: http.clone(),
@@ -421,13 +449,13 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     if config.media.is_open {
         warn!("PROCESS_IMAGE_AUTH_MODE is anonymous: whoever reaches the service may have pictures processed");
     }
-    let tasks = TaskTracker::new();
     let media = Media::new(media::Parts {
         pipeline: Pipeline::new(pixels.clone(), segmenter, decode::Limits::default()),
         blobs: blobs.clone(),
         container: config.storage.archive_container.clone(),
         tasks: tasks.clone(),
     });
+    let insights = open_insights(&config, &data, &http, &clock, &tasks, &telemetry.metrics);
     let services = ServiceVerifier::new(&config.media.service, http.clone(), clock.clone());
     let keys = KeySet::new(config.identity.google_jwks_url.clone(), http, clock.clone());
     let mut probes = vec![("documents", Some(documents_probe(store)))];
@@ -445,8 +473,29 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         settings: config.taste.clone(),
         queue_name: config.queues.taste.work.clone(),
     });
+    let moods = Moods::new(moods::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        queue: queue.clone(),
+        web: web.clone(),
+        clock: clock.clone(),
+        settings: config.moods.clone(),
+        queue_name: config.queues.moods.work.clone(),
+    });
+    let digests = Digests::new(digest::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        queue: queue.clone(),
+        queue_name: config.queues.digest.work.clone(),
+        clock: clock.clone(),
+        observer: telemetry.observer.clone(),
+        settings: config.digest.clone(),
+    });
     AppState::from(Parts {
         taste,
+        digests,
+        insights,
+        moods,
         dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()).watched(telemetry.metrics.clone()),
@@ -456,6 +505,8 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         services,
         media,
         describer: Describer::new(model.clone(), pixels),
+        limits: Limits::new(&config.limits, clock.clone()),
+        budget: Budget::new(data.clone(), clock.clone(), config.limits.tokens_per_day),
         telemetry,
         tasks,
         shutdown: CancellationToken::new(),
@@ -481,6 +532,28 @@ fn model_probe(model: Arc<dyn Model>) -> Probe {
     Arc::new(move || {
         let model = model.clone();
         async move { model.ping().await.map_err(|error| Chain(&error).to_string()) }.boxed()
+    })
+}
+
+/// What computes insights, for the service and for commands that work on the store directly. What it keeps is kept by
+/// `tasks`.
+pub fn open_insights(
+    config: &Config,
+    data: &Data,
+    http: &reqwest::Client,
+    clock: &Arc<dyn Clock>,
+    tasks: &TaskTracker,
+    metrics: &Metrics,
+) -> Insights {
+    let feed = config.insights.feed.clone();
+    let rates = ExchangeRates::new(feed, data.exchange_rates.clone(), http.clone(), clock.clone());
+    Insights::new(insights::Parts {
+        data: data.clone(),
+        rates: Arc::new(rates),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        time_to_live: config.insights.time_to_live,
+        metrics: metrics.clone(),
     })
 }
 
@@ -521,7 +594,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => accept(stream, service.clone(), &connections, &tasks),
+                Ok((stream, peer)) => accept(stream, Peer(peer), service.clone(), &connections, &tasks),
                 Err(error) => {
                     warn!(error = %Chain(&error), "connection not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -547,13 +620,14 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn accept(stream: TcpStream, service: App, connections: &GracefulShutdown, tasks: &TaskTracker) {
+fn accept(stream: TcpStream, peer: Peer, service: App, connections: &GracefulShutdown, tasks: &TaskTracker) {
     // A token is worth sending at once, however small.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(error = %Chain(&error), "connection without no-delay");
     }
     let lingering = tasks.clone();
-    let service = service.map_request(move |request: http::Request<Incoming>| -> Request {
+    let service = service.map_request(move |mut request: http::Request<Incoming>| -> Request {
+        request.extensions_mut().insert(peer);
         if request.body().is_end_stream() {
             return request.map(|_| Body::empty());
         }

@@ -23,6 +23,9 @@ use crate::store;
 /// How long a caller should wait when a dependency is down, unless that said otherwise.
 const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(5);
 
+/// The same when we are busy ourselves.
+const RETRY_AFTER_OVERLOAD: Duration = Duration::from_secs(1);
+
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ApiError {
@@ -62,6 +65,17 @@ pub enum ApiError {
     /// 422: the body or the query does not fit its type.
     #[error("the request does not fit its type")]
     Invalid(Vec<Fault>),
+    /// 429: the caller has had as much as one may have.
+    #[error("{detail}")]
+    TooManyRequests {
+        /// What of.
+        detail: &'static str,
+        /// When there is more.
+        retry_after: Duration,
+    },
+    /// 503: more requests are under way than the process takes.
+    #[error("The service is busy. Please try again.")]
+    Overloaded,
     /// 503: something we depend on is down.
     #[error("The service is temporarily unavailable. Please try again.")]
     Unavailable(#[source] Arc<dyn StdError + Send + Sync>),
@@ -129,7 +143,8 @@ impl ApiError {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::OutOfRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Unavailable(_) | Self::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) | Self::TimedOut | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed { .. } | Self::Misconfigured(_) | Self::Internal(_) | Self::Panicked => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -162,8 +177,15 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_OUTAGE.as_secs()));
+        let retry_after = match &self {
+            Self::TooManyRequests { retry_after, .. } => Some(*retry_after),
+            Self::Overloaded => Some(RETRY_AFTER_OVERLOAD),
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER_OUTAGE),
+            _ => None,
+        };
+        if let Some(wait) = retry_after {
+            // Whole seconds, and never too few.
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
         }
         if let Self::OutOfRange { size } = self
             && let Ok(range) = HeaderValue::from_str(&format!("bytes */{size}"))

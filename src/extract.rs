@@ -7,13 +7,14 @@
 pub mod description;
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +36,21 @@ impl<T: Read, S: Send + Sync> FromRequest<S> for AppJson<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         read_json_body(request, JSON_BODY_LIMIT).await.map(Self)
+    }
+}
+
+/// A body that may be missing: one of no bytes, whatever its type.
+impl<T: Read, S: Send + Sync> OptionalFromRequest<S> for AppJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Option<Self>, ApiError> {
+        let is_json = is_json(request.headers());
+        let bytes = read_body(request, JSON_BODY_LIMIT).await?;
+        match (bytes.is_empty(), is_json) {
+            (true, _) => Ok(None),
+            (false, true) => read_json(&bytes).map(|body| Some(Self(body))),
+            (false, false) => Err(ApiError::UnsupportedMediaType),
+        }
     }
 }
 
@@ -112,13 +128,18 @@ pub async fn read_body(request: Request, limit: usize) -> Result<Bytes, ApiError
     if announced.is_some_and(|length| length > limit) {
         return Err(ApiError::TooLarge);
     }
-    let body: Body = request.into_body();
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge),
-        // The caller broke off; nobody reads this answer.
-        Err(_) => Err(ApiError::BadRequest("The request body could not be read.")),
+    let mut body = Limited::new(request.into_body(), limit);
+    // Into its place piece by piece: collected first, a long body would be in memory twice.
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default());
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Err(error) if error.is::<LengthLimitError>() => return Err(ApiError::TooLarge),
+            // The caller broke off; nobody reads this answer.
+            Err(_) => return Err(ApiError::BadRequest("The request body could not be read.")),
+        }
     }
+    Ok(bytes.freeze())
 }
 
 /// A body without a type is taken for JSON, as the clients that send none mean it.
@@ -210,6 +231,13 @@ impl Fields {
         }
     }
 
+    /// The name of a [`Signal`](crate::model::vote::Signal), which is still to be checked: a wrong one breaks a rule.
+    pub fn signal(&mut self) -> String {
+        let signal = self.text("signal", 0, LONGEST_SIGNAL);
+        self.rule("signal", || json!({ "enum": ["up", "down"] }));
+        signal
+    }
+
     /// A text of at most `most` characters that may be missing or null.
     pub fn optional_text(&mut self, name: &'static str, most: usize) -> Option<String> {
         self.ask(name, false, |_| description::text(0, most));
@@ -240,6 +268,96 @@ impl Fields {
                 None
             }
         }
+    }
+
+    /// A whole number within these bounds, or `default` if it is missing or null. It may be written as a text.
+    pub fn integer_within(&mut self, name: &'static str, default: i64, bounds: RangeInclusive<i64>) -> i64 {
+        let given = self.optional_integer(name);
+        let (least, most) = bounds.into_inner();
+        self.rule(name, || json!({ "minimum": least, "maximum": most, "default": default }));
+        let Some(number) = given else { return default };
+        let (kind, than, bound, key) = match number {
+            _ if number < least => ("greater_than_equal", "greater than", least, "ge"),
+            _ if number > most => ("less_than_equal", "less than", most, "le"),
+            _ => return number,
+        };
+        let msg = format!("Input should be {than} or equal to {bound}");
+        self.fault(kind, &[Step::Name(name)], msg, number.into(), json!({ key: bound }));
+        default
+    }
+
+    /// A number above 0, or `default` if it is missing or null. It may be written as a text.
+    pub fn positive_number(&mut self, name: &'static str, default: f64) -> f64 {
+        self.ask(name, false, Place::number);
+        self.rule(name, || json!({ "exclusiveMinimum": 0, "default": default }));
+        let steps = [Step::Name(name)];
+        let (number, shown) = match self.take(name) {
+            None | Some(Value::Null) => return default,
+            Some(Value::Number(number)) => (number.as_f64(), Value::Number(number)),
+            Some(Value::String(text)) => (text.trim().parse().ok(), text.chars().take(ECHO).collect::<String>().into()),
+            Some(other) => {
+                self.fault("float_type", &steps, "Input should be a valid number", other, Value::Null);
+                return default;
+            }
+        };
+        let (kind, msg, ctx) = match number {
+            None => {
+                ("float_parsing", "Input should be a valid number, unable to parse string as a number", Value::Null)
+            }
+            Some(number) if !number.is_finite() => ("finite_number", "Input should be a finite number", Value::Null),
+            Some(number) if number <= 0.0 => ("greater_than", "Input should be greater than 0", json!({ "gt": 0.0 })),
+            Some(number) => return number,
+        };
+        self.fault(kind, &steps, msg, shown, ctx);
+        default
+    }
+
+    /// A whole number from `least` to `most` that must be there.
+    pub fn integer(&mut self, name: &'static str, least: i64, most: i64) -> i64 {
+        self.ask(name, true, Place::integer);
+        self.rule(name, || json!({ "minimum": least, "maximum": most }));
+        let given = self.object.get(name).or_else(|| self.object.get(twin(name).as_ref()));
+        if given.is_none_or(Value::is_null) {
+            let input = Value::Object(self.object.clone());
+            let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
+            self.faults.push(missing(loc, input));
+            return least;
+        }
+        let Some(number) = self.optional_integer(name) else { return least };
+        let steps = [Step::Name(name)];
+        if number < least {
+            let msg = format!("Input should be greater than or equal to {least}");
+            self.fault("greater_than_equal", &steps, msg, number.into(), json!({ "ge": least }));
+        } else if number > most {
+            let msg = format!("Input should be less than or equal to {most}");
+            self.fault("less_than_equal", &steps, msg, number.into(), json!({ "le": most }));
+        }
+        number
+    }
+
+    /// Yes or no, which may be missing or null. It may be written as a word or a digit, as queries have it.
+    pub fn optional_flag(&mut self, name: &'static str) -> Option<bool> {
+        self.ask(name, false, |_| description::flag());
+        let value = self.take(name)?;
+        let flag = match &value {
+            Value::Null => return None,
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+                "1" | "true" | "t" | "yes" | "y" | "on" => Some(true),
+                "0" | "false" | "f" | "no" | "n" | "off" => Some(false),
+                _ => None,
+            },
+            Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        if flag.is_none() {
+            let msg = "Input should be a valid boolean, unable to interpret input";
+            let shown = match value {
+                Value::String(text) => Value::String(text.chars().take(ECHO).collect()),
+                other => other,
+            };
+            self.fault("bool_parsing", &[Step::Name(name)], msg, shown, Value::Null);
+        }
+        flag
     }
 
     /// A list of at most `most` texts that may be missing or null, each of at most `longest` characters.
@@ -312,6 +430,8 @@ impl Fields {
     }
 }
 
+/// Longest name of a signal that is looked at, in characters.
+const LONGEST_SIGNAL: usize = 20;
 /// Characters of a text that was too long that the answer repeats.
 const ECHO: usize = 100;
 
@@ -404,7 +524,7 @@ mod tests {
     }
 
     async fn query(text: &str) -> Result<Paging, Value> {
-        let request = Request::builder().uri(format!("/x?{text}")).body(Body::empty()).unwrap();
+        let request = Request::builder().uri(format!("/x?{text}")).body(axum::body::Body::empty()).unwrap();
         match AppQuery::from_request_parts(&mut request.into_parts().0, &()).await {
             Ok(AppQuery(paging)) => Ok(paging),
             Err(ApiError::Invalid(faults)) => Err(serde_json::to_value(faults).unwrap()),
@@ -420,6 +540,53 @@ mod tests {
         let fault = query("pageSize=many&tags=12345678901").await.unwrap_err();
         assert_eq!((&fault[0]["type"], &fault[0]["loc"]), (&json!("int_parsing"), &json!(["query", "pageSize"])));
         assert_eq!(fault[1]["type"], "string_too_long");
+    }
+
+    #[derive(Debug, PartialEq)]
+    struct Numbers(i64, f64);
+
+    impl Read for Numbers {
+        fn read(fields: &mut Fields) -> Self {
+            Self(fields.integer_within("windowDays", 90, 1..=3650), fields.positive_number("targetCpw", 100.0))
+        }
+    }
+
+    #[test]
+    fn numbers_have_bounds() {
+        let read = |body: &str| match read_json::<Numbers>(body.as_bytes()) {
+            Ok(Numbers(days, target)) => Ok((days, target)),
+            Err(ApiError::Invalid(faults)) => Err(faults[0].kind),
+            Err(other) => panic!("{other:?}"),
+        };
+        for (body, expected) in [
+            ("{}", Ok((90, 100.0))),
+            (r#"{"windowDays":1,"targetCpw":0.5}"#, Ok((1, 0.5))),
+            (r#"{"window_days":"3650","target_cpw":" 1e2 "}"#, Ok((3650, 100.0))),
+            (r#"{"windowDays":0}"#, Err("greater_than_equal")),
+            (r#"{"windowDays":"3651"}"#, Err("less_than_equal")),
+            (r#"{"windowDays":"1.5"}"#, Err("int_parsing")),
+            (r#"{"windowDays":1.5}"#, Err("int_type")),
+            (r#"{"targetCpw":"much"}"#, Err("float_parsing")),
+            (r#"{"targetCpw":""}"#, Err("float_parsing")),
+            (r#"{"targetCpw":"nan"}"#, Err("finite_number")),
+            (r#"{"targetCpw":"1e999"}"#, Err("finite_number")),
+            (r#"{"targetCpw":"-inf"}"#, Err("finite_number")),
+            (r#"{"targetCpw":0}"#, Err("greater_than")),
+            (r#"{"targetCpw":"-0.01"}"#, Err("greater_than")),
+            (r#"{"targetCpw":[1]}"#, Err("float_type")),
+        ] {
+            assert_eq!(read(body), expected, "{body}");
+        }
+        let found = faults_of_numbers(r#"{"windowDays":0,"targetCpw":-1}"#);
+        assert_eq!((&found[0]["ctx"], &found[1]["ctx"]), (&json!({"ge": 1}), &json!({"gt": 0.0})));
+        assert_eq!(found[0]["msg"], "Input should be greater than or equal to 1");
+    }
+
+    fn faults_of_numbers(body: &str) -> Value {
+        match read_json::<Numbers>(body.as_bytes()) {
+            Err(ApiError::Invalid(faults)) => serde_json::to_value(faults).unwrap(),
+            other => panic!("expected faults, got {other:?}"),
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use utoipa::{OpenApi, ToSchema};
 
 use crate::error::Fault;
-use crate::routes::{admin, auth, chat, docs, health, media, scraper, taste};
+use crate::routes::{admin, auth, chat, digest, docs, health, insights, media, moods, scraper, taste};
 
 /// Who may call a route. The groups are those of the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +90,11 @@ pub fn document() -> Value {
         (Public, "health", health::PublicPaths::openapi()),
         (Public, "auth", auth::PublicPaths::openapi()),
         (User, "chat", chat::UserPaths::openapi()),
+        (User, "digest", digest::UserPaths::openapi()),
+        (User, "digest", digest::SlowUserPaths::openapi()),
+        (User, "insights", insights::UserPaths::openapi()),
+        (User, "moods", moods::UserPaths::openapi()),
+        (Admin, "moods", moods::SlowAdminPaths::openapi()),
         (User, "scraper", scraper::UserPaths::openapi()),
         (User, "taste", taste::UserPaths::openapi()),
         (UserOrService, "media", media::UserOrServicePaths::openapi()),
@@ -148,6 +153,9 @@ fn complete(operation: &mut Value, access: Access, tag: &str) {
     if parameters.iter().any(|parameter| parameter["in"] != "header") {
         statuses.push(422);
     }
+    if parameters.iter().any(|parameter| parameter["in"] == "query") {
+        statuses.push(414);
+    }
     let is_conditional = parameters.iter().any(|parameter| parameter["name"] == "If-None-Match");
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     if is_conditional {
@@ -182,14 +190,17 @@ fn complete(operation: &mut Value, access: Access, tag: &str) {
     }
 }
 
-/// Schema of a stream of such events. OpenAPI 3.1 has no word for it.
+/// Schema of a stream of such events. OpenAPI 3.1 has no word for it: what is described is one of its blocks.
 fn event_stream(event: &Value) -> Value {
     json!({
-        "type": "string",
+        "type": "object",
         "description": "Server-sent events: blocks of `data: `, an event as JSON in one line, and an empty line; none has \
             `event:` or `id:`. Comments (`: keep-alive`) come after 15 s of silence. The last event is `done`. What fails \
             after the first byte is an `error` event.",
-        "x-event-schema": event,
+        "properties": {
+            "data": { "type": "string", "contentMediaType": "application/json", "contentSchema": event },
+        },
+        "required": ["data"],
     })
 }
 
@@ -264,5 +275,8 @@ fn responses() -> Value {
         let response = json!({ "description": description, "headers": headers, "content": json_body(schema) });
         (status.to_string(), response)
     };
-    shared.into_iter().map(response).collect::<Map<_, _>>().into()
+    let mut responses: Map<_, _> = shared.into_iter().map(response).collect();
+    // Answered by the connection, where nothing is known of routes.
+    responses.insert("414".to_owned(), json!({ "description": "The address is longer than 64 KiB." }));
+    responses.into()
 }

@@ -1,6 +1,7 @@
 //! Answers that more than one route gives: conditional GET.
 
-use axum::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
+use axum::body::Bytes;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -32,12 +33,19 @@ pub fn conditional<T: Serialize>(request: &HeaderMap, body: &T) -> Response {
         Ok(canonical) => canonical,
         Err(error) => return ApiError::internal(error).into_response(),
     };
-    let etag = format!("\"{}\"", sha256_hex(&canonical));
-    let mut response = if has_match(request, &etag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        AppJson(body).into_response()
-    };
+    answer(request, &sha256_hex(&canonical), || AppJson(body).into_response())
+}
+
+/// The same with a body that is canonical JSON already, and its SHA-256 in hex.
+pub fn conditional_text(request: &HeaderMap, canonical: Bytes, sha256: &str) -> Response {
+    answer(request, sha256, || {
+        ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], canonical).into_response()
+    })
+}
+
+fn answer(request: &HeaderMap, sha256: &str, body: impl FnOnce() -> Response) -> Response {
+    let etag = format!("\"{sha256}\"");
+    let mut response = if has_match(request, &etag) { StatusCode::NOT_MODIFIED.into_response() } else { body() };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, REVALIDATE);
     if let Ok(etag) = HeaderValue::from_str(&etag) {

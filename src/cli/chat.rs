@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use url::{Host, Url};
 
-use super::{block_on, complain};
+use super::{block_on, complain, harmless};
 use crate::domain::chat::{LONGEST_MESSAGE, MOST_RECENT_MESSAGES};
 
 /// How long the connection may take to be made.
@@ -459,11 +459,6 @@ impl<W: Write> Screen<W> {
         self.running.clear();
         self.write(end)
     }
-}
-
-/// The text without control characters: what a page says must not steer the terminal.
-fn harmless(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
 }
 
 fn one_line(text: &str) -> String {

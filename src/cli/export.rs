@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if format == Format::Csv && !matches!(kind, KindFlag::Wardrobe) {
         bail!("a CSV table holds wardrobe items only: use --kind wardrobe, or json or jsonl");
     }
-    let (store, user) = arguments.whose.open()?;
+    let (_, store, user) = arguments.whose.open()?;
     let job = Job { store: &*store, user: &user, kinds: kind.kinds(), format };
     let exported = match output {
         Some(file) => job.write_file(file)?,

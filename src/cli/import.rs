@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let bar = progress_bar(&arguments.files);
     let sources =
         arguments.files.iter().map(|file| open(file, arguments.format, &bar)).collect::<anyhow::Result<_>>()?;
-    let (store, user) = arguments.whose.open()?;
+    let (_, store, user) = arguments.whose.open()?;
     let options = Options {
         user,
         take_over: arguments.whose.user.is_some(),

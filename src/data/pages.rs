@@ -10,18 +10,21 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use super::{Error, Result};
-use crate::store::{Container, DocumentStore, Query, Stored};
+use crate::store::{self, Container, DocumentStore, Query, Stored};
 
 /// Documents in one round trip when a query is walked from end to end.
 const PAGE: usize = 500;
 
-/// The document as a `T`, or `None` and a line in the log.
-pub(super) fn parse<T: DeserializeOwned>(container: Container, stored: &Stored) -> Option<T> {
+/// The same when a few short fields of each document are read.
+const LONG_PAGE: usize = 1000;
+
+/// The document as a `T`, or `None` and a line in the log. What `T` borrows is the document's text.
+pub(super) fn parse<'a, T: Deserialize<'a>>(container: Container, stored: &'a Stored) -> Option<T> {
     #[derive(Deserialize)]
     struct Id {
         id: String,
     }
-    match stored.parse() {
+    match serde_json::from_str(&stored.json) {
         Ok(record) => Some(record),
         Err(error) => {
             let id = stored.parse::<Id>().map_or_else(|_| "?".to_owned(), |named| named.id);
@@ -63,7 +66,60 @@ pub(super) fn walk<'a, T: DeserializeOwned + Send + 'a>(
     .try_filter_map(move |stored| async move { Ok(parse(container, &stored)) })
 }
 
+/// Long documents in one round trip: some megabytes.
+const PAGE_OF_LONG: usize = 100;
+
+/// Long documents that a query asks for, page by page, each turned into a `U` on a thread for such work, while the next
+/// page is being read.
+pub(super) fn converted_pages<'a, T, U>(
+    store: &'a dyn DocumentStore,
+    query: Query,
+    convert_one: impl Fn(T) -> U + Copy + Send + 'static,
+) -> impl Stream<Item = Result<Vec<U>>> + Send + 'a
+where
+    T: DeserializeOwned + 'static,
+    U: Send + 'static,
+{
+    let container = query.container;
+    stream::try_unfold(Some(query.limit(PAGE_OF_LONG)), move |query| async move {
+        let Some(query) = query else { return Ok::<_, Error>(None) };
+        let page = store.query(&query).await?;
+        let next = page.next.map(|token| query.after(Some(token)));
+        Ok(Some((convert(container, page.documents, convert_one), next)))
+    })
+    .try_buffered(2)
+}
+
+/// Turns long documents into `U`s on a thread for such work; those that do not fit are left out.
+pub(super) fn convert<T, U>(
+    container: Container,
+    documents: Vec<Stored>,
+    convert: impl Fn(T) -> U + Send + 'static,
+) -> impl Future<Output = Result<Vec<U>>> + Send
+where
+    T: DeserializeOwned,
+    U: Send + 'static,
+{
+    // Begins at once, not when it is waited for.
+    let work = move || documents.iter().filter_map(|stored| parse(container, stored)).map(convert).collect();
+    let converting = tokio::task::spawn_blocking(work);
+    async move { converting.await.map_err(|error| store::Error::Failed(error.into()).into()) }
+}
+
 /// Collects at most `limit` records of a walk.
 pub(super) async fn take<T>(walk: impl Stream<Item = Result<T>>, limit: usize) -> Result<Vec<T>> {
     pin!(walk).take(limit).try_collect().await
+}
+
+/// Shows every document that a query for a few fields asks for, page by page: at most one page is held at a time.
+pub(super) async fn each(store: &dyn DocumentStore, query: Query, mut visit: impl FnMut(&Stored)) -> Result<()> {
+    let mut query = query.limit(LONG_PAGE);
+    loop {
+        let page = store.query(&query).await?;
+        page.documents.iter().for_each(&mut visit);
+        if page.next.is_none() {
+            return Ok(());
+        }
+        query = query.after(page.next);
+    }
 }

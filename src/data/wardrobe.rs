@@ -8,11 +8,27 @@ use serde_json::Value;
 
 use super::{Result, pages};
 use crate::model::ids::{ItemId, UserId};
+use crate::model::numbers::ItemNumbers;
 use crate::model::wardrobe::WardrobeItem;
-use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
+use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Key, Query};
 
 /// Reads at once when several items are asked for by id.
 const CONCURRENT_READS: usize = 8;
+
+/// What tells how an item is worn, and whether it is owned.
+const AS_WORN: &[&str] = &[
+    "id",
+    "userId",
+    "category",
+    "brand",
+    "aestheticTags",
+    "price",
+    "wearCount",
+    "lastWornAt",
+    "wearEvents",
+    "draftStatus",
+    "isWishlisted",
+];
 
 /// The wardrobes of all users.
 #[derive(Clone)]
@@ -32,6 +48,28 @@ impl Wardrobe {
     pub fn owned(&self, user: &UserId) -> impl Stream<Item = Result<WardrobeItem>> + Send + '_ {
         pages::walk::<WardrobeItem>(&*self.0, Query::partition(Container::Wardrobe, user.as_str()).matching(is_owned()))
             .try_filter(|item| std::future::ready(item.is_owned()))
+    }
+
+    /// Shows the numbers of all owned items of a user, in no particular order, page by page.
+    pub async fn each_of_owned(&self, user: &UserId, mut visit: impl FnMut(&ItemNumbers<'_>)) -> Result<()> {
+        // Who owns nearly all of what is there reads it all: to look for the rest costs more than to pass it over.
+        let query = Query::partition(Container::Wardrobe, user.as_str()).select(ItemNumbers::FIELDS);
+        pages::each(&*self.0, query, |stored| {
+            let item: Option<ItemNumbers<'_>> = pages::parse(Container::Wardrobe, stored);
+            item.filter(ItemNumbers::is_owned).iter().for_each(&mut visit);
+        })
+        .await
+    }
+
+    /// What the wardrobe is at this moment; `None` if that cannot be told.
+    pub async fn changes(&self, user: &UserId) -> Result<Option<ChangeMark>> {
+        Ok(self.0.changes(Container::Wardrobe, user.as_str()).await?)
+    }
+
+    /// The same, of each item only what tells how it is worn.
+    pub fn owned_as_worn(&self, user: &UserId) -> impl Stream<Item = Result<WardrobeItem>> + Send + '_ {
+        let query = Query::partition(Container::Wardrobe, user.as_str()).matching(is_owned()).select(AS_WORN);
+        pages::walk::<WardrobeItem>(&*self.0, query).try_filter(|item| std::future::ready(item.is_owned()))
     }
 
     /// The newest owned items of a user, at most `limit`.

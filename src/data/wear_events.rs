@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use time::{OffsetDateTime, UtcOffset};
+
 use super::{Result, pages};
 use crate::model::ids::{ItemId, UserId};
+use crate::model::numbers::WearNumbers;
 use crate::model::wardrobe::WearEvent;
-use crate::store::{Container, Direction, DocumentStore, Filter, Query};
+use crate::store::query::Comparison;
+use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Query};
 
 /// The wear events of all users.
 #[derive(Clone)]
@@ -14,6 +18,31 @@ pub struct WearEvents(Arc<dyn DocumentStore>);
 impl WearEvents {
     pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
         Self(store)
+    }
+
+    /// Shows item and time of all wear events of a user since `since`, and of some before, the newest first, page by page.
+    pub async fn each_since(
+        &self,
+        user: &UserId,
+        since: OffsetDateTime,
+        mut visit: impl FnMut(&WearNumbers<'_>),
+    ) -> Result<()> {
+        // Texts are compared: with an offset one may name a moment that another text, a day apart from it, names as well.
+        let day = since.to_offset(UtcOffset::UTC).date().saturating_sub(time::Duration::days(2));
+        let query = Query::partition(Container::WearEvents, user.as_str())
+            .matching(Filter::Compare("occurredAt", Comparison::GreaterOrEqual, day.to_string().into()))
+            .order_by("occurredAt", Direction::Descending)
+            .select(WearNumbers::FIELDS);
+        pages::each(&*self.0, query, |stored| {
+            let wear: Option<WearNumbers<'_>> = pages::parse(Container::WearEvents, stored);
+            wear.iter().for_each(&mut visit);
+        })
+        .await
+    }
+
+    /// What the wear events are at this moment; `None` if that cannot be told.
+    pub async fn changes(&self, user: &UserId) -> Result<Option<ChangeMark>> {
+        Ok(self.0.changes(Container::WearEvents, user.as_str()).await?)
     }
 
     /// The newest wear events of one item, at most `limit`.

@@ -107,12 +107,14 @@ impl Fields {
         }
     }
 
-    /// The same for the body as a whole.
-    pub fn rule_of_all(&mut self, keywords: impl FnOnce() -> Value) {
-        if let Some(notes) = &mut self.notes
-            && let Value::Object(keywords) = keywords()
-        {
-            notes.rules.extend(keywords);
+    /// The same for a body as a whole: one of these fields must be there and not be blank.
+    pub fn one_of(&mut self, names: &[&str]) {
+        if let Some(notes) = &mut self.notes {
+            let choice = |name: &&str| {
+                let told = json!({ "type": "string", "pattern": r"\S" });
+                json!({ "required": [name], "properties": { *name: told } })
+            };
+            notes.rules.insert("anyOf".to_owned(), names.iter().map(choice).collect());
         }
     }
 }
@@ -130,6 +132,11 @@ impl Place {
     /// Schema of a whole number.
     pub(super) fn integer(self) -> Value {
         self.or_text("integer", r"^\s*[+-]?[0-9]{1,18}\s*$")
+    }
+
+    /// Schema of a number.
+    pub(super) fn number(self) -> Value {
+        self.or_text("number", r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$")
     }
 
     fn or_text(self, kind: &str, pattern: &str) -> Value {
@@ -150,6 +157,21 @@ pub(super) fn text(least: usize, most: usize) -> Value {
         schema["maxLength"] = json!(most);
     }
     schema
+}
+
+/// Schema of yes or no, which may be a word.
+pub(super) fn flag() -> Value {
+    let words = ["true", "yes", "on", "false", "no", "off", "[01tfyn]"].map(|word| {
+        // Patterns of JSON schema have no way to say that the case does not matter.
+        word.chars()
+            .map(|letter| match letter.to_ascii_uppercase() {
+                upper if upper == letter || word.starts_with('[') => letter.to_string(),
+                upper => format!("[{letter}{upper}]"),
+            })
+            .collect::<String>()
+    });
+    let pattern = format!(r"^\s*({}|[TFYN])\s*$", words.join("|"));
+    json!({ "type": ["boolean", "string"], "pattern": pattern })
 }
 
 /// Schema of a list of at most `most` of these.
@@ -194,7 +216,7 @@ mod tests {
             fields.optional_integer("size");
             fields.optional_text("kind", usize::MAX);
             fields.rule("kind", || json!({ "enum": ["a", "b"] }));
-            fields.rule_of_all(|| json!({ "minProperties": 1 }));
+            fields.one_of(&["tags", "kind"]);
             Self { _title: title }
         }
     }

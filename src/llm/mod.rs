@@ -6,6 +6,7 @@
 pub mod observed;
 pub mod offline;
 pub mod openai;
+pub mod spending;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -69,6 +70,12 @@ pub enum Purpose {
     AnalyseTaste,
     /// What the garment in a picture is: the answer is a JSON object.
     ExtractMetadata,
+    /// Which moods articles show: the answer is a JSON object.
+    ExtractMoods,
+    /// Whether two moods are the same: the answer is a JSON object.
+    CompareMoods,
+    /// Purchase ideas for a wardrobe: the answer is a JSON object.
+    WriteDigest,
 }
 
 impl Purpose {
@@ -76,15 +83,23 @@ impl Purpose {
     pub const fn is_nano(self) -> bool {
         match self {
             // Pictures go to the deployment that is known to see.
-            Self::Stylist | Self::AnalyseTaste | Self::ExtractMetadata => false,
-            Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => true,
+            Self::Stylist | Self::AnalyseTaste | Self::ExtractMetadata | Self::WriteDigest => false,
+            Self::ExpandQuery
+            | Self::ClassifyFollowUp
+            | Self::SummariseConversation
+            | Self::ExtractMoods
+            | Self::CompareMoods => true,
         }
     }
 
     /// Whether the whole answer is one JSON object.
     pub const fn wants_json_object(self) -> bool {
         match self {
-            Self::AnalyseTaste | Self::ExtractMetadata => true,
+            Self::AnalyseTaste
+            | Self::ExtractMetadata
+            | Self::ExtractMoods
+            | Self::CompareMoods
+            | Self::WriteDigest => true,
             Self::Stylist | Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => false,
         }
     }
@@ -98,6 +113,9 @@ impl Purpose {
             Self::SummariseConversation => "summarise_conversation",
             Self::AnalyseTaste => "analyse_taste",
             Self::ExtractMetadata => "extract_metadata",
+            Self::ExtractMoods => "extract_moods",
+            Self::CompareMoods => "compare_moods",
+            Self::WriteDigest => "write_digest",
         }
     }
 }

@@ -66,4 +66,6 @@ ids! {
     DeadLetterId;
     /// One round of the taste quiz.
     QuizSessionId;
+    /// Purchase ideas for one state of a wardrobe.
+    DigestId;
 }

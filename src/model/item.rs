@@ -35,7 +35,7 @@ pub struct ScrapedItem {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub score_signal: i64,
     /// Its vector; empty until the next run fills it.
-    #[serde(default, deserialize_with = "lenient::list", skip_serializing)]
+    #[serde(default, deserialize_with = "lenient::numbers", skip_serializing)]
     pub embedding: Vec<f32>,
 }
 

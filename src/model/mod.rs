@@ -5,10 +5,16 @@
 pub mod ban;
 pub mod conversation;
 pub mod dead_letter;
+pub mod digest;
+pub mod exchange_rates;
 pub mod ids;
+pub mod insights;
 pub mod item;
 pub mod lenient;
 pub mod mood;
+pub mod mood_intake;
+pub mod numbers;
+pub mod perceptual_hash;
 pub mod profile;
 pub mod quiz;
 pub mod schedule;

@@ -23,7 +23,8 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
-            return Some(at.into());
+            // In UTC it may be in a year that there is no room for.
+            return at.checked_to_offset(UtcOffset::UTC).map(Self);
         }
         let zoneless = format_description!(
             "[year]-[month]-[day][optional [T]][optional [ ]][hour]:[minute]:[second][optional [.[subsecond]]]"
@@ -33,6 +34,11 @@ impl Timestamp {
         }
         let day = time::Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
         Some(day.midnight().assume_utc().into())
+    }
+
+    /// So many seconds after the beginning of 1970, if that is a date.
+    pub fn from_unix(seconds: i64) -> Option<Self> {
+        OffsetDateTime::from_unix_timestamp(seconds).ok().map(Self)
     }
 
     /// As a date and time of the `time` crate.
@@ -110,7 +116,8 @@ mod tests {
         ] {
             assert_eq!(Timestamp::parse(text).unwrap().to_string(), expected, "{text}");
         }
-        for text in ["", "yesterday", "2026-13-01", "12:00"] {
+        let nowhere = ["9999-12-31T23:59:59-12:00", "-9999-01-01T00:00:00+12:00"];
+        for text in ["", "yesterday", "2026-13-01", "12:00"].into_iter().chain(nowhere) {
             assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }

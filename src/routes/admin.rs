@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::{delete, get, post};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
@@ -97,21 +97,21 @@ async fn unban_user(
     Ok(AppJson(BanStatusResponse { status: "unbanned", user_id }))
 }
 
-struct PageRequest {
-    status: Option<String>,
+struct ListBansRequest {
     after: Option<String>,
 }
 
-impl Read for PageRequest {
+impl Read for ListBansRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self {
-            status: fields.optional_text("status", LONGEST_STATUS).filter(|status| !status.is_empty()),
-            after: fields.optional_text("continuationToken", LONGEST_TOKEN).filter(|token| !token.is_empty()),
-        }
+        Self { after: read_token(fields) }
     }
 }
 
-described!(PageRequest);
+described!(ListBansRequest);
+
+fn read_token(fields: &mut Fields) -> Option<String> {
+    fields.optional_text("continuationToken", LONGEST_TOKEN).filter(|token| !token.is_empty())
+}
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -130,15 +130,30 @@ struct ListBansResponse {
 }
 
 /// Lists who is banned.
-#[utoipa::path(get, path = "/api/admin/bans", params(PageRequest), responses((status = 200, body = ListBansResponse)))]
+#[utoipa::path(get, path = "/api/admin/bans", params(ListBansRequest), responses((status = 200, body = ListBansResponse)))]
 async fn list_bans(
     State(app): State<AppState>,
-    AppQuery(request): AppQuery<PageRequest>,
+    AppQuery(request): AppQuery<ListBansRequest>,
 ) -> Result<AppJson<ListBansResponse>, ApiError> {
     let (bans, next_continuation_token) = app.data.bans.page(request.after, PAGE).await?;
     let wire = |Ban { id, reason, banned_at, banned_by }| BanResponse { user_id: id, reason, banned_at, banned_by };
     Ok(AppJson(ListBansResponse { bans: bans.into_iter().map(wire).collect(), next_continuation_token }))
 }
+
+struct ListDeadLettersRequest {
+    status: Option<String>,
+    after: Option<String>,
+}
+
+impl Read for ListDeadLettersRequest {
+    fn read(fields: &mut Fields) -> Self {
+        let status = fields.optional_text("status", LONGEST_STATUS).filter(|status| !status.is_empty());
+        fields.rule("status", || json!({ "enum": ["", "dead_lettered", "replayed"] }));
+        Self { status, after: read_token(fields) }
+    }
+}
+
+described!(ListDeadLettersRequest);
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -178,13 +193,13 @@ struct ListDeadLettersResponse {
 }
 
 /// Lists messages that could not be done, the newest first.
-#[utoipa::path(get, path = "/api/admin/dead-letters", params(PageRequest), responses(
+#[utoipa::path(get, path = "/api/admin/dead-letters", params(ListDeadLettersRequest), responses(
     (status = 200, body = ListDeadLettersResponse),
     (status = 400, description = "There is no such status.")
 ))]
 async fn list_dead_letters(
     State(app): State<AppState>,
-    AppQuery(request): AppQuery<PageRequest>,
+    AppQuery(request): AppQuery<ListDeadLettersRequest>,
 ) -> Result<AppJson<ListDeadLettersResponse>, ApiError> {
     let status = match request.status {
         Some(name) => Some(

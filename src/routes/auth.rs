@@ -81,7 +81,9 @@ struct SignInRequest {
 
 impl Read for SignInRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self { id_token: first_token(fields, "id_token") }
+        let id_token = first_token(fields, "id_token");
+        fields.one_of(&["id_token", "token"]);
+        Self { id_token }
     }
 }
 
@@ -109,7 +111,9 @@ struct RefreshRequest {
 
 impl Read for RefreshRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self { refresh_token: first_token(fields, "refresh_token") }
+        let refresh_token = first_token(fields, "refresh_token");
+        fields.one_of(&["refresh_token", "token"]);
+        Self { refresh_token }
     }
 }
 
@@ -139,6 +143,7 @@ struct RevokeRequest {
 impl Read for RevokeRequest {
     fn read(fields: &mut Fields) -> Self {
         let refresh_token = first_token(fields, "refresh_token");
+        fields.one_of(&["refresh_token", "token", "user_id"]);
         let user = fields.optional_text("user_id", 255).filter(|id| !id.trim().is_empty());
         Self { refresh_token, user: user.map(|id| UserId::from(id.trim())) }
     }

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::StreamExt;
 use serde::Serialize;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument;
@@ -110,11 +111,18 @@ async fn take_turn(
         session: Some(user.as_str()),
         input: &body.message,
     });
-    let open = app.telemetry.metrics.open_stream();
+    let open = (app.limits.open_stream(&user)?, app.telemetry.metrics.open_stream());
+    app.budget.check(&user).await?.map_err(|spent| ApiError::TooManyRequests {
+        detail: "The day's budget for the stylist is used up. Please come back tomorrow.",
+        retry_after: spent.retry_after,
+    })?;
+    let payer = user.clone();
     let turn = Turn { user, message: body.message, recent: body.recent, selected: body.selected };
     let turn = app.chat.prepare(turn).await?; // the last place that can still answer with an ordinary error
     let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
-    app.tasks.spawn(observed.scope(app.chat.clone().take_turn(turn, sender)).in_current_span());
+    let turn = observed.scope(app.chat.clone().take_turn(turn, sender));
+    let budget = app.budget.clone();
+    app.tasks.spawn(async move { budget.spend(&payer, turn).await }.in_current_span());
     let events = ReceiverStream::new(receiver).map(move |event| {
         let _open = &open;
         let event = Event::default().json_data(WireEvent { event, trace_id: trace_id.as_deref() });
@@ -156,7 +164,9 @@ struct SetMemoryRequest {
 
 impl Read for SetMemoryRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self { summary: fields.text("summary", 0, usize::MAX) }
+        let summary = fields.text("summary", 0, usize::MAX);
+        fields.rule("summary", || json!({ "maxLength": LONGEST_SUMMARY }));
+        Self { summary }
     }
 }
 

@@ -18,6 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::{DecodeError, Engine as _};
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
+use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tracing::{Instrument, field, info_span};
@@ -26,7 +27,7 @@ use utoipa::{OpenApi, ToSchema};
 
 use crate::blob::{BlobName, Properties, Span};
 use crate::described;
-use crate::domain::media::{MEDIA_TYPE, PictureId, Upload};
+use crate::domain::media::{MEDIA_TYPE, PictureId};
 use crate::domain::metadata::Metadata;
 use crate::error::ApiError;
 use crate::extract::{
@@ -46,6 +47,11 @@ const LARGEST_ENCODED: usize = LARGEST_PICTURE.div_ceil(3) * 4 + FORM_OVERHEAD;
 const LONGEST_FIELD: usize = 1024;
 /// Longest header of a caller's trace, in bytes.
 const LONGEST_TRACE: usize = 128;
+/// What an id may be, as the description of the API writes it; nothing stands for none.
+const PICTURE_ID: &str = r"^\s*([A-Za-z0-9._-]{1,128})?\s*$";
+/// The same of a picture in base64, perhaps as a `data:` address.
+const BASE64: &str =
+    "^(data:[^,]*,)?([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
 const NO_IMAGE: &str = "No image provided.";
 const BAD_ID: &str = "item_id must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'.";
 const BAD_FORM: &str = "The form could not be read.";
@@ -131,7 +137,7 @@ async fn process_picture(
             let id = id.unwrap_or_else(|| PictureId::for_file(file_name.as_deref()));
             let url = match found {
                 Some(url) => url,
-                None => app.media.finish(id.clone(), Upload { bytes, room }).await?,
+                None => app.media.finish(id.clone(), room.hold(bytes)).await?,
             };
             (id, url)
         }
@@ -164,7 +170,9 @@ struct ProcessQuery {
 
 impl Read for ProcessQuery {
     fn read(fields: &mut Fields) -> Self {
-        Self { item_id: fields.optional_text("item_id", LONGEST_FIELD).filter(|id| !id.trim().is_empty()) }
+        let item_id = fields.optional_text("item_id", LONGEST_FIELD).filter(|id| !id.trim().is_empty());
+        fields.rule("item_id", || json!({ "pattern": PICTURE_ID, "not": { "enum": [".", ".."] } }));
+        Self { item_id }
     }
 }
 
@@ -187,8 +195,10 @@ enum Picture {
 /// Reads a form to its end: a caller that still sends would not see an earlier answer. Once the id says that the picture is
 /// finished already, its bytes are let go.
 async fn read_form(app: &AppState, request: Request, given: Option<PictureId>) -> Result<Received, ApiError> {
+    // All of it at once: growing would copy it, and take up to twice as much.
+    let mut picture = BytesMut::with_capacity(announced_length(&request).unwrap_or(LARGEST_PICTURE));
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| ApiError::BadRequest(BAD_FORM))?;
-    let (mut id, mut file_name, mut picture, mut finished) = (given, None, BytesMut::new(), None);
+    let (mut id, mut file_name, mut finished) = (given, None, None);
     let mut read = 0;
     let mut has_picture = false;
     while let Some(mut field) = form.next_field().await.map_err(|_| ApiError::BadRequest(BAD_FORM))? {
@@ -254,10 +264,10 @@ impl Read for ExtractRequest {
     fn read(fields: &mut Fields) -> Self {
         // Told apart by its content, whatever this says.
         fields.optional_text("media_type", LONGEST_FIELD);
-        Self {
-            item_id: fields.text("item_id", 0, LONGEST_FIELD),
-            image: fields.text("image_bytes_base64", 0, usize::MAX),
-        }
+        let item_id = fields.text("item_id", 0, LONGEST_FIELD);
+        let image = fields.text("image_bytes_base64", 0, usize::MAX);
+        fields.rule("image_bytes_base64", || json!({ "contentEncoding": "base64", "pattern": BASE64 }));
+        Self { item_id, image }
     }
 }
 

@@ -30,7 +30,6 @@ const LONGEST_PAGE: i64 = 100;
 const LONGEST_FIELD: usize = 4000;
 /// Names in a list of a query. More are left out.
 const MOST_NAMES: usize = 50;
-const LONGEST_SIGNAL: usize = 20;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Routes for users.
@@ -176,7 +175,7 @@ struct AddItemFeedbackRequest {
 impl Read for AddItemFeedbackRequest {
     fn read(fields: &mut Fields) -> Self {
         Self {
-            signal: fields.text("signal", 0, LONGEST_SIGNAL),
+            signal: fields.signal(),
             gallery_index: fields.optional_integer("galleryImageIndex").and_then(|index| u64::try_from(index).ok()),
         }
     }

@@ -17,7 +17,6 @@ use crate::model::timestamp::Timestamp;
 use crate::model::vote::Signal;
 use crate::state::AppState;
 
-const LONGEST_SIGNAL: usize = 20;
 const LONGEST_SUBJECT: usize = 255;
 const MISSING: ApiError = ApiError::NotFound("Quiz session not found.");
 
@@ -85,11 +84,11 @@ struct AddResponseRequest {
 
 impl Read for AddResponseRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self {
-            signal: fields.text("signal", 0, LONGEST_SIGNAL),
-            card: fields.optional_text("cardPrimaryMood", LONGEST_SUBJECT),
-            item: fields.optional_text("scrapedItemId", LONGEST_SUBJECT),
-        }
+        let signal = fields.signal();
+        let card = fields.optional_text("cardPrimaryMood", LONGEST_SUBJECT);
+        let item = fields.optional_text("scrapedItemId", LONGEST_SUBJECT);
+        fields.one_of(&["cardPrimaryMood", "scrapedItemId"]);
+        Self { signal, card, item }
     }
 }
 

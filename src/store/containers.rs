@@ -63,6 +63,9 @@ pub struct Spec {
     /// Whether queries in these orders also ask all partitions at once. Cosmos DB's indexes serve both; the embedded
     /// store then has a second index for each.
     pub across_partitions: bool,
+    /// Whether [`DocumentStore::changes`](super::DocumentStore::changes) tells what became of a partition. Every write then
+    /// costs the embedded store a little more.
+    pub tracks_changes: bool,
     /// Fields that hold vectors: out of the ordinary index, with one of their own.
     pub vectors: &'static [&'static str],
 }
@@ -106,6 +109,7 @@ impl Container {
                 time_to_live,
                 indexes: &[],
                 across_partitions: false,
+                tracks_changes: false,
                 vectors: &[],
             }
         }
@@ -117,13 +121,15 @@ impl Container {
                     &[("wearCount", Descending), ("id", Ascending)],
                     &[("dateAdded", Descending), ("id", Ascending)],
                 ],
+                tracks_changes: true,
                 ..spec("Wardrobe", "COSMOS_DB_CONTAINER", "userId", Off)
             },
             // People's sizes, tastes and city.
             UserProfiles => spec("UserProfiles", "COSMOS_DB_USER_PROFILES_CONTAINER", "id", Off),
             // Which item was worn when.
             WearEvents => Spec {
-                indexes: &[&[("itemId", Ascending), ("occurredAt", Descending)]],
+                indexes: &[&[("itemId", Ascending), ("occurredAt", Descending)], &[("occurredAt", Descending)]],
+                tracks_changes: true,
                 ..spec("WearEvents", "COSMOS_DB_WEAR_EVENTS_CONTAINER", "userId", Off)
             },
             // What people did with outfits, written by the API.
@@ -143,7 +149,7 @@ impl Container {
             },
             // Thumbs on purchase ideas.
             DigestFeedback => Spec {
-                indexes: &[&[("digestId", Ascending), ("createdAt", Descending)]],
+                indexes: &[&[("digestId", Ascending), ("createdAt", Descending)], &[("createdAt", Descending)]],
                 ..spec("DigestFeedback", "COSMOS_DB_DIGEST_FEEDBACK_CONTAINER", "userId", Days(90))
             },
             // Computed insights; each document says when it expires.

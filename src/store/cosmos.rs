@@ -3,7 +3,7 @@
 //! The client is made by the first call that needs it, so starting up never waits for Cosmos DB; until it can be made,
 //! calls answer [`Error::Unavailable`]. [`CosmosStore::init`] makes database and containers where that is our task.
 
-mod schema;
+pub mod schema;
 mod sql;
 
 use std::collections::BTreeMap;
@@ -27,8 +27,10 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures::StreamExt;
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use url::Url;
@@ -36,8 +38,8 @@ use url::Url;
 pub use schema::InitReport;
 
 use super::{
-    Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Scope, Stored, Write,
-    check_size,
+    ChangeMark, Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Scope, Stored,
+    Write, check_size,
 };
 use crate::azure::Identity;
 
@@ -57,11 +59,24 @@ const LONGEST_PAGE: usize = 1000;
 /// Most operations in a batch of the service.
 const LARGEST_BATCH: usize = 100;
 
+/// The service notes the second of a write. A second write within it changes nothing that [`CosmosStore::changes`] sees, so
+/// a mark counts only when that second is over, on a clock that may differ from the service's by some more.
+const SETTLING: Duration = Duration::from_secs(5);
+
 /// Fields that the service adds to every document.
 const SYSTEM_FIELDS: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
 
 /// A document's fields, each as the text that was stored.
 type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// The answer to [`sql::changes`]. There is nothing newest in an empty partition.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Counted {
+    documents: f64,
+    newest: Option<f64>,
+    total: f64,
+}
 
 /// Which account, database and containers, and how to sign in.
 #[derive(Debug, Clone)]
@@ -78,6 +93,8 @@ pub struct CosmosOptions {
     pub container_names: BTreeMap<Container, String>,
     /// The address is an emulator's: HTTP/1.1, and on this machine its certificate is not checked.
     pub emulator: bool,
+    /// Containers that hold vectors have an index for them.
+    pub vector_search: bool,
 }
 
 impl CosmosOptions {
@@ -168,10 +185,29 @@ impl CosmosStore {
         Ok(true)
     }
 
+    /// How many documents the partition has, and the newest and the sum of the seconds in which they were written.
+    async fn count_changes(&self, container: Container, partition: &str) -> Result<Counted> {
+        let client = self.container(container).await?;
+        let statement = sql::changes(container, partition)?;
+        let scope = FeedScope::partition(partition.to_owned());
+        let asked = Box::pin(client.query_items::<Counted>(statement, scope, None)).await;
+        let mut pages = Box::pin(asked.map_err(error)?.into_pages());
+        let mut all = Counted::default();
+        // A large partition is counted in parts.
+        while let Some(answer) = pages.next().await {
+            for part in answer.map_err(error)?.into_items() {
+                all.documents += part.documents;
+                all.newest = all.newest.into_iter().chain(part.newest).reduce(f64::max);
+                all.total += part.total;
+            }
+        }
+        Ok(all)
+    }
+
     /// Asks for pages until there are as many documents as wanted, or no more.
-    async fn collect_page(&self, query: &Query) -> Result<Page> {
+    async fn collect_page(&self, query: &Query, sql: &sql::Sql) -> Result<Page> {
         let container = self.container(query.container).await?;
-        let statement = sql::Sql::new(query).statement()?;
+        let statement = sql.statement()?;
         let mut page = Page { documents: Vec::new(), next: query.after.clone() };
         loop {
             let scope = match &query.scope {
@@ -310,9 +346,32 @@ impl DocumentStore for CosmosStore {
         }
     }
 
+    async fn changes(&self, container: Container, partition: &str) -> Result<Option<ChangeMark>> {
+        if !container.spec().tracks_changes {
+            return Ok(None);
+        }
+        let counted = timeout(QUERY_DEADLINE, Box::pin(self.count_changes(container, partition))).await;
+        let Counted { documents, newest, total } = counted.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
+        // Seconds of this size are whole numbers, which the service sends as it likes.
+        let value = format!("{documents:.0}-{:.0}-{total:.0}", newest.unwrap_or_default());
+        let newest = newest.and_then(|newest| OffsetDateTime::from_unix_timestamp(newest as i64).ok());
+        Ok(Some(ChangeMark { value, certain_from: newest.map(|newest| newest + SETTLING) }))
+    }
+
     async fn query(&self, query: &Query) -> Result<Page> {
-        let collected = timeout(QUERY_DEADLINE, Box::pin(self.collect_page(query))).await;
+        let collected = timeout(QUERY_DEADLINE, Box::pin(self.collect_page(query, &sql::Sql::new(query)))).await;
         collected.map_err(|elapsed| Error::Unavailable(elapsed.into()))?
+    }
+
+    async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>> {
+        if !self.options.vector_search {
+            return Ok(None);
+        }
+        let statement = sql::Sql::nearest(query, field, vector);
+        let query = Query { order: Vec::new(), after: None, ..query.clone() };
+        let collected = timeout(QUERY_DEADLINE, Box::pin(self.collect_page(&query, &statement))).await;
+        let page = collected.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
+        Ok(Some(page.documents))
     }
 
     async fn ping(&self) -> Result<()> {
@@ -321,7 +380,11 @@ impl DocumentStore for CosmosStore {
     }
 }
 
-async fn connect(options: &CosmosOptions) -> Result<CosmosClient> {
+/// A client of the account.
+///
+/// # Errors
+/// When it cannot be reached, or the key cannot be used.
+pub async fn connect(options: &CosmosOptions) -> Result<CosmosClient> {
     let endpoint: AccountEndpoint =
         options.endpoint.as_str().parse().map_err(|fault: CosmosError| Error::Failed(fault.into()))?;
     let account = match &options.key {

@@ -15,6 +15,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use time::OffsetDateTime;
 
 pub use containers::Container;
 pub use query::{Direction, Filter, Page, Query, Scope};
@@ -107,6 +108,23 @@ impl Stored {
     }
 }
 
+/// What the documents of a partition were at one moment, without saying what they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeMark {
+    /// Differs after every write to the partition.
+    pub value: String,
+    /// A write before this moment may have left the value as it is: who takes the mark earlier must not rely on it. `None`
+    /// when there is nothing to wait for.
+    pub certain_from: Option<OffsetDateTime>,
+}
+
+impl ChangeMark {
+    /// Whether, taken at `now`, an equal mark later on proves that nothing was written in between.
+    pub fn is_certain(&self, now: OffsetDateTime) -> bool {
+        self.certain_from.is_none_or(|from| from <= now)
+    }
+}
+
 /// One write of a [`DocumentStore::batch`].
 #[derive(Debug, Clone)]
 pub enum Write {
@@ -160,6 +178,21 @@ pub trait DocumentStore: Send + Sync {
 
     /// One page of the documents that `query` asks for.
     async fn query(&self, query: &Query) -> Result<Page>;
+
+    /// The documents that `query` asks for (whose order and position do not count) and whose vector in `field` is nearest to
+    /// `vector` by cosine, the nearest first. `None` from a store without an index of vectors: there, who asks must look
+    /// at all of them.
+    async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>> {
+        let _ = (query, field, vector);
+        Ok(None)
+    }
+
+    /// What the partition is at this moment, for little: taken again, it tells whether anything was written meanwhile. Only
+    /// for containers that track changes ([`Spec::tracks_changes`](containers::Spec::tracks_changes)); `None` for others,
+    /// and from a store that cannot tell.
+    async fn changes(&self, _container: Container, _partition: &str) -> Result<Option<ChangeMark>> {
+        Ok(None)
+    }
 
     /// Deletes what has expired and returns how many documents that were. Nobody can see them any more in any case; this
     /// gives their room back. Zero from a store that sees to it by itself.

@@ -22,7 +22,8 @@ use uuid::Uuid;
 
 use super::containers::TimeToLive;
 use super::{
-    Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Stored, Write, check_size,
+    ChangeMark, Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Stored, Write,
+    check_size,
 };
 use crate::clock::Clock;
 use crate::sqlite::{self, Engine, Schema};
@@ -205,6 +206,22 @@ impl DocumentStore for SqliteStore {
                 Ok(())
             })
             .await
+    }
+
+    async fn changes(&self, container: Container, partition: &str) -> Result<Option<ChangeMark>> {
+        if !container.spec().tracks_changes {
+            return Ok(None);
+        }
+        let partition = partition.to_owned();
+        let read = move |connection: &Connection| -> Result<i64> {
+            let text = "SELECT count FROM changes WHERE container = ? AND partition = ?";
+            let mut statement = connection.prepare_cached(text)?;
+            let key = params![container.spec().default_name, partition];
+            // Nothing was ever written to a partition that has no row.
+            Ok(statement.query_row(key, |row| row.get::<_, i64>(0)).optional()?.unwrap_or_default())
+        };
+        let count = self.engine.read(read).await?;
+        Ok(Some(ChangeMark { value: count.to_string(), certain_from: None }))
     }
 
     async fn query(&self, query: &Query) -> Result<Page> {
@@ -446,8 +463,10 @@ fn select(json: &str, fields: &[&str]) -> serde_json::Result<String> {
                 if selected.len() > 1 {
                     selected.push(',');
                 }
-                selected.push_str(&Value::from(name).to_string());
-                selected.push(':');
+                // Names of fields that are asked for need no escapes.
+                selected.push('"');
+                selected.push_str(&name);
+                selected.push_str("\":");
                 selected.push_str(map.next_value::<&RawValue>()?.get());
             }
             selected.push('}');

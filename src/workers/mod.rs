@@ -4,12 +4,16 @@
 //! `function.json` files (`packaging.rs`), and, when the service runs alone, the [`pump`] of the queues and the
 //! [`timers`]. Delivery is at least once, so every function is harmless when it runs twice.
 
+pub mod daily_moods;
 pub mod dead_letter;
+pub mod digest_batch;
 pub mod invocation;
+pub mod mood_chunk;
 pub mod pump;
 pub mod sweeper;
 pub mod taste;
 pub mod timers;
+pub mod weekly_digest;
 
 use std::error::Error as StdError;
 use std::panic::AssertUnwindSafe;
@@ -52,6 +56,37 @@ pub static FUNCTIONS: &[Function] = &[
             dead_letters: None,
         }),
     },
+    work(
+        mood_chunk::FUNCTION,
+        "MOOD_CHUNK_QUEUE_NAME",
+        |config| &config.queues.moods,
+        |app, delivery| mood_chunk::run(app, delivery).boxed(),
+    ),
+    poison(
+        mood_chunk::POISON_FUNCTION,
+        "MOOD_CHUNK_QUEUE_NAME",
+        |config| &config.queues.moods,
+        |app, delivery| dead_letter::keep(app, delivery, &app.config.queues.moods.poison).boxed(),
+    ),
+    timer(daily_moods::FUNCTION, "MOOD_SCHEDULE", |config| &config.moods.schedule, |app| daily_moods::run(app).boxed()),
+    timer(
+        weekly_digest::FUNCTION,
+        "WEEKLY_DIGEST_SCHEDULE",
+        |config| &config.digest.schedule,
+        |app| weekly_digest::run(app).boxed(),
+    ),
+    work(
+        digest_batch::FUNCTION,
+        "DIGEST_BATCH_QUEUE_NAME",
+        |config| &config.queues.digest,
+        |app, delivery| digest_batch::run(app, delivery).boxed(),
+    ),
+    poison(
+        digest_batch::POISON_FUNCTION,
+        "DIGEST_BATCH_QUEUE_NAME",
+        |config| &config.queues.digest,
+        |app, delivery| async { dead_letter::keep(app, delivery, &app.config.queues.digest.poison).await }.boxed(),
+    ),
     timer(
         sweeper::FUNCTION,
         "JOB_SWEEPER_SCHEDULE",

@@ -7,7 +7,7 @@ use azure_data_cosmos::Query as Statement;
 use serde_json::Value;
 
 use crate::store::query::Comparison;
-use crate::store::{Direction, Filter, Query, Result, Scope};
+use crate::store::{Container, Direction, Filter, Query, Result, Scope};
 
 /// Text and parameters; [`Sql::statement`] makes the SDK's form of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +47,17 @@ impl Sql {
             sql.text.push_str(" ORDER BY ");
             sql.text.push_str(&keys.join(", "));
         }
+        sql
+    }
+
+    /// Compiles `query` for its nearest documents in the place of its order. `TOP` is a must: without it the service would
+    /// sort the whole partition.
+    pub(super) fn nearest(query: &Query, field: &'static str, vector: &[f32]) -> Self {
+        let mut sql = Self::new(&Query { order: Vec::new(), ..query.clone() });
+        let top = format!("SELECT TOP {} ", query.limit);
+        sql.text.replace_range(.."SELECT ".len(), &top);
+        let vector = sql.parameter(vector.into());
+        sql.text.push_str(&format!(" ORDER BY VectorDistance(c.{field}, {vector})"));
         sql
     }
 
@@ -111,6 +122,16 @@ impl Sql {
     }
 }
 
+/// Counts the documents of a partition, with the newest and the sum of the seconds in which they were written: every write
+/// changes one of the three, unless another one in the same second did. All of it is read from the index.
+pub(super) fn changes(container: Container, partition: &str) -> Result<Statement> {
+    let text = format!(
+        "SELECT COUNT(1) AS documents, MAX(c._ts) AS newest, SUM(c._ts) AS total FROM c WHERE {} = @p0",
+        path(container.spec().partition_key)
+    );
+    Sql { text, parameters: vec![partition.into()] }.statement()
+}
+
 /// A dotted field name as a path that no reserved word can spoil.
 fn path(field: &str) -> String {
     field.split('.').fold("c".to_owned(), |path, name| format!("{path}[\"{name}\"]"))
@@ -148,7 +169,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::store::Container;
 
     fn condition(filter: Filter) -> (String, Vec<Value>) {
         let sql = Sql::new(&Query::all(Container::Moods).matching(filter));
@@ -171,6 +191,22 @@ mod tests {
                 + "ORDER BY c.wearCount DESC, c.id ASC"
         );
         assert_eq!(sql.parameters, [json!("a'da"), json!(10.5)]);
+    }
+
+    #[test]
+    fn the_nearest_come_by_their_distance() {
+        let query = Query::partition(Container::ScrapedItems, "global")
+            .matching(Filter::not_equal("imageExpired", true))
+            .order_by("id", Direction::Ascending)
+            .select(&["id", "embedding"])
+            .limit(25);
+        let sql = Sql::nearest(&query, "embedding", &[0.5, -0.25]);
+        assert_eq!(
+            sql.text,
+            r#"SELECT TOP 25 c["id"], c["embedding"], c["_etag"] FROM c WHERE c["userId"] = @p0 AND "#.to_owned()
+                + r#"c["imageExpired"] != @p1 ORDER BY VectorDistance(c.embedding, @p2)"#
+        );
+        assert_eq!(sql.parameters, [json!("global"), json!(true), json!([0.5, -0.25])]);
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //! In a container that is also asked across partitions (`Spec::across_partitions`) each gets another one over (its
 //! fields, partition, id). They are made and dropped when a file is opened and are no part of the layout's version.
 //!
+//! The same goes for triggers: those of a container that tracks changes (`Spec::tracks_changes`) count its writes, by
+//! partition, in the table `changes`. So every writer counts, a program of an older version too.
+//!
 //! The moment of expiry is computed when a document is written. Changing a container's time to live therefore needs a
 //! migration that computes it anew.
 
@@ -29,8 +32,9 @@ const LAYOUT: u32 = 1 + MIGRATIONS.len() as u32;
 
 /// Brings layout, tables and indexes up to date. Costs a look at the schema when they are.
 pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
-    let wanted = indexes()?;
-    if sqlite::layout(connection, LAYOUT)? == LAYOUT && existing_indexes(connection)? == wanted {
+    let mut wanted = indexes()?;
+    wanted.extend(triggers());
+    if sqlite::layout(connection, LAYOUT)? == LAYOUT && existing(connection)? == wanted {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -42,7 +46,7 @@ pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     }
     transaction.pragma_update(None, "user_version", LAYOUT)?;
     create_tables(&transaction)?;
-    update_indexes(&transaction, &wanted)?;
+    update(&transaction, &wanted)?;
     Ok(transaction.commit()?)
 }
 
@@ -61,13 +65,22 @@ fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
             table = sql::table(container)
         ))?;
     }
-    Ok(())
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS changes (
+            container TEXT NOT NULL,
+            partition TEXT NOT NULL,
+            count INTEGER NOT NULL, -- never goes back
+            PRIMARY KEY (container, partition)
+        ) WITHOUT ROWID",
+    )
 }
 
-fn update_indexes(transaction: &Transaction<'_>, wanted: &BTreeMap<String, String>) -> rusqlite::Result<()> {
-    let existing = existing_indexes(transaction)?;
-    for (name, _) in existing.iter().filter(|(name, statement)| wanted.get(*name) != Some(statement)) {
-        transaction.execute_batch(&format!("DROP INDEX \"{name}\""))?;
+/// Drops and makes indexes and triggers.
+fn update(transaction: &Transaction<'_>, wanted: &BTreeMap<String, String>) -> rusqlite::Result<()> {
+    let existing = existing(transaction)?;
+    for (name, statement) in existing.iter().filter(|(name, statement)| wanted.get(*name) != Some(statement)) {
+        let kind = if statement.starts_with("CREATE TRIGGER") { "TRIGGER" } else { "INDEX" };
+        transaction.execute_batch(&format!("DROP {kind} \"{name}\""))?;
     }
     for (_, statement) in wanted.iter().filter(|(name, statement)| existing.get(*name) != Some(statement)) {
         transaction.execute_batch(statement)?;
@@ -75,12 +88,28 @@ fn update_indexes(transaction: &Transaction<'_>, wanted: &BTreeMap<String, Strin
     Ok(())
 }
 
-/// Name and statement of each index that was made by a statement (not by a primary key).
-fn existing_indexes(connection: &Connection) -> rusqlite::Result<BTreeMap<String, String>> {
-    let mut statement =
-        connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")?;
+/// Name and statement of each trigger, and of each index that was made by a statement (not by a primary key).
+fn existing(connection: &Connection) -> rusqlite::Result<BTreeMap<String, String>> {
+    let mut statement = connection
+        .prepare("SELECT name, sql FROM sqlite_schema WHERE type IN ('index', 'trigger') AND sql IS NOT NULL")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     rows.collect()
+}
+
+/// Name and statement of each trigger that there should be.
+fn triggers() -> impl Iterator<Item = (String, String)> {
+    Container::ALL.into_iter().filter(|container| container.spec().tracks_changes).flat_map(|container| {
+        let (name, table) = (container.spec().default_name, sql::table(container));
+        [("insert", "new"), ("update", "new"), ("delete", "old")].map(|(event, row)| {
+            let trigger = format!("{name}_counts_{event}");
+            let statement = format!(
+                "CREATE TRIGGER \"{trigger}\" AFTER {event} ON {table} BEGIN \
+                 INSERT INTO changes VALUES ('{name}', {row}.partition, 1) \
+                 ON CONFLICT (container, partition) DO UPDATE SET count = count + 1; END"
+            );
+            (trigger, statement)
+        })
+    })
 }
 
 /// Name and statement of each index that there should be.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use pluckit::store::query::Comparison::{Greater, GreaterOrEqual, Less, LessOrEqual};
 use pluckit::store::{
-    Container, Direction, DocumentStore, ETag, Error, Filter, Key, MAX_DOCUMENT_BYTES, Query, Stored, Write,
+    ChangeMark, Container, Direction, DocumentStore, ETag, Error, Filter, Key, MAX_DOCUMENT_BYTES, Query, Stored, Write,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -921,6 +921,55 @@ pub async fn an_expired_document_cannot_be_replaced(store: &dyn DocumentStore) {
     let deleted = store.delete(&key, Some(&etag)).await;
     assert!(is_conflict(&deleted), "{deleted:?}");
     assert!(store.read(&key).await.unwrap().is_none());
+}
+
+pub async fn every_write_changes_the_mark_of_its_partition(store: &dyn DocumentStore) {
+    let (user, other) = (unique("user"), unique("user"));
+    let key = Key::new(Container::Wardrobe, &user, "coat");
+    let mut marks = vec![mark(store, &user).await];
+    assert_eq!(mark(store, &user).await, marks[0]);
+    store.create(&key, &document(&key, json!({ "n": 0 }))).await.unwrap();
+    marks.push(mark(store, &user).await);
+    // Where writes of one second are not told apart, the mark says so; the write of a later second then shows.
+    let mut n = 0;
+    let rewritten = tokio::time::timeout(PATIENCE, async {
+        loop {
+            n += 1;
+            let stored = store.read(&key).await.unwrap().unwrap();
+            match n % 2 {
+                0 => store.upsert(&key, &document(&key, json!({ "n": n }))).await.unwrap(),
+                _ => store.replace(&key, &document(&key, json!({ "n": n })), &stored.etag).await.unwrap(),
+            };
+            let now = mark(store, &user).await;
+            if Some(&now) != marks.last() {
+                return now;
+            }
+            assert!(now.certain_from.is_some(), "a mark that counts at once changes at once");
+        }
+    });
+    marks.push(rewritten.await.expect("the mark changes within some seconds"));
+    let create = |id: &str| Write::Create { document: document(&Key::new(Container::Wardrobe, &user, id), json!({})) };
+    store.batch(Container::Wardrobe, &user, &[create("a"), create("b")]).await.unwrap();
+    marks.push(mark(store, &user).await);
+    store.delete(&key, None).await.unwrap();
+    marks.push(mark(store, &user).await);
+    for (index, mark) in marks.iter().enumerate() {
+        assert!(marks[..index].iter().all(|before| before.value != mark.value), "{marks:?}");
+    }
+    // What others do, what does not happen, and what only reads, changes nothing.
+    let elsewhere = Key::new(Container::Wardrobe, &other, "coat");
+    store.create(&elsewhere, &document(&elsewhere, json!({}))).await.unwrap();
+    let events = Key::new(Container::WearEvents, &user, "wear");
+    store.create(&events, &document(&events, json!({}))).await.unwrap();
+    store.delete(&key, None).await.unwrap();
+    assert!(store.batch(Container::Wardrobe, &user, &[create("c"), create("a")]).await.is_err());
+    store.query(&Query::partition(Container::Wardrobe, &user)).await.unwrap();
+    assert_eq!(Some(&mark(store, &user).await), marks.last());
+    assert_eq!(store.changes(Container::Conversations, &user).await.unwrap(), None);
+}
+
+async fn mark(store: &dyn DocumentStore, user: &str) -> ChangeMark {
+    store.changes(Container::Wardrobe, user).await.unwrap().expect("wardrobes track their changes")
 }
 
 pub async fn the_store_answers(store: &dyn DocumentStore) {

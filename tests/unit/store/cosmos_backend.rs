@@ -22,6 +22,7 @@ pub fn options() -> CosmosOptions {
         database: "PluckItTest".to_owned(),
         container_names: BTreeMap::new(),
         emulator: true,
+        vector_search: false,
     }
 }
 

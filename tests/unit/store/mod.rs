@@ -68,6 +68,7 @@ macro_rules! each_promise {
             a_container_without_expiry_ignores_it
             an_expired_document_can_be_created_anew
             an_expired_document_cannot_be_replaced
+            every_write_changes_the_mark_of_its_partition
             the_store_answers
         }
     };

@@ -11,6 +11,7 @@ use futures::future::join_all;
 use pluckit::clock::ManualClock;
 use pluckit::data::Data;
 use pluckit::model::ids::{FamilyId, ItemId, UserId};
+use pluckit::model::timestamp::Timestamp;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{
     Container, Direction, DocumentStore, ETag, Error, Filter, Key, Page, Query, Result, Stored, Write,
@@ -342,9 +343,21 @@ async fn every_named_query_uses_an_index() {
         data.wear_events.newest_of_item(&ada, &ItemId::from("coat"), 10).await.unwrap(),
         "WearEvents_by_itemId_asc_occurredAt_desc"
     );
+    asks!(data.wardrobe.each_of_owned(&ada, |_| {}).await, "sqlite_autoindex_Wardrobe_1");
+    let since = datetime!(2026-01-01 0:00 UTC);
+    asks!(data.wear_events.each_since(&ada, since, |_| {}).await, "WearEvents_by_occurredAt_desc");
     asks!(data.moods.top_by_trend(None, 10).await.unwrap(), "Moods_by_trendScore_desc_across");
     asks!(data.moods.top_by_trend(Some("ada"), 10).await.unwrap(), "Moods_by_trendScore_desc ");
-    asks!(pin!(data.items.global_with_vectors()).next().await, "sqlite_autoindex_ScrapedItems_1");
+    asks!(data.items.vectors(|vector| vector).collect::<Vec<_>>().await, "ScrapedItems_by_scrapedAt_desc_id_asc");
+    // Those that have no date.
+    expected.push("ScrapedItems_by_scrapedAt_desc_id_asc");
+    let ids = ["a".into(), "b".into()];
+    asks!(data.items.find_many(&ids).await, "sqlite_autoindex_ScrapedItems_1");
+    asks!(pin!(data.items.ids(None)).next().await, "sqlite_autoindex_ScrapedItems_1");
+    let since = Some(Timestamp::from(datetime!(2026-03-01 00:00 UTC)));
+    asks!(pin!(data.items.ids(since)).next().await, "ScrapedItems_by_scrapedAt_desc_id_asc");
+    asks!(pin!(data.items.hashes("ada", None)).next().await, "sqlite_autoindex_ScrapedItems_1");
+    asks!(pin!(data.items.hashes("ada", since)).next().await, "ScrapedItems_by_scrapedAt_desc_id_asc");
 
     let queries = std::mem::take(&mut *recorder.queries.lock().unwrap());
     assert_eq!(queries.len(), expected.len(), "{queries:?}");

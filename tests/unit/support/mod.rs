@@ -186,7 +186,8 @@ impl Builder {
 impl TestApp {
     /// A service in production, where callers sign in, with the embedded store and the offline model.
     pub fn builder() -> Builder {
-        let settings = [("AZURE_FUNCTIONS_ENVIRONMENT", "Production"), ("PLUCKIT_ALLOW_EMBEDDED", "1")];
+        let settings =
+            [("AZURE_FUNCTIONS_ENVIRONMENT", "Production"), ("PLUCKIT_ALLOW_EMBEDDED", "1"), ("RATE_LIMITS", "false")];
         Builder {
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             store: None,

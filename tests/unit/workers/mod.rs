@@ -3,6 +3,7 @@
 
 mod chain;
 mod dead_letters;
+mod digest;
 mod host;
 mod invocation;
 mod kills;

@@ -1,0 +1,392 @@
+//! Numbers about a wardrobe, without a model: the same wardrobe gives the same answer.
+//!
+//! Answers are kept for a while, in the store for every process and, if they are not large, in memory. An answer counts as
+//! long as its fingerprint does: that of the wardrobe and the wear events as the store marks every change of them, of the
+//! currency, the exchange rates and these formulas. So a warm answer costs three small reads and is never stale.
+
+mod colour;
+mod formulas;
+mod vault;
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use rust_decimal::Decimal;
+use time::OffsetDateTime;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::clock::Clock;
+use crate::data::{self, Data};
+use crate::domain::rates::{ExchangeRates, Rates};
+use crate::hash::sha256_hex;
+use crate::model::ids::UserId;
+use crate::model::insights::CachedInsights;
+use crate::model::numbers;
+use crate::store::ChangeMark;
+use crate::telemetry::Chain;
+use crate::telemetry::metrics::Metrics;
+use vault::Vault;
+
+/// The currency of who has not said which. The product's choice.
+const DEFAULT_CURRENCY: &str = "USD";
+/// Raised when formulas or the form of the answer change: what an older version computed no longer counts.
+const VERSION: u32 = 1;
+/// Wardrobes that are gone through at the same time: each large one takes memory.
+const COMPUTATIONS: usize = 2;
+/// Bytes of answers that are kept in memory, all together and one by one.
+const MEMORY_BYTES: u64 = 8 * 1024 * 1024;
+const LARGEST_IN_MEMORY: usize = 1024 * 1024;
+/// The largest answer that is kept in the store, packed; the store takes documents of 2 MiB.
+const LARGEST_PACKED: usize = 1_900_000;
+/// The largest answer that is unpacked: what is packed came from us, but may have been changed.
+const LARGEST_UNPACKED: u64 = 64 * 1024 * 1024;
+
+/// Days of the longest window. The product's number.
+pub const LONGEST_WINDOW: u16 = 3650;
+/// Days of the window that nobody asked otherwise. The product's number.
+pub const DEFAULT_WINDOW: u16 = 90;
+/// The target of who has not said another. The product's number.
+pub const DEFAULT_TARGET: f64 = 100.0;
+/// The smallest target; a smaller one is taken for it.
+const SMALLEST_TARGET: Decimal = Decimal::from_parts(1, 0, 0, false, 6);
+
+/// What is asked of a wardrobe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// Days before now that count as of late.
+    window_days: u16,
+    /// The cost per wear to reach.
+    target: Decimal,
+}
+
+impl Question {
+    /// About so many days, and with this cost per wear as the target. `None` unless the days are 1 to [`LONGEST_WINDOW`] and
+    /// the target is a number above 0. Targets beyond what anything costs are taken for the nearest sensible one.
+    pub fn new(window_days: i64, target: f64) -> Option<Self> {
+        let window_days = u16::try_from(window_days).ok().filter(|days| (1..=LONGEST_WINDOW).contains(days))?;
+        if !target.is_finite() || target <= 0.0 {
+            return None;
+        }
+        let target = numbers::decimal(target).unwrap_or(numbers::LARGEST_AMOUNT).max(SMALLEST_TARGET).normalize();
+        Some(Self { window_days, target })
+    }
+
+    /// Names the answer in the store.
+    fn id(&self) -> String {
+        format!("vault-{}-{}", self.window_days, self.target)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Profile, wardrobe or wear events could not be read.
+    #[error("the wardrobe could not be read")]
+    Data(#[from] data::Error),
+    /// A fault of ours.
+    #[error("the insights could not be computed")]
+    Broken(#[source] Cause),
+}
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// The answer, ready to be sent.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Canonical JSON of [`VaultInsights`](crate::model::insights::VaultInsights).
+    pub body: Bytes,
+    /// SHA-256 of the body, in hex.
+    pub etag: String,
+}
+
+impl Answer {
+    fn new(body: Vec<u8>) -> Self {
+        Self { etag: sha256_hex(&body), body: body.into() }
+    }
+}
+
+/// What an [`Insights`] is made of.
+pub struct Parts {
+    /// Documents.
+    pub data: Data,
+    /// Exchange rates.
+    pub rates: Arc<ExchangeRates>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where answers are kept while they are sent.
+    pub tasks: TaskTracker,
+    /// How long an answer is kept at most; not at all when zero.
+    pub time_to_live: Duration,
+    /// Whether answers were known is noted here.
+    pub metrics: Metrics,
+}
+
+/// Computes insights, and remembers them.
+pub struct Insights {
+    parts: Parts,
+    memory: Cache<(UserId, Question), Arc<Known>, BodyBytes>,
+    computations: Semaphore,
+}
+
+/// An answer, and how long it counts.
+struct Known {
+    fingerprint: String,
+    expires_at: OffsetDateTime,
+    answer: Answer,
+}
+
+impl Known {
+    fn counts(&self, fingerprint: &str, now: OffsetDateTime) -> bool {
+        self.fingerprint == fingerprint && now < self.expires_at
+    }
+}
+
+#[derive(Clone)]
+struct BodyBytes;
+
+impl Weighter<(UserId, Question), Arc<Known>> for BodyBytes {
+    fn weight(&self, _key: &(UserId, Question), known: &Arc<Known>) -> u64 {
+        // With something for the entry itself.
+        known.answer.body.len() as u64 + 512
+    }
+}
+
+impl Insights {
+    /// Insights into the wardrobes of `parts`.
+    pub fn new(parts: Parts) -> Self {
+        let memory = Cache::with_weighter(256, MEMORY_BYTES, BodyBytes);
+        Self { parts, memory, computations: Semaphore::new(COMPUTATIONS) }
+    }
+
+    /// What the user's wardrobe amounts to.
+    ///
+    /// # Errors
+    /// When the wardrobe cannot be read. A cache or a feed of exchange rates that fails only costs time.
+    pub async fn find(&self, user: &UserId, question: Question) -> Result<Answer, Error> {
+        let now = self.parts.clock.now();
+        let data = &self.parts.data;
+        let (profile, wardrobe, wears, rates) = tokio::join!(
+            data.profiles.find(user),
+            data.wardrobe.changes(user),
+            data.wear_events.changes(user),
+            self.parts.rates.current(),
+        );
+        let currency = profile?.map(|profile| profile.currency_code.trim().to_ascii_uppercase());
+        let currency = currency.filter(|code| !code.is_empty()).unwrap_or_else(|| DEFAULT_CURRENCY.to_owned());
+        let marks = [wardrobe?, wears?];
+        let fingerprint = fingerprint(&marks, &currency, &rates, now).filter(|_| !self.parts.time_to_live.is_zero());
+        let key = (user.clone(), question);
+        if let Some(fingerprint) = &fingerprint {
+            let mut answer = self.recall(&key, fingerprint, now);
+            if answer.is_none() {
+                let kept = self.look_up(user, question, fingerprint, now).await;
+                answer = kept.map(|known| self.remember(key.clone(), known));
+            }
+            self.parts.metrics.cache_request("vault_insights", answer.is_some());
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
+        }
+        let turn = self.computations.acquire().await.map_err(|closed| Error::Broken(closed.into()))?;
+        // Somebody else may have computed it while we waited.
+        if let Some(answer) = fingerprint.as_ref().and_then(|fingerprint| self.recall(&key, fingerprint, now)) {
+            return Ok(answer);
+        }
+        let answer = self.compute(user, question, currency, rates, now).await?;
+        drop(turn);
+        let Some(fingerprint) = fingerprint else { return Ok(answer) };
+        let known = Known { fingerprint, expires_at: now + self.parts.time_to_live, answer };
+        self.keep(user, question, &known);
+        Ok(self.remember(key, known))
+    }
+
+    async fn compute(
+        &self,
+        user: &UserId,
+        question: Question,
+        currency: String,
+        rates: Arc<Rates>,
+        now: OffsetDateTime,
+    ) -> Result<Answer, Error> {
+        let vault = Vault::new(question, currency, rates, now);
+        let (mut items, mut wears) = vault.begin();
+        let data = &self.parts.data;
+        tokio::try_join!(
+            data.wardrobe.each_of_owned(user, |item| items.add(item)),
+            data.wear_events.each_since(user, vault.earliest(), |wear| wears.add(wear)),
+        )?;
+        // Takes longer than the runtime should wait when there are thousands.
+        let body = tokio::task::spawn_blocking(move || vault.finish(items, &wears).map(Answer::new));
+        match body.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Error::Broken(error.into())),
+            Err(error) => Err(Error::Broken(error.into())),
+        }
+    }
+
+    /// What is in memory, if it still counts.
+    fn recall(&self, key: &(UserId, Question), fingerprint: &str, now: OffsetDateTime) -> Option<Answer> {
+        let known = self.memory.get(key)?;
+        known.counts(fingerprint, now).then(|| known.answer.clone())
+    }
+
+    fn remember(&self, key: (UserId, Question), known: Known) -> Answer {
+        let answer = known.answer.clone();
+        if answer.body.len() <= LARGEST_IN_MEMORY {
+            self.memory.insert(key, Arc::new(known));
+        }
+        answer
+    }
+
+    /// What is in the store, if it still counts.
+    async fn look_up(
+        &self,
+        user: &UserId,
+        question: Question,
+        fingerprint: &str,
+        now: OffsetDateTime,
+    ) -> Option<Known> {
+        let cached = match self.parts.data.insights_cache.find(user, &question.id()).await {
+            Ok(cached) => cached?,
+            Err(error) => {
+                warn!(user.id = %user, error = %Chain(&error), "cached insights not read");
+                return None;
+            }
+        };
+        let CachedInsights { fingerprint: kept, etag, payload, expires_at, .. } = cached;
+        if kept != fingerprint || expires_at.get() <= now {
+            return None;
+        }
+        let unpacked = tokio::task::spawn_blocking(move || unpack(&payload).filter(|body| sha256_hex(body) == etag));
+        let body = unpacked.await.ok().flatten();
+        if body.is_none() {
+            warn!(user.id = %user, "cached insights are damaged");
+        }
+        Some(Known { fingerprint: kept, expires_at: expires_at.get(), answer: Answer::new(body?) })
+    }
+
+    /// Keeps an answer in the store, while it is sent.
+    fn keep(&self, user: &UserId, question: Question, known: &Known) {
+        let Known { fingerprint, expires_at, answer: Answer { body, etag } } = known;
+        let mut cached = CachedInsights {
+            id: question.id(),
+            user_id: user.clone(),
+            fingerprint: fingerprint.clone(),
+            payload: String::new(),
+            etag: etag.clone(),
+            expires_at: (*expires_at).into(),
+            ttl: self.parts.time_to_live.as_millis().div_ceil(1000).try_into().unwrap_or(1),
+        };
+        let (body, cache) = (body.clone(), self.parts.data.insights_cache.clone());
+        self.parts.tasks.spawn(async move {
+            let packed = tokio::task::spawn_blocking(move || pack(&body)).await;
+            match packed {
+                Ok(Ok(payload)) if payload.len() > LARGEST_PACKED => {
+                    debug!(size_bytes = payload.len(), "insights too large to be kept");
+                    return;
+                }
+                Ok(Ok(payload)) => cached.payload = payload,
+                Ok(Err(error)) => return warn!(error = %Chain(&error), "insights not packed"),
+                Err(error) => return warn!(error = %Chain(&error), "insights not packed"),
+            }
+            if let Err(error) = cache.save(&cached).await {
+                warn!(user.id = %cached.user_id, error = %Chain(&error), "insights not kept");
+            }
+        });
+    }
+}
+
+/// What an answer depends on, beside the question and the time; `None` while a change could go unnoticed.
+fn fingerprint(marks: &[Option<ChangeMark>], currency: &str, rates: &Rates, now: OffsetDateTime) -> Option<String> {
+    let mut text = format!("{VERSION}\n{currency}\n{}", rates.fingerprint());
+    for mark in marks {
+        let mark = mark.as_ref().filter(|mark| mark.is_certain(now))?;
+        text.push('\n');
+        text.push_str(&mark.value);
+    }
+    Some(sha256_hex(text))
+}
+
+fn pack(body: &[u8]) -> std::io::Result<String> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(body)?;
+    Ok(STANDARD.encode(encoder.finish()?))
+}
+
+fn unpack(payload: &str) -> Option<Vec<u8>> {
+    let packed = STANDARD.decode(payload).ok()?;
+    let mut body = Vec::new();
+    GzDecoder::new(packed.as_slice()).take(LARGEST_UNPACKED).read_to_end(&mut body).ok()?;
+    Some(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-02 09:15 UTC);
+
+    #[test]
+    fn questions_are_checked_and_bounded() {
+        for (days, target) in
+            [(0, 1.0), (-1, 1.0), (3651, 1.0), (90, 0.0), (90, -1.0), (90, f64::NAN), (90, f64::INFINITY)]
+        {
+            assert_eq!(Question::new(days, target), None, "{days}, {target}");
+        }
+        for (target, id) in [
+            (100.0, "vault-90-100"),
+            (12.50, "vault-90-12.5"),
+            (1e300, "vault-90-1000000000000"),
+            (1e-300, "vault-90-0.000001"),
+        ] {
+            assert_eq!(Question::new(90, target).unwrap().id(), id);
+        }
+    }
+
+    #[test]
+    fn everything_that_an_answer_depends_on_changes_the_fingerprint() {
+        let mark = |value: &str, certain_from| Some(ChangeMark { value: value.to_owned(), certain_from });
+        let static_rates = Rates::built_in();
+        let live_rates = Rates::of_euro(static_rates.date, [("USD".to_owned(), Decimal::ONE)].into());
+        let of = |marks: &[Option<ChangeMark>], currency, rates| fingerprint(marks, currency, rates, NOW);
+        let marks = [mark("1", None), mark("2", Some(NOW))];
+        let first = of(&marks, "EUR", &static_rates).unwrap();
+        assert_eq!(of(&marks, "EUR", &static_rates).unwrap(), first);
+        for other in [
+            of(&[mark("1", None), mark("3", None)], "EUR", &static_rates),
+            of(&[mark("12", None), mark("", None)], "EUR", &static_rates),
+            of(&[mark("2", None), mark("1", None)], "EUR", &static_rates),
+            of(&marks, "USD", &static_rates),
+            of(&marks, "EUR", &live_rates),
+        ] {
+            assert_ne!(other.unwrap(), first);
+        }
+        let later = NOW + Duration::from_secs(1);
+        assert_eq!(of(&[mark("1", None), mark("2", Some(later))], "EUR", &static_rates), None);
+        assert_eq!(of(&[mark("1", None), None], "EUR", &static_rates), None);
+    }
+
+    #[test]
+    fn what_was_packed_is_unpacked() {
+        let body = b"{\"a\":1}".repeat(1000);
+        let packed = pack(&body).unwrap();
+        assert!(packed.len() < 200);
+        assert_eq!(unpack(&packed).unwrap(), body);
+        for damaged in ["", "%", "AAAA", &packed[..packed.len() / 2 / 4 * 4]] {
+            assert!(unpack(damaged).is_none_or(|unpacked| unpacked != body), "{damaged}");
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! What wardrobe items and wear events say in numbers: read from a few fields, borrowed from the document's text, so that
+//! hundreds of thousands can be gone through.
+//!
+//! Every field may have any shape; one of an unexpected shape counts as absent.
+
+use std::borrow::Cow;
+
+use rust_decimal::Decimal;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::timestamp::Timestamp;
+
+/// The largest amount of money that is taken for one, in units of any currency.
+pub const LARGEST_AMOUNT: Decimal = Decimal::from_parts(0xD4A5_1000, 0xE8, 0, false, 0);
+
+/// Below this, an amount is nothing.
+const SMALLEST_AMOUNT: f64 = 1e-12;
+
+/// Years before which nothing was bought: what .NET writes for a date that was never set is one of them.
+const FIRST_YEAR: i32 = 1900;
+
+/// A decimal number that is a number in JSON, too; a whole one without a fraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Number(pub Decimal);
+
+impl PartialSchema for Number {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::Number).into()
+    }
+}
+
+impl ToSchema for Number {}
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = self.0.normalize();
+        match i64::try_from(number.mantissa()) {
+            Ok(whole) if number.scale() == 0 => serializer.serialize_i64(whole),
+            // One division of numbers that a float holds exactly gives the float nearest to the quotient.
+            Ok(mantissa) if mantissa.unsigned_abs() < 1 << 53 && number.scale() <= 22 => {
+                serializer.serialize_f64(mantissa as f64 / 10_f64.powi(number.scale().cast_signed()))
+            }
+            Ok(_) | Err(_) => serializer.serialize_f64(number.to_string().parse().map_err(serde::ser::Error::custom)?),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = f64::deserialize(deserializer)?;
+        decimal(number).map(Self).ok_or_else(|| D::Error::custom("not a number of this size"))
+    }
+}
+
+/// The number as people write it: with the fewest digits that mean this float and no other. `None` beyond
+/// [`LARGEST_AMOUNT`] in either sense.
+pub fn decimal(number: f64) -> Option<Decimal> {
+    if number.abs() < SMALLEST_AMOUNT {
+        return Some(Decimal::ZERO);
+    }
+    if !number.is_finite() || number.abs() > 1e12 {
+        return None;
+    }
+    if number.fract() == 0.0 {
+        return Some(Decimal::from(number as i64));
+    }
+    number.to_string().parse().ok()
+}
+
+/// What something cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost<'a> {
+    /// In units of the currency.
+    pub amount: Decimal,
+    /// ISO 4217 code, in any case of letters; none means US dollars.
+    pub currency: Option<&'a str>,
+}
+
+/// What an item of the wardrobe says in numbers.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemNumbers<'a> {
+    /// The item's id.
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    #[serde(borrow, default)]
+    price: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    wear_count: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    date_added: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    last_worn_at: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    wear_events: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    colours: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tags: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    draft_status: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    is_wishlisted: Option<&'a RawValue>,
+}
+
+impl<'a> ItemNumbers<'a> {
+    /// The fields that it is read from.
+    pub const FIELDS: &'static [&'static str] = &[
+        "id",
+        "price",
+        "wearCount",
+        "dateAdded",
+        "lastWornAt",
+        "wearEvents",
+        "colours",
+        "tags",
+        "draftStatus",
+        "isWishlisted",
+    ];
+
+    /// Whether it belongs to the owned wardrobe: neither a draft nor a wish.
+    pub fn is_owned(&self) -> bool {
+        self.draft_status.is_none() && self.is_wishlisted.is_none_or(|value| value.get() != "true")
+    }
+
+    /// What it cost. A negative amount is none, and neither is one above [`LARGEST_AMOUNT`].
+    pub fn cost(&self) -> Option<Cost<'a>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Object<'a> {
+            #[serde(borrow)]
+            amount: &'a RawValue,
+            #[serde(borrow, default)]
+            original_currency: Option<&'a RawValue>,
+        }
+        let price = self.price?;
+        let object = price.get().starts_with('{').then(|| serde_json::from_str::<Object<'a>>(price.get()));
+        let (amount, currency) = match object {
+            None => (price, None),
+            Some(object) => {
+                let object = object.ok()?;
+                (object.amount, object.original_currency.and_then(|code| serde_json::from_str(code.get()).ok()))
+            }
+        };
+        let amount = decimal(number(amount)?).filter(|amount| !amount.is_sign_negative() || amount.is_zero())?;
+        Some(Cost { amount, currency: currency.map(str::trim).filter(|code| !code.is_empty()) })
+    }
+
+    /// How often it was worn.
+    pub fn wear_count(&self) -> u32 {
+        // Saturates: less than nothing is nothing.
+        self.wear_count.and_then(number).unwrap_or_default() as u32
+    }
+
+    /// When it came into the wardrobe.
+    pub fn date_added(&self) -> Option<Timestamp> {
+        timestamp(self.date_added?).filter(|at| at.get().year() >= FIRST_YEAR)
+    }
+
+    /// When it was worn last, as far as the item says so.
+    pub fn last_worn(&self) -> Option<Timestamp> {
+        self.last_worn_at.and_then(timestamp).or_else(|| self.wears().max())
+    }
+
+    /// The newest times that it was worn, as far as the item keeps them itself.
+    pub fn wears(&self) -> impl Iterator<Item = Timestamp> + use<'a> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Wear<'a> {
+            #[serde(borrow)]
+            occurred_at: &'a RawValue,
+        }
+        list(self.wear_events)
+            .filter_map(|wear| timestamp(serde_json::from_str::<Wear<'a>>(wear.get()).ok()?.occurred_at))
+    }
+
+    /// Name and hex value of its colours, the dominant one first; what is missing is empty.
+    pub fn colours(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        #[derive(Deserialize)]
+        struct Colour<'a> {
+            #[serde(borrow, default)]
+            name: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            hex: Option<&'a RawValue>,
+        }
+        list(self.colours).filter_map(|colour| {
+            let colour: Colour<'a> = serde_json::from_str(colour.get()).ok()?;
+            let part = |value: Option<&'a RawValue>| value.and_then(text).unwrap_or_default();
+            Some((part(colour.name), part(colour.hex)))
+        })
+    }
+
+    /// Its tags.
+    pub fn tags(&self) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+        list(self.tags).filter_map(text)
+    }
+}
+
+/// What a wear event says in numbers.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WearNumbers<'a> {
+    #[serde(borrow, default)]
+    item_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    occurred_at: Option<&'a RawValue>,
+}
+
+impl<'a> WearNumbers<'a> {
+    /// The fields that it is read from, and the one that names it in a log.
+    pub const FIELDS: &'static [&'static str] = &["id", "itemId", "occurredAt"];
+
+    /// What was worn, and when; `None` if it does not say both.
+    pub fn read(&self) -> Option<(Cow<'a, str>, Timestamp)> {
+        Some((text(self.item_id?)?, timestamp(self.occurred_at?)?))
+    }
+}
+
+fn number(value: &RawValue) -> Option<f64> {
+    // Not by the JSON reader, which may be off by the last bit.
+    let text = value.get();
+    let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    if is_number { text.parse().ok() } else { None }
+}
+
+fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Text<'_>>(value.get()).ok().map(|Text(text)| text)
+}
+
+fn timestamp(value: &RawValue) -> Option<Timestamp> {
+    Timestamp::parse(&text(value)?)
+}
+
+fn list(value: Option<&RawValue>) -> impl Iterator<Item = &RawValue> {
+    let elements: Option<Vec<&RawValue>> = value.and_then(|value| serde_json::from_str(value.get()).ok());
+    elements.into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn with_item<R>(document: &str, read: impl FnOnce(&ItemNumbers<'_>) -> R) -> R {
+        read(&serde_json::from_str(document).unwrap())
+    }
+
+    fn cost(price: &str) -> Option<(String, Option<String>)> {
+        with_item(&format!(r#"{{"id":"a","price":{price}}}"#), |item| {
+            item.cost().map(|cost| (cost.amount.to_string(), cost.currency.map(str::to_owned)))
+        })
+    }
+
+    #[test]
+    fn a_price_is_the_decimal_that_somebody_wrote() {
+        let plain = |amount: &str| Some((amount.to_owned(), None));
+        for (written, amount) in [
+            ("19.99", "19.99"),
+            ("0.1", "0.1"),
+            ("1.005", "1.005"),
+            ("100", "100"),
+            ("1e2", "100"),
+            ("120.50", "120.5"),
+            // The float nearest to 0.3 has more digits; nobody wrote them.
+            ("0.299999999999999988897769753748", "0.3"),
+            ("0", "0"),
+            ("-0.0", "0"),
+            ("4e-300", "0"),
+            ("1000000000000", "1000000000000"),
+        ] {
+            assert_eq!(cost(written), plain(amount), "{written}");
+        }
+        for absurd in
+            ["-1", "1000000000001", "1e300", "1e999", "null", "true", "[]", "\"12\"", "{}", "{\"amount\":\"1\"}"]
+        {
+            assert_eq!(cost(absurd), None, "{absurd}");
+        }
+    }
+
+    #[test]
+    fn a_price_may_say_its_currency() {
+        let is = |currency: Option<&str>| Some(("5".to_owned(), currency.map(str::to_owned)));
+        assert_eq!(cost(r#"{"amount":5,"originalCurrency":"EUR"}"#), is(Some("EUR")));
+        assert_eq!(cost(r#"{"amount":5,"originalCurrency":" eur "}"#), is(Some("eur")));
+        for without in
+            [r#"{"amount":5}"#, r#"{"amount":5,"originalCurrency":""}"#, r#"{"amount":5,"originalCurrency":7}"#]
+        {
+            assert_eq!(cost(without), is(None), "{without}");
+        }
+    }
+
+    #[test]
+    fn wear_counts_are_never_negative() {
+        let count = |text: &str| with_item(&format!(r#"{{"id":"a","wearCount":{text}}}"#), |item| item.wear_count());
+        for (text, expected) in
+            [("3", 3), ("3.0", 3), ("0", 0), ("-4", 0), ("null", 0), ("\"3\"", 0), ("1e300", u32::MAX), ("{}", 0)]
+        {
+            assert_eq!(count(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_of_any_shape_do_no_harm() {
+        for odd in [json!(7), json!("x"), json!([1, {"occurredAt": 3}, null, {"name": 5, "hex": []}]), json!({"a": 1})]
+        {
+            let document = json!({
+                "id": "a", "dateAdded": odd, "lastWornAt": odd, "wearEvents": odd, "colours": odd, "tags": odd,
+            });
+            with_item(&document.to_string(), |item| {
+                assert_eq!((item.date_added(), item.last_worn()), (None, None), "{odd}");
+                assert!(item.colours().all(|(name, hex)| name.is_empty() && hex.is_empty()));
+                assert_eq!((item.tags().count(), item.is_owned()), (0, true));
+            });
+        }
+        let never_set = json!({"id": "a", "dateAdded": "0001-01-01T00:00:00"});
+        assert_eq!(with_item(&never_set.to_string(), |item| item.date_added()), None);
+    }
+
+    #[test]
+    fn drafts_and_wishes_are_not_owned() {
+        for (fields, owned) in [
+            (json!({}), true),
+            (json!({"draftStatus": null, "isWishlisted": false}), true),
+            (json!({"draftStatus": "Ready"}), false),
+            (json!({"isWishlisted": true}), false),
+        ] {
+            let mut document = fields.clone();
+            document["id"] = json!("a");
+            assert_eq!(with_item(&document.to_string(), |item| item.is_owned()), owned, "{fields}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_reads_back_as_it_was_written(hundredths in -100_000_000_000_000_i64..100_000_000_000_000) {
+            let number = Number(Decimal::new(hundredths, 2));
+            let text = serde_json::to_string(&number).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Number>(&text).unwrap(), number);
+            let value: Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(serde_json::to_string(&value).unwrap(), text);
+        }
+
+        #[test]
+        fn any_float_is_a_decimal_or_none(number in any::<f64>()) {
+            if let Some(decimal) = decimal(number) {
+                prop_assert!(decimal.abs() <= LARGEST_AMOUNT);
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Numbers about the user's wardrobe.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::get;
+use utoipa::OpenApi;
+
+use crate::auth::CurrentUser;
+use crate::described;
+use crate::domain::insights::{DEFAULT_TARGET, DEFAULT_WINDOW, LONGEST_WINDOW, Question};
+use crate::error::ApiError;
+use crate::extract::{AppQuery, Fields, Read};
+use crate::model::insights::{CpwIntel, VaultInsights};
+use crate::respond::{IfNoneMatch, conditional_text};
+use crate::state::AppState;
+
+/// Routes for users.
+pub fn user() -> Router<AppState> {
+    Router::new().route("/api/insights/vault", get(find_vault_insights))
+}
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(find_vault_insights))]
+pub struct UserPaths;
+
+struct VaultInsightsQuery {
+    window_days: i64,
+    target_cpw: f64,
+}
+
+impl Read for VaultInsightsQuery {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            window_days: fields.integer_within("windowDays", DEFAULT_WINDOW.into(), 1..=LONGEST_WINDOW.into()),
+            target_cpw: fields.positive_number("targetCpw", DEFAULT_TARGET),
+        }
+    }
+}
+
+described!(VaultInsightsQuery);
+
+/// Returns what the wardrobe amounts to.
+#[utoipa::path(get, path = "/api/insights/vault", params(VaultInsightsQuery, IfNoneMatch), responses(
+    (status = 200, body = VaultInsights<Vec<CpwIntel>>)
+))]
+async fn find_vault_insights(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    headers: HeaderMap,
+    AppQuery(query): AppQuery<VaultInsightsQuery>,
+) -> Result<Response, ApiError> {
+    let question = Question::new(query.window_days, query.target_cpw);
+    let question = question.ok_or(ApiError::BadRequest("windowDays or targetCpw is out of bounds."))?;
+    let found = app.insights.find(&user, question).await;
+    let answer = found.map_err(|error| ApiError::Failed {
+        detail: "Could not compute vault insights.".to_owned(),
+        cause: Arc::new(error),
+    })?;
+    Ok(conditional_text(&headers, answer.body, &answer.etag))
+}
