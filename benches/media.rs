@@ -14,7 +14,7 @@ mod support;
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,13 +41,11 @@ use zune_core::bytestream::ZCursor;
 /// A photograph of 12 megapixels, as a phone holds it: on its side.
 const WIDTH: u32 = 4000;
 const HEIGHT: u32 = 3000;
-const MIB: f64 = 1024.0 * 1024.0;
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    match (arguments.next().as_deref(), arguments.next()) {
-        (Some("--hostile"), Some(number)) => return hostile_one(number.parse().unwrap()),
-        _ => {}
+    if let (Some("--hostile"), Some(number)) = (arguments.next().as_deref(), arguments.next()) {
+        return hostile_one(number.parse().unwrap());
     }
     let photograph = photograph();
     println!("\nPictures: {} cores\n", std::thread::available_parallelism().unwrap());

@@ -50,6 +50,10 @@ use crate::domain::moods::{self, Moods};
 use crate::domain::quiz::Quizmaster;
 use crate::domain::rates::ExchangeRates;
 use crate::domain::readiness::{Probe, Readiness};
+use crate::domain::scraper::brand::client::BrandSites;
+use crate::domain::scraper::polite::{Gates, Visitor};
+use crate::domain::scraper::reddit::client::Reddit;
+use crate::domain::scraper::{self, Scraper};
 use crate::domain::similarity::{self, items::SimilarItems};
 use crate::domain::taste::{self, Taste};
 use crate::http_client;
@@ -85,6 +89,8 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after the system refused a connection, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pause between two requests to a site that is scraped.
+const HOST_PAUSE: Duration = Duration::from_secs(1);
 /// Name of the embedded store's file.
 const STORE_FILE: &str = "pluckit.db";
 /// Name of the embedded queue's file. Not the store's, so that neither waits for the other's transactions.
@@ -118,6 +124,8 @@ pub struct Backends {
     pub http: reqwest::Client,
     /// Client for URLs from users, feeds and pages.
     pub web: Arc<GuardedClient>,
+    /// Manners towards the sites that are scraped.
+    pub gates: Arc<Gates>,
     /// What leaves the process about itself, beside the log.
     pub telemetry: Telemetry,
 }
@@ -138,6 +146,7 @@ impl Backends {
         let store = open_store(config, &clock)?;
         let model = open_model(config, &http, &clock)?;
         let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
+        let gates = Arc::new(Gates::new(HOST_PAUSE));
         let pixels = Arc::new(PixelPool::default());
         let segmenter = open_segmenter(config, &http, &pixels);
         Ok(Self {
@@ -152,6 +161,7 @@ impl Backends {
             clock,
             http,
             web,
+            gates,
             telemetry: Telemetry::off(),
         })
     }
@@ -422,6 +432,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         clock,
         http,
         web,
+        gates,
         telemetry,
     } = backends;
     let model: Arc<dyn Model> = Arc::new(ObservedModel::new(model, telemetry.metrics.clone()));
@@ -457,7 +468,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     });
     let insights = open_insights(&config, &data, &http, &clock, &tasks, &telemetry.metrics);
     let services = ServiceVerifier::new(&config.media.service, http.clone(), clock.clone());
-    let keys = KeySet::new(config.identity.google_jwks_url.clone(), http, clock.clone());
+    let keys = KeySet::new(config.identity.google_jwks_url.clone(), http.clone(), clock.clone());
     let mut probes = vec![("documents", Some(documents_probe(store)))];
     probes.extend(storage_probes);
     let model_probe = (!matches!(config.model, ModelServer::Offline)).then(|| model_probe(model.clone()));
@@ -472,6 +483,21 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         clock: clock.clone(),
         settings: config.taste.clone(),
         queue_name: config.queues.taste.work.clone(),
+    });
+    let Config { scraper: settings, queues, .. } = &config;
+    let reddit = Reddit::new(&web, &http, settings.reddit_url.clone(), &settings.reddit_user_agent, gates.clone());
+    let visitor = Visitor::new(web.clone(), gates, clock.clone());
+    let scraper = Scraper::new(scraper::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        web: web.clone(),
+        reddit: reddit.expect("the settings let only printable ASCII through"),
+        brands: BrandSites::new(Arc::new(visitor)),
+        pixels: pixels.clone(),
+        queue: queue.clone(),
+        queue_name: queues.scrape.work.clone(),
+        clock: clock.clone(),
+        settings: settings.clone(),
     });
     let moods = Moods::new(moods::Parts {
         data: data.clone(),
@@ -496,6 +522,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         digests,
         insights,
         moods,
+        scraper,
         dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()).watched(telemetry.metrics.clone()),

@@ -117,6 +117,8 @@ pub struct Config {
     pub moods: Moods,
     /// Numbers of the taste-analysis jobs.
     pub taste: Taste,
+    /// Scraping of the discover feed's sources.
+    pub scraper: Scraper,
     /// How much of the service one caller may have.
     pub limits: Limits,
     /// The weekly digests.
@@ -379,6 +381,21 @@ pub struct Workers {
     pub job_sweeper_schedule: Schedule,
 }
 
+/// Scraping of the discover feed's sources.
+#[derive(Debug, Clone)]
+pub struct Scraper {
+    /// When all sources are scraped.
+    pub schedule: Schedule,
+    /// Sources that one process scrapes at the same time.
+    pub max_concurrency: usize,
+    /// Share of submissions whose posts are compared with Reddit's, 0 to 1.
+    pub spot_check_rate: f64,
+    /// Where Reddit is.
+    pub reddit_url: Url,
+    /// What we call ourselves there.
+    pub reddit_user_agent: String,
+}
+
 /// Numbers about wardrobes.
 #[derive(Debug, Clone)]
 pub struct Insights {
@@ -553,6 +570,7 @@ impl Config {
             profile_update_retries: reader.number("TASTE_JOB_PROFILE_UPDATE_MAX_RETRIES", 2, 0, 100)?,
         };
         let digest = read_digest(&mut reader)?;
+        let scraper = read_scraper(&mut reader)?;
 
         let limits = Limits {
             enabled: reader.flag("RATE_LIMITS", true)?,
@@ -609,6 +627,7 @@ impl Config {
             insights,
             moods,
             taste,
+            scraper,
             limits,
             digest,
             telemetry,
@@ -843,6 +862,22 @@ fn read_workers(reader: &mut Reader<'_>) -> Result<Workers, Error> {
         concurrency: reader.number("WORKER_CONCURRENCY", 4, 1, 32)?,
         retry_base: Duration::from_secs(reader.number("JOB_RETRY_BASE_SECONDS", 30, 0, 600)?),
         job_sweeper_schedule: reader.parsed("JOB_SWEEPER_SCHEDULE", every_five_minutes, schedule::EXPECTED)?,
+    })
+}
+
+fn read_scraper(reader: &mut Reader<'_>) -> Result<Scraper, Error> {
+    let every_morning: Schedule = "0 0 7 * * *".parse().expect("the default is a schedule");
+    let user_agent = reader.text("REDDIT_USER_AGENT", "web:pluckit-processor:v1");
+    if !user_agent.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        let expected = "printable ASCII".to_owned();
+        return Err(Error::Invalid { name: "REDDIT_USER_AGENT", got: user_agent, expected });
+    }
+    Ok(Scraper {
+        schedule: reader.parsed("SCRAPER_SCHEDULE", every_morning, schedule::EXPECTED)?,
+        max_concurrency: reader.number("SCRAPER_MAX_CONCURRENCY", 4, 1, 32)?,
+        spot_check_rate: reader.share("INGEST_SPOT_CHECK_RATE", 0.1)?,
+        reddit_url: reader.url("REDDIT_BASE_URL", "https://www.reddit.com")?,
+        reddit_user_agent: user_agent,
     })
 }
 
@@ -1084,6 +1119,16 @@ impl Reader<'_> {
             return Err(Error::Invalid { name, got: seconds.to_string(), expected });
         }
         Ok(Duration::from_secs_f64(seconds))
+    }
+
+    /// A part of a whole.
+    fn share(&mut self, name: &'static str, default: f64) -> Result<f64, Error> {
+        let expected = "a number from 0 to 1";
+        let share = self.parsed(name, default, expected)?;
+        if !(0.0..=1.0).contains(&share) {
+            return Err(Error::Invalid { name, got: share.to_string(), expected: expected.to_owned() });
+        }
+        Ok(share)
     }
 
     fn flag(&mut self, name: &'static str, default: bool) -> Result<bool, Error> {

@@ -270,12 +270,50 @@ impl Fields {
         }
     }
 
+    /// A whole number from `least` to `most` that must be there.
+    pub fn integer(&mut self, name: &'static str, least: i64, most: i64) -> i64 {
+        self.ask(name, true, |place| place.integer_within(least, most));
+        let given = self.object.get(name).or_else(|| self.object.get(twin(name).as_ref()));
+        if given.is_none_or(Value::is_null) {
+            let input = Value::Object(self.object.clone());
+            let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
+            self.faults.push(missing(loc, input));
+            return least;
+        }
+        self.integer_within(name, least, least..=most)
+    }
+
+    /// Yes or no, which may be missing or null. It may be written as a word or a digit, as queries have it.
+    pub fn optional_flag(&mut self, name: &'static str) -> Option<bool> {
+        self.ask(name, false, |_| description::flag());
+        let value = self.take(name)?;
+        let flag = match &value {
+            Value::Null => return None,
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+                "1" | "true" | "t" | "yes" | "y" | "on" => Some(true),
+                "0" | "false" | "f" | "no" | "n" | "off" => Some(false),
+                _ => None,
+            },
+            Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        if flag.is_none() {
+            let msg = "Input should be a valid boolean, unable to interpret input";
+            let shown = match value {
+                Value::String(text) => Value::String(text.chars().take(ECHO).collect()),
+                other => other,
+            };
+            self.fault("bool_parsing", &[Step::Name(name)], msg, shown, Value::Null);
+        }
+        flag
+    }
+
     /// A whole number within these bounds, or `default` if it is missing or null. It may be written as a text.
     pub fn integer_within(&mut self, name: &'static str, default: i64, bounds: RangeInclusive<i64>) -> i64 {
-        let given = self.optional_integer(name);
         let (least, most) = bounds.into_inner();
-        self.rule(name, || json!({ "minimum": least, "maximum": most, "default": default }));
-        let Some(number) = given else { return default };
+        self.ask(name, false, |place| place.integer_within(least, most));
+        self.rule(name, || json!({ "default": default }));
+        let Some(number) = self.optional_integer(name) else { return default };
         let (kind, than, bound, key) = match number {
             _ if number < least => ("greater_than_equal", "greater than", least, "ge"),
             _ if number > most => ("less_than_equal", "less than", most, "le"),
@@ -312,54 +350,6 @@ impl Fields {
         default
     }
 
-    /// A whole number from `least` to `most` that must be there.
-    pub fn integer(&mut self, name: &'static str, least: i64, most: i64) -> i64 {
-        self.ask(name, true, Place::integer);
-        self.rule(name, || json!({ "minimum": least, "maximum": most }));
-        let given = self.object.get(name).or_else(|| self.object.get(twin(name).as_ref()));
-        if given.is_none_or(Value::is_null) {
-            let input = Value::Object(self.object.clone());
-            let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
-            self.faults.push(missing(loc, input));
-            return least;
-        }
-        let Some(number) = self.optional_integer(name) else { return least };
-        let steps = [Step::Name(name)];
-        if number < least {
-            let msg = format!("Input should be greater than or equal to {least}");
-            self.fault("greater_than_equal", &steps, msg, number.into(), json!({ "ge": least }));
-        } else if number > most {
-            let msg = format!("Input should be less than or equal to {most}");
-            self.fault("less_than_equal", &steps, msg, number.into(), json!({ "le": most }));
-        }
-        number
-    }
-
-    /// Yes or no, which may be missing or null. It may be written as a word or a digit, as queries have it.
-    pub fn optional_flag(&mut self, name: &'static str) -> Option<bool> {
-        self.ask(name, false, |_| description::flag());
-        let value = self.take(name)?;
-        let flag = match &value {
-            Value::Null => return None,
-            Value::Bool(flag) => Some(*flag),
-            Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
-                "1" | "true" | "t" | "yes" | "y" | "on" => Some(true),
-                "0" | "false" | "f" | "no" | "n" | "off" => Some(false),
-                _ => None,
-            },
-            Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
-        };
-        if flag.is_none() {
-            let msg = "Input should be a valid boolean, unable to interpret input";
-            let shown = match value {
-                Value::String(text) => Value::String(text.chars().take(ECHO).collect()),
-                other => other,
-            };
-            self.fault("bool_parsing", &[Step::Name(name)], msg, shown, Value::Null);
-        }
-        flag
-    }
-
     /// A list of at most `most` texts that may be missing or null, each of at most `longest` characters.
     pub fn optional_texts(&mut self, name: &'static str, most: usize, longest: usize) -> Option<Vec<String>> {
         self.ask(name, false, |_| description::list(most, description::text(0, longest)));
@@ -388,6 +378,29 @@ impl Fields {
             self.faults.append(&mut fields.faults);
         }
         records
+    }
+
+    /// A list of at most `most` objects that must be there, as they are: for what others define and change.
+    pub fn raw_objects(&mut self, name: &'static str, most: usize) -> Vec<Value> {
+        self.ask(name, true, |_| description::list(most, json!({ "type": "object" })));
+        // It must be there, and may be null all the same.
+        self.rule(name, || json!({ "type": ["array", "null"] }));
+        let twin = twin(name);
+        if !self.object.contains_key(name) && !self.object.contains_key(twin.as_ref()) {
+            let input = Value::Object(self.object.clone());
+            let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
+            self.faults.push(missing(loc, input));
+            return Vec::new();
+        }
+        let elements = self.list(name, most).unwrap_or_default();
+        let (objects, others): (Vec<_>, Vec<_>) =
+            elements.into_iter().enumerate().partition(|(_, element)| element.is_object());
+        for (position, other) in others {
+            let msg = "Input should be a valid dictionary or object to extract fields from";
+            let steps = [Step::Name(name), Step::Position(position)];
+            self.fault("model_attributes_type", &steps, msg, other, Value::Null);
+        }
+        objects.into_iter().map(|(_, object)| object).collect()
     }
 
     fn list(&mut self, name: &'static str, most: usize) -> Option<Vec<Value>> {

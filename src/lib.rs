@@ -14,6 +14,7 @@ pub mod domain;
 pub mod error;
 pub mod extract;
 pub mod hash;
+pub mod html;
 pub mod http_client;
 pub mod imaging;
 pub mod limits;

@@ -96,6 +96,8 @@ pub fn document() -> Value {
         (User, "moods", moods::UserPaths::openapi()),
         (Admin, "moods", moods::SlowAdminPaths::openapi()),
         (User, "scraper", scraper::UserPaths::openapi()),
+        (User, "scraper", scraper::SlowUserPaths::openapi()),
+        (Admin, "scraper", scraper::SlowAdminPaths::openapi()),
         (User, "taste", taste::UserPaths::openapi()),
         (UserOrService, "media", media::UserOrServicePaths::openapi()),
         (Service, "media", media::ServicePaths::openapi()),

@@ -75,8 +75,9 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
         let routes = routes.layer(from_fn_with_state(state.clone(), require_user));
         routes.layer(from_fn_with_state(state.clone(), limit_refusals))
     };
-    let slow = signed_in(routes::digest::slow_user().merge(admin(routes::moods::slow_admin())))
-        .layer(limit_time(SLOW_TIME_LIMIT));
+    let slow_admin = admin(routes::moods::slow_admin().merge(routes::scraper::slow_admin()));
+    let slow = signed_in(routes::digest::slow_user().merge(routes::scraper::slow_user()).merge(slow_admin));
+    let slow = slow.layer(limit_time(SLOW_TIME_LIMIT));
     let signed_in = signed_in(user.merge(admin(routes::admin::admin())));
     let service = routes::media::service().layer(from_fn_with_state(state.clone(), require_service));
     let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), limit_upload));

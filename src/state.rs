@@ -23,6 +23,7 @@ use crate::domain::metadata::Describer;
 use crate::domain::moods::Moods;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::Readiness;
+use crate::domain::scraper::Scraper;
 use crate::domain::taste::Taste;
 use crate::http_client::guarded::GuardedClient;
 use crate::limits::Limits;
@@ -74,6 +75,8 @@ pub struct Parts {
     pub moods: Moods,
     /// Purchase ideas.
     pub digests: Digests,
+    /// Scraping of the feed's sources.
+    pub scraper: Scraper,
     /// Taste quizzes.
     pub quiz: Quizmaster,
     /// Whether what we depend on answers.

@@ -1,22 +1,28 @@
 //! Things found in feeds and on brands' sites.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use futures::stream::{Stream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
+use tokio::try_join;
 
+use super::update::{self, Edit};
 use super::{Result, pages};
-use crate::model::ids::ScrapedItemId;
-use crate::model::item::{FeedItem, ScrapedItem};
+use crate::model::ids::{ScrapedItemId, UserId};
+use crate::model::item::{FeedItem, KnownItem, NewItem, ScrapedItem};
 use crate::model::lenient;
 use crate::model::perceptual_hash::PerceptualHash;
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
-use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query, Stored};
+use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query, Scope, Stored};
 
 /// Partition of the items that everybody sees.
 pub const GLOBAL: &str = "global";
+
+/// Known items that one look-up takes in at most.
+const MOST_WITH_PAGES: usize = 1000;
 
 const SEARCH_FIELDS: &[&str] =
     &["id", "sourceId", "title", "imageUrl", "productUrl", "buyLinks", "tags", "scoreSignal", "embedding"];
@@ -76,6 +82,8 @@ pub struct FeedQuery {
     pub limit: usize,
     /// Where the page before this one ended.
     pub after: Option<FeedPosition>,
+    /// Who reads: the items of their own sources are among those that everybody sees.
+    pub reader: Option<UserId>,
 }
 
 /// A place in the feed: the last item of a page.
@@ -92,6 +100,18 @@ impl FeedPosition {
     /// Whether it can be a place in this order.
     pub fn fits(&self, order: FeedOrder) -> bool {
         self.key.is_null() || order.is_key(&self.key)
+    }
+
+    /// Which of two comes first, of items that both have the field, or both lack it.
+    fn compare(&self, other: &Self) -> Ordering {
+        let keys = match (&self.key, &other.key) {
+            (Value::String(one), Value::String(other)) => other.cmp(one),
+            (one, other) => match (one.as_f64(), other.as_f64()) {
+                (Some(one), Some(other)) => other.total_cmp(&one),
+                _ => Ordering::Equal,
+            },
+        };
+        keys.then_with(|| self.id.cmp(&other.id))
     }
 }
 
@@ -114,10 +134,19 @@ impl Items {
         Key::new(Container::ScrapedItems, GLOBAL, item.as_str())
     }
 
-    /// The item of this id that everybody sees.
-    pub async fn find(&self, item: &ScrapedItemId) -> Result<Option<FeedItem>> {
-        let stored = self.0.read(&Self::key(item)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::ScrapedItems, &stored)))
+    /// Where an item can be stored that this user sees: with those of everybody, or with their own.
+    pub fn keys_for(user: &UserId, item: &ScrapedItemId) -> [Key; 2] {
+        [Self::key(item), Key::new(Container::ScrapedItems, user.as_str(), item.as_str())]
+    }
+
+    /// The item of this id that this user sees.
+    pub async fn find_for(&self, user: &UserId, item: &ScrapedItemId) -> Result<Option<FeedItem>> {
+        for key in Self::keys_for(user, item) {
+            if let Some(stored) = self.0.read(&key).await? {
+                return Ok(pages::parse(Container::ScrapedItems, &stored));
+            }
+        }
+        Ok(None)
     }
 
     /// The vectors of the global pool, of items whose picture is still there, in pages: the newest first, and last those of
@@ -164,6 +193,62 @@ impl Items {
         pages::walk(&*self.0, query).map_ok(|Named { id }| id)
     }
 
+    /// Those items of a partition that have one of these pages: more than one item can have the same.
+    pub async fn with_pages(&self, partition: &str, urls: &[String]) -> Result<Vec<KnownItem>> {
+        let urls = urls.iter().map(|url| url.as_str().into()).collect();
+        let query = Query::partition(Container::ScrapedItems, partition)
+            .matching(Filter::In("productUrl", urls))
+            // In the order of the index that serves it.
+            .order_by("productUrl", Direction::Ascending)
+            .select(KnownItem::FIELDS);
+        pages::take(pages::walk(&*self.0, query), MOST_WITH_PAGES).await
+    }
+
+    /// Writes an item that was found; whether there was none of its id.
+    pub async fn add(&self, item: &NewItem) -> Result<bool> {
+        let key = Key::new(Container::ScrapedItems, &item.user_id, item.id.as_str());
+        match self.0.create(&key, &serde_json::to_value(item)?).await {
+            Ok(_) => Ok(true),
+            Err(store::Error::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Items of a partition that were written without their vectors, at most `limit`.
+    pub async fn without_vectors(&self, partition: &str, limit: usize) -> Result<Vec<FeedItem>> {
+        let query = Query::partition(Container::ScrapedItems, partition)
+            .matching(Filter::equal("needsEmbedding", true))
+            .select(FeedItem::FIELDS)
+            .limit(limit);
+        pages::page(&*self.0, &query).await
+    }
+
+    /// The items of a partition that have these ids, as far as they are there.
+    pub async fn find_in(&self, partition: &str, ids: &[ScrapedItemId]) -> Result<Vec<FeedItem>> {
+        let ids = ids.iter().map(|id| id.as_str().into()).collect();
+        let query = Query::partition(Container::ScrapedItems, partition)
+            .matching(Filter::In("id", ids))
+            .select(FeedItem::FIELDS);
+        pages::take(pages::walk(&*self.0, query), MOST_WITH_PAGES).await
+    }
+
+    /// Gives an item its vector, unless it is gone or somebody else did; whether it did.
+    pub async fn fill_vector(&self, partition: &str, id: &ScrapedItemId, vector: &[f64]) -> Result<bool> {
+        let key = Key::new(Container::ScrapedItems, partition, id.as_str());
+        update::update(&*self.0, &key, |found: Option<Map<String, Value>>| {
+            let Some(mut item) = found else { return Edit::Keep(false) };
+            let has_vector = item.get("embedding").and_then(Value::as_array).is_some_and(|numbers| !numbers.is_empty());
+            if item.remove("needsEmbedding").is_none() && has_vector {
+                return Edit::Keep(false);
+            }
+            if !has_vector {
+                item.insert("embedding".to_owned(), vector.into());
+            }
+            Edit::Save(item, !has_vector)
+        })
+        .await
+    }
+
     /// The hashes of the pictures of a partition: all of them, or those of items found since. A hash that cannot be read
     /// counts as missing.
     pub fn hashes(
@@ -197,7 +282,7 @@ impl Items {
         let mut found: Vec<Stored> = Vec::with_capacity(wanted);
         for stretch in feed_stretches(query) {
             let room = wanted - found.len();
-            found.extend(self.0.query(&stretch.limit(room)).await?.documents);
+            found.extend(self.stretch(stretch.limit(room), query).await?);
             if found.len() >= wanted {
                 break;
             }
@@ -208,6 +293,24 @@ impl Items {
         let next = last.map(|stored| position(stored, query.order)).transpose()?;
         let items = found.iter().filter_map(|stored| pages::parse(Container::ScrapedItems, stored)).collect();
         Ok(FeedPage { items, next })
+    }
+
+    /// The documents of one stretch of the feed, those of the reader's own partition among those of everybody's.
+    async fn stretch(&self, stretch: Query, query: &FeedQuery) -> Result<Vec<Stored>> {
+        let Some(reader) = query.reader.as_ref().filter(|reader| reader.as_str() != GLOBAL) else {
+            return Ok(self.0.query(&stretch).await?.documents);
+        };
+        let own = Query { scope: Scope::Partition(reader.as_str().to_owned()), ..stretch.clone() };
+        let (shared, own) = try_join!(self.0.query(&stretch), self.0.query(&own))?;
+        if own.documents.is_empty() {
+            return Ok(shared.documents);
+        }
+        let both = shared.documents.into_iter().chain(own.documents);
+        let mut both = both
+            .map(|stored| Ok((position(&stored, query.order)?, stored)))
+            .collect::<Result<Vec<(FeedPosition, Stored)>>>()?;
+        both.sort_by(|(one, _), (other, _)| one.compare(other));
+        Ok(both.into_iter().map(|(_, stored)| stored).take(stretch.limit).collect())
     }
 }
 

@@ -14,7 +14,9 @@ pub mod pages;
 pub mod profiles;
 pub mod quizzes;
 pub mod sessions;
+pub mod sources;
 pub mod spending;
+pub mod subscriptions;
 pub mod taste_jobs;
 pub mod timers;
 pub mod update;
@@ -64,6 +66,10 @@ pub struct Data {
     pub moods: moods::Moods,
     /// Things found in feeds.
     pub items: items::Items,
+    /// Where they are found.
+    pub sources: sources::Sources,
+    /// Who follows which of those.
+    pub subscriptions: subscriptions::Subscriptions,
     /// How far the timers have come.
     pub timers: timers::Timers,
     /// Who voted what.
@@ -98,6 +104,8 @@ impl Data {
             spending: spending::SpendingDays::new(store.clone()),
             moods: moods::Moods::new(store.clone()),
             items: items::Items::new(store.clone()),
+            sources: sources::Sources::new(store.clone()),
+            subscriptions: subscriptions::Subscriptions::new(store.clone()),
             timers: timers::Timers::new(store.clone()),
             votes: votes::Votes::new(store.clone()),
             taste_jobs: taste_jobs::TasteJobs::new(store.clone()),

@@ -13,6 +13,7 @@ pub mod moods;
 pub mod quiz;
 pub mod rates;
 pub mod readiness;
+pub mod scraper;
 pub mod similarity;
 pub mod style;
 pub mod taste;

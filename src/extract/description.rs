@@ -89,7 +89,9 @@ impl Fields {
     /// Notes that a field is asked for, if this is what somebody wants to know.
     pub(super) fn ask(&mut self, name: &'static str, is_required: bool, schema: impl FnOnce(Place) -> Value) {
         let place = if self.place.first() == Some(&Step::Name("query")) { Place::Query } else { Place::Body };
+        // A reading that is made of another one says more than that.
         if let Some(notes) = &mut self.notes
+            && notes.asked.iter().all(|asked| asked.name != name)
             && let Value::Object(schema) = schema(place)
         {
             notes.asked.push(Asked { name, is_required, schema });
@@ -132,6 +134,15 @@ impl Place {
     /// Schema of a whole number.
     pub(super) fn integer(self) -> Value {
         self.or_text("integer", r"^\s*[+-]?[0-9]{1,18}\s*$")
+    }
+
+    /// Schema of a whole number within these bounds. Of a text, the pattern bounds the digits alone.
+    pub(super) fn integer_within(self, least: i64, most: i64) -> Value {
+        let (sign, digits) = (if least < 0 { "[+-]?" } else { r"\+?" }, least.abs().max(most).to_string().len());
+        let mut schema = self.or_text("integer", &format!(r"^\s*{sign}[0-9]{{1,{digits}}}\s*$"));
+        schema["minimum"] = json!(least);
+        schema["maximum"] = json!(most);
+        schema
     }
 
     /// Schema of a number.

@@ -70,6 +70,8 @@ pub enum Purpose {
     AnalyseTaste,
     /// What the garment in a picture is: the answer is a JSON object.
     ExtractMetadata,
+    /// Where a shop's page has its products: the message is the page, the answer a JSON object of CSS selectors.
+    GenerateSelectors,
     /// Which moods articles show: the answer is a JSON object.
     ExtractMoods,
     /// Whether two moods are the same: the answer is a JSON object.
@@ -82,8 +84,12 @@ impl Purpose {
     /// Whether the small, cheap deployment does it.
     pub const fn is_nano(self) -> bool {
         match self {
-            // Pictures go to the deployment that is known to see.
-            Self::Stylist | Self::AnalyseTaste | Self::ExtractMetadata | Self::WriteDigest => false,
+            // Pictures go to the deployment that is known to see; selectors are found once and used for years.
+            Self::Stylist
+            | Self::AnalyseTaste
+            | Self::ExtractMetadata
+            | Self::GenerateSelectors
+            | Self::WriteDigest => false,
             Self::ExpandQuery
             | Self::ClassifyFollowUp
             | Self::SummariseConversation
@@ -97,6 +103,7 @@ impl Purpose {
         match self {
             Self::AnalyseTaste
             | Self::ExtractMetadata
+            | Self::GenerateSelectors
             | Self::ExtractMoods
             | Self::CompareMoods
             | Self::WriteDigest => true,
@@ -113,6 +120,7 @@ impl Purpose {
             Self::SummariseConversation => "summarise_conversation",
             Self::AnalyseTaste => "analyse_taste",
             Self::ExtractMetadata => "extract_metadata",
+            Self::GenerateSelectors => "generate_selectors",
             Self::ExtractMoods => "extract_moods",
             Self::CompareMoods => "compare_moods",
             Self::WriteDigest => "write_digest",

@@ -58,6 +58,8 @@ ids! {
     SessionId;
     /// All sessions that descend from one sign-in.
     FamilyId;
+    /// Where the discover feed comes from: a subreddit or a brand's site.
+    SourceId;
     /// Something found in a feed or on a brand's site.
     ScrapedItemId;
     /// The analysis of one picture for one user.

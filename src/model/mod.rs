@@ -19,6 +19,8 @@ pub mod profile;
 pub mod quiz;
 pub mod schedule;
 pub mod session;
+pub mod source;
+pub mod subscription;
 pub mod taste_job;
 pub mod timer;
 pub mod timestamp;

@@ -1,6 +1,6 @@
 //! What is in fashion, by category.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -28,8 +28,22 @@ pub struct Mood {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub mood_signals: MoodSignals,
     /// Grows with every new source.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::or_default", serialize_with = "whole_if_whole")]
     pub trend_score: f64,
+}
+
+/// Writes a whole number without a fraction, as other readers of the documents expect it.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn whole_if_whole<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    // What an `f64` can count to without leaving a number out.
+    const MOST: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() <= MOST {
+        serializer.serialize_i64(*number as i64)
+    } else {
+        serializer.serialize_f64(*number)
+    }
 }
 
 /// What a mood looks like.

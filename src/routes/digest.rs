@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Serialize;
+use serde_json::json;
 use tracing::{Instrument, info_span};
 use utoipa::{OpenApi, ToSchema};
 
@@ -24,7 +25,8 @@ use crate::model::vote::Signal;
 use crate::respond::{self, IfNoneMatch};
 use crate::state::AppState;
 
-const LONGEST_ID: usize = 1023;
+/// Longest id of a digest that is looked at, in characters: a user's, and 65 more.
+const LONGEST_ID: usize = 400;
 const LONGEST_DESCRIPTION: usize = 1000;
 /// The last place that an idea can have. A digest has five.
 const LAST_INDEX: i64 = 99;
@@ -204,8 +206,10 @@ struct AddFeedbackRequest {
 
 impl Read for AddFeedbackRequest {
     fn read(fields: &mut Fields) -> Self {
+        let digest_id = fields.text("digestId", 1, LONGEST_ID).into();
+        fields.rule("digestId", || json!({ "pattern": r"^[^/\\?#]+$" }));
         Self {
-            digest_id: fields.text("digestId", 1, LONGEST_ID).into(),
+            digest_id,
             suggestion_index: fields.integer("suggestionIndex", 0, LAST_INDEX),
             suggestion_description: fields
                 .optional_text("suggestionDescription", LONGEST_DESCRIPTION)

@@ -18,11 +18,12 @@ use base64::engine::general_purpose::STANDARD;
 use base64::{DecodeError, Engine as _};
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tracing::{Instrument, field, info_span};
 use url::Url;
+use utoipa::openapi::{RefOr, Schema};
 use utoipa::{OpenApi, ToSchema};
 
 use crate::blob::{BlobName, Properties, Span};
@@ -30,6 +31,7 @@ use crate::described;
 use crate::domain::media::{MEDIA_TYPE, PictureId};
 use crate::domain::metadata::Metadata;
 use crate::error::ApiError;
+use crate::extract::description::verbatim;
 use crate::extract::{
     AppJson, AppPath, AppQuery, Fields, Read, announced_length, read_body, read_json_body, trace_name,
 };
@@ -147,6 +149,14 @@ async fn process_picture(
     Ok((StatusCode::CREATED, AppJson(body)))
 }
 
+fn picture_id_rule() -> Value {
+    json!({ "type": "string", "pattern": PICTURE_ID, "not": { "enum": [".", ".."] } })
+}
+
+fn picture_id_schema() -> RefOr<Schema> {
+    verbatim(picture_id_rule())
+}
+
 /// A picture in a form.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only the description is made from it")]
@@ -154,7 +164,7 @@ struct PictureForm {
     /// The file.
     image: PictureFile,
     /// Names the result. Made of the file's name and chance, if there is none.
-    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._-]+$")]
+    #[schema(schema_with = picture_id_schema)]
     item_id: Option<String>,
 }
 
@@ -171,7 +181,7 @@ struct ProcessQuery {
 impl Read for ProcessQuery {
     fn read(fields: &mut Fields) -> Self {
         let item_id = fields.optional_text("item_id", LONGEST_FIELD).filter(|id| !id.trim().is_empty());
-        fields.rule("item_id", || json!({ "pattern": PICTURE_ID, "not": { "enum": [".", ".."] } }));
+        fields.rule("item_id", picture_id_rule);
         Self { item_id }
     }
 }

@@ -13,7 +13,7 @@ use crate::described;
 use crate::domain::moods::{Error, Seeded};
 use crate::error::ApiError;
 use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read};
-use crate::model::mood::{MoodArticle, MoodSignals, PublishedMood};
+use crate::model::mood::{MoodArticle, MoodSignals, PublishedMood, whole_if_whole};
 use crate::model::timestamp::Timestamp;
 use crate::model::vocabulary;
 use crate::respond::{self, IfNoneMatch};
@@ -58,6 +58,7 @@ struct MoodResponse {
     sources: Vec<MoodArticle>,
     detected_at: Option<Timestamp>,
     updated_at: Option<Timestamp>,
+    #[serde(serialize_with = "whole_if_whole")]
     trend_score: f64,
 }
 

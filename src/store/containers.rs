@@ -165,7 +165,7 @@ impl Container {
             },
             // Where the discover feed comes from.
             ScraperSources => Spec {
-                indexes: &[&[("isGlobal", Ascending), ("isActive", Ascending)]],
+                indexes: &[&[("isGlobal", Ascending), ("isActive", Ascending)], &[("createdBy", Ascending)]],
                 across_partitions: true,
                 ..spec("ScraperSources", "COSMOS_DB_SCRAPER_SOURCES_CONTAINER", "sourceType", Off)
             },
@@ -174,6 +174,9 @@ impl Container {
                 indexes: &[
                     &[("scoreSignal", Descending), ("id", Ascending)],
                     &[("scrapedAt", Descending), ("id", Ascending)],
+                    // Whether the feed has a page already.
+                    &[("productUrl", Ascending)],
+                    &[("needsEmbedding", Ascending)],
                 ],
                 vectors: &["embedding"],
                 ..spec("ScrapedItems", "COSMOS_DB_SCRAPED_ITEMS_CONTAINER", "userId", Days(30))

@@ -5,11 +5,13 @@
 //! [`timers`]. Delivery is at least once, so every function is harmless when it runs twice.
 
 pub mod daily_moods;
+pub mod daily_scrape;
 pub mod dead_letter;
 pub mod digest_batch;
 pub mod invocation;
 pub mod mood_chunk;
 pub mod pump;
+pub mod scrape;
 pub mod sweeper;
 pub mod taste;
 pub mod timers;
@@ -86,6 +88,24 @@ pub static FUNCTIONS: &[Function] = &[
         "DIGEST_BATCH_QUEUE_NAME",
         |config| &config.queues.digest,
         |app, delivery| async { dead_letter::keep(app, delivery, &app.config.queues.digest.poison).await }.boxed(),
+    ),
+    timer(
+        daily_scrape::FUNCTION,
+        "SCRAPER_SCHEDULE",
+        |config| &config.scraper.schedule,
+        |app| daily_scrape::run(app).boxed(),
+    ),
+    work(
+        scrape::FUNCTION,
+        "SCRAPE_QUEUE_NAME",
+        |config| &config.queues.scrape,
+        |app, delivery| scrape::run(app, delivery).boxed(),
+    ),
+    poison(
+        scrape::POISON_FUNCTION,
+        "SCRAPE_QUEUE_NAME",
+        |config| &config.queues.scrape,
+        |app, delivery| dead_letter::keep(app, delivery, &app.config.queues.scrape.poison).boxed(),
     ),
     timer(
         sweeper::FUNCTION,

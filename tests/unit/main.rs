@@ -19,6 +19,7 @@ mod process;
 mod queue;
 mod routes;
 mod similarity;
+mod sites;
 mod store;
 mod support;
 mod telemetry;

@@ -12,6 +12,7 @@ mod intent;
 mod lexicon;
 mod moods;
 mod outfit;
+mod selectors;
 mod vision;
 mod wording;
 
@@ -64,6 +65,7 @@ impl Model for OfflineModel {
             | Purpose::ExpandQuery
             | Purpose::ClassifyFollowUp
             | Purpose::SummariseConversation
+            | Purpose::GenerateSelectors
             | Purpose::ExtractMoods
             | Purpose::CompareMoods
             | Purpose::WriteDigest => None,
@@ -98,6 +100,7 @@ fn answer(request: &ChatRequest) -> Reply {
         Purpose::ExpandQuery => (errands::expand_query(last_user_message(&request.messages)), Vec::new()),
         Purpose::ClassifyFollowUp => (errands::classify_follow_up(&request.messages).to_owned(), Vec::new()),
         Purpose::SummariseConversation => (errands::summarise(&request.messages), Vec::new()),
+        Purpose::GenerateSelectors => (selectors::find(last_user_message(&request.messages)), Vec::new()),
         Purpose::ExtractMoods => (moods::extract(last_user_message(&request.messages)), Vec::new()),
         Purpose::CompareMoods => (moods::compare(last_user_message(&request.messages)), Vec::new()),
         Purpose::WriteDigest => (digest::write(last_user_message(&request.messages)), Vec::new()),

@@ -100,7 +100,7 @@ async fn a_seed_reads_the_past_once() {
     scene.model.when(asks_for_moods, |received| answer(&[mood("Classic", "Coat Season", 1..=shown(received))]));
     assert_eq!(scene.seed(json!({})).await, (200, json!({"seeded": 2, "snippets_processed": 42})));
     let moods = stored(&scene.app).await;
-    assert_eq!((moods.len(), &moods[0]["trendScore"]), (1, &json!(42.0)));
+    assert_eq!((moods.len(), &moods[0]["trendScore"]), (1, &json!(42)));
     assert_eq!(moods[0]["sources"].as_array().unwrap().len(), 20);
     assert_eq!(moods[0]["sources"][0]["title"], "The Barn Jacket, Explained");
     let asked = scene.model.count();

@@ -10,4 +10,5 @@ mod insights;
 pub mod media;
 mod moods;
 mod scraper;
+mod sources;
 mod taste;

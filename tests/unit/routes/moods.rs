@@ -35,7 +35,7 @@ async fn moods_come_by_trend_without_what_is_internal() {
         all["moods"][1],
         json!({
             "id": "coastal-salt-air", "primaryMood": "Coastal", "name": "Salt Air", "subMoods": ["Resort"],
-            "description": "Linen.", "trendScore": 3.0,
+            "description": "Linen.", "trendScore": 3,
             "moodSignals": {"colorPalette": ["white"], "patterns": [], "silhouettes": [], "fabrics": [], "keyPieces": ["linen shirt"]},
             "sources": [{"title": "t", "url": "https://a.example/1", "publishedAt": "2026-03-01T00:00:00.000Z", "source": "A"}],
             "detectedAt": "2026-02-01T06:00:00.000Z", "updatedAt": null,

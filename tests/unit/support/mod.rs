@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod collector;
+pub mod feeds;
 pub mod google;
 pub mod host;
 pub mod hostile;
@@ -21,6 +22,7 @@ use pluckit::blob::BlobStore;
 use pluckit::blob::local::LocalBlobs;
 use pluckit::clock::ManualClock;
 use pluckit::config::{Config, Source};
+use pluckit::domain::scraper::polite::Gates;
 use pluckit::http_client;
 use pluckit::http_client::guarded::GuardedClient;
 use pluckit::imaging::pool::PixelPool;
@@ -176,6 +178,7 @@ impl Builder {
             clock: clock.clone(),
             http,
             web: self.web,
+            gates: Arc::new(Gates::new(Duration::ZERO)),
         };
         let state = app::state(config, backends);
         let service = router::with_functions(state.clone(), self.functions);

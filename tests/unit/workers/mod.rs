@@ -10,6 +10,8 @@ mod kills;
 mod packaging;
 mod poison;
 mod pump;
+mod scrape;
+mod scrape_kills;
 mod taste;
 mod timers;
 
