@@ -253,7 +253,7 @@ impl Fields {
         let steps = [Step::Name(name)];
         match self.take(name)? {
             Value::Null => None,
-            Value::Number(number) if number.is_i64() => number.as_i64(),
+            Value::Number(number) if is_whole(&number) => number.as_i64().or(number.as_f64().map(|whole| whole as i64)),
             Value::String(text) => {
                 let number = text.trim().parse().ok();
                 if number.is_none() {
@@ -448,6 +448,12 @@ const LONGEST_SIGNAL: usize = 20;
 /// Characters of a text that was too long that the answer repeats.
 const ECHO: usize = 100;
 
+/// Whether this is a whole number that an `i64` holds. In JSON, 47.0 is the same number as 47.
+fn is_whole(number: &serde_json::Number) -> bool {
+    let is_whole = |float: f64| float.fract() == 0.0 && float.abs() < i64::MAX as f64;
+    number.is_i64() || number.is_f64() && number.as_f64().is_some_and(is_whole)
+}
+
 fn plural(count: usize) -> &'static str {
     if count == 1 { "character" } else { "characters" }
 }
@@ -575,6 +581,8 @@ mod tests {
             ("{}", Ok((90, 100.0))),
             (r#"{"windowDays":1,"targetCpw":0.5}"#, Ok((1, 0.5))),
             (r#"{"window_days":"3650","target_cpw":" 1e2 "}"#, Ok((3650, 100.0))),
+            (r#"{"windowDays":30.0}"#, Ok((30, 100.0))),
+            (r#"{"windowDays":1e300}"#, Err("int_type")),
             (r#"{"windowDays":0}"#, Err("greater_than_equal")),
             (r#"{"windowDays":"3651"}"#, Err("less_than_equal")),
             (r#"{"windowDays":"1.5"}"#, Err("int_parsing")),

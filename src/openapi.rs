@@ -145,6 +145,13 @@ fn complete(operation: &mut Value, access: Access, tag: &str) {
     operation["tags"] = json!([tag]);
     operation["security"] = access.security();
     let mut statuses = access.statuses().to_vec();
+    // A body that may be missing may not be null for that.
+    if let Some(choice) = operation.pointer_mut("/requestBody/content/application~1json/schema/oneOf") {
+        let schemas = choice.as_array().into_iter().flatten();
+        let schema = schemas.filter(|schema| schema["type"] != "null").cloned().next();
+        operation["requestBody"]["content"]["application/json"]["schema"] = schema.unwrap_or_default();
+        operation["requestBody"]["required"] = json!(false);
+    }
     if let Some(body) = operation.get("requestBody") {
         statuses.push(413);
         if body["content"].get("application/json").is_some() {

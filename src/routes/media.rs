@@ -49,8 +49,11 @@ const LARGEST_ENCODED: usize = LARGEST_PICTURE.div_ceil(3) * 4 + FORM_OVERHEAD;
 const LONGEST_FIELD: usize = 1024;
 /// Longest header of a caller's trace, in bytes.
 const LONGEST_TRACE: usize = 128;
-/// What an id may be, as the description of the API writes it; nothing stands for none.
-const PICTURE_ID: &str = r"^\s*([A-Za-z0-9._-]{1,128})?\s*$";
+/// What an id may be, as the description of the API writes it, which leaves `.` and `..` out. Nothing stands for none.
+const PICTURE_ID: &str = concat!(
+    r"^\s*([A-Za-z0-9_-][A-Za-z0-9._-]{0,127}|\.[A-Za-z0-9_-][A-Za-z0-9._-]{0,126}|",
+    r"\.\.[A-Za-z0-9._-]{1,126})?\s*$"
+);
 /// The same of a picture in base64, perhaps as a `data:` address.
 const BASE64: &str =
     "^(data:[^,]*,)?([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
@@ -150,7 +153,7 @@ async fn process_picture(
 }
 
 fn picture_id_rule() -> Value {
-    json!({ "type": "string", "pattern": PICTURE_ID, "not": { "enum": [".", ".."] } })
+    json!({ "type": "string", "pattern": PICTURE_ID })
 }
 
 fn picture_id_schema() -> RefOr<Schema> {

@@ -9,8 +9,10 @@ use axum::http::{Method, StatusCode};
 use pluckit::auth::session::SessionService;
 use pluckit::clock::{Clock, SystemClock};
 use pluckit::data::Data;
+use pluckit::data::sources::Claim;
 use pluckit::domain::demo;
 use pluckit::llm::offline::OfflineModel;
+use pluckit::model::timestamp::Timestamp;
 use pluckit::openapi;
 use pluckit::store::sqlite::SqliteStore;
 use serde_json::{Value, json};
@@ -180,13 +182,22 @@ async fn try_everything(user: Option<&str>, headers: &[String]) {
         .setting("GOOGLE_CLIENT_ID", CLIENT_ID)
         .setting("GOOGLE_JWKS_URL", &google.url)
         .setting("METADATA_EXTRACT_API_KEY", KEY)
-        .setting("ADMIN_USER_IDS", ADMIN);
+        .setting("ADMIN_USER_IDS", ADMIN)
+        .setting("MOOD_FEEDS", ",")
+        .setting("MOOD_SITEMAPS", ",");
     let mut headers = headers.to_vec();
     // Something to find, and somebody to find it.
     std::fs::create_dir_all(launch.store_file().parent().unwrap()).unwrap();
     let data = Data::new(Arc::new(SqliteStore::open(&launch.store_file(), Arc::new(SystemClock)).unwrap()));
     let owner = user.unwrap_or(USER).into();
     assert!(demo::load_if_empty(&data, &OfflineModel::new(), &owner, SystemClock.now()).await.unwrap());
+    // Nothing goes out of the machine: somebody else is scraping all sources.
+    let now = Timestamp::from(SystemClock.now());
+    for source in data.sources.visible_to(&owner).await.unwrap() {
+        let lease = (now, now + Duration::from_secs(3600));
+        let claim = data.sources.claim(&source, "somebody", lease, |_| false).await.unwrap();
+        assert!(matches!(claim, Claim::Ours(_)), "{}", source.id);
+    }
     if let Some(user) = user {
         let sessions = SessionService::new(data.sessions.clone(), Arc::new(SystemClock));
         let grant = sessions.open(user.into()).await.unwrap();
