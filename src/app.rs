@@ -44,6 +44,7 @@ use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::demo;
 use crate::domain::digest::{self, Digests};
 use crate::domain::insights::{self, Insights};
+use crate::domain::jobs::{self, Jobs, Kind, kinds};
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
 use crate::domain::moods::{self, Moods};
@@ -203,7 +204,7 @@ impl Preparation {
 }
 
 /// Makes everything that the service keeps things in, as far as it is configured: the database and its containers (or the
-/// embedded store's file, in its newest form), queues and the blob container. Safe to repeat. Each part is tried, whatever
+/// embedded store's file, in its newest form), queues and the blob containers. Safe to repeat. Each part is tried, whatever
 /// became of those before it.
 pub async fn prepare_storage(config: &Config) -> Vec<(&'static str, anyhow::Result<Vec<Preparation>>)> {
     vec![
@@ -252,13 +253,16 @@ async fn prepare_queues(config: &Config) -> anyhow::Result<Vec<Preparation>> {
 
 async fn prepare_blobs(config: &Config) -> anyhow::Result<Vec<Preparation>> {
     let Some(account) = &config.storage.blobs else {
-        return Ok(Preparation::not_configured("blob container (STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)"));
+        return Ok(Preparation::not_configured("blob containers (STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)"));
     };
     let account = open_storage(config, account)?;
-    let name = &config.storage.archive_container;
-    let created =
-        Box::pin(account.create_blob_container(name)).await.with_context(|| format!("blob container {name}"))?;
-    Ok(vec![Preparation::new(format!("blob container {name}"), created)])
+    let mut done = Vec::new();
+    for name in [&config.storage.archive_container, &config.storage.jobs_container] {
+        let created =
+            Box::pin(account.create_blob_container(name)).await.with_context(|| format!("blob container {name}"))?;
+        done.push(Preparation::new(format!("blob container {name}"), created));
+    }
+    Ok(done)
 }
 
 /// What the Cosmos DB store needs to know.
@@ -420,6 +424,11 @@ pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
+    with_kinds(config, backends, Vec::new())
+}
+
+/// The same with more kinds of long operation than the service's own.
+pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> AppState {
     let Backends {
         store,
         queue,
@@ -517,12 +526,32 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         observer: telemetry.observer.clone(),
         settings: config.digest.clone(),
     });
+    let shutdown = CancellationToken::new();
+    let parts_of_kinds = kinds::Services {
+        data: data.clone(),
+        digests: digests.clone(),
+        moods: moods.clone(),
+        scraper: scraper.clone(),
+        observer: telemetry.observer.clone(),
+    };
+    let jobs = Jobs::new(jobs::Parts {
+        data: data.clone(),
+        queue: queue.clone(),
+        queue_name: config.queues.operations.work.clone(),
+        blobs: blobs.clone(),
+        container: config.storage.jobs_container.clone(),
+        clock: clock.clone(),
+        settings: config.operations.clone(),
+        kinds: kinds::all(&parts_of_kinds).into_iter().chain(more_kinds).collect(),
+        shutdown: shutdown.clone(),
+    });
     AppState::from(Parts {
         taste,
         digests,
         insights,
         moods,
         scraper,
+        jobs,
         dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()).watched(telemetry.metrics.clone()),
@@ -536,7 +565,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         budget: Budget::new(data.clone(), clock.clone(), config.limits.tokens_per_day),
         telemetry,
         tasks,
-        shutdown: CancellationToken::new(),
+        shutdown,
         config,
         clock,
         data,

@@ -123,6 +123,8 @@ pub struct Config {
     pub limits: Limits,
     /// The weekly digests.
     pub digest: Digest,
+    /// Numbers of long operations.
+    pub operations: Operations,
     /// What leaves the process about itself, beside the log.
     pub telemetry: Telemetry,
     /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
@@ -224,6 +226,8 @@ pub struct Storage {
     pub queues: Option<StorageAccount>,
     /// Blob container of finished pictures.
     pub archive_container: ContainerName,
+    /// Blob container of what long operations write; no public route shows it.
+    pub jobs_container: ContainerName,
 }
 
 /// Names of the queues.
@@ -478,6 +482,15 @@ pub struct Digest {
     pub lease: Duration,
 }
 
+/// Numbers of long operations.
+#[derive(Debug, Clone)]
+pub struct Operations {
+    /// How long a worker keeps others away from a job without saying anew that it lives.
+    pub lease: Duration,
+    /// How long one invocation begins steps of a job; after that the rest is queued.
+    pub slice: Duration,
+}
+
 /// What leaves the process about itself, beside the log: nothing, unless endpoints are set.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
@@ -571,6 +584,10 @@ impl Config {
         };
         let digest = read_digest(&mut reader)?;
         let scraper = read_scraper(&mut reader)?;
+        let operations = Operations {
+            lease: Duration::from_secs(reader.number("LONG_OPERATION_LEASE_SECONDS", 45, 1, 600)?),
+            slice: Duration::from_secs(reader.number("LONG_OPERATION_SLICE_SECONDS", 240, 0, 480)?),
+        };
 
         let limits = Limits {
             enabled: reader.flag("RATE_LIMITS", true)?,
@@ -630,6 +647,7 @@ impl Config {
             scraper,
             limits,
             digest,
+            operations,
             telemetry,
             log_filter,
             effective,
@@ -751,10 +769,17 @@ fn read_storage(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Stor
     let default = "archive".parse().expect("a good name");
     let expected = "3 to 63 of a-z, 0-9 and single hyphens between them";
     let archive_container = reader.parsed::<ContainerName>("ARCHIVE_CONTAINER_NAME", default, expected)?;
+    let default = "jobs".parse().expect("a good name");
+    let jobs_container = reader.parsed::<ContainerName>("JOBS_CONTAINER_NAME", default, expected)?;
+    if jobs_container == archive_container {
+        let expected = "another container than ARCHIVE_CONTAINER_NAME, which everybody may read".to_owned();
+        return Err(Error::Invalid { name: "JOBS_CONTAINER_NAME", got: jobs_container.to_string(), expected });
+    }
     Ok(Storage {
         queues: queue.or(queue_service).or(account("queue")?).or_else(|| host.clone()),
         blobs: account("blob")?.or(host),
         archive_container,
+        jobs_container,
     })
 }
 

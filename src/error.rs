@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use crate::blob;
 use crate::data;
+use crate::domain::jobs;
 use crate::domain::media;
 use crate::extract::AppJson;
 use crate::store;
@@ -213,6 +214,23 @@ impl From<blob::Error> for ApiError {
             blob::Error::OutOfRange { size } => Self::OutOfRange { size },
             blob::Error::Unavailable(_) => Self::unavailable(error),
             blob::Error::Failed(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<jobs::Error> for ApiError {
+    fn from(error: jobs::Error) -> Self {
+        match error {
+            jobs::Error::Data(error) => error.into(),
+            jobs::Error::Blobs(error) => error.into(),
+            jobs::Error::Unwritable(_) => Self::internal(error),
+            jobs::Error::KeyReused => Self::Invalid(vec![Fault {
+                kind: "idempotency_key_reused",
+                loc: vec![Step::Name("header"), Step::Name("Idempotency-Key")],
+                msg: "The key was used for another request".to_owned(),
+                input: Value::Null,
+                ctx: Value::Null,
+            }]),
         }
     }
 }

@@ -10,9 +10,9 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Request};
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -111,6 +111,37 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for AppPath
                 ctx: Value::Null,
             }])),
         }
+    }
+}
+
+/// Whether the caller wants the work done later, and under which name of theirs: `Prefer: respond-async`, and perhaps
+/// `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PreferAsync {
+    /// The caller waits.
+    No,
+    /// The caller asks later. The key makes the same request later the same job.
+    Yes(Option<String>),
+}
+
+/// Longest `Idempotency-Key`, in characters.
+const LONGEST_KEY: usize = 128;
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+impl<S: Send + Sync> FromRequestParts<S> for PreferAsync {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let preferences = parts.headers.get_all(PREFER).into_iter().filter_map(|header| header.to_str().ok());
+        let names = preferences.flat_map(|list| list.split([',', ';']));
+        if !names.map(str::trim).any(|name| name.eq_ignore_ascii_case("respond-async")) {
+            return Ok(Self::No);
+        }
+        let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self::Yes(None)) };
+        let key = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+        let key = key.ok_or(ApiError::BadRequest("Idempotency-Key must be 1 to 128 plain characters."))?;
+        Ok(Self::Yes(Some(key.to_owned())))
     }
 }
 

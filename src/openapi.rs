@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use utoipa::{OpenApi, ToSchema};
 
 use crate::error::Fault;
-use crate::routes::{admin, auth, chat, digest, docs, health, insights, media, moods, scraper, taste};
+use crate::routes::{admin, auth, chat, digest, docs, health, insights, jobs, media, moods, scraper, taste};
 
 /// Who may call a route. The groups are those of the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,8 @@ pub fn document() -> Value {
         (UserOrService, "media", media::UserOrServicePaths::openapi()),
         (Service, "media", media::ServicePaths::openapi()),
         (Public, "media", media::PublicPaths::openapi()),
+        (User, "jobs", jobs::UserPaths::openapi()),
+        (Admin, "jobs", jobs::AdminPaths::openapi()),
         (Admin, "admin", admin::AdminPaths::openapi()),
         (Public, "docs", docs::PublicPaths::openapi()),
     ];
@@ -166,7 +168,13 @@ fn complete(operation: &mut Value, access: Access, tag: &str) {
         statuses.push(414);
     }
     let is_conditional = parameters.iter().any(|parameter| parameter["name"] == "If-None-Match");
+    let may_be_later = parameters.iter().any(|parameter| parameter["name"] == "Prefer");
     let Some(responses) = operation["responses"].as_object_mut() else { return };
+    if may_be_later {
+        responses.insert("202".to_owned(), accepted());
+        responses.entry("400").or_insert_with(|| json!({ "description": "The key is not one." }));
+        statuses.push(422);
+    }
     if is_conditional {
         responses.entry("304").or_insert_with(|| json!({ "description": "What the caller has is what there is." }));
     }
@@ -213,6 +221,19 @@ fn event_stream(event: &Value) -> Value {
     })
 }
 
+/// The answer to who does not want to wait.
+fn accepted() -> Value {
+    json!({
+        "description": "It is done later, as the caller prefers.",
+        "content": json_body("AcceptedResponse"),
+        "headers": {
+            "location": header("Location"),
+            "retry-after": header("RetryAfter"),
+            "preference-applied": header("PreferenceApplied"),
+        },
+    })
+}
+
 fn header(name: &str) -> Value {
     json!({ "$ref": format!("#/components/headers/{name}") })
 }
@@ -252,6 +273,8 @@ fn headers() -> Value {
             "required": true,
             "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[-A-Za-z0-9_.:]+$" },
         },
+        "Location": { "description": "Where to look how far it is.", "required": true, "schema": { "type": "string" } },
+        "PreferenceApplied": { "description": "`respond-async`.", "required": true, "schema": { "type": "string" } },
         "ETag": text("Names the version, for `If-None-Match`."),
         "RetryAfter": {
             "description": "Seconds after which to try again.",

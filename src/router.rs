@@ -66,6 +66,7 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
         .merge(routes::chat::user())
         .merge(routes::digest::user())
         .merge(routes::insights::user())
+        .merge(routes::jobs::user())
         .merge(routes::moods::user())
         .merge(routes::scraper::user())
         .merge(routes::taste::user());
@@ -78,7 +79,7 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let slow_admin = admin(routes::moods::slow_admin().merge(routes::scraper::slow_admin()));
     let slow = signed_in(routes::digest::slow_user().merge(routes::scraper::slow_user()).merge(slow_admin));
     let slow = slow.layer(limit_time(SLOW_TIME_LIMIT));
-    let signed_in = signed_in(user.merge(admin(routes::admin::admin())));
+    let signed_in = signed_in(user.merge(admin(routes::admin::admin().merge(routes::jobs::admin()))));
     let service = routes::media::service().layer(from_fn_with_state(state.clone(), require_service));
     let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), limit_upload));
     let media = media.layer(from_fn_with_state(state.clone(), require_user_or_service));

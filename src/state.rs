@@ -18,6 +18,7 @@ use crate::domain::chat::Chat;
 use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::digest::Digests;
 use crate::domain::insights::Insights;
+use crate::domain::jobs::Jobs;
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
 use crate::domain::moods::Moods;
@@ -79,6 +80,8 @@ pub struct Parts {
     pub scraper: Scraper,
     /// Taste quizzes.
     pub quiz: Quizmaster,
+    /// Long operations.
+    pub jobs: Jobs,
     /// Whether what we depend on answers.
     pub readiness: Readiness,
     /// How much of the service one caller may have.

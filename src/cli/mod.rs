@@ -4,12 +4,14 @@
 
 mod allocator;
 mod chat;
+mod client;
 mod config;
 mod digest;
 mod doctor;
 mod export;
 mod import;
 mod insights;
+mod jobs;
 mod package;
 mod process_image;
 mod serve;
@@ -55,6 +57,8 @@ enum Command {
     Export(export::Arguments),
     /// Show what a user's wardrobe amounts to: cost per wear, unworn items, colours.
     Insights(insights::Arguments),
+    /// Show, follow and end the long operations of a running service.
+    Jobs(jobs::Arguments),
     /// Show every setting, where it came from, and what it is; secrets are masked.
     Config(config::Arguments),
     /// Look a deployment over, and say what to fix.
@@ -85,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Insights(arguments) => insights::run(&arguments),
+        Command::Jobs(arguments) => jobs::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Storage(command) => storage::run(&command),

@@ -9,6 +9,7 @@ pub mod digests;
 pub mod exchange_rates;
 pub mod insights_cache;
 pub mod items;
+pub mod jobs;
 pub mod moods;
 pub mod pages;
 pub mod profiles;
@@ -70,6 +71,8 @@ pub struct Data {
     pub sources: sources::Sources,
     /// Who follows which of those.
     pub subscriptions: subscriptions::Subscriptions,
+    /// Long operations.
+    pub jobs: jobs::Jobs,
     /// How far the timers have come.
     pub timers: timers::Timers,
     /// Who voted what.
@@ -106,6 +109,7 @@ impl Data {
             items: items::Items::new(store.clone()),
             sources: sources::Sources::new(store.clone()),
             subscriptions: subscriptions::Subscriptions::new(store.clone()),
+            jobs: jobs::Jobs::new(store.clone()),
             timers: timers::Timers::new(store.clone()),
             votes: votes::Votes::new(store.clone()),
             taste_jobs: taste_jobs::TasteJobs::new(store.clone()),

@@ -7,6 +7,7 @@ pub mod dead_letters;
 pub mod demo;
 pub mod digest;
 pub mod insights;
+pub mod jobs;
 pub mod media;
 pub mod metadata;
 pub mod moods;

@@ -64,6 +64,8 @@ ids! {
     ScrapedItemId;
     /// The analysis of one picture for one user.
     TasteJobId;
+    /// A long operation.
+    JobId;
     /// A message that could not be done.
     DeadLetterId;
     /// One round of the taste quiz.

@@ -10,6 +10,7 @@ pub mod exchange_rates;
 pub mod ids;
 pub mod insights;
 pub mod item;
+pub mod job;
 pub mod lenient;
 pub mod mood;
 pub mod mood_intake;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::json;
@@ -16,13 +16,14 @@ use crate::auth::CurrentUser;
 use crate::data::digest_feedback::Feedback;
 use crate::described;
 use crate::domain::digest::{self, Outcome, Trigger};
+use crate::domain::jobs::kinds::{self, DigestInput};
 use crate::error::ApiError;
-use crate::extract::{AppJson, AppQuery, Fields, Read, trace_name};
+use crate::extract::{AppJson, AppQuery, Fields, PreferAsync, Read, trace_name};
 use crate::model::digest::{Digest, DigestFeedback, Suggestion};
 use crate::model::ids::{DigestId, UserId};
 use crate::model::timestamp::Timestamp;
 use crate::model::vote::Signal;
-use crate::respond::{self, IfNoneMatch};
+use crate::respond::{self, IfNoneMatch, RespondAsync};
 use crate::state::AppState;
 
 /// Longest id of a digest that is looked at, in characters: a user's, and 65 more.
@@ -125,13 +126,18 @@ impl From<Digest> for DigestResponse {
 }
 
 /// Makes a digest, if there is a reason to.
-#[utoipa::path(post, path = "/api/digest/run", params(RunDigestRequest), responses((status = 200, body = RunDigestResponse)))]
+#[utoipa::path(post, path = "/api/digest/run", params(RunDigestRequest, RespondAsync), responses((status = 200, body = RunDigestResponse)))]
 async fn run_digest(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
+    prefer: PreferAsync,
     headers: HeaderMap,
     AppQuery(request): AppQuery<RunDigestRequest>,
-) -> Result<AppJson<RunDigestResponse>, ApiError> {
+) -> Result<Response, ApiError> {
+    if let PreferAsync::Yes(key) = prefer {
+        let input = DigestInput { force: request.force };
+        return respond::accept(&app.jobs, &user, kinds::DIGEST, &input, key.as_deref()).await;
+    }
     let trace_id = trace_name(&headers);
     let span = info_span!("digest.run", trace.id = trace_id);
     let observed = app.telemetry.observer.begin(&digest::subject(&user, trace_id));
@@ -139,7 +145,7 @@ async fn run_digest(
     let outcome = observed.scope(run).instrument(span).await;
     let outcome = outcome
         .map_err(|error| ApiError::Failed { detail: "Could not run digest.".to_owned(), cause: Arc::new(error) })?;
-    Ok(AppJson(outcome.into()))
+    Ok(AppJson(RunDigestResponse::from(outcome)).into_response())
 }
 
 #[derive(Serialize, ToSchema)]

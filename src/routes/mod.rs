@@ -7,6 +7,7 @@ pub mod digest;
 pub mod docs;
 pub mod health;
 pub mod insights;
+pub mod jobs;
 pub mod media;
 pub mod moods;
 pub mod scraper;

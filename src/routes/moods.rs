@@ -3,20 +3,22 @@
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::{OpenApi, ToSchema};
 
+use crate::auth::CurrentUser;
 use crate::described;
+use crate::domain::jobs::kinds::{self, MoodsInput};
 use crate::domain::moods::{Error, Seeded};
 use crate::error::ApiError;
-use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read};
+use crate::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read};
 use crate::model::mood::{MoodArticle, MoodSignals, PublishedMood, whole_if_whole};
 use crate::model::timestamp::Timestamp;
 use crate::model::vocabulary;
-use crate::respond::{self, IfNoneMatch};
+use crate::respond::{self, IfNoneMatch, RespondAsync};
 use crate::state::AppState;
 
 /// Moods of one answer.
@@ -159,15 +161,20 @@ struct SeedMoodsResponse {
 }
 
 /// Reads the press of the last months. What was read before a failure or the time limit is kept: the next call goes on.
-#[utoipa::path(post, path = "/api/moods/seed", request_body = Option<SeedMoodsRequest>, responses((status = 200, body = SeedMoodsResponse)))]
+#[utoipa::path(post, path = "/api/moods/seed", params(RespondAsync), request_body = Option<SeedMoodsRequest>, responses((status = 200, body = SeedMoodsResponse)))]
 async fn seed_moods(
     State(app): State<AppState>,
+    CurrentUser(admin): CurrentUser,
+    prefer: PreferAsync,
     body: Option<AppJson<SeedMoodsRequest>>,
-) -> Result<AppJson<SeedMoodsResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     let months_back = body.and_then(|AppJson(body)| body.months_back).unwrap_or(MONTHS_BACK);
     let months_back = u8::try_from(months_back.clamp(1, MOST_MONTHS_BACK)).map_err(ApiError::internal)?;
+    if let PreferAsync::Yes(key) = prefer {
+        return respond::accept(&app.jobs, &admin, kinds::MOODS, &MoodsInput { months_back }, key.as_deref()).await;
+    }
     let Seeded { seeded, snippets_processed } = app.moods.seed(months_back).await.map_err(failed)?;
-    Ok(AppJson(SeedMoodsResponse { seeded, snippets_processed }))
+    Ok(AppJson(SeedMoodsResponse { seeded, snippets_processed }).into_response())
 }
 
 /// Whatever fails, callers are told the same.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,18 +19,20 @@ use crate::auth::CurrentUser;
 use crate::data::items::{FeedOrder, FeedPosition, FeedQuery};
 use crate::data::sources::{Claim, Suggested};
 use crate::described;
+use crate::domain::jobs::kinds::{self, ScrapeInput};
 use crate::domain::scraper;
 use crate::domain::scraper::lease::Owner;
 use crate::domain::scraper::reddit::MAX_POSTS;
 use crate::domain::scraper::submit::{SubmitError, Submitted};
 use crate::error::{ApiError, Fault, Step};
-use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read, read_json_body};
+use crate::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read, read_json_body};
 use crate::http_client::guarded::UrlRefused;
 use crate::model::ids::{ScrapedItemId, SourceId, UserId};
 use crate::model::item::FeedItem;
 use crate::model::source::{Source, SourceType};
 use crate::model::timestamp::Timestamp;
 use crate::model::vote::Signal;
+use crate::respond::{self, RespondAsync};
 use crate::state::AppState;
 use crate::telemetry::Chain;
 
@@ -330,18 +333,23 @@ struct RunSourceResponse {
 }
 
 /// Scrapes a source.
-#[utoipa::path(post, path = "/api/scraper/run/{source_id}", params(("source_id" = SourceId, Path)), responses(
+#[utoipa::path(post, path = "/api/scraper/run/{source_id}", params(("source_id" = SourceId, Path), RespondAsync), responses(
     (status = 200, body = RunSourceResponse),
     (status = 404, description = "There is no such source."),
     (status = 409, description = "It is being scraped.")
 ))]
 async fn run_source(
     State(app): State<AppState>,
+    CurrentUser(admin): CurrentUser,
     AppPath(source_id): AppPath<SourceId>,
-) -> Result<AppJson<RunSourceResponse>, ApiError> {
+    prefer: PreferAsync,
+) -> Result<Response, ApiError> {
     let source = app.data.sources.find(&source_id).await?.ok_or(NO_SOURCE)?;
+    if let PreferAsync::Yes(key) = prefer {
+        return respond::accept(&app.jobs, &admin, kinds::SCRAPE, &ScrapeInput { source_id }, key.as_deref()).await;
+    }
     match app.scraper.run(&source, &Owner::unique()).await {
-        Ok(report) => Ok(AppJson(RunSourceResponse { source_id, new_items: report.new_items })),
+        Ok(report) => Ok(AppJson(RunSourceResponse { source_id, new_items: report.new_items }).into_response()),
         Err(scraper::Error::Missing) => Err(NO_SOURCE),
         Err(scraper::Error::Leased) => Err(ApiError::Conflict("Source is being scraped.")),
         Err(error) => Err(ApiError::Failed { detail: "Scrape failed.".to_owned(), cause: Arc::new(error) }),

@@ -209,8 +209,18 @@ impl Container {
             },
             // Who voted what on which item.
             ItemVotes => spec("ItemVotes", "COSMOS_DB_ITEM_VOTES_CONTAINER", "userId", Days(30)),
-            // Long operations; a final one says when it expires.
-            Jobs => spec("Jobs", "COSMOS_DB_JOBS_CONTAINER", "userId", PerDocument),
+            // Long operations; a final one says when it expires. Administrators find one by `jobId`, its id.
+            Jobs => Spec {
+                indexes: &[
+                    &[("createdTime", Descending), ("id", Ascending)],
+                    &[("status", Ascending), ("createdTime", Descending), ("id", Ascending)],
+                    &[("status", Ascending), ("leaseExpiresAt", Ascending)],
+                    &[("purgeAt", Ascending)],
+                    &[("jobId", Ascending)],
+                ],
+                across_partitions: true,
+                ..spec("Jobs", "COSMOS_DB_JOBS_CONTAINER", "userId", PerDocument)
+            },
         }
     }
 }

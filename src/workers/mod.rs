@@ -9,6 +9,7 @@ pub mod daily_scrape;
 pub mod dead_letter;
 pub mod digest_batch;
 pub mod invocation;
+pub mod jobs;
 pub mod mood_chunk;
 pub mod pump;
 pub mod scrape;
@@ -71,6 +72,22 @@ pub static FUNCTIONS: &[Function] = &[
         |app, delivery| dead_letter::keep(app, delivery, &app.config.queues.moods.poison).boxed(),
     ),
     timer(daily_moods::FUNCTION, "MOOD_SCHEDULE", |config| &config.moods.schedule, |app| daily_moods::run(app).boxed()),
+    Function {
+        name: jobs::FUNCTION,
+        trigger: Trigger::Queue(QueueTrigger {
+            setting: "LONG_OPERATION_QUEUE_NAME",
+            suffix: "",
+            names: |config| &config.queues.operations,
+            run: |app, delivery| jobs::run(app, delivery).boxed(),
+            dead_letters: Some(DeadLetters { give_up: jobs::give_up, keeps_last_failure: true }),
+        }),
+    },
+    poison(
+        jobs::POISON_FUNCTION,
+        "LONG_OPERATION_QUEUE_NAME",
+        |config| &config.queues.operations,
+        |app, delivery| jobs::keep(app, delivery).boxed(),
+    ),
     timer(
         weekly_digest::FUNCTION,
         "WEEKLY_DIGEST_SCHEDULE",

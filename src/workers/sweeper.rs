@@ -1,6 +1,6 @@
-//! Cleans up behind everybody, every few minutes: gives back the room of what has expired, queues work again whose message
-//! was lost or never sent, and has fan-outs go on whose process died. What was seen to already is not found the next time,
-//! so running it twice changes nothing.
+//! Cleans up behind everybody, every few minutes: gives back the room of what has expired, deletes old long operations
+//! with their outputs, queues work again whose message was lost or never sent, and has fan-outs go on whose process died.
+//! What was seen to already is not found the next time, so running it twice changes nothing.
 
 use std::error::Error as StdError;
 
@@ -20,11 +20,14 @@ type Outcome = Result<(), Box<dyn StdError + Send + Sync>>;
 /// # Errors
 /// [`JobError::Retry`] when the store or the queue failed. One failing does not stop the others.
 pub async fn run(app: &AppState) -> Result<(), JobError> {
+    // The documents of old jobs go after their outputs, so before those that the store deletes by itself.
+    let operations = app.jobs.sweep().await;
     let swept = app.data.store.sweep_expired().await;
     if let Ok(documents @ 1..) = swept {
         info!(documents, "expired documents deleted");
     }
-    let outcomes: [(&str, Outcome); 4] = [
+    let outcomes: [(&str, Outcome); 5] = [
+        ("long operations", boxed(operations)),
         ("expired documents", boxed(swept)),
         ("taste analyses", boxed(app.taste.requeue_stale().await)),
         ("chunks of articles", boxed(app.moods.send_unsent().await)),

@@ -287,7 +287,7 @@ impl Batch<'_> {
 }
 
 /// Where a source's items are: with those of everybody, or with their one reader's.
-fn partition(source: &Source) -> &str {
+pub fn partition(source: &Source) -> &str {
     match &source.created_by {
         Some(user) if !source.is_global => user.as_str(),
         Some(_) | None => GLOBAL,

@@ -23,7 +23,10 @@ impl Sql {
         match query.fields {
             None => sql.text.push('*'),
             Some(fields) => {
-                let columns: Vec<String> = fields.iter().chain(["_etag"].iter()).map(|field| path(field)).collect();
+                // The SDK rewrites ordered queries of all partitions, and then loses the names of fields in brackets.
+                let is_rewritten = query.scope == Scope::All && !query.order.is_empty();
+                let column = |field: &&str| if is_rewritten { format!("c.{field}") } else { path(field) };
+                let columns: Vec<String> = fields.iter().chain(["_etag"].iter()).map(column).collect();
                 sql.text.push_str(&columns.join(", "));
             }
         }

@@ -7,6 +7,7 @@ mod conventions;
 mod digest;
 mod health;
 mod insights;
+mod jobs;
 pub mod media;
 mod moods;
 mod scraper;
