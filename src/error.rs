@@ -12,6 +12,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::blob;
 use crate::data;
@@ -104,7 +105,7 @@ pub enum ApiError {
 }
 
 /// One fault of a body, query or path, in the form that clients of the service know (`detail` of a 422).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Fault {
     /// Kind, such as `missing` or `string_too_long`.
     #[serde(rename = "type")]
@@ -121,7 +122,7 @@ pub struct Fault {
 }
 
 /// One step of a [`Fault`]'s place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Step {
     /// A part of the request, or a field.

@@ -4,6 +4,8 @@
 //! [`Fault`], and a value exists only when there is none. Unknown fields are ignored. A field may be written in
 //! `camelCase` or `snake_case`, whichever of the two the contract lists.
 
+pub mod description;
+
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
@@ -20,6 +22,7 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
 use crate::error::{ApiError, Fault, Step};
+use description::Place;
 
 /// Longest JSON body that a route takes unless it says otherwise, in bytes.
 pub const JSON_BODY_LIMIT: usize = 1024 * 1024;
@@ -218,6 +221,8 @@ pub struct Fields {
     object: Map<String, Value>,
     place: Vec<Step>,
     faults: Vec<Fault>,
+    /// What is asked for, while a request type is described and not read.
+    notes: Option<Box<description::Notes>>,
 }
 
 impl Fields {
@@ -228,7 +233,7 @@ impl Fields {
             let fault = Fault { kind: "model_attributes_type", loc: place, msg, input: value, ctx: Value::Null };
             return Err(ApiError::Invalid(vec![fault]));
         };
-        let mut fields = Self { object, place, faults: Vec::new() };
+        let mut fields = Self { object, place, faults: Vec::new(), notes: None };
         let value = T::read(&mut fields);
         if fields.faults.is_empty() { Ok(value) } else { Err(ApiError::Invalid(fields.faults)) }
     }
@@ -245,6 +250,7 @@ impl Fields {
 
     /// A text of `least` to `most` characters that must be there.
     pub fn text(&mut self, name: &'static str, least: usize, most: usize) -> String {
+        self.ask(name, true, |_| description::text(least, most));
         match self.take(name) {
             Some(value) => self.check_text(&[Step::Name(name)], value, least, most).unwrap_or_default(),
             None => {
@@ -256,8 +262,16 @@ impl Fields {
         }
     }
 
+    /// The name of a [`Signal`](crate::model::vote::Signal), which is still to be checked: a wrong one breaks a rule.
+    pub fn signal(&mut self) -> String {
+        let signal = self.text("signal", 0, LONGEST_SIGNAL);
+        self.rule("signal", || json!({ "enum": ["up", "down"] }));
+        signal
+    }
+
     /// A text of at most `most` characters that may be missing or null.
     pub fn optional_text(&mut self, name: &'static str, most: usize) -> Option<String> {
+        self.ask(name, false, |_| description::text(0, most));
         match self.take(name) {
             None | Some(Value::Null) => None,
             Some(value) => self.check_text(&[Step::Name(name)], value, 0, most),
@@ -266,10 +280,11 @@ impl Fields {
 
     /// A whole number that may be missing or null. It may be written as a text, as queries have it.
     pub fn optional_integer(&mut self, name: &'static str) -> Option<i64> {
+        self.ask(name, false, Place::integer);
         let steps = [Step::Name(name)];
         match self.take(name)? {
             Value::Null => None,
-            Value::Number(number) if number.is_i64() => number.as_i64(),
+            Value::Number(number) if is_whole(&number) => number.as_i64().or(number.as_f64().map(|whole| whole as i64)),
             Value::String(text) => {
                 let number = text.trim().parse().ok();
                 if number.is_none() {
@@ -288,6 +303,7 @@ impl Fields {
 
     /// A whole number from `least` to `most` that must be there.
     pub fn integer(&mut self, name: &'static str, least: i64, most: i64) -> i64 {
+        self.ask(name, true, |place| place.integer_within(least, most));
         let given = self.object.get(name).or_else(|| self.object.get(twin(name).as_ref()));
         if given.is_none_or(Value::is_null) {
             let input = Value::Object(self.object.clone());
@@ -300,6 +316,7 @@ impl Fields {
 
     /// Yes or no, which may be missing or null. It may be written as a word or a digit, as queries have it.
     pub fn optional_flag(&mut self, name: &'static str) -> Option<bool> {
+        self.ask(name, false, |_| description::flag());
         let value = self.take(name)?;
         let flag = match &value {
             Value::Null => return None,
@@ -324,8 +341,10 @@ impl Fields {
 
     /// A whole number within these bounds, or `default` if it is missing or null. It may be written as a text.
     pub fn integer_within(&mut self, name: &'static str, default: i64, bounds: RangeInclusive<i64>) -> i64 {
-        let Some(number) = self.optional_integer(name) else { return default };
         let (least, most) = bounds.into_inner();
+        self.ask(name, false, |place| place.integer_within(least, most));
+        self.rule(name, || json!({ "default": default }));
+        let Some(number) = self.optional_integer(name) else { return default };
         let (kind, than, bound, key) = match number {
             _ if number < least => ("greater_than_equal", "greater than", least, "ge"),
             _ if number > most => ("less_than_equal", "less than", most, "le"),
@@ -338,6 +357,8 @@ impl Fields {
 
     /// A number above 0, or `default` if it is missing or null. It may be written as a text.
     pub fn positive_number(&mut self, name: &'static str, default: f64) -> f64 {
+        self.ask(name, false, Place::number);
+        self.rule(name, || json!({ "exclusiveMinimum": 0, "default": default }));
         let steps = [Step::Name(name)];
         let (number, shown) = match self.take(name) {
             None | Some(Value::Null) => return default,
@@ -362,6 +383,7 @@ impl Fields {
 
     /// A list of at most `most` texts that may be missing or null, each of at most `longest` characters.
     pub fn optional_texts(&mut self, name: &'static str, most: usize, longest: usize) -> Option<Vec<String>> {
+        self.ask(name, false, |_| description::list(most, description::text(0, longest)));
         let elements = self.list(name, most)?;
         let texts = elements.into_iter().enumerate().filter_map(|(position, value)| {
             self.check_text(&[Step::Name(name), Step::Position(position)], value, 0, longest)
@@ -371,6 +393,7 @@ impl Fields {
 
     /// A list of at most `most` objects; empty if missing or null.
     pub fn objects<T: Read>(&mut self, name: &'static str, most: usize) -> Vec<T> {
+        self.ask(name, false, |_| description::list(most, description::body_schema::<T>()));
         let elements = self.list(name, most).unwrap_or_default();
         let mut records = Vec::with_capacity(elements.len());
         for (position, value) in elements.into_iter().enumerate() {
@@ -381,7 +404,7 @@ impl Fields {
                 continue;
             };
             let place = self.place.iter().chain(&steps).cloned().collect();
-            let mut fields = Self { object, place, faults: Vec::new() };
+            let mut fields = Self { object, place, faults: Vec::new(), notes: None };
             records.push(T::read(&mut fields));
             self.faults.append(&mut fields.faults);
         }
@@ -390,6 +413,9 @@ impl Fields {
 
     /// A list of at most `most` objects that must be there, as they are: for what others define and change.
     pub fn raw_objects(&mut self, name: &'static str, most: usize) -> Vec<Value> {
+        self.ask(name, true, |_| description::list(most, json!({ "type": "object" })));
+        // It must be there, and may be null all the same.
+        self.rule(name, || json!({ "type": ["array", "null"] }));
         let twin = twin(name);
         if !self.object.contains_key(name) && !self.object.contains_key(twin.as_ref()) {
             let input = Value::Object(self.object.clone());
@@ -448,8 +474,16 @@ impl Fields {
     }
 }
 
+/// Longest name of a signal that is looked at, in characters.
+const LONGEST_SIGNAL: usize = 20;
 /// Characters of a text that was too long that the answer repeats.
 const ECHO: usize = 100;
+
+/// Whether this is a whole number that an `i64` holds. In JSON, 47.0 is the same number as 47.
+fn is_whole(number: &serde_json::Number) -> bool {
+    let is_whole = |float: f64| float.fract() == 0.0 && float.abs() < i64::MAX as f64;
+    number.is_i64() || number.is_f64() && number.as_f64().is_some_and(is_whole)
+}
 
 fn plural(count: usize) -> &'static str {
     if count == 1 { "character" } else { "characters" }
@@ -578,6 +612,8 @@ mod tests {
             ("{}", Ok((90, 100.0))),
             (r#"{"windowDays":1,"targetCpw":0.5}"#, Ok((1, 0.5))),
             (r#"{"window_days":"3650","target_cpw":" 1e2 "}"#, Ok((3650, 100.0))),
+            (r#"{"windowDays":30.0}"#, Ok((30, 100.0))),
+            (r#"{"windowDays":1e300}"#, Err("int_type")),
             (r#"{"windowDays":0}"#, Err("greater_than_equal")),
             (r#"{"windowDays":"3651"}"#, Err("less_than_equal")),
             (r#"{"windowDays":"1.5"}"#, Err("int_parsing")),

@@ -22,6 +22,7 @@ pub mod limits;
 pub mod linger;
 pub mod llm;
 pub mod model;
+pub mod openapi;
 pub mod packaging;
 pub mod queue;
 pub mod respond;

@@ -5,6 +5,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCAT
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::jobs::Jobs;
 use crate::error::ApiError;
@@ -15,15 +16,41 @@ use crate::model::ids::{JobId, UserId};
 /// Never shown without asking us again.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache, no-store, max-age=0, must-revalidate");
 
+/// The header of a conditional GET, for the description of the API: which says of such a route that it may answer 304.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the description is made from it")]
+pub struct IfNoneMatch {
+    /// Versions that the caller has: a list of tags, or `*`.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
+
 /// Seconds until a caller should look again how far a job is.
 pub const LOOK_AGAIN: HeaderValue = HeaderValue::from_static("2");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const RESPOND_ASYNC: HeaderValue = HeaderValue::from_static("respond-async");
 
-#[derive(Serialize)]
+/// The headers of an operation that may be done later ([`crate::extract::PreferAsync`]), for the description of the API:
+/// which says of such a route that it may answer 202.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the description is made from it")]
+pub struct RespondAsync {
+    /// `respond-async` has it done later.
+    #[param(rename = "Prefer", example = "respond-async")]
+    prefer: Option<String>,
+    /// Makes the same request within 24 hours the same job: 1 to 128 characters.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: Option<String>,
+}
+
+/// A job that was accepted.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct AcceptedResponse<'a> {
+pub struct AcceptedResponse<'a> {
     id: &'a JobId,
+    /// Where to look how far it is.
     status_uri: String,
 }
 

@@ -28,6 +28,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
 use crate::auth::{require_admin, require_service, require_user, require_user_or_service};
+use crate::config::Environment;
 use crate::error::ApiError;
 use crate::idempotency::repeat_answers;
 use crate::limits::{Shed, limit_address, limit_refusals, limit_upload, limit_user};
@@ -56,6 +57,11 @@ pub fn app(state: AppState) -> App {
 /// Makes the service with these functions, which the Functions host alone can call.
 pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let public = Router::new().merge(routes::auth::public()).merge(routes::media::public());
+    let public = public.merge(routes::docs::public());
+    let public = match state.config.environment {
+        Environment::Development => public.merge(routes::docs::development()),
+        Environment::Production => public,
+    };
     let public = public.layer(from_fn_with_state(state.clone(), limit_address)).merge(routes::health::public());
     let user = Router::new()
         .merge(routes::chat::user())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::ids::{JobId, UserId};
 use super::lenient;
@@ -13,7 +14,7 @@ use super::timestamp::Timestamp;
 pub const MOST_CHANGES: usize = 50;
 
 /// How far a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum JobStatus {
     /// A message for it is in the queue, or will be.
     Pending,
@@ -54,7 +55,7 @@ impl JobStatus {
 }
 
 /// How much of a job is done.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
     /// Parts that are done.
     #[serde(default)]
@@ -68,7 +69,7 @@ pub struct Progress {
 }
 
 /// A change of a job's status.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// When.
     pub at: Timestamp,

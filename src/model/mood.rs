@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::timestamp::Timestamp;
 use super::{lenient, vocabulary};
@@ -46,7 +47,7 @@ pub fn whole_if_whole<S: Serializer>(number: &f64, serializer: S) -> Result<S::O
 }
 
 /// What a mood looks like.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MoodSignals {
     /// Colours in words.
@@ -104,7 +105,7 @@ fn slug(text: &str) -> String {
 }
 
 /// An article that a mood was seen in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MoodArticle {
     /// Its headline.

@@ -12,11 +12,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::StreamExt;
 use serde::Serialize;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
+use crate::described;
 use crate::domain::chat::{
     ChatEvent, LONGEST_MESSAGE, LONGEST_SUMMARY, LONGEST_TRACE_ID, MOST_RECENT_MESSAGES, MOST_SELECTED_ITEMS,
     RecentMessage, Role, Turn,
@@ -39,6 +42,11 @@ const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 pub fn user() -> Router<AppState> {
     Router::new().route("/api/chat", post(take_turn)).route("/api/chat/memory", get(show_memory).put(set_memory))
 }
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(take_turn, show_memory, set_memory))]
+pub struct UserPaths;
 
 struct ChatRequest {
     message: String,
@@ -63,6 +71,8 @@ impl Read for ChatRequest {
     }
 }
 
+described!(ChatRequest);
+
 impl Read for RecentMessage {
     fn read(fields: &mut Fields) -> Self {
         let role = fields.text("role", 0, 64);
@@ -74,7 +84,7 @@ impl Read for RecentMessage {
 }
 
 /// An event on the wire.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct WireEvent<'a> {
     #[serde(flatten)]
     event: ChatEvent,
@@ -83,6 +93,9 @@ struct WireEvent<'a> {
 }
 
 /// Answers a message, streaming.
+#[utoipa::path(post, path = "/api/chat", params(("X-Trace-Id" = Option<String>, Header, description = "Repeated in every event, unless the body has one.")), request_body = ChatRequest, responses(
+    (status = 200, body = WireEvent, content_type = "text/event-stream")
+))]
 async fn take_turn(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -124,7 +137,7 @@ fn trace_id_header(headers: &HeaderMap) -> Option<String> {
     (!id.is_empty() && id.len() <= LONGEST_TRACE_ID).then(|| id.to_owned())
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct MemoryResponse {
     summary: String,
@@ -132,6 +145,7 @@ struct MemoryResponse {
 }
 
 /// Shows what the stylist remembers.
+#[utoipa::path(get, path = "/api/chat/memory", responses((status = 200, body = MemoryResponse)))]
 async fn show_memory(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -147,16 +161,24 @@ struct SetMemoryRequest {
 
 impl Read for SetMemoryRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self { summary: fields.text("summary", 0, usize::MAX) }
+        let summary = fields.text("summary", 0, usize::MAX);
+        fields.rule("summary", || json!({ "maxLength": LONGEST_SUMMARY }));
+        Self { summary }
     }
 }
 
-#[derive(Serialize)]
+described!(SetMemoryRequest);
+
+#[derive(Serialize, ToSchema)]
 struct StatusResponse {
     status: &'static str,
 }
 
 /// Replaces what the stylist remembers; an empty text clears it.
+#[utoipa::path(put, path = "/api/chat/memory", request_body = SetMemoryRequest, responses(
+    (status = 200, body = StatusResponse),
+    (status = 400, description = "The summary is too long.")
+))]
 async fn set_memory(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,

@@ -8,10 +8,13 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
+use serde_json::json;
 use tracing::{Instrument, info_span};
+use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
 use crate::data::digest_feedback::Feedback;
+use crate::described;
 use crate::domain::digest::{self, Outcome, Trigger};
 use crate::domain::jobs::kinds::{self, DigestInput};
 use crate::error::ApiError;
@@ -20,12 +23,12 @@ use crate::model::digest::{Digest, DigestFeedback, Suggestion};
 use crate::model::ids::{DigestId, UserId};
 use crate::model::timestamp::Timestamp;
 use crate::model::vote::Signal;
-use crate::respond;
+use crate::respond::{self, IfNoneMatch, RespondAsync};
 use crate::state::AppState;
 
-const LONGEST_ID: usize = 1023;
+/// Longest id of a digest that is looked at, in characters: a user's, and 65 more.
+const LONGEST_ID: usize = 400;
 const LONGEST_DESCRIPTION: usize = 1000;
-const LONGEST_SIGNAL: usize = 20;
 /// The last place that an idea can have. A digest has five.
 const LAST_INDEX: i64 = 99;
 const NO_DIGEST_ID: ApiError = ApiError::BadRequest("digestId is not the id of a digest.");
@@ -37,10 +40,20 @@ pub fn user() -> Router<AppState> {
         .route("/api/digest/feedback", get(list_feedback).post(add_feedback))
 }
 
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(find_latest_digest, list_feedback, add_feedback))]
+pub struct UserPaths;
+
 /// Routes for users who wait for a model to think.
 pub fn slow_user() -> Router<AppState> {
     Router::new().route("/api/digest/run", post(run_digest))
 }
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(run_digest))]
+pub struct SlowUserPaths;
 
 struct RunDigestRequest {
     force: bool,
@@ -52,8 +65,10 @@ impl Read for RunDigestRequest {
     }
 }
 
+described!(RunDigestRequest);
+
 /// What came of a run, as callers are told.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum RunDigestResponse {
     /// There is a new digest.
@@ -78,7 +93,7 @@ impl From<Outcome> for RunDigestResponse {
 }
 
 /// A digest, as callers see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DigestResponse {
     id: DigestId,
@@ -111,6 +126,7 @@ impl From<Digest> for DigestResponse {
 }
 
 /// Makes a digest, if there is a reason to.
+#[utoipa::path(post, path = "/api/digest/run", params(RunDigestRequest, RespondAsync), responses((status = 200, body = RunDigestResponse)))]
 async fn run_digest(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -133,12 +149,13 @@ async fn run_digest(
     Ok(AppJson(RunDigestResponse::from(outcome)).into_response())
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct LatestDigestResponse {
     digest: Option<DigestResponse>,
 }
 
 /// Returns the newest digest.
+#[utoipa::path(get, path = "/api/digest/latest", params(IfNoneMatch), responses((status = 200, body = LatestDigestResponse)))]
 async fn find_latest_digest(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -160,12 +177,14 @@ impl Read for ListFeedbackRequest {
     }
 }
 
-#[derive(Serialize)]
+described!(ListFeedbackRequest);
+
+#[derive(Serialize, ToSchema)]
 struct ListFeedbackResponse {
     feedback: Vec<FeedbackResponse>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct FeedbackResponse {
     suggestion_index: u64,
@@ -173,6 +192,7 @@ struct FeedbackResponse {
 }
 
 /// Lists the user's thumbs on a digest.
+#[utoipa::path(get, path = "/api/digest/feedback", operation_id = "list_digest_feedback", params(ListFeedbackRequest), responses((status = 200, body = ListFeedbackResponse)))]
 async fn list_feedback(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -193,23 +213,31 @@ struct AddFeedbackRequest {
 
 impl Read for AddFeedbackRequest {
     fn read(fields: &mut Fields) -> Self {
+        let digest_id = fields.text("digestId", 1, LONGEST_ID).into();
+        fields.rule("digestId", || json!({ "pattern": r"^[^/\\?#]+$" }));
         Self {
-            digest_id: fields.text("digestId", 1, LONGEST_ID).into(),
+            digest_id,
             suggestion_index: fields.integer("suggestionIndex", 0, LAST_INDEX),
             suggestion_description: fields
                 .optional_text("suggestionDescription", LONGEST_DESCRIPTION)
                 .unwrap_or_default(),
-            signal: fields.text("signal", 0, LONGEST_SIGNAL),
+            signal: fields.signal(),
         }
     }
 }
 
-#[derive(Serialize)]
+described!(AddFeedbackRequest);
+
+#[derive(Serialize, ToSchema)]
 struct AddFeedbackResponse {
     status: &'static str,
 }
 
 /// Takes the user's thumb on an idea, in the place of the one before it.
+#[utoipa::path(post, path = "/api/digest/feedback", operation_id = "add_digest_feedback", request_body = AddFeedbackRequest, responses(
+    (status = 200, body = AddFeedbackResponse),
+    (status = 400, description = "The signal is neither up nor down, or no digest can have this id.")
+))]
 async fn add_feedback(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,

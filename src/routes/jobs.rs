@@ -10,16 +10,18 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
+use crate::described;
 use crate::domain::jobs::{Changed, OutputPath};
 use crate::error::ApiError;
 use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read};
 use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Change, Job, JobStatus, JobSummary, Output, Progress};
 use crate::model::timestamp::Timestamp;
-use crate::respond::{LOOK_AGAIN, accepted};
+use crate::respond::{AcceptedResponse, LOOK_AGAIN, accepted};
 use crate::state::AppState;
 
 const PAGE: usize = 50;
@@ -45,10 +47,20 @@ pub fn user() -> Router<AppState> {
         .route("/api/jobs/{job_id}/outputs/{*path}", get(find_output))
 }
 
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(list_jobs, find_job, terminate_job, restart_job, purge_job, list_outputs, find_output))]
+pub struct UserPaths;
+
 /// Routes for administrators.
 pub fn admin() -> Router<AppState> {
     Router::new().route("/api/admin/jobs", get(list_all_jobs))
 }
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(list_all_jobs))]
+pub struct AdminPaths;
 
 struct ListJobsRequest {
     status: Option<String>,
@@ -57,14 +69,18 @@ struct ListJobsRequest {
 
 impl Read for ListJobsRequest {
     fn read(fields: &mut Fields) -> Self {
+        let status = fields.optional_text("status", LONGEST_STATUS).filter(|status| !status.is_empty());
+        fields.rule("status", || json!({ "enum": ["", "Pending", "Running", "Completed", "Failed", "Terminated"] }));
         Self {
-            status: fields.optional_text("status", LONGEST_STATUS).filter(|status| !status.is_empty()),
+            status,
             after: fields.optional_text("continuationToken", LONGEST_TOKEN).filter(|token| !token.is_empty()),
         }
     }
 }
 
-#[derive(Serialize)]
+described!(ListJobsRequest);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct JobResponse {
     id: JobId,
@@ -120,7 +136,7 @@ impl From<JobSummary> for JobResponse {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListJobsResponse {
     jobs: Vec<JobResponse>,
@@ -128,6 +144,10 @@ struct ListJobsResponse {
 }
 
 /// Lists the caller's jobs, the newest first.
+#[utoipa::path(get, path = "/api/jobs", params(ListJobsRequest), responses(
+    (status = 200, body = ListJobsResponse),
+    (status = 400, description = "There is no such status.")
+))]
 async fn list_jobs(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -140,6 +160,10 @@ async fn list_jobs(
 }
 
 /// Lists everybody's jobs, the newest first.
+#[utoipa::path(get, path = "/api/admin/jobs", params(ListJobsRequest), responses(
+    (status = 200, body = ListJobsResponse),
+    (status = 400, description = "There is no such status.")
+))]
 async fn list_all_jobs(
     State(app): State<AppState>,
     AppQuery(request): AppQuery<ListJobsRequest>,
@@ -156,6 +180,12 @@ fn read_status(name: &str) -> Result<JobStatus, ApiError> {
 }
 
 /// Says how far a job is.
+#[utoipa::path(get, path = "/api/jobs/{job_id}", params(("job_id" = JobId, Path)), responses(
+    (status = 200, body = JobResponse, headers(
+        ("retry-after" = Option<u32>, description = "Seconds until there may be something new, unless the job has ended.")
+    )),
+    (status = 404, description = "There is no such job, or it is someone else's.")
+))]
 async fn find_job(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -193,7 +223,17 @@ impl Read for TerminateJobRequest {
     }
 }
 
+described!(TerminateJobRequest);
+
 /// Ends a job before its end.
+#[utoipa::path(post, path = "/api/jobs/{job_id}/terminate", params(("job_id" = JobId, Path)), request_body = Option<TerminateJobRequest>, responses(
+    (status = 202, body = AcceptedResponse, headers(
+        ("location" = String, description = "Where to look how far it is."),
+        ("retry-after" = u32, description = "Seconds until there may be something new.")
+    )),
+    (status = 404, description = "There is no such job, or it is someone else's."),
+    (status = 409, description = "It has ended already.")
+))]
 async fn terminate_job(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -210,6 +250,14 @@ async fn terminate_job(
 }
 
 /// Asks for the same once more, as a new job.
+#[utoipa::path(post, path = "/api/jobs/{job_id}/restart", params(("job_id" = JobId, Path)), responses(
+    (status = 202, body = AcceptedResponse, headers(
+        ("location" = String, description = "Where to look how far it is."),
+        ("retry-after" = u32, description = "Seconds until there may be something new.")
+    )),
+    (status = 403, description = "Such a job is for administrators."),
+    (status = 404, description = "There is no such job, or it is someone else's.")
+))]
 async fn restart_job(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -223,13 +271,18 @@ async fn restart_job(
     Ok(accepted(&new))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct PurgeJobResponse {
     id: JobId,
     status: &'static str,
 }
 
 /// Deletes a job that has ended, and what it wrote.
+#[utoipa::path(delete, path = "/api/jobs/{job_id}", params(("job_id" = JobId, Path)), responses(
+    (status = 200, body = PurgeJobResponse),
+    (status = 404, description = "There is no such job, or it is someone else's."),
+    (status = 409, description = "It has not ended.")
+))]
 async fn purge_job(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -243,7 +296,7 @@ async fn purge_job(
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct OutputResponse {
     path: String,
@@ -259,12 +312,16 @@ impl From<Output> for OutputResponse {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ListOutputsResponse {
     files: Vec<OutputResponse>,
 }
 
 /// Lists what a job wrote.
+#[utoipa::path(get, path = "/api/jobs/{job_id}/outputs", params(("job_id" = JobId, Path)), responses(
+    (status = 200, body = ListOutputsResponse),
+    (status = 404, description = "There is no such job, or it is someone else's.")
+))]
 async fn list_outputs(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -274,12 +331,24 @@ async fn list_outputs(
     Ok(AppJson(ListOutputsResponse { files: job.outputs.into_iter().map(OutputResponse::from).collect() }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct OutputContentResponse {
     content: String,
 }
 
 /// Returns something that a job wrote: as JSON, or as it is to those who ask for its type.
+#[utoipa::path(get, path = "/api/jobs/{job_id}/outputs/{*path}", params(
+    ("job_id" = JobId, Path),
+    ("path" = String, Path, description = "As the list of outputs has it."),
+), responses(
+    (status = 200, content(
+        (OutputContentResponse = "application/json"),
+        (String = "text/markdown"),
+        (String = "application/x-ndjson")
+    ), description = "As JSON, or as it is to those who accept its type."),
+    (status = 400, description = "The path is not that of a file."),
+    (status = 404, description = "There is no such job or file.")
+))]
 async fn find_output(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,

@@ -6,8 +6,11 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
+use serde_json::json;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
+use crate::described;
 use crate::domain::jobs::kinds::{self, MoodsInput};
 use crate::domain::moods::{Error, Seeded};
 use crate::error::ApiError;
@@ -15,7 +18,7 @@ use crate::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read};
 use crate::model::mood::{MoodArticle, MoodSignals, PublishedMood, whole_if_whole};
 use crate::model::timestamp::Timestamp;
 use crate::model::vocabulary;
-use crate::respond;
+use crate::respond::{self, IfNoneMatch, RespondAsync};
 use crate::state::AppState;
 
 /// Moods of one answer.
@@ -30,12 +33,22 @@ pub fn user() -> Router<AppState> {
     Router::new().route("/api/moods", get(list_moods)).route("/api/moods/{mood_id}", get(find_mood))
 }
 
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(list_moods, find_mood))]
+pub struct UserPaths;
+
 /// Routes for administrators that may take minutes.
 pub fn slow_admin() -> Router<AppState> {
     Router::new().route("/api/moods/seed", post(seed_moods))
 }
 
-#[derive(Serialize)]
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(seed_moods))]
+pub struct SlowAdminPaths;
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct MoodResponse {
     id: String,
@@ -75,11 +88,15 @@ struct ListMoodsQuery {
 
 impl Read for ListMoodsQuery {
     fn read(fields: &mut Fields) -> Self {
-        Self { primary_mood: fields.optional_text("primaryMood", LONGEST_CATEGORY) }
+        let primary_mood = fields.optional_text("primaryMood", LONGEST_CATEGORY);
+        fields.rule("primaryMood", || json!({ "enum": ([&[""][..], &vocabulary::MOODS].concat()) }));
+        Self { primary_mood }
     }
 }
 
-#[derive(Serialize)]
+described!(ListMoodsQuery);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListMoodsResponse {
     moods: Vec<MoodResponse>,
@@ -87,6 +104,10 @@ struct ListMoodsResponse {
 }
 
 /// Lists the moods that are most in fashion, of one category or of all.
+#[utoipa::path(get, path = "/api/moods", params(ListMoodsQuery, IfNoneMatch), responses(
+    (status = 200, body = ListMoodsResponse),
+    (status = 400, description = "There is no such category.")
+))]
 async fn list_moods(
     State(app): State<AppState>,
     AppQuery(query): AppQuery<ListMoodsQuery>,
@@ -109,6 +130,10 @@ fn category(named: &str) -> Result<&'static str, ApiError> {
 }
 
 /// Returns one mood.
+#[utoipa::path(get, path = "/api/moods/{mood_id}", params(("mood_id" = String, Path)), responses(
+    (status = 200, body = MoodResponse),
+    (status = 404, description = "There is no such mood.")
+))]
 async fn find_mood(
     State(app): State<AppState>,
     AppPath(id): AppPath<String>,
@@ -127,13 +152,16 @@ impl Read for SeedMoodsRequest {
     }
 }
 
-#[derive(Serialize)]
+described!(SeedMoodsRequest);
+
+#[derive(Serialize, ToSchema)]
 struct SeedMoodsResponse {
     seeded: usize,
     snippets_processed: usize,
 }
 
 /// Reads the press of the last months. What was read before a failure or the time limit is kept: the next call goes on.
+#[utoipa::path(post, path = "/api/moods/seed", params(RespondAsync), request_body = Option<SeedMoodsRequest>, responses((status = 200, body = SeedMoodsResponse)))]
 async fn seed_moods(
     State(app): State<AppState>,
     CurrentUser(admin): CurrentUser,

@@ -11,12 +11,14 @@ use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::warn;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
 use crate::data::items::{FeedOrder, FeedPosition, FeedQuery};
 use crate::data::sources::{Claim, Suggested};
+use crate::described;
 use crate::domain::jobs::kinds::{self, ScrapeInput};
 use crate::domain::scraper;
 use crate::domain::scraper::lease::Owner;
@@ -30,7 +32,7 @@ use crate::model::item::FeedItem;
 use crate::model::source::{Source, SourceType};
 use crate::model::timestamp::Timestamp;
 use crate::model::vote::Signal;
-use crate::respond;
+use crate::respond::{self, RespondAsync};
 use crate::state::AppState;
 use crate::telemetry::Chain;
 
@@ -40,7 +42,6 @@ const LONGEST_PAGE: i64 = 100;
 const LONGEST_FIELD: usize = 4000;
 /// Names in a list of a query. More are left out.
 const MOST_NAMES: usize = 50;
-const LONGEST_SIGNAL: usize = 20;
 const LONGEST_NAME: usize = 100;
 const LONGEST_URL: usize = 2000;
 /// Posts with all that Reddit says of them have 5 to 30 KB each.
@@ -61,6 +62,11 @@ pub fn user() -> Router<AppState> {
         .route("/api/scraper/items/{item_id}/feedback", post(add_item_feedback))
 }
 
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(list_sources, lease_source, subscribe, unsubscribe, list_items, add_item_feedback))]
+pub struct UserPaths;
+
 /// Routes for users that ask sites and the model before they answer.
 pub fn slow_user() -> Router<AppState> {
     Router::new()
@@ -68,12 +74,22 @@ pub fn slow_user() -> Router<AppState> {
         .route("/api/scraper/ingest/reddit", post(ingest_posts))
 }
 
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(suggest_source, ingest_posts))]
+pub struct SlowUserPaths;
+
 /// Routes for administrators that scrape before they answer.
 pub fn slow_admin() -> Router<AppState> {
     Router::new().route("/api/scraper/run/{source_id}", post(run_source))
 }
 
-#[derive(Serialize)]
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(run_source))]
+pub struct SlowAdminPaths;
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SourceResponse {
     id: SourceId,
@@ -87,12 +103,13 @@ struct SourceResponse {
     needs_client_ingest: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ListSourcesResponse {
     sources: Vec<SourceResponse>,
 }
 
 /// Lists the sources that the user can follow.
+#[utoipa::path(get, path = "/api/scraper/sources", responses((status = 200, body = ListSourcesResponse)))]
 async fn list_sources(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -122,15 +139,19 @@ struct SuggestSourceRequest {
 
 impl Read for SuggestSourceRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self {
-            name: fields.text("name", 1, LONGEST_NAME),
-            url: fields.text("url", 1, LONGEST_URL),
-            source_type: fields.optional_text("source_type", LONGEST_FIELD),
-        }
+        let name = fields.text("name", 1, LONGEST_NAME);
+        fields.rule("name", || json!({ "pattern": "[A-Za-z0-9]" }));
+        let url = fields.text("url", 1, LONGEST_URL);
+        fields.rule("url", || json!({ "format": "uri", "pattern": "^https://" }));
+        let source_type = fields.optional_text("source_type", LONGEST_FIELD);
+        fields.rule("source_type", || json!({ "enum": [SourceType::BrandSite.name()] }));
+        Self { name, url, source_type }
     }
 }
 
-#[derive(Serialize)]
+described!(SuggestSourceRequest);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SuggestSourceResponse {
     source_id: SourceId,
@@ -139,6 +160,11 @@ struct SuggestSourceResponse {
 }
 
 /// Makes a brand's site a source of the user's.
+#[utoipa::path(post, path = "/api/scraper/sources", request_body = SuggestSourceRequest, responses(
+    (status = 201, body = SuggestSourceResponse),
+    (status = 400, description = "The address is refused, the name has no letter, or the type is another one."),
+    (status = 409, description = "There is a source of this name that is not the caller's.")
+))]
 async fn suggest_source(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -170,7 +196,7 @@ impl From<UrlRefused> for ApiError {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct LeaseResponse {
     status: &'static str,
@@ -178,6 +204,11 @@ struct LeaseResponse {
 }
 
 /// Keeps others from scraping a source while the user's client does.
+#[utoipa::path(post, path = "/api/scraper/lease/{source_id}", params(("source_id" = SourceId, Path)), responses(
+    (status = 200, body = LeaseResponse),
+    (status = 404, description = "There is no such source."),
+    (status = 409, description = "Somebody else scrapes it.")
+))]
 async fn lease_source(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -207,7 +238,9 @@ impl Read for IngestPostsRequest {
     }
 }
 
-#[derive(Serialize)]
+described!(IngestPostsRequest);
+
+#[derive(Serialize, ToSchema)]
 struct IngestPostsResponse {
     count: usize,
     status: &'static str,
@@ -215,6 +248,12 @@ struct IngestPostsResponse {
 }
 
 /// Takes posts of a subreddit that the user's client has fetched.
+#[utoipa::path(post, path = "/api/scraper/ingest/reddit", request_body = IngestPostsRequest, responses(
+    (status = 200, body = IngestPostsResponse),
+    (status = 400, description = "The source is not a subreddit."),
+    (status = 403, description = "The caller is banned."),
+    (status = 404, description = "There is no such source.")
+))]
 async fn ingest_posts(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -246,7 +285,7 @@ async fn ingest_posts(
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SubscriptionResponse {
     source_id: SourceId,
@@ -254,6 +293,10 @@ struct SubscriptionResponse {
 }
 
 /// Makes the user follow a source, and has it scraped.
+#[utoipa::path(post, path = "/api/scraper/subscribe/{source_id}", params(("source_id" = SourceId, Path)), responses(
+    (status = 201, body = SubscriptionResponse),
+    (status = 404, description = "There is no such source.")
+))]
 async fn subscribe(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -267,6 +310,10 @@ async fn subscribe(
 }
 
 /// Ends that. A source that is not in use any more can be left, too.
+#[utoipa::path(delete, path = "/api/scraper/subscribe/{source_id}", params(("source_id" = SourceId, Path)), responses(
+    (status = 200, body = SubscriptionResponse),
+    (status = 404, description = "There is no such source.")
+))]
 async fn unsubscribe(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -278,7 +325,7 @@ async fn unsubscribe(
     Ok(AppJson(SubscriptionResponse { source_id, subscribed: false }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct RunSourceResponse {
     source_id: SourceId,
@@ -286,6 +333,11 @@ struct RunSourceResponse {
 }
 
 /// Scrapes a source.
+#[utoipa::path(post, path = "/api/scraper/run/{source_id}", params(("source_id" = SourceId, Path), RespondAsync), responses(
+    (status = 200, body = RunSourceResponse),
+    (status = 404, description = "There is no such source."),
+    (status = 409, description = "It is being scraped.")
+))]
 async fn run_source(
     State(app): State<AppState>,
     CurrentUser(admin): CurrentUser,
@@ -344,14 +396,16 @@ impl Read for ListItemsRequest {
     }
 }
 
-#[derive(Serialize)]
+described!(ListItemsRequest);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListItemsResponse {
     items: Vec<ItemResponse>,
     next_continuation_token: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ItemResponse {
     id: ScrapedItemId,
@@ -402,6 +456,7 @@ impl From<FeedItem> for ItemResponse {
 }
 
 /// Lists the feed, page by page.
+#[utoipa::path(get, path = "/api/scraper/items", params(ListItemsRequest), responses((status = 200, body = ListItemsResponse)))]
 async fn list_items(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -440,13 +495,15 @@ struct AddItemFeedbackRequest {
 impl Read for AddItemFeedbackRequest {
     fn read(fields: &mut Fields) -> Self {
         Self {
-            signal: fields.text("signal", 0, LONGEST_SIGNAL),
+            signal: fields.signal(),
             gallery_index: fields.optional_integer("galleryImageIndex").and_then(|index| u64::try_from(index).ok()),
         }
     }
 }
 
-#[derive(Serialize)]
+described!(AddItemFeedbackRequest);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AddItemFeedbackResponse {
     item_id: ScrapedItemId,
@@ -455,6 +512,11 @@ struct AddItemFeedbackResponse {
 }
 
 /// Takes the user's vote on an item.
+#[utoipa::path(post, path = "/api/scraper/items/{item_id}/feedback", params(("item_id" = ScrapedItemId, Path)), request_body = AddItemFeedbackRequest, responses(
+    (status = 200, body = AddItemFeedbackResponse),
+    (status = 400, description = "The signal is neither up nor down."),
+    (status = 404, description = "There is no such item.")
+))]
 async fn add_item_feedback(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,

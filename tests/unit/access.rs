@@ -7,7 +7,7 @@ use crate::support::TestApp;
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Access {
+pub enum Access {
     Public,
     User,
     Admin,
@@ -18,9 +18,11 @@ enum Access {
 }
 use Access::{Admin, Public, Service, User, UserOrService};
 
-const ROUTES: &[(Method, &str, Access)] = &[
+/// All of them; `openapi.rs` compares the list with the router and with the description of the API.
+pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::GET, "/api/health", Public),
     (Method::GET, "/api/health/ready", Public),
+    (Method::GET, "/api/openapi.json", Public),
     (Method::POST, "/api/auth/mobile-token", Public),
     (Method::POST, "/api/auth/refresh", Public),
     (Method::POST, "/api/auth/revoke", Public),

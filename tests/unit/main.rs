@@ -15,6 +15,7 @@ mod limits;
 mod llm;
 mod media;
 mod moods;
+mod openapi;
 mod process;
 mod queue;
 mod routes;

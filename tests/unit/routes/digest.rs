@@ -479,7 +479,7 @@ async fn what_does_not_fit_is_refused() {
         (json!({"digestId": "d", "suggestionIndex": 1, "signal": "UP"}), "signal must be 'up' or 'down'."),
         (json!({"digestId": "a/b", "suggestionIndex": 1, "signal": "up"}), "digestId is not the id of a digest."),
         (
-            json!({"digestId": "x".repeat(1000), "suggestionIndex": 1, "signal": "up"}),
+            json!({"digestId": "𝕏".repeat(300), "suggestionIndex": 1, "signal": "up"}),
             "digestId is not the id of a digest.",
         ),
     ] {
