@@ -230,6 +230,9 @@ async fn try_everything(user: Option<&str>, headers: &[String]) {
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/requirements/tools/schemathesis.toml"))
         .args(["run", &format!("http://{address}/api/openapi.json"), "--no-color"])
         .args(headers.iter().flat_map(|header| ["--header", header]))
+        .env("SCHEMATHESIS_HOOKS", concat!(env!("CARGO_MANIFEST_DIR"), "/requirements/tools/schemathesis_hooks.py"))
+        // Who is signed in is so in every request, the one that should lack the header too: that check is the others'.
+        .args(user.map(|_| "--exclude-checks=missing_required_header"))
         .current_dir(directory.path())
         .stdin(Stdio::null())
         .kill_on_drop(true);
