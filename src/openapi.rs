@@ -118,7 +118,11 @@ pub fn document() -> Value {
         for (path, mut operations) in paths {
             // What the router takes for the rest of a path is a parameter like any other here.
             let path = path.replace("{*", "{");
-            for operation in operations.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+                // The layer is around what users call; a stream is no answer to repeat.
+                if matches!(access, User | Admin) && method != "get" && path != "/api/chat" {
+                    repeat_answers(operation);
+                }
                 complete(operation, access, tag);
             }
             merge(&mut document["paths"][path], operations);
@@ -139,6 +143,28 @@ fn merge(into: &mut Value, from: Value) {
     }
     if let Value::Object(object) = into {
         object.extend(members);
+    }
+}
+
+/// Adds to an operation what [`crate::idempotency`] does around it.
+fn repeat_answers(operation: &mut Value) {
+    let key = json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": false,
+        "description": "Names the request: sent again within 24 hours it is answered as the first time, and done once.",
+        "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]([ -~]*[!-~])?$" },
+    });
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(key),
+        None => operation["parameters"] = json!([key]),
+    }
+    let Some(responses) = operation["responses"].as_object_mut() else { return };
+    for (_, response) in responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
+        response["headers"]["idempotency-replayed"] = header("Replayed");
+    }
+    for status in ["409", "413", "422"] {
+        responses.entry(status).or_insert_with(|| json!({ "$ref": format!("#/components/responses/{status}") }));
     }
 }
 
@@ -178,7 +204,8 @@ fn complete(operation: &mut Value, access: Access, tag: &str) {
     if is_conditional {
         responses.entry("304").or_insert_with(|| json!({ "description": "What the caller has is what there is." }));
     }
-    for (status, response) in responses.iter_mut() {
+    let own = responses.iter_mut().filter(|(_, response)| response.get("$ref").is_none());
+    for (status, response) in own {
         let is_error = status.as_str() >= "400";
         if response["description"].as_str().is_none_or(str::is_empty) {
             response["description"] = json!(if is_error { "It is not done." } else { "It is done." });
@@ -275,6 +302,7 @@ fn headers() -> Value {
         },
         "Location": { "description": "Where to look how far it is.", "required": true, "schema": { "type": "string" } },
         "PreferenceApplied": { "description": "`respond-async`.", "required": true, "schema": { "type": "string" } },
+        "Replayed": text("`true` if this is the answer to an earlier request with the same `Idempotency-Key`."),
         "ETag": text("Names the version, for `If-None-Match`."),
         "RetryAfter": {
             "description": "Seconds after which to try again.",
@@ -292,6 +320,7 @@ fn responses() -> Value {
     let shared = [
         (401, "Error", "No credential, or none that is valid.", Some(("www-authenticate", "WwwAuthenticate"))),
         (403, "Error", "The caller is known and may not.", None),
+        (409, "Error", "A request with this `Idempotency-Key` is under way.", None),
         (413, "Error", "The body is longer than the route takes.", None),
         (415, "Error", "The body is not JSON.", None),
         (422, "ValidationError", "The body, query or path does not fit its type.", None),

@@ -40,9 +40,6 @@ pub struct RespondAsync {
     /// `respond-async` has it done later.
     #[param(rename = "Prefer", example = "respond-async")]
     prefer: Option<String>,
-    /// Makes the same request within 24 hours the same job: 1 to 128 characters.
-    #[param(rename = "Idempotency-Key")]
-    idempotency_key: Option<String>,
 }
 
 /// A job that was accepted.
