@@ -175,8 +175,8 @@ fn complete(operation: &mut Value, access: Access, tag: &str) {
     let mut statuses = access.statuses().to_vec();
     // A body that may be missing may not be null for that.
     if let Some(choice) = operation.pointer_mut("/requestBody/content/application~1json/schema/oneOf") {
-        let schemas = choice.as_array().into_iter().flatten();
-        let schema = schemas.filter(|schema| schema["type"] != "null").cloned().next();
+        let mut schemas = choice.as_array().into_iter().flatten();
+        let schema = schemas.find(|schema| schema["type"] != "null").cloned();
         operation["requestBody"]["content"]["application/json"]["schema"] = schema.unwrap_or_default();
         operation["requestBody"]["required"] = json!(false);
     }
