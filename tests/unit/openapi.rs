@@ -192,9 +192,13 @@ const USER: &str = "ada";
 const ADMIN: &str = "grace";
 const KEY: &str = "a-key-of-services";
 
+#[expect(clippy::disallowed_methods, reason = "a setting of the tests")]
+fn program() -> String {
+    std::env::var(SCHEMATHESIS).expect("scripts/test says where the program is")
+}
+
 /// Has the real binary tried by Schemathesis, signed in as this user, or with these headers.
 async fn try_everything(user: Option<&str>, headers: &[String]) {
-    let program = std::env::var(SCHEMATHESIS).expect("scripts/test says where the program is");
     let google = Google::start().await;
     let launch = Launch::production(BINARY)
         .setting("GOOGLE_CLIENT_ID", CLIENT_ID)
@@ -224,7 +228,7 @@ async fn try_everything(user: Option<&str>, headers: &[String]) {
     drop(data);
     let (service, address) = launch.start();
     let directory = tempfile::tempdir().unwrap();
-    let mut command = Command::new(program);
+    let mut command = Command::new(program());
     command
         .arg("--config-file")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/requirements/tools/schemathesis.toml"))
