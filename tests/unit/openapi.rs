@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::access::{Access, ROUTES};
+use crate::store::cosmos_backend;
 use crate::support::TestApp;
 use crate::support::google::{CLIENT_ID, Google};
 use crate::support::service::Launch;
@@ -194,7 +195,7 @@ const KEY: &str = "a-key-of-services";
 
 /// Has the real binary tried by Schemathesis, signed in as this user, or with these headers.
 async fn try_everything(user: Option<&str>, headers: &[String]) {
-    let program = std::env::var(SCHEMATHESIS).expect("scripts/test says where the program is");
+    let program = cosmos_backend::setting(SCHEMATHESIS);
     let google = Google::start().await;
     let launch = Launch::production(BINARY)
         .setting("GOOGLE_CLIENT_ID", CLIENT_ID)
