@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::access::{Access, ROUTES};
+use crate::store::cosmos_backend;
 use crate::support::TestApp;
 use crate::support::google::{CLIENT_ID, Google};
 use crate::support::service::Launch;
@@ -192,11 +193,6 @@ const USER: &str = "ada";
 const ADMIN: &str = "grace";
 const KEY: &str = "a-key-of-services";
 
-#[expect(clippy::disallowed_methods, reason = "a setting of the tests")]
-fn program() -> String {
-    std::env::var(SCHEMATHESIS).expect("scripts/test says where the program is")
-}
-
 /// Has the real binary tried by Schemathesis, signed in as this user, or with these headers.
 async fn try_everything(user: Option<&str>, headers: &[String]) {
     let google = Google::start().await;
@@ -228,7 +224,7 @@ async fn try_everything(user: Option<&str>, headers: &[String]) {
     drop(data);
     let (service, address) = launch.start();
     let directory = tempfile::tempdir().unwrap();
-    let mut command = Command::new(program());
+    let mut command = Command::new(cosmos_backend::setting(SCHEMATHESIS));
     command
         .arg("--config-file")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/requirements/tools/schemathesis.toml"))
