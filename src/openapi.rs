@@ -153,7 +153,7 @@ fn repeat_answers(operation: &mut Value) {
         "in": "header",
         "required": false,
         "description": "Names the request: sent again within 24 hours it is answered as the first time, and done once.",
-        "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]([ -~]*[!-~])?$" },
+        "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[\t -~]*[!-~][\t -~]*$" },
     });
     match operation["parameters"].as_array_mut() {
         Some(parameters) => parameters.push(key),
