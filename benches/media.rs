@@ -1,8 +1,8 @@
 //! The whole step of a picture beside its parts measured alone; what a second core adds; memory; hostile files; and how
 //! fast the service answers other requests meanwhile.
 //!
-//! The parts are the bare libraries, called as briefly as can be. Memory is read by this program run again, once per
-//! figure, so that nothing else is in it.
+//! The parts are the bare libraries, called as briefly as can be. Memory is that of the real binary, started anew for each
+//! figure; for hostile files it is that of this program run again, one by one.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 #![expect(clippy::print_stdout, reason = "this is what benchmarks are for")]
@@ -12,9 +12,10 @@ mod hostile;
 mod support;
 
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -33,21 +34,18 @@ use pluckit::imaging::transform::to_jpeg;
 use pluckit::imaging::webp::encode;
 use support::load::{self, Connection};
 use support::service::Launch;
-use support::{BINARY, quantile};
+use support::{BINARY, processor_microseconds, quantile};
 use tokio::task::JoinSet;
 use zune_core::bytestream::ZCursor;
 
 /// A photograph of 12 megapixels, as a phone holds it: on its side.
 const WIDTH: u32 = 4000;
 const HEIGHT: u32 = 3000;
-const MIB: f64 = 1024.0 * 1024.0;
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    match (arguments.next().as_deref(), arguments.next()) {
-        (Some("--memory"), Some(pictures)) => return memory_of(pictures.parse().unwrap()),
-        (Some("--hostile"), Some(number)) => return hostile_one(number.parse().unwrap()),
-        _ => {}
+    if let (Some("--hostile"), Some(number)) = (arguments.next().as_deref(), arguments.next()) {
+        return hostile_one(number.parse().unwrap());
     }
     let photograph = photograph();
     println!("\nPictures: {} cores\n", std::thread::available_parallelism().unwrap());
@@ -88,23 +86,28 @@ fn main() {
     let [one, two] = rates.map(median);
     figure("pictures per second, two threads", "/s", two, one, "ratio ≥ 1.8", two / one >= 1.8);
 
-    let [quiet, full] = runtime.block_on(health_times(photograph.clone()));
-    for (part, name) in [(0.5, "/api/health while the pool is full, p50"), (0.99, "the same, p99")] {
-        let (full, quiet) = (quantile(&full, part), quantile(&quiet, part));
-        let is_p99 = part > 0.9;
-        let target = if is_p99 { "ratio ≤ 2" } else { "" };
-        figure(name, "ms", full, quiet, target, !is_p99 || full / quiet <= 2.0);
+    let Health { quiet, awake, full, busy_cores } = runtime.block_on(health_times(&photograph));
+    for (part, name) in [(0.5, "p50"), (0.99, "p99")] {
+        let [quiet, awake, full] = [&quiet, &awake, &full].map(|times| 1000.0 * quantile(times, part));
+        let target = if part > 0.9 { "ratio ≤ 2" } else { "" };
+        let name = format!("/api/health while the pool is full, {name} ({quiet:.0} µs with cores that sleep)");
+        figure(&name, "µs", full, awake, target, target.is_empty() || full / awake <= 2.0);
     }
+    let cores = std::thread::available_parallelism().unwrap().get() as f64;
+    figure("of it: cores that the service used meanwhile", "", busy_cores, cores, "", true);
 
-    std::fs::write(photograph_file(), &photograph).unwrap();
-    for (pictures, name) in
-        [(1, "memory above idle, one picture"), (30, "the same, 30 sent at once to 2 threads, per thread")]
-    {
-        let output = again(&["--memory", &pictures.to_string()]);
-        let (above, idle) = output.trim().split_once(' ').unwrap();
-        let threads = f64::from(i32::from(pictures > 1) + 1);
-        let above: f64 = above.parse::<f64>().unwrap() / threads;
-        figure(name, "MiB", above, idle.parse().unwrap(), "≤ 96 MiB", above <= 96.0);
+    let large = noise();
+    for (pictures, file, name) in [
+        (1, &photograph, "memory above idle, one picture"),
+        (2, &photograph, "the same per thread, 2 at once"),
+        (10, &photograph, "the same, 10 at once"),
+        (30, &photograph, "the same, 30 at once"),
+        (30, &large, "the same, 30 of 19 MiB at once"),
+    ] {
+        let (idle, above) = runtime.block_on(memory_of(pictures, file));
+        let threads = std::thread::available_parallelism().unwrap().get().min(pictures);
+        let above = above / threads as f64;
+        figure(name, "MiB", above, idle, "≤ 96 MiB", above <= 96.0);
     }
 
     let files = hostile::files(data);
@@ -143,57 +146,129 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn pipeline(threads: usize) -> Pipeline {
     let threads = NonZeroUsize::new(threads).unwrap();
     let patience = Duration::from_secs(600);
-    let pool = Arc::new(PixelPool::new(PoolOptions { threads, patience, ..PoolOptions::default() }));
+    let pool = Arc::new(PixelPool::new(PoolOptions { patience, ..PoolOptions::with_threads(threads) }));
     Pipeline::new(pool.clone(), Arc::new(BuiltIn::new(pool)), Limits::default())
 }
 
-/// Milliseconds that requests to `/api/health` of the real binary take: with nothing else to do, and while more uploads
-/// than the pool has threads are in flight all the time.
-async fn health_times(photograph: Bytes) -> [Vec<f64>; 2] {
-    const REQUESTS: usize = 3000;
+/// Milliseconds that requests to `/api/health` of the real binary take.
+struct Health {
+    /// With nothing else to do. Cores fall asleep between two requests, and waking them is most of the time.
+    quiet: Vec<f64>,
+    /// The same with cores that are kept awake by what gives way to everything else: what to compare with.
+    awake: Vec<f64>,
+    /// While more uploads than the pool has threads are in flight all the time.
+    full: Vec<f64>,
+    /// Processor time of the service per second of the last.
+    busy_cores: f64,
+}
+
+async fn health_times(photograph: &Bytes) -> Health {
+    const ROUNDS: usize = 5;
+    const SPAN: Duration = Duration::from_secs(4);
     const UPLOADERS: usize = 8;
-    let (_service, address) = Launch::development(BINARY).start();
+    let (service, address) = Launch::development(BINARY).start();
     let request = load::get("/api/health", "");
     let mut connection = Connection::open(address).await.unwrap();
-    let mut times = async || {
-        let mut times = Vec::with_capacity(REQUESTS);
-        for _ in 0..REQUESTS {
+    let mut times = async |times: &mut Vec<f64>| {
+        let start = Instant::now();
+        while start.elapsed() < SPAN {
             let begin = Instant::now();
             assert_eq!(connection.ask(&request).await.unwrap(), 200);
             times.push(milliseconds(begin.elapsed()));
+            // As callers come, and not as fast as one of them can: that would keep a core busy by itself.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        times
     };
-    let quiet = times().await;
+    let mut health = Health { quiet: Vec::new(), awake: Vec::new(), full: Vec::new(), busy_cores: 0.0 };
+    for round in 0..ROUNDS {
+        times(&mut health.quiet).await;
+        let spinners = Spinners::start();
+        times(&mut health.awake).await;
+        drop(spinners);
+        let (uploaders, finished) = start_uploads(address, photograph, round, UPLOADERS);
+        // From here on, as many wait as are worked on, or more.
+        while finished.load(Ordering::Relaxed) < UPLOADERS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (begin, used) = (Instant::now(), processor_microseconds(service.id()));
+        times(&mut health.full).await;
+        let used = processor_microseconds(service.id()) - used;
+        health.busy_cores += used / 1e6 / begin.elapsed().as_secs_f64() / ROUNDS as f64;
+        drop(uploaders);
+        // What was begun is finished, whoever left.
+        let mut before = f64::MAX;
+        while processor_microseconds(service.id()) - before > 0.0 || before == f64::MAX {
+            before = processor_microseconds(service.id());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    health
+}
+
+/// Uploads the photograph again and again under ever new ids until it is dropped. Counts those that are finished.
+fn start_uploads(
+    address: SocketAddr,
+    photograph: &Bytes,
+    round: usize,
+    uploaders: usize,
+) -> (JoinSet<()>, Arc<AtomicUsize>) {
     let finished = Arc::new(AtomicUsize::new(0));
-    let mut uploaders = JoinSet::new();
-    for uploader in 0..UPLOADERS {
+    let mut uploads = JoinSet::new();
+    for uploader in 0..uploaders {
         let (photograph, finished) = (photograph.clone(), finished.clone());
-        uploaders.spawn(async move {
+        uploads.spawn(async move {
             let mut connection = Connection::open(address).await.unwrap();
             for number in 0.. {
-                let head = format!(
-                    "POST /api/process-image?item_id=u{uploader}-{number} HTTP/1.1\r\nhost: bench\r\ncontent-type: \
-                     image/jpeg\r\ncontent-length: {}\r\n\r\n",
-                    photograph.len()
-                );
-                let request = [head.as_bytes(), &photograph].concat();
+                let request = upload(&format!("u{round}-{uploader}-{number}"), &photograph);
                 assert_eq!(connection.ask(&request).await.unwrap(), 201);
                 finished.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
-    // The pool has been full since the first of them began.
-    while finished.load(Ordering::Relaxed) == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    (uploads, finished)
+}
+
+/// A loop per core that runs only when nothing else wants to, so that no core sleeps.
+struct Spinners(Vec<Child>);
+
+impl Spinners {
+    fn start() -> Self {
+        let cores = std::thread::available_parallelism().unwrap().get();
+        let spin = || Command::new("chrt").args(["--idle", "0", "sh", "-c", "while :; do :; done"]).spawn();
+        Self((0..cores).map(|_| spin().expect("chrt, of util-linux")).collect())
     }
-    let mut full = Vec::new();
-    // Until the uploads have had all phases of their work.
-    while full.len() < REQUESTS || finished.load(Ordering::Relaxed) < 4 * UPLOADERS {
-        full.extend(times().await);
+}
+
+impl Drop for Spinners {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
-    uploaders.shutdown().await;
-    [quiet, full]
+}
+
+/// Memory of the real binary, in MiB: idle, and the most above that while so many pictures are sent at once.
+async fn memory_of(pictures: usize, file: &Bytes) -> (f64, f64) {
+    let (service, address) = Launch::development(BINARY).start();
+    // As much of itself as it needs to answer.
+    assert_eq!(Connection::open(address).await.unwrap().ask(&load::get("/api/health", "")).await.unwrap(), 200);
+    let idle = service.resident_kib() as f64 / 1024.0;
+    let uploads = (0..pictures).map(|number| async move {
+        let mut connection = Connection::open(address).await.unwrap();
+        assert_eq!(connection.ask(&upload(&format!("m{number}"), file)).await.unwrap(), 201);
+    });
+    join_all(uploads).await;
+    (idle, service.peak_kib() as f64 / 1024.0 - idle)
+}
+
+fn upload(id: &str, file: &Bytes) -> Vec<u8> {
+    let head = format!(
+        "POST /api/process-image?item_id={id} HTTP/1.1\r\nhost: bench\r\ncontent-type: image/jpeg\r\ncontent-length: \
+         {}\r\n\r\n",
+        file.len()
+    );
+    [head.as_bytes(), file].concat()
 }
 
 fn data(name: &str) -> Vec<u8> {
@@ -224,6 +299,20 @@ fn photograph() -> Bytes {
     let jpeg = to_jpeg(Picture::new(WIDTH, HEIGHT, Layout::Rgb, pixels).unwrap(), 92).unwrap();
     let exif = b"\xFF\xE1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     [&jpeg[..2], exif, &jpeg[2..]].concat().into()
+}
+
+/// As many pixels of noise, which no JPEG makes small: a file as large as they are taken.
+fn noise() -> Bytes {
+    let mut grain = 1_u64;
+    let pixels = std::iter::repeat_with(|| {
+        grain = grain.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (grain >> 56) as u8
+    });
+    let picture = Picture::new(WIDTH, HEIGHT, Layout::Rgb, pixels.take((WIDTH * HEIGHT * 3) as usize).collect());
+    let picture = picture.unwrap();
+    let most = 20 << 20;
+    let jpegs = (50..100).rev().map(|quality| to_jpeg(picture.clone(), quality).unwrap());
+    jpegs.map(Bytes::from).find(|jpeg| jpeg.len() < most).unwrap()
 }
 
 /// Decode, resize and encode, each by the bare library: milliseconds.
@@ -258,10 +347,6 @@ fn cut_out(pixels: &[u8]) -> Picture {
 
 // --- Run again ------------------------------------------------------------------------------------------------------
 
-fn photograph_file() -> PathBuf {
-    std::env::temp_dir().join("pluckit-bench-media.jpg")
-}
-
 /// What this program prints when it is run with these arguments.
 fn again(arguments: &[&str]) -> String {
     let output = Command::new(std::env::current_exe().unwrap()).args(arguments).output().unwrap();
@@ -273,18 +358,6 @@ fn mib(field: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(field)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-}
-
-/// Prints the most memory above idle while so many pictures are sent at once, and that of idle.
-fn memory_of(pictures: usize) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let pipeline = pipeline(pictures.min(2));
-    let photograph: Bytes = std::fs::read(photograph_file()).unwrap().into();
-    // The bytes of the upload belong to the picture in work.
-    let idle = mib("VmRSS:") - photograph.len() as f64 / MIB;
-    let results = runtime.block_on(join_all((0..pictures).map(|_| pipeline.process(photograph.clone()))));
-    assert!(results.iter().all(Result::is_ok));
-    println!("{} {idle}", mib("VmHWM:") - idle);
 }
 
 /// Prints the time for one hostile file, and the most memory above what there was before.

@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http;
 use axum::http::header::EXPECT;
+use azure_core::credentials::TokenCredential;
 use futures::FutureExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
@@ -36,16 +37,25 @@ use crate::blob::{BlobStore, ContainerName};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Documents, Environment, ModelServer};
 use crate::data::Data;
+use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::dead_letters::DeadLetterOffice;
 use crate::domain::demo;
+use crate::domain::digest::{self, Digests};
 use crate::domain::insights::{self, Insights};
+use crate::domain::jobs::{self, Jobs, Kind, kinds};
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
+use crate::domain::moods::{self, Moods};
 use crate::domain::quiz::Quizmaster;
 use crate::domain::rates::ExchangeRates;
 use crate::domain::readiness::{Probe, Readiness};
+use crate::domain::scraper::brand::client::BrandSites;
+use crate::domain::scraper::polite::{Gates, Visitor};
+use crate::domain::scraper::reddit::client::Reddit;
+use crate::domain::scraper::{self, Scraper};
+use crate::domain::similarity::{self, items::SimilarItems};
 use crate::domain::taste::{self, Taste};
 use crate::http_client;
 use crate::http_client::guarded::{GuardedClient, GuardedOptions};
@@ -53,11 +63,12 @@ use crate::imaging::decode;
 use crate::imaging::pipeline::Pipeline;
 use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::{BuiltIn, Segmenter};
+use crate::limits::{Limits, Peer};
 use crate::linger::Lingering;
 use crate::llm::Model;
 use crate::llm::observed::ObservedModel;
 use crate::llm::offline::OfflineModel;
-use crate::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, Server};
+use crate::llm::openai::{self, Credential, Deployments, OpenAi, OpenAiOptions, Server};
 use crate::queue::JobQueue;
 use crate::queue::azure::AzureQueue;
 use crate::queue::local::LocalQueue;
@@ -79,6 +90,8 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after the system refused a connection, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pause between two requests to a site that is scraped.
+const HOST_PAUSE: Duration = Duration::from_secs(1);
 /// Name of the embedded store's file.
 const STORE_FILE: &str = "pluckit.db";
 /// Name of the embedded queue's file. Not the store's, so that neither waits for the other's transactions.
@@ -112,6 +125,8 @@ pub struct Backends {
     pub http: reqwest::Client,
     /// Client for URLs from users, feeds and pages.
     pub web: Arc<GuardedClient>,
+    /// Manners towards the sites that are scraped.
+    pub gates: Arc<Gates>,
     /// What leaves the process about itself, beside the log.
     pub telemetry: Telemetry,
 }
@@ -132,6 +147,7 @@ impl Backends {
         let store = open_store(config, &clock)?;
         let model = open_model(config, &http, &clock)?;
         let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
+        let gates = Arc::new(Gates::new(HOST_PAUSE));
         let pixels = Arc::new(PixelPool::default());
         let segmenter = open_segmenter(config, &http, &pixels);
         Ok(Self {
@@ -146,6 +162,7 @@ impl Backends {
             clock,
             http,
             web,
+            gates,
             telemetry: Telemetry::off(),
         })
     }
@@ -187,7 +204,7 @@ impl Preparation {
 }
 
 /// Makes everything that the service keeps things in, as far as it is configured: the database and its containers (or the
-/// embedded store's file, in its newest form), queues and the blob container. Safe to repeat. Each part is tried, whatever
+/// embedded store's file, in its newest form), queues and the blob containers. Safe to repeat. Each part is tried, whatever
 /// became of those before it.
 pub async fn prepare_storage(config: &Config) -> Vec<(&'static str, anyhow::Result<Vec<Preparation>>)> {
     vec![
@@ -236,13 +253,16 @@ async fn prepare_queues(config: &Config) -> anyhow::Result<Vec<Preparation>> {
 
 async fn prepare_blobs(config: &Config) -> anyhow::Result<Vec<Preparation>> {
     let Some(account) = &config.storage.blobs else {
-        return Ok(Preparation::not_configured("blob container (STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)"));
+        return Ok(Preparation::not_configured("blob containers (STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)"));
     };
     let account = open_storage(config, account)?;
-    let name = &config.storage.archive_container;
-    let created =
-        Box::pin(account.create_blob_container(name)).await.with_context(|| format!("blob container {name}"))?;
-    Ok(vec![Preparation::new(format!("blob container {name}"), created)])
+    let mut done = Vec::new();
+    for name in [&config.storage.archive_container, &config.storage.jobs_container] {
+        let created =
+            Box::pin(account.create_blob_container(name)).await.with_context(|| format!("blob container {name}"))?;
+        done.push(Preparation::new(format!("blob container {name}"), created));
+    }
+    Ok(done)
 }
 
 /// What the Cosmos DB store needs to know.
@@ -254,7 +274,18 @@ pub fn cosmos_options(config: &Config, cosmos: &config::Cosmos) -> CosmosOptions
         database: cosmos.database.clone(),
         container_names: cosmos.containers.clone(),
         emulator: cosmos.emulator,
+        vector_search: cosmos.vector_search,
     }
+}
+
+/// Who signs in where no key is given.
+///
+/// # Errors
+/// When the SDK refuses the settings it finds.
+pub fn credential(config: &Config) -> anyhow::Result<Arc<dyn TokenCredential>> {
+    let client_id = config.effective.iter().find(|setting| setting.name == "AZURE_CLIENT_ID");
+    let client_id = client_id.map(|setting| setting.value.clone()).filter(|id| !id.is_empty());
+    Ok(identity(config, client_id).credential()?)
 }
 
 /// In development there is no managed identity, but perhaps an account that `az` is signed in with.
@@ -287,7 +318,7 @@ fn open_model(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -
             Server::Compatible { base_url, api_key: key, model, nano_model, embedding_model }
         }
     };
-    Ok(Arc::new(OpenAi::new(OpenAiOptions { server, limits: Limits::default() }, http.clone())?))
+    Ok(Arc::new(OpenAi::new(OpenAiOptions { server, limits: openai::Limits::default() }, http.clone())?))
 }
 
 /// The storage account that the settings name.
@@ -393,6 +424,11 @@ pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
+    with_kinds(config, backends, Vec::new())
+}
+
+/// The same with more kinds of long operation than the service's own.
+pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> AppState {
     let Backends {
         store,
         queue,
@@ -405,13 +441,22 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         clock,
         http,
         web,
+        gates,
         telemetry,
     } = backends;
     let model: Arc<dyn Model> = Arc::new(ObservedModel::new(model, telemetry.metrics.clone()));
     let queue: Arc<dyn JobQueue> = if telemetry.is_tracing() { Arc::new(TracedQueue(queue)) } else { queue };
     let data = Data::new(store.clone());
+    let tasks = TaskTracker::new();
+    let similar = SimilarItems::new(similarity::items::Parts {
+        data: data.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        most_items: config.stylist.similarity_max_items,
+    });
     let parts = tools::Parts {
         data: data.clone(),
+        similar,
         model: model.clone(),
         clock: clock.clone(),
         http: http.clone(),
@@ -424,7 +469,6 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     if config.media.is_open {
         warn!("PROCESS_IMAGE_AUTH_MODE is anonymous: whoever reaches the service may have pictures processed");
     }
-    let tasks = TaskTracker::new();
     let media = Media::new(media::Parts {
         pipeline: Pipeline::new(pixels.clone(), segmenter, decode::Limits::default()),
         blobs: blobs.clone(),
@@ -433,7 +477,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     });
     let insights = open_insights(&config, &data, &http, &clock, &tasks, &telemetry.metrics);
     let services = ServiceVerifier::new(&config.media.service, http.clone(), clock.clone());
-    let keys = KeySet::new(config.identity.google_jwks_url.clone(), http, clock.clone());
+    let keys = KeySet::new(config.identity.google_jwks_url.clone(), http.clone(), clock.clone());
     let mut probes = vec![("documents", Some(documents_probe(store)))];
     probes.extend(storage_probes);
     let model_probe = (!matches!(config.model, ModelServer::Offline)).then(|| model_probe(model.clone()));
@@ -449,9 +493,65 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         settings: config.taste.clone(),
         queue_name: config.queues.taste.work.clone(),
     });
+    let Config { scraper: settings, queues, .. } = &config;
+    let reddit = Reddit::new(&web, &http, settings.reddit_url.clone(), &settings.reddit_user_agent, gates.clone());
+    let visitor = Visitor::new(web.clone(), gates, clock.clone());
+    let scraper = Scraper::new(scraper::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        web: web.clone(),
+        reddit: reddit.expect("the settings let only printable ASCII through"),
+        brands: BrandSites::new(Arc::new(visitor)),
+        pixels: pixels.clone(),
+        queue: queue.clone(),
+        queue_name: queues.scrape.work.clone(),
+        clock: clock.clone(),
+        settings: settings.clone(),
+    });
+    let moods = Moods::new(moods::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        queue: queue.clone(),
+        web: web.clone(),
+        clock: clock.clone(),
+        settings: config.moods.clone(),
+        queue_name: config.queues.moods.work.clone(),
+    });
+    let digests = Digests::new(digest::Parts {
+        data: data.clone(),
+        model: model.clone(),
+        queue: queue.clone(),
+        queue_name: config.queues.digest.work.clone(),
+        clock: clock.clone(),
+        observer: telemetry.observer.clone(),
+        settings: config.digest.clone(),
+    });
+    let shutdown = CancellationToken::new();
+    let parts_of_kinds = kinds::Services {
+        data: data.clone(),
+        digests: digests.clone(),
+        moods: moods.clone(),
+        scraper: scraper.clone(),
+        observer: telemetry.observer.clone(),
+    };
+    let jobs = Jobs::new(jobs::Parts {
+        data: data.clone(),
+        queue: queue.clone(),
+        queue_name: config.queues.operations.work.clone(),
+        blobs: blobs.clone(),
+        container: config.storage.jobs_container.clone(),
+        clock: clock.clone(),
+        settings: config.operations.clone(),
+        kinds: kinds::all(&parts_of_kinds).into_iter().chain(more_kinds).collect(),
+        shutdown: shutdown.clone(),
+    });
     AppState::from(Parts {
         taste,
+        digests,
         insights,
+        moods,
+        scraper,
+        jobs,
         dead_letters,
         quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()).watched(telemetry.metrics.clone()),
@@ -461,9 +561,11 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         services,
         media,
         describer: Describer::new(model.clone(), pixels),
+        limits: Limits::new(&config.limits, clock.clone()),
+        budget: Budget::new(data.clone(), clock.clone(), config.limits.tokens_per_day),
         telemetry,
         tasks,
-        shutdown: CancellationToken::new(),
+        shutdown,
         config,
         clock,
         data,
@@ -548,7 +650,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => accept(stream, service.clone(), &connections, &tasks),
+                Ok((stream, peer)) => accept(stream, Peer(peer), service.clone(), &connections, &tasks),
                 Err(error) => {
                     warn!(error = %Chain(&error), "connection not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -574,13 +676,14 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn accept(stream: TcpStream, service: App, connections: &GracefulShutdown, tasks: &TaskTracker) {
+fn accept(stream: TcpStream, peer: Peer, service: App, connections: &GracefulShutdown, tasks: &TaskTracker) {
     // A token is worth sending at once, however small.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(error = %Chain(&error), "connection without no-delay");
     }
     let lingering = tasks.clone();
-    let service = service.map_request(move |request: http::Request<Incoming>| -> Request {
+    let service = service.map_request(move |mut request: http::Request<Incoming>| -> Request {
+        request.extensions_mut().insert(peer);
         if request.body().is_end_stream() {
             return request.map(|_| Body::empty());
         }

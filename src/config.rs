@@ -113,8 +113,18 @@ pub struct Config {
     pub workers: Workers,
     /// Numbers about wardrobes.
     pub insights: Insights,
+    /// Where moods are read from, and when.
+    pub moods: Moods,
     /// Numbers of the taste-analysis jobs.
     pub taste: Taste,
+    /// Scraping of the discover feed's sources.
+    pub scraper: Scraper,
+    /// How much of the service one caller may have.
+    pub limits: Limits,
+    /// The weekly digests.
+    pub digest: Digest,
+    /// Numbers of long operations.
+    pub operations: Operations,
     /// What leaves the process about itself, beside the log.
     pub telemetry: Telemetry,
     /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
@@ -203,6 +213,8 @@ pub struct Cosmos {
     pub containers: BTreeMap<Container, String>,
     /// Whether it is the emulator: HTTP/1.1, and a certificate that nobody signed.
     pub emulator: bool,
+    /// Whether its containers have vector indexes, to be asked for what is similar.
+    pub vector_search: bool,
 }
 
 /// Azure storage, as far as it is configured.
@@ -214,6 +226,8 @@ pub struct Storage {
     pub queues: Option<StorageAccount>,
     /// Blob container of finished pictures.
     pub archive_container: ContainerName,
+    /// Blob container of what long operations write; no public route shows it.
+    pub jobs_container: ContainerName,
 }
 
 /// Names of the queues.
@@ -352,6 +366,8 @@ pub enum ModelServer {
 pub struct Stylist {
     /// Tool calls of one turn.
     pub tool_call_limit: usize,
+    /// Scraped items whose vectors are kept in memory, at most.
+    pub similarity_max_items: usize,
     /// Where cities are looked up.
     pub geocoding_url: Url,
     /// Where the weather comes from.
@@ -367,6 +383,21 @@ pub struct Workers {
     pub retry_base: Duration,
     /// When leftovers are cleaned up.
     pub job_sweeper_schedule: Schedule,
+}
+
+/// Scraping of the discover feed's sources.
+#[derive(Debug, Clone)]
+pub struct Scraper {
+    /// When all sources are scraped.
+    pub schedule: Schedule,
+    /// Sources that one process scrapes at the same time.
+    pub max_concurrency: usize,
+    /// Share of submissions whose posts are compared with Reddit's, 0 to 1.
+    pub spot_check_rate: f64,
+    /// Where Reddit is.
+    pub reddit_url: Url,
+    /// What we call ourselves there.
+    pub reddit_user_agent: String,
 }
 
 /// Numbers about wardrobes.
@@ -387,6 +418,17 @@ pub enum Feed {
     File(PathBuf),
 }
 
+/// Where moods are read from, and when.
+#[derive(Debug, Clone)]
+pub struct Moods {
+    /// The publishers' feeds.
+    pub feeds: Vec<Url>,
+    /// The publishers' sitemaps, one for each.
+    pub sitemaps: Vec<Url>,
+    /// When the feeds are read.
+    pub schedule: Schedule,
+}
+
 /// Numbers of the taste-analysis jobs.
 #[derive(Debug, Clone)]
 pub struct Taste {
@@ -404,6 +446,49 @@ pub struct Taste {
     pub jitter: Duration,
     /// How often a profile that others changed meanwhile is edited again.
     pub profile_update_retries: u32,
+}
+
+/// How much of the service one caller may have. Zero requests or tokens mean no limit.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Whether there are limits, but for that on tokens.
+    pub enabled: bool,
+    /// Sign-ins and refused credentials per address and minute.
+    pub auth_per_minute: u32,
+    /// Requests that ask a model, per user and minute.
+    pub model_per_minute: u32,
+    /// Pictures per user and minute.
+    pub uploads_per_minute: u32,
+    /// Other requests per user or address and minute.
+    pub requests_per_minute: u32,
+    /// Chat streams that a user may have at the same time.
+    pub streams_per_user: u32,
+    /// Requests that may be under way at the same time.
+    pub concurrent_requests: usize,
+    /// Tokens of models that a user may spend in a day, by UTC.
+    pub tokens_per_day: u64,
+    /// Whether `X-Forwarded-For` is written by a proxy that is trusted.
+    pub trusts_proxy: bool,
+}
+
+/// The weekly digests.
+#[derive(Debug, Clone)]
+pub struct Digest {
+    /// When everybody is put into the queue.
+    pub schedule: Schedule,
+    /// Users of a batch that are worked on at the same time.
+    pub concurrency: usize,
+    /// How long whoever is at a user, or at the queueing, keeps others away without saying anew that they live.
+    pub lease: Duration,
+}
+
+/// Numbers of long operations.
+#[derive(Debug, Clone)]
+pub struct Operations {
+    /// How long a worker keeps others away from a job without saying anew that it lives.
+    pub lease: Duration,
+    /// How long one invocation begins steps of a job; after that the rest is queued.
+    pub slice: Duration,
 }
 
 /// What leaves the process about itself, beside the log: nothing, unless endpoints are set.
@@ -479,6 +564,7 @@ impl Config {
         let model = read_model(&mut reader, client_id)?;
         let stylist = Stylist {
             tool_call_limit: reader.number("STYLIST_TOOL_CALL_RECURSION_LIMIT", 8, 1, 64)?,
+            similarity_max_items: reader.number("SIMILARITY_MAX_ITEMS", 200_000, 1000, 2_000_000)?,
             geocoding_url: reader.url("OPEN_METEO_GEOCODING_URL", "https://geocoding-api.open-meteo.com")?,
             forecast_url: reader.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com")?,
         };
@@ -486,6 +572,7 @@ impl Config {
             .text("PLUCKIT_LOG", "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
         let workers = read_workers(&mut reader)?;
         let insights = read_insights(&mut reader)?;
+        let moods = read_moods(&mut reader)?;
         let taste = Taste {
             completed_ttl: reader.seconds("TASTE_JOB_COMPLETED_TTL_SECONDS", 3600.0, WEEK_SECONDS)?,
             dedupe_ttl: reader.seconds("TASTE_JOB_DEDUPE_TTL_SECONDS", 180.0, WEEK_SECONDS)?,
@@ -495,7 +582,24 @@ impl Config {
             jitter: reader.seconds("TASTE_JOB_JITTER_SECONDS", 0.2, 60.0)?,
             profile_update_retries: reader.number("TASTE_JOB_PROFILE_UPDATE_MAX_RETRIES", 2, 0, 100)?,
         };
+        let digest = read_digest(&mut reader)?;
+        let scraper = read_scraper(&mut reader)?;
+        let operations = Operations {
+            lease: Duration::from_secs(reader.number("LONG_OPERATION_LEASE_SECONDS", 45, 1, 600)?),
+            slice: Duration::from_secs(reader.number("LONG_OPERATION_SLICE_SECONDS", 240, 0, 480)?),
+        };
 
+        let limits = Limits {
+            enabled: reader.flag("RATE_LIMITS", true)?,
+            auth_per_minute: reader.number("RATE_LIMIT_AUTH_PER_MINUTE", 60, 0, 1_000_000)?,
+            model_per_minute: reader.number("RATE_LIMIT_MODEL_PER_MINUTE", 30, 0, 1_000_000)?,
+            uploads_per_minute: reader.number("RATE_LIMIT_UPLOADS_PER_MINUTE", 60, 0, 1_000_000)?,
+            requests_per_minute: reader.number("RATE_LIMIT_REQUESTS_PER_MINUTE", 600, 0, 1_000_000)?,
+            streams_per_user: reader.number("CHAT_STREAMS_PER_USER", 4, 1, 1000)?,
+            concurrent_requests: reader.number("MAX_CONCURRENT_REQUESTS", 1024, 1, 100_000)?,
+            tokens_per_day: reader.number("MODEL_TOKENS_PER_USER_AND_DAY", 1_000_000, 0, u64::MAX)?,
+            trusts_proxy: reader.flag("TRUST_X_FORWARDED_FOR", under_functions_host)?,
+        };
         let telemetry = read_telemetry(&mut reader)?;
         let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
             Some(name) if name.eq_ignore_ascii_case("development") => Environment::Development,
@@ -538,7 +642,12 @@ impl Config {
             stylist,
             workers,
             insights,
+            moods,
             taste,
+            scraper,
+            limits,
+            digest,
+            operations,
             telemetry,
             log_filter,
             effective,
@@ -617,6 +726,7 @@ fn read_documents(reader: &mut Reader<'_>, directory: &Path, client_id: Option<&
     let key = reader.secret("COSMOS_DB_KEY");
     let database = reader.text("COSMOS_DB_DATABASE", "PluckIt");
     let emulator = reader.flag("COSMOS_DB_EMULATOR", endpoint.as_ref().is_some_and(is_loopback))?;
+    let vector_search = reader.flag("COSMOS_DB_VECTOR_SEARCH", false)?;
     let mut containers = BTreeMap::new();
     for container in Container::ALL {
         let spec = container.spec();
@@ -631,6 +741,7 @@ fn read_documents(reader: &mut Reader<'_>, directory: &Path, client_id: Option<&
             database,
             containers,
             emulator,
+            vector_search,
         }),
     })
 }
@@ -658,10 +769,17 @@ fn read_storage(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Stor
     let default = "archive".parse().expect("a good name");
     let expected = "3 to 63 of a-z, 0-9 and single hyphens between them";
     let archive_container = reader.parsed::<ContainerName>("ARCHIVE_CONTAINER_NAME", default, expected)?;
+    let default = "jobs".parse().expect("a good name");
+    let jobs_container = reader.parsed::<ContainerName>("JOBS_CONTAINER_NAME", default, expected)?;
+    if jobs_container == archive_container {
+        let expected = "another container than ARCHIVE_CONTAINER_NAME, which everybody may read".to_owned();
+        return Err(Error::Invalid { name: "JOBS_CONTAINER_NAME", got: jobs_container.to_string(), expected });
+    }
     Ok(Storage {
         queues: queue.or(queue_service).or(account("queue")?).or_else(|| host.clone()),
         blobs: account("blob")?.or(host),
         archive_container,
+        jobs_container,
     })
 }
 
@@ -772,6 +890,22 @@ fn read_workers(reader: &mut Reader<'_>) -> Result<Workers, Error> {
     })
 }
 
+fn read_scraper(reader: &mut Reader<'_>) -> Result<Scraper, Error> {
+    let every_morning: Schedule = "0 0 7 * * *".parse().expect("the default is a schedule");
+    let user_agent = reader.text("REDDIT_USER_AGENT", "web:pluckit-processor:v1");
+    if !user_agent.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        let expected = "printable ASCII".to_owned();
+        return Err(Error::Invalid { name: "REDDIT_USER_AGENT", got: user_agent, expected });
+    }
+    Ok(Scraper {
+        schedule: reader.parsed("SCRAPER_SCHEDULE", every_morning, schedule::EXPECTED)?,
+        max_concurrency: reader.number("SCRAPER_MAX_CONCURRENCY", 4, 1, 32)?,
+        spot_check_rate: reader.share("INGEST_SPOT_CHECK_RATE", 0.1)?,
+        reddit_url: reader.url("REDDIT_BASE_URL", "https://www.reddit.com")?,
+        reddit_user_agent: user_agent,
+    })
+}
+
 fn read_insights(reader: &mut Reader<'_>) -> Result<Insights, Error> {
     let milliseconds = reader.number("COSMOS_DB_VAULT_INSIGHTS_CACHE_TTL_MS", 1_800_000, 0, DAY_MILLISECONDS)?;
     let url = reader.optional_url("FX_RATES_URL")?;
@@ -785,6 +919,53 @@ fn read_insights(reader: &mut Reader<'_>) -> Result<Insights, Error> {
         (url, file) => url.map(Feed::Url).or_else(|| file.map(Feed::File)),
     };
     Ok(Insights { time_to_live: Duration::from_millis(milliseconds), feed })
+}
+
+/// Feeds of the publishers that the product names, as readers know them.
+const MOOD_FEEDS: &str = "https://www.vogue.com/feed/rss,https://www.whowhatwear.com/rss,\
+    https://feeds.feedburner.com/nymag/fashion,https://www.refinery29.com/rss.xml,\
+    https://www.harpersbazaar.com/rss/all.xml/";
+/// Their sitemaps.
+const MOOD_SITEMAPS: &str = "https://www.vogue.com/sitemap.xml,https://www.whowhatwear.com/sitemap.xml,\
+    https://www.thecut.com/sitemap.xml,https://www.refinery29.com/sitemap.xml,\
+    https://www.harpersbazaar.com/sitemap_index.xml";
+/// Feeds, and sitemaps, at most: what is known of the feeds is one document.
+const MOST_PUBLISHERS: usize = 20;
+
+fn read_moods(reader: &mut Reader<'_>) -> Result<Moods, Error> {
+    let daily: Schedule = "0 0 6 * * *".parse().expect("the default is a schedule");
+    Ok(Moods {
+        feeds: read_publishers(reader, "MOOD_FEEDS", MOOD_FEEDS)?,
+        sitemaps: read_publishers(reader, "MOOD_SITEMAPS", MOOD_SITEMAPS)?,
+        schedule: reader.parsed("MOOD_SCHEDULE", daily, schedule::EXPECTED)?,
+    })
+}
+
+/// A list of pages on the web.
+fn read_publishers(reader: &mut Reader<'_>, name: &'static str, default: &str) -> Result<Vec<Url>, Error> {
+    let text = reader.text(name, default);
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let urls = parts.map(|part| parse_url(name, part.to_owned())).collect::<Result<Vec<_>, _>>()?;
+    let fault = |got: String, expected: &str| Error::Invalid { name, got, expected: expected.to_owned() };
+    if let Some(url) = urls.iter().find(|url| url.scheme() != "https") {
+        return Err(fault(url.to_string(), "https URLs"));
+    }
+    if urls.len() > MOST_PUBLISHERS {
+        return Err(fault(
+            format!("{} URLs", urls.len()),
+            &format!("at most {MOST_PUBLISHERS} URLs, with commas between"),
+        ));
+    }
+    Ok(urls)
+}
+
+fn read_digest(reader: &mut Reader<'_>) -> Result<Digest, Error> {
+    let monday_morning: Schedule = "0 0 9 * * 1".parse().expect("the default is a schedule");
+    Ok(Digest {
+        schedule: reader.parsed("WEEKLY_DIGEST_SCHEDULE", monday_morning, schedule::EXPECTED)?,
+        concurrency: reader.number("WEEKLY_DIGEST_MAX_CONCURRENCY", 6, 1, 64)?,
+        lease: Duration::from_secs(reader.number("WEEKLY_DIGEST_LEASE_SECONDS", 45, 1, 600)?),
+    })
 }
 
 fn read_telemetry(reader: &mut Reader<'_>) -> Result<Telemetry, Error> {
@@ -963,6 +1144,16 @@ impl Reader<'_> {
             return Err(Error::Invalid { name, got: seconds.to_string(), expected });
         }
         Ok(Duration::from_secs_f64(seconds))
+    }
+
+    /// A part of a whole.
+    fn share(&mut self, name: &'static str, default: f64) -> Result<f64, Error> {
+        let expected = "a number from 0 to 1";
+        let share = self.parsed(name, default, expected)?;
+        if !(0.0..=1.0).contains(&share) {
+            return Err(Error::Invalid { name, got: share.to_string(), expected: expected.to_owned() });
+        }
+        Ok(share)
     }
 
     fn flag(&mut self, name: &'static str, default: bool) -> Result<bool, Error> {

@@ -12,15 +12,21 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::blob;
 use crate::data;
+use crate::domain::budget::Spent;
+use crate::domain::jobs;
 use crate::domain::media;
 use crate::extract::AppJson;
 use crate::store;
 
 /// How long a caller should wait when a dependency is down, unless that said otherwise.
 const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(5);
+
+/// The same when we are busy ourselves.
+const RETRY_AFTER_OVERLOAD: Duration = Duration::from_secs(1);
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -61,6 +67,17 @@ pub enum ApiError {
     /// 422: the body or the query does not fit its type.
     #[error("the request does not fit its type")]
     Invalid(Vec<Fault>),
+    /// 429: the caller has had as much as one may have.
+    #[error("{detail}")]
+    TooManyRequests {
+        /// What of.
+        detail: &'static str,
+        /// When there is more.
+        retry_after: Duration,
+    },
+    /// 503: more requests are under way than the process takes.
+    #[error("The service is busy. Please try again.")]
+    Overloaded,
     /// 503: something we depend on is down.
     #[error("The service is temporarily unavailable. Please try again.")]
     Unavailable(#[source] Arc<dyn StdError + Send + Sync>),
@@ -88,7 +105,7 @@ pub enum ApiError {
 }
 
 /// One fault of a body, query or path, in the form that clients of the service know (`detail` of a 422).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Fault {
     /// Kind, such as `missing` or `string_too_long`.
     #[serde(rename = "type")]
@@ -105,7 +122,7 @@ pub struct Fault {
 }
 
 /// One step of a [`Fault`]'s place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Step {
     /// A part of the request, or a field.
@@ -128,7 +145,8 @@ impl ApiError {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::OutOfRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Unavailable(_) | Self::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) | Self::TimedOut | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed { .. } | Self::Misconfigured(_) | Self::Internal(_) | Self::Panicked => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -161,8 +179,15 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_OUTAGE.as_secs()));
+        let retry_after = match &self {
+            Self::TooManyRequests { retry_after, .. } => Some(*retry_after),
+            Self::Overloaded => Some(RETRY_AFTER_OVERLOAD),
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER_OUTAGE),
+            _ => None,
+        };
+        if let Some(wait) = retry_after {
+            // Whole seconds, and never too few.
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
         }
         if let Self::OutOfRange { size } = self
             && let Ok(range) = HeaderValue::from_str(&format!("bytes */{size}"))
@@ -171,6 +196,13 @@ impl IntoResponse for ApiError {
         }
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+impl From<Spent> for ApiError {
+    fn from(Spent { retry_after }: Spent) -> Self {
+        let detail = "The day's budget for the stylist is used up. Please come back tomorrow.";
+        Self::TooManyRequests { detail, retry_after }
     }
 }
 
@@ -190,6 +222,23 @@ impl From<blob::Error> for ApiError {
             blob::Error::OutOfRange { size } => Self::OutOfRange { size },
             blob::Error::Unavailable(_) => Self::unavailable(error),
             blob::Error::Failed(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<jobs::Error> for ApiError {
+    fn from(error: jobs::Error) -> Self {
+        match error {
+            jobs::Error::Data(error) => error.into(),
+            jobs::Error::Blobs(error) => error.into(),
+            jobs::Error::Unwritable(_) => Self::internal(error),
+            jobs::Error::KeyReused => Self::Invalid(vec![Fault {
+                kind: "idempotency_key_reused",
+                loc: vec![Step::Name("header"), Step::Name("Idempotency-Key")],
+                msg: "The key was used for another request".to_owned(),
+                input: Value::Null,
+                ctx: Value::Null,
+            }]),
         }
     }
 }

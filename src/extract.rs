@@ -4,15 +4,17 @@
 //! [`Fault`], and a value exists only when there is none. Unknown fields are ignored. A field may be written in
 //! `camelCase` or `snake_case`, whichever of the two the contract lists.
 
+pub mod description;
+
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::HeaderMap;
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +22,7 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
 use crate::error::{ApiError, Fault, Step};
+use description::Place;
 
 /// Longest JSON body that a route takes unless it says otherwise, in bytes.
 pub const JSON_BODY_LIMIT: usize = 1024 * 1024;
@@ -33,6 +36,21 @@ impl<T: Read, S: Send + Sync> FromRequest<S> for AppJson<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         read_json_body(request, JSON_BODY_LIMIT).await.map(Self)
+    }
+}
+
+/// A body that may be missing: one of no bytes, whatever its type.
+impl<T: Read, S: Send + Sync> OptionalFromRequest<S> for AppJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Option<Self>, ApiError> {
+        let is_json = is_json(request.headers());
+        let bytes = read_body(request, JSON_BODY_LIMIT).await?;
+        match (bytes.is_empty(), is_json) {
+            (true, _) => Ok(None),
+            (false, true) => read_json(&bytes).map(|body| Some(Self(body))),
+            (false, false) => Err(ApiError::UnsupportedMediaType),
+        }
     }
 }
 
@@ -96,6 +114,37 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for AppPath
     }
 }
 
+/// Whether the caller wants the work done later, and under which name of theirs: `Prefer: respond-async`, and perhaps
+/// `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PreferAsync {
+    /// The caller waits.
+    No,
+    /// The caller asks later. The key makes the same request later the same job.
+    Yes(Option<String>),
+}
+
+/// Longest `Idempotency-Key`, in characters.
+const LONGEST_KEY: usize = 128;
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+impl<S: Send + Sync> FromRequestParts<S> for PreferAsync {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let preferences = parts.headers.get_all(PREFER).into_iter().filter_map(|header| header.to_str().ok());
+        let names = preferences.flat_map(|list| list.split([',', ';']));
+        if !names.map(str::trim).any(|name| name.eq_ignore_ascii_case("respond-async")) {
+            return Ok(Self::No);
+        }
+        let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self::Yes(None)) };
+        let key = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+        let key = key.ok_or(ApiError::BadRequest("Idempotency-Key must be 1 to 128 plain characters."))?;
+        Ok(Self::Yes(Some(key.to_owned())))
+    }
+}
+
 /// The length of the body that the request announces, in bytes.
 pub fn announced_length(request: &Request) -> Option<usize> {
     request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
@@ -110,13 +159,18 @@ pub async fn read_body(request: Request, limit: usize) -> Result<Bytes, ApiError
     if announced.is_some_and(|length| length > limit) {
         return Err(ApiError::TooLarge);
     }
-    let body: Body = request.into_body();
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge),
-        // The caller broke off; nobody reads this answer.
-        Err(_) => Err(ApiError::BadRequest("The request body could not be read.")),
+    let mut body = Limited::new(request.into_body(), limit);
+    // Into its place piece by piece: collected first, a long body would be in memory twice.
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default());
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Err(error) if error.is::<LengthLimitError>() => return Err(ApiError::TooLarge),
+            // The caller broke off; nobody reads this answer.
+            Err(_) => return Err(ApiError::BadRequest("The request body could not be read.")),
+        }
     }
+    Ok(bytes.freeze())
 }
 
 /// A body without a type is taken for JSON, as the clients that send none mean it.
@@ -167,6 +221,8 @@ pub struct Fields {
     object: Map<String, Value>,
     place: Vec<Step>,
     faults: Vec<Fault>,
+    /// What is asked for, while a request type is described and not read.
+    notes: Option<Box<description::Notes>>,
 }
 
 impl Fields {
@@ -177,7 +233,7 @@ impl Fields {
             let fault = Fault { kind: "model_attributes_type", loc: place, msg, input: value, ctx: Value::Null };
             return Err(ApiError::Invalid(vec![fault]));
         };
-        let mut fields = Self { object, place, faults: Vec::new() };
+        let mut fields = Self { object, place, faults: Vec::new(), notes: None };
         let value = T::read(&mut fields);
         if fields.faults.is_empty() { Ok(value) } else { Err(ApiError::Invalid(fields.faults)) }
     }
@@ -194,6 +250,7 @@ impl Fields {
 
     /// A text of `least` to `most` characters that must be there.
     pub fn text(&mut self, name: &'static str, least: usize, most: usize) -> String {
+        self.ask(name, true, |_| description::text(least, most));
         match self.take(name) {
             Some(value) => self.check_text(&[Step::Name(name)], value, least, most).unwrap_or_default(),
             None => {
@@ -205,8 +262,16 @@ impl Fields {
         }
     }
 
+    /// The name of a [`Signal`](crate::model::vote::Signal), which is still to be checked: a wrong one breaks a rule.
+    pub fn signal(&mut self) -> String {
+        let signal = self.text("signal", 0, LONGEST_SIGNAL);
+        self.rule("signal", || json!({ "enum": ["up", "down"] }));
+        signal
+    }
+
     /// A text of at most `most` characters that may be missing or null.
     pub fn optional_text(&mut self, name: &'static str, most: usize) -> Option<String> {
+        self.ask(name, false, |_| description::text(0, most));
         match self.take(name) {
             None | Some(Value::Null) => None,
             Some(value) => self.check_text(&[Step::Name(name)], value, 0, most),
@@ -215,10 +280,11 @@ impl Fields {
 
     /// A whole number that may be missing or null. It may be written as a text, as queries have it.
     pub fn optional_integer(&mut self, name: &'static str) -> Option<i64> {
+        self.ask(name, false, Place::integer);
         let steps = [Step::Name(name)];
         match self.take(name)? {
             Value::Null => None,
-            Value::Number(number) if number.is_i64() => number.as_i64(),
+            Value::Number(number) if is_whole(&number) => number.as_i64().or(number.as_f64().map(|whole| whole as i64)),
             Value::String(text) => {
                 let number = text.trim().parse().ok();
                 if number.is_none() {
@@ -235,10 +301,50 @@ impl Fields {
         }
     }
 
+    /// A whole number from `least` to `most` that must be there.
+    pub fn integer(&mut self, name: &'static str, least: i64, most: i64) -> i64 {
+        self.ask(name, true, |place| place.integer_within(least, most));
+        let given = self.object.get(name).or_else(|| self.object.get(twin(name).as_ref()));
+        if given.is_none_or(Value::is_null) {
+            let input = Value::Object(self.object.clone());
+            let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
+            self.faults.push(missing(loc, input));
+            return least;
+        }
+        self.integer_within(name, least, least..=most)
+    }
+
+    /// Yes or no, which may be missing or null. It may be written as a word or a digit, as queries have it.
+    pub fn optional_flag(&mut self, name: &'static str) -> Option<bool> {
+        self.ask(name, false, |_| description::flag());
+        let value = self.take(name)?;
+        let flag = match &value {
+            Value::Null => return None,
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+                "1" | "true" | "t" | "yes" | "y" | "on" => Some(true),
+                "0" | "false" | "f" | "no" | "n" | "off" => Some(false),
+                _ => None,
+            },
+            Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        if flag.is_none() {
+            let msg = "Input should be a valid boolean, unable to interpret input";
+            let shown = match value {
+                Value::String(text) => Value::String(text.chars().take(ECHO).collect()),
+                other => other,
+            };
+            self.fault("bool_parsing", &[Step::Name(name)], msg, shown, Value::Null);
+        }
+        flag
+    }
+
     /// A whole number within these bounds, or `default` if it is missing or null. It may be written as a text.
     pub fn integer_within(&mut self, name: &'static str, default: i64, bounds: RangeInclusive<i64>) -> i64 {
-        let Some(number) = self.optional_integer(name) else { return default };
         let (least, most) = bounds.into_inner();
+        self.ask(name, false, |place| place.integer_within(least, most));
+        self.rule(name, || json!({ "default": default }));
+        let Some(number) = self.optional_integer(name) else { return default };
         let (kind, than, bound, key) = match number {
             _ if number < least => ("greater_than_equal", "greater than", least, "ge"),
             _ if number > most => ("less_than_equal", "less than", most, "le"),
@@ -251,6 +357,8 @@ impl Fields {
 
     /// A number above 0, or `default` if it is missing or null. It may be written as a text.
     pub fn positive_number(&mut self, name: &'static str, default: f64) -> f64 {
+        self.ask(name, false, Place::number);
+        self.rule(name, || json!({ "exclusiveMinimum": 0, "default": default }));
         let steps = [Step::Name(name)];
         let (number, shown) = match self.take(name) {
             None | Some(Value::Null) => return default,
@@ -275,6 +383,7 @@ impl Fields {
 
     /// A list of at most `most` texts that may be missing or null, each of at most `longest` characters.
     pub fn optional_texts(&mut self, name: &'static str, most: usize, longest: usize) -> Option<Vec<String>> {
+        self.ask(name, false, |_| description::list(most, description::text(0, longest)));
         let elements = self.list(name, most)?;
         let texts = elements.into_iter().enumerate().filter_map(|(position, value)| {
             self.check_text(&[Step::Name(name), Step::Position(position)], value, 0, longest)
@@ -284,6 +393,7 @@ impl Fields {
 
     /// A list of at most `most` objects; empty if missing or null.
     pub fn objects<T: Read>(&mut self, name: &'static str, most: usize) -> Vec<T> {
+        self.ask(name, false, |_| description::list(most, description::body_schema::<T>()));
         let elements = self.list(name, most).unwrap_or_default();
         let mut records = Vec::with_capacity(elements.len());
         for (position, value) in elements.into_iter().enumerate() {
@@ -294,11 +404,34 @@ impl Fields {
                 continue;
             };
             let place = self.place.iter().chain(&steps).cloned().collect();
-            let mut fields = Self { object, place, faults: Vec::new() };
+            let mut fields = Self { object, place, faults: Vec::new(), notes: None };
             records.push(T::read(&mut fields));
             self.faults.append(&mut fields.faults);
         }
         records
+    }
+
+    /// A list of at most `most` objects that must be there, as they are: for what others define and change.
+    pub fn raw_objects(&mut self, name: &'static str, most: usize) -> Vec<Value> {
+        self.ask(name, true, |_| description::list(most, json!({ "type": "object" })));
+        // It must be there, and may be null all the same.
+        self.rule(name, || json!({ "type": ["array", "null"] }));
+        let twin = twin(name);
+        if !self.object.contains_key(name) && !self.object.contains_key(twin.as_ref()) {
+            let input = Value::Object(self.object.clone());
+            let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
+            self.faults.push(missing(loc, input));
+            return Vec::new();
+        }
+        let elements = self.list(name, most).unwrap_or_default();
+        let (objects, others): (Vec<_>, Vec<_>) =
+            elements.into_iter().enumerate().partition(|(_, element)| element.is_object());
+        for (position, other) in others {
+            let msg = "Input should be a valid dictionary or object to extract fields from";
+            let steps = [Step::Name(name), Step::Position(position)];
+            self.fault("model_attributes_type", &steps, msg, other, Value::Null);
+        }
+        objects.into_iter().map(|(_, object)| object).collect()
     }
 
     fn list(&mut self, name: &'static str, most: usize) -> Option<Vec<Value>> {
@@ -341,8 +474,16 @@ impl Fields {
     }
 }
 
+/// Longest name of a signal that is looked at, in characters.
+const LONGEST_SIGNAL: usize = 20;
 /// Characters of a text that was too long that the answer repeats.
 const ECHO: usize = 100;
+
+/// Whether this is a whole number that an `i64` holds. In JSON, 47.0 is the same number as 47.
+fn is_whole(number: &serde_json::Number) -> bool {
+    let is_whole = |float: f64| float.fract() == 0.0 && float.abs() < i64::MAX as f64;
+    number.is_i64() || number.is_f64() && number.as_f64().is_some_and(is_whole)
+}
 
 fn plural(count: usize) -> &'static str {
     if count == 1 { "character" } else { "characters" }
@@ -433,7 +574,7 @@ mod tests {
     }
 
     async fn query(text: &str) -> Result<Paging, Value> {
-        let request = Request::builder().uri(format!("/x?{text}")).body(Body::empty()).unwrap();
+        let request = Request::builder().uri(format!("/x?{text}")).body(axum::body::Body::empty()).unwrap();
         match AppQuery::from_request_parts(&mut request.into_parts().0, &()).await {
             Ok(AppQuery(paging)) => Ok(paging),
             Err(ApiError::Invalid(faults)) => Err(serde_json::to_value(faults).unwrap()),
@@ -471,6 +612,8 @@ mod tests {
             ("{}", Ok((90, 100.0))),
             (r#"{"windowDays":1,"targetCpw":0.5}"#, Ok((1, 0.5))),
             (r#"{"window_days":"3650","target_cpw":" 1e2 "}"#, Ok((3650, 100.0))),
+            (r#"{"windowDays":30.0}"#, Ok((30, 100.0))),
+            (r#"{"windowDays":1e300}"#, Err("int_type")),
             (r#"{"windowDays":0}"#, Err("greater_than_equal")),
             (r#"{"windowDays":"3651"}"#, Err("less_than_equal")),
             (r#"{"windowDays":"1.5"}"#, Err("int_parsing")),

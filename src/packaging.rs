@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::store::cosmos::schema;
 use crate::workers::invocation::BINDING;
 use crate::workers::{Function, Trigger};
 
@@ -109,10 +110,6 @@ fn setting(function: &Function) -> &'static str {
 /// What `func start` needs to run the package on a developer's machine, with Azurite.
 fn local_settings(functions: &[Function]) -> anyhow::Result<Value> {
     let defaults = Config::read(|_| None)?;
-    let default = |name: &str| {
-        let found = defaults.effective.iter().find(|setting| setting.name == name);
-        found.map(|setting| setting.value.clone()).with_context(|| format!("{name} is not a setting"))
-    };
     let mut values = BTreeMap::from(
         [
             ("FUNCTIONS_WORKER_RUNTIME", "custom"),
@@ -126,9 +123,40 @@ fn local_settings(functions: &[Function]) -> anyhow::Result<Value> {
     );
     for function in functions {
         let name = setting(function);
-        values.insert(name, default(name)?);
+        values.insert(name, default(&defaults, name)?);
     }
     Ok(json!({ "IsEncrypted": false, "Values": values }))
+}
+
+/// What a deployment needs in Azure beside the package (`deploy/storage.json`): the database with its containers, queues,
+/// blob containers, and the settings that the `function.json` files refer to, which must be there for the host to start.
+///
+/// # Errors
+/// When a function refers to a setting that there is not.
+pub fn azure_schema(functions: &[Function]) -> anyhow::Result<Value> {
+    let config = Config::read(|_| None)?;
+    let queues: Vec<&String> = config.queues.all().into_iter().flat_map(|queue| [&queue.work, &queue.poison]).collect();
+    let mut settings = BTreeMap::new();
+    for function in functions {
+        let name = setting(function);
+        settings.insert(name, default(&config, name)?);
+    }
+    Ok(json!({
+        "database": default(&config, "COSMOS_DB_DATABASE")?,
+        "containers": schema::definitions(),
+        "queues": queues,
+        "blobContainers": [
+            { "name": config.storage.archive_container.to_string(), "public": true },
+            { "name": config.storage.jobs_container.to_string(), "public": false },
+        ],
+        "settings": settings,
+    }))
+}
+
+/// The value that a setting has when nobody sets it.
+fn default(config: &Config, name: &str) -> anyhow::Result<String> {
+    let found = config.effective.iter().find(|setting| setting.name == name);
+    found.map(|setting| setting.value.clone()).with_context(|| format!("{name} is not a setting"))
 }
 
 /// Whether the directory is missing, empty, or a package that we wrote before.

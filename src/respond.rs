@@ -1,17 +1,86 @@
-//! Answers that more than one route gives: conditional GET.
+//! Answers that more than one route gives: conditional GET, and 202 for work that goes on.
 
 use axum::body::Bytes;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
+use crate::domain::jobs::Jobs;
 use crate::error::ApiError;
 use crate::extract::AppJson;
 use crate::hash::sha256_hex;
+use crate::model::ids::{JobId, UserId};
 
 /// Never shown without asking us again.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache, no-store, max-age=0, must-revalidate");
+
+/// The header of a conditional GET, for the description of the API: which says of such a route that it may answer 304.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the description is made from it")]
+pub struct IfNoneMatch {
+    /// Versions that the caller has: a list of tags, or `*`.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
+
+/// Seconds until a caller should look again how far a job is.
+pub const LOOK_AGAIN: HeaderValue = HeaderValue::from_static("2");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const RESPOND_ASYNC: HeaderValue = HeaderValue::from_static("respond-async");
+
+/// The headers of an operation that may be done later ([`crate::extract::PreferAsync`]), for the description of the API:
+/// which says of such a route that it may answer 202.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the description is made from it")]
+pub struct RespondAsync {
+    /// `respond-async` has it done later.
+    #[param(rename = "Prefer", example = "respond-async")]
+    prefer: Option<String>,
+}
+
+/// A job that was accepted.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AcceptedResponse<'a> {
+    id: &'a JobId,
+    /// Where to look how far it is.
+    status_uri: String,
+}
+
+/// Answers 202: the job is accepted, and there is where to look.
+pub fn accepted(job: &JobId) -> Response {
+    let status_uri = format!("/api/jobs/{job}");
+    let location = HeaderValue::from_str(&status_uri);
+    let mut response = (StatusCode::ACCEPTED, AppJson(AcceptedResponse { id: job, status_uri })).into_response();
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, LOOK_AGAIN);
+    if let Ok(location) = location {
+        headers.insert(LOCATION, location);
+    }
+    response
+}
+
+/// Accepts a job for a caller who asked for that ([`crate::extract::PreferAsync`]), and answers 202.
+///
+/// # Errors
+/// 422 when the key was used for another request; 503 when the documents fail.
+pub async fn accept<T: Serialize>(
+    jobs: &Jobs,
+    user: &UserId,
+    kind: &str,
+    input: &T,
+    key: Option<&str>,
+) -> Result<Response, ApiError> {
+    let input = serde_json::to_value(input).map_err(ApiError::internal)?;
+    let job = jobs.accept(user, kind, input, key).await?;
+    let mut response = accepted(&job);
+    response.headers_mut().insert(PREFERENCE_APPLIED, RESPOND_ASYNC);
+    Ok(response)
+}
 
 /// Answers with `body`, or with 304 when the caller has it already.
 ///

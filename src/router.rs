@@ -28,7 +28,10 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
 use crate::auth::{require_admin, require_service, require_user, require_user_or_service};
+use crate::config::Environment;
 use crate::error::ApiError;
+use crate::idempotency::repeat_answers;
+use crate::limits::{Shed, limit_address, limit_refusals, limit_upload, limit_user};
 use crate::routes;
 use crate::state::AppState;
 use crate::telemetry::{Chain, Telemetry, trace_context};
@@ -38,6 +41,8 @@ use crate::workers::{FUNCTIONS, Function, invocation};
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// The same for a handler that takes a picture in and has it worked on, by a service that may take 85 s.
 const MEDIA_TIME_LIMIT: Duration = Duration::from_secs(180);
+/// The same for work that takes minutes. What stands before us gives up after 230 s.
+const SLOW_TIME_LIMIT: Duration = Duration::from_secs(220);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
 
@@ -51,33 +56,53 @@ pub fn app(state: AppState) -> App {
 
 /// Makes the service with these functions, which the Functions host alone can call.
 pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
-    let public =
-        Router::new().merge(routes::health::public()).merge(routes::auth::public()).merge(routes::media::public());
+    let public = Router::new().merge(routes::auth::public()).merge(routes::media::public());
+    let public = public.merge(routes::docs::public());
+    let public = match state.config.environment {
+        Environment::Development => public.merge(routes::docs::development()),
+        Environment::Production => public,
+    };
+    let public = public.layer(from_fn_with_state(state.clone(), limit_address)).merge(routes::health::public());
     let user = Router::new()
         .merge(routes::chat::user())
+        .merge(routes::digest::user())
         .merge(routes::insights::user())
+        .merge(routes::jobs::user())
+        .merge(routes::moods::user())
         .merge(routes::scraper::user())
         .merge(routes::taste::user());
-    let admin = routes::admin::admin().layer(from_fn_with_state(state.clone(), require_admin));
-    let signed_in = user.merge(admin).layer(from_fn_with_state(state.clone(), require_user));
+    let admin = |routes: Router<AppState>| routes.layer(from_fn_with_state(state.clone(), require_admin));
+    let signed_in = |routes: Router<AppState>| {
+        let routes = routes.layer(from_fn_with_state(state.clone(), repeat_answers));
+        let routes = routes.layer(from_fn_with_state(state.clone(), limit_user));
+        let routes = routes.layer(from_fn_with_state(state.clone(), require_user));
+        routes.layer(from_fn_with_state(state.clone(), limit_refusals))
+    };
+    let slow_admin = admin(routes::moods::slow_admin().merge(routes::scraper::slow_admin()));
+    let slow = signed_in(routes::digest::slow_user().merge(routes::scraper::slow_user()).merge(slow_admin));
+    let slow = slow.layer(limit_time(SLOW_TIME_LIMIT));
+    let signed_in = signed_in(user.merge(admin(routes::admin::admin().merge(routes::jobs::admin()))));
     let service = routes::media::service().layer(from_fn_with_state(state.clone(), require_service));
-    let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), require_user_or_service));
+    let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), limit_upload));
+    let media = media.layer(from_fn_with_state(state.clone(), require_user_or_service));
     let routes = public.merge(signed_in).layer(limit_time(TIME_LIMIT));
-    let media = media.merge(service).layer(limit_time(MEDIA_TIME_LIMIT));
+    let media = media.merge(service).layer(from_fn_with_state(state.clone(), limit_refusals));
+    let media = media.layer(limit_time(MEDIA_TIME_LIMIT));
     // A function's time limit is its own, and much longer.
     let invocations =
         if state.config.server.under_functions_host { invocation::router(functions) } else { Router::new() };
-    with_layers(routes.merge(media).merge(invocations), state)
+    with_layers(routes.merge(media).merge(slow).merge(invocations), state)
 }
 
 /// Puts what every route has around these.
 pub fn with_layers(routes: Router<AppState>, state: AppState) -> App {
     // One layer of three: the router boxes and copies what is inside each layer of its own, for every request.
-    let telemetry = state.telemetry.clone();
+    let (telemetry, limits) = (state.telemetry.clone(), state.limits.clone());
     let around = ServiceBuilder::new()
         .layer(layer_fn(move |inner| LogRequest { inner, telemetry: telemetry.clone() }))
         .option_layer(cors(&state.config.server.cors_allowed_origins))
-        .layer(CatchPanicLayer::custom(answer_panic));
+        .layer(CatchPanicLayer::custom(answer_panic))
+        .layer(layer_fn(move |inner| Shed::new(inner, &limits)));
     let router = routes
         .fallback(async || ApiError::NotFound("Not Found"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
@@ -235,7 +260,7 @@ impl LogEntry {
             ) => {
                 error!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
             }
-            Some(fault @ (ApiError::Unavailable(_) | ApiError::TimedOut)) => {
+            Some(fault @ (ApiError::Unavailable(_) | ApiError::TimedOut | ApiError::Overloaded)) => {
                 warn!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
             }
             _ if self.is_probe => debug!(http.status = status, duration_ms, "request answered"),

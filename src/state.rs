@@ -13,15 +13,21 @@ use crate::blob::BlobStore;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
+use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
 use crate::domain::dead_letters::DeadLetterOffice;
+use crate::domain::digest::Digests;
 use crate::domain::insights::Insights;
+use crate::domain::jobs::Jobs;
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
+use crate::domain::moods::Moods;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::Readiness;
+use crate::domain::scraper::Scraper;
 use crate::domain::taste::Taste;
 use crate::http_client::guarded::GuardedClient;
+use crate::limits::Limits;
 use crate::llm::Model;
 use crate::queue::JobQueue;
 use crate::telemetry::Telemetry;
@@ -66,10 +72,22 @@ pub struct Parts {
     pub dead_letters: DeadLetterOffice,
     /// Numbers about wardrobes.
     pub insights: Insights,
+    /// What the press says is in fashion.
+    pub moods: Moods,
+    /// Purchase ideas.
+    pub digests: Digests,
+    /// Scraping of the feed's sources.
+    pub scraper: Scraper,
     /// Taste quizzes.
     pub quiz: Quizmaster,
+    /// Long operations.
+    pub jobs: Jobs,
     /// Whether what we depend on answers.
     pub readiness: Readiness,
+    /// How much of the service one caller may have.
+    pub limits: Limits,
+    /// What a user may spend on models.
+    pub budget: Budget,
     /// What leaves the process about itself, beside the log.
     pub telemetry: Telemetry,
     /// Work that outlives its request; waited for at the end.

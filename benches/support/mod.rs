@@ -115,6 +115,8 @@ pub enum Goal {
     AtMost(f64),
     /// The ratio of value to baseline is at least this.
     RatioAtLeast(f64),
+    /// The ratio of value to baseline is at most this.
+    RatioAtMost(f64),
     /// It is only told.
     None,
 }
@@ -138,6 +140,7 @@ pub fn print_figure(name: &str, unit: &str, value: f64, baseline: f64, goal: Goa
     let (target, met) = match goal {
         Goal::AtMost(most) => (format!("≤ {most} {unit}"), if value <= most { "yes" } else { "**no**" }),
         Goal::RatioAtLeast(least) => (format!("ratio ≥ {least}"), if ratio >= least { "yes" } else { "**no**" }),
+        Goal::RatioAtMost(most) => (format!("ratio ≤ {most}"), if ratio <= most { "yes" } else { "**no**" }),
         Goal::None => (String::new(), ""),
     };
     println!("| {name} | {} {unit} | {} {unit} | {ratio:.2} | {target} | {met} |", short(value), short(baseline));

@@ -79,13 +79,14 @@ pub async fn require_service(State(app): State<AppState>, request: Request, next
 /// Those of [`identify`].
 pub async fn require_user_or_service(
     State(app): State<AppState>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     if !app.config.media.is_open {
         match identify(&app, request.headers()).await {
             Ok(user) => {
                 Span::current().record("user.id", user.as_str());
+                request.extensions_mut().insert(CurrentUser(user));
             }
             Err(refusal) if app.services.check(request.headers()).await.is_err() => return Err(refusal),
             Err(_) => {}

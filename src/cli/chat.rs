@@ -4,34 +4,23 @@
 //! the answer and, at the prompt, ends the conversation.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use eventsource_stream::Eventsource;
 use futures::StreamExt;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::Method;
+use reqwest::header::ACCEPT;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use url::{Host, Url};
 
-use super::{block_on, complain};
+use super::client::{Service, Whom, one_line};
+use super::{block_on, complain, harmless};
 use crate::domain::chat::{LONGEST_MESSAGE, MOST_RECENT_MESSAGES};
-
-/// How long the connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Silence after which the connection is given up: the service sends a comment every 15 s.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes of an error's body that are read.
-const LONGEST_ERROR_BODY: usize = 64 * 1024;
 
 const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
@@ -43,27 +32,13 @@ const ERASE_LINE: &str = "\r\x1b[2K";
 pub struct Arguments {
     /// What to say; without it, a conversation by line
     message: Option<String>,
-    /// Where the service listens
-    #[arg(long, default_value = "http://127.0.0.1:7071", value_parser = parse_url)]
-    url: Url,
-    /// Session or ID token to sign in with; other users of the machine can see it: prefer --token-file
-    #[arg(long, conflicts_with = "token_file")]
-    token: Option<String>,
-    /// File that holds the token
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    whom: Whom,
 }
 
 /// Talks until there is nothing more to say. The exit code is 0 if every turn was answered.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let token = match (arguments.token, &arguments.token_file) {
-        (Some(token), _) => Some(token),
-        (None, Some(file)) => {
-            Some(fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?)
-        }
-        (None, None) => None,
-    };
-    let service = Service::new(arguments.url, token.as_deref().map(str::trim))?;
+    let service = arguments.whom.service()?;
     let mut conversation = Conversation { service, said: VecDeque::new(), screen: Screen::new() };
     block_on(async {
         let all_answered = match arguments.message {
@@ -73,108 +48,6 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         };
         Ok(if all_answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
-}
-
-fn parse_url(text: &str) -> Result<Url, String> {
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        Ok(_) | Err(_) => Err("not an http or https URL".to_owned()),
-    }
-}
-
-/// The service that is talked to.
-struct Service {
-    client: Client,
-    url: Url,
-    authorization: Option<HeaderValue>,
-}
-
-impl Service {
-    fn new(url: Url, token: Option<&str>) -> anyhow::Result<Self> {
-        let authorization = match token {
-            Some(token) => {
-                let header = HeaderValue::from_str(&format!("Bearer {token}"));
-                // Not the cause, which could say what is in the token.
-                let Ok(mut header) = header else { bail!("the token has characters that no token has") };
-                header.set_sensitive(true);
-                Some(header)
-            }
-            None => None,
-        };
-        let is_here = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if authorization.is_some() && url.scheme() == "http" && !is_here {
-            complain("the token travels unencrypted: use an https URL");
-        }
-        // No redirects: the token goes to the address that was given and nowhere else.
-        let mut client = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(SILENCE_TIMEOUT)
-            .redirect(Policy::none())
-            .user_agent(concat!("pluckit-chat/", env!("CARGO_PKG_VERSION")));
-        if is_here {
-            // A proxy of the environment is for the world outside.
-            client = client.no_proxy();
-        }
-        Ok(Self { client: client.build()?, url, authorization })
-    }
-
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let base = self.url.as_str().trim_end_matches('/');
-        let request = self.client.request(method, format!("{base}{path}"));
-        match &self.authorization {
-            Some(header) => request.header(AUTHORIZATION, header),
-            None => request,
-        }
-    }
-
-    /// Sends a request; an answer that is not a success becomes an error of one line.
-    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) if error.is_connect() => {
-                bail!("nothing answers at {}: start the service with `pluckit serve`, or give another --url", self.url)
-            }
-            Err(error) if error.is_timeout() => bail!("{} takes too long to answer", self.url),
-            Err(error) => return Err(error.without_url()).context(format!("{} cannot be asked", self.url)),
-        };
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let mut body = Vec::new();
-        let mut chunks = response.bytes_stream();
-        while let Some(Ok(chunk)) = chunks.next().await {
-            body.extend_from_slice(&chunk);
-            if body.len() > LONGEST_ERROR_BODY {
-                break;
-            }
-        }
-        bail!("{} ({})", detail(&body).unwrap_or_else(|| "the service refused".to_owned()), status.as_u16())
-    }
-}
-
-/// What an error's body says, in one line.
-fn detail(body: &[u8]) -> Option<String> {
-    let body: Value = serde_json::from_slice(body).ok()?;
-    let text = match &body["detail"] {
-        Value::String(text) => text.clone(),
-        Value::Array(faults) => faults.iter().map(fault).collect::<Vec<_>>().join("; "),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
-    };
-    Some(one_line(&text))
-}
-
-/// One entry of a 422: where, and what.
-fn fault(fault: &Value) -> String {
-    let steps = fault["loc"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let place: Vec<String> =
-        steps.iter().map(|step| step.as_str().map_or_else(|| step.to_string(), str::to_owned)).collect();
-    format!("{}: {}", place.join("."), fault["msg"].as_str().unwrap_or("not accepted"))
 }
 
 /// An event of the answer. Kinds that this client does not know are passed over.
@@ -461,17 +334,10 @@ impl<W: Write> Screen<W> {
     }
 }
 
-/// The text without control characters: what a page says must not steer the terminal.
-fn harmless(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().map(harmless).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
+    use url::Url;
+
     use super::*;
 
     fn shown(is_terminal: bool, events: &[Event]) -> String {
@@ -543,14 +409,5 @@ mod tests {
             read(r#"{"type":"tool_result","name":"a","summary":"{\"a\":\n1}","toolLatencyMs":12,"traceId":"t"}"#),
             tool_result("a")
         );
-    }
-
-    #[test]
-    fn an_error_is_told_in_one_line() {
-        assert_eq!(detail(br#"{"detail":"Missing\nheader."}"#).unwrap(), "Missing header.");
-        let faults =
-            br#"{"detail":[{"loc":["body","recentMessages",3],"msg":"Too long"},{"loc":["body"],"msg":"No"}]}"#;
-        assert_eq!(detail(faults).unwrap(), "body.recentMessages.3: Too long; body: No");
-        assert_eq!(detail(b"<html>"), None);
     }
 }

@@ -2,11 +2,16 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments of flags are the help that people read")]
 
+mod allocator;
 mod chat;
+mod client;
 mod config;
+mod digest;
+mod doctor;
 mod export;
 mod import;
 mod insights;
+mod jobs;
 mod package;
 mod process_image;
 mod serve;
@@ -44,14 +49,20 @@ enum Command {
     Serve(serve::Arguments),
     /// Talk to the stylist of a running service.
     Chat(chat::Arguments),
+    /// Make purchase ideas for a user's wardrobe and show them.
+    Digest(digest::Arguments),
     /// Read a user's wardrobe, profile and wear events from files into the store.
     Import(import::Arguments),
     /// Write a user's wardrobe, profile and wear events from the store to a file.
     Export(export::Arguments),
     /// Show what a user's wardrobe amounts to: cost per wear, unworn items, colours.
     Insights(insights::Arguments),
+    /// Show, follow and end the long operations of a running service.
+    Jobs(jobs::Arguments),
     /// Show every setting, where it came from, and what it is; secrets are masked.
     Config(config::Arguments),
+    /// Look a deployment over, and say what to fix.
+    Doctor(doctor::Arguments),
     /// Prepare the places where the service keeps things.
     #[command(subcommand)]
     Storage(storage::Command),
@@ -67,13 +78,20 @@ pub(crate) type Flags = BTreeMap<&'static str, String>;
 /// Runs what the command line asks for.
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
-    let outcome = match line.command.unwrap_or(Command::Serve(line.serve)) {
+    let command = line.command.unwrap_or(Command::Serve(line.serve));
+    if matches!(command, Command::Serve(_) | Command::ProcessImage(_)) {
+        allocator::settle();
+    }
+    let outcome = match command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Chat(arguments) => chat::run(arguments),
+        Command::Digest(arguments) => digest::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Insights(arguments) => insights::run(&arguments),
+        Command::Jobs(arguments) => jobs::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Storage(command) => storage::run(&command),
         Command::Package(arguments) => package::run(&arguments),
         Command::ProcessImage(arguments) => process_image::run(&arguments).map(|()| ExitCode::SUCCESS),
@@ -89,6 +107,11 @@ fn complain(line: &str) {
     if writeln!(io::stderr(), "pluckit: {line}").is_err() {
         // Nobody listens: the exit code says it all.
     }
+}
+
+/// The text without control characters: what a page or a model says must not steer the terminal.
+fn harmless(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
 }
 
 /// The settings of this process, with `flags` before everything else.

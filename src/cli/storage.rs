@@ -1,4 +1,5 @@
-//! `pluckit storage init`: makes what the service needs in an emulator, a fresh account or an empty directory.
+//! `pluckit storage`: makes what the service needs in an emulator, a fresh account or an empty directory, and tells
+//! templates what that is.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -8,12 +9,16 @@ use clap::{Args, Subcommand};
 
 use super::{block_on, complain, data_dir_flag, settings};
 use crate::app::{self, Preparation};
+use crate::packaging;
+use crate::workers::FUNCTIONS;
 
 /// What can be done with storage.
 #[derive(Subcommand)]
 pub enum Command {
     /// Create database, containers, queues and blob container, as far as they are configured; safe to repeat.
     Init(Arguments),
+    /// Print what templates make in Azure: containers, queues, blob containers and the settings that functions refer to
+    Schema,
 }
 
 /// Flags of `storage init`.
@@ -26,7 +31,10 @@ pub struct Arguments {
 
 /// Does it, and prints what was made and what was there. What fails does not stop the rest.
 pub fn run(command: &Command) -> anyhow::Result<ExitCode> {
-    let Command::Init(arguments) = command;
+    let arguments = match command {
+        Command::Init(arguments) => arguments,
+        Command::Schema => return print_schema(),
+    };
     let config = settings(&data_dir_flag(arguments.data_dir.as_deref()))?;
     block_on(async {
         let mut all_there = true;
@@ -41,6 +49,13 @@ pub fn run(command: &Command) -> anyhow::Result<ExitCode> {
         }
         Ok(if all_there { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
+}
+
+fn print_schema() -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{:#}", packaging::azure_schema(FUNCTIONS)?)?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn show(preparations: &[Preparation]) -> io::Result<()> {

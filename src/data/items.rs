@@ -1,20 +1,28 @@
 //! Things found in feeds and on brands' sites.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use futures::stream::Stream;
+use futures::stream::{Stream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
+use tokio::try_join;
 
+use super::update::{self, Edit};
 use super::{Result, pages};
-use crate::model::ids::ScrapedItemId;
-use crate::model::item::{FeedItem, ScrapedItem};
+use crate::model::ids::{ScrapedItemId, UserId};
+use crate::model::item::{FeedItem, KnownItem, NewItem, ScrapedItem};
+use crate::model::lenient;
+use crate::model::perceptual_hash::PerceptualHash;
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
-use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query, Stored};
+use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query, Scope, Stored};
 
 /// Partition of the items that everybody sees.
 pub const GLOBAL: &str = "global";
+
+/// Known items that one look-up takes in at most.
+const MOST_WITH_PAGES: usize = 1000;
 
 const SEARCH_FIELDS: &[&str] =
     &["id", "sourceId", "title", "imageUrl", "productUrl", "buyLinks", "tags", "scoreSignal", "embedding"];
@@ -74,6 +82,8 @@ pub struct FeedQuery {
     pub limit: usize,
     /// Where the page before this one ended.
     pub after: Option<FeedPosition>,
+    /// Who reads: the items of their own sources are among those that everybody sees.
+    pub reader: Option<UserId>,
 }
 
 /// A place in the feed: the last item of a page.
@@ -90,6 +100,18 @@ impl FeedPosition {
     /// Whether it can be a place in this order.
     pub fn fits(&self, order: FeedOrder) -> bool {
         self.key.is_null() || order.is_key(&self.key)
+    }
+
+    /// Which of two comes first, of items that both have the field, or both lack it.
+    fn compare(&self, other: &Self) -> Ordering {
+        let keys = match (&self.key, &other.key) {
+            (Value::String(one), Value::String(other)) => other.cmp(one),
+            (one, other) => match (one.as_f64(), other.as_f64()) {
+                (Some(one), Some(other)) => other.total_cmp(&one),
+                _ => Ordering::Equal,
+            },
+        };
+        keys.then_with(|| self.id.cmp(&other.id))
     }
 }
 
@@ -112,16 +134,134 @@ impl Items {
         Key::new(Container::ScrapedItems, GLOBAL, item.as_str())
     }
 
-    /// The item of this id that everybody sees.
-    pub async fn find(&self, item: &ScrapedItemId) -> Result<Option<FeedItem>> {
-        let stored = self.0.read(&Self::key(item)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::ScrapedItems, &stored)))
+    /// Where an item can be stored that this user sees: with those of everybody, or with their own.
+    pub fn keys_for(user: &UserId, item: &ScrapedItemId) -> [Key; 2] {
+        [Self::key(item), Key::new(Container::ScrapedItems, user.as_str(), item.as_str())]
     }
 
-    /// All items of the global pool whose picture is still there, with their vectors, page by page.
-    pub fn global_with_vectors(&self) -> impl Stream<Item = Result<ScrapedItem>> + Send + '_ {
-        let query = Query::partition(Container::ScrapedItems, GLOBAL).matching(has_image()).select(SEARCH_FIELDS);
+    /// The item of this id that this user sees.
+    pub async fn find_for(&self, user: &UserId, item: &ScrapedItemId) -> Result<Option<FeedItem>> {
+        for key in Self::keys_for(user, item) {
+            if let Some(stored) = self.0.read(&key).await? {
+                return Ok(pages::parse(Container::ScrapedItems, &stored));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The vectors of the global pool, of items whose picture is still there, in pages: the newest first, and last those of
+    /// which nobody knows when they were found. `convert` is run on a thread for such work.
+    pub fn vectors<T: Send + 'static>(
+        &self,
+        convert: impl Fn(ItemVector) -> T + Copy + Send + 'static,
+    ) -> impl Stream<Item = Result<Vec<T>>> + Send + '_ {
+        let all = Query::partition(Container::ScrapedItems, GLOBAL).matching(has_image()).select(&["id", "embedding"]);
+        let newest = all.clone().matching(FeedOrder::Recent.has_key());
+        let newest = newest.order_by("scrapedAt", Direction::Descending).order_by("id", Direction::Ascending);
+        let undated = all.matching(Filter::is_absent("scrapedAt"));
+        let pages = |query| pages::converted_pages(&*self.0, query, convert);
+        pages(newest).chain(pages(undated))
+    }
+
+    /// Those of these items of the global pool whose picture is still there, in no order, with their vectors.
+    pub async fn find_many(&self, ids: &[Arc<str>]) -> Result<Vec<ScrapedItem>> {
+        let wanted = Filter::In("id", ids.iter().map(|id| Value::from(&**id)).collect());
+        let query = Query::partition(Container::ScrapedItems, GLOBAL)
+            .matching(wanted)
+            .matching(has_image())
+            .select(SEARCH_FIELDS)
+            .limit(ids.len());
+        let found = self.0.query(&query).await?.documents;
+        pages::convert(Container::ScrapedItems, found, |item| item).await
+    }
+
+    /// The items of the global pool whose picture is still there that are nearest to `vector`; `None` if the store has no
+    /// index of vectors.
+    pub async fn nearest(&self, vector: &[f32], limit: usize) -> Result<Option<Vec<ScrapedItem>>> {
+        let query =
+            Query::partition(Container::ScrapedItems, GLOBAL).matching(has_image()).select(SEARCH_FIELDS).limit(limit);
+        let Some(found) = self.0.nearest(&query, "embedding", vector).await? else { return Ok(None) };
+        pages::convert(Container::ScrapedItems, found, |item| item).await.map(Some)
+    }
+
+    /// The ids of the global pool: all of them, or those of items found since.
+    pub fn ids(&self, since: Option<Timestamp>) -> impl Stream<Item = Result<String>> + Send + '_ {
+        let mut query = Query::partition(Container::ScrapedItems, GLOBAL).select(&["id"]);
+        if let Some(since) = since {
+            query = query.matching(found_since(since)).order_by("scrapedAt", Direction::Descending);
+        }
+        pages::walk(&*self.0, query).map_ok(|Named { id }| id)
+    }
+
+    /// Those items of a partition that have one of these pages: more than one item can have the same.
+    pub async fn with_pages(&self, partition: &str, urls: &[String]) -> Result<Vec<KnownItem>> {
+        let urls = urls.iter().map(|url| url.as_str().into()).collect();
+        let query = Query::partition(Container::ScrapedItems, partition)
+            .matching(Filter::In("productUrl", urls))
+            // In the order of the index that serves it.
+            .order_by("productUrl", Direction::Ascending)
+            .select(KnownItem::FIELDS);
+        pages::take(pages::walk(&*self.0, query), MOST_WITH_PAGES).await
+    }
+
+    /// Writes an item that was found; whether there was none of its id.
+    pub async fn add(&self, item: &NewItem) -> Result<bool> {
+        let key = Key::new(Container::ScrapedItems, &item.user_id, item.id.as_str());
+        match self.0.create(&key, &serde_json::to_value(item)?).await {
+            Ok(_) => Ok(true),
+            Err(store::Error::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Items of a partition that were written without their vectors, at most `limit`.
+    pub async fn without_vectors(&self, partition: &str, limit: usize) -> Result<Vec<FeedItem>> {
+        let query = Query::partition(Container::ScrapedItems, partition)
+            .matching(Filter::equal("needsEmbedding", true))
+            .select(FeedItem::FIELDS)
+            .limit(limit);
+        pages::page(&*self.0, &query).await
+    }
+
+    /// The items of a partition that have these ids, as far as they are there.
+    pub async fn find_in(&self, partition: &str, ids: &[ScrapedItemId]) -> Result<Vec<FeedItem>> {
+        let ids = ids.iter().map(|id| id.as_str().into()).collect();
+        let query = Query::partition(Container::ScrapedItems, partition)
+            .matching(Filter::In("id", ids))
+            .select(FeedItem::FIELDS);
+        pages::take(pages::walk(&*self.0, query), MOST_WITH_PAGES).await
+    }
+
+    /// Gives an item its vector, unless it is gone or somebody else did; whether it did.
+    pub async fn fill_vector(&self, partition: &str, id: &ScrapedItemId, vector: &[f64]) -> Result<bool> {
+        let key = Key::new(Container::ScrapedItems, partition, id.as_str());
+        update::update(&*self.0, &key, |found: Option<Map<String, Value>>| {
+            let Some(mut item) = found else { return Edit::Keep(false) };
+            let has_vector = item.get("embedding").and_then(Value::as_array).is_some_and(|numbers| !numbers.is_empty());
+            if item.remove("needsEmbedding").is_none() && has_vector {
+                return Edit::Keep(false);
+            }
+            if !has_vector {
+                item.insert("embedding".to_owned(), vector.into());
+            }
+            Edit::Save(item, !has_vector)
+        })
+        .await
+    }
+
+    /// The hashes of the pictures of a partition: all of them, or those of items found since. A hash that cannot be read
+    /// counts as missing.
+    pub fn hashes(
+        &self,
+        partition: &str,
+        since: Option<Timestamp>,
+    ) -> impl Stream<Item = Result<PerceptualHash>> + Send + '_ {
+        let mut query = Query::partition(Container::ScrapedItems, partition).select(&["id", "pHash"]);
+        if let Some(since) = since {
+            query = query.matching(found_since(since)).order_by("scrapedAt", Direction::Descending);
+        }
         pages::walk(&*self.0, query)
+            .try_filter_map(|item: Hashed| async move { Ok(item.p_hash.and_then(|hash| hash.parse().ok())) })
     }
 
     /// The best items of the global pool whose picture is still there.
@@ -142,7 +282,7 @@ impl Items {
         let mut found: Vec<Stored> = Vec::with_capacity(wanted);
         for stretch in feed_stretches(query) {
             let room = wanted - found.len();
-            found.extend(self.0.query(&stretch.limit(room)).await?.documents);
+            found.extend(self.stretch(stretch.limit(room), query).await?);
             if found.len() >= wanted {
                 break;
             }
@@ -154,10 +294,58 @@ impl Items {
         let items = found.iter().filter_map(|stored| pages::parse(Container::ScrapedItems, stored)).collect();
         Ok(FeedPage { items, next })
     }
+
+    /// The documents of one stretch of the feed, those of the reader's own partition among those of everybody's.
+    async fn stretch(&self, stretch: Query, query: &FeedQuery) -> Result<Vec<Stored>> {
+        let Some(reader) = query.reader.as_ref().filter(|reader| reader.as_str() != GLOBAL) else {
+            return Ok(self.0.query(&stretch).await?.documents);
+        };
+        let own = Query { scope: Scope::Partition(reader.as_str().to_owned()), ..stretch.clone() };
+        let (shared, own) = try_join!(self.0.query(&stretch), self.0.query(&own))?;
+        if own.documents.is_empty() {
+            return Ok(shared.documents);
+        }
+        let both = shared.documents.into_iter().chain(own.documents);
+        let mut both = both
+            .map(|stored| Ok((position(&stored, query.order)?, stored)))
+            .collect::<Result<Vec<(FeedPosition, Stored)>>>()?;
+        both.sort_by(|(one, _), (other, _)| one.compare(other));
+        Ok(both.into_iter().map(|(_, stored)| stored).take(stretch.limit).collect())
+    }
+}
+
+/// The vector of an item.
+#[derive(Debug, Deserialize)]
+pub struct ItemVector {
+    /// The item.
+    pub id: String,
+    /// Its vector; empty until it has one.
+    #[serde(default, deserialize_with = "lenient::numbers")]
+    pub embedding: Vec<f32>,
+}
+
+/// An item, as far as it must be told from others.
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+/// An item, as far as duplicates are concerned.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Hashed {
+    #[serde(default, deserialize_with = "lenient::optional")]
+    p_hash: Option<String>,
+}
+
+fn found_since(since: Timestamp) -> Filter {
+    Filter::Compare("scrapedAt", Comparison::GreaterOrEqual, since.to_string().into())
 }
 
 fn has_image() -> Filter {
-    Filter::Any(vec![Filter::is_absent("imageExpired"), Filter::not_equal("imageExpired", Value::Bool(true))])
+    // As short as it gets: the emulator takes twice as long for every bracket within brackets.
+    let is_missing = Filter::Not(Box::new(Filter::is_defined("imageExpired")));
+    Filter::Any(vec![is_missing, Filter::not_equal("imageExpired", Value::Bool(true))])
 }
 
 /// The rest of the feed after the query's position as queries to be run one after the other until a page is full. Each is
@@ -174,7 +362,7 @@ pub fn feed_stretches(query: &FeedQuery) -> Vec<Query> {
         all = all.matching(Filter::Any(spellings.map(|tag| Filter::Contains("tags", tag.into())).collect()));
     }
     if let Some(since) = query.since {
-        all = all.matching(Filter::Compare("scrapedAt", Comparison::GreaterOrEqual, since.to_string().into()));
+        all = all.matching(found_since(since));
     }
     let all = all.order_by(field, Direction::Descending).order_by("id", Direction::Ascending);
     let beyond = |id: &str| Filter::Compare("id", Comparison::Greater, id.into());

@@ -4,14 +4,21 @@
 pub mod bans;
 pub mod conversations;
 pub mod dead_letters;
+pub mod digest_feedback;
+pub mod digests;
 pub mod exchange_rates;
+pub mod idempotency;
 pub mod insights_cache;
 pub mod items;
+pub mod jobs;
 pub mod moods;
 pub mod pages;
 pub mod profiles;
 pub mod quizzes;
 pub mod sessions;
+pub mod sources;
+pub mod spending;
+pub mod subscriptions;
 pub mod taste_jobs;
 pub mod timers;
 pub mod update;
@@ -55,10 +62,20 @@ pub struct Data {
     pub profiles: profiles::Profiles,
     /// What the stylist remembers.
     pub conversations: conversations::Conversations,
+    /// Answers to requests that may be sent again.
+    pub idempotency: idempotency::Idempotency,
+    /// Tokens that users spent.
+    pub spending: spending::SpendingDays,
     /// What is in fashion.
     pub moods: moods::Moods,
     /// Things found in feeds.
     pub items: items::Items,
+    /// Where they are found.
+    pub sources: sources::Sources,
+    /// Who follows which of those.
+    pub subscriptions: subscriptions::Subscriptions,
+    /// Long operations.
+    pub jobs: jobs::Jobs,
     /// How far the timers have come.
     pub timers: timers::Timers,
     /// Who voted what.
@@ -71,6 +88,10 @@ pub struct Data {
     pub insights_cache: insights_cache::InsightsCache,
     /// Messages that could not be done.
     pub dead_letters: dead_letters::DeadLetters,
+    /// Purchase ideas.
+    pub digests: digests::Digests,
+    /// Thumbs on them.
+    pub digest_feedback: digest_feedback::Feedback,
     /// Taste quizzes.
     pub quizzes: quizzes::Quizzes,
     /// People who may not contribute.
@@ -86,14 +107,21 @@ impl Data {
             wear_events: wear_events::WearEvents::new(store.clone()),
             profiles: profiles::Profiles::new(store.clone()),
             conversations: conversations::Conversations::new(store.clone()),
+            idempotency: idempotency::Idempotency::new(store.clone()),
+            spending: spending::SpendingDays::new(store.clone()),
             moods: moods::Moods::new(store.clone()),
             items: items::Items::new(store.clone()),
+            sources: sources::Sources::new(store.clone()),
+            subscriptions: subscriptions::Subscriptions::new(store.clone()),
+            jobs: jobs::Jobs::new(store.clone()),
             timers: timers::Timers::new(store.clone()),
             votes: votes::Votes::new(store.clone()),
             taste_jobs: taste_jobs::TasteJobs::new(store.clone()),
             exchange_rates: exchange_rates::ExchangeRates::new(store.clone()),
             insights_cache: insights_cache::InsightsCache::new(store.clone()),
             dead_letters: dead_letters::DeadLetters::new(store.clone()),
+            digests: digests::Digests::new(store.clone()),
+            digest_feedback: digest_feedback::Feedback::new(store.clone()),
             quizzes: quizzes::Quizzes::new(store.clone()),
             bans: bans::Bans::new(store.clone()),
             store,

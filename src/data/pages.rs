@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use super::{Error, Result};
-use crate::store::{Container, DocumentStore, Query, Stored};
+use crate::store::{self, Container, DocumentStore, Query, Stored};
 
 /// Documents in one round trip when a query is walked from end to end.
 const PAGE: usize = 500;
@@ -64,6 +64,46 @@ pub(super) fn walk<'a, T: DeserializeOwned + Send + 'a>(
     })
     .try_flatten()
     .try_filter_map(move |stored| async move { Ok(parse(container, &stored)) })
+}
+
+/// Long documents in one round trip: some megabytes.
+const PAGE_OF_LONG: usize = 100;
+
+/// Long documents that a query asks for, page by page, each turned into a `U` on a thread for such work, while the next
+/// page is being read.
+pub(super) fn converted_pages<'a, T, U>(
+    store: &'a dyn DocumentStore,
+    query: Query,
+    convert_one: impl Fn(T) -> U + Copy + Send + 'static,
+) -> impl Stream<Item = Result<Vec<U>>> + Send + 'a
+where
+    T: DeserializeOwned + 'static,
+    U: Send + 'static,
+{
+    let container = query.container;
+    stream::try_unfold(Some(query.limit(PAGE_OF_LONG)), move |query| async move {
+        let Some(query) = query else { return Ok::<_, Error>(None) };
+        let page = store.query(&query).await?;
+        let next = page.next.map(|token| query.after(Some(token)));
+        Ok(Some((convert(container, page.documents, convert_one), next)))
+    })
+    .try_buffered(2)
+}
+
+/// Turns long documents into `U`s on a thread for such work; those that do not fit are left out.
+pub(super) fn convert<T, U>(
+    container: Container,
+    documents: Vec<Stored>,
+    convert: impl Fn(T) -> U + Send + 'static,
+) -> impl Future<Output = Result<Vec<U>>> + Send
+where
+    T: DeserializeOwned,
+    U: Send + 'static,
+{
+    // Begins at once, not when it is waited for.
+    let work = move || documents.iter().filter_map(|stored| parse(container, stored)).map(convert).collect();
+    let converting = tokio::task::spawn_blocking(work);
+    async move { converting.await.map_err(|error| store::Error::Failed(error.into()).into()) }
 }
 
 /// Collects at most `limit` records of a walk.

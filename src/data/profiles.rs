@@ -2,13 +2,32 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::model::ids::UserId;
 use crate::model::profile::UserProfile;
-use crate::store::{Container, DocumentStore, Key};
+use crate::store::{Container, DocumentStore, Key, Query};
+
+/// The field that names the set of owned items which the newest digest is about.
+const DIGEST_HASH: &str = "wardrobeHashAtLastDigest";
+
+/// What a profile learns from a digest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DigestNote {
+    /// Names the set of owned items that the digest is about.
+    pub wardrobe_hash: String,
+    /// That of the digest before it. A profile that has another one has heard of a newer digest meanwhile.
+    pub previous_hash: Option<String>,
+    /// Share of the ideas that fit what is worn.
+    pub style_confidence: Option<f64>,
+    /// The climate, for a profile that has none.
+    pub climate_zone: Option<String>,
+    /// Whether a user without a profile gets one.
+    pub may_create: bool,
+}
 
 /// The profiles of all users.
 #[derive(Clone)]
@@ -28,6 +47,41 @@ impl Profiles {
     pub async fn find(&self, user: &UserId) -> Result<Option<UserProfile>> {
         let stored = self.0.read(&Self::key(user)).await?;
         Ok(stored.and_then(|stored| pages::parse(Container::UserProfiles, &stored)))
+    }
+
+    /// A page of the ids of all users with a profile, in an order that does not change, and what continues after it.
+    pub async fn page_of_ids(&self, after: Option<String>, limit: usize) -> Result<(Vec<UserId>, Option<String>)> {
+        #[derive(Deserialize)]
+        struct Id {
+            id: UserId,
+        }
+        let query = Query::all(Container::UserProfiles).select(&["id"]).limit(limit).after(after);
+        let (ids, next) = pages::page_and_next::<Id>(&*self.0, &query).await?;
+        Ok((ids.into_iter().map(|Id { id }| id).collect(), next))
+    }
+
+    /// Writes into the profile what it learns from a digest; whether it did. Everything else in the document stays as it
+    /// is. Noting the same digest again changes nothing.
+    pub async fn note_digest(&self, user: &UserId, note: &DigestNote) -> Result<bool> {
+        update::update(&*self.0, &Self::key(user), |found: Option<Map<String, Value>>| {
+            if found.is_none() && !note.may_create {
+                return Edit::Keep(false);
+            }
+            let mut profile = found.unwrap_or_else(|| new_profile(user));
+            if digest_hash(&profile) != note.previous_hash.as_deref() {
+                return Edit::Keep(false);
+            }
+            let mut set = |field: &str, value: Value| profile.insert(field.to_owned(), value);
+            set(DIGEST_HASH, note.wardrobe_hash.as_str().into());
+            set("wardrobeFingerprint", note.wardrobe_hash.as_str().into());
+            set("styleConfidenceProfile", note.style_confidence.into());
+            let has_climate = profile.get("climateZone").is_some_and(|zone| !zone.is_null() && zone != "");
+            if let (Some(zone), false) = (&note.climate_zone, has_climate) {
+                profile.insert("climateZone".to_owned(), zone.as_str().into());
+            }
+            Edit::Save(profile, true)
+        })
+        .await
     }
 
     /// Adds styles and brands that the user likes to their profile, as far as it lacks them; whether it did. Makes a
@@ -54,6 +108,11 @@ impl Profiles {
         })
         .await
     }
+}
+
+/// The digest that a profile has heard of last. An empty text is no hash.
+fn digest_hash(profile: &Map<String, Value>) -> Option<&str> {
+    profile.get(DIGEST_HASH).and_then(Value::as_str).filter(|hash| !hash.is_empty())
 }
 
 /// What a user is taken for who has said nothing.

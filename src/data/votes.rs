@@ -26,7 +26,7 @@ use super::{Error, Result, pages};
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::timestamp::Timestamp;
 use crate::model::vote::{Signal, Vote};
-use crate::store::{self, Container, DocumentStore, ETag, Key};
+use crate::store::{self, Container, DocumentStore, ETag, Key, Stored};
 
 /// Changes whose names an item keeps before it forgets half of them.
 const MOST_APPLIED: usize = 64;
@@ -79,7 +79,8 @@ impl Votes {
     ) -> Result<Option<i64>> {
         for attempt in 0..ATTEMPTS {
             update::pause_before(attempt).await;
-            let Some(score) = self.score(item).await? else { return Ok(None) };
+            let Some((_, stored)) = self.item(user, item).await? else { return Ok(None) };
+            let score = score_of(&stored.parse()?);
             let before = match self.find(user, item).await? {
                 Some((vote, etag)) if vote.pending => {
                     self.settle(&vote, etag).await?;
@@ -122,12 +123,14 @@ impl Votes {
         Ok(stored.and_then(|stored| Some((pages::parse(Container::ItemVotes, &stored)?, stored.etag))))
     }
 
-    async fn score(&self, item: &ScrapedItemId) -> Result<Option<i64>> {
-        let stored = self.store.read(&Items::key(item)).await?;
-        Ok(match stored {
-            Some(stored) => Some(score_of(&stored.parse()?)),
-            None => None,
-        })
+    /// The item as it is stored, and where.
+    async fn item(&self, user: &UserId, item: &ScrapedItemId) -> Result<Option<(Key, Stored)>> {
+        for key in Items::keys_for(user, item) {
+            if let Some(stored) = self.store.read(&key).await? {
+                return Ok(Some((key, stored)));
+            }
+        }
+        Ok(None)
     }
 
     /// Brings a pending vote into its item's score and saves it as settled. Returns the score.
@@ -145,10 +148,9 @@ impl Votes {
     async fn apply(&self, vote: &Vote) -> Result<Option<i64>> {
         let lock = usize::try_from(self.hasher.hash_one(&vote.id) % LOCKS as u64).unwrap_or_default();
         let _turn = self.locks[lock].lock().await;
-        let key = Items::key(&vote.id);
         for attempt in 0..ATTEMPTS {
             update::pause_before(attempt).await;
-            let Some(stored) = self.store.read(&key).await? else { return Ok(None) };
+            let Some((key, stored)) = self.item(&vote.user_id, &vote.id).await? else { return Ok(None) };
             let mut item: Map<String, Value> = stored.parse()?;
             let score = score_of(&item);
             let mut applied = applied_to(&item);

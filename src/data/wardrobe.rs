@@ -15,6 +15,21 @@ use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Key,
 /// Reads at once when several items are asked for by id.
 const CONCURRENT_READS: usize = 8;
 
+/// What tells how an item is worn, and whether it is owned.
+const AS_WORN: &[&str] = &[
+    "id",
+    "userId",
+    "category",
+    "brand",
+    "aestheticTags",
+    "price",
+    "wearCount",
+    "lastWornAt",
+    "wearEvents",
+    "draftStatus",
+    "isWishlisted",
+];
+
 /// The wardrobes of all users.
 #[derive(Clone)]
 pub struct Wardrobe(Arc<dyn DocumentStore>);
@@ -49,6 +64,12 @@ impl Wardrobe {
     /// What the wardrobe is at this moment; `None` if that cannot be told.
     pub async fn changes(&self, user: &UserId) -> Result<Option<ChangeMark>> {
         Ok(self.0.changes(Container::Wardrobe, user.as_str()).await?)
+    }
+
+    /// The same, of each item only what tells how it is worn.
+    pub fn owned_as_worn(&self, user: &UserId) -> impl Stream<Item = Result<WardrobeItem>> + Send + '_ {
+        let query = Query::partition(Container::Wardrobe, user.as_str()).matching(is_owned()).select(AS_WORN);
+        pages::walk::<WardrobeItem>(&*self.0, query).try_filter(|item| std::future::ready(item.is_owned()))
     }
 
     /// The newest owned items of a user, at most `limit`.

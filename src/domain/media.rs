@@ -26,8 +26,8 @@ const LONGEST_ID: usize = 128;
 /// Characters of an id that is made of a file's name: a hyphen and eight digits come after them.
 const LONGEST_STEM: usize = LONGEST_ID - 9;
 const DIGITS: usize = 8;
-/// Uploads in memory at once, in bytes, decoded or not.
-const MOST_WAITING_BYTES: usize = 128 * 1024 * 1024;
+/// Memory for the files of uploads that are read or wait, per thread that works on pictures, in bytes.
+const WAITING_BYTES_PER_THREAD: usize = 24 * 1024 * 1024;
 /// What one permit stands for.
 const PERMIT_BYTES: usize = 1024;
 
@@ -121,16 +121,29 @@ fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
-/// An upload, with its share of the memory that all of them may take.
-pub struct Upload {
-    /// The file.
-    pub bytes: Bytes,
-    /// Its room.
-    pub room: Room,
+/// A share of the memory for uploads, given back when it is dropped.
+pub struct Room(OwnedSemaphorePermit);
+
+impl Room {
+    /// The file that was read into it. What it does not fill is given back now, the rest when the last copy of the file is
+    /// dropped.
+    pub fn hold(mut self, file: Bytes) -> Bytes {
+        let beyond = self.0.num_permits().saturating_sub(file.len().div_ceil(PERMIT_BYTES));
+        drop(self.0.split(beyond));
+        Bytes::from_owner(Held { file, _room: self })
+    }
 }
 
-/// A share of the memory for uploads, given back when it is dropped.
-pub struct Room(#[expect(dead_code, reason = "held, never looked at")] OwnedSemaphorePermit);
+struct Held {
+    file: Bytes,
+    _room: Room,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.file
+    }
+}
 
 /// What [`Media`] is made of.
 pub struct Parts {
@@ -155,13 +168,15 @@ struct Inner {
     /// Pictures that are being finished, by id.
     in_work: Mutex<HashMap<PictureId, Finishing>>,
     room: Arc<Semaphore>,
+    all_room: usize,
 }
 
 impl Media {
     /// Uses these parts.
     pub fn new(parts: Parts) -> Self {
-        let room = Arc::new(Semaphore::new(MOST_WAITING_BYTES / PERMIT_BYTES));
-        Self(Arc::new(Inner { parts, in_work: Mutex::new(HashMap::new()), room }))
+        let all_room = parts.pipeline.threads() * WAITING_BYTES_PER_THREAD / PERMIT_BYTES;
+        let room = Arc::new(Semaphore::new(all_room));
+        Self(Arc::new(Inner { parts, in_work: Mutex::new(HashMap::new()), room, all_room }))
     }
 
     /// Who removes the backgrounds.
@@ -175,7 +190,8 @@ impl Media {
     /// # Errors
     /// [`Error::Busy`] if the service is stopping.
     pub async fn room(&self, bytes: usize) -> Result<Room, Error> {
-        let permits = u32::try_from(bytes.min(MOST_WAITING_BYTES).div_ceil(PERMIT_BYTES)).map_err(|_| Error::Busy)?;
+        let permits = bytes.div_ceil(PERMIT_BYTES).min(self.0.all_room);
+        let permits = u32::try_from(permits).map_err(|_| Error::Busy)?;
         self.0.room.clone().acquire_many_owned(permits).await.map(Room).map_err(|_| Error::Busy)
     }
 
@@ -195,35 +211,33 @@ impl Media {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn finish(&self, id: PictureId, upload: Upload) -> Result<Url, Error> {
+    pub async fn finish(&self, id: PictureId, file: Bytes) -> Result<Url, Error> {
         let finishing = {
             let mut in_work = self.0.in_work.lock().unwrap_or_else(PoisonError::into_inner);
-            // Whoever only waits gives its bytes and its room back here.
-            in_work.entry(id.clone()).or_insert_with(|| self.begin(id, upload)).clone()
+            // Whoever only waits gives its file and its room back here.
+            in_work.entry(id.clone()).or_insert_with(|| self.begin(id, file)).clone()
         };
         finishing.await
     }
 
-    fn begin(&self, id: PictureId, upload: Upload) -> Finishing {
+    fn begin(&self, id: PictureId, file: Bytes) -> Finishing {
         let media = self.clone();
         let work = async move {
             let _leaves = Leaves { media: &media, id: &id };
-            media.work(&id, upload).await
+            media.work(&id, file).await
         };
         let task = self.0.parts.tasks.spawn(work.in_current_span());
         async move { task.await.unwrap_or_else(|error| Err(Error::Broken(Arc::new(error)))) }.boxed().shared()
     }
 
-    async fn work(&self, id: &PictureId, upload: Upload) -> Result<Url, Error> {
+    async fn work(&self, id: &PictureId, file: Bytes) -> Result<Url, Error> {
         let Parts { blobs, container, pipeline, .. } = &self.0.parts;
         // Whoever worked on it before may have ended between the caller's look and this one.
         if let Some(url) = self.find(id).await.map_err(kept)? {
             return Ok(url);
         }
-        let Upload { bytes, room } = upload;
-        let size = bytes.len();
-        let finished = pipeline.process(bytes).await?;
-        drop(room);
+        let size = file.len();
+        let finished = pipeline.process(file).await?;
         info!(
             picture.id = id.as_str(),
             segmenter = self.segmenter(),

@@ -1,15 +1,21 @@
 //! What the service does, apart from how it is asked: no HTTP, no envelope of the host.
 
 pub mod best;
+pub mod budget;
 pub mod chat;
 pub mod dead_letters;
 pub mod demo;
+pub mod digest;
 pub mod insights;
+pub mod jobs;
 pub mod media;
 pub mod metadata;
+pub mod moods;
 pub mod quiz;
 pub mod rates;
 pub mod readiness;
+pub mod scraper;
+pub mod similarity;
 pub mod style;
 pub mod taste;
 pub mod transfer;

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use reqwest::header::{self, HeaderName, HeaderValue, LOCATION};
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
-use reqwest::header::{HeaderName, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response, StatusCode, dns};
 use tokio::sync::Semaphore;
@@ -162,8 +162,10 @@ pub enum Expect {
     Sitemap,
     /// JSON.
     Json,
-    /// Plain text, such as `robots.txt`.
+    /// Plain text.
     Text,
+    /// `robots.txt`, which sites send as text of all sorts, or without saying so.
+    Robots,
 }
 
 impl Expect {
@@ -176,6 +178,7 @@ impl Expect {
             Self::Sitemap => "application/xml,text/xml,application/gzip,*/*;q=0.1",
             Self::Json => "application/json",
             Self::Text => "text/plain",
+            Self::Robots => "text/plain,*/*;q=0.1",
         }
     }
 
@@ -200,6 +203,7 @@ impl Expect {
             }
             Self::Json => is_json,
             Self::Text => essence == "text/plain",
+            Self::Robots => essence.is_empty() || essence.starts_with("text/") || essence == "application/octet-stream",
         }
     }
 }
@@ -458,6 +462,8 @@ pub struct GuardedClient {
     client: Client,
     guard: Guard,
     extra_ports: Vec<u16>,
+    /// In place of the client's own.
+    user_agent: Option<HeaderValue>,
 }
 
 impl GuardedClient {
@@ -483,7 +489,19 @@ impl GuardedClient {
         if let Some(roots) = roots {
             builder = builder.tls_certs_only(roots);
         }
-        Ok(Self { client: builder.build()?, guard, extra_ports })
+        Ok(Self { client: builder.build()?, guard, extra_ports, user_agent: None })
+    }
+
+    /// The same client, with the same connections, under another name.
+    #[must_use]
+    pub fn with_user_agent(&self, user_agent: HeaderValue) -> Self {
+        let Self { client, guard, extra_ports, user_agent: _ } = self;
+        Self {
+            client: client.clone(),
+            guard: guard.clone(),
+            extra_ports: extra_ports.clone(),
+            user_agent: Some(user_agent),
+        }
     }
 
     /// Checks a URL, its addresses included, without connecting. Returns it as it would be fetched.
@@ -552,6 +570,9 @@ impl GuardedClient {
 
     async fn request(&self, url: &Url, expect: Expect, known: &Validators) -> reqwest::Result<Response> {
         let mut request = self.client.get(url.clone()).header(ACCEPT, expect.accept());
+        if let Some(user_agent) = &self.user_agent {
+            request = request.header(header::USER_AGENT, user_agent);
+        }
         if let Some(etag) = &known.etag {
             request = request.header(IF_NONE_MATCH, etag);
         }

@@ -21,6 +21,11 @@ use super::{Error, Result, heic, jpeg, transform};
 /// The most memory that a PNG's header chunks may take; it has no use for more.
 const PNG_CHUNK_BYTES: usize = 16 * 1024 * 1024;
 
+/// What decoders take beside their result, in bytes per pixel, measured.
+const WEBP_WORK: u64 = 4;
+const GIF_WORK: u64 = 4;
+const TIFF_WORK: u64 = 0;
+
 /// What is decoded at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -125,6 +130,15 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     Ok(transform::turn(picture, orientation))
 }
 
+/// Decodes a picture and leaves it as it lies in the file, whatever EXIF says. A HEIC's rotation is part of its pixels and
+/// is applied.
+///
+/// # Errors
+/// Those of [`decode`].
+pub(super) fn decode_as_stored(bytes: &[u8], limits: &Limits) -> Result<Picture> {
+    Ok(decode_raw(bytes, limits)?.picture)
+}
+
 /// Decodes a picture, shrinks it so that its longest side is at most `longest_side` pixels, and turns it upright. In this
 /// order a large picture is in memory only once.
 ///
@@ -135,16 +149,53 @@ pub fn decode_to_fit(bytes: &[u8], limits: &Limits, longest_side: u32) -> Result
     Ok(transform::turn(transform::shrink(picture, longest_side), orientation))
 }
 
-fn decode_raw(bytes: &[u8], limits: &Limits) -> Result<Raw> {
+/// The memory that [`decode_to_fit`] takes beside the file, in bytes, by what the file's head says: never much less than
+/// it comes to, and at times more.
+///
+/// # Errors
+/// Those of [`decode`], as far as the head tells.
+pub fn memory_to_fit(bytes: &[u8], limits: &Limits, longest_side: u32) -> Result<u64> {
+    let head = match known_format(bytes, limits)? {
+        Format::Jpeg => jpeg::head(bytes, limits)?,
+        Format::Png => png_head(&mut png_decoder(bytes), limits)?,
+        Format::WebP => other_head(&opened(WebPDecoder::new(Cursor::new(bytes)), limits)?, WEBP_WORK),
+        Format::Gif => other_head(&opened(GifDecoder::new(Cursor::new(bytes)), limits)?, GIF_WORK),
+        Format::Bmp => other_head(&opened(BmpDecoder::new(Cursor::new(bytes)), limits)?, 0),
+        Format::Tiff => other_head(&opened(TiffDecoder::new(Cursor::new(bytes)), limits)?, TIFF_WORK),
+        Format::Heic => heic::head(bytes, limits)?,
+    };
+    let Head { width, height, channels, decoder_bytes } = head;
+    // While it is decoded, or while it is shrunk: along its rows first, and then across them.
+    let decoded = u64::from(width) * u64::from(height) * channels;
+    let shrunk = u64::from(longest_side.min(width)) * u64::from(height) * channels;
+    Ok(decoder_bytes.max(decoded + shrunk))
+}
+
+/// What the head of a file says.
+pub(super) struct Head {
+    /// Pixels per row.
+    pub(super) width: u32,
+    /// Rows.
+    pub(super) height: u32,
+    /// Bytes per pixel of the decoded picture.
+    pub(super) channels: u64,
+    /// Memory that decoding takes, its result included, in bytes.
+    pub(super) decoder_bytes: u64,
+}
+
+fn known_format(bytes: &[u8], limits: &Limits) -> Result<Format> {
     limits.check_file(bytes.len())?;
-    let unknown = || Error::Unsupported("it begins like no format that is known here".into());
-    match Format::of(bytes).ok_or_else(unknown)? {
+    Format::of(bytes).ok_or_else(|| Error::Unsupported("it begins like no format that is known here".into()))
+}
+
+fn decode_raw(bytes: &[u8], limits: &Limits) -> Result<Raw> {
+    match known_format(bytes, limits)? {
         Format::Jpeg => jpeg::decode(bytes, limits),
         Format::Png => decode_png(bytes, limits),
-        Format::WebP => decode_other(WebPDecoder::new(Cursor::new(bytes)), limits),
-        Format::Gif => decode_other(GifDecoder::new(Cursor::new(bytes)), limits),
-        Format::Bmp => decode_other(BmpDecoder::new(Cursor::new(bytes)), limits),
-        Format::Tiff => decode_other(TiffDecoder::new(Cursor::new(bytes)), limits),
+        Format::WebP => decode_other(opened(WebPDecoder::new(Cursor::new(bytes)), limits)?, limits),
+        Format::Gif => decode_other(opened(GifDecoder::new(Cursor::new(bytes)), limits)?, limits),
+        Format::Bmp => decode_other(opened(BmpDecoder::new(Cursor::new(bytes)), limits)?, limits),
+        Format::Tiff => decode_other(opened(TiffDecoder::new(Cursor::new(bytes)), limits)?, limits),
         Format::Heic => {
             let picture = heic::decode(bytes, limits)?;
             Ok(Raw { picture, orientation: Orientation::NoTransforms })
@@ -152,40 +203,58 @@ fn decode_raw(bytes: &[u8], limits: &Limits) -> Result<Raw> {
     }
 }
 
-fn decode_png(bytes: &[u8], limits: &Limits) -> Result<Raw> {
-    let translate = |error: png::DecodingError| match error {
+fn translate_png(error: png::DecodingError) -> Error {
+    match error {
         png::DecodingError::LimitsExceeded => Error::TooManyPixels { width: 0, height: 0 },
         png::DecodingError::IoError(_) | png::DecodingError::Format(_) | png::DecodingError::Parameter(_) => {
             Error::Corrupt(Box::new(error))
         }
-    };
+    }
+}
+
+fn png_decoder(bytes: &[u8]) -> png::Decoder<Cursor<&[u8]>> {
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: PNG_CHUNK_BYTES });
     // Both may unpack to gigabytes, and nothing here reads them.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     // One byte per sample: a picture of 16 bits never takes twice the memory.
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
-    let header = decoder.read_header_info().map_err(translate)?;
+    decoder
+}
+
+fn png_head(decoder: &mut png::Decoder<Cursor<&[u8]>>, limits: &Limits) -> Result<Head> {
+    let header = decoder.read_header_info().map_err(translate_png)?;
     let (width, height) = (header.width, header.height);
     limits.check(width, height)?;
-    let mut reader = decoder.read_info().map_err(translate)?;
+    // What is decoded, and what is made of it if that is grey. A palette may have alpha.
+    let (samples, channels) = match header.color_type {
+        png::ColorType::Rgb => (3, 3),
+        png::ColorType::Rgba | png::ColorType::Indexed => (4, 4),
+        png::ColorType::Grayscale | png::ColorType::GrayscaleAlpha => (2 + 4, 4),
+    };
+    Ok(Head { width, height, channels, decoder_bytes: u64::from(width) * u64::from(height) * samples })
+}
+
+fn decode_png(bytes: &[u8], limits: &Limits) -> Result<Raw> {
+    let mut decoder = png_decoder(bytes);
+    let Head { width, height, .. } = png_head(&mut decoder, limits)?;
+    let mut reader = decoder.read_info().map_err(translate_png)?;
     let too_much = || Error::TooManyPixels { width, height };
     let size = reader.output_buffer_size().ok_or_else(too_much)?;
     if size as u64 > limits.decoder_bytes {
         return Err(too_much());
     }
     let mut samples = vec![0; size];
-    let frame = reader.next_frame(&mut samples).map_err(translate)?;
+    let frame = reader.next_frame(&mut samples).map_err(translate_png)?;
     samples.truncate(frame.buffer_size());
     let exif = reader.info().exif_metadata.as_deref();
     let orientation = exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
     let (layout, pixels) = match frame.color_type {
         png::ColorType::Rgb => (Layout::Rgb, samples),
         png::ColorType::Rgba => (Layout::Rgba, samples),
-        png::ColorType::Grayscale => (Layout::Rgb, samples.iter().flat_map(|grey| [*grey; 3]).collect()),
+        png::ColorType::Grayscale => (Layout::Rgb, spread(&samples, |grey: &[u8; 1]| [grey[0]; 3])),
         png::ColorType::GrayscaleAlpha => {
-            let pixels = samples.chunks_exact(2);
-            (Layout::Rgba, pixels.flat_map(|pixel| [pixel[0], pixel[0], pixel[0], pixel[1]]).collect())
+            (Layout::Rgba, spread(&samples, |[grey, alpha]: &[u8; 2]| [*grey, *grey, *grey, *alpha]))
         }
         png::ColorType::Indexed => return Err(Error::Corrupt("its palette is missing".into())),
     };
@@ -194,18 +263,46 @@ fn decode_png(bytes: &[u8], limits: &Limits) -> Result<Raw> {
     Ok(Raw { picture, orientation })
 }
 
-/// Decodes with a decoder of the `image` crate.
-fn decode_other<D: ImageDecoder>(decoder: image::ImageResult<D>, limits: &Limits) -> Result<Raw> {
-    let mut decoder = decoder.map_err(|error| translate(error, (0, 0)))?;
+/// Makes `TO` bytes of every `FROM`, in memory that is as large as the result: growing would take up to twice that.
+fn spread<const FROM: usize, const TO: usize>(samples: &[u8], make: impl Fn(&[u8; FROM]) -> [u8; TO]) -> Vec<u8> {
+    let pixels = samples.as_chunks::<FROM>().0;
+    let mut bytes = Vec::with_capacity(pixels.len() * TO);
+    for pixel in pixels {
+        bytes.extend_from_slice(&make(pixel));
+    }
+    bytes
+}
+
+/// A decoder of the `image` crate, if its picture is not too large.
+fn opened<D: ImageDecoder>(decoder: image::ImageResult<D>, limits: &Limits) -> Result<D> {
+    let decoder = decoder.map_err(|error| translate(error, (0, 0)))?;
     let (width, height) = decoder.dimensions();
     limits.check(width, height)?;
-    let translate = |error| translate(error, (width, height));
-    let pixels = u64::from(width) * u64::from(height);
-    let has_our_layout = matches!(decoder.color_type(), image::ColorType::Rgb8 | image::ColorType::Rgba8);
-    let converted = if has_our_layout { 0 } else { pixels * 4 };
-    if decoder.total_bytes().saturating_add(converted) > limits.decoder_bytes {
+    if decoder.total_bytes().saturating_add(converted_bytes(&decoder)) > limits.decoder_bytes {
         return Err(Error::TooManyPixels { width, height });
     }
+    Ok(decoder)
+}
+
+fn converted_bytes(decoder: &impl ImageDecoder) -> u64 {
+    let (width, height) = decoder.dimensions();
+    let has_our_layout = matches!(decoder.color_type(), image::ColorType::Rgb8 | image::ColorType::Rgba8);
+    if has_our_layout { 0 } else { u64::from(width) * u64::from(height) * 4 }
+}
+
+/// `work` is what the decoder needs beside its result, in bytes per pixel.
+fn other_head(decoder: &impl ImageDecoder, work: u64) -> Head {
+    let (width, height) = decoder.dimensions();
+    let channels = if decoder.color_type().has_alpha() { 4 } else { 3 };
+    let result = decoder.total_bytes();
+    let work = u64::from(width) * u64::from(height) * work;
+    Head { width, height, channels, decoder_bytes: result + work.max(converted_bytes(decoder)) }
+}
+
+/// Decodes with a decoder of the `image` crate.
+fn decode_other<D: ImageDecoder>(mut decoder: D, limits: &Limits) -> Result<Raw> {
+    let dimensions = decoder.dimensions();
+    let translate = |error| translate(error, dimensions);
     decoder.set_limits(limits.for_image_crate()).map_err(translate)?;
     // A picture whose EXIF cannot be read is still a picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);

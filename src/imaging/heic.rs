@@ -9,7 +9,7 @@ use heifer::heifer_hevc_dec::nal::{NalUnit, split_annex_b};
 use heifer::heifer_hevc_dec::params::ParameterSets;
 use heifer::heifer_isobmff::{HeifFile, ItemId};
 
-use super::decode::Limits;
+use super::decode::{Head, Limits};
 use super::picture::{Layout, Picture};
 use super::{Error, Result};
 
@@ -20,20 +20,18 @@ const MAX_CODED: u64 = 3;
 /// What an item costs at least, in pixels, so that the number of items is bounded, too.
 const LEAST_COST: u64 = 4096;
 
+/// What decoding takes, in bytes per pixel, measured.
+const WORK: u64 = 9;
+
+/// What the container of a picture that may be decoded says.
+pub fn head(bytes: &[u8], limits: &Limits) -> Result<Head> {
+    let (width, height) = checked(bytes, limits)?;
+    Ok(Head { width, height, channels: 4, decoder_bytes: u64::from(width) * u64::from(height) * WORK })
+}
+
 /// Decodes the main picture, upright, in sRGB.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
-    let file = HeifFile::parse(bytes).map_err(|error| Error::Corrupt(Box::new(error)))?;
-    let (width, height) = file
-        .image_size(file.primary_id)
-        .map_err(|error| Error::Corrupt(Box::new(error)))?
-        .ok_or_else(|| Error::Corrupt("its size is missing".into()))?;
-    limits.check(width, height)?;
-    // A small picture may be a grid of a thousand references to one huge tile: know the work before it is begun.
-    let mut budget = Budget { file: &file, left: MAX_CODED * limits.pixels, known: HashMap::new() };
-    budget.spend(file.primary_id, 0).map_err(|cause| match cause {
-        Refusal::TooMuch => Error::TooManyPixels { width, height },
-        Refusal::Broken(error) => Error::Corrupt(error),
-    })?;
+    checked(bytes, limits)?;
     let options = heifer::Options { max_threads: 1, max_pixels: limits.pixels };
     let image = heifer::decode_srgb_rgba8(bytes, &options).map_err(|error| match error {
         heifer::Error::Unsupported(_) => Error::Unsupported(Box::new(error)),
@@ -48,6 +46,23 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
         Picture::new(width, height, Layout::Rgb, image.into_rgb8())
     };
     picture.ok_or_else(|| Error::Corrupt("it has no pixels".into()))
+}
+
+/// Width and height of a picture whose decoding is within the limits.
+fn checked(bytes: &[u8], limits: &Limits) -> Result<(u32, u32)> {
+    let file = HeifFile::parse(bytes).map_err(|error| Error::Corrupt(Box::new(error)))?;
+    let (width, height) = file
+        .image_size(file.primary_id)
+        .map_err(|error| Error::Corrupt(Box::new(error)))?
+        .ok_or_else(|| Error::Corrupt("its size is missing".into()))?;
+    limits.check(width, height)?;
+    // A small picture may be a grid of a thousand references to one huge tile: know the work before it is begun.
+    let mut budget = Budget { file: &file, left: MAX_CODED * limits.pixels, known: HashMap::new() };
+    budget.spend(file.primary_id, 0).map_err(|cause| match cause {
+        Refusal::TooMuch => Error::TooManyPixels { width, height },
+        Refusal::Broken(error) => Error::Corrupt(error),
+    })?;
+    Ok((width, height))
 }
 
 /// Why a picture is not worth beginning.

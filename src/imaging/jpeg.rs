@@ -10,7 +10,7 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
-use super::decode::{Limits, Raw};
+use super::decode::{Head, Limits, Raw};
 use super::picture::{Layout, Picture};
 use super::{Error, Result};
 
@@ -32,22 +32,24 @@ struct Outline {
     has_end: bool,
 }
 
+impl Outline {
+    /// Memory that decoding takes, in bytes.
+    fn decoder_bytes(&self) -> u64 {
+        let coefficients = if self.is_progressive { 2 * self.samples } else { 0 };
+        u64::from(self.width) * u64::from(self.height) * 3 + coefficients
+    }
+}
+
+/// What the markers of a JPEG that may be decoded say.
+pub fn head(bytes: &[u8], limits: &Limits) -> Result<Head> {
+    let outline = checked_outline(bytes, limits)?;
+    let Outline { width, height, .. } = outline;
+    Ok(Head { width, height, channels: 3, decoder_bytes: outline.decoder_bytes() })
+}
+
 /// Decodes a JPEG to RGB; orientation is told, not applied.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Raw> {
-    let outline = outline(bytes)?;
-    limits.check(outline.width, outline.height)?;
-    let too_much = || Error::TooManyPixels { width: outline.width, height: outline.height };
-    let pixels = u64::from(outline.width) * u64::from(outline.height);
-    let coefficients = if outline.is_progressive { 2 * outline.samples } else { 0 };
-    if pixels * 3 + coefficients > limits.decoder_bytes {
-        return Err(too_much());
-    }
-    if !outline.has_end {
-        return Err(Error::Corrupt("the file ends too early".into()));
-    }
-    if outline.scans > MAX_SCANS || pixels.saturating_mul(outline.scans as u64) > MAX_SCANNED_PIXELS.max(4 * pixels) {
-        return Err(Error::Corrupt("too many scans".into()));
-    }
+    let outline = checked_outline(bytes, limits)?;
     let side = usize::try_from(limits.side).unwrap_or(usize::MAX);
     let options = DecoderOptions::default()
         .set_strict_mode(false)
@@ -60,6 +62,24 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Raw> {
     let picture = Picture::new(outline.width, outline.height, Layout::Rgb, pixels)
         .ok_or_else(|| Error::Corrupt("its size is not what it says".into()))?;
     Ok(Raw { picture, orientation: orientation.unwrap_or(Orientation::NoTransforms) })
+}
+
+/// The outline of a file that may be decoded.
+fn checked_outline(bytes: &[u8], limits: &Limits) -> Result<Outline> {
+    let outline = outline(bytes)?;
+    limits.check(outline.width, outline.height)?;
+    let too_much = || Error::TooManyPixels { width: outline.width, height: outline.height };
+    let pixels = u64::from(outline.width) * u64::from(outline.height);
+    if outline.decoder_bytes() > limits.decoder_bytes {
+        return Err(too_much());
+    }
+    if !outline.has_end {
+        return Err(Error::Corrupt("the file ends too early".into()));
+    }
+    if outline.scans > MAX_SCANS || pixels.saturating_mul(outline.scans as u64) > MAX_SCANNED_PIXELS.max(4 * pixels) {
+        return Err(Error::Corrupt("too many scans".into()));
+    }
+    Ok(outline)
 }
 
 fn translate(error: DecodeErrors) -> Error {

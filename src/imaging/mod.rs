@@ -8,6 +8,7 @@ pub mod decode;
 mod heic;
 mod jpeg;
 mod oklab;
+pub mod phash;
 pub mod picture;
 pub mod pipeline;
 pub mod pool;

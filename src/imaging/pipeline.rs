@@ -5,9 +5,30 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::decode::{self, Limits};
-use super::pool::PixelPool;
+use super::pool::{Memory, PixelPool};
 use super::segment::{LONGEST_SIDE, Segmenter};
-use super::{Result, remove, webp};
+use super::{Picture, Result, remove, webp};
+
+/// Memory that is held for a picture once it is shrunk, in bytes: itself, and what a segmentation service answers. Cutting
+/// it out and writing it take more, about 45 MiB, but only as many at once as there are threads.
+const SHRUNK_BYTES: u64 = 24 * 1024 * 1024;
+
+/// Decodes a picture on the pool, shrunk as by [`decode::decode_to_fit`], when there is memory for it. The file is gone by
+/// then; the memory is held for what comes after.
+///
+/// # Errors
+/// Those of [`decode::decode_to_fit`] and of [`PixelPool`].
+pub async fn open(pool: &PixelPool, file: Bytes, limits: &Limits, longest_side: u32) -> Result<(Picture, Memory)> {
+    // The size alone needs no place in the queue.
+    limits.check_file(file.len())?;
+    let (head, head_limits) = (file.clone(), limits.clone());
+    let needed = pool.run(move || decode::memory_to_fit(&head, &head_limits, longest_side)).await?;
+    let mut memory = pool.memory(needed.max(SHRUNK_BYTES)).await?;
+    let limits = limits.clone();
+    let picture = pool.run(move || decode::decode_to_fit(&file, &limits, longest_side)).await?;
+    memory.shrink_to(SHRUNK_BYTES);
+    Ok((picture, memory))
+}
 
 /// The steps from an upload to what is kept of it. Pixels are worked on by the pool alone.
 #[derive(Clone)]
@@ -38,6 +59,11 @@ impl Pipeline {
         Self { pool, segmenter, limits }
     }
 
+    /// Jobs that may be in work at once.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
     /// Who removes the backgrounds.
     pub fn segmenter(&self) -> &dyn Segmenter {
         &*self.segmenter
@@ -49,10 +75,7 @@ impl Pipeline {
     /// Any [`Error`](super::Error): those of decoding are the sender's fault, [`Busy`](super::Error::Busy) is nobody's,
     /// the others are ours or the segmentation service's.
     pub async fn process(&self, bytes: Bytes) -> Result<Processed> {
-        // The size alone needs no place in the queue.
-        self.limits.check_file(bytes.len())?;
-        let limits = self.limits.clone();
-        let picture = self.pool.run(move || decode::decode_to_fit(&bytes, &limits, LONGEST_SIDE)).await?;
+        let (picture, _memory) = open(&self.pool, bytes, &self.limits, LONGEST_SIDE).await?;
         let cut = self.segmenter.cut_out(picture).await?;
         let work = move || {
             Ok(Processed {
@@ -64,5 +87,67 @@ impl Pipeline {
             })
         };
         self.pool.run(work).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use futures::future::join_all;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::imaging::pool::PoolOptions;
+    use crate::imaging::segment::CutOut;
+
+    /// A service that takes pictures and gives none back until it may.
+    struct Slow {
+        taken: AtomicUsize,
+        most: AtomicUsize,
+        may: Semaphore,
+    }
+
+    #[async_trait]
+    impl Segmenter for Slow {
+        fn name(&self) -> &str {
+            "slow"
+        }
+
+        async fn cut_out(&self, picture: Picture) -> Result<CutOut> {
+            self.most.fetch_max(self.taken.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            self.may.acquire().await.unwrap().forget();
+            self.taken.fetch_sub(1, Ordering::SeqCst);
+            Ok(CutOut { picture, kept_whole: None })
+        }
+    }
+
+    fn picture() -> Bytes {
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/orientation-1.jpg")).unwrap().into()
+    }
+
+    #[tokio::test]
+    async fn no_more_pictures_are_decoded_than_there_is_memory_for() {
+        const FIT: usize = 5;
+        const SENT: usize = 30;
+        let options = PoolOptions::with_threads(NonZeroUsize::new(2).unwrap());
+        let pool = Arc::new(PixelPool::new(PoolOptions { memory: FIT as u64 * SHRUNK_BYTES, ..options }));
+        let service = Arc::new(Slow { taken: 0.into(), most: 0.into(), may: Semaphore::new(0) });
+        let pipeline = Pipeline::new(pool, service.clone(), Limits::default());
+        let results = join_all((0..SENT).map(|_| pipeline.process(picture())));
+        let watch = async {
+            for done in 0..SENT {
+                let expected = FIT.min(SENT - done);
+                while service.taken.load(Ordering::SeqCst) < expected {
+                    tokio::task::yield_now().await;
+                }
+                service.may.add_permits(1);
+            }
+        };
+        let (results, ()) = tokio::join!(results, watch);
+        assert!(results.iter().all(|result| result.is_ok()));
+        assert_eq!(service.most.load(Ordering::SeqCst), FIT);
     }
 }

@@ -1,8 +1,11 @@
 //! The threads that work on pixels, so that those of the runtime stay free for everything else.
 //!
-//! As many pictures are in work as there are threads, whatever is sent; so many more may wait, and whoever comes then
-//! waits for room up to a limit and is told that we are busy. Threads start when there is work, and end when there has
-//! been none for a while: a service that sees no pictures has none.
+//! So many jobs may wait, and whoever comes then waits for room up to a limit and is told that we are busy. Threads start
+//! when there is work, and end when there has been none for a while: a service that sees no pictures has none.
+//!
+//! Between two jobs a picture waits decoded, so the number of threads alone bounds no memory: thirty pictures that are
+//! decoded one after the other before the first of them is written are all in memory. Hence each picture holds its part
+//! of a bounded [`Memory`] from its decoding to its end, and those that get none wait as the files they came as.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -11,19 +14,26 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::{Error, Result};
 
+/// Memory for pictures in work, per thread, in bytes. Decoding a JPEG of 12 megapixels and shrinking it takes 53 MiB.
+const MEMORY_PER_THREAD: u64 = 60 * 1024 * 1024;
+/// What one permit stands for, in bytes.
+const PERMIT_BYTES: u64 = 64 * 1024;
+
 /// Sizes of a [`PixelPool`].
 #[derive(Debug, Clone, Copy)]
 pub struct PoolOptions {
-    /// Threads, and so pictures in memory, at most.
+    /// Threads at most.
     pub threads: NonZeroUsize,
+    /// Memory for all pictures in work, in bytes.
+    pub memory: u64,
     /// Callers that have a place in the queue.
     pub queue: usize,
-    /// How long others wait for a place in it.
+    /// How long others wait for a place in it, and pictures for memory.
     pub patience: Duration,
     /// Time without work after which a thread ends.
     pub idle: Duration,
@@ -32,8 +42,20 @@ pub struct PoolOptions {
 impl Default for PoolOptions {
     /// A thread per core, and a queue that they work off in a few seconds.
     fn default() -> Self {
-        let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { threads, queue: 16 * threads.get(), patience: Duration::from_secs(10), idle: Duration::from_secs(10) }
+        Self::with_threads(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
+    }
+}
+
+impl PoolOptions {
+    /// The usual sizes for so many threads.
+    pub fn with_threads(threads: NonZeroUsize) -> Self {
+        Self {
+            threads,
+            memory: MEMORY_PER_THREAD * threads.get() as u64,
+            queue: 16 * threads.get(),
+            patience: Duration::from_secs(30),
+            idle: Duration::from_secs(10),
+        }
     }
 }
 
@@ -42,7 +64,25 @@ pub struct PixelPool {
     shared: Arc<Shared>,
     /// Places: in work or in the queue.
     places: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
+    all_memory: u32,
     patience: Duration,
+}
+
+/// A part of the memory for pictures in work, given back when it is dropped.
+#[derive(Debug)]
+pub struct Memory(OwnedSemaphorePermit);
+
+impl Memory {
+    /// Gives back what is beyond so many bytes.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        let beyond = self.0.num_permits().saturating_sub(permits(bytes) as usize);
+        drop(self.0.split(beyond));
+    }
+}
+
+fn permits(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX)
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -100,13 +140,20 @@ impl Shared {
 impl PixelPool {
     /// A pool without threads yet.
     pub fn new(options: PoolOptions) -> Self {
-        let PoolOptions { threads, queue, patience, idle } = options;
+        let PoolOptions { threads, memory, queue, patience, idle } = options;
+        let all_memory = permits(memory);
         let shared =
             Shared { state: Mutex::new(State::default()), wake: Condvar::new(), most_threads: threads.get(), idle };
-        Self { shared: Arc::new(shared), places: Arc::new(Semaphore::new(threads.get() + queue)), patience }
+        Self {
+            shared: Arc::new(shared),
+            places: Arc::new(Semaphore::new(threads.get() + queue)),
+            memory: Arc::new(Semaphore::new(all_memory as usize)),
+            all_memory,
+            patience,
+        }
     }
 
-    /// Pictures that may be in work at once.
+    /// Jobs that may be in work at once.
     pub fn threads(&self) -> usize {
         self.shared.most_threads
     }
@@ -135,6 +182,16 @@ impl PixelPool {
             drop(sender.send(outcome));
         }))?;
         receiver.await.map_err(|_| Error::Broken)?
+    }
+
+    /// Waits for memory for a picture that takes so many bytes; if that is more than there is, until no other is in work.
+    /// Who came first is served first, so that a large picture does not wait for ever.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when that takes too long.
+    pub async fn memory(&self, bytes: u64) -> Result<Memory> {
+        let part = self.memory.clone().acquire_many_owned(permits(bytes).min(self.all_memory));
+        timeout(self.patience, part).await.map_err(|_| Error::Busy)?.map(Memory).map_err(|_| Error::Busy)
     }
 
     fn start(&self, job: Job) -> Result<()> {
@@ -181,10 +238,11 @@ mod tests {
 
     fn pool(threads: usize, queue: usize, patience_ms: u64) -> Arc<PixelPool> {
         Arc::new(PixelPool::new(PoolOptions {
-            threads: NonZeroUsize::new(threads).unwrap(),
+            memory: 10 * PERMIT_BYTES,
             queue,
             patience: Duration::from_millis(patience_ms),
             idle: Duration::from_millis(20),
+            ..PoolOptions::with_threads(NonZeroUsize::new(threads).unwrap())
         }))
     }
 
@@ -289,5 +347,36 @@ mod tests {
         release.send(()).unwrap();
         until(|| pool.places.available_permits() == 5).await;
         assert_eq!(begun.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn memory_is_shared_out_in_order_and_never_beyond_what_there_is() {
+        let pool = pool(1, 4, 10_000);
+        let mut first = pool.memory(7 * PERMIT_BYTES).await.unwrap();
+        let huge = pool.memory(u64::MAX);
+        let late = pool.memory(1);
+        tokio::pin!(huge, late);
+        assert!(futures::poll!(&mut huge).is_pending(), "it needs all");
+        assert!(futures::poll!(&mut late).is_pending(), "it came later, though there is room for it");
+        first.shrink_to(2 * PERMIT_BYTES);
+        first.shrink_to(5 * PERMIT_BYTES);
+        assert_eq!(first.0.num_permits(), 2);
+        assert!(futures::poll!(&mut huge).is_pending());
+        drop(first);
+        let huge = huge.await.unwrap();
+        assert_eq!(huge.0.num_permits(), 10);
+        assert!(futures::poll!(&mut late).is_pending());
+        drop(huge);
+        assert_eq!(late.await.unwrap().0.num_permits(), 1);
+        assert_eq!(pool.memory.available_permits(), 10);
+    }
+
+    #[tokio::test]
+    async fn who_waits_too_long_for_memory_is_told() {
+        let pool = pool(1, 4, 20);
+        let all = pool.memory(u64::MAX).await.unwrap();
+        assert!(matches!(pool.memory(1).await, Err(Error::Busy)));
+        drop(all);
+        assert!(pool.memory(1).await.is_ok());
     }
 }

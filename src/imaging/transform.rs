@@ -1,7 +1,7 @@
 //! Turning, shrinking, JPEG, and what a segmentation service answers.
 
 use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, MulDiv, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::ImageEncoder;
 use image::codecs::jpeg::JpegEncoder;
 use image::metadata::Orientation;
@@ -12,6 +12,9 @@ use super::{Error, Result};
 
 /// Quality of JPEGs for other services: nobody sees them, but edges must be sharp.
 pub const JPEG_QUALITY: u8 = 90;
+
+/// Sharp enough, and without the halos that a wider filter draws around a garment on a plain wall.
+const FILTER: FilterType = FilterType::CatmullRom;
 
 /// Turns and mirrors a picture as `orientation` says.
 pub(super) fn turn(picture: Picture, orientation: Orientation) -> Picture {
@@ -26,25 +29,45 @@ pub(super) fn turn(picture: Picture, orientation: Orientation) -> Picture {
 /// Shrinks a picture so that its longest side is at most `longest_side` pixels. A smaller one stays as it is.
 #[must_use]
 pub fn shrink(picture: Picture, longest_side: u32) -> Picture {
-    if picture.width().max(picture.height()) <= longest_side { picture } else { shrunk(&picture, longest_side) }
+    let from = (picture.width(), picture.height());
+    let Some(to) = smaller(from, longest_side) else { return picture };
+    if picture.layout() == Layout::Rgb {
+        return resize(&picture, to);
+    }
+    // What the resizer does by itself, but without a copy of the picture.
+    let mut source = Image::from_vec_u8(from.0, from.1, picture.into_bytes(), PixelType::U8x4)
+        .expect("the bytes are one picture of this size");
+    let alpha = MulDiv::new();
+    alpha.multiply_alpha_inplace(&mut source).expect("RGBA is of a kind that has alpha");
+    let mut target = Image::new(to.0, to.1, PixelType::U8x4);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FILTER)).use_alpha(false);
+    Resizer::new().resize(&source, &mut target, &options).expect("both pictures have the same kind of pixels");
+    drop(source);
+    alpha.divide_alpha_inplace(&mut target).expect("RGBA is of a kind that has alpha");
+    Picture::new(to.0, to.1, Layout::Rgba, target.into_vec())
+        .expect("the target has as many pixels as it was made with")
 }
 
 /// A copy of a picture whose longest side is at most `longest_side` pixels.
 pub(super) fn shrunk(picture: &Picture, longest_side: u32) -> Picture {
-    let (width, height) = (picture.width(), picture.height());
-    let longest = width.max(height);
-    if longest <= longest_side {
-        return picture.clone();
+    match smaller((picture.width(), picture.height()), longest_side) {
+        Some(to) => resize(picture, to),
+        None => picture.clone(),
     }
+}
+
+/// The size in these proportions whose longest side is `longest_side`; `None` if it is no longer as it is.
+fn smaller((width, height): (u32, u32), longest_side: u32) -> Option<(u32, u32)> {
+    let longest = width.max(height);
     let side = |side: u32| {
         let scaled = (u64::from(side) * u64::from(longest_side) + u64::from(longest) / 2) / u64::from(longest);
         u32::try_from(scaled).unwrap_or(u32::MAX).max(1)
     };
-    resize(picture, side(width), side(height))
+    (longest > longest_side).then(|| (side(width), side(height)))
 }
 
 /// A picture of exactly this size, whatever that does to its proportions. Colours of transparent pixels do not bleed.
-fn resize(picture: &Picture, width: u32, height: u32) -> Picture {
+fn resize(picture: &Picture, (width, height): (u32, u32)) -> Picture {
     let pixel_type = match picture.layout() {
         Layout::Rgb => PixelType::U8x3,
         Layout::Rgba => PixelType::U8x4,
@@ -61,8 +84,7 @@ pub(super) fn resize_mask(mask: &[u8], from: (u32, u32), to: (u32, u32)) -> Vec<
 fn resize_bytes(bytes: &[u8], from: (u32, u32), to: (u32, u32), pixel_type: PixelType) -> Vec<u8> {
     let source = ImageRef::new(from.0, from.1, bytes, pixel_type).expect("the bytes are one picture of this size");
     let mut target = Image::new(to.0, to.1, pixel_type);
-    // Sharp enough, and without the halos that a wider filter draws around a garment on a plain wall.
-    let filter = if pixel_type == PixelType::U8 { FilterType::Bilinear } else { FilterType::CatmullRom };
+    let filter = if pixel_type == PixelType::U8 { FilterType::Bilinear } else { FILTER };
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
     Resizer::new().resize(&source, &mut target, &options).expect("both pictures have the same kind of pixels");
     target.into_vec()

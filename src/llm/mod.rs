@@ -6,6 +6,7 @@
 pub mod observed;
 pub mod offline;
 pub mod openai;
+pub mod spending;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -69,22 +70,43 @@ pub enum Purpose {
     AnalyseTaste,
     /// What the garment in a picture is: the answer is a JSON object.
     ExtractMetadata,
+    /// Where a shop's page has its products: the message is the page, the answer a JSON object of CSS selectors.
+    GenerateSelectors,
+    /// Which moods articles show: the answer is a JSON object.
+    ExtractMoods,
+    /// Whether two moods are the same: the answer is a JSON object.
+    CompareMoods,
+    /// Purchase ideas for a wardrobe: the answer is a JSON object.
+    WriteDigest,
 }
 
 impl Purpose {
     /// Whether the small, cheap deployment does it.
     pub const fn is_nano(self) -> bool {
         match self {
-            // Pictures go to the deployment that is known to see.
-            Self::Stylist | Self::AnalyseTaste | Self::ExtractMetadata => false,
-            Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => true,
+            // Pictures go to the deployment that is known to see; selectors are found once and used for years.
+            Self::Stylist
+            | Self::AnalyseTaste
+            | Self::ExtractMetadata
+            | Self::GenerateSelectors
+            | Self::WriteDigest => false,
+            Self::ExpandQuery
+            | Self::ClassifyFollowUp
+            | Self::SummariseConversation
+            | Self::ExtractMoods
+            | Self::CompareMoods => true,
         }
     }
 
     /// Whether the whole answer is one JSON object.
     pub const fn wants_json_object(self) -> bool {
         match self {
-            Self::AnalyseTaste | Self::ExtractMetadata => true,
+            Self::AnalyseTaste
+            | Self::ExtractMetadata
+            | Self::GenerateSelectors
+            | Self::ExtractMoods
+            | Self::CompareMoods
+            | Self::WriteDigest => true,
             Self::Stylist | Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => false,
         }
     }
@@ -98,6 +120,10 @@ impl Purpose {
             Self::SummariseConversation => "summarise_conversation",
             Self::AnalyseTaste => "analyse_taste",
             Self::ExtractMetadata => "extract_metadata",
+            Self::GenerateSelectors => "generate_selectors",
+            Self::ExtractMoods => "extract_moods",
+            Self::CompareMoods => "compare_moods",
+            Self::WriteDigest => "write_digest",
         }
     }
 }

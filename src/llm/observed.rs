@@ -11,6 +11,7 @@ use futures::Stream;
 use futures::stream::StreamExt;
 use tracing::{Instrument, Span, field, info_span};
 
+use super::spending::Spending;
 use super::{ChatRequest, Error, Message, Model, Part, PartStream, Purpose, Reply, Result, Usage};
 use crate::telemetry::metrics::{Metrics, ModelCall};
 use crate::telemetry::observe::Observation;
@@ -54,6 +55,7 @@ impl ObservedModel {
             usage: Usage::default(),
             error: None,
             text: String::new(),
+            spending: Spending::current(),
         }
     }
 }
@@ -130,6 +132,8 @@ struct Call {
     error: Option<&'static str>,
     /// The answer so far, if anybody keeps it.
     text: String,
+    /// Who pays.
+    spending: Spending,
 }
 
 impl Call {
@@ -156,6 +160,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let Usage { input_tokens, output_tokens } = self.usage;
+        self.spending.add(input_tokens + output_tokens);
         self.span.record("gen_ai.usage.input_tokens", input_tokens);
         self.span.record("gen_ai.usage.output_tokens", output_tokens);
         self.generation.usage(input_tokens, output_tokens);

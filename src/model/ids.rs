@@ -3,6 +3,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)+) => {$(
@@ -30,6 +33,14 @@ macro_rules! ids {
             }
         }
 
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new().schema_type(Type::String).into()
+            }
+        }
+
+        impl ToSchema for $name {}
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -47,12 +58,18 @@ ids! {
     SessionId;
     /// All sessions that descend from one sign-in.
     FamilyId;
+    /// Where the discover feed comes from: a subreddit or a brand's site.
+    SourceId;
     /// Something found in a feed or on a brand's site.
     ScrapedItemId;
     /// The analysis of one picture for one user.
     TasteJobId;
+    /// A long operation.
+    JobId;
     /// A message that could not be done.
     DeadLetterId;
     /// One round of the taste quiz.
     QuizSessionId;
+    /// Purchase ideas for one state of a wardrobe.
+    DigestId;
 }

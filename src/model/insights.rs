@@ -3,6 +3,7 @@
 //! Fields stand in alphabetical order, so that the JSON text of a record is its canonical form.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ids::{ItemId, UserId};
 use super::lenient;
@@ -10,7 +11,7 @@ use super::numbers::Number;
 use super::timestamp::Timestamp;
 
 /// What a wardrobe amounts to. `L` is a list of [`CpwIntel`], or what is written as one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VaultInsights<L = Vec<CpwIntel>> {
     /// How the wardrobe is worn.
@@ -30,7 +31,7 @@ pub struct VaultInsights<L = Vec<CpwIntel>> {
 }
 
 /// How a wardrobe is worn.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BehavioralInsights {
     /// The dearest item that was never worn.
@@ -44,7 +45,7 @@ pub struct BehavioralInsights {
 }
 
 /// An item that was never worn, and what it cost.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UnwornItem {
     /// With two decimals.
@@ -56,7 +57,7 @@ pub struct UnwornItem {
 }
 
 /// How much of what is worn has a colour.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ColorShare {
     /// The colour's name.
     pub color: String,
@@ -65,7 +66,7 @@ pub struct ColorShare {
 }
 
 /// What an item's wearings cost.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CpwIntel {
     /// How that compares with the target.
@@ -91,7 +92,7 @@ pub struct CpwIntel {
 }
 
 /// When a cost per wear may be reached.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Forecast {
     /// As [`CpwIntel::historical_wear_rate`].
@@ -109,7 +110,7 @@ pub struct Forecast {
 }
 
 /// How a cost per wear compares with the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Badge {
     /// Never worn.
@@ -125,7 +126,7 @@ pub enum Badge {
 }
 
 /// How the recent wear rate compares with the historical one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WearRateTrend {
     /// Worn more.
@@ -137,7 +138,7 @@ pub enum WearRateTrend {
 }
 
 /// Where exchange rates come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConversionStatus {
     /// The built-in table.

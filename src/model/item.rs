@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ids::ScrapedItemId;
+use super::ids::{ScrapedItemId, SourceId, UserId};
 use super::lenient;
+use super::source::SourceType;
 use super::timestamp::Timestamp;
+use crate::hash::sha256_hex;
 
 /// A scraped item, as similarity search reads and shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,7 +37,7 @@ pub struct ScrapedItem {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub score_signal: i64,
     /// Its vector; empty until the next run fills it.
-    #[serde(default, deserialize_with = "lenient::list", skip_serializing)]
+    #[serde(default, deserialize_with = "lenient::numbers", skip_serializing)]
     pub embedding: Vec<f32>,
 }
 
@@ -124,4 +126,94 @@ impl FeedItem {
         "imageExpired",
         "verified",
     ];
+}
+
+/// A scraped item as it is written when it is found. After that, single fields of its document are edited.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewItem {
+    /// Kind of source and a hash; see [`NewItem::id`].
+    pub id: ScrapedItemId,
+    /// The partition: whose item it is, or `global`.
+    pub user_id: String,
+    /// Where it was found.
+    pub source_id: SourceId,
+    /// What that is.
+    pub source_type: SourceType,
+    /// Its headline.
+    pub title: String,
+    /// More words.
+    pub description: String,
+    /// Its picture.
+    pub image_url: String,
+    /// Its page.
+    pub product_url: String,
+    /// Where it is sold.
+    pub buy_links: Vec<String>,
+    /// What it costs, as the source wrote it.
+    pub price: Option<String>,
+    /// Who makes it.
+    pub brand: Option<String>,
+    /// Free words.
+    pub tags: Vec<String>,
+    /// More pictures.
+    pub gallery_images: Vec<String>,
+    /// What people said of it.
+    pub comment_text: String,
+    /// Perceptual hash of its picture, 16 hex digits; `None` if the picture could not be had.
+    pub p_hash: Option<String>,
+    /// Its vector; empty until somebody fills it.
+    pub embedding: Vec<f64>,
+    /// Whether somebody should.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub needs_embedding: bool,
+    /// Votes at the source.
+    pub reddit_score: i64,
+    /// Sum of our users' votes.
+    pub score_signal: i64,
+    /// When it was found.
+    pub scraped_at: Timestamp,
+    /// When it appeared at the source.
+    pub source_created_at: Option<Timestamp>,
+    /// Whether the picture is gone.
+    pub image_expired: bool,
+    /// Who sent it to us; nobody if we fetched it ourselves.
+    pub submitter_id: Option<UserId>,
+    /// Whether it is known to be what the source has.
+    pub verified: bool,
+}
+
+impl NewItem {
+    /// The id of what a source has at `product_url`. The same product is the same item in every scrape.
+    pub fn id(source_type: SourceType, source: &SourceId, product_url: &str) -> ScrapedItemId {
+        let hash = sha256_hex(format!("{source}:{product_url}").as_bytes());
+        format!("{}-{}", source_type.name(), &hash[..HASH_DIGITS]).into()
+    }
+}
+
+/// Hex digits of the hash in an item's id.
+const HASH_DIGITS: usize = 16;
+
+/// The part of an item that de-duplication asks for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KnownItem {
+    /// Names it.
+    pub id: ScrapedItemId,
+    /// Its page.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub product_url: String,
+    /// Its vector, of which matters only whether there is one.
+    #[serde(default, deserialize_with = "lenient::list")]
+    embedding: Vec<f32>,
+}
+
+impl KnownItem {
+    /// The fields of the document that it is read from.
+    pub const FIELDS: &[&str] = &["id", "productUrl", "embedding"];
+
+    /// Whether somebody should fill its vector.
+    pub fn lacks_vector(&self) -> bool {
+        self.embedding.is_empty()
+    }
 }

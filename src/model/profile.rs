@@ -42,6 +42,9 @@ pub struct UserProfile {
     /// `temperate`, `tropical`, `continental`, `arid` or `polar`.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub climate_zone: Option<String>,
+    /// Names the set of owned items that the newest digest is about.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub wardrobe_hash_at_last_digest: Option<String>,
     /// Fields that this service has no name for.
     #[serde(flatten)]
     pub other: Map<String, Value>,

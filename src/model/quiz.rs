@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::ids::{QuizSessionId, ScrapedItemId, UserId};
 use super::lenient;
@@ -53,7 +54,7 @@ pub struct QuizSession {
 }
 
 /// What a quiz says of a user's taste.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InferredTastes {
     /// Styles.
@@ -65,7 +66,7 @@ pub struct InferredTastes {
 }
 
 /// A category of moods.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuizCard {
     /// The category.
@@ -88,7 +89,7 @@ pub struct QuizCard {
 }
 
 /// A picture.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuizImage {
     /// The item that it belongs to.
@@ -108,7 +109,7 @@ pub struct QuizImage {
 }
 
 /// An answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuizResponse {
     /// Liked or not.
@@ -122,7 +123,7 @@ pub struct QuizResponse {
 }
 
 /// What an answer is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum QuizSubject {
     /// A card.
     #[serde(rename = "cardPrimaryMood")]

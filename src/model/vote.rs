@@ -1,13 +1,14 @@
 //! Who voted what on which item.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ids::{ScrapedItemId, UserId};
 use super::lenient;
 use super::timestamp::Timestamp;
 
 /// A thumb.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Signal {
     /// Liked.

@@ -4,10 +4,12 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::{delete, get, post};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
 use crate::data::bans::Bans;
+use crate::described;
 use crate::domain::dead_letters::{self, Replay};
 use crate::error::ApiError;
 use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read};
@@ -36,6 +38,11 @@ pub fn admin() -> Router<AppState> {
         .route("/api/admin/dead-letters/{id}", delete(delete_dead_letter))
 }
 
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(ban_user, unban_user, list_bans, list_dead_letters, replay_dead_letter, delete_dead_letter))]
+pub struct AdminPaths;
+
 struct BanUserRequest {
     reason: Option<String>,
 }
@@ -46,7 +53,9 @@ impl Read for BanUserRequest {
     }
 }
 
-#[derive(Serialize)]
+described!(BanUserRequest);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct BanStatusResponse {
     status: &'static str,
@@ -54,6 +63,10 @@ struct BanStatusResponse {
 }
 
 /// Bans a user from contributing.
+#[utoipa::path(post, path = "/api/admin/ban/{target_user_id}", params(("target_user_id" = UserId, Path)), request_body = BanUserRequest, responses(
+    (status = 200, body = BanStatusResponse),
+    (status = 400, description = "No user can have this id.")
+))]
 async fn ban_user(
     State(app): State<AppState>,
     CurrentUser(admin): CurrentUser,
@@ -70,6 +83,10 @@ async fn ban_user(
 }
 
 /// Lifts a ban.
+#[utoipa::path(post, path = "/api/admin/unban/{target_user_id}", params(("target_user_id" = UserId, Path)), responses(
+    (status = 200, body = BanStatusResponse),
+    (status = 404, description = "The user is not banned.")
+))]
 async fn unban_user(
     State(app): State<AppState>,
     AppPath(user_id): AppPath<UserId>,
@@ -80,21 +97,23 @@ async fn unban_user(
     Ok(AppJson(BanStatusResponse { status: "unbanned", user_id }))
 }
 
-struct PageRequest {
-    status: Option<String>,
+struct ListBansRequest {
     after: Option<String>,
 }
 
-impl Read for PageRequest {
+impl Read for ListBansRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self {
-            status: fields.optional_text("status", LONGEST_STATUS).filter(|status| !status.is_empty()),
-            after: fields.optional_text("continuationToken", LONGEST_TOKEN).filter(|token| !token.is_empty()),
-        }
+        Self { after: read_token(fields) }
     }
 }
 
-#[derive(Serialize)]
+described!(ListBansRequest);
+
+fn read_token(fields: &mut Fields) -> Option<String> {
+    fields.optional_text("continuationToken", LONGEST_TOKEN).filter(|token| !token.is_empty())
+}
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct BanResponse {
     user_id: UserId,
@@ -103,7 +122,7 @@ struct BanResponse {
     banned_by: Option<UserId>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListBansResponse {
     bans: Vec<BanResponse>,
@@ -111,16 +130,32 @@ struct ListBansResponse {
 }
 
 /// Lists who is banned.
+#[utoipa::path(get, path = "/api/admin/bans", params(ListBansRequest), responses((status = 200, body = ListBansResponse)))]
 async fn list_bans(
     State(app): State<AppState>,
-    AppQuery(request): AppQuery<PageRequest>,
+    AppQuery(request): AppQuery<ListBansRequest>,
 ) -> Result<AppJson<ListBansResponse>, ApiError> {
     let (bans, next_continuation_token) = app.data.bans.page(request.after, PAGE).await?;
     let wire = |Ban { id, reason, banned_at, banned_by }| BanResponse { user_id: id, reason, banned_at, banned_by };
     Ok(AppJson(ListBansResponse { bans: bans.into_iter().map(wire).collect(), next_continuation_token }))
 }
 
-#[derive(Serialize)]
+struct ListDeadLettersRequest {
+    status: Option<String>,
+    after: Option<String>,
+}
+
+impl Read for ListDeadLettersRequest {
+    fn read(fields: &mut Fields) -> Self {
+        let status = fields.optional_text("status", LONGEST_STATUS).filter(|status| !status.is_empty());
+        fields.rule("status", || json!({ "enum": ["", "dead_lettered", "replayed"] }));
+        Self { status, after: read_token(fields) }
+    }
+}
+
+described!(ListDeadLettersRequest);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct DeadLetterResponse {
     id: DeadLetterId,
@@ -150,7 +185,7 @@ impl From<DeadLetter> for DeadLetterResponse {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListDeadLettersResponse {
     dead_letters: Vec<DeadLetterResponse>,
@@ -158,9 +193,13 @@ struct ListDeadLettersResponse {
 }
 
 /// Lists messages that could not be done, the newest first.
+#[utoipa::path(get, path = "/api/admin/dead-letters", params(ListDeadLettersRequest), responses(
+    (status = 200, body = ListDeadLettersResponse),
+    (status = 400, description = "There is no such status.")
+))]
 async fn list_dead_letters(
     State(app): State<AppState>,
-    AppQuery(request): AppQuery<PageRequest>,
+    AppQuery(request): AppQuery<ListDeadLettersRequest>,
 ) -> Result<AppJson<ListDeadLettersResponse>, ApiError> {
     let status = match request.status {
         Some(name) => Some(
@@ -174,13 +213,19 @@ async fn list_dead_letters(
     Ok(AppJson(ListDeadLettersResponse { dead_letters, next_continuation_token }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DeadLetterStatusResponse {
     id: DeadLetterId,
     status: &'static str,
 }
 
 /// Puts a message back into its queue.
+#[utoipa::path(post, path = "/api/admin/dead-letters/{id}/replay", params(("id" = DeadLetterId, Path)), responses(
+    (status = 200, body = DeadLetterStatusResponse),
+    (status = 400, description = "The message is too long to be queued again."),
+    (status = 404, description = "There is no such dead letter."),
+    (status = 409, description = "It was replayed already.")
+))]
 async fn replay_dead_letter(
     State(app): State<AppState>,
     AppPath(id): AppPath<DeadLetterId>,
@@ -205,6 +250,10 @@ async fn replay_dead_letter(
 }
 
 /// Deletes a dead letter.
+#[utoipa::path(delete, path = "/api/admin/dead-letters/{id}", params(("id" = DeadLetterId, Path)), responses(
+    (status = 200, body = DeadLetterStatusResponse),
+    (status = 404, description = "There is no such dead letter.")
+))]
 async fn delete_dead_letter(
     State(app): State<AppState>,
     AppPath(id): AppPath<DeadLetterId>,

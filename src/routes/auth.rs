@@ -5,9 +5,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::post;
 use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::auth;
 use crate::auth::session::{ACCESS_LIFE, Grant, REFRESH_LIFE};
+use crate::described;
 use crate::error::ApiError;
 use crate::extract::{AppJson, Fields, Read};
 use crate::model::ids::UserId;
@@ -25,8 +27,13 @@ pub fn public() -> Router<AppState> {
         .route("/api/auth/revoke", post(revoke_sessions))
 }
 
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(sign_in, refresh_session, revoke_sessions))]
+pub struct PublicPaths;
+
 /// A fresh pair of tokens. Clients of several ages read the access token under four names.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct GrantResponse {
     access_token: String,
     token_type: &'static str,
@@ -74,11 +81,20 @@ struct SignInRequest {
 
 impl Read for SignInRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self { id_token: first_token(fields, "id_token") }
+        let id_token = first_token(fields, "id_token");
+        fields.one_of(&["id_token", "token"]);
+        Self { id_token }
     }
 }
 
+described!(SignInRequest);
+
 /// Opens a session for the holder of a Google ID token.
+#[utoipa::path(post, path = "/api/auth/mobile-token", request_body = SignInRequest, responses(
+    (status = 200, body = GrantResponse),
+    (status = 400, description = "There is no token."),
+    (status = 401, description = "The token is not valid.")
+))]
 async fn sign_in(
     State(app): State<AppState>,
     AppJson(body): AppJson<SignInRequest>,
@@ -95,11 +111,20 @@ struct RefreshRequest {
 
 impl Read for RefreshRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self { refresh_token: first_token(fields, "refresh_token") }
+        let refresh_token = first_token(fields, "refresh_token");
+        fields.one_of(&["refresh_token", "token"]);
+        Self { refresh_token }
     }
 }
 
+described!(RefreshRequest);
+
 /// Exchanges a refresh token, once, for the next pair.
+#[utoipa::path(post, path = "/api/auth/refresh", request_body = RefreshRequest, responses(
+    (status = 200, body = GrantResponse),
+    (status = 400, description = "There is no token."),
+    (status = 401, description = "The token is not valid.")
+))]
 async fn refresh_session(
     State(app): State<AppState>,
     AppJson(body): AppJson<RefreshRequest>,
@@ -118,17 +143,26 @@ struct RevokeRequest {
 impl Read for RevokeRequest {
     fn read(fields: &mut Fields) -> Self {
         let refresh_token = first_token(fields, "refresh_token");
+        fields.one_of(&["refresh_token", "token", "user_id"]);
         let user = fields.optional_text("user_id", 255).filter(|id| !id.trim().is_empty());
         Self { refresh_token, user: user.map(|id| UserId::from(id.trim())) }
     }
 }
 
-#[derive(Serialize)]
+described!(RevokeRequest);
+
+#[derive(Serialize, ToSchema)]
 struct RevokeResponse {
     revoked: bool,
 }
 
 /// Ends all sessions of a user: of the one whose refresh token is given, or of the caller.
+#[utoipa::path(post, path = "/api/auth/revoke", request_body = RevokeRequest, responses(
+    (status = 200, body = RevokeResponse),
+    (status = 400, description = "There is neither a token nor a user."),
+    (status = 401, description = "There is only a user, and no valid credential."),
+    (status = 403, description = "The caller is another user.")
+))]
 async fn revoke_sessions(
     State(app): State<AppState>,
     headers: HeaderMap,

@@ -12,11 +12,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::StreamExt;
 use serde::Serialize;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
+use crate::described;
 use crate::domain::chat::{
     ChatEvent, LONGEST_MESSAGE, LONGEST_SUMMARY, LONGEST_TRACE_ID, MOST_RECENT_MESSAGES, MOST_SELECTED_ITEMS,
     RecentMessage, Role, Turn,
@@ -39,6 +42,11 @@ const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 pub fn user() -> Router<AppState> {
     Router::new().route("/api/chat", post(take_turn)).route("/api/chat/memory", get(show_memory).put(set_memory))
 }
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(take_turn, show_memory, set_memory))]
+pub struct UserPaths;
 
 struct ChatRequest {
     message: String,
@@ -63,6 +71,8 @@ impl Read for ChatRequest {
     }
 }
 
+described!(ChatRequest);
+
 impl Read for RecentMessage {
     fn read(fields: &mut Fields) -> Self {
         let role = fields.text("role", 0, 64);
@@ -74,7 +84,7 @@ impl Read for RecentMessage {
 }
 
 /// An event on the wire.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct WireEvent<'a> {
     #[serde(flatten)]
     event: ChatEvent,
@@ -83,6 +93,9 @@ struct WireEvent<'a> {
 }
 
 /// Answers a message, streaming.
+#[utoipa::path(post, path = "/api/chat", params(("X-Trace-Id" = Option<String>, Header, description = "Repeated in every event, unless the body has one.")), request_body = ChatRequest, responses(
+    (status = 200, body = WireEvent, content_type = "text/event-stream")
+))]
 async fn take_turn(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -98,11 +111,15 @@ async fn take_turn(
         session: Some(user.as_str()),
         input: &body.message,
     });
-    let open = app.telemetry.metrics.open_stream();
+    let open = (app.limits.open_stream(&user)?, app.telemetry.metrics.open_stream());
+    app.budget.check(&user).await?.map_err(ApiError::from)?;
+    let payer = user.clone();
     let turn = Turn { user, message: body.message, recent: body.recent, selected: body.selected };
     let turn = app.chat.prepare(turn).await?; // the last place that can still answer with an ordinary error
     let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
-    app.tasks.spawn(observed.scope(app.chat.clone().take_turn(turn, sender)).in_current_span());
+    let turn = observed.scope(app.chat.clone().take_turn(turn, sender));
+    let budget = app.budget.clone();
+    app.tasks.spawn(async move { budget.spend(&payer, turn).await }.in_current_span());
     let events = ReceiverStream::new(receiver).map(move |event| {
         let _open = &open;
         let event = Event::default().json_data(WireEvent { event, trace_id: trace_id.as_deref() });
@@ -120,7 +137,7 @@ fn trace_id_header(headers: &HeaderMap) -> Option<String> {
     (!id.is_empty() && id.len() <= LONGEST_TRACE_ID).then(|| id.to_owned())
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct MemoryResponse {
     summary: String,
@@ -128,6 +145,7 @@ struct MemoryResponse {
 }
 
 /// Shows what the stylist remembers.
+#[utoipa::path(get, path = "/api/chat/memory", responses((status = 200, body = MemoryResponse)))]
 async fn show_memory(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -143,16 +161,24 @@ struct SetMemoryRequest {
 
 impl Read for SetMemoryRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self { summary: fields.text("summary", 0, usize::MAX) }
+        let summary = fields.text("summary", 0, usize::MAX);
+        fields.rule("summary", || json!({ "maxLength": LONGEST_SUMMARY }));
+        Self { summary }
     }
 }
 
-#[derive(Serialize)]
+described!(SetMemoryRequest);
+
+#[derive(Serialize, ToSchema)]
 struct StatusResponse {
     status: &'static str,
 }
 
 /// Replaces what the stylist remembers; an empty text clears it.
+#[utoipa::path(put, path = "/api/chat/memory", request_body = SetMemoryRequest, responses(
+    (status = 200, body = StatusResponse),
+    (status = 400, description = "The summary is too long.")
+))]
 async fn set_memory(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use serde_json::Map;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::domain::readiness::Health;
 use crate::extract::AppJson;
@@ -18,7 +19,12 @@ pub fn public() -> Router<AppState> {
     Router::new().route("/api/health", get(show_health)).route("/api/health/ready", get(show_readiness))
 }
 
-#[derive(Serialize)]
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(show_health, show_readiness))]
+pub struct PublicPaths;
+
+#[derive(Serialize, ToSchema)]
 struct HealthResponse {
     status: &'static str,
     service: &'static str,
@@ -26,11 +32,12 @@ struct HealthResponse {
 }
 
 /// Says that the process lives. Asks nobody else.
+#[utoipa::path(get, path = "/api/health", responses((status = 200, body = HealthResponse)))]
 async fn show_health() -> AppJson<HealthResponse> {
     AppJson(HealthResponse { status: "ok", service: "pluckit-processor", version: env!("CARGO_PKG_VERSION") })
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ReadinessResponse<'a> {
     status: &'static str,
     checks: Map<String, serde_json::Value>,
@@ -41,6 +48,10 @@ struct ReadinessResponse<'a> {
 }
 
 /// Says whether documents, blobs, queue and model answer.
+#[utoipa::path(get, path = "/api/health/ready", responses(
+    (status = 200, body = ReadinessResponse, description = "All that is configured answers."),
+    (status = 503, body = ReadinessResponse, description = "Something does not answer.")
+))]
 async fn show_readiness(State(app): State<AppState>) -> Response {
     let checks = app.readiness.check().await;
     let failing = checks.iter().any(|(_, health)| *health == Health::Failing);

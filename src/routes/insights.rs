@@ -7,18 +7,26 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
+use utoipa::OpenApi;
 
 use crate::auth::CurrentUser;
+use crate::described;
 use crate::domain::insights::{DEFAULT_TARGET, DEFAULT_WINDOW, LONGEST_WINDOW, Question};
 use crate::error::ApiError;
 use crate::extract::{AppQuery, Fields, Read};
-use crate::respond::conditional_text;
+use crate::model::insights::{CpwIntel, VaultInsights};
+use crate::respond::{IfNoneMatch, conditional_text};
 use crate::state::AppState;
 
 /// Routes for users.
 pub fn user() -> Router<AppState> {
     Router::new().route("/api/insights/vault", get(find_vault_insights))
 }
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(find_vault_insights))]
+pub struct UserPaths;
 
 struct VaultInsightsQuery {
     window_days: i64,
@@ -34,7 +42,12 @@ impl Read for VaultInsightsQuery {
     }
 }
 
+described!(VaultInsightsQuery);
+
 /// Returns what the wardrobe amounts to.
+#[utoipa::path(get, path = "/api/insights/vault", params(VaultInsightsQuery, IfNoneMatch), responses(
+    (status = 200, body = VaultInsights<Vec<CpwIntel>>)
+))]
 async fn find_vault_insights(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,

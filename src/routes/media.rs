@@ -18,19 +18,24 @@ use base64::engine::general_purpose::STANDARD;
 use base64::{DecodeError, Engine as _};
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tracing::{Instrument, field, info_span};
 use url::Url;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{OpenApi, ToSchema};
 
 use crate::blob::{BlobName, Properties, Span};
-use crate::domain::media::{MEDIA_TYPE, PictureId, Upload};
+use crate::described;
+use crate::domain::media::{MEDIA_TYPE, PictureId};
 use crate::domain::metadata::Metadata;
 use crate::error::ApiError;
+use crate::extract::description::verbatim;
 use crate::extract::{
     AppJson, AppPath, AppQuery, Fields, Read, announced_length, read_body, read_json_body, trace_name,
 };
-use crate::respond::has_match;
+use crate::respond::{IfNoneMatch, has_match};
 use crate::state::AppState;
 use crate::telemetry::observe::Subject;
 
@@ -44,6 +49,14 @@ const LARGEST_ENCODED: usize = LARGEST_PICTURE.div_ceil(3) * 4 + FORM_OVERHEAD;
 const LONGEST_FIELD: usize = 1024;
 /// Longest header of a caller's trace, in bytes.
 const LONGEST_TRACE: usize = 128;
+/// What an id may be, as the description of the API writes it, which leaves `.` and `..` out. Nothing stands for none.
+const PICTURE_ID: &str = concat!(
+    r"^\s*([A-Za-z0-9_-][A-Za-z0-9._-]{0,127}|\.[A-Za-z0-9_-][A-Za-z0-9._-]{0,126}|",
+    r"\.\.[A-Za-z0-9._-]{1,126})?\s*$"
+);
+/// The same of a picture in base64, perhaps as a `data:` address.
+const BASE64: &str =
+    "^(data:[^,]*,)?([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
 const NO_IMAGE: &str = "No image provided.";
 const BAD_ID: &str = "item_id must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'.";
 const BAD_FORM: &str = "The form could not be read.";
@@ -58,18 +71,33 @@ pub fn public() -> Router<AppState> {
     Router::new().route("/api/media/{container}/{*name}", get(show_picture))
 }
 
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(show_picture))]
+pub struct PublicPaths;
+
 /// Routes for users and other services.
 pub fn user_or_service() -> Router<AppState> {
     // The handler has its own limit, which multipart readers need not double.
     Router::new().route("/api/process-image", post(process_picture)).layer(DefaultBodyLimit::disable())
 }
 
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(process_picture))]
+pub struct UserOrServicePaths;
+
 /// Routes for other services.
 pub fn service() -> Router<AppState> {
     Router::new().route("/api/extract-clothing-metadata", post(extract_metadata))
 }
 
-#[derive(Serialize)]
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(extract_metadata))]
+pub struct ServicePaths;
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PictureResponse {
     id: String,
@@ -78,6 +106,13 @@ struct PictureResponse {
 }
 
 /// Removes a picture's background and keeps the result. The picture is a form's field or the whole body.
+#[utoipa::path(post, path = "/api/process-image", params(ProcessQuery), request_body(content(
+    (PictureForm = "multipart/form-data"),
+    (PictureFile = "image/*")
+)), responses(
+    (status = 201, body = PictureResponse),
+    (status = 400, description = "There is no picture, it cannot be read, or the id is not one.")
+))]
 async fn process_picture(
     State(app): State<AppState>,
     AppQuery(query): AppQuery<ProcessQuery>,
@@ -107,7 +142,7 @@ async fn process_picture(
             let id = id.unwrap_or_else(|| PictureId::for_file(file_name.as_deref()));
             let url = match found {
                 Some(url) => url,
-                None => app.media.finish(id.clone(), Upload { bytes, room }).await?,
+                None => app.media.finish(id.clone(), room.hold(bytes)).await?,
             };
             (id, url)
         }
@@ -117,15 +152,44 @@ async fn process_picture(
     Ok((StatusCode::CREATED, AppJson(body)))
 }
 
+fn picture_id_rule() -> Value {
+    json!({ "type": "string", "pattern": PICTURE_ID })
+}
+
+fn picture_id_schema() -> RefOr<Schema> {
+    verbatim(picture_id_rule())
+}
+
+/// A picture in a form.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only the description is made from it")]
+struct PictureForm {
+    /// The file.
+    image: PictureFile,
+    /// Names the result. Made of the file's name and chance, if there is none.
+    #[schema(schema_with = picture_id_schema)]
+    item_id: Option<String>,
+}
+
+/// The bytes of a picture: JPEG, PNG, WebP, GIF, BMP, TIFF or HEIC, of at most 20 MiB and 50 megapixels.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "only the description is made from it")]
+struct PictureFile(Vec<u8>);
+
 struct ProcessQuery {
     item_id: Option<String>,
 }
 
 impl Read for ProcessQuery {
     fn read(fields: &mut Fields) -> Self {
-        Self { item_id: fields.optional_text("item_id", LONGEST_FIELD).filter(|id| !id.trim().is_empty()) }
+        let item_id = fields.optional_text("item_id", LONGEST_FIELD).filter(|id| !id.trim().is_empty());
+        fields.rule("item_id", picture_id_rule);
+        Self { item_id }
     }
 }
+
+described!(ProcessQuery);
 
 /// What a caller sent.
 struct Received {
@@ -144,8 +208,10 @@ enum Picture {
 /// Reads a form to its end: a caller that still sends would not see an earlier answer. Once the id says that the picture is
 /// finished already, its bytes are let go.
 async fn read_form(app: &AppState, request: Request, given: Option<PictureId>) -> Result<Received, ApiError> {
+    // All of it at once: growing would copy it, and take up to twice as much.
+    let mut picture = BytesMut::with_capacity(announced_length(&request).unwrap_or(LARGEST_PICTURE));
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| ApiError::BadRequest(BAD_FORM))?;
-    let (mut id, mut file_name, mut picture, mut finished) = (given, None, BytesMut::new(), None);
+    let (mut id, mut file_name, mut finished) = (given, None, None);
     let mut read = 0;
     let mut has_picture = false;
     while let Some(mut field) = form.next_field().await.map_err(|_| ApiError::BadRequest(BAD_FORM))? {
@@ -211,14 +277,20 @@ impl Read for ExtractRequest {
     fn read(fields: &mut Fields) -> Self {
         // Told apart by its content, whatever this says.
         fields.optional_text("media_type", LONGEST_FIELD);
-        Self {
-            item_id: fields.text("item_id", 0, LONGEST_FIELD),
-            image: fields.text("image_bytes_base64", 0, usize::MAX),
-        }
+        let item_id = fields.text("item_id", 0, LONGEST_FIELD);
+        let image = fields.text("image_bytes_base64", 0, usize::MAX);
+        fields.rule("image_bytes_base64", || json!({ "contentEncoding": "base64", "pattern": BASE64 }));
+        Self { item_id, image }
     }
 }
 
+described!(ExtractRequest);
+
 /// Describes the garment in a picture.
+#[utoipa::path(post, path = "/api/extract-clothing-metadata", params(("X-Trace-Id" = Option<String>, Header)), request_body = ExtractRequest, responses(
+    (status = 200, body = Metadata),
+    (status = 400, description = "There is no picture, or it is not base64.")
+))]
 async fn extract_metadata(State(app): State<AppState>, request: Request) -> Result<AppJson<Metadata>, ApiError> {
     let length = announced_length(&request).unwrap_or(LARGEST_ENCODED);
     if length > LARGEST_ENCODED {
@@ -281,6 +353,18 @@ fn traced<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Shows a finished picture, or a part of it.
+#[utoipa::path(get, path = "/api/media/{container}/{*name}", params(
+    ("container" = String, Path),
+    ("name" = String, Path),
+    ("Range" = Option<String>, Header),
+    ("If-Range" = Option<String>, Header),
+    IfNoneMatch
+), responses(
+    (status = 200, body = PictureFile, content_type = "image/webp"),
+    (status = 206, body = PictureFile, content_type = "image/webp", description = "The part that was asked for."),
+    (status = 404, description = "There is no such picture."),
+    (status = 416, description = "The picture ends before that part.")
+))]
 async fn show_picture(
     State(app): State<AppState>,
     path: Result<AppPath<(String, String)>, ApiError>,

@@ -3,8 +3,12 @@
 pub mod admin;
 pub mod auth;
 pub mod chat;
+pub mod digest;
+pub mod docs;
 pub mod health;
 pub mod insights;
+pub mod jobs;
 pub mod media;
+pub mod moods;
 pub mod scraper;
 pub mod taste;

@@ -1,24 +1,38 @@
-//! The feed of things found elsewhere, and the votes on them.
+//! Where the feed comes from, the feed of things found there, and the votes on them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::warn;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
 use crate::data::items::{FeedOrder, FeedPosition, FeedQuery};
-use crate::error::ApiError;
-use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read};
-use crate::model::ids::ScrapedItemId;
+use crate::data::sources::{Claim, Suggested};
+use crate::described;
+use crate::domain::jobs::kinds::{self, ScrapeInput};
+use crate::domain::scraper;
+use crate::domain::scraper::lease::Owner;
+use crate::domain::scraper::reddit::MAX_POSTS;
+use crate::domain::scraper::submit::{SubmitError, Submitted};
+use crate::error::{ApiError, Fault, Step};
+use crate::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read, read_json_body};
+use crate::http_client::guarded::UrlRefused;
+use crate::model::ids::{ScrapedItemId, SourceId, UserId};
 use crate::model::item::FeedItem;
+use crate::model::source::{Source, SourceType};
 use crate::model::timestamp::Timestamp;
 use crate::model::vote::Signal;
+use crate::respond::{self, RespondAsync};
 use crate::state::AppState;
 use crate::telemetry::Chain;
 
@@ -28,14 +42,324 @@ const LONGEST_PAGE: i64 = 100;
 const LONGEST_FIELD: usize = 4000;
 /// Names in a list of a query. More are left out.
 const MOST_NAMES: usize = 50;
-const LONGEST_SIGNAL: usize = 20;
+const LONGEST_NAME: usize = 100;
+const LONGEST_URL: usize = 2000;
+/// Posts with all that Reddit says of them have 5 to 30 KB each.
+const POSTS_LIMIT: usize = 4 * 1024 * 1024;
+/// How long a client keeps others from scraping a source.
+const CLIENT_LEASE: Duration = Duration::from_secs(15 * 60);
+const NO_SOURCE: ApiError = ApiError::NotFound("Source not found.");
+const TAKEN: ApiError = ApiError::Conflict("A source of this name exists already.");
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Routes for users.
 pub fn user() -> Router<AppState> {
     Router::new()
+        .route("/api/scraper/sources", get(list_sources))
+        .route("/api/scraper/lease/{source_id}", post(lease_source))
+        .route("/api/scraper/subscribe/{source_id}", post(subscribe).delete(unsubscribe))
         .route("/api/scraper/items", get(list_items))
         .route("/api/scraper/items/{item_id}/feedback", post(add_item_feedback))
+}
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(list_sources, lease_source, subscribe, unsubscribe, list_items, add_item_feedback))]
+pub struct UserPaths;
+
+/// Routes for users that ask sites and the model before they answer.
+pub fn slow_user() -> Router<AppState> {
+    Router::new()
+        .route("/api/scraper/sources", post(suggest_source))
+        .route("/api/scraper/ingest/reddit", post(ingest_posts))
+}
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(suggest_source, ingest_posts))]
+pub struct SlowUserPaths;
+
+/// Routes for administrators that scrape before they answer.
+pub fn slow_admin() -> Router<AppState> {
+    Router::new().route("/api/scraper/run/{source_id}", post(run_source))
+}
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(run_source))]
+pub struct SlowAdminPaths;
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SourceResponse {
+    id: SourceId,
+    name: String,
+    source_type: SourceType,
+    is_global: bool,
+    last_scraped_at: Option<Timestamp>,
+    config: Value,
+    lease_expires_at: Option<Timestamp>,
+    subscribed: bool,
+    needs_client_ingest: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ListSourcesResponse {
+    sources: Vec<SourceResponse>,
+}
+
+/// Lists the sources that the user can follow.
+#[utoipa::path(get, path = "/api/scraper/sources", responses((status = 200, body = ListSourcesResponse)))]
+async fn list_sources(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+) -> Result<AppJson<ListSourcesResponse>, ApiError> {
+    let (sources, followed) =
+        tokio::try_join!(app.data.sources.visible_to(&user), app.data.subscriptions.active(&user))?;
+    let now = app.clock.now().into();
+    let wire = |source: Source| SourceResponse {
+        subscribed: followed.contains(&source.id),
+        needs_client_ingest: source.needs_client_ingest(now),
+        id: source.id,
+        name: source.name,
+        source_type: source.source_type,
+        is_global: source.is_global,
+        last_scraped_at: source.last_scraped_at,
+        config: source.config,
+        lease_expires_at: source.lease_expires_at,
+    };
+    Ok(AppJson(ListSourcesResponse { sources: sources.into_iter().map(wire).collect() }))
+}
+
+struct SuggestSourceRequest {
+    name: String,
+    url: String,
+    source_type: Option<String>,
+}
+
+impl Read for SuggestSourceRequest {
+    fn read(fields: &mut Fields) -> Self {
+        let name = fields.text("name", 1, LONGEST_NAME);
+        fields.rule("name", || json!({ "pattern": "[A-Za-z0-9]" }));
+        let url = fields.text("url", 1, LONGEST_URL);
+        fields.rule("url", || json!({ "format": "uri", "pattern": "^https://" }));
+        let source_type = fields.optional_text("source_type", LONGEST_FIELD);
+        fields.rule("source_type", || json!({ "enum": [SourceType::BrandSite.name()] }));
+        Self { name, url, source_type }
+    }
+}
+
+described!(SuggestSourceRequest);
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SuggestSourceResponse {
+    source_id: SourceId,
+    name: String,
+    config: Value,
+}
+
+/// Makes a brand's site a source of the user's.
+#[utoipa::path(post, path = "/api/scraper/sources", request_body = SuggestSourceRequest, responses(
+    (status = 201, body = SuggestSourceResponse),
+    (status = 400, description = "The address is refused, the name has no letter, or the type is another one."),
+    (status = 409, description = "There is a source of this name that is not the caller's.")
+))]
+async fn suggest_source(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    AppJson(body): AppJson<SuggestSourceRequest>,
+) -> Result<(StatusCode, AppJson<SuggestSourceResponse>), ApiError> {
+    if body.source_type.is_some_and(|source_type| source_type != SourceType::BrandSite.name()) {
+        return Err(ApiError::BadRequest("source_type must be 'brand_site'"));
+    }
+    let name = body.name.trim().to_owned();
+    let source_id = SourceId::of_brand(&name).ok_or(ApiError::BadRequest("name must have a letter or a digit"))?;
+    let url = app.web.check(&body.url).await?;
+    // The model is not asked for what cannot be saved.
+    if app.data.sources.find(&source_id).await?.is_some_and(|source| !source.is_own(&user)) {
+        return Err(TAKEN);
+    }
+    let config = app.scraper.suggest(&url).await.map_err(|error| match error {
+        scraper::Error::Data(error) => error.into(),
+        error => ApiError::Failed { detail: "Could not generate scraper config.".to_owned(), cause: Arc::new(error) },
+    })?;
+    match app.data.sources.suggest(&source_id, &name, &config, &user, app.clock.now().into()).await? {
+        Suggested::Saved => Ok((StatusCode::CREATED, AppJson(SuggestSourceResponse { source_id, name, config }))),
+        Suggested::Taken => Err(TAKEN),
+    }
+}
+
+impl From<UrlRefused> for ApiError {
+    fn from(refused: UrlRefused) -> Self {
+        Self::BadValue(refused.to_string())
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct LeaseResponse {
+    status: &'static str,
+    expires_at: Timestamp,
+}
+
+/// Keeps others from scraping a source while the user's client does.
+#[utoipa::path(post, path = "/api/scraper/lease/{source_id}", params(("source_id" = SourceId, Path)), responses(
+    (status = 200, body = LeaseResponse),
+    (status = 404, description = "There is no such source."),
+    (status = 409, description = "Somebody else scrapes it.")
+))]
+async fn lease_source(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    AppPath(source_id): AppPath<SourceId>,
+) -> Result<AppJson<LeaseResponse>, ApiError> {
+    let source = visible_source(&app, &user, &source_id).await?;
+    let now = Timestamp::from(app.clock.now());
+    let expires_at = now + CLIENT_LEASE;
+    match app.data.sources.claim(&source, user.as_str(), (now, expires_at), |_| false).await? {
+        Claim::Ours(_) => Ok(AppJson(LeaseResponse { status: "ok", expires_at })),
+        Claim::Theirs => Err(ApiError::Conflict("Lease already held by another user.")),
+        Claim::Gone => Err(NO_SOURCE),
+    }
+}
+
+struct IngestPostsRequest {
+    source_id: SourceId,
+    posts: Vec<Value>,
+}
+
+impl Read for IngestPostsRequest {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            source_id: fields.text("source_id", 1, LONGEST_FIELD).into(),
+            posts: fields.raw_objects("posts", MAX_POSTS),
+        }
+    }
+}
+
+described!(IngestPostsRequest);
+
+#[derive(Serialize, ToSchema)]
+struct IngestPostsResponse {
+    count: usize,
+    status: &'static str,
+    verified: bool,
+}
+
+/// Takes posts of a subreddit that the user's client has fetched.
+#[utoipa::path(post, path = "/api/scraper/ingest/reddit", request_body = IngestPostsRequest, responses(
+    (status = 200, body = IngestPostsResponse),
+    (status = 400, description = "The source is not a subreddit."),
+    (status = 403, description = "The caller is banned."),
+    (status = 404, description = "There is no such source.")
+))]
+async fn ingest_posts(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    request: Request,
+) -> Result<AppJson<IngestPostsResponse>, ApiError> {
+    const BANNED: ApiError = ApiError::Forbidden("User is banned from contributing.");
+    let body: IngestPostsRequest = read_json_body(request, POSTS_LIMIT).await?;
+    if app.data.bans.find(&user).await?.is_some() {
+        return Err(BANNED);
+    }
+    let source = visible_source(&app, &user, &body.source_id).await?;
+    if source.source_type != SourceType::Reddit {
+        return Err(ApiError::BadRequest("Source is not a subreddit."));
+    }
+    let answer = |count, status, verified| Ok(AppJson(IngestPostsResponse { count, status, verified }));
+    match app.scraper.submit(&source, &user, &body.posts).await {
+        Ok(Submitted::Taken { report, verified }) => answer(report.new_items, "ok", verified),
+        Ok(Submitted::NothingValid) => answer(0, "no_valid_items", false),
+        Ok(Submitted::Banned) => Err(BANNED),
+        Err(SubmitError::Unsafe(post)) => Err(ApiError::Invalid(vec![Fault {
+            kind: "value_error",
+            loc: vec![Step::Name("body"), Step::Name("posts"), Step::Position(post.index), Step::Name(post.field)],
+            msg: format!("Value error, {}", post.refused),
+            input: Value::Null,
+            ctx: Value::Null,
+        }])),
+        Err(SubmitError::Failed(scraper::Error::Data(error))) => Err(error.into()),
+        Err(error) => Err(ApiError::internal(error)),
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SubscriptionResponse {
+    source_id: SourceId,
+    subscribed: bool,
+}
+
+/// Makes the user follow a source, and has it scraped.
+#[utoipa::path(post, path = "/api/scraper/subscribe/{source_id}", params(("source_id" = SourceId, Path)), responses(
+    (status = 201, body = SubscriptionResponse),
+    (status = 404, description = "There is no such source.")
+))]
+async fn subscribe(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    AppPath(source_id): AppPath<SourceId>,
+) -> Result<(StatusCode, AppJson<SubscriptionResponse>), ApiError> {
+    let source = visible_source(&app, &user, &source_id).await?;
+    app.data.subscriptions.begin(&user, &source_id, app.clock.now().into()).await?;
+    // Who asks again after a failure is a subscriber already, and has it queued all the same.
+    app.scraper.queue_for_subscriber(&source).await.map_err(ApiError::unavailable)?;
+    Ok((StatusCode::CREATED, AppJson(SubscriptionResponse { source_id, subscribed: true })))
+}
+
+/// Ends that. A source that is not in use any more can be left, too.
+#[utoipa::path(delete, path = "/api/scraper/subscribe/{source_id}", params(("source_id" = SourceId, Path)), responses(
+    (status = 200, body = SubscriptionResponse),
+    (status = 404, description = "There is no such source.")
+))]
+async fn unsubscribe(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    AppPath(source_id): AppPath<SourceId>,
+) -> Result<AppJson<SubscriptionResponse>, ApiError> {
+    if !app.data.subscriptions.end(&user, &source_id).await? {
+        visible_source(&app, &user, &source_id).await?;
+    }
+    Ok(AppJson(SubscriptionResponse { source_id, subscribed: false }))
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RunSourceResponse {
+    source_id: SourceId,
+    new_items: usize,
+}
+
+/// Scrapes a source.
+#[utoipa::path(post, path = "/api/scraper/run/{source_id}", params(("source_id" = SourceId, Path), RespondAsync), responses(
+    (status = 200, body = RunSourceResponse),
+    (status = 404, description = "There is no such source."),
+    (status = 409, description = "It is being scraped.")
+))]
+async fn run_source(
+    State(app): State<AppState>,
+    CurrentUser(admin): CurrentUser,
+    AppPath(source_id): AppPath<SourceId>,
+    prefer: PreferAsync,
+) -> Result<Response, ApiError> {
+    let source = app.data.sources.find(&source_id).await?.ok_or(NO_SOURCE)?;
+    if let PreferAsync::Yes(key) = prefer {
+        return respond::accept(&app.jobs, &admin, kinds::SCRAPE, &ScrapeInput { source_id }, key.as_deref()).await;
+    }
+    match app.scraper.run(&source, &Owner::unique()).await {
+        Ok(report) => Ok(AppJson(RunSourceResponse { source_id, new_items: report.new_items }).into_response()),
+        Err(scraper::Error::Missing) => Err(NO_SOURCE),
+        Err(scraper::Error::Leased) => Err(ApiError::Conflict("Source is being scraped.")),
+        Err(error) => Err(ApiError::Failed { detail: "Scrape failed.".to_owned(), cause: Arc::new(error) }),
+    }
+}
+
+/// The source, if the user can use it.
+async fn visible_source(app: &AppState, user: &UserId, id: &SourceId) -> Result<Source, ApiError> {
+    let found = app.data.sources.find(id).await?;
+    found.filter(|source| source.is_visible_to(user)).ok_or(NO_SOURCE)
 }
 
 struct ListItemsRequest {
@@ -72,14 +396,16 @@ impl Read for ListItemsRequest {
     }
 }
 
-#[derive(Serialize)]
+described!(ListItemsRequest);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListItemsResponse {
     items: Vec<ItemResponse>,
     next_continuation_token: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ItemResponse {
     id: ScrapedItemId,
@@ -130,13 +456,16 @@ impl From<FeedItem> for ItemResponse {
 }
 
 /// Lists the feed, page by page.
+#[utoipa::path(get, path = "/api/scraper/items", params(ListItemsRequest), responses((status = 200, body = ListItemsResponse)))]
 async fn list_items(
     State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
     AppQuery(request): AppQuery<ListItemsRequest>,
 ) -> Result<AppJson<ListItemsResponse>, ApiError> {
     let ListItemsRequest { order, limit, sources, tags, span, after } = request;
     let since = span.map(|span| Timestamp::from(app.clock.now() - span));
-    let page = app.data.items.feed(&FeedQuery { order, sources, tags, since, limit, after }).await?;
+    let query = FeedQuery { order, sources, tags, since, limit, after, reader: Some(user) };
+    let page = app.data.items.feed(&query).await?;
     Ok(AppJson(ListItemsResponse {
         items: page.items.into_iter().map(ItemResponse::from).collect(),
         next_continuation_token: page.next.as_ref().map(write_token).transpose()?,
@@ -166,13 +495,15 @@ struct AddItemFeedbackRequest {
 impl Read for AddItemFeedbackRequest {
     fn read(fields: &mut Fields) -> Self {
         Self {
-            signal: fields.text("signal", 0, LONGEST_SIGNAL),
+            signal: fields.signal(),
             gallery_index: fields.optional_integer("galleryImageIndex").and_then(|index| u64::try_from(index).ok()),
         }
     }
 }
 
-#[derive(Serialize)]
+described!(AddItemFeedbackRequest);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AddItemFeedbackResponse {
     item_id: ScrapedItemId,
@@ -181,6 +512,11 @@ struct AddItemFeedbackResponse {
 }
 
 /// Takes the user's vote on an item.
+#[utoipa::path(post, path = "/api/scraper/items/{item_id}/feedback", params(("item_id" = ScrapedItemId, Path)), request_body = AddItemFeedbackRequest, responses(
+    (status = 200, body = AddItemFeedbackResponse),
+    (status = 400, description = "The signal is neither up nor down."),
+    (status = 404, description = "There is no such item.")
+))]
 async fn add_item_feedback(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -191,7 +527,7 @@ async fn add_item_feedback(
     let score = app.data.votes.cast(&user, &item_id, signal, app.clock.now().into()).await?;
     let score_signal = score.ok_or(ApiError::NotFound("Item not found."))?;
     if signal == Signal::Up
-        && let Some(item) = app.data.items.find(&item_id).await?
+        && let Some(item) = app.data.items.find_for(&user, &item_id).await?
         && let Err(error) = app.taste.request(&user, &item, body.gallery_index).await
     {
         // The vote counts all the same; the next one asks again.

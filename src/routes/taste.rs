@@ -4,8 +4,10 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post};
 use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
+use crate::described;
 use crate::domain::quiz::Responded;
 use crate::error::ApiError;
 use crate::extract::{AppJson, AppPath, Fields, Read};
@@ -15,7 +17,6 @@ use crate::model::timestamp::Timestamp;
 use crate::model::vote::Signal;
 use crate::state::AppState;
 
-const LONGEST_SIGNAL: usize = 20;
 const LONGEST_SUBJECT: usize = 255;
 const MISSING: ApiError = ApiError::NotFound("Quiz session not found.");
 
@@ -27,7 +28,12 @@ pub fn user() -> Router<AppState> {
         .route("/api/taste/quiz/{session_id}/complete", post(complete_quiz))
 }
 
-#[derive(Serialize)]
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(find_quiz, add_response, complete_quiz))]
+pub struct UserPaths;
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct QuizSessionResponse {
     id: String,
@@ -62,6 +68,7 @@ impl From<QuizSession> for QuizSessionResponse {
 }
 
 /// Returns the user's open session, or a new one.
+#[utoipa::path(get, path = "/api/taste/quiz", responses((status = 200, body = QuizSessionResponse)))]
 async fn find_quiz(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -77,15 +84,17 @@ struct AddResponseRequest {
 
 impl Read for AddResponseRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self {
-            signal: fields.text("signal", 0, LONGEST_SIGNAL),
-            card: fields.optional_text("cardPrimaryMood", LONGEST_SUBJECT),
-            item: fields.optional_text("scrapedItemId", LONGEST_SUBJECT),
-        }
+        let signal = fields.signal();
+        let card = fields.optional_text("cardPrimaryMood", LONGEST_SUBJECT);
+        let item = fields.optional_text("scrapedItemId", LONGEST_SUBJECT);
+        fields.one_of(&["cardPrimaryMood", "scrapedItemId"]);
+        Self { signal, card, item }
     }
 }
 
-#[derive(Serialize)]
+described!(AddResponseRequest);
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AddResponseResponse {
     session_id: QuizSessionId,
@@ -94,6 +103,12 @@ struct AddResponseResponse {
 }
 
 /// Records what the user says of a card or a picture.
+#[utoipa::path(post, path = "/api/taste/quiz/{session_id}/respond", params(("session_id" = QuizSessionId, Path)), request_body = AddResponseRequest, responses(
+    (status = 200, body = AddResponseResponse),
+    (status = 400, description = "The signal is neither up nor down, or the session does not show this."),
+    (status = 404, description = "There is no such session."),
+    (status = 409, description = "The session is complete.")
+))]
 async fn add_response(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -116,7 +131,7 @@ async fn add_response(
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct CompleteQuizResponse {
     session_id: QuizSessionId,
@@ -124,6 +139,10 @@ struct CompleteQuizResponse {
 }
 
 /// Ends a session.
+#[utoipa::path(post, path = "/api/taste/quiz/{session_id}/complete", params(("session_id" = QuizSessionId, Path)), responses(
+    (status = 200, body = CompleteQuizResponse),
+    (status = 404, description = "There is no such session.")
+))]
 async fn complete_quiz(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,

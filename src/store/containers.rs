@@ -149,7 +149,7 @@ impl Container {
             },
             // Thumbs on purchase ideas.
             DigestFeedback => Spec {
-                indexes: &[&[("digestId", Ascending), ("createdAt", Descending)]],
+                indexes: &[&[("digestId", Ascending), ("createdAt", Descending)], &[("createdAt", Descending)]],
                 ..spec("DigestFeedback", "COSMOS_DB_DIGEST_FEEDBACK_CONTAINER", "userId", Days(90))
             },
             // Computed insights; each document says when it expires.
@@ -165,7 +165,7 @@ impl Container {
             },
             // Where the discover feed comes from.
             ScraperSources => Spec {
-                indexes: &[&[("isGlobal", Ascending), ("isActive", Ascending)]],
+                indexes: &[&[("isGlobal", Ascending), ("isActive", Ascending)], &[("createdBy", Ascending)]],
                 across_partitions: true,
                 ..spec("ScraperSources", "COSMOS_DB_SCRAPER_SOURCES_CONTAINER", "sourceType", Off)
             },
@@ -174,6 +174,9 @@ impl Container {
                 indexes: &[
                     &[("scoreSignal", Descending), ("id", Ascending)],
                     &[("scrapedAt", Descending), ("id", Ascending)],
+                    // Whether the feed has a page already.
+                    &[("productUrl", Ascending)],
+                    &[("needsEmbedding", Ascending)],
                 ],
                 vectors: &["embedding"],
                 ..spec("ScrapedItems", "COSMOS_DB_SCRAPED_ITEMS_CONTAINER", "userId", Days(30))
@@ -206,8 +209,18 @@ impl Container {
             },
             // Who voted what on which item.
             ItemVotes => spec("ItemVotes", "COSMOS_DB_ITEM_VOTES_CONTAINER", "userId", Days(30)),
-            // Long operations; a final one says when it expires.
-            Jobs => spec("Jobs", "COSMOS_DB_JOBS_CONTAINER", "userId", PerDocument),
+            // Long operations; a final one says when it expires. Administrators find one by `jobId`, its id.
+            Jobs => Spec {
+                indexes: &[
+                    &[("createdTime", Descending), ("id", Ascending)],
+                    &[("status", Ascending), ("createdTime", Descending), ("id", Ascending)],
+                    &[("status", Ascending), ("leaseExpiresAt", Ascending)],
+                    &[("purgeAt", Ascending)],
+                    &[("jobId", Ascending)],
+                ],
+                across_partitions: true,
+                ..spec("Jobs", "COSMOS_DB_JOBS_CONTAINER", "userId", PerDocument)
+            },
         }
     }
 }

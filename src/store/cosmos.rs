@@ -3,7 +3,7 @@
 //! The client is made by the first call that needs it, so starting up never waits for Cosmos DB; until it can be made,
 //! calls answer [`Error::Unavailable`]. [`CosmosStore::init`] makes database and containers where that is our task.
 
-mod schema;
+pub mod schema;
 mod sql;
 
 use std::collections::BTreeMap;
@@ -93,6 +93,8 @@ pub struct CosmosOptions {
     pub container_names: BTreeMap<Container, String>,
     /// The address is an emulator's: HTTP/1.1, and on this machine its certificate is not checked.
     pub emulator: bool,
+    /// Containers that hold vectors have an index for them.
+    pub vector_search: bool,
 }
 
 impl CosmosOptions {
@@ -203,9 +205,9 @@ impl CosmosStore {
     }
 
     /// Asks for pages until there are as many documents as wanted, or no more.
-    async fn collect_page(&self, query: &Query) -> Result<Page> {
+    async fn collect_page(&self, query: &Query, sql: &sql::Sql) -> Result<Page> {
         let container = self.container(query.container).await?;
-        let statement = sql::Sql::new(query).statement()?;
+        let statement = sql.statement()?;
         let mut page = Page { documents: Vec::new(), next: query.after.clone() };
         loop {
             let scope = match &query.scope {
@@ -357,8 +359,19 @@ impl DocumentStore for CosmosStore {
     }
 
     async fn query(&self, query: &Query) -> Result<Page> {
-        let collected = timeout(QUERY_DEADLINE, Box::pin(self.collect_page(query))).await;
+        let collected = timeout(QUERY_DEADLINE, Box::pin(self.collect_page(query, &sql::Sql::new(query)))).await;
         collected.map_err(|elapsed| Error::Unavailable(elapsed.into()))?
+    }
+
+    async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>> {
+        if !self.options.vector_search {
+            return Ok(None);
+        }
+        let statement = sql::Sql::nearest(query, field, vector);
+        let query = Query { order: Vec::new(), after: None, ..query.clone() };
+        let collected = timeout(QUERY_DEADLINE, Box::pin(self.collect_page(&query, &statement))).await;
+        let page = collected.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
+        Ok(Some(page.documents))
     }
 
     async fn ping(&self) -> Result<()> {
@@ -367,7 +380,11 @@ impl DocumentStore for CosmosStore {
     }
 }
 
-async fn connect(options: &CosmosOptions) -> Result<CosmosClient> {
+/// A client of the account.
+///
+/// # Errors
+/// When it cannot be reached, or the key cannot be used.
+pub async fn connect(options: &CosmosOptions) -> Result<CosmosClient> {
     let endpoint: AccountEndpoint =
         options.endpoint.as_str().parse().map_err(|fault: CosmosError| Error::Failed(fault.into()))?;
     let account = match &options.key {

@@ -179,6 +179,14 @@ pub trait DocumentStore: Send + Sync {
     /// One page of the documents that `query` asks for.
     async fn query(&self, query: &Query) -> Result<Page>;
 
+    /// The documents that `query` asks for (whose order and position do not count) and whose vector in `field` is nearest to
+    /// `vector` by cosine, the nearest first. `None` from a store without an index of vectors: there, who asks must look
+    /// at all of them.
+    async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>> {
+        let _ = (query, field, vector);
+        Ok(None)
+    }
+
     /// What the partition is at this moment, for little: taken again, it tells whether anything was written meanwhile. Only
     /// for containers that track changes ([`Spec::tracks_changes`](containers::Spec::tracks_changes)); `None` for others,
     /// and from a store that cannot tell.

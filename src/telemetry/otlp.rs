@@ -158,7 +158,8 @@ fn parse_headers(text: &str) -> HashMap<String, String> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
     pairs
         .map(|(name, value)| {
-            let value = value.trim().replace('+', "%2B");
+            // What forms give a meaning to has none here.
+            let value = value.trim().replace('+', "%2B").replace('=', "%3D").replace('&', "%26");
             let decoded = url::form_urlencoded::parse(value.as_bytes()).next();
             (name.trim().to_owned(), decoded.map(|(value, _)| value.into_owned()).unwrap_or_default())
         })

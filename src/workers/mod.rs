@@ -4,12 +4,19 @@
 //! `function.json` files (`packaging.rs`), and, when the service runs alone, the [`pump`] of the queues and the
 //! [`timers`]. Delivery is at least once, so every function is harmless when it runs twice.
 
+pub mod daily_moods;
+pub mod daily_scrape;
 pub mod dead_letter;
+pub mod digest_batch;
 pub mod invocation;
+pub mod jobs;
+pub mod mood_chunk;
 pub mod pump;
+pub mod scrape;
 pub mod sweeper;
 pub mod taste;
 pub mod timers;
+pub mod weekly_digest;
 
 use std::error::Error as StdError;
 use std::panic::AssertUnwindSafe;
@@ -52,6 +59,71 @@ pub static FUNCTIONS: &[Function] = &[
             dead_letters: None,
         }),
     },
+    work(
+        mood_chunk::FUNCTION,
+        "MOOD_CHUNK_QUEUE_NAME",
+        |config| &config.queues.moods,
+        |app, delivery| mood_chunk::run(app, delivery).boxed(),
+    ),
+    poison(
+        mood_chunk::POISON_FUNCTION,
+        "MOOD_CHUNK_QUEUE_NAME",
+        |config| &config.queues.moods,
+        |app, delivery| dead_letter::keep(app, delivery, &app.config.queues.moods.poison).boxed(),
+    ),
+    timer(daily_moods::FUNCTION, "MOOD_SCHEDULE", |config| &config.moods.schedule, |app| daily_moods::run(app).boxed()),
+    Function {
+        name: jobs::FUNCTION,
+        trigger: Trigger::Queue(QueueTrigger {
+            setting: "LONG_OPERATION_QUEUE_NAME",
+            suffix: "",
+            names: |config| &config.queues.operations,
+            run: |app, delivery| jobs::run(app, delivery).boxed(),
+            dead_letters: Some(DeadLetters { give_up: jobs::give_up, keeps_last_failure: true }),
+        }),
+    },
+    poison(
+        jobs::POISON_FUNCTION,
+        "LONG_OPERATION_QUEUE_NAME",
+        |config| &config.queues.operations,
+        |app, delivery| jobs::keep(app, delivery).boxed(),
+    ),
+    timer(
+        weekly_digest::FUNCTION,
+        "WEEKLY_DIGEST_SCHEDULE",
+        |config| &config.digest.schedule,
+        |app| weekly_digest::run(app).boxed(),
+    ),
+    work(
+        digest_batch::FUNCTION,
+        "DIGEST_BATCH_QUEUE_NAME",
+        |config| &config.queues.digest,
+        |app, delivery| digest_batch::run(app, delivery).boxed(),
+    ),
+    poison(
+        digest_batch::POISON_FUNCTION,
+        "DIGEST_BATCH_QUEUE_NAME",
+        |config| &config.queues.digest,
+        |app, delivery| async { dead_letter::keep(app, delivery, &app.config.queues.digest.poison).await }.boxed(),
+    ),
+    timer(
+        daily_scrape::FUNCTION,
+        "SCRAPER_SCHEDULE",
+        |config| &config.scraper.schedule,
+        |app| daily_scrape::run(app).boxed(),
+    ),
+    work(
+        scrape::FUNCTION,
+        "SCRAPE_QUEUE_NAME",
+        |config| &config.queues.scrape,
+        |app, delivery| scrape::run(app, delivery).boxed(),
+    ),
+    poison(
+        scrape::POISON_FUNCTION,
+        "SCRAPE_QUEUE_NAME",
+        |config| &config.queues.scrape,
+        |app, delivery| dead_letter::keep(app, delivery, &app.config.queues.scrape.poison).boxed(),
+    ),
     timer(
         sweeper::FUNCTION,
         "JOB_SWEEPER_SCHEDULE",

@@ -48,6 +48,8 @@ frames[0].save(f"{out}/animated.webp", save_all=True, append_images=frames[1:], 
 small = base.resize((120, 90), Image.NEAREST)
 small.save(f"{out}/plain.bmp")
 base.save(f"{out}/lzw.tiff", compression="tiff_lzw")
+# Not read by the service: it must say so.
+base.save(f"{out}/plain.avif", quality=60)
 # HEIC by libheif and x265: plain; with EXIF that says "turn" although the pixels are upright (must be ignored);
 # 10 bit; with alpha.
 base.save(f"{out}/plain.heic", quality=80)

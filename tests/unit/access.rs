@@ -7,7 +7,7 @@ use crate::support::TestApp;
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Access {
+pub enum Access {
     Public,
     User,
     Admin,
@@ -18,9 +18,11 @@ enum Access {
 }
 use Access::{Admin, Public, Service, User, UserOrService};
 
-const ROUTES: &[(Method, &str, Access)] = &[
+/// All of them; `openapi.rs` compares the list with the router and with the description of the API.
+pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::GET, "/api/health", Public),
     (Method::GET, "/api/health/ready", Public),
+    (Method::GET, "/api/openapi.json", Public),
     (Method::POST, "/api/auth/mobile-token", Public),
     (Method::POST, "/api/auth/refresh", Public),
     (Method::POST, "/api/auth/revoke", Public),
@@ -30,15 +32,37 @@ const ROUTES: &[(Method, &str, Access)] = &[
     (Method::POST, "/api/chat", User),
     (Method::GET, "/api/chat/memory", User),
     (Method::PUT, "/api/chat/memory", User),
+    (Method::POST, "/api/digest/run", User),
+    (Method::GET, "/api/digest/latest", User),
+    (Method::GET, "/api/digest/feedback", User),
+    (Method::POST, "/api/digest/feedback", User),
     (Method::GET, "/api/insights/vault", User),
+    (Method::GET, "/api/moods", User),
+    (Method::GET, "/api/moods/x", User),
+    (Method::POST, "/api/moods/seed", Admin),
+    (Method::GET, "/api/scraper/sources", User),
+    (Method::POST, "/api/scraper/sources", User),
+    (Method::POST, "/api/scraper/lease/x", User),
+    (Method::POST, "/api/scraper/ingest/reddit", User),
+    (Method::POST, "/api/scraper/subscribe/x", User),
+    (Method::DELETE, "/api/scraper/subscribe/x", User),
+    (Method::POST, "/api/scraper/run/x", Admin),
     (Method::GET, "/api/scraper/items", User),
     (Method::POST, "/api/scraper/items/x/feedback", User),
     (Method::GET, "/api/taste/quiz", User),
     (Method::POST, "/api/taste/quiz/x/respond", User),
     (Method::POST, "/api/taste/quiz/x/complete", User),
+    (Method::GET, "/api/jobs", User),
+    (Method::GET, "/api/jobs/x", User),
+    (Method::DELETE, "/api/jobs/x", User),
+    (Method::POST, "/api/jobs/x/terminate", User),
+    (Method::POST, "/api/jobs/x/restart", User),
+    (Method::GET, "/api/jobs/x/outputs", User),
+    (Method::GET, "/api/jobs/x/outputs/index.md", User),
     (Method::POST, "/api/admin/ban/x", Admin),
     (Method::POST, "/api/admin/unban/x", Admin),
     (Method::GET, "/api/admin/bans", Admin),
+    (Method::GET, "/api/admin/jobs", Admin),
     (Method::GET, "/api/admin/dead-letters", Admin),
     (Method::POST, "/api/admin/dead-letters/x/replay", Admin),
     (Method::DELETE, "/api/admin/dead-letters/x", Admin),

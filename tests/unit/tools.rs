@@ -14,6 +14,8 @@ use axum::routing::get;
 use pluckit::clock::ManualClock;
 use pluckit::data::Data;
 use pluckit::domain::chat::tools::{self, Parts, Tool, ToolError, weather};
+use pluckit::domain::similarity;
+use pluckit::domain::similarity::items::SimilarItems;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::{self, ChatRequest, Message, Model, PartStream, Purpose, Reply, ToolSpec};
 use pluckit::model::ids::UserId;
@@ -22,6 +24,7 @@ use pluckit::store::{Container, DocumentStore, Key};
 use pluckit::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 use time::macros::datetime;
+use tokio_util::task::TaskTracker;
 
 /// A model that answers with what it was given, counts how often it was asked, and embeds like the offline one.
 #[derive(Default)]
@@ -76,9 +79,17 @@ impl Bench {
         let store = Arc::new(SqliteStore::in_memory(clock.clone()).unwrap());
         let model = Arc::new(ScriptedModel::default());
         let url = |path: &str| format!("http://{service}/{path}").parse().unwrap();
+        let data = Data::new(store.clone());
+        let similar = SimilarItems::new(similarity::items::Parts {
+            data: data.clone(),
+            clock: clock.clone(),
+            tasks: TaskTracker::new(),
+            most_items: 100,
+        });
         let parts = Parts {
             metrics: Metrics::off(),
-            data: Data::new(store.clone()),
+            data,
+            similar,
             model: model.clone(),
             clock: clock.clone(),
             http: reqwest::Client::new(),

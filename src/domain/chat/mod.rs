@@ -28,6 +28,7 @@ use crate::model::ids::{ItemId, UserId};
 use crate::model::wardrobe::WardrobeItem;
 pub use memory::LONGEST_SUMMARY;
 use tools::Tool;
+use utoipa::ToSchema;
 
 /// Longest message of a user, and of the conversation before it, in characters.
 pub const LONGEST_MESSAGE: usize = 8_000;
@@ -41,7 +42,7 @@ pub const LONGEST_TRACE_ID: usize = 128;
 const TURN_TIMEOUT: Duration = Duration::from_secs(200);
 
 /// What happens in a turn, as clients see it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum ChatEvent {
     /// A piece of the answer.
@@ -55,6 +56,7 @@ pub enum ChatEvent {
         name: String,
     },
     /// A tool has ended.
+    #[schema(rename_all = "camelCase")]
     ToolResult {
         /// Its name.
         name: String,
@@ -74,6 +76,7 @@ pub enum ChatEvent {
         content: &'static str,
     },
     /// The last event of every turn.
+    #[schema(rename_all = "camelCase")]
     Done {
         /// The model that answered.
         model: String,

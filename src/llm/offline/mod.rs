@@ -5,11 +5,14 @@
 //! worded from templates (`wording`). Text in results and in delimited blocks of the system prompt is data: it may be
 //! named in an answer, and decides nothing else.
 
+mod digest;
 mod embedding;
 mod errands;
 mod intent;
 mod lexicon;
+mod moods;
 mod outfit;
+mod selectors;
 mod vision;
 mod wording;
 
@@ -58,9 +61,14 @@ impl Model for OfflineModel {
         let look = match request.purpose {
             Purpose::AnalyseTaste => Some(vision::describe as Look),
             Purpose::ExtractMetadata => Some(vision::list_colours as Look),
-            Purpose::Stylist | Purpose::ExpandQuery | Purpose::ClassifyFollowUp | Purpose::SummariseConversation => {
-                None
-            }
+            Purpose::Stylist
+            | Purpose::ExpandQuery
+            | Purpose::ClassifyFollowUp
+            | Purpose::SummariseConversation
+            | Purpose::GenerateSelectors
+            | Purpose::ExtractMoods
+            | Purpose::CompareMoods
+            | Purpose::WriteDigest => None,
         };
         if let Some(look) = look
             && let Some(image) = last_image(&request.messages)
@@ -92,6 +100,10 @@ fn answer(request: &ChatRequest) -> Reply {
         Purpose::ExpandQuery => (errands::expand_query(last_user_message(&request.messages)), Vec::new()),
         Purpose::ClassifyFollowUp => (errands::classify_follow_up(&request.messages).to_owned(), Vec::new()),
         Purpose::SummariseConversation => (errands::summarise(&request.messages), Vec::new()),
+        Purpose::GenerateSelectors => (selectors::find(last_user_message(&request.messages)), Vec::new()),
+        Purpose::ExtractMoods => (moods::extract(last_user_message(&request.messages)), Vec::new()),
+        Purpose::CompareMoods => (moods::compare(last_user_message(&request.messages)), Vec::new()),
+        Purpose::WriteDigest => (digest::write(last_user_message(&request.messages)), Vec::new()),
         // Without a picture there is nothing to see.
         Purpose::AnalyseTaste | Purpose::ExtractMetadata => ("{}".to_owned(), Vec::new()),
     };

@@ -15,6 +15,8 @@ use azure_data_cosmos::options::{
 };
 use azure_data_cosmos::{CosmosError, DatabaseClient};
 
+use serde_json::Value;
+
 use super::CosmosStore;
 use crate::store::containers::{Spec, TimeToLive};
 use crate::store::{Container, Direction, Result};
@@ -67,6 +69,92 @@ impl CosmosStore {
     }
 }
 
+/// What [`CosmosStore::inspect`] found of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// Its name.
+    pub name: String,
+    /// Whether it is as it should be.
+    pub finding: Finding,
+}
+
+/// Whether a container is as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// It is.
+    Good,
+    /// There is none.
+    Missing,
+    /// It has another partition key.
+    PartitionKey {
+        /// Its own.
+        found: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// It keeps documents for another time.
+    TimeToLive {
+        /// Its own, in words.
+        found: String,
+        /// What it should be.
+        expected: String,
+    },
+}
+
+impl CosmosStore {
+    /// Looks at every container.
+    ///
+    /// # Errors
+    /// As every operation of the store. A container that is missing is no error.
+    pub async fn inspect(&self) -> Result<Vec<Inspection>> {
+        let mut inspections = Vec::new();
+        for container in Container::ALL {
+            let name = self.options.container_name(container).to_owned();
+            let expected = properties(name.clone(), &container.spec());
+            let finding = match self.describe(&name).await? {
+                None => Finding::Missing,
+                Some(found) => compare(&found, &expected),
+            };
+            inspections.push(Inspection { name, finding });
+        }
+        Ok(inspections)
+    }
+
+    async fn describe(&self, name: &str) -> Result<Option<ContainerProperties>> {
+        let database = self.client().await?.database_client(self.options.database.clone());
+        let described =
+            async { Box::pin(database.container_client(name.to_owned(), None)).await?.read(None).await?.into_model() };
+        match described.await {
+            Ok(properties) => Ok(Some(properties)),
+            Err(error) if error.status().is_not_found() => Ok(None),
+            Err(error) => Err(super::error(error)),
+        }
+    }
+}
+
+fn compare(found: &ContainerProperties, expected: &ContainerProperties) -> Finding {
+    let paths = |properties: &ContainerProperties| {
+        let key = serde_json::to_value(&properties.partition_key).unwrap_or_default();
+        let paths = key["paths"].as_array().cloned().unwrap_or_default();
+        paths.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+    };
+    if paths(found) != paths(expected) {
+        return Finding::PartitionKey { found: paths(found), expected: paths(expected) };
+    }
+    if found.default_ttl != expected.default_ttl {
+        return Finding::TimeToLive { found: life(&found.default_ttl), expected: life(&expected.default_ttl) };
+    }
+    Finding::Good
+}
+
+fn life(time_to_live: &DefaultTimeToLive) -> String {
+    match serde_json::to_value(time_to_live).ok().and_then(|value| value.as_i64()) {
+        None => "for ever".to_owned(),
+        Some(-1) => "for ever, unless they say otherwise".to_owned(),
+        Some(seconds) => format!("for {seconds} s"),
+    }
+}
+
 enum Creation {
     Existing,
     Complete,
@@ -104,6 +192,8 @@ fn patient() -> OperationOptions {
 
 fn properties(name: String, spec: &Spec) -> ContainerProperties {
     let mut indexing = IndexingPolicy::default().with_included_path("/*").with_excluded_path("/\"_etag\"/?");
+    // The SDK's default would leave documents out unless each asked to be indexed.
+    indexing.automatic = true;
     // One key is indexed anyway.
     for keys in spec.indexes.iter().filter(|keys| keys.len() > 1) {
         indexing =
@@ -134,6 +224,15 @@ fn properties(name: String, spec: &Spec) -> ContainerProperties {
     }
 }
 
+/// All containers by their default names, as templates and the management API take them.
+pub fn definitions() -> Vec<Value> {
+    let definition = |container: Container| {
+        let spec = container.spec();
+        serde_json::to_value(properties(spec.default_name.to_owned(), &spec)).expect("a definition is plain JSON")
+    };
+    Container::ALL.map(definition).into()
+}
+
 fn path(field: &str) -> String {
     format!("/{}", field.replace('.', "/"))
 }
@@ -147,7 +246,7 @@ fn order(direction: Direction) -> CompositeIndexOrder {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

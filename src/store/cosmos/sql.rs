@@ -23,7 +23,10 @@ impl Sql {
         match query.fields {
             None => sql.text.push('*'),
             Some(fields) => {
-                let columns: Vec<String> = fields.iter().chain(["_etag"].iter()).map(|field| path(field)).collect();
+                // The SDK rewrites ordered queries of all partitions, and then loses the names of fields in brackets.
+                let is_rewritten = query.scope == Scope::All && !query.order.is_empty();
+                let column = |field: &&str| if is_rewritten { format!("c.{field}") } else { path(field) };
+                let columns: Vec<String> = fields.iter().chain(["_etag"].iter()).map(column).collect();
                 sql.text.push_str(&columns.join(", "));
             }
         }
@@ -47,6 +50,17 @@ impl Sql {
             sql.text.push_str(" ORDER BY ");
             sql.text.push_str(&keys.join(", "));
         }
+        sql
+    }
+
+    /// Compiles `query` for its nearest documents in the place of its order. `TOP` is a must: without it the service would
+    /// sort the whole partition.
+    pub(super) fn nearest(query: &Query, field: &'static str, vector: &[f32]) -> Self {
+        let mut sql = Self::new(&Query { order: Vec::new(), ..query.clone() });
+        let top = format!("SELECT TOP {} ", query.limit);
+        sql.text.replace_range(.."SELECT ".len(), &top);
+        let vector = sql.parameter(vector.into());
+        sql.text.push_str(&format!(" ORDER BY VectorDistance(c.{field}, {vector})"));
         sql
     }
 
@@ -180,6 +194,22 @@ mod tests {
                 + "ORDER BY c.wearCount DESC, c.id ASC"
         );
         assert_eq!(sql.parameters, [json!("a'da"), json!(10.5)]);
+    }
+
+    #[test]
+    fn the_nearest_come_by_their_distance() {
+        let query = Query::partition(Container::ScrapedItems, "global")
+            .matching(Filter::not_equal("imageExpired", true))
+            .order_by("id", Direction::Ascending)
+            .select(&["id", "embedding"])
+            .limit(25);
+        let sql = Sql::nearest(&query, "embedding", &[0.5, -0.25]);
+        assert_eq!(
+            sql.text,
+            r#"SELECT TOP 25 c["id"], c["embedding"], c["_etag"] FROM c WHERE c["userId"] = @p0 AND "#.to_owned()
+                + r#"c["imageExpired"] != @p1 ORDER BY VectorDistance(c.embedding, @p2)"#
+        );
+        assert_eq!(sql.parameters, [json!("global"), json!(true), json!([0.5, -0.25])]);
     }
 
     #[test]

@@ -47,6 +47,7 @@ async fn a_dependency_that_is_down_is_named_and_asked_again_after_five_seconds()
         database: "PluckIt".into(),
         container_names: std::collections::BTreeMap::new(),
         emulator: true,
+        vector_search: false,
     };
     let app = TestApp::builder().store(Arc::new(CosmosStore::new(options))).start();
     let answer = app.nobody().get("/api/health/ready").await;

@@ -120,7 +120,12 @@ async fn what_is_no_picture_is_refused() {
     assert_eq!(detail(&send_form(&ada, &[("item_id", b"a"), ("image", b"")]).await), none);
     let corrupt = refused(400, "Unsupported or corrupt image.");
     let whole = picture(ImageFormat::Jpeg);
-    for bytes in [&b"PK\x03\x04"[..], b"<svg/>", &whole[..whole.len() / 3]] {
+    let avif = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/plain.avif")).unwrap();
+    // The same under the name that HEIC has, too.
+    let mut heif = avif.clone();
+    assert_eq!(heif[8..12], *b"avif");
+    heif[8..12].copy_from_slice(b"mif1");
+    for bytes in [&b"PK\x03\x04"[..], b"<svg/>", &whole[..whole.len() / 3], &avif, &heif] {
         assert_eq!(detail(&send_raw(&ada, "/api/process-image", bytes.to_vec()).await), corrupt);
     }
     let long = "a".repeat(129);

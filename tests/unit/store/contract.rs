@@ -693,7 +693,10 @@ pub async fn a_query_of_all_partitions_reaches_every_one(store: &dyn DocumentSto
         let ordered = query.clone().order_by("trendScore", Descending).limit(limit);
         assert_eq!(sorted(walk(store, ordered).await), expected, "limit {limit}, in order");
     }
-    let page = store.query(&query.order_by("trendScore", Descending)).await.unwrap();
+    let query = query.order_by("trendScore", Descending);
+    let selected = store.query(&query.clone().select(&["id", "trendScore", "nowhere"]).limit(1)).await.unwrap();
+    assert_eq!(content(&selected.documents[0]), json!({ "id": "mood-1", "trendScore": 3 }));
+    let page = store.query(&query).await.unwrap();
     let scores: Vec<_> = page.documents.iter().map(|mood| content(mood)["trendScore"].clone()).collect();
     assert_eq!(json!(scores), json!([3, 2, 1, 1, 0, 0]));
 }

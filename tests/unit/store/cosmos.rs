@@ -31,6 +31,7 @@ fn nowhere(port: u16) -> CosmosOptions {
         database: "PluckIt".to_owned(),
         container_names: BTreeMap::new(),
         emulator: true,
+        vector_search: false,
     }
 }
 

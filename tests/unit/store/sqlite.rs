@@ -11,6 +11,8 @@ use futures::future::join_all;
 use pluckit::clock::ManualClock;
 use pluckit::data::Data;
 use pluckit::model::ids::{FamilyId, ItemId, UserId};
+use pluckit::model::job::JobStatus;
+use pluckit::model::timestamp::Timestamp;
 use pluckit::store::query::Comparison;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{
@@ -348,7 +350,30 @@ async fn every_named_query_uses_an_index() {
     asks!(data.wear_events.each_since(&ada, since, |_| {}).await, "WearEvents_by_occurredAt_desc");
     asks!(data.moods.top_by_trend(None, 10).await.unwrap(), "Moods_by_trendScore_desc_across");
     asks!(data.moods.top_by_trend(Some("ada"), 10).await.unwrap(), "Moods_by_trendScore_desc ");
-    asks!(pin!(data.items.global_with_vectors()).next().await, "sqlite_autoindex_ScrapedItems_1");
+    asks!(data.items.vectors(|vector| vector).collect::<Vec<_>>().await, "ScrapedItems_by_scrapedAt_desc_id_asc");
+    // Those that have no date.
+    expected.push("ScrapedItems_by_scrapedAt_desc_id_asc");
+    let ids = ["a".into(), "b".into()];
+    asks!(data.items.find_many(&ids).await, "sqlite_autoindex_ScrapedItems_1");
+    asks!(pin!(data.items.ids(None)).next().await, "sqlite_autoindex_ScrapedItems_1");
+    let since = Some(Timestamp::from(datetime!(2026-03-01 00:00 UTC)));
+    asks!(pin!(data.items.ids(since)).next().await, "ScrapedItems_by_scrapedAt_desc_id_asc");
+    asks!(pin!(data.items.hashes("ada", None)).next().await, "sqlite_autoindex_ScrapedItems_1");
+    asks!(pin!(data.items.hashes("ada", since)).next().await, "ScrapedItems_by_scrapedAt_desc_id_asc");
+    let (now, pending) = (Timestamp::from(datetime!(2026-03-02 09:15 UTC)), JobStatus::Pending);
+    asks!(data.jobs.page(Some(&ada), None, None, 10).await.unwrap(), "Jobs_by_createdTime_desc_id_asc ");
+    asks!(
+        data.jobs.page(Some(&ada), Some(pending), None, 10).await.unwrap(),
+        "Jobs_by_status_asc_createdTime_desc_id_asc "
+    );
+    asks!(data.jobs.page(None, None, None, 10).await.unwrap(), "Jobs_by_createdTime_desc_id_asc_across");
+    asks!(
+        data.jobs.page(None, Some(pending), None, 10).await.unwrap(),
+        "Jobs_by_status_asc_createdTime_desc_id_asc_across"
+    );
+    asks!(data.jobs.stale(pending, now, 10).await.unwrap(), "Jobs_by_status_asc_leaseExpiresAt_asc_across");
+    asks!(data.jobs.due_for_purge(now, 10).await.unwrap(), "Jobs_by_purgeAt_asc_across");
+    asks!(data.jobs.find_anyone_s(&"a".repeat(32).into()).await.unwrap(), "Jobs_by_jobId_asc_across");
 
     let queries = std::mem::take(&mut *recorder.queries.lock().unwrap());
     assert_eq!(queries.len(), expected.len(), "{queries:?}");

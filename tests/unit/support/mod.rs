@@ -2,9 +2,11 @@
 
 pub mod caller;
 pub mod collector;
+pub mod feeds;
 pub mod google;
 pub mod host;
 pub mod hostile;
+pub mod jobs;
 pub mod model;
 pub mod process;
 pub mod segmentation;
@@ -21,6 +23,8 @@ use pluckit::blob::BlobStore;
 use pluckit::blob::local::LocalBlobs;
 use pluckit::clock::ManualClock;
 use pluckit::config::{Config, Source};
+use pluckit::domain::jobs::Kind;
+use pluckit::domain::scraper::polite::Gates;
 use pluckit::http_client;
 use pluckit::http_client::guarded::GuardedClient;
 use pluckit::imaging::pool::PixelPool;
@@ -68,6 +72,7 @@ pub struct Builder {
     web: Arc<GuardedClient>,
     segmentation: Option<ServiceOptions>,
     blobs: Option<Arc<dyn BlobStore>>,
+    kinds: Vec<Kind>,
 }
 
 impl Builder {
@@ -146,6 +151,12 @@ impl Builder {
         self
     }
 
+    /// Has these kinds of long operation beside the service's own.
+    pub fn kinds(mut self, kinds: Vec<Kind>) -> Self {
+        self.kinds = kinds;
+        self
+    }
+
     pub fn start(self) -> TestApp {
         let settings = self.settings;
         let config = Config::read(|name| settings.get(name).map(|value| (value.clone(), Source::Environment))).unwrap();
@@ -176,8 +187,9 @@ impl Builder {
             clock: clock.clone(),
             http,
             web: self.web,
+            gates: Arc::new(Gates::new(Duration::ZERO)),
         };
-        let state = app::state(config, backends);
+        let state = app::with_kinds(config, backends, self.kinds);
         let service = router::with_functions(state.clone(), self.functions);
         TestApp { service, state, clock, pixels, _files: files }
     }
@@ -186,7 +198,8 @@ impl Builder {
 impl TestApp {
     /// A service in production, where callers sign in, with the embedded store and the offline model.
     pub fn builder() -> Builder {
-        let settings = [("AZURE_FUNCTIONS_ENVIRONMENT", "Production"), ("PLUCKIT_ALLOW_EMBEDDED", "1")];
+        let settings =
+            [("AZURE_FUNCTIONS_ENVIRONMENT", "Production"), ("PLUCKIT_ALLOW_EMBEDDED", "1"), ("RATE_LIMITS", "false")];
         Builder {
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             store: None,
@@ -197,6 +210,7 @@ impl TestApp {
             web: Arc::new(GuardedClient::new(web::nowhere()).unwrap()),
             segmentation: None,
             blobs: None,
+            kinds: Vec::new(),
         }
     }
 

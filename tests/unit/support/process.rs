@@ -52,6 +52,22 @@ impl Process {
         self.child = spawn(self.test, &self.settings);
     }
 
+    /// Puts it to sleep with SIGSTOP, whatever it is doing.
+    pub fn stop(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Wakes it with SIGCONT.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().expect("it was not killed").to_string();
+        let status = std::process::Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(status.success(), "kill {signal}: {status}");
+    }
+
     /// Kills it for good.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();

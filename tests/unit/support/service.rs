@@ -53,7 +53,8 @@ impl Launch {
         let directory = Arc::new(TempDir::new().expect("a temporary directory"));
         let data = directory.path().join("data").display().to_string();
         let launch = Self { binary: binary.into(), settings: Vec::new(), directory };
-        launch.setting("PORT", "0").setting("PLUCKIT_DATA_DIR", &data)
+        // Tests and benchmarks ask more than one caller may.
+        launch.setting("PORT", "0").setting("PLUCKIT_DATA_DIR", &data).setting("RATE_LIMITS", "false")
     }
 
     /// Sets a setting.

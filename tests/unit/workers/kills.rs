@@ -164,7 +164,7 @@ async fn until_empty(queue: &dyn JobQueue, names: [&str; 2]) {
 
 /// Messages that may be left before this kill: kills are spread over the first half of the work, so that none hits an
 /// idle process.
-fn left_before(kill: usize, kills: usize, jobs: usize) -> usize {
+pub fn left_before(kill: usize, kills: usize, jobs: usize) -> usize {
     jobs - jobs * kill / kills / 2
 }
 

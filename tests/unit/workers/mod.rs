@@ -3,12 +3,18 @@
 
 mod chain;
 mod dead_letters;
+mod digest;
 mod host;
 mod invocation;
+mod jobs;
+mod jobs_kills;
+mod jobs_kinds;
 mod kills;
 mod packaging;
 mod poison;
 mod pump;
+mod scrape;
+mod scrape_kills;
 mod taste;
 mod timers;
 

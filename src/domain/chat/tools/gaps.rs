@@ -97,7 +97,7 @@ impl Tool for AnalyzeWardrobeGaps {
         let mut owned: Vec<(Category, u32)> = Vec::new();
         let mut colours = Tally::default();
         let mut anchors = Best::new(MAX_ANCHORS);
-        let mut breather = Breather::new();
+        let mut breather = Breather::default();
         let mut items = pin!(self.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
             if let Some(category) = item.category.as_deref().and_then(Category::of_text) {

@@ -1,20 +1,13 @@
 //! Things found in feeds and on brands' sites, by similarity.
-//!
-//! The search walks the whole global pool and holds only the best: exact, and good enough until an index in memory
-//! takes its place.
 
-use std::cmp::Ordering;
-use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Breather, Parts, Tool, ToolError, check_query, cut, read_arguments};
-use crate::data::Data;
-use crate::domain::best::Best;
+use super::{Parts, Tool, ToolError, check_query, cut, read_arguments};
+use crate::domain::similarity::items::{Found as Similar, SimilarItems};
 use crate::llm::{self, Model, ToolSpec};
 use crate::model::ids::UserId;
 use crate::model::item::ScrapedItem;
@@ -71,14 +64,14 @@ struct ItemsArguments {
 
 /// Finds things to buy or to be inspired by.
 pub struct SearchScrapedItems {
-    data: Data,
+    similar: SimilarItems,
     model: Arc<dyn Model>,
 }
 
 impl SearchScrapedItems {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.data.clone(), model: parts.model.clone() }
+        Self { similar: parts.similar.clone(), model: parts.model.clone() }
     }
 }
 
@@ -113,75 +106,13 @@ impl Tool for SearchScrapedItems {
         let Some(wanted) = vectors.into_iter().next().filter(|wanted| wanted.len() == llm::EMBEDDING_DIMENSIONS) else {
             return Err(llm::Error::Nonsense("an embedding of the wrong length".into()).into());
         };
-        let mut best = Best::new(MAX_RESULTS);
-        let mut breather = Breather::with_vectors();
-        let mut items = pin!(self.data.items.global_with_vectors());
-        while let Some(mut item) = items.try_next().await? {
-            let vector = std::mem::take(&mut item.embedding);
-            if let Some(similarity) = cosine(&wanted, &vector).filter(|similarity| *similarity >= LEAST_SIMILARITY) {
-                best.offer(Ranked { similarity, item });
-            }
-            breather.breathe().await;
-        }
-        let items: Vec<Found> = best.into_sorted().into_iter().map(|ranked| ranked.item.into()).collect();
-        let note = items.is_empty().then_some("Nothing similar was found.");
+        let Similar { items, is_complete } = self.similar.search(&wanted, MAX_RESULTS, LEAST_SIMILARITY).await?;
+        let items: Vec<Found> = items.into_iter().map(Found::from).collect();
+        let note = match (is_complete, items.is_empty()) {
+            (true, true) => Some("Nothing similar was found."),
+            (true, false) => None,
+            (false, _) => Some("Not all items could be looked at yet; there may be better ones in a minute."),
+        };
         Ok(serde_json::to_string(&ItemsResult { note, items })?)
-    }
-}
-
-/// An item in the order of a search: the more similar first, then the better voted, then the smaller id.
-struct Ranked {
-    similarity: f32,
-    item: ScrapedItem,
-}
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let similarity = self.similarity.total_cmp(&other.similarity);
-        let votes = || self.item.score_signal.cmp(&other.item.score_signal);
-        similarity.then_with(votes).then_with(|| other.item.id.cmp(&self.item.id))
-    }
-}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ranked {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Ranked {}
-
-/// The cosine of the angle between two vectors; none if one is missing, zero, not finite, or of another length.
-fn cosine(one: &[f32], other: &[f32]) -> Option<f32> {
-    if one.len() != other.len() {
-        return None;
-    }
-    let (mut product, mut one_square, mut other_square) = (0.0_f32, 0.0_f32, 0.0_f32);
-    for (one, other) in one.iter().zip(other) {
-        product += one * other;
-        one_square += one * one;
-        other_square += other * other;
-    }
-    let cosine = product / (one_square * other_square).sqrt();
-    cosine.is_finite().then_some(cosine)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_proper_vectors_have_a_cosine() {
-        assert_eq!(cosine(&[1.0, 0.0], &[2.0, 0.0]), Some(1.0));
-        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0]), Some(0.0));
-        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 0.0]), None);
-        assert_eq!(cosine(&[1.0, 0.0], &[]), None);
-        assert_eq!(cosine(&[1.0, 0.0], &[f32::NAN, 0.0]), None);
     }
 }

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::data::{self, Data};
+use crate::domain::similarity::items::SimilarItems;
 use crate::llm::{self, Model, ToolSpec};
 use crate::model::ids::UserId;
 use crate::telemetry::metrics::Metrics;
@@ -60,6 +61,8 @@ pub struct Parts {
     pub model: Arc<dyn Model>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Scraped items by similarity.
+    pub similar: SimilarItems,
     /// Client for the weather service.
     pub http: reqwest::Client,
     /// Where the weather service is.
@@ -115,7 +118,7 @@ fn check_query(query: &str) -> Result<(), ToolError> {
 }
 
 /// Text from outside on one line and at most `limit` characters long, the last one an ellipsis if something is missing.
-fn cut(text: &str, limit: usize) -> String {
+pub(in crate::domain) fn cut(text: &str, limit: usize) -> String {
     let mut short = String::new();
     let mut length = 0;
     for word in text.split(|character: char| character.is_whitespace() || character.is_control()) {
@@ -167,24 +170,17 @@ impl Serialize for Tally {
 }
 
 /// Lets other tasks run now and then while a long walk goes over many documents that are already here.
-struct Breather {
-    stride: u32,
+#[derive(Default)]
+pub(in crate::domain) struct Breather {
     walked: u32,
 }
 
 impl Breather {
-    /// For documents like clothes: reading and scoring sixteen of them takes less than half a millisecond.
-    const fn new() -> Self {
-        Self { stride: 16, walked: 0 }
-    }
+    /// Documents between two breaths: reading and scoring sixteen clothes takes less than half a millisecond.
+    const STRIDE: u32 = 16;
 
-    /// For documents with a vector, which take ten times as long to read.
-    const fn with_vectors() -> Self {
-        Self { stride: 2, walked: 0 }
-    }
-
-    async fn breathe(&mut self) {
-        self.walked = (self.walked + 1) % self.stride;
+    pub(in crate::domain) async fn breathe(&mut self) {
+        self.walked = (self.walked + 1) % Self::STRIDE;
         if self.walked == 0 {
             tokio::task::yield_now().await;
         }

@@ -181,7 +181,7 @@ impl Tool for SearchWardrobe {
         check_query(&query)?;
         let terms = Terms::new(&self.terms(&query).await);
         let mut best = Best::new(MAX_RESULTS);
-        let mut breather = Breather::new();
+        let mut breather = Breather::default();
         let mut items = pin!(self.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
             best.offer(Ranked { score: terms.score(&item), item });
@@ -355,7 +355,7 @@ impl Tool for GetWardrobeSummary {
         let mut total_items = 0;
         let mut by_category = Tally::default();
         let mut colours = Tally::default();
-        let mut breather = Breather::new();
+        let mut breather = Breather::default();
         let mut items = pin!(self.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
             total_items += 1;

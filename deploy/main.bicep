@@ -1,0 +1,288 @@
+// Everything that PluckIt Processor needs in Azure: Flex Consumption, Cosmos DB, storage with queues, an identity with its
+// roles, monitoring, and the settings.
+//
+//   az deployment group create --resource-group <group> --template-file deploy/main.bicep --parameters deploy/main.bicepparam
+//
+// NOT RUN: there was no Azure account to deploy it to, and no Bicep compiler, when it was written. What it makes of the
+// database and the queues comes from storage.json, which the program writes (`pluckit storage schema`) and a test compares.
+
+targetScope = 'resourceGroup'
+
+@description('Name of the function app; other names are made from it. 3 to 18 of a-z and 0-9.')
+@minLength(3)
+@maxLength(18)
+param name string
+
+@description('Where everything is.')
+param location string = resourceGroup().location
+
+@description('Address of the Azure OpenAI resource, https://<name>.openai.azure.com.')
+param openAiEndpoint string
+
+@description('Name of that resource, in this resource group, for the role of the identity. Empty if it is elsewhere.')
+param openAiAccountName string = ''
+
+@description('Deployment for the stylist.')
+param openAiDeployment string = 'gpt-4.1-mini'
+
+@description('Deployment for small tasks.')
+param openAiNanoDeployment string = openAiDeployment
+
+@description('Deployment for embeddings; its vectors have 1536 numbers.')
+param openAiEmbeddingDeployment string = 'text-embedding-3-small'
+
+@description('OAuth client ids of the web and phone clients, with commas between.')
+param googleClientIds string
+
+@description('Web origins that may call, with commas between.')
+param corsAllowedOrigins string = ''
+
+@description('Users who may use admin routes, with commas between.')
+param adminUserIds string = ''
+
+@description('Most instances of the app.')
+@minValue(40)
+@maxValue(1000)
+param maximumInstances int = 40
+
+@description('Whether the database bills by request. A busy one is cheaper with throughput of its own.')
+param serverless bool = true
+
+@secure()
+@description('Key that other services show to have garments described.')
+param metadataExtractApiKey string = ''
+
+var plan = loadJsonContent('storage.json')
+var storageName = toLower('${take(replace(name, '-', ''), 16)}${take(uniqueString(resourceGroup().id), 8)}')
+var packages = 'app-package'
+var roles = {
+  blobDataOwner: 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
+  queueDataContributor: '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
+  tableDataContributor: '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
+  openAiUser: '5e0bd9bd-7b93-4f28-af87-19fc36ad61bd'
+  metricsPublisher: '3913510d-42f4-4e42-8a64-420c390055eb'
+}
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+  name: '${name}-identity'
+  location: location
+}
+
+// --- Storage: packages of the app, pictures, results of long operations, queues ------------------------------------------
+
+resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+  name: storageName
+  location: location
+  sku: { name: 'Standard_LRS' }
+  kind: 'StorageV2'
+  properties: {
+    // Clients show finished pictures by their addresses.
+    allowBlobPublicAccess: true
+    allowSharedKeyAccess: false
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+  }
+
+  resource blobs 'blobServices' = {
+    name: 'default'
+
+    resource containers 'containers' = [for container in plan.blobContainers: {
+      name: container.name
+      properties: { publicAccess: container.public ? 'Blob' : 'None' }
+    }]
+
+    resource packageContainer 'containers' = {
+      name: packages
+    }
+  }
+
+  resource queueService 'queueServices' = {
+    name: 'default'
+
+    resource queues 'queues' = [for queue in plan.queues: {
+      name: queue
+    }]
+  }
+}
+
+resource storageRoles 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for role in [
+  roles.blobDataOwner
+  roles.queueDataContributor
+  roles.tableDataContributor
+]: {
+  name: guid(storage.id, identity.id, role)
+  scope: storage
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role)
+  }
+}]
+
+// --- Documents -----------------------------------------------------------------------------------------------------------
+
+resource cosmos 'Microsoft.DocumentDB/databaseAccounts@2024-11-15' = {
+  name: '${name}-${take(uniqueString(resourceGroup().id), 8)}'
+  location: location
+  kind: 'GlobalDocumentDB'
+  properties: {
+    databaseAccountOfferType: 'Standard'
+    consistencyPolicy: { defaultConsistencyLevel: 'Session' }
+    locations: [{ locationName: location, failoverPriority: 0, isZoneRedundant: false }]
+    capabilities: concat(
+      serverless ? [{ name: 'EnableServerless' }] : [],
+      [{ name: 'EnableNoSQLVectorSearch' }]
+    )
+    disableLocalAuth: true
+    backupPolicy: {
+      type: 'Continuous'
+      continuousModeProperties: { tier: 'Continuous7Days' }
+    }
+  }
+
+  resource database 'sqlDatabases' = {
+    name: plan.database
+    properties: { resource: { id: plan.database } }
+
+    @batchSize(4)
+    resource containers 'containers' = [for container in plan.containers: {
+      name: container.id
+      properties: { resource: container }
+    }]
+  }
+
+  // Cosmos DB Built-in Data Contributor: a role of the data plane, not of Azure's resource manager.
+  resource dataRole 'sqlRoleAssignments' = {
+    name: guid(cosmos.id, identity.id, 'data-contributor')
+    properties: {
+      principalId: identity.properties.principalId
+      roleDefinitionId: '${cosmos.id}/sqlRoleDefinitions/00000000-0000-0000-0000-000000000002'
+      scope: cosmos.id
+    }
+  }
+}
+
+// --- The model -----------------------------------------------------------------------------------------------------------
+
+resource openAi 'Microsoft.CognitiveServices/accounts@2024-10-01' existing = if (!empty(openAiAccountName)) {
+  name: empty(openAiAccountName) ? 'none' : openAiAccountName
+}
+
+resource openAiRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(openAiAccountName)) {
+  name: guid(resourceGroup().id, openAiAccountName, identity.id, roles.openAiUser)
+  scope: openAi
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.openAiUser)
+  }
+}
+
+// --- Monitoring ----------------------------------------------------------------------------------------------------------
+
+resource logs 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
+  name: '${name}-logs'
+  location: location
+  properties: {
+    sku: { name: 'PerGB2018' }
+    retentionInDays: 30
+  }
+}
+
+resource insights 'Microsoft.Insights/components@2020-02-02' = {
+  name: '${name}-insights'
+  location: location
+  kind: 'web'
+  properties: {
+    Application_Type: 'web'
+    WorkspaceResourceId: logs.id
+    DisableLocalAuth: true
+  }
+}
+
+resource insightsRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(insights.id, identity.id, roles.metricsPublisher)
+  scope: insights
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.metricsPublisher)
+  }
+}
+
+// --- The app -------------------------------------------------------------------------------------------------------------
+
+resource hosting 'Microsoft.Web/serverfarms@2024-04-01' = {
+  name: '${name}-plan'
+  location: location
+  kind: 'functionapp'
+  sku: { name: 'FC1', tier: 'FlexConsumption' }
+  properties: { reserved: true }
+}
+
+var settings = union(plan.settings, {
+  AzureWebJobsStorage__accountName: storage.name
+  AzureWebJobsStorage__credential: 'managedidentity'
+  AzureWebJobsStorage__clientId: identity.properties.clientId
+  StorageQueue__queueServiceUri: storage.properties.primaryEndpoints.queue
+  StorageQueue__credential: 'managedidentity'
+  StorageQueue__clientId: identity.properties.clientId
+  STORAGE_ACCOUNT_NAME: storage.name
+  AZURE_CLIENT_ID: identity.properties.clientId
+  AZURE_FUNCTIONS_ENVIRONMENT: 'Production'
+  AzureWebJobsDisableHomepage: 'true'
+  FUNCTIONS_EXTENSION_VERSION: '~4'
+  APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
+  COSMOS_DB_ENDPOINT: cosmos.properties.documentEndpoint
+  COSMOS_DB_DATABASE: plan.database
+  AZURE_OPENAI_ENDPOINT: openAiEndpoint
+  AZURE_OPENAI_DEPLOYMENT: openAiDeployment
+  AZURE_OPENAI_NANO_DEPLOYMENT: openAiNanoDeployment
+  AZURE_OPENAI_EMBEDDING_DEPLOYMENT: openAiEmbeddingDeployment
+  GOOGLE_ALLOWED_CLIENT_IDS: googleClientIds
+  CORS_ALLOWED_ORIGINS: corsAllowedOrigins
+  ADMIN_USER_IDS: adminUserIds
+  METADATA_EXTRACT_API_KEY: metadataExtractApiKey
+})
+
+resource app 'Microsoft.Web/sites@2024-04-01' = {
+  name: name
+  location: location
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: { '${identity.id}': {} }
+  }
+  properties: {
+    serverFarmId: hosting.id
+    httpsOnly: true
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: '${storage.properties.primaryEndpoints.blob}${packages}'
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identity.id
+          }
+        }
+      }
+      // The binary needs a few dozen megabytes; the host around it most of the rest.
+      scaleAndConcurrency: { maximumInstanceCount: maximumInstances, instanceMemoryMB: 512 }
+      runtime: { name: 'custom', version: '1.0' }
+    }
+    siteConfig: { minTlsVersion: '1.2', http20Enabled: true }
+  }
+  dependsOn: [storageRoles]
+
+  resource appSettings 'config' = {
+    name: 'appsettings'
+    properties: settings
+  }
+}
+
+output url string = 'https://${app.properties.defaultHostName}'
+output identityClientId string = identity.properties.clientId
+output storageAccount string = storage.name
+output cosmosEndpoint string = cosmos.properties.documentEndpoint

@@ -1,0 +1,319 @@
+//! `pluckit jobs`: long operations of a running service: what there are, how far they are, and an end to them.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Method;
+use reqwest::header::RETRY_AFTER;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::block_on;
+use super::client::{Service, Whom, one_line};
+
+/// Between two looks when the service does not say how long to wait, and the longest that it may ask for.
+const PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Jobs that are listed at most.
+const MOST_LISTED: usize = 500;
+/// Looks in a row that may fail before `tail` gives up.
+const MOST_FAULTS: u32 = 5;
+
+/// Flags of `jobs`.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    whom: Whom,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List your jobs, the newest first (what happens without a command, too)
+    List {
+        /// Only those of this status: Pending, Running, Completed, Failed or Terminated
+        #[arg(long)]
+        status: Option<String>,
+        /// Everybody's, for administrators
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one job, and what it wrote
+    Show {
+        /// The job
+        id: String,
+    },
+    /// Follow a job to its end; the exit code is 0 if it is completed
+    Tail {
+        /// The job
+        id: String,
+    },
+    /// End a job before its end
+    Terminate {
+        /// The job
+        id: String,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Ask for the same again, as a new job
+    Restart {
+        /// The job
+        id: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Job {
+    id: String,
+    user_id: Option<String>,
+    name: String,
+    status: String,
+    created_time: String,
+    last_updated_time: String,
+    custom_status: Option<Progress>,
+    #[serde(default)]
+    input: Value,
+    #[serde(default)]
+    result: Value,
+    error: Option<String>,
+    #[serde(default)]
+    history: Vec<Change>,
+}
+
+impl Job {
+    fn is_final(&self) -> bool {
+        matches!(&*self.status, "Completed" | "Failed" | "Terminated")
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct Progress {
+    done: u64,
+    total: u64,
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Change {
+    at: String,
+    status: String,
+    detail: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    jobs: Vec<Job>,
+    next_continuation_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    path: String,
+    title: String,
+    size: u64,
+}
+
+#[derive(Deserialize)]
+struct Files {
+    files: Vec<File>,
+}
+
+#[derive(Deserialize)]
+struct Accepted {
+    id: String,
+}
+
+/// Does what was asked.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let service = arguments.whom.service()?;
+    let command = arguments.command.unwrap_or(Command::List { status: None, all: false });
+    block_on(async {
+        match command {
+            Command::List { status, all } => list(&service, status.as_deref(), all).await?,
+            Command::Show { id } => show(&service, &id).await?,
+            Command::Tail { id } => return tail(&service, &id).await,
+            Command::Terminate { id, reason } => {
+                let body = json!({ "reason": reason });
+                let path = path_of(&id, &["terminate"]);
+                service.send(service.request(Method::POST, &path).json(&body)).await?;
+                say(&format!("{} is terminated", one_line(&id)))?;
+            }
+            Command::Restart { id } => {
+                let request = service.request(Method::POST, &path_of(&id, &["restart"]));
+                let new: Accepted = read(service.send(request).await?).await?;
+                say(&one_line(&new.id))?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// The path of a job, whatever the id has in it.
+fn path_of(id: &str, rest: &[&str]) -> String {
+    let mut url = url::Url::parse("http://localhost/api/jobs").expect("a good URL");
+    url.path_segments_mut().expect("it has a path").push(id).extend(rest);
+    url.path().to_owned()
+}
+
+async fn read<T: DeserializeOwned>(response: reqwest::Response) -> anyhow::Result<T> {
+    let body = response.bytes().await.context("the answer broke off")?;
+    serde_json::from_slice(&body).context("the service's answer cannot be read")
+}
+
+async fn find(service: &Service, id: &str) -> anyhow::Result<Job> {
+    read(service.send(service.request(Method::GET, &path_of(id, &[]))).await?).await
+}
+
+fn say(line: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
+}
+
+async fn list(service: &Service, status: Option<&str>, all: bool) -> anyhow::Result<()> {
+    let path = if all { "/api/admin/jobs" } else { "/api/jobs" };
+    let (mut listed, mut after) = (0, None);
+    loop {
+        let mut query: Vec<(&str, &str)> = Vec::new();
+        query.extend(status.map(|status| ("status", status)));
+        query.extend(after.as_deref().map(|token| ("continuationToken", token)));
+        let page: Page = read(service.send(service.request(Method::GET, path).query(&query)).await?).await?;
+        for job in page.jobs.iter().take(MOST_LISTED - listed) {
+            say(&line(job))?;
+            listed += 1;
+        }
+        after = page.next_continuation_token;
+        if after.is_none() {
+            return if listed == 0 { Ok(say("there are no jobs")?) } else { Ok(()) };
+        }
+        if listed >= MOST_LISTED {
+            return Ok(say("and more")?);
+        }
+    }
+}
+
+/// A job in one line.
+fn line(job: &Job) -> String {
+    let progress = job.custom_status.as_ref().filter(|_| !job.is_final());
+    let progress =
+        progress.map(|Progress { done, total, message }| format!("  {done}/{total} {message}")).unwrap_or_default();
+    let owner = job.user_id.as_ref().map(|owner| format!("  {owner}")).unwrap_or_default();
+    let error = job.error.as_ref().map(|error| format!("  {error}")).unwrap_or_default();
+    let Job { id, name, status, created_time, .. } = job;
+    let line = format!("{id}  {status:<10}  {created_time}  {name}{owner}{progress}{error}");
+    // Spaces that align stay; what steers a terminal does not.
+    line.chars().filter(|character| !character.is_control()).collect()
+}
+
+async fn show(service: &Service, id: &str) -> anyhow::Result<()> {
+    let job = find(service, id).await?;
+    let mut lines = vec![
+        format!("Job      {}", job.id),
+        format!("Kind     {}", job.name),
+        format!("Status   {}", job.status),
+        format!("Created  {}", job.created_time),
+        format!("Updated  {}", job.last_updated_time),
+        format!("Input    {}", job.input),
+    ];
+    if let Some(Progress { done, total, message }) = &job.custom_status {
+        lines.push(format!("Progress {done} of {total}: {message}"));
+    }
+    if !job.result.is_null() {
+        lines.push(format!("Result   {}", job.result));
+    }
+    lines.extend(job.error.iter().map(|error| format!("Error    {error}")));
+    for Change { at, status, detail } in &job.history {
+        let detail = detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+        lines.push(format!("         {at} {status}{detail}"));
+    }
+    let request = service.request(Method::GET, &path_of(id, &["outputs"]));
+    let Files { files } = read(service.send(request).await?).await?;
+    for File { path, title, size } in files {
+        lines.push(format!("File     {path} ({size} bytes): {title}"));
+    }
+    for line in lines {
+        say(&line.chars().filter(|character| !character.is_control()).collect::<String>())?;
+    }
+    Ok(())
+}
+
+async fn tail(service: &Service, id: &str) -> anyhow::Result<ExitCode> {
+    let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let style = ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len} {wide_msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(120));
+    let (mut faults, mut last) = (0, String::new());
+    let job = loop {
+        let pause = match look(service, id).await {
+            Ok((job, _)) if job.is_final() => break job,
+            Ok((job, pause)) => {
+                faults = 0;
+                let Progress { done, total, message } = job.custom_status.unwrap_or_default();
+                bar.set_length(total);
+                bar.set_position(done);
+                bar.set_message(one_line(&format!("{} {message}", job.status)));
+                let now = one_line(&format!("{} {done}/{total} {message}", job.status));
+                // Where there is no bar, each change is a line.
+                if bar.is_hidden() && now != last {
+                    writeln!(io::stderr(), "{now}")?;
+                    last = now;
+                }
+                pause
+            }
+            // A service that is started anew answers again soon; a job that is not there never will.
+            Err(error) if faults + 1 >= MOST_FAULTS || error.to_string().ends_with("(404)") => return Err(error),
+            Err(_) => {
+                faults += 1;
+                PAUSE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    };
+    bar.finish_and_clear();
+    say(&line(&job))?;
+    match &*job.status {
+        "Completed" => Ok(ExitCode::SUCCESS),
+        "Failed" | "Terminated" => Ok(ExitCode::FAILURE),
+        status => bail!("the job has ended as {}", one_line(status)),
+    }
+}
+
+/// The job, and how long the service wants us to wait.
+async fn look(service: &Service, id: &str) -> anyhow::Result<(Job, Duration)> {
+    let response = service.send(service.request(Method::GET, &path_of(id, &[]))).await?;
+    let seconds = response.headers().get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+    let pause = seconds.map_or(PAUSE, Duration::from_secs).min(LONGEST_PAUSE);
+    Ok((read(response).await?, pause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_stays_one_part_of_the_path() {
+        assert_eq!(path_of("0a", &["restart"]), "/api/jobs/0a/restart");
+        assert_eq!(path_of("../admin/jobs", &[]), "/api/jobs/..%2Fadmin%2Fjobs");
+        assert_eq!(path_of("a?b#c", &[]), "/api/jobs/a%3Fb%23c");
+    }
+
+    #[test]
+    fn a_job_is_one_harmless_line() {
+        let job = |status: &str| -> Job {
+            serde_json::from_value(json!({
+                "id": "0a", "name": "moods.seed", "status": status, "createdTime": "2026-03-02T09:15:00.000Z",
+                "lastUpdatedTime": "x", "customStatus": {"done": 1, "total": 3, "message": "chunk\u{1b}[2J 2"}, "error": null
+            }))
+            .unwrap()
+        };
+        assert_eq!(line(&job("Running")), "0a  Running     2026-03-02T09:15:00.000Z  moods.seed  1/3 chunk[2J 2");
+        assert_eq!(line(&job("Completed")), "0a  Completed   2026-03-02T09:15:00.000Z  moods.seed");
+    }
+}

@@ -1,0 +1,171 @@
+//! Long operations. Timers keep their documents in the same container, and callers' idempotency keys are there too:
+//! neither has what a list of jobs asks for.
+
+use std::sync::Arc;
+
+use super::update::{self, Edit};
+use super::{Result, pages};
+use crate::hash::sha256_hex;
+use crate::model::ids::{JobId, UserId};
+use crate::model::job::{Job, JobKey, JobStatus, JobSummary};
+use crate::model::timestamp::Timestamp;
+use crate::store::query::Comparison;
+use crate::store::{self, Container, Direction, DocumentStore, ETag, Filter, Key, Query, Write};
+
+/// Length of a job's id: a UUID without hyphens.
+const ID_LENGTH: usize = 32;
+/// What lists show. The rest can be long.
+const SUMMARY: &[&str] =
+    &["id", "userId", "name", "status", "createdTime", "lastUpdatedTime", "customStatus", "input", "result", "error"];
+
+/// The jobs of all users.
+#[derive(Clone)]
+pub struct Jobs(Arc<dyn DocumentStore>);
+
+impl Jobs {
+    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
+        Self(store)
+    }
+
+    fn key(user: &UserId, job: &JobId) -> Key {
+        Key::new(Container::Jobs, user.as_str(), job.as_str())
+    }
+
+    fn key_of_key(user: &UserId, idempotency_key: &str) -> Key {
+        Key::new(Container::Jobs, user.as_str(), format!("key-{}", sha256_hex(idempotency_key)))
+    }
+
+    /// Whether this is the id of a job rather than of another document in the container.
+    pub fn is_valid_id(job: &JobId) -> bool {
+        let id = job.as_str();
+        id.len() == ID_LENGTH && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
+
+    /// Saves a new job.
+    pub async fn create(&self, job: &Job) -> Result<()> {
+        self.0.create(&Self::key(&job.user_id, &job.id), &serde_json::to_value(job)?).await?;
+        Ok(())
+    }
+
+    /// Saves a new job together with the caller's key for it, both or neither; `false` if the caller has used the key.
+    /// The key counts for `seconds`.
+    pub async fn create_with_key(&self, job: &Job, key: &str, request_hash: &str, seconds: i64) -> Result<bool> {
+        let record = JobKey {
+            id: Self::key_of_key(&job.user_id, key).id,
+            user_id: job.user_id.clone(),
+            stands_for: job.id.clone(),
+            request_hash: request_hash.to_owned(),
+            ttl: seconds,
+        };
+        let writes = [
+            Write::Create { document: serde_json::to_value(&record)? },
+            Write::Create { document: serde_json::to_value(job)? },
+        ];
+        match self.0.batch(Container::Jobs, job.user_id.as_str(), &writes).await {
+            Ok(()) => Ok(true),
+            Err(store::Error::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What the user's key stands for, if it still counts, and the version of that.
+    pub async fn find_key(&self, user: &UserId, key: &str) -> Result<Option<(JobKey, ETag)>> {
+        let stored = self.0.read(&Self::key_of_key(user, key)).await?;
+        Ok(stored.and_then(|stored| Some((pages::parse(Container::Jobs, &stored)?, stored.etag))))
+    }
+
+    /// Forgets a user's key, unless it stands for something else by now.
+    pub async fn forget_key(&self, key: &JobKey, etag: &ETag) -> Result<()> {
+        let place = Key::new(Container::Jobs, key.user_id.as_str(), key.id.as_str());
+        match self.0.delete(&place, Some(etag)).await {
+            Ok(_) | Err(store::Error::Conflict) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The user's job of this id.
+    pub async fn find(&self, user: &UserId, job: &JobId) -> Result<Option<Job>> {
+        if !Self::is_valid_id(job) {
+            return Ok(None);
+        }
+        let stored = self.0.read(&Self::key(user, job)).await?;
+        Ok(stored.and_then(|stored| pages::parse(Container::Jobs, &stored)))
+    }
+
+    /// The job of this id, whoever's it is.
+    pub async fn find_anyone_s(&self, job: &JobId) -> Result<Option<Job>> {
+        if !Self::is_valid_id(job) {
+            return Ok(None);
+        }
+        let query = Query::all(Container::Jobs).matching(Filter::equal("jobId", job.as_str())).limit(1);
+        Ok(pages::page(&*self.0, &query).await?.pop())
+    }
+
+    /// Edits a job by compare-and-swap, as [`update::update`] does; `None` if it is not there.
+    pub async fn edit<R>(
+        &self,
+        user: &UserId,
+        job: &JobId,
+        mut edit: impl FnMut(Job) -> Edit<Job, R>,
+    ) -> Result<Option<R>> {
+        update::update(&*self.0, &Self::key(user, job), |found: Option<Job>| match found.map(&mut edit) {
+            Some(Edit::Save(job, result)) => Edit::Save(job, Some(result)),
+            Some(Edit::Keep(result)) => Edit::Keep(Some(result)),
+            None => Edit::Keep(None),
+        })
+        .await
+    }
+
+    /// A page of a user's jobs, or of everybody's, of one status or of all, the newest first, and what continues after it.
+    pub async fn page(
+        &self,
+        user: Option<&UserId>,
+        status: Option<JobStatus>,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<JobSummary>, Option<String>)> {
+        let query = match user {
+            Some(user) => Query::partition(Container::Jobs, user.as_str()),
+            None => Query::all(Container::Jobs),
+        };
+        let query = match status {
+            Some(status) => query.matching(Filter::equal("status", status.name())),
+            None => query,
+        };
+        let query = query
+            // What has no such time is no job.
+            .matching(Filter::Compare("createdTime", Comparison::GreaterOrEqual, "".into()))
+            .matching(Filter::is_absent("purgedAt"))
+            .order_by("createdTime", Direction::Descending)
+            .order_by("id", Direction::Ascending)
+            .select(SUMMARY)
+            .limit(limit)
+            .after(after);
+        pages::page_and_next(&*self.0, &query).await
+    }
+
+    /// Jobs of this status whose lease has run out, the oldest lease first, at most `limit`.
+    pub async fn stale(&self, status: JobStatus, now: Timestamp, limit: usize) -> Result<Vec<Job>> {
+        let query = Query::all(Container::Jobs)
+            .matching(Filter::equal("status", status.name()))
+            .matching(Filter::Compare("leaseExpiresAt", Comparison::LessOrEqual, now.to_string().into()))
+            .order_by("leaseExpiresAt", Direction::Ascending)
+            .limit(limit);
+        pages::page(&*self.0, &query).await
+    }
+
+    /// Jobs that are to be deleted by now, at most `limit`.
+    pub async fn due_for_purge(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>> {
+        let query = Query::all(Container::Jobs)
+            .matching(Filter::Compare("purgeAt", Comparison::LessOrEqual, now.to_string().into()))
+            .order_by("purgeAt", Direction::Ascending)
+            .limit(limit);
+        pages::page(&*self.0, &query).await
+    }
+
+    /// Deletes a job's document.
+    pub async fn remove(&self, user: &UserId, job: &JobId) -> Result<()> {
+        self.0.delete(&Self::key(user, job), None).await?;
+        Ok(())
+    }
+}

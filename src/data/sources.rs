@@ -1,0 +1,239 @@
+//! Where the discover feed comes from.
+//!
+//! Others write these documents, too, so only single fields of them are edited, by compare-and-swap; all others stay as
+//! they are. A source has one lease: a client that fetches it, or one run of the service. Whoever holds it can be told
+//! apart by name, so a run that was taken over notices and stops.
+
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use futures::stream::{Stream, StreamExt};
+use serde_json::{Map, Value};
+
+use super::update::{self, Edit};
+use super::{Result, pages};
+use crate::model::ids::{SourceId, UserId};
+use crate::model::source::{PageVersion, Source, SourceType};
+use crate::model::timestamp::Timestamp;
+use crate::store::{Container, DocumentStore, Filter, Key, Query};
+
+/// Sources that one user is shown at most, of each sort.
+const MOST_SHOWN: usize = 500;
+
+type Document = Map<String, Value>;
+
+/// All sources.
+#[derive(Clone)]
+pub struct Sources(Arc<dyn DocumentStore>);
+
+/// What came of asking for a lease.
+#[derive(Debug, Clone)]
+pub enum Claim {
+    /// It is ours. The source as it is now: who had it before may have done what there was to do.
+    Ours(Box<Source>),
+    /// Somebody else has it.
+    Theirs,
+    /// There is no such source.
+    Gone,
+}
+
+/// What a finished scrape leaves behind.
+#[derive(Debug, Clone, Copy)]
+pub struct Finish<'a> {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The day whose daily scrape it was, if it was one.
+    pub day: Option<&'a str>,
+    /// The version of the page that was scraped, if it has one.
+    pub version: Option<&'a PageVersion>,
+    /// Who held the lease meanwhile, and gives it back.
+    pub owner: &'a str,
+    /// Whether it counts only if the lease is still theirs.
+    pub fenced: bool,
+}
+
+/// What came of a suggestion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suggested {
+    /// It is a source now.
+    Saved,
+    /// There is a source of this id that is not the caller's own.
+    Taken,
+}
+
+impl Sources {
+    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
+        Self(store)
+    }
+
+    fn key(source_type: SourceType, id: &SourceId) -> Key {
+        Key::new(Container::ScraperSources, source_type.name(), id.as_str())
+    }
+
+    fn key_of(source: &Source) -> Key {
+        Self::key(source.source_type, &source.id)
+    }
+
+    /// The source of this id, of whatever kind.
+    pub async fn find(&self, id: &SourceId) -> Result<Option<Source>> {
+        let keys = SourceType::ALL.map(|kind| Self::key(kind, id));
+        let found = try_join_all(keys.iter().map(|key| self.0.read(key))).await?;
+        Ok(found.into_iter().flatten().find_map(|stored| pages::parse(Container::ScraperSources, &stored)))
+    }
+
+    /// The active sources that everybody has, page by page.
+    pub fn global(&self) -> impl Stream<Item = Result<Source>> + Send + '_ {
+        let query = Query::all(Container::ScraperSources)
+            .matching(Filter::equal("isGlobal", true))
+            .matching(Filter::equal("isActive", true));
+        pages::walk(&*self.0, query)
+    }
+
+    /// A user's own sources, in use or not, page by page.
+    pub fn own(&self, user: &UserId) -> impl Stream<Item = Result<Source>> + Send + '_ {
+        pages::walk(&*self.0, Query::all(Container::ScraperSources).matching(Filter::equal("createdBy", user.as_str())))
+    }
+
+    /// The active sources that a user can use: those that everybody has, then their own.
+    pub async fn visible_to(&self, user: &UserId) -> Result<Vec<Source>> {
+        let mut sources = pages::take(self.global(), MOST_SHOWN).await?;
+        let private = self.own(user).filter(|source| {
+            let is_shown = source.as_ref().map_or(true, |source| source.is_active && !source.is_global);
+            std::future::ready(is_shown)
+        });
+        sources.extend(pages::take(private, MOST_SHOWN).await?);
+        Ok(sources)
+    }
+
+    /// Takes the lease for `owner` until `until`, unless somebody has it whom `may_replace` does not name.
+    pub async fn claim(
+        &self,
+        source: &Source,
+        owner: &str,
+        (now, until): (Timestamp, Timestamp),
+        may_replace: impl Fn(&str) -> bool + Send,
+    ) -> Result<Claim> {
+        self.edit(source, |mut document, source| {
+            if source.is_leased(now) && !source.lease_owner.as_deref().is_some_and(&may_replace) {
+                return Edit::Keep(Claim::Theirs);
+            }
+            document.insert("leaseOwner".to_owned(), owner.into());
+            document.insert("leaseExpiresAt".to_owned(), until.to_string().into());
+            Edit::Save(document, Claim::Ours(Box::new(source)))
+        })
+        .await
+        .map(|claim| claim.unwrap_or(Claim::Gone))
+    }
+
+    /// Holds the lease until `until`, if it is still `owner`'s; whether it is.
+    pub async fn renew(&self, source: &Source, owner: &str, until: Timestamp) -> Result<bool> {
+        self.edit(source, |mut document, source| {
+            if source.lease_owner.as_deref() != Some(owner) {
+                return Edit::Keep(false);
+            }
+            document.insert("leaseExpiresAt".to_owned(), until.to_string().into());
+            Edit::Save(document, true)
+        })
+        .await
+        .map(Option::unwrap_or_default)
+    }
+
+    /// Gives the lease back, if it is `owner`'s.
+    pub async fn release(&self, source: &Source, owner: &str) -> Result<()> {
+        self.edit(source, |mut document, source| {
+            if source.lease_owner.as_deref() != Some(owner) {
+                return Edit::Keep(());
+            }
+            end_lease(&mut document);
+            Edit::Save(document, ())
+        })
+        .await
+        .map(Option::unwrap_or_default)
+    }
+
+    /// Writes down that a source was scraped, and gives the lease back. Whether it was written: not when the lease was
+    /// needed and is somebody else's.
+    pub async fn finish(&self, source: &Source, finish: Finish<'_>) -> Result<bool> {
+        self.edit(source, |mut document, source| {
+            let is_ours = source.lease_owner.as_deref() == Some(finish.owner);
+            if finish.fenced && !is_ours {
+                return Edit::Keep(false);
+            }
+            if is_ours {
+                end_lease(&mut document);
+            }
+            if source.last_scraped_at.is_none_or(|at| at < finish.at) {
+                document.insert("lastScrapedAt".to_owned(), finish.at.to_string().into());
+            }
+            if let Some(day) = finish.day.filter(|day| !source.is_done_for(day)) {
+                document.insert("lastDailyRun".to_owned(), day.into());
+            }
+            if let Some(Ok(version)) = finish.version.map(serde_json::to_value) {
+                document.insert("pageVersion".to_owned(), version);
+            }
+            Edit::Save(document, true)
+        })
+        .await
+        .map(Option::unwrap_or_default)
+    }
+
+    /// Saves a brand's site that a user suggested, for them alone; in place of one that they suggested before.
+    pub async fn suggest(
+        &self,
+        id: &SourceId,
+        name: &str,
+        config: &Value,
+        user: &UserId,
+        now: Timestamp,
+    ) -> Result<Suggested> {
+        let key = Self::key(SourceType::BrandSite, id);
+        update::update(&*self.0, &key, |found: Option<Document>| {
+            let mut document = match found {
+                Some(document) if !is_own(&document, user) => return Edit::Keep(Suggested::Taken),
+                Some(document) => document,
+                None => Document::from_iter([
+                    ("id".to_owned(), id.as_str().into()),
+                    ("sourceType".to_owned(), SourceType::BrandSite.name().into()),
+                    ("isGlobal".to_owned(), false.into()),
+                    ("createdBy".to_owned(), user.as_str().into()),
+                    ("createdAt".to_owned(), now.to_string().into()),
+                    ("lastScrapedAt".to_owned(), Value::Null),
+                ]),
+            };
+            document.insert("name".to_owned(), name.into());
+            document.insert("config".to_owned(), config.clone());
+            document.insert("isActive".to_owned(), true.into());
+            // Of whatever page the configuration named before.
+            document.remove("pageVersion");
+            Edit::Save(document, Suggested::Saved)
+        })
+        .await
+    }
+
+    /// Edits a source's document by compare-and-swap; `None` if it is gone.
+    async fn edit<R>(
+        &self,
+        source: &Source,
+        mut edit: impl FnMut(Document, Source) -> Edit<Document, R>,
+    ) -> Result<Option<R>> {
+        update::update(&*self.0, &Self::key_of(source), |found: Option<Document>| {
+            let Some(document) = found else { return Edit::Keep(None) };
+            let Ok(source) = serde_json::from_value(Value::Object(document.clone())) else { return Edit::Keep(None) };
+            match edit(document, source) {
+                Edit::Save(document, result) => Edit::Save(document, Some(result)),
+                Edit::Keep(result) => Edit::Keep(Some(result)),
+            }
+        })
+        .await
+    }
+}
+
+fn end_lease(document: &mut Document) {
+    document.insert("leaseOwner".to_owned(), Value::Null);
+    document.insert("leaseExpiresAt".to_owned(), Value::Null);
+}
+
+/// Whether the user alone has the source; not if it cannot be read.
+fn is_own(document: &Document, user: &UserId) -> bool {
+    serde_json::from_value::<Source>(Value::Object(document.clone())).is_ok_and(|source| source.is_own(user))
+}

@@ -1,0 +1,63 @@
+//! Which user follows which source.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+
+use super::update::{self, Edit};
+use super::{Result, pages};
+use crate::model::ids::{SourceId, UserId};
+use crate::model::subscription::Subscription;
+use crate::model::timestamp::Timestamp;
+use crate::store::{Container, DocumentStore, Filter, Key, Query};
+
+/// The subscriptions of all users.
+#[derive(Clone)]
+pub struct Subscriptions(Arc<dyn DocumentStore>);
+
+impl Subscriptions {
+    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
+        Self(store)
+    }
+
+    fn key(user: &UserId, source: &SourceId) -> Key {
+        Key::new(Container::UserSourceSubscriptions, user.as_str(), format!("{user}-{source}"))
+    }
+
+    /// The sources that a user follows.
+    pub async fn active(&self, user: &UserId) -> Result<HashSet<SourceId>> {
+        let query = Query::partition(Container::UserSourceSubscriptions, user.as_str())
+            .matching(Filter::equal("isActive", true));
+        pages::walk::<Subscription>(&*self.0, query).map_ok(|found| found.source_id).try_collect().await
+    }
+
+    /// Makes a user follow a source.
+    pub async fn begin(&self, user: &UserId, source: &SourceId, now: Timestamp) -> Result<()> {
+        let key = Self::key(user, source);
+        update::update(&*self.0, &key, |found: Option<Subscription>| match found {
+            Some(found) if found.is_active => Edit::Keep(()),
+            Some(_) | None => {
+                let subscription = Subscription {
+                    id: key.id.clone(),
+                    user_id: user.clone(),
+                    source_id: source.clone(),
+                    subscribed_at: Some(now),
+                    is_active: true,
+                };
+                Edit::Save(subscription, ())
+            }
+        })
+        .await
+    }
+
+    /// Ends that. Whether the user ever followed the source.
+    pub async fn end(&self, user: &UserId, source: &SourceId) -> Result<bool> {
+        update::update(&*self.0, &Self::key(user, source), |found: Option<Subscription>| match found {
+            Some(found) if found.is_active => Edit::Save(Subscription { is_active: false, ..found }, true),
+            Some(_) => Edit::Keep(true),
+            None => Edit::Keep(false),
+        })
+        .await
+    }
+}

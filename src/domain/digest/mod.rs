@@ -1,0 +1,416 @@
+//! Purchase ideas for a wardrobe, on demand or once a week.
+//!
+//! A digest is about one set of owned items; without a change there is no new one. On demand, whoever asks gets one. In the
+//! weekly run ([`weekly`]) each user gets one at most: a document beside their digests says who is at it, and the digest is
+//! saved in one write with the note that the week is done. Whatever dies in between is taken over when its lease runs out.
+
+mod climate;
+mod prompt;
+mod score;
+mod weekly;
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use tracing::warn;
+use uuid::Uuid;
+
+use self::prompt::Person;
+use self::score::Summary;
+pub use self::weekly::{Counts, Starter};
+use crate::clock::Clock;
+use crate::config;
+use crate::data::digests::Digests as Store;
+use crate::data::profiles::DigestNote;
+use crate::data::update::Edit;
+use crate::data::{self, Data};
+use crate::domain::chat::tools::cut;
+use crate::llm::{self, Model};
+use crate::model::digest::{Digest, Week, WeeklyOutcome, WeeklyRun};
+use crate::model::ids::UserId;
+use crate::model::profile::UserProfile;
+use crate::model::timestamp::Timestamp;
+use crate::queue::{self, JobQueue};
+use crate::telemetry::Chain;
+use crate::telemetry::observe::{Observer, Subject};
+
+/// Styles, and colours, of the profile that count, the dearest first.
+const MOST_WORDS: usize = 10;
+const LONGEST_WORD: usize = 60;
+/// Renewals within one lease.
+const RENEWALS: u32 = 3;
+
+/// What asks for a digest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Trigger {
+    /// Whether it is made although nothing has changed, or the user does not want any.
+    pub force: bool,
+    /// The week that it is for; none when somebody asks for it.
+    pub week: Option<Week>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// There is a new digest.
+    Generated(Box<Digest>),
+    /// There was no reason to make one.
+    Skipped(Reason),
+}
+
+/// Why no digest was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The user does not want any.
+    OptedOut,
+    /// Nothing is owned.
+    NoItems,
+    /// The newest digest is about the same items.
+    Unchanged,
+    /// The week has been seen to.
+    WeekDone,
+}
+
+impl Reason {
+    /// As callers are told.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::OptedOut => "opted out",
+            Self::NoItems => "no wardrobe items",
+            Self::Unchanged => "wardrobe unchanged",
+            Self::WeekDone => "already made this week",
+        }
+    }
+}
+
+/// Why no digest was made although there should be one.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else is at the user's week, and lives.
+    #[error("another worker makes the digest")]
+    Elsewhere,
+    /// Somebody else took the user's week over while we were at it.
+    #[error("the lease was lost")]
+    LeaseLost,
+    /// The model failed.
+    #[error("the model failed")]
+    Model(#[from] llm::Error),
+    /// The model answered something else.
+    #[error("the model's answer is no digest: {0}")]
+    Nonsense(&'static str),
+    /// The documents failed.
+    #[error("a document could not be read or written")]
+    Data(#[from] data::Error),
+    /// The queue failed.
+    #[error("a message could not be queued")]
+    Queue(#[from] queue::Error),
+    /// A record does not turn into JSON: a fault in this program.
+    #[error("a record cannot be written as JSON")]
+    Unwritable(#[from] serde_json::Error),
+}
+
+/// What digests are made of.
+pub struct Parts {
+    /// The documents.
+    pub data: Data,
+    /// The model that writes.
+    pub model: Arc<dyn Model>,
+    /// Where batches of the weekly run wait.
+    pub queue: Arc<dyn JobQueue>,
+    /// Name of that queue.
+    pub queue_name: String,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who watches the model at work.
+    pub observer: Observer,
+    /// Numbers.
+    pub settings: config::Digest,
+}
+
+/// Purchase ideas. Cheap to clone.
+#[derive(Clone)]
+pub struct Digests(Arc<Parts>);
+
+impl Digests {
+    /// Digests with these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.clock.now().into()
+    }
+
+    /// Makes a digest for a user, if there is a reason to. Somebody who asks for one without having a profile gets both;
+    /// the weekly run makes no profiles: one that is gone belongs to a user who is gone.
+    ///
+    /// # Errors
+    /// See [`Error`]. Running it again does what is left to do.
+    pub async fn run(&self, user: &UserId, trigger: Trigger) -> Result<Outcome, Error> {
+        let Trigger { force, week } = trigger;
+        let owner = Uuid::new_v4().simple().to_string();
+        if let Some(week) = week
+            && let Some(run) = self.0.data.digests.weekly_run(user).await?
+        {
+            if run.is_settled(week) {
+                self.finish(&run).await?;
+                return Ok(Outcome::Skipped(Reason::WeekDone));
+            }
+            if run.is_held_from(&owner, self.now()) {
+                return Err(Error::Elsewhere);
+            }
+        }
+        let profile = self.0.data.profiles.find(user).await?;
+        match &profile {
+            // Nothing is noted about whoever has gone.
+            None if week.is_some() => return Ok(Outcome::Skipped(Reason::NoItems)),
+            Some(profile) if !profile.recommendation_opt_in && !force => {
+                return self.skip(user, week, Reason::OptedOut).await;
+            }
+            Some(_) | None => {}
+        }
+        let wardrobe = Summary::read(&self.0.data, user, self.0.clock.now()).await?;
+        if wardrobe.total_items == 0 {
+            return self.skip(user, week, Reason::NoItems).await;
+        }
+        let previous_hash = profile.as_ref().and_then(|profile| profile.wardrobe_hash_at_last_digest.clone());
+        let previous_hash = previous_hash.filter(|hash| !hash.is_empty());
+        if !force && previous_hash.as_ref() == Some(&wardrobe.hash) {
+            return self.skip(user, week, Reason::Unchanged).await;
+        }
+        let digest = match week {
+            None => {
+                let digest = self.write(user, profile.as_ref(), &wardrobe).await?;
+                self.0.data.digests.save(&digest).await?;
+                digest
+            }
+            Some(week) => match self.claim(user, week, &owner).await? {
+                Claim::Ours => {
+                    let made = self.write_weekly(user, week, &owner, profile.as_ref(), &wardrobe, &previous_hash).await;
+                    if let Err(error) = &made {
+                        self.release(user, week, &owner, error).await;
+                    }
+                    made?
+                }
+                Claim::Theirs => return Err(Error::Elsewhere),
+                Claim::Settled => return Ok(Outcome::Skipped(Reason::WeekDone)),
+            },
+        };
+        self.0.data.profiles.note_digest(user, &note(&digest, previous_hash, week.is_none())).await?;
+        Ok(Outcome::Generated(Box::new(digest)))
+    }
+
+    /// Asks the model for ideas.
+    async fn write(&self, user: &UserId, profile: Option<&UserProfile>, wardrobe: &Summary) -> Result<Digest, Error> {
+        let few = |texts: &[String]| -> Vec<String> {
+            let short = texts.iter().map(|text| cut(text, LONGEST_WORD)).filter(|text| !text.is_empty());
+            short.take(MOST_WORDS).collect()
+        };
+        let climate_zone = match profile.and_then(|profile| known(profile.climate_zone.as_deref())) {
+            Some(zone) => Some(cut(zone, LONGEST_WORD)),
+            None => {
+                let city = profile.and_then(|profile| known(profile.location_city.as_deref()));
+                climate::infer(city, &wardrobe.weather).map(str::to_owned)
+            }
+        };
+        let thumbs = self.0.data.digest_feedback.newest(user, prompt::RECENT_FEEDBACK).await?;
+        let person = Person {
+            styles: profile.map(|profile| few(&profile.style_preferences)).unwrap_or_default(),
+            preferred_colours: profile.map(|profile| few(&profile.preferred_colours)).unwrap_or_default(),
+            climate_zone,
+        };
+        let request = prompt::request(wardrobe, &person, &thumbs)?;
+        let reply = self.0.model.complete(request).await?;
+        let suggestions = prompt::read(&reply.text).map_err(Error::Nonsense)?;
+        Ok(Digest {
+            id: Store::id(user, &wardrobe.hash),
+            user_id: user.clone(),
+            generated_at: self.now(),
+            wardrobe_hash: wardrobe.hash.clone(),
+            style_confidence: score::style_confidence(&suggestions, &wardrobe.categories),
+            suggestions,
+            styles_considered: person.styles,
+            total_items: wardrobe.total_items,
+            items_with_wear_history: wardrobe.worn_items,
+            climate_zone: person.climate_zone,
+            other: serde_json::Map::new(),
+        })
+    }
+
+    /// Makes the digest of a week that is `owner`'s, and saves it with the note that the week is done.
+    async fn write_weekly(
+        &self,
+        user: &UserId,
+        week: Week,
+        owner: &str,
+        profile: Option<&UserProfile>,
+        wardrobe: &Summary,
+        previous_hash: &Option<String>,
+    ) -> Result<Digest, Error> {
+        let digest = tokio::select! {
+            digest = self.write(user, profile, wardrobe) => digest?,
+            lost = self.keep_lease(user, week, owner) => return Err(lost),
+        };
+        let settled = WeeklyRun {
+            digest_id: Some(digest.id.clone()),
+            previous_hash: previous_hash.clone(),
+            ..weekly_run(user, week, WeeklyOutcome::Generated, self.now())
+        };
+        let is_saved = self.0.data.digests.save_weekly(&digest, &settled, owner).await?;
+        if is_saved { Ok(digest) } else { Err(Error::LeaseLost) }
+    }
+
+    async fn claim(&self, user: &UserId, week: Week, owner: &str) -> Result<Claim, Error> {
+        let now = self.now();
+        let claimed = WeeklyRun {
+            lease_owner: Some(owner.to_owned()),
+            lease_expires_at: Some(now + self.0.settings.lease),
+            ..weekly_run(user, week, WeeklyOutcome::Running, now)
+        };
+        let claim = self.0.data.digests.edit_weekly_run(user, |found| match found {
+            Some(run) if run.is_settled(week) => Edit::Keep(Claim::Settled),
+            Some(run) if run.is_held_from(owner, now) => Edit::Keep(Claim::Theirs),
+            Some(_) | None => Edit::Save(claimed.clone(), Claim::Ours),
+        });
+        Ok(claim.await?)
+    }
+
+    /// Says now and then that the worker lives. Returns only when the lease is lost.
+    async fn keep_lease(&self, user: &UserId, week: Week, owner: &str) -> Error {
+        loop {
+            tokio::time::sleep(self.0.settings.lease / RENEWALS).await;
+            let lease = self.now() + self.0.settings.lease;
+            let renewed = self.0.data.digests.edit_weekly_run(user, |found| match found {
+                Some(run) if run.is_held_by(owner, week) => {
+                    Edit::Save(WeeklyRun { lease_expires_at: Some(lease), ..run }, true)
+                }
+                Some(_) | None => Edit::Keep(false),
+            });
+            match renewed.await {
+                Ok(true) => {}
+                Ok(false) => return Error::LeaseLost,
+                // The lease goes on for a while; the next try may succeed.
+                Err(error) => warn!(user.id = %user, error = %Chain(&error), "lease not renewed"),
+            }
+        }
+    }
+
+    /// Notes the failure and lets the week go, so that the next delivery can take it at once.
+    async fn release(&self, user: &UserId, week: Week, owner: &str, error: &Error) {
+        if matches!(error, Error::LeaseLost) {
+            return;
+        }
+        let failed = weekly_run(user, week, WeeklyOutcome::Failed, self.now());
+        let released = self.0.data.digests.edit_weekly_run(user, |found| match found {
+            Some(run) if run.is_held_by(owner, week) => Edit::Save(failed.clone(), ()),
+            Some(_) | None => Edit::Keep(()),
+        });
+        if let Err(error) = released.await {
+            warn!(user.id = %user, error = %Chain(&error), "failure not noted: the lease runs out by itself");
+        }
+    }
+
+    /// Notes that there is nothing to do for a user in a week.
+    async fn skip(&self, user: &UserId, week: Option<Week>, reason: Reason) -> Result<Outcome, Error> {
+        if let Some(week) = week {
+            let now = self.now();
+            let skipped = weekly_run(user, week, WeeklyOutcome::Skipped, now);
+            let noted = self.0.data.digests.edit_weekly_run(user, |found| match found {
+                Some(run) if run.is_settled(week) || run.is_held_from("", now) => Edit::Keep(()),
+                Some(_) | None => Edit::Save(skipped.clone(), ()),
+            });
+            noted.await?;
+        }
+        Ok(Outcome::Skipped(reason))
+    }
+
+    /// Lets the profile learn of a week's digest, should whoever made it have died before.
+    async fn finish(&self, run: &WeeklyRun) -> Result<(), Error> {
+        let Some(id) = &run.digest_id else { return Ok(()) };
+        if let Some(digest) = self.0.data.digests.find(&run.user_id, id).await?
+            && run.previous_hash.as_ref() != Some(&digest.wardrobe_hash)
+        {
+            self.0.data.profiles.note_digest(&run.user_id, &note(&digest, run.previous_hash.clone(), false)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What the trace of a digest is about.
+pub fn subject<'a>(user: &'a UserId, trace_id: Option<&'a str>) -> Subject<'a> {
+    Subject { name: "digest", trace_id, user: Some(user.as_str()), session: None, input: "" }
+}
+
+/// Whose a user's week is.
+#[derive(Debug, Clone, Copy)]
+enum Claim {
+    Ours,
+    Theirs,
+    Settled,
+}
+
+fn weekly_run(user: &UserId, week: Week, outcome: WeeklyOutcome, now: Timestamp) -> WeeklyRun {
+    WeeklyRun {
+        id: WeeklyRun::ID.to_owned(),
+        user_id: user.clone(),
+        week,
+        outcome,
+        digest_id: None,
+        previous_hash: None,
+        lease_owner: None,
+        lease_expires_at: None,
+        updated_at: now,
+    }
+}
+
+fn note(digest: &Digest, previous_hash: Option<String>, may_create: bool) -> DigestNote {
+    DigestNote {
+        wardrobe_hash: digest.wardrobe_hash.clone(),
+        previous_hash,
+        style_confidence: digest.style_confidence,
+        climate_zone: digest.climate_zone.clone(),
+        may_create,
+    }
+}
+
+fn known(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// A digest as a document for people.
+pub fn markdown(digest: &Digest) -> String {
+    let mut text = format!("# Ideas for your wardrobe\n\n{}\n", facts(digest));
+    for (number, suggestion) in (1..).zip(&digest.suggestions) {
+        let (item, rationale) = (escaped(&suggestion.item), escaped(&suggestion.rationale));
+        // Writing to a `String` cannot fail.
+        write!(text, "\n## {number}. {item}\n\n{rationale}\n").expect("a String takes all");
+    }
+    text
+}
+
+/// What a digest is about, in a sentence.
+pub fn facts(digest: &Digest) -> String {
+    let Digest { generated_at, total_items, items_with_wear_history, .. } = digest;
+    let pieces = if *total_items == 1 { "piece" } else { "pieces" };
+    let mut text =
+        format!("{}: {total_items} {pieces}, {items_with_wear_history} of them worn.", generated_at.get().date());
+    if !digest.styles_considered.is_empty() {
+        text += &format!(" Styles: {}.", digest.styles_considered.join(", "));
+    }
+    if let Some(zone) = &digest.climate_zone {
+        text += &format!(" Climate: {zone}.");
+    }
+    text
+}
+
+/// The text with what Markdown would take for its own.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '!') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}

@@ -1,0 +1,309 @@
+//! The weekly run: every profile goes through the queue once.
+//!
+//! A timer, and whoever goes on after it, pages through the profiles and queues a message for each few users. A document of
+//! the week says how far that is; one process at a time moves it on, under a lease. A page is recorded after its messages
+//! are sent, so a process that dies in between sends them twice, which costs a look at each user and nothing else. When it
+//! takes long, the rest is left to a message, and [`Digests::resume_fan_out`] finds what everybody has lost.
+
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{Digests, Error, Outcome, Reason, Trigger, subject};
+use crate::data::digests::Digests as Store;
+use crate::data::timers::PARTITION;
+use crate::data::update::Edit;
+use crate::model::digest::{DigestMessage, FanOut, Week};
+use crate::model::ids::UserId;
+use crate::model::timestamp::Timestamp;
+use crate::telemetry::Chain;
+
+/// Profiles in one round trip of the fan-out.
+const PAGE: usize = 1000;
+/// Users in one message: with a slow model (30 s each, six at a time) about four minutes of work.
+const BATCH: usize = 50;
+/// Bytes of the ids in one message, as JSON has them; the queue takes 48 KiB.
+const BATCH_BYTES: usize = 32 * 1024;
+/// Messages that are sent at the same time.
+const SENDERS: usize = 16;
+/// Time after which the fan-out is left to a message, and a batch leaves its rest to another one. With the longest call of
+/// a model on top it is below the nine minutes that a function has.
+const BUDGET: Duration = Duration::from_secs(5 * 60);
+/// Time after which a message that should go on with the fan-out counts as lost.
+const HANDED_ON: Duration = Duration::from_secs(15 * 60);
+/// Life of the document of a week.
+const LIFE_SECONDS: u32 = 60 * 24 * 60 * 60;
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Who wants the fan-out to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starter {
+    /// The clock.
+    Timer,
+    /// The message of whoever had no more time.
+    Message,
+}
+
+/// How often which outcome was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// There is a new digest.
+    pub generated: u64,
+    /// The wardrobe had not changed.
+    pub skipped_by_hash: u64,
+    /// The user wants none.
+    pub skipped_by_opt_out: u64,
+    /// Nothing is owned, or the user has gone.
+    pub skipped_empty: u64,
+    /// An earlier delivery, or another message, had seen to the user.
+    pub already_done: u64,
+    /// It failed.
+    pub failed: u64,
+    /// Another worker is at it.
+    pub elsewhere: u64,
+    /// No time was left: another message has these.
+    pub left: u64,
+}
+
+impl Digests {
+    /// Puts all profiles into the queue for a week, or as many as there is time for; then a message goes on. Does nothing
+    /// when that is done or somebody is at it.
+    ///
+    /// # Errors
+    /// When documents or queue fail. What is left is done by whoever comes next.
+    pub async fn fan_out(&self, week: Week, starter: Starter) -> Result<(), Error> {
+        let owner = Uuid::new_v4().simple().to_string();
+        let Some(state) = self.claim_fan_out(week, starter, &owner).await? else { return Ok(()) };
+        let outcome = self.send_pages(state, &owner).await;
+        if outcome.is_err() {
+            self.release_fan_out(week, &owner).await;
+        }
+        outcome
+    }
+
+    /// Has the fan-out of this week continued if whoever was at it has died, or the message to go on with it is lost.
+    ///
+    /// # Errors
+    /// When document or queue fail.
+    pub async fn resume_fan_out(&self) -> Result<bool, Error> {
+        let week = Week::of(self.0.clock.now());
+        let now = self.now();
+        let is_lost =
+            |state: &FanOut| state.completed_at.is_none() && state.lease_expires_at.is_none_or(|until| until <= now);
+        if !self.0.data.digests.fan_out(week).await?.is_some_and(|state| is_lost(&state)) {
+            return Ok(false);
+        }
+        let handed_on = self.0.data.digests.edit_fan_out(week, |found| match found {
+            Some(state) if is_lost(&state) => Edit::Save(handed_on(state, now), true),
+            Some(_) | None => Edit::Keep(false),
+        });
+        if !handed_on.await? {
+            return Ok(false);
+        }
+        self.send(&DigestMessage::FanOut { week }).await?;
+        info!(%week, "fan-out of the digests goes on");
+        Ok(true)
+    }
+
+    async fn claim_fan_out(&self, week: Week, starter: Starter, owner: &str) -> Result<Option<FanOut>, Error> {
+        let now = self.now();
+        let lease = Some(now + self.0.settings.lease);
+        let is_this_week = week == Week::of(now.get());
+        let claimed = self.0.data.digests.edit_fan_out(week, |found| {
+            let state = match found {
+                Some(state) if state.completed_at.is_some() => return Edit::Keep(None),
+                Some(state) => {
+                    let is_free = state.lease_expires_at.is_none_or(|until| until <= now)
+                        || (starter == Starter::Message && state.lease_owner.is_none());
+                    if !is_free {
+                        return Edit::Keep(None);
+                    }
+                    state
+                }
+                // A message of a week that nobody remembers any more.
+                None if !is_this_week => return Edit::Keep(None),
+                None => FanOut {
+                    id: Store::fan_out_id(week),
+                    user_id: PARTITION.to_owned(),
+                    week,
+                    pages: 0,
+                    users: 0,
+                    after: None,
+                    started_at: now,
+                    completed_at: None,
+                    lease_owner: None,
+                    lease_expires_at: None,
+                    ttl: LIFE_SECONDS,
+                },
+            };
+            let state = FanOut { lease_owner: Some(owner.to_owned()), lease_expires_at: lease, ..state };
+            Edit::Save(state.clone(), Some(state))
+        });
+        Ok(claimed.await?)
+    }
+
+    async fn send_pages(&self, mut state: FanOut, owner: &str) -> Result<(), Error> {
+        let started = Instant::now();
+        let week = state.week;
+        loop {
+            let (users, next) = self.0.data.profiles.page_of_ids(state.after.clone(), PAGE).await?;
+            let sent = users.len() as u64;
+            let messages =
+                batches(users).into_iter().map(|users| DigestMessage::Batch { week, page: state.pages, users });
+            stream::iter(messages.map(Ok))
+                .try_for_each_concurrent(SENDERS, async |message| self.send(&message).await)
+                .await?;
+            let now = self.now();
+            let has_time = started.elapsed() < BUDGET;
+            let moved = self.0.data.digests.edit_fan_out(week, |found| {
+                let Some(found) = found.filter(|found| found.lease_owner.as_deref() == Some(owner)) else {
+                    return Edit::Keep(None);
+                };
+                let moved = FanOut {
+                    pages: found.pages + 1,
+                    users: found.users + sent,
+                    after: next.clone(),
+                    lease_expires_at: Some(now + self.0.settings.lease),
+                    ..found
+                };
+                let moved = match &next {
+                    None => FanOut { completed_at: Some(now), lease_owner: None, lease_expires_at: None, ..moved },
+                    Some(_) if has_time => moved,
+                    Some(_) => handed_on(moved, now),
+                };
+                Edit::Save(moved.clone(), Some(moved))
+            });
+            let Some(moved) = moved.await? else {
+                info!(%week, "fan-out of the digests was taken over");
+                return Ok(());
+            };
+            state = moved;
+            if state.completed_at.is_some() {
+                info!(%week, users = state.users, pages = state.pages, "all digests of the week are queued");
+                return Ok(());
+            }
+            if !has_time {
+                info!(%week, users = state.users, pages = state.pages, "fan-out of the digests is handed on");
+                return self.send(&DigestMessage::FanOut { week }).await;
+            }
+        }
+    }
+
+    /// Lets the fan-out go, so that the next try can take it at once.
+    async fn release_fan_out(&self, week: Week, owner: &str) {
+        let released = self.0.data.digests.edit_fan_out(week, |found| match found {
+            Some(state) if state.lease_owner.as_deref() == Some(owner) => {
+                Edit::Save(FanOut { lease_owner: None, lease_expires_at: None, ..state }, ())
+            }
+            Some(_) | None => Edit::Keep(()),
+        });
+        if let Err(error) = released.await {
+            warn!(%week, error = %Chain(&error), "fan-out not released: its lease runs out by itself");
+        }
+    }
+
+    async fn send(&self, message: &DigestMessage) -> Result<(), Error> {
+        Ok(self.0.queue.send(&self.0.queue_name, &serde_json::to_string(message)?).await?)
+    }
+
+    /// Makes the digests of a week for these users, several at a time. What fails for one stops no other. What there is no
+    /// time for goes into another message.
+    ///
+    /// # Errors
+    /// When the rest cannot be queued.
+    pub async fn batch(&self, week: Week, page: u64, mut users: Vec<UserId>) -> Result<Counts, Error> {
+        let mut counts = Counts::default();
+        // Digests of the week before may still wait when a week begins; those of older ones have become pointless.
+        if week < Week::of(self.0.clock.now() - WEEK) {
+            info!(%week, users = users.len(), "digests of a past week are not made any more");
+            return Ok(counts);
+        }
+        users.sort_unstable();
+        users.dedup();
+        let started = Instant::now();
+        let mut left = Vec::new();
+        let runs = users.into_iter().map(|user| async move {
+            if started.elapsed() >= BUDGET {
+                return (user, None);
+            }
+            let observed = self.0.observer.begin(&subject(&user, None));
+            let run = self.run(&user, Trigger { force: false, week: Some(week) });
+            let outcome = Box::pin(observed.scope(run)).await;
+            (user, Some(outcome))
+        });
+        let mut runs = stream::iter(runs).buffer_unordered(self.0.settings.concurrency);
+        while let Some((user, outcome)) = runs.next().await {
+            let count = match outcome {
+                Some(Ok(Outcome::Generated(_))) => &mut counts.generated,
+                Some(Ok(Outcome::Skipped(Reason::Unchanged))) => &mut counts.skipped_by_hash,
+                Some(Ok(Outcome::Skipped(Reason::OptedOut))) => &mut counts.skipped_by_opt_out,
+                Some(Ok(Outcome::Skipped(Reason::NoItems))) => &mut counts.skipped_empty,
+                Some(Ok(Outcome::Skipped(Reason::WeekDone))) => &mut counts.already_done,
+                Some(Err(Error::Elsewhere | Error::LeaseLost)) => &mut counts.elsewhere,
+                Some(Err(error)) => {
+                    warn!(user.id = %user, %week, error = %Chain(&error), "digest not made");
+                    &mut counts.failed
+                }
+                None => {
+                    left.push(user);
+                    &mut counts.left
+                }
+            };
+            *count += 1;
+        }
+        if !left.is_empty() {
+            self.send(&DigestMessage::Batch { week, page, users: left }).await?;
+        }
+        Ok(counts)
+    }
+}
+
+/// The state of a fan-out that waits for the message to go on with it.
+fn handed_on(state: FanOut, now: Timestamp) -> FanOut {
+    FanOut { lease_owner: None, lease_expires_at: Some(now + HANDED_ON), ..state }
+}
+
+/// The users in groups, each of which fits into one message.
+fn batches(users: Vec<UserId>) -> Vec<Vec<UserId>> {
+    let mut batches: Vec<Vec<UserId>> = Vec::new();
+    let mut room = 0;
+    for user in users {
+        // As JSON, with quotes and a comma; a byte becomes six at most.
+        let size = 1 + serde_json::to_string(&user).map_or(6 * user.as_str().len(), |json| json.len());
+        match batches.last_mut() {
+            Some(batch) if batch.len() < BATCH && size <= room => {
+                batch.push(user);
+                room -= size;
+            }
+            Some(_) | None => {
+                batches.push(vec![user]);
+                room = BATCH_BYTES.saturating_sub(size);
+            }
+        }
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_hold_everybody_once_and_fit_into_messages() {
+        let users: Vec<UserId> = (0..1234).map(|number| format!("user-{number}").into()).collect();
+        let batched = batches(users.clone());
+        assert_eq!(batched.concat(), users);
+        assert_eq!(batched.len(), 1234_usize.div_ceil(BATCH));
+        let long: Vec<UserId> = (0..200).map(|number| format!("{number:03}{}", "\"é".repeat(340)).into()).collect();
+        let batched = batches(long.clone());
+        assert_eq!(batched.concat(), long);
+        for users in batched {
+            let message = DigestMessage::Batch { week: Week::parse("2026-W10").unwrap(), page: u64::MAX, users };
+            assert!(serde_json::to_string(&message).unwrap().len() <= crate::queue::MAX_MESSAGE_BYTES);
+        }
+        assert!(batches(Vec::new()).is_empty());
+    }
+}

@@ -1,0 +1,372 @@
+//! The service's own kinds of long operation.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tracing::warn;
+
+use super::{Fault, Finished, Kind, Link, Report, Run, Trouble};
+use crate::data::Data;
+use crate::domain::digest::{self, Digests, Outcome, Reason, Trigger};
+use crate::domain::moods::{self, CHUNK, Collected, Moods};
+use crate::domain::scraper::ingest::{IngestReport, partition};
+use crate::domain::scraper::lease::Owner;
+use crate::domain::scraper::{self, Fetched, Scraper};
+use crate::model::digest::Digest;
+use crate::model::ids::{ScrapedItemId, SourceId};
+use crate::model::item::FeedItem;
+use crate::model::mood::Snippet;
+use crate::model::mood_intake::ChunkReport;
+use crate::model::source::Source;
+use crate::telemetry::Chain;
+use crate::telemetry::observe::Observer;
+
+/// A digest for the user who asks.
+pub const DIGEST: &str = "digest.run";
+/// Moods of the last months.
+pub const MOODS: &str = "moods.seed";
+/// One source of the feed.
+pub const SCRAPE: &str = "scraper.run";
+
+/// Chunks of articles that are read at a time.
+const CHUNKS_AT_A_TIME: usize = 5;
+/// Tries for a chunk, and the pause between two. After that it is left out, and told in the report.
+const CHUNK_TRIES: u32 = 3;
+const CHUNK_PAUSE: Duration = Duration::from_secs(2);
+/// Looks at a chunk that another worker has: for longer than one that died keeps it.
+const CHUNK_LOOKS: u32 = 60;
+/// Moods that the report names at most.
+const MOST_MOODS: usize = 50;
+/// Pages whose items are asked for at a time.
+const PAGES: usize = 50;
+
+/// What the kinds work with.
+#[derive(Clone)]
+pub struct Services {
+    /// The documents.
+    pub data: Data,
+    /// Purchase ideas.
+    pub digests: Digests,
+    /// What is in fashion.
+    pub moods: Moods,
+    /// The feed's sources.
+    pub scraper: Scraper,
+    /// Who watches the model at work.
+    pub observer: Observer,
+}
+
+/// Every kind.
+pub fn all(services: &Services) -> Vec<Kind> {
+    let [digests, moods, scraper] = [(); 3].map(|()| services.clone());
+    vec![
+        Kind::new(DIGEST, false, move |run, input| make_digest(digests.clone(), run, input)),
+        Kind::new(MOODS, true, move |run, input| seed_moods(moods.clone(), run, input)),
+        Kind::new(SCRAPE, true, move |run, input| scrape(scraper.clone(), run, input)),
+    ]
+}
+
+/// What a digest is asked for with.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct DigestInput {
+    /// Whether it is made although nothing has changed, or the user does not want any.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What came of it: a digest, or the reason why there is none.
+#[derive(Serialize, Deserialize)]
+enum Made {
+    Digest(Box<Digest>),
+    Nothing(String),
+}
+
+async fn make_digest(services: Services, run: Run, input: DigestInput) -> Result<Finished, Fault> {
+    run.progress(0, 1, "Looking through the wardrobe").await?;
+    let step = async {
+        let observed = services.observer.begin(&digest::subject(run.user(), None));
+        let trigger = Trigger { force: input.force, week: None };
+        let outcome = observed.scope(services.digests.run(run.user(), trigger)).await.map_err(digest_fault)?;
+        let made = match outcome {
+            Outcome::Generated(digest) => Made::Digest(digest),
+            Outcome::Skipped(reason) => match services.data.digests.latest(run.user()).await? {
+                // Made by a worker of this job that died before it could say so.
+                Some(digest) if reason == Reason::Unchanged && digest.generated_at >= run.asked_at() => {
+                    Made::Digest(Box::new(digest))
+                }
+                Some(_) | None => Made::Nothing(reason.text().to_owned()),
+            },
+        };
+        if let Made::Digest(digest) = &made {
+            run.write_output("digest.md", digest::markdown(digest)).await?;
+        }
+        Ok(made)
+    };
+    match run.step("digest", Box::pin(step)).await? {
+        Made::Digest(digest) => {
+            run.progress(1, 1, "There are new ideas").await?;
+            let ideas = digest.suggestions.iter();
+            let report = Report {
+                title: "Ideas for your wardrobe".to_owned(),
+                summary: digest::facts(&digest),
+                counts: vec![
+                    ("ideas", digest.suggestions.len() as u64),
+                    ("pieces in the wardrobe", digest.total_items),
+                    ("of them worn", digest.items_with_wear_history),
+                ],
+                troubles: Vec::new(),
+                links: [Link { text: "The digest".to_owned(), url: run.output_url("digest.md") }]
+                    .into_iter()
+                    .chain(ideas.map(|idea| Link { text: idea.item.clone(), url: String::new() }))
+                    .collect(),
+            };
+            Ok(Finished { result: json!({ "status": "ok", "digest": shown(&digest) }), report })
+        }
+        Made::Nothing(reason) => {
+            run.progress(1, 1, "There was nothing to do").await?;
+            let report = Report {
+                title: "No new ideas".to_owned(),
+                summary: format!("No digest was made: {reason}."),
+                ..Report::default()
+            };
+            Ok(Finished { result: json!({ "status": "skipped", "reason": reason }), report })
+        }
+    }
+}
+
+/// A digest as the route shows it.
+fn shown(digest: &Digest) -> Value {
+    json!({
+        "id": digest.id,
+        "userId": digest.user_id,
+        "generatedAt": digest.generated_at,
+        "wardrobeHash": digest.wardrobe_hash,
+        "suggestions": digest.suggestions,
+        "stylesConsidered": digest.styles_considered,
+        "totalItems": digest.total_items,
+        "itemsWithWearHistory": digest.items_with_wear_history,
+        "climateZone": digest.climate_zone,
+    })
+}
+
+fn digest_fault(error: digest::Error) -> Fault {
+    let message = match &error {
+        digest::Error::Model(_) => "The model could not be asked for ideas.",
+        digest::Error::Nonsense(_) => "The model's answer was no digest.",
+        digest::Error::Elsewhere
+        | digest::Error::LeaseLost
+        | digest::Error::Data(_)
+        | digest::Error::Queue(_)
+        | digest::Error::Unwritable(_) => "The digest could not be made.",
+    };
+    Fault::retry(message, error)
+}
+
+/// What moods are asked for with.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MoodsInput {
+    /// How far back, in months of 30 days.
+    pub months_back: u8,
+}
+
+/// What came of a chunk of articles: its report, or why there is none.
+#[derive(Serialize, Deserialize)]
+enum ChunkDone {
+    Read(ChunkReport),
+    LeftOut(String),
+}
+
+async fn seed_moods(services: Services, run: Run, input: MoodsInput) -> Result<Finished, Fault> {
+    run.progress(0, 0, "Collecting articles").await?;
+    let collect = async { services.moods.collect(input.months_back).await.map_err(moods_fault) };
+    let Collected { snippets, failures } = run.step("collect", Box::pin(collect)).await?;
+    let chunks: Vec<_> = snippets.chunks(CHUNK).enumerate().collect();
+    let mut troubles: Vec<_> =
+        failures.into_iter().map(|failure| Trouble { what: failure.publisher, reason: failure.reason }).collect();
+    let mut sum = ChunkReport::default();
+    let mut left_out = 0;
+    for group in chunks.chunks(CHUNKS_AT_A_TIME) {
+        let done = group.first().map_or(0, |(number, _)| *number as u64);
+        run.progress(done, chunks.len() as u64, "Reading articles").await?;
+        // All of them: one that is to be tried again does not cut off the others.
+        let outcomes = join_all(group.iter().map(|(number, snippets)| {
+            let step = read_chunk(&services.moods, &run, snippets);
+            let (run, name) = (&run, format!("chunk-{}", number + 1));
+            async move { run.step(&name, Box::pin(step)).await }
+        }));
+        for (outcome, (number, _)) in outcomes.await.into_iter().zip(group) {
+            match outcome? {
+                ChunkDone::Read(report) => {
+                    sum.snippets += report.snippets;
+                    sum.created += report.created;
+                    sum.grown += report.grown;
+                    sum.unchanged += report.unchanged;
+                }
+                ChunkDone::LeftOut(reason) => {
+                    left_out += 1;
+                    troubles.push(Trouble { what: format!("chunk {} of {}", number + 1, chunks.len()), reason });
+                }
+            }
+        }
+    }
+    if left_out > 0 && left_out == chunks.len() {
+        return Err(Fault::Failed("None of the articles could be read: the model failed.".to_owned()));
+    }
+    run.progress(chunks.len() as u64, chunks.len() as u64, "Writing the report").await?;
+    let moods = services.data.moods.published_by_trend(None, MOST_MOODS).await?;
+    let touched = moods.into_iter().filter(|mood| mood.updated_at.is_some_and(|at| at >= run.asked_at()));
+    let report = Report {
+        title: "Moods of the press".to_owned(),
+        summary: format!("The articles of the last {} months were read.", input.months_back),
+        counts: vec![
+            ("articles", snippets.len() as u64),
+            ("of them read", sum.snippets as u64),
+            ("new moods", sum.created as u64),
+            ("moods with new articles", sum.grown as u64),
+            ("moods whose articles were known", sum.unchanged as u64),
+        ],
+        troubles,
+        links: touched.map(|seen| Link { url: format!("/api/moods/{}", seen.mood.id), text: seen.mood.name }).collect(),
+    };
+    let result = json!({ "seeded": sum.created + sum.grown, "snippets_processed": sum.snippets });
+    Ok(Finished { result, report })
+}
+
+/// Reads a chunk with the model. One that the model cannot read costs only itself.
+async fn read_chunk(moods: &Moods, run: &Run, snippets: &[Snippet]) -> Result<ChunkDone, Fault> {
+    let name = format!("job-{}", run.id());
+    let (mut tries, mut looks) = (0, 0);
+    loop {
+        match moods.process_chunk(&name, snippets).await {
+            Ok(report) => return Ok(ChunkDone::Read(report)),
+            Err(moods::Error::Elsewhere) if looks < CHUNK_LOOKS => looks += 1,
+            Err(error @ (moods::Error::Model(_) | moods::Error::Nonsense(_))) => {
+                tries += 1;
+                warn!(job.id = %run.id(), error = %Chain(&error), "chunk of articles not read");
+                if tries >= CHUNK_TRIES {
+                    let reason = match error {
+                        moods::Error::Nonsense(_) => "the model's answer had no moods",
+                        _ => "the model could not be asked",
+                    };
+                    return Ok(ChunkDone::LeftOut(reason.to_owned()));
+                }
+            }
+            Err(error) => return Err(moods_fault(error)),
+        }
+        tokio::time::sleep(CHUNK_PAUSE).await;
+    }
+}
+
+fn moods_fault(error: moods::Error) -> Fault {
+    let message = match &error {
+        moods::Error::NoSite(_) => "None of the publishers could be read.",
+        moods::Error::Elsewhere | moods::Error::LeaseLost => "Another run reads the same articles.",
+        moods::Error::Data(_)
+        | moods::Error::Queue(_)
+        | moods::Error::Model(_)
+        | moods::Error::Nonsense(_)
+        | moods::Error::Unwritable(_)
+        | moods::Error::Gone => "The articles could not be read.",
+    };
+    Fault::retry(message, error)
+}
+
+/// What a scrape is asked for with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScrapeInput {
+    /// The source.
+    pub source_id: SourceId,
+}
+
+async fn scrape(services: Services, run: Run, input: ScrapeInput) -> Result<Finished, Fault> {
+    let Services { data, scraper, .. } = &services;
+    let source = data.sources.find(&input.source_id).await?;
+    let source = source.ok_or_else(|| Fault::Failed("There is no such source.".to_owned()))?;
+    run.progress(0, 3, "Fetching the source").await?;
+    let fetch = async { scraper.fetch(&source).await.map_err(scraper_fault) };
+    let fetched: Fetched = run.step("fetch", Box::pin(fetch)).await?;
+    let pages: Vec<_> = fetched.candidates.iter().map(|candidate| candidate.product_url.clone()).collect();
+    run.progress(1, 3, "Adding what is new to the feed").await?;
+    let ingest = async {
+        let owner = Owner::of_message(run.id().as_str());
+        let (owner, fetched) = (&owner, fetched);
+        let work = async |source: Source| scraper.complete(&source, owner, fetched, None).await;
+        scraper.with_lease(&source, owner, work).await.map_err(scraper_fault)
+    };
+    let ingested: IngestReport = run.step("ingest", Box::pin(ingest)).await?;
+    run.progress(2, 3, "Writing the items down").await?;
+    let write = async {
+        let mut new = Vec::new();
+        let mut lines = String::new();
+        for pages in pages.chunks(PAGES) {
+            let known = data.items.with_pages(partition(&source), pages).await?;
+            let ids: Vec<ScrapedItemId> = known.into_iter().map(|item| item.id).collect();
+            for item in data.items.find_in(partition(&source), &ids).await? {
+                let is_new = item.scraped_at.is_some_and(|at| at >= run.asked_at());
+                lines.push_str(&item_line(&item, is_new).to_string());
+                lines.push('\n');
+                if is_new {
+                    new.push(Link { text: item.title, url: item.product_url });
+                }
+            }
+        }
+        run.write_output("items.jsonl", lines).await?;
+        Ok(new.into_iter().map(|Link { text, url }| (text, url)).collect::<Vec<_>>())
+    };
+    let new: Vec<(String, String)> = run.step("items", Box::pin(write)).await?;
+    let few = |count: usize| count as u64;
+    let report = Report {
+        title: format!("Scrape of {}", source.name),
+        summary: format!("{} new items are in the feed.", new.len()),
+        counts: vec![
+            ("found at the source", few(pages.len())),
+            ("new in the feed", few(new.len())),
+            ("known before", few(ingested.duplicates)),
+            ("without title, page or picture", few(ingested.unusable)),
+            ("new ones whose picture could not be had", few(ingested.without_hash)),
+            ("new ones that wait for their vector", few(ingested.without_vector)),
+        ],
+        troubles: Vec::new(),
+        links: new.iter().map(|(text, url)| Link { text: text.clone(), url: url.clone() }).collect(),
+    };
+    Ok(Finished { result: json!({ "sourceId": input.source_id, "newItems": new.len() }), report })
+}
+
+/// An item of the feed, as the file of a scrape has it.
+fn item_line(item: &FeedItem, is_new: bool) -> Value {
+    json!({
+        "id": item.id,
+        "sourceId": item.source_id,
+        "sourceType": item.source_type,
+        "title": item.title,
+        "description": item.description,
+        "imageUrl": item.image_url,
+        "productUrl": item.product_url,
+        "buyLinks": item.buy_links,
+        "price": item.price,
+        "brand": item.brand,
+        "tags": item.tags,
+        "galleryImages": item.gallery_images,
+        "scrapedAt": item.scraped_at,
+        "isNew": is_new,
+    })
+}
+
+fn scraper_fault(error: scraper::Error) -> Fault {
+    match &error {
+        scraper::Error::Missing => Fault::Failed("There is no such source.".to_owned()),
+        scraper::Error::Fetch { is_temporary: false, .. } => {
+            Fault::Failed("The source did not give what it should, and will not the next time.".to_owned())
+        }
+        scraper::Error::Fetch { .. } => Fault::retry("The source could not be fetched.", error),
+        scraper::Error::Leased | scraper::Error::LeaseLost => Fault::retry("Somebody else scrapes the source.", error),
+        scraper::Error::Busy
+        | scraper::Error::TimedOut
+        | scraper::Error::Data(_)
+        | scraper::Error::Queue(_)
+        | scraper::Error::Unwritable(_) => Fault::retry("The source could not be scraped.", error),
+    }
+}

@@ -1,0 +1,763 @@
+//! Long operations: accepted at once, done by workers, asked about meanwhile, with results to read afterwards.
+//!
+//! Each is a job: a document that says how far it is, and a message that starts a worker. The document comes first and has
+//! a lease; when that runs out and nothing has happened, the message was lost or the worker died, and [`Jobs::sweep`]
+//! queues the job again.
+//!
+//! A worker has a job as long as the document names it and its attempt ([`Job::is_held`]). Every write of a worker is a
+//! compare-and-swap that checks this, so one that slept past its lease finds that it may not write, and so does one whose
+//! job was terminated. Blobs cannot be checked like that. So each attempt has blobs of its own, never written twice, and
+//! only those count that the document names: what a late worker leaves is never seen, and deleted with the job.
+//!
+//! Kinds of job are values ([`Kind`]): a name, an input type and a function over [`Run::step`]s. What a step came to is
+//! kept, so whoever goes on with a job repeats no step that was finished. The step that was cut off is done again: each
+//! must be harmless twice.
+
+pub mod kinds;
+mod outputs;
+mod report;
+mod run;
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::ops::Deref;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+pub use self::outputs::{BadPath, OutputPath, natural_order};
+pub use self::report::{Link, Report, Trouble};
+pub use self::run::Run;
+use crate::blob::{self, Blob, BlobName, BlobStore, ContainerName, Span};
+use crate::clock::Clock;
+use crate::config;
+use crate::data::update::Edit;
+use crate::data::{self, Data};
+use crate::hash::sha256_hex;
+use crate::model::ids::{JobId, UserId};
+use crate::model::job::{Job, JobMessage, JobStatus, Output};
+use crate::model::timestamp::Timestamp;
+use crate::queue::JobQueue;
+use crate::telemetry::Chain;
+
+/// For how long the same idempotency key means the same job.
+const KEY_SECONDS: i64 = 24 * 60 * 60;
+/// How long a final job and its outputs are kept.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The same for the store, which knows nothing of outputs: later, so that outputs go first.
+const KEPT_SECONDS: i64 = 8 * 24 * 60 * 60;
+/// Leases for which a message may stay in the queue before it counts as lost.
+const LEASES_IN_QUEUE: u32 = 4;
+/// How often a job fails, with no step finished in between, before it is given up. As often as the Functions host delivers.
+const MOST_FAILURES: u32 = 5;
+/// How often it is taken likewise: some jobs may end the process that does them.
+const MOST_STALLS: u32 = 10;
+/// How often its message is sent again before it is given up.
+const MOST_REQUEUES: u32 = 8;
+/// Jobs that one sweep looks for, of each sort.
+const SWEPT: usize = 200;
+/// Blobs that are listed, and deleted at the same time, when a job is purged.
+const LISTED: usize = 1000;
+const DELETED_AT_ONCE: usize = 8;
+/// Tries to accept a job whose key somebody else uses at that moment, or whose key has just run out.
+const ACCEPT_TRIES: usize = 8;
+/// Longest time that a worker spends on a job in one invocation: below the minute-exact limit of functions (9 min), so that
+/// the end is noted.
+const LONGEST: Duration = Duration::from_secs(8 * 60 + 30);
+/// Name of the report that every job writes.
+pub const REPORT: &str = "index.md";
+
+/// Why a job was not accepted, or not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The documents failed.
+    #[error("the job's document could not be read or written")]
+    Data(#[from] data::Error),
+    /// The blobs failed.
+    #[error("the job's files could not be read or written")]
+    Blobs(#[from] blob::Error),
+    /// A message does not turn into JSON: a fault in this program.
+    #[error("the job's message cannot be written as JSON")]
+    Unwritable(#[from] serde_json::Error),
+    /// The caller has used the key for something else.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+}
+
+/// What ends the work on a job before its result is there.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The job was terminated, or another worker took it over. Nothing more may be written.
+    #[error("the job is not this worker's any more")]
+    Lost,
+    /// The rest is for another invocation.
+    #[error("the job goes on in another invocation")]
+    HandOn,
+    /// Another try may succeed.
+    #[error("{message}")]
+    Retry {
+        /// What its owner reads if no other try does.
+        message: String,
+        /// Why, for the log.
+        #[source]
+        cause: Cause,
+    },
+    /// No try can succeed: why not, for its owner.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The error below a [`Fault`].
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+impl Fault {
+    /// Another try may succeed. `message` is what the job's owner reads.
+    pub fn retry(message: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Self::Retry { message: message.into(), cause: cause.into() }
+    }
+}
+
+impl From<data::Error> for Fault {
+    fn from(error: data::Error) -> Self {
+        Self::retry("The database could not be read or written.", error)
+    }
+}
+
+impl From<blob::Error> for Fault {
+    fn from(error: blob::Error) -> Self {
+        Self::retry("A file of the job could not be read or written.", error)
+    }
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Self {
+        Self::retry("A record of the job could not be read or written.", error)
+    }
+}
+
+/// Another worker had more to do than one invocation may take.
+#[derive(Debug, thiserror::Error)]
+#[error("the step did not end within {} s", LONGEST.as_secs())]
+struct TooSlow;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the step panicked")]
+struct Panicked;
+
+#[derive(Debug, thiserror::Error)]
+#[error("this version of the service has no such kind of job")]
+struct UnknownKind;
+
+/// What a job came to.
+#[derive(Debug)]
+pub struct Finished {
+    /// For programs; small.
+    pub result: Value,
+    /// For people.
+    pub report: Report,
+}
+
+type Operation = dyn Fn(Run, Value) -> BoxFuture<'static, Result<Finished, Fault>> + Send + Sync;
+
+/// A kind of long operation.
+#[derive(Clone)]
+pub struct Kind {
+    /// Its name, as jobs have it.
+    pub name: &'static str,
+    /// Whether only administrators may ask for it.
+    pub is_for_admins: bool,
+    operation: Arc<Operation>,
+}
+
+impl Kind {
+    /// A kind whose work takes an `I` as its input.
+    pub fn new<I, F>(
+        name: &'static str,
+        is_for_admins: bool,
+        work: impl Fn(Run, I) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        I: DeserializeOwned,
+        F: Future<Output = Result<Finished, Fault>> + Send + 'static,
+    {
+        let operation = move |run: Run, input: Value| match serde_json::from_value(input) {
+            Ok(input) => work(run, input).boxed(),
+            Err(_) => {
+                let fault = Fault::Failed("The job's input is not what this kind of job takes.".to_owned());
+                std::future::ready(Err(fault)).boxed()
+            }
+        };
+        Self { name, is_for_admins, operation: Arc::new(operation) }
+    }
+}
+
+/// What long operations are made of.
+pub struct Parts {
+    /// The documents.
+    pub data: Data,
+    /// Where jobs wait.
+    pub queue: Arc<dyn JobQueue>,
+    /// Name of the queue.
+    pub queue_name: String,
+    /// Where outputs are.
+    pub blobs: Arc<dyn BlobStore>,
+    /// In which container; no public route may show it.
+    pub container: ContainerName,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Numbers.
+    pub settings: config::Operations,
+    /// Every kind.
+    pub kinds: Vec<Kind>,
+    /// Cancelled when the process should end: jobs are then handed on.
+    pub shutdown: CancellationToken,
+}
+
+/// What came of terminating or purging a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// It is so.
+    Done,
+    /// Its status does not allow it.
+    Refused,
+    /// There is no such job.
+    Missing,
+}
+
+/// What was done with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worked {
+    /// The job is final.
+    Done,
+    /// There was nothing to do.
+    Nothing,
+    /// Another message carries the rest.
+    HandedOn,
+    /// The job was terminated or taken over meanwhile.
+    Lost,
+}
+
+/// Why a message was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// Another worker has the job, and lives.
+    #[error("another worker has the job")]
+    Elsewhere,
+    /// Another delivery may succeed.
+    #[error("the job failed")]
+    Failed(#[source] Cause),
+}
+
+impl From<Error> for WorkError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<data::Error> for WorkError {
+    fn from(error: data::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// What a worker finds of the job in its message.
+enum Taken {
+    /// It is this worker's now.
+    Ours(Box<Job>),
+    /// Another worker has it.
+    Elsewhere,
+    /// Nothing is left to do.
+    Nothing,
+    /// Too many workers have tried.
+    Hopeless,
+}
+
+/// Long operations. Cheap to clone.
+#[derive(Clone)]
+pub struct Jobs(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    /// What this process works on, by job and attempt, and how to tell it to stop.
+    running: Mutex<HashMap<(JobId, u32), CancellationToken>>,
+}
+
+/// Work that this process does, until it is dropped.
+struct Running<'a> {
+    jobs: &'a Jobs,
+    key: (JobId, u32),
+    terminated: CancellationToken,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.jobs.running().remove(&self.key);
+    }
+}
+
+impl Deref for Inner {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+/// Reads a message of the queue.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn read_message(text: &str) -> Result<JobMessage, &'static str> {
+    let message: JobMessage = serde_json::from_str(text).map_err(|_| "the text is not the message of a job")?;
+    if data::jobs::Jobs::is_valid_id(&message.job_id) && !message.user_id.as_str().is_empty() {
+        Ok(message)
+    } else {
+        Err("the message does not name a job")
+    }
+}
+
+impl Jobs {
+    /// Long operations with these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner { parts, running: Mutex::default() }))
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<(JobId, u32), CancellationToken>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, job: &Job) -> Running<'_> {
+        let (key, terminated) = ((job.id.clone(), job.attempt), CancellationToken::new());
+        self.running().insert(key.clone(), terminated.clone());
+        Running { jobs: self, key, terminated }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.clock.now().into()
+    }
+
+    /// How long a message may stay in the queue before it counts as lost, the first time.
+    fn queue_lease(&self) -> Duration {
+        self.0.settings.lease * LEASES_IN_QUEUE
+    }
+
+    /// The kind of this name.
+    pub fn kind(&self, name: &str) -> Option<&Kind> {
+        self.0.kinds.iter().find(|kind| kind.name == name)
+    }
+
+    // --- For callers ------------------------------------------------------------------------------------------------
+
+    /// Accepts a job for `user` and returns its id: it is stored, and will be done. With a key that the user has used for
+    /// the same request within a day, that request's job.
+    ///
+    /// # Errors
+    /// [`Error::KeyReused`] when the key was used for another request; otherwise when the documents fail.
+    pub async fn accept(&self, user: &UserId, name: &str, input: Value, key: Option<&str>) -> Result<JobId, Error> {
+        let request_hash = sha256_hex(format!("{name}\n{input}"));
+        for _ in 0..ACCEPT_TRIES {
+            let now = self.now();
+            let id = JobId::from(Uuid::new_v4().simple().to_string());
+            let lease = now + self.queue_lease();
+            let mut job = Job::pending(id, user.clone(), name, input.clone(), now, lease);
+            job.idempotency_key = key.map(str::to_owned);
+            let is_new = match key {
+                Some(key) => self.0.data.jobs.create_with_key(&job, key, &request_hash, KEY_SECONDS).await?,
+                None => {
+                    self.0.data.jobs.create(&job).await?;
+                    true
+                }
+            };
+            if is_new {
+                info!(job.id = %job.id, job.name = name, "job accepted");
+                self.send_or_leave(&job).await?;
+                return Ok(job.id);
+            }
+            let Some((found, etag)) = self.0.data.jobs.find_key(user, key.unwrap_or_default()).await? else { continue };
+            if found.request_hash != request_hash {
+                return Err(Error::KeyReused);
+            }
+            if self.find(user, &found.stands_for).await?.is_some() {
+                return Ok(found.stands_for);
+            }
+            // Its job was purged.
+            self.0.data.jobs.forget_key(&found, &etag).await?;
+        }
+        Err(data::Error::Contended.into())
+    }
+
+    /// The user's job of this id.
+    ///
+    /// # Errors
+    /// When the documents fail.
+    pub async fn find(&self, user: &UserId, id: &JobId) -> Result<Option<Job>, data::Error> {
+        Ok(self.0.data.jobs.find(user, id).await?.filter(|job| job.purged_at.is_none()))
+    }
+
+    /// The job of this id, whoever's it is.
+    ///
+    /// # Errors
+    /// When the documents fail.
+    pub async fn find_anyone_s(&self, id: &JobId) -> Result<Option<Job>, data::Error> {
+        Ok(self.0.data.jobs.find_anyone_s(id).await?.filter(|job| job.purged_at.is_none()))
+    }
+
+    /// Terminates a job. Its worker finds out at its next write, which does not happen.
+    ///
+    /// # Errors
+    /// When documents or blobs fail.
+    pub async fn terminate(&self, user: &UserId, id: &JobId, reason: Option<&str>) -> Result<Changed, Error> {
+        let Some(job) = self.find(user, id).await? else { return Ok(Changed::Missing) };
+        if job.status.is_final() {
+            return Ok(Changed::Refused);
+        }
+        let now = self.now();
+        let report = Report::cut_short(&job.name, "was terminated", reason.unwrap_or("No reason was given."));
+        let report = self.write_from_outside(id, report.to_markdown(&job, now)).await?;
+        let terminated = self.0.data.jobs.edit(user, id, |mut job| {
+            if job.purged_at.is_some() {
+                return Edit::Keep(Changed::Missing);
+            }
+            if job.status.is_final() {
+                return Edit::Keep(Changed::Refused);
+            }
+            // The lease stays: it tells for how long somebody may still be busy.
+            let lease = (job.lease_owner.clone(), job.lease_expires_at.filter(|_| job.is_worked_on(now)));
+            settle(&mut job, JobStatus::Terminated, reason.map(str::to_owned), now);
+            (job.lease_owner, job.lease_expires_at) = lease;
+            job.terminate_reason = reason.map(str::to_owned);
+            outputs::publish(&mut job.outputs, vec![report.clone()]);
+            Edit::Save(job, Changed::Done)
+        });
+        let changed = terminated.await?.unwrap_or(Changed::Missing);
+        if changed == Changed::Done {
+            info!(job.id = %id, "job terminated");
+            // A worker in another process finds out by itself.
+            self.running().iter().filter(|((job, _), _)| job == id).for_each(|(_, worker)| worker.cancel());
+        }
+        Ok(changed)
+    }
+
+    /// Deletes a final job and its outputs. Callers see neither from now on; while a worker may still be busy with a job that
+    /// was terminated, the deletion itself waits for the sweeper.
+    ///
+    /// # Errors
+    /// When documents or blobs fail; the sweeper then ends what was begun.
+    pub async fn purge(&self, user: &UserId, id: &JobId) -> Result<Changed, Error> {
+        let now = self.now();
+        let hidden = self.0.data.jobs.edit(user, id, |mut job| {
+            if job.purged_at.is_some() {
+                return Edit::Keep((Changed::Missing, false));
+            }
+            if !job.status.is_final() {
+                return Edit::Keep((Changed::Refused, false));
+            }
+            let is_free = !job.is_worked_on(now);
+            job.purged_at = Some(now);
+            job.purge_at = if is_free { Some(now) } else { job.lease_expires_at };
+            (job.input, job.result, job.error) = (Value::Null, None, None);
+            Edit::Save(job, (Changed::Done, is_free))
+        });
+        let (changed, is_free) = hidden.await?.unwrap_or((Changed::Missing, false));
+        if is_free {
+            self.erase(user, id).await?;
+        }
+        Ok(changed)
+    }
+
+    /// What the job wrote under this name.
+    ///
+    /// # Errors
+    /// When the blobs fail.
+    pub async fn open_output(&self, job: &Job, path: &OutputPath) -> Result<Option<(Output, Blob)>, Error> {
+        let Some(output) = job.outputs.iter().find(|output| output.path == path.as_str()) else { return Ok(None) };
+        let Ok(name) = output.blob.parse::<BlobName>() else { return Ok(None) };
+        let blob = self.0.blobs.get(&self.0.container, &name, Span::Whole).await?;
+        Ok(blob.map(|blob| (output.clone(), blob)))
+    }
+
+    // --- For workers ------------------------------------------------------------------------------------------------
+
+    /// Does what a message asks for, as far as one invocation goes.
+    ///
+    /// # Errors
+    /// See [`WorkError`].
+    pub async fn work(&self, message: &JobMessage) -> Result<Worked, WorkError> {
+        let owner = Uuid::new_v4().simple().to_string();
+        let job = match self.take(message, &owner).await? {
+            Taken::Ours(job) => job,
+            Taken::Elsewhere => return Err(WorkError::Elsewhere),
+            Taken::Nothing => return Ok(Worked::Nothing),
+            Taken::Hopeless => {
+                let reason = "Every process that worked on it was cut off before a step was done.";
+                self.fail_from_outside(&message.user_id, &message.job_id, reason).await?;
+                return Ok(Worked::Done);
+            }
+        };
+        let run = Run::new(self.clone(), &job, owner);
+        let running = self.begin(&job);
+        let outcome = tokio::select! {
+            // First: after a pause of the whole process it says whether the job is still ours.
+            biased;
+            () = run.keep_lease() => Err(Fault::Lost),
+            () = running.terminated.cancelled() => Err(Fault::Lost),
+            outcome = run.unless_late(self.operate(&run, &job)) => outcome,
+        };
+        drop(running);
+        let outcome = match outcome {
+            Ok(finished) => run.complete(finished).await.map(|()| Worked::Done),
+            Err(Fault::Failed(reason)) => run.fail(&reason).await.map(|()| Worked::Done),
+            Err(fault) => Err(fault),
+        };
+        match outcome {
+            Ok(worked) => Ok(worked),
+            Err(Fault::Lost) => {
+                info!(job.id = %job.id, job.attempt = job.attempt, "job left: it is not this worker's any more");
+                Ok(Worked::Lost)
+            }
+            Err(Fault::HandOn) => self.hand_on(&run, &job).await,
+            Err(Fault::Failed(reason)) => {
+                run.fail(&reason).await.map(|()| Worked::Done).map_err(|fault| WorkError::Failed(fault.into()))
+            }
+            Err(Fault::Retry { message, cause }) => {
+                warn!(job.id = %job.id, message, error = %Chain(&*cause), "job failed for now");
+                match run.fail_for_now(&message).await {
+                    Ok(failures) if failures >= MOST_FAILURES => {
+                        let reason = format!("{message} It was tried {failures} times.");
+                        self.fail_from_outside(&job.user_id, &job.id, &reason).await?;
+                        Ok(Worked::Done)
+                    }
+                    Ok(_) => Err(WorkError::Failed(cause)),
+                    Err(Fault::Lost) => Ok(Worked::Lost),
+                    Err(fault) => Err(WorkError::Failed(fault.into())),
+                }
+            }
+        }
+    }
+
+    /// Does the kind's work, to its end, its panic or its time limit.
+    async fn operate(&self, run: &Run, job: &Job) -> Result<Finished, Fault> {
+        let Some(kind) = self.kind(&job.name) else {
+            // Of a newer version perhaps, which may get it the next time.
+            return Err(Fault::retry("This kind of job is not known.", UnknownKind));
+        };
+        let work = AssertUnwindSafe((kind.operation)(run.clone(), job.input.clone())).catch_unwind();
+        match tokio::time::timeout(LONGEST, work).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_panic)) => Err(Fault::retry("A step ended unexpectedly.", Panicked)),
+            Err(_) => Err(Fault::retry("A step took too long.", TooSlow)),
+        }
+    }
+
+    /// Takes the message's job for `owner`.
+    async fn take(&self, message: &JobMessage, owner: &str) -> Result<Taken, data::Error> {
+        let now = self.now();
+        let lease = now + self.0.settings.lease;
+        let taken = self.0.data.jobs.edit(&message.user_id, &message.job_id, |mut job| {
+            if job.status.is_final() {
+                return Edit::Keep(Taken::Nothing);
+            }
+            if job.is_worked_on(now) {
+                return Edit::Keep(Taken::Elsewhere);
+            }
+            if job.stalls >= MOST_STALLS {
+                return Edit::Keep(Taken::Hopeless);
+            }
+            job.attempt += 1;
+            job.stalls += 1;
+            job.requeues = 0;
+            (job.lease_owner, job.lease_expires_at) = (Some(owner.to_owned()), Some(lease));
+            let detail = (job.attempt > 1).then(|| format!("attempt {}", job.attempt));
+            job.change(JobStatus::Running, detail, now);
+            Edit::Save(job.clone(), Taken::Ours(Box::new(job)))
+        });
+        // A job that is not there was purged.
+        Ok(taken.await?.unwrap_or(Taken::Nothing))
+    }
+
+    /// Leaves the rest of a job to another invocation.
+    async fn hand_on(&self, run: &Run, job: &Job) -> Result<Worked, WorkError> {
+        match run.release("its next steps are queued").await {
+            Ok(()) => {}
+            Err(Fault::Lost) => return Ok(Worked::Lost),
+            Err(fault) => return Err(WorkError::Failed(fault.into())),
+        }
+        // If this fails the message that we have comes back, which serves as well.
+        self.send(job).await.map_err(WorkError::Failed)?;
+        info!(job.id = %job.id, "job handed on");
+        Ok(Worked::HandedOn)
+    }
+
+    /// Sees to a message that was delivered too often. The job's own counts say whether it is given up: deliveries are also
+    /// spent on processes that were killed and on stores that were down.
+    ///
+    /// # Errors
+    /// When documents, queue or blobs fail; the message must then stay where it is.
+    pub async fn bury(&self, message: &JobMessage) -> Result<(), WorkError> {
+        let Some(job) = self.0.data.jobs.find(&message.user_id, &message.job_id).await? else { return Ok(()) };
+        // Should the worker that has it die, the sweeper sees to it.
+        if job.status.is_final() || job.is_worked_on(self.now()) {
+            return Ok(());
+        }
+        if job.failures >= MOST_FAILURES || job.stalls >= MOST_STALLS {
+            let reason = "It was tried too often without success.";
+            return Ok(self.fail_from_outside(&job.user_id, &job.id, reason).await?);
+        }
+        if let Some(job) = self.requeue(&job, "its message was delivered too often").await? {
+            self.send(&job).await.map_err(WorkError::Failed)?;
+        }
+        Ok(())
+    }
+
+    // --- For the sweeper --------------------------------------------------------------------------------------------
+
+    /// Queues the jobs again whose message was lost or whose worker died, and deletes what was kept for long enough. There
+    /// may be more of both.
+    ///
+    /// # Errors
+    /// When documents, queue or blobs fail. What is left is found the next time.
+    pub async fn sweep(&self) -> Result<(), WorkError> {
+        let mut requeued = 0;
+        for status in [JobStatus::Pending, JobStatus::Running] {
+            for job in self.0.data.jobs.stale(status, self.now(), SWEPT).await? {
+                requeued += usize::from(self.requeue_stale(&job).await?);
+            }
+        }
+        if requeued > 0 {
+            info!(jobs = requeued, "jobs queued again");
+        }
+        let due = self.0.data.jobs.due_for_purge(self.now(), SWEPT).await?;
+        for job in &due {
+            self.erase(&job.user_id, &job.id).await?;
+        }
+        if !due.is_empty() {
+            info!(jobs = due.len(), "old jobs deleted");
+        }
+        Ok(())
+    }
+
+    async fn requeue_stale(&self, stale: &Job) -> Result<bool, WorkError> {
+        let Some(job) = self.requeue(stale, "nothing was heard of it").await? else { return Ok(false) };
+        if job.requeues > MOST_REQUEUES {
+            let reason = format!("It was queued {MOST_REQUEUES} times more and no worker took it.");
+            self.fail_from_outside(&job.user_id, &job.id, &reason).await?;
+            return Ok(false);
+        }
+        self.send(&job).await.map_err(WorkError::Failed)?;
+        Ok(true)
+    }
+
+    /// Makes a job wait in the queue again, unless somebody works on it or it is final. A message that is merely late makes a
+    /// second one harmless, but a long queue must not grow by that: each time the lease is twice as long.
+    async fn requeue(&self, found: &Job, why: &str) -> Result<Option<Job>, data::Error> {
+        let now = self.now();
+        let requeued = self.0.data.jobs.edit(&found.user_id, &found.id, |mut job| {
+            // Changed since it was found: somebody else has seen to it.
+            let is_same = (job.attempt, job.requeues) == (found.attempt, found.requeues);
+            if job.status.is_final() || job.is_worked_on(now) || !is_same {
+                return Edit::Keep(None);
+            }
+            job.requeues += 1;
+            let lease = self.queue_lease() * 2_u32.pow(job.requeues.min(MOST_REQUEUES));
+            (job.lease_owner, job.lease_expires_at) = (None, Some(now + lease));
+            job.change(JobStatus::Pending, Some(format!("queued again: {why}")), now);
+            Edit::Save(job.clone(), Some(job))
+        });
+        Ok(requeued.await?.flatten())
+    }
+
+    /// Deletes a job and all its blobs.
+    async fn erase(&self, user: &UserId, id: &JobId) -> Result<(), Error> {
+        let prefix = format!("{}/", directory(id));
+        loop {
+            let page = self.0.blobs.list(&self.0.container, &prefix, None, LISTED).await?;
+            if page.blobs.is_empty() && page.next.is_none() {
+                break;
+            }
+            let names = page.blobs.into_iter().map(|listed| listed.name);
+            stream::iter(names)
+                .map(|name| async move { self.0.blobs.delete(&self.0.container, &name).await })
+                .buffer_unordered(DELETED_AT_ONCE)
+                .try_for_each(|_| std::future::ready(Ok(())))
+                .await?;
+        }
+        self.0.data.jobs.remove(user, id).await?;
+        info!(job.id = %id, "job deleted");
+        Ok(())
+    }
+
+    // --- Shared -----------------------------------------------------------------------------------------------------
+
+    /// Makes a job that nobody works on fail.
+    async fn fail_from_outside(&self, user: &UserId, id: &JobId, reason: &str) -> Result<(), Error> {
+        let Some(job) = self.find(user, id).await? else { return Ok(()) };
+        let now = self.now();
+        let text = Report::cut_short(&job.name, "failed", reason).to_markdown(&job, now);
+        let report = self.write_from_outside(id, text).await?;
+        let failed = self.0.data.jobs.edit(user, id, |mut job| {
+            if job.status.is_final() || job.is_worked_on(now) {
+                return Edit::Keep(false);
+            }
+            settle(&mut job, JobStatus::Failed, Some(reason.to_owned()), now);
+            job.error = Some(reason.to_owned());
+            outputs::publish(&mut job.outputs, vec![report.clone()]);
+            Edit::Save(job, true)
+        });
+        if failed.await? == Some(true) {
+            warn!(job.id = %id, reason, "job given up");
+        }
+        Ok(())
+    }
+
+    /// Saves a report that no attempt of a worker wrote.
+    async fn write_from_outside(&self, id: &JobId, report: String) -> Result<Output, blob::Error> {
+        let place = Uuid::new_v4().simple().to_string();
+        outputs::write(self, id, &place, REPORT, report.into()).await
+    }
+
+    async fn send(&self, job: &Job) -> Result<(), Cause> {
+        let message = JobMessage { job_id: job.id.clone(), user_id: job.user_id.clone() };
+        let text = serde_json::to_string(&message)?;
+        Ok(self.0.queue.send(&self.0.queue_name, &text).await?)
+    }
+
+    /// Puts a new job's message into the queue. If that fails the job is accepted all the same: the next sweep finds it.
+    async fn send_or_leave(&self, job: &Job) -> Result<(), Error> {
+        let Err(error) = self.send(job).await else { return Ok(()) };
+        warn!(job.id = %job.id, error = %Chain(&*error), "job accepted, but its message was not sent: the sweeper will");
+        let now = self.now();
+        let ended = self.0.data.jobs.edit(&job.user_id, &job.id, |mut current| {
+            if current.status != JobStatus::Pending || current.attempt > 0 {
+                return Edit::Keep(());
+            }
+            current.lease_expires_at = Some(now);
+            Edit::Save(current, ())
+        });
+        ended.await?;
+        Ok(())
+    }
+}
+
+/// Makes a job final.
+fn settle(job: &mut Job, status: JobStatus, detail: Option<String>, now: Timestamp) {
+    job.change(status, detail, now);
+    (job.lease_owner, job.lease_expires_at) = (None, None);
+    job.purge_at = Some(now + KEPT);
+    job.ttl = Some(KEPT_SECONDS);
+    // Nobody goes on from them any more.
+    job.steps.clear();
+}
+
+/// Below which all blobs of a job are.
+fn directory(id: &JobId) -> String {
+    format!("jobs/{id}")
+}

@@ -1,0 +1,368 @@
+//! One worker's work on one job: its lease, its steps, its progress and its outputs.
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::report::Report;
+use super::{Fault, Finished, Jobs, REPORT, directory, outputs, settle};
+use crate::blob::{BlobName, Span};
+use crate::data;
+use crate::data::update::Edit;
+use crate::model::ids::{JobId, UserId};
+use crate::model::job::{Job, JobStatus, Output, Progress, StepResult};
+use crate::model::timestamp::Timestamp;
+use crate::telemetry::Chain;
+
+/// Renewals within one lease.
+const RENEWALS: u32 = 3;
+/// The longest time between two: with each one a worker learns whether its job was terminated from another process.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Least time between two writes of progress.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
+/// Longest result of a step that is kept in the job's document, in bytes of JSON; longer ones become blobs.
+const LONGEST_INLINE: usize = 4 * 1024;
+/// Longest message of progress, in characters.
+const LONGEST_MESSAGE: usize = 200;
+
+/// One worker's work on one job. Cheap to clone.
+#[derive(Clone)]
+pub struct Run(Arc<Inner>);
+
+struct Inner {
+    jobs: Jobs,
+    id: JobId,
+    user: UserId,
+    owner: String,
+    attempt: u32,
+    asked_at: Timestamp,
+    begun: Instant,
+    /// Number of the next blob.
+    blobs: AtomicU32,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// What finished steps came to.
+    steps: BTreeMap<String, StepResult>,
+    /// Whether this worker has finished a step.
+    has_advanced: bool,
+    progress: Option<Progress>,
+    progress_written: Instant,
+    /// What was written since the document last named outputs.
+    outputs: Vec<Output>,
+    /// Until when the job is ours even if the store does not answer.
+    lease_ends: Instant,
+}
+
+impl Run {
+    pub(super) fn new(jobs: Jobs, job: &Job, owner: String) -> Self {
+        let now = Instant::now();
+        let state = State {
+            steps: job.steps.clone(),
+            has_advanced: false,
+            progress: job.custom_status.clone(),
+            progress_written: now,
+            outputs: Vec::new(),
+            lease_ends: now + jobs.0.settings.lease,
+        };
+        Self(Arc::new(Inner {
+            jobs,
+            id: job.id.clone(),
+            user: job.user_id.clone(),
+            owner,
+            attempt: job.attempt,
+            asked_at: job.created_time,
+            begun: now,
+            blobs: AtomicU32::new(0),
+            state: Mutex::new(state),
+        }))
+    }
+
+    /// The job.
+    pub fn id(&self) -> &JobId {
+        &self.0.id
+    }
+
+    /// Who asked for it.
+    pub fn user(&self) -> &UserId {
+        &self.0.user
+    }
+
+    /// When it was asked for.
+    pub fn asked_at(&self) -> Timestamp {
+        self.0.asked_at
+    }
+
+    /// Where callers find an output.
+    pub fn output_url(&self, path: &str) -> String {
+        format!("/api/jobs/{}/outputs/{path}", self.0.id)
+    }
+
+    /// Does a step of the job, unless it was finished before: then what it came to that time. Its name must be its own
+    /// within the job. `work` may be done twice, if the process dies between its end and our note of it.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Fault::Lost`] when the job was terminated or taken over, [`Fault::HandOn`] when this invocation has
+    /// worked for long enough.
+    pub async fn step<T>(&self, name: &str, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let found = self.state().steps.get(name).cloned();
+        match found {
+            Some(StepResult::Value(value)) => return Ok(serde_json::from_value(value)?),
+            Some(StepResult::Blob(name)) => return self.read_step(&name).await,
+            None => {}
+        }
+        self.check().await?;
+        if self.has_worked_enough() {
+            return Err(Fault::HandOn);
+        }
+        let value = work.await?;
+        self.record(name, &value).await?;
+        Ok(value)
+    }
+
+    /// Says how far the job is. Written at most once a second, and with every step.
+    ///
+    /// # Errors
+    /// [`Fault::Lost`] when the job was terminated or taken over.
+    pub async fn progress(&self, done: u64, total: u64, message: &str) -> Result<(), Fault> {
+        let message = message.chars().take(LONGEST_MESSAGE).collect();
+        let is_due = {
+            let mut state = self.state();
+            state.progress = Some(Progress { done, total, message });
+            state.progress_written.elapsed() >= PROGRESS_PAUSE
+        };
+        if is_due { self.edit(|_| {}).await } else { Ok(()) }
+    }
+
+    /// Whether the job is still ours: for a step to ask right before it changes something beyond the job.
+    ///
+    /// # Errors
+    /// [`Fault::Lost`] when it was terminated or taken over.
+    pub async fn check(&self) -> Result<(), Fault> {
+        let found = self.0.jobs.0.data.jobs.find(&self.0.user, &self.0.id).await?;
+        if found.is_some_and(|job| self.holds(&job)) { Ok(()) } else { Err(Fault::Lost) }
+    }
+
+    /// Writes an output. It is seen when the step that wrote it, or the job, is finished; one of the same name takes the place
+    /// of the one before.
+    ///
+    /// # Errors
+    /// [`Fault::Lost`] when the job was terminated or taken over; [`Fault::Failed`] when it is too long.
+    pub async fn write_output(&self, path: &str, content: impl Into<Bytes>) -> Result<(), Fault> {
+        let output = self.put_output(path, content.into()).await?;
+        self.state().outputs.push(output);
+        Ok(())
+    }
+
+    async fn put_output(&self, path: &str, content: Bytes) -> Result<Output, Fault> {
+        if content.len() > outputs::LARGEST {
+            let megabytes = outputs::LARGEST / 1024 / 1024;
+            return Err(Fault::Failed(format!("The file {path} is longer than {megabytes} MiB.")));
+        }
+        // What comes too late all the same stays unnamed, in a place that nobody else writes to.
+        self.check().await?;
+        Ok(outputs::write(&self.0.jobs, &self.0.id, &self.place(), path, content).await?)
+    }
+
+    /// A place for a blob that no other has.
+    fn place(&self) -> String {
+        format!("{}-{}", self.0.attempt, self.0.blobs.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn read_step<T: DeserializeOwned>(&self, blob: &str) -> Result<T, Fault> {
+        let parts = &self.0.jobs.0;
+        let missing = || Fault::Failed("What an earlier step came to is not there any more.".to_owned());
+        let name: BlobName = blob.parse().map_err(|_| missing())?;
+        let blob = parts.blobs.get(&parts.container, &name, Span::Whole).await?.ok_or_else(missing)?;
+        Ok(serde_json::from_slice(&blob.bytes().await?)?)
+    }
+
+    async fn record<T: Serialize>(&self, name: &str, value: &T) -> Result<(), Fault> {
+        let value = serde_json::to_value(value)?;
+        let text = value.to_string();
+        let result = if text.len() <= LONGEST_INLINE {
+            StepResult::Value(value)
+        } else {
+            self.check().await?;
+            let parts = &self.0.jobs.0;
+            let blob = format!("{}/steps/{}.json", directory(&self.0.id), self.place());
+            let blob_name = blob.parse().map_err(|error| Fault::retry("A step could not be noted.", error))?;
+            parts.blobs.put_if_absent(&parts.container, &blob_name, text.into()).await?;
+            StepResult::Blob(blob)
+        };
+        self.edit(|job| {
+            job.steps.insert(name.to_owned(), result.clone());
+            (job.stalls, job.failures) = (0, 0);
+        })
+        .await?;
+        let mut state = self.state();
+        state.steps.insert(name.to_owned(), result);
+        state.has_advanced = true;
+        Ok(())
+    }
+
+    /// Whether the rest is for another invocation. Each does one step at least, or none would ever be done, unless its
+    /// process is to end.
+    fn has_worked_enough(&self) -> bool {
+        let parts = &self.0.jobs.0;
+        let is_over = self.0.begun.elapsed() >= parts.settings.slice && self.state().has_advanced;
+        is_over || parts.shutdown.is_cancelled()
+    }
+
+    // --- The job's document -----------------------------------------------------------------------------------------
+
+    fn holds(&self, job: &Job) -> bool {
+        job.is_held(&self.0.owner, self.0.attempt)
+    }
+
+    /// Edits the job if it is ours, and with it writes the progress, names the outputs there are, and renews the lease.
+    async fn edit(&self, mut change: impl FnMut(&mut Job)) -> Result<(), Fault> {
+        let (progress, outputs) = {
+            let state = self.state();
+            (state.progress.clone(), state.outputs.clone())
+        };
+        let parts = &self.0.jobs.0;
+        let asked = Instant::now();
+        let mut published = 0;
+        let edited = parts.data.jobs.edit(&self.0.user, &self.0.id, |mut job| {
+            if !self.holds(&job) {
+                return Edit::Keep(false);
+            }
+            let now = self.0.jobs.now();
+            job.custom_status.clone_from(&progress);
+            job.last_updated_time = now;
+            job.lease_expires_at = Some(now + parts.settings.lease);
+            let recorded = job.steps.len();
+            change(&mut job);
+            // Outputs are seen with the step that wrote them.
+            if job.status.is_final() || job.steps.len() > recorded {
+                outputs::publish(&mut job.outputs, outputs.clone());
+                published = outputs.len();
+            }
+            Edit::Save(job, true)
+        });
+        match edited.await {
+            Ok(Some(true)) => {}
+            Ok(Some(false) | None) => return Err(Fault::Lost),
+            Err(data::Error::Store(error @ crate::store::Error::TooLarge { .. })) => {
+                warn!(job.id = %self.0.id, error = %Chain(&error), "record of a job is too long");
+                return Err(Fault::Failed("The job's record became too long.".to_owned()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let mut state = self.state();
+        state.outputs.drain(..published);
+        state.progress_written = asked;
+        state.lease_ends = asked + parts.settings.lease;
+        Ok(())
+    }
+
+    /// Does `work` as long as the lease has not run out: a process that slept through its end, with a step half done, must not
+    /// do the other half before it knows that the job is still its own. To be waited for beside [`Run::keep_lease`], whose
+    /// renewal lets the work go on.
+    pub(super) async fn unless_late<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            if Instant::now() >= self.state().lease_ends {
+                return Poll::Pending;
+            }
+            work.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Keeps the job ours while it is worked on. Returns when it is not ours any more.
+    pub(super) async fn keep_lease(&self) {
+        let lease = self.0.jobs.0.settings.lease;
+        loop {
+            tokio::time::sleep((lease / RENEWALS).min(LONGEST_PAUSE)).await;
+            match self.edit(|_| {}).await {
+                Ok(()) => {}
+                Err(Fault::Lost) => return,
+                // Another try comes before the lease runs out; after that, somebody else may have it.
+                Err(fault) if Instant::now() >= self.state().lease_ends => {
+                    warn!(job.id = %self.0.id, error = %Chain(&fault), "lease of the job not renewed in time");
+                    return;
+                }
+                Err(fault) => warn!(job.id = %self.0.id, error = %Chain(&fault), "lease of the job not renewed"),
+            }
+        }
+    }
+
+    /// Writes the report and makes the job complete.
+    pub(super) async fn complete(&self, finished: Finished) -> Result<(), Fault> {
+        let Finished { result, report } = finished;
+        self.write_report(&report).await?;
+        let all_done = self.state().progress.clone().map(|progress| Progress { done: progress.total, ..progress });
+        self.edit(|job| {
+            settle(job, JobStatus::Completed, None, self.0.jobs.now());
+            job.result = Some(result.clone());
+            job.custom_status.clone_from(&all_done);
+        })
+        .await
+    }
+
+    /// Writes a report and makes the job fail.
+    pub(super) async fn fail(&self, reason: &str) -> Result<(), Fault> {
+        self.write_report(&Report::cut_short(&self.job().await?.name, "failed", reason)).await?;
+        self.edit(|job| {
+            settle(job, JobStatus::Failed, Some(reason.to_owned()), self.0.jobs.now());
+            job.error = Some(reason.to_owned());
+        })
+        .await
+    }
+
+    async fn write_report(&self, report: &Report) -> Result<(), Fault> {
+        let text = report.to_markdown(&self.job().await?, self.0.jobs.now());
+        self.write_output(REPORT, text).await
+    }
+
+    async fn job(&self) -> Result<Job, Fault> {
+        self.0.jobs.0.data.jobs.find(&self.0.user, &self.0.id).await?.ok_or(Fault::Lost)
+    }
+
+    /// Notes that a try failed and lets the job go, so that the next delivery can take it. Returns how many failed since a step
+    /// was last finished.
+    pub(super) async fn fail_for_now(&self, reason: &str) -> Result<u32, Fault> {
+        let mut failures = 0;
+        self.let_go(&format!("to be tried again: {reason}"), |job| {
+            job.failures += 1;
+            failures = job.failures;
+        })
+        .await?;
+        Ok(failures)
+    }
+
+    /// Lets the job go for another invocation.
+    pub(super) async fn release(&self, why: &str) -> Result<(), Fault> {
+        self.let_go(why, |job| job.stalls = 0).await
+    }
+
+    async fn let_go(&self, why: &str, mut change: impl FnMut(&mut Job)) -> Result<(), Fault> {
+        self.edit(|job| {
+            let now = self.0.jobs.now();
+            change(job);
+            job.change(JobStatus::Pending, Some(why.to_owned()), now);
+            (job.lease_owner, job.lease_expires_at) = (None, Some(now + self.0.jobs.queue_lease()));
+        })
+        .await
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,261 @@
+//! Feeds: RSS of every version, RDF and Atom, as publishers write them.
+//!
+//! `feed-rs` understands them. Before it sees a feed, the feed is decoded, and read through once without keeping anything,
+//! to find where its entries begin and end. That bounds what the parser is given (it keeps all of an entry, and all
+//! entries), and saves the entries before the place where a feed is broken or cut off.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use feed_rs::model::{Entry, Feed};
+use feed_rs::parser;
+use quick_xml::Reader;
+use quick_xml::encoding::DecodingReader;
+use quick_xml::events::Event;
+use url::Url;
+
+use super::text::{article_url, plain};
+use crate::model::mood::Snippet;
+use crate::model::timestamp::Timestamp;
+
+/// Entries of one feed that count.
+pub const MOST_ENTRIES: usize = 50;
+/// Elements that a feed may have up to the end of its last entry that counts. Real ones have some 30 in each.
+const MOST_ELEMENTS: usize = 20_000;
+/// Elements within each other. Entries are three deep, and their markup some more.
+const DEEPEST: usize = 100;
+/// How deep entries are: within `rss` and `channel`, or within `feed` or `RDF`.
+const ENTRY_DEPTHS: Range<usize> = 1..3;
+/// Characters of a title.
+pub const TITLE: usize = 200;
+/// Characters of an article's text.
+pub const TEXT: usize = 400;
+/// How much of an entry's markup is looked at for that many characters, in bytes.
+const MARKUP_BYTES: usize = 64 * 1024;
+/// The longest name of an encoding, in bytes.
+const LONGEST_ENCODING: usize = 40;
+
+/// What is not a feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FeedError {
+    /// There is no `rss`, `RDF` or `feed`.
+    #[error("this is not a feed")]
+    NotAFeed,
+    /// Not one entry of it can be read.
+    #[error("the feed is broken before the end of its first entry")]
+    Broken,
+}
+
+/// The articles of a feed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Articles {
+    /// Those that have a title and an address, in the feed's order.
+    pub snippets: Vec<Snippet>,
+    /// Whether the feed could be read up to its end, or to as many entries as count.
+    pub is_whole: bool,
+}
+
+/// Reads a feed that came from `url` with this content type. `publisher` becomes the source of its articles.
+///
+/// # Errors
+/// When nothing of it can be read.
+pub fn read(body: &[u8], content_type: &str, url: &Url, publisher: &str) -> Result<Articles, FeedError> {
+    let text = decode(body, content_type);
+    // That of a text in UTF-16 can be read only now.
+    let text = declaration(text.trim_start().as_bytes()).map_or(&*text, |found| &text.trim_start()[found.len()..]);
+    let outline = outline(text)?;
+    let mut entries = parse(&outline.document(text, outline.entries.iter()), url).map(|feed| feed.entries);
+    if entries.is_err() && outline.entries.len() > 1 {
+        // One entry that the parser refuses does not cost the others.
+        let single = |entry| parse(&outline.document(text, std::iter::once(entry)), url).ok();
+        entries = Ok(outline.entries.iter().filter_map(single).flat_map(|feed| feed.entries).collect());
+    }
+    let entries = entries.map_err(|_| FeedError::Broken)?;
+    let mut snippets: Vec<Snippet> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        if let Some(snippet) = snippet(&entry, publisher)
+            && !snippets.iter().any(|known| known.url == snippet.url)
+        {
+            snippets.push(snippet);
+        }
+    }
+    Ok(Articles { snippets, is_whole: outline.is_whole })
+}
+
+fn parse(document: &str, url: &Url) -> Result<Feed, parser::ParseFeedError> {
+    parser::Builder::new().base_uri(Some(url.as_str())).build().parse(document.as_bytes())
+}
+
+/// The text of a feed without its XML declaration. Its encoding is that of its byte order mark, else of its declaration,
+/// else of the content type, else UTF-8. Bytes that mean nothing in it become replacement characters.
+fn decode<'a>(body: &'a [u8], content_type: &str) -> Cow<'a, str> {
+    let marked = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+    let declaration = declaration(marked);
+    let rest = declaration.map_or(body, |declaration| &marked[declaration.len()..]);
+    let label = content_type
+        .split(';')
+        .skip(1)
+        .filter_map(|parameter| parameter.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
+        .map(|(_, label)| label.trim().trim_matches('"'))
+        .filter(|label| label.len() <= LONGEST_ENCODING && label.bytes().all(is_label));
+    let declared = declaration.and_then(|declaration| decode_as(str::from_utf8(declaration).ok()?, rest));
+    let labelled = || decode_as(&format!("<?xml version=\"1.0\" encoding=\"{}\"?>", label?), rest);
+    declared.or_else(labelled).unwrap_or_else(|| {
+        // UTF-8: what a reader takes everything for that it has not seen yet.
+        DecodingReader::new(&b""[..]).encoding().decode(rest).0
+    })
+}
+
+/// The text in the encoding that an XML declaration names. A byte order mark has the last word.
+fn decode_as<'a>(declaration: &str, bytes: &'a [u8]) -> Option<Cow<'a, str>> {
+    match Reader::from_str(declaration).read_event() {
+        Ok(Event::Decl(declaration)) => Some(declaration.encoder()?.decode(bytes).0),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+fn is_label(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':')
+}
+
+fn declaration(body: &[u8]) -> Option<&[u8]> {
+    let head = &body[..body.len().min(200)];
+    let end = head.windows(2).position(|two| two == b"?>")? + 2;
+    head.starts_with(b"<?xml").then(|| &body[..end])
+}
+
+/// Where a feed's entries are.
+struct Outline {
+    /// Where the first entry begins: what comes before says what kind of feed it is, and what its prefixes mean.
+    head: usize,
+    /// The entries that count.
+    entries: Vec<Range<usize>>,
+    /// The elements around the entries, outermost first.
+    around: Vec<String>,
+    /// Where an `&` stands that begins no reference, which the parser would refuse.
+    ampersands: Vec<usize>,
+    is_whole: bool,
+}
+
+impl Outline {
+    /// A feed of some of its entries.
+    fn document<'a>(&self, text: &str, entries: impl Iterator<Item = &'a Range<usize>>) -> String {
+        let mut document = String::new();
+        for part in std::iter::once(0..self.head).chain(entries.cloned()) {
+            let first = self.ampersands.partition_point(|place| *place < part.start);
+            let mut start = part.start;
+            for place in self.ampersands[first..].iter().take_while(|place| **place < part.end) {
+                document.push_str(&text[start..*place]);
+                document.push_str("&amp;");
+                start = place + 1;
+            }
+            document.push_str(&text[start..part.end]);
+        }
+        for name in self.around.iter().rev() {
+            document.push_str("</");
+            document.push_str(name);
+            document.push('>');
+        }
+        document
+    }
+}
+
+fn outline(text: &str) -> Result<Outline, FeedError> {
+    let mut reader = Reader::from_str(text);
+    // As the feed parser has it, so that both see the same elements.
+    reader.config_mut().expand_empty_elements = true;
+    reader.config_mut().allow_dangling_amp = true;
+    let mut open: Vec<String> = Vec::new();
+    let mut found =
+        Outline { head: 0, entries: Vec::new(), around: Vec::new(), ampersands: Vec::new(), is_whole: false };
+    let mut entry_start = None;
+    let mut elements = 0;
+    let place = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(text.len());
+    loop {
+        let before = place(reader.buffer_position());
+        match reader.read_event() {
+            Ok(Event::Start(element)) => {
+                let name = element.name().as_ref().to_owned();
+                let local = element.local_name();
+                if open.is_empty() && !matches!(local.as_ref(), "rss" | "RDF" | "feed") {
+                    return Err(FeedError::NotAFeed);
+                }
+                elements += 1;
+                if elements > MOST_ELEMENTS || open.len() >= DEEPEST {
+                    break;
+                }
+                let is_entry = matches!(local.as_ref(), "item" | "entry") && ENTRY_DEPTHS.contains(&open.len());
+                if is_entry && entry_start.is_none() && (found.entries.is_empty() || found.around == open) {
+                    if found.entries.is_empty() {
+                        found.head = before;
+                        found.around.clone_from(&open);
+                    }
+                    entry_start = Some(before);
+                }
+                open.push(name);
+            }
+            Ok(Event::End(_)) => {
+                open.pop();
+                if let Some(start) = entry_start.filter(|_| open.len() == found.around.len()) {
+                    found.entries.push(start..place(reader.buffer_position()));
+                    entry_start = None;
+                    if found.entries.len() == MOST_ENTRIES {
+                        found.is_whole = true;
+                        break;
+                    }
+                }
+            }
+            Ok(Event::Text(_)) => {
+                let after = place(reader.buffer_position());
+                let ampersands = text[before..after].match_indices('&').map(|(at, _)| before + at);
+                found.ampersands.extend(ampersands);
+            }
+            // The parser would change its encoding there, and panics when it is too late for that.
+            Ok(Event::Decl(_)) => break,
+            Ok(Event::Eof) => {
+                found.is_whole = open.is_empty() && elements > 0;
+                break;
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    match (elements, found.entries.is_empty()) {
+        (0, _) => Err(FeedError::NotAFeed),
+        (_, true) if !found.is_whole => Err(FeedError::Broken),
+        (_, true) => {
+            // A feed may have nothing to say.
+            found.head = text.len();
+            found.around.clear();
+            Ok(found)
+        }
+        (_, false) => Ok(found),
+    }
+}
+
+fn snippet(entry: &Entry, publisher: &str) -> Option<Snippet> {
+    let title = plain(&entry.title.as_ref()?.content, TITLE);
+    if title.is_empty() {
+        return None;
+    }
+    let page = entry.links.iter().find(|link| link.rel.as_deref().is_none_or(|rel| rel == "alternate"));
+    let link = page.or(entry.links.first()).map_or(entry.id.as_str(), |link| link.href.as_str());
+    let summary = entry.summary.as_ref().map(|summary| summary.content.as_str());
+    let content = entry.content.as_ref().and_then(|content| content.body.as_deref());
+    // The longer of the two; the summary of two that are as long.
+    let text = [content, summary].into_iter().flatten().map(|markup| plain(head(markup), TEXT));
+    let published = entry.published.or(entry.updated);
+    Some(Snippet {
+        title,
+        text: text.max_by_key(String::len).unwrap_or_default(),
+        url: article_url(link)?,
+        source: publisher.to_owned(),
+        published_at: published.and_then(|at| Timestamp::from_unix(at.timestamp())),
+    })
+}
+
+/// The beginning of an entry's markup.
+fn head(markup: &str) -> &str {
+    &markup[..markup.floor_char_boundary(MARKUP_BYTES)]
+}

@@ -1,0 +1,294 @@
+//! Sitemaps (sitemaps.org): lists of a site's pages, and lists of such lists, possibly packed by gzip, possibly with
+//! titles for Google News.
+//!
+//! A sitemap is read as a stream: whatever its size, no more than one page's entry is held, and what is too long for an
+//! entry ends it. What a caller wants of it, it keeps itself.
+
+use std::cell::Cell;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use quick_xml::Reader;
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesRef, Event};
+use time::{Date, Duration, Month};
+
+use super::feeds::TITLE;
+use super::text::{LONGEST_URL, plain};
+use crate::model::timestamp::Timestamp;
+
+/// Size of a sitemap that is read, unpacked: a quarter more than the 50 MiB that the protocol allows.
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
+/// Entries of one sitemap that are read: as many as the protocol allows.
+const MOST_ENTRIES: usize = 50_000;
+/// The longest tag or text.
+const LONGEST_TOKEN: usize = 64 * 1024;
+/// Elements within each other. Those of news are four deep.
+const DEEPEST: usize = 16;
+/// How much is read ahead.
+const BUFFER: usize = 8 * 1024;
+/// How a gzip file begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// A slug of fewer words is a section or a name, and no title.
+const FEWEST_WORDS: usize = 3;
+
+/// An entry of a sitemap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A page.
+    Page(Listed),
+    /// Another sitemap.
+    Sitemap(Listed),
+}
+
+/// What a sitemap says of a page or another sitemap.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Its address, as it is written.
+    pub url: String,
+    /// When it last changed, or for news when it appeared.
+    pub modified: Option<Timestamp>,
+    /// Its headline, for news.
+    pub title: Option<String>,
+}
+
+/// How a sitemap ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// With its last entry, or where the reader had enough.
+    Reached,
+    /// At a limit, or where it is broken. The entries before that count.
+    Cut,
+}
+
+/// What is not a sitemap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is not a sitemap")]
+pub struct NotASitemap;
+
+/// Shows `visit` the entries of a sitemap, one after the other, until it breaks off.
+///
+/// # Errors
+/// When it is neither a list of pages nor one of sitemaps.
+pub fn read(body: &Bytes, visit: impl FnMut(Entry) -> ControlFlow<()>) -> Result<End, NotASitemap> {
+    let source = Cursor::new(body);
+    if body.starts_with(&GZIP) { walk(MultiGzDecoder::new(source), visit) } else { walk(source, visit) }
+}
+
+/// Lets so many bytes through until it is told that they were put to use.
+struct Metered<R> {
+    source: R,
+    left: Rc<Cell<usize>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(self.left.get());
+        if most == 0 && !buffer.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "a part of the document is too long"));
+        }
+        let read = self.source.read(&mut buffer[..most])?;
+        self.left.set(self.left.get() - read);
+        Ok(read)
+    }
+}
+
+/// The texts of an entry that count.
+#[derive(Clone, Copy, PartialEq)]
+enum Field {
+    Address,
+    Modified,
+    Title,
+    Published,
+}
+
+#[derive(Default)]
+struct Draft {
+    address: String,
+    modified: String,
+    title: String,
+    published: String,
+}
+
+impl Draft {
+    fn field(&mut self, field: Field) -> &mut String {
+        match field {
+            Field::Address => &mut self.address,
+            Field::Modified => &mut self.modified,
+            Field::Title => &mut self.title,
+            Field::Published => &mut self.published,
+        }
+    }
+
+    fn add(&mut self, field: Field, text: &str) {
+        let field = self.field(field);
+        let room = LONGEST_TOKEN.saturating_sub(field.len());
+        field.push_str(&text[..text.floor_char_boundary(room)]);
+    }
+
+    fn listed(&self) -> Option<Listed> {
+        let url = self.address.trim();
+        if url.is_empty() || url.len() > LONGEST_URL {
+            return None;
+        }
+        // Texts come with their references resolved, but publishers escape titles twice.
+        let title = plain(&self.title, TITLE);
+        Some(Listed {
+            url: url.to_owned(),
+            modified: date(&self.published).or_else(|| date(&self.modified)),
+            title: (!title.is_empty()).then_some(title),
+        })
+    }
+}
+
+fn walk(source: impl Read, mut visit: impl FnMut(Entry) -> ControlFlow<()>) -> Result<End, NotASitemap> {
+    let left = Rc::new(Cell::new(LONGEST_TOKEN));
+    let metered = Metered { source: source.take(MOST_BYTES), left: left.clone() };
+    let mut reader = Reader::from_reader(BufReader::with_capacity(BUFFER, metered));
+    skip_mark(reader.get_mut());
+    let mut buffer = Vec::new();
+    let mut depth = 0_usize;
+    let mut is_index = None;
+    let mut draft: Option<Draft> = None;
+    let mut field = None;
+    let mut entries = 0;
+    loop {
+        buffer.clear();
+        left.set(LONGEST_TOKEN);
+        let Ok(event) = reader.read_event_into(&mut buffer) else { break };
+        match event {
+            Event::Start(element) => {
+                let name = element.local_name();
+                let name = name.as_ref();
+                if depth == 0 {
+                    is_index = Some(match name {
+                        "urlset" => false,
+                        "sitemapindex" => true,
+                        _ => return Err(NotASitemap),
+                    });
+                }
+                depth += 1;
+                if depth > DEEPEST {
+                    break;
+                }
+                field = match (depth, name) {
+                    (2, "url" | "sitemap") => {
+                        draft = Some(Draft::default());
+                        None
+                    }
+                    (3, "loc") => Some(Field::Address),
+                    (3, "lastmod") => Some(Field::Modified),
+                    // Pictures and videos have titles, too.
+                    (4, "title") if element.name().as_ref().starts_with("news:") => Some(Field::Title),
+                    (4, "publication_date") => Some(Field::Published),
+                    _ => None,
+                };
+            }
+            Event::End(_) => {
+                depth = depth.saturating_sub(1);
+                field = None;
+                if depth != 1 {
+                    continue;
+                }
+                let listed = draft.take().and_then(|draft| draft.listed());
+                let Some(listed) = listed else { continue };
+                let entry = if is_index == Some(true) { Entry::Sitemap(listed) } else { Entry::Page(listed) };
+                entries += 1;
+                if visit(entry).is_break() {
+                    return Ok(End::Reached);
+                }
+                if entries == MOST_ENTRIES {
+                    break;
+                }
+            }
+            Event::Text(text) => add(&mut draft, field, &text),
+            Event::CData(text) => add(&mut draft, field, &text),
+            Event::GeneralRef(reference) => add(&mut draft, field, &resolve(&reference)),
+            Event::Eof => {
+                let Some(_) = is_index else { return Err(NotASitemap) };
+                return Ok(if depth == 0 { End::Reached } else { End::Cut });
+            }
+            Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+        }
+    }
+    if is_index.is_some() { Ok(End::Cut) } else { Err(NotASitemap) }
+}
+
+/// A byte order mark before the document is none of its text.
+fn skip_mark(reader: &mut impl BufRead) {
+    if let Ok(start) = reader.fill_buf()
+        && start.starts_with(b"\xef\xbb\xbf")
+    {
+        reader.consume(3);
+    }
+}
+
+fn add(draft: &mut Option<Draft>, field: Option<Field>, text: &str) {
+    if let (Some(draft), Some(field)) = (draft, field) {
+        draft.add(field, text);
+    }
+}
+
+/// What a reference in a text stands for. Entities that a document declares itself stand for nothing.
+fn resolve(reference: &BytesRef<'_>) -> String {
+    match reference.resolve_char_ref() {
+        Ok(Some(character)) => character.to_string(),
+        Ok(None) => resolve_predefined_entity(reference).unwrap_or_default().to_owned(),
+        Err(_) => String::new(),
+    }
+}
+
+/// A date as sitemaps have it: a day, possibly with a time, possibly without seconds.
+fn date(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    Timestamp::parse(text).or_else(|| Timestamp::parse(text.get(..10)?))
+}
+
+/// The first and the last day that an address names, by a year and perhaps a month: `/2026/03/`, `year=2026&month=3`,
+/// `sitemap-2026.xml`.
+pub fn period(url: &str) -> Option<(Date, Date)> {
+    let mut numbers = url.split(|character: char| !character.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    let year = numbers.by_ref().find_map(|digits| {
+        let year: i32 = digits.parse().ok()?;
+        (digits.len() == 4 && (1990..2100).contains(&year)).then_some(year)
+    })?;
+    let month = numbers.next().filter(|digits| digits.len() <= 2).and_then(|digits| digits.parse::<u8>().ok());
+    let (first, last) = match month.and_then(|month| Month::try_from(month).ok()) {
+        Some(month) => (month, month),
+        None => (Month::January, Month::December),
+    };
+    let first = Date::from_calendar_date(year, first, 1).ok()?;
+    let last = Date::from_calendar_date(year, last, last.length(year)).ok()?;
+    Some((first, last))
+}
+
+/// How long a [`period`] may be to say when a page appeared.
+pub const MONTH: Duration = Duration::days(31);
+
+/// A title from an address: the words of its longest slug. `None` if they are too few to be one.
+pub fn title_of(url: &str) -> Option<String> {
+    let path = url.split(['?', '#']).next().unwrap_or_default().split_once("://")?.1;
+    let slugs = path.split('/').skip(1).map(words_of);
+    // The last one of those with as many words.
+    let words = slugs.max_by_key(Vec::len).filter(|words| words.len() >= FEWEST_WORDS)?;
+    let title = words.join(" ");
+    let mut letters = title.chars();
+    let first = letters.next()?;
+    Some(plain(&first.to_uppercase().chain(letters).collect::<String>(), TITLE))
+}
+
+/// The words of a slug, without its ending and the number of the article.
+fn words_of(slug: &str) -> Vec<&str> {
+    let slug = slug.strip_suffix(".html").or_else(|| slug.strip_suffix(".htm")).unwrap_or(slug);
+    let mut words: Vec<&str> = slug.split(['-', '_']).filter(|word| !word.is_empty()).collect();
+    let is_number = |word: &&str| {
+        let digits = word.bytes().filter(u8::is_ascii_digit).count();
+        digits >= 5 && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    words.retain(|word| !is_number(word));
+    // What is not a word but an escape says nothing.
+    if words.iter().any(|word| word.contains('%') || word.contains('.')) { Vec::new() } else { words }
+}

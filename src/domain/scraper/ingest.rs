@@ -1,0 +1,449 @@
+//! What becomes of candidates: those that the feed does not have are written to it, with their picture's hash and their
+//! vector.
+//!
+//! Ingest is safe to repeat: an item's id is made from its source and page, so the same candidate is the same item. It
+//! works in batches, and what one batch has written the next run finds.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+use url::Url;
+
+use super::candidate::Candidate;
+use super::dedupe::Claimed;
+use super::{Error, Scraper};
+use crate::data::items::GLOBAL;
+use crate::http_client::guarded::{Expect, Limits, check_url};
+use crate::imaging::{decode, phash};
+use crate::llm::EMBEDDING_DIMENSIONS;
+use crate::model::ids::{ScrapedItemId, UserId};
+use crate::model::item::{FeedItem, NewItem};
+use crate::model::perceptual_hash::PerceptualHash;
+use crate::model::source::Source;
+use crate::telemetry::Chain;
+
+/// Candidates of one run at most; the rest is for the next.
+const MOST_CANDIDATES: usize = 500;
+/// Candidates that are looked up, embedded and written together.
+const BATCH: usize = 50;
+/// Pictures that are fetched and hashed at once.
+const CONCURRENT_PICTURES: usize = 8;
+/// Items that are written at once.
+const CONCURRENT_WRITES: usize = 8;
+/// Size and time of one picture.
+const PICTURE_LIMITS: Limits = Limits { size_bytes: 20 * 1024 * 1024, time: Duration::from_secs(15) };
+/// Time for all pictures of a run. What is left then is written without its hash.
+const PICTURES_TIME: Duration = Duration::from_secs(90);
+/// Items of earlier runs that get their missing vectors, at most.
+const MOST_FILLED: usize = 200;
+
+const LONGEST_TITLE: usize = 300;
+const LONGEST_DESCRIPTION: usize = 5_000;
+const LONGEST_COMMENT: usize = 2_000;
+const LONGEST_PRICE: usize = 60;
+const LONGEST_BRAND: usize = 100;
+const LONGEST_TAG: usize = 40;
+const MOST_TAGS: usize = 20;
+const MOST_PICTURES: usize = 20;
+const MOST_LINKS: usize = 10;
+/// Longest address, in bytes.
+const LONGEST_URL: usize = 2_000;
+/// Characters of a description that count for its vector.
+const EMBEDDED_DESCRIPTION: usize = 200;
+
+/// Where candidates come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// Who sent them; nobody if we fetched them ourselves.
+    pub submitter: Option<UserId>,
+    /// Whether they are known to be what the source has.
+    pub verified: bool,
+}
+
+impl Origin {
+    /// Fetched from the source by this service.
+    pub const FETCHED: Self = Self { submitter: None, verified: true };
+}
+
+/// What became of candidates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct IngestReport {
+    /// Items that are new in the feed.
+    pub new_items: usize,
+    /// Candidates that the feed has already, by page or by picture.
+    pub duplicates: usize,
+    /// Candidates without a title, a page or a picture that can be used.
+    pub unusable: usize,
+    /// New items whose picture could not be had, so that nobody knows what it looks like.
+    pub without_hash: usize,
+    /// New items that wait for their vector.
+    pub without_vector: usize,
+    /// Older items that got theirs.
+    pub filled: usize,
+}
+
+impl Scraper {
+    /// Writes those candidates to the feed that it does not have. Does not say when the source was scraped.
+    ///
+    /// # Errors
+    /// When documents cannot be read or written. What was written until then stays, and is found the next time.
+    pub async fn ingest(
+        &self,
+        source: &Source,
+        candidates: Vec<Candidate>,
+        origin: &Origin,
+    ) -> Result<IngestReport, Error> {
+        let mut report = IngestReport::default();
+        let mut seen = HashSet::new();
+        let mut usable = Vec::new();
+        for candidate in candidates.into_iter().take(MOST_CANDIDATES) {
+            match clean(candidate) {
+                None => report.unusable += 1,
+                Some(candidate) if !seen.insert(candidate.product_url.clone()) => report.duplicates += 1,
+                Some(candidate) => usable.push(candidate),
+            }
+        }
+        let pictures_until = Instant::now() + PICTURES_TIME;
+        let mut model_answers = true;
+        let mut vectorless = Vec::new();
+        for batch in usable.chunks(BATCH) {
+            let run = Batch { scraper: self, source, origin, partition: partition(source), pictures_until };
+            run.ingest(batch, &mut report, &mut vectorless, &mut model_answers).await?;
+        }
+        if model_answers {
+            report.filled = self.fill_vectors(partition(source), &vectorless).await?;
+        }
+        Ok(report)
+    }
+
+    /// Gives items their missing vectors: these, and some of those that were written without. Returns how many.
+    async fn fill_vectors(&self, partition: &str, ids: &[ScrapedItemId]) -> Result<usize, Error> {
+        let items = &self.data().items;
+        let mut waiting = items.find_in(partition, ids).await?;
+        waiting.extend(items.without_vectors(partition, MOST_FILLED).await?);
+        let mut seen = HashSet::new();
+        waiting.retain(|item| seen.insert(item.id.clone()));
+        let mut filled = 0;
+        for batch in waiting.chunks(BATCH) {
+            let Some(vectors) = self.embed(batch.iter().map(text_of_item).collect()).await else { break };
+            for (item, vector) in batch.iter().zip(vectors) {
+                filled += usize::from(items.fill_vector(partition, &item.id, &vector).await?);
+            }
+        }
+        Ok(filled)
+    }
+
+    /// The texts' vectors; `None`, and a line in the log, when the model cannot give them.
+    async fn embed(&self, texts: Vec<String>) -> Option<Vec<Vec<f64>>> {
+        let vectors = match self.model().embed(&texts).await {
+            Ok(vectors) => vectors,
+            Err(error) => {
+                warn!(items = texts.len(), error = %Chain(&error), "items not embedded: a later run does it");
+                return None;
+            }
+        };
+        if vectors.len() != texts.len() || vectors.iter().any(|vector| vector.len() != EMBEDDING_DIMENSIONS) {
+            warn!(items = texts.len(), "vectors of the wrong number or length: a later run asks again");
+            return None;
+        }
+        Some(vectors.into_iter().map(|vector| vector.into_iter().map(shortest).collect()).collect())
+    }
+
+    /// The hash of a picture; `None` if it cannot be had.
+    async fn hash_picture(&self, url: &str) -> Option<PerceptualHash> {
+        let picture = match self.web().get(url, Expect::Image, PICTURE_LIMITS).await {
+            Ok(picture) => picture,
+            Err(error) => {
+                debug!(error = %Chain(&error), "picture not fetched");
+                return None;
+            }
+        };
+        match phash::hash(self.pixels(), picture.body, &decode::Limits::default()).await {
+            Ok(hash) => Some(hash),
+            Err(error) => {
+                debug!(error = %Chain(&error), "picture not hashed");
+                None
+            }
+        }
+    }
+}
+
+/// Candidates that are ingested together.
+struct Batch<'a> {
+    scraper: &'a Scraper,
+    source: &'a Source,
+    origin: &'a Origin,
+    partition: &'a str,
+    pictures_until: Instant,
+}
+
+impl Batch<'_> {
+    async fn ingest(
+        &self,
+        candidates: &[Candidate],
+        report: &mut IngestReport,
+        vectorless: &mut Vec<ScrapedItemId>,
+        model_answers: &mut bool,
+    ) -> Result<(), Error> {
+        let urls: Vec<String> = candidates.iter().map(|candidate| candidate.product_url.clone()).collect();
+        let known = self.scraper.data().items.with_pages(self.partition, &urls).await?;
+        vectorless.extend(known.iter().filter(|item| item.lacks_vector()).map(|item| item.id.clone()));
+        let known: HashSet<&str> = known.iter().map(|item| item.product_url.as_str()).collect();
+        let unknown = candidates.iter().filter(|candidate| !known.contains(candidate.product_url.as_str()));
+        let unknown: Vec<Candidate> = unknown.cloned().collect();
+        report.duplicates += candidates.len() - unknown.len();
+
+        let fresh = self.without_known_pictures(unknown, report).await?;
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        // One failure is enough: the model's own patience is long.
+        let vectors = match *model_answers {
+            true => self.scraper.embed(fresh.iter().map(|(candidate, _)| text_of_candidate(candidate)).collect()).await,
+            false => None,
+        };
+        *model_answers = vectors.is_some();
+        let vectors = vectors.unwrap_or_else(|| vec![Vec::new(); fresh.len()]);
+        let writes = fresh.into_iter().zip(vectors).map(|((candidate, picture), vector)| async move {
+            let item = self.item(candidate, picture.as_ref().map(Claimed::hash), vector);
+            let is_new = self.scraper.data().items.add(&item).await?;
+            // The picture is known from now on, unless another run was faster with the same item, whose it is then.
+            if let Some(picture) = picture {
+                picture.keep();
+            }
+            Ok::<_, Error>((is_new, item.p_hash.is_none(), item.needs_embedding))
+        });
+        let written: Vec<_> = stream::iter(writes).buffer_unordered(CONCURRENT_WRITES).collect().await;
+        for outcome in written {
+            let (is_new, lacks_hash, lacks_vector) = outcome?;
+            report.new_items += usize::from(is_new);
+            report.duplicates += usize::from(!is_new);
+            report.without_hash += usize::from(is_new && lacks_hash);
+            report.without_vector += usize::from(is_new && lacks_vector);
+        }
+        Ok(())
+    }
+
+    /// Those candidates whose picture the partition does not have, with its hash.
+    async fn without_known_pictures(
+        &self,
+        candidates: Vec<Candidate>,
+        report: &mut IngestReport,
+    ) -> Result<Vec<(Candidate, Option<Claimed>)>, Error> {
+        let urls: Vec<String> = candidates.iter().map(|candidate| candidate.image_url.clone()).collect();
+        let hashes = urls.into_iter().map(|url| async move {
+            let hash = self.scraper.hash_picture(&url);
+            tokio::time::timeout_at(self.pictures_until, hash).await.ok().flatten()
+        });
+        // In their order: of two that look alike, the first one stays.
+        let hashes: Vec<Option<PerceptualHash>> = stream::iter(hashes).buffered(CONCURRENT_PICTURES).collect().await;
+        let known = self.scraper.known_pictures(self.partition).await?;
+        let mut fresh = Vec::with_capacity(candidates.len());
+        for (candidate, hash) in candidates.into_iter().zip(hashes) {
+            match hash.map(|hash| Claimed::new(&known, hash)) {
+                None => fresh.push((candidate, None)),
+                Some(Some(claimed)) => fresh.push((candidate, Some(claimed))),
+                Some(None) => report.duplicates += 1,
+            }
+        }
+        Ok(fresh)
+    }
+
+    fn item(&self, candidate: Candidate, hash: Option<PerceptualHash>, embedding: Vec<f64>) -> NewItem {
+        let Source { id, source_type, .. } = self.source;
+        NewItem {
+            id: NewItem::id(*source_type, id, &candidate.product_url),
+            user_id: self.partition.to_owned(),
+            source_id: id.clone(),
+            source_type: *source_type,
+            title: candidate.title,
+            description: candidate.description,
+            image_url: candidate.image_url,
+            product_url: candidate.product_url,
+            buy_links: candidate.buy_links,
+            price: candidate.price,
+            brand: candidate.brand,
+            tags: candidate.tags,
+            gallery_images: candidate.gallery_images,
+            comment_text: candidate.comment_text,
+            p_hash: hash.map(|hash| hash.to_string()),
+            needs_embedding: embedding.is_empty(),
+            embedding,
+            reddit_score: candidate.reddit_score,
+            score_signal: 0,
+            scraped_at: self.scraper.now(),
+            source_created_at: candidate.source_created_at,
+            image_expired: false,
+            submitter_id: self.origin.submitter.clone(),
+            verified: self.origin.verified,
+        }
+    }
+}
+
+/// Where a source's items are: with those of everybody, or with their one reader's.
+pub fn partition(source: &Source) -> &str {
+    match &source.created_by {
+        Some(user) if !source.is_global => user.as_str(),
+        Some(_) | None => GLOBAL,
+    }
+}
+
+/// The candidate within bounds; `None` if what an item cannot do without is missing or refused.
+fn clean(candidate: Candidate) -> Option<Candidate> {
+    let title = cut(&candidate.title, LONGEST_TITLE);
+    let product_url = page_url(&candidate.product_url)?;
+    let image_url = picture_url(&candidate.image_url)?;
+    if title.is_empty() {
+        return None;
+    }
+    let mut tags: Vec<String> = Vec::new();
+    for tag in candidate.tags.iter().map(|tag| cut(&tag.to_lowercase(), LONGEST_TAG)) {
+        if !tag.is_empty() && !tags.contains(&tag) && tags.len() < MOST_TAGS {
+            tags.push(tag);
+        }
+    }
+    let optional = |text: Option<String>, longest| text.map(|text| cut(&text, longest)).filter(|text| !text.is_empty());
+    Some(Candidate {
+        title,
+        description: cut(&candidate.description, LONGEST_DESCRIPTION),
+        image_url,
+        product_url,
+        buy_links: candidate.buy_links.iter().filter_map(|url| page_url(url)).take(MOST_LINKS).collect(),
+        price: optional(candidate.price, LONGEST_PRICE),
+        brand: optional(candidate.brand, LONGEST_BRAND),
+        tags,
+        gallery_images: candidate
+            .gallery_images
+            .iter()
+            .filter_map(|url| picture_url(url))
+            .take(MOST_PICTURES)
+            .collect(),
+        comment_text: cut(&candidate.comment_text, LONGEST_COMMENT),
+        reddit_score: candidate.reddit_score,
+        source_created_at: candidate.source_created_at,
+    })
+}
+
+fn cut(text: &str, longest: usize) -> String {
+    text.trim().chars().take(longest).collect::<String>().trim_end().to_owned()
+}
+
+/// An address that may be stored: one that we could fetch ourselves, without its fragment.
+fn url(text: &str) -> Option<Url> {
+    let mut url = check_url(text).ok()?;
+    url.set_fragment(None);
+    (url.as_str().len() <= LONGEST_URL).then_some(url)
+}
+
+fn page_url(text: &str) -> Option<String> {
+    url(text).map(String::from)
+}
+
+/// The address of a picture that stays where it is. The signed ones of Reddit's previews end after a while; the picture
+/// itself has the same path on another host.
+fn picture_url(text: &str) -> Option<String> {
+    let mut url = url(text)?;
+    if url.host_str() == Some("preview.redd.it") {
+        url.set_host(Some("i.redd.it")).ok()?;
+        url.set_query(None);
+    }
+    let expires = url.query_pairs().any(|(name, _)| {
+        let name = name.to_ascii_lowercase();
+        EXPIRING.contains(&name.as_str())
+    });
+    let is_signed_preview = url.host_str() == Some("external-preview.redd.it");
+    (!expires && !is_signed_preview).then(|| url.into())
+}
+
+/// Names of parameters with which stores of files sign addresses for a while: Amazon's and Google's, Azure's, Akamai's,
+/// `CloudFront`'s.
+const EXPIRING: [&str; 8] =
+    ["x-amz-signature", "x-goog-signature", "sig", "hdnea", "hdnts", "signature", "expires", "key-pair-id"];
+
+/// What an item's vector is made of: tags, title and the beginning of the description.
+pub fn embedded_text<'a>(tags: impl IntoIterator<Item = &'a str>, title: &str, description: &str) -> String {
+    let description: String = description.chars().take(EMBEDDED_DESCRIPTION).collect();
+    let mut parts: Vec<&str> = tags.into_iter().collect();
+    parts.extend([title, &description]);
+    parts.retain(|part| !part.is_empty());
+    parts.join(" ")
+}
+
+fn text_of_candidate(candidate: &Candidate) -> String {
+    embedded_text(candidate.tags.iter().map(String::as_str), &candidate.title, &candidate.description)
+}
+
+fn text_of_item(item: &FeedItem) -> String {
+    embedded_text(item.tags.iter().map(String::as_str), &item.title, &item.description)
+}
+
+/// The number as documents keep it: the shortest decimal that is this number among those of single precision, half as long
+/// as all the digits of its double.
+fn shortest(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or_else(|_| f64::from(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_expires_is_not_stored() {
+        for (given, kept) in [
+            ("https://i.redd.it/a.jpg", Some("https://i.redd.it/a.jpg")),
+            ("https://preview.redd.it/a.jpg?width=640&s=abc", Some("https://i.redd.it/a.jpg")),
+            ("https://external-preview.redd.it/a.jpg?s=abc", None),
+            ("https://shop.example/a.jpg?v=3#x", Some("https://shop.example/a.jpg?v=3")),
+            ("https://b.example/a.jpg?X-Amz-Signature=1&X-Amz-Expires=60", None),
+            ("https://b.blob.core.windows.net/a.jpg?se=2026&sig=x", None),
+            ("http://shop.example/a.jpg", None),
+            ("https://127.0.0.1/a.jpg", None),
+            ("https://printer.local/a.jpg", None),
+        ] {
+            assert_eq!(picture_url(given).as_deref(), kept, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_candidate_is_cut_to_size() {
+        let candidate = Candidate {
+            title: format!("  {} ", "é".repeat(400)),
+            image_url: "https://i.example/a.jpg".into(),
+            product_url: "https://shop.example/a#top".into(),
+            tags: ["Denim", "denim", " ", "x".repeat(50).as_str()].map(str::to_owned).into(),
+            gallery_images: vec!["ftp://i.example/b.jpg".into(), "https://i.example/b.jpg".into()],
+            buy_links: vec!["javascript:alert(1)".into(), "https://shop.example/a".into()],
+            price: Some(" ".into()),
+            ..Candidate::default()
+        };
+        let clean = clean(candidate.clone()).unwrap();
+        assert_eq!(clean.title.chars().count(), LONGEST_TITLE);
+        assert_eq!(clean.product_url, "https://shop.example/a");
+        assert_eq!(clean.tags, ["denim".to_owned(), "x".repeat(LONGEST_TAG)]);
+        assert_eq!(clean.gallery_images, ["https://i.example/b.jpg"]);
+        assert_eq!((clean.buy_links.len(), clean.price), (1, None));
+        for broken in [
+            Candidate { title: " ".into(), ..candidate.clone() },
+            Candidate { image_url: String::new(), ..candidate.clone() },
+            Candidate { product_url: "/a".into(), ..candidate.clone() },
+            Candidate { product_url: format!("https://shop.example/{}", "a".repeat(2000)), ..candidate },
+        ] {
+            assert_eq!(super::clean(broken), None);
+        }
+    }
+
+    #[test]
+    fn a_vector_is_written_short_and_read_the_same() {
+        for number in [0.1_f32, -0.012_345_678, 1.0, f32::MIN_POSITIVE, 0.0] {
+            let written = shortest(number);
+            assert_eq!(written as f32, number);
+            assert!(written.to_string().len() <= f64::from(number).to_string().len());
+        }
+    }
+}

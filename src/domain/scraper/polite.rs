@@ -1,0 +1,314 @@
+//! Manners towards the sites that are scraped: one request at a time per host with a pause between them, and only what
+//! the site's `robots.txt` lets robots see (RFC 9309).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use texting_robots::Robot;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+use url::Url;
+
+use crate::cache::ExpiringCache;
+use crate::clock::Clock;
+use crate::http_client::guarded::{Answer, Expect, FetchError, GuardedClient, Limits, Validators};
+
+/// The name that sites know us by in their `robots.txt`: that of our `User-Agent` without the version.
+const ROBOT: &str = "pluckit-processor";
+
+/// The longest pause that a site can ask for with `Crawl-delay`. It is no part of the standard, and some ask for hours.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The largest `robots.txt` that is read, and how much of it counts: the least that the standard asks for.
+const ROBOTS_LIMITS: Limits = Limits { size_bytes: 2 * 1024 * 1024, time: Duration::from_secs(10) };
+const MAX_ROBOTS_BYTES: usize = 500 * 1024;
+
+/// How many lines with `$` count. Each becomes a regular expression, which takes time and memory.
+const MAX_ANCHORED_LINES: usize = 500;
+
+/// How long rules are believed; the standard says at most a day.
+const ROBOTS_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a site whose `robots.txt` cannot be had is left alone.
+const OUTAGE_LIFE: Duration = Duration::from_secs(10 * 60);
+const KEPT_ROBOTS: usize = 256;
+
+/// How many hosts are remembered before those that nobody visits are forgotten.
+const KEPT_GATES: usize = 256;
+
+/// Why a page was not fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum PoliteError {
+    /// The site does not want robots there.
+    #[error("the site's robots.txt forbids it")]
+    Forbidden,
+    /// The site's rules cannot be had at present, so everything counts as forbidden.
+    #[error("the site's robots.txt cannot be had")]
+    NoRobots,
+    /// The page itself.
+    #[error("the page cannot be fetched")]
+    Fetch(#[from] FetchError),
+}
+
+impl PoliteError {
+    /// Whether the same may well succeed later.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Forbidden => false,
+            Self::NoRobots => true,
+            Self::Fetch(error) => error.is_temporary(),
+        }
+    }
+}
+
+/// Lets one request at a time through to a host, with a pause after each. Counts within this process.
+pub struct Gates {
+    pause: Duration,
+    hosts: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
+}
+
+/// The right to send one request to a host. The pause begins when it is dropped.
+pub struct Turn(OwnedMutexGuard<Option<Instant>>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *self.0 = Some(Instant::now());
+    }
+}
+
+impl Gates {
+    /// Gates with this pause between two requests to one host.
+    pub fn new(pause: Duration) -> Self {
+        Self { pause, hosts: Mutex::default() }
+    }
+
+    /// Waits for a turn at `host`, which may have asked for a longer pause.
+    pub async fn turn(&self, host: &str, asked: Option<Duration>) -> Turn {
+        let gate = self.gate(host);
+        let last = gate.lock_owned().await;
+        if let Some(last) = *last {
+            let pause = asked.map_or(self.pause, |asked| asked.min(LONGEST_PAUSE).max(self.pause));
+            sleep_until(last + pause).await;
+        }
+        Turn(last)
+    }
+
+    fn gate(&self, host: &str) -> Arc<tokio::sync::Mutex<Option<Instant>>> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts.len() >= KEPT_GATES {
+            hosts.retain(|_, gate| {
+                Arc::strong_count(gate) > 1
+                    || gate.try_lock().is_ok_and(|last| last.is_some_and(|last| last.elapsed() < LONGEST_PAUSE))
+            });
+        }
+        hosts.entry(host.to_ascii_lowercase()).or_default().clone()
+    }
+}
+
+/// What a site's `robots.txt` comes to.
+enum Rules {
+    /// There is none, or it says nothing.
+    Everything,
+    /// It cannot be had, or makes no sense.
+    Nothing,
+    /// These.
+    Robot(Box<Robot>),
+}
+
+impl Rules {
+    fn allow(&self, url: &Url) -> Result<(), PoliteError> {
+        match self {
+            Self::Everything => Ok(()),
+            Self::Nothing => Err(PoliteError::NoRobots),
+            Self::Robot(robot) if robot.allowed(url.as_str()) => Ok(()),
+            Self::Robot(_) => Err(PoliteError::Forbidden),
+        }
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Everything | Self::Nothing => None,
+            Self::Robot(robot) => Duration::try_from_secs_f32(robot.delay?).ok(),
+        }
+    }
+}
+
+/// Fetches pages politely.
+pub struct Visitor {
+    web: Arc<GuardedClient>,
+    gates: Arc<Gates>,
+    rules: ExpiringCache<String, Arc<Rules>>,
+    outages: ExpiringCache<String, Arc<Rules>>,
+}
+
+impl Visitor {
+    /// Fetches with this client, and waits at these gates.
+    pub fn new(web: Arc<GuardedClient>, gates: Arc<Gates>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            web,
+            gates,
+            rules: ExpiringCache::new(KEPT_ROBOTS, ROBOTS_LIFE, clock.clone()),
+            outages: ExpiringCache::new(KEPT_ROBOTS, OUTAGE_LIFE, clock),
+        }
+    }
+
+    /// Fetches a page unless it is still the version that the caller has.
+    ///
+    /// # Errors
+    /// When the site does not let robots see the page, or the one that it leads to, or the fetch fails.
+    pub async fn page(&self, url: &Url, limits: Limits, known: &Validators) -> Result<Answer, PoliteError> {
+        let rules = self.rules(url).await;
+        rules.allow(url)?;
+        let host = url.host_str().unwrap_or_default();
+        let turn = self.gates.turn(host, rules.pause()).await;
+        let answer = self.web.get_if_changed(url.as_str(), Expect::Html, limits, known).await?;
+        drop(turn);
+        if let Answer::Fetched(fetched) = &answer
+            && fetched.url != *url
+        {
+            self.rules(&fetched.url).await.allow(&fetched.url)?;
+        }
+        Ok(answer)
+    }
+
+    async fn rules(&self, url: &Url) -> Arc<Rules> {
+        let origin = url.origin().ascii_serialization();
+        let find = || self.rules.get(&origin).or_else(|| self.outages.get(&origin));
+        if let Some(rules) = find() {
+            return rules;
+        }
+        let _turn = self.gates.turn(url.host_str().unwrap_or_default(), None).await;
+        // Whoever held the gate may have asked the same.
+        if let Some(rules) = find() {
+            return rules;
+        }
+        let fetched = self.web.get(&format!("{origin}/robots.txt"), Expect::Robots, ROBOTS_LIMITS).await;
+        let rules = Arc::new(match fetched {
+            Ok(fetched) => {
+                let parsed = tokio::task::spawn_blocking(move || parse(&fetched.body)).await;
+                parsed.unwrap_or(Rules::Nothing)
+            }
+            Err(error) => without_file(&error),
+        });
+        let cache = if matches!(*rules, Rules::Nothing) { &self.outages } else { &self.rules };
+        cache.insert(origin, rules.clone());
+        rules
+    }
+}
+
+/// The rules of a site whose file cannot be read: sections 2.3.1.2 to 2.3.1.4 of the standard.
+fn without_file(error: &FetchError) -> Rules {
+    debug!(%error, "no robots.txt");
+    match error {
+        // Asked to slow down, we do not begin.
+        FetchError::Status(StatusCode::TOO_MANY_REQUESTS) => Rules::Nothing,
+        FetchError::Status(status) if status.is_client_error() => Rules::Everything,
+        // Something else in its place, which has no rules.
+        FetchError::UnexpectedContent { .. } | FetchError::TooManyRedirects => Rules::Everything,
+        FetchError::Status(_)
+        | FetchError::Refused(_)
+        | FetchError::TooLarge { .. }
+        | FetchError::TimedOut
+        | FetchError::Failed(_) => Rules::Nothing,
+    }
+}
+
+fn parse(file: &[u8]) -> Rules {
+    let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
+    let mut anchored = 0;
+    let mut text = Vec::with_capacity(file.len().min(MAX_ROBOTS_BYTES));
+    for line in file[..file.len().min(MAX_ROBOTS_BYTES)].split(|byte| matches!(byte, b'\n' | b'\r')) {
+        if line.contains(&b'$') {
+            anchored += 1;
+            if anchored > MAX_ANCHORED_LINES {
+                continue;
+            }
+        }
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    }
+    Robot::new(ROBOT, &text).map_or(Rules::Nothing, |robot| Rules::Robot(Box::new(robot)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn allows(file: &str, path: &str) -> bool {
+        let url = Url::parse(&format!("https://shop.example{path}")).unwrap();
+        parse(file.as_bytes()).allow(&url).is_ok()
+    }
+
+    #[test]
+    fn rules_for_us_go_before_those_for_all() {
+        let file = "\u{feff}User-agent: *\r\nDisallow: /\r\n\r\nUser-Agent: PluckIt-Processor\r\nDisallow: /cart\r\n\
+                    Allow: /cart/help\r\nDisallow: /*.pdf$\r\nCrawl-delay: 3\r\n";
+        for (path, allowed) in [
+            ("/new", true),
+            ("/cart", false),
+            ("/cart/help", true),
+            ("/a.pdf", false),
+            ("/a.pdf?x", true),
+            ("/robots.txt", true),
+        ] {
+            assert_eq!(allows(file, path), allowed, "{path}");
+        }
+        assert_eq!(parse(file.as_bytes()).pause(), Some(Duration::from_secs(3)));
+        assert!(!allows("User-agent: *\nDisallow: /", "/new"));
+        assert!(allows("", "/new") && allows("<html><body>Not here</body></html>", "/new"));
+        assert_eq!(parse(b"User-agent: *\nCrawl-delay: -4").pause(), None);
+    }
+
+    #[test]
+    fn a_hostile_file_is_read_in_part() {
+        let mut file = "User-agent: *\nDisallow: /private\n".to_owned();
+        for number in 0..100_000 {
+            file.push_str(&format!("Disallow: /{number}/*a*b*c$\n"));
+        }
+        assert!(!allows(&file, "/private") && allows(&file, "/new"));
+        assert!(!allows(&file, "/7/abc") && allows(&file, "/700/abc"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_to_a_host_are_paused_between_and_hosts_do_not_wait_for_each_other() {
+        let gates = Gates::new(Duration::from_secs(1));
+        let start = Instant::now();
+        drop(gates.turn("a.example", None).await);
+        drop(gates.turn("b.example", None).await);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        drop(gates.turn("A.example", None).await);
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+        drop(gates.turn("a.example", Some(Duration::from_secs(4))).await);
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
+        drop(gates.turn("a.example", Some(Duration::MAX)).await);
+        assert_eq!(start.elapsed(), Duration::from_secs(5) + LONGEST_PAUSE);
+        let held = gates.turn("c.example", None).await;
+        let second = tokio::time::timeout(Duration::from_secs(60), gates.turn("c.example", None)).await;
+        assert!(second.is_err());
+        drop(held);
+        drop(gates.turn("c.example", None).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hosts_that_nobody_visits_are_forgotten() {
+        let gates = Gates::new(Duration::from_secs(1));
+        for number in 0..4 * KEPT_GATES {
+            drop(gates.turn(&format!("{number}.example"), None).await);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(gates.hosts.lock().unwrap().len() <= KEPT_GATES + 16);
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_read(file in proptest::collection::vec(any::<u8>(), 0..400), path in "[ -~]{0,40}") {
+            if let Ok(url) = Url::parse(&format!("https://shop.example/{path}")) {
+                parse(&file).allow(&url).ok();
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Which pictures a post shows, at addresses that stay.
+
+use serde_json::Value;
+use url::Url;
+
+use super::{text, unescape};
+use crate::http_client::guarded::check_url;
+
+/// Most pictures of a gallery; Reddit itself takes 20.
+pub const MAX_PICTURES: usize = 20;
+
+/// Where pictures are kept for good, by the name of their file.
+const ORIGINALS: &str = "i.redd.it";
+/// Where they are scaled, under addresses whose signature expires.
+const PREVIEWS: &str = "preview.redd.it";
+/// Where some are wrapped in a page.
+const SITES: [&str; 2] = ["reddit.com", "www.reddit.com"];
+
+/// Endings of files that are pictures.
+const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "gif"];
+
+/// The pictures of a post: of its gallery, else the one that it links to, else those of the post that it passes on.
+pub fn pictures(post: &Value) -> Vec<String> {
+    let own = of_post(post);
+    if !own.is_empty() {
+        return own;
+    }
+    post["crosspost_parent_list"].get(0).map(of_post).unwrap_or_default()
+}
+
+fn of_post(post: &Value) -> Vec<String> {
+    let gallery = of_gallery(post);
+    if !gallery.is_empty() {
+        return gallery;
+    }
+    let links = ["url_overridden_by_dest", "url"];
+    links.iter().find_map(|field| lasting(text(&post[*field]))).into_iter().collect()
+}
+
+/// Its valid pictures, in the order that their author chose.
+fn of_gallery(post: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let items = post["gallery_data"]["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    // Each may be there twice; more than that is not a gallery of Reddit's.
+    for item in items.iter().take(2 * MAX_PICTURES) {
+        let media = &post["media_metadata"][text(&item["media_id"])];
+        if media["status"] != "valid" || media["e"] != "Image" {
+            continue;
+        }
+        if let Some(url) = lasting(text(&media["s"]["u"]))
+            && !found.contains(&url)
+            && found.len() < MAX_PICTURES
+        {
+            found.push(url);
+        }
+    }
+    found
+}
+
+/// The address at which a picture stays, if `address` is one of Reddit's pictures. A preview's address carries a signature
+/// that expires, so the original takes its place; both have the same name.
+pub fn lasting(address: &str) -> Option<String> {
+    let mut url = check_url(&unescape(address)).ok()?;
+    if SITES.contains(&url.host_str()?) && url.path() == "/media" {
+        let (_, wrapped) = url.query_pairs().find(|(name, _)| name == "url")?;
+        url = check_url(&wrapped).ok()?;
+    }
+    let name = file_name(&url)?;
+    match url.host_str()? {
+        ORIGINALS => Some(format!("https://{ORIGINALS}/{name}")),
+        // Some previews are named after the post as well: its words, a version, and the name of the original.
+        PREVIEWS => Some(format!("https://{ORIGINALS}/{}", name.rsplit_once("-v0-").map_or(name, |(_, name)| name))),
+        host if SITES.contains(&host) => Some(format!("https://{host}{}", url.path())),
+        _ => None,
+    }
+}
+
+/// The last part of the path, if it is a picture's.
+fn file_name(url: &Url) -> Option<&str> {
+    let name = url.path().rsplit('/').next()?;
+    let (stem, ending) = name.rsplit_once('.')?;
+    let is_plain = stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    let is_picture = ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending));
+    (is_picture && is_plain && !stem.is_empty()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_reddits_pictures_count_and_only_at_addresses_that_stay() {
+        for (address, expected) in [
+            ("https://i.redd.it/abc123.jpg", Some("https://i.redd.it/abc123.jpg")),
+            ("https://i.redd.it/abc123.jpg?x=1#y", Some("https://i.redd.it/abc123.jpg")),
+            ("https://preview.redd.it/abc.png?width=640&amp;s=0f0f", Some("https://i.redd.it/abc.png")),
+            ("https://preview.redd.it/my-new-coat-v0-abc.webp?s=1", Some("https://i.redd.it/abc.webp")),
+            ("https://www.reddit.com/media?url=https%3A%2F%2Fi.redd.it%2Fq.jpeg", Some("https://i.redd.it/q.jpeg")),
+            ("https://www.reddit.com/media?url=https%3A%2F%2Fevil.example%2Fq.jpeg", None),
+            ("https://www.reddit.com/media?url=http%3A%2F%2F127.0.0.1%2Fq.jpeg", None),
+            ("https://reddit.com/static/q.png?token=1", Some("https://reddit.com/static/q.png")),
+            ("https://www.reddit.com/gallery/abc", None),
+            ("https://external-preview.redd.it/abc.jpg?s=1", None),
+            ("https://i.redd.it.evil.example/abc.jpg", None),
+            ("https://evil.example/i.redd.it/abc.jpg", None),
+            ("https://user@i.redd.it/abc.jpg", None),
+            ("https://i.redd.it:8443/abc.jpg", None),
+            ("http://i.redd.it/abc.jpg", None),
+            ("https://i.redd.it/abc.svg", None),
+            ("https://i.redd.it/abc.jpg%00.png", None),
+            ("https://v.redd.it/abc", None),
+            ("", None),
+        ] {
+            assert_eq!(lasting(address).as_deref(), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_gallery_shows_its_valid_pictures_in_its_order() {
+        let picture = |id: &str, status: &str, kind: &str| {
+            let address = format!("https://preview.redd.it/{id}.jpg?width=1080&amp;s=5ec2e7");
+            json!({"status": status, "e": kind, "m": "image/jpg", "s": {"u": address}})
+        };
+        let items = ["c", "failed", "a", "missing", "moving", "b", "a"].map(|id| json!({"media_id": id}));
+        let post = json!({
+            "url": "https://www.reddit.com/gallery/1",
+            "gallery_data": {"items": items},
+            "media_metadata": {
+                "a": picture("a", "valid", "Image"), "b": picture("b", "valid", "Image"),
+                "c": picture("c", "valid", "Image"), "failed": picture("failed", "failed", "Image"),
+                "moving": picture("moving", "valid", "AnimatedImage"),
+            },
+        });
+        assert_eq!(pictures(&post), ["c", "a", "b"].map(|id| format!("https://i.redd.it/{id}.jpg")));
+        let passed_on = json!({"url": "/r/a/comments/1/x/", "crosspost_parent_list": [post]});
+        assert_eq!(pictures(&passed_on).len(), 3);
+    }
+
+    #[test]
+    fn a_gallery_of_any_length_gives_no_more_than_twenty() {
+        let items: Vec<_> = (0..1000).map(|number| json!({"media_id": format!("m{number}")})).collect();
+        let media: serde_json::Map<_, _> = (0..1000)
+            .map(|number| {
+                let address = format!("https://i.redd.it/m{number}.jpg");
+                (format!("m{number}"), json!({"status": "valid", "e": "Image", "s": {"u": address}}))
+            })
+            .collect();
+        assert_eq!(pictures(&json!({"gallery_data": {"items": items}, "media_metadata": media})).len(), MAX_PICTURES);
+    }
+}

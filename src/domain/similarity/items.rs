@@ -1,0 +1,353 @@
+//! The scraped items that resemble a text, out of all that everybody sees.
+//!
+//! Their vectors are kept in memory, one byte a number; the first search reads them, the newest first, and if that takes
+//! long it makes do with those that are there. What is likely best is then read from the store and compared exactly, so
+//! what has changed, expired or lost its picture meanwhile never comes out. New items are looked for every minute;
+//! everything is compared by ids now and then. A store with an index of vectors of its own is asked instead.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use time::OffsetDateTime;
+use tokio::sync::RwLock;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, warn};
+
+use super::vectors::{Quantized, VectorIndex};
+use crate::clock::Clock;
+use crate::data::items::ItemVector;
+use crate::data::{Data, Result};
+use crate::domain::best::Best;
+use crate::model::item::ScrapedItem;
+use crate::model::timestamp::Timestamp;
+use crate::telemetry::Chain;
+
+/// Age at which new items are looked for.
+const RECENT: Duration = Duration::from_secs(60);
+/// Age at which the index is compared with all that is stored.
+const COMPLETE: Duration = Duration::from_secs(60 * 60);
+/// How long after it was found an item may still be on its way into the store.
+const OVERLAP: Duration = Duration::from_secs(60 * 60);
+/// How long a search waits for documents to be read: half of what a tool may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Items that one search reads again at most.
+const MOST_CANDIDATES: usize = 256;
+/// Items read in one go by their ids.
+const BATCH: usize = 50;
+/// Items without a vector that are looked at again each time.
+const MOST_WAITING: usize = 500;
+/// Times that a search begins again because some of what it found is gone.
+const ROUNDS: usize = 4;
+/// For each item that is wanted, items that a store's own index is asked for: it knows cosines, but not who wins a tie.
+const SPARE: usize = 5;
+
+/// What [`SimilarItems`] is made of.
+pub struct Parts {
+    /// The documents.
+    pub data: Data,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Reading goes on when the search that began it has left.
+    pub tasks: TaskTracker,
+    /// Vectors that are kept in memory at most, 1.7 kB each. Older items are not found when there are more.
+    pub most_items: usize,
+}
+
+/// Finds items by similarity.
+#[derive(Clone)]
+pub struct SimilarItems(Arc<Shared>);
+
+struct Shared {
+    parts: Parts,
+    pool: Arc<RwLock<Pool>>,
+    /// Held while documents are read.
+    reading: tokio::sync::Mutex<()>,
+}
+
+/// What is known of the global pool. Each item is in one of the three.
+#[derive(Default)]
+struct Pool {
+    vectors: VectorIndex,
+    /// Items that have no vector yet; they get one some day.
+    waiting: HashSet<String>,
+    /// Items whose picture is gone.
+    faded: HashSet<String>,
+    /// When documents were read last; `None` until all have been.
+    freshness: Option<Freshness>,
+}
+
+#[derive(Clone, Copy)]
+struct Freshness {
+    complete: OffsetDateTime,
+    recent: OffsetDateTime,
+}
+
+impl Pool {
+    fn knows(&self, id: &str) -> bool {
+        self.vectors.contains(id) || self.waiting.contains(id) || self.faded.contains(id)
+    }
+
+    fn insert(&mut self, id: String, vector: Option<&Quantized>) {
+        self.faded.remove(&id);
+        match vector {
+            Some(vector) => {
+                self.waiting.remove(&id);
+                self.vectors.insert(&id, vector);
+            }
+            None => {
+                self.vectors.remove(&id);
+                self.waiting.insert(id);
+            }
+        }
+    }
+}
+
+/// What a search found.
+#[derive(Debug)]
+pub struct Found {
+    /// The most similar first; of equals the better voted, then the smaller id.
+    pub items: Vec<ScrapedItem>,
+    /// Whether all items were looked at. Not while they are still being read for the first time.
+    pub is_complete: bool,
+}
+
+impl SimilarItems {
+    /// Knows nothing yet, and reads nothing before it is asked.
+    pub fn new(parts: Parts) -> Self {
+        let pool = Arc::new(RwLock::new(Pool::default()));
+        Self(Arc::new(Shared { parts, pool, reading: tokio::sync::Mutex::new(()) }))
+    }
+
+    /// The `limit` items nearest to `wanted` whose cosine with it is at least `least`.
+    ///
+    /// # Errors
+    /// When the documents cannot be read.
+    pub async fn search(&self, wanted: &[f32], limit: usize, least: f32) -> Result<Found> {
+        let items = &self.0.parts.data.items;
+        if let Some(nearest) = items.nearest(wanted, limit * SPARE).await? {
+            return Ok(Found { items: best_of(nearest, wanted, limit, least), is_complete: true });
+        }
+        let is_complete = self.freshen().await?;
+        let mut rounds = 0;
+        loop {
+            let pool = self.0.pool.clone().read_owned().await;
+            let vector = wanted.to_vec();
+            let compared =
+                tokio::task::spawn_blocking(move || pool.vectors.candidates(&vector, limit, least, MOST_CANDIDATES));
+            // It fails if it panics, which is a fault of ours.
+            let candidates = compared.await.unwrap_or_default();
+            let mut found = Vec::with_capacity(candidates.len());
+            for batch in candidates.chunks(BATCH) {
+                found.extend(items.find_many(batch).await?);
+            }
+            let there: HashSet<&str> = found.iter().map(|item| &*item.id).collect();
+            let gone: Vec<_> = candidates.iter().filter(|id| !there.contains(&***id)).collect();
+            rounds += 1;
+            let is_last = gone.is_empty() || rounds == ROUNDS;
+            if !gone.is_empty() {
+                let mut pool = self.0.pool.write().await;
+                for id in gone {
+                    pool.vectors.remove(id);
+                }
+            }
+            if is_last {
+                return Ok(Found { items: best_of(found, wanted, limit, least), is_complete });
+            }
+        }
+    }
+
+    /// Has documents read if that is due, and waits a while for it. Whether all have been read at least once.
+    async fn freshen(&self) -> Result<bool> {
+        let freshness = self.0.pool.read().await.freshness;
+        let now = self.0.parts.clock.now();
+        if freshness.is_some_and(|freshness| now - freshness.recent < RECENT) {
+            return Ok(true);
+        }
+        let shared = self.0.clone();
+        let reading = self.0.parts.tasks.spawn(async move { shared.read().await }.in_current_span());
+        match timeout(PATIENCE, reading).await {
+            Ok(Ok(Err(error))) if freshness.is_none() => return Err(error),
+            Ok(Ok(Err(error))) => warn!(error = %Chain(&error), "items for similarity search not brought up to date"),
+            Ok(Ok(Ok(()))) => {}
+            Ok(Err(error)) => warn!(error = %Chain(&error), "reading items for similarity search broke"),
+            Err(_) => debug!("similarity search does not wait for all items"),
+        }
+        Ok(self.0.pool.read().await.freshness.is_some())
+    }
+}
+
+impl Shared {
+    /// Reads what is due. Of several who want that, one reads and the others wait.
+    async fn read(&self) -> Result<()> {
+        let _only = self.reading.lock().await;
+        let now = self.parts.clock.now();
+        let freshness = self.pool.read().await.freshness;
+        let complete = match freshness {
+            Some(Freshness { recent, .. }) if now - recent < RECENT => return Ok(()),
+            Some(Freshness { complete, recent }) if now - complete < COMPLETE => {
+                self.read_recent(Timestamp::from(recent - OVERLAP)).await?;
+                complete
+            }
+            Some(_) => {
+                self.compare_ids().await?;
+                now
+            }
+            None => {
+                self.read_all().await?;
+                now
+            }
+        };
+        self.pool.write().await.freshness = Some(Freshness { complete, recent: now });
+        Ok(())
+    }
+
+    async fn read_all(&self) -> Result<()> {
+        let quantize = |ItemVector { id, embedding }: ItemVector| (id, Quantized::new(&embedding));
+        let mut pages = pin!(self.parts.data.items.vectors(quantize));
+        while let Some(page) = pages.try_next().await? {
+            let mut pool = self.pool.write().await;
+            for (id, vector) in page {
+                pool.insert(id, vector.as_ref());
+            }
+            if pool.vectors.len() >= self.parts.most_items {
+                self.warn_full();
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_recent(&self, since: Timestamp) -> Result<()> {
+        let mut unknown = Vec::new();
+        let mut ids = pin!(self.parts.data.items.ids(Some(since)));
+        while let Some(id) = ids.try_next().await? {
+            if !self.pool.read().await.knows(&id) {
+                unknown.push(id);
+            }
+        }
+        self.fetch(unknown).await
+    }
+
+    /// Forgets what is not stored any more, and reads what is stored and not known.
+    async fn compare_ids(&self) -> Result<()> {
+        let stored: HashSet<String> = self.parts.data.items.ids(None).try_collect().await?;
+        let unknown = {
+            let mut pool = self.pool.write().await;
+            let gone: Vec<Arc<str>> =
+                pool.vectors.ids().iter().filter(|id| !stored.contains(&***id)).cloned().collect();
+            for id in gone {
+                pool.vectors.remove(&id);
+            }
+            pool.waiting.retain(|id| stored.contains(id));
+            pool.faded.retain(|id| stored.contains(id));
+            stored.into_iter().filter(|id| !pool.knows(id)).collect()
+        };
+        self.fetch(unknown).await
+    }
+
+    /// Reads these, and once more those that had no vector.
+    async fn fetch(&self, unknown: Vec<String>) -> Result<()> {
+        let (waiting, room) = {
+            let pool = self.pool.read().await;
+            let waiting: Vec<String> = pool.waiting.iter().take(MOST_WAITING).cloned().collect();
+            (waiting, self.parts.most_items.saturating_sub(pool.vectors.len()))
+        };
+        if unknown.len() > room {
+            self.warn_full();
+        }
+        let ids: Vec<Arc<str>> = unknown.into_iter().chain(waiting).take(room).map(Arc::from).collect();
+        for batch in ids.chunks(BATCH) {
+            let items = self.parts.data.items.find_many(batch).await?;
+            let mut pool = self.pool.write().await;
+            let mut missing: HashSet<&str> = batch.iter().map(|id| &**id).collect();
+            for item in items {
+                missing.remove(&*item.id);
+                pool.insert(item.id, Quantized::new(&item.embedding).as_ref());
+            }
+            for id in missing {
+                pool.waiting.remove(id);
+                pool.faded.insert(id.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn warn_full(&self) {
+        warn!(
+            most_items = self.parts.most_items,
+            "more items than similarity search may keep: older ones are not found"
+        );
+    }
+}
+
+fn best_of(items: Vec<ScrapedItem>, wanted: &[f32], limit: usize, least: f32) -> Vec<ScrapedItem> {
+    let mut best = Best::new(limit);
+    for item in items {
+        if let Some(similarity) = cosine(wanted, &item.embedding).filter(|similarity| *similarity >= least) {
+            best.offer(Ranked { similarity, item });
+        }
+    }
+    best.into_sorted().into_iter().map(|ranked| ranked.item).collect()
+}
+
+/// An item in the order of a search: the more similar first, then the better voted, then the smaller id.
+struct Ranked {
+    similarity: f32,
+    item: ScrapedItem,
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let similarity = self.similarity.total_cmp(&other.similarity);
+        let votes = || self.item.score_signal.cmp(&other.item.score_signal);
+        similarity.then_with(votes).then_with(|| other.item.id.cmp(&self.item.id))
+    }
+}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Ranked {}
+
+/// The cosine of the angle between two vectors; none if one is missing, zero, not finite, or of another length.
+fn cosine(one: &[f32], other: &[f32]) -> Option<f32> {
+    if one.len() != other.len() {
+        return None;
+    }
+    let (mut product, mut one_square, mut other_square) = (0.0_f32, 0.0_f32, 0.0_f32);
+    for (one, other) in one.iter().zip(other) {
+        product += one * other;
+        one_square += one * one;
+        other_square += other * other;
+    }
+    let cosine = product / (one_square * other_square).sqrt();
+    cosine.is_finite().then_some(cosine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_proper_vectors_have_a_cosine() {
+        assert_eq!(cosine(&[1.0, 0.0], &[2.0, 0.0]), Some(1.0));
+        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0]), Some(0.0));
+        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 0.0]), None);
+        assert_eq!(cosine(&[1.0, 0.0], &[]), None);
+        assert_eq!(cosine(&[1.0, 0.0], &[f32::NAN, 0.0]), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! Which pictures each partition has already: its hashes, read from the documents when they are first asked for.
+//!
+//! Other instances add items too, so what was found since is read again every minute, and everything now and then, which
+//! also forgets what has expired. In between two instances may both store a picture that is new to them; not for long.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use time::OffsetDateTime;
+
+use super::hashes::HashIndex;
+use crate::clock::Clock;
+use crate::data::{Data, Result};
+use crate::model::perceptual_hash::PerceptualHash;
+use crate::model::timestamp::Timestamp;
+
+/// Partitions whose hashes are kept: the shared one, and users who suggest sources one after the other.
+const PARTITIONS: usize = 16;
+/// Age at which new items are looked for.
+const RECENT: Duration = Duration::from_secs(60);
+/// Age at which everything is read again.
+const COMPLETE: Duration = Duration::from_secs(6 * 60 * 60);
+/// How long after it was found an item may still be on its way into the store.
+const OVERLAP: Duration = Duration::from_secs(60 * 60);
+
+/// The pictures of all partitions.
+pub struct KnownHashes {
+    data: Data,
+    clock: Arc<dyn Clock>,
+    /// The one that was used last comes last.
+    partitions: Mutex<Vec<Arc<PartitionHashes>>>,
+}
+
+impl KnownHashes {
+    /// Knows nothing yet.
+    pub fn new(data: Data, clock: Arc<dyn Clock>) -> Self {
+        Self { data, clock, partitions: Mutex::new(Vec::new()) }
+    }
+
+    /// The pictures of `partition`, read or brought up to date where that is due.
+    ///
+    /// # Errors
+    /// When the documents cannot be read.
+    pub async fn of(&self, partition: &str) -> Result<Arc<PartitionHashes>> {
+        let known = self.entry(partition);
+        known.refresh(&self.data, self.clock.now()).await?;
+        Ok(known)
+    }
+
+    fn entry(&self, partition: &str) -> Arc<PartitionHashes> {
+        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = match partitions.iter().position(|known| known.partition == partition) {
+            Some(position) => partitions.remove(position),
+            None => Arc::new(PartitionHashes::new(partition)),
+        };
+        if partitions.len() == PARTITIONS {
+            partitions.remove(0);
+        }
+        partitions.push(known.clone());
+        known
+    }
+}
+
+/// What became of a [`PartitionHashes::claim`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// No such picture was known; now it is.
+    New,
+    /// A picture with this hash is there already.
+    Known(PerceptualHash),
+}
+
+/// The pictures of one partition.
+pub struct PartitionHashes {
+    partition: String,
+    state: Mutex<State>,
+    /// Held while documents are read, so that everybody who needs them waits for one reader.
+    freshness: tokio::sync::Mutex<Option<Freshness>>,
+}
+
+#[derive(Default)]
+struct State {
+    index: HashIndex,
+    /// What was claimed since everything was read last: its items may not be stored yet.
+    claimed: HashIndex,
+    /// What was claimed before that: its items may have been stored while everything was read.
+    claimed_before: HashIndex,
+}
+
+/// When documents were read last.
+#[derive(Clone, Copy)]
+struct Freshness {
+    complete: OffsetDateTime,
+    recent: OffsetDateTime,
+}
+
+impl PartitionHashes {
+    fn new(partition: &str) -> Self {
+        Self { partition: partition.to_owned(), state: Mutex::default(), freshness: tokio::sync::Mutex::new(None) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held, and a set with a hash too few or too many is still a set.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the partition has this picture, or one that looks the same; if not, it counts as known from now on. Of
+    /// many that claim the same picture at once, one finds it new.
+    pub fn claim(&self, hash: PerceptualHash) -> Claim {
+        let mut state = self.state();
+        if let Some(known) = state.index.nearest(hash) {
+            return Claim::Known(known);
+        }
+        state.index.insert(hash);
+        state.claimed.insert(hash);
+        Claim::New
+    }
+
+    /// Takes back a claim whose item was not stored after all.
+    pub fn release(&self, hash: PerceptualHash) {
+        let mut state = self.state();
+        if state.claimed.remove(hash) || state.claimed_before.remove(hash) {
+            state.index.remove(hash);
+        }
+    }
+
+    async fn refresh(&self, data: &Data, now: OffsetDateTime) -> Result<()> {
+        let mut freshness = self.freshness.lock().await;
+        match *freshness {
+            Some(Freshness { recent, .. }) if now - recent < RECENT => {}
+            Some(Freshness { complete, recent }) if now - complete < COMPLETE => {
+                let since = Timestamp::from(recent - OVERLAP);
+                let mut found = pin!(data.items.hashes(&self.partition, Some(since)));
+                while let Some(hash) = found.try_next().await? {
+                    self.state().index.insert(hash);
+                }
+                *freshness = Some(Freshness { complete, recent: now });
+            }
+            Some(_) | None => {
+                {
+                    let mut state = self.state();
+                    state.claimed_before = std::mem::take(&mut state.claimed);
+                }
+                let mut index = HashIndex::new();
+                let mut found = pin!(data.items.hashes(&self.partition, None));
+                while let Some(hash) = found.try_next().await? {
+                    index.insert(hash);
+                }
+                let mut state = self.state();
+                for hash in state.claimed.iter().chain(state.claimed_before.iter()) {
+                    index.insert(hash);
+                }
+                state.index = index;
+                *freshness = Some(Freshness { complete: now, recent: now });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::store::sqlite::SqliteStore;
+    use crate::store::{Container, DocumentStore, Key};
+
+    struct Bench {
+        clock: Arc<ManualClock>,
+        store: Arc<SqliteStore>,
+        known: KnownHashes,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let clock = Arc::new(ManualClock::new(datetime!(2026-03-10 12:00 UTC)));
+            let store = Arc::new(SqliteStore::in_memory(clock.clone()).unwrap());
+            let known = KnownHashes::new(Data::new(store.clone()), clock.clone());
+            Self { clock, store, known }
+        }
+
+        async fn save(&self, partition: &str, hash: serde_json::Value, ttl: i64) {
+            let id = format!("i{}", uuid::Uuid::new_v4().simple());
+            let at = Timestamp::from(self.clock.now()).to_string();
+            let item = json!({ "id": id, "userId": partition, "pHash": hash, "scrapedAt": at, "ttl": ttl });
+            self.store.create(&Key::new(Container::ScrapedItems, partition, &id), &item).await.unwrap();
+        }
+
+        async fn knows(&self, partition: &str, hash: u64) -> bool {
+            let known = self.known.of(partition).await.unwrap();
+            let claim = known.claim(PerceptualHash(hash));
+            known.release(PerceptualHash(hash));
+            matches!(claim, Claim::Known(_))
+        }
+    }
+
+    #[tokio::test]
+    async fn stored_pictures_are_known_in_their_partition() {
+        let bench = Bench::new();
+        for hash in [json!("00000000000000f0"), json!("no hash"), json!(null), json!(5)] {
+            bench.save("global", hash, -1).await;
+        }
+        assert!(bench.knows("global", 0xf0).await && bench.knows("global", 0xff).await);
+        assert!(!bench.knows("global", 0x0f).await, "it differs in eight bits");
+        assert!(!bench.knows("ada", 0xf0).await);
+    }
+
+    #[tokio::test]
+    async fn what_others_add_is_known_after_a_minute_and_what_expires_is_forgotten() {
+        let bench = Bench::new();
+        assert!(!bench.knows("global", 1 << 40).await);
+        bench.save("global", json!("0000010000000000"), 7200).await;
+        assert!(!bench.knows("global", 1 << 40).await);
+        bench.clock.advance(RECENT);
+        assert!(bench.knows("global", 1 << 40).await);
+        bench.clock.advance(COMPLETE);
+        assert!(!bench.knows("global", 1 << 40).await);
+    }
+
+    #[tokio::test]
+    async fn one_of_many_claims_finds_the_picture_new() {
+        let bench = Bench::new();
+        let known = bench.known.of("global").await.unwrap();
+        let claims: Vec<Claim> = (0..4).map(|bit| known.claim(PerceptualHash(0xabcd ^ 1 << bit))).collect();
+        assert_eq!(claims.iter().filter(|claim| **claim == Claim::New).count(), 1);
+        known.release(PerceptualHash(0xabcd ^ 1));
+        assert_eq!(known.claim(PerceptualHash(0xabcd)), Claim::New);
+    }
+
+    #[tokio::test]
+    async fn a_claim_outlives_one_complete_reading() {
+        let bench = Bench::new();
+        let known = bench.known.of("global").await.unwrap();
+        assert_eq!(known.claim(PerceptualHash(0xabcd)), Claim::New);
+        bench.clock.advance(COMPLETE);
+        bench.known.of("global").await.unwrap();
+        assert_eq!(known.claim(PerceptualHash(0xabcd)), Claim::Known(PerceptualHash(0xabcd)));
+        bench.clock.advance(COMPLETE);
+        bench.known.of("global").await.unwrap();
+        assert_eq!(known.claim(PerceptualHash(0xabcd)), Claim::New);
+    }
+
+    #[tokio::test]
+    async fn few_partitions_are_kept() {
+        let bench = Bench::new();
+        for number in 0..PARTITIONS + 5 {
+            bench.known.of(&format!("user-{number}")).await.unwrap();
+        }
+        assert_eq!(bench.known.partitions.lock().unwrap().len(), PARTITIONS);
+    }
+}

@@ -1,0 +1,127 @@
+//! `Idempotency-Key`: a request that is sent again, because its answer was lost on the way, is answered as it was the first
+//! time and done once.
+//!
+//! For requests of users that change something. The first answer is kept for a day, with a hash of what was asked; another
+//! request under the same key is a fault of the caller (422). While the first is under way, others are told to come back
+//! (409). An answer of 5xx is not kept: then the next try is a try. Long operations keep their keys themselves.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::json;
+use tracing::warn;
+
+use crate::auth::CurrentUser;
+use crate::data::idempotency::{Answer, Begun};
+use crate::error::{ApiError, Fault, Step};
+use crate::extract::JSON_BODY_LIMIT;
+use crate::hash::sha256_hex;
+use crate::state::AppState;
+use crate::telemetry::Chain;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Says that an answer is that of an earlier request.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const LONGEST_KEY: usize = 128;
+/// Longest answer that is kept, in bytes; those of routes that create something are far shorter.
+const LONGEST_ANSWER: usize = 256 * 1024;
+/// How long a request that says nothing more keeps others away: as long as one may take.
+const LEASE: Duration = Duration::from_secs(230);
+
+/// Layer of what users call, inside the one that knows them.
+///
+/// # Errors
+/// 422 for a key that is too long or was used for another request, 409 while the first request is under way, 503 when the
+/// documents fail.
+pub async fn repeat_answers(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let Some(key) = request.headers().get(IDEMPOTENCY_KEY).cloned() else { return Ok(next.run(request).await) };
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    // A stream is no answer to repeat, and long operations know their keys.
+    let is_stream = route == "/api/chat";
+    let is_long = request.headers().get(PREFER).is_some_and(|prefer| prefer.as_bytes().starts_with(b"respond-async"));
+    if request.method().is_safe() || is_stream || is_long {
+        return Ok(next.run(request).await);
+    }
+    let Some(key) = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len())) else {
+        return Err(refusal("Idempotency-Key should have 1 to 128 characters"));
+    };
+    let (parts, body) = request.into_parts();
+    let body = match Limited::new(body, JSON_BODY_LIMIT).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(ApiError::TooLarge),
+        Err(_) => return Err(ApiError::BadRequest("The body could not be read.")),
+    };
+    let asked = [parts.method.as_str(), "\n", &parts.uri.to_string(), "\n"].concat();
+    let fingerprint = sha256_hex([asked.as_bytes(), &body].concat());
+    let kept = &app.data.idempotency;
+    let claim = match kept.begin(&user, key, &fingerprint, app.clock.now().into(), LEASE).await? {
+        Begun::First(claim) => claim,
+        Begun::UnderWay => return Err(ApiError::Conflict("A request with this Idempotency-Key is under way.")),
+        Begun::Other => return Err(refusal("Idempotency-Key was used for another request")),
+        Begun::Answered(answer) => return Ok(replay(answer)),
+    };
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    let (mut parts, body) = response.into_parts();
+    let body = match Limited::new(body, LONGEST_ANSWER).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => {
+            warn!(error = %Chain(&*error), "answer too long to be kept");
+            parts.status = StatusCode::INTERNAL_SERVER_ERROR;
+            return Err(ApiError::internal(TooLong));
+        }
+    };
+    let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let answer = Answer {
+        status: parts.status.as_u16(),
+        content_type: text(CONTENT_TYPE),
+        location: text(LOCATION),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
+    // What was refused for now, or failed, may be tried again under the same key.
+    let may_change = parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS;
+    let noted = if may_change { kept.forget(claim).await } else { kept.finish(claim, answer).await };
+    if let Err(error) = noted {
+        warn!(error = %Chain(&error), "answer not kept for its Idempotency-Key");
+    }
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is longer than {LONGEST_ANSWER} bytes")]
+struct TooLong;
+
+fn replay(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, answer.body).into_response();
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_TYPE);
+    for (name, value) in [(CONTENT_TYPE, answer.content_type), (LOCATION, answer.location)] {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+fn refusal(message: &str) -> ApiError {
+    ApiError::Invalid(vec![Fault {
+        kind: "value_error",
+        loc: vec![Step::Name("header"), Step::Name("Idempotency-Key")],
+        msg: message.to_owned(),
+        input: json!(null),
+        ctx: json!(null),
+    }])
+}

@@ -1,0 +1,252 @@
+//! Perceptual hashes, equal to those of `imagehash.phash` in Python with Pillow: stored hashes came from there.
+//!
+//! A picture becomes grey, 32 × 32, a table of frequencies (DCT-II); the 8 × 8 lowest of these against their median are
+//! the 64 bits. What Pillow rounds is rounded here in the same places, so that only decoders make a difference: on the
+//! pictures of `tests/unit/fixtures/phash` at most two bits, mostly none. As there, alpha and EXIF orientation are
+//! ignored.
+
+use std::f64::consts::PI;
+
+use bytes::Bytes;
+
+use super::Result;
+use super::decode::{self, Limits};
+use super::picture::Picture;
+use super::pool::PixelPool;
+use crate::model::perceptual_hash::PerceptualHash;
+
+/// Width and height of the picture that is transformed.
+const SIDE: usize = 32;
+/// Width and height of the frequencies that count.
+const FREQUENCIES: usize = 8;
+/// Pillow's fixed point for 8-bit samples: 32 bits less 8 of the sample and 2 for overshooting.
+const PRECISION_BITS: u32 = 22;
+/// Lobes of Lanczos' filter on each side.
+const SUPPORT: f64 = 3.0;
+
+/// Decodes a picture on a thread of `pool` and hashes it.
+///
+/// # Errors
+/// Those of [`decode::decode`] and [`PixelPool::run`].
+pub async fn hash(pool: &PixelPool, bytes: Bytes, limits: &Limits) -> Result<PerceptualHash> {
+    // The size alone needs no place in the queue.
+    limits.check_file(bytes.len())?;
+    let limits = limits.clone();
+    pool.run(move || Ok(hash_picture(&decode::decode_as_stored(&bytes, &limits)?))).await
+}
+
+/// Hashes a picture as it lies there.
+pub fn hash_picture(picture: &Picture) -> PerceptualHash {
+    let small = shrink(picture);
+    let mut table = small.map(|row| row.map(f64::from));
+    // Columns, then rows, as the original has it.
+    table = transpose(&table);
+    table.iter_mut().for_each(dct);
+    table = transpose(&table);
+    table.iter_mut().take(FREQUENCIES).for_each(dct);
+    let low: Vec<f64> = table[..FREQUENCIES].iter().flat_map(|row| row[..FREQUENCIES].iter().copied()).collect();
+    let mut sorted = low.clone();
+    sorted.sort_by(f64::total_cmp);
+    let median = (sorted[low.len() / 2 - 1] + sorted[low.len() / 2]) / 2.0;
+    PerceptualHash(low.iter().fold(0, |hash, frequency| hash << 1 | u64::from(*frequency > median)))
+}
+
+/// Pillow's conversion from RGB to L.
+fn grey(pixel: &[u8]) -> u8 {
+    let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+    // The weights add up to 1 << 16, so it never overflows a byte.
+    u8::try_from((red * 19_595 + green * 38_470 + blue * 7_471 + 0x8000) >> 16).unwrap_or(u8::MAX)
+}
+
+/// The picture in grey at 32 × 32, as Pillow's Lanczos filter makes it: across, then down.
+fn shrink(picture: &Picture) -> [[u8; SIDE]; SIDE] {
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let channels = picture.layout().channels();
+    let (across, down) = (windows(width), windows(height));
+    let mut narrow: Vec<[u8; SIDE]> = Vec::with_capacity(height);
+    let mut row = Vec::with_capacity(width);
+    for pixels in picture.bytes().chunks_exact(width * channels) {
+        row.clear();
+        row.extend(pixels.chunks_exact(channels).map(grey));
+        narrow.push(std::array::from_fn(|x| across[x].apply(&row)));
+    }
+    let mut column = Vec::with_capacity(height);
+    let mut small = [[0; SIDE]; SIDE];
+    for x in 0..SIDE {
+        column.clear();
+        column.extend(narrow.iter().map(|row| row[x]));
+        for (row, window) in small.iter_mut().zip(&down) {
+            row[x] = window.apply(&column);
+        }
+    }
+    small
+}
+
+/// The samples that one sample of the result is made of, and their weights.
+struct Window {
+    first: usize,
+    weights: Vec<i32>,
+}
+
+impl Window {
+    fn apply(&self, samples: &[u8]) -> u8 {
+        let products = self.weights.iter().zip(&samples[self.first..]);
+        let sum: i32 = products.map(|(weight, sample)| weight * i32::from(*sample)).sum();
+        let rounded = (sum + (1 << (PRECISION_BITS - 1))) >> PRECISION_BITS;
+        u8::try_from(rounded.clamp(0, 255)).unwrap_or(u8::MAX)
+    }
+}
+
+/// The windows of a line of so many samples.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "Pillow cuts fractions off; none of these numbers is negative or larger than the picture, weights are below 2"
+)]
+fn windows(length: usize) -> Vec<Window> {
+    let scale = length as f64 / SIDE as f64;
+    // A picture that grows is not blurred.
+    let filter_scale = scale.max(1.0);
+    let support = SUPPORT * filter_scale;
+    let window = |place: usize| {
+        let centre = (place as f64 + 0.5) * scale;
+        let first = (centre - support + 0.5).max(0.0) as usize;
+        let end = ((centre + support + 0.5) as usize).min(length);
+        let weights: Vec<f64> =
+            (first..end).map(|sample| lanczos((sample as f64 - centre + 0.5) / filter_scale)).collect();
+        let sum: f64 = weights.iter().sum();
+        let fixed = |weight: &f64| {
+            let scaled = weight / sum * f64::from(1 << PRECISION_BITS);
+            (scaled + 0.5_f64.copysign(scaled)) as i32
+        };
+        Window { first, weights: weights.iter().map(fixed).collect() }
+    };
+    (0..SIDE).map(window).collect()
+}
+
+fn lanczos(x: f64) -> f64 {
+    let sinc = |x: f64| if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) };
+    if (-SUPPORT..SUPPORT).contains(&x) { sinc(x) * sinc(x / SUPPORT) } else { 0.0 }
+}
+
+fn transpose(table: &[[f64; SIDE]; SIDE]) -> [[f64; SIDE]; SIDE] {
+    std::array::from_fn(|y| std::array::from_fn(|x| table[x][y]))
+}
+
+/// DCT-II, each line split into its sums and its differences. Unlike a plain sum of cosines this leaves exact zeros where
+/// a picture is plain or symmetric, and the median is often among them.
+fn dct(line: &mut [f64; SIDE]) {
+    let transformed = dct_of(line);
+    line.copy_from_slice(&transformed);
+}
+
+fn dct_of(line: &[f64]) -> Vec<f64> {
+    let length = line.len();
+    if length == 1 {
+        return line.to_vec();
+    }
+    let half = length / 2;
+    let mirrored = || line[..half].iter().zip(line[half..].iter().rev());
+    let sums: Vec<f64> = mirrored().map(|(one, other)| one + other).collect();
+    let differences: Vec<f64> = mirrored()
+        .enumerate()
+        .map(|(place, (one, other))| (one - other) * 2.0 * (PI * (place as f64 + 0.5) / length as f64).cos())
+        .collect();
+    let even = dct_of(&sums);
+    let odd = dct_of(&differences);
+    let mut transformed = Vec::with_capacity(length);
+    // Of the odd ones, each pair of neighbours comes as their sum; the first one is half of its own.
+    let mut last = odd[0] / 2.0;
+    for place in 0..half {
+        transformed.push(even[place]);
+        if place > 0 {
+            last = odd[place] - last;
+        }
+        transformed.push(last);
+    }
+    transformed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::super::picture::Layout;
+    use super::*;
+
+    fn file(name: &str) -> Vec<u8> {
+        let path = format!("{}/tests/unit/fixtures/phash/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    #[tokio::test]
+    async fn hashes_are_those_of_the_python_package() {
+        let references: BTreeMap<String, String> = serde_json::from_slice(&file("hashes.json")).unwrap();
+        assert_eq!(references.len(), 50);
+        let pool = PixelPool::default();
+        let mut distances = BTreeMap::new();
+        for (name, reference) in &references {
+            let found = hash(&pool, file(name).into(), &Limits::default()).await.unwrap();
+            distances.insert(name, found.distance(reference.parse().unwrap()));
+        }
+        let apart: Vec<_> = distances.iter().filter(|(_, distance)| **distance > 0).collect();
+        assert!(apart.len() <= 5 && apart.iter().all(|(_, distance)| **distance <= 2), "{apart:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_picture_or_too_large_has_no_hash() {
+        let pool = Arc::new(PixelPool::default());
+        let limits = Limits { pixels: 1000, ..Limits::default() };
+        let large = hash(&pool, file("gradient.png").into(), &limits).await;
+        assert!(matches!(large, Err(super::super::Error::TooManyPixels { .. })));
+        let long = hash(&pool, Bytes::from(vec![0; 100]), &Limits { bytes: 99, ..limits.clone() }).await;
+        assert!(matches!(long, Err(super::super::Error::TooLarge { .. })));
+        let text = hash(&pool, Bytes::from_static(b"<html>"), &limits).await;
+        assert!(matches!(text, Err(super::super::Error::Unsupported(_))));
+    }
+
+    #[test]
+    fn plain_and_symmetric_pictures_have_no_chance_bits() {
+        for value in [0, 1, 77, 254, 255] {
+            let picture = Picture::new(50, 41, Layout::Rgb, vec![value; 50 * 41 * 3]).unwrap();
+            let expected = if value == 0 { 0 } else { 1 << 63 };
+            assert_eq!(hash_picture(&picture).0, expected, "{value}");
+        }
+        let columns: Vec<u8> = (0..32).flat_map(|_| (0..32_u8).flat_map(|x| [8 * x.min(31 - x); 3])).collect();
+        let hash = hash_picture(&Picture::new(32, 32, Layout::Rgb, columns).unwrap()).0;
+        assert_eq!(hash & 0x00ff_ffff_ffff_ffff, 0, "all rows are the same");
+        assert_eq!(hash & 0x5500_0000_0000_0000, 0, "left and right are the same");
+    }
+
+    #[test]
+    fn alpha_is_ignored() {
+        let rgb: Vec<u8> = (0..40 * 30 * 3).map(|n| u8::try_from(n * n % 251).unwrap()).collect();
+        let rgba = rgb.chunks_exact(3).enumerate().flat_map(|(n, p)| [p[0], p[1], p[2], (n % 256) as u8]).collect();
+        let opaque = Picture::new(40, 30, Layout::Rgb, rgb).unwrap();
+        assert_eq!(hash_picture(&opaque), hash_picture(&Picture::new(40, 30, Layout::Rgba, rgba).unwrap()));
+    }
+
+    #[test]
+    fn a_line_becomes_its_frequencies() {
+        let mut line: [f64; SIDE] = std::array::from_fn(|n| ((n * 37 + 11) % 256) as f64);
+        let plain: Vec<f64> = (0..SIDE)
+            .map(|k| {
+                let angle = |n: usize| PI / SIDE as f64 * (n as f64 + 0.5) * k as f64;
+                line.iter().enumerate().map(|(n, sample)| sample * angle(n).cos()).sum()
+            })
+            .collect();
+        dct(&mut line);
+        for (one, other) in line.iter().zip(&plain) {
+            assert!((one - other).abs() < 1e-9, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn the_smallest_and_longest_pictures_have_hashes() {
+        for (width, height) in [(1, 1), (1, 5000), (5000, 1), (31, 33)] {
+            let picture = Picture::new(width, height, Layout::Rgb, vec![9; (width * height * 3) as usize]).unwrap();
+            assert_eq!(hash_picture(&picture).0, 1 << 63);
+        }
+    }
+}

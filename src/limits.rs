@@ -1,0 +1,402 @@
+//! How much of the service one caller may have: requests per minute by kind of route, chat streams at the same time, and
+//! requests of everybody together.
+//!
+//! These hold per instance: they keep a greedy caller from taking it from the others. What a user may spend on models in a
+//! day holds for all instances together and is kept in the store (`domain/budget.rs`).
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use governor::clock::Clock as _;
+use governor::middleware::{StateInformationMiddleware, StateSnapshot};
+use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+use tokio::sync::Semaphore;
+use tower::Service;
+
+use crate::auth::CurrentUser;
+use crate::clock::Clock;
+use crate::config;
+use crate::error::ApiError;
+use crate::model::ids::UserId;
+use crate::state::AppState;
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The window of all quotas, in seconds.
+const WINDOW_SECONDS: u32 = 60;
+/// Requests after which callers with a full quota are forgotten.
+const TIDY_EVERY: u32 = 4096;
+
+/// A kind of route, with a quota of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Sign-in, refresh, sign-out; and credentials that were refused.
+    Auth,
+    /// What asks a model.
+    Model,
+    /// Pictures.
+    Upload,
+    /// The rest.
+    Other,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Auth, Self::Model, Self::Upload, Self::Other];
+
+    /// Its name in headers.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Model => "model",
+            Self::Upload => "upload",
+            Self::Other => "requests",
+        }
+    }
+
+    /// The kind of a route.
+    fn of(route: &str, is_read: bool) -> Self {
+        let model =
+            ["/api/chat", "/api/digest/run", "/api/moods/seed", "/api/scraper/sources", "/api/scraper/run/{source_id}"];
+        match route {
+            _ if route.starts_with("/api/auth/") => Self::Auth,
+            "/api/process-image" => Self::Upload,
+            _ if !is_read && model.contains(&route) => Self::Model,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Whose quota it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Caller {
+    User(UserId),
+    Address(IpAddr),
+}
+
+/// Our clock, as the limiter wants it: time since the Unix epoch.
+#[derive(Clone)]
+struct Ticks(Arc<dyn Clock>);
+
+impl governor::clock::Clock for Ticks {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        let since_epoch = self.0.now().unix_timestamp_nanos();
+        u64::try_from(since_epoch).unwrap_or_default().into()
+    }
+}
+
+type Limiter = RateLimiter<Caller, DashMapStateStore<Caller>, Ticks, StateInformationMiddleware>;
+
+/// The quota of one kind of route.
+struct Meter {
+    limiter: Limiter,
+    /// The header that says what it is.
+    policy: HeaderValue,
+    /// Requests so far, by which it is known when to tidy up.
+    counted: AtomicU32,
+}
+
+/// All limits of this instance. Cheap to clone.
+#[derive(Clone)]
+pub struct Limits(Arc<Parts>);
+
+struct Parts {
+    /// In the order of [`Kind::ALL`]; `None` without a limit.
+    meters: [Option<Meter>; 4],
+    ticks: Ticks,
+    streams: Mutex<HashMap<UserId, u32>>,
+    streams_per_user: u32,
+    requests: Arc<Semaphore>,
+    /// Whether `X-Forwarded-For` is written by a proxy that we trust.
+    trusts_proxy: bool,
+}
+
+impl Limits {
+    /// These limits, by this clock.
+    pub fn new(settings: &config::Limits, clock: Arc<dyn Clock>) -> Self {
+        let ticks = Ticks(clock);
+        let meters = Kind::ALL.map(|kind| {
+            let per_minute = match kind {
+                Kind::Auth => settings.auth_per_minute,
+                Kind::Model => settings.model_per_minute,
+                Kind::Upload => settings.uploads_per_minute,
+                Kind::Other => settings.requests_per_minute,
+            };
+            let quota = NonZeroU32::new(per_minute).filter(|_| settings.enabled)?;
+            let store = DashMapStateStore::default();
+            let limiter: Limiter = RateLimiter::new(Quota::per_minute(quota), store, ticks.clone());
+            let policy = format!("\"{}\";q={per_minute};w={WINDOW_SECONDS}", kind.name());
+            let policy = HeaderValue::from_str(&policy).expect("a name and numbers are plain text");
+            Some(Meter { limiter, policy, counted: AtomicU32::new(0) })
+        });
+        let requests = if settings.enabled { settings.concurrent_requests } else { Semaphore::MAX_PERMITS };
+        Self(Arc::new(Parts {
+            meters,
+            ticks,
+            streams: Mutex::default(),
+            streams_per_user: if settings.enabled { settings.streams_per_user } else { u32::MAX },
+            requests: Arc::new(Semaphore::new(requests)),
+            trusts_proxy: settings.trusts_proxy,
+        }))
+    }
+
+    fn meter(&self, kind: Kind) -> Option<&Meter> {
+        let position = Kind::ALL.iter().position(|known| *known == kind)?;
+        self.0.meters[position].as_ref()
+    }
+
+    /// Counts a request. What is said about the quota goes into the answer.
+    fn count(&self, kind: Kind, caller: &Caller) -> Result<Option<Remainder>, ApiError> {
+        let Some(meter) = self.meter(kind) else { return Ok(None) };
+        if meter.counted.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
+            meter.limiter.retain_recent();
+        }
+        match meter.limiter.check_key(caller) {
+            Ok(snapshot) => Ok(Some(Remainder::new(kind, meter, &snapshot))),
+            Err(refusal) => {
+                let retry_after = refusal.wait_time_from(self.0.ticks.now());
+                Err(ApiError::TooManyRequests { detail: "Too many requests. Please slow down.", retry_after })
+            }
+        }
+    }
+
+    /// Opens a chat stream for a user, until what this returns is dropped.
+    ///
+    /// # Errors
+    /// 429 when the user has as many as one may have.
+    pub fn open_stream(&self, user: &UserId) -> Result<StreamPermit, ApiError> {
+        let mut streams = self.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = streams.entry(user.clone()).or_default();
+        if *open >= self.0.streams_per_user {
+            return Err(ApiError::TooManyRequests {
+                detail: "Too many conversations at once. Please wait until one has ended.",
+                retry_after: Duration::from_secs(5),
+            });
+        }
+        *open += 1;
+        Ok(StreamPermit { limits: self.clone(), user: user.clone() })
+    }
+
+    /// The address that a request came from: the last that a trusted proxy names, else the peer's.
+    fn address(&self, headers: &HeaderMap, peer: Option<&Peer>) -> IpAddr {
+        let forwarded = || {
+            let all = headers.get_all(X_FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
+            parse_address(all.rsplit(',').next()?.trim())
+        };
+        let forwarded = if self.0.trusts_proxy { forwarded() } else { None };
+        // A call that came over no connection is a test's.
+        forwarded.or(peer.map(|Peer(address)| address.ip())).unwrap_or(IpAddr::from([127, 0, 0, 1]))
+    }
+}
+
+/// Where the connection of a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// An address, with or without a port: Azure's front ends write the port.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let bare = text.trim_start_matches('[').split(']').next().unwrap_or(text);
+    text.parse()
+        .ok()
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+        .or_else(|| bare.parse().ok())
+}
+
+/// A chat stream that counts.
+pub struct StreamPermit {
+    limits: Limits,
+    user: UserId,
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        let mut streams = self.limits.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = streams.get_mut(&self.user) {
+            *open -= 1;
+            if *open == 0 {
+                streams.remove(&self.user);
+            }
+        }
+    }
+}
+
+/// What is left of a quota, as the answer's headers say it
+/// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>).
+struct Remainder {
+    policy: HeaderValue,
+    limit: HeaderValue,
+}
+
+impl Remainder {
+    fn new(kind: Kind, meter: &Meter, snapshot: &StateSnapshot) -> Self {
+        let (left, quota) = (snapshot.remaining_burst_capacity(), snapshot.quota());
+        let used = quota.burst_size().get().saturating_sub(left);
+        let seconds = (quota.replenish_interval() * used).as_secs_f64().ceil();
+        let limit = format!("\"{}\";r={left};t={seconds}", kind.name());
+        Self { policy: meter.policy.clone(), limit: HeaderValue::from_str(&limit).expect("plain text") }
+    }
+
+    fn write(self, response: &mut Response) {
+        response.headers_mut().insert(RATE_LIMIT_POLICY, self.policy);
+        response.headers_mut().insert(RATE_LIMIT, self.limit);
+    }
+}
+
+fn kind_of(request: &Request) -> Kind {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    Kind::of(route, request.method().is_safe())
+}
+
+async fn limit(
+    app: &AppState,
+    kind: Kind,
+    caller: &Caller,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let remainder = app.limits.count(kind, caller)?;
+    let mut response = next.run(request).await;
+    if let Some(remainder) = remainder {
+        remainder.write(&mut response);
+    }
+    Ok(response)
+}
+
+/// Layer of what users call, inside the one that knows them: each has a quota.
+///
+/// # Errors
+/// 429 when it is used up.
+pub async fn limit_user(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let kind = kind_of(&request);
+    limit(&app, kind, &Caller::User(user), request, next).await
+}
+
+/// Layer of what everybody may call: each address has a quota.
+///
+/// # Errors
+/// 429 when it is used up.
+pub async fn limit_address(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let kind = kind_of(&request);
+    let caller = Caller::Address(app.limits.address(request.headers(), request.extensions().get()));
+    limit(&app, kind, &caller, request, next).await
+}
+
+/// Layer of uploads, inside the one that knows who calls: each user has a quota, and where everybody may upload, each
+/// address. Services have none: they call for many.
+///
+/// # Errors
+/// 429 when it is used up.
+pub async fn limit_upload(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let caller = match request.extensions().get::<CurrentUser>() {
+        Some(CurrentUser(user)) => Caller::User(user.clone()),
+        None if app.config.media.is_open => {
+            Caller::Address(app.limits.address(request.headers(), request.extensions().get()))
+        }
+        None => return Ok(next.run(request).await),
+    };
+    limit(&app, Kind::Upload, &caller, request, next).await
+}
+
+/// Layer around those that refuse credentials: an address that goes on with bad ones is told to stop.
+///
+/// # Errors
+/// 429 in place of a refusal, when the address has had too many.
+pub async fn limit_refusals(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let address = app.limits.address(request.headers(), request.extensions().get());
+    let response = next.run(request).await;
+    if response.status() == axum::http::StatusCode::UNAUTHORIZED {
+        app.limits.count(Kind::Auth, &Caller::Address(address))?;
+    }
+    Ok(response)
+}
+
+/// Answers 503 at once when too many requests are under way: better some are asked to come back than all wait. Probes of
+/// health are let through.
+#[derive(Clone)]
+pub struct Shed<S> {
+    inner: S,
+    requests: Arc<Semaphore>,
+}
+
+impl<S> Shed<S> {
+    /// Guards `inner`.
+    pub fn new(inner: S, limits: &Limits) -> Self {
+        Self { inner, requests: limits.0.requests.clone() }
+    }
+}
+
+impl<S> Service<Request> for Shed<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if request.uri().path().starts_with("/api/health") {
+            return self.inner.call(request).boxed();
+        }
+        match self.requests.clone().try_acquire_owned() {
+            Ok(permit) => self.inner.call(request).map(move |answer| (answer, permit).0).boxed(),
+            Err(_) => futures::future::ready(Ok(ApiError::Overloaded.into_response())).boxed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_come_with_and_without_ports() {
+        for (text, expected) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("203.0.113.7:51234", "203.0.113.7"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+        ] {
+            assert_eq!(parse_address(text), expected.parse().ok(), "{text}");
+        }
+        for broken in ["", "unknown", "_hidden", "203.0.113", "203.0.113.7:port"] {
+            assert_eq!(parse_address(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn routes_have_kinds() {
+        assert_eq!(Kind::of("/api/auth/refresh", false), Kind::Auth);
+        assert_eq!(Kind::of("/api/chat", false), Kind::Model);
+        assert_eq!(Kind::of("/api/scraper/sources", true), Kind::Other, "to list them asks nobody");
+        assert_eq!(Kind::of("/api/scraper/sources", false), Kind::Model);
+        assert_eq!(Kind::of("/api/process-image", false), Kind::Upload);
+        assert_eq!(Kind::of("/api/taste/quiz", true), Kind::Other);
+    }
+}

@@ -1,0 +1,180 @@
+//! Where the discover feed comes from.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::ids::{SourceId, UserId};
+use super::lenient;
+use super::timestamp::Timestamp;
+
+/// The kinds of sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceType {
+    /// A subreddit.
+    Reddit,
+    /// A brand's site.
+    BrandSite,
+}
+
+impl SourceType {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Reddit, Self::BrandSite];
+
+    /// As documents and ids have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reddit => "reddit",
+            Self::BrandSite => "brand_site",
+        }
+    }
+}
+
+impl SourceId {
+    /// The id of the source that a brand's site becomes: `brand-` and the brand's name in lower case, with one hyphen for
+    /// whatever is neither a letter of some script nor a digit. `None` if nothing is left of the name.
+    pub fn of_brand(name: &str) -> Option<Self> {
+        let name = name.to_lowercase();
+        let words: Vec<&str> =
+            name.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        (!words.is_empty()).then(|| format!("brand-{}", words.join("-")).into())
+    }
+}
+
+/// A source, as it is read. It is never written back as a whole: other fields of its document belong to others.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// Names it, across kinds.
+    pub id: SourceId,
+    /// What it is.
+    pub source_type: SourceType,
+    /// For people.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub name: String,
+    /// What to fetch and how to read it; its shape depends on the kind.
+    #[serde(default)]
+    pub config: Value,
+    /// Whether everybody has it; else it is its creator's alone.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub is_global: bool,
+    /// Whether it is in use.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub is_active: bool,
+    /// Who suggested it.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub created_by: Option<UserId>,
+    /// When it was last scraped to its end, or posts of it were submitted.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub last_scraped_at: Option<Timestamp>,
+    /// The last day, in UTC, for which the daily scrape has done it: `2026-03-02`. Such texts sort as the days do.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub last_daily_run: Option<String>,
+    /// The version of its page that was scraped last, if the site names versions.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub page_version: Option<PageVersion>,
+    /// Until when somebody keeps others from scraping it.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub lease_expires_at: Option<Timestamp>,
+    /// Who that is: a user, or a run of the service.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub lease_owner: Option<String>,
+}
+
+/// A version of a page, as the site names it: an unchanged page need not be sent again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PageVersion {
+    /// Its `ETag`.
+    pub etag: Option<String>,
+    /// Its `Last-Modified`.
+    pub last_modified: Option<String>,
+    /// When it was read to its end.
+    pub read_at: Timestamp,
+}
+
+impl Source {
+    /// How old the last scrape may be before clients are asked for posts.
+    const FRESH: Duration = Duration::from_secs(4 * 60 * 60);
+
+    /// Whether the user may see and use it.
+    pub fn is_visible_to(&self, user: &UserId) -> bool {
+        self.is_active && (self.is_global || self.created_by.as_ref() == Some(user))
+    }
+
+    /// Whether the user alone has it. One that was made everybody's is out of their hands.
+    pub fn is_own(&self, user: &UserId) -> bool {
+        !self.is_global && self.created_by.as_ref() == Some(user)
+    }
+
+    /// Whether somebody keeps others from scraping it.
+    pub fn is_leased(&self, now: Timestamp) -> bool {
+        self.lease_expires_at.is_some_and(|until| until > now)
+    }
+
+    /// Whether a client should fetch it and send us what it found: Reddit turns servers away more often than people.
+    pub fn needs_client_ingest(&self, now: Timestamp) -> bool {
+        let is_fresh = self.last_scraped_at.is_some_and(|at| at + Self::FRESH > now);
+        self.source_type == SourceType::Reddit && !is_fresh && !self.is_leased(now)
+    }
+
+    /// Whether the daily scrape of `day` (`2026-03-02`) has done it.
+    pub fn is_done_for(&self, day: &str) -> bool {
+        self.last_daily_run.as_deref().is_some_and(|done| done >= day)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn source(fields: Value) -> Source {
+        let mut document = json!({"id": "s", "sourceType": "reddit", "isActive": true, "isGlobal": true});
+        document.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        serde_json::from_value(document).unwrap()
+    }
+
+    #[test]
+    fn private_sources_are_their_creators() {
+        let (ada, eve) = (UserId::from("ada"), UserId::from("eve"));
+        let seen_by = |fields: Value| {
+            let source = source(fields);
+            (source.is_visible_to(&ada), source.is_visible_to(&eve))
+        };
+        assert_eq!(seen_by(json!({})), (true, true));
+        assert_eq!(seen_by(json!({"isGlobal": false, "createdBy": "ada"})), (true, false));
+        assert_eq!(seen_by(json!({"isGlobal": false})), (false, false));
+        assert_eq!(seen_by(json!({"isActive": false, "createdBy": "ada"})), (false, false));
+        assert_eq!(seen_by(json!({"isGlobal": 1, "createdBy": "eve", "name": 7})), (false, true), "odd fields");
+    }
+
+    #[test]
+    fn a_brand_has_one_id() {
+        for (name, id) in [
+            ("Acne Studios", Some("brand-acne-studios")),
+            ("  A.P.C. -- Paris!", Some("brand-a-p-c-paris")),
+            ("Wood Wood 2", Some("brand-wood-wood-2")),
+            ("Ærø Æbler", Some("brand-ærø-æbler")),
+            ("——", None),
+        ] {
+            assert_eq!(SourceId::of_brand(name).as_ref().map(SourceId::as_str), id, "{name}");
+        }
+    }
+
+    #[test]
+    fn clients_are_asked_for_what_nobody_scrapes() {
+        let now = Timestamp::parse("2026-03-02T12:00:00Z").unwrap();
+        let needs = |fields: Value| source(fields).needs_client_ingest(now);
+        assert!(needs(json!({})));
+        assert!(needs(json!({"lastScrapedAt": "2026-03-02T08:00:00Z"})), "exactly four hours");
+        assert!(!needs(json!({"lastScrapedAt": "2026-03-02T08:00:01Z"})));
+        assert!(!needs(json!({"leaseExpiresAt": "2026-03-02T12:00:01Z"})));
+        assert!(needs(json!({"leaseExpiresAt": "2026-03-02T12:00:00Z"})), "run out");
+        assert!(!needs(json!({"sourceType": "brand_site"})));
+    }
+}

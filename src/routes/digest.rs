@@ -1,0 +1,271 @@
+//! Purchase ideas, and the thumbs on them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Serialize;
+use serde_json::json;
+use tracing::{Instrument, info_span};
+use utoipa::{OpenApi, ToSchema};
+
+use crate::auth::CurrentUser;
+use crate::data::digest_feedback::Feedback;
+use crate::described;
+use crate::domain::digest::{self, Outcome, Trigger};
+use crate::domain::jobs::kinds::{self, DigestInput};
+use crate::error::ApiError;
+use crate::extract::{AppJson, AppQuery, Fields, PreferAsync, Read, trace_name};
+use crate::model::digest::{Digest, DigestFeedback, Suggestion};
+use crate::model::ids::{DigestId, UserId};
+use crate::model::timestamp::Timestamp;
+use crate::model::vote::Signal;
+use crate::respond::{self, IfNoneMatch, RespondAsync};
+use crate::state::AppState;
+
+/// Longest id of a digest that is looked at, in characters: a user's, and 65 more.
+const LONGEST_ID: usize = 400;
+const LONGEST_DESCRIPTION: usize = 1000;
+/// The last place that an idea can have. A digest has five.
+const LAST_INDEX: i64 = 99;
+const NO_DIGEST_ID: ApiError = ApiError::BadRequest("digestId is not the id of a digest.");
+
+/// Routes for users.
+pub fn user() -> Router<AppState> {
+    Router::new()
+        .route("/api/digest/latest", get(find_latest_digest))
+        .route("/api/digest/feedback", get(list_feedback).post(add_feedback))
+}
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(find_latest_digest, list_feedback, add_feedback))]
+pub struct UserPaths;
+
+/// Routes for users who wait for a model to think.
+pub fn slow_user() -> Router<AppState> {
+    Router::new().route("/api/digest/run", post(run_digest))
+}
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(run_digest))]
+pub struct SlowUserPaths;
+
+struct RunDigestRequest {
+    force: bool,
+}
+
+impl Read for RunDigestRequest {
+    fn read(fields: &mut Fields) -> Self {
+        Self { force: fields.optional_flag("force").unwrap_or(false) }
+    }
+}
+
+described!(RunDigestRequest);
+
+/// What came of a run, as callers are told.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum RunDigestResponse {
+    /// There is a new digest.
+    Ok {
+        /// The digest.
+        digest: DigestResponse,
+    },
+    /// There was no reason to make one.
+    Skipped {
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+impl From<Outcome> for RunDigestResponse {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Generated(digest) => Self::Ok { digest: (*digest).into() },
+            Outcome::Skipped(reason) => Self::Skipped { reason: reason.text() },
+        }
+    }
+}
+
+/// A digest, as callers see it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DigestResponse {
+    id: DigestId,
+    user_id: UserId,
+    generated_at: Timestamp,
+    wardrobe_hash: String,
+    suggestions: Vec<Suggestion>,
+    styles_considered: Vec<String>,
+    total_items: u64,
+    items_with_wear_history: u64,
+    climate_zone: Option<String>,
+}
+
+impl From<Digest> for DigestResponse {
+    fn from(digest: Digest) -> Self {
+        let Digest { id, user_id, generated_at, wardrobe_hash, suggestions, styles_considered, .. } = digest;
+        let Digest { total_items, items_with_wear_history, climate_zone, .. } = digest;
+        Self {
+            id,
+            user_id,
+            generated_at,
+            wardrobe_hash,
+            suggestions,
+            styles_considered,
+            total_items,
+            items_with_wear_history,
+            climate_zone,
+        }
+    }
+}
+
+/// Makes a digest, if there is a reason to.
+#[utoipa::path(post, path = "/api/digest/run", params(RunDigestRequest, RespondAsync), responses((status = 200, body = RunDigestResponse)))]
+async fn run_digest(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    prefer: PreferAsync,
+    headers: HeaderMap,
+    AppQuery(request): AppQuery<RunDigestRequest>,
+) -> Result<Response, ApiError> {
+    if let PreferAsync::Yes(key) = prefer {
+        let input = DigestInput { force: request.force };
+        return respond::accept(&app.jobs, &user, kinds::DIGEST, &input, key.as_deref()).await;
+    }
+    let trace_id = trace_name(&headers);
+    let span = info_span!("digest.run", trace.id = trace_id);
+    let observed = app.telemetry.observer.begin(&digest::subject(&user, trace_id));
+    app.budget.check(&user).await?.map_err(ApiError::from)?;
+    let run = Box::pin(app.digests.run(&user, Trigger { force: request.force, week: None }));
+    let outcome = app.budget.spend(&user, observed.scope(run)).instrument(span).await;
+    let outcome = outcome
+        .map_err(|error| ApiError::Failed { detail: "Could not run digest.".to_owned(), cause: Arc::new(error) })?;
+    Ok(AppJson(RunDigestResponse::from(outcome)).into_response())
+}
+
+#[derive(Serialize, ToSchema)]
+struct LatestDigestResponse {
+    digest: Option<DigestResponse>,
+}
+
+/// Returns the newest digest.
+#[utoipa::path(get, path = "/api/digest/latest", params(IfNoneMatch), responses((status = 200, body = LatestDigestResponse)))]
+async fn find_latest_digest(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let digest = app.data.digests.latest(&user).await;
+    let digest = digest
+        .map_err(|error| ApiError::Failed { detail: "Could not load digest.".to_owned(), cause: Arc::new(error) })?;
+    Ok(respond::conditional(&headers, &LatestDigestResponse { digest: digest.map(Into::into) }))
+}
+
+struct ListFeedbackRequest {
+    digest_id: DigestId,
+}
+
+impl Read for ListFeedbackRequest {
+    fn read(fields: &mut Fields) -> Self {
+        Self { digest_id: fields.text("digestId", 1, LONGEST_ID).into() }
+    }
+}
+
+described!(ListFeedbackRequest);
+
+#[derive(Serialize, ToSchema)]
+struct ListFeedbackResponse {
+    feedback: Vec<FeedbackResponse>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct FeedbackResponse {
+    suggestion_index: u64,
+    signal: Signal,
+}
+
+/// Lists the user's thumbs on a digest.
+#[utoipa::path(get, path = "/api/digest/feedback", operation_id = "list_digest_feedback", params(ListFeedbackRequest), responses((status = 200, body = ListFeedbackResponse)))]
+async fn list_feedback(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    AppQuery(ListFeedbackRequest { digest_id }): AppQuery<ListFeedbackRequest>,
+) -> Result<AppJson<ListFeedbackResponse>, ApiError> {
+    let made_at = app.data.digests.find(&user, &digest_id).await?.map(|digest| digest.generated_at);
+    let feedback = app.data.digest_feedback.of_digest(&user, &digest_id, made_at).await?;
+    let response = |DigestFeedback { suggestion_index, signal, .. }| FeedbackResponse { suggestion_index, signal };
+    Ok(AppJson(ListFeedbackResponse { feedback: feedback.into_iter().map(response).collect() }))
+}
+
+struct AddFeedbackRequest {
+    digest_id: DigestId,
+    suggestion_index: i64,
+    suggestion_description: String,
+    signal: String,
+}
+
+impl Read for AddFeedbackRequest {
+    fn read(fields: &mut Fields) -> Self {
+        let digest_id = fields.text("digestId", 1, LONGEST_ID).into();
+        fields.rule("digestId", || json!({ "pattern": r"^[^/\\?#]+$" }));
+        Self {
+            digest_id,
+            suggestion_index: fields.integer("suggestionIndex", 0, LAST_INDEX),
+            suggestion_description: fields
+                .optional_text("suggestionDescription", LONGEST_DESCRIPTION)
+                .unwrap_or_default(),
+            signal: fields.signal(),
+        }
+    }
+}
+
+described!(AddFeedbackRequest);
+
+#[derive(Serialize, ToSchema)]
+struct AddFeedbackResponse {
+    status: &'static str,
+}
+
+/// Takes the user's thumb on an idea, in the place of the one before it.
+#[utoipa::path(post, path = "/api/digest/feedback", operation_id = "add_digest_feedback", request_body = AddFeedbackRequest, responses(
+    (status = 200, body = AddFeedbackResponse),
+    (status = 400, description = "The signal is neither up nor down, or no digest can have this id.")
+))]
+async fn add_feedback(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    AppJson(body): AppJson<AddFeedbackRequest>,
+) -> Result<AppJson<AddFeedbackResponse>, ApiError> {
+    let AddFeedbackRequest { digest_id, suggestion_index, suggestion_description, signal } = body;
+    let signal = Signal::parse(&signal).ok_or(ApiError::BadRequest("signal must be 'up' or 'down'."))?;
+    if !Feedback::is_valid_digest(&user, &digest_id) {
+        return Err(NO_DIGEST_ID);
+    }
+    let index = usize::try_from(suggestion_index).unwrap_or_default();
+    let mut description = suggestion_description.trim().to_owned();
+    if description.is_empty() {
+        // The next digest learns from the words, so a thumb without any would be lost.
+        let digest = app.data.digests.find(&user, &digest_id).await?;
+        let item = digest.and_then(|digest| digest.suggestions.into_iter().nth(index)).map(|idea| idea.item);
+        description = item.unwrap_or_default();
+    }
+    let suggestion_index = index as u64;
+    let feedback = DigestFeedback {
+        id: Feedback::id(&user, &digest_id, suggestion_index),
+        user_id: user,
+        digest_id,
+        suggestion_index,
+        suggestion_description: description,
+        signal,
+        created_at: app.clock.now().into(),
+    };
+    app.data.digest_feedback.save(&feedback).await?;
+    Ok(AppJson(AddFeedbackResponse { status: "ok" }))
+}

@@ -1,0 +1,43 @@
+//! The description of the API, for programs and, in development, for people.
+
+use axum::Router;
+use axum::http::HeaderName;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use utoipa::OpenApi;
+
+use crate::openapi::DOCUMENT;
+use crate::state::AppState;
+
+/// It changes with the service.
+const REVALIDATE: (HeaderName, &str) = (CACHE_CONTROL, "no-cache");
+/// The page has all that it needs in itself, and calls this service alone.
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src 'self' blob: data:";
+
+/// Routes for everybody.
+pub fn public() -> Router<AppState> {
+    Router::new().route("/api/openapi.json", get(show_description))
+}
+
+/// Routes for everybody, in development.
+pub fn development() -> Router<AppState> {
+    Router::new().route("/api/docs", get(show_page))
+}
+
+/// What the description says of them. The page is none of the API.
+#[derive(OpenApi)]
+#[openapi(paths(show_description))]
+pub struct PublicPaths;
+
+/// Returns this description.
+#[utoipa::path(get, path = "/api/openapi.json", responses((status = 200, body = Object)))]
+async fn show_description() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json"), REVALIDATE], DOCUMENT.clone())
+}
+
+/// Shows the description with a form for each route.
+async fn show_page() -> impl IntoResponse {
+    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), REVALIDATE, (CONTENT_SECURITY_POLICY, POLICY)];
+    (headers, include_str!("docs.html"))
+}

@@ -1,0 +1,183 @@
+//! Moods: what is in fashion, by category.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::{OpenApi, ToSchema};
+
+use crate::auth::CurrentUser;
+use crate::described;
+use crate::domain::jobs::kinds::{self, MoodsInput};
+use crate::domain::moods::{Error, Seeded};
+use crate::error::ApiError;
+use crate::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read};
+use crate::model::mood::{MoodArticle, MoodSignals, PublishedMood, whole_if_whole};
+use crate::model::timestamp::Timestamp;
+use crate::model::vocabulary;
+use crate::respond::{self, IfNoneMatch, RespondAsync};
+use crate::state::AppState;
+
+/// Moods of one answer.
+const MOST_MOODS: usize = 50;
+const LONGEST_CATEGORY: usize = 50;
+/// Months that are seeded unless the caller says otherwise.
+const MONTHS_BACK: i64 = 3;
+const MOST_MONTHS_BACK: i64 = 12;
+
+/// Routes for users.
+pub fn user() -> Router<AppState> {
+    Router::new().route("/api/moods", get(list_moods)).route("/api/moods/{mood_id}", get(find_mood))
+}
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(list_moods, find_mood))]
+pub struct UserPaths;
+
+/// Routes for administrators that may take minutes.
+pub fn slow_admin() -> Router<AppState> {
+    Router::new().route("/api/moods/seed", post(seed_moods))
+}
+
+/// What the description of the API says of them.
+#[derive(OpenApi)]
+#[openapi(paths(seed_moods))]
+pub struct SlowAdminPaths;
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct MoodResponse {
+    id: String,
+    primary_mood: String,
+    name: String,
+    sub_moods: Vec<String>,
+    description: String,
+    mood_signals: MoodSignals,
+    sources: Vec<MoodArticle>,
+    detected_at: Option<Timestamp>,
+    updated_at: Option<Timestamp>,
+    #[serde(serialize_with = "whole_if_whole")]
+    trend_score: f64,
+}
+
+impl From<PublishedMood> for MoodResponse {
+    fn from(published: PublishedMood) -> Self {
+        let PublishedMood { mood, sources, detected_at, updated_at } = published;
+        Self {
+            id: mood.id,
+            primary_mood: mood.primary_mood,
+            name: mood.name,
+            sub_moods: mood.sub_moods,
+            description: mood.description,
+            mood_signals: mood.mood_signals,
+            sources,
+            detected_at,
+            updated_at,
+            trend_score: mood.trend_score,
+        }
+    }
+}
+
+struct ListMoodsQuery {
+    primary_mood: Option<String>,
+}
+
+impl Read for ListMoodsQuery {
+    fn read(fields: &mut Fields) -> Self {
+        let primary_mood = fields.optional_text("primaryMood", LONGEST_CATEGORY);
+        fields.rule("primaryMood", || json!({ "enum": ([&[""][..], &vocabulary::MOODS].concat()) }));
+        Self { primary_mood }
+    }
+}
+
+described!(ListMoodsQuery);
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ListMoodsResponse {
+    moods: Vec<MoodResponse>,
+    primary_moods: [&'static str; 12],
+}
+
+/// Lists the moods that are most in fashion, of one category or of all.
+#[utoipa::path(get, path = "/api/moods", params(ListMoodsQuery, IfNoneMatch), responses(
+    (status = 200, body = ListMoodsResponse),
+    (status = 400, description = "There is no such category.")
+))]
+async fn list_moods(
+    State(app): State<AppState>,
+    AppQuery(query): AppQuery<ListMoodsQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let category = match query.primary_mood.as_deref().filter(|named| !named.is_empty()) {
+        None => None,
+        Some(named) => Some(category(named)?),
+    };
+    let moods = app.data.moods.published_by_trend(category, MOST_MOODS).await?;
+    let moods = moods.into_iter().map(MoodResponse::from).collect();
+    Ok(respond::conditional(&headers, &ListMoodsResponse { moods, primary_moods: vocabulary::MOODS }))
+}
+
+fn category(named: &str) -> Result<&'static str, ApiError> {
+    vocabulary::MOODS.into_iter().find(|category| *category == named).ok_or_else(|| {
+        let valid = vocabulary::MOODS.join(", ");
+        ApiError::BadValue(format!("Unknown primaryMood '{named}'. Valid values: {valid}"))
+    })
+}
+
+/// Returns one mood.
+#[utoipa::path(get, path = "/api/moods/{mood_id}", params(("mood_id" = String, Path)), responses(
+    (status = 200, body = MoodResponse),
+    (status = 404, description = "There is no such mood.")
+))]
+async fn find_mood(
+    State(app): State<AppState>,
+    AppPath(id): AppPath<String>,
+) -> Result<AppJson<MoodResponse>, ApiError> {
+    let mood = app.data.moods.find(&id).await?.ok_or(ApiError::NotFound("Mood not found."))?;
+    Ok(AppJson(mood.into()))
+}
+
+struct SeedMoodsRequest {
+    months_back: Option<i64>,
+}
+
+impl Read for SeedMoodsRequest {
+    fn read(fields: &mut Fields) -> Self {
+        Self { months_back: fields.optional_integer("months_back") }
+    }
+}
+
+described!(SeedMoodsRequest);
+
+#[derive(Serialize, ToSchema)]
+struct SeedMoodsResponse {
+    seeded: usize,
+    snippets_processed: usize,
+}
+
+/// Reads the press of the last months. What was read before a failure or the time limit is kept: the next call goes on.
+#[utoipa::path(post, path = "/api/moods/seed", params(RespondAsync), request_body = Option<SeedMoodsRequest>, responses((status = 200, body = SeedMoodsResponse)))]
+async fn seed_moods(
+    State(app): State<AppState>,
+    CurrentUser(admin): CurrentUser,
+    prefer: PreferAsync,
+    body: Option<AppJson<SeedMoodsRequest>>,
+) -> Result<Response, ApiError> {
+    let months_back = body.and_then(|AppJson(body)| body.months_back).unwrap_or(MONTHS_BACK);
+    let months_back = u8::try_from(months_back.clamp(1, MOST_MONTHS_BACK)).map_err(ApiError::internal)?;
+    if let PreferAsync::Yes(key) = prefer {
+        return respond::accept(&app.jobs, &admin, kinds::MOODS, &MoodsInput { months_back }, key.as_deref()).await;
+    }
+    let Seeded { seeded, snippets_processed } = app.moods.seed(months_back).await.map_err(failed)?;
+    Ok(AppJson(SeedMoodsResponse { seeded, snippets_processed }).into_response())
+}
+
+/// Whatever fails, callers are told the same.
+fn failed(error: Error) -> ApiError {
+    ApiError::Failed { detail: "Mood seeding failed.".to_owned(), cause: std::sync::Arc::new(error) }
+}

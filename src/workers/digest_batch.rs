@@ -1,0 +1,94 @@
+//! Weekly digests for one batch of users, queued by the Monday timer; and the rest of what the timer had no time for.
+//! Running a batch again makes nothing: a user has at most one digest for a week.
+
+use tracing::{info, instrument};
+
+use super::{Delivery, JobError, MOST_DELIVERIES};
+use crate::data::profiles::Profiles;
+use crate::domain::digest::{Counts, Starter};
+use crate::model::digest::DigestMessage;
+use crate::model::ids::UserId;
+use crate::state::AppState;
+
+/// Its name.
+pub const FUNCTION: &str = "ProcessDigestBatch";
+/// Name of the function for its messages that ended the process each time.
+pub const POISON_FUNCTION: &str = "ProcessDigestBatchDlq";
+
+/// Users that a message may name; ours name far fewer.
+const MOST_USERS: usize = 1000;
+
+#[derive(Debug, thiserror::Error)]
+#[error("{failed} of {users} digests were not made")]
+struct NotMade {
+    failed: u64,
+    users: usize,
+}
+
+/// Does what the message asks for.
+///
+/// # Errors
+/// [`JobError::Retry`] while digests fail: the next delivery tries those again, and only those. [`JobError::NotNow`] while
+/// another worker is at one of them, [`JobError::GiveUp`] for a message that cannot be read.
+#[instrument(name = "worker.digest_batch", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
+pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
+    let (week, page, users) = match read(&delivery.text)? {
+        DigestMessage::FanOut { week } => {
+            return app.digests.fan_out(week, Starter::Message).await.map_err(JobError::retry);
+        }
+        DigestMessage::Batch { week, page, users } => (week, page, users),
+    };
+    let count = users.len();
+    let counts = app.digests.batch(week, page, users).await.map_err(JobError::retry)?;
+    let Counts { generated, skipped_by_hash, skipped_by_opt_out, skipped_empty, .. } = counts;
+    let Counts { already_done, failed, elsewhere, left, .. } = counts;
+    // Failures that another delivery tries again are no outcome yet.
+    let is_last = delivery.dequeue_count >= MOST_DELIVERIES;
+    let (failed_for_good, to_retry) = if is_last { (failed, 0) } else { (0, failed) };
+    info!(
+        %week,
+        page,
+        users = count,
+        generated,
+        skipped_by_hash,
+        skipped_by_opt_out,
+        skipped_empty,
+        already_done,
+        failed = failed_for_good,
+        to_retry,
+        elsewhere,
+        left,
+        "digest batch done"
+    );
+    for (outcome, count) in [
+        ("generated", generated),
+        ("skipped_by_hash", skipped_by_hash),
+        ("skipped_by_opt_out", skipped_by_opt_out),
+        ("skipped_empty", skipped_empty),
+        ("failed", failed_for_good),
+    ] {
+        if count > 0 {
+            app.telemetry.metrics.outcome("digest", outcome, count);
+        }
+    }
+    match (failed, elsewhere) {
+        (0, 0) => Ok(()),
+        (0, _) => Err(JobError::NotNow),
+        (failed, _) => Err(JobError::retry(NotMade { failed, users: count })),
+    }
+}
+
+fn read(text: &str) -> Result<DigestMessage, JobError> {
+    // Without the parser's words, which may quote the message.
+    let message =
+        serde_json::from_str(text).map_err(|_| JobError::give_up("the text is not a message of this queue"))?;
+    if let DigestMessage::Batch { users, .. } = &message {
+        if users.len() > MOST_USERS {
+            return Err(JobError::give_up(format!("more than {MOST_USERS} users")));
+        }
+        if !users.iter().all(|user: &UserId| Profiles::key(user).is_valid()) {
+            return Err(JobError::give_up("a user's id is not an id"));
+        }
+    }
+    Ok(message)
+}

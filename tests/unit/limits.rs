@@ -1,0 +1,114 @@
+//! What one caller may have, and that others have theirs.
+
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use serde_json::json;
+
+use crate::support::TestApp;
+use crate::support::caller::Caller;
+use crate::support::model::{Answer, Kind, ModelServer, Step, say};
+
+fn app(settings: &[(&str, &str)]) -> TestApp {
+    let builder = TestApp::builder().setting("RATE_LIMITS", "true");
+    settings.iter().fold(builder, |builder, (name, value)| builder.setting(name, value)).start()
+}
+
+#[tokio::test]
+async fn a_user_who_asks_too_often_waits_and_others_do_not() {
+    let app = app(&[("RATE_LIMIT_REQUESTS_PER_MINUTE", "3")]);
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    for left in [2, 1, 0] {
+        let answer = ada.get("/api/chat/memory").await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.header("ratelimit-policy"), "\"requests\";q=3;w=60");
+        assert_eq!(answer.header("ratelimit"), format!("\"requests\";r={left};t={}", 20 * (3 - left)));
+    }
+    let refused = ada.get("/api/chat/memory").await;
+    assert_eq!(refused.summary(), (429, json!({"detail": "Too many requests. Please slow down."})));
+    assert_eq!(refused.header("retry-after"), "20");
+    assert_eq!(eve.get("/api/chat/memory").await.status, StatusCode::OK);
+    app.clock.advance(Duration::from_secs(20));
+    assert_eq!(ada.get("/api/chat/memory").await.status, StatusCode::OK);
+    assert_eq!(ada.get("/api/chat/memory").await.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn kinds_of_routes_have_quotas_of_their_own() {
+    let app = app(&[("RATE_LIMIT_MODEL_PER_MINUTE", "1")]);
+    let ada = app.user("ada").await;
+    let ask = || ada.post("/api/chat", json!({"message": "Hello"}));
+    assert_eq!(ask().await.status, StatusCode::OK);
+    assert_eq!(ask().await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(ada.get("/api/chat/memory").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_address_that_signs_in_or_guesses_too_often_waits() {
+    let app = app(&[("RATE_LIMIT_AUTH_PER_MINUTE", "2"), ("TRUST_X_FORWARDED_FOR", "true")]);
+    let at = |address: &str| app.nobody().header("x-forwarded-for", &format!("198.51.100.1, {address}:4711"));
+    let refresh = async |address: &str| at(address).post("/api/auth/refresh", json!({"token": "rt-x"})).await.status;
+    assert_eq!(refresh("203.0.113.7").await, StatusCode::UNAUTHORIZED);
+    // A guessed token counts with it.
+    let guess = at("203.0.113.7").header("authorization", "Bearer at-guess").get("/api/chat/memory").await;
+    assert_eq!(guess.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(refresh("203.0.113.7").await, StatusCode::TOO_MANY_REQUESTS);
+    let guess = at("203.0.113.7").header("authorization", "Bearer at-guess").get("/api/chat/memory").await;
+    assert_eq!(guess.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refresh("203.0.113.8").await, StatusCode::UNAUTHORIZED, "another address");
+    assert_eq!(app.nobody().get("/api/health").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_address_that_callers_make_up_does_not_count() {
+    let app = app(&[("RATE_LIMIT_AUTH_PER_MINUTE", "1")]);
+    let refresh = async |address: &str| {
+        let caller = app.nobody().header("x-forwarded-for", address);
+        caller.post("/api/auth/refresh", json!({"token": "rt-x"})).await.status
+    };
+    assert_eq!(refresh("203.0.113.7").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(refresh("203.0.113.8").await, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_has_so_many_streams_at_once() {
+    let model = ModelServer::start().await;
+    model.otherwise(|request| match request.kind {
+        Kind::Stream => Answer::Steps(vec![Step::Stall]),
+        _ => say(&["[]"]).into(),
+    });
+    let app = TestApp::builder().model_server(&model).setting("RATE_LIMITS", "true");
+    let app = app.setting("CHAT_STREAMS_PER_USER", "1").start();
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    let begin = async |caller: &Caller| {
+        let body = json!({"message": "Hello"}).to_string();
+        caller.begin(Method::POST, "/api/chat", Some("application/json"), body).await
+    };
+    // A model that has not begun to speak keeps the stream open.
+    let first = begin(&ada).await;
+    assert_eq!(begin(&ada).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(begin(&eve).await.status(), StatusCode::OK);
+    drop(first);
+    assert_eq!(begin(&ada).await.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_of_a_day_are_spent_and_come_back_at_midnight() {
+    let model = ModelServer::start().await;
+    model.otherwise(|_| say(&["Hello."]).usage(60, 50));
+    let app = TestApp::builder().model_server(&model).setting("MODEL_TOKENS_PER_USER_AND_DAY", "200").start();
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    let ask = async |caller: &Caller| caller.post("/api/chat", json!({"message": "Hello"})).await;
+    assert_eq!(ask(&ada).await.status, StatusCode::OK);
+    assert_eq!(ask(&ada).await.status, StatusCode::OK);
+    let spent = async || app.state.budget.check(&"ada".into()).await.unwrap().is_err();
+    crate::support::until("both are noted", spent).await;
+    let refused = ask(&ada).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    // The tests' day begins at 9:15.
+    assert_eq!(refused.header("retry-after"), ((14 * 60 + 45) * 60).to_string());
+    assert_eq!(ask(&eve).await.status, StatusCode::OK);
+    app.clock.advance(Duration::from_secs(15 * 60 * 60));
+    // Her session has ended meanwhile.
+    assert_eq!(ask(&app.user("ada").await).await.status, StatusCode::OK);
+}

@@ -1,0 +1,272 @@
+//! The description of the API: that it has every route and nothing else, and that the service answers as it says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use pluckit::auth::session::SessionService;
+use pluckit::clock::{Clock, SystemClock};
+use pluckit::data::Data;
+use pluckit::data::sources::Claim;
+use pluckit::domain::demo;
+use pluckit::llm::offline::OfflineModel;
+use pluckit::model::timestamp::Timestamp;
+use pluckit::openapi;
+use pluckit::store::sqlite::SqliteStore;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::access::{Access, ROUTES};
+use crate::support::TestApp;
+use crate::support::google::{CLIENT_ID, Google};
+use crate::support::service::Launch;
+
+/// Operations as the description lists them, by path and method.
+fn operations() -> BTreeMap<(String, String), Value> {
+    let document = openapi::document();
+    let paths = document["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, item)| {
+        let item = item.as_object().unwrap().clone();
+        item.into_iter().map(move |(method, operation)| ((path.clone(), method.to_uppercase()), operation))
+    });
+    operations.collect()
+}
+
+/// What the router has, asked of itself: its debug output names the paths, and a method that nobody has is answered with
+/// those that a path has.
+async fn routes() -> BTreeSet<(String, String)> {
+    let app = TestApp::builder().setting("ADMIN_USER_IDS", "grace").setting("METADATA_EXTRACT_API_KEY", "key").start();
+    let everybody = app.user("grace").await.header("x-api-key", "key");
+    let text = format!("{:?}", app.service());
+    let paths: BTreeSet<&str> = text.split('"').filter(|text| text.starts_with("/api/")).collect();
+    let mut routes = BTreeSet::new();
+    for path in paths {
+        let example: Vec<_> = path.split('/').map(|step| if step.starts_with('{') { "x" } else { step }).collect();
+        let answer = everybody.send(Method::from_bytes(b"BREW").unwrap(), &example.join("/"), None, "").await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        let methods = answer.header("allow").split(',').filter(|method| *method != "HEAD");
+        routes.extend(methods.map(|method| (path.replace("{*", "{"), method.to_owned())));
+    }
+    routes
+}
+
+#[tokio::test]
+async fn every_route_is_described_and_nothing_else() {
+    let described: BTreeSet<_> = operations().into_keys().collect();
+    let routes = routes().await;
+    assert!(routes.len() >= 23, "{routes:?}");
+    assert_eq!(described, routes);
+}
+
+/// Whether a path is one of those that a template stands for.
+fn fits(template: &str, path: &str) -> bool {
+    let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
+    let same = |(step, given): (&&str, &&str)| step.starts_with('{') || step == given;
+    template.len() <= path.len() && template.iter().zip(&path).all(same) && {
+        // Only the rest of a path has more steps than its template.
+        template.len() == path.len() || template.last().is_some_and(|last| last.starts_with('{'))
+    }
+}
+
+#[test]
+fn every_route_says_who_may_call_it() {
+    let operations = operations();
+    for ((path, method), operation) in &operations {
+        let found = ROUTES.iter().filter(|(known, example, _)| known == method.as_str() && fits(path, example));
+        // Of two that fit, the one with fewer variable steps is meant.
+        let exact = |example: &str| {
+            let others = operations.keys().filter(|(other, verb)| verb == method && fits(other, example));
+            others.max_by_key(|(other, _)| other.split('/').filter(|step| !step.starts_with('{')).count())
+        };
+        let found: Vec<_> =
+            found.filter(|(_, example, _)| exact(example).is_some_and(|(best, _)| best == path)).collect();
+        assert!(!found.is_empty(), "{method} {path} has no line in access.rs");
+        for (_, example, access) in found {
+            let (security, forbidden) = match access {
+                Access::Public => (json!([]), false),
+                Access::User => (json!([{"user": []}]), false),
+                Access::Admin => (json!([{"user": []}]), true),
+                Access::UserOrService => (json!([{"user": []}, {"serviceKey": []}, {"serviceToken": []}]), false),
+                Access::Service => (json!([{"serviceKey": []}, {"serviceToken": []}]), false),
+            };
+            assert_eq!(operation["security"], security, "{method} {example}");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(!forbidden || responses.contains_key("403"), "{method} {example}");
+            assert!(*access == Access::Public || responses.contains_key("401"), "{method} {example}");
+        }
+    }
+}
+
+/// The references in a part of the document.
+fn references(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .filter_map(|(name, value)| value.as_str().filter(|_| name == "$ref"))
+            .chain(members.values().flat_map(references))
+            .collect(),
+        Value::Array(elements) => elements.iter().flat_map(references).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+#[test]
+fn the_document_holds_together() {
+    let document = openapi::document();
+    assert_eq!(
+        (&document["openapi"], &document["info"]["version"]),
+        (&json!("3.1.0"), &json!(env!("CARGO_PKG_VERSION")))
+    );
+    for reference in references(&document) {
+        assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+    }
+    let mut names = BTreeSet::new();
+    for ((path, method), operation) in operations() {
+        let at = format!("{method} {path}");
+        assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{at}: the name is not its own");
+        assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{at}: no summary");
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{at}: {:?}", responses.keys());
+        for (status, response) in responses {
+            let response = match response["$ref"].as_str() {
+                Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+                None => response,
+            };
+            assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{at} {status}");
+            if status == "414" {
+                continue; // Answered below the routes, without any of this.
+            }
+            assert!(response["headers"]["x-request-id"].is_object(), "{at} {status}");
+            assert!(status == "304" || response["content"].is_object(), "{at} {status}");
+        }
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path");
+        let in_path: BTreeSet<_> =
+            in_path.map(|parameter| format!("{{{}}}", parameter["name"].as_str().unwrap())).collect();
+        let wanted: BTreeSet<_> = path.split('/').filter(|step| step.starts_with('{')).map(str::to_owned).collect();
+        assert_eq!(in_path, wanted, "{at}");
+    }
+}
+
+#[tokio::test]
+async fn events_of_the_chat_have_the_fields_that_are_described() {
+    let app = TestApp::new();
+    let question = json!({"message": "What navy tops do I have?", "traceId": "t"});
+    let events = app.user("ada").await.post("/api/chat", question).await.events();
+    let document = openapi::document();
+    let kinds = document.pointer("/components/schemas/ChatEvent/oneOf").unwrap().as_array().unwrap();
+    let seen: BTreeSet<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert!(seen.len() >= 5, "{seen:?}");
+    for event in events {
+        let kind = kinds.iter().find(|kind| kind["properties"]["type"]["enum"][0] == event["type"]).unwrap();
+        let described: BTreeSet<_> = kind["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut fields: BTreeSet<_> = event.as_object().unwrap().keys().map(String::as_str).collect();
+        assert!(fields.remove("traceId"));
+        assert_eq!(fields, described);
+    }
+}
+
+#[tokio::test]
+async fn the_description_is_for_everybody_and_the_page_for_developers() {
+    let app = TestApp::new();
+    let answer = app.nobody().get("/api/openapi.json").await;
+    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "application/json"));
+    assert_eq!(answer.json(), openapi::document());
+    assert_eq!(app.nobody().get("/api/docs").await.status, StatusCode::NOT_FOUND);
+
+    let app = TestApp::builder().setting("AZURE_FUNCTIONS_ENVIRONMENT", "Development").start();
+    let page = app.nobody().get("/api/docs").await;
+    assert_eq!((page.status, page.header("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
+    let foreign = page.text().split(['"', '\'', '(']).find(|text| text.starts_with("http") || text.starts_with("//"));
+    assert_eq!(foreign, None, "the page works offline");
+}
+
+// --- Schemathesis ---------------------------------------------------------------------------------------------------
+
+const BINARY: &str = env!("CARGO_BIN_EXE_pluckit");
+/// The environment variable that names the program `st`; `scripts/test` sets it.
+const SCHEMATHESIS: &str = "PLUCKIT_TEST_SCHEMATHESIS";
+const USER: &str = "ada";
+const ADMIN: &str = "grace";
+const KEY: &str = "a-key-of-services";
+
+/// Has the real binary tried by Schemathesis, signed in as this user, or with these headers.
+async fn try_everything(user: Option<&str>, headers: &[String]) {
+    let program = std::env::var(SCHEMATHESIS).expect("scripts/test says where the program is");
+    let google = Google::start().await;
+    let launch = Launch::production(BINARY)
+        .setting("GOOGLE_CLIENT_ID", CLIENT_ID)
+        .setting("GOOGLE_JWKS_URL", &google.url)
+        .setting("METADATA_EXTRACT_API_KEY", KEY)
+        .setting("ADMIN_USER_IDS", ADMIN)
+        .setting("MOOD_FEEDS", ",")
+        .setting("MOOD_SITEMAPS", ",");
+    let mut headers = headers.to_vec();
+    // Something to find, and somebody to find it.
+    std::fs::create_dir_all(launch.store_file().parent().unwrap()).unwrap();
+    let data = Data::new(Arc::new(SqliteStore::open(&launch.store_file(), Arc::new(SystemClock)).unwrap()));
+    let owner = user.unwrap_or(USER).into();
+    assert!(demo::load_if_empty(&data, &OfflineModel::new(), &owner, SystemClock.now()).await.unwrap());
+    // Nothing goes out of the machine: somebody else is scraping all sources.
+    let now = Timestamp::from(SystemClock.now());
+    for source in data.sources.visible_to(&owner).await.unwrap() {
+        let lease = (now, now + Duration::from_secs(3600));
+        let claim = data.sources.claim(&source, "somebody", lease, |_| false).await.unwrap();
+        assert!(matches!(claim, Claim::Ours(_)), "{}", source.id);
+    }
+    if let Some(user) = user {
+        let sessions = SessionService::new(data.sessions.clone(), Arc::new(SystemClock));
+        let grant = sessions.open(user.into()).await.unwrap();
+        headers.push(format!("Authorization: Bearer {}", grant.access_token));
+    }
+    drop(data);
+    let (service, address) = launch.start();
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program);
+    command
+        .arg("--config-file")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/requirements/tools/schemathesis.toml"))
+        .args(["run", &format!("http://{address}/api/openapi.json"), "--no-color"])
+        .args(headers.iter().flat_map(|header| ["--header", header]))
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(LIMIT, command.output()).await.expect("the run is bounded").unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    // All but the one that answers with the document, which it has read.
+    let count = operations().len() - 1;
+    assert!(said.contains(&format!("Tested: {count}")), "not all of {count} operations were tried:\n{said}");
+    let log = service.log();
+    let worst = log.lines().find(|line| line.contains("\"level\":\"ERROR\"") || line.contains("\"http.status\":5"));
+    assert_eq!(worst, None);
+}
+
+/// No run takes longer, unless something hangs.
+const LIMIT: Duration = Duration::from_secs(400);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Schemathesis: run scripts/test"]
+async fn nobody_finds_an_answer_that_is_not_described() {
+    try_everything(None, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Schemathesis: run scripts/test"]
+async fn no_user_finds_an_answer_that_is_not_described() {
+    try_everything(Some(USER), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Schemathesis: run scripts/test"]
+async fn no_administrator_finds_an_answer_that_is_not_described() {
+    try_everything(Some(ADMIN), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Schemathesis: run scripts/test"]
+async fn no_service_finds_an_answer_that_is_not_described() {
+    try_everything(None, &[format!("X-API-Key: {KEY}")]).await;
+}
