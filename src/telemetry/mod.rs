@@ -1,4 +1,4 @@
-//! What the service tells about itself: the log, always; and traces, metrics and logs over OTLP ([`otlp`]) and to Langfuse
+//! What the service tells about itself: the log, always; and traces, metrics and logs over OTLP (`otlp`) and to Langfuse
 //! ([`observe`]), if endpoints are set.
 //!
 //! The log is JSON lines on standard output, or text for people when that is a terminal. Messages are constant lower-case

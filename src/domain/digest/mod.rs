@@ -1,7 +1,7 @@
 //! Purchase ideas for a wardrobe, on demand or once a week.
 //!
 //! A digest is about one set of owned items; without a change there is no new one. On demand, whoever asks gets one. In the
-//! weekly run ([`weekly`]) each user gets one at most: a document beside their digests says who is at it, and the digest is
+//! weekly run (`weekly`) each user gets one at most: a document beside their digests says who is at it, and the digest is
 //! saved in one write with the note that the week is done. Whatever dies in between is taken over when its lease runs out.
 
 mod climate;

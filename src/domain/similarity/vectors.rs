@@ -2,7 +2,7 @@
 //! those exactly.
 //!
 //! Each vector is brought to unit length and divided into 127 steps of its own largest number: 1,536 bytes instead of
-//! 6 KB. What that takes from the cosine is known well enough (see [`DEVIATIONS`]) to keep every vector that may belong
+//! 6 KB. What that takes from the cosine is known well enough (see `DEVIATIONS`) to keep every vector that may belong
 //! to the best, so nothing is lost by it. A search reads all of them, in blocks that are one piece of memory, on a few
 //! threads.
 

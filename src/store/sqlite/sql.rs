@@ -347,6 +347,14 @@ pub(super) fn statements(query: &Query, now_ms: i64) -> Result<(Vec<Statement>, 
     };
     let statements = ranges.into_iter().map(|range| {
         let Condition { text, parameters } = match range.condition {
+            // Of two bounds on one side SQLite may take the looser one, and read again all that earlier pages had.
+            Some(condition) if range.sorted_by.len() == keys.len() => {
+                let SortKey { value, direction, .. } = &keys[0];
+                let side = if *direction == Direction::Ascending { '>' } else { '<' };
+                let bound = format!("{value} {side}");
+                let Condition { text, parameters } = which.clone();
+                Condition { text: text.replace(&bound, &format!("+{bound}")), parameters }.and(condition)
+            }
             Some(condition) => which.clone().and(condition),
             None => which.clone(),
         };

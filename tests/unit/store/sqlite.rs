@@ -13,6 +13,7 @@ use pluckit::data::Data;
 use pluckit::model::ids::{FamilyId, ItemId, UserId};
 use pluckit::model::job::JobStatus;
 use pluckit::model::timestamp::Timestamp;
+use pluckit::store::query::Comparison;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{
     Container, Direction, DocumentStore, ETag, Error, Filter, Key, Page, Query, Result, Stored, Write,
@@ -613,4 +614,29 @@ async fn a_sweep_deletes_what_has_expired_and_nothing_else() {
         .try_into()
         .unwrap();
     assert_eq!(rows, 7);
+}
+
+/// A later page of a filtered order begins where the one before ended, and not where the filter does.
+#[tokio::test]
+async fn later_pages_of_a_range_do_not_begin_at_its_end() {
+    let store = SqliteStore::in_memory(system_clock()).unwrap();
+    for n in 0..6 {
+        let fields = json!({ "itemId": "coat", "occurredAt": format!("2026-01-0{}", n + 1) });
+        let (key, document) = in_container(Container::WearEvents, "p", &n.to_string(), fields);
+        store.create(&key, &document).await.unwrap();
+    }
+    for (direction, expected) in [(Direction::Descending, ["3", "2"]), (Direction::Ascending, ["4", "5"])] {
+        let query = Query::partition(Container::WearEvents, "p")
+            .matching(Filter::Compare("occurredAt", Comparison::GreaterOrEqual, json!("2026-01-03")))
+            .order_by("occurredAt", direction)
+            .limit(2);
+        let first = store.query(&query).await.unwrap();
+        let later = query.after(first.next);
+        let page = store.query(&later).await.unwrap();
+        let ids = page.documents.iter().map(|stored| stored.parse::<Value>().unwrap()["id"].clone());
+        assert_eq!(ids.collect::<Vec<_>>(), expected, "{direction:?}");
+        // The rest of the order is one range of the index with a bound at each end.
+        let plan = store.query_plan(&later).await.unwrap();
+        assert!(plan.iter().any(|step| step.contains("(partition=? AND <expr>>? AND <expr><?)")), "{plan:?}");
+    }
 }
