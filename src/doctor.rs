@@ -179,20 +179,20 @@ async fn identity(config: &Config) -> Vec<Report> {
 
 async fn documents(config: &Config, store: &dyn DocumentStore) -> Vec<Report> {
     const CHECK: &str = "documents";
-    if let Err(error) = store.ping().await {
-        let fix = match &config.documents {
-            Documents::Embedded { .. } => "look at PLUCKIT_DATA_DIR: its disk, its owner",
-            Documents::Cosmos(_) => "look at COSMOS_DB_ENDPOINT, the key or the identity's role, and the firewall",
-        };
-        return Report::fault(CHECK, Chain(&error).to_string(), fix);
-    }
     let Documents::Cosmos(cosmos) = &config.documents else {
-        return Report::good(CHECK, "the embedded store answers");
+        return match store.ping().await {
+            Ok(()) => Report::good(CHECK, "the embedded store answers"),
+            Err(error) => {
+                Report::fault(CHECK, Chain(&error).to_string(), "look at PLUCKIT_DATA_DIR: its disk, its owner")
+            }
+        };
     };
     match CosmosStore::new(app::cosmos_options(config, cosmos)).inspect().await {
-        Err(error) => {
-            Report::fault(CHECK, Chain(&error).to_string(), "look at COSMOS_DB_DATABASE and the identity's role")
-        }
+        Err(error) => Report::fault(
+            CHECK,
+            Chain(&error).to_string(),
+            "look at COSMOS_DB_ENDPOINT, the key or the identity's role, and the firewall",
+        ),
         Ok(inspections) => {
             let wrong: Vec<Report> = inspections.iter().filter_map(container_report).collect();
             let good = inspections.len() - wrong.len();

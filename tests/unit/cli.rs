@@ -342,14 +342,24 @@ fn accounts_are_prepared_and_take_an_import() {
                 ["COSMOS_DB_DATABASE", "ARCHIVE_CONTAINER_NAME", "TASTE_JOB_QUEUE_NAME"]
                     .map(|variable| (variable, &name)),
             )
-            .env("TASTE_JOB_DEAD_LETTER_QUEUE_NAME", format!("{name}-poison"));
+            .env("TASTE_JOB_DEAD_LETTER_QUEUE_NAME", format!("{name}-poison"))
+            .envs(
+                [
+                    ("DIGEST_BATCH_QUEUE_NAME", "d"),
+                    ("MOOD_CHUNK_QUEUE_NAME", "m"),
+                    ("SCRAPE_QUEUE_NAME", "s"),
+                    ("LONG_OPERATION_QUEUE_NAME", "l"),
+                    ("JOBS_CONTAINER_NAME", "j"),
+                ]
+                .map(|(variable, suffix)| (variable, format!("{name}-{suffix}"))),
+            );
         finish(command, input)
     };
     for state in ["created ", "existed "] {
         let done = run(&["storage", "init"], "");
         assert_eq!(done.code, Some(0), "{done:?}");
-        // A database, 19 containers, two queues and a blob container.
-        assert_eq!(done.out.lines().filter(|line| line.starts_with(state)).count(), 23, "{done:?}");
+        // A database, 19 containers, five queues with a poison queue each, and two blob containers.
+        assert_eq!(done.out.lines().filter(|line| line.starts_with(state)).count(), 32, "{done:?}");
     }
     let first = run(&["import", "-"], ITEMS);
     assert_eq!(

@@ -541,6 +541,9 @@ async fn insights_over_cosmos_db_are_cached_and_never_stale() {
     assert_eq!(known.get(VAULT).await.status, StatusCode::NOT_MODIFIED);
     let other = TestApp::builder().clock(clock.clone()).store(store.clone()).start();
     assert_eq!(other.user(&user).await.get(VAULT).await.body, second.body);
+    // Our clock has moved on; the store's, which tells seconds, must have as well.
+    let written = SystemClock.now().unix_timestamp();
+    until("another second", async || SystemClock.now().unix_timestamp() > written).await;
     // A change, a deletion, and a new event are noticed.
     add_item(&app, &user, "i01", json!({"price": 7, "wearCount": 1})).await;
     assert_eq!(cpw(&caller, 1).await, json!(7));

@@ -88,6 +88,7 @@ impl Loop {
         let settings = [
             (ROLE, "hosted"),
             ("AZURE_FUNCTIONS_ENVIRONMENT", "Production"),
+            ("RATE_LIMITS", "false"),
             ("COSMOS_DB_ENDPOINT", endpoint.as_str()),
             ("COSMOS_DB_KEY", &key),
             ("COSMOS_DB_DATABASE", "PluckItTest"),
