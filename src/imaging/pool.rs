@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::{Error, Result};
 
@@ -202,7 +203,10 @@ impl PixelPool {
             return Ok(());
         }
         let shared = self.shared.clone();
-        match thread::Builder::new().name("pixels".to_owned()).spawn(move || shared.work()) {
+        match thread::Builder::new().name("pixels".to_owned()).spawn(move || {
+            give_way();
+            shared.work();
+        }) {
             Ok(_) => state.threads += 1,
             // The others will get to it.
             Err(_) if state.threads > 0 => {}
@@ -212,6 +216,19 @@ impl PixelPool {
             }
         }
         Ok(())
+    }
+}
+
+/// The lowest priority that a thread can have: whoever waits for an answer goes first, and pixels get what is left, which is
+/// nearly everything.
+const LOWEST_PRIORITY: i32 = 19;
+
+/// Makes this thread give way to those that answer requests. Otherwise, with a pool of all cores, a request waits until the
+/// scheduler takes a core from a picture: milliseconds instead of microseconds.
+fn give_way() {
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), LOWEST_PRIORITY) {
+        debug!(%error, "pixels do not give way");
     }
 }
 
