@@ -76,9 +76,10 @@ use crate::queue::traced::TracedQueue;
 use crate::router::{self, App};
 use crate::segmentation::{SegmentationService, ServiceOptions};
 use crate::state::{AppState, Parts};
-use crate::store::DocumentStore;
+use crate::store::cosmos::schema::Inspection;
 use crate::store::cosmos::{CosmosOptions, CosmosStore};
 use crate::store::sqlite::SqliteStore;
+use crate::store::{self, DocumentStore};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Chain, Telemetry};
 
@@ -263,6 +264,14 @@ async fn prepare_blobs(config: &Config) -> anyhow::Result<Vec<Preparation>> {
         done.push(Preparation::new(format!("blob container {name}"), created));
     }
     Ok(done)
+}
+
+/// Whether the containers of a Cosmos DB account are as they should be.
+///
+/// # Errors
+/// When the account cannot be asked.
+pub async fn inspect_containers(config: &Config, cosmos: &config::Cosmos) -> store::Result<Vec<Inspection>> {
+    CosmosStore::new(cosmos_options(config, cosmos)).inspect().await
 }
 
 /// What the Cosmos DB store needs to know.

@@ -23,7 +23,6 @@ use crate::config::{Config, Documents, Environment, ModelServer, ServiceCredenti
 use crate::llm::{ChatRequest, EMBEDDING_DIMENSIONS, Message, Model, Purpose};
 use crate::queue::JobQueue;
 use crate::store::DocumentStore;
-use crate::store::cosmos::CosmosStore;
 use crate::store::cosmos::schema::{Finding, Inspection};
 use crate::telemetry::Chain;
 
@@ -187,7 +186,7 @@ async fn documents(config: &Config, store: &dyn DocumentStore) -> Vec<Report> {
             }
         };
     };
-    match CosmosStore::new(app::cosmos_options(config, cosmos)).inspect().await {
+    match app::inspect_containers(config, cosmos).await {
         Err(error) => Report::fault(
             CHECK,
             Chain(&error).to_string(),

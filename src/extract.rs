@@ -125,17 +125,16 @@ pub enum PreferAsync {
 }
 
 /// Longest `Idempotency-Key`, in characters.
-const LONGEST_KEY: usize = 128;
+pub const LONGEST_KEY: usize = 128;
 const PREFER: HeaderName = HeaderName::from_static("prefer");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Names a request, so that it can be sent again.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 impl<S: Send + Sync> FromRequestParts<S> for PreferAsync {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        let preferences = parts.headers.get_all(PREFER).into_iter().filter_map(|header| header.to_str().ok());
-        let names = preferences.flat_map(|list| list.split([',', ';']));
-        if !names.map(str::trim).any(|name| name.eq_ignore_ascii_case("respond-async")) {
+        if !prefers_async(&parts.headers) {
             return Ok(Self::No);
         }
         let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self::Yes(None)) };
@@ -143,6 +142,13 @@ impl<S: Send + Sync> FromRequestParts<S> for PreferAsync {
         let key = key.ok_or(ApiError::BadRequest("Idempotency-Key must be 1 to 128 plain characters."))?;
         Ok(Self::Yes(Some(key.to_owned())))
     }
+}
+
+/// Whether the caller would rather ask later than wait (`Prefer: respond-async`).
+pub fn prefers_async(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all(PREFER).into_iter().filter_map(|header| header.to_str().ok());
+    let names = preferences.flat_map(|list| list.split([',', ';']));
+    names.map(str::trim).any(|name| name.eq_ignore_ascii_case("respond-async"))
 }
 
 /// The length of the body that the request announces, in bytes.

@@ -20,16 +20,15 @@ use tracing::warn;
 use crate::auth::CurrentUser;
 use crate::data::idempotency::{Answer, Begun};
 use crate::error::{ApiError, Fault, Step};
-use crate::extract::JSON_BODY_LIMIT;
+use crate::extract::{IDEMPOTENCY_KEY, JSON_BODY_LIMIT, LONGEST_KEY, prefers_async};
 use crate::hash::sha256_hex;
 use crate::state::AppState;
 use crate::telemetry::Chain;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Routes that answer `Prefer: respond-async` with a job, which knows its key.
+const LONG_OPERATIONS: [&str; 3] = ["/api/digest/run", "/api/moods/seed", "/api/scraper/run/{source_id}"];
 /// Says that an answer is that of an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-const PREFER: HeaderName = HeaderName::from_static("prefer");
-const LONGEST_KEY: usize = 128;
 /// Longest answer that is kept, in bytes; those of routes that create something are far shorter.
 const LONGEST_ANSWER: usize = 256 * 1024;
 /// How long a request that says nothing more keeps others away: as long as one may take.
@@ -50,7 +49,7 @@ pub async fn repeat_answers(
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     // A stream is no answer to repeat, and long operations know their keys.
     let is_stream = route == "/api/chat";
-    let is_long = request.headers().get(PREFER).is_some_and(|prefer| prefer.as_bytes().starts_with(b"respond-async"));
+    let is_long = LONG_OPERATIONS.contains(&route) && prefers_async(request.headers());
     if request.method().is_safe() || is_stream || is_long {
         return Ok(next.run(request).await);
     }

@@ -182,8 +182,7 @@ pub trait DocumentStore: Send + Sync {
     /// The documents that `query` asks for (whose order and position do not count) and whose vector in `field` is nearest to
     /// `vector` by cosine, the nearest first. `None` from a store without an index of vectors: there, who asks must look
     /// at all of them.
-    async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>> {
-        let _ = (query, field, vector);
+    async fn nearest(&self, _query: &Query, _field: &'static str, _vector: &[f32]) -> Result<Option<Vec<Stored>>> {
         Ok(None)
     }
 

@@ -166,36 +166,24 @@ fn parse_headers(text: &str) -> HashMap<String, String> {
         .collect()
 }
 
+/// An exporter's builder with what is the same for all signals.
+fn aimed<B: WithExportConfig + WithHttpConfig>(builder: B, url: &Url, headers: HashMap<String, String>) -> B {
+    let builder = builder.with_protocol(Protocol::HttpBinary).with_endpoint(url.as_str());
+    builder.with_headers(headers).with_timeout(EXPORT_TIMEOUT)
+}
+
 fn tracer(url: &Url, headers: HashMap<String, String>, resource: Resource) -> anyhow::Result<SdkTracerProvider> {
-    let exporter = SpanExporter::builder()
-        .with_http()
-        .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(url.as_str())
-        .with_headers(headers)
-        .with_timeout(EXPORT_TIMEOUT)
-        .build()?;
+    let exporter = aimed(SpanExporter::builder().with_http(), url, headers).build()?;
     Ok(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build())
 }
 
 fn meter(url: &Url, headers: HashMap<String, String>, resource: Resource) -> anyhow::Result<SdkMeterProvider> {
-    let exporter = MetricExporter::builder()
-        .with_http()
-        .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(url.as_str())
-        .with_headers(headers)
-        .with_timeout(EXPORT_TIMEOUT)
-        .build()?;
+    let exporter = aimed(MetricExporter::builder().with_http(), url, headers).build()?;
     Ok(SdkMeterProvider::builder().with_resource(resource).with_periodic_exporter(exporter).build())
 }
 
 fn logger(url: &Url, headers: HashMap<String, String>, resource: Resource) -> anyhow::Result<SdkLoggerProvider> {
-    let exporter = LogExporter::builder()
-        .with_http()
-        .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(url.as_str())
-        .with_headers(headers)
-        .with_timeout(EXPORT_TIMEOUT)
-        .build()?;
+    let exporter = aimed(LogExporter::builder().with_http(), url, headers).build()?;
     Ok(SdkLoggerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build())
 }
 

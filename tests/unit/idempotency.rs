@@ -66,6 +66,26 @@ async fn what_was_refused_is_refused_again_and_what_only_reads_is_read_anew() {
     assert_eq!(grace.get("/api/admin/bans").await.status, StatusCode::OK);
 }
 
+#[tokio::test]
+async fn preferring_to_ask_later_changes_nothing_where_nobody_can() {
+    let app = app();
+    let grace = ban(&app).await.header("prefer", "respond-async");
+    assert_eq!(grace.post("/api/admin/ban/eve", json!({"reason": "spam"})).await.status, StatusCode::OK);
+    let again = grace.post("/api/admin/ban/eve", json!({"reason": "spam"})).await;
+    assert_eq!(again.header("idempotency-replayed"), "true");
+}
+
+#[tokio::test]
+async fn a_long_operation_knows_its_key_however_the_preference_is_written() {
+    let app = app();
+    let grace = ban(&app).await.header("prefer", "wait=5, Respond-Async");
+    let first = grace.post("/api/digest/run", json!({})).await;
+    let again = grace.post("/api/digest/run", json!({})).await;
+    assert_eq!((first.status, again.status), (StatusCode::ACCEPTED, StatusCode::ACCEPTED));
+    assert_eq!(first.json()["id"], again.json()["id"]);
+    assert_eq!((again.header("retry-after"), again.header("idempotency-replayed")), ("2", ""));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_hundred_at_once_one_is_done() {
     let app = app();
