@@ -20,6 +20,7 @@ use crate::app::{self, Backends};
 use crate::blob::{BlobName, BlobStore, ContainerName, Put, Span};
 use crate::clock::Clock;
 use crate::config::{Config, Documents, Environment, ModelServer, ServiceCredential, StorageAccount};
+use crate::http_client;
 use crate::llm::{ChatRequest, EMBEDDING_DIMENSIONS, Message, Model, Purpose};
 use crate::queue::JobQueue;
 use crate::store::DocumentStore;
@@ -85,6 +86,7 @@ pub async fn examine(config: &Config, backends: Backends) -> Vec<Report> {
     let Backends { store, queue, blobs, model, clock, http, .. } = backends;
     let checks: Vec<(&str, BoxFuture<'_, Vec<Report>>)> = vec![
         ("settings", async { settings(config) }.boxed()),
+        ("certificates", async { certificates() }.boxed()),
         ("identity", identity(config).boxed()),
         ("documents", documents(config, &*store).boxed()),
         ("queues", queues(config, &*queue).boxed()),
@@ -140,6 +142,15 @@ fn settings(config: &Config) -> Vec<Report> {
         warn("there are no limits per caller", "set RATE_LIMITS=true");
     }
     reports
+}
+
+/// Whether HTTPS servers can be trusted.
+fn certificates() -> Vec<Report> {
+    if http_client::has_authorities() {
+        return Report::good("certificates", "of authorities, from the system");
+    }
+    let found = "none of authorities: no HTTPS server is trusted";
+    vec![Report::new("certificates", Verdict::Warning, found, "install ca-certificates, or set SSL_CERT_FILE")]
 }
 
 /// Whether a token can be had wherever an identity signs in.

@@ -14,6 +14,7 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::{complain, harmless};
+use crate::http_client;
 
 /// How long the connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -94,16 +95,16 @@ impl Service {
             complain("the token travels unencrypted: use an https URL");
         }
         // No redirects: the token goes to the address that was given and nowhere else.
-        let mut client = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(SILENCE_TIMEOUT)
-            .redirect(Policy::none())
-            .user_agent(concat!("pluckit-chat/", env!("CARGO_PKG_VERSION")));
-        if is_here {
+        let client = http_client::build(|| {
+            let client = Client::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(SILENCE_TIMEOUT)
+                .redirect(Policy::none())
+                .user_agent(concat!("pluckit-chat/", env!("CARGO_PKG_VERSION")));
             // A proxy of the environment is for the world outside.
-            client = client.no_proxy();
-        }
-        Ok(Self { client: client.build()?, url, authorization })
+            if is_here { client.no_proxy() } else { client }
+        });
+        Ok(Self { client: client?, url, authorization })
     }
 
     /// A request with the token.

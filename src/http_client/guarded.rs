@@ -24,7 +24,7 @@ use tracing::debug;
 use url::{Host, ParseError, SyntaxViolation, Url};
 
 use super::address::is_public;
-use super::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, USER_AGENT};
+use super::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, USER_AGENT, build};
 
 /// The port of HTTPS, the only one that is allowed without further ado.
 const HTTPS_PORT: u16 = 443;
@@ -470,26 +470,29 @@ impl GuardedClient {
     /// Makes a client with a connection pool of its own.
     ///
     /// # Errors
-    /// When the system has no usable TLS roots.
+    /// As [`build`].
     pub fn new(options: GuardedOptions) -> reqwest::Result<Self> {
         let GuardedOptions { resolver, dial, roots, extra_ports } = options;
         let guard = Guard { resolver, dial };
         // A proxy would resolve the names again, and by itself.
-        let mut builder = Client::builder()
-            .https_only(true)
-            .no_proxy()
-            .redirect(Policy::none())
-            .referer(false)
-            .dns_resolver(guard.clone())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .http2_max_header_list_size(MAX_HEAD_BYTES)
-            .tcp_nodelay(true)
-            .user_agent(USER_AGENT);
-        if let Some(roots) = roots {
-            builder = builder.tls_certs_only(roots);
-        }
-        Ok(Self { client: builder.build()?, guard, extra_ports, user_agent: None })
+        let client = build(|| {
+            let builder = Client::builder()
+                .https_only(true)
+                .no_proxy()
+                .redirect(Policy::none())
+                .referer(false)
+                .dns_resolver(guard.clone())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+                .http2_max_header_list_size(MAX_HEAD_BYTES)
+                .tcp_nodelay(true)
+                .user_agent(USER_AGENT);
+            match &roots {
+                Some(roots) => builder.tls_certs_only(roots.iter().cloned()),
+                None => builder,
+            }
+        });
+        Ok(Self { client: client?, guard, extra_ports, user_agent: None })
     }
 
     /// The same client, with the same connections, under another name.

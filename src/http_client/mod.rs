@@ -10,6 +10,10 @@ pub mod guarded;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder};
+use tracing::warn;
+
+use crate::telemetry::Chain;
 
 /// How long a connection may take to be made, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,14 +31,36 @@ const USER_AGENT: &str = concat!("pluckit-processor/", env!("CARGO_PKG_VERSION")
 /// Makes the client for configured services.
 ///
 /// It has no overall time limit, which would cut long streams off: callers set their own. It follows no redirects, so a
-/// key is only ever sent to the address in the settings. Fails if the system has no usable TLS roots.
-pub fn services() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .tcp_keepalive(TCP_KEEPALIVE)
-        .tcp_nodelay(true)
-        .redirect(Policy::none())
-        .user_agent(USER_AGENT)
-        .build()
+/// key is only ever sent to the address in the settings.
+///
+/// # Errors
+/// As [`build`].
+pub fn services() -> reqwest::Result<Client> {
+    build(|| {
+        Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .tcp_keepalive(TCP_KEEPALIVE)
+            .tcp_nodelay(true)
+            .redirect(Policy::none())
+            .user_agent(USER_AGENT)
+    })
+}
+
+/// Builds a client. Where there are no certificates of authorities, as in a bare container, it trusts no HTTPS server, and
+/// all else works.
+///
+/// # Errors
+/// When the builder holds what cannot be.
+pub fn build(builder: impl Fn() -> ClientBuilder) -> reqwest::Result<Client> {
+    builder().build().or_else(|error| {
+        let client = builder().tls_certs_only([]).build()?;
+        warn!(error = %Chain(&error), "no HTTPS server is trusted: install ca-certificates");
+        Ok(client)
+    })
+}
+
+/// Whether there are certificates of authorities, by which HTTPS servers are trusted.
+pub fn has_authorities() -> bool {
+    Client::builder().build().is_ok()
 }

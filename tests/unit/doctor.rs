@@ -44,7 +44,7 @@ fn verdicts(reports: &Reports, check: &str) -> Vec<String> {
 fn a_fresh_machine_is_well() {
     let (is_well, reports, _) = run(&Launch::development(BINARY));
     assert!(is_well, "{reports:?}");
-    for check in ["documents", "queues", "blobs"] {
+    for check in ["certificates", "documents", "queues", "blobs"] {
         assert_eq!(verdicts(&reports, check), ["good"], "{check}");
     }
     for check in ["identity", "model", "embeddings", "sign-in", "segmentation"] {
@@ -52,6 +52,20 @@ fn a_fresh_machine_is_well() {
     }
     let table = Launch::development(BINARY).command().arg("doctor").output().unwrap();
     assert!(String::from_utf8_lossy(&table.stdout).contains("0 faults"));
+}
+
+#[test]
+fn without_certificates_of_authorities_all_but_https_works() {
+    let launch = Launch::development(BINARY).setting("SSL_CERT_FILE", "/nowhere").setting("SSL_CERT_DIR", "/nowhere");
+    let (is_well, reports, _) = run(&launch);
+    assert!(is_well, "{reports:?}");
+    assert_eq!(verdicts(&reports, "certificates"), ["warning"]);
+    let (service, address) = launch.start();
+    let url = format!("http://{address}");
+    let chat =
+        launch.command().args(["chat", "--url", &url, "What should I wear to a casual dinner?"]).output().unwrap();
+    assert!(chat.status.success(), "{}", String::from_utf8_lossy(&chat.stderr));
+    assert!(service.log().contains("install ca-certificates"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
