@@ -16,14 +16,16 @@ static LINEAR: LazyLock<[f32; 256]> = LazyLock::new(|| {
     })
 });
 
-/// Cube roots of 0 to 1, and one more to interpolate with.
-static ROOT: LazyLock<Vec<f32>> =
-    LazyLock::new(|| (0..=ROOTS + 1).map(|step| (step as f32 / ROOTS as f32).cbrt()).collect());
+/// Cube roots of 0 to 1, each with how much larger the next is.
+static ROOT: LazyLock<Vec<[f32; 2]>> = LazyLock::new(|| {
+    let root = |step: usize| (step as f32 / ROOTS as f32).cbrt();
+    (0..=ROOTS).map(|step| [root(step), root(step + 1) - root(step)]).collect()
+});
 
 /// Converts many colours; the tables are looked up once.
 pub struct Converter {
     linear: &'static [f32; 256],
-    root: &'static [f32],
+    root: &'static [[f32; 2]],
 }
 
 impl Converter {
@@ -49,18 +51,23 @@ impl Converter {
 
     /// The cube root of 0 to 1, right to 0.001 except in the deepest black.
     fn cube_root(&self, value: f32) -> f32 {
-        let place = value.clamp(0.0, 1.0) * ROOTS as f32;
+        let place = value * ROOTS as f32;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to the size of the table")]
-        let step = place as usize;
-        let part = place - step as f32;
-        self.root[step] + (self.root[step + 1] - self.root[step]) * part
+        let step = (place as u16).min(ROOTS as u16);
+        let [root, to_next] = self.root[usize::from(step)];
+        root + to_next * (place - f32::from(step))
     }
 }
 
 /// How different two colours look: 0.02 is just seen. Hue and chroma count twice, as the space holds them too small.
 pub fn distance(one: Lab, other: Lab) -> f32 {
+    distance_squared(one, other).sqrt()
+}
+
+/// The square of their [`distance`].
+pub fn distance_squared(one: Lab, other: Lab) -> f32 {
     let [lightness, a, b] = [0, 1, 2].map(|channel| one[channel] - other[channel]);
-    (lightness * lightness + 4.0 * (a * a + b * b)).sqrt()
+    lightness * lightness + 4.0 * (a * a + b * b)
 }
 
 #[cfg(test)]

@@ -116,7 +116,7 @@ fn find_garment(picture: &Picture) -> Result<(Mask, Picture), Reason> {
     let field = Field::of(&small);
     let backdrop = Backdrop::find(&field).ok_or(Reason::BusyBackground)?;
     let background = grow(&field, &backdrop);
-    let pixels = field.colours.len() as f64;
+    let pixels = (field.width * field.height) as f64;
     let mut garment = background.inverted();
     garment.close();
     garment.remove_parts_below(pixels * DUST);
@@ -141,44 +141,57 @@ fn find_garment(picture: &Picture) -> Result<(Mask, Picture), Reason> {
     Ok((garment, small))
 }
 
-/// The colours of a picture, row by row, with the finest noise smoothed away.
+/// The colours of a picture, channel by channel and row by row, with the finest noise smoothed away.
 struct Field {
     width: usize,
     height: usize,
-    colours: Vec<Lab>,
+    channels: [Vec<f32>; 3],
 }
 
 impl Field {
     fn of(picture: &Picture) -> Self {
+        const THIRD: f32 = 1.0 / 3.0;
         let converter = Converter::new();
         let (width, height) = (picture.width() as usize, picture.height() as usize);
-        let mut colours: Vec<Lab> = picture.pixels().map(|pixel| converter.lab(pixel)).collect();
-        let mean = |one: Lab, two: Lab, three: Lab| {
-            [0, 1, 2].map(|channel| (one[channel] + two[channel] + three[channel]) / 3.0)
-        };
         // The mean of three by three: along the rows, then across them. The outermost pixels count twice.
-        for row in colours.chunks_exact_mut(width) {
-            let mut before = row[0];
-            for x in 0..width {
-                let here = row[x];
-                row[x] = mean(before, here, row[(x + 1).min(width - 1)]);
-                before = here;
+        let mut channels = [0; 3].map(|_| Vec::with_capacity(width * (height + 1)));
+        let mut row = [0; 3].map(|_| vec![0.0; width + 2]);
+        for pixels in picture.bytes().chunks_exact(width * picture.layout().channels()) {
+            for (x, pixel) in pixels.chunks_exact(picture.layout().channels()).enumerate() {
+                let colour = converter.lab(pixel);
+                for (row, value) in row.iter_mut().zip(colour) {
+                    row[x + 1] = value;
+                }
+            }
+            for (channel, row) in channels.iter_mut().zip(&mut row) {
+                (row[0], row[width + 1]) = (row[1], row[width]);
+                let three = row.iter().zip(&row[1..]).zip(&row[2..]);
+                channel.extend(three.map(|((left, here), right)| (left + here + right) * THIRD));
             }
         }
-        let mut above = colours[..width].to_vec();
-        for y in 0..height {
-            let below = (y + 1).min(height - 1) * width;
-            for (x, above) in above.iter_mut().enumerate() {
-                let here = colours[y * width + x];
-                colours[y * width + x] = mean(*above, here, colours[below + x]);
-                *above = here;
+        for channel in &mut channels {
+            channel.extend_from_within(width * (height - 1)..);
+            let mut above = channel[..width].to_vec();
+            for y in 0..height {
+                let (row, below) = channel[y * width..].split_at_mut(width);
+                for ((here, above), below) in row.iter_mut().zip(&mut above).zip(&*below) {
+                    let mean = (*above + *here + below) * THIRD;
+                    *above = *here;
+                    *here = mean;
+                }
             }
+            channel.truncate(width * height);
         }
-        Self { width, height, colours }
+        Self { width, height, channels }
     }
 
     fn at(&self, x: usize, y: usize) -> Lab {
-        self.colours[y * self.width + x]
+        [0, 1, 2].map(|channel| self.channels[channel][y * self.width + x])
+    }
+
+    /// The channels of a row.
+    fn row(&self, y: usize) -> [&[f32]; 3] {
+        [0, 1, 2].map(|channel| &self.channels[channel][y * self.width..(y + 1) * self.width])
     }
 
     /// How much the colour changes here, per pixel.
@@ -194,31 +207,23 @@ impl Field {
 /// The background: all that is reached from the border without crossing an edge.
 fn grow(field: &Field, backdrop: &Backdrop) -> Mask {
     let (width, height) = (field.width, field.height);
-    let mut background = Mask::empty(width, height);
-    let mut open: Vec<(usize, usize)> = Vec::new();
-    let on_border =
-        (0..width).flat_map(|x| [(x, 0), (x, height - 1)]).chain((0..height).flat_map(|y| [(0, y), (width - 1, y)]));
-    for (x, y) in on_border {
-        if !background.has(x, y) && backdrop.has_colour(field.at(x, y), (x, y)) {
-            background.set(x, y, true);
-            open.push((x, y));
-        }
-    }
-    while let Some((x, y)) = open.pop() {
-        let neighbours = [(x.wrapping_sub(1), y), (x + 1, y), (x, y.wrapping_sub(1)), (x, y + 1)];
-        for (x, y) in neighbours {
-            if x >= width || y >= height || background.has(x, y) {
-                continue;
-            }
-            let colour = field.at(x, y);
-            let belongs = backdrop.has_colour(colour, (x, y))
-                || (backdrop.has_shade(colour, (x, y)) && field.change(x, y) <= backdrop.most_change);
-            if belongs {
-                background.set(x, y, true);
-                open.push((x, y));
+    let (mut background, mut border) = (Mask::empty(width, height), Mask::empty(width, height));
+    let mut has_shade = vec![false; width];
+    for y in 0..height {
+        let has_colour = background.row_mut(y);
+        backdrop.compare(field, y, has_colour, &mut has_shade);
+        if y == 0 || y == height - 1 {
+            border.row_mut(y).copy_from_slice(has_colour);
+        } else {
+            for x in [0, width - 1] {
+                border.set(x, y, has_colour[x]);
             }
         }
+        for (x, (belongs, has_shade)) in has_colour.iter_mut().zip(&has_shade).enumerate() {
+            *belongs = *belongs || *has_shade && field.change(x, y) <= backdrop.most_change;
+        }
     }
+    background.remove_parts_without(&border);
     background
 }
 

@@ -1,7 +1,9 @@
 //! What the background looks like: a colour that changes slowly over the picture, as the light does.
 
+use std::mem;
+
 use super::Field;
-use crate::imaging::oklab::{Lab, distance};
+use crate::imaging::oklab::{Lab, distance, distance_squared};
 
 /// Terms of the surface that is laid through a colour channel: 1, x, y, x², xy, y².
 const TERMS: usize = 6;
@@ -43,7 +45,11 @@ impl Backdrop {
             let inside = errors.iter().zip(&chosen).filter(|(_, chosen)| **chosen).map(|(error, _)| *error);
             noise = median(inside.collect());
             let most = (3.5 * noise).clamp(0.025, 0.08);
-            chosen = errors.iter().map(|error| *error < most).collect();
+            let before = mem::replace(&mut chosen, errors.iter().map(|error| *error < most).collect());
+            // Once more would lay the same surface again.
+            if chosen == before {
+                break;
+            }
         }
         let share = chosen.iter().filter(|chosen| **chosen).count() as f64 / chosen.len() as f64;
         let change = border.iter().zip(&chosen).filter(|(_, chosen)| **chosen);
@@ -53,17 +59,28 @@ impl Backdrop {
         is_plain.then_some(backdrop)
     }
 
-    /// Whether a colour is that of the background at this place.
-    pub fn has_colour(&self, colour: Lab, place: (usize, usize)) -> bool {
-        distance(colour, self.surface.at(place)) <= (0.018 + 3.0 * self.noise).min(0.06)
+    /// Which pixels of a row have the colour of the background, and which have it in another light.
+    pub fn compare(&self, field: &Field, y: usize, has_colour: &mut [bool], has_shade: &mut [bool]) {
+        let paint = self.surface.row(y);
+        let [lightness, a, b] = field.row(y);
+        let colours = lightness.iter().zip(a).zip(b).map(|((lightness, a), b)| [*lightness, *a, *b]);
+        for (x, ((has_colour, has_shade), colour)) in has_colour.iter_mut().zip(has_shade).zip(colours).enumerate() {
+            let paint = paint(x);
+            *has_colour = self.is_same(colour, paint);
+            *has_shade = self.is_shade(colour, paint);
+        }
     }
 
-    /// Whether a colour is that of the background in another light. Less light on the same paint scales all three values.
-    pub fn has_shade(&self, colour: Lab, place: (usize, usize)) -> bool {
-        let paint = self.surface.at(place);
+    /// Whether a colour is that of the background where it is painted like this.
+    fn is_same(&self, colour: Lab, paint: Lab) -> bool {
+        distance_squared(colour, paint) <= (0.018 + 3.0 * self.noise).min(0.06).powi(2)
+    }
+
+    /// Whether it is that in another light. Less light on the same paint scales all three values.
+    fn is_shade(&self, colour: Lab, paint: Lab) -> bool {
         let light = colour[0] / paint[0].max(0.05);
-        let tint = (colour[1] - light * paint[1]).hypot(colour[2] - light * paint[2]);
-        (paint[0] - DARKER..paint[0] + BRIGHTER).contains(&colour[0]) && tint <= 0.02 + self.noise
+        let tint = (colour[1] - light * paint[1]).powi(2) + (colour[2] - light * paint[2]).powi(2);
+        (colour[0] >= paint[0] - DARKER) & (colour[0] < paint[0] + BRIGHTER) & (tint <= (0.02 + self.noise).powi(2))
     }
 
     /// Stretches of the outermost rows and columns that are something else.
@@ -75,8 +92,8 @@ impl Backdrop {
             .chain((0..right).map(|x| (right - x, bottom)))
             .chain((0..bottom).map(|y| (0, bottom - y)));
         let is_other = |place: (usize, usize)| {
-            let colour = field.at(place.0, place.1);
-            !self.has_colour(colour, place) && !self.has_shade(colour, place)
+            let (colour, paint) = (field.at(place.0, place.1), self.surface.at(place));
+            !self.is_same(colour, paint) && !self.is_shade(colour, paint)
         };
         let others: Vec<bool> = around.map(is_other).collect();
         // A single pixel is dust.
@@ -98,14 +115,22 @@ impl Surface {
         [1.0, x, y, x * x, x * y, y * y]
     }
 
-    fn at(&self, place: (usize, usize)) -> Lab {
-        let mut colour = [0.0; 3];
-        for (power, term) in self.powers(place).iter().zip(&self.terms) {
-            for channel in 0..3 {
-                colour[channel] += power * term[channel];
-            }
+    fn at(&self, (x, y): (usize, usize)) -> Lab {
+        self.row(y)(x)
+    }
+
+    /// The colours along a row.
+    fn row(&self, y: usize) -> impl Fn(usize) -> Lab {
+        let width = self.width as f32;
+        let y = y as f32 / self.height as f32 * 2.0 - 1.0;
+        let along = [0, 1, 2].map(|channel| {
+            let [one, x, by_y, x_x, x_y, y_y] = self.terms.map(|term| term[channel]);
+            [one + y * (by_y + y * y_y), x + y * x_y, x_x]
+        });
+        move |x| {
+            let x = x as f32 / width * 2.0 - 1.0;
+            along.map(|[one, by_x, x_x]| one + x * (by_x + x * x_x))
         }
-        colour
     }
 
     /// Lays the surface through points, by least squares. `None` when they say too little.

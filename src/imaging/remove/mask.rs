@@ -1,5 +1,7 @@
 //! A picture of yes and no.
 
+use std::ops::Range;
+
 /// Which pixels belong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
@@ -7,6 +9,9 @@ pub struct Mask {
     pub height: usize,
     pixels: Vec<bool>,
 }
+
+/// A connected part: its stretches of rows, as numbers of pixels, each with what its part is called.
+type Part = [(usize, Range<usize>)];
 
 impl Mask {
     /// A mask to which nothing belongs.
@@ -24,6 +29,16 @@ impl Mask {
         self.pixels[y * self.width + x] = belongs;
     }
 
+    /// A row of it.
+    pub fn row(&self, y: usize) -> &[bool] {
+        &self.pixels[y * self.width..(y + 1) * self.width]
+    }
+
+    /// The same, to change.
+    pub fn row_mut(&mut self, y: usize) -> &mut [bool] {
+        &mut self.pixels[y * self.width..(y + 1) * self.width]
+    }
+
     /// Pixels that belong.
     pub fn count(&self) -> usize {
         self.pixels.iter().filter(|belongs| **belongs).count()
@@ -39,8 +54,8 @@ impl Mask {
 
     /// Closes cracks of up to four pixels: grows by two, and shrinks by two. What touches the border goes on outside.
     pub fn close(&mut self) {
-        self.spread(true);
-        self.spread(false);
+        const REACH: usize = 2;
+        *self = self.grown(REACH).inverted().grown(REACH).inverted();
     }
 
     /// How many pixels would belong if gaps of up to twice `reach` pixels were closed.
@@ -50,125 +65,156 @@ impl Mask {
         grown.blurred(reach).iter().filter(|value| **value == 255).count()
     }
 
-    /// Grows (or shrinks) what belongs by two pixels to all sides.
-    fn spread(&mut self, value: bool) {
-        const REACH: usize = 2;
+    /// What is within `reach` pixels, to all sides, of what belongs.
+    pub fn grown(&self, reach: usize) -> Self {
         let (width, height) = (self.width, self.height);
-        let mut across = self.pixels.clone();
+        let join = |all: &mut [bool], more: &[bool]| all.iter_mut().zip(more).for_each(|(one, other)| *one |= other);
+        let mut across = self.clone();
         for y in 0..height {
-            let row = &self.pixels[y * width..(y + 1) * width];
-            for x in 0..width {
-                let near = &row[x.saturating_sub(REACH)..(x + REACH + 1).min(width)];
-                across[y * width + x] = near.contains(&value) == value;
+            let row = self.row(y);
+            for step in 1..=reach.min(width - 1) {
+                join(&mut across.row_mut(y)[step..], row);
+                join(across.row_mut(y), &row[step..]);
             }
         }
-        for y in 0..height {
-            let rows = y.saturating_sub(REACH)..(y + REACH + 1).min(height);
-            for x in 0..width {
-                let is_near = rows.clone().any(|y| across[y * width + x] == value);
-                self.pixels[y * width + x] = is_near == value;
-            }
+        let mut grown = across.clone();
+        for step in 1..=reach.min(height - 1) {
+            join(&mut grown.pixels[step * width..], &across.pixels);
+            join(&mut grown.pixels, &across.pixels[step * width..]);
         }
+        grown
+    }
+
+    /// What belongs to both.
+    pub fn and(mut self, other: &Self) -> Self {
+        self.pixels.iter_mut().zip(&other.pixels).for_each(|(one, other)| *one &= other);
+        self
+    }
+
+    /// The stretches of a row that belong, or do not.
+    pub fn runs(&self, y: usize, value: bool) -> impl Iterator<Item = Range<usize>> {
+        let mut end = 0;
+        let runs = self.row(y).chunk_by(|one, other| one == other);
+        runs.filter_map(move |run| {
+            end += run.len();
+            (run[0] == value).then_some(end - run.len()..end)
+        })
     }
 
     /// Takes out parts of fewer pixels than `least`.
     pub fn remove_parts_below(&mut self, least: f64) {
-        for part in self.parts(true) {
-            if (part.len() as f64) < least {
-                for pixel in part {
-                    self.pixels[pixel] = false;
-                }
-            }
-        }
+        self.flip_parts(true, |part| (size(part) as f64) < least);
+    }
+
+    /// Takes out parts that have no pixel of `seeds`.
+    pub fn remove_parts_without(&mut self, seeds: &Self) {
+        self.flip_parts(true, |part| part.iter().all(|(_, run)| !seeds.pixels[run.clone()].contains(&true)));
     }
 
     /// Puts in holes of fewer pixels than `least`; a gap at the border is no hole.
     pub fn fill_holes_below(&mut self, least: f64) {
-        let (width, height) = (self.width, self.height);
-        let is_on_border = |pixel: usize| {
-            let (x, y) = (pixel % width, pixel / width);
-            x == 0 || y == 0 || x == width - 1 || y == height - 1
-        };
-        for part in self.parts(false) {
-            if (part.len() as f64) < least && !part.iter().any(|pixel| is_on_border(*pixel)) {
-                for pixel in part {
-                    self.pixels[pixel] = true;
-                }
+        let (width, inner) = (self.width, self.width..self.width * (self.height - 1));
+        let is_inside = |end: usize| inner.contains(&end) && !end.is_multiple_of(width);
+        let is_hole = |part: &Part| part.iter().all(|(_, run)| is_inside(run.start) && is_inside(run.end));
+        self.flip_parts(false, |part| (size(part) as f64) < least && is_hole(part));
+    }
+
+    /// Puts connected parts of pixels that belong out, or those of the others in, where `which` says so.
+    fn flip_parts(&mut self, value: bool, which: impl Fn(&Part) -> bool) {
+        let runs = self.parts(value);
+        for part in runs.chunk_by(|one, other| one.0 == other.0).filter(|part| which(part)) {
+            for (_, run) in part {
+                self.pixels[run.clone()].fill(!value);
             }
         }
     }
 
-    /// Connected parts of pixels that belong, or do not.
-    fn parts(&self, value: bool) -> Vec<Vec<usize>> {
-        let mut is_open: Vec<bool> = self.pixels.iter().map(|pixel| *pixel == value).collect();
-        let mut parts = Vec::new();
-        for start in 0..is_open.len() {
-            if !is_open[start] {
-                continue;
-            }
-            is_open[start] = false;
-            let mut part = vec![start];
-            let mut done = 0;
-            while let Some(pixel) = part.get(done).copied() {
-                done += 1;
-                let x = pixel % self.width;
-                let neighbours = [
-                    (x > 0).then(|| pixel - 1),
-                    (x + 1 < self.width).then_some(pixel + 1),
-                    pixel.checked_sub(self.width),
-                    Some(pixel + self.width).filter(|below| *below < is_open.len()),
-                ];
-                for neighbour in neighbours.into_iter().flatten() {
-                    if is_open[neighbour] {
-                        is_open[neighbour] = false;
-                        part.push(neighbour);
-                    }
+    /// Connected parts of pixels that belong, or do not, one after the other.
+    fn parts(&self, value: bool) -> Vec<(usize, Range<usize>)> {
+        let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
+        // Parts that turn out to be one are joined by what they are called: each points at itself or another.
+        let mut joined: Vec<usize> = Vec::new();
+        let mut above = 0..0;
+        for y in 0..self.height {
+            let first = runs.len();
+            for run in self.runs(y, value) {
+                let (start, end) = (y * self.width + run.start, y * self.width + run.end);
+                let part = joined.len();
+                joined.push(part);
+                runs.push((part, start..end));
+                // Those that end before this one begins touch none of the next, either.
+                let (before, after) = (start - self.width.min(start), end.saturating_sub(self.width));
+                while above.start < above.end && runs[above.start].1.end <= before {
+                    above.start += 1;
+                }
+                for (other, _) in runs[above.clone()].iter().take_while(|(_, run)| run.start < after) {
+                    let (one, other) = (root(&mut joined, part), root(&mut joined, *other));
+                    joined[one.max(other)] = one.min(other);
                 }
             }
-            parts.push(part);
+            above = first..runs.len();
         }
-        parts
+        for (part, _) in &mut runs {
+            *part = root(&mut joined, *part);
+        }
+        runs.sort_by_key(|(part, _)| *part);
+        runs
     }
 
-    /// Values from 0 to 255: the part of the square around each pixel, `reach` to all sides, that belongs.
+    /// Values from 0 to 255: the part of the square around each pixel, `reach` to all sides, that belongs. Beyond the
+    /// border goes on what is at it. `reach` is at most 31.
     pub fn blurred(&self, reach: usize) -> Vec<u8> {
         let (width, height) = (self.width, self.height);
-        // Sums along the rows, then across them; beyond the border goes on what is at it.
-        let mut sums = vec![0_u32; width * height];
-        for y in 0..height {
-            let row = &self.pixels[y * width..(y + 1) * width];
-            let at = |x: usize| u32::from(row[x.min(width - 1)]);
-            let mut sum = u32::from(row[0]) * reach as u32 + (0..=reach).map(at).sum::<u32>();
-            for x in 0..width {
-                sums[y * width + x] = sum;
-                sum = sum + at(x + reach + 1) - at(x.saturating_sub(reach));
+        let row = |y: usize| self.row(y.min(height - 1));
+        let area = (2 * reach as u32 + 1).pow(2);
+        // Division by the area, as a multiplication with 24 binary places.
+        let scale = ((255 << 24) + area / 2) / area;
+        // Sums of columns that move down the rows, with what is beyond the border on both sides.
+        let mut columns = vec![0_u32; width + 2 * reach + 1];
+        for y in 0..2 * reach + 1 {
+            for (sum, belongs) in columns[reach..].iter_mut().zip(row(y.saturating_sub(reach))) {
+                *sum += u32::from(*belongs);
             }
         }
-        let side = 2 * reach as u32 + 1;
         let mut values = vec![0; width * height];
-        let row = |y: usize| {
-            let y = y.min(height - 1);
-            &sums[y * width..(y + 1) * width]
-        };
-        let mut totals: Vec<u32> = row(0).iter().map(|sum| sum * reach as u32).collect();
-        for y in 0..=reach {
-            totals.iter_mut().zip(row(y)).for_each(|(total, sum)| *total += sum);
-        }
-        for y in 0..height {
-            for (value, total) in values[y * width..(y + 1) * width].iter_mut().zip(&totals) {
-                *value = u8::try_from((total * 255 + side * side / 2) / (side * side)).unwrap_or(u8::MAX);
+        for (y, values) in values.chunks_exact_mut(width).enumerate() {
+            let (first, last) = (columns[reach], columns[reach + width - 1]);
+            columns[..reach].fill(first);
+            columns[reach + width..].fill(last);
+            let mut sum: u32 = columns[..2 * reach + 1].iter().sum();
+            for ((value, goes), comes) in values.iter_mut().zip(&columns).zip(&columns[2 * reach + 1..]) {
+                *value = ((sum * scale + (1 << 23)) >> 24) as u8;
+                sum = sum + comes - goes;
             }
             let (comes, goes) = (row(y + reach + 1), row(y.saturating_sub(reach)));
-            for ((total, comes), goes) in totals.iter_mut().zip(comes).zip(goes) {
-                *total = *total + comes - goes;
+            for ((sum, comes), goes) in columns[reach..].iter_mut().zip(comes).zip(goes) {
+                *sum = *sum + u32::from(*comes) - u32::from(*goes);
             }
         }
         values
     }
 }
 
+/// Pixels of a part.
+fn size(part: &Part) -> usize {
+    part.iter().map(|(_, run)| run.len()).sum()
+}
+
+/// What a part is called in the end; the way there is made shorter for the next time.
+fn root(joined: &mut [usize], mut part: usize) -> usize {
+    while joined[part] != part {
+        joined[part] = joined[joined[part]];
+        part = joined[part];
+    }
+    part
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn mask(rows: &[&str]) -> Mask {
@@ -210,5 +256,66 @@ mod tests {
             }
         }
         assert!(Mask::empty(5, 5).inverted().blurred(2).iter().all(|value| *value == 255));
+    }
+
+    fn any_mask() -> impl Strategy<Value = Mask> {
+        (1..24_usize, 1..24_usize).prop_flat_map(|(width, height)| {
+            let pixels = prop::collection::vec(prop::bool::weighted(0.6), width * height);
+            pixels.prop_map(move |pixels| Mask { width, height, pixels })
+        })
+    }
+
+    /// The pixels of the square around one, those at the border again for what is beyond it.
+    fn around(mask: &Mask, pixel: usize, reach: isize) -> Vec<bool> {
+        let at = |place: usize, step: isize, end: usize| place.saturating_add_signed(step).min(end - 1);
+        let (x, y) = (pixel % mask.width, pixel / mask.width);
+        let steps = (-reach..=reach).flat_map(|down| (-reach..=reach).map(move |right| (right, down)));
+        steps.map(|(right, down)| mask.has(at(x, right, mask.width), at(y, down, mask.height))).collect()
+    }
+
+    /// The part that a pixel is in, filled from there.
+    fn flood(mask: &Mask, start: usize) -> BTreeSet<usize> {
+        let (mut part, mut open) = (BTreeSet::new(), vec![start]);
+        while let Some(pixel) = open.pop() {
+            if mask.pixels[pixel] == mask.pixels[start] && part.insert(pixel) {
+                let x = pixel % mask.width;
+                open.extend((x > 0).then(|| pixel - 1));
+                open.extend((x + 1 < mask.width).then_some(pixel + 1));
+                open.extend(pixel.checked_sub(mask.width));
+                open.extend(Some(pixel + mask.width).filter(|below| *below < mask.pixels.len()));
+            }
+        }
+        part
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_what_flooding_finds(mask in any_mask(), value: bool) {
+            let runs = mask.parts(value);
+            let parts = runs.chunk_by(|one, other| one.0 == other.0);
+            let parts: BTreeSet<BTreeSet<usize>> =
+                parts.map(|part| part.iter().flat_map(|(_, run)| run.clone()).collect()).collect();
+            let pixels = (0..mask.pixels.len()).filter(|pixel| mask.pixels[*pixel] == value);
+            prop_assert_eq!(parts, pixels.map(|pixel| flood(&mask, pixel)).collect());
+        }
+
+        #[test]
+        fn growing_and_blurring_look_at_the_square(mask in any_mask(), reach in 1..12_usize) {
+            let (grown, blurred) = (mask.grown(reach), mask.blurred(reach));
+            for (pixel, (grown, blurred)) in grown.pixels.into_iter().zip(blurred).enumerate() {
+                let square = around(&mask, pixel, reach as isize);
+                let (count, area) = (square.iter().filter(|belongs| **belongs).count(), square.len());
+                prop_assert_eq!(grown, count > 0);
+                prop_assert_eq!(usize::from(blurred), (count * 255 + area / 2) / area);
+            }
+        }
+    }
+
+    #[test]
+    fn the_widest_blur_is_exact() {
+        let wide = |count: usize| Mask { width: 63, height: 63, pixels: (0..63 * 63).map(|n| n < count).collect() };
+        for count in (0..=63 * 63).step_by(7) {
+            assert_eq!(usize::from(wide(count).blurred(31)[31 * 63 + 31]), (count * 255 + 63 * 63 / 2) / (63 * 63));
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! The edge of a garment: how much of each pixel is garment, and what its colour is without the background.
 
+use std::ops::Range;
+
 use super::mask::Mask;
 use crate::imaging::picture::{Layout, Picture};
-use crate::imaging::transform;
 
 /// Half the width of the edge, in pixels of the small copy.
 const EDGE: usize = 2;
@@ -35,26 +36,63 @@ impl Sides {
 pub fn cut(picture: Picture, mask: &Mask, small: &Picture) -> Picture {
     let (width, height) = (picture.width(), picture.height());
     let soft = mask.blurred(EDGE);
-    let sides = sides(mask, small, EDGE);
-    let wanted = transform::resize_mask(&soft, (small.width(), small.height()), (width, height));
+    let edge = Edge::of(mask, small, EDGE);
+    let columns = Scale { small: mask.width, full: width as usize };
+    let rows = Scale { small: mask.height, full: height as usize };
+    let between_columns: Vec<_> = (0..columns.full).map(|x| columns.between(x)).collect();
     let mut bytes = picture.into_rgba().into_bytes();
-    let (columns, rows) = (width as usize, height as usize);
-    for (number, (pixel, wanted)) in bytes.chunks_exact_mut(4).zip(&wanted).enumerate() {
-        match wanted {
-            0 => pixel[3] = 0,
-            255 => {}
-            edge => {
-                let (x, y) = (number % columns, number / columns);
-                let place = (y * mask.height / rows) * mask.width + x * mask.width / columns;
-                blend(pixel, f32::from(*edge) / 255.0, sides[place].as_ref());
+    let mut pixels = bytes.as_chunks_mut::<4>().0.chunks_exact_mut(columns.full);
+    for small_y in 0..rows.small {
+        let sides = edge.row(small_y);
+        for (y, pixels) in rows.under(small_y).zip(&mut pixels) {
+            for run in edge.garment.runs(small_y, false) {
+                let run = columns.under(run.start).start..columns.under(run.end).start;
+                pixels[run].iter_mut().for_each(|pixel| pixel[3] = 0);
+            }
+            let (above, below, down) = rows.between(y);
+            let value = |x: usize| {
+                let [above, below] = [above, below].map(|y| f32::from(soft[y * columns.small + x]));
+                above + (below - above) * down
+            };
+            for (small_x, sides) in &sides {
+                for x in columns.under(*small_x) {
+                    let (left, right, to_right) = between_columns[x];
+                    match to_byte(value(left) + (value(right) - value(left)) * to_right) {
+                        0 => pixels[x][3] = 0,
+                        255 => {}
+                        wanted => blend(&mut pixels[x], f32::from(wanted) / 255.0, sides.as_ref()),
+                    }
+                }
             }
         }
     }
     Picture::new(width, height, Layout::Rgba, bytes).expect("neither size nor layout changed")
 }
 
+/// The rows, or columns, of a picture and of its small copy.
+struct Scale {
+    small: usize,
+    full: usize,
+}
+
+impl Scale {
+    /// Those of the picture that lie under one of the small copy.
+    fn under(&self, small: usize) -> Range<usize> {
+        (small * self.full).div_ceil(self.small)..((small + 1) * self.full).div_ceil(self.small)
+    }
+
+    /// Those of the small copy that one of the picture lies between, and how far it is on the way to the second, 0 to 1.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place on the small copy")]
+    fn between(&self, full: usize) -> (usize, usize, f32) {
+        let place = (full as f32 + 0.5) * self.small as f32 / self.full as f32 - 0.5;
+        let place = place.clamp(0.0, (self.small - 1) as f32);
+        let first = place as usize;
+        (first, (first + 1).min(self.small - 1), place - first as f32)
+    }
+}
+
 /// Sets alpha and colour of a pixel on the edge. `expected` is its share of garment by its place alone.
-fn blend(pixel: &mut [u8], expected: f32, sides: Option<&Sides>) {
+fn blend(pixel: &mut [u8; 4], expected: f32, sides: Option<&Sides>) {
     let mut share = expected;
     if let Some(sides) = sides {
         if let Some(by_colour) = sides.share(pixel) {
@@ -75,71 +113,105 @@ fn blend(pixel: &mut [u8], expected: f32, sides: Option<&Sides>) {
     };
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what a byte holds")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast to a byte clamps")]
 fn to_byte(value: f32) -> u8 {
-    value.round().clamp(0.0, 255.0) as u8
+    (value + 0.5) as u8
 }
 
 /// Moves the outline of a garment on `small` to where the colours on either side meet.
 pub fn refine(mask: &mut Mask, small: &Picture) {
     let channels = small.layout().channels();
-    let found = sides(mask, small, SLACK);
-    let places = (0..mask.height).flat_map(|y| (0..mask.width).map(move |x| (x, y)));
-    let places: Vec<_> = places.zip(found).filter_map(|(place, sides)| Some((place, sides?))).collect();
-    for ((x, y), sides) in places {
-        let pixel = &small.bytes()[(y * mask.width + x) * channels..];
-        if let Some(share) = sides.share(pixel) {
-            mask.set(x, y, share >= 0.5);
-        }
-    }
-}
-
-/// For each pixel of the small copy: the colours on either side, if it is as near to the edge as `edge` says and both
-/// are within reach.
-fn sides(mask: &Mask, small: &Picture, edge: usize) -> Vec<Option<Sides>> {
-    let (width, height) = (mask.width, mask.height);
-    // What is this far from the edge is wholly one or the other.
-    let pure = mask.blurred(edge);
-    // One pixel more than the edge, as scaling it up spreads it.
-    let near = mask.blurred(edge + 1);
-    let channels = small.layout().channels();
-    let bytes = small.bytes();
-    let reach = 2 * edge + 2;
-    let around = |x: usize, y: usize| {
-        let (mut garment, mut background) = (Mean::default(), Mean::default());
-        // Every other pixel says as much as all of them.
-        for y in (y.saturating_sub(reach)..(y + reach + 1).min(height)).step_by(2) {
-            for x in (x.saturating_sub(reach)..(x + reach + 1).min(width)).step_by(2) {
-                let place = y * width + x;
-                match pure[place] {
-                    0 => background.add(&bytes[place * channels..]),
-                    255 => garment.add(&bytes[place * channels..]),
-                    _ => {}
-                }
+    let edge = Edge::of(mask, small, SLACK);
+    for y in 0..mask.height {
+        for (x, sides) in edge.row(y) {
+            let pixel = &small.bytes()[(y * mask.width + x) * channels..];
+            if let Some(share) = sides.and_then(|sides| sides.share(pixel)) {
+                mask.set(x, y, share >= 0.5);
             }
         }
-        Some(Sides { garment: garment.value()?, background: background.value()? })
-    };
-    let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-    places.map(|(x, y)| if matches!(near[y * width + x], 0 | 255) { None } else { around(x, y) }).collect()
+    }
 }
 
-/// The mean of colours.
-#[derive(Default)]
-struct Mean {
-    sums: [u32; 3],
-    count: u32,
+/// Where a garment on a small picture ends.
+struct Edge<'a> {
+    small: &'a Picture,
+    /// All but what is wholly background, being this far from the edge …
+    garment: Mask,
+    /// … and all but what is wholly garment.
+    background: Mask,
+    /// What is as near to the edge, and one pixel more, as scaling it up spreads it.
+    near: Mask,
+    /// How far around a pixel the colours on either side are looked for.
+    reach: usize,
 }
 
-impl Mean {
-    fn add(&mut self, pixel: &[u8]) {
-        for (sum, value) in self.sums.iter_mut().zip(pixel) {
-            *sum += u32::from(*value);
-        }
-        self.count += 1;
+impl<'a> Edge<'a> {
+    fn of(mask: &Mask, small: &'a Picture, width: usize) -> Self {
+        let garment = mask.grown(width);
+        let background = mask.clone().inverted().grown(width);
+        let near = garment.grown(1).and(&background.grown(1));
+        Self { small, garment, background, near, reach: 2 * width + 2 }
     }
 
-    fn value(&self) -> Option<[f32; 3]> {
-        (self.count > 0).then(|| self.sums.map(|sum| sum as f32 / self.count as f32))
+    /// For each pixel of a row that is near: the colours on either side, if both are within reach.
+    fn row(&self, y: usize) -> Vec<(usize, Option<Sides>)> {
+        let (width, height, reach) = (self.near.width, self.near.height, self.reach);
+        // Every other pixel says as much as all of them.
+        let around = |at: usize, end: usize| (at.saturating_sub(reach)..(at + reach + 1).min(end)).step_by(2);
+        let mut found = Vec::new();
+        for run in self.near.runs(y, true) {
+            let columns = run.start.saturating_sub(reach)..(run.end + reach).min(width);
+            let mut sums = vec![Sums::default(); columns.len()];
+            for y in around(y, height) {
+                self.add(y, columns.clone(), &mut sums);
+            }
+            for x in run {
+                let mut sum = Sums::default();
+                for column in around(x, width) {
+                    sum.add(sums[column - columns.start]);
+                }
+                found.push((x, sum.sides()));
+            }
+        }
+        found
+    }
+
+    /// Adds pixels of a row to the sides that they are wholly on, each to its own sums.
+    fn add(&self, y: usize, columns: Range<usize>, sums: &mut [Sums]) {
+        let channels = self.small.layout().channels();
+        let start = y * self.near.width;
+        let bytes = &self.small.bytes()[(start + columns.start) * channels..(start + columns.end) * channels];
+        let sides = self.garment.row(y)[columns.clone()].iter().zip(&self.background.row(y)[columns]);
+        for ((pixel, (garment, background)), sums) in bytes.chunks_exact(channels).zip(sides).zip(sums) {
+            let [red, green, blue] = [0, 1, 2].map(|channel| u64::from(pixel[channel]));
+            let pixel = red | green << 16 | blue << 32 | 1 << 48;
+            // Multiplied, not asked for: what is neither adds nothing.
+            sums.garment += pixel * u64::from(garment & !background);
+            sums.background += pixel * u64::from(background & !garment);
+        }
+    }
+}
+
+/// The sums of red, green and blue of the pixels on either side, and their number: 16 bits each, so that they are added
+/// at once. At most 121 pixels come together.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    garment: u64,
+    background: u64,
+}
+
+impl Sums {
+    fn add(&mut self, other: Self) {
+        self.garment += other.garment;
+        self.background += other.background;
+    }
+
+    fn sides(self) -> Option<Sides> {
+        #[expect(clippy::cast_possible_truncation, reason = "one of four numbers")]
+        let mean = |sums: u64| {
+            let [red, green, blue, count] = [0, 16, 32, 48].map(|bits| f32::from((sums >> bits) as u16));
+            (count > 0.0).then(|| [red / count, green / count, blue / count])
+        };
+        Some(Sides { garment: mean(self.garment)?, background: mean(self.background)? })
     }
 }
