@@ -20,7 +20,7 @@ use super::picture::Picture;
 use super::transform;
 
 /// Longest side, in pixels, of the copy that the background is searched in.
-const WORK_SIDE: u32 = 640;
+const WORK_SIDE: u32 = 576;
 /// Pictures with a shorter side than this, in pixels, have no border to speak of.
 const LEAST_SIDE: u32 = 24;
 /// Transparent part of a picture above which somebody has cut it out already.
