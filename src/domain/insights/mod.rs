@@ -36,7 +36,7 @@ use crate::model::numbers;
 use crate::store::ChangeMark;
 use crate::telemetry::Chain;
 use crate::telemetry::metrics::Metrics;
-use vault::Vault;
+use vault::{Items, Vault, Wears};
 
 /// The currency of who has not said which. The product's choice.
 const DEFAULT_CURRENCY: &str = "USD";
@@ -224,11 +224,11 @@ impl Insights {
         now: OffsetDateTime,
     ) -> Result<Answer, Error> {
         let vault = Vault::new(question, currency, rates, now);
-        let (mut items, mut wears) = vault.begin();
+        let (items, wears) = vault.begin();
         let data = &self.parts.data;
-        tokio::try_join!(
-            data.wardrobe.each_of_owned(user, |item| items.add(item)),
-            data.wear_events.each_since(user, vault.earliest(), |wear| wears.add(wear)),
+        let (items, wears) = tokio::try_join!(
+            data.wardrobe.fold_owned(user, items, Items::add),
+            data.wear_events.fold_since(user, vault.earliest(), wears, Wears::add),
         )?;
         // Takes longer than the runtime should wait when there are thousands.
         let body = tokio::task::spawn_blocking(move || vault.finish(items, &wears).map(Answer::new));
