@@ -1,5 +1,6 @@
 //! Builds the service from its settings, listens, and stops. Only here are back ends named.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http;
 use axum::http::header::EXPECT;
+use axum::response::Response;
 use azure_core::credentials::TokenCredential;
 use futures::FutureExt;
 use hyper::body::{Body as _, Incoming};
@@ -22,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 use tracing::{debug, info, warn};
 use url::Url;
 
@@ -73,13 +75,14 @@ use crate::queue::JobQueue;
 use crate::queue::azure::AzureQueue;
 use crate::queue::local::LocalQueue;
 use crate::queue::traced::TracedQueue;
-use crate::router::{self, App};
+use crate::router;
 use crate::segmentation::{SegmentationService, ServiceOptions};
 use crate::state::{AppState, Parts};
 use crate::store::cosmos::schema::Inspection;
 use crate::store::cosmos::{CosmosOptions, CosmosStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{self, DocumentStore};
+use crate::telemetry::flusher::Flusher;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Chain, Telemetry};
 
@@ -654,8 +657,14 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let shutdown = app.shutdown.clone();
     let (tasks, telemetry) = (app.tasks.clone(), app.telemetry.clone());
+    let is_hosted = app.config.server.under_functions_host;
+    let flusher = is_hosted.then(|| Flusher::start(&telemetry, &tasks, shutdown.clone(), FLUSH_LIMIT)).flatten();
     let connections = GracefulShutdown::new();
     let service = router::app(app);
+    let service = ServiceExt::<Request>::map_response(service, move |response| match &flusher {
+        Some(flusher) => flusher.watch(response),
+        None => response,
+    });
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -685,7 +694,10 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn accept(stream: TcpStream, peer: Peer, service: App, connections: &GracefulShutdown, tasks: &TaskTracker) {
+fn accept<S>(stream: TcpStream, peer: Peer, service: S, connections: &GracefulShutdown, tasks: &TaskTracker)
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
     // A token is worth sending at once, however small.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(error = %Chain(&error), "connection without no-delay");

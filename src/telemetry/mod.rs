@@ -5,6 +5,7 @@
 //! text, values are fields. Tokens, prompts, answers, pictures and e-mail addresses are never among them, nor in traces;
 //! Langfuse alone gets prompts and answers, and only if a setting says so.
 
+pub mod flusher;
 pub mod metrics;
 pub mod observe;
 mod otlp;

@@ -180,6 +180,36 @@ async fn langfuse_gets_a_turn_under_the_caller_s_trace_id() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_the_host_buffers_are_sent_when_a_request_has_ended() {
+    let collector = Collector::start().await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (mut service, address) = launch(&collector)
+        .setting("FUNCTIONS_CUSTOMHANDLER_PORT", &port.to_string())
+        .setting("PLUCKIT_ALLOW_EMBEDDED", "1")
+        // By themselves, batches would wait for an hour.
+        .setting("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+        .setting("OTEL_BLRP_SCHEDULE_DELAY", "3600000")
+        .setting("OTEL_METRIC_EXPORT_INTERVAL", "3600000")
+        .start();
+    let answer = http()
+        .get(format!("http://{address}/api/chat/memory"))
+        .header("traceparent", format!("00-{TRACE}-{CALLER_SPAN}-01"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 401);
+    answer.bytes().await.unwrap();
+    until("all signals have arrived", async || {
+        let received = collector.received();
+        received.spans.iter().any(|span| hex(&span.trace_id) == TRACE)
+            && received.logs.iter().any(|log| hex(&log.trace_id) == TRACE)
+            && received.metrics.iter().any(|metric| metric.name == "http.server.request.duration")
+    })
+    .await;
+    service.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_is_down_costs_nobody_anything() {
     let (mut service, address) =
         Launch::development(BINARY).setting("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9").start();

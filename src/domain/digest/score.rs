@@ -1,7 +1,7 @@
 //! A wardrobe as a digest needs it: counts over all owned items, the items that are worn most, and a name for the set of
 //! them. Items are read page by page; of each but the best only its id is held.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::pin::pin;
 
 use futures::TryStreamExt;
@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::climate::Weather;
 use crate::data::{self, Data};
-use crate::domain::best::Best;
+use crate::domain::best::{Best, Score};
 use crate::domain::chat::tools::{Breather, cut};
 use crate::domain::wear;
 use crate::hash::sha256_hex;
@@ -96,12 +96,15 @@ impl Summary {
             count(&mut categories, &item);
             worn_items += u64::from(wear::has_history(&item));
             item.wear_events.iter().for_each(|wear| weather.add(wear, now));
-            best.offer(Ranked::new(&item, now));
+            // Of two with one score the more worn comes first, then the smaller id.
+            let score = wear::score(&item, now);
+            let rank = (Score(score), item.wear_count, Reverse(item.id.clone()));
+            best.offer(rank, || TopItem::new(&item, score));
             ids.push(item.id);
             breather.breathe().await;
         }
         categories.sort_by(|one, other| other.items.cmp(&one.items).then_with(|| one.name.cmp(&other.name)));
-        let top = best.into_sorted().into_iter().map(|ranked| ranked.item).collect();
+        let top = best.into_sorted().map(|(_, item)| item).collect();
         Ok(Self { total_items: ids.len() as u64, hash: hash(ids), worn_items, categories, top, weather })
     }
 
@@ -166,19 +169,11 @@ fn mentions(words: &[String], count: &CategoryCount) -> bool {
     !name.is_empty() && words.windows(name.len()).any(|part| part == name)
 }
 
-/// An item in the order of its score; of two that tie the more worn, then the smaller id.
-struct Ranked {
-    score: f64,
-    id: ItemId,
-    item: TopItem,
-}
-
-impl Ranked {
-    fn new(item: &WardrobeItem, now: OffsetDateTime) -> Self {
-        let score = wear::score(item, now);
+impl TopItem {
+    fn new(item: &WardrobeItem, score: f64) -> Self {
         let short = |text: &Option<String>, limit| text.as_deref().map(|text| cut(text, limit));
         let tags = item.aesthetic_tags.iter().map(|tag| cut(tag, LONGEST_TAG)).filter(|tag| !tag.is_empty());
-        let top = TopItem {
+        Self {
             category: short(&item.category, LONGEST_CATEGORY),
             brand: short(&item.brand, LONGEST_BRAND),
             aesthetic_tags: tags.take(MOST_TAGS).collect(),
@@ -186,33 +181,9 @@ impl Ranked {
             last_worn_at: wear::last_worn(item),
             score: wear::round(score),
             cost_per_wear: wear::cost_per_wear(item),
-        };
-        Self { score, id: item.id.clone(), item: top }
+        }
     }
 }
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let by_score = self.score.total_cmp(&other.score);
-        by_score
-            .then(self.item.wear_count.cmp(&other.item.wear_count))
-            .then_with(|| Reverse(&self.id).cmp(&Reverse(&other.id)))
-    }
-}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ranked {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Ranked {}
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@
 //! what has changed, expired or lost its picture meanwhile never comes out. New items are looked for every minute;
 //! everything is compared by ids now and then. A store with an index of vectors of its own is asked instead.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::vectors::{Quantized, VectorIndex};
 use crate::clock::Clock;
 use crate::data::items::ItemVector;
 use crate::data::{Data, Result};
-use crate::domain::best::Best;
+use crate::domain::best::{Best, Score};
 use crate::model::item::ScrapedItem;
 use crate::model::timestamp::Timestamp;
 use crate::telemetry::Chain;
@@ -289,39 +289,13 @@ fn best_of(items: Vec<ScrapedItem>, wanted: &[f32], limit: usize, least: f32) ->
     let mut best = Best::new(limit);
     for item in items {
         if let Some(similarity) = cosine(wanted, &item.embedding).filter(|similarity| *similarity >= least) {
-            best.offer(Ranked { similarity, item });
+            // Of two that are as similar the better voted comes first, then the smaller id.
+            let rank = (Score(similarity.into()), item.score_signal, Reverse(item.id.clone()));
+            best.offer(rank, || item);
         }
     }
-    best.into_sorted().into_iter().map(|ranked| ranked.item).collect()
+    best.into_sorted().map(|(_, item)| item).collect()
 }
-
-/// An item in the order of a search: the more similar first, then the better voted, then the smaller id.
-struct Ranked {
-    similarity: f32,
-    item: ScrapedItem,
-}
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let similarity = self.similarity.total_cmp(&other.similarity);
-        let votes = || self.item.score_signal.cmp(&other.item.score_signal);
-        similarity.then_with(votes).then_with(|| other.item.id.cmp(&self.item.id))
-    }
-}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ranked {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Ranked {}
 
 /// The cosine of the angle between two vectors; none if one is missing, zero, not finite, or of another length.
 fn cosine(one: &[f32], other: &[f32]) -> Option<f32> {

@@ -19,11 +19,15 @@ use crate::support::host::{Call, Faster, Handler, Host, is_open, queue_envelope}
 use crate::support::model::{Answer, Kind, ModelServer, Step, text};
 use crate::support::{TestApp, until};
 
-/// A package in a directory of its own.
+/// A package in a directory of its own. The binary in it is the one that was built for the tests, or the one that
+/// `PLUCKIT_TEST_BINARY` names: that of a release.
 pub fn package(functions: &[Function]) -> (TempDir, PathBuf) {
     let directory = TempDir::new().unwrap();
     let dist = directory.path().join("dist");
-    packaging::write(functions, &dist, env!("CARGO_BIN_EXE_pluckit").as_ref()).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "of the test, not of the service")]
+    let binary = std::env::var_os("PLUCKIT_TEST_BINARY");
+    let binary = binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_pluckit").into());
+    packaging::write(functions, &dist, binary.as_ref()).unwrap();
     (directory, dist)
 }
 

@@ -1,6 +1,6 @@
 //! What the wardrobe lacks, measured against the styles that the user likes.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::pin::pin;
 
 use async_trait::async_trait;
@@ -13,7 +13,6 @@ use crate::domain::best::Best;
 use crate::domain::style;
 use crate::llm::ToolSpec;
 use crate::model::ids::{ItemId, UserId};
-use crate::model::timestamp::Timestamp;
 use crate::model::vocabulary::Category;
 use crate::model::wardrobe::WardrobeItem;
 
@@ -107,14 +106,15 @@ impl Tool for AnalyzeWardrobeGaps {
                 }
             }
             item.colours.iter().for_each(|colour| colours.add(&colour.name));
-            anchors.offer(Ranked::from(&item));
+            // The more worn, then the newer, then the smaller id.
+            anchors.offer((item.wear_count, item.date_added, Reverse(item.id.clone())), || Anchor::from(&item));
             breather.breathe().await;
         }
         let colour = preferred_colour.or_else(|| colours.top(1).0.pop().map(|(name, _)| name));
         let analysis = Analysis {
             gaps: gaps(&styles, &owned, colour.as_deref()),
             styles_considered: if styles.is_empty() { vec!["default".to_owned()] } else { styles },
-            anchor_pieces: anchors.into_sorted().into_iter().map(|ranked| ranked.anchor).collect(),
+            anchor_pieces: anchors.into_sorted().map(|(_, anchor)| anchor).collect(),
         };
         Ok(serde_json::to_string(&analysis)?)
     }
@@ -145,45 +145,6 @@ fn gaps(styles: &[String], owned: &[(Category, u32)], colour: Option<&str>) -> V
     gaps.sort_by_key(|gap| Reverse(gap.shortage));
     gaps
 }
-
-/// A piece in the order of anchors: the more worn, then the newer, then the smaller id.
-struct Ranked {
-    wear_count: u32,
-    date_added: Option<Timestamp>,
-    anchor: Anchor,
-}
-
-impl From<&WardrobeItem> for Ranked {
-    fn from(item: &WardrobeItem) -> Self {
-        Self { wear_count: item.wear_count, date_added: item.date_added, anchor: item.into() }
-    }
-}
-
-impl Ranked {
-    fn key(&self) -> (u32, Option<Timestamp>, Reverse<&ItemId>) {
-        (self.wear_count, self.date_added, Reverse(&self.anchor.id))
-    }
-}
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ranked {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Ranked {}
 
 #[cfg(test)]
 mod tests {

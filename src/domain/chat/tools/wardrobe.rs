@@ -3,7 +3,7 @@
 //! A search asks the small model for terms, then scores every owned item by how many of them it matches as whole words.
 //! Items that tie come newest first, then by id, so the same question has the same answer.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,6 @@ use crate::data::Data;
 use crate::domain::best::Best;
 use crate::llm::{ChatRequest, Message, Model, Purpose, ToolSpec};
 use crate::model::ids::{ItemId, UserId};
-use crate::model::timestamp::Timestamp;
 use crate::model::vocabulary::{self, Category};
 use crate::model::wardrobe::{Size, WardrobeItem};
 
@@ -184,59 +183,25 @@ impl Tool for SearchWardrobe {
         let mut breather = Breather::default();
         let mut items = pin!(self.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
-            best.offer(Ranked { score: terms.score(&item), item });
+            // The more terms, then the newer, then the smaller id.
+            best.offer((terms.score(&item), item.date_added, Reverse(item.id.clone())), || item);
             breather.breathe().await;
         }
-        let mut ranked = best.into_sorted();
-        debug!(
-            search.terms = terms.0.len(),
-            search.best = ranked.first().map(|first| first.score),
-            "wardrobe searched"
-        );
-        let note = match ranked.first() {
+        let mut found: Vec<_> = best.into_sorted().map(|((score, ..), item)| (score, item)).collect();
+        let best = found.first().map(|(score, _)| *score);
+        debug!(search.terms = terms.0.len(), search.best = best, "wardrobe searched");
+        let note = match best {
             None => Some("The wardrobe is empty."),
-            Some(first) if first.score == 0 => Some("Nothing matched; these are the newest items instead."),
+            Some(0) => Some("Nothing matched; these are the newest items instead."),
             Some(_) => {
-                ranked.retain(|item| item.score > 0);
+                found.retain(|(score, _)| *score > 0);
                 None
             }
         };
-        let items = ranked.iter().map(|ranked| CompactItem::from(&ranked.item)).collect();
+        let items = found.iter().map(|(_, item)| CompactItem::from(item)).collect();
         Ok(serde_json::to_string(&SearchResult { note, items })?)
     }
 }
-
-/// An item in the order of a search: more terms first, then the newer, then the smaller id.
-struct Ranked {
-    score: usize,
-    item: WardrobeItem,
-}
-
-impl Ranked {
-    fn key(&self) -> (usize, Option<Timestamp>, Reverse<&ItemId>) {
-        (self.score, self.item.date_added, Reverse(&self.item.id))
-    }
-}
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ranked {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Ranked {}
 
 /// What one search term asks of an item.
 #[derive(Debug, PartialEq, Eq)]
