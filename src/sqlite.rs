@@ -19,10 +19,9 @@ const GROUP: usize = 256;
 const QUEUE: usize = 1024;
 /// Connections that read at the same time.
 const READERS: usize = 4;
-/// Pages that the writer's connection keeps: room for some thousand documents with their indexes.
-const WRITER_CACHE_KIB: i32 = 16_384;
-/// The same for each connection that reads. The system keeps the file in memory as well, and gives that up when it must.
-const READER_CACHE_KIB: i32 = 4_096;
+/// Pages that each connection keeps: the upper levels of the trees, and what is in use. The system keeps the file in memory
+/// as well, and gives that up when it must.
+const CACHE_KIB: i32 = 4_096;
 /// How long a statement waits for another process that writes to the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept per connection: a few for each container of the store and each named query.
@@ -129,7 +128,7 @@ impl Engine {
         readers: Option<Arc<Readers>>,
         schema: &Schema<E>,
     ) -> Result<Self, E> {
-        set_up(&connection, schema.connect, WRITER_CACHE_KIB).map_err(Error::from)?;
+        set_up(&connection, schema.connect).map_err(Error::from)?;
         if readers.is_some() {
             keep_a_log(&connection).map_err(Error::from)?;
         }
@@ -236,7 +235,7 @@ impl Readers {
             &self.path,
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE,
         )?;
-        set_up(&connection, self.connect, READER_CACHE_KIB)?;
+        set_up(&connection, self.connect)?;
         Ok(connection)
     }
 }
@@ -255,18 +254,14 @@ fn create_file(path: &Path) -> std::io::Result<()> {
 }
 
 /// What every connection needs.
-fn set_up(
-    connection: &Connection,
-    connect: fn(&Connection) -> rusqlite::Result<()>,
-    cache_kib: i32,
-) -> rusqlite::Result<()> {
+fn set_up(connection: &Connection, connect: fn(&Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // Bytes that the log keeps after a burst of writes.
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-    connection.pragma_update(None, "cache_size", -cache_kib)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connect(connection)
 }
 

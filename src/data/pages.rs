@@ -3,6 +3,7 @@
 //! A document that does not fit its type is left out and logged by id: a bad one never costs a good one.
 
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
@@ -10,24 +11,29 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use super::{Error, Result};
-use crate::store::{self, Container, DocumentStore, Query, Stored};
+use crate::store::{self, Container, DocumentStore, Query, Shown, Stored};
 
 /// Documents in one round trip when a query is walked from end to end.
 const PAGE: usize = 500;
 
-/// The same when a few short fields of each document are read.
+/// The same when a few short fields of each document are fetched.
 const LONG_PAGE: usize = 1000;
 
 /// The document as a `T`, or `None` and a line in the log. What `T` borrows is the document's text.
 pub(super) fn parse<'a, T: Deserialize<'a>>(container: Container, stored: &'a Stored) -> Option<T> {
+    parse_text(container, &stored.json)
+}
+
+/// The same of a document's text.
+pub(super) fn parse_text<'a, T: Deserialize<'a>>(container: Container, json: &'a str) -> Option<T> {
     #[derive(Deserialize)]
     struct Id {
         id: String,
     }
-    match serde_json::from_str(&stored.json) {
+    match serde_json::from_str(json) {
         Ok(record) => Some(record),
         Err(error) => {
-            let id = stored.parse::<Id>().map_or_else(|_| "?".to_owned(), |named| named.id);
+            let id = serde_json::from_str::<Id>(json).map_or_else(|_| "?".to_owned(), |named| named.id);
             // The category alone: the error's text may quote the document.
             warn!(document.container = ?container, document.id = %id, fault = ?error.classify(), "document left out");
             None
@@ -111,15 +117,17 @@ pub(super) async fn take<T>(walk: impl Stream<Item = Result<T>>, limit: usize) -
     pin!(walk).take(limit).try_collect().await
 }
 
-/// Shows every document that a query for a few fields asks for, page by page: at most one page is held at a time.
-pub(super) async fn each(store: &dyn DocumentStore, query: Query, mut visit: impl FnMut(&Stored)) -> Result<()> {
-    let mut query = query.limit(LONG_PAGE);
-    loop {
-        let page = store.query(&query).await?;
-        page.documents.iter().for_each(&mut visit);
-        if page.next.is_none() {
-            return Ok(());
-        }
-        query = query.after(page.next);
-    }
+/// Adds every document that a query for a few fields asks for to `sum`, where it is read: perhaps on another thread.
+pub(super) async fn fold<S: Send + 'static>(
+    store: &dyn DocumentStore,
+    query: Query,
+    sum: S,
+    add: impl Fn(&mut S, Shown<'_>) + Send + Sync + 'static,
+) -> Result<S> {
+    let shared = Arc::new(Mutex::new(sum));
+    let sum = shared.clone();
+    let visit = move |shown: Shown<'_>| add(&mut sum.lock().unwrap_or_else(PoisonError::into_inner), shown);
+    store.scan(&query.limit(LONG_PAGE), Arc::new(visit)).await?;
+    let sum = Arc::into_inner(shared).ok_or_else(|| store::Error::Failed("a scan goes on after its end".into()))?;
+    Ok(sum.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -10,7 +10,7 @@ use super::{Result, pages};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::numbers::ItemNumbers;
 use crate::model::wardrobe::WardrobeItem;
-use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Key, Query};
+use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Key, Query, Shown};
 
 /// Reads at once when several items are asked for by id.
 const CONCURRENT_READS: usize = 8;
@@ -50,13 +50,20 @@ impl Wardrobe {
             .try_filter(|item| std::future::ready(item.is_owned()))
     }
 
-    /// Shows the numbers of all owned items of a user, in no particular order, page by page.
-    pub async fn each_of_owned(&self, user: &UserId, mut visit: impl FnMut(&ItemNumbers<'_>)) -> Result<()> {
+    /// Adds the numbers of all owned items of a user to `sum`, in no particular order.
+    pub async fn fold_owned<S: Send + 'static>(
+        &self,
+        user: &UserId,
+        sum: S,
+        add: impl Fn(&mut S, &ItemNumbers<'_>) + Send + Sync + 'static,
+    ) -> Result<S> {
         // Who owns nearly all of what is there reads it all: to look for the rest costs more than to pass it over.
         let query = Query::partition(Container::Wardrobe, user.as_str()).select(ItemNumbers::FIELDS);
-        pages::each(&*self.0, query, |stored| {
-            let item: Option<ItemNumbers<'_>> = pages::parse(Container::Wardrobe, stored);
-            item.filter(ItemNumbers::is_owned).iter().for_each(&mut visit);
+        pages::fold(&*self.0, query, sum, move |sum, shown| {
+            // Prices and lists are no texts.
+            let Shown::Json(json) = shown else { return };
+            let item: Option<ItemNumbers<'_>> = pages::parse_text(Container::Wardrobe, json);
+            item.filter(ItemNumbers::is_owned).iter().for_each(|item| add(sum, item));
         })
         .await
     }

@@ -7,9 +7,10 @@ use time::{OffsetDateTime, UtcOffset};
 use super::{Result, pages};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::numbers::WearNumbers;
+use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::WearEvent;
 use crate::store::query::Comparison;
-use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Query};
+use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Query, Shown};
 
 /// The wear events of all users.
 #[derive(Clone)]
@@ -20,22 +21,34 @@ impl WearEvents {
         Self(store)
     }
 
-    /// Shows item and time of all wear events of a user since `since`, and of some before, the newest first, page by page.
-    pub async fn each_since(
+    /// Adds item and time of all wear events of a user since `since`, and of some before, to `sum`, the newest first.
+    pub async fn fold_since<S: Send + 'static>(
         &self,
         user: &UserId,
         since: OffsetDateTime,
-        mut visit: impl FnMut(&WearNumbers<'_>),
-    ) -> Result<()> {
+        sum: S,
+        add: impl Fn(&mut S, &str, Timestamp) + Send + Sync + 'static,
+    ) -> Result<S> {
         // Texts are compared: with an offset one may name a moment that another text, a day apart from it, names as well.
         let day = since.to_offset(UtcOffset::UTC).date().saturating_sub(time::Duration::days(2));
         let query = Query::partition(Container::WearEvents, user.as_str())
             .matching(Filter::Compare("occurredAt", Comparison::GreaterOrEqual, day.to_string().into()))
             .order_by("occurredAt", Direction::Descending)
             .select(WearNumbers::FIELDS);
-        pages::each(&*self.0, query, |stored| {
-            let wear: Option<WearNumbers<'_>> = pages::parse(Container::WearEvents, stored);
-            wear.iter().for_each(&mut visit);
+        pages::fold(&*self.0, query, sum, move |sum, shown| match shown {
+            Shown::Json(json) => {
+                let wear: Option<WearNumbers<'_>> = pages::parse_text(Container::WearEvents, json);
+                if let Some((item, at)) = wear.and_then(|wear| wear.read()) {
+                    add(sum, &item, at);
+                }
+            }
+            Shown::Texts(texts) => {
+                if let [_, item, at] = texts
+                    && let Some(at) = Timestamp::parse(at)
+                {
+                    add(sum, item, at);
+                }
+            }
         })
         .await
     }

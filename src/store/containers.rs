@@ -60,6 +60,9 @@ pub struct Spec {
     pub time_to_live: TimeToLive,
     /// The sort orders (and filters that go before them) that need an index of their own.
     pub indexes: &'static [&'static [(&'static str, Direction)]],
+    /// Fields that the embedded store's indexes hold as well: a [`scan`](super::DocumentStore::scan) of no other fields, in
+    /// one of these orders, then does without the documents. Cosmos DB has every field in its index anyway.
+    pub carried: &'static [&'static str],
     /// Whether queries in these orders also ask all partitions at once. Cosmos DB's indexes serve both; the embedded
     /// store then has a second index for each.
     pub across_partitions: bool,
@@ -108,6 +111,7 @@ impl Container {
                 partition_key,
                 time_to_live,
                 indexes: &[],
+                carried: &[],
                 across_partitions: false,
                 tracks_changes: false,
                 vectors: &[],
@@ -129,6 +133,7 @@ impl Container {
             // Which item was worn when.
             WearEvents => Spec {
                 indexes: &[&[("itemId", Ascending), ("occurredAt", Descending)], &[("occurredAt", Descending)]],
+                carried: &["itemId"],
                 tracks_changes: true,
                 ..spec("WearEvents", "COSMOS_DB_WEAR_EVENTS_CONTAINER", "userId", Off)
             },

@@ -11,6 +11,7 @@ pub mod sqlite;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
@@ -108,6 +109,18 @@ impl Stored {
     }
 }
 
+/// What a [`DocumentStore::scan`] shows of a document.
+#[derive(Debug, Clone, Copy)]
+pub enum Shown<'a> {
+    /// Its JSON text, with the fields that are asked for and perhaps others.
+    Json(&'a str),
+    /// The fields that are asked for, in that order, when all of them are texts.
+    Texts(&'a [&'a str]),
+}
+
+/// What is done with each document of a [`DocumentStore::scan`].
+pub type Visit = Arc<dyn Fn(Shown<'_>) + Send + Sync>;
+
 /// What the documents of a partition were at one moment, without saying what they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeMark {
@@ -178,6 +191,21 @@ pub trait DocumentStore: Send + Sync {
 
     /// One page of the documents that `query` asks for.
     async fn query(&self, query: &Query) -> Result<Page>;
+
+    /// Shows every document that `query` asks for to `visit`, from beginning to end whatever its limit and position. For the
+    /// many documents of which little is kept: where this program reads them itself, they are shown where they lie, on the
+    /// thread that reads them. What comes or goes meanwhile may be shown or not.
+    async fn scan(&self, query: &Query, visit: Visit) -> Result<()> {
+        let mut query = query.clone().after(None);
+        loop {
+            let page = self.query(&query).await?;
+            page.documents.iter().for_each(|stored| visit(Shown::Json(&stored.json)));
+            if page.next.is_none() {
+                return Ok(());
+            }
+            query = query.after(page.next);
+        }
+    }
 
     /// The documents that `query` asks for (whose order and position do not count) and whose vector in `field` is nearest to
     /// `vector` by cosine, the nearest first. `None` from a store without an index of vectors: there, who asks must look

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::types::Value as SqlValue;
+use rusqlite::types::{Value as SqlValue, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -22,8 +22,8 @@ use uuid::Uuid;
 
 use super::containers::TimeToLive;
 use super::{
-    ChangeMark, Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Stored, Write,
-    check_size,
+    ChangeMark, Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Shown, Stored,
+    Visit, Write, check_size,
 };
 use crate::clock::Clock;
 use crate::sqlite::{self, Engine, Schema};
@@ -32,6 +32,8 @@ use crate::sqlite::{self, Engine, Schema};
 const MAX_BATCH: usize = 100;
 /// Expired documents deleted in one transaction, so that other writes get their turn.
 const SWEEP: usize = 500;
+/// Documents that a scan reads in one go, so that it holds neither a connection nor a moment of the file for long.
+const STRETCH: usize = 5000;
 /// Fields that Cosmos DB adds to each document. It overwrites those that a writer sends, and readers never see them.
 const SYSTEM_FIELDS: [&str; 6] = ["_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"];
 const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
@@ -101,7 +103,7 @@ impl SqliteStore {
     /// # Errors
     /// As [`DocumentStore::query`].
     pub async fn query_plan(&self, query: &Query) -> Result<Vec<String>> {
-        let (statements, _) = sql::statements(query, self.now_ms())?;
+        let statements = sql::statements(query, sql::Purpose::Page, self.now_ms())?.list;
         let read = move |connection: &Connection| {
             let mut steps = Vec::new();
             for statement in statements {
@@ -225,9 +227,46 @@ impl DocumentStore for SqliteStore {
     }
 
     async fn query(&self, query: &Query) -> Result<Page> {
-        let (statements, keys) = sql::statements(query, self.now_ms())?;
+        let statements = sql::statements(query, sql::Purpose::Page, self.now_ms())?;
         let (limit, fields) = (query.limit.max(1), query.fields);
-        self.engine.read(move |connection| page(connection, &statements, keys, limit, fields)).await
+        let read = move |connection: &Connection| {
+            let mut documents = Vec::new();
+            let next = rows(connection, &statements, limit, |row| {
+                let json = text(row, 0)?;
+                let json = match fields {
+                    None => json.to_owned(),
+                    Some(fields) => select(json, fields).map_err(|error| Error::Failed(error.into()))?,
+                };
+                documents.push(Stored { json, etag: ETag(row.get(statements.etag)?) });
+                Ok(())
+            })?;
+            Ok(Page { documents, next })
+        };
+        self.engine.read(read).await
+    }
+
+    async fn scan(&self, query: &Query, visit: Visit) -> Result<()> {
+        let mut query = query.clone().after(None);
+        loop {
+            let statements = sql::statements(&query, sql::Purpose::Scan, self.now_ms())?;
+            let visit = visit.clone();
+            let read = move |connection: &Connection| {
+                rows(connection, &statements, STRETCH, |row| {
+                    if row.get_ref(0)? == ValueRef::Null {
+                        let texts = statements.texts.iter().map(|column| text(row, *column));
+                        visit(Shown::Texts(&texts.collect::<Result<Vec<_>>>()?));
+                    } else {
+                        visit(Shown::Json(text(row, 0)?));
+                    }
+                    Ok(())
+                })
+            };
+            let next = self.engine.read(read).await?;
+            if next.is_none() {
+                return Ok(());
+            }
+            query = query.after(next);
+        }
     }
 
     async fn ping(&self) -> Result<()> {
@@ -396,46 +435,39 @@ fn without_system_fields(document: &Value) -> Cow<'_, Value> {
     Cow::Owned(document)
 }
 
-/// Runs `statements` one after the other until they have given `limit` documents.
-fn page(
+/// Runs `statements` one after the other until they have given `limit` rows to `take`. Returns what continues after them.
+fn rows(
     connection: &Connection,
-    statements: &[sql::Statement],
-    keys: usize,
+    statements: &sql::Statements,
     limit: usize,
-    fields: Option<&'static [&'static str]>,
-) -> Result<Page> {
+    mut take: impl FnMut(&rusqlite::Row<'_>) -> Result<()>,
+) -> Result<Option<String>> {
     // All of them see the same moment. In memory the writer's transaction does that.
     let snapshot = connection.is_autocommit().then(|| connection.unchecked_transaction());
     let _snapshot = snapshot.transpose()?;
-    let mut page = Page::default();
-    let mut position = Vec::new();
-    for statement in statements {
+    let (mut taken, mut position) = (0, Vec::new());
+    for statement in &statements.list {
         let mut prepared = connection.prepare_cached(&statement.text)?;
         // One more than fits tells whether there is another page.
-        let room = i64::try_from(limit - page.documents.len()).unwrap_or(i64::MAX).saturating_add(1);
+        let room = i64::try_from(limit - taken).unwrap_or(i64::MAX).saturating_add(1);
         let parameters = statement.parameters.iter().cloned().chain([SqlValue::Integer(room)]);
         let mut rows = prepared.query(params_from_iter(parameters))?;
         while let Some(row) = rows.next()? {
-            if page.documents.len() == limit {
-                page.next = Some(sql::encode_position(&position)?);
-                return Ok(page);
+            if taken == limit {
+                return sql::encode_position(&position).map(Some);
             }
-            page.documents.push(stored(row, fields)?);
-            if page.documents.len() == limit {
-                position = (2..2 + keys).map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?;
+            take(row)?;
+            taken += 1;
+            if taken == limit {
+                position = statements.keys.clone().map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?;
             }
         }
     }
-    Ok(page)
+    Ok(None)
 }
 
-fn stored(row: &rusqlite::Row<'_>, fields: Option<&'static [&'static str]>) -> Result<Stored> {
-    let json = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-    let json = match fields {
-        None => json.to_owned(),
-        Some(fields) => select(json, fields).map_err(|error| Error::Failed(error.into()))?,
-    };
-    Ok(Stored { json, etag: ETag(row.get(1)?) })
+fn text<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<&'a str> {
+    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
 }
 
 /// The object `json` with only those of its top-level fields that are in `fields`. Their values are copied as they are

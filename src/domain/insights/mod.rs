@@ -36,7 +36,7 @@ use crate::model::numbers;
 use crate::store::ChangeMark;
 use crate::telemetry::Chain;
 use crate::telemetry::metrics::Metrics;
-use vault::Vault;
+use vault::{Items, Vault, Wears};
 
 /// The currency of who has not said which. The product's choice.
 const DEFAULT_CURRENCY: &str = "USD";
@@ -47,8 +47,12 @@ const COMPUTATIONS: usize = 2;
 /// Bytes of answers that are kept in memory, all together and one by one.
 const MEMORY_BYTES: u64 = 8 * 1024 * 1024;
 const LARGEST_IN_MEMORY: usize = 1024 * 1024;
-/// The largest answer that is kept in the store, packed; the store takes documents of 2 MiB.
-const LARGEST_PACKED: usize = 1_900_000;
+/// The largest answer that is kept in the store, packed, as text; the store takes documents of 2 MiB.
+const LARGEST_KEPT: usize = 1_900_000;
+/// The same before it is text: base64 makes four bytes of three.
+const LARGEST_PACKED: usize = LARGEST_KEPT / 4 * 3;
+/// Bytes after which it is looked whether an answer is still worth packing.
+const PACKED_AT_ONCE: usize = 256 * 1024;
 /// The largest answer that is unpacked: what is packed came from us, but may have been changed.
 const LARGEST_UNPACKED: u64 = 64 * 1024 * 1024;
 
@@ -220,11 +224,11 @@ impl Insights {
         now: OffsetDateTime,
     ) -> Result<Answer, Error> {
         let vault = Vault::new(question, currency, rates, now);
-        let (mut items, mut wears) = vault.begin();
+        let (items, wears) = vault.begin();
         let data = &self.parts.data;
-        tokio::try_join!(
-            data.wardrobe.each_of_owned(user, |item| items.add(item)),
-            data.wear_events.each_since(user, vault.earliest(), |wear| wears.add(wear)),
+        let (items, wears) = tokio::try_join!(
+            data.wardrobe.fold_owned(user, items, Items::add),
+            data.wear_events.fold_since(user, vault.earliest(), wears, Wears::add),
         )?;
         // Takes longer than the runtime should wait when there are thousands.
         let body = tokio::task::spawn_blocking(move || vault.finish(items, &wears).map(Answer::new));
@@ -290,13 +294,11 @@ impl Insights {
         };
         let (body, cache) = (body.clone(), self.parts.data.insights_cache.clone());
         self.parts.tasks.spawn(async move {
+            let size_bytes = body.len();
             let packed = tokio::task::spawn_blocking(move || pack(&body)).await;
             match packed {
-                Ok(Ok(payload)) if payload.len() > LARGEST_PACKED => {
-                    debug!(size_bytes = payload.len(), "insights too large to be kept");
-                    return;
-                }
-                Ok(Ok(payload)) => cached.payload = payload,
+                Ok(Ok(Some(payload))) => cached.payload = payload,
+                Ok(Ok(None)) => return debug!(size_bytes, "insights too large to be kept"),
                 Ok(Err(error)) => return warn!(error = %Chain(&error), "insights not packed"),
                 Err(error) => return warn!(error = %Chain(&error), "insights not packed"),
             }
@@ -318,10 +320,17 @@ fn fingerprint(marks: &[Option<ChangeMark>], currency: &str, rates: &Rates, now:
     Some(sha256_hex(text))
 }
 
-fn pack(body: &[u8]) -> std::io::Result<String> {
+/// The body as it is kept; `None` if that is too large.
+fn pack(body: &[u8]) -> std::io::Result<Option<String>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(body)?;
-    Ok(STANDARD.encode(encoder.finish()?))
+    for piece in body.chunks(PACKED_AT_ONCE) {
+        encoder.write_all(piece)?;
+        if encoder.get_ref().len() > LARGEST_PACKED {
+            return Ok(None);
+        }
+    }
+    let payload = STANDARD.encode(encoder.finish()?);
+    Ok(Some(payload).filter(|payload| payload.len() <= LARGEST_KEPT))
 }
 
 fn unpack(payload: &str) -> Option<Vec<u8>> {
@@ -382,7 +391,7 @@ mod tests {
     #[test]
     fn what_was_packed_is_unpacked() {
         let body = b"{\"a\":1}".repeat(1000);
-        let packed = pack(&body).unwrap();
+        let packed = pack(&body).unwrap().unwrap();
         assert!(packed.len() < 200);
         assert_eq!(unpack(&packed).unwrap(), body);
         for damaged in ["", "%", "AAAA", &packed[..packed.len() / 2 / 4 * 4]] {

@@ -12,7 +12,7 @@ use super::colour::{self, Colour};
 use super::formulas::{self, Rate};
 use crate::domain::rates::Rates;
 use crate::model::insights::{BehavioralInsights, ColorShare, CpwIntel, Forecast, UnwornItem, VaultInsights};
-use crate::model::numbers::{ItemNumbers, Number, WearNumbers};
+use crate::model::numbers::{ItemNumbers, Number};
 use crate::model::timestamp::Timestamp;
 
 /// Days after which an item counts as unworn. The product's number.
@@ -36,6 +36,8 @@ pub struct Vault {
     window: OffsetDateTime,
     /// What was worn before this is unworn.
     lately: OffsetDateTime,
+    /// End of both.
+    end: OffsetDateTime,
 }
 
 impl Vault {
@@ -43,7 +45,7 @@ impl Vault {
     pub fn new(question: Question, currency: String, rates: Arc<Rates>, now: OffsetDateTime) -> Arc<Self> {
         let ago = |days: i64| now.saturating_sub(Duration::days(days));
         let (window, lately) = (ago(i64::from(question.window_days)), ago(UNWORN_DAYS));
-        Arc::new(Self { question, currency, rates, now, window, lately })
+        Arc::new(Self { question, currency, rates, now, window, lately, end: now.saturating_add(AHEAD) })
     }
 
     /// Nothing yet.
@@ -57,7 +59,7 @@ impl Vault {
     }
 
     fn is_since(&self, at: Timestamp, begin: OffsetDateTime) -> bool {
-        (begin..=self.now.saturating_add(AHEAD)).contains(&at.get())
+        (begin..=self.end).contains(&at.get())
     }
 
     /// The answer as canonical JSON.
@@ -226,16 +228,15 @@ struct Worn {
 
 impl Wears {
     /// Adds a wear event.
-    pub fn add(&mut self, wear: &WearNumbers<'_>) {
-        let Some((item, at)) = wear.read() else { return };
+    pub fn add(&mut self, item: &str, at: Timestamp) {
         let vault = &*self.vault;
         let (in_window, is_lately) = (vault.is_since(at, vault.window), vault.is_since(at, vault.lately));
         if !in_window && !is_lately {
             return;
         }
-        let worn = match self.of_items.get_mut(&*item) {
+        let worn = match self.of_items.get_mut(item) {
             Some(worn) => worn,
-            None => self.of_items.entry(item.as_ref().into()).or_default(),
+            None => self.of_items.entry(item.into()).or_default(),
         };
         worn.in_window = worn.in_window.saturating_add(u32::from(in_window));
         worn.is_lately |= is_lately;
@@ -252,6 +253,7 @@ mod tests {
 
     use super::*;
     use crate::model::insights::{Badge, WearRateTrend};
+    use crate::model::numbers::WearNumbers;
 
     const NOW: OffsetDateTime = datetime!(2026-03-02 09:15 UTC);
 
@@ -268,7 +270,11 @@ mod tests {
             all_items.add(&item);
         }
         for wear in wears {
-            all_wears.add(&serde_json::from_str(&wear.to_string()).unwrap());
+            let text = wear.to_string();
+            let wear: WearNumbers<'_> = serde_json::from_str(&text).unwrap();
+            if let Some((item, at)) = wear.read() {
+                all_wears.add(&item, at);
+            }
         }
         vault.finish(all_items, &all_wears).unwrap()
     }

@@ -25,6 +25,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{Value as SqlValue, ValueRef};
 use serde_json::Value;
 
+use crate::store::containers::TimeToLive;
 use crate::store::{Container, Direction, Error, Filter, Query, Result, Scope, query::Comparison};
 
 /// Stands for `true`: the lowest finite number. A document's number of just this value would be taken for it.
@@ -94,6 +95,11 @@ fn field(container: Container, name: &'static str) -> Result<Field> {
          WHEN 'array' THEN x'00' WHEN 'object' THEN x'01' ELSE json_extract(document, {path}) END"
     );
     Ok(Field { value, kind, is_column: false })
+}
+
+/// The expression that reads a field.
+pub(super) fn value(container: Container, name: &'static str) -> Result<String> {
+    Ok(field(container, name)?.value)
 }
 
 /// The field's path as a literal of SQL.
@@ -312,7 +318,16 @@ fn parameter(value: &Value) -> Result<SqlValue> {
     }
 }
 
-/// A statement that reads one stretch of a query's order. Its columns: document, version, and the sort keys.
+/// What documents are read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be handed out, with their versions.
+    Page,
+    /// To be shown: fields that an index holds need no document then.
+    Scan,
+}
+
+/// A statement that reads one stretch of a query's order. Its first columns are those of [`Statements`].
 #[derive(Debug)]
 pub(super) struct Statement {
     pub(super) text: String,
@@ -320,25 +335,60 @@ pub(super) struct Statement {
     pub(super) parameters: Vec<SqlValue>,
 }
 
-/// The statements that together give the rest of `query`, in order, to be run until there are enough documents.
-/// Also the number of sort keys.
-///
-/// A continuation that does not decode starts from the beginning.
-pub(super) fn statements(query: &Query, now_ms: i64) -> Result<(Vec<Statement>, usize)> {
+/// What reads a query, and what it reads: the document in column 0, then the sort keys.
+#[derive(Debug)]
+pub(super) struct Statements {
+    /// Together they give the rest of the query, in order, to be run until there are enough documents.
+    pub(super) list: Vec<Statement>,
+    /// The columns of the sort keys.
+    pub(super) keys: std::ops::Range<usize>,
+    /// The columns of the fields that are asked for, which count where the document is NULL: they are in an index then, and
+    /// texts.
+    pub(super) texts: Vec<usize>,
+    /// The column of the version, when documents are handed out.
+    pub(super) etag: usize,
+}
+
+/// The statements that give the rest of `query`. A continuation that does not decode starts from the beginning.
+pub(super) fn statements(query: &Query, purpose: Purpose, now_ms: i64) -> Result<Statements> {
     let order: Vec<_> =
         query.order.iter().copied().filter(|(name, _)| !is_fixed(query.filter.as_ref(), name)).collect();
     let keys = sort_keys(query.container, &query.scope, &order)?;
-    let mut which = Condition::with(IS_LIVE, now_ms);
-    if let Scope::Partition(partition) = &query.scope {
-        which = Condition::with("partition = ?", partition.clone()).and(which);
+    let within = match &query.scope {
+        Scope::Partition(partition) => Some(Condition::with("partition = ?", partition.clone())),
+        Scope::All => None,
+    };
+    // Where nothing expires, an index may do without the row.
+    let expires = query.container.spec().time_to_live != TimeToLive::Off;
+    let is_live = expires.then(|| Condition::with(IS_LIVE, now_ms));
+    let matches = query.filter.as_ref().map(|filter| condition(query.container, filter, true)).transpose()?;
+    let which = Condition::join([within, is_live, matches].into_iter().flatten().map(Ok), " AND ", "1")?;
+    let mut columns = vec!["document".to_owned()];
+    columns.extend(keys.iter().map(|key| key.value.clone()));
+    let mut texts = Vec::new();
+    match purpose {
+        // A list of ids is read from the primary key and its rows' heads, without the documents, which may be long.
+        Purpose::Page if query.fields == Some(&["id"]) => columns[0] = "json_object('id', id)".to_owned(),
+        Purpose::Page => {}
+        Purpose::Scan => {
+            let fields = indexed(query)?;
+            // Of other values, the index does not tell all that the document does.
+            let are_texts: Vec<_> =
+                fields.iter().map(|Field { value, .. }| format!("{value} >= '' AND {value} < x''")).collect();
+            if !are_texts.is_empty() {
+                columns[0] = format!("CASE WHEN {} THEN NULL ELSE document END", are_texts.join(" AND "));
+            }
+            for Field { value, .. } in fields {
+                let column = columns.iter().position(|column| *column == value);
+                texts.push(column.unwrap_or(columns.len()));
+                if column.is_none() {
+                    columns.push(value);
+                }
+            }
+        }
     }
-    if let Some(filter) = &query.filter {
-        let matches = condition(query.container, filter, true)?;
-        which = which.and(Condition { text: format!("({})", matches.text), ..matches });
-    }
-    // A list of ids is read from the primary key and its rows' heads, without the documents, which may be long.
-    let document = if query.fields == Some(&["id"]) { "json_object('id', id)" } else { "document" };
-    let columns: Vec<&str> = [document, "etag"].into_iter().chain(keys.iter().map(|key| &*key.value)).collect();
+    let etag = columns.len();
+    columns.extend((purpose == Purpose::Page).then(|| "etag".to_owned()));
     let start = format!("SELECT {} FROM {} WHERE ", columns.join(", "), table(query.container));
     let position = query.after.as_deref().and_then(|token| decode_position(token, keys.len()));
     let ranges = match position {
@@ -362,7 +412,17 @@ pub(super) fn statements(query: &Query, now_ms: i64) -> Result<(Vec<Statement>, 
         let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
         Statement { text: format!("{start}{text}{order} LIMIT ?"), parameters }
     });
-    Ok((statements.collect(), keys.len()))
+    Ok(Statements { list: statements.collect(), keys: 1..1 + keys.len(), texts, etag })
+}
+
+/// The fields that the query asks for, if an index that has its order has them all; else none.
+fn indexed(query: &Query) -> Result<Vec<Field>> {
+    let is_indexed = |name: &&str| {
+        let is_carried = query.container.spec().carried.contains(name);
+        *name == "id" || query.order.iter().any(|(field, _)| field == name) || is_carried && !query.order.is_empty()
+    };
+    let fields = query.fields.filter(|fields| fields.iter().all(is_indexed)).unwrap_or_default();
+    fields.iter().map(|name| field(query.container, name)).collect()
 }
 
 /// Whether the filter leaves one value to the field. It then needs no sorting, and SQLite does not see that by itself
