@@ -1,7 +1,8 @@
 //! Turning, shrinking, JPEG, and what a segmentation service answers.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, MulDiv, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3, U8x4};
+use fast_image_resize::{FilterType, MulDiv, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::ImageEncoder;
 use image::codecs::jpeg::JpegEncoder;
 use image::metadata::Orientation;
@@ -35,17 +36,22 @@ pub fn shrink(picture: Picture, longest_side: u32) -> Picture {
         return resize(&picture, to);
     }
     // What the resizer does by itself, but without a copy of the picture.
-    let mut source = Image::from_vec_u8(from.0, from.1, picture.into_bytes(), PixelType::U8x4)
-        .expect("the bytes are one picture of this size");
+    let mut bytes = picture.into_bytes();
     let alpha = MulDiv::new();
-    alpha.multiply_alpha_inplace(&mut source).expect("RGBA is of a kind that has alpha");
-    let mut target = Image::new(to.0, to.1, PixelType::U8x4);
+    alpha.multiply_alpha_inplace_typed(&mut view::<U8x4>(&mut bytes, from)).expect(HAS_ALPHA);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FILTER)).use_alpha(false);
-    Resizer::new().resize(&source, &mut target, &options).expect("both pictures have the same kind of pixels");
-    drop(source);
-    alpha.divide_alpha_inplace(&mut target).expect("RGBA is of a kind that has alpha");
-    Picture::new(to.0, to.1, Layout::Rgba, target.into_vec())
-        .expect("the target has as many pixels as it was made with")
+    let mut small = resize_bytes::<U8x4>(&bytes, from, to, &options);
+    drop(bytes);
+    alpha.divide_alpha_inplace_typed(&mut view::<U8x4>(&mut small, to)).expect(HAS_ALPHA);
+    Picture::new(to.0, to.1, Layout::Rgba, small).expect("the target has as many pixels as it was made with")
+}
+
+const HAS_ALPHA: &str = "RGBA is of a kind that has alpha";
+const ONE_PICTURE: &str = "the bytes are one picture of this size";
+
+/// The bytes of a picture as the resizer takes them.
+fn view<P: PixelTrait>(bytes: &mut [u8], (width, height): (u32, u32)) -> TypedImage<'_, P> {
+    TypedImage::from_buffer(width, height, bytes).expect(ONE_PICTURE)
 }
 
 /// A copy of a picture whose longest side is at most `longest_side` pixels.
@@ -68,26 +74,28 @@ fn smaller((width, height): (u32, u32), longest_side: u32) -> Option<(u32, u32)>
 
 /// A picture of exactly this size, whatever that does to its proportions. Colours of transparent pixels do not bleed.
 fn resize(picture: &Picture, (width, height): (u32, u32)) -> Picture {
-    let pixel_type = match picture.layout() {
-        Layout::Rgb => PixelType::U8x3,
-        Layout::Rgba => PixelType::U8x4,
+    let (from, to) = ((picture.width(), picture.height()), (width, height));
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FILTER));
+    let bytes = match picture.layout() {
+        Layout::Rgb => resize_bytes::<U8x3>(picture.bytes(), from, to, &options),
+        Layout::Rgba => resize_bytes::<U8x4>(picture.bytes(), from, to, &options),
     };
-    let bytes = resize_bytes(picture.bytes(), (picture.width(), picture.height()), (width, height), pixel_type);
     Picture::new(width, height, picture.layout(), bytes).expect("the resizer made as many pixels as it was asked for")
 }
 
 /// Resizes one channel: a mask.
 pub(super) fn resize_mask(mask: &[u8], from: (u32, u32), to: (u32, u32)) -> Vec<u8> {
-    resize_bytes(mask, from, to, PixelType::U8)
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    resize_bytes::<U8>(mask, from, to, &options)
 }
 
-fn resize_bytes(bytes: &[u8], from: (u32, u32), to: (u32, u32), pixel_type: PixelType) -> Vec<u8> {
-    let source = ImageRef::new(from.0, from.1, bytes, pixel_type).expect("the bytes are one picture of this size");
-    let mut target = Image::new(to.0, to.1, pixel_type);
-    let filter = if pixel_type == PixelType::U8 { FilterType::Bilinear } else { FILTER };
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-    Resizer::new().resize(&source, &mut target, &options).expect("both pictures have the same kind of pixels");
-    target.into_vec()
+/// Resizes pixels of one kind. That the kind is known here keeps what others need out of the program.
+fn resize_bytes<P: PixelTrait>(bytes: &[u8], from: (u32, u32), to: (u32, u32), options: &ResizeOptions) -> Vec<u8> {
+    let source = TypedImageRef::<P>::from_buffer(from.0, from.1, bytes).expect(ONE_PICTURE);
+    let mut target = vec![0; to.0 as usize * to.1 as usize * P::size()];
+    let result = Resizer::new().resize_typed(&source, &mut view::<P>(&mut target, to), options);
+    result.expect("neither picture is empty");
+    target
 }
 
 /// A JPEG of a picture, on white where it is transparent.
