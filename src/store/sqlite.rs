@@ -33,7 +33,7 @@ const MAX_BATCH: usize = 100;
 /// Expired documents deleted in one transaction, so that other writes get their turn.
 const SWEEP: usize = 500;
 /// Documents that a scan reads in one go, so that it holds neither a connection nor a moment of the file for long.
-const STRETCH: usize = 5000;
+const STRETCH: usize = 20_000;
 /// Fields that Cosmos DB adds to each document. It overwrites those that a writer sends, and readers never see them.
 const SYSTEM_FIELDS: [&str; 6] = ["_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"];
 const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
@@ -126,6 +126,30 @@ impl SqliteStore {
 
     fn row(&self, key: &Key, document: &Value) -> Result<Row> {
         Row::new(key, document, self.now_ms())
+    }
+
+    async fn scan_by(&self, stretch: usize, query: &Query, visit: Visit) -> Result<()> {
+        let mut query = query.clone().after(None);
+        loop {
+            let statements = sql::statements(&query, sql::Purpose::Scan, self.now_ms())?;
+            let visit = visit.clone();
+            let read = move |connection: &Connection| {
+                rows(connection, &statements, stretch, |row| {
+                    if row.get_ref(0)? == ValueRef::Null {
+                        let texts = statements.texts.iter().map(|column| text(row, *column));
+                        visit(Shown::Texts(&texts.collect::<Result<Vec<_>>>()?));
+                    } else {
+                        visit(Shown::Json(text(row, 0)?));
+                    }
+                    Ok(())
+                })
+            };
+            let next = self.engine.read(read).await?;
+            if next.is_none() {
+                return Ok(());
+            }
+            query = query.after(next);
+        }
     }
 }
 
@@ -246,27 +270,7 @@ impl DocumentStore for SqliteStore {
     }
 
     async fn scan(&self, query: &Query, visit: Visit) -> Result<()> {
-        let mut query = query.clone().after(None);
-        loop {
-            let statements = sql::statements(&query, sql::Purpose::Scan, self.now_ms())?;
-            let visit = visit.clone();
-            let read = move |connection: &Connection| {
-                rows(connection, &statements, STRETCH, |row| {
-                    if row.get_ref(0)? == ValueRef::Null {
-                        let texts = statements.texts.iter().map(|column| text(row, *column));
-                        visit(Shown::Texts(&texts.collect::<Result<Vec<_>>>()?));
-                    } else {
-                        visit(Shown::Json(text(row, 0)?));
-                    }
-                    Ok(())
-                })
-            };
-            let next = self.engine.read(read).await?;
-            if next.is_none() {
-                return Ok(());
-            }
-            query = query.after(next);
-        }
+        self.scan_by(STRETCH, query, visit).await
     }
 
     async fn ping(&self) -> Result<()> {
@@ -446,10 +450,12 @@ fn rows(
     let snapshot = connection.is_autocommit().then(|| connection.unchecked_transaction());
     let _snapshot = snapshot.transpose()?;
     let (mut taken, mut position) = (0, Vec::new());
+    let mut greatest = String::new();
     for statement in &statements.list {
         let mut prepared = connection.prepare_cached(&statement.text)?;
-        // One more than fits tells whether there is another page.
-        let room = i64::try_from(limit - taken).unwrap_or(i64::MAX).saturating_add(1);
+        // One more than fits tells whether there is another page. In the order of the file, which one that is does not.
+        let more = i64::from(!statements.in_file_order);
+        let room = i64::try_from(limit - taken).unwrap_or(i64::MAX).saturating_add(more);
         let parameters = statement.parameters.iter().cloned().chain([SqlValue::Integer(room)]);
         let mut rows = prepared.query(params_from_iter(parameters))?;
         while let Some(row) = rows.next()? {
@@ -458,10 +464,18 @@ fn rows(
             }
             take(row)?;
             taken += 1;
-            if taken == limit {
+            if statements.in_file_order {
+                let id = text(row, statements.keys.start)?;
+                if id > greatest.as_str() {
+                    id.clone_into(&mut greatest);
+                }
+            } else if taken == limit {
                 position = statements.keys.clone().map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?;
             }
         }
+    }
+    if statements.in_file_order && taken == limit {
+        return sql::encode_position(&[SqlValue::Text(greatest)]).map(Some);
     }
     Ok(None)
 }
@@ -510,4 +524,44 @@ fn select(json: &str, fields: &[&str]) -> serde_json::Result<String> {
     let selected = deserializer.deserialize_map(Selection(fields))?;
     deserializer.end()?;
     Ok(selected)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::store::Direction;
+
+    #[tokio::test]
+    async fn a_scan_of_many_stretches_shows_every_document_once() {
+        let store = SqliteStore::in_memory(Arc::new(SystemClock)).unwrap();
+        // Seven is prime to ten: ids come in another order than documents are created.
+        for id in (0..10).map(|n| (n * 7 % 10).to_string()) {
+            let document = json!({"id": id, "userId": "ada", "itemId": id, "occurredAt": id});
+            for container in [Container::Wardrobe, Container::WearEvents] {
+                store.create(&Key::new(container, "ada", id.clone()), &document).await.unwrap();
+            }
+        }
+        let wardrobe = Query::partition(Container::Wardrobe, "ada");
+        let wears = Query::partition(Container::WearEvents, "ada").order_by("occurredAt", Direction::Ascending);
+        for (query, stretch) in [&wardrobe, &wears].into_iter().flat_map(|query| (1..=11).map(move |n| (query, n))) {
+            let shown = Arc::new(Mutex::new(Vec::new()));
+            let list = shown.clone();
+            let visit = move |document: Shown<'_>| {
+                let Shown::Json(json) = document else { panic!("a whole document") };
+                let document: Value = serde_json::from_str(json).unwrap();
+                list.lock().unwrap().push(document["id"].as_str().unwrap().to_owned());
+            };
+            store.scan_by(stretch, query, Arc::new(visit)).await.unwrap();
+            let mut ids = std::mem::take(&mut *shown.lock().unwrap());
+            if query.order.is_empty() {
+                ids.sort_unstable();
+            }
+            assert_eq!(ids.concat(), "0123456789", "{query:?} by {stretch}");
+        }
+    }
 }

@@ -347,6 +347,8 @@ pub(super) struct Statements {
     pub(super) texts: Vec<usize>,
     /// The column of the version, when documents are handed out.
     pub(super) etag: usize,
+    /// Whether each stretch of the order, which is that of the ids, comes as its documents lie in the file.
+    pub(super) in_file_order: bool,
 }
 
 /// The statements that give the rest of `query`. A continuation that does not decode starts from the beginning.
@@ -389,7 +391,15 @@ pub(super) fn statements(query: &Query, purpose: Purpose, now_ms: i64) -> Result
     }
     let etag = columns.len();
     columns.extend((purpose == Purpose::Page).then(|| "etag".to_owned()));
-    let start = format!("SELECT {} FROM {} WHERE ", columns.join(", "), table(query.container));
+    // Documents lie there as they were created, mostly. By their ids, one page of the file after another would be read
+    // several times.
+    let in_file_order = purpose == Purpose::Scan
+        && matches!(query.scope, Scope::Partition(_))
+        && query.order.is_empty()
+        && query.filter.is_none()
+        && !expires;
+    let table = table(query.container);
+    let start = format!("SELECT {} FROM {table} WHERE ", columns.join(", "));
     let position = query.after.as_deref().and_then(|token| decode_position(token, keys.len()));
     let ranges = match position {
         Some(position) => ranges_after(&keys, position),
@@ -410,9 +420,14 @@ pub(super) fn statements(query: &Query, purpose: Purpose, now_ms: i64) -> Result
         };
         let order: Vec<String> = range.sorted_by.iter().map(SortKey::to_string).collect();
         let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
-        Statement { text: format!("{start}{text}{order} LIMIT ?"), parameters }
+        let text = if in_file_order {
+            format!("{start}rowid IN (SELECT rowid FROM {table} WHERE {text}{order} LIMIT ?)")
+        } else {
+            format!("{start}{text}{order} LIMIT ?")
+        };
+        Statement { text, parameters }
     });
-    Ok(Statements { list: statements.collect(), keys: 1..1 + keys.len(), texts, etag })
+    Ok(Statements { list: statements.collect(), keys: 1..1 + keys.len(), texts, etag, in_file_order })
 }
 
 /// The fields that the query asks for, if an index that has its order has them all; else none.
