@@ -36,7 +36,10 @@ use pluckit::imaging::webp::encode;
 use support::load::{self, Connection};
 use support::service::Launch;
 use support::{BINARY, processor_microseconds, quantile};
-use tokio::task::JoinSet;
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
+use tokio::runtime::Runtime;
 use zune_core::bytestream::ZCursor;
 
 /// A photograph of 12 megapixels, as a phone holds it: on its side.
@@ -177,7 +180,8 @@ async fn health_times(photograph: &Bytes) -> Health {
         let spinners = Spinners::start();
         times(&mut health.awake).await;
         drop(spinners);
-        let (uploaders, finished) = start_uploads(address, photograph, round, UPLOADERS);
+        let uploaders = yielding_runtime();
+        let finished = start_uploads(&uploaders, address, photograph, round, UPLOADERS);
         // From here on, as many wait as are worked on, or more.
         while finished.load(Ordering::Relaxed) < UPLOADERS {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -186,7 +190,7 @@ async fn health_times(photograph: &Bytes) -> Health {
         times(&mut health.full).await;
         let used = processor_microseconds(service.id()) - used;
         health.busy_cores += used / 1e6 / begin.elapsed().as_secs_f64() / ROUNDS as f64;
-        drop(uploaders);
+        uploaders.shutdown_background();
         // What was begun is finished, whoever left.
         let mut before = f64::MAX;
         while processor_microseconds(service.id()) - before > 0.0 || before == f64::MAX {
@@ -217,18 +221,27 @@ fn health_times_from(address: SocketAddr, span: Duration) -> Vec<f64> {
     times
 }
 
-/// Uploads the photograph again and again under ever new ids until it is dropped. Counts those that are finished.
+/// A runtime whose threads give way to all others: in life, whoever uploads does it with cores of their own.
+fn yielding_runtime() -> Runtime {
+    let give_way = || {
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).unwrap();
+    };
+    tokio::runtime::Builder::new_multi_thread().on_thread_start(give_way).enable_all().build().unwrap()
+}
+
+/// Uploads the photograph again and again under ever new ids as long as the runtime lives. Counts those that are finished.
 fn start_uploads(
+    runtime: &Runtime,
     address: SocketAddr,
     photograph: &Bytes,
     round: usize,
     uploaders: usize,
-) -> (JoinSet<()>, Arc<AtomicUsize>) {
+) -> Arc<AtomicUsize> {
     let finished = Arc::new(AtomicUsize::new(0));
-    let mut uploads = JoinSet::new();
     for uploader in 0..uploaders {
         let (photograph, finished) = (photograph.clone(), finished.clone());
-        uploads.spawn(async move {
+        runtime.spawn(async move {
             let mut connection = Connection::open(address).await.unwrap();
             for number in 0.. {
                 let request = upload(&format!("u{round}-{uploader}-{number}"), &photograph);
@@ -237,7 +250,7 @@ fn start_uploads(
             }
         });
     }
-    (uploads, finished)
+    finished
 }
 
 /// A loop per core that runs only when nothing else wants to, so that no core sleeps.

@@ -14,6 +14,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
@@ -219,16 +222,14 @@ impl PixelPool {
     }
 }
 
-/// The lowest priority that a thread can have: whoever waits for an answer goes first, and pixels get what is left, which is
-/// nearly everything.
-const LOWEST_PRIORITY: i32 = 19;
-
-/// Makes this thread give way to those that answer requests. Otherwise, with a pool of all cores, a request waits until the
-/// scheduler takes a core from a picture: milliseconds instead of microseconds.
+/// Makes this thread give way at once to those that answer requests; pixels get what is left, which is nearly everything.
+/// Otherwise, with a pool of all cores, a request waits until the scheduler takes a core from a picture: milliseconds
+/// instead of microseconds. The lowest priority alone (nice 19) is not enough: such a thread still ends its turn now and
+/// then, up to 4 ms, while another waits.
 fn give_way() {
-    let thread = rustix::thread::gettid();
-    if let Err(error) = rustix::process::setpriority_process(Some(thread), LOWEST_PRIORITY) {
-        debug!(%error, "pixels do not give way");
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
+        debug!(?error, "pixels do not give way");
     }
 }
 
