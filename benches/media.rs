@@ -28,7 +28,7 @@ use futures::future::join_all;
 use pluckit::imaging::decode::{Limits, decode};
 use pluckit::imaging::picture::{Layout, Picture};
 use pluckit::imaging::pipeline::Pipeline;
-use pluckit::imaging::pool::{PixelPool, PoolOptions};
+use pluckit::imaging::pool::{PixelPool, PoolOptions, give_way};
 use pluckit::imaging::remove::{Removal, remove_background};
 use pluckit::imaging::segment::BuiltIn;
 use pluckit::imaging::transform::to_jpeg;
@@ -36,9 +36,6 @@ use pluckit::imaging::webp::encode;
 use support::load::{self, Connection};
 use support::service::Launch;
 use support::{BINARY, processor_microseconds, quantile};
-use thread_priority::{
-    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
-};
 use tokio::runtime::Runtime;
 use zune_core::bytestream::ZCursor;
 
@@ -223,10 +220,6 @@ fn health_times_from(address: SocketAddr, span: Duration) -> Vec<f64> {
 
 /// A runtime whose threads give way to all others: in life, whoever uploads does it with cores of their own.
 fn yielding_runtime() -> Runtime {
-    let give_way = || {
-        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).unwrap();
-    };
     tokio::runtime::Builder::new_multi_thread().on_thread_start(give_way).enable_all().build().unwrap()
 }
 

@@ -18,7 +18,7 @@ const GROUP: usize = 256;
 /// Jobs that may wait for the thread before callers have to wait for room.
 const QUEUE: usize = 1024;
 /// Connections that read at the same time.
-const READERS: usize = 4;
+pub(crate) const READERS: usize = 4;
 /// Pages that each connection keeps: the upper levels of the trees, and what is in use. The system keeps the file in memory
 /// as well, and gives that up when it must.
 const CACHE_KIB: i32 = 4_096;

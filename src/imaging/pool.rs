@@ -14,9 +14,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use thread_priority::{
-    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
-};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
@@ -226,7 +223,20 @@ impl PixelPool {
 /// Otherwise, with a pool of all cores, a request waits until the scheduler takes a core from a picture: milliseconds
 /// instead of microseconds. The lowest priority alone (nice 19) is not enough: such a thread still ends its turn now and
 /// then, up to 4 ms, while another waits.
-fn give_way() {
+///
+/// Does nothing where there is no such way.
+pub fn give_way() {
+    #[cfg(target_os = "linux")]
+    run_when_idle();
+}
+
+#[cfg(target_os = "linux")]
+fn run_when_idle() {
+    use thread_priority::{
+        NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+        thread_native_id,
+    };
+
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
         debug!(?error, "pixels do not give way");

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::containers::TimeToLive;
@@ -34,6 +35,8 @@ const MAX_BATCH: usize = 100;
 const SWEEP: usize = 500;
 /// Documents that a scan reads in one go, so that it holds neither a connection nor a moment of the file for long.
 const STRETCH: usize = 20_000;
+/// Scans that read at the same time. A stretch of theirs may take a tenth of a second, so the other readers are for others.
+const SCANS: usize = sqlite::READERS / 2;
 /// Fields that Cosmos DB adds to each document. It overwrites those that a writer sends, and readers never see them.
 const SYSTEM_FIELDS: [&str; 6] = ["_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"];
 const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
@@ -77,6 +80,7 @@ impl From<rusqlite::Error> for Error {
 pub struct SqliteStore {
     engine: Engine,
     clock: Arc<dyn Clock>,
+    scans: Semaphore,
 }
 
 impl SqliteStore {
@@ -86,7 +90,7 @@ impl SqliteStore {
     /// [`Error::Failed`] when the file cannot be used, for instance because a newer version of this program wrote it;
     /// [`Error::Unavailable`] when another process keeps it locked.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
-        Ok(Self { engine: Engine::open(path, &SCHEMA)?, clock })
+        Ok(Self::new(Engine::open(path, &SCHEMA)?, clock))
     }
 
     /// Makes an empty store in memory, gone when it is dropped.
@@ -94,7 +98,11 @@ impl SqliteStore {
     /// # Errors
     /// [`Error::Failed`] when SQLite or the system refuse.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Result<Self> {
-        Ok(Self { engine: Engine::in_memory(&SCHEMA)?, clock })
+        Ok(Self::new(Engine::in_memory(&SCHEMA)?, clock))
+    }
+
+    fn new(engine: Engine, clock: Arc<dyn Clock>) -> Self {
+        Self { engine, clock, scans: Semaphore::new(SCANS) }
     }
 
     /// How SQLite goes about a query, one line per step, in the words of `EXPLAIN QUERY PLAN`. For tests and for whoever
@@ -144,7 +152,9 @@ impl SqliteStore {
                     Ok(())
                 })
             };
+            let turn = self.scans.acquire().await.map_err(|closed| Error::Failed(closed.into()))?;
             let next = self.engine.read(read).await?;
+            drop(turn);
             if next.is_none() {
                 return Ok(());
             }

@@ -1,21 +1,11 @@
 //! Every route, who may call it, and what the others are told.
 
 use axum::http::{Method, StatusCode};
+use pluckit::openapi::Access;
 use pluckit::workers::FUNCTIONS;
 
 use crate::support::TestApp;
 
-/// Who may call a route.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Access {
-    Public,
-    User,
-    Admin,
-    /// Users, and other services with a key.
-    UserOrService,
-    /// Other services with a key.
-    Service,
-}
 use Access::{Admin, Public, Service, User, UserOrService};
 
 /// All of them; `openapi.rs` compares the list with the router and with the description of the API.

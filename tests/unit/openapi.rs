@@ -13,12 +13,12 @@ use pluckit::data::sources::Claim;
 use pluckit::domain::demo;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::model::timestamp::Timestamp;
-use pluckit::openapi;
+use pluckit::openapi::{self, Access};
 use pluckit::store::sqlite::SqliteStore;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::access::{Access, ROUTES};
+use crate::access::ROUTES;
 use crate::store::cosmos_backend;
 use crate::support::TestApp;
 use crate::support::google::{CLIENT_ID, Google};
