@@ -2,8 +2,11 @@
 //! before anything is allocated.
 //!
 //! JPEG (grey, CMYK and progressive ones too), PNG, WebP, GIF (its first frame), BMP, TIFF and HEIC. AVIF is not read: in
-//! Rust there is no AV1 decoder without C or assembly, and no phone sends it. Pictures come out upright. Only a HEIC's
-//! colours are converted to sRGB; other files' profiles are ignored, as most of them say sRGB anyway.
+//! Rust there is no AV1 decoder without C or assembly, and no phone sends it. Pictures come out upright, in sRGB.
+//!
+//! What phones send (JPEG, HEIC, PNG) is shrunk while it is decoded, if it is to be shrunk to half or less: fifty megapixels
+//! would take more memory than a picture may. Of other formats, and of some rare kinds of these (interlaced, progressive,
+//! with alpha in HEIC), so many pixels are read as fit into it.
 
 use std::io::Cursor;
 
@@ -15,7 +18,9 @@ use image::error::LimitErrorKind;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError};
 
+use super::colour_space::ColourSpace;
 use super::picture::{Layout, Picture};
+use super::reduce::Reducer;
 use super::{Error, Result, heic, jpeg, transform};
 
 /// The most memory that a PNG's header chunks may take; it has no use for more.
@@ -35,14 +40,15 @@ pub struct Limits {
     pub pixels: u64,
     /// Width and height, in pixels.
     pub side: u32,
-    /// Memory that a decoder and its result may take, in bytes.
+    /// Memory that the file, a decoder and its result may take, in bytes.
     pub decoder_bytes: u64,
 }
 
 impl Default for Limits {
-    /// Those of the contract: 20 MiB and 50 megapixels.
+    /// Those of the contract: 20 MiB and 50 megapixels. A picture may take 96 MiB in all, of which something is left for
+    /// the request that brought it.
     fn default() -> Self {
-        Self { bytes: 20 * 1024 * 1024, pixels: 50_000_000, side: 32_768, decoder_bytes: 512 * 1024 * 1024 }
+        Self { bytes: 20 * 1024 * 1024, pixels: 50_000_000, side: 32_768, decoder_bytes: 92 * 1024 * 1024 }
     }
 }
 
@@ -119,34 +125,58 @@ pub struct Raw {
     pub(super) picture: Picture,
     /// What EXIF says about it.
     pub(super) orientation: Orientation,
+    /// What its colours mean, if it is known not to be sRGB.
+    pub(super) colours: Option<ColourSpace>,
 }
 
-/// Decodes a picture and turns it upright.
+impl Raw {
+    /// The picture as it is meant: with a longest side of at most `longest_side` pixels, upright, in sRGB.
+    fn finish(self, longest_side: u32) -> Picture {
+        let Self { picture, orientation, colours } = self;
+        let picture = transform::shrink(picture, longest_side);
+        let picture = match colours {
+            Some(colours) => colours.to_srgb(picture),
+            None => picture,
+        };
+        transform::turn(picture, orientation)
+    }
+}
+
+/// For decoders that may shrink: do not.
+const WHOLE: u32 = u32::MAX;
+
+/// Decodes a picture as a whole: upright, in sRGB.
 ///
 /// # Errors
 /// [`Error::Unsupported`], [`Error::Corrupt`], [`Error::TooManyPixels`] and [`Error::TooLarge`].
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
-    let Raw { picture, orientation } = decode_raw(bytes, limits)?;
-    Ok(transform::turn(picture, orientation))
+    Ok(decode_raw(bytes, limits, WHOLE)?.finish(WHOLE))
 }
 
-/// Decodes a picture and leaves it as it lies in the file, whatever EXIF says. A HEIC's rotation is part of its pixels and
-/// is applied.
+/// Decodes a picture and leaves it as it lies in the file, whatever EXIF and its profile say. A HEIC's rotation is part of
+/// its pixels and is applied. A large one may be shrunk, but its longest side keeps `least_side` pixels.
 ///
 /// # Errors
 /// Those of [`decode`].
-pub(super) fn decode_as_stored(bytes: &[u8], limits: &Limits) -> Result<Picture> {
-    Ok(decode_raw(bytes, limits)?.picture)
+pub(super) fn decode_as_stored(bytes: &[u8], limits: &Limits, least_side: u32) -> Result<Picture> {
+    Ok(decode_raw(bytes, limits, least_side)?.picture)
 }
 
-/// Decodes a picture, shrinks it so that its longest side is at most `longest_side` pixels, and turns it upright. In this
-/// order a large picture is in memory only once.
+/// The memory that [`decode_as_stored`] takes beside the file, in bytes, by what the file's head says.
+///
+/// # Errors
+/// Those of [`decode`], as far as the head tells.
+pub(super) fn memory_as_stored(bytes: &[u8], limits: &Limits, least_side: u32) -> Result<u64> {
+    Ok(head_of(known_format(bytes, limits)?, bytes, limits, least_side)?.decoder_bytes)
+}
+
+/// Decodes a picture, shrinks it so that its longest side is at most `longest_side` pixels, and turns it upright, in sRGB.
+/// Where the decoder can, a large picture is never in memory as a whole.
 ///
 /// # Errors
 /// Those of [`decode`].
 pub fn decode_to_fit(bytes: &[u8], limits: &Limits, longest_side: u32) -> Result<Picture> {
-    let Raw { picture, orientation } = decode_raw(bytes, limits)?;
-    Ok(transform::turn(transform::shrink(picture, longest_side), orientation))
+    Ok(decode_raw(bytes, limits, longest_side)?.finish(longest_side))
 }
 
 /// The memory that [`decode_to_fit`] takes beside the file, in bytes, by what the file's head says: never much less than
@@ -155,32 +185,57 @@ pub fn decode_to_fit(bytes: &[u8], limits: &Limits, longest_side: u32) -> Result
 /// # Errors
 /// Those of [`decode`], as far as the head tells.
 pub fn memory_to_fit(bytes: &[u8], limits: &Limits, longest_side: u32) -> Result<u64> {
-    let head = match known_format(bytes, limits)? {
-        Format::Jpeg => jpeg::head(bytes, limits)?,
-        Format::Png => png_head(&mut png_decoder(bytes), limits)?,
+    Ok(head_of(known_format(bytes, limits)?, bytes, limits, longest_side)?.memory(longest_side))
+}
+
+/// By what a picture of this size may be shrunk while it is decoded, if its longest side is to keep `least_side` pixels.
+/// What is left to do is then done by a better filter, of at least one and less than two pixels for each.
+pub(super) fn reduction((width, height): (u32, u32), least_side: u32) -> u32 {
+    [8, 4, 2].into_iter().find(|by| width.max(height).div_ceil(*by) >= least_side).unwrap_or(1)
+}
+
+/// What the head of a file says.
+#[derive(Debug)]
+pub(super) struct Head {
+    /// Width and height of the picture in the file.
+    pub(super) size: (u32, u32),
+    /// Pixels per row of what is decoded.
+    pub(super) width: u32,
+    /// Rows of it.
+    pub(super) height: u32,
+    /// Bytes per pixel of it.
+    pub(super) channels: u64,
+    /// Memory that decoding takes, its result included, in bytes.
+    pub(super) decoder_bytes: u64,
+}
+
+impl Head {
+    /// Memory for decoding and shrinking to a side of `longest_side` pixels, in bytes.
+    fn memory(&self, longest_side: u32) -> u64 {
+        let pixels = u64::from(self.width) * u64::from(self.height);
+        // It is shrunk along its rows first, and then across them.
+        let is_shrunk = self.width.max(self.height) > longest_side;
+        let shrunk = if is_shrunk { u64::from(longest_side.min(self.width)) * u64::from(self.height) } else { 0 };
+        self.decoder_bytes.max((pixels + shrunk) * self.channels)
+    }
+}
+
+/// The head of a picture that may be decoded.
+fn head_of(format: Format, bytes: &[u8], limits: &Limits, least_side: u32) -> Result<Head> {
+    let head = match format {
+        Format::Jpeg => jpeg::head(bytes, limits, least_side)?,
+        Format::Png => png_head(&mut png_decoder(bytes), limits, least_side)?,
         Format::WebP => other_head(&opened(WebPDecoder::new(Cursor::new(bytes)), limits)?, WEBP_WORK),
         Format::Gif => other_head(&opened(GifDecoder::new(Cursor::new(bytes)), limits)?, GIF_WORK),
         Format::Bmp => other_head(&opened(BmpDecoder::new(Cursor::new(bytes)), limits)?, 0),
         Format::Tiff => other_head(&opened(TiffDecoder::new(Cursor::new(bytes)), limits)?, TIFF_WORK),
-        Format::Heic => heic::head(bytes, limits)?,
+        Format::Heic => heic::head(bytes, limits, least_side)?,
     };
-    let Head { width, height, channels, decoder_bytes } = head;
-    // While it is decoded, or while it is shrunk: along its rows first, and then across them.
-    let decoded = u64::from(width) * u64::from(height) * channels;
-    let shrunk = u64::from(longest_side.min(width)) * u64::from(height) * channels;
-    Ok(decoder_bytes.max(decoded + shrunk))
-}
-
-/// What the head of a file says.
-pub(super) struct Head {
-    /// Pixels per row.
-    pub(super) width: u32,
-    /// Rows.
-    pub(super) height: u32,
-    /// Bytes per pixel of the decoded picture.
-    pub(super) channels: u64,
-    /// Memory that decoding takes, its result included, in bytes.
-    pub(super) decoder_bytes: u64,
+    if head.memory(least_side).saturating_add(bytes.len() as u64) > limits.decoder_bytes {
+        let (width, height) = head.size;
+        return Err(Error::TooManyPixels { width, height });
+    }
+    Ok(head)
 }
 
 fn known_format(bytes: &[u8], limits: &Limits) -> Result<Format> {
@@ -188,18 +243,17 @@ fn known_format(bytes: &[u8], limits: &Limits) -> Result<Format> {
     Format::of(bytes).ok_or_else(|| Error::Unsupported("it begins like no format that is known here".into()))
 }
 
-fn decode_raw(bytes: &[u8], limits: &Limits) -> Result<Raw> {
-    match known_format(bytes, limits)? {
-        Format::Jpeg => jpeg::decode(bytes, limits),
-        Format::Png => decode_png(bytes, limits),
+fn decode_raw(bytes: &[u8], limits: &Limits, least_side: u32) -> Result<Raw> {
+    let format = known_format(bytes, limits)?;
+    let head = head_of(format, bytes, limits, least_side)?;
+    match format {
+        Format::Jpeg => jpeg::decode(bytes, &head),
+        Format::Png => decode_png(bytes, least_side),
         Format::WebP => decode_other(opened(WebPDecoder::new(Cursor::new(bytes)), limits)?, limits),
         Format::Gif => decode_other(opened(GifDecoder::new(Cursor::new(bytes)), limits)?, limits),
         Format::Bmp => decode_other(opened(BmpDecoder::new(Cursor::new(bytes)), limits)?, limits),
         Format::Tiff => decode_other(opened(TiffDecoder::new(Cursor::new(bytes)), limits)?, limits),
-        Format::Heic => {
-            let picture = heic::decode(bytes, limits)?;
-            Ok(Raw { picture, orientation: Orientation::NoTransforms })
-        }
+        Format::Heic => heic::decode(bytes, limits, least_side),
     }
 }
 
@@ -214,42 +268,63 @@ fn translate_png(error: png::DecodingError) -> Error {
 
 fn png_decoder(bytes: &[u8]) -> png::Decoder<Cursor<&[u8]>> {
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: PNG_CHUNK_BYTES });
-    // Both may unpack to gigabytes, and nothing here reads them.
+    // It may unpack to gigabytes, and nothing here reads it.
     decoder.set_ignore_text_chunk(true);
-    decoder.set_ignore_iccp_chunk(true);
     // One byte per sample: a picture of 16 bits never takes twice the memory.
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
     decoder
 }
 
-fn png_head(decoder: &mut png::Decoder<Cursor<&[u8]>>, limits: &Limits) -> Result<Head> {
+/// By how much a PNG is shrunk while it is decoded. An interlaced one has its rows in no order for that.
+fn png_reduction(header: &png::Info<'_>, least_side: u32) -> u32 {
+    if header.interlaced { 1 } else { reduction((header.width, header.height), least_side) }
+}
+
+fn png_head(decoder: &mut png::Decoder<Cursor<&[u8]>>, limits: &Limits, least_side: u32) -> Result<Head> {
     let header = decoder.read_header_info().map_err(translate_png)?;
-    let (width, height) = (header.width, header.height);
-    limits.check(width, height)?;
+    let size = (header.width, header.height);
+    limits.check(size.0, size.1)?;
     // What is decoded, and what is made of it if that is grey. A palette may have alpha.
     let (samples, channels) = match header.color_type {
         png::ColorType::Rgb => (3, 3),
         png::ColorType::Rgba | png::ColorType::Indexed => (4, 4),
         png::ColorType::Grayscale | png::ColorType::GrayscaleAlpha => (2 + 4, 4),
     };
-    Ok(Head { width, height, channels, decoder_bytes: u64::from(width) * u64::from(height) * samples })
+    let by = png_reduction(header, least_side);
+    let (width, height) = (size.0.div_ceil(by), size.1.div_ceil(by));
+    Ok(Head { size, width, height, channels, decoder_bytes: u64::from(width) * u64::from(height) * samples })
 }
 
-fn decode_png(bytes: &[u8], limits: &Limits) -> Result<Raw> {
-    let mut decoder = png_decoder(bytes);
-    let Head { width, height, .. } = png_head(&mut decoder, limits)?;
-    let mut reader = decoder.read_info().map_err(translate_png)?;
-    let too_much = || Error::TooManyPixels { width, height };
-    let size = reader.output_buffer_size().ok_or_else(too_much)?;
-    if size as u64 > limits.decoder_bytes {
-        return Err(too_much());
-    }
-    let mut samples = vec![0; size];
-    let frame = reader.next_frame(&mut samples).map_err(translate_png)?;
-    samples.truncate(frame.buffer_size());
-    let exif = reader.info().exif_metadata.as_deref();
-    let orientation = exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
-    let (layout, pixels) = match frame.color_type {
+fn decode_png(bytes: &[u8], least_side: u32) -> Result<Raw> {
+    let mut reader = png_decoder(bytes).read_info().map_err(translate_png)?;
+    let by = png_reduction(reader.info(), least_side);
+    let (width, height) = (reader.info().width, reader.info().height);
+    let (colour_type, _) = reader.output_color_type();
+    let (layout, pixels) = if by > 1 {
+        let layout = if colour_type.samples() % 2 == 0 { Layout::Rgba } else { Layout::Rgb };
+        let mut reducer = Reducer::new((width, height), layout.channels(), by);
+        while let Some(row) = reader.next_row().map_err(translate_png)? {
+            reducer.push(&in_colour(row.data().to_vec(), colour_type)?.1);
+        }
+        (layout, reducer.finish())
+    } else {
+        let size = reader.output_buffer_size().ok_or(Error::TooManyPixels { width, height })?;
+        let mut samples = vec![0; size];
+        let frame = reader.next_frame(&mut samples).map_err(translate_png)?;
+        samples.truncate(frame.buffer_size());
+        in_colour(samples, frame.color_type)?
+    };
+    let info = reader.info();
+    let orientation = info.exif_metadata.as_deref().and_then(Orientation::from_exif_chunk);
+    let colours = info.icc_profile.as_deref().and_then(ColourSpace::from_icc);
+    let picture = Picture::new(width.div_ceil(by), height.div_ceil(by), layout, pixels);
+    let picture = picture.ok_or_else(|| Error::Corrupt("its size is not what it says".into()))?;
+    Ok(Raw { picture, orientation: orientation.unwrap_or(Orientation::NoTransforms), colours })
+}
+
+/// Samples of a PNG as pixels.
+fn in_colour(samples: Vec<u8>, colour_type: png::ColorType) -> Result<(Layout, Vec<u8>)> {
+    Ok(match colour_type {
         png::ColorType::Rgb => (Layout::Rgb, samples),
         png::ColorType::Rgba => (Layout::Rgba, samples),
         png::ColorType::Grayscale => (Layout::Rgb, spread(&samples, |grey: &[u8; 1]| [grey[0]; 3])),
@@ -257,14 +332,14 @@ fn decode_png(bytes: &[u8], limits: &Limits) -> Result<Raw> {
             (Layout::Rgba, spread(&samples, |[grey, alpha]: &[u8; 2]| [*grey, *grey, *grey, *alpha]))
         }
         png::ColorType::Indexed => return Err(Error::Corrupt("its palette is missing".into())),
-    };
-    let picture = Picture::new(frame.width, frame.height, layout, pixels);
-    let picture = picture.ok_or_else(|| Error::Corrupt("its size is not what it says".into()))?;
-    Ok(Raw { picture, orientation })
+    })
 }
 
 /// Makes `TO` bytes of every `FROM`, in memory that is as large as the result: growing would take up to twice that.
-fn spread<const FROM: usize, const TO: usize>(samples: &[u8], make: impl Fn(&[u8; FROM]) -> [u8; TO]) -> Vec<u8> {
+pub(super) fn spread<const FROM: usize, const TO: usize>(
+    samples: &[u8],
+    make: impl Fn(&[u8; FROM]) -> [u8; TO],
+) -> Vec<u8> {
     let pixels = samples.as_chunks::<FROM>().0;
     let mut bytes = Vec::with_capacity(pixels.len() * TO);
     for pixel in pixels {
@@ -278,9 +353,6 @@ fn opened<D: ImageDecoder>(decoder: image::ImageResult<D>, limits: &Limits) -> R
     let decoder = decoder.map_err(|error| translate(error, (0, 0)))?;
     let (width, height) = decoder.dimensions();
     limits.check(width, height)?;
-    if decoder.total_bytes().saturating_add(converted_bytes(&decoder)) > limits.decoder_bytes {
-        return Err(Error::TooManyPixels { width, height });
-    }
     Ok(decoder)
 }
 
@@ -296,7 +368,8 @@ fn other_head(decoder: &impl ImageDecoder, work: u64) -> Head {
     let channels = if decoder.color_type().has_alpha() { 4 } else { 3 };
     let result = decoder.total_bytes();
     let work = u64::from(width) * u64::from(height) * work;
-    Head { width, height, channels, decoder_bytes: result + work.max(converted_bytes(decoder)) }
+    let decoder_bytes = result + work.max(converted_bytes(decoder));
+    Head { size: (width, height), width, height, channels, decoder_bytes }
 }
 
 /// Decodes with a decoder of the `image` crate.
@@ -306,9 +379,10 @@ fn decode_other<D: ImageDecoder>(mut decoder: D, limits: &Limits) -> Result<Raw>
     decoder.set_limits(limits.for_image_crate()).map_err(translate)?;
     // A picture whose EXIF cannot be read is still a picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let colours = decoder.icc_profile().ok().flatten().and_then(|profile| ColourSpace::from_icc(&profile));
     let image = DynamicImage::from_decoder(decoder).map_err(translate)?;
     let picture = Picture::from_image(image).ok_or_else(|| Error::Corrupt("it has no pixels".into()))?;
-    Ok(Raw { picture, orientation })
+    Ok(Raw { picture, orientation, colours })
 }
 
 fn translate(error: ImageError, (width, height): (u32, u32)) -> Error {

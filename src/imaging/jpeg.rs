@@ -1,18 +1,22 @@
-//! JPEG, with the checks that its decoder leaves to us.
+//! JPEG, with the checks that its decoders leave to us.
 //!
-//! The decoder fills up what a cut-off file lacks, and follows as many progressive scans as a file likes to have, each
-//! of which goes through all of the picture. So the file's markers are walked first.
+//! There are two: one is the faster by a third, and has the whole picture in memory; one shrinks while it decodes, for the
+//! pictures that would take too much. Both follow as many progressive scans as a file likes to have, each of which goes
+//! through all of the picture, and one fills up what a cut-off file lacks. So the file's markers are walked first.
 
 use image::metadata::Orientation;
+use jpeg_decoder::{Decoder, Error as DecodeError, PixelFormat};
+use rayon::ThreadPoolBuilder;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
+use super::colour_space::ColourSpace;
 use super::decode::{Head, Limits, Raw};
 use super::picture::{Layout, Picture};
-use super::{Error, Result};
+use super::{Error, Result, decode};
 
 /// The most scans a file may have. Cameras and encoders write about ten; 64 coefficients in 4 components, each in a scan
 /// of its own, would be 256.
@@ -20,59 +24,148 @@ const MAX_SCANS: usize = 256;
 /// The most work that scans may make of a picture, in pixels: each goes through all of them.
 const MAX_SCANNED_PIXELS: u64 = 1_000_000_000;
 
+/// The most memory that decoding a whole picture may take, in bytes, if it could be shrunk meanwhile: 12 megapixels, which
+/// most phones send, take 35 MiB.
+const WHOLE_BYTES: u64 = 40 * 1024 * 1024;
+
 /// What the markers of a file say.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outline {
     width: u32,
     height: u32,
+    /// Each component's name in scans, and which of its 64 coefficients are complete.
+    components: Vec<(u8, u64)>,
     is_progressive: bool,
-    /// Samples of all components, subsampling considered; each takes two bytes while a progressive picture is decoded.
+    /// Samples of all components, subsampling considered.
     samples: u64,
     scans: usize,
+    /// Whether the first scan is of all components, so that pixels can be made at once.
+    is_interleaved: bool,
     has_end: bool,
 }
 
 impl Outline {
-    /// Memory that decoding takes, in bytes.
-    fn decoder_bytes(&self) -> u64 {
-        let coefficients = if self.is_progressive { 2 * self.samples } else { 0 };
+    /// Memory that decoding the whole takes, in bytes: its pixels, and the coefficients, two bytes each, if there are pixels
+    /// at the end only.
+    fn whole_bytes(&self) -> u64 {
+        let coefficients = if self.is_progressive || !self.is_interleaved { 2 * self.samples } else { 0 };
         u64::from(self.width) * u64::from(self.height) * 3 + coefficients
+    }
+
+    /// Memory that decoding takes when the picture is shrunk by so much meanwhile, in bytes: the samples and the pixels
+    /// that come out, and the coefficients of a progressive picture. If the file lacks some, the decoder copies them.
+    fn reduced_bytes(&self, by: u32) -> u64 {
+        let shrunk = u64::from(self.width.div_ceil(by)) * u64::from(self.height.div_ceil(by));
+        let copies = match (self.is_progressive, self.components.iter().all(|(_, complete)| *complete == u64::MAX)) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => 2,
+        };
+        self.samples.div_ceil(u64::from(by * by))
+            + shrunk * self.components.len().max(3) as u64
+            + 2 * self.samples * copies
+    }
+
+    /// Notes what a scan of this header completes.
+    fn read_scan(&mut self, segment: &[u8]) -> Option<()> {
+        let (names, rest) = segment.get(1..)?.split_at_checked(2 * usize::from(*segment.first()?))?;
+        self.is_interleaved |= self.scans == 0 && names.len() == 2 * self.components.len();
+        self.scans += 1;
+        // First and last coefficient, and how many of its bits are left for later scans.
+        let [first, last, bits, ..] = *rest else { return None };
+        if bits & 15 == 0 && first <= last && last < 64 {
+            let complete = (u64::MAX >> (63 - last)) & (u64::MAX << first);
+            for (component, done) in &mut self.components {
+                if names.chunks_exact(2).any(|name| name[0] == *component) {
+                    *done |= complete;
+                }
+            }
+        }
+        Some(())
     }
 }
 
 /// What the markers of a JPEG that may be decoded say.
-pub fn head(bytes: &[u8], limits: &Limits) -> Result<Head> {
+pub fn head(bytes: &[u8], limits: &Limits, least_side: u32) -> Result<Head> {
     let outline = checked_outline(bytes, limits)?;
-    let Outline { width, height, .. } = outline;
-    Ok(Head { width, height, channels: 3, decoder_bytes: outline.decoder_bytes() })
+    let (size, whole) = ((outline.width, outline.height), outline.whole_bytes());
+    let by = if whole <= WHOLE_BYTES { 1 } else { decode::reduction(size, least_side) };
+    let (width, height) = (size.0.div_ceil(by), size.1.div_ceil(by));
+    let decoder_bytes = if by == 1 { whole } else { outline.reduced_bytes(by) };
+    Ok(Head { size, width, height, channels: 3, decoder_bytes })
 }
 
-/// Decodes a JPEG to RGB; orientation is told, not applied.
-pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Raw> {
-    let outline = checked_outline(bytes, limits)?;
-    let side = usize::try_from(limits.side).unwrap_or(usize::MAX);
+/// Decodes a JPEG to RGB of the size that `head` says; orientation is told, not applied.
+pub fn decode(bytes: &[u8], head: &Head) -> Result<Raw> {
+    if head.size == (head.width, head.height) {
+        return decode_whole(bytes, head);
+    }
+    // The decoder shares its rows out among rayon's threads, as many as there are cores, if it is not kept to one.
+    let thread = ThreadPoolBuilder::new().num_threads(1).build().map_err(|_| Error::Busy)?;
+    thread.install(|| decode_reduced(bytes, head))
+}
+
+fn decode_whole(bytes: &[u8], head: &Head) -> Result<Raw> {
+    let (width, height) = head.size;
     let options = DecoderOptions::default()
         .set_strict_mode(false)
-        .set_max_width(side)
-        .set_max_height(side)
+        .set_max_width(width as usize)
+        .set_max_height(height as usize)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    let pixels = decoder.decode().map_err(translate)?;
-    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
-    let picture = Picture::new(outline.width, outline.height, Layout::Rgb, pixels)
-        .ok_or_else(|| Error::Corrupt("its size is not what it says".into()))?;
-    Ok(Raw { picture, orientation: orientation.unwrap_or(Orientation::NoTransforms) })
+    let pixels = decoder.decode().map_err(translate_whole)?;
+    // A profile of greys or inks is of no use: pixels are made of them as one does without.
+    let has_colours = matches!(decoder.input_colorspace(), Some(ColorSpace::YCbCr | ColorSpace::RGB));
+    let profile = decoder.icc_profile().filter(|_| has_colours);
+    raw((width, height), pixels, profile, decoder.exif().map(Vec::as_slice))
+}
+
+fn decode_reduced(bytes: &[u8], head: &Head) -> Result<Raw> {
+    let mut decoder = Decoder::new(bytes);
+    // One of two sides decides which of its scales is taken: the longer one, or a picture of one row would be a point.
+    let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
+    let (width, height) = match head.width >= head.height {
+        true => (side(head.width), u16::MAX),
+        false => (u16::MAX, side(head.height)),
+    };
+    decoder.scale(width, height).map_err(translate_reduced)?;
+    let mut pixels = decoder.decode().map_err(translate_reduced)?;
+    let info = decoder.info().ok_or_else(|| Error::Corrupt("it has no frame".into()))?;
+    let profile = decoder.icc_profile().filter(|_| info.pixel_format == PixelFormat::RGB24);
+    match info.pixel_format {
+        PixelFormat::RGB24 => {}
+        PixelFormat::L8 => pixels = decode::spread(&pixels, |[grey]: &[u8; 1]| [*grey; 3]),
+        PixelFormat::CMYK32 => to_rgb(&mut pixels),
+        PixelFormat::L16 => return Err(Error::Unsupported("it has 16 bits per sample".into())),
+    }
+    raw((info.width.into(), info.height.into()), pixels, profile, decoder.exif_data())
+}
+
+fn raw((width, height): (u32, u32), pixels: Vec<u8>, profile: Option<Vec<u8>>, exif: Option<&[u8]>) -> Result<Raw> {
+    let picture = Picture::new(width, height, Layout::Rgb, pixels);
+    Ok(Raw {
+        picture: picture.ok_or_else(|| Error::Corrupt("its size is not what it says".into()))?,
+        orientation: exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms),
+        colours: profile.and_then(|profile| ColourSpace::from_icc(&profile)),
+    })
+}
+
+/// Makes RGB of CMYK in place, as one does without a profile of the inks: each is a filter.
+fn to_rgb(pixels: &mut Vec<u8>) {
+    let count = pixels.len() / 4;
+    for pixel in 0..count {
+        let [cyan, magenta, yellow, black] = std::array::from_fn(|ink| 255 - u16::from(pixels[4 * pixel + ink]));
+        let rgb = [cyan, magenta, yellow].map(|ink| u8::try_from((ink * black + 127) / 255).unwrap_or(u8::MAX));
+        pixels[3 * pixel..3 * pixel + 3].copy_from_slice(&rgb);
+    }
+    pixels.truncate(3 * count);
 }
 
 /// The outline of a file that may be decoded.
 fn checked_outline(bytes: &[u8], limits: &Limits) -> Result<Outline> {
     let outline = outline(bytes)?;
     limits.check(outline.width, outline.height)?;
-    let too_much = || Error::TooManyPixels { width: outline.width, height: outline.height };
     let pixels = u64::from(outline.width) * u64::from(outline.height);
-    if outline.decoder_bytes() > limits.decoder_bytes {
-        return Err(too_much());
-    }
     if !outline.has_end {
         return Err(Error::Corrupt("the file ends too early".into()));
     }
@@ -82,7 +175,7 @@ fn checked_outline(bytes: &[u8], limits: &Limits) -> Result<Outline> {
     Ok(outline)
 }
 
-fn translate(error: DecodeErrors) -> Error {
+fn translate_whole(error: DecodeErrors) -> Error {
     match error {
         DecodeErrors::Unsupported(_) => Error::Unsupported(Box::new(error)),
         DecodeErrors::Format(_)
@@ -98,6 +191,13 @@ fn translate(error: DecodeErrors) -> Error {
         | DecodeErrors::LargeDimensions(_)
         | DecodeErrors::TooSmallOutput(..)
         | DecodeErrors::IoErrors(_) => Error::Corrupt(Box::new(error)),
+    }
+}
+
+fn translate_reduced(error: DecodeError) -> Error {
+    match error {
+        DecodeError::Unsupported(_) => Error::Unsupported(Box::new(error)),
+        DecodeError::Format(_) | DecodeError::Io(_) | DecodeError::Internal(_) => Error::Corrupt(Box::new(error)),
     }
 }
 
@@ -130,10 +230,14 @@ fn outline(bytes: &[u8]) -> Result<Outline> {
                 if outline.width != 0 {
                     return Err(corrupt("more than one frame"));
                 }
+                // Lossless, hierarchical and arithmetic coding exist on paper.
+                if marker > 0xC2 {
+                    return Err(Error::Unsupported("it is coded in a way that no camera uses".into()));
+                }
                 read_frame(segment, &mut outline).ok_or_else(|| corrupt("its frame is empty or broken"))?;
-                outline.is_progressive = matches!(marker, 0xC2 | 0xC6 | 0xCA | 0xCE);
+                outline.is_progressive = marker == 0xC2;
             }
-            0xDA => outline.scans += 1,
+            0xDA => outline.read_scan(segment).ok_or_else(|| corrupt("a scan's header is broken"))?,
             _ => {}
         }
         position += length.max(2);
@@ -160,8 +264,9 @@ fn read_frame(segment: &[u8], outline: &mut Outline) -> Option<()> {
     let [_, high, low, wide_high, wide_low, components] = segment.first_chunk::<6>()?;
     outline.height = u32::from(u16::from_be_bytes([*high, *low]));
     outline.width = u32::from(u16::from_be_bytes([*wide_high, *wide_low]));
-    let factors = segment[6..].chunks_exact(3).take(usize::from(*components));
-    let factors: Vec<(u64, u64)> = factors.map(|c| (u64::from(c[1] >> 4), u64::from(c[1] & 15))).collect();
+    let components = segment[6..].chunks_exact(3).take(usize::from(*components));
+    outline.components = components.clone().map(|component| (component[0], 0)).collect();
+    let factors: Vec<(u64, u64)> = components.map(|c| (u64::from(c[1] >> 4), u64::from(c[1] & 15))).collect();
     let most = |side: fn(&(u64, u64)) -> u64| factors.iter().map(side).max().filter(|most| *most > 0);
     let whole = most(|factor| factor.0)? * most(|factor| factor.1)?;
     let parts: u64 = factors.iter().map(|(horizontal, vertical)| horizontal * vertical).sum();
@@ -172,15 +277,20 @@ fn read_frame(segment: &[u8], outline: &mut Outline) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::imaging::transform;
 
     /// A frame of 640 × 480 with 4:2:0 subsampling.
     const FRAME: [u8; 19] = [0xFF, 0xC2, 0, 17, 8, 0x01, 0xE0, 0x02, 0x80, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
+
+    /// The header of a scan of two components' coefficients 1 to 63, as precise as they get.
+    const SCAN: [u8; 12] = [0xFF, 0xDA, 0, 10, 2, 1, 0, 3, 0, 1, 63, 0];
 
     fn file(scans: usize, end: bool) -> Vec<u8> {
         let mut bytes = vec![0xFF, 0xD8];
         bytes.extend(FRAME);
         for _ in 0..scans {
-            bytes.extend([0xFF, 0xDA, 0, 3, 1, 0x12, 0xFF, 0x00, 0x34, 0xFF, 0xD1, 0x56]);
+            bytes.extend(SCAN);
+            bytes.extend([0x12, 0xFF, 0x00, 0x34, 0xFF, 0xD1, 0x56]);
         }
         if end {
             bytes.extend([0xFF, 0xD9]);
@@ -194,9 +304,11 @@ mod tests {
         let expected = Outline {
             width: 640,
             height: 480,
+            components: vec![(1, u64::MAX - 1), (2, 0), (3, u64::MAX - 1)],
             is_progressive: true,
             samples: 640 * 480 * 3 / 2,
             scans: 3,
+            is_interleaved: false,
             has_end: true,
         };
         assert_eq!(found, expected);
@@ -211,7 +323,7 @@ mod tests {
 
     #[test]
     fn endless_scans_are_refused() {
-        let error = decode(&file(MAX_SCANS + 1, true), &Limits::default()).unwrap_err();
+        let error = head(&file(MAX_SCANS + 1, true), &Limits::default(), u32::MAX).unwrap_err();
         assert!(matches!(error, Error::Corrupt(cause) if cause.to_string() == "too many scans"));
     }
 
@@ -224,5 +336,51 @@ mod tests {
         let mut empty = file(1, true);
         empty[7..9].fill(0);
         assert!(outline(&empty).is_err());
+    }
+
+    #[test]
+    fn what_is_shrunk_meanwhile_looks_like_the_whole_shrunk() {
+        for name in ["orientation-1.jpg", "progressive.jpg", "grey.jpg", "cmyk.jpg"] {
+            let path = format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
+            let bytes = std::fs::read(path).unwrap();
+            let head = head(&bytes, &Limits::default(), 10).unwrap();
+            let whole = decode(&bytes, &head).unwrap();
+            assert_eq!((whole.picture.width(), whole.picture.height()), head.size, "{name}: it is small");
+            for by in [2, 4, 8] {
+                let head = Head { width: head.size.0.div_ceil(by), height: head.size.1.div_ceil(by), ..head };
+                let small = decode(&bytes, &head).unwrap();
+                assert_eq!((small.picture.width(), small.picture.height()), (head.width, head.height), "{name}");
+                assert_eq!(small.orientation, whole.orientation);
+                let expected = transform::shrink(whole.picture.clone(), head.width);
+                let apart = small.picture.bytes().iter().zip(expected.bytes()).map(|(one, other)| one.abs_diff(*other));
+                // Chroma bleeds where two quarters meet: two pixels along both seams.
+                let far = apart.filter(|apart| *apart > 16).count();
+                assert!(far <= 2 * 3 * (head.width + head.height) as usize, "{name} by {by}: {far}");
+            }
+        }
+    }
+
+    #[test]
+    fn large_pictures_are_shrunk_and_small_ones_are_not() {
+        let frame = |width: u16, height: u16, marker: u8| {
+            let mut bytes = file(0, false);
+            bytes[3] = marker;
+            bytes[7..9].copy_from_slice(&height.to_be_bytes());
+            bytes[9..11].copy_from_slice(&width.to_be_bytes());
+            bytes.extend([0xFF, 0xDA, 0, 12, 3, 1, 0, 2, 0, 3, 0, 0, 63, 0, 0x12, 0xFF, 0xD9]);
+            bytes
+        };
+        let found = |bytes: &[u8], least_side: u32| {
+            let head = head(bytes, &Limits::default(), least_side).unwrap();
+            (head.width, head.height, head.decoder_bytes)
+        };
+        // Sequential: pixels are made row by row.
+        assert_eq!(found(&frame(4000, 3000, 0xC0), 1536), (4000, 3000, 36_000_000));
+        assert_eq!(found(&frame(8000, 6000, 0xC0), 1536), (2000, 1500, 2000 * 1500 * 9 / 2));
+        assert_eq!(found(&frame(8000, 6000, 0xC0), u32::MAX).0, 8000);
+        // Progressive: two bytes for each of its samples, of which there are one and a half per pixel.
+        let coefficients = 4000 * 3000 * 3;
+        assert_eq!(found(&frame(4000, 3000, 0xC2), 1536), (2000, 1500, 2000 * 1500 * 9 / 2 + coefficients));
+        assert_eq!(found(&frame(4000, 3000, 0xC2), 3000), (4000, 3000, 36_000_000 + coefficients));
     }
 }

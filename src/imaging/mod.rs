@@ -3,6 +3,7 @@
 //! All of it is work for threads, not for the runtime: [`pool`] runs it beside the async threads, and bounds how many
 //! pictures are in memory at once. [`pipeline`] is the whole way from an upload to a WebP. Nothing here knows HTTP.
 
+mod colour_space;
 pub mod colours;
 pub mod decode;
 mod heic;
@@ -12,6 +13,7 @@ pub mod phash;
 pub mod picture;
 pub mod pipeline;
 pub mod pool;
+mod reduce;
 pub mod remove;
 pub mod segment;
 pub mod transform;

@@ -19,20 +19,26 @@ use crate::model::perceptual_hash::PerceptualHash;
 const SIDE: usize = 32;
 /// Width and height of the frequencies that count.
 const FREQUENCIES: usize = 8;
+/// The longest side, in pixels, that a picture keeps when it is shrunk while it is decoded: many times what is left in the
+/// end, so that the hash is the same.
+const LEAST_SIDE: u32 = 1024;
 /// Pillow's fixed point for 8-bit samples: 32 bits less 8 of the sample and 2 for overshooting.
 const PRECISION_BITS: u32 = 22;
 /// Lobes of Lanczos' filter on each side.
 const SUPPORT: f64 = 3.0;
 
-/// Decodes a picture on a thread of `pool` and hashes it.
+/// Decodes a picture on a thread of `pool`, when there is memory for it, and hashes it.
 ///
 /// # Errors
-/// Those of [`decode::decode`] and [`PixelPool::run`].
+/// Those of [`decode::decode`] and of [`PixelPool`].
 pub async fn hash(pool: &PixelPool, bytes: Bytes, limits: &Limits) -> Result<PerceptualHash> {
     // The size alone needs no place in the queue.
     limits.check_file(bytes.len())?;
-    let limits = limits.clone();
-    pool.run(move || Ok(hash_picture(&decode::decode_as_stored(&bytes, &limits)?))).await
+    let (head, limits) = (bytes.clone(), limits.clone());
+    let head_limits = limits.clone();
+    let needed = pool.run(move || decode::memory_as_stored(&head, &head_limits, LEAST_SIDE)).await?;
+    let _memory = pool.memory(needed).await?;
+    pool.run(move || Ok(hash_picture(&decode::decode_as_stored(&bytes, &limits, LEAST_SIDE)?))).await
 }
 
 /// Hashes a picture as it lies there.
@@ -192,6 +198,28 @@ mod tests {
         }
         let apart: Vec<_> = distances.iter().filter(|(_, distance)| **distance > 0).collect();
         assert!(apart.len() <= 5 && apart.iter().all(|(_, distance)| **distance <= 2), "{apart:?}");
+    }
+
+    #[tokio::test]
+    async fn a_large_picture_has_the_same_hash_though_it_is_never_seen_as_a_whole() {
+        let (width, height) = (2100, 1400);
+        let pixels = (0..height).flat_map(|y| {
+            (0..width).flat_map(move |x| {
+                let wave = (x as f32 / 290.0).sin() * (y as f32 / 170.0).cos() + (x + 2 * y) as f32 / 4900.0;
+                [wave * 90.0 + 90.0, wave * 60.0 + 80.0, 200.0 - wave * 80.0].map(|value| value as u8)
+            })
+        });
+        let picture = Picture::new(width, height, Layout::Rgb, pixels.collect()).unwrap();
+        let whole = hash_picture(&picture);
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.write_header().unwrap().write_image_data(picture.bytes()).unwrap();
+        let limits = Limits::default();
+        let seen = decode::decode_as_stored(&file, &limits, LEAST_SIDE).unwrap();
+        assert_eq!((seen.width(), seen.height()), (1050, 700));
+        let found = hash(&PixelPool::default(), file.into(), &limits).await.unwrap();
+        assert!(found.distance(whole) <= 1, "{found:?} {whole:?}");
     }
 
     #[tokio::test]
