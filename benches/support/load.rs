@@ -24,6 +24,21 @@ impl Connection {
     /// Sends a request and reads its answer, which must have a length. Returns the status.
     pub async fn ask(&mut self, request: &[u8]) -> std::io::Result<u16> {
         self.stream.write_all(request).await?;
+        self.answer().await
+    }
+
+    /// The same, but the request arrives like over a line of so many bits per second, and not all at once.
+    pub async fn ask_over(&mut self, bits_per_second: f64, request: &[u8]) -> std::io::Result<u16> {
+        const PIECE: usize = 16 * 1024;
+        let mut pieces = tokio::time::interval(Duration::from_secs_f64(8.0 * PIECE as f64 / bits_per_second));
+        for piece in request.chunks(PIECE) {
+            pieces.tick().await;
+            self.stream.write_all(piece).await?;
+        }
+        self.answer().await
+    }
+
+    async fn answer(&mut self) -> std::io::Result<u16> {
         self.buffer.clear();
         loop {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
