@@ -185,7 +185,8 @@ fn has_alpha(file: &HeifFile<'_>, id: ItemId) -> Decoded<bool> {
 fn decode_reduced(file: &HeifFile<'_>, by: u32, limits: &Limits) -> Decoded<heifer::Image<u8>> {
     let parts = Parts::of(file)?.ok_or(heifer::Error::Invalid("its parts have changed"))?;
     let mut image = match parts.ids[..] {
-        [id] => part(file, id, parts.size, by, limits)?,
+        // A grid of one tile may show less than all of it.
+        [id] => part(file, id, parts.whole, by, limits)?,
         _ => {
             let (width, height) = (parts.whole.0.div_ceil(by), parts.whole.1.div_ceil(by));
             let mut canvas = heifer::Image::filled_samples(width, height, 8, [0, 0, 0, u8::MAX]);
