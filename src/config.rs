@@ -459,6 +459,8 @@ pub struct Limits {
     pub model_per_minute: u32,
     /// Pictures per user and minute.
     pub uploads_per_minute: u32,
+    /// Pictures per minute and address of services, and of callers without a credential.
+    pub service_uploads_per_minute: u32,
     /// Other requests per user or address and minute.
     pub requests_per_minute: u32,
     /// Chat streams that a user may have at the same time.
@@ -594,6 +596,7 @@ impl Config {
             auth_per_minute: reader.number("RATE_LIMIT_AUTH_PER_MINUTE", 60, 0, 1_000_000)?,
             model_per_minute: reader.number("RATE_LIMIT_MODEL_PER_MINUTE", 30, 0, 1_000_000)?,
             uploads_per_minute: reader.number("RATE_LIMIT_UPLOADS_PER_MINUTE", 60, 0, 1_000_000)?,
+            service_uploads_per_minute: reader.number("RATE_LIMIT_SERVICE_UPLOADS_PER_MINUTE", 600, 0, 1_000_000)?,
             requests_per_minute: reader.number("RATE_LIMIT_REQUESTS_PER_MINUTE", 600, 0, 1_000_000)?,
             streams_per_user: reader.number("CHAT_STREAMS_PER_USER", 4, 1, 1000)?,
             concurrent_requests: reader.number("MAX_CONCURRENT_REQUESTS", 1024, 1, 100_000)?,

@@ -284,7 +284,7 @@ async fn blob_round_trip(blobs: &dyn BlobStore, container: &ContainerName) -> Ve
     };
     let content = Bytes::from_static(b"written by pluckit doctor");
     let round_trip = async {
-        let put = blobs.put_if_absent(container, &name, content.clone()).await?;
+        let put = blobs.put_if_absent(container, &name, content.clone(), None).await?;
         let read = blobs.get(container, &name, Span::Whole).await?;
         let same = match read {
             Some(blob) => blob.bytes().await? == content,

@@ -250,8 +250,12 @@ impl From<media::Error> for ApiError {
             media::Error::Unreadable(_) => Self::BadRequest("Unsupported or corrupt image."),
             media::Error::TooLarge(_) => Self::TooLarge,
             media::Error::Busy => Self::unavailable(error),
+            media::Error::OtherPicture => Self::Conflict("Another picture has this id."),
             media::Error::Segmentation { cause, .. } | media::Error::Conversion(cause) => {
                 Self::Failed { detail, cause }
+            }
+            media::Error::Upload(cause) if matches!(*cause, crate::blob::Error::Unavailable(_)) => {
+                Self::Unavailable(cause)
             }
             media::Error::Upload(cause) => Self::Failed { detail, cause },
             media::Error::Broken(_) => Self::internal(error),

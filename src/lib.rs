@@ -24,6 +24,7 @@ pub mod llm;
 pub mod model;
 pub mod openapi;
 pub mod packaging;
+mod private_files;
 pub mod queue;
 pub mod respond;
 pub mod router;

@@ -49,14 +49,16 @@ pub enum Kind {
     Auth,
     /// What asks a model.
     Model,
-    /// Pictures.
+    /// Pictures of users.
     Upload,
+    /// Pictures of services, and of callers without a credential where everybody may upload.
+    ServiceUpload,
     /// The rest.
     Other,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Auth, Self::Model, Self::Upload, Self::Other];
+    const ALL: [Self; 5] = [Self::Auth, Self::Model, Self::Upload, Self::ServiceUpload, Self::Other];
 
     /// Its name in headers.
     const fn name(self) -> &'static str {
@@ -64,6 +66,7 @@ impl Kind {
             Self::Auth => "auth",
             Self::Model => "model",
             Self::Upload => "upload",
+            Self::ServiceUpload => "service-upload",
             Self::Other => "requests",
         }
     }
@@ -118,7 +121,7 @@ pub struct Limits(Arc<Parts>);
 
 struct Parts {
     /// In the order of [`Kind::ALL`]; `None` without a limit.
-    meters: [Option<Meter>; 4],
+    meters: [Option<Meter>; 5],
     ticks: Ticks,
     streams: Mutex<HashMap<UserId, u32>>,
     streams_per_user: u32,
@@ -136,6 +139,7 @@ impl Limits {
                 Kind::Auth => settings.auth_per_minute,
                 Kind::Model => settings.model_per_minute,
                 Kind::Upload => settings.uploads_per_minute,
+                Kind::ServiceUpload => settings.service_uploads_per_minute,
                 Kind::Other => settings.requests_per_minute,
             };
             let quota = NonZeroU32::new(per_minute).filter(|_| settings.enabled)?;
@@ -302,20 +306,20 @@ pub async fn limit_address(State(app): State<AppState>, request: Request, next: 
     limit(&app, kind, &caller, request, next).await
 }
 
-/// Layer of uploads, inside the one that knows who calls: each user has a quota, and where everybody may upload, each
-/// address. Services have none: they call for many.
+/// Layer of uploads, inside the one that knows who calls: each user has a quota. Services, and callers without a credential
+/// where everybody may upload, call for many users: each address of theirs has another quota.
 ///
 /// # Errors
 /// 429 when it is used up.
 pub async fn limit_upload(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
-    let caller = match request.extensions().get::<CurrentUser>() {
-        Some(CurrentUser(user)) => Caller::User(user.clone()),
-        None if app.config.media.is_open => {
-            Caller::Address(app.limits.address(request.headers(), request.extensions().get()))
+    let (kind, caller) = match request.extensions().get::<CurrentUser>() {
+        Some(CurrentUser(user)) => (Kind::Upload, Caller::User(user.clone())),
+        None => {
+            let address = app.limits.address(request.headers(), request.extensions().get());
+            (Kind::ServiceUpload, Caller::Address(address))
         }
-        None => return Ok(next.run(request).await),
     };
-    limit(&app, Kind::Upload, &caller, request, next).await
+    limit(&app, kind, &caller, request, next).await
 }
 
 /// Layer around those that refuse credentials: an address that goes on with bad ones is told to stop.

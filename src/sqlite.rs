@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::private_files;
+
 /// Jobs in one transaction at most. Bounds what a failed commit takes with it, and how long the first of them waits.
 const GROUP: usize = 256;
 /// Jobs that may wait for the thread before callers have to wait for room.
@@ -243,14 +245,10 @@ impl Readers {
 /// Creates an empty file where there is none; an empty file is an empty database.
 fn create_file(path: &Path) -> std::io::Result<()> {
     if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
+        private_files::create_directories(directory)?;
     }
-    let mut options = std::fs::OpenOptions::new();
     // Append rather than truncate: the file of an earlier run stays as it is.
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    private_files::options().append(true).create(true).open(path).map(drop)
 }
 
 /// What every connection needs.

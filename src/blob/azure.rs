@@ -1,5 +1,6 @@
 //! The blobs of an Azure storage account.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ use tracing::debug;
 use url::Url;
 
 use super::{
-    Blob, BlobName, BlobStore, ContainerName, Error, Listed, MOST_LISTED, Page, Properties, Put, Result, Span,
-    UNKNOWN_TYPE, url_below,
+    Blob, BlobName, BlobStore, ContainerName, Error, Listed, MOST_LISTED, Page, Properties, Put, Result, SourceHash,
+    Span, UNKNOWN_TYPE, url_below,
 };
 use crate::azure::StorageAccount;
 
@@ -34,6 +35,9 @@ const UPLOAD_LIMIT: Duration = Duration::from_secs(60);
 const PIECE_LIMIT: Duration = Duration::from_secs(30);
 /// Tries to read the end of a blob that others replace meanwhile.
 const TRIES: usize = 3;
+/// Metadata of a blob in which its source is.
+const SOURCE: &str = "sourcesha256";
+const SOURCE_HEADER: HeaderName = HeaderName::from_static("x-ms-meta-sourcesha256");
 const CONTENT_RANGE: HeaderName = HeaderName::from_static("content-range");
 
 /// What the service answered instead of what it should.
@@ -68,12 +72,14 @@ impl AzureBlobs {
         container: &ContainerName,
         name: &BlobName,
         content: Bytes,
+        source: Option<&SourceHash>,
         if_none_match: Option<Etag>,
     ) -> std::result::Result<(), Call> {
         let client = self.client(container, name);
         let options = BlobClientUploadOptions {
             blob_content_type: Some(name.content_type().to_owned()),
             if_none_match,
+            metadata: source.map(|source| HashMap::from([(SOURCE.to_owned(), source.to_string())])),
             partition_size: NonZero::new(content.len() as u64).or(Some(NonZero::<u64>::MIN)),
             ..BlobClientUploadOptions::default()
         };
@@ -110,6 +116,7 @@ impl AzureBlobs {
             content_type: answer.properties.content_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
             etag: quoted(answer.properties.etag.as_ref().ok_or_else(|| lacks("an etag"))?),
             last_modified: answer.properties.last_modified.ok_or_else(|| lacks("a time"))?,
+            source: source(&answer.headers),
         };
         let end = if is_whole { size } else { start };
         let content = stream::try_unfold(answer.body, |mut body| async move {
@@ -125,8 +132,14 @@ impl AzureBlobs {
 
 #[async_trait]
 impl BlobStore for AzureBlobs {
-    async fn put_if_absent(&self, container: &ContainerName, name: &BlobName, content: Bytes) -> Result<Put> {
-        match self.upload(container, name, content, Some(Etag::from("*"))).await {
+    async fn put_if_absent(
+        &self,
+        container: &ContainerName,
+        name: &BlobName,
+        content: Bytes,
+        source: Option<&SourceHash>,
+    ) -> Result<Put> {
+        match self.upload(container, name, content, source, Some(Etag::from("*"))).await {
             Ok(()) => Ok(Put::Created),
             Err(Call::Refused(error)) if has_code(&error, "BlobAlreadyExists") => Ok(Put::Exists),
             // The same while the one that wins has not ended yet.
@@ -136,7 +149,7 @@ impl BlobStore for AzureBlobs {
     }
 
     async fn put(&self, container: &ContainerName, name: &BlobName, content: Bytes) -> Result<()> {
-        Ok(self.upload(container, name, content, None).await?)
+        Ok(self.upload(container, name, content, None, None).await?)
     }
 
     async fn get(&self, container: &ContainerName, name: &BlobName, span: Span) -> Result<Option<Blob>> {
@@ -179,6 +192,7 @@ impl BlobStore for AzureBlobs {
             content_type: answer.content_type().map_err(fault)?.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
             etag: quoted(&answer.etag().map_err(fault)?.ok_or_else(|| lacks("an etag"))?),
             last_modified: answer.last_modified().map_err(fault)?.ok_or_else(|| lacks("a time"))?,
+            source: source(answer.headers()),
         }))
     }
 
@@ -258,6 +272,7 @@ fn listed(item: BlobItem) -> Option<Listed> {
             content_type: properties.content_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
             etag: properties.etag.as_ref().map(quoted).unwrap_or_default(),
             last_modified: properties.last_modified.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+            source: None,
         },
     })
 }
@@ -266,6 +281,10 @@ fn listed(item: BlobItem) -> Option<Listed> {
 fn quoted(etag: &Etag) -> String {
     let text: &str = etag.as_ref();
     if text.starts_with('"') { text.to_owned() } else { format!("\"{text}\"") }
+}
+
+fn source(headers: &Headers) -> Option<SourceHash> {
+    headers.get_optional_str(&SOURCE_HEADER)?.parse().ok()
 }
 
 /// First byte and size of the whole, from `bytes 5-9/100`.

@@ -4,13 +4,16 @@
 //! renamed to its place, so what has a name is whole, whenever a writer dies. What dead writers left behind is deleted at
 //! the next start, when it is old enough.
 //!
+//! What a blob was made from stands behind its content, in the same file, so that both are there or neither. Programs that
+//! show pictures pass over it.
+//!
 //! Azure lets `a` and `a/b` both be blobs, a file system does not let `a` be both file and directory. So directories are
 //! named `a%d`; a file whose own name ends in `%d` or `%f` gets another `%f`, and no two names meet.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +29,11 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
-    Blob, BlobName, BlobStore, ContainerName, Error, Listed, MOST_LISTED, Page, Properties, Put, Result, Span,
-    url_below,
+    Blob, BlobName, BlobStore, ContainerName, Error, Listed, MOST_LISTED, Page, Properties, Put, Result, SourceHash,
+    Span, url_below,
 };
 use crate::clock::Clock;
+use crate::private_files;
 use crate::telemetry::Chain;
 
 /// Where blobs are written before they get their names. Not a name that a container can have.
@@ -42,6 +46,10 @@ const FILE_MARK: &str = "%f";
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 /// Bytes that are read at once.
 const PIECE: usize = 128 * 1024;
+/// Ends a file that has a source behind its content.
+const SOURCE_MARK: &[u8; 16] = b"\0pluckit source\0";
+/// Bytes behind the content of such a file: the source, or blanks for none, and the mark.
+const SOURCE_BYTES: usize = SourceHash::LENGTH + SOURCE_MARK.len();
 /// Tries to write into a directory that others delete, since it is empty, as often as we make it.
 const TRIES: usize = 100;
 
@@ -60,7 +68,10 @@ impl LocalBlobs {
     /// When the directory cannot be made or read.
     pub fn open(directory: &Path, base: Url, clock: &dyn Clock) -> io::Result<Self> {
         let writing = directory.join(WRITING);
-        fs::create_dir_all(&writing)?;
+        private_files::create_directories(&writing)?;
+        if let Err(error) = private_files::close_directory(directory) {
+            debug!(error = %Chain(&error), "blob directory left open to others");
+        }
         for entry in fs::read_dir(&writing)? {
             let path = entry?.path();
             // Another process may be doing the same.
@@ -92,8 +103,9 @@ impl LocalBlobs {
         done.map_err(|error| Error::Failed(error.into()))?.map_err(fault)
     }
 
-    fn write(&self, path: &Path, content: &[u8], replace: bool) -> io::Result<Put> {
-        let temporary = Temporary::write(self.root.join(WRITING).join(Uuid::new_v4().simple().to_string()), content)?;
+    fn write(&self, path: &Path, content: &[u8], source: Option<&SourceHash>, replace: bool) -> io::Result<Put> {
+        let temporary = self.root.join(WRITING).join(Uuid::new_v4().simple().to_string());
+        let temporary = Temporary::write(temporary, content, &behind(content, source))?;
         let directory = path.parent().unwrap_or(&self.root);
         let mut tries = 0;
         loop {
@@ -122,7 +134,7 @@ impl LocalBlobs {
 
     /// Makes a directory, and brings it and those above it to the disk.
     fn make(&self, directory: &Path) -> io::Result<()> {
-        fs::create_dir_all(directory)?;
+        private_files::create_directories(directory)?;
         for above in directory.ancestors().skip(1).take_while(|above| above.starts_with(&self.root)) {
             match File::open(above).and_then(|above| above.sync_all()) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -151,11 +163,14 @@ impl LocalBlobs {
     fn list_page(&self, container: &ContainerName, prefix: &str, after: &str, most: usize) -> io::Result<Page> {
         let mut walk = Walk { prefix, after, room: most + 1, found: BTreeMap::new() };
         walk.enter(&self.root.join(&**container), String::new())?;
-        let mut found = walk.found;
-        let next = if found.len() > most { found.pop_last().and(found.keys().next_back().cloned()) } else { None };
-        let blobs = found.into_iter().filter_map(|(name, metadata)| {
+        let mut names = walk.found;
+        let next = if names.len() > most { names.pop_last().and(names.keys().next_back().cloned()) } else { None };
+        let blobs = names.into_iter().filter_map(|(name, metadata)| {
             let name: BlobName = name.parse().ok()?;
-            Some(Listed { properties: properties(&name, &metadata), name })
+            // What was deleted meanwhile, or cannot be read, was not there.
+            let (_, tail) = found(open(&self.path(container, &name))).ok()??;
+            let properties = Properties { source: None, ..properties(&name, &metadata, tail) };
+            Some(Listed { properties, name })
         });
         Ok(Page { blobs: blobs.collect(), next })
     }
@@ -163,28 +178,35 @@ impl LocalBlobs {
 
 #[async_trait]
 impl BlobStore for LocalBlobs {
-    async fn put_if_absent(&self, container: &ContainerName, name: &BlobName, content: Bytes) -> Result<Put> {
-        let path = self.path(container, name);
+    async fn put_if_absent(
+        &self,
+        container: &ContainerName,
+        name: &BlobName,
+        content: Bytes,
+        source: Option<&SourceHash>,
+    ) -> Result<Put> {
+        let (path, source) = (self.path(container, name), source.cloned());
         self.blocking(move |store| {
             // Spares the writing; the link below is what decides.
             if fs::symlink_metadata(&path).is_ok() {
                 return Ok(Put::Exists);
             }
-            store.write(&path, &content, false)
+            store.write(&path, &content, source.as_ref(), false)
         })
         .await
     }
 
     async fn put(&self, container: &ContainerName, name: &BlobName, content: Bytes) -> Result<()> {
         let path = self.path(container, name);
-        self.blocking(move |store| store.write(&path, &content, true).map(drop)).await
+        self.blocking(move |store| store.write(&path, &content, None, true).map(drop)).await
     }
 
     async fn get(&self, container: &ContainerName, name: &BlobName, span: Span) -> Result<Option<Blob>> {
         let path = self.path(container, name);
-        let opened = self.blocking(move |_| found(File::open(path).and_then(|file| Ok((file.metadata()?, file)))));
-        let Some((metadata, file)) = opened.await? else { return Ok(None) };
-        let properties = properties(name, &metadata);
+        let opened =
+            self.blocking(move |_| found(open(&path).and_then(|(file, tail)| Ok((file.metadata()?, tail, file)))));
+        let Some((metadata, tail, file)) = opened.await? else { return Ok(None) };
+        let properties = properties(name, &metadata, tail);
         let range = span.resolve(properties.size)?;
         let mut file = tokio::fs::File::from_std(file);
         if range.start > 0 {
@@ -196,8 +218,8 @@ impl BlobStore for LocalBlobs {
 
     async fn properties(&self, container: &ContainerName, name: &BlobName) -> Result<Option<Properties>> {
         let path = self.path(container, name);
-        let metadata = self.blocking(move |_| found(fs::metadata(path))).await?;
-        Ok(metadata.map(|metadata| properties(name, &metadata)))
+        let opened = self.blocking(move |_| found(open(&path).and_then(|(file, tail)| Ok((file.metadata()?, tail)))));
+        Ok(opened.await?.map(|(metadata, tail)| properties(name, &metadata, tail)))
     }
 
     async fn list(&self, container: &ContainerName, prefix: &str, after: Option<&str>, most: usize) -> Result<Page> {
@@ -219,7 +241,7 @@ impl BlobStore for LocalBlobs {
     async fn is_ready(&self, _container: &ContainerName) -> Result<bool> {
         self.blocking(|store| {
             let path = store.root.join(WRITING).join(Uuid::new_v4().simple().to_string());
-            Temporary::write(path, b"").map(|_| true)
+            Temporary::write(path, b"", b"").map(|_| true)
         })
         .await
     }
@@ -229,10 +251,11 @@ impl BlobStore for LocalBlobs {
 struct Temporary(PathBuf);
 
 impl Temporary {
-    fn write(path: PathBuf, content: &[u8]) -> io::Result<Self> {
-        let mut file = File::create_new(&path)?;
+    fn write(path: PathBuf, content: &[u8], behind: &[u8]) -> io::Result<Self> {
+        let mut file = private_files::options().write(true).create_new(true).open(&path)?;
         let temporary = Self(path);
         file.write_all(content)?;
+        file.write_all(behind)?;
         file.sync_all()?;
         Ok(temporary)
     }
@@ -306,9 +329,43 @@ fn file_name(segment: &str) -> String {
     format!("{segment}{mark}")
 }
 
-fn properties(name: &BlobName, metadata: &Metadata) -> Properties {
+/// What is written behind the content: its source, or that there is none, where the content alone looks like having one.
+fn behind(content: &[u8], source: Option<&SourceHash>) -> Vec<u8> {
+    let source = match source {
+        Some(source) => source.to_string(),
+        None if content.ends_with(SOURCE_MARK) => " ".repeat(SourceHash::LENGTH),
+        None => return Vec::new(),
+    };
+    [source.as_bytes(), SOURCE_MARK].concat()
+}
+
+/// What stands behind the content of a file.
+enum Tail {
+    Nothing,
+    Source(Option<SourceHash>),
+}
+
+/// Opens a file and reads what stands behind its content.
+fn open(path: &Path) -> io::Result<(File, Tail)> {
+    let file = File::open(path)?;
+    let mut end = [0; SOURCE_BYTES];
+    let Some(start) = file.metadata()?.len().checked_sub(SOURCE_BYTES as u64) else { return Ok((file, Tail::Nothing)) };
+    file.read_exact_at(&mut end, start)?;
+    let tail = match end.strip_suffix(SOURCE_MARK) {
+        Some(source) => Tail::Source(std::str::from_utf8(source).ok().and_then(|source| source.parse().ok())),
+        None => Tail::Nothing,
+    };
+    Ok((file, tail))
+}
+
+fn properties(name: &BlobName, metadata: &Metadata, tail: Tail) -> Properties {
+    let (beyond, source) = match tail {
+        Tail::Nothing => (0, None),
+        Tail::Source(source) => (SOURCE_BYTES as u64, source),
+    };
     Properties {
-        size: metadata.len(),
+        size: metadata.len().saturating_sub(beyond),
+        source,
         content_type: name.content_type().to_owned(),
         // A file is never changed in its place, so this pair is one content.
         etag: format!("\"{:x}-{:x}\"", metadata.ino(), last_modified(metadata).unix_timestamp_nanos()),

@@ -19,6 +19,8 @@ use futures::stream::BoxStream;
 use time::OffsetDateTime;
 use url::Url;
 
+use crate::hash::sha256_hex;
+
 /// Longest name of a blob, in bytes.
 /// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>
 pub const LONGEST_NAME_BYTES: usize = 1024;
@@ -153,6 +155,37 @@ impl fmt::Display for BlobName {
     }
 }
 
+/// SHA-256 of the file that a blob was made from, in hexadecimal. It is kept with the blob, so that the same file can be told
+/// from another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceHash(String);
+
+impl SourceHash {
+    /// Characters of its text.
+    const LENGTH: usize = 64;
+
+    /// The hash of this file.
+    pub fn of(file: &[u8]) -> Self {
+        Self(sha256_hex(file))
+    }
+}
+
+impl FromStr for SourceHash {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> std::result::Result<Self, BadName> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let fits = text.len() == Self::LENGTH && text.bytes().all(is_digit);
+        fits.then(|| Self(text.to_owned())).ok_or(BadName)
+    }
+}
+
+impl fmt::Display for SourceHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// What became of a [`BlobStore::put_if_absent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
@@ -173,6 +206,8 @@ pub struct Properties {
     pub etag: String,
     /// When it was written.
     pub last_modified: OffsetDateTime,
+    /// What the blob was made from, if its writer said so. Listings leave it out.
+    pub source: Option<SourceHash>,
 }
 
 /// Which bytes of a blob are wanted, as HTTP says it.
@@ -253,8 +288,14 @@ pub struct Page {
 /// A container is made when it is first written to. What is not there reads as `None`, its container included.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
-    /// Saves a blob unless there is one of this name. Of many who try at once, one creates it.
-    async fn put_if_absent(&self, container: &ContainerName, name: &BlobName, content: Bytes) -> Result<Put>;
+    /// Saves a blob unless there is one of this name. Of many who try at once, one creates it. `source` is kept with it.
+    async fn put_if_absent(
+        &self,
+        container: &ContainerName,
+        name: &BlobName,
+        content: Bytes,
+        source: Option<&SourceHash>,
+    ) -> Result<Put>;
 
     /// Saves a blob in the place of the one there is. Readers that have begun may break off, but never see a mixture.
     async fn put(&self, container: &ContainerName, name: &BlobName, content: Bytes) -> Result<()>;

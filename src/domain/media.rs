@@ -1,4 +1,7 @@
 //! Finished pictures: an upload without its background, as WebP, kept once under the id that its sender chose.
+//!
+//! Each user's ids are a namespace of their own: `<hash of the user id>/<id>-transparent.webp`. Services name their pictures
+//! for all users together, without that directory.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -12,20 +15,24 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info};
 use url::Url;
-use uuid::Uuid;
 
-use crate::blob::{self, BlobName, BlobStore, ContainerName, Put};
+use crate::blob::{self, BlobName, BlobStore, ContainerName, Put, SourceHash};
+use crate::hash::{hex, sha256_hex};
 use crate::imaging;
 use crate::imaging::pipeline::Pipeline;
+use crate::model::ids::UserId;
 
 /// Type of every finished picture.
 pub const MEDIA_TYPE: &str = "image/webp";
 /// Ends the names of finished pictures.
 const SUFFIX: &str = "-transparent.webp";
 const LONGEST_ID: usize = 128;
-/// Characters of an id that is made of a file's name: a hyphen and eight digits come after them.
-const LONGEST_STEM: usize = LONGEST_ID - 9;
-const DIGITS: usize = 8;
+/// Hexadecimal digits that make a new id unlike every other: 128 random bits.
+const ID_DIGITS: usize = 32;
+/// Characters of an id that are taken from a file's name: a hyphen and the digits come after them.
+const LONGEST_STEM: usize = LONGEST_ID - 1 - ID_DIGITS;
+/// Hexadecimal digits of a user's directory.
+const OWNER_DIGITS: usize = 16;
 /// Memory for the files of uploads that are read or wait, per thread that works on pictures, in bytes.
 const WAITING_BYTES_PER_THREAD: usize = 24 * 1024 * 1024;
 /// What one permit stands for.
@@ -55,6 +62,9 @@ pub enum Error {
     /// It could not be written as WebP.
     #[error("WebP conversion failed: the picture cannot be encoded")]
     Conversion(#[source] Arc<imaging::Error>),
+    /// Its owner has used its id for another picture.
+    #[error("Another picture has this id.")]
+    OtherPicture,
     /// It could not be kept.
     #[error("Failed to upload image: {0}")]
     Upload(#[source] Arc<blob::Error>),
@@ -103,17 +113,31 @@ impl PictureId {
         let fit = |character: char| if character.is_ascii() && is_id_byte(character as u8) { character } else { '-' };
         let stem: String = stem.chars().map(fit).take(LONGEST_STEM).collect();
         let stem = if stem.trim_matches(['-', '.']).is_empty() { "image" } else { &stem };
-        let digits = Uuid::new_v4().simple().to_string();
-        Self(format!("{stem}-{}", &digits[..DIGITS]))
+        let mut bits = [0; ID_DIGITS / 2];
+        getrandom::fill(&mut bits).expect("the system has random numbers");
+        Self(format!("{stem}-{}", hex(&bits)))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
 
-    fn blob(&self) -> BlobName {
-        format!("{}{SUFFIX}", self.0).parse().expect("an id has only what a name may have, and an end that is no dot")
+/// The address of a finished picture within its container.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct PictureName {
+    blob: BlobName,
+    /// Whether it is a user's, who may not give one name to two pictures.
+    is_owned: bool,
+}
+
+impl PictureName {
+    fn new(owner: Option<&UserId>, id: &PictureId) -> Self {
+        let directory = owner.map(|owner| format!("{}/", &sha256_hex(owner.as_str())[..OWNER_DIGITS]));
+        let name = format!("{}{}{SUFFIX}", directory.unwrap_or_default(), id.as_str());
+        let blob = name.parse().expect("a hash and an id have only what a name may have, and an end that is no dot");
+        Self { blob, is_owned: owner.is_some() }
     }
 }
 
@@ -157,7 +181,12 @@ pub struct Parts {
     pub tasks: TaskTracker,
 }
 
-type Finishing = Shared<BoxFuture<'static, Result<Url, Error>>>;
+/// A picture that is being finished.
+#[derive(Clone)]
+struct Finishing {
+    source: SourceHash,
+    outcome: Shared<BoxFuture<'static, Result<Url, Error>>>,
+}
 
 /// Makes finished pictures. Cheap to clone.
 #[derive(Clone)]
@@ -165,8 +194,7 @@ pub struct Media(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
-    /// Pictures that are being finished, by id.
-    in_work: Mutex<HashMap<PictureId, Finishing>>,
+    in_work: Mutex<HashMap<PictureName, Finishing>>,
     room: Arc<Semaphore>,
     all_room: usize,
 }
@@ -195,51 +223,55 @@ impl Media {
         self.0.room.clone().acquire_many_owned(permits).await.map(Room).map_err(|_| Error::Busy)
     }
 
-    /// The address of a picture that is finished already.
-    ///
-    /// # Errors
-    /// When the store cannot be asked.
-    pub async fn find(&self, id: &PictureId) -> blob::Result<Option<Url>> {
-        let Parts { blobs, container, .. } = &self.0.parts;
-        let name = id.blob();
-        Ok(blobs.properties(container, &name).await?.map(|_| blobs.public_url(container, &name)))
-    }
-
-    /// Finishes a picture and returns its address; of one that is finished already, the address alone. Those who ask for
-    /// one id at the same time wait for the same work, which goes on when the first of them leaves. A failure is theirs
+    /// Finishes a picture and returns its address; of one that is finished already, the address alone. Those who send one
+    /// picture at the same time wait for the same work, which goes on when the first of them leaves. A failure is theirs
     /// alone: whoever comes after it tries anew.
+    ///
+    /// `owner` is the user whose picture it is, none for a service.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn finish(&self, id: PictureId, file: Bytes) -> Result<Url, Error> {
-        let finishing = {
-            let mut in_work = self.0.in_work.lock().unwrap_or_else(PoisonError::into_inner);
-            // Whoever only waits gives its file and its room back here.
-            in_work.entry(id.clone()).or_insert_with(|| self.begin(id, file)).clone()
-        };
-        finishing.await
+    pub async fn finish(&self, owner: Option<&UserId>, id: &PictureId, file: Bytes) -> Result<Url, Error> {
+        let name = PictureName::new(owner, id);
+        let (file, source) = hashed(file).await?;
+        loop {
+            let finishing = {
+                let mut in_work = self.0.in_work.lock().unwrap_or_else(PoisonError::into_inner);
+                let begin = || self.begin(name.clone(), file.clone(), source.clone());
+                in_work.entry(name.clone()).or_insert_with(begin).clone()
+            };
+            if !name.is_owned || finishing.source == source {
+                // Whoever only waits gives its file and its room back.
+                drop(file);
+                return finishing.outcome.await;
+            }
+            // Of two different pictures the first to be finished has the id.
+            if finishing.outcome.await.is_ok() {
+                return Err(Error::OtherPicture);
+            }
+        }
     }
 
-    fn begin(&self, id: PictureId, file: Bytes) -> Finishing {
-        let media = self.clone();
+    fn begin(&self, name: PictureName, file: Bytes, source: SourceHash) -> Finishing {
+        let (media, of) = (self.clone(), source.clone());
         let work = async move {
-            let _leaves = Leaves { media: &media, id: &id };
-            media.work(&id, file).await
+            let _leaves = Leaves { media: &media, name: &name };
+            media.work(&name, file, &of).await
         };
         let task = self.0.parts.tasks.spawn(work.in_current_span());
-        async move { task.await.unwrap_or_else(|error| Err(Error::Broken(Arc::new(error)))) }.boxed().shared()
+        let outcome = async move { task.await.unwrap_or_else(|error| Err(Error::Broken(Arc::new(error)))) };
+        Finishing { source, outcome: outcome.boxed().shared() }
     }
 
-    async fn work(&self, id: &PictureId, file: Bytes) -> Result<Url, Error> {
+    async fn work(&self, name: &PictureName, file: Bytes, source: &SourceHash) -> Result<Url, Error> {
         let Parts { blobs, container, pipeline, .. } = &self.0.parts;
-        // Whoever worked on it before may have ended between the caller's look and this one.
-        if let Some(url) = self.find(id).await.map_err(kept)? {
+        if let Some(url) = self.find(name, source).await? {
             return Ok(url);
         }
         let size = file.len();
         let finished = pipeline.process(file).await?;
         info!(
-            picture.id = id.as_str(),
+            picture.name = &*name.blob,
             segmenter = self.segmenter(),
             size_bytes = size,
             webp_bytes = finished.webp.len(),
@@ -249,11 +281,39 @@ impl Media {
             kept_whole = finished.kept_whole.map(|reason| reason.to_string()),
             "picture finished"
         );
-        let name = id.blob();
-        // Another process may have been quicker; its picture is as good.
-        let (Put::Created | Put::Exists) = blobs.put_if_absent(container, &name, finished.webp).await.map_err(kept)?;
-        Ok(blobs.public_url(container, &name))
+        let put = blobs.put_if_absent(container, &name.blob, finished.webp, Some(source)).await.map_err(kept)?;
+        match put {
+            Put::Created => Ok(blobs.public_url(container, &name.blob)),
+            // Another process was quicker.
+            Put::Exists => {
+                let found = self.find(name, source).await?;
+                Ok(found.unwrap_or_else(|| blobs.public_url(container, &name.blob)))
+            }
+        }
     }
+
+    /// The address of a picture that is finished already.
+    ///
+    /// # Errors
+    /// [`Error::OtherPicture`] if its owner made it from another file, and when the store cannot be asked.
+    async fn find(&self, name: &PictureName, source: &SourceHash) -> Result<Option<Url>, Error> {
+        let Parts { blobs, container, .. } = &self.0.parts;
+        let Some(found) = blobs.properties(container, &name.blob).await.map_err(kept)? else { return Ok(None) };
+        let is_other = found.source.is_some_and(|found| found != *source);
+        if name.is_owned && is_other {
+            return Err(Error::OtherPicture);
+        }
+        Ok(Some(blobs.public_url(container, &name.blob)))
+    }
+}
+
+/// A file with its hash, which takes too long for a thread that others wait for.
+async fn hashed(file: Bytes) -> Result<(Bytes, SourceHash), Error> {
+    let hashing = tokio::task::spawn_blocking(move || {
+        let source = SourceHash::of(&file);
+        (file, source)
+    });
+    hashing.await.map_err(|error| Error::Broken(Arc::new(error)))
 }
 
 fn kept(error: blob::Error) -> Error {
@@ -263,12 +323,12 @@ fn kept(error: blob::Error) -> Error {
 /// Takes a picture off the list when the work on it ends, in whatever way.
 struct Leaves<'a> {
     media: &'a Media,
-    id: &'a PictureId,
+    name: &'a PictureName,
 }
 
 impl Drop for Leaves<'_> {
     fn drop(&mut self) {
-        self.media.0.in_work.lock().unwrap_or_else(PoisonError::into_inner).remove(self.id);
+        self.media.0.in_work.lock().unwrap_or_else(PoisonError::into_inner).remove(self.name);
     }
 }
 
@@ -295,13 +355,13 @@ mod tests {
             (Some("../../etc/passwd"), "passwd"),
             (Some("日本.jpg"), "image"),
             (Some(".jpg"), "image"),
-            (Some(long.as_str()), &long[..119]),
+            (Some(long.as_str()), &long[..95]),
             (None, "image"),
         ] {
             let id = PictureId::for_file(file);
             let (start, digits) = id.as_str().rsplit_once('-').unwrap();
             assert_eq!(start, stem);
-            assert!(digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{digits}");
+            assert!(digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{digits}");
             assert_eq!(id.as_str().parse(), Ok(id.clone()));
         }
     }

@@ -4,7 +4,6 @@
 //! there, and the route has nothing. Like an address there it is public, since an `<img>` sends no token, and only the
 //! container of finished pictures is shown. Whoever made a picture chose the id in its address.
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::http::header::{
@@ -14,6 +13,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use base64::engine::general_purpose::STANDARD;
 use base64::{DecodeError, Engine as _};
 use bytes::{Bytes, BytesMut};
@@ -22,10 +22,10 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tracing::{Instrument, field, info_span};
-use url::Url;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{OpenApi, ToSchema};
 
+use crate::auth::CurrentUser;
 use crate::blob::{BlobName, Properties, Span};
 use crate::described;
 use crate::domain::media::{MEDIA_TYPE, PictureId};
@@ -111,11 +111,13 @@ struct PictureResponse {
     (PictureFile = "image/*")
 )), responses(
     (status = 201, body = PictureResponse),
-    (status = 400, description = "There is no picture, it cannot be read, or the id is not one.")
+    (status = 400, description = "There is no picture, it cannot be read, or the id is not one."),
+    (status = 409, description = "The caller has another picture of this id.")
 ))]
 async fn process_picture(
     State(app): State<AppState>,
     AppQuery(query): AppQuery<ProcessQuery>,
+    user: Option<Extension<CurrentUser>>,
     request: Request,
 ) -> Result<(StatusCode, AppJson<PictureResponse>), ApiError> {
     if announced_length(&request).is_some_and(|length| length > LARGEST_PICTURE + FORM_OVERHEAD) {
@@ -124,30 +126,17 @@ async fn process_picture(
     let room = app.media.room(announced_length(&request).unwrap_or(LARGEST_PICTURE)).await?;
     let given = query.item_id.as_deref().map(picture_id).transpose()?;
     let received = if is_form(request.headers()) {
-        read_form(&app, request, given).await?
+        read_form(request, given).await?
     } else {
-        let bytes = read_body(request, LARGEST_PICTURE).await?;
-        Received { picture: Picture::Bytes(bytes), id: given, file_name: None }
+        Received { picture: read_body(request, LARGEST_PICTURE).await?, id: given, file_name: None }
     };
-    let (id, url) = match received {
-        Received { picture: Picture::Finished(url), id: Some(id), .. } => (id, url),
-        Received { picture: Picture::Bytes(bytes), id, file_name } => {
-            if bytes.is_empty() {
-                return Err(ApiError::BadRequest(NO_IMAGE));
-            }
-            let found = match &id {
-                Some(id) => app.media.find(id).await?,
-                None => None,
-            };
-            let id = id.unwrap_or_else(|| PictureId::for_file(file_name.as_deref()));
-            let url = match found {
-                Some(url) => url,
-                None => app.media.finish(id.clone(), room.hold(bytes)).await?,
-            };
-            (id, url)
-        }
-        Received { picture: Picture::Finished(_), id: None, .. } => return Err(ApiError::BadRequest(NO_IMAGE)),
-    };
+    let Received { picture, id, file_name } = received;
+    if picture.is_empty() {
+        return Err(ApiError::BadRequest(NO_IMAGE));
+    }
+    let id = id.unwrap_or_else(|| PictureId::for_file(file_name.as_deref()));
+    let owner = user.as_ref().map(|Extension(CurrentUser(user))| user);
+    let url = app.media.finish(owner, &id, room.hold(picture)).await?;
     let body = PictureResponse { id: id.as_str().to_owned(), image_url: url.into(), media_type: MEDIA_TYPE };
     Ok((StatusCode::CREATED, AppJson(body)))
 }
@@ -193,27 +182,18 @@ described!(ProcessQuery);
 
 /// What a caller sent.
 struct Received {
-    picture: Picture,
+    picture: Bytes,
     id: Option<PictureId>,
     file_name: Option<String>,
 }
 
-enum Picture {
-    /// The file.
-    Bytes(Bytes),
-    /// It was there already, so what came of it was not kept.
-    Finished(Url),
-}
-
-/// Reads a form to its end: a caller that still sends would not see an earlier answer. Once the id says that the picture is
-/// finished already, its bytes are let go.
-async fn read_form(app: &AppState, request: Request, given: Option<PictureId>) -> Result<Received, ApiError> {
+/// Reads a form to its end: a caller that still sends would not see an earlier answer.
+async fn read_form(request: Request, given: Option<PictureId>) -> Result<Received, ApiError> {
     // All of it at once: growing would copy it, and take up to twice as much.
     let mut picture = BytesMut::with_capacity(announced_length(&request).unwrap_or(LARGEST_PICTURE));
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| ApiError::BadRequest(BAD_FORM))?;
-    let (mut id, mut file_name, mut finished) = (given, None, None);
+    let (mut id, mut file_name) = (given, None);
     let mut read = 0;
-    let mut has_picture = false;
     while let Some(mut field) = form.next_field().await.map_err(|_| ApiError::BadRequest(BAD_FORM))? {
         let is_picture = field.name() == Some("image");
         let is_id = matches!(field.name(), Some("item_id" | "itemId"));
@@ -232,30 +212,18 @@ async fn read_form(app: &AppState, request: Request, given: Option<PictureId>) -
                 return Err(ApiError::BadRequest(BAD_ID));
             }
             if is_picture {
-                has_picture |= !piece.is_empty();
-                if finished.is_none() {
-                    picture.extend_from_slice(&piece);
-                }
+                picture.extend_from_slice(&piece);
             }
         }
         let text = std::str::from_utf8(&text).map_err(|_| ApiError::BadRequest(BAD_ID))?;
         if is_id && !text.trim().is_empty() {
-            let named = picture_id(text)?;
-            finished = app.media.find(&named).await?;
-            if finished.is_some() {
-                picture = BytesMut::new();
-            }
-            id = Some(named);
+            id = Some(picture_id(text)?);
         }
     }
     if picture.len() > LARGEST_PICTURE {
         return Err(ApiError::TooLarge);
     }
-    let picture = match finished {
-        Some(url) if has_picture => Picture::Finished(url),
-        _ => Picture::Bytes(picture.freeze()),
-    };
-    Ok(Received { picture, id, file_name })
+    Ok(Received { picture: picture.freeze(), id, file_name })
 }
 
 fn picture_id(text: &str) -> Result<PictureId, ApiError> {

@@ -112,3 +112,22 @@ async fn tokens_of_a_day_are_spent_and_come_back_at_midnight() {
     // Her session has ended meanwhile.
     assert_eq!(ask(&app.user("ada").await).await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn services_and_callers_without_a_credential_have_a_quota_of_their_own() {
+    let settings = [("RATE_LIMIT_SERVICE_UPLOADS_PER_MINUTE", "2"), ("RATE_LIMIT_UPLOADS_PER_MINUTE", "1")];
+    let service = [("METADATA_EXTRACT_API_KEY", "key-1")];
+    let anonymous = [("PROCESS_IMAGE_AUTH_MODE", "anonymous")];
+    for mode in [service, anonymous] {
+        let app = app(&[&settings[..], &mode].concat());
+        // No picture, but a request.
+        let send = async |caller: &Caller| {
+            let path = "/api/process-image?item_id=a";
+            caller.send(Method::POST, path, Some("image/jpeg"), "x").await.status.as_u16()
+        };
+        let service = app.nobody().header("x-api-key", "key-1");
+        assert_eq!([send(&service).await, send(&service).await, send(&service).await], [400, 400, 429], "{mode:?}");
+        let ada = app.user("ada").await;
+        assert_eq!([send(&ada).await, send(&ada).await], [400, 429], "{mode:?}");
+    }
+}

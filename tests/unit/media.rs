@@ -20,6 +20,9 @@ use crate::support::service::Launch;
 use crate::support::{TestApp, process, until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pluckit");
+/// The directories of users: the beginning of the SHA-256 of their ids, "ada" and "local-dev-user".
+const ADA: &str = "fdee430d40bd57de";
+const LOCAL_DEV_USER: &str = "b544b040654823d0";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn data(name: &str) -> Vec<u8> {
@@ -110,7 +113,7 @@ async fn finish_real_pictures(app: TestApp, archive: &ContainerName) {
         let mut files = Vec::new();
         for (id, answer) in [(as_form, formed), (as_body, raw)] {
             assert_eq!(answer.status, StatusCode::CREATED, "{name}: {}", answer.text());
-            let blob: BlobName = format!("{id}-transparent.webp").parse().unwrap();
+            let blob: BlobName = format!("{ADA}/{id}-transparent.webp").parse().unwrap();
             assert_eq!(answer.json()["imageUrl"], app.state.blobs.public_url(archive, &blob).as_str());
             let kept = app.state.blobs.get(archive, &blob, Span::Whole).await.unwrap().unwrap();
             assert_eq!(kept.properties.content_type, "image/webp");
@@ -243,7 +246,7 @@ async fn a_hundred_kills_during_uploads_leave_no_half_picture() {
     let (_service, address) = launch.start();
     let mut shown = 0;
     for id in &tried {
-        let url = format!("http://{address}/api/media/archive/{id}-transparent.webp");
+        let url = format!("http://{address}/api/media/archive/{LOCAL_DEV_USER}/{id}-transparent.webp");
         let answer = client.get(url).send().await.unwrap();
         match answer.status().as_u16() {
             200 => {

@@ -201,7 +201,7 @@ impl Run {
             let parts = &self.0.jobs.0;
             let blob = format!("{}/steps/{}.json", directory(&self.0.id), self.place());
             let blob_name = blob.parse().map_err(|error| Fault::retry("A step could not be noted.", error))?;
-            parts.blobs.put_if_absent(&parts.container, &blob_name, text.into()).await?;
+            parts.blobs.put_if_absent(&parts.container, &blob_name, text.into(), None).await?;
             StepResult::Blob(blob)
         };
         self.edit(|job| {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::future::{join, join_all};
-use pluckit::blob::{BlobName, BlobStore, ContainerName, Error, Put, Span};
+use pluckit::blob::{BlobName, BlobStore, ContainerName, Error, Put, SourceHash, Span};
 use uuid::Uuid;
 
 /// A container that no other test uses.
@@ -32,7 +32,8 @@ async fn read(store: &impl BlobStore, container: &ContainerName, blob: &BlobName
 
 async fn fill(store: &impl BlobStore, container: &ContainerName, names: &[&str]) {
     for text in names {
-        let put = store.put_if_absent(container, &name(text), Bytes::copy_from_slice(text.as_bytes())).await.unwrap();
+        let put =
+            store.put_if_absent(container, &name(text), Bytes::copy_from_slice(text.as_bytes()), None).await.unwrap();
         assert_eq!(put, Put::Created, "{text}");
     }
 }
@@ -54,7 +55,7 @@ async fn names(store: &impl BlobStore, container: &ContainerName, prefix: &str, 
 pub async fn a_blob_reads_back(store: impl BlobStore) {
     let (container, blob) = (fresh_container(), name("ada/coat-transparent.webp"));
     let content = pattern(100_000, 1);
-    assert_eq!(store.put_if_absent(&container, &blob, content.clone()).await.unwrap(), Put::Created);
+    assert_eq!(store.put_if_absent(&container, &blob, content.clone(), None).await.unwrap(), Put::Created);
     let found = store.get(&container, &blob, Span::Whole).await.unwrap().unwrap();
     assert_eq!(found.range, 0..100_000);
     let properties = found.properties.clone();
@@ -81,9 +82,9 @@ pub async fn what_is_not_there_reads_as_none(store: impl BlobStore) {
 
 pub async fn putting_if_absent_keeps_what_is_there(store: impl BlobStore) {
     let (container, blob) = (fresh_container(), name("a.webp"));
-    assert_eq!(store.put_if_absent(&container, &blob, Bytes::from_static(b"first")).await.unwrap(), Put::Created);
+    assert_eq!(store.put_if_absent(&container, &blob, Bytes::from_static(b"first"), None).await.unwrap(), Put::Created);
     let before = store.properties(&container, &blob).await.unwrap();
-    assert_eq!(store.put_if_absent(&container, &blob, Bytes::from_static(b"second")).await.unwrap(), Put::Exists);
+    assert_eq!(store.put_if_absent(&container, &blob, Bytes::from_static(b"second"), None).await.unwrap(), Put::Exists);
     assert_eq!(store.properties(&container, &blob).await.unwrap(), before);
     assert_eq!(read(&store, &container, &blob, Span::Whole).await, b"first");
 }
@@ -102,7 +103,8 @@ pub async fn one_of_200_creates_wins(store: impl BlobStore) {
     let (container, blob) = (fresh_container(), name("a/b/race.webp"));
     fill(&store, &container, &["elsewhere"]).await;
     let contents: Vec<Bytes> = (0..200).map(|seed| pattern(2000, seed)).collect();
-    let puts = join_all(contents.iter().map(|content| store.put_if_absent(&container, &blob, content.clone()))).await;
+    let puts =
+        join_all(contents.iter().map(|content| store.put_if_absent(&container, &blob, content.clone(), None))).await;
     let winners: Vec<usize> = puts
         .into_iter()
         .enumerate()
@@ -183,8 +185,8 @@ pub async fn a_blob_may_be_named_as_the_start_of_another(store: impl BlobStore) 
 
 pub async fn an_empty_blob_is_a_blob(store: impl BlobStore) {
     let (container, blob) = (fresh_container(), name("empty.md"));
-    assert_eq!(store.put_if_absent(&container, &blob, Bytes::new()).await.unwrap(), Put::Created);
-    assert_eq!(store.put_if_absent(&container, &blob, Bytes::new()).await.unwrap(), Put::Exists);
+    assert_eq!(store.put_if_absent(&container, &blob, Bytes::new(), None).await.unwrap(), Put::Created);
+    assert_eq!(store.put_if_absent(&container, &blob, Bytes::new(), None).await.unwrap(), Put::Exists);
     store.put(&container, &blob, Bytes::new()).await.unwrap();
     assert_eq!(store.properties(&container, &blob).await.unwrap().unwrap().size, 0);
     assert!(read(&store, &container, &blob, Span::Whole).await.is_empty());
@@ -195,7 +197,7 @@ pub async fn an_empty_blob_is_a_blob(store: impl BlobStore) {
 pub async fn twenty_mebibytes_come_back_whole(store: impl BlobStore) {
     let (container, blob) = (fresh_container(), name("large.webp"));
     let content = pattern(20 << 20, 7);
-    assert_eq!(store.put_if_absent(&container, &blob, content.clone()).await.unwrap(), Put::Created);
+    assert_eq!(store.put_if_absent(&container, &blob, content.clone(), None).await.unwrap(), Put::Created);
     assert!(read(&store, &container, &blob, Span::Whole).await == content);
     let (first, last) = (4 << 20, 13 << 20);
     let part = read(&store, &container, &blob, Span::Between(first, last)).await;
@@ -295,7 +297,7 @@ pub async fn pages_give_every_blob_once(store: impl BlobStore) {
 pub async fn a_deleted_blob_is_gone_and_can_be_written_anew(store: impl BlobStore) {
     let (container, blob) = (fresh_container(), name("a/b/c.webp"));
     for content in ["first", "second"] {
-        let put = store.put_if_absent(&container, &blob, Bytes::from_static(content.as_bytes())).await.unwrap();
+        let put = store.put_if_absent(&container, &blob, Bytes::from_static(content.as_bytes()), None).await.unwrap();
         assert_eq!(put, Put::Created);
         assert_eq!(read(&store, &container, &blob, Span::Whole).await, content.as_bytes());
         assert!(store.delete(&container, &blob).await.unwrap());
@@ -332,4 +334,28 @@ pub async fn a_container_that_was_written_to_is_ready(store: impl BlobStore) {
     let container = fresh_container();
     fill(&store, &container, &["a"]).await;
     assert!(store.is_ready(&container).await.unwrap());
+}
+
+pub async fn a_blob_remembers_what_it_was_made_from(store: impl BlobStore) {
+    let container = fresh_container();
+    let source = SourceHash::of(b"the upload");
+    let content = pattern(5000, 7);
+    let made = name("u/made.webp");
+    store.put_if_absent(&container, &made, content.clone(), Some(&source)).await.unwrap();
+    let properties = store.properties(&container, &made).await.unwrap().unwrap();
+    assert_eq!((properties.size, properties.source.as_ref()), (5000, Some(&source)));
+    let found = store.get(&container, &made, Span::Last(10)).await.unwrap().unwrap();
+    assert_eq!((found.range.clone(), found.properties.clone()), (4990..5000, properties));
+    assert_eq!(found.bytes().await.unwrap(), content[4990..]);
+    assert_eq!(read(&store, &container, &made, Span::Whole).await, content);
+    let page = store.list(&container, "", None, 10).await.unwrap();
+    assert_eq!(page.blobs[0].properties.size, 5000);
+    // Content that looks as a store may keep a source is content.
+    for (number, hash) in [source.to_string(), " ".repeat(64)].into_iter().enumerate() {
+        let odd = Bytes::from(format!("{hash}\0pluckit source\0"));
+        let plain = name(&format!("plain-{number}"));
+        store.put(&container, &plain, odd.clone()).await.unwrap();
+        assert_eq!(read(&store, &container, &plain, Span::Whole).await, odd);
+        assert_eq!(store.properties(&container, &plain).await.unwrap().unwrap().source, None);
+    }
 }

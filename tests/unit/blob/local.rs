@@ -1,5 +1,6 @@
 //! What only files have: writers that die, other files, a disk that says no.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -40,7 +41,7 @@ async fn a_writer_that_is_killed() {
     for number in 0..=u8::MAX {
         let content = Bytes::from(vec![number; SIZE]);
         store.put(&archive(), &name("replaced"), content.clone()).await.unwrap();
-        store.put_if_absent(&archive(), &name(&format!("new/{}", uuid::Uuid::new_v4())), content).await.unwrap();
+        store.put_if_absent(&archive(), &name(&format!("new/{}", uuid::Uuid::new_v4())), content, None).await.unwrap();
     }
 }
 
@@ -95,7 +96,7 @@ async fn writers_leave_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     for expected in [Put::Created, Put::Exists] {
-        let put = store.put_if_absent(&archive(), &name("a/b.webp"), Bytes::from_static(b"x")).await.unwrap();
+        let put = store.put_if_absent(&archive(), &name("a/b.webp"), Bytes::from_static(b"x"), None).await.unwrap();
         assert_eq!(put, expected);
     }
     store.put(&archive(), &name("a/b.webp"), Bytes::from_static(b"y")).await.unwrap();
@@ -113,6 +114,8 @@ async fn files_look_as_an_operator_expects() {
     store.put(&archive(), &name("coat-1-transparent.webp"), Bytes::from_static(b"x")).await.unwrap();
     let file = directory.path().join("archive/coat-1-transparent.webp");
     assert_eq!(std::fs::read(&file).unwrap(), b"x");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(file.parent().unwrap()), mode(directory.path())), (0o600, 0o700, 0o700));
     // A file that somebody put there is a blob, too.
     std::fs::write(directory.path().join("archive/old.webp"), "old").unwrap();
     let page = store.list(&archive(), "", None, 10).await.unwrap();
@@ -126,7 +129,7 @@ async fn a_directory_that_cannot_be_written_is_a_failure() {
     let store = open(directory.path());
     let container = fresh_container();
     std::fs::write(directory.path().join(&*container), "in the way").unwrap();
-    let put = store.put_if_absent(&container, &name("a"), Bytes::from_static(b"x")).await;
+    let put = store.put_if_absent(&container, &name("a"), Bytes::from_static(b"x"), None).await;
     assert!(matches!(put, Err(Error::Failed(_))), "{put:?}");
     std::fs::remove_dir_all(directory.path().join(".writing")).unwrap();
     assert!(store.is_ready(&container).await.is_err());

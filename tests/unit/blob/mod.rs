@@ -34,6 +34,7 @@ macro_rules! each_promise {
             deleting_and_writing_side_by_side_harms_nobody
             addresses_name_container_and_blob
             a_container_that_was_written_to_is_ready
+            a_blob_remembers_what_it_was_made_from
         }
     };
 }

@@ -75,7 +75,8 @@ async fn a_picture_is_cut_out_kept_and_shown() {
     let app = TestApp::new();
     let ada = app.user("ada").await;
     let answer = send_form(&ada, &[("item_id", b"coat-1"), ("image", &picture(ImageFormat::Jpeg))]).await;
-    let url = "http://127.0.0.1:7071/api/media/archive/coat-1-transparent.webp";
+    // The start of the SHA-256 of "ada".
+    let url = "http://127.0.0.1:7071/api/media/archive/fdee430d40bd57de/coat-1-transparent.webp";
     assert_eq!(answer.summary(), (201, json!({"id": "coat-1", "imageUrl": url, "mediaType": "image/webp"})));
 
     let shown = app.nobody().get(&path_of(&answer)).await;
@@ -103,7 +104,7 @@ async fn a_whole_body_is_a_picture_too_and_ids_are_made_up() {
     for id in [&b""[..], b"  "] {
         let answer = send_form(&ada, &[("image", &picture(ImageFormat::Jpeg)), ("item_id", id)]).await;
         let made = answer.json()["id"].as_str().unwrap().to_owned();
-        assert!(made.starts_with("my-coat-") && made.len() == "my-coat-".len() + 8, "{made}");
+        assert!(made.starts_with("my-coat-") && made.len() == "my-coat-".len() + 32, "{made}");
         assert_eq!(app.nobody().get(&path_of(&answer)).await.status, StatusCode::OK);
     }
 }
@@ -153,11 +154,52 @@ async fn a_retry_is_free() {
     let ada = app.user("ada").await;
     let first = send_form(&ada, &[("item_id", b"a"), ("image", &picture(ImageFormat::Jpeg))]).await;
     let before = app.nobody().get(&path_of(&first)).await;
-    for fields in [[("item_id", &b"a"[..]), ("image", b"anything")], [("image", b"anything"), ("item_id", b"a")]] {
+    let file = picture(ImageFormat::Jpeg);
+    for fields in [[("item_id", &b"a"[..]), ("image", &file)], [("image", &file), ("item_id", b"a")]] {
         assert_eq!(send_form(&ada, &fields).await.summary(), first.summary());
     }
     assert_eq!(server.seen().len(), 1);
     assert_eq!(app.nobody().get(&path_of(&first)).await.body, before.body);
+}
+
+#[tokio::test]
+async fn a_user_cannot_give_one_id_to_two_pictures() {
+    let server = SegmentationServer::start([Behaviour::Cut]).await;
+    let app = TestApp::builder().segmentation(server.options.clone()).start();
+    let ada = app.user("ada").await;
+    let first = send_raw(&ada, "/api/process-image?item_id=a", picture(ImageFormat::Jpeg)).await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    for other in [picture(ImageFormat::Png), b"anything".to_vec()] {
+        let refused = send_raw(&ada, "/api/process-image?item_id=a", other).await;
+        assert_eq!(detail(&refused), (409, json!("Another picture has this id.")));
+    }
+    // Sent at the same time, too, one of them has the id.
+    let other = picture(ImageFormat::Png);
+    let one = send_raw(&ada, "/api/process-image?item_id=b", picture(ImageFormat::Jpeg));
+    let (one, two) = join(one, send_raw(&ada, "/api/process-image?item_id=b", other)).await;
+    assert_eq!(one.status.as_u16().min(two.status.as_u16()), 201);
+    assert_eq!(one.status.as_u16().max(two.status.as_u16()), 409);
+    assert_eq!(blobs(&app).await, 2);
+}
+
+#[tokio::test]
+async fn one_id_of_two_users_means_two_pictures() {
+    let app = TestApp::builder().setting("METADATA_EXTRACT_API_KEY", "key-1").start();
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    let service = app.nobody().header("x-api-key", "key-1");
+    let mut paths = Vec::new();
+    for (caller, format) in [(&ada, ImageFormat::Jpeg), (&eve, ImageFormat::Png), (&service, ImageFormat::Jpeg)] {
+        let answer = send_raw(caller, "/api/process-image?item_id=a", picture(format)).await;
+        assert_eq!((answer.status, &answer.json()["id"]), (StatusCode::CREATED, &json!("a")));
+        let path = path_of(&answer);
+        assert_eq!(app.nobody().get(&path).await.status, StatusCode::OK);
+        paths.push(path);
+    }
+    let flat = "/api/media/archive/a-transparent.webp";
+    assert_eq!((paths[2].as_str(), blobs(&app).await), (flat, 3));
+    // A service that repeats an id means the picture that is there, as it always did.
+    let again = send_raw(&service, "/api/process-image?item_id=a", picture(ImageFormat::Png)).await;
+    assert_eq!((again.status, path_of(&again).as_str()), (StatusCode::CREATED, flat));
 }
 
 #[tokio::test]
@@ -263,7 +305,11 @@ async fn pictures_are_for_users_and_services_unless_opened() {
     let service = app.nobody().header("x-api-key", "key-1");
     assert_eq!(send_raw(&service, "/api/process-image", file.clone()).await.status, StatusCode::CREATED);
     let open = TestApp::builder().setting("PROCESS_IMAGE_AUTH_MODE", "anonymous").start();
-    assert_eq!(send_raw(&open.nobody(), "/api/process-image", file).await.status, StatusCode::CREATED);
+    let anybody = send_raw(&open.nobody(), "/api/process-image?item_id=a", file.clone()).await;
+    assert_eq!(path_of(&anybody), "/api/media/archive/a-transparent.webp");
+    let ada = open.user("ada").await;
+    let hers = send_raw(&ada, "/api/process-image?item_id=a", file).await;
+    assert_eq!(path_of(&hers), "/api/media/archive/fdee430d40bd57de/a-transparent.webp");
 }
 
 // --- What is shown --------------------------------------------------------------------------------------------------
@@ -529,7 +575,12 @@ async fn a_race_between_two_processes_gives_both_the_same_address() {
     assert_eq!(first.summary(), second.summary());
     assert_eq!(blobs(&one).await, 1);
     let archive = &one.state.config.storage.archive_container;
-    let blob = one.state.blobs.get(archive, &"a-transparent.webp".parse().unwrap(), Span::Whole).await.unwrap();
+    let blob = one
+        .state
+        .blobs
+        .get(archive, &"fdee430d40bd57de/a-transparent.webp".parse().unwrap(), Span::Whole)
+        .await
+        .unwrap();
     assert!(image::load_from_memory(&blob.unwrap().bytes().await.unwrap()).is_ok());
 }
 
