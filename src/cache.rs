@@ -2,17 +2,16 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
-use time::OffsetDateTime;
 
 use crate::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
 /// Keeps at most so many entries, the useful ones rather than the new ones, each for at most so long.
 pub struct ExpiringCache<K, V> {
-    entries: Cache<K, (OffsetDateTime, V)>,
+    entries: Cache<K, (Instant, V)>,
     time_to_live: Duration,
     clock: Arc<dyn Clock>,
     /// Its name in metrics, and where those go.
@@ -36,7 +35,7 @@ impl<K: Eq + Hash, V: Clone> ExpiringCache<K, V> {
     where
         Q: Hash + quick_cache::Equivalent<K> + ?Sized,
     {
-        let found = self.entries.get(key).filter(|(since, _)| self.clock.now() - *since < self.time_to_live);
+        let found = self.entries.get(key).filter(|(since, _)| self.clock.instant() - *since < self.time_to_live);
         if let Some((name, metrics)) = &self.watched {
             metrics.cache_request(name, found.is_some());
         }
@@ -45,7 +44,7 @@ impl<K: Eq + Hash, V: Clone> ExpiringCache<K, V> {
 
     /// Puts an entry in the place of the one there is.
     pub fn insert(&self, key: K, value: V) {
-        self.entries.insert(key, (self.clock.now(), value));
+        self.entries.insert(key, (self.clock.instant(), value));
     }
 
     /// Forgets an entry.
@@ -76,5 +75,9 @@ mod tests {
         assert_eq!(cache.get("a"), None);
         clock.advance(Duration::from_secs(1));
         assert_eq!(cache.get("b"), None);
+        cache.insert("c".to_owned(), 3);
+        clock.set_back(Duration::from_secs(3600));
+        clock.advance(Duration::from_secs(30));
+        assert_eq!(cache.get("c"), None, "the time of day does not keep it");
     }
 }

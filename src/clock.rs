@@ -2,16 +2,22 @@
 //!
 //! Nothing else asks the operating system for the time of day: a handler, a worker or a store asks the [`Clock`] that
 //! it was given, so a test can stand still or jump a month.
+//!
+//! The time of day can be set, forwards and backwards, while the process runs. What is stored or shown uses it; how long
+//! ago something happened in this process is measured with [`Clock::instant`], which only goes forwards.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-/// Tells the time of day, in UTC.
+/// Tells the time of day, in UTC, and measures durations.
 pub trait Clock: Send + Sync {
     /// The present moment, in UTC.
     fn now(&self) -> OffsetDateTime;
+
+    /// The present moment on a clock that nobody can set: for durations within this process.
+    fn instant(&self) -> Instant;
 }
 
 /// The clock of the operating system.
@@ -23,26 +29,41 @@ impl Clock for SystemClock {
     fn now(&self) -> OffsetDateTime {
         OffsetDateTime::now_utc()
     }
+
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
 }
 
 /// A clock that moves only when it is told to.
 #[derive(Debug)]
-pub struct ManualClock(Mutex<OffsetDateTime>);
+pub struct ManualClock(Mutex<(OffsetDateTime, Instant)>);
 
 impl ManualClock {
     /// A clock that shows `start` until it is moved.
     pub fn new(start: OffsetDateTime) -> Self {
-        Self(Mutex::new(start))
+        Self(Mutex::new((start, Instant::now())))
     }
 
-    /// Moves the clock forward by `step`.
+    /// Lets `step` pass.
     pub fn advance(&self, step: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += step;
+        let mut moment = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        moment.0 += step;
+        moment.1 += step;
+    }
+
+    /// Sets the time of day back by `step`, as an administrator or a time server would. No time passes.
+    pub fn set_back(&self, step: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 -= step;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> OffsetDateTime {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn instant(&self) -> Instant {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }

@@ -1,10 +1,9 @@
 //! Whether what we depend on answers: documents, blobs, queue and model.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, join_all};
-use time::OffsetDateTime;
 use tracing::warn;
 
 use crate::clock::Clock;
@@ -43,7 +42,7 @@ impl Health {
 pub struct Readiness {
     clock: Arc<dyn Clock>,
     probes: Vec<(&'static str, Option<Probe>)>,
-    last: Mutex<Option<(OffsetDateTime, Checks)>>,
+    last: Mutex<Option<(Instant, Checks)>>,
     /// Held while the dependencies are asked, so that many callers ask once.
     asking: tokio::sync::Mutex<()>,
 }
@@ -68,14 +67,14 @@ impl Readiness {
         }
         let checks =
             join_all(self.probes.iter().map(|(name, probe)| async move { (*name, ask(name, probe).await) })).await;
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.clock.now(), checks.clone()));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.clock.instant(), checks.clone()));
         checks
     }
 
     fn recent(&self) -> Option<Checks> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, checks) = last.as_ref()?;
-        (self.clock.now() - *at < CACHE_LIFE).then(|| checks.clone())
+        (self.clock.instant() - *at < CACHE_LIFE).then(|| checks.clone())
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -53,6 +53,10 @@ struct Ahead(Duration);
 impl Clock for Ahead {
     fn now(&self) -> OffsetDateTime {
         SystemClock.now() + self.0
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant()
     }
 }
 
