@@ -488,8 +488,8 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         tasks: tasks.clone(),
     });
     let insights = open_insights(&config, &data, &http, &clock, &tasks, &telemetry.metrics);
-    let services = ServiceVerifier::new(&config.media.service, http.clone(), clock.clone());
-    let keys = KeySet::new(config.identity.google_jwks_url.clone(), http.clone(), clock.clone());
+    let services = ServiceVerifier::new(&config.media.service, http.clone(), clock.clone(), tasks.clone());
+    let keys = KeySet::new(config.identity.google_jwks_url.clone(), http.clone(), clock.clone(), tasks.clone());
     let mut probes = vec![("documents", Some(documents_probe(store)))];
     probes.extend(storage_probes);
     let model_probe = (!matches!(config.model, ModelServer::Offline)).then(|| model_probe(model.clone()));

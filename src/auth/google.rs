@@ -81,9 +81,7 @@ impl GoogleVerifier {
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
         let now = self.clock.now().unix_timestamp() as f64;
         let in_time = claims.exp + LEEWAY > now && claims.nbf.is_none_or(|not_before| not_before - LEEWAY <= now);
-        if !in_time || claims.sub.is_empty() || claims.sub.len() > 255 || claims.sub.contains(['/', '\\', '?', '#']) {
-            return Err(Error::Invalid);
-        }
-        Ok(UserId::from(claims.sub))
+        let user = UserId::from(claims.sub);
+        if in_time && user.is_valid() { Ok(user) } else { Err(Error::Invalid) }
     }
 }

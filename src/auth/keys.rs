@@ -1,21 +1,23 @@
 //! Public keys of an identity provider (a JSON Web Key Set), fetched once and kept.
 //!
 //! Forged key ids cannot make us hammer the provider: an unknown id refetches at most once a minute. A provider that is
-//! down costs nothing while there is a set: the last good one keeps serving.
+//! down or slow costs nothing while there is a set: the last good one keeps serving. There is one fetch at a time, in a task of
+//! its own with a limit; all who need its outcome wait for it together, and whoever hangs up does not end it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyAlgorithm, PublicKeyUse};
 use reqwest::header::CACHE_CONTROL;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use time::OffsetDateTime;
-use tokio::sync::Mutex;
-use tracing::warn;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, warn};
 use url::Url;
 
 use crate::clock::Clock;
@@ -29,7 +31,10 @@ const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 const REFETCH_INTERVAL: Duration = Duration::from_secs(60);
 /// The same while there is no set at all, and so nobody can sign in.
 const FIRST_FETCH_INTERVAL: Duration = Duration::from_secs(2);
-const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a fetch as a whole, the provider's description included.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long past its end a set serves while the next one is fetched. An older one serves only if that fails.
+const STALE_LIFE: Duration = Duration::from_secs(60 * 60);
 const LARGEST_SET_BYTES: usize = 512 * 1024;
 
 /// Why there is no set of keys.
@@ -47,6 +52,9 @@ pub enum Error {
     /// The provider is not the one that was configured, or its keys are elsewhere than they may be.
     #[error("the provider's description does not fit")]
     Mismatch,
+    /// The provider takes too long to answer.
+    #[error("the signing keys did not come within {} s", FETCH_TIMEOUT.as_secs())]
+    TimedOut,
     /// It failed a moment ago; not asked again yet.
     #[error("the signing keys could not be fetched a moment ago")]
     FailedRecently,
@@ -61,35 +69,45 @@ enum Place {
 }
 
 /// The keys of one provider.
-pub struct KeySet {
+pub struct KeySet(Arc<Inner>);
+
+struct Inner {
     place: Place,
     http: reqwest::Client,
     clock: Arc<dyn Clock>,
-    keys: RwLock<Option<Keys>>,
-    /// When the provider was asked last; held while it is asked, so that many callers ask once.
-    last_fetch: Mutex<Option<OffsetDateTime>>,
+    tasks: TaskTracker,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    keys: Option<Keys>,
+    /// The fetch that is under way.
+    fetch: Option<Shared<BoxFuture<'static, ()>>>,
+    /// When the last fetch ended.
+    fetched_at: Option<Instant>,
 }
 
 struct Keys {
     by_id: HashMap<String, Arc<DecodingKey>>,
     /// The key of a set that has no other.
     only: Option<Arc<DecodingKey>>,
-    fresh_until: OffsetDateTime,
+    fresh_until: Instant,
 }
 
 impl KeySet {
     /// The keys at `url`; nothing is fetched before the first token.
-    pub fn new(url: Url, http: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
-        Self::of(Place::At(url), http, clock)
+    pub fn new(url: Url, http: reqwest::Client, clock: Arc<dyn Clock>, tasks: TaskTracker) -> Self {
+        Self::of(Place::At(url), http, clock, tasks)
     }
 
     /// The keys that this issuer describes. The description is fetched with the keys, and kept as long.
-    pub fn of_issuer(issuer: &str, http: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
-        Self::of(Place::Described(issuer.to_owned()), http, clock)
+    pub fn of_issuer(issuer: &str, http: reqwest::Client, clock: Arc<dyn Clock>, tasks: TaskTracker) -> Self {
+        Self::of(Place::Described(issuer.to_owned()), http, clock, tasks)
     }
 
-    fn of(place: Place, http: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
-        Self { place, http, clock, keys: RwLock::new(None), last_fetch: Mutex::new(None) }
+    fn of(place: Place, http: reqwest::Client, clock: Arc<dyn Clock>, tasks: TaskTracker) -> Self {
+        Self(Arc::new(Inner { place, http, clock, tasks, state: Mutex::default() }))
     }
 
     /// The RSA key with this id, or without an id the only key there is; `None` if the provider has no such key.
@@ -97,37 +115,63 @@ impl KeySet {
     /// # Errors
     /// When there is no set, not even an old one.
     pub async fn find(&self, id: Option<&str>) -> Result<Option<Arc<DecodingKey>>, Error> {
-        if let Kept::Fresh(Some(key)) = self.look_up(id) {
-            return Ok(Some(key));
-        }
-        let mut last_fetch = self.last_fetch.lock().await;
-        // Somebody else may have fetched while we waited.
-        let kept = self.look_up(id);
-        if let Kept::Fresh(Some(key)) = kept {
-            return Ok(Some(key));
-        }
-        let now = self.clock.now();
-        let interval = if matches!(kept, Kept::Nothing) { FIRST_FETCH_INTERVAL } else { REFETCH_INTERVAL };
-        if last_fetch.is_some_and(|at| now - at < interval) {
-            return kept.into_key().ok_or(Error::FailedRecently);
-        }
-        *last_fetch = Some(now);
-        match self.fetch().await {
-            Ok(keys) => *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys),
-            Err(error) if matches!(kept, Kept::Nothing) => return Err(error),
-            Err(error) => {
-                warn!(error = %Chain(&error), "signing keys not refreshed, the old ones serve")
+        let fetch = {
+            let mut state = self.0.state();
+            let now = self.0.clock.instant();
+            let age = state.keys.as_ref().map(|keys| now.saturating_duration_since(keys.fresh_until));
+            let key = state.keys.as_ref().and_then(|keys| keys.find(id));
+            if let (Some(Duration::ZERO), Some(key)) = (age, &key) {
+                return Ok(Some(key.clone()));
             }
+            let fetch = self.0.begin_fetch(&mut state, now);
+            match (fetch, key) {
+                (_, Some(key)) if age.is_some_and(|age| age < STALE_LIFE) => return Ok(Some(key)),
+                (None, key) if state.keys.is_some() => return Ok(key),
+                (None, _) => return Err(Error::FailedRecently),
+                (Some(fetch), _) => fetch,
+            }
+        };
+        fetch.await;
+        match &self.0.state().keys {
+            Some(keys) => Ok(keys.find(id)),
+            None => Err(Error::FailedRecently),
         }
-        Ok(self.look_up(id).into_key().flatten())
+    }
+}
+
+impl Inner {
+    /// The fetch that is under way, or a new one if the last one was long enough ago.
+    fn begin_fetch(self: &Arc<Self>, state: &mut State, now: Instant) -> Option<Shared<BoxFuture<'static, ()>>> {
+        if let Some(fetch) = &state.fetch {
+            return Some(fetch.clone());
+        }
+        let interval = if state.keys.is_none() { FIRST_FETCH_INTERVAL } else { REFETCH_INTERVAL };
+        if state.fetched_at.is_some_and(|at| now.saturating_duration_since(at) < interval) {
+            return None;
+        }
+        let inner = self.clone();
+        let task = self.tasks.spawn(async move { inner.fetch_and_keep().await }.in_current_span());
+        // It ends early when the runtime goes down, and nobody waits any more.
+        let fetch = task.map(drop).boxed().shared();
+        state.fetch = Some(fetch.clone());
+        Some(fetch)
     }
 
-    fn look_up(&self, id: Option<&str>) -> Kept {
-        match &*self.keys.read().unwrap_or_else(PoisonError::into_inner) {
-            None => Kept::Nothing,
-            Some(keys) if self.clock.now() < keys.fresh_until => Kept::Fresh(keys.find(id)),
-            Some(keys) => Kept::Stale(keys.find(id)),
+    async fn fetch_and_keep(&self) {
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.fetch()).await.unwrap_or(Err(Error::TimedOut));
+        let mut state = self.state();
+        state.fetch = None;
+        state.fetched_at = Some(self.clock.instant());
+        match fetched {
+            Ok(keys) => state.keys = Some(keys),
+            Err(error) => {
+                warn!(error = %Chain(&error), has_old_keys = state.keys.is_some(), "signing keys not fetched")
+            }
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn fetch(&self) -> Result<Keys, Error> {
@@ -140,7 +184,7 @@ impl KeySet {
             Place::Described(issuer) => self.find_keys(issuer).await?,
         };
         let (set, life): (Set, _) = self.get(url).await?;
-        let fresh_until = self.clock.now() + life.min(described_for);
+        let fresh_until = self.clock.instant() + life.min(described_for);
         let is_only = set.keys.len() == 1;
         let keys: Vec<_> = set.keys.into_iter().filter_map(rsa_key).collect();
         let only = keys.first().filter(|_| is_only).map(|(_, key)| key.clone());
@@ -168,9 +212,13 @@ impl KeySet {
     }
 
     async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<(T, Duration), Error> {
-        let request = self.http.get(url).timeout(FETCH_TIMEOUT);
-        let mut response =
-            request.send().await.and_then(reqwest::Response::error_for_status).map_err(Error::Unreachable)?;
+        let mut response = self
+            .http
+            .get(url)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(Error::Unreachable)?;
         let life = response.headers().get(CACHE_CONTROL).and_then(|value| max_age(value.to_str().ok()?));
         let life = life.unwrap_or(SHORTEST_LIFE).clamp(SHORTEST_LIFE, LONGEST_LIFE);
         let mut body = Vec::new();
@@ -189,23 +237,6 @@ impl Keys {
         match id {
             Some(id) => self.by_id.get(id).cloned(),
             None => self.only.clone(),
-        }
-    }
-}
-
-/// What is known of a key id.
-enum Kept {
-    Nothing,
-    Fresh(Option<Arc<DecodingKey>>),
-    Stale(Option<Arc<DecodingKey>>),
-}
-
-impl Kept {
-    /// The answer that the set gives, if there is a set.
-    fn into_key(self) -> Option<Option<Arc<DecodingKey>>> {
-        match self {
-            Self::Nothing => None,
-            Self::Fresh(key) | Self::Stale(key) => Some(key),
         }
     }
 }

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::bearer_token;
@@ -18,7 +19,7 @@ use crate::error::ApiError;
 use crate::telemetry::Chain;
 
 /// Header with the key.
-const API_KEY: &str = "x-api-key";
+pub(super) const API_KEY: &str = "x-api-key";
 /// How far the clocks of the issuer and of this machine may be apart, in seconds.
 const LEEWAY: f64 = 60.0;
 /// Tokens with many roles and groups are long.
@@ -51,7 +52,12 @@ struct Claims {
 
 impl ServiceVerifier {
     /// Checks what the settings say.
-    pub fn new(credential: &ServiceCredential, http: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        credential: &ServiceCredential,
+        http: reqwest::Client,
+        clock: Arc<dyn Clock>,
+        tasks: TaskTracker,
+    ) -> Self {
         match credential {
             ServiceCredential::ApiKey(key) => Self::ApiKey(key.as_ref().map(|key| digest(key.expose_secret()))),
             ServiceCredential::Entra { issuer, audience } => {
@@ -62,7 +68,7 @@ impl ServiceVerifier {
                     );
                     return Self::Entra(None);
                 };
-                Self::Entra(Some(Box::new(TokenVerifier::new(issuer.as_str(), audience, http, clock))))
+                Self::Entra(Some(Box::new(TokenVerifier::new(issuer.as_str(), audience, http, clock, tasks))))
             }
             ServiceCredential::Unknown => Self::Unknown,
         }
@@ -91,7 +97,7 @@ impl ServiceVerifier {
 }
 
 impl TokenVerifier {
-    fn new(issuer: &str, audience: &str, http: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
+    fn new(issuer: &str, audience: &str, http: reqwest::Client, clock: Arc<dyn Clock>, tasks: TaskTracker) -> Self {
         // The algorithm is ours to choose, never the token's: anything but RS256 is refused.
         let mut validation = Validation::new(Algorithm::RS256);
         validation.set_audience(&[audience]);
@@ -102,7 +108,7 @@ impl TokenVerifier {
         // Times are compared below, with the clock that everything else uses.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        Self { keys: KeySet::of_issuer(issuer, http, clock.clone()), validation, clock }
+        Self { keys: KeySet::of_issuer(issuer, http, clock.clone(), tasks), validation, clock }
     }
 
     async fn verify(&self, token: &str) -> bool {

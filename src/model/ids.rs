@@ -73,3 +73,12 @@ ids! {
     /// Purchase ideas for one state of a wardrobe.
     DigestId;
 }
+
+impl UserId {
+    /// Whether documents can belong to such a user: the id is a partition, and part of the ids of documents, whose rules are
+    /// those of [`Key::is_valid`](crate::store::Key::is_valid).
+    pub fn is_valid(&self) -> bool {
+        let id = self.as_str();
+        !matches!(id, "" | "." | "..") && id.len() <= 255 && !id.contains(['/', '\\', '?', '#'])
+    }
+}

@@ -83,6 +83,7 @@ pub struct Google {
 struct Shared {
     set: std::sync::Mutex<Value>,
     down: AtomicBool,
+    hanging: AtomicBool,
     fetches: AtomicUsize,
     descriptions: AtomicUsize,
 }
@@ -97,6 +98,7 @@ impl Google {
                 json!({"keys": [key.jwk, {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "ec"}, {"odd": 1}]})
                     .into(),
             down: AtomicBool::new(false),
+            hanging: AtomicBool::new(false),
             fetches: AtomicUsize::new(0),
             descriptions: AtomicUsize::new(0),
         });
@@ -137,6 +139,11 @@ impl Google {
         self.shared.down.store(down, Ordering::SeqCst);
     }
 
+    /// Takes requests for the keys and does not answer them from now on, or no longer.
+    pub fn set_hanging(&self, hanging: bool) {
+        self.shared.hanging.store(hanging, Ordering::SeqCst);
+    }
+
     /// How often the keys were asked for.
     pub fn fetches(&self) -> usize {
         self.shared.fetches.load(Ordering::SeqCst)
@@ -159,6 +166,9 @@ impl Drop for Google {
 
 async fn serve_keys(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     shared.fetches.fetch_add(1, Ordering::SeqCst);
+    if shared.hanging.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
     if shared.down.load(Ordering::SeqCst) {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
