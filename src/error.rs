@@ -49,6 +49,14 @@ pub enum ApiError {
     /// 409: changed meanwhile.
     #[error("{0}")]
     Conflict(&'static str),
+    /// 409: the same is being done already; its outcome can be asked for later.
+    #[error("{detail}")]
+    UnderWay {
+        /// What is.
+        detail: &'static str,
+        /// When to ask.
+        retry_after: Duration,
+    },
     /// 413: the body is longer than the route takes.
     #[error("Request body too large.")]
     TooLarge,
@@ -140,7 +148,7 @@ impl ApiError {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::UnderWay { .. } => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::OutOfRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -180,7 +188,7 @@ impl IntoResponse for ApiError {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         let retry_after = match &self {
-            Self::TooManyRequests { retry_after, .. } => Some(*retry_after),
+            Self::TooManyRequests { retry_after, .. } | Self::UnderWay { retry_after, .. } => Some(*retry_after),
             Self::Overloaded => Some(RETRY_AFTER_OVERLOAD),
             _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER_OUTAGE),
             _ => None,

@@ -3,7 +3,8 @@
 //!
 //! For requests of users that change something. The first answer is kept for a day, with a hash of what was asked; another
 //! request under the same key is a fault of the caller (422). While the first is under way, others are told to come back
-//! (409). An answer of 5xx is not kept: then the next try is a try. Long operations keep their keys themselves.
+//! (409); when its process dies, for some seconds. An answer of 5xx is not kept: then the next try is a try. Long operations keep
+//! their keys themselves.
 
 use std::time::Duration;
 
@@ -31,8 +32,10 @@ const LONG_OPERATIONS: [&str; 3] = ["/api/digest/run", "/api/moods/seed", "/api/
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Longest answer that is kept, in bytes; those of routes that create something are far shorter.
 const LONGEST_ANSWER: usize = 256 * 1024;
-/// How long a request that says nothing more keeps others away: as long as one may take.
-const LEASE: Duration = Duration::from_secs(230);
+/// When to come back for the answer of a request that is under way.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+const UNDER_WAY: ApiError =
+    ApiError::UnderWay { detail: "A request with this Idempotency-Key is under way.", retry_after: RETRY_AFTER };
 
 /// Layer of what users call, inside the one that knows them.
 ///
@@ -65,19 +68,30 @@ pub async fn repeat_answers(
     let asked = [parts.method.as_str(), "\n", &parts.uri.to_string(), "\n"].concat();
     let fingerprint = sha256_hex([asked.as_bytes(), &body].concat());
     let kept = &app.data.idempotency;
-    let claim = match kept.begin(&user, key, &fingerprint, app.clock.now().into(), LEASE).await? {
-        Begun::First(claim) => claim,
-        Begun::UnderWay => return Err(ApiError::Conflict("A request with this Idempotency-Key is under way.")),
+    let held = match kept.begin(&user, key, &fingerprint, &app.clock).await? {
+        Begun::First(held) => held,
+        Begun::UnderWay => return Err(UNDER_WAY),
         Begun::Other => return Err(refusal("Idempotency-Key was used for another request")),
         Begun::Answered(answer) => return Ok(replay(answer)),
     };
-    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-    let (mut parts, body) = response.into_parts();
-    let body = match Limited::new(body, LONGEST_ANSWER).collect().await {
+    if kept.is_tidying_due(&user) {
+        let (kept, user) = (kept.clone(), user.clone());
+        app.tasks.spawn(async move {
+            if let Err(error) = kept.tidy(&user).await {
+                warn!(user.id = %user, error = %Chain(&error), "old answers not deleted");
+            }
+        });
+    }
+    let answered = held.keep(async {
+        let (parts, body) = next.run(Request::from_parts(parts, Body::from(body))).await.into_parts();
+        (parts, Limited::new(body, LONGEST_ANSWER).collect().await)
+    });
+    // Another process took over, or the store was away for so long that one may have.
+    let (parts, body) = answered.await.map_err(|_| UNDER_WAY)?;
+    let body = match body {
         Ok(body) => body.to_bytes(),
         Err(error) => {
             warn!(error = %Chain(&*error), "answer too long to be kept");
-            parts.status = StatusCode::INTERNAL_SERVER_ERROR;
             return Err(ApiError::internal(TooLong));
         }
     };
@@ -90,7 +104,7 @@ pub async fn repeat_answers(
     };
     // What was refused for now, or failed, may be tried again under the same key.
     let may_change = parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS;
-    let noted = if may_change { kept.forget(claim).await } else { kept.finish(claim, answer).await };
+    let noted = held.finish(|record| record.answer = (!may_change).then(|| answer.clone())).await;
     if let Err(error) = noted {
         warn!(error = %Chain(&error), "answer not kept for its Idempotency-Key");
     }

@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod insights_cache;
 pub mod items;
 pub mod jobs;
+pub mod lease;
 pub mod moods;
 pub mod pages;
 pub mod profiles;

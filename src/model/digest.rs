@@ -1,6 +1,7 @@
 //! Purchase ideas for a wardrobe, the thumbs on them, and how far the weekly run has come.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
@@ -8,9 +9,13 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::ids::{DigestId, UserId};
+use super::lease;
 use super::lenient;
 use super::timestamp::Timestamp;
 use super::vote::Signal;
+
+/// The longest lease of a user's week that settings allow.
+const LONGEST_LEASE: Duration = Duration::from_secs(600);
 
 /// An ISO 8601 week, written as `2026-W10`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -180,7 +185,7 @@ impl WeeklyRun {
     pub fn is_held_from(&self, owner: &str, now: Timestamp) -> bool {
         self.outcome == WeeklyOutcome::Running
             && self.lease_owner.as_deref() != Some(owner)
-            && self.lease_expires_at.is_some_and(|until| until > now)
+            && lease::is_live(self.lease_expires_at, now, LONGEST_LEASE)
     }
 
     /// Whether `owner` is at this week.

@@ -1,14 +1,19 @@
 //! Long operations: what is asked for, how far it is, and what came of it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::ids::{JobId, UserId};
+use super::lease;
 use super::lenient;
 use super::timestamp::Timestamp;
+
+/// The longest lease of a worker that settings allow.
+const LONGEST_LEASE: Duration = Duration::from_secs(600);
 
 /// State changes that a job remembers: the first one and the newest.
 pub const MOST_CHANGES: usize = 50;
@@ -218,7 +223,7 @@ impl Job {
 
     /// Whether a worker has it, and lives as far as one can know.
     pub fn is_worked_on(&self, now: Timestamp) -> bool {
-        self.lease_owner.is_some() && self.lease_expires_at.is_some_and(|until| until > now)
+        self.lease_owner.is_some() && lease::is_live(self.lease_expires_at, now, LONGEST_LEASE)
     }
 
     /// Whether this worker has it, since this attempt.

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod insights;
 pub mod item;
 pub mod job;
+pub mod lease;
 pub mod lenient;
 pub mod mood;
 pub mod mood_intake;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::ids::{SourceId, UserId};
+use super::lease;
 use super::lenient;
 use super::timestamp::Timestamp;
 
@@ -97,6 +98,8 @@ pub struct PageVersion {
 }
 
 impl Source {
+    /// The longest lease that anybody takes: a client's.
+    pub const LONGEST_LEASE: Duration = Duration::from_secs(15 * 60);
     /// How old the last scrape may be before clients are asked for posts.
     const FRESH: Duration = Duration::from_secs(4 * 60 * 60);
 
@@ -112,7 +115,7 @@ impl Source {
 
     /// Whether somebody keeps others from scraping it.
     pub fn is_leased(&self, now: Timestamp) -> bool {
-        self.lease_expires_at.is_some_and(|until| until > now)
+        lease::is_live(self.lease_expires_at, now, Self::LONGEST_LEASE)
     }
 
     /// Whether a client should fetch it and send us what it found: Reddit turns servers away more often than people.

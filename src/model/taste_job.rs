@@ -1,12 +1,18 @@
 //! The analysis of a picture that a user likes: one job per user, item and picture.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ids::{ScrapedItemId, TasteJobId, UserId};
+use super::lease;
 use super::lenient;
 use super::timestamp::Timestamp;
 use crate::hash::sha256_hex;
+
+/// The longest lease of a worker.
+pub const LONGEST_LEASE: Duration = Duration::from_secs(45);
 
 /// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,7 +181,14 @@ impl TasteJob {
 
     /// Whether its lease keeps others away.
     pub fn is_leased(&self, now: Timestamp) -> bool {
-        self.lease_expires_at.is_some_and(|until| until > now)
+        match self.status {
+            TasteJobStatus::InFlight => lease::is_live(self.lease_expires_at, now, LONGEST_LEASE),
+            // Not a worker's: it says for how long nobody looks for the message.
+            TasteJobStatus::Queued
+            | TasteJobStatus::Completed
+            | TasteJobStatus::Failed
+            | TasteJobStatus::DeadLettered => self.lease_expires_at.is_some_and(|until| until > now),
+        }
     }
 
     /// Whether a worker has it.

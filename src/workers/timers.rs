@@ -15,6 +15,7 @@ use super::{Function, JobError, TIME_LIMIT, TimerTrigger, Trigger, attempt, log_
 use crate::data;
 use crate::data::timers::{PARTITION, Timers};
 use crate::data::update::Edit;
+use crate::model::lease;
 use crate::model::schedule::Schedule;
 use crate::model::timer::TimerState;
 use crate::model::timestamp::Timestamp;
@@ -149,9 +150,10 @@ impl Timer {
         };
         let is_ours = state.owner.as_ref() == Some(&self.owner);
         match state.lease_expires_at {
-            // Our claim was saved, but the answer that said so was lost.
-            Some(until) if until > now && is_ours => return Edit::Keep(Claim::Ours(state.last_due)),
-            Some(until) if until > now => return Edit::Keep(Claim::Theirs(until)),
+            Some(until) if lease::is_live(Some(until), now, self.options.lease) => {
+                // If it is ours, the claim was saved, but the answer that said so was lost.
+                return Edit::Keep(if is_ours { Claim::Ours(state.last_due) } else { Claim::Theirs(until) });
+            }
             // Whoever ran it died, or lost the store.
             Some(_) => {}
             None if state.last_due >= latest => return Edit::Keep(Claim::Settled),

@@ -1,10 +1,15 @@
 //! Requests that are sent again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures::future::join_all;
-use serde_json::json;
+use pluckit::clock::{Clock, SystemClock};
+use pluckit::store::sqlite::SqliteStore;
+use pluckit::store::{Container, DocumentStore, Key, Query};
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 
 use crate::support::TestApp;
 use crate::support::caller::Caller;
@@ -56,6 +61,71 @@ async fn a_key_is_for_one_request_of_one_user() {
 }
 
 #[tokio::test]
+async fn who_is_no_administrator_any_more_gets_no_answer_repeated() {
+    let store: Arc<dyn DocumentStore> = Arc::new(SqliteStore::in_memory(Arc::new(SystemClock)).unwrap());
+    let before = TestApp::builder().store(store.clone()).setting("ADMIN_USER_IDS", "grace").start();
+    let request = json!({"reason": "spam"});
+    assert_eq!(ban(&before).await.post("/api/admin/ban/eve", request.clone()).await.status, StatusCode::OK);
+    let after = TestApp::builder().store(store).setting("ADMIN_USER_IDS", "root").start();
+    let answer = ban(&after).await.post("/api/admin/ban/eve", request).await;
+    assert_eq!(answer.summary(), (403, json!({"detail": "Admin access required."})));
+}
+
+/// The id of the one record of `user`.
+async fn record(app: &TestApp, user: &str) -> Key {
+    let records = records(app, user).await;
+    let [id] = &records[..] else { panic!("{records:?}") };
+    Key::new(Container::Conversations, user, id)
+}
+
+async fn records(app: &TestApp, user: &str) -> Vec<String> {
+    let query = Query::partition(Container::Conversations, user).limit(5000);
+    let page = app.state.data.store.query(&query).await.unwrap();
+    let ids = page.documents.iter().map(|stored| stored.parse::<Value>().unwrap()["id"].as_str().unwrap().to_owned());
+    ids.filter(|id| id.starts_with("idempotency-")).collect()
+}
+
+#[tokio::test]
+async fn a_request_whose_process_died_is_done_again_after_seconds() {
+    let app = app();
+    let grace = ban(&app).await;
+    grace.post("/api/admin/ban/eve", json!({"reason": "spam"})).await;
+    // As it was when the process that did it was killed.
+    let key = record(&app, "grace").await;
+    let mut record: Value = app.state.data.store.read(&key).await.unwrap().unwrap().parse().unwrap();
+    record["answer"] = Value::Null;
+    record["leaseOwner"] = json!("the dead one");
+    record["leaseExpiresAt"] = json!((app.clock.now() + Duration::from_secs(10)).format(&Rfc3339).unwrap());
+    app.state.data.store.upsert(&key, &record).await.unwrap();
+    let again = grace.post("/api/admin/ban/eve", json!({"reason": "spam"})).await;
+    assert_eq!(again.summary(), (409, json!({"detail": "A request with this Idempotency-Key is under way."})));
+    assert_eq!(again.header("retry-after"), "2");
+    app.clock.advance(Duration::from_secs(10));
+    let again = grace.post("/api/admin/ban/eve", json!({"reason": "spam"})).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (StatusCode::OK, ""));
+    let again = grace.post("/api/admin/ban/eve", json!({"reason": "spam"})).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (StatusCode::OK, "true"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_the_answers_to_a_user_the_newest_thousand_are_kept() {
+    let app = app();
+    let grace = app.user("grace").await;
+    for number in 0..1100 {
+        let caller = grace.clone().header("idempotency-key", &format!("key-{number}"));
+        caller.post("/api/admin/unban/eve", json!({})).await;
+        app.clock.advance(Duration::from_millis(10));
+    }
+    crate::support::until("the oldest are gone", async || records(&app, "grace").await.len() == 1000).await;
+    let replayed = async |number: u32| {
+        let caller = grace.clone().header("idempotency-key", &format!("key-{number}"));
+        caller.post("/api/admin/unban/eve", json!({})).await.header("idempotency-replayed") == "true"
+    };
+    assert!(replayed(100).await && replayed(1099).await);
+    assert!(!replayed(99).await);
+}
+
+#[tokio::test]
 async fn what_was_refused_is_refused_again_and_what_only_reads_is_read_anew() {
     let app = app();
     let grace = ban(&app).await;
@@ -94,4 +164,5 @@ async fn of_a_hundred_at_once_one_is_done() {
     let done = answers.iter().filter(|answer| answer.status == StatusCode::OK);
     assert_eq!(done.filter(|answer| answer.header("idempotency-replayed").is_empty()).count(), 1);
     assert!(answers.iter().all(|answer| matches!(answer.status.as_u16(), 200 | 409)));
+    assert!(answers.iter().all(|answer| answer.status != StatusCode::CONFLICT || answer.header("retry-after") == "2"));
 }

@@ -11,6 +11,7 @@ mod doctor;
 mod guarded;
 mod idempotency;
 mod imaging;
+mod leases;
 mod limits;
 mod llm;
 mod media;

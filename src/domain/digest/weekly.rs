@@ -18,6 +18,7 @@ use crate::data::timers::PARTITION;
 use crate::data::update::Edit;
 use crate::model::digest::{DigestMessage, FanOut, Week};
 use crate::model::ids::UserId;
+use crate::model::lease;
 use crate::model::timestamp::Timestamp;
 use crate::telemetry::Chain;
 
@@ -91,8 +92,9 @@ impl Digests {
     pub async fn resume_fan_out(&self) -> Result<bool, Error> {
         let week = Week::of(self.0.clock.now());
         let now = self.now();
-        let is_lost =
-            |state: &FanOut| state.completed_at.is_none() && state.lease_expires_at.is_none_or(|until| until <= now);
+        let is_lost = |state: &FanOut| {
+            state.completed_at.is_none() && !lease::is_live(state.lease_expires_at, now, self.longest_lease())
+        };
         if !self.0.data.digests.fan_out(week).await?.is_some_and(|state| is_lost(&state)) {
             return Ok(false);
         }
@@ -108,6 +110,11 @@ impl Digests {
         Ok(true)
     }
 
+    /// The longest that a worker, or a message to go on, keeps others away from a fan-out.
+    fn longest_lease(&self) -> Duration {
+        self.0.settings.lease.max(HANDED_ON)
+    }
+
     async fn claim_fan_out(&self, week: Week, starter: Starter, owner: &str) -> Result<Option<FanOut>, Error> {
         let now = self.now();
         let lease = Some(now + self.0.settings.lease);
@@ -116,7 +123,7 @@ impl Digests {
             let state = match found {
                 Some(state) if state.completed_at.is_some() => return Edit::Keep(None),
                 Some(state) => {
-                    let is_free = state.lease_expires_at.is_none_or(|until| until <= now)
+                    let is_free = !lease::is_live(state.lease_expires_at, now, self.longest_lease())
                         || (starter == Starter::Message && state.lease_owner.is_none());
                     if !is_free {
                         return Edit::Keep(None);

@@ -14,6 +14,7 @@ use crate::data;
 use crate::data::timers::PARTITION;
 use crate::data::update::Edit;
 use crate::hash::sha256_hex;
+use crate::model::lease;
 use crate::model::mood::{MoodRecord, SeenMood, Snippet};
 use crate::model::mood_intake::{ChunkReport, MoodChunk, PlannedMood};
 use crate::telemetry::Chain;
@@ -121,9 +122,7 @@ impl Moods {
             .edit_chunk(id, |found| match found {
                 None => Edit::Keep(Err(Error::Gone)),
                 Some(MoodChunk { report: Some(report), .. }) => Edit::Keep(Ok(Taken::Done(report))),
-                Some(chunk) if chunk.lease_expires_at.is_some_and(|until| until > now) => {
-                    Edit::Keep(Err(Error::Elsewhere))
-                }
+                Some(chunk) if lease::is_live(chunk.lease_expires_at, now, LEASE) => Edit::Keep(Err(Error::Elsewhere)),
                 Some(chunk) => {
                     let (lease_owner, lease_expires_at) = (Some(owner.to_owned()), Some(now + LEASE));
                     let chunk = MoodChunk { lease_owner, lease_expires_at, ..chunk };

@@ -13,12 +13,11 @@ use super::Taste;
 use super::analysis::AnalysisError;
 use crate::data::update::Edit;
 use crate::data::{self, taste_jobs::TasteJobs};
-use crate::model::taste_job::{TasteJob, TasteJobStatus, TasteMessage, TastePayload, Tastes};
+use crate::model::taste_job::{LONGEST_LEASE, TasteJob, TasteJobStatus, TasteMessage, TastePayload, Tastes};
 use crate::telemetry::Chain;
 
 /// The longest time that a worker keeps others away without saying anew that it lives. Well below the time in which the
 /// Functions host gives a message up (five deliveries, 30 s apart), so that another takes over before that.
-const LONGEST_LEASE: Duration = Duration::from_secs(45);
 /// Renewals within one lease.
 const RENEWALS: u32 = 3;
 

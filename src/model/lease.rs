@@ -1,0 +1,67 @@
+//! The right of one process to work on a document for a while.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::timestamp::Timestamp;
+
+/// By how much the clocks of two processes may differ.
+const MOST_SKEW: Duration = Duration::from_secs(30);
+
+/// Who works on a document, and until when nobody else may. To be flattened into the document.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    #[serde(rename = "leaseOwner", default, skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    #[serde(rename = "leaseExpiresAt", default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+}
+
+impl Lease {
+    /// A lease of `owner` that ends at `expires_at`.
+    pub fn new(owner: &str, expires_at: Timestamp) -> Self {
+        Self { owner: Some(owner.to_owned()), expires_at: Some(expires_at) }
+    }
+
+    /// Who took it last, if they have not given it back.
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    /// When it ends, if somebody has it.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// Whether somebody has it at `now`. Leases are taken for `length`.
+    pub fn is_live(&self, now: Timestamp, length: Duration) -> bool {
+        self.owner.is_some() && is_live(self.expires_at, now, length)
+    }
+}
+
+/// Whether a lease that ends at `expires_at` is live at `now`. One that ends later than a lease taken now would was taken
+/// before the clock was set back; nobody renews it any more, or it would end earlier, so it is as good as ended.
+pub fn is_live(expires_at: Option<Timestamp>, now: Timestamp, length: Duration) -> bool {
+    expires_at.is_some_and(|until| until > now && until <= now + length + MOST_SKEW)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_from_before_the_clock_was_set_back_is_ended() {
+        let now = Timestamp::from(datetime!(2026-03-02 09:15 UTC));
+        let length = Duration::from_secs(45);
+        let is_live_at = |until: time::OffsetDateTime| is_live(Some(until.into()), now, length);
+        assert!(is_live_at(datetime!(2026-03-02 09:15:01 UTC)));
+        assert!(is_live_at(datetime!(2026-03-02 09:15:45 UTC)));
+        assert!(is_live_at(datetime!(2026-03-02 09:16 UTC)), "of a process whose clock is ahead");
+        assert!(!is_live_at(datetime!(2026-03-02 09:15 UTC)));
+        assert!(!is_live_at(datetime!(2026-03-02 10:15:45 UTC)));
+        assert!(!is_live(None, now, length));
+    }
+}

@@ -1,0 +1,218 @@
+//! What a lease promises, on both stores.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{join_all, pending};
+use pluckit::clock::{Clock, ManualClock, SystemClock};
+use pluckit::data::lease::{Claimed, Decision, Error, Held, Leased, Leases, Lost, Standing};
+use pluckit::model::lease::Lease;
+use pluckit::store::sqlite::SqliteStore;
+use pluckit::store::{Container, DocumentStore, Key};
+use serde::{Deserialize, Serialize};
+use time::macros::datetime;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::store::cosmos_backend::cosmos;
+use crate::support::until;
+
+const LENGTH: Duration = Duration::from_secs(45);
+/// Short enough that a test sees several renewals.
+const SHORT: Duration = Duration::from_millis(150);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Work {
+    id: String,
+    user_id: String,
+    steps: u32,
+    #[serde(flatten)]
+    lease: Lease,
+}
+
+impl Leased for Work {
+    fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    fn lease_mut(&mut self) -> &mut Lease {
+        &mut self.lease
+    }
+}
+
+/// A document of its own on a store, and a clock.
+struct Bench {
+    store: Arc<dyn DocumentStore>,
+    clock: Arc<ManualClock>,
+    key: Key,
+}
+
+impl Bench {
+    fn new(store: Arc<dyn DocumentStore>) -> Self {
+        let clock = Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)));
+        Self { store, clock, key: Key::new(Container::Conversations, Uuid::new_v4().to_string(), "work") }
+    }
+
+    async fn claim(&self, length: Duration) -> Result<Held<Work>, Standing> {
+        let leases = Leases::new(self.store.clone(), self.clock.clone(), length);
+        let claimed = leases.claim(self.key.clone(), |found: Option<Work>, standing| match (found, standing) {
+            (_, held @ Standing::Held(_)) => Decision::Leave(held),
+            (Some(work), Standing::Free) => Decision::Take(work),
+            (None, Standing::Free) => {
+                let (id, user_id) = (self.key.id.clone(), self.key.partition.clone());
+                Decision::Take(Work { id, user_id, steps: 0, lease: Lease::default() })
+            }
+        });
+        match claimed.await.unwrap() {
+            Claimed::Ours(held) => Ok(held),
+            Claimed::Left(standing) => Err(standing),
+        }
+    }
+
+    async fn stored(&self) -> Work {
+        self.store.read(&self.key).await.unwrap().unwrap().parse().unwrap()
+    }
+
+    /// Makes somebody else the owner, as a claim does that found the lease ended.
+    async fn give_away(&self) {
+        let stored = self.store.read(&self.key).await.unwrap().unwrap();
+        let mut work: Work = stored.parse().unwrap();
+        work.lease = Lease::new("somebody-else", datetime!(2026-03-02 10:00 UTC).into());
+        match self.store.replace(&self.key, &serde_json::to_value(work).unwrap(), &stored.etag).await {
+            Ok(_) => {}
+            // A renewal was faster.
+            Err(pluckit::store::Error::Conflict) => Box::pin(self.give_away()).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+async fn one_of_many_gets_it(bench: Bench) {
+    let claims = join_all((0..20).map(|_| bench.claim(LENGTH))).await;
+    let (won, lost): (Vec<_>, Vec<_>) = claims.into_iter().partition(Result::is_ok);
+    assert_eq!(won.len(), 1);
+    let until = datetime!(2026-03-02 09:15:45 UTC);
+    assert!(lost.iter().all(|lost| lost.as_ref().err() == Some(&Standing::Held(until.into()))));
+}
+
+async fn it_ends_when_it_is_not_renewed_and_refuses_whoever_had_it(bench: Bench) {
+    let late = bench.claim(LENGTH).await.unwrap();
+    late.edit(|work| work.steps = 1).await.unwrap();
+    bench.clock.advance(LENGTH - Duration::from_millis(1));
+    assert!(bench.claim(LENGTH).await.is_err());
+    bench.clock.advance(Duration::from_millis(1));
+    let next = bench.claim(LENGTH).await.unwrap();
+    assert_eq!(next.document().steps, 1, "what was written under it stays");
+    assert!(matches!(late.edit(|work| work.steps = 7).await, Err(Error::Lost)));
+    assert!(matches!(late.finish(|work| work.steps = 7).await, Err(Error::Lost)));
+    assert_eq!(bench.stored().await.steps, 1);
+    assert_eq!(bench.stored().await.lease.owner(), Some(next.owner()));
+}
+
+async fn one_that_ends_too_late_is_ended(bench: Bench) {
+    let before = bench.claim(LENGTH).await.unwrap();
+    bench.clock.set_back(Duration::from_secs(3600));
+    let after = bench.claim(LENGTH).await.unwrap();
+    assert!(matches!(before.edit(|_| ()).await, Err(Error::Lost)));
+    after.edit(|work| work.steps = 1).await.unwrap();
+}
+
+async fn an_edit_renews_it(bench: Bench) {
+    let held = bench.claim(LENGTH).await.unwrap();
+    bench.clock.advance(Duration::from_secs(40));
+    held.edit(|work| work.steps += 1).await.unwrap();
+    bench.clock.advance(Duration::from_secs(40));
+    assert!(bench.claim(LENGTH).await.is_err());
+    let until = datetime!(2026-03-02 09:16:25 UTC);
+    assert_eq!(bench.stored().await.lease.expires_at(), Some(until.into()));
+}
+
+async fn it_is_given_back_with_the_last_edit(bench: Bench) {
+    let held = bench.claim(LENGTH).await.unwrap();
+    let finished = held.finish(|work| work.steps = 3).await.unwrap();
+    assert_eq!((finished.steps, &finished.lease), (3, &Lease::default()));
+    assert_eq!(bench.stored().await, finished);
+    let next = bench.claim(LENGTH).await.unwrap();
+    next.release().await.unwrap();
+    assert_eq!(bench.stored().await, finished);
+    assert!(bench.claim(LENGTH).await.is_ok());
+}
+
+async fn it_is_renewed_while_work_goes_on(bench: Bench) {
+    let held = bench.claim(SHORT).await.unwrap();
+    let first = bench.stored().await.lease.expires_at().unwrap();
+    let (renewed, done) = oneshot::channel::<()>();
+    let watch = async {
+        for step in 1..=3 {
+            // Less than the lease: at the end of the three it would have ended long ago.
+            bench.clock.advance(SHORT / 2);
+            let until_step = first + SHORT / 2 * step;
+            until("a renewal", async || bench.stored().await.lease.expires_at().unwrap() >= until_step).await;
+        }
+        renewed.send(()).unwrap();
+    };
+    let (kept, ()) = tokio::join!(held.keep(done), watch);
+    assert_eq!(kept, Ok(Ok(())));
+}
+
+async fn work_stops_when_it_is_lost(bench: Bench) {
+    let held = bench.claim(SHORT).await.unwrap();
+    bench.give_away().await;
+    assert_eq!(held.keep(pending::<()>()).await, Err(Lost));
+    assert_eq!(bench.stored().await.lease.owner(), Some("somebody-else"), "who is not disturbed");
+}
+
+async fn work_does_not_go_on_after_its_end_before_it_is_renewed(bench: Bench) {
+    let held = bench.claim(SHORT).await.unwrap();
+    // The process slept meanwhile, and somebody else has the lease.
+    bench.clock.advance(SHORT * 2);
+    bench.give_away().await;
+    let outcome = held.keep(async { panic!("the work went on") }).await;
+    assert_eq!(outcome, Err::<(), _>(Lost));
+}
+
+macro_rules! each_promise {
+    ($back_end:ident) => {
+        $back_end! {
+            one_of_many_gets_it
+            it_ends_when_it_is_not_renewed_and_refuses_whoever_had_it
+            one_that_ends_too_late_is_ended
+            an_edit_renews_it
+            it_is_given_back_with_the_last_edit
+            it_is_renewed_while_work_goes_on
+            work_stops_when_it_is_lost
+            work_does_not_go_on_after_its_end_before_it_is_renewed
+        }
+    };
+}
+
+macro_rules! on_sqlite {
+    ($($promise:ident)+) => {
+        mod on_sqlite {
+            use super::*;
+
+            $(#[tokio::test]
+            async fn $promise() {
+                let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+                super::$promise(Bench::new(Arc::new(SqliteStore::in_memory(clock).unwrap()))).await;
+            })+
+        }
+    };
+}
+each_promise!(on_sqlite);
+
+macro_rules! on_cosmos {
+    ($($promise:ident)+) => {
+        mod on_cosmos {
+            use super::*;
+
+            $(#[tokio::test]
+            #[ignore = "needs the emulators: run scripts/test"]
+            async fn $promise() {
+                super::$promise(Bench::new(Arc::new(cosmos().await))).await;
+            })+
+        }
+    };
+}
+each_promise!(on_cosmos);
