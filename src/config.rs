@@ -4,6 +4,8 @@
 //! default given here. [`Config::read`] takes a function from name to value, so tests pass a map. The README's table and
 //! `local.settings.json.example` list the same names; a test compares them.
 
+mod origins;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,6 +23,8 @@ use crate::blob::ContainerName;
 use crate::model::ids::UserId;
 use crate::model::schedule::{self, Schedule};
 use crate::store::Container;
+
+pub use origins::AllowedOrigins;
 
 /// What is wrong with a setting, in one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +156,7 @@ pub struct Server {
     /// Whether the Functions host started us.
     pub under_functions_host: bool,
     /// Web origins that may call with credentials.
-    pub cors_allowed_origins: Vec<String>,
+    pub allowed_origins: AllowedOrigins,
     /// Address at which others reach the service, if it is not the one that it listens on.
     pub public_url: Option<Url>,
 }
@@ -453,8 +457,10 @@ pub struct Taste {
 pub struct Limits {
     /// Whether there are limits, but for that on tokens.
     pub enabled: bool,
-    /// Sign-ins and refused credentials per address and minute.
+    /// Sign-ins and refreshes per address and minute.
     pub auth_per_minute: u32,
+    /// Refused credentials per address and minute.
+    pub refusals_per_minute: u32,
     /// Requests that ask a model, per user and minute.
     pub model_per_minute: u32,
     /// Pictures per user and minute.
@@ -555,7 +561,7 @@ impl Config {
     pub fn read(lookup: impl Fn(&str) -> Option<(String, Source)>) -> Result<Self, Error> {
         let mut reader = Reader { lookup: &lookup, effective: Vec::new() };
         let under_functions_host = reader.optional("FUNCTIONS_CUSTOMHANDLER_PORT").is_some();
-        let server = read_server(&mut reader, under_functions_host)?;
+        let mut server = read_server(&mut reader, under_functions_host)?;
         let identity = read_identity(&mut reader)?;
         let client_id = reader.optional("AZURE_CLIENT_ID");
         let data_directory = PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"));
@@ -594,6 +600,7 @@ impl Config {
         let limits = Limits {
             enabled: reader.flag("RATE_LIMITS", true)?,
             auth_per_minute: reader.number("RATE_LIMIT_AUTH_PER_MINUTE", 60, 0, 1_000_000)?,
+            refusals_per_minute: reader.number("RATE_LIMIT_REFUSALS_PER_MINUTE", 60, 0, 1_000_000)?,
             model_per_minute: reader.number("RATE_LIMIT_MODEL_PER_MINUTE", 30, 0, 1_000_000)?,
             uploads_per_minute: reader.number("RATE_LIMIT_UPLOADS_PER_MINUTE", 60, 0, 1_000_000)?,
             service_uploads_per_minute: reader.number("RATE_LIMIT_SERVICE_UPLOADS_PER_MINUTE", 600, 0, 1_000_000)?,
@@ -619,8 +626,11 @@ impl Config {
         );
         let allow_insecure = reader.flag("PLUCKIT_ALLOW_INSECURE_DEV", false)?;
         let allow_embedded = reader.flag("PLUCKIT_ALLOW_EMBEDDED", false)?;
-        let on_azure = reader.optional("WEBSITE_INSTANCE_ID").is_some();
-        refuse_open_door(environment, &server, on_azure, allow_insecure)?;
+        let platform = read_platform(&mut reader);
+        if environment == Environment::Development {
+            server.allowed_origins = server.allowed_origins.with_loopback();
+            refuse_open_door(&server, platform, allow_insecure)?;
+        }
         if !allow_embedded && (under_functions_host || environment == Environment::Production) {
             refuse_embedded(&documents, &storage, &model)?;
         }
@@ -709,14 +719,20 @@ fn read_server(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Se
         Url::parse(&format!("{}://{host}", if is_local { "http" } else { "https" })).ok()
     });
     let public_url = public_url.or(site);
-    Ok(Server { bind, port, under_functions_host, cors_allowed_origins: origins, public_url })
+    let allowed_origins = AllowedOrigins::new(origins);
+    Ok(Server { bind, port, under_functions_host, allowed_origins, public_url })
 }
 
 fn read_identity(reader: &mut Reader<'_>) -> Result<Identity, Error> {
     let mut google_client_ids = reader.list("GOOGLE_CLIENT_ID", &[',', ';']);
     google_client_ids.extend(reader.list("GOOGLE_ALLOWED_CLIENT_IDS", &[',', ';']));
+    let local_dev_user = UserId::from(reader.text("LOCAL_DEV_USER_ID", "local-dev-user"));
+    if !local_dev_user.is_valid() {
+        let expected = "1 to 255 bytes without / \\ ? #, and neither . nor ..".to_owned();
+        return Err(Error::Invalid { name: "LOCAL_DEV_USER_ID", got: local_dev_user.to_string(), expected });
+    }
     Ok(Identity {
-        local_dev_user: UserId::from(reader.text("LOCAL_DEV_USER_ID", "local-dev-user")),
+        local_dev_user,
         google_client_ids,
         google_jwks_url: reader.url("GOOGLE_JWKS_URL", "https://www.googleapis.com/oauth2/v3/certs")?,
         admins: reader.list("ADMIN_USER_IDS", &[',']).into_iter().map(UserId::from).collect(),
@@ -1009,21 +1025,53 @@ fn is_meant_for_others(identity: &Identity, documents: &Documents) -> bool {
     remote || !identity.google_client_ids.is_empty()
 }
 
-/// In development every caller is the development user, so nobody else may be able to call.
-fn refuse_open_door(environment: Environment, server: &Server, on_azure: bool, allowed: bool) -> Result<(), Error> {
-    if environment == Environment::Production || allowed {
-        return Ok(());
+/// Where the process seems to run, by the variables that platforms set.
+#[derive(Debug, Clone, Copy)]
+enum Platform {
+    /// In Azure, whatever the plan. Which variable says so.
+    Azure(&'static str),
+    /// In a container or a cluster. Which variable says so.
+    Container(&'static str),
+    /// On nothing that is known.
+    Unknown,
+}
+
+/// App Service sets `WEBSITE_INSTANCE_ID`; the Consumption plans leave that out and set others of these
+/// (`EnvironmentExtensions.cs` of the Functions host).
+fn read_platform(reader: &mut Reader<'_>) -> Platform {
+    const AZURE: [&str; 4] = ["WEBSITE_INSTANCE_ID", "WEBSITE_POD_NAME", "WEBSITE_SKU", "WEBSITE_OWNER_NAME"];
+    const CONTAINERS: [&str; 2] = ["CONTAINER_NAME", "KUBERNETES_SERVICE_HOST"];
+    // All are read, so that all are shown.
+    let azure: Vec<_> = AZURE.into_iter().filter(|name| reader.optional(name).is_some()).collect();
+    let containers: Vec<_> = CONTAINERS.into_iter().filter(|name| reader.optional(name).is_some()).collect();
+    // The host's tools on a developer's machine set it too, to an address of that machine.
+    let is_local = |host: &str| Url::parse(&format!("http://{host}")).is_ok_and(|url| is_loopback(&url));
+    let site = reader.optional("WEBSITE_HOSTNAME").filter(|host| !is_local(host)).map(|_| "WEBSITE_HOSTNAME");
+    match (azure.first().copied().or(site), containers.first().copied()) {
+        (Some(name), _) => Platform::Azure(name),
+        (None, Some(name)) => Platform::Container(name),
+        (None, None) => Platform::Unknown,
     }
-    let reason = if on_azure {
-        "AZURE_FUNCTIONS_ENVIRONMENT is Development on Azure".to_owned()
-    } else if !server.bind.is_loopback() {
-        format!("PLUCKIT_BIND is {} in development", server.bind)
-    } else {
-        return Ok(());
+}
+
+/// In development callers on this machine are the development user without a credential, so the process must be on a
+/// developer's machine.
+fn refuse_open_door(server: &Server, platform: Platform, allowed: bool) -> Result<(), Error> {
+    let (reason, remedy) = match platform {
+        Platform::Azure(name) => (format!("{name} is set in development, so this is Azure"), ""),
+        _ if allowed => return Ok(()),
+        Platform::Container(name) => (
+            format!("{name} is set in development, so this is a container"),
+            ", or PLUCKIT_ALLOW_INSECURE_DEV=1 if you mean it",
+        ),
+        Platform::Unknown if server.bind.is_loopback() => return Ok(()),
+        Platform::Unknown => (
+            format!("PLUCKIT_BIND is {} in development", server.bind),
+            ", listen on 127.0.0.1, or set PLUCKIT_ALLOW_INSECURE_DEV=1 if you mean it",
+        ),
     };
     Err(Error::Refused(format!(
-        "{reason}: every caller would be the development user; listen on 127.0.0.1, set \
-         AZURE_FUNCTIONS_ENVIRONMENT=Production, or PLUCKIT_ALLOW_INSECURE_DEV=1 if you mean it"
+        "{reason}: every caller would be the development user; set AZURE_FUNCTIONS_ENVIRONMENT=Production{remedy}"
     )))
 }
 
@@ -1046,7 +1094,8 @@ fn refuse_embedded(documents: &Documents, storage: &Storage, model: &ModelServer
     )))
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether the address is one of this machine.
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(domain)) => domain.eq_ignore_ascii_case("localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),

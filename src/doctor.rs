@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::app::{self, Backends};
 use crate::blob::{BlobName, BlobStore, ContainerName, Put, Span};
 use crate::clock::Clock;
-use crate::config::{Config, Documents, Environment, ModelServer, ServiceCredential, StorageAccount};
+use crate::config::{self, Config, Documents, Environment, ModelServer, ServiceCredential, StorageAccount};
 use crate::http_client;
 use crate::llm::{ChatRequest, EMBEDDING_DIMENSIONS, Message, Model, Purpose};
 use crate::queue::JobQueue;
@@ -129,8 +129,15 @@ fn settings(config: &Config) -> Vec<Report> {
     if config.identity.admins.is_empty() {
         warn("nobody may use admin routes", "set ADMIN_USER_IDS");
     }
-    if config.server.cors_allowed_origins.is_empty() {
+    if config.server.allowed_origins.is_empty() {
         warn("no web page may call", "set CORS_ALLOWED_ORIGINS if there is a web client");
+    }
+    if !config.limits.trusts_proxy && config.server.public_url.as_ref().is_some_and(|url| !config::is_loopback(url)) {
+        warn(
+            "the service is reached at another address than it listens on, and X-Forwarded-For is not trusted: everybody \
+             behind the proxy shares the quotas of one address",
+            "set TRUST_X_FORWARDED_FOR=true if nobody can reach the service but through the proxy",
+        );
     }
     if config.media.is_open {
         warn("everybody may have pictures processed", "set PROCESS_IMAGE_AUTH_MODE=user-or-service");

@@ -4,14 +4,16 @@
 //! These hold per instance: they keep a greedy caller from taking it from the others. What a user may spend on models in a
 //! day holds for all instances together and is kept in the store (`domain/budget.rs`).
 
+mod refusals;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -26,6 +28,7 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use tokio::sync::Semaphore;
 use tower::Service;
+use tracing::warn;
 
 use crate::auth::CurrentUser;
 use crate::clock::Clock;
@@ -33,6 +36,7 @@ use crate::config;
 use crate::error::ApiError;
 use crate::model::ids::UserId;
 use crate::state::AppState;
+use refusals::{Attempt, Refusals};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -45,7 +49,7 @@ const TIDY_EVERY: u32 = 4096;
 /// A kind of route, with a quota of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Sign-in, refresh, sign-out; and credentials that were refused.
+    /// Sign-in, refresh, sign-out.
     Auth,
     /// What asks a model.
     Model,
@@ -91,16 +95,19 @@ enum Caller {
     Address(IpAddr),
 }
 
-/// Our clock, as the limiter wants it: time since the Unix epoch.
+/// Our clock, as the limiter wants it: time since the limits were made.
 #[derive(Clone)]
-struct Ticks(Arc<dyn Clock>);
+struct Ticks {
+    clock: Arc<dyn Clock>,
+    begin: Instant,
+}
 
 impl governor::clock::Clock for Ticks {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        let since_epoch = self.0.now().unix_timestamp_nanos();
-        u64::try_from(since_epoch).unwrap_or_default().into()
+        let since_begin = self.clock.instant().saturating_duration_since(self.begin);
+        u64::try_from(since_begin.as_nanos()).unwrap_or(u64::MAX).into()
     }
 }
 
@@ -123,17 +130,22 @@ struct Parts {
     /// In the order of [`Kind::ALL`]; `None` without a limit.
     meters: [Option<Meter>; 5],
     ticks: Ticks,
+    refusals: Option<Refusals>,
     streams: Mutex<HashMap<UserId, u32>>,
     streams_per_user: u32,
     requests: Arc<Semaphore>,
     /// Whether `X-Forwarded-For` is written by a proxy that we trust.
     trusts_proxy: bool,
+    /// Whether somebody was told that it arrives all the same.
+    warned_of_proxy: AtomicBool,
 }
 
 impl Limits {
     /// These limits, by this clock.
     pub fn new(settings: &config::Limits, clock: Arc<dyn Clock>) -> Self {
-        let ticks = Ticks(clock);
+        let refusals = NonZeroU32::new(settings.refusals_per_minute).filter(|_| settings.enabled);
+        let refusals = refusals.map(|quota| Refusals::new(quota, clock.clone()));
+        let ticks = Ticks { begin: clock.instant(), clock };
         let meters = Kind::ALL.map(|kind| {
             let per_minute = match kind {
                 Kind::Auth => settings.auth_per_minute,
@@ -153,10 +165,12 @@ impl Limits {
         Self(Arc::new(Parts {
             meters,
             ticks,
+            refusals,
             streams: Mutex::default(),
             streams_per_user: if settings.enabled { settings.streams_per_user } else { u32::MAX },
             requests: Arc::new(Semaphore::new(requests)),
             trusts_proxy: settings.trusts_proxy,
+            warned_of_proxy: AtomicBool::new(false),
         }))
     }
 
@@ -173,10 +187,7 @@ impl Limits {
         }
         match meter.limiter.check_key(caller) {
             Ok(snapshot) => Ok(Some(Remainder::new(kind, meter, &snapshot))),
-            Err(refusal) => {
-                let retry_after = refusal.wait_time_from(self.0.ticks.now());
-                Err(ApiError::TooManyRequests { detail: "Too many requests. Please slow down.", retry_after })
-            }
+            Err(refusal) => Err(too_many(refusal.wait_time_from(self.0.ticks.now()))),
         }
     }
 
@@ -197,15 +208,44 @@ impl Limits {
         Ok(StreamPermit { limits: self.clone(), user: user.clone() })
     }
 
-    /// The address that a request came from: the last that a trusted proxy names, else the peer's.
+    /// Takes, from the address that a request came from, the share of one look at a credential; `None` without a limit.
+    ///
+    /// # Errors
+    /// 429 when too many credentials from there were refused lately. The credential must not be looked at then.
+    pub fn begin_check(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Option<Attempt>, ApiError> {
+        let Some(refusals) = &self.0.refusals else { return Ok(None) };
+        refusals.begin(self.address(headers, peer)).map(Some).map_err(too_many)
+    }
+
+    /// The address that a request came from, as quotas count it: the last that a trusted proxy names, else the peer's.
     fn address(&self, headers: &HeaderMap, peer: Option<&Peer>) -> IpAddr {
-        let forwarded = || {
-            let all = headers.get_all(X_FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
-            parse_address(all.rsplit(',').next()?.trim())
+        let forwarded = headers.get_all(X_FORWARDED_FOR).iter().next_back();
+        let forwarded = if self.0.trusts_proxy {
+            forwarded.and_then(|all| parse_address(all.to_str().ok()?.rsplit(',').next()?.trim()))
+        } else {
+            if forwarded.is_some() && !self.0.warned_of_proxy.swap(true, Ordering::Relaxed) {
+                warn!(
+                    "X-Forwarded-For arrives and is not trusted: everybody behind the proxy shares the quotas of one \
+                     address; set TRUST_X_FORWARDED_FOR=true if nobody can reach the service but through that proxy"
+                );
+            }
+            None
         };
-        let forwarded = if self.0.trusts_proxy { forwarded() } else { None };
         // A call that came over no connection is a test's.
-        forwarded.or(peer.map(|Peer(address)| address.ip())).unwrap_or(IpAddr::from([127, 0, 0, 1]))
+        shared(forwarded.or(peer.map(|Peer(address)| address.ip())).unwrap_or(IpAddr::from([127, 0, 0, 1])))
+    }
+}
+
+fn too_many(retry_after: Duration) -> ApiError {
+    ApiError::TooManyRequests { detail: "Too many requests. Please slow down.", retry_after }
+}
+
+/// The address that stands for all those of one subscriber. One subscriber of IPv6 has 2^64 addresses, a /64 network at
+/// least; an IPv4 address may arrive in its IPv4-mapped form (`::ffff:203.0.113.7`).
+fn shared(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -322,19 +362,6 @@ pub async fn limit_upload(State(app): State<AppState>, request: Request, next: N
     limit(&app, kind, &caller, request, next).await
 }
 
-/// Layer around those that refuse credentials: an address that goes on with bad ones is told to stop.
-///
-/// # Errors
-/// 429 in place of a refusal, when the address has had too many.
-pub async fn limit_refusals(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
-    let address = app.limits.address(request.headers(), request.extensions().get());
-    let response = next.run(request).await;
-    if response.status() == axum::http::StatusCode::UNAUTHORIZED {
-        app.limits.count(Kind::Auth, &Caller::Address(address))?;
-    }
-    Ok(response)
-}
-
 /// Answers 503 at once when too many requests are under way: better some are asked to come back than all wait. Probes of
 /// health are let through.
 #[derive(Clone)]
@@ -391,6 +418,19 @@ mod tests {
         }
         for broken in ["", "unknown", "_hidden", "203.0.113", "203.0.113.7:port"] {
             assert_eq!(parse_address(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_one_subscriber_are_one() {
+        for (text, expected) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::"),
+            ("2001:db8:1:3::1", "2001:db8:1:3::"),
+        ] {
+            assert_eq!(shared(text.parse().unwrap()), expected.parse::<IpAddr>().unwrap(), "{text}");
         }
     }
 

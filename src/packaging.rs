@@ -107,13 +107,13 @@ fn setting(function: &Function) -> &'static str {
     }
 }
 
-/// What `func start` needs to run the package on a developer's machine, with Azurite.
+/// What `func start` needs to run the package on a developer's machine, with Azurite. Never the environment: the host's
+/// tools say `Development` themselves when they start it, and can upload this file to an app in Azure.
 fn local_settings(functions: &[Function]) -> anyhow::Result<Value> {
     let defaults = Config::read(|_| None)?;
     let mut values = BTreeMap::from(
         [
             ("FUNCTIONS_WORKER_RUNTIME", "custom"),
-            ("AZURE_FUNCTIONS_ENVIRONMENT", "Development"),
             ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
             (QUEUE_CONNECTION, "UseDevelopmentStorage=true"),
             // Under the host, what is built in must be wanted.

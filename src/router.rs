@@ -3,19 +3,21 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request};
-use axum::http::header::{ETAG, LOCATION, RETRY_AFTER};
+use axum::http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
-use futures::FutureExt;
-use futures::future::{BoxFuture, Map};
+use axum::{BoxError, Router};
+use futures::future::{BoxFuture, Either, Map, MapOk, Ready, ready};
+use futures::{FutureExt, TryFutureExt};
 use tokio::time::Timeout;
 use tokio::time::error::Elapsed;
 use tower::layer::{LayerFn, layer_fn};
@@ -28,10 +30,10 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
 use crate::auth::{require_admin, require_service, require_user, require_user_or_service};
-use crate::config::Environment;
+use crate::config::{AllowedOrigins, Environment};
 use crate::error::ApiError;
 use crate::idempotency::repeat_answers;
-use crate::limits::{Shed, limit_address, limit_refusals, limit_upload, limit_user};
+use crate::limits::{Shed, limit_address, limit_upload, limit_user};
 use crate::routes;
 use crate::state::AppState;
 use crate::telemetry::{Chain, Telemetry, trace_context};
@@ -43,8 +45,26 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 const MEDIA_TIME_LIMIT: Duration = Duration::from_secs(180);
 /// The same for work that takes minutes. What stands before us gives up after 230 s.
 const SLOW_TIME_LIMIT: Duration = Duration::from_secs(220);
+/// How long browsers keep what a preflight said.
+const PREFLIGHT_LIFE: Duration = Duration::from_secs(600);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
+/// Headers of answers that pages may read.
+const EXPOSED_HEADERS: [&str; 13] = [
+    "etag",
+    "location",
+    "retry-after",
+    "x-request-id",
+    "ratelimit",
+    "ratelimit-policy",
+    "preference-applied",
+    "idempotency-replayed",
+    "x-run-id",
+    "x-vercel-ai-ui-message-stream",
+    "x-resumable-stream-id",
+    "x-workflow-run-id",
+    "x-workflow-stream-tail-index",
+];
 
 /// The whole service: what the listener runs, and what tests call.
 pub type App = NormalizePath<Router>;
@@ -63,7 +83,7 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
         Environment::Production => public,
     };
     let public = public.layer(from_fn_with_state(state.clone(), limit_address)).merge(routes::health::public());
-    let user = Router::new()
+    let users = Router::new()
         .merge(routes::chat::user())
         .merge(routes::digest::user())
         .merge(routes::insights::user())
@@ -71,23 +91,23 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
         .merge(routes::moods::user())
         .merge(routes::scraper::user())
         .merge(routes::taste::user());
-    let admin = |routes: Router<AppState>| routes.layer(from_fn_with_state(state.clone(), require_admin));
+    // Inside the layer that checks for administrators: who is none any more gets no answer repeated either.
+    let user = |routes: Router<AppState>| routes.layer(from_fn_with_state(state.clone(), repeat_answers));
+    let admin = |routes: Router<AppState>| user(routes).layer(from_fn_with_state(state.clone(), require_admin));
     let signed_in = |routes: Router<AppState>| {
-        let routes = routes.layer(from_fn_with_state(state.clone(), repeat_answers));
         let routes = routes.layer(from_fn_with_state(state.clone(), limit_user));
-        let routes = routes.layer(from_fn_with_state(state.clone(), require_user));
-        routes.layer(from_fn_with_state(state.clone(), limit_refusals))
+        routes.layer(from_fn_with_state(state.clone(), require_user))
     };
     let slow_admin = admin(routes::moods::slow_admin().merge(routes::scraper::slow_admin()));
-    let slow = signed_in(routes::digest::slow_user().merge(routes::scraper::slow_user()).merge(slow_admin));
+    let slow_users = user(routes::digest::slow_user().merge(routes::scraper::slow_user()));
+    let slow = signed_in(slow_users.merge(slow_admin));
     let slow = slow.layer(limit_time(SLOW_TIME_LIMIT));
-    let signed_in = signed_in(user.merge(admin(routes::admin::admin().merge(routes::jobs::admin()))));
+    let signed_in = signed_in(user(users).merge(admin(routes::admin::admin().merge(routes::jobs::admin()))));
     let service = routes::media::service().layer(from_fn_with_state(state.clone(), require_service));
     let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), limit_upload));
     let media = media.layer(from_fn_with_state(state.clone(), require_user_or_service));
     let routes = public.merge(signed_in).layer(limit_time(TIME_LIMIT));
-    let media = media.merge(service).layer(from_fn_with_state(state.clone(), limit_refusals));
-    let media = media.layer(limit_time(MEDIA_TIME_LIMIT));
+    let media = media.merge(service).layer(limit_time(MEDIA_TIME_LIMIT));
     // A function's time limit is its own, and much longer.
     let invocations =
         if state.config.server.under_functions_host { invocation::router(functions) } else { Router::new() };
@@ -98,9 +118,17 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
 pub fn with_layers(routes: Router<AppState>, state: AppState) -> App {
     // One layer of three: the router boxes and copies what is inside each layer of its own, for every request.
     let (telemetry, limits) = (state.telemetry.clone(), state.limits.clone());
+    let origins = Arc::new(state.config.server.allowed_origins.clone());
+    for ignored in origins.ignored() {
+        warn!(origin = ignored, "ignored: CORS_ALLOWED_ORIGINS takes origins such as https://app.example");
+    }
     let around = ServiceBuilder::new()
         .layer(layer_fn(move |inner| LogRequest { inner, telemetry: telemetry.clone() }))
-        .option_layer(cors(&state.config.server.cors_allowed_origins))
+        .layer(layer_fn({
+            let origins = origins.clone();
+            move |inner| RefusePreflight { inner, origins: origins.clone() }
+        }))
+        .option_layer((!origins.is_empty()).then(|| cors(origins)))
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(layer_fn(move |inner| Shed::new(inner, &limits)));
     let router = routes
@@ -286,27 +314,57 @@ fn request_id(request: &Request) -> HeaderValue {
     })
 }
 
-/// Lets the listed web origins in; nothing to do for any request when there are none.
-fn cors(origins: &[String]) -> Option<CorsLayer> {
-    let mut allowed: Vec<HeaderValue> = Vec::new();
-    for origin in origins {
-        match origin.trim_end_matches('/').parse() {
-            Ok(origin) if origin != "*" => allowed.push(origin),
-            Ok(_) | Err(_) => warn!(origin, "origin ignored: CORS_ALLOWED_ORIGINS takes full origins"),
-        }
-    }
-    if allowed.is_empty() {
-        return None;
-    }
+/// Tells browsers that pages of the allowed origins may call.
+fn cors(origins: Arc<AllowedOrigins>) -> CorsLayer {
     let credentials = {
-        let allowed = allowed.clone();
-        AllowCredentials::predicate(move |origin: &HeaderValue, _: &Parts| allowed.contains(origin))
+        let origins = origins.clone();
+        AllowCredentials::predicate(move |origin: &HeaderValue, _: &Parts| origins.allows(origin.as_bytes()))
     };
-    let layer = CorsLayer::new()
-        .allow_origin(AllowOrigin::list(allowed))
+    let origin = AllowOrigin::predicate(move |origin: &HeaderValue, _: &Parts| origins.allows(origin.as_bytes()));
+    CorsLayer::new()
+        .allow_origin(origin)
         .allow_credentials(credentials)
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([ETAG, LOCATION, RETRY_AFTER, X_REQUEST_ID]);
-    Some(layer)
+        .max_age(PREFLIGHT_LIFE)
+        .expose_headers(EXPOSED_HEADERS.map(HeaderName::from_static))
+}
+
+/// Answers 400 to browsers that ask whether a page of a foreign origin may call.
+#[derive(Clone)]
+struct RefusePreflight<S> {
+    inner: S,
+    origins: Arc<AllowedOrigins>,
+}
+
+impl<S> RefusePreflight<S> {
+    fn refuses(&self, request: &Request) -> bool {
+        let headers = request.headers();
+        request.method() == Method::OPTIONS
+            && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+            && !self.origins.is_empty()
+            && headers.get(ORIGIN).is_some_and(|origin| !self.origins.allows(origin.as_bytes()))
+    }
+}
+
+impl<S, B> Service<Request> for RefusePreflight<S>
+where
+    S: Service<Request, Response = Response<B>, Error = Infallible>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<Response, Infallible>>, MapOk<S::Future, fn(Response<B>) -> Response>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if self.refuses(&request) {
+            let refusal = ApiError::BadRequest("Disallowed CORS origin.").into_response();
+            return Either::Left(ready(Ok(refusal)));
+        }
+        Either::Right(self.inner.call(request).map_ok(|response| response.map(Body::new)))
+    }
 }

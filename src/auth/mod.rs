@@ -1,23 +1,26 @@
 //! Who calls. A layer refuses, the [`CurrentUser`] extractor only hands over what the layer proved, so a route is closed
 //! until someone opens it.
 
+pub mod development;
 pub mod google;
 pub mod keys;
 pub mod service;
 pub mod session;
 
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Span;
+use tracing::{Span, info};
 
 use crate::config::Environment;
 use crate::error::ApiError;
+use crate::limits::Peer;
 use crate::model::ids::UserId;
 use crate::state::AppState;
+use development::Bypass;
 use session::SessionService;
 
 /// The user who calls, as the user or admin layer proved it.
@@ -37,12 +40,35 @@ impl<S: Send + Sync> FromRequestParts<S> for CurrentUser {
     }
 }
 
+/// What of a request says who calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// Credentials, and what browsers and proxies add.
+    pub headers: &'a HeaderMap,
+    /// The address that is asked for.
+    pub uri: &'a Uri,
+    /// Where the connection comes from.
+    pub peer: Option<&'a Peer>,
+}
+
+impl<'a> From<&'a Request> for Evidence<'a> {
+    fn from(request: &'a Request) -> Self {
+        Self { headers: request.headers(), uri: request.uri(), peer: request.extensions().get() }
+    }
+}
+
+impl<'a> From<&'a Parts> for Evidence<'a> {
+    fn from(parts: &'a Parts) -> Self {
+        Self { headers: &parts.headers, uri: &parts.uri, peer: parts.extensions.get() }
+    }
+}
+
 /// Layer of the user routes: lets a caller in whose identity is proven.
 ///
 /// # Errors
-/// 401 without a valid credential, 503 when it cannot be checked.
+/// Those of [`identify`].
 pub async fn require_user(State(app): State<AppState>, mut request: Request, next: Next) -> Result<Response, ApiError> {
-    let user = identify(&app, request.headers()).await?;
+    let user = identify(&app, (&request).into()).await?;
     Span::current().record("user.id", user.as_str());
     request.extensions_mut().insert(CurrentUser(user));
     Ok(next.run(request).await)
@@ -67,9 +93,10 @@ pub async fn require_admin(
 /// Layer of the service routes: lets services in that show the credential.
 ///
 /// # Errors
-/// 401 for everybody else, 500 while none is configured.
+/// 401 for everybody else, 429 after too many of those, 500 while no credential is configured.
 pub async fn require_service(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
-    app.services.check(request.headers()).await?;
+    let evidence = Evidence::from(&request);
+    metered(&app, evidence, app.services.check(evidence.headers)).await?;
     Ok(next.run(request).await)
 }
 
@@ -85,26 +112,78 @@ pub async fn require_user_or_service(
 ) -> Result<Response, ApiError> {
     let is_open = app.config.media.is_open;
     if !is_open || bearer_token(request.headers()).is_some() {
-        match identify(&app, request.headers()).await {
-            Ok(user) => {
+        match identify_user_or_service(&app, (&request).into()).await {
+            Ok(Some(user)) => {
                 Span::current().record("user.id", user.as_str());
                 request.extensions_mut().insert(CurrentUser(user));
             }
-            Err(refusal) if !is_open && app.services.check(request.headers()).await.is_err() => return Err(refusal),
-            Err(_) => {}
+            Err(refusal) if !is_open => return Err(refusal),
+            Ok(None) | Err(_) => {}
         }
     }
     Ok(next.run(request).await)
 }
 
-/// The user whose credential the request carries. In development, the development user.
+/// The user who calls; `None` for a service.
+async fn identify_user_or_service(app: &AppState, evidence: Evidence<'_>) -> Result<Option<UserId>, ApiError> {
+    if let Some(user) = identify_at_once(app, evidence)? {
+        return Ok(Some(user));
+    }
+    let check = async {
+        match verify_user(app, evidence.headers).await {
+            Ok(user) => Ok(Some(user)),
+            Err(refusal) if app.services.check(evidence.headers).await.is_err() => Err(refusal),
+            Err(_) => Ok(None),
+        }
+    };
+    metered(app, evidence, check).await
+}
+
+/// The user whose credential the request carries. In development, the development user for what comes from this machine.
 ///
 /// # Errors
-/// 401 without a valid credential, 503 when it cannot be checked.
-pub async fn identify(app: &AppState, headers: &HeaderMap) -> Result<UserId, ApiError> {
-    if app.config.environment == Environment::Development {
-        return Ok(app.config.identity.local_dev_user.clone());
+/// 401 without a valid credential, 429 after too many of those, 503 when it cannot be checked; in development 403 for a page
+/// of a foreign origin.
+pub async fn identify(app: &AppState, evidence: Evidence<'_>) -> Result<UserId, ApiError> {
+    match identify_at_once(app, evidence)? {
+        Some(user) => Ok(user),
+        None => metered(app, evidence, verify_user(app, evidence.headers)).await,
     }
+}
+
+/// The user, if nothing has to be looked up to know them: the development user, and whose token was good a moment ago.
+fn identify_at_once(app: &AppState, evidence: Evidence<'_>) -> Result<Option<UserId>, ApiError> {
+    if app.config.environment == Environment::Development {
+        match development::decide(&evidence, &app.config.server.allowed_origins) {
+            Bypass::Applies => return Ok(Some(app.config.identity.local_dev_user.clone())),
+            Bypass::Foreign => {
+                return Err(ApiError::Forbidden("Pages of this origin may not call in development."));
+            }
+            Bypass::Denied(reason) => info!(reason, "caller is not taken for the development user"),
+        }
+    }
+    Ok(bearer_token(evidence.headers).and_then(|token| app.sessions.known_user(token)))
+}
+
+/// Looks at a credential, unless too many from that address were refused lately. A request without one costs nothing.
+async fn metered<T>(
+    app: &AppState,
+    evidence: Evidence<'_>,
+    check: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let Evidence { headers, peer, .. } = evidence;
+    let shows_credential = headers.contains_key(AUTHORIZATION) || headers.contains_key(service::API_KEY);
+    let attempt = if shows_credential { app.limits.begin_check(headers, peer)? } else { None };
+    let outcome = check.await;
+    if let Some(attempt) = attempt
+        && !matches!(outcome, Err(ApiError::Unauthorized(_)))
+    {
+        attempt.forgive();
+    }
+    outcome
+}
+
+async fn verify_user(app: &AppState, headers: &HeaderMap) -> Result<UserId, ApiError> {
     let token = bearer_token(headers).ok_or(ApiError::Unauthorized("Missing Authorization header."))?;
     if SessionService::is_access_token(token) {
         let user = app.sessions.find_user(token).await.map_err(ApiError::unavailable)?;

@@ -57,7 +57,7 @@ pub struct Answer {
 /// What became of beginning a request.
 pub enum Begun {
     /// It is the first under its key.
-    First(Held<Record>),
+    First(Box<Held<Record>>),
     /// Another one is under way.
     UnderWay,
     /// The key belongs to another request.
@@ -122,7 +122,7 @@ impl Idempotency {
             }),
         });
         Ok(match claimed.await? {
-            Claimed::Ours(held) => Begun::First(held),
+            Claimed::Ours(held) => Begun::First(Box::new(held)),
             Claimed::Left(begun) => begun,
         })
     }

@@ -1,11 +1,12 @@
-//! Sign-ins. Tokens are looked up by hash, across users, because a token does not say whose it is.
+//! Sign-ins. A token that names its session is looked up by one point read; one that does not, of an older version of ours or
+//! of another service, by its hash across users.
 
 use std::sync::Arc;
 
 use futures::stream::Stream;
 
 use super::{Result, pages};
-use crate::model::ids::{FamilyId, UserId};
+use crate::model::ids::{FamilyId, SessionId, UserId};
 use crate::model::session::Session;
 use crate::store::{self, Container, DocumentStore, ETag, Filter, Key, Query, Write};
 
@@ -19,23 +20,38 @@ impl Sessions {
     }
 
     fn key(session: &Session) -> Key {
-        Key::new(Container::RefreshTokens, session.user_id.as_str(), session.id.as_str())
+        Self::key_of(&session.user_id, &session.id)
     }
 
-    /// The session with this access token. Asks every partition: callers keep the answer for a while.
-    pub async fn find_by_access_hash(&self, hash: &str) -> Result<Option<Session>> {
-        let found = self.find_by("accessTokenHash", hash).await?;
-        Ok(found.map(|(session, _)| session))
+    fn key_of(user: &UserId, id: &SessionId) -> Key {
+        Key::new(Container::RefreshTokens, user.as_str(), id.as_str())
     }
 
-    /// The session with this refresh token, and its version.
+    /// A user's session and its version.
+    pub async fn find(&self, user: &UserId, id: &SessionId) -> Result<Option<(Session, ETag)>> {
+        let stored = self.0.read(&Self::key_of(user, id)).await?;
+        Ok(stored.and_then(|stored| Some((pages::parse(Container::RefreshTokens, &stored)?, stored.etag))))
+    }
+
+    /// The session with this access token, and its version. Asks every partition: callers keep the answer for a while.
+    pub async fn find_by_access_hash(&self, hash: &str) -> Result<Option<(Session, ETag)>> {
+        self.find_by(Query::all(Container::RefreshTokens), "accessTokenHash", hash).await
+    }
+
+    /// The session with this refresh token, and its version. Asks every partition.
     pub async fn find_by_refresh_hash(&self, hash: &str) -> Result<Option<(Session, ETag)>> {
-        self.find_by("refreshTokenHash", hash).await
+        self.find_by(Query::all(Container::RefreshTokens), "refreshTokenHash", hash).await
     }
 
-    async fn find_by(&self, field: &'static str, hash: &str) -> Result<Option<(Session, ETag)>> {
-        let query = Query::all(Container::RefreshTokens).matching(Filter::equal(field, hash)).limit(1);
-        let page = self.0.query(&query).await?;
+    /// The session that took this one's place, and its version.
+    pub async fn find_successor(&self, session: &Session) -> Result<Option<(Session, ETag)>> {
+        let Some(hash) = &session.replaced_by_refresh_token_hash else { return Ok(None) };
+        let of_user = Query::partition(Container::RefreshTokens, session.user_id.as_str());
+        self.find_by(of_user, "refreshTokenHash", hash).await
+    }
+
+    async fn find_by(&self, query: Query, field: &'static str, hash: &str) -> Result<Option<(Session, ETag)>> {
+        let page = self.0.query(&query.matching(Filter::equal(field, hash)).limit(1)).await?;
         Ok(page.documents.into_iter().find_map(|stored| {
             let session = pages::parse(Container::RefreshTokens, &stored)?;
             Some((session, stored.etag))
@@ -65,14 +81,15 @@ impl Sessions {
         Ok(())
     }
 
-    /// Retires the session read as `etag` and saves its successor, both or neither. False when somebody else changed the
-    /// old session first.
-    pub async fn rotate(&self, retired: &Session, etag: ETag, successor: &Session) -> Result<bool> {
-        let writes = [
-            Write::Replace { document: serde_json::to_value(retired)?, etag },
-            Write::Create { document: serde_json::to_value(successor)? },
-        ];
-        match self.0.batch(Container::RefreshTokens, retired.user_id.as_str(), &writes).await {
+    /// Saves these sessions of one user, each read as its version, and their successor, all or none. False when somebody else
+    /// changed one of them first.
+    pub async fn rotate(&self, retired: &[(Session, ETag)], successor: &Session) -> Result<bool> {
+        let mut writes = Vec::with_capacity(retired.len() + 1);
+        for (session, etag) in retired {
+            writes.push(Write::Replace { document: serde_json::to_value(session)?, etag: etag.clone() });
+        }
+        writes.push(Write::Create { document: serde_json::to_value(successor)? });
+        match self.0.batch(Container::RefreshTokens, successor.user_id.as_str(), &writes).await {
             Ok(()) => Ok(true),
             Err(store::Error::Conflict) => Ok(false),
             Err(error) => Err(error.into()),

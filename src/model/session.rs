@@ -40,14 +40,20 @@ pub struct Session {
     #[serde(default = "single_use")]
     pub token_rotation: String,
     /// SHA-256 of the refresh token that took this one's place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replaced_with_refresh_token_hash: Option<String>,
+    #[serde(default, alias = "replacedWithRefreshTokenHash", skip_serializing_if = "Option::is_none")]
+    pub replaced_by_refresh_token_hash: Option<String>,
     /// The sign-in that this session descends from. Other services leave it out: then the session is its own family.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family_id: Option<FamilyId>,
     /// When the refresh token was used. Absent if it was not: a session can also be revoked by signing out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotated_at: Option<Timestamp>,
+    /// When the access token was first shown, if it was, and if this session replaced another: then the client has got it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_used_at: Option<Timestamp>,
+    /// When the refresh token, spent already, was last exchanged again because the answer with the new pair was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered_at: Option<Timestamp>,
     /// Seconds after the last write until the store forgets the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<i64>,

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use axum::routing::post;
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
@@ -165,7 +165,7 @@ struct RevokeResponse {
 ))]
 async fn revoke_sessions(
     State(app): State<AppState>,
-    headers: HeaderMap,
+    parts: Parts,
     AppJson(body): AppJson<RevokeRequest>,
 ) -> Result<AppJson<RevokeResponse>, ApiError> {
     if body.refresh_token.is_none() && body.user.is_none() {
@@ -177,7 +177,7 @@ async fn revoke_sessions(
         return Ok(AppJson(RevokeResponse { revoked: true }));
     }
     let Some(user) = body.user else { return Ok(AppJson(RevokeResponse { revoked: false })) };
-    if auth::identify(&app, &headers).await? != user {
+    if auth::identify(&app, (&parts).into()).await? != user {
         return Err(ApiError::Forbidden("Unauthorized to revoke this user."));
     }
     app.sessions.revoke_user(&user).await?;

@@ -26,6 +26,7 @@ use tracing::{Instrument, info, warn};
 use super::{
     Delivery, Function, JobError, QueueTrigger, TIME_LIMIT, TimerTrigger, Trigger, attempt, log_outcome, span,
 };
+use crate::auth::development::was_forwarded;
 use crate::error::ApiError;
 use crate::extract::AppJson;
 use crate::state::AppState;
@@ -56,9 +57,10 @@ pub fn router(functions: &'static [Function]) -> Router<AppState> {
         .route("/", get(async || AppJson(Answer::default())))
 }
 
-/// To the world outside the endpoints do not exist.
+/// To the world outside the endpoints do not exist. The host marks what its proxy passes on; a front end marks it as well, and
+/// alone does so when the host forwards in its older way.
 async fn refuse_proxied(request: Request, next: Next) -> Response {
-    if request.headers().contains_key(PROXIED) {
+    if request.headers().contains_key(PROXIED) || was_forwarded(request.headers()) {
         return ApiError::NotFound("Not Found").into_response();
     }
     next.run(request).await

@@ -8,8 +8,17 @@ use std::process::{Command, Output};
 use pluckit::config::{Config, Documents, Environment, Error, ModelServer, Source, StorageAccount};
 use serde_json::Value;
 
-/// Set by the Functions host, never by people, so the example does not have them.
-const SET_BY_THE_HOST: [&str; 3] = ["FUNCTIONS_CUSTOMHANDLER_PORT", "WEBSITE_HOSTNAME", "WEBSITE_INSTANCE_ID"];
+/// Set by platforms, never by people, so the example does not have them.
+const SET_BY_THE_HOST: [&str; 8] = [
+    "CONTAINER_NAME",
+    "FUNCTIONS_CUSTOMHANDLER_PORT",
+    "KUBERNETES_SERVICE_HOST",
+    "WEBSITE_HOSTNAME",
+    "WEBSITE_INSTANCE_ID",
+    "WEBSITE_OWNER_NAME",
+    "WEBSITE_POD_NAME",
+    "WEBSITE_SKU",
+];
 /// Read by the Functions host and its tools, never by us.
 const READ_BY_THE_HOST: [&str; 1] = ["FUNCTIONS_WORKER_RUNTIME"];
 const SECRETS: [&str; 8] = [
@@ -210,7 +219,10 @@ fn lists_are_split_and_blanks_dropped() {
     .unwrap();
     assert_eq!(config.identity.google_client_ids, ["web", "ios", "android"]);
     assert_eq!(config.identity.admins.len(), 2);
-    assert_eq!(config.server.cors_allowed_origins, ["https://a.example", "https://b.example"]);
+    for origin in ["https://a.example", "https://b.example"] {
+        assert!(config.server.allowed_origins.allows(origin.as_bytes()), "{origin}");
+    }
+    assert!(config.server.allowed_origins.ignored().is_empty());
 }
 
 #[test]
@@ -315,12 +327,47 @@ fn development_is_open_to_loopback_alone() {
 
 #[test]
 fn development_is_refused_on_azure() {
-    let on_azure = [("WEBSITE_INSTANCE_ID", "4f"), ("AZURE_FUNCTIONS_ENVIRONMENT", "Development")];
-    assert!(refusal(&with(&on_azure)).contains(REFUSES_OPEN_DOOR));
+    let development = ("AZURE_FUNCTIONS_ENVIRONMENT", "Development");
     // The host always is on loopback, so the address says nothing there.
-    let under_host = [&on_azure[..], &[("FUNCTIONS_CUSTOMHANDLER_PORT", "5001")]].concat();
-    assert!(refusal(&with(&under_host)).contains(REFUSES_OPEN_DOOR));
-    assert!(read(&with(&[("WEBSITE_INSTANCE_ID", "4f")])).is_ok());
+    let host = ("FUNCTIONS_CUSTOMHANDLER_PORT", "5001");
+    let allowed = ("PLUCKIT_ALLOW_INSECURE_DEV", "1");
+    for mark in [
+        ("WEBSITE_INSTANCE_ID", "4f"),
+        ("WEBSITE_POD_NAME", "pod-1"),
+        ("WEBSITE_SKU", "FlexConsumption"),
+        ("WEBSITE_OWNER_NAME", "1234+group-westeurope"),
+        ("WEBSITE_HOSTNAME", "pluckit.azurewebsites.net"),
+    ] {
+        for more in [&[][..], &[host], &[allowed], &[host, allowed]] {
+            let settings = with(&[&[development, mark], more].concat());
+            let message = refusal(&settings);
+            assert!(message.contains(REFUSES_OPEN_DOOR) && message.contains(mark.0), "{message}");
+            assert!(!message.contains("PLUCKIT_ALLOW_INSECURE_DEV"), "it would not help: {message}");
+        }
+        // Without a word about the environment it is production, as far as anything else says so.
+        assert!(read(&with(&[mark])).is_ok());
+        assert!(refusal(&[mark]).contains(REFUSES_OPEN_DOOR));
+    }
+    assert!(read(&with(&[development, host, ("WEBSITE_HOSTNAME", "localhost:7071")])).is_ok());
+}
+
+#[test]
+fn development_in_a_container_must_be_meant() {
+    let development = ("AZURE_FUNCTIONS_ENVIRONMENT", "Development");
+    for mark in [("CONTAINER_NAME", "4f"), ("KUBERNETES_SERVICE_HOST", "10.0.0.1")] {
+        let message = refusal(&with(&[development, mark]));
+        assert!(message.contains(REFUSES_OPEN_DOOR) && message.contains(mark.0), "{message}");
+        assert!(read(&with(&[development, mark, ("PLUCKIT_ALLOW_INSECURE_DEV", "1")])).is_ok());
+        assert!(read(&with(&[mark])).is_ok());
+    }
+}
+
+#[test]
+fn the_development_user_is_one_who_can_have_documents() {
+    for id in [".", "..", "a/b", "a?b", "#"] {
+        let message = refusal(&[("LOCAL_DEV_USER_ID", id)]);
+        assert!(message.starts_with("LOCAL_DEV_USER_ID is "), "{message}");
+    }
 }
 
 #[test]

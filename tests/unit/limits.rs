@@ -1,12 +1,15 @@
 //! What one caller may have, and that others have theirs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use futures::future::join_all;
 use serde_json::json;
 
 use crate::support::TestApp;
 use crate::support::caller::Caller;
+use crate::support::counted::Counted;
 use crate::support::model::{Answer, Kind, ModelServer, Step, say};
 
 fn app(settings: &[(&str, &str)]) -> TestApp {
@@ -44,19 +47,120 @@ async fn kinds_of_routes_have_quotas_of_their_own() {
 }
 
 #[tokio::test]
-async fn an_address_that_signs_in_or_guesses_too_often_waits() {
+async fn an_address_that_signs_in_too_often_waits() {
     let app = app(&[("RATE_LIMIT_AUTH_PER_MINUTE", "2"), ("TRUST_X_FORWARDED_FOR", "true")]);
     let at = |address: &str| app.nobody().header("x-forwarded-for", &format!("198.51.100.1, {address}:4711"));
     let refresh = async |address: &str| at(address).post("/api/auth/refresh", json!({"token": "rt-x"})).await.status;
     assert_eq!(refresh("203.0.113.7").await, StatusCode::UNAUTHORIZED);
-    // A guessed token counts with it.
-    let guess = at("203.0.113.7").header("authorization", "Bearer at-guess").get("/api/chat/memory").await;
-    assert_eq!(guess.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(refresh("203.0.113.7").await, StatusCode::UNAUTHORIZED);
     assert_eq!(refresh("203.0.113.7").await, StatusCode::TOO_MANY_REQUESTS);
-    let guess = at("203.0.113.7").header("authorization", "Bearer at-guess").get("/api/chat/memory").await;
-    assert_eq!(guess.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(refresh("203.0.113.8").await, StatusCode::UNAUTHORIZED, "another address");
     assert_eq!(app.nobody().get("/api/health").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_address_that_guesses_too_often_is_refused_unheard() {
+    let counted = Arc::new(Counted::in_memory());
+    let builder = TestApp::builder().store(counted.clone()).setting("RATE_LIMITS", "true");
+    let app = builder.setting("RATE_LIMIT_REFUSALS_PER_MINUTE", "3").start();
+    let (known, unknown) = (app.user("ada").await, app.user("eve").await);
+    assert_eq!(known.get("/api/chat/memory").await.status, StatusCode::OK);
+    let before = counted.lookups();
+    for _ in 0..3 {
+        let token = format!("at-{}", uuid::Uuid::new_v4());
+        assert_eq!(app.bearer(&token).get("/api/chat/memory").await.status, StatusCode::UNAUTHORIZED);
+    }
+    let guesses = (0..100).map(async |number| {
+        let answer = app.bearer(&format!("at-guess-{number}")).get("/api/chat/memory").await;
+        (answer.status, answer.header("retry-after").to_owned())
+    });
+    for (status, retry_after) in join_all(guesses).await {
+        assert_eq!((status, retry_after.as_str()), (StatusCode::TOO_MANY_REQUESTS, "20"));
+    }
+    assert_eq!(counted.lookups() - before, 3, "what is refused unheard is not looked up");
+    assert_eq!(known.get("/api/chat/memory").await.status, StatusCode::OK, "known to be good");
+    assert_eq!(unknown.get("/api/chat/memory").await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(unknown.clone().from("203.0.113.9").get("/api/chat/memory").await.status, StatusCode::OK);
+    let refresh = app.nobody().post("/api/auth/refresh", json!({"token": "rt-x"})).await;
+    assert_eq!(refresh.status, StatusCode::UNAUTHORIZED, "signing in has a quota of its own");
+    assert_eq!(app.nobody().get("/api/chat/memory").await.status, StatusCode::UNAUTHORIZED, "nothing was guessed");
+    app.clock.advance(Duration::from_secs(20));
+    assert_eq!(unknown.get("/api/chat/memory").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn of_many_guesses_at_once_no_more_are_looked_up_than_the_quota_has() {
+    let counted = Arc::new(Counted::in_memory());
+    let builder = TestApp::builder().store(counted.clone()).setting("RATE_LIMITS", "true");
+    let app = builder.setting("RATE_LIMIT_REFUSALS_PER_MINUTE", "5").start();
+    let before = counted.lookups();
+    let guesses = (0..100).map(async |number| app.bearer(&format!("at-{number}")).get("/api/chat/memory").await.status);
+    let statuses = join_all(guesses).await;
+    assert_eq!(statuses.iter().filter(|status| **status == StatusCode::UNAUTHORIZED).count(), 5);
+    assert_eq!(counted.lookups() - before, 5);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_not_looked_up_again_for_half_a_minute() {
+    let counted = Arc::new(Counted::in_memory());
+    let app = TestApp::builder().store(counted.clone()).start();
+    let guess = async || app.bearer("at-guess").get("/api/chat/memory").await.status;
+    let before = counted.lookups();
+    for _ in 0..5 {
+        assert_eq!(guess().await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(counted.lookups() - before, 1);
+    app.clock.advance(Duration::from_secs(30));
+    assert_eq!(guess().await, StatusCode::UNAUTHORIZED);
+    assert_eq!(counted.lookups() - before, 2);
+}
+
+#[tokio::test]
+async fn wrong_keys_of_services_are_slowed_down() {
+    let app = app(&[("METADATA_EXTRACT_API_KEY", "key-1"), ("RATE_LIMIT_REFUSALS_PER_MINUTE", "2")]);
+    let ask = async |key: &str| {
+        let caller = app.nobody().header("x-api-key", key);
+        caller.post("/api/extract-clothing-metadata", json!({"item_id": "a", "image_bytes_base64": ""})).await.status
+    };
+    for _ in 0..10 {
+        assert_eq!(ask("key-1").await, StatusCode::BAD_REQUEST, "the right key has no quota");
+    }
+    assert_eq!(ask("key-2").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask("key-3").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask("key-4").await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(ask("key-1").await, StatusCode::TOO_MANY_REQUESTS, "or the answer would tell that it is the right one");
+    app.clock.advance(Duration::from_secs(30));
+    assert_eq!(ask("key-1").await, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn addresses_of_one_network_share_a_quota() {
+    let app = app(&[("RATE_LIMIT_AUTH_PER_MINUTE", "2")]);
+    let refresh = async |address: &str| {
+        let caller = app.nobody().from(address);
+        caller.post("/api/auth/refresh", json!({"token": "rt-x"})).await.status
+    };
+    assert_eq!(refresh("2001:db8:1:2::1").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(refresh("2001:db8:1:2:ffff::9").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(refresh("2001:db8:1:2:3:4:5:6").await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refresh("2001:db8:1:3::1").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(refresh("203.0.113.7").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(refresh("::ffff:203.0.113.7").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(refresh("203.0.113.7").await, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_costs_nobody_their_quota() {
+    let app = app(&[("RATE_LIMIT_REQUESTS_PER_MINUTE", "3")]);
+    let ada = app.user("ada").await;
+    for _ in 0..3 {
+        assert_eq!(ada.get("/api/chat/memory").await.status, StatusCode::OK);
+    }
+    app.clock.set_back(Duration::from_secs(3600));
+    let refused = ada.get("/api/chat/memory").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, "20"));
+    app.clock.advance(Duration::from_secs(20));
+    assert_eq!(ada.get("/api/chat/memory").await.status, StatusCode::OK);
 }
 
 #[tokio::test]

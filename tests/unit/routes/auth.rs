@@ -1,6 +1,7 @@
 //! Signing in, refreshing and ending sessions; every way in which a token can be bad.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -9,10 +10,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::join_all;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use pluckit::clock::Clock;
+use pluckit::model::ids::UserId;
 use pluckit::store::{Container, Query};
 use serde_json::{Value, json};
 
 use crate::support::TestApp;
+use crate::support::counted::Counted;
 use crate::support::google::{CLIENT_ID, Google, Key};
 
 const SIGN_IN: &str = "/api/auth/mobile-token";
@@ -201,6 +204,8 @@ pub fn bad_tokens(google: &Google, now: i64) -> Vec<(String, String)> {
         ("empty subject", with("sub", json!(""))),
         ("subject that is a number", with("sub", json!(7))),
         ("subject that is a path", with("sub", json!("a/b"))),
+        ("subject that is a dot", with("sub", json!("."))),
+        ("subject of two dots", with("sub", json!(".."))),
         ("signature cut", signed[..signed.len() - 4].to_owned()),
         ("signature missing", format!("{header}.{payload}.")),
         ("two parts", format!("{header}.{payload}")),
@@ -275,6 +280,47 @@ async fn a_provider_that_is_down_costs_nothing_while_there_is_a_set() {
     app.clock.advance(Duration::from_secs(25 * 60 * 60));
     let token = google.key.sign(&Google::claims(now(&app)));
     assert_eq!(app.bearer(&token).get(MEMORY).await.status, StatusCode::OK, "the last good set serves");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_hangs_is_asked_once_for_all_who_wait() {
+    let (app, google) = app_with_google().await;
+    google.set_hanging(true);
+    let token = google.key.sign(&Google::claims(now(&app)));
+    let sign_in = async |_| app.nobody().post(SIGN_IN, json!({ "id_token": token })).await;
+    let answers = join_all((0..20).map(sign_in)).await;
+    for answer in answers {
+        assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "5"));
+    }
+    assert_eq!(google.fetches(), 1);
+    // A moment later they are told without another fetch.
+    assert_eq!(app.bearer(&token).get(MEMORY).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(google.fetches(), 1);
+    google.set_hanging(false);
+    app.clock.advance(Duration::from_secs(2));
+    assert_eq!(app.bearer(&token).get(MEMORY).await.status, StatusCode::OK);
+
+    // With a set nobody waits for a provider that hangs.
+    google.set_hanging(true);
+    app.clock.advance(Duration::from_secs(3601));
+    let token = google.key.sign(&Google::claims(now(&app)));
+    assert_eq!(app.bearer(&token).get(MEMORY).await.status, StatusCode::OK);
+    crate::support::until("it is asked meanwhile", async || google.fetches() == 3).await;
+    assert_eq!(app.bearer(&token).get(MEMORY).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_hangs_up_does_not_end_the_fetch() {
+    let (app, google) = app_with_google().await;
+    google.set_hanging(true);
+    let token = google.key.sign(&Google::claims(now(&app)));
+    let caller = app.bearer(&token);
+    tokio::select! {
+        answer = caller.get(MEMORY) => panic!("answered: {}", answer.status),
+        () = crate::support::until("the keys are asked for", async || google.fetches() == 1) => {}
+    }
+    assert_eq!(app.bearer(&token).get(MEMORY).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(google.fetches(), 1);
 }
 
 #[tokio::test]
@@ -389,18 +435,185 @@ async fn a_session_of_the_api_is_accepted_and_its_fields_kept() {
     let old: Value =
         page.documents.iter().map(|stored| stored.parse::<Value>().unwrap()).find(|s| s["id"] == "s1").unwrap();
     assert_eq!(old["deviceName"], "phone");
+    assert_eq!(old["replacedByRefreshTokenHash"], hash(next["refresh_token"].as_str().unwrap()));
+    assert!(is_signed_in(&app, &next).await);
     app.clock.advance(Duration::from_secs(31));
     refresh(&app, &json!("rt-1")).await;
     assert!(!is_signed_in(&app, &next).await, "without a family of its own, the session is the family");
 }
 
 #[tokio::test]
-async fn in_development_every_caller_is_the_development_user() {
+async fn in_development_callers_on_this_machine_are_the_development_user() {
     let app = TestApp::builder().setting("AZURE_FUNCTIONS_ENVIRONMENT", "development").start();
     assert_eq!(app.nobody().get(MEMORY).await.status, StatusCode::OK);
     assert_eq!(app.bearer("at-nonsense").get(MEMORY).await.status, StatusCode::OK);
+    assert_eq!(app.nobody().header("origin", "http://localhost:4200").get(MEMORY).await.status, StatusCode::OK);
     let answer = app.nobody().post(REVOKE, json!({"user_id": "somebody"})).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     let answer = app.nobody().post(REVOKE, json!({"user_id": "local-dev-user"})).await;
     assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn in_development_callers_from_elsewhere_show_a_credential() {
+    let app = TestApp::builder()
+        .setting("AZURE_FUNCTIONS_ENVIRONMENT", "Development")
+        .setting("ADMIN_USER_IDS", "local-dev-user")
+        .setting("METADATA_EXTRACT_API_KEY", "key")
+        .start();
+    let missing = (401, json!({"detail": "Missing Authorization header."}));
+    let elsewhere = [
+        app.nobody().from("192.168.1.7"),
+        app.nobody().header("host", "attacker.example"),
+        app.nobody().header("host", "attacker.example").header("origin", "http://attacker.example"),
+        app.nobody().header("x-forwarded-for", "203.0.113.7"),
+        app.nobody().header("x-forwarded-proto", "https"),
+        app.nobody().header("forwarded", "for=203.0.113.7"),
+        app.nobody().header("x-arr-ssl", "1"),
+        app.nobody().header("x-azure-fdid", "1"),
+    ];
+    for caller in &elsewhere {
+        assert_eq!(caller.get(MEMORY).await.summary(), missing);
+        assert_eq!(caller.get("/api/admin/bans").await.summary(), missing);
+        assert_eq!(caller.post("/api/process-image", json!({})).await.summary(), missing);
+        assert_eq!(caller.post(REVOKE, json!({"user_id": "local-dev-user"})).await.summary(), missing);
+    }
+    let foreign = [
+        app.nobody().header("origin", "https://evil.example"),
+        app.nobody().header("origin", "null"),
+        app.nobody().header("sec-fetch-site", "cross-site"),
+    ];
+    for caller in &foreign {
+        let answer = caller.post("/api/admin/ban/eve", json!({"reason": "spam"})).await;
+        assert_eq!(answer.summary(), (403, json!({"detail": "Pages of this origin may not call in development."})));
+        assert_eq!(caller.get(MEMORY).await.status, StatusCode::FORBIDDEN);
+    }
+    assert_eq!(app.nobody().get("/api/admin/bans").await.json()["bans"], json!([]));
+    let ada = app.user("ada").await;
+    ada.clone().from("192.168.1.7").put(MEMORY, json!({"summary": "Likes navy."})).await;
+    assert_eq!(ada.header("host", "pluckit.test").get(MEMORY).await.json()["summary"], "Likes navy.");
+}
+
+async fn sessions_of(app: &TestApp, user: &str) -> Vec<Value> {
+    let query = Query::partition(Container::RefreshTokens, user).limit(1000);
+    let page = app.state.data.store.query(&query).await.unwrap();
+    page.documents.iter().map(|stored| stored.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_token_is_found_by_one_point_read() {
+    let counted = Arc::new(Counted::in_memory());
+    let app = TestApp::builder().store(counted.clone()).start();
+    let grant = app.state.sessions.open(UserId::from("110169484474386276334")).await.unwrap();
+    let (reads, queries) = (counted.reads(), counted.queries());
+    assert!(app.state.sessions.find_user(&grant.access_token).await.unwrap().is_some());
+    assert_eq!((counted.reads() - reads, counted.queries() - queries), (1, 0));
+    // A forged one costs no more.
+    let (place, _) = grant.access_token.split_once('.').unwrap();
+    let forged = format!("{place}.{}", URL_SAFE_NO_PAD.encode([7; 48]));
+    assert!(app.state.sessions.find_user(&forged).await.unwrap().is_none());
+    assert_eq!((counted.reads() - reads, counted.queries() - queries), (2, 0));
+    let next = app.state.sessions.refresh(&grant.refresh_token).await.unwrap();
+    assert!(next.is_some());
+    assert_eq!(counted.queries(), queries);
+}
+
+#[tokio::test]
+async fn the_secret_of_a_token_counts_and_not_the_place_it_names() {
+    let app = TestApp::new();
+    let grant = app.state.sessions.open(UserId::from("ada")).await.unwrap();
+    let (place, rest) = grant.access_token.split_once('.').unwrap();
+    let mut bytes = URL_SAFE_NO_PAD.decode(rest).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    let forged = format!("{place}.{}", URL_SAFE_NO_PAD.encode(&bytes));
+    assert_eq!(app.bearer(&forged).get(MEMORY).await.status, StatusCode::UNAUTHORIZED);
+    let elsewhere = format!("at-{}.{rest}", URL_SAFE_NO_PAD.encode("eve"));
+    assert_eq!(app.bearer(&elsewhere).get(MEMORY).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(app.bearer(&grant.access_token).get(MEMORY).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_client_that_never_got_its_new_pair_gets_another() {
+    let (app, google) = app_with_google().await;
+    let first = sign_in(&app, &google).await;
+    let (_, lost) = refresh(&app, &first["refresh_token"]).await;
+    app.clock.advance(Duration::from_millis(4900));
+    assert_eq!(refresh(&app, &first["refresh_token"]).await.0, StatusCode::UNAUTHORIZED, "it races with itself");
+    app.clock.advance(Duration::from_millis(100));
+    let (status, second) = refresh(&app, &first["refresh_token"]).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(refresh(&app, &first["refresh_token"]).await.0, StatusCode::UNAUTHORIZED, "once a second");
+    app.clock.advance(Duration::from_secs(1));
+    let (status, third) = refresh(&app, &first["refresh_token"]).await;
+    assert_eq!(status, StatusCode::OK, "this answer may be lost as well");
+    for unused in [&lost, &second] {
+        assert!(!is_signed_in(&app, unused).await);
+        assert_eq!(refresh(&app, &unused["refresh_token"]).await.0, StatusCode::UNAUTHORIZED);
+    }
+    assert!(is_signed_in(&app, &third).await);
+    assert_eq!(refresh(&app, &third["refresh_token"]).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_pair_that_was_used_was_not_lost() {
+    let (app, google) = app_with_google().await;
+    for uses_access_token in [true, false] {
+        let first = sign_in(&app, &google).await;
+        let (_, mut second) = refresh(&app, &first["refresh_token"]).await;
+        if uses_access_token {
+            assert!(is_signed_in(&app, &second).await);
+        } else {
+            second = refresh(&app, &second["refresh_token"]).await.1;
+        }
+        app.clock.advance(Duration::from_secs(29));
+        assert_eq!(refresh(&app, &first["refresh_token"]).await.0, StatusCode::UNAUTHORIZED);
+        assert!(is_signed_in(&app, &second).await, "so early it harms nobody");
+        app.clock.advance(Duration::from_secs(2));
+        assert_eq!(refresh(&app, &first["refresh_token"]).await.0, StatusCode::UNAUTHORIZED);
+        assert!(!is_signed_in(&app, &second).await, "somebody has stolen it");
+    }
+}
+
+#[tokio::test]
+async fn after_ten_minutes_an_answer_is_not_lost_but_stolen() {
+    let (app, google) = app_with_google().await;
+    let first = sign_in(&app, &google).await;
+    let (_, second) = refresh(&app, &first["refresh_token"]).await;
+    app.clock.advance(Duration::from_secs(601));
+    assert_eq!(refresh(&app, &first["refresh_token"]).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(refresh(&app, &second["refresh_token"]).await.0, StatusCode::UNAUTHORIZED);
+    assert!(!is_signed_in(&app, &second).await);
+}
+
+#[tokio::test]
+async fn of_many_who_recover_one_answer_one_succeeds() {
+    let (app, google) = app_with_google().await;
+    let first = sign_in(&app, &google).await;
+    refresh(&app, &first["refresh_token"]).await;
+    app.clock.advance(Duration::from_secs(6));
+    let attempts = join_all((0..50).map(|_| refresh(&app, &first["refresh_token"]))).await;
+    let won: Vec<_> = attempts.into_iter().filter(|(status, _)| *status == StatusCode::OK).collect();
+    assert_eq!(won.len(), 1);
+    assert!(is_signed_in(&app, &won[0].1).await);
+    let live = sessions_of(&app, "ada").await.into_iter().filter(|session| session["revoked"] == false);
+    assert_eq!(live.count(), 1);
+}
+
+#[tokio::test]
+async fn the_oldest_of_more_than_fifty_sessions_ends() {
+    let app = TestApp::new();
+    let mut grants = Vec::new();
+    for _ in 0..53 {
+        grants.push(app.state.sessions.open(UserId::from("ada")).await.unwrap());
+        app.clock.advance(Duration::from_secs(1));
+    }
+    let other = app.user("eve").await;
+    for (number, grant) in grants.iter().enumerate() {
+        let status = app.bearer(&grant.access_token).get(MEMORY).await.status;
+        assert_eq!(status == StatusCode::OK, number >= 3, "session {number}: {status}");
+    }
+    assert_eq!(other.get(MEMORY).await.status, StatusCode::OK);
+    assert_eq!(sessions_of(&app, "ada").await.len(), 53);
+    app.clock.advance(Duration::from_secs(24 * 60 * 60));
+    assert_eq!(sessions_of(&app, "ada").await.len(), 50, "of those that ended nothing is kept for long");
 }

@@ -128,30 +128,67 @@ async fn a_body_over_the_limit_is_refused() {
 #[tokio::test]
 async fn listed_origins_may_call_with_credentials_and_others_may_not() {
     let app = TestApp::builder()
-        .setting("CORS_ALLOWED_ORIGINS", "https://app.pluckit.example, *,http://localhost:3000/")
+        .setting("CORS_ALLOWED_ORIGINS", "https://app.pluckit.example, *,null,ftp://x.example,http://localhost:3000/")
         .start();
     let listed = app.nobody().header("origin", "https://app.pluckit.example");
     let answer = listed.get("/api/health").await;
     assert_eq!(answer.header("access-control-allow-origin"), "https://app.pluckit.example");
     assert_eq!(answer.header("access-control-allow-credentials"), "true");
-    assert_eq!(answer.header("access-control-expose-headers"), "etag,location,retry-after,x-request-id");
-    let preflight = listed
-        .clone()
-        .header("access-control-request-method", "PUT")
-        .header("access-control-request-headers", "authorization,x-anything")
-        .send(Method::OPTIONS, "/api/chat/memory", None, "")
-        .await;
-    assert_eq!(preflight.status, StatusCode::OK);
-    assert_eq!(preflight.header("access-control-allow-methods"), "GET,POST,PUT,DELETE,OPTIONS");
-    assert_eq!(preflight.header("access-control-allow-headers"), "authorization,x-anything");
+    assert_eq!(
+        answer.header("access-control-expose-headers"),
+        "etag,location,retry-after,x-request-id,ratelimit,ratelimit-policy,preference-applied,idempotency-replayed,\
+         x-run-id,x-vercel-ai-ui-message-stream,x-resumable-stream-id,x-workflow-run-id,x-workflow-stream-tail-index"
+    );
+    let preflight = async |origin: &str| {
+        let caller = app.nobody().header("origin", origin).header("access-control-request-method", "PUT");
+        let caller = caller.header("access-control-request-headers", "authorization,x-anything");
+        caller.send(Method::OPTIONS, "/api/chat/memory", None, "").await
+    };
+    let allowed = preflight("https://app.pluckit.example").await;
+    assert_eq!(allowed.status, StatusCode::OK);
+    assert_eq!(allowed.header("access-control-allow-methods"), "GET,POST,PUT,PATCH,DELETE,OPTIONS");
+    assert_eq!(allowed.header("access-control-allow-headers"), "authorization,x-anything");
+    assert_eq!(allowed.header("access-control-max-age"), "600");
     assert_eq!(
         listed.get("/api/chat/memory").await.header("access-control-allow-origin"),
         "https://app.pluckit.example"
     );
-    for origin in ["https://evil.example", "null", "*", "https://app.pluckit.example.evil.example"] {
+    for origin in
+        ["https://evil.example", "null", "*", "https://app.pluckit.example.evil.example", "http://localhost:4200"]
+    {
         let answer = app.nobody().header("origin", origin).get("/api/health").await;
         assert_eq!(answer.header("access-control-allow-origin"), "", "{origin}");
         assert_eq!(answer.header("access-control-allow-credentials"), "", "{origin}");
+        let refused = preflight(origin).await;
+        assert_eq!(refused.summary(), (400, json!({"detail": "Disallowed CORS origin."})), "{origin}");
+        assert!(!refused.header("x-request-id").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn without_origins_a_preflight_is_a_request_like_any_other() {
+    let app = TestApp::builder().setting("CORS_ALLOWED_ORIGINS", "null").start();
+    let caller = app.nobody().header("origin", "null").header("access-control-request-method", "GET");
+    let answer = caller.send(Method::OPTIONS, "/api/health", None, "").await;
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (StatusCode::METHOD_NOT_ALLOWED, ""));
+}
+
+#[tokio::test]
+async fn in_development_pages_of_this_machine_may_call() {
+    let app = TestApp::builder().setting("AZURE_FUNCTIONS_ENVIRONMENT", "Development").start();
+    for (origin, expected) in [
+        ("http://localhost:4200", StatusCode::OK),
+        ("http://127.0.0.1:8080", StatusCode::OK),
+        ("http://[::1]:5173", StatusCode::OK),
+        ("http://localhost.evil.example", StatusCode::BAD_REQUEST),
+        ("https://evil.example", StatusCode::BAD_REQUEST),
+        ("null", StatusCode::BAD_REQUEST),
+    ] {
+        let caller = app.nobody().header("origin", origin).header("access-control-request-method", "GET");
+        let answer = caller.send(Method::OPTIONS, "/api/chat/memory", None, "").await;
+        assert_eq!(answer.status, expected, "{origin}");
+        let allowed = if expected == StatusCode::OK { origin } else { "" };
+        assert_eq!(answer.header("access-control-allow-origin"), allowed, "{origin}");
     }
 }
 

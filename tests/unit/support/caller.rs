@@ -1,11 +1,13 @@
 //! Requests as someone, and their answers.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
+use pluckit::limits::Peer;
 use pluckit::router::App;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -13,12 +15,13 @@ use tower::ServiceExt;
 /// No answer takes longer, unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Someone who calls the service.
+/// Someone who calls the service, from this machine unless told otherwise.
 #[derive(Clone)]
 pub struct Caller {
     service: App,
     authorization: Option<String>,
     headers: Vec<(&'static str, String)>,
+    peer: Peer,
 }
 
 /// What was answered.
@@ -60,7 +63,12 @@ impl Answer {
 
 impl Caller {
     pub fn new(service: App, authorization: Option<String>) -> Self {
-        Self { service, authorization, headers: Vec::new() }
+        Self { service, authorization, headers: Vec::new(), peer: Peer(([127, 0, 0, 1], 50_000).into()) }
+    }
+
+    /// Calls from this address.
+    pub fn from(self, address: &str) -> Self {
+        Self { peer: Peer((address.parse::<IpAddr>().unwrap(), 50_000).into()), ..self }
     }
 
     /// Sends this header with every request.
@@ -111,7 +119,10 @@ impl Caller {
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
-        let request = request.body(Body::from(body.into())).unwrap();
+        if !self.headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header(HOST, "localhost:7071");
+        }
+        let request = request.extension(self.peer).body(Body::from(body.into())).unwrap();
         tokio::time::timeout(PATIENCE, self.service.clone().oneshot(request)).await.expect("an answer begins").unwrap()
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod collector;
+pub mod counted;
 pub mod feeds;
 pub mod google;
 pub mod host;
