@@ -7,7 +7,7 @@ mod feed;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rust_decimal::Decimal;
 use time::macros::date;
@@ -150,13 +150,13 @@ pub struct ExchangeRates {
 struct Known {
     rates: Arc<Rates>,
     /// When to ask again; `None` at once.
-    due: Option<OffsetDateTime>,
+    due: Option<Instant>,
 }
 
 /// What the store told whoever wanted newer rates.
 enum Turn {
-    /// Nothing to do before this moment.
-    Wait(OffsetDateTime),
+    /// Nothing to do for so long.
+    Wait(Duration),
     /// They are to ask the feed.
     Ask,
 }
@@ -200,11 +200,11 @@ impl ExchangeRates {
 
     fn fresh(&self) -> Option<Arc<Rates>> {
         let known = self.known();
-        (known.due.is_some_and(|due| self.clock.now() < due)).then_some(known.rates)
+        (known.due.is_some_and(|due| self.clock.instant() < due)).then_some(known.rates)
     }
 
     async fn ask(&self, feed: &Feed) -> Arc<Rates> {
-        let now = self.clock.now();
+        let (now, asked) = (self.clock.now(), self.clock.instant());
         let claimed = self.kept.edit(|kept| claim(kept, feed, now)).await;
         let (turn, last_good) = match claimed {
             Ok((turn, last_good)) => (turn, last_good),
@@ -215,16 +215,16 @@ impl ExchangeRates {
         };
         let last_good = last_good.map_or_else(|| self.known().rates, Arc::new);
         let known = match turn {
-            Turn::Wait(due) => Known { rates: last_good, due: Some(due) },
+            Turn::Wait(wait) => Known { rates: last_good, due: Some(asked + wait) },
             Turn::Ask => match feed::fetch(feed, &self.http, now).await {
                 Ok(rates) => {
                     self.keep(feed, &rates, now).await;
                     info!(fx.date = %rates.date, "exchange rates fetched");
-                    Known { rates: Arc::new(rates), due: Some(now + interval(feed)) }
+                    Known { rates: Arc::new(rates), due: Some(asked + interval(feed)) }
                 }
                 Err(error) => {
                     warn!(error = %Chain(&error), fx.date = %last_good.date, "exchange rates not fetched");
-                    Known { rates: last_good, due: Some(now + RETRY_INTERVAL) }
+                    Known { rates: last_good, due: Some(asked + RETRY_INTERVAL) }
                 }
             },
         };
@@ -259,15 +259,16 @@ fn claim(kept: KeptRates, feed: &Feed, now: OffsetDateTime) -> Edit<KeptRates, (
     let name = name(feed);
     if kept.feed == name {
         // A moment in the future is a clock's fault and no reason to wait for it.
-        let until = |at: Option<crate::model::timestamp::Timestamp>, interval| {
-            at.map(|at| at.get()).filter(|at| *at <= now).map(|at| at + interval).filter(|due| now < *due)
+        let until = |at: Option<crate::model::timestamp::Timestamp>, interval: Duration| {
+            let at = at.map(|at| at.get()).filter(|at| *at <= now)?;
+            Duration::try_from(at + interval - now).ok().filter(|wait| !wait.is_zero())
         };
-        if let Some(due) = until(kept.fetched_at, interval(feed)).filter(|_| rates.is_some()) {
-            return Edit::Keep((Turn::Wait(due), rates));
+        if let Some(wait) = until(kept.fetched_at, interval(feed)).filter(|_| rates.is_some()) {
+            return Edit::Keep((Turn::Wait(wait), rates));
         }
-        if let Some(due) = until(kept.asked_at, RETRY_INTERVAL) {
+        if let Some(wait) = until(kept.asked_at, RETRY_INTERVAL) {
             // Who asked may be about to succeed.
-            return Edit::Keep((Turn::Wait(due.min(now + LOOK_AGAIN)), rates));
+            return Edit::Keep((Turn::Wait(wait.min(LOOK_AGAIN)), rates));
         }
     }
     let same_feed = kept.feed == name;

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use time::OffsetDateTime;
@@ -83,8 +83,10 @@ struct Pool {
 
 #[derive(Clone, Copy)]
 struct Freshness {
-    complete: OffsetDateTime,
-    recent: OffsetDateTime,
+    complete: Instant,
+    recent: Instant,
+    /// The time of day at that, by which items are asked for.
+    recent_at: OffsetDateTime,
 }
 
 impl Pool {
@@ -164,7 +166,7 @@ impl SimilarItems {
     /// Has documents read if that is due, and waits a while for it. Whether all have been read at least once.
     async fn freshen(&self) -> Result<bool> {
         let freshness = self.0.pool.read().await.freshness;
-        let now = self.0.parts.clock.now();
+        let now = self.0.parts.clock.instant();
         if freshness.is_some_and(|freshness| now - freshness.recent < RECENT) {
             return Ok(true);
         }
@@ -185,12 +187,13 @@ impl Shared {
     /// Reads what is due. Of several who want that, one reads and the others wait.
     async fn read(&self) -> Result<()> {
         let _only = self.reading.lock().await;
-        let now = self.parts.clock.now();
+        let (now, now_at) = (self.parts.clock.instant(), self.parts.clock.now());
         let freshness = self.pool.read().await.freshness;
         let complete = match freshness {
             Some(Freshness { recent, .. }) if now - recent < RECENT => return Ok(()),
-            Some(Freshness { complete, recent }) if now - complete < COMPLETE => {
-                self.read_recent(Timestamp::from(recent - OVERLAP)).await?;
+            Some(Freshness { complete, recent_at, .. }) if now - complete < COMPLETE => {
+                // The clock may have been set back since.
+                self.read_recent(Timestamp::from(recent_at.min(now_at) - OVERLAP)).await?;
                 complete
             }
             Some(_) => {
@@ -202,7 +205,7 @@ impl Shared {
                 now
             }
         };
-        self.pool.write().await.freshness = Some(Freshness { complete, recent: now });
+        self.pool.write().await.freshness = Some(Freshness { complete, recent: now, recent_at: now_at });
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use time::OffsetDateTime;
@@ -45,7 +45,7 @@ impl KnownHashes {
     /// When the documents cannot be read.
     pub async fn of(&self, partition: &str) -> Result<Arc<PartitionHashes>> {
         let known = self.entry(partition);
-        known.refresh(&self.data, self.clock.now()).await?;
+        known.refresh(&self.data, &*self.clock).await?;
         Ok(known)
     }
 
@@ -92,8 +92,10 @@ struct State {
 /// When documents were read last.
 #[derive(Clone, Copy)]
 struct Freshness {
-    complete: OffsetDateTime,
-    recent: OffsetDateTime,
+    complete: Instant,
+    recent: Instant,
+    /// The time of day at that, by which items are asked for.
+    recent_at: OffsetDateTime,
 }
 
 impl PartitionHashes {
@@ -126,17 +128,19 @@ impl PartitionHashes {
         }
     }
 
-    async fn refresh(&self, data: &Data, now: OffsetDateTime) -> Result<()> {
+    async fn refresh(&self, data: &Data, clock: &dyn Clock) -> Result<()> {
         let mut freshness = self.freshness.lock().await;
+        let (now, now_at) = (clock.instant(), clock.now());
         match *freshness {
             Some(Freshness { recent, .. }) if now - recent < RECENT => {}
-            Some(Freshness { complete, recent }) if now - complete < COMPLETE => {
-                let since = Timestamp::from(recent - OVERLAP);
+            Some(Freshness { complete, recent_at, .. }) if now - complete < COMPLETE => {
+                // The clock may have been set back since.
+                let since = Timestamp::from(recent_at.min(now_at) - OVERLAP);
                 let mut found = pin!(data.items.hashes(&self.partition, Some(since)));
                 while let Some(hash) = found.try_next().await? {
                     self.state().index.insert(hash);
                 }
-                *freshness = Some(Freshness { complete, recent: now });
+                *freshness = Some(Freshness { complete, recent: now, recent_at: now_at });
             }
             Some(_) | None => {
                 {
@@ -153,7 +157,7 @@ impl PartitionHashes {
                     index.insert(hash);
                 }
                 state.index = index;
-                *freshness = Some(Freshness { complete: now, recent: now });
+                *freshness = Some(Freshness { complete: now, recent: now, recent_at: now_at });
             }
         }
         Ok(())
