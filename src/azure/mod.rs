@@ -7,11 +7,15 @@ pub mod storage;
 use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
+use azure_core::error::ErrorKind;
+use azure_core::http::{ClientOptions, Transport};
 use azure_identity::{
     DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
 };
 
 pub use storage::StorageAccount;
+
+use crate::http_client;
 
 /// Which identity signs in where no key is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,8 +37,17 @@ impl Identity {
         }
         let options = ManagedIdentityCredentialOptions {
             user_assigned_id: self.client_id.clone().map(UserAssignedId::ClientId),
-            ..ManagedIdentityCredentialOptions::default()
+            client_options: client_options()?,
         };
         Ok(ManagedIdentityCredential::new(Some(options))?)
     }
+}
+
+/// Options of the SDK's clients: they ask through a client of ours, which knows what no proxy is asked for.
+///
+/// # Errors
+/// When the client cannot be made.
+fn client_options() -> azure_core::Result<ClientOptions> {
+    let client = http_client::azure().map_err(|error| azure_core::Error::new(ErrorKind::Io, error))?;
+    Ok(ClientOptions { transport: Some(Transport::new(Arc::new(client))), ..ClientOptions::default() })
 }

@@ -89,7 +89,7 @@ impl StorageAccount {
         signer: Option<Arc<dyn Policy>>,
     ) -> Result<Self> {
         let client_options =
-            ClientOptions { per_try_policies: signer.into_iter().collect(), ..ClientOptions::default() };
+            ClientOptions { per_try_policies: signer.into_iter().collect(), ..super::client_options()? };
         let for_blobs =
             BlobServiceClientOptions { client_options: client_options.clone(), ..BlobServiceClientOptions::default() };
         let for_queues = QueueServiceClientOptions { client_options, ..QueueServiceClientOptions::default() };

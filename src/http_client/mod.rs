@@ -2,10 +2,12 @@
 //!
 //! One client, one connection pool, for the services that the operator configured (model servers, segmentation, weather,
 //! key sets). Their addresses come from settings and are trusted; addresses that come from users, feeds or pages are not,
-//! and go only through the [guarded] one.
+//! and go only through the [guarded] one. All but that one are made by [`builder`], so that none asks a proxy for what is
+//! on this machine.
 
 mod address;
 pub mod guarded;
+mod proxy;
 
 use std::time::Duration;
 
@@ -25,6 +27,14 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// How often the system probes a connection that is silent, so that a dead peer is noticed while a stream is open.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// What a server may send on a stream of HTTP/2 before it is read. By itself the client takes 2 MiB, which are tokens of a
+/// model for nobody when the reader has stopped; within a region this is no brake on large answers.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+
+/// The limits that the SDK sets for its own client.
+const AZURE_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+const AZURE_READ_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The name that we give ourselves.
 const USER_AGENT: &str = concat!("pluckit-processor/", env!("CARGO_PKG_VERSION"));
 
@@ -37,14 +47,29 @@ const USER_AGENT: &str = concat!("pluckit-processor/", env!("CARGO_PKG_VERSION")
 /// As [`build`].
 pub fn services() -> reqwest::Result<Client> {
     build(|| {
-        Client::builder()
+        builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .tcp_keepalive(TCP_KEEPALIVE)
             .tcp_nodelay(true)
+            .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
             .redirect(Policy::none())
             .user_agent(USER_AGENT)
     })
+}
+
+/// Makes the client for Azure's storage services and for the identity service of its machines.
+///
+/// # Errors
+/// As [`build`].
+pub fn azure() -> reqwest::Result<Client> {
+    build(|| builder().connect_timeout(AZURE_CONNECT_TIMEOUT).read_timeout(AZURE_READ_TIMEOUT).redirect(Policy::none()))
+}
+
+/// Begins a client for configured addresses: it asks hosts outside through the proxy of the environment, if there is one,
+/// and never those on this machine or in its network.
+pub fn builder() -> ClientBuilder {
+    Client::builder().proxy(proxy::for_hosts_outside())
 }
 
 /// Builds a client. Where there are no certificates of authorities, as in a bare container, it trusts no HTTPS server, and

@@ -320,6 +320,19 @@ fn wait_until_refused(address: SocketAddr) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_on_this_machine_is_asked_without_a_proxy() {
+    let server = ModelServer::start().await;
+    server.otherwise(|_| say(&["Hello."]));
+    for variable in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
+        // Nothing listens there.
+        let (_service, address) = with_model_only(&server).setting(variable, "http://127.0.0.1:9").start();
+        let client = Client::new(address);
+        assert_eq!(words(&client.ask("What now?").await), "Hello.", "{variable}");
+        assert_eq!(client.get("/api/health/ready").await.1["checks"]["model"], "ok", "{variable}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_lets_an_open_stream_end() {
     let server = ModelServer::start().await;
     let pieces: Vec<String> = (0..8).map(|n| format!("piece{n} ")).collect();
