@@ -16,7 +16,7 @@ use pluckit::clock::{Clock, ManualClock};
 use pluckit::config;
 use pluckit::data::Data;
 use pluckit::domain::digest::{Counts, Digests, Parts, Starter};
-use pluckit::llm::{self, ChatRequest, Model, PartStream, Purpose, Reply};
+use pluckit::llm::{self, CallContext, ChatRequest, Model, PartStream, Purpose, Reply};
 use pluckit::model::digest::Week;
 use pluckit::model::ids::UserId;
 use pluckit::queue::JobQueue;
@@ -52,16 +52,16 @@ impl Model for InstantModel {
         "instant"
     }
 
-    async fn stream(&self, _request: ChatRequest) -> llm::Result<PartStream> {
+    async fn stream(&self, _context: &CallContext, _request: ChatRequest) -> llm::Result<PartStream> {
         unreachable!("digests are not streamed")
     }
 
-    async fn complete(&self, _request: ChatRequest) -> llm::Result<Reply> {
+    async fn complete(&self, _context: &CallContext, _request: ChatRequest) -> llm::Result<Reply> {
         let idea = json!({"item": "Navy chinos", "rationale": "They go with most of your tops."});
         Ok(Reply { text: json!({"suggestions": [idea, idea, idea]}).to_string(), ..Reply::default() })
     }
 
-    async fn embed(&self, _texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
+    async fn embed(&self, _context: &CallContext, _texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
         unreachable!("digests need no vectors")
     }
 

@@ -19,7 +19,7 @@ use pluckit::domain::similarity::hashes::{HashIndex, MOST_DISTANCE};
 use pluckit::domain::similarity::items::{Parts, SimilarItems};
 use pluckit::domain::similarity::vectors::{Quantized, VectorIndex};
 use pluckit::llm::offline::OfflineModel;
-use pluckit::llm::{EMBEDDING_DIMENSIONS, Model};
+use pluckit::llm::{CallContext, EMBEDDING_DIMENSIONS, Model};
 use pluckit::model::perceptual_hash::PerceptualHash;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Write};
@@ -243,7 +243,7 @@ fn title(number: usize) -> String {
 }
 
 async fn embed(texts: Vec<String>) -> Vec<Vec<f32>> {
-    OfflineModel::new().embed(&texts).await.unwrap()
+    OfflineModel::new().embed(&CallContext::service(), &texts).await.unwrap()
 }
 
 async fn texts() {

@@ -39,7 +39,7 @@ use crate::blob::{BlobStore, ContainerName};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Documents, Environment, ModelServer};
 use crate::data::Data;
-use crate::domain::budget::Budget;
+use crate::domain::budget::{Budget, BudgetedModel};
 use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
 use crate::domain::dead_letters::DeadLetterOffice;
@@ -456,10 +456,12 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         gates,
         telemetry,
     } = backends;
-    let model: Arc<dyn Model> = Arc::new(ObservedModel::new(model, telemetry.metrics.clone()));
     let queue: Arc<dyn JobQueue> = if telemetry.is_tracing() { Arc::new(TracedQueue(queue)) } else { queue };
     let data = Data::new(store.clone());
     let tasks = TaskTracker::new();
+    let budget = Budget::new(data.clone(), clock.clone(), tasks.clone(), config.limits.tokens_per_day);
+    let model: Arc<dyn Model> = Arc::new(ObservedModel::new(model, telemetry.metrics.clone()));
+    let model: Arc<dyn Model> = Arc::new(BudgetedModel::new(model, budget.clone()));
     let similar = SimilarItems::new(similarity::items::Parts {
         data: data.clone(),
         clock: clock.clone(),
@@ -548,6 +550,7 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
     };
     let jobs = Jobs::new(jobs::Parts {
         data: data.clone(),
+        budget: budget.clone(),
         queue: queue.clone(),
         queue_name: config.queues.operations.work.clone(),
         blobs: blobs.clone(),
@@ -574,7 +577,7 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         media,
         describer: Describer::new(model.clone(), pixels),
         limits: Limits::new(&config.limits, clock.clone()),
-        budget: Budget::new(data.clone(), clock.clone(), config.limits.tokens_per_day),
+        budget,
         telemetry,
         tasks,
         shutdown,

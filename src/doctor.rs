@@ -21,7 +21,7 @@ use crate::blob::{BlobName, BlobStore, ContainerName, Put, Span};
 use crate::clock::Clock;
 use crate::config::{self, Config, Documents, Environment, ModelServer, ServiceCredential, StorageAccount};
 use crate::http_client;
-use crate::llm::{ChatRequest, EMBEDDING_DIMENSIONS, Message, Model, Purpose};
+use crate::llm::{CallContext, ChatRequest, EMBEDDING_DIMENSIONS, Message, Model, Purpose};
 use crate::queue::JobQueue;
 use crate::store::DocumentStore;
 use crate::store::cosmos::schema::{Finding, Inspection};
@@ -325,7 +325,7 @@ async fn chat(config: &Config, model: &dyn Model) -> Vec<Report> {
             tools: [].into(),
             max_tokens: Some(16),
         };
-        reports.extend(match model.complete(request).await {
+        reports.extend(match model.complete(&CallContext::service(), request).await {
             Ok(_) => Report::good(CHECK, format!("{name} answers")),
             Err(error) => Report::fault(
                 CHECK,
@@ -342,7 +342,7 @@ async fn embeddings(config: &Config, model: &dyn Model) -> Vec<Report> {
     if matches!(config.model, ModelServer::Offline) {
         return Report::skipped(CHECK, "the built-in offline model answers");
     }
-    match model.embed(&["linen shirt".to_owned()]).await {
+    match model.embed(&CallContext::service(), &["linen shirt".to_owned()]).await {
         Ok(vectors) if vectors.first().is_some_and(|vector| vector.len() == EMBEDDING_DIMENSIONS) => {
             Report::good(CHECK, format!("vectors of {EMBEDDING_DIMENSIONS} numbers"))
         }

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::blob;
 use crate::data;
-use crate::domain::budget::Spent;
+use crate::domain::budget::BudgetExceeded;
 use crate::domain::jobs;
 use crate::domain::media;
 use crate::extract::AppJson;
@@ -207,8 +207,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-impl From<Spent> for ApiError {
-    fn from(Spent { retry_after }: Spent) -> Self {
+impl From<BudgetExceeded> for ApiError {
+    fn from(BudgetExceeded { retry_after }: BudgetExceeded) -> Self {
         let detail = "The day's budget for the stylist is used up. Please come back tomorrow.";
         Self::TooManyRequests { detail, retry_after }
     }
@@ -240,6 +240,7 @@ impl From<jobs::Error> for ApiError {
             jobs::Error::Data(error) => error.into(),
             jobs::Error::Blobs(error) => error.into(),
             jobs::Error::Unwritable(_) => Self::internal(error),
+            jobs::Error::OverBudget(exceeded) => exceeded.into(),
             jobs::Error::KeyReused => Self::Invalid(vec![Fault {
                 kind: "idempotency_key_reused",
                 loc: vec![Step::Name("header"), Step::Name("Idempotency-Key")],

@@ -77,8 +77,14 @@ impl Kind {
 
     /// The kind of a route.
     fn of(route: &str, is_read: bool) -> Self {
-        let model =
-            ["/api/chat", "/api/digest/run", "/api/moods/seed", "/api/scraper/sources", "/api/scraper/run/{source_id}"];
+        let model = [
+            "/api/chat",
+            "/api/digest/run",
+            "/api/jobs/{job_id}/restart",
+            "/api/moods/seed",
+            "/api/scraper/sources",
+            "/api/scraper/run/{source_id}",
+        ];
         match route {
             _ if route.starts_with("/api/auth/") => Self::Auth,
             "/api/process-image" => Self::Upload,

@@ -20,12 +20,14 @@ use tokio::sync::mpsc;
 
 use super::client::{Service, Whom, one_line};
 use super::{block_on, complain, harmless};
-use crate::domain::chat::{LONGEST_MESSAGE, MOST_RECENT_MESSAGES};
+use crate::domain::chat::LONGEST_MESSAGE;
 
 const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 /// Back to the start of the line, and the line emptied.
 const ERASE_LINE: &str = "\r\x1b[2K";
+/// Messages that are sent with the next one: as many as the service shows its model.
+const MOST_REMEMBERED: usize = 50;
 
 /// Flags of `chat`.
 #[derive(Args)]
@@ -138,7 +140,7 @@ impl Conversation {
     fn remember(&mut self, role: &str, content: &str) {
         let content: String = content.chars().take(LONGEST_MESSAGE).collect();
         self.said.push_back(json!({ "role": role, "content": content }));
-        while self.said.len() > MOST_RECENT_MESSAGES {
+        while self.said.len() > MOST_REMEMBERED {
             self.said.pop_front();
         }
     }
@@ -370,7 +372,7 @@ mod tests {
         }
         let lengths: Vec<_> =
             conversation.said.iter().map(|said| said["content"].as_str().unwrap().chars().count()).collect();
-        assert_eq!(lengths, [LONGEST_MESSAGE; MOST_RECENT_MESSAGES]);
+        assert_eq!(lengths, [LONGEST_MESSAGE; MOST_REMEMBERED]);
         assert!(conversation.said[0]["content"].as_str().unwrap().starts_with("10é"));
     }
 

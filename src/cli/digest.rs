@@ -11,6 +11,7 @@ use crate::app::{self, Backends};
 use crate::domain::digest::{Outcome, Reason, Trigger, facts};
 use crate::model::digest::Digest;
 use crate::routes::digest::RunDigestResponse;
+use crate::telemetry::observe::Observation;
 
 /// Width of the text on the screen, in characters.
 const WIDTH: usize = 80;
@@ -37,7 +38,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let outcome = block_on(async {
         let app = app::state(config, backends);
         app::load_demo(&app).await;
-        Ok(app.digests.run(&user, Trigger { force: arguments.force, week: None }).await?)
+        Ok(app.digests.run(&user, Trigger { force: arguments.force, week: None }, Observation::default()).await?)
     })?;
     let mut out = io::stdout().lock();
     if arguments.json {

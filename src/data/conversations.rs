@@ -31,8 +31,9 @@ impl Conversations {
     /// Saves what the user wrote as their memory.
     pub async fn set_summary(&self, user: &UserId, summary: &str, now: Timestamp) -> Result<()> {
         update::update(&*self.0, &Self::key(user), |found: Option<Conversation>| {
-            let summarised_messages = found.map_or(0, |conversation| conversation.summarised_messages);
-            Edit::Save(record(user, summary, now, summarised_messages), ())
+            let (summarised_messages, messages_since) = found
+                .map_or((0, Some(0)), |conversation| (conversation.summarised_messages, conversation.messages_since));
+            Edit::Save(record(user, summary, now, summarised_messages, messages_since), ())
         })
         .await
     }
@@ -53,18 +54,38 @@ impl Conversations {
             if current != expected {
                 return Edit::Keep(false);
             }
-            Edit::Save(record(user, summary, now, summarised_messages), true)
+            Edit::Save(record(user, summary, now, summarised_messages, Some(0)), true)
+        })
+        .await
+    }
+
+    /// Counts messages that were said since the summary. Without a summary, or without a count in it, there is nothing to
+    /// count from.
+    pub async fn count_messages(&self, user: &UserId, messages: u64) -> Result<()> {
+        update::update(&*self.0, &Self::key(user), |found: Option<Conversation>| match found {
+            Some(mut conversation) if conversation.messages_since.is_some() => {
+                conversation.messages_since = conversation.messages_since.map(|since| since.saturating_add(messages));
+                Edit::Save(conversation, ())
+            }
+            Some(_) | None => Edit::Keep(()),
         })
         .await
     }
 }
 
-fn record(user: &UserId, summary: &str, now: Timestamp, summarised_messages: usize) -> Conversation {
+fn record(
+    user: &UserId,
+    summary: &str,
+    now: Timestamp,
+    summarised_messages: usize,
+    messages_since: Option<u64>,
+) -> Conversation {
     Conversation {
         id: user.clone(),
         user_id: user.clone(),
         summary: summary.to_owned(),
         updated_at: Some(now),
         summarised_messages,
+        messages_since,
     }
 }

@@ -43,16 +43,16 @@ impl SpendingDays {
         Ok(day.map_or(0, |day| day.tokens))
     }
 
-    /// Adds tokens to the user's day.
+    /// Adds tokens to the user's day, or takes some away, and returns the new total.
     ///
     /// # Errors
     /// As [`update`].
-    pub async fn add(&self, user: &UserId, day: Date, tokens: u64) -> Result<()> {
+    pub async fn add(&self, user: &UserId, day: Date, tokens: i64) -> Result<u64> {
         let key = key(user, day);
         update(&*self.0, &key, |found: Option<Day>| {
             let before = found.map_or(0, |day| day.tokens);
-            let tokens = before.saturating_add(tokens);
-            Edit::Save(Day { id: key.id.clone(), user_id: user.clone(), tokens, ttl: LIFE_SECONDS }, ())
+            let tokens = before.saturating_add_signed(tokens);
+            Edit::Save(Day { id: key.id.clone(), user_id: user.clone(), tokens, ttl: LIFE_SECONDS }, tokens)
         })
         .await
     }

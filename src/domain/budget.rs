@@ -1,68 +1,419 @@
 //! What a user may spend on models in a day, in tokens. Kept in the store, so that it holds for all instances together.
+//!
+//! [`BudgetedModel`] is the only model that the rest of the service gets. Before a call it reserves an estimate in the budget
+//! of whoever pays; when the call ends, however it ends, the estimate is corrected to what the server counted, or to what
+//! was sent and received if the server counted nothing. Reservations count as spent, so that calls at the same time cannot
+//! overdraw a budget by more than one of them.
+//!
+//! A reservation is in force at once and in the store some milliseconds later: a call does not wait for that write. A
+//! process that is killed in mid-call leaves its reservations in the store as spent. They are no larger than what the calls
+//! may have cost, and the day's end clears them.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use time::{OffsetDateTime, Time};
+use async_trait::async_trait;
+use futures::{Stream, StreamExt};
+use time::{Date, OffsetDateTime, Time};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::clock::Clock;
 use crate::data::{self, Data};
-use crate::llm::spending::Spending;
+use crate::llm::{
+    self, CallContext, ChatRequest, Error, Message, Model, Part, PartStream, Payer, Purpose, Reply, ToolSpec, Usage,
+};
 use crate::model::ids::UserId;
 use crate::telemetry::Chain;
 
+/// Bytes of text that count as one token in an estimate.
+const BYTES_PER_TOKEN: usize = 4;
+/// Tokens that a picture counts in an estimate: what servers charge for a large one.
+const IMAGE_TOKENS: u64 = 1_000;
+/// Tokens that are reserved for an answer whose length the request does not limit.
+const ANSWER_TOKENS: u64 = 1_000;
+/// For how long the store's total is trusted. Every call writes and learns the new total, so this matters only between
+/// two calls.
+const FRESH: Duration = Duration::from_secs(1);
+/// What a caller waits who is refused only because of calls that are still going on.
+const RESERVED_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How long a change of a day's total waits for others, so that a short call makes one write and no call's first token
+/// shares the processor with it.
+const WRITE_DELAY: Duration = Duration::from_millis(50);
+/// Tries to write a change of a day's total, and the pause between two. After that the change waits for the next one.
+const WRITE_TRIES: u32 = 3;
+const WRITE_PAUSE: Duration = Duration::from_millis(500);
+/// Accounts that are kept before idle ones are forgotten.
+const MOST_IDLE_ACCOUNTS: usize = 1024;
+
 /// What users may spend. Cheap to clone.
 #[derive(Clone)]
-pub struct Budget {
+pub struct Budget(Arc<Inner>);
+
+struct Inner {
     data: Data,
     clock: Arc<dyn Clock>,
+    tasks: TaskTracker,
     /// Tokens per user and day, by UTC; zero for no limit.
     tokens_per_day: u64,
+    accounts: Mutex<HashMap<(UserId, Date), Arc<Account>>>,
 }
 
 /// The day's tokens are spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spent {
-    /// Time until the next day begins.
+pub struct BudgetExceeded {
+    /// Time until there may be tokens again: the end of the day, or of calls that are going on.
     pub retry_after: Duration,
 }
 
+/// What this process knows of a user's day.
+struct Account {
+    user: UserId,
+    day: Date,
+    ledger: Mutex<Ledger>,
+    /// Held while the day's total is read or written, so that an older total never replaces a newer one.
+    storing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    /// The total in the store, and when it was learned.
+    stored: Option<(u64, Instant)>,
+    /// What is to be added to it.
+    unwritten: i64,
+    /// Estimates of calls that are going on, written or not.
+    reserved: u64,
+    is_writing: bool,
+}
+
+impl Ledger {
+    fn total(&self) -> u64 {
+        self.stored.map_or(0, |(total, _)| total).saturating_add_signed(self.unwritten)
+    }
+}
+
+impl Account {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // Every change is complete before anything can panic.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Budget {
-    /// A budget of so many tokens per user and day; zero for no limit.
-    pub fn new(data: Data, clock: Arc<dyn Clock>, tokens_per_day: u64) -> Self {
-        Self { data, clock, tokens_per_day }
+    /// A budget of so many tokens per user and day; zero for no limit. Totals are written by `tasks`.
+    pub fn new(data: Data, clock: Arc<dyn Clock>, tasks: TaskTracker, tokens_per_day: u64) -> Self {
+        Self(Arc::new(Inner { data, clock, tasks, tokens_per_day, accounts: Mutex::default() }))
     }
 
-    /// Whether the user has tokens left today. What is under way does not count before it has ended.
+    /// Whether the user has tokens left today.
     ///
     /// # Errors
     /// When the documents cannot be read.
-    pub async fn check(&self, user: &UserId) -> data::Result<Result<(), Spent>> {
-        if self.tokens_per_day == 0 {
+    pub async fn check(&self, user: &UserId) -> data::Result<Result<(), BudgetExceeded>> {
+        if self.0.tokens_per_day == 0 {
             return Ok(Ok(()));
         }
-        let now = self.clock.now();
-        let spent = self.data.spending.find(user, now.date()).await?;
-        if spent < self.tokens_per_day {
-            return Ok(Ok(()));
-        }
-        let midnight = now.date().next_day().map(|day| OffsetDateTime::new_utc(day, Time::MIDNIGHT));
-        let retry_after = midnight.map_or(Duration::from_secs(60), |midnight| (midnight - now).unsigned_abs());
-        Ok(Err(Spent { retry_after }))
+        let account = self.account(user).await?;
+        let ledger = account.ledger();
+        Ok(self.verdict(&ledger))
     }
 
-    /// Does work that a user pays for, and notes what it cost, however it ends.
-    pub async fn spend<F: Future>(&self, user: &UserId, work: F) -> F::Output {
-        let spending = Spending::default();
-        let result = spending.scope(work).await;
-        let tokens = spending.tokens();
-        if tokens > 0 && self.tokens_per_day > 0 {
-            let noted = self.data.spending.add(user, self.clock.now().date(), tokens).await;
-            if let Err(error) = noted {
-                warn!(user.id = %user, tokens, error = %Chain(&error), "spent tokens not noted");
+    /// Takes tokens out of the user's budget of today, if it is not used up: the last reservation may overdraw it.
+    ///
+    /// # Errors
+    /// When the documents cannot be read.
+    async fn reserve(&self, user: &UserId, tokens: u64) -> data::Result<Result<Reservation, BudgetExceeded>> {
+        let account = self.account(user).await?;
+        {
+            let mut ledger = account.ledger();
+            if let Err(exceeded) = self.verdict(&ledger) {
+                return Ok(Err(exceeded));
+            }
+            ledger.reserved = ledger.reserved.saturating_add(tokens);
+            self.change(&account, ledger, signed(tokens));
+        }
+        Ok(Ok(Reservation { budget: self.clone(), account, tokens, actual: tokens }))
+    }
+
+    fn verdict(&self, ledger: &Ledger) -> Result<(), BudgetExceeded> {
+        let limit = self.0.tokens_per_day;
+        let total = ledger.total();
+        if total < limit {
+            return Ok(());
+        }
+        if total.saturating_sub(ledger.reserved) < limit {
+            return Err(BudgetExceeded { retry_after: RESERVED_RETRY_AFTER });
+        }
+        let now = self.0.clock.now();
+        let midnight = now.date().next_day().map(|day| OffsetDateTime::new_utc(day, Time::MIDNIGHT));
+        let retry_after = midnight.map_or(Duration::from_secs(60), |midnight| (midnight - now).unsigned_abs());
+        Err(BudgetExceeded { retry_after })
+    }
+
+    /// The user's account of today, with a total that is fresh.
+    async fn account(&self, user: &UserId) -> data::Result<Arc<Account>> {
+        let day = self.0.clock.now().date();
+        let account = {
+            let mut accounts = self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+            if accounts.len() >= MOST_IDLE_ACCOUNTS {
+                accounts.retain(|(_, of), account| {
+                    let is_idle = Arc::strong_count(account) == 1 && account.ledger().unwritten == 0;
+                    !is_idle && of.next_day().is_some_and(|next| next >= day)
+                });
+            }
+            let new = || Account { user: user.clone(), day, ledger: Mutex::default(), storing: Default::default() };
+            Arc::clone(accounts.entry((user.clone(), day)).or_insert_with(|| Arc::new(new())))
+        };
+        let is_fresh = |account: &Account| account.ledger().stored.is_some_and(|(_, at)| at.elapsed() < FRESH);
+        if !is_fresh(&account) {
+            let _storing = account.storing.lock().await;
+            if !is_fresh(&account) {
+                let total = self.0.data.spending.find(user, day).await?;
+                account.ledger().stored = Some((total, Instant::now()));
             }
         }
-        result
+        Ok(account)
+    }
+
+    /// Changes a day's total: here at once, in the store soon.
+    fn change(&self, account: &Arc<Account>, mut ledger: MutexGuard<'_, Ledger>, tokens: i64) {
+        ledger.unwritten = ledger.unwritten.saturating_add(tokens);
+        if ledger.is_writing || ledger.unwritten == 0 {
+            return;
+        }
+        ledger.is_writing = true;
+        drop(ledger);
+        let (budget, account) = (self.clone(), Arc::clone(account));
+        self.0.tasks.spawn(async move { budget.write(&account).await });
+    }
+
+    /// Writes an account's changes until there are none.
+    async fn write(&self, account: &Account) {
+        tokio::time::sleep(WRITE_DELAY).await;
+        let mut failures = 0;
+        loop {
+            let outcome = {
+                let _storing = account.storing.lock().await;
+                let tokens = {
+                    let mut ledger = account.ledger();
+                    if ledger.unwritten == 0 {
+                        ledger.is_writing = false;
+                        return;
+                    }
+                    ledger.unwritten
+                };
+                let added = self.0.data.spending.add(&account.user, account.day, tokens).await;
+                added.map(|total| {
+                    let mut ledger = account.ledger();
+                    ledger.stored = Some((total, Instant::now()));
+                    ledger.unwritten -= tokens;
+                })
+            };
+            let Err(error) = outcome else { continue };
+            failures += 1;
+            if failures >= WRITE_TRIES {
+                account.ledger().is_writing = false;
+                return warn!(user.id = %account.user, error = %Chain(&error), "spent tokens not written yet");
+            }
+            tokio::time::sleep(WRITE_PAUSE).await;
+        }
+    }
+}
+
+fn signed(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
+}
+
+/// Tokens taken out of a budget for a call. Dropped, it is corrected to what the call cost.
+struct Reservation {
+    budget: Budget,
+    account: Arc<Account>,
+    tokens: u64,
+    /// What the call cost.
+    actual: u64,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut ledger = self.account.ledger();
+        ledger.reserved = ledger.reserved.saturating_sub(self.tokens);
+        let correction = signed(self.actual).saturating_sub(signed(self.tokens));
+        self.budget.change(&self.account, ledger, correction);
+    }
+}
+
+/// A model whose calls are paid for.
+pub struct BudgetedModel {
+    inner: Arc<dyn Model>,
+    budget: Budget,
+}
+
+impl BudgetedModel {
+    /// Takes the cost of `inner`'s calls from `budget`.
+    pub fn new(inner: Arc<dyn Model>, budget: Budget) -> Self {
+        Self { inner, budget }
+    }
+
+    /// Reserves what a call may cost.
+    async fn begin(&self, context: &CallContext, prompt: u64, answer: u64) -> llm::Result<Cost> {
+        let reservation = match &context.payer {
+            Payer::User(user) if self.budget.0.tokens_per_day > 0 => {
+                let reserved = self.budget.reserve(user, prompt.saturating_add(answer)).await;
+                // Nobody knows whether they may: as long as that is so nobody spends anything.
+                let reserved = reserved.map_err(|error| Error::Unavailable(error.into()))?;
+                Some(reserved.map_err(|BudgetExceeded { retry_after }| Error::OverBudget { retry_after })?)
+            }
+            Payer::User(_) | Payer::Service => None,
+        };
+        Ok(Cost { reservation, prompt, pieces: 0, bytes: 0, usage: None, is_free: false })
+    }
+}
+
+/// What a call costs, counted while it goes on. Paid when it is dropped: at the end of the call, or when its caller leaves.
+struct Cost {
+    reservation: Option<Reservation>,
+    /// Tokens of the request, estimated.
+    prompt: u64,
+    /// Pieces and bytes of the answer so far.
+    pieces: u64,
+    bytes: usize,
+    /// What the server counted.
+    usage: Option<Usage>,
+    is_free: bool,
+}
+
+impl Cost {
+    fn see(&mut self, part: &llm::Result<Part>) {
+        match part {
+            Ok(Part::Text(text)) => self.hear(text.len()),
+            Ok(Part::ToolCall(call)) => self.hear(call.name.len() + call.arguments.len()),
+            Ok(Part::Usage(usage)) => self.usage = Some(*usage),
+            // What has come until then was paid for by us.
+            Err(_) => {}
+        }
+    }
+
+    fn hear(&mut self, bytes: usize) {
+        self.pieces += 1;
+        self.bytes += bytes;
+    }
+
+    /// The call failed before there was anything of an answer.
+    fn fail(&mut self, error: &Error) {
+        self.is_free = match error {
+            Error::RateLimited { .. } | Error::Unavailable(_) | Error::Refused { .. } | Error::OverBudget { .. } => {
+                true
+            }
+            Error::Interrupted(_) | Error::Nonsense(_) => false,
+        };
+    }
+
+    fn tokens(&self) -> u64 {
+        match self.usage {
+            _ if self.is_free => 0,
+            // Some servers send a usage of zeros.
+            Some(usage) if usage.input_tokens + usage.output_tokens > 0 => usage.input_tokens + usage.output_tokens,
+            // Servers put one token into a piece, or several.
+            Some(_) | None => self.prompt + self.pieces.max(tokens_in(self.bytes)),
+        }
+    }
+}
+
+impl Drop for Cost {
+    fn drop(&mut self) {
+        let tokens = self.tokens();
+        if let Some(reservation) = &mut self.reservation {
+            reservation.actual = tokens;
+        }
+    }
+}
+
+fn tokens_in(bytes: usize) -> u64 {
+    bytes.div_ceil(BYTES_PER_TOKEN) as u64
+}
+
+/// Tokens of a request, estimated.
+fn prompt_tokens(request: &ChatRequest) -> u64 {
+    let message = |message: &Message| match message {
+        Message::System(text) | Message::User(text) => tokens_in(text.len()),
+        Message::UserWithImage { text, .. } => tokens_in(text.len()) + IMAGE_TOKENS,
+        Message::Assistant { content, tool_calls } => {
+            let calls = tool_calls.iter().map(|call| call.name.len() + call.arguments.len());
+            tokens_in(content.len() + calls.sum::<usize>())
+        }
+        Message::Tool { content, .. } => tokens_in(content.len()),
+    };
+    let tool =
+        |tool: &ToolSpec| tokens_in(tool.name.len() + tool.description.len() + tool.parameters.to_string().len());
+    request.messages.iter().map(message).sum::<u64>() + request.tools.iter().map(tool).sum::<u64>()
+}
+
+#[async_trait]
+impl Model for BudgetedModel {
+    fn name(&self, purpose: Purpose) -> &str {
+        self.inner.name(purpose)
+    }
+
+    async fn stream(&self, context: &CallContext, request: ChatRequest) -> llm::Result<PartStream> {
+        let answer = request.max_tokens.map_or(ANSWER_TOKENS, u64::from);
+        let mut cost = self.begin(context, prompt_tokens(&request), answer).await?;
+        match self.inner.stream(context, request).await {
+            Ok(parts) => Ok(Counted { parts, cost }.boxed()),
+            Err(error) => {
+                cost.fail(&error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn complete(&self, context: &CallContext, request: ChatRequest) -> llm::Result<Reply> {
+        let answer = request.max_tokens.map_or(ANSWER_TOKENS, u64::from);
+        let mut cost = self.begin(context, prompt_tokens(&request), answer).await?;
+        let reply = self.inner.complete(context, request).await;
+        match &reply {
+            Ok(Reply { text, tool_calls, usage }) => {
+                let calls = tool_calls.iter().map(|call| call.name.len() + call.arguments.len());
+                cost.hear(text.len() + calls.sum::<usize>());
+                cost.usage = *usage;
+            }
+            Err(error) => cost.fail(error),
+        }
+        reply
+    }
+
+    async fn embed(&self, context: &CallContext, texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
+        let prompt = texts.iter().map(|text| tokens_in(text.len())).sum();
+        let mut cost = self.begin(context, prompt, 0).await?;
+        let vectors = self.inner.embed(context, texts).await;
+        if let Err(error) = &vectors {
+            cost.fail(error);
+        }
+        vectors
+    }
+
+    async fn ping(&self) -> llm::Result<()> {
+        self.inner.ping().await
+    }
+}
+
+/// A streamed answer whose cost is counted.
+struct Counted {
+    parts: PartStream,
+    cost: Cost,
+}
+
+impl Stream for Counted {
+    type Item = llm::Result<Part>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.parts.poll_next_unpin(context);
+        if let Poll::Ready(Some(part)) = &polled {
+            self.cost.see(part);
+        }
+        polled
     }
 }

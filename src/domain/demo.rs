@@ -15,7 +15,7 @@ use time::{Date, Duration, OffsetDateTime, Time, UtcOffset};
 use crate::data::Data;
 use crate::data::profiles::Profiles;
 use crate::domain::scraper::ingest;
-use crate::llm::{self, Model};
+use crate::llm::{self, CallContext, Model};
 use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::store::{self, Container, DocumentStore, Key, Query};
@@ -214,7 +214,7 @@ async fn owns_anything_else(store: &dyn DocumentStore, user: &UserId, documents:
 async fn embed(model: &dyn Model, documents: &[(Key, Value)]) -> Result<Vec<Vec<f32>>> {
     let scraped = documents.iter().filter(|(key, _)| key.container == Container::ScrapedItems);
     let texts: Vec<String> = scraped.map(|(_, item)| embedded_text(item)).collect();
-    let vectors = model.embed(&texts).await.map_err(Error::Model)?;
+    let vectors = model.embed(&CallContext::service(), &texts).await.map_err(Error::Model)?;
     if vectors.len() != texts.len() {
         return Err(Error::VectorCount { got: vectors.len(), wanted: texts.len() });
     }
@@ -643,15 +643,15 @@ mod tests {
             "lengths"
         }
 
-        async fn stream(&self, _: ChatRequest) -> llm::Result<PartStream> {
+        async fn stream(&self, _: &CallContext, _: ChatRequest) -> llm::Result<PartStream> {
             panic!("loading does not chat")
         }
 
-        async fn complete(&self, _: ChatRequest) -> llm::Result<Reply> {
+        async fn complete(&self, _: &CallContext, _: ChatRequest) -> llm::Result<Reply> {
             panic!("loading does not chat")
         }
 
-        async fn embed(&self, texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
+        async fn embed(&self, _: &CallContext, texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
             let texts = &texts[self.missing..];
             Ok(texts.iter().map(|text| vec![text.len() as f32; EMBEDDING_DIMENSIONS]).collect())
         }

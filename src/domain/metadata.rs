@@ -14,7 +14,7 @@ use crate::imaging::decode::Limits;
 use crate::imaging::pipeline;
 use crate::imaging::pool::PixelPool;
 use crate::imaging::transform::{JPEG_QUALITY, to_jpeg};
-use crate::llm::{self, ChatRequest, Image, Message, Model, Purpose};
+use crate::llm::{self, CallContext, ChatRequest, Image, Message, Model, Purpose};
 use crate::telemetry::Chain;
 
 /// Longest side of the picture that the model sees: more costs more, and tells it no more.
@@ -72,16 +72,16 @@ impl Describer {
         Self { model, pool }
     }
 
-    /// Describes the garment in a picture. Whatever goes wrong is logged and gives an empty description: callers would
+    /// Describes the garment in a picture; the model is asked in `context`. Whatever goes wrong is logged and gives an empty description: callers would
     /// rather have a garment without one than none.
-    pub async fn describe(&self, picture: Bytes) -> Metadata {
-        self.ask(picture).await.unwrap_or_else(|error| {
+    pub async fn describe(&self, context: &CallContext, picture: Bytes) -> Metadata {
+        self.ask(context, picture).await.unwrap_or_else(|error| {
             warn!(error = %Chain(&error), "garment not described");
             Metadata::default()
         })
     }
 
-    async fn ask(&self, picture: Bytes) -> Result<Metadata, Fault> {
+    async fn ask(&self, context: &CallContext, picture: Bytes) -> Result<Metadata, Fault> {
         let (picture, memory) = pipeline::open(&self.pool, picture, &Limits::default(), LONGEST_SIDE).await?;
         let jpeg = self.pool.run(move || to_jpeg(picture, JPEG_QUALITY)).await?;
         drop(memory);
@@ -95,7 +95,7 @@ impl Describer {
             tools: [].into(),
             max_tokens: Some(MAX_TOKENS),
         };
-        let reply = self.model.complete(request).await?;
+        let reply = self.model.complete(context, request).await?;
         read(&reply.text).ok_or(Fault::Nonsense)
     }
 }

@@ -1,12 +1,13 @@
 //! Language models, behind one small interface: chat with tools (streamed or not), pictures and embeddings.
 //!
 //! Three back ends: Azure OpenAI and any OpenAI-compatible server ([`openai`]), and the built-in [`offline`] model, which
-//! needs nothing. Callers say what a request is for ([`Purpose`]); the back end chooses the deployment.
+//! needs nothing. Callers say what a request is for ([`Purpose`]) and on whose behalf it is made ([`CallContext`]); the back
+//! end chooses the deployment.
 
+mod context;
 pub mod observed;
 pub mod offline;
 pub mod openai;
-pub mod spending;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use serde_json::Value;
+
+pub use self::context::{CallContext, Payer};
 
 /// Length of an embedding: that of `text-embedding-3-small`, fixed by the vector indexes of the database.
 pub const EMBEDDING_DIMENSIONS: usize = 1536;
@@ -31,6 +34,12 @@ pub enum Error {
     RateLimited {
         /// The wait that it asked for last, if it said.
         retry_after: Option<Duration>,
+    },
+    /// Whoever pays for the call has no tokens left; the model was not asked.
+    #[error("the day's tokens are spent")]
+    OverBudget {
+        /// Time until there may be tokens again.
+        retry_after: Duration,
     },
     /// The server cannot be reached, answers 5xx, or took longer than a time limit.
     #[error("the model server is unavailable")]
@@ -243,13 +252,13 @@ pub trait Model: Send + Sync {
     fn name(&self, purpose: Purpose) -> &str;
 
     /// Starts an answer. Returns once the server has begun to answer; failures before that are retried within.
-    async fn stream(&self, request: ChatRequest) -> Result<PartStream>;
+    async fn stream(&self, context: &CallContext, request: ChatRequest) -> Result<PartStream>;
 
     /// A whole answer in one piece.
-    async fn complete(&self, request: ChatRequest) -> Result<Reply>;
+    async fn complete(&self, context: &CallContext, request: ChatRequest) -> Result<Reply>;
 
     /// One unit-length vector of [`EMBEDDING_DIMENSIONS`] numbers for each text.
-    async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>>;
+    async fn embed(&self, context: &CallContext, texts: &[String]) -> Result<Vec<Vec<f32>>>;
 
     /// Asks the server a trivial question that costs nothing, to see whether it answers and accepts our key.
     async fn ping(&self) -> Result<()>;

@@ -11,8 +11,7 @@ use futures::Stream;
 use futures::stream::StreamExt;
 use tracing::{Instrument, Span, field, info_span};
 
-use super::spending::Spending;
-use super::{ChatRequest, Error, Message, Model, Part, PartStream, Purpose, Reply, Result, Usage};
+use super::{CallContext, ChatRequest, Error, Message, Model, Part, PartStream, Purpose, Reply, Result, Usage};
 use crate::telemetry::metrics::{Metrics, ModelCall};
 use crate::telemetry::observe::Observation;
 
@@ -28,7 +27,7 @@ impl ObservedModel {
         Self { inner, metrics }
     }
 
-    fn begin(&self, request: &ChatRequest) -> Call {
+    fn begin(&self, context: &CallContext, request: &ChatRequest) -> Call {
         let model = self.inner.name(request.purpose).to_owned();
         let name = request.purpose.name();
         let span = info_span!(
@@ -42,7 +41,7 @@ impl ObservedModel {
             gen_ai.usage.output_tokens = field::Empty,
             purpose = name,
         );
-        let generation = Observation::current().generation(name, &model, || render(&request.messages));
+        let generation = context.observation.generation(name, &model, || render(&request.messages));
         Call {
             metrics: self.metrics.clone(),
             operation: "chat",
@@ -55,7 +54,6 @@ impl ObservedModel {
             usage: Usage::default(),
             error: None,
             text: String::new(),
-            spending: Spending::current(),
         }
     }
 }
@@ -66,9 +64,9 @@ impl Model for ObservedModel {
         self.inner.name(purpose)
     }
 
-    async fn stream(&self, request: ChatRequest) -> Result<PartStream> {
-        let mut call = self.begin(&request);
-        match self.inner.stream(request).instrument(call.span.clone()).await {
+    async fn stream(&self, context: &CallContext, request: ChatRequest) -> Result<PartStream> {
+        let mut call = self.begin(context, &request);
+        match self.inner.stream(context, request).instrument(call.span.clone()).await {
             Ok(parts) => Ok(Watched { parts, call }.boxed()),
             Err(error) => {
                 call.error = Some(kind(&error));
@@ -77,9 +75,9 @@ impl Model for ObservedModel {
         }
     }
 
-    async fn complete(&self, request: ChatRequest) -> Result<Reply> {
-        let mut call = self.begin(&request);
-        let reply = self.inner.complete(request).instrument(call.span.clone()).await;
+    async fn complete(&self, context: &CallContext, request: ChatRequest) -> Result<Reply> {
+        let mut call = self.begin(context, &request);
+        let reply = self.inner.complete(context, request).instrument(call.span.clone()).await;
         match &reply {
             Ok(reply) => {
                 call.usage = reply.usage.unwrap_or_default();
@@ -90,7 +88,7 @@ impl Model for ObservedModel {
         reply
     }
 
-    async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+    async fn embed(&self, context: &CallContext, texts: &[String]) -> Result<Vec<Vec<f32>>> {
         let started = Instant::now();
         let span = info_span!(
             "model",
@@ -99,7 +97,7 @@ impl Model for ObservedModel {
             gen_ai.operation.name = "embeddings",
             texts = texts.len(),
         );
-        let outcome = self.inner.embed(texts).instrument(span).await;
+        let outcome = self.inner.embed(context, texts).instrument(span).await;
         self.metrics.model_call(&ModelCall {
             operation: "embeddings",
             purpose: "embed",
@@ -132,8 +130,6 @@ struct Call {
     error: Option<&'static str>,
     /// The answer so far, if anybody keeps it.
     text: String,
-    /// Who pays.
-    spending: Spending,
 }
 
 impl Call {
@@ -160,7 +156,6 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let Usage { input_tokens, output_tokens } = self.usage;
-        self.spending.add(input_tokens + output_tokens);
         self.span.record("gen_ai.usage.input_tokens", input_tokens);
         self.span.record("gen_ai.usage.output_tokens", output_tokens);
         self.generation.usage(input_tokens, output_tokens);
@@ -204,6 +199,7 @@ impl Stream for Watched {
 fn kind(error: &Error) -> &'static str {
     match error {
         Error::RateLimited { .. } => "rate_limited",
+        Error::OverBudget { .. } => "over_budget",
         Error::Unavailable(_) => "unavailable",
         Error::Refused { .. } => "refused",
         Error::Interrupted(_) => "interrupted",

@@ -29,7 +29,7 @@ use url::Url;
 pub use self::transport::Limits;
 use self::transport::{Exchange, Fault, Flow, Shape, into_error};
 use self::wire::{Assembler, Dialect};
-use super::{ChatRequest, Error, Model, Part, PartStream, Purpose, Reply, Result};
+use super::{CallContext, ChatRequest, Error, Model, Part, PartStream, Purpose, Reply, Result};
 use crate::clock::Clock;
 
 /// What a token for Azure OpenAI must be good for.
@@ -353,7 +353,7 @@ impl Model for OpenAi {
         &self.deployment(purpose).name
     }
 
-    async fn stream(&self, request: ChatRequest) -> Result<PartStream> {
+    async fn stream(&self, _context: &CallContext, request: ChatRequest) -> Result<PartStream> {
         let exchange = self.exchange(Shape::Events);
         let deployment = self.deployment(request.purpose);
         let body = wire::chat(&request, self.dialect, deployment.model(), true);
@@ -368,7 +368,7 @@ impl Model for OpenAi {
         Ok(parts.boxed())
     }
 
-    async fn complete(&self, request: ChatRequest) -> Result<Reply> {
+    async fn complete(&self, _context: &CallContext, request: ChatRequest) -> Result<Reply> {
         let exchange = self.exchange(Shape::Whole);
         let deployment = self.deployment(request.purpose);
         let body = wire::chat(&request, self.dialect, deployment.model(), false);
@@ -387,7 +387,7 @@ impl Model for OpenAi {
         Ok(Reply { text, tool_calls, usage })
     }
 
-    async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+    async fn embed(&self, _context: &CallContext, texts: &[String]) -> Result<Vec<Vec<f32>>> {
         let exchange = self.exchange(Shape::Whole);
         let mut vectors = Vec::with_capacity(texts.len());
         for batch in texts.chunks(EMBEDDING_BATCH) {

@@ -23,4 +23,7 @@ pub struct Conversation {
     /// How many messages the conversation had when it was last summarised.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub summarised_messages: usize,
+    /// How many messages were said since, in whatever conversation. Summaries of the older service do not tell.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub messages_since: Option<u64>,
 }

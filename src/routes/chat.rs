@@ -78,7 +78,8 @@ impl Read for RecentMessage {
         let role = fields.text("role", 0, 64);
         Self {
             role: if role == "assistant" { Role::Assistant } else { Role::User },
-            content: fields.text("content", 0, LONGEST_MESSAGE),
+            // However long: what is too much is cut.
+            content: fields.text("content", 0, usize::MAX),
         }
     }
 }
@@ -112,14 +113,11 @@ async fn take_turn(
         input: &body.message,
     });
     let open = (app.limits.open_stream(&user)?, app.telemetry.metrics.open_stream());
-    app.budget.check(&user).await?.map_err(ApiError::from)?;
-    let payer = user.clone();
+    app.budget.check(&user).await??;
     let turn = Turn { user, message: body.message, recent: body.recent, selected: body.selected };
-    let turn = app.chat.prepare(turn).await?; // the last place that can still answer with an ordinary error
+    let turn = app.chat.prepare(turn, observed).await?; // the last place that can still answer with an ordinary error
     let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
-    let turn = observed.scope(app.chat.clone().take_turn(turn, sender));
-    let budget = app.budget.clone();
-    app.tasks.spawn(async move { budget.spend(&payer, turn).await }.in_current_span());
+    app.tasks.spawn(app.chat.clone().take_turn(turn, sender).in_current_span());
     let events = ReceiverStream::new(receiver).map(move |event| {
         let _open = &open;
         let event = Event::default().json_data(WireEvent { event, trace_id: trace_id.as_deref() });

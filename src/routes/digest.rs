@@ -15,10 +15,12 @@ use utoipa::{OpenApi, ToSchema};
 use crate::auth::CurrentUser;
 use crate::data::digest_feedback::Feedback;
 use crate::described;
+use crate::domain::budget::BudgetExceeded;
 use crate::domain::digest::{self, Outcome, Trigger};
 use crate::domain::jobs::kinds::{self, DigestInput};
 use crate::error::ApiError;
 use crate::extract::{AppJson, AppQuery, Fields, PreferAsync, Read, trace_name};
+use crate::llm;
 use crate::model::digest::{Digest, DigestFeedback, Suggestion};
 use crate::model::ids::{DigestId, UserId};
 use crate::model::timestamp::Timestamp;
@@ -141,11 +143,12 @@ async fn run_digest(
     let trace_id = trace_name(&headers);
     let span = info_span!("digest.run", trace.id = trace_id);
     let observed = app.telemetry.observer.begin(&digest::subject(&user, trace_id));
-    app.budget.check(&user).await?.map_err(ApiError::from)?;
-    let run = Box::pin(app.digests.run(&user, Trigger { force: request.force, week: None }));
-    let outcome = app.budget.spend(&user, observed.scope(run)).instrument(span).await;
-    let outcome = outcome
-        .map_err(|error| ApiError::Failed { detail: "Could not run digest.".to_owned(), cause: Arc::new(error) })?;
+    app.budget.check(&user).await??;
+    let run = Box::pin(app.digests.run(&user, Trigger { force: request.force, week: None }, observed));
+    let outcome = run.instrument(span).await.map_err(|error| match error {
+        digest::Error::Model(llm::Error::OverBudget { retry_after }) => BudgetExceeded { retry_after }.into(),
+        error => ApiError::Failed { detail: "Could not run digest.".to_owned(), cause: Arc::new(error) },
+    })?;
     Ok(AppJson(RunDigestResponse::from(outcome)).into_response())
 }
 

@@ -256,7 +256,8 @@ async fn terminate_job(
         ("retry-after" = u32, description = "Seconds until there may be something new.")
     )),
     (status = 403, description = "Such a job is for administrators."),
-    (status = 404, description = "There is no such job, or it is someone else's.")
+    (status = 404, description = "There is no such job, or it is someone else's."),
+    (status = 429, description = "The owner has no tokens left for the model.")
 ))]
 async fn restart_job(
     State(app): State<AppState>,

@@ -35,6 +35,7 @@ use crate::extract::description::verbatim;
 use crate::extract::{
     AppJson, AppPath, AppQuery, Fields, Read, announced_length, read_body, read_json_body, trace_name,
 };
+use crate::llm::CallContext;
 use crate::respond::{IfNoneMatch, has_match};
 use crate::state::AppState;
 use crate::telemetry::observe::Subject;
@@ -286,7 +287,9 @@ async fn extract_metadata(State(app): State<AppState>, request: Request) -> Resu
     if picture.len() > LARGEST_PICTURE {
         return Err(ApiError::TooLarge);
     }
-    let description = observed.scope(app.describer.describe(picture.into())).instrument(span).await;
+    // The service that calls has no budget of its own: its callers' drafts are the product's.
+    let context = CallContext::service().observed_by(observed);
+    let description = app.describer.describe(&context, picture.into()).instrument(span).await;
     Ok(AppJson(description))
 }
 

@@ -19,6 +19,7 @@ use crate::auth::CurrentUser;
 use crate::data::items::{FeedOrder, FeedPosition, FeedQuery};
 use crate::data::sources::{Claim, Suggested};
 use crate::described;
+use crate::domain::budget::BudgetExceeded;
 use crate::domain::jobs::kinds::{self, ScrapeInput};
 use crate::domain::scraper;
 use crate::domain::scraper::lease::Owner;
@@ -163,7 +164,8 @@ struct SuggestSourceResponse {
 #[utoipa::path(post, path = "/api/scraper/sources", request_body = SuggestSourceRequest, responses(
     (status = 201, body = SuggestSourceResponse),
     (status = 400, description = "The address is refused, the name has no letter, or the type is another one."),
-    (status = 409, description = "There is a source of this name that is not the caller's.")
+    (status = 409, description = "There is a source of this name that is not the caller's."),
+    (status = 429, description = "The caller has no tokens left for the model.")
 ))]
 async fn suggest_source(
     State(app): State<AppState>,
@@ -180,7 +182,9 @@ async fn suggest_source(
     if app.data.sources.find(&source_id).await?.is_some_and(|source| !source.is_own(&user)) {
         return Err(TAKEN);
     }
-    let config = app.scraper.suggest(&url).await.map_err(|error| match error {
+    app.budget.check(&user).await??;
+    let config = app.scraper.suggest(&user, &url).await.map_err(|error| match error {
+        scraper::Error::OverBudget { retry_after } => BudgetExceeded { retry_after }.into(),
         scraper::Error::Data(error) => error.into(),
         error => ApiError::Failed { detail: "Could not generate scraper config.".to_owned(), cause: Arc::new(error) },
     })?;

@@ -2,8 +2,7 @@
 //! each call of a model and a span for each tool, by the semantic conventions for generative AI.
 //!
 //! These traces are apart from those over OTLP: their ids are the callers' (`traceId`), and prompts and answers go into
-//! them only if `LANGFUSE_CAPTURE_CONTENT` says so. What is under way is known by the task ([`Observation::scope`]), so
-//! that a model can tell what it is asked for without every caller between passing it on.
+//! them only if `LANGFUSE_CAPTURE_CONTENT` says so. Callers pass what is under way on, in the context of a model's call.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,10 +16,6 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::trace_context;
-
-tokio::task_local! {
-    static CURRENT: Observation;
-}
 
 /// Longest text that goes into a trace, in bytes.
 const LONGEST_CONTENT: usize = 64 * 1024;
@@ -98,16 +93,6 @@ struct Open {
 }
 
 impl Observation {
-    /// What this task works for; nothing, if it was not begun with [`Self::scope`].
-    pub fn current() -> Self {
-        CURRENT.try_with(Clone::clone).unwrap_or_default()
-    }
-
-    /// Does work that belongs to this trace.
-    pub async fn scope<F: Future>(self, work: F) -> F::Output {
-        CURRENT.scope(self, work).await
-    }
-
     /// A call of a model. `input` is asked for the content only if it is captured.
     pub fn generation(&self, name: &'static str, model: &str, input: impl FnOnce() -> String) -> Self {
         let attributes = vec![

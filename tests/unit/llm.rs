@@ -10,7 +10,7 @@ use futures::StreamExt;
 use pluckit::clock::ManualClock;
 use pluckit::http_client;
 use pluckit::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, OptionsError, Server};
-use pluckit::llm::{ChatRequest, Error, Message, Model, Part, Purpose, ToolCall, ToolSpec, Usage};
+use pluckit::llm::{CallContext, ChatRequest, Error, Message, Model, Part, Purpose, ToolCall, ToolSpec, Usage};
 use serde_json::{Value, json};
 use time::macros::datetime;
 use tokio::time::timeout;
@@ -73,7 +73,7 @@ fn stylist() -> ChatRequest {
 
 /// All parts of an answer, and the error that ended it.
 async fn read(model: &OpenAi, request: ChatRequest) -> (Vec<Part>, Option<Error>) {
-    let mut stream = match timeout(PATIENCE, model.stream(request)).await.unwrap() {
+    let mut stream = match timeout(PATIENCE, model.stream(&CallContext::service(), request)).await.unwrap() {
         Ok(stream) => stream,
         Err(error) => return (Vec::new(), Some(error)),
     };
@@ -185,7 +185,7 @@ async fn a_compatible_server_gets_its_model_and_bearer_key() {
     let server = ModelServer::start().await;
     let model = model(compatible_server(&server), limits());
     let request = ChatRequest { max_tokens: Some(9), ..request(Purpose::ExpandQuery) };
-    model.complete(request).await.unwrap();
+    model.complete(&CallContext::service(), request).await.unwrap();
     let [sent] = server.received().try_into().unwrap();
     assert_eq!((sent.kind, sent.path.as_str(), sent.query.as_str()), (Kind::Complete, "/v1/chat/completions", ""));
     assert_eq!(sent.header("authorization"), format!("Bearer {KEY}"));
@@ -217,8 +217,8 @@ async fn each_purpose_has_its_model() {
         assert_eq!(model.name(Purpose::Stylist), main);
         assert_eq!(model.name(Purpose::SummariseConversation), nano);
         read_all(&model).await;
-        model.complete(request(Purpose::ClassifyFollowUp)).await.unwrap();
-        model.embed(&["x".to_owned()]).await.unwrap();
+        model.complete(&CallContext::service(), request(Purpose::ClassifyFollowUp)).await.unwrap();
+        model.embed(&CallContext::service(), &["x".to_owned()]).await.unwrap();
         let received = server.received();
         let models: Vec<_> = received[received.len() - 3..].iter().map(|request| request.model()).collect();
         assert_eq!(models, [main, nano, embedding]);
@@ -288,7 +288,7 @@ async fn text_comes_in_pieces_and_the_usage_last() {
 async fn a_piece_is_passed_on_before_the_next_one_is_sent() {
     let server = ModelServer::start().await;
     server.push(Kind::Stream, vec![text("first"), Step::Stall]);
-    let mut stream = azure(&server).stream(stylist()).await.unwrap();
+    let mut stream = azure(&server).stream(&CallContext::service(), stylist()).await.unwrap();
     let part = timeout(PATIENCE, stream.next()).await.unwrap().unwrap().unwrap();
     assert_eq!(part, Part::Text("first".to_owned()));
 }
@@ -434,7 +434,7 @@ async fn a_whole_reply_has_text_calls_and_usage() {
     let server = ModelServer::start().await;
     let model = azure(&server);
     server.push(Kind::Complete, say(&["[\"blue\",", "\"navy\"]"]).call("c1", "get_weather", "{}").usage(7, 2));
-    let reply = model.complete(request(Purpose::ExpandQuery)).await.unwrap();
+    let reply = model.complete(&CallContext::service(), request(Purpose::ExpandQuery)).await.unwrap();
     assert_eq!(reply.text, "[\"blue\",\"navy\"]");
     assert_eq!(reply.tool_calls, [tool_call("c1", "get_weather", "{}")]);
     assert_eq!(reply.usage, Some(Usage { input_tokens: 7, output_tokens: 2 }));
@@ -448,7 +448,7 @@ async fn a_whole_reply_that_is_none_fails() {
     let model = azure(&server);
     let failing = async |answer: Answer| {
         server.push(Kind::Complete, answer);
-        model.complete(request(Purpose::ExpandQuery)).await.unwrap_err()
+        model.complete(&CallContext::service(), request(Purpose::ExpandQuery)).await.unwrap_err()
     };
     for answer in [
         Answer::plain(200, "<html>secret</html>"),
@@ -480,8 +480,8 @@ async fn embeddings_come_in_order_and_of_unit_length() {
     ]});
     server.push(Kind::Embeddings, Answer::status(200, &turned));
     let texts = ["a".to_owned(), "b".to_owned()];
-    let vectors = model.embed(&texts).await.unwrap();
-    assert_eq!(vectors, model.embed(&texts).await.unwrap(), "the server's own order makes no difference");
+    let vectors = model.embed(&CallContext::service(), &texts).await.unwrap();
+    assert_eq!(vectors, model.embed(&CallContext::service(), &texts).await.unwrap(), "the server's own order makes no difference");
     for (vector, text) in vectors.iter().zip(["a", "b"]) {
         let norm: f32 = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
         assert!((norm - 1.0).abs() < 1e-5, "{norm}");
@@ -497,13 +497,13 @@ async fn embeddings_come_in_order_and_of_unit_length() {
 async fn many_texts_go_in_several_requests_and_none_in_none() {
     let server = ModelServer::start().await;
     let model = model(compatible_server(&server), limits());
-    assert!(model.embed(&[]).await.unwrap().is_empty());
+    assert!(model.embed(&CallContext::service(), &[]).await.unwrap().is_empty());
     assert_eq!(server.count(), 0);
     let texts: Vec<String> = (0..600).map(|number| format!("text {number}")).chain([String::new()]).collect();
-    let vectors = model.embed(&texts).await.unwrap();
+    let vectors = model.embed(&CallContext::service(), &texts).await.unwrap();
     assert_eq!((vectors.len(), server.count()), (601, 3));
-    assert_eq!(vectors[..1], model.embed(&texts[..1]).await.unwrap());
-    assert_eq!(vectors[300..301], model.embed(&texts[300..301]).await.unwrap());
+    assert_eq!(vectors[..1], model.embed(&CallContext::service(), &texts[..1]).await.unwrap());
+    assert_eq!(vectors[300..301], model.embed(&CallContext::service(), &texts[300..301]).await.unwrap());
     assert_eq!(server.received()[2].body["input"][88], " ", "an empty text would be refused");
 }
 
@@ -522,7 +522,7 @@ async fn embeddings_of_another_shape_fail() {
         json!("none"),
     ] {
         server.push(Kind::Embeddings, Answer::status(200, &json!({"data": data})));
-        let error = model.embed(&["a".to_owned()]).await.unwrap_err();
+        let error = model.embed(&CallContext::service(), &["a".to_owned()]).await.unwrap_err();
         assert!(matches!(error, Error::Nonsense(_)), "{error:?}");
     }
 }
@@ -565,8 +565,8 @@ async fn patience_ends_after_the_third_attempt() {
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     assert!(told(&error).contains("502") && !told(&error).contains("secret"), "{}", told(&error));
     assert_eq!(server.count(), 6);
-    assert!(matches!(model.complete(stylist()).await, Err(Error::Unavailable(_))));
-    assert!(matches!(model.embed(&["a".to_owned()]).await, Err(Error::Unavailable(_))));
+    assert!(matches!(model.complete(&CallContext::service(), stylist()).await, Err(Error::Unavailable(_))));
+    assert!(matches!(model.embed(&CallContext::service(), &["a".to_owned()]).await, Err(Error::Unavailable(_))));
     assert_eq!(server.count(), 12);
 }
 
@@ -766,14 +766,14 @@ async fn leaving_closes_the_connection_at_once() {
 
     // While the server is silent within an answer.
     server.push(Kind::Stream, vec![text("half"), Step::Stall]);
-    let mut stream = model.stream(stylist()).await.unwrap();
+    let mut stream = model.stream(&CallContext::service(), stylist()).await.unwrap();
     stream.next().await.unwrap().unwrap();
     drop(stream);
     assert!(server.wait_for_closed_early(1, second).await.is_some(), "silent within an answer");
 
     // While it is speaking.
     server.push(Kind::Stream, say(&["word "; 10_000]).pause(Duration::from_millis(1)));
-    let mut stream = model.stream(stylist()).await.unwrap();
+    let mut stream = model.stream(&CallContext::service(), stylist()).await.unwrap();
     stream.next().await.unwrap().unwrap();
     drop(stream);
     assert!(server.wait_for_closed_early(2, second).await.is_some(), "speaking");
@@ -783,9 +783,9 @@ async fn leaving_closes_the_connection_at_once() {
     for (count, purpose) in [(3, Purpose::Stylist), (4, Purpose::ExpandQuery)] {
         let asking = async {
             if purpose.is_nano() {
-                model.complete(request(purpose)).await.map(drop)
+                model.complete(&CallContext::service(), request(purpose)).await.map(drop)
             } else {
-                model.stream(request(purpose)).await.map(drop)
+                model.stream(&CallContext::service(), request(purpose)).await.map(drop)
             }
         };
         tokio::select! {
@@ -826,11 +826,11 @@ async fn a_slow_reader_slows_the_server() {
     let padding = ": padding\n".repeat(500);
     let steps = (0..6_000).flat_map(|_| [text("z"), Step::Raw(padding.clone())]).chain([Step::Done]);
     server.push(Kind::Stream, steps.collect::<Vec<_>>());
-    let mut stream = model.stream(stylist()).await.unwrap();
+    let mut stream = model.stream(&CallContext::service(), stylist()).await.unwrap();
     stream.next().await.unwrap().unwrap();
     // Enough turns for the server to send all of it, were it read.
     for _ in 0..300 {
-        model.complete(request(Purpose::ExpandQuery)).await.unwrap();
+        model.complete(&CallContext::service(), request(Purpose::ExpandQuery)).await.unwrap();
     }
     assert_eq!(server.open(), 1, "the server has not got rid of its answer");
     let mut count = 1;
@@ -853,7 +853,7 @@ async fn a_connection_is_used_again_after_a_stream() {
     );
     for _ in 0..5 {
         read_all(&model).await;
-        model.complete(request(Purpose::ExpandQuery)).await.unwrap();
+        model.complete(&CallContext::service(), request(Purpose::ExpandQuery)).await.unwrap();
     }
     assert_eq!((server.count(), server.connections()), (10, 1));
 }
@@ -929,7 +929,7 @@ async fn neither_keys_nor_prompts_nor_answers_are_logged() {
             server.push(kind, answer.clone());
         }
         read(&model, asking.clone()).await;
-        model.complete(asking.clone()).await.ok();
+        model.complete(&CallContext::service(), asking.clone()).await.ok();
     }
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("model request failed, trying again"), "the log works");
@@ -966,7 +966,7 @@ async fn answers_can_be_chosen_by_what_is_asked() {
     );
     server.when(|request| request.tool_results() > 0, |_| say(&["Wear the blazer."]));
     let model = azure(&server);
-    assert_eq!(model.complete(request(Purpose::ClassifyFollowUp)).await.unwrap().text, "CONFIRM_SEARCH");
+    assert_eq!(model.complete(&CallContext::service(), request(Purpose::ClassifyFollowUp)).await.unwrap().text, "CONFIRM_SEARCH");
     let asked = calls(&read_all(&model).await);
     assert_eq!(asked, [tool_call("c1", "search_wardrobe", r#"{"query":"What should I wear?"}"#)]);
     let mut second = stylist();

@@ -5,6 +5,7 @@
 mod access;
 mod azure;
 mod blob;
+mod budget;
 mod cli;
 mod config;
 mod doctor;

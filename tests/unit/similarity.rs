@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use pluckit::clock::{Clock, ManualClock};
 use pluckit::data::Data;
 use pluckit::domain::similarity::items::{Found, Parts, SimilarItems};
-use pluckit::llm::Model;
 use pluckit::llm::offline::OfflineModel;
+use pluckit::llm::{CallContext, Model};
 use pluckit::model::timestamp::Timestamp;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{self, Container, DocumentStore, ETag, Error, Filter, Key, Page, Query, Stored, Write};
@@ -23,7 +23,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 async fn embed(text: &str) -> Vec<f32> {
-    OfflineModel::new().embed(&[text.to_owned()]).await.unwrap().remove(0)
+    OfflineModel::new().embed(&CallContext::service(), &[text.to_owned()]).await.unwrap().remove(0)
 }
 
 struct Bench {

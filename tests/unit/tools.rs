@@ -17,7 +17,7 @@ use pluckit::domain::chat::tools::{self, Parts, Tool, ToolError, weather};
 use pluckit::domain::similarity;
 use pluckit::domain::similarity::items::SimilarItems;
 use pluckit::llm::offline::OfflineModel;
-use pluckit::llm::{self, ChatRequest, Message, Model, PartStream, Purpose, Reply, ToolSpec};
+use pluckit::llm::{self, CallContext, ChatRequest, Message, Model, PartStream, Purpose, Reply, ToolSpec};
 use pluckit::model::ids::UserId;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
@@ -39,11 +39,11 @@ impl Model for ScriptedModel {
         "scripted"
     }
 
-    async fn stream(&self, _request: ChatRequest) -> llm::Result<PartStream> {
+    async fn stream(&self, _context: &CallContext, _request: ChatRequest) -> llm::Result<PartStream> {
         Err(llm::Error::Refused { status: 400, cause: "scripted".into() })
     }
 
-    async fn complete(&self, _request: ChatRequest) -> llm::Result<Reply> {
+    async fn complete(&self, _context: &CallContext, _request: ChatRequest) -> llm::Result<Reply> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         match self.answers.lock().unwrap().pop_front() {
             Some(Some(text)) => Ok(Reply { text, ..Reply::default() }),
@@ -51,8 +51,8 @@ impl Model for ScriptedModel {
         }
     }
 
-    async fn embed(&self, texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
-        OfflineModel::new().embed(texts).await
+    async fn embed(&self, _context: &CallContext, texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
+        OfflineModel::new().embed(&CallContext::service(), texts).await
     }
 
     async fn ping(&self) -> llm::Result<()> {
@@ -127,7 +127,7 @@ impl Bench {
 
     async fn try_run(&self, name: &str, arguments: &str) -> Result<String, ToolError> {
         let tool = self.tools.iter().find(|tool| tool.spec().name == name).unwrap();
-        tool.run(&UserId::from("ada"), arguments).await
+        tool.run(&UserId::from("ada"), &CallContext::service(), arguments).await
     }
 
     async fn run(&self, name: &str, arguments: Value) -> Value {
@@ -450,7 +450,7 @@ async fn scraped_items_are_found_by_similarity() {
         ("expired", "Brown suede loafers"),
     ];
     for (id, title) in titles {
-        let vector = bench.model.embed(&[title.to_owned()]).await.unwrap().remove(0);
+        let vector = bench.model.embed(&CallContext::service(), &[title.to_owned()]).await.unwrap().remove(0);
         let item = json!({
             "id": id, "userId": "global", "title": title, "embedding": vector, "imageExpired": id == "expired", "tags": ["classic"],
             "sourceId": "s", "scoreSignal": 2, "imageUrl": "https://i.example/1", "productUrl": "https://p.example/1",
@@ -475,7 +475,7 @@ async fn scraped_items_are_found_by_similarity() {
 #[tokio::test]
 async fn at_most_five_scraped_items_come_back() {
     let bench = Bench::new();
-    let vector = bench.model.embed(&["linen shirt".to_owned()]).await.unwrap().remove(0);
+    let vector = bench.model.embed(&CallContext::service(), &["linen shirt".to_owned()]).await.unwrap().remove(0);
     for number in 0..20 {
         let item = json!({
             "id": format!("i{number:02}"), "userId": "global", "title": format!("T{number}"), "embedding": vector, "scoreSignal": number % 10,
@@ -646,7 +646,7 @@ async fn ask_offline(bench: &Bench, message: &str) -> (String, Vec<String>) {
             tools: tools.clone(),
             max_tokens: None,
         };
-        let reply = OfflineModel::new().complete(request).await.unwrap();
+        let reply = OfflineModel::new().complete(&CallContext::service(), request).await.unwrap();
         if reply.tool_calls.is_empty() {
             return (reply.text, used);
         }
@@ -681,7 +681,8 @@ async fn the_offline_stylist_understands_what_the_tools_return() {
     }
     let mood = json!({ "id": "m", "primaryMood": "Coastal", "name": "Salt Air", "trendScore": 3, "moodSignals": { "keyPieces": ["linen shirt"] } });
     bench.save(Container::Moods, "Coastal", mood).await;
-    let vector = bench.model.embed(&["Brown suede loafers".to_owned()]).await.unwrap().remove(0);
+    let vector =
+        bench.model.embed(&CallContext::service(), &["Brown suede loafers".to_owned()]).await.unwrap().remove(0);
     let item = json!({ "id": "i", "userId": "global", "title": "Brown suede loafers", "embedding": vector, "tags": ["classic"] });
     bench.save(Container::ScrapedItems, "global", item).await;
 

@@ -6,8 +6,7 @@
 
 use tracing::warn;
 
-use super::{RecentMessage, Role};
-use crate::llm::{ChatRequest, Message, Model, Purpose};
+use crate::llm::{CallContext, ChatRequest, Message, Model, Purpose};
 use crate::model::vocabulary;
 use crate::telemetry::Chain;
 
@@ -51,10 +50,9 @@ enum Offer {
     Discovery,
 }
 
-/// What `message` accepts of the stylist's last message; `None` if it accepts nothing, or there was no offer.
-pub async fn recognise(model: &dyn Model, recent: &[RecentMessage], message: &str) -> Option<FollowUp> {
-    let last = recent.last().filter(|last| last.role == Role::Assistant)?;
-    let offer = offer_in(&last.content)?;
+/// What `message` accepts of the stylist's last message; `None` if it accepts nothing, or that was no offer.
+pub async fn recognise(model: &dyn Model, context: &CallContext, last: &str, message: &str) -> Option<FollowUp> {
+    let offer = offer_in(last)?;
     if message.split_whitespace().count() > MOST_WORDS {
         return None;
     }
@@ -64,7 +62,7 @@ pub async fn recognise(model: &dyn Model, recent: &[RecentMessage], message: &st
     {
         return Some(follow_up(kind, &offer, &refinement));
     }
-    let kind = ask(model, &last.content, message).await?;
+    let kind = ask(model, context, last, message).await?;
     let kind = match (kind, kind_of(&offer)) {
         (Offer::Search, Some(Offer::Discovery)) => Offer::Discovery,
         (kind, _) => kind,
@@ -159,7 +157,7 @@ fn query(offer: &str, refinement: &str) -> String {
 }
 
 /// Asks the small model. A failure means that nothing was accepted: the turn goes on as any other.
-async fn ask(model: &dyn Model, offer: &str, message: &str) -> Option<Offer> {
+async fn ask(model: &dyn Model, context: &CallContext, offer: &str, message: &str) -> Option<Offer> {
     let request = ChatRequest {
         purpose: Purpose::ClassifyFollowUp,
         messages: vec![
@@ -170,7 +168,7 @@ async fn ask(model: &dyn Model, offer: &str, message: &str) -> Option<Offer> {
         tools: [].into(),
         max_tokens: Some(10),
     };
-    match model.complete(request).await {
+    match model.complete(context, request).await {
         Ok(reply) => match reply.text.trim().trim_matches(['.', '"', '`']) {
             "CONFIRM_GAPS" => Some(Offer::Gaps),
             "CONFIRM_SEARCH" => Some(Offer::Search),

@@ -5,6 +5,7 @@
 //! the turn, the model's answer and the tools that run.
 
 mod follow_up;
+mod history;
 mod memory;
 mod prompt;
 pub mod tools;
@@ -22,18 +23,19 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::data::{self, Data};
-use crate::llm::{Model, ToolSpec};
+use crate::llm::{CallContext, Model, ToolSpec};
 use crate::model::conversation::Conversation;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::wardrobe::WardrobeItem;
+use crate::telemetry::observe::Observation;
 pub use memory::LONGEST_SUMMARY;
 use tools::Tool;
 use utoipa::ToSchema;
 
-/// Longest message of a user, and of the conversation before it, in characters.
+/// Longest message of a user, in characters.
 pub const LONGEST_MESSAGE: usize = 8_000;
-/// Most messages of the conversation before that a turn takes.
-pub const MOST_RECENT_MESSAGES: usize = 50;
+/// Most messages of the conversation before that a turn takes. The newest of them count.
+pub const MOST_RECENT_MESSAGES: usize = 500;
 /// Most items that a user can select.
 pub const MOST_SELECTED_ITEMS: usize = 20;
 /// Longest trace id that is carried into the events, in characters.
@@ -121,6 +123,11 @@ pub struct Turn {
 /// A turn with all that it needs to know.
 pub struct PreparedTurn {
     turn: Turn,
+    /// Messages of the conversation before, as the client sent it.
+    said_before: usize,
+    /// The last of them.
+    said_last: Option<RecentMessage>,
+    context: CallContext,
     memory: Option<Conversation>,
     selected: Vec<WardrobeItem>,
 }
@@ -151,15 +158,19 @@ impl Chat {
         }
     }
 
-    /// Reads the memory and the selected items of a turn.
+    /// Reads the memory and the selected items of a turn, which `observation` watches.
     ///
     /// # Errors
     /// When the documents cannot be read.
-    pub async fn prepare(&self, turn: Turn) -> data::Result<PreparedTurn> {
+    pub async fn prepare(&self, turn: Turn, observation: Observation) -> data::Result<PreparedTurn> {
+        let said_before = turn.recent.len();
+        let said_last = turn.recent.iter().rfind(|message| !message.content.trim().is_empty()).cloned();
+        let turn = Turn { recent: history::tidy(turn.recent), ..turn };
         let memory = self.data.conversations.find(&turn.user);
         let selected = self.data.wardrobe.find_many(&turn.user, &turn.selected);
         let (memory, selected) = futures::try_join!(memory, selected)?;
-        Ok(PreparedTurn { turn, memory, selected })
+        let context = CallContext::user(&turn.user).observed_by(observation);
+        Ok(PreparedTurn { turn, said_before, said_last, context, memory, selected })
     }
 
     /// Does the turn: writes events until `done`, or until nobody reads them any more.

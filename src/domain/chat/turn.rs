@@ -9,11 +9,10 @@ use uuid::Uuid;
 
 use super::follow_up::{self, FollowUp};
 use super::tools::ToolError;
-use super::{Chat, ChatEvent, PreparedTurn, Role, TURN_TIMEOUT, memory, prompt};
-use crate::llm::{self, ChatRequest, Message, Part, Purpose, ToolCall};
+use super::{Chat, ChatEvent, PreparedTurn, Role, TURN_TIMEOUT, history, memory, prompt};
+use crate::llm::{self, CallContext, ChatRequest, Message, Part, Purpose, ToolCall};
 use crate::model::ids::UserId;
 use crate::telemetry::Chain;
-use crate::telemetry::observe::Observation;
 
 /// Longest run of one tool.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -34,6 +33,8 @@ struct ReaderLeft;
 enum Stop {
     ReaderLeft,
     LimitReached,
+    /// The model had nothing to say: its thoughts at most.
+    Silent,
     Model(llm::Error),
 }
 
@@ -55,6 +56,7 @@ pub async fn run(chat: &Chat, prepared: PreparedTurn, run_id: Uuid, events: &mps
     let mut conversation = Conversation {
         chat,
         user: &prepared.turn.user,
+        context: &prepared.context,
         events: Events(events),
         messages: Vec::new(),
         answer: String::new(),
@@ -65,7 +67,7 @@ pub async fn run(chat: &Chat, prepared: PreparedTurn, run_id: Uuid, events: &mps
     let outcome = tokio::time::timeout(TURN_TIMEOUT, conversation.hold(&prepared)).await;
     let said = match outcome {
         Ok(Ok(())) => {
-            Observation::current().output(&conversation.answer);
+            prepared.context.observation.output(&conversation.answer);
             let updated = memory::refresh(chat, &prepared, &conversation.answer).await;
             conversation.events.send(ChatEvent::MemoryUpdate { updated }).await
         }
@@ -74,9 +76,14 @@ pub async fn run(chat: &Chat, prepared: PreparedTurn, run_id: Uuid, events: &mps
             warn!(tools.calls = conversation.tool_calls, "tool-call limit reached");
             conversation.events.send(ChatEvent::Error { content: LIMIT_REACHED }).await
         }
+        Ok(Err(Stop::Silent)) => {
+            error!("turn failed: the model answered nothing");
+            prepared.context.observation.failed("silent");
+            conversation.events.send(ChatEvent::Error { content: FAILED }).await
+        }
         Ok(Err(Stop::Model(fault))) => {
             error!(error = %Chain(&fault), "turn failed");
-            Observation::current().failed("model");
+            prepared.context.observation.failed("model");
             conversation.events.send(ChatEvent::Error { content: FAILED }).await
         }
         Err(_) => {
@@ -122,6 +129,7 @@ impl Events<'_> {
 struct Conversation<'a> {
     chat: &'a Chat,
     user: &'a UserId,
+    context: &'a CallContext,
     events: Events<'a>,
     messages: Vec<Message>,
     answer: String,
@@ -141,8 +149,13 @@ impl Conversation<'_> {
                 Role::Assistant => Message::Assistant { content, tool_calls: Vec::new() },
             });
         }
-        self.messages.push(Message::User(turn.message.clone()));
-        if let Some(accepted) = follow_up::recognise(&*self.chat.model, &turn.recent, &turn.message).await {
+        // A question that was not answered is asked together with this one.
+        let message = match self.messages.pop_if(|last| matches!(last, Message::User(_))) {
+            Some(Message::User(before)) => history::joined(&before, &turn.message),
+            _ => turn.message.clone(),
+        };
+        self.messages.push(Message::User(message));
+        if let Some(accepted) = self.accepted(prepared).await {
             self.do_what_was_accepted(accepted).await?;
         }
         loop {
@@ -154,6 +167,12 @@ impl Conversation<'_> {
         }
     }
 
+    /// What the user's message accepts of the stylist's last one.
+    async fn accepted(&self, prepared: &PreparedTurn) -> Option<FollowUp> {
+        let offer = prepared.said_last.as_ref().filter(|last| last.role == Role::Assistant)?;
+        follow_up::recognise(&*self.chat.model, self.context, &offer.content, &prepared.turn.message).await
+    }
+
     /// Streams one answer of the model to the reader and returns the tools that it asks for.
     async fn stream_answer(&mut self) -> Result<Vec<ToolCall>, Stop> {
         let request = ChatRequest {
@@ -162,7 +181,7 @@ impl Conversation<'_> {
             tools: self.chat.specs.clone(),
             max_tokens: None,
         };
-        let mut parts = self.chat.model.stream(request).await?;
+        let mut parts = self.chat.model.stream(self.context, request).await?;
         let mut content = String::new();
         let mut calls = Vec::new();
         while let Some(part) = parts.next().await {
@@ -175,6 +194,9 @@ impl Conversation<'_> {
                 Part::ToolCall(call) => calls.push(call),
                 Part::Usage(usage) => self.output_tokens += usage.output_tokens,
             }
+        }
+        if calls.is_empty() && content.trim().is_empty() {
+            return Err(Stop::Silent);
         }
         self.answer.push_str(&content);
         if !calls.is_empty() {
@@ -192,13 +214,13 @@ impl Conversation<'_> {
         for call in &calls {
             self.events.send(ChatEvent::ToolUse { name: shorten(&call.name, LONGEST_NAME) }).await?;
         }
-        let (chat, user) = (self.chat, self.user);
+        let (chat, user, context) = (self.chat, self.user, self.context);
         let mut running: FuturesUnordered<_> = calls
             .iter()
             .enumerate()
             .map(|(position, call)| async move {
                 let started = Instant::now();
-                let result = chat.run_tool(user, call).await;
+                let result = chat.run_tool(user, context, call).await;
                 (position, call, result, started.elapsed())
             })
             .collect();
@@ -248,14 +270,14 @@ impl Conversation<'_> {
 
 impl Chat {
     /// The tool's result, or what went wrong in words for the model. Nothing that a tool does ends the turn.
-    async fn run_tool(&self, user: &UserId, call: &ToolCall) -> String {
+    async fn run_tool(&self, user: &UserId, context: &CallContext, call: &ToolCall) -> String {
         let Some(tool) = self.tools.iter().find(|tool| tool.spec().name == call.name) else {
             return tool_error("There is no such tool.");
         };
         let name = tool.spec().name;
-        let observed = Observation::current().tool(name, &call.arguments);
+        let observed = context.observation.tool(name, &call.arguments);
         let span = info_span!("tool", otel.name = format_args!("execute_tool {name}"), gen_ai.tool.name = name);
-        let work = tool.run(user, &call.arguments).instrument(span);
+        let work = tool.run(user, context, &call.arguments).instrument(span);
         let result = tokio::time::timeout(TOOL_TIMEOUT, work).await;
         match &result {
             Ok(Ok(result)) => observed.output(result),

@@ -25,14 +25,14 @@ use crate::data::profiles::DigestNote;
 use crate::data::update::Edit;
 use crate::data::{self, Data};
 use crate::domain::chat::tools::cut;
-use crate::llm::{self, Model};
+use crate::llm::{self, CallContext, Model};
 use crate::model::digest::{Digest, Week, WeeklyOutcome, WeeklyRun};
 use crate::model::ids::UserId;
 use crate::model::profile::UserProfile;
 use crate::model::timestamp::Timestamp;
 use crate::queue::{self, JobQueue};
 use crate::telemetry::Chain;
-use crate::telemetry::observe::{Observer, Subject};
+use crate::telemetry::observe::{Observation, Observer, Subject};
 
 /// Styles, and colours, of the profile that count, the dearest first.
 const MOST_WORDS: usize = 10;
@@ -142,11 +142,13 @@ impl Digests {
     }
 
     /// Makes a digest for a user, if there is a reason to. Somebody who asks for one without having a profile gets both;
-    /// the weekly run makes no profiles: one that is gone belongs to a user who is gone.
+    /// the weekly run makes no profiles: one that is gone belongs to a user who is gone. The user pays for the model, and
+    /// `observation` watches it.
     ///
     /// # Errors
     /// See [`Error`]. Running it again does what is left to do.
-    pub async fn run(&self, user: &UserId, trigger: Trigger) -> Result<Outcome, Error> {
+    pub async fn run(&self, user: &UserId, trigger: Trigger, observation: Observation) -> Result<Outcome, Error> {
+        let context = CallContext::user(user).observed_by(observation);
         let Trigger { force, week } = trigger;
         let owner = Uuid::new_v4().simple().to_string();
         if let Some(week) = week
@@ -180,13 +182,16 @@ impl Digests {
         }
         let digest = match week {
             None => {
-                let digest = self.write(user, profile.as_ref(), &wardrobe).await?;
+                let digest = self.write(&context, user, profile.as_ref(), &wardrobe).await?;
                 self.0.data.digests.save(&digest).await?;
                 digest
             }
             Some(week) => match self.claim(user, week, &owner).await? {
                 Claim::Ours => {
-                    let made = self.write_weekly(user, week, &owner, profile.as_ref(), &wardrobe, &previous_hash).await;
+                    let made = {
+                        let person = (user, profile.as_ref(), &wardrobe);
+                        self.write_weekly(&context, person, week, &owner, &previous_hash).await
+                    };
                     if let Err(error) = &made {
                         self.release(user, week, &owner, error).await;
                     }
@@ -201,7 +206,13 @@ impl Digests {
     }
 
     /// Asks the model for ideas.
-    async fn write(&self, user: &UserId, profile: Option<&UserProfile>, wardrobe: &Summary) -> Result<Digest, Error> {
+    async fn write(
+        &self,
+        context: &CallContext,
+        user: &UserId,
+        profile: Option<&UserProfile>,
+        wardrobe: &Summary,
+    ) -> Result<Digest, Error> {
         let few = |texts: &[String]| -> Vec<String> {
             let short = texts.iter().map(|text| cut(text, LONGEST_WORD)).filter(|text| !text.is_empty());
             short.take(MOST_WORDS).collect()
@@ -220,7 +231,7 @@ impl Digests {
             climate_zone,
         };
         let request = prompt::request(wardrobe, &person, &thumbs)?;
-        let reply = self.0.model.complete(request).await?;
+        let reply = self.0.model.complete(context, request).await?;
         let suggestions = prompt::read(&reply.text).map_err(Error::Nonsense)?;
         Ok(Digest {
             id: Store::id(user, &wardrobe.hash),
@@ -240,15 +251,14 @@ impl Digests {
     /// Makes the digest of a week that is `owner`'s, and saves it with the note that the week is done.
     async fn write_weekly(
         &self,
-        user: &UserId,
+        context: &CallContext,
+        (user, profile, wardrobe): (&UserId, Option<&UserProfile>, &Summary),
         week: Week,
         owner: &str,
-        profile: Option<&UserProfile>,
-        wardrobe: &Summary,
         previous_hash: &Option<String>,
     ) -> Result<Digest, Error> {
         let digest = tokio::select! {
-            digest = self.write(user, profile, wardrobe) => digest?,
+            digest = self.write(context, user, profile, wardrobe) => digest?,
             lost = self.keep_lease(user, week, owner) => return Err(lost),
         };
         let settled = WeeklyRun {

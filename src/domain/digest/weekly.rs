@@ -237,8 +237,8 @@ impl Digests {
                 return (user, None);
             }
             let observed = self.0.observer.begin(&subject(&user, None));
-            let run = self.run(&user, Trigger { force: false, week: Some(week) });
-            let outcome = Box::pin(observed.scope(run)).await;
+            let run = self.run(&user, Trigger { force: false, week: Some(week) }, observed);
+            let outcome = Box::pin(run).await;
             (user, Some(outcome))
         });
         let mut runs = stream::iter(runs).buffer_unordered(self.0.settings.concurrency);

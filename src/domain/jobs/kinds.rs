@@ -14,6 +14,7 @@ use crate::domain::moods::{self, CHUNK, Collected, Moods};
 use crate::domain::scraper::ingest::{IngestReport, partition};
 use crate::domain::scraper::lease::Owner;
 use crate::domain::scraper::{self, Fetched, Scraper};
+use crate::llm;
 use crate::model::digest::Digest;
 use crate::model::ids::{ScrapedItemId, SourceId};
 use crate::model::item::FeedItem;
@@ -39,6 +40,8 @@ const CHUNK_PAUSE: Duration = Duration::from_secs(2);
 const CHUNK_LOOKS: u32 = 60;
 /// Moods that the report names at most.
 const MOST_MOODS: usize = 50;
+/// Why a job failed whose owner has no tokens left.
+const OVER_BUDGET: &str = "The day's budget for the stylist is used up. It can be restarted tomorrow.";
 /// Pages whose items are asked for at a time.
 const PAGES: usize = 50;
 
@@ -61,7 +64,7 @@ pub struct Services {
 pub fn all(services: &Services) -> Vec<Kind> {
     let [digests, moods, scraper] = [(); 3].map(|()| services.clone());
     vec![
-        Kind::new(DIGEST, false, move |run, input| make_digest(digests.clone(), run, input)),
+        Kind::new(DIGEST, false, move |run, input| make_digest(digests.clone(), run, input)).paid_by_owner(),
         Kind::new(MOODS, true, move |run, input| seed_moods(moods.clone(), run, input)),
         Kind::new(SCRAPE, true, move |run, input| scrape(scraper.clone(), run, input)),
     ]
@@ -87,7 +90,7 @@ async fn make_digest(services: Services, run: Run, input: DigestInput) -> Result
     let step = async {
         let observed = services.observer.begin(&digest::subject(run.user(), None));
         let trigger = Trigger { force: input.force, week: None };
-        let outcome = observed.scope(services.digests.run(run.user(), trigger)).await.map_err(digest_fault)?;
+        let outcome = services.digests.run(run.user(), trigger, observed).await.map_err(digest_fault)?;
         let made = match outcome {
             Outcome::Generated(digest) => Made::Digest(digest),
             Outcome::Skipped(reason) => match services.data.digests.latest(run.user()).await? {
@@ -152,6 +155,7 @@ fn shown(digest: &Digest) -> Value {
 
 fn digest_fault(error: digest::Error) -> Fault {
     let message = match &error {
+        digest::Error::Model(llm::Error::OverBudget { .. }) => return Fault::Failed(OVER_BUDGET.to_owned()),
         digest::Error::Model(_) => "The model could not be asked for ideas.",
         digest::Error::Nonsense(_) => "The model's answer was no digest.",
         digest::Error::Elsewhere
@@ -363,6 +367,7 @@ fn scraper_fault(error: scraper::Error) -> Fault {
         }
         scraper::Error::Fetch { .. } => Fault::retry("The source could not be fetched.", error),
         scraper::Error::Leased | scraper::Error::LeaseLost => Fault::retry("Somebody else scrapes the source.", error),
+        scraper::Error::OverBudget { .. } => Fault::Failed(OVER_BUDGET.to_owned()),
         scraper::Error::Busy
         | scraper::Error::TimedOut
         | scraper::Error::Data(_)

@@ -42,6 +42,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::data::update::Edit;
 use crate::data::{self, Data};
+use crate::domain::budget::{Budget, BudgetExceeded};
 use crate::hash::sha256_hex;
 use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobMessage, JobStatus, Output};
@@ -91,6 +92,9 @@ pub enum Error {
     /// The caller has used the key for something else.
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    /// The owner would pay for the models that the job asks, and has no tokens left.
+    #[error("the day's tokens are spent")]
+    OverBudget(BudgetExceeded),
 }
 
 /// What ends the work on a job before its result is there.
@@ -175,6 +179,8 @@ pub struct Kind {
     pub name: &'static str,
     /// Whether only administrators may ask for it.
     pub is_for_admins: bool,
+    /// Whether it asks models that a job's owner pays for.
+    pub is_paid_by_owner: bool,
     operation: Arc<Operation>,
 }
 
@@ -196,7 +202,12 @@ impl Kind {
                 std::future::ready(Err(fault)).boxed()
             }
         };
-        Self { name, is_for_admins, operation: Arc::new(operation) }
+        Self { name, is_for_admins, is_paid_by_owner: false, operation: Arc::new(operation) }
+    }
+
+    /// A kind that asks models on the account of a job's owner, who must have tokens left to ask for one.
+    pub fn paid_by_owner(self) -> Self {
+        Self { is_paid_by_owner: true, ..self }
     }
 }
 
@@ -204,6 +215,8 @@ impl Kind {
 pub struct Parts {
     /// The documents.
     pub data: Data,
+    /// Where owners pay from.
+    pub budget: Budget,
     /// Where jobs wait.
     pub queue: Arc<dyn JobQueue>,
     /// Name of the queue.
@@ -361,10 +374,20 @@ impl Jobs {
     /// the same request within a day, that request's job.
     ///
     /// # Errors
-    /// [`Error::KeyReused`] when the key was used for another request; otherwise when the documents fail.
+    /// [`Error::KeyReused`] when the key was used for another request, [`Error::OverBudget`] when the user cannot pay for a
+    /// new job of this kind; otherwise when the documents fail.
     pub async fn accept(&self, user: &UserId, name: &str, input: Value, key: Option<&str>) -> Result<JobId, Error> {
         let request_hash = sha256_hex(format!("{name}\n{input}"));
         for _ in 0..ACCEPT_TRIES {
+            // A request that is repeated costs nothing.
+            if let Some(key) = key
+                && let Some(id) = self.find_accepted(user, key, &request_hash).await?
+            {
+                return Ok(id);
+            }
+            if self.kind(name).is_some_and(|kind| kind.is_paid_by_owner) {
+                self.0.budget.check(user).await?.map_err(Error::OverBudget)?;
+            }
             let now = self.now();
             let id = JobId::from(Uuid::new_v4().simple().to_string());
             let lease = now + self.queue_lease();
@@ -382,17 +405,21 @@ impl Jobs {
                 self.send_or_leave(&job).await?;
                 return Ok(job.id);
             }
-            let Some((found, etag)) = self.0.data.jobs.find_key(user, key.unwrap_or_default()).await? else { continue };
-            if found.request_hash != request_hash {
-                return Err(Error::KeyReused);
-            }
-            if self.find(user, &found.stands_for).await?.is_some() {
-                return Ok(found.stands_for);
-            }
-            // Its job was purged.
-            self.0.data.jobs.forget_key(&found, &etag).await?;
         }
         Err(data::Error::Contended.into())
+    }
+
+    /// The job that the user asked for with this key, if there is one. A key whose job was purged is forgotten.
+    async fn find_accepted(&self, user: &UserId, key: &str, request_hash: &str) -> Result<Option<JobId>, Error> {
+        let Some((found, etag)) = self.0.data.jobs.find_key(user, key).await? else { return Ok(None) };
+        if found.request_hash != request_hash {
+            return Err(Error::KeyReused);
+        }
+        if self.find(user, &found.stands_for).await?.is_some() {
+            return Ok(Some(found.stands_for));
+        }
+        self.0.data.jobs.forget_key(&found, &etag).await?;
+        Ok(None)
     }
 
     /// The user's job of this id.

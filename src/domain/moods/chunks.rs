@@ -14,6 +14,7 @@ use crate::data;
 use crate::data::timers::PARTITION;
 use crate::data::update::Edit;
 use crate::hash::sha256_hex;
+use crate::llm::CallContext;
 use crate::model::lease;
 use crate::model::mood::{MoodRecord, SeenMood, Snippet};
 use crate::model::mood_intake::{ChunkReport, MoodChunk, PlannedMood};
@@ -203,7 +204,7 @@ impl Moods {
         if snippets.is_empty() {
             return Ok(Vec::new());
         }
-        let reply = self.parts().model.complete(extract::request(snippets)).await?;
+        let reply = self.parts().model.complete(&CallContext::service(), extract::request(snippets)).await?;
         extract::read(&reply.text, snippets).map_err(Error::Nonsense)
     }
 
@@ -212,7 +213,7 @@ impl Moods {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let vectors = self.parts().model.embed(&names).await?;
+        let vectors = self.parts().model.embed(&CallContext::service(), &names).await?;
         if vectors.len() == names.len() { Ok(vectors) } else { Err(Error::Nonsense("a name has no vector")) }
     }
 
@@ -240,7 +241,7 @@ impl Moods {
             Likeness::Same => Verdict { is_same: true, description: None },
             Likeness::Perhaps => {
                 let request = extract::comparison((&nearest.name, &nearest.description), &seen);
-                let answer = self.parts().model.complete(request).await;
+                let answer = self.parts().model.complete(&CallContext::service(), request).await;
                 let verdict = match &answer {
                     Ok(reply) => extract::read_verdict(&reply.text),
                     Err(error) => {

@@ -19,7 +19,7 @@ use super::{Error, Scraper};
 use crate::data::items::GLOBAL;
 use crate::http_client::guarded::{Expect, Limits, check_url};
 use crate::imaging::{decode, phash};
-use crate::llm::EMBEDDING_DIMENSIONS;
+use crate::llm::{CallContext, EMBEDDING_DIMENSIONS};
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::{FeedItem, NewItem};
 use crate::model::perceptual_hash::PerceptualHash;
@@ -68,6 +68,11 @@ pub struct Origin {
 impl Origin {
     /// Fetched from the source by this service.
     pub const FETCHED: Self = Self { submitter: None, verified: true };
+
+    /// Who pays for the vectors of what comes from there: whoever sent it.
+    fn payer(&self) -> CallContext {
+        self.submitter.as_ref().map_or_else(CallContext::service, CallContext::user)
+    }
 }
 
 /// What became of candidates.
@@ -131,7 +136,9 @@ impl Scraper {
         waiting.retain(|item| seen.insert(item.id.clone()));
         let mut filled = 0;
         for batch in waiting.chunks(BATCH) {
-            let Some(vectors) = self.embed(batch.iter().map(text_of_item).collect()).await else { break };
+            // Whoever the items are from, this is the feed's business.
+            let texts = batch.iter().map(text_of_item).collect();
+            let Some(vectors) = self.embed(&CallContext::service(), texts).await else { break };
             for (item, vector) in batch.iter().zip(vectors) {
                 filled += usize::from(items.fill_vector(partition, &item.id, &vector).await?);
             }
@@ -140,8 +147,8 @@ impl Scraper {
     }
 
     /// The texts' vectors; `None`, and a line in the log, when the model cannot give them.
-    async fn embed(&self, texts: Vec<String>) -> Option<Vec<Vec<f64>>> {
-        let vectors = match self.model().embed(&texts).await {
+    async fn embed(&self, context: &CallContext, texts: Vec<String>) -> Option<Vec<Vec<f64>>> {
+        let vectors = match self.model().embed(context, &texts).await {
             Ok(vectors) => vectors,
             Err(error) => {
                 warn!(items = texts.len(), error = %Chain(&error), "items not embedded: a later run does it");
@@ -205,7 +212,10 @@ impl Batch<'_> {
         }
         // One failure is enough: the model's own patience is long.
         let vectors = match *model_answers {
-            true => self.scraper.embed(fresh.iter().map(|(candidate, _)| text_of_candidate(candidate)).collect()).await,
+            true => {
+                let texts = fresh.iter().map(|(candidate, _)| text_of_candidate(candidate)).collect();
+                self.scraper.embed(&self.origin.payer(), texts).await
+            }
             false => None,
         };
         *model_answers = vectors.is_some();

@@ -28,7 +28,7 @@ use url::Url;
 
 use self::brand::SelectorConfig;
 use self::brand::client::BrandSites;
-use self::brand::generate::generate_config;
+use self::brand::generate::{GenerateError, generate_config};
 use self::candidate::Candidate;
 use self::ingest::{IngestReport, Origin};
 use self::lease::Owner;
@@ -41,8 +41,8 @@ use crate::data::sources::Finish;
 use crate::data::{self, Data};
 use crate::http_client::guarded::{GuardedClient, Validators};
 use crate::imaging::pool::PixelPool;
-use crate::llm::Model;
-use crate::model::ids::SourceId;
+use crate::llm::{self, CallContext, Model};
+use crate::model::ids::{SourceId, UserId};
 use crate::model::source::{PageVersion, Source, SourceType};
 use crate::model::timestamp::Timestamp;
 use crate::queue::{self, JobQueue};
@@ -87,6 +87,12 @@ pub enum Error {
         /// Why.
         #[source]
         cause: Box<dyn StdError + Send + Sync>,
+    },
+    /// Whoever asked for it has no tokens left for the model.
+    #[error("the day's tokens are spent")]
+    OverBudget {
+        /// Time until there may be tokens again.
+        retry_after: Duration,
     },
     /// The documents failed.
     #[error("the feed's documents could not be read or written")]
@@ -335,15 +341,19 @@ impl Scraper {
         if is_ours { Ok(report) } else { Err(Error::LeaseLost) }
     }
 
-    /// How to read a brand's site, found out by the model.
+    /// How to read a brand's site, found out by the model. `user` pays for that.
     ///
     /// # Errors
-    /// [`Error::Fetch`].
-    pub async fn suggest(&self, url: &Url) -> Result<Value, Error> {
+    /// [`Error::Fetch`], and [`Error::OverBudget`].
+    pub async fn suggest(&self, user: &UserId, url: &Url) -> Result<Value, Error> {
         let (page, found_at) =
             self.0.parts.brands.page(url).await.map_err(|error| Error::fetch(error.is_temporary(), error))?;
-        let config = generate_config(self.model(), page, &found_at).await;
-        Ok(serde_json::to_value(config.map_err(|error| Error::fetch(false, error))?)?)
+        let config = generate_config(self.model(), &CallContext::user(user), page, &found_at).await;
+        let config = config.map_err(|error| match error {
+            GenerateError::Model(llm::Error::OverBudget { retry_after }) => Error::OverBudget { retry_after },
+            error => Error::fetch(false, error),
+        })?;
+        Ok(serde_json::to_value(config)?)
     }
 
     /// What a source has at present; nothing if its page is still as it was at the last scrape.

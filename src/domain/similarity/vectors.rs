@@ -243,8 +243,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::llm::Model;
     use crate::llm::offline::OfflineModel;
+    use crate::llm::{CallContext, Model};
 
     fn cosine(one: &[f32], other: &[f32]) -> f64 {
         let product = |one: &[f32], other: &[f32]| -> f64 {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     async fn embed(text: &str) -> Vec<f32> {
-        OfflineModel::new().embed(&[text.to_owned()]).await.unwrap().remove(0)
+        OfflineModel::new().embed(&CallContext::service(), &[text.to_owned()]).await.unwrap().remove(0)
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Taste;
 use crate::http_client::guarded::{Expect, FetchError, Limits};
-use crate::llm::{self, ChatRequest, Image, Message, Purpose};
+use crate::llm::{self, CallContext, ChatRequest, Image, Message, Purpose};
 use crate::model::taste_job::Tastes;
 
 /// The largest picture, in bytes of its file.
@@ -46,14 +46,16 @@ impl AnalysisError {
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Picture(error) => !error.is_temporary(),
+            // Not before tomorrow, which is later than any delivery.
+            Self::Model(llm::Error::OverBudget { .. }) => true,
             Self::Model(_) | Self::Nonsense(_) => false,
         }
     }
 }
 
 impl Taste {
-    /// What the picture at this address shows.
-    pub(super) async fn analyse(&self, url: &str) -> Result<Tastes, AnalysisError> {
+    /// What the picture at this address shows; the model is asked in `context`.
+    pub(super) async fn analyse(&self, context: &CallContext, url: &str) -> Result<Tastes, AnalysisError> {
         let limits = Limits { size_bytes: LARGEST_PICTURE_BYTES, time: FETCH_TIME };
         let picture = self.0.web.get(url, Expect::Image, limits).await?;
         let media_type = picture.content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -67,7 +69,7 @@ impl Taste {
             tools: [].into(),
             max_tokens: Some(MAX_TOKENS),
         };
-        let reply = self.0.model.complete(request).await?;
+        let reply = self.0.model.complete(context, request).await?;
         read(&reply.text).map_err(AnalysisError::Nonsense)
     }
 }

@@ -13,6 +13,7 @@ use super::Taste;
 use super::analysis::AnalysisError;
 use crate::data::update::Edit;
 use crate::data::{self, taste_jobs::TasteJobs};
+use crate::llm::CallContext;
 use crate::model::taste_job::{LONGEST_LEASE, TasteJob, TasteJobStatus, TasteMessage, TastePayload, Tastes};
 use crate::telemetry::Chain;
 
@@ -234,9 +235,10 @@ impl Taste {
     }
 
     async fn analyse_patiently(&self, job: &TasteJob) -> Result<Tastes, AnalysisError> {
+        let context = CallContext::user(&job.user_id);
         let mut attempt = 1;
         loop {
-            match self.analyse(&job.payload.image_url).await {
+            match self.analyse(&context, &job.payload.image_url).await {
                 Ok(tastes) => return Ok(tastes),
                 Err(error) if error.is_final() || attempt >= self.0.settings.max_attempts => return Err(error),
                 Err(error) => {

@@ -23,7 +23,9 @@ use serde_json::Value;
 use self::intent::Intent;
 use self::outfit::{Piece, Slot, Wish};
 use self::vision::Look;
-use super::{ChatRequest, Error, Image, Message, Model, Part, PartStream, Purpose, Reply, Result, ToolCall, Usage};
+use super::{
+    CallContext, ChatRequest, Error, Image, Message, Model, Part, PartStream, Purpose, Reply, Result, ToolCall, Usage,
+};
 use crate::model::vocabulary;
 
 /// Turns of the loop in which it asks for tools: one, and one more when too little came back.
@@ -49,7 +51,7 @@ impl Model for OfflineModel {
         "offline"
     }
 
-    async fn stream(&self, request: ChatRequest) -> Result<PartStream> {
+    async fn stream(&self, _context: &CallContext, request: ChatRequest) -> Result<PartStream> {
         let Reply { text, tool_calls, usage } = answer(&request);
         let mut parts: Vec<Part> = text.split_inclusive(' ').map(|word| Part::Text(word.to_owned())).collect();
         parts.extend(tool_calls.into_iter().map(Part::ToolCall));
@@ -57,7 +59,7 @@ impl Model for OfflineModel {
         Ok(stream::iter(parts.into_iter().map(Ok)).boxed())
     }
 
-    async fn complete(&self, request: ChatRequest) -> Result<Reply> {
+    async fn complete(&self, _context: &CallContext, request: ChatRequest) -> Result<Reply> {
         let look = match request.purpose {
             Purpose::AnalyseTaste => Some(vision::describe as Look),
             Purpose::ExtractMetadata => Some(vision::list_colours as Look),
@@ -84,7 +86,7 @@ impl Model for OfflineModel {
         Ok(answer(&request))
     }
 
-    async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+    async fn embed(&self, _context: &CallContext, texts: &[String]) -> Result<Vec<Vec<f32>>> {
         Ok(texts.iter().map(|text| embedding::embed(text)).collect())
     }
 

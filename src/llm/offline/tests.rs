@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use serde_json::json;
 
 use super::*;
-use crate::llm::{EMBEDDING_DIMENSIONS, ToolSpec};
+use crate::llm::{CallContext, EMBEDDING_DIMENSIONS, ToolSpec};
 
 const ALL_TOOLS: [&str; 8] = [
     "search_wardrobe",
@@ -311,8 +311,8 @@ fn a_failing_tool_is_an_apology() {
 async fn an_answer_streams_word_by_word_and_ends_with_its_usage() {
     let model = OfflineModel::new();
     let request = request(&ALL_TOOLS, vec![user("hello")]);
-    let whole = model.complete(request.clone()).await.unwrap();
-    let parts: Vec<Part> = model.stream(request).await.unwrap().try_collect().await.unwrap();
+    let whole = model.complete(&CallContext::service(), request.clone()).await.unwrap();
+    let parts: Vec<Part> = model.stream(&CallContext::service(), request).await.unwrap().try_collect().await.unwrap();
     let words: Vec<&str> = parts
         .iter()
         .filter_map(|part| match part {
@@ -327,10 +327,14 @@ async fn an_answer_streams_word_by_word_and_ends_with_its_usage() {
 
 #[tokio::test]
 async fn embeddings_come_one_for_each_text() {
-    let vectors = OfflineModel::new().embed(&["navy blazer".into(), String::new()]).await.unwrap();
+    let vectors =
+        OfflineModel::new().embed(&CallContext::service(), &["navy blazer".into(), String::new()]).await.unwrap();
     assert!(vectors.len() == 2 && vectors.iter().all(|vector| vector.len() == EMBEDDING_DIMENSIONS));
     let tools: Arc<[ToolSpec]> = Arc::new([]);
     let request =
         ChatRequest { purpose: Purpose::ExpandQuery, messages: vec![user("navy blazer")], tools, max_tokens: None };
-    assert_eq!(OfflineModel::new().complete(request).await.unwrap().text, r#"["navy","blazer"]"#);
+    assert_eq!(
+        OfflineModel::new().complete(&CallContext::service(), request).await.unwrap().text,
+        r#"["navy","blazer"]"#
+    );
 }

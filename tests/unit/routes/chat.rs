@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::http::{Method, StatusCode};
 use http_body_util::BodyExt;
-use pluckit::llm::{self, ChatRequest, Model, PartStream, Purpose, Reply};
+use pluckit::llm::{self, CallContext, ChatRequest, Model, PartStream, Purpose, Reply};
 use pluckit::store::Container;
 use serde_json::{Value, json};
 
@@ -86,7 +86,10 @@ async fn tools_run_and_their_results_reach_the_model() {
     let messages = last.body["messages"].as_array().unwrap();
     let roles: Vec<_> = messages.iter().map(|message| message["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["system", "user", "assistant", "tool", "tool"]);
-    assert_eq!((&messages[3]["tool_call_id"], &messages[4]["tool_call_id"]), (&json!("a"), &json!("b")));
+    assert_eq!(
+        (&messages[3]["tool_call_id"], &messages[4]["tool_call_id"]),
+        (&json!("ca978112c"), &json!("3e23e8160"))
+    );
     assert!(messages[3]["content"].as_str().unwrap().contains("\"i1\""));
     assert!(messages[4]["content"].as_str().unwrap().contains("\"total_items\":3"));
 }
@@ -147,15 +150,15 @@ impl Model for Broken {
         "broken"
     }
 
-    async fn stream(&self, _request: ChatRequest) -> llm::Result<PartStream> {
+    async fn stream(&self, _context: &CallContext, _request: ChatRequest) -> llm::Result<PartStream> {
         panic!("a fault in the program")
     }
 
-    async fn complete(&self, _request: ChatRequest) -> llm::Result<Reply> {
+    async fn complete(&self, _context: &CallContext, _request: ChatRequest) -> llm::Result<Reply> {
         panic!("a fault in the program")
     }
 
-    async fn embed(&self, _texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
+    async fn embed(&self, _context: &CallContext, _texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
         panic!("a fault in the program")
     }
 
@@ -307,11 +310,88 @@ async fn a_long_conversation_is_folded_into_the_memory_and_then_left_alone() {
     assert!(text.contains("m5.") && !text.contains("m6."), "the older half");
     let memory = ada.get(MEMORY).await.json();
     assert_eq!(memory, json!({"summary": "Likes navy.", "updatedAt": "2026-03-02T09:15:00.000Z"}));
-    assert!(!talk(29).await, "31 messages are fewer than 20 more");
+    // However long the conversation that a client sends: this is the same one as before.
+    for _ in 0..9 {
+        assert!(!talk(30).await, "18 messages since are too few");
+    }
     assert!(talk(30).await);
     assert!(!talk(10).await);
     ada.put(MEMORY, json!({"summary": ""})).await;
     assert!(talk(10).await, "the user cleared it");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_a_window_of_sixteen_messages_is_remembered_for_two_hundred_turns() {
+    let (app, server) = app_with_model().await;
+    let ada = app.user("ada").await;
+    server.otherwise(|request| if request.kind == Kind::Complete { say(&["Likes navy."]) } else { say(&["Fine."]) });
+    let mut folded = Vec::new();
+    for turn in 0..200_usize {
+        let body = json!({"message": "And what about tomorrow, when we go out with friends in the evening?", "recentMessages": conversation((2 * turn).min(16))});
+        let events = ada.post(CHAT, body).await.events();
+        if events[events.len() - 2] == json!({"type": "memory_update", "updated": true}) {
+            folded.push(turn);
+        }
+    }
+    assert_eq!(folded, (5..200).step_by(10).collect::<Vec<_>>(), "once there are 12 messages, then every 20");
+}
+
+#[tokio::test]
+async fn a_summary_of_the_older_service_is_old_enough() {
+    let (app, server) = app_with_model().await;
+    server.otherwise(|request| if request.kind == Kind::Complete { say(&["Likes navy."]) } else { say(&["Fine."]) });
+    let old = json!({"id": "ada", "userId": "ada", "summary": "Likes red.", "updatedAt": "2026-01-02T09:15:00Z"});
+    app.save(Container::Conversations, "ada", old).await;
+    let body = json!({"message": "And what about tomorrow, when we go out with friends in the evening?", "recentMessages": conversation(16)});
+    let events = app.user("ada").await.post(CHAT, body).await.events();
+    assert_eq!(events[events.len() - 2], json!({"type": "memory_update", "updated": true}));
+}
+
+#[tokio::test]
+async fn the_history_reaches_the_model_as_any_server_takes_it() {
+    let (app, server) = app_with_model().await;
+    let ada = app.user("ada").await;
+    let shown = async |recent: Value| {
+        let answer = ada.post(CHAT, json!({"message": "And shoes?", "recentMessages": recent})).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        let turn = server.received().into_iter().rfind(|request| request.kind == Kind::Stream).unwrap();
+        let messages = turn.body["messages"].as_array().unwrap().clone();
+        let role_and_text = |message: &Value| {
+            (message["role"].as_str().unwrap().to_owned(), message["content"].as_str().unwrap().to_owned())
+        };
+        messages[1..].iter().map(role_and_text).collect::<Vec<_>>()
+    };
+    let message = |role: &str, content: &str| json!({"role": role, "content": content});
+    let one = |role: &str, content: &str| (role.to_owned(), content.to_owned());
+    // A question whose turn failed, and what that left behind.
+    let unanswered = json!([message("user", "What should I wear?"), message("assistant", "")]);
+    assert_eq!(shown(unanswered).await, [one("user", "What should I wear?\n\nAnd shoes?")]);
+    let greeting = json!([message("assistant", "Hello."), message("user", "ok"), message("assistant", "Good.")]);
+    assert_eq!(shown(greeting).await, [one("user", "ok"), one("assistant", "Good."), one("user", "And shoes?")]);
+    // Our own longest answers come back.
+    let long = json!([message("user", "Tell me all."), message("assistant", &"a".repeat(30_000))]);
+    let shown_long = shown(long).await;
+    assert_eq!(shown_long[1].1.chars().count(), 8_000);
+    let many: Value = (0..500).map(|n| message(if n % 2 == 0 { "user" } else { "assistant" }, "x")).collect();
+    assert_eq!(shown(many).await.len(), 51);
+}
+
+#[tokio::test]
+async fn a_model_that_says_nothing_is_an_error_and_not_an_empty_answer() {
+    let (app, server) = app_with_model().await;
+    let ada = app.user("ada").await;
+    let thought = model::delta(json!({"content": "", "reasoning_content": "They want a coat, so navy."}));
+    for steps in [
+        vec![thought, model::finish("length"), model::usage(10, 636), Step::Done],
+        vec![model::text(" \n"), model::finish("stop"), Step::Done],
+        vec![model::finish("stop"), Step::Done],
+        vec![Step::Event(json!({"object": "error", "message": "too long", "code": 400})), Step::Done],
+    ] {
+        server.push(Kind::Stream, steps);
+        let events = ask(&ada, "What now?").await.events();
+        let errors = events.iter().filter(|event| event["type"] == "error").count();
+        assert_eq!((errors, events.last().unwrap()["type"].as_str()), (1, Some("done")), "{events:?}");
+    }
 }
 
 #[tokio::test]
@@ -368,7 +448,7 @@ async fn a_request_that_does_not_fit_is_told_every_fault() {
         ]
     );
     // At the limits, all is well; a strange role counts as the user's.
-    let body = json!({"message": "é".repeat(8000), "recentMessages": [{"role": "system", "content": "x".repeat(8000)}], "selectedItemIds": null, "unknown": 1});
+    let body = json!({"message": "é".repeat(8000), "recentMessages": [{"role": "system", "content": "x".repeat(8001)}], "selectedItemIds": null, "unknown": 1});
     assert_eq!(ada.post(CHAT, body).await.status, StatusCode::OK);
 }
 

@@ -15,6 +15,7 @@ use pluckit::domain::scraper::candidate::Candidate;
 use pluckit::domain::scraper::polite::{Gates, PoliteError, Visitor};
 use pluckit::http_client;
 use pluckit::http_client::guarded::{FetchError, Validators};
+use pluckit::llm::CallContext;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::openai::{Limits, OpenAi, OpenAiOptions, Server};
 use proptest::prelude::*;
@@ -101,7 +102,7 @@ fn list(products: impl IntoIterator<Item = usize>, next: &str) -> String {
 }
 
 async fn offline(html: &str) -> SelectorConfig {
-    generate_config(&OfflineModel::new(), html.to_owned(), &url()).await.unwrap()
+    generate_config(&OfflineModel::new(), &CallContext::service(), html.to_owned(), &url()).await.unwrap()
 }
 
 fn shown(candidates: &[Candidate]) -> Vec<(&str, &str, &str, &str)> {
@@ -193,9 +194,10 @@ async fn the_model_gets_the_page_as_data_and_its_selectors_are_checked() {
     let options = OpenAiOptions { server: address, limits };
     let model = OpenAi::new(options, http_client::services().unwrap()).unwrap();
     let url = url();
+    let context = CallContext::service();
     let ask = |answer: &str| {
         server.push(Kind::Complete, say(&[answer]));
-        generate_config(&model, CARDS.to_owned(), &url)
+        generate_config(&model, &context, CARDS.to_owned(), &url)
     };
     let config =
         ask(r#"{"productContainer": "li.product-card", "title": "h3", "sourceUrl": "https://evil.example/"}"#).await;
@@ -213,13 +215,15 @@ async fn the_model_gets_the_page_as_data_and_its_selectors_are_checked() {
     assert!(matches!(error, GenerateError::Unusable(_)));
     assert!(matches!(ask("I would rather not.").await, Err(GenerateError::Nonsense)));
     server.push(Kind::Complete, crate::support::model::Answer::error(400, "content_filter", "no"));
-    let error = generate_config(&model, CARDS.to_owned(), &url).await.unwrap_err();
+    let error = generate_config(&model, &CallContext::service(), CARDS.to_owned(), &url).await.unwrap_err();
     assert!(matches!(error, GenerateError::Model(_)));
 }
 
 #[tokio::test]
 async fn a_page_without_products_has_no_configuration() {
-    let error = generate_config(&OfflineModel::new(), "<p>Under construction</p>".to_owned(), &url()).await;
+    let error =
+        generate_config(&OfflineModel::new(), &CallContext::service(), "<p>Under construction</p>".to_owned(), &url())
+            .await;
     assert!(matches!(error, Err(GenerateError::Nonsense)));
 }
 

@@ -10,7 +10,7 @@ use futures::{StreamExt, stream};
 use pluckit::clock::{Clock, ManualClock, SystemClock};
 use pluckit::data::Data;
 use pluckit::domain::dead_letters::{DeadLetterOffice, Replay};
-use pluckit::llm::{self, ChatRequest, Message, Model, PartStream, Purpose, Reply};
+use pluckit::llm::{self, CallContext, ChatRequest, Message, Model, PartStream, Purpose, Reply};
 use pluckit::model::dead_letter::DeadLetterStatus;
 use pluckit::model::digest::{FanOut, Week};
 use pluckit::queue::JobQueue;
@@ -63,11 +63,11 @@ impl Model for CountingModel {
         "counting"
     }
 
-    async fn stream(&self, _request: ChatRequest) -> llm::Result<PartStream> {
+    async fn stream(&self, _context: &CallContext, _request: ChatRequest) -> llm::Result<PartStream> {
         unreachable!("digests are not streamed")
     }
 
-    async fn complete(&self, request: ChatRequest) -> llm::Result<Reply> {
+    async fn complete(&self, _context: &CallContext, request: ChatRequest) -> llm::Result<Reply> {
         assert_eq!(request.purpose, Purpose::WriteDigest);
         let Some(Message::User(prompt)) = request.messages.last() else { panic!("a prompt") };
         let user = owner(prompt);
@@ -82,7 +82,7 @@ impl Model for CountingModel {
         Ok(Reply { text, ..Reply::default() })
     }
 
-    async fn embed(&self, _texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
+    async fn embed(&self, _context: &CallContext, _texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
         unreachable!("digests need no vectors")
     }
 

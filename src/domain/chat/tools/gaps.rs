@@ -11,7 +11,7 @@ use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, cut, no_parame
 use crate::data::Data;
 use crate::domain::best::Best;
 use crate::domain::style;
-use crate::llm::ToolSpec;
+use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::vocabulary::Category;
 use crate::model::wardrobe::WardrobeItem;
@@ -85,7 +85,7 @@ impl Tool for AnalyzeWardrobeGaps {
         }
     }
 
-    async fn run(&self, user: &UserId, arguments: &str) -> Result<String, ToolError> {
+    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let NoArguments {} = read_arguments(arguments)?;
         let (mut styles, mut preferred_colour) = (Vec::new(), None);
         if let Some(profile) = self.data.profiles.find(user).await? {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Parts, Tool, ToolError, check_query, cut, read_arguments};
 use crate::domain::similarity::items::{Found as Similar, SimilarItems};
-use crate::llm::{self, Model, ToolSpec};
+use crate::llm::{self, CallContext, Model, ToolSpec};
 use crate::model::ids::UserId;
 use crate::model::item::ScrapedItem;
 
@@ -96,13 +96,13 @@ impl Tool for SearchScrapedItems {
         }
     }
 
-    async fn run(&self, _user: &UserId, arguments: &str) -> Result<String, ToolError> {
+    async fn run(&self, _user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let ItemsArguments { query } = read_arguments(arguments)?;
         check_query(&query)?;
         if query.trim().is_empty() {
             return Err(ToolError::BadArguments("query says what to look for; it is empty".into()));
         }
-        let vectors = self.model.embed(&[query]).await?;
+        let vectors = self.model.embed(context, &[query]).await?;
         let Some(wanted) = vectors.into_iter().next().filter(|wanted| wanted.len() == llm::EMBEDDING_DIMENSIONS) else {
             return Err(llm::Error::Nonsense("an embedding of the wrong length".into()).into());
         };

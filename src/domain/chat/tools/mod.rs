@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::clock::Clock;
 use crate::data::{self, Data};
 use crate::domain::similarity::items::SimilarItems;
-use crate::llm::{self, Model, ToolSpec};
+use crate::llm::{self, CallContext, Model, ToolSpec};
 use crate::model::ids::UserId;
 use crate::telemetry::metrics::Metrics;
 
@@ -48,8 +48,8 @@ pub trait Tool: Send + Sync {
     /// Name, description and argument schema, as the model sees them.
     fn spec(&self) -> ToolSpec;
 
-    /// Does it for `user`. `arguments` is what the model wrote.
-    async fn run(&self, user: &UserId, arguments: &str) -> Result<String, ToolError>;
+    /// Does it for `user`; models are asked in `context`. `arguments` is what the model wrote.
+    async fn run(&self, user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError>;
 }
 
 /// What tools are made of.

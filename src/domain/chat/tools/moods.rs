@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Parts, Tool, ToolError, check_query, cut, read_arguments};
 use crate::data::Data;
-use crate::llm::ToolSpec;
+use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
 use crate::model::mood::{Mood, MoodSignals};
 use crate::model::vocabulary;
@@ -92,7 +92,7 @@ impl Tool for GetTrendingMoods {
         }
     }
 
-    async fn run(&self, _user: &UserId, arguments: &str) -> Result<String, ToolError> {
+    async fn run(&self, _user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let TrendsArguments { primary_mood } = read_arguments(arguments)?;
         let wanted = primary_mood.unwrap_or_default();
         check_query(&wanted)?;

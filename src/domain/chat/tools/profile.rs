@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{NoArguments, Parts, Tool, ToolError, cut, no_parameters, read_arguments};
 use crate::data::Data;
-use crate::llm::ToolSpec;
+use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
 use crate::model::profile::UserProfile;
 
@@ -72,7 +72,7 @@ impl Tool for GetUserProfile {
         }
     }
 
-    async fn run(&self, user: &UserId, arguments: &str) -> Result<String, ToolError> {
+    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let NoArguments {} = read_arguments(arguments)?;
         let profile = match self.data.profiles.find(user).await? {
             Some(profile) => profile,

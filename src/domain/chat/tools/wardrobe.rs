@@ -18,7 +18,7 @@ use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, check_query, c
 use crate::cache::ExpiringCache;
 use crate::data::Data;
 use crate::domain::best::Best;
-use crate::llm::{ChatRequest, Message, Model, Purpose, ToolSpec};
+use crate::llm::{CallContext, ChatRequest, Message, Model, Purpose, ToolSpec};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::vocabulary::{self, Category};
 use crate::model::wardrobe::{Size, WardrobeItem};
@@ -117,7 +117,7 @@ impl SearchWardrobe {
     }
 
     /// Search terms for a query: from the model, or the query's own words when it fails.
-    async fn terms(&self, query: &str) -> Arc<[String]> {
+    async fn terms(&self, context: &CallContext, query: &str) -> Arc<[String]> {
         let key = query.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
         if key.is_empty() {
             return Arc::new([]);
@@ -131,7 +131,7 @@ impl SearchWardrobe {
             tools: Arc::new([]),
             max_tokens: Some(200),
         };
-        let expanded = match tokio::time::timeout(EXPANSION_PATIENCE, self.model.complete(request)).await {
+        let expanded = match tokio::time::timeout(EXPANSION_PATIENCE, self.model.complete(context, request)).await {
             Ok(Ok(reply)) => read_terms(&reply.text),
             Ok(Err(error)) => {
                 warn!(%error, "query not expanded");
@@ -175,10 +175,10 @@ impl Tool for SearchWardrobe {
         }
     }
 
-    async fn run(&self, user: &UserId, arguments: &str) -> Result<String, ToolError> {
+    async fn run(&self, user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let SearchArguments { query } = read_arguments(arguments)?;
         check_query(&query)?;
-        let terms = Terms::new(&self.terms(&query).await);
+        let terms = Terms::new(&self.terms(context, &query).await);
         let mut best = Best::new(MAX_RESULTS);
         let mut breather = Breather::default();
         let mut items = pin!(self.data.wardrobe.owned(user));
@@ -315,7 +315,7 @@ impl Tool for GetWardrobeSummary {
         }
     }
 
-    async fn run(&self, user: &UserId, arguments: &str) -> Result<String, ToolError> {
+    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let NoArguments {} = read_arguments(arguments)?;
         let mut total_items = 0;
         let mut by_category = Tally::default();

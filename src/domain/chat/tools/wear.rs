@@ -14,7 +14,7 @@ use super::{Parts, Tally, Tool, ToolError, check_query, cut, read_arguments};
 use crate::clock::Clock;
 use crate::data::Data;
 use crate::domain::wear;
-use crate::llm::ToolSpec;
+use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::{WardrobeItem, Wear};
@@ -165,7 +165,7 @@ impl Tool for GetWearPatterns {
         }
     }
 
-    async fn run(&self, user: &UserId, arguments: &str) -> Result<String, ToolError> {
+    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let PatternsArguments { query } = read_arguments(arguments)?;
         check_query(&query.unwrap_or_default())?;
         let items = self.data.wardrobe.newest_owned(user, MAX_ITEMS).await?;

@@ -13,7 +13,7 @@ use url::Url;
 use super::{NoArguments, Parts, Tool, ToolError, cut, no_parameters, read_arguments};
 use crate::cache::ExpiringCache;
 use crate::data::Data;
-use crate::llm::ToolSpec;
+use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
 
 /// The longest name of a city, in characters; the longest real one has 85 (Taumatawhakatangihanga…).
@@ -207,7 +207,7 @@ impl Tool for GetWeather {
         }
     }
 
-    async fn run(&self, user: &UserId, arguments: &str) -> Result<String, ToolError> {
+    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let NoArguments {} = read_arguments(arguments)?;
         let profile = self.data.profiles.find(user).await?;
         let city = profile.and_then(|profile| profile.location_city).unwrap_or_default();

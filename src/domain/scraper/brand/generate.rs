@@ -8,7 +8,7 @@ use url::Url;
 use super::{ConfigError, Pagination, SelectorConfig};
 use crate::domain::taste::objects;
 use crate::html;
-use crate::llm::{self, ChatRequest, Message, Model, Purpose};
+use crate::llm::{self, CallContext, ChatRequest, Message, Model, Purpose};
 
 /// How much of a page the model sees, in characters.
 pub const MAX_PAGE: usize = 12_000;
@@ -54,11 +54,16 @@ pub enum GenerateError {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
-/// Finds the selectors for the page that came from `url`.
+/// Finds the selectors for the page that came from `url`; the model is asked in `context`.
 ///
 /// # Errors
 /// When the model does not answer, or with nothing that could be used.
-pub async fn generate_config(model: &dyn Model, page: String, url: &Url) -> Result<SelectorConfig, GenerateError> {
+pub async fn generate_config(
+    model: &dyn Model,
+    context: &CallContext,
+    page: String,
+    url: &Url,
+) -> Result<SelectorConfig, GenerateError> {
     let prepared = tokio::task::spawn_blocking(move || prepare_page(&page)).await?;
     let request = ChatRequest {
         purpose: Purpose::GenerateSelectors,
@@ -66,7 +71,7 @@ pub async fn generate_config(model: &dyn Model, page: String, url: &Url) -> Resu
         tools: [].into(),
         max_tokens: Some(MAX_TOKENS),
     };
-    let reply = model.complete(request).await?;
+    let reply = model.complete(context, request).await?;
     let config = read(&reply.text, url).ok_or(GenerateError::Nonsense)?;
     config.check()?;
     Ok(config)

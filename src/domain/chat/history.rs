@@ -1,0 +1,83 @@
+//! The conversation before a turn, made acceptable to models.
+//!
+//! Clients send what they have: answers of any length, a question that was never answered, an answer that broke off. Some
+//! model servers refuse an empty message, one of the assistant's at the beginning, or two of one role in a row.
+
+use super::{RecentMessage, Role};
+
+/// Messages that a model is shown at most.
+const MOST_MESSAGES: usize = 50;
+/// Longest message, in characters; of a longer one the middle is left out.
+const LONGEST_TEXT: usize = 8_000;
+/// What stands in the place of the middle.
+const LEFT_OUT: &str = "\n[…]\n";
+
+/// The newest messages, none of them empty or too long, the roles taking turns, the user first.
+pub(super) fn tidy(recent: Vec<RecentMessage>) -> Vec<RecentMessage> {
+    let newest = recent.len().saturating_sub(MOST_MESSAGES);
+    let mut tidy: Vec<RecentMessage> = Vec::new();
+    for RecentMessage { role, content } in recent.into_iter().skip(newest) {
+        let content = without_middle(content);
+        if content.trim().is_empty() {
+            continue;
+        }
+        match tidy.last_mut() {
+            Some(last) if last.role == role => last.content = joined(&last.content, &content),
+            None if role == Role::Assistant => {}
+            Some(_) | None => tidy.push(RecentMessage { role, content }),
+        }
+    }
+    tidy
+}
+
+/// Two messages of one role as one.
+pub(super) fn joined(first: &str, second: &str) -> String {
+    format!("{first}\n\n{second}")
+}
+
+fn without_middle(text: String) -> String {
+    let length = text.chars().count();
+    if length <= LONGEST_TEXT {
+        return text;
+    }
+    let kept = LONGEST_TEXT - LEFT_OUT.chars().count();
+    let (head, tail) = (kept.div_ceil(2), kept / 2);
+    let mut short: String = text.chars().take(head).collect();
+    short.push_str(LEFT_OUT);
+    short.extend(text.chars().skip(length - tail));
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(messages: &[(Role, &str)]) -> Vec<(Role, String)> {
+        let recent =
+            messages.iter().map(|(role, content)| RecentMessage { role: *role, content: (*content).to_owned() });
+        tidy(recent.collect()).into_iter().map(|message| (message.role, message.content)).collect()
+    }
+
+    #[test]
+    fn roles_take_turns_and_the_user_is_first() {
+        use Role::{Assistant, User};
+        let one = |role, content: &str| (role, content.to_owned());
+        assert_eq!(said(&[(Assistant, "Hi."), (User, "a"), (Assistant, "b")]), [one(User, "a"), one(Assistant, "b")]);
+        assert_eq!(said(&[(User, "a"), (User, "b")]), [one(User, "a\n\nb")]);
+        // What an empty answer leaves behind.
+        assert_eq!(said(&[(User, "a"), (Assistant, " \n"), (User, "b")]), [one(User, "a\n\nb")]);
+        assert_eq!(said(&[(User, ""), (Assistant, "x"), (Assistant, "y")]), []);
+    }
+
+    #[test]
+    fn the_newest_count_and_long_ones_lose_their_middle() {
+        let many: Vec<_> = (0..120).map(|n| (if n % 2 == 0 { Role::User } else { Role::Assistant }, "x")).collect();
+        assert_eq!(said(&many).len(), MOST_MESSAGES);
+        let long = format!("a{}z", "é".repeat(9_000));
+        let [(_, short)] = &said(&[(Role::User, &long)])[..] else { panic!("one message") };
+        assert_eq!(short.chars().count(), LONGEST_TEXT);
+        assert!(short.starts_with("aé") && short.ends_with("éz") && short.contains(LEFT_OUT));
+        let fits = "é".repeat(LONGEST_TEXT);
+        assert_eq!(said(&[(Role::User, &fits)]), [(Role::User, fits)]);
+    }
+}
