@@ -1,9 +1,13 @@
 //! Azure OpenAI and any OpenAI-compatible server, through `async-openai`.
 //!
-//! The library builds the requests and cuts streams into events; `transport` below it keeps the limits and retries, and
-//! `wire` above it writes and reads the JSON, because the library's own types refuse what compatible servers send.
-//! Nothing that could hold a key, a prompt or an answer gets into an error or a log.
+//! The library knows the addresses and asks for answers in one piece; streams are read with `reqwest` and
+//! `eventsource-stream`. `transport` below keeps the limits and retries, `wire` writes requests in the server's `dialect`, and
+//! `assembler` and `json` read answers, because the library's own types refuse what compatible servers send. Nothing that
+//! could hold a key, a prompt or an answer gets into an error or a log.
 
+mod assembler;
+mod dialect;
+mod json;
 mod transport;
 mod wire;
 
@@ -14,21 +18,25 @@ use std::time::Duration;
 
 use async_openai::Client;
 use async_openai::config::Config;
-use async_openai::types::stream::StreamResponse;
+use async_openai::error::OpenAIError;
+use async_openai::middleware::HttpRequestFactory;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential};
 use futures::{StreamExt, stream};
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::Request;
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 use tokio::time::{timeout, timeout_at};
 use tower::service_fn;
 use url::Url;
 
+use self::assembler::{Assembler, Ending};
+use self::dialect::{Dialect, Learned};
 pub use self::transport::Limits;
-use self::transport::{Exchange, Fault, Flow, Shape, into_error};
-use self::wire::{Assembler, Dialect};
+use self::transport::{Call, DONE, Events, Failed, Fault, failed};
 use super::{CallContext, ChatRequest, Error, Model, Part, PartStream, Purpose, Reply, Result};
 use crate::clock::Clock;
 
@@ -156,7 +164,6 @@ pub struct OpenAi {
     http: reqwest::Client,
     limits: Limits,
     authentication: Authentication,
-    dialect: Dialect,
     query: Vec<(String, String)>,
     models_url: String,
     main: Deployment,
@@ -170,6 +177,8 @@ struct Deployment {
     base: String,
     /// Whether requests must name the model because the address does not.
     is_named: bool,
+    /// What the model takes.
+    learned: Learned,
 }
 
 impl Deployment {
@@ -271,17 +280,17 @@ impl OpenAi {
                 };
                 let deployment = |name: String| {
                     let base = format!("{base}/deployments/{name}");
-                    Deployment { name, base, is_named: false }
+                    Deployment { name, base, is_named: false, learned: Learned::new(Dialect::OPENAI) }
                 };
+                let [main, nano] = pair(&deployment, deployments.main, deployments.nano);
                 Ok(Self {
                     http,
                     limits,
                     authentication,
-                    dialect: Dialect::OpenAi,
                     query: vec![("api-version".to_owned(), api_version)],
                     models_url: format!("{base}/models"),
-                    main: deployment(deployments.main),
-                    nano: deployment(deployments.nano),
+                    main,
+                    nano,
                     embedding: deployment(deployments.embedding),
                 })
             }
@@ -292,16 +301,23 @@ impl OpenAi {
                     Some(key) => Authentication::fixed(AUTHORIZATION, &format!("Bearer {}", key.expose_secret()))?,
                 };
                 let is_original = base_url.host_str() == Some("api.openai.com");
-                let deployment = |name: String| Deployment { name, base: base.clone(), is_named: true };
+                // Only where to begin: what the server refuses is found out.
+                let guess = if is_original { Dialect::OPENAI } else { Dialect::COMPATIBLE };
+                let deployment = |name: String| Deployment {
+                    name,
+                    base: base.clone(),
+                    is_named: true,
+                    learned: Learned::new(guess),
+                };
+                let [main, nano] = pair(&deployment, model, nano_model);
                 Ok(Self {
                     http,
                     limits,
                     authentication,
-                    dialect: if is_original { Dialect::OpenAi } else { Dialect::Compatible },
                     query: Vec::new(),
                     models_url: format!("{base}/models"),
-                    main: deployment(model),
-                    nano: deployment(nano_model),
+                    main,
+                    nano,
                     embedding: deployment(embedding_model),
                 })
             }
@@ -312,27 +328,51 @@ impl OpenAi {
         if purpose.is_nano() { &self.nano } else { &self.main }
     }
 
-    /// A client for one call, whose requests go through `exchange`.
-    async fn client(&self, deployment: &Deployment, exchange: &Exchange, shape: Shape) -> Result<Client<Endpoint>> {
+    fn call(&self) -> Call {
+        Call::new(self.http.clone(), self.limits)
+    }
+
+    /// What a call is told about the server.
+    async fn endpoint(&self, deployment: &Deployment, call: &Call) -> Result<Endpoint> {
         let mut headers = HeaderMap::new();
         let late = || Error::Unavailable(Fault::Total(self.limits.total).into());
-        let header = timeout_at(exchange.deadline(), self.authentication.header()).await.map_err(|_| late())??;
-        headers.extend(header);
-        if shape == Shape::Events {
-            // A compressed stream may be held back until a block of it is full.
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
+        headers.extend(timeout_at(call.deadline(), self.authentication.header()).await.map_err(|_| late())??);
         let base = deployment.base.clone();
-        let endpoint = Endpoint { base, query: self.query.clone(), headers, no_key: SecretString::default() };
-        let exchange = exchange.clone();
+        Ok(Endpoint { base, query: self.query.clone(), headers, no_key: SecretString::default() })
+    }
+
+    /// A client for answers in one piece.
+    async fn client(&self, deployment: &Deployment, call: &Call) -> Result<Client<Endpoint>> {
+        let endpoint = self.endpoint(deployment, call).await?;
+        let call = call.clone();
         // This takes the place of the library's own service, and with it of its retries.
-        let service = service_fn(move |factory| exchange.clone().send(factory));
+        let service = service_fn(move |factory: HttpRequestFactory| {
+            let call = call.clone();
+            async move {
+                let request = factory.build().await?;
+                call.whole(request).await.map_err(|failed| OpenAIError::Boxed(failed.into()))
+            }
+        });
         Ok(Client::build(self.http.clone(), endpoint).with_http_service(service))
     }
 
-    fn exchange(&self, shape: Shape) -> Exchange {
-        Exchange::new(self.http.clone(), self.limits, shape)
+    /// The request for a streamed answer.
+    fn streaming(&self, endpoint: &Endpoint, body: &Value) -> Result<Request> {
+        let request = self.http.post(endpoint.url("/chat/completions")).query(&endpoint.query());
+        let request = request.headers(endpoint.headers()).header(ACCEPT, "text/event-stream");
+        // A compressed stream may be held back until a block of it is full.
+        let request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity")).json(body);
+        request.build().map_err(|error| Error::Unavailable(Fault::connection(error).into()))
     }
+}
+
+/// The two deployments for chats. If they are one model they share what is known of it.
+fn pair(deployment: &dyn Fn(String) -> Deployment, main: String, nano: String) -> [Deployment; 2] {
+    let (main, mut nano) = (deployment(main), deployment(nano));
+    if nano.name == main.name {
+        nano.learned = main.learned.clone();
+    }
+    [main, nano]
 }
 
 /// The address without its trailing slashes, query and fragment.
@@ -354,13 +394,21 @@ impl Model for OpenAi {
     }
 
     async fn stream(&self, _context: &CallContext, request: ChatRequest) -> Result<PartStream> {
-        let exchange = self.exchange(Shape::Events);
+        let call = self.call();
         let deployment = self.deployment(request.purpose);
-        let body = wire::chat(&request, self.dialect, deployment.model(), true);
-        let client = self.client(deployment, &exchange, Shape::Events).await?;
-        let chunks = client.chat().create_stream_byot(body).await.map_err(into_error)?;
-        let reading =
-            Reading { chunks, flow: exchange.flow(), assembler: Some(Assembler::default()), last: VecDeque::new() };
+        let endpoint = self.endpoint(deployment, &call).await?;
+        let mut attempt = deployment.learned.attempt();
+        let events = loop {
+            let body = wire::chat(&request, attempt.dialect(), deployment.model(), true);
+            match call.events(self.streaming(&endpoint, &body)?).await {
+                Ok(events) => break events,
+                Err(failed) if attempt.gives_way(&body, &failed) => {}
+                Err(Failed { error, .. }) => return Err(error),
+            }
+        };
+        attempt.succeed();
+        let assembler = Assembler::new(request.tools.iter().map(|tool| tool.name).collect());
+        let reading = Reading { answer: Some((events, assembler)), last: VecDeque::new() };
         let parts = stream::unfold(reading, |mut reading| async {
             let part = reading.next().await?;
             Some((part, reading))
@@ -369,13 +417,21 @@ impl Model for OpenAi {
     }
 
     async fn complete(&self, _context: &CallContext, request: ChatRequest) -> Result<Reply> {
-        let exchange = self.exchange(Shape::Whole);
+        let call = self.call();
         let deployment = self.deployment(request.purpose);
-        let body = wire::chat(&request, self.dialect, deployment.model(), false);
-        let client = self.client(deployment, &exchange, Shape::Whole).await?;
-        let answer: Box<RawValue> = client.chat().create_byot(body).await.map_err(into_error)?;
-        let mut assembler = Assembler::default();
-        let text = assembler.take(answer.get()).map_err(|error| match error {
+        let client = self.client(deployment, &call).await?;
+        let mut attempt = deployment.learned.attempt();
+        let answer: Box<RawValue> = loop {
+            let body = wire::chat(&request, attempt.dialect(), deployment.model(), false);
+            match client.chat().create_byot(body.clone()).await.map_err(failed) {
+                Ok(answer) => break answer,
+                Err(failed) if attempt.gives_way(&body, &failed) => {}
+                Err(Failed { error, .. }) => return Err(error),
+            }
+        };
+        attempt.succeed();
+        let mut assembler = Assembler::new(request.tools.iter().map(|tool| tool.name).collect());
+        let mut text = assembler.take(answer.get()).map_err(|error| match error {
             // An error told with status 200: there is no stream that could have broken off.
             Error::Interrupted(cause) => Error::Unavailable(cause),
             other => other,
@@ -383,17 +439,27 @@ impl Model for OpenAi {
         if !assembler.has_choice() {
             return Err(Error::Nonsense(Fault::Shape("no choice").into()));
         }
-        let (tool_calls, usage) = assembler.finish()?;
-        Ok(Reply { text, tool_calls, usage })
+        let Ending { text: last, calls, usage } = assembler.finish()?;
+        text.extend(last);
+        Ok(Reply { text, tool_calls: calls, usage })
     }
 
     async fn embed(&self, _context: &CallContext, texts: &[String]) -> Result<Vec<Vec<f32>>> {
-        let exchange = self.exchange(Shape::Whole);
+        let call = self.call();
+        let deployment = &self.embedding;
         let mut vectors = Vec::with_capacity(texts.len());
         for batch in texts.chunks(EMBEDDING_BATCH) {
-            let body = wire::embeddings(batch, self.embedding.model());
-            let client = self.client(&self.embedding, &exchange, Shape::Whole).await?;
-            let answer: Box<RawValue> = client.embeddings().create_byot(body).await.map_err(into_error)?;
+            let client = self.client(deployment, &call).await?;
+            let mut attempt = deployment.learned.attempt();
+            let answer: Box<RawValue> = loop {
+                let body = wire::embeddings(batch, attempt.dialect(), deployment.model());
+                match client.embeddings().create_byot(body.clone()).await.map_err(failed) {
+                    Ok(answer) => break answer,
+                    Err(failed) if attempt.gives_way(&body, &failed) => {}
+                    Err(Failed { error, .. }) => return Err(error),
+                }
+            };
+            attempt.succeed();
             vectors.extend(wire::read_embeddings(answer.get(), batch.len())?);
         }
         Ok(vectors)
@@ -409,60 +475,51 @@ impl Model for OpenAi {
 
 /// A streamed answer as it is read.
 struct Reading {
-    chunks: StreamResponse<Box<RawValue>>,
-    flow: Arc<Flow>,
     /// Gone once the stream is over.
-    assembler: Option<Assembler>,
+    answer: Option<(Events, Assembler)>,
     /// What comes after the text.
     last: VecDeque<Part>,
 }
 
 impl Reading {
     async fn next(&mut self) -> Option<Result<Part>> {
-        while let Some(assembler) = &mut self.assembler {
-            let chunk = match assembler.is_finished() {
-                true => timeout(USAGE_GRACE, self.chunks.next()).await.ok().flatten(),
-                false => self.chunks.next().await,
+        while let Some((events, assembler)) = &mut self.answer {
+            let event = match assembler.is_finished() {
+                true => timeout(USAGE_GRACE, events.next()).await.ok().flatten(),
+                false => events.next().await,
             };
-            match chunk {
-                Some(Ok(chunk)) => {
-                    self.flow.taken();
-                    match assembler.take(chunk.get()) {
-                        Ok(text) if text.is_empty() => {}
-                        Ok(text) => return Some(Ok(Part::Text(text))),
-                        Err(error) => return Some(Err(self.fail(error))),
-                    }
-                }
+            let is_done = matches!(&event, Some(Ok(event)) if event.data.trim_ascii().as_bytes() == DONE);
+            let step = match event {
+                _ if is_done => self.finish(true).await,
+                Some(Ok(event)) => match assembler.take_event(&event) {
+                    Ok(text) if text.is_empty() => Ok(()),
+                    Ok(text) => return Some(Ok(Part::Text(text))),
+                    Err(error) => Err(error),
+                },
                 // The answer is whole once the model has said why it stopped; what breaks after that is no loss.
-                _ if assembler.is_finished() || (chunk.is_none() && self.flow.is_done()) => {
-                    if let Err(error) = self.finish() {
-                        return Some(Err(error));
-                    }
-                }
-                Some(Err(_)) | None => {
-                    let error = self.flow.error();
-                    return Some(Err(self.fail(error)));
-                }
+                _ if assembler.is_finished() => self.finish(false).await,
+                Some(Err(fault)) => Err(fault.after_begin()),
+                None => Err(Fault::EndedEarly.after_begin()),
+            };
+            if let Err(error) = step {
+                // Ends the request; nothing comes after the error.
+                self.answer = None;
+                return Some(Err(error));
             }
         }
         self.last.pop_front().map(Ok)
     }
 
     /// Ends the request, then brings out what was put together.
-    fn finish(&mut self) -> Result<()> {
-        self.chunks = stream::empty().boxed();
-        if let Some(assembler) = self.assembler.take() {
-            let (calls, usage) = assembler.finish()?;
-            self.last.extend(calls.into_iter().map(Part::ToolCall));
-            self.last.extend(usage.map(Part::Usage));
+    async fn finish(&mut self, is_done: bool) -> Result<()> {
+        let Some((events, assembler)) = self.answer.take() else { return Ok(()) };
+        if is_done {
+            events.drain().await;
         }
+        let Ending { text, calls, usage } = assembler.finish()?;
+        self.last.extend(text.map(|text| Part::Text(text.into())));
+        self.last.extend(calls.into_iter().map(Part::ToolCall));
+        self.last.extend(usage.map(Part::Usage));
         Ok(())
-    }
-
-    /// Ends the request; nothing comes after `error`.
-    fn fail(&mut self, error: Error) -> Error {
-        self.chunks = stream::empty().boxed();
-        self.assembler = None;
-        error
     }
 }

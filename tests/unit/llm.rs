@@ -1,6 +1,7 @@
 //! Azure OpenAI and compatible servers, over the real wire, against a server that does what it is told.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,10 +14,13 @@ use pluckit::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOption
 use pluckit::llm::{CallContext, ChatRequest, Error, Message, Model, Part, Purpose, ToolCall, ToolSpec, Usage};
 use serde_json::{Value, json};
 use time::macros::datetime;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use crate::support::model::{
-    Answer, Kind, ModelServer, Step, Turn, azure_preamble, call, delta, finish, fragment, say, text, usage, vector,
+    Answer, Kind, ModelServer, Received, Step, Turn, azure_preamble, call, delta, finish, fragment, say, text, usage,
+    vector,
 };
 
 const KEY: &str = "key-4711-secret";
@@ -143,8 +147,15 @@ async fn azure_gets_its_addresses_key_and_body() {
     let messages = vec![
         Message::System("s".to_owned()),
         Message::User("u".to_owned()),
-        Message::Assistant { content: String::new(), tool_calls: vec![tool_call("c1", "get_weather", "{}")] },
-        Message::Tool { call_id: "c1".to_owned(), content: "sunny".to_owned() },
+        Message::Assistant {
+            content: String::new(),
+            tool_calls: vec![
+                tool_call("D681PevKs", "get_weather", "{}"),
+                tool_call("call_1", "get_weather", r#"{"city": "Par"#),
+            ],
+        },
+        Message::Tool { call_id: "D681PevKs".to_owned(), content: "sunny".to_owned() },
+        Message::Tool { call_id: "call_1".to_owned(), content: "an error".to_owned() },
         Message::Assistant { content: "It is sunny.".to_owned(), tool_calls: Vec::new() },
     ];
     let request = ChatRequest { purpose: Purpose::Stylist, messages, tools: Arc::new(tools), max_tokens: Some(700) };
@@ -157,6 +168,7 @@ async fn azure_gets_its_addresses_key_and_body() {
     assert_eq!(sent.header("authorization"), "");
     assert_eq!(sent.header("content-type"), "application/json");
     assert_eq!(sent.header("accept-encoding"), "identity");
+    assert_eq!(sent.header("accept"), "text/event-stream");
     assert!(sent.header("user-agent").starts_with("pluckit-processor/"));
     assert_eq!(
         sent.body,
@@ -164,10 +176,13 @@ async fn azure_gets_its_addresses_key_and_body() {
             "messages": [
                 {"role": "system", "content": "s"},
                 {"role": "user", "content": "u"},
+                // Ids are nine letters or digits, as Mistral wants them.
                 {"role": "assistant", "content": null, "tool_calls": [
-                    {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}},
+                    {"id": "D681PevKs", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}},
+                    {"id": "74196fe72", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}},
                 ]},
-                {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
+                {"role": "tool", "tool_call_id": "D681PevKs", "content": "sunny"},
+                {"role": "tool", "tool_call_id": "74196fe72", "content": "an error"},
                 {"role": "assistant", "content": "It is sunny."},
             ],
             "tools": [{"type": "function", "function": {
@@ -309,7 +324,7 @@ async fn interleaved_tool_calls_are_put_together_after_the_text() {
         [
             tool_call("c1", "search_wardrobe", r#"{"query":"blue é shirts"}"#),
             tool_call("c2", "get_weather", "{}"),
-            tool_call("c3", "get_user_profile", ""),
+            tool_call("c3", "get_user_profile", "{}"),
         ]
     );
     assert!(matches!(parts[4], Part::Usage(_)));
@@ -362,6 +377,111 @@ async fn tool_calls_of_careless_servers_are_understood() {
     ])
     .await;
     assert_eq!(turned, [tool_call("x", "search", "{}"), tool_call("y", "b", "{}")]);
+}
+
+#[tokio::test]
+async fn a_new_call_is_known_by_its_name_where_ids_and_indexes_do_not_tell() {
+    let server = ModelServer::start().await;
+    let model = azure(&server);
+    let tool = |name: &'static str| ToolSpec { name, description: "", parameters: json!({"type": "object"}) };
+    let tools: Arc<[ToolSpec]> = ["search", "summary", "weather"].map(tool).into();
+    let read = async |steps: Vec<Step>| {
+        server.push(Kind::Stream, steps);
+        let (parts, error) = read(&model, ChatRequest { tools: tools.clone(), ..stylist() }).await;
+        assert!(error.is_none(), "{error:?}");
+        calls(&parts).into_iter().map(|call| (call.name, call.arguments)).collect::<Vec<_>>()
+    };
+    let call = |name: &str, arguments: &str| (name.to_owned(), arguments.to_owned());
+    let zero = |name: &str, arguments: &str| fragment(0, Some(""), Some(name), arguments);
+
+    let two = read(vec![zero("search", r#"{"query":"coat"}"#), zero("summary", "{}"), finish("stop")]).await;
+    assert_eq!(two, [call("search", r#"{"query":"coat"}"#), call("summary", "{}")]);
+    let without_arguments = read(vec![zero("summary", ""), zero("weather", ""), finish("stop")]).await;
+    assert_eq!(without_arguments, [call("summary", "{}"), call("weather", "{}")]);
+    let same =
+        read(vec![zero("search", r#"{"query":"coat"}"#), zero("search", r#"{"query":"shoes"}"#), Step::Done]).await;
+    assert_eq!(same, [call("search", r#"{"query":"coat"}"#), call("search", r#"{"query":"shoes"}"#)]);
+    let repeated =
+        read(vec![zero("search", r#"{"query":"#), zero("search", r#""coat"}"#), zero("search", ""), finish("x")]).await;
+    assert_eq!(repeated, [call("search", r#"{"query":"coat"}"#)]);
+    let same_id = read(vec![
+        fragment(0, Some("x"), Some("search"), "{}"),
+        fragment(1, Some("x"), Some("summary"), "{}"),
+        finish("stop"),
+    ]);
+    assert_eq!(same_id.await, [call("search", "{}"), call("summary", "{}")]);
+}
+
+#[tokio::test]
+async fn calls_in_other_forms_are_read_and_empty_ones_left_out() {
+    let server = ModelServer::start().await;
+    let model = azure(&server);
+    let read = async |steps: Vec<Step>| {
+        server.push(Kind::Stream, steps);
+        read_all(&model).await
+    };
+    let empty = json!({"index": 0, "id": "", "type": "function", "function": {"name": "", "arguments": ""}});
+    let beside_text = read(vec![delta(json!({"content": "Wear it.", "tool_calls": [empty]})), finish("stop")]).await;
+    assert_eq!(beside_text, [Part::Text("Wear it.".to_owned())]);
+
+    let numbers = json!({"tool_calls": [{"index": "0", "id": 7, "function": {"name": "a", "arguments": null}}]});
+    assert_eq!(read(vec![delta(numbers), Step::Done]).await, [Part::ToolCall(tool_call("7", "a", "{}"))]);
+
+    let legacy = |piece: Value| delta(json!({"content": null, "function_call": piece}));
+    let pieces = [json!({"name": "a", "arguments": ""}), json!({"arguments": "{\"n\":"}), json!({"arguments": "1}"})];
+    let steps = pieces.into_iter().map(legacy).chain([finish("function_call")]).collect();
+    let called = calls(&read(steps).await);
+    assert_eq!((called[0].name.as_str(), called[0].arguments.as_str()), ("a", "{\"n\":1}"));
+}
+
+#[tokio::test]
+async fn chunks_with_duplicates_halves_and_other_surprises_are_read() {
+    let server = ModelServer::start().await;
+    let model = azure(&server);
+    let raw = |text: &str| Step::Raw(text.to_owned());
+    for (steps, expected) in [
+        // A delta, and in the message all that was said so far.
+        (
+            vec![
+                Step::Event(json!({"choices": [{"delta": {"content": "Wear "}, "message": {"content": "Wear "}}]})),
+                Step::Event(json!({"choices": [{"delta": {"content": "it."}, "message": {"content": "Wear it."}}]})),
+                Step::Event(
+                    json!({"choices": [{"delta": {}, "message": {"content": "Wear it."}, "finish_reason": "stop"}]}),
+                ),
+            ],
+            "Wear it.",
+        ),
+        (
+            vec![raw("data: {\"choices\":[{\"delta\":{\"content\":\"x\",\"content\":\"Wear it.\"}}]}\n\n"), Step::Done],
+            "Wear it.",
+        ),
+        (
+            vec![
+                raw("data: {\"choices\":[{\"delta\":{\"content\":\"Nice \\ud83d\"}}]}\n\n"),
+                raw("data: {\"choices\":[{\"delta\":{\"content\":\"\\udc57 coat\"}}]}\n\n"),
+                raw("data: {\"choices\":[{\"delta\":{\"content\":\"\\ud83d\"},\"finish_reason\":\"stop\"}]}\n\n"),
+            ],
+            "Nice \u{1f457} coat\u{fffd}",
+        ),
+        (vec![raw("\u{feff}data:{\"choices\":\rdata: [{\"delta\":{\"content\":\"a\"}}]}\r\rdata: [DONE]\r\r")], "a"),
+        (vec![raw("event: message\nretry: 10\n:\nid: 1\ndata: {\"choices\":[{\"text\":\"a\"}]}\n\n"), Step::Done], "a"),
+        (vec![text("a"), finish("null"), text("b"), finish("STOP")], "ab"),
+        // All of it, although a stream was asked for.
+        (
+            vec![
+                raw("{\n \"choices\": [{\"message\": {\"content\": \"Wear "),
+                raw("it.\"}, \"finish_reason\": \"stop\"}]\n}"),
+            ],
+            "Wear it.",
+        ),
+    ] {
+        server.push(Kind::Stream, steps.clone());
+        assert_eq!(said(&read_all(&model).await), expected, "{steps:?}");
+    }
+    server.push(Kind::Stream, Answer::status(200, &say(&["Wear it."]).whole()));
+    let parts = read_all(&model).await;
+    assert_eq!(parts[0], Part::Text("Wear it.".to_owned()));
+    assert_eq!(parts[1], Part::Usage(Usage { input_tokens: 10, output_tokens: 5 }));
 }
 
 #[tokio::test]
@@ -481,7 +601,11 @@ async fn embeddings_come_in_order_and_of_unit_length() {
     server.push(Kind::Embeddings, Answer::status(200, &turned));
     let texts = ["a".to_owned(), "b".to_owned()];
     let vectors = model.embed(&CallContext::service(), &texts).await.unwrap();
-    assert_eq!(vectors, model.embed(&CallContext::service(), &texts).await.unwrap(), "the server's own order makes no difference");
+    assert_eq!(
+        vectors,
+        model.embed(&CallContext::service(), &texts).await.unwrap(),
+        "the server's own order makes no difference"
+    );
     for (vector, text) in vectors.iter().zip(["a", "b"]) {
         let norm: f32 = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
         assert!((norm - 1.0).abs() < 1e-5, "{norm}");
@@ -693,6 +817,117 @@ async fn a_stream_that_breaks_off_says_so_and_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn errors_in_every_form_end_an_answer() {
+    let server = ModelServer::start().await;
+    let model = azure(&server);
+    let raw = |text: &str| Step::Raw(text.to_owned());
+    for (steps, cause) in [
+        (vec![Step::Event(json!({"object": "error", "message": "secret", "code": 400})), Step::Done], "400"),
+        (vec![Step::Event(json!({"detail": "secret"})), Step::Done], "unknown"),
+        (vec![Step::Event(json!({"choices": [{"error": {"code": 502}, "finish_reason": "error"}]}))], "502"),
+        (vec![raw("event: error\ndata: {\"message\": \"secret\", \"type\": \"overloaded\"}\n\n")], "overloaded"),
+        (vec![raw("event: error\ndata: secret\n\n")], "unknown"),
+        (vec![raw("{\"error\": {\"code\": 400, \"message\": \"secret\"}}\n")], "400"),
+    ] {
+        server.push(Kind::Stream, steps);
+        let error = read_error(&model).await;
+        assert!(matches!(error, Error::Interrupted(_)) && told(&error).contains(cause), "{error:?}");
+        assert!(!told(&error).contains("secret"), "{}", told(&error));
+        server.push(Kind::Complete, Answer::status(200, &json!({"object": "error", "message": "secret", "code": 400})));
+        let error = model.complete(&CallContext::service(), request(Purpose::ExpandQuery)).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)) && !told(&error).contains("secret"), "{error:?}");
+    }
+}
+
+/// A server that refuses a request in which one of these parameters is, naming it.
+fn refuses(parameters: &'static [&'static str]) -> impl Fn(&Received) -> Answer {
+    move |request| match parameters.iter().find(|name| request.body.get(name).is_some()) {
+        Some(name) => Answer::status(
+            422,
+            &json!({"object": "error", "message": {"detail": [{
+                "type": "extra_forbidden", "loc": ["body", name, "x"], "msg": "Extra inputs are not permitted",
+            }]}}),
+        ),
+        None if request.kind == Kind::Embeddings => Answer::Embeddings,
+        None => say(&["Well."]).into(),
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_is_not_sent_again() {
+    let tool = ToolSpec { name: "a", description: "A.", parameters: json!({"type": "object"}) };
+    let asking = |purpose| ChatRequest { tools: Arc::new([tool.clone()]), max_tokens: Some(9), ..request(purpose) };
+    for refused in [
+        &["stream_options"] as &'static [&'static str],
+        &["max_tokens"],
+        &["max_completion_tokens"],
+        &["max_tokens", "max_completion_tokens"],
+        &["stream_options", "max_tokens", "max_completion_tokens", "tools", "response_format"],
+    ] {
+        let server = ModelServer::start().await;
+        server.otherwise(refuses(refused));
+        for model in [model(compatible_server(&server), limits()), azure(&server)] {
+            let stylist = || read(&model, asking(Purpose::Stylist));
+            assert_eq!(said(&stylist().await.0), "Well.", "{refused:?}");
+            let context = CallContext::service();
+            let digest = || model.complete(&context, asking(Purpose::WriteDigest));
+            assert_eq!(digest().await.unwrap().text, "Well.", "{refused:?}");
+            let before = server.count();
+            stylist().await;
+            digest().await.unwrap();
+            assert_eq!(server.count(), before + 2, "{refused:?} is known");
+        }
+        let last = server.received().pop().unwrap();
+        assert_eq!(last.body.get("tools").is_some(), !refused.contains(&"tools"));
+        let has_limit = ["max_tokens", "max_completion_tokens"].iter().any(|name| last.body.get(name).is_some());
+        assert_eq!(has_limit, refused.iter().filter(|name| name.starts_with("max")).count() < 2);
+    }
+    let server = ModelServer::start().await;
+    server.otherwise(refuses(&["encoding_format"]));
+    let model = azure(&server);
+    for _ in 0..2 {
+        model.embed(&CallContext::service(), &["a".to_owned()]).await.unwrap();
+    }
+    assert_eq!(server.count(), 3);
+}
+
+#[tokio::test]
+async fn each_model_of_a_server_has_a_dialect_of_its_own() {
+    let server = ModelServer::start().await;
+    server.otherwise(|request| match request.model() {
+        "llama" => refuses(&["max_tokens"])(request),
+        _ => refuses(&["max_completion_tokens"])(request),
+    });
+    let model = model(compatible_server(&server), limits());
+    for purpose in [Purpose::WriteDigest, Purpose::ExpandQuery, Purpose::WriteDigest, Purpose::ExpandQuery] {
+        let asking = ChatRequest { max_tokens: Some(9), ..request(purpose) };
+        model.complete(&CallContext::service(), asking).await.unwrap();
+    }
+    assert_eq!(server.count(), 5, "one refusal, of the main model");
+}
+
+#[tokio::test]
+async fn a_parameter_is_not_given_up_for_a_refusal_that_it_has_no_part_in() {
+    let server = ModelServer::start().await;
+    let model = model(compatible_server(&server), limits());
+    // Without the parameter it is the same: the server says the name, but means something else.
+    let too_long =
+        || Answer::error(400, "context_length_exceeded", "Too long for max_tokens or max_completion_tokens.");
+    server.push(Kind::Complete, too_long());
+    server.push(Kind::Complete, too_long());
+    server.push(Kind::Complete, too_long());
+    let asking = || ChatRequest { max_tokens: Some(9), ..request(Purpose::ExpandQuery) };
+    assert!(model.complete(&CallContext::service(), asking()).await.is_err());
+    model.complete(&CallContext::service(), asking()).await.unwrap();
+    assert_eq!(server.received().last().unwrap().body["max_tokens"], 9);
+    // Nor is it for a wrong key.
+    server.push(Kind::Complete, Answer::error(401, "invalid_api_key", "max_tokens"));
+    let before = server.count();
+    assert!(model.complete(&CallContext::service(), asking()).await.is_err());
+    assert_eq!(server.count(), before + 1);
+}
+
+#[tokio::test]
 async fn tool_calls_of_a_stream_that_breaks_off_are_not_told() {
     let server = ModelServer::start().await;
     server.push(Kind::Stream, vec![fragment(0, Some("x"), Some("a"), "{}"), Step::Cut]);
@@ -841,6 +1076,70 @@ async fn a_slow_reader_slows_the_server() {
     assert_eq!(count, 6_000);
 }
 
+/// A model server on a bare socket, which sends tokens as fast as they are taken. Returns its address and the bytes that
+/// were taken so far.
+async fn endless_tokens() -> (String, Arc<AtomicUsize>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    // What the kernel keeps for a reader who does not come is bounded, and does not hide what we take.
+    socket.set_send_buffer_size(16 << 10).unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counter = taken.clone();
+    #[expect(clippy::disallowed_methods, reason = "the server ends with the test's runtime")]
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"}") {
+            socket.read_buf(&mut request).await.unwrap();
+        }
+        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n").await.unwrap();
+        let event = format!("data: {}\n\n", json!({"choices": [{"delta": {"content": "token "}}]}));
+        while let Ok(()) = socket.write_all(event.as_bytes()).await {
+            counter.fetch_add(event.len(), Ordering::Relaxed);
+        }
+    });
+    (format!("http://{address}/v1"), taken)
+}
+
+#[tokio::test]
+async fn a_reader_who_stops_holds_the_server_back() {
+    let (base_url, taken) = endless_tokens().await;
+    let server = Server::Compatible {
+        base_url: base_url.parse().unwrap(),
+        api_key: None,
+        model: "m".to_owned(),
+        nano_model: "m".to_owned(),
+        embedding_model: "m".to_owned(),
+    };
+    let model = model(server, limits());
+    let mut stream = model.stream(&CallContext::service(), stylist()).await.unwrap();
+    for _ in 0..3 {
+        stream.next().await.unwrap().unwrap();
+    }
+    // Until nothing moves any more: the buffers on the way are full.
+    let before = AtomicUsize::new(0);
+    crate::support::until("the server is held back", async || {
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        let now = taken.load(Ordering::Relaxed);
+        before.swap(now, Ordering::Relaxed) == now
+    })
+    .await;
+    let held = taken.load(Ordering::Relaxed);
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(taken.load(Ordering::Relaxed), held, "nothing is taken for a reader who has stopped");
+    // And goes on where it was.
+    for _ in 0..50_000 {
+        stream.next().await.unwrap().unwrap();
+    }
+    assert!(taken.load(Ordering::Relaxed) > held);
+}
+
 #[tokio::test]
 async fn a_connection_is_used_again_after_a_stream() {
     let server = ModelServer::start().await;
@@ -875,6 +1174,11 @@ async fn ping_asks_for_the_models() {
     server.push(Kind::Models, Answer::plain(503, ""));
     assert!(matches!(azure(&server).ping().await, Err(Error::Unavailable(_))));
     assert_eq!(server.count(), 4, "ping does not try again");
+    // A server without a list of its models is there all the same.
+    for status in [404, 405, 501] {
+        server.push(Kind::Models, Answer::plain(status, ""));
+        azure(&server).ping().await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -894,7 +1198,7 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        io::Write::write(&mut *self.0.lock().unwrap(), bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -966,7 +1270,10 @@ async fn answers_can_be_chosen_by_what_is_asked() {
     );
     server.when(|request| request.tool_results() > 0, |_| say(&["Wear the blazer."]));
     let model = azure(&server);
-    assert_eq!(model.complete(&CallContext::service(), request(Purpose::ClassifyFollowUp)).await.unwrap().text, "CONFIRM_SEARCH");
+    assert_eq!(
+        model.complete(&CallContext::service(), request(Purpose::ClassifyFollowUp)).await.unwrap().text,
+        "CONFIRM_SEARCH"
+    );
     let asked = calls(&read_all(&model).await);
     assert_eq!(asked, [tool_call("c1", "search_wardrobe", r#"{"query":"What should I wear?"}"#)]);
     let mut second = stylist();

@@ -1,29 +1,27 @@
-//! The HTTP side of a call to a model server: time limits, retries, typed refusals, bounded and checked bodies.
+//! The HTTP side of a call to a model server: time limits, retries, typed refusals, bounded bodies.
 //!
-//! It sits below `async-openai`, as its HTTP service, and hands it nothing but good answers. That is on purpose: left to
-//! itself the library retries without a limit on `Retry-After`, loses the status of a refusal whose body is not JSON, and
-//! writes whatever it cannot parse, prompts and answers included, to the log.
+//! Answers in one piece are asked for through `async-openai`, for which this is the HTTP service: left to itself the library
+//! retries without a limit on `Retry-After`, loses the status of a refusal whose body is not JSON, and writes whatever it
+//! cannot parse, prompts and answers included, to the log. Streams are read here: nothing of their body is read before the
+//! reader asks for it, so a reader who stops holds the server back.
 
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use async_openai::error::OpenAIError;
-use async_openai::middleware::HttpRequestFactory;
 use bytes::Bytes;
+use eventsource_stream::{EventStream, EventStreamError};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use reqwest::Response;
-use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{Request, Response, StatusCode};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::llm::Error;
 use crate::telemetry::trace_context;
@@ -44,8 +42,8 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the end of the body may take after the end mark; it mostly comes in the same packet.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// How many chunks may wait for a slow reader before we stop reading from the server.
-const READ_AHEAD_CHUNKS: usize = 1024;
+/// Complete lines that are handed on together, in bytes, unless one is longer.
+const LINES_AT_A_TIME_BYTES: usize = 4096;
 
 /// Time limits and retries of model calls. Connecting is bounded by the HTTP client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,12 +103,12 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    fn connection(error: reqwest::Error) -> Self {
+    pub(super) fn connection(error: reqwest::Error) -> Self {
         Self::Connection(error.without_url())
     }
 
     /// The error for a fault after the answer had begun.
-    fn after_begin(self) -> Error {
+    pub(super) fn after_begin(self) -> Error {
         match self {
             Self::NotJson | Self::TooLarge(_) | Self::Shape(_) => Error::Nonsense(self.into()),
             Self::FirstByte(_)
@@ -125,85 +123,71 @@ impl Fault {
     }
 }
 
-/// How the answer comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// In one piece.
-    Whole,
-    /// As server-sent events.
-    Events,
+/// Why a call failed, and what the server said about the request.
+#[derive(Debug, thiserror::Error)]
+#[error("the call of the model server failed")]
+pub(super) struct Failed {
+    #[source]
+    pub error: Error,
+    pub complaint: Complaint,
 }
 
-/// One call to a model server, with its attempts.
-#[derive(Clone)]
-pub(super) struct Exchange {
-    http: reqwest::Client,
-    limits: Limits,
-    deadline: Instant,
-    shape: Shape,
-    flow: Arc<Flow>,
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, complaint: Complaint::default() }
+    }
 }
 
-/// What the two ends of a streamed answer tell each other around `async-openai`, which passes on only the chunks.
-pub(super) struct Flow {
-    /// Why the stream broke off.
-    fault: Mutex<Option<Fault>>,
-    /// Whether the server said that this is all.
-    done: AtomicBool,
-    /// Chunks that may still be read ahead; the reader gives one back for each it takes.
-    credit: Semaphore,
+/// What a server said when it refused a request, in lower case. It may quote the request, so it is never shown.
+#[derive(Default)]
+pub(super) struct Complaint(String);
+
+impl fmt::Debug for Complaint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Complaint")
+    }
 }
 
-impl Flow {
-    /// Takes note that the reader took a chunk.
-    pub(super) fn taken(&self) {
-        self.credit.add_permits(1);
-    }
-
-    /// Whether the server ended the stream with its end mark.
-    pub(super) fn is_done(&self) -> bool {
-        self.done.load(Ordering::Acquire)
-    }
-
-    /// Why the stream broke off, as the error for the reader.
-    pub(super) fn error(&self) -> Error {
-        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
-        fault.unwrap_or(Fault::EndedEarly).after_begin()
-    }
-
-    fn fail(&self, fault: Fault) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+impl Complaint {
+    /// Whether this word is in it.
+    pub(super) fn names(&self, word: &str) -> bool {
+        let is_inside =
+            |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        self.0.match_indices(word).any(|(at, _)| {
+            !is_inside(self.0[..at].chars().next_back()) && !is_inside(self.0[at + word.len()..].chars().next())
+        })
     }
 }
 
 /// Why an attempt failed, and whether another one may help.
 struct Failure {
-    error: Error,
+    failed: Failed,
     again: bool,
     retry_after: Option<Duration>,
 }
 
 impl Failure {
     fn again(fault: Fault) -> Self {
-        Self { error: Error::Unavailable(fault.into()), again: true, retry_after: None }
+        Self { failed: Error::Unavailable(fault.into()).into(), again: true, retry_after: None }
     }
 
     fn last(error: Error) -> Self {
-        Self { error, again: false, retry_after: None }
+        Self { failed: error.into(), again: false, retry_after: None }
     }
 }
 
-impl Exchange {
-    /// Begins a call: its total time runs from now.
-    pub(super) fn new(http: reqwest::Client, limits: Limits, shape: Shape) -> Self {
-        let flow =
-            Flow { fault: Mutex::new(None), done: AtomicBool::new(false), credit: Semaphore::new(READ_AHEAD_CHUNKS) };
-        Self { http, limits, deadline: Instant::now() + limits.total, shape, flow: Arc::new(flow) }
-    }
+/// One call to a model server, with its attempts.
+#[derive(Clone)]
+pub(super) struct Call {
+    http: reqwest::Client,
+    limits: Limits,
+    deadline: Instant,
+}
 
-    /// What its two ends tell each other.
-    pub(super) fn flow(&self) -> Arc<Flow> {
-        Arc::clone(&self.flow)
+impl Call {
+    /// Begins a call: its total time runs from now.
+    pub(super) fn new(http: reqwest::Client, limits: Limits) -> Self {
+        Self { http, limits, deadline: Instant::now() + limits.total }
     }
 
     /// When the call must be over.
@@ -211,26 +195,39 @@ impl Exchange {
         self.deadline
     }
 
-    /// Sends the request until it is answered or there is no point in trying.
-    pub(super) async fn send(self, factory: HttpRequestFactory) -> Result<Response, OpenAIError> {
+    /// Sends a request until it is answered in one piece, or there is no point in trying.
+    pub(super) async fn whole(&self, request: Request) -> Result<Response, Failed> {
         let mut attempt = 1;
         loop {
-            let failure = match self.attempt(&factory).await {
-                Ok(response) => return Ok(response),
-                Err(failure) => failure,
-            };
-            let Some(wait) = self.wait_after(&failure, attempt) else {
-                return Err(OpenAIError::Boxed(failure.error.into()));
-            };
-            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            warn!(attempt, wait_ms, error = causes(&failure.error), "model request failed, trying again");
-            tokio::time::sleep(wait).await;
-            attempt += 1;
+            match self.attempt(&request, self.first_byte_limit()).await {
+                Ok(response) => return Ok(self.read_whole(response).await?),
+                Err(failure) => attempt = self.wait_after(failure, attempt).await?,
+            }
         }
     }
 
+    /// Sends a request until its answer begins to stream, or there is no point in trying.
+    pub(super) async fn events(&self, request: Request) -> Result<Events, Failed> {
+        let mut attempt = 1;
+        loop {
+            match self.begin(&request).await {
+                Ok(events) => return Ok(events),
+                Err(failure) => attempt = self.wait_after(failure, attempt).await?,
+            }
+        }
+    }
+
+    /// Waits for the next attempt, or fails with the one before.
+    async fn wait_after(&self, failure: Failure, attempt: u32) -> Result<u32, Failed> {
+        let Some(wait) = self.pause(&failure, attempt) else { return Err(failure.failed) };
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        warn!(attempt, wait_ms, error = causes(&failure.failed.error), "model request failed, trying again");
+        tokio::time::sleep(wait).await;
+        Ok(attempt + 1)
+    }
+
     /// How long to wait before the next attempt; `None` if there shall be none.
-    fn wait_after(&self, failure: &Failure, attempt: u32) -> Option<Duration> {
+    fn pause(&self, failure: &Failure, attempt: u32) -> Option<Duration> {
         let Limits { attempts, back_off, longest_wait, .. } = self.limits;
         let asked = failure.retry_after.unwrap_or_default();
         if !failure.again || attempt >= attempts || asked > longest_wait {
@@ -243,45 +240,53 @@ impl Exchange {
         (Instant::now() + wait < self.deadline).then_some(wait)
     }
 
-    async fn attempt(&self, factory: &HttpRequestFactory) -> Result<Response, Failure> {
-        let Limits { first_byte, total, .. } = self.limits;
-        let begin = (Instant::now() + first_byte).min(self.deadline);
-        let late = || match begin == self.deadline {
-            true => Failure::last(Error::Unavailable(Fault::Total(total).into())),
-            false => Failure::again(Fault::FirstByte(first_byte)),
-        };
-        let mut request = factory.build().await.map_err(|_| Failure::last(nonsense("request")))?;
+    fn first_byte_limit(&self) -> Instant {
+        (Instant::now() + self.limits.first_byte).min(self.deadline)
+    }
+
+    /// No answer came by `limit`.
+    fn late(&self, limit: Instant) -> Failure {
+        match limit == self.deadline {
+            true => Failure::last(Error::Unavailable(Fault::Total(self.limits.total).into())),
+            false => Failure::again(Fault::FirstByte(self.limits.first_byte)),
+        }
+    }
+
+    /// Sends the request once; any status of 2xx is well.
+    async fn attempt(&self, request: &Request, limit: Instant) -> Result<Response, Failure> {
+        let mut request = request.try_clone().ok_or_else(|| Failure::last(nonsense("request")))?;
         if let Some(traceparent) = trace_context::current().and_then(|text| text.parse().ok()) {
             request.headers_mut().insert(trace_context::TRACEPARENT, traceparent);
         }
-        let response = match timeout_at(begin, self.http.execute(request)).await {
-            Err(_elapsed) => return Err(late()),
+        let response = match timeout_at(limit, self.http.execute(request)).await {
+            Err(_elapsed) => return Err(self.late(limit)),
             Ok(Err(error)) if error.is_builder() => {
                 return Err(Failure::last(Error::Unavailable(Fault::connection(error).into())));
             }
             Ok(Err(error)) => return Err(Failure::again(Fault::connection(error))),
             Ok(Ok(response)) => response,
         };
-        if !response.status().is_success() {
-            return Err(refusal(response, self.deadline).await);
-        }
-        match self.shape {
-            Shape::Whole => self.whole(response).await.map_err(Failure::last),
-            Shape::Events => {
-                let mut body = response.bytes_stream().boxed();
-                // Servers send headers before the model has thought, so only a byte of the body means that it speaks.
-                match timeout_at(begin, body.next()).await {
-                    Err(_elapsed) => Err(late()),
-                    Ok(None) => Err(Failure::again(Fault::EndedEarly)),
-                    Ok(Some(Err(error))) => Err(Failure::again(Fault::connection(error))),
-                    Ok(Some(Ok(first))) => Ok(self.events(first, body)),
-                }
-            }
+        match response.status().is_success() {
+            true => Ok(response),
+            false => Err(refusal(response, self.deadline).await),
         }
     }
 
-    /// Reads an unstreamed answer.
-    async fn whole(&self, response: Response) -> Result<Response, Error> {
+    /// Sends the request once and waits for the first byte of the answer's body.
+    async fn begin(&self, request: &Request) -> Result<Events, Failure> {
+        let limit = self.first_byte_limit();
+        let mut body = self.attempt(request, limit).await?.bytes_stream().boxed();
+        // Servers send headers before the model has thought, so only a byte of the body means that it speaks.
+        match timeout_at(limit, body.next()).await {
+            Err(_elapsed) => Err(self.late(limit)),
+            Ok(None) => Err(Failure::again(Fault::EndedEarly)),
+            Ok(Some(Err(error))) => Err(Failure::again(Fault::connection(error))),
+            Ok(Some(Ok(first))) => Ok(Events::new(self.clone(), first, body)),
+        }
+    }
+
+    /// Reads an answer in one piece.
+    async fn read_whole(&self, response: Response) -> Result<Response, Error> {
         let mut body = Vec::new();
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = self.next(&mut chunks).await.map_err(Fault::after_begin)? {
@@ -310,25 +315,19 @@ impl Exchange {
             Ok(Some(chunk)) => chunk.map(Some).map_err(Fault::connection),
         }
     }
-
-    /// The streamed answer, checked line by line on its way.
-    fn events(&self, first: Bytes, body: BoxStream<'static, reqwest::Result<Bytes>>) -> Response {
-        let gate = Gate { exchange: self.clone(), body, first: Some(first), lines: Lines::default(), over: false };
-        let checked = stream::unfold(gate, |mut gate| async {
-            let item = gate.next().await?;
-            Some((item, gate))
-        });
-        hyper::Response::new(reqwest::Body::wrap_stream(checked)).into()
-    }
 }
 
-/// Sends a request that has no body to speak of, once; any status of 2xx is well.
+/// Sends a request that has no body to speak of, once. A server that does not know the address is there all the same.
 pub(super) async fn ping(request: reqwest::RequestBuilder, limit: Duration) -> Result<(), Error> {
+    let is_alive = |status: StatusCode| {
+        let unknown = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
+        status.is_success() || unknown.contains(&status)
+    };
     match timeout(limit, request.send()).await {
         Err(_elapsed) => Err(Error::Unavailable(Fault::FirstByte(limit).into())),
         Ok(Err(error)) => Err(Error::Unavailable(Fault::connection(error).into())),
-        Ok(Ok(response)) if response.status().is_success() => Ok(()),
-        Ok(Ok(response)) => Err(refusal(response, Instant::now() + limit).await.error),
+        Ok(Ok(response)) if is_alive(response.status()) => Ok(()),
+        Ok(Ok(response)) => Err(refusal(response, Instant::now() + limit).await.failed.error),
     }
 }
 
@@ -350,151 +349,191 @@ async fn refusal(response: Response, deadline: Instant) -> Failure {
     if status == StatusCode::TOO_MANY_REQUESTS {
         // An empty account is told with the same status as haste, but no wait will fill it.
         let again = code != "insufficient_quota";
-        return Failure { error: Error::RateLimited { retry_after }, again, retry_after };
+        return Failure { failed: Error::RateLimited { retry_after }.into(), again, retry_after };
     }
+    let complaint = Complaint(String::from_utf8_lossy(&body).to_lowercase());
     let fault = Fault::Status { status: status.as_u16(), code };
     if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
-        return Failure { retry_after, ..Failure::again(fault) };
+        let error = Error::Unavailable(fault.into());
+        let again = status != StatusCode::NOT_IMPLEMENTED;
+        return Failure { failed: Failed { error, complaint }, again, retry_after };
     }
-    Failure::last(Error::Refused { status: status.as_u16(), cause: fault.into() })
+    let error = Error::Refused { status: status.as_u16(), cause: fault.into() };
+    Failure { failed: Failed { error, complaint }, again: false, retry_after: None }
 }
 
-/// Lets a stream of events through as long as it is sound, within its limits, and read.
-struct Gate {
-    exchange: Exchange,
+/// A streamed answer: the data of its events, one after the other, as the reader asks for them.
+pub(super) struct Events(EventStream<BoxStream<'static, Result<Bytes, Fault>>>);
+
+impl Events {
+    fn new(call: Call, first: Bytes, body: BoxStream<'static, reqwest::Result<Bytes>>) -> Self {
+        let source = Source { call, body, first: Some(first), lines: Lines::default() };
+        let lines = stream::unfold(source, |mut source| async {
+            let item = source.next().await.transpose()?;
+            Some((item, source))
+        });
+        Self(EventStream::new(lines.boxed()))
+    }
+
+    /// The next event; `None` at the end of the body.
+    pub(super) async fn next(&mut self) -> Option<Result<EventData, Fault>> {
+        let event = self.0.next().await?;
+        Some(match event {
+            Ok(event) => Ok(EventData { is_error: event.event == "error", data: event.data }),
+            Err(EventStreamError::Transport(fault)) => Err(fault),
+            Err(EventStreamError::Utf8(_) | EventStreamError::Parser(_)) => Err(Fault::NotJson),
+        })
+    }
+
+    /// Reads to the end of the body, if it is near: a connection can only be used again after that.
+    pub(super) async fn drain(mut self) {
+        let rest = async { while let Some(Ok(_)) = self.0.next().await {} };
+        timeout(DRAIN_TIMEOUT, rest).await.ok();
+    }
+}
+
+/// What an event says.
+pub(super) struct EventData {
+    /// Whether the event is named `error`.
+    pub is_error: bool,
+    /// JSON, or the end mark.
+    pub data: String,
+}
+
+/// The body of a streamed answer, read line by line.
+struct Source {
+    call: Call,
     body: BoxStream<'static, reqwest::Result<Bytes>>,
     first: Option<Bytes>,
     lines: Lines,
-    over: bool,
 }
 
-impl Gate {
-    async fn next(&mut self) -> Option<io::Result<Bytes>> {
-        while !self.over {
-            match self.step().await {
-                Ok(sound) if sound.is_empty() => {}
-                Ok(sound) => return Some(Ok(sound)),
-                Err(fault) => {
-                    self.over = true;
-                    self.exchange.flow.fail(fault);
-                    return Some(Err(io::Error::other("stream broken off")));
+impl Source {
+    /// Some complete lines; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        loop {
+            if let Some(lines) = self.lines.ready.pop_front() {
+                return Ok(Some(lines));
+            }
+            if self.lines.is_over {
+                return Ok(None);
+            }
+            let piece = match self.first.take() {
+                Some(first) => Some(first),
+                None => match self.call.next(&mut self.body).await {
+                    Ok(piece) => piece,
+                    Err(fault) => {
+                        // Nothing comes after a fault.
+                        self.lines.is_over = true;
+                        return Err(fault);
+                    }
+                },
+            };
+            let taken = match piece {
+                Some(piece) => self.lines.take(&piece),
+                None => {
+                    self.lines.end();
+                    Ok(())
                 }
+            };
+            if let Err(fault) = taken {
+                self.lines.is_over = true;
+                return Err(fault);
             }
         }
-        None
-    }
-
-    async fn step(&mut self) -> Result<Bytes, Fault> {
-        if let Some(fault) = self.lines.fault.take() {
-            return Err(fault);
-        }
-        let chunk = match self.first.take() {
-            Some(first) => Some(first),
-            None => self.exchange.next(&mut self.body).await?,
-        };
-        let flow = &self.exchange.flow;
-        let Some(chunk) = chunk else {
-            self.over = true;
-            self.lines.end();
-            flow.done.fetch_or(self.lines.done, Ordering::Release);
-            return Ok(Bytes::new());
-        };
-        let (sound, events) = self.lines.take(&chunk);
-        if self.lines.done {
-            flow.done.store(true, Ordering::Release);
-            self.over = true;
-            // `async-openai` drops the body at the end mark. Unless it was read to its end before, the connection would be
-            // closed with it, and the next call of the turn would have to make a new one.
-            let drained = async { while let Some(Ok(_)) = self.body.next().await {} };
-            if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
-                debug!("stream left open by the model server after its end mark");
-            }
-        }
-        let events = u32::try_from(events.min(READ_AHEAD_CHUNKS)).unwrap_or(u32::MAX);
-        match timeout_at(self.exchange.deadline, flow.credit.acquire_many(events)).await {
-            Err(_elapsed) => return Err(Fault::Total(self.exchange.limits.total)),
-            Ok(Err(_closed)) => {} // never closed
-            Ok(Ok(permits)) => permits.forget(),
-        }
-        Ok(sound)
     }
 }
 
-/// Cuts a stream into lines and looks at each.
+/// Cuts a body into lines, each of bounded length, all of them ended by a line feed and valid UTF-8.
 #[derive(Default)]
 struct Lines {
+    ready: VecDeque<Bytes>,
     partial: Vec<u8>,
     received: usize,
-    done: bool,
-    fault: Option<Fault>,
+    after_return: bool,
+    /// How the body began: not as yet, with events, or with JSON from a server that does not stream.
+    is_json: Option<bool>,
+    is_over: bool,
 }
 
 impl Lines {
-    /// Takes a piece of the stream; returns the sound lines that it completes, and how many chunks are among them.
-    fn take(&mut self, piece: &[u8]) -> (Bytes, usize) {
+    /// Takes a piece of the body.
+    fn take(&mut self, piece: &[u8]) -> Result<(), Fault> {
         self.received += piece.len();
         if self.received > STREAM_LIMIT_BYTES {
-            self.fault = Some(Fault::TooLarge(STREAM_LIMIT_BYTES));
-            return (Bytes::new(), 0);
+            return Err(Fault::TooLarge(STREAM_LIMIT_BYTES));
         }
         let fresh = self.partial.len();
-        self.partial.extend_from_slice(piece);
-        let Some(last) = self.partial[fresh..].iter().rposition(|byte| *byte == b'\n') else {
-            if self.partial.len() > LINE_LIMIT_BYTES {
-                self.fault = Some(Fault::TooLarge(LINE_LIMIT_BYTES));
+        for byte in piece {
+            match byte {
+                b'\n' if self.after_return => {}
+                b'\n' | b'\r' => self.partial.push(b'\n'),
+                other => self.partial.push(*other),
             }
-            return (Bytes::new(), 0);
+            self.after_return = *byte == b'\r';
+        }
+        let Some(last) = self.partial[fresh..].iter().rposition(|byte| *byte == b'\n') else {
+            let limit = if self.is_json() { WHOLE_LIMIT_BYTES } else { LINE_LIMIT_BYTES };
+            return if self.partial.len() > limit { Err(Fault::TooLarge(limit)) } else { Ok(()) };
         };
         let rest = self.partial.split_off(fresh + last + 1);
-        let mut sound = std::mem::replace(&mut self.partial, rest);
-        let (mut at, mut events) = (0, 0);
-        for line in sound.split_inclusive(|byte| *byte == b'\n') {
-            match Line::of(line) {
-                Line::Chunk => events += 1,
-                Line::Done => self.done = true,
-                Line::Other => {}
-                Line::Broken => {
-                    self.fault = Some(Fault::NotJson);
-                    break;
-                }
-            }
-            at += line.len();
-        }
-        sound.truncate(at);
-        (sound.into(), events)
+        let lines = std::mem::replace(&mut self.partial, rest);
+        self.hand_on(&lines);
+        Ok(())
     }
 
-    /// Looks at what is left at the end. A last line without its end is no event, but may be the end mark.
+    /// Takes note of the end. What was begun is not handed on, unless it is whole.
     fn end(&mut self) {
-        self.done |= matches!(Line::of(&self.partial), Line::Done);
+        self.is_over = true;
+        let is_json = self.is_json();
+        let mut last = std::mem::take(&mut self.partial);
+        let data = last.strip_prefix(b"data:").map(<[u8]>::trim_ascii);
+        let is_whole = |data: &[u8]| data == DONE || serde_json::from_slice::<&RawValue>(data).is_ok();
+        if is_json || data.is_some_and(is_whole) {
+            last.push(b'\n');
+            self.hand_on(&last);
+        }
+        // Ends the last event.
+        self.ready.push_back(Bytes::from_static(b"\n"));
     }
-}
 
-/// What a line of the stream is.
-enum Line {
-    Chunk,
-    Done,
-    Broken,
-    Other,
-}
-
-impl Line {
-    fn of(line: &[u8]) -> Self {
-        let Some(data) = line.strip_prefix(b"data:") else { return Self::Other };
-        match data.trim_ascii() {
-            b"[DONE]" => Self::Done,
-            b"" => Self::Other,
-            data if serde_json::from_slice::<&RawValue>(data).is_ok() => Self::Chunk,
-            _ => Self::Broken,
+    fn hand_on(&mut self, lines: &[u8]) {
+        let text = String::from_utf8_lossy(lines);
+        let mut group = Vec::new();
+        for line in text.split_inclusive('\n') {
+            let line = match self.is_json {
+                None => line.trim_start_matches('\u{feff}'),
+                Some(_) => line,
+            };
+            if self.is_json.is_none() && !line.trim().is_empty() {
+                self.is_json = Some(line.trim_start().starts_with('{'));
+            }
+            if self.is_json == Some(true) {
+                group.extend_from_slice(b"data: ");
+            }
+            group.extend_from_slice(line.as_bytes());
+            if group.len() >= LINES_AT_A_TIME_BYTES {
+                self.ready.push_back(std::mem::take(&mut group).into());
+            }
+        }
+        if !group.is_empty() {
+            self.ready.push_back(group.into());
         }
     }
+
+    fn is_json(&self) -> bool {
+        self.is_json.unwrap_or_else(|| self.partial.trim_ascii_start().starts_with(b"{"))
+    }
 }
+
+/// What ends a stream.
+pub(super) const DONE: &[u8] = b"[DONE]";
 
 /// What `async-openai` reports, as ours. Its own texts quote bodies, so none of them goes on.
-pub(super) fn into_error(error: OpenAIError) -> Error {
-    match error {
-        OpenAIError::Boxed(error) => match error.downcast::<Error>() {
-            Ok(error) => *error,
+pub(super) fn failed(error: OpenAIError) -> Failed {
+    let error = match error {
+        OpenAIError::Boxed(error) => match error.downcast::<Failed>() {
+            Ok(failed) => return *failed,
             Err(_other) => nonsense("transport"),
         },
         OpenAIError::Reqwest(error) => Error::Interrupted(Fault::connection(error).into()),
@@ -506,7 +545,8 @@ pub(super) fn into_error(error: OpenAIError) -> Error {
         OpenAIError::StreamError(_) => Error::Interrupted(Fault::EndedEarly.into()),
         OpenAIError::InvalidArgument(_) => nonsense("request"),
         OpenAIError::FileSaveError(_) | OpenAIError::FileReadError(_) => nonsense("file"),
-    }
+    };
+    error.into()
 }
 
 /// An error and all that is below it, in one line.
@@ -539,7 +579,12 @@ pub(super) fn error_code(body: &Value) -> String {
         Value::Number(code) => Some(code.to_string()),
         _ => None,
     });
-    known.unwrap_or_else(unknown_code)
+    error_code_of(known)
+}
+
+/// A code, if it looks like one.
+pub(super) fn error_code_of(code: Option<String>) -> String {
+    code.filter(|code| is_code(code)).unwrap_or_else(unknown_code)
 }
 
 fn is_code(text: &str) -> bool {
@@ -599,24 +644,46 @@ mod tests {
         assert_eq!(error_code(&json!([])), "unknown");
     }
 
-    #[test]
-    fn lines_are_passed_on_whole_and_checked() {
+    /// All that is handed on of a body in these pieces.
+    fn handed_on(pieces: &[&[u8]]) -> Result<String, Fault> {
         let mut lines = Lines::default();
-        assert_eq!(lines.take(b"data: {\"a\""), (Bytes::new(), 0));
-        assert_eq!(lines.take(b":1}\r\n\r\n: still here\n"), ("data: {\"a\":1}\r\n\r\n: still here\n".into(), 1));
-        assert_eq!(lines.take(b"data: 1\n\ndata:[DONE]\n\nda"), ("data: 1\n\ndata:[DONE]\n\n".into(), 1));
-        assert!(lines.done);
-        assert_eq!(lines.take(b"ta: 2\ndata: {\"secret\n\ndata: 3\n"), ("data: 2\n".into(), 1));
-        assert!(matches!(lines.fault, Some(Fault::NotJson)));
+        for piece in pieces {
+            lines.take(piece)?;
+        }
+        lines.end();
+        Ok(lines.ready.iter().map(|lines| std::str::from_utf8(lines).unwrap()).collect())
+    }
+
+    #[test]
+    fn a_body_is_cut_into_clean_lines() {
+        let cases: [(&[&[u8]], &str); 10] = [
+            (&[b"data: 1\n\ndata", b": 2\n\n"], "data: 1\n\ndata: 2\n\n\n"),
+            (&[b"data: 1\r\n\r", b"\ndata: 2\r\r"], "data: 1\n\ndata: 2\n\n\n"),
+            (&[b"\xef\xbb", b"\xbfdata: 1\n\n"], "data: 1\n\n\n"),
+            (&[b"data: \"\xc3", b"\xbc\"\n\n"], "data: \"\u{fc}\"\n\n\n"),
+            (&[b"data: \"\xc3\"\n\n"], "data: \"\u{fffd}\"\n\n\n"),
+            (&[b"data: 1\n\ndata: [DONE]"], "data: 1\n\ndata: [DONE]\n\n"),
+            (&[b"data: {\"a\":1}"], "data: {\"a\":1}\n\n"),
+            (&[b"data: {\"a\":"], "\n"),
+            (&[b"\n{\n \"a\":", b"1}"], "\ndata: {\ndata:  \"a\":1}\n\n"),
+            (&[b"{}"], "data: {}\n\n"),
+        ];
+        for (pieces, expected) in cases {
+            assert_eq!(handed_on(pieces).unwrap(), expected, "{pieces:?}");
+        }
     }
 
     #[test]
     fn endless_lines_and_streams_are_cut_off() {
-        let mut lines = Lines::default();
-        lines.take(&vec![b'x'; LINE_LIMIT_BYTES + 1]);
-        assert!(matches!(lines.fault, Some(Fault::TooLarge(LINE_LIMIT_BYTES))));
+        assert!(matches!(handed_on(&[&vec![b'x'; LINE_LIMIT_BYTES + 1]]), Err(Fault::TooLarge(LINE_LIMIT_BYTES))));
         let mut lines = Lines { received: STREAM_LIMIT_BYTES, ..Lines::default() };
-        lines.take(b"\n");
-        assert!(matches!(lines.fault, Some(Fault::TooLarge(STREAM_LIMIT_BYTES))));
+        assert!(matches!(lines.take(b"\n"), Err(Fault::TooLarge(STREAM_LIMIT_BYTES))));
+    }
+
+    #[test]
+    fn a_complaint_names_whole_words_only() {
+        let complaint = Complaint("unsupported parameter: 'max_tokens'; use 'max_completion_tokens'".to_owned());
+        assert!(complaint.names("max_tokens") && complaint.names("max_completion_tokens"));
+        assert!(!complaint.names("tokens") && !complaint.names("max_token") && !complaint.names("tools"));
     }
 }
