@@ -94,6 +94,10 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after the system refused a connection, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of an answer that the system keeps for a reader who has not made room for them. By itself it keeps megabytes, which
+/// are tokens of a model for nobody when the reader has stopped.
+#[cfg(target_os = "linux")]
+const MOST_UNSENT_BYTES: u32 = 16 * 1024;
 /// Pause between two requests to a site that is scraped.
 const HOST_PAUSE: Duration = Duration::from_secs(1);
 /// Name of the embedded store's file.
@@ -704,6 +708,10 @@ where
     // A token is worth sending at once, however small.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(error = %Chain(&error), "connection without no-delay");
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(MOST_UNSENT_BYTES) {
+        debug!(error = %Chain(&error), "connection without a limit on what is unsent");
     }
     let lingering = tasks.clone();
     let service = service.map_request(move |mut request: http::Request<Incoming>| -> Request {
