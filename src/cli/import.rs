@@ -7,8 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use encoding_rs::Encoding;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output::{output, tell};
 use super::{Whose, block_on};
 use crate::domain::transfer::{self, Format, Kind, Options, Rejection, Source};
 
@@ -26,6 +28,9 @@ pub struct Arguments {
     /// How the files are written [default: told by their names and beginnings]
     #[arg(long, value_enum)]
     format: Option<FormatFlag>,
+    /// What the files' text is encoded in, such as windows-1252 [default: UTF-8; UTF-16 is found out]
+    #[arg(long, value_name = "NAME", value_parser = parse_encoding)]
+    encoding: Option<&'static Encoding>,
     /// Check everything and say what would happen, but write nothing
     #[arg(long)]
     dry_run: bool,
@@ -73,8 +78,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         bail!("standard input can be read only once");
     }
     let bar = progress_bar(&arguments.files);
-    let sources =
-        arguments.files.iter().map(|file| open(file, arguments.format, &bar)).collect::<anyhow::Result<_>>()?;
+    let sources = arguments.files.iter().map(|file| open(file, arguments, &bar)).collect::<anyhow::Result<_>>()?;
     let (_, store, user) = arguments.whose.open()?;
     let options = Options {
         user,
@@ -82,15 +86,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         kind: arguments.kind.map(Into::into),
         dry_run: arguments.dry_run,
     };
-    let report = block_on(async {
-        Ok(transfer::import(&*store, sources, options, |rejection| bar.suspend(|| tell(rejection))).await?)
+    let outcome = block_on(async {
+        Ok(transfer::import(&*store, sources, options, |rejection| bar.suspend(|| report(rejection))).await?)
     });
     bar.finish_and_clear();
-    let report = report?;
+    let report = outcome?;
     let (created, updated, unchanged, rejected) = (report.created, report.updated, report.unchanged, report.rejected);
     let remark = if arguments.dry_run { " (dry run: nothing was written)" } else { "" };
-    writeln!(io::stdout(), "{created} created, {updated} updated, {unchanged} unchanged, {rejected} rejected{remark}")?;
+    writeln!(output(), "{created} created, {updated} updated, {unchanged} unchanged, {rejected} rejected{remark}")?;
     Ok(if rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn parse_encoding(name: &str) -> Result<&'static Encoding, String> {
+    Encoding::for_label(name.as_bytes()).ok_or_else(|| "not the name of an encoding".to_owned())
 }
 
 fn is_standard_input(file: &Path) -> bool {
@@ -98,13 +106,13 @@ fn is_standard_input(file: &Path) -> bool {
 }
 
 /// Opens a file before any row is imported: one that is missing stops all.
-fn open(path: &Path, format: Option<FormatFlag>, bar: &ProgressBar) -> anyhow::Result<Source> {
-    let format = format.map(Into::into).or_else(|| {
+fn open(path: &Path, arguments: &Arguments, bar: &ProgressBar) -> anyhow::Result<Source> {
+    let format = arguments.format.map(Into::into).or_else(|| {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
             "json" => Some(Format::Json),
             "jsonl" | "ndjson" => Some(Format::Lines),
-            "csv" => Some(Format::Csv),
+            "csv" | "tsv" => Some(Format::Csv),
             _ => None,
         }
     });
@@ -118,7 +126,7 @@ fn open(path: &Path, format: Option<FormatFlag>, bar: &ProgressBar) -> anyhow::R
         }
         (name, Box::new(bar.wrap_read(file)))
     };
-    Ok(Source { name, format, input })
+    Ok(Source { name, format, encoding: arguments.encoding, input })
 }
 
 /// A bar of the bytes read; without an end if some come from standard input. None when nobody sees it.
@@ -136,9 +144,7 @@ fn progress_bar(files: &[PathBuf]) -> ProgressBar {
 }
 
 /// `file:line: reason`, as compilers say it.
-fn tell(rejection: &Rejection) {
+fn report(rejection: &Rejection) {
     let Rejection { source, line, reason } = rejection;
-    if writeln!(io::stderr(), "{source}:{line}: {reason}").is_err() {
-        // Nobody listens: the summary and the exit code say it too.
-    }
+    tell(&format!("{source}:{line}: {reason}"));
 }

@@ -308,7 +308,32 @@ impl Shape {
                 return format!("{name} has more than {MOST_WEARS} entries: wear events have a file of their own");
             }
         };
-        format!("{name} is {}: expected {expected}", quote(value))
+        let hint = value.as_str().filter(|_| matches!(self, Self::Moment)).and_then(date_hint).unwrap_or_default();
+        format!("{name} is {}: expected {expected}{hint}", quote(value))
+    }
+}
+
+/// What to write in the place of a date that spreadsheets write.
+fn date_hint(text: &str) -> Option<String> {
+    let day = text.trim().split([' ', 'T']).next()?;
+    let numbers: Vec<u16> = day.split(['.', '/', '-']).map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let written = |year: u16, month: u16, day: u16| {
+        let written = format!("{year:04}-{month:02}-{day:02}");
+        (year >= 1000 && Timestamp::parse(&written).is_some()).then_some(written)
+    };
+    match numbers[..] {
+        [serial] if (20_000..60_000).contains(&serial) => {
+            Some("; a day's number of a spreadsheet: format the column as a date".to_owned())
+        }
+        [year, month, day] if year >= 1000 => written(year, month, day).map(|date| format!("; write {date}")),
+        [first, second, year] if day.contains('/') => {
+            match (written(year, second, first), written(year, first, second)) {
+                (Some(one), Some(other)) if one != other => Some(format!("; is that {one} or {other}?")),
+                (one, other) => one.or(other).map(|date| format!("; write {date}")),
+            }
+        }
+        [first, second, year] => written(year, second, first).map(|date| format!("; write {date}")),
+        _ => None,
     }
 }
 

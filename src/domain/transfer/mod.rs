@@ -6,14 +6,17 @@
 //! wear events, nor the other way round.
 
 mod check;
+mod encoding;
 mod export;
+mod numbers;
 mod rows;
 mod table;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::sync::Arc;
 
+use encoding_rs::Encoding;
 use futures::StreamExt;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -80,6 +83,8 @@ pub struct Source {
     pub name: String,
     /// How it is written; found out from how it begins if not given.
     pub format: Option<Format>,
+    /// What its text is encoded in, if it is neither UTF-8 nor UTF-16.
+    pub encoding: Option<&'static Encoding>,
     /// Its content.
     pub input: Box<dyn Read + Send>,
 }
@@ -205,9 +210,9 @@ pub async fn import(
 fn read(sources: Vec<Source>, options: Options, runtime: &Handle, rows: &mpsc::Sender<Checked>) {
     let room = Arc::new(Semaphore::new(HELD_KIB as usize));
     let mut checker = Checker { options, seen: HashMap::new() };
-    for Source { name, format, input } in sources {
+    for Source { name, format, encoding, input } in sources {
         let source: Arc<str> = name.into();
-        for Row { line, content, size } in open(input, format) {
+        for Row { line, content, size } in open(input, format, encoding) {
             let content = content.and_then(|row| checker.check(row));
             let size_kib = u32::try_from(size / 1024).unwrap_or(HELD_KIB).clamp(1, HELD_KIB);
             // Never closed, so there is always a permit, sooner or later.
@@ -220,23 +225,18 @@ fn read(sources: Vec<Source>, options: Options, runtime: &Handle, rows: &mpsc::S
 }
 
 /// The rows of a file. How it begins says how it is written: `[` and `{` are JSON, all else is a table.
-fn open(input: Box<dyn Read + Send>, format: Option<Format>) -> Box<dyn Iterator<Item = Row>> {
-    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-    let mut input = BufReader::with_capacity(64 * 1024, input);
-    let format = match input.fill_buf() {
-        Ok(start) => {
-            let is_marked = start.starts_with(BYTE_ORDER_MARK);
-            let text = if is_marked { &start[BYTE_ORDER_MARK.len()..] } else { start };
-            let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
-            let found = if matches!(first, None | Some(b'[' | b'{')) { Format::Json } else { Format::Csv };
-            if is_marked {
-                input.consume(BYTE_ORDER_MARK.len());
-            }
-            format.unwrap_or(found)
-        }
-        // The readers meet and report it.
-        Err(_) => format.unwrap_or(Format::Json),
-    };
+fn open(
+    input: Box<dyn Read + Send>,
+    format: Option<Format>,
+    encoding: Option<&'static Encoding>,
+) -> Box<dyn Iterator<Item = Row>> {
+    let mut input = encoding::utf8(input, encoding);
+    let format = format.unwrap_or_else(|| {
+        // What cannot be read is met and reported by the readers.
+        let start = input.fill_buf().unwrap_or_default();
+        let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
+        if matches!(first, None | Some(b'[' | b'{')) { Format::Json } else { Format::Csv }
+    });
     match format {
         Format::Json => Box::new(rows::Rows::new(input)),
         Format::Lines => Box::new(rows::Rows::of_lines(input)),

@@ -222,6 +222,9 @@ impl Text {
         if self.size > LONGEST_ROW {
             return Row { line, content: Err(too_long()), size: 0 };
         }
+        if std::str::from_utf8(&self.bytes).is_err() {
+            return Row { line, content: Err(not_utf8("it")), size: 0 };
+        }
         let content = serde_json::from_slice::<Value>(&self.bytes).map_err(|error| {
             let text = error.to_string();
             // Its own line and column are those within the row, blanks left out.
@@ -230,6 +233,11 @@ impl Text {
         });
         Row { line, content, size: self.bytes.len() }
     }
+}
+
+/// What to do about a text of another encoding.
+pub(super) fn not_utf8(what: &str) -> String {
+    format!("{what} is not UTF-8: save the file as UTF-8, or name its encoding, as with --encoding windows-1252")
 }
 
 pub(super) fn too_long() -> String {

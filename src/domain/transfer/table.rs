@@ -1,18 +1,24 @@
 //! Wardrobe items as a table, both ways.
 //!
+//! Cells are separated by commas, semicolons or tabs, whichever makes most column names of the first line.
+//!
 //! An empty cell means: not given. Lists are separated by `;` or `|`; one that holds those characters is written as JSON,
 //! as is an empty one. What no column holds (`wearEvents`, fields that this service has no name for) is not in the table,
 //! and stays as it is when a table is imported.
+//!
+//! Spreadsheets run a cell that begins with `=`, `+`, `-`, `@`, a tab or a carriage return as a formula. Such a cell is
+//! written behind an apostrophe, which is taken away when it is read.
 
 use std::cell::Cell;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Cursor, Read};
 use std::rc::Rc;
 
-use csv::{ByteRecord, ErrorKind, ReaderBuilder};
-use serde_json::{Map, Number, Value, json};
+use csv::{ByteRecord, ReaderBuilder};
+use serde_json::{Map, Value, json};
 
 use super::check::is_hex;
-use super::rows::too_long;
+use super::numbers::{self, Marks};
+use super::rows::{not_utf8, too_long};
 use super::{LONGEST_ROW, Row};
 
 /// The columns, in the order in which they are written. Any of them may be left out of a file, in any order.
@@ -44,11 +50,15 @@ pub const COLUMNS: [&str; 25] = [
     "draftStatus",
 ];
 
+/// The longest first line by which the separator of cells is told.
+const LONGEST_HEAD: u64 = 64 * 1024;
+
 /// How a cell becomes a value.
 #[derive(Clone, Copy)]
 enum Cells {
     Text,
     Number,
+    Money,
     Flag,
     List,
     Colours,
@@ -61,10 +71,10 @@ fn place(column: &str) -> (&[&str], Cells) {
         "aestheticTags" => (&["aestheticTags"], Cells::List),
         "careInfo" => (&["careInfo"], Cells::List),
         "colours" => (&["colours"], Cells::Colours),
-        "price" => (&["price", "amount"], Cells::Number),
+        "price" => (&["price", "amount"], Cells::Money),
         "currency" => (&["price", "originalCurrency"], Cells::Text),
         "pricePurchaseDate" => (&["price", "purchaseDate"], Cells::Text),
-        "estimatedMarketValue" => (&["estimatedMarketValue"], Cells::Number),
+        "estimatedMarketValue" => (&["estimatedMarketValue"], Cells::Money),
         "sizeLetter" => (&["size", "letter"], Cells::Text),
         "sizeWaist" => (&["size", "waist"], Cells::Number),
         "sizeInseam" => (&["size", "inseam"], Cells::Number),
@@ -88,19 +98,30 @@ fn place(column: &str) -> (&[&str], Cells) {
 
 /// Reads the rows of a table.
 pub(super) struct Rows<R> {
-    reader: csv::Reader<Bounded<R>>,
+    reader: csv::Reader<Bounded<io::Chain<Cursor<Vec<u8>>, R>>>,
     /// Bytes that may still be read before the row must have ended.
     budget: Rc<Cell<usize>>,
-    /// None before the first line was read.
-    columns: Option<Vec<&'static str>>,
+    /// Lines before the first one that the reader sees.
+    skipped: u64,
+    marks: Marks,
+    /// None before the first line was read; a column without a name is none.
+    columns: Option<Vec<Option<&'static str>>>,
     ended: bool,
 }
 
-impl<R: Read> Rows<R> {
-    pub(super) fn new(input: R) -> Self {
+impl<R: BufRead> Rows<R> {
+    pub(super) fn new(mut input: R) -> Self {
+        let Head { text, separator, skipped } = Head::read(&mut input);
         let budget = Rc::new(Cell::new(2 * LONGEST_ROW));
-        let input = Bounded { input, budget: budget.clone() };
-        Self { reader: ReaderBuilder::new().has_headers(false).from_reader(input), budget, columns: None, ended: false }
+        let input = Bounded { input: Cursor::new(text).chain(input), budget: budget.clone() };
+        let marks = match separator {
+            b',' => Marks::Points,
+            b';' => Marks::Commas,
+            _ => Marks::Unknown,
+        };
+        let mut builder = ReaderBuilder::new();
+        builder.has_headers(false).flexible(true).delimiter(separator);
+        Self { reader: builder.from_reader(input), budget, skipped, marks, columns: None, ended: false }
     }
 
     fn read(&mut self) -> Option<Row> {
@@ -111,22 +132,17 @@ impl<R: Read> Rows<R> {
             let found = match self.reader.read_byte_record(&mut record) {
                 Ok(false) => return None,
                 Ok(true) => self.read_record(&record),
-                Err(error) => match error.kind() {
-                    ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                        Some(Err(format!("it has {len} cells where the first line has {expected_len}")))
-                    }
-                    _ => {
-                        self.ended = true;
-                        let reason = if self.budget.get() == 0 {
-                            format!("{}: is a closing quote missing? The rest of the file was not read", too_long())
-                        } else {
-                            format!("the rest of the file cannot be read: {error}")
-                        };
-                        Some(Err(reason))
-                    }
-                },
+                Err(error) => {
+                    self.ended = true;
+                    let reason = if self.budget.get() == 0 {
+                        format!("{}: is a closing quote missing? The rest of the file was not read", too_long())
+                    } else {
+                        format!("the rest of the file cannot be read: {error}")
+                    };
+                    Some(Err(reason))
+                }
             };
-            let line = record.position().map_or(line, csv::Position::line);
+            let line = self.skipped + record.position().map_or(line, csv::Position::line);
             let size = record.as_slice().len();
             match found {
                 // The names of the columns, or an empty line.
@@ -152,19 +168,72 @@ impl<R: Read> Rows<R> {
         if record.as_slice().len() > LONGEST_ROW {
             return Some(Err(too_long()));
         }
-        if record.iter().all(<[u8]>::is_empty) {
+        if record.iter().all(|cell| cell.trim_ascii().is_empty()) {
             return None;
         }
-        Some(item(columns, record))
+        let (expected, found) = (columns.len(), record.len());
+        if found < expected || record.iter().skip(expected).any(|cell| !cell.trim_ascii().is_empty()) {
+            return Some(Err(format!("it has {found} cells where the first line has {expected}")));
+        }
+        Some(item(columns, record, self.marks))
     }
 }
 
-impl<R: Read> Iterator for Rows<R> {
+impl<R: BufRead> Iterator for Rows<R> {
     type Item = Row;
 
     fn next(&mut self) -> Option<Row> {
         if self.ended { None } else { self.read() }
     }
+}
+
+/// The start of a table.
+struct Head {
+    /// What was read of it and is still to be parsed.
+    text: Vec<u8>,
+    /// What separates cells.
+    separator: u8,
+    /// Lines that were passed over.
+    skipped: u64,
+}
+
+impl Head {
+    /// Reads the first line that is not empty. `sep=;`, which some programs write before it, names the separator.
+    fn read(input: &mut impl BufRead) -> Self {
+        let (mut skipped, mut declared) = (0, None);
+        loop {
+            let mut text = Vec::new();
+            // What cannot be read is met and reported by the reader of the rows.
+            let length = input.take(LONGEST_HEAD).read_until(b'\n', &mut text).unwrap_or_default();
+            let line = text.trim_ascii();
+            let bare = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+            // Not of the trimmed line, since the separator may be a tab.
+            let is_declaration =
+                declared.is_none() && bare.len() <= 5 && bare.to_ascii_lowercase().starts_with(b"sep=");
+            if is_declaration {
+                let start = text.windows(4).position(|part| part.eq_ignore_ascii_case(b"sep=")).unwrap_or_default();
+                declared = text.get(start + 4).copied().filter(|separator| !matches!(separator, b'\r' | b'\n' | b'"'));
+            } else if length == 0 || !line.is_empty() {
+                let separator = declared.unwrap_or_else(|| likely_separator(&text));
+                return Self { text, separator, skipped };
+            }
+            skipped += 1;
+        }
+    }
+}
+
+/// The separator with which a first line names most columns.
+fn likely_separator(head: &[u8]) -> u8 {
+    let names = |separator: &u8| {
+        let mut reader = ReaderBuilder::new().has_headers(false).delimiter(*separator).from_reader(head);
+        let mut record = ByteRecord::new();
+        match reader.read_byte_record(&mut record) {
+            Ok(true) => record.iter().filter(|name| known_column(&String::from_utf8_lossy(name)).is_some()).count(),
+            Ok(false) | Err(_) => 0,
+        }
+    };
+    // The last of those that name as many: a comma, if all are the same.
+    [b'|', b'\t', b';', b','].into_iter().max_by_key(names).unwrap_or(b',')
 }
 
 /// Stops a row that never ends, before it fills the memory.
@@ -186,40 +255,67 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-/// The columns that the first line names, in any case and with or without blanks.
-fn names(record: &ByteRecord) -> Result<Vec<&'static str>, String> {
+/// The column of this name, in any case and with or without blanks and hyphens.
+fn known_column(name: &str) -> Option<&'static str> {
+    let plain: String = name.chars().filter(|character| character.is_alphanumeric()).collect();
+    let known = COLUMNS.iter().find(|column| column.eq_ignore_ascii_case(&plain)).copied();
+    known.or_else(|| plain.eq_ignore_ascii_case("colors").then_some("colours"))
+}
+
+/// The columns that the first line names; one without a name, which spreadsheets leave at the end, must stay empty.
+fn names(record: &ByteRecord) -> Result<Vec<Option<&'static str>>, String> {
     let mut columns = Vec::new();
     for name in record {
-        let name = String::from_utf8_lossy(name);
-        let plain: String = name.chars().filter(|character| !matches!(character, ' ' | '_' | '-')).collect();
-        let known = COLUMNS.iter().find(|column| column.eq_ignore_ascii_case(&plain)).copied();
-        let known = known.or_else(|| plain.eq_ignore_ascii_case("colors").then_some("colours"));
-        match known {
-            Some(column) if columns.contains(&column) => return Err(format!("the column {column} is there twice")),
-            Some(column) => columns.push(column),
-            None => {
-                return Err(format!("there is no column {:?}; there are {}", name.trim(), COLUMNS.join(", ")));
+        let name = std::str::from_utf8(name).map_err(|_| not_utf8("the first line"))?.trim();
+        let column = known_column(name);
+        match column {
+            Some(column) if columns.contains(&Some(column)) => {
+                return Err(format!("the column {column} is there twice"));
             }
+            None if !name.is_empty() => {
+                return Err(format!("there is no column {name:?}; there are {}", COLUMNS.join(", ")));
+            }
+            _ => columns.push(column),
         }
     }
     Ok(columns)
 }
 
-fn item(columns: &[&'static str], record: &ByteRecord) -> Result<Value, String> {
+fn item(columns: &[Option<&'static str>], record: &ByteRecord, marks: Marks) -> Result<Value, String> {
     let mut fields = Map::new();
-    for (column, cell) in columns.iter().zip(record) {
-        let cell = std::str::from_utf8(cell).map_err(|_| format!("{column} is not UTF-8"))?;
-        if cell.trim().is_empty() {
+    // Each amount with a currency of its own: its column, the cell, and what it says of the currency.
+    let mut moneys = Vec::new();
+    for (number, (column, cell)) in columns.iter().zip(record).enumerate() {
+        if cell.trim_ascii().is_empty() {
             continue;
         }
+        let Some(column) = column else {
+            return Err(format!("column {} has a value and no name in the first line", number + 1));
+        };
+        let cell = unguarded(std::str::from_utf8(cell).map_err(|_| not_utf8(column))?);
         let (path, cells) = place(column);
-        let value = cells.parse(cell).ok_or_else(|| format!("{column} is {cell:?}: expected {}", cells.expected()))?;
+        let fault = || {
+            let is_number = matches!(cells, Cells::Number | Cells::Money);
+            let is_ambiguous = is_number && numbers::money(cell, Marks::Points).is_some();
+            let hint = if is_ambiguous { "; three digits behind one comma or point may be thousands" } else { "" };
+            format!("{column} is {cell:?}: expected {}{hint}", cells.expected())
+        };
+        let value = if let Cells::Money = cells {
+            let (amount, currency) = numbers::money(cell, marks).ok_or_else(fault)?;
+            moneys.extend(currency.map(|currency| (*column, cell, currency)));
+            Value::Number(amount)
+        } else {
+            cells.parse(cell, marks).ok_or_else(fault)?
+        };
         match path {
             [outer, inner] => fields.entry(*outer).or_insert_with(|| json!({}))[*inner] = value,
             _ => {
                 fields.insert(path[0].to_owned(), value);
             }
         }
+    }
+    for (column, cell, currency) in moneys {
+        settle_currency(&mut fields, currency).map_err(|reason| format!("{column} is {cell:?}: {reason}"))?;
     }
     // An amount alone is how it is without a currency.
     if let Some(Value::Object(price)) = fields.get("price")
@@ -229,6 +325,36 @@ fn item(columns: &[&'static str], record: &ByteRecord) -> Result<Value, String> 
         fields.insert("price".to_owned(), amount);
     }
     Ok(Value::Object(fields))
+}
+
+/// The currency in a cell must be that of the row, or becomes it.
+fn settle_currency(fields: &mut Map<String, Value>, symbol: &str) -> Result<(), String> {
+    let meant = numbers::currencies(symbol);
+    let price = fields.entry("price").or_insert_with(|| json!({}));
+    match price["originalCurrency"].as_str() {
+        Some(given) if meant.iter().any(|code| code.eq_ignore_ascii_case(given)) => Ok(()),
+        Some(given) => Err(format!("expected an amount in {given}, as the column currency says")),
+        None if meant.len() == 1 && price.get("amount").is_some() => {
+            price["originalCurrency"] = meant[0].clone().into();
+            Ok(())
+        }
+        None => Err("expected the currency in the column currency, by a code like EUR".to_owned()),
+    }
+}
+
+/// Whether a spreadsheet would run the cell, or the cell looks like one that was guarded against that.
+fn is_formula(cell: &str) -> bool {
+    cell.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
+}
+
+/// The cell as a spreadsheet shows it without running it.
+fn guarded(cell: String) -> String {
+    if is_formula(&cell) { format!("'{cell}") } else { cell }
+}
+
+/// What [`guarded`] was made from.
+fn unguarded(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|bare| is_formula(bare)).unwrap_or(cell)
 }
 
 /// The item's cells in the order of [`COLUMNS`], and how many values no cell can hold.
@@ -244,10 +370,13 @@ pub(super) fn record(item: &Map<String, Value>) -> (Vec<String>, usize) {
         };
         match value {
             None | Some(Value::Null) => String::new(),
-            Some(value) => cells.write(value).unwrap_or_else(|| {
-                lost += 1;
-                String::new()
-            }),
+            Some(value) => cells.write(value).map_or_else(
+                || {
+                    lost += 1;
+                    String::new()
+                },
+                guarded,
+            ),
         }
     });
     let cells = cells.collect();
@@ -255,10 +384,10 @@ pub(super) fn record(item: &Map<String, Value>) -> (Vec<String>, usize) {
 }
 
 impl Cells {
-    fn parse(self, cell: &str) -> Option<Value> {
+    fn parse(self, cell: &str, marks: Marks) -> Option<Value> {
         Some(match self {
             Self::Text => cell.into(),
-            Self::Number => Value::Number(serde_json::from_str::<Number>(cell.trim()).ok()?),
+            Self::Number | Self::Money => Value::Number(numbers::number(cell, marks)?),
             Self::Flag => match cell.trim().to_ascii_lowercase().as_str() {
                 "true" | "yes" | "1" => true.into(),
                 "false" | "no" | "0" => false.into(),
@@ -273,7 +402,7 @@ impl Cells {
     const fn expected(self) -> &'static str {
         match self {
             Self::Text => "a text",
-            Self::Number => "a number like 39.9",
+            Self::Number | Self::Money => "a number like 39.9",
             Self::Flag => "true or false",
             Self::List => "words, separated by ; or |",
             Self::Colours => "colours like navy:#1f2a44, separated by ; or |",
@@ -284,7 +413,7 @@ impl Cells {
     fn write(self, value: &Value) -> Option<String> {
         let cell = match (self, value) {
             (Self::Text, Value::String(text)) => text.clone(),
-            (Self::Number, Value::Number(number)) => number.to_string(),
+            (Self::Number | Self::Money, Value::Number(number)) => number.to_string(),
             (Self::Flag, Value::Bool(flag)) => flag.to_string(),
             (Self::List, Value::Array(elements)) => {
                 let words: Option<Vec<_>> = elements.iter().map(Value::as_str).collect();
@@ -296,7 +425,7 @@ impl Cells {
             }
             _ => return None,
         };
-        if self.parse(&cell).is_some_and(|read| read == *value) && !cell.trim().is_empty() {
+        if self.parse(&cell, Marks::Points).is_some_and(|read| read == *value) && !cell.trim().is_empty() {
             return Some(cell);
         }
         // Lists can always be written as JSON.

@@ -25,11 +25,12 @@ async fn import_with(
 ) -> (Report, Vec<String>) {
     let mut rejections = Vec::new();
     let input = Box::new(Cursor::new(text.as_ref().to_vec()));
-    let report = import(store, vec![Source { name: "f".to_owned(), format, input }], options, |rejection| {
-        rejections.push(format!("{}: {}", rejection.line, rejection.reason));
-    })
-    .await
-    .unwrap();
+    let report =
+        import(store, vec![Source { name: "f".to_owned(), format, encoding: None, input }], options, |rejection| {
+            rejections.push(format!("{}: {}", rejection.line, rejection.reason));
+        })
+        .await
+        .unwrap();
     (report, rejections)
 }
 
@@ -293,7 +294,7 @@ async fn a_quote_that_never_closes_does_not_fill_the_memory() {
         }
     }
     let input = Box::new(Cursor::new("notes\n\"").chain(Endless(0)));
-    let source = Source { name: "f".to_owned(), format: None, input };
+    let source = Source { name: "f".to_owned(), format: None, encoding: None, input };
     let mut reasons = Vec::new();
     let report =
         import(&empty_store(), vec![source], options(), |rejection| reasons.push(rejection.reason.clone())).await;
@@ -362,4 +363,116 @@ async fn many_rows_arrive_in_pages() {
     let rows: String = (0..1_201).map(|n| format!("{{\"id\":\"{n:04}\",\"brand\":\"x\"}}\n")).collect();
     assert_eq!(import_text(&store, rows).await.0, counts(1_201, 0, 0, 0));
     assert_eq!(exported(&store, &ALL, Format::Lines).await.lines().count(), 1_201);
+}
+
+/// Imports one table of a coat and returns what was stored of it, with what was rejected.
+async fn coat(text: impl AsRef<[u8]>) -> (Value, Vec<String>) {
+    let store = empty_store();
+    let (_, rejections) = import_with(&store, options(), Some(Format::Csv), text).await;
+    (stored(&store, Container::Wardrobe).await.pop().unwrap_or_default(), rejections)
+}
+
+#[tokio::test]
+async fn tables_of_all_spreadsheets_are_read() {
+    let utf16 = |text: &str| -> Vec<u8> {
+        [0xFEFF].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+    };
+    let expected = json!({
+        "id": "1", "userId": "ada", "category": "outerwear", "tags": ["warm", "wool"],
+        "price": { "amount": 1120.5, "originalCurrency": "EUR" },
+    });
+    for text in [
+        "id,category,tags,price,currency\n1,outerwear,warm|wool,1120.50,EUR\n".to_owned().into_bytes(),
+        "\u{feff}ID;Category;Tags;Price;Currency\r\n1;outerwear;\"warm;wool\";1.120,50;EUR\r\n".into(),
+        "id\tcategory\ttags\tprice\n1\touterwear\twarm|wool\tEUR 1120.50\n".into(),
+        "id;category;tags;price\n1;outerwear;warm|wool;1120,5 €\n".into(),
+        "sep=;\r\nid;category;tags;price\r\n1;outerwear;warm|wool;1120,50 EUR\r\n".into(),
+        "\r\n\"sep=,\"\r\n\r\nid,category,tags,price\r\n1,outerwear,warm|wool,\"€1,120.50\"\r\n".into(),
+        "sep=\t\nid\tcategory\ttags\tprice\n1\touterwear\twarm|wool\t1120.5 eur\n".into(),
+        // Columns and rows that were cleared, and cells that never were.
+        "id,category,tags,price,,\n1,outerwear,warm|wool,€1120.5,,,,\n , ,,,,\n,,,,,\n".into(),
+        utf16("id\tcategory\ttags\tprice\r\n1\touterwear\twarm|wool\t1120.5 EUR\r\n"),
+    ] {
+        let found = coat(&text).await;
+        assert_eq!(found, (expected.clone(), vec![]), "{}", String::from_utf8_lossy(&text));
+    }
+}
+
+#[tokio::test]
+async fn what_a_table_leaves_open_is_asked() {
+    for (text, reason) in [
+        (
+            "id;price\na;1.299\n",
+            "2: price is \"1.299\": expected a number like 39.9; three digits behind one comma or point may be thousands",
+        ),
+        ("sep=;\nid;price\na;cheap\n", "3: price is \"cheap\": expected a number like 39.9"),
+        ("id,price\na,$89\n", "2: price is \"$89\": expected the currency in the column currency, by a code like EUR"),
+        (
+            "id,price,currency\na,$89,EUR\n",
+            "2: price is \"$89\": expected an amount in EUR, as the column currency says",
+        ),
+        ("id,brand,\na,x,y\n", "2: column 3 has a value and no name in the first line"),
+        ("id,brand\na,x,y\n", "2: it has 3 cells where the first line has 2"),
+    ] {
+        assert_eq!(coat(text).await.1, [reason], "{text}");
+    }
+    let (found, rejections) = coat("id,price,currency\na,$89,cad\n").await;
+    assert_eq!((&found["price"]["originalCurrency"], rejections), (&json!("cad"), vec![]));
+    let latin = b"id,brand\na,S\xe9zane\n";
+    let reason = "is not UTF-8: save the file as UTF-8, or name its encoding, as with --encoding windows-1252";
+    assert_eq!(coat(latin).await.1, [format!("2: brand {reason}")]);
+    let lines = import_with(&empty_store(), options(), Some(Format::Lines), b"{\"brand\":\"S\xe9zane\"}").await;
+    assert_eq!(lines.1, [format!("1: it {reason}")]);
+    let store = empty_store();
+    let input = Box::new(Cursor::new(latin.to_vec()));
+    let encoding = Some(encoding_rs::WINDOWS_1252);
+    let source = Source { name: "f".to_owned(), format: None, encoding, input };
+    import(&store, vec![source], options(), |_| panic!("nothing is wrong with it")).await.unwrap();
+    assert_eq!(stored(&store, Container::Wardrobe).await[0]["brand"], "Sézane");
+}
+
+#[tokio::test]
+async fn dates_of_spreadsheets_are_named_with_what_to_write() {
+    let moment = "expected a date like 2026-03-08 or a time like 2026-03-08T06:00:00Z";
+    for (date, hint) in [
+        ("08.03.2026", "; write 2026-03-08"),
+        ("8.3.2026 14:05", "; write 2026-03-08"),
+        ("2026/03/08", "; write 2026-03-08"),
+        ("08/03/2026", "; is that 2026-03-08 or 2026-08-03?"),
+        ("25/03/2026", "; write 2026-03-25"),
+        ("03/25/2026", "; write 2026-03-25"),
+        ("46089", "; a day's number of a spreadsheet: format the column as a date"),
+        ("2026-02-30", ""),
+        ("08.03.26", ""),
+        ("soon", ""),
+    ] {
+        let (_, rejections) = coat(format!("id,purchaseDate\na,{date}\n")).await;
+        assert_eq!(rejections, [format!("2: purchaseDate is \"{date}\": {moment}{hint}")]);
+    }
+}
+
+#[tokio::test]
+async fn no_cell_is_a_formula_and_each_comes_back() {
+    let texts =
+        ["=1+1", "+x", "-x", "@x", "\tx", "\rx", "'=x", "''-x", "'x", "''", "'", "x=1", "=HYPERLINK(\"a\",\"b\")"];
+    let (first, second) = (empty_store(), empty_store());
+    for (number, text) in texts.iter().enumerate() {
+        let row = json!({ "id": format!("{number:02}"), "brand": text, "tags": [text], "colours": [{ "name": text }] });
+        import_text(&first, row.to_string()).await;
+    }
+    let odd = json!({ "id": "odd", "userId": "ada", "price": -3, "brand": "x" });
+    first.create(&Key::new(Container::Wardrobe, "ada", "odd"), &odd).await.unwrap();
+    let table = exported(&first, &[Kind::Wardrobe], Format::Csv).await;
+    let mut reader = csv::Reader::from_reader(table.as_bytes());
+    for record in reader.records() {
+        for cell in &record.unwrap() {
+            assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r']), "{cell:?}");
+        }
+    }
+    let (report, rejections) = import_text(&second, &table).await;
+    let reason = format!("{}: price is -3: expected a number, not negative", table.trim_end().lines().count());
+    assert_eq!((report.created, rejections.len()), (texts.len() as u64, 1), "{rejections:?} {reason}");
+    let mut before = stored(&first, Container::Wardrobe).await;
+    before.retain(|item| item["id"] != "odd");
+    assert_eq!(stored(&second, Container::Wardrobe).await, before);
 }
