@@ -8,12 +8,13 @@
 # NOT RUN: there was no Docker engine when it was written. The same binary was built and started in a plain Debian 12 root
 # (docs/operations.md, "The release").
 
+# By its tag: the digest of the image could not be looked up when this was written. Pin it before you publish an image:
+# docker buildx imagetools inspect rust:1.95-bookworm
 FROM rust:1.95-bookworm AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends python3-pip && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
-COPY rust-toolchain.toml scripts/build-release ./
 COPY requirements/tools/release.txt requirements/tools/
-RUN pip install --break-system-packages --requirement requirements/tools/release.txt
+RUN pip install --break-system-packages --require-hashes --requirement requirements/tools/release.txt
 COPY . .
 RUN scripts/build-release /out \
     && install --directory --owner=65532 --group=65532 /data

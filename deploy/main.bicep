@@ -1,5 +1,5 @@
-// Everything that PluckIt Processor needs in Azure: Flex Consumption, Cosmos DB, storage with queues, an identity with its
-// roles, monitoring, and the settings.
+// Everything that PluckIt Processor needs in Azure: Flex Consumption, Cosmos DB, storage with queues, a key vault, an identity
+// with its roles, monitoring, and the settings.
 //
 //   az deployment group create --resource-group <group> --template-file deploy/main.bicep --parameters deploy/main.bicepparam
 //
@@ -46,6 +46,15 @@ param adminUserIds string = ''
 @maxValue(1000)
 param maximumInstances int = 40
 
+@description('Memory of an instance. 2048 comes with a whole core, of which pictures make use.')
+@allowed([512, 2048, 4096])
+param instanceMemoryMB int = 2048
+
+@description('Requests that an instance answers at once before the platform starts another. An open chat stream is one.')
+@minValue(1)
+@maxValue(1000)
+param httpConcurrency int = 100
+
 @description('Whether the database bills by request. A busy one is cheaper with throughput of its own.')
 param serverless bool = true
 
@@ -54,14 +63,21 @@ param serverless bool = true
 param metadataExtractApiKey string = ''
 
 var plan = loadJsonContent('storage.json')
-var storageName = toLower('${take(replace(name, '-', ''), 16)}${take(uniqueString(resourceGroup().id), 8)}')
+// 24 characters at most.
+var shortName = toLower(take(replace(name, '-', ''), 13))
+var suffix = take(uniqueString(resourceGroup().id), 8)
+var hostStorageName = '${shortName}hst${suffix}'
+var pictureStorageName = '${shortName}pic${suffix}'
+var allowedOrigins = empty(corsAllowedOrigins) ? [] : split(replace(corsAllowedOrigins, ' ', ''), ',')
 var packages = 'app-package'
 var roles = {
   blobDataOwner: 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
+  blobDataContributor: 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
   queueDataContributor: '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
   tableDataContributor: '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
   openAiUser: '5e0bd9bd-7b93-4f28-af87-19fc36ad61bd'
   metricsPublisher: '3913510d-42f4-4e42-8a64-420c390055eb'
+  keyVaultSecretsUser: '4633458b-17de-408a-b874-0445c86b69e6'
 }
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
@@ -69,10 +85,57 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' 
   location: location
 }
 
-// --- Storage: packages of the app, pictures, results of long operations, queues ------------------------------------------
+// --- Storage of the host: packages of the app, its secrets and leases, queues. Nothing in it is public -------------------
 
-resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
-  name: storageName
+resource hostStorage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+  name: hostStorageName
+  location: location
+  sku: { name: 'Standard_LRS' }
+  kind: 'StorageV2'
+  properties: {
+    allowBlobPublicAccess: false
+    allowSharedKeyAccess: false
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+  }
+
+  resource blobs 'blobServices' = {
+    name: 'default'
+
+    resource packageContainer 'containers' = {
+      name: packages
+    }
+  }
+
+  resource queueService 'queueServices' = {
+    name: 'default'
+
+    resource queues 'queues' = [for queue in plan.queues: {
+      name: queue
+    }]
+  }
+}
+
+// The host wants to own its blobs. That includes the package: an identity of its own for the package would be no fence,
+// since code in the app may use every identity of the app.
+resource hostStorageRoles 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for role in [
+  roles.blobDataOwner
+  roles.queueDataContributor
+  roles.tableDataContributor
+]: {
+  name: guid(hostStorage.id, identity.id, role)
+  scope: hostStorage
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role)
+  }
+}]
+
+// --- Storage of the service: pictures, which everybody may read by their addresses, and results of long operations -------
+
+resource pictureStorage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+  name: pictureStorageName
   location: location
   sku: { name: 'Standard_LRS' }
   kind: 'StorageV2'
@@ -91,34 +154,46 @@ resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
       name: container.name
       properties: { publicAccess: container.public ? 'Blob' : 'None' }
     }]
-
-    resource packageContainer 'containers' = {
-      name: packages
-    }
-  }
-
-  resource queueService 'queueServices' = {
-    name: 'default'
-
-    resource queues 'queues' = [for queue in plan.queues: {
-      name: queue
-    }]
   }
 }
 
-resource storageRoles 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for role in [
-  roles.blobDataOwner
-  roles.queueDataContributor
-  roles.tableDataContributor
-]: {
-  name: guid(storage.id, identity.id, role)
-  scope: storage
+resource pictureStorageRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(pictureStorage.id, identity.id, roles.blobDataContributor)
+  scope: pictureStorage
   properties: {
     principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role)
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.blobDataContributor)
   }
-}]
+}
+
+// --- Secrets -------------------------------------------------------------------------------------------------------------
+
+resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
+  name: 'kv-${shortName}-${suffix}'
+  location: location
+  properties: {
+    tenantId: subscription().tenantId
+    sku: { family: 'A', name: 'standard' }
+    enableRbacAuthorization: true
+    enableSoftDelete: true
+  }
+
+  resource apiKey 'secrets' = if (!empty(metadataExtractApiKey)) {
+    name: 'metadata-extract-api-key'
+    properties: { value: metadataExtractApiKey }
+  }
+}
+
+resource vaultRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(vault.id, identity.id, roles.keyVaultSecretsUser)
+  scope: vault
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.keyVaultSecretsUser)
+  }
+}
 
 // --- Documents -----------------------------------------------------------------------------------------------------------
 
@@ -222,13 +297,13 @@ resource hosting 'Microsoft.Web/serverfarms@2024-04-01' = {
 }
 
 var settings = union(plan.settings, {
-  AzureWebJobsStorage__accountName: storage.name
+  AzureWebJobsStorage__accountName: hostStorage.name
   AzureWebJobsStorage__credential: 'managedidentity'
   AzureWebJobsStorage__clientId: identity.properties.clientId
-  StorageQueue__queueServiceUri: storage.properties.primaryEndpoints.queue
+  StorageQueue__queueServiceUri: hostStorage.properties.primaryEndpoints.queue
   StorageQueue__credential: 'managedidentity'
   StorageQueue__clientId: identity.properties.clientId
-  STORAGE_ACCOUNT_NAME: storage.name
+  STORAGE_ACCOUNT_NAME: pictureStorage.name
   AZURE_CLIENT_ID: identity.properties.clientId
   AZURE_FUNCTIONS_ENVIRONMENT: 'Production'
   AzureWebJobsDisableHomepage: 'true'
@@ -244,7 +319,8 @@ var settings = union(plan.settings, {
   GOOGLE_ALLOWED_CLIENT_IDS: googleClientIds
   CORS_ALLOWED_ORIGINS: corsAllowedOrigins
   ADMIN_USER_IDS: adminUserIds
-  METADATA_EXTRACT_API_KEY: metadataExtractApiKey
+}, empty(metadataExtractApiKey) ? {} : {
+  METADATA_EXTRACT_API_KEY: '@Microsoft.KeyVault(VaultName=${vault.name};SecretName=metadata-extract-api-key)'
 })
 
 resource app 'Microsoft.Web/sites@2024-04-01' = {
@@ -262,20 +338,36 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       deployment: {
         storage: {
           type: 'blobContainer'
-          value: '${storage.properties.primaryEndpoints.blob}${packages}'
+          value: '${hostStorage.properties.primaryEndpoints.blob}${packages}'
           authentication: {
             type: 'UserAssignedIdentity'
             userAssignedIdentityResourceId: identity.id
           }
         }
       }
-      // The binary needs a few dozen megabytes; the host around it most of the rest.
-      scaleAndConcurrency: { maximumInstanceCount: maximumInstances, instanceMemoryMB: 512 }
+      scaleAndConcurrency: {
+        maximumInstanceCount: maximumInstances
+        instanceMemoryMB: instanceMemoryMB
+        triggers: { http: { perInstanceConcurrency: httpConcurrency } }
+      }
       runtime: { name: 'custom', version: '1.0' }
     }
-    siteConfig: { minTlsVersion: '1.2', http20Enabled: true }
+    keyVaultReferenceIdentity: identity.id
+    siteConfig: {
+      minTlsVersion: '1.2'
+      http20Enabled: true
+      ftpsState: 'Disabled'
+      // The front end may answer preflights by itself. The same list as in CORS_ALLOWED_ORIGINS.
+      cors: { allowedOrigins: allowedOrigins, supportCredentials: !empty(allowedOrigins) }
+    }
   }
-  dependsOn: [storageRoles]
+  dependsOn: [hostStorageRoles, pictureStorageRole, vaultRole]
+
+  // Deployments sign in as identities; nobody gets in by name and password.
+  resource publishing 'basicPublishingCredentialsPolicies' = [for way in ['scm', 'ftp']: {
+    name: way
+    properties: { allow: false }
+  }]
 
   resource appSettings 'config' = {
     name: 'appsettings'
@@ -285,5 +377,6 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
 
 output url string = 'https://${app.properties.defaultHostName}'
 output identityClientId string = identity.properties.clientId
-output storageAccount string = storage.name
+output pictureStorageAccount string = pictureStorage.name
+output hostStorageAccount string = hostStorage.name
 output cosmosEndpoint string = cosmos.properties.documentEndpoint
