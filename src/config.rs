@@ -6,7 +6,7 @@
 
 mod origins;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -17,8 +17,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use url::{Host, Url};
 
+use crate::azure::connection_string::{ConnectionString, EMULATOR_ACCOUNT};
 use crate::blob::ContainerName;
 use crate::model::ids::UserId;
 use crate::model::schedule::{self, Schedule};
@@ -135,6 +138,24 @@ pub struct Config {
     pub log_filter: String,
     /// Each setting with its value and source, in reading order.
     pub effective: Vec<Effective>,
+    /// Names that look like settings and are none.
+    pub strangers: Vec<Stranger>,
+}
+
+/// A name that was set and looks like that of a setting, but is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stranger {
+    /// The name.
+    pub name: String,
+    /// The setting whose name is most like it.
+    pub nearest: Option<&'static str>,
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is set, but there is no such setting", self.name)?;
+        self.nearest.map_or(Ok(()), |nearest| write!(f, ": is it {nearest}?"))
+    }
 }
 
 /// Who is trusted.
@@ -576,8 +597,7 @@ impl Config {
             geocoding_url: reader.url("OPEN_METEO_GEOCODING_URL", "https://geocoding-api.open-meteo.com")?,
             forecast_url: reader.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com")?,
         };
-        let log_filter = reader
-            .text("PLUCKIT_LOG", "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn");
+        let log_filter = read_log_filter(&mut reader)?;
         let workers = read_workers(&mut reader)?;
         let insights = read_insights(&mut reader)?;
         let moods = read_moods(&mut reader)?;
@@ -664,6 +684,7 @@ impl Config {
             telemetry,
             log_filter,
             effective,
+            strangers: Vec::new(),
         })
     }
 
@@ -675,6 +696,7 @@ impl Config {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub fn load(flags: &BTreeMap<&'static str, String>) -> Result<Self, Error> {
         let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let in_environment = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         let may_be_development = match environment("AZURE_FUNCTIONS_ENVIRONMENT") {
             Some(name) => name.eq_ignore_ascii_case("development"),
             None => environment("FUNCTIONS_CUSTOMHANDLER_PORT").is_none(),
@@ -693,6 +715,9 @@ impl Config {
         for setting in &mut config.effective {
             setting.shadowed = given(setting.name).skip(1).map(|(_, source)| source).collect();
         }
+        let known: Vec<&'static str> = config.effective.iter().map(|setting| setting.name).collect();
+        let names: BTreeSet<String> = in_environment.chain(file.keys().cloned()).collect();
+        config.strangers = names.iter().filter_map(|name| stranger(name, &known)).collect();
         Ok(config)
     }
 }
@@ -702,6 +727,61 @@ pub const POISON_SUFFIX: &str = "-poison";
 const DAY_MILLISECONDS: u64 = 24 * 60 * 60 * 1000;
 const LANGFUSE_CLOUD: &str = "https://cloud.langfuse.com";
 const WEEK_SECONDS: f64 = 7.0 * 24.0 * 60.0 * 60.0;
+
+/// How the names of settings begin that nobody else has. Any other name there is a mistake.
+const OWN_PREFIXES: [&str; 13] = [
+    "PLUCKIT_",
+    "COSMOS_DB_",
+    "RATE_LIMIT_",
+    "TASTE_JOB_",
+    "WEEKLY_DIGEST_",
+    "DIGEST_BATCH_",
+    "LONG_OPERATION_",
+    "MOOD_",
+    "SCRAPER_",
+    "SEGMENTATION_",
+    "METADATA_EXTRACT_",
+    "PROCESS_IMAGE_",
+    "FX_RATES_",
+];
+/// Names of other programs that begin like ours.
+const OTHERS_PREFIXES: [&str; 1] = ["PLUCKIT_TEST_"];
+/// The shortest name of a setting that others' names may be taken for: `PORT` is like too many.
+const SHORTEST_LIKE: usize = 10;
+
+/// What is wrong with a name that was set, if it looks like that of a setting and is none.
+fn stranger(name: &str, known: &[&'static str]) -> Option<Stranger> {
+    let upper = name.to_ascii_uppercase();
+    if known.contains(&name) || OTHERS_PREFIXES.iter().any(|prefix| upper.starts_with(prefix)) {
+        return None;
+    }
+    let distance = |other: &str| strsim::osa_distance(&upper, &other.to_ascii_uppercase());
+    let (nearest, apart) = known.iter().map(|known| (*known, distance(known))).min_by_key(|(_, apart)| *apart)?;
+    let is_own = OWN_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
+    let is_like = apart <= 2 && nearest.len() >= SHORTEST_LIKE;
+    if !is_own && !is_like {
+        return None;
+    }
+    // Further away it is no mistyped name, but a made-up one.
+    let nearest = (apart <= 2.max(name.len() / 4)).then_some(nearest);
+    Some(Stranger { name: name.to_owned(), nearest })
+}
+
+/// What to write into the log: a level, and targets with levels of their own.
+fn read_log_filter(reader: &mut Reader<'_>) -> Result<String, Error> {
+    const NAME: &str = "PLUCKIT_LOG";
+    let default = "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn";
+    let text = reader.text(NAME, default);
+    let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let filter = parts.join(",");
+    // A word alone that is no level would be a target, and nothing else would be written.
+    let is_known = |part: &&str| part.contains(['=', '[', ']', '}']) || part.parse::<LevelFilter>().is_ok();
+    if parts.iter().all(is_known) && EnvFilter::builder().parse(&filter).is_ok() {
+        return Ok(filter);
+    }
+    let expected = "error, warn, info, debug, trace or off, and target=level pairs, with commas between".to_owned();
+    Err(Error::Invalid { name: NAME, got: text, expected })
+}
 
 fn read_server(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Server, Error> {
     let bind = reader.parsed("PLUCKIT_BIND", IpAddr::V4(Ipv4Addr::LOCALHOST), "an IP address")?;
@@ -774,6 +854,18 @@ fn read_storage(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Stor
     let key = reader.secret("STORAGE_ACCOUNT_KEY");
     let account = |service: &str| -> Result<Option<StorageAccount>, Error> {
         let Some(name) = name.clone() else { return Ok(None) };
+        // The emulator's account is on no server of Azure. A connection string may say where it is.
+        if name == EMULATOR_ACCOUNT {
+            let is_emulator = |text: &SecretString| {
+                ConnectionString::parse(text.expose_secret()).is_ok_and(|parsed| parsed.account == EMULATOR_ACCOUNT)
+            };
+            let given = host.iter().find_map(|account| match account {
+                StorageAccount::ConnectionString(text) => Some(text).filter(|text| is_emulator(text)),
+                StorageAccount::Key { .. } | StorageAccount::Identity { .. } => None,
+            });
+            let usual = || SecretString::from("UseDevelopmentStorage=true");
+            return Ok(Some(StorageAccount::ConnectionString(given.cloned().unwrap_or_else(usual))));
+        }
         if let Some(key) = key.clone() {
             return Ok(Some(StorageAccount::Key { name, key }));
         }
@@ -963,11 +1055,12 @@ fn read_moods(reader: &mut Reader<'_>) -> Result<Moods, Error> {
 /// A list of pages on the web.
 fn read_publishers(reader: &mut Reader<'_>, name: &'static str, default: &str) -> Result<Vec<Url>, Error> {
     let text = reader.text(name, default);
+    reader.note_urls(name);
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let urls = parts.map(|part| parse_url(name, part.to_owned())).collect::<Result<Vec<_>, _>>()?;
     let fault = |got: String, expected: &str| Error::Invalid { name, got, expected: expected.to_owned() };
     if let Some(url) = urls.iter().find(|url| url.scheme() != "https") {
-        return Err(fault(url.to_string(), "https URLs"));
+        return Err(fault(masked_url(url.as_str()), "https URLs"));
     }
     if urls.len() > MOST_PUBLISHERS {
         return Err(fault(
@@ -1219,11 +1312,41 @@ impl Reader<'_> {
 
     fn url(&mut self, name: &'static str, default: &str) -> Result<Url, Error> {
         let text = self.text(name, default);
+        self.note_urls(name);
         parse_url(name, text)
     }
 
     fn optional_url(&mut self, name: &'static str) -> Result<Option<Url>, Error> {
-        self.optional(name).map(|text| parse_url(name, text)).transpose()
+        let text = self.optional(name);
+        self.note_urls(name);
+        text.map(|text| parse_url(name, text)).transpose()
+    }
+
+    /// Shows addresses, with commas between, without what may be secret in them.
+    fn note_urls(&mut self, name: &'static str) {
+        for setting in self.effective.iter_mut().filter(|setting| setting.name == name) {
+            setting.value = setting.value.split(',').map(masked_url).collect::<Vec<_>>().join(",");
+        }
+    }
+}
+
+/// An address without what may be secret in it: user name and password, query and fragment.
+pub fn masked_url(text: &str) -> String {
+    const MASK: &str = "********";
+    let authority = text.find("://").map_or(0, |mark| mark + 3);
+    // Nobody knows how far a password goes in what is no address.
+    let end = match Url::parse(text) {
+        Ok(_) => text[authority..].find(['/', '?', '#']).map_or(text.len(), |length| authority + length),
+        Err(_) => text.len(),
+    };
+    let (shown, rest) = match text[..end].rfind('@') {
+        Some(at) if at >= authority => (format!("{}{MASK}", &text[..authority]), &text[at..]),
+        Some(at) => (MASK.to_owned(), &text[at..]),
+        None => (String::new(), text),
+    };
+    match rest.find(['?', '#']) {
+        Some(mark) if mark + 1 < rest.len() => format!("{shown}{}{MASK}", &rest[..=mark]),
+        _ => shown + rest,
     }
 }
 
@@ -1233,14 +1356,11 @@ fn parse_url(name: &'static str, got: String) -> Result<Url, Error> {
     let has_credentials = |url: &Url| !url.username().is_empty() || url.password().is_some();
     match parsed {
         Some(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && !has_credentials(&url) => Ok(url),
-        Some(_) | None => {
-            let got = got.rsplit_once('@').map(|(_, rest)| format!("********@{rest}")).unwrap_or(got);
-            Err(Error::Invalid {
-                name,
-                got,
-                expected: "an http or https URL without user name and password".to_owned(),
-            })
-        }
+        Some(_) | None => Err(Error::Invalid {
+            name,
+            got: masked_url(&got),
+            expected: "an http or https URL without user name and password".to_owned(),
+        }),
     }
 }
 
@@ -1294,5 +1414,134 @@ mod tests {
             }
         }
         assert!(read(&[&remote[..], &[development]].concat()).is_ok());
+    }
+
+    #[test]
+    fn names_like_settings_are_told_and_those_of_others_are_not() {
+        let config = read(&[]).unwrap();
+        let known: Vec<&'static str> = config.effective.iter().map(|setting| setting.name).collect();
+        for (name, nearest) in [
+            ("COSMOS_DB_ENDPONT", Some("COSMOS_DB_ENDPOINT")),
+            ("COSMOS_ENDPOINT_DB", None),
+            ("PLUCKIT_DATADIR", Some("PLUCKIT_DATA_DIR")),
+            ("pluckit_data_dir", Some("PLUCKIT_DATA_DIR")),
+            ("OPENAI_BASEURL", Some("OPENAI_BASE_URL")),
+            ("GOOGLE_CLIENT_IDS", Some("GOOGLE_CLIENT_ID")),
+            ("RATE_LIMIT_ENTIRELY_MADE_UP_NAME", None),
+        ] {
+            let found = stranger(name, &known).map(|stranger| stranger.nearest);
+            let is_of_ours = name != "COSMOS_ENDPOINT_DB";
+            assert_eq!(found, is_of_ours.then_some(nearest), "{name}");
+        }
+        let all_known: Vec<_> = known.iter().filter(|name| stranger(name, &known).is_some()).collect();
+        assert!(all_known.is_empty(), "{all_known:?}");
+        for others in [
+            "PATH",
+            "HOME",
+            "HOST",
+            "PORTS",
+            "SORT",
+            "LOGNAME",
+            "HTTP_PROXY",
+            "NO_PROXY",
+            "AZURE_TENANT_ID",
+            "AZURE_CLIENT_SECRET",
+            "AZURE_SUBSCRIPTION_ID",
+            "OPENAI_ORG_ID",
+            "OPENAI_API_BASE",
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "OTEL_EXPORTER_OTLP_TIMEOUT",
+            "OTEL_SDK_DISABLED",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "GOOGLE_CLIENT_SECRET",
+            "WEBSITE_SITE_NAME",
+            "WEBSITE_SKU",
+            "FUNCTIONS_WORKER_RUNTIME",
+            "FUNCTIONS_EXTENSION_VERSION",
+            "AzureWebJobsFeatureFlags",
+            "AzureWebJobsStorage__accountName",
+            "UPLOADS_CONTAINER_NAME",
+            "LANGFUSE_TRACING",
+            "PLUCKIT_TEST_COSMOS",
+            "PLUCKIT",
+            "REDIS_URL",
+            "DATABASE_URL",
+            "RUST_LOG",
+            "CARGO_HOME",
+            "SSL_CERT_FILE",
+        ] {
+            assert_eq!(stranger(others, &known), None, "{others}");
+        }
+    }
+
+    #[test]
+    fn a_log_filter_names_levels() {
+        for good in
+            ["debug", "pluckit=trace", "info, hyper=warn", "off", "warn,pluckit::chat=debug,[request]=trace", "INFO"]
+        {
+            assert_eq!(read(&[("PLUCKIT_LOG", good)]).unwrap().log_filter, good.replace(' ', ""));
+        }
+        for bad in ["debugg", "pluckit=trce", "pluckit", "info,verbose", "=", "info;debug"] {
+            let message = read(&[("PLUCKIT_LOG", bad)]).unwrap_err().to_string();
+            let expected = format!("PLUCKIT_LOG is {bad:?}: expected error, warn, info, debug, trace or off");
+            assert!(message.starts_with(&expected) && message.lines().count() == 1, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_secret_in_an_address_is_masked() {
+        for (text, shown) in [
+            ("https://a.example/x", "https://a.example/x"),
+            ("https://a.example/x?code=s3cret#t0ken", "https://a.example/x?********"),
+            ("https://a.example/x#t0ken", "https://a.example/x#********"),
+            ("https://a.example/?", "https://a.example/?"),
+            ("https://u:p@a.example/@b?c", "https://********@a.example/@b?********"),
+            ("https://a.example/@b", "https://a.example/@b"),
+            ("https://u:p?q@a.example:port/x", "https://********@a.example:port/x"),
+            ("u:p@a.example?k=v", "********@a.example?********"),
+            ("nonsense", "nonsense"),
+            ("", ""),
+        ] {
+            assert_eq!(masked_url(text), shown);
+        }
+        let secrets = [
+            ("SEGMENTATION_ENDPOINT_URL", "https://a.example/cut?code=s3cret"),
+            ("FX_RATES_URL", "https://a.example/rates?access_key=s3cret"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://a.example/otlp?key=s3cret#s3cret"),
+            ("MOOD_FEEDS", "https://a.example/feed?token=s3cret,https://b.example/feed?token=s3cret"),
+            ("GOOGLE_JWKS_URL", "https://a.example/keys?x=s3cret"),
+            ("OPENAI_BASE_URL", "https://a.example/v1?api-key=s3cret"),
+        ];
+        let config = read(&secrets).unwrap();
+        assert!(!format!("{:?}", config.effective).contains("s3cret"), "{:?}", config.effective);
+        let feeds = config.effective.iter().find(|setting| setting.name == "MOOD_FEEDS").unwrap();
+        assert_eq!(feeds.value, "https://a.example/feed?********,https://b.example/feed?********");
+        for (name, text) in secrets {
+            let broken = text.replace("https://", "ftp://u:s3cret@");
+            let message = read(&[(name, &broken)]).unwrap_err().to_string();
+            assert!(message.contains(name) && !message.contains("s3cret"), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_emulators_account_is_where_the_emulator_is() {
+        use secrecy::ExposeSecret;
+        let name = ("STORAGE_ACCOUNT_NAME", "devstoreaccount1");
+        let elsewhere = "AccountName=devstoreaccount1;AccountKey=a2V5;BlobEndpoint=http://azurite:10000/devstoreaccount1;\
+                         QueueEndpoint=http://azurite:10001/devstoreaccount1";
+        for (host, expected) in [
+            (None, "UseDevelopmentStorage=true"),
+            (Some("UseDevelopmentStorage=true"), "UseDevelopmentStorage=true"),
+            (Some(elsewhere), elsewhere),
+            (Some("AccountName=real;AccountKey=a2V5"), "UseDevelopmentStorage=true"),
+        ] {
+            let mut settings = vec![name, ("STORAGE_ACCOUNT_KEY", "a2V5")];
+            settings.extend(host.map(|host| ("AzureWebJobsStorage", host)));
+            let storage = read(&settings).unwrap().storage;
+            for account in [storage.blobs, storage.queues] {
+                let Some(StorageAccount::ConnectionString(text)) = account else { panic!("{account:?}") };
+                assert_eq!(text.expose_secret(), expected);
+            }
+        }
     }
 }

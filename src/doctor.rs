@@ -116,6 +116,9 @@ fn settings(config: &Config) -> Vec<Report> {
         let found = format!("{} is also set in {}, without effect", setting.name, places.join(" and "));
         warn(&found, "remove one of them");
     }
+    for stranger in &config.strangers {
+        warn(&stranger.to_string(), "correct or remove it");
+    }
     if config.environment == Environment::Development {
         warn(
             "development: every caller is the development user",

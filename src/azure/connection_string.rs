@@ -5,7 +5,7 @@ use url::Url;
 
 /// Name and key of the account that every storage emulator has; both are public.
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>
-const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
+pub const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
 const EMULATOR_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// What a connection string says.

@@ -18,8 +18,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::client::{Service, Whom, one_line};
-use super::{block_on, complain, harmless};
+use super::block_on;
+use super::client::{Service, Whom};
+use super::output::{Output, complain, harmless, is_reader_gone, is_terminal, styled, words};
 use crate::domain::chat::LONGEST_MESSAGE;
 
 const DIM: &str = "\x1b[2m";
@@ -153,7 +154,7 @@ impl Conversation {
             match self.obey(&line?).await {
                 Ok(Next::Leave) => break,
                 Ok(Next::Go) => {}
-                Ok(Next::Say(message)) => all_answered &= self.say_or_complain(&message).await,
+                Ok(Next::Say(message)) => all_answered &= self.say_or_complain(&message).await?,
                 Err(error) => {
                     complain(&format!("{error:#}"));
                     all_answered = false;
@@ -163,11 +164,15 @@ impl Conversation {
         Ok(all_answered)
     }
 
-    async fn say_or_complain(&mut self, message: &str) -> bool {
-        self.say(message).await.unwrap_or_else(|error| {
-            complain(&format!("{error:#}"));
-            false
-        })
+    async fn say_or_complain(&mut self, message: &str) -> anyhow::Result<bool> {
+        match self.say(message).await {
+            Err(error) if is_reader_gone(&error) => Err(error),
+            Err(error) => {
+                complain(&format!("{error:#}"));
+                Ok(false)
+            }
+            answered => answered,
+        }
     }
 
     /// A conversation with a person.
@@ -254,7 +259,7 @@ fn lines_of_input() -> mpsc::Receiver<io::Result<String>> {
 }
 
 /// Shows the answer while it comes: on a terminal with a line that says which tools are running.
-struct Screen<W = io::Stdout> {
+struct Screen<W = Output> {
     out: W,
     is_terminal: bool,
     running: Vec<String>,
@@ -264,8 +269,7 @@ struct Screen<W = io::Stdout> {
 
 impl Screen {
     fn new() -> Self {
-        let out = io::stdout();
-        Self { is_terminal: out.is_terminal(), out, running: Vec::new(), mid_line: false }
+        Self { is_terminal: is_terminal(), out: styled(), running: Vec::new(), mid_line: false }
     }
 }
 
@@ -284,7 +288,7 @@ impl<W: Write> Screen<W> {
                 self.write(&format!("{erase}{}", harmless(content)))
             }
             Event::ToolUse { name } => {
-                let name = one_line(name);
+                let name = words(name);
                 let erase = self.begin_line();
                 self.running.push(name.clone());
                 if self.is_terminal {
@@ -294,13 +298,13 @@ impl<W: Write> Screen<W> {
                 self.write(&format!("{erase}[{name} …]\n"))
             }
             Event::ToolResult { name, summary, tool_latency_ms } => {
-                let name = one_line(name);
+                let name = words(name);
                 let erase = self.begin_line();
                 if let Some(position) = self.running.iter().position(|running| *running == name) {
                     self.running.remove(position);
                 }
                 let took = tool_latency_ms.map(|latency| format!(", {latency} ms")).unwrap_or_default();
-                let line = format!("[{name}{took}] {}", one_line(summary));
+                let line = format!("[{name}{took}] {}", words(summary));
                 if self.is_terminal {
                     let status = self.status();
                     return self.write(&format!("{erase}{DIM}{line}{PLAIN}\n{status}"));
@@ -309,7 +313,7 @@ impl<W: Write> Screen<W> {
             }
             Event::Error { content } => {
                 let erase = self.begin_line();
-                self.write(&format!("{erase}! {}\n", one_line(content)))
+                self.write(&format!("{erase}! {}\n", words(content)))
             }
             Event::Done | Event::Other => Ok(()),
         }
@@ -383,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_shows_the_tools_that_run_in_one_line() {
+    fn a_terminal_shows_the_tools_that_run_in_words() {
         let events = [tool_use("a"), tool_use("b"), tool_result("a"), tool_result("b"), token("Yes.")];
         let expected = format!(
             "{DIM}a …{PLAIN}{ERASE_LINE}{DIM}a, b …{PLAIN}{ERASE_LINE}{DIM}[a, 12 ms] {{\"a\": 1}}{PLAIN}\n\

@@ -13,7 +13,7 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use url::{Host, Url};
 
-use super::{complain, harmless};
+use super::output::{complain, words};
 use crate::http_client;
 
 /// How long the connection may take to be made.
@@ -149,7 +149,7 @@ fn detail(body: &[u8]) -> Option<String> {
         Value::Array(faults) => faults.iter().map(fault).collect::<Vec<_>>().join("; "),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
     };
-    Some(one_line(&text))
+    Some(words(&text))
 }
 
 /// One entry of a 422: where, and what.
@@ -158,11 +158,6 @@ fn fault(fault: &Value) -> String {
     let place: Vec<String> =
         steps.iter().map(|step| step.as_str().map_or_else(|| step.to_string(), str::to_owned)).collect();
     format!("{}: {}", place.join("."), fault["msg"].as_str().unwrap_or("not accepted"))
-}
-
-/// The text on one line, and harmless.
-pub fn one_line(text: &str) -> String {
-    text.split_whitespace().map(harmless).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

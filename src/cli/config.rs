@@ -1,11 +1,12 @@
 //! `pluckit config`: shows the effective settings.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
 
+use super::output::output;
 use super::{Flags, settings};
 use crate::config::{Effective, Source};
 
@@ -34,7 +35,7 @@ pub struct Arguments {
 /// Prints every setting with its value and source, and what is set without effect.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let settings = settings(&Flags::new())?.effective;
-    let mut out = io::stdout().lock();
+    let mut out = output();
     if arguments.json {
         let rows: Vec<_> = settings
             .iter()

@@ -1,12 +1,13 @@
 //! `pluckit digest`: makes a digest for one user and shows it.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Whose, block_on, data_dir_flag, harmless, settings};
+use super::output::{harmless, output};
+use super::{Whose, block_on, data_dir_flag, settings};
 use crate::app::{self, Backends};
 use crate::domain::digest::{Outcome, Reason, Trigger, facts};
 use crate::model::digest::Digest;
@@ -40,10 +41,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         app::load_demo(&app).await;
         Ok(app.digests.run(&user, Trigger { force: arguments.force, week: None }, Observation::default()).await?)
     })?;
-    let mut out = io::stdout().lock();
+    let mut out = output();
     if arguments.json {
-        serde_json::to_writer_pretty(&mut out, &RunDigestResponse::from(outcome))?;
-        writeln!(out)?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&RunDigestResponse::from(outcome))?)?;
     } else {
         match outcome {
             Outcome::Generated(digest) => out.write_all(readable(&digest).as_bytes())?,

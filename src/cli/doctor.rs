@@ -1,12 +1,13 @@
 //! `pluckit doctor`: looks a deployment over and says what to fix.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
+use super::output::{is_terminal, one_line, output, styled};
 use super::{block_on, data_dir_flag, settings};
 use crate::app::Backends;
 use crate::doctor::{self, Report, Verdict};
@@ -30,19 +31,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let backends = Backends::open(&config, address)?;
         Ok(doctor::examine(&config, backends).await)
     })?;
-    let mut out = io::stdout().lock();
     if arguments.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&reports)?)?;
+        writeln!(output(), "{}", serde_json::to_string_pretty(&reports)?)?;
     } else {
-        show(&mut out, &reports)?;
+        show(&mut styled(), &reports)?;
     }
-    out.flush()?;
     let is_well = reports.iter().all(|report| report.verdict != Verdict::Fault);
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn show(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
-    let coloured = io::stdout().is_terminal();
+    let coloured = is_terminal();
     let width = reports.iter().map(|report| report.check.len()).max().unwrap_or(0);
     for Report { check, verdict, found, fix } in reports {
         let (word, colour) = match verdict {
@@ -53,9 +52,9 @@ fn show(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
         };
         let padding = " ".repeat(8 - word.len());
         let word = if coloured { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() };
-        writeln!(out, "{word}{padding}{check:width$}  {found}")?;
+        writeln!(out, "{word}{padding}{check:width$}  {}", one_line(found))?;
         if !fix.is_empty() {
-            writeln!(out, "{:8}{:width$}  -> {fix}", "", "")?;
+            writeln!(out, "{:8}{:width$}  -> {}", "", "", one_line(fix))?;
         }
     }
     let faults = reports.iter().filter(|report| report.verdict == Verdict::Fault).count();

@@ -9,7 +9,8 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
 use super::import::FormatFlag;
-use super::{Whose, block_on, complain};
+use super::output::{complain, output, tell};
+use super::{Whose, block_on};
 use crate::domain::transfer::{self, Exported, Format, Kind};
 use crate::model::ids::UserId;
 use crate::store::DocumentStore;
@@ -52,30 +53,23 @@ impl KindFlag {
 
 /// Exports, and says on standard error how much.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let output = arguments.output.as_deref().filter(|file| file.as_os_str() != "-");
-    let format = arguments.format.map_or_else(|| format_of(output), Format::from);
+    let file = arguments.output.as_deref().filter(|file| file.as_os_str() != "-");
+    let format = arguments.format.map_or_else(|| format_of(file), Format::from);
     let kind = arguments.kind.unwrap_or(if format == Format::Csv { KindFlag::Wardrobe } else { KindFlag::All });
     if format == Format::Csv && !matches!(kind, KindFlag::Wardrobe) {
         bail!("a CSV table holds wardrobe items only: use --kind wardrobe, or json or jsonl");
     }
     let (_, store, user) = arguments.whose.open()?;
     let job = Job { store: &*store, user: &user, kinds: kind.kinds(), format };
-    let exported = match output {
+    let exported = match file {
         Some(file) => job.write_file(file)?,
-        None => match job.write(BufWriter::new(io::stdout())) {
-            Ok(exported) => exported,
-            // The reader had enough, as `head` does.
-            Err(transfer::Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
-                return Ok(ExitCode::SUCCESS);
-            }
-            Err(error) => return Err(error.into()),
-        },
+        None => job.write(BufWriter::new(output()))?,
     };
     if exported.lost_values > 0 {
         complain(&format!("{} values do not fit their column and were left out; json has them", exported.lost_values));
     }
-    if let Some(file) = output {
-        writeln!(io::stderr(), "{} documents of {user} written to {}", exported.rows, file.display())?;
+    if let Some(file) = file {
+        tell(&format!("{} documents of {user} written to {}", exported.rows, file.display()));
     }
     Ok(ExitCode::SUCCESS)
 }

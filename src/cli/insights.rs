@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{self, ErrorKind, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use tokio_util::task::TaskTracker;
 
+use super::output::{output, words};
 use super::{Whose, block_on};
 use crate::app;
 use crate::clock::{Clock, SystemClock};
@@ -90,12 +91,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         tasks.wait().await;
         Ok(text)
     })?;
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // The reader had enough, as `head` does.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        written => Ok(written.map(|()| ExitCode::SUCCESS)?),
-    }
+    output().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The entries to list: where money lies idle first. Unworn ones by what is missing, then the dearest wearings.
@@ -127,13 +124,13 @@ fn report(
     names: &HashMap<ItemId, String>,
 ) -> String {
     let mut text = String::new();
-    let currency = printable(&insights.currency);
+    let currency = words(&insights.currency);
     let items = insights.cpw_intel.len();
     let rates = match insights.conversion_status {
         ConversionStatus::StaticRates => "built-in exchange rates",
         ConversionStatus::LiveRates => "exchange rates",
     };
-    line(&mut text, format_args!("Wardrobe of {}: {items} items", printable(user.as_str())));
+    line(&mut text, format_args!("Wardrobe of {}: {items} items", words(user.as_str())));
     line(&mut text, format_args!("Amounts in {currency}, {rates} of {}", insights.fx_date));
     if insights.insufficient_data {
         line(&mut text, format_args!("\nThere are no items yet."));
@@ -228,18 +225,12 @@ fn bar(part: f64) -> String {
 
 /// What people call the item, else its id.
 fn name_of(item: &ItemId, names: &HashMap<ItemId, String>) -> String {
-    let name = names.get(item).map(|name| printable(name)).filter(|name| !name.is_empty());
-    let name = name.unwrap_or_else(|| printable(item.as_str()));
+    let name = names.get(item).map(|name| words(name)).filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| words(item.as_str()));
     match name.char_indices().nth(LONGEST_NAME) {
         Some(_) => name.chars().take(LONGEST_NAME - 1).chain(['…']).collect(),
         None => name,
     }
-}
-
-/// The text without control characters: what a document says must not steer the terminal.
-fn printable(text: &str) -> String {
-    let words: Vec<_> = text.split_whitespace().collect();
-    words.join(" ").chars().filter(|letter| !letter.is_control()).collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::block_on;
-use super::client::{Service, Whom, one_line};
+use super::client::{Service, Whom};
+use super::output::{one_line, output, tell, words};
 
 /// Between two looks when the service does not say how long to wait, and the longest that it may ask for.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -145,12 +146,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 let body = json!({ "reason": reason });
                 let path = path_of(&id, &["terminate"]);
                 service.send(service.request(Method::POST, &path).json(&body)).await?;
-                say(&format!("{} is terminated", one_line(&id)))?;
+                say(&format!("{id} is terminated"))?;
             }
             Command::Restart { id } => {
                 let request = service.request(Method::POST, &path_of(&id, &["restart"]));
                 let new: Accepted = read(service.send(request).await?).await?;
-                say(&one_line(&new.id))?;
+                say(&new.id)?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -174,7 +175,7 @@ async fn find(service: &Service, id: &str) -> anyhow::Result<Job> {
 }
 
 fn say(line: &str) -> io::Result<()> {
-    writeln!(io::stdout(), "{line}")
+    writeln!(output(), "{}", one_line(line))
 }
 
 async fn list(service: &Service, status: Option<&str>, all: bool) -> anyhow::Result<()> {
@@ -208,8 +209,7 @@ fn line(job: &Job) -> String {
     let error = job.error.as_ref().map(|error| format!("  {error}")).unwrap_or_default();
     let Job { id, name, status, created_time, .. } = job;
     let line = format!("{id}  {status:<10}  {created_time}  {name}{owner}{progress}{error}");
-    // Spaces that align stay; what steers a terminal does not.
-    line.chars().filter(|character| !character.is_control()).collect()
+    one_line(&line)
 }
 
 async fn show(service: &Service, id: &str) -> anyhow::Result<()> {
@@ -239,7 +239,7 @@ async fn show(service: &Service, id: &str) -> anyhow::Result<()> {
         lines.push(format!("File     {path} ({size} bytes): {title}"));
     }
     for line in lines {
-        say(&line.chars().filter(|character| !character.is_control()).collect::<String>())?;
+        say(&line)?;
     }
     Ok(())
 }
@@ -258,11 +258,11 @@ async fn tail(service: &Service, id: &str) -> anyhow::Result<ExitCode> {
                 let Progress { done, total, message } = job.custom_status.unwrap_or_default();
                 bar.set_length(total);
                 bar.set_position(done);
-                bar.set_message(one_line(&format!("{} {message}", job.status)));
-                let now = one_line(&format!("{} {done}/{total} {message}", job.status));
+                bar.set_message(words(&format!("{} {message}", job.status)));
+                let now = words(&format!("{} {done}/{total} {message}", job.status));
                 // Where there is no bar, each change is a line.
                 if bar.is_hidden() && now != last {
-                    writeln!(io::stderr(), "{now}")?;
+                    tell(&now);
                     last = now;
                 }
                 pause

@@ -12,6 +12,7 @@ mod export;
 mod import;
 mod insights;
 mod jobs;
+mod output;
 mod package;
 mod process_image;
 mod serve;
@@ -19,7 +20,7 @@ mod storage;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ use crate::config::Config;
 use crate::domain::transfer;
 use crate::model::ids::UserId;
 use crate::store::DocumentStore;
+
+use self::output::{complain, is_reader_gone, output};
 
 /// The backend of PluckIt, an AI wardrobe stylist.
 #[derive(Parser)]
@@ -96,27 +99,24 @@ pub fn main() -> ExitCode {
         Command::Package(arguments) => package::run(&arguments),
         Command::ProcessImage(arguments) => process_image::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
+    // What waits in a buffer was not printed.
+    let outcome = outcome.and_then(|code| Ok(output().flush().map(|()| code)?));
     outcome.unwrap_or_else(|error| {
+        if is_reader_gone(&error) {
+            return ExitCode::SUCCESS;
+        }
         complain(&format!("{error:#}"));
         ExitCode::FAILURE
     })
 }
 
-/// One line for people (and for the Functions host, which takes standard error for errors).
-fn complain(line: &str) {
-    if writeln!(io::stderr(), "pluckit: {line}").is_err() {
-        // Nobody listens: the exit code says it all.
-    }
-}
-
-/// The text without control characters: what a page or a model says must not steer the terminal.
-fn harmless(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
-}
-
-/// The settings of this process, with `flags` before everything else.
+/// The settings of this process, with `flags` before everything else. Names that look like settings and are none are told.
 fn settings(flags: &Flags) -> anyhow::Result<Config> {
-    Ok(Config::load(flags)?)
+    let config = Config::load(flags)?;
+    for stranger in &config.strangers {
+        complain(&format!("warning: {stranger}"));
+    }
+    Ok(config)
 }
 
 /// Runs asynchronous work to its end.

@@ -1,13 +1,14 @@
 //! `pluckit package`: writes the directory that the Functions host runs.
 
 use std::env;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
 
+use super::output::output;
 use crate::packaging;
 use crate::workers::FUNCTIONS;
 
@@ -30,7 +31,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     packaging::write(FUNCTIONS, &arguments.out, &binary)?;
     writeln!(
-        io::stdout(),
+        output(),
         "Package of {} functions and the HTTP routes in {}. Try it: cd {} && func start",
         FUNCTIONS.len(),
         arguments.out.display(),

@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
 
 use super::block_on;
+use super::output::{output, tell};
 use crate::imaging::decode::Limits;
 use crate::imaging::pipeline::{Pipeline, Processed};
 use crate::imaging::pool::PixelPool;
@@ -92,11 +93,10 @@ async fn process(orders: Vec<Order>, force: bool) -> anyhow::Result<usize> {
     while let Some((order, outcome)) = results.next().await {
         bar.inc(1);
         bar.suspend(|| match outcome {
-            Ok(processed) => tell(&order, &processed),
+            Ok(processed) => report(&order, &processed),
             Err(error) => {
                 failed += 1;
-                // Nobody listens: the exit code still says it.
-                drop(writeln!(io::stderr(), "{}: {error:#}", order.source.display()));
+                tell(&format!("{}: {error:#}", order.source.display()));
                 Ok(())
             }
         })?;
@@ -114,7 +114,7 @@ fn progress(pictures: usize) -> ProgressBar {
     ProgressBar::new(pictures as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn tell(order: &Order, processed: &Processed) -> io::Result<()> {
+fn report(order: &Order, processed: &Processed) -> io::Result<()> {
     let Processed { webp, width, height, transparent_share, kept_whole } = processed;
     let what = match kept_whole {
         Some(reason) => format!("kept whole: {reason}"),
@@ -122,7 +122,7 @@ fn tell(order: &Order, processed: &Processed) -> io::Result<()> {
     };
     let (source, target) = (order.source.display(), order.target.display());
     let kilobytes = webp.len().div_ceil(1000);
-    writeln!(io::stdout(), "{source} -> {target}  {width} × {height}, {kilobytes} kB, {what}")
+    writeln!(output(), "{source} -> {target}  {width} × {height}, {kilobytes} kB, {what}")
 }
 
 async fn process_one(pipeline: &Pipeline, limits: &Limits, order: &Order, force: bool) -> anyhow::Result<Processed> {

@@ -1,15 +1,16 @@
 //! `pluckit serve`: runs the service.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
+use super::output::{self, output};
 use super::{Flags, block_on, settings};
 use crate::app::{self, Backends};
-use crate::config::{Config, Documents, Environment, ModelServer};
+use crate::config::{Config, Documents, Environment, ModelServer, masked_url};
 use crate::llm::Purpose;
 use crate::telemetry;
 use crate::workers::{FUNCTIONS, pump, timers};
@@ -58,7 +59,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let listener = app::listen(&config).await?;
         let address = listener.local_addr()?;
         let (filter, settings) = (config.log_filter.clone(), config.telemetry.clone());
-        let telemetry = tokio::task::spawn_blocking(move || telemetry::start(&filter, &settings)).await??;
+        let (telemetry, _log) = tokio::task::spawn_blocking(move || telemetry::start(&filter, &settings)).await??;
         let backends = Backends { telemetry, ..Backends::open(&config, address)? };
         let app = app::state(config, backends);
         app::load_demo(&app).await;
@@ -77,19 +78,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 fn announce(config: &Config, address: SocketAddr, model: &str) {
     let documents = match &config.documents {
         Documents::Embedded { directory, .. } => format!("SQLite in {}", directory.display()),
-        Documents::Cosmos(cosmos) => format!("Cosmos DB at {}", cosmos.endpoint),
+        Documents::Cosmos(cosmos) => format!("Cosmos DB at {}", masked_url(cosmos.endpoint.as_str())),
     };
     let development = config.environment == Environment::Development;
     tracing::info!(%address, documents, model, development, "listening");
-    if config.server.under_functions_host || !io::stdout().is_terminal() {
+    if config.server.under_functions_host || !output::is_terminal() {
         return;
     }
     let model = match &config.model {
         ModelServer::Offline => {
             "offline (built in; set OPENAI_BASE_URL or AZURE_OPENAI_ENDPOINT for a real one)".to_owned()
         }
-        ModelServer::Azure { endpoint, .. } => format!("{model} at {endpoint}"),
-        ModelServer::Compatible { base_url, .. } => format!("{model} at {base_url}"),
+        ModelServer::Azure { endpoint, .. } => format!("{model} at {}", masked_url(endpoint.as_str())),
+        ModelServer::Compatible { base_url, .. } => format!("{model} at {}", masked_url(base_url.as_str())),
     };
     let user = if development {
         format!("{} (development: every caller is this user)", config.identity.local_dev_user)
@@ -101,7 +102,7 @@ fn announce(config: &Config, address: SocketAddr, model: &str) {
          User       {user}\n\n  Try        pluckit chat --url http://{address} \"What should I wear to a casual dinner?\"\n\n",
         version = env!("CARGO_PKG_VERSION"),
     );
-    if io::stdout().write_all(banner.as_bytes()).is_err() {
+    if output().write_all(banner.as_bytes()).is_err() {
         tracing::debug!("nobody reads the banner");
     }
 }

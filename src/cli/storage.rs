@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{block_on, complain, data_dir_flag, settings};
+use super::output::{complain, output};
+use super::{block_on, data_dir_flag, settings};
 use crate::app::{self, Preparation};
 use crate::packaging;
 use crate::workers::FUNCTIONS;
@@ -52,14 +53,14 @@ pub fn run(command: &Command) -> anyhow::Result<ExitCode> {
 }
 
 fn print_schema() -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
+    let mut out = output();
     writeln!(out, "{:#}", packaging::azure_schema(FUNCTIONS)?)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn show(preparations: &[Preparation]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = output();
     for Preparation { what, state } in preparations {
         writeln!(out, "{state:<14}  {what}")?;
     }

@@ -6,6 +6,7 @@
 //! Langfuse alone gets prompts and answers, and only if a setting says so.
 
 pub mod flusher;
+pub mod log_writer;
 pub mod metrics;
 pub mod observe;
 mod otlp;
@@ -18,12 +19,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{Subscriber, error, warn};
+use tracing_appender::non_blocking::NonBlocking;
 use tracing_subscriber::fmt::time::UtcTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use self::log_writer::LogGuard;
 use self::metrics::Metrics;
 use self::observe::Observer;
 use self::otlp::Providers;
@@ -87,37 +90,40 @@ impl Telemetry {
 }
 
 /// Starts the log, and what else the settings want. `filter` is in the syntax of [`EnvFilter`]; what it cannot read is left
-/// out of it.
+/// out of it. The log ends with the guard.
 ///
 /// Not to be called on a thread of the asynchronous runtime: the exporters' HTTP clients have one of their own.
 ///
 /// # Errors
 /// When an exporter cannot be built.
-pub fn start(filter: &str, settings: &config::Telemetry) -> anyhow::Result<Telemetry> {
+pub fn start(filter: &str, settings: &config::Telemetry) -> anyhow::Result<(Telemetry, LogGuard)> {
     let filter = EnvFilter::builder().parse_lossy(filter);
     log_panics();
+    let (writer, dropped, guard) = log_writer::start();
     let Some(providers) = Providers::build(settings)? else {
-        tracing_subscriber::registry().with(filter).with(lines()).init();
-        return Ok(Telemetry::off());
+        tracing_subscriber::registry().with(filter).with(lines(writer)).init();
+        return Ok((Telemetry::off(), guard));
     };
+    providers.watch_log(dropped);
     tracing_subscriber::registry()
-        .with(lines().with_filter(filter))
+        .with(lines(writer).with_filter(filter))
         .with(providers.trace_layer())
         .with(providers.log_layer())
         .init();
-    Ok(Telemetry {
+    let telemetry = Telemetry {
         metrics: providers.metrics(),
         observer: providers.observer(settings),
         providers: Some(Arc::new(providers)),
-    })
+    };
+    Ok((telemetry, guard))
 }
 
 /// The log. On standard output, because the Functions host takes every line of standard error for an error.
-fn lines<S>() -> Box<dyn Layer<S> + Send + Sync>
+fn lines<S>(writer: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let layer = tracing_subscriber::fmt::layer().with_timer(UtcTime::rfc_3339());
+    let layer = tracing_subscriber::fmt::layer().with_timer(UtcTime::rfc_3339()).with_writer(writer);
     if io::stdout().is_terminal() {
         layer.with_target(false).boxed()
     } else {

@@ -27,6 +27,7 @@ use tracing_subscriber::registry::LookupSpan;
 use url::Url;
 
 use super::Chain;
+use super::log_writer::DroppedLines;
 use super::metrics::Metrics;
 use super::observe::Observer;
 use crate::config;
@@ -96,6 +97,19 @@ impl Providers {
 
     pub fn metrics(&self) -> Metrics {
         self.metrics.as_ref().map_or_else(Metrics::off, |provider| Metrics::new(&provider.meter(SCOPE)))
+    }
+
+    /// Makes the number of dropped lines of the log a metric.
+    pub fn watch_log(&self, dropped: DroppedLines) {
+        let Some(provider) = &self.metrics else { return };
+        // Registered with the provider, which keeps it.
+        let _counter = provider
+            .meter(SCOPE)
+            .u64_observable_counter("pluckit.log.dropped_lines")
+            .with_unit("{line}")
+            .with_description("Lines of the log that nobody read in time.")
+            .with_callback(move |observer| observer.observe(dropped.count(), &[]))
+            .build();
     }
 
     pub fn observer(&self, settings: &config::Telemetry) -> Observer {

@@ -490,3 +490,104 @@ fn a_service_that_is_not_there_is_named() {
         done.error.contains(&format!("nothing answers at http://{address}/: start the service with `pluckit serve`"))
     );
 }
+
+// --- What is printed ------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_reader_that_goes_away_is_no_fault() {
+    let place = Place::new();
+    let rows: String = (0..400).map(|n| format!("{{\"id\":\"{n}\",\"notes\":\"{}\"}}\n", "x".repeat(500))).collect();
+    assert_eq!(place.run_with_input(&["import", "-", "--format", "jsonl"], &rows).code, Some(0));
+    for arguments in [
+        &["config"][..],
+        &["config", "--json"],
+        &["storage", "schema"],
+        &["export"],
+        &["insights", "--json"],
+        &["doctor"],
+        &["digest"],
+    ] {
+        let mut command = place.command(arguments);
+        command.stdin(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        // Closed before anything is printed.
+        drop(child.stdout.take());
+        let mut error = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+        assert_eq!((child.wait().unwrap().code(), error.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_a_fault() {
+    let place = Place::new();
+    for arguments in [&["config"][..], &["storage", "schema"]] {
+        let mut command = place.command(arguments);
+        command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap()).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    }
+}
+
+#[test]
+fn names_that_are_no_settings_are_told() {
+    let place = Place::new();
+    let mut command = place.command(&["config", "--json"]);
+    command.env("COSMOS_DB_ENDPONT", "https://x").env("PATH", "/bin").env("HOST", "x");
+    place.write("local.settings.json", r#"{"Values": {"PLUCKIT_DATADIR": "x", "FUNCTIONS_WORKER_RUNTIME": "custom"}}"#);
+    let done = finish(command, "");
+    assert_eq!(done.code, Some(0));
+    let expected = "pluckit: warning: COSMOS_DB_ENDPONT is set, but there is no such setting: is it COSMOS_DB_ENDPOINT?\n\
+                    pluckit: warning: PLUCKIT_DATADIR is set, but there is no such setting: is it PLUCKIT_DATA_DIR?\n";
+    assert_eq!(done.error, expected);
+}
+
+#[test]
+fn what_a_file_says_does_not_steer_the_terminal() {
+    let place = Place::new();
+    let done = place.run_with_input(&["import", "-", "--format", "csv"], "id,price\na,\u{9b}31m\u{1b}[2Jx\n");
+    assert_eq!(done.code, Some(1));
+    assert!(!done.error.contains(['\u{1b}', '\u{9b}']) && done.error.starts_with("-:2: price is "), "{}", done.error);
+}
+
+#[test]
+fn nobody_waits_for_who_reads_the_log_and_the_end_comes_all_the_same() {
+    let place = Place::new();
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = place.command(&["serve", "--port", &port.to_string()]);
+    command.env("PLUCKIT_LOG", "trace").env("RATE_LIMITS", "false");
+    let mut process = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // Held, and never read from.
+    let unread = process.stdout.take();
+    let begun = std::time::Instant::now();
+    let mut connection = loop {
+        match std::net::TcpStream::connect(("127.0.0.1", port)) {
+            Ok(connection) => break BufReader::new(connection),
+            Err(_) => assert!(begun.elapsed() < LIMIT),
+        }
+    };
+    connection.get_ref().set_read_timeout(Some(LIMIT)).unwrap();
+    // Far more lines than a pipe holds.
+    for _ in 0..1000 {
+        connection.get_mut().write_all(b"GET /api/nothing HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let (mut line, mut length) = (String::new(), 0);
+        while line != "\r\n" {
+            line.clear();
+            connection.read_line(&mut line).unwrap();
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        connection.read_exact(&mut body).unwrap();
+        assert_eq!(body, br#"{"detail":"Not Found"}"#);
+    }
+    let id = process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(process.wait()));
+    let ended = receiver.recv_timeout(LIMIT).expect("the process ends").unwrap();
+    assert_eq!(ended.code(), Some(0));
+    drop(unread);
+}
