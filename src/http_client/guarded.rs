@@ -156,9 +156,9 @@ pub enum Expect {
     Image,
     /// A web page.
     Html,
-    /// RSS, Atom or any other XML; JSON Feed.
+    /// RSS, Atom or any other XML; JSON Feed; plain text or a gzip file, as which some sites send those.
     Feed,
-    /// A sitemap: XML, or a gzip file of it.
+    /// A sitemap: XML or plain text, or a gzip file of it.
     Sitemap,
     /// JSON.
     Json,
@@ -188,19 +188,15 @@ impl Expect {
         let is_xml = essence.ends_with("+xml") && !essence.starts_with("image/")
             || matches!(essence.as_str(), "application/xml" | "text/xml");
         let is_json = essence.ends_with("+json") || matches!(essence.as_str(), "application/json" | "text/json");
+        let is_packed =
+            matches!(essence.as_str(), "application/gzip" | "application/x-gzip" | "application/octet-stream");
         match self {
             Self::Image => {
                 essence.strip_prefix("image/").is_some_and(|kind| !kind.is_empty() && !kind.starts_with("svg"))
             }
             Self::Html => matches!(essence.as_str(), "text/html" | "application/xhtml+xml"),
-            Self::Feed => is_xml || essence == "application/feed+json",
-            Self::Sitemap => {
-                is_xml
-                    || matches!(
-                        essence.as_str(),
-                        "application/gzip" | "application/x-gzip" | "application/octet-stream"
-                    )
-            }
+            Self::Feed => is_xml || is_json || is_packed || essence == "text/plain",
+            Self::Sitemap => is_xml || is_packed || essence == "text/plain",
             Self::Json => is_json,
             Self::Text => essence == "text/plain",
             Self::Robots => essence.is_empty() || essence.starts_with("text/") || essence == "application/octet-stream",

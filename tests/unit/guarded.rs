@@ -683,7 +683,7 @@ async fn content_of_another_type_is_refused() {
     ];
     for (content_type, fitting) in types {
         web.page("https://shop.example/", move |_| page(content_type, "content"));
-        for expect in [Expect::Image, Expect::Html, Expect::Json, Expect::Text, Expect::Feed] {
+        for expect in [Expect::Image, Expect::Html, Expect::Json, Expect::Text] {
             let result = client.get("https://shop.example/", expect, Limits::default()).await;
             let is_refused = matches!(&result, Err(FetchError::UnexpectedContent { got }) if got == content_type);
             assert_eq!(is_refused, fitting != Some(expect), "{content_type:?} as {expect:?}: {result:?}");
@@ -694,9 +694,13 @@ async fn content_of_another_type_is_refused() {
         ("application/atom+xml", true, true),
         ("text/xml", true, true),
         ("application/feed+json", true, false),
-        ("application/x-gzip", false, true),
-        ("application/octet-stream", false, true),
+        ("application/json", true, false),
+        ("application/x-gzip", true, true),
+        ("application/octet-stream", true, true),
+        ("text/plain; charset=utf-8", true, true),
         ("text/html", false, false),
+        ("image/svg+xml", false, false),
+        ("", false, false),
     ] {
         web.page("https://shop.example/", move |_| page(content_type, "content"));
         for (expect, fits) in [(Expect::Feed, feed), (Expect::Sitemap, sitemap)] {

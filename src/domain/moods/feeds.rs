@@ -1,20 +1,27 @@
-//! Feeds: RSS of every version, RDF and Atom, as publishers write them.
+//! Feeds: RSS of every version, RDF, Atom and JSON Feed, as publishers write them, packed by gzip or not.
 //!
-//! `feed-rs` understands them. Before it sees a feed, the feed is decoded, and read through once without keeping anything,
-//! to find where its entries begin and end. That bounds what the parser is given (it keeps all of an entry, and all
-//! entries), and saves the entries before the place where a feed is broken or cut off.
+//! `feed-rs` understands the XML ones. Before it sees a feed, the feed is decoded, and read through once without keeping
+//! anything, to find where its entries begin and end. That bounds what the parser is given (it keeps all of an entry, and
+//! all entries), saves the entries before the place where a feed is cut off, and tells what has to be repaired: signs that
+//! begin no reference, tags without their other half, versions of RSS that the parser does not know.
 
 use std::borrow::Cow;
+use std::io::Read;
 use std::ops::Range;
 
+use chrono::DateTime;
+use encoding_rs::{UTF_16BE, UTF_16LE};
 use feed_rs::model::{Entry, Feed};
 use feed_rs::parser;
+use flate2::read::MultiGzDecoder;
 use quick_xml::Reader;
 use quick_xml::encoding::DecodingReader;
 use quick_xml::events::Event;
 use url::Url;
 
+use super::sitemaps::GZIP;
 use super::text::{article_url, plain};
+use super::{dates, json_feed};
 use crate::model::mood::Snippet;
 use crate::model::timestamp::Timestamp;
 
@@ -32,6 +39,12 @@ pub const TITLE: usize = 200;
 pub const TEXT: usize = 400;
 /// How much of an entry's markup is looked at for that many characters, in bytes.
 const MARKUP_BYTES: usize = 64 * 1024;
+/// Repairs of one feed.
+const MOST_REPAIRS: usize = 100_000;
+/// Size of a feed that was packed.
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
+/// Versions of RSS that the parser knows. The others are read as 2.0, which has all that they have.
+const VERSIONS: [&str; 4] = ["2.0", "", "0.91", "0.92"];
 /// The longest name of an encoding, in bytes.
 const LONGEST_ENCODING: usize = 40;
 
@@ -60,7 +73,12 @@ pub struct Articles {
 /// # Errors
 /// When nothing of it can be read.
 pub fn read(body: &[u8], content_type: &str, url: &Url, publisher: &str) -> Result<Articles, FeedError> {
+    let unpacked = body.starts_with(&GZIP).then(|| unpack(body));
+    let body = unpacked.as_deref().unwrap_or(body);
     let text = decode(body, content_type);
+    if text.trim_start_matches('\u{feff}').trim_start().starts_with('{') {
+        return json_feed::read(&text, url, publisher);
+    }
     // That of a text in UTF-16 can be read only now.
     let text = declaration(text.trim_start().as_bytes()).map_or(&*text, |found| &text.trim_start()[found.len()..]);
     let outline = outline(text)?;
@@ -71,24 +89,43 @@ pub fn read(body: &[u8], content_type: &str, url: &Url, publisher: &str) -> Resu
         entries = Ok(outline.entries.iter().filter_map(single).flat_map(|feed| feed.entries).collect());
     }
     let entries = entries.map_err(|_| FeedError::Broken)?;
-    let mut snippets: Vec<Snippet> = Vec::with_capacity(entries.len());
-    for entry in entries {
-        if let Some(snippet) = snippet(&entry, publisher)
-            && !snippets.iter().any(|known| known.url == snippet.url)
-        {
+    let snippets = entries.iter().filter_map(|entry| snippet(entry, publisher));
+    Ok(Articles { snippets: each_once(snippets), is_whole: outline.is_whole })
+}
+
+/// Each address once.
+pub(super) fn each_once(found: impl Iterator<Item = Snippet>) -> Vec<Snippet> {
+    let mut snippets: Vec<Snippet> = Vec::new();
+    for snippet in found {
+        if !snippets.iter().any(|known| known.url == snippet.url) {
             snippets.push(snippet);
         }
     }
-    Ok(Articles { snippets, is_whole: outline.is_whole })
+    snippets
+}
+
+/// What a gzip file holds, as far as it can be read and counts.
+fn unpack(body: &[u8]) -> Vec<u8> {
+    let mut unpacked = Vec::new();
+    // What comes before a fault counts.
+    MultiGzDecoder::new(body).take(MOST_BYTES).read_to_end(&mut unpacked).ok();
+    unpacked
 }
 
 fn parse(document: &str, url: &Url) -> Result<Feed, parser::ParseFeedError> {
-    parser::Builder::new().base_uri(Some(url.as_str())).build().parse(document.as_bytes())
+    let date = |text: &str| DateTime::from_timestamp(dates::parse(text)?.get().unix_timestamp(), 0);
+    parser::Builder::new().base_uri(Some(url.as_str())).timestamp_parser(date).build().parse(document.as_bytes())
 }
 
 /// The text of a feed without its XML declaration. Its encoding is that of its byte order mark, else of its declaration,
 /// else of the content type, else UTF-8. Bytes that mean nothing in it become replacement characters.
 fn decode<'a>(body: &'a [u8], content_type: &str) -> Cow<'a, str> {
+    // UTF-16 without a mark.
+    match body {
+        [b'<', 0, ..] => return UTF_16LE.decode(body).0,
+        [0, b'<', ..] => return UTF_16BE.decode(body).0,
+        _ => {}
+    }
     let marked = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
     let declaration = declaration(marked);
     let rest = declaration.map_or(body, |declaration| &marked[declaration.len()..]);
@@ -107,10 +144,14 @@ fn decode<'a>(body: &'a [u8], content_type: &str) -> Cow<'a, str> {
     })
 }
 
-/// The text in the encoding that an XML declaration names. A byte order mark has the last word.
+/// The text in the encoding that an XML declaration names. A byte order mark has the last word. UTF-16 without one was found
+/// out before: whatever says so here is wrong, as where a program wrote the text as UTF-8 that it had in UTF-16.
 fn decode_as<'a>(declaration: &str, bytes: &'a [u8]) -> Option<Cow<'a, str>> {
     match Reader::from_str(declaration).read_event() {
-        Ok(Event::Decl(declaration)) => Some(declaration.encoder()?.decode(bytes).0),
+        Ok(Event::Decl(declaration)) => {
+            let encoding = declaration.encoder()?;
+            (encoding != UTF_16LE && encoding != UTF_16BE).then(|| encoding.decode(bytes).0)
+        }
         Ok(_) | Err(_) => None,
     }
 }
@@ -133,9 +174,15 @@ struct Outline {
     entries: Vec<Range<usize>>,
     /// The elements around the entries, outermost first.
     around: Vec<String>,
-    /// Where an `&` stands that begins no reference, which the parser would refuse.
-    ampersands: Vec<usize>,
+    /// What the parser would refuse, in the order of the text.
+    repairs: Vec<Repair>,
     is_whole: bool,
+}
+
+/// A part of a feed's text, and what takes its place.
+struct Repair {
+    place: Range<usize>,
+    text: Cow<'static, str>,
 }
 
 impl Outline {
@@ -143,12 +190,14 @@ impl Outline {
     fn document<'a>(&self, text: &str, entries: impl Iterator<Item = &'a Range<usize>>) -> String {
         let mut document = String::new();
         for part in std::iter::once(0..self.head).chain(entries.cloned()) {
-            let first = self.ampersands.partition_point(|place| *place < part.start);
+            let first = self.repairs.partition_point(|repair| repair.place.start < part.start);
             let mut start = part.start;
-            for place in self.ampersands[first..].iter().take_while(|place| **place < part.end) {
-                document.push_str(&text[start..*place]);
-                document.push_str("&amp;");
-                start = place + 1;
+            for Repair { place, text: repaired } in
+                self.repairs[first..].iter().take_while(|repair| repair.place.end <= part.end)
+            {
+                document.push_str(&text[start..place.start]);
+                document.push_str(repaired);
+                start = place.end;
             }
             document.push_str(&text[start..part.end]);
         }
@@ -166,9 +215,10 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
     // As the feed parser has it, so that both see the same elements.
     reader.config_mut().expand_empty_elements = true;
     reader.config_mut().allow_dangling_amp = true;
+    reader.config_mut().check_end_names = false;
+    reader.config_mut().allow_unmatched_ends = true;
     let mut open: Vec<String> = Vec::new();
-    let mut found =
-        Outline { head: 0, entries: Vec::new(), around: Vec::new(), ampersands: Vec::new(), is_whole: false };
+    let mut found = Outline { head: 0, entries: Vec::new(), around: Vec::new(), repairs: Vec::new(), is_whole: false };
     let mut entry_start = None;
     let mut elements = 0;
     let place = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(text.len());
@@ -182,8 +232,12 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
                     return Err(FeedError::NotAFeed);
                 }
                 elements += 1;
-                if elements > MOST_ELEMENTS || open.len() >= DEEPEST {
+                if elements > MOST_ELEMENTS || open.len() >= DEEPEST || found.repairs.len() > MOST_REPAIRS {
                     break;
+                }
+                if open.is_empty() && local.as_ref() == "rss" {
+                    let tag = &text[before..place(reader.buffer_position())];
+                    found.repairs.extend(version_repair(tag, before, name.len()));
                 }
                 let is_entry = matches!(local.as_ref(), "item" | "entry") && ENTRY_DEPTHS.contains(&open.len());
                 if is_entry && entry_start.is_none() && (found.entries.is_empty() || found.around == open) {
@@ -195,7 +249,18 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
                 }
                 open.push(name);
             }
-            Ok(Event::End(_)) => {
+            Ok(Event::End(element)) => {
+                let after = place(reader.buffer_position());
+                let name = element.name();
+                let Some(depth) = open.iter().rposition(|known| known == name.as_ref()) else {
+                    found.repairs.push(Repair { place: before..after, text: "".into() });
+                    continue;
+                };
+                // What was opened since then and never closed.
+                let closed: String = open.drain(depth + 1..).rev().map(|name| format!("</{name}>")).collect();
+                if !closed.is_empty() {
+                    found.repairs.push(Repair { place: before..before, text: closed.into() });
+                }
                 open.pop();
                 if let Some(start) = entry_start.filter(|_| open.len() == found.around.len()) {
                     found.entries.push(start..place(reader.buffer_position()));
@@ -209,7 +274,8 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
             Ok(Event::Text(_)) => {
                 let after = place(reader.buffer_position());
                 let ampersands = text[before..after].match_indices('&').map(|(at, _)| before + at);
-                found.ampersands.extend(ampersands);
+                let repairs = ampersands.map(|at| Repair { place: at..at + 1, text: "&amp;".into() });
+                found.repairs.extend(repairs.take(MOST_REPAIRS));
             }
             // The parser would change its encoding there, and panics when it is too late for that.
             Ok(Event::Decl(_)) => break,
@@ -231,6 +297,28 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
             Ok(found)
         }
         (_, false) => Ok(found),
+    }
+}
+
+/// What makes the version of an `rss` tag one that the parser knows; nothing if it is. The tag stands at `start`, and its
+/// name is so long.
+fn version_repair(tag: &str, start: usize, name: usize) -> Option<Repair> {
+    let found = tag.match_indices("version").find_map(|(at, word)| {
+        let after = tag[at + word.len()..].trim_start().strip_prefix('=')?.trim_start();
+        let quote = after.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+        let value = after[1..].split(quote).next()?;
+        let begin = tag.len() - after.len() + 1;
+        (at > 0 && tag[..at].ends_with(char::is_whitespace)).then_some((begin, value))
+    });
+    match found {
+        Some((_, version)) if VERSIONS.contains(&version) => None,
+        Some((begin, version)) => {
+            Some(Repair { place: start + begin..start + begin + version.len(), text: "2.0".into() })
+        }
+        None => {
+            let end = start + 1 + name;
+            Some(Repair { place: end..end, text: " version=\"2.0\"".into() })
+        }
     }
 }
 
@@ -256,6 +344,6 @@ fn snippet(entry: &Entry, publisher: &str) -> Option<Snippet> {
 }
 
 /// The beginning of an entry's markup.
-fn head(markup: &str) -> &str {
+pub(super) fn head(markup: &str) -> &str {
     &markup[..markup.floor_char_boundary(MARKUP_BYTES)]
 }

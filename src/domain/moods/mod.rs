@@ -9,9 +9,11 @@
 //! again thus changes nothing: an article counts once for a mood.
 
 mod chunks;
+pub mod dates;
 pub mod extract;
 pub mod feeds;
 mod intake;
+mod json_feed;
 pub mod merge;
 mod seed;
 pub mod sitemaps;

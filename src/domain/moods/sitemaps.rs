@@ -1,5 +1,5 @@
 //! Sitemaps (sitemaps.org): lists of a site's pages, and lists of such lists, possibly packed by gzip, possibly with
-//! titles for Google News.
+//! titles for Google News, or as plain text with an address in each line.
 //!
 //! A sitemap is read as a stream: whatever its size, no more than one page's entry is held, and what is too long for an
 //! entry ends it. What a caller wants of it, it keeps itself.
@@ -16,6 +16,7 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, Event};
 use time::{Date, Duration, Month};
 
+use super::dates;
 use super::feeds::TITLE;
 use super::text::{LONGEST_URL, plain};
 use crate::model::timestamp::Timestamp;
@@ -31,7 +32,7 @@ const DEEPEST: usize = 16;
 /// How much is read ahead.
 const BUFFER: usize = 8 * 1024;
 /// How a gzip file begins.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+pub(super) const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// A slug of fewer words is a section or a name, and no title.
 const FEWEST_WORDS: usize = 3;
 
@@ -147,8 +148,14 @@ impl Draft {
 fn walk(source: impl Read, mut visit: impl FnMut(Entry) -> ControlFlow<()>) -> Result<End, NotASitemap> {
     let left = Rc::new(Cell::new(LONGEST_TOKEN));
     let metered = Metered { source: source.take(MOST_BYTES), left: left.clone() };
-    let mut reader = Reader::from_reader(BufReader::with_capacity(BUFFER, metered));
-    skip_mark(reader.get_mut());
+    let mut source = BufReader::with_capacity(BUFFER, metered);
+    skip_mark(&mut source);
+    if is_text(&mut source) {
+        return walk_lines(source, &left, visit);
+    }
+    let mut reader = Reader::from_reader(source);
+    // An `&` in an address that begins no reference.
+    reader.config_mut().allow_dangling_amp = true;
     let mut buffer = Vec::new();
     let mut depth = 0_usize;
     let mut is_index = None;
@@ -217,6 +224,39 @@ fn walk(source: impl Read, mut visit: impl FnMut(Entry) -> ControlFlow<()>) -> R
     if is_index.is_some() { Ok(End::Cut) } else { Err(NotASitemap) }
 }
 
+/// Whether this is a sitemap in plain text: its first line is an address.
+fn is_text(source: &mut impl BufRead) -> bool {
+    let Ok(start) = source.fill_buf() else { return false };
+    let start = start.trim_ascii_start();
+    [&b"https://"[..], b"http://"].iter().any(|scheme| start.len() > scheme.len() && start.starts_with(scheme))
+}
+
+/// Shows `visit` the addresses of a sitemap in plain text.
+fn walk_lines(
+    mut source: impl BufRead,
+    left: &Cell<usize>,
+    mut visit: impl FnMut(Entry) -> ControlFlow<()>,
+) -> Result<End, NotASitemap> {
+    let mut line = Vec::new();
+    for _ in 0..MOST_ENTRIES {
+        line.clear();
+        left.set(LONGEST_TOKEN);
+        match source.read_until(b'\n', &mut line) {
+            Ok(0) => return Ok(End::Reached),
+            Ok(_) => {}
+            Err(_) => return Ok(End::Cut),
+        }
+        let Ok(url) = str::from_utf8(line.trim_ascii()) else { continue };
+        if url.starts_with("http") && url.len() <= LONGEST_URL && !url.contains(char::is_whitespace) {
+            let listed = Listed { url: url.to_owned(), ..Listed::default() };
+            if visit(Entry::Page(listed)).is_break() {
+                return Ok(End::Reached);
+            }
+        }
+    }
+    Ok(End::Cut)
+}
+
 /// A byte order mark before the document is none of its text.
 fn skip_mark(reader: &mut impl BufRead) {
     if let Ok(start) = reader.fill_buf()
@@ -241,10 +281,10 @@ fn resolve(reference: &BytesRef<'_>) -> String {
     }
 }
 
-/// A date as sitemaps have it: a day, possibly with a time, possibly without seconds.
+/// A date as sitemaps have it: a day, possibly with a time.
 fn date(text: &str) -> Option<Timestamp> {
     let text = text.trim();
-    Timestamp::parse(text).or_else(|| Timestamp::parse(text.get(..10)?))
+    dates::parse(text).or_else(|| Timestamp::parse(text.get(..10)?))
 }
 
 /// The first and the last day that an address names, by a year and perhaps a month: `/2026/03/`, `year=2026&month=3`,

@@ -6,6 +6,8 @@ use std::path::Path;
 use pluckit::domain::moods::feeds::{Articles, FeedError, read};
 use pluckit::model::mood::Snippet;
 
+use super::sitemaps::gzip;
+
 pub fn file(name: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/press").join(name)).unwrap()
 }
@@ -76,13 +78,92 @@ fn atom_and_rdf() {
 
 #[test]
 fn the_entries_before_the_place_where_a_feed_breaks_count() {
-    let broken = articles(&file("broken.xml"));
-    let titles: Vec<&str> = broken.snippets.iter().map(|snippet| &*snippet.title).collect();
-    assert_eq!((titles, broken.is_whole), (vec!["First", "Second & third"], false));
     let whole = String::from_utf8(file("rss2.xml")).unwrap();
     let cut = articles(&whole.as_bytes()[..whole.find("The same address").unwrap()]);
     assert_eq!((cut.snippets.len(), cut.is_whole), (3, false));
     assert_eq!(parse(&whole.as_bytes()[..whole.find("</link>\n      <guid").unwrap()], ""), Err(FeedError::Broken));
+}
+
+#[test]
+fn tags_without_their_other_half_cost_nothing() {
+    let broken = articles(&file("broken.xml"));
+    let titles: Vec<&str> = broken.snippets.iter().map(|snippet| &*snippet.title).collect();
+    assert_eq!((titles, broken.is_whole), (vec!["First", "Second & third", "Third", "Fourth"], true));
+    let feed = rss(&format!("<item></p><title>A</title><link>https://a.example/a</link></item></b>{}", item(1)));
+    assert_eq!(articles(feed.as_bytes()).snippets.len(), 2);
+}
+
+#[test]
+fn every_version_of_rss_is_read() {
+    for version in [
+        "version='0.91'",
+        "version = \"0.92\"",
+        "version='0.93'",
+        "version='0.94'",
+        "version='2.0.1'",
+        "version='2'",
+        "",
+    ] {
+        let feed =
+            format!("<rss {version} xmlns:x='https://x.example/?version=1'><channel>{}</channel></rss>", item(1));
+        assert_eq!(articles(feed.as_bytes()).snippets.len(), 1, "{version}");
+    }
+}
+
+#[test]
+fn a_packed_feed_is_unpacked() {
+    let feed = rss(&item(1));
+    assert_eq!(articles(&gzip(feed.as_bytes())).snippets.len(), 1);
+    let packed = gzip(rss(&(0..2_000).map(item).collect::<String>()).as_bytes());
+    let cut = articles(&packed[..packed.len() / 2]);
+    assert!(!cut.snippets.is_empty(), "what comes before the cut counts");
+    assert_eq!(parse(&gzip(&vec![b' '; 64 << 20]), ""), Err(FeedError::NotAFeed));
+}
+
+#[test]
+fn dates_links_and_sections_are_read_as_publishers_write_them() {
+    let item = |inside: &str| rss(&format!("<item><title>A</title>{inside}</item>"));
+    let first = |inside: &str| articles(item(inside).as_bytes()).snippets[0].clone();
+    for date in [
+        "Mon, 02 Mar 2026 10:00:00 GMT",
+        "<![CDATA[ Mon, 02 Mar 2026 05:00:00 EST ]]>",
+        "2026-03-02 10:00:00",
+        "Mo, 02 Mar 2026 12:00:00 CEST",
+    ] {
+        let found = first(&format!("<link>https://a.example/1</link><pubDate>{date}</pubDate>"));
+        assert_eq!(found.published_at.unwrap().to_string(), "2026-03-02T10:00:00.000Z", "{date}");
+    }
+    for (link, expected) in [
+        ("<link>/a/1</link>", "https://feed.example/a/1"),
+        ("<link>//b.example/1</link>", "https://b.example/1"),
+        ("<link>\n  https://a.example/1\n</link>", "https://a.example/1"),
+        ("<link><![CDATA[https://a.example/1?a=1&b=2]]></link>", "https://a.example/1?a=1&b=2"),
+        ("<guid>https://a.example/1</guid>", "https://a.example/1"),
+        ("<link/><guid isPermaLink='true'>https://a.example/1</guid>", "https://a.example/1"),
+    ] {
+        assert_eq!(first(link).url, expected, "{link}");
+    }
+}
+
+#[test]
+fn a_json_feed_is_read() {
+    let feed = r#"{"version": "https://jsonfeed.org/version/1.1", "title": "x", "items": [
+        {"id": 1, "url": "/a/1", "title": "Linen &amp; silk", "content_html": "<p>Wide legs.</p>", "date_published": "2026-03-02T10:00:00Z"},
+        "odd", {"id": "https://a.example/2", "title": "Two", "summary": "Short.", "tags": 7},
+        {"id": "3", "title": ""}, {"id": "https://a.example/2", "title": "Again"}]}"#;
+    let found = parse(format!("\u{feff}{feed}").as_bytes(), "application/feed+json").unwrap();
+    assert_eq!(
+        lines(&found),
+        [
+            ("Linen & silk", "Wide legs.", "https://feed.example/a/1", "2026-03-02T10:00:00.000Z".to_owned()),
+            ("Two", "Short.", "https://a.example/2", String::new()),
+        ]
+    );
+    let many = format!(
+        "{{\"version\": \"https://jsonfeed.org/version/1\", \"items\": [{}{{}}]}}",
+        "{\"id\": \"https://a.example/1\", \"title\": \"A\"},".repeat(100_000)
+    );
+    assert_eq!(articles(many.as_bytes()).snippets.len(), 1);
 }
 
 #[test]
@@ -129,6 +210,11 @@ fn letters_survive_every_encoding() {
     let wide: Vec<u8> =
         feed("<?xml version='1.0' encoding='utf-16'?>").encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert_eq!(title(&[b"\xff\xfe", &wide[..]].concat(), "text/xml"), "“Été”");
+    assert_eq!(title(&wide, "text/xml"), "“Été”", "and without");
+    // What a program declares that wrote a text as UTF-8 which it had in UTF-16.
+    let declared = feed("<?xml version='1.0' encoding='utf-16'?>");
+    assert_eq!(title(declared.as_bytes(), "text/xml"), "“Été”");
+    assert_eq!(title(feed("").as_bytes(), "text/xml; charset=utf-16"), "“Été”");
 }
 
 #[test]
@@ -137,7 +223,8 @@ fn what_is_no_feed_is_refused() {
         "",
         "   ",
         "<!doctype html><html><body><item><title>x</title></item></body></html>",
-        "{\"version\": \"https://jsonfeed.org/version/1.1\", \"title\": \"x\", \"items\": []}",
+        "{\"items\": [{\"id\": \"https://a.example/1\", \"title\": \"A\"}]}",
+        "{\"version\": \"https://jsonfeed.org/version/1.1\", \"items\": [",
         "<?xml version='1.0'?><urlset><url><loc>https://a.example/</loc></url></urlset>",
         "rss",
         "\u{0}\u{1}\u{2}",

@@ -50,7 +50,7 @@ const NEWS: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 fn pages_come_with_their_dates_and_titles() {
     let expected = [
         Entry::Page(listed("https://a.example/coats?a=1&b=2", "2026-03-01T06:00:00Z", Some("Coats & capes — now"))),
-        Entry::Page(listed("https://a.example/two", "2026-02-28", None)),
+        Entry::Page(listed("https://a.example/two", "2026-02-28T10:00:00Z", None)),
         Entry::Page(listed("https://a.example/three", "", None)),
     ];
     let marked = format!("\u{feff}{NEWS}");
@@ -69,6 +69,32 @@ fn an_index_names_other_sitemaps() {
         </s:sitemapindex>";
     let entry = Entry::Sitemap(listed("https://a.example/1.xml.gz", "2026-03-01T06:00:00.123Z", None));
     assert_eq!(entries(index), Ok((vec![entry], End::Reached)));
+}
+
+#[test]
+fn a_sign_that_begins_no_reference_costs_nothing() {
+    let map = "<urlset><url><loc>https://a.example/one?a=1&b=2</loc><lastmod>2026-03-02 10:00:00</lastmod></url>\
+        <url><loc>https://a.example/two</loc></url></urlset>";
+    let expected = [
+        Entry::Page(listed("https://a.example/one?a=1&b=2", "2026-03-02T10:00:00Z", None)),
+        Entry::Page(listed("https://a.example/two", "", None)),
+    ];
+    assert_eq!(entries(map), Ok((expected.to_vec(), End::Reached)));
+}
+
+#[test]
+fn a_sitemap_may_be_plain_text() {
+    let lines =
+        "\u{feff}\nhttps://a.example/one\r\n\r\n  http://a.example/two?a=1&b=2  \n<p>\nnonsense\nhttps://a.example/3";
+    let expected = ["https://a.example/one", "http://a.example/two?a=1&b=2", "https://a.example/3"];
+    let expected = expected.map(|url| Entry::Page(listed(url, "", None)));
+    for body in [lines.as_bytes().to_vec(), gzip(lines.as_bytes())] {
+        assert_eq!(entries(body), Ok((expected.to_vec(), End::Reached)));
+    }
+    let endless = format!("https://a.example/one\nhttps://{}", "x".repeat(1 << 20));
+    assert_eq!(entries(endless).map(|(entries, end)| (entries.len(), end)), Ok((1, End::Cut)));
+    let many = "https://a.example/one\n".repeat(50_001);
+    assert_eq!(entries(many).map(|(entries, end)| (entries.len(), end)), Ok((50_000, End::Cut)));
 }
 
 #[test]
