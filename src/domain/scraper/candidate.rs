@@ -25,7 +25,7 @@ pub struct Candidate {
     pub brand: Option<String>,
     /// Words to find it by, in lower case.
     pub tags: Vec<String>,
-    /// Addresses of more pictures, in the source's order.
+    /// Addresses of all pictures if there are several, the first one included, in the source's order.
     pub gallery_images: Vec<String>,
     /// What people said of it.
     pub comment_text: String,
@@ -33,4 +33,9 @@ pub struct Candidate {
     pub reddit_score: i64,
     /// When it appeared at the source, if that says so.
     pub source_created_at: Option<Timestamp>,
+}
+
+/// What [`Candidate::gallery_images`] is for these pictures: one alone is no gallery.
+pub fn gallery(pictures: Vec<String>) -> Vec<String> {
+    if pictures.len() > 1 { pictures } else { Vec::new() }
 }

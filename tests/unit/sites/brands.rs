@@ -137,7 +137,8 @@ async fn a_page_of_cards_is_read() {
         ]
     );
     let crewneck = &page.candidates[0];
-    assert_eq!(crewneck.gallery_images, ["https://shop.example/img/merino-back.jpg"]);
+    let gallery = ["https://shop.example/img/merino-front.jpg", "https://shop.example/img/merino-back.jpg"];
+    assert_eq!(crewneck.gallery_images, gallery, "the first one included");
     assert_eq!(crewneck.buy_links, std::slice::from_ref(&crewneck.product_url));
     assert_eq!(crewneck.description, "Navy crewneck, front");
     assert_eq!(page.candidates[1].tags, ["linen", "casual"]);

@@ -6,10 +6,28 @@ use url::Url;
 
 use super::scrape::resolve;
 
-/// Attributes that hold one address, the likeliest first. `src` is last, because it often shows a placeholder.
-const SINGLE: [&str; 7] = ["data-src", "data-original", "data-lazy-src", "data-lazy", "data-image", "data-full", "src"];
-/// Attributes that hold addresses of several sizes.
-const SETS: [&str; 3] = ["data-srcset", "data-lazy-srcset", "srcset"];
+/// Attributes in which pages keep a picture's address until it comes into view, the likeliest first. What stands in
+/// `src` beside them is a placeholder.
+const LAZY: [&str; 8] = [
+    "data-src",
+    "data-original",
+    "data-lazy-src",
+    "data-original-src",
+    "data-cfsrc",
+    "data-ezsrc",
+    "data-defer-src",
+    "data-actualsrc",
+];
+/// Attributes that hold addresses of several sizes, likewise.
+const LAZY_SETS: [&str; 7] = [
+    "data-srcset",
+    "data-lazy-srcset",
+    "data-original-set",
+    "data-ezsrcset",
+    "data-flickity-lazyload-srcset",
+    "data-cfsrcset",
+    "data-bgset",
+];
 
 /// The width that is wanted, in pixels: the largest up to this.
 const WIDTH: f64 = 1600.0;
@@ -19,35 +37,87 @@ const WIDTH_TEMPLATE: (&str, &str) = ("{width}", "1080");
 /// Most sizes that are looked at.
 const MAX_SIZES: usize = 40;
 
+/// Names of files that are shown until the picture comes.
+const PLACEHOLDERS: [&str; 12] = [
+    "blank",
+    "spacer",
+    "transparent",
+    "pixel",
+    "loading",
+    "loader",
+    "lazy",
+    "lazyload",
+    "empty",
+    "dummy",
+    "clear",
+    "noimage",
+];
+/// Endings of pictures that can be looked at.
+const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "gif"];
+/// Types of a `<source>` that cannot.
+const UNREADABLE: [&str; 3] = ["image/avif", "image/jxl", "image/svg+xml"];
+
 /// The picture's address, if the element has one.
 pub fn picture(element: ElementRef<'_>, attribute: &str, base: &Url) -> Option<String> {
     let value = |name: &str| element.value().attr(name).map(str::trim).filter(|value| !value.is_empty());
     let named = (!attribute.is_empty()).then(|| value(attribute)).flatten();
-    let named = named.and_then(|text| if attribute.ends_with("srcset") { best(text) } else { Some(text) });
-    let lazy = || SETS.iter().find_map(|name| best(value(name)?));
-    let single = || SINGLE.iter().filter_map(|name| value(name));
+    let named = named.and_then(|text| if attribute.ends_with("set") { best(text) } else { Some(text) });
+    let lazy = || {
+        let sets = LAZY_SETS.iter().filter_map(|name| best(value(name)?));
+        sets.chain(LAZY.iter().filter_map(|name| value(name)).filter(|text| !text.contains(['{', '[', '<'])))
+    };
+    let plain = || named.into_iter().chain(value("src"));
     let sources = || {
         // <picture><source srcset=…><img></picture>
         let around = element.parent().and_then(ElementRef::wrap).filter(|around| around.value().name() == "picture");
         let sources = around.into_iter().flat_map(|around| around.child_elements()).take(MAX_SIZES);
-        sources.filter_map(|source| {
-            let set = source.value().attr("srcset").or_else(|| source.value().attr("data-srcset"))?;
-            best(set)
+        let is_readable =
+            |source: &ElementRef<'_>| source.value().attr("type").is_none_or(|kind| !UNREADABLE.contains(&kind.trim()));
+        sources.filter(is_readable).filter_map(|source| {
+            let attribute = |name: &&str| source.value().attr(name);
+            best(LAZY_SETS.iter().chain(&["srcset"]).find_map(attribute)?)
         })
     };
+    // Whatever else a script would take a picture's address from.
+    let others = || {
+        let data = element.value().attrs().filter(|(name, _)| name.starts_with("data-"));
+        data.map(|(_, value)| value.trim()).filter(|value| names_picture(value))
+    };
     let style = || value("style").or_else(|| value("data-bg")).and_then(background);
-    let found = named.into_iter().chain(single().take(1).filter(|_| named.is_none()));
-    let found = found.chain(lazy()).chain(single()).chain(sources()).chain(style());
+    // An attribute of its own that the configuration names is known to be right; `src` is not.
+    let found = named.into_iter().filter(|_| attribute != "src").chain(lazy()).chain(plain());
+    let found = found.chain(value("srcset").and_then(best)).chain(sources()).chain(others()).chain(style());
     found
         .filter_map(|address| resolve(base, &address.replace(WIDTH_TEMPLATE.0, WIDTH_TEMPLATE.1)))
-        .next()
+        .find(|address| !is_placeholder(address))
         .map(String::from)
+}
+
+/// Whether a picture only stands in for another one, or is a drawing.
+fn is_placeholder(address: &Url) -> bool {
+    let file = address.path().rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    let (stem, ending) = file.rsplit_once('.').unwrap_or((&file, ""));
+    // blank-1x1, spacer_2
+    let name = stem.trim_end_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, 'x' | '-' | '_'));
+    ending == "svg"
+        || stem == "1x1"
+        || stem.contains("placeholder")
+        || stem.starts_with("no-image")
+        || PLACEHOLDERS.contains(&name)
+}
+
+/// Whether a text is the address of a picture, by the name of its file.
+fn names_picture(text: &str) -> bool {
+    let path = text.split(['?', '#']).next().unwrap_or_default();
+    let is_address = !text.contains(|letter: char| letter.is_whitespace() || matches!(letter, '{' | '[' | '<'));
+    let ending = path.rsplit('/').next().and_then(|file| file.rsplit_once('.')).map(|(_, ending)| ending);
+    is_address && ending.is_some_and(|ending| ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)))
 }
 
 /// The address of the best size in a `srcset`.
 fn best(set: &str) -> Option<&str> {
     let mut best: Option<(&str, f64)> = None;
-    for (address, width) in sizes(set) {
+    for (address, width) in sizes(set).filter(|(address, _)| !address.starts_with("data:")) {
         let is_better = |known: f64| if known > WIDTH { width < known } else { width > known && width <= WIDTH };
         if best.is_none_or(|(_, known)| is_better(known)) {
             best = Some((address, width));
@@ -122,6 +192,33 @@ mod tests {
             ),
             ("<img class=it srcset='/a.jpg, /b.jpg 2x'>", "src", "https://shop.example/b.jpg"),
             ("<picture><source srcset='/a.webp 800w'><img class=it></picture>", "src", "https://shop.example/a.webp"),
+            // Placeholders of all sorts.
+            (
+                "<img class=it src=/placeholder.gif data-srcset='/a-400.jpg 400w, /a-1200.jpg 1200w, /a-2400.jpg 2400w'>",
+                "src",
+                "https://shop.example/a-1200.jpg",
+            ),
+            ("<img class=it src=/tiny.jpg data-src=/a.jpg>", "src", "https://shop.example/a.jpg"),
+            ("<img class=it src=/img/blank-1x1.png srcset='/a.jpg 800w'>", "src", "https://shop.example/a.jpg"),
+            ("<img class=it src=/logo.svg data-hi-res=/a.jpg?v=1>", "src", "https://shop.example/a.jpg?v=1"),
+            ("<img class=it src=/a.jpg data-lazy=true data-image='{\"id\":1}'>", "src", "https://shop.example/a.jpg"),
+            ("<img class=it src=/blank-canvas-tote.jpg>", "src", "https://shop.example/blank-canvas-tote.jpg"),
+            (
+                "<img class=it srcset='data:image/gif;base64,R0lGOD 900w, /a.jpg 800w'>",
+                "src",
+                "https://shop.example/a.jpg",
+            ),
+            (
+                "<img class=it srcset='/w_400,h_300/a.jpg 400w,/w_800,h_600/a.jpg 800w'>",
+                "srcset",
+                "https://shop.example/w_800,h_600/a.jpg",
+            ),
+            (
+                "<picture><source type=image/avif srcset='/a.avif 800w'><source srcset='/a.webp 800w'>\
+                 <img class=it src=data:image/gif;base64,R0></picture>",
+                "src",
+                "https://shop.example/a.webp",
+            ),
             ("<div class=it style='background-image: url(\"/a.jpg\")'></div>", "src", "https://shop.example/a.jpg"),
         ] {
             assert_eq!(of(html, attribute).as_deref(), Some(expected), "{html}");

@@ -8,7 +8,7 @@ use url::Url;
 use super::pictures::picture;
 use super::prices::price;
 use super::{ConfigError, SelectorConfig, Selectors};
-use crate::domain::scraper::candidate::Candidate;
+use crate::domain::scraper::candidate::{Candidate, gallery};
 use crate::domain::scraper::tags;
 use crate::html;
 use crate::http_client::guarded::check_url;
@@ -109,8 +109,8 @@ fn without_tracking(mut url: Url) -> Url {
 
 fn product(container: ElementRef<'_>, selectors: &Selectors, base: &Url) -> Option<Candidate> {
     let product_url = without_tracking(link(container, selectors.link.as_ref(), base)?).to_string();
-    let mut pictures = pictures(container, selectors, base).into_iter();
-    let (image_url, described) = pictures.next()?;
+    let pictures = pictures(container, selectors, base);
+    let (image_url, described) = pictures.first().cloned()?;
     let selected = selectors.title.as_ref().and_then(|selector| first(container, selector)).map(words);
     let title = selected.filter(|title| !title.is_empty()).or_else(|| likely_title(container));
     let title = cut(&title.or_else(|| Some(described.clone()).filter(|text| !text.is_empty()))?, MAX_TITLE);
@@ -127,7 +127,7 @@ fn product(container: ElementRef<'_>, selectors: &Selectors, base: &Url) -> Opti
         product_url,
         price,
         tags: found,
-        gallery_images: pictures.map(|(address, _)| address).take(MAX_GALLERY).collect(),
+        gallery_images: gallery(pictures.into_iter().map(|(address, _)| address).take(1 + MAX_GALLERY).collect()),
         title,
         ..Candidate::default()
     })
@@ -180,6 +180,19 @@ fn pictures(container: ElementRef<'_>, selectors: &Selectors, base: &Url) -> Vec
         }
     }
     named(container, &["img"]).take(1 + MAX_GALLERY).for_each(&mut add);
+    if found.is_empty() {
+        // Pages that load pictures with a script have them here for readers without one.
+        for hidden in named(container, &["noscript"]).take(MAX_GALLERY) {
+            let markup: String = hidden.text().collect();
+            let inside = html::parse(&markup);
+            let root = inside.root_element();
+            named(root, &["img"]).take(1 + MAX_GALLERY).for_each(|element| {
+                if let Some(address) = picture(element, &selectors.picture_attribute, base) {
+                    found.push((address, collapse(element.value().attr("alt").unwrap_or_default())));
+                }
+            });
+        }
+    }
     found
 }
 
