@@ -23,7 +23,7 @@ use crate::sqlite::{self, Engine, Schema};
 use crate::telemetry::Chain;
 
 /// Changes of the tables, from layout 0 (a new file) to 1, from 1 to 2 and so on.
-const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[create_tables];
+const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[create_tables, give_turns];
 
 /// The layout that this program reads and writes.
 const LAYOUT: u32 = MIGRATIONS.len() as u32;
@@ -100,9 +100,14 @@ impl LocalQueue {
 #[async_trait]
 impl JobQueue for LocalQueue {
     async fn send(&self, queue: &str, text: &str) -> Result<()> {
+        self.send_for(queue, NOBODY, text).await
+    }
+
+    async fn send_for(&self, queue: &str, user: &str, text: &str) -> Result<()> {
         check_size(text)?;
-        let (name, text, now_ms) = (queue.to_owned(), text.to_owned(), self.now_ms());
-        self.engine.write(move |connection| insert(connection, &name, &text, now_ms)).await?;
+        let (name, owner, text) = (queue.to_owned(), user.to_owned(), text.to_owned());
+        let now_ms = self.now_ms();
+        self.engine.write(move |connection| insert(connection, &name, &owner, &text, now_ms)).await?;
         self.change(queue).notify_waiters();
         Ok(())
     }
@@ -139,7 +144,7 @@ impl JobQueue for LocalQueue {
         let Message { id, receipt, text, .. } = message.clone();
         let move_it = move |connection: &Connection| {
             delete(connection, &source, &id, &receipt)?;
-            insert(connection, &target, &text, now_ms)
+            insert(connection, &target, NOBODY, &text, now_ms)
         };
         self.engine.write(move_it).await?;
         self.change(to).notify_waiters();
@@ -189,20 +194,52 @@ fn new_receipt() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-fn insert(connection: &Connection, queue: &str, text: &str, now_ms: i64) -> Result<()> {
+/// Messages that came back and get their turns in one go.
+const MOST_RETURNED: i64 = 1000;
+
+/// Whose messages are that no user has asked for. They have turns like a user's.
+const NOBODY: &str = "";
+
+fn insert(connection: &Connection, queue: &str, owner: &str, text: &str, now_ms: i64) -> Result<()> {
+    let turn = next_turn(connection, queue, owner)?;
     let mut statement = connection.prepare_cached(
-        "INSERT INTO messages (queue, id, inserted_at, visible_at, dequeue_count, receipt, text) \
-         VALUES (?1, ?2, ?3, ?3, 0, '', ?4)",
+        "INSERT INTO messages (queue, id, inserted_at, visible_at, dequeue_count, receipt, owner, turn, text) \
+         VALUES (?1, ?2, ?3, ?3, 0, '', ?4, ?5, ?6)",
     )?;
-    statement.execute(params![queue, Uuid::new_v4().to_string(), now_ms, text])?;
+    statement.execute(params![queue, Uuid::new_v4().to_string(), now_ms, owner, turn, text])?;
     Ok(())
 }
 
-/// Takes the messages that have been visible for longest.
+/// The turn of an owner's next message: the one that is on, or the one after the last that they have waiting.
+fn next_turn(connection: &Connection, queue: &str, owner: &str) -> Result<i64> {
+    let mut last = connection.prepare_cached("SELECT max(turn) FROM messages WHERE queue = ? AND owner = ?")?;
+    let last: Option<i64> = last.query_row([queue, owner], |row| row.get(0))?;
+    let mut on = connection.prepare_cached("SELECT min(turn) FROM messages WHERE queue = ?")?;
+    let on: Option<i64> = on.query_row([queue], |row| row.get(0))?;
+    Ok(on.unwrap_or(0).max(last.map_or(0, |last| last + 1)))
+}
+
+/// Gives turns to messages that came back: they go behind what their owners have waiting.
+fn give_turns_back(connection: &Connection, queue: &str, now_ms: i64) -> Result<()> {
+    let mut returned = connection.prepare_cached(
+        "SELECT sequence, owner FROM messages INDEXED BY messages_by_turn \
+         WHERE queue = ? AND turn IS NULL AND visible_at <= ? ORDER BY visible_at, sequence LIMIT ?",
+    )?;
+    let returned = returned.query_map(params![queue, now_ms, MOST_RETURNED], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let returned: Vec<(i64, String)> = returned.collect::<rusqlite::Result<_>>()?;
+    let mut give = connection.prepare_cached("UPDATE messages SET turn = ? WHERE sequence = ?")?;
+    for (sequence, owner) in returned {
+        give.execute(params![next_turn(connection, queue, &owner)?, sequence])?;
+    }
+    Ok(())
+}
+
+/// Takes the visible messages whose turn it is, of each turn the oldest first.
 fn take(connection: &Connection, queue: &str, most: usize, now_ms: i64, visible_at: i64) -> Result<Vec<Message>> {
+    give_turns_back(connection, queue, now_ms)?;
     let mut visible = connection.prepare_cached(
-        "SELECT sequence, id, dequeue_count + 1, inserted_at, text FROM messages \
-         WHERE queue = ? AND visible_at <= ? ORDER BY visible_at, sequence LIMIT ?",
+        "SELECT sequence, id, dequeue_count + 1, inserted_at, text FROM messages INDEXED BY messages_by_turn \
+         WHERE queue = ? AND turn >= 0 AND visible_at <= ? ORDER BY turn, sequence LIMIT ?",
     )?;
     let taken = |row: &rusqlite::Row<'_>| {
         let message = Message {
@@ -217,7 +254,8 @@ fn take(connection: &Connection, queue: &str, most: usize, now_ms: i64, visible_
     let rows = visible.query_map(params![queue, now_ms, most as i64], taken)?;
     let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
     let mut hide = connection.prepare_cached(
-        "UPDATE messages SET visible_at = ?, dequeue_count = dequeue_count + 1, receipt = ? WHERE sequence = ?",
+        "UPDATE messages SET visible_at = ?, dequeue_count = dequeue_count + 1, receipt = ?, turn = NULL \
+         WHERE sequence = ?",
     )?;
     let mut messages = Vec::with_capacity(rows.len());
     for (sequence, inserted_at, message) in rows {
@@ -272,10 +310,19 @@ fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     Ok(transaction.commit()?)
 }
 
+/// Users take turns. A message has one while it waits, and gets another when it comes back.
+fn give_turns(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "ALTER TABLE messages ADD COLUMN owner TEXT NOT NULL DEFAULT ''; -- a user, or nobody
+        ALTER TABLE messages ADD COLUMN turn INTEGER; -- NULL since somebody received it
+        CREATE INDEX messages_by_turn ON messages (queue, turn, sequence, visible_at);
+        CREATE INDEX messages_by_owner ON messages (queue, owner, turn);",
+    )
+}
+
 /// The text comes last in its row, so that counts and receipts do not touch its overflow pages.
 ///
-/// The index is in the order in which messages are taken: a new one is visible since it was sent, one that came back
-/// since its time ran out. Hidden messages are behind the visible ones and never walked over.
+/// The index says when the next message is visible.
 fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "CREATE TABLE messages (

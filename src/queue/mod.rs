@@ -69,8 +69,15 @@ pub trait JobQueue: Send + Sync {
     /// Puts a message into a queue; it is stored when this returns. The queue is made if it is not there.
     async fn send(&self, queue: &str, text: &str) -> Result<()>;
 
+    /// As [`send`](Self::send), for work that one user has asked for. The embedded queue then gives users their turns: the
+    /// first message of one comes before the second of another, however many that one has waiting. Azure Storage has no
+    /// such order.
+    async fn send_for(&self, queue: &str, _user: &str, text: &str) -> Result<()> {
+        self.send(queue, text).await
+    }
+
     /// Takes at most `most` messages (1–[`MAX_RECEIVED`]; other numbers mean the nearest of these) that nobody holds,
-    /// oldest first as far as possible, and hides each for `visibility`: one second to seven days, on Azure in whole
+    /// oldest first as far as possible (of those sent for users, see [`send_for`](Self::send_for)), and hides each for `visibility`: one second to seven days, on Azure in whole
     /// seconds, rounded up. A queue that is not there is empty. What is received by a call that is given up comes back
     /// when its time has run out.
     async fn receive(&self, queue: &str, most: usize, visibility: Duration) -> Result<Vec<Message>>;

@@ -1,5 +1,6 @@
 //! A queue whose messages carry the context of the trace that they were sent in.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,11 @@ pub struct TracedQueue(pub Arc<dyn JobQueue>);
 #[async_trait]
 impl JobQueue for TracedQueue {
     async fn send(&self, queue: &str, text: &str) -> Result<()> {
-        match trace_context::into_message(text).filter(|text| text.len() <= MAX_MESSAGE_BYTES) {
-            Some(traced) => self.0.send(queue, &traced).await,
-            None => self.0.send(queue, text).await,
-        }
+        self.0.send(queue, &traced(text)).await
+    }
+
+    async fn send_for(&self, queue: &str, user: &str, text: &str) -> Result<()> {
+        self.0.send_for(queue, user, &traced(text)).await
     }
 
     async fn receive(&self, queue: &str, most: usize, visibility: Duration) -> Result<Vec<Message>> {
@@ -43,4 +45,10 @@ impl JobQueue for TracedQueue {
     async fn wait(&self, queue: &str, limit: Duration) {
         self.0.wait(queue, limit).await;
     }
+}
+
+/// The text with the context, if that fits.
+fn traced(text: &str) -> Cow<'_, str> {
+    let traced = trace_context::into_message(text).filter(|text| text.len() <= MAX_MESSAGE_BYTES);
+    traced.map_or(Cow::Borrowed(text), Cow::Owned)
 }

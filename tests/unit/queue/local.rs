@@ -277,3 +277,70 @@ async fn a_message_that_somebody_was_quicker_with_is_no_reason_to_stop_waiting()
     let still = tokio::time::timeout(Duration::from_millis(100), waiting).await;
     assert!(still.is_err(), "there is nothing to receive");
 }
+
+// Turns
+
+#[tokio::test]
+async fn users_take_turns_however_much_they_have_waiting() {
+    let (queue, clock) = with_manual_clock();
+    for number in 0..100 {
+        queue.send_for(JOBS, "ada", &format!("ada {number}")).await.unwrap();
+    }
+    let first = queue.receive(JOBS, 4, MINUTE).await.unwrap();
+    assert_eq!(texts(&first), ["ada 0", "ada 1", "ada 2", "ada 3"]);
+    for text in ["eve 0", "eve 1"] {
+        queue.send_for(JOBS, "eve", text).await.unwrap();
+    }
+    queue.send(JOBS, "of nobody").await.unwrap();
+    let next = queue.receive(JOBS, 5, MINUTE).await.unwrap();
+    assert_eq!(texts(&next), ["ada 4", "eve 0", "of nobody", "ada 5", "eve 1"]);
+    // Who had many before does not pay for it with a later turn once they are done.
+    for message in first.iter().chain(&next).chain(&receive_all(&queue).await) {
+        queue.delete(JOBS, message).await.unwrap();
+    }
+    for (user, text) in [("ada", "ada"), ("bob", "bob"), ("ada", "ada again")] {
+        queue.send_for(JOBS, user, text).await.unwrap();
+    }
+    assert_eq!(texts(&receive(&queue, MINUTE).await), ["ada", "bob", "ada again"]);
+    // While one's message is worked on, another's pile does not begin in front of their next.
+    for number in 0..3 {
+        queue.send_for(JOBS, "cy", &format!("cy {number}")).await.unwrap();
+    }
+    queue.send_for(JOBS, "ada", "ada at last").await.unwrap();
+    let turns = receive(&queue, MINUTE).await;
+    assert!(texts(&turns).iter().position(|text| *text == "ada at last").unwrap() <= 1, "{turns:?}");
+    clock.advance(MINUTE);
+    assert_eq!(receive(&queue, MINUTE).await.len(), 7, "what nobody finished comes back");
+}
+
+async fn receive_all(queue: &LocalQueue) -> Vec<Message> {
+    let mut all = Vec::new();
+    loop {
+        let some = receive(queue, MINUTE).await;
+        if some.is_empty() {
+            return all;
+        }
+        all.extend(some);
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_an_older_layout_is_brought_up_to_date() {
+    let (_directory, path) = new_file();
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch(
+            "CREATE TABLE messages (sequence INTEGER PRIMARY KEY, queue TEXT NOT NULL, id TEXT NOT NULL UNIQUE,
+                inserted_at INTEGER NOT NULL, visible_at INTEGER NOT NULL, dequeue_count INTEGER NOT NULL,
+                receipt TEXT NOT NULL, text TEXT NOT NULL);
+             CREATE INDEX messages_by_visibility ON messages (queue, visible_at, sequence);
+             INSERT INTO messages VALUES (1, 'jobs', 'm1', 0, 0, 0, '', 'old');
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(connection);
+    let queue = open(&path);
+    queue.send_for(JOBS, "ada", "new").await.unwrap();
+    assert_eq!(texts(&receive(&queue, MINUTE).await), ["old", "new"]);
+}
