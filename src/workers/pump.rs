@@ -49,11 +49,12 @@ impl Options {
     pub fn from_config(config: &Config) -> Self {
         Self {
             concurrency: config.workers.concurrency,
-            visibility: Duration::from_secs(30),
+            // A message of a process that died is seen again by the time its work may be taken over.
+            visibility: config.operations.lease.min(Duration::from_secs(30)),
             deliveries: MOST_DELIVERIES,
             retry_base: config.workers.retry_base,
             retry_cap: Duration::from_secs(10 * 60),
-            not_now_pause: Duration::from_secs(5),
+            not_now_pause: Duration::from_secs(2),
             time_limit: TIME_LIMIT,
             idle: (Duration::from_millis(100), Duration::from_secs(5)),
             outage: (Duration::from_secs(1), Duration::from_secs(60)),
