@@ -39,6 +39,7 @@ use crate::blob::{BlobStore, ContainerName};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Documents, Environment, ModelServer};
 use crate::data::Data;
+use crate::domain::backlog::Backlog;
 use crate::domain::budget::{Budget, BudgetedModel};
 use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
@@ -514,6 +515,9 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
     let Config { scraper: settings, queues, .. } = &config;
     let reddit = Reddit::new(&web, &http, settings.reddit_url.clone(), &settings.reddit_user_agent, gates.clone());
     let visitor = Visitor::new(web.clone(), gates, clock.clone());
+    let limits = &config.limits;
+    let places = if limits.enabled { limits.pending_jobs_per_user } else { 0 };
+    let backlog = Backlog::new(data.clone(), clock.clone(), places);
     let scraper = Scraper::new(scraper::Parts {
         data: data.clone(),
         model: model.clone(),
@@ -523,6 +527,7 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         pixels: pixels.clone(),
         queue: queue.clone(),
         queue_name: queues.scrape.work.clone(),
+        backlog: backlog.clone(),
         clock: clock.clone(),
         settings: settings.clone(),
     });
@@ -555,6 +560,7 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
     let jobs = Jobs::new(jobs::Parts {
         data: data.clone(),
         budget: budget.clone(),
+        backlog,
         queue: queue.clone(),
         queue_name: config.queues.operations.work.clone(),
         blobs: blobs.clone(),

@@ -417,6 +417,8 @@ pub struct Scraper {
     pub schedule: Schedule,
     /// Sources that one process scrapes at the same time.
     pub max_concurrency: usize,
+    /// Posts that a user may send in a day, by UTC; zero for no limit.
+    pub posts_per_day: usize,
     /// Share of submissions whose posts are compared with Reddit's, 0 to 1.
     pub spot_check_rate: f64,
     /// Where Reddit is.
@@ -488,8 +490,12 @@ pub struct Limits {
     pub uploads_per_minute: u32,
     /// Pictures per minute and address of services, and of callers without a credential.
     pub service_uploads_per_minute: u32,
+    /// Submissions of posts per user and minute.
+    pub ingest_per_minute: u32,
     /// Other requests per user or address and minute.
     pub requests_per_minute: u32,
+    /// Long operations and scrapes for subscriptions that a user may have waiting at the same time.
+    pub pending_jobs_per_user: usize,
     /// Chat streams that a user may have at the same time.
     pub streams_per_user: u32,
     /// Requests that may be under way at the same time.
@@ -624,7 +630,9 @@ impl Config {
             model_per_minute: reader.number("RATE_LIMIT_MODEL_PER_MINUTE", 30, 0, 1_000_000)?,
             uploads_per_minute: reader.number("RATE_LIMIT_UPLOADS_PER_MINUTE", 60, 0, 1_000_000)?,
             service_uploads_per_minute: reader.number("RATE_LIMIT_SERVICE_UPLOADS_PER_MINUTE", 600, 0, 1_000_000)?,
+            ingest_per_minute: reader.number("RATE_LIMIT_INGEST_PER_MINUTE", 6, 0, 1_000_000)?,
             requests_per_minute: reader.number("RATE_LIMIT_REQUESTS_PER_MINUTE", 600, 0, 1_000_000)?,
+            pending_jobs_per_user: reader.number("PENDING_JOBS_PER_USER", 3, 0, 1_000_000)?,
             streams_per_user: reader.number("CHAT_STREAMS_PER_USER", 4, 1, 1000)?,
             concurrent_requests: reader.number("MAX_CONCURRENT_REQUESTS", 1024, 1, 100_000)?,
             tokens_per_day: reader.number("MODEL_TOKENS_PER_USER_AND_DAY", 1_000_000, 0, u64::MAX)?,
@@ -1011,6 +1019,7 @@ fn read_scraper(reader: &mut Reader<'_>) -> Result<Scraper, Error> {
     Ok(Scraper {
         schedule: reader.parsed("SCRAPER_SCHEDULE", every_morning, schedule::EXPECTED)?,
         max_concurrency: reader.number("SCRAPER_MAX_CONCURRENCY", 4, 1, 32)?,
+        posts_per_day: reader.number("INGEST_POSTS_PER_USER_AND_DAY", 300, 0, 1_000_000)?,
         spot_check_rate: reader.share("INGEST_SPOT_CHECK_RATE", 0.1)?,
         reddit_url: reader.url("REDDIT_BASE_URL", "https://www.reddit.com")?,
         reddit_user_agent: user_agent,

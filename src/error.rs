@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use crate::blob;
 use crate::data;
+use crate::domain::backlog::Backlog;
 use crate::domain::budget::BudgetExceeded;
 use crate::domain::jobs;
 use crate::domain::media;
@@ -234,6 +235,14 @@ impl From<blob::Error> for ApiError {
     }
 }
 
+impl ApiError {
+    /// The caller waits for as much as one may wait for.
+    pub const BACKLOG_FULL: Self = Self::TooManyRequests {
+        detail: "Too many of your operations are waiting. Please wait until one has ended.",
+        retry_after: Backlog::RETRY_AFTER,
+    };
+}
+
 impl From<jobs::Error> for ApiError {
     fn from(error: jobs::Error) -> Self {
         match error {
@@ -241,6 +250,7 @@ impl From<jobs::Error> for ApiError {
             jobs::Error::Blobs(error) => error.into(),
             jobs::Error::Unwritable(_) => Self::internal(error),
             jobs::Error::OverBudget(exceeded) => exceeded.into(),
+            jobs::Error::BacklogFull => Self::BACKLOG_FULL,
             jobs::Error::KeyReused => Self::Invalid(vec![Fault {
                 kind: "idempotency_key_reused",
                 loc: vec![Step::Name("header"), Step::Name("Idempotency-Key")],

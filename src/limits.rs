@@ -57,12 +57,14 @@ pub enum Kind {
     Upload,
     /// Pictures of services, and of callers without a credential where everybody may upload.
     ServiceUpload,
+    /// Posts that clients send for the feed.
+    Ingest,
     /// The rest.
     Other,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Auth, Self::Model, Self::Upload, Self::ServiceUpload, Self::Other];
+    const ALL: [Self; 6] = [Self::Auth, Self::Model, Self::Upload, Self::ServiceUpload, Self::Ingest, Self::Other];
 
     /// Its name in headers.
     const fn name(self) -> &'static str {
@@ -71,6 +73,7 @@ impl Kind {
             Self::Model => "model",
             Self::Upload => "upload",
             Self::ServiceUpload => "service-upload",
+            Self::Ingest => "ingest",
             Self::Other => "requests",
         }
     }
@@ -88,6 +91,7 @@ impl Kind {
         match route {
             _ if route.starts_with("/api/auth/") => Self::Auth,
             "/api/process-image" => Self::Upload,
+            "/api/scraper/ingest/reddit" => Self::Ingest,
             _ if !is_read && model.contains(&route) => Self::Model,
             _ => Self::Other,
         }
@@ -134,7 +138,7 @@ pub struct Limits(Arc<Parts>);
 
 struct Parts {
     /// In the order of [`Kind::ALL`]; `None` without a limit.
-    meters: [Option<Meter>; 5],
+    meters: [Option<Meter>; 6],
     ticks: Ticks,
     refusals: Option<Refusals>,
     streams: Mutex<HashMap<UserId, u32>>,
@@ -158,6 +162,7 @@ impl Limits {
                 Kind::Model => settings.model_per_minute,
                 Kind::Upload => settings.uploads_per_minute,
                 Kind::ServiceUpload => settings.service_uploads_per_minute,
+                Kind::Ingest => settings.ingest_per_minute,
                 Kind::Other => settings.requests_per_minute,
             };
             let quota = NonZeroU32::new(per_minute).filter(|_| settings.enabled)?;
@@ -447,6 +452,8 @@ mod tests {
         assert_eq!(Kind::of("/api/scraper/sources", true), Kind::Other, "to list them asks nobody");
         assert_eq!(Kind::of("/api/scraper/sources", false), Kind::Model);
         assert_eq!(Kind::of("/api/process-image", false), Kind::Upload);
+        assert_eq!(Kind::of("/api/scraper/ingest/reddit", false), Kind::Ingest);
+        assert_eq!(Kind::of("/api/jobs/{job_id}/restart", false), Kind::Model);
         assert_eq!(Kind::of("/api/taste/quiz", true), Kind::Other);
     }
 }

@@ -1,7 +1,9 @@
 //! The typed side of the store: for each kind of document its container, partition key, shape and named queries,
 //! written once for both back ends.
 
+pub mod backlogs;
 pub mod bans;
+pub mod contributions;
 pub mod conversations;
 pub mod dead_letters;
 pub mod digest_feedback;
@@ -69,6 +71,10 @@ pub struct Data {
     pub spending: spending::SpendingDays,
     /// What is in fashion.
     pub moods: moods::Moods,
+    /// Posts that users sent for the feed.
+    pub contributions: contributions::Contributions,
+    /// What users wait for.
+    pub backlogs: backlogs::Backlogs,
     /// Things found in feeds.
     pub items: items::Items,
     /// Where they are found.
@@ -111,6 +117,8 @@ impl Data {
             idempotency: idempotency::Idempotency::new(store.clone()),
             spending: spending::SpendingDays::new(store.clone()),
             moods: moods::Moods::new(store.clone()),
+            contributions: contributions::Contributions::new(store.clone()),
+            backlogs: backlogs::Backlogs::new(store.clone()),
             items: items::Items::new(store.clone()),
             sources: sources::Sources::new(store.clone()),
             subscriptions: subscriptions::Subscriptions::new(store.clone()),

@@ -37,6 +37,21 @@ pub enum Claim {
     Gone,
 }
 
+/// What came of a client's asking for a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientClaim {
+    /// The client has it.
+    Granted,
+    /// Somebody else has it.
+    Theirs,
+    /// The source needs nothing from clients at present.
+    NotNeeded,
+    /// The client's user has leased it before and sent nothing, and waits until then.
+    Waits(Timestamp),
+    /// There is no such source.
+    Gone,
+}
+
 /// What a finished scrape leaves behind.
 #[derive(Debug, Clone, Copy)]
 pub struct Finish<'a> {
@@ -48,8 +63,6 @@ pub struct Finish<'a> {
     pub version: Option<&'a PageVersion>,
     /// Who held the lease meanwhile, and gives it back.
     pub owner: &'a str,
-    /// Whether it counts only if the lease is still theirs.
-    pub fenced: bool,
 }
 
 /// What came of a suggestion.
@@ -125,6 +138,72 @@ impl Sources {
         .map(|claim| claim.unwrap_or(Claim::Gone))
     }
 
+    /// Takes the lease for a user's client until `until`, if the source needs what clients can fetch. Unless they then send
+    /// posts that are taken, they cannot lease it again before `wait_until`.
+    pub async fn claim_for_client(
+        &self,
+        source: &Source,
+        user: &UserId,
+        now: Timestamp,
+        (until, wait_until): (Timestamp, Timestamp),
+    ) -> Result<ClientClaim> {
+        self.edit(source, |mut document, source| {
+            if source.is_leased(now) {
+                return Edit::Keep(ClientClaim::Theirs);
+            }
+            if !source.needs_client_ingest(now) {
+                return Edit::Keep(ClientClaim::NotNeeded);
+            }
+            let mut waits = source.client_waits;
+            waits.retain(|_, until| *until > now);
+            if let Some(until) = waits.get(user) {
+                return Edit::Keep(ClientClaim::Waits(*until));
+            }
+            waits.insert(user.clone(), wait_until);
+            document.insert("leaseOwner".to_owned(), user.as_str().into());
+            document.insert("leaseExpiresAt".to_owned(), until.to_string().into());
+            let waits = waits.into_iter().map(|(user, until)| (user.to_string(), until.to_string().into()));
+            document.insert("clientWaits".to_owned(), Value::Object(waits.collect()));
+            Edit::Save(document, ClientClaim::Granted)
+        })
+        .await
+        .map(|claim| claim.unwrap_or(ClientClaim::Gone))
+    }
+
+    /// Notes that a scrape is about to be queued for a user, if `is_wanted` says so of the source as it is now; whether it
+    /// does. Of many callers at once it does for one.
+    pub async fn queue(
+        &self,
+        source: &Source,
+        user: &UserId,
+        until: Timestamp,
+        is_wanted: impl Fn(&Source) -> bool + Send,
+    ) -> Result<bool> {
+        self.edit(source, |mut document, source| {
+            if !is_wanted(&source) {
+                return Edit::Keep(false);
+            }
+            document.insert("queuedUntil".to_owned(), until.to_string().into());
+            document.insert("queuedFor".to_owned(), user.as_str().into());
+            Edit::Save(document, true)
+        })
+        .await
+        .map(Option::unwrap_or_default)
+    }
+
+    /// Notes that the scrape noted until then was not queued after all.
+    pub async fn unqueue(&self, source: &Source, until: Timestamp) -> Result<()> {
+        self.edit(source, |mut document, source| {
+            if source.queued_until != Some(until) {
+                return Edit::Keep(());
+            }
+            end_queueing(&mut document);
+            Edit::Save(document, ())
+        })
+        .await
+        .map(Option::unwrap_or_default)
+    }
+
     /// Holds the lease until `until`, if it is still `owner`'s; whether it is.
     pub async fn renew(&self, source: &Source, owner: &str, until: Timestamp) -> Result<bool> {
         self.edit(source, |mut document, source| {
@@ -151,17 +230,18 @@ impl Sources {
         .map(Option::unwrap_or_default)
     }
 
-    /// Writes down that a source was scraped, and gives the lease back. Whether it was written: not when the lease was
-    /// needed and is somebody else's.
+    /// Writes down that a source was scraped, and gives the lease back. Whether it was written: not when the lease is
+    /// somebody else's.
     pub async fn finish(&self, source: &Source, finish: Finish<'_>) -> Result<bool> {
         self.edit(source, |mut document, source| {
-            let is_ours = source.lease_owner.as_deref() == Some(finish.owner);
-            if finish.fenced && !is_ours {
-                return Edit::Keep(false);
+            // Whoever brought something need not wait, even if another took the lease over meanwhile.
+            let waits = document.get_mut("clientWaits").and_then(Value::as_object_mut);
+            let waited = waits.is_some_and(|waits| waits.remove(finish.owner).is_some());
+            if source.lease_owner.as_deref() != Some(finish.owner) {
+                return if waited { Edit::Save(document, false) } else { Edit::Keep(false) };
             }
-            if is_ours {
-                end_lease(&mut document);
-            }
+            end_lease(&mut document);
+            end_queueing(&mut document);
             if source.last_scraped_at.is_none_or(|at| at < finish.at) {
                 document.insert("lastScrapedAt".to_owned(), finish.at.to_string().into());
             }
@@ -226,6 +306,12 @@ impl Sources {
         })
         .await
     }
+}
+
+/// Forgets that a scrape waits in the queue.
+fn end_queueing(document: &mut Document) {
+    document.remove("queuedUntil");
+    document.remove("queuedFor");
 }
 
 fn end_lease(document: &mut Document) {

@@ -275,6 +275,7 @@ mod tests {
     use crate::domain::scraper::brand::SelectorConfig;
     use crate::domain::scraper::reddit::RedditConfig;
     use crate::llm::{ChatRequest, EMBEDDING_DIMENSIONS, PartStream, Purpose, Reply};
+    use crate::model::buy_link::BuyLink;
     use crate::model::item::ScrapedItem;
     use crate::model::mood::Mood;
     use crate::model::profile::UserProfile;
@@ -528,8 +529,12 @@ mod tests {
         }
         assert_eq!((subreddits, shops), (1, 1));
         for item in of(Container::ScrapedItems) {
-            let links = item["buyLinks"].as_array().unwrap();
-            assert!(links.iter().all(|link| link.as_str().is_some_and(|link| link.starts_with("https://"))));
+            for link in item["buyLinks"].as_array().unwrap() {
+                let read: BuyLink = serde_json::from_value(link.clone()).unwrap();
+                assert_eq!(Some(read), BuyLink::at(link["url"].as_str().unwrap()));
+            }
+            let gallery = item["galleryImages"].as_array().unwrap();
+            assert!(gallery.is_empty() || gallery[0] == item["imageUrl"], "{}", item["id"]);
             assert!(item["price"].is_null() || item["price"].is_string(), "{}", item["id"]);
         }
     }

@@ -1,5 +1,6 @@
 //! What the service does, apart from how it is asked: no HTTP, no envelope of the host.
 
+pub mod backlog;
 pub mod best;
 pub mod budget;
 pub mod chat;

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ids::{ScrapedItemId, SourceId, UserId};
+use super::buy_link::{self, BuyLink};
+use super::ids::{ScrapedItemId, SourceId};
 use super::lenient;
 use super::source::SourceType;
 use super::timestamp::Timestamp;
@@ -28,8 +29,8 @@ pub struct ScrapedItem {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub product_url: String,
     /// Where it is sold.
-    #[serde(default, deserialize_with = "lenient::list")]
-    pub buy_links: Vec<Value>,
+    #[serde(default, deserialize_with = "buy_link::list")]
+    pub buy_links: Vec<BuyLink>,
     /// Free words.
     #[serde(default, deserialize_with = "lenient::list")]
     pub tags: Vec<String>,
@@ -66,8 +67,8 @@ pub struct FeedItem {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub product_url: String,
     /// Where it is sold.
-    #[serde(default, deserialize_with = "lenient::list")]
-    pub buy_links: Vec<Value>,
+    #[serde(default, deserialize_with = "buy_link::list")]
+    pub buy_links: Vec<BuyLink>,
     /// What it costs, as the source wrote it.
     #[serde(default)]
     pub price: Value,
@@ -77,7 +78,7 @@ pub struct FeedItem {
     /// Free words.
     #[serde(default, deserialize_with = "lenient::list")]
     pub tags: Vec<String>,
-    /// More pictures.
+    /// All pictures, if there are several.
     #[serde(default, deserialize_with = "lenient::list")]
     pub gallery_images: Vec<String>,
     /// What people said of it.
@@ -149,14 +150,14 @@ pub struct NewItem {
     /// Its page.
     pub product_url: String,
     /// Where it is sold.
-    pub buy_links: Vec<String>,
+    pub buy_links: Vec<BuyLink>,
     /// What it costs, as the source wrote it.
     pub price: Option<String>,
     /// Who makes it.
     pub brand: Option<String>,
     /// Free words.
     pub tags: Vec<String>,
-    /// More pictures.
+    /// All pictures, if there are several.
     pub gallery_images: Vec<String>,
     /// What people said of it.
     pub comment_text: String,
@@ -177,13 +178,16 @@ pub struct NewItem {
     pub source_created_at: Option<Timestamp>,
     /// Whether the picture is gone.
     pub image_expired: bool,
-    /// Who sent it to us; nobody if we fetched it ourselves.
-    pub submitter_id: Option<UserId>,
+    /// Who sent it to us; [`NewItem::SERVER`] if we fetched it ourselves.
+    pub submitter_id: String,
     /// Whether it is known to be what the source has.
     pub verified: bool,
 }
 
 impl NewItem {
+    /// Who sent what the service itself has fetched.
+    pub const SERVER: &str = "server";
+
     /// The id of what a source has at `product_url`. The same product is the same item in every scrape.
     pub fn id(source_type: SourceType, source: &SourceId, product_url: &str) -> ScrapedItemId {
         let hash = sha256_hex(format!("{source}:{product_url}").as_bytes());

@@ -1,5 +1,6 @@
 //! Where the discover feed comes from.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,15 @@ impl SourceType {
         match self {
             Self::Reddit => "reddit",
             Self::BrandSite => "brand_site",
+        }
+    }
+
+    /// The kind that callers mean by this word. Clients say `brand` for a brand's site.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "reddit" => Some(Self::Reddit),
+            "brand" | "brand_site" => Some(Self::BrandSite),
+            _ => None,
         }
     }
 }
@@ -83,6 +93,15 @@ pub struct Source {
     /// Who that is: a user, or a run of the service.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub lease_owner: Option<String>,
+    /// Until when a scrape for a subscriber counts as waiting in the queue.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub queued_until: Option<Timestamp>,
+    /// The subscriber.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub queued_for: Option<UserId>,
+    /// Users who leased it and have sent nothing since, and until when they cannot lease it again.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub client_waits: BTreeMap<UserId, Timestamp>,
 }
 
 /// A version of a page, as the site names it: an unchanged page need not be sent again.
@@ -116,6 +135,16 @@ impl Source {
     /// Whether somebody keeps others from scraping it.
     pub fn is_leased(&self, now: Timestamp) -> bool {
         lease::is_live(self.lease_expires_at, now, Self::LONGEST_LEASE)
+    }
+
+    /// Whether this user has its lease, which keeps others away until it runs out.
+    pub fn is_leased_by(&self, user: &UserId, now: Timestamp) -> bool {
+        self.is_leased(now) && self.lease_owner.as_deref() == Some(user.as_str())
+    }
+
+    /// Whether a scrape of it waits in the queue for a subscriber.
+    pub fn is_queued(&self, now: Timestamp) -> bool {
+        self.queued_until.is_some_and(|until| until > now)
     }
 
     /// Whether a client should fetch it and send us what it found: Reddit turns servers away more often than people.

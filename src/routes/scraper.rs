@@ -12,12 +12,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tracing::warn;
+use tracing::{Instrument, warn};
 use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
 use crate::data::items::{FeedOrder, FeedPosition, FeedQuery};
-use crate::data::sources::{Claim, Suggested};
+use crate::data::sources::{ClientClaim, Suggested};
 use crate::described;
 use crate::domain::budget::BudgetExceeded;
 use crate::domain::jobs::kinds::{self, ScrapeInput};
@@ -25,9 +25,10 @@ use crate::domain::scraper;
 use crate::domain::scraper::lease::Owner;
 use crate::domain::scraper::reddit::MAX_POSTS;
 use crate::domain::scraper::submit::{SubmitError, Submitted};
-use crate::error::{ApiError, Fault, Step};
+use crate::error::ApiError;
 use crate::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read, read_json_body};
 use crate::http_client::guarded::UrlRefused;
+use crate::model::buy_link::BuyLink;
 use crate::model::ids::{ScrapedItemId, SourceId, UserId};
 use crate::model::item::FeedItem;
 use crate::model::source::{Source, SourceType};
@@ -47,10 +48,15 @@ const LONGEST_NAME: usize = 100;
 const LONGEST_URL: usize = 2000;
 /// Posts with all that Reddit says of them have 5 to 30 KB each.
 const POSTS_LIMIT: usize = 4 * 1024 * 1024;
-/// How long a client keeps others from scraping a source.
+/// How long a client keeps others from fetching a source.
 const CLIENT_LEASE: Duration = Duration::from_secs(15 * 60);
+/// How long a user who leased a source and sent nothing waits until they can lease it again.
+const CLIENT_WAIT: Duration = Duration::from_secs(4 * 60 * 60);
+/// How long a vote waits until the analysis of its picture is queued. After that it goes on by itself.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
 const NO_SOURCE: ApiError = ApiError::NotFound("Source not found.");
 const TAKEN: ApiError = ApiError::Conflict("A source of this name exists already.");
+const BANNED: ApiError = ApiError::Forbidden("User is banned from contributing.");
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Routes for users.
@@ -95,13 +101,30 @@ pub struct SlowAdminPaths;
 struct SourceResponse {
     id: SourceId,
     name: String,
-    source_type: SourceType,
+    source_type: SourceKind,
     is_global: bool,
     last_scraped_at: Option<Timestamp>,
     config: Value,
     lease_expires_at: Option<Timestamp>,
     subscribed: bool,
     needs_client_ingest: bool,
+}
+
+/// A kind of source, in the words of clients.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum SourceKind {
+    Reddit,
+    Brand,
+}
+
+impl From<SourceType> for SourceKind {
+    fn from(source_type: SourceType) -> Self {
+        match source_type {
+            SourceType::Reddit => Self::Reddit,
+            SourceType::BrandSite => Self::Brand,
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -123,7 +146,7 @@ async fn list_sources(
         needs_client_ingest: source.needs_client_ingest(now),
         id: source.id,
         name: source.name,
-        source_type: source.source_type,
+        source_type: source.source_type.into(),
         is_global: source.is_global,
         last_scraped_at: source.last_scraped_at,
         config: source.config,
@@ -140,12 +163,13 @@ struct SuggestSourceRequest {
 
 impl Read for SuggestSourceRequest {
     fn read(fields: &mut Fields) -> Self {
-        let name = fields.text("name", 1, LONGEST_NAME);
+        // That they may not be empty is a rule of their own, with its own words.
+        let name = fields.text("name", 0, LONGEST_NAME);
         fields.rule("name", || json!({ "pattern": "[A-Za-z0-9]" }));
-        let url = fields.text("url", 1, LONGEST_URL);
+        let url = fields.text("url", 0, LONGEST_URL);
         fields.rule("url", || json!({ "format": "uri", "pattern": "^https://" }));
         let source_type = fields.optional_text("source_type", LONGEST_FIELD);
-        fields.rule("source_type", || json!({ "enum": [SourceType::BrandSite.name()] }));
+        fields.rule("source_type", || json!({ "enum": [SourceType::BrandSite.name(), "brand"] }));
         Self { name, url, source_type }
     }
 }
@@ -172,7 +196,8 @@ async fn suggest_source(
     CurrentUser(user): CurrentUser,
     AppJson(body): AppJson<SuggestSourceRequest>,
 ) -> Result<(StatusCode, AppJson<SuggestSourceResponse>), ApiError> {
-    if body.source_type.is_some_and(|source_type| source_type != SourceType::BrandSite.name()) {
+    let kind = body.source_type.as_deref().map(SourceType::parse);
+    if kind.is_some_and(|kind| kind != Some(SourceType::BrandSite)) {
         return Err(ApiError::BadRequest("source_type must be 'brand_site'"));
     }
     let name = body.name.trim().to_owned();
@@ -207,24 +232,35 @@ struct LeaseResponse {
     expires_at: Timestamp,
 }
 
-/// Keeps others from scraping a source while the user's client does.
+/// Keeps other clients from fetching a source while the user's does.
 #[utoipa::path(post, path = "/api/scraper/lease/{source_id}", params(("source_id" = SourceId, Path)), responses(
     (status = 200, body = LeaseResponse),
+    (status = 403, description = "The caller is banned."),
     (status = 404, description = "There is no such source."),
-    (status = 409, description = "Somebody else scrapes it.")
+    (status = 409, description = "Somebody else fetches it, or it needs nothing from clients."),
+    (status = 429, description = "The caller has leased it before, and sent nothing.")
 ))]
 async fn lease_source(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
     AppPath(source_id): AppPath<SourceId>,
 ) -> Result<AppJson<LeaseResponse>, ApiError> {
+    if app.data.bans.find(&user).await?.is_some() {
+        return Err(BANNED);
+    }
     let source = visible_source(&app, &user, &source_id).await?;
     let now = Timestamp::from(app.clock.now());
     let expires_at = now + CLIENT_LEASE;
-    match app.data.sources.claim(&source, user.as_str(), (now, expires_at), |_| false).await? {
-        Claim::Ours(_) => Ok(AppJson(LeaseResponse { status: "ok", expires_at })),
-        Claim::Theirs => Err(ApiError::Conflict("Lease already held by another user.")),
-        Claim::Gone => Err(NO_SOURCE),
+    let times = (expires_at, now + CLIENT_WAIT);
+    match app.data.sources.claim_for_client(&source, &user, now, times).await? {
+        ClientClaim::Granted => Ok(AppJson(LeaseResponse { status: "ok", expires_at })),
+        ClientClaim::Theirs => Err(ApiError::Conflict("Lease already held by another user.")),
+        ClientClaim::NotNeeded => Err(ApiError::Conflict("Source needs no posts from clients at present.")),
+        ClientClaim::Waits(until) => Err(ApiError::TooManyRequests {
+            detail: "You leased this source and sent no posts. Please wait before you lease it again.",
+            retry_after: (until.get() - now.get()).unsigned_abs(),
+        }),
+        ClientClaim::Gone => Err(NO_SOURCE),
     }
 }
 
@@ -249,6 +285,8 @@ struct IngestPostsResponse {
     count: usize,
     status: &'static str,
     verified: bool,
+    /// How many of the posts were not taken.
+    dropped: usize,
 }
 
 /// Takes posts of a subreddit that the user's client has fetched.
@@ -256,14 +294,15 @@ struct IngestPostsResponse {
     (status = 200, body = IngestPostsResponse),
     (status = 400, description = "The source is not a subreddit."),
     (status = 403, description = "The caller is banned."),
-    (status = 404, description = "There is no such source.")
+    (status = 404, description = "There is no such source."),
+    (status = 409, description = "The caller does not have the source's lease."),
+    (status = 429, description = "The caller has sent as many posts as one may send in a day.")
 ))]
 async fn ingest_posts(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
     request: Request,
 ) -> Result<AppJson<IngestPostsResponse>, ApiError> {
-    const BANNED: ApiError = ApiError::Forbidden("User is banned from contributing.");
     let body: IngestPostsRequest = read_json_body(request, POSTS_LIMIT).await?;
     if app.data.bans.find(&user).await?.is_some() {
         return Err(BANNED);
@@ -272,18 +311,19 @@ async fn ingest_posts(
     if source.source_type != SourceType::Reddit {
         return Err(ApiError::BadRequest("Source is not a subreddit."));
     }
-    let answer = |count, status, verified| Ok(AppJson(IngestPostsResponse { count, status, verified }));
     match app.scraper.submit(&source, &user, &body.posts).await {
-        Ok(Submitted::Taken { report, verified }) => answer(report.new_items, "ok", verified),
-        Ok(Submitted::NothingValid) => answer(0, "no_valid_items", false),
+        Ok(Submitted::Taken { report, verified, dropped }) => {
+            Ok(AppJson(IngestPostsResponse { count: report.new_items, status: "ok", verified, dropped }))
+        }
+        Ok(Submitted::NothingValid) => {
+            let dropped = body.posts.len();
+            Ok(AppJson(IngestPostsResponse { count: 0, status: "no_valid_items", verified: false, dropped }))
+        }
+        Ok(Submitted::NoLease) => Err(ApiError::Conflict("Lease the source before you send posts for it.")),
+        Ok(Submitted::DayUsedUp(retry_after)) => {
+            Err(ApiError::TooManyRequests { detail: "You have sent enough posts for today.", retry_after })
+        }
         Ok(Submitted::Banned) => Err(BANNED),
-        Err(SubmitError::Unsafe(post)) => Err(ApiError::Invalid(vec![Fault {
-            kind: "value_error",
-            loc: vec![Step::Name("body"), Step::Name("posts"), Step::Position(post.index), Step::Name(post.field)],
-            msg: format!("Value error, {}", post.refused),
-            input: Value::Null,
-            ctx: Value::Null,
-        }])),
         Err(SubmitError::Failed(scraper::Error::Data(error))) => Err(error.into()),
         Err(error) => Err(ApiError::internal(error)),
     }
@@ -299,7 +339,8 @@ struct SubscriptionResponse {
 /// Makes the user follow a source, and has it scraped.
 #[utoipa::path(post, path = "/api/scraper/subscribe/{source_id}", params(("source_id" = SourceId, Path)), responses(
     (status = 201, body = SubscriptionResponse),
-    (status = 404, description = "There is no such source.")
+    (status = 404, description = "There is no such source."),
+    (status = 429, description = "Too many of the caller's operations are waiting.")
 ))]
 async fn subscribe(
     State(app): State<AppState>,
@@ -307,9 +348,13 @@ async fn subscribe(
     AppPath(source_id): AppPath<SourceId>,
 ) -> Result<(StatusCode, AppJson<SubscriptionResponse>), ApiError> {
     let source = visible_source(&app, &user, &source_id).await?;
+    // Before the subscription: whoever is refused has not subscribed, and can ask again.
+    match app.scraper.queue_for_subscriber(&source, &user).await {
+        Ok(_) => {}
+        Err(scraper::Error::BacklogFull) => return Err(ApiError::BACKLOG_FULL),
+        Err(error) => return Err(ApiError::unavailable(error)),
+    }
     app.data.subscriptions.begin(&user, &source_id, app.clock.now().into()).await?;
-    // Who asks again after a failure is a subscriber already, and has it queued all the same.
-    app.scraper.queue_for_subscriber(&source).await.map_err(ApiError::unavailable)?;
     Ok((StatusCode::CREATED, AppJson(SubscriptionResponse { source_id, subscribed: true })))
 }
 
@@ -419,7 +464,8 @@ struct ItemResponse {
     description: String,
     image_url: String,
     product_url: String,
-    buy_links: Vec<Value>,
+    #[schema(value_type = Vec<Object>)]
+    buy_links: Vec<BuyLink>,
     price: Value,
     brand: Option<String>,
     tags: Vec<String>,
@@ -532,10 +578,19 @@ async fn add_item_feedback(
     let score_signal = score.ok_or(ApiError::NotFound("Item not found."))?;
     if signal == Signal::Up
         && let Some(item) = app.data.items.find_for(&user, &item_id).await?
-        && let Err(error) = app.taste.request(&user, &item, body.gallery_index).await
     {
-        // The vote counts all the same; the next one asks again.
-        warn!(item.id = %item_id, error = %Chain(&error), "analysis of a liked picture not queued");
+        let taste = app.taste.clone();
+        let (user, gallery_index) = (user.clone(), body.gallery_index);
+        // The vote counts all the same. Once the job is stored the sweeper looks after it; before that, the next vote.
+        let queueing = async move {
+            if let Err(error) = taste.request(&user, &item, gallery_index).await {
+                warn!(item.id = %item.id, error = %Chain(&error), "analysis of a liked picture not queued");
+            }
+        };
+        let queueing = app.tasks.spawn(queueing.in_current_span());
+        if tokio::time::timeout(QUEUE_PATIENCE, queueing).await.is_err() {
+            warn!(item.id = %item_id, "analysis of a liked picture not queued in time");
+        }
     }
     Ok(AppJson(AddItemFeedbackResponse { item_id, signal, score_signal }))
 }

@@ -47,6 +47,18 @@ async fn kinds_of_routes_have_quotas_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_restarted_job_counts_as_what_it_does() {
+    let app = app(&[("RATE_LIMIT_MODEL_PER_MINUTE", "3"), ("PENDING_JOBS_PER_USER", "0")]);
+    let ada = app.user("ada").await.header("prefer", "respond-async");
+    let job = ada.post("/api/digest/run", json!({})).await.json()["id"].as_str().unwrap().to_owned();
+    let restart = async || ada.post(&format!("/api/jobs/{job}/restart"), json!({})).await.status;
+    assert_eq!(restart().await, StatusCode::ACCEPTED);
+    assert_eq!(restart().await, StatusCode::ACCEPTED);
+    assert_eq!(restart().await, StatusCode::TOO_MANY_REQUESTS);
+    app.work_all().await;
+}
+
+#[tokio::test]
 async fn an_address_that_signs_in_too_often_waits() {
     let app = app(&[("RATE_LIMIT_AUTH_PER_MINUTE", "2"), ("TRUST_X_FORWARDED_FOR", "true")]);
     let at = |address: &str| app.nobody().header("x-forwarded-for", &format!("198.51.100.1, {address}:4711"));

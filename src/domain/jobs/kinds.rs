@@ -369,6 +369,7 @@ fn scraper_fault(error: scraper::Error) -> Fault {
         scraper::Error::Leased | scraper::Error::LeaseLost => Fault::retry("Somebody else scrapes the source.", error),
         scraper::Error::OverBudget { .. } => Fault::Failed(OVER_BUDGET.to_owned()),
         scraper::Error::Busy
+        | scraper::Error::BacklogFull
         | scraper::Error::TimedOut
         | scraper::Error::Data(_)
         | scraper::Error::Queue(_)

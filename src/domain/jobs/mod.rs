@@ -42,6 +42,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::data::update::Edit;
 use crate::data::{self, Data};
+use crate::domain::backlog::{Backlog, Work};
 use crate::domain::budget::{Budget, BudgetExceeded};
 use crate::hash::sha256_hex;
 use crate::model::ids::{JobId, UserId};
@@ -89,6 +90,9 @@ pub enum Error {
     /// A message does not turn into JSON: a fault in this program.
     #[error("the job's message cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
+    /// The user has as many jobs waiting as one may have.
+    #[error("the user waits for enough already")]
+    BacklogFull,
     /// The caller has used the key for something else.
     #[error("the idempotency key was used for another request")]
     KeyReused,
@@ -217,6 +221,8 @@ pub struct Parts {
     pub data: Data,
     /// Where owners pay from.
     pub budget: Budget,
+    /// What users wait for.
+    pub backlog: Backlog,
     /// Where jobs wait.
     pub queue: Arc<dyn JobQueue>,
     /// Name of the queue.
@@ -375,7 +381,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`Error::KeyReused`] when the key was used for another request, [`Error::OverBudget`] when the user cannot pay for a
-    /// new job of this kind; otherwise when the documents fail.
+    /// new job of this kind, [`Error::BacklogFull`] when they wait for enough already; otherwise when the documents fail.
     pub async fn accept(&self, user: &UserId, name: &str, input: Value, key: Option<&str>) -> Result<JobId, Error> {
         let request_hash = sha256_hex(format!("{name}\n{input}"));
         for _ in 0..ACCEPT_TRIES {
@@ -390,6 +396,10 @@ impl Jobs {
             }
             let now = self.now();
             let id = JobId::from(Uuid::new_v4().simple().to_string());
+            let work = key.map_or_else(|| Work::Job(id.clone()), |key| Work::KeyedJob(key.to_owned()));
+            if !self.0.backlog.admit(user, &work).await? {
+                return Err(Error::BacklogFull);
+            }
             let lease = now + self.queue_lease();
             let mut job = Job::pending(id, user.clone(), name, input.clone(), now, lease);
             job.idempotency_key = key.map(str::to_owned);
@@ -405,6 +415,7 @@ impl Jobs {
                 self.send_or_leave(&job).await?;
                 return Ok(job.id);
             }
+            // Somebody else has used the key meanwhile.
         }
         Err(data::Error::Contended.into())
     }
@@ -754,7 +765,7 @@ impl Jobs {
     async fn send(&self, job: &Job) -> Result<(), Cause> {
         let message = JobMessage { job_id: job.id.clone(), user_id: job.user_id.clone() };
         let text = serde_json::to_string(&message)?;
-        Ok(self.0.queue.send(&self.0.queue_name, &text).await?)
+        Ok(self.0.queue.send_for(&self.0.queue_name, job.user_id.as_str(), &text).await?)
     }
 
     /// Puts a new job's message into the queue. If that fails the job is accepted all the same: the next sweep finds it.

@@ -5,9 +5,11 @@
 //! works in batches, and what one batch has written the next run finds.
 
 use std::collections::HashSet;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
+use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -17,9 +19,10 @@ use super::candidate::Candidate;
 use super::dedupe::Claimed;
 use super::{Error, Scraper};
 use crate::data::items::GLOBAL;
-use crate::http_client::guarded::{Expect, Limits, check_url};
+use crate::http_client::guarded::{Expect, FetchError, Limits, UrlRefused, check_url};
 use crate::imaging::{decode, phash};
 use crate::llm::{CallContext, EMBEDDING_DIMENSIONS};
+use crate::model::buy_link::BuyLink;
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::{FeedItem, NewItem};
 use crate::model::perceptual_hash::PerceptualHash;
@@ -59,7 +62,7 @@ const EMBEDDED_DESCRIPTION: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Origin {
-    /// Who sent them; nobody if we fetched them ourselves.
+    /// Who sent them; nobody if we fetched them ourselves. What others send needs a picture that can be there.
     pub submitter: Option<UserId>,
     /// Whether they are known to be what the source has.
     pub verified: bool,
@@ -83,7 +86,7 @@ pub struct IngestReport {
     pub new_items: usize,
     /// Candidates that the feed has already, by page or by picture.
     pub duplicates: usize,
-    /// Candidates without a title, a page or a picture that can be used.
+    /// Candidates without a title, a page or a picture that can be used, and submitted ones whose picture is gone.
     pub unusable: usize,
     /// New items whose picture could not be had, so that nobody knows what it looks like.
     pub without_hash: usize,
@@ -91,6 +94,17 @@ pub struct IngestReport {
     pub without_vector: usize,
     /// Older items that got theirs.
     pub filled: usize,
+}
+
+impl AddAssign for IngestReport {
+    fn add_assign(&mut self, other: Self) {
+        self.new_items += other.new_items;
+        self.duplicates += other.duplicates;
+        self.unusable += other.unusable;
+        self.without_hash += other.without_hash;
+        self.without_vector += other.without_vector;
+        self.filled += other.filled;
+    }
 }
 
 impl Scraper {
@@ -162,23 +176,37 @@ impl Scraper {
         Some(vectors.into_iter().map(|vector| vector.into_iter().map(shortest).collect()).collect())
     }
 
-    /// The hash of a picture; `None` if it cannot be had.
-    async fn hash_picture(&self, url: &str) -> Option<PerceptualHash> {
+    /// The hash of a picture, as far as it can be had.
+    async fn look_at(&self, url: &str) -> Picture {
         let picture = match self.web().get(url, Expect::Image, PICTURE_LIMITS).await {
             Ok(picture) => picture,
             Err(error) => {
                 debug!(error = %Chain(&error), "picture not fetched");
-                return None;
+                return match error {
+                    FetchError::Status(StatusCode::NOT_FOUND | StatusCode::GONE)
+                    | FetchError::Refused(UrlRefused::NotPublic) => Picture::Gone,
+                    _ => Picture::Unknown,
+                };
             }
         };
         match phash::hash(self.pixels(), picture.body, &decode::Limits::default()).await {
-            Ok(hash) => Some(hash),
+            Ok(hash) => Picture::Hashed(hash),
             Err(error) => {
                 debug!(error = %Chain(&error), "picture not hashed");
-                None
+                Picture::Unknown
             }
         }
     }
+}
+
+/// What is known of a candidate's picture.
+enum Picture {
+    /// What it looks like.
+    Hashed(PerceptualHash),
+    /// It could not be had, which may change.
+    Unknown,
+    /// There is none at its address, or none that anybody could see.
+    Gone,
 }
 
 /// Candidates that are ingested together.
@@ -247,19 +275,22 @@ impl Batch<'_> {
         report: &mut IngestReport,
     ) -> Result<Vec<(Candidate, Option<Claimed>)>, Error> {
         let urls: Vec<String> = candidates.iter().map(|candidate| candidate.image_url.clone()).collect();
-        let hashes = urls.into_iter().map(|url| async move {
-            let hash = self.scraper.hash_picture(&url);
-            tokio::time::timeout_at(self.pictures_until, hash).await.ok().flatten()
+        let pictures = urls.into_iter().map(|url| async move {
+            let picture = self.scraper.look_at(&url);
+            tokio::time::timeout_at(self.pictures_until, picture).await.unwrap_or(Picture::Unknown)
         });
         // In their order: of two that look alike, the first one stays.
-        let hashes: Vec<Option<PerceptualHash>> = stream::iter(hashes).buffered(CONCURRENT_PICTURES).collect().await;
+        let pictures: Vec<Picture> = stream::iter(pictures).buffered(CONCURRENT_PICTURES).collect().await;
         let known = self.scraper.known_pictures(self.partition).await?;
         let mut fresh = Vec::with_capacity(candidates.len());
-        for (candidate, hash) in candidates.into_iter().zip(hashes) {
-            match hash.map(|hash| Claimed::new(&known, hash)) {
-                None => fresh.push((candidate, None)),
-                Some(Some(claimed)) => fresh.push((candidate, Some(claimed))),
-                Some(None) => report.duplicates += 1,
+        for (candidate, picture) in candidates.into_iter().zip(pictures) {
+            match picture {
+                Picture::Hashed(hash) => match Claimed::new(&known, hash) {
+                    Some(claimed) => fresh.push((candidate, Some(claimed))),
+                    None => report.duplicates += 1,
+                },
+                Picture::Gone if self.origin.submitter.is_some() => report.unusable += 1,
+                Picture::Gone | Picture::Unknown => fresh.push((candidate, None)),
             }
         }
         Ok(fresh)
@@ -267,6 +298,8 @@ impl Batch<'_> {
 
     fn item(&self, candidate: Candidate, hash: Option<PerceptualHash>, embedding: Vec<f64>) -> NewItem {
         let Source { id, source_type, .. } = self.source;
+        let now = self.scraper.now();
+        let submitter = self.origin.submitter.as_ref();
         NewItem {
             id: NewItem::id(*source_type, id, &candidate.product_url),
             user_id: self.partition.to_owned(),
@@ -276,7 +309,7 @@ impl Batch<'_> {
             description: candidate.description,
             image_url: candidate.image_url,
             product_url: candidate.product_url,
-            buy_links: candidate.buy_links,
+            buy_links: candidate.buy_links.iter().filter_map(|url| BuyLink::at(url)).collect(),
             price: candidate.price,
             brand: candidate.brand,
             tags: candidate.tags,
@@ -287,10 +320,11 @@ impl Batch<'_> {
             embedding,
             reddit_score: candidate.reddit_score,
             score_signal: 0,
-            scraped_at: self.scraper.now(),
-            source_created_at: candidate.source_created_at,
+            scraped_at: now,
+            // Nothing was found before it appeared.
+            source_created_at: candidate.source_created_at.filter(|at| *at <= now),
             image_expired: false,
-            submitter_id: self.origin.submitter.clone(),
+            submitter_id: submitter.map_or(NewItem::SERVER, UserId::as_str).to_owned(),
             verified: self.origin.verified,
         }
     }

@@ -1,5 +1,5 @@
-//! The lease of a source while a run of the service scrapes it: never two runs on one source, and a client's lease keeps
-//! runs away.
+//! The lease of a source while a run of the service scrapes it: never two runs on one source. A client's lease keeps
+//! other clients away, but no run: what a run finds it need not send.
 //!
 //! It is short and renewed, so that a process that dies does not keep others away for long. A run that finds its lease
 //! gone stops where it is. The queue's word counts for more than the lease: when it delivers a message again, whoever had
@@ -17,6 +17,8 @@ use crate::telemetry::Chain;
 
 /// How long a lease lives unless it is renewed.
 const LEASE: Duration = Duration::from_secs(30);
+/// What the names of runs begin with. Other names are clients' users.
+const RUN: &str = "run-";
 /// Renewals within one lease.
 const RENEWALS: u32 = 3;
 
@@ -30,14 +32,14 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// A run that may replace no other.
+    /// A run that may replace no other run.
     pub fn unique() -> Self {
-        Self { name: format!("run-{}", Uuid::new_v4().simple()), predecessors: None }
+        Self { name: format!("{RUN}{}", Uuid::new_v4().simple()), predecessors: None }
     }
 
     /// A run for a message of the queue (or a step of a job), which may replace earlier runs for the same one.
     pub fn of_message(id: &str) -> Self {
-        let predecessors = format!("run-{id}#");
+        let predecessors = format!("{RUN}{id}#");
         Self { name: format!("{predecessors}{}", Uuid::new_v4().simple()), predecessors: Some(predecessors) }
     }
 
@@ -47,7 +49,8 @@ impl Owner {
     }
 
     fn may_replace(&self, other: &str) -> bool {
-        self.predecessors.as_deref().is_some_and(|predecessors| other.starts_with(predecessors))
+        let is_predecessor = || self.predecessors.as_deref().is_some_and(|earlier| other.starts_with(earlier));
+        !other.starts_with(RUN) || is_predecessor()
     }
 }
 

@@ -23,7 +23,7 @@ use futures::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use tracing::info;
+use tracing::{info, warn};
 use url::Url;
 
 use self::brand::SelectorConfig;
@@ -34,6 +34,7 @@ use self::ingest::{IngestReport, Origin};
 use self::lease::Owner;
 use self::reddit::RedditConfig;
 use self::reddit::client::Reddit;
+use super::backlog::{Backlog, Work};
 use super::similarity::known::{KnownHashes, PartitionHashes};
 use crate::clock::Clock;
 use crate::config;
@@ -46,6 +47,7 @@ use crate::model::ids::{SourceId, UserId};
 use crate::model::source::{PageVersion, Source, SourceType};
 use crate::model::timestamp::Timestamp;
 use crate::queue::{self, JobQueue};
+use crate::telemetry::Chain;
 
 /// Time for one run: less than a function has, and than a lease needs to be renewed for ever.
 const RUN_TIME: Duration = Duration::from_secs(8 * 60);
@@ -53,6 +55,8 @@ const RUN_TIME: Duration = Duration::from_secs(8 * 60);
 const SLOT_PATIENCE: Duration = Duration::from_secs(60);
 /// A source that was scraped so shortly before is not scraped again for a new subscriber.
 const RECENT: Duration = Duration::from_secs(15 * 60);
+/// How long a queued scrape for a subscriber keeps others from being queued, should nothing be heard of it.
+const QUEUED: Duration = Duration::from_secs(15 * 60);
 /// How long a site's word is believed that its page has not changed. Items expire, and only a page that is read brings them
 /// back.
 const BELIEVED: Duration = Duration::from_secs(3 * 24 * 60 * 60);
@@ -73,6 +77,9 @@ pub enum Error {
     /// Somebody else took it over meanwhile. Nothing more is written.
     #[error("the source's lease was lost")]
     LeaseLost,
+    /// The user who asked for it waits for enough already.
+    #[error("the user waits for enough already")]
+    BacklogFull,
     /// This process has enough to do.
     #[error("too many sources are being scraped")]
     Busy,
@@ -129,6 +136,8 @@ pub struct Parts {
     pub queue: Arc<dyn JobQueue>,
     /// Name of that queue.
     pub queue_name: String,
+    /// What users wait for.
+    pub backlog: Backlog,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Numbers.
@@ -255,16 +264,36 @@ impl Scraper {
             .await
     }
 
-    /// Queues a source for a user who wants to see what it has, unless that was done a short while ago; whether it did.
+    /// Queues a source for a user who wants to see what it has, unless that was done a short while ago, or somebody else's
+    /// wish for the same waits in the queue, or somebody is at it; whether it did.
     ///
     /// # Errors
-    /// When the queue fails.
-    pub async fn queue_for_subscriber(&self, source: &Source) -> Result<bool, Error> {
+    /// [`Error::BacklogFull`] when the user waits for enough already; otherwise when documents or queue fail.
+    pub async fn queue_for_subscriber(&self, source: &Source, user: &UserId) -> Result<bool, Error> {
         let now = self.now();
-        if source.last_scraped_at.is_some_and(|at| at + RECENT > now) {
+        let is_wanted = |source: &Source| {
+            let is_fresh = source.last_scraped_at.is_some_and(|at| at + RECENT > now);
+            !(is_fresh || source.is_queued(now) || source.is_leased(now))
+        };
+        if !is_wanted(source) {
             return Ok(false);
         }
-        self.send(&Message { source_id: source.id.clone(), day: None, requested_at: Some(now) }).await?;
+        if !self.0.parts.backlog.admit(user, &Work::Scrape(source.id.clone())).await? {
+            return Err(Error::BacklogFull);
+        }
+        let until = now + QUEUED;
+        if !self.data().sources.queue(source, user, until, is_wanted).await? {
+            return Ok(false);
+        }
+        let text =
+            serde_json::to_string(&Message { source_id: source.id.clone(), day: None, requested_at: Some(now) })?;
+        let sent = self.0.parts.queue.send_for(&self.0.parts.queue_name, user.as_str(), &text).await;
+        if sent.is_err()
+            && let Err(error) = self.data().sources.unqueue(source, until).await
+        {
+            warn!(source.id = %source.id, error = %Chain(&error), "source not queued, but noted as if it were");
+        }
+        sent?;
         Ok(true)
     }
 
@@ -336,7 +365,7 @@ impl Scraper {
     ) -> Result<IngestReport, Error> {
         let Fetched { candidates, version } = fetched;
         let report = self.ingest(source, candidates, &Origin::FETCHED).await?;
-        let finish = Finish { at: self.now(), day, version: version.as_ref(), owner: owner.name(), fenced: true };
+        let finish = Finish { at: self.now(), day, version: version.as_ref(), owner: owner.name() };
         let is_ours = self.data().sources.finish(source, finish).await?;
         if is_ours { Ok(report) } else { Err(Error::LeaseLost) }
     }

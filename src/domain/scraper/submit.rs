@@ -1,13 +1,19 @@
 //! Posts that clients send: Reddit shows people what it refuses to servers. Whoever sends others than Reddit has is found
 //! out now and then, and may not contribute any more.
+//!
+//! Of a post that was compared, Reddit's version is stored. Of the others only what a picture and a title can say is taken:
+//! text, flair and votes would be the sender's word, shown to everybody.
+
+use std::time::Duration;
 
 use serde_json::Value;
+use time::{OffsetDateTime, Time};
 use tracing::warn;
 
 use super::candidate::Candidate;
 use super::ingest::{IngestReport, Origin};
-use super::reddit::client::SpotCheck;
-use super::reddit::{self, NoSubreddit, RedditConfig, UnsafePost};
+use super::reddit::client::Comparison;
+use super::reddit::{self, NoSubreddit, RedditConfig};
 use super::{Error, Scraper};
 use crate::data::sources::Finish;
 use crate::model::ban::Ban;
@@ -23,25 +29,28 @@ const COMPARED: usize = 3;
 /// What became of a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Submitted {
-    /// Its posts are in the feed.
+    /// Some of its posts are in the feed.
     Taken {
         /// What became of them.
         report: IngestReport,
         /// Whether some of them were compared with Reddit's.
         verified: bool,
+        /// How many were left out.
+        dropped: usize,
     },
     /// The source takes none of them.
     NothingValid,
-    /// The sender may not contribute: banned before, or because of this.
+    /// The sender does not have the source's lease.
+    NoLease,
+    /// The sender has sent as many posts as one may send in a day. The next begins after this.
+    DayUsedUp(Duration),
+    /// The sender may not contribute, because of this.
     Banned,
 }
 
 /// Why a submission was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// A post has an address that must not be followed.
-    #[error(transparent)]
-    Unsafe(#[from] UnsafePost),
     /// The source is no subreddit that can be asked for.
     #[error(transparent)]
     NoSubreddit(#[from] NoSubreddit),
@@ -51,29 +60,73 @@ pub enum SubmitError {
 }
 
 impl Scraper {
-    /// Takes posts that a user sends for a subreddit.
+    /// Takes posts that a user sends for a subreddit while they have its lease, which ends with the first that is taken.
     ///
     /// # Errors
     /// See [`SubmitError`]. Sending them again is harmless.
     pub async fn submit(&self, source: &Source, user: &UserId, posts: &[Value]) -> Result<Submitted, SubmitError> {
-        let candidates = reddit::posts(posts, &RedditConfig::read(&source.config)?)?;
+        if !source.is_leased_by(user, self.now()) {
+            return Ok(Submitted::NoLease);
+        }
+        let config = RedditConfig::read(&source.config)?;
+        let mut candidates = reddit::posts(posts, &config);
         if candidates.is_empty() {
             return Ok(Submitted::NothingValid);
         }
-        let verified = self.is_sampled()
-            && match self.0.parts.reddit.spot_check(&sample(&candidates)).await {
-                SpotCheck::Verified => true,
-                SpotCheck::Unreachable => false,
-                SpotCheck::Mismatch => {
-                    self.ban(user).await?;
-                    return Ok(Submitted::Banned);
+        let granted = self.reserve(user, candidates.len()).await?;
+        if granted == 0 {
+            return Ok(Submitted::DayUsedUp(self.until_midnight()));
+        }
+        candidates.truncate(granted);
+        let mut compared = Vec::new();
+        let mut is_verified = false;
+        if self.is_sampled() {
+            let sample = take_sample(&mut candidates);
+            let comparisons = self.0.parts.reddit.spot_check(&sample, &config).await;
+            if comparisons.contains(&Comparison::Mismatch) {
+                self.ban(user).await?;
+                return Ok(Submitted::Banned);
+            }
+            let unreachable = std::iter::repeat(Comparison::Unreachable);
+            is_verified = true;
+            for (claimed, comparison) in sample.into_iter().zip(comparisons.into_iter().chain(unreachable)) {
+                match comparison {
+                    Comparison::Same(reddits) => compared.extend(reddits.map(|reddits| *reddits)),
+                    // Nobody can see it any more.
+                    Comparison::Gone | Comparison::Mismatch => {}
+                    Comparison::Unreachable => {
+                        is_verified = false;
+                        candidates.push(claimed);
+                    }
                 }
-            };
-        let origin = Origin { submitter: Some(user.clone()), verified };
-        let report = self.ingest(source, candidates, &origin).await?;
-        let finish = Finish { at: self.now(), day: None, version: None, owner: user.as_str(), fenced: false };
+            }
+        }
+        let origin = |verified| Origin { submitter: Some(user.clone()), verified };
+        let mut report = self.ingest(source, compared, &origin(true)).await?;
+        report += self.ingest(source, candidates, &origin(false)).await?;
+        let kept = report.new_items + report.duplicates;
+        if kept == 0 {
+            return Ok(Submitted::NothingValid);
+        }
+        let finish = Finish { at: self.now(), day: None, version: None, owner: user.as_str() };
         self.data().sources.finish(source, finish).await.map_err(Error::from)?;
-        Ok(Submitted::Taken { report, verified })
+        Ok(Submitted::Taken { report, verified: is_verified, dropped: posts.len().saturating_sub(kept) })
+    }
+
+    /// Counts posts of the user's day; how many of them fit into it.
+    async fn reserve(&self, user: &UserId, posts: usize) -> Result<usize, Error> {
+        let most = self.0.parts.settings.posts_per_day;
+        if most == 0 {
+            return Ok(posts);
+        }
+        let today = self.0.parts.clock.now().date();
+        Ok(self.data().contributions.reserve(user, today, posts, most).await?)
+    }
+
+    fn until_midnight(&self) -> Duration {
+        let now = self.0.parts.clock.now();
+        let midnight = now.date().next_day().map(|day| OffsetDateTime::new_utc(day, Time::MIDNIGHT));
+        midnight.map_or(Duration::from_secs(60), |midnight| (midnight - now).unsigned_abs())
     }
 
     /// Whether chance chooses this submission.
@@ -91,14 +144,13 @@ impl Scraper {
     }
 }
 
-/// Some of the candidates, by chance: genuine posts in front of forged ones hide nothing.
-fn sample(candidates: &[Candidate]) -> Vec<Candidate> {
-    let mut left: Vec<&Candidate> = candidates.iter().collect();
+/// Takes some of the candidates out, by chance: genuine posts in front of forged ones hide nothing.
+fn take_sample(candidates: &mut Vec<Candidate>) -> Vec<Candidate> {
     let mut chosen = Vec::with_capacity(COMPARED);
-    while chosen.len() < COMPARED && !left.is_empty() {
+    while chosen.len() < COMPARED && !candidates.is_empty() {
         // Without random numbers the first ones. The remainder favours nobody noticeably: a hundred of four thousand million.
         let random = getrandom::u32().unwrap_or(0) as usize;
-        chosen.push(left.swap_remove(random % left.len()).clone());
+        chosen.push(candidates.swap_remove(random % candidates.len()));
     }
     chosen
 }

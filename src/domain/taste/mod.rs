@@ -186,7 +186,8 @@ impl Taste {
             retry_count: job.retry_count.saturating_add(job.requeues),
         };
         let text = serde_json::to_string(&message)?;
-        let sent = self.0.queue.send(&self.0.queue_name, &text).await;
+        let owner = job.payload.user_id.as_str();
+        let sent = self.0.queue.send_for(&self.0.queue_name, owner, &text).await;
         if sent.is_err() {
             let ended = self
                 .0

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use futures::future::join_all;
+use pluckit::clock::Clock;
+use pluckit::model::ban::Ban;
 use pluckit::model::ids::UserId;
+use pluckit::model::timestamp::Timestamp;
 use pluckit::store::{Container, Key, Query};
 use pluckit::workers::{Delivery, JobError, scrape};
 use serde_json::{Value, json};
@@ -49,6 +53,12 @@ async fn items(app: &TestApp, partition: &str) -> Vec<Value> {
 async fn ids(caller: &Caller) -> Vec<String> {
     let list = caller.get(SOURCES).await.json();
     list["sources"].as_array().unwrap().iter().map(|source| source["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Takes the lease of the subreddit `aa` for the caller.
+async fn lease(caller: &Caller) {
+    let answer = caller.post("/api/scraper/lease/reddit-aa", json!({})).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
 }
 
 /// Does what waits in the queue, once.
@@ -151,6 +161,64 @@ async fn a_lease_keeps_others_away_for_a_quarter_of_an_hour() {
     assert_eq!(missing, (404, json!({"detail": "Source not found."})));
 }
 
+#[tokio::test]
+async fn only_what_needs_posts_from_clients_can_be_leased() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    let mut fresh = subreddit("aa");
+    fresh["lastScrapedAt"] = "2026-03-02T06:00:00.000Z".into();
+    save(&app, fresh).await;
+    save(&app, json!({"id": "brand-x", "sourceType": "brand_site", "isGlobal": true, "isActive": true})).await;
+    let refused = (409, json!({"detail": "Source needs no posts from clients at present."}));
+    for id in ["reddit-aa", "brand-x"] {
+        assert_eq!(ada.post(&format!("/api/scraper/lease/{id}"), json!({})).await.summary(), refused, "{id}");
+    }
+    assert_eq!(read(&app, "reddit", "reddit-aa").await["leaseOwner"], Value::Null);
+    app.clock.advance(Duration::from_secs(2 * 60 * 60));
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    app.state.data.bans.set(&Ban { id: "eve".into(), reason: None, banned_at: None, banned_by: None }).await.unwrap();
+    let banned = eve.post("/api/scraper/lease/reddit-aa", json!({})).await.summary();
+    assert_eq!(banned, (403, json!({"detail": "User is banned from contributing."})));
+    lease(&ada).await;
+}
+
+#[tokio::test]
+async fn who_leases_and_brings_nothing_waits_four_hours() {
+    let (app, _web) = scene("0").await;
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    lease(&eve).await;
+    app.clock.advance(Duration::from_secs(15 * 60));
+    let refused = eve.post("/api/scraper/lease/reddit-aa", json!({})).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.header("retry-after"), (225 * 60).to_string());
+    // Others can, and whoever brings something need not wait.
+    lease(&ada).await;
+    assert_eq!(ada.post(INGEST, body(&[post("aa", "p1")])).await.status, StatusCode::OK);
+    app.clock.advance(Duration::from_secs(4 * 60 * 60));
+    let ada = app.user("ada").await;
+    lease(&ada).await;
+    assert_eq!(read(&app, "reddit", "reddit-aa").await["clientWaits"].as_object().unwrap().len(), 1, "eve's is over");
+    // Posts that nobody can take are nothing.
+    assert_eq!(ada.post(INGEST, body(&[post("bb", "p1")])).await.json()["status"], "no_valid_items");
+    app.clock.advance(Duration::from_secs(15 * 60));
+    let refused = ada.post("/api/scraper/lease/reddit-aa", json!({})).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn a_client_s_lease_does_not_keep_the_service_away() {
+    let web = Web::start().await;
+    show_posts(&web, "aa", &["p1"]);
+    let app = TestApp::builder().web(&web).setting("ADMIN_USER_IDS", "root").start();
+    save(&app, subreddit("aa")).await;
+    let (root, ada) = (app.user("root").await, app.user("ada").await);
+    lease(&ada).await;
+    let run = root.post("/api/scraper/run/reddit-aa", json!({})).await.summary();
+    assert_eq!(run, (200, json!({"sourceId": "reddit-aa", "newItems": 1})));
+    let late = ada.post(INGEST, body(&[post("aa", "p1")])).await.summary();
+    assert_eq!(late, (409, json!({"detail": "Lease the source before you send posts for it."})));
+}
+
 // --- Following ------------------------------------------------------------------------------------------------------
 
 #[tokio::test]
@@ -168,6 +236,8 @@ async fn a_follower_has_the_source_scraped() {
     let requests = || web.received().iter().filter(|received| received.url.contains("hot.json")).count();
     assert!(work_off(&app).await.iter().all(Result::is_ok));
     assert_eq!((items(&app, "global").await.len(), requests()), (2, 1), "scraped for both requests at once");
+    let source = read(&app, "reddit", "reddit-aa").await;
+    assert_eq!((source.get("queuedUntil"), source.get("queuedFor")), (None, None), "nothing waits any more");
     app.user("eve").await.post(path, json!({})).await;
     assert!(work_off(&app).await.is_empty(), "scraped a moment ago");
 
@@ -185,6 +255,67 @@ async fn a_follower_has_the_source_scraped() {
     gone["isActive"] = false.into();
     save(&app, gone).await;
     assert_eq!(ada.delete(path).await.summary(), left, "a source out of use can be left");
+}
+
+#[tokio::test]
+async fn a_source_waits_in_the_queue_once() {
+    let app = TestApp::new();
+    save(&app, subreddit("aa")).await;
+    let mut callers = Vec::new();
+    for number in 0..20 {
+        callers.push(app.user(&format!("u{number}")).await);
+    }
+    let path = "/api/scraper/subscribe/reddit-aa";
+    let answers = join_all(callers.iter().flat_map(|caller| (0..5).map(|_| caller.post(path, json!({}))))).await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::CREATED));
+    assert_eq!(app.state.queue.length(QUEUE).await.unwrap(), 1);
+    // Nothing is heard of it for long enough: the message is lost.
+    app.clock.advance(Duration::from_secs(15 * 60));
+    assert_eq!(callers[0].post(path, json!({})).await.status, StatusCode::CREATED);
+    assert_eq!(app.state.queue.length(QUEUE).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_scrapes_and_operations_waiting() {
+    let web = Web::start().await;
+    let app = TestApp::builder().web(&web).setting("RATE_LIMITS", "true").start();
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    for name in ["aa", "bb", "cc", "dd"] {
+        show_posts(&web, name, &["p1"]);
+        save(&app, subreddit(name)).await;
+    }
+    let follow = async |caller: &Caller, name: &str| {
+        caller.post(&format!("/api/scraper/subscribe/reddit-{name}"), json!({})).await
+    };
+    let later = ada.clone().header("prefer", "respond-async");
+    let digest = async || later.post("/api/digest/run", json!({})).await;
+    assert_eq!(digest().await.status, StatusCode::ACCEPTED);
+    for name in ["aa", "bb"] {
+        assert_eq!(follow(&ada, name).await.status, StatusCode::CREATED);
+    }
+    for refused in [follow(&ada, "cc").await, digest().await] {
+        let detail = "Too many of your operations are waiting. Please wait until one has ended.";
+        assert_eq!(refused.summary(), (429, json!({"detail": detail})));
+        assert_eq!(refused.header("retry-after"), "10");
+    }
+    let followed = ada.get(SOURCES).await.json();
+    let is_followed = |id: &str| {
+        let sources = followed["sources"].as_array().unwrap();
+        sources.iter().find(|source| source["id"] == id).unwrap()["subscribed"].clone()
+    };
+    assert_eq!((is_followed("reddit-bb"), is_followed("reddit-cc")), (json!(true), json!(false)));
+    assert_eq!(follow(&ada, "aa").await.status, StatusCode::CREATED, "what waits already needs no place");
+    assert_eq!(follow(&eve, "cc").await.status, StatusCode::CREATED, "others have places of their own");
+    assert!(work_off(&app).await.iter().all(Result::is_ok));
+    for name in ["cc", "dd"] {
+        assert_eq!(follow(&ada, name).await.status, StatusCode::CREATED, "two places are free again");
+    }
+    assert!(work_off(&app).await.iter().all(Result::is_ok));
+    app.work_all().await;
+    for status in [202, 202, 202, 429] {
+        assert_eq!(digest().await.status, status);
+    }
+    app.work_all().await;
 }
 
 // --- Posts that clients send ----------------------------------------------------------------------------------------
@@ -206,11 +337,11 @@ fn body(posts: &[Value]) -> Value {
 async fn posts_that_a_client_sends_are_in_the_feed_once() {
     let (app, web) = scene("0").await;
     let ada = app.user("ada").await;
-    ada.post("/api/scraper/lease/reddit-aa", json!({})).await;
+    lease(&ada).await;
     // With its envelope or without.
     let posts = [post("aa", "p1"), post("aa", "p2")["data"].clone(), post("other", "p3")];
     let sent = ada.post(INGEST, body(&posts)).await.summary();
-    assert_eq!(sent, (200, json!({"count": 2, "status": "ok", "verified": false})));
+    assert_eq!(sent, (200, json!({"count": 2, "status": "ok", "verified": false, "dropped": 1})));
     let source = read(&app, "reddit", "reddit-aa").await;
     assert_eq!(source["lastScrapedAt"], "2026-03-02T09:15:00.000Z");
     assert_eq!((&source["leaseOwner"], &source["leaseExpiresAt"]), (&Value::Null, &Value::Null), "given back");
@@ -218,8 +349,11 @@ async fn posts_that_a_client_sends_are_in_the_feed_once() {
     assert_eq!(ada.get(SOURCES).await.json()["sources"][0]["needsClientIngest"], false);
     let found = items(&app, "global").await;
     assert_eq!((&found[0]["submitterId"], &found[0]["verified"]), (&json!("ada"), &json!(false)));
-    let again = app.user("bob").await.post(INGEST, body(&posts)).await.summary();
-    assert_eq!(again, (200, json!({"count": 0, "status": "ok", "verified": false})));
+    app.clock.advance(Duration::from_secs(4 * 60 * 60));
+    let bob = app.user("bob").await;
+    lease(&bob).await;
+    let again = bob.post(INGEST, body(&posts)).await.summary();
+    assert_eq!(again, (200, json!({"count": 0, "status": "ok", "verified": false, "dropped": 1})));
     assert_eq!(items(&app, "global").await, found);
     assert!(!web.received().iter().any(|received| received.url.contains("reddit.com")), "nothing was compared");
 }
@@ -229,11 +363,13 @@ async fn what_cannot_be_taken_is_told() {
     let (app, _web) = scene("1").await;
     let ada = app.user("ada").await;
     let status = async |body: Value| ada.post(INGEST, body).await.summary();
-    let nothing = (200, json!({"count": 0, "status": "no_valid_items", "verified": false}));
-    let mut unliked = post("aa", "p1");
-    unliked["data"]["score"] = 3.into();
-    assert_eq!(status(body(&[])).await, nothing);
-    assert_eq!(status(body(&[unliked, json!({}), post("bb", "p2")])).await, nothing);
+    let nothing =
+        |dropped: usize| (200, json!({"count": 0, "status": "no_valid_items", "verified": false, "dropped": dropped}));
+    let detail = "Lease the source before you send posts for it.";
+    assert_eq!(status(body(&[post("aa", "p1")])).await, (409, json!({"detail": detail})));
+    lease(&ada).await;
+    assert_eq!(status(body(&[])).await, nothing(0));
+    assert_eq!(status(body(&[json!({}), post("bb", "p2")])).await, nothing(2));
     assert_eq!(read(&app, "reddit", "reddit-aa").await["lastScrapedAt"], Value::Null);
     assert_eq!(status(json!({"source_id": "x", "posts": []})).await, (404, json!({"detail": "Source not found."})));
     assert_eq!(status(json!({"source_id": "reddit-aa"})).await.0, 422);
@@ -243,8 +379,7 @@ async fn what_cannot_be_taken_is_told() {
     for url in ["http://i.redd.it/p1.png", "https://10.0.0.1/a.png", "https://user:pass@i.redd.it/a.png"] {
         let mut unsafe_post = post("aa", "p1");
         unsafe_post["data"]["url"] = url.into();
-        let (status, answer) = status(body(&[post("aa", "p2"), unsafe_post])).await;
-        assert_eq!((status, &answer["detail"][0]["loc"]), (422, &json!(["body", "posts", 1, "url"])), "{url}");
+        assert_eq!(status(body(&[unsafe_post])).await, nothing(1), "{url}");
     }
     save(&app, json!({"id": "brand-x", "sourceType": "brand_site", "isGlobal": true, "isActive": true})).await;
     assert_eq!(status(json!({"source_id": "brand-x", "posts": []})).await.0, 400);
@@ -252,17 +387,124 @@ async fn what_cannot_be_taken_is_told() {
 }
 
 #[tokio::test]
+async fn posts_that_cannot_be_shown_are_left_out_and_the_others_kept() {
+    let (app, web) = scene("0").await;
+    let ada = app.user("ada").await;
+    lease(&ada).await;
+    let with = |id: &str, field: &str, value: Value| {
+        let mut post = post("aa", id);
+        post["data"][field] = value;
+        post
+    };
+    web.page("https://i.redd.it/gone.png", |_| {
+        axum::http::Response::builder().status(404).body("gone".into()).unwrap()
+    });
+    let posts = [
+        with("p1", "url", "http://i.redd.it/p1.png".into()),
+        with("p4", "url", "https://shop.example/p4".into()),
+        with("p5", "over_18", true.into()),
+        with("p6", "removed_by_category", "moderator".into()),
+        with("p7", "url", "https://i.redd.it/gone.png".into()),
+        with("p2", "score", 3.into()),
+        post("aa", "p3"),
+    ];
+    let sent = ada.post(INGEST, body(&posts)).await.summary();
+    assert_eq!(sent, (200, json!({"count": 2, "status": "ok", "verified": false, "dropped": 5})));
+    let titles: Vec<Value> = items(&app, "global").await.iter().map(|item| item["title"].clone()).collect();
+    assert_eq!(titles, ["Vintage denim p2", "Vintage denim p3"]);
+}
+
+/// A post of a user who makes the most of it.
+fn embellished(id: &str) -> Value {
+    let mut post = post("aa", id);
+    let data = post["data"].as_object_mut().unwrap();
+    data.insert("selftext".to_owned(), "SALE! pay at https://evil.example".into());
+    data.insert("link_flair_text".to_owned(), "spam".into());
+    data.insert("score".to_owned(), 1_000_000_000.into());
+    data.insert("created_utc".to_owned(), 90_000_000_000_u64.into());
+    post
+}
+
+#[tokio::test]
+async fn the_sender_s_word_counts_for_nothing() {
+    for (rate, is_compared) in [("0", false), ("1.0", true)] {
+        let (app, _web) = scene(rate).await;
+        let eve = app.user("eve").await;
+        lease(&eve).await;
+        let sent = eve.post(INGEST, body(&[embellished("p1")])).await.summary();
+        assert_eq!(sent, (200, json!({"count": 1, "status": "ok", "verified": is_compared, "dropped": 0})));
+        let item = &items(&app, "global").await[0];
+        assert_eq!(item["tags"], json!(["vintage", "denim"]));
+        assert_eq!((&item["submitterId"], &item["verified"]), (&json!("eve"), &json!(is_compared)));
+        let told = (&item["description"], &item["redditScore"], &item["sourceCreatedAt"]);
+        let expected = match is_compared {
+            true => (&json!("Bought last week."), &json!(100), &json!("2026-02-25T06:13:20.000Z")),
+            false => (&json!(""), &json!(0), &Value::Null),
+        };
+        assert_eq!(told, expected);
+    }
+}
+
+#[tokio::test]
+async fn only_what_was_compared_counts_as_verified() {
+    let (app, web) = scene("1.0").await;
+    show_posts(&web, "aa", &["p1", "p2", "p3", "p4", "p5"]);
+    let ada = app.user("ada").await;
+    lease(&ada).await;
+    let sent = ada.post(INGEST, body(&["p1", "p2", "p3", "p4", "p5"].map(embellished))).await.summary();
+    assert_eq!(sent, (200, json!({"count": 5, "status": "ok", "verified": true, "dropped": 0})));
+    let found = items(&app, "global").await;
+    assert_eq!(found.iter().filter(|item| item["verified"] == true).count(), 3);
+    assert!(found.iter().all(|item| (item["verified"] == true) == (item["description"] == "Bought last week.")));
+}
+
+#[tokio::test]
+async fn a_user_sends_so_many_posts_a_minute_and_a_day() {
+    let web = Web::start().await;
+    let app = TestApp::builder().web(&web).setting("RATE_LIMITS", "true").setting("INGEST_SPOT_CHECK_RATE", "0");
+    let app = app.setting("INGEST_POSTS_PER_USER_AND_DAY", "3").start();
+    for name in ["aa", "bb"] {
+        save(&app, subreddit(name)).await;
+    }
+    let ada = app.user("ada").await;
+    let send = async |name: &str, ids: &[&str]| {
+        let posts: Vec<Value> = ids.iter().map(|id| post(name, id)).collect();
+        ada.post(INGEST, json!({"source_id": format!("reddit-{name}"), "posts": posts})).await
+    };
+    lease(&ada).await;
+    assert_eq!(send("aa", &["p1", "p2"]).await.json()["count"], 2);
+    ada.post("/api/scraper/lease/reddit-bb", json!({})).await;
+    let cut = send("bb", &["q1", "q2", "q3"]).await.json();
+    assert_eq!((&cut["count"], &cut["dropped"]), (&json!(1), &json!(2)), "as many as fit into the day");
+    save(&app, subreddit("aa")).await;
+    lease(&ada).await;
+    let refused = send("aa", &["p3"]).await;
+    assert_eq!(refused.summary(), (429, json!({"detail": "You have sent enough posts for today."})));
+    assert_eq!(refused.header("retry-after"), ((14 * 60 + 45) * 60).to_string());
+    for _ in 0..3 {
+        send("aa", &[]).await;
+    }
+    let refused = send("aa", &[]).await;
+    assert_eq!(refused.summary(), (429, json!({"detail": "Too many requests. Please slow down."})));
+    assert_eq!(ada.get(SOURCES).await.status, StatusCode::OK, "other requests have another quota");
+}
+
+#[tokio::test]
 async fn posts_are_compared_with_reddit() {
     let (app, web) = scene("1.0").await;
     let ada = app.user("ada").await;
+    lease(&ada).await;
     let sent = ada.post(INGEST, body(&[post("aa", "p1"), post("aa", "p2")])).await.summary();
-    assert_eq!(sent, (200, json!({"count": 2, "status": "ok", "verified": true})));
+    assert_eq!(sent, (200, json!({"count": 2, "status": "ok", "verified": true, "dropped": 0})));
     assert!(items(&app, "global").await.iter().all(|item| item["verified"] == true));
+    save(&app, subreddit("aa")).await;
+    lease(&ada).await;
     web.page("https://www.reddit.com/r/aa/comments/p3/vintage_denim.json", |_| {
         axum::http::Response::builder().status(503).body("later".into()).unwrap()
     });
     let sent = ada.post(INGEST, body(&[post("aa", "p3")])).await.summary();
-    assert_eq!(sent, (200, json!({"count": 1, "status": "ok", "verified": false})), "Reddit out of reach");
+    let taken = json!({"count": 1, "status": "ok", "verified": false, "dropped": 0});
+    assert_eq!(sent, (200, taken), "Reddit out of reach");
 }
 
 #[tokio::test]
@@ -277,6 +519,7 @@ async fn whoever_forges_posts_is_found_out_and_banned() {
         let mut forged = post("aa", "p3");
         forge(&mut forged);
         let banned = (403, json!({"detail": "User is banned from contributing."}));
+        lease(&eve).await;
         // Genuine posts beside it change nothing.
         assert_eq!(eve.post(INGEST, body(&[post("aa", "p1"), forged, post("aa", "p2")])).await.summary(), banned);
         assert!(items(&app, "global").await.is_empty(), "nothing is stored");
@@ -284,6 +527,8 @@ async fn whoever_forges_posts_is_found_out_and_banned() {
         let ban = app.state.data.bans.find(&UserId::from("eve")).await.unwrap().expect("a ban");
         assert!(ban.banned_by.is_none() && ban.banned_at.is_some() && ban.reason.is_some());
         assert_eq!(eve.post(INGEST, body(&[post("aa", "p1")])).await.summary(), banned, "genuine posts, too late");
+        app.clock.advance(Duration::from_secs(15 * 60));
+        lease(&admin).await;
         let others = admin.post(INGEST, body(&[post("aa", "p1")])).await;
         assert_eq!(others.status, StatusCode::OK, "others go on");
     }
@@ -367,6 +612,23 @@ async fn a_brand_s_site_becomes_the_user_s_source() {
 }
 
 #[tokio::test]
+async fn clients_say_brand_for_a_brand_s_site() {
+    let (app, _web, _model) = shop_scene().await;
+    let ada = app.user("ada").await;
+    for kind in ["brand", "brand_site"] {
+        let body = json!({"name": "Acme", "url": "https://shop.example/new", "sourceType": kind});
+        assert_eq!(ada.post(SOURCES, body).await.status, StatusCode::CREATED, "{kind}");
+    }
+    assert_eq!(ada.get(SOURCES).await.json()["sources"][0]["sourceType"], "brand");
+    assert_eq!(read(&app, "brand_site", "brand-acme").await["sourceType"], "brand_site");
+    ada.post("/api/scraper/subscribe/brand-acme", json!({})).await;
+    assert!(work_off(&app).await.iter().all(Result::is_ok));
+    let feed = ada.get("/api/scraper/items?sourceIds=brand-acme").await.json();
+    let link = json!([{"platform": "shop.example", "url": "https://shop.example/p/coat"}]);
+    assert!(feed["items"].as_array().unwrap().iter().any(|item| item["buyLinks"] == link), "{feed}");
+}
+
+#[tokio::test]
 async fn an_address_that_is_refused_is_told_why() {
     let (app, web, model) = shop_scene().await;
     let ada = app.user("ada").await;
@@ -387,7 +649,9 @@ async fn an_address_that_is_refused_is_told_why() {
     }
     for (body, status) in [
         (json!({"name": "Shop"}), 422),
-        (json!({"name": "", "url": "https://shop.example/new"}), 422),
+        (json!({"name": "", "url": "https://shop.example/new"}), 400),
+        (json!({"name": "  ", "url": "https://shop.example/new"}), 400),
+        (json!({"name": "Shop", "url": ""}), 400),
         (json!({"name": "x".repeat(101), "url": "https://shop.example/new"}), 422),
         (json!({"name": "Shop", "url": "x".repeat(2001)}), 422),
         (json!({"name": "!!!", "url": "https://shop.example/new"}), 400),
@@ -433,6 +697,9 @@ async fn an_administrator_scrapes_a_source() {
     assert_eq!(run("reddit-bb").await, (500, json!({"detail": "Scrape failed."})), "no such subreddit");
     let source = read(&app, "reddit", "reddit-bb").await;
     assert_eq!((&source["leaseOwner"], &source["lastScrapedAt"]), (&Value::Null, &Value::Null));
-    app.user("ada").await.post("/api/scraper/lease/reddit-aa", json!({})).await;
-    assert_eq!(run("reddit-aa").await.0, 409);
+    let now = Timestamp::from(app.clock.now());
+    let found = app.state.data.sources.find(&"reddit-aa".into()).await.unwrap().unwrap();
+    let times = (now, now + Duration::from_secs(30));
+    app.state.data.sources.claim(&found, "run-another", times, |_| false).await.unwrap();
+    assert_eq!(run("reddit-aa").await.0, 409, "another run is at it");
 }

@@ -7,10 +7,10 @@ use axum::body::Body;
 use axum::http::{Response, header};
 use pluckit::domain::scraper::candidate::Candidate;
 use pluckit::domain::scraper::polite::Gates;
-use pluckit::domain::scraper::reddit::client::{Reddit, RedditError, SpotCheck};
-use pluckit::domain::scraper::reddit::{RedditConfig, Sort, UnsafePost, listing, posts};
+use pluckit::domain::scraper::reddit::client::{Comparison, Reddit, RedditError};
+use pluckit::domain::scraper::reddit::{RedditConfig, Sort, listing, posts};
 use pluckit::http_client;
-use pluckit::http_client::guarded::{FetchError, UrlRefused};
+use pluckit::http_client::guarded::FetchError;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ fn a_listing_gives_the_posts_that_the_source_takes() {
         shown,
         [
             ("Vintage leather boots & a linen shirt, thrifted", "https://i.redd.it/1dir001pic.jpg", 0),
-            ("Three ways to wear a navy chore coat", "https://i.redd.it/pick2.jpg", 2),
+            ("Three ways to wear a navy chore coat", "https://i.redd.it/pick2.jpg", 3),
             ("Preview only", "https://i.redd.it/prev77.png", 0),
             ("Passed on: raw denim after two years", "https://i.redd.it/0par001pic.jpg", 0),
             ("Just liked enough", "https://i.redd.it/1edg001pic.jpg", 0),
@@ -70,7 +70,8 @@ fn a_listing_gives_the_posts_that_the_source_takes() {
     let tags =
         ["classic", "smart-casual", "everyday", "outfit", "inspo", "vintage", "thrift", "leather", "linen", "boots"];
     assert_eq!(boots.tags, tags);
-    assert_eq!(found[1].gallery_images, ["https://i.redd.it/pick1.jpg", "https://i.redd.it/pick3.jpg"]);
+    let gallery = ["pick2", "pick1", "pick3"].map(|name| format!("https://i.redd.it/{name}.jpg"));
+    assert_eq!(found[1].gallery_images, gallery, "the first one included");
     let whole = serde_json::to_string(&found).unwrap();
     assert!(!whole.contains("preview.redd.it") && !whole.contains("s="), "no address expires");
 }
@@ -92,42 +93,66 @@ fn a_configuration_is_read_leniently() {
 fn posts_of_clients_are_read_with_and_without_their_envelope() {
     let wrapped = children();
     let bare: Vec<Value> = wrapped.iter().filter_map(|child| child.get("data").cloned()).collect();
-    let listed: Vec<Candidate> = listing(&fixture(), &config());
-    assert_eq!(posts(&wrapped, &config()).unwrap(), listed);
-    assert_eq!(posts(&bare, &config()).unwrap(), listed);
+    let sent = posts(&wrapped, &config());
+    assert_eq!(posts(&bare, &config()), sent);
+    // Fewer votes than the source asks of its own fetches are no reason to drop what a client sends.
+    let titles = |found: &[Candidate]| found.iter().map(|post| post.title.clone()).collect::<Vec<_>>();
+    let all = listing(&fixture(), &RedditConfig { min_score: i64::MIN, ..config() });
+    assert_eq!(titles(&sent), titles(&all));
+    assert!(all.len() > listing(&fixture(), &config()).len());
     let many = vec![wrapped[0].clone(); 1000];
-    assert_eq!(posts(&many, &config()).unwrap().len(), 100);
+    assert_eq!(posts(&many, &config()).len(), 100);
 }
 
 #[test]
-fn a_post_with_an_unsafe_address_is_no_mistake() {
-    let sent = |field: &str, address: &str| {
+fn what_only_reddit_can_vouch_for_is_not_taken_from_a_client() {
+    let mut forged = children()[0].clone();
+    forged["data"]["selftext"] = json!("SALE! pay at https://evil.example");
+    forged["data"]["link_flair_text"] = json!("slur spam");
+    forged["data"]["score"] = json!(1_000_000_000);
+    let sent = &posts(&[forged], &config())[0];
+    assert_eq!((sent.description.as_str(), sent.reddit_score), ("", 0));
+    assert!(!sent.tags.iter().any(|tag| tag == "slur" || tag == "spam"), "{:?}", sent.tags);
+    assert_eq!(sent.title, "Vintage leather boots & a linen shirt, thrifted");
+}
+
+#[test]
+fn a_score_may_be_written_as_a_decimal() {
+    let mut liked = children()[0].clone();
+    liked["data"]["score"] = json!(120.0);
+    let found = listing(&json!({"kind": "Listing", "data": {"children": [liked]}}), &config());
+    assert_eq!(found[0].reddit_score, 120);
+}
+
+#[test]
+fn a_post_with_an_unsafe_address_is_left_out() {
+    let taken = |field: &str, address: &str| {
         let mut sent = children();
-        sent[4]["data"][field] = json!(address);
-        posts(&sent, &config())
+        sent[0]["data"][field] = json!(address);
+        posts(&sent, &config()).len()
     };
-    for (address, refused) in [
-        ("http://i.redd.it/a.jpg", UrlRefused::NotHttps),
-        ("file:///etc/passwd", UrlRefused::NotHttps),
-        ("javascript:alert(1)", UrlRefused::NotHttps),
-        ("//evil.example/a.jpg", UrlRefused::NotHttps),
-        ("https://169.254.169.254/latest/meta-data", UrlRefused::IpLiteral),
-        ("https://localhost/a.jpg", UrlRefused::NotPublic),
-        ("https://user:secret@i.redd.it/a.jpg", UrlRefused::Credentials),
-        ("https://i.redd.it:8443/a.jpg", UrlRefused::Port),
-        ("https:///a.jpg", UrlRefused::NoHostname),
+    let all = posts(&children(), &config()).len();
+    for address in [
+        "http://i.redd.it/a.jpg",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "//evil.example/a.jpg",
+        "https://169.254.169.254/latest/meta-data",
+        "https://localhost/a.jpg",
+        "https://user:secret@i.redd.it/a.jpg",
+        "https://i.redd.it:8443/a.jpg",
+        "https:///a.jpg",
     ] {
         for field in ["url", "url_overridden_by_dest"] {
-            let expected = UnsafePost { index: 4, field, refused };
-            assert_eq!(sent(field, address).err(), Some(expected), "{address}");
+            assert_eq!(taken(field, address), all - 1, "{address}, and the others stay");
         }
     }
     for address in ["", "/r/other/comments/1/x/", "https://i.redd.it/a.jpg?a=1&amp;b=2", "https://shop.example/"] {
-        assert!(sent("url", address).is_ok(), "{address}");
+        assert_eq!(taken("url", address), all, "{address}");
     }
     let mut gallery = children();
     gallery[1]["data"]["media_metadata"]["pick1"]["s"]["u"] = json!("https://127.0.0.1/a.jpg");
-    assert_eq!(posts(&gallery, &config()).unwrap_err().field, "media_metadata");
+    assert_eq!(posts(&gallery, &config()).len(), all - 1);
 }
 
 #[tokio::test]
@@ -165,6 +190,19 @@ async fn what_reddit_does_not_give_is_named() {
     assert!(matches!(reddit.fetch(&config()).await, Err(RedditError::Unreadable(_))));
     web.page(&url, |_| page("application/json", endless("[0,0,0,0,0,0,0,0],".repeat(1000))));
     assert!(matches!(reddit.fetch(&config()).await, Err(RedditError::Failed(FetchError::TooLarge { .. }))));
+    // Failures that come as a success.
+    let fetched = async |body: Value| {
+        web.page(&url, move |_| page("application/json", body.to_string()));
+        reddit.fetch(&config()).await
+    };
+    let throttled = fetched(json!({"message": "Too Many Requests", "error": 429})).await;
+    assert!(matches!(throttled, Err(RedditError::Throttled)));
+    assert!(matches!(fetched(json!({"reason": "private", "error": 403})).await, Err(RedditError::Refused)));
+    for other in [json!({}), json!([]), json!({"kind": "t2", "data": {"children": []}}), json!({"error": 200})] {
+        let error = fetched(other.clone()).await.unwrap_err();
+        assert!(matches!(error, RedditError::NotAListing) && error.is_temporary(), "{other}");
+    }
+    assert_eq!(fetched(json!({"kind": "Listing", "data": {"children": []}})).await.unwrap(), []);
     let inside = format!("https://127.0.0.1:{}/", web.private().address().port());
     web.page(&url, move |_| redirect(&inside));
     assert!(matches!(reddit.fetch(&config()).await, Err(RedditError::Failed(FetchError::Refused(_)))));
@@ -191,13 +229,18 @@ async fn posts_are_compared_with_what_reddit_shows() {
         web.page(&address(candidate), move |_| answer(&post));
     }
     let genuine = [boots.clone(), gallery.clone(), passed_on.clone(), candidate("1edg001")];
-    assert_eq!(reddit.spot_check(&genuine).await, SpotCheck::Verified);
+    let reddits = |candidate: &Candidate| Comparison::Same(Some(Box::new(candidate.clone())));
+    let check = async |posts: &[Candidate]| reddit.spot_check(posts, &config()).await;
+    assert_eq!(check(&genuine).await, [reddits(&boots), reddits(&gallery), reddits(&passed_on)]);
     assert_eq!(web.received().len(), 3, "no more than three are asked for");
+    // What is not compared comes as Reddit has it.
+    let told = Candidate { description: "Buy my coins".to_owned(), reddit_score: 1 << 40, ..boots.clone() };
+    assert_eq!(check(&[told]).await, [reddits(&boots)]);
 
     let forged = |change: fn(&mut Candidate)| {
         let mut forged = gallery.clone();
         change(&mut forged);
-        [boots.clone(), forged]
+        [boots.clone(), forged, passed_on.clone()]
     };
     let changes: [fn(&mut Candidate); 4] = [
         |post| post.title.push('!'),
@@ -206,12 +249,12 @@ async fn posts_are_compared_with_what_reddit_shows() {
         |post| post.product_url = "https://www.reddit.com/r/malefashionadvice/comments/zzz/no_such_post/".to_owned(),
     ];
     for change in changes {
-        assert_eq!(reddit.spot_check(&forged(change)).await, SpotCheck::Mismatch);
+        assert_eq!(check(&forged(change)).await, [reddits(&boots), Comparison::Mismatch]);
     }
     // The address of another post, with that one's title.
     let mut borrowed = boots.clone();
     borrowed.product_url.clone_from(&gallery.product_url);
-    assert_eq!(reddit.spot_check(&[borrowed]).await, SpotCheck::Mismatch);
+    assert_eq!(check(&[borrowed]).await, [Comparison::Mismatch]);
 }
 
 #[tokio::test]
@@ -219,17 +262,20 @@ async fn what_cannot_be_compared_proves_nothing() {
     let web = Web::start().await;
     let reddit = reddit(&web, BASE);
     let boots = candidate("1dir001");
-    assert_eq!(reddit.spot_check(&[]).await, SpotCheck::Unreachable);
-    assert_eq!(reddit.spot_check(std::slice::from_ref(&boots)).await, SpotCheck::Unreachable, "no such name");
+    let check = async || reddit.spot_check(std::slice::from_ref(&boots), &config()).await;
+    assert_eq!(reddit.spot_check(&[], &config()).await, []);
+    assert_eq!(check().await, [Comparison::Unreachable], "no such name");
     for status in [403, 429, 500] {
         let refuse = move |_: &_| Response::builder().status(status).body(Body::empty()).unwrap();
         web.page(&address(&boots), refuse);
-        assert_eq!(reddit.spot_check(std::slice::from_ref(&boots)).await, SpotCheck::Unreachable, "{status}");
+        assert_eq!(check().await, [Comparison::Unreachable], "{status}");
     }
+    web.page(&address(&boots), |_| page("application/json", "{\"message\": \"Forbidden\", \"error\": 403}"));
+    assert_eq!(check().await, [Comparison::Unreachable]);
     let mut removed = children()[0].clone();
     removed["data"]["removed_by_category"] = json!("moderator");
     web.page(&address(&boots), move |_| answer(&removed));
-    assert_eq!(reddit.spot_check(&[boots]).await, SpotCheck::Unreachable);
+    assert_eq!(check().await, [Comparison::Gone]);
 }
 
 #[test]
@@ -287,7 +333,7 @@ proptest! {
     #[test]
     fn any_json_is_read(value in any_json()) {
         listing(&value, &config());
-        posts(std::slice::from_ref(&value), &config()).ok();
+        posts(std::slice::from_ref(&value), &config());
         RedditConfig::read(&value).ok();
     }
 }

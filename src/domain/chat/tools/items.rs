@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Parts, Tool, ToolError, check_query, cut, read_arguments};
 use crate::domain::similarity::items::{Found as Similar, SimilarItems};
 use crate::llm::{self, CallContext, Model, ToolSpec};
+use crate::model::buy_link::BuyLink;
 use crate::model::ids::UserId;
 use crate::model::item::ScrapedItem;
 
@@ -28,7 +29,7 @@ struct Found {
     title: String,
     image_url: String,
     product_url: String,
-    buy_links: Vec<Value>,
+    buy_links: Vec<BuyLink>,
     tags: Vec<String>,
     source_id: String,
     score_signal: i64,
@@ -37,7 +38,8 @@ struct Found {
 impl From<ScrapedItem> for Found {
     fn from(item: ScrapedItem) -> Self {
         let link = |link: String| if link.len() > MAX_LINK_BYTES { String::new() } else { link };
-        let buy_links = item.buy_links.into_iter().filter(|link| link.to_string().len() <= MAX_LINK_BYTES);
+        let is_short = |link: &BuyLink| serde_json::to_string(link).is_ok_and(|json| json.len() <= MAX_LINK_BYTES);
+        let buy_links = item.buy_links.into_iter().filter(is_short);
         Self {
             title: cut(&item.title, 200),
             image_url: link(item.image_url),

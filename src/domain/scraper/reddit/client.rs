@@ -9,7 +9,10 @@ use serde_json::Value;
 use tokio::time::timeout;
 use url::Url;
 
-use super::{Candidate, RedditConfig, Shown, data, is_removed, is_same_post, join, listing, post_path};
+use super::{
+    Candidate, RedditConfig, Shown, Voice, candidate, data, is_listing, is_removed, is_same_post, join, listing,
+    post_path, whole,
+};
 use crate::domain::scraper::polite::Gates;
 use crate::http_client::guarded::{Expect, FetchError, GuardedClient, Limits};
 
@@ -39,13 +42,16 @@ pub enum RedditError {
     /// What it answered is not JSON.
     #[error("Reddit's answer cannot be read")]
     Unreadable(#[source] serde_json::Error),
+    /// It answered with something else than posts, and with status 200.
+    #[error("Reddit's answer is no listing")]
+    NotAListing,
 }
 
 impl RedditError {
     /// Whether the same may well succeed later.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Throttled => true,
+            Self::Throttled | Self::NotAListing => true,
             Self::Failed(error) => error.is_temporary(),
             // A connection that broke off leaves half a text, but then the fetch itself fails.
             Self::Refused | Self::NotFound | Self::Unreadable(_) => false,
@@ -56,22 +62,42 @@ impl RedditError {
 impl From<FetchError> for RedditError {
     fn from(error: FetchError) -> Self {
         match error {
-            FetchError::Status(StatusCode::TOO_MANY_REQUESTS) => Self::Throttled,
-            FetchError::Status(StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => Self::Refused,
-            FetchError::Status(StatusCode::NOT_FOUND | StatusCode::GONE) => Self::NotFound,
+            FetchError::Status(status) => Self::of_status(status),
             error => Self::Failed(error),
         }
     }
 }
 
-/// What a comparison with Reddit showed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SpotCheck {
-    /// All that were compared are as Reddit has them.
-    Verified,
-    /// At least one is not: another title, another picture, or no such post.
+impl RedditError {
+    fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => Self::Throttled,
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => Self::Refused,
+            StatusCode::NOT_FOUND | StatusCode::GONE => Self::NotFound,
+            status => Self::Failed(FetchError::Status(status)),
+        }
+    }
+
+    /// The failure in an answer that came as a success: `{"message": "Too Many Requests", "error": 429}`.
+    fn of_body(answer: &Value) -> Self {
+        let status = whole(&answer["error"]).and_then(|code| u16::try_from(code).ok());
+        match status.and_then(|code| StatusCode::from_u16(code).ok()) {
+            Some(status) if !status.is_success() => Self::of_status(status),
+            Some(_) | None => Self::NotAListing,
+        }
+    }
+}
+
+/// What a comparison of a post with Reddit's showed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Comparison {
+    /// It is as Reddit has it: Reddit's own version of it, or nothing if the source does not take that.
+    Same(Option<Box<Candidate>>),
+    /// It is not: another title, another picture, or no such post.
     Mismatch,
-    /// Reddit could not be asked, or no longer shows them.
+    /// Reddit no longer shows it, which proves nothing against whoever sent it.
+    Gone,
+    /// Reddit could not be asked.
     Unreachable,
 }
 
@@ -119,36 +145,40 @@ impl Reddit {
         let mut url = join(&self.base_url, &format!("/r/{}/{}.json", config.subreddit, config.sort.name()));
         url.query_pairs_mut().append_pair("limit", &config.limit.to_string());
         let answer = self.ask(&url, LISTING_LIMITS).await?;
-        Ok(listing(&answer, config))
+        if is_listing(&answer) { Ok(listing(&answer, config)) } else { Err(RedditError::of_body(&answer)) }
     }
 
-    /// Compares posts that somebody sent with what Reddit shows: title, address and pictures of the first three. Votes
-    /// change all the time and prove nothing. A post that Reddit has removed since proves nothing either.
-    pub async fn spot_check(&self, posts: &[Candidate]) -> SpotCheck {
-        let compare = async {
-            let mut outcome = if posts.is_empty() { SpotCheck::Unreachable } else { SpotCheck::Verified };
+    /// Compares posts that somebody sent with what Reddit shows: title, address and pictures of the first three, in their
+    /// order. Votes change all the time and prove nothing. Ends with the first that was forged, or when its time is over;
+    /// what was not compared by then is missing at the end.
+    pub async fn spot_check(&self, posts: &[Candidate], config: &RedditConfig) -> Vec<Comparison> {
+        let mut found = Vec::new();
+        let all = async {
             for post in posts.iter().take(SPOT_CHECKS) {
-                match self.compare(post).await {
-                    SpotCheck::Verified => {}
-                    SpotCheck::Mismatch => return SpotCheck::Mismatch,
-                    SpotCheck::Unreachable => outcome = SpotCheck::Unreachable,
+                let comparison = self.compare(post, config).await;
+                let is_forged = comparison == Comparison::Mismatch;
+                found.push(comparison);
+                if is_forged {
+                    break;
                 }
             }
-            outcome
         };
-        timeout(SPOT_CHECK_TIME, compare).await.unwrap_or(SpotCheck::Unreachable)
+        if timeout(SPOT_CHECK_TIME, all).await.is_err() {
+            tracing::debug!("posts not compared in time");
+        }
+        found
     }
 
-    async fn compare(&self, post: &Candidate) -> SpotCheck {
-        let Some(path) = post_path(&post.product_url) else { return SpotCheck::Mismatch };
+    async fn compare(&self, post: &Candidate, config: &RedditConfig) -> Comparison {
+        let Some(path) = post_path(&post.product_url) else { return Comparison::Mismatch };
         let mut url = join(&self.base_url, &path);
         url.query_pairs_mut().append_pair("limit", "1");
         match self.ask(&url, POST_LIMITS).await {
-            Ok(answer) => compare(post, &answer),
-            Err(RedditError::NotFound) => SpotCheck::Mismatch,
+            Ok(answer) => compare(post, &answer, config),
+            Err(RedditError::NotFound) => Comparison::Mismatch,
             Err(error) => {
                 tracing::debug!(%error, "post not compared");
-                SpotCheck::Unreachable
+                Comparison::Unreachable
             }
         }
     }
@@ -183,18 +213,20 @@ async fn read(client: &Client, user_agent: &HeaderValue, url: &Url, limit_bytes:
 }
 
 /// Compares a post with the answer to its address: a listing of the post, then one of its comments.
-fn compare(claimed: &Candidate, answer: &Value) -> SpotCheck {
+fn compare(claimed: &Candidate, answer: &Value, config: &RedditConfig) -> Comparison {
     let posts = if answer.is_array() { &answer[0] } else { answer };
-    let Some(children) = posts["data"]["children"].as_array() else { return SpotCheck::Unreachable };
-    let Some(post) = children.first().map(data) else { return SpotCheck::Mismatch };
-    if is_removed(post) {
-        return SpotCheck::Unreachable;
+    if !is_listing(posts) {
+        return Comparison::Unreachable;
     }
-    let Some(shown) = Shown::read(post) else { return SpotCheck::Mismatch };
+    let Some(post) = posts["data"]["children"].get(0).map(data) else { return Comparison::Mismatch };
+    if is_removed(post) {
+        return Comparison::Gone;
+    }
+    let Some(shown) = Shown::read(post) else { return Comparison::Mismatch };
     let has = |picture: &String| shown.pictures.contains(picture);
     let is_same = shown.title == claimed.title
         && is_same_post(&shown.product_url, &claimed.product_url)
         && has(&claimed.image_url)
         && claimed.gallery_images.iter().all(has);
-    if is_same { SpotCheck::Verified } else { SpotCheck::Mismatch }
+    if is_same { Comparison::Same(candidate(post, config, Voice::Post).map(Box::new)) } else { Comparison::Mismatch }
 }

@@ -11,9 +11,9 @@ use time::OffsetDateTime;
 use url::Url;
 
 use self::pictures::pictures;
-use super::candidate::Candidate;
+use super::candidate::{Candidate, gallery};
 use super::tags;
-use crate::http_client::guarded::{UrlRefused, check_url};
+use crate::http_client::guarded::check_url;
 use crate::model::lenient;
 use crate::model::timestamp::Timestamp;
 
@@ -111,35 +111,34 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// A post that must not be taken from whoever sent it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("post {index} has an unsafe address in `{field}`")]
-pub struct UnsafePost {
-    /// Its place in the submission, from zero.
-    pub index: usize,
-    /// The field that holds the address.
-    pub field: &'static str,
-    /// What is wrong with the address.
-    #[source]
-    pub refused: UrlRefused,
+/// Where a post comes from, which says how far it is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Voice {
+    /// Reddit's listing of the subreddit.
+    Listing,
+    /// Reddit's answer to the post's own address.
+    Post,
+    /// A client that sent it. What only Reddit can vouch for is not taken: text, flair and votes.
+    Client,
 }
 
 /// The posts of a listing that the source takes.
 pub fn listing(listing: &Value, config: &RedditConfig) -> Vec<Candidate> {
     let children = listing["data"]["children"].as_array().map(Vec::as_slice).unwrap_or_default();
     let posts = children.iter().filter(|child| child["kind"].as_str().is_none_or(|kind| kind == "t3"));
-    posts.take(MAX_POSTS).filter_map(|child| candidate(data(child), config)).collect()
+    posts.take(MAX_POSTS).filter_map(|child| candidate(data(child), config, Voice::Listing)).collect()
 }
 
-/// The posts of a client's submission that the source takes. Each is a post as Reddit lists it, with its envelope or without.
-///
-/// # Errors
-/// When one has an address that the service could never fetch, whatever becomes of the post: that is no mistake.
-pub fn posts(posts: &[Value], config: &RedditConfig) -> Result<Vec<Candidate>, UnsafePost> {
-    for (index, post) in posts.iter().take(MAX_POSTS).enumerate() {
-        check_addresses(data(post)).map_err(|(field, refused)| UnsafePost { index, field, refused })?;
-    }
-    Ok(posts.iter().take(MAX_POSTS).filter_map(|post| candidate(data(post), config)).collect())
+/// Whether this is a listing. Reddit answers some failures with another body and status 200.
+fn is_listing(answer: &Value) -> bool {
+    answer["kind"] == "Listing" && answer["data"]["children"].is_array()
+}
+
+/// The posts of a client's submission that the source takes, as far as a client is believed. Each is a post as Reddit lists
+/// it, with its envelope or without. One with an address that the service could never fetch is left out.
+pub fn posts(posts: &[Value], config: &RedditConfig) -> Vec<Candidate> {
+    let safe = posts.iter().take(MAX_POSTS).map(data).filter(|post| has_safe_addresses(post));
+    safe.filter_map(|post| candidate(post, config, Voice::Client)).collect()
 }
 
 /// The post itself, out of its envelope.
@@ -147,68 +146,66 @@ fn data(post: &Value) -> &Value {
     post.get("data").filter(|data| data.is_object()).unwrap_or(post)
 }
 
-fn check_addresses(post: &Value) -> Result<(), (&'static str, UrlRefused)> {
+fn has_safe_addresses(post: &Value) -> bool {
     let parent = &post["crosspost_parent_list"][0];
-    for post in [post, parent] {
-        for field in ["url", "url_overridden_by_dest"] {
-            check_address(text(&post[field])).map_err(|refused| (field, refused))?;
-        }
+    [post, parent].into_iter().all(|post| {
+        let links = ["url", "url_overridden_by_dest"].map(|field| text(&post[field]));
         let media = post["media_metadata"].as_object();
-        for picture in media.into_iter().flatten().map(|(_, picture)| picture) {
-            check_address(text(&picture["s"]["u"])).map_err(|refused| ("media_metadata", refused))?;
-        }
-    }
-    Ok(())
+        let pictures = media.into_iter().flatten().map(|(_, picture)| text(&picture["s"]["u"]));
+        links.into_iter().chain(pictures).all(is_safe_address)
+    })
 }
 
-fn check_address(address: &str) -> Result<(), UrlRefused> {
+fn is_safe_address(address: &str) -> bool {
     let address = unescape(address);
     // A post that passes another one on has that one's path here.
     let is_path = address.starts_with('/') && !address.starts_with("//") && !address.contains('\\');
-    if address.is_empty() || is_path {
-        return Ok(());
-    }
-    check_url(&address).map(|_| ())
+    address.is_empty() || is_path || check_url(&address).is_ok()
 }
 
 /// What a post offers, if the source takes it.
-fn candidate(post: &Value, config: &RedditConfig) -> Option<Candidate> {
+fn candidate(post: &Value, config: &RedditConfig, voice: Voice) -> Option<Candidate> {
     let parent = &post["crosspost_parent_list"][0];
     let is_gone = is_removed(post) || is_removed(parent);
     let is_adult = is_true(&post["over_18"]) || is_true(&parent["over_18"]);
-    let score = post["score"].as_i64().unwrap_or_default();
-    if is_gone || is_adult || score < config.min_score {
+    let score = whole(&post["score"]).unwrap_or_default();
+    // What a client has found worth sending may have few votes.
+    let is_unliked = voice == Voice::Listing && score < config.min_score;
+    if is_gone || is_adult || is_unliked {
         return None;
     }
     let Shown { title, product_url, subreddit, pictures } = Shown::read(post)?;
     if !subreddit.eq_ignore_ascii_case(&config.subreddit) {
         return None;
     }
-    let mut pictures = pictures.into_iter();
-    let image_url = pictures.next()?;
-    // Reddit's editor leaves zero-width spaces behind, escaped twice.
-    let description = unescape(&cut(text(&post["selftext"]), MAX_TEXT)).replace("&#x200B;", "").trim().to_owned();
+    let image_url = pictures.first().cloned()?;
     let mut found = Vec::new();
     for tag in tags::of_subreddit(&subreddit) {
         tags::add(&mut found, *tag);
     }
-    for word in tags::of_flair(&unescape(text(&post["link_flair_text"]))) {
-        tags::add(&mut found, word);
+    if voice != Voice::Client {
+        for word in tags::of_flair(&unescape(text(&post["link_flair_text"]))) {
+            tags::add(&mut found, word);
+        }
     }
     for tag in tags::of_title(&title) {
         tags::add(&mut found, tag);
     }
-    Some(Candidate {
+    let candidate = Candidate {
         title,
-        description,
         image_url,
         product_url,
         tags: found,
-        gallery_images: pictures.collect(),
-        reddit_score: score,
+        gallery_images: gallery(pictures),
         source_created_at: created_at(post),
         ..Candidate::default()
-    })
+    };
+    if voice == Voice::Client {
+        return Some(candidate);
+    }
+    // Reddit's editor leaves zero-width spaces behind, escaped twice.
+    let description = unescape(&cut(text(&post["selftext"]), MAX_TEXT)).replace("&#x200B;", "").trim().to_owned();
+    Some(Candidate { description, reddit_score: score, ..candidate })
 }
 
 /// What everybody sees of a post, which a forged one would have to get right.
@@ -273,6 +270,11 @@ fn is_removed(post: &Value) -> bool {
 
 fn is_true(value: &Value) -> bool {
     value.as_bool() == Some(true)
+}
+
+/// A whole number, which Reddit may write as `120.0`.
+fn whole(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_f64().map(|number| number as i64))
 }
 
 fn created_at(post: &Value) -> Option<Timestamp> {

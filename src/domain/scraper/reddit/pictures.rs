@@ -37,17 +37,27 @@ fn of_post(post: &Value) -> Vec<String> {
     links.iter().find_map(|field| lasting(text(&post[*field]))).into_iter().collect()
 }
 
-/// Its valid pictures, in the order that their author chose.
+/// Its valid pictures, in the order that their author chose; in any order if that is not known.
 fn of_gallery(post: &Value) -> Vec<String> {
-    let mut found = Vec::new();
+    let media = &post["media_metadata"];
     let items = post["gallery_data"]["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     // Each may be there twice; more than that is not a gallery of Reddit's.
-    for item in items.iter().take(2 * MAX_PICTURES) {
-        let media = &post["media_metadata"][text(&item["media_id"])];
-        if media["status"] != "valid" || media["e"] != "Image" {
+    let chosen = valid(items.iter().take(2 * MAX_PICTURES).map(|item| &media[text(&item["media_id"])]));
+    if !chosen.is_empty() {
+        return chosen;
+    }
+    valid(media.as_object().into_iter().flatten().take(2 * MAX_PICTURES).map(|(_, picture)| picture))
+}
+
+/// The addresses of those of the pictures that can be shown.
+fn valid<'a>(media: impl Iterator<Item = &'a Value>) -> Vec<String> {
+    let mut found = Vec::new();
+    for picture in media {
+        if picture["status"] != "valid" || (picture["e"] != "Image" && picture["e"] != "AnimatedImage") {
             continue;
         }
-        if let Some(url) = lasting(text(&media["s"]["u"]))
+        let source = &picture["s"];
+        if let Some(url) = ["u", "gif"].iter().find_map(|field| lasting(text(&source[*field])))
             && !found.contains(&url)
             && found.len() < MAX_PICTURES
         {
@@ -123,19 +133,26 @@ mod tests {
             let address = format!("https://preview.redd.it/{id}.jpg?width=1080&amp;s=5ec2e7");
             json!({"status": status, "e": kind, "m": "image/jpg", "s": {"u": address}})
         };
-        let items = ["c", "failed", "a", "missing", "moving", "b", "a"].map(|id| json!({"media_id": id}));
+        let items = ["c", "failed", "a", "missing", "moving", "b", "video", "a"].map(|id| json!({"media_id": id}));
         let post = json!({
             "url": "https://www.reddit.com/gallery/1",
             "gallery_data": {"items": items},
             "media_metadata": {
                 "a": picture("a", "valid", "Image"), "b": picture("b", "valid", "Image"),
                 "c": picture("c", "valid", "Image"), "failed": picture("failed", "failed", "Image"),
-                "moving": picture("moving", "valid", "AnimatedImage"),
+                "moving": {"status": "valid", "e": "AnimatedImage", "s": {
+                    "gif": "https://i.redd.it/moving.gif", "mp4": "https://preview.redd.it/moving.gif?format=mp4&amp;s=1",
+                }},
+                "video": picture("video", "valid", "RedditVideo"),
             },
         });
-        assert_eq!(pictures(&post), ["c", "a", "b"].map(|id| format!("https://i.redd.it/{id}.jpg")));
+        let ordered = ["c.jpg", "a.jpg", "moving.gif", "b.jpg"].map(|name| format!("https://i.redd.it/{name}"));
+        assert_eq!(pictures(&post), ordered);
+        let mut unordered = post.clone();
+        unordered["gallery_data"] = Value::Null;
+        assert_eq!(pictures(&unordered).len(), 4);
         let passed_on = json!({"url": "/r/a/comments/1/x/", "crosspost_parent_list": [post]});
-        assert_eq!(pictures(&passed_on).len(), 3);
+        assert_eq!(pictures(&passed_on).len(), 4);
     }
 
     #[test]
