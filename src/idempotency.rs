@@ -23,6 +23,7 @@ use crate::data::idempotency::{Answer, Begun};
 use crate::error::{ApiError, Fault, Step};
 use crate::extract::{IDEMPOTENCY_KEY, JSON_BODY_LIMIT, LONGEST_KEY, prefers_async};
 use crate::hash::sha256_hex;
+use crate::model::ids::UserId;
 use crate::state::AppState;
 use crate::telemetry::Chain;
 
@@ -59,6 +60,18 @@ pub async fn repeat_answers(
     let Some(key) = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len())) else {
         return Err(refusal("Idempotency-Key should have 1 to 128 characters"));
     };
+    // Boxed: the future of every request, with a key or without one, would have room for it.
+    Box::pin(answer_once(&app, &user, key, request, next)).await
+}
+
+/// Answers a request under its key, or repeats the answer that it had.
+async fn answer_once(
+    app: &AppState,
+    user: &UserId,
+    key: &str,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = match Limited::new(body, JSON_BODY_LIMIT).collect().await {
         Ok(body) => body.to_bytes(),
@@ -68,13 +81,13 @@ pub async fn repeat_answers(
     let asked = [parts.method.as_str(), "\n", &parts.uri.to_string(), "\n"].concat();
     let fingerprint = sha256_hex([asked.as_bytes(), &body].concat());
     let kept = &app.data.idempotency;
-    let held = match kept.begin(&user, key, &fingerprint, &app.clock).await? {
+    let held = match kept.begin(user, key, &fingerprint, &app.clock).await? {
         Begun::First(held) => held,
         Begun::UnderWay => return Err(UNDER_WAY),
         Begun::Other => return Err(refusal("Idempotency-Key was used for another request")),
         Begun::Answered(answer) => return Ok(replay(answer)),
     };
-    if kept.is_tidying_due(&user) {
+    if kept.is_tidying_due(user) {
         let (kept, user) = (kept.clone(), user.clone());
         app.tasks.spawn(async move {
             if let Err(error) = kept.tidy(&user).await {

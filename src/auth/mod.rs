@@ -136,7 +136,7 @@ async fn identify_user_or_service(app: &AppState, evidence: Evidence<'_>) -> Res
             Err(_) => Ok(None),
         }
     };
-    metered(app, evidence, check).await
+    Box::pin(metered(app, evidence, check)).await
 }
 
 /// The user whose credential the request carries. In development, the development user for what comes from this machine.
@@ -147,7 +147,8 @@ async fn identify_user_or_service(app: &AppState, evidence: Evidence<'_>) -> Res
 pub async fn identify(app: &AppState, evidence: Evidence<'_>) -> Result<UserId, ApiError> {
     match identify_at_once(app, evidence)? {
         Some(user) => Ok(user),
-        None => metered(app, evidence, verify_user(app, evidence.headers)).await,
+        // Boxed: the future of every request would have room for it.
+        None => Box::pin(metered(app, evidence, verify_user(app, evidence.headers))).await,
     }
 }
 
