@@ -198,7 +198,7 @@ fn open_embedded(directory: &Path, clock: &Arc<dyn Clock>) -> anyhow::Result<Sql
 pub struct Preparation {
     /// Its kind and name, for people.
     pub what: String,
-    /// `created`, `existed` or `not configured`.
+    /// `created`, `existed`, `indexed` or `not configured`.
     pub state: &'static str,
 }
 
@@ -239,7 +239,14 @@ async fn prepare_documents(config: &Config) -> anyhow::Result<Vec<Preparation>> 
                 let remark = if report.without_vectors.contains(&name) { " (without its vector index)" } else { "" };
                 Preparation::new(format!("container {name}{remark}"), true)
             }));
-            done.extend(report.existing.into_iter().map(|name| Preparation::new(format!("container {name}"), false)));
+            done.extend(report.existing.into_iter().map(|name| {
+                match report.indexed.iter().find(|(indexed, _)| *indexed == name) {
+                    None => Preparation::new(format!("container {name}"), false),
+                    Some((_, added)) => {
+                        Preparation { what: format!("container {name}: {}", added.join(", ")), state: "indexed" }
+                    }
+                }
+            }));
             Ok(done)
         }
     }

@@ -214,30 +214,39 @@ async fn documents(config: &Config, store: &dyn DocumentStore) -> Vec<Report> {
             "look at COSMOS_DB_ENDPOINT, the key or the identity's role, and the firewall",
         ),
         Ok(inspections) => {
-            let wrong: Vec<Report> = inspections.iter().filter_map(container_report).collect();
-            let good = inspections.len() - wrong.len();
+            let wrong: Vec<Report> = inspections.iter().flat_map(container_reports).collect();
+            let good = inspections.iter().filter(|inspection| inspection.findings.is_empty()).count();
             [Report::good(CHECK, format!("{good} of {} containers are as they should be", inspections.len())), wrong]
                 .concat()
         }
     }
 }
 
-fn container_report(Inspection { name, finding }: &Inspection) -> Option<Report> {
-    let (verdict, found, fix) = match finding {
-        Finding::Good => return None,
-        Finding::Missing => {
-            (Verdict::Fault, "is missing".to_owned(), "run pluckit storage init, or deploy the template")
-        }
-        Finding::PartitionKey { found, expected } => (
-            Verdict::Fault,
-            format!("is partitioned by {found}, not {expected}"),
-            "make it anew: a partition key cannot be changed",
-        ),
-        Finding::TimeToLive { found, expected } => {
-            (Verdict::Warning, format!("keeps documents {found}, not {expected}"), "change its default time to live")
-        }
+fn container_reports(Inspection { name, findings }: &Inspection) -> Vec<Report> {
+    let report = |finding: &Finding| {
+        let (verdict, found, fix) = match finding {
+            Finding::Missing => {
+                (Verdict::Fault, "is missing".to_owned(), "run pluckit storage init, or deploy the template")
+            }
+            Finding::PartitionKey { found, expected } => (
+                Verdict::Fault,
+                format!("is partitioned by {found}, not {expected}"),
+                "make it anew: a partition key cannot be changed",
+            ),
+            Finding::TimeToLive { found, expected } => (
+                Verdict::Warning,
+                format!("has the default time to live \"{found}\", expected \"{expected}\""),
+                "set it in the portal or the template; \"on, no default\" is -1",
+            ),
+            Finding::Indexes { missing } => (
+                Verdict::Warning,
+                format!("lacks composite indexes: {}", missing.join(", ")),
+                "run pluckit storage init with the account's key, or deploy the template",
+            ),
+        };
+        Report::new("documents", verdict, format!("container {name} {found}"), fix)
     };
-    Some(Report::new("documents", verdict, format!("container {name} {found}"), fix))
+    findings.iter().map(report).collect()
 }
 
 async fn queues(config: &Config, queue: &dyn JobQueue) -> Vec<Report> {

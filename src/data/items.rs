@@ -16,7 +16,7 @@ use crate::model::lenient;
 use crate::model::perceptual_hash::PerceptualHash;
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
-use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query, Scope, Stored};
+use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Page, Query, Scope, Stored};
 
 /// Partition of the items that everybody sees.
 pub const GLOBAL: &str = "global";
@@ -74,9 +74,9 @@ pub struct FeedQuery {
     pub order: FeedOrder,
     /// Only of these sources; of all when empty.
     pub sources: Vec<String>,
-    /// Only with one of these tags; with any when empty.
+    /// Only with one of these tags, in whatever case; with any when empty.
     pub tags: Vec<String>,
-    /// Only what was found since.
+    /// Only what appeared at its source since, or was found since if it does not say when that was.
     pub since: Option<Timestamp>,
     /// Length of the page.
     pub limit: usize,
@@ -298,19 +298,35 @@ impl Items {
     /// The documents of one stretch of the feed, those of the reader's own partition among those of everybody's.
     async fn stretch(&self, stretch: Query, query: &FeedQuery) -> Result<Vec<Stored>> {
         let Some(reader) = query.reader.as_ref().filter(|reader| reader.as_str() != GLOBAL) else {
-            return Ok(self.0.query(&stretch).await?.documents);
+            return self.in_order(&stretch, query.order).await;
         };
         let own = Query { scope: Scope::Partition(reader.as_str().to_owned()), ..stretch.clone() };
-        let (shared, own) = try_join!(self.0.query(&stretch), self.0.query(&own))?;
-        if own.documents.is_empty() {
-            return Ok(shared.documents);
+        let (shared, own) = try_join!(self.in_order(&stretch, query.order), self.in_order(&own, query.order))?;
+        if own.is_empty() {
+            return Ok(shared);
         }
-        let both = shared.documents.into_iter().chain(own.documents);
+        let both = shared.into_iter().chain(own);
         let mut both = both
             .map(|stored| Ok((position(&stored, query.order)?, stored)))
             .collect::<Result<Vec<(FeedPosition, Stored)>>>()?;
         both.sort_by(|(one, _), (other, _)| one.compare(other));
         Ok(both.into_iter().map(|(_, stored)| stored).take(stretch.limit).collect())
+    }
+
+    /// The documents of a stretch in the order of the feed, which its positions rely on. From a store that does not sort
+    /// what ties, those that tie with the last one are asked for once more, in the order of their ids alone.
+    async fn in_order(&self, stretch: &Query, order: FeedOrder) -> Result<Vec<Stored>> {
+        let Page { mut documents, next, loose_ties } = self.0.query(stretch).await?;
+        let Some(last) = documents.last().filter(|_| loose_ties && next.is_some()) else { return Ok(documents) };
+        let key = position(last, order)?.key;
+        let mut before = 0;
+        while position(&documents[before], order)?.key != key {
+            before += 1;
+        }
+        documents.truncate(before);
+        let tied = stretch.clone().matching(Filter::equal(order.field(), key)).limit(stretch.limit - before);
+        documents.extend(self.0.query(&tied).await?.documents);
+        Ok(documents)
     }
 }
 
@@ -357,12 +373,11 @@ pub fn feed_stretches(query: &FeedQuery) -> Vec<Query> {
         all = all.matching(Filter::In("sourceId", query.sources.iter().map(|source| source.as_str().into()).collect()));
     }
     if !query.tags.is_empty() {
-        // Our own sources write tags in lower case; those of others may not.
-        let spellings = query.tags.iter().flat_map(|tag| [tag.clone(), tag.to_lowercase()]);
-        all = all.matching(Filter::Any(spellings.map(|tag| Filter::Contains("tags", tag.into())).collect()));
+        all = all.matching(Filter::ContainsAny("tags", query.tags.clone()));
     }
     if let Some(since) = query.since {
-        all = all.matching(found_since(since));
+        let dated = &["sourceCreatedAt", "scrapedAt"];
+        all = all.matching(Filter::CompareFirst(dated, Comparison::GreaterOrEqual, since.to_string().into()));
     }
     let all = all.order_by(field, Direction::Descending).order_by("id", Direction::Ascending);
     let beyond = |id: &str| Filter::Compare("id", Comparison::Greater, id.into());

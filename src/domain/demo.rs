@@ -629,7 +629,7 @@ mod tests {
                 key.container == query.container && query.scope == Scope::Partition(key.partition.clone())
             });
             let found = asked.map(|(_, json)| Stored { json: json.clone(), etag: ETag(String::new()) });
-            Ok(Page { documents: found.collect(), next: None })
+            Ok(Page { documents: found.collect(), ..Page::default() })
         }
 
         async fn ping(&self) -> store::Result<()> {

@@ -155,8 +155,10 @@ pub struct NewItem {
     pub price: Option<String>,
     /// Who makes it.
     pub brand: Option<String>,
-    /// Free words.
+    /// Free words, in lower case.
     pub tags: Vec<String>,
+    /// Says so, to Cosmos DB's index of them.
+    pub tags_in_lower_case: bool,
     /// All pictures, if there are several.
     pub gallery_images: Vec<String>,
     /// What people said of it.

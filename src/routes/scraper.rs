@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{Instrument, warn};
@@ -529,7 +529,8 @@ fn names(list: Option<String>) -> Vec<String> {
 }
 
 fn write_token(position: &FeedPosition) -> Result<String, ApiError> {
-    Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(position).map_err(ApiError::internal)?))
+    // Padded, as clients of the older service expect it; read either way.
+    Ok(URL_SAFE.encode(serde_json::to_vec(position).map_err(ApiError::internal)?))
 }
 
 fn read_token(token: &str) -> Option<FeedPosition> {

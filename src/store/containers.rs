@@ -47,6 +47,20 @@ pub enum TimeToLive {
     Days(u32),
 }
 
+/// A list whose elements queries look for while they filter and sort by fields beside it. Cosmos DB has all of these in its
+/// index; the embedded store keeps a table with a row for each element, see `store/sqlite/lists.rs`.
+#[derive(Debug, Clone, Copy)]
+pub struct ListIndex {
+    /// The list, of texts.
+    pub list: &'static str,
+    /// A field that queries compare with a few values.
+    pub group: &'static str,
+    /// Fields, the first of which that is there dates the document.
+    pub dated: &'static [&'static str],
+    /// Fields by which queries sort, the largest first, and then by id.
+    pub orders: &'static [&'static str],
+}
+
 /// What is fixed about a container.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
@@ -60,12 +74,16 @@ pub struct Spec {
     pub time_to_live: TimeToLive,
     /// The sort orders (and filters that go before them) that need an index of their own.
     pub indexes: &'static [&'static [(&'static str, Direction)]],
+    /// The composite indexes that queries of other services on the same Cosmos DB database need.
+    pub foreign_indexes: &'static [&'static [(&'static str, Direction)]],
     /// Fields that the embedded store's indexes hold as well: a [`scan`](super::DocumentStore::scan) of no other fields, in
     /// one of these orders, then does without the documents. Cosmos DB has every field in its index anyway.
     pub carried: &'static [&'static str],
     /// Whether queries in these orders also ask all partitions at once. Cosmos DB's indexes serve both; the embedded
     /// store then has a second index for each.
     pub across_partitions: bool,
+    /// A list that the embedded store has an index of.
+    pub list: Option<&'static ListIndex>,
     /// Whether [`DocumentStore::changes`](super::DocumentStore::changes) tells what became of a partition. Every write then
     /// costs the embedded store a little more.
     pub tracks_changes: bool,
@@ -111,8 +129,10 @@ impl Container {
                 partition_key,
                 time_to_live,
                 indexes: &[],
+                foreign_indexes: &[],
                 carried: &[],
                 across_partitions: false,
+                list: None,
                 tracks_changes: false,
                 vectors: &[],
             }
@@ -183,6 +203,17 @@ impl Container {
                     &[("productUrl", Ascending)],
                     &[("needsEmbedding", Ascending)],
                 ],
+                foreign_indexes: &[
+                    &[("userId", Ascending), ("scoreSignal", Descending)],
+                    &[("userId", Ascending), ("scrapedAt", Descending)],
+                    &[("userId", Ascending), ("pHash", Ascending)],
+                ],
+                list: Some(&ListIndex {
+                    list: "tags",
+                    group: "sourceId",
+                    dated: &["sourceCreatedAt", "scrapedAt"],
+                    orders: &["scoreSignal", "scrapedAt"],
+                }),
                 vectors: &["embedding"],
                 ..spec("ScrapedItems", "COSMOS_DB_SCRAPED_ITEMS_CONTAINER", "userId", Days(30))
             },

@@ -6,9 +6,11 @@
 pub mod schema;
 mod sql;
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use azure_core::http::Etag;
@@ -28,20 +30,22 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures::StreamExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
+use tracing::{debug, warn};
 use url::Url;
 
 pub use schema::InitReport;
 
 use super::{
-    ChangeMark, Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Scope, Stored,
-    Write, check_size,
+    ChangeMark, Container, Direction, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Scope,
+    Stored, Write, check_size,
 };
 use crate::azure::Identity;
+use crate::telemetry::Chain;
 
 /// How long one read, write or page may take, retries included.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(8);
@@ -52,6 +56,13 @@ const QUERY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long the first call may wait for the client or the container's description.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(8);
+
+/// How long a container counts as lacking an index after the service said so. Then it is asked again, so that one which
+/// was added meanwhile is used.
+const INDEX_LACKING: Duration = Duration::from_secs(5 * 60);
+
+/// What the SDK's continuation tokens begin with. Others come from somewhere else, and are not sent to the service.
+const TOKEN_PREFIX: &str = "c1.";
 
 /// Longest page that the service gives.
 const LONGEST_PAGE: usize = 1000;
@@ -108,12 +119,22 @@ pub struct CosmosStore {
     options: CosmosOptions,
     client: OnceCell<CosmosClient>,
     containers: [OnceCell<ContainerClient>; Container::ALL.len()],
+    /// The orders that a container has no composite index for, and when the service said so.
+    lacking: Mutex<HashMap<Index, Instant>>,
 }
+
+/// A container and an order of its documents.
+type Index = (Container, Vec<(&'static str, Direction)>);
 
 impl CosmosStore {
     /// The store. Makes no call yet.
     pub fn new(options: CosmosOptions) -> Self {
-        Self { options, client: OnceCell::new(), containers: [const { OnceCell::const_new() }; Container::ALL.len()] }
+        Self {
+            options,
+            client: OnceCell::new(),
+            containers: [const { OnceCell::const_new() }; Container::ALL.len()],
+            lacking: Mutex::default(),
+        }
     }
 
     /// The client, made by the first call; a failure is forgotten, so that the next call tries again.
@@ -204,38 +225,96 @@ impl CosmosStore {
         Ok(all)
     }
 
-    /// Asks for pages until there are as many documents as wanted, or no more.
-    async fn collect_page(&self, query: &Query, sql: &sql::Sql) -> Result<Page> {
-        let container = self.container(query.container).await?;
-        let statement = sql.statement()?;
-        let mut page = Page { documents: Vec::new(), next: query.after.clone() };
-        loop {
-            let scope = match &query.scope {
-                Scope::Partition(partition) => FeedScope::partition(partition.clone()),
-                Scope::All => FeedScope::full_container(),
-            };
-            let wanted = (query.limit - page.documents.len()).min(LONGEST_PAGE);
-            let hint = u32::try_from(wanted).ok().and_then(NonZeroU32::new);
-            let mut options = QueryOptions::default()
-                .with_max_item_count(hint.map_or(MaxItemCountHint::ServerDecides, MaxItemCountHint::Limit));
-            if let Some(token) = page.next.take() {
-                options = options.with_continuation_token(ContinuationToken::from_string(token));
-            }
-            let asked = Box::pin(container.query_items::<Fields>(statement.clone(), scope, Some(options))).await;
-            let mut pages = Box::pin(asked.map_err(error)?.into_pages());
-            let Some(answer) = pages.next().await else { return Ok(page) };
-            for fields in answer.map_err(error)?.into_items() {
-                page.documents.push(stored(fields)?);
-            }
-            let token = pages.to_continuation_token().map_err(error)?;
-            if is_end(&token) {
-                return Ok(page);
-            }
-            page.next = Some(token.as_str().to_owned());
-            if page.documents.len() >= query.limit {
-                return Ok(page);
+    /// A page in the query's order. An order of several keys needs a composite index; where the container lacks it, the
+    /// first key that the filter does not fix orders the walk, which every container can do.
+    async fn page(&self, query: &Query) -> Result<Page> {
+        if query.order.len() < 2 {
+            return self.collect_page(query, &sql::Sql::new(query)).await;
+        }
+        let index = (query.container, query.order.clone());
+        if !self.is_lacking(&index) {
+            match self.collect_page(query, &sql::Sql::new(query)).await {
+                Err(Error::Failed(cause)) if wants_index(&*cause) => self.note_lacking(index),
+                outcome => return outcome,
             }
         }
+        let mut order = query.varying_order();
+        let ties = order.split_off(order.len().min(1));
+        let query = Query { order, ..query.clone() };
+        let mut page = self.collect_page(&query, &sql::Sql::new(&query)).await?;
+        page.loose_ties = !ties.is_empty();
+        if let [(first, _)] = query.order[..]
+            && query.fields.is_none_or(|fields| fields.contains(&first))
+        {
+            sort_ties(&mut page.documents, first, &ties)?;
+        }
+        Ok(page)
+    }
+
+    fn is_lacking(&self, index: &Index) -> bool {
+        let lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        lacking.get(index).is_some_and(|since| since.elapsed() < INDEX_LACKING)
+    }
+
+    fn note_lacking(&self, index: Index) {
+        let container = self.options.container_name(index.0);
+        let order = schema::in_words(&index.1);
+        warn!(%container, %order, "composite index missing: run `pluckit storage init`, or deploy the template");
+        self.lacking.lock().unwrap_or_else(PoisonError::into_inner).insert(index, Instant::now());
+    }
+
+    /// Asks for pages until there are as many documents as wanted, or no more.
+    async fn collect_page(&self, query: &Query, sql: &sql::Sql) -> Result<Page> {
+        let statement = sql.statement()?;
+        let mut page = Page::default();
+        let mut token = query.after.clone().filter(|token| token.starts_with(TOKEN_PREFIX));
+        let mut is_given = token.is_some();
+        loop {
+            let wanted = (query.limit - page.documents.len()).min(LONGEST_PAGE);
+            match self.ask(query, statement.clone(), token.take(), wanted).await {
+                // Made up, or of another query: it starts from the beginning.
+                Err(Error::Failed(cause)) if is_given && !wants_index(&*cause) => {
+                    debug!(error = %Chain(&*cause), "continuation token not usable");
+                }
+                Err(error) => return Err(error),
+                Ok((documents, next)) => {
+                    page.documents.extend(documents);
+                    if next.is_none() || page.documents.len() >= query.limit {
+                        page.next = next;
+                        return Ok(page);
+                    }
+                    token = next;
+                }
+            }
+            is_given = false;
+        }
+    }
+
+    /// One page of the service, and what continues after it.
+    async fn ask(
+        &self,
+        query: &Query,
+        statement: azure_data_cosmos::Query,
+        token: Option<String>,
+        wanted: usize,
+    ) -> Result<(Vec<Stored>, Option<String>)> {
+        let container = self.container(query.container).await?;
+        let scope = match &query.scope {
+            Scope::Partition(partition) => FeedScope::partition(partition.clone()),
+            Scope::All => FeedScope::full_container(),
+        };
+        let hint = u32::try_from(wanted).ok().and_then(NonZeroU32::new);
+        let mut options = QueryOptions::default()
+            .with_max_item_count(hint.map_or(MaxItemCountHint::ServerDecides, MaxItemCountHint::Limit));
+        if let Some(token) = token {
+            options = options.with_continuation_token(ContinuationToken::from_string(token));
+        }
+        let asked = Box::pin(container.query_items::<Fields>(statement, scope, Some(options))).await;
+        let mut pages = Box::pin(asked.map_err(error)?.into_pages());
+        let Some(answer) = pages.next().await else { return Ok((Vec::new(), None)) };
+        let documents = answer.map_err(error)?.into_items().into_iter().map(stored).collect::<Result<_>>()?;
+        let token = pages.to_continuation_token().map_err(error)?;
+        Ok((documents, (!is_end(&token)).then(|| token.as_str().to_owned())))
     }
 }
 
@@ -359,7 +438,7 @@ impl DocumentStore for CosmosStore {
     }
 
     async fn query(&self, query: &Query) -> Result<Page> {
-        let collected = timeout(QUERY_DEADLINE, Box::pin(self.collect_page(query, &sql::Sql::new(query)))).await;
+        let collected = timeout(QUERY_DEADLINE, Box::pin(self.page(query))).await;
         collected.map_err(|elapsed| Error::Unavailable(elapsed.into()))?
     }
 
@@ -433,6 +512,29 @@ fn checked(key: &Key, document: &Value) -> Result<Box<RawValue>> {
     Ok(text)
 }
 
+/// Whether the service refused an order because there is no composite index for it.
+fn wants_index(cause: &(dyn std::error::Error + 'static)) -> bool {
+    Chain(cause).to_string().contains("composite index")
+}
+
+/// Sorts those documents by `ties` that have the same `first` and follow each other.
+fn sort_ties(documents: &mut Vec<Stored>, first: &str, ties: &[(&'static str, Direction)]) -> Result<()> {
+    let keyed = documents.drain(..).map(|stored| Ok((stored.parse::<Map<String, Value>>()?, stored)));
+    let mut keyed = keyed.collect::<serde_json::Result<Vec<_>>>().map_err(|fault| Error::Failed(fault.into()))?;
+    for tied in keyed.chunk_by_mut(|(one, _), (other, _)| one.get(first) == other.get(first)) {
+        tied.sort_by(|(one, _), (other, _)| {
+            let orders = ties.iter().map(|(key, direction)| {
+                let text = |fields: &Map<String, Value>| fields.get(*key).and_then(Value::as_str).map(str::to_owned);
+                let order = text(one).cmp(&text(other));
+                if *direction == Direction::Descending { order.reverse() } else { order }
+            });
+            orders.fold(Ordering::Equal, Ordering::then)
+        });
+    }
+    documents.extend(keyed.into_iter().map(|(_, stored)| stored));
+    Ok(())
+}
+
 fn id_of(document: &Value) -> Result<&str> {
     document.get("id").and_then(Value::as_str).ok_or_else(|| failed("a document without an id"))
 }
@@ -460,7 +562,7 @@ fn etag_of(response: &ItemResponse) -> Result<ETag> {
 /// Whether nothing is left to read. The SDK writes this into its token and offers no other way to see it without asking
 /// the service once more. If the form of the token changes, this costs an empty page at the end, no more.
 fn is_end(token: &ContinuationToken) -> bool {
-    let decoded = token.as_str().strip_prefix("c1.").and_then(|body| BASE64_URL_SAFE_NO_PAD.decode(body).ok());
+    let decoded = token.as_str().strip_prefix(TOKEN_PREFIX).and_then(|body| BASE64_URL_SAFE_NO_PAD.decode(body).ok());
     let state: Option<Value> = decoded.and_then(|json| serde_json::from_slice(&json).ok());
     state.is_some_and(|state| state.pointer("/root/kind").and_then(Value::as_str) == Some("drained"))
 }

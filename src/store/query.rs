@@ -23,7 +23,8 @@ pub struct Query {
     pub fields: Option<&'static [&'static str]>,
     /// Length of the page, at least 1.
     pub limit: usize,
-    /// Where the page before this one ended ([`Page::next`]); `None` for the first page.
+    /// Where the page before this one ended ([`Page::next`]); `None` for the first page. One that a back end cannot use
+    /// starts from the beginning.
     pub after: Option<String>,
 }
 
@@ -37,7 +38,7 @@ pub enum Scope {
 }
 
 /// The sense of a sort key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Smallest first. A missing or null value comes before every other.
     Ascending,
@@ -61,6 +62,11 @@ pub enum Filter {
     Contains(&'static str, Value),
     /// The field is a list with an element (a string) that contains the text, without regard to case.
     AnyElementContains(&'static str, String),
+    /// The field is a list with an element (a string) that equals one of the texts, without regard to case. A document can
+    /// say that its elements are in lower case by another field, `<field>InLowerCase`; Cosmos DB finds those by its index.
+    ContainsAny(&'static str, Vec<String>),
+    /// The first of the fields that is there and not null compares so to the value.
+    CompareFirst(&'static [&'static str], Comparison, Value),
     /// The field is there, be it null.
     Defined(&'static str),
     /// The field is missing or null. Always true or false; indexes that have the field serve it.
@@ -88,6 +94,29 @@ pub enum Comparison {
     Greater,
     /// `>=`
     GreaterOrEqual,
+}
+
+/// Lower case letter by letter, as Cosmos DB has it: `str::to_lowercase` writes a sigma at the end of a word
+/// differently, and then a word would not contain its own beginning.
+pub(super) fn lower_case(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
+}
+
+/// [`Filter::CompareFirst`], or unless `holds` its negation, in terms of other filters.
+pub(super) fn compare_first(fields: &[&'static str], comparison: Comparison, value: &Value, holds: bool) -> Filter {
+    let Some((first, others)) = fields.split_first() else { return Filter::Any(Vec::new()) };
+    let compare = Filter::Compare(first, comparison, value.clone());
+    let compare = if holds { compare } else { Filter::Not(Box::new(compare)) };
+    if others.is_empty() {
+        return compare;
+    }
+    let others = compare_first(others, comparison, value, holds);
+    let is_null = Filter::equal(first, Value::Null);
+    let is_missing = Filter::Not(Box::new(Filter::Defined(first)));
+    // The comparison is not true of null, but its negation can be.
+    let compare = if holds { compare } else { Filter::All(vec![Filter::not_equal(first, Value::Null), compare]) };
+    let without_first = |test| Filter::All(vec![test, others.clone()]);
+    Filter::Any(vec![compare, without_first(is_missing), without_first(is_null)])
 }
 
 impl Filter {
@@ -168,6 +197,11 @@ impl Query {
         self.after = token;
         self
     }
+
+    /// The sort keys for which the filter leaves more than one value.
+    pub(super) fn varying_order(&self) -> Vec<(&'static str, Direction)> {
+        self.order.iter().copied().filter(|(name, _)| !is_fixed(self.filter.as_ref(), name)).collect()
+    }
 }
 
 /// Some of the documents that a query asks for.
@@ -177,4 +211,16 @@ pub struct Page {
     pub documents: Vec<Stored>,
     /// Continues after this page; `None` when there is no more. Opaque, bound to its query and back end.
     pub next: Option<String>,
+    /// Whether only the first sort key orders the whole walk, because the container lacks the index for the others. They
+    /// then order the documents within a page, and which of those that tie come on which page is the back end's choice.
+    pub loose_ties: bool,
+}
+
+/// Whether the filter leaves the field only one value.
+fn is_fixed(filter: Option<&Filter>, name: &str) -> bool {
+    match filter {
+        Some(Filter::Compare(field, Comparison::Equal, _) | Filter::Absent(field)) => *field == name,
+        Some(Filter::All(filters)) => filters.iter().any(|filter| is_fixed(Some(filter), name)),
+        _ => false,
+    }
 }

@@ -3,22 +3,25 @@
 //! [`crate::sqlite`] has the threads and connections, `schema` tables and indexes, `sql` the queries. Several processes may
 //! use one file. `ANALYZE` is never run: plans then follow from the schema alone, and the tests see those that users get.
 
+mod lists;
 mod schema;
 mod sql;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::types::{Value as SqlValue, ValueRef};
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, InterruptHandle, OptionalExtension, params, params_from_iter};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use super::containers::TimeToLive;
@@ -35,8 +38,14 @@ const MAX_BATCH: usize = 100;
 const SWEEP: usize = 500;
 /// Documents that a scan reads in one go, so that it holds neither a connection nor a moment of the file for long.
 const STRETCH: usize = 20_000;
-/// Scans that read at the same time. A stretch of theirs may take a tenth of a second, so the other readers are for others.
-const SCANS: usize = sqlite::READERS / 2;
+/// Long reads at the same time: scans, and queries that took longer than [`SHORT`]. The other readers are for others.
+const LONG_READS: usize = sqlite::READERS / 2;
+/// How long a query may take before it has to wait for its turn among the long reads, and begin again.
+const SHORT: Duration = Duration::from_millis(100);
+/// After this time a read is told once more that it should end.
+const AGAIN: Duration = Duration::from_millis(20);
+/// How long a query may take at most.
+const LONGEST: Duration = Duration::from_secs(5);
 /// Fields that Cosmos DB adds to each document. It overwrites those that a writer sends, and readers never see them.
 const SYSTEM_FIELDS: [&str; 6] = ["_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"];
 const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
@@ -61,6 +70,58 @@ impl From<Fault> for Error {
     }
 }
 
+/// A query was ended before it was done.
+#[derive(Debug, thiserror::Error)]
+#[error("the query took too long")]
+struct TooLong;
+
+/// A read that can be ended while it runs.
+#[derive(Clone, Default)]
+struct Reading(Arc<Mutex<ReadingState>>);
+
+#[derive(Default)]
+struct ReadingState {
+    /// Of the connection that reads, as long as it does.
+    interrupt: Option<InterruptHandle>,
+    has_ended: bool,
+}
+
+impl Reading {
+    fn state(&self) -> MutexGuard<'_, ReadingState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run<T>(&self, connection: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let mut state = self.state();
+        if state.has_ended {
+            return Err(Error::Unavailable(TooLong.into()));
+        }
+        state.interrupt = Some(connection.get_interrupt_handle());
+        drop(state);
+        let outcome = work(connection);
+        let mut state = self.state();
+        // From now on the connection is somebody else's.
+        state.interrupt = None;
+        if state.has_ended { outcome.map_err(|_| Error::Unavailable(TooLong.into())) } else { outcome }
+    }
+
+    fn end(&self) {
+        let mut state = self.state();
+        state.has_ended = true;
+        if let Some(interrupt) = &state.interrupt {
+            interrupt.interrupt();
+        }
+    }
+}
+
+struct EndOnDrop(Reading);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 impl From<sqlite::Error> for Error {
     fn from(error: sqlite::Error) -> Self {
         match error {
@@ -80,7 +141,10 @@ impl From<rusqlite::Error> for Error {
 pub struct SqliteStore {
     engine: Engine,
     clock: Arc<dyn Clock>,
-    scans: Semaphore,
+    long_reads: Semaphore,
+    /// As [`SHORT`] and [`LONGEST`]. None in memory, where there is one connection for everything.
+    short: Option<Duration>,
+    longest: Option<Duration>,
 }
 
 impl SqliteStore {
@@ -90,7 +154,8 @@ impl SqliteStore {
     /// [`Error::Failed`] when the file cannot be used, for instance because a newer version of this program wrote it;
     /// [`Error::Unavailable`] when another process keeps it locked.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
-        Ok(Self::new(Engine::open(path, &SCHEMA)?, clock))
+        let store = Self::new(Engine::open(path, &SCHEMA)?, clock);
+        Ok(Self { short: Some(SHORT), longest: Some(LONGEST), ..store })
     }
 
     /// Makes an empty store in memory, gone when it is dropped.
@@ -102,7 +167,7 @@ impl SqliteStore {
     }
 
     fn new(engine: Engine, clock: Arc<dyn Clock>) -> Self {
-        Self { engine, clock, scans: Semaphore::new(SCANS) }
+        Self { engine, clock, long_reads: Semaphore::new(LONG_READS), short: None, longest: None }
     }
 
     /// How SQLite goes about a query, one line per step, in the words of `EXPLAIN QUERY PLAN`. For tests and for whoever
@@ -111,13 +176,13 @@ impl SqliteStore {
     /// # Errors
     /// As [`DocumentStore::query`].
     pub async fn query_plan(&self, query: &Query) -> Result<Vec<String>> {
-        let statements = sql::statements(query, sql::Purpose::Page, self.now_ms())?.list;
+        let sql::Statements { mut list, if_few, .. } = sql::statements(query, sql::Purpose::Page, self.now_ms())?;
+        list.extend(if_few.into_iter().flat_map(|(count, list)| [vec![count], list].concat()));
         let read = move |connection: &Connection| {
             let mut steps = Vec::new();
-            for statement in statements {
+            for statement in list {
                 let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", statement.text))?;
-                let parameters = statement.parameters.into_iter().chain([SqlValue::Integer(1)]);
-                for step in explained.query_map(params_from_iter(parameters), |row| row.get("detail"))? {
+                for step in explained.query_map(params_from_iter(statement.bind(1)), |row| row.get("detail"))? {
                     steps.push(step?);
                 }
             }
@@ -136,6 +201,61 @@ impl SqliteStore {
         Row::new(key, document, self.now_ms())
     }
 
+    /// Runs what only reads: at once if that takes a short time, else among the long reads.
+    async fn read_in_turn<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> Result<T> + Clone + Send + 'static,
+    ) -> Result<T> {
+        match self.read_within(self.short, work.clone()).await {
+            Err(Error::Unavailable(cause)) if cause.is::<TooLong>() && self.short.is_some() => {
+                let _turn = self.turn().await?;
+                self.read_within(self.longest, work).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        self.long_reads.acquire().await.map_err(|closed| Error::Failed(closed.into()))
+    }
+
+    /// Runs what only reads, until it has taken too long or nobody waits for it any more.
+    async fn read_within<T: Send + 'static>(
+        &self,
+        limit: Option<Duration>,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let reading = Reading::default();
+        let (begin, begun) = oneshot::channel();
+        let run = reading.clone();
+        let _ends_with_its_caller = EndOnDrop(reading.clone());
+        let read = move |connection: &Connection| {
+            // Fails when the caller has left, which ends the work as well.
+            begin.send(()).ok();
+            run.run(connection, work)
+        };
+        let mut answer = pin!(self.engine.read(read));
+        // Waiting for a connection does not count.
+        let too_long = async {
+            match (begun.await, limit) {
+                (Ok(()), Some(limit)) => tokio::time::sleep(limit).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = &mut answer => return outcome,
+            () = too_long => reading.end(),
+        }
+        loop {
+            match tokio::time::timeout(AGAIN, &mut answer).await {
+                Ok(outcome) => return outcome,
+                // Between two statements there is nothing to interrupt.
+                Err(_) => reading.end(),
+            }
+        }
+    }
+
     async fn scan_by(&self, stretch: usize, query: &Query, visit: Visit) -> Result<()> {
         let mut query = query.clone().after(None);
         loop {
@@ -152,8 +272,8 @@ impl SqliteStore {
                     Ok(())
                 })
             };
-            let turn = self.scans.acquire().await.map_err(|closed| Error::Failed(closed.into()))?;
-            let next = self.engine.read(read).await?;
+            let turn = self.turn().await?;
+            let next = self.read_within(self.longest, read).await?;
             drop(turn);
             if next.is_none() {
                 return Ok(());
@@ -261,7 +381,7 @@ impl DocumentStore for SqliteStore {
     }
 
     async fn query(&self, query: &Query) -> Result<Page> {
-        let statements = sql::statements(query, sql::Purpose::Page, self.now_ms())?;
+        let statements = Arc::new(sql::statements(query, sql::Purpose::Page, self.now_ms())?);
         let (limit, fields) = (query.limit.max(1), query.fields);
         let read = move |connection: &Connection| {
             let mut documents = Vec::new();
@@ -274,9 +394,9 @@ impl DocumentStore for SqliteStore {
                 documents.push(Stored { json, etag: ETag(row.get(statements.etag)?) });
                 Ok(())
             })?;
-            Ok(Page { documents, next })
+            Ok(Page { documents, next, loose_ties: false })
         };
-        self.engine.read(read).await
+        self.read_in_turn(read).await
     }
 
     async fn scan(&self, query: &Query, visit: Visit) -> Result<()> {
@@ -461,13 +581,20 @@ fn rows(
     let _snapshot = snapshot.transpose()?;
     let (mut taken, mut position) = (0, Vec::new());
     let mut greatest = String::new();
-    for statement in &statements.list {
+    let list = match &statements.if_few {
+        Some((count, list)) => {
+            let mut counted = connection.prepare_cached(&count.text)?;
+            let are_few = counted.query_row(params_from_iter(count.bind(0)), |row| row.get(0))?;
+            if are_few { list } else { &statements.list }
+        }
+        None => &statements.list,
+    };
+    for statement in list {
         let mut prepared = connection.prepare_cached(&statement.text)?;
         // One more than fits tells whether there is another page. In the order of the file, which one that is does not.
         let more = i64::from(!statements.in_file_order);
         let room = i64::try_from(limit - taken).unwrap_or(i64::MAX).saturating_add(more);
-        let parameters = statement.parameters.iter().cloned().chain([SqlValue::Integer(room)]);
-        let mut rows = prepared.query(params_from_iter(parameters))?;
+        let mut rows = prepared.query(params_from_iter(statement.bind(room)))?;
         while let Some(row) = rows.next()? {
             if taken == limit {
                 return sql::encode_position(&position).map(Some);
@@ -538,13 +665,128 @@ fn select(json: &str, fields: &[&str]) -> serde_json::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use serde_json::json;
 
     use super::*;
     use crate::clock::SystemClock;
-    use crate::store::Direction;
+    use crate::store::query::Comparison;
+    use crate::store::{Direction, Filter};
+
+    const ENDLESS: &str = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) SELECT max(n) FROM n";
+
+    fn limited(short: Duration, longest: Duration) -> SqliteStore {
+        let (short, longest) = (Some(short), Some(longest));
+        SqliteStore { short, longest, ..SqliteStore::in_memory(Arc::new(SystemClock)).unwrap() }
+    }
+
+    /// Takes for ever the first times, and then no time.
+    fn endless(times: usize) -> impl Fn(&Connection) -> Result<i32> + Clone + Send + 'static {
+        let run = Arc::new(AtomicUsize::new(0));
+        move |connection| {
+            let text = if run.fetch_add(1, Ordering::SeqCst) < times { ENDLESS } else { "SELECT 7" };
+            Ok(connection.query_row(text, [], |row| row.get(0))?)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_that_takes_long_begins_again_in_its_turn() {
+        let store = limited(Duration::ZERO, LONGEST);
+        let turns = store.long_reads.acquire_many(LONG_READS as u32).await.unwrap();
+        let mut asking = pin!(store.read_in_turn(endless(1)));
+        // There is one connection: this is answered when the query has given it up, and needs no turn.
+        let key = Key::new(Container::Wardrobe, "ada", "7");
+        tokio::select! {
+            biased;
+            answer = &mut asking => panic!("all turns are taken: {answer:?}"),
+            found = async {
+                tokio::task::yield_now().await;
+                store.read(&key).await
+            } => assert!(found.unwrap().is_none()),
+        }
+        drop(turns);
+        assert_eq!(asking.await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn a_query_that_takes_too_long_is_unavailable_and_its_connection_goes_on() {
+        let store = limited(Duration::ZERO, Duration::ZERO);
+        let outcome = store.read_in_turn(endless(2)).await;
+        assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
+        let store = SqliteStore { longest: Some(LONGEST), short: Some(LONGEST), ..store };
+        assert_eq!(store.read_in_turn(endless(0)).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_ended() {
+        let store = limited(LONGEST, LONGEST);
+        let (begin, begun) = oneshot::channel();
+        let read = move |connection: &Connection| {
+            let mut statement = connection.prepare(&ENDLESS.replace("max(n)", "n"))?;
+            let mut rows = statement.query([])?;
+            rows.next()?;
+            begin.send(()).ok();
+            while rows.next()?.is_some() {}
+            Ok(())
+        };
+        tokio::select! {
+            answer = store.read_within(None, read) => panic!("it has no end: {answer:?}"),
+            begun = begun => begun.unwrap(),
+        }
+        // The one connection is free again.
+        assert!(store.read(&Key::new(Container::Wardrobe, "ada", "7")).await.unwrap().is_none());
+    }
+
+    /// A query for what is dated late enough has two ways, for few documents and for many.
+    #[tokio::test]
+    async fn both_ways_to_what_is_dated_late_enough_give_the_same() {
+        let store = SqliteStore::in_memory(Arc::new(SystemClock)).unwrap();
+        for n in 0..60 {
+            let document = json!({
+                "id": n.to_string(), "userId": "global", "sourceId": format!("s{}", n % 3), "scoreSignal": n % 4,
+                "scrapedAt": format!("2026-03-{:02}", 1 + n % 20), "tags": ["a", if n % 2 == 0 { "B" } else { "c" }],
+            });
+            store.create(&Key::new(Container::ScrapedItems, "global", n.to_string()), &document).await.unwrap();
+        }
+        let dated = |since: &str| {
+            Filter::CompareFirst(&["sourceCreatedAt", "scrapedAt"], Comparison::GreaterOrEqual, since.into())
+        };
+        let query = Query::partition(Container::ScrapedItems, "global")
+            .matching(dated("2026-03-08"))
+            .order_by("scoreSignal", Direction::Descending)
+            .order_by("id", Direction::Ascending)
+            .limit(11);
+        let groups = Filter::In("sourceId", vec!["s0".into(), "s2".into()]);
+        let elements = Filter::ContainsAny("tags", vec!["b".to_owned(), "A".to_owned()]);
+        for query in [query.clone(), query.clone().matching(groups.clone()), query.matching(groups).matching(elements)]
+        {
+            let mut after = None;
+            loop {
+                let query = query.clone().after(after);
+                let few = sql::statements(&query, sql::Purpose::Page, store.now_ms()).unwrap();
+                assert!(few.if_few.is_some());
+                let many = sql::Statements {
+                    if_few: None,
+                    ..sql::statements(&query, sql::Purpose::Page, store.now_ms()).unwrap()
+                };
+                let mut pages = Vec::new();
+                for statements in [few, many] {
+                    let read = move |connection: &Connection| -> Result<_> {
+                        let mut ids = Vec::new();
+                        let next = rows(connection, &statements, 11, |row| Ok(ids.push(text(row, 0)?.to_owned())))?;
+                        Ok((ids, next))
+                    };
+                    pages.push(store.engine.read(read).await.unwrap());
+                }
+                assert_eq!(pages[0], pages[1], "{query:?}");
+                after = pages.remove(0).1;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+    }
 
     #[tokio::test]
     async fn a_scan_of_many_stretches_shows_every_document_once() {

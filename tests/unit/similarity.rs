@@ -225,9 +225,12 @@ impl DocumentStore for Stuck {
         match (&query.after, &query.filter) {
             (Some(_), _) => pending().await,
             (None, Some(Filter::All(filters))) if matches!(filters[0], Filter::In(..)) => {
-                Ok(Page { documents: vec![self.first.clone()], next: None })
+                Ok(Page { documents: vec![self.first.clone()], ..Page::default() })
             }
-            (None, _) => Ok(Page { documents: vec![self.first.clone()], next: Some("more".to_owned()) }),
+            (None, _) => {
+                let next = Some("more".to_owned());
+                Ok(Page { documents: vec![self.first.clone()], next, ..Page::default() })
+            }
         }
     }
 

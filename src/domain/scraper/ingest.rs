@@ -313,6 +313,7 @@ impl Batch<'_> {
             price: candidate.price,
             brand: candidate.brand,
             tags: candidate.tags,
+            tags_in_lower_case: true,
             gallery_images: candidate.gallery_images,
             comment_text: candidate.comment_text,
             p_hash: hash.map(|hash| hash.to_string()),

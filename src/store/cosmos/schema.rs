@@ -1,7 +1,7 @@
 //! What `pluckit storage init` makes in an emulator or a fresh account: the database and its containers.
 //!
 //! Production accounts are made by the infrastructure templates. Creation needs an account key: with an identity the
-//! service refuses it. What exists is left as it is.
+//! service refuses it. Containers that exist get the composite indexes they lack; all else of them stays as it is.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use azure_data_cosmos::models::{
     VectorIndex, VectorIndexType,
 };
 use azure_data_cosmos::options::{
-    CreateContainerOptions, CreateDatabaseOptions, OperationOptions, OperationOptionsBuilder,
+    CreateContainerOptions, CreateDatabaseOptions, OperationOptions, OperationOptionsBuilder, ReplaceContainerOptions,
 };
 use azure_data_cosmos::{CosmosError, DatabaseClient};
 
@@ -38,6 +38,8 @@ pub struct InitReport {
     pub created: Vec<String>,
     /// Names of the containers that were there.
     pub existing: Vec<String>,
+    /// Which of those lacked composite indexes, and which they got.
+    pub indexed: Vec<(String, Vec<String>)>,
     /// Names of new containers whose vector index the account refused: vectors are stored but not indexed there.
     pub without_vectors: Vec<String>,
 }
@@ -57,7 +59,13 @@ impl CosmosStore {
         for container in Container::ALL {
             let name = self.options.container_name(container).to_owned();
             match create(&database, &name, &container.spec()).await? {
-                Creation::Existing => report.existing.push(name),
+                Creation::Existing => {
+                    let added = self.add_indexes(&name, &container.spec()).await?;
+                    if !added.is_empty() {
+                        report.indexed.push((name.clone(), added));
+                    }
+                    report.existing.push(name);
+                }
                 Creation::Complete => report.created.push(name),
                 Creation::WithoutVectors => {
                     report.without_vectors.push(name.clone());
@@ -67,6 +75,25 @@ impl CosmosStore {
         }
         Ok(report)
     }
+
+    /// Adds the composite indexes that a container lacks to those it has. Returns them in words.
+    async fn add_indexes(&self, name: &str, spec: &Spec) -> Result<Vec<String>> {
+        let Some(mut properties) = self.describe(name).await? else { return Ok(Vec::new()) };
+        let expected = composite_indexes(spec);
+        let missing = missing_indexes(&properties, &expected);
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let words = missing.iter().map(index_in_words).collect();
+        // A container without a policy of its own is indexed as a new one is.
+        let policy = properties.indexing_policy.get_or_insert_with(everything_indexed);
+        policy.composite_indexes.extend(missing);
+        let options = ReplaceContainerOptions::default().with_operation_options(patient());
+        let database = self.client().await?.database_client(self.options.database.clone());
+        let container = Box::pin(database.container_client(name.to_owned(), None)).await.map_err(super::error)?;
+        Box::pin(container.replace(properties, Some(options))).await.map_err(super::error)?;
+        Ok(words)
+    }
 }
 
 /// What [`CosmosStore::inspect`] found of one container.
@@ -74,15 +101,13 @@ impl CosmosStore {
 pub struct Inspection {
     /// Its name.
     pub name: String,
-    /// Whether it is as it should be.
-    pub finding: Finding,
+    /// What is not as it should be.
+    pub findings: Vec<Finding>,
 }
 
-/// Whether a container is as it should be.
+/// What can be wrong with a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// It is.
-    Good,
     /// There is none.
     Missing,
     /// It has another partition key.
@@ -92,12 +117,17 @@ pub enum Finding {
         /// What it should be.
         expected: String,
     },
-    /// It keeps documents for another time.
+    /// It has another default time to live.
     TimeToLive {
         /// Its own, in words.
         found: String,
         /// What it should be.
         expected: String,
+    },
+    /// It lacks composite indexes.
+    Indexes {
+        /// They, in words.
+        missing: Vec<String>,
     },
 }
 
@@ -111,11 +141,11 @@ impl CosmosStore {
         for container in Container::ALL {
             let name = self.options.container_name(container).to_owned();
             let expected = properties(name.clone(), &container.spec());
-            let finding = match self.describe(&name).await? {
-                None => Finding::Missing,
+            let findings = match self.describe(&name).await? {
+                None => vec![Finding::Missing],
                 Some(found) => compare(&found, &expected),
             };
-            inspections.push(Inspection { name, finding });
+            inspections.push(Inspection { name, findings });
         }
         Ok(inspections)
     }
@@ -132,26 +162,63 @@ impl CosmosStore {
     }
 }
 
-fn compare(found: &ContainerProperties, expected: &ContainerProperties) -> Finding {
+fn compare(found: &ContainerProperties, expected: &ContainerProperties) -> Vec<Finding> {
     let paths = |properties: &ContainerProperties| {
         let key = serde_json::to_value(&properties.partition_key).unwrap_or_default();
         let paths = key["paths"].as_array().cloned().unwrap_or_default();
         paths.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
     };
     if paths(found) != paths(expected) {
-        return Finding::PartitionKey { found: paths(found), expected: paths(expected) };
+        return vec![Finding::PartitionKey { found: paths(found), expected: paths(expected) }];
     }
+    let mut findings = Vec::new();
     if found.default_ttl != expected.default_ttl {
-        return Finding::TimeToLive { found: life(&found.default_ttl), expected: life(&expected.default_ttl) };
+        findings.push(Finding::TimeToLive { found: life(&found.default_ttl), expected: life(&expected.default_ttl) });
     }
-    Finding::Good
+    let composite = expected.indexing_policy.as_ref().map(|policy| policy.composite_indexes.as_slice());
+    let missing = missing_indexes(found, composite.unwrap_or_default());
+    if !missing.is_empty() {
+        findings.push(Finding::Indexes { missing: missing.iter().map(index_in_words).collect() });
+    }
+    findings
+}
+
+/// Those of `expected` that the container does not have.
+fn missing_indexes(found: &ContainerProperties, expected: &[CompositeIndex]) -> Vec<CompositeIndex> {
+    let existing = found.indexing_policy.as_ref().map(|policy| policy.composite_indexes.as_slice());
+    let existing = existing.unwrap_or_default();
+    expected.iter().filter(|wanted| !existing.iter().any(|index| serves(index, wanted))).cloned().collect()
+}
+
+/// Whether an index serves the order that `wanted` is for: it is the same, or its exact opposite.
+fn serves(index: &CompositeIndex, wanted: &CompositeIndex) -> bool {
+    let same_paths = index.properties.iter().map(|key| &key.path).eq(wanted.properties.iter().map(|key| &key.path));
+    let mut turned = index.properties.iter().zip(&wanted.properties).map(|(key, wanted)| key.order != wanted.order);
+    let first = turned.next();
+    same_paths && turned.all(|is_turned| Some(is_turned) == first)
+}
+
+fn index_in_words(index: &CompositeIndex) -> String {
+    let keys = index.properties.iter().map(|key| {
+        let descending = if key.order == CompositeIndexOrder::Descending { " desc" } else { "" };
+        format!("{}{descending}", key.path.trim_start_matches('/'))
+    });
+    format!("({})", keys.collect::<Vec<_>>().join(", "))
+}
+
+/// An order of documents as people write it.
+pub(super) fn in_words(order: &[(&'static str, Direction)]) -> String {
+    index_in_words(&composite_index(order))
 }
 
 fn life(time_to_live: &DefaultTimeToLive) -> String {
     match serde_json::to_value(time_to_live).ok().and_then(|value| value.as_i64()) {
-        None => "for ever".to_owned(),
-        Some(-1) => "for ever, unless they say otherwise".to_owned(),
-        Some(seconds) => format!("for {seconds} s"),
+        None => "off".to_owned(),
+        Some(-1) => "on, no default".to_owned(),
+        Some(seconds) if seconds % i64::from(SECONDS_PER_DAY) == 0 => {
+            format!("{} days", seconds / i64::from(SECONDS_PER_DAY))
+        }
+        Some(seconds) => format!("{seconds} s"),
     }
 }
 
@@ -190,17 +257,30 @@ fn patient() -> OperationOptions {
     OperationOptionsBuilder::new().with_end_to_end_latency_policy(CREATION_DEADLINE.into()).build()
 }
 
-fn properties(name: String, spec: &Spec) -> ContainerProperties {
+/// The composite indexes that our queries and those of other services need.
+fn composite_indexes(spec: &Spec) -> Vec<CompositeIndex> {
+    // One key is indexed anyway.
+    let orders = spec.indexes.iter().chain(spec.foreign_indexes).filter(|keys| keys.len() > 1);
+    orders.map(|keys| composite_index(keys)).collect()
+}
+
+fn composite_index(keys: &[(&'static str, Direction)]) -> CompositeIndex {
+    keys.iter().fold(CompositeIndex::default(), |index, (field, sense)| {
+        index.with_property(CompositeIndexProperty::new(path(field), order(*sense)))
+    })
+}
+
+/// What every container begins with.
+fn everything_indexed() -> IndexingPolicy {
     let mut indexing = IndexingPolicy::default().with_included_path("/*").with_excluded_path("/\"_etag\"/?");
     // The SDK's default would leave documents out unless each asked to be indexed.
     indexing.automatic = true;
-    // One key is indexed anyway.
-    for keys in spec.indexes.iter().filter(|keys| keys.len() > 1) {
-        indexing =
-            indexing.with_composite_index(keys.iter().fold(CompositeIndex::default(), |index, (field, sense)| {
-                index.with_property(CompositeIndexProperty::new(path(field), order(*sense)))
-            }));
-    }
+    indexing
+}
+
+fn properties(name: String, spec: &Spec) -> ContainerProperties {
+    let mut indexing = everything_indexed();
+    indexing.composite_indexes = composite_indexes(spec);
     let mut vectors = VectorEmbeddingPolicy::default();
     for field in spec.vectors {
         indexing = indexing
@@ -277,6 +357,23 @@ mod tests {
         );
         let moods = created(Container::Moods);
         assert!(moods["indexingPolicy"]["compositeIndexes"].as_array().is_none_or(Vec::is_empty));
+    }
+
+    #[test]
+    fn an_index_serves_its_order_and_the_opposite() {
+        use Direction::{Ascending, Descending};
+        let index = composite_index(&[("scoreSignal", Descending), ("id", Ascending)]);
+        assert!(serves(&index, &index));
+        assert!(serves(&composite_index(&[("scoreSignal", Ascending), ("id", Descending)]), &index));
+        for other in [
+            composite_index(&[("scoreSignal", Descending), ("id", Descending)]),
+            composite_index(&[("id", Ascending), ("scoreSignal", Descending)]),
+            composite_index(&[("scoreSignal", Descending)]),
+            composite_index(&[("scoreSignal", Descending), ("id", Ascending), ("userId", Ascending)]),
+        ] {
+            assert!(!serves(&other, &index), "{}", index_in_words(&other));
+        }
+        assert_eq!(index_in_words(&index), "(scoreSignal desc, id)");
     }
 
     #[test]

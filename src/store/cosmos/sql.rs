@@ -6,7 +6,7 @@
 use azure_data_cosmos::Query as Statement;
 use serde_json::Value;
 
-use crate::store::query::Comparison;
+use crate::store::query::{Comparison, compare_first, lower_case};
 use crate::store::{Container, Direction, Filter, Query, Result, Scope};
 
 /// Text and parameters; [`Sql::statement`] makes the SDK's form of it.
@@ -37,7 +37,7 @@ impl Sql {
             conditions.push(format!("{} = {value}", path(query.container.spec().partition_key)));
         }
         if let Some(filter) = &query.filter {
-            conditions.push(sql.condition(filter, false));
+            conditions.push(sql.condition(filter, false).in_all());
         }
         if !conditions.is_empty() {
             sql.text.push_str(" WHERE ");
@@ -77,12 +77,13 @@ impl Sql {
         format!("@p{}", self.parameters.len() - 1)
     }
 
-    /// The condition, or its opposite when `negated`. Always safe to combine: in brackets where it must be.
-    fn condition(&mut self, filter: &Filter, negated: bool) -> String {
-        match filter {
+    /// The condition, or its opposite when `negated`.
+    fn condition(&mut self, filter: &Filter, negated: bool) -> Condition {
+        let text = match filter {
             Filter::Compare(field, comparison, value) => {
                 let value = self.parameter(value.clone());
-                not(negated, format!("{} {} {value}", path(field), operator(*comparison)))
+                let test = format!("{} {} {value}", path(field), operator(*comparison));
+                if negated { format!("NOT ({test})") } else { test }
             }
             // An empty list of values is met by nothing.
             Filter::In(field, values) if values.is_empty() && negated => format!("IS_DEFINED({})", path(field)),
@@ -90,37 +91,92 @@ impl Sql {
             Filter::In(field, values) => {
                 let values: Vec<String> = values.iter().map(|value| self.parameter(value.clone())).collect();
                 let member = format!("{} IN ({})", path(field), values.join(", "));
+                if !negated {
+                    return Condition::Test(member);
+                }
                 // Not left to what the service makes of a list that a missing field is not in.
-                if negated { format!("(IS_DEFINED({}) AND NOT ({member}))", path(field)) } else { member }
+                return Condition::All(format!("IS_DEFINED({}) AND NOT ({member})", path(field)));
             }
             Filter::Contains(field, value) => {
                 let value = self.parameter(value.clone());
                 let contains = format!("ARRAY_CONTAINS({}, {value})", path(field));
-                list_test(field, negated, &contains)
+                return list_test(field, negated, Condition::Test(contains));
             }
             Filter::AnyElementContains(field, text) => {
                 let text = self.parameter(text.to_lowercase().into());
                 let field_path = path(field);
                 let exists = format!("EXISTS(SELECT VALUE e FROM e IN {field_path} WHERE CONTAINS(LOWER(e), {text}))");
-                list_test(field, negated, &exists)
+                return list_test(field, negated, Condition::Test(exists));
+            }
+            Filter::ContainsAny(_, texts) if texts.is_empty() && !negated => "false".to_owned(),
+            Filter::ContainsAny(field, texts) => {
+                let texts: Vec<String> = texts.iter().map(|text| self.parameter(lower_case(text).into())).collect();
+                let list = path(field);
+                let mut tests: Vec<_> = texts.iter().map(|text| format!("ARRAY_CONTAINS({list}, {text})")).collect();
+                let element: Vec<_> = texts.iter().map(|text| format!("LOWER(e) = {text}")).collect();
+                if !element.is_empty() {
+                    let is_unsure = format!("NOT IS_DEFINED({})", path(&format!("{field}InLowerCase")));
+                    let element = element.join(" OR ");
+                    tests.push(format!("{is_unsure} AND EXISTS(SELECT VALUE e FROM e IN {list} WHERE {element})"));
+                }
+                return list_test(field, negated, Condition::joined(tests, false));
+            }
+            Filter::CompareFirst(fields, comparison, value) => {
+                return self.condition(&compare_first(fields, *comparison, value, !negated), false);
             }
             Filter::Absent(field) => {
                 let tests = [Filter::Not(Box::new(Filter::Defined(field))), Filter::equal(field, Value::Null)];
-                self.several(&tests, negated, negated)
+                return self.several(&tests, negated, negated);
             }
-            Filter::Defined(field) => not(negated, format!("IS_DEFINED({})", path(field))),
-            Filter::All(filters) => self.several(filters, negated, !negated),
-            Filter::Any(filters) => self.several(filters, negated, negated),
-            Filter::Not(filter) => self.condition(filter, !negated),
+            Filter::Defined(field) => format!("{}IS_DEFINED({})", if negated { "NOT " } else { "" }, path(field)),
+            Filter::All(filters) => return self.several(filters, negated, !negated),
+            Filter::Any(filters) => return self.several(filters, negated, negated),
+            Filter::Not(filter) => return self.condition(filter, !negated),
+        };
+        Condition::Test(text)
+    }
+
+    fn several(&mut self, filters: &[Filter], negated: bool, all: bool) -> Condition {
+        if let [only] = filters {
+            return self.condition(only, negated);
+        }
+        let conditions = filters.iter().map(|filter| self.condition(filter, negated));
+        let texts: Vec<_> =
+            conditions.map(|condition| if all { condition.in_all() } else { condition.text() }).collect();
+        Condition::joined(texts, all)
+    }
+}
+
+/// A condition by what joins its tests. It is bracketed only where it must be: for each bracket within brackets the
+/// emulator takes several times as long to read a query.
+enum Condition {
+    /// One test.
+    Test(String),
+    /// Tests joined by `AND`, which binds closer than `OR`.
+    All(String),
+    /// Tests joined by `OR`.
+    Any(String),
+}
+
+impl Condition {
+    fn joined(texts: Vec<String>, all: bool) -> Self {
+        match (texts.len(), all) {
+            (0, _) => Self::Test(all.to_string()),
+            (_, true) => Self::All(texts.join(" AND ")),
+            (_, false) => Self::Any(texts.join(" OR ")),
         }
     }
 
-    fn several(&mut self, filters: &[Filter], negated: bool, all: bool) -> String {
-        let conditions: Vec<String> = filters.iter().map(|filter| self.condition(filter, negated)).collect();
-        match conditions.as_slice() {
-            [] => all.to_string(),
-            [only] => only.clone(),
-            _ => format!("({})", conditions.join(if all { " AND " } else { " OR " })),
+    fn text(self) -> String {
+        let (Self::Test(text) | Self::All(text) | Self::Any(text)) = self;
+        text
+    }
+
+    /// As one of several conditions that all hold.
+    fn in_all(self) -> String {
+        match self {
+            Self::Any(text) => format!("({text})"),
+            Self::Test(text) | Self::All(text) => text,
         }
     }
 }
@@ -140,13 +196,16 @@ fn path(field: &str) -> String {
     field.split('.').fold("c".to_owned(), |path, name| format!("{path}[\"{name}\"]"))
 }
 
-fn not(negated: bool, condition: String) -> String {
-    if negated { format!("NOT ({condition})") } else { condition }
-}
-
 /// A test that only a list can pass, in either sense.
-fn list_test(field: &str, negated: bool, test: &str) -> String {
-    if negated { format!("(IS_ARRAY({}) AND NOT {test})", path(field)) } else { test.to_owned() }
+fn list_test(field: &str, negated: bool, test: Condition) -> Condition {
+    if !negated {
+        return test;
+    }
+    let not = match test {
+        Condition::Test(text) => format!("NOT {text}"),
+        Condition::All(text) | Condition::Any(text) => format!("NOT ({text})"),
+    };
+    Condition::All(format!("IS_ARRAY({}) AND {not}", path(field)))
 }
 
 fn operator(comparison: Comparison) -> &'static str {
@@ -228,7 +287,7 @@ mod tests {
         let text = Sql::new(&query).text;
         assert_eq!(
             text,
-            r#"SELECT * FROM c WHERE (((c["a"] = @p0 AND c["b"] != @p1) OR IS_DEFINED(c["c"])) AND c["d"] = @p2)"#
+            r#"SELECT * FROM c WHERE (c["a"] = @p0 AND c["b"] != @p1 OR IS_DEFINED(c["c"])) AND c["d"] = @p2"#
         );
     }
 
@@ -239,8 +298,8 @@ mod tests {
             Filter::Any(vec![Filter::Contains("tags", json!("x")), Filter::Not(Box::new(Filter::Defined("b")))]),
         ])));
         let (text, _) = condition(filter);
-        let list = r#"(IS_ARRAY(c["tags"]) AND NOT ARRAY_CONTAINS(c["tags"], @p1))"#;
-        assert_eq!(text, format!(r#"(NOT (c["a"] = @p0) OR ({list} AND IS_DEFINED(c["b"])))"#));
+        let list = r#"IS_ARRAY(c["tags"]) AND NOT ARRAY_CONTAINS(c["tags"], @p1)"#;
+        assert_eq!(text, format!(r#"(NOT (c["a"] = @p0) OR {list} AND IS_DEFINED(c["b"]))"#));
     }
 
     #[test]
@@ -248,6 +307,18 @@ mod tests {
         let (text, parameters) = condition(Filter::AnyElementContains("tags", "Éte".to_owned()));
         assert_eq!(text, r#"EXISTS(SELECT VALUE e FROM e IN c["tags"] WHERE CONTAINS(LOWER(e), @p0))"#);
         assert_eq!(parameters, [json!("éte")]);
+    }
+
+    #[test]
+    fn tags_in_lower_case_are_found_by_the_index_and_others_by_a_look_at_them() {
+        let (text, parameters) = condition(Filter::ContainsAny("tags", vec!["Urban".to_owned(), "denim".to_owned()]));
+        assert_eq!(
+            text,
+            r#"(ARRAY_CONTAINS(c["tags"], @p0) OR ARRAY_CONTAINS(c["tags"], @p1) OR "#.to_owned()
+                + r#"NOT IS_DEFINED(c["tagsInLowerCase"]) AND "#
+                + r#"EXISTS(SELECT VALUE e FROM e IN c["tags"] WHERE LOWER(e) = @p0 OR LOWER(e) = @p1))"#
+        );
+        assert_eq!(parameters, [json!("urban"), json!("denim")]);
     }
 
     #[test]
@@ -263,7 +334,7 @@ mod tests {
         let one_of = Filter::In("a", vec![json!(1), json!(null)]);
         assert_eq!(condition(one_of.clone()).0, r#"c["a"] IN (@p0, @p1)"#);
         let none_of = condition(Filter::Not(Box::new(one_of))).0;
-        assert_eq!(none_of, r#"(IS_DEFINED(c["a"]) AND NOT (c["a"] IN (@p0, @p1)))"#);
+        assert_eq!(none_of, r#"IS_DEFINED(c["a"]) AND NOT (c["a"] IN (@p0, @p1))"#);
         let none = Filter::Not(Box::new(Filter::In("a", vec![])));
         assert_eq!(condition(none).0, r#"IS_DEFINED(c["a"])"#);
     }

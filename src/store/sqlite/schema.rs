@@ -10,7 +10,8 @@
 //! fields, partition, id). They are made and dropped when a file is opened and are no part of the layout's version.
 //!
 //! The same goes for triggers: those of a container that tracks changes (`Spec::tracks_changes`) count its writes, by
-//! partition, in the table `changes`. So every writer counts, a program of an older version too.
+//! partition, in the table `changes`. So every writer counts, a program of an older version too. Those of a container with
+//! a list (`Spec::list`) keep its table, see `lists`.
 //!
 //! The moment of expiry is computed when a document is written. Changing a container's time to live therefore needs a
 //! migration that computes it anew.
@@ -20,7 +21,7 @@ use std::fmt::Write as _;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::sql;
+use super::{lists, sql};
 use crate::sqlite;
 use crate::store::{Container, Direction, Error, Result, Scope};
 
@@ -35,6 +36,7 @@ const LAYOUT: u32 = 1 + MIGRATIONS.len() as u32;
 pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     let mut wanted = indexes()?;
     wanted.extend(triggers());
+    wanted.extend(lists::indexes_and_triggers()?);
     if sqlite::layout(connection, LAYOUT)? == LAYOUT && existing(connection)? == wanted {
         return Ok(());
     }
@@ -47,6 +49,7 @@ pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     }
     transaction.pragma_update(None, "user_version", LAYOUT)?;
     create_tables(&transaction)?;
+    lists::bring_up_to_date(&transaction, &existing(&transaction)?)?;
     update(&transaction, &wanted)?;
     Ok(transaction.commit()?)
 }
@@ -138,7 +141,7 @@ fn indexes() -> Result<BTreeMap<String, String>> {
                 if *scope == Scope::All {
                     name.push_str("_across");
                 }
-                for key in sql::sort_keys(container, scope, order)? {
+                for key in sql::sort_keys(sql::Subject::new(container), scope, order)? {
                     columns.push(key.to_string());
                 }
                 for name in spec.carried.iter().filter(|name| order.iter().all(|(field, _)| field != *name)) {

@@ -25,8 +25,10 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{Value as SqlValue, ValueRef};
 use serde_json::Value;
 
-use crate::store::containers::TimeToLive;
-use crate::store::{Container, Direction, Error, Filter, Query, Result, Scope, query::Comparison};
+use super::lists;
+use crate::store::containers::{ListIndex, TimeToLive};
+use crate::store::query::{Comparison, compare_first, lower_case};
+use crate::store::{Container, Direction, Error, Filter, Query, Result, Scope};
 
 /// Stands for `true`: the lowest finite number. A document's number of just this value would be taken for it.
 const TRUE: f64 = f64::MIN;
@@ -59,13 +61,11 @@ pub(super) fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
         };
         let part = std::str::from_utf8(part)?;
         Ok(lower_case(std::str::from_utf8(text)?).contains(part))
+    })?;
+    connection.create_scalar_function("lower_case", 1, flags, |context| {
+        let ValueRef::Text(text) = context.get_raw(0) else { return Ok(None) };
+        Ok(Some(lower_case(std::str::from_utf8(text)?)))
     })
-}
-
-/// Lower case letter by letter, as Cosmos DB has it: `str::to_lowercase` writes a sigma at the end of a word
-/// differently, and then a word would not contain its own beginning.
-fn lower_case(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).collect()
 }
 
 /// How a field is read.
@@ -76,10 +76,51 @@ struct Field {
     kind: String,
     /// Whether the field is a column of its own, which every document has, as a string.
     is_column: bool,
+    /// On which side, `<` or `>`, the position bounds the field.
+    bounded: Option<char>,
+}
+
+impl Field {
+    /// The beginning of a comparison. Of two bounds on one side SQLite may take the looser one and read again all that
+    /// earlier pages had, so it is not to see those of the filter beside that of the position.
+    fn compared(&self, operator: &str) -> String {
+        let hidden = if self.bounded.is_some_and(|side| operator.starts_with(side)) { "+" } else { "" };
+        format!("{hidden}{} {operator}", self.value)
+    }
+}
+
+/// What conditions are about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject {
+    pub(super) container: Container,
+    /// The list whose table is read, instead of the container's.
+    pub(super) list: Option<&'static ListIndex>,
+    /// The field that the position bounds, and on which side.
+    bounded: Option<(&'static str, char)>,
+}
+
+impl Subject {
+    pub(super) const fn new(container: Container) -> Self {
+        Self { container, list: None, bounded: None }
+    }
+
+    pub(super) const fn of_list(container: Container, list: &'static ListIndex) -> Self {
+        Self { container, list: Some(list), bounded: None }
+    }
+
+    fn field(&self, name: &'static str) -> Result<Field> {
+        let mut found = field(self.container, name)?;
+        if self.list.is_some() && !found.is_column {
+            found.value = format!("\"{name}\"");
+        }
+        found.bounded = self.bounded.filter(|(bounded, _)| *bounded == name).map(|(_, side)| side);
+        Ok(found)
+    }
 }
 
 fn field(container: Container, name: &'static str) -> Result<Field> {
-    let column = |name: &str| Field { value: name.to_owned(), kind: "'text'".to_owned(), is_column: true };
+    let column =
+        |name: &str| Field { value: name.to_owned(), kind: "'text'".to_owned(), is_column: true, bounded: None };
     // In this order: where the id is the partition key, the primary key's index begins with it.
     if name == container.spec().partition_key {
         return Ok(column("partition"));
@@ -94,7 +135,7 @@ fn field(container: Container, name: &'static str) -> Result<Field> {
         "CASE {kind} WHEN 'false' THEN -9e999 WHEN 'true' THEN -1.7976931348623157e308 \
          WHEN 'array' THEN x'00' WHEN 'object' THEN x'01' ELSE json_extract(document, {path}) END"
     );
-    Ok(Field { value, kind, is_column: false })
+    Ok(Field { value, kind, is_column: false, bounded: None })
 }
 
 /// The expression that reads a field.
@@ -103,7 +144,7 @@ pub(super) fn value(container: Container, name: &'static str) -> Result<String> 
 }
 
 /// The field's path as a literal of SQL.
-fn path(name: &'static str) -> Result<String> {
+pub(super) fn path(name: &'static str) -> Result<String> {
     let is_name = |part: &str| {
         !part.is_empty() && part.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'))
     };
@@ -115,8 +156,9 @@ fn path(name: &'static str) -> Result<String> {
 
 /// A sort key in SQL.
 pub(super) struct SortKey {
-    value: String,
-    direction: Direction,
+    name: &'static str,
+    pub(super) value: String,
+    pub(super) direction: Direction,
     /// Whether the value can be NULL.
     nullable: bool,
 }
@@ -130,42 +172,38 @@ impl fmt::Display for SortKey {
 
 /// The sort keys of `order`, and after them those that make it total: the id, and before it the partition when there are
 /// several.
-pub(super) fn sort_keys(
-    container: Container,
-    scope: &Scope,
-    order: &[(&'static str, Direction)],
-) -> Result<Vec<SortKey>> {
+pub(super) fn sort_keys(subject: Subject, scope: &Scope, order: &[(&'static str, Direction)]) -> Result<Vec<SortKey>> {
     let tie_break: &[&'static str] = match scope {
-        Scope::All if container.spec().partition_key != "id" => &[container.spec().partition_key, "id"],
+        Scope::All if subject.container.spec().partition_key != "id" => &[subject.container.spec().partition_key, "id"],
         Scope::All | Scope::Partition(_) => &["id"],
     };
     let missing = tie_break.iter().filter(|name| order.iter().all(|(field, _)| field != *name));
     let all = order.iter().copied().chain(missing.map(|name| (*name, Direction::Ascending)));
     all.map(|(name, direction)| {
-        let Field { value, is_column, .. } = field(container, name)?;
-        Ok(SortKey { value, direction, nullable: !is_column })
+        let Field { value, is_column, .. } = subject.field(name)?;
+        Ok(SortKey { name, value, direction, nullable: !is_column })
     })
     .collect()
 }
 
 /// A condition and its parameters, in the order of their question marks.
 #[derive(Debug, Clone, Default)]
-struct Condition {
-    text: String,
-    parameters: Vec<SqlValue>,
+pub(super) struct Condition {
+    pub(super) text: String,
+    pub(super) parameters: Vec<SqlValue>,
 }
 
 impl Condition {
-    fn new(text: impl Into<String>) -> Self {
+    pub(super) fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), parameters: Vec::new() }
     }
 
-    fn with(text: impl Into<String>, parameter: impl Into<SqlValue>) -> Self {
+    pub(super) fn with(text: impl Into<String>, parameter: impl Into<SqlValue>) -> Self {
         Self { text: text.into(), parameters: vec![parameter.into()] }
     }
 
     /// All of `conditions` (`AND`) or one of them (`OR`).
-    fn join(conditions: impl IntoIterator<Item = Result<Self>>, word: &str, empty: &str) -> Result<Self> {
+    pub(super) fn join(conditions: impl IntoIterator<Item = Result<Self>>, word: &str, empty: &str) -> Result<Self> {
         let mut joined = Self::default();
         for condition in conditions {
             let Self { text, parameters } = condition?;
@@ -176,7 +214,14 @@ impl Condition {
         if joined.text.is_empty() { Ok(Self::new(empty)) } else { Ok(joined) }
     }
 
-    fn and(mut self, other: Self) -> Self {
+    pub(super) fn and_perhaps(self, other: Option<Self>) -> Self {
+        match other {
+            Some(other) => self.and(other),
+            None => self,
+        }
+    }
+
+    pub(super) fn and(mut self, other: Self) -> Self {
         self.text = format!("{} AND {}", self.text, other.text);
         self.parameters.extend(other.parameters);
         self
@@ -184,26 +229,29 @@ impl Condition {
 }
 
 /// True where `filter` is true (or, unless `holds`, where its negation is true), and false or NULL elsewhere.
-fn condition(container: Container, filter: &Filter, holds: bool) -> Result<Condition> {
+pub(super) fn condition(subject: Subject, filter: &Filter, holds: bool) -> Result<Condition> {
     let each =
-        |filters: &[Filter]| -> Vec<_> { filters.iter().map(|filter| condition(container, filter, holds)).collect() };
+        |filters: &[Filter]| -> Vec<_> { filters.iter().map(|filter| condition(subject, filter, holds)).collect() };
     match (filter, holds) {
-        (Filter::Not(filter), _) => condition(container, filter, !holds),
+        (Filter::Not(filter), _) => condition(subject, filter, !holds),
         (Filter::All(filters), true) | (Filter::Any(filters), false) => Condition::join(each(filters), " AND ", "1"),
         (Filter::Any(filters), true) | (Filter::All(filters), false) => Condition::join(each(filters), " OR ", "0"),
         (Filter::Defined(name), _) => {
             let test = if holds { "IS NOT NULL" } else { "IS NULL" };
-            Ok(Condition::new(format!("{} {test}", field(container, name)?.kind)))
+            Ok(Condition::new(format!("{} {test}", subject.field(name)?.kind)))
         }
         (Filter::Absent(name), _) => {
             let test = if holds { "IS NULL" } else { "IS NOT NULL" };
-            Ok(Condition::new(format!("{} {test}", field(container, name)?.value)))
+            Ok(Condition::new(format!("{} {test}", subject.field(name)?.value)))
         }
-        (Filter::Compare(name, comparison, value), true) => compare(&field(container, name)?, *comparison, value),
+        (Filter::Compare(name, comparison, value), true) => compare(&subject.field(name)?, *comparison, value),
         (Filter::Compare(name, comparison, value), false) => {
-            compare(&field(container, name)?, opposite(*comparison), value)
+            compare(&subject.field(name)?, opposite(*comparison), value)
         }
-        (Filter::In(name, values), _) => is_in(&field(container, name)?, values, holds),
+        (Filter::CompareFirst(fields, comparison, value), _) => {
+            condition(subject, &compare_first(fields, *comparison, value, holds), true)
+        }
+        (Filter::In(name, values), _) => is_in(&subject.field(name)?, values, holds),
         (Filter::Contains(name, value), _) => {
             let test = match value {
                 Value::Null => Condition::new("element.type = 'null'"),
@@ -215,19 +263,25 @@ fn condition(container: Container, filter: &Filter, holds: bool) -> Result<Condi
                 Value::String(_) => Condition::with("element.type = 'text' AND element.value = ?", parameter(value)?),
                 Value::Array(_) | Value::Object(_) => return Err(Error::Failed(Unaskable::Structure.into())),
             };
-            any_element(container, name, test, holds)
+            any_element(subject, name, test, holds)
+        }
+        (Filter::ContainsAny(name, texts), _) => {
+            let marks = vec!["?"; texts.len()].join(", ");
+            let text = format!("element.type = 'text' AND lower_case(element.value) IN ({marks})");
+            let parameters = texts.iter().map(|text| lower_case(text).into()).collect();
+            any_element(subject, name, Condition { text, parameters }, holds)
         }
         (Filter::AnyElementContains(name, text), _) => {
             let test = "element.type = 'text' AND contains_lower(element.value, ?)";
-            any_element(container, name, Condition::with(test, lower_case(text)), holds)
+            any_element(subject, name, Condition::with(test, lower_case(text)), holds)
         }
     }
 }
 
 /// Some element of the list (or, unless `holds`, no element) passes `test`. A field that is no list is as good as
 /// missing.
-fn any_element(container: Container, name: &'static str, test: Condition, holds: bool) -> Result<Condition> {
-    let (kind, path) = (field(container, name)?.kind, path(name)?);
+fn any_element(subject: Subject, name: &'static str, test: Condition, holds: bool) -> Result<Condition> {
+    let (kind, path) = (subject.field(name)?.kind, path(name)?);
     let not = if holds { "" } else { "NOT " };
     let text = format!(
         "{kind} = 'array' AND {not}EXISTS (SELECT 1 FROM json_each(document, {path}) AS element WHERE {})",
@@ -270,22 +324,24 @@ fn compare(field: &Field, comparison: Comparison, value: &Value) -> Result<Condi
         Comparison::Greater => ">",
         Comparison::GreaterOrEqual => ">=",
     };
+    let compared = field.compared(operator);
     if field.is_column && value.is_string() {
         // All values are texts. Without another end, SQLite rates the range as what it is, and prefers an index that has
         // an equality more.
-        return Ok(Condition::with(format!("{read} {operator} ?"), parameter));
+        return Ok(Condition::with(format!("{compared} ?"), parameter));
     }
     // The other end of the range keeps values of other types out.
     let is_upper = matches!(comparison, Comparison::Less | Comparison::LessOrEqual);
     let other_end = match (value, is_upper) {
-        (Value::Bool(_), true) => format!("{read} >= -9e999"),
-        (Value::Bool(_), false) => format!("{read} <= -1.7976931348623157e308"),
-        (Value::Number(_), true) => format!("{read} > -1.7976931348623157e308"),
-        (Value::Number(_), false) => format!("{read} < ''"),
-        (_, true) => format!("{read} >= ''"),
-        (_, false) => format!("{read} < x''"),
+        (Value::Bool(_), true) => (">=", "-9e999"),
+        (Value::Bool(_), false) => ("<=", "-1.7976931348623157e308"),
+        (Value::Number(_), true) => (">", "-1.7976931348623157e308"),
+        (Value::Number(_), false) => ("<", "''"),
+        (_, true) => (">=", "''"),
+        (_, false) => ("<", "x''"),
     };
-    Ok(Condition::with(format!("{read} {operator} ? AND {other_end}"), parameter))
+    let (operator, end) = other_end;
+    Ok(Condition::with(format!("{compared} ? AND {} {end}", field.compared(operator)), parameter))
 }
 
 fn is_in(field: &Field, values: &[Value], holds: bool) -> Result<Condition> {
@@ -328,11 +384,29 @@ pub(super) enum Purpose {
 }
 
 /// A statement that reads one stretch of a query's order. Its first columns are those of [`Statements`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Statement {
     pub(super) text: String,
-    /// In the order of the question marks, all but the last one, which is the limit.
-    pub(super) parameters: Vec<SqlValue>,
+    /// In the order of the question marks.
+    pub(super) parameters: Vec<Parameter>,
+}
+
+/// What stands for a question mark.
+#[derive(Debug, Clone)]
+pub(super) enum Parameter {
+    Value(SqlValue),
+    /// The number of documents that are still wanted.
+    Limit,
+}
+
+impl Statement {
+    /// The values of the parameters.
+    pub(super) fn bind(&self, limit: i64) -> impl Iterator<Item = SqlValue> {
+        self.parameters.iter().map(move |parameter| match parameter {
+            Parameter::Value(value) => value.clone(),
+            Parameter::Limit => SqlValue::Integer(limit),
+        })
+    }
 }
 
 /// What reads a query, and what it reads: the document in column 0, then the sort keys.
@@ -349,13 +423,21 @@ pub(super) struct Statements {
     pub(super) etag: usize,
     /// Whether each stretch of the order, which is that of the ids, comes as its documents lie in the file.
     pub(super) in_file_order: bool,
+    /// Other statements for the same, to be preferred when a first one counts fewer rows than its limit.
+    pub(super) if_few: Option<(Statement, Vec<Statement>)>,
 }
 
 /// The statements that give the rest of `query`. A continuation that does not decode starts from the beginning.
 pub(super) fn statements(query: &Query, purpose: Purpose, now_ms: i64) -> Result<Statements> {
-    let order: Vec<_> =
-        query.order.iter().copied().filter(|(name, _)| !is_fixed(query.filter.as_ref(), name)).collect();
-    let keys = sort_keys(query.container, &query.scope, &order)?;
+    // SQLite would sort by a fixed key instead of reading the index in order, where the field is an expression.
+    let order = query.varying_order();
+    if purpose == Purpose::Page
+        && let Some(lookup) = lists::Lookup::of(query, &order)
+    {
+        return lookup.statements(query, &order, now_ms);
+    }
+    let subject = Subject::new(query.container);
+    let keys = sort_keys(subject, &query.scope, &order)?;
     let within = match &query.scope {
         Scope::Partition(partition) => Some(Condition::with("partition = ?", partition.clone())),
         Scope::All => None,
@@ -363,8 +445,11 @@ pub(super) fn statements(query: &Query, purpose: Purpose, now_ms: i64) -> Result
     // Where nothing expires, an index may do without the row.
     let expires = query.container.spec().time_to_live != TimeToLive::Off;
     let is_live = expires.then(|| Condition::with(IS_LIVE, now_ms));
-    let matches = query.filter.as_ref().map(|filter| condition(query.container, filter, true)).transpose()?;
-    let which = Condition::join([within, is_live, matches].into_iter().flatten().map(Ok), " AND ", "1")?;
+    let which = |subject: Subject| {
+        let matches = query.filter.as_ref().map(|filter| condition(subject, filter, true));
+        let all = [within.clone().map(Ok), is_live.clone().map(Ok), matches];
+        Condition::join(all.into_iter().flatten(), " AND ", "1")
+    };
     let mut columns = vec!["document".to_owned()];
     columns.extend(keys.iter().map(|key| key.value.clone()));
     let mut texts = Vec::new();
@@ -400,24 +485,8 @@ pub(super) fn statements(query: &Query, purpose: Purpose, now_ms: i64) -> Result
         && !expires;
     let table = table(query.container);
     let start = format!("SELECT {} FROM {table} WHERE ", columns.join(", "));
-    let position = query.after.as_deref().and_then(|token| decode_position(token, keys.len()));
-    let ranges = match position {
-        Some(position) => ranges_after(&keys, position),
-        None => vec![Range { condition: None, sorted_by: &keys }],
-    };
-    let statements = ranges.into_iter().map(|range| {
-        let Condition { text, parameters } = match range.condition {
-            // Of two bounds on one side SQLite may take the looser one, and read again all that earlier pages had.
-            Some(condition) if range.sorted_by.len() == keys.len() => {
-                let SortKey { value, direction, .. } = &keys[0];
-                let side = if *direction == Direction::Ascending { '>' } else { '<' };
-                let bound = format!("{value} {side}");
-                let Condition { text, parameters } = which.clone();
-                Condition { text: text.replace(&bound, &format!("+{bound}")), parameters }.and(condition)
-            }
-            Some(condition) => which.clone().and(condition),
-            None => which.clone(),
-        };
+    let statements = ranges(query, &keys).into_iter().map(|range| {
+        let Condition { text, parameters } = which(range.subject(subject))?.and_perhaps(range.condition);
         let order: Vec<String> = range.sorted_by.iter().map(SortKey::to_string).collect();
         let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
         let text = if in_file_order {
@@ -425,9 +494,11 @@ pub(super) fn statements(query: &Query, purpose: Purpose, now_ms: i64) -> Result
         } else {
             format!("{start}{text}{order} LIMIT ?")
         };
-        Statement { text, parameters }
+        let parameters = parameters.into_iter().map(Parameter::Value).chain([Parameter::Limit]).collect();
+        Ok(Statement { text, parameters })
     });
-    Ok(Statements { list: statements.collect(), keys: 1..1 + keys.len(), texts, etag, in_file_order })
+    let list = statements.collect::<Result<_>>()?;
+    Ok(Statements { list, keys: 1..1 + keys.len(), texts, etag, in_file_order, if_few: None })
 }
 
 /// The fields that the query asks for, if an index that has its order has them all; else none.
@@ -440,21 +511,28 @@ fn indexed(query: &Query) -> Result<Vec<Field>> {
     fields.iter().map(|name| field(query.container, name)).collect()
 }
 
-/// Whether the filter leaves one value to the field. It then needs no sorting, and SQLite does not see that by itself
-/// where the field is an expression: it would sort instead of reading the index in order.
-fn is_fixed(filter: Option<&Filter>, name: &str) -> bool {
-    match filter {
-        Some(Filter::Compare(field, Comparison::Equal, _) | Filter::Absent(field)) => *field == name,
-        Some(Filter::All(filters)) => filters.iter().any(|filter| is_fixed(Some(filter), name)),
-        _ => false,
+/// A stretch of an order.
+pub(super) struct Range<'a> {
+    pub(super) condition: Option<Condition>,
+    /// The sort keys that are not the same throughout.
+    pub(super) sorted_by: &'a [SortKey],
+    /// The sort key whose values the position bounds, and on which side.
+    bounded: Option<(&'static str, char)>,
+}
+
+impl Range<'_> {
+    /// What conditions within this stretch are about.
+    pub(super) fn subject(&self, subject: Subject) -> Subject {
+        Subject { bounded: self.bounded, ..subject }
     }
 }
 
-/// A stretch of an order.
-struct Range<'a> {
-    condition: Option<Condition>,
-    /// The sort keys that are not the same throughout.
-    sorted_by: &'a [SortKey],
+/// The stretches of the order that are the rest of `query`.
+pub(super) fn ranges<'a>(query: &Query, keys: &'a [SortKey]) -> Vec<Range<'a>> {
+    match query.after.as_deref().and_then(|token| decode_position(token, keys.len())) {
+        Some(position) => ranges_after(keys, position),
+        None => vec![Range { condition: None, sorted_by: keys, bounded: None }],
+    }
 }
 
 /// What comes after `position`: first what equals it in all sort keys but the last, then in all but the last two …
@@ -471,9 +549,10 @@ fn ranges_after(keys: &[SortKey], position: Vec<SqlValue>) -> Vec<Range<'_>> {
                 Some(equal) => equal.and(last),
                 None => last,
             };
-            ranges.push(Range { condition: Some(condition), sorted_by });
+            let side = if keys[index].direction == Direction::Ascending { '>' } else { '<' };
+            ranges.push(Range { condition: Some(condition), sorted_by, bounded: Some((keys[index].name, side)) });
         };
-        let SortKey { value, direction, nullable } = &keys[index];
+        let SortKey { value, direction, nullable, .. } = &keys[index];
         match (&position[index], direction) {
             (SqlValue::Null, Direction::Ascending) => {
                 add(Condition::new(format!("{value} IS NOT NULL")), &keys[index..])

@@ -9,6 +9,7 @@ use pluckit::data::Data;
 use pluckit::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use pluckit::model::taste_job::{TasteJob, TasteJobStatus, TastePayload};
 use pluckit::store::DocumentStore;
+use pluckit::store::cosmos::CosmosStore;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::workers::{Delivery, taste};
 use serde_json::{Value, json};
@@ -84,7 +85,17 @@ async fn a_ban_is_set_listed_and_lifted() {
 
 #[tokio::test]
 async fn dead_letters_are_listed_newest_first_page_by_page() {
-    let app = app();
+    dead_letters_come_newest_first(app()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the emulators: run scripts/test"]
+async fn dead_letters_are_listed_without_a_composite_index() {
+    let store = Arc::new(CosmosStore::new(cosmos_backend::older_database().await));
+    dead_letters_come_newest_first(TestApp::builder().setting("ADMIN_USER_IDS", "grace").store(store).start()).await;
+}
+
+async fn dead_letters_come_newest_first(app: TestApp) {
     let grace = app.user("grace").await;
     for number in 0..120 {
         app.clock.advance(Duration::from_secs(1));

@@ -422,6 +422,80 @@ pub async fn texts_in_lists_are_found_in_any_case(store: &dyn DocumentStore) {
     assert_matches(store, cases).await;
 }
 
+pub async fn whole_texts_in_lists_are_found_in_any_case(store: &dyn DocumentStore) {
+    let any = |texts: &[&str]| Filter::ContainsAny("v", texts.iter().map(|text| (*text).to_owned()).collect());
+    let cases = vec![
+        (any(&["APPLE"]), "list"),
+        (any(&["Pear", "apple"]), "list pears"),
+        (any(&["grüne birne"]), "pears"),
+        (any(&["Birne", "1", "pea", ""]), ""),
+        (any(&[]), ""),
+        (not(any(&["APPLE"])), "pears"),
+    ];
+    assert_matches(store, cases).await;
+}
+
+/// The same of elements that are known to be in lower case: a document with the mark is looked up by the index, which
+/// knows no other case.
+pub async fn lists_in_lower_case_may_say_so(store: &dyn DocumentStore) {
+    let user = unique("user");
+    let documents = [
+        ("marked", json!({ "tags": ["denim"], "tagsInLowerCase": true })),
+        ("mixed", json!({ "tags": ["Denim", "DENIM", "linen"] })),
+        ("none", json!({ "tags": [], "tagsInLowerCase": true })),
+        ("other", json!({ "tags": ["linen"] })),
+    ];
+    fill(store, Container::ScrapedItems, &user, documents).await;
+    for (tags, expected) in
+        [(&["Denim"][..], &["marked", "mixed"][..]), (&["LINEN", "denim"], &["marked", "mixed", "other"])]
+    {
+        let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        let query = Query::partition(Container::ScrapedItems, &user).matching(Filter::ContainsAny("tags", tags));
+        assert_eq!(sorted(ids(store, query).await), expected);
+    }
+}
+
+pub async fn the_first_field_that_is_there_is_compared(store: &dyn DocumentStore) {
+    let user = unique("user");
+    let documents = [
+        ("both", json!({ "created": "2026-02", "found": "2026-04" })),
+        ("found", json!({ "found": "2026-03" })),
+        ("neither", json!({})),
+        ("null", json!({ "created": null, "found": "2026-01" })),
+        ("number", json!({ "created": 5, "found": "2026-04" })),
+    ];
+    fill(store, Container::Wardrobe, &user, documents).await;
+    let late = |comparison| Filter::CompareFirst(&["created", "found"], comparison, json!("2026-02"));
+    for (filter, expected) in [
+        (late(GreaterOrEqual), &["both", "found"][..]),
+        (late(Greater), &["found"]),
+        (late(Less), &["null"]),
+        (not(late(Greater)), &["both", "null"]),
+    ] {
+        let query = Query::partition(Container::Wardrobe, &user).matching(filter.clone());
+        let found = sorted(ids(store, query).await);
+        // Whether values of another type pass a negated comparison is not promised.
+        let found: Vec<_> = found.into_iter().filter(|id| id != "number").collect();
+        assert_eq!(found, expected, "{filter:?}");
+    }
+}
+
+pub async fn tokens_that_were_made_up_start_from_the_beginning(store: &dyn DocumentStore) {
+    let user = unique("user");
+    let documents = ["a", "b", "c"].map(|id| (id, json!({ "wearCount": 1 })));
+    fill(store, Container::Wardrobe, &user, documents).await;
+    let query = Query::partition(Container::Wardrobe, &user).order_by("id", Ascending).limit(2);
+    let next = store.query(&query).await.unwrap().next.expect("there is another page");
+    assert_eq!(ids(store, query.clone().after(Some(next.clone()))).await, ["c"]);
+    let (half, reversed) = (next[..next.len() / 2].to_owned(), next.chars().rev().collect());
+    let of_another_query = "c1.eyJyb290Ijp7ImtpbmQiOiJyZXF1ZXN0Iiwic2VydmVyX2NvbnRpbnVhdGlvbiI6ImFcbmIifX0".to_owned();
+    for token in
+        [half, reversed, of_another_query, "c1.".to_owned(), "c2.e30".to_owned(), "é\n".to_owned(), String::new()]
+    {
+        assert_eq!(ids(store, query.clone().after(Some(token.clone()))).await, ["a", "b"], "{token:?}");
+    }
+}
+
 pub async fn presence_is_not_nullness(store: &dyn DocumentStore) {
     let cases = vec![
         (Filter::is_defined("v"), "! missing"),

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use azure_data_cosmos::models::{
+    CompositeIndex, CompositeIndexOrder, CompositeIndexProperty, ContainerProperties, IndexingPolicy,
+};
 use pluckit::azure::Identity;
 use pluckit::store::Container;
-use pluckit::store::cosmos::{CosmosOptions, CosmosStore};
+use pluckit::store::containers::TimeToLive;
+use pluckit::store::cosmos::{CosmosOptions, CosmosStore, connect};
 use tokio::sync::OnceCell;
 use url::Url;
 use uuid::Uuid;
@@ -35,6 +39,36 @@ pub async fn cosmos_with_own_jobs() -> CosmosStore {
     let store = CosmosStore::new(CosmosOptions { container_names: [(Container::Jobs, name)].into(), ..options() });
     store.init().await.unwrap();
     store
+}
+
+/// A database as the templates of the older service make it: with its composite indexes and no others, and without the
+/// time to live of two containers.
+pub async fn older_database() -> CosmosOptions {
+    let options = CosmosOptions { database: format!("Older{}", Uuid::new_v4().simple()), ..options() };
+    let client = connect(&options).await.unwrap();
+    client.create_database(&options.database, None).await.unwrap();
+    let database = client.database_client(options.database.clone());
+    for container in Container::ALL {
+        let spec = container.spec();
+        let mut indexing = IndexingPolicy::default().with_included_path("/*").with_excluded_path("/\"_etag\"/?");
+        indexing.automatic = true;
+        if container == Container::ScrapedItems {
+            use CompositeIndexOrder::{Ascending, Descending};
+            for (path, order) in [("/scoreSignal", Descending), ("/scrapedAt", Descending), ("/pHash", Ascending)] {
+                let index = CompositeIndex::default()
+                    .with_property(CompositeIndexProperty::new("/userId".to_owned(), Ascending))
+                    .with_property(CompositeIndexProperty::new(path.to_owned(), order));
+                indexing = indexing.with_composite_index(index);
+            }
+        }
+        let key = format!("/{}", spec.partition_key);
+        let mut properties = ContainerProperties::new(spec.default_name, key.into()).with_indexing_policy(indexing);
+        if let TimeToLive::Days(days) = spec.time_to_live {
+            properties = properties.with_default_ttl(days * 24 * 60 * 60);
+        }
+        database.create_container(properties, None).await.unwrap();
+    }
+    options
 }
 
 /// A store of its own for every test, since the SDK's connections belong to the test's runtime; the containers are made

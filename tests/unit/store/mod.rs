@@ -37,6 +37,10 @@ macro_rules! each_promise {
             membership_knows_types
             lists_are_searched
             texts_in_lists_are_found_in_any_case
+            whole_texts_in_lists_are_found_in_any_case
+            lists_in_lower_case_may_say_so
+            the_first_field_that_is_there_is_compared
+            tokens_that_were_made_up_start_from_the_beginning
             presence_is_not_nullness
             nested_fields_are_reached_by_dots
             what_a_document_lacks_is_neither_true_nor_false

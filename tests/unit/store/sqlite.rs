@@ -147,6 +147,41 @@ async fn indexes_and_tables_are_brought_up_to_date() {
     assert_eq!(schema(&path), fresh);
 }
 
+/// A program of an older version drops the triggers that keep the table, and writes without them.
+#[tokio::test]
+async fn the_table_of_a_list_is_made_anew_where_it_was_not_kept() {
+    let (_directory, path) = new_file();
+    let item =
+        |id: &str, tag: &str| in_container(Container::ScrapedItems, "global", id, json!({ "tags": [tag, 7, ""] }));
+    let store = open(&path);
+    for (key, document) in [item("kept", "Denim"), item("gone", "denim"), item("changed", "linen")] {
+        store.create(&key, &document).await.unwrap();
+    }
+    drop(store);
+    let older = Connection::open(&path).unwrap();
+    older
+        .execute_batch(
+            "DROP TRIGGER ScrapedItems_tags_insert; DROP TRIGGER ScrapedItems_tags_update;
+             DROP TRIGGER ScrapedItems_tags_delete;
+             DELETE FROM ScrapedItems WHERE id = 'gone';
+             UPDATE ScrapedItems SET document = replace(document, 'linen', 'DENIM');",
+        )
+        .unwrap();
+    drop(older);
+    let store = open(&path);
+    let (key, document) = item("new", "denim");
+    store.upsert(&key, &document).await.unwrap();
+    let query = Query::partition(Container::ScrapedItems, "global")
+        .matching(Filter::ContainsAny("tags", vec!["denim".to_owned()]))
+        .order_by("scoreSignal", Direction::Descending)
+        .order_by("id", Direction::Ascending);
+    let plan = store.query_plan(&query).await.unwrap();
+    assert!(plan.iter().any(|step| step.contains("ScrapedItems_tags")), "{plan:?}");
+    let found = store.query(&query).await.unwrap().documents;
+    let ids: Vec<_> = found.iter().map(|stored| content(stored)["id"].clone()).collect();
+    assert_eq!(json!(ids), json!(["changed", "kept", "new"]));
+}
+
 #[tokio::test]
 async fn two_stores_share_one_file() {
     let (_directory, path) = new_file();

@@ -174,6 +174,7 @@ async fn a_scrape_fills_the_feed_and_a_second_adds_nothing() {
         "vintage",
         "denim"
       ],
+      "tagsInLowerCase": true,
       "title": "Vintage denim p1",
       "userId": "global",
       "verified": true
