@@ -1,15 +1,35 @@
 //! Insights that were computed, by owner. They expire by themselves.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
+
+use futures::TryStreamExt;
+use serde::Deserialize;
 
 use super::{Result, pages};
 use crate::model::ids::UserId;
 use crate::model::insights::CachedInsights;
-use crate::store::{Container, DocumentStore, Key};
+use crate::model::timestamp::Timestamp;
+use crate::store::{Container, DocumentStore, Key, Query};
 
 /// The computed insights of all users.
 #[derive(Clone)]
 pub struct InsightsCache(Arc<dyn DocumentStore>);
+
+/// Questions of a user whose answers are kept.
+const MOST_QUESTIONS: usize = 4;
+
+/// What tells the age of kept insights.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Kept {
+    id: String,
+    expires_at: Timestamp,
+}
+
+impl Kept {
+    const FIELDS: &[&str] = &["id", "expiresAt"];
+}
 
 impl InsightsCache {
     pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
@@ -22,10 +42,18 @@ impl InsightsCache {
         Ok(stored.and_then(|stored| pages::parse(Container::VaultInsightsCache, &stored)))
     }
 
-    /// Keeps insights in the place of those there are.
+    /// Keeps insights in the place of those there are to the same question. Of the user's other questions only the newest
+    /// stay, [`MOST_QUESTIONS`] in all.
     pub async fn save(&self, insights: &CachedInsights) -> Result<()> {
-        let key = Key::new(Container::VaultInsightsCache, insights.user_id.as_str(), insights.id.as_str());
-        self.0.upsert(&key, &serde_json::to_value(insights)?).await?;
+        let key = |id: &str| Key::new(Container::VaultInsightsCache, insights.user_id.as_str(), id);
+        self.0.upsert(&key(&insights.id), &serde_json::to_value(insights)?).await?;
+        let all = Query::partition(Container::VaultInsightsCache, insights.user_id.as_str()).select(Kept::FIELDS);
+        let mut others: Vec<Kept> = pages::walk(&*self.0, all).try_collect().await?;
+        others.retain(|kept| kept.id != insights.id);
+        others.sort_by_key(|kept| Reverse(kept.expires_at));
+        for old in others.iter().skip(MOST_QUESTIONS - 1) {
+            self.0.delete(&key(&old.id), None).await?;
+        }
         Ok(())
     }
 }

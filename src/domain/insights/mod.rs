@@ -8,8 +8,9 @@ mod colour;
 mod formulas;
 mod vault;
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -20,9 +21,9 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -62,8 +63,10 @@ pub const LONGEST_WINDOW: u16 = 3650;
 pub const DEFAULT_WINDOW: u16 = 90;
 /// The target of who has not said another. The product's number.
 pub const DEFAULT_TARGET: f64 = 100.0;
+/// Decimal places of a target.
+const TARGET_PLACES: u32 = 2;
 /// The smallest target; a smaller one is taken for it.
-const SMALLEST_TARGET: Decimal = Decimal::from_parts(1, 0, 0, false, 6);
+const SMALLEST_TARGET: Decimal = Decimal::from_parts(1, 0, 0, false, TARGET_PLACES);
 
 /// What is asked of a wardrobe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,13 +79,16 @@ pub struct Question {
 
 impl Question {
     /// About so many days, and with this cost per wear as the target. `None` unless the days are 1 to [`LONGEST_WINDOW`] and
-    /// the target is a number above 0. Targets beyond what anything costs are taken for the nearest sensible one.
+    /// the target is a number above 0. It is rounded to cents; targets beyond what anything costs are taken for the nearest
+    /// sensible one.
     pub fn new(window_days: i64, target: f64) -> Option<Self> {
         let window_days = u16::try_from(window_days).ok().filter(|days| (1..=LONGEST_WINDOW).contains(days))?;
         if !target.is_finite() || target <= 0.0 {
             return None;
         }
-        let target = numbers::decimal(target).unwrap_or(numbers::LARGEST_AMOUNT).max(SMALLEST_TARGET).normalize();
+        let target = numbers::decimal(target).unwrap_or(numbers::LARGEST_AMOUNT);
+        let target = target.round_dp_with_strategy(TARGET_PLACES, RoundingStrategy::MidpointAwayFromZero);
+        let target = target.max(SMALLEST_TARGET).normalize();
         Some(Self { window_days, target })
     }
 
@@ -141,6 +147,9 @@ pub struct Insights {
     parts: Parts,
     memory: Cache<(UserId, Question), Arc<Known>, BodyBytes>,
     computations: Semaphore,
+    /// The users of whom something is computed, or waits to be. One question of each at a time, so that many questions of
+    /// one leave the other [`COMPUTATIONS`] to others.
+    users: Mutex<HashMap<UserId, Weak<AsyncMutex<()>>>>,
 }
 
 /// An answer, and how long it counts.
@@ -170,7 +179,7 @@ impl Insights {
     /// Insights into the wardrobes of `parts`.
     pub fn new(parts: Parts) -> Self {
         let memory = Cache::with_weighter(256, MEMORY_BYTES, BodyBytes);
-        Self { parts, memory, computations: Semaphore::new(COMPUTATIONS) }
+        Self { parts, memory, computations: Semaphore::new(COMPUTATIONS), users: Mutex::default() }
     }
 
     /// What the user's wardrobe amounts to.
@@ -202,6 +211,7 @@ impl Insights {
                 return Ok(answer);
             }
         }
+        let turn_of_user = self.turn_of(user).await;
         let turn = self.computations.acquire().await.map_err(|closed| Error::Broken(closed.into()))?;
         // Somebody else may have computed it while we waited.
         if let Some(answer) = fingerprint.as_ref().and_then(|fingerprint| self.recall(&key, fingerprint, now)) {
@@ -212,7 +222,22 @@ impl Insights {
         let Some(fingerprint) = fingerprint else { return Ok(answer) };
         let known = Known { fingerprint, expires_at: now + self.parts.time_to_live, answer };
         self.keep(user, question, &known);
-        Ok(self.remember(key, known))
+        let answer = self.remember(key, known);
+        drop(turn_of_user);
+        Ok(answer)
+    }
+
+    async fn turn_of(&self, user: &UserId) -> OwnedMutexGuard<()> {
+        let turns = {
+            let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+            users.retain(|_, turns| turns.strong_count() > 0);
+            users.get(user).and_then(Weak::upgrade).unwrap_or_else(|| {
+                let turns = Arc::default();
+                users.insert(user.clone(), Arc::downgrade(&turns));
+                turns
+            })
+        };
+        turns.lock_owned().await
     }
 
     async fn compute(
@@ -359,7 +384,9 @@ mod tests {
             (100.0, "vault-90-100"),
             (12.50, "vault-90-12.5"),
             (1e300, "vault-90-1000000000000"),
-            (1e-300, "vault-90-0.000001"),
+            (30.125, "vault-90-30.13"),
+            (30.1249, "vault-90-30.12"),
+            (1e-300, "vault-90-0.01"),
         ] {
             assert_eq!(Question::new(90, target).unwrap().id(), id);
         }

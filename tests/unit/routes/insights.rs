@@ -134,7 +134,7 @@ async fn a_wardrobe_is_told_in_numbers() {
       "insufficientData": false
     }
     "#);
-    let answer = app.user("ada").await.get(&format!("{VAULT}?windowDays=30&targetCpw=30.125")).await.json();
+    let answer = app.user("ada").await.get(&format!("{VAULT}?windowDays=30&targetCpw=30.12")).await.json();
     let coat = &answer["cpwIntel"][0];
     assert_eq!(coat["recentWearRate"], 1);
     // 120.5 / 4 = 30.125, which is 30.13 and so a little above the target.
@@ -142,7 +142,28 @@ async fn a_wardrobe_is_told_in_numbers() {
         (&coat["cpw"], &coat["badge"], &coat["breakEvenReached"]),
         (&json!(30.13), &json!("medium"), &json!(false))
     );
-    assert_eq!(coat["breakEvenTargetCpw"], 30.125);
+    assert_eq!(coat["breakEvenTargetCpw"], 30.12);
+    // Targets are rounded in the same way.
+    let answer = app.user("ada").await.get(&format!("{VAULT}?windowDays=30&targetCpw=30.125")).await.json();
+    let coat = &answer["cpwIntel"][0];
+    assert_eq!((&coat["breakEvenTargetCpw"], &coat["breakEvenReached"]), (&json!(30.13), &json!(true)));
+}
+
+#[tokio::test]
+async fn answers_to_the_last_four_questions_are_kept() {
+    let app = TestApp::new();
+    add_wardrobe(&app, "ada").await;
+    let ada = app.user("ada").await;
+    for target in 1..=9 {
+        app.clock.advance(Duration::from_secs(1));
+        ada.get(&format!("{VAULT}?targetCpw={target}.001")).await.json();
+        app.state.tasks.close();
+        app.state.tasks.wait().await;
+        app.state.tasks.reopen();
+    }
+    let kept = app.state.data.store.query(&Query::partition(Container::VaultInsightsCache, "ada")).await.unwrap();
+    let ids = kept.documents.iter().map(|stored| stored.parse::<Value>().unwrap()["id"].clone());
+    assert_eq!(ids.collect::<Vec<_>>(), ["vault-90-6", "vault-90-7", "vault-90-8", "vault-90-9"]);
 }
 
 #[tokio::test]
