@@ -188,6 +188,19 @@ pub fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc
     })
 }
 
+/// As [`open_store`], for commands that only read. The embedded store then shows one moment, whatever is written meanwhile.
+///
+/// # Errors
+/// When its file cannot be opened.
+pub fn open_snapshot(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn DocumentStore>> {
+    match &config.documents {
+        Documents::Embedded { directory, .. } => Ok(Arc::new(
+            open_embedded(directory, clock)?.at_this_moment().context("the embedded store cannot be read")?,
+        )),
+        Documents::Cosmos(_) => open_store(config, clock),
+    }
+}
+
 fn open_embedded(directory: &Path, clock: &Arc<dyn Clock>) -> anyhow::Result<SqliteStore> {
     let file = directory.join(STORE_FILE);
     SqliteStore::open(&file, clock.clone())

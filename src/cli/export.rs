@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if format == Format::Csv && !matches!(kind, KindFlag::Wardrobe) {
         bail!("a CSV table holds wardrobe items only: use --kind wardrobe, or json or jsonl");
     }
-    let (_, store, user) = arguments.whose.open()?;
+    let (store, user) = arguments.whose.open_snapshot()?;
     let job = Job { store: &*store, user: &user, kinds: kind.kinds(), format };
     let exported = match file {
         Some(file) => job.write_file(file)?,
@@ -72,6 +72,26 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         tell(&format!("{} documents of {user} written to {}", exported.rows, file.display()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// End of the name of a file that is being written.
+const PART: &str = ".part";
+
+/// Deletes what exports to this file left behind that were killed. One that still runs holds a lock.
+fn sweep(file: &Path) {
+    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(name) = file.file_name().and_then(|name| name.to_str()) else { return };
+    let is_part = |entry: &fs::DirEntry| {
+        let found = entry.file_name();
+        let number = found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(PART));
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten().filter(is_part) {
+        let is_left = File::open(entry.path()).is_ok_and(|part| part.try_lock().is_ok());
+        if is_left && let Err(error) = fs::remove_file(entry.path()) {
+            complain(&format!("{} is left behind: {error}", entry.path().display()));
+        }
+    }
 }
 
 fn format_of(output: Option<&Path>) -> Format {
@@ -102,11 +122,14 @@ impl Job<'_> {
         if file.is_dir() {
             bail!("{} is a directory", file.display());
         }
+        sweep(file);
         let mut name = file.as_os_str().to_owned();
-        name.push(format!(".{}.part", std::process::id()));
+        name.push(format!(".{}{PART}", std::process::id()));
         let part = PathBuf::from(name);
         let written = (|| {
             let out = File::create(&part).with_context(fault)?;
+            // For as long as this process lives, and so tells what others left behind.
+            out.lock().with_context(fault)?;
             let exported = self.write(BufWriter::new(&out))?;
             out.sync_all().with_context(fault)?;
             fs::rename(&part, file).with_context(fault)?;

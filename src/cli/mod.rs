@@ -138,12 +138,26 @@ struct Whose {
 impl Whose {
     /// The settings, the store that they chose, and the user.
     fn open(&self) -> anyhow::Result<(Config, Arc<dyn DocumentStore>, UserId)> {
-        let config = settings(&data_dir_flag(self.data_dir.as_deref()))?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = app::open_store(&config, &clock)?;
-        let user = self.user.clone().unwrap_or_else(|| config.identity.local_dev_user.clone());
+        let (config, user) = self.settings()?;
+        let store = app::open_store(&config, &clock())?;
         Ok((config, store, user))
     }
+
+    /// The store at this moment, if it is the embedded one, and the user.
+    fn open_snapshot(&self) -> anyhow::Result<(Arc<dyn DocumentStore>, UserId)> {
+        let (config, user) = self.settings()?;
+        Ok((app::open_snapshot(&config, &clock())?, user))
+    }
+
+    fn settings(&self) -> anyhow::Result<(Config, UserId)> {
+        let config = settings(&data_dir_flag(self.data_dir.as_deref()))?;
+        let user = self.user.clone().unwrap_or_else(|| config.identity.local_dev_user.clone());
+        Ok((config, user))
+    }
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
 }
 
 fn parse_user(text: &str) -> Result<UserId, String> {

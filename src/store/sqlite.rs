@@ -9,14 +9,14 @@ mod sql;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::types::{Value as SqlValue, ValueRef};
-use rusqlite::{Connection, InterruptHandle, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, params, params_from_iter};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
@@ -140,7 +140,11 @@ impl From<rusqlite::Error> for Error {
 /// Documents in SQLite.
 pub struct SqliteStore {
     engine: Engine,
+    /// None in memory.
+    path: Option<PathBuf>,
     clock: Arc<dyn Clock>,
+    /// The moment that is read, as a connection in a transaction; else each read is of the present.
+    moment: Option<Arc<Mutex<Connection>>>,
     long_reads: Semaphore,
     /// As [`SHORT`] and [`LONGEST`]. None in memory, where there is one connection for everything.
     short: Option<Duration>,
@@ -155,7 +159,7 @@ impl SqliteStore {
     /// [`Error::Unavailable`] when another process keeps it locked.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
         let store = Self::new(Engine::open(path, &SCHEMA)?, clock);
-        Ok(Self { short: Some(SHORT), longest: Some(LONGEST), ..store })
+        Ok(Self { path: Some(path.to_owned()), short: Some(SHORT), longest: Some(LONGEST), ..store })
     }
 
     /// Makes an empty store in memory, gone when it is dropped.
@@ -167,7 +171,37 @@ impl SqliteStore {
     }
 
     fn new(engine: Engine, clock: Arc<dyn Clock>) -> Self {
-        Self { engine, clock, long_reads: Semaphore::new(LONG_READS), short: None, longest: None }
+        Self {
+            engine,
+            path: None,
+            clock,
+            moment: None,
+            long_reads: Semaphore::new(LONG_READS),
+            short: None,
+            longest: None,
+        }
+    }
+
+    /// Shows all documents as they are now, whatever is written from now on. A store in memory is not changed by this.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when its file cannot be opened once more.
+    pub fn at_this_moment(mut self) -> Result<Self> {
+        let Some(path) = &self.path else { return Ok(self) };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        sql::add_functions(&connection)?;
+        connection.execute_batch("BEGIN")?;
+        // The moment is that of the first read.
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        self.moment = Some(Arc::new(Mutex::new(connection)));
+        Ok(self)
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        let Some(moment) = self.moment.clone() else { return self.engine.read(work).await };
+        let reading = tokio::task::spawn_blocking(move || work(&moment.lock().unwrap_or_else(PoisonError::into_inner)));
+        reading.await.map_err(|stopped| Error::Failed(stopped.into()))?
     }
 
     /// How SQLite goes about a query, one line per step, in the words of `EXPLAIN QUERY PLAN`. For tests and for whoever
@@ -188,7 +222,7 @@ impl SqliteStore {
             }
             Ok(steps)
         };
-        self.engine.read(read).await
+        self.run(read).await
     }
 
     /// The present moment in milliseconds since 1970.
@@ -234,7 +268,7 @@ impl SqliteStore {
             begin.send(()).ok();
             run.run(connection, work)
         };
-        let mut answer = pin!(self.engine.read(read));
+        let mut answer = pin!(self.run(read));
         // Waiting for a connection does not count.
         let too_long = async {
             match (begun.await, limit) {
@@ -314,7 +348,7 @@ impl DocumentStore for SqliteStore {
             let stored = |row: &rusqlite::Row<'_>| Ok(Stored { json: row.get(0)?, etag: ETag(row.get(1)?) });
             Ok(statement.query_row(params![partition, id, now_ms], stored).optional()?)
         };
-        self.engine.read(read).await
+        self.run(read).await
     }
 
     async fn create(&self, key: &Key, document: &Value) -> Result<ETag> {
@@ -376,7 +410,7 @@ impl DocumentStore for SqliteStore {
             // Nothing was ever written to a partition that has no row.
             Ok(statement.query_row(key, |row| row.get::<_, i64>(0)).optional()?.unwrap_or_default())
         };
-        let count = self.engine.read(read).await?;
+        let count = self.run(read).await?;
         Ok(Some(ChangeMark { value: count.to_string(), certain_from: None }))
     }
 
@@ -406,7 +440,7 @@ impl DocumentStore for SqliteStore {
     async fn ping(&self) -> Result<()> {
         let ask = |connection: &Connection| Ok(connection.prepare_cached("SELECT 1")?.query_row([], |_| Ok(()))?);
         self.engine.check()?;
-        self.engine.read(ask).await
+        self.run(ask).await
     }
 }
 
@@ -774,7 +808,10 @@ mod tests {
                 for statements in [few, many] {
                     let read = move |connection: &Connection| -> Result<_> {
                         let mut ids = Vec::new();
-                        let next = rows(connection, &statements, 11, |row| Ok(ids.push(text(row, 0)?.to_owned())))?;
+                        let next = rows(connection, &statements, 11, |row| {
+                            ids.push(text(row, 0)?.to_owned());
+                            Ok(())
+                        })?;
                         Ok((ids, next))
                     };
                     pages.push(store.engine.read(read).await.unwrap());

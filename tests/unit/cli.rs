@@ -241,8 +241,10 @@ fn the_demo_goes_round_in_every_format_while_the_service_runs() {
     let place = Place::new();
     let _service = Service::start(&place, &["--data-dir", "demo"]);
     for file in ["all.json", "all.jsonl", "items.csv"] {
+        let left = place.write(&format!("{file}.4194305.part"), "[");
         let exported = place.run(&["export", "--data-dir", "demo", "--output", file]);
         assert_eq!((exported.code, exported.out.as_str()), (Some(0), ""), "{exported:?}");
+        assert!(!left.exists(), "what a killed export left behind");
         let imported = place.run(&["import", file, "--data-dir", file.split('.').next_back().unwrap()]);
         assert_eq!((imported.code, imported.error.as_str()), (Some(0), ""), "{imported:?}");
         let again = place.run(&["import", file, "--data-dir", "demo"]);

@@ -230,6 +230,22 @@ async fn a_file_that_another_process_keeps_locked_is_unavailable() {
     store.create(&coat_key, &coat).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_moment_stays_as_it_was() {
+    let (_directory, path) = new_file();
+    let store = open(&path);
+    let (key, coat) = item("ada", "coat", json!({ "brand": "Marni" }));
+    store.create(&key, &coat).await.unwrap();
+    let moment = open(&path).at_this_moment().unwrap();
+    store.upsert(&key, &item("ada", "coat", json!({ "brand": "Arket" })).1).await.unwrap();
+    let (new, shoe) = item("ada", "shoe", json!({}));
+    store.create(&new, &shoe).await.unwrap();
+    assert_eq!(content(&moment.read(&key).await.unwrap().unwrap())["brand"], "Marni");
+    let all = Query::partition(Container::Wardrobe, "ada");
+    assert_eq!((count(&moment, all.clone()).await, count(&store, all).await), (1, 2));
+    assert!(moment.read(&new).await.unwrap().is_none());
+}
+
 // Groups of writes
 
 #[tokio::test]
