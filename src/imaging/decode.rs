@@ -93,7 +93,7 @@ pub enum Format {
     Gif,
     /// BMP.
     Bmp,
-    /// TIFF, of either byte order.
+    /// TIFF, of either byte order, and its form for large files.
     Tiff,
     /// HEIC, or HEIF that may be one.
     Heic,
@@ -108,7 +108,7 @@ impl Format {
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Self::WebP),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
             [b'B', b'M', ..] => Some(Self::Bmp),
-            [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => Some(Self::Tiff),
+            [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some(Self::Tiff),
             [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] => match brand.first_chunk::<4>()? {
                 b"heic" | b"heix" | b"heim" | b"heis" | b"mif1" | b"mif2" | b"msf1" => Some(Self::Heic),
                 _ => None,
@@ -315,11 +315,42 @@ fn decode_png(bytes: &[u8], least_side: u32) -> Result<Raw> {
         in_colour(samples, frame.color_type)?
     };
     let info = reader.info();
-    let orientation = info.exif_metadata.as_deref().and_then(Orientation::from_exif_chunk);
+    let orientation = info.exif_metadata.as_deref().and_then(exif_orientation);
     let colours = info.icc_profile.as_deref().and_then(ColourSpace::from_icc);
     let picture = Picture::new(width.div_ceil(by), height.div_ceil(by), layout, pixels);
     let picture = picture.ok_or_else(|| Error::Corrupt("its size is not what it says".into()))?;
     Ok(Raw { picture, orientation: orientation.unwrap_or(Orientation::NoTransforms), colours })
+}
+
+/// How a picture must be turned, as its EXIF says. Some programs put the name before it that JPEG wants there into files of
+/// other formats, too, and some write the number in another type than they should.
+pub(super) fn exif_orientation(exif: &[u8]) -> Option<Orientation> {
+    const TAG: u16 = 0x0112;
+    let tiff = exif.strip_prefix(b"Exif\0").map_or(exif, |rest| rest.get(1..).unwrap_or_default());
+    let is_little = match tiff.first_chunk::<4>()? {
+        b"II*\0" => true,
+        b"MM\0*" => false,
+        _ => return None,
+    };
+    let short = |at: usize| {
+        let bytes = *tiff.get(at..)?.first_chunk::<2>()?;
+        Some(if is_little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
+    };
+    let long = |at: usize| {
+        let bytes = *tiff.get(at..)?.first_chunk::<4>()?;
+        Some(if is_little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
+    };
+    let start = long(4)? as usize;
+    let entries = usize::from(short(start)?);
+    let entry = (0..entries).map(|number| start + 2 + 12 * number).find(|entry| short(*entry) == Some(TAG))?;
+    let value = match short(entry + 2)? {
+        // A byte, a short and a long, at the start of their field.
+        1 => u32::from(*tiff.get(entry + 8)?),
+        3 => u32::from(short(entry + 8)?),
+        4 => long(entry + 8)?,
+        _ => return None,
+    };
+    Orientation::from_exif(u8::try_from(value).ok()?)
 }
 
 /// Samples of a PNG as pixels.
@@ -377,8 +408,12 @@ fn decode_other<D: ImageDecoder>(mut decoder: D, limits: &Limits) -> Result<Raw>
     let dimensions = decoder.dimensions();
     let translate = |error| translate(error, dimensions);
     decoder.set_limits(limits.for_image_crate()).map_err(translate)?;
-    // A picture whose EXIF cannot be read is still a picture.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    // A picture whose EXIF cannot be read is still a picture. Formats without EXIF have other ways to say it.
+    let orientation = match decoder.exif_metadata().ok().flatten() {
+        Some(exif) => exif_orientation(&exif),
+        None => decoder.orientation().ok(),
+    };
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
     let colours = decoder.icc_profile().ok().flatten().and_then(|profile| ColourSpace::from_icc(&profile));
     let image = DynamicImage::from_decoder(decoder).map_err(translate)?;
     let picture = Picture::from_image(image).ok_or_else(|| Error::Corrupt("it has no pixels".into()))?;

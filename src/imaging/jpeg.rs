@@ -4,6 +4,8 @@
 //! pictures that would take too much. Both follow as many progressive scans as a file likes to have, each of which goes
 //! through all of the picture, and one fills up what a cut-off file lacks. So the file's markers are walked first.
 
+use std::io::Read;
+
 use image::metadata::Orientation;
 use jpeg_decoder::{Decoder, Error as DecodeError, PixelFormat};
 use rayon::ThreadPoolBuilder;
@@ -28,6 +30,22 @@ const MAX_SCANNED_PIXELS: u64 = 1_000_000_000;
 /// most phones send, take 35 MiB.
 const WHOLE_BYTES: u64 = 40 * 1024 * 1024;
 
+/// What the decoder reads behind the end of a file without an end marker: bits that are no code of any table, so that it fails
+/// if it still needs some, and the marker.
+const BEHIND_THE_END: [u8; 66] = {
+    let mut bytes = [0; 66];
+    let mut position = 0;
+    while position < bytes.len() {
+        bytes[position] = 0xFF;
+        position += 2;
+    }
+    bytes[65] = 0xD9;
+    bytes
+};
+
+/// Most bytes between segments that the faster decoder passes over.
+const SMALL_GAP: usize = 3;
+
 /// What the markers of a file say.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outline {
@@ -42,9 +60,22 @@ struct Outline {
     /// Whether the first scan is of all components, so that pixels can be made at once.
     is_interleaved: bool,
     has_end: bool,
+    /// Whether there are bytes between segments that belong to none.
+    has_gaps: bool,
 }
 
 impl Outline {
+    /// Whether the file is not as the standard wants it, but may show a whole picture. The faster decoder refuses such files,
+    /// or does not say what they lack.
+    fn is_odd(&self) -> bool {
+        !self.has_end || self.has_gaps
+    }
+
+    /// Whether the scans, if they are complete themselves, are of all coefficients of all components.
+    fn has_all_scans(&self) -> bool {
+        self.scans > 0 && self.components.iter().all(|(_, complete)| *complete == u64::MAX)
+    }
+
     /// Memory that decoding the whole takes, in bytes: its pixels, and the coefficients, two bytes each, if there are pixels
     /// at the end only.
     fn whole_bytes(&self) -> u64 {
@@ -56,7 +87,7 @@ impl Outline {
     /// that come out, and the coefficients of a progressive picture. If the file lacks some, the decoder copies them.
     fn reduced_bytes(&self, by: u32) -> u64 {
         let shrunk = u64::from(self.width.div_ceil(by)) * u64::from(self.height.div_ceil(by));
-        let copies = match (self.is_progressive, self.components.iter().all(|(_, complete)| *complete == u64::MAX)) {
+        let copies = match (self.is_progressive, self.has_all_scans()) {
             (false, _) => 0,
             (true, true) => 1,
             (true, false) => 2,
@@ -91,15 +122,19 @@ pub fn head(bytes: &[u8], limits: &Limits, least_side: u32) -> Result<Head> {
     let (size, whole) = ((outline.width, outline.height), outline.whole_bytes());
     let by = if whole <= WHOLE_BYTES { 1 } else { decode::reduction(size, least_side) };
     let (width, height) = (size.0.div_ceil(by), size.1.div_ceil(by));
-    let decoder_bytes = if by == 1 { whole } else { outline.reduced_bytes(by) };
+    let decoder_bytes = if by == 1 && !outline.is_odd() { whole } else { outline.reduced_bytes(by) };
     Ok(Head { size, width, height, channels: 3, decoder_bytes })
 }
 
 /// Decodes a JPEG to RGB of the size that `head` says; orientation is told, not applied.
 pub fn decode(bytes: &[u8], head: &Head) -> Result<Raw> {
-    if head.size == (head.width, head.height) {
+    let outline = outline(bytes)?;
+    if head.size == (head.width, head.height) && !outline.is_odd() {
         return decode_whole(bytes, head);
     }
+    // The first byte of a marker that was cut off.
+    let cut = || bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0xFF).count();
+    let bytes = if outline.has_end { bytes } else { &bytes[..cut()] };
     // The decoder shares its rows out among rayon's threads, as many as there are cores, if it is not kept to one.
     let thread = ThreadPoolBuilder::new().num_threads(1).build().map_err(|_| Error::Busy)?;
     thread.install(|| decode_reduced(bytes, head))
@@ -108,7 +143,8 @@ pub fn decode(bytes: &[u8], head: &Head) -> Result<Raw> {
 fn decode_whole(bytes: &[u8], head: &Head) -> Result<Raw> {
     let (width, height) = head.size;
     let options = DecoderOptions::default()
-        .set_strict_mode(false)
+        // Or a file that is damaged becomes grey from there on.
+        .set_strict_mode(true)
         .set_max_width(width as usize)
         .set_max_height(height as usize)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
@@ -121,7 +157,7 @@ fn decode_whole(bytes: &[u8], head: &Head) -> Result<Raw> {
 }
 
 fn decode_reduced(bytes: &[u8], head: &Head) -> Result<Raw> {
-    let mut decoder = Decoder::new(bytes);
+    let mut decoder = Decoder::new(bytes.chain(&BEHIND_THE_END[..]));
     // One of two sides decides which of its scales is taken: the longer one, or a picture of one row would be a point.
     let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
     let (width, height) = match head.width >= head.height {
@@ -145,7 +181,7 @@ fn raw((width, height): (u32, u32), pixels: Vec<u8>, profile: Option<Vec<u8>>, e
     let picture = Picture::new(width, height, Layout::Rgb, pixels);
     Ok(Raw {
         picture: picture.ok_or_else(|| Error::Corrupt("its size is not what it says".into()))?,
-        orientation: exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms),
+        orientation: exif.and_then(decode::exif_orientation).unwrap_or(Orientation::NoTransforms),
         colours: profile.and_then(|profile| ColourSpace::from_icc(&profile)),
     })
 }
@@ -166,7 +202,7 @@ fn checked_outline(bytes: &[u8], limits: &Limits) -> Result<Outline> {
     let outline = outline(bytes)?;
     limits.check(outline.width, outline.height)?;
     let pixels = u64::from(outline.width) * u64::from(outline.height);
-    if !outline.has_end {
+    if !outline.has_end && !outline.has_all_scans() {
         return Err(Error::Corrupt("the file ends too early".into()));
     }
     if outline.scans > MAX_SCANS || pixels.saturating_mul(outline.scans as u64) > MAX_SCANNED_PIXELS.max(4 * pixels) {
@@ -205,10 +241,11 @@ fn translate_reduced(error: DecodeError) -> Error {
 fn outline(bytes: &[u8]) -> Result<Outline> {
     let corrupt = |why: &'static str| Error::Corrupt(why.into());
     let mut outline = Outline::default();
-    let mut position = 2;
-    while let Some(next) = next_marker(bytes, position) {
-        let (marker, after) = next;
+    let (mut position, mut in_scan) = (2, false);
+    while let Some((marker, after)) = next_marker(bytes, position) {
+        outline.has_gaps |= !in_scan && after - 2 - position > SMALL_GAP;
         position = after;
+        in_scan = marker == 0xDA || (in_scan && matches!(marker, 0xD0..=0xD7));
         match marker {
             // End of the picture. What follows (another picture, a film) is not ours.
             0xD9 => {
@@ -310,6 +347,7 @@ mod tests {
             scans: 3,
             is_interleaved: false,
             has_end: true,
+            has_gaps: false,
         };
         assert_eq!(found, expected);
     }
@@ -382,5 +420,60 @@ mod tests {
         let coefficients = 4000 * 3000 * 3;
         assert_eq!(found(&frame(4000, 3000, 0xC2), 1536), (2000, 1500, 2000 * 1500 * 9 / 2 + coefficients));
         assert_eq!(found(&frame(4000, 3000, 0xC2), 3000), (4000, 3000, 36_000_000 + coefficients));
+    }
+
+    fn data(name: &str) -> Vec<u8> {
+        let path = format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read(path).unwrap()
+    }
+
+    fn decoded(bytes: &[u8], least_side: u32) -> Result<Picture> {
+        let head = head(bytes, &Limits::default(), least_side)?;
+        Ok(decode(bytes, &head)?.picture)
+    }
+
+    #[test]
+    fn a_file_without_its_end_marker_is_read_if_its_pixels_are_there() {
+        for name in ["orientation-1.jpg", "progressive.jpg", "grey.jpg", "cmyk.jpg"] {
+            let whole = data(name);
+            let end = whole.windows(2).rposition(|pair| pair == [0xFF, 0xD9]).unwrap();
+            let expected = decoded(&whole, u32::MAX).unwrap();
+            for lacking in [2, 1] {
+                let found = decoded(&whole[..end + 2 - lacking], u32::MAX).unwrap();
+                let apart = found.bytes().iter().zip(expected.bytes()).map(|(one, other)| one.abs_diff(*other));
+                assert!(apart.max().unwrap() <= 8, "{name}, {lacking} bytes short");
+            }
+            for lacking in [4, 8, 40, 300] {
+                let found = decoded(&whole[..end - lacking], u32::MAX);
+                // The last scan of a progressive picture has the last bits of what is known already, and no codes for some.
+                let is_near = |found: Picture| {
+                    let apart = found.bytes().iter().zip(expected.bytes()).map(|(one, other)| one.abs_diff(*other));
+                    apart.map(u64::from).sum::<u64>() < 2 * expected.bytes().len() as u64
+                };
+                let is_right = found.map_or(true, |found| name == "progressive.jpg" && is_near(found));
+                assert!(is_right, "{name}, {lacking} bytes of the picture short");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_between_segments_are_passed_over() {
+        let whole = data("orientation-1.jpg");
+        let tables = whole.windows(2).position(|pair| pair == [0xFF, 0xDB]).unwrap();
+        let with_gap = [&whole[..tables], &[0; 9], &whole[tables..]].concat();
+        let (found, expected) = (decoded(&with_gap, u32::MAX).unwrap(), decoded(&whole, u32::MAX).unwrap());
+        assert!(found.bytes().iter().zip(expected.bytes()).all(|(one, other)| one.abs_diff(*other) <= 8));
+    }
+
+    #[test]
+    fn a_damaged_stretch_is_refused() {
+        // The image of the first scan, with a stretch of it set to bits that are no code.
+        let whole = data("orientation-1.jpg");
+        let scan = whole.windows(2).rposition(|pair| pair == [0xFF, 0xDA]).unwrap();
+        let mut damaged = whole.clone();
+        for pair in damaged[scan + 100..scan + 140].as_chunks_mut::<2>().0 {
+            *pair = [0xFF, 0x00];
+        }
+        assert!(matches!(decoded(&damaged, u32::MAX), Err(Error::Corrupt(_))));
     }
 }

@@ -182,3 +182,87 @@ fn damaged_files_never_panic() {
         }
     }
 }
+
+/// EXIF with nothing but an orientation: of this byte order, with these bytes as type and value.
+fn exif(is_little: bool, kind: u16, value: [u8; 4], directory: u32) -> Vec<u8> {
+    let short = |number: u16| if is_little { number.to_le_bytes() } else { number.to_be_bytes() };
+    let long = |number: u32| if is_little { number.to_le_bytes() } else { number.to_be_bytes() };
+    let mut bytes = if is_little { b"II*\0".to_vec() } else { b"MM\0*".to_vec() };
+    bytes.extend(long(directory));
+    bytes.resize(directory as usize, 0);
+    bytes.extend([short(2), short(0x0100), short(4)].concat());
+    bytes.extend([long(1), long(240)].concat());
+    bytes.extend([short(0x0112), short(kind)].concat());
+    bytes.extend(long(1));
+    bytes.extend(value);
+    bytes
+}
+
+#[test]
+fn exif_of_all_writers_tells_the_orientation() {
+    let turned = Some(Orientation::Rotate90);
+    for directory in [8, 9, 30] {
+        assert_eq!(exif_orientation(&exif(true, 3, [6, 0, 0, 0], directory)), turned);
+        assert_eq!(exif_orientation(&exif(false, 3, [0, 6, 0, 0], directory)), turned);
+        assert_eq!(exif_orientation(&exif(true, 4, [6, 0, 0, 0], directory)), turned);
+        assert_eq!(exif_orientation(&exif(false, 4, [0, 0, 0, 6], directory)), turned);
+        assert_eq!(exif_orientation(&exif(true, 1, [6, 0, 0, 0], directory)), turned);
+    }
+    let named = [b"Exif\0\0", &exif(true, 3, [6, 0, 0, 0], 8)[..]].concat();
+    assert_eq!(exif_orientation(&named), turned);
+    assert_eq!(exif_orientation(&exif(true, 3, [9, 0, 0, 0], 8)), None);
+    assert_eq!(exif_orientation(&exif(true, 2, [6, 0, 0, 0], 8)), None);
+    for length in 0..named.len() {
+        let found = exif_orientation(&named[..length]);
+        assert!(found.is_none() || length >= named.len() - 2, "{length}");
+    }
+}
+
+#[test]
+fn a_webp_is_turned_as_its_exif_says_whatever_stands_before_it() {
+    // An extended file around the picture of a simple one, with EXIF.
+    let simple = file("lossy.webp");
+    let bare = exif(true, 3, [6, 0, 0, 0], 8);
+    for exif in [bare.clone(), [b"Exif\0\0", &bare[..]].concat()] {
+        let chunk = |name: &[u8; 4], data: &[u8]| {
+            let length = u32::try_from(data.len()).unwrap().to_le_bytes();
+            [name, &length[..], data, &vec![0; data.len() % 2]].concat()
+        };
+        // Flags of EXIF, and width and height less one.
+        let head = chunk(b"VP8X", &[0x08, 0, 0, 0, 239, 0, 0, 179, 0, 0]);
+        let start = simple.windows(4).position(|name| name == b"VP8 ").unwrap();
+        let length = u32::from_le_bytes(simple[start + 4..start + 8].try_into().unwrap()) as usize;
+        let body =
+            [&b"WEBP"[..], &head, &chunk(b"VP8 ", &simple[start + 8..start + 8 + length]), &chunk(b"EXIF", &exif)]
+                .concat();
+        let webp = [&b"RIFF"[..], &u32::try_from(body.len()).unwrap().to_le_bytes(), &body].concat();
+        let picture = decode(&webp, &Limits::default()).unwrap();
+        assert_eq!((picture.width(), picture.height()), (180, 240));
+    }
+}
+
+#[test]
+fn a_bigtiff_is_read() {
+    // Two pixels, red and blue, as one strip behind the directory.
+    let mut bytes = b"II\x2b\0\x08\0\0\0".to_vec();
+    bytes.extend(16_u64.to_le_bytes());
+    let entries: [(u16, u16, u64, u64); 8] = [
+        (256, 4, 1, 2),
+        (257, 4, 1, 1),
+        (258, 3, 3, 0x0008_0008_0008),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 16, 1, 16 + 8 + 20 * 8 + 8),
+        (277, 3, 1, 3),
+        (279, 16, 1, 6),
+    ];
+    bytes.extend((entries.len() as u64).to_le_bytes());
+    for (tag, kind, count, value) in entries {
+        bytes
+            .extend([&tag.to_le_bytes()[..], &kind.to_le_bytes(), &count.to_le_bytes(), &value.to_le_bytes()].concat());
+    }
+    bytes.extend(0_u64.to_le_bytes());
+    bytes.extend([255, 0, 0, 0, 0, 255]);
+    assert_eq!(Format::of(&bytes), Some(Format::Tiff));
+    assert_eq!(decode(&bytes, &Limits::default()).unwrap().bytes(), [255, 0, 0, 0, 0, 255]);
+}
