@@ -1,8 +1,10 @@
 //! Builds the service from its settings, listens, and stops. Only here are back ends named.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +18,9 @@ use azure_core::credentials::TokenCredential;
 use futures::FutureExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use secrecy::ExposeSecret;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,8 +38,10 @@ use crate::azure::{Identity, StorageAccount};
 use crate::blob::azure::AzureBlobs;
 use crate::blob::local::LocalBlobs;
 use crate::blob::{BlobStore, ContainerName};
+use crate::bodies::BodyMemory;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Documents, Environment, ModelServer};
+use crate::connections::{Connections, LastOf, Place, Refusals, is_out_of_files, raise_file_limit};
 use crate::data::Data;
 use crate::domain::backlog::Backlog;
 use crate::domain::budget::{Budget, BudgetedModel};
@@ -66,7 +70,7 @@ use crate::imaging::decode;
 use crate::imaging::pipeline::Pipeline;
 use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::{BuiltIn, Segmenter};
-use crate::limits::{Limits, Peer};
+use crate::limits::{Limits, Peer, subscriber};
 use crate::linger::Lingering;
 use crate::llm::Model;
 use crate::llm::observed::ObservedModel;
@@ -91,8 +95,10 @@ use crate::telemetry::{Chain, Telemetry};
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the end waits for what is told about it.
 const FLUSH_LIMIT: Duration = Duration::from_secs(3);
-/// Time for a client to send the head of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long streams that are still open after that have to say so.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Largest head of a request, and what is read ahead of a body, in bytes: each connection may hold so much.
+const LARGEST_HEAD: usize = 80 * 1024;
 /// Pause after the system refused a connection, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of an answer that the system keeps for a reader who has not made room for them. By itself it keeps megabytes, which
@@ -569,7 +575,7 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         observer: telemetry.observer.clone(),
         settings: config.digest.clone(),
     });
-    let shutdown = CancellationToken::new();
+    let (shutdown, ending) = (CancellationToken::new(), CancellationToken::new());
     let parts_of_kinds = kinds::Services {
         data: data.clone(),
         digests: digests.clone(),
@@ -601,16 +607,18 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         quiz: Quizmaster::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()).watched(telemetry.metrics.clone()),
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
-        chat: Arc::new(Chat::new(&parts, config.stylist.tool_call_limit)),
+        chat: Arc::new(Chat::new(&parts, config.stylist.tool_call_limit, ending.clone())),
         readiness: Readiness::new(clock.clone(), probes),
         services,
         media,
         describer: Describer::new(model.clone(), pixels),
         limits: Limits::new(&config.limits, clock.clone()),
+        bodies: BodyMemory::new(config.limits.body_memory),
         budget,
         telemetry,
         tasks,
         shutdown,
+        ending,
         config,
         clock,
         data,
@@ -681,34 +689,47 @@ pub async fn load_demo(app: &AppState) {
     }
 }
 
-/// Answers requests until the process is told to end (SIGTERM or SIGINT), then lets open streams end, for a while.
+/// Answers requests until the process is told to end (SIGTERM, SIGINT or SIGHUP), then lets open streams end, for a while.
+/// Those that have not ended by then are told to.
 ///
 /// # Errors
 /// When signals cannot be received.
 pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let shutdown = app.shutdown.clone();
+    let mut told_to_end = pin!(told_to_end()?);
+    let (shutdown, ending) = (app.shutdown.clone(), app.ending.clone());
     let (tasks, telemetry) = (app.tasks.clone(), app.telemetry.clone());
     let is_hosted = app.config.server.under_functions_host;
     let flusher = is_hosted.then(|| Flusher::start(&telemetry, &tasks, shutdown.clone(), FLUSH_LIMIT)).flatten();
+    let limits = &app.config.limits;
+    let places = Connections::new(limits.connections, raise_file_limit(), limits.trusts_proxy);
     let connections = GracefulShutdown::new();
+    let close_overdue = places.clone().close_overdue();
+    tasks.spawn(shutdown.clone().run_until_cancelled_owned(close_overdue));
     let service = router::app(app);
     let service = ServiceExt::<Request>::map_response(service, move |response| match &flusher {
         Some(flusher) => flusher.watch(response),
         None => response,
     });
+    let mut refusals = Refusals::default();
     loop {
+        let accepted = async {
+            let (stream, peer) = listener.accept().await?;
+            let place =
+                places.admit(subscriber(peer.ip())).await.ok_or_else(|| io::Error::other("too many of one address"))?;
+            Ok((stream, Peer(peer), place))
+        };
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => accept(stream, Peer(peer), service.clone(), &connections, &tasks),
+            accepted = accepted => match accepted {
+                Ok((stream, peer, place)) => accept(stream, peer, place, service.clone(), &connections, &tasks),
                 Err(error) => {
-                    warn!(error = %Chain(&error), "connection not accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    refusals.note(&error);
+                    if is_out_of_files(&error) {
+                        places.make_way();
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                 }
             },
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = &mut told_to_end => break,
             () = shutdown.cancelled() => break,
         }
     }
@@ -716,19 +737,49 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     info!(streams = connections.count(), grace_s = GRACE.as_secs(), "stopping");
     shutdown.cancel();
     tasks.close();
-    let drained = async {
+    let mut drained = pin!(async {
         connections.shutdown().await;
         tasks.wait().await;
-    };
-    if tokio::time::timeout(GRACE, drained).await.is_err() {
-        warn!("stopped with streams still open");
+    });
+    if tokio::time::timeout(GRACE, &mut drained).await.is_err() {
+        ending.cancel();
+        let all_ended = tokio::time::timeout(FAREWELL, drained).await.is_ok();
+        warn!(all_ended, "streams were still open");
     }
     telemetry.shut_down(FLUSH_LIMIT).await;
     Ok(())
 }
 
-fn accept<S>(stream: TcpStream, peer: Peer, service: S, connections: &GracefulShutdown, tasks: &TaskTracker)
-where
+/// Resolves when a signal asks the process to end.
+fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut kinds = vec![SignalKind::terminate(), SignalKind::interrupt()];
+    // What `nohup` starts goes on when its terminal is closed.
+    if !ignores_hangup() {
+        kinds.push(SignalKind::hangup());
+    }
+    let signals: Vec<_> = kinds.into_iter().map(signal).collect::<io::Result<_>>()?;
+    Ok(async {
+        let waits = signals.into_iter().map(|mut signal| async move { signal.recv().await }.boxed());
+        futures::future::select_all(waits).await;
+    })
+}
+
+/// Whether whoever started the process had SIGHUP ignored.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
+    // SIGHUP is signal 1, the lowest bit.
+    mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+fn accept<S>(
+    stream: TcpStream,
+    peer: Peer,
+    place: Place,
+    service: S,
+    connections: &GracefulShutdown,
+    tasks: &TaskTracker,
+) where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
     // A token is worth sending at once, however small.
@@ -739,26 +790,44 @@ where
     if let Err(error) = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(MOST_UNSENT_BYTES) {
         debug!(error = %Chain(&error), "connection without a limit on what is unsent");
     }
-    let lingering = tasks.clone();
-    let service = service.map_request(move |mut request: http::Request<Incoming>| -> Request {
-        request.extensions_mut().insert(peer);
-        if request.body().is_end_stream() {
-            return request.map(|_| Body::empty());
+    let (requests, lingering) = (place.requests(), tasks.clone());
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let (under_way, mut service) = (requests.begin(), service.clone());
+        let request = take_in(request, peer, &lingering);
+        async move {
+            let Some(under_way) = under_way else {
+                // The connection is closed before anybody could read an answer.
+                return std::future::pending().await;
+            };
+            let response = service.ready().await?.call(request).await?;
+            Ok::<_, Infallible>(response.map(|body| LastOf::new(body, under_way)))
         }
-        // Who waits for "100 Continue" has not begun to send, and is not asked to.
-        if request.headers().contains_key(EXPECT) {
-            return request.map(Body::new);
-        }
-        request.map(|body| Body::new(Lingering::new(body, lingering.clone())))
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        // The place has a limit for heads, which does not hold between requests as this one would.
+        .header_read_timeout(None)
+        .max_buf_size(LARGEST_HEAD)
+        .serve_connection(TokioIo::new(place.watch(stream)), service);
     let connection = connections.watch(connection);
     tasks.spawn(async move {
-        if let Err(error) = connection.await {
-            debug!(error = %Chain(&error), "connection broke");
+        tokio::select! {
+            outcome = connection => if let Err(error) = outcome {
+                debug!(error = %Chain(&error), "connection broke");
+            },
+            () = place.closed() => debug!("connection closed by us"),
         }
     });
+}
+
+/// A request as routes take it.
+fn take_in(mut request: http::Request<Incoming>, peer: Peer, lingering: &TaskTracker) -> Request {
+    request.extensions_mut().insert(peer);
+    if request.body().is_end_stream() {
+        return request.map(|_| Body::empty());
+    }
+    // Who waits for "100 Continue" has not begun to send, and is not asked to.
+    if request.headers().contains_key(EXPECT) {
+        return request.map(Body::new);
+    }
+    request.map(|body| Body::new(Lingering::new(body, lingering.clone())))
 }

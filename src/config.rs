@@ -500,6 +500,12 @@ pub struct Limits {
     pub streams_per_user: u32,
     /// Requests that may be under way at the same time.
     pub concurrent_requests: usize,
+    /// Requests that a user, or an address where no user is known, may have under way at the same time.
+    pub concurrent_requests_per_caller: u32,
+    /// Memory for the bodies of all requests together, in bytes.
+    pub body_memory: usize,
+    /// Connections that may be open at the same time.
+    pub connections: usize,
     /// Tokens of models that a user may spend in a day, by UTC.
     pub tokens_per_day: u64,
     /// Whether `X-Forwarded-For` is written by a proxy that is trusted.
@@ -635,6 +641,9 @@ impl Config {
             pending_jobs_per_user: reader.number("PENDING_JOBS_PER_USER", 3, 0, 1_000_000)?,
             streams_per_user: reader.number("CHAT_STREAMS_PER_USER", 4, 1, 1000)?,
             concurrent_requests: reader.number("MAX_CONCURRENT_REQUESTS", 1024, 1, 100_000)?,
+            concurrent_requests_per_caller: reader.number("MAX_CONCURRENT_REQUESTS_PER_CALLER", 32, 1, 100_000)?,
+            body_memory: reader.number("BODY_MEMORY_MIB", 64, 40, 65_536)? * 1024 * 1024,
+            connections: reader.number("MAX_CONNECTIONS", 4096, 16, 1_000_000)?,
             tokens_per_day: reader.number("MODEL_TOKENS_PER_USER_AND_DAY", 1_000_000, 0, u64::MAX)?,
             trusts_proxy: reader.flag("TRUST_X_FORWARDED_FOR", under_functions_host)?,
         };

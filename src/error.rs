@@ -11,7 +11,7 @@ use axum::http::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::blob;
@@ -58,6 +58,9 @@ pub enum ApiError {
         /// When to ask.
         retry_after: Duration,
     },
+    /// 408: the body arrived too slowly.
+    #[error("The request body took too long to arrive.")]
+    BodyTooSlow,
     /// 413: the body is longer than the route takes.
     #[error("Request body too large.")]
     TooLarge,
@@ -140,6 +143,56 @@ pub enum Step {
     Position(usize),
 }
 
+/// Characters of a text that faults show.
+const SHOWN_CHARACTERS: usize = 100;
+/// Bytes of input that faults show, one alone and all of an answer together.
+const SHOWN_BYTES: usize = 1024;
+/// Faults that an answer tells.
+const MOST_FAULTS: usize = 100;
+
+/// What a fault shows of a value: all of a small one, else the beginning of a text or the names of an object's fields.
+pub fn echo(value: &Value) -> Value {
+    match value {
+        Value::String(text) => match text.char_indices().nth(SHOWN_CHARACTERS) {
+            Some((end, _)) => text[..end].into(),
+            None => value.clone(),
+        },
+        Value::Object(fields) => echo_fields(fields),
+        Value::Array(_) if !is_small(value, &mut SHOWN_BYTES.clone()) => Value::Null,
+        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+/// The same of an object.
+pub fn echo_fields(fields: &Map<String, Value>) -> Value {
+    let mut left = SHOWN_BYTES;
+    if fields.iter().all(|(name, value)| take(&mut left, name.len() + 4) && is_small(value, &mut left)) {
+        return Value::Object(fields.clone());
+    }
+    let mut left = SHOWN_BYTES;
+    let names = fields.keys().map(|name| name.chars().take(SHOWN_CHARACTERS).collect::<String>());
+    names.take_while(|name| take(&mut left, name.len() + 3)).map(Value::String).collect()
+}
+
+/// Whether the value, as JSON, is some bytes long at most; takes off what it is.
+fn is_small(value: &Value, left: &mut usize) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => take(left, 8),
+        Value::String(text) => take(left, text.len() + 3),
+        Value::Array(elements) => take(left, 3) && elements.iter().all(|element| is_small(element, left)),
+        Value::Object(fields) => {
+            let mut is_small = |(name, value): (&String, _)| take(left, name.len() + 4) && is_small(value, left);
+            fields.iter().all(&mut is_small)
+        }
+    }
+}
+
+fn take(left: &mut usize, bytes: usize) -> bool {
+    let rest = left.checked_sub(bytes);
+    *left = rest.unwrap_or_default();
+    rest.is_some()
+}
+
 impl ApiError {
     /// The status that it is answered with.
     pub fn status(&self) -> StatusCode {
@@ -150,6 +203,7 @@ impl ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) | Self::UnderWay { .. } => StatusCode::CONFLICT,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::OutOfRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -174,10 +228,19 @@ impl ApiError {
 }
 
 impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
         #[derive(Serialize)]
         struct Body<T> {
             detail: T,
+        }
+        if let Self::Invalid(faults) = &mut self {
+            faults.truncate(MOST_FAULTS);
+            let mut left = SHOWN_BYTES;
+            for fault in faults.iter_mut().filter(|fault| !fault.input.is_null()) {
+                if !is_small(&fault.input, &mut left) {
+                    fault.input = Value::Null;
+                }
+            }
         }
         let status = self.status();
         let mut response = match &self {

@@ -9,23 +9,22 @@ pub mod description;
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::Bytes;
+use futures::TryStreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
-use crate::error::{ApiError, Fault, Step};
+use crate::bodies::{Account, Refusal};
+use crate::error::{ApiError, Fault, Step, echo, echo_fields};
 use description::Place;
-
-/// Longest JSON body that a route takes unless it says otherwise, in bytes.
-pub const JSON_BODY_LIMIT: usize = 1024 * 1024;
 
 /// A JSON body, in or out.
 #[derive(Debug)]
@@ -35,7 +34,11 @@ impl<T: Read, S: Send + Sync> FromRequest<S> for AppJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        read_json_body(request, JSON_BODY_LIMIT).await.map(Self)
+        if !is_json(request.headers()) {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        let (parts, body) = request.into_parts();
+        read_json(&read_body(&parts.headers, body).await?, parts.extensions.get()).await.map(Self)
     }
 }
 
@@ -45,25 +48,14 @@ impl<T: Read, S: Send + Sync> OptionalFromRequest<S> for AppJson<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Option<Self>, ApiError> {
         let is_json = is_json(request.headers());
-        let bytes = read_body(request, JSON_BODY_LIMIT).await?;
+        let (parts, body) = request.into_parts();
+        let bytes = read_body(&parts.headers, body).await?;
         match (bytes.is_empty(), is_json) {
             (true, _) => Ok(None),
-            (false, true) => read_json(&bytes).map(|body| Some(Self(body))),
+            (false, true) => read_json(&bytes, parts.extensions.get()).await.map(|body| Some(Self(body))),
             (false, false) => Err(ApiError::UnsupportedMediaType),
         }
     }
-}
-
-/// A JSON body of at most `limit` bytes, for a route that takes longer ones than others.
-///
-/// # Errors
-/// 413, 415 and 422.
-pub async fn read_json_body<T: Read>(request: Request, limit: usize) -> Result<T, ApiError> {
-    if !is_json(request.headers()) {
-        return Err(ApiError::UnsupportedMediaType);
-    }
-    let bytes = read_body(request, limit).await?;
-    read_json(&bytes)
 }
 
 impl<T: Serialize> IntoResponse for AppJson<T> {
@@ -107,7 +99,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for AppPath
                 kind: "string_unicode",
                 loc: vec![Step::Name("path")],
                 msg: "Input should be a valid string".into(),
-                input: parts.uri.path().into(),
+                input: echo(&parts.uri.path().into()),
                 ctx: Value::Null,
             }])),
         }
@@ -151,32 +143,71 @@ pub fn prefers_async(headers: &HeaderMap) -> bool {
     names.map(str::trim).any(|name| name.eq_ignore_ascii_case("respond-async"))
 }
 
-/// The length of the body that the request announces, in bytes.
-pub fn announced_length(request: &Request) -> Option<usize> {
-    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// The length of the body that these headers announce, in bytes.
+pub fn announced_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The whole body, if it is not longer than `limit` bytes.
+/// The whole body, within the bounds that [`crate::bodies`] sets.
 ///
 /// # Errors
-/// 413 if it is.
-pub async fn read_body(request: Request, limit: usize) -> Result<Bytes, ApiError> {
-    let announced = announced_length(&request);
-    if announced.is_some_and(|length| length > limit) {
-        return Err(ApiError::TooLarge);
+/// 408, 413 and 503 when it breaks a bound, 400 when the connection broke.
+pub async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    let mut pieces = body.into_data_stream();
+    let mut next = async || {
+        let unreadable = ApiError::BadRequest("The request body could not be read.");
+        pieces.try_next().await.map_err(|error| Refusal::behind(&error).map_or(unreadable, ApiError::from))
+    };
+    let Some(first) = next().await? else { return Ok(Bytes::new()) };
+    let Some(second) = next().await? else { return Ok(first) };
+    let mut gathered = Gathered::new(announced_length(headers));
+    gathered.push(&first);
+    gathered.push(&second);
+    drop((first, second));
+    while let Some(piece) = next().await? {
+        gathered.push(&piece);
     }
-    let mut body = Limited::new(request.into_body(), limit);
-    // Into its place piece by piece: collected first, a long body would be in memory twice.
-    let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default());
-    while let Some(frame) = body.frame().await {
-        match frame {
-            Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
-            Err(error) if error.is::<LengthLimitError>() => return Err(ApiError::TooLarge),
-            // The caller broke off; nobody reads this answer.
-            Err(_) => return Err(ApiError::BadRequest("The request body could not be read.")),
+    Ok(gathered.into())
+}
+
+/// Bytes that arrive in pieces. Takes memory for what has arrived, not for what was announced, and when all of it has, no
+/// more than that.
+pub struct Gathered {
+    bytes: Vec<u8>,
+    announced: usize,
+}
+
+impl Gathered {
+    /// Nothing yet. The announced length keeps the last step of growing small.
+    pub fn new(announced: Option<usize>) -> Self {
+        Self { bytes: Vec::new(), announced: announced.unwrap_or(usize::MAX) }
+    }
+
+    /// Adds a piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        let needed = self.bytes.len() + piece.len();
+        if needed > self.bytes.capacity() {
+            let wanted = needed.max(self.announced.min(2 * needed));
+            self.bytes.reserve_exact(wanted - self.bytes.len());
         }
+        self.bytes.extend_from_slice(piece);
     }
-    Ok(bytes.freeze())
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+impl From<Gathered> for Bytes {
+    fn from(gathered: Gathered) -> Self {
+        gathered.bytes.into()
+    }
 }
 
 /// A body without a type is taken for JSON, as the clients that send none mean it.
@@ -187,22 +218,75 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-fn read_json<T: Read>(bytes: &[u8]) -> Result<T, ApiError> {
-    if bytes.is_empty() {
+/// Reads a JSON body. Its values take more memory than its text, often many times as much, and that memory is the caller's
+/// too.
+async fn read_json<T: Read>(bytes: &[u8], account: Option<&Account>) -> Result<T, ApiError> {
+    if let Some(account) = account {
+        let values = bytes.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
+        if values > FREE_VALUES {
+            account.charge(values * BYTES_PER_VALUE).await?;
+        }
+    }
+    parse_json(bytes)
+}
+
+/// A JSON text as the clients write it: UTF-8, perhaps with a byte order mark, in which half of a surrogate pair is read as
+/// U+FFFD, since JavaScript writes that where a text was cut within an emoji.
+fn parse_json<T: Read>(bytes: &[u8]) -> Result<T, ApiError> {
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    if text.is_empty() {
         return Err(ApiError::Invalid(vec![missing(vec![Step::Name("body")], Value::Null)]));
     }
-    let body: Value =
-        serde_json::from_slice(bytes).map_err(|error| ApiError::Invalid(vec![malformed(bytes, &error)]))?;
+    let body: Result<Value, _> = serde_json::from_slice(text);
+    let body =
+        body.or_else(|error| replace_lone_surrogates(text).map_or(Err(error), |text| serde_json::from_slice(&text)));
+    let body = body.map_err(|error| ApiError::Invalid(vec![malformed(text, &error)]))?;
     Fields::read_object("body", body)
 }
+
+/// The text with `\ufffd` for every escape that is half of a surrogate pair; `None` if it has none.
+fn replace_lone_surrogates(text: &[u8]) -> Option<Vec<u8>> {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut replaced = None;
+    let mut at = 0;
+    while let Some(step) = text[at..].iter().position(|byte| *byte == b'\\') {
+        at += step;
+        at += match unit(at) {
+            Some(0xD800..0xDC00) if matches!(unit(at + 6), Some(0xDC00..0xE000)) => 12,
+            Some(0xD800..0xE000) => {
+                // As long as what it replaces, so that positions in faults stay right.
+                replaced.get_or_insert_with(|| text.to_vec())[at..at + 6].copy_from_slice(b"\\ufffd");
+                6
+            }
+            Some(_) => 6,
+            // The escaped character may be a backslash.
+            None => 2,
+        };
+        if at >= text.len() {
+            break;
+        }
+    }
+    replaced
+}
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// Values of a body whose memory is not counted: every small body has some.
+const FREE_VALUES: usize = 1000;
+/// Memory that a value of a JSON text takes at most, beside its text.
+const BYTES_PER_VALUE: usize = 96;
 
 fn malformed(bytes: &[u8], error: &serde_json::Error) -> Fault {
     let line_start: usize = bytes.split_inclusive(|&byte| byte == b'\n').take(error.line() - 1).map(<[u8]>::len).sum();
     // Columns count from 1; at the end of the text, the column is that of the last byte there is.
     let column = if error.is_eof() { error.column() } else { error.column().saturating_sub(1) };
+    // What other encodings of Unicode begin with, or have for the first character of any JSON text.
+    let is_utf_16 = matches!(bytes, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0, ..] | [_, 0, ..]);
     // The parser's words without its own " at line 1 column 2", which `loc` says already.
     let text = error.to_string();
-    let reason = text.split(" at line ").next().unwrap_or_default();
+    let reason = if is_utf_16 { "the body is not UTF-8" } else { text.split(" at line ").next().unwrap_or_default() };
     Fault {
         kind: "json_invalid",
         loc: vec![Step::Name("body"), Step::Position(line_start + column)],
@@ -236,7 +320,8 @@ impl Fields {
         let place = vec![Step::Name(root)];
         let Value::Object(object) = value else {
             let msg = "Input should be a valid dictionary or object to extract fields from".into();
-            let fault = Fault { kind: "model_attributes_type", loc: place, msg, input: value, ctx: Value::Null };
+            let input = echo(&value);
+            let fault = Fault { kind: "model_attributes_type", loc: place, msg, input, ctx: Value::Null };
             return Err(ApiError::Invalid(vec![fault]));
         };
         let mut fields = Self { object, place, faults: Vec::new(), notes: None };
@@ -251,7 +336,7 @@ impl Fields {
 
     fn fault(&mut self, kind: &'static str, steps: &[Step], msg: impl Into<String>, input: Value, ctx: Value) {
         let loc = self.place.iter().chain(steps).cloned().collect();
-        self.faults.push(Fault { kind, loc, msg: msg.into(), input, ctx });
+        self.faults.push(Fault { kind, loc, msg: msg.into(), input: echo(&input), ctx });
     }
 
     /// A text of `least` to `most` characters that must be there.
@@ -260,7 +345,7 @@ impl Fields {
         match self.take(name) {
             Some(value) => self.check_text(&[Step::Name(name)], value, least, most).unwrap_or_default(),
             None => {
-                let input = Value::Object(self.object.clone());
+                let input = echo_fields(&self.object);
                 let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
                 self.faults.push(missing(loc, input));
                 String::new()
@@ -268,11 +353,15 @@ impl Fields {
         }
     }
 
-    /// The name of a [`Signal`](crate::model::vote::Signal), which is still to be checked: a wrong one breaks a rule.
+    /// The name of a [`Signal`](crate::model::vote::Signal), which is still to be checked: whatever is not one, a missing
+    /// signal too, breaks the route's rule and is told by it.
     pub fn signal(&mut self) -> String {
-        let signal = self.text("signal", 0, LONGEST_SIGNAL);
+        self.ask("signal", true, |_| description::text(0, LONGEST_SIGNAL));
         self.rule("signal", || json!({ "enum": ["up", "down"] }));
-        signal
+        match self.take("signal") {
+            Some(Value::String(signal)) => signal,
+            Some(_) | None => String::new(),
+        }
     }
 
     /// A text of at most `most` characters that may be missing or null.
@@ -295,8 +384,7 @@ impl Fields {
                 let number = text.trim().parse().ok();
                 if number.is_none() {
                     let msg = "Input should be a valid integer, unable to parse string as an integer";
-                    let shown: String = text.chars().take(ECHO).collect();
-                    self.fault("int_parsing", &steps, msg, shown.into(), Value::Null);
+                    self.fault("int_parsing", &steps, msg, text.into(), Value::Null);
                 }
                 number
             }
@@ -312,7 +400,7 @@ impl Fields {
         self.ask(name, true, |place| place.integer_within(least, most));
         let given = self.object.get(name).or_else(|| self.object.get(twin(name).as_ref()));
         if given.is_none_or(Value::is_null) {
-            let input = Value::Object(self.object.clone());
+            let input = echo_fields(&self.object);
             let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
             self.faults.push(missing(loc, input));
             return least;
@@ -336,11 +424,7 @@ impl Fields {
         };
         if flag.is_none() {
             let msg = "Input should be a valid boolean, unable to interpret input";
-            let shown = match value {
-                Value::String(text) => Value::String(text.chars().take(ECHO).collect()),
-                other => other,
-            };
-            self.fault("bool_parsing", &[Step::Name(name)], msg, shown, Value::Null);
+            self.fault("bool_parsing", &[Step::Name(name)], msg, value, Value::Null);
         }
         flag
     }
@@ -369,7 +453,7 @@ impl Fields {
         let (number, shown) = match self.take(name) {
             None | Some(Value::Null) => return default,
             Some(Value::Number(number)) => (number.as_f64(), Value::Number(number)),
-            Some(Value::String(text)) => (text.trim().parse().ok(), text.chars().take(ECHO).collect::<String>().into()),
+            Some(Value::String(text)) => (text.trim().parse().ok(), Value::String(text)),
             Some(other) => {
                 self.fault("float_type", &steps, "Input should be a valid number", other, Value::Null);
                 return default;
@@ -424,7 +508,7 @@ impl Fields {
         self.rule(name, || json!({ "type": ["array", "null"] }));
         let twin = twin(name);
         if !self.object.contains_key(name) && !self.object.contains_key(twin.as_ref()) {
-            let input = Value::Object(self.object.clone());
+            let input = echo_fields(&self.object);
             let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
             self.faults.push(missing(loc, input));
             return Vec::new();
@@ -467,8 +551,7 @@ impl Fields {
         // A text has at least as many bytes as characters, so most texts need no counting.
         if text.len() > most && text.chars().count() > most {
             let msg = format!("String should have at most {most} {}", plural(most));
-            let shown: String = text.chars().take(ECHO).collect();
-            self.fault("string_too_long", steps, msg, shown.into(), json!({ "max_length": most }));
+            self.fault("string_too_long", steps, msg, text.into(), json!({ "max_length": most }));
             return None;
         }
         if text.chars().take(least).count() < least {
@@ -482,8 +565,6 @@ impl Fields {
 
 /// Longest name of a signal that is looked at, in characters.
 const LONGEST_SIGNAL: usize = 20;
-/// Characters of a text that was too long that the answer repeats.
-const ECHO: usize = 100;
 
 /// Whether this is a whole number that an `i64` holds. In JSON, 47.0 is the same number as 47.
 fn is_whole(number: &serde_json::Number) -> bool {
@@ -544,7 +625,7 @@ mod tests {
     }
 
     fn faults(body: &str) -> Value {
-        match read_json::<Card>(body.as_bytes()) {
+        match parse_json::<Card>(body.as_bytes()) {
             Err(ApiError::Invalid(faults)) => serde_json::to_value(faults).unwrap(),
             other => panic!("expected faults, got {other:?}"),
         }
@@ -553,8 +634,8 @@ mod tests {
     #[test]
     fn both_spellings_of_a_name_are_read_and_unknown_fields_ignored() {
         let expected = Card { title: "a".into(), tags: None };
-        assert_eq!(read_json::<Card>(br#"{"cardTitle":"a","more":1}"#).unwrap(), expected);
-        assert_eq!(read_json::<Card>(br#"{"card_title":"a","tags":null}"#).unwrap(), expected);
+        assert_eq!(parse_json::<Card>(br#"{"cardTitle":"a","more":1}"#).unwrap(), expected);
+        assert_eq!(parse_json::<Card>(br#"{"card_title":"a","tags":null}"#).unwrap(), expected);
         assert_eq!(twin("source_type"), "sourceType");
         assert_eq!(twin("sourceType"), "source_type");
     }
@@ -609,7 +690,7 @@ mod tests {
 
     #[test]
     fn numbers_have_bounds() {
-        let read = |body: &str| match read_json::<Numbers>(body.as_bytes()) {
+        let read = |body: &str| match parse_json::<Numbers>(body.as_bytes()) {
             Ok(Numbers(days, target)) => Ok((days, target)),
             Err(ApiError::Invalid(faults)) => Err(faults[0].kind),
             Err(other) => panic!("{other:?}"),
@@ -641,7 +722,7 @@ mod tests {
     }
 
     fn faults_of_numbers(body: &str) -> Value {
-        match read_json::<Numbers>(body.as_bytes()) {
+        match parse_json::<Numbers>(body.as_bytes()) {
             Err(ApiError::Invalid(faults)) => serde_json::to_value(faults).unwrap(),
             other => panic!("expected faults, got {other:?}"),
         }

@@ -7,6 +7,12 @@ pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// SHA-256 of these parts one after the other, as [`sha256_hex`] writes it.
+pub fn sha256_hex_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let hasher = parts.into_iter().fold(Sha256::new(), |hasher, part| hasher.chain_update(part));
+    hex(&hasher.finalize())
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

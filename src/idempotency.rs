@@ -14,15 +14,15 @@ use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
 use serde_json::json;
 use tracing::warn;
 
 use crate::auth::CurrentUser;
 use crate::data::idempotency::{Answer, Begun};
 use crate::error::{ApiError, Fault, Step};
-use crate::extract::{IDEMPOTENCY_KEY, JSON_BODY_LIMIT, LONGEST_KEY, prefers_async};
-use crate::hash::sha256_hex;
+use crate::extract::{IDEMPOTENCY_KEY, LONGEST_KEY, prefers_async, read_body};
+use crate::hash::sha256_hex_of;
 use crate::model::ids::UserId;
 use crate::state::AppState;
 use crate::telemetry::Chain;
@@ -73,13 +73,9 @@ async fn answer_once(
     next: Next,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let body = match Limited::new(body, JSON_BODY_LIMIT).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(ApiError::TooLarge),
-        Err(_) => return Err(ApiError::BadRequest("The body could not be read.")),
-    };
-    let asked = [parts.method.as_str(), "\n", &parts.uri.to_string(), "\n"].concat();
-    let fingerprint = sha256_hex([asked.as_bytes(), &body].concat());
+    let body = read_body(&parts.headers, body).await?;
+    let uri = parts.uri.to_string();
+    let fingerprint = sha256_hex_of([parts.method.as_str().as_bytes(), b"\n", uri.as_bytes(), b"\n", &body]);
     let kept = &app.data.idempotency;
     let held = match kept.begin(user, key, &fingerprint, &app.clock).await? {
         Begun::First(held) => held,

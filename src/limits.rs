@@ -1,5 +1,5 @@
-//! How much of the service one caller may have: requests per minute by kind of route, chat streams at the same time, and
-//! requests of everybody together.
+//! How much of the service one caller may have: requests per minute by kind of route, requests and chat streams at the same
+//! time, and requests of everybody together.
 //!
 //! These hold per instance: they keep a greedy caller from taking it from the others. What a user may spend on models in a
 //! day holds for all instances together and is kept in the store (`domain/budget.rs`).
@@ -31,6 +31,7 @@ use tower::Service;
 use tracing::warn;
 
 use crate::auth::CurrentUser;
+use crate::bodies::Account;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::ApiError;
@@ -98,11 +99,15 @@ impl Kind {
     }
 }
 
-/// Whose quota it is.
+/// Who a quota or a share belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Caller {
+pub enum Caller {
+    /// A user whose credential was checked.
     User(UserId),
+    /// Everybody at an address of whom no more is known.
     Address(IpAddr),
+    /// All services that showed their credential: they call for many users.
+    Service,
 }
 
 /// Our clock, as the limiter wants it: time since the limits were made.
@@ -143,6 +148,9 @@ struct Parts {
     refusals: Option<Refusals>,
     streams: Mutex<HashMap<UserId, u32>>,
     streams_per_user: u32,
+    /// Requests under way, by caller.
+    under_way: Mutex<HashMap<Caller, u32>>,
+    concurrent_requests_per_caller: u32,
     requests: Arc<Semaphore>,
     /// Whether `X-Forwarded-For` is written by a proxy that we trust.
     trusts_proxy: bool,
@@ -179,6 +187,12 @@ impl Limits {
             refusals,
             streams: Mutex::default(),
             streams_per_user: if settings.enabled { settings.streams_per_user } else { u32::MAX },
+            under_way: Mutex::default(),
+            concurrent_requests_per_caller: if settings.enabled {
+                settings.concurrent_requests_per_caller
+            } else {
+                u32::MAX
+            },
             requests: Arc::new(Semaphore::new(requests)),
             trusts_proxy: settings.trusts_proxy,
             warned_of_proxy: AtomicBool::new(false),
@@ -200,6 +214,23 @@ impl Limits {
             Ok(snapshot) => Ok(Some(Remainder::new(kind, meter, &snapshot))),
             Err(refusal) => Err(too_many(refusal.wait_time_from(self.0.ticks.now()))),
         }
+    }
+
+    /// Counts a request as under way until what this returns is dropped.
+    ///
+    /// # Errors
+    /// 429 when the caller has as many under way as one may have.
+    fn enter(&self, caller: &Caller) -> Result<RequestPermit, ApiError> {
+        let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = under_way.entry(caller.clone()).or_default();
+        if *count >= self.0.concurrent_requests_per_caller && *caller != Caller::Service {
+            return Err(ApiError::TooManyRequests {
+                detail: "Too many requests at once. Please wait until one has been answered.",
+                retry_after: Duration::from_secs(1),
+            });
+        }
+        *count += 1;
+        Ok(RequestPermit { limits: self.clone(), caller: caller.clone() })
     }
 
     /// Opens a chat stream for a user, until what this returns is dropped.
@@ -229,7 +260,7 @@ impl Limits {
     }
 
     /// The address that a request came from, as quotas count it: the last that a trusted proxy names, else the peer's.
-    fn address(&self, headers: &HeaderMap, peer: Option<&Peer>) -> IpAddr {
+    pub fn address(&self, headers: &HeaderMap, peer: Option<&Peer>) -> IpAddr {
         let forwarded = headers.get_all(X_FORWARDED_FOR).iter().next_back();
         let forwarded = if self.0.trusts_proxy {
             forwarded.and_then(|all| parse_address(all.to_str().ok()?.rsplit(',').next()?.trim()))
@@ -243,7 +274,7 @@ impl Limits {
             None
         };
         // A call that came over no connection is a test's.
-        shared(forwarded.or(peer.map(|Peer(address)| address.ip())).unwrap_or(IpAddr::from([127, 0, 0, 1])))
+        subscriber(forwarded.or(peer.map(|Peer(address)| address.ip())).unwrap_or(IpAddr::from([127, 0, 0, 1])))
     }
 }
 
@@ -253,7 +284,7 @@ fn too_many(retry_after: Duration) -> ApiError {
 
 /// The address that stands for all those of one subscriber. One subscriber of IPv6 has 2^64 addresses, a /64 network at
 /// least; an IPv4 address may arrive in its IPv4-mapped form (`::ffff:203.0.113.7`).
-fn shared(address: IpAddr) -> IpAddr {
+pub fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
         v4 @ IpAddr::V4(_) => v4,
@@ -271,6 +302,24 @@ fn parse_address(text: &str) -> Option<IpAddr> {
         .ok()
         .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
         .or_else(|| bare.parse().ok())
+}
+
+/// A request that counts.
+struct RequestPermit {
+    limits: Limits,
+    caller: Caller,
+}
+
+impl Drop for RequestPermit {
+    fn drop(&mut self) {
+        let mut under_way = self.limits.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = under_way.get_mut(&self.caller) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&self.caller);
+            }
+        }
+    }
 }
 
 /// A chat stream that counts.
@@ -326,11 +375,21 @@ async fn limit(
     next: Next,
 ) -> Result<Response, ApiError> {
     let remainder = app.limits.count(kind, caller)?;
-    let mut response = next.run(request).await;
+    let mut response = admit(app, caller, request, next).await?;
     if let Some(remainder) = remainder {
         remainder.write(&mut response);
     }
     Ok(response)
+}
+
+/// Lets a request in as one of the caller's that are under way, with a body that the caller pays for. A stream no longer
+/// counts when it has begun.
+async fn admit(app: &AppState, caller: &Caller, request: Request, next: Next) -> Result<Response, ApiError> {
+    let _permit = app.limits.enter(caller)?;
+    if let Some(body) = request.extensions().get::<Account>() {
+        body.charge_to(caller);
+    }
+    Ok(next.run(request).await)
 }
 
 /// Layer of what users call, inside the one that knows them: each has a quota.
@@ -370,7 +429,24 @@ pub async fn limit_upload(State(app): State<AppState>, request: Request, next: N
             (Kind::ServiceUpload, Caller::Address(address))
         }
     };
-    limit(&app, kind, &caller, request, next).await
+    let payer = match &caller {
+        Caller::Address(_) if !app.config.media.is_open => Caller::Service,
+        Caller::User(_) | Caller::Address(_) | Caller::Service => caller.clone(),
+    };
+    let remainder = app.limits.count(kind, &caller)?;
+    let mut response = admit(&app, &payer, request, next).await?;
+    if let Some(remainder) = remainder {
+        remainder.write(&mut response);
+    }
+    Ok(response)
+}
+
+/// Layer of what only services call, inside the one that knows them. They have no quota.
+///
+/// # Errors
+/// None of its own.
+pub async fn admit_service(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
+    admit(&app, &Caller::Service, request, next).await
 }
 
 /// Answers 503 at once when too many requests are under way: better some are asked to come back than all wait. Probes of
@@ -441,7 +517,7 @@ mod tests {
             ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::"),
             ("2001:db8:1:3::1", "2001:db8:1:3::"),
         ] {
-            assert_eq!(shared(text.parse().unwrap()), expected.parse::<IpAddr>().unwrap(), "{text}");
+            assert_eq!(subscriber(text.parse().unwrap()), expected.parse::<IpAddr>().unwrap(), "{text}");
         }
     }
 

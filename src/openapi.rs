@@ -163,7 +163,7 @@ fn repeat_answers(operation: &mut Value) {
     for (_, response) in responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
         response["headers"]["idempotency-replayed"] = header("Replayed");
     }
-    for status in ["409", "413", "422"] {
+    for status in ["408", "409", "413", "422"] {
         responses.entry(status).or_insert_with(|| json!({ "$ref": format!("#/components/responses/{status}") }));
     }
 }
@@ -181,7 +181,7 @@ fn complete(operation: &mut Value, access: Access, tag: &str) {
         operation["requestBody"]["required"] = json!(false);
     }
     if let Some(body) = operation.get("requestBody") {
-        statuses.push(413);
+        statuses.extend([408, 413]);
         if body["content"].get("application/json").is_some() {
             statuses.extend([415, 422]);
         }
@@ -320,6 +320,7 @@ fn responses() -> Value {
     let shared = [
         (401, "Error", "No credential, or none that is valid.", Some(("www-authenticate", "WwwAuthenticate"))),
         (403, "Error", "The caller is known and may not.", None),
+        (408, "Error", "The body arrived too slowly.", None),
         (409, "Error", "A request with this `Idempotency-Key` is under way.", None),
         (413, "Error", "The body is longer than the route takes.", None),
         (415, "Error", "The body is not JSON.", None),

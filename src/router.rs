@@ -1,5 +1,5 @@
 //! All routes, by kind of caller, and the layers around them, outermost first: trailing slash, request id and log line,
-//! CORS, panics, time limit.
+//! CORS, panics, requests at once, bounds of bodies, time limit.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request};
-use axum::http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use axum::http::header::{ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::from_fn_with_state;
@@ -30,10 +30,11 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
 use crate::auth::{require_admin, require_service, require_user, require_user_or_service};
+use crate::bodies::{Bounded, limit_body};
 use crate::config::{AllowedOrigins, Environment};
 use crate::error::ApiError;
 use crate::idempotency::repeat_answers;
-use crate::limits::{Shed, limit_address, limit_upload, limit_user};
+use crate::limits::{Shed, admit_service, limit_address, limit_upload, limit_user};
 use crate::routes;
 use crate::state::AppState;
 use crate::telemetry::{Chain, Telemetry, trace_context};
@@ -49,6 +50,8 @@ const SLOW_TIME_LIMIT: Duration = Duration::from_secs(220);
 const PREFLIGHT_LIFE: Duration = Duration::from_secs(600);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 /// Headers of answers that pages may read.
 const EXPOSED_HEADERS: [&str; 13] = [
     "etag",
@@ -76,7 +79,8 @@ pub fn app(state: AppState) -> App {
 
 /// Makes the service with these functions, which the Functions host alone can call.
 pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
-    let public = Router::new().merge(routes::auth::public()).merge(routes::media::public());
+    let auth = routes::auth::public().layer(limit_body(routes::auth::LARGEST_BODY));
+    let public = Router::new().merge(auth).merge(routes::media::public());
     let public = public.merge(routes::docs::public());
     let public = match state.config.environment {
         Environment::Development => public.merge(routes::docs::development()),
@@ -101,11 +105,17 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let slow_admin = admin(routes::moods::slow_admin().merge(routes::scraper::slow_admin()));
     let slow_users = user(routes::digest::slow_user().merge(routes::scraper::slow_user()));
     let slow = signed_in(slow_users.merge(slow_admin));
-    let slow = slow.layer(limit_time(SLOW_TIME_LIMIT));
+    let posts = signed_in(user(routes::scraper::slow_user_posts()));
+    let slow = slow.merge(posts.layer(limit_body(routes::scraper::LARGEST_POSTS))).layer(limit_time(SLOW_TIME_LIMIT));
+    let turns = signed_in(user(routes::chat::user_turns())).layer(limit_body(routes::chat::LARGEST_TURN));
     let signed_in = signed_in(user(users).merge(admin(routes::admin::admin().merge(routes::jobs::admin()))));
-    let service = routes::media::service().layer(from_fn_with_state(state.clone(), require_service));
+    let signed_in = signed_in.merge(turns);
+    let service = routes::media::service().layer(from_fn_with_state(state.clone(), admit_service));
+    let service = service.layer(from_fn_with_state(state.clone(), require_service));
+    let service = service.layer(limit_body(routes::media::LARGEST_ENCODED));
     let media = routes::media::user_or_service().layer(from_fn_with_state(state.clone(), limit_upload));
     let media = media.layer(from_fn_with_state(state.clone(), require_user_or_service));
+    let media = media.layer(limit_body(routes::media::LARGEST_UPLOAD));
     let routes = public.merge(signed_in).layer(limit_time(TIME_LIMIT));
     let media = media.merge(service).layer(limit_time(MEDIA_TIME_LIMIT));
     // A function's time limit is its own, and much longer.
@@ -116,8 +126,8 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
 
 /// Puts what every route has around these.
 pub fn with_layers(routes: Router<AppState>, state: AppState) -> App {
-    // One layer of three: the router boxes and copies what is inside each layer of its own, for every request.
-    let (telemetry, limits) = (state.telemetry.clone(), state.limits.clone());
+    // One layer of several: the router boxes and copies what is inside each layer of its own, for every request.
+    let (telemetry, limits, bodies) = (state.telemetry.clone(), state.limits.clone(), state.bodies.clone());
     let origins = Arc::new(state.config.server.allowed_origins.clone());
     for ignored in origins.ignored() {
         warn!(origin = ignored, "ignored: CORS_ALLOWED_ORIGINS takes origins such as https://app.example");
@@ -130,7 +140,7 @@ pub fn with_layers(routes: Router<AppState>, state: AppState) -> App {
         }))
         .option_layer((!origins.is_empty()).then(|| cors(origins)))
         .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(layer_fn(move |inner| Shed::new(inner, &limits)));
+        .layer(layer_fn(move |inner| Shed::new(Bounded::new(inner, &bodies, &limits), &limits)));
     let router = routes
         .fallback(async || ApiError::NotFound("Not Found"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
@@ -271,7 +281,7 @@ impl LogEntry {
         Self { id, started: Instant::now(), is_probe, span, seen }
     }
 
-    /// Writes the line, and the id into the response.
+    /// Writes the line, and what every response has into this one.
     fn finish<B>(self, mut response: Response<B>) -> Response<B> {
         let status = response.status().as_u16();
         let duration = self.started.elapsed();
@@ -294,7 +304,11 @@ impl LogEntry {
             _ if self.is_probe => debug!(http.status = status, duration_ms, "request answered"),
             _ => info!(http.status = status, duration_ms, "request answered"),
         });
-        response.headers_mut().insert(X_REQUEST_ID, self.id);
+        let headers = response.headers_mut();
+        headers.insert(X_REQUEST_ID, self.id);
+        // What a route says itself counts: pictures may be kept, most else is for one reader alone.
+        headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
+        headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
         response
     }
 }

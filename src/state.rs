@@ -10,6 +10,7 @@ use crate::auth::google::GoogleVerifier;
 use crate::auth::service::ServiceVerifier;
 use crate::auth::session::SessionService;
 use crate::blob::BlobStore;
+use crate::bodies::BodyMemory;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
@@ -86,6 +87,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// How much of the service one caller may have.
     pub limits: Limits,
+    /// Memory for the bodies of requests.
+    pub bodies: BodyMemory,
     /// What a user may spend on models.
     pub budget: Budget,
     /// What leaves the process about itself, beside the log.
@@ -94,6 +97,8 @@ pub struct Parts {
     pub tasks: TaskTracker,
     /// Cancelled when the process should end.
     pub shutdown: CancellationToken,
+    /// Cancelled when it has waited for open streams for long enough: they end now.
+    pub ending: CancellationToken,
 }
 
 impl From<Parts> for AppState {

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info};
 use url::Url;
@@ -33,10 +32,6 @@ const ID_DIGITS: usize = 32;
 const LONGEST_STEM: usize = LONGEST_ID - 1 - ID_DIGITS;
 /// Hexadecimal digits of a user's directory.
 const OWNER_DIGITS: usize = 16;
-/// Memory for the files of uploads that are read or wait, per thread that works on pictures, in bytes.
-const WAITING_BYTES_PER_THREAD: usize = 24 * 1024 * 1024;
-/// What one permit stands for.
-const PERMIT_BYTES: usize = 1024;
 
 /// Why a picture was not finished. What it says is for callers to read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -145,30 +140,6 @@ fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
-/// A share of the memory for uploads, given back when it is dropped.
-pub struct Room(OwnedSemaphorePermit);
-
-impl Room {
-    /// The file that was read into it. What it does not fill is given back now, the rest when the last copy of the file is
-    /// dropped.
-    pub fn hold(mut self, file: Bytes) -> Bytes {
-        let beyond = self.0.num_permits().saturating_sub(file.len().div_ceil(PERMIT_BYTES));
-        drop(self.0.split(beyond));
-        Bytes::from_owner(Held { file, _room: self })
-    }
-}
-
-struct Held {
-    file: Bytes,
-    _room: Room,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.file
-    }
-}
-
 /// What [`Media`] is made of.
 pub struct Parts {
     /// The steps of the work.
@@ -195,32 +166,17 @@ pub struct Media(Arc<Inner>);
 struct Inner {
     parts: Parts,
     in_work: Mutex<HashMap<PictureName, Finishing>>,
-    room: Arc<Semaphore>,
-    all_room: usize,
 }
 
 impl Media {
     /// Uses these parts.
     pub fn new(parts: Parts) -> Self {
-        let all_room = parts.pipeline.threads() * WAITING_BYTES_PER_THREAD / PERMIT_BYTES;
-        let room = Arc::new(Semaphore::new(all_room));
-        Self(Arc::new(Inner { parts, in_work: Mutex::new(HashMap::new()), room, all_room }))
+        Self(Arc::new(Inner { parts, in_work: Mutex::new(HashMap::new()) }))
     }
 
     /// Who removes the backgrounds.
     pub fn segmenter(&self) -> &str {
         self.0.parts.pipeline.segmenter().name()
-    }
-
-    /// Waits for room for an upload of so many bytes. Taken before the first of them is read, so that however many come,
-    /// only a bounded part of them is in memory.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] if the service is stopping.
-    pub async fn room(&self, bytes: usize) -> Result<Room, Error> {
-        let permits = bytes.div_ceil(PERMIT_BYTES).min(self.0.all_room);
-        let permits = u32::try_from(permits).map_err(|_| Error::Busy)?;
-        self.0.room.clone().acquire_many_owned(permits).await.map(Room).map_err(|_| Error::Busy)
     }
 
     /// Finishes a picture and returns its address; of one that is finished already, the address alone. Those who send one
@@ -241,7 +197,7 @@ impl Media {
                 in_work.entry(name.clone()).or_insert_with(begin).clone()
             };
             if !name.is_owned || finishing.source == source {
-                // Whoever only waits gives its file and its room back.
+                // Whoever only waits gives its file and the memory for it back.
                 drop(file);
                 return finishing.outcome.await;
             }

@@ -54,7 +54,7 @@ impl PoolOptions {
             threads,
             memory: MEMORY_PER_THREAD * threads.get() as u64,
             queue: 16 * threads.get(),
-            patience: Duration::from_secs(30),
+            patience: Duration::from_secs(10),
             idle: Duration::from_secs(10),
         }
     }

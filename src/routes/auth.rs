@@ -16,8 +16,10 @@ use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::state::AppState;
 
-/// Longest token that is looked at, in characters; a longer one is refused like any other that is not valid.
-const LONGEST_TOKEN: usize = crate::extract::JSON_BODY_LIMIT;
+/// Largest body of these routes, in bytes: it has a token and little else.
+pub const LARGEST_BODY: usize = 32 * 1024;
+/// Longest token that is looked at, in characters; one that is not valid is refused whatever its length.
+const LONGEST_TOKEN: usize = LARGEST_BODY;
 
 /// Routes for everybody: the token in the body is the credential.
 pub fn public() -> Router<AppState> {

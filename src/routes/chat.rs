@@ -38,9 +38,17 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
+/// Largest body of a turn, in bytes: the conversation so far is in it.
+pub const LARGEST_TURN: usize = 1024 * 1024;
+
+/// The route for users who talk to the stylist, whose bodies have up to [`LARGEST_TURN`].
+pub fn user_turns() -> Router<AppState> {
+    Router::new().route("/api/chat", post(take_turn))
+}
+
 /// Routes for users.
 pub fn user() -> Router<AppState> {
-    Router::new().route("/api/chat", post(take_turn)).route("/api/chat/memory", get(show_memory).put(set_memory))
+    Router::new().route("/api/chat/memory", get(show_memory).put(set_memory))
 }
 
 /// What the description of the API says of them.

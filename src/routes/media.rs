@@ -4,11 +4,13 @@
 //! there, and the route has nothing. Like an address there it is public, since an `<img>` sends no token, and only the
 //! container of finished pictures is shown. Whoever made a picture chose the id in its address.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
-    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -17,24 +19,24 @@ use axum::{Extension, Router};
 use base64::engine::general_purpose::STANDARD;
 use base64::{DecodeError, Engine as _};
 use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
-use tracing::{Instrument, field, info_span};
+use tracing::{Instrument, info_span};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
 use crate::blob::{BlobName, Properties, Span};
+use crate::bodies::Account;
 use crate::described;
 use crate::domain::media::{MEDIA_TYPE, PictureId};
 use crate::domain::metadata::Metadata;
 use crate::error::ApiError;
 use crate::extract::description::verbatim;
-use crate::extract::{
-    AppJson, AppPath, AppQuery, Fields, Read, announced_length, read_body, read_json_body, trace_name,
-};
+use crate::extract::{AppJson, AppPath, AppQuery, Fields, Gathered, Read, announced_length, read_body, trace_name};
 use crate::llm::CallContext;
 use crate::respond::{IfNoneMatch, has_match};
 use crate::state::AppState;
@@ -44,8 +46,10 @@ use crate::telemetry::observe::Subject;
 const LARGEST_PICTURE: usize = 20 * 1024 * 1024;
 /// What a form has beside the file, in bytes, at most.
 const FORM_OVERHEAD: usize = 64 * 1024;
-/// The same as base64 in JSON.
-const LARGEST_ENCODED: usize = LARGEST_PICTURE.div_ceil(3) * 4 + FORM_OVERHEAD;
+/// Largest body with a file, in bytes: the file, or a form around it.
+pub const LARGEST_UPLOAD: usize = LARGEST_PICTURE + FORM_OVERHEAD;
+/// Largest body with a file as base64 in JSON, in bytes.
+pub const LARGEST_ENCODED: usize = LARGEST_PICTURE.div_ceil(3) * 4 + FORM_OVERHEAD;
 /// Longest text field beside a picture, in bytes.
 const LONGEST_FIELD: usize = 1024;
 /// Longest header of a caller's trace, in bytes.
@@ -61,9 +65,14 @@ const BASE64: &str =
 const NO_IMAGE: &str = "No image provided.";
 const BAD_ID: &str = "item_id must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'.";
 const BAD_FORM: &str = "The form could not be read.";
+const TOO_MANY_PARTS: &str = "A form may have at most 16 parts.";
+/// Longest head of a part with what stands before it, in bytes. The parser looks through all of it again with every piece
+/// that arrives.
+const LONGEST_PART_HEAD: usize = 16 * 1024;
+/// Parts of a form that are read.
+const MOST_PARTS: usize = 16;
 /// A finished picture is never written again.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
-const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 const NO_PICTURE: ApiError = ApiError::NotFound("Not Found");
 
@@ -121,23 +130,29 @@ async fn process_picture(
     user: Option<Extension<CurrentUser>>,
     request: Request,
 ) -> Result<(StatusCode, AppJson<PictureResponse>), ApiError> {
-    if announced_length(&request).is_some_and(|length| length > LARGEST_PICTURE + FORM_OVERHEAD) {
-        return Err(ApiError::TooLarge);
-    }
-    let room = app.media.room(announced_length(&request).unwrap_or(LARGEST_PICTURE)).await?;
+    let account = request.extensions().get::<Account>().cloned();
     let given = query.item_id.as_deref().map(picture_id).transpose()?;
     let received = if is_form(request.headers()) {
         read_form(request, given).await?
     } else {
-        Received { picture: read_body(request, LARGEST_PICTURE).await?, id: given, file_name: None }
+        let (parts, body) = request.into_parts();
+        Received { picture: read_body(&parts.headers, body).await?, id: given, file_name: None }
     };
     let Received { picture, id, file_name } = received;
     if picture.is_empty() {
         return Err(ApiError::BadRequest(NO_IMAGE));
     }
+    if picture.len() > LARGEST_PICTURE {
+        return Err(ApiError::TooLarge);
+    }
+    // The work on it may outlive the request.
+    let picture = match account {
+        Some(account) => account.hold(picture),
+        None => picture,
+    };
     let id = id.unwrap_or_else(|| PictureId::for_file(file_name.as_deref()));
     let owner = user.as_ref().map(|Extension(CurrentUser(user))| user);
-    let url = app.media.finish(owner, &id, room.hold(picture)).await?;
+    let url = app.media.finish(owner, &id, picture).await?;
     let body = PictureResponse { id: id.as_str().to_owned(), image_url: url.into(), media_type: MEDIA_TYPE };
     Ok((StatusCode::CREATED, AppJson(body)))
 }
@@ -190,12 +205,18 @@ struct Received {
 
 /// Reads a form to its end: a caller that still sends would not see an earlier answer.
 async fn read_form(request: Request, given: Option<PictureId>) -> Result<Received, ApiError> {
-    // All of it at once: growing would copy it, and take up to twice as much.
-    let mut picture = BytesMut::with_capacity(announced_length(&request).unwrap_or(LARGEST_PICTURE));
+    let mut picture = Gathered::new(announced_length(request.headers()));
+    let left = Arc::new(AtomicUsize::new(LONGEST_PART_HEAD));
+    let request = request.map(|body| at_most(left.clone(), body));
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| ApiError::BadRequest(BAD_FORM))?;
     let (mut id, mut file_name) = (given, None);
-    let mut read = 0;
+    let mut parts = 0;
     while let Some(mut field) = form.next_field().await.map_err(|_| ApiError::BadRequest(BAD_FORM))? {
+        left.store(usize::MAX, Ordering::Relaxed);
+        parts += 1;
+        if parts > MOST_PARTS {
+            return Err(ApiError::BadRequest(TOO_MANY_PARTS));
+        }
         let is_picture = field.name() == Some("image");
         let is_id = matches!(field.name(), Some("item_id" | "itemId"));
         if is_picture {
@@ -203,29 +224,39 @@ async fn read_form(request: Request, given: Option<PictureId>) -> Result<Receive
         }
         let mut text = BytesMut::new();
         while let Some(piece) = field.chunk().await.map_err(|_| ApiError::BadRequest(BAD_FORM))? {
-            read += piece.len();
-            if read > LARGEST_PICTURE + FORM_OVERHEAD {
-                return Err(ApiError::TooLarge);
-            }
             if is_id && text.len() + piece.len() <= LONGEST_FIELD {
                 text.extend_from_slice(&piece);
             } else if is_id {
                 return Err(ApiError::BadRequest(BAD_ID));
             }
             if is_picture {
-                picture.extend_from_slice(&piece);
+                picture.push(&piece);
             }
         }
         let text = std::str::from_utf8(&text).map_err(|_| ApiError::BadRequest(BAD_ID))?;
         if is_id && !text.trim().is_empty() {
             id = Some(picture_id(text)?);
         }
+        drop(field);
+        left.store(LONGEST_PART_HEAD, Ordering::Relaxed);
     }
-    if picture.len() > LARGEST_PICTURE {
-        return Err(ApiError::TooLarge);
-    }
-    Ok(Received { picture: picture.freeze(), id, file_name })
+    Ok(Received { picture: picture.into(), id, file_name })
 }
+
+/// A body that ends with an error when more is wanted of it than is left.
+fn at_most(left: Arc<AtomicUsize>, body: Body) -> Body {
+    Body::from_stream(body.into_data_stream().map(move |piece| {
+        let piece = piece?;
+        // The piece in which the limit is reached is here already, and may have more than the head.
+        let before =
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(piece.len())));
+        if before == Ok(0) { Err(axum::Error::new(PartHeadTooLong)) } else { Ok(piece) }
+    }))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the head of a part is too long")]
+struct PartHeadTooLong;
 
 fn picture_id(text: &str) -> Result<PictureId, ApiError> {
     text.trim().parse().map_err(|_| ApiError::BadRequest(BAD_ID))
@@ -260,28 +291,24 @@ described!(ExtractRequest);
     (status = 200, body = Metadata),
     (status = 400, description = "There is no picture, or it is not base64.")
 ))]
-async fn extract_metadata(State(app): State<AppState>, request: Request) -> Result<AppJson<Metadata>, ApiError> {
-    let length = announced_length(&request).unwrap_or(LARGEST_ENCODED);
-    if length > LARGEST_ENCODED {
-        return Err(ApiError::TooLarge);
-    }
+async fn extract_metadata(
+    State(app): State<AppState>,
+    headers: HeaderMap,
+    AppJson(body): AppJson<ExtractRequest>,
+) -> Result<AppJson<Metadata>, ApiError> {
     let span = info_span!(
         "extract_metadata",
-        trace.id = traced(request.headers(), "x-trace-id"),
-        trace.parent = traced(request.headers(), "traceparent"),
-        item.id = field::Empty,
+        trace.id = traced(&headers, "x-trace-id"),
+        trace.parent = traced(&headers, "traceparent"),
+        item.id = body.item_id.as_str(),
     );
     let observed = app.telemetry.observer.begin(&Subject {
         name: "extract-metadata",
-        trace_id: trace_name(request.headers()),
+        trace_id: trace_name(&headers),
         user: None,
         session: None,
         input: "",
     });
-    // The text and what is decoded from it.
-    let _room = app.media.room(2 * length).await?;
-    let body: ExtractRequest = read_json_body(request, LARGEST_ENCODED).await?;
-    span.record("item.id", body.item_id.as_str());
     let picture = decode_base64(&body.image)?;
     drop(body);
     if picture.len() > LARGEST_PICTURE {
@@ -370,7 +397,6 @@ async fn show_picture(
 fn description(properties: &Properties) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, IMMUTABLE);
-    headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
     headers.insert(ACCEPT_RANGES, BYTES);
     insert(&mut headers, ETAG, &properties.etag);
     insert(&mut headers, LAST_MODIFIED, &http_date(properties.last_modified));

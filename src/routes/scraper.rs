@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -26,7 +26,7 @@ use crate::domain::scraper::lease::Owner;
 use crate::domain::scraper::reddit::MAX_POSTS;
 use crate::domain::scraper::submit::{SubmitError, Submitted};
 use crate::error::ApiError;
-use crate::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read, read_json_body};
+use crate::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read};
 use crate::http_client::guarded::UrlRefused;
 use crate::model::buy_link::BuyLink;
 use crate::model::ids::{ScrapedItemId, SourceId, UserId};
@@ -46,8 +46,8 @@ const LONGEST_FIELD: usize = 4000;
 const MOST_NAMES: usize = 50;
 const LONGEST_NAME: usize = 100;
 const LONGEST_URL: usize = 2000;
-/// Posts with all that Reddit says of them have 5 to 30 KB each.
-const POSTS_LIMIT: usize = 4 * 1024 * 1024;
+/// Largest body with posts, in bytes. With all that Reddit says of them posts have 5 to 30 KB each.
+pub const LARGEST_POSTS: usize = 4 * 1024 * 1024;
 /// How long a client keeps others from fetching a source.
 const CLIENT_LEASE: Duration = Duration::from_secs(15 * 60);
 /// How long a user who leased a source and sent nothing waits until they can lease it again.
@@ -76,9 +76,12 @@ pub struct UserPaths;
 
 /// Routes for users that ask sites and the model before they answer.
 pub fn slow_user() -> Router<AppState> {
-    Router::new()
-        .route("/api/scraper/sources", post(suggest_source))
-        .route("/api/scraper/ingest/reddit", post(ingest_posts))
+    Router::new().route("/api/scraper/sources", post(suggest_source))
+}
+
+/// The route for users' clients that fetch posts, whose bodies have up to [`LARGEST_POSTS`].
+pub fn slow_user_posts() -> Router<AppState> {
+    Router::new().route("/api/scraper/ingest/reddit", post(ingest_posts))
 }
 
 /// What the description of the API says of them.
@@ -301,9 +304,8 @@ struct IngestPostsResponse {
 async fn ingest_posts(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
-    request: Request,
+    AppJson(body): AppJson<IngestPostsRequest>,
 ) -> Result<AppJson<IngestPostsResponse>, ApiError> {
-    let body: IngestPostsRequest = read_json_body(request, POSTS_LIMIT).await?;
     if app.data.bans.find(&user).await?.is_some() {
         return Err(BANNED);
     }

@@ -10,14 +10,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -27,8 +24,9 @@ use super::{
     Delivery, Function, JobError, QueueTrigger, TIME_LIMIT, TimerTrigger, Trigger, attempt, log_outcome, span,
 };
 use crate::auth::development::was_forwarded;
+use crate::bodies::limit_body;
 use crate::error::ApiError;
-use crate::extract::AppJson;
+use crate::extract::{AppJson, read_body};
 use crate::state::AppState;
 
 /// Name of the one input of every function: of the binding in `function.json`, and of the field in the envelope.
@@ -37,7 +35,7 @@ pub const BINDING: &str = "item";
 /// Only calls that came through the host's HTTP trigger have this header, so whoever sends it is not the host itself.
 const PROXIED: HeaderName = HeaderName::from_static("x-ms-invocation-id");
 /// A message of 64 KiB, each of its quotes escaped twice, and its fields a second time in `Metadata`.
-const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+const LARGEST_BODY: usize = 1024 * 1024;
 /// How long an answer to the host waits for what is told about the work.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 /// Time before another try at work that somebody else holds.
@@ -53,6 +51,7 @@ pub fn router(functions: &'static [Function]) -> Router<AppState> {
     router
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(from_fn(refuse_proxied))
+        .layer(limit_body(LARGEST_BODY))
         // The host asks for it every 25 ms while we start, and later to see how we are.
         .route("/", get(async || AppJson(Answer::default())))
 }
@@ -81,9 +80,11 @@ fn answer(status: StatusCode, line: String) -> Response {
 }
 
 async fn invoke(function: &'static Function, State(app): State<AppState>, request: Request) -> Response {
-    let body = match read(request.into_body()).await {
+    let (parts, body) = request.into_parts();
+    let body = match read_body(&parts.headers, body).await {
         Ok(body) => body,
-        Err(status) => {
+        Err(error) => {
+            let status = error.status();
             warn!(function.name = function.name, http.status = status.as_u16(), "call of the host not read");
             return answer(status, format!("{}: the call could not be read", function.name));
         }
@@ -158,14 +159,6 @@ async fn run_timer(
     let outcome = attempt((trigger.run)(&app), TIME_LIMIT).await;
     log_outcome(&app, name, &outcome, started);
     outcome
-}
-
-async fn read(body: Body) -> Result<Bytes, StatusCode> {
-    match Limited::new(body, BODY_LIMIT_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => Err(StatusCode::BAD_REQUEST),
-    }
 }
 
 /// What the host posts. Nothing in `Metadata` is needed, so nothing there can be wrong; a message's own fields may be

@@ -5,6 +5,7 @@
 mod access;
 mod azure;
 mod blob;
+mod bodies;
 mod budget;
 mod cli;
 mod config;

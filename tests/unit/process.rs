@@ -354,26 +354,38 @@ async fn sigterm_lets_an_open_stream_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_cuts_a_stalled_stream_after_ten_seconds() {
-    let server = ModelServer::start().await;
-    server.push(Kind::Stream, Scripted::Steps(vec![model::text("Wear "), Step::Stall]));
-    let (mut service, address) = with_model_only(&server).start();
-    let (response, _) = begin_turn(&Client::new(address)).await;
-    let begin = Instant::now();
+async fn a_stalled_stream_is_told_after_ten_seconds() {
+    for signal in ["TERM", "HUP"] {
+        let server = ModelServer::start().await;
+        server.push(Kind::Stream, Scripted::Steps(vec![model::text("Wear "), Step::Stall]));
+        let (mut service, address) = with_model_only(&server).start();
+        let (response, mut stream) = begin_turn(&Client::new(address)).await;
+        let begin = Instant::now();
+        service.signal(signal);
+        wait_until_refused(address);
+        let status = service.wait(Duration::from_secs(15));
+        let took = begin.elapsed();
+        assert_eq!(status.code(), Some(0));
+        assert!((9..12).contains(&took.as_secs()), "{took:?}");
+        stream.push_str(&response.text().await.expect("the answer ends as every answer"));
+        assert_eq!(kinds(&events(&stream)), ["token", "error", "done"]);
+        assert!(service.log().contains("streams were still open"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_told_to_ignore_hangups_goes_on() {
+    let launch = Launch::development(BINARY).through(&["/bin/sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""]);
+    let (mut service, address) = launch.start();
+    service.signal("HUP");
+    assert_eq!(Client::new(address).get("/api/health").await.0, 200);
     service.signal("TERM");
-    wait_until_refused(address);
-    let status = service.wait(Duration::from_secs(15));
-    let took = begin.elapsed();
-    assert_eq!(status.code(), Some(0));
-    assert!((9..12).contains(&took.as_secs()), "{took:?}");
-    let rest = response.text().await;
-    assert!(rest.is_err(), "the client can tell that the answer was cut: {rest:?}");
-    assert!(service.log().contains("stopped with streams still open"));
+    assert_eq!(service.wait(SOON).code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_service_ends_at_once() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let (mut service, address) = Launch::development(BINARY).start();
         let client = Client::new(address);
         assert_eq!(client.get("/api/health").await.0, 200);
@@ -522,7 +534,7 @@ async fn bad_bodies_are_answered_and_nothing_of_them_is_logged() {
         b"{\"message\":\"secret-words",
         b"{\"message\":\"secret-words\xff\xfe\"}",
         b"\xff\xfe\x00{",
-        b"{\"message\":\"secret-words\\ud800\"}",
+        b"{\"message\":\"secret-words\\ud8\"}",
         b"[{\"message\":\"secret-words\"}]",
         b"\"secret-words\"",
     ];
@@ -602,7 +614,7 @@ async fn bad_tokens_are_refused_on_the_wire_and_not_logged() {
     for (name, token) in &tokens {
         let credential = format!("authorization: Bearer {token}\r\n");
         let answer = exchange(address, &bytes("GET /api/chat/memory", &credential, b""));
-        if token.len() > 400_000 {
+        if token.len() > 80_000 {
             // More than the connection reads of a head: answered below the routes, or the connection is closed.
             assert!(matches!(status_of(&answer), 431 | 0), "{name}: {answer}");
         } else {
@@ -611,6 +623,10 @@ async fn bad_tokens_are_refused_on_the_wire_and_not_logged() {
         }
         let body = json!({ "id_token": token }).to_string();
         let answer = exchange(address, &bytes("POST /api/auth/mobile-token", "", body.as_bytes()));
+        if body.len() > 32 * 1024 {
+            assert_eq!(status_of(&answer), 413, "{name}: {answer}");
+            continue;
+        }
         assert_eq!(status_of(&answer), 401, "{name}: {answer}");
         for path in [REFRESH, "/api/auth/revoke"] {
             let body = json!({ "refresh_token": token }).to_string();
@@ -667,15 +683,42 @@ async fn garbage_and_slow_heads_harm_nobody_else() {
     let smuggled = exchange(address, [both, good].concat().as_bytes());
     assert!(status_of(&smuggled) == 400 || !smuggled.contains("\"status\":\"ok\""), "{smuggled}");
 
-    // All this time the slow ones have been waiting, and nobody waited for them. They are let go after 30 seconds.
+    // All this time the slow ones have been waiting, and nobody waited for them. They are let go after 10 seconds.
     assert_eq!(Client::new(address).get("/api/health").await.0, 200);
     for stream in &mut slow {
         stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
     }
-    assert!((28..40).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+    assert!((9..20).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
     assert!(service.is_running());
     let log = service.log();
     assert_not_logged(&log, ["secret-wo", "panic"]);
+}
+
+// --- Connections ----------------------------------------------------------------------------------------------------
+
+/// Few files for a process, and more connections with half a head than it could have open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_send_nothing_make_way_for_others() {
+    for files in ["256", "64"] {
+        let launch =
+            Launch::production(BINARY).through(&["/bin/sh", "-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]);
+        let (service, address) = launch.start();
+        let half = || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            // Fails when it has been closed already.
+            stream.write_all(b"GET /api/health HTTP/1.1\r\nhost: pluckit\r\nx-half: a").ok();
+            stream
+        };
+        let kept: Vec<TcpStream> = (0..300).map(|_| half()).collect();
+        for _ in 0..5 {
+            let begin = Instant::now();
+            assert_eq!(Client::new(address).get("/api/health").await.0, 200);
+            assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+        }
+        let log = service.log();
+        assert!(log.matches("connection not accepted").count() <= 2, "{log}");
+        drop(kept);
+    }
 }

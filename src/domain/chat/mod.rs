@@ -18,6 +18,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span};
 use uuid::Uuid;
 
@@ -141,11 +142,14 @@ pub struct Chat {
     /// What the model sees of the tools.
     specs: Arc<[ToolSpec]>,
     tool_call_limit: usize,
+    /// Cancelled when turns have to end.
+    ending: CancellationToken,
 }
 
 impl Chat {
-    /// A stylist with all tools, who may call at most `tool_call_limit` of them in a turn.
-    pub fn new(parts: &tools::Parts, tool_call_limit: usize) -> Self {
+    /// A stylist with all tools, who may call at most `tool_call_limit` of them in a turn. Turns that are not over when
+    /// `ending` is cancelled end with an error.
+    pub fn new(parts: &tools::Parts, tool_call_limit: usize, ending: CancellationToken) -> Self {
         let tools = tools::all(parts);
         let specs = tools.iter().map(|tool| tool.spec()).collect();
         Self {
@@ -155,6 +159,7 @@ impl Chat {
             tools,
             specs,
             tool_call_limit,
+            ending,
         }
     }
 
@@ -180,11 +185,12 @@ impl Chat {
         async {
             // A fault in here must not cost the reader the end of the stream.
             let turn = AssertUnwindSafe(turn::run(&self, turn, run_id, &events)).catch_unwind();
-            let panicked = tokio::select! {
+            let is_broken = tokio::select! {
                 () = events.closed() => return debug!("the reader has left, turn ended"),
+                () = self.ending.cancelled() => true,
                 outcome = turn => outcome.is_err(),
             };
-            if panicked {
+            if is_broken {
                 turn::apologise(&self, run_id, &events).await;
             }
         }

@@ -82,8 +82,7 @@ async fn bodies_that_cannot_be_read_are_answered_with_their_fault() {
       ]
     }
     "#);
-    for malformed in
-        [&b"{'a':1}"[..], b"nul", b"{\"a\":\"\xff\xfe\"}", b"\xff", b"{\"a\":\"\\ud800\"}", b"{}{}", b"[1,]"]
+    for malformed in [&b"{'a':1}"[..], b"nul", b"{\"a\":\"\xff\xfe\"}", b"\xff", b"{\"a\":\"\\ud8\"}", b"{}{}", b"[1,]"]
     {
         let answer = post(JSON, malformed.to_vec()).await;
         assert_eq!(
@@ -92,7 +91,7 @@ async fn bodies_that_cannot_be_read_are_answered_with_their_fault() {
             "{malformed:?}"
         );
     }
-    let deep = "[".repeat(200_000).into_bytes();
+    let deep = "[".repeat(20_000).into_bytes();
     assert_eq!(fault(&post(JSON, deep).await)["type"], "json_invalid");
     for (body, kind) in [("[]", "model_attributes_type"), ("7", "model_attributes_type"), ("", "missing")] {
         assert_eq!(fault(&post(JSON, body.into()).await)["type"], kind, "{body}");
@@ -117,9 +116,9 @@ async fn bodies_that_cannot_be_read_are_answered_with_their_fault() {
 async fn a_body_over_the_limit_is_refused() {
     let app = TestApp::new();
     let body = |size: usize| format!("{{\"refresh_token\":\"{}\"}}", "x".repeat(size - 20));
-    let at_limit = app.nobody().send(Method::POST, REFRESH, JSON, body(1024 * 1024)).await;
+    let at_limit = app.nobody().send(Method::POST, REFRESH, JSON, body(32 * 1024)).await;
     assert_eq!(at_limit.status, StatusCode::UNAUTHORIZED);
-    for size in [1024 * 1024 + 1, 10_000_000] {
+    for size in [32 * 1024 + 1, 10_000_000] {
         let answer = app.nobody().send(Method::POST, REFRESH, JSON, body(size)).await;
         assert_eq!(answer.summary(), (413, json!({"detail": "Request body too large."})));
     }

@@ -163,6 +163,10 @@ async fn what_makes_no_sense_is_refused() {
         respond(&ada, &session, json!({"signal": "maybe", "cardPrimaryMood": "Edgy"})).await,
         (400, json!({"detail": "signal must be 'up' or 'down'"}))
     );
+    for body in [json!({"cardPrimaryMood": "Edgy"}), json!({"signal": {}, "cardPrimaryMood": "Edgy"})] {
+        let answer = respond(&ada, &session, body).await;
+        assert_eq!(answer, (400, json!({"detail": "signal must be 'up' or 'down'"})));
+    }
     assert_eq!(respond(&ada, &session, json!({"signal": "up"})).await.0, 400);
     assert_eq!(respond(&ada, &session, json!({"signal": "up", "cardPrimaryMood": "Gothic"})).await.0, 400);
     assert_eq!(respond(&eve, &session, up.clone()).await.0, 404);

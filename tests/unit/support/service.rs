@@ -35,6 +35,8 @@ pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() ->
 /// How a service is started. Nothing is inherited from the environment of the test.
 #[derive(Clone)]
 pub struct Launch {
+    /// Programs that start the binary, with their arguments.
+    through: Vec<String>,
     binary: PathBuf,
     settings: Vec<(String, String)>,
     directory: Arc<TempDir>,
@@ -52,7 +54,7 @@ impl Launch {
     pub fn development(binary: &str) -> Self {
         let directory = Arc::new(TempDir::new().expect("a temporary directory"));
         let data = directory.path().join("data").display().to_string();
-        let launch = Self { binary: binary.into(), settings: Vec::new(), directory };
+        let launch = Self { through: Vec::new(), binary: binary.into(), settings: Vec::new(), directory };
         // Tests and benchmarks ask more than one caller may.
         launch.setting("PORT", "0").setting("PLUCKIT_DATA_DIR", &data).setting("RATE_LIMITS", "false")
     }
@@ -64,6 +66,12 @@ impl Launch {
         self
     }
 
+    /// Has the binary started by this command, as its last arguments.
+    pub fn through(mut self, command: &[&str]) -> Self {
+        self.through = command.iter().map(|&part| part.to_owned()).collect();
+        self
+    }
+
     /// The embedded store's file.
     pub fn store_file(&self) -> PathBuf {
         self.directory.path().join("data/pluckit.db")
@@ -71,7 +79,14 @@ impl Launch {
 
     /// The process before it is started. Its working directory is the temporary one, where no settings file lies.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.through[..] {
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(&self.binary);
+                command
+            }
+            [] => Command::new(&self.binary),
+        };
         command
             .env_clear()
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
