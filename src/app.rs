@@ -456,12 +456,12 @@ fn account_probe(account: Arc<StorageAccount>, name: &str) -> Probe {
     })
 }
 
-/// Asks an embedded queue, which makes each queue when it is first used, whether it can be read.
+/// Asks an embedded queue, which makes each queue when it is first used, whether it can be written to.
 pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
     let name = name.to_owned();
     Arc::new(move || {
         let (queue, name) = (queue.clone(), name.clone());
-        async move { queue.length(&name).await.map(drop).map_err(|error| Chain(&error).to_string()) }.boxed()
+        async move { queue.ping(&name).await.map_err(|error| Chain(&error).to_string()) }.boxed()
     })
 }
 
@@ -673,6 +673,20 @@ pub fn open_insights(
 pub async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::new(config.server.bind, config.server.port);
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Has what is stored on this machine looked over for damage, beside everything else.
+pub fn look_for_damage(app: &AppState) {
+    let checked = app.clone();
+    app.tasks.spawn(async move {
+        let app = checked;
+        let documents = app.readiness.inspect("documents", app.data.store.find_damage());
+        let queue = app.readiness.inspect("queue", app.queue.find_damage());
+        tokio::select! {
+            _ = futures::future::join(documents, queue) => {}
+            () = app.shutdown.cancelled() => {}
+        }
+    });
 }
 
 /// Loads the demo wardrobe into an empty embedded store, in development.

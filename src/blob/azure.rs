@@ -25,7 +25,9 @@ use super::{
     Blob, BlobName, BlobStore, ContainerName, Error, Listed, MOST_LISTED, Page, Properties, Put, Result, SourceHash,
     Span, UNKNOWN_TYPE, url_below,
 };
-use crate::azure::StorageAccount;
+use crate::azure::{StorageAccount, storage};
+use crate::deadline::{self, Elapsed};
+use crate::outage;
 
 /// Longest time for one small call with its retries. The clients alone would try for minutes.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -43,8 +45,6 @@ const CONTENT_RANGE: HeaderName = HeaderName::from_static("content-range");
 /// What the service answered instead of what it should.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error("no answer within {} s", .0.as_secs())]
-    Silence(Duration),
     #[error("the answer lacks {0}")]
     Lacks(&'static str),
     #[error("the blob changes faster than it can be read")]
@@ -86,9 +86,10 @@ impl AzureBlobs {
         let upload = || call(UPLOAD_LIMIT, client.upload(content.clone().into(), Some(options.clone())));
         match upload().await {
             Err(Call::Refused(error)) if has_code(&error, "ContainerNotFound") => {
-                match self.account.create_blob_container(container).await {
+                let creating = Box::pin(self.account.create_blob_container(container));
+                match deadline::within(CALL_LIMIT, creating).await.map_err(Call::Silence)? {
                     Ok(_) => {}
-                    Err(crate::azure::storage::Error::Service(error)) => return Err(Call::Refused(error)),
+                    Err(storage::Error::Service(error)) => return Err(Call::Refused(error)),
                     Err(error) => return Err(Call::Broken(error.into())),
                 }
                 upload().await.map(drop)
@@ -120,10 +121,10 @@ impl AzureBlobs {
         };
         let end = if is_whole { size } else { start };
         let content = stream::try_unfold(answer.body, |mut body| async move {
-            match tokio::time::timeout(PIECE_LIMIT, body.try_next()).await {
+            match deadline::within(PIECE_LIMIT, body.try_next()).await {
                 Ok(Ok(piece)) => Ok(piece.map(|piece| (piece, body))),
                 Ok(Err(error)) => Err(fault(error)),
-                Err(_) => Err(Error::Unavailable(Fault::Silence(PIECE_LIMIT).into())),
+                Err(elapsed) => Err(Error::Unavailable(elapsed.into())),
             }
         });
         Ok(Blob { properties, range: start..end, content: content.boxed() })
@@ -236,7 +237,7 @@ impl BlobStore for AzureBlobs {
 
 /// Why a call did not succeed.
 enum Call {
-    Silence(Duration),
+    Silence(Elapsed),
     Refused(azure_core::Error),
     Broken(super::Cause),
 }
@@ -244,7 +245,7 @@ enum Call {
 impl From<Call> for Error {
     fn from(call: Call) -> Self {
         match call {
-            Call::Silence(limit) => Self::Unavailable(Fault::Silence(limit).into()),
+            Call::Silence(elapsed) => Self::Unavailable(elapsed.into()),
             Call::Refused(error) => fault(error),
             Call::Broken(cause) => Self::Failed(cause),
         }
@@ -253,8 +254,8 @@ impl From<Call> for Error {
 
 async fn call<T>(limit: Duration, call: impl Future<Output = azure_core::Result<T>>) -> std::result::Result<T, Call> {
     // On the heap: the SDK's futures are large.
-    let answer = tokio::time::timeout(limit, Box::pin(call)).await;
-    answer.map_err(|_| Call::Silence(limit))?.map_err(Call::Refused)
+    let answer = deadline::within(limit, Box::pin(call)).await;
+    answer.map_err(Call::Silence)?.map_err(Call::Refused)
 }
 
 /// A blob of a listing. Others may have written some whose names are none here; nobody could ask for them.
@@ -306,8 +307,7 @@ fn is_missing(error: &azure_core::Error) -> bool {
 fn fault(error: azure_core::Error) -> Error {
     let passes = match error.kind() {
         ErrorKind::HttpResponse { status, .. } => {
-            matches!(status, StatusCode::RequestTimeout | StatusCode::TooManyRequests)
-                || status.is_server_error()
+            outage::of_status((*status).into())
                 // For half a minute after a container was deleted.
                 || has_code(&error, "ContainerBeingDeleted")
         }

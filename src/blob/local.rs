@@ -33,6 +33,8 @@ use super::{
     Span, url_below,
 };
 use crate::clock::Clock;
+use crate::deadline;
+use crate::outage;
 use crate::private_files;
 use crate::telemetry::Chain;
 
@@ -44,6 +46,10 @@ const DIRECTORY_MARK: &str = "%d";
 const FILE_MARK: &str = "%f";
 /// Age at which a file in [`WRITING`] belongs to nobody any more: no write takes nearly as long.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
+/// How long a caller waits for a disk that does not answer.
+const DISK_DEADLINE: Duration = Duration::from_secs(8);
+/// Bytes that are written to see whether there is room.
+const TRIAL: usize = 4096;
 /// Bytes that are read at once.
 const PIECE: usize = 128 * 1024;
 /// Ends a file that has a source behind its content.
@@ -57,8 +63,15 @@ const TRIES: usize = 100;
 #[derive(Clone)]
 pub struct LocalBlobs {
     root: Arc<Path>,
+    /// Device and number of that directory. Another one under the same name has others.
+    identity: (u64, u64),
     base: Url,
 }
+
+/// Why nothing is written.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is another directory than the one that was opened: nothing is written until that one is back", .0.display())]
+struct Replaced(PathBuf);
 
 impl LocalBlobs {
     /// The blobs in `directory`, which is made if it is not there; `base` is the address below which others find
@@ -80,7 +93,7 @@ impl LocalBlobs {
                 remove(&path);
             }
         }
-        Ok(Self { root: directory.into(), base })
+        Ok(Self { root: directory.into(), identity: identity(directory)?, base })
     }
 
     fn path(&self, container: &ContainerName, name: &BlobName) -> PathBuf {
@@ -99,13 +112,45 @@ impl LocalBlobs {
         work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
     ) -> Result<T> {
         let store = self.clone();
-        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        let done = deadline::within(DISK_DEADLINE, tokio::task::spawn_blocking(move || work(&store))).await;
+        let done = done.map_err(|elapsed| Error::Unavailable(elapsed.into()))?;
         done.map_err(|error| Error::Failed(error.into()))?.map_err(fault)
     }
 
+    /// Whether the directory is the one that was opened. What is written to another one could not be found by whoever moves
+    /// this one back, and what is missing from another one may be in this.
+    fn check(&self) -> io::Result<()> {
+        if identity(&self.root)? == self.identity {
+            return Ok(());
+        }
+        Err(io::Error::new(ErrorKind::NotFound, Replaced(self.root.to_path_buf())))
+    }
+
+    /// `None` for what is not there, as far as that can be known.
+    fn found<T>(&self, result: io::Result<T>) -> io::Result<Option<T>> {
+        let found = found(result)?;
+        if found.is_none() {
+            self.check()?;
+        }
+        Ok(found)
+    }
+
+    /// Brings bytes to the disk, in a file without a name of meaning.
+    fn write_temporary(&self, content: &[u8], tail: &[u8]) -> io::Result<Temporary> {
+        self.check()?;
+        let writing = self.root.join(WRITING);
+        let path = writing.join(Uuid::new_v4().simple().to_string());
+        match Temporary::write(path.clone(), content, tail) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                private_files::create_directories(&writing)?;
+                Temporary::write(path, content, tail)
+            }
+            done => done,
+        }
+    }
+
     fn write(&self, path: &Path, content: &[u8], source: Option<&SourceHash>, replace: bool) -> io::Result<Put> {
-        let temporary = self.root.join(WRITING).join(Uuid::new_v4().simple().to_string());
-        let temporary = Temporary::write(temporary, content, &behind(content, source))?;
+        let temporary = self.write_temporary(content, &behind(content, source))?;
         let directory = path.parent().unwrap_or(&self.root);
         let mut tries = 0;
         loop {
@@ -145,10 +190,8 @@ impl LocalBlobs {
     }
 
     fn remove_blob(&self, container: &ContainerName, path: &Path) -> io::Result<bool> {
-        match fs::remove_file(path) {
-            Ok(()) => {}
-            Err(error) if is_missing(&error) => return Ok(false),
-            Err(error) => return Err(error),
+        if self.found(fs::remove_file(path))?.is_none() {
+            return Ok(false);
         }
         let container = self.root.join(&**container);
         for above in path.ancestors().skip(1).take_while(|above| **above != container) {
@@ -161,6 +204,7 @@ impl LocalBlobs {
     }
 
     fn list_page(&self, container: &ContainerName, prefix: &str, after: &str, most: usize) -> io::Result<Page> {
+        self.check()?;
         let mut walk = Walk { prefix, after, room: most + 1, found: BTreeMap::new() };
         walk.enter(&self.root.join(&**container), String::new())?;
         let mut names = walk.found;
@@ -203,8 +247,9 @@ impl BlobStore for LocalBlobs {
 
     async fn get(&self, container: &ContainerName, name: &BlobName, span: Span) -> Result<Option<Blob>> {
         let path = self.path(container, name);
-        let opened =
-            self.blocking(move |_| found(open(&path).and_then(|(file, tail)| Ok((file.metadata()?, tail, file)))));
+        let opened = self.blocking(move |store| {
+            store.found(open(&path).and_then(|(file, tail)| Ok((file.metadata()?, tail, file))))
+        });
         let Some((metadata, tail, file)) = opened.await? else { return Ok(None) };
         let properties = properties(name, &metadata, tail);
         let range = span.resolve(properties.size)?;
@@ -218,7 +263,8 @@ impl BlobStore for LocalBlobs {
 
     async fn properties(&self, container: &ContainerName, name: &BlobName) -> Result<Option<Properties>> {
         let path = self.path(container, name);
-        let opened = self.blocking(move |_| found(open(&path).and_then(|(file, tail)| Ok((file.metadata()?, tail)))));
+        let opened =
+            self.blocking(move |store| store.found(open(&path).and_then(|(file, tail)| Ok((file.metadata()?, tail)))));
         Ok(opened.await?.map(|(metadata, tail)| properties(name, &metadata, tail)))
     }
 
@@ -239,11 +285,8 @@ impl BlobStore for LocalBlobs {
     }
 
     async fn is_ready(&self, _container: &ContainerName) -> Result<bool> {
-        self.blocking(|store| {
-            let path = store.root.join(WRITING).join(Uuid::new_v4().simple().to_string());
-            Temporary::write(path, b"", b"").map(|_| true)
-        })
-        .await
+        // An empty file would fit on a full disk.
+        self.blocking(|store| store.write_temporary(&[0; TRIAL], b"").map(|_| true)).await
     }
 }
 
@@ -265,6 +308,10 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         remove(&self.0);
     }
+}
+
+fn identity(directory: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(directory).map(|found| (found.dev(), found.ino()))
 }
 
 fn remove(path: &Path) {
@@ -408,8 +455,5 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 fn fault(error: io::Error) -> Error {
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Unavailable(error.into()),
-        _ => Error::Failed(error.into()),
-    }
+    if outage::of_io(&error) { Error::Unavailable(error.into()) } else { Error::Failed(error.into()) }
 }

@@ -63,6 +63,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let backends = Backends { telemetry, ..Backends::open(&config, address)? };
         let app = app::state(config, backends);
         app::load_demo(&app).await;
+        app::look_for_damage(&app);
         if !app.config.server.under_functions_host {
             // Under the host, it is the host that starts functions.
             pump::start(&app, FUNCTIONS, &pump::Options::from_config(&app.config));

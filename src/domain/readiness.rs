@@ -1,12 +1,16 @@
-//! Whether what we depend on answers: documents, blobs, queue and model.
+//! Whether what we depend on answers and takes what we write: documents, blobs, queue and model.
 
+use std::collections::BTreeSet;
+use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, join_all};
-use tracing::warn;
+use tracing::{debug, error, warn};
 
 use crate::clock::Clock;
+use crate::deadline;
+use crate::telemetry::Chain;
 
 /// Longest wait for one dependency.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,7 +27,7 @@ pub enum Health {
     Ok,
     /// There is none to ask.
     Unconfigured,
-    /// It does not answer.
+    /// It does not answer, takes nothing, or was found damaged.
     Failing,
 }
 
@@ -43,6 +47,8 @@ pub struct Readiness {
     clock: Arc<dyn Clock>,
     probes: Vec<(&'static str, Option<Probe>)>,
     last: Mutex<Option<(Instant, Checks)>>,
+    /// What was found damaged. Stays until the process ends: a repair needs it to.
+    damaged: Mutex<BTreeSet<&'static str>>,
     /// Held while the dependencies are asked, so that many callers ask once.
     asking: tokio::sync::Mutex<()>,
 }
@@ -53,11 +59,37 @@ pub type Checks = Vec<(&'static str, Health)>;
 impl Readiness {
     /// Asks these dependencies.
     pub fn new(clock: Arc<dyn Clock>, probes: Vec<(&'static str, Option<Probe>)>) -> Self {
-        Self { clock, probes, last: Mutex::new(None), asking: tokio::sync::Mutex::new(()) }
+        let (last, damaged) = (Mutex::new(None), Mutex::default());
+        Self { clock, probes, last, damaged, asking: tokio::sync::Mutex::new(()) }
     }
 
     /// The health of each dependency, at most five seconds old.
     pub async fn check(&self) -> Checks {
+        self.ask_all().await.into_iter().map(|(name, health)| (name, self.judge(name, health))).collect()
+    }
+
+    /// Looks a dependency over for damage, which may take long, and has it fail from then on if there is any.
+    pub async fn inspect<E: StdError + 'static>(
+        &self,
+        name: &'static str,
+        search: impl Future<Output = Result<Option<String>, E>>,
+    ) {
+        match search.await {
+            Ok(None) => debug!(dependency = name, "no damage found"),
+            Ok(Some(damage)) => {
+                error!(dependency = name, damage, "damage found: stop the service and restore a backup");
+                self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+            }
+            Err(error) => warn!(dependency = name, error = %Chain(&error), "not looked over for damage"),
+        }
+    }
+
+    fn judge(&self, name: &str, health: Health) -> Health {
+        let is_damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(name);
+        if is_damaged { Health::Failing } else { health }
+    }
+
+    async fn ask_all(&self) -> Checks {
         if let Some(checks) = self.recent() {
             return checks;
         }
@@ -80,10 +112,10 @@ impl Readiness {
 
 async fn ask(name: &str, probe: &Option<Probe>) -> Health {
     let Some(probe) = probe else { return Health::Unconfigured };
-    let reason = match tokio::time::timeout(CHECK_TIMEOUT, probe()).await {
+    let reason = match deadline::within(CHECK_TIMEOUT, probe()).await {
         Ok(Ok(())) => return Health::Ok,
         Ok(Err(reason)) => reason,
-        Err(_) => format!("no answer within {} s", CHECK_TIMEOUT.as_secs()),
+        Err(elapsed) => elapsed.to_string(),
     };
     warn!(dependency = name, reason, "dependency does not answer");
     Health::Failing

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
 use azure_core::http::headers::HeaderName;
-use azure_core::http::{RequestContent, StatusCode, XmlFormat};
+use azure_core::http::{RequestContent, XmlFormat};
 use azure_storage_queue::QueueClient;
 use azure_storage_queue::models::{
     QueueClientGetPropertiesResultHeaders, QueueClientReceiveMessagesOptions, QueueClientSendMessageOptions,
@@ -22,6 +22,8 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::{Error, JobQueue, MAX_MESSAGE_BYTES, MAX_RECEIVED, Message, Result, check_size};
 use crate::azure::StorageAccount;
+use crate::deadline::{self, Elapsed};
+use crate::outage;
 
 /// Longest time for one call with its retries. The clients alone would try for minutes.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -37,8 +39,6 @@ const POP_RECEIPT: HeaderName = HeaderName::from_static("x-ms-popreceipt");
 /// What the service answered instead of what it should.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error("no answer within {} s", CALL_LIMIT.as_secs())]
-    Silence,
     #[error("the queue was deleted while a message was sent")]
     Deleted,
     #[error("the answer lacks {0}")]
@@ -161,14 +161,14 @@ impl JobQueue for AzureQueue {
 
 /// Why a call did not succeed.
 enum Call {
-    Silence,
+    Silence(Elapsed),
     Refused(azure_core::Error),
 }
 
 impl From<Call> for Error {
     fn from(call: Call) -> Self {
         match call {
-            Call::Silence => Self::Unavailable(Fault::Silence.into()),
+            Call::Silence(elapsed) => Self::Unavailable(elapsed.into()),
             Call::Refused(error) => fault(error),
         }
     }
@@ -176,8 +176,8 @@ impl From<Call> for Error {
 
 async fn call<T>(call: impl Future<Output = azure_core::Result<T>>) -> std::result::Result<T, Call> {
     // On the heap: the SDK's futures are large.
-    let answer = tokio::time::timeout(CALL_LIMIT, Box::pin(call)).await;
-    answer.map_err(|_| Call::Silence)?.map_err(Call::Refused)
+    let answer = deadline::within(CALL_LIMIT, Box::pin(call)).await;
+    answer.map_err(Call::Silence)?.map_err(Call::Refused)
 }
 
 async fn put(client: &QueueClient, wire_text: &str) -> std::result::Result<(), Call> {
@@ -226,8 +226,7 @@ fn fault(error: azure_core::Error) -> Error {
     }
     let passes = match error.kind() {
         ErrorKind::HttpResponse { status, .. } => {
-            matches!(status, StatusCode::RequestTimeout | StatusCode::TooManyRequests)
-                || status.is_server_error()
+            outage::of_status((*status).into())
                 // For half a minute after a queue was deleted.
                 || has_code(&error, "QueueBeingDeleted")
         }
@@ -239,6 +238,8 @@ fn fault(error: azure_core::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use azure_core::http::StatusCode;
+
     use super::*;
 
     fn refused(status: StatusCode, code: &str) -> Error {

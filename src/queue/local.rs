@@ -5,6 +5,7 @@
 //! transaction and its sync to disk.
 
 use std::collections::HashMap;
+use std::error::Error as StdError;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -152,14 +153,28 @@ impl JobQueue for LocalQueue {
     }
 
     async fn length(&self, queue: &str) -> Result<usize> {
-        // The readers would go on without the writer.
-        self.engine.check()?;
         let queue = queue.to_owned();
         let count = |connection: &Connection| -> Result<i64> {
             let mut statement = connection.prepare_cached("SELECT count(*) FROM messages WHERE queue = ?")?;
             Ok(statement.query_row([queue], |row| row.get(0))?)
         };
         Ok(usize::try_from(self.engine.read(count).await?).unwrap_or_default())
+    }
+
+    async fn ping(&self, queue: &str) -> Result<()> {
+        self.engine.check().await?;
+        // Nobody can receive what comes and goes in one transaction, but the disk has to take it.
+        let (queue, now_ms) = (queue.to_owned(), self.now_ms());
+        let come_and_go = move |connection: &Connection| {
+            insert(connection, &queue, "", now_ms)?;
+            connection.prepare_cached("DELETE FROM messages WHERE sequence = last_insert_rowid()")?.execute([])?;
+            Ok(())
+        };
+        self.engine.write(come_and_go).await
+    }
+
+    async fn find_damage(&self) -> Result<Option<String>> {
+        Ok(self.engine.find_damage().await?)
     }
 
     async fn wait(&self, queue: &str, limit: Duration) {
@@ -285,6 +300,15 @@ impl From<sqlite::Error> for Error {
         match error {
             sqlite::Error::Unavailable(cause) => Self::Unavailable(cause),
             sqlite::Error::Failed(cause) => Self::Failed(cause),
+        }
+    }
+}
+
+impl sqlite::WorkError for Error {
+    fn outage(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        match self {
+            Self::Unavailable(cause) => Some(&**cause),
+            Self::Lost | Self::TooLarge { .. } | Self::Failed(_) => None,
         }
     }
 }

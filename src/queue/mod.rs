@@ -96,6 +96,16 @@ pub trait JobQueue: Send + Sync {
     /// How many messages there are, hidden ones included; approximate on Azure.
     async fn length(&self, queue: &str) -> Result<usize>;
 
+    /// Asks whether the queue answers and, where that is for us to know, takes messages: the embedded one writes something.
+    async fn ping(&self, queue: &str) -> Result<()> {
+        self.length(queue).await.map(drop)
+    }
+
+    /// As [`DocumentStore::find_damage`](crate::store::DocumentStore::find_damage).
+    async fn find_damage(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Returns when there may be a message to receive, at the latest after `limit`: what a pump waits for instead of
     /// asking all the time. The embedded queue returns at once if there is one, and as soon as this process sends or
     /// releases one, or one's time runs out; messages of other processes, and all on Azure, are found by asking again

@@ -42,6 +42,14 @@ impl JobQueue for TracedQueue {
         self.0.length(queue).await
     }
 
+    async fn ping(&self, queue: &str) -> Result<()> {
+        self.0.ping(queue).await
+    }
+
+    async fn find_damage(&self) -> Result<Option<String>> {
+        self.0.find_damage().await
+    }
+
     async fn wait(&self, queue: &str, limit: Duration) {
         self.0.wait(queue, limit).await;
     }

@@ -3,6 +3,7 @@
 //! The client is made by the first call that needs it, so starting up never waits for Cosmos DB; until it can be made,
 //! calls answer [`Error::Unavailable`]. [`CosmosStore::init`] makes database and containers where that is our task.
 
+mod once;
 pub mod schema;
 mod sql;
 
@@ -33,22 +34,26 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
-use tokio::sync::OnceCell;
-use tokio::time::timeout;
 use tracing::{debug, warn};
 use url::Url;
 
 pub use schema::InitReport;
 
+use self::once::Once;
 use super::{
     ChangeMark, Container, Direction, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Scope,
     Stored, Write, check_size,
 };
 use crate::azure::Identity;
+use crate::deadline;
+use crate::outage;
 use crate::telemetry::Chain;
 
-/// How long one read, write or page may take, retries included.
+/// How long one read, write or page may take, retries included, whatever the SDK does within.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(8);
+
+/// The same as the SDK is told, which then says more about what it waited for.
+const SDK_DEADLINE: Duration = Duration::from_millis(7_500);
 
 /// How long a whole query may take: filtered pages can come back nearly empty, so one page of ours may be many of the
 /// service's.
@@ -117,8 +122,8 @@ impl CosmosOptions {
 /// [`DocumentStore`] on Azure Cosmos DB.
 pub struct CosmosStore {
     options: CosmosOptions,
-    client: OnceCell<CosmosClient>,
-    containers: [OnceCell<ContainerClient>; Container::ALL.len()],
+    client: Once<CosmosClient>,
+    containers: [Once<ContainerClient>; Container::ALL.len()],
     /// The orders that a container has no composite index for, and when the service said so.
     lacking: Mutex<HashMap<Index, Instant>>,
 }
@@ -131,31 +136,33 @@ impl CosmosStore {
     pub fn new(options: CosmosOptions) -> Self {
         Self {
             options,
-            client: OnceCell::new(),
-            containers: [const { OnceCell::const_new() }; Container::ALL.len()],
+            client: Once::new(),
+            containers: [const { Once::new() }; Container::ALL.len()],
             lacking: Mutex::default(),
         }
     }
 
     /// The client, made by the first call; a failure is forgotten, so that the next call tries again.
     async fn client(&self) -> Result<&CosmosClient> {
-        let connect = async {
-            timeout(CONNECT_DEADLINE, Box::pin(connect(&self.options)))
-                .await
-                .map_err(|elapsed| Error::Unavailable(elapsed.into()))?
+        let make = || {
+            let options = self.options.clone();
+            async move { connect(&options).await }
         };
-        self.client.get_or_try_init(|| connect).await
+        self.client.get_or_make(CONNECT_DEADLINE, make).await
     }
 
     async fn container(&self, container: Container) -> Result<&ContainerClient> {
+        let described = &self.containers[container as usize];
+        if let Some(client) = described.get() {
+            return Ok(client);
+        }
         let describe = async {
             let database = self.client().await?.database_client(self.options.database.clone());
             let name = self.options.container_name(container).to_owned();
-            let describing = Box::pin(database.container_client(name, None));
-            let described = timeout(CONNECT_DEADLINE, describing).await;
-            described.map_err(|elapsed| Error::Unavailable(elapsed.into()))?.map_err(error)
+            let make = || async move { database.container_client(name, None).await.map_err(error) };
+            described.get_or_make(CONNECT_DEADLINE, make).await
         };
-        self.containers[container as usize].get_or_try_init(|| describe).await
+        deadline::within(CONNECT_DEADLINE, describe).await?
     }
 
     /// What a write came to. The SDK repeats a write whose answer it did not get, so a conflict can be with our own
@@ -211,11 +218,11 @@ impl CosmosStore {
         let client = self.container(container).await?;
         let statement = sql::changes(container, partition)?;
         let scope = FeedScope::partition(partition.to_owned());
-        let asked = Box::pin(client.query_items::<Counted>(statement, scope, None)).await;
+        let asked = answered(client.query_items::<Counted>(statement, scope, None)).await?;
         let mut pages = Box::pin(asked.map_err(error)?.into_pages());
         let mut all = Counted::default();
         // A large partition is counted in parts.
-        while let Some(answer) = pages.next().await {
+        while let Some(answer) = answered(pages.next()).await? {
             for part in answer.map_err(error)?.into_items() {
                 all.documents += part.documents;
                 all.newest = all.newest.into_iter().chain(part.newest).reduce(f64::max);
@@ -309,9 +316,9 @@ impl CosmosStore {
         if let Some(token) = token {
             options = options.with_continuation_token(ContinuationToken::from_string(token));
         }
-        let asked = Box::pin(container.query_items::<Fields>(statement, scope, Some(options))).await;
+        let asked = answered(container.query_items::<Fields>(statement, scope, Some(options))).await?;
         let mut pages = Box::pin(asked.map_err(error)?.into_pages());
-        let Some(answer) = pages.next().await else { return Ok((Vec::new(), None)) };
+        let Some(answer) = answered(pages.next()).await? else { return Ok((Vec::new(), None)) };
         let documents = answer.map_err(error)?.into_items().into_iter().map(stored).collect::<Result<_>>()?;
         let token = pages.to_continuation_token().map_err(error)?;
         Ok((documents, (!is_end(&token)).then(|| token.as_str().to_owned())))
@@ -325,7 +332,7 @@ impl DocumentStore for CosmosStore {
             return Ok(None);
         }
         let container = self.container(key.container).await?;
-        match Box::pin(container.read_item(key.partition.clone(), &key.id, None)).await {
+        match answered(container.read_item(key.partition.clone(), &key.id, None)).await? {
             Ok(response) => stored(response.into_model().map_err(error)?).map(Some),
             Err(failure) if failure.status().is_not_found() => Ok(None),
             Err(failure) => Err(error(failure)),
@@ -336,7 +343,7 @@ impl DocumentStore for CosmosStore {
         let text = checked(key, document)?;
         let size_bytes = text.get().len();
         let container = self.container(key.container).await?;
-        let outcome = Box::pin(container.create_item(key.partition.clone(), &key.id, text, None)).await;
+        let outcome = answered(container.create_item(key.partition.clone(), &key.id, text, None)).await?;
         self.written(key, document, size_bytes, outcome).await
     }
 
@@ -344,7 +351,7 @@ impl DocumentStore for CosmosStore {
         let text = checked(key, document)?;
         let size_bytes = text.get().len();
         let container = self.container(key.container).await?;
-        let outcome = Box::pin(container.upsert_item(key.partition.clone(), &key.id, text, None)).await;
+        let outcome = answered(container.upsert_item(key.partition.clone(), &key.id, text, None)).await?;
         etag_of(&outcome.map_err(|failure| write_error(failure, size_bytes))?)
     }
 
@@ -353,7 +360,7 @@ impl DocumentStore for CosmosStore {
         let size_bytes = text.get().len();
         let container = self.container(key.container).await?;
         let options = ItemWriteOptions::default().with_precondition(if_match(etag));
-        let outcome = Box::pin(container.replace_item(key.partition.clone(), &key.id, text, Some(options))).await;
+        let outcome = answered(container.replace_item(key.partition.clone(), &key.id, text, Some(options))).await?;
         self.written(key, document, size_bytes, outcome).await
     }
 
@@ -363,7 +370,7 @@ impl DocumentStore for CosmosStore {
         }
         let container = self.container(key.container).await?;
         let options = etag.map(|etag| ItemWriteOptions::default().with_precondition(if_match(etag)));
-        match Box::pin(container.delete_item(key.partition.clone(), &key.id, options)).await {
+        match answered(container.delete_item(key.partition.clone(), &key.id, options)).await? {
             Ok(_) => Ok(true),
             Err(failure) if failure.status().is_not_found() => {
                 // Gone already: an earlier attempt of this call may well have done it.
@@ -414,7 +421,7 @@ impl DocumentStore for CosmosStore {
             return Err(Error::TooLarge { size_bytes });
         }
         let client = self.container(container).await?;
-        let answered = Box::pin(client.execute_transactional_batch(batch, None)).await;
+        let answered = answered(client.execute_transactional_batch(batch, None)).await?;
         let response = answered.map_err(|failure| write_error(failure, size_bytes))?;
         let repeated = was_attempted_before(&response.diagnostics());
         // The answer as a whole says little: one refused write makes the others 424, and each tells its own.
@@ -429,8 +436,8 @@ impl DocumentStore for CosmosStore {
         if !container.spec().tracks_changes {
             return Ok(None);
         }
-        let counted = timeout(QUERY_DEADLINE, Box::pin(self.count_changes(container, partition))).await;
-        let Counted { documents, newest, total } = counted.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
+        let counted = deadline::within(QUERY_DEADLINE, Box::pin(self.count_changes(container, partition))).await;
+        let Counted { documents, newest, total } = counted??;
         // Seconds of this size are whole numbers, which the service sends as it likes.
         let value = format!("{documents:.0}-{:.0}-{total:.0}", newest.unwrap_or_default());
         let newest = newest.and_then(|newest| OffsetDateTime::from_unix_timestamp(newest as i64).ok());
@@ -438,8 +445,7 @@ impl DocumentStore for CosmosStore {
     }
 
     async fn query(&self, query: &Query) -> Result<Page> {
-        let collected = timeout(QUERY_DEADLINE, Box::pin(self.page(query))).await;
-        collected.map_err(|elapsed| Error::Unavailable(elapsed.into()))?
+        deadline::within(QUERY_DEADLINE, Box::pin(self.page(query))).await?
     }
 
     async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>> {
@@ -448,15 +454,15 @@ impl DocumentStore for CosmosStore {
         }
         let statement = sql::Sql::nearest(query, field, vector);
         let query = Query { order: Vec::new(), after: None, ..query.clone() };
-        let collected = timeout(QUERY_DEADLINE, Box::pin(self.collect_page(&query, &statement))).await;
-        let page = collected.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
-        Ok(Some(page.documents))
+        let collected = deadline::within(QUERY_DEADLINE, Box::pin(self.collect_page(&query, &statement))).await;
+        Ok(Some(collected??.documents))
     }
+}
 
-    async fn ping(&self) -> Result<()> {
-        // A read of one document is what the least privileged of our identities may do, and passes through everything.
-        self.read(&Key::by_id(Container::UserProfiles, "ping")).await.map(|_| ())
-    }
+/// Waits for an answer of the SDK. Its calls keep a deadline by themselves, but not in all of their steps.
+async fn answered<T>(call: impl Future<Output = T>) -> Result<T> {
+    // On the heap: the SDK's futures are large.
+    Ok(deadline::within(OPERATION_DEADLINE, Box::pin(call)).await?)
 }
 
 /// A client of the account.
@@ -484,7 +490,7 @@ pub async fn connect(options: &CosmosOptions) -> Result<CosmosClient> {
     let pool = pool.build().map_err(error)?;
     let runtime = CosmosRuntime::builder().with_connection_pool(pool).build().await.map_err(error)?;
     let operations = OperationOptionsBuilder::new()
-        .with_end_to_end_latency_policy(OPERATION_DEADLINE.into())
+        .with_end_to_end_latency_policy(SDK_DEADLINE.into())
         .with_throttling_retry_options(ThrottlingRetryOptionsBuilder::new().with_max_retry_count(3).build())
         .build();
     let builder = CosmosClient::builder()
@@ -606,7 +612,7 @@ fn batch_outcome(results: &[TransactionalBatchOperationResult], size_bytes: usiz
         None => Ok(()),
         Some(404 | 409 | 412) => Err(Error::Conflict),
         Some(413) => Err(Error::TooLarge { size_bytes }),
-        Some(code @ (408 | 410 | 429 | 449 | 502..=504)) => {
+        Some(code) if outage::of_status(code) => {
             Err(Error::Unavailable(format!("the batch was answered with {code}").into()))
         }
         Some(code) => Err(failed(format!("the batch was answered with {code}"))),
@@ -617,7 +623,7 @@ fn batch_outcome(results: &[TransactionalBatchOperationResult], size_bytes: usiz
 fn error(failure: CosmosError) -> Error {
     let status = failure.status();
     match u16::from(status.status_code()) {
-        408 | 410 | 429 | 449 | 502..=504 => Error::Unavailable(failure.into()),
+        code if outage::of_status(code) => Error::Unavailable(failure.into()),
         // Another replica has not caught up yet.
         404 if status.is_read_session_not_available() => Error::Unavailable(failure.into()),
         _ => Error::Failed(failure.into()),

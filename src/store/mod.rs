@@ -18,11 +18,16 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::deadline::Elapsed;
+
 pub use containers::Container;
 pub use query::{Direction, Filter, Page, Query, Scope};
 
 /// The largest document that can be saved, in bytes of compact JSON: the limit of Cosmos DB.
 pub const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
+
+/// Life of the document that [`DocumentStore::ping`] writes.
+const TRIAL_SECONDS: u32 = 60 * 60;
 
 /// Result of a store operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -45,6 +50,12 @@ pub enum Error {
     /// The call cannot succeed as it is: a fault in this program, the schema or the file.
     #[error("the document store refused the operation")]
     Failed(#[source] Cause),
+}
+
+impl From<Elapsed> for Error {
+    fn from(elapsed: Elapsed) -> Self {
+        Self::Unavailable(elapsed.into())
+    }
 }
 
 /// The error below an [`Error`], whatever its back end.
@@ -227,8 +238,23 @@ pub trait DocumentStore: Send + Sync {
         Ok(0)
     }
 
-    /// Asks the store a trivial question, to see whether it answers.
-    async fn ping(&self) -> Result<()>;
+    /// Writes something small, to see whether the store answers and takes writes.
+    async fn ping(&self) -> Result<()> {
+        self.write_trial().await
+    }
+
+    /// Writes a document of no meaning, which expires by itself.
+    async fn write_trial(&self) -> Result<()> {
+        // Among what is computed and may be lost, in nobody's partition.
+        let key = Key::new(Container::VaultInsightsCache, "system", "readiness");
+        let trial = serde_json::json!({ "id": key.id, "userId": key.partition, "ttl": TRIAL_SECONDS });
+        self.upsert(&key, &trial).await.map(drop)
+    }
+
+    /// Looks through everything that is stored for damage, as far as that is our task: `None` if there is none. Takes long.
+    async fn find_damage(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
 }
 
 /// The size check that both back ends make before a write.

@@ -8,6 +8,7 @@ mod schema;
 mod sql;
 
 use std::borrow::Cow;
+use std::error::Error as StdError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -127,6 +128,15 @@ impl From<sqlite::Error> for Error {
         match error {
             sqlite::Error::Unavailable(cause) => Self::Unavailable(cause),
             sqlite::Error::Failed(cause) => Self::Failed(cause),
+        }
+    }
+}
+
+impl sqlite::WorkError for Error {
+    fn outage(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        match self {
+            Self::Unavailable(cause) => Some(&**cause),
+            Self::Conflict | Self::TooLarge { .. } | Self::Failed(_) => None,
         }
     }
 }
@@ -438,9 +448,12 @@ impl DocumentStore for SqliteStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        let ask = |connection: &Connection| Ok(connection.prepare_cached("SELECT 1")?.query_row([], |_| Ok(()))?);
-        self.engine.check()?;
-        self.run(ask).await
+        self.engine.check().await?;
+        self.write_trial().await
+    }
+
+    async fn find_damage(&self) -> Result<Option<String>> {
+        Ok(self.engine.find_damage().await?)
     }
 }
 

@@ -124,15 +124,31 @@ async fn files_look_as_an_operator_expects() {
 }
 
 #[tokio::test]
-async fn a_directory_that_cannot_be_written_is_a_failure() {
+async fn a_directory_that_cannot_be_written_is_an_outage() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let container = fresh_container();
     std::fs::write(directory.path().join(&*container), "in the way").unwrap();
     let put = store.put_if_absent(&container, &name("a"), Bytes::from_static(b"x"), None).await;
-    assert!(matches!(put, Err(Error::Failed(_))), "{put:?}");
+    assert!(matches!(put, Err(Error::Unavailable(_))), "{put:?}");
+    std::fs::remove_file(directory.path().join(&*container)).unwrap();
     std::fs::remove_dir_all(directory.path().join(".writing")).unwrap();
-    assert!(store.is_ready(&container).await.is_err());
+    assert!(store.is_ready(&container).await.unwrap());
+    // Another directory under the name is not the one that has the blobs, and what is missing from it may be there.
+    let away = directory.path().with_extension("away");
+    std::fs::rename(directory.path(), &away).unwrap();
+    for is_replaced in [false, true] {
+        if is_replaced {
+            std::fs::create_dir(directory.path()).unwrap();
+        }
+        assert!(store.is_ready(&container).await.is_err());
+        let put = store.put(&container, &name("a"), Bytes::from_static(b"x")).await;
+        assert!(matches!(put, Err(Error::Unavailable(_))), "{put:?}");
+        assert!(matches!(store.properties(&container, &name("a")).await, Err(Error::Unavailable(_))));
+    }
+    std::fs::remove_dir(directory.path()).unwrap();
+    std::fs::rename(&away, directory.path()).unwrap();
+    store.put(&container, &name("a"), Bytes::from_static(b"x")).await.unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
     let clock = ManualClock::new(datetime!(2026-03-02 09:15 UTC));

@@ -92,7 +92,7 @@ async fn a_file_that_is_no_database_is_refused() {
     let (_directory, path) = new_file();
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, "no database, but long enough to be looked at as one. ".repeat(40)).unwrap();
-    assert!(matches!(LocalQueue::open(&path, system_clock()), Err(Error::Failed(_))));
+    assert!(matches!(LocalQueue::open(&path, system_clock()), Err(Error::Unavailable(_))));
 }
 
 #[tokio::test]

@@ -24,6 +24,16 @@ pub const BOUNDARY: &str = "----pluckit";
 const AUDIENCE: &str = "api://pluckit";
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Has a picture of this name processed.
+pub async fn upload(caller: &Caller, id: &str) -> Answer {
+    send_form(caller, &[("item_id", id.as_bytes()), ("image", &picture(ImageFormat::Jpeg))]).await
+}
+
+/// Has a picture of no name processed.
+pub async fn a_picture(caller: &Caller) -> Answer {
+    send_raw(caller, "/api/process-image", picture(ImageFormat::Jpeg)).await
+}
+
 /// A blue garment on a white wall.
 fn picture(format: ImageFormat) -> Vec<u8> {
     let picture = RgbImage::from_fn(320, 240, |x, y| {
@@ -289,7 +299,10 @@ async fn a_service_that_is_slow_or_down_is_not_waited_for() {
         let ada = app.user("ada").await;
         let answer = send_raw(&ada, "/api/process-image", picture(ImageFormat::Jpeg)).await;
         let text = format!("Image segmentation failed: the segmentation service {reason}");
-        assert_eq!(detail(&answer), (500, json!(text)));
+        assert_eq!((detail(&answer), answer.header("retry-after")), ((503, json!(text)), "5"));
+        // What one picture has found out, the next ones are told.
+        let next = send_raw(&ada, "/api/process-image", picture(ImageFormat::Jpeg)).await;
+        assert_eq!(detail(&next), (503, json!(text)));
     }
     assert_eq!(server.seen().len(), 1, "silence is not asked again");
 }

@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::StreamExt;
 use futures::future::join_all;
 use pluckit::clock::ManualClock;
@@ -15,15 +14,14 @@ use pluckit::model::job::JobStatus;
 use pluckit::model::timestamp::Timestamp;
 use pluckit::store::query::Comparison;
 use pluckit::store::sqlite::SqliteStore;
-use pluckit::store::{
-    Container, Direction, DocumentStore, ETag, Error, Filter, Key, Page, Query, Result, Shown, Stored, Write,
-};
+use pluckit::store::{Container, Direction, DocumentStore, Error, Filter, Key, Query, Shown, Stored, Write};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::macros::datetime;
 
 use super::system_clock;
+use crate::support::intercepted::{Call, Fate, Intercepted};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -115,7 +113,7 @@ async fn what_is_no_database_is_refused() {
     let (_directory, path) = new_file();
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, "a letter to my grandmother, certainly no database").unwrap();
-    assert!(matches!(SqliteStore::open(&path, system_clock()), Err(Error::Failed(_))));
+    assert!(matches!(SqliteStore::open(&path, system_clock()), Err(Error::Unavailable(_))));
 }
 
 #[tokio::test]
@@ -305,41 +303,6 @@ async fn batches_have_the_limit_of_the_other_store() {
 
 // Queries
 
-/// Passes queries on and remembers them.
-struct Recorder {
-    store: SqliteStore,
-    queries: Mutex<Vec<Query>>,
-}
-
-#[async_trait]
-impl DocumentStore for Recorder {
-    async fn read(&self, key: &Key) -> Result<Option<Stored>> {
-        self.store.read(key).await
-    }
-    async fn create(&self, key: &Key, document: &Value) -> Result<ETag> {
-        self.store.create(key, document).await
-    }
-    async fn upsert(&self, key: &Key, document: &Value) -> Result<ETag> {
-        self.store.upsert(key, document).await
-    }
-    async fn replace(&self, key: &Key, document: &Value, etag: &ETag) -> Result<ETag> {
-        self.store.replace(key, document, etag).await
-    }
-    async fn delete(&self, key: &Key, etag: Option<&ETag>) -> Result<bool> {
-        self.store.delete(key, etag).await
-    }
-    async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> Result<()> {
-        self.store.batch(container, partition, writes).await
-    }
-    async fn query(&self, query: &Query) -> Result<Page> {
-        self.queries.lock().unwrap().push(query.clone());
-        self.store.query(query).await
-    }
-    async fn ping(&self) -> Result<()> {
-        self.store.ping().await
-    }
-}
-
 /// Asserts that SQLite finds the documents of `query` in order by an index, on its first page and on later ones.
 /// `index` is part of the first page's plan.
 async fn assert_uses_an_index(store: &SqliteStore, query: &Query, index: &str) {
@@ -364,18 +327,23 @@ fn is_within_a_document(step: &str) -> bool {
 
 #[tokio::test]
 async fn every_named_query_uses_an_index() {
-    let recorder =
-        Arc::new(Recorder { store: SqliteStore::in_memory(system_clock()).unwrap(), queries: Mutex::new(Vec::new()) });
+    let store = Arc::new(SqliteStore::in_memory(system_clock()).unwrap());
+    let seen: Arc<Mutex<Vec<Query>>> = Arc::default();
+    let recorded = seen.clone();
+    let record = move |call: &Call<'_>| {
+        recorded.lock().unwrap().extend(call.query.cloned());
+        Fate::Passes
+    };
     // Two of each, so that there is a second page to plan.
     for id in ["a", "b"] {
         for container in Container::ALL {
             let fields = json!({ "accessTokenHash": "x", "refreshTokenHash": "x", "itemId": "coat", "wearCount": 1 });
             let partition = if matches!(container.spec().partition_key, "id" | "jobId") { id } else { "ada" };
             let (key, document) = in_container(container, partition, id, fields);
-            recorder.store.create(&key, &document).await.unwrap();
+            store.create(&key, &document).await.unwrap();
         }
     }
-    let data = Data::new(recorder.clone());
+    let data = Data::new(Intercepted::new(store.clone(), Arc::new(record)));
     let ada = UserId::from("ada");
     let mut expected = Vec::new();
     // Runs one query and says which index it should use.
@@ -426,10 +394,10 @@ async fn every_named_query_uses_an_index() {
     asks!(data.jobs.due_for_purge(now, 10).await.unwrap(), "Jobs_by_purgeAt_asc_across");
     asks!(data.jobs.find_anyone_s(&"a".repeat(32).into()).await.unwrap(), "Jobs_by_jobId_asc_across");
 
-    let queries = std::mem::take(&mut *recorder.queries.lock().unwrap());
+    let queries = std::mem::take(&mut *seen.lock().unwrap());
     assert_eq!(queries.len(), expected.len(), "{queries:?}");
     for (query, index) in queries.iter().zip(expected) {
-        assert_uses_an_index(&recorder.store, query, index).await;
+        assert_uses_an_index(&store, query, index).await;
     }
 }
 

@@ -7,6 +7,7 @@ pub mod feeds;
 pub mod google;
 pub mod host;
 pub mod hostile;
+pub mod intercepted;
 pub mod jobs;
 pub mod model;
 pub mod process;
@@ -48,6 +49,7 @@ use tempfile::TempDir;
 use time::macros::datetime;
 
 use caller::Caller;
+use intercepted::{Intercepted, Interceptor};
 use model::ModelServer;
 use web::Web;
 
@@ -73,6 +75,7 @@ pub struct Builder {
     web: Arc<GuardedClient>,
     segmentation: Option<ServiceOptions>,
     blobs: Option<Arc<dyn BlobStore>>,
+    blob_interceptor: Option<Arc<dyn Interceptor>>,
     kinds: Vec<Kind>,
 }
 
@@ -152,6 +155,12 @@ impl Builder {
         self
     }
 
+    /// Has somebody between the service and its blobs.
+    pub fn intercept_blobs(mut self, interceptor: Arc<dyn Interceptor>) -> Self {
+        self.blob_interceptor = Some(interceptor);
+        self
+    }
+
     /// Has these kinds of long operation beside the service's own.
     pub fn kinds(mut self, kinds: Vec<Kind>) -> Self {
         self.kinds = kinds;
@@ -168,6 +177,10 @@ impl Builder {
         let media = app::media_url(&config, SocketAddr::from(([127, 0, 0, 1], 7071)));
         let files = tempfile::tempdir().unwrap();
         let blobs = self.blobs.unwrap_or_else(|| Arc::new(LocalBlobs::open(files.path(), media, &*clock).unwrap()));
+        let blobs = match self.blob_interceptor {
+            Some(interceptor) => Intercepted::new(blobs, interceptor),
+            None => blobs,
+        };
         let http = http_client::services().unwrap();
         let pixels = Arc::new(PixelPool::default());
         let segmenter: Arc<dyn Segmenter> = match self.segmentation {
@@ -211,6 +224,7 @@ impl TestApp {
             web: Arc::new(GuardedClient::new(web::nowhere()).unwrap()),
             segmentation: None,
             blobs: None,
+            blob_interceptor: None,
             kinds: Vec::new(),
         }
     }

@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use futures::TryStreamExt;
 use pluckit::app::{self, Backends};
 use pluckit::clock::{Clock, SystemClock};
 use pluckit::config::{Config, Source};
 use pluckit::data::Data;
 use pluckit::domain::scraper::polite::Gates;
-use pluckit::store::{self, Container, DocumentStore, ETag, Key, Page, Query, Stored, Write};
+use pluckit::store::{Container, Filter, Key, Query};
 use pluckit::workers::{FUNCTIONS, daily_scrape, pump, timers};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -24,6 +23,7 @@ use time::macros::time;
 
 use super::poison::open_data;
 use crate::support::feeds::{listing, post, seed, show_picture};
+use crate::support::intercepted::{Call, Fate, Intercepted, Interceptor};
 use crate::support::process::{Process, ROLE, up_to};
 use crate::support::until;
 use crate::support::web::{self, Web};
@@ -68,48 +68,23 @@ fn until_noon() -> Duration {
     (noon - now).unsigned_abs()
 }
 
-/// A store that notes when a source's daily scrape is written down as done.
-struct Noted {
-    store: Arc<dyn DocumentStore>,
-    journal: PathBuf,
-}
+/// Notes when a source's daily scrape is written down as done.
+struct Noted(PathBuf);
 
-#[async_trait]
-impl DocumentStore for Noted {
-    async fn read(&self, key: &Key) -> store::Result<Option<Stored>> {
-        self.store.read(key).await
+impl Interceptor for Noted {
+    fn before(&self, _: &Call<'_>) -> Fate {
+        Fate::Passes
     }
-    async fn create(&self, key: &Key, document: &Value) -> store::Result<ETag> {
-        self.store.create(key, document).await
-    }
-    async fn upsert(&self, key: &Key, document: &Value) -> store::Result<ETag> {
-        self.store.upsert(key, document).await
-    }
-    async fn replace(&self, key: &Key, document: &Value, etag: &ETag) -> store::Result<ETag> {
-        let written = self.store.replace(key, document, etag).await?;
+
+    fn after(&self, call: &Call<'_>) {
         // The last write of a run: it gives the lease back and says when.
-        if key.container == Container::ScraperSources
-            && document["leaseOwner"].is_null()
-            && document["lastDailyRun"].is_string()
+        if let (Some(Container::ScraperSources), "store.replace", Some(source)) =
+            (call.container, call.name, call.document)
+            && source["leaseOwner"].is_null()
+            && source["lastDailyRun"].is_string()
         {
-            note(&self.journal, &format!("done {}", key.id));
+            note(&self.0, &format!("done {}", source["id"].as_str().unwrap()));
         }
-        Ok(written)
-    }
-    async fn delete(&self, key: &Key, etag: Option<&ETag>) -> store::Result<bool> {
-        self.store.delete(key, etag).await
-    }
-    async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> store::Result<()> {
-        self.store.batch(container, partition, writes).await
-    }
-    async fn query(&self, query: &Query) -> store::Result<Page> {
-        self.store.query(query).await
-    }
-    async fn sweep_expired(&self) -> store::Result<usize> {
-        self.store.sweep_expired().await
-    }
-    async fn ping(&self) -> store::Result<()> {
-        self.store.ping().await
     }
 }
 
@@ -140,7 +115,7 @@ async fn the_scraper_that_is_killed() {
     }
     let backends = Backends::open(&config, listener.local_addr().unwrap()).unwrap();
     let backends = Backends {
-        store: Arc::new(Noted { store: backends.store.clone(), journal }),
+        store: Intercepted::new(backends.store.clone(), Arc::new(Noted(journal))),
         web: Arc::new(web.client()),
         gates: Arc::new(Gates::new(Duration::from_millis(20))),
         clock: Arc::new(Ahead(Duration::from_secs(std::env::var(SHIFT).unwrap().parse().unwrap()))),
@@ -240,7 +215,7 @@ async fn fifty_sources_are_scraped_once_a_day_through_twenty_kills() {
             data.store.read(&Key::new(Container::ScraperSources, "reddit", id.as_str())).await.unwrap().unwrap();
         let source: Value = stored.parse().unwrap();
         assert_eq!(source["kept"], number, "what others keep there");
-        let of_source = store::Filter::equal("sourceId", id.as_str());
+        let of_source = Filter::equal("sourceId", id.as_str());
         let found = Query::partition(Container::ScrapedItems, "global").matching(of_source);
         items += data.store.query(&found).await.unwrap().documents.len();
     }

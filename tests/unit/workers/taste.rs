@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
@@ -14,13 +13,14 @@ use pluckit::clock::ManualClock;
 use pluckit::model::taste_job::TastePayload;
 use pluckit::queue::MAX_MESSAGE_BYTES;
 use pluckit::store::sqlite::SqliteStore;
-use pluckit::store::{self, Container, DocumentStore, ETag, Key, Page, Query, Stored, Write};
+use pluckit::store::{Container, Key, Query};
 use pluckit::workers::{Delivery, JobError, dead_letter, taste};
 use serde_json::{Value, json};
 use time::macros::datetime;
 use tokio::sync::Notify;
 
 use crate::support::TestApp;
+use crate::support::intercepted::{Call, Fate, Intercepted};
 use crate::support::model::{Answer, Kind, ModelServer, say};
 use crate::support::web::{self, Web};
 
@@ -301,66 +301,31 @@ async fn stale_jobs_are_queued_again_less_and_less_often_and_at_last_given_up() 
     assert_eq!(dead_letters(&scene.app).await.len(), 1);
 }
 
-/// A store whose next write of a finished job never ends, as if its process died just then.
-struct DiesAtTheEnd {
-    inner: Arc<dyn DocumentStore>,
-    dies: AtomicBool,
-    is_dead: Notify,
-}
-
-#[async_trait]
-impl DocumentStore for DiesAtTheEnd {
-    async fn read(&self, key: &Key) -> store::Result<Option<Stored>> {
-        self.inner.read(key).await
-    }
-
-    async fn create(&self, key: &Key, document: &Value) -> store::Result<ETag> {
-        self.inner.create(key, document).await
-    }
-
-    async fn upsert(&self, key: &Key, document: &Value) -> store::Result<ETag> {
-        self.inner.upsert(key, document).await
-    }
-
-    async fn replace(&self, key: &Key, document: &Value, etag: &ETag) -> store::Result<ETag> {
-        if document["status"] == "completed" && self.dies.swap(false, Ordering::Relaxed) {
-            self.is_dead.notify_one();
-            std::future::pending::<()>().await;
-        }
-        self.inner.replace(key, document, etag).await
-    }
-
-    async fn delete(&self, key: &Key, etag: Option<&ETag>) -> store::Result<bool> {
-        self.inner.delete(key, etag).await
-    }
-
-    async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> store::Result<()> {
-        self.inner.batch(container, partition, writes).await
-    }
-
-    async fn query(&self, query: &Query) -> store::Result<Page> {
-        self.inner.query(query).await
-    }
-
-    async fn ping(&self) -> store::Result<()> {
-        self.inner.ping().await
-    }
-}
-
 #[tokio::test]
 async fn a_profile_learns_one_answer_of_the_model_even_if_the_worker_dies() {
     let (model, web) = (ModelServer::start().await, Web::start().await);
     web.page(PICTURE, |_| web::page("image/png", picture()));
     let clock = Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)));
     let inner = Arc::new(SqliteStore::in_memory(clock.clone()).unwrap());
-    let store = Arc::new(DiesAtTheEnd { inner, dies: AtomicBool::new(true), is_dead: Notify::new() });
-    let app = TestApp::builder().model_server(&model).web(&web).clock(clock).store(store.clone()).start();
+    // The first write of a finished job never ends, as if its process died just then.
+    let (dies, is_dead) = (AtomicBool::new(true), Arc::new(Notify::new()));
+    let death = is_dead.clone();
+    let interceptor = move |call: &Call<'_>| {
+        let ends = call.name == "store.replace" && call.document.is_some_and(|job| job["status"] == "completed");
+        if !ends || !dies.swap(false, Ordering::Relaxed) {
+            return Fate::Passes;
+        }
+        death.notify_one();
+        Fate::Hangs
+    };
+    let store = Intercepted::new(inner, Arc::new(interceptor));
+    let app = TestApp::builder().model_server(&model).web(&web).clock(clock).store(store).start();
     let scene = Scene { app, model, web };
     scene.model.push(Kind::Complete, say(&[DESCRIPTION]));
     scene.model.push(Kind::Complete, say(&[&DESCRIPTION.replace("boxy", "sharp").replace("Arket", "Acne")]));
     tokio::select! {
         outcome = scene.run() => panic!("it died: {outcome:?}"),
-        () = store.is_dead.notified() => {}
+        () = is_dead.notified() => {}
     }
     let learned = scene.profile().await;
     assert_eq!(learned["stylePreferences"], json!(["boxy", "Minimal", "navy", "coat"]));
