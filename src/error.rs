@@ -18,9 +18,14 @@ use crate::blob;
 use crate::data;
 use crate::domain::backlog::Backlog;
 use crate::domain::budget::BudgetExceeded;
+use crate::domain::dead_letters;
 use crate::domain::jobs;
 use crate::domain::media;
 use crate::extract::AppJson;
+use crate::imaging;
+use crate::llm;
+use crate::queue;
+use crate::segmentation;
 use crate::store;
 
 /// How long a caller should wait when a dependency is down, unless that said otherwise.
@@ -93,6 +98,15 @@ pub enum ApiError {
     /// 503: something we depend on is down.
     #[error("The service is temporarily unavailable. Please try again.")]
     Unavailable(#[source] Arc<dyn StdError + Send + Sync>),
+    /// 503: the same, where callers are told which step it was.
+    #[error("{detail}")]
+    StepUnavailable {
+        /// What they are told.
+        detail: String,
+        /// Why.
+        #[source]
+        cause: Arc<dyn StdError + Send + Sync>,
+    },
     /// 503: our own time limit passed.
     #[error("The request took too long. Please try again.")]
     TimedOut,
@@ -209,11 +223,26 @@ impl ApiError {
             Self::OutOfRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) | Self::TimedOut | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::StepUnavailable { .. } | Self::TimedOut | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Failed { .. } | Self::Misconfigured(_) | Self::Internal(_) | Self::Panicked => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         }
+    }
+
+    /// Whatever went wrong below: a dependency that is down if the error says so anywhere in its chain, else a fault of ours.
+    pub fn of(cause: impl StdError + Send + Sync + 'static) -> Self {
+        if is_outage(&cause) { Self::unavailable(cause) } else { Self::internal(cause) }
+    }
+
+    /// The same where callers are told which step failed, if that was a fault of ours.
+    pub fn failed(detail: impl Into<String>, cause: impl StdError + Send + Sync + 'static) -> Self {
+        if is_outage(&cause) {
+            return Self::unavailable(cause);
+        }
+        Self::Failed { detail: detail.into(), cause: Arc::new(cause) }
     }
 
     /// A dependency that is down.
@@ -278,22 +307,47 @@ impl From<BudgetExceeded> for ApiError {
     }
 }
 
-impl From<data::Error> for ApiError {
-    fn from(error: data::Error) -> Self {
-        match error {
-            data::Error::Store(store::Error::Unavailable(_)) | data::Error::Contended => Self::unavailable(error),
-            data::Error::Store(store::Error::Conflict | store::Error::TooLarge { .. } | store::Error::Failed(_))
-            | data::Error::Unwritable(_) => Self::internal(error),
-        }
-    }
+/// Whether an error says, itself or by what is below it, that something we depend on is down. What that is, the type of the
+/// error tells, and not the route that met it.
+fn is_outage(error: &(dyn StdError + 'static)) -> bool {
+    let is_one = is::<store::Error>(error, |error| matches!(error, store::Error::Unavailable(_)))
+        || is::<data::Error>(error, |error| matches!(error, data::Error::Contended))
+        || is::<blob::Error>(error, |error| matches!(error, blob::Error::Unavailable(_)))
+        || is::<queue::Error>(error, |error| matches!(error, queue::Error::Unavailable(_)))
+        || is::<llm::Error>(error, |error| {
+            use llm::Error::{Interrupted, RateLimited, Unavailable};
+            matches!(error, RateLimited { .. } | Unavailable(_) | Interrupted(_))
+        })
+        || is::<segmentation::Fault>(error, segmentation::Fault::is_outage)
+        || is::<imaging::Error>(error, |error| matches!(error, imaging::Error::Busy))
+        || is::<media::Error>(error, |error| matches!(error, media::Error::Busy));
+    is_one || error.source().is_some_and(is_outage)
 }
+
+/// Whether this is a `T`, shared or not, of which that holds.
+fn is<T: StdError + 'static>(error: &(dyn StdError + 'static), holds: impl Fn(&T) -> bool) -> bool {
+    let own = error.downcast_ref::<T>().or_else(|| error.downcast_ref::<Arc<T>>().map(Arc::as_ref));
+    own.is_some_and(holds)
+}
+
+/// Errors that have no status but that of [`ApiError::of`].
+macro_rules! of {
+    ($($error:ty),*) => {
+        $(impl From<$error> for ApiError {
+            fn from(error: $error) -> Self {
+                Self::of(error)
+            }
+        })*
+    };
+}
+
+of!(data::Error, queue::Error, llm::Error);
 
 impl From<blob::Error> for ApiError {
     fn from(error: blob::Error) -> Self {
         match error {
             blob::Error::OutOfRange { size } => Self::OutOfRange { size },
-            blob::Error::Unavailable(_) => Self::unavailable(error),
-            blob::Error::Failed(_) => Self::internal(error),
+            blob::Error::Unavailable(_) | blob::Error::Failed(_) => Self::of(error),
         }
     }
 }
@@ -309,9 +363,7 @@ impl ApiError {
 impl From<jobs::Error> for ApiError {
     fn from(error: jobs::Error) -> Self {
         match error {
-            jobs::Error::Data(error) => error.into(),
-            jobs::Error::Blobs(error) => error.into(),
-            jobs::Error::Unwritable(_) => Self::internal(error),
+            jobs::Error::Data(_) | jobs::Error::Blobs(_) | jobs::Error::Unwritable(_) => Self::of(error),
             jobs::Error::OverBudget(exceeded) => exceeded.into(),
             jobs::Error::BacklogFull => Self::BACKLOG_FULL,
             jobs::Error::KeyReused => Self::Invalid(vec![Fault {
@@ -325,22 +377,34 @@ impl From<jobs::Error> for ApiError {
     }
 }
 
+impl From<dead_letters::Error> for ApiError {
+    fn from(error: dead_letters::Error) -> Self {
+        match error {
+            dead_letters::Error::Queue(queue::Error::TooLarge { .. }) => {
+                Self::BadRequest("The message is too long to be queued again.")
+            }
+            dead_letters::Error::Data(_) | dead_letters::Error::Queue(_) | dead_letters::Error::Unwritable(_) => {
+                Self::of(error)
+            }
+        }
+    }
+}
+
 impl From<media::Error> for ApiError {
     fn from(error: media::Error) -> Self {
         let detail = error.to_string();
         match error {
             media::Error::Unreadable(_) => Self::BadRequest("Unsupported or corrupt image."),
             media::Error::TooLarge(_) => Self::TooLarge,
-            media::Error::Busy => Self::unavailable(error),
             media::Error::OtherPicture => Self::Conflict("Another picture has this id."),
-            media::Error::Segmentation { cause, .. } | media::Error::Conversion(cause) => {
-                Self::Failed { detail, cause }
+            // Whoever waited for it reads why, whether or not another try is worth it.
+            media::Error::Segmentation { .. } if is_outage(&error) => {
+                Self::StepUnavailable { detail, cause: Arc::new(error) }
             }
-            media::Error::Upload(cause) if matches!(*cause, crate::blob::Error::Unavailable(_)) => {
-                Self::Unavailable(cause)
+            media::Error::Segmentation { .. } | media::Error::Conversion(_) | media::Error::Upload(_) => {
+                Self::failed(detail, error)
             }
-            media::Error::Upload(cause) => Self::Failed { detail, cause },
-            media::Error::Broken(_) => Self::internal(error),
+            media::Error::Busy | media::Error::Broken(_) => Self::of(error),
         }
     }
 }

@@ -298,7 +298,12 @@ impl LogEntry {
             ) => {
                 error!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
             }
-            Some(fault @ (ApiError::Unavailable(_) | ApiError::TimedOut | ApiError::Overloaded)) => {
+            Some(
+                fault @ (ApiError::Unavailable(_)
+                | ApiError::StepUnavailable { .. }
+                | ApiError::TimedOut
+                | ApiError::Overloaded),
+            ) => {
                 warn!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
             }
             _ if self.is_probe => debug!(http.status = status, duration_ms, "request answered"),

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::timers::PARTITION;
 use super::update::{self, Edit};
-use super::{Error, Result, pages};
+use super::{Result, pages};
 use crate::model::digest::{Digest, FanOut, Week, WeeklyRun};
 use crate::model::ids::{DigestId, UserId};
 use crate::store::query::Comparison;
-use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query, Write};
+use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query, Stored};
 
 /// The digests of all users.
 #[derive(Clone)]
@@ -24,6 +26,11 @@ impl Digests {
     }
 
     fn run_key(user: &UserId) -> Key {
+        Key::new(Container::Jobs, user.as_str(), WeeklyRun::ID)
+    }
+
+    /// Where earlier versions kept it.
+    fn former_run_key(user: &UserId) -> Key {
         Key::new(Container::Digests, user.as_str(), WeeklyRun::ID)
     }
 
@@ -57,8 +64,28 @@ impl Digests {
 
     /// How far the weekly run has come for a user.
     pub async fn weekly_run(&self, user: &UserId) -> Result<Option<WeeklyRun>> {
-        let stored = self.0.read(&Self::run_key(user)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::Digests, &stored)))
+        let (key, former) = (Self::run_key(user), Self::former_run_key(user));
+        let (stored, former) = futures::future::try_join(self.0.read(&key), self.0.read(&former)).await?;
+        match former {
+            None => Ok(stored.and_then(|stored| pages::parse(Container::Jobs, &stored))),
+            Some(former) => self.move_weekly_run(user, &former).await,
+        }
+    }
+
+    /// Moves the document from where it was kept before, unless a newer one is there.
+    async fn move_weekly_run(&self, user: &UserId, former: &Stored) -> Result<Option<WeeklyRun>> {
+        let run: Option<WeeklyRun> = pages::parse(Container::Digests, former);
+        let moved = self.edit_weekly_run(user, |found| match (found, &run) {
+            (Some(found), Some(run)) if found.week < run.week => Edit::Save(run.clone(), Some(run.clone())),
+            (None, Some(run)) => Edit::Save(run.clone(), Some(run.clone())),
+            (found, _) => Edit::Keep(found),
+        });
+        let moved = moved.await?;
+        match self.0.delete(&Self::former_run_key(user), Some(&former.etag)).await {
+            // An older program is at it, and its lease was moved with it.
+            Ok(_) | Err(store::Error::Conflict) => Ok(moved),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Edits that by compare-and-swap, as [`update::update`].
@@ -73,36 +100,20 @@ impl Digests {
         update::update(&*self.0, &Self::run_key(user), edit).await
     }
 
-    /// Saves the digest of a week together with the note that it was made, in one write; false, and nothing is saved, if
-    /// `owner` is not at that week any more.
+    /// Saves the digest of a week, unless it is there or a newer one about the same wardrobe is.
     ///
     /// # Errors
-    /// [`Error::Contended`] when others kept changing either document.
-    pub async fn save_weekly(&self, digest: &Digest, settled: &WeeklyRun, owner: &str) -> Result<bool> {
-        let key = Self::key(&digest.user_id, &digest.id);
-        let run = serde_json::to_value(settled)?;
+    /// As [`update::update`].
+    pub async fn save_unless_newer(&self, digest: &Digest) -> Result<()> {
         let document = serde_json::to_value(digest)?;
-        for attempt in 0..update::ATTEMPTS {
-            update::pause_before(attempt).await;
-            let (held, older) =
-                futures::future::try_join(self.0.read(&Self::run_key(&digest.user_id)), self.0.read(&key)).await?;
-            let Some(held) = held else { return Ok(false) };
-            if !held.parse::<WeeklyRun>().is_ok_and(|run| run.is_held_by(owner, settled.week)) {
-                return Ok(false);
+        update::update(&*self.0, &Self::key(&digest.user_id, &digest.id), |found: Option<Value>| {
+            let there = found.and_then(|found| serde_json::from_value::<Digest>(found).ok());
+            match there {
+                Some(there) if there.generated_at >= digest.generated_at => Edit::Keep(()),
+                Some(_) | None => Edit::Save(document.clone(), ()),
             }
-            let document = document.clone();
-            let save = match older {
-                Some(older) => Write::Replace { document, etag: older.etag },
-                None => Write::Create { document },
-            };
-            let writes = [Write::Replace { document: run.clone(), etag: held.etag }, save];
-            match self.0.batch(Container::Digests, digest.user_id.as_str(), &writes).await {
-                Ok(()) => return Ok(true),
-                Err(store::Error::Conflict) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Error::Contended)
+        })
+        .await
     }
 
     /// Id of the document that says how far a week's fan-out has come.

@@ -21,7 +21,7 @@ pub struct DigestNote {
     pub wardrobe_hash: String,
     /// That of the digest before it. A profile that has another one has heard of a newer digest meanwhile.
     pub previous_hash: Option<String>,
-    /// Share of the ideas that fit what is worn.
+    /// Share of the ideas that fit what is worn. The profile keeps its own when there is none.
     pub style_confidence: Option<f64>,
     /// The climate, for a profile that has none.
     pub climate_zone: Option<String>,
@@ -74,7 +74,9 @@ impl Profiles {
             let mut set = |field: &str, value: Value| profile.insert(field.to_owned(), value);
             set(DIGEST_HASH, note.wardrobe_hash.as_str().into());
             set("wardrobeFingerprint", note.wardrobe_hash.as_str().into());
-            set("styleConfidenceProfile", note.style_confidence.into());
+            if let Some(confidence) = note.style_confidence {
+                set("styleConfidenceProfile", confidence.into());
+            }
             let has_climate = profile.get("climateZone").is_some_and(|zone| !zone.is_null() && zone != "");
             if let (Some(zone), false) = (&note.climate_zone, has_climate) {
                 profile.insert("climateZone".to_owned(), zone.as_str().into());

@@ -64,11 +64,31 @@ impl<'de> Deserialize<'de> for Week {
 
 /// One purchase idea.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "StoredSuggestion")]
 pub struct Suggestion {
     /// What to buy.
     pub item: String,
     /// Why.
     pub rationale: String,
+}
+
+/// A purchase idea as documents have it: in older ones the rationale is called `reason`.
+#[derive(Deserialize)]
+struct StoredSuggestion {
+    item: String,
+    #[serde(default, deserialize_with = "lenient::optional")]
+    rationale: Option<String>,
+    #[serde(default, deserialize_with = "lenient::optional")]
+    reason: Option<String>,
+}
+
+impl TryFrom<StoredSuggestion> for Suggestion {
+    type Error = &'static str;
+
+    fn try_from(stored: StoredSuggestion) -> Result<Self, Self::Error> {
+        let rationale = stored.rationale.or(stored.reason).ok_or("neither a rationale nor a reason")?;
+        Ok(Self { item: stored.item, rationale })
+    }
 }
 
 /// Purchase ideas for a wardrobe as it was at one time.
@@ -142,8 +162,9 @@ pub enum WeeklyOutcome {
     Failed,
 }
 
-/// How far the weekly run has come for a user: one document each, beside their digests, so that a digest and the note
-/// that it was made are one write.
+/// How far the weekly run has come for a user: one document each. It carries the digest until that has its own document,
+/// so that a digest and the note that it was made are one write. It is not kept among the digests: older readers take the
+/// newest document there for a digest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WeeklyRun {
@@ -158,6 +179,9 @@ pub struct WeeklyRun {
     /// The digest that was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest_id: Option<DigestId>,
+    /// The same, until it is saved and the profile has heard of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Box<Digest>>,
     /// The profile's hash before: as long as it is this, the profile has not heard of the digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_hash: Option<String>,
@@ -169,11 +193,19 @@ pub struct WeeklyRun {
     pub lease_expires_at: Option<Timestamp>,
     /// When this was written.
     pub updated_at: Timestamp,
+    /// Seconds until the document expires.
+    #[serde(default = "WeeklyRun::life")]
+    pub ttl: u32,
 }
 
 impl WeeklyRun {
-    /// Id of the document. No digest has it: theirs end in a hash.
+    /// Id of the document.
     pub const ID: &str = "weekly-run";
+
+    /// Longer than a week may be seen to after it has begun.
+    pub const fn life() -> u32 {
+        60 * 24 * 60 * 60
+    }
 
     /// Whether the week needs no more work.
     pub fn is_settled(&self, week: Week) -> bool {

@@ -10,14 +10,13 @@ use utoipa::{OpenApi, ToSchema};
 use crate::auth::CurrentUser;
 use crate::data::bans::Bans;
 use crate::described;
-use crate::domain::dead_letters::{self, Replay};
+use crate::domain::dead_letters::Replay;
 use crate::error::ApiError;
 use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read};
 use crate::model::ban::Ban;
 use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use crate::model::ids::{DeadLetterId, TasteJobId, UserId};
 use crate::model::timestamp::Timestamp;
-use crate::queue;
 use crate::state::AppState;
 
 const PAGE: usize = 50;
@@ -240,12 +239,7 @@ async fn replay_dead_letter(
         Ok(Replay::Queued) => Ok(AppJson(DeadLetterStatusResponse { id, status: DeadLetterStatus::Replayed.name() })),
         Ok(Replay::AlreadyReplayed) => Err(ApiError::Conflict("Dead letter already replayed.")),
         Ok(Replay::Missing) => Err(NO_DEAD_LETTER),
-        Err(dead_letters::Error::Data(error)) => Err(error.into()),
-        Err(dead_letters::Error::Queue(queue::Error::TooLarge { .. })) => {
-            Err(ApiError::BadRequest("The message is too long to be queued again."))
-        }
-        Err(error @ dead_letters::Error::Queue(_)) => Err(ApiError::unavailable(error)),
-        Err(error @ dead_letters::Error::Unwritable(_)) => Err(ApiError::internal(error)),
+        Err(error) => Err(error.into()),
     }
 }
 

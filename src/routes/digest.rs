@@ -1,7 +1,5 @@
 //! Purchase ideas, and the thumbs on them.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -30,10 +28,13 @@ use crate::state::AppState;
 
 /// Longest id of a digest that is looked at, in characters: a user's, and 65 more.
 const LONGEST_ID: usize = 400;
+/// Characters of an idea's description that are kept. Longer ones are cut, not refused: clients send what we sent them.
 const LONGEST_DESCRIPTION: usize = 1000;
+/// The longest description that is read; no body has a longer one.
+const MOST_READ: usize = 64 * 1024;
 /// The last place that an idea can have. A digest has five.
 const LAST_INDEX: i64 = 99;
-const NO_DIGEST_ID: ApiError = ApiError::BadRequest("digestId is not the id of a digest.");
+const NO_DIGEST: ApiError = ApiError::NotFound("Digest not found.");
 
 /// Routes for users.
 pub fn user() -> Router<AppState> {
@@ -63,7 +64,9 @@ struct RunDigestRequest {
 
 impl Read for RunDigestRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self { force: fields.optional_flag("force").unwrap_or(false) }
+        let force = fields.optional_flag("force").unwrap_or(true);
+        fields.rule("force", || json!({ "default": true }));
+        Self { force }
     }
 }
 
@@ -147,7 +150,7 @@ async fn run_digest(
     let run = Box::pin(app.digests.run(&user, Trigger { force: request.force, week: None }, observed));
     let outcome = run.instrument(span).await.map_err(|error| match error {
         digest::Error::Model(llm::Error::OverBudget { retry_after }) => BudgetExceeded { retry_after }.into(),
-        error => ApiError::Failed { detail: "Could not run digest.".to_owned(), cause: Arc::new(error) },
+        error => ApiError::failed("Could not run digest.", error),
     })?;
     Ok(AppJson(RunDigestResponse::from(outcome)).into_response())
 }
@@ -165,8 +168,7 @@ async fn find_latest_digest(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let digest = app.data.digests.latest(&user).await;
-    let digest = digest
-        .map_err(|error| ApiError::Failed { detail: "Could not load digest.".to_owned(), cause: Arc::new(error) })?;
+    let digest = digest.map_err(|error| ApiError::failed("Could not load digest.", error))?;
     Ok(respond::conditional(&headers, &LatestDigestResponse { digest: digest.map(Into::into) }))
 }
 
@@ -217,13 +219,10 @@ struct AddFeedbackRequest {
 impl Read for AddFeedbackRequest {
     fn read(fields: &mut Fields) -> Self {
         let digest_id = fields.text("digestId", 1, LONGEST_ID).into();
-        fields.rule("digestId", || json!({ "pattern": r"^[^/\\?#]+$" }));
         Self {
             digest_id,
             suggestion_index: fields.integer("suggestionIndex", 0, LAST_INDEX),
-            suggestion_description: fields
-                .optional_text("suggestionDescription", LONGEST_DESCRIPTION)
-                .unwrap_or_default(),
+            suggestion_description: fields.optional_text("suggestionDescription", MOST_READ).unwrap_or_default(),
             signal: fields.signal(),
         }
     }
@@ -239,7 +238,8 @@ struct AddFeedbackResponse {
 /// Takes the user's thumb on an idea, in the place of the one before it.
 #[utoipa::path(post, path = "/api/digest/feedback", operation_id = "add_digest_feedback", request_body = AddFeedbackRequest, responses(
     (status = 200, body = AddFeedbackResponse),
-    (status = 400, description = "The signal is neither up nor down, or no digest can have this id.")
+    (status = 400, description = "The signal is neither up nor down."),
+    (status = 404, description = "The caller has no such digest.")
 ))]
 async fn add_feedback(
     State(app): State<AppState>,
@@ -248,16 +248,15 @@ async fn add_feedback(
 ) -> Result<AppJson<AddFeedbackResponse>, ApiError> {
     let AddFeedbackRequest { digest_id, suggestion_index, suggestion_description, signal } = body;
     let signal = Signal::parse(&signal).ok_or(ApiError::BadRequest("signal must be 'up' or 'down'."))?;
+    let digest = app.data.digests.find(&user, &digest_id).await?.ok_or(NO_DIGEST)?;
     if !Feedback::is_valid_digest(&user, &digest_id) {
-        return Err(NO_DIGEST_ID);
+        return Err(NO_DIGEST);
     }
     let index = usize::try_from(suggestion_index).unwrap_or_default();
-    let mut description = suggestion_description.trim().to_owned();
+    let mut description: String = suggestion_description.trim().chars().take(LONGEST_DESCRIPTION).collect();
     if description.is_empty() {
         // The next digest learns from the words, so a thumb without any would be lost.
-        let digest = app.data.digests.find(&user, &digest_id).await?;
-        let item = digest.and_then(|digest| digest.suggestions.into_iter().nth(index)).map(|idea| idea.item);
-        description = item.unwrap_or_default();
+        description = digest.suggestions.into_iter().nth(index).map(|idea| idea.item).unwrap_or_default();
     }
     let suggestion_index = index as u64;
     let feedback = DigestFeedback {

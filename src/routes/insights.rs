@@ -1,7 +1,5 @@
 //! Numbers about the user's wardrobe.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -57,9 +55,6 @@ async fn find_vault_insights(
     let question = Question::new(query.window_days, query.target_cpw);
     let question = question.ok_or(ApiError::BadRequest("windowDays or targetCpw is out of bounds."))?;
     let found = app.insights.find(&user, question).await;
-    let answer = found.map_err(|error| ApiError::Failed {
-        detail: "Could not compute vault insights.".to_owned(),
-        cause: Arc::new(error),
-    })?;
+    let answer = found.map_err(|error| ApiError::failed("Could not compute vault insights.", error))?;
     Ok(conditional_text(&headers, answer.body, &answer.etag))
 }

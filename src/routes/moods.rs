@@ -179,5 +179,5 @@ async fn seed_moods(
 
 /// Whatever fails, callers are told the same.
 fn failed(error: Error) -> ApiError {
-    ApiError::Failed { detail: "Mood seeding failed.".to_owned(), cause: std::sync::Arc::new(error) }
+    ApiError::failed("Mood seeding failed.", error)
 }

@@ -1,6 +1,5 @@
 //! Where the feed comes from, the feed of things found there, and the votes on them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -25,6 +24,7 @@ use crate::domain::scraper;
 use crate::domain::scraper::lease::Owner;
 use crate::domain::scraper::reddit::MAX_POSTS;
 use crate::domain::scraper::submit::{SubmitError, Submitted};
+use crate::domain::taste;
 use crate::error::ApiError;
 use crate::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read};
 use crate::http_client::guarded::UrlRefused;
@@ -213,8 +213,7 @@ async fn suggest_source(
     app.budget.check(&user).await??;
     let config = app.scraper.suggest(&user, &url).await.map_err(|error| match error {
         scraper::Error::OverBudget { retry_after } => BudgetExceeded { retry_after }.into(),
-        scraper::Error::Data(error) => error.into(),
-        error => ApiError::Failed { detail: "Could not generate scraper config.".to_owned(), cause: Arc::new(error) },
+        error => ApiError::failed("Could not generate scraper config.", error),
     })?;
     match app.data.sources.suggest(&source_id, &name, &config, &user, app.clock.now().into()).await? {
         Suggested::Saved => Ok((StatusCode::CREATED, AppJson(SuggestSourceResponse { source_id, name, config }))),
@@ -326,8 +325,7 @@ async fn ingest_posts(
             Err(ApiError::TooManyRequests { detail: "You have sent enough posts for today.", retry_after })
         }
         Ok(Submitted::Banned) => Err(BANNED),
-        Err(SubmitError::Failed(scraper::Error::Data(error))) => Err(error.into()),
-        Err(error) => Err(ApiError::internal(error)),
+        Err(error) => Err(ApiError::of(error)),
     }
 }
 
@@ -354,7 +352,7 @@ async fn subscribe(
     match app.scraper.queue_for_subscriber(&source, &user).await {
         Ok(_) => {}
         Err(scraper::Error::BacklogFull) => return Err(ApiError::BACKLOG_FULL),
-        Err(error) => return Err(ApiError::unavailable(error)),
+        Err(error) => return Err(ApiError::of(error)),
     }
     app.data.subscriptions.begin(&user, &source_id, app.clock.now().into()).await?;
     Ok((StatusCode::CREATED, AppJson(SubscriptionResponse { source_id, subscribed: true })))
@@ -403,7 +401,7 @@ async fn run_source(
         Ok(report) => Ok(AppJson(RunSourceResponse { source_id, new_items: report.new_items }).into_response()),
         Err(scraper::Error::Missing) => Err(NO_SOURCE),
         Err(scraper::Error::Leased) => Err(ApiError::Conflict("Source is being scraped.")),
-        Err(error) => Err(ApiError::Failed { detail: "Scrape failed.".to_owned(), cause: Arc::new(error) }),
+        Err(error) => Err(ApiError::failed("Scrape failed.", error)),
     }
 }
 
@@ -584,15 +582,20 @@ async fn add_item_feedback(
     {
         let taste = app.taste.clone();
         let (user, gallery_index) = (user.clone(), body.gallery_index);
-        // The vote counts all the same. Once the job is stored the sweeper looks after it; before that, the next vote.
-        let queueing = async move {
-            if let Err(error) = taste.request(&user, &item, gallery_index).await {
-                warn!(item.id = %item.id, error = %Chain(&error), "analysis of a liked picture not queued");
-            }
-        };
+        let queueing = async move { taste.request(&user, &item, gallery_index).await };
         let queueing = app.tasks.spawn(queueing.in_current_span());
-        if tokio::time::timeout(QUEUE_PATIENCE, queueing).await.is_err() {
-            warn!(item.id = %item_id, "analysis of a liked picture not queued in time");
+        // A job that is stored and not queued is found by the sweeper. One that could not be stored is asked for by sending
+        // the vote again, which counts once.
+        match tokio::time::timeout(QUEUE_PATIENCE, queueing).await {
+            Ok(Ok(Err(taste::Error::Data(error)))) => match ApiError::of(error) {
+                fault @ ApiError::Unavailable(_) => return Err(fault),
+                fault => warn!(item.id = %item_id, error = %Chain(&fault), "analysis of a liked picture not queued"),
+            },
+            Ok(Ok(Err(error))) => {
+                warn!(item.id = %item_id, error = %Chain(&error), "analysis of a liked picture not queued");
+            }
+            Ok(Ok(Ok(_))) => {}
+            Ok(Err(_)) | Err(_) => warn!(item.id = %item_id, "analysis of a liked picture not queued in time"),
         }
     }
     Ok(AppJson(AddItemFeedbackResponse { item_id, signal, score_signal }))

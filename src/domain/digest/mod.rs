@@ -1,8 +1,9 @@
 //! Purchase ideas for a wardrobe, on demand or once a week.
 //!
 //! A digest is about one set of owned items; without a change there is no new one. On demand, whoever asks gets one. In the
-//! weekly run (`weekly`) each user gets one at most: a document beside their digests says who is at it, and the digest is
-//! saved in one write with the note that the week is done. Whatever dies in between is taken over when its lease runs out.
+//! weekly run (`weekly`) each user gets one at most: a document of theirs says who is at it, and gets the digest in one write
+//! with the note that the week is done. From there it is copied to the others and told to the profile, by whoever comes
+//! next if need be. Whatever dies in between is taken over when its lease runs out.
 
 mod climate;
 mod prompt;
@@ -184,6 +185,7 @@ impl Digests {
             None => {
                 let digest = self.write(&context, user, profile.as_ref(), &wardrobe).await?;
                 self.0.data.digests.save(&digest).await?;
+                self.0.data.profiles.note_digest(user, &note(&digest, previous_hash, true)).await?;
                 digest
             }
             Some(week) => match self.claim(user, week, &owner).await? {
@@ -201,8 +203,25 @@ impl Digests {
                 Claim::Settled => return Ok(Outcome::Skipped(Reason::WeekDone)),
             },
         };
-        self.0.data.profiles.note_digest(user, &note(&digest, previous_hash, week.is_none())).await?;
         Ok(Outcome::Generated(Box::new(digest)))
+    }
+
+    /// The newest digest, if it was made since `moment`: by somebody who perhaps could not tell the profile any more, which
+    /// is made up for.
+    ///
+    /// # Errors
+    /// When documents fail.
+    pub async fn made_since(&self, user: &UserId, moment: Timestamp) -> Result<Option<Digest>, Error> {
+        let digest = self.0.data.digests.latest(user).await?.filter(|digest| digest.generated_at >= moment);
+        if let Some(digest) = &digest {
+            let profile = self.0.data.profiles.find(user).await?;
+            let heard_of = profile.and_then(|profile| profile.wardrobe_hash_at_last_digest);
+            let heard_of = heard_of.filter(|hash| !hash.is_empty());
+            if heard_of.as_ref() != Some(&digest.wardrobe_hash) {
+                self.0.data.profiles.note_digest(user, &note(digest, heard_of, true)).await?;
+            }
+        }
+        Ok(digest)
     }
 
     /// Asks the model for ideas.
@@ -248,7 +267,7 @@ impl Digests {
         })
     }
 
-    /// Makes the digest of a week that is `owner`'s, and saves it with the note that the week is done.
+    /// Makes the digest of a week that is `owner`'s.
     async fn write_weekly(
         &self,
         context: &CallContext,
@@ -263,11 +282,19 @@ impl Digests {
         };
         let settled = WeeklyRun {
             digest_id: Some(digest.id.clone()),
+            digest: Some(Box::new(digest.clone())),
             previous_hash: previous_hash.clone(),
             ..weekly_run(user, week, WeeklyOutcome::Generated, self.now())
         };
-        let is_saved = self.0.data.digests.save_weekly(&digest, &settled, owner).await?;
-        if is_saved { Ok(digest) } else { Err(Error::LeaseLost) }
+        let is_settled = self.0.data.digests.edit_weekly_run(user, |found| match found {
+            Some(run) if run.is_held_by(owner, week) => Edit::Save(settled.clone(), true),
+            Some(_) | None => Edit::Keep(false),
+        });
+        if !is_settled.await? {
+            return Err(Error::LeaseLost);
+        }
+        self.finish(&settled).await?;
+        Ok(digest)
     }
 
     async fn claim(&self, user: &UserId, week: Week, owner: &str) -> Result<Claim, Error> {
@@ -334,13 +361,30 @@ impl Digests {
         Ok(Outcome::Skipped(reason))
     }
 
-    /// Lets the profile learn of a week's digest, should whoever made it have died before.
+    /// Saves a week's digest and lets the profile learn of it. Doing it again changes nothing.
     async fn finish(&self, run: &WeeklyRun) -> Result<(), Error> {
-        let Some(id) = &run.digest_id else { return Ok(()) };
-        if let Some(digest) = self.0.data.digests.find(&run.user_id, id).await?
+        let (digests, user) = (&self.0.data.digests, &run.user_id);
+        let digest = match (&run.digest, &run.digest_id) {
+            (Some(digest), _) => {
+                digests.save_unless_newer(digest).await?;
+                Some(Digest::clone(digest))
+            }
+            (None, Some(id)) => digests.find(user, id).await?,
+            (None, None) => None,
+        };
+        if let Some(digest) = digest
             && run.previous_hash.as_ref() != Some(&digest.wardrobe_hash)
         {
-            self.0.data.profiles.note_digest(&run.user_id, &note(&digest, run.previous_hash.clone(), false)).await?;
+            self.0.data.profiles.note_digest(user, &note(&digest, run.previous_hash.clone(), false)).await?;
+        }
+        if run.digest.is_some() {
+            let finished = digests.edit_weekly_run(user, |found| match found {
+                Some(found) if found.week == run.week && found.digest.is_some() => {
+                    Edit::Save(WeeklyRun { digest: None, ..found }, ())
+                }
+                Some(_) | None => Edit::Keep(()),
+            });
+            finished.await?;
         }
         Ok(())
     }
@@ -366,10 +410,12 @@ fn weekly_run(user: &UserId, week: Week, outcome: WeeklyOutcome, now: Timestamp)
         week,
         outcome,
         digest_id: None,
+        digest: None,
         previous_hash: None,
         lease_owner: None,
         lease_expires_at: None,
         updated_at: now,
+        ttl: WeeklyRun::life(),
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::{Fault, Finished, Kind, Link, Report, Run, Trouble};
 use crate::data::Data;
-use crate::domain::digest::{self, Digests, Outcome, Reason, Trigger};
+use crate::domain::digest::{self, Digests, Outcome, Trigger};
 use crate::domain::moods::{self, CHUNK, Collected, Moods};
 use crate::domain::scraper::ingest::{IngestReport, partition};
 use crate::domain::scraper::lease::Owner;
@@ -74,8 +74,12 @@ pub fn all(services: &Services) -> Vec<Kind> {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct DigestInput {
     /// Whether it is made although nothing has changed, or the user does not want any.
-    #[serde(default)]
+    #[serde(default = "yes")]
     pub force: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// What came of it: a digest, or the reason why there is none.
@@ -90,16 +94,19 @@ async fn make_digest(services: Services, run: Run, input: DigestInput) -> Result
     let step = async {
         let observed = services.observer.begin(&digest::subject(run.user(), None));
         let trigger = Trigger { force: input.force, week: None };
-        let outcome = services.digests.run(run.user(), trigger, observed).await.map_err(digest_fault)?;
-        let made = match outcome {
-            Outcome::Generated(digest) => Made::Digest(digest),
-            Outcome::Skipped(reason) => match services.data.digests.latest(run.user()).await? {
-                // Made by a worker of this job that died before it could say so.
-                Some(digest) if reason == Reason::Unchanged && digest.generated_at >= run.asked_at() => {
-                    Made::Digest(Box::new(digest))
+        // Made by a worker of this job that died before it could say so.
+        let earlier = match run.is_repeated() {
+            true => services.digests.made_since(run.user(), run.asked_at()).await.map_err(digest_fault)?,
+            false => None,
+        };
+        let made = match earlier {
+            Some(digest) => Made::Digest(Box::new(digest)),
+            None => {
+                match services.digests.run(run.user(), trigger, observed).await.map_err(digest_fault)? {
+                    Outcome::Generated(digest) => Made::Digest(digest),
+                    Outcome::Skipped(reason) => Made::Nothing(reason.text().to_owned()),
                 }
-                Some(_) | None => Made::Nothing(reason.text().to_owned()),
-            },
+            }
         };
         if let Made::Digest(digest) = &made {
             run.write_output("digest.md", digest::markdown(digest)).await?;

@@ -99,6 +99,11 @@ impl Run {
         &self.0.user
     }
 
+    /// Whether somebody has tried before.
+    pub fn is_repeated(&self) -> bool {
+        self.0.attempt > 1
+    }
+
     /// When it was asked for.
     pub fn asked_at(&self) -> Timestamp {
         self.0.asked_at

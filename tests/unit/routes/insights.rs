@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -13,7 +12,7 @@ use pluckit::clock::{Clock, ManualClock, SystemClock};
 use pluckit::hash::sha256_hex;
 use pluckit::model::timestamp::Timestamp;
 use pluckit::store::sqlite::SqliteStore;
-use pluckit::store::{ChangeMark, Container, DocumentStore, ETag, Error, Key, Page, Query, Result, Stored, Write};
+use pluckit::store::{Container, DocumentStore, Key, Write};
 use serde_json::{Value, json};
 use time::macros::datetime;
 use tokio::net::TcpListener;
@@ -21,6 +20,7 @@ use uuid::Uuid;
 
 use crate::store::cosmos_backend::cosmos;
 use crate::support::caller::{Answer, Caller};
+use crate::support::intercepted::{Call, Fate, Intercepted};
 use crate::support::{TestApp, until};
 
 const VAULT: &str = "/api/insights/vault";
@@ -355,50 +355,19 @@ async fn odd_documents_cost_only_themselves() {
     assert_eq!(entries[0]["recentWearRate"], 0.67);
 }
 
-/// A store whose wardrobes cannot be read.
-struct Broken(SqliteStore);
-
-#[async_trait]
-impl DocumentStore for Broken {
-    async fn read(&self, key: &Key) -> Result<Option<Stored>> {
-        self.0.read(key).await
-    }
-    async fn create(&self, key: &Key, document: &Value) -> Result<ETag> {
-        self.0.create(key, document).await
-    }
-    async fn upsert(&self, key: &Key, document: &Value) -> Result<ETag> {
-        self.0.upsert(key, document).await
-    }
-    async fn replace(&self, key: &Key, document: &Value, etag: &ETag) -> Result<ETag> {
-        self.0.replace(key, document, etag).await
-    }
-    async fn delete(&self, key: &Key, etag: Option<&ETag>) -> Result<bool> {
-        self.0.delete(key, etag).await
-    }
-    async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> Result<()> {
-        self.0.batch(container, partition, writes).await
-    }
-    async fn query(&self, query: &Query) -> Result<Page> {
-        match query.container {
-            Container::Wardrobe => Err(Error::Unavailable("scripted".into())),
-            _ => self.0.query(query).await,
-        }
-    }
-    async fn changes(&self, container: Container, partition: &str) -> Result<Option<ChangeMark>> {
-        self.0.changes(container, partition).await
-    }
-    async fn ping(&self) -> Result<()> {
-        self.0.ping().await
-    }
-}
-
 #[tokio::test]
-async fn a_store_that_fails_is_told_without_a_reason() {
+async fn a_store_that_is_down_is_worth_another_try() {
     let clock = Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)));
-    let store = Broken(SqliteStore::in_memory(clock.clone()).unwrap());
-    let app = TestApp::builder().clock(clock).store(Arc::new(store)).start();
-    let answer = app.user("ada").await.get(VAULT).await.summary();
-    assert_eq!(answer, (500, json!({"detail": "Could not compute vault insights."})));
+    let whole = Arc::new(SqliteStore::in_memory(clock.clone()).unwrap());
+    let without_wardrobes = |call: &Call<'_>| match call.query {
+        Some(query) if query.container == Container::Wardrobe => Fate::Fails,
+        _ => Fate::Passes,
+    };
+    let store = Intercepted::new(whole, Arc::new(without_wardrobes));
+    let app = TestApp::builder().clock(clock).store(store).start();
+    let answer = app.user("ada").await.get(VAULT).await;
+    let detail = json!({"detail": "The service is temporarily unavailable. Please try again."});
+    assert_eq!((answer.summary(), answer.header("retry-after")), ((503, detail), "5"));
 }
 
 /// A feed of exchange rates on a free port, which says what it is told to and counts who asks.

@@ -522,6 +522,34 @@ impl Load {
     }
 }
 
+#[tokio::test]
+async fn a_week_that_an_older_version_has_seen_to_is_not_done_again() {
+    let scene = Scene::new();
+    scene.add_users(3).await;
+    let former = |user: &str, week: &str, outcome: &str| json!({"id": "weekly-run", "userId": user, "week": week, "outcome": outcome, "updatedAt": "2026-03-02T09:00:00Z"});
+    for (number, week, outcome) in [(0, "2026-W10", "skipped"), (1, "2026-W09", "generated")] {
+        let name = user(number);
+        let run = former(&name, week, outcome);
+        scene.app.save(Container::Digests, &name, run).await;
+    }
+    scene.fire().await;
+    for text in scene.take_messages().await {
+        scene.deliver(&text, 1).await.unwrap();
+    }
+    let mut made = Vec::new();
+    for number in 0..3 {
+        made.push(scene.digests(&user(number)).await.len());
+        // Older readers take whatever is newest there for a digest.
+        let key = Key::new(Container::Digests, user(number), "weekly-run");
+        assert!(scene.app.state.data.store.read(&key).await.unwrap().is_none());
+    }
+    assert_eq!((made, scene.model.asked().len()), (vec![0, 1, 1], 2));
+    let key = Key::new(Container::Jobs, user(1), "weekly-run");
+    let run: Value = scene.app.state.data.store.read(&key).await.unwrap().unwrap().parse().unwrap();
+    assert_eq!((&run["week"], &run["outcome"]), (&json!("2026-W10"), &json!("generated")));
+    assert_eq!(run.get("digest"), None, "it is among the digests by now");
+}
+
 /// Digests of `users` while the process is killed: the first kills hit the fan-out, the others the batches. Everybody
 /// gets more clothes in the meantime, so whoever is seen to twice has two digests. Returns how many kills hit the fan-out.
 async fn survive(users: usize, kills: usize) -> usize {
