@@ -10,6 +10,7 @@ mod budget;
 mod cli;
 mod config;
 mod doctor;
+mod faults;
 mod guarded;
 mod idempotency;
 mod imaging;

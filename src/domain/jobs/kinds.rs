@@ -101,12 +101,10 @@ async fn make_digest(services: Services, run: Run, input: DigestInput) -> Result
         };
         let made = match earlier {
             Some(digest) => Made::Digest(Box::new(digest)),
-            None => {
-                match services.digests.run(run.user(), trigger, observed).await.map_err(digest_fault)? {
-                    Outcome::Generated(digest) => Made::Digest(digest),
-                    Outcome::Skipped(reason) => Made::Nothing(reason.text().to_owned()),
-                }
-            }
+            None => match services.digests.run(run.user(), trigger, observed).await.map_err(digest_fault)? {
+                Outcome::Generated(digest) => Made::Digest(digest),
+                Outcome::Skipped(reason) => Made::Nothing(reason.text().to_owned()),
+            },
         };
         if let Made::Digest(digest) = &made {
             run.write_output("digest.md", digest::markdown(digest)).await?;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use pluckit::blob::{self, Blob, BlobName, BlobStore, ContainerName, Properties, Put, SourceHash, Span};
-use pluckit::llm::{self, ChatRequest, Model, PartStream, Purpose, Reply};
+use pluckit::llm::{self, CallContext, ChatRequest, Model, PartStream, Purpose, Reply};
 use pluckit::queue::{self, JobQueue, Message};
 use pluckit::store::{self, ChangeMark, Container, DocumentStore, ETag, Key, Page, Query, Stored, Visit, Write};
 use serde_json::Value;
@@ -261,13 +261,13 @@ impl<T: Model + ?Sized> Model for Intercepted<T> {
     }
 
     /// A stream whose answer is lost breaks off after its first part.
-    async fn stream(&self, request: ChatRequest) -> llm::Result<PartStream> {
+    async fn stream(&self, context: &CallContext, request: ChatRequest) -> llm::Result<PartStream> {
         let call = Call::to("model.stream");
         match self.interceptor.before(&call) {
-            Fate::Passes => self.inner.stream(request).await,
+            Fate::Passes => self.inner.stream(context, request).await,
             Fate::Fails => Err(llm::Error::Unavailable("intercepted before it was done".into())),
             Fate::LosesAnswer => {
-                let first = self.inner.stream(request).await?.take(1);
+                let first = self.inner.stream(context, request).await?.take(1);
                 let cut = stream::iter([Err(llm::Error::Interrupted("intercepted".into()))]);
                 Ok(first.chain(cut).boxed())
             }
@@ -275,12 +275,12 @@ impl<T: Model + ?Sized> Model for Intercepted<T> {
         }
     }
 
-    async fn complete(&self, request: ChatRequest) -> llm::Result<Reply> {
-        self.through(Call::to("model.complete"), llm::Error::Unavailable, self.inner.complete(request)).await
+    async fn complete(&self, context: &CallContext, request: ChatRequest) -> llm::Result<Reply> {
+        self.through(Call::to("model.complete"), llm::Error::Unavailable, self.inner.complete(context, request)).await
     }
 
-    async fn embed(&self, texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
-        self.through(Call::to("model.embed"), llm::Error::Unavailable, self.inner.embed(texts)).await
+    async fn embed(&self, context: &CallContext, texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
+        self.through(Call::to("model.embed"), llm::Error::Unavailable, self.inner.embed(context, texts)).await
     }
 
     async fn ping(&self) -> llm::Result<()> {
