@@ -166,7 +166,7 @@ impl JobQueue for LocalQueue {
         // Nobody can receive what comes and goes in one transaction, but the disk has to take it.
         let (queue, now_ms) = (queue.to_owned(), self.now_ms());
         let come_and_go = move |connection: &Connection| {
-            insert(connection, &queue, "", now_ms)?;
+            insert(connection, &queue, "", "", now_ms)?;
             connection.prepare_cached("DELETE FROM messages WHERE sequence = last_insert_rowid()")?.execute([])?;
             Ok(())
         };

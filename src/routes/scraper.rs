@@ -23,7 +23,7 @@ use crate::domain::jobs::kinds::{self, ScrapeInput};
 use crate::domain::scraper;
 use crate::domain::scraper::lease::Owner;
 use crate::domain::scraper::reddit::MAX_POSTS;
-use crate::domain::scraper::submit::{SubmitError, Submitted};
+use crate::domain::scraper::submit::Submitted;
 use crate::domain::taste;
 use crate::error::ApiError;
 use crate::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read};

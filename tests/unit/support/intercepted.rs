@@ -173,6 +173,11 @@ impl<T: JobQueue + ?Sized> JobQueue for Intercepted<T> {
         self.through(Call::to("queue.send"), queue::Error::Unavailable, self.inner.send(queue, text)).await
     }
 
+    async fn send_for(&self, queue: &str, user: &str, text: &str) -> queue::Result<()> {
+        let work = self.inner.send_for(queue, user, text);
+        self.through(Call::to("queue.send"), queue::Error::Unavailable, work).await
+    }
+
     async fn receive(&self, queue: &str, most: usize, visibility: Duration) -> queue::Result<Vec<Message>> {
         let work = self.inner.receive(queue, most, visibility);
         self.through(Call::to("queue.receive"), queue::Error::Unavailable, work).await
