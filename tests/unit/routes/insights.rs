@@ -12,7 +12,7 @@ use pluckit::clock::{Clock, ManualClock, SystemClock};
 use pluckit::hash::sha256_hex;
 use pluckit::model::timestamp::Timestamp;
 use pluckit::store::sqlite::SqliteStore;
-use pluckit::store::{Container, DocumentStore, Key, Write};
+use pluckit::store::{Container, DocumentStore, Key, Query, Write};
 use serde_json::{Value, json};
 use time::macros::datetime;
 use tokio::net::TcpListener;
