@@ -64,7 +64,7 @@ pub fn picture(element: ElementRef<'_>, attribute: &str, base: &Url) -> Option<S
     let named = named.and_then(|text| if attribute.ends_with("set") { best(text) } else { Some(text) });
     let lazy = || {
         let sets = LAZY_SETS.iter().filter_map(|name| best(value(name)?));
-        sets.chain(LAZY.iter().filter_map(|name| value(name)).filter(|text| !text.contains(['{', '[', '<'])))
+        sets.chain(LAZY.iter().filter_map(|name| value(name)).filter(|text| is_address(text)))
     };
     let plain = || named.into_iter().chain(value("src"));
     let sources = || {
@@ -106,12 +106,17 @@ fn is_placeholder(address: &Url) -> bool {
         || PLACEHOLDERS.contains(&name)
 }
 
+/// Whether a text can be an address rather than data of a script; one with a template for its width can.
+fn is_address(text: &str) -> bool {
+    let text = text.replace(WIDTH_TEMPLATE.0, "");
+    !text.contains(|letter: char| letter.is_whitespace() || matches!(letter, '{' | '[' | '<'))
+}
+
 /// Whether a text is the address of a picture, by the name of its file.
 fn names_picture(text: &str) -> bool {
     let path = text.split(['?', '#']).next().unwrap_or_default();
-    let is_address = !text.contains(|letter: char| letter.is_whitespace() || matches!(letter, '{' | '[' | '<'));
     let ending = path.rsplit('/').next().and_then(|file| file.rsplit_once('.')).map(|(_, ending)| ending);
-    is_address && ending.is_some_and(|ending| ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)))
+    is_address(text) && ending.is_some_and(|ending| ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)))
 }
 
 /// The address of the best size in a `srcset`.
