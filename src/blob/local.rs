@@ -85,14 +85,7 @@ impl LocalBlobs {
         if let Err(error) = private_files::close_directory(directory) {
             debug!(error = %Chain(&error), "blob directory left open to others");
         }
-        for entry in fs::read_dir(&writing)? {
-            let path = entry?.path();
-            // Another process may be doing the same.
-            let Ok(metadata) = fs::metadata(&path) else { continue };
-            if clock.now() - last_modified(&metadata) >= ABANDONED {
-                remove(&path);
-            }
-        }
+        sweep(&writing, clock.now())?;
         Ok(Self { root: directory.into(), identity: identity(directory)?, base })
     }
 
@@ -288,6 +281,26 @@ impl BlobStore for LocalBlobs {
         // An empty file would fit on a full disk.
         self.blocking(|store| store.write_temporary(&[0; TRIAL], b"").map(|_| true)).await
     }
+
+    async fn sweep(&self, now: OffsetDateTime) -> Result<usize> {
+        let swept = self.blocking(move |store| found(sweep(&store.root.join(WRITING), now))).await?;
+        Ok(swept.unwrap_or_default())
+    }
+}
+
+/// Deletes files that no living writer can have.
+fn sweep(writing: &Path, now: OffsetDateTime) -> io::Result<usize> {
+    let mut swept = 0;
+    for entry in fs::read_dir(writing)? {
+        let path = entry?.path();
+        // Another process may be doing the same.
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        if now - last_modified(&metadata) >= ABANDONED {
+            remove(&path);
+            swept += 1;
+        }
+    }
+    Ok(swept)
 }
 
 /// A file under a name of no meaning, which ends with this value. The file may have got another name meanwhile.

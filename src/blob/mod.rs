@@ -318,6 +318,12 @@ pub trait BlobStore: Send + Sync {
 
     /// Whether the store answers, and has the container or makes it by itself.
     async fn is_ready(&self, container: &ContainerName) -> Result<bool>;
+
+    /// Deletes what writers that died long before `now` left behind, and returns how much that was. Zero from a store that
+    /// sees to it by itself.
+    async fn sweep(&self, _now: OffsetDateTime) -> Result<usize> {
+        Ok(0)
+    }
 }
 
 /// `base` and, below it, these parts, each encoded as a part of a path.

@@ -26,7 +26,8 @@ pub async fn run(app: &AppState) -> Result<(), JobError> {
     if let Ok(documents @ 1..) = swept {
         info!(documents, "expired documents deleted");
     }
-    let outcomes: [(&str, Outcome); 5] = [
+    let outcomes: [(&str, Outcome); 6] = [
+        ("unfinished blobs", boxed(app.blobs.sweep(app.clock.now()).await)),
         ("long operations", boxed(operations)),
         ("expired documents", boxed(swept)),
         ("taste analyses", boxed(app.taste.requeue_stale().await)),

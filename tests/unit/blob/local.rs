@@ -89,6 +89,12 @@ async fn what_dead_writers_left_is_deleted_when_it_is_old() {
     later.advance(Duration::from_secs(60 * 60 + 1));
     LocalBlobs::open(directory.path(), "http://a.example/".parse().unwrap(), &later).unwrap();
     assert!(written(directory.path()).is_empty());
+    // While the service runs, the sweeper sees to it.
+    let store = open(directory.path());
+    std::fs::write(directory.path().join(".writing/dead"), "half").unwrap();
+    assert_eq!(store.sweep(SystemClock.now()).await.unwrap(), 0);
+    assert_eq!(store.sweep(later.now()).await.unwrap(), 1);
+    assert!(written(directory.path()).is_empty());
 }
 
 #[tokio::test]

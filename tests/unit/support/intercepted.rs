@@ -13,6 +13,7 @@ use pluckit::llm::{self, CallContext, ChatRequest, Model, PartStream, Purpose, R
 use pluckit::queue::{self, JobQueue, Message};
 use pluckit::store::{self, ChangeMark, Container, DocumentStore, ETag, Key, Page, Query, Stored, Visit, Write};
 use serde_json::Value;
+use time::OffsetDateTime;
 use url::Url;
 
 /// A call to something that the service depends on.
@@ -256,6 +257,10 @@ impl<T: BlobStore + ?Sized> BlobStore for Intercepted<T> {
 
     async fn is_ready(&self, container: &ContainerName) -> blob::Result<bool> {
         self.through(Call::to("blobs.is_ready"), blob::Error::Unavailable, self.inner.is_ready(container)).await
+    }
+
+    async fn sweep(&self, now: OffsetDateTime) -> blob::Result<usize> {
+        self.through(Call::to("blobs.sweep"), blob::Error::Unavailable, self.inner.sweep(now)).await
     }
 }
 
