@@ -62,13 +62,15 @@ struct Outline {
     has_end: bool,
     /// Whether there are bytes between segments that belong to none.
     has_gaps: bool,
+    /// Whether the scans have restart markers, at which a decoder finds its way again after damage.
+    has_restarts: bool,
 }
 
 impl Outline {
-    /// Whether the file is not as the standard wants it, but may show a whole picture. The faster decoder refuses such files,
-    /// or does not say what they lack.
+    /// Whether the file may show a whole picture although it is not as the standard wants it. The faster decoder refuses such
+    /// files, or becomes grey where they are damaged and does not say so.
     fn is_odd(&self) -> bool {
-        !self.has_end || self.has_gaps
+        !self.has_end || self.has_gaps || self.has_restarts
     }
 
     /// Whether the scans, if they are complete themselves, are of all coefficients of all components.
@@ -274,6 +276,8 @@ fn outline(bytes: &[u8]) -> Result<Outline> {
                 read_frame(segment, &mut outline).ok_or_else(|| corrupt("its frame is empty or broken"))?;
                 outline.is_progressive = marker == 0xC2;
             }
+            // Restart interval: none, if it is 0.
+            0xDD => outline.has_restarts |= segment.iter().any(|byte| *byte != 0),
             0xDA => outline.read_scan(segment).ok_or_else(|| corrupt("a scan's header is broken"))?,
             _ => {}
         }
@@ -348,6 +352,7 @@ mod tests {
             is_interleaved: false,
             has_end: true,
             has_gaps: false,
+            has_restarts: false,
         };
         assert_eq!(found, expected);
     }
@@ -475,5 +480,32 @@ mod tests {
             *pair = [0xFF, 0x00];
         }
         assert!(matches!(decoded(&damaged, u32::MAX), Err(Error::Corrupt(_))));
+    }
+
+    #[test]
+    fn between_restart_markers_damage_is_refused_or_stays_where_it_is() {
+        let whole = data("restarts.jpg");
+        let expected = decoded(&whole, u32::MAX).unwrap();
+        let head = whole.windows(2).rposition(|pair| pair == [0xFF, 0xDA]).unwrap();
+        let is_marker = |pair: &[u8]| pair[0] == 0xFF && matches!(pair[1], 0xD0..=0xD7);
+        let restarts: Vec<usize> = (head..whole.len() - 1).filter(|at| is_marker(&whole[*at..*at + 2])).collect();
+        assert!(restarts.len() > 4);
+        let mut recovered = 0;
+        for seed in 0..40_usize {
+            let mut damaged = whole.clone();
+            // Never a marker, so that the file's structure stays as it was.
+            let place = restarts[1] + 4 + seed % (restarts[2] - restarts[1] - 8);
+            for byte in &mut damaged[place..place + 3] {
+                *byte = u8::try_from((usize::from(*byte) * 7 + seed * 13) % 255).unwrap();
+            }
+            let Ok(found) = decoded(&damaged, u32::MAX) else { continue };
+            recovered += 1;
+            // All that is below the damaged rows.
+            let rows = found.bytes().len() / 2;
+            let apart =
+                found.bytes()[rows..].iter().zip(&expected.bytes()[rows..]).map(|(one, other)| one.abs_diff(*other));
+            assert!(apart.max().unwrap() <= 8, "damage {seed} goes on to the end");
+        }
+        assert!(recovered > 0);
     }
 }

@@ -24,6 +24,7 @@ for value, turn in inverse.items():
     exif = Image.Exif(); exif[0x0112] = value
     im.save(f"{out}/orientation-{value}.jpg", quality=88, exif=exif)
 base.save(f"{out}/progressive.jpg", quality=88, progressive=True)
+base.save(f"{out}/restarts.jpg", quality=90, restart_marker_rows=1)
 base.convert("L").save(f"{out}/grey.jpg", quality=88)
 # CMYK as Adobe writes it (Pillow writes the Adobe marker and inverted values).
 base.convert("CMYK").save(f"{out}/cmyk.jpg", quality=92)

@@ -38,6 +38,7 @@ fn every_format_shows_the_same_scene() {
     for (name, format, tolerance) in [
         ("orientation-1.jpg", Format::Jpeg, 4),
         ("progressive.jpg", Format::Jpeg, 4),
+        ("restarts.jpg", Format::Jpeg, 6),
         ("cmyk.jpg", Format::Jpeg, 8),
         ("palette.png", Format::Png, 2),
         ("sixteen-bit.png", Format::Png, 0),
