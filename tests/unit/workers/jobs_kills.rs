@@ -187,7 +187,8 @@ impl Scene {
 
     async fn accept(&self, kind: &str, count: usize) -> Vec<(UserId, JobId)> {
         let accept = |number: usize| async move {
-            let user = UserId::from(format!("user-{}", number % 20));
+            // A user may have few jobs waiting.
+            let user = UserId::from(format!("user-{}", number / 2));
             let id = self.app.jobs.accept(&user, kind, json!({ "steps": STEPS }), None).await.unwrap();
             (user, id)
         };
