@@ -881,7 +881,9 @@ mod tests {
         assert_eq!(engine.find_damage().await.unwrap(), None);
         drop(engine);
         let mut bytes = std::fs::read(&path).unwrap();
-        let page = bytes.len() / 4096 / 2 * 4096;
+        // A leaf of the table: the first byte of a page says so.
+        let leaf = |page: &usize| bytes[*page] == 0x0d;
+        let page = (bytes.len() / 4096 / 2..bytes.len() / 4096).map(|page| page * 4096).find(leaf).unwrap();
         bytes[page..page + 64].fill(0xff);
         std::fs::write(&path, bytes).unwrap();
         let found = on_disk(&path).find_damage().await.unwrap();

@@ -18,8 +18,8 @@ use crate::state::AppState;
 
 /// Largest body of these routes, in bytes: it has a token and little else.
 pub const LARGEST_BODY: usize = 32 * 1024;
-/// Longest token that is looked at, in characters; one that is not valid is refused whatever its length.
-const LONGEST_TOKEN: usize = LARGEST_BODY;
+/// Longest token that is looked at, in characters: several times the length of Google's, and three of them fit a body.
+const LONGEST_TOKEN: usize = 4 * 1024;
 
 /// Routes for everybody: the token in the body is the credential.
 pub fn public() -> Router<AppState> {
