@@ -7,6 +7,7 @@
 pub mod description;
 
 use std::borrow::Cow;
+use std::num::IntErrorKind;
 use std::ops::RangeInclusive;
 
 use axum::body::Body;
@@ -278,6 +279,16 @@ const FREE_VALUES: usize = 1000;
 /// Memory that a value of a JSON text takes at most, beside its text.
 const BYTES_PER_VALUE: usize = 96;
 
+/// The whole number that a text is, or the nearest one that fits.
+fn whole_number(text: &str) -> Option<i64> {
+    match text.parse::<i64>() {
+        Ok(number) => Some(number),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Some(i64::MAX),
+        Err(error) if *error.kind() == IntErrorKind::NegOverflow => Some(i64::MIN),
+        Err(_) => None,
+    }
+}
+
 fn malformed(bytes: &[u8], error: &serde_json::Error) -> Fault {
     let line_start: usize = bytes.split_inclusive(|&byte| byte == b'\n').take(error.line() - 1).map(<[u8]>::len).sum();
     // Columns count from 1; at the end of the text, the column is that of the last byte there is.
@@ -381,7 +392,7 @@ impl Fields {
             Value::Null => None,
             Value::Number(number) if is_whole(&number) => number.as_i64().or(number.as_f64().map(|whole| whole as i64)),
             Value::String(text) => {
-                let number = text.trim().parse().ok();
+                let number = whole_number(text.trim());
                 if number.is_none() {
                     let msg = "Input should be a valid integer, unable to parse string as an integer";
                     self.fault("int_parsing", &steps, msg, text.into(), Value::Null);

@@ -191,7 +191,7 @@ fn complete(operation: &mut Value, access: Access, tag: &str) {
         statuses.push(422);
     }
     if parameters.iter().any(|parameter| parameter["in"] == "query") {
-        statuses.push(414);
+        statuses.extend([414, 431]);
     }
     let is_conditional = parameters.iter().any(|parameter| parameter["name"] == "If-None-Match");
     let may_be_later = parameters.iter().any(|parameter| parameter["name"] == "Prefer");
@@ -340,5 +340,6 @@ fn responses() -> Value {
     let mut responses: Map<_, _> = shared.into_iter().map(response).collect();
     // Answered by the connection, where nothing is known of routes.
     responses.insert("414".to_owned(), json!({ "description": "The address is longer than 64 KiB." }));
+    responses.insert("431".to_owned(), json!({ "description": "Address and headers are longer than 80 KiB." }));
     responses.into()
 }

@@ -280,8 +280,8 @@ impl CosmosStore {
             let wanted = (query.limit - page.documents.len()).min(LONGEST_PAGE);
             match self.ask(query, statement.clone(), token.take(), wanted).await {
                 // Made up, or of another query: it starts from the beginning.
-                Err(Error::Failed(cause)) if is_given && !wants_index(&*cause) => {
-                    debug!(error = %Chain(&*cause), "continuation token not usable");
+                Err(error) if is_given && refuses_token(&error) => {
+                    debug!(error = %Chain(&error), "continuation token not usable");
                 }
                 Err(error) => return Err(error),
                 Ok((documents, next)) => {
@@ -521,6 +521,16 @@ fn checked(key: &Key, document: &Value) -> Result<Box<RawValue>> {
 /// Whether the service refused an order because there is no composite index for it.
 fn wants_index(cause: &(dyn std::error::Error + 'static)) -> bool {
     Chain(cause).to_string().contains("composite index")
+}
+
+/// Whether a query failed because of its continuation token. The service refuses one of another query; one that the SDK
+/// cannot read is a 500 of its own.
+fn refuses_token(error: &Error) -> bool {
+    match error {
+        Error::Failed(cause) => !wants_index(&**cause),
+        Error::Unavailable(cause) => Chain(&**cause).to_string().contains("continuation token"),
+        Error::Conflict | Error::TooLarge { .. } => false,
+    }
 }
 
 /// Sorts those documents by `ties` that have the same `first` and follow each other.
