@@ -5,10 +5,11 @@ import { randomUUID } from "node:crypto";
 import http from "node:http";
 import { createRequire } from "node:module";
 import { Readable } from "node:stream";
-import { parseArgs } from "node:util";
+import { isDeepStrictEqual, parseArgs } from "node:util";
 
 const require = createRequire(import.meta.url);
 const Account = require("@vercel/cosmosdb-server/lib/account").default;
+const Collections = require("@vercel/cosmosdb-server/lib/account/collections").default;
 const Documents = require("@vercel/cosmosdb-server/lib/account/documents").default;
 const Items = require("@vercel/cosmosdb-server/lib/account/items").default;
 const PartitionKeyRanges = require("@vercel/cosmosdb-server/lib/account/partition-key-ranges").default;
@@ -52,6 +53,19 @@ Documents.prototype._item = function item(path, value, partition) {
   if (!document || !hasExpired(document, this._parent)) return found;
   forget(this, document);
   return this._newItem();
+};
+
+// The package makes a container that is replaced anew, without what is in it.
+const replaceContainer = Collections.prototype.replace;
+Collections.prototype.replace = function replace(data, original) {
+  const { documents, partitionKeyRanges, userDefinedFunctions } = this._item("/id", data.id, data.id);
+  const replaced = replaceContainer.call(this, data, original);
+  const container = this._item("/id", data.id, data.id);
+  for (const [name, items] of Object.entries({ documents, partitionKeyRanges, userDefinedFunctions })) {
+    items._parent = container;
+    container[name] = items;
+  }
+  return replaced;
 };
 
 // --- Queries -------------------------------------------------------------------------------------------------------
@@ -253,14 +267,25 @@ function answerAboutDocuments(account, request, parameters, body) {
   return runOperation(collection, partition, operation);
 }
 
+// A container made without kind or version of its partition key has these, and the SDK names them when it replaces the
+// container, which the package takes for another key.
+function withKeyAsStored(account, { dbId, collId }, body) {
+  const stored = account.database(dbId).collection(collId).read()?.partitionKey;
+  const wanted = JSON.parse(body);
+  const whole = key => ({ kind: "Hash", version: 1, ...key });
+  if (!stored || !isDeepStrictEqual(whole(stored), whole(wanted.partitionKey))) return body;
+  return Buffer.from(JSON.stringify({ ...wanted, partitionKey: stored }));
+}
+
 async function answer(account, request, response) {
   const [parameters, handler] = findRoute(request) ?? [];
   if (!handler) return failure(400, "BadRequest");
-  const body = await readBody(request);
+  let body = await readBody(request);
   if (parameters.collId && /\/docs(\/|$)/.test(request.url)) {
     const ours = answerAboutDocuments(account, request, parameters, body);
     if (ours) return ours;
   }
+  if (request.method === "PUT" && /\/colls\/[^/]+\/?$/.test(request.url)) body = withKeyAsStored(account, parameters, body);
   // The package reads the request as a stream, which is spent by now.
   const { headers, method, url } = request;
   const again = Object.assign(Readable.from([body], { objectMode: false }), { headers, method, url });
