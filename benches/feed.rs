@@ -3,6 +3,9 @@
 //!
 //! Scores tie in groups of thousands, as they do where most items have few votes. Half of the runs have items with
 //! vectors, which take ten times the room and never leave the store.
+//!
+//! Then pages of 1,000,000 items that are filtered by tag, source and time, and what other readers wait while eight callers
+//! ask a question that no index answers.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 #![expect(clippy::print_stdout, reason = "this is what benchmarks are for")]
@@ -14,11 +17,13 @@ use std::time::{Duration, Instant};
 use pluckit::clock::SystemClock;
 use pluckit::data::Data;
 use pluckit::data::items::{FeedOrder, FeedPosition, FeedQuery};
+use pluckit::model::timestamp::Timestamp;
 use pluckit::store::sqlite::SqliteStore;
-use pluckit::store::{Container, DocumentStore, Write};
+use pluckit::store::{Container, DocumentStore, Filter, Key, Query, Write};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 const ITEMS: usize = 100_000;
 /// Fewer, since each of these takes 30 kB.
@@ -26,12 +31,21 @@ const ITEMS_WITH_VECTORS: usize = 20_000;
 const PAGE: usize = 50;
 const ASKED: usize = 2000;
 const DIFFERENT_SCORES: usize = 40;
+/// Items behind the pages that are filtered.
+const FILTERED_ITEMS: usize = 1_000_000;
+/// Pages asked for with each filter.
+const FILTERED_PAGES: usize = 200;
+/// Milliseconds that 99 of 100 filtered pages may take at most.
+const MOST_FILTERED_MS: f64 = 20.0;
 /// Milliseconds that 99 of 100 pages may take at most.
 const MOST_MS: f64 = 5.0;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(measure());
+    runtime.block_on(async {
+        measure().await;
+        measure_filters().await;
+    });
 }
 
 async fn measure() {
@@ -60,6 +74,90 @@ async fn measure() {
             }
         }
     }
+}
+
+/// Half of the items have the common tag, one in a hundred the middle one, ten in all the rare one; a hundred sources have
+/// the same number of items each.
+async fn measure_filters() {
+    println!("\nPages of {PAGE} items of {FILTERED_ITEMS}, filtered (SQLite), in milliseconds\n");
+    println!("| filter | p50 | p99 | target p99 | met |");
+    println!("| --- | --- | --- | --- | --- |");
+    let directory = TempDir::new().unwrap();
+    let store: Arc<dyn DocumentStore> =
+        Arc::new(SqliteStore::open(&directory.path().join("store.db"), Arc::new(SystemClock)).unwrap());
+    for first in (0..FILTERED_ITEMS).step_by(50) {
+        let writes = (first..first + 50).map(|n| {
+            let mut document = item(n, false);
+            document["sourceId"] = format!("source-{}", n % 100).into();
+            let tag =
+                [(100_000, "rare"), (100, "middle"), (2, "common")].into_iter().filter(|(every, _)| n % every == 0);
+            document["tags"] = tag.map(|(_, tag)| tag).chain(["everyday", "classic"]).collect();
+            Write::Create { document }
+        });
+        store.batch(Container::ScrapedItems, "global", &writes.collect::<Vec<_>>()).await.unwrap();
+    }
+    let data = Data::new(store.clone());
+    let since = |text: &str| Some(Timestamp::parse(text).unwrap());
+    // An hour and a week before the newest item.
+    let spans = [("", None), ("1 h", since("2026-02-28T08:55:14Z")), ("7 d", since("2026-02-21T09:55:14Z"))];
+    let mut worst = Duration::ZERO;
+    for tag in ["common", "middle", "rare", "absent", ""] {
+        for source in ["", "source-7", "source-50"] {
+            for (span, since) in spans {
+                let names = |name: &str| if name.is_empty() { Vec::new() } else { vec![name.to_owned()] };
+                let mut times = Vec::new();
+                for round in 0..FILTERED_PAGES {
+                    let order = if round % 2 == 0 { FeedOrder::Score } else { FeedOrder::Recent };
+                    let at = (round % 4 > 1).then_some(round * 7919 % FILTERED_ITEMS);
+                    let after = at.map(|n| position(order, n));
+                    let (tags, sources) = (names(tag), names(source));
+                    let query = FeedQuery { order, tags, sources, since, after, limit: PAGE, reader: None };
+                    let begin = Instant::now();
+                    black_box(data.items.feed(&query).await.unwrap());
+                    times.push(begin.elapsed());
+                }
+                times.sort_unstable();
+                worst = worst.max(times[FILTERED_PAGES * 99 / 100]);
+                print_filtered(&format!("tag {tag:?}, source {source:?}, last {span:?}"), &times);
+            }
+        }
+    }
+    println!("\nworst p99: {:.2} ms", worst.as_secs_f64() * 1000.0);
+    measure_neighbours(store).await;
+}
+
+/// Reads of single documents while eight callers ask what no index answers.
+async fn measure_neighbours(store: Arc<dyn DocumentStore>) {
+    let key = |n: usize| Key::new(Container::ScrapedItems, "global", id(n * 7919 % FILTERED_ITEMS));
+    let mut callers = JoinSet::new();
+    for _ in 0..8 {
+        let store = store.clone();
+        callers.spawn(async move {
+            let query = Query::partition(Container::ScrapedItems, "global").matching(Filter::equal("title", "none"));
+            loop {
+                black_box(store.query(&query).await.ok());
+            }
+        });
+    }
+    let mut times = Vec::new();
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(10) {
+        let asked = Instant::now();
+        assert!(store.read(&key(times.len())).await.unwrap().is_some());
+        times.push(asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    callers.shutdown().await;
+    times.sort_unstable();
+    println!("\n| reads beside eight long queries | p50 | p99 | target p99 | met |");
+    println!("| --- | --- | --- | --- | --- |");
+    print_filtered("a document", &times);
+}
+
+fn print_filtered(name: &str, times: &[Duration]) {
+    let [p50, p99] = [50, 99].map(|share| times[times.len() * share / 100].as_secs_f64() * 1000.0);
+    let met = if p99 <= MOST_FILTERED_MS { "yes" } else { "no" };
+    println!("| {name} | {p50:.2} | {p99:.2} | {MOST_FILTERED_MS} | {met} |");
 }
 
 fn id(n: usize) -> String {
@@ -115,17 +213,19 @@ async fn fill(store: &dyn DocumentStore, raw: &Connection, items: usize, has_vec
 }
 
 async fn page(data: &Data, order: FeedOrder, at: Option<usize>) -> Duration {
-    let after = at.map(|n| -> FeedPosition {
-        let key = match order {
-            FeedOrder::Score => json!(score(n)),
-            FeedOrder::Recent => json!(scraped_at(n)),
-        };
-        serde_json::from_value(json!({"k": key, "id": id(n)})).unwrap()
-    });
+    let after = at.map(|n| position(order, n));
     let query = FeedQuery { order, after, limit: PAGE, ..FeedQuery::default() };
     let begin = Instant::now();
     black_box(data.items.feed(&query).await.unwrap());
     begin.elapsed()
+}
+
+fn position(order: FeedOrder, n: usize) -> FeedPosition {
+    let key = match order {
+        FeedOrder::Score => json!(score(n)),
+        FeedOrder::Recent => json!(scraped_at(n)),
+    };
+    serde_json::from_value(json!({"k": key, "id": id(n)})).unwrap()
 }
 
 /// The texts as they are, without looking into them.
