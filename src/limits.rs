@@ -8,6 +8,7 @@ mod refusals;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -148,8 +149,9 @@ struct Parts {
     refusals: Option<Refusals>,
     streams: Mutex<HashMap<UserId, u32>>,
     streams_per_user: u32,
-    /// Requests under way, by caller.
-    under_way: Mutex<HashMap<Caller, u32>>,
+    /// Requests under way, by the caller's hash: a key that takes no memory of its own.
+    under_way: Mutex<HashMap<u64, u32>>,
+    hasher: RandomState,
     concurrent_requests_per_caller: u32,
     requests: Arc<Semaphore>,
     /// Whether `X-Forwarded-For` is written by a proxy that we trust.
@@ -188,6 +190,7 @@ impl Limits {
             streams: Mutex::default(),
             streams_per_user: if settings.enabled { settings.streams_per_user } else { u32::MAX },
             under_way: Mutex::default(),
+            hasher: RandomState::new(),
             concurrent_requests_per_caller: if settings.enabled {
                 settings.concurrent_requests_per_caller
             } else {
@@ -220,9 +223,10 @@ impl Limits {
     ///
     /// # Errors
     /// 429 when the caller has as many under way as one may have.
-    fn enter(&self, caller: &Caller) -> Result<RequestPermit, ApiError> {
+    fn enter(&self, caller: &Caller) -> Result<RequestPermit<'_>, ApiError> {
+        let caller_hash = self.0.hasher.hash_one(caller);
         let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = under_way.entry(caller.clone()).or_default();
+        let count = under_way.entry(caller_hash).or_default();
         if *count >= self.0.concurrent_requests_per_caller && *caller != Caller::Service {
             return Err(ApiError::TooManyRequests {
                 detail: "Too many requests at once. Please wait until one has been answered.",
@@ -230,7 +234,7 @@ impl Limits {
             });
         }
         *count += 1;
-        Ok(RequestPermit { limits: self.clone(), caller: caller.clone() })
+        Ok(RequestPermit { limits: self, caller_hash })
     }
 
     /// Opens a chat stream for a user, until what this returns is dropped.
@@ -305,18 +309,18 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 }
 
 /// A request that counts.
-struct RequestPermit {
-    limits: Limits,
-    caller: Caller,
+struct RequestPermit<'a> {
+    limits: &'a Limits,
+    caller_hash: u64,
 }
 
-impl Drop for RequestPermit {
+impl Drop for RequestPermit<'_> {
     fn drop(&mut self) {
         let mut under_way = self.limits.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = under_way.get_mut(&self.caller) {
+        if let Some(count) = under_way.get_mut(&self.caller_hash) {
             *count -= 1;
             if *count == 0 {
-                under_way.remove(&self.caller);
+                under_way.remove(&self.caller_hash);
             }
         }
     }
