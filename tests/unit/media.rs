@@ -200,8 +200,16 @@ async fn hostile_uploads_are_refused_and_take_little_memory() {
     let all = (0..3).flat_map(|_| &files).enumerate().map(|(number, file)| {
         let (client, base) = (&client, &base);
         async move {
-            let found = upload(client, base, &format!("x{number}"), file.bytes.clone(), number % 2 == 0).await;
-            assert!(found.is_some_and(|found| expected(file.fate).contains(&found)), "{}: {found:?}", file.name);
+            let id = format!("x{number}");
+            let found = loop {
+                let found = upload(client, base, &id, file.bytes.clone(), number % 2 == 0).await;
+                let found = found.unwrap_or_else(|| panic!("{}: no answer", file.name));
+                // One user has only so much room for uploads: those for which there is none are told to come back.
+                if found != 503 {
+                    break found;
+                }
+            };
+            assert!(expected(file.fate).contains(&found), "{}: {found}", file.name);
         }
     });
     join_all(all).await;
