@@ -19,7 +19,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::routes::auth::bad_tokens;
+use crate::routes::auth::{LONGEST_IN_BODY, bad_tokens};
 use crate::store::cosmos_backend;
 use crate::support::google::{CLIENT_ID, Google};
 use crate::support::model::{self, Answer as Scripted, Kind, ModelServer, Step, call, say};
@@ -625,6 +625,10 @@ async fn bad_tokens_are_refused_on_the_wire_and_not_logged() {
         let answer = exchange(address, &bytes("POST /api/auth/mobile-token", "", body.as_bytes()));
         if body.len() > 32 * 1024 {
             assert_eq!(status_of(&answer), 413, "{name}: {answer}");
+            continue;
+        }
+        if token.len() > LONGEST_IN_BODY {
+            assert_eq!(status_of(&answer), 422, "{name}: {answer}");
             continue;
         }
         assert_eq!(status_of(&answer), 401, "{name}: {answer}");

@@ -189,7 +189,7 @@ async fn bad_parameters_are_refused() {
         ("windowDays=0", "windowDays", "greater_than_equal"),
         ("windowDays=-5", "windowDays", "greater_than_equal"),
         ("windowDays=3651", "windowDays", "less_than_equal"),
-        ("windowDays=99999999999999999999", "windowDays", "int_parsing"),
+        ("windowDays=99999999999999999999", "windowDays", "less_than_equal"),
         ("windowDays=1.5", "windowDays", "int_parsing"),
         ("windowDays=", "windowDays", "int_parsing"),
         ("windowDays=ninety", "windowDays", "int_parsing"),
