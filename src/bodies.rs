@@ -3,9 +3,9 @@
 //! [`Bounded`] wraps every route and gives each request that has a body an [`Account`]. The body then streams through it:
 //!
 //! - The body may have as many bytes as the route's group allows ([`limit_body`]), else [`DEFAULT_LIMIT`]. More is a 413.
-//! - It must keep arriving at [`SLOWEST_RATE`], with [`GRACE`] to spare. A slower one is a 408.
+//! - It must keep arriving at `SLOWEST_RATE`, with `GRACE` to spare. A slower one is a 408.
 //! - Bytes are charged to [`BodyMemory`], one budget for the whole process in which each caller has a share, as they
-//!   arrive and not as they are announced. A body for which there is no memory waits for at most [`PATIENCE`] in total and
+//!   arrive and not as they are announced. A body for which there is no memory waits for at most `PATIENCE` in total and
 //!   is then a 503. Memory is given back when the handler has answered and nobody [holds](Account::hold) the bytes.
 //!
 //! A body that breaks a bound ends with a [`Refusal`] for its reader. Parsers hide such errors among their own, so [`Bounded`]
@@ -44,7 +44,7 @@ pub const DEFAULT_LIMIT: usize = 64 * 1024;
 const CALLER_SHARE: usize = 8 * 1024 * 1024;
 /// What a caller may hold of the part of the memory, an eighth, that is kept for ordinary requests.
 const MODEST: usize = 256 * 1024;
-/// How far a body may fall behind [`SLOWEST_RATE`], and the longest pause within it.
+/// How far a body may fall behind `SLOWEST_RATE`, and the longest pause within it.
 const GRACE: Duration = Duration::from_secs(10);
 /// Slowest rate at which bodies are read, in bytes per second.
 const SLOWEST_RATE: u32 = 64 * 1024;

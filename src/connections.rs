@@ -4,8 +4,8 @@
 //! places are taken, a new connection takes the place of the one that has been without a request for longest, among those of
 //! the address that has most. Connections with a request under way are never closed for another.
 //!
-//! A connection is closed when the head of a request does not arrive in [`HEAD_LIMIT`], when no request comes in
-//! [`IDLE_LIMIT`], and when the client reads nothing of an answer for [`WRITE_LIMIT`].
+//! A connection is closed when the head of a request does not arrive in `HEAD_LIMIT`, when no request comes in
+//! `IDLE_LIMIT`, and when the client reads nothing of an answer for `WRITE_LIMIT`.
 
 use std::collections::HashMap;
 use std::io;

@@ -43,7 +43,7 @@ impl InsightsCache {
     }
 
     /// Keeps insights in the place of those there are to the same question. Of the user's other questions only the newest
-    /// stay, [`MOST_QUESTIONS`] in all.
+    /// stay, `MOST_QUESTIONS` in all.
     pub async fn save(&self, insights: &CachedInsights) -> Result<()> {
         let key = |id: &str| Key::new(Container::VaultInsightsCache, insights.user_id.as_str(), id);
         self.0.upsert(&key(&insights.id), &serde_json::to_value(insights)?).await?;
