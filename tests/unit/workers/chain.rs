@@ -186,7 +186,8 @@ async fn a_vote_teaches_the_profile_and_what_failed_is_replayed() {
     assert!(letter["reason"].as_str().unwrap().contains("the model failed"), "{letter}");
     assert_eq!(letter["payload"]["user_id"], scene.user.as_str(), "the message is in it");
     assert_eq!(letter["sourceQueue"], format!("{}-poison", scene.queue_name));
-    assert_eq!(scene.status(&job).await, Some(TasteJobStatus::DeadLettered));
+    // The letter is kept first: the job is marked a moment later.
+    until("the job is marked", async || scene.status(&job).await == Some(TasteJobStatus::DeadLettered)).await;
 
     let failed = scene.calls(taste::FUNCTION).split_off(1);
     let expected: Vec<_> = (1..=5).map(|count| (count, Some(500))).collect();
