@@ -93,7 +93,7 @@ impl Wardrobe {
         let raw = Connection::open(launch.store_file()).unwrap();
         let (service, address) = launch.start();
         let url = format!("http://{address}/api/insights/vault");
-        let http = Client::builder().tcp_nodelay(true).build().unwrap();
+        let http = pluckit::http_client::builder().tcp_nodelay(true).build().unwrap();
         let wardrobe = Self { user: user.into(), store, raw, http, url, token, service };
         // The session is known then, and the connection open.
         assert_eq!(wardrobe.get_path("/api/chat/memory").await, StatusCode::OK);

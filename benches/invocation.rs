@@ -95,7 +95,7 @@ async fn main() {
     let route = post(move |_: Bytes| async move { ([(CONTENT_TYPE, "application/json")], answer) });
     servers.spawn(async move { axum::serve(listener, Router::new().route("/DoNothing", route)).await.unwrap() });
 
-    let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build().unwrap();
+    let client = pluckit::http_client::builder().no_proxy().tcp_nodelay(true).build().unwrap();
     let mut times = [Vec::with_capacity(CALLS), Vec::with_capacity(CALLS)];
     for round in 0..WARM_UP + CALLS {
         for (url, times) in [&bare, &ours].into_iter().zip(&mut times) {

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connections;
+pub mod crypto;
 pub mod data;
 pub mod deadline;
 pub mod doctor;

@@ -472,7 +472,7 @@ impl GuardedClient {
         let guard = Guard { resolver, dial };
         // A proxy would resolve the names again, and by itself.
         let client = build(|| {
-            let builder = Client::builder()
+            let builder = super::builder()
                 .https_only(true)
                 .no_proxy()
                 .redirect(Policy::none())

@@ -15,6 +15,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder};
 use tracing::warn;
 
+use crate::crypto;
 use crate::telemetry::Chain;
 
 /// How long a connection may take to be made, TLS included.
@@ -68,7 +69,9 @@ pub fn azure() -> reqwest::Result<Client> {
 
 /// Begins a client for configured addresses: it asks hosts outside through the proxy of the environment, if there is one,
 /// and never those on this machine or in its network.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn builder() -> ClientBuilder {
+    crypto::install();
     Client::builder().proxy(proxy::for_hosts_outside())
 }
 
@@ -87,5 +90,5 @@ pub fn build(builder: impl Fn() -> ClientBuilder) -> reqwest::Result<Client> {
 
 /// Whether there are certificates of authorities, by which HTTPS servers are trusted.
 pub fn has_authorities() -> bool {
-    Client::builder().build().is_ok()
+    builder().build().is_ok()
 }

@@ -45,6 +45,7 @@ use super::{
     Stored, Write, check_size,
 };
 use crate::azure::Identity;
+use crate::crypto;
 use crate::deadline;
 use crate::outage;
 use crate::telemetry::Chain;
@@ -470,6 +471,7 @@ async fn answered<T>(call: impl Future<Output = T>) -> Result<T> {
 /// # Errors
 /// When it cannot be reached, or the key cannot be used.
 pub async fn connect(options: &CosmosOptions) -> Result<CosmosClient> {
+    crypto::install(); // the SDK makes clients of its own
     let endpoint: AccountEndpoint =
         options.endpoint.as_str().parse().map_err(|fault: CosmosError| Error::Failed(fault.into()))?;
     let account = match &options.key {

@@ -31,6 +31,7 @@ use super::log_writer::DroppedLines;
 use super::metrics::Metrics;
 use super::observe::Observer;
 use crate::config;
+use crate::crypto;
 
 /// Name under which instruments and tracers are registered.
 const SCOPE: &str = "pluckit";
@@ -182,6 +183,7 @@ fn parse_headers(text: &str) -> HashMap<String, String> {
 
 /// An exporter's builder with what is the same for all signals.
 fn aimed<B: WithExportConfig + WithHttpConfig>(builder: B, url: &Url, headers: HashMap<String, String>) -> B {
+    crypto::install(); // the exporter makes a client of its own
     let builder = builder.with_protocol(Protocol::HttpBinary).with_endpoint(url.as_str());
     builder.with_headers(headers).with_timeout(EXPORT_TIMEOUT)
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use pluckit::clock::{Clock, SystemClock};
 use pluckit::hash::sha256_hex;
+use pluckit::http_client;
 use pluckit::model::session::Session;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key, Query};
@@ -43,7 +44,7 @@ struct Client {
 
 impl Client {
     fn new(address: SocketAddr) -> Self {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+        let http = http_client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
         Self { http, address, token: None }
     }
 

@@ -16,6 +16,7 @@ use pluckit::data::Data;
 use pluckit::domain::chat::tools::{self, Parts, Tool, ToolError, weather};
 use pluckit::domain::similarity;
 use pluckit::domain::similarity::items::SimilarItems;
+use pluckit::http_client;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::{self, CallContext, ChatRequest, Message, Model, PartStream, Purpose, Reply, ToolSpec};
 use pluckit::model::ids::UserId;
@@ -92,7 +93,7 @@ impl Bench {
             similar,
             model: model.clone(),
             clock: clock.clone(),
-            http: reqwest::Client::new(),
+            http: http_client::services().unwrap(),
             weather: weather::Endpoints { geocoding: url("geo"), forecast: url("sky/") },
         };
         Self { tools: tools::all(&parts), store, clock, model }

@@ -8,7 +8,6 @@ use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::join_all;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use pluckit::clock::Clock;
 use pluckit::model::ids::UserId;
 use pluckit::store::{Container, Query};
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::TestApp;
 use crate::support::counted::Counted;
-use crate::support::google::{CLIENT_ID, Google, Key};
+use crate::support::google::{CLIENT_ID, Google, Key, NEXT, STRANGE};
 
 const SIGN_IN: &str = "/api/auth/mobile-token";
 const REFRESH: &str = "/api/auth/refresh";
@@ -159,26 +158,16 @@ pub fn bad_tokens(google: &Google, now: i64) -> Vec<(String, String)> {
     let signed = key.sign(&good);
     let [header, payload, signature]: [&str; 3] = signed.split('.').collect::<Vec<_>>().try_into().unwrap();
     let with_header = |value: Value| format!("{}.{payload}.{signature}", part(&value));
-    let stranger = Key::new("key-1");
-    let unknown = Key::new("key-9");
-    let hs256 = {
-        let mut header = Header::new(Algorithm::HS256);
-        header.kid = Some("key-1".into());
-        jsonwebtoken::encode(&header, &good, &EncodingKey::from_secret(key.public_pem.as_bytes())).unwrap()
-    };
-    let other_algorithm = |algorithm| {
-        let mut header = Header::new(algorithm);
-        header.kid = Some("key-1".into());
-        jsonwebtoken::encode(&header, &good, &key.encoding).unwrap()
-    };
+    let stranger = Key::new("key-1", STRANGE);
+    let unknown = Key::new("key-9", STRANGE);
     let mut tokens = vec![
         ("alg none", format!("{}.{payload}.", part(&json!({"alg": "none", "kid": "key-1"})))),
         ("alg none with a signature", with_header(json!({"alg": "none", "kid": "key-1"}))),
         ("alg NoNe", with_header(json!({"alg": "NoNe", "kid": "key-1"}))),
-        ("HS256 with the public key", hs256),
-        ("RS384", other_algorithm(Algorithm::RS384)),
-        ("RS512", other_algorithm(Algorithm::RS512)),
-        ("PS256", other_algorithm(Algorithm::PS256)),
+        ("HS256 with the public key", key.sign_as("HS256", &good)),
+        ("RS384", key.sign_as("RS384", &good)),
+        ("RS512", key.sign_as("RS512", &good)),
+        ("PS256", key.sign_as("PS256", &good)),
         ("ES256 claimed", with_header(json!({"alg": "ES256", "kid": "ec"}))),
         ("no alg", with_header(json!({"kid": "key-1"}))),
         ("no kid", with_header(json!({"alg": "RS256"}))),
@@ -265,7 +254,7 @@ async fn forged_key_ids_do_not_make_us_fetch_again_and_again() {
     }
     // One for the set, and one for the first unknown id at most: the clock stands still.
     assert!(google.fetches() <= 2, "{} fetches", google.fetches());
-    let next = Key::new("key-2");
+    let next = Key::new("key-2", NEXT);
     google.rotate_in(&next);
     app.clock.advance(Duration::from_secs(61));
     let token = next.sign(&Google::claims(now(&app)));

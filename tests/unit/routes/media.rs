@@ -9,14 +9,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::{join, join_all};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use pluckit::blob::{BlobStore, Span};
 use pluckit::segmentation::ServiceOptions;
 use serde_json::{Value, json};
 
 use crate::support::TestApp;
 use crate::support::caller::{Answer, Caller};
-use crate::support::google::{Google, Key};
+use crate::support::google::{Google, Key, NEXT, STRANGE};
 use crate::support::model::ModelServer;
 use crate::support::segmentation::{Behaviour, SegmentationServer};
 
@@ -468,17 +467,12 @@ async fn a_tenant_s_tokens_let_services_in() {
     ] {
         assert_eq!(ask(&tenant.key.sign(&bad)).await, refused, "{bad}");
     }
-    let forged = Key::new("key-1");
-    let encode = |header: Header, key: &EncodingKey| jsonwebtoken::encode(&header, &claims, key).unwrap();
-    let mut confused = Header::new(Algorithm::HS256);
-    confused.kid = Some("key-1".into());
-    let mut longer = Header::new(Algorithm::RS512);
-    longer.kid = Some("key-1".into());
+    let forged = Key::new("key-1", STRANGE);
     let none = format!("{}.{}.", b64(r#"{"alg":"none","kid":"key-1"}"#), b64(&claims.to_string()));
     for token in [
         forged.sign(&claims),
-        encode(confused, &EncodingKey::from_secret(tenant.key.public_pem.as_bytes())),
-        encode(longer, &tenant.key.encoding),
+        tenant.key.sign_as("HS256", &claims),
+        tenant.key.sign_as("RS512", &claims),
         none,
         "x.y.z".to_owned(),
         "at-0123".to_owned(),
@@ -493,7 +487,7 @@ async fn a_tenant_s_tokens_let_services_in() {
     assert_eq!(picture.status, StatusCode::CREATED, "a service may have pictures processed");
 
     // A key that is new is found, at most once a minute; one that stands alone needs no name.
-    let next = Key::new("key-2");
+    let next = Key::new("key-2", NEXT);
     tenant.publish_only(&next);
     app.clock.advance(Duration::from_secs(61));
     assert_eq!(ask(&next.sign(&claims)).await.0, 200);

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::KeyPair as _;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,7 +11,10 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use ring::hmac;
+use ring::rand::SystemRandom;
+use ring::rsa::{KeyPair, PublicKeyComponents};
+use ring::signature::{RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -22,45 +22,65 @@ use tokio::task::JoinHandle;
 /// The OAuth client that tokens are for.
 pub const CLIENT_ID: &str = "pluckit-tests.apps.googleusercontent.com";
 
+/// The key that [`Google`] starts with.
+pub const FIRST: &str = include_str!("keys/provider.pem");
+/// A key that a provider may change to.
+pub const NEXT: &str = include_str!("keys/next.pem");
+/// A key that no provider has published.
+pub const STRANGE: &str = include_str!("keys/stranger.pem");
+
 /// A signing key.
 pub struct Key {
     pub id: &'static str,
-    pub encoding: EncodingKey,
-    /// The public half, PEM: what a forger would sign with.
-    pub public_pem: String,
+    pair: KeyPair,
     jwk: Value,
 }
 
 impl Key {
-    pub fn new(id: &'static str) -> Self {
-        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
-        let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
-        let pem = pem("PRIVATE KEY", private.as_ref());
-        let public = pair.public_key();
+    pub fn new(id: &'static str, pem: &str) -> Self {
+        let lines: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let pair = KeyPair::from_pkcs8(&STANDARD.decode(lines).unwrap()).unwrap();
+        let PublicKeyComponents::<Vec<u8>> { n, e } = pair.public().into();
         let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let jwk = json!({
-            "kty": "RSA", "alg": "RS256", "use": "sig", "kid": id,
-            "n": number(public.modulus().big_endian_without_leading_zero()),
-            "e": number(public.exponent().big_endian_without_leading_zero()),
-        });
-        Self {
-            id,
-            encoding: EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap(),
-            public_pem: self::pem("RSA PUBLIC KEY", public.as_ref()),
-            jwk,
-        }
+        let jwk = json!({"kty": "RSA", "alg": "RS256", "use": "sig", "kid": id, "n": number(&n), "e": number(&e)});
+        Self { id, pair, jwk }
     }
 
-    /// The same without naming the key.
+    /// A token whose header names no key.
     pub fn sign_without_id(&self, claims: &Value) -> String {
-        jsonwebtoken::encode(&Header::new(Algorithm::RS256), claims, &self.encoding).unwrap()
+        self.sign_with_header(&json!({"alg": "RS256", "typ": "JWT"}), claims)
     }
 
     /// A token with these claims, signed with this key.
     pub fn sign(&self, claims: &Value) -> String {
-        let mut header = Header::new(Algorithm::RS256);
-        header.kid = Some(self.id.to_owned());
-        jsonwebtoken::encode(&header, claims, &self.encoding).unwrap()
+        self.sign_as("RS256", claims)
+    }
+
+    /// A token with these claims, signed by another algorithm. HS256 takes the public key for its secret, as a forger would.
+    pub fn sign_as(&self, algorithm: &str, claims: &Value) -> String {
+        self.sign_with_header(&json!({"alg": algorithm, "typ": "JWT", "kid": self.id}), claims)
+    }
+
+    fn sign_with_header(&self, header: &Value, claims: &Value) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let message = format!("{}.{}", part(header), part(claims));
+        let rsa = |encoding: &'static dyn RsaEncoding| {
+            let mut signature = vec![0; self.pair.public().modulus_len()];
+            self.pair.sign(encoding, &SystemRandom::new(), message.as_bytes(), &mut signature).unwrap();
+            signature
+        };
+        let signature = match header["alg"].as_str().unwrap() {
+            "RS256" => rsa(&RSA_PKCS1_SHA256),
+            "RS384" => rsa(&RSA_PKCS1_SHA384),
+            "RS512" => rsa(&RSA_PKCS1_SHA512),
+            "PS256" => rsa(&RSA_PSS_SHA256),
+            "HS256" => {
+                let secret = pem("RSA PUBLIC KEY", self.pair.public().as_ref());
+                hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), message.as_bytes()).as_ref().to_vec()
+            }
+            other => panic!("no such algorithm: {other}"),
+        };
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 }
 
@@ -91,7 +111,7 @@ struct Shared {
 impl Google {
     #[expect(clippy::disallowed_methods, reason = "this server is not part of the service")]
     pub async fn start() -> Self {
-        let key = Key::new("key-1");
+        let key = Key::new("key-1", FIRST);
         let shared = Arc::new(Shared {
             // A set has keys of other kinds, too.
             set:

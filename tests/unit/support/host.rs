@@ -25,6 +25,7 @@ use azure_storage_queue::models::{
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use pluckit::azure::{Identity, StorageAccount};
+use pluckit::http_client;
 use pluckit::router::App;
 use serde_json::{Map, Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -288,7 +289,7 @@ impl Shared {
             },
             functions,
             settings,
-            client: reqwest::Client::builder().no_gzip().http1_only().no_proxy().build().unwrap(),
+            client: http_client::builder().no_gzip().http1_only().no_proxy().build().unwrap(),
             port: watch::Sender::new(None),
             kills,
             calls: Mutex::default(),

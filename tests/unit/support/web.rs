@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
@@ -157,7 +157,7 @@ impl Web {
             private: PrivateNetwork::start().await,
         });
         let certificates = Arc::new(Certificates::new());
-        let mut tls = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
@@ -312,7 +312,7 @@ impl ResolvesServerCert for Certificates {
         let key = KeyPair::generate().unwrap();
         let certificate = parameters.signed_by(&key, issuer).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let key = aws_lc_rs::default_provider().key_provider.load_private_key(key).unwrap();
+        let key = ring::default_provider().key_provider.load_private_key(key).unwrap();
         Some(Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key)))
     }
 }

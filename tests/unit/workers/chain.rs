@@ -11,6 +11,7 @@ use pluckit::auth::session::SessionService;
 use pluckit::azure::{Identity, StorageAccount};
 use pluckit::clock::SystemClock;
 use pluckit::data::Data;
+use pluckit::http_client;
 use pluckit::model::ids::{TasteJobId, UserId};
 use pluckit::model::taste_job::{TasteJobStatus, TastePayload};
 use pluckit::queue::JobQueue;
@@ -44,7 +45,7 @@ impl Outsider {
     pub async fn sign_in(data: &Data, user: &str) -> Self {
         let sessions = SessionService::new(data.sessions.clone(), Arc::new(SystemClock));
         let token = sessions.open(UserId::from(user.to_owned())).await.unwrap().access_token;
-        Self { token, client: reqwest::Client::new() }
+        Self { token, client: http_client::services().unwrap() }
     }
 
     pub async fn get(&self, url: String) -> (StatusCode, Value) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use pluckit::azure::{Identity, StorageAccount};
+use pluckit::http_client;
 use pluckit::packaging;
 use pluckit::queue::JobQueue;
 use pluckit::queue::azure::AzureQueue;
@@ -40,11 +41,12 @@ const EMBEDDED: [(&str, &str); 3] =
 async fn the_package_runs_as_it_is() {
     let (_directory, dist) = package(FUNCTIONS);
     let host = Host::start(&dist, Handler::Binary, &EMBEDDED, Faster::default()).await;
-    let health: serde_json::Value = reqwest::get(host.url("/api/health")).await.unwrap().json().await.unwrap();
+    let health: serde_json::Value =
+        http_client::services().unwrap().get(host.url("/api/health")).send().await.unwrap().json().await.unwrap();
     assert_eq!(health["status"], "ok");
     assert_eq!(host.fire(sweeper::FUNCTION).await, Some(200));
 
-    let client = reqwest::Client::new();
+    let client = http_client::services().unwrap();
     let forged = queue_envelope("ProcessTasteAnalysisJob", "item", "{}", "1", 1);
     for function in ["ProcessTasteAnalysisJob", sweeper::FUNCTION] {
         for path in [format!("/{function}"), format!("/api/{function}"), format!("/api/../{function}")] {
@@ -70,7 +72,7 @@ async fn a_killed_process_is_started_again_and_goes_on() {
         assert!(!is_open(port).await, "it is dead");
         host.until_ready().await;
         assert_eq!(host.starts(), start);
-        assert_eq!(reqwest::get(host.url("/api/health")).await.unwrap().status(), 200);
+        assert_eq!(http_client::services().unwrap().get(host.url("/api/health")).send().await.unwrap().status(), 200);
         assert_eq!(host.fire(sweeper::FUNCTION).await, Some(200));
     }
     assert_eq!(host.exits(), [], "it never ended by itself");
@@ -86,7 +88,7 @@ async fn an_answer_streams_through_the_proxy() {
     let (_directory, dist) = package(FUNCTIONS);
     let host = Host::start(&dist, Handler::Served(app.service()), &EMBEDDED, Faster::default()).await;
 
-    let client = reqwest::Client::new();
+    let client = http_client::services().unwrap();
     let asked = client.post(host.url("/api/chat")).bearer_auth(&token).json(&json!({"message": "What now?"}));
     let answer = asked.send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -203,7 +205,8 @@ async fn the_package_runs_on_the_emulators() {
     let account = StorageAccount::from_connection_string(&storage, &Identity::default()).unwrap();
     account.create_queue(&queue).await.unwrap();
     let host = Host::start(&dist, Handler::Binary, &settings, Faster::default()).await;
-    let ready: serde_json::Value = reqwest::get(host.url("/api/health/ready")).await.unwrap().json().await.unwrap();
+    let ready: serde_json::Value =
+        http_client::services().unwrap().get(host.url("/api/health/ready")).send().await.unwrap().json().await.unwrap();
     assert_eq!((&ready["checks"]["documents"], &ready["checks"]["queue"]), (&json!("ok"), &json!("ok")), "{ready}");
     let started = Instant::now();
     assert_eq!(host.fire(sweeper::FUNCTION).await, Some(200));
