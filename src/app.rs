@@ -55,6 +55,7 @@ use crate::domain::jobs::{self, Jobs, Kind, kinds};
 use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
 use crate::domain::moods::{self, Moods};
+use crate::domain::pictures::Pictures;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::rates::ExchangeRates;
 use crate::domain::readiness::{Probe, Readiness};
@@ -499,8 +500,10 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         tasks: tasks.clone(),
         most_items: config.stylist.similarity_max_items,
     });
+    let pictures = Pictures::new(web.clone(), blobs.clone(), config.storage.archive_container.clone());
     let parts = tools::Parts {
         data: data.clone(),
+        pictures: pictures.clone(),
         similar,
         model: model.clone(),
         clock: clock.clone(),
@@ -533,7 +536,7 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         data: data.clone(),
         model: model.clone(),
         queue: queue.clone(),
-        web: web.clone(),
+        pictures: pictures.clone(),
         clock: clock.clone(),
         settings: config.taste.clone(),
         queue_name: config.queues.taste.work.clone(),
@@ -547,7 +550,7 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
     let scraper = Scraper::new(scraper::Parts {
         data: data.clone(),
         model: model.clone(),
-        web: web.clone(),
+        pictures: pictures.clone(),
         reddit: reddit.expect("the settings let only printable ASCII through"),
         brands: BrandSites::new(Arc::new(visitor)),
         pixels: pixels.clone(),
@@ -611,6 +614,7 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         readiness: Readiness::new(clock.clone(), probes),
         services,
         media,
+        pictures,
         describer: Describer::new(model.clone(), pixels),
         limits: Limits::new(&config.limits, clock.clone()),
         bodies: BodyMemory::new(config.limits.body_memory),

@@ -23,6 +23,7 @@ use crate::domain::jobs::Jobs;
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
 use crate::domain::moods::Moods;
+use crate::domain::pictures::Pictures;
 use crate::domain::quiz::Quizmaster;
 use crate::domain::readiness::Readiness;
 use crate::domain::scraper::Scraper;
@@ -59,6 +60,8 @@ pub struct Parts {
     pub services: ServiceVerifier,
     /// Finished pictures.
     pub media: Media,
+    /// Pictures by their addresses.
+    pub pictures: Pictures,
     /// What pictures show.
     pub describer: Describer,
     /// The language model.

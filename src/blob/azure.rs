@@ -23,7 +23,7 @@ use url::Url;
 
 use super::{
     Blob, BlobName, BlobStore, ContainerName, Error, Listed, MOST_LISTED, Page, Properties, Put, Result, SourceHash,
-    Span, UNKNOWN_TYPE, url_below,
+    Span, UNKNOWN_TYPE, located_below, url_below,
 };
 use crate::azure::{StorageAccount, storage};
 use crate::deadline::{self, Elapsed};
@@ -227,6 +227,10 @@ impl BlobStore for AzureBlobs {
     fn public_url(&self, container: &ContainerName, name: &BlobName) -> Url {
         // The client's own addresses have the slashes of the name encoded.
         url_below(self.account.blobs().url(), [&**container].into_iter().chain(name.segments()))
+    }
+
+    fn locate(&self, address: &str) -> Option<(ContainerName, BlobName)> {
+        located_below(self.account.blobs().url(), address)
     }
 
     async fn is_ready(&self, container: &ContainerName) -> Result<bool> {

@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use super::{
     Blob, BlobName, BlobStore, ContainerName, Error, Listed, MOST_LISTED, Page, Properties, Put, Result, SourceHash,
-    Span, url_below,
+    Span, located_below, url_below,
 };
 use crate::clock::Clock;
 use crate::deadline;
@@ -275,6 +275,10 @@ impl BlobStore for LocalBlobs {
 
     fn public_url(&self, container: &ContainerName, name: &BlobName) -> Url {
         url_below(&self.base, [&**container].into_iter().chain(name.segments()))
+    }
+
+    fn locate(&self, address: &str) -> Option<(ContainerName, BlobName)> {
+        located_below(&self.base, address)
     }
 
     async fn is_ready(&self, _container: &ContainerName) -> Result<bool> {

@@ -16,9 +16,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use percent_encoding::percent_decode_str;
 use time::OffsetDateTime;
 use url::Url;
 
+use crate::config::is_loopback;
 use crate::hash::sha256_hex;
 
 /// Longest name of a blob, in bytes.
@@ -316,6 +318,11 @@ pub trait BlobStore: Send + Sync {
     /// The address at which a browser finds the blob, as far as it may.
     fn public_url(&self, container: &ContainerName, name: &BlobName) -> Url;
 
+    /// The container and the blob that an address names, if it is one that [`Self::public_url`] gives, without regard to a
+    /// query behind it. It may be relative, and those of this machine may have another port: the service that gave it may
+    /// have listened there. Whether there is such a blob is not asked.
+    fn locate(&self, address: &str) -> Option<(ContainerName, BlobName)>;
+
     /// Whether the store answers, and has the container or makes it by itself.
     async fn is_ready(&self, container: &ContainerName) -> Result<bool>;
 
@@ -333,6 +340,22 @@ fn url_below<'a>(base: &Url, parts: impl IntoIterator<Item = &'a str>) -> Url {
     url.set_fragment(None);
     url.path_segments_mut().expect("an http address has a path").pop_if_empty().extend(parts);
     url
+}
+
+/// What [`url_below`] made of this address with `base`; see [`BlobStore::locate`].
+fn located_below(base: &Url, address: &str) -> Option<(ContainerName, BlobName)> {
+    let url = base.join(address).ok()?;
+    if url.origin() != base.origin() && !(is_loopback(&url) && is_loopback(base)) {
+        return None;
+    }
+    let path = url.path().strip_prefix(base.path().trim_end_matches('/'))?.strip_prefix('/')?;
+    let (container, name) = path.split_once('/')?;
+    let segments = name.split('/').map(|segment| {
+        let segment = percent_decode_str(segment).decode_utf8().ok()?;
+        (!segment.contains('/')).then_some(segment)
+    });
+    let segments: Vec<_> = segments.collect::<Option<_>>()?;
+    Some((container.parse().ok()?, segments.join("/").parse().ok()?))
 }
 
 #[cfg(test)]
@@ -385,6 +408,46 @@ mod tests {
         assert_eq!(resolve(Span::Last(30), 10), Some(0..10));
         assert_eq!(resolve(Span::Last(0), 10), None);
         assert_eq!(resolve(Span::From(0), 0), None);
+    }
+
+    #[test]
+    fn addresses_are_found_again_wherever_this_machine_listened() {
+        let found = |base: &str, address: &str| {
+            let located = located_below(&Url::parse(base).unwrap(), address);
+            located.map(|(container, name)| format!("{container} {name}"))
+        };
+        let here = "http://127.0.0.1:7071/api/media";
+        for address in [
+            "http://127.0.0.1:7071/api/media/archive/u/a%20b.webp",
+            "http://127.0.0.1:9000/api/media/archive/u/a%20b.webp?sig=x#y",
+            "http://localhost/api/media/archive/u/a%20b.webp",
+            "/api/media/archive/u/a%20b.webp",
+        ] {
+            assert_eq!(found(here, address).as_deref(), Some("archive u/a b.webp"), "{address}");
+        }
+        let public = "https://pluckit.example/api/media/";
+        assert_eq!(
+            found(public, "https://pluckit.example/api/media/archive/a.webp").as_deref(),
+            Some("archive a.webp")
+        );
+        for (base, address) in [
+            (public, "https://other.example/api/media/archive/a.webp"),
+            (public, "http://pluckit.example/api/media/archive/a.webp"),
+            (public, "http://127.0.0.1:7071/api/media/archive/a.webp"),
+            (public, "//other.example/api/media/archive/a.webp"),
+            (here, "http://127.0.0.1.example/api/media/archive/a.webp"),
+            (here, "http://127.0.0.1:7071/api/mediaarchive/a.webp"),
+            (here, "http://127.0.0.1:7071/api/media/archive"),
+            (here, "http://127.0.0.1:7071/api/media/archive/"),
+            (here, "http://127.0.0.1:7071/api/media/archive/../../chat/memory"),
+            (here, "http://127.0.0.1:7071/api/media/archive/u%2Fa.webp"),
+            (here, "http://127.0.0.1:7071/api/media/archive/..%5Ca.webp"),
+            (here, "archive/a.webp"),
+            (here, ""),
+            (here, "not an address"),
+        ] {
+            assert_eq!(found(base, address), None, "{address}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod media;
 pub mod metadata;
 pub mod moods;
+pub mod pictures;
 pub mod quiz;
 pub mod rates;
 pub mod readiness;

@@ -20,6 +20,7 @@ use crate::data::sources::{ClientClaim, Suggested};
 use crate::described;
 use crate::domain::budget::BudgetExceeded;
 use crate::domain::jobs::kinds::{self, ScrapeInput};
+use crate::domain::pictures::Pictures;
 use crate::domain::scraper;
 use crate::domain::scraper::lease::Owner;
 use crate::domain::scraper::reddit::MAX_POSTS;
@@ -479,21 +480,21 @@ struct ItemResponse {
     verified: bool,
 }
 
-impl From<FeedItem> for ItemResponse {
-    fn from(item: FeedItem) -> Self {
+impl ItemResponse {
+    fn new(item: FeedItem, pictures: &Pictures) -> Self {
         Self {
             id: item.id,
             source_id: item.source_id,
             source_type: item.source_type,
             title: item.title,
             description: item.description,
-            image_url: item.image_url,
+            image_url: pictures.shown(item.image_url),
             product_url: item.product_url,
             buy_links: item.buy_links,
             price: item.price,
             brand: item.brand,
             tags: item.tags,
-            gallery_images: item.gallery_images,
+            gallery_images: item.gallery_images.into_iter().map(|url| pictures.shown(url)).collect(),
             comment_text: item.comment_text,
             reddit_score: item.reddit_score,
             score_signal: item.score_signal,
@@ -517,7 +518,7 @@ async fn list_items(
     let query = FeedQuery { order, sources, tags, since, limit, after, reader: Some(user) };
     let page = app.data.items.feed(&query).await?;
     Ok(AppJson(ListItemsResponse {
-        items: page.items.into_iter().map(ItemResponse::from).collect(),
+        items: page.items.into_iter().map(|item| ItemResponse::new(item, &app.pictures)).collect(),
         next_continuation_token: page.next.as_ref().map(write_token).transpose()?,
     }))
 }

@@ -8,6 +8,7 @@ use utoipa::{OpenApi, ToSchema};
 
 use crate::auth::CurrentUser;
 use crate::described;
+use crate::domain::pictures::Pictures;
 use crate::domain::quiz::Responded;
 use crate::error::ApiError;
 use crate::extract::{AppJson, AppPath, Fields, Read};
@@ -48,10 +49,11 @@ struct QuizSessionResponse {
     responses: Vec<QuizResponse>,
 }
 
-impl From<QuizSession> for QuizSessionResponse {
-    fn from(session: QuizSession) -> Self {
+impl QuizSessionResponse {
+    fn new(session: QuizSession, pictures: &Pictures) -> Self {
         let QuizSession { id, user_id, session_id, phase, is_complete, created_at, .. } = session;
         let QuizSession { cards, image_items, target_responses, responses, .. } = session;
+        let shown = |image: QuizImage| QuizImage { image_url: pictures.shown(image.image_url), ..image };
         Self {
             id,
             user_id,
@@ -60,7 +62,7 @@ impl From<QuizSession> for QuizSessionResponse {
             is_complete,
             created_at,
             cards,
-            image_items,
+            image_items: image_items.into_iter().map(shown).collect(),
             target_responses,
             responses,
         }
@@ -73,7 +75,7 @@ async fn find_quiz(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
 ) -> Result<AppJson<QuizSessionResponse>, ApiError> {
-    Ok(AppJson(app.quiz.open(&user).await?.into()))
+    Ok(AppJson(QuizSessionResponse::new(app.quiz.open(&user).await?, &app.pictures)))
 }
 
 struct AddResponseRequest {

@@ -11,12 +11,15 @@ use axum::Router;
 use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::routing::get;
+use pluckit::blob::local::LocalBlobs;
 use pluckit::clock::ManualClock;
 use pluckit::data::Data;
 use pluckit::domain::chat::tools::{self, Parts, Tool, ToolError, weather};
+use pluckit::domain::pictures::Pictures;
 use pluckit::domain::similarity;
 use pluckit::domain::similarity::items::SimilarItems;
 use pluckit::http_client;
+use pluckit::http_client::guarded::GuardedClient;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::{self, CallContext, ChatRequest, Message, Model, PartStream, Purpose, Reply, ToolSpec};
 use pluckit::model::ids::UserId;
@@ -24,8 +27,11 @@ use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
 use pluckit::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use time::macros::datetime;
 use tokio_util::task::TaskTracker;
+
+use crate::support::web;
 
 /// A model that answers with what it was given, counts how often it was asked, and embeds like the offline one.
 #[derive(Default)]
@@ -67,6 +73,8 @@ struct Bench {
     clock: Arc<ManualClock>,
     model: Arc<ScriptedModel>,
     tools: Vec<Arc<dyn Tool>>,
+    /// Where blobs are. Kept until the end.
+    _files: TempDir,
 }
 
 impl Bench {
@@ -87,16 +95,21 @@ impl Bench {
             tasks: TaskTracker::new(),
             most_items: 100,
         });
+        let files = tempfile::tempdir().unwrap();
+        let blobs = LocalBlobs::open(files.path(), "http://127.0.0.1:7071/api/media".parse().unwrap(), &*clock);
+        let web = Arc::new(GuardedClient::new(web::nowhere()).unwrap());
+        let pictures = Pictures::new(web, Arc::new(blobs.unwrap()), "archive".parse().unwrap());
         let parts = Parts {
             metrics: Metrics::off(),
             data,
             similar,
+            pictures,
             model: model.clone(),
             clock: clock.clone(),
             http: http_client::services().unwrap(),
             weather: weather::Endpoints { geocoding: url("geo"), forecast: url("sky/") },
         };
-        Self { tools: tools::all(&parts), store, clock, model }
+        Self { tools: tools::all(&parts), store, clock, model, _files: files }
     }
 
     /// The model answers the next expansions so; `None` fails.
@@ -454,7 +467,7 @@ async fn scraped_items_are_found_by_similarity() {
         let vector = bench.model.embed(&CallContext::service(), &[title.to_owned()]).await.unwrap().remove(0);
         let item = json!({
             "id": id, "userId": "global", "title": title, "embedding": vector, "imageExpired": id == "expired", "tags": ["classic"],
-            "sourceId": "s", "scoreSignal": 2, "imageUrl": "https://i.example/1", "productUrl": "https://p.example/1",
+            "sourceId": "s", "scoreSignal": 2, "imageUrl": "http://127.0.0.1:9999/api/media/archive/1.webp", "productUrl": "https://p.example/1",
             "buyLinks": [{ "url": "https://b.example/1" }],
         });
         bench.save(Container::ScrapedItems, "global", item).await;
@@ -469,6 +482,8 @@ async fn scraped_items_are_found_by_similarity() {
     assert_eq!(found, ["Loafers in brown suede", "Brown suede penny loafers by Morjas"]);
     let keys: Vec<&String> = result["items"][0].as_object().unwrap().keys().collect();
     assert_eq!(keys, ["buyLinks", "imageUrl", "productUrl", "scoreSignal", "sourceId", "tags", "title"]);
+    // A picture of our own is where the service is now.
+    assert_eq!(result["items"][0]["imageUrl"], "http://127.0.0.1:7071/api/media/archive/1.webp");
     let nothing = bench.run("search_scraped_items", json!({ "query": "scuba tank" })).await;
     assert_eq!((&nothing["items"], nothing["note"].is_string()), (&json!([]), true));
 }

@@ -19,7 +19,8 @@ use super::candidate::Candidate;
 use super::dedupe::Claimed;
 use super::{Error, Scraper};
 use crate::data::items::GLOBAL;
-use crate::http_client::guarded::{Expect, FetchError, Limits, UrlRefused, check_url};
+use crate::domain::pictures;
+use crate::http_client::guarded::{FetchError, Limits, UrlRefused, check_url};
 use crate::imaging::{decode, phash};
 use crate::llm::{CallContext, EMBEDDING_DIMENSIONS};
 use crate::model::buy_link::BuyLink;
@@ -178,18 +179,21 @@ impl Scraper {
 
     /// The hash of a picture, as far as it can be had.
     async fn look_at(&self, url: &str) -> Picture {
-        let picture = match self.web().get(url, Expect::Image, PICTURE_LIMITS).await {
+        let picture = match self.pictures().get(url, PICTURE_LIMITS).await {
             Ok(picture) => picture,
             Err(error) => {
                 debug!(error = %Chain(&error), "picture not fetched");
                 return match error {
-                    FetchError::Status(StatusCode::NOT_FOUND | StatusCode::GONE)
-                    | FetchError::Refused(UrlRefused::NotPublic) => Picture::Gone,
+                    pictures::Error::Missing
+                    | pictures::Error::Fetch(
+                        FetchError::Status(StatusCode::NOT_FOUND | StatusCode::GONE)
+                        | FetchError::Refused(UrlRefused::NotPublic),
+                    ) => Picture::Gone,
                     _ => Picture::Unknown,
                 };
             }
         };
-        match phash::hash(self.pixels(), picture.body, &decode::Limits::default()).await {
+        match phash::hash(self.pixels(), picture.bytes, &decode::Limits::default()).await {
             Ok(hash) => Picture::Hashed(hash),
             Err(error) => {
                 debug!(error = %Chain(&error), "picture not hashed");

@@ -40,7 +40,8 @@ use crate::clock::Clock;
 use crate::config;
 use crate::data::sources::Finish;
 use crate::data::{self, Data};
-use crate::http_client::guarded::{GuardedClient, Validators};
+use crate::domain::pictures::Pictures;
+use crate::http_client::guarded::Validators;
 use crate::imaging::pool::PixelPool;
 use crate::llm::{self, CallContext, Model};
 use crate::model::ids::{SourceId, UserId};
@@ -124,8 +125,8 @@ pub struct Parts {
     pub data: Data,
     /// Who embeds.
     pub model: Arc<dyn Model>,
-    /// Client for sites and pictures.
-    pub web: Arc<GuardedClient>,
+    /// Where the pictures are.
+    pub pictures: Pictures,
     /// Reddit.
     pub reddit: Reddit,
     /// Brands' sites.
@@ -231,8 +232,8 @@ impl Scraper {
         &*self.0.parts.model
     }
 
-    fn web(&self) -> &GuardedClient {
-        &self.0.parts.web
+    fn pictures(&self) -> &Pictures {
+        &self.0.parts.pictures
     }
 
     fn pixels(&self) -> &PixelPool {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Taste;
-use crate::http_client::guarded::{Expect, FetchError, Limits};
+use crate::domain::pictures::{self, Picture};
+use crate::http_client::guarded::Limits;
 use crate::llm::{self, CallContext, ChatRequest, Image, Message, Purpose};
 use crate::model::taste_job::Tastes;
 
@@ -30,9 +31,9 @@ const REQUEST: &str = "Describe the taste that this picture shows.";
 /// Why a picture was not analysed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AnalysisError {
-    /// It could not be fetched.
-    #[error("the picture could not be fetched")]
-    Picture(#[from] FetchError),
+    /// It could not be had.
+    #[error("the picture could not be had")]
+    Picture(#[from] pictures::Error),
     /// The model failed.
     #[error("the model failed")]
     Model(#[from] llm::Error),
@@ -57,9 +58,8 @@ impl Taste {
     /// What the picture at this address shows; the model is asked in `context`.
     pub(super) async fn analyse(&self, context: &CallContext, url: &str) -> Result<Tastes, AnalysisError> {
         let limits = Limits { size_bytes: LARGEST_PICTURE_BYTES, time: FETCH_TIME };
-        let picture = self.0.web.get(url, Expect::Image, limits).await?;
-        let media_type = picture.content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let image = Image { media_type, bytes: picture.body };
+        let Picture { media_type, bytes } = self.0.pictures.get(url, limits).await?;
+        let image = Image { media_type, bytes };
         let request = ChatRequest {
             purpose: Purpose::AnalyseTaste,
             messages: vec![

@@ -22,7 +22,7 @@ use crate::config;
 use crate::data::update::Edit;
 use crate::data::{self, Data};
 use crate::domain::dead_letters::DeadLetterOffice;
-use crate::http_client::guarded::GuardedClient;
+use crate::domain::pictures::Pictures;
 use crate::llm::Model;
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::FeedItem;
@@ -71,8 +71,8 @@ pub struct Parts {
     pub queue: Arc<dyn JobQueue>,
     /// Where messages go that cannot be done.
     pub dead_letters: DeadLetterOffice,
-    /// Client for the pictures.
-    pub web: Arc<GuardedClient>,
+    /// Where the pictures are.
+    pub pictures: Pictures,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Numbers.

@@ -330,6 +330,20 @@ pub async fn addresses_name_container_and_blob(store: impl BlobStore) {
     assert_eq!((url.query(), url.fragment(), url.password()), (None, None, None));
 }
 
+pub async fn an_address_leads_back_to_its_blob(store: impl BlobStore) {
+    let container = fresh_container();
+    for blob in ["a.webp", "u1/a b.webp", "ü/日本語.png", "a%2Fb/c?d#e.webp", "demo/feed/x-2.webp"] {
+        let url = store.public_url(&container, &name(blob));
+        assert_eq!(store.locate(url.as_str()), Some((container.clone(), name(blob))), "{url}");
+        // With a signature, as clients send addresses back, and without the host.
+        assert_eq!(store.locate(&format!("{url}?sv=2025-01-05&sig=x")), Some((container.clone(), name(blob))));
+        assert_eq!(store.locate(url.path()), Some((container.clone(), name(blob))));
+    }
+    for foreign in ["https://i.redd.it/a.webp", "https://other.example/archive/a.webp", "a.webp", "", "data:,x"] {
+        assert_eq!(store.locate(foreign), None, "{foreign}");
+    }
+}
+
 pub async fn a_container_that_was_written_to_is_ready(store: impl BlobStore) {
     let container = fresh_container();
     fill(&store, &container, &["a"]).await;

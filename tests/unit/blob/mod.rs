@@ -33,6 +33,7 @@ macro_rules! each_promise {
             a_deleted_blob_is_gone_and_can_be_written_anew
             deleting_and_writing_side_by_side_harms_nobody
             addresses_name_container_and_blob
+            an_address_leads_back_to_its_blob
             a_container_that_was_written_to_is_ready
             a_blob_remembers_what_it_was_made_from
         }

@@ -255,6 +255,10 @@ impl<T: BlobStore + ?Sized> BlobStore for Intercepted<T> {
         self.inner.public_url(container, name)
     }
 
+    fn locate(&self, address: &str) -> Option<(ContainerName, BlobName)> {
+        self.inner.locate(address)
+    }
+
     async fn is_ready(&self, container: &ContainerName) -> blob::Result<bool> {
         self.through(Call::to("blobs.is_ready"), blob::Error::Unavailable, self.inner.is_ready(container)).await
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use futures::future::join_all;
 use image::{ImageFormat, Rgb, RgbImage};
 use pluckit::clock::ManualClock;
@@ -132,6 +133,72 @@ async fn a_profile_learns_what_a_liked_picture_shows() {
     let request = &scene.model.received()[0].body;
     let image = request["messages"][1]["content"][1]["image_url"]["url"].as_str().unwrap().to_owned();
     assert_eq!(image, format!("data:image/png;base64,{}", STANDARD.encode(picture())));
+}
+
+#[tokio::test]
+async fn a_picture_of_our_own_is_read_from_the_store() {
+    // No internet: whatever is fetched fails.
+    let app = TestApp::new();
+    let storage = &app.state.config.storage;
+    let file = Bytes::from(picture());
+    app.state.blobs.put(&storage.archive_container, &"u/coat.png".parse().unwrap(), file).await.unwrap();
+    let ada = app.user("ada").await;
+    // As it is, as it was when the service listened elsewhere, without a host, and with somebody's signature.
+    let addresses = [
+        "http://127.0.0.1:7071/api/media/archive/u/coat.png",
+        "http://127.0.0.1:9999/api/media/archive/u/coat.png",
+        "/api/media/archive/u/coat.png",
+        "http://localhost:7071/api/media/archive/u/coat.png?sig=abc",
+    ];
+    for (number, address) in addresses.iter().enumerate() {
+        let id = format!("i{number}");
+        let item = json!({
+            "id": id, "userId": "global", "imageUrl": address, "galleryImages": [address, "https://i.example/b.png"],
+            "sourceId": "s", "scoreSignal": 0, "scrapedAt": "2026-03-02T09:00:00.000Z",
+        });
+        app.save(Container::ScrapedItems, "global", item).await;
+        let vote = ada.post(&format!("/api/scraper/items/{id}/feedback"), json!({"signal": "up"})).await;
+        assert_eq!(vote.status, 200, "{address}");
+        let messages = app.state.queue.receive(QUEUE, 1, Duration::from_secs(30)).await.unwrap();
+        taste::run(&app.state, delivery(&messages[0].text)).await.unwrap();
+        let payload = TastePayload::new("ada".into(), id.as_str().into(), (*address).to_owned(), None);
+        let key = Key::new(Container::TasteAnalysisJobs, payload.job_id.as_str(), payload.job_id.as_str());
+        assert_eq!(read(&app, key).await["status"], "completed", "{address}");
+    }
+    assert_eq!(read(&app, Key::by_id(Container::UserProfiles, "ada")).await["stylePreferences"], json!(["navy"]));
+    assert!(dead_letters(&app).await.is_empty());
+
+    // Clients get the address of today, and find the picture there.
+    let here = "http://127.0.0.1:7071/api/media/archive/u/coat.png";
+    let feed = ada.get("/api/scraper/items").await.json();
+    let quiz = ada.get("/api/taste/quiz").await.json();
+    assert_eq!(feed["items"].as_array().unwrap().len(), addresses.len());
+    for item in feed["items"].as_array().unwrap() {
+        assert_eq!(item["imageUrl"], here);
+        assert_eq!(item["galleryImages"], json!([here, "https://i.example/b.png"]));
+    }
+    assert!(quiz["imageItems"].as_array().unwrap().iter().all(|item| item["imageUrl"] == here));
+    assert_eq!(app.nobody().get("/api/media/archive/u/coat.png").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_the_store_does_not_have_or_show_is_not_analysed() {
+    let app = TestApp::new();
+    let storage = &app.state.config.storage;
+    let (file, text) = (Bytes::from(picture()), Bytes::from_static(b"not a picture"));
+    app.state.blobs.put(&storage.archive_container, &"notes.txt".parse().unwrap(), text).await.unwrap();
+    app.state.blobs.put(&storage.jobs_container, &"hidden.png".parse().unwrap(), file).await.unwrap();
+    for address in [
+        "http://127.0.0.1:7071/api/media/archive/gone.png",
+        "http://127.0.0.1:7071/api/media/archive/notes.txt",
+        &format!("http://127.0.0.1:7071/api/media/{}/hidden.png", storage.jobs_container),
+        "http://127.0.0.1:7071/api/health",
+    ] {
+        let payload = TastePayload::new("ada".into(), "i".into(), address.to_owned(), None);
+        let outcome = taste::run(&app.state, delivery(&serde_json::to_string(&payload).unwrap())).await;
+        assert!(matches!(outcome, Err(JobError::GiveUp(_))), "{address}: {outcome:?}");
+    }
+    assert_eq!(read(&app, Key::by_id(Container::UserProfiles, "ada")).await, Value::Null);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Parts, Tool, ToolError, check_query, cut, read_arguments};
+use crate::domain::pictures::Pictures;
 use crate::domain::similarity::items::{Found as Similar, SimilarItems};
 use crate::llm::{self, CallContext, Model, ToolSpec};
 use crate::model::buy_link::BuyLink;
@@ -35,14 +36,14 @@ struct Found {
     score_signal: i64,
 }
 
-impl From<ScrapedItem> for Found {
-    fn from(item: ScrapedItem) -> Self {
+impl Found {
+    fn new(item: ScrapedItem, pictures: &Pictures) -> Self {
         let link = |link: String| if link.len() > MAX_LINK_BYTES { String::new() } else { link };
         let is_short = |link: &BuyLink| serde_json::to_string(link).is_ok_and(|json| json.len() <= MAX_LINK_BYTES);
         let buy_links = item.buy_links.into_iter().filter(is_short);
         Self {
             title: cut(&item.title, 200),
-            image_url: link(item.image_url),
+            image_url: link(pictures.shown(item.image_url)),
             product_url: link(item.product_url),
             buy_links: buy_links.take(5).collect(),
             tags: item.tags.iter().map(|tag| cut(tag, 40)).filter(|tag| !tag.is_empty()).take(12).collect(),
@@ -68,12 +69,13 @@ struct ItemsArguments {
 pub struct SearchScrapedItems {
     similar: SimilarItems,
     model: Arc<dyn Model>,
+    pictures: Pictures,
 }
 
 impl SearchScrapedItems {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        Self { similar: parts.similar.clone(), model: parts.model.clone() }
+        Self { similar: parts.similar.clone(), model: parts.model.clone(), pictures: parts.pictures.clone() }
     }
 }
 
@@ -109,7 +111,7 @@ impl Tool for SearchScrapedItems {
             return Err(llm::Error::Nonsense("an embedding of the wrong length".into()).into());
         };
         let Similar { items, is_complete } = self.similar.search(&wanted, MAX_RESULTS, LEAST_SIMILARITY).await?;
-        let items: Vec<Found> = items.into_iter().map(Found::from).collect();
+        let items: Vec<Found> = items.into_iter().map(|item| Found::new(item, &self.pictures)).collect();
         let note = match (is_complete, items.is_empty()) {
             (true, true) => Some("Nothing similar was found."),
             (true, false) => None,

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::data::{self, Data};
+use crate::domain::pictures::Pictures;
 use crate::domain::similarity::items::SimilarItems;
 use crate::llm::{self, CallContext, Model, ToolSpec};
 use crate::model::ids::UserId;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Scraped items by similarity.
     pub similar: SimilarItems,
+    /// Addresses of pictures as clients find them.
+    pub pictures: Pictures,
     /// Client for the weather service.
     pub http: reqwest::Client,
     /// Where the weather service is.

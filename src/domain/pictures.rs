@@ -1,0 +1,123 @@
+//! Pictures by their addresses. What this service keeps itself is read from its own store, whose addresses may be relative,
+//! of this machine, or closed to the network; everything else is fetched with the guarded client.
+//!
+//! Addresses are stored as they were when the picture was kept. [`Pictures::shown`] gives the address at which the same
+//! picture is found now, when the service listens on another port for instance.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::blob::{self, Blob, BlobName, BlobStore, ContainerName, Span};
+use crate::deadline::{self, Elapsed};
+use crate::http_client::guarded::{Expect, FetchError, GuardedClient, Limits};
+
+/// A picture.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// Its type in lower case, without parameters, as in `image/webp`.
+    pub media_type: String,
+    /// The file.
+    pub bytes: Bytes,
+}
+
+/// Why a picture cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not be fetched from the network.
+    #[error("the picture could not be fetched")]
+    Fetch(#[source] FetchError),
+    /// The address is one of our store, which has nothing there.
+    #[error("the store has no such picture")]
+    Missing,
+    /// The store has something else there.
+    #[error("the store has another kind of content there: {got}")]
+    OtherContent {
+        /// Its type.
+        got: String,
+    },
+    /// The file is larger than its reader takes.
+    #[error("the picture is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The reader's limit.
+        limit_bytes: usize,
+    },
+    /// The store failed.
+    #[error("the picture could not be read from the store")]
+    Store(#[source] blob::Error),
+    /// The store took too long.
+    #[error("the picture was not read from the store in time")]
+    TimedOut(#[source] Elapsed),
+}
+
+impl Error {
+    /// Whether another try may succeed.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Fetch(error) => error.is_temporary(),
+            Self::Store(error) => matches!(error, blob::Error::Unavailable(_)),
+            Self::TimedOut(_) => true,
+            Self::Missing | Self::OtherContent { .. } | Self::TooLarge { .. } => false,
+        }
+    }
+}
+
+/// Reads pictures. Cheap to clone.
+#[derive(Clone)]
+pub struct Pictures {
+    web: Arc<GuardedClient>,
+    blobs: Arc<dyn BlobStore>,
+    container: ContainerName,
+}
+
+impl Pictures {
+    /// Reads the pictures in `container` of `blobs` from there, and all others with `web`.
+    pub fn new(web: Arc<GuardedClient>, blobs: Arc<dyn BlobStore>, container: ContainerName) -> Self {
+        Self { web, blobs, container }
+    }
+
+    /// The picture at `address`, within `limits`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn get(&self, address: &str, limits: Limits) -> Result<Picture, Error> {
+        let Some(name) = self.own(address) else {
+            let fetched = self.web.get(address, Expect::Image, limits).await.map_err(Error::Fetch)?;
+            return Ok(Picture { media_type: essence(&fetched.content_type), bytes: fetched.body });
+        };
+        let read = async {
+            let blob = self.blobs.get(&self.container, &name, Span::Whole).await.map_err(Error::Store)?;
+            read(blob.ok_or(Error::Missing)?, limits.size_bytes).await
+        };
+        deadline::within(limits.time, read).await.map_err(Error::TimedOut)?
+    }
+
+    /// The address at which clients find what is stored as `address`.
+    pub fn shown(&self, address: String) -> String {
+        match self.own(&address) {
+            Some(name) => self.blobs.public_url(&self.container, &name).into(),
+            None => address,
+        }
+    }
+
+    /// The name of the picture, if it is one that we keep.
+    fn own(&self, address: &str) -> Option<BlobName> {
+        let (container, name) = self.blobs.locate(address)?;
+        (container == self.container).then_some(name)
+    }
+}
+
+async fn read(blob: Blob, limit_bytes: usize) -> Result<Picture, Error> {
+    let media_type = essence(&blob.properties.content_type);
+    if !media_type.starts_with("image/") {
+        return Err(Error::OtherContent { got: media_type });
+    }
+    if blob.properties.size > limit_bytes as u64 {
+        return Err(Error::TooLarge { limit_bytes });
+    }
+    Ok(Picture { media_type, bytes: blob.bytes().await.map_err(Error::Store)?.into() })
+}
+
+fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
