@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
-use pluckit::clock::{Clock, ManualClock};
+use pluckit::base::clock::{Clock, ManualClock};
 use pluckit::config;
 use pluckit::data::Data;
 use pluckit::domain::digest::{Counts, Digests, Parts, Starter};

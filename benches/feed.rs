@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::data::Data;
 use pluckit::data::items::{FeedOrder, FeedPosition, FeedQuery};
 use pluckit::model::timestamp::Timestamp;

@@ -8,9 +8,9 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pluckit::auth::session::SessionService;
-use pluckit::clock::{Clock, SystemClock};
+use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::data::Data;
+use pluckit::identity::session::SessionService;
 use pluckit::model::ids::UserId;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use pluckit::auth::session::SessionService;
-use pluckit::clock::{Clock, SystemClock};
+use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::data::Data;
+use pluckit::identity::session::SessionService;
 use pluckit::model::ids::UserId;
 use pluckit::model::timestamp::Timestamp;
 use pluckit::store::sqlite::SqliteStore;
@@ -93,7 +93,7 @@ impl Wardrobe {
         let raw = Connection::open(launch.store_file()).unwrap();
         let (service, address) = launch.start();
         let url = format!("http://{address}/api/insights/vault");
-        let http = pluckit::http_client::builder().tcp_nodelay(true).build().unwrap();
+        let http = pluckit::net::builder().tcp_nodelay(true).build().unwrap();
         let wardrobe = Self { user: user.into(), store, raw, http, url, token, service };
         // The session is known then, and the connection open.
         assert_eq!(wardrobe.get_path("/api/chat/memory").await, StatusCode::OK);

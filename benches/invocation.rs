@@ -17,9 +17,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::post;
 use axum::serve::ListenerExt;
 use futures::FutureExt;
+use pluckit::app::router;
 use pluckit::app::{self, Backends};
 use pluckit::config::{Config, Source};
-use pluckit::router;
 use pluckit::workers::{Function, QueueTrigger, Trigger};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -95,7 +95,7 @@ async fn main() {
     let route = post(move |_: Bytes| async move { ([(CONTENT_TYPE, "application/json")], answer) });
     servers.spawn(async move { axum::serve(listener, Router::new().route("/DoNothing", route)).await.unwrap() });
 
-    let client = pluckit::http_client::builder().no_proxy().tcp_nodelay(true).build().unwrap();
+    let client = pluckit::net::builder().no_proxy().tcp_nodelay(true).build().unwrap();
     let mut times = [Vec::with_capacity(CALLS), Vec::with_capacity(CALLS)];
     for round in 0..WARM_UP + CALLS {
         for (url, times) in [&bare, &ours].into_iter().zip(&mut times) {

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pluckit::auth::session::SessionService;
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::data::Data;
+use pluckit::identity::session::SessionService;
 use pluckit::model::ids::UserId;
 use pluckit::store::DocumentStore;
 use pluckit::store::sqlite::SqliteStore;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use pluckit::auth::session::SessionService;
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::data::Data;
+use pluckit::identity::session::SessionService;
 use pluckit::store::DocumentStore;
 use pluckit::store::sqlite::SqliteStore;
 use support::load::{self, Connection};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::queue::local::LocalQueue;
 use pluckit::queue::{JobQueue, Message};
 use rusqlite::{Connection, params};

@@ -13,7 +13,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::data::Data;
 use pluckit::domain::similarity::hashes::{HashIndex, MOST_DISTANCE};
 use pluckit::domain::similarity::items::{Parts, SimilarItems};

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, Direction, DocumentStore, Key, Query, Write};
 use rusqlite::{Connection, params};

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use pluckit::auth::session::SessionService;
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::data::Data;
+use pluckit::identity::session::SessionService;
 use pluckit::store::DocumentStore;
 use pluckit::store::sqlite::SqliteStore;
 use support::load::{self, requests_per_second};

@@ -1,6 +1,5 @@
 //! Azure accounts: who we are to them, and the clients of a storage account.
 
-pub mod connection_string;
 mod shared_key;
 pub mod storage;
 
@@ -15,7 +14,7 @@ use azure_identity::{
 
 pub use storage::StorageAccount;
 
-use crate::http_client;
+use crate::net;
 
 /// Which identity signs in where no key is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,6 +47,6 @@ impl Identity {
 /// # Errors
 /// When the client cannot be made.
 fn client_options() -> azure_core::Result<ClientOptions> {
-    let client = http_client::azure().map_err(|error| azure_core::Error::new(ErrorKind::Io, error))?;
+    let client = net::azure().map_err(|error| azure_core::Error::new(ErrorKind::Io, error))?;
     Ok(ClientOptions { transport: Some(Transport::new(Arc::new(client))), ..ClientOptions::default() })
 }

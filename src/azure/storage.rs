@@ -14,8 +14,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::Identity;
-use super::connection_string::{self, ConnectionString};
 use super::shared_key::SharedKey;
+use crate::config::connection_string::{self, ConnectionString};
 
 /// Result of a storage operation.
 pub type Result<T> = std::result::Result<T, Error>;

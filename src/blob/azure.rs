@@ -26,8 +26,8 @@ use super::{
     Span, UNKNOWN_TYPE, located_below, url_below,
 };
 use crate::azure::{StorageAccount, storage};
-use crate::deadline::{self, Elapsed};
-use crate::outage;
+use crate::base::deadline::{self, Elapsed};
+use crate::base::outage;
 
 /// Longest time for one small call with its retries. The clients alone would try for minutes.
 const CALL_LIMIT: Duration = Duration::from_secs(10);

@@ -32,11 +32,11 @@ use super::{
     Blob, BlobName, BlobStore, ContainerName, Error, Listed, MOST_LISTED, Page, Properties, Put, Result, SourceHash,
     Span, located_below, url_below,
 };
-use crate::clock::Clock;
-use crate::deadline;
-use crate::outage;
-use crate::private_files;
-use crate::telemetry::Chain;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
+use crate::base::deadline;
+use crate::base::outage;
+use crate::base::private_files;
 
 /// Where blobs are written before they get their names. Not a name that a container can have.
 const WRITING: &str = ".writing";

@@ -20,9 +20,10 @@ use percent_encoding::percent_decode_str;
 use time::OffsetDateTime;
 use url::Url;
 
+use crate::base::hash::sha256_hex;
 use crate::config::is_loopback;
-use crate::hash::sha256_hex;
 
+pub use crate::model::containers::{BadName, ContainerName};
 /// Longest name of a blob, in bytes.
 /// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>
 pub const LONGEST_NAME_BYTES: usize = 1024;
@@ -54,40 +55,6 @@ pub enum Error {
     /// Anything else.
     #[error("the blob store failed")]
     Failed(#[source] Cause),
-}
-
-/// A text that does not name a container or a blob.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the name is not valid")]
-pub struct BadName;
-
-/// Name of a container: 3 to 63 of `a-z`, `0-9` and `-`, where a hyphen stands between two of the others.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ContainerName(String);
-
-impl FromStr for ContainerName {
-    type Err = BadName;
-
-    fn from_str(text: &str) -> std::result::Result<Self, BadName> {
-        let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let hyphens = text.starts_with('-') || text.ends_with('-') || text.contains("--");
-        let fits = (3..=63).contains(&text.len()) && text.bytes().all(known) && !hyphens;
-        fits.then(|| Self(text.to_owned())).ok_or(BadName)
-    }
-}
-
-impl Deref for ContainerName {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ContainerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// Name of a blob within its container: segments with slashes between them. None is empty, `.` or `..`, or ends in a dot

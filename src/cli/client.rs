@@ -14,7 +14,7 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::output::{complain, words};
-use crate::http_client;
+use crate::net;
 
 /// How long the connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -95,8 +95,8 @@ impl Service {
             complain("the token travels unencrypted: use an https URL");
         }
         // No redirects: the token goes to the address that was given and nowhere else.
-        let client = http_client::build(|| {
-            http_client::builder()
+        let client = net::build(|| {
+            net::builder()
                 .connect_timeout(CONNECT_TIMEOUT)
                 .read_timeout(SILENCE_TIMEOUT)
                 .redirect(Policy::none())

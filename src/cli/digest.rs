@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::demo;
 use super::output::{harmless, output};
 use super::{Whose, block_on, data_dir_flag, settings};
 use crate::app::{self, Backends};
@@ -38,7 +39,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let backends = Backends::open(&config, SocketAddr::from((Ipv4Addr::LOCALHOST, config.server.port)))?;
     let outcome = block_on(async {
         let app = app::state(config, backends);
-        app::load_demo(&app).await;
+        demo::load(&app).await;
         Ok(app.digests.run(&user, Trigger { force: arguments.force, week: None }, Observation::default()).await?)
     })?;
     let mut out = output();

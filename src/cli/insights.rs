@@ -16,13 +16,13 @@ use tokio_util::task::TaskTracker;
 use super::output::{output, words};
 use super::{Whose, block_on};
 use crate::app;
-use crate::clock::{Clock, SystemClock};
+use crate::base::clock::{Clock, SystemClock};
 use crate::data::Data;
 use crate::domain::insights::{DEFAULT_TARGET, DEFAULT_WINDOW, LONGEST_WINDOW, Question};
-use crate::http_client;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::insights::{Badge, ConversionStatus, CpwIntel, VaultInsights, WearRateTrend};
 use crate::model::wardrobe::WardrobeItem;
+use crate::net;
 use crate::telemetry::metrics::Metrics;
 
 /// Items in the table unless all are wanted.
@@ -74,8 +74,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let data = Data::new(store);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = TaskTracker::new();
-        let insights =
-            app::open_insights(&config, &data, &http_client::services()?, &clock, &tasks, &Metrics::default());
+        let insights = app::open_insights(&config, &data, &net::services()?, &clock, &tasks, &Metrics::default());
         let answer = insights.find(&user, question).await?;
         let text = if arguments.json {
             String::from_utf8(answer.body.to_vec())? + "\n"

@@ -9,8 +9,8 @@ use anyhow::Context;
 use clap::Args;
 
 use super::output::output;
-use crate::packaging;
 use crate::workers::FUNCTIONS;
+use crate::workers::package;
 
 /// Flags of `package`.
 #[derive(Args)]
@@ -29,7 +29,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(binary) => binary.clone(),
         None => env::current_exe().context("this program does not know its own file")?,
     };
-    packaging::write(FUNCTIONS, &arguments.out, &binary)?;
+    package::write(FUNCTIONS, &arguments.out, &binary)?;
     writeln!(
         output(),
         "Package of {} functions and the HTTP routes in {}. Try it: cd {} && func start",

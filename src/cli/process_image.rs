@@ -16,11 +16,11 @@ use tempfile::NamedTempFile;
 
 use super::block_on;
 use super::output::{output, tell};
+use crate::base::chain::Chain;
 use crate::imaging::decode::Limits;
 use crate::imaging::pipeline::{Pipeline, Processed};
 use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::BuiltIn;
-use crate::telemetry::Chain;
 
 /// Flags of `process-image`.
 #[derive(Args)]

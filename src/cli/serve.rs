@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::demo;
 use super::output::{self, output};
 use super::{Flags, block_on, settings};
 use crate::app::{self, Backends};
@@ -62,7 +63,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let (telemetry, _log) = tokio::task::spawn_blocking(move || telemetry::start(&filter, &settings)).await??;
         let backends = Backends { telemetry, ..Backends::open(&config, address)? };
         let app = app::state(config, backends);
-        app::load_demo(&app).await;
+        demo::load(&app).await;
         app::look_for_damage(&app);
         if !app.config.server.under_functions_host {
             // Under the host, it is the host that starts functions.

@@ -10,8 +10,8 @@ use clap::{Args, Subcommand};
 use super::output::{complain, output};
 use super::{block_on, data_dir_flag, settings};
 use crate::app::{self, Preparation};
-use crate::packaging;
 use crate::workers::FUNCTIONS;
+use crate::workers::package;
 
 /// What can be done with storage.
 #[derive(Subcommand)]
@@ -54,7 +54,7 @@ pub fn run(command: &Command) -> anyhow::Result<ExitCode> {
 
 fn print_schema() -> anyhow::Result<ExitCode> {
     let mut out = output();
-    writeln!(out, "{:#}", packaging::azure_schema(FUNCTIONS)?)?;
+    writeln!(out, "{:#}", package::azure_schema(FUNCTIONS)?)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::lease::{Claimed, Decision, Held, Leased, Leases, Standing};
 use super::{Result, pages};
-use crate::clock::Clock;
-use crate::hash::sha256_hex;
+use crate::base::clock::Clock;
+use crate::base::hash::sha256_hex;
 use crate::model::ids::UserId;
 use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::update::{self, Edit};
 use super::{Result, pages};
-use crate::hash::sha256_hex;
+use crate::base::hash::sha256_hex;
 use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobKey, JobStatus, JobSummary};
 use crate::model::timestamp::Timestamp;

@@ -17,11 +17,11 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::update::{Edit, update};
-use crate::clock::Clock;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
 use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
 use crate::store::{DocumentStore, Key};
-use crate::telemetry::Chain;
 
 /// Renewals within the length of a lease.
 const RENEWALS: u32 = 3;

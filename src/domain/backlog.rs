@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::data::{self, Data};
 use crate::model::ids::{JobId, SourceId, UserId};
 use crate::model::timestamp::Timestamp;

@@ -22,13 +22,13 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::clock::Clock;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
 use crate::data::{self, Data};
 use crate::llm::{
     self, CallContext, ChatRequest, Error, Message, Model, Part, PartStream, Payer, Purpose, Reply, ToolSpec, Usage,
 };
 use crate::model::ids::UserId;
-use crate::telemetry::Chain;
 
 /// Bytes of text that count as one token in an estimate.
 const BYTES_PER_TOKEN: usize = 4;

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::clock::Clock;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
+use crate::base::hash::sha256_hex;
 use crate::data::update::Edit;
 use crate::data::{self, Data};
-use crate::hash::sha256_hex;
 use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use crate::model::ids::DeadLetterId;
 use crate::queue::{self, JobQueue};
-use crate::telemetry::Chain;
 
 /// Hexadecimal digits of the message's hash in a dead letter's id.
 const HASH_DIGITS: usize = 16;

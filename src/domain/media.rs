@@ -15,8 +15,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info};
 use url::Url;
 
+use crate::base::hash::{hex, sha256_hex};
 use crate::blob::{self, BlobName, BlobStore, ContainerName, Put, SourceHash};
-use crate::hash::{hex, sha256_hex};
 use crate::imaging;
 use crate::imaging::pipeline::Pipeline;
 use crate::model::ids::UserId;

@@ -9,13 +9,13 @@ use tracing::warn;
 use utoipa::ToSchema;
 
 use super::taste::objects;
+use crate::base::chain::Chain;
 use crate::imaging;
 use crate::imaging::decode::Limits;
 use crate::imaging::pipeline;
 use crate::imaging::pool::PixelPool;
 use crate::imaging::transform::{JPEG_QUALITY, to_jpeg};
 use crate::llm::{self, CallContext, ChatRequest, Image, Message, Model, Purpose};
-use crate::telemetry::Chain;
 
 /// Longest side of the picture that the model sees: more costs more, and tells it no more.
 const LONGEST_SIDE: u32 = 1024;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::base::deadline::{self, Elapsed};
 use crate::blob::{self, Blob, BlobName, BlobStore, ContainerName, Span};
-use crate::deadline::{self, Elapsed};
-use crate::http_client::guarded::{Expect, FetchError, GuardedClient, Limits};
+use crate::net::guarded::{Expect, FetchError, GuardedClient, Limits};
 
 /// A picture.
 #[derive(Debug, Clone)]

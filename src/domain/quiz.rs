@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::clock::Clock;
+use crate::base::clock::Clock;
+use crate::base::hash::sha256_hex;
 use crate::data::quizzes::Quizzes;
 use crate::data::update::Edit;
 use crate::data::{self, Data};
-use crate::hash::sha256_hex;
 use crate::model::ids::{QuizSessionId, UserId};
 use crate::model::item::FeedItem;
 use crate::model::mood::Mood;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use futures::future::{BoxFuture, join_all};
 use tracing::{debug, error, warn};
 
-use crate::clock::Clock;
-use crate::deadline;
-use crate::telemetry::Chain;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
+use crate::base::deadline;
 
 /// Longest wait for one dependency.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);

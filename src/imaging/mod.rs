@@ -16,6 +16,7 @@ pub mod pool;
 mod reduce;
 pub mod remove;
 pub mod segment;
+pub mod segmentation;
 pub mod transform;
 pub mod webp;
 

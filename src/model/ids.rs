@@ -76,7 +76,7 @@ ids! {
 
 impl UserId {
     /// Whether documents can belong to such a user: the id is a partition, and part of the ids of documents, whose rules are
-    /// those of [`Key::is_valid`](crate::store::Key::is_valid).
+    /// those of `store::Key::is_valid`.
     pub fn is_valid(&self) -> bool {
         let id = self.as_str();
         !matches!(id, "" | "." | "..") && id.len() <= 255 && !id.contains(['/', '\\', '?', '#'])

@@ -8,7 +8,7 @@ use super::ids::{ScrapedItemId, SourceId};
 use super::lenient;
 use super::source::SourceType;
 use super::timestamp::Timestamp;
-use crate::hash::sha256_hex;
+use crate::base::hash::sha256_hex;
 
 /// A scraped item, as similarity search reads and shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

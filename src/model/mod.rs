@@ -4,6 +4,7 @@
 
 pub mod ban;
 pub mod buy_link;
+pub mod containers;
 pub mod conversation;
 pub mod dead_letter;
 pub mod digest;

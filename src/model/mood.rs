@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::timestamp::Timestamp;
 use super::{lenient, vocabulary};
-use crate::hash::sha256_hex;
+use crate::base::hash::sha256_hex;
 
 /// A mood, as the stylist reads it. The vector of its name is not part of it: nothing that answers a user needs one.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use super::ids::{ScrapedItemId, TasteJobId, UserId};
 use super::lease;
 use super::lenient;
 use super::timestamp::Timestamp;
-use crate::hash::sha256_hex;
+use crate::base::hash::sha256_hex;
 
 /// The longest lease of a worker.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(45);

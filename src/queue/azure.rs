@@ -22,8 +22,8 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::{Error, JobQueue, MAX_MESSAGE_BYTES, MAX_RECEIVED, Message, Result, check_size};
 use crate::azure::StorageAccount;
-use crate::deadline::{self, Elapsed};
-use crate::outage;
+use crate::base::deadline::{self, Elapsed};
+use crate::base::outage;
 
 /// Longest time for one call with its retries. The clients alone would try for minutes.
 const CALL_LIMIT: Duration = Duration::from_secs(10);

@@ -19,9 +19,9 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::{Error, JobQueue, MAX_RECEIVED, Message, Result, check_size};
-use crate::clock::Clock;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
 use crate::sqlite::{self, Engine, Schema};
-use crate::telemetry::Chain;
 
 /// Changes of the tables, from layout 0 (a new file) to 1, from 1 to 2 and so on.
 const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[create_tables, give_turns];

@@ -7,12 +7,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::{OpenApi, ToSchema};
 
-use crate::auth::CurrentUser;
 use crate::data::bans::Bans;
-use crate::described;
 use crate::domain::dead_letters::Replay;
-use crate::error::ApiError;
-use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read};
+use crate::http::error::ApiError;
+use crate::http::extract::description::described;
+use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read};
+use crate::http::layers::auth::CurrentUser;
 use crate::model::ban::Ban;
 use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use crate::model::ids::{DeadLetterId, TasteJobId, UserId};

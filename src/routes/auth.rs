@@ -7,11 +7,11 @@ use axum::routing::post;
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
-use crate::auth;
-use crate::auth::session::{ACCESS_LIFE, Grant, REFRESH_LIFE};
-use crate::described;
-use crate::error::ApiError;
-use crate::extract::{AppJson, Fields, Read};
+use crate::http::error::ApiError;
+use crate::http::extract::description::described;
+use crate::http::extract::{AppJson, Fields, Read};
+use crate::http::layers::auth;
+use crate::identity::session::{ACCESS_LIFE, Grant, REFRESH_LIFE};
 use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::state::AppState;

@@ -18,14 +18,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument;
 use utoipa::{OpenApi, ToSchema};
 
-use crate::auth::CurrentUser;
-use crate::described;
 use crate::domain::chat::{
     ChatEvent, LONGEST_MESSAGE, LONGEST_SUMMARY, LONGEST_TRACE_ID, MOST_RECENT_MESSAGES, MOST_SELECTED_ITEMS,
     RecentMessage, Role, Turn,
 };
-use crate::error::ApiError;
-use crate::extract::{AppJson, Fields, Read, trace_name};
+use crate::http::error::ApiError;
+use crate::http::extract::description::described;
+use crate::http::extract::{AppJson, Fields, Read, trace_name};
+use crate::http::layers::auth::CurrentUser;
 use crate::model::ids::ItemId;
 use crate::model::timestamp::Timestamp;
 use crate::state::AppState;

@@ -10,20 +10,20 @@ use serde_json::json;
 use tracing::{Instrument, info_span};
 use utoipa::{OpenApi, ToSchema};
 
-use crate::auth::CurrentUser;
 use crate::data::digest_feedback::Feedback;
-use crate::described;
 use crate::domain::budget::BudgetExceeded;
 use crate::domain::digest::{self, Outcome, Trigger};
 use crate::domain::jobs::kinds::{self, DigestInput};
-use crate::error::ApiError;
-use crate::extract::{AppJson, AppQuery, Fields, PreferAsync, Read, trace_name};
+use crate::http::error::ApiError;
+use crate::http::extract::description::described;
+use crate::http::extract::{AppJson, AppQuery, Fields, PreferAsync, Read, trace_name};
+use crate::http::layers::auth::CurrentUser;
+use crate::http::respond::{self, IfNoneMatch, RespondAsync};
 use crate::llm;
 use crate::model::digest::{Digest, DigestFeedback, Suggestion};
 use crate::model::ids::{DigestId, UserId};
 use crate::model::timestamp::Timestamp;
 use crate::model::vote::Signal;
-use crate::respond::{self, IfNoneMatch, RespondAsync};
 use crate::state::AppState;
 
 /// Longest id of a digest that is looked at, in characters: a user's, and 65 more.

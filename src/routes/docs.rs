@@ -1,13 +1,13 @@
 //! The description of the API, for programs and, in development, for people.
 
-use axum::Router;
 use axum::http::HeaderName;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Extension, Router};
+use bytes::Bytes;
 use utoipa::OpenApi;
 
-use crate::openapi::DOCUMENT;
 use crate::state::AppState;
 
 /// It changes with the service.
@@ -15,9 +15,13 @@ const REVALIDATE: (HeaderName, &str) = (CACHE_CONTROL, "no-cache");
 /// The page has all that it needs in itself, and calls this service alone.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src 'self' blob: data:";
 
+/// Makes the description, which covers all routes.
+#[derive(Clone, Copy)]
+pub struct Description(pub fn() -> Bytes);
+
 /// Routes for everybody.
-pub fn public() -> Router<AppState> {
-    Router::new().route("/api/openapi.json", get(show_description))
+pub fn public(description: Description) -> Router<AppState> {
+    Router::new().route("/api/openapi.json", get(show_description)).layer(Extension(description))
 }
 
 /// Routes for everybody, in development.
@@ -32,8 +36,8 @@ pub struct PublicPaths;
 
 /// Returns this description.
 #[utoipa::path(get, path = "/api/openapi.json", responses((status = 200, body = Object)))]
-async fn show_description() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json"), REVALIDATE], DOCUMENT.clone())
+async fn show_description(Extension(Description(make)): Extension<Description>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json"), REVALIDATE], make())
 }
 
 /// Shows the description with a form for each route.

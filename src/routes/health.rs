@@ -10,7 +10,7 @@ use serde_json::Map;
 use utoipa::{OpenApi, ToSchema};
 
 use crate::domain::readiness::Health;
-use crate::extract::AppJson;
+use crate::http::extract::AppJson;
 use crate::llm::Purpose;
 use crate::state::AppState;
 

@@ -7,13 +7,13 @@ use axum::response::Response;
 use axum::routing::get;
 use utoipa::OpenApi;
 
-use crate::auth::CurrentUser;
-use crate::described;
 use crate::domain::insights::{DEFAULT_TARGET, DEFAULT_WINDOW, LONGEST_WINDOW, Question};
-use crate::error::ApiError;
-use crate::extract::{AppQuery, Fields, Read};
+use crate::http::error::ApiError;
+use crate::http::extract::description::described;
+use crate::http::extract::{AppQuery, Fields, Read};
+use crate::http::layers::auth::CurrentUser;
+use crate::http::respond::{IfNoneMatch, conditional_text};
 use crate::model::insights::{CpwIntel, VaultInsights};
-use crate::respond::{IfNoneMatch, conditional_text};
 use crate::state::AppState;
 
 /// Routes for users.

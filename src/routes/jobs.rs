@@ -13,15 +13,15 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::{OpenApi, ToSchema};
 
-use crate::auth::CurrentUser;
-use crate::described;
 use crate::domain::jobs::{Changed, OutputPath};
-use crate::error::ApiError;
-use crate::extract::{AppJson, AppPath, AppQuery, Fields, Read};
+use crate::http::error::ApiError;
+use crate::http::extract::description::described;
+use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read};
+use crate::http::layers::auth::CurrentUser;
+use crate::http::respond::{AcceptedResponse, LOOK_AGAIN, accepted};
 use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Change, Job, JobStatus, JobSummary, Output, Progress};
 use crate::model::timestamp::Timestamp;
-use crate::respond::{AcceptedResponse, LOOK_AGAIN, accepted};
 use crate::state::AppState;
 
 const PAGE: usize = 50;

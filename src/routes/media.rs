@@ -28,17 +28,19 @@ use tracing::{Instrument, info_span};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{OpenApi, ToSchema};
 
-use crate::auth::CurrentUser;
 use crate::blob::{BlobName, Properties, Span};
-use crate::bodies::Account;
-use crate::described;
 use crate::domain::media::{MEDIA_TYPE, PictureId};
 use crate::domain::metadata::Metadata;
-use crate::error::ApiError;
-use crate::extract::description::verbatim;
-use crate::extract::{AppJson, AppPath, AppQuery, Fields, Gathered, Read, announced_length, read_body, trace_name};
+use crate::http::error::ApiError;
+use crate::http::extract::description::described;
+use crate::http::extract::description::verbatim;
+use crate::http::extract::{
+    AppJson, AppPath, AppQuery, Fields, Gathered, Read, announced_length, read_body, trace_name,
+};
+use crate::http::layers::auth::CurrentUser;
+use crate::http::layers::bodies::Account;
+use crate::http::respond::{IfNoneMatch, has_match};
 use crate::llm::CallContext;
-use crate::respond::{IfNoneMatch, has_match};
 use crate::state::AppState;
 use crate::telemetry::observe::Subject;
 

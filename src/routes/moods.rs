@@ -9,16 +9,16 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::{OpenApi, ToSchema};
 
-use crate::auth::CurrentUser;
-use crate::described;
 use crate::domain::jobs::kinds::{self, MoodsInput};
 use crate::domain::moods::{Error, Seeded};
-use crate::error::ApiError;
-use crate::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read};
+use crate::http::error::ApiError;
+use crate::http::extract::description::described;
+use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read};
+use crate::http::layers::auth::CurrentUser;
+use crate::http::respond::{self, IfNoneMatch, RespondAsync};
 use crate::model::mood::{MoodArticle, MoodSignals, PublishedMood, whole_if_whole};
 use crate::model::timestamp::Timestamp;
 use crate::model::vocabulary;
-use crate::respond::{self, IfNoneMatch, RespondAsync};
 use crate::state::AppState;
 
 /// Moods of one answer.

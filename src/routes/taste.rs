@@ -6,12 +6,12 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
-use crate::auth::CurrentUser;
-use crate::described;
 use crate::domain::pictures::Pictures;
 use crate::domain::quiz::Responded;
-use crate::error::ApiError;
-use crate::extract::{AppJson, AppPath, Fields, Read};
+use crate::http::error::ApiError;
+use crate::http::extract::description::described;
+use crate::http::extract::{AppJson, AppPath, Fields, Read};
+use crate::http::layers::auth::CurrentUser;
 use crate::model::ids::{QuizSessionId, UserId};
 use crate::model::quiz::{InferredTastes, QuizCard, QuizImage, QuizResponse, QuizSession, QuizSubject};
 use crate::model::timestamp::Timestamp;

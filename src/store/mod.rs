@@ -4,7 +4,6 @@
 //! store knows no domain: documents are JSON, and the typed side lives in `data/`. What is promised here holds on both
 //! back ends; `tests/unit/store/contract.rs` says so case by case.
 
-pub mod containers;
 pub mod cosmos;
 pub mod query;
 pub mod sqlite;
@@ -18,10 +17,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::deadline::Elapsed;
+use crate::base::deadline::Elapsed;
 
-pub use containers::Container;
-pub use query::{Direction, Filter, Page, Query, Scope};
+pub use crate::model::containers::{Container, Direction};
+pub use query::{Filter, Page, Query, Scope};
 
 /// The largest document that can be saved, in bytes of compact JSON: the limit of Cosmos DB.
 pub const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
@@ -226,7 +225,7 @@ pub trait DocumentStore: Send + Sync {
     }
 
     /// What the partition is at this moment, for little: taken again, it tells whether anything was written meanwhile. Only
-    /// for containers that track changes ([`Spec::tracks_changes`](containers::Spec::tracks_changes)); `None` for others,
+    /// for containers that track changes ([`Spec::tracks_changes`](crate::model::containers::Spec::tracks_changes)); `None` for others,
     /// and from a store that cannot tell.
     async fn changes(&self, _container: Container, _partition: &str) -> Result<Option<ChangeMark>> {
         Ok(None)

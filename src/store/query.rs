@@ -3,6 +3,7 @@
 //! Field names are `&'static str` (dotted for nested fields: `"price.amount"`) and so never come from a caller; values
 //! are always sent as parameters.
 
+use super::Direction;
 use serde_json::Value;
 
 use super::{Container, Stored};
@@ -35,15 +36,6 @@ pub enum Scope {
     Partition(String),
     /// All documents of the container. In Cosmos DB this asks every physical partition: not for hot paths.
     All,
-}
-
-/// The sense of a sort key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// Smallest first. A missing or null value comes before every other.
-    Ascending,
-    /// Largest first. A missing or null value comes after every other.
-    Descending,
 }
 
 /// Which documents a query is about.

@@ -130,7 +130,13 @@ impl Metrics {
         instruments.model_calls.record(call.duration.as_secs_f64(), &attributes);
     }
 
-    /// A cache was asked.
+    /// Counts the look-ups of a cache, each of which it is told whether it found something; `None` while metrics are off.
+    pub fn of_cache(&self, cache: &'static str) -> Option<Box<dyn Fn(bool) + Send + Sync>> {
+        let metrics = self.clone();
+        self.is_on().then(|| Box::new(move |is_hit| metrics.cache_request(cache, is_hit)) as Box<_>)
+    }
+
+    /// Counts a look-up of a cache.
     pub fn cache_request(&self, cache: &'static str, is_hit: bool) {
         let Some(instruments) = &self.0 else { return };
         let result = if is_hit { "hit" } else { "miss" };

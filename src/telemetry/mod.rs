@@ -5,15 +5,12 @@
 //! text, values are fields. Tokens, prompts, answers, pictures and e-mail addresses are never among them, nor in traces;
 //! Langfuse alone gets prompts and answers, and only if a setting says so.
 
-pub mod flusher;
 pub mod log_writer;
 pub mod metrics;
 pub mod observe;
 mod otlp;
 pub mod trace_context;
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,21 +29,6 @@ use self::observe::Observer;
 use self::otlp::Providers;
 use crate::config;
 
-/// An error with its causes, for a log field: `what failed: because of this: because of that`.
-pub struct Chain<'a>(pub &'a (dyn StdError + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
-}
-
 /// What leaves the process beside the log. Cheap to clone; with nothing set, nothing is built and every call is free.
 #[derive(Clone, Default)]
 pub struct Telemetry {
@@ -61,6 +43,11 @@ impl Telemetry {
     /// Nothing leaves the process.
     pub fn off() -> Self {
         Self::default()
+    }
+
+    /// Whether anything leaves the process.
+    pub fn is_on(&self) -> bool {
+        self.providers.is_some()
     }
 
     /// Whether spans are sent, so that it is worth naming them well and passing their context on.

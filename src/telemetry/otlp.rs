@@ -26,12 +26,12 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 use url::Url;
 
-use super::Chain;
 use super::log_writer::DroppedLines;
 use super::metrics::Metrics;
 use super::observe::Observer;
+use crate::base::chain::Chain;
+use crate::base::crypto;
 use crate::config;
-use crate::crypto;
 
 /// Name under which instruments and tracers are registered.
 const SCOPE: &str = "pluckit";

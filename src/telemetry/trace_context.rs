@@ -6,8 +6,8 @@ use serde::Deserialize;
 use tracing::{Span, debug};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::Chain;
-use crate::hash::sha256_hex;
+use crate::base::chain::Chain;
+use crate::base::hash::sha256_hex;
 
 /// The header, and the field.
 pub const TRACEPARENT: &str = "traceparent";

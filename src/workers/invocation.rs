@@ -23,10 +23,10 @@ use tracing::{Instrument, info, warn};
 use super::{
     Delivery, Function, JobError, QueueTrigger, TIME_LIMIT, TimerTrigger, Trigger, attempt, log_outcome, span,
 };
-use crate::auth::development::was_forwarded;
-use crate::bodies::limit_body;
-use crate::error::ApiError;
-use crate::extract::{AppJson, read_body};
+use crate::http::error::ApiError;
+use crate::http::extract::{AppJson, read_body};
+use crate::http::layers::auth::development::was_forwarded;
+use crate::http::layers::bodies::limit_body;
 use crate::state::AppState;
 
 /// Name of the one input of every function: of the binding in `function.json`, and of the field in the envelope.

@@ -1,7 +1,7 @@
 //! Work that no request waits for: functions that a queue message or a clock starts.
 //!
 //! [`FUNCTIONS`] is the one list. From it come the endpoints that the Functions host posts to ([`invocation`]), the
-//! `function.json` files (`packaging.rs`), and, when the service runs alone, the [`pump`] of the queues and the
+//! `function.json` files ([`package`]), and, when the service runs alone, the [`pump`] of the queues and the
 //! [`timers`]. Delivery is at least once, so every function is harmless when it runs twice.
 
 pub mod daily_moods;
@@ -11,6 +11,7 @@ pub mod digest_batch;
 pub mod invocation;
 pub mod jobs;
 pub mod mood_chunk;
+pub mod package;
 pub mod pump;
 pub mod scrape;
 pub mod sweeper;
@@ -27,11 +28,12 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tracing::{Span, field, info, info_span, warn};
 
+use crate::base::chain::Chain;
 use crate::config::{Config, POISON_SUFFIX, QueueNames};
 use crate::domain::dead_letters::Burial;
 use crate::model::schedule::Schedule;
 use crate::state::AppState;
-use crate::telemetry::{Chain, trace_context};
+use crate::telemetry::trace_context;
 
 /// Every function.
 pub static FUNCTIONS: &[Function] = &[

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, warn};
 
 use super::{Delivery, Function, JobError, MOST_DELIVERIES, QueueTrigger, TIME_LIMIT, Trigger, log_outcome, span};
+use crate::base::chain::Chain;
 use crate::config::Config;
 use crate::queue::{self, Message};
 use crate::state::AppState;
-use crate::telemetry::Chain;
 
 /// Time between two looks at the length of a queue, for metrics.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(30);

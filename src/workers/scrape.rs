@@ -4,9 +4,9 @@
 use tracing::instrument;
 
 use super::{Delivery, JobError};
+use crate::base::chain::Chain;
 use crate::domain::scraper::{Error, Message};
 use crate::state::AppState;
-use crate::telemetry::Chain;
 
 /// Its name.
 pub const FUNCTION: &str = "ProcessScrape";

@@ -7,8 +7,8 @@ use std::error::Error as StdError;
 use tracing::{info, warn};
 
 use super::JobError;
+use crate::base::chain::Chain;
 use crate::state::AppState;
-use crate::telemetry::Chain;
 
 /// Its name.
 pub const FUNCTION: &str = "PluckItJobSweeper";

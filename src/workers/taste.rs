@@ -4,10 +4,10 @@
 use tracing::instrument;
 
 use super::{Delivery, JobError};
+use crate::base::chain::Chain;
 use crate::domain::dead_letters::Burial;
 use crate::domain::taste::{WorkError, Worked, read_message};
 use crate::state::AppState;
-use crate::telemetry::Chain;
 
 /// Its name.
 pub const FUNCTION: &str = "ProcessTasteAnalysisJob";

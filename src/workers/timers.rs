@@ -12,6 +12,7 @@ use tracing::{Instrument, error, info, warn};
 use uuid::Uuid;
 
 use super::{Function, JobError, TIME_LIMIT, TimerTrigger, Trigger, attempt, log_outcome, span};
+use crate::base::chain::Chain;
 use crate::data;
 use crate::data::timers::{PARTITION, Timers};
 use crate::data::update::Edit;
@@ -20,7 +21,6 @@ use crate::model::schedule::Schedule;
 use crate::model::timer::TimerState;
 use crate::model::timestamp::Timestamp;
 use crate::state::AppState;
-use crate::telemetry::Chain;
 
 /// The numbers of the timers.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Every route, who may call it, and what the others are told.
 
 use axum::http::{Method, StatusCode};
-use pluckit::openapi::Access;
+use pluckit::app::openapi::Access;
 use pluckit::workers::FUNCTIONS;
 
 use crate::support::TestApp;

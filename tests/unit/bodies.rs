@@ -9,7 +9,7 @@ use axum::http::{Method, Request, StatusCode};
 use axum::response::Response;
 use futures::stream;
 use http_body_util::BodyExt;
-use pluckit::openapi;
+use pluckit::app::openapi;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;

@@ -23,7 +23,7 @@ fn app(server: &ModelServer, tokens: u64) -> TestApp {
 }
 
 async fn spent(app: &TestApp, user: &str) -> u64 {
-    let today = pluckit::clock::Clock::now(&*app.clock).date();
+    let today = pluckit::base::clock::Clock::now(&*app.clock).date();
     app.state.data.spending.find(&user.into(), today).await.unwrap()
 }
 

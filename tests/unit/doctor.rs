@@ -6,8 +6,9 @@ use std::process::Output;
 use axum::Router;
 use axum::routing::get;
 use azure_data_cosmos::models::ContainerProperties;
+use pluckit::app;
 use pluckit::config::{Config, Source};
-use pluckit::{app, packaging, workers};
+use pluckit::workers::{self, package};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -181,7 +182,7 @@ async fn make_wrong_container(settings: &BTreeMap<&str, String>, database: &str)
 
 #[test]
 fn what_templates_make_is_what_the_code_wants() {
-    let schema = packaging::azure_schema(workers::FUNCTIONS).unwrap();
+    let schema = package::azure_schema(workers::FUNCTIONS).unwrap();
     let written: Value = serde_json::from_str(include_str!("../../deploy/storage.json")).unwrap();
     assert_eq!(written, schema, "write it anew: cargo run -- storage schema > deploy/storage.json");
     assert_eq!(schema["containers"][0]["id"], "Wardrobe");

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use image::{ImageFormat, Rgb, RgbImage};
-use pluckit::clock::{Clock, ManualClock};
+use pluckit::base::clock::{Clock, ManualClock};
 use pluckit::data::digests::Digests;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::model::digest::{DigestMessage, Week};

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{Response, header};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pluckit::http_client::guarded::{
+use pluckit::net::guarded::{
     Answer, Expect, FetchError, Fetched, GuardedClient, GuardedOptions, Limits, Resolve, SystemResolver, UrlRefused,
     Validators, check_url,
 };

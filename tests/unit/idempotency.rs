@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures::future::join_all;
-use pluckit::clock::{Clock, SystemClock};
+use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key, Query};
 use serde_json::{Value, json};

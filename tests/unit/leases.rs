@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{join_all, pending};
-use pluckit::clock::{Clock, ManualClock, SystemClock};
+use pluckit::base::clock::{Clock, ManualClock, SystemClock};
 use pluckit::data::lease::{Claimed, Decision, Error, Held, Leased, Leases, Lost, Standing};
 use pluckit::model::lease::Lease;
 use pluckit::store::sqlite::SqliteStore;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use futures::StreamExt;
-use pluckit::clock::ManualClock;
-use pluckit::http_client;
+use pluckit::base::clock::ManualClock;
 use pluckit::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, OptionsError, Server};
 use pluckit::llm::{CallContext, ChatRequest, Error, Message, Model, Part, Purpose, ToolCall, ToolSpec, Usage};
+use pluckit::net;
 use serde_json::{Value, json};
 use time::macros::datetime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -59,7 +59,7 @@ fn compatible_server(server: &ModelServer) -> Server {
 }
 
 fn model(server: Server, limits: Limits) -> OpenAi {
-    OpenAi::new(OpenAiOptions { server, limits }, http_client::services().unwrap()).unwrap()
+    OpenAi::new(OpenAiOptions { server, limits }, net::services().unwrap()).unwrap()
 }
 
 fn azure(server: &ModelServer) -> OpenAi {
@@ -1187,7 +1187,7 @@ async fn keys_are_not_shown() {
     for server in [azure_server(&server), compatible_server(&server)] {
         let options = OpenAiOptions { server, limits: limits() };
         assert!(!format!("{options:?}").contains(KEY), "{options:?}");
-        let model = OpenAi::new(options, http_client::services().unwrap()).unwrap();
+        let model = OpenAi::new(options, net::services().unwrap()).unwrap();
         assert!(!format!("{model:#?}").contains(KEY), "{model:?}");
     }
 }
@@ -1252,7 +1252,7 @@ async fn options_that_cannot_work_are_refused() {
             nano_model: String::new(),
             embedding_model: String::new(),
         };
-        OpenAi::new(OpenAiOptions { server, limits: limits() }, http_client::services().unwrap()).map(drop)
+        OpenAi::new(OpenAiOptions { server, limits: limits() }, net::services().unwrap()).map(drop)
     };
     assert_eq!(attempt(&server.base_url(), "fine"), Ok(()));
     assert_eq!(attempt(&server.base_url(), "line\nbreak"), Err(OptionsError::Key));

@@ -14,6 +14,7 @@ mod faults;
 mod guarded;
 mod idempotency;
 mod imaging;
+mod layers;
 mod leases;
 mod limits;
 mod llm;

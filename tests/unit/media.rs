@@ -10,7 +10,7 @@ use futures::future::join_all;
 use image::RgbaImage;
 use pluckit::blob::azure::AzureBlobs;
 use pluckit::blob::{BlobName, ContainerName, Span};
-use pluckit::http_client;
+use pluckit::net;
 use reqwest::Client;
 use tokio::time::timeout;
 
@@ -186,7 +186,7 @@ async fn hostile_uploads_are_refused_and_take_little_memory() {
     const PER_PICTURE_KIB: u64 = 96 * 1024;
     let threads = std::thread::available_parallelism().unwrap().get() as u64;
     let (service, address) = Launch::development(BINARY).start();
-    let (client, base) = (http_client::builder().no_proxy().build().unwrap(), format!("http://{address}"));
+    let (client, base) = (net::builder().no_proxy().build().unwrap(), format!("http://{address}"));
     let files = hostile::files(data);
     let idle = service.resident_kib();
     for (number, file) in files.iter().enumerate() {
@@ -226,7 +226,7 @@ async fn a_hundred_kills_during_uploads_leave_no_half_picture() {
     const UPLOADS: usize = 6;
     const LATEST_KILL: Duration = Duration::from_millis(120);
     let launch = Launch::development(BINARY);
-    let client = http_client::builder().no_proxy().build().unwrap();
+    let client = net::builder().no_proxy().build().unwrap();
     let files = ["orientation-6.jpg", "alpha.png", "animated.gif"].map(data);
     let mut acknowledged = Vec::new();
     let mut tried = Vec::new();

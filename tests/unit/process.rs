@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use pluckit::clock::{Clock, SystemClock};
-use pluckit::hash::sha256_hex;
-use pluckit::http_client;
+use pluckit::base::clock::{Clock, SystemClock};
+use pluckit::base::hash::sha256_hex;
 use pluckit::model::session::Session;
+use pluckit::net;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key, Query};
 use rusqlite::{Connection, OpenFlags};
@@ -44,7 +44,7 @@ struct Client {
 
 impl Client {
     fn new(address: SocketAddr) -> Self {
-        let http = http_client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+        let http = net::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
         Self { http, address, token: None }
     }
 

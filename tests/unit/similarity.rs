@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pluckit::clock::{Clock, ManualClock};
+use pluckit::base::clock::{Clock, ManualClock};
 use pluckit::data::Data;
 use pluckit::domain::similarity::items::{Found, Parts, SimilarItems};
 use pluckit::llm::offline::OfflineModel;

@@ -9,7 +9,7 @@ use crate::support::collector::{Collector, Received, attribute, hex};
 use crate::support::model::{Kind, ModelServer, call, say};
 use crate::support::service::Launch;
 use crate::support::until;
-use pluckit::http_client;
+use pluckit::net;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pluckit");
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -21,7 +21,7 @@ fn launch(collector: &Collector) -> Launch {
 }
 
 fn http() -> reqwest::Client {
-    http_client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+    net::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
 }
 
 /// The one span of this name in the caller's trace.

@@ -11,18 +11,19 @@ use axum::Router;
 use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::routing::get;
+use pluckit::base::clock::ManualClock;
 use pluckit::blob::local::LocalBlobs;
-use pluckit::clock::ManualClock;
+
 use pluckit::data::Data;
 use pluckit::domain::chat::tools::{self, Parts, Tool, ToolError, weather};
 use pluckit::domain::pictures::Pictures;
 use pluckit::domain::similarity;
 use pluckit::domain::similarity::items::SimilarItems;
-use pluckit::http_client;
-use pluckit::http_client::guarded::GuardedClient;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::{self, CallContext, ChatRequest, Message, Model, PartStream, Purpose, Reply, ToolSpec};
 use pluckit::model::ids::UserId;
+use pluckit::net;
+use pluckit::net::guarded::GuardedClient;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
 use pluckit::telemetry::metrics::Metrics;
@@ -106,7 +107,7 @@ impl Bench {
             pictures,
             model: model.clone(),
             clock: clock.clone(),
-            http: http_client::services().unwrap(),
+            http: net::services().unwrap(),
             weather: weather::Endpoints { geocoding: url("geo"), forecast: url("sky/") },
         };
         Self { tools: tools::all(&parts), store, clock, model, _files: files }

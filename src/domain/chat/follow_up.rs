@@ -6,9 +6,9 @@
 
 use tracing::warn;
 
+use crate::base::chain::Chain;
 use crate::llm::{CallContext, ChatRequest, Message, Model, Purpose};
 use crate::model::vocabulary;
-use crate::telemetry::Chain;
 
 /// A longer message speaks for itself.
 const MOST_WORDS: usize = 12;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::{Chat, PreparedTurn, RecentMessage, Role};
+use crate::base::chain::Chain;
 use crate::llm::{self, ChatRequest, Message, Purpose};
 use crate::model::conversation::Conversation;
-use crate::telemetry::Chain;
 
 /// A conversation shorter than this is not worth remembering.
 const FEWEST_MESSAGES: usize = 12;

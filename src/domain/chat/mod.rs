@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span};
 use uuid::Uuid;
 
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::data::{self, Data};
 use crate::llm::{CallContext, Model, ToolSpec};
 use crate::model::conversation::Conversation;

@@ -10,9 +10,9 @@ use uuid::Uuid;
 use super::follow_up::{self, FollowUp};
 use super::tools::ToolError;
 use super::{Chat, ChatEvent, PreparedTurn, Role, TURN_TIMEOUT, history, memory, prompt};
+use crate::base::chain::Chain;
 use crate::llm::{self, CallContext, ChatRequest, Message, Part, Purpose, ToolCall};
 use crate::model::ids::UserId;
-use crate::telemetry::Chain;
 
 /// Longest run of one tool.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(20);

@@ -19,7 +19,8 @@ use uuid::Uuid;
 use self::prompt::Person;
 use self::score::Summary;
 pub use self::weekly::{Counts, Starter};
-use crate::clock::Clock;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
 use crate::config;
 use crate::data::digests::Digests as Store;
 use crate::data::profiles::DigestNote;
@@ -32,7 +33,6 @@ use crate::model::ids::UserId;
 use crate::model::profile::UserProfile;
 use crate::model::timestamp::Timestamp;
 use crate::queue::{self, JobQueue};
-use crate::telemetry::Chain;
 use crate::telemetry::observe::{Observation, Observer, Subject};
 
 /// Styles, and colours, of the profile that count, the dearest first.

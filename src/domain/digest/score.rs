@@ -9,11 +9,11 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::climate::Weather;
+use crate::base::hash::sha256_hex;
 use crate::data::{self, Data};
 use crate::domain::best::{Best, Score};
 use crate::domain::chat::tools::{Breather, cut};
 use crate::domain::wear;
-use crate::hash::sha256_hex;
 use crate::model::digest::Suggestion;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::timestamp::Timestamp;

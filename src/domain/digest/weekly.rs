@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{Digests, Error, Outcome, Reason, Trigger, subject};
+use crate::base::chain::Chain;
 use crate::data::digests::Digests as Store;
 use crate::data::timers::PARTITION;
 use crate::data::update::Edit;
@@ -20,7 +21,6 @@ use crate::model::digest::{DigestMessage, FanOut, Week};
 use crate::model::ids::UserId;
 use crate::model::lease;
 use crate::model::timestamp::Timestamp;
-use crate::telemetry::Chain;
 
 /// Profiles in one round trip of the fan-out.
 const PAGE: usize = 1000;

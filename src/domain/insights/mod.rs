@@ -27,15 +27,15 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::clock::Clock;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
+use crate::base::hash::sha256_hex;
 use crate::data::{self, Data};
 use crate::domain::rates::{ExchangeRates, Rates};
-use crate::hash::sha256_hex;
 use crate::model::ids::UserId;
 use crate::model::insights::CachedInsights;
 use crate::model::numbers;
 use crate::store::ChangeMark;
-use crate::telemetry::Chain;
 use crate::telemetry::metrics::Metrics;
 use vault::{Items, Vault, Wears};
 

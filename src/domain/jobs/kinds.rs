@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use super::{Fault, Finished, Kind, Link, Report, Run, Trouble};
+use crate::base::chain::Chain;
 use crate::data::Data;
 use crate::domain::digest::{self, Digests, Outcome, Trigger};
 use crate::domain::moods::{self, CHUNK, Collected, Moods};
@@ -21,7 +22,6 @@ use crate::model::item::FeedItem;
 use crate::model::mood::Snippet;
 use crate::model::mood_intake::ChunkReport;
 use crate::model::source::Source;
-use crate::telemetry::Chain;
 use crate::telemetry::observe::Observer;
 
 /// A digest for the user who asks.

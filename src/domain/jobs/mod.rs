@@ -37,19 +37,19 @@ use uuid::Uuid;
 pub use self::outputs::{BadPath, OutputPath, natural_order};
 pub use self::report::{Link, Report, Trouble};
 pub use self::run::Run;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
+use crate::base::hash::sha256_hex;
 use crate::blob::{self, Blob, BlobName, BlobStore, ContainerName, Span};
-use crate::clock::Clock;
 use crate::config;
 use crate::data::update::Edit;
 use crate::data::{self, Data};
 use crate::domain::backlog::{Backlog, Work};
 use crate::domain::budget::{Budget, BudgetExceeded};
-use crate::hash::sha256_hex;
 use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobMessage, JobStatus, Output};
 use crate::model::timestamp::Timestamp;
 use crate::queue::JobQueue;
-use crate::telemetry::Chain;
 
 /// For how long the same idempotency key means the same job.
 const KEY_SECONDS: i64 = 24 * 60 * 60;

@@ -16,13 +16,13 @@ use tracing::warn;
 
 use super::report::Report;
 use super::{Fault, Finished, Jobs, REPORT, directory, outputs, settle};
+use crate::base::chain::Chain;
 use crate::blob::{BlobName, Span};
 use crate::data;
 use crate::data::update::Edit;
 use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobStatus, Output, Progress, StepResult};
 use crate::model::timestamp::Timestamp;
-use crate::telemetry::Chain;
 
 /// Renewals within one lease.
 const RENEWALS: u32 = 3;

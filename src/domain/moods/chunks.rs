@@ -10,15 +10,15 @@ use uuid::Uuid;
 use super::extract::{self, Verdict};
 use super::merge::{self, Candidate, Likeness, Nearest};
 use super::{Error, Moods};
+use crate::base::chain::Chain;
+use crate::base::hash::sha256_hex;
 use crate::data;
 use crate::data::timers::PARTITION;
 use crate::data::update::Edit;
-use crate::hash::sha256_hex;
 use crate::llm::CallContext;
 use crate::model::lease;
 use crate::model::mood::{MoodRecord, SeenMood, Snippet};
 use crate::model::mood_intake::{ChunkReport, MoodChunk, PlannedMood};
-use crate::telemetry::Chain;
 
 /// The longest time that a worker keeps others away without saying anew that it lives.
 const LEASE: Duration = Duration::from_secs(45);

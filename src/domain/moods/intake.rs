@@ -7,13 +7,13 @@ use tracing::{info, warn};
 use url::Url;
 
 use super::{CHUNK, ChunkMessage, Error, Moods, SITES_AT_A_TIME, SourceError, feeds, publisher};
+use crate::base::chain::Chain;
 use crate::data::moods::INTAKE;
 use crate::data::timers::PARTITION;
 use crate::data::update::Edit;
-use crate::http_client::guarded::{Answer, Expect, Limits, Validators};
 use crate::model::mood::{Snippet, short_hash};
 use crate::model::mood_intake::{FeedState, MoodIntake};
-use crate::telemetry::Chain;
+use crate::net::guarded::{Answer, Expect, Limits, Validators};
 
 /// The largest feed, in bytes.
 const LARGEST_FEED_BYTES: usize = 8 * 1024 * 1024;

@@ -24,12 +24,12 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::config;
 use crate::data::{self, Data};
-use crate::http_client::guarded::{FetchError, GuardedClient};
 use crate::llm::{self, Model};
 use crate::model::timestamp::Timestamp;
+use crate::net::guarded::{FetchError, GuardedClient};
 use crate::queue::{self, JobQueue};
 
 pub use self::chunks::{ChunkMessage, read_message};

@@ -14,11 +14,11 @@ use url::Url;
 use super::sitemaps::{self, End, Entry, Listed};
 use super::text::article_url;
 use super::{CHUNK, CHUNKS_AT_A_TIME, Error, Moods, SITES_AT_A_TIME, SourceError, publisher};
-use crate::http_client::guarded::{Expect, Limits};
+use crate::base::chain::Chain;
 use crate::model::mood::Snippet;
 use crate::model::mood_intake::ChunkReport;
 use crate::model::timestamp::Timestamp;
-use crate::telemetry::Chain;
+use crate::net::guarded::{Expect, Limits};
 
 /// Days of a month back.
 const MONTH: time::Duration = time::Duration::days(30);

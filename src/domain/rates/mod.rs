@@ -15,15 +15,15 @@ use time::{Date, OffsetDateTime};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use crate::clock::Clock;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
+use crate::base::hash::sha256_hex;
 use crate::config::Feed;
 use crate::data;
 use crate::data::update::Edit;
-use crate::hash::sha256_hex;
 use crate::model::exchange_rates::KeptRates;
 use crate::model::insights::ConversionStatus;
 use crate::model::numbers::LARGEST_AMOUNT;
-use crate::telemetry::Chain;
 
 pub use feed::FeedError;
 

@@ -18,9 +18,9 @@ use url::Url;
 use super::candidate::Candidate;
 use super::dedupe::Claimed;
 use super::{Error, Scraper};
+use crate::base::chain::Chain;
 use crate::data::items::GLOBAL;
 use crate::domain::pictures;
-use crate::http_client::guarded::{FetchError, Limits, UrlRefused, check_url};
 use crate::imaging::{decode, phash};
 use crate::llm::{CallContext, EMBEDDING_DIMENSIONS};
 use crate::model::buy_link::BuyLink;
@@ -28,7 +28,7 @@ use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::{FeedItem, NewItem};
 use crate::model::perceptual_hash::PerceptualHash;
 use crate::model::source::Source;
-use crate::telemetry::Chain;
+use crate::net::guarded::{FetchError, Limits, UrlRefused, check_url};
 
 /// Candidates of one run at most; the rest is for the next.
 const MOST_CANDIDATES: usize = 500;

@@ -11,9 +11,9 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::{Error, Scraper};
+use crate::base::chain::Chain;
 use crate::data::sources::Claim;
 use crate::model::source::Source;
-use crate::telemetry::Chain;
 
 /// How long a lease lives unless it is renewed.
 const LEASE: Duration = Duration::from_secs(30);

@@ -36,19 +36,19 @@ use self::reddit::RedditConfig;
 use self::reddit::client::Reddit;
 use super::backlog::{Backlog, Work};
 use super::similarity::known::{KnownHashes, PartitionHashes};
-use crate::clock::Clock;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
 use crate::config;
 use crate::data::sources::Finish;
 use crate::data::{self, Data};
 use crate::domain::pictures::Pictures;
-use crate::http_client::guarded::Validators;
 use crate::imaging::pool::PixelPool;
 use crate::llm::{self, CallContext, Model};
 use crate::model::ids::{SourceId, UserId};
 use crate::model::source::{PageVersion, Source, SourceType};
 use crate::model::timestamp::Timestamp;
+use crate::net::guarded::Validators;
 use crate::queue::{self, JobQueue};
-use crate::telemetry::Chain;
 
 /// Time for one run: less than a function has, and than a lease needs to be renewed for ever.
 const RUN_TIME: Duration = Duration::from_secs(8 * 60);

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 use url::Url;
 
-use crate::cache::ExpiringCache;
-use crate::clock::Clock;
-use crate::http_client::guarded::{Answer, Expect, FetchError, GuardedClient, Limits, Validators};
+use crate::base::cache::ExpiringCache;
+use crate::base::clock::Clock;
+use crate::net::guarded::{Answer, Expect, FetchError, GuardedClient, Limits, Validators};
 
 /// The name that sites know us by in their `robots.txt`: that of our `User-Agent` without the version.
 const ROBOT: &str = "pluckit-processor";

@@ -19,13 +19,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, warn};
 
 use super::vectors::{Quantized, VectorIndex};
-use crate::clock::Clock;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
 use crate::data::items::ItemVector;
 use crate::data::{Data, Result};
 use crate::domain::best::{Best, Score};
 use crate::model::item::ScrapedItem;
 use crate::model::timestamp::Timestamp;
-use crate::telemetry::Chain;
 
 /// Age at which new items are looked for.
 const RECENT: Duration = Duration::from_secs(60);

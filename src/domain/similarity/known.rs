@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use time::OffsetDateTime;
 
 use super::hashes::HashIndex;
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::data::{Data, Result};
 use crate::model::perceptual_hash::PerceptualHash;
 use crate::model::timestamp::Timestamp;
@@ -170,7 +170,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::base::clock::ManualClock;
     use crate::store::sqlite::SqliteStore;
     use crate::store::{Container, DocumentStore, Key};
 

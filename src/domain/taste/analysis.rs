@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::Taste;
 use crate::domain::pictures::{self, Picture};
-use crate::http_client::guarded::Limits;
 use crate::llm::{self, CallContext, ChatRequest, Image, Message, Purpose};
 use crate::model::taste_job::Tastes;
+use crate::net::guarded::Limits;
 
 /// The largest picture, in bytes of its file.
 const LARGEST_PICTURE_BYTES: usize = 20 * 1024 * 1024;

@@ -17,7 +17,8 @@ use tracing::{info, warn};
 pub(super) use self::analysis::objects;
 pub use self::dead::UNPARSED;
 pub use self::work::{WorkError, Worked, read_message};
-use crate::clock::Clock;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
 use crate::config;
 use crate::data::update::Edit;
 use crate::data::{self, Data};
@@ -29,7 +30,6 @@ use crate::model::item::FeedItem;
 use crate::model::taste_job::{TasteJob, TasteJobStatus, TasteMessage, TastePayload};
 use crate::model::timestamp::Timestamp;
 use crate::queue::{self, JobQueue};
-use crate::telemetry::Chain;
 
 /// Stale jobs that one run looks for, of each status.
 const STALE_BATCH: usize = 200;

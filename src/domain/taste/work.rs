@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use super::Taste;
 use super::analysis::AnalysisError;
+use crate::base::chain::Chain;
 use crate::data::update::Edit;
 use crate::data::{self, taste_jobs::TasteJobs};
 use crate::llm::CallContext;
 use crate::model::taste_job::{LONGEST_LEASE, TasteJob, TasteJobStatus, TasteMessage, TastePayload, Tastes};
-use crate::telemetry::Chain;
 
 /// The longest time that a worker keeps others away without saying anew that it lives. Well below the time in which the
 /// Functions host gives a message up (five deliveries, 30 s apart), so that another takes over before that.

@@ -5,7 +5,7 @@ use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Kind, Options, canonical};
-use crate::hash::sha256_hex;
+use crate::base::hash::sha256_hex;
 use crate::model::timestamp::Timestamp;
 use crate::store::{Container, Key};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::base::clock::SystemClock;
 use crate::store::Query;
 use crate::store::sqlite::SqliteStore;
 

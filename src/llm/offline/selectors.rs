@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use scraper::{ElementRef, Html, Selector};
 use serde_json::json;
 
-use crate::html;
+use crate::net::html;
 
 /// Most of a page that is looked at, in bytes.
 const MAX_PAGE: usize = 64 * 1024;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::dialect::Dialect;
 use super::json::Object;
 use super::transport::Fault;
-use crate::hash::sha256_hex;
+use crate::base::hash::sha256_hex;
 use crate::llm::{ChatRequest, EMBEDDING_DIMENSIONS, Error, Message, Result, ToolCall, ToolSpec};
 
 /// Length of the ids of tool calls that every server takes back: Mistral wants nine letters or digits.

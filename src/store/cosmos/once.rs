@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
-use crate::deadline;
+use crate::base::deadline;
 use crate::store::{Error, Result};
 
 /// A value that is made by the first call that needs it. All who come meanwhile wait for the same attempt and share its

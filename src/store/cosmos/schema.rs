@@ -18,7 +18,7 @@ use azure_data_cosmos::{CosmosError, DatabaseClient};
 use serde_json::Value;
 
 use super::CosmosStore;
-use crate::store::containers::{Spec, TimeToLive};
+use crate::model::containers::{Spec, TimeToLive};
 use crate::store::{Container, Direction, Result};
 
 /// Creating a container takes the service seconds, not milliseconds.

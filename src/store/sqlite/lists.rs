@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
 use super::sql::{self, Condition, Parameter, Range, SortKey, Statement, Statements, Subject};
-use crate::store::containers::ListIndex;
+use crate::model::containers::ListIndex;
 use crate::store::query::{Comparison, lower_case};
 use crate::store::{Container, Direction, Error, Filter, Query, Result, Scope};
 

@@ -26,7 +26,7 @@ use rusqlite::types::{Value as SqlValue, ValueRef};
 use serde_json::Value;
 
 use super::lists;
-use crate::store::containers::{ListIndex, TimeToLive};
+use crate::model::containers::{ListIndex, TimeToLive};
 use crate::store::query::{Comparison, compare_first, lower_case};
 use crate::store::{Container, Direction, Error, Filter, Query, Result, Scope};
 

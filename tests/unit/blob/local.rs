@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use pluckit::base::clock::{Clock, ManualClock, SystemClock};
 use pluckit::blob::local::LocalBlobs;
 use pluckit::blob::{BlobStore, ContainerName, Error, Put, Span};
-use pluckit::clock::{Clock, ManualClock, SystemClock};
 use time::macros::datetime;
 
 use super::contract::{fresh_container, name};

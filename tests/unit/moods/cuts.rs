@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pluckit::clock::ManualClock;
+use pluckit::base::clock::ManualClock;
 use pluckit::queue::{JobQueue, local::LocalQueue};
 use pluckit::store::DocumentStore;
 use pluckit::store::sqlite::SqliteStore;

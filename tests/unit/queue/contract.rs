@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use pluckit::clock::{Clock, SystemClock};
+use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::queue::{Error, JobQueue, MAX_MESSAGE_BYTES, MAX_RECEIVED, Message};
 use uuid::Uuid;
 

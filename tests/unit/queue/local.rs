@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use pluckit::clock::ManualClock;
+use pluckit::base::clock::ManualClock;
 use pluckit::queue::local::LocalQueue;
 use pluckit::queue::{Error, JobQueue, MAX_RECEIVED, Message};
 use rusqlite::Connection;

@@ -9,7 +9,7 @@ mod local;
 
 use std::sync::Arc;
 
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::queue::azure::AzureQueue;
 use pluckit::queue::local::LocalQueue;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::data::Data;
 use pluckit::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use pluckit::model::taste_job::{TasteJob, TasteJobStatus, TastePayload};

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::join_all;
-use pluckit::clock::Clock;
+use pluckit::base::clock::Clock;
 use pluckit::model::ids::UserId;
 use pluckit::store::{Container, Query};
 use serde_json::{Value, json};
@@ -417,7 +417,7 @@ async fn signing_out_by_user_id_is_for_that_user() {
 #[tokio::test]
 async fn a_session_of_the_api_is_accepted_and_its_fields_kept() {
     let app = TestApp::new();
-    let hash = pluckit::hash::sha256_hex;
+    let hash = pluckit::base::hash::sha256_hex;
     let document = json!({
         "id": "s1", "userId": "ada", "accessTokenHash": hash("at-1"), "accessTokenExpiresAt": "2026-03-02T09:40:00+00:00",
         "refreshTokenHash": hash("rt-1"), "refreshTokenExpiresAt": "2026-03-30T00:00:00.1234567Z",

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::http::{Method, StatusCode};
 use axum::routing::get;
-use pluckit::router;
+use pluckit::app::router;
 use serde_json::{Value, json};
 
 use crate::support::TestApp;

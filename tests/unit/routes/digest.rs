@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use pluckit::clock::Clock;
-use pluckit::domain::demo;
+use pluckit::base::clock::Clock;
+use pluckit::cli::demo;
 use pluckit::model::ids::UserId;
 use pluckit::store::{Container, Key, Query};
 use serde_json::{Value, json};
@@ -327,7 +327,7 @@ async fn all_items_count_however_many() {
     }
     let digest = app.user("ada").await.post("/api/digest/run", json!({})).await.json()["digest"].take();
     ids.sort();
-    let hash = pluckit::hash::sha256_hex(ids.join(","));
+    let hash = pluckit::base::hash::sha256_hex(ids.join(","));
     assert_eq!(digest["wardrobeHash"], hash[..16]);
     assert_eq!(digest["totalItems"], ids.len());
     let told = told(&model);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use pluckit::clock::ManualClock;
+use pluckit::base::clock::ManualClock;
 use pluckit::queue::local::LocalQueue;
 use pluckit::store::cosmos::{CosmosOptions, CosmosStore};
 use pluckit::store::sqlite::SqliteStore;

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use futures::future::join_all;
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::data::Data;
 use pluckit::data::items::{FeedOrder, FeedPosition, FeedQuery, feed_stretches};
 use pluckit::model::timestamp::Timestamp;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures::future::join_all;
-use pluckit::clock::Clock;
+use pluckit::base::clock::Clock;
 use pluckit::model::ban::Ban;
 use pluckit::model::ids::UserId;
 use pluckit::model::timestamp::Timestamp;

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Response, header};
-use pluckit::clock::ManualClock;
+use pluckit::base::clock::ManualClock;
 use pluckit::domain::scraper::brand::client::{BrandError, BrandSites, Harvest, MAX_PAGES};
 use pluckit::domain::scraper::brand::generate::{GenerateError, generate_config};
 use pluckit::domain::scraper::brand::scrape::{MAX_PRODUCTS, scrape};
 use pluckit::domain::scraper::brand::{ConfigError, Pagination, SelectorConfig};
 use pluckit::domain::scraper::candidate::Candidate;
 use pluckit::domain::scraper::polite::{Gates, PoliteError, Visitor};
-use pluckit::http_client;
-use pluckit::http_client::guarded::{FetchError, Validators};
 use pluckit::llm::CallContext;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::openai::{Limits, OpenAi, OpenAiOptions, Server};
+use pluckit::net;
+use pluckit::net::guarded::{FetchError, Validators};
 use proptest::prelude::*;
 use time::macros::datetime;
 use url::Url;
@@ -193,7 +193,7 @@ async fn the_model_gets_the_page_as_data_and_its_selectors_are_checked() {
         embedding_model: "nomic".to_owned(),
     };
     let options = OpenAiOptions { server: address, limits };
-    let model = OpenAi::new(options, http_client::services().unwrap()).unwrap();
+    let model = OpenAi::new(options, net::services().unwrap()).unwrap();
     let url = url();
     let context = CallContext::service();
     let ask = |answer: &str| {

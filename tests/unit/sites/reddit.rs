@@ -9,8 +9,8 @@ use pluckit::domain::scraper::candidate::Candidate;
 use pluckit::domain::scraper::polite::Gates;
 use pluckit::domain::scraper::reddit::client::{Comparison, Reddit, RedditError};
 use pluckit::domain::scraper::reddit::{RedditConfig, Sort, listing, posts};
-use pluckit::http_client;
-use pluckit::http_client::guarded::FetchError;
+use pluckit::net;
+use pluckit::net::guarded::FetchError;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ fn candidate(id: &str) -> Candidate {
 
 fn reddit(web: &Web, base: &str) -> Reddit {
     let gates = Arc::new(Gates::new(Duration::ZERO));
-    let services = http_client::services().unwrap();
+    let services = net::services().unwrap();
     Reddit::new(&web.client(), &services, base.parse().unwrap(), "test:pluckit:1", gates).unwrap()
 }
 
@@ -281,8 +281,8 @@ async fn what_cannot_be_compared_proves_nothing() {
 #[test]
 fn a_name_that_no_header_can_carry_is_refused() {
     let gates = Arc::new(Gates::new(Duration::ZERO));
-    let web = pluckit::http_client::guarded::GuardedClient::new(crate::support::web::nowhere()).unwrap();
-    let services = http_client::services().unwrap();
+    let web = pluckit::net::guarded::GuardedClient::new(crate::support::web::nowhere()).unwrap();
+    let services = net::services().unwrap();
     assert!(Reddit::new(&web, &services, BASE.parse().unwrap(), "a\nb", gates).is_err());
 }
 

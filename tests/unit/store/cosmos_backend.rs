@@ -6,8 +6,8 @@ use azure_data_cosmos::models::{
     CompositeIndex, CompositeIndexOrder, CompositeIndexProperty, ContainerProperties, IndexingPolicy,
 };
 use pluckit::azure::Identity;
+use pluckit::model::containers::TimeToLive;
 use pluckit::store::Container;
-use pluckit::store::containers::TimeToLive;
 use pluckit::store::cosmos::{CosmosOptions, CosmosStore, connect};
 use tokio::sync::OnceCell;
 use url::Url;

@@ -10,7 +10,7 @@ mod sqlite;
 
 use std::sync::Arc;
 
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::store::sqlite::SqliteStore;
 
 /// Hands the names of all promises to the macro of a back end.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use pluckit::clock::ManualClock;
+use pluckit::base::clock::ManualClock;
 use pluckit::data::Data;
 use pluckit::model::ids::{FamilyId, ItemId, UserId};
 use pluckit::model::job::JobStatus;

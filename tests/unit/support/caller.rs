@@ -7,8 +7,8 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use pluckit::limits::Peer;
-use pluckit::router::App;
+use pluckit::app::router::App;
+use pluckit::http::layers::limits::Peer;
 use serde_json::Value;
 use tower::ServiceExt;
 

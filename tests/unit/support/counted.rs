@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use pluckit::clock::{Clock, ManualClock};
+use pluckit::base::clock::{Clock, ManualClock};
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, ETag, Key, Page, Query, Result, Stored, Write};
 use serde_json::Value;

@@ -24,9 +24,9 @@ use azure_storage_queue::models::{
 };
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use pluckit::app::router::App;
 use pluckit::azure::{Identity, StorageAccount};
-use pluckit::http_client;
-use pluckit::router::App;
+use pluckit::net;
 use serde_json::{Map, Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -289,7 +289,7 @@ impl Shared {
             },
             functions,
             settings,
-            client: http_client::builder().no_gzip().http1_only().no_proxy().build().unwrap(),
+            client: net::builder().no_gzip().http1_only().no_proxy().build().unwrap(),
             port: watch::Sender::new(None),
             kills,
             calls: Mutex::default(),

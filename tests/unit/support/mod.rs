@@ -20,25 +20,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pluckit::app::router::{self, App};
 use pluckit::app::{self, Backends};
+use pluckit::base::clock::ManualClock;
 use pluckit::blob::BlobStore;
 use pluckit::blob::local::LocalBlobs;
-use pluckit::clock::ManualClock;
 use pluckit::config::{Config, Source};
 use pluckit::domain::jobs::Kind;
 use pluckit::domain::scraper::polite::Gates;
-use pluckit::http_client;
-use pluckit::http_client::guarded::GuardedClient;
 use pluckit::imaging::pool::PixelPool;
 use pluckit::imaging::segment::{BuiltIn, Segmenter};
+use pluckit::imaging::segmentation::{SegmentationService, ServiceOptions};
 use pluckit::llm::Model;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::openai::{Limits, OpenAi, OpenAiOptions, Server};
 use pluckit::model::ids::UserId;
+use pluckit::net;
+use pluckit::net::guarded::GuardedClient;
 use pluckit::queue::JobQueue;
 use pluckit::queue::local::LocalQueue;
-use pluckit::router::{self, App};
-use pluckit::segmentation::{SegmentationService, ServiceOptions};
 use pluckit::state::AppState;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
@@ -127,7 +127,7 @@ impl Builder {
             },
             limits: Limits { back_off: Duration::from_millis(1), ..Limits::default() },
         };
-        self.model = Arc::new(OpenAi::new(options, http_client::services().unwrap()).unwrap());
+        self.model = Arc::new(OpenAi::new(options, net::services().unwrap()).unwrap());
         self
     }
 
@@ -181,7 +181,7 @@ impl Builder {
             Some(interceptor) => Intercepted::new(blobs, interceptor),
             None => blobs,
         };
-        let http = http_client::services().unwrap();
+        let http = net::services().unwrap();
         let pixels = Arc::new(PixelPool::default());
         let segmenter: Arc<dyn Segmenter> = match self.segmentation {
             Some(options) => Arc::new(SegmentationService::new(options, http.clone(), pixels.clone())),

@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use pluckit::http_client::guarded::{Dial, GuardedClient, GuardedOptions, Resolve};
+use pluckit::net::guarded::{Dial, GuardedClient, GuardedOptions, Resolve};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;

@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pluckit::auth::session::SessionService;
 use pluckit::azure::{Identity, StorageAccount};
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::data::Data;
-use pluckit::http_client;
+use pluckit::identity::session::SessionService;
 use pluckit::model::ids::{TasteJobId, UserId};
 use pluckit::model::taste_job::{TasteJobStatus, TastePayload};
+use pluckit::net;
 use pluckit::queue::JobQueue;
 use pluckit::queue::azure::AzureQueue;
 use pluckit::store::{Container, DocumentStore, Key};
@@ -45,7 +45,7 @@ impl Outsider {
     pub async fn sign_in(data: &Data, user: &str) -> Self {
         let sessions = SessionService::new(data.sessions.clone(), Arc::new(SystemClock));
         let token = sessions.open(UserId::from(user.to_owned())).await.unwrap().access_token;
-        Self { token, client: http_client::services().unwrap() }
+        Self { token, client: net::services().unwrap() }
     }
 
     pub async fn get(&self, url: String) -> (StatusCode, Value) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::join_all;
 use futures::{StreamExt, stream};
-use pluckit::clock::{Clock, ManualClock, SystemClock};
+use pluckit::base::clock::{Clock, ManualClock, SystemClock};
 use pluckit::data::Data;
 use pluckit::domain::dead_letters::{DeadLetterOffice, Replay};
 use pluckit::llm::{self, CallContext, ChatRequest, Message, Model, PartStream, Purpose, Reply};

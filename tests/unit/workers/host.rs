@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use pluckit::azure::{Identity, StorageAccount};
-use pluckit::http_client;
-use pluckit::packaging;
+use pluckit::net;
 use pluckit::queue::JobQueue;
 use pluckit::queue::azure::AzureQueue;
+use pluckit::workers::package;
 use pluckit::workers::{FUNCTIONS, Function, sweeper};
 use serde_json::json;
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ pub fn package(functions: &[Function]) -> (TempDir, PathBuf) {
     #[expect(clippy::disallowed_methods, reason = "of the test, not of the service")]
     let binary = std::env::var_os("PLUCKIT_TEST_BINARY");
     let binary = binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_pluckit").into());
-    packaging::write(functions, &dist, binary.as_ref()).unwrap();
+    package::write(functions, &dist, binary.as_ref()).unwrap();
     (directory, dist)
 }
 
@@ -42,11 +42,11 @@ async fn the_package_runs_as_it_is() {
     let (_directory, dist) = package(FUNCTIONS);
     let host = Host::start(&dist, Handler::Binary, &EMBEDDED, Faster::default()).await;
     let health: serde_json::Value =
-        http_client::services().unwrap().get(host.url("/api/health")).send().await.unwrap().json().await.unwrap();
+        net::services().unwrap().get(host.url("/api/health")).send().await.unwrap().json().await.unwrap();
     assert_eq!(health["status"], "ok");
     assert_eq!(host.fire(sweeper::FUNCTION).await, Some(200));
 
-    let client = http_client::services().unwrap();
+    let client = net::services().unwrap();
     let forged = queue_envelope("ProcessTasteAnalysisJob", "item", "{}", "1", 1);
     for function in ["ProcessTasteAnalysisJob", sweeper::FUNCTION] {
         for path in [format!("/{function}"), format!("/api/{function}"), format!("/api/../{function}")] {
@@ -72,7 +72,7 @@ async fn a_killed_process_is_started_again_and_goes_on() {
         assert!(!is_open(port).await, "it is dead");
         host.until_ready().await;
         assert_eq!(host.starts(), start);
-        assert_eq!(http_client::services().unwrap().get(host.url("/api/health")).send().await.unwrap().status(), 200);
+        assert_eq!(net::services().unwrap().get(host.url("/api/health")).send().await.unwrap().status(), 200);
         assert_eq!(host.fire(sweeper::FUNCTION).await, Some(200));
     }
     assert_eq!(host.exits(), [], "it never ended by itself");
@@ -88,7 +88,7 @@ async fn an_answer_streams_through_the_proxy() {
     let (_directory, dist) = package(FUNCTIONS);
     let host = Host::start(&dist, Handler::Served(app.service()), &EMBEDDED, Faster::default()).await;
 
-    let client = http_client::services().unwrap();
+    let client = net::services().unwrap();
     let asked = client.post(host.url("/api/chat")).bearer_auth(&token).json(&json!({"message": "What now?"}));
     let answer = asked.send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -206,7 +206,7 @@ async fn the_package_runs_on_the_emulators() {
     account.create_queue(&queue).await.unwrap();
     let host = Host::start(&dist, Handler::Binary, &settings, Faster::default()).await;
     let ready: serde_json::Value =
-        http_client::services().unwrap().get(host.url("/api/health/ready")).send().await.unwrap().json().await.unwrap();
+        net::services().unwrap().get(host.url("/api/health/ready")).send().await.unwrap().json().await.unwrap();
     assert_eq!((&ready["checks"]["documents"], &ready["checks"]["queue"]), (&json!("ok"), &json!("ok")), "{ready}");
     let started = Instant::now();
     assert_eq!(host.fire(sweeper::FUNCTION).await, Some(200));

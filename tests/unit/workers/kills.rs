@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use image::{ImageFormat, Rgb, RgbImage};
 use pluckit::app::{self, Backends};
 use pluckit::azure::{Identity, StorageAccount};
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::config::{Config, Source};
 use pluckit::data::Data;
 use pluckit::model::taste_job::{TasteJobStatus, TastePayload};

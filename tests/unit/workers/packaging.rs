@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use pluckit::packaging;
+use pluckit::workers::package;
 use pluckit::workers::{FUNCTIONS, TIME_LIMIT, Trigger};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -35,7 +35,7 @@ fn the_package_is_what_the_list_says() {
         ["host.json", "http", "pluckit", ".funcignore", "local.settings.json"].map(str::to_owned).into();
     expected.extend(FUNCTIONS.iter().map(|function| function.name.to_owned()));
     assert_eq!(names(&dist), expected);
-    assert_eq!(fs::read_to_string(dist.join("host.json")).unwrap(), packaging::HOST_JSON);
+    assert_eq!(fs::read_to_string(dist.join("host.json")).unwrap(), package::HOST_JSON);
     assert_eq!(fs::metadata(dist.join("pluckit")).unwrap().permissions().mode() & 0o777, 0o755);
     assert_eq!(fs::read(dist.join("pluckit")).unwrap(), fs::read(BINARY).unwrap());
 
@@ -72,11 +72,11 @@ fn the_package_is_what_the_list_says() {
 
 #[test]
 fn host_json_is_what_our_own_numbers_assume() {
-    let host: Value = serde_json::from_str(packaging::HOST_JSON).unwrap();
+    let host: Value = serde_json::from_str(package::HOST_JSON).unwrap();
     let limit = host::span(host["functionTimeout"].as_str().unwrap());
     assert_eq!(TIME_LIMIT.as_secs() + 60, limit.as_secs());
     assert_eq!(host["customHandler"]["enableProxyingHttpRequest"], true);
-    assert_eq!(host["customHandler"]["description"]["defaultExecutablePath"], packaging::BINARY);
+    assert_eq!(host["customHandler"]["description"]["defaultExecutablePath"], package::BINARY);
     assert_eq!(host["extensions"]["http"]["routePrefix"], "api");
     let queues = &host["extensions"]["queues"];
     assert_eq!(queues["maxDequeueCount"], 5);
@@ -89,13 +89,13 @@ fn host_json_is_what_our_own_numbers_assume() {
 #[test]
 fn queue_and_timer_functions_bind_as_the_host_wants() {
     assert_eq!(
-        packaging::function_json(&SCRIPTED[0]),
+        package::function_json(&SCRIPTED[0]),
         json!({"bindings": [{
             "type": "queueTrigger", "direction": "in", "name": "item",
             "queueName": "%TASTE_JOB_QUEUE_NAME%", "connection": "StorageQueue",
         }]})
     );
-    let timer = packaging::function_json(&SCRIPTED[2]);
+    let timer = package::function_json(&SCRIPTED[2]);
     assert_eq!(timer["bindings"][0]["runOnStartup"], false);
     assert_eq!(timer["bindings"][0]["useMonitor"], true);
     assert_eq!(timer["retry"]["strategy"], "exponentialBackoff");
@@ -105,19 +105,19 @@ fn queue_and_timer_functions_bind_as_the_host_wants() {
 fn a_package_is_written_over_but_nothing_else_is() {
     let directory = TempDir::new().unwrap();
     let dist = directory.path().join("dist");
-    packaging::write(&SCRIPTED, &dist, Path::new(BINARY)).unwrap();
+    package::write(&SCRIPTED, &dist, Path::new(BINARY)).unwrap();
     fs::write(dist.join("local.settings.json"), "{\"mine\":1}").unwrap();
     fs::create_dir(dist.join("data")).unwrap();
-    packaging::write(FUNCTIONS, &dist, Path::new(BINARY)).unwrap();
+    package::write(FUNCTIONS, &dist, Path::new(BINARY)).unwrap();
     assert!(!dist.join("Scripted").exists(), "the host would go on to start it");
     assert!(dist.join(FUNCTIONS[0].name).join("function.json").exists());
     assert!(dist.join("data").exists());
     assert_eq!(read(&dist.join("local.settings.json")), json!({"mine": 1}));
 
-    for (file, content) in [("notes.txt", ""), ("host.json", packaging::HOST_JSON), ("host.json", "{}")] {
+    for (file, content) in [("notes.txt", ""), ("host.json", package::HOST_JSON), ("host.json", "{}")] {
         let foreign = TempDir::new().unwrap();
         fs::write(foreign.path().join(file), content).unwrap();
-        let refused = packaging::write(FUNCTIONS, foreign.path(), Path::new(BINARY)).unwrap_err();
+        let refused = package::write(FUNCTIONS, foreign.path(), Path::new(BINARY)).unwrap_err();
         assert!(refused.to_string().contains("choose another directory"), "{refused}");
         assert_eq!(names(foreign.path()).len(), 1);
     }
@@ -126,12 +126,12 @@ fn a_package_is_written_over_but_nothing_else_is() {
 #[test]
 fn a_running_binary_can_be_packaged_over() {
     let directory = TempDir::new().unwrap();
-    packaging::write(FUNCTIONS, directory.path(), Path::new("/bin/sleep")).unwrap();
+    package::write(FUNCTIONS, directory.path(), Path::new("/bin/sleep")).unwrap();
     let mut running = Command::new(directory.path().join("pluckit")).arg("60").spawn().unwrap();
-    let again = packaging::write(FUNCTIONS, directory.path(), Path::new(BINARY));
+    let again = package::write(FUNCTIONS, directory.path(), Path::new(BINARY));
     running.kill().unwrap();
     running.wait().unwrap();
     again.unwrap();
-    let missing = packaging::write(FUNCTIONS, directory.path(), Path::new("/nowhere/pluckit")).unwrap_err();
+    let missing = package::write(FUNCTIONS, directory.path(), Path::new("/nowhere/pluckit")).unwrap_err();
     assert!(missing.to_string().contains("/nowhere/pluckit"), "{missing}");
 }

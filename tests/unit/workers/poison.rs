@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pluckit::app;
 use pluckit::azure::{Identity, StorageAccount};
-use pluckit::clock::SystemClock;
+use pluckit::base::clock::SystemClock;
 use pluckit::config::{Config, Source};
 use pluckit::data::Data;
 use pluckit::model::dead_letter::DeadLetter;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pluckit::clock::ManualClock;
+use pluckit::base::clock::ManualClock;
 use pluckit::queue::local::LocalQueue;
 use pluckit::queue::{Error, JobQueue, Message, Result};
 use pluckit::workers::pump::{self, Options};

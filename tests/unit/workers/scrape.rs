@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use pluckit::clock::{Clock, ManualClock, SystemClock};
+use pluckit::base::clock::{Clock, ManualClock, SystemClock};
 use pluckit::data::sources::{Claim, Finish};
 use pluckit::domain::scraper::Error;
 use pluckit::domain::scraper::candidate::Candidate;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use pluckit::app::{self, Backends};
-use pluckit::clock::{Clock, SystemClock};
+use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::config::{Config, Source};
 use pluckit::data::Data;
 use pluckit::domain::scraper::polite::Gates;

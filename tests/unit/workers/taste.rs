@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::future::join_all;
 use image::{ImageFormat, Rgb, RgbImage};
-use pluckit::clock::ManualClock;
+use pluckit::base::clock::ManualClock;
 use pluckit::model::taste_job::TastePayload;
 use pluckit::queue::MAX_MESSAGE_BYTES;
 use pluckit::store::sqlite::SqliteStore;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pluckit::clock::ManualClock;
+use pluckit::base::clock::ManualClock;
 use pluckit::model::timer::TimerState;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};

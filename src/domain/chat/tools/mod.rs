@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::data::{self, Data};
 use crate::domain::pictures::Pictures;
 use crate::domain::similarity::items::SimilarItems;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tracing::{debug, warn};
 
 use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, check_query, cut, no_parameters, read_arguments};
-use crate::cache::ExpiringCache;
+use crate::base::cache::ExpiringCache;
 use crate::data::Data;
 use crate::domain::best::Best;
 use crate::llm::{CallContext, ChatRequest, Message, Model, Purpose, ToolSpec};
@@ -112,7 +112,7 @@ impl SearchWardrobe {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
         let expansions = ExpiringCache::new(KEPT_EXPANSIONS, EXPANSION_LIFE, parts.clock.clone())
-            .watched("query_expansions", parts.metrics.clone());
+            .observed(parts.metrics.of_cache("query_expansions"));
         Self { data: parts.data.clone(), model: parts.model.clone(), expansions }
     }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{Parts, Tally, Tool, ToolError, check_query, cut, read_arguments};
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::data::Data;
 use crate::domain::wear;
 use crate::llm::{CallContext, ToolSpec};

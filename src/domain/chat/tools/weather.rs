@@ -11,7 +11,7 @@ use tracing::warn;
 use url::Url;
 
 use super::{NoArguments, Parts, Tool, ToolError, cut, no_parameters, read_arguments};
-use crate::cache::ExpiringCache;
+use crate::base::cache::ExpiringCache;
 use crate::data::Data;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
@@ -129,9 +129,9 @@ impl GetWeather {
             http: parts.http.clone(),
             endpoints: parts.weather.clone(),
             places: ExpiringCache::new(KEPT_PLACES, PLACE_LIFE, parts.clock.clone())
-                .watched("places", parts.metrics.clone()),
+                .observed(parts.metrics.of_cache("places")),
             forecasts: ExpiringCache::new(KEPT_FORECASTS, FORECAST_LIFE, parts.clock.clone())
-                .watched("forecasts", parts.metrics.clone()),
+                .observed(parts.metrics.of_cache("forecasts")),
         }
     }
 

@@ -10,10 +10,10 @@ use url::Url;
 
 use super::scrape::{self, Page};
 use super::{ConfigError, SelectorConfig};
+use crate::base::chain::Chain;
 use crate::domain::scraper::candidate::Candidate;
 use crate::domain::scraper::polite::{PoliteError, Visitor};
-use crate::http_client::guarded::{Answer, FetchError, Fetched, Limits, UrlRefused, Validators, check_url};
-use crate::telemetry::Chain;
+use crate::net::guarded::{Answer, FetchError, Fetched, Limits, UrlRefused, Validators, check_url};
 
 /// The largest page that is read.
 const LIMITS: Limits = Limits { size_bytes: 2 * 1024 * 1024, time: Duration::from_secs(30) };

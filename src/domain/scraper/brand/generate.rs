@@ -7,8 +7,8 @@ use url::Url;
 
 use super::{ConfigError, Pagination, SelectorConfig};
 use crate::domain::taste::objects;
-use crate::html;
 use crate::llm::{self, CallContext, ChatRequest, Message, Model, Purpose};
+use crate::net::html;
 
 /// How much of a page the model sees, in characters.
 pub const MAX_PAGE: usize = 12_000;

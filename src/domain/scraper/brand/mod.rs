@@ -12,8 +12,8 @@ use scraper::Selector;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::html::{self, SelectorError};
 use crate::model::lenient;
+use crate::net::html::{self, SelectorError};
 
 /// How the products of a site are found on its pages. Fields that have no name here are kept.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

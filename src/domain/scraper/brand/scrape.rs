@@ -10,8 +10,8 @@ use super::prices::price;
 use super::{ConfigError, SelectorConfig, Selectors};
 use crate::domain::scraper::candidate::{Candidate, gallery};
 use crate::domain::scraper::tags;
-use crate::html;
-use crate::http_client::guarded::check_url;
+use crate::net::guarded::check_url;
+use crate::net::html;
 
 /// Most products of a page, and most elements that are looked at to find them.
 pub const MAX_PRODUCTS: usize = 200;

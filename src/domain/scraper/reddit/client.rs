@@ -14,7 +14,7 @@ use super::{
     post_path, whole,
 };
 use crate::domain::scraper::polite::Gates;
-use crate::http_client::guarded::{Expect, FetchError, GuardedClient, Limits};
+use crate::net::guarded::{Expect, FetchError, GuardedClient, Limits};
 
 /// A listing of a hundred posts with galleries has about 2 MB.
 const LISTING_LIMITS: Limits = Limits { size_bytes: 8 * 1024 * 1024, time: Duration::from_secs(30) };

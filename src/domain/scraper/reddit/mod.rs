@@ -13,9 +13,9 @@ use url::Url;
 use self::pictures::pictures;
 use super::candidate::{Candidate, gallery};
 use super::tags;
-use crate::http_client::guarded::check_url;
 use crate::model::lenient;
 use crate::model::timestamp::Timestamp;
+use crate::net::guarded::check_url;
 
 /// Where people read posts, whatever address we ask.
 const SITE: &str = "https://www.reddit.com";

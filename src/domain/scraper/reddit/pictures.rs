@@ -4,7 +4,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::{text, unescape};
-use crate::http_client::guarded::check_url;
+use crate::net::guarded::check_url;
 
 /// Most pictures of a gallery; Reddit itself takes 20.
 pub const MAX_PICTURES: usize = 20;

@@ -1,0 +1,345 @@
+//! The description of the API: OpenAPI 3.1, made from what stands beside the handlers (`#[utoipa::path]`, `ToSchema`, and
+//! the [`Read`](crate::http::extract::Read) of request types), and from what holds for all routes of a kind, which is added here.
+//!
+//! A handler names its own answers. Those that its caller's kind, body or query bring with them (401, 413, 422 and so on)
+//! and the headers of every answer need not be written there.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use utoipa::{OpenApi, ToSchema};
+
+use crate::http::error::Fault;
+use crate::routes::{admin, auth, chat, digest, docs, health, insights, jobs, media, moods, scraper, taste};
+
+/// Who may call a route. The groups are those of the router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Public,
+    /// Users.
+    User,
+    /// Users who are administrators.
+    Admin,
+    /// Users, and other services.
+    UserOrService,
+    /// Other services.
+    Service,
+}
+use Access::{Admin, Public, Service, User, UserOrService};
+
+impl Access {
+    /// As OpenAPI writes it: one of these credentials.
+    fn security(self) -> Value {
+        match self {
+            Public => json!([]),
+            User | Admin => json!([{ "user": [] }]),
+            UserOrService => json!([{ "user": [] }, { "serviceKey": [] }, { "serviceToken": [] }]),
+            Service => json!([{ "serviceKey": [] }, { "serviceToken": [] }]),
+        }
+    }
+
+    /// Answers of the layers around such routes.
+    fn statuses(self) -> &'static [u16] {
+        match self {
+            Public => &[429, 500, 503],
+            User | UserOrService | Service => &[401, 429, 500, 503],
+            Admin => &[401, 403, 429, 500, 503],
+        }
+    }
+}
+
+/// An error.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only the description is made from it; error.rs writes the body")]
+struct Error {
+    /// What is wrong, for people.
+    detail: String,
+}
+
+/// What does not fit in a body, query or path.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only the description is made from it; error.rs writes the body")]
+struct ValidationError {
+    /// Every fault that was found.
+    detail: Vec<Fault>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "PluckIt Processor",
+        description = "The backend of an AI wardrobe stylist. Errors are `{\"detail\": …}`. Unknown fields of a body are \
+            ignored; a name in camelCase may be written in snake_case and the other way round. A trailing slash of a path \
+            is ignored. A request may carry `x-request-id` (1 to 128 of letters, digits and `-_.:`), which its answer and \
+            the log repeat.",
+        license(name = "MIT", identifier = "MIT")
+    ),
+    servers((url = "/", description = "This service")),
+    components(schemas(Error, ValidationError))
+)]
+struct Base;
+
+/// The document, as JSON. It is made when it is first asked for.
+pub static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
+
+/// Makes the document.
+pub fn document() -> Value {
+    let groups = [
+        (Public, "health", health::PublicPaths::openapi()),
+        (Public, "auth", auth::PublicPaths::openapi()),
+        (User, "chat", chat::UserPaths::openapi()),
+        (User, "digest", digest::UserPaths::openapi()),
+        (User, "digest", digest::SlowUserPaths::openapi()),
+        (User, "insights", insights::UserPaths::openapi()),
+        (User, "moods", moods::UserPaths::openapi()),
+        (Admin, "moods", moods::SlowAdminPaths::openapi()),
+        (User, "scraper", scraper::UserPaths::openapi()),
+        (User, "scraper", scraper::SlowUserPaths::openapi()),
+        (Admin, "scraper", scraper::SlowAdminPaths::openapi()),
+        (User, "taste", taste::UserPaths::openapi()),
+        (UserOrService, "media", media::UserOrServicePaths::openapi()),
+        (Service, "media", media::ServicePaths::openapi()),
+        (Public, "media", media::PublicPaths::openapi()),
+        (User, "jobs", jobs::UserPaths::openapi()),
+        (Admin, "jobs", jobs::AdminPaths::openapi()),
+        (Admin, "admin", admin::AdminPaths::openapi()),
+        (Public, "docs", docs::PublicPaths::openapi()),
+    ];
+    let mut document = value(&Base::openapi());
+    document["components"]["securitySchemes"] = credentials();
+    document["components"]["headers"] = headers();
+    document["components"]["responses"] = responses();
+    for (access, tag, group) in groups {
+        let mut group = value(&group);
+        merge(&mut document["components"]["schemas"], group["components"]["schemas"].take());
+        let Value::Object(paths) = group["paths"].take() else { continue };
+        for (path, mut operations) in paths {
+            // What the router takes for the rest of a path is a parameter like any other here.
+            let path = path.replace("{*", "{");
+            for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+                // The layer is around what users call; a stream is no answer to repeat.
+                if matches!(access, User | Admin) && method != "get" && path != "/api/chat" {
+                    repeat_answers(operation);
+                }
+                complete(operation, access, tag);
+            }
+            merge(&mut document["paths"][path], operations);
+        }
+    }
+    document
+}
+
+fn value(document: &utoipa::openapi::OpenApi) -> Value {
+    serde_json::to_value(document).expect("a description is texts and lists")
+}
+
+/// Puts the members of one object into another.
+fn merge(into: &mut Value, from: Value) {
+    let Value::Object(members) = from else { return };
+    if into.is_null() {
+        *into = json!({});
+    }
+    if let Value::Object(object) = into {
+        object.extend(members);
+    }
+}
+
+/// Adds to an operation what [`crate::http::layers::idempotency`] does around it.
+fn repeat_answers(operation: &mut Value) {
+    let key = json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": false,
+        "description": "Names the request: sent again within 24 hours it is answered as the first time, and done once.",
+        "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[\t -~]*[!-~][\t -~]*$" },
+    });
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(key),
+        None => operation["parameters"] = json!([key]),
+    }
+    let Some(responses) = operation["responses"].as_object_mut() else { return };
+    for (_, response) in responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
+        response["headers"]["idempotency-replayed"] = header("Replayed");
+    }
+    for status in ["408", "409", "413", "422"] {
+        responses.entry(status).or_insert_with(|| json!({ "$ref": format!("#/components/responses/{status}") }));
+    }
+}
+
+/// Adds to an operation what follows from its group, its parameters and its body.
+fn complete(operation: &mut Value, access: Access, tag: &str) {
+    operation["tags"] = json!([tag]);
+    operation["security"] = access.security();
+    let mut statuses = access.statuses().to_vec();
+    // A body that may be missing may not be null for that.
+    if let Some(choice) = operation.pointer_mut("/requestBody/content/application~1json/schema/oneOf") {
+        let mut schemas = choice.as_array().into_iter().flatten();
+        let schema = schemas.find(|schema| schema["type"] != "null").cloned();
+        operation["requestBody"]["content"]["application/json"]["schema"] = schema.unwrap_or_default();
+        operation["requestBody"]["required"] = json!(false);
+    }
+    if let Some(body) = operation.get("requestBody") {
+        statuses.extend([408, 413]);
+        if body["content"].get("application/json").is_some() {
+            statuses.extend([415, 422]);
+        }
+    }
+    let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+    if parameters.iter().any(|parameter| parameter["in"] != "header") {
+        statuses.push(422);
+    }
+    if parameters.iter().any(|parameter| parameter["in"] == "query") {
+        statuses.extend([414, 431]);
+    }
+    let is_conditional = parameters.iter().any(|parameter| parameter["name"] == "If-None-Match");
+    let may_be_later = parameters.iter().any(|parameter| parameter["name"] == "Prefer");
+    let Some(responses) = operation["responses"].as_object_mut() else { return };
+    if may_be_later {
+        responses.insert("202".to_owned(), accepted());
+        responses.entry("400").or_insert_with(|| json!({ "description": "The key is not one." }));
+        statuses.push(422);
+    }
+    if is_conditional {
+        responses.entry("304").or_insert_with(|| json!({ "description": "What the caller has is what there is." }));
+    }
+    let own = responses.iter_mut().filter(|(_, response)| response.get("$ref").is_none());
+    for (status, response) in own {
+        let is_error = status.as_str() >= "400";
+        if response["description"].as_str().is_none_or(str::is_empty) {
+            response["description"] = json!(if is_error { "It is not done." } else { "It is done." });
+        }
+        if let Some(stream) = response.pointer_mut("/content/text~1event-stream") {
+            stream["schema"] = event_stream(&stream["schema"]);
+        }
+        if is_error && response.get("content").is_none() {
+            response["content"] = json_body("Error");
+        }
+        response["headers"]["x-request-id"] = header("RequestId");
+        if is_conditional && !is_error {
+            response["headers"]["etag"] = header("ETag");
+        }
+        if !is_error {
+            response["headers"]["ratelimit"] = header("RateLimit");
+            response["headers"]["ratelimit-policy"] = header("RateLimitPolicy");
+        }
+        if status == "503" {
+            response["headers"]["retry-after"] = header("RetryAfter");
+        }
+    }
+    for status in statuses {
+        let shared = json!({ "$ref": format!("#/components/responses/{status}") });
+        responses.entry(status.to_string()).or_insert(shared);
+    }
+}
+
+/// Schema of a stream of such events. OpenAPI 3.1 has no word for it: what is described is one of its blocks.
+fn event_stream(event: &Value) -> Value {
+    json!({
+        "type": "object",
+        "description": "Server-sent events: blocks of `data: `, an event as JSON in one line, and an empty line; none has \
+            `event:` or `id:`. Comments (`: keep-alive`) come after 15 s of silence. The last event is `done`. What fails \
+            after the first byte is an `error` event.",
+        "properties": {
+            "data": { "type": "string", "contentMediaType": "application/json", "contentSchema": event },
+        },
+        "required": ["data"],
+    })
+}
+
+/// The answer to who does not want to wait.
+fn accepted() -> Value {
+    json!({
+        "description": "It is done later, as the caller prefers.",
+        "content": json_body("AcceptedResponse"),
+        "headers": {
+            "location": header("Location"),
+            "retry-after": header("RetryAfter"),
+            "preference-applied": header("PreferenceApplied"),
+        },
+    })
+}
+
+fn header(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/headers/{name}") })
+}
+
+fn json_body(schema: &str) -> Value {
+    json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{schema}") } } })
+}
+
+fn credentials() -> Value {
+    json!({
+        "user": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An access token of `POST /api/auth/mobile-token`, or a Google ID token. Administrators are \
+                users whom the settings name.",
+        },
+        "serviceKey": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-API-Key",
+            "description": "The key that other services share with this one.",
+        },
+        "serviceToken": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "A token of Microsoft Entra ID, where the settings ask services for one in place of the key.",
+        },
+    })
+}
+
+fn headers() -> Value {
+    let text = |description: &str| json!({ "description": description, "schema": { "type": "string" } });
+    json!({
+        "RequestId": {
+            "description": "Names the request in the log: the caller's id if it was a sane one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[-A-Za-z0-9_.:]+$" },
+        },
+        "Location": { "description": "Where to look how far it is.", "required": true, "schema": { "type": "string" } },
+        "PreferenceApplied": { "description": "`respond-async`.", "required": true, "schema": { "type": "string" } },
+        "Replayed": text("`true` if this is the answer to an earlier request with the same `Idempotency-Key`."),
+        "ETag": text("Names the version, for `If-None-Match`."),
+        "RetryAfter": {
+            "description": "Seconds after which to try again.",
+            "required": true,
+            "schema": { "type": "integer", "minimum": 0 },
+        },
+        "RateLimit": text("What is left of the caller's quota and seconds until it is full, as `\"name\";r=59;t=1`."),
+        "RateLimitPolicy": text("The quota in requests per window of seconds, as `\"name\";q=60;w=60`."),
+        "WwwAuthenticate": { "description": "Always `Bearer`.", "required": true, "schema": { "type": "string" } },
+    })
+}
+
+/// Answers that many routes share, by status.
+fn responses() -> Value {
+    let shared = [
+        (401, "Error", "No credential, or none that is valid.", Some(("www-authenticate", "WwwAuthenticate"))),
+        (403, "Error", "The caller is known and may not.", None),
+        (408, "Error", "The body arrived too slowly.", None),
+        (409, "Error", "A request with this `Idempotency-Key` is under way.", None),
+        (413, "Error", "The body is longer than the route takes.", None),
+        (415, "Error", "The body is not JSON.", None),
+        (422, "ValidationError", "The body, query or path does not fit its type.", None),
+        (429, "Error", "The caller has had as much as one may have.", Some(("retry-after", "RetryAfter"))),
+        (500, "Error", "A fault of the service.", None),
+        (503, "Error", "The service is busy, or something it depends on is down.", Some(("retry-after", "RetryAfter"))),
+    ];
+    let response = |(status, schema, description, with): (u16, &str, &str, Option<(&str, &str)>)| {
+        let mut headers = json!({ "x-request-id": header("RequestId") });
+        if let Some((name, component)) = with {
+            headers[name] = header(component);
+        }
+        let response = json!({ "description": description, "headers": headers, "content": json_body(schema) });
+        (status.to_string(), response)
+    };
+    let mut responses: Map<_, _> = shared.into_iter().map(response).collect();
+    // Answered by the connection, where nothing is known of routes.
+    responses.insert("414".to_owned(), json!({ "description": "The address is longer than 64 KiB." }));
+    responses.insert("431".to_owned(), json!({ "description": "Address and headers are longer than 80 KiB." }));
+    responses.into()
+}

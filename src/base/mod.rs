@@ -1,0 +1,10 @@
+//! What everything may use, and what uses nothing of ours.
+
+pub mod cache;
+pub mod chain;
+pub mod clock;
+pub mod crypto;
+pub mod deadline;
+pub mod hash;
+pub mod outage;
+pub mod private_files;

@@ -1,0 +1,779 @@
+//! The demo wardrobe of the development user: data files (`demo/README.md`), embedded, written once into a store in
+//! which that user has nothing of their own yet.
+//!
+//! Loading may be cut at any point, and several processes may do it at once. The first item is written first and fixes
+//! the day that all dates count from; the profile is written last and says that everything is there. Whoever finds the
+//! former without the latter completes the work.
+
+use std::collections::HashSet;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde::Deserialize;
+use serde_json::Value;
+use time::{Date, Duration, OffsetDateTime, Time, UtcOffset};
+use tracing::{info, warn};
+
+use crate::base::chain::Chain;
+use crate::config::{Documents, Environment};
+use crate::data::Data;
+use crate::data::profiles::Profiles;
+use crate::domain::scraper::ingest;
+use crate::llm::{self, CallContext, Model};
+use crate::model::ids::UserId;
+use crate::model::timestamp::Timestamp;
+use crate::state::AppState;
+use crate::store::{self, Container, DocumentStore, Key, Query};
+
+/// Result of a demo operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why the demo data was not loaded, or not to its end. The next start tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An embedded file does not have the shape it should have: a fault in this program.
+    #[error("the demo file {file} cannot be read")]
+    Unreadable {
+        /// Its name.
+        file: &'static str,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A document lacks its id, its partition key or a field that loading needs: a fault in this program.
+    #[error("a document of the demo file {file} has no {field}")]
+    Incomplete {
+        /// The file's name.
+        file: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+    /// The model made no vectors for the scraped items. Nothing was written.
+    #[error("the scraped items of the demo could not be embedded")]
+    Model(#[source] llm::Error),
+    /// The model answered with too few or too many vectors. Nothing was written.
+    #[error("the model made {got} vectors for {wanted} texts")]
+    VectorCount {
+        /// How many came.
+        got: usize,
+        /// How many were asked for.
+        wanted: usize,
+    },
+    /// The store could not do it.
+    #[error("the document store failed")]
+    Store(#[source] store::Error),
+}
+
+/// The user in the files, who stands for whoever the data is loaded for.
+const PLACEHOLDER_USER: &str = "local-dev-user";
+
+/// Writes at once. The embedded store syncs the disk once for all writes that wait together, up to this many.
+const CONCURRENT_WRITES: usize = 256;
+
+struct File {
+    name: &'static str,
+    container: Container,
+    text: &'static str,
+}
+
+macro_rules! file {
+    ($name:literal, $container:ident) => {
+        File { name: $name, container: Container::$container, text: include_str!(concat!("../../../demo/", $name)) }
+    };
+}
+
+/// In the order of writing: the wardrobe's first item is the anchor, the profile the mark of completion.
+const FILES: [File; 6] = [
+    file!("wardrobe.json", Wardrobe),
+    file!("wear_events.json", WearEvents),
+    file!("moods.json", Moods),
+    file!("scraper_sources.json", ScraperSources),
+    file!("scraped_items.json", ScrapedItems),
+    file!("profile.json", UserProfiles),
+];
+
+/// All documents of the demo for `user`, with dates that count back from `load_day` (UTC), in the order in which they
+/// are to be written. Scraped items have no vectors yet.
+///
+/// # Errors
+/// [`Error::Unreadable`] or [`Error::Incomplete`] when an embedded file is damaged.
+pub fn documents(user: &UserId, load_day: Date) -> Result<Vec<(Key, Value)>> {
+    let mut documents = Vec::new();
+    for file in &FILES {
+        for mut document in file.documents()? {
+            settle(&mut document, user, load_day);
+            let field = |field: &'static str| {
+                let text = document.get(field).and_then(Value::as_str);
+                text.map(str::to_owned).ok_or(Error::Incomplete { file: file.name, field })
+            };
+            let key = Key::new(file.container, field(file.container.spec().partition_key)?, field("id")?);
+            documents.push((key, document));
+        }
+    }
+    Ok(documents)
+}
+
+/// Loads the demo for `user`, unless they have a profile, or a wardrobe with anything but demo items in it. Returns
+/// whether this call completed the demo.
+///
+/// Documents that exist already are left as they are. After an error, or a process that was killed, the next call
+/// completes what was begun.
+///
+/// # Errors
+/// When the store or the model fails.
+pub async fn load_if_empty(data: &Data, model: &dyn Model, user: &UserId, now: OffsetDateTime) -> Result<bool> {
+    let store = &*data.store;
+    if store.read(&Profiles::key(user)).await.map_err(Error::Store)?.is_some() {
+        return Ok(false);
+    }
+    let today = now.to_offset(UtcOffset::UTC).date();
+    let mut documents = documents(user, today)?;
+    if owns_anything_else(store, user, &documents).await? {
+        return Ok(false);
+    }
+    let vectors = embed(model, &documents).await?; // may fail, so before the first write
+    let load_day = anchor(store, &documents, today).await?;
+    if load_day != today {
+        documents = self::documents(user, load_day)?;
+    }
+    let scraped = documents.iter_mut().filter(|(key, _)| key.container == Container::ScrapedItems);
+    for ((_, item), vector) in scraped.zip(vectors) {
+        item["embedding"] = vector.into();
+    }
+    let (profile, others): (Vec<_>, Vec<_>) =
+        documents.into_iter().partition(|(key, _)| key.container == Container::UserProfiles);
+    create_all(store, others).await?;
+    Ok(create_all(store, profile).await? > 0)
+}
+
+impl File {
+    /// Its documents, as they are written in it.
+    fn documents(&self) -> Result<Vec<Value>> {
+        let parsed = serde_json::from_str(self.text);
+        match parsed.map_err(|source| Error::Unreadable { file: self.name, source })? {
+            Value::Array(documents) => Ok(documents),
+            single @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+                Ok(vec![single])
+            }
+        }
+    }
+}
+
+/// Puts the user and absolute dates in their places, at every depth.
+fn settle(value: &mut Value, user: &UserId, load_day: Date) {
+    match value {
+        Value::String(text) if text == PLACEHOLDER_USER => user.as_str().clone_into(text),
+        Value::String(text) => {
+            if let Some(at) = relative(text, load_day) {
+                *text = at.to_string();
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(|element| settle(element, user, load_day)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| settle(field, user, load_day)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The point in time that `P-<days>DT<HH:MM:SS>` means, counted back from `load_day`; `None` for any other text.
+fn relative(text: &str, load_day: Date) -> Option<Timestamp> {
+    let (days, clock) = text.strip_prefix("P-")?.split_once("DT")?;
+    let days = whole_number(days)?;
+    let mut parts = clock.split(':').map(|part| (part.len() == 2).then(|| whole_number(part)).flatten());
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    if parts.next().is_some() {
+        return None;
+    }
+    let time = Time::from_hms(u8::try_from(hour).ok()?, u8::try_from(minute).ok()?, u8::try_from(second).ok()?).ok()?;
+    let day = load_day.checked_sub(Duration::days(i64::from(days)))?;
+    Some(day.with_time(time).assume_utc().into())
+}
+
+/// Digits only: `parse` alone would take a sign too.
+fn whole_number(text: &str) -> Option<u16> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// Whether the user's wardrobe holds an item that is not of the demo.
+async fn owns_anything_else(store: &dyn DocumentStore, user: &UserId, documents: &[(Key, Value)]) -> Result<bool> {
+    #[derive(Deserialize)]
+    struct Item {
+        id: String,
+    }
+    let of_demo = documents.iter().filter(|(key, _)| key.container == Container::Wardrobe);
+    let of_demo: HashSet<&str> = of_demo.map(|(key, _)| key.id.as_str()).collect();
+    let mut query = Query::partition(Container::Wardrobe, user.as_str()).select(&["id"]);
+    loop {
+        let page = store.query(&query).await.map_err(Error::Store)?;
+        for stored in &page.documents {
+            // A document whose id cannot be read is none of ours either.
+            if !stored.parse::<Item>().is_ok_and(|item| of_demo.contains(item.id.as_str())) {
+                return Ok(true);
+            }
+        }
+        let Some(token) = page.next else { return Ok(false) };
+        query = query.after(Some(token));
+    }
+}
+
+/// The vectors of the scraped items, in their order.
+async fn embed(model: &dyn Model, documents: &[(Key, Value)]) -> Result<Vec<Vec<f32>>> {
+    let scraped = documents.iter().filter(|(key, _)| key.container == Container::ScrapedItems);
+    let texts: Vec<String> = scraped.map(|(_, item)| embedded_text(item)).collect();
+    let vectors = model.embed(&CallContext::service(), &texts).await.map_err(Error::Model)?;
+    if vectors.len() != texts.len() {
+        return Err(Error::VectorCount { got: vectors.len(), wanted: texts.len() });
+    }
+    Ok(vectors)
+}
+
+/// What a scraped item's vector is made of, as for all of them.
+fn embedded_text(item: &Value) -> String {
+    let text = |field: &str| item[field].as_str().unwrap_or_default();
+    let tags = item["tags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    ingest::embedded_text(tags, text("title"), text("description"))
+}
+
+/// Writes the first item, and returns the day that dates count from: `today`, or that of the load which wrote the item
+/// before us, so that a demo of two loads is as much of a piece as one of a single load.
+async fn anchor(store: &dyn DocumentStore, documents: &[(Key, Value)], today: Date) -> Result<Date> {
+    let Some((key, item)) = documents.first() else { return Ok(today) };
+    if create(store, key, item).await? {
+        return Ok(today);
+    }
+    let earlier = store.read(key).await.map_err(Error::Store)?.and_then(|stored| stored.parse::<Value>().ok());
+    let added = |item: &Value| Timestamp::parse(item["dateAdded"].as_str()?).map(Timestamp::get);
+    let shift = earlier.as_ref().and_then(added).zip(added(item)).map(|(earlier, ours)| earlier - ours);
+    Ok(shift.and_then(|shift| today.checked_add(shift)).unwrap_or(today))
+}
+
+/// Writes those of the documents that are missing, several at once. Returns how many were.
+async fn create_all(store: &dyn DocumentStore, documents: Vec<(Key, Value)>) -> Result<usize> {
+    stream::iter(documents)
+        .map(|(key, document)| async move { create(store, &key, &document).await })
+        .buffer_unordered(CONCURRENT_WRITES)
+        .try_fold(0, |count, created| std::future::ready(Ok(count + usize::from(created))))
+        .await
+}
+
+/// Writes the document if it is missing. Returns whether it was.
+async fn create(store: &dyn DocumentStore, key: &Key, document: &Value) -> Result<bool> {
+    match store.create(key, document).await {
+        Ok(_) => Ok(true),
+        Err(store::Error::Conflict) => Ok(false),
+        Err(error) => Err(Error::Store(error)),
+    }
+}
+
+/// Loads the demo wardrobe into an empty embedded store, in development.
+pub async fn load(app: &AppState) {
+    let wanted = matches!(app.config.documents, Documents::Embedded { demo: true, .. });
+    if !wanted || app.config.environment != Environment::Development {
+        return;
+    }
+    let user = &app.config.identity.local_dev_user;
+    match load_if_empty(&app.data, &*app.model, user, app.clock.now()).await {
+        Ok(true) => info!(user.id = %user, "demo wardrobe loaded"),
+        Ok(false) => {}
+        Err(error) => warn!(error = %Chain(&error), "demo wardrobe not loaded"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+    use serde::de::DeserializeOwned;
+    use sha2::{Digest, Sha256};
+    use time::macros::{date, datetime};
+
+    use super::*;
+    use crate::data::items::GLOBAL;
+    use crate::domain::scraper::brand::SelectorConfig;
+    use crate::domain::scraper::reddit::RedditConfig;
+    use crate::llm::{ChatRequest, EMBEDDING_DIMENSIONS, PartStream, Purpose, Reply};
+    use crate::model::buy_link::BuyLink;
+    use crate::model::item::ScrapedItem;
+    use crate::model::mood::Mood;
+    use crate::model::profile::UserProfile;
+    use crate::model::source::{Source, SourceType};
+    use crate::model::wardrobe::{Price, WardrobeItem, WearEvent};
+    use crate::store::{ETag, Page, Scope, Stored, Write};
+
+    const LOAD_DAY: Date = date!(2026 - 03 - 20);
+    const NOW: OffsetDateTime = datetime!(2026-03-20 00:00:01 UTC);
+    const CATEGORIES: [&str; 12] = [
+        "Bohemian",
+        "Classic",
+        "Coastal",
+        "Cottagecore",
+        "Dark Academia",
+        "Edgy",
+        "Maximalist",
+        "Minimalist",
+        "Preppy",
+        "Romantic",
+        "Sporty",
+        "Streetwear",
+    ];
+
+    fn ada() -> UserId {
+        UserId::from("ada")
+    }
+
+    fn of(container: Container) -> Vec<Value> {
+        let all = documents(&ada(), LOAD_DAY).unwrap();
+        all.into_iter().filter(|(key, _)| key.container == container).map(|(_, document)| document).collect()
+    }
+
+    fn records<T: DeserializeOwned>(container: Container) -> Vec<T> {
+        of(container).into_iter().map(|document| serde_json::from_value(document).unwrap()).collect()
+    }
+
+    fn slug(text: &str) -> String {
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        words.collect::<Vec<_>>().join("-").to_ascii_lowercase()
+    }
+
+    fn texts<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::String(text) => found.push(text),
+            Value::Array(elements) => elements.iter().for_each(|element| texts(element, found)),
+            Value::Object(fields) => fields.values().for_each(|field| texts(field, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    #[test]
+    fn every_file_gives_its_documents() {
+        let mut counts: BTreeMap<Container, usize> = BTreeMap::new();
+        for (key, _) in documents(&ada(), LOAD_DAY).unwrap() {
+            *counts.entry(key.container).or_default() += 1;
+        }
+        let expected = [
+            (Container::Wardrobe, 52),
+            (Container::UserProfiles, 1),
+            (Container::WearEvents, 339),
+            (Container::Moods, 15),
+            (Container::ScraperSources, 2),
+            (Container::ScrapedItems, 30),
+        ];
+        assert_eq!(counts, expected.into());
+    }
+
+    #[test]
+    fn keys_are_valid_unique_and_those_of_the_documents() {
+        let mut seen = HashSet::new();
+        for (key, document) in documents(&ada(), LOAD_DAY).unwrap() {
+            assert!(key.is_valid(), "{key:?}");
+            assert_eq!(document["id"], key.id.as_str());
+            assert_eq!(document[key.container.spec().partition_key], key.partition.as_str());
+            assert!(seen.insert(key.clone()), "{key:?} is there twice");
+        }
+    }
+
+    #[test]
+    fn the_user_takes_the_place_of_the_placeholder_and_dates_become_absolute() {
+        for (key, document) in documents(&ada(), LOAD_DAY).unwrap() {
+            let mut found = Vec::new();
+            texts(&document, &mut found);
+            for text in found {
+                assert_ne!(text, PLACEHOLDER_USER, "{key:?}");
+                assert!(!text.starts_with("P-"), "{key:?} still has {text}");
+                // A day alone is no moment: a source's `lastDailyRun`.
+                if let Some(at) = Timestamp::parse(text).filter(|_| text.contains('T')) {
+                    assert_eq!(at.to_string(), text, "{key:?}");
+                    assert!(at.get() < NOW, "{key:?} is from the future: {text}");
+                    assert!(at.get() > NOW - Duration::days(3 * 366 + 7), "{key:?} is too old: {text}");
+                }
+            }
+            let date_fields: &[&str] = match key.container {
+                Container::Wardrobe => &["dateAdded"],
+                Container::WearEvents => &["occurredAt"],
+                Container::Moods => &["detectedAt", "updatedAt"],
+                Container::ScraperSources => &["createdAt", "lastScrapedAt"],
+                Container::ScrapedItems => &["scrapedAt", "sourceCreatedAt"],
+                _ => &[],
+            };
+            for &field in date_fields {
+                assert!(document[field].as_str().and_then(Timestamp::parse).is_some(), "{key:?} {field}");
+            }
+        }
+    }
+
+    #[test]
+    fn relative_dates_are_read_exactly() {
+        let read = |text| relative(text, LOAD_DAY).map(|at| at.to_string());
+        assert_eq!(read("P-12DT18:30:00").as_deref(), Some("2026-03-08T18:30:00.000Z"));
+        assert_eq!(read("P-0DT00:00:59").as_deref(), Some("2026-03-20T00:00:59.000Z"));
+        for text in [
+            "",
+            "P-",
+            "P-12D",
+            "P12DT18:30:00",
+            "P-DT18:30:00",
+            "P--1DT18:30:00",
+            "P-+1DT18:30:00",
+            "P-1DT18:30",
+            "P-1DT8:30:00",
+            "P-1DT24:00:00",
+            "P-1DT18:60:00",
+            "P-1DT18:30:00Z",
+            "P-1DT18:30:00:00",
+            " P-1DT18:30:00",
+            "P-99999DT18:30:00",
+            "P-1DT+8:30:00",
+        ] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_wardrobe_is_of_every_kind_that_a_wardrobe_has() {
+        let items: Vec<WardrobeItem> = records(Container::Wardrobe);
+        let owned: Vec<&WardrobeItem> = items.iter().filter(|item| item.is_owned()).collect();
+        assert_eq!(owned.len(), 49);
+        assert_eq!(items.iter().filter(|item| item.is_wishlisted).count(), 2);
+        assert_eq!(items.iter().filter(|item| item.draft_status.is_some()).count(), 1);
+        assert_eq!(owned.iter().filter(|item| item.wear_count == 0).count(), 4);
+
+        let categories: HashSet<String> = owned.iter().filter_map(|item| item.category.clone()).collect();
+        for category in ["tops", "bottoms", "outerwear", "shoes", "accessories", "knitwear", "dresses", "activewear"] {
+            assert!(categories.contains(category), "no {category}");
+        }
+        assert!(categories.contains("Tops"), "letters of both cases");
+        let is_for_dinner = |item: &&&WardrobeItem| {
+            ["casual", "dinner"].iter().all(|occasion| item.tags.iter().any(|tag| tag == occasion))
+        };
+        assert!(owned.iter().filter(is_for_dinner).count() >= 10);
+
+        for item in &owned {
+            let id = &item.id;
+            assert!(item.brand.is_some() && item.condition.is_some() && item.size.is_some(), "{id}");
+            assert!(!item.tags.is_empty() && !item.colours.is_empty(), "{id}");
+            assert!(item.price.as_ref().is_some_and(|Price { amount, .. }| *amount > 0.0), "{id}");
+            assert!(matches!(item.condition.as_deref(), Some("New" | "Excellent" | "Good" | "Fair")), "{id}");
+            for colour in &item.colours {
+                let digits = colour.hex.strip_prefix('#').unwrap();
+                assert!(digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{id}");
+            }
+        }
+        let currencies: HashSet<String> =
+            owned.iter().filter_map(|item| Some(item.price.as_ref()?.original_currency.clone())).collect();
+        assert_eq!(currencies, ["EUR", "GBP", "USD"].map(str::to_owned).into());
+        assert_eq!(of(Container::Wardrobe).iter().filter(|item| item["price"].is_number()).count(), 2);
+    }
+
+    #[test]
+    fn items_and_wear_events_tell_the_same_story() {
+        let mut events: HashMap<_, Vec<WearEvent>> = HashMap::new();
+        for event in records::<WearEvent>(Container::WearEvents) {
+            assert!(event.occurred_at.is_some() && event.occasion.is_some(), "{}", event.id);
+            assert!(event.weather_snapshot.as_ref().is_some_and(|weather| weather.temp_celsius.is_some()));
+            events.entry(event.item_id.clone()).or_default().push(event);
+        }
+        for item in records::<WardrobeItem>(Container::Wardrobe) {
+            let id = &item.id;
+            let mut worn = events.remove(id).unwrap_or_default();
+            worn.sort_by_key(|event| std::cmp::Reverse(event.occurred_at));
+            assert!(item.wear_count as usize >= worn.len(), "{id}");
+            assert_eq!(item.wear_count == 0, worn.is_empty(), "{id}");
+            assert_eq!(item.last_worn_at, worn.first().and_then(|event| event.occurred_at), "{id}");
+            assert!(item.is_owned() || worn.is_empty(), "{id} is not owned, but was worn");
+            assert!(worn.last().is_none_or(|first| first.occurred_at > item.date_added), "{id} was worn too early");
+            assert_eq!(item.wear_events.len(), worn.len().min(30), "{id}");
+            for (short, event) in item.wear_events.iter().zip(&worn) {
+                assert_eq!(short.occurred_at, event.occurred_at, "{id}");
+                assert_eq!(short.occasion, event.occasion, "{id}");
+                assert_eq!(short.weather_snapshot, event.weather_snapshot, "{id}");
+            }
+        }
+        assert!(events.is_empty(), "events of unknown items: {:?}", events.keys());
+    }
+
+    #[test]
+    fn clothes_fit_the_weather_they_were_worn_in() {
+        let warm = ["demo-camel-wool-coat", "demo-olive-puffer-jacket", "demo-cream-cable-knit"];
+        let light = ["demo-tan-leather-sandals", "demo-navy-tailored-shorts", "demo-white-linen-trousers"];
+        for event in records::<WearEvent>(Container::WearEvents) {
+            let temperature = event.weather_snapshot.and_then(|weather| weather.temp_celsius).unwrap();
+            assert!((-5.0..40.0).contains(&temperature), "{}", event.id);
+            let item = event.item_id.as_str();
+            assert!(!warm.contains(&item) || temperature < 15.0, "{item} at {temperature}");
+            assert!(!light.contains(&item) || temperature > 20.0, "{item} at {temperature}");
+        }
+    }
+
+    #[test]
+    fn the_profile_says_enough_for_every_tool() {
+        let [profile] = records::<UserProfile>(Container::UserProfiles).try_into().unwrap();
+        assert_eq!(profile.id, ada());
+        assert_eq!(profile.currency_code, "EUR");
+        assert_eq!(profile.location_city.as_deref(), Some("Lisbon"));
+        assert!(profile.style_preferences.len() >= 2 && profile.recommendation_opt_in);
+        assert!(!profile.favorite_brands.is_empty() && !profile.preferred_colours.is_empty());
+    }
+
+    #[test]
+    fn moods_cover_all_categories() {
+        let moods: Vec<Mood> = records(Container::Moods);
+        let categories: HashSet<&str> = moods.iter().map(|mood| mood.primary_mood.as_str()).collect();
+        assert_eq!(categories, CATEGORIES.into());
+        for mood in &moods {
+            assert_eq!(mood.id, format!("{}-{}", slug(&mood.primary_mood), slug(&mood.name)));
+            assert!(mood.trend_score > 0.0 && !mood.description.is_empty() && !mood.sub_moods.is_empty());
+            assert!(!mood.mood_signals.color_palette.is_empty() && !mood.mood_signals.key_pieces.is_empty());
+        }
+        for mood in of(Container::Moods) {
+            assert!((2..=4).contains(&mood["sources"].as_array().unwrap().len()), "{}", mood["id"]);
+        }
+    }
+
+    #[test]
+    fn sources_can_be_read_but_are_left_alone_by_the_daily_scrape() {
+        let (mut subreddits, mut shops) = (0, 0);
+        for source in records::<Source>(Container::ScraperSources) {
+            match source.source_type {
+                SourceType::Reddit => subreddits += usize::from(RedditConfig::read(&source.config).is_ok()),
+                SourceType::BrandSite => {
+                    let config: SelectorConfig = serde_json::from_value(source.config.clone()).unwrap();
+                    config.check().unwrap();
+                    assert_eq!(config.pagination.kind, "next_link");
+                    shops += 1;
+                }
+            }
+            assert!(source.is_done_for("2200-01-01"), "{}", source.id);
+        }
+        assert_eq!((subreddits, shops), (1, 1));
+        for item in of(Container::ScrapedItems) {
+            for link in item["buyLinks"].as_array().unwrap() {
+                let read: BuyLink = serde_json::from_value(link.clone()).unwrap();
+                assert_eq!(Some(read), BuyLink::at(link["url"].as_str().unwrap()));
+            }
+            let gallery = item["galleryImages"].as_array().unwrap();
+            assert!(gallery.is_empty() || gallery[0] == item["imageUrl"], "{}", item["id"]);
+            assert!(item["price"].is_null() || item["price"].is_string(), "{}", item["id"]);
+        }
+    }
+
+    #[test]
+    fn scraped_items_have_the_ids_and_hashes_that_scraping_would_give_them() {
+        let sources: HashMap<String, String> = of(Container::ScraperSources)
+            .iter()
+            .map(|source| {
+                assert!(source["isActive"] == true && source["isGlobal"] == true && source["config"].is_object());
+                (source["id"].as_str().unwrap().to_owned(), source["sourceType"].as_str().unwrap().to_owned())
+            })
+            .collect();
+        let mut hashes: Vec<u64> = Vec::new();
+        for (item, raw) in records::<ScrapedItem>(Container::ScrapedItems).iter().zip(of(Container::ScrapedItems)) {
+            let digest = Sha256::digest(format!("{}:{}", item.source_id, item.product_url));
+            let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(raw["sourceType"], sources[&item.source_id].as_str(), "{}", item.id);
+            assert_eq!(item.id, format!("{}-{hex}", sources[&item.source_id]));
+            assert_eq!(raw["userId"], GLOBAL);
+            assert!(!item.title.is_empty() && !item.image_url.is_empty() && !item.tags.is_empty(), "{}", item.id);
+            let hash = raw["pHash"].as_str().filter(|hash| hash.len() == 16).unwrap();
+            let hash = u64::from_str_radix(hash, 16).unwrap();
+            assert!(hashes.iter().all(|other| (hash ^ other).count_ones() >= 5), "{} would be a duplicate", item.id);
+            hashes.push(hash);
+        }
+    }
+
+    #[test]
+    fn a_scraped_item_is_embedded_by_tags_title_and_the_beginning_of_its_description() {
+        let item = serde_json::json!({"tags": ["wool", "navy"], "title": "Coat", "description": "é".repeat(300)});
+        assert_eq!(embedded_text(&item), format!("wool navy Coat {}", "é".repeat(200)));
+    }
+
+    /// As much of a store as loading needs, with writes that can be made to fail after a while; the embedded store's
+    /// cannot.
+    struct Shelf {
+        documents: Mutex<HashMap<Key, String>>,
+        writes_left: AtomicUsize,
+    }
+
+    impl Shelf {
+        fn with_writes(writes: usize) -> Arc<Self> {
+            Arc::new(Self { documents: Mutex::default(), writes_left: AtomicUsize::new(writes) })
+        }
+
+        fn contents(&self) -> HashMap<Key, Value> {
+            let documents = self.documents.lock().unwrap();
+            documents.iter().map(|(key, json)| (key.clone(), serde_json::from_str(json).unwrap())).collect()
+        }
+    }
+
+    #[async_trait]
+    impl DocumentStore for Shelf {
+        async fn read(&self, key: &Key) -> store::Result<Option<Stored>> {
+            let json = self.documents.lock().unwrap().get(key).cloned();
+            Ok(json.map(|json| Stored { json, etag: ETag(String::new()) }))
+        }
+
+        async fn create(&self, key: &Key, document: &Value) -> store::Result<ETag> {
+            tokio::task::yield_now().await; // so that loads at the same time do interleave
+            let mut documents = self.documents.lock().unwrap();
+            if documents.contains_key(key) {
+                return Err(store::Error::Conflict);
+            }
+            let left = self.writes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            left.map_err(|_| store::Error::Unavailable("no more writes".into()))?;
+            documents.insert(key.clone(), document.to_string());
+            Ok(ETag(String::new()))
+        }
+
+        async fn upsert(&self, _: &Key, _: &Value) -> store::Result<ETag> {
+            panic!("loading replaces nothing")
+        }
+
+        async fn replace(&self, _: &Key, _: &Value, _: &ETag) -> store::Result<ETag> {
+            panic!("loading replaces nothing")
+        }
+
+        async fn delete(&self, _: &Key, _: Option<&ETag>) -> store::Result<bool> {
+            panic!("loading deletes nothing")
+        }
+
+        async fn batch(&self, _: Container, _: &str, _: &[Write]) -> store::Result<()> {
+            panic!("loading needs no batch")
+        }
+
+        async fn query(&self, query: &Query) -> store::Result<Page> {
+            assert!(query.filter.is_none() && query.after.is_none(), "more than this store understands");
+            let documents = self.documents.lock().unwrap();
+            let asked = documents.iter().filter(|(key, _)| {
+                key.container == query.container && query.scope == Scope::Partition(key.partition.clone())
+            });
+            let found = asked.map(|(_, json)| Stored { json: json.clone(), etag: ETag(String::new()) });
+            Ok(Page { documents: found.collect(), ..Page::default() })
+        }
+
+        async fn ping(&self) -> store::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Embeds every text by its length; one vector too few when it is told to.
+    struct Lengths {
+        missing: usize,
+    }
+
+    #[async_trait]
+    impl Model for Lengths {
+        fn name(&self, _: Purpose) -> &str {
+            "lengths"
+        }
+
+        async fn stream(&self, _: &CallContext, _: ChatRequest) -> llm::Result<PartStream> {
+            panic!("loading does not chat")
+        }
+
+        async fn complete(&self, _: &CallContext, _: ChatRequest) -> llm::Result<Reply> {
+            panic!("loading does not chat")
+        }
+
+        async fn embed(&self, _: &CallContext, texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
+            let texts = &texts[self.missing..];
+            Ok(texts.iter().map(|text| vec![text.len() as f32; EMBEDDING_DIMENSIONS]).collect())
+        }
+
+        async fn ping(&self) -> llm::Result<()> {
+            Ok(())
+        }
+    }
+
+    const MODEL: Lengths = Lengths { missing: 0 };
+
+    #[tokio::test]
+    async fn the_demo_is_loaded_once() {
+        let shelf = Shelf::with_writes(usize::MAX);
+        let data = Data::new(shelf.clone());
+        assert!(load_if_empty(&data, &MODEL, &ada(), NOW).await.unwrap());
+        let first = shelf.contents();
+        assert_eq!(first.len(), documents(&ada(), LOAD_DAY).unwrap().len());
+        for (key, document) in first.iter().filter(|(key, _)| key.container == Container::ScrapedItems) {
+            let vector = document["embedding"].as_array().unwrap();
+            assert_eq!(vector.len(), EMBEDDING_DIMENSIONS, "{key:?}");
+            assert_eq!(vector[0].as_f64(), Some(embedded_text(document).len() as f64), "{key:?}");
+        }
+        assert!(!load_if_empty(&data, &MODEL, &ada(), NOW + Duration::days(1)).await.unwrap());
+        assert_eq!(shelf.contents(), first);
+    }
+
+    #[tokio::test]
+    async fn a_second_user_gets_a_wardrobe_and_shares_the_feed() {
+        let shelf = Shelf::with_writes(usize::MAX);
+        let data = Data::new(shelf.clone());
+        assert!(load_if_empty(&data, &MODEL, &ada(), NOW).await.unwrap());
+        assert!(load_if_empty(&data, &MODEL, &UserId::from("grace"), NOW).await.unwrap());
+        assert_eq!(shelf.contents().len(), 2 * (52 + 339 + 1) + 15 + 2 + 30);
+    }
+
+    #[tokio::test]
+    async fn somebody_with_clothes_or_a_profile_of_their_own_is_left_alone() {
+        for key in [Key::new(Container::Wardrobe, "ada", "my-shirt"), Profiles::key(&ada())] {
+            let shelf = Shelf::with_writes(usize::MAX);
+            let document = serde_json::json!({"id": key.id, "userId": "ada"});
+            shelf.create(&key, &document).await.unwrap();
+            let data = Data::new(shelf.clone());
+            assert!(!load_if_empty(&data, &MODEL, &ada(), NOW).await.unwrap(), "{key:?}");
+            assert_eq!(shelf.contents(), HashMap::from([(key, document)]));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_load_that_was_cut_is_completed_as_if_it_had_not_been() {
+        let whole = Shelf::with_writes(usize::MAX);
+        assert!(load_if_empty(&Data::new(whole.clone()), &MODEL, &ada(), NOW).await.unwrap());
+        let whole = whole.contents();
+        for writes in [0, 1, 2, 51, 52, 53, 200, 400, whole.len() - 1] {
+            let shelf = Shelf::with_writes(writes);
+            let data = Data::new(shelf.clone());
+            let cut = load_if_empty(&data, &MODEL, &ada(), NOW).await;
+            assert!(matches!(cut, Err(Error::Store(store::Error::Unavailable(_)))), "{writes}: {cut:?}");
+            assert_eq!(shelf.contents().len(), writes);
+            assert!(!shelf.contents().contains_key(&Profiles::key(&ada())), "{writes}: the mark came too early");
+
+            shelf.writes_left.store(usize::MAX, Ordering::Relaxed);
+            let later = if writes == 0 { NOW } else { NOW + Duration::days(40) };
+            assert!(load_if_empty(&data, &MODEL, &ada(), later).await.unwrap(), "{writes}");
+            assert!(shelf.contents() == whole, "{writes}: the dates are of two loads");
+        }
+    }
+
+    #[tokio::test]
+    async fn loads_at_the_same_time_make_one_demo() {
+        let user = ada();
+        // The second one thinks that it is a day later: midnight may lie between them.
+        let days = [NOW, NOW + Duration::days(1)];
+        let mut wholes = Vec::new();
+        for now in days {
+            let shelf = Shelf::with_writes(usize::MAX);
+            assert!(load_if_empty(&Data::new(shelf.clone()), &MODEL, &user, now).await.unwrap());
+            wholes.push(shelf.contents());
+        }
+        let shelf = Shelf::with_writes(usize::MAX);
+        let data = Data::new(shelf.clone());
+        let (first, second) =
+            tokio::join!(load_if_empty(&data, &MODEL, &user, days[0]), load_if_empty(&data, &MODEL, &user, days[1]));
+        assert!(first.unwrap() != second.unwrap(), "exactly one of them completes it");
+        assert!(wholes.contains(&shelf.contents()), "the dates are of two loads");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_when_vectors_are_missing() {
+        let shelf = Shelf::with_writes(usize::MAX);
+        let outcome = load_if_empty(&Data::new(shelf.clone()), &Lengths { missing: 1 }, &ada(), NOW).await;
+        assert!(matches!(outcome, Err(Error::VectorCount { got: 29, wanted: 30 })), "{outcome:?}");
+        assert!(shelf.contents().is_empty());
+    }
+
+    #[test]
+    fn loading_can_be_a_background_task() {
+        fn is_send<T: Send>(_: &T) {}
+        let data = Data::new(Shelf::with_writes(0));
+        is_send(&load_if_empty(&data, &MODEL, &ada(), NOW));
+    }
+}

@@ -1,0 +1,469 @@
+//! Looks a deployment over and says what to fix: what `pluckit doctor` runs.
+//!
+//! Each check really does what the service will do, once, with what it leaves behind cleaned up; a message in the queue
+//! `pluckit-doctor` stays only if it dies in between. No check stops another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+use url::Url;
+use uuid::Uuid;
+
+use crate::app::{self, Backends};
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
+use crate::blob::{BlobName, BlobStore, ContainerName, Put, Span};
+use crate::config::{self, Config, Documents, Environment, ModelServer, ServiceCredential, StorageAccount};
+use crate::llm::{CallContext, ChatRequest, EMBEDDING_DIMENSIONS, Message, Model, Purpose};
+use crate::net;
+use crate::queue::JobQueue;
+use crate::store::DocumentStore;
+use crate::store::cosmos::schema::{Finding, Inspection};
+
+/// Queue of the messages that are sent to see whether they come back.
+const QUEUE: &str = "pluckit-doctor";
+/// Longest time for one check.
+const CHECK_LIMIT: Duration = Duration::from_secs(45);
+/// Difference between clocks that is worth a word, and the one that breaks sign-in.
+const SKEW: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
+/// Checks at the same time.
+const AT_ONCE: usize = 8;
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// Works, but somebody may not want it so.
+    Warning,
+    /// Something that is not configured, and need not be.
+    Skipped,
+    /// Does not work.
+    Fault,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// What was looked at.
+    pub check: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What was seen.
+    pub found: String,
+    /// What to do about it; empty if nothing.
+    pub fix: String,
+}
+
+impl Report {
+    fn new(check: &str, verdict: Verdict, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { check: check.to_owned(), verdict, found: found.into(), fix: fix.into() }
+    }
+
+    fn good(check: &str, found: impl Into<String>) -> Vec<Self> {
+        vec![Self::new(check, Verdict::Good, found, "")]
+    }
+
+    fn fault(check: &str, found: impl Into<String>, fix: impl Into<String>) -> Vec<Self> {
+        vec![Self::new(check, Verdict::Fault, found, fix)]
+    }
+
+    fn skipped(check: &str, found: impl Into<String>) -> Vec<Self> {
+        vec![Self::new(check, Verdict::Skipped, found, "")]
+    }
+}
+
+/// Runs all checks, several at a time; their reports come in a fixed order.
+pub async fn examine(config: &Config, backends: Backends) -> Vec<Report> {
+    let Backends { store, queue, blobs, model, clock, http, .. } = backends;
+    let checks: Vec<(&str, BoxFuture<'_, Vec<Report>>)> = vec![
+        ("settings", async { settings(config) }.boxed()),
+        ("certificates", async { certificates() }.boxed()),
+        ("identity", identity(config).boxed()),
+        ("documents", documents(config, &*store).boxed()),
+        ("queues", queues(config, &*queue).boxed()),
+        ("blobs", blob_round_trip(&*blobs, &config.storage.archive_container).boxed()),
+        ("model", chat(config, &*model).boxed()),
+        ("embeddings", embeddings(config, &*model).boxed()),
+        ("sign-in", keys(config, &http, &clock).boxed()),
+        ("service tokens", service_tokens(config, &http).boxed()),
+        ("segmentation", segmentation(config, &http).boxed()),
+    ];
+    let bounded = checks.into_iter().map(|(name, check)| async move {
+        let limit =
+            || Report::fault(name, format!("no answer within {} s", CHECK_LIMIT.as_secs()), "look at the network");
+        tokio::time::timeout(CHECK_LIMIT, check).await.unwrap_or_else(|_| limit())
+    });
+    let reports: Vec<Vec<Report>> = stream::iter(bounded).buffered(AT_ONCE).collect().await;
+    reports.concat()
+}
+
+fn settings(config: &Config) -> Vec<Report> {
+    let mut reports = Report::good("settings", format!("{} read", config.effective.len()));
+    let mut warn = |found: &str, fix: &str| {
+        reports.push(Report::new("settings", Verdict::Warning, found, fix));
+    };
+    for setting in config.effective.iter().filter(|setting| !setting.shadowed.is_empty()) {
+        let places: Vec<&str> = setting.shadowed.iter().map(|source| source.name()).collect();
+        let found = format!("{} is also set in {}, without effect", setting.name, places.join(" and "));
+        warn(&found, "remove one of them");
+    }
+    for stranger in &config.strangers {
+        warn(&stranger.to_string(), "correct or remove it");
+    }
+    if config.environment == Environment::Development {
+        warn(
+            "development: every caller is the development user",
+            "set AZURE_FUNCTIONS_ENVIRONMENT=Production for others",
+        );
+        return reports;
+    }
+    if config.identity.google_client_ids.is_empty() {
+        warn("nobody can sign in: no OAuth client is known", "set GOOGLE_CLIENT_ID or GOOGLE_ALLOWED_CLIENT_IDS");
+    }
+    if config.identity.admins.is_empty() {
+        warn("nobody may use admin routes", "set ADMIN_USER_IDS");
+    }
+    if config.server.allowed_origins.is_empty() {
+        warn("no web page may call", "set CORS_ALLOWED_ORIGINS if there is a web client");
+    }
+    if !config.limits.trusts_proxy && config.server.public_url.as_ref().is_some_and(|url| !config::is_loopback(url)) {
+        warn(
+            "the service is reached at another address than it listens on, and X-Forwarded-For is not trusted: everybody \
+             behind the proxy shares the quotas of one address",
+            "set TRUST_X_FORWARDED_FOR=true if nobody can reach the service but through the proxy",
+        );
+    }
+    if config.media.is_open {
+        warn("everybody may have pictures processed", "set PROCESS_IMAGE_AUTH_MODE=user-or-service");
+    }
+    if matches!(config.media.service, ServiceCredential::ApiKey(None)) {
+        warn("other services cannot have garments described", "set METADATA_EXTRACT_API_KEY");
+    }
+    if !config.limits.enabled {
+        warn("there are no limits per caller", "set RATE_LIMITS=true");
+    }
+    reports
+}
+
+/// Whether HTTPS servers can be trusted.
+fn certificates() -> Vec<Report> {
+    if net::has_authorities() {
+        return Report::good("certificates", "of authorities, from the system");
+    }
+    let found = "none of authorities: no HTTPS server is trusted";
+    vec![Report::new("certificates", Verdict::Warning, found, "install ca-certificates, or set SSL_CERT_FILE")]
+}
+
+/// Whether a token can be had wherever an identity signs in.
+async fn identity(config: &Config) -> Vec<Report> {
+    let mut scopes = Vec::new();
+    if matches!(&config.documents, Documents::Cosmos(cosmos) if cosmos.key.is_none()) {
+        scopes.push("https://cosmos.azure.com/.default");
+    }
+    let storage = [&config.storage.blobs, &config.storage.queues];
+    if storage.iter().any(|account| matches!(account, Some(StorageAccount::Identity { .. }))) {
+        scopes.push("https://storage.azure.com/.default");
+    }
+    if matches!(&config.model, ModelServer::Azure { key: None, .. }) {
+        scopes.push("https://cognitiveservices.azure.com/.default");
+    }
+    if scopes.is_empty() {
+        return Report::skipped("identity", "nothing signs in with one");
+    }
+    let credential = match app::credential(config) {
+        Ok(credential) => credential,
+        Err(error) => return Report::fault("identity", format!("{error:#}"), "look at AZURE_CLIENT_ID"),
+    };
+    let mut reports = Vec::new();
+    for scope in scopes {
+        reports.extend(match credential.get_token(&[scope], None).await {
+            Ok(_) => Report::good("identity", format!("a token for {scope}")),
+            Err(error) => Report::fault(
+                "identity",
+                format!("no token for {scope}: {}", Chain(&error)),
+                "assign the app an identity, and AZURE_CLIENT_ID if it is a user-assigned one",
+            ),
+        });
+    }
+    reports
+}
+
+async fn documents(config: &Config, store: &dyn DocumentStore) -> Vec<Report> {
+    const CHECK: &str = "documents";
+    let Documents::Cosmos(cosmos) = &config.documents else {
+        return match store.ping().await {
+            Ok(()) => Report::good(CHECK, "the embedded store answers"),
+            Err(error) => {
+                Report::fault(CHECK, Chain(&error).to_string(), "look at PLUCKIT_DATA_DIR: its disk, its owner")
+            }
+        };
+    };
+    match app::inspect_containers(config, cosmos).await {
+        Err(error) => Report::fault(
+            CHECK,
+            Chain(&error).to_string(),
+            "look at COSMOS_DB_ENDPOINT, the key or the identity's role, and the firewall",
+        ),
+        Ok(inspections) => {
+            let wrong: Vec<Report> = inspections.iter().flat_map(container_reports).collect();
+            let good = inspections.iter().filter(|inspection| inspection.findings.is_empty()).count();
+            [Report::good(CHECK, format!("{good} of {} containers are as they should be", inspections.len())), wrong]
+                .concat()
+        }
+    }
+}
+
+fn container_reports(Inspection { name, findings }: &Inspection) -> Vec<Report> {
+    let report = |finding: &Finding| {
+        let (verdict, found, fix) = match finding {
+            Finding::Missing => {
+                (Verdict::Fault, "is missing".to_owned(), "run pluckit storage init, or deploy the template")
+            }
+            Finding::PartitionKey { found, expected } => (
+                Verdict::Fault,
+                format!("is partitioned by {found}, not {expected}"),
+                "make it anew: a partition key cannot be changed",
+            ),
+            Finding::TimeToLive { found, expected } => (
+                Verdict::Warning,
+                format!("has the default time to live \"{found}\", expected \"{expected}\""),
+                "set it in the portal or the template; \"on, no default\" is -1",
+            ),
+            Finding::Indexes { missing } => (
+                Verdict::Warning,
+                format!("lacks composite indexes: {}", missing.join(", ")),
+                "run pluckit storage init with the account's key, or deploy the template",
+            ),
+        };
+        Report::new("documents", verdict, format!("container {name} {found}"), fix)
+    };
+    findings.iter().map(report).collect()
+}
+
+async fn queues(config: &Config, queue: &dyn JobQueue) -> Vec<Report> {
+    const CHECK: &str = "queues";
+    let fix = "look at StorageQueue, StorageQueue__queueServiceUri or the account, and the identity's role";
+    let mark = format!("{{\"doctor\":\"{}\"}}", Uuid::new_v4());
+    let round_trip = async {
+        queue.send(QUEUE, &mark).await?;
+        // What other examinations left is taken away with it.
+        let mut is_back = false;
+        loop {
+            let messages = queue.receive(QUEUE, 32, Duration::from_secs(30)).await?;
+            if messages.is_empty() {
+                return Ok::<bool, crate::queue::Error>(is_back);
+            }
+            for message in messages {
+                is_back |= message.text == mark;
+                queue.delete(QUEUE, &message).await?;
+            }
+        }
+    };
+    let mut reports = match round_trip.await {
+        Ok(true) => Report::good(CHECK, "a message went in and came out"),
+        Ok(false) => Report::fault(
+            CHECK,
+            "a message went in and did not come out",
+            "look whether somebody else reads pluckit-doctor",
+        ),
+        Err(error) => return Report::fault(CHECK, Chain(&error).to_string(), fix),
+    };
+    for names in config.queues.all() {
+        match queue.length(&names.poison).await {
+            Ok(0) => {}
+            Ok(waiting) => reports.push(Report::new(
+                CHECK,
+                Verdict::Warning,
+                format!("{waiting} messages wait in {}", names.poison),
+                "see that its function runs; GET /api/admin/dead-letters shows what was kept",
+            )),
+            Err(error) => {
+                reports.push(Report::new(CHECK, Verdict::Fault, format!("{}: {}", names.poison, Chain(&error)), fix))
+            }
+        }
+    }
+    reports
+}
+
+async fn blob_round_trip(blobs: &dyn BlobStore, container: &ContainerName) -> Vec<Report> {
+    const CHECK: &str = "blobs";
+    let fix = "look at STORAGE_ACCOUNT_NAME, the identity's role, and run pluckit storage init";
+    let name: BlobName = match format!("doctor/{}.txt", Uuid::new_v4()).parse() {
+        Ok(name) => name,
+        Err(error) => return Report::fault(CHECK, format!("{error}"), ""),
+    };
+    let content = Bytes::from_static(b"written by pluckit doctor");
+    let round_trip = async {
+        let put = blobs.put_if_absent(container, &name, content.clone(), None).await?;
+        let read = blobs.get(container, &name, Span::Whole).await?;
+        let same = match read {
+            Some(blob) => blob.bytes().await? == content,
+            None => false,
+        };
+        let deleted = blobs.delete(container, &name).await?;
+        Ok::<bool, crate::blob::Error>(put == Put::Created && same && deleted)
+    };
+    match round_trip.await {
+        Ok(true) => Report::good(CHECK, format!("a blob was written to {container}, read and deleted")),
+        Ok(false) => Report::fault(CHECK, "a blob did not come back as it was written", fix),
+        Err(error) => Report::fault(CHECK, Chain(&error).to_string(), fix),
+    }
+}
+
+/// A word from each deployment; it costs a token or two.
+async fn chat(config: &Config, model: &dyn Model) -> Vec<Report> {
+    const CHECK: &str = "model";
+    if matches!(config.model, ModelServer::Offline) {
+        return Report::skipped(CHECK, "the built-in offline model answers");
+    }
+    let mut reports = Vec::new();
+    for (purpose, setting) in [
+        (Purpose::Stylist, "DEPLOYMENT or OPENAI_MODEL"),
+        (Purpose::ExpandQuery, "NANO_DEPLOYMENT or OPENAI_NANO_MODEL"),
+    ] {
+        let name = model.name(purpose).to_owned();
+        let request = ChatRequest {
+            purpose,
+            messages: vec![Message::User("Answer with the word ok.".to_owned())],
+            tools: [].into(),
+            max_tokens: Some(16),
+        };
+        reports.extend(match model.complete(&CallContext::service(), request).await {
+            Ok(_) => Report::good(CHECK, format!("{name} answers")),
+            Err(error) => Report::fault(
+                CHECK,
+                format!("{name}: {}", Chain(&error)),
+                format!("look at the endpoint, the key or role, and AZURE_OPENAI_{setting}"),
+            ),
+        });
+    }
+    reports
+}
+
+async fn embeddings(config: &Config, model: &dyn Model) -> Vec<Report> {
+    const CHECK: &str = "embeddings";
+    if matches!(config.model, ModelServer::Offline) {
+        return Report::skipped(CHECK, "the built-in offline model answers");
+    }
+    match model.embed(&CallContext::service(), &["linen shirt".to_owned()]).await {
+        Ok(vectors) if vectors.first().is_some_and(|vector| vector.len() == EMBEDDING_DIMENSIONS) => {
+            Report::good(CHECK, format!("vectors of {EMBEDDING_DIMENSIONS} numbers"))
+        }
+        Ok(_) => Report::fault(
+            CHECK,
+            "vectors of another length",
+            format!("choose a model whose vectors have {EMBEDDING_DIMENSIONS} numbers, as the indexes of the database"),
+        ),
+        Err(error) => Report::fault(
+            CHECK,
+            Chain(&error).to_string(),
+            "look at AZURE_OPENAI_EMBEDDING_DEPLOYMENT or OPENAI_EMBEDDING_MODEL",
+        ),
+    }
+}
+
+/// Google's keys, and by the way whether our clock goes right.
+async fn keys(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> Vec<Report> {
+    const CHECK: &str = "sign-in";
+    if config.environment == Environment::Development {
+        return Report::skipped(CHECK, "nobody signs in in development");
+    }
+    let url = &config.identity.google_jwks_url;
+    let (count, date) = match fetch_keys(http, url.clone()).await {
+        Ok(found) => found,
+        Err(fault) => {
+            return Report::fault(CHECK, format!("{url}: {fault}"), "let the service reach it, or set GOOGLE_JWKS_URL");
+        }
+    };
+    let mut reports = if count > 0 {
+        Report::good(CHECK, format!("{count} signing keys at {url}"))
+    } else {
+        Report::fault(CHECK, format!("no signing keys at {url}"), "look at GOOGLE_JWKS_URL")
+    };
+    let Some(theirs) = date else { return reports };
+    let skew = (clock.now() - theirs).unsigned_abs();
+    let seconds = skew.as_secs();
+    reports.push(if skew > SKEW.1 {
+        Report::new("clock", Verdict::Fault, format!("{seconds} s off"), "set the clock: tokens are checked by it")
+    } else if skew > SKEW.0 {
+        Report::new("clock", Verdict::Warning, format!("{seconds} s off"), "let the machine keep its time by NTP")
+    } else {
+        Report::new("clock", Verdict::Good, format!("at most {} s off", seconds + 1), "")
+    });
+    reports
+}
+
+async fn fetch_keys(http: &reqwest::Client, url: Url) -> Result<(usize, Option<OffsetDateTime>), String> {
+    let answer = http.get(url).send().await.map_err(|error| Chain(&error.without_url()).to_string())?;
+    if !answer.status().is_success() {
+        return Err(format!("status {}", answer.status().as_u16()));
+    }
+    let date = answer.headers().get("date").and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
+    let keys: Value = answer.json().await.map_err(|error| Chain(&error.without_url()).to_string())?;
+    Ok((keys["keys"].as_array().map_or(0, Vec::len), date))
+}
+
+async fn service_tokens(config: &Config, http: &reqwest::Client) -> Vec<Report> {
+    const CHECK: &str = "service tokens";
+    match &config.media.service {
+        ServiceCredential::ApiKey(_) => Report::skipped(CHECK, "services show a key"),
+        ServiceCredential::Unknown => Report::fault(
+            CHECK,
+            "METADATA_EXTRACT_AUTH_MODE names no way that there is",
+            "set it to api-key or azuread",
+        ),
+        ServiceCredential::Entra { issuer: None, .. } | ServiceCredential::Entra { audience: None, .. } => {
+            Report::fault(
+                CHECK,
+                "azuread wants an issuer and an audience",
+                "set METADATA_EXTRACT_AZURE_AD_ISSUER and METADATA_EXTRACT_AZURE_AD_AUDIENCE",
+            )
+        }
+        ServiceCredential::Entra { issuer: Some(issuer), .. } => {
+            let url = format!("{}/.well-known/openid-configuration", issuer.as_str().trim_end_matches('/'));
+            let found = async {
+                let answer = http.get(&url).send().await.map_err(|error| Chain(&error.without_url()).to_string())?;
+                let document: Value = answer.json().await.map_err(|error| Chain(&error.without_url()).to_string())?;
+                let keys = document["jwks_uri"].as_str().and_then(|uri| uri.parse().ok()).ok_or("it names no keys")?;
+                fetch_keys(http, keys).await
+            };
+            match found.await {
+                Ok((count, _)) if count > 0 => Report::good(CHECK, format!("{count} signing keys of {issuer}")),
+                Ok(_) => Report::fault(
+                    CHECK,
+                    format!("{issuer} has no signing keys"),
+                    "look at METADATA_EXTRACT_AZURE_AD_ISSUER",
+                ),
+                Err(fault) => {
+                    Report::fault(CHECK, format!("{url}: {fault}"), "look at METADATA_EXTRACT_AZURE_AD_ISSUER")
+                }
+            }
+        }
+    }
+}
+
+async fn segmentation(config: &Config, http: &reqwest::Client) -> Vec<Report> {
+    const CHECK: &str = "segmentation";
+    let Some(service) = &config.media.segmentation else {
+        return Report::skipped(CHECK, "the built-in remover for plain backgrounds works");
+    };
+    // Any answer shows that somebody is there; a picture would cost them work.
+    match http.head(service.endpoint.clone()).send().await {
+        Ok(_) => Report::good(CHECK, "somebody answers"),
+        Err(error) => Report::fault(
+            CHECK,
+            Chain(&error.without_url()).to_string(),
+            "look at SEGMENTATION_ENDPOINT_URL and its network",
+        ),
+    }
+}

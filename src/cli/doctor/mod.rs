@@ -1,0 +1,65 @@
+//! `pluckit doctor`: looks a deployment over and says what to fix.
+
+pub mod checks;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use self::checks::{Report, Verdict};
+use super::output::{is_terminal, one_line, output, styled};
+use super::{block_on, data_dir_flag, settings};
+use crate::app::Backends;
+
+/// Flags of `doctor`.
+#[derive(Args)]
+pub struct Arguments {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Directory of the embedded store [default: ./data] (PLUCKIT_DATA_DIR)
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Prints what was found; fails if anything does not work.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let config = settings(&data_dir_flag(arguments.data_dir.as_deref()))?;
+    let reports = block_on(async {
+        let address = SocketAddr::new(config.server.bind, config.server.port);
+        let backends = Backends::open(&config, address)?;
+        Ok(checks::examine(&config, backends).await)
+    })?;
+    if arguments.json {
+        writeln!(output(), "{}", serde_json::to_string_pretty(&reports)?)?;
+    } else {
+        show(&mut styled(), &reports)?;
+    }
+    let is_well = reports.iter().all(|report| report.verdict != Verdict::Fault);
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn show(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
+    let coloured = is_terminal();
+    let width = reports.iter().map(|report| report.check.len()).max().unwrap_or(0);
+    for Report { check, verdict, found, fix } in reports {
+        let (word, colour) = match verdict {
+            Verdict::Good => ("ok", "32"),
+            Verdict::Warning => ("warning", "33"),
+            Verdict::Skipped => ("-", "2"),
+            Verdict::Fault => ("FAULT", "31"),
+        };
+        let padding = " ".repeat(8 - word.len());
+        let word = if coloured { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() };
+        writeln!(out, "{word}{padding}{check:width$}  {}", one_line(found))?;
+        if !fix.is_empty() {
+            writeln!(out, "{:8}{:width$}  -> {}", "", "", one_line(fix))?;
+        }
+    }
+    let faults = reports.iter().filter(|report| report.verdict == Verdict::Fault).count();
+    let warnings = reports.iter().filter(|report| report.verdict == Verdict::Warning).count();
+    writeln!(out, "\n{faults} faults, {warnings} warnings")
+}

@@ -1,0 +1,226 @@
+//! Memory for the bodies of all requests: one budget for the process, in which each caller has a share.
+//!
+//! Memory is taken as bytes arrive, not as they are announced. A caller may hold a share of it, and one body beyond that;
+//! large bodies together leave a quarter to small ones, and an eighth is kept for the bodies of ordinary requests.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::Caller;
+
+/// What a caller may hold in all requests together, in bytes. One of them may hold more: a picture, for instance.
+const CALLER_SHARE: usize = 8 * 1024 * 1024;
+/// What a caller may hold of the part of the memory, an eighth, that is kept for ordinary requests.
+const MODEST: usize = 256 * 1024;
+
+/// Memory for the bodies of all requests. Cheap to clone.
+#[derive(Clone)]
+pub struct BodyMemory(Arc<Pool>);
+
+struct Pool {
+    capacity: usize,
+    ledger: Mutex<Ledger>,
+    /// Told when memory comes free.
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct Ledger {
+    /// Bytes of all bodies.
+    held: usize,
+    /// Bytes of the large ones among them.
+    held_by_large: usize,
+    shares: HashMap<Caller, Share>,
+}
+
+/// What one caller holds.
+#[derive(Default)]
+struct Share {
+    /// Bytes of all its bodies but the large one.
+    held: usize,
+    /// Whether one of its bodies has outgrown the share. Only one may at a time.
+    has_large: bool,
+}
+
+impl BodyMemory {
+    /// A budget of so many bytes.
+    pub fn new(capacity: usize) -> Self {
+        Self(Arc::new(Pool { capacity, ledger: Mutex::default(), freed: Notify::new() }))
+    }
+
+    /// Begins to charge a caller, for nothing yet.
+    pub fn charge(&self, caller: Caller) -> Charge {
+        Charge { pool: self.0.clone(), charged: Mutex::new(Charged { caller, held: 0, is_large: false }) }
+    }
+
+    /// Bytes that are held at this moment.
+    pub fn held(&self) -> usize {
+        self.0.ledger().held
+    }
+
+    /// Whether no caller holds any.
+    #[cfg(test)]
+    pub fn has_no_shares(&self) -> bool {
+        self.0.ledger().shares.is_empty()
+    }
+}
+
+impl Pool {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // Nothing panics while it is held.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What large bodies may hold together: the rest is always left to small ones. One body may hold no more either.
+    fn most_for_large(&self) -> usize {
+        self.capacity / 4 * 3
+    }
+
+    /// Services call for many users.
+    fn share_of(&self, caller: &Caller) -> usize {
+        match caller {
+            Caller::Service => self.capacity / 2,
+            Caller::User(_) | Caller::Address(_) => CALLER_SHARE,
+        }
+    }
+}
+
+/// Why no memory was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoom {
+    /// One body may not have so much, however long it waits.
+    Ever,
+    /// Others held it for too long.
+    InTime,
+}
+
+/// What one body holds. Dropping it gives the memory back.
+pub struct Charge {
+    pool: Arc<Pool>,
+    charged: Mutex<Charged>,
+}
+
+struct Charged {
+    caller: Caller,
+    held: usize,
+    is_large: bool,
+}
+
+impl Ledger {
+    /// Notes bytes without asking whether there is room.
+    fn add(&mut self, charged: &mut Charged, bytes: usize) {
+        charged.held += bytes;
+        self.held += bytes;
+        if charged.is_large {
+            self.held_by_large += bytes;
+        } else {
+            self.shares.entry(charged.caller.clone()).or_default().held += bytes;
+        }
+    }
+}
+
+impl Charge {
+    /// Charges what is held to another caller.
+    pub fn move_to(&self, caller: &Caller) {
+        let mut charged = self.charged();
+        let held = charged.held;
+        self.release(&charged, held);
+        *charged = Charged { caller: caller.clone(), held: 0, is_large: false };
+        // It is in memory already, whether the new caller has room for it or not.
+        self.pool.ledger().add(&mut charged, held);
+    }
+
+    fn charged(&self) -> MutexGuard<'_, Charged> {
+        self.charged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes memory if there is any now.
+    fn try_take(&self, bytes: usize) -> Result<bool, NoRoom> {
+        let mut charged = self.charged();
+        let pool = &self.pool;
+        if charged.held + bytes > pool.most_for_large() {
+            return Err(NoRoom::Ever);
+        }
+        let mut ledger = pool.ledger();
+        let (held, has_large) =
+            ledger.shares.get(&charged.caller).map_or((0, false), |share| (share.held, share.has_large));
+        let is_modest = !charged.is_large && held + bytes <= MODEST;
+        if ledger.held + bytes > if is_modest { pool.capacity } else { pool.capacity / 8 * 7 } {
+            return Ok(false);
+        }
+        let outgrows = !charged.is_large && held + bytes > pool.share_of(&charged.caller);
+        if outgrows {
+            if has_large || ledger.held_by_large + charged.held + bytes > pool.most_for_large() {
+                return Ok(false);
+            }
+            let share = ledger.shares.entry(charged.caller.clone()).or_default();
+            share.held -= charged.held;
+            share.has_large = true;
+            ledger.held_by_large += charged.held;
+            charged.is_large = true;
+        } else if charged.is_large && ledger.held_by_large + bytes > pool.most_for_large() {
+            return Ok(false);
+        }
+        ledger.add(&mut charged, bytes);
+        Ok(true)
+    }
+
+    /// Takes memory, waiting for it for as long as `patience` lasts, which is then shorter.
+    ///
+    /// # Errors
+    /// When there is none in time, or could never be enough.
+    pub async fn take(&self, bytes: usize, patience: &mut Duration) -> Result<(), NoRoom> {
+        if self.try_take(bytes)? {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let taken = timeout(*patience, async {
+            loop {
+                let mut freed = std::pin::pin!(self.pool.freed.notified());
+                // Before looking, or what comes free meanwhile is missed.
+                freed.as_mut().enable();
+                if self.try_take(bytes)? {
+                    return Ok(());
+                }
+                freed.await;
+            }
+        });
+        let taken = taken.await;
+        *patience = patience.saturating_sub(begun.elapsed());
+        taken.unwrap_or(Err(NoRoom::InTime))
+    }
+
+    fn release(&self, charged: &Charged, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        let mut ledger = self.pool.ledger();
+        ledger.held -= bytes;
+        if charged.is_large {
+            ledger.held_by_large -= bytes;
+        }
+        if let Some(share) = ledger.shares.get_mut(&charged.caller) {
+            if charged.is_large {
+                share.has_large = false;
+            } else {
+                share.held -= bytes;
+            }
+            if share.held == 0 && !share.has_large {
+                ledger.shares.remove(&charged.caller);
+            }
+        }
+        drop(ledger);
+        self.pool.freed.notify_waiters();
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let charged = self.charged();
+        self.release(&charged, charged.held);
+    }
+}

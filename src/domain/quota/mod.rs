@@ -1,0 +1,378 @@
+//! How much of the service one caller may have: requests per minute by kind of route, requests and chat streams at the same
+//! time, memory for bodies, and requests of everybody together.
+//!
+//! These hold per instance: they keep a greedy caller from taking it from the others. What a user may spend on models in a
+//! day holds for all instances together and is kept in the store ([`budget`](super::budget)).
+
+pub mod body_memory;
+mod refusals;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use governor::clock::Clock as _;
+use governor::middleware::{StateInformationMiddleware, StateSnapshot};
+use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::warn;
+
+pub use self::refusals::Attempt;
+use self::refusals::Refusals;
+use crate::base::clock::Clock;
+use crate::config;
+use crate::model::ids::UserId;
+
+/// The window of all quotas, in seconds.
+pub const WINDOW_SECONDS: u32 = 60;
+/// Requests after which callers with a full quota are forgotten.
+const TIDY_EVERY: u32 = 4096;
+
+/// A caller has more than its share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Exceeded {
+    /// Too many requests of a kind in a minute.
+    #[error("the quota is used up")]
+    Rate {
+        /// When there is room for one more.
+        retry_after: Duration,
+    },
+    /// Too many requests under way.
+    #[error("too many requests are under way")]
+    Requests,
+    /// Too many chat streams open.
+    #[error("too many streams are open")]
+    Streams,
+}
+
+/// A kind of route, with a quota of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Sign-in, refresh, sign-out.
+    Auth,
+    /// What asks a model.
+    Model,
+    /// Pictures of users.
+    Upload,
+    /// Pictures of services, and of callers without a credential where everybody may upload.
+    ServiceUpload,
+    /// Posts that clients send for the feed.
+    Ingest,
+    /// The rest.
+    Other,
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [Self::Auth, Self::Model, Self::Upload, Self::ServiceUpload, Self::Ingest, Self::Other];
+
+    /// The name of its quota in headers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Model => "model",
+            Self::Upload => "upload",
+            Self::ServiceUpload => "service-upload",
+            Self::Ingest => "ingest",
+            Self::Other => "requests",
+        }
+    }
+}
+
+/// Who a quota or a share belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Caller {
+    /// A user whose credential was checked.
+    User(UserId),
+    /// Everybody at an address of whom no more is known.
+    Address(IpAddr),
+    /// All services that showed their credential: they call for many users.
+    Service,
+}
+
+/// Our clock, as the limiter wants it: time since the limits were made.
+#[derive(Clone)]
+struct Ticks {
+    clock: Arc<dyn Clock>,
+    begin: Instant,
+}
+
+impl governor::clock::Clock for Ticks {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        let since_begin = self.clock.instant().saturating_duration_since(self.begin);
+        u64::try_from(since_begin.as_nanos()).unwrap_or(u64::MAX).into()
+    }
+}
+
+type Limiter = RateLimiter<Caller, DashMapStateStore<Caller>, Ticks, StateInformationMiddleware>;
+
+/// The quota of one kind of route.
+struct Meter {
+    limiter: Limiter,
+    /// Requests per minute.
+    per_minute: u32,
+    /// Requests so far, by which it is known when to tidy up.
+    counted: AtomicU32,
+}
+
+/// All limits of this instance. Cheap to clone.
+#[derive(Clone)]
+pub struct Limits(Arc<Parts>);
+
+struct Parts {
+    /// In the order of [`Kind::ALL`]; `None` without a limit.
+    meters: [Option<Meter>; 6],
+    ticks: Ticks,
+    refusals: Option<Refusals>,
+    streams: Mutex<HashMap<UserId, u32>>,
+    streams_per_user: u32,
+    /// Requests under way, by the caller's hash: a key that takes no memory of its own.
+    under_way: Mutex<HashMap<u64, u32>>,
+    hasher: RandomState,
+    concurrent_requests_per_caller: u32,
+    requests: Arc<Semaphore>,
+    /// Whether `X-Forwarded-For` is written by a proxy that we trust.
+    trusts_proxy: bool,
+    /// Whether somebody was told that it arrives all the same.
+    warned_of_proxy: AtomicBool,
+}
+
+impl Limits {
+    /// These limits, by this clock.
+    pub fn new(settings: &config::Limits, clock: Arc<dyn Clock>) -> Self {
+        let refusals = NonZeroU32::new(settings.refusals_per_minute).filter(|_| settings.enabled);
+        let refusals = refusals.map(|quota| Refusals::new(quota, clock.clone()));
+        let ticks = Ticks { begin: clock.instant(), clock };
+        let meters = Kind::ALL.map(|kind| {
+            let per_minute = match kind {
+                Kind::Auth => settings.auth_per_minute,
+                Kind::Model => settings.model_per_minute,
+                Kind::Upload => settings.uploads_per_minute,
+                Kind::ServiceUpload => settings.service_uploads_per_minute,
+                Kind::Ingest => settings.ingest_per_minute,
+                Kind::Other => settings.requests_per_minute,
+            };
+            let quota = NonZeroU32::new(per_minute).filter(|_| settings.enabled)?;
+            let store = DashMapStateStore::default();
+            let limiter: Limiter = RateLimiter::new(Quota::per_minute(quota), store, ticks.clone());
+            Some(Meter { limiter, per_minute, counted: AtomicU32::new(0) })
+        });
+        let requests = if settings.enabled { settings.concurrent_requests } else { Semaphore::MAX_PERMITS };
+        Self(Arc::new(Parts {
+            meters,
+            ticks,
+            refusals,
+            streams: Mutex::default(),
+            streams_per_user: if settings.enabled { settings.streams_per_user } else { u32::MAX },
+            under_way: Mutex::default(),
+            hasher: RandomState::new(),
+            concurrent_requests_per_caller: if settings.enabled {
+                settings.concurrent_requests_per_caller
+            } else {
+                u32::MAX
+            },
+            requests: Arc::new(Semaphore::new(requests)),
+            trusts_proxy: settings.trusts_proxy,
+            warned_of_proxy: AtomicBool::new(false),
+        }))
+    }
+
+    fn meter(&self, kind: Kind) -> Option<&Meter> {
+        let position = Kind::ALL.iter().position(|known| *known == kind)?;
+        self.0.meters[position].as_ref()
+    }
+
+    /// Counts a request, and says what is left of the quota; `None` without one.
+    ///
+    /// # Errors
+    /// When the quota is used up.
+    pub fn count(&self, kind: Kind, caller: &Caller) -> Result<Option<Remainder>, Exceeded> {
+        let Some(meter) = self.meter(kind) else { return Ok(None) };
+        if meter.counted.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
+            meter.limiter.retain_recent();
+        }
+        match meter.limiter.check_key(caller) {
+            Ok(snapshot) => Ok(Some(Remainder::new(kind, meter.per_minute, &snapshot))),
+            Err(refusal) => Err(Exceeded::Rate { retry_after: refusal.wait_time_from(self.0.ticks.now()) }),
+        }
+    }
+
+    /// Counts a request as under way until what this returns is dropped.
+    ///
+    /// # Errors
+    /// When the caller has as many under way as one may have.
+    pub fn enter(&self, caller: &Caller) -> Result<RequestPermit<'_>, Exceeded> {
+        let caller_hash = self.0.hasher.hash_one(caller);
+        let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = under_way.entry(caller_hash).or_default();
+        if *count >= self.0.concurrent_requests_per_caller && *caller != Caller::Service {
+            return Err(Exceeded::Requests);
+        }
+        *count += 1;
+        Ok(RequestPermit { limits: self, caller_hash })
+    }
+
+    /// Opens a chat stream for a user, until what this returns is dropped.
+    ///
+    /// # Errors
+    /// When the user has as many as one may have.
+    pub fn open_stream(&self, user: &UserId) -> Result<StreamPermit, Exceeded> {
+        let mut streams = self.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = streams.entry(user.clone()).or_default();
+        if *open >= self.0.streams_per_user {
+            return Err(Exceeded::Streams);
+        }
+        *open += 1;
+        Ok(StreamPermit { limits: self.clone(), user: user.clone() })
+    }
+
+    /// Takes, from an address, the share of one look at a credential; `None` without a limit.
+    ///
+    /// # Errors
+    /// When too many credentials from there were refused lately. The credential must not be looked at then.
+    pub fn begin_check(&self, address: IpAddr) -> Result<Option<Attempt>, Exceeded> {
+        let Some(refusals) = &self.0.refusals else { return Ok(None) };
+        refusals.begin(address).map(Some).map_err(|retry_after| Exceeded::Rate { retry_after })
+    }
+
+    /// Lets a request in as one of those that are under way in the whole process; `None` when there are too many.
+    pub fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.requests.clone().try_acquire_owned().ok()
+    }
+
+    /// The address that a request came from, as quotas count it: the last that a trusted proxy wrote into
+    /// `X-Forwarded-For`, else that of the connection.
+    pub fn address(&self, forwarded_for: Option<&str>, peer: Option<IpAddr>) -> IpAddr {
+        let forwarded = if self.0.trusts_proxy {
+            forwarded_for.and_then(|all| parse_address(all.rsplit(',').next()?.trim()))
+        } else {
+            if forwarded_for.is_some() && !self.0.warned_of_proxy.swap(true, Ordering::Relaxed) {
+                warn!(
+                    "X-Forwarded-For arrives and is not trusted: everybody behind the proxy shares the quotas of one \
+                     address; set TRUST_X_FORWARDED_FOR=true if nobody can reach the service but through that proxy"
+                );
+            }
+            None
+        };
+        // A call that came over no connection is a test's.
+        subscriber(forwarded.or(peer).unwrap_or(IpAddr::from([127, 0, 0, 1])))
+    }
+}
+
+/// The address that stands for all those of one subscriber. One subscriber of IPv6 has 2^64 addresses, a /64 network at
+/// least; an IPv4 address may arrive in its IPv4-mapped form (`::ffff:203.0.113.7`).
+pub fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// An address, with or without a port: Azure's front ends write the port.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let bare = text.trim_start_matches('[').split(']').next().unwrap_or(text);
+    text.parse()
+        .ok()
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+        .or_else(|| bare.parse().ok())
+}
+
+/// A request that counts as under way.
+pub struct RequestPermit<'a> {
+    limits: &'a Limits,
+    caller_hash: u64,
+}
+
+impl Drop for RequestPermit<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.limits.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = under_way.get_mut(&self.caller_hash) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&self.caller_hash);
+            }
+        }
+    }
+}
+
+/// A chat stream that counts.
+pub struct StreamPermit {
+    limits: Limits,
+    user: UserId,
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        let mut streams = self.limits.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = streams.get_mut(&self.user) {
+            *open -= 1;
+            if *open == 0 {
+                streams.remove(&self.user);
+            }
+        }
+    }
+}
+
+/// What is left of a quota.
+#[derive(Debug, Clone, Copy)]
+pub struct Remainder {
+    /// The kind of route.
+    pub kind: Kind,
+    /// Requests that the quota allows in [`WINDOW_SECONDS`].
+    pub quota: u32,
+    /// Requests that are left now.
+    pub left: u32,
+    /// Seconds until the whole quota is there again.
+    pub full_after_seconds: u64,
+}
+
+impl Remainder {
+    fn new(kind: Kind, quota: u32, snapshot: &StateSnapshot) -> Self {
+        let left = snapshot.remaining_burst_capacity();
+        let used = snapshot.quota().burst_size().get().saturating_sub(left);
+        let full_after = snapshot.quota().replenish_interval() * used;
+        let full_after_seconds = full_after.as_secs() + u64::from(full_after.subsec_nanos() > 0);
+        Self { kind, quota, left, full_after_seconds }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_come_with_and_without_ports() {
+        for (text, expected) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("203.0.113.7:51234", "203.0.113.7"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+        ] {
+            assert_eq!(parse_address(text), expected.parse().ok(), "{text}");
+        }
+        for broken in ["", "unknown", "_hidden", "203.0.113", "203.0.113.7:port"] {
+            assert_eq!(parse_address(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_one_subscriber_are_one() {
+        for (text, expected) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::"),
+            ("2001:db8:1:3::1", "2001:db8:1:3::"),
+        ] {
+            assert_eq!(subscriber(text.parse().unwrap()), expected.parse::<IpAddr>().unwrap(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! A quota of refused credentials per address, taken before a credential is looked at.
+//!
+//! An address whose quota is used up is refused without a look at what it shows, so guessing is slow and costs no look-ups.
+//! Each check takes its share first and gets it back unless the credential is refused: of many guesses at the same moment
+//! no more are looked at than the quota has.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{TIDY_EVERY, WINDOW_SECONDS};
+use crate::base::clock::Clock;
+
+const WINDOW: Duration = Duration::from_secs(WINDOW_SECONDS as u64);
+
+/// The quota of every address. Cheap to clone.
+#[derive(Clone)]
+pub struct Refusals(Arc<Parts>);
+
+struct Parts {
+    clock: Arc<dyn Clock>,
+    /// Time after which one refusal is forgotten.
+    cost: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// When an address has its whole quota back; whoever has it already is left out, sooner or later.
+    full_at: HashMap<IpAddr, Instant>,
+    /// Checks so far, by which it is known when to tidy up.
+    checks: u32,
+}
+
+impl Refusals {
+    /// Each address may be refused `per_minute` times a minute.
+    pub fn new(per_minute: NonZeroU32, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Parts { clock, cost: WINDOW / per_minute.get(), state: Mutex::default() }))
+    }
+
+    /// Takes the share of one check.
+    ///
+    /// # Errors
+    /// The time until there is one, when the address has none left.
+    pub fn begin(&self, address: IpAddr) -> Result<Attempt, Duration> {
+        let now = self.0.clock.instant();
+        let mut state = self.state();
+        state.checks = state.checks.wrapping_add(1);
+        if state.checks.is_multiple_of(TIDY_EVERY) {
+            state.full_at.retain(|_, full_at| *full_at > now);
+        }
+        let full_at = state.full_at.get(&address).map_or(now, |full_at| (*full_at).max(now)) + self.0.cost;
+        let over = full_at.saturating_duration_since(now + WINDOW);
+        if !over.is_zero() {
+            return Err(over);
+        }
+        state.full_at.insert(address, full_at);
+        Ok(Attempt { refusals: self.clone(), address })
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The share of one check. It stays taken unless the credential turns out not to be a bad one, so a caller who hangs up
+/// before the verdict has used it.
+#[must_use]
+pub struct Attempt {
+    refusals: Refusals,
+    address: IpAddr,
+}
+
+impl Attempt {
+    /// Gives the share back.
+    pub fn forgive(self) {
+        let cost = self.refusals.0.cost;
+        if let Some(full_at) = self.refusals.state().full_at.get_mut(&self.address)
+            && let Some(earlier) = full_at.checked_sub(cost)
+        {
+            *full_at = earlier;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::base::clock::ManualClock;
+
+    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 7));
+
+    fn refusals(per_minute: u32) -> (Refusals, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::new(datetime!(2026-03-01 12:00 UTC)));
+        (Refusals::new(NonZeroU32::new(per_minute).unwrap(), clock.clone()), clock)
+    }
+
+    #[test]
+    fn what_is_not_forgiven_counts_until_its_time_is_over() {
+        let (refusals, clock) = refusals(3);
+        for _ in 0..3 {
+            drop(refusals.begin(ADDRESS).unwrap());
+        }
+        assert_eq!(refusals.begin(ADDRESS).err(), Some(Duration::from_secs(20)));
+        assert!(refusals.begin(IpAddr::from([203, 0, 113, 8])).is_ok());
+        clock.set_back(Duration::from_secs(3600));
+        clock.advance(Duration::from_secs(20));
+        drop(refusals.begin(ADDRESS).unwrap());
+        assert_eq!(refusals.begin(ADDRESS).err(), Some(Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn what_is_forgiven_does_not_count() {
+        let (refusals, _clock) = refusals(3);
+        for _ in 0..100 {
+            refusals.begin(ADDRESS).unwrap().forgive();
+        }
+        let under_way: Vec<_> = (0..3).map(|_| refusals.begin(ADDRESS).unwrap()).collect();
+        assert!(refusals.begin(ADDRESS).is_err(), "as many checks at once as refusals");
+        under_way.into_iter().for_each(Attempt::forgive);
+        assert!(refusals.begin(ADDRESS).is_ok());
+    }
+}

@@ -1,0 +1,276 @@
+//! What request types take, told by their own [`Read`]: it is run once with nothing to read, and notes what it asks for. So
+//! the description of the API cannot say other bounds than those that are checked.
+
+use serde_json::{Map, Value, json};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{Object, Schema, SchemaType};
+use utoipa::openapi::{RefOr, Required};
+
+use super::{Fields, Read, Step};
+
+/// What a [`Read`] has asked for so far.
+#[derive(Default)]
+pub(super) struct Notes {
+    asked: Vec<Asked>,
+    rules: Map<String, Value>,
+}
+
+struct Asked {
+    name: &'static str,
+    is_required: bool,
+    schema: Map<String, Value>,
+}
+
+/// JSON schema of the objects that `T` is read from, in a body.
+pub fn body_schema<T: Read>() -> Value {
+    let Notes { asked, rules } = notes::<T>("body");
+    let required: Vec<&str> = asked.iter().filter(|asked| asked.is_required).map(|asked| asked.name).collect();
+    let properties: Map<String, Value> = asked
+        .into_iter()
+        .map(|Asked { name, is_required, schema }| {
+            (name.to_owned(), if is_required { schema.into() } else { or_null(schema) })
+        })
+        .collect();
+    let mut schema =
+        Map::from_iter([("type".to_owned(), json!("object")), ("properties".to_owned(), properties.into())]);
+    if !required.is_empty() {
+        schema.insert("required".to_owned(), json!(required));
+    }
+    schema.extend(rules);
+    schema.into()
+}
+
+/// The fields that `T` is read from, in a query.
+pub fn query_parameters<T: Read>() -> Vec<Parameter> {
+    let parameter = |Asked { name, is_required, mut schema }: Asked| {
+        let description = schema.remove("description");
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Query)
+            .required(if is_required { Required::True } else { Required::False })
+            .description(description.as_ref().and_then(Value::as_str))
+            .schema(Some(verbatim(schema.into())))
+            .build()
+    };
+    notes::<T>("query").asked.into_iter().map(parameter).collect()
+}
+
+/// A schema as it stands.
+pub fn verbatim(schema: Value) -> RefOr<Schema> {
+    let keywords = match schema {
+        Value::Object(keywords) => keywords,
+        _ => Map::new(),
+    };
+    // All that a schema says can be said in its extensions, whatever their names.
+    let extensions = keywords.into_iter().collect();
+    Object::builder().schema_type(SchemaType::AnyValue).extensions(Some(extensions)).into()
+}
+
+fn notes<T: Read>(root: &'static str) -> Notes {
+    let mut fields =
+        Fields { object: Map::new(), place: vec![Step::Name(root)], faults: Vec::new(), notes: Some(Box::default()) };
+    T::read(&mut fields);
+    fields.notes.map(|notes| *notes).unwrap_or_default()
+}
+
+fn or_null(mut schema: Map<String, Value>) -> Value {
+    match schema.get_mut("type") {
+        Some(kind @ Value::String(_)) => *kind = json!([kind, "null"]),
+        Some(Value::Array(kinds)) => kinds.push("null".into()),
+        _ => {}
+    }
+    if let Some(Value::Array(choices)) = schema.get_mut("enum") {
+        choices.push(Value::Null);
+    }
+    schema.into()
+}
+
+impl Fields {
+    /// Notes that a field is asked for, if this is what somebody wants to know.
+    pub(super) fn ask(&mut self, name: &'static str, is_required: bool, schema: impl FnOnce(Place) -> Value) {
+        let place = if self.place.first() == Some(&Step::Name("query")) { Place::Query } else { Place::Body };
+        // A reading that is made of another one says more than that.
+        if let Some(notes) = &mut self.notes
+            && notes.asked.iter().all(|asked| asked.name != name)
+            && let Value::Object(schema) = schema(place)
+        {
+            notes.asked.push(Asked { name, is_required, schema });
+        }
+    }
+
+    /// Says what else holds for a field that was read, beside what its reading checks: keywords of JSON schema, for the
+    /// description of the API alone.
+    pub fn rule(&mut self, name: &'static str, keywords: impl FnOnce() -> Value) {
+        if let Some(notes) = &mut self.notes
+            && let Some(asked) = notes.asked.iter_mut().find(|asked| asked.name == name)
+            && let Value::Object(keywords) = keywords()
+        {
+            asked.schema.extend(keywords);
+        }
+    }
+
+    /// The same for a body as a whole: one of these fields must be there and not be blank.
+    pub fn one_of(&mut self, names: &[&str]) {
+        if let Some(notes) = &mut self.notes {
+            let choice = |name: &&str| {
+                let told = json!({ "type": "string", "pattern": r"\S" });
+                json!({ "required": [name], "properties": { *name: told } })
+            };
+            notes.rules.insert("anyOf".to_owned(), names.iter().map(choice).collect());
+        }
+    }
+}
+
+/// Where a field is read from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    /// JSON, which has numbers, and takes texts of digits for them as well.
+    Body,
+    /// A query, which has nothing but texts: that a schema means what they say goes without saying.
+    Query,
+}
+
+impl Place {
+    /// Schema of a whole number.
+    pub(super) fn integer(self) -> Value {
+        self.or_text("integer", r"^\s*[+-]?[0-9]{1,18}\s*$")
+    }
+
+    /// Schema of a whole number within these bounds. Of a text, the pattern bounds the digits alone.
+    pub(super) fn integer_within(self, least: i64, most: i64) -> Value {
+        let (sign, digits) = (if least < 0 { "[+-]?" } else { r"\+?" }, least.abs().max(most).to_string().len());
+        let mut schema = self.or_text("integer", &format!(r"^\s*{sign}[0-9]{{1,{digits}}}\s*$"));
+        schema["minimum"] = json!(least);
+        schema["maximum"] = json!(most);
+        schema
+    }
+
+    /// Schema of a number.
+    pub(super) fn number(self) -> Value {
+        self.or_text("number", r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$")
+    }
+
+    fn or_text(self, kind: &str, pattern: &str) -> Value {
+        match self {
+            Self::Body => json!({ "type": [kind, "string"], "pattern": pattern }),
+            Self::Query => json!({ "type": kind }),
+        }
+    }
+}
+
+/// Schema of a text with these bounds, in characters; [`usize::MAX`] is no bound.
+pub(super) fn text(least: usize, most: usize) -> Value {
+    let mut schema = json!({ "type": "string" });
+    if least > 0 {
+        schema["minLength"] = json!(least);
+    }
+    if most < usize::MAX {
+        schema["maxLength"] = json!(most);
+    }
+    schema
+}
+
+/// Schema of yes or no, which may be a word.
+pub(super) fn flag() -> Value {
+    let words = ["true", "yes", "on", "false", "no", "off", "[01tfyn]"].map(|word| {
+        // Patterns of JSON schema have no way to say that the case does not matter.
+        word.chars()
+            .map(|letter| match letter.to_ascii_uppercase() {
+                upper if upper == letter || word.starts_with('[') => letter.to_string(),
+                upper => format!("[{letter}{upper}]"),
+            })
+            .collect::<String>()
+    });
+    let pattern = format!(r"^\s*({}|[TFYN])\s*$", words.join("|"));
+    json!({ "type": ["boolean", "string"], "pattern": pattern })
+}
+
+/// Schema of a list of at most `most` of these.
+pub(super) fn list(most: usize, element: Value) -> Value {
+    json!({ "type": "array", "maxItems": most, "items": element })
+}
+
+/// Lets the description of the API say what a request type takes: as a body, and as a query.
+macro_rules! described {
+    ($($request:ident),+) => {$(
+        impl utoipa::PartialSchema for $request {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                $crate::http::extract::description::verbatim($crate::http::extract::description::body_schema::<$request>())
+            }
+        }
+
+        impl utoipa::ToSchema for $request {}
+
+        impl utoipa::IntoParams for $request {
+            fn into_params(
+                _place: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
+            ) -> Vec<utoipa::openapi::path::Parameter> {
+                $crate::http::extract::description::query_parameters::<$request>()
+            }
+        }
+    )+};
+}
+
+pub(crate) use described;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Card {
+        _title: String,
+    }
+
+    impl Read for Card {
+        fn read(fields: &mut Fields) -> Self {
+            let title = fields.text("cardTitle", 1, 5);
+            fields.optional_texts("tags", 2, 3);
+            fields.optional_integer("size");
+            fields.optional_text("kind", usize::MAX);
+            fields.rule("kind", || json!({ "enum": ["a", "b"] }));
+            fields.one_of(&["tags", "kind"]);
+            Self { _title: title }
+        }
+    }
+
+    struct Deck;
+
+    impl Read for Deck {
+        fn read(fields: &mut Fields) -> Self {
+            fields.objects::<Card>("cards", 7);
+            Self
+        }
+    }
+
+    #[test]
+    fn a_body_is_described_as_it_is_read() {
+        let cards = body_schema::<Deck>();
+        assert_eq!(cards["properties"]["cards"]["type"], json!(["array", "null"]));
+        assert_eq!(cards["properties"]["cards"]["maxItems"], 7);
+        let told =
+            |name: &str| json!({ "required": [name], "properties": { name: { "type": "string", "pattern": r"\S" } } });
+        let expected = json!({
+            "type": "object",
+            "required": ["cardTitle"],
+            "properties": {
+                "cardTitle": { "type": "string", "minLength": 1, "maxLength": 5 },
+                "tags": { "type": ["array", "null"], "maxItems": 2, "items": { "type": "string", "maxLength": 3 } },
+                "size": { "type": ["integer", "string", "null"], "pattern": r"^\s*[+-]?[0-9]{1,18}\s*$" },
+                "kind": { "type": ["string", "null"], "enum": ["a", "b", null] },
+            },
+            "anyOf": [told("tags"), told("kind")],
+        });
+        assert_eq!(cards["properties"]["cards"]["items"], expected);
+    }
+
+    #[test]
+    fn a_query_has_texts_that_are_numbers() {
+        let fields = serde_json::to_value(query_parameters::<Card>()).unwrap();
+        let of = |name: &str| fields.as_array().unwrap().iter().find(|field| field["name"] == name).unwrap();
+        assert_eq!((&of("cardTitle")["required"], &of("size")["required"]), (&json!(true), &json!(false)));
+        assert_eq!(
+            (&of("size")["schema"], &of("kind")["schema"]["enum"]),
+            (&json!({ "type": "integer" }), &json!(["a", "b"]))
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! The development bypass: whether a request may be answered as the development user, without a credential.
+//!
+//! Decided for each request, because a listener on loopback is reached by others too: through a proxy or a tunnel on the
+//! machine, by a page that the developer's browser shows (a foreign `Origin`), and by a page whose name was made to point to
+//! 127.0.0.1 (DNS rebinding, which shows in `Host`).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use axum::http::header::{FORWARDED, HOST, ORIGIN};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName};
+
+use super::Evidence;
+use crate::config::AllowedOrigins;
+use crate::http::layers::limits::Peer;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Whether the bypass applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bypass {
+    /// The request comes from this machine, and from no page that may not call.
+    Applies,
+    /// It does not; the caller needs a credential. Why, for the log.
+    Denied(&'static str),
+    /// A page of a foreign origin sent the request.
+    Foreign,
+}
+
+/// Decides whether the bypass applies to a request.
+pub fn decide(evidence: &Evidence<'_>, origins: &AllowedOrigins) -> Bypass {
+    let headers = evidence.headers;
+    if is_foreign(headers, origins) {
+        return Bypass::Foreign;
+    }
+    if !evidence.peer.is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback()) {
+        return Bypass::Denied("the caller is on another machine");
+    }
+    if !is_addressed_to_loopback(evidence) {
+        return Bypass::Denied("the host of the request is not a loopback name");
+    }
+    if was_forwarded(headers) || headers.keys().any(|name| name.as_str().starts_with("x-azure-")) {
+        return Bypass::Denied("the request came through a proxy");
+    }
+    Bypass::Applies
+}
+
+/// Whether the headers say that a proxy passed the request on.
+pub fn was_forwarded(headers: &HeaderMap) -> bool {
+    let is_mark = |name: &HeaderName| name.as_str().starts_with("x-forwarded-") || name.as_str().starts_with("x-arr-");
+    headers.contains_key(FORWARDED) || headers.keys().any(is_mark)
+}
+
+fn is_foreign(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
+    let mut sent = headers.get_all(ORIGIN).iter().peekable();
+    if sent.peek().is_none() {
+        // Navigations and pictures come without an origin. "none" is the address bar.
+        let site = headers.get_all(SEC_FETCH_SITE).iter();
+        return site.into_iter().any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
+    }
+    let host = headers.get(HOST).map(|host| [b"http://", host.as_bytes()].concat());
+    sent.any(|origin| !origins.allows(origin.as_bytes()) && host.as_deref() != Some(origin.as_bytes()))
+}
+
+/// Whether `Host`, and the address itself where it has a host, name this machine.
+fn is_addressed_to_loopback(evidence: &Evidence<'_>) -> bool {
+    let mut hosts = evidence.headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let host = Authority::try_from(host.as_bytes());
+    host.is_ok_and(|host| is_loopback_name(&host)) && evidence.uri.authority().is_none_or(is_loopback_name)
+}
+
+fn is_loopback_name(authority: &Authority) -> bool {
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let host = authority.host();
+    if let Some(inside) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return inside.parse::<Ipv6Addr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    }
+    host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback()) || host.eq_ignore_ascii_case("localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::http::{HeaderValue, Uri};
+
+    use super::*;
+
+    fn decide_for(peer: &str, uri: &str, headers: &[(&'static str, &'static str)]) -> Bypass {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let uri: Uri = uri.parse().unwrap();
+        let peer = peer.parse::<SocketAddr>().ok().map(Peer);
+        let origins = AllowedOrigins::new(vec!["https://app.example".to_owned()]).with_loopback();
+        decide(&Evidence { headers: &map, uri: &uri, peer: peer.as_ref() }, &origins)
+    }
+
+    #[test]
+    fn this_machine_is_let_in() {
+        for (peer, host) in [
+            ("127.0.0.1:5000", "localhost:7071"),
+            ("127.0.0.1:5000", "LOCALHOST"),
+            ("127.0.0.3:5000", "127.0.0.1:7071"),
+            ("[::1]:5000", "[::1]:7071"),
+            ("[::ffff:127.0.0.1]:5000", "localhost"),
+        ] {
+            assert_eq!(decide_for(peer, "/api/moods", &[("host", host)]), Bypass::Applies, "{peer} {host}");
+        }
+        let host = ("host", "localhost:7071");
+        for header in [
+            ("origin", "http://localhost:7071"),
+            ("origin", "http://127.0.0.1:4200"),
+            ("origin", "https://app.example"),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "none"),
+        ] {
+            assert_eq!(decide_for("127.0.0.1:5000", "/api/moods", &[host, header]), Bypass::Applies, "{header:?}");
+        }
+        let from_listed = [host, ("origin", "https://app.example"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(decide_for("127.0.0.1:5000", "/", &from_listed), Bypass::Applies);
+        assert_eq!(decide_for("127.0.0.1:5000", "http://localhost:7071/api/moods", &[host]), Bypass::Applies);
+    }
+
+    #[test]
+    fn others_need_a_credential() {
+        let host = ("host", "localhost:7071");
+        for (peer, uri, headers) in [
+            ("192.168.1.7:5000", "/", &[host][..]),
+            ("[2001:db8::1]:5000", "/", &[host]),
+            ("", "/", &[host]),
+            ("127.0.0.1:5000", "/", &[]),
+            ("127.0.0.1:5000", "/", &[host, ("host", "attacker.example")]),
+            ("127.0.0.1:5000", "/", &[("host", "attacker.example")]),
+            ("127.0.0.1:5000", "/", &[("host", "attacker.example"), ("origin", "http://attacker.example")]),
+            ("127.0.0.1:5000", "/", &[("host", "localhost.attacker.example")]),
+            ("127.0.0.1:5000", "/", &[("host", "localhost@attacker.example")]),
+            ("127.0.0.1:5000", "/", &[("host", "192.168.1.7:7071")]),
+            ("127.0.0.1:5000", "/", &[("host", "[::2]")]),
+            ("127.0.0.1:5000", "/", &[("host", "")]),
+            ("127.0.0.1:5000", "http://attacker.example/api/moods", &[host]),
+            ("127.0.0.1:5000", "/", &[host, ("x-forwarded-for", "203.0.113.7")]),
+            ("127.0.0.1:5000", "/", &[host, ("x-forwarded-host", "pluckit.example")]),
+            ("127.0.0.1:5000", "/", &[host, ("forwarded", "for=203.0.113.7")]),
+            ("127.0.0.1:5000", "/", &[host, ("x-arr-log-id", "1")]),
+            ("127.0.0.1:5000", "/", &[host, ("x-azure-clientip", "203.0.113.7")]),
+        ] {
+            let decided = decide_for(peer, uri, headers);
+            assert!(matches!(decided, Bypass::Denied(_)), "{peer} {uri} {headers:?}: {decided:?}");
+        }
+    }
+
+    #[test]
+    fn foreign_pages_are_refused() {
+        let host = ("host", "localhost:7071");
+        for headers in [
+            &[host, ("origin", "https://evil.example")][..],
+            &[host, ("origin", "null")],
+            &[host, ("origin", "http://localhost.evil.example")],
+            &[host, ("origin", "http://localhost:7071"), ("origin", "https://evil.example")],
+            &[host, ("sec-fetch-site", "cross-site")],
+            &[host, ("sec-fetch-site", "same-site")],
+        ] {
+            assert_eq!(decide_for("127.0.0.1:5000", "/", headers), Bypass::Foreign, "{headers:?}");
+        }
+    }
+}

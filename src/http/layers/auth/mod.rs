@@ -1,0 +1,221 @@
+//! Who calls. A layer refuses, the [`CurrentUser`] extractor only hands over what the layer proved, so a route is closed
+//! until someone opens it.
+
+pub mod development;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::{Span, info};
+
+use self::development::Bypass;
+use crate::config::Environment;
+use crate::http::error::ApiError;
+use crate::http::layers::limits::{Peer, address_of};
+use crate::identity::session::SessionService;
+use crate::identity::{google, service};
+use crate::model::ids::UserId;
+use crate::state::AppState;
+
+/// Header with a service's key.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// The user who calls, as the user or admin layer proved it.
+#[derive(Debug, Clone)]
+pub struct CurrentUser(pub UserId);
+
+/// A route that needs a user stands outside the layer that finds one: a fault of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("the route has no user layer")]
+struct NoUserLayer;
+
+impl<S: Send + Sync> FromRequestParts<S> for CurrentUser {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| ApiError::internal(NoUserLayer))
+    }
+}
+
+/// What of a request says who calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// Credentials, and what browsers and proxies add.
+    pub headers: &'a HeaderMap,
+    /// The address that is asked for.
+    pub uri: &'a Uri,
+    /// Where the connection comes from.
+    pub peer: Option<&'a Peer>,
+}
+
+impl<'a> From<&'a Request> for Evidence<'a> {
+    fn from(request: &'a Request) -> Self {
+        Self { headers: request.headers(), uri: request.uri(), peer: request.extensions().get() }
+    }
+}
+
+impl<'a> From<&'a Parts> for Evidence<'a> {
+    fn from(parts: &'a Parts) -> Self {
+        Self { headers: &parts.headers, uri: &parts.uri, peer: parts.extensions.get() }
+    }
+}
+
+/// Layer of the user routes: lets a caller in whose identity is proven.
+///
+/// # Errors
+/// Those of [`identify`].
+pub async fn require_user(State(app): State<AppState>, mut request: Request, next: Next) -> Result<Response, ApiError> {
+    let user = identify(&app, (&request).into()).await?;
+    Span::current().record("user.id", user.as_str());
+    request.extensions_mut().insert(CurrentUser(user));
+    Ok(next.run(request).await)
+}
+
+/// Layer of the admin routes, inside [`require_user`]: lets administrators in.
+///
+/// # Errors
+/// 403 for everybody else.
+pub async fn require_admin(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if !app.config.identity.admins.contains(&user) {
+        return Err(ApiError::Forbidden("Admin access required."));
+    }
+    Ok(next.run(request).await)
+}
+
+/// Layer of the service routes: lets services in that show the credential.
+///
+/// # Errors
+/// 401 for everybody else, 429 after too many of those, 500 while no credential is configured.
+pub async fn require_service(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let evidence = Evidence::from(&request);
+    metered(&app, evidence, check_service(&app, evidence.headers)).await?;
+    Ok(next.run(request).await)
+}
+
+/// Layer of routes for users and services. If the settings say so, it lets everybody in; who shows a user's token is that user
+/// all the same.
+///
+/// # Errors
+/// Those of [`identify`].
+pub async fn require_user_or_service(
+    State(app): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let is_open = app.config.media.is_open;
+    if !is_open || bearer_token(request.headers()).is_some() {
+        match identify_user_or_service(&app, (&request).into()).await {
+            Ok(Some(user)) => {
+                Span::current().record("user.id", user.as_str());
+                request.extensions_mut().insert(CurrentUser(user));
+            }
+            Err(refusal) if !is_open => return Err(refusal),
+            Ok(None) | Err(_) => {}
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+/// The user who calls; `None` for a service.
+async fn identify_user_or_service(app: &AppState, evidence: Evidence<'_>) -> Result<Option<UserId>, ApiError> {
+    if let Some(user) = identify_at_once(app, evidence)? {
+        return Ok(Some(user));
+    }
+    let check = async {
+        match verify_user(app, evidence.headers).await {
+            Ok(user) => Ok(Some(user)),
+            Err(refusal) if check_service(app, evidence.headers).await.is_err() => Err(refusal),
+            Err(_) => Ok(None),
+        }
+    };
+    Box::pin(metered(app, evidence, check)).await
+}
+
+/// The user whose credential the request carries. In development, the development user for what comes from this machine.
+///
+/// # Errors
+/// 401 without a valid credential, 429 after too many of those, 503 when it cannot be checked; in development 403 for a page
+/// of a foreign origin.
+pub async fn identify(app: &AppState, evidence: Evidence<'_>) -> Result<UserId, ApiError> {
+    match identify_at_once(app, evidence)? {
+        Some(user) => Ok(user),
+        // Boxed: the future of every request would have room for it.
+        None => Box::pin(metered(app, evidence, verify_user(app, evidence.headers))).await,
+    }
+}
+
+/// The user, if nothing has to be looked up to know them: the development user, and whose token was good a moment ago.
+fn identify_at_once(app: &AppState, evidence: Evidence<'_>) -> Result<Option<UserId>, ApiError> {
+    if app.config.environment == Environment::Development {
+        match development::decide(&evidence, &app.config.server.allowed_origins) {
+            Bypass::Applies => return Ok(Some(app.config.identity.local_dev_user.clone())),
+            Bypass::Foreign => {
+                return Err(ApiError::Forbidden("Pages of this origin may not call in development."));
+            }
+            Bypass::Denied(reason) => info!(reason, "caller is not taken for the development user"),
+        }
+    }
+    Ok(bearer_token(evidence.headers).and_then(|token| app.sessions.known_user(token)))
+}
+
+/// Looks at a credential, unless too many from that address were refused lately. A request without one costs nothing.
+async fn metered<T>(
+    app: &AppState,
+    evidence: Evidence<'_>,
+    check: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let Evidence { headers, peer, .. } = evidence;
+    let shows_credential = headers.contains_key(AUTHORIZATION) || headers.contains_key(API_KEY);
+    let attempt = if shows_credential { app.limits.begin_check(address_of(&app.limits, headers, peer))? } else { None };
+    let outcome = check.await;
+    if let Some(attempt) = attempt
+        && !matches!(outcome, Err(ApiError::Unauthorized(_)))
+    {
+        attempt.forgive();
+    }
+    outcome
+}
+
+async fn verify_user(app: &AppState, headers: &HeaderMap) -> Result<UserId, ApiError> {
+    let token = bearer_token(headers).ok_or(ApiError::Unauthorized("Missing Authorization header."))?;
+    if SessionService::is_access_token(token) {
+        let user = app.sessions.find_user(token).await.map_err(ApiError::unavailable)?;
+        return user.ok_or(ApiError::Unauthorized("Invalid or expired access token."));
+    }
+    verify_google(app, token).await
+}
+
+async fn check_service(app: &AppState, headers: &HeaderMap) -> Result<(), ApiError> {
+    let shown = service::Shown { key: headers.get(API_KEY).map(HeaderValue::as_bytes), token: bearer_token(headers) };
+    app.services.check(shown).await.map_err(|error| match error {
+        service::Error::Refused => ApiError::Unauthorized("Unauthorized metadata request."),
+        service::Error::NoKey => ApiError::Misconfigured("METADATA_EXTRACT_API_KEY is not configured."),
+        service::Error::UnknownMode => ApiError::Misconfigured("Invalid metadata auth mode configuration."),
+    })
+}
+
+/// The user whose Google ID token this is.
+///
+/// # Errors
+/// 401 if it is not valid, 503 when it cannot be checked.
+pub async fn verify_google(app: &AppState, token: &str) -> Result<UserId, ApiError> {
+    app.google.verify(token).await.map_err(|error| match error {
+        google::Error::NotConfigured => ApiError::Unauthorized("Google OAuth client ids are not configured."),
+        google::Error::Invalid => ApiError::Unauthorized("Invalid or expired Google ID token."),
+        google::Error::Unavailable(_) => ApiError::unavailable(error),
+    })
+}
+
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}

@@ -1,0 +1,453 @@
+//! Bounds on request bodies, applied before any parser sees a byte.
+//!
+//! [`Bounded`] wraps every route and gives each request that has a body an [`Account`]. The body then streams through it:
+//!
+//! - The body may have as many bytes as the route's group allows ([`limit_body`]), else [`DEFAULT_LIMIT`]. More is a 413.
+//! - It must keep arriving at `SLOWEST_RATE`, with `GRACE` to spare. A slower one is a 408.
+//! - Bytes are charged to [`BodyMemory`], one budget for the whole process in which each caller has a share, as they
+//!   arrive and not as they are announced. A body for which there is no memory waits for at most `PATIENCE` in total and
+//!   is then a 503. Memory is given back when the handler has answered and nobody [holds](Account::hold) the bytes.
+//!
+//! A body that breaks a bound ends with a [`Refusal`] for its reader. Parsers hide such errors among their own, so [`Bounded`]
+//! answers with the refusal's status whatever a handler made of it.
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use axum::routing::Route;
+use bytes::Bytes;
+use futures::stream;
+use http_body_util::BodyExt;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, timeout_at};
+use tower::Service;
+use tower::layer::{LayerFn, layer_fn};
+
+use super::limits::address_of;
+use crate::domain::quota::body_memory::{BodyMemory, Charge, NoRoom};
+use crate::domain::quota::{Caller, Limits};
+use crate::http::error::ApiError;
+use crate::http::extract::announced_length;
+
+/// Largest body of a route whose group sets no other limit, in bytes.
+pub const DEFAULT_LIMIT: usize = 64 * 1024;
+/// How far a body may fall behind `SLOWEST_RATE`, and the longest pause within it.
+const GRACE: Duration = Duration::from_secs(10);
+/// Slowest rate at which bodies are read, in bytes per second.
+const SLOWEST_RATE: u32 = 64 * 1024;
+/// How long one body waits for memory, over all its pieces.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a body was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It has more bytes than the route takes.
+    #[error("the body is too large")]
+    TooLarge,
+    /// It arrived too slowly.
+    #[error("the body arrived too slowly")]
+    TooSlow,
+    /// There was no memory for it.
+    #[error("there is no memory for the body")]
+    NoMemory,
+    /// The connection broke.
+    #[error("the body ended early")]
+    Broken,
+}
+
+impl Refusal {
+    /// The refusal behind a reader's error, if there is one.
+    pub fn behind(error: &(dyn StdError + 'static)) -> Option<Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(refusal) = error.downcast_ref() {
+                return Some(*refusal);
+            }
+            next = error.source();
+        }
+        None
+    }
+}
+
+impl From<NoRoom> for Refusal {
+    fn from(reason: NoRoom) -> Self {
+        match reason {
+            NoRoom::Ever => Self::TooLarge,
+            NoRoom::InTime => Self::NoMemory,
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TooLarge => Self::TooLarge,
+            Refusal::TooSlow => Self::BodyTooSlow,
+            Refusal::NoMemory => Self::Overloaded,
+            // The caller broke off; nobody reads this answer.
+            Refusal::Broken => Self::BadRequest("The request body could not be read."),
+        }
+    }
+}
+
+/// The body of one request: how large it may be, and the memory it holds. Clones share it.
+#[derive(Clone)]
+pub struct Account(Arc<Inner>);
+
+struct Inner {
+    charge: Charge,
+    limit: AtomicUsize,
+    announced: Option<usize>,
+    refusal: OnceLock<Refusal>,
+}
+
+impl Account {
+    fn new(memory: &BodyMemory, caller: Caller, announced: Option<usize>) -> Self {
+        Self(Arc::new(Inner {
+            charge: memory.charge(caller),
+            limit: AtomicUsize::new(DEFAULT_LIMIT),
+            announced,
+            refusal: OnceLock::new(),
+        }))
+    }
+
+    /// Charges what the body holds to this caller from now on: an address until it is known who calls.
+    pub fn charge_to(&self, caller: &Caller) {
+        self.0.charge.move_to(caller);
+    }
+
+    /// Charges memory for something that is made of the body, which is given back with the body's own.
+    ///
+    /// # Errors
+    /// 503 when there is none for too long, 413 when there could never be enough.
+    pub async fn charge(&self, bytes: usize) -> Result<(), ApiError> {
+        Ok(self.0.charge.take(bytes, &mut PATIENCE.clone()).await.map_err(Refusal::from)?)
+    }
+
+    /// The bytes, whose memory stays charged until their last copy is dropped.
+    pub fn hold(&self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Held { bytes, _account: self.clone() })
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        self.0.refusal.get().copied()
+    }
+
+    /// The body, within its bounds.
+    fn bound(self, body: Body) -> Body {
+        let reader = Reader { body, account: self, received: 0, deadline: None, patience: PATIENCE };
+        Body::from_stream(stream::unfold(Some(reader), async |reader| {
+            let mut reader = reader?;
+            match reader.next().await {
+                Ok(piece) => piece.map(|piece| (Ok(piece), Some(reader))),
+                Err(refusal) => {
+                    // Only the first counts; there is no second.
+                    reader.account.0.refusal.get_or_init(|| refusal);
+                    Some((Err(refusal), None))
+                }
+            }
+        }))
+    }
+}
+
+struct Held {
+    bytes: Bytes,
+    _account: Account,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Reads a body within its bounds.
+struct Reader {
+    body: Body,
+    account: Account,
+    received: usize,
+    /// When the next piece must have come; set when the body is first asked for one.
+    deadline: Option<Instant>,
+    patience: Duration,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        let account = &self.account.0;
+        let limit = account.limit.load(Ordering::Relaxed);
+        if account.announced.is_some_and(|announced| announced > limit) {
+            return Err(Refusal::TooLarge);
+        }
+        let deadline = self.deadline.unwrap_or_else(|| Instant::now() + GRACE);
+        let piece = loop {
+            match timeout_at(deadline, self.body.frame()).await {
+                Err(_) => return Err(Refusal::TooSlow),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(_))) => return Err(Refusal::Broken),
+                Ok(Some(Ok(frame))) => {
+                    // Trailers are no part of it.
+                    if let Ok(piece) = frame.into_data() {
+                        break piece;
+                    }
+                }
+            }
+        };
+        self.received += piece.len();
+        if self.received > limit {
+            return Err(Refusal::TooLarge);
+        }
+        account.charge.take(piece.len(), &mut self.patience).await?;
+        // Whoever is fast earns time, but never more than the grace: else a body could stop for minutes near its end.
+        let earned = Duration::from_secs(1) * u32::try_from(piece.len()).unwrap_or(u32::MAX) / SLOWEST_RATE;
+        self.deadline = Some((deadline + earned).min(Instant::now() + GRACE));
+        Ok(Some(piece))
+    }
+}
+
+/// Bounds the body of every request that goes to `inner`.
+#[derive(Clone)]
+pub struct Bounded<S> {
+    inner: S,
+    memory: BodyMemory,
+    limits: Limits,
+}
+
+impl<S> Bounded<S> {
+    /// Guards `inner`.
+    pub fn new(inner: S, memory: &BodyMemory, limits: &Limits) -> Self {
+        Self { inner, memory: memory.clone(), limits: limits.clone() }
+    }
+}
+
+impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Request> for Bounded<S> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answer<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if request.body().is_end_stream() {
+            return Answer { answer: self.inner.call(request), account: None };
+        }
+        let address: IpAddr = address_of(&self.limits, request.headers(), request.extensions().get());
+        let account = Account::new(&self.memory, Caller::Address(address), announced_length(request.headers()));
+        let mut request = request.map(|body| account.clone().bound(body));
+        request.extensions_mut().insert(account.clone());
+        Answer { answer: self.inner.call(request), account: Some(account) }
+    }
+}
+
+pin_project! {
+    /// The answer of a service that [`Bounded`] guards.
+    pub struct Answer<F> {
+        #[pin]
+        answer: F,
+        // Held while the handler works with the body, or with what it has made of it.
+        account: Option<Account>,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Answer<F> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = match ready!(this.answer.poll(context)) {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let refusal = this.account.take().and_then(|account| account.refusal());
+        let is_error = response.status().is_client_error() || response.status().is_server_error();
+        let refusal = refusal.map(ApiError::from).filter(|refusal| is_error && refusal.status() != response.status());
+        Poll::Ready(Ok(refusal.map_or(response, ApiError::into_response)))
+    }
+}
+
+/// Sets the limit of a group of routes; see [`limit_body`].
+#[derive(Clone)]
+pub struct LimitBody<S> {
+    inner: S,
+    limit: usize,
+}
+
+/// Layer of a group of routes whose bodies may have so many bytes. It must stand outside of whatever reads them.
+pub fn limit_body(limit: usize) -> LayerFn<impl Fn(Route) -> LimitBody<Route> + Clone> {
+    layer_fn(move |inner| LimitBody { inner, limit })
+}
+
+impl<S: Service<Request>> Service<Request> for LimitBody<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if let Some(account) = request.extensions().get::<Account>() {
+            account.0.limit.store(self.limit, Ordering::Relaxed);
+        }
+        self.inner.call(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::ReceiverStream;
+
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    fn user(name: &str) -> Caller {
+        Caller::User(name.into())
+    }
+
+    fn account(memory: &BodyMemory, caller: Caller) -> Account {
+        Account::new(memory, caller, None)
+    }
+
+    async fn charge(account: &Account, bytes: usize) -> Result<(), u16> {
+        account.charge(bytes).await.map_err(|error| error.status().as_u16())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_has_a_share_and_one_body_that_may_outgrow_it() {
+        let memory = BodyMemory::new(64 * MIB);
+        let (first, second, third) =
+            (account(&memory, user("ada")), account(&memory, user("ada")), account(&memory, user("ada")));
+        assert_eq!(charge(&first, 7 * MIB).await, Ok(()));
+        assert_eq!(charge(&second, 20 * MIB).await, Ok(()), "one may");
+        assert_eq!(charge(&third, MIB).await, Ok(()), "the share is not touched by it");
+        assert_eq!(charge(&first, MIB).await, Err(503), "a second one may not");
+        assert_eq!(charge(&account(&memory, user("eve")), 8 * MIB).await, Ok(()), "others have theirs");
+        drop(second);
+        assert_eq!(charge(&first, 20 * MIB).await, Ok(()));
+        drop((first, third));
+        assert_eq!(memory.held(), 0);
+        assert!(memory.has_no_shares());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_bodies_leave_memory_to_small_ones() {
+        let memory = BodyMemory::new(64 * MIB);
+        let large = ["ada", "eve"].map(|name| account(&memory, user(name)));
+        for account in &large {
+            assert_eq!(charge(account, 24 * MIB).await, Ok(()));
+        }
+        let bob = account(&memory, user("bob"));
+        assert_eq!(charge(&bob, 9 * MIB).await, Err(503));
+        assert_eq!(charge(&bob, 8 * MIB).await, Ok(()));
+        assert_eq!(charge(&account(&memory, user("dan")), MIB).await, Err(503), "an eighth is for ordinary requests");
+        assert_eq!(charge(&account(&memory, user("dan")), 64 * 1024).await, Ok(()), "as this one");
+        assert_eq!(charge(&account(&memory, user("dan")), 49 * MIB).await, Err(413), "it could never fit");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_that_comes_free_goes_to_who_waits() {
+        let memory = BodyMemory::new(40 * MIB);
+        let first = account(&memory, user("ada"));
+        assert_eq!(charge(&first, 30 * MIB).await, Ok(()));
+        let second = account(&memory, user("eve"));
+        let free = async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            drop(first);
+        };
+        let (taken, ()) = tokio::join!(charge(&second, 20 * MIB), free);
+        assert_eq!(taken, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_address_sent_becomes_the_user_s() {
+        let memory = BodyMemory::new(64 * MIB);
+        let address = Caller::Address([192, 0, 2, 7].into());
+        let moved = account(&memory, address.clone());
+        assert_eq!(charge(&moved, 9 * MIB).await, Ok(()));
+        moved.charge_to(&user("ada"));
+        assert_eq!(charge(&account(&memory, address), 8 * MIB).await, Ok(()));
+        drop(moved);
+        assert_eq!(memory.held(), 0);
+        assert!(memory.has_no_shares());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_are_held_stay_charged() {
+        let memory = BodyMemory::new(64 * MIB);
+        let account = account(&memory, user("ada"));
+        let body = account.clone().bound(Body::from("0123456789"));
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let (held, copy) = (account.hold(bytes.clone()), bytes);
+        drop((account, copy));
+        assert_eq!((memory.held(), held.len()), (10, 10));
+        drop(held.clone());
+        assert_eq!(memory.held(), 10);
+        drop(held);
+        assert_eq!(memory.held(), 0);
+    }
+
+    /// Sends pieces of these sizes, each after a pause in seconds, and returns how the body ended and when.
+    async fn send(limit: usize, pieces: Vec<(u64, usize)>) -> (Option<Refusal>, u64) {
+        let memory = BodyMemory::new(64 * MIB);
+        let account = account(&memory, user("ada"));
+        account.0.limit.store(limit, Ordering::Relaxed);
+        let (sender, receiver) = mpsc::channel::<Result<Bytes, Infallible>>(1);
+        let mut body = account.clone().bound(Body::from_stream(ReceiverStream::new(receiver))).into_data_stream();
+        let begun = Instant::now();
+        let sending = async move {
+            for (pause, size) in pieces {
+                tokio::time::sleep(Duration::from_secs(pause)).await;
+                if sender.send(Ok(Bytes::from(vec![0; size]))).await.is_err() {
+                    return;
+                }
+            }
+            // The connection stays open until the body is over or refused.
+            sender.closed().await;
+        };
+        let reading = async {
+            while let Some(Ok(_)) = body.next().await {}
+            drop(body);
+            begun.elapsed().as_secs()
+        };
+        let ((), ended) = tokio::join!(sending, reading);
+        (account.refusal(), ended)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_must_keep_coming() {
+        let slow = Some(Refusal::TooSlow);
+        assert_eq!(send(MIB, vec![]).await, (slow, 10), "nothing comes");
+        assert_eq!(send(MIB, vec![(1, 1); 1000]).await, (slow, 10), "a byte a second");
+        // 32 KiB a second earn half a second each.
+        let (refusal, ended) = send(MIB, vec![(1, 32 * 1024); 32]).await;
+        assert!(refusal == slow && (18..=21).contains(&ended), "{refusal:?} after {ended} s");
+        let fast_then_nothing = vec![(0, 64 * 1024); 300];
+        assert_eq!(send(28 * MIB, fast_then_nothing).await, (slow, 10), "speed is not saved up");
+        let steady = send(MIB, vec![(1, 64 * 1024); 17]).await;
+        assert_eq!(steady, (Some(Refusal::TooLarge), 17), "the rate itself is fast enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_ends_at_its_limit() {
+        assert_eq!(send(100, vec![(0, 100), (0, 1)]).await, (Some(Refusal::TooLarge), 0));
+        let memory = BodyMemory::new(64 * MIB);
+        let announced = Account::new(&memory, user("ada"), Some(DEFAULT_LIMIT + 1));
+        let mut body = announced.clone().bound(Body::from("x"));
+        assert!(body.frame().await.unwrap().is_err());
+        assert_eq!((announced.refusal(), memory.held()), (Some(Refusal::TooLarge), 0));
+    }
+}

@@ -1,0 +1,149 @@
+//! `Idempotency-Key`: a request that is sent again, because its answer was lost on the way, is answered as it was the first
+//! time and done once.
+//!
+//! For requests of users that change something. The first answer is kept for a day, with a hash of what was asked; another
+//! request under the same key is a fault of the caller (422). While the first is under way, others are told to come back
+//! (409); when its process dies, for some seconds. An answer of 5xx is not kept: then the next try is a try. Long operations keep
+//! their keys themselves.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, Limited};
+use serde_json::json;
+use tracing::warn;
+
+use crate::base::chain::Chain;
+use crate::base::hash::sha256_hex_of;
+use crate::data::idempotency::{Answer, Begun};
+use crate::http::error::{ApiError, Fault, Step};
+use crate::http::extract::{IDEMPOTENCY_KEY, LONGEST_KEY, prefers_async, read_body};
+use crate::http::layers::auth::CurrentUser;
+use crate::model::ids::UserId;
+use crate::state::AppState;
+
+/// Routes that answer `Prefer: respond-async` with a job, which knows its key.
+const LONG_OPERATIONS: [&str; 3] = ["/api/digest/run", "/api/moods/seed", "/api/scraper/run/{source_id}"];
+/// Says that an answer is that of an earlier request.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Longest answer that is kept, in bytes; those of routes that create something are far shorter.
+const LONGEST_ANSWER: usize = 256 * 1024;
+/// When to come back for the answer of a request that is under way.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+const UNDER_WAY: ApiError =
+    ApiError::UnderWay { detail: "A request with this Idempotency-Key is under way.", retry_after: RETRY_AFTER };
+
+/// Layer of what users call, inside the one that knows them.
+///
+/// # Errors
+/// 422 for a key that is too long or was used for another request, 409 while the first request is under way, 503 when the
+/// documents fail.
+pub async fn repeat_answers(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let Some(key) = request.headers().get(IDEMPOTENCY_KEY).cloned() else { return Ok(next.run(request).await) };
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    // A stream is no answer to repeat, and long operations know their keys.
+    let is_stream = route == "/api/chat";
+    let is_long = LONG_OPERATIONS.contains(&route) && prefers_async(request.headers());
+    if request.method().is_safe() || is_stream || is_long {
+        return Ok(next.run(request).await);
+    }
+    let Some(key) = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len())) else {
+        return Err(refusal("Idempotency-Key should have 1 to 128 characters"));
+    };
+    // Boxed: the future of every request, with a key or without one, would have room for it.
+    Box::pin(answer_once(&app, &user, key, request, next)).await
+}
+
+/// Answers a request under its key, or repeats the answer that it had.
+async fn answer_once(
+    app: &AppState,
+    user: &UserId,
+    key: &str,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = read_body(&parts.headers, body).await?;
+    let uri = parts.uri.to_string();
+    let fingerprint = sha256_hex_of([parts.method.as_str().as_bytes(), b"\n", uri.as_bytes(), b"\n", &body]);
+    let kept = &app.data.idempotency;
+    let held = match kept.begin(user, key, &fingerprint, &app.clock).await? {
+        Begun::First(held) => held,
+        Begun::UnderWay => return Err(UNDER_WAY),
+        Begun::Other => return Err(refusal("Idempotency-Key was used for another request")),
+        Begun::Answered(answer) => return Ok(replay(answer)),
+    };
+    if kept.is_tidying_due(user) {
+        let (kept, user) = (kept.clone(), user.clone());
+        app.tasks.spawn(async move {
+            if let Err(error) = kept.tidy(&user).await {
+                warn!(user.id = %user, error = %Chain(&error), "old answers not deleted");
+            }
+        });
+    }
+    let answered = held.keep(async {
+        let (parts, body) = next.run(Request::from_parts(parts, Body::from(body))).await.into_parts();
+        (parts, Limited::new(body, LONGEST_ANSWER).collect().await)
+    });
+    // Another process took over, or the store was away for so long that one may have.
+    let (parts, body) = answered.await.map_err(|_| UNDER_WAY)?;
+    let body = match body {
+        Ok(body) => body.to_bytes(),
+        Err(error) => {
+            warn!(error = %Chain(&*error), "answer too long to be kept");
+            return Err(ApiError::internal(TooLong));
+        }
+    };
+    let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let answer = Answer {
+        status: parts.status.as_u16(),
+        content_type: text(CONTENT_TYPE),
+        location: text(LOCATION),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
+    // What was refused for now, or failed, may be tried again under the same key.
+    let may_change = parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS;
+    let noted = held.finish(|record| record.answer = (!may_change).then(|| answer.clone())).await;
+    if let Err(error) = noted {
+        warn!(error = %Chain(&error), "answer not kept for its Idempotency-Key");
+    }
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is longer than {LONGEST_ANSWER} bytes")]
+struct TooLong;
+
+fn replay(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, answer.body).into_response();
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_TYPE);
+    for (name, value) in [(CONTENT_TYPE, answer.content_type), (LOCATION, answer.location)] {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+fn refusal(message: &str) -> ApiError {
+    ApiError::Invalid(vec![Fault {
+        kind: "value_error",
+        loc: vec![Step::Name("header"), Step::Name("Idempotency-Key")],
+        msg: message.to_owned(),
+        input: json!(null),
+        ctx: json!(null),
+    }])
+}

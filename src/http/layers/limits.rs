@@ -1,0 +1,225 @@
+//! Layers that hold callers to their share: requests per minute, requests at the same time, and requests of everybody.
+//! The shares are in [`quota`](crate::domain::quota).
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tower::Service;
+
+use super::auth::CurrentUser;
+use super::bodies::Account;
+use crate::domain::quota::{Caller, Exceeded, Kind, Limits, Remainder, WINDOW_SECONDS};
+use crate::http::error::ApiError;
+use crate::state::AppState;
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Where the connection of a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// The address that a request came from, as quotas count it.
+pub fn address_of(limits: &Limits, headers: &HeaderMap, peer: Option<&Peer>) -> IpAddr {
+    let forwarded = headers.get_all(X_FORWARDED_FOR).iter().next_back();
+    let forwarded = forwarded.map(|all| all.to_str().unwrap_or_default());
+    limits.address(forwarded, peer.map(|Peer(address)| address.ip()))
+}
+
+impl From<Exceeded> for ApiError {
+    fn from(limit: Exceeded) -> Self {
+        let (detail, retry_after) = match limit {
+            Exceeded::Rate { retry_after } => ("Too many requests. Please slow down.", retry_after),
+            Exceeded::Requests => {
+                ("Too many requests at once. Please wait until one has been answered.", Duration::from_secs(1))
+            }
+            Exceeded::Streams => {
+                ("Too many conversations at once. Please wait until one has ended.", Duration::from_secs(5))
+            }
+        };
+        Self::TooManyRequests { detail, retry_after }
+    }
+}
+
+/// Writes what is left of a quota into an answer
+/// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>).
+fn write(remainder: Remainder, response: &mut Response) {
+    let Remainder { kind, quota, left, full_after_seconds } = remainder;
+    let policy = format!("\"{}\";q={quota};w={WINDOW_SECONDS}", kind.name());
+    let limit = format!("\"{}\";r={left};t={full_after_seconds}", kind.name());
+    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, limit)] {
+        let value = HeaderValue::from_str(&value).expect("a name and numbers are plain text");
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// The kind of a route.
+fn kind_of(route: &str, is_read: bool) -> Kind {
+    let model = [
+        "/api/chat",
+        "/api/digest/run",
+        "/api/jobs/{job_id}/restart",
+        "/api/moods/seed",
+        "/api/scraper/sources",
+        "/api/scraper/run/{source_id}",
+    ];
+    match route {
+        _ if route.starts_with("/api/auth/") => Kind::Auth,
+        "/api/process-image" => Kind::Upload,
+        "/api/scraper/ingest/reddit" => Kind::Ingest,
+        _ if !is_read && model.contains(&route) => Kind::Model,
+        _ => Kind::Other,
+    }
+}
+
+fn kind_of_request(request: &Request) -> Kind {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    kind_of(route, request.method().is_safe())
+}
+
+async fn limit(
+    app: &AppState,
+    kind: Kind,
+    caller: &Caller,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let remainder = app.limits.count(kind, caller)?;
+    let mut response = admit(app, caller, request, next).await?;
+    if let Some(remainder) = remainder {
+        write(remainder, &mut response);
+    }
+    Ok(response)
+}
+
+/// Lets a request in as one of the caller's that are under way, with a body that the caller pays for. A stream no longer
+/// counts when it has begun.
+async fn admit(app: &AppState, caller: &Caller, request: Request, next: Next) -> Result<Response, ApiError> {
+    let _permit = app.limits.enter(caller)?;
+    if let Some(body) = request.extensions().get::<Account>() {
+        body.charge_to(caller);
+    }
+    Ok(next.run(request).await)
+}
+
+/// Layer of what users call, inside the one that knows them: each has a quota.
+///
+/// # Errors
+/// 429 when it is used up.
+pub async fn limit_user(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let kind = kind_of_request(&request);
+    limit(&app, kind, &Caller::User(user), request, next).await
+}
+
+/// Layer of what everybody may call: each address has a quota.
+///
+/// # Errors
+/// 429 when it is used up.
+pub async fn limit_address(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let kind = kind_of_request(&request);
+    let caller = Caller::Address(address_of(&app.limits, request.headers(), request.extensions().get()));
+    limit(&app, kind, &caller, request, next).await
+}
+
+/// Layer of uploads, inside the one that knows who calls: each user has a quota. Services, and callers without a credential
+/// where everybody may upload, call for many users: each address of theirs has another quota.
+///
+/// # Errors
+/// 429 when it is used up.
+pub async fn limit_upload(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let (kind, caller) = match request.extensions().get::<CurrentUser>() {
+        Some(CurrentUser(user)) => (Kind::Upload, Caller::User(user.clone())),
+        None => {
+            let address = address_of(&app.limits, request.headers(), request.extensions().get());
+            (Kind::ServiceUpload, Caller::Address(address))
+        }
+    };
+    let payer = match &caller {
+        Caller::Address(_) if !app.config.media.is_open => Caller::Service,
+        Caller::User(_) | Caller::Address(_) | Caller::Service => caller.clone(),
+    };
+    let remainder = app.limits.count(kind, &caller)?;
+    let mut response = admit(&app, &payer, request, next).await?;
+    if let Some(remainder) = remainder {
+        write(remainder, &mut response);
+    }
+    Ok(response)
+}
+
+/// Layer of what only services call, inside the one that knows them. They have no quota.
+///
+/// # Errors
+/// None of its own.
+pub async fn admit_service(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
+    admit(&app, &Caller::Service, request, next).await
+}
+
+/// Answers 503 at once when too many requests are under way: better some are asked to come back than all wait. Probes of
+/// health are let through.
+#[derive(Clone)]
+pub struct Shed<S> {
+    inner: S,
+    limits: Limits,
+}
+
+impl<S> Shed<S> {
+    /// Guards `inner`.
+    pub fn new(inner: S, limits: &Limits) -> Self {
+        Self { inner, limits: limits.clone() }
+    }
+}
+
+impl<S> Service<Request> for Shed<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if request.uri().path().starts_with("/api/health") {
+            return self.inner.call(request).boxed();
+        }
+        match self.limits.admit() {
+            Some(permit) => self.inner.call(request).map(move |answer| (answer, permit).0).boxed(),
+            None => futures::future::ready(Ok(ApiError::Overloaded.into_response())).boxed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_have_kinds() {
+        assert_eq!(kind_of("/api/auth/refresh", false), Kind::Auth);
+        assert_eq!(kind_of("/api/chat", false), Kind::Model);
+        assert_eq!(kind_of("/api/scraper/sources", true), Kind::Other, "to list them asks nobody");
+        assert_eq!(kind_of("/api/scraper/sources", false), Kind::Model);
+        assert_eq!(kind_of("/api/process-image", false), Kind::Upload);
+        assert_eq!(kind_of("/api/scraper/ingest/reddit", false), Kind::Ingest);
+        assert_eq!(kind_of("/api/jobs/{job_id}/restart", false), Kind::Model);
+        assert_eq!(kind_of("/api/taste/quiz", true), Kind::Other);
+    }
+}

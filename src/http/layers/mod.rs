@@ -1,0 +1,7 @@
+//! Layers around the routes, a file each.
+
+pub mod auth;
+pub mod bodies;
+pub mod flusher;
+pub mod idempotency;
+pub mod limits;

@@ -1,0 +1,159 @@
+//! Answers that more than one route gives: conditional GET, and 202 for work that goes on.
+
+use axum::body::Bytes;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::base::hash::sha256_hex;
+use crate::domain::jobs::Jobs;
+use crate::http::error::ApiError;
+use crate::http::extract::AppJson;
+use crate::model::ids::{JobId, UserId};
+
+/// Never shown without asking us again.
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache, no-store, max-age=0, must-revalidate");
+
+/// The header of a conditional GET, for the description of the API: which says of such a route that it may answer 304.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the description is made from it")]
+pub struct IfNoneMatch {
+    /// Versions that the caller has: a list of tags, or `*`.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
+
+/// Seconds until a caller should look again how far a job is.
+pub const LOOK_AGAIN: HeaderValue = HeaderValue::from_static("2");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const RESPOND_ASYNC: HeaderValue = HeaderValue::from_static("respond-async");
+
+/// The headers of an operation that may be done later ([`crate::http::extract::PreferAsync`]), for the description of the API:
+/// which says of such a route that it may answer 202.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the description is made from it")]
+pub struct RespondAsync {
+    /// `respond-async` has it done later.
+    #[param(rename = "Prefer", example = "respond-async")]
+    prefer: Option<String>,
+}
+
+/// A job that was accepted.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AcceptedResponse<'a> {
+    id: &'a JobId,
+    /// Where to look how far it is.
+    status_uri: String,
+}
+
+/// Answers 202: the job is accepted, and there is where to look.
+pub fn accepted(job: &JobId) -> Response {
+    let status_uri = format!("/api/jobs/{job}");
+    let location = HeaderValue::from_str(&status_uri);
+    let mut response = (StatusCode::ACCEPTED, AppJson(AcceptedResponse { id: job, status_uri })).into_response();
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, LOOK_AGAIN);
+    if let Ok(location) = location {
+        headers.insert(LOCATION, location);
+    }
+    response
+}
+
+/// Accepts a job for a caller who asked for that ([`crate::http::extract::PreferAsync`]), and answers 202.
+///
+/// # Errors
+/// 422 when the key was used for another request; 503 when the documents fail.
+pub async fn accept<T: Serialize>(
+    jobs: &Jobs,
+    user: &UserId,
+    kind: &str,
+    input: &T,
+    key: Option<&str>,
+) -> Result<Response, ApiError> {
+    let input = serde_json::to_value(input).map_err(ApiError::internal)?;
+    let job = jobs.accept(user, kind, input, key).await?;
+    let mut response = accepted(&job);
+    response.headers_mut().insert(PREFERENCE_APPLIED, RESPOND_ASYNC);
+    Ok(response)
+}
+
+/// Answers with `body`, or with 304 when the caller has it already.
+///
+/// The `ETag` is strong: the quoted SHA-256, in hex, of the body's JSON with sorted keys.
+pub fn conditional<T: Serialize>(request: &HeaderMap, body: &T) -> Response {
+    // A `Value` keeps its keys sorted, so this is the canonical form.
+    let canonical = match serde_json::to_value(body).and_then(|value| serde_json::to_vec(&value)) {
+        Ok(canonical) => canonical,
+        Err(error) => return ApiError::internal(error).into_response(),
+    };
+    answer(request, &sha256_hex(&canonical), || AppJson(body).into_response())
+}
+
+/// The same with a body that is canonical JSON already, and its SHA-256 in hex.
+pub fn conditional_text(request: &HeaderMap, canonical: Bytes, sha256: &str) -> Response {
+    answer(request, sha256, || {
+        ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], canonical).into_response()
+    })
+}
+
+fn answer(request: &HeaderMap, sha256: &str, body: impl FnOnce() -> Response) -> Response {
+    let etag = format!("\"{sha256}\"");
+    let mut response = if has_match(request, &etag) { StatusCode::NOT_MODIFIED.into_response() } else { body() };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, REVALIDATE);
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        headers.insert(ETAG, etag);
+    }
+    response
+}
+
+/// Whether `If-None-Match` names the version: a list, possibly over several headers, of tags (weak ones match too), or `*`.
+pub fn has_match(request: &HeaderMap, etag: &str) -> bool {
+    request
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .any(|tag| {
+            let tag = tag.trim();
+            tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ask(if_none_match: Option<&str>) -> Response {
+        let mut headers = HeaderMap::new();
+        if let Some(tags) = if_none_match {
+            headers.insert(IF_NONE_MATCH, tags.parse().unwrap());
+        }
+        conditional(&headers, &json!({"b": 1, "a": [2]}))
+    }
+
+    #[test]
+    fn what_the_caller_has_is_not_sent_again() {
+        let first = ask(None);
+        assert_eq!(first.status(), StatusCode::OK);
+        let etag = first.headers()[ETAG].to_str().unwrap().to_owned();
+        // printf '{"a":[2],"b":1}' | sha256sum
+        assert_eq!(etag, "\"63c9663de90ee828bbda6cd9acf02d0c653986c1ec25aa239920641edc9a1de5\"");
+        for tags in [etag.clone(), format!("W/{etag}"), format!("\"x\", {etag}"), "*".to_owned()] {
+            let again = ask(Some(&tags));
+            assert_eq!(again.status(), StatusCode::NOT_MODIFIED, "{tags}");
+            assert_eq!(again.headers()[ETAG].to_str().unwrap(), etag);
+            assert_eq!(again.headers()[CACHE_CONTROL], REVALIDATE);
+        }
+        for tags in ["\"x\"", "e3", ""] {
+            assert_eq!(ask(Some(tags)).status(), StatusCode::OK, "{tags}");
+        }
+    }
+}

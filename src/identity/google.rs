@@ -1,0 +1,87 @@
+//! Google ID tokens.
+
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use serde::Deserialize;
+
+use super::keys::{self, KeySet};
+use crate::base::clock::Clock;
+use crate::model::ids::UserId;
+
+/// Both forms that Google writes.
+const ISSUERS: [&str; 2] = ["accounts.google.com", "https://accounts.google.com"];
+/// How far the clocks of Google, the client and this machine may be apart, in seconds.
+const LEEWAY: f64 = 60.0;
+/// Real ones have about 1.2 kB.
+const LONGEST_TOKEN_BYTES: usize = 8 * 1024;
+
+/// Why an ID token does not say who calls.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody could sign in: the service has no OAuth client id.
+    #[error("no google client id is configured")]
+    NotConfigured,
+    /// The token is forged, expired, for somebody else, or not a token.
+    #[error("the token is not valid")]
+    Invalid,
+    /// Google's keys cannot be had.
+    #[error("the token cannot be checked")]
+    Unavailable(#[source] keys::Error),
+}
+
+/// Checks ID tokens.
+pub struct GoogleVerifier {
+    keys: KeySet,
+    clock: Arc<dyn Clock>,
+    validation: Option<Validation>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    exp: f64,
+    #[serde(default)]
+    nbf: Option<f64>,
+}
+
+impl GoogleVerifier {
+    /// Accepts tokens that were issued to one of `client_ids`.
+    pub fn new(client_ids: &[String], keys: KeySet, clock: Arc<dyn Clock>) -> Self {
+        let validation = (!client_ids.is_empty()).then(|| {
+            // The algorithm is ours to choose, never the token's: anything but RS256 is refused.
+            let mut validation = Validation::new(Algorithm::RS256);
+            validation.set_audience(client_ids);
+            validation.set_issuer(&ISSUERS);
+            validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+            // Times are compared below, with the clock that everything else uses.
+            validation.validate_exp = false;
+            validation.validate_nbf = false;
+            validation
+        });
+        Self { keys, clock, validation }
+    }
+
+    /// The user whose token this is.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] says no more than that: what was wrong helps only a forger.
+    pub async fn verify(&self, token: &str) -> Result<UserId, Error> {
+        let validation = self.validation.as_ref().ok_or(Error::NotConfigured)?;
+        if token.len() > LONGEST_TOKEN_BYTES {
+            return Err(Error::Invalid);
+        }
+        let header = decode_header(token).map_err(|_| Error::Invalid)?;
+        if header.alg != Algorithm::RS256 {
+            return Err(Error::Invalid);
+        }
+        let id = header.kid.ok_or(Error::Invalid)?;
+        let key = self.keys.find(Some(&id)).await.map_err(Error::Unavailable)?.ok_or(Error::Invalid)?;
+        let claims = decode::<Claims>(token, &key, validation).map_err(|_| Error::Invalid)?.claims;
+        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
+        let now = self.clock.now().unix_timestamp() as f64;
+        let in_time = claims.exp + LEEWAY > now && claims.nbf.is_none_or(|not_before| not_before - LEEWAY <= now);
+        let user = UserId::from(claims.sub);
+        if in_time && user.is_valid() { Ok(user) } else { Err(Error::Invalid) }
+    }
+}

@@ -1,0 +1,157 @@
+//! Other services that call: by a key, or by a token of an Entra tenant (Azure Active Directory).
+
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::keys::KeySet;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
+use crate::config::ServiceCredential;
+
+/// How far the clocks of the issuer and of this machine may be apart, in seconds.
+const LEEWAY: f64 = 60.0;
+/// Tokens with many roles and groups are long.
+const LONGEST_TOKEN_BYTES: usize = 16 * 1024;
+
+/// Why a service may not call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It shows no credential, or not the right one.
+    #[error("the service's credential is missing or wrong")]
+    Refused,
+    /// No key is configured to compare with.
+    #[error("METADATA_EXTRACT_API_KEY is not configured")]
+    NoKey,
+    /// The settings name no way that exists.
+    #[error("the configured way for services to sign in does not exist")]
+    UnknownMode,
+}
+
+/// What a service shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shown<'a> {
+    /// A key.
+    pub key: Option<&'a [u8]>,
+    /// A token.
+    pub token: Option<&'a str>,
+}
+
+/// Checks the credentials of other services.
+pub enum ServiceVerifier {
+    /// By the hash of the key that they show.
+    ApiKey(Option<[u8; 32]>),
+    /// By their tokens; nobody has a good one while issuer or audience is missing.
+    Entra(Option<Box<TokenVerifier>>),
+    /// There is no such way.
+    Unknown,
+}
+
+/// Checks tokens of one issuer for one audience.
+pub struct TokenVerifier {
+    keys: KeySet,
+    validation: Validation,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    exp: f64,
+    #[serde(default)]
+    nbf: Option<f64>,
+}
+
+impl ServiceVerifier {
+    /// Checks what the settings say.
+    pub fn new(
+        credential: &ServiceCredential,
+        http: reqwest::Client,
+        clock: Arc<dyn Clock>,
+        tasks: TaskTracker,
+    ) -> Self {
+        match credential {
+            ServiceCredential::ApiKey(key) => Self::ApiKey(key.as_ref().map(|key| digest(key.expose_secret()))),
+            ServiceCredential::Entra { issuer, audience } => {
+                let (Some(issuer), Some(audience)) = (issuer, audience) else {
+                    warn!(
+                        "METADATA_EXTRACT_AZURE_AD_ISSUER or METADATA_EXTRACT_AZURE_AD_AUDIENCE is not set: no service \
+                           can call"
+                    );
+                    return Self::Entra(None);
+                };
+                Self::Entra(Some(Box::new(TokenVerifier::new(issuer.as_str(), audience, http, clock, tasks))))
+            }
+            ServiceCredential::Unknown => Self::Unknown,
+        }
+    }
+
+    /// Lets a service pass that shows the credential.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] does not say what was wrong.
+    pub async fn check(&self, shown: Shown<'_>) -> Result<(), Error> {
+        match self {
+            Self::ApiKey(None) => Err(Error::NoKey),
+            Self::ApiKey(Some(expected)) => {
+                let shown = shown.key.map(digest);
+                // Hashes have one length, and how much of them is equal tells nothing.
+                let is_equal = shown.is_some_and(|shown| bool::from(shown.ct_eq(expected)));
+                if is_equal { Ok(()) } else { Err(Error::Refused) }
+            }
+            Self::Entra(verifier) => match (verifier, shown.token) {
+                (Some(verifier), Some(token)) if verifier.verify(token).await => Ok(()),
+                _ => Err(Error::Refused),
+            },
+            Self::Unknown => Err(Error::UnknownMode),
+        }
+    }
+}
+
+impl TokenVerifier {
+    fn new(issuer: &str, audience: &str, http: reqwest::Client, clock: Arc<dyn Clock>, tasks: TaskTracker) -> Self {
+        // The algorithm is ours to choose, never the token's: anything but RS256 is refused.
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.set_audience(&[audience]);
+        // A setting may lack the slash at the end that an issuer has, and the other way round.
+        let bare = issuer.trim_end_matches('/');
+        validation.set_issuer(&[bare.to_owned(), format!("{bare}/")]);
+        validation.set_required_spec_claims(&["exp", "aud", "iss"]);
+        // Times are compared below, with the clock that everything else uses.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        Self { keys: KeySet::of_issuer(issuer, http, clock.clone(), tasks), validation, clock }
+    }
+
+    async fn verify(&self, token: &str) -> bool {
+        if token.len() > LONGEST_TOKEN_BYTES {
+            return false;
+        }
+        let Ok(header) = decode_header(token) else { return false };
+        if header.alg != Algorithm::RS256 {
+            return false;
+        }
+        let key = match self.keys.find(header.kid.as_deref()).await {
+            Ok(Some(key)) => key,
+            Ok(None) => return false,
+            Err(error) => {
+                warn!(error = %Chain(&error), "service token not checked");
+                return false;
+            }
+        };
+        let Ok(token) = decode::<Claims>(token, &key, &self.validation) else { return false };
+        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
+        let now = self.clock.now().unix_timestamp() as f64;
+        let Claims { exp, nbf } = token.claims;
+        exp + LEEWAY > now && nbf.is_none_or(|not_before| not_before - LEEWAY <= now)
+    }
+}
+
+fn digest(key: impl AsRef<[u8]>) -> [u8; 32] {
+    Sha256::digest(key).into()
+}

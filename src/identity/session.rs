@@ -1,0 +1,430 @@
+//! Sessions: pairs of an access token (half an hour) and a single-use refresh token (30 days).
+//!
+//! Only SHA-256 hashes of tokens are stored. A refresh retires the old session and saves its successor in one atomic
+//! write, so of many concurrent refreshes exactly one succeeds. A refresh token that comes again after it was spent belongs
+//! to a client that never got the new pair, which gets another one as long as nobody has used that pair. Else it was stolen
+//! from somebody, so the whole family of sessions that descends from that sign-in ends.
+//!
+//! A token names its session: `at-<user>.<session and secret>`, both parts in base64url. So it is found by one point read.
+//! Tokens of older versions and of other services do not; those are looked up by their hash.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::TryStreamExt;
+use serde_json::Map;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::base::cache::ExpiringCache;
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
+use crate::base::hash::sha256_hex;
+use crate::data::sessions::Sessions;
+use crate::data::{self, Result};
+use crate::model::ids::{FamilyId, SessionId, UserId};
+use crate::model::session::Session;
+use crate::model::timestamp::Timestamp;
+use crate::store::ETag;
+use crate::telemetry::metrics::Metrics;
+
+/// Life of an access token.
+pub const ACCESS_LIFE: Duration = Duration::from_secs(30 * 60);
+/// Life of a refresh token.
+pub const REFRESH_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// A spent refresh token that comes again within this time comes from a client that sent it twice.
+const RACE: Duration = Duration::from_secs(5);
+/// A spent refresh token that comes again within this time, without a lost answer to explain it, is refused and no more.
+const REUSE_GRACE: Duration = Duration::from_secs(30);
+/// How long the answer to a refresh counts as lost while nobody uses the pair in it.
+const RECOVERY: Duration = Duration::from_secs(10 * 60);
+/// Time between two exchanges of the same spent refresh token.
+const RECOVERY_INTERVAL: Duration = Duration::from_secs(1);
+/// Sessions that a user may have at the same time.
+const MOST_SESSIONS: usize = 50;
+/// How long the store keeps a session that ended because there were too many, in seconds: sign-ins in a loop leave little.
+const KEPT_SURPLUS_SECONDS: i64 = 24 * 60 * 60;
+/// How long the store keeps a session after its refresh token expired.
+const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a look-up is believed: a revocation on another instance takes effect within this time.
+const CACHE_LIFE: Duration = Duration::from_secs(30);
+const CACHED_SESSIONS: usize = 10_000;
+/// How many refused tokens are refused again without a look-up, each for [`CACHE_LIFE`].
+const CACHED_REFUSALS: usize = 10_000;
+/// Walks over a user's sessions until none is live: each further one catches a refresh that raced with the one before.
+const REVOKE_PASSES: usize = 5;
+/// A user's id of 255 bytes, in base64url, and what stands around it.
+const LONGEST_TOKEN_BYTES: usize = 512;
+
+const ACCESS_PREFIX: &str = "at-";
+const REFRESH_PREFIX: &str = "rt-";
+
+/// A fresh pair of tokens. `Debug` is left out, so that they cannot reach a log.
+pub struct Grant {
+    /// Whose they are.
+    pub user: UserId,
+    /// Sent with every request.
+    pub access_token: String,
+    /// When it ends.
+    pub access_token_expires_at: Timestamp,
+    /// Exchanged, once, for the next pair.
+    pub refresh_token: String,
+    /// When it ends.
+    pub refresh_token_expires_at: Timestamp,
+}
+
+/// Opens, refreshes, checks and ends sessions.
+pub struct SessionService {
+    sessions: Sessions,
+    clock: Arc<dyn Clock>,
+    /// By hash of the access token: whose it is and when it ends.
+    known: ExpiringCache<String, (UserId, Timestamp)>,
+    /// Hashes of access tokens that were looked up in vain.
+    refused: ExpiringCache<String, ()>,
+    /// Counts revocations, so that a look-up that began before one is not kept after it.
+    revocations: AtomicU64,
+}
+
+impl SessionService {
+    /// Keeps its sessions in `sessions`.
+    pub fn new(sessions: Sessions, clock: Arc<dyn Clock>) -> Self {
+        let known = ExpiringCache::new(CACHED_SESSIONS, CACHE_LIFE, clock.clone());
+        let refused = ExpiringCache::new(CACHED_REFUSALS, CACHE_LIFE, clock.clone());
+        Self { sessions, clock, known, refused, revocations: AtomicU64::new(0) }
+    }
+
+    /// Notes in metrics how often a token was known already.
+    pub fn watched(self, metrics: Metrics) -> Self {
+        Self { known: self.known.observed(metrics.of_cache("sessions")), ..self }
+    }
+
+    /// Whether a bearer token claims to be one of ours.
+    pub fn is_access_token(token: &str) -> bool {
+        token.starts_with(ACCESS_PREFIX)
+    }
+
+    /// Signs a user in. Of more sessions than a user may have, the oldest end.
+    pub async fn open(&self, user: UserId) -> Result<Grant> {
+        let now = self.now();
+        let id = Uuid::new_v4();
+        let family = FamilyId::from(id.to_string());
+        let (session, grant) = new_session(id, user, family, None, now);
+        self.sessions.create(&session).await?;
+        if let Err(error) = self.end_surplus(&session).await {
+            warn!(user.id = %session.user_id, error = %Chain(&error), "surplus sessions not ended");
+        }
+        Ok(grant)
+    }
+
+    /// Ends the oldest sessions of a user who has too many, the new one aside.
+    async fn end_surplus(&self, new: &Session) -> Result<()> {
+        let now = self.now();
+        let live: Vec<Session> = self.sessions.live(&new.user_id, None).try_collect().await?;
+        let mut live: Vec<_> = live
+            .into_iter()
+            .filter(|session| session.refresh_token_expires_at >= now && session.id != new.id)
+            .collect();
+        let surplus = (live.len() + 1).saturating_sub(MOST_SESSIONS);
+        if surplus > 0 {
+            live.sort_by_key(|session| session.issued_at);
+            for session in &live[..surplus] {
+                self.end(session, |session| session.ttl = Some(KEPT_SURPLUS_SECONDS)).await?;
+            }
+            info!(user.id = %new.user_id, sessions = surplus, "surplus sessions ended");
+        }
+        Ok(())
+    }
+
+    /// Whose access token this is, if it was looked up a moment ago and is still good.
+    pub fn known_user(&self, access_token: &str) -> Option<UserId> {
+        if !Self::is_access_token(access_token) || access_token.len() > LONGEST_TOKEN_BYTES {
+            return None;
+        }
+        let (user, expires_at) = self.known.get(sha256_hex(access_token).as_str())?;
+        (expires_at >= self.now()).then_some(user)
+    }
+
+    /// Whose access token this is; `None` if it is unknown, expired or revoked.
+    pub async fn find_user(&self, access_token: &str) -> Result<Option<UserId>> {
+        if let Some(user) = self.known_user(access_token) {
+            return Ok(Some(user));
+        }
+        if access_token.len() > LONGEST_TOKEN_BYTES {
+            return Ok(None);
+        }
+        let hash = sha256_hex(access_token);
+        if self.refused.get(hash.as_str()).is_some() {
+            return Ok(None);
+        }
+        let revocations = self.revocations.load(Ordering::Acquire);
+        let found = match session_named_by(access_token, ACCESS_PREFIX) {
+            Some((user, id)) => self.sessions.find(&user, &id).await?,
+            None => self.sessions.find_by_access_hash(&hash).await?,
+        };
+        let now = self.now();
+        let is_good = |session: &Session| {
+            session.access_token_hash == hash && !session.revoked && session.access_token_expires_at >= now
+        };
+        let session = match found.map(|(session, _)| session).filter(is_good) {
+            Some(session) => self.note_use(session).await?.filter(is_good),
+            None => None,
+        };
+        let Some(session) = session else {
+            self.refused.insert(hash, ());
+            return Ok(None);
+        };
+        if self.revocations.load(Ordering::Acquire) == revocations {
+            self.known.insert(hash, (session.user_id.clone(), session.access_token_expires_at));
+        }
+        Ok(Some(session.user_id))
+    }
+
+    /// Writes down that a pair which replaced another has reached its client, as long as that matters. Returns the session as
+    /// it is then; `None` if it has gone.
+    async fn note_use(&self, session: Session) -> Result<Option<Session>> {
+        let now = self.now();
+        let may_be_lost = session.previous_refresh_token_hash.is_some() && now <= session.issued_at + RECOVERY;
+        if !may_be_lost || session.first_used_at.is_some() {
+            return Ok(Some(session));
+        }
+        self.sessions
+            .edit(&session, |session| {
+                if !session.revoked {
+                    session.first_used_at.get_or_insert(now);
+                }
+            })
+            .await
+    }
+
+    /// Exchanges a refresh token for the next pair; `None` if it is unknown, expired, spent or revoked.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<Option<Grant>> {
+        let Some((session, etag)) = self.find_by_refresh_token(refresh_token).await? else { return Ok(None) };
+        let now = self.now();
+        if session.revoked {
+            return match session.rotated_at {
+                Some(rotated_at) => self.refresh_again(session, etag, rotated_at).await,
+                None => Ok(None),
+            };
+        }
+        if session.refresh_token_expires_at < now {
+            self.revoke_session(&session).await?;
+            return Ok(None);
+        }
+        let mut retired = session;
+        retire(&mut retired, now);
+        retired.rotated_at = Some(now);
+        self.replace(vec![(retired, etag)]).await
+    }
+
+    /// Decides what it means that a spent refresh token comes again, and does what follows.
+    async fn refresh_again(&self, spent: Session, etag: ETag, rotated_at: Timestamp) -> Result<Option<Grant>> {
+        let now = self.now();
+        if now < rotated_at + RACE {
+            return Ok(None);
+        }
+        if now <= rotated_at + RECOVERY
+            && now <= spent.refresh_token_expires_at
+            && let Some((mut unused, unused_etag)) = self.sessions.find_successor(&spent).await?
+            && !unused.revoked
+            && unused.first_used_at.is_none()
+        {
+            if spent.recovered_at.is_some_and(|at| now < at + RECOVERY_INTERVAL) {
+                return Ok(None);
+            }
+            info!(user.id = %spent.user_id, "answer to a refresh was lost, another pair takes its place");
+            retire(&mut unused, now);
+            let spent = Session { recovered_at: Some(now), ..spent };
+            return self.replace(vec![(spent, etag), (unused, unused_etag)]).await;
+        }
+        if now > rotated_at + REUSE_GRACE {
+            warn!(user.id = %spent.user_id, "refresh token used again, its family is revoked");
+            self.revoke_live(&spent.user_id, Some(&spent.family())).await?;
+        }
+        Ok(None)
+    }
+
+    /// Saves a session, the successor of the first of these, and with it all of them. `None` if somebody else was faster.
+    async fn replace(&self, mut retired: Vec<(Session, ETag)>) -> Result<Option<Grant>> {
+        let now = self.now();
+        let (first, _) = &mut retired[0];
+        let previous = Some(first.refresh_token_hash.clone());
+        let (successor, grant) = new_session(Uuid::new_v4(), first.user_id.clone(), first.family(), previous, now);
+        first.replaced_by_refresh_token_hash = Some(successor.refresh_token_hash.clone());
+        let won = self.sessions.rotate(&retired, &successor).await?;
+        for (session, _) in &retired {
+            self.forget(session);
+        }
+        Ok(won.then_some(grant))
+    }
+
+    /// Ends every session of the user whose refresh token this is. False if nobody knows it.
+    pub async fn revoke_by_token(&self, refresh_token: &str) -> Result<bool> {
+        let Some((session, _)) = self.find_by_refresh_token(refresh_token).await? else { return Ok(false) };
+        self.revoke_session(&session).await?;
+        self.revoke_user(&session.user_id).await?;
+        Ok(true)
+    }
+
+    /// Ends every session of a user.
+    pub async fn revoke_user(&self, user: &UserId) -> Result<()> {
+        let ended = self.revoke_live(user, None).await?;
+        info!(user.id = %user, sessions = ended, "sessions revoked");
+        Ok(())
+    }
+
+    async fn find_by_refresh_token(&self, token: &str) -> Result<Option<(Session, ETag)>> {
+        if token.len() > LONGEST_TOKEN_BYTES {
+            return Ok(None);
+        }
+        let hash = sha256_hex(token);
+        let found = match session_named_by(token, REFRESH_PREFIX) {
+            Some((user, id)) => self.sessions.find(&user, &id).await?,
+            None => self.sessions.find_by_refresh_hash(&hash).await?,
+        };
+        Ok(found.filter(|(session, _)| session.refresh_token_hash == hash))
+    }
+
+    async fn revoke_live(&self, user: &UserId, family: Option<&FamilyId>) -> Result<usize> {
+        let mut ended = 0;
+        for _ in 0..REVOKE_PASSES {
+            let before = ended;
+            let mut live = pin!(self.sessions.live(user, family));
+            while let Some(session) = live.try_next().await? {
+                self.revoke_session(&session).await?;
+                ended += 1;
+            }
+            if ended == before {
+                return Ok(ended);
+            }
+        }
+        // Somebody refreshes faster than we revoke.
+        Err(data::Error::Contended)
+    }
+
+    async fn revoke_session(&self, session: &Session) -> Result<()> {
+        self.end(session, |_| {}).await
+    }
+
+    async fn end(&self, session: &Session, change: impl Fn(&mut Session)) -> Result<()> {
+        let now = self.now();
+        self.sessions
+            .edit(session, |session| {
+                if !session.revoked {
+                    retire(session, now);
+                    change(session);
+                }
+            })
+            .await?;
+        self.forget(session);
+        Ok(())
+    }
+
+    fn forget(&self, session: &Session) {
+        self.revocations.fetch_add(1, Ordering::AcqRel);
+        self.known.remove(session.access_token_hash.as_str());
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now().into()
+    }
+}
+
+fn retire(session: &mut Session, now: Timestamp) {
+    session.revoked = true;
+    session.revoked_at = Some(now);
+    session.ttl = Some(time_to_live(session.refresh_token_expires_at, now));
+}
+
+/// Seconds from `now` until the store may forget a session.
+fn time_to_live(refresh_token_expires_at: Timestamp, now: Timestamp) -> i64 {
+    ((refresh_token_expires_at + KEPT_AFTER_EXPIRY).get() - now.get()).whole_seconds().max(1)
+}
+
+/// A new session and its tokens.
+fn new_session(
+    id: Uuid,
+    user: UserId,
+    family: FamilyId,
+    previous_refresh_token_hash: Option<String>,
+    now: Timestamp,
+) -> (Session, Grant) {
+    let grant = Grant {
+        user: user.clone(),
+        access_token: new_token(ACCESS_PREFIX, &user, id),
+        access_token_expires_at: now + ACCESS_LIFE,
+        refresh_token: new_token(REFRESH_PREFIX, &user, id),
+        refresh_token_expires_at: now + REFRESH_LIFE,
+    };
+    let session = Session {
+        id: SessionId::from(id.to_string()),
+        user_id: user,
+        access_token_hash: sha256_hex(&grant.access_token),
+        access_token_expires_at: grant.access_token_expires_at,
+        refresh_token_hash: sha256_hex(&grant.refresh_token),
+        refresh_token_expires_at: grant.refresh_token_expires_at,
+        issued_at: now,
+        previous_refresh_token_hash,
+        revoked: false,
+        revoked_at: None,
+        revoked_on_logout: true,
+        token_rotation: "single-use".into(),
+        replaced_by_refresh_token_hash: None,
+        family_id: Some(family),
+        rotated_at: None,
+        first_used_at: None,
+        recovered_at: None,
+        ttl: Some(time_to_live(grant.refresh_token_expires_at, now)),
+        other: Map::new(),
+    };
+    (session, grant)
+}
+
+const ID_BYTES: usize = 16;
+/// 256 bits that nobody can guess.
+const SECRET_BYTES: usize = 32;
+
+/// A token of a session: where the session is, and a secret.
+fn new_token(prefix: &str, user: &UserId, id: Uuid) -> String {
+    let mut bytes = [0_u8; ID_BYTES + SECRET_BYTES];
+    bytes[..ID_BYTES].copy_from_slice(id.as_bytes());
+    getrandom::fill(&mut bytes[ID_BYTES..]).expect("the operating system has random numbers");
+    format!("{prefix}{}.{}", URL_SAFE_NO_PAD.encode(user.as_str()), URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// The session that a token names, good or forged; `None` for one that names none.
+fn session_named_by(token: &str, prefix: &str) -> Option<(UserId, SessionId)> {
+    let (user, rest) = token.strip_prefix(prefix)?.split_once('.')?;
+    let user = String::from_utf8(URL_SAFE_NO_PAD.decode(user).ok()?).ok()?;
+    let bytes: [u8; ID_BYTES + SECRET_BYTES] = URL_SAFE_NO_PAD.decode(rest).ok()?.try_into().ok()?;
+    let id = Uuid::from_slice(&bytes[..ID_BYTES]).ok()?;
+    Some((UserId::from(user), SessionId::from(id.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_names_its_session() {
+        for user in ["1", "110169484474386276334", "ü ß", "a.b", &"x".repeat(255)] {
+            let (user, id) = (UserId::from(user), Uuid::new_v4());
+            let token = new_token(ACCESS_PREFIX, &user, id);
+            assert!(token.len() <= LONGEST_TOKEN_BYTES);
+            assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)), "{token}");
+            assert_eq!(session_named_by(&token, ACCESS_PREFIX), Some((user, SessionId::from(id.to_string()))));
+            assert_eq!(session_named_by(&token, REFRESH_PREFIX), None);
+            assert_eq!(session_named_by(&token[..token.len() - 1], ACCESS_PREFIX), None);
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_form_names_none() {
+        for token in ["at-", "at-x", "at-.", "at-YWRh.", "at-YWRh.YWRh", "at-%.%", "at-1", ""] {
+            assert_eq!(session_named_by(token, ACCESS_PREFIX), None, "{token}");
+        }
+    }
+}

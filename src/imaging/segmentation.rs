@@ -1,0 +1,175 @@
+//! A segmentation service: takes a JPEG, answers with a PNG whose background is transparent.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use reqwest::StatusCode;
+use reqwest::header::CONTENT_TYPE;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+use tracing::warn;
+use url::Url;
+
+use crate::base::chain::Chain;
+use crate::base::deadline;
+use crate::base::outage;
+use crate::imaging::decode::Limits;
+use crate::imaging::pool::PixelPool;
+use crate::imaging::segment::{CutOut, Segmenter};
+use crate::imaging::transform::{JPEG_QUALITY, from_segmentation, to_jpeg};
+use crate::imaging::{Error, Picture, Result};
+use crate::telemetry::trace_context;
+
+/// Longest answer, in bytes: more than a PNG of the size that we send can have.
+const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
+
+/// How long the others are told what one has found out: that the service does not answer.
+const VERDICT_LIFE: Duration = Duration::from_secs(5);
+
+/// Why there is no answer, in the words that callers read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Fault {
+    /// There is no connection.
+    #[error("the segmentation service cannot be reached")]
+    Unreachable(#[source] Arc<reqwest::Error>),
+    /// It took too long.
+    #[error("the segmentation service did not answer within {} s", .0.as_secs_f64())]
+    Silent(Duration),
+    /// It refused the picture, or is in trouble.
+    #[error("the segmentation service answered with status {}", .0.as_u16())]
+    Status(StatusCode),
+    /// The connection broke.
+    #[error("the segmentation service's answer broke off")]
+    BrokeOff(#[source] Arc<reqwest::Error>),
+    /// No picture that we sent can have become so long.
+    #[error("the segmentation service's answer is too long")]
+    TooLong,
+}
+
+impl Fault {
+    /// Whether the service is down, rather than at odds with the picture.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Silent(_) | Self::BrokeOff(_) => true,
+            // With 500 it says that it broke over this picture, as it would the next time.
+            Self::Status(status) => *status != StatusCode::INTERNAL_SERVER_ERROR && outage::of_status(status.as_u16()),
+            Self::TooLong => false,
+        }
+    }
+}
+
+/// How to reach the service.
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    /// Its address.
+    pub endpoint: Url,
+    /// What we show it, if it asks.
+    pub token: Option<SecretString>,
+    /// Longest time for a picture, both tries together.
+    pub limit: Duration,
+}
+
+impl ServiceOptions {
+    /// With the usual limit.
+    pub fn new(endpoint: Url, token: Option<SecretString>) -> Self {
+        Self { endpoint, token, limit: Duration::from_secs(85) }
+    }
+}
+
+/// The service.
+pub struct SegmentationService {
+    options: ServiceOptions,
+    http: reqwest::Client,
+    pool: Arc<PixelPool>,
+    breaker: Breaker,
+}
+
+/// Remembers for a while that the service does not answer, so that not everybody has to find out for themselves. When the
+/// verdict has run out, one picture is let through, and its verdict counts for the next while.
+#[derive(Default)]
+struct Breaker(Mutex<Option<(Instant, Fault)>>);
+
+impl Breaker {
+    /// Whether a picture may be tried.
+    fn admit(&self) -> std::result::Result<(), Fault> {
+        let mut verdict = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((until, fault)) = &mut *verdict else { return Ok(()) };
+        if *until > Instant::now() {
+            return Err(fault.clone());
+        }
+        *until = Instant::now() + VERDICT_LIFE;
+        Ok(())
+    }
+
+    /// Notes what came of it. A service that answers, whatever it says, is there.
+    fn note(&self, fault: Option<&Fault>) {
+        let down = fault.filter(|fault| matches!(fault, Fault::Unreachable(_) | Fault::Silent(_)));
+        let verdict = down.map(|fault| (Instant::now() + VERDICT_LIFE, fault.clone()));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = verdict;
+    }
+}
+
+impl SegmentationService {
+    /// Asks the service; pixels are worked on by `pool`.
+    pub fn new(options: ServiceOptions, http: reqwest::Client, pool: Arc<PixelPool>) -> Self {
+        Self { options, http, pool, breaker: Breaker::default() }
+    }
+
+    /// Asks once more if there was no connection, or it was closed without an answer: the work is the same each time.
+    async fn ask(&self, jpeg: Bytes) -> std::result::Result<Bytes, Fault> {
+        match self.ask_once(jpeg.clone()).await {
+            Err(Fault::Unreachable(error)) => {
+                warn!(error = %Chain(&error), "segmentation service not reached, asked again");
+                self.ask_once(jpeg).await
+            }
+            done => done,
+        }
+    }
+
+    async fn ask_once(&self, jpeg: Bytes) -> std::result::Result<Bytes, Fault> {
+        let mut request = self.http.post(self.options.endpoint.clone()).header(CONTENT_TYPE, "image/jpeg").body(jpeg);
+        if let Some(token) = &self.options.token {
+            request = request.bearer_auth(token.expose_secret());
+        }
+        if let Some(traceparent) = trace_context::current() {
+            request = request.header(trace_context::TRACEPARENT, traceparent);
+        }
+        let mut response = request.send().await.map_err(|error| Fault::Unreachable(error.into()))?;
+        if response.status() != StatusCode::OK {
+            return Err(Fault::Status(response.status()));
+        }
+        let mut answer = BytesMut::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| Fault::BrokeOff(error.into()))? {
+            if answer.len() + piece.len() > LONGEST_ANSWER {
+                return Err(Fault::TooLong);
+            }
+            answer.extend_from_slice(&piece);
+        }
+        Ok(answer.freeze())
+    }
+}
+
+#[async_trait]
+impl Segmenter for SegmentationService {
+    fn name(&self) -> &str {
+        "service"
+    }
+
+    async fn cut_out(&self, picture: Picture) -> Result<CutOut> {
+        let refused = |fault: Fault| Error::Segmentation(fault.into());
+        self.breaker.admit().map_err(refused)?;
+        let encode = move || {
+            let jpeg = to_jpeg(picture.clone(), JPEG_QUALITY).map_err(|error| Error::Segmentation(error.into()))?;
+            Ok((picture, Bytes::from(jpeg)))
+        };
+        let (picture, jpeg) = self.pool.run(encode).await?;
+        let limit = self.options.limit;
+        let answer = deadline::within(limit, self.ask(jpeg)).await.unwrap_or(Err(Fault::Silent(limit)));
+        self.breaker.note(answer.as_ref().err());
+        let answer = answer.map_err(refused)?;
+        let read = move || from_segmentation(picture, &answer, &Limits::default());
+        Ok(CutOut { picture: self.pool.run(read).await?, kept_whole: None })
+    }
+}

@@ -1,0 +1,525 @@
+//! Azure OpenAI and any OpenAI-compatible server, through `async-openai`.
+//!
+//! The library knows the addresses and asks for answers in one piece; streams are read with `reqwest` and
+//! `eventsource-stream`. `transport` below keeps the limits and retries, `wire` writes requests in the server's `dialect`, and
+//! `assembler` and `json` read answers, because the library's own types refuse what compatible servers send. Nothing that
+//! could hold a key, a prompt or an answer gets into an error or a log.
+
+mod assembler;
+mod dialect;
+mod json;
+mod transport;
+mod wire;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_openai::Client;
+use async_openai::config::Config;
+use async_openai::error::OpenAIError;
+use async_openai::middleware::HttpRequestFactory;
+use async_trait::async_trait;
+use azure_core::credentials::{AccessToken, TokenCredential};
+use futures::{StreamExt, stream};
+use reqwest::Request;
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::Mutex;
+use tokio::time::{timeout, timeout_at};
+use tower::service_fn;
+use url::Url;
+
+use self::assembler::{Assembler, Ending};
+use self::dialect::{Dialect, Learned};
+pub use self::transport::Limits;
+use self::transport::{Call, DONE, Events, Failed, Fault, failed};
+use super::{CallContext, ChatRequest, Error, Model, Part, PartStream, Purpose, Reply, Result};
+use crate::base::clock::Clock;
+
+/// What a token for Azure OpenAI must be good for.
+const ENTRA_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
+
+/// How long before its end a token is replaced.
+const TOKEN_MARGIN: Duration = Duration::from_secs(300);
+
+/// Most texts in one embedding request. Servers take up to 2048, but the answer to that many is 60 MB of JSON.
+const EMBEDDING_BATCH: usize = 256;
+
+/// How long the usage may come after the end of the answer. Most servers send it at once, some never and keep the
+/// stream open; the user is waiting.
+const USAGE_GRACE: Duration = Duration::from_secs(2);
+
+/// Where a model server is, what its models are called, and how long to be patient with it.
+#[derive(Debug, Clone)]
+pub struct OpenAiOptions {
+    /// The server.
+    pub server: Server,
+    /// Its time limits and retries.
+    pub limits: Limits,
+}
+
+/// A model server.
+#[derive(Clone)]
+pub enum Server {
+    /// Azure OpenAI, where each model has a deployment with an address of its own.
+    Azure {
+        /// The resource, such as `https://name.openai.azure.com`.
+        endpoint: Url,
+        /// Version of its API, such as `2024-12-01-preview`.
+        api_version: String,
+        /// How we are known to it.
+        credential: Credential,
+        /// The deployments.
+        deployments: Deployments,
+    },
+    /// A server that speaks like OpenAI's.
+    Compatible {
+        /// Where its API begins, version included: `https://api.openai.com/v1`.
+        base_url: Url,
+        /// Its key; local servers often take none.
+        api_key: Option<SecretString>,
+        /// Model of the stylist.
+        model: String,
+        /// Model of the small tasks.
+        nano_model: String,
+        /// Model of the embeddings.
+        embedding_model: String,
+    },
+}
+
+/// Names of the deployments on Azure.
+#[derive(Debug, Clone)]
+pub struct Deployments {
+    /// For the stylist.
+    pub main: String,
+    /// For the small tasks.
+    pub nano: String,
+    /// For the embeddings.
+    pub embedding: String,
+}
+
+/// How Azure knows us.
+#[derive(Clone)]
+pub enum Credential {
+    /// A key of the resource.
+    ApiKey(SecretString),
+    /// A Microsoft Entra identity, managed or not.
+    Entra {
+        /// Gives the tokens.
+        credential: Arc<dyn TokenCredential>,
+        /// Tells when they are too old.
+        clock: Arc<dyn Clock>,
+    },
+}
+
+impl fmt::Debug for Server {
+    // An address may carry a password and a credential may be careless, so neither is printed by its own means.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Azure { endpoint, api_version, credential, deployments } => formatter
+                .debug_struct("Azure")
+                .field("host", &endpoint.host_str())
+                .field("api_version", api_version)
+                .field("credential", credential)
+                .field("deployments", deployments)
+                .finish(),
+            Self::Compatible { base_url, api_key, model, nano_model, embedding_model } => formatter
+                .debug_struct("Compatible")
+                .field("host", &base_url.host_str())
+                .field("has_key", &api_key.is_some())
+                .field("model", model)
+                .field("nano_model", nano_model)
+                .field("embedding_model", embedding_model)
+                .finish(),
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::ApiKey(_) => "ApiKey",
+            Self::Entra { .. } => "Entra",
+        })
+    }
+}
+
+/// Why options cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// The key has characters that no HTTP header can carry, such as a line break.
+    #[error("the key of the model server has characters that a header cannot carry")]
+    Key,
+    /// The address is not one of `http` or `https` without user name and password.
+    #[error("the address of the model server must be http or https, without user name and password")]
+    Address,
+}
+
+/// A model server behind the [`Model`] interface.
+pub struct OpenAi {
+    http: reqwest::Client,
+    limits: Limits,
+    authentication: Authentication,
+    query: Vec<(String, String)>,
+    models_url: String,
+    main: Deployment,
+    nano: Deployment,
+    embedding: Deployment,
+}
+
+/// A model and where it is.
+struct Deployment {
+    name: String,
+    base: String,
+    /// Whether requests must name the model because the address does not.
+    is_named: bool,
+    /// What the model takes.
+    learned: Learned,
+}
+
+impl Deployment {
+    fn model(&self) -> Option<&str> {
+        self.is_named.then_some(self.name.as_str())
+    }
+}
+
+enum Authentication {
+    Open,
+    Fixed(HeaderName, HeaderValue),
+    Entra { credential: Arc<dyn TokenCredential>, clock: Arc<dyn Clock>, token: Mutex<Option<AccessToken>> },
+}
+
+impl Authentication {
+    fn fixed(name: HeaderName, value: &str) -> std::result::Result<Self, OptionsError> {
+        Ok(Self::Fixed(name, secret_value(value).ok_or(OptionsError::Key)?))
+    }
+
+    async fn header(&self) -> Result<Option<(HeaderName, HeaderValue)>> {
+        let (credential, clock, token) = match self {
+            Self::Open => return Ok(None),
+            Self::Fixed(name, value) => return Ok(Some((name.clone(), value.clone()))),
+            Self::Entra { credential, clock, token } => (credential, clock, token),
+        };
+        // Locked while a new token comes: one request for it is enough for all who wait.
+        let mut token = token.lock().await;
+        let lives = |token: &AccessToken, margin: Duration| token.expires_on > clock.now() + margin;
+        if !token.as_ref().is_some_and(|token| lives(token, TOKEN_MARGIN)) {
+            match credential.get_token(&[ENTRA_SCOPE], None).await {
+                Ok(fresh) => *token = Some(fresh),
+                Err(_) if token.as_ref().is_some_and(|token| lives(token, Duration::ZERO)) => {}
+                Err(error) => return Err(Error::Unavailable(Fault::Token(error).into())),
+            }
+        }
+        let bearer = token.as_ref().map(|token| format!("Bearer {}", token.token.secret()));
+        Ok(bearer.and_then(|bearer| secret_value(&bearer)).map(|value| (AUTHORIZATION, value)))
+    }
+}
+
+fn secret_value(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+impl fmt::Debug for OpenAi {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { main, nano, embedding, limits, .. } = self;
+        let models = [&main.name, &nano.name, &embedding.name];
+        formatter.debug_struct("OpenAi").field("models", &models).field("limits", limits).finish_non_exhaustive()
+    }
+}
+
+/// What `async-openai` is told about the server, for one call.
+struct Endpoint {
+    base: String,
+    query: Vec<(String, String)>,
+    headers: HeaderMap,
+    no_key: SecretString,
+}
+
+impl Config for Endpoint {
+    fn headers(&self) -> HeaderMap {
+        self.headers.clone()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn query(&self) -> Vec<(&str, &str)> {
+        self.query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
+    fn api_base(&self) -> &str {
+        &self.base
+    }
+
+    fn api_key(&self) -> &SecretString {
+        &self.no_key
+    }
+}
+
+impl OpenAi {
+    /// Makes a model of a server. Connects to nothing yet.
+    pub fn new(options: OpenAiOptions, http: reqwest::Client) -> std::result::Result<Self, OptionsError> {
+        let OpenAiOptions { server, limits } = options;
+        match server {
+            Server::Azure { endpoint, api_version, credential, deployments } => {
+                let base = format!("{}/openai", base(&endpoint)?);
+                let authentication = match credential {
+                    Credential::ApiKey(key) => {
+                        Authentication::fixed(HeaderName::from_static("api-key"), key.expose_secret())?
+                    }
+                    Credential::Entra { credential, clock } => {
+                        Authentication::Entra { credential, clock, token: Mutex::new(None) }
+                    }
+                };
+                let deployment = |name: String| {
+                    let base = format!("{base}/deployments/{name}");
+                    Deployment { name, base, is_named: false, learned: Learned::new(Dialect::OPENAI) }
+                };
+                let [main, nano] = pair(&deployment, deployments.main, deployments.nano);
+                Ok(Self {
+                    http,
+                    limits,
+                    authentication,
+                    query: vec![("api-version".to_owned(), api_version)],
+                    models_url: format!("{base}/models"),
+                    main,
+                    nano,
+                    embedding: deployment(deployments.embedding),
+                })
+            }
+            Server::Compatible { base_url, api_key, model, nano_model, embedding_model } => {
+                let base = base(&base_url)?;
+                let authentication = match api_key {
+                    None => Authentication::Open,
+                    Some(key) => Authentication::fixed(AUTHORIZATION, &format!("Bearer {}", key.expose_secret()))?,
+                };
+                let is_original = base_url.host_str() == Some("api.openai.com");
+                // Only where to begin: what the server refuses is found out.
+                let guess = if is_original { Dialect::OPENAI } else { Dialect::COMPATIBLE };
+                let deployment = |name: String| Deployment {
+                    name,
+                    base: base.clone(),
+                    is_named: true,
+                    learned: Learned::new(guess),
+                };
+                let [main, nano] = pair(&deployment, model, nano_model);
+                Ok(Self {
+                    http,
+                    limits,
+                    authentication,
+                    query: Vec::new(),
+                    models_url: format!("{base}/models"),
+                    main,
+                    nano,
+                    embedding: deployment(embedding_model),
+                })
+            }
+        }
+    }
+
+    fn deployment(&self, purpose: Purpose) -> &Deployment {
+        if purpose.is_nano() { &self.nano } else { &self.main }
+    }
+
+    fn call(&self) -> Call {
+        Call::new(self.http.clone(), self.limits)
+    }
+
+    /// What a call is told about the server.
+    async fn endpoint(&self, deployment: &Deployment, call: &Call) -> Result<Endpoint> {
+        let mut headers = HeaderMap::new();
+        let late = || Error::Unavailable(Fault::Total(self.limits.total).into());
+        headers.extend(timeout_at(call.deadline(), self.authentication.header()).await.map_err(|_| late())??);
+        let base = deployment.base.clone();
+        Ok(Endpoint { base, query: self.query.clone(), headers, no_key: SecretString::default() })
+    }
+
+    /// A client for answers in one piece.
+    async fn client(&self, deployment: &Deployment, call: &Call) -> Result<Client<Endpoint>> {
+        let endpoint = self.endpoint(deployment, call).await?;
+        let call = call.clone();
+        // This takes the place of the library's own service, and with it of its retries.
+        let service = service_fn(move |factory: HttpRequestFactory| {
+            let call = call.clone();
+            async move {
+                let request = factory.build().await?;
+                call.whole(request).await.map_err(|failed| OpenAIError::Boxed(failed.into()))
+            }
+        });
+        Ok(Client::build(self.http.clone(), endpoint).with_http_service(service))
+    }
+
+    /// The request for a streamed answer.
+    fn streaming(&self, endpoint: &Endpoint, body: &Value) -> Result<Request> {
+        let request = self.http.post(endpoint.url("/chat/completions")).query(&endpoint.query());
+        let request = request.headers(endpoint.headers()).header(ACCEPT, "text/event-stream");
+        // A compressed stream may be held back until a block of it is full.
+        let request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity")).json(body);
+        request.build().map_err(|error| Error::Unavailable(Fault::connection(error).into()))
+    }
+}
+
+/// The two deployments for chats. If they are one model they share what is known of it.
+fn pair(deployment: &dyn Fn(String) -> Deployment, main: String, nano: String) -> [Deployment; 2] {
+    let (main, mut nano) = (deployment(main), deployment(nano));
+    if nano.name == main.name {
+        nano.learned = main.learned.clone();
+    }
+    [main, nano]
+}
+
+/// The address without its trailing slashes, query and fragment.
+fn base(url: &Url) -> std::result::Result<String, OptionsError> {
+    let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    if !is_web || !url.username().is_empty() || url.password().is_some() {
+        return Err(OptionsError::Address);
+    }
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+#[async_trait]
+impl Model for OpenAi {
+    fn name(&self, purpose: Purpose) -> &str {
+        &self.deployment(purpose).name
+    }
+
+    async fn stream(&self, _context: &CallContext, request: ChatRequest) -> Result<PartStream> {
+        let call = self.call();
+        let deployment = self.deployment(request.purpose);
+        let endpoint = self.endpoint(deployment, &call).await?;
+        let mut attempt = deployment.learned.attempt();
+        let events = loop {
+            let body = wire::chat(&request, attempt.dialect(), deployment.model(), true);
+            match call.events(self.streaming(&endpoint, &body)?).await {
+                Ok(events) => break events,
+                Err(failed) if attempt.gives_way(&body, &failed) => {}
+                Err(Failed { error, .. }) => return Err(error),
+            }
+        };
+        attempt.succeed();
+        let assembler = Assembler::new(request.tools.iter().map(|tool| tool.name).collect());
+        let reading = Reading { answer: Some((events, assembler)), last: VecDeque::new() };
+        let parts = stream::unfold(reading, |mut reading| async {
+            let part = reading.next().await?;
+            Some((part, reading))
+        });
+        Ok(parts.boxed())
+    }
+
+    async fn complete(&self, _context: &CallContext, request: ChatRequest) -> Result<Reply> {
+        let call = self.call();
+        let deployment = self.deployment(request.purpose);
+        let client = self.client(deployment, &call).await?;
+        let mut attempt = deployment.learned.attempt();
+        let answer: Box<RawValue> = loop {
+            let body = wire::chat(&request, attempt.dialect(), deployment.model(), false);
+            match client.chat().create_byot(body.clone()).await.map_err(failed) {
+                Ok(answer) => break answer,
+                Err(failed) if attempt.gives_way(&body, &failed) => {}
+                Err(Failed { error, .. }) => return Err(error),
+            }
+        };
+        attempt.succeed();
+        let mut assembler = Assembler::new(request.tools.iter().map(|tool| tool.name).collect());
+        let mut text = assembler.take(answer.get()).map_err(|error| match error {
+            // An error told with status 200: there is no stream that could have broken off.
+            Error::Interrupted(cause) => Error::Unavailable(cause),
+            other => other,
+        })?;
+        if !assembler.has_choice() {
+            return Err(Error::Nonsense(Fault::Shape("no choice").into()));
+        }
+        let Ending { text: last, calls, usage } = assembler.finish()?;
+        text.extend(last);
+        Ok(Reply { text, tool_calls: calls, usage })
+    }
+
+    async fn embed(&self, _context: &CallContext, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+        let call = self.call();
+        let deployment = &self.embedding;
+        let mut vectors = Vec::with_capacity(texts.len());
+        for batch in texts.chunks(EMBEDDING_BATCH) {
+            let client = self.client(deployment, &call).await?;
+            let mut attempt = deployment.learned.attempt();
+            let answer: Box<RawValue> = loop {
+                let body = wire::embeddings(batch, attempt.dialect(), deployment.model());
+                match client.embeddings().create_byot(body.clone()).await.map_err(failed) {
+                    Ok(answer) => break answer,
+                    Err(failed) if attempt.gives_way(&body, &failed) => {}
+                    Err(Failed { error, .. }) => return Err(error),
+                }
+            };
+            attempt.succeed();
+            vectors.extend(wire::read_embeddings(answer.get(), batch.len())?);
+        }
+        Ok(vectors)
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let mut headers = HeaderMap::new();
+        headers.extend(self.authentication.header().await?);
+        let request = self.http.get(&self.models_url).query(&self.query).headers(headers);
+        transport::ping(request, self.limits.first_byte).await
+    }
+}
+
+/// A streamed answer as it is read.
+struct Reading {
+    /// Gone once the stream is over.
+    answer: Option<(Events, Assembler)>,
+    /// What comes after the text.
+    last: VecDeque<Part>,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<Result<Part>> {
+        while let Some((events, assembler)) = &mut self.answer {
+            let event = match assembler.is_finished() {
+                true => timeout(USAGE_GRACE, events.next()).await.ok().flatten(),
+                false => events.next().await,
+            };
+            let is_done = matches!(&event, Some(Ok(event)) if event.data.trim_ascii().as_bytes() == DONE);
+            let step = match event {
+                _ if is_done => self.finish(true).await,
+                Some(Ok(event)) => match assembler.take_event(&event) {
+                    Ok(text) if text.is_empty() => Ok(()),
+                    Ok(text) => return Some(Ok(Part::Text(text))),
+                    Err(error) => Err(error),
+                },
+                // The answer is whole once the model has said why it stopped; what breaks after that is no loss.
+                _ if assembler.is_finished() => self.finish(false).await,
+                Some(Err(fault)) => Err(fault.after_begin()),
+                None => Err(Fault::EndedEarly.after_begin()),
+            };
+            if let Err(error) = step {
+                // Ends the request; nothing comes after the error.
+                self.answer = None;
+                return Some(Err(error));
+            }
+        }
+        self.last.pop_front().map(Ok)
+    }
+
+    /// Ends the request, then brings out what was put together.
+    async fn finish(&mut self, is_done: bool) -> Result<()> {
+        let Some((events, assembler)) = self.answer.take() else { return Ok(()) };
+        if is_done {
+            events.drain().await;
+        }
+        let Ending { text, calls, usage } = assembler.finish()?;
+        self.last.extend(text.map(|text| Part::Text(text.into())));
+        self.last.extend(calls.into_iter().map(Part::ToolCall));
+        self.last.extend(usage.map(Part::Usage));
+        Ok(())
+    }
+}

@@ -1,0 +1,309 @@
+//! The containers of the database: names, partition keys, time to live and indexes.
+//!
+//! Other services use the same database, so this is a contract (`requirements/data.md`). The embedded store makes its
+//! tables and expression indexes from it, `pluckit storage init` the containers of an emulator or a fresh account.
+
+use Container::{
+    Conversations, DigestFeedback, Digests, ItemVotes, Jobs, Moods, RefreshTokens, ScrapedItems, ScraperSources,
+    StylingActivity, TasteAnalysisJobDeadLetters, TasteAnalysisJobs, TasteCalibration, UserBans, UserProfiles,
+    UserSourceSubscriptions, VaultInsightsCache, Wardrobe, WearEvents,
+};
+
+use std::fmt;
+use std::ops::Deref;
+use std::str::FromStr;
+
+use Direction::{Ascending, Descending};
+
+/// The sense of a sort key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Smallest first. A missing or null value comes before every other.
+    Ascending,
+    /// Largest first. A missing or null value comes after every other.
+    Descending,
+}
+
+/// A container of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is described by its row in `Container::spec`")]
+pub enum Container {
+    Wardrobe,
+    UserProfiles,
+    WearEvents,
+    StylingActivity,
+    RefreshTokens,
+    Conversations,
+    Digests,
+    DigestFeedback,
+    VaultInsightsCache,
+    Moods,
+    ScraperSources,
+    ScrapedItems,
+    UserSourceSubscriptions,
+    TasteCalibration,
+    UserBans,
+    TasteAnalysisJobs,
+    TasteAnalysisJobDeadLetters,
+    ItemVotes,
+    Jobs,
+}
+
+/// How long the documents of a container live when they do not say so themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeToLive {
+    /// For ever, and a document cannot say otherwise.
+    Off,
+    /// For ever, unless a document has a `ttl` of its own.
+    PerDocument,
+    /// So many days, unless a document has a `ttl` of its own.
+    Days(u32),
+}
+
+/// A list whose elements queries look for while they filter and sort by fields beside it. Cosmos DB has all of these in its
+/// index; the embedded store keeps a table with a row for each element, see `store/sqlite/lists.rs`.
+#[derive(Debug, Clone, Copy)]
+pub struct ListIndex {
+    /// The list, of texts.
+    pub list: &'static str,
+    /// A field that queries compare with a few values.
+    pub group: &'static str,
+    /// Fields, the first of which that is there dates the document.
+    pub dated: &'static [&'static str],
+    /// Fields by which queries sort, the largest first, and then by id.
+    pub orders: &'static [&'static str],
+}
+
+/// What is fixed about a container.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// Name when no variable gives another.
+    pub default_name: &'static str,
+    /// The environment variable that can rename it.
+    pub variable: &'static str,
+    /// The field that partitions it, without its slash.
+    pub partition_key: &'static str,
+    /// Life of its documents.
+    pub time_to_live: TimeToLive,
+    /// The sort orders (and filters that go before them) that need an index of their own.
+    pub indexes: &'static [&'static [(&'static str, Direction)]],
+    /// The composite indexes that queries of other services on the same Cosmos DB database need.
+    pub foreign_indexes: &'static [&'static [(&'static str, Direction)]],
+    /// Fields that the embedded store's indexes hold as well: a `scan` of no other fields, in
+    /// one of these orders, then does without the documents. Cosmos DB has every field in its index anyway.
+    pub carried: &'static [&'static str],
+    /// Whether queries in these orders also ask all partitions at once. Cosmos DB's indexes serve both; the embedded
+    /// store then has a second index for each.
+    pub across_partitions: bool,
+    /// A list that the embedded store has an index of.
+    pub list: Option<&'static ListIndex>,
+    /// Whether `DocumentStore::changes` tells what became of a partition. Every write then
+    /// costs the embedded store a little more.
+    pub tracks_changes: bool,
+    /// Fields that hold vectors: out of the ordinary index, with one of their own.
+    pub vectors: &'static [&'static str],
+}
+
+impl Container {
+    /// Every container.
+    pub const ALL: [Self; 19] = [
+        Wardrobe,
+        UserProfiles,
+        WearEvents,
+        StylingActivity,
+        RefreshTokens,
+        Conversations,
+        Digests,
+        DigestFeedback,
+        VaultInsightsCache,
+        Moods,
+        ScraperSources,
+        ScrapedItems,
+        UserSourceSubscriptions,
+        TasteCalibration,
+        UserBans,
+        TasteAnalysisJobs,
+        TasteAnalysisJobDeadLetters,
+        ItemVotes,
+        Jobs,
+    ];
+
+    /// Name, partition key, life and indexes.
+    pub const fn spec(self) -> Spec {
+        const fn spec(
+            default_name: &'static str,
+            variable: &'static str,
+            partition_key: &'static str,
+            time_to_live: TimeToLive,
+        ) -> Spec {
+            Spec {
+                default_name,
+                variable,
+                partition_key,
+                time_to_live,
+                indexes: &[],
+                foreign_indexes: &[],
+                carried: &[],
+                across_partitions: false,
+                list: None,
+                tracks_changes: false,
+                vectors: &[],
+            }
+        }
+        use TimeToLive::{Days, Off, PerDocument};
+        match self {
+            // Clothes, written by the API.
+            Wardrobe => Spec {
+                indexes: &[
+                    &[("wearCount", Descending), ("id", Ascending)],
+                    &[("dateAdded", Descending), ("id", Ascending)],
+                ],
+                tracks_changes: true,
+                ..spec("Wardrobe", "COSMOS_DB_CONTAINER", "userId", Off)
+            },
+            // People's sizes, tastes and city.
+            UserProfiles => spec("UserProfiles", "COSMOS_DB_USER_PROFILES_CONTAINER", "id", Off),
+            // Which item was worn when.
+            WearEvents => Spec {
+                indexes: &[&[("itemId", Ascending), ("occurredAt", Descending)], &[("occurredAt", Descending)]],
+                carried: &["itemId"],
+                tracks_changes: true,
+                ..spec("WearEvents", "COSMOS_DB_WEAR_EVENTS_CONTAINER", "userId", Off)
+            },
+            // What people did with outfits, written by the API.
+            StylingActivity => spec("StylingActivity", "COSMOS_DB_STYLING_ACTIVITY_CONTAINER", "userId", Days(90)),
+            // Sessions: hashes of access and refresh tokens. Looked up by hash across partitions, hence the indexes.
+            RefreshTokens => Spec {
+                indexes: &[&[("accessTokenHash", Ascending)], &[("refreshTokenHash", Ascending)]],
+                across_partitions: true,
+                ..spec("RefreshTokens", "COSMOS_DB_REFRESH_TOKENS_CONTAINER", "userId", PerDocument)
+            },
+            // One summary of past chats per user.
+            Conversations => spec("Conversations", "COSMOS_DB_CONVERSATIONS_CONTAINER", "userId", Days(30)),
+            // Weekly purchase ideas.
+            Digests => Spec {
+                indexes: &[&[("generatedAt", Descending)]],
+                ..spec("Digests", "COSMOS_DB_DIGESTS_CONTAINER", "userId", Off)
+            },
+            // Thumbs on purchase ideas.
+            DigestFeedback => Spec {
+                indexes: &[&[("digestId", Ascending), ("createdAt", Descending)], &[("createdAt", Descending)]],
+                ..spec("DigestFeedback", "COSMOS_DB_DIGEST_FEEDBACK_CONTAINER", "userId", Days(90))
+            },
+            // Computed insights; each document says when it expires.
+            VaultInsightsCache => {
+                spec("VaultInsightsCache", "COSMOS_DB_VAULT_INSIGHTS_CACHE_CONTAINER", "userId", PerDocument)
+            }
+            // What is in fashion, by category.
+            Moods => Spec {
+                indexes: &[&[("trendScore", Descending)]],
+                across_partitions: true,
+                vectors: &["nameEmbedding"],
+                ..spec("Moods", "COSMOS_DB_MOODS_CONTAINER", "primaryMood", Off)
+            },
+            // Where the discover feed comes from.
+            ScraperSources => Spec {
+                indexes: &[&[("isGlobal", Ascending), ("isActive", Ascending)], &[("createdBy", Ascending)]],
+                across_partitions: true,
+                ..spec("ScraperSources", "COSMOS_DB_SCRAPER_SOURCES_CONTAINER", "sourceType", Off)
+            },
+            // The discover feed.
+            ScrapedItems => Spec {
+                indexes: &[
+                    &[("scoreSignal", Descending), ("id", Ascending)],
+                    &[("scrapedAt", Descending), ("id", Ascending)],
+                    // Whether the feed has a page already.
+                    &[("productUrl", Ascending)],
+                    &[("needsEmbedding", Ascending)],
+                ],
+                foreign_indexes: &[
+                    &[("userId", Ascending), ("scoreSignal", Descending)],
+                    &[("userId", Ascending), ("scrapedAt", Descending)],
+                    &[("userId", Ascending), ("pHash", Ascending)],
+                ],
+                list: Some(&ListIndex {
+                    list: "tags",
+                    group: "sourceId",
+                    dated: &["sourceCreatedAt", "scrapedAt"],
+                    orders: &["scoreSignal", "scrapedAt"],
+                }),
+                vectors: &["embedding"],
+                ..spec("ScrapedItems", "COSMOS_DB_SCRAPED_ITEMS_CONTAINER", "userId", Days(30))
+            },
+            // Who follows which source.
+            UserSourceSubscriptions => {
+                spec("UserSourceSubscriptions", "COSMOS_DB_USER_SOURCE_SUBSCRIPTIONS_CONTAINER", "userId", Off)
+            }
+            // Taste quizzes.
+            TasteCalibration => Spec {
+                indexes: &[&[("isComplete", Ascending), ("createdAt", Descending)]],
+                ..spec("TasteCalibration", "COSMOS_DB_TASTE_CALIBRATION_CONTAINER", "userId", Off)
+            },
+            // People who may not contribute.
+            UserBans => spec("UserBans", "COSMOS_DB_USER_BANS_CONTAINER", "id", Off),
+            // One job per vote to analyse.
+            TasteAnalysisJobs => Spec {
+                indexes: &[&[("status", Ascending), ("leaseExpiresAt", Ascending)]],
+                across_partitions: true,
+                ..spec("TasteAnalysisJobs", "COSMOS_DB_TASTE_JOBS_CONTAINER", "jobId", Days(14))
+            },
+            // Messages that no delivery could get done.
+            TasteAnalysisJobDeadLetters => Spec {
+                indexes: &[
+                    &[("createdAt", Descending), ("id", Ascending)],
+                    &[("status", Ascending), ("createdAt", Descending), ("id", Ascending)],
+                ],
+                across_partitions: true,
+                ..spec("TasteAnalysisJobDeadLetters", "COSMOS_DB_TASTE_JOB_DEAD_LETTER_CONTAINER", "jobId", Days(30))
+            },
+            // Who voted what on which item.
+            ItemVotes => spec("ItemVotes", "COSMOS_DB_ITEM_VOTES_CONTAINER", "userId", Days(30)),
+            // Long operations; a final one says when it expires. Administrators find one by `jobId`, its id.
+            Jobs => Spec {
+                indexes: &[
+                    &[("createdTime", Descending), ("id", Ascending)],
+                    &[("status", Ascending), ("createdTime", Descending), ("id", Ascending)],
+                    &[("status", Ascending), ("leaseExpiresAt", Ascending)],
+                    &[("purgeAt", Ascending)],
+                    &[("jobId", Ascending)],
+                ],
+                across_partitions: true,
+                ..spec("Jobs", "COSMOS_DB_JOBS_CONTAINER", "userId", PerDocument)
+            },
+        }
+    }
+}
+
+/// A text that does not name a container or a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the name is not valid")]
+pub struct BadName;
+
+/// Name of a container of blobs: 3 to 63 of `a-z`, `0-9` and `-`, where a hyphen stands between two of the others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerName(String);
+
+impl FromStr for ContainerName {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let hyphens = text.starts_with('-') || text.ends_with('-') || text.contains("--");
+        let fits = (3..=63).contains(&text.len()) && text.bytes().all(known) && !hyphens;
+        fits.then(|| Self(text.to_owned())).ok_or(BadName)
+    }
+}
+
+impl Deref for ContainerName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContainerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,869 @@
+//! The embedded back end: documents in a SQLite file, or in memory.
+//!
+//! [`crate::sqlite`] has the threads and connections, `schema` tables and indexes, `sql` the queries. Several processes may
+//! use one file. `ANALYZE` is never run: plans then follow from the schema alone, and the tests see those that users get.
+
+mod lists;
+mod schema;
+mod sql;
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::types::{Value as SqlValue, ValueRef};
+use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, params, params_from_iter};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use uuid::Uuid;
+
+use super::{
+    ChangeMark, Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Shown, Stored,
+    Visit, Write, check_size,
+};
+use crate::base::clock::Clock;
+use crate::model::containers::TimeToLive;
+use crate::sqlite::{self, Engine, Schema};
+
+/// Writes in one batch at most: the limit of Cosmos DB.
+const MAX_BATCH: usize = 100;
+/// Expired documents deleted in one transaction, so that other writes get their turn.
+const SWEEP: usize = 500;
+/// Documents that a scan reads in one go, so that it holds neither a connection nor a moment of the file for long.
+const STRETCH: usize = 20_000;
+/// Long reads at the same time: scans, and queries that took longer than [`SHORT`]. The other readers are for others.
+const LONG_READS: usize = sqlite::READERS / 2;
+/// How long a query may take before it has to wait for its turn among the long reads, and begin again.
+const SHORT: Duration = Duration::from_millis(100);
+/// After this time a read is told once more that it should end.
+const AGAIN: Duration = Duration::from_millis(20);
+/// How long a query may take at most.
+const LONGEST: Duration = Duration::from_secs(5);
+/// Fields that Cosmos DB adds to each document. It overwrites those that a writer sends, and readers never see them.
+const SYSTEM_FIELDS: [&str; 6] = ["_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"];
+const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
+const SCHEMA: Schema<Error> = Schema { connect: sql::add_functions, prepare: schema::bring_up_to_date };
+
+/// A call that cannot succeed: a fault in this program.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("no document can have this key")]
+    InvalidKey,
+    #[error("the document is not an object with the id and partition of its key")]
+    OtherKey,
+    #[error("`ttl` must be -1 or a whole number of seconds from 1 to {}", i32::MAX)]
+    InvalidTimeToLive,
+    #[error("{0} writes in one batch; at most {MAX_BATCH} are possible")]
+    LongBatch(usize),
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault.into())
+    }
+}
+
+/// A query was ended before it was done.
+#[derive(Debug, thiserror::Error)]
+#[error("the query took too long")]
+struct TooLong;
+
+/// A read that can be ended while it runs.
+#[derive(Clone, Default)]
+struct Reading(Arc<Mutex<ReadingState>>);
+
+#[derive(Default)]
+struct ReadingState {
+    /// Of the connection that reads, as long as it does.
+    interrupt: Option<InterruptHandle>,
+    has_ended: bool,
+}
+
+impl Reading {
+    fn state(&self) -> MutexGuard<'_, ReadingState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run<T>(&self, connection: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let mut state = self.state();
+        if state.has_ended {
+            return Err(Error::Unavailable(TooLong.into()));
+        }
+        state.interrupt = Some(connection.get_interrupt_handle());
+        drop(state);
+        let outcome = work(connection);
+        let mut state = self.state();
+        // From now on the connection is somebody else's.
+        state.interrupt = None;
+        if state.has_ended { outcome.map_err(|_| Error::Unavailable(TooLong.into())) } else { outcome }
+    }
+
+    fn end(&self) {
+        let mut state = self.state();
+        state.has_ended = true;
+        if let Some(interrupt) = &state.interrupt {
+            interrupt.interrupt();
+        }
+    }
+}
+
+struct EndOnDrop(Reading);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl From<sqlite::Error> for Error {
+    fn from(error: sqlite::Error) -> Self {
+        match error {
+            sqlite::Error::Unavailable(cause) => Self::Unavailable(cause),
+            sqlite::Error::Failed(cause) => Self::Failed(cause),
+        }
+    }
+}
+
+impl sqlite::WorkError for Error {
+    fn outage(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        match self {
+            Self::Unavailable(cause) => Some(&**cause),
+            Self::Conflict | Self::TooLarge { .. } | Self::Failed(_) => None,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        sqlite::Error::from(error).into()
+    }
+}
+
+/// Documents in SQLite.
+pub struct SqliteStore {
+    engine: Engine,
+    /// None in memory.
+    path: Option<PathBuf>,
+    clock: Arc<dyn Clock>,
+    /// The moment that is read, as a connection in a transaction; else each read is of the present.
+    moment: Option<Arc<Mutex<Connection>>>,
+    long_reads: Semaphore,
+    /// As [`SHORT`] and [`LONGEST`]. None in memory, where there is one connection for everything.
+    short: Option<Duration>,
+    longest: Option<Duration>,
+}
+
+impl SqliteStore {
+    /// Opens the file at `path` or creates it, with its directory. Only the user who runs this can read a new file.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when the file cannot be used, for instance because a newer version of this program wrote it;
+    /// [`Error::Unavailable`] when another process keeps it locked.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        let store = Self::new(Engine::open(path, &SCHEMA)?, clock);
+        Ok(Self { path: Some(path.to_owned()), short: Some(SHORT), longest: Some(LONGEST), ..store })
+    }
+
+    /// Makes an empty store in memory, gone when it is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when SQLite or the system refuse.
+    pub fn in_memory(clock: Arc<dyn Clock>) -> Result<Self> {
+        Ok(Self::new(Engine::in_memory(&SCHEMA)?, clock))
+    }
+
+    fn new(engine: Engine, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            engine,
+            path: None,
+            clock,
+            moment: None,
+            long_reads: Semaphore::new(LONG_READS),
+            short: None,
+            longest: None,
+        }
+    }
+
+    /// Shows all documents as they are now, whatever is written from now on. A store in memory is not changed by this.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when its file cannot be opened once more.
+    pub fn at_this_moment(mut self) -> Result<Self> {
+        let Some(path) = &self.path else { return Ok(self) };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        sql::add_functions(&connection)?;
+        connection.execute_batch("BEGIN")?;
+        // The moment is that of the first read.
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        self.moment = Some(Arc::new(Mutex::new(connection)));
+        Ok(self)
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        let Some(moment) = self.moment.clone() else { return self.engine.read(work).await };
+        let reading = tokio::task::spawn_blocking(move || work(&moment.lock().unwrap_or_else(PoisonError::into_inner)));
+        reading.await.map_err(|stopped| Error::Failed(stopped.into()))?
+    }
+
+    /// How SQLite goes about a query, one line per step, in the words of `EXPLAIN QUERY PLAN`. For tests and for whoever
+    /// looks into a slow query.
+    ///
+    /// # Errors
+    /// As [`DocumentStore::query`].
+    pub async fn query_plan(&self, query: &Query) -> Result<Vec<String>> {
+        let sql::Statements { mut list, if_few, .. } = sql::statements(query, sql::Purpose::Page, self.now_ms())?;
+        list.extend(if_few.into_iter().flat_map(|(count, list)| [vec![count], list].concat()));
+        let read = move |connection: &Connection| {
+            let mut steps = Vec::new();
+            for statement in list {
+                let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", statement.text))?;
+                for step in explained.query_map(params_from_iter(statement.bind(1)), |row| row.get("detail"))? {
+                    steps.push(step?);
+                }
+            }
+            Ok(steps)
+        };
+        self.run(read).await
+    }
+
+    /// The present moment in milliseconds since 1970.
+    fn now_ms(&self) -> i64 {
+        let now = self.clock.now();
+        now.unix_timestamp() * 1000 + i64::from(now.millisecond())
+    }
+
+    fn row(&self, key: &Key, document: &Value) -> Result<Row> {
+        Row::new(key, document, self.now_ms())
+    }
+
+    /// Runs what only reads: at once if that takes a short time, else among the long reads.
+    async fn read_in_turn<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> Result<T> + Clone + Send + 'static,
+    ) -> Result<T> {
+        match self.read_within(self.short, work.clone()).await {
+            Err(Error::Unavailable(cause)) if cause.is::<TooLong>() && self.short.is_some() => {
+                let _turn = self.turn().await?;
+                self.read_within(self.longest, work).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        self.long_reads.acquire().await.map_err(|closed| Error::Failed(closed.into()))
+    }
+
+    /// Runs what only reads, until it has taken too long or nobody waits for it any more.
+    async fn read_within<T: Send + 'static>(
+        &self,
+        limit: Option<Duration>,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let reading = Reading::default();
+        let (begin, begun) = oneshot::channel();
+        let run = reading.clone();
+        let _ends_with_its_caller = EndOnDrop(reading.clone());
+        let read = move |connection: &Connection| {
+            // Fails when the caller has left, which ends the work as well.
+            begin.send(()).ok();
+            run.run(connection, work)
+        };
+        let mut answer = pin!(self.run(read));
+        // Waiting for a connection does not count.
+        let too_long = async {
+            match (begun.await, limit) {
+                (Ok(()), Some(limit)) => tokio::time::sleep(limit).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = &mut answer => return outcome,
+            () = too_long => reading.end(),
+        }
+        loop {
+            match tokio::time::timeout(AGAIN, &mut answer).await {
+                Ok(outcome) => return outcome,
+                // Between two statements there is nothing to interrupt.
+                Err(_) => reading.end(),
+            }
+        }
+    }
+
+    async fn scan_by(&self, stretch: usize, query: &Query, visit: Visit) -> Result<()> {
+        let mut query = query.clone().after(None);
+        loop {
+            let statements = sql::statements(&query, sql::Purpose::Scan, self.now_ms())?;
+            let visit = visit.clone();
+            let read = move |connection: &Connection| {
+                rows(connection, &statements, stretch, |row| {
+                    if row.get_ref(0)? == ValueRef::Null {
+                        let texts = statements.texts.iter().map(|column| text(row, *column));
+                        visit(Shown::Texts(&texts.collect::<Result<Vec<_>>>()?));
+                    } else {
+                        visit(Shown::Json(text(row, 0)?));
+                    }
+                    Ok(())
+                })
+            };
+            let turn = self.turn().await?;
+            let next = self.read_within(self.longest, read).await?;
+            drop(turn);
+            if next.is_none() {
+                return Ok(());
+            }
+            query = query.after(next);
+        }
+    }
+}
+
+#[async_trait]
+impl DocumentStore for SqliteStore {
+    async fn sweep_expired(&self) -> Result<usize> {
+        let now_ms = self.now_ms();
+        let mut total = 0;
+        for container in Container::ALL {
+            loop {
+                let deleted = self.engine.write(move |connection| sweep(connection, container, now_ms)).await?;
+                total += deleted;
+                if deleted < SWEEP {
+                    break;
+                }
+            }
+        }
+        Ok(total)
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<Stored>> {
+        if !key.is_valid() {
+            return Ok(None);
+        }
+        let Key { container, partition, id } = key.clone();
+        let now_ms = self.now_ms();
+        let read = move |connection: &Connection| {
+            let table = sql::table(container);
+            let text =
+                format!("SELECT document, etag FROM {table} WHERE partition = ? AND id = ? AND {}", sql::IS_LIVE);
+            let mut statement = connection.prepare_cached(&text)?;
+            let stored = |row: &rusqlite::Row<'_>| Ok(Stored { json: row.get(0)?, etag: ETag(row.get(1)?) });
+            Ok(statement.query_row(params![partition, id, now_ms], stored).optional()?)
+        };
+        self.run(read).await
+    }
+
+    async fn create(&self, key: &Key, document: &Value) -> Result<ETag> {
+        let row = self.row(key, document)?;
+        self.engine.write(move |connection| row.create(connection)).await
+    }
+
+    async fn upsert(&self, key: &Key, document: &Value) -> Result<ETag> {
+        let row = self.row(key, document)?;
+        self.engine.write(move |connection| row.upsert(connection)).await
+    }
+
+    async fn replace(&self, key: &Key, document: &Value, etag: &ETag) -> Result<ETag> {
+        let (row, etag) = (self.row(key, document)?, etag.clone());
+        self.engine.write(move |connection| row.replace(connection, &etag)).await
+    }
+
+    async fn delete(&self, key: &Key, etag: Option<&ETag>) -> Result<bool> {
+        let (key, etag, now_ms) = (key.clone(), etag.cloned(), self.now_ms());
+        match etag {
+            None if !key.is_valid() => Ok(false),
+            Some(_) if !key.is_valid() => Err(Error::Conflict),
+            etag => self.engine.write(move |connection| delete(connection, &key, etag.as_ref(), now_ms)).await,
+        }
+    }
+
+    async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> Result<()> {
+        if writes.len() > MAX_BATCH {
+            return Err(Fault::LongBatch(writes.len()).into());
+        }
+        let now_ms = self.now_ms();
+        let mut steps = Vec::with_capacity(writes.len());
+        for write in writes {
+            steps.push(Step::new(container, partition, write, now_ms)?);
+        }
+        let size_bytes = steps.iter().map(Step::size_bytes).sum();
+        if size_bytes > MAX_DOCUMENT_BYTES {
+            return Err(Error::TooLarge { size_bytes });
+        }
+        self.engine
+            .write(move |connection| {
+                for step in &steps {
+                    step.run(connection)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn changes(&self, container: Container, partition: &str) -> Result<Option<ChangeMark>> {
+        if !container.spec().tracks_changes {
+            return Ok(None);
+        }
+        let partition = partition.to_owned();
+        let read = move |connection: &Connection| -> Result<i64> {
+            let text = "SELECT count FROM changes WHERE container = ? AND partition = ?";
+            let mut statement = connection.prepare_cached(text)?;
+            let key = params![container.spec().default_name, partition];
+            // Nothing was ever written to a partition that has no row.
+            Ok(statement.query_row(key, |row| row.get::<_, i64>(0)).optional()?.unwrap_or_default())
+        };
+        let count = self.run(read).await?;
+        Ok(Some(ChangeMark { value: count.to_string(), certain_from: None }))
+    }
+
+    async fn query(&self, query: &Query) -> Result<Page> {
+        let statements = Arc::new(sql::statements(query, sql::Purpose::Page, self.now_ms())?);
+        let (limit, fields) = (query.limit.max(1), query.fields);
+        let read = move |connection: &Connection| {
+            let mut documents = Vec::new();
+            let next = rows(connection, &statements, limit, |row| {
+                let json = text(row, 0)?;
+                let json = match fields {
+                    None => json.to_owned(),
+                    Some(fields) => select(json, fields).map_err(|error| Error::Failed(error.into()))?,
+                };
+                documents.push(Stored { json, etag: ETag(row.get(statements.etag)?) });
+                Ok(())
+            })?;
+            Ok(Page { documents, next, loose_ties: false })
+        };
+        self.read_in_turn(read).await
+    }
+
+    async fn scan(&self, query: &Query, visit: Visit) -> Result<()> {
+        self.scan_by(STRETCH, query, visit).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.engine.check().await?;
+        self.write_trial().await
+    }
+
+    async fn find_damage(&self) -> Result<Option<String>> {
+        Ok(self.engine.find_damage().await?)
+    }
+}
+
+/// A document on its way into its table.
+struct Row {
+    table: String,
+    key: Key,
+    etag: ETag,
+    now_ms: i64,
+    expires_at_ms: Option<i64>,
+    json: String,
+}
+
+impl Row {
+    fn new(key: &Key, document: &Value, now_ms: i64) -> Result<Self> {
+        if !key.is_valid() {
+            return Err(Fault::InvalidKey.into());
+        }
+        let spec = key.container.spec();
+        let has = |field: &str, value: &str| document.get(field).and_then(Value::as_str) == Some(value);
+        if !has("id", &key.id) || !has(spec.partition_key, &key.partition) {
+            return Err(Fault::OtherKey.into());
+        }
+        let json = without_system_fields(document).to_string();
+        check_size(&json)?;
+        let life_seconds = life_seconds(spec.time_to_live, document)?;
+        Ok(Self {
+            table: sql::table(key.container),
+            key: key.clone(),
+            etag: ETag(Uuid::new_v4().simple().to_string()),
+            now_ms,
+            expires_at_ms: life_seconds.map(|seconds| now_ms + seconds * 1000),
+            json,
+        })
+    }
+
+    fn create(&self, connection: &Connection) -> Result<ETag> {
+        let changed = self.insert(connection, " WHERE expires_at <= excluded.updated_at")?;
+        if changed == 0 { Err(Error::Conflict) } else { Ok(self.etag.clone()) }
+    }
+
+    fn upsert(&self, connection: &Connection) -> Result<ETag> {
+        self.insert(connection, "")?;
+        Ok(self.etag.clone())
+    }
+
+    /// Saves the row over one that is there if that one meets `condition`. Returns how many rows it saved.
+    fn insert(&self, connection: &Connection, condition: &str) -> rusqlite::Result<usize> {
+        let text = format!(
+            "INSERT INTO {} (partition, id, etag, updated_at, expires_at, document) VALUES (?, ?, ?, ?, ?, ?) \
+             ON CONFLICT (partition, id) DO UPDATE SET etag = excluded.etag, updated_at = excluded.updated_at, \
+             expires_at = excluded.expires_at, document = excluded.document{condition}",
+            self.table
+        );
+        let Self { key: Key { partition, id, .. }, etag, now_ms, expires_at_ms, json, .. } = self;
+        let mut statement = connection.prepare_cached(&text)?;
+        statement.execute(params![partition, id, etag.0, now_ms, expires_at_ms, json])
+    }
+
+    fn replace(&self, connection: &Connection, etag: &ETag) -> Result<ETag> {
+        let changed = self.update(connection, etag)?;
+        if changed == 0 { Err(Error::Conflict) } else { Ok(self.etag.clone()) }
+    }
+
+    fn update(&self, connection: &Connection, old: &ETag) -> rusqlite::Result<usize> {
+        let text = format!(
+            "UPDATE {} SET etag = ?, updated_at = ?, expires_at = ?, document = ? \
+             WHERE partition = ? AND id = ? AND etag = ? AND {}",
+            self.table,
+            sql::IS_LIVE
+        );
+        let Self { key: Key { partition, id, .. }, etag, now_ms, expires_at_ms, json, .. } = self;
+        let mut statement = connection.prepare_cached(&text)?;
+        statement.execute(params![etag.0, now_ms, expires_at_ms, json, partition, id, old.0, now_ms])
+    }
+}
+
+fn delete(connection: &Connection, key: &Key, etag: Option<&ETag>, now_ms: i64) -> Result<bool> {
+    let text = format!(
+        "DELETE FROM {} WHERE partition = ?1 AND id = ?2 AND etag = coalesce(?3, etag) \
+         AND (expires_at IS NULL OR expires_at > ?4)",
+        sql::table(key.container)
+    );
+    let mut statement = connection.prepare_cached(&text)?;
+    let deleted = statement.execute(params![key.partition, key.id, etag.map(|etag| &etag.0), now_ms])?;
+    if deleted == 0 && etag.is_some() { Err(Error::Conflict) } else { Ok(deleted > 0) }
+}
+
+/// A write of a batch, checked and ready to be run.
+enum Step {
+    Create(Row),
+    Replace(Row, ETag),
+    Delete(Key, ETag, i64),
+}
+
+impl Step {
+    fn new(container: Container, partition: &str, write: &Write, now_ms: i64) -> Result<Self> {
+        let key_of = |document: &Value| {
+            let id = document.get("id").and_then(Value::as_str).ok_or(Fault::OtherKey)?;
+            Ok::<_, Error>(Key::new(container, partition, id))
+        };
+        match write {
+            Write::Create { document } => Ok(Self::Create(Row::new(&key_of(document)?, document, now_ms)?)),
+            Write::Replace { document, etag } => {
+                Ok(Self::Replace(Row::new(&key_of(document)?, document, now_ms)?, etag.clone()))
+            }
+            Write::Delete { id, etag } => Ok(Self::Delete(Key::new(container, partition, id), etag.clone(), now_ms)),
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Create(row) | Self::Replace(row, _) => row.json.len(),
+            Self::Delete(..) => 0,
+        }
+    }
+
+    fn run(&self, connection: &Connection) -> Result<()> {
+        match self {
+            Self::Create(row) => row.create(connection).map(drop),
+            Self::Replace(row, etag) => row.replace(connection, etag).map(drop),
+            Self::Delete(key, etag, now_ms) => delete(connection, key, Some(etag), *now_ms).map(drop),
+        }
+    }
+}
+
+fn sweep(connection: &Connection, container: Container, now_ms: i64) -> Result<usize> {
+    let table = sql::table(container);
+    let text = format!(
+        "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"
+    );
+    Ok(connection.prepare_cached(&text)?.execute(params![now_ms, SWEEP as i64])?)
+}
+
+/// Seconds that the document lives from now on; `None` for ever.
+fn life_seconds(container: TimeToLive, document: &Value) -> Result<Option<i64>> {
+    let own = match document.get("ttl") {
+        None | Some(Value::Null) => None,
+        Some(ttl) => match ttl.as_i64() {
+            Some(seconds) if seconds == -1 || (1..=i64::from(i32::MAX)).contains(&seconds) => Some(seconds),
+            _ => return Err(Fault::InvalidTimeToLive.into()),
+        },
+    };
+    let seconds = match (container, own) {
+        (TimeToLive::Off, _) | (TimeToLive::PerDocument, None) => None,
+        (TimeToLive::Days(days), None) => Some(i64::from(days) * SECONDS_PER_DAY),
+        (TimeToLive::PerDocument | TimeToLive::Days(_), own) => own.filter(|seconds| *seconds != -1),
+    };
+    Ok(seconds)
+}
+
+fn without_system_fields(document: &Value) -> Cow<'_, Value> {
+    if SYSTEM_FIELDS.iter().all(|field| document.get(field).is_none()) {
+        return Cow::Borrowed(document);
+    }
+    let mut document = document.clone();
+    if let Value::Object(fields) = &mut document {
+        fields.retain(|field, _| !SYSTEM_FIELDS.contains(&field.as_str()));
+    }
+    Cow::Owned(document)
+}
+
+/// Runs `statements` one after the other until they have given `limit` rows to `take`. Returns what continues after them.
+fn rows(
+    connection: &Connection,
+    statements: &sql::Statements,
+    limit: usize,
+    mut take: impl FnMut(&rusqlite::Row<'_>) -> Result<()>,
+) -> Result<Option<String>> {
+    // All of them see the same moment. In memory the writer's transaction does that.
+    let snapshot = connection.is_autocommit().then(|| connection.unchecked_transaction());
+    let _snapshot = snapshot.transpose()?;
+    let (mut taken, mut position) = (0, Vec::new());
+    let mut greatest = String::new();
+    let list = match &statements.if_few {
+        Some((count, list)) => {
+            let mut counted = connection.prepare_cached(&count.text)?;
+            let are_few = counted.query_row(params_from_iter(count.bind(0)), |row| row.get(0))?;
+            if are_few { list } else { &statements.list }
+        }
+        None => &statements.list,
+    };
+    for statement in list {
+        let mut prepared = connection.prepare_cached(&statement.text)?;
+        // One more than fits tells whether there is another page. In the order of the file, which one that is does not.
+        let more = i64::from(!statements.in_file_order);
+        let room = i64::try_from(limit - taken).unwrap_or(i64::MAX).saturating_add(more);
+        let mut rows = prepared.query(params_from_iter(statement.bind(room)))?;
+        while let Some(row) = rows.next()? {
+            if taken == limit {
+                return sql::encode_position(&position).map(Some);
+            }
+            take(row)?;
+            taken += 1;
+            if statements.in_file_order {
+                let id = text(row, statements.keys.start)?;
+                if id > greatest.as_str() {
+                    id.clone_into(&mut greatest);
+                }
+            } else if taken == limit {
+                position = statements.keys.clone().map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?;
+            }
+        }
+    }
+    if statements.in_file_order && taken == limit {
+        return sql::encode_position(&[SqlValue::Text(greatest)]).map(Some);
+    }
+    Ok(None)
+}
+
+fn text<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<&'a str> {
+    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
+}
+
+/// The object `json` with only those of its top-level fields that are in `fields`. Their values are copied as they are
+/// written; the others are skipped, not read.
+fn select(json: &str, fields: &[&str]) -> serde_json::Result<String> {
+    #[derive(Deserialize)]
+    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+    struct Selection<'a>(&'a [&'a str]);
+
+    impl<'de> Visitor<'de> for Selection<'_> {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<String, A::Error> {
+            let mut selected = String::from("{");
+            while let Some(Name(name)) = map.next_key()? {
+                if !self.0.contains(&&*name) {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                if selected.len() > 1 {
+                    selected.push(',');
+                }
+                // Names of fields that are asked for need no escapes.
+                selected.push('"');
+                selected.push_str(&name);
+                selected.push_str("\":");
+                selected.push_str(map.next_value::<&RawValue>()?.get());
+            }
+            selected.push('}');
+            Ok(selected)
+        }
+    }
+
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let selected = deserializer.deserialize_map(Selection(fields))?;
+    deserializer.end()?;
+    Ok(selected)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::base::clock::SystemClock;
+    use crate::store::query::Comparison;
+    use crate::store::{Direction, Filter};
+
+    const ENDLESS: &str = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) SELECT max(n) FROM n";
+
+    fn limited(short: Duration, longest: Duration) -> SqliteStore {
+        let (short, longest) = (Some(short), Some(longest));
+        SqliteStore { short, longest, ..SqliteStore::in_memory(Arc::new(SystemClock)).unwrap() }
+    }
+
+    /// Takes for ever the first times, and then no time.
+    fn endless(times: usize) -> impl Fn(&Connection) -> Result<i32> + Clone + Send + 'static {
+        let run = Arc::new(AtomicUsize::new(0));
+        move |connection| {
+            let text = if run.fetch_add(1, Ordering::SeqCst) < times { ENDLESS } else { "SELECT 7" };
+            Ok(connection.query_row(text, [], |row| row.get(0))?)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_that_takes_long_begins_again_in_its_turn() {
+        let store = limited(Duration::ZERO, LONGEST);
+        let turns = store.long_reads.acquire_many(LONG_READS as u32).await.unwrap();
+        let mut asking = pin!(store.read_in_turn(endless(1)));
+        // There is one connection: this is answered when the query has given it up, and needs no turn.
+        let key = Key::new(Container::Wardrobe, "ada", "7");
+        tokio::select! {
+            biased;
+            answer = &mut asking => panic!("all turns are taken: {answer:?}"),
+            found = async {
+                tokio::task::yield_now().await;
+                store.read(&key).await
+            } => assert!(found.unwrap().is_none()),
+        }
+        drop(turns);
+        assert_eq!(asking.await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn a_query_that_takes_too_long_is_unavailable_and_its_connection_goes_on() {
+        let store = limited(Duration::ZERO, Duration::ZERO);
+        let outcome = store.read_in_turn(endless(2)).await;
+        assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
+        let store = SqliteStore { longest: Some(LONGEST), short: Some(LONGEST), ..store };
+        assert_eq!(store.read_in_turn(endless(0)).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_ended() {
+        let store = limited(LONGEST, LONGEST);
+        let (begin, begun) = oneshot::channel();
+        let read = move |connection: &Connection| {
+            let mut statement = connection.prepare(&ENDLESS.replace("max(n)", "n"))?;
+            let mut rows = statement.query([])?;
+            rows.next()?;
+            begin.send(()).ok();
+            while rows.next()?.is_some() {}
+            Ok(())
+        };
+        tokio::select! {
+            answer = store.read_within(None, read) => panic!("it has no end: {answer:?}"),
+            begun = begun => begun.unwrap(),
+        }
+        // The one connection is free again.
+        assert!(store.read(&Key::new(Container::Wardrobe, "ada", "7")).await.unwrap().is_none());
+    }
+
+    /// A query for what is dated late enough has two ways, for few documents and for many.
+    #[tokio::test]
+    async fn both_ways_to_what_is_dated_late_enough_give_the_same() {
+        let store = SqliteStore::in_memory(Arc::new(SystemClock)).unwrap();
+        for n in 0..60 {
+            let document = json!({
+                "id": n.to_string(), "userId": "global", "sourceId": format!("s{}", n % 3), "scoreSignal": n % 4,
+                "scrapedAt": format!("2026-03-{:02}", 1 + n % 20), "tags": ["a", if n % 2 == 0 { "B" } else { "c" }],
+            });
+            store.create(&Key::new(Container::ScrapedItems, "global", n.to_string()), &document).await.unwrap();
+        }
+        let dated = |since: &str| {
+            Filter::CompareFirst(&["sourceCreatedAt", "scrapedAt"], Comparison::GreaterOrEqual, since.into())
+        };
+        let query = Query::partition(Container::ScrapedItems, "global")
+            .matching(dated("2026-03-08"))
+            .order_by("scoreSignal", Direction::Descending)
+            .order_by("id", Direction::Ascending)
+            .limit(11);
+        let groups = Filter::In("sourceId", vec!["s0".into(), "s2".into()]);
+        let elements = Filter::ContainsAny("tags", vec!["b".to_owned(), "A".to_owned()]);
+        for query in [query.clone(), query.clone().matching(groups.clone()), query.matching(groups).matching(elements)]
+        {
+            let mut after = None;
+            loop {
+                let query = query.clone().after(after);
+                let few = sql::statements(&query, sql::Purpose::Page, store.now_ms()).unwrap();
+                assert!(few.if_few.is_some());
+                let many = sql::Statements {
+                    if_few: None,
+                    ..sql::statements(&query, sql::Purpose::Page, store.now_ms()).unwrap()
+                };
+                let mut pages = Vec::new();
+                for statements in [few, many] {
+                    let read = move |connection: &Connection| -> Result<_> {
+                        let mut ids = Vec::new();
+                        let next = rows(connection, &statements, 11, |row| {
+                            ids.push(text(row, 0)?.to_owned());
+                            Ok(())
+                        })?;
+                        Ok((ids, next))
+                    };
+                    pages.push(store.engine.read(read).await.unwrap());
+                }
+                assert_eq!(pages[0], pages[1], "{query:?}");
+                after = pages.remove(0).1;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_scan_of_many_stretches_shows_every_document_once() {
+        let store = SqliteStore::in_memory(Arc::new(SystemClock)).unwrap();
+        // Seven is prime to ten: ids come in another order than documents are created.
+        for id in (0..10).map(|n| (n * 7 % 10).to_string()) {
+            let document = json!({"id": id, "userId": "ada", "itemId": id, "occurredAt": id});
+            for container in [Container::Wardrobe, Container::WearEvents] {
+                store.create(&Key::new(container, "ada", id.clone()), &document).await.unwrap();
+            }
+        }
+        let wardrobe = Query::partition(Container::Wardrobe, "ada");
+        let wears = Query::partition(Container::WearEvents, "ada").order_by("occurredAt", Direction::Ascending);
+        for (query, stretch) in [&wardrobe, &wears].into_iter().flat_map(|query| (1..=11).map(move |n| (query, n))) {
+            let shown = Arc::new(Mutex::new(Vec::new()));
+            let list = shown.clone();
+            let visit = move |document: Shown<'_>| {
+                let Shown::Json(json) = document else { panic!("a whole document") };
+                let document: Value = serde_json::from_str(json).unwrap();
+                list.lock().unwrap().push(document["id"].as_str().unwrap().to_owned());
+            };
+            store.scan_by(stretch, query, Arc::new(visit)).await.unwrap();
+            let mut ids = std::mem::take(&mut *shown.lock().unwrap());
+            if query.order.is_empty() {
+                ids.sort_unstable();
+            }
+            assert_eq!(ids.concat(), "0123456789", "{query:?} by {stretch}");
+        }
+    }
+}

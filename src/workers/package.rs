@@ -1,0 +1,214 @@
+//! Writes the directory that the Functions host runs: `host.json`, a folder with `function.json` for each function and
+//! one for HTTP, and the binary.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::store::cosmos::schema;
+use crate::workers::invocation::BINDING;
+use crate::workers::{Function, Trigger};
+
+/// The host's settings, the same for every package.
+pub const HOST_JSON: &str = include_str!("../../host.json");
+/// Folder of the function that hands every request to our routes.
+pub const HTTP_FOLDER: &str = "http";
+/// The setting with the account of the queues. A trigger cannot name an account by itself.
+pub const QUEUE_CONNECTION: &str = "StorageQueue";
+/// Name of the binary in the package, as `host.json` has it.
+pub const BINARY: &str = "pluckit";
+
+const FUNCTION_JSON: &str = "function.json";
+const LOCAL_SETTINGS: &str = "local.settings.json";
+/// What stays on the developer's machine.
+const FUNCIGNORE: &str = "local.settings.json\ndata/\n.git*\n*.log\n";
+
+/// Writes the package of `functions` into the directory `out`, with a copy of `binary`. Settings of a package that is
+/// there already are kept, and functions that are no more are removed.
+///
+/// # Errors
+/// When `out` holds something else than such a package, or a file cannot be written.
+pub fn write(functions: &[Function], out: &Path, binary: &Path) -> anyhow::Result<()> {
+    if !is_ours_to_write(out)? {
+        bail!("{} is not empty and no package of pluckit: choose another directory", out.display());
+    }
+    fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
+    remove_functions(out)?;
+    write_text(&out.join("host.json"), HOST_JSON)?;
+    write_json(&out.join(HTTP_FOLDER).join(FUNCTION_JSON), &http_function())?;
+    for function in functions {
+        write_json(&out.join(function.name).join(FUNCTION_JSON), &function_json(function))?;
+    }
+    write_text(&out.join(".funcignore"), FUNCIGNORE)?;
+    let settings = out.join(LOCAL_SETTINGS);
+    if !settings.exists() {
+        write_json(&settings, &local_settings(functions)?)?;
+    }
+    copy_binary(binary, &out.join(BINARY))
+}
+
+/// Every request below the prefix of `host.json`. Proxying wants exactly these two bindings.
+fn http_function() -> Value {
+    json!({ "bindings": [
+        {
+            "type": "httpTrigger",
+            "direction": "in",
+            "name": "req",
+            "authLevel": "anonymous",
+            "route": "{*path}",
+            "methods": ["get", "post", "put", "patch", "delete", "head", "options"],
+        },
+        { "type": "http", "direction": "out", "name": "res" },
+    ] })
+}
+
+/// The `function.json` of a function.
+pub fn function_json(function: &Function) -> Value {
+    match &function.trigger {
+        Trigger::Queue(trigger) => json!({ "bindings": [{
+            "type": "queueTrigger",
+            "direction": "in",
+            "name": BINDING,
+            "queueName": format!("%{}%{}", trigger.setting, trigger.suffix),
+            "connection": QUEUE_CONNECTION,
+        }] }),
+        Trigger::Timer(trigger) => json!({
+            "bindings": [{
+                "type": "timerTrigger",
+                "direction": "in",
+                "name": BINDING,
+                "schedule": format!("%{}%", trigger.setting),
+                // Otherwise every new instance would run it.
+                "runOnStartup": false,
+                // A run that was missed is made up for.
+                "useMonitor": true,
+            }],
+            "retry": {
+                "strategy": "exponentialBackoff",
+                "maxRetryCount": 3,
+                "minimumInterval": "00:00:10",
+                "maximumInterval": "00:05:00",
+            },
+        }),
+    }
+}
+
+/// The setting that a function's `function.json` refers to.
+fn setting(function: &Function) -> &'static str {
+    match &function.trigger {
+        Trigger::Queue(trigger) => trigger.setting,
+        Trigger::Timer(trigger) => trigger.setting,
+    }
+}
+
+/// What `func start` needs to run the package on a developer's machine, with Azurite. Never the environment: the host's
+/// tools say `Development` themselves when they start it, and can upload this file to an app in Azure.
+fn local_settings(functions: &[Function]) -> anyhow::Result<Value> {
+    let defaults = Config::read(|_| None)?;
+    let mut values = BTreeMap::from(
+        [
+            ("FUNCTIONS_WORKER_RUNTIME", "custom"),
+            ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
+            (QUEUE_CONNECTION, "UseDevelopmentStorage=true"),
+            // Under the host, what is built in must be wanted.
+            ("PLUCKIT_ALLOW_EMBEDDED", "true"),
+        ]
+        .map(|(name, value)| (name, value.to_owned())),
+    );
+    for function in functions {
+        let name = setting(function);
+        values.insert(name, default(&defaults, name)?);
+    }
+    Ok(json!({ "IsEncrypted": false, "Values": values }))
+}
+
+/// What a deployment needs in Azure beside the package (`deploy/storage.json`): the database with its containers, queues,
+/// blob containers, and the settings that the `function.json` files refer to, which must be there for the host to start.
+///
+/// # Errors
+/// When a function refers to a setting that there is not.
+pub fn azure_schema(functions: &[Function]) -> anyhow::Result<Value> {
+    let config = Config::read(|_| None)?;
+    let queues: Vec<&String> = config.queues.all().into_iter().flat_map(|queue| [&queue.work, &queue.poison]).collect();
+    let mut settings = BTreeMap::new();
+    for function in functions {
+        let name = setting(function);
+        settings.insert(name, default(&config, name)?);
+    }
+    Ok(json!({
+        "database": default(&config, "COSMOS_DB_DATABASE")?,
+        "containers": schema::definitions(),
+        "queues": queues,
+        "blobContainers": [
+            { "name": config.storage.archive_container.to_string(), "public": true },
+            { "name": config.storage.jobs_container.to_string(), "public": false },
+        ],
+        "settings": settings,
+    }))
+}
+
+/// The value that a setting has when nobody sets it.
+fn default(config: &Config, name: &str) -> anyhow::Result<String> {
+    let found = config.effective.iter().find(|setting| setting.name == name);
+    found.map(|setting| setting.value.clone()).with_context(|| format!("{name} is not a setting"))
+}
+
+/// Whether the directory is missing, empty, or a package that we wrote before.
+fn is_ours_to_write(out: &Path) -> anyhow::Result<bool> {
+    let is_empty = match fs::read_dir(out) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", out.display())),
+    };
+    if is_empty {
+        return Ok(true);
+    }
+    let host: Option<Value> = fs::read(out.join("host.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let starts = host.as_ref().and_then(|host| host.pointer("/customHandler/description/defaultExecutablePath"));
+    // The sources have a host.json as well, but no function beside it.
+    Ok(starts.is_some_and(|binary| binary == BINARY) && out.join(HTTP_FOLDER).join(FUNCTION_JSON).exists())
+}
+
+/// Removes the functions of an older package: the host would go on to start them.
+fn remove_functions(out: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(out).with_context(|| format!("{} cannot be read", out.display()))? {
+        let folder = entry?.path();
+        let file = folder.join(FUNCTION_JSON);
+        if file.exists() {
+            fs::remove_file(&file).with_context(|| format!("{} cannot be removed", file.display()))?;
+            if fs::read_dir(&folder)?.next().is_none() {
+                fs::remove_dir(&folder)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_json(path: &Path, value: &Value) -> anyhow::Result<()> {
+    write_text(path, &format!("{value:#}\n"))
+}
+
+fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
+    let write = || {
+        fs::create_dir_all(path.parent().unwrap_or(path))?;
+        fs::write(path, text)
+    };
+    write().with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Copies the binary beside its place and then moves it there: the old one may be running, and cannot be written over.
+fn copy_binary(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let beside: PathBuf = to.with_extension("new");
+    let copy = || {
+        fs::copy(from, &beside)?;
+        fs::set_permissions(&beside, fs::Permissions::from_mode(0o755))?;
+        fs::rename(&beside, to)
+    };
+    copy().with_context(|| format!("{} cannot be copied to {}", from.display(), to.display()))
+}
