@@ -1,0 +1,40 @@
+//! Who may call.
+
+use std::collections::HashSet;
+
+use url::Url;
+
+use super::reader::{Error, Reader};
+use crate::model::ids::UserId;
+
+/// Who may call.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The user that every caller is, in development.
+    pub local_dev_user: UserId,
+    /// OAuth clients whose ID tokens are accepted.
+    pub google_client_ids: Vec<String>,
+    /// Where Google's signing keys are.
+    pub google_jwks_url: Url,
+    /// Who may use admin routes.
+    pub admins: HashSet<UserId>,
+}
+
+impl Identity {
+    /// Reads the settings of this group.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let mut google_client_ids = reader.list("GOOGLE_CLIENT_ID", &[',', ';']);
+        google_client_ids.extend(reader.list("GOOGLE_ALLOWED_CLIENT_IDS", &[',', ';']));
+        let local_dev_user = UserId::from(reader.text("LOCAL_DEV_USER_ID", "local-dev-user"));
+        if !local_dev_user.is_valid() {
+            let expected = "1 to 255 bytes without / \\ ? #, and neither . nor ..".to_owned();
+            return Err(Error::Invalid { name: "LOCAL_DEV_USER_ID", got: local_dev_user.to_string(), expected });
+        }
+        Ok(Identity {
+            local_dev_user,
+            google_client_ids,
+            google_jwks_url: reader.url("GOOGLE_JWKS_URL", "https://www.googleapis.com/oauth2/v3/certs")?,
+            admins: reader.list("ADMIN_USER_IDS", &[',']).into_iter().map(UserId::from).collect(),
+        })
+    }
+}

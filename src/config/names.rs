@@ -1,0 +1,60 @@
+//! Names that look like settings and are none.
+
+use std::fmt;
+
+/// How the names of settings begin that nobody else has. Any other name there is a mistake.
+const OWN_PREFIXES: [&str; 13] = [
+    "PLUCKIT_",
+    "COSMOS_DB_",
+    "RATE_LIMIT_",
+    "TASTE_JOB_",
+    "WEEKLY_DIGEST_",
+    "DIGEST_BATCH_",
+    "LONG_OPERATION_",
+    "MOOD_",
+    "SCRAPER_",
+    "SEGMENTATION_",
+    "METADATA_EXTRACT_",
+    "PROCESS_IMAGE_",
+    "FX_RATES_",
+];
+
+/// Names of other programs that begin like ours.
+const OTHERS_PREFIXES: [&str; 1] = ["PLUCKIT_TEST_"];
+
+/// The shortest name of a setting that others' names may be taken for: `PORT` is like too many.
+const SHORTEST_LIKE: usize = 10;
+
+/// A name that was set and looks like that of a setting, but is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stranger {
+    /// The name.
+    pub name: String,
+    /// The setting whose name is most like it.
+    pub nearest: Option<&'static str>,
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is set, but there is no such setting", self.name)?;
+        self.nearest.map_or(Ok(()), |nearest| write!(f, ": is it {nearest}?"))
+    }
+}
+
+/// What is wrong with a name that was set, if it looks like that of a setting and is none.
+pub fn stranger(name: &str, known: &[&'static str]) -> Option<Stranger> {
+    let upper = name.to_ascii_uppercase();
+    if known.contains(&name) || OTHERS_PREFIXES.iter().any(|prefix| upper.starts_with(prefix)) {
+        return None;
+    }
+    let distance = |other: &str| strsim::osa_distance(&upper, &other.to_ascii_uppercase());
+    let (nearest, apart) = known.iter().map(|known| (*known, distance(known))).min_by_key(|(_, apart)| *apart)?;
+    let is_own = OWN_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
+    let is_like = apart <= 2 && nearest.len() >= SHORTEST_LIKE;
+    if !is_own && !is_like {
+        return None;
+    }
+    // Further away it is no mistyped name, but a made-up one.
+    let nearest = (apart <= 2.max(name.len() / 4)).then_some(nearest);
+    Some(Stranger { name: name.to_owned(), nearest })
+}

@@ -1,0 +1,64 @@
+//! Where and how to listen.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+
+use url::Url;
+
+use super::AllowedOrigins;
+use super::is_loopback;
+use super::reader::{Error, Reader};
+
+/// Where and how to listen.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Address to listen on.
+    pub bind: IpAddr,
+    /// Port; 0 takes a free one.
+    pub port: u16,
+    /// Whether the Functions host started us.
+    pub under_functions_host: bool,
+    /// Web origins that may call with credentials.
+    pub allowed_origins: AllowedOrigins,
+    /// Address at which others reach the service, if it is not the one that it listens on.
+    pub public_url: Option<Url>,
+}
+
+impl Server {
+    /// Address at which others reach the service, which listens on `address`.
+    pub fn public_base(&self, address: SocketAddr) -> Url {
+        // Not an address that anybody could ask for.
+        let host = match address.ip() {
+            IpAddr::V4(any) if any.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(any) if any.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            host => host,
+        };
+        let listener = format!("http://{}", SocketAddr::new(host, address.port()));
+        self.public_url.clone().unwrap_or_else(|| Url::parse(&listener).expect("an address makes a URL"))
+    }
+}
+
+impl Server {
+    /// Reads the settings of this group.
+    pub(super) fn read(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Self, Error> {
+        let bind = reader.parsed("PLUCKIT_BIND", IpAddr::V4(Ipv4Addr::LOCALHOST), "an IP address")?;
+        let port = reader.number("PORT", 7071, 0, u16::MAX)?;
+        let origins = reader.list("CORS_ALLOWED_ORIGINS", &[',']);
+        let (bind, port) = if under_functions_host {
+            (IpAddr::V4(Ipv4Addr::LOCALHOST), reader.number("FUNCTIONS_CUSTOMHANDLER_PORT", 0, 1, u16::MAX)?)
+        } else {
+            (bind, port)
+        };
+        let public_url = reader.optional_url("PLUCKIT_PUBLIC_URL")?;
+        let site = reader.optional("WEBSITE_HOSTNAME").and_then(|host| {
+            // The host's tools on a developer's machine set it too, and speak no TLS.
+            let is_local = Url::parse(&format!("http://{host}")).is_ok_and(|url| is_loopback(&url));
+            Url::parse(&format!("{}://{host}", if is_local { "http" } else { "https" })).ok()
+        });
+        let public_url = public_url.or(site);
+        let allowed_origins = AllowedOrigins::new(origins);
+        Ok(Server { bind, port, under_functions_host, allowed_origins, public_url })
+    }
+}

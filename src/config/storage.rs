@@ -1,0 +1,95 @@
+//! Azure storage: accounts and containers.
+
+use secrecy::ExposeSecret;
+use secrecy::SecretString;
+use url::Url;
+
+use super::connection_string::{ConnectionString, EMULATOR_ACCOUNT};
+use super::reader::{Error, Reader};
+use crate::model::containers::ContainerName;
+
+/// Azure storage, as far as it is configured.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// The account with the blobs.
+    pub blobs: Option<StorageAccount>,
+    /// The account with the queues.
+    pub queues: Option<StorageAccount>,
+    /// Blob container of finished pictures.
+    pub archive_container: ContainerName,
+    /// Blob container of what long operations write; no public route shows it.
+    pub jobs_container: ContainerName,
+}
+
+/// How to reach a storage account.
+#[derive(Debug, Clone)]
+pub enum StorageAccount {
+    /// By connection string.
+    ConnectionString(SecretString),
+    /// By name and key.
+    Key {
+        /// Name of the account.
+        name: String,
+        /// Its key, base64.
+        key: SecretString,
+    },
+    /// By managed identity.
+    Identity {
+        /// URL of the service (blob or queue).
+        service: Url,
+        /// Client id of a user-assigned identity; the system-assigned one without it.
+        client_id: Option<String>,
+    },
+}
+
+impl Storage {
+    /// Reads the settings of this group.
+    pub(super) fn read(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Self, Error> {
+        let identity = |service| StorageAccount::Identity { service, client_id: client_id.map(Into::into) };
+        let host = reader.secret("AzureWebJobsStorage").map(StorageAccount::ConnectionString);
+        let queue = reader.secret("StorageQueue").map(StorageAccount::ConnectionString);
+        let queue_service = reader.optional_url("StorageQueue__queueServiceUri")?.map(identity);
+        let name = reader.optional("STORAGE_ACCOUNT_NAME");
+        let key = reader.secret("STORAGE_ACCOUNT_KEY");
+        let account = |service: &str| -> Result<Option<StorageAccount>, Error> {
+            let Some(name) = name.clone() else { return Ok(None) };
+            // The emulator's account is on no server of Azure. A connection string may say where it is.
+            if name == EMULATOR_ACCOUNT {
+                let is_emulator = |text: &SecretString| {
+                    ConnectionString::parse(text.expose_secret()).is_ok_and(|parsed| parsed.account == EMULATOR_ACCOUNT)
+                };
+                let given = host.iter().find_map(|account| match account {
+                    StorageAccount::ConnectionString(text) => Some(text).filter(|text| is_emulator(text)),
+                    StorageAccount::Key { .. } | StorageAccount::Identity { .. } => None,
+                });
+                let usual = || SecretString::from("UseDevelopmentStorage=true");
+                return Ok(Some(StorageAccount::ConnectionString(given.cloned().unwrap_or_else(usual))));
+            }
+            if let Some(key) = key.clone() {
+                return Ok(Some(StorageAccount::Key { name, key }));
+            }
+            let url = format!("https://{name}.{service}.core.windows.net");
+            let service = Url::parse(&url).map_err(|_| Error::Invalid {
+                name: "STORAGE_ACCOUNT_NAME",
+                got: name,
+                expected: "the name of a storage account".into(),
+            })?;
+            Ok(Some(identity(service)))
+        };
+        let default = "archive".parse().expect("a good name");
+        let expected = "3 to 63 of a-z, 0-9 and single hyphens between them";
+        let archive_container = reader.parsed::<ContainerName>("ARCHIVE_CONTAINER_NAME", default, expected)?;
+        let default = "jobs".parse().expect("a good name");
+        let jobs_container = reader.parsed::<ContainerName>("JOBS_CONTAINER_NAME", default, expected)?;
+        if jobs_container == archive_container {
+            let expected = "another container than ARCHIVE_CONTAINER_NAME, which everybody may read".to_owned();
+            return Err(Error::Invalid { name: "JOBS_CONTAINER_NAME", got: jobs_container.to_string(), expected });
+        }
+        Ok(Storage {
+            queues: queue.or(queue_service).or(account("queue")?).or_else(|| host.clone()),
+            blobs: account("blob")?.or(host),
+            archive_container,
+            jobs_container,
+        })
+    }
+}

@@ -1,0 +1,30 @@
+//! The stylist's tools.
+
+use url::Url;
+
+use super::reader::{Error, Reader};
+
+/// The stylist's numbers.
+#[derive(Debug, Clone)]
+pub struct Stylist {
+    /// Tool calls of one turn.
+    pub tool_call_limit: usize,
+    /// Scraped items whose vectors are kept in memory, at most.
+    pub similarity_max_items: usize,
+    /// Where cities are looked up.
+    pub geocoding_url: Url,
+    /// Where the weather comes from.
+    pub forecast_url: Url,
+}
+
+impl Stylist {
+    /// Reads the settings of this group.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            tool_call_limit: reader.number("STYLIST_TOOL_CALL_RECURSION_LIMIT", 8, 1, 64)?,
+            similarity_max_items: reader.number("SIMILARITY_MAX_ITEMS", 200_000, 1000, 2_000_000)?,
+            geocoding_url: reader.url("OPEN_METEO_GEOCODING_URL", "https://geocoding-api.open-meteo.com")?,
+            forecast_url: reader.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com")?,
+        })
+    }
+}

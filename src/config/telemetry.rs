@@ -1,0 +1,119 @@
+//! What leaves the process about itself: the log, traces, metrics.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use secrecy::ExposeSecret;
+use secrecy::SecretString;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use url::Url;
+
+use super::reader::{Error, Reader};
+
+const LANGFUSE_CLOUD: &str = "https://cloud.langfuse.com";
+
+/// What leaves the process about itself, beside the log: nothing, unless endpoints are set.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// Where traces go.
+    pub traces: Option<Url>,
+    /// Where metrics go.
+    pub metrics: Option<Url>,
+    /// Where logs go.
+    pub logs: Option<Url>,
+    /// Headers for all three, as `name=value` pairs between commas.
+    pub headers: Option<SecretString>,
+    /// What the service calls itself.
+    pub service_name: String,
+    /// `development` or `production`.
+    pub environment: &'static str,
+    /// Where turns, digests and extractions go.
+    pub langfuse: Option<Langfuse>,
+}
+
+/// A project of Langfuse.
+#[derive(Debug, Clone)]
+pub struct Langfuse {
+    /// Its server.
+    pub host: Url,
+    /// The project's public key.
+    pub public_key: String,
+    /// Its secret key.
+    pub secret_key: SecretString,
+    /// Whether prompts and answers are sent.
+    pub capture_content: bool,
+}
+
+impl Langfuse {
+    /// Where it takes traces by OTLP.
+    pub fn traces_url(&self) -> Url {
+        below(&self.host, &["api", "public", "otel", "v1", "traces"])
+    }
+
+    /// The credential, as the header has it.
+    pub fn authorization(&self) -> String {
+        let pair = format!("{}:{}", self.public_key, self.secret_key.expose_secret());
+        format!("Basic {}", BASE64_STANDARD.encode(pair))
+    }
+}
+
+/// The address with more segments behind its path.
+fn below(base: &Url, segments: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    url
+}
+
+impl Telemetry {
+    /// Reads the settings of this group.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let base = reader.optional_url("OTEL_EXPORTER_OTLP_ENDPOINT")?;
+        let mut signal = |endpoint, exporter, path| -> Result<Option<Url>, Error> {
+            let own = reader.optional_url(endpoint)?;
+            let exporter_name = reader.text(exporter, "otlp");
+            match exporter_name.as_str() {
+                "otlp" => Ok(own.or_else(|| base.as_ref().map(|base| below(base, &["v1", path])))),
+                "none" => Ok(None),
+                _ => Err(Error::Invalid { name: exporter, got: exporter_name, expected: "otlp or none".to_owned() }),
+            }
+        };
+        let traces = signal("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER", "traces")?;
+        let metrics = signal("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_METRICS_EXPORTER", "metrics")?;
+        let logs = signal("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "OTEL_LOGS_EXPORTER", "logs")?;
+        let protocol = reader.text("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        if protocol != "http/protobuf" {
+            let expected = "http/protobuf, the one that is spoken here".to_owned();
+            return Err(Error::Invalid { name: "OTEL_EXPORTER_OTLP_PROTOCOL", got: protocol, expected });
+        }
+        let headers = reader.secret("OTEL_EXPORTER_OTLP_HEADERS");
+        let service_name = reader.text("OTEL_SERVICE_NAME", "pluckit-processor");
+        let public_key = reader.optional("LANGFUSE_PUBLIC_KEY");
+        let secret_key = reader.secret("LANGFUSE_SECRET_KEY");
+        let host = reader.optional_url("LANGFUSE_HOST")?;
+        let other_host = reader.optional_url("LANGFUSE_BASE_URL")?;
+        let capture_content = reader.flag("LANGFUSE_CAPTURE_CONTENT", false)?;
+        let host = host.or(other_host).unwrap_or_else(|| Url::parse(LANGFUSE_CLOUD).expect("a good URL"));
+        let langfuse = public_key.zip(secret_key);
+        let langfuse =
+            langfuse.map(|(public_key, secret_key)| Langfuse { host, public_key, secret_key, capture_content });
+        Ok(Telemetry { traces, metrics, logs, headers, service_name, environment: "production", langfuse })
+    }
+}
+
+/// What to write into the log: a level, and targets with levels of their own.
+pub fn read_log_filter(reader: &mut Reader<'_>) -> Result<String, Error> {
+    const NAME: &str = "PLUCKIT_LOG";
+    let default = "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn";
+    let text = reader.text(NAME, default);
+    let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let filter = parts.join(",");
+    // A word alone that is no level would be a target, and nothing else would be written.
+    let is_known = |part: &&str| part.contains(['=', '[', ']', '}']) || part.parse::<LevelFilter>().is_ok();
+    if parts.iter().all(is_known) && EnvFilter::builder().parse(&filter).is_ok() {
+        return Ok(filter);
+    }
+    let expected = "error, warn, info, debug, trace or off, and target=level pairs, with commas between".to_owned();
+    Err(Error::Invalid { name: NAME, got: text, expected })
+}
