@@ -2,32 +2,80 @@
 //!
 //! A request can be answered before its body has come: it is too long, say, or its caller unknown. To close the
 //! connection then would take the answer from a client that is still writing: it would see a broken pipe in place of our
-//! 413. So what is left of a body is read and thrown away, up to limits that keep this from being a way to occupy us.
+//! 413. So what is left of a body is read and thrown away, up to limits that keep this from being a way to occupy us:
+//! bytes and time for each body, and a pace for all of them together, since reading takes processor time from others.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 
 /// Bytes that are thrown away at most; a longer body costs its sender the connection.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 /// How long that may take.
 const LONGEST: Duration = Duration::from_secs(5);
+/// Bytes of all bodies that are thrown away per second.
+const PACE: u32 = 128 * 1024 * 1024;
+/// What a body is taken to send at first, in bytes.
+const FIRST_PIECE: usize = 64 * 1024;
+
+/// Throws away what is left of bodies. Clones share one pace.
+#[derive(Clone)]
+pub struct Drain {
+    tasks: TaskTracker,
+    /// When the next bytes may be read.
+    next: Arc<Mutex<Instant>>,
+}
+
+impl Drain {
+    /// Works as tasks of `tasks`.
+    pub fn new(tasks: TaskTracker) -> Self {
+        Self { tasks, next: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    /// Waits until it is the turn of so many bytes.
+    async fn turn(&self, bytes: usize) {
+        let turn = {
+            // Nothing panics while it is held.
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = Instant::now().max(*next);
+            *next = turn + Duration::from_secs(bytes as u64) / PACE;
+            turn
+        };
+        sleep_until(turn).await;
+    }
+
+    async fn discard(self, mut body: impl Body<Data = Bytes> + Unpin) {
+        let mut discarded = 0;
+        let mut piece = FIRST_PIECE;
+        while discarded < MOST_BYTES {
+            self.turn(piece).await;
+            match body.frame().await {
+                Some(Ok(frame)) => piece = frame.data_ref().map_or(0, Bytes::len),
+                // It is over, or the client has left.
+                Some(Err(_)) | None => return,
+            }
+            discarded += piece;
+        }
+    }
+}
 
 /// A request's body that is read to its end, whoever drops it.
 pub struct Lingering {
     body: Option<Incoming>,
-    tasks: TaskTracker,
+    drain: Drain,
 }
 
 impl Lingering {
-    /// What is left of `body` in the end is read by a task of `tasks`.
-    pub fn new(body: Incoming, tasks: TaskTracker) -> Self {
-        Self { body: Some(body), tasks }
+    /// What is left of `body` in the end goes down `drain`.
+    pub fn new(body: Incoming, drain: Drain) -> Self {
+        Self { body: Some(body), drain }
     }
 }
 
@@ -54,18 +102,44 @@ impl Body for Lingering {
 impl Drop for Lingering {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
-            self.tasks.spawn(tokio::time::timeout(LONGEST, discard(body)));
+            self.drain.tasks.spawn(timeout(LONGEST, self.drain.clone().discard(body)));
         }
     }
 }
 
-async fn discard(mut body: Incoming) {
-    let mut discarded = 0;
-    while discarded < MOST_BYTES {
-        match body.frame().await {
-            Some(Ok(frame)) => discarded += frame.data_ref().map_or(0, Bytes::len),
-            // It is over, or the client has left.
-            Some(Err(_)) | None => return,
-        }
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::future::join_all;
+    use futures::stream;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    /// A body of so many bytes, in pieces of 64 KiB that are there at once.
+    fn body(bytes: usize) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
+        let pieces = bytes / FIRST_PIECE;
+        StreamBody::new(stream::iter((0..pieces).map(|_| Ok(Frame::data(Bytes::from_static(&[0; FIRST_PIECE]))))))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_are_thrown_away_at_one_pace() {
+        let drain = Drain::new(TaskTracker::new());
+        let begun = Instant::now();
+        drain.clone().discard(body(MIB)).await;
+        assert!(begun.elapsed() < Duration::from_millis(20), "one alone: {:?}", begun.elapsed());
+        let begun = Instant::now();
+        join_all((0..512).map(|_| drain.clone().discard(body(MIB)))).await;
+        assert!((4..=5).contains(&begun.elapsed().as_secs()), "512 MiB: {:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_without_end_is_given_up() {
+        let begun = Instant::now();
+        Drain::new(TaskTracker::new()).discard(body(4096 * MIB)).await;
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     }
 }

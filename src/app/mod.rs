@@ -36,7 +36,7 @@ use tracing::{debug, info, warn};
 use url::Url;
 
 use self::connections::{Connections, LastOf, Place, Refusals, is_out_of_files, raise_file_limit};
-use self::linger::Lingering;
+use self::linger::{Drain, Lingering};
 use crate::azure::{Identity, StorageAccount};
 use crate::base::chain::Chain;
 use crate::base::clock::{Clock, SystemClock};
@@ -720,6 +720,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
         None => response,
     });
     let mut refusals = Refusals::default();
+    let drain = Drain::new(tasks.clone());
     loop {
         let accepted = async {
             let (stream, peer) = listener.accept().await?;
@@ -729,7 +730,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
         };
         tokio::select! {
             accepted = accepted => match accepted {
-                Ok((stream, peer, place)) => accept(stream, peer, place, service.clone(), &connections, &tasks),
+                Ok((stream, peer, place)) => accept(stream, peer, place, service.clone(), &connections, &tasks, &drain),
                 Err(error) => {
                     refusals.note(&error);
                     if is_out_of_files(&error) {
@@ -788,6 +789,7 @@ fn accept<S>(
     service: S,
     connections: &GracefulShutdown,
     tasks: &TaskTracker,
+    drain: &Drain,
 ) where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
@@ -799,10 +801,10 @@ fn accept<S>(
     if let Err(error) = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(MOST_UNSENT_BYTES) {
         debug!(error = %Chain(&error), "connection without a limit on what is unsent");
     }
-    let (requests, lingering) = (place.requests(), tasks.clone());
+    let (requests, drain) = (place.requests(), drain.clone());
     let service = service_fn(move |request: http::Request<Incoming>| {
         let (under_way, mut service) = (requests.begin(), service.clone());
-        let request = take_in(request, peer, &lingering);
+        let request = take_in(request, peer, &drain);
         async move {
             let Some(under_way) = under_way else {
                 // The connection is closed before anybody could read an answer.
@@ -829,7 +831,7 @@ fn accept<S>(
 }
 
 /// A request as routes take it.
-fn take_in(mut request: http::Request<Incoming>, peer: Peer, lingering: &TaskTracker) -> Request {
+fn take_in(mut request: http::Request<Incoming>, peer: Peer, drain: &Drain) -> Request {
     request.extensions_mut().insert(peer);
     if request.body().is_end_stream() {
         return request.map(|_| Body::empty());
@@ -838,5 +840,5 @@ fn take_in(mut request: http::Request<Incoming>, peer: Peer, lingering: &TaskTra
     if request.headers().contains_key(EXPECT) {
         return request.map(Body::new);
     }
-    request.map(|body| Body::new(Lingering::new(body, lingering.clone())))
+    request.map(|body| Body::new(Lingering::new(body, drain.clone())))
 }
