@@ -3,6 +3,9 @@
 //! The file is not the documents' one, so neither waits for the other's transactions. Several processes may use it. A
 //! message is received in a write transaction, so two receivers never get the same one; calls that come at once share a
 //! transaction and its sync to disk.
+//!
+//! A message that waits can be received whatever the clock says. A hidden one is seen again at a moment by the system's
+//! clock, or when that shows a time well before the one at which it was hidden: then the clock has been set back.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -24,10 +27,13 @@ use crate::base::clock::Clock;
 use crate::sqlite::{self, Engine, Schema};
 
 /// Changes of the tables, from layout 0 (a new file) to 1, from 1 to 2 and so on.
-const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[create_tables, give_turns];
+const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[create_tables, give_turns, note_when_hidden];
 
 /// The layout that this program reads and writes.
 const LAYOUT: u32 = MIGRATIONS.len() as u32;
+
+/// How far ahead of the clock a message may have been hidden before the clock counts as set back, in milliseconds.
+const MOST_AHEAD_MS: i64 = 60_000;
 
 const SCHEMA: Schema<Error> = Schema { connect: |_| Ok(()), prepare: bring_up_to_date };
 
@@ -87,10 +93,16 @@ impl LocalQueue {
 
     /// How long until a message of the queue is visible: zero if one is, `None` if there is none.
     async fn until_visible(&self, queue: &str) -> Result<Option<Duration>> {
-        let queue = queue.to_owned();
-        let first = |connection: &Connection| -> Result<Option<i64>> {
-            let mut statement = connection.prepare_cached("SELECT min(visible_at) FROM messages WHERE queue = ?")?;
-            Ok(statement.query_row([queue], |row| row.get(0))?)
+        let (queue, ahead_ms) = (queue.to_owned(), self.now_ms() + MOST_AHEAD_MS);
+        let first = move |connection: &Connection| -> Result<Option<i64>> {
+            let mut statement = connection.prepare_cached(
+                "SELECT coalesce(
+                    (SELECT 0 FROM messages INDEXED BY messages_by_turn WHERE queue = ?1 AND turn >= 0 LIMIT 1),
+                    (SELECT 0 FROM messages INDEXED BY messages_hidden_at
+                     WHERE queue = ?1 AND turn IS NULL AND hidden_at > ?2 LIMIT 1),
+                    (SELECT min(visible_at) FROM messages INDEXED BY messages_hidden WHERE queue = ?1 AND turn IS NULL))",
+            )?;
+            Ok(statement.query_row(params![queue, ahead_ms], |row| row.get(0))?)
         };
         let visible_at = self.engine.read(first).await?;
         let left_ms = visible_at.map(|visible_at| visible_at.saturating_sub(self.now_ms()));
@@ -121,13 +133,13 @@ impl JobQueue for LocalQueue {
 
     async fn renew(&self, queue: &str, message: &mut Message, visibility: Duration) -> Result<()> {
         let (name, id, old) = (queue.to_owned(), message.id.clone(), message.receipt.clone());
-        let (new, visible_at) = (new_receipt(), self.after_ms(visibility));
+        let (new, now_ms, visible_at) = (new_receipt(), self.now_ms(), self.after_ms(visibility));
         let receipt = new.clone();
         let renew = move |connection: &Connection| {
             let mut statement = connection.prepare_cached(
-                "UPDATE messages SET visible_at = ?, receipt = ? WHERE id = ? AND queue = ? AND receipt = ?",
+                "UPDATE messages SET hidden_at = ?, visible_at = ?, receipt = ? WHERE id = ? AND queue = ? AND receipt = ?",
             )?;
-            ours(statement.execute(params![visible_at, new, id, name, old])?)
+            ours(statement.execute(params![now_ms, visible_at, new, id, name, old])?)
         };
         self.engine.write(renew).await?;
         message.receipt = receipt;
@@ -236,25 +248,32 @@ fn next_turn(connection: &Connection, queue: &str, owner: &str) -> Result<i64> {
 
 /// Gives turns to messages that came back: they go behind what their owners have waiting.
 fn give_turns_back(connection: &Connection, queue: &str, now_ms: i64) -> Result<()> {
-    let mut returned = connection.prepare_cached(
-        "SELECT sequence, owner FROM messages INDEXED BY messages_by_turn \
-         WHERE queue = ? AND turn IS NULL AND visible_at <= ? ORDER BY visible_at, sequence LIMIT ?",
-    )?;
-    let returned = returned.query_map(params![queue, now_ms, MOST_RETURNED], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let returned: Vec<(i64, String)> = returned.collect::<rusqlite::Result<_>>()?;
-    let mut give = connection.prepare_cached("UPDATE messages SET turn = ? WHERE sequence = ?")?;
-    for (sequence, owner) in returned {
-        give.execute(params![next_turn(connection, queue, &owner)?, sequence])?;
+    for (condition, moment) in [
+        ("INDEXED BY messages_hidden WHERE queue = ? AND turn IS NULL AND visible_at <= ? ORDER BY visible_at", now_ms),
+        (
+            "INDEXED BY messages_hidden_at WHERE queue = ? AND turn IS NULL AND hidden_at > ? ORDER BY hidden_at",
+            now_ms + MOST_AHEAD_MS,
+        ),
+    ] {
+        let mut returned = connection.prepare_cached(&format!(
+            "SELECT sequence, owner FROM messages {condition}, sequence LIMIT {MOST_RETURNED}"
+        ))?;
+        let returned = returned.query_map(params![queue, moment], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let returned: Vec<(i64, String)> = returned.collect::<rusqlite::Result<_>>()?;
+        let mut give = connection.prepare_cached("UPDATE messages SET turn = ? WHERE sequence = ?")?;
+        for (sequence, owner) in returned {
+            give.execute(params![next_turn(connection, queue, &owner)?, sequence])?;
+        }
     }
     Ok(())
 }
 
-/// Takes the visible messages whose turn it is, of each turn the oldest first.
+/// Takes the waiting messages whose turn it is, of each turn the oldest first.
 fn take(connection: &Connection, queue: &str, most: usize, now_ms: i64, visible_at: i64) -> Result<Vec<Message>> {
     give_turns_back(connection, queue, now_ms)?;
-    let mut visible = connection.prepare_cached(
+    let mut waiting = connection.prepare_cached(
         "SELECT sequence, id, dequeue_count + 1, inserted_at, text FROM messages INDEXED BY messages_by_turn \
-         WHERE queue = ? AND turn >= 0 AND visible_at <= ? ORDER BY turn, sequence LIMIT ?",
+         WHERE queue = ? AND turn >= 0 ORDER BY turn, sequence LIMIT ?",
     )?;
     let taken = |row: &rusqlite::Row<'_>| {
         let message = Message {
@@ -266,15 +285,15 @@ fn take(connection: &Connection, queue: &str, most: usize, now_ms: i64, visible_
         };
         Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(3)?, message))
     };
-    let rows = visible.query_map(params![queue, now_ms, most as i64], taken)?;
+    let rows = waiting.query_map(params![queue, most as i64], taken)?;
     let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
     let mut hide = connection.prepare_cached(
-        "UPDATE messages SET visible_at = ?, dequeue_count = dequeue_count + 1, receipt = ?, turn = NULL \
+        "UPDATE messages SET hidden_at = ?, visible_at = ?, dequeue_count = dequeue_count + 1, receipt = ?, turn = NULL \
          WHERE sequence = ?",
     )?;
     let mut messages = Vec::with_capacity(rows.len());
     for (sequence, inserted_at, message) in rows {
-        hide.execute(params![visible_at, message.receipt, sequence])?;
+        hide.execute(params![now_ms, visible_at, message.receipt, sequence])?;
         messages.push(Message { inserted_at: moment(inserted_at)?, ..message });
     }
     Ok(messages)
@@ -332,6 +351,18 @@ fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     }
     transaction.pragma_update(None, "user_version", LAYOUT)?;
     Ok(transaction.commit()?)
+}
+
+/// When a message was hidden tells whether the clock has been set back since. The new indexes are of hidden messages alone.
+fn note_when_hidden(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "ALTER TABLE messages ADD COLUMN hidden_at INTEGER NOT NULL DEFAULT 0; -- milliseconds since 1970
+        DROP INDEX messages_by_turn;
+        CREATE INDEX messages_by_turn ON messages (queue, turn, sequence);
+        DROP INDEX messages_by_visibility;
+        CREATE INDEX messages_hidden ON messages (queue, visible_at) WHERE turn IS NULL;
+        CREATE INDEX messages_hidden_at ON messages (queue, hidden_at) WHERE turn IS NULL;",
+    )
 }
 
 /// Users take turns. A message has one while it waits, and gets another when it comes back.

@@ -151,14 +151,40 @@ async fn receiving_walks_over_no_hidden_messages() {
         steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
     };
     // The conditions and orders of `take` and `wait`.
-    let taken =
-        plan("SELECT text FROM messages WHERE queue = 'q' AND visible_at <= 1 ORDER BY visible_at, sequence LIMIT 1");
-    assert_eq!(taken, "SEARCH messages USING INDEX messages_by_visibility (queue=? AND visible_at<?)");
-    let first = plan("SELECT min(visible_at) FROM messages WHERE queue = 'q'");
-    assert!(first.contains("SEARCH messages USING COVERING INDEX messages_by_visibility (queue=?)"), "{first}");
+    let taken = plan("SELECT text FROM messages WHERE queue = 'q' AND turn >= 0 ORDER BY turn, sequence LIMIT 1");
+    assert_eq!(taken, "SEARCH messages USING INDEX messages_by_turn (queue=? AND turn>?)");
+    let hidden = "FROM messages INDEXED BY messages_hidden WHERE queue = 'q' AND turn IS NULL";
+    let returned = plan(&format!("SELECT owner {hidden} AND visible_at <= 1 ORDER BY visible_at, sequence LIMIT 1"));
+    assert_eq!(returned, "SEARCH messages USING INDEX messages_hidden (queue=? AND visible_at<?)");
+    let first = plan(&format!("SELECT min(visible_at) {hidden}"));
+    assert!(first.contains("SEARCH messages USING INDEX messages_hidden (queue=?)"), "{first}");
+    let ahead = "FROM messages INDEXED BY messages_hidden_at WHERE queue = 'q' AND turn IS NULL AND hidden_at > 1";
+    let ahead = plan(&format!("SELECT owner {ahead} ORDER BY hidden_at, sequence LIMIT 1"));
+    assert_eq!(ahead, "SEARCH messages USING INDEX messages_hidden_at (queue=? AND hidden_at>?)");
 }
 
 // Time
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_hides_no_message() {
+    let (queue, clock) = with_manual_clock();
+    for text in ["held", "waiting"] {
+        queue.send(JOBS, text).await.unwrap();
+    }
+    let mut held = queue.receive(JOBS, 1, MINUTE).await.unwrap().remove(0);
+    clock.set_back(60 * MINUTE);
+    ends_soon(queue.wait(JOBS, MINUTE)).await;
+    assert_eq!(texts(&receive(&queue, MINUTE).await), ["waiting", "held"], "as after a kill, when nobody renews");
+    assert!(matches!(queue.renew(JOBS, &mut held, MINUTE).await, Err(Error::Lost)));
+    assert_eq!(receive(&queue, MINUTE).await, [], "both were hidden by the new time");
+    // A message that is renewed in time stays with its holder.
+    queue.send(JOBS, "renewed").await.unwrap();
+    let mut renewed = receive(&queue, MINUTE).await.remove(0);
+    clock.set_back(30 * MINUTE);
+    queue.renew(JOBS, &mut renewed, MINUTE).await.unwrap();
+    assert!(!texts(&receive(&queue, MINUTE).await).contains(&"renewed"));
+    queue.delete(JOBS, &renewed).await.unwrap();
+}
 
 #[tokio::test]
 async fn a_message_is_hidden_to_the_millisecond() {
