@@ -1,5 +1,6 @@
 //! What a worker does with a job: takes its lease, analyses the picture, and adds what it shows to the profile.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::time::Duration;
 
@@ -65,12 +66,17 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Reads a message of the queue: JSON, plain or in base64.
+/// Reads a message of the queue: JSON, plain, as a JSON string, or in base64, with or without a byte order mark.
 ///
 /// # Errors
 /// What is wrong with it, for people.
 pub fn read_message(text: &str) -> Result<TasteMessage, String> {
-    let fault = match parse(text) {
+    // Some senders write a text of JSON as JSON.
+    let mut text = Cow::Borrowed(text);
+    while let Ok(inner) = serde_json::from_str::<String>(&text) {
+        text = Cow::Owned(inner);
+    }
+    let fault = match parse(&text) {
         Ok(message) => return check(message),
         Err(fault) => fault,
     };
@@ -82,7 +88,7 @@ pub fn read_message(text: &str) -> Result<TasteMessage, String> {
 }
 
 fn parse(json: &str) -> Result<TasteMessage, String> {
-    serde_json::from_str(json).map_err(|error| {
+    serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|error| {
         // Without the parser's words, which may quote the message.
         match error.classify() {
             serde_json::error::Category::Data => "a field is missing or of the wrong type".to_owned(),
@@ -336,6 +342,11 @@ mod tests {
         assert_eq!(read_message(&encoded).unwrap(), plain);
         assert_eq!(read_message(&format!(" {}\n", encoded.trim_end_matches('='))).unwrap(), plain);
         assert_eq!(read_message(&MESSAGE.replace("job_id", "jobId")).unwrap(), plain);
+        let marked = format!("\u{feff}{MESSAGE}");
+        assert_eq!(
+            [&marked, &STANDARD.encode(&marked)].map(|text| read_message(text).unwrap()),
+            [plain.clone(), plain]
+        );
     }
 
     #[test]
