@@ -127,6 +127,11 @@ struct PictureName {
     is_owned: bool,
 }
 
+/// The name under which a finished picture is kept: in its owner's directory, or in none if it is a service's.
+pub fn blob_name(owner: Option<&UserId>, id: &PictureId) -> BlobName {
+    PictureName::new(owner, id).blob
+}
+
 impl PictureName {
     fn new(owner: Option<&UserId>, id: &PictureId) -> Self {
         let directory = owner.map(|owner| format!("{}/", &sha256_hex(owner.as_str())[..OWNER_DIGITS]));

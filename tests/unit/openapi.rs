@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use pluckit::app::openapi::{self, Access};
 use pluckit::base::clock::{Clock, SystemClock};
-use pluckit::cli::demo;
+use pluckit::blob::local::LocalBlobs;
+use pluckit::cli::demo::{self, Gallery};
 use pluckit::data::Data;
 use pluckit::data::sources::Claim;
 use pluckit::identity::session::SessionService;
@@ -209,7 +210,11 @@ async fn try_everything(user: Option<&str>, headers: &[String]) {
     std::fs::create_dir_all(launch.store_file().parent().unwrap()).unwrap();
     let data = Data::new(Arc::new(SqliteStore::open(&launch.store_file(), Arc::new(SystemClock)).unwrap()));
     let owner = user.unwrap_or(USER).into();
-    assert!(demo::load_if_empty(&data, &OfflineModel::new(), &owner, SystemClock.now()).await.unwrap());
+    let files = tempfile::tempdir().unwrap();
+    let blobs =
+        LocalBlobs::open(files.path(), "http://127.0.0.1:7071/api/media".parse().unwrap(), &SystemClock).unwrap();
+    let gallery = Gallery { blobs: &blobs, container: &"archive".parse().unwrap() };
+    assert!(demo::load_if_empty(&data, &OfflineModel::new(), gallery, &owner, SystemClock.now()).await.unwrap());
     // Nothing goes out of the machine: another run is scraping all sources.
     let now = Timestamp::from(SystemClock.now());
     for source in data.sources.visible_to(&owner).await.unwrap() {

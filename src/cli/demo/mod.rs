@@ -1,22 +1,30 @@
 //! The demo wardrobe of the development user: data files (`demo/README.md`), embedded, written once into a store in
 //! which that user has nothing of their own yet.
 //!
+//! Pictures are embedded as well and kept in the blob store, after the documents: see [`import_pictures`].
+//!
 //! Loading may be cut at any point, and several processes may do it at once. The first item is written first and fixes
 //! the day that all dates count from; the profile is written last and says that everything is there. Whoever finds the
 //! former without the latter completes the work.
 
+mod pictures;
+
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::Deserialize;
 use serde_json::Value;
 use time::{Date, Duration, OffsetDateTime, Time, UtcOffset};
 use tracing::{info, warn};
 
+use self::pictures::Picture;
 use crate::base::chain::Chain;
+use crate::blob::{self, BlobName, BlobStore, ContainerName, Put, SourceHash};
 use crate::config::{Documents, Environment};
 use crate::data::Data;
 use crate::data::profiles::Profiles;
+use crate::domain::media::{self, PictureId};
 use crate::domain::scraper::ingest;
 use crate::llm::{self, CallContext, Model};
 use crate::model::ids::UserId;
@@ -61,6 +69,15 @@ pub enum Error {
     /// The store could not do it.
     #[error("the document store failed")]
     Store(#[source] store::Error),
+    /// The blob store could not do it.
+    #[error("the blob store failed")]
+    Blobs(#[source] blob::Error),
+    /// The data name a picture in a way that no blob can be named: a fault in this program.
+    #[error("the demo's picture {name} cannot have this name")]
+    PictureName {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// The user in the files, who stands for whoever the data is loaded for.
@@ -68,6 +85,21 @@ const PLACEHOLDER_USER: &str = "local-dev-user";
 
 /// Writes at once. The embedded store syncs the disk once for all writes that wait together, up to this many.
 const CONCURRENT_WRITES: usize = 256;
+
+/// Pictures that are written at once.
+const CONCURRENT_PICTURES: usize = 16;
+
+/// Stands before the name of a picture where its address is to be.
+const PICTURE: &str = "picture:";
+
+/// Where the demo's pictures are kept.
+#[derive(Clone, Copy)]
+pub struct Gallery<'a> {
+    /// The store.
+    pub blobs: &'a dyn BlobStore,
+    /// Which of its containers.
+    pub container: &'a ContainerName,
+}
 
 struct File {
     name: &'static str,
@@ -91,16 +123,18 @@ const FILES: [File; 6] = [
     file!("profile.json", UserProfiles),
 ];
 
-/// All documents of the demo for `user`, with dates that count back from `load_day` (UTC), in the order in which they
-/// are to be written. Scraped items have no vectors yet.
+/// All documents of the demo for `user`, with dates that count back from `load_day` (UTC) and pictures in `gallery`, in
+/// the order in which they are to be written. Scraped items have no vectors yet.
 ///
 /// # Errors
-/// [`Error::Unreadable`] or [`Error::Incomplete`] when an embedded file is damaged.
-pub fn documents(user: &UserId, load_day: Date) -> Result<Vec<(Key, Value)>> {
+/// [`Error::Unreadable`], [`Error::Incomplete`] or [`Error::PictureName`] when an embedded file is damaged.
+pub fn documents(user: &UserId, load_day: Date, gallery: Gallery<'_>) -> Result<Vec<(Key, Value)>> {
     let mut documents = Vec::new();
     for file in &FILES {
+        let owner = (file.container == Container::Wardrobe).then_some(user);
+        let setting = Setting { user, load_day, gallery, owner };
         for mut document in file.documents()? {
-            settle(&mut document, user, load_day);
+            setting.settle(&mut document)?;
             let field = |field: &'static str| {
                 let text = document.get(field).and_then(Value::as_str);
                 text.map(str::to_owned).ok_or(Error::Incomplete { file: file.name, field })
@@ -120,20 +154,26 @@ pub fn documents(user: &UserId, load_day: Date) -> Result<Vec<(Key, Value)>> {
 ///
 /// # Errors
 /// When the store or the model fails.
-pub async fn load_if_empty(data: &Data, model: &dyn Model, user: &UserId, now: OffsetDateTime) -> Result<bool> {
+pub async fn load_if_empty(
+    data: &Data,
+    model: &dyn Model,
+    gallery: Gallery<'_>,
+    user: &UserId,
+    now: OffsetDateTime,
+) -> Result<bool> {
     let store = &*data.store;
     if store.read(&Profiles::key(user)).await.map_err(Error::Store)?.is_some() {
         return Ok(false);
     }
     let today = now.to_offset(UtcOffset::UTC).date();
-    let mut documents = documents(user, today)?;
+    let mut documents = documents(user, today, gallery)?;
     if owns_anything_else(store, user, &documents).await? {
         return Ok(false);
     }
     let vectors = embed(model, &documents).await?; // may fail, so before the first write
     let load_day = anchor(store, &documents, today).await?;
     if load_day != today {
-        documents = self::documents(user, load_day)?;
+        documents = self::documents(user, load_day, gallery)?;
     }
     let scraped = documents.iter_mut().filter(|(key, _)| key.container == Container::ScrapedItems);
     for ((_, item), vector) in scraped.zip(vectors) {
@@ -143,6 +183,67 @@ pub async fn load_if_empty(data: &Data, model: &dyn Model, user: &UserId, now: O
         documents.into_iter().partition(|(key, _)| key.container == Container::UserProfiles);
     create_all(store, others).await?;
     Ok(create_all(store, profile).await? > 0)
+}
+
+/// Keeps the demo's pictures where its documents say they are, if `user` has the demo. Returns how many were written.
+///
+/// This is done once: a last blob says that all pictures were written, so that one which was deleted since stays away.
+/// Blobs that exist already are left as they are. After an error, or a process that was killed, the next call writes
+/// what is missing.
+///
+/// # Errors
+/// When a store fails.
+pub async fn import_pictures(data: &Data, gallery: Gallery<'_>, user: &UserId) -> Result<usize> {
+    let Gallery { blobs, container } = gallery;
+    let mark = mark(user)?;
+    if blobs.properties(container, &mark).await.map_err(Error::Blobs)?.is_some() || !shows_pictures(data, user).await? {
+        return Ok(0);
+    }
+    let mut wanted = Vec::with_capacity(pictures::WARDROBE.len() + pictures::FEED.len());
+    for (table, owner) in [(pictures::WARDROBE, Some(user)), (pictures::FEED, None)] {
+        for Picture { name, file } in table {
+            wanted.push((picture_name(owner, name)?, Bytes::from_static(file)));
+        }
+    }
+    let written = stream::iter(wanted)
+        .map(|(name, file)| async move {
+            let source = SourceHash::of(&file);
+            blobs.put_if_absent(container, &name, file, Some(&source)).await.map_err(Error::Blobs)
+        })
+        .buffer_unordered(CONCURRENT_PICTURES)
+        .try_fold(0, |count, put| std::future::ready(Ok(count + usize::from(put == Put::Created))))
+        .await?;
+    let note = Bytes::from_static(b"All pictures of the demo were written.\n");
+    blobs.put_if_absent(container, &mark, note, None).await.map_err(Error::Blobs)?;
+    Ok(written)
+}
+
+/// Whether the user has the demo, from a version that had pictures.
+async fn shows_pictures(data: &Data, user: &UserId) -> Result<bool> {
+    let [wardrobe, ..] = &FILES;
+    let Some(first) = wardrobe.documents()?.into_iter().next() else { return Ok(false) };
+    let id = first["id"].as_str().ok_or(Error::Incomplete { file: wardrobe.name, field: "id" })?;
+    let key = Key::new(Container::Wardrobe, user.as_str(), id);
+    let found = data.store.read(&key).await.map_err(Error::Store)?;
+    let item = found.and_then(|stored| stored.parse::<Value>().ok());
+    Ok(item.is_some_and(|item| item["imageUrl"].is_string()))
+}
+
+/// Where a picture is kept: one of the wardrobe is its owner's, as if they had sent it, one of the feed is everybody's.
+fn picture_name(owner: Option<&UserId>, name: &str) -> Result<BlobName> {
+    let bad = || Error::PictureName { name: name.to_owned() };
+    match owner {
+        Some(owner) => Ok(media::blob_name(Some(owner), &name.parse::<PictureId>().map_err(|_| bad())?)),
+        None => format!("demo/feed/{name}.webp").parse().map_err(|_| bad()),
+    }
+}
+
+/// The blob that says that all pictures were written for this user.
+fn mark(user: &UserId) -> Result<BlobName> {
+    let name = picture_name(Some(user), "complete")?;
+    let directory = name.segments().next().unwrap_or_default();
+    let mark = format!("demo/users/{directory}.txt");
+    mark.parse().map_err(|_| Error::PictureName { name: mark })
 }
 
 impl File {
@@ -158,18 +259,33 @@ impl File {
     }
 }
 
-/// Puts the user and absolute dates in their places, at every depth.
-fn settle(value: &mut Value, user: &UserId, load_day: Date) {
-    match value {
-        Value::String(text) if text == PLACEHOLDER_USER => user.as_str().clone_into(text),
-        Value::String(text) => {
-            if let Some(at) = relative(text, load_day) {
-                *text = at.to_string();
+/// What stands for the placeholders of the files.
+struct Setting<'a> {
+    user: &'a UserId,
+    load_day: Date,
+    gallery: Gallery<'a>,
+    /// Whose the pictures are; nobody's in the feed.
+    owner: Option<&'a UserId>,
+}
+
+impl Setting<'_> {
+    /// Puts the user, absolute dates and addresses of pictures in their places, at every depth.
+    fn settle(&self, value: &mut Value) -> Result<()> {
+        match value {
+            Value::String(text) if text == PLACEHOLDER_USER => self.user.as_str().clone_into(text),
+            Value::String(text) => {
+                if let Some(at) = relative(text, self.load_day) {
+                    *text = at.to_string();
+                } else if let Some(name) = text.strip_prefix(PICTURE) {
+                    let Gallery { blobs, container } = self.gallery;
+                    *text = blobs.public_url(container, &picture_name(self.owner, name)?).into();
+                }
             }
+            Value::Array(elements) => elements.iter_mut().try_for_each(|element| self.settle(element))?,
+            Value::Object(fields) => fields.values_mut().try_for_each(|field| self.settle(field))?,
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
-        Value::Array(elements) => elements.iter_mut().for_each(|element| settle(element, user, load_day)),
-        Value::Object(fields) => fields.values_mut().for_each(|field| settle(field, user, load_day)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Ok(())
     }
 }
 
@@ -270,28 +386,52 @@ pub async fn load(app: &AppState) {
         return;
     }
     let user = &app.config.identity.local_dev_user;
-    match load_if_empty(&app.data, &*app.model, user, app.clock.now()).await {
+    match load_if_empty(&app.data, &*app.model, gallery(app), user, app.clock.now()).await {
         Ok(true) => info!(user.id = %user, "demo wardrobe loaded"),
         Ok(false) => {}
-        Err(error) => warn!(error = %Chain(&error), "demo wardrobe not loaded"),
+        Err(error) => return warn!(error = %Chain(&error), "demo wardrobe not loaded"),
     }
+    // Beside the first requests: each file is brought to the disk, which takes longer than everything else at the start.
+    let importing = app.clone();
+    app.tasks.spawn(async move {
+        let app = importing;
+        let user = &app.config.identity.local_dev_user;
+        tokio::select! {
+            imported = import_pictures(&app.data, gallery(&app), user) => match imported {
+                Ok(0) => {}
+                Ok(pictures) => info!(pictures, "pictures of the demo written"),
+                Err(error) => warn!(error = %Chain(&error), "pictures of the demo not written"),
+            },
+            () = app.shutdown.cancelled() => {}
+        }
+    });
+}
+
+/// Where the demo's pictures are kept.
+fn gallery(app: &AppState) -> Gallery<'_> {
+    Gallery { blobs: &*app.blobs, container: &app.config.storage.archive_container }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, HashMap};
+    use std::collections::{BTreeMap, BTreeSet, HashMap};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
 
     use async_trait::async_trait;
     use serde::de::DeserializeOwned;
     use sha2::{Digest, Sha256};
+    use tempfile::TempDir;
     use time::macros::{date, datetime};
 
     use super::*;
+    use crate::base::clock::ManualClock;
+    use crate::blob::local::LocalBlobs;
     use crate::data::items::GLOBAL;
     use crate::domain::scraper::brand::SelectorConfig;
     use crate::domain::scraper::reddit::RedditConfig;
+    use crate::imaging::pool::PixelPool;
+    use crate::imaging::{decode, phash};
     use crate::llm::{ChatRequest, EMBEDDING_DIMENSIONS, PartStream, Purpose, Reply};
     use crate::model::buy_link::BuyLink;
     use crate::model::item::ScrapedItem;
@@ -322,8 +462,28 @@ mod tests {
         UserId::from("ada")
     }
 
+    /// A blob store in a directory of its own, which goes away with it.
+    struct Files {
+        _directory: TempDir,
+        blobs: LocalBlobs,
+        container: ContainerName,
+    }
+
+    impl Files {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let base = "http://127.0.0.1:7071/api/media".parse().unwrap();
+            let blobs = LocalBlobs::open(directory.path(), base, &ManualClock::new(NOW)).unwrap();
+            Self { _directory: directory, blobs, container: "archive".parse().unwrap() }
+        }
+
+        fn gallery(&self) -> Gallery<'_> {
+            Gallery { blobs: &self.blobs, container: &self.container }
+        }
+    }
+
     fn of(container: Container) -> Vec<Value> {
-        let all = documents(&ada(), LOAD_DAY).unwrap();
+        let all = documents(&ada(), LOAD_DAY, Files::new().gallery()).unwrap();
         all.into_iter().filter(|(key, _)| key.container == container).map(|(_, document)| document).collect()
     }
 
@@ -348,7 +508,7 @@ mod tests {
     #[test]
     fn every_file_gives_its_documents() {
         let mut counts: BTreeMap<Container, usize> = BTreeMap::new();
-        for (key, _) in documents(&ada(), LOAD_DAY).unwrap() {
+        for (key, _) in documents(&ada(), LOAD_DAY, Files::new().gallery()).unwrap() {
             *counts.entry(key.container).or_default() += 1;
         }
         let expected = [
@@ -365,7 +525,7 @@ mod tests {
     #[test]
     fn keys_are_valid_unique_and_those_of_the_documents() {
         let mut seen = HashSet::new();
-        for (key, document) in documents(&ada(), LOAD_DAY).unwrap() {
+        for (key, document) in documents(&ada(), LOAD_DAY, Files::new().gallery()).unwrap() {
             assert!(key.is_valid(), "{key:?}");
             assert_eq!(document["id"], key.id.as_str());
             assert_eq!(document[key.container.spec().partition_key], key.partition.as_str());
@@ -375,7 +535,7 @@ mod tests {
 
     #[test]
     fn the_user_takes_the_place_of_the_placeholder_and_dates_become_absolute() {
-        for (key, document) in documents(&ada(), LOAD_DAY).unwrap() {
+        for (key, document) in documents(&ada(), LOAD_DAY, Files::new().gallery()).unwrap() {
             let mut found = Vec::new();
             texts(&document, &mut found);
             for text in found {
@@ -557,8 +717,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn scraped_items_have_the_ids_and_hashes_that_scraping_would_give_them() {
+    #[tokio::test]
+    async fn scraped_items_have_the_ids_and_hashes_that_scraping_would_give_them() {
+        let pool = PixelPool::default();
         let sources: HashMap<String, String> = of(Container::ScraperSources)
             .iter()
             .map(|source| {
@@ -566,7 +727,7 @@ mod tests {
                 (source["id"].as_str().unwrap().to_owned(), source["sourceType"].as_str().unwrap().to_owned())
             })
             .collect();
-        let mut hashes: Vec<u64> = Vec::new();
+        let (mut hashes, mut wrong): (Vec<u64>, Vec<String>) = (Vec::new(), Vec::new());
         for (item, raw) in records::<ScrapedItem>(Container::ScrapedItems).iter().zip(of(Container::ScrapedItems)) {
             let digest = Sha256::digest(format!("{}:{}", item.source_id, item.product_url));
             let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -575,10 +736,103 @@ mod tests {
             assert_eq!(raw["userId"], GLOBAL);
             assert!(!item.title.is_empty() && !item.image_url.is_empty() && !item.tags.is_empty(), "{}", item.id);
             let hash = raw["pHash"].as_str().filter(|hash| hash.len() == 16).unwrap();
+            let picture = pictures::FEED.iter().find(|picture| picture.name == item.id.as_str()).unwrap();
+            let of_picture = phash::hash(&pool, picture.file.into(), &decode::Limits::default()).await.unwrap();
+            if hash != of_picture.to_string() {
+                wrong.push(format!("{} is {of_picture}, not {hash}", item.id));
+            }
             let hash = u64::from_str_radix(hash, 16).unwrap();
-            assert!(hashes.iter().all(|other| (hash ^ other).count_ones() >= 5), "{} would be a duplicate", item.id);
+            if hashes.iter().any(|other| (hash ^ other).count_ones() < 5) {
+                wrong.push(format!("{} looks like another", item.id));
+            }
             hashes.push(hash);
         }
+        assert!(wrong.is_empty(), "hashes of pictures: {wrong:#?}");
+    }
+
+    /// The names of the files in a directory beside this program's source, with this extension.
+    fn files_in(directory: &str, extension: &str) -> BTreeMap<String, u64> {
+        let directory = format!("{}/demo/{directory}", env!("CARGO_MANIFEST_DIR"));
+        let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+        let named = entries.filter_map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            Some((name.strip_suffix(extension)?.to_owned(), entry.metadata().unwrap().len()))
+        });
+        named.collect()
+    }
+
+    #[test]
+    fn every_item_has_its_picture_and_every_picture_its_item() {
+        let named = |container: Container| -> Vec<String> {
+            let file = FILES.iter().find(|file| file.container == container).unwrap();
+            let mut names = Vec::new();
+            for item in file.documents().unwrap() {
+                let gallery = item["galleryImages"].as_array().into_iter().flatten();
+                let own = item["imageUrl"].as_str().unwrap().strip_prefix(PICTURE).unwrap();
+                assert_eq!(item["id"], own);
+                names.push(own.to_owned());
+                let further = gallery.map(|url| url.as_str().unwrap().strip_prefix(PICTURE).unwrap().to_owned());
+                names.extend(further.filter(|name| name != own));
+            }
+            names
+        };
+        let embedded = |table: &[Picture]| -> Vec<String> { table.iter().map(|it| it.name.to_owned()).collect() };
+        assert_eq!(named(Container::Wardrobe), embedded(pictures::WARDROBE));
+        assert_eq!(named(Container::ScrapedItems), embedded(pictures::FEED));
+        let files = files_in("pictures", ".webp");
+        let all: BTreeSet<String> = embedded(pictures::WARDROBE).into_iter().chain(embedded(pictures::FEED)).collect();
+        assert_eq!(files.keys().cloned().collect::<BTreeSet<_>>(), all);
+        let photographs = files_in("photographs", ".jpg");
+        assert!((4..=6).contains(&photographs.len()) && photographs.values().all(|size| *size <= 120_000));
+        let total: u64 = files.values().chain(photographs.values()).sum();
+        assert!(total <= 1_500_000, "{total} bytes");
+    }
+
+    #[test]
+    fn pictures_are_cut_outs_in_the_wardrobe_and_on_plain_ground_in_the_feed() {
+        for (table, is_cut_out) in [(pictures::WARDROBE, true), (pictures::FEED, false)] {
+            for Picture { name, file } in table {
+                let picture = image::load_from_memory_with_format(file, image::ImageFormat::WebP).unwrap().into_rgba8();
+                assert_eq!(picture.dimensions(), (420, 560), "{name}");
+                let corners = [(0, 0), (419, 0), (0, 559), (419, 559)].map(|(x, y)| picture.get_pixel(x, y).0);
+                if is_cut_out {
+                    assert!(corners.iter().all(|corner| corner[3] == 0), "{name} has a ground");
+                    let shown = picture.pixels().filter(|pixel| pixel.0[3] > 200).count();
+                    assert!(shown * 10 > 420 * 560, "{name} is nearly empty");
+                } else {
+                    assert!(picture.pixels().all(|pixel| pixel.0[3] == 255), "{name} is transparent");
+                    assert!(corners.iter().all(|corner| corner[..3].iter().all(|part| *part > 190)), "{name} is dark");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn pictures_are_written_once() {
+        let files = Files::new();
+        let shelf = Shelf::with_writes(usize::MAX);
+        let data = Data::new(shelf.clone());
+        assert_eq!(import_pictures(&data, files.gallery(), &ada()).await.unwrap(), 0, "there is no demo to show");
+        assert!(load_if_empty(&data, &MODEL, files.gallery(), &ada(), NOW).await.unwrap());
+
+        // As after a load that was cut, or somebody's own picture under that name.
+        let first = picture_name(Some(&ada()), pictures::WARDROBE[0].name).unwrap();
+        let own = Bytes::from_static(b"my own picture");
+        files.blobs.put(&files.container, &first, own.clone()).await.unwrap();
+        let all = pictures::WARDROBE.len() + pictures::FEED.len();
+        assert_eq!(import_pictures(&data, files.gallery(), &ada()).await.unwrap(), all - 1);
+        let kept = files.blobs.get(&files.container, &first, blob::Span::Whole).await.unwrap().unwrap();
+        assert_eq!(kept.bytes().await.unwrap(), own);
+
+        // What is deleted stays away.
+        assert!(files.blobs.delete(&files.container, &first).await.unwrap());
+        assert_eq!(import_pictures(&data, files.gallery(), &ada()).await.unwrap(), 0);
+        assert!(files.blobs.properties(&files.container, &first).await.unwrap().is_none());
+
+        // Another user has the wardrobe's as well, and the feed's are there already.
+        let grace = UserId::from("grace");
+        assert!(load_if_empty(&data, &MODEL, files.gallery(), &grace, NOW).await.unwrap());
+        assert_eq!(import_pictures(&data, files.gallery(), &grace).await.unwrap(), pictures::WARDROBE.len());
     }
 
     #[test]
@@ -688,92 +942,102 @@ mod tests {
 
     #[tokio::test]
     async fn the_demo_is_loaded_once() {
+        let files = Files::new();
         let shelf = Shelf::with_writes(usize::MAX);
         let data = Data::new(shelf.clone());
-        assert!(load_if_empty(&data, &MODEL, &ada(), NOW).await.unwrap());
+        assert!(load_if_empty(&data, &MODEL, files.gallery(), &ada(), NOW).await.unwrap());
         let first = shelf.contents();
-        assert_eq!(first.len(), documents(&ada(), LOAD_DAY).unwrap().len());
+        assert_eq!(first.len(), documents(&ada(), LOAD_DAY, files.gallery()).unwrap().len());
         for (key, document) in first.iter().filter(|(key, _)| key.container == Container::ScrapedItems) {
             let vector = document["embedding"].as_array().unwrap();
             assert_eq!(vector.len(), EMBEDDING_DIMENSIONS, "{key:?}");
             assert_eq!(vector[0].as_f64(), Some(embedded_text(document).len() as f64), "{key:?}");
         }
-        assert!(!load_if_empty(&data, &MODEL, &ada(), NOW + Duration::days(1)).await.unwrap());
+        assert!(!load_if_empty(&data, &MODEL, files.gallery(), &ada(), NOW + Duration::days(1)).await.unwrap());
         assert_eq!(shelf.contents(), first);
     }
 
     #[tokio::test]
     async fn a_second_user_gets_a_wardrobe_and_shares_the_feed() {
+        let files = Files::new();
         let shelf = Shelf::with_writes(usize::MAX);
         let data = Data::new(shelf.clone());
-        assert!(load_if_empty(&data, &MODEL, &ada(), NOW).await.unwrap());
-        assert!(load_if_empty(&data, &MODEL, &UserId::from("grace"), NOW).await.unwrap());
+        assert!(load_if_empty(&data, &MODEL, files.gallery(), &ada(), NOW).await.unwrap());
+        assert!(load_if_empty(&data, &MODEL, files.gallery(), &UserId::from("grace"), NOW).await.unwrap());
         assert_eq!(shelf.contents().len(), 2 * (52 + 339 + 1) + 15 + 2 + 30);
     }
 
     #[tokio::test]
     async fn somebody_with_clothes_or_a_profile_of_their_own_is_left_alone() {
+        let files = Files::new();
         for key in [Key::new(Container::Wardrobe, "ada", "my-shirt"), Profiles::key(&ada())] {
             let shelf = Shelf::with_writes(usize::MAX);
             let document = serde_json::json!({"id": key.id, "userId": "ada"});
             shelf.create(&key, &document).await.unwrap();
             let data = Data::new(shelf.clone());
-            assert!(!load_if_empty(&data, &MODEL, &ada(), NOW).await.unwrap(), "{key:?}");
+            assert!(!load_if_empty(&data, &MODEL, files.gallery(), &ada(), NOW).await.unwrap(), "{key:?}");
             assert_eq!(shelf.contents(), HashMap::from([(key, document)]));
         }
     }
 
     #[tokio::test]
     async fn a_load_that_was_cut_is_completed_as_if_it_had_not_been() {
+        let files = Files::new();
         let whole = Shelf::with_writes(usize::MAX);
-        assert!(load_if_empty(&Data::new(whole.clone()), &MODEL, &ada(), NOW).await.unwrap());
+        assert!(load_if_empty(&Data::new(whole.clone()), &MODEL, files.gallery(), &ada(), NOW).await.unwrap());
         let whole = whole.contents();
         for writes in [0, 1, 2, 51, 52, 53, 200, 400, whole.len() - 1] {
             let shelf = Shelf::with_writes(writes);
             let data = Data::new(shelf.clone());
-            let cut = load_if_empty(&data, &MODEL, &ada(), NOW).await;
+            let cut = load_if_empty(&data, &MODEL, files.gallery(), &ada(), NOW).await;
             assert!(matches!(cut, Err(Error::Store(store::Error::Unavailable(_)))), "{writes}: {cut:?}");
             assert_eq!(shelf.contents().len(), writes);
             assert!(!shelf.contents().contains_key(&Profiles::key(&ada())), "{writes}: the mark came too early");
 
             shelf.writes_left.store(usize::MAX, Ordering::Relaxed);
             let later = if writes == 0 { NOW } else { NOW + Duration::days(40) };
-            assert!(load_if_empty(&data, &MODEL, &ada(), later).await.unwrap(), "{writes}");
+            assert!(load_if_empty(&data, &MODEL, files.gallery(), &ada(), later).await.unwrap(), "{writes}");
             assert!(shelf.contents() == whole, "{writes}: the dates are of two loads");
         }
     }
 
     #[tokio::test]
     async fn loads_at_the_same_time_make_one_demo() {
+        let files = Files::new();
         let user = ada();
         // The second one thinks that it is a day later: midnight may lie between them.
         let days = [NOW, NOW + Duration::days(1)];
         let mut wholes = Vec::new();
         for now in days {
             let shelf = Shelf::with_writes(usize::MAX);
-            assert!(load_if_empty(&Data::new(shelf.clone()), &MODEL, &user, now).await.unwrap());
+            assert!(load_if_empty(&Data::new(shelf.clone()), &MODEL, files.gallery(), &user, now).await.unwrap());
             wholes.push(shelf.contents());
         }
         let shelf = Shelf::with_writes(usize::MAX);
         let data = Data::new(shelf.clone());
-        let (first, second) =
-            tokio::join!(load_if_empty(&data, &MODEL, &user, days[0]), load_if_empty(&data, &MODEL, &user, days[1]));
+        let (first, second) = tokio::join!(
+            load_if_empty(&data, &MODEL, files.gallery(), &user, days[0]),
+            load_if_empty(&data, &MODEL, files.gallery(), &user, days[1])
+        );
         assert!(first.unwrap() != second.unwrap(), "exactly one of them completes it");
         assert!(wholes.contains(&shelf.contents()), "the dates are of two loads");
     }
 
     #[tokio::test]
     async fn nothing_is_written_when_vectors_are_missing() {
+        let files = Files::new();
         let shelf = Shelf::with_writes(usize::MAX);
-        let outcome = load_if_empty(&Data::new(shelf.clone()), &Lengths { missing: 1 }, &ada(), NOW).await;
+        let outcome =
+            load_if_empty(&Data::new(shelf.clone()), &Lengths { missing: 1 }, files.gallery(), &ada(), NOW).await;
         assert!(matches!(outcome, Err(Error::VectorCount { got: 29, wanted: 30 })), "{outcome:?}");
         assert!(shelf.contents().is_empty());
     }
 
     #[test]
     fn loading_can_be_a_background_task() {
+        let files = Files::new();
         fn is_send<T: Send>(_: &T) {}
         let data = Data::new(Shelf::with_writes(0));
-        is_send(&load_if_empty(&data, &MODEL, &ada(), NOW));
+        is_send(&load_if_empty(&data, &MODEL, files.gallery(), &ada(), NOW));
     }
 }

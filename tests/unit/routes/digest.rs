@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use pluckit::base::clock::Clock;
-use pluckit::cli::demo;
 use pluckit::model::ids::UserId;
 use pluckit::store::{Container, Key, Query};
 use serde_json::{Value, json};
@@ -41,7 +39,7 @@ fn told(model: &ModelServer) -> Value {
 
 async fn with_demo(app: &TestApp) -> UserId {
     let user = UserId::from("ada");
-    assert!(demo::load_if_empty(&app.state.data, &*app.state.model, &user, app.clock.now()).await.unwrap());
+    app.load_demo(&user).await;
     user
 }
 

@@ -22,9 +22,10 @@ use std::time::Duration;
 
 use pluckit::app::router::{self, App};
 use pluckit::app::{self, Backends};
-use pluckit::base::clock::ManualClock;
+use pluckit::base::clock::{Clock, ManualClock};
 use pluckit::blob::BlobStore;
 use pluckit::blob::local::LocalBlobs;
+use pluckit::cli::demo::{self, Gallery};
 use pluckit::config::{Config, Source};
 use pluckit::domain::jobs::Kind;
 use pluckit::domain::scraper::polite::Gates;
@@ -252,6 +253,15 @@ impl TestApp {
     /// The service itself.
     pub fn service(&self) -> App {
         self.service.clone()
+    }
+
+    /// Loads the demo for a user, pictures included.
+    pub async fn load_demo(&self, user: &UserId) {
+        let container = &self.state.config.storage.archive_container;
+        let gallery = Gallery { blobs: &*self.state.blobs, container };
+        let (data, model) = (&self.state.data, &*self.state.model);
+        assert!(demo::load_if_empty(data, model, gallery, user, self.clock.now()).await.unwrap());
+        assert!(demo::import_pictures(data, gallery, user).await.unwrap() > 0);
     }
 
     /// Saves a document of a user, as another service would.
