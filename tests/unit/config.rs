@@ -67,18 +67,19 @@ fn file(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// Name and default of each setting in the README's tables: the first code span of the first two cells.
-fn readme_settings() -> BTreeMap<String, String> {
-    let readme = file("README.md");
-    let (_, section) = readme.split_once("\n## Settings\n").unwrap();
-    let section = section.split("\n## ").next().unwrap();
+/// Name and default of each setting in the tables of a document: the first code span of the first two cells.
+fn listed_settings(document: &str) -> BTreeMap<String, String> {
+    let text = file(document);
     let span = |cell: &str| cell.split('`').nth(1).map(str::to_owned);
     let mut settings = BTreeMap::new();
-    for row in section.lines().filter_map(|line| line.strip_prefix("| ")) {
-        let mut cells = row.split('|');
-        let (name, default) = (cells.next().and_then(span), cells.next().and_then(span).unwrap_or_default());
-        let Some(name) = name else { continue };
-        assert!(settings.insert(name.clone(), default).is_none(), "{name} is in the README twice");
+    for table in text.split("| setting | default | ").skip(1) {
+        let rows = table.lines().take_while(|line| !line.is_empty());
+        for row in rows.filter_map(|line| line.strip_prefix("| ")) {
+            let mut cells = row.split('|');
+            let (name, default) = (cells.next().and_then(span), cells.next().and_then(span).unwrap_or_default());
+            let name = name.unwrap_or_else(|| panic!("a row without a name in {document}: {row}"));
+            assert!(settings.insert(name.clone(), default).is_none(), "{name} is in {document} twice");
+        }
     }
     settings
 }
@@ -90,16 +91,18 @@ fn example_settings() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_readme_lists_every_setting_with_its_default() {
+fn the_documents_list_every_setting_with_its_default() {
     let config = read(&[]).unwrap();
-    let mut listed = readme_settings();
+    let mut listed = listed_settings("docs/settings.md");
     for name in READ_BY_THE_HOST {
-        assert!(listed.remove(name).is_some(), "the README does not explain {name}");
+        assert!(listed.remove(name).is_some(), "docs/settings.md does not explain {name}");
     }
     let listed_names: BTreeSet<String> = listed.keys().cloned().collect();
     assert_eq!(listed_names, names(&config));
-    for (name, default) in listed {
-        assert_eq!(default, shown(&config, &name), "default of {name} in the README");
+    let selected = listed_settings("README.md");
+    assert!(!selected.is_empty() && selected.keys().all(|name| listed_names.contains(name)), "{selected:?}");
+    for (name, default) in listed.into_iter().chain(selected) {
+        assert_eq!(default, shown(&config, &name), "documented default of {name}");
     }
 }
 

@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod demo;
 mod doctor;
+mod documents;
 mod faults;
 mod guarded;
 mod idempotency;
