@@ -1,4 +1,4 @@
-//! What a handler or a worker may use.
+//! State shared by handlers and workers.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ use crate::net::guarded::GuardedClient;
 use crate::queue::JobQueue;
 use crate::telemetry::Telemetry;
 
-/// Everything that a handler or a worker may use. Cheap to clone.
+/// State shared by handlers and workers. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState(Arc<Parts>);
 
@@ -42,65 +42,65 @@ pub struct AppState(Arc<Parts>);
 pub struct Parts {
     /// Settings.
     pub config: Config,
-    /// The time.
+    /// Clock.
     pub clock: Arc<dyn Clock>,
-    /// Documents.
+    /// Typed access to documents.
     pub data: Data,
-    /// Jobs that wait for a worker.
+    /// Job queue.
     pub queue: Arc<dyn JobQueue>,
-    /// Pictures.
+    /// Blob store.
     pub blobs: Arc<dyn BlobStore>,
-    /// The same, if only we can show what is in it.
+    /// The blob store again if it is the embedded one, which only this service can serve.
     pub embedded_blobs: Option<Arc<dyn BlobStore>>,
-    /// Sign-ins.
+    /// Sessions.
     pub sessions: SessionService,
-    /// Google's ID tokens.
+    /// Verifier of Google ID tokens.
     pub google: GoogleVerifier,
-    /// Credentials of other services.
+    /// Verifier of other services' credentials.
     pub services: ServiceVerifier,
-    /// Finished pictures.
+    /// Background removal and finished pictures.
     pub media: Media,
-    /// Pictures by their addresses.
+    /// Pictures by URL.
     pub pictures: Pictures,
-    /// What pictures show.
+    /// Garment metadata from pictures.
     pub describer: Describer,
-    /// The language model.
+    /// Language model.
     pub model: Arc<dyn Model>,
     /// The stylist.
     pub chat: Arc<Chat>,
-    /// What users, feeds and pages point to.
+    /// HTTP client for URLs from users, feeds and pages.
     pub web: Arc<GuardedClient>,
-    /// Analysis of the pictures that users like.
+    /// Taste analysis of liked pictures.
     pub taste: Taste,
-    /// Messages that could not be done.
+    /// Dead letters.
     pub dead_letters: DeadLetterOffice,
-    /// Numbers about wardrobes.
+    /// Wardrobe statistics.
     pub insights: Insights,
-    /// What the press says is in fashion.
+    /// Fashion trends.
     pub moods: Moods,
-    /// Purchase ideas.
+    /// Digests.
     pub digests: Digests,
-    /// Scraping of the feed's sources.
+    /// Scraping of the discover feed.
     pub scraper: Scraper,
     /// Taste quizzes.
     pub quiz: Quizmaster,
-    /// Long operations.
+    /// Jobs.
     pub jobs: Jobs,
-    /// Whether what we depend on answers.
+    /// Readiness checks.
     pub readiness: Readiness,
-    /// How much of the service one caller may have.
+    /// Limits per caller.
     pub limits: Limits,
-    /// Memory for the bodies of requests.
+    /// Memory budget of request bodies.
     pub bodies: BodyMemory,
-    /// What a user may spend on models.
+    /// Token budgets of users.
     pub budget: Budget,
-    /// What leaves the process about itself, beside the log.
+    /// Telemetry besides the log.
     pub telemetry: Telemetry,
-    /// Work that outlives its request; waited for at the end.
+    /// Tasks that outlive their request; awaited at shutdown.
     pub tasks: TaskTracker,
-    /// Cancelled when the process should end.
+    /// Cancelled when the process should stop.
     pub shutdown: CancellationToken,
-    /// Cancelled when it has waited for open streams for long enough: they end now.
+    /// Cancelled when the grace period is over; open streams end then.
     pub ending: CancellationToken,
 }
 

@@ -16,9 +16,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 
-/// Bytes that are thrown away at most; a longer body costs its sender the connection.
+/// Most bytes that are discarded; a longer body closes the connection.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
-/// How long that may take.
+/// Time limit for discarding.
 const LONGEST: Duration = Duration::from_secs(5);
 /// Bytes of all bodies that are thrown away per second.
 const PACE: u32 = 128 * 1024 * 1024;
@@ -66,7 +66,7 @@ impl Drain {
     }
 }
 
-/// A request's body that is read to its end, whoever drops it.
+/// A request body that is read to its end even if dropped.
 pub struct Lingering {
     body: Option<Incoming>,
     drain: Drain,

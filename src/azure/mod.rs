@@ -1,4 +1,4 @@
-//! Azure accounts: who we are to them, and the clients of a storage account.
+//! Azure identities, and clients of a storage account.
 
 mod shared_key;
 pub mod storage;
@@ -16,20 +16,20 @@ pub use storage::StorageAccount;
 
 use crate::net;
 
-/// Which identity signs in where no key is given.
+/// Identity that is used where no key is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Client id of a user-assigned managed identity (`AZURE_CLIENT_ID`); `None` for the system-assigned one.
     pub client_id: Option<String>,
-    /// Use the account that `az` or `azd` is signed in with instead: for development, where no managed identity is.
+    /// Whether to use the account of `az` or `azd` instead, in development.
     pub developer_tools: bool,
 }
 
 impl Identity {
-    /// The credential. Makes no call yet.
+    /// Creates the credential. Makes no call yet.
     ///
     /// # Errors
-    /// When the SDK refuses the settings it finds.
+    /// When the SDK rejects its settings.
     pub fn credential(&self) -> azure_core::Result<Arc<dyn TokenCredential>> {
         if self.developer_tools {
             return Ok(DeveloperToolsCredential::new(None)?);
@@ -42,10 +42,10 @@ impl Identity {
     }
 }
 
-/// Options of the SDK's clients: they ask through a client of ours, which knows what no proxy is asked for.
+/// Returns options for the SDK's clients, with our HTTP client and its proxy rules.
 ///
 /// # Errors
-/// When the client cannot be made.
+/// When the client cannot be created.
 fn client_options() -> azure_core::Result<ClientOptions> {
     let client = net::azure().map_err(|error| azure_core::Error::new(ErrorKind::Io, error))?;
     Ok(ClientOptions { transport: Some(Transport::new(Arc::new(client))), ..ClientOptions::default() })

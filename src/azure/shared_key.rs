@@ -1,4 +1,4 @@
-//! Signs requests to blob and queue storage with an account key: the clients themselves know only tokens.
+//! Shared-key signatures for blob and queue storage, which the SDK lacks.
 //!
 //! <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>
 
@@ -13,14 +13,14 @@ use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{Context, Request};
 use azure_core::time::{OffsetDateTime, to_rfc7231};
 
-/// Adds the signature. Belongs where it runs for every try: the date is part of what is signed.
+/// Policy that signs requests. It must run per attempt, because the signature includes the date.
 pub(super) struct SharedKey {
     account: String,
     key: Secret,
 }
 
 impl SharedKey {
-    /// A key in base64, as the portal shows it.
+    /// Creates a policy from a base64 key, as shown in the portal.
     pub(super) fn new(account: impl Into<String>, key: &str) -> Self {
         Self { account: account.into(), key: Secret::new(key.to_owned()) }
     }

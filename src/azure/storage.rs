@@ -1,4 +1,4 @@
-//! A storage account: clients of its blob and queue services, signed in by key or identity.
+//! Clients of a storage account's blob and queue services, authenticated by key or identity.
 
 use std::sync::Arc;
 
@@ -23,31 +23,31 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why a storage account cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The connection string is wrong.
+    /// The connection string is invalid.
     #[error("the storage connection string cannot be used")]
     ConnectionString(#[from] connection_string::Error),
     /// The account key is not base64.
     #[error("the storage account key is not base64")]
     BadKey,
-    /// The account name does not make an address.
+    /// The account name is not valid in a URL.
     #[error("the storage account name is not valid")]
     BadAccount,
-    /// The service, or the way there, failed.
+    /// The service or the connection failed.
     #[error("the storage account did not do it")]
     Service(#[from] azure_core::Error),
 }
 
-/// Clients of one storage account. Cheap to share; makes no call before it is asked to.
+/// Clients of one storage account. Makes no call before it is used.
 pub struct StorageAccount {
     blobs: BlobServiceClient,
     queues: QueueServiceClient,
 }
 
 impl StorageAccount {
-    /// The account of a connection string; without a key in it, `identity` signs in.
+    /// Creates clients from a connection string; without a key in it, `identity` signs in.
     ///
     /// # Errors
-    /// A string, key or identity that cannot be used.
+    /// An invalid string, key or identity.
     pub fn from_connection_string(text: &str, identity: &Identity) -> Result<Self> {
         let ConnectionString { account, key, blob_endpoint, queue_endpoint } = ConnectionString::parse(text)?;
         match key {
@@ -56,7 +56,7 @@ impl StorageAccount {
         }
     }
 
-    /// The public cloud's account of this name.
+    /// Creates clients of an account in the public cloud.
     ///
     /// # Errors
     /// [`Error::BadAccount`], [`Error::BadKey`].
@@ -67,10 +67,10 @@ impl StorageAccount {
         Self::signed(account, key, endpoint("blob")?, endpoint("queue")?)
     }
 
-    /// The services at these addresses (https), signed in to as `identity`.
+    /// Creates clients of the services at these https URLs, signed in as `identity`.
     ///
     /// # Errors
-    /// An address or identity that cannot be used.
+    /// An invalid URL or identity.
     pub fn with_identity(blob_endpoint: Url, queue_endpoint: Url, identity: &Identity) -> Result<Self> {
         Self::new(blob_endpoint, queue_endpoint, Some(identity.credential()?), None)
     }
@@ -99,17 +99,17 @@ impl StorageAccount {
         })
     }
 
-    /// Client of the blob service.
+    /// Returns the client of the blob service.
     pub fn blobs(&self) -> &BlobServiceClient {
         &self.blobs
     }
 
-    /// Client of the queue service.
+    /// Returns the client of the queue service.
     pub fn queues(&self) -> &QueueServiceClient {
         &self.queues
     }
 
-    /// Creates a blob container, private to the account, unless there is one; says whether it is new.
+    /// Creates a private blob container, unless it exists; returns whether it is new.
     ///
     /// # Errors
     /// [`Error::Service`], also while a container of this name is being deleted.
@@ -121,7 +121,7 @@ impl StorageAccount {
         }
     }
 
-    /// Creates a queue unless there is one; says whether it is new.
+    /// Creates a queue, unless it exists; returns whether it is new.
     ///
     /// # Errors
     /// [`Error::Service`], also while a queue of this name is being deleted.
@@ -134,7 +134,7 @@ impl StorageAccount {
         }
     }
 
-    /// Whether there is a blob container of this name. Retries for long; the caller sets the limit.
+    /// Whether a blob container exists. Retries for long; the caller sets a limit.
     ///
     /// # Errors
     /// [`Error::Service`].
@@ -142,7 +142,7 @@ impl StorageAccount {
         Ok(self.blobs.blob_container_client(name).exists().await?)
     }
 
-    /// Whether there is a queue of this name. Retries for long; the caller sets the limit.
+    /// Whether a queue exists. Retries for long; the caller sets a limit.
     ///
     /// # Errors
     /// [`Error::Service`].

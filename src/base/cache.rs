@@ -1,4 +1,4 @@
-//! A bounded cache whose entries grow old.
+//! A bounded cache with expiring entries.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -8,28 +8,28 @@ use quick_cache::sync::Cache;
 
 use crate::base::clock::Clock;
 
-/// Keeps at most so many entries, the useful ones rather than the new ones, each for at most so long.
+/// A cache with limits on the number and age of entries; useful entries are preferred over new ones.
 pub struct ExpiringCache<K, V> {
     entries: Cache<K, (Instant, V)>,
     time_to_live: Duration,
     clock: Arc<dyn Clock>,
-    /// Told of each look-up whether it found something.
+    /// Called with the outcome of each look-up: hit or miss.
     observer: Option<Box<dyn Fn(bool) + Send + Sync>>,
 }
 
 impl<K: Eq + Hash, V: Clone> ExpiringCache<K, V> {
-    /// An empty cache of `capacity` entries that live for `time_to_live`.
+    /// Creates a cache of `capacity` entries that expire after `time_to_live`.
     pub fn new(capacity: usize, time_to_live: Duration, clock: Arc<dyn Clock>) -> Self {
         Self { entries: Cache::new(capacity), time_to_live, clock, observer: None }
     }
 
-    /// Tells `observer` of each look-up whether it finds something; `None` tells nobody.
+    /// Sets a function to be called with the outcome of each look-up.
     pub fn observed(mut self, observer: Option<Box<dyn Fn(bool) + Send + Sync>>) -> Self {
         self.observer = observer;
         self
     }
 
-    /// The entry, unless it is too old.
+    /// Returns the entry, unless it has expired.
     pub fn get<Q>(&self, key: &Q) -> Option<V>
     where
         Q: Hash + quick_cache::Equivalent<K> + ?Sized,
@@ -41,12 +41,12 @@ impl<K: Eq + Hash, V: Clone> ExpiringCache<K, V> {
         found.map(|(_, value)| value)
     }
 
-    /// Puts an entry in the place of the one there is.
+    /// Inserts or replaces an entry.
     pub fn insert(&self, key: K, value: V) {
         self.entries.insert(key, (self.clock.instant(), value));
     }
 
-    /// Forgets an entry.
+    /// Removes an entry.
     pub fn remove<Q>(&self, key: &Q)
     where
         Q: Hash + quick_cache::Equivalent<K> + ?Sized,

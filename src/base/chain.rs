@@ -1,9 +1,9 @@
-//! Errors as a log has them: with all their causes.
+//! Formatting errors with all their causes.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// An error with its causes, for a log field: `what failed: because of this: because of that`.
+/// Displays an error with its causes: `what failed: cause: cause of the cause`.
 pub struct Chain<'a>(pub &'a (dyn StdError + 'static));
 
 impl fmt::Display for Chain<'_> {

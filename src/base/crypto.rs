@@ -1,5 +1,6 @@
-//! The cryptography of TLS and of ID tokens: ring. `reqwest` and `jsonwebtoken` are built without any, and panic until
-//! [`install`] was called.
+//! Installs ring as the cryptography provider of TLS and ID tokens. `reqwest` and `jsonwebtoken` are built without one
+//! and
+//! panic until [`install`] is called.
 
 use std::sync::Once;
 
@@ -9,7 +10,7 @@ use jsonwebtoken::signature::{self, Verifier};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 
-/// Makes ring the cryptography of this process. Later calls do nothing.
+/// Installs ring for this process. Further calls do nothing.
 pub fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
@@ -18,7 +19,7 @@ pub fn install() {
     });
 }
 
-/// Checks RS256 signatures, the only ones that we accept, and signs nothing.
+/// Verifies RS256, the only accepted algorithm, and cannot sign.
 static ID_TOKENS: CryptoProvider = CryptoProvider {
     signer_factory: refuse_to_sign,
     verifier_factory: verifier,

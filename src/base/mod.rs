@@ -1,4 +1,4 @@
-//! What everything may use, and what uses nothing of ours.
+//! Basics that every other module may use.
 
 pub mod cache;
 pub mod chain;

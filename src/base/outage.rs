@@ -1,10 +1,12 @@
-//! Outages: errors that say something about what we depend on, not about the call or about us. The same call may succeed
-//! when the outage is over, so callers get 503 and workers another delivery.
+//! Classifies errors as outages: failures of a dependency rather than of the call or of this program. The same call
+//! may
+//! succeed later, so callers get 503 and messages are delivered again.
 
 use std::io::{self, ErrorKind};
 
-/// Whether an error of the file system is an outage: a disk that is full, read-only, broken or gone, a quota, a limit or a
-/// permission. What remains are calls that make no sense to any disk.
+/// Whether an I/O error is an outage: a disk that is full, read-only, broken or gone, a quota, a limit or a
+/// permission. Other
+/// errors mean an invalid call.
 pub fn of_io(error: &io::Error) -> bool {
     !matches!(
         error.kind(),
@@ -20,7 +22,7 @@ pub fn of_io(error: &io::Error) -> bool {
     )
 }
 
-/// Whether the status that a service answered with is an outage: throttled, too slow, moving, or broken.
+/// Whether a service's status is an outage: throttled, timed out, or failing.
 pub fn of_status(status: u16) -> bool {
     matches!(status, 408 | 410 | 429 | 449 | 500..)
 }

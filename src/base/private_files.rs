@@ -1,4 +1,4 @@
-//! Files and directories that only their owner may read: what users sent and said is kept in them.
+//! Files and directories that only their owner can read, because they hold users' data.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io;
@@ -8,17 +8,17 @@ use std::path::Path;
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 
-/// Makes a directory and those above it, as far as they are missing. Those that exist keep their modes.
+/// Creates a directory and its missing parents. Existing ones keep their modes.
 pub fn create_directories(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
 }
 
-/// Takes the rights of others on a directory away, which an older version may have left them.
+/// Removes other users' permissions on a directory that an older version may have created.
 pub fn close_directory(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
 }
 
-/// Options for a file that may be made.
+/// Returns options for creating a file.
 pub fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(FILE_MODE);

@@ -29,20 +29,20 @@ use crate::azure::{StorageAccount, storage};
 use crate::base::deadline::{self, Elapsed};
 use crate::base::outage;
 
-/// Longest time for one small call with its retries. The clients alone would try for minutes.
+/// Time limit of a small call with its retries; the SDK alone would retry for minutes.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// The same for a call that carries a blob to the service.
+/// Time limit of an upload.
 const UPLOAD_LIMIT: Duration = Duration::from_secs(60);
 /// Longest wait for the next bytes of a blob.
 const PIECE_LIMIT: Duration = Duration::from_secs(30);
-/// Tries to read the end of a blob that others replace meanwhile.
+/// Attempts to read the end of a blob that others are replacing.
 const TRIES: usize = 3;
-/// Metadata of a blob in which its source is.
+/// Metadata key of a blob's source hash.
 const SOURCE: &str = "sourcesha256";
 const SOURCE_HEADER: HeaderName = HeaderName::from_static("x-ms-meta-sourcesha256");
 const CONTENT_RANGE: HeaderName = HeaderName::from_static("content-range");
 
-/// What the service answered instead of what it should.
+/// An invalid answer of the service.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error("the answer lacks {0}")]
@@ -57,7 +57,7 @@ pub struct AzureBlobs {
 }
 
 impl AzureBlobs {
-    /// The blobs of this account. Makes no call yet.
+    /// Creates blobs of this account. Makes no call yet.
     pub fn new(account: Arc<StorageAccount>) -> Self {
         Self { account }
     }
@@ -66,7 +66,7 @@ impl AzureBlobs {
         self.account.blobs().blob_client(container, name)
     }
 
-    /// Uploads in one request, so that a blob is there whole or not at all.
+    /// Uploads in one request, so that a blob is never partial.
     async fn upload(
         &self,
         container: &ContainerName,
@@ -239,7 +239,7 @@ impl BlobStore for AzureBlobs {
     }
 }
 
-/// Why a call did not succeed.
+/// Why a call failed.
 enum Call {
     Silence(Elapsed),
     Refused(azure_core::Error),
@@ -262,7 +262,7 @@ async fn call<T>(limit: Duration, call: impl Future<Output = azure_core::Result<
     answer.map_err(Call::Silence)?.map_err(Call::Refused)
 }
 
-/// A blob of a listing. Others may have written some whose names are none here; nobody could ask for them.
+/// Converts a listed blob; invalid names are skipped, as nobody could request them.
 fn listed(item: BlobItem) -> Option<Listed> {
     let name = item.name?;
     let Ok(name) = name.parse::<BlobName>() else {
@@ -282,7 +282,7 @@ fn listed(item: BlobItem) -> Option<Listed> {
     })
 }
 
-/// Listings have etags without quotes, answers with them.
+/// Quotes an etag; listings have them unquoted.
 fn quoted(etag: &Etag) -> String {
     let text: &str = etag.as_ref();
     if text.starts_with('"') { text.to_owned() } else { format!("\"{text}\"") }
@@ -292,7 +292,7 @@ fn source(headers: &Headers) -> Option<SourceHash> {
     headers.get_optional_str(&SOURCE_HEADER)?.parse().ok()
 }
 
-/// First byte and size of the whole, from `bytes 5-9/100`.
+/// Parses first byte and total size from `bytes 5-9/100`.
 fn content_range(headers: &Headers) -> Option<(u64, u64)> {
     let (range, size) = headers.get_optional_str(&CONTENT_RANGE)?.strip_prefix("bytes ")?.split_once('/')?;
     let (first, _) = range.split_once('-')?;
@@ -307,7 +307,7 @@ fn is_missing(error: &azure_core::Error) -> bool {
     ["BlobNotFound", "ContainerNotFound", "ResourceNotFound"].iter().any(|code| has_code(error, code))
 }
 
-/// What an error of the service, or of the way there, means to a caller.
+/// Converts an error of the service or connection.
 fn fault(error: azure_core::Error) -> Error {
     let passes = match error.kind() {
         ErrorKind::HttpResponse { status, .. } => {

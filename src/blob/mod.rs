@@ -37,7 +37,7 @@ const UNKNOWN_TYPE: &str = "application/octet-stream";
 /// Result of an operation on blobs.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The error below an [`Error`], whatever its back end.
+/// Source of an [`Error`].
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Why an operation on blobs failed.
@@ -169,7 +169,7 @@ pub enum Put {
 pub struct Properties {
     /// Size in bytes.
     pub size: u64,
-    /// Its type, as `Content-Type` has it.
+    /// Media type.
     pub content_type: String,
     /// Its version, quoted, as `ETag` has it: another one whenever the blob was written anew.
     pub etag: String,

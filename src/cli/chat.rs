@@ -25,21 +25,21 @@ use crate::domain::chat::LONGEST_MESSAGE;
 
 const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
-/// Back to the start of the line, and the line emptied.
+/// Moves the cursor to the start of the line and erases it.
 const ERASE_LINE: &str = "\r\x1b[2K";
-/// Messages that are sent with the next one: as many as the service shows its model.
+/// Messages of the conversation that are sent along: as many as the service passes to the model.
 const MOST_REMEMBERED: usize = 50;
 
 /// Flags of `chat`.
 #[derive(Args)]
 pub struct Arguments {
-    /// What to say; without it, a conversation by line
+    /// Message to send; without it, an interactive conversation
     message: Option<String>,
     #[command(flatten)]
     whom: Whom,
 }
 
-/// Talks until there is nothing more to say. The exit code is 0 if every turn was answered.
+/// Sends one message, or runs a conversation. The exit code is 0 if every turn was answered.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let service = arguments.whom.service()?;
     let mut conversation = Conversation { service, said: VecDeque::new(), screen: Screen::new() };
@@ -53,7 +53,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// An event of the answer. Kinds that this client does not know are passed over.
+/// An event of the stream. Unknown kinds are ignored.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 enum Event {
@@ -79,31 +79,32 @@ enum Event {
 
 struct Conversation {
     service: Service,
-    /// Who said what, oldest first: what the service wants as `recentMessages`.
+    /// The conversation so far, oldest message first, sent as `recentMessages`.
     said: VecDeque<Value>,
     screen: Screen,
 }
 
-/// How an answer went.
+/// What an answer consisted of.
 #[derive(Default)]
 struct Answer {
     text: String,
-    /// Whether there was an `error` event.
+    /// Whether an `error` event arrived.
     failed: bool,
-    /// Whether `done` came.
+    /// Whether the `done` event arrived.
     complete: bool,
 }
 
 impl Conversation {
-    /// One turn, whole. Returns whether it was answered.
+    /// Runs one turn. Returns whether it was answered.
     async fn say(&mut self, message: &str) -> anyhow::Result<bool> {
         let mut answer = Answer::default();
         let outcome = self.take_turn(message, &mut answer).await;
         self.finish(message, answer, outcome)
     }
 
-    /// Streams the answer to `message` into `answer` and onto the screen. Can be dropped at any point: that ends the
-    /// connection, and with it the turn.
+    /// Streams the answer to `message` into `answer` and onto the screen. Dropping the future closes the connection,
+    /// which ends
+    /// the turn.
     async fn take_turn(&mut self, message: &str, answer: &mut Answer) -> anyhow::Result<()> {
         let body = json!({ "message": message, "recentMessages": self.said });
         let request = self.service.request(Method::POST, "/api/chat").header(ACCEPT, "text/event-stream").json(&body);
@@ -127,7 +128,7 @@ impl Conversation {
         bail!("the connection broke off before the answer was complete")
     }
 
-    /// Ends the turn on the screen and remembers what was said, even of an answer that broke off.
+    /// Ends the turn on the screen and adds it to the conversation, even if the answer is incomplete.
     fn finish(&mut self, message: &str, answer: Answer, outcome: anyhow::Result<()>) -> anyhow::Result<bool> {
         self.screen.end_turn()?;
         if !answer.text.is_empty() {
@@ -146,7 +147,7 @@ impl Conversation {
         }
     }
 
-    /// A conversation with a program or a file: each line is a message. A turn that fails does not end it.
+    /// Reads messages from a pipe or file, one per line. A failed turn does not end the conversation.
     async fn by_line(&mut self) -> anyhow::Result<bool> {
         let mut lines = lines_of_input();
         let mut all_answered = true;
@@ -175,7 +176,7 @@ impl Conversation {
         }
     }
 
-    /// A conversation with a person.
+    /// Reads messages from a terminal.
     async fn on_a_terminal(&mut self) -> anyhow::Result<bool> {
         self.screen.write(&format!(
             "Talking to {}. /memory shows what the stylist remembers, /clear begins anew, /quit leaves.\n",
@@ -213,7 +214,7 @@ impl Conversation {
         }
     }
 
-    /// Does what a line asks for, if it is a command.
+    /// Runs a line that is a command such as `/memory`.
     async fn obey(&mut self, line: &str) -> anyhow::Result<Next> {
         match line.trim() {
             "" => Ok(Next::Go),
@@ -236,15 +237,16 @@ impl Conversation {
     }
 }
 
-/// What a line was.
+/// What to do after a line.
 enum Next {
     Say(String),
     Go,
     Leave,
 }
 
-/// The lines of standard input. A thread of its own reads them, which the end of the program does not wait for; tokio's
-/// standard input would hold it up until the next line.
+/// Reads standard input line by line on a thread of its own. Unlike tokio's standard input, the thread does not delay
+/// the
+/// end of the program.
 fn lines_of_input() -> mpsc::Receiver<io::Result<String>> {
     let (sender, receiver) = mpsc::channel(1);
     thread::spawn(move || {
@@ -258,7 +260,7 @@ fn lines_of_input() -> mpsc::Receiver<io::Result<String>> {
     receiver
 }
 
-/// Shows the answer while it comes: on a terminal with a line that says which tools are running.
+/// Prints the answer as it arrives; on a terminal, a status line shows running tools.
 struct Screen<W = Output> {
     out: W,
     is_terminal: bool,
@@ -319,7 +321,7 @@ impl<W: Write> Screen<W> {
         }
     }
 
-    /// What brings the cursor to the start of an empty line.
+    /// Returns the characters that move the cursor to the start of an empty line.
     fn begin_line(&mut self) -> &'static str {
         let erase = self.erase_status();
         if std::mem::take(&mut self.mid_line) { "\n" } else { erase }

@@ -1,4 +1,4 @@
-//! A running service as the commands ask it that talk to one: where it is, who asks, and what it means when it refuses.
+//! Client for a running service: address, credentials, and error messages.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,29 +16,29 @@ use url::{Host, Url};
 use super::output::{complain, words};
 use crate::net;
 
-/// How long the connection may take to be made.
+/// Time limit for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Silence after which the connection is given up: the service sends a comment every 15 s.
+/// Silence after which the connection is closed. The service sends a comment every 15 s.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes of an error's body that are read.
+/// Longest error body that is read, in bytes.
 const LONGEST_ERROR_BODY: usize = 64 * 1024;
 
-/// Flags of the commands that ask a running service.
+/// Flags of the commands that call a running service.
 #[derive(Args)]
 pub struct Whom {
-    /// Where the service listens
+    /// URL of the service
     #[arg(long, default_value = "http://127.0.0.1:7071", value_parser = parse_url, global = true)]
     url: Url,
-    /// Session or ID token to sign in with; other users of the machine can see it: prefer --token-file
+    /// Session token or Google ID token; visible to other users of this machine, so prefer --token-file
     #[arg(long, conflicts_with = "token_file", global = true)]
     token: Option<String>,
-    /// File that holds the token
+    /// File with the token
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
 }
 
 impl Whom {
-    /// The service that the flags name.
+    /// Creates a client from the flags.
     ///
     /// # Errors
     /// When the token cannot be read or sent.
@@ -61,16 +61,16 @@ fn parse_url(text: &str) -> Result<Url, String> {
     }
 }
 
-/// The service that is talked to.
+/// A client of a running service.
 pub struct Service {
     client: Client,
-    /// Where it is.
+    /// Base URL of the service.
     pub url: Url,
     authorization: Option<HeaderValue>,
 }
 
 impl Service {
-    /// The service at `url`, asked with this token.
+    /// Creates a client for `url` with an optional token.
     ///
     /// # Errors
     /// When the token cannot be sent.
@@ -105,7 +105,7 @@ impl Service {
         Ok(Self { client: client?, url, authorization })
     }
 
-    /// A request with the token.
+    /// Starts a request that carries the token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let base = self.url.as_str().trim_end_matches('/');
         let request = self.client.request(method, format!("{base}{path}"));
@@ -115,7 +115,7 @@ impl Service {
         }
     }
 
-    /// Sends a request; an answer that is not a success becomes an error of one line.
+    /// Sends a request. Anything but success becomes a one-line error.
     pub async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let response = match request.send().await {
             Ok(response) => response,
@@ -141,7 +141,7 @@ impl Service {
     }
 }
 
-/// What an error's body says, in one line.
+/// Returns the message in an error body, on one line.
 fn detail(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let text = match &body["detail"] {
@@ -152,7 +152,7 @@ fn detail(body: &[u8]) -> Option<String> {
     Some(words(&text))
 }
 
-/// One entry of a 422: where, and what.
+/// Formats one entry of a 422 body: location and message.
 fn fault(fault: &Value) -> String {
     let steps = fault["loc"].as_array().map(Vec::as_slice).unwrap_or_default();
     let place: Vec<String> =

@@ -10,10 +10,10 @@ use super::output::output;
 use super::{Flags, settings};
 use crate::config::{Effective, Source};
 
-/// The widest value that the table makes room for; wider ones push their source to the right.
+/// Widest value that gets a column of its own; longer values shift the source to the right.
 const WIDEST_VALUE: usize = 60;
 
-/// Settings that count only while another one is not set: that one, and those that it makes idle.
+/// Settings that disable others: the first one, if set, makes the listed ones ineffective.
 const REPLACED: &[(&str, &[&str])] = &[
     ("FUNCTIONS_CUSTOMHANDLER_PORT", &["PLUCKIT_BIND", "PORT"]),
     ("COSMOS_DB_ENDPOINT", &["PLUCKIT_DATA_DIR", "PLUCKIT_DEMO"]),
@@ -32,7 +32,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Prints every setting with its value and source, and what is set without effect.
+/// Prints every setting with value and source, and reports settings without effect.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let settings = settings(&Flags::new())?.effective;
     let mut out = output();
@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What somebody who set this should know.
+/// Returns a remark about a setting that has no effect.
 fn note(setting: &Effective, all: &[Effective]) -> Option<String> {
     let is_set = |name: &str| all.iter().any(|other| other.name == name && other.source != Source::Default);
     let replacement = REPLACED.iter().find(|(winner, idle)| idle.contains(&setting.name) && is_set(winner));

@@ -1,4 +1,4 @@
-//! `pluckit digest`: makes a digest for one user and shows it.
+//! `pluckit digest`: creates and shows a digest for one user.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,7 +15,7 @@ use crate::model::digest::Digest;
 use crate::routes::digest::RunDigestResponse;
 use crate::telemetry::observe::Observation;
 
-/// Width of the text on the screen, in characters.
+/// Width of printed text, in characters.
 const WIDTH: usize = 80;
 
 /// Flags of `digest`.
@@ -23,15 +23,15 @@ const WIDTH: usize = 80;
 pub struct Arguments {
     #[command(flatten)]
     whose: Whose,
-    /// Make one although nothing has changed, or the user does not want any
+    /// Create a digest even if nothing changed or the user opted out
     #[arg(long)]
     force: bool,
-    /// Print what POST /api/digest/run answers
+    /// Print the response of POST /api/digest/run as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Makes the digest, unless there is no reason to, and prints what came of it.
+/// Creates the digest, unless there is no reason to, and prints the result.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = settings(&data_dir_flag(arguments.whose.data_dir.as_deref()))?;
     let user = arguments.whose.user.clone().unwrap_or_else(|| config.identity.local_dev_user.clone());
@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The digest for a terminal, in lines that are not too long.
+/// Formats the digest for a terminal.
 fn readable(digest: &Digest) -> String {
     let mut text = format!("Ideas for {}\n", digest.user_id);
     text += &wrapped(&facts(digest), "");
@@ -69,7 +69,7 @@ fn readable(digest: &Digest) -> String {
     harmless(&text)
 }
 
-/// The text in lines that begin with `indent`.
+/// Wraps a text into lines that begin with `indent`.
 fn wrapped(text: &str, indent: &str) -> String {
     let mut lines = String::new();
     let mut line = String::new();

@@ -20,18 +20,18 @@ use crate::store::DocumentStore;
 pub struct Arguments {
     #[command(flatten)]
     whose: Whose,
-    /// What to write [default: all; wardrobe for CSV]
+    /// Documents to write [default: all; wardrobe for CSV]
     #[arg(long, value_enum)]
     kind: Option<KindFlag>,
-    /// How to write it [default: told by the name of the output, else json]
+    /// Output format [default: from the extension of the output file, else json]
     #[arg(long, value_enum)]
     format: Option<FormatFlag>,
-    /// File to write, replaced only once all is written [default: standard output]
+    /// Output file, replaced only after everything is written [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
-/// What to write.
+/// Kind of documents to export.
 #[derive(Clone, Copy, ValueEnum)]
 enum KindFlag {
     Wardrobe,
@@ -51,7 +51,7 @@ impl KindFlag {
     }
 }
 
-/// Exports, and says on standard error how much.
+/// Exports, and prints the number of documents on standard error.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let file = arguments.output.as_deref().filter(|file| file.as_os_str() != "-");
     let format = arguments.format.map_or_else(|| format_of(file), Format::from);
@@ -74,10 +74,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// End of the name of a file that is being written.
+/// Suffix of a file that is being written.
 const PART: &str = ".part";
 
-/// Deletes what exports to this file left behind that were killed. One that still runs holds a lock.
+/// Deletes partial files of killed exports to this file. A running export holds a lock on its own.
 fn sweep(file: &Path) {
     let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Some(name) = file.file_name().and_then(|name| name.to_str()) else { return };
@@ -116,7 +116,7 @@ impl Job<'_> {
             .map_err(|error| transfer::Error::Output(io::Error::other(error)))?
     }
 
-    /// Writes beside the file and then takes its place: half an export never looks like a whole one.
+    /// Writes to a temporary file and renames it, so that a partial export never replaces a complete one.
     fn write_file(&self, file: &Path) -> anyhow::Result<Exported> {
         let fault = || format!("{} cannot be written", file.display());
         if file.is_dir() {

@@ -17,26 +17,26 @@ use crate::domain::transfer::{self, Format, Kind, Options, Rejection, Source};
 /// Flags of `import`.
 #[derive(Args)]
 pub struct Arguments {
-    /// Files to read: JSON (a list, lines or a single object) or CSV; - is standard input
+    /// Files to read, JSON (list, lines or single object) or CSV; - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     whose: Whose,
-    /// What the rows are [default: told by their fields]
+    /// Kind of the rows [default: detected from their fields]
     #[arg(long, value_enum)]
     kind: Option<KindFlag>,
-    /// How the files are written [default: told by their names and beginnings]
+    /// Format of the files [default: detected from name and content]
     #[arg(long, value_enum)]
     format: Option<FormatFlag>,
-    /// What the files' text is encoded in, such as windows-1252 [default: UTF-8; UTF-16 is found out]
+    /// Text encoding of the files, such as windows-1252 [default: UTF-8, or UTF-16 if detected]
     #[arg(long, value_name = "NAME", value_parser = parse_encoding)]
     encoding: Option<&'static Encoding>,
-    /// Check everything and say what would happen, but write nothing
+    /// Validate and report, but write nothing
     #[arg(long)]
     dry_run: bool,
 }
 
-/// What rows are.
+/// Kind of rows to import.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum KindFlag {
     Wardrobe,
@@ -54,7 +54,7 @@ impl From<KindFlag> for Kind {
     }
 }
 
-/// How a file is written.
+/// Format of a file.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum FormatFlag {
     Json,
@@ -72,7 +72,7 @@ impl From<FormatFlag> for Format {
     }
 }
 
-/// Imports all files and says what became of their rows. The exit code is 1 if any row was rejected.
+/// Imports all files and prints a summary. The exit code is 1 if any row was rejected.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.files.iter().filter(|file| is_standard_input(file)).count() > 1 {
         bail!("standard input can be read only once");
@@ -105,7 +105,7 @@ fn is_standard_input(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
 
-/// Opens a file before any row is imported: one that is missing stops all.
+/// Opens a file before any row is imported, so that a missing file stops the whole import.
 fn open(path: &Path, arguments: &Arguments, bar: &ProgressBar) -> anyhow::Result<Source> {
     let format = arguments.format.map(Into::into).or_else(|| {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
@@ -129,7 +129,9 @@ fn open(path: &Path, arguments: &Arguments, bar: &ProgressBar) -> anyhow::Result
     Ok(Source { name, format, encoding: arguments.encoding, input })
 }
 
-/// A bar of the bytes read; without an end if some come from standard input. None when nobody sees it.
+/// Creates a progress bar over the bytes read, without a total if standard input is among the files. Hidden if
+/// standard
+/// error is not a terminal.
 fn progress_bar(files: &[PathBuf]) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -143,7 +145,7 @@ fn progress_bar(files: &[PathBuf]) -> ProgressBar {
     }
 }
 
-/// `file:line: reason`, as compilers say it.
+/// Reports a rejected row as `file:line: reason`.
 fn report(rejection: &Rejection) {
     let Rejection { source, line, reason } = rejection;
     tell(&format!("{source}:{line}: {reason}"));

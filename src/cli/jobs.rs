@@ -1,4 +1,4 @@
-//! `pluckit jobs`: long operations of a running service: what there are, how far they are, and an end to them.
+//! `pluckit jobs`: lists, shows, follows, terminates and restarts jobs of a running service.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -17,12 +17,12 @@ use super::block_on;
 use super::client::{Service, Whom};
 use super::output::{one_line, output, tell, words};
 
-/// Between two looks when the service does not say how long to wait, and the longest that it may ask for.
+/// Default time between polls, and the longest `Retry-After` that is obeyed.
 const PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Jobs that are listed at most.
+/// Most jobs that are listed.
 const MOST_LISTED: usize = 500;
-/// Looks in a row that may fail before `tail` gives up.
+/// Consecutive failed polls after which `tail` gives up.
 const MOST_FAULTS: u32 = 5;
 
 /// Flags of `jobs`.
@@ -36,36 +36,36 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// List your jobs, the newest first (what happens without a command, too)
+    /// List your jobs, newest first (default)
     List {
-        /// Only those of this status: Pending, Running, Completed, Failed or Terminated
+        /// Only jobs with this status: Pending, Running, Completed, Failed or Terminated
         #[arg(long)]
         status: Option<String>,
-        /// Everybody's, for administrators
+        /// List the jobs of all users (administrators)
         #[arg(long)]
         all: bool,
     },
-    /// Show one job, and what it wrote
+    /// Show a job with its history and outputs
     Show {
-        /// The job
+        /// Job id
         id: String,
     },
-    /// Follow a job to its end; the exit code is 0 if it is completed
+    /// Follow a job until it ends; exit code 0 if it completed
     Tail {
-        /// The job
+        /// Job id
         id: String,
     },
-    /// End a job before its end
+    /// Terminate a job
     Terminate {
-        /// The job
+        /// Job id
         id: String,
-        /// Why
+        /// Reason, shown in the job's history
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Ask for the same again, as a new job
+    /// Start a new job with the same input
     Restart {
-        /// The job
+        /// Job id
         id: String,
     },
 }
@@ -133,7 +133,7 @@ struct Accepted {
     id: String,
 }
 
-/// Does what was asked.
+/// Runs the sub-command.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let service = arguments.whom.service()?;
     let command = arguments.command.unwrap_or(Command::List { status: None, all: false });
@@ -158,7 +158,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The path of a job, whatever the id has in it.
+/// Builds the path of a job; escapes the id.
 fn path_of(id: &str, rest: &[&str]) -> String {
     let mut url = url::Url::parse("http://localhost/api/jobs").expect("a good URL");
     url.path_segments_mut().expect("it has a path").push(id).extend(rest);
@@ -200,7 +200,7 @@ async fn list(service: &Service, status: Option<&str>, all: bool) -> anyhow::Res
     }
 }
 
-/// A job in one line.
+/// Formats a job as one line.
 fn line(job: &Job) -> String {
     let progress = job.custom_status.as_ref().filter(|_| !job.is_final());
     let progress =
@@ -285,7 +285,7 @@ async fn tail(service: &Service, id: &str) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The job, and how long the service wants us to wait.
+/// Fetches a job and the time to wait before the next poll.
 async fn look(service: &Service, id: &str) -> anyhow::Result<(Job, Duration)> {
     let response = service.send(service.request(Method::GET, &path_of(id, &[]))).await?;
     let seconds = response.headers().get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());

@@ -1,13 +1,13 @@
-//! What the commands print: the one way to standard output and standard error.
+//! Everything that commands print goes through here, to standard output and standard error.
 
 use std::io::{self, ErrorKind, IsTerminal, Stdout, Write};
 
-/// The reader of standard output has gone, as `head` does. The command ends, and that is no failure.
+/// The reader of standard output closed it, as `head` does. The command then ends successfully.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody reads what is printed")]
 struct ReaderGone;
 
-/// Whether a command ended because nobody reads what it prints.
+/// Whether a command failed only because the reader of its output closed it.
 pub fn is_reader_gone(error: &anyhow::Error) -> bool {
     let inner = |cause: &(dyn std::error::Error + 'static)| {
         let error = cause.downcast_ref::<io::Error>()?;
@@ -16,26 +16,25 @@ pub fn is_reader_gone(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| inner(cause).unwrap_or(false))
 }
 
-/// Standard output.
+/// Standard output of a command.
 pub struct Output {
     to: Stdout,
-    /// What keeps a terminal from being steered by what is printed.
+    /// Filters control characters when the output is a terminal.
     guard: Option<Guard>,
 }
 
-/// Standard output for whatever a command prints. On a terminal, control characters are left out, but for ends of lines and
-/// tabs.
+/// Returns standard output. On a terminal, control characters other than line ends and tabs are removed.
 pub fn output() -> Output {
     let to = io::stdout();
     Output { guard: to.is_terminal().then(Guard::default), to }
 }
 
-/// Standard output for a command that colours what it prints, and leaves control characters out by itself.
+/// Returns standard output for a command that prints colours and filters control characters itself.
 pub fn styled() -> Output {
     Output { to: io::stdout(), guard: None }
 }
 
-/// Whether a person looks at standard output.
+/// Whether standard output is a terminal.
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
@@ -58,8 +57,9 @@ fn translate(error: io::Error) -> io::Error {
     if error.kind() == ErrorKind::BrokenPipe { io::Error::new(ErrorKind::BrokenPipe, ReaderGone) } else { error }
 }
 
-/// Leaves control characters out of a text that comes in pieces: those of ASCII, and those of the C1 set, which have two bytes
-/// of which the first may be the last of a piece.
+/// Removes ASCII and C1 control characters from text that arrives in pieces. A C1 character has two bytes, which two
+/// pieces
+/// may share.
 #[derive(Default)]
 struct Guard {
     has_first: bool,
@@ -88,31 +88,31 @@ impl Guard {
     }
 }
 
-/// One line on standard error, for people and for the Functions host, which takes each for an error. That nobody reads it is no
-/// fault: the exit code says it all.
+/// Prints one line on standard error, which the Functions host logs as an error. Write errors are ignored.
 pub fn tell(line: &str) {
     if writeln!(io::stderr(), "{}", one_line(line)).is_err() {}
 }
 
-/// One line on standard error about the program itself.
+/// Prints one line on standard error, prefixed with the program's name.
 pub fn complain(line: &str) {
     tell(&format!("pluckit: {line}"));
 }
 
-/// The text without control characters, but for ends of lines and tabs: what a page, a file or a model says must not steer the
+/// Removes control characters other than line ends and tabs, so that text from pages, files or models cannot control
+/// the
 /// terminal.
 pub fn harmless(text: &str) -> String {
     text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
 }
 
-/// The text on one line, without control characters. Blanks within it stay.
+/// Puts the text on one line and removes control characters. Spaces are kept.
 pub fn one_line(text: &str) -> String {
     let text = text.trim_end();
     let plain = text.chars().map(|character| if matches!(character, '\n' | '\r' | '\t') { ' ' } else { character });
     plain.filter(|character| !character.is_control()).collect()
 }
 
-/// The words of the text on one line, with a single blank between them.
+/// Joins the words of the text with single spaces.
 pub fn words(text: &str) -> String {
     let words: Vec<String> = text.split_whitespace().map(one_line).filter(|word| !word.is_empty()).collect();
     words.join(" ")

@@ -1,4 +1,4 @@
-//! `pluckit package`: writes the directory that the Functions host runs.
+//! `pluckit package`: builds the Azure Functions package.
 
 use std::env;
 use std::io::Write;
@@ -15,10 +15,10 @@ use crate::workers::package;
 /// Flags of `package`.
 #[derive(Args)]
 pub struct Arguments {
-    /// Directory to write: a new or empty one, or an older package
+    /// Output directory: new, empty, or an older package
     #[arg(long, value_name = "DIRECTORY", default_value = "dist")]
     out: PathBuf,
-    /// Binary to put into it, built for the host's system [default: this one]
+    /// Binary to package, built for the host's system [default: this binary]
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
 }

@@ -28,21 +28,21 @@ pub struct Arguments {
     /// Pictures: JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// File to write, or directory for NAME.webp of each picture; it is made if needed
+    /// Output file, or directory for NAME.webp of each picture; created if needed
     #[arg(long, short, value_name = "OUT.webp|DIR")]
     output: PathBuf,
-    /// Replace files that exist
+    /// Overwrite existing files
     #[arg(long)]
     force: bool,
 }
 
-/// One picture: where it is, and where its result goes.
+/// A picture to process: input and output path.
 struct Order {
     source: PathBuf,
     target: PathBuf,
 }
 
-/// Processes all pictures, says what became of each, and fails if any of them failed.
+/// Processes all pictures, prints the outcome of each, and fails if any of them failed.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let orders = orders(&arguments.files, &arguments.output)?;
     let total = orders.len();
@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Where each result goes: to the one file that was named, or into a directory.
+/// Determines the output path of each picture: the one named file, or a file in a directory.
 fn orders(files: &[PathBuf], output: &Path) -> anyhow::Result<Vec<Order>> {
     let is_directory = files.len() > 1 || output.is_dir() || output.as_os_str().as_encoded_bytes().ends_with(b"/");
     if !is_directory {
@@ -75,7 +75,7 @@ fn orders(files: &[PathBuf], output: &Path) -> anyhow::Result<Vec<Order>> {
     orders.collect()
 }
 
-/// Processes pictures, some at once, and returns how many failed.
+/// Processes pictures concurrently; returns how many failed.
 async fn process(orders: Vec<Order>, force: bool) -> anyhow::Result<usize> {
     let pool = Arc::new(PixelPool::default());
     // Files are read and written while others are worked on.
@@ -105,7 +105,7 @@ async fn process(orders: Vec<Order>, force: bool) -> anyhow::Result<usize> {
     Ok(failed)
 }
 
-/// A bar on standard error, if that is a terminal and there is more than one picture.
+/// Creates a progress bar if there are several pictures and standard error is a terminal.
 fn progress(pictures: usize) -> ProgressBar {
     if pictures < 2 {
         return ProgressBar::hidden();
@@ -143,7 +143,7 @@ fn exists(target: &Path) -> String {
     format!("{} exists already; --force replaces it", target.display())
 }
 
-/// Writes a file under a temporary name beside its own, and renames it: at no time is there half of it.
+/// Writes a temporary file beside the target and renames it, so that the target is never partial.
 fn write(target: &Path, bytes: &Bytes, force: bool) -> anyhow::Result<()> {
     let cannot = || format!("{} cannot be written", target.display());
     let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -16,7 +16,7 @@ use crate::llm::Purpose;
 use crate::telemetry;
 use crate::workers::{FUNCTIONS, pump, timers};
 
-/// Flags of `serve`; each stands for a setting.
+/// Flags of `serve`; each one overrides a setting.
 #[derive(Args, Default)]
 pub struct Arguments {
     /// Address to listen on [default: 127.0.0.1]
@@ -52,7 +52,7 @@ impl Arguments {
     }
 }
 
-/// Runs the service until it is told to stop.
+/// Runs the service until it is stopped.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = settings(&arguments.flags())?;
     block_on(async {
@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Tells where the service is and what it works with: to a person on a terminal, else in the log.
+/// Shows address and back ends: as a banner on a terminal, else in the log.
 fn announce(config: &Config, address: SocketAddr, model: &str) {
     let documents = match &config.documents {
         Documents::Embedded { directory, .. } => format!("SQLite in {}", directory.display()),

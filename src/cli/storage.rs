@@ -1,5 +1,5 @@
-//! `pluckit storage`: makes what the service needs in an emulator, a fresh account or an empty directory, and tells
-//! templates what that is.
+//! `pluckit storage`: creates what the service needs in an account, an emulator or a directory, and describes it for
+//! templates.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -13,12 +13,12 @@ use crate::app::{self, Preparation};
 use crate::workers::FUNCTIONS;
 use crate::workers::package;
 
-/// What can be done with storage.
+/// Sub-commands of `pluckit storage`.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Create database, containers, queues and blob container, as far as they are configured; safe to repeat.
+    /// Create missing databases, containers, queues and blob containers; safe to repeat.
     Init(Arguments),
-    /// Print what templates make in Azure: containers, queues, blob containers and the settings that functions refer to
+    /// Print containers, queues, blob containers and the settings that functions refer to as JSON, for templates
     Schema,
 }
 
@@ -30,7 +30,7 @@ pub struct Arguments {
     data_dir: Option<PathBuf>,
 }
 
-/// Does it, and prints what was made and what was there. What fails does not stop the rest.
+/// Runs the sub-command and prints what was created and what existed. A failed part does not stop the others.
 pub fn run(command: &Command) -> anyhow::Result<ExitCode> {
     let arguments = match command {
         Command::Init(arguments) => arguments,

@@ -3,44 +3,45 @@
 use secrecy::SecretString;
 use url::Url;
 
-/// Name and key of the account that every storage emulator has; both are public.
+/// Name of the storage account of every emulator. It and its key are public:
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>
 pub const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
 const EMULATOR_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// What a connection string says.
+/// The parts of a connection string.
 #[derive(Debug, Clone)]
 pub struct ConnectionString {
-    /// Name of the account.
+    /// Account name.
     pub account: String,
-    /// One of its keys; `None` when an identity signs in.
+    /// Account key; `None` when an identity signs in.
     pub key: Option<SecretString>,
-    /// Address of the blob service.
+    /// URL of the blob service.
     pub blob_endpoint: Url,
-    /// Address of the queue service.
+    /// URL of the queue service.
     pub queue_endpoint: Url,
 }
 
-/// Why a connection string cannot be used. Never quotes the string: it may hold a key.
+/// Why a connection string is invalid. Never quotes the string, which may hold a key.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// A part is not `name=value`.
     #[error("part {0} of the connection string has no `=`")]
     NotAPair(usize),
-    /// There is no `AccountName`, nor endpoints to take it from.
+    /// There is neither an `AccountName` nor an endpoint to derive it from.
     #[error("the connection string lacks AccountName")]
     NoAccount,
     /// An endpoint is not a URL.
     #[error("{0} in the connection string is not an http or https address")]
     BadEndpoint(&'static str),
-    /// A shared access signature: limited in time, so nothing for a service that runs for long.
+    /// A shared access signature, which expires and therefore does not suit a service.
     #[error("the connection string has a SharedAccessSignature; give a key or none at all")]
     Signature,
 }
 
 impl ConnectionString {
-    /// Reads a connection string: `name=value` parts between semicolons, names in any case, endpoints either given or
-    /// made of protocol, account name and suffix.
+    /// Parses a connection string: `name=value` parts separated by semicolons, names in any case. Missing endpoints
+    /// are built from
+    /// protocol, account name and suffix.
     ///
     /// # Errors
     /// See [`Error`].

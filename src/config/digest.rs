@@ -6,14 +6,14 @@ use super::reader::{Error, Reader};
 use crate::model::schedule;
 use crate::model::schedule::Schedule;
 
-/// The weekly digests.
+/// Weekly digests.
 #[derive(Debug, Clone)]
 pub struct Digest {
-    /// When everybody is put into the queue.
+    /// When to queue all users.
     pub schedule: Schedule,
-    /// Users of a batch that are worked on at the same time.
+    /// Users of a batch processed at once.
     pub concurrency: usize,
-    /// How long whoever is at a user, or at the queueing, keeps others away without saying anew that they live.
+    /// Lease of a user's week, and of the queueing.
     pub lease: Duration,
 }
 

@@ -10,33 +10,33 @@ use super::Storage;
 use super::is_loopback;
 use super::reader::{Error, Reader};
 
-/// Who is trusted.
+/// The environment that the service runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
-    /// On a developer's machine: every caller is the development user.
+    /// A developer's machine: callers on it need no credential.
     Development,
-    /// Everywhere else: callers prove who they are.
+    /// Anywhere else: callers sign in.
     Production,
 }
 
-/// Whether settings that only a service for others needs are there: then nobody meant development by saying nothing.
+/// Whether settings are present that only a shared service needs, so that development cannot be the default.
 pub fn is_meant_for_others(identity: &Identity, documents: &Documents) -> bool {
     let remote = matches!(documents, Documents::Cosmos(cosmos) if !is_loopback(&cosmos.endpoint));
     remote || !identity.google_client_ids.is_empty()
 }
 
-/// Where the process seems to run, by the variables that platforms set.
+/// Platform that the process appears to run on.
 #[derive(Debug, Clone, Copy)]
 pub enum Platform {
-    /// In Azure, whatever the plan. Which variable says so.
+    /// Azure; the variable that shows it.
     Azure(&'static str),
-    /// In a container or a cluster. Which variable says so.
+    /// A container or cluster; the variable that shows it.
     Container(&'static str),
-    /// On nothing that is known.
+    /// None that is known.
     Unknown,
 }
 
-/// App Service sets `WEBSITE_INSTANCE_ID`; the Consumption plans leave that out and set others of these
+/// Detects the platform. App Service sets `WEBSITE_INSTANCE_ID`; the Consumption plans set others of these instead
 /// (`EnvironmentExtensions.cs` of the Functions host).
 pub fn read_platform(reader: &mut Reader<'_>) -> Platform {
     const AZURE: [&str; 4] = ["WEBSITE_INSTANCE_ID", "WEBSITE_POD_NAME", "WEBSITE_SKU", "WEBSITE_OWNER_NAME"];
@@ -54,8 +54,8 @@ pub fn read_platform(reader: &mut Reader<'_>) -> Platform {
     }
 }
 
-/// In development callers on this machine are the development user without a credential, so the process must be on a
-/// developer's machine.
+/// Refuses development mode anywhere but on a developer's machine, because callers on the machine need no credential
+/// there.
 pub fn refuse_open_door(server: &Server, platform: Platform, allowed: bool) -> Result<(), Error> {
     let (reason, remedy) = match platform {
         Platform::Azure(name) => (format!("{name} is set in development, so this is Azure"), ""),
@@ -75,7 +75,8 @@ pub fn refuse_open_door(server: &Server, platform: Platform, allowed: bool) -> R
     )))
 }
 
-/// Nobody loses data, jobs or pictures, or takes templates for a stylist, because a variable was missing.
+/// Refuses embedded back ends where a forgotten variable could lose data, jobs or pictures, or replace the stylist's
+/// model.
 pub fn refuse_embedded(documents: &Documents, storage: &Storage, model: &ModelServer) -> Result<(), Error> {
     let reason = if matches!(documents, Documents::Embedded { .. }) {
         "COSMOS_DB_ENDPOINT is not set, and the embedded store"

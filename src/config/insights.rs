@@ -9,19 +9,19 @@ use super::reader::{Error, Reader};
 
 const DAY_MILLISECONDS: u64 = 24 * 60 * 60 * 1000;
 
-/// Numbers about wardrobes.
+/// Wardrobe statistics.
 #[derive(Debug, Clone)]
 pub struct Insights {
-    /// How long computed insights are kept at most.
+    /// How long computed statistics are cached.
     pub time_to_live: Duration,
-    /// Where exchange rates come from; the built-in ones without it.
+    /// Source of exchange rates; `None` for the built-in rates.
     pub feed: Option<Feed>,
 }
 
-/// Where exchange rates come from.
+/// Source of exchange rates.
 #[derive(Debug, Clone)]
 pub enum Feed {
-    /// An address.
+    /// A URL.
     Url(Url),
     /// A file.
     File(PathBuf),

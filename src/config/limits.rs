@@ -2,40 +2,40 @@
 
 use super::reader::{Error, Reader};
 
-/// How much of the service one caller may have. Zero requests or tokens mean no limit.
+/// Limits per caller. Zero requests or tokens means no limit.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Whether there are limits, but for that on tokens.
+    /// Whether limits are enabled; the token budget always is.
     pub enabled: bool,
     /// Sign-ins and refreshes per address and minute.
     pub auth_per_minute: u32,
-    /// Refused credentials per address and minute.
+    /// Rejected credentials per address and minute.
     pub refusals_per_minute: u32,
-    /// Requests that ask a model, per user and minute.
+    /// Requests that call a model, per user and minute.
     pub model_per_minute: u32,
-    /// Pictures per user and minute.
+    /// Picture uploads per user and minute.
     pub uploads_per_minute: u32,
-    /// Pictures per minute and address of services, and of callers without a credential.
+    /// Picture uploads per address and minute, for services and callers without a credential.
     pub service_uploads_per_minute: u32,
-    /// Submissions of posts per user and minute.
+    /// Submissions to the feed per user and minute.
     pub ingest_per_minute: u32,
     /// Other requests per user or address and minute.
     pub requests_per_minute: u32,
-    /// Long operations and scrapes for subscriptions that a user may have waiting at the same time.
+    /// Waiting jobs and subscription scrapes per user.
     pub pending_jobs_per_user: usize,
-    /// Chat streams that a user may have at the same time.
+    /// Open chat streams per user.
     pub streams_per_user: u32,
-    /// Requests that may be under way at the same time.
+    /// Concurrent requests.
     pub concurrent_requests: usize,
-    /// Requests that a user, or an address where no user is known, may have under way at the same time.
+    /// Concurrent requests per user, or per address without one.
     pub concurrent_requests_per_caller: u32,
-    /// Memory for the bodies of all requests together, in bytes.
+    /// Memory for all request bodies together, in bytes.
     pub body_memory: usize,
-    /// Connections that may be open at the same time.
+    /// Open connections.
     pub connections: usize,
-    /// Tokens of models that a user may spend in a day, by UTC.
+    /// Model tokens per user and UTC day.
     pub tokens_per_day: u64,
-    /// Whether `X-Forwarded-For` is written by a proxy that is trusted.
+    /// Whether a trusted proxy sets `X-Forwarded-For`.
     pub trusts_proxy: bool,
 }
 

@@ -5,39 +5,39 @@ use url::Url;
 
 use super::reader::{Error, Reader};
 
-/// Pictures: who may send them, and who cuts them out.
+/// Picture uploads and background removal.
 #[derive(Debug, Clone)]
 pub struct Media {
-    /// Whether anybody may have a background removed, without a credential.
+    /// Whether background removal needs no credential.
     pub is_open: bool,
-    /// How other services show who they are.
+    /// How other services authenticate.
     pub service: ServiceCredential,
-    /// The service that cuts garments out; the built-in remover without it.
+    /// Segmentation service; `None` for the built-in remover.
     pub segmentation: Option<Segmentation>,
 }
 
-/// How other services show who they are.
+/// How other services authenticate.
 #[derive(Debug, Clone)]
 pub enum ServiceCredential {
-    /// By a key, if there is one.
+    /// With this API key; `None` if it is not set.
     ApiKey(Option<SecretString>),
-    /// By a token of an Entra tenant.
+    /// With a token of an Entra tenant.
     Entra {
-        /// Who issues the tokens.
+        /// Issuer of the tokens.
         issuer: Option<Url>,
-        /// For whom they are issued.
+        /// Audience of the tokens.
         audience: Option<String>,
     },
-    /// Not at all: the setting names no way that there is. Callers are told; the rest of the service goes on.
+    /// Unknown mode. Callers get an error; everything else works.
     Unknown,
 }
 
-/// A service that cuts garments out.
+/// A service that removes backgrounds.
 #[derive(Debug, Clone)]
 pub struct Segmentation {
-    /// Its address.
+    /// URL of the service.
     pub endpoint: Url,
-    /// What we show it, if it asks.
+    /// Bearer token for the service.
     pub token: Option<SecretString>,
 }
 

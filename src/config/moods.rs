@@ -8,27 +8,27 @@ use super::reader::{Error, Reader};
 use crate::model::schedule;
 use crate::model::schedule::Schedule;
 
-/// Feeds of the publishers that the product names, as readers know them.
+/// Default feeds.
 const MOOD_FEEDS: &str = "https://www.vogue.com/feed/rss,https://www.whowhatwear.com/rss,\
     https://feeds.feedburner.com/nymag/fashion,https://www.refinery29.com/rss.xml,\
     https://www.harpersbazaar.com/rss/all.xml/";
 
-/// Their sitemaps.
+/// Default sitemaps.
 const MOOD_SITEMAPS: &str = "https://www.vogue.com/sitemap.xml,https://www.whowhatwear.com/sitemap.xml,\
     https://www.thecut.com/sitemap.xml,https://www.refinery29.com/sitemap.xml,\
     https://www.harpersbazaar.com/sitemap_index.xml";
 
-/// Feeds, and sitemaps, at most: what is known of the feeds is one document.
+/// Most feeds or sitemaps; the state of all feeds is one document.
 const MOST_PUBLISHERS: usize = 20;
 
-/// Where moods are read from, and when.
+/// Sources and schedule of moods.
 #[derive(Debug, Clone)]
 pub struct Moods {
-    /// The publishers' feeds.
+    /// Feeds of the publishers.
     pub feeds: Vec<Url>,
-    /// The publishers' sitemaps, one for each.
+    /// Sitemaps of the publishers, one each.
     pub sitemaps: Vec<Url>,
-    /// When the feeds are read.
+    /// When to read the feeds.
     pub schedule: Schedule,
 }
 
@@ -44,7 +44,7 @@ impl Moods {
     }
 }
 
-/// A list of pages on the web.
+/// Reads a list of https URLs.
 fn read_publishers(reader: &mut Reader<'_>, name: &'static str, default: &str) -> Result<Vec<Url>, Error> {
     let text = reader.text(name, default);
     reader.note_urls(name);

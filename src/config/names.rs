@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How the names of settings begin that nobody else has. Any other name there is a mistake.
+/// Prefixes that only our settings have; any other name with one of them is a mistake.
 const OWN_PREFIXES: [&str; 13] = [
     "PLUCKIT_",
     "COSMOS_DB_",
@@ -19,18 +19,18 @@ const OWN_PREFIXES: [&str; 13] = [
     "FX_RATES_",
 ];
 
-/// Names of other programs that begin like ours.
+/// Prefixes of other programs' names among those.
 const OTHERS_PREFIXES: [&str; 1] = ["PLUCKIT_TEST_"];
 
-/// The shortest name of a setting that others' names may be taken for: `PORT` is like too many.
+/// Shortest setting that a misspelt name is compared with; short ones such as `PORT` resemble too many names.
 const SHORTEST_LIKE: usize = 10;
 
-/// A name that was set and looks like that of a setting, but is none.
+/// A name that looks like a setting but is not one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stranger {
     /// The name.
     pub name: String,
-    /// The setting whose name is most like it.
+    /// The most similar setting.
     pub nearest: Option<&'static str>,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for Stranger {
     }
 }
 
-/// What is wrong with a name that was set, if it looks like that of a setting and is none.
+/// Checks whether an unknown name looks like a misspelt setting.
 pub fn stranger(name: &str, known: &[&'static str]) -> Option<Stranger> {
     let upper = name.to_ascii_uppercase();
     if known.contains(&name) || OTHERS_PREFIXES.iter().any(|prefix| upper.starts_with(prefix)) {

@@ -4,19 +4,19 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-/// The origins that may call.
+/// The allowed origins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowedOrigins {
-    /// In the form in which browsers send them.
+    /// Origins in the form that browsers send.
     listed: Vec<String>,
-    /// What was listed and is no origin.
+    /// Entries that are not origins.
     ignored: Vec<String>,
-    /// Whether pages served by this machine may call as well.
+    /// Whether pages served by this machine are allowed as well.
     loopback: bool,
 }
 
 impl AllowedOrigins {
-    /// Those of a list that are origins: scheme, host, and perhaps a port. `*` and `null` name none.
+    /// Parses a list of origins: scheme, host, optional port. `*` and `null` are not origins.
     pub fn new(listed: Vec<String>) -> Self {
         let mut origins = Self::default();
         for text in listed {
@@ -28,30 +28,30 @@ impl AllowedOrigins {
         origins
     }
 
-    /// Lets pages served by this machine in as well, whatever their port.
+    /// Also allows pages served by this machine, on any port.
     #[must_use]
     pub fn with_loopback(self) -> Self {
         Self { loopback: true, ..self }
     }
 
-    /// Whether no origin at all may call.
+    /// Whether no origin is allowed.
     pub fn is_empty(&self) -> bool {
         self.listed.is_empty() && !self.loopback
     }
 
-    /// Entries of the list that are no origins.
+    /// Returns the entries that are not origins.
     pub fn ignored(&self) -> &[String] {
         &self.ignored
     }
 
-    /// Whether the value of an `Origin` header is one of them.
+    /// Whether the value of an `Origin` header is allowed.
     pub fn allows(&self, origin: &[u8]) -> bool {
         let listed = self.listed.iter().any(|listed| listed.as_bytes() == origin);
         listed || self.loopback && std::str::from_utf8(origin).is_ok_and(is_loopback)
     }
 }
 
-/// The origin that a text names, as browsers write it: without the default port, in lower case.
+/// Normalises an origin as browsers write it: lower case, without the default port.
 fn parse(text: &str) -> Option<String> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
     let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();

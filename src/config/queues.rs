@@ -6,43 +6,43 @@ use std::str::FromStr;
 use super::reader::{Error, Reader};
 use crate::model::containers::ContainerName;
 
-/// What the Functions host puts behind a queue's name to name the queue of messages that were delivered too often.
+/// Suffix that the Functions host appends to a queue's name for its poison queue.
 pub const POISON_SUFFIX: &str = "-poison";
 
-/// Names of the queues.
+/// Queue names.
 #[derive(Debug, Clone)]
 pub struct Queues {
-    /// Pictures whose taste is analysed.
+    /// Taste-analysis jobs.
     pub taste: QueueNames,
-    /// Batches of users who get their weekly digest.
+    /// User batches for the weekly digest.
     pub digest: QueueNames,
-    /// Chunks of articles in which moods are looked for.
+    /// Article chunks for moods.
     pub moods: QueueNames,
     /// Sources to scrape.
     pub scrape: QueueNames,
-    /// Long operations.
+    /// Jobs.
     pub operations: QueueNames,
 }
 
 impl Queues {
-    /// All of them.
+    /// Returns all queues.
     pub fn all(&self) -> [&QueueNames; 5] {
         let Self { taste, digest, moods, scrape, operations } = self;
         [taste, digest, moods, scrape, operations]
     }
 
-    /// The queue that a message was meant for which came from `name`, that queue itself or its poison queue.
+    /// Returns the work queue for the name of a work or poison queue.
     pub fn origin_of(&self, name: &str) -> Option<&str> {
         self.all().into_iter().find(|queue| queue.work == name || queue.poison == name).map(|queue| &*queue.work)
     }
 }
 
-/// A queue, and the one beside it for what cannot be done.
+/// Names of a queue and its poison queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueNames {
-    /// Where work waits.
+    /// The work queue.
     pub work: String,
-    /// Where the Functions host moves messages that were delivered too often: `-poison` behind the name.
+    /// The poison queue, where the Functions host moves messages after too many deliveries; named `<queue>-poison`.
     pub poison: String,
 }
 
@@ -71,7 +71,7 @@ impl Queues {
     }
 }
 
-/// The name of a queue whose poison queue has a name as well.
+/// Name of a queue that leaves room for the name of its poison queue.
 struct QueueName(String);
 
 impl QueueName {

@@ -6,47 +6,47 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::{Host, Url};
 
-/// What is wrong with a setting, in one line for the operator.
+/// An invalid setting, described in one line for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A value that its variable cannot take.
+    /// A value that the setting does not accept.
     #[error("{name} is {got:?}: expected {expected}")]
     Invalid {
-        /// The variable.
+        /// Name of the setting.
         name: &'static str,
-        /// What it got; empty for a secret.
+        /// The value; empty for a secret.
         got: String,
-        /// What it takes.
+        /// Description of valid values.
         expected: String,
     },
-    /// Settings that do not go together.
+    /// Settings that contradict each other.
     #[error("{0}")]
     Refused(String),
     /// `local.settings.json` cannot be read.
     #[error("{path} cannot be read: {reason}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         reason: String,
     },
 }
 
-/// Where a value came from.
+/// Source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// A flag of the command line.
+    /// A command-line flag.
     CommandLine,
     /// The process environment.
     Environment,
     /// `Values` of `local.settings.json`.
     LocalSettings,
-    /// Nobody set it.
+    /// The default.
     Default,
 }
 
 impl Source {
-    /// For people.
+    /// Returns the name for display.
     pub const fn name(self) -> &'static str {
         match self {
             Self::CommandLine => "command line",
@@ -57,20 +57,20 @@ impl Source {
     }
 }
 
-/// A setting as `pluckit config` shows it.
+/// A setting as shown by `pluckit config`.
 #[derive(Debug, Clone)]
 pub struct Effective {
-    /// The variable.
+    /// Name of the setting.
     pub name: &'static str,
-    /// Its value, masked if it is a secret; empty if it is not set and has no default.
+    /// Value, masked if it is a secret; empty if it is not set and has no default.
     pub value: String,
-    /// Where that came from.
+    /// Source of the value.
     pub source: Source,
-    /// Other places that gave a value, which does not count.
+    /// Sources whose values were overridden.
     pub shadowed: Vec<Source>,
 }
 
-/// Reads settings one by one and remembers each for `pluckit config`.
+/// Reads settings one by one and records each for `pluckit config`.
 pub struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<(String, Source)>,
     effective: Vec<Effective>,
@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
         self.effective.push(Effective { name, value, source, shadowed: Vec::new() });
     }
 
-    /// Shows the default that depends on other settings.
+    /// Records a default that depends on other settings.
     pub fn note_default(&mut self, name: &'static str, value: &str) {
         for setting in &mut self.effective {
             if setting.name == name && setting.source == Source::Default {
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         Ok(number)
     }
 
-    /// A span of time, possibly with a fraction of a second.
+    /// Reads a duration in seconds, possibly fractional.
     pub fn seconds(&mut self, name: &'static str, default: f64, most: f64) -> Result<Duration, Error> {
         let expected = format!("a number of seconds from 0 to {most}");
         let seconds = self.parsed(name, default, &expected)?;
@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
         text.map(|text| parse_url(name, text)).transpose()
     }
 
-    /// Shows addresses, with commas between, without what may be secret in them.
+    /// Masks secret parts of the recorded URLs, which are separated by commas.
     pub fn note_urls(&mut self, name: &'static str) {
         for setting in self.effective.iter_mut().filter(|setting| setting.name == name) {
             setting.value = setting.value.split(',').map(masked_url).collect::<Vec<_>>().join(",");
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// An address without what may be secret in it: user name and password, query and fragment.
+/// Masks the secret parts of a URL: credentials, query and fragment.
 pub fn masked_url(text: &str) -> String {
     const MASK: &str = "********";
     let authority = text.find("://").map_or(0, |mark| mark + 3);
@@ -219,7 +219,7 @@ pub fn masked_url(text: &str) -> String {
     }
 }
 
-/// An address may not carry a password: it would be shown by `pluckit config` and in logs, unlike a key.
+/// Parses a URL. Credentials in it are refused, because `pluckit config` and logs would show them.
 pub fn parse_url(name: &'static str, got: String) -> Result<Url, Error> {
     let parsed = Url::parse(&got).ok();
     let has_credentials = |url: &Url| !url.username().is_empty() || url.password().is_some();
@@ -233,7 +233,7 @@ pub fn parse_url(name: &'static str, got: String) -> Result<Url, Error> {
     }
 }
 
-/// Whether the address is one of this machine.
+/// Whether the URL's host is this machine.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(domain)) => domain.eq_ignore_ascii_case("localhost"),

@@ -6,20 +6,20 @@ use super::reader::{Error, Reader};
 use crate::model::schedule;
 use crate::model::schedule::Schedule;
 
-/// Scraping of the discover feed's sources.
+/// Scraping of the discover feed.
 #[derive(Debug, Clone)]
 pub struct Scraper {
-    /// When all sources are scraped.
+    /// When to scrape all sources.
     pub schedule: Schedule,
-    /// Sources that one process scrapes at the same time.
+    /// Sources scraped at once per process.
     pub max_concurrency: usize,
-    /// Posts that a user may send in a day, by UTC; zero for no limit.
+    /// Posts that a user may submit per UTC day; zero for no limit.
     pub posts_per_day: usize,
-    /// Share of submissions whose posts are compared with Reddit's, 0 to 1.
+    /// Share of submissions that are verified against Reddit, 0 to 1.
     pub spot_check_rate: f64,
-    /// Where Reddit is.
+    /// URL of Reddit.
     pub reddit_url: Url,
-    /// What we call ourselves there.
+    /// `User-Agent` for Reddit.
     pub reddit_user_agent: String,
 }
 

@@ -11,23 +11,23 @@ use super::AllowedOrigins;
 use super::is_loopback;
 use super::reader::{Error, Reader};
 
-/// Where and how to listen.
+/// Address, port and origins.
 #[derive(Debug, Clone)]
 pub struct Server {
     /// Address to listen on.
     pub bind: IpAddr,
-    /// Port; 0 takes a free one.
+    /// Port to listen on; 0 picks a free one.
     pub port: u16,
-    /// Whether the Functions host started us.
+    /// Whether the Functions host started the process.
     pub under_functions_host: bool,
-    /// Web origins that may call with credentials.
+    /// Web origins that may call the API.
     pub allowed_origins: AllowedOrigins,
-    /// Address at which others reach the service, if it is not the one that it listens on.
+    /// URL at which clients reach the service, if it differs from the address it listens on.
     pub public_url: Option<Url>,
 }
 
 impl Server {
-    /// Address at which others reach the service, which listens on `address`.
+    /// Returns the URL at which clients reach the service; `address` is what it listens on.
     pub fn public_base(&self, address: SocketAddr) -> Url {
         // Not an address that anybody could ask for.
         let host = match address.ip() {

@@ -4,16 +4,16 @@ use url::Url;
 
 use super::reader::{Error, Reader};
 
-/// The stylist's numbers.
+/// Settings of the stylist.
 #[derive(Debug, Clone)]
 pub struct Stylist {
-    /// Tool calls of one turn.
+    /// Most tool calls per turn.
     pub tool_call_limit: usize,
-    /// Scraped items whose vectors are kept in memory, at most.
+    /// Most scraped items kept in memory for similarity search.
     pub similarity_max_items: usize,
-    /// Where cities are looked up.
+    /// Service that finds cities.
     pub geocoding_url: Url,
-    /// Where the weather comes from.
+    /// Weather service.
     pub forecast_url: Url,
 }
 

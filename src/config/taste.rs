@@ -6,22 +6,22 @@ use super::reader::{Error, Reader};
 
 const WEEK_SECONDS: f64 = 7.0 * 24.0 * 60.0 * 60.0;
 
-/// Numbers of the taste-analysis jobs.
+/// Taste-analysis jobs.
 #[derive(Debug, Clone)]
 pub struct Taste {
-    /// How long a picture that was analysed is not analysed again.
+    /// How long a finished job suppresses another one for the same picture.
     pub completed_ttl: Duration,
-    /// How long a queued or running job keeps others away.
+    /// Lease of a queued or running job.
     pub dedupe_ttl: Duration,
-    /// Tries within one delivery.
+    /// Attempts per delivery.
     pub max_attempts: u32,
-    /// Pause after the first failed try; doubles with each.
+    /// Delay after the first failed attempt, doubled each time.
     pub base_back_off: Duration,
-    /// The longest pause.
+    /// Longest delay.
     pub max_back_off: Duration,
-    /// At most this much is added to each pause, at random.
+    /// Largest random addition to a delay.
     pub jitter: Duration,
-    /// How often a profile that others changed meanwhile is edited again.
+    /// Retries when a profile changed during an update.
     pub profile_update_retries: u32,
 }
 

@@ -12,52 +12,52 @@ use super::reader::{Error, Reader};
 
 const LANGFUSE_CLOUD: &str = "https://cloud.langfuse.com";
 
-/// What leaves the process about itself, beside the log: nothing, unless endpoints are set.
+/// Export of traces, metrics and logs; disabled without endpoints.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
-    /// Where traces go.
+    /// OTLP URL for traces.
     pub traces: Option<Url>,
-    /// Where metrics go.
+    /// OTLP URL for metrics.
     pub metrics: Option<Url>,
-    /// Where logs go.
+    /// OTLP URL for logs.
     pub logs: Option<Url>,
-    /// Headers for all three, as `name=value` pairs between commas.
+    /// Headers for all three, as `name=value` pairs separated by commas.
     pub headers: Option<SecretString>,
-    /// What the service calls itself.
+    /// Service name.
     pub service_name: String,
     /// `development` or `production`.
     pub environment: &'static str,
-    /// Where turns, digests and extractions go.
+    /// Langfuse project that receives turns, digests and extractions.
     pub langfuse: Option<Langfuse>,
 }
 
-/// A project of Langfuse.
+/// A Langfuse project.
 #[derive(Debug, Clone)]
 pub struct Langfuse {
-    /// Its server.
+    /// URL of the server.
     pub host: Url,
-    /// The project's public key.
+    /// Public key.
     pub public_key: String,
-    /// Its secret key.
+    /// Secret key.
     pub secret_key: SecretString,
-    /// Whether prompts and answers are sent.
+    /// Whether to send prompts and answers.
     pub capture_content: bool,
 }
 
 impl Langfuse {
-    /// Where it takes traces by OTLP.
+    /// Returns the OTLP URL for traces.
     pub fn traces_url(&self) -> Url {
         below(&self.host, &["api", "public", "otel", "v1", "traces"])
     }
 
-    /// The credential, as the header has it.
+    /// Returns the value of the `Authorization` header.
     pub fn authorization(&self) -> String {
         let pair = format!("{}:{}", self.public_key, self.secret_key.expose_secret());
         format!("Basic {}", BASE64_STANDARD.encode(pair))
     }
 }
 
-/// The address with more segments behind its path.
+/// Appends segments to the URL's path.
 fn below(base: &Url, segments: &[&str]) -> Url {
     let mut url = base.clone();
     if let Ok(mut path) = url.path_segments_mut() {
@@ -102,7 +102,7 @@ impl Telemetry {
     }
 }
 
-/// What to write into the log: a level, and targets with levels of their own.
+/// Reads the log filter: a level, and levels per target.
 pub fn read_log_filter(reader: &mut Reader<'_>) -> Result<String, Error> {
     const NAME: &str = "PLUCKIT_LOG";
     let default = "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn";

@@ -6,14 +6,14 @@ use super::reader::{Error, Reader};
 use crate::model::schedule;
 use crate::model::schedule::Schedule;
 
-/// How work that no request waits for is done.
+/// Background workers.
 #[derive(Debug, Clone)]
 pub struct Workers {
-    /// Messages of one queue that are worked on at the same time, when the service runs alone.
+    /// Concurrent messages per queue, without the Functions host.
     pub concurrency: usize,
-    /// Pause after the first failed delivery, when the service runs alone; it doubles with each one.
+    /// Delay after the first failed delivery, doubled each time, without the Functions host.
     pub retry_base: Duration,
-    /// When leftovers are cleaned up.
+    /// When the sweeper runs.
     pub job_sweeper_schedule: Schedule,
 }
 
@@ -29,12 +29,12 @@ impl Workers {
     }
 }
 
-/// Numbers of long operations.
+/// Jobs.
 #[derive(Debug, Clone)]
 pub struct Operations {
-    /// How long a worker keeps others away from a job without saying anew that it lives.
+    /// Lease of a job.
     pub lease: Duration,
-    /// How long one invocation begins steps of a job; after that the rest is queued.
+    /// How long one invocation starts new steps; the rest is queued.
     pub slice: Duration,
 }
 

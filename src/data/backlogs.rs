@@ -1,4 +1,4 @@
-//! What users have asked for and what waits to be done: one short document for each user, beside their long operations.
+//! What users have waiting: one short document per user, in the container of jobs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::store::{self, Container, DocumentStore, ETag, Key};
 
-/// How long a document is kept after its last change, in seconds.
+/// Lifetime after the last change, in seconds.
 const LIFE_SECONDS: u32 = 24 * 60 * 60;
 
 /// The backlogs of all users.
@@ -23,7 +23,7 @@ pub struct Backlogs(Arc<dyn DocumentStore>);
 pub struct Backlog {
     id: String,
     user_id: UserId,
-    /// What waits, and since when.
+    /// Waiting work, and since when.
     #[serde(default)]
     pub waiting: BTreeMap<String, Timestamp>,
     ttl: u32,
@@ -38,7 +38,7 @@ impl Backlogs {
         Key::new(Container::Jobs, user.as_str(), "backlog")
     }
 
-    /// The user's backlog, empty if there is none, and its version.
+    /// Finds the user's backlog, empty if there is none, and its version.
     ///
     /// # Errors
     /// When the store fails.
@@ -51,7 +51,7 @@ impl Backlogs {
         Ok((known.unwrap_or_else(empty), stored.map(|stored| stored.etag)))
     }
 
-    /// Saves a backlog that was found as `version`; whether nobody else was faster.
+    /// Saves a backlog that was found as `version`; returns whether nobody else changed it first.
     ///
     /// # Errors
     /// When the store fails.

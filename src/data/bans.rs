@@ -1,4 +1,4 @@
-//! People who may not contribute.
+//! Bans: users who may not contribute to the feed.
 
 use std::sync::Arc;
 
@@ -20,29 +20,29 @@ impl Bans {
         Key::by_id(Container::UserBans, user.as_str())
     }
 
-    /// Whether somebody can have this id.
+    /// Whether this can be a user id.
     pub fn is_valid_id(user: &UserId) -> bool {
         Self::key(user).is_valid()
     }
 
-    /// The user's ban, if they are banned.
+    /// Finds the user's ban.
     pub async fn find(&self, user: &UserId) -> Result<Option<Ban>> {
         let stored = self.0.read(&Self::key(user)).await?;
         Ok(stored.and_then(|stored| pages::parse(Container::UserBans, &stored)))
     }
 
-    /// Bans a user, or says anew why.
+    /// Bans a user, or replaces the reason.
     pub async fn set(&self, ban: &Ban) -> Result<()> {
         self.0.upsert(&Self::key(&ban.id), &serde_json::to_value(ban)?).await?;
         Ok(())
     }
 
-    /// Lifts a ban; whether there was one.
+    /// Lifts a ban; returns whether there was one.
     pub async fn lift(&self, user: &UserId) -> Result<bool> {
         Ok(self.0.delete(&Self::key(user), None).await?)
     }
 
-    /// A page of bans and what continues after it.
+    /// Lists a page of bans, with the token of the next page.
     pub async fn page(&self, after: Option<String>, limit: usize) -> Result<(Vec<Ban>, Option<String>)> {
         pages::page_and_next(&*self.0, &Query::all(Container::UserBans).limit(limit).after(after)).await
     }

@@ -1,4 +1,4 @@
-//! Posts that users sent for the feed, a document for each user and day, beside what the stylist remembers of them.
+//! Posts that users submitted to the feed: a document per user and day, in the container of conversations.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use super::update::{Edit, update};
 use crate::model::ids::UserId;
 use crate::store::{Container, DocumentStore, Key};
 
-/// How long a day is remembered after its last post, in seconds.
+/// Lifetime after the last post of the day, in seconds.
 const LIFE_SECONDS: u32 = 2 * 24 * 60 * 60;
 
-/// What users sent for the feed.
+/// Submitted posts of all users.
 #[derive(Clone)]
 pub struct Contributions(Arc<dyn DocumentStore>);
 
@@ -33,11 +33,10 @@ impl Contributions {
         Self(store)
     }
 
-    /// Counts up to `posts` of the user on this day, as far as the `most` of a day are not used up. Returns how many of
-    /// them fit.
+    /// Counts up to `posts` of the user on this day, within the daily limit `most`. Returns how many fit.
     ///
     /// # Errors
-    /// As [`update`].
+    /// Like [`update`].
     pub async fn reserve(&self, user: &UserId, day: Date, posts: usize, most: usize) -> Result<usize> {
         let key = Key::new(Container::Conversations, user.as_str(), format!("posts-{day}"));
         update(&*self.0, &key, |found: Option<Day>| {

@@ -1,4 +1,4 @@
-//! Messages that no delivery could get done.
+//! Dead letters: queue messages that failed for good.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ impl DeadLetters {
         Self(store)
     }
 
-    /// Saves a dead letter, unless it is there already.
+    /// Saves a dead letter, unless it exists.
     pub async fn add(&self, letter: &DeadLetter) -> Result<()> {
         let key = Key::new(Container::TasteAnalysisJobDeadLetters, letter.job_id.as_str(), letter.id.as_str());
         match self.0.create(&key, &serde_json::to_value(letter)?).await {
@@ -26,7 +26,7 @@ impl DeadLetters {
         }
     }
 
-    /// A page of dead letters of one status or of all, the newest first, and what continues after it.
+    /// Lists a page of dead letters of one status or of all, newest first, with the token of the next page.
     pub async fn page(
         &self,
         status: Option<DeadLetterStatus>,
@@ -45,14 +45,14 @@ impl DeadLetters {
         pages::page_and_next(&*self.0, &query).await
     }
 
-    /// The dead letter of this id.
+    /// Finds a dead letter.
     pub async fn find(&self, id: &DeadLetterId) -> Result<Option<DeadLetter>> {
         let Some(key) = self.locate(id).await? else { return Ok(None) };
         let stored = self.0.read(&key).await?;
         Ok(stored.and_then(|stored| pages::parse(Container::TasteAnalysisJobDeadLetters, &stored)))
     }
 
-    /// Edits a dead letter by compare-and-swap; `None` if it has gone.
+    /// Edits a dead letter by compare-and-swap; `None` if it is gone.
     pub async fn edit<R>(
         &self,
         letter: &DeadLetter,
@@ -67,7 +67,7 @@ impl DeadLetters {
         .await
     }
 
-    /// Deletes a dead letter; whether there was one.
+    /// Deletes a dead letter; returns whether there was one.
     pub async fn delete(&self, id: &DeadLetterId) -> Result<bool> {
         match self.locate(id).await? {
             Some(key) => Ok(self.0.delete(&key, None).await?),
@@ -75,7 +75,7 @@ impl DeadLetters {
         }
     }
 
-    /// Where the dead letter is. Our ids begin with the partition; those of others are looked for.
+    /// Finds the key of a dead letter. Our ids begin with the partition; others are looked up.
     async fn locate(&self, id: &DeadLetterId) -> Result<Option<Key>> {
         let container = Container::TasteAnalysisJobDeadLetters;
         if let Some((job, _)) = id.as_str().rsplit_once('-') {

@@ -1,4 +1,4 @@
-//! Thumbs on purchase ideas, by user.
+//! Feedback on digests, by user.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
 use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
 
-/// Thumbs on one digest that are looked at. A digest has five ideas.
+/// Most feedback per digest that is read; a digest has five ideas.
 const MOST_OF_DIGEST: usize = 100;
 
-/// The thumbs of all users.
+/// Feedback of all users.
 #[derive(Clone)]
 pub struct Feedback(Arc<dyn DocumentStore>);
 
@@ -21,7 +21,7 @@ impl Feedback {
         Self(store)
     }
 
-    /// Id of a thumb; one only for each idea.
+    /// Builds the id of feedback; each idea has one.
     pub fn id(user: &UserId, digest: &DigestId, suggestion_index: u64) -> String {
         format!("{user}-{digest}-{suggestion_index}")
     }
@@ -30,20 +30,21 @@ impl Feedback {
         Key::new(Container::DigestFeedback, user.as_str(), id)
     }
 
-    /// Whether a digest of the user can have this id.
+    /// Whether this can be the id of a digest of the user.
     pub fn is_valid_digest(user: &UserId, digest: &DigestId) -> bool {
         !digest.as_str().is_empty() && Self::key(user, &Self::id(user, digest, u64::MAX)).is_valid()
     }
 
-    /// Saves a thumb, in the place of the one before it.
+    /// Saves feedback, replacing earlier feedback on the idea.
     pub async fn save(&self, feedback: &DigestFeedback) -> Result<()> {
         let key = Self::key(&feedback.user_id, &feedback.id);
         self.0.upsert(&key, &serde_json::to_value(feedback)?).await?;
         Ok(())
     }
 
-    /// The thumbs on one digest since it was made, in the order of its ideas. A digest that was made anew has other ideas,
-    /// on which nobody has said anything.
+    /// Lists the feedback on a digest since it was created, in the order of its ideas. A digest that was recreated has
+    /// other ideas,
+    /// without feedback.
     pub async fn of_digest(
         &self,
         user: &UserId,
@@ -64,7 +65,7 @@ impl Feedback {
         Ok(feedback)
     }
 
-    /// The user's newest thumbs on whichever digests, the newest first.
+    /// Lists the user's latest feedback on any digest, newest first.
     pub async fn newest(&self, user: &UserId, limit: usize) -> Result<Vec<DigestFeedback>> {
         let query = Query::partition(Container::DigestFeedback, user.as_str())
             .order_by("createdAt", Direction::Descending)

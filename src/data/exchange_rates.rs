@@ -1,4 +1,4 @@
-//! The newest exchange rates: one document, beside the computed insights, in the partition of nobody.
+//! The latest exchange rates: one document in the container of cached insights.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use super::update::{Edit, update};
 use crate::model::exchange_rates::KeptRates;
 use crate::store::{Container, DocumentStore, Key};
 
-/// The partition of what belongs to the service itself.
+/// Partition of data that belongs to the service itself.
 const PARTITION: &str = "system";
 
 const ID: &str = "fx-rates";
 
-/// The newest exchange rates.
+/// The latest exchange rates.
 #[derive(Clone)]
 pub struct ExchangeRates(Arc<dyn DocumentStore>);
 
@@ -21,10 +21,10 @@ impl ExchangeRates {
         Self(store)
     }
 
-    /// Edits them by compare-and-swap, as [`update`]; what is new begins empty.
+    /// Edits the rates by compare-and-swap, starting with an empty record.
     ///
     /// # Errors
-    /// As [`update`].
+    /// Like [`update`].
     pub async fn edit<R>(&self, mut edit: impl FnMut(KeptRates) -> Edit<KeptRates, R>) -> Result<R> {
         let key = Key::new(Container::VaultInsightsCache, PARTITION, ID);
         update(&*self.0, &key, |kept: Option<KeptRates>| edit(kept.unwrap_or_else(|| KeptRates::empty(ID, PARTITION))))

@@ -1,4 +1,4 @@
-//! Insights that were computed, by owner. They expire by themselves.
+//! Cached wardrobe statistics, by user. They expire by themselves.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::model::insights::CachedInsights;
 use crate::model::timestamp::Timestamp;
 use crate::store::{Container, DocumentStore, Key, Query};
 
-/// The computed insights of all users.
+/// Cached statistics of all users.
 #[derive(Clone)]
 pub struct InsightsCache(Arc<dyn DocumentStore>);
 
-/// Questions of a user whose answers are kept.
+/// Most entries per user.
 const MOST_QUESTIONS: usize = 4;
 
-/// What tells the age of kept insights.
+/// Age of a cached entry.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Kept {
@@ -36,14 +36,13 @@ impl InsightsCache {
         Self(store)
     }
 
-    /// What is kept under this id, if anything.
+    /// Finds a cached entry.
     pub async fn find(&self, user: &UserId, id: &str) -> Result<Option<CachedInsights>> {
         let stored = self.0.read(&Key::new(Container::VaultInsightsCache, user.as_str(), id)).await?;
         Ok(stored.and_then(|stored| pages::parse(Container::VaultInsightsCache, &stored)))
     }
 
-    /// Keeps insights in the place of those there are to the same question. Of the user's other questions only the newest
-    /// stay, `MOST_QUESTIONS` in all.
+    /// Saves an entry, replacing one with the same id, and deletes the oldest beyond `MOST_QUESTIONS`.
     pub async fn save(&self, insights: &CachedInsights) -> Result<()> {
         let key = |id: &str| Key::new(Container::VaultInsightsCache, insights.user_id.as_str(), id);
         self.0.upsert(&key(&insights.id), &serde_json::to_value(insights)?).await?;

@@ -1,4 +1,4 @@
-//! People's sizes, tastes and city.
+//! User profiles: sizes, tastes and city.
 
 use std::sync::Arc;
 
@@ -11,25 +11,25 @@ use crate::model::ids::UserId;
 use crate::model::profile::UserProfile;
 use crate::store::{Container, DocumentStore, Key, Query};
 
-/// The field that names the set of owned items which the newest digest is about.
+/// Field with the hash of the owned items at the latest digest.
 const DIGEST_HASH: &str = "wardrobeHashAtLastDigest";
 
-/// What a profile learns from a digest.
+/// What a digest changes in a profile.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DigestNote {
-    /// Names the set of owned items that the digest is about.
+    /// Hash of the owned items.
     pub wardrobe_hash: String,
-    /// That of the digest before it. A profile that has another one has heard of a newer digest meanwhile.
+    /// Hash at the previous digest. A profile with another hash has recorded a newer digest already.
     pub previous_hash: Option<String>,
-    /// Share of the ideas that fit what is worn. The profile keeps its own when there is none.
+    /// Share of ideas that match what the user wears; `None` keeps the profile's value.
     pub style_confidence: Option<f64>,
-    /// The climate, for a profile that has none.
+    /// Climate, for a profile without one.
     pub climate_zone: Option<String>,
-    /// Whether a user without a profile gets one.
+    /// Whether to create a profile for a user without one.
     pub may_create: bool,
 }
 
-/// The profiles of all users.
+/// Profiles of all users.
 #[derive(Clone)]
 pub struct Profiles(Arc<dyn DocumentStore>);
 
@@ -38,18 +38,18 @@ impl Profiles {
         Self(store)
     }
 
-    /// Where the profile is stored.
+    /// Returns the key of the profile.
     pub fn key(user: &UserId) -> Key {
         Key::by_id(Container::UserProfiles, user.as_str())
     }
 
-    /// The user's profile, if they have one.
+    /// Finds the user's profile.
     pub async fn find(&self, user: &UserId) -> Result<Option<UserProfile>> {
         let stored = self.0.read(&Self::key(user)).await?;
         Ok(stored.and_then(|stored| pages::parse(Container::UserProfiles, &stored)))
     }
 
-    /// A page of the ids of all users with a profile, in an order that does not change, and what continues after it.
+    /// Lists a page of the ids of all users with a profile, in a stable order, with the token of the next page.
     pub async fn page_of_ids(&self, after: Option<String>, limit: usize) -> Result<(Vec<UserId>, Option<String>)> {
         #[derive(Deserialize)]
         struct Id {
@@ -60,8 +60,8 @@ impl Profiles {
         Ok((ids.into_iter().map(|Id { id }| id).collect(), next))
     }
 
-    /// Writes into the profile what it learns from a digest; whether it did. Everything else in the document stays as it
-    /// is. Noting the same digest again changes nothing.
+    /// Records a digest in the profile; returns whether anything changed. Other fields are kept, and repeating it
+    /// changes nothing.
     pub async fn note_digest(&self, user: &UserId, note: &DigestNote) -> Result<bool> {
         update::update(&*self.0, &Self::key(user), |found: Option<Map<String, Value>>| {
             if found.is_none() && !note.may_create {
@@ -86,11 +86,12 @@ impl Profiles {
         .await
     }
 
-    /// Adds styles and brands that the user likes to their profile, as far as it lacks them; whether it did. Makes a
-    /// profile if there is none. Everything else in the document stays as it is.
+    /// Adds missing styles and brands to the user's profile, creating one if needed; returns whether anything changed.
+    /// Other fields
+    /// are kept.
     ///
     /// # Errors
-    /// As [`update::update_within`], which gets `attempts`.
+    /// Like [`update::update_within`] with `attempts`.
     pub async fn add_tastes(
         &self,
         user: &UserId,
@@ -112,12 +113,12 @@ impl Profiles {
     }
 }
 
-/// The digest that a profile has heard of last. An empty text is no hash.
+/// Returns the hash of the latest digest; an empty text is none.
 fn digest_hash(profile: &Map<String, Value>) -> Option<&str> {
     profile.get(DIGEST_HASH).and_then(Value::as_str).filter(|hash| !hash.is_empty())
 }
 
-/// What a user is taken for who has said nothing.
+/// Returns the default profile.
 fn new_profile(user: &UserId) -> Map<String, Value> {
     let mut profile = Map::new();
     profile.insert("id".to_owned(), user.as_str().into());
@@ -130,8 +131,9 @@ fn new_profile(user: &UserId) -> Map<String, Value> {
     profile
 }
 
-/// Appends those of `words` that the list lacks, whatever their case; whether there were any. A text in the list's place
-/// becomes its first element.
+/// Appends the words that the list lacks, ignoring case; returns whether there were any. A text in place of the list
+/// becomes
+/// its first element.
 fn add_missing(profile: &mut Map<String, Value>, field: &str, words: &[String]) -> bool {
     let mut list = match profile.get(field) {
         Some(Value::Array(list)) => list.clone(),

@@ -8,7 +8,7 @@ use crate::model::ids::{QuizSessionId, UserId};
 use crate::model::quiz::QuizSession;
 use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query};
 
-/// The quizzes of all users.
+/// Quizzes of all users.
 #[derive(Clone)]
 pub struct Quizzes(Arc<dyn DocumentStore>);
 
@@ -17,7 +17,7 @@ impl Quizzes {
         Self(store)
     }
 
-    /// Id of a session's document.
+    /// Builds the id of a session's document.
     pub fn document_id(user: &UserId, session: &QuizSessionId) -> String {
         format!("{user}-{session}")
     }
@@ -26,13 +26,13 @@ impl Quizzes {
         Key::new(Container::TasteCalibration, user.as_str(), Self::document_id(user, session))
     }
 
-    /// A session of the user.
+    /// Finds a session of the user.
     pub async fn find(&self, user: &UserId, session: &QuizSessionId) -> Result<Option<QuizSession>> {
         let stored = self.0.read(&Self::key(user, session)).await?;
         Ok(stored.and_then(|stored| pages::parse(Container::TasteCalibration, &stored)))
     }
 
-    /// The user's newest session that is (or is not) over.
+    /// Finds the user's latest session that is, or is not, complete.
     pub async fn newest(&self, user: &UserId, is_complete: bool) -> Result<Option<QuizSession>> {
         let query = Query::partition(Container::TasteCalibration, user.as_str())
             .matching(Filter::equal("isComplete", is_complete))
@@ -42,7 +42,7 @@ impl Quizzes {
         Ok(sessions.into_iter().next())
     }
 
-    /// Saves a new session; false if there is one of its id.
+    /// Creates a session; `false` if its id exists.
     pub async fn create(&self, session: &QuizSession) -> Result<bool> {
         let key = Self::key(&session.user_id, &session.session_id);
         match self.0.create(&key, &serde_json::to_value(session)?).await {
@@ -52,7 +52,7 @@ impl Quizzes {
         }
     }
 
-    /// Edits a session by compare-and-swap; `None` if there is none.
+    /// Edits a session by compare-and-swap; `None` if it does not exist.
     pub async fn edit<R>(
         &self,
         user: &UserId,

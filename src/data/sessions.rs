@@ -1,5 +1,6 @@
-//! Sign-ins. A token that names its session is looked up by one point read; one that does not, of an older version of ours or
-//! of another service, by its hash across users.
+//! Sessions. A token that names its session is found by a point read; tokens of older versions or other services are
+//! found by
+//! their hash across users.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::model::ids::{FamilyId, SessionId, UserId};
 use crate::model::session::Session;
 use crate::store::{self, Container, DocumentStore, ETag, Filter, Key, Query, Write};
 
-/// The sessions of all users.
+/// Sessions of all users.
 #[derive(Clone)]
 pub struct Sessions(Arc<dyn DocumentStore>);
 
@@ -27,23 +28,23 @@ impl Sessions {
         Key::new(Container::RefreshTokens, user.as_str(), id.as_str())
     }
 
-    /// A user's session and its version.
+    /// Finds a session of a user, and its version.
     pub async fn find(&self, user: &UserId, id: &SessionId) -> Result<Option<(Session, ETag)>> {
         let stored = self.0.read(&Self::key_of(user, id)).await?;
         Ok(stored.and_then(|stored| Some((pages::parse(Container::RefreshTokens, &stored)?, stored.etag))))
     }
 
-    /// The session with this access token, and its version. Asks every partition: callers keep the answer for a while.
+    /// Finds a session by access token, and its version. Queries every partition, so callers cache the result.
     pub async fn find_by_access_hash(&self, hash: &str) -> Result<Option<(Session, ETag)>> {
         self.find_by(Query::all(Container::RefreshTokens), "accessTokenHash", hash).await
     }
 
-    /// The session with this refresh token, and its version. Asks every partition.
+    /// Finds a session by refresh token, and its version. Queries every partition.
     pub async fn find_by_refresh_hash(&self, hash: &str) -> Result<Option<(Session, ETag)>> {
         self.find_by(Query::all(Container::RefreshTokens), "refreshTokenHash", hash).await
     }
 
-    /// The session that took this one's place, and its version.
+    /// Finds the session that replaced this one, and its version.
     pub async fn find_successor(&self, session: &Session) -> Result<Option<(Session, ETag)>> {
         let Some(hash) = &session.replaced_by_refresh_token_hash else { return Ok(None) };
         let of_user = Query::partition(Container::RefreshTokens, session.user_id.as_str());
@@ -58,7 +59,7 @@ impl Sessions {
         }))
     }
 
-    /// All sessions of a user that are not revoked, of one family or of all, page by page.
+    /// Streams all sessions of a user that are not revoked, of one family or of all.
     pub fn live<'a>(
         &'a self,
         user: &UserId,
@@ -75,14 +76,15 @@ impl Sessions {
         pages::walk(&*self.0, query)
     }
 
-    /// Saves a new session.
+    /// Creates a session.
     pub async fn create(&self, session: &Session) -> Result<()> {
         self.0.create(&Self::key(session), &serde_json::to_value(session)?).await?;
         Ok(())
     }
 
-    /// Saves these sessions of one user, each read as its version, and their successor, all or none. False when somebody else
-    /// changed one of them first.
+    /// Saves these sessions of one user, each read as the given version, and their successor, in one batch. `false` if
+    /// one of them
+    /// was changed in the meantime.
     pub async fn rotate(&self, retired: &[(Session, ETag)], successor: &Session) -> Result<bool> {
         let mut writes = Vec::with_capacity(retired.len() + 1);
         for (session, etag) in retired {
@@ -96,7 +98,7 @@ impl Sessions {
         }
     }
 
-    /// Edits a stored session by compare-and-swap. Returns it as it is now; `None` when it has gone meanwhile.
+    /// Edits a session by compare-and-swap and returns it; `None` if it is gone.
     pub async fn edit(&self, session: &Session, edit: impl Fn(&mut Session)) -> Result<Option<Session>> {
         super::update::update(&*self.0, &Self::key(session), |found: Option<Session>| match found {
             Some(mut session) => {

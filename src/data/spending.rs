@@ -1,4 +1,4 @@
-//! Tokens that users spent, a document for each user and day, beside what the stylist remembers of them.
+//! Tokens that users spent: a document per user and day, in the container of conversations.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use super::update::{Edit, update};
 use crate::model::ids::UserId;
 use crate::store::{Container, DocumentStore, Key};
 
-/// How long a day is remembered after its last token, in seconds.
+/// Lifetime after the last change, in seconds.
 const LIFE_SECONDS: u32 = 2 * 24 * 60 * 60;
 
-/// What users spent.
+/// Spent tokens of all users.
 #[derive(Clone)]
 pub struct SpendingDays(Arc<dyn DocumentStore>);
 
@@ -33,20 +33,20 @@ impl SpendingDays {
         Self(store)
     }
 
-    /// Tokens that the user spent on this day.
+    /// Returns the tokens that the user spent on this day.
     ///
     /// # Errors
-    /// When the store fails or the document is not what it should be.
+    /// When the store fails or the document is invalid.
     pub async fn find(&self, user: &UserId, day: Date) -> Result<u64> {
         let stored = self.0.read(&key(user, day)).await?;
         let day: Option<Day> = stored.map(|stored| stored.parse()).transpose()?;
         Ok(day.map_or(0, |day| day.tokens))
     }
 
-    /// Adds tokens to the user's day, or takes some away, and returns the new total.
+    /// Adds tokens to the user's day (or subtracts them), and returns the new total.
     ///
     /// # Errors
-    /// As [`update`].
+    /// Like [`update`].
     pub async fn add(&self, user: &UserId, day: Date, tokens: i64) -> Result<u64> {
         let key = key(user, day);
         update(&*self.0, &key, |found: Option<Day>| {

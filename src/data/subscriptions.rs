@@ -1,4 +1,4 @@
-//! Which user follows which source.
+//! Subscriptions of users to sources.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::model::subscription::Subscription;
 use crate::model::timestamp::Timestamp;
 use crate::store::{Container, DocumentStore, Filter, Key, Query};
 
-/// The subscriptions of all users.
+/// Subscriptions of all users.
 #[derive(Clone)]
 pub struct Subscriptions(Arc<dyn DocumentStore>);
 
@@ -25,14 +25,14 @@ impl Subscriptions {
         Key::new(Container::UserSourceSubscriptions, user.as_str(), format!("{user}-{source}"))
     }
 
-    /// The sources that a user follows.
+    /// Lists the sources that a user is subscribed to.
     pub async fn active(&self, user: &UserId) -> Result<HashSet<SourceId>> {
         let query = Query::partition(Container::UserSourceSubscriptions, user.as_str())
             .matching(Filter::equal("isActive", true));
         pages::walk::<Subscription>(&*self.0, query).map_ok(|found| found.source_id).try_collect().await
     }
 
-    /// Makes a user follow a source.
+    /// Subscribes a user to a source.
     pub async fn begin(&self, user: &UserId, source: &SourceId, now: Timestamp) -> Result<()> {
         let key = Self::key(user, source);
         update::update(&*self.0, &key, |found: Option<Subscription>| match found {
@@ -51,7 +51,7 @@ impl Subscriptions {
         .await
     }
 
-    /// Ends that. Whether the user ever followed the source.
+    /// Unsubscribes a user from a source; returns whether there ever was a subscription.
     pub async fn end(&self, user: &UserId, source: &SourceId) -> Result<bool> {
         update::update(&*self.0, &Self::key(user, source), |found: Option<Subscription>| match found {
             Some(found) if found.is_active => Edit::Save(Subscription { is_active: false, ..found }, true),

@@ -1,4 +1,5 @@
-//! Read-modify-write without lost updates: edit what was read, replace if unchanged, a number of tries.
+//! Read-modify-write by compare-and-swap: edit what was read, replace it if unchanged, retry a limited number of
+//! times.
 
 use std::time::Duration;
 
@@ -8,27 +9,29 @@ use serde::de::DeserializeOwned;
 use super::{Error, Result};
 use crate::store::{self, DocumentStore, Key};
 
-/// Tries before giving up; each lost race means that somebody else's write succeeded.
+/// Attempts before giving up; each lost race means that another write succeeded.
 pub(super) const ATTEMPTS: usize = 24;
-/// The first tries follow each other at once: two writers who meet by chance rarely meet again.
+/// First attempts without delay; two writers that collide by chance rarely do so twice.
 const AT_ONCE: usize = 2;
-/// The longest pause between two tries, in milliseconds.
+/// Longest delay between two attempts, in milliseconds.
 const LONGEST_PAUSE_MS: u64 = 128;
 
-/// What an edit decided.
+/// Decision of an edit.
 pub enum Edit<T, R> {
     /// Save this record and return the result.
     Save(T, R),
-    /// Leave the document as it is and return the result.
+    /// Leave the document unchanged and return the result.
     Keep(R),
 }
 
-/// Edits the document at `key` by compare-and-swap. `edit` gets the record as read (`None` if there is none: a save then
-/// creates it) and runs again whenever somebody else was faster, so it must have no effect of its own.
+/// Edits the document at `key` by compare-and-swap. `edit` gets the current record (`None` if there is none; saving
+/// creates it)
+/// and runs again after every lost race, so it must not have side effects.
 ///
 /// # Errors
-/// [`Error::Contended`] when every try lost its race, [`Error::Unwritable`] when the document is not a `T` (it is left
-/// alone), [`Error::Store`] when the store failed.
+/// [`Error::Contended`] when every attempt lost its race, [`Error::Unwritable`] when the document is not a `T` (it is
+/// left
+/// unchanged), [`Error::Store`] when the store failed.
 pub async fn update<T, R>(store: &dyn DocumentStore, key: &Key, edit: impl FnMut(Option<T>) -> Edit<T, R>) -> Result<R>
 where
     T: Serialize + DeserializeOwned,
@@ -36,7 +39,7 @@ where
     update_within(ATTEMPTS, store, key, edit).await
 }
 
-/// As [`update`], with another number of tries.
+/// Edits a document like [`update`], with another number of attempts.
 pub async fn update_within<T, R>(
     attempts: usize,
     store: &dyn DocumentStore,
@@ -68,8 +71,7 @@ where
     Err(Error::Contended)
 }
 
-/// Waits before a try after lost races: longer each time, and for everyone differently, so that writers who met once do
-/// not go on meeting.
+/// Waits before an attempt after lost races: longer each time and randomised, so that writers do not keep colliding.
 pub(super) async fn pause_before(attempt: usize) {
     if attempt < AT_ONCE {
         return;

@@ -1,15 +1,18 @@
-//! Who voted what on which item, and the items' scores.
+//! Votes, and the scores of items.
 //!
-//! A vote and its item are two documents without a common transaction. This makes the pair exact:
+//! A vote and its item are two documents without a common transaction. These steps keep them consistent:
 //!
-//! 1. The vote is saved as pending, with what the vote before it was worth and a new name for the change.
-//! 2. The item takes the difference in, together with the change's name, in one write; a name that it has is not taken
-//!    again. Between reading the item and writing it, the vote must still be pending.
+//! 1. The vote is saved as pending, with the contribution of the previous vote and a new operation id.
+//! 2. The item adds the difference and records the operation id, in one write; a recorded id is not applied again.
+//! Between
+//! reading and writing the item, the vote must still be pending.
 //! 3. The vote is saved as settled.
 //!
-//! Whoever finds a pending vote does steps 2 and 3 first, so a crash between them costs nothing and nothing is counted
-//! twice. The item forgets a name only when its vote is settled; as a settled vote is never taken in (step 2), names that
-//! are forgotten cannot count again.
+//! Whoever finds a pending vote performs steps 2 and 3 first, so a crash in between loses nothing and counts nothing
+//! twice. The
+//! item drops an operation id only when its vote is settled; since settled votes are never applied (step 2), a dropped
+//! id
+//! cannot count again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -28,25 +31,25 @@ use crate::model::timestamp::Timestamp;
 use crate::model::vote::{Signal, Vote};
 use crate::store::{self, Container, DocumentStore, ETag, Key, Stored};
 
-/// Changes whose names an item keeps before it forgets half of them.
+/// Operation ids that an item records before it drops half of them.
 const MOST_APPLIED: usize = 64;
-/// Tries of one vote; each lost race means that somebody else's vote got in.
+/// Attempts of one vote; each lost race means that another vote was counted.
 const ATTEMPTS: usize = 64;
-/// Locks that items share. Two items rarely share one, and then only wait for each other.
+/// Number of locks. Two items rarely share one, and then only wait for each other.
 const LOCKS: usize = 256;
-/// The item's field with the names of the changes that its score has.
+/// Field of an item with the operation ids in its score.
 const APPLIED: &str = "appliedVotes";
 
-/// The votes of all users.
+/// Votes of all users.
 #[derive(Clone)]
 pub struct Votes {
     store: Arc<dyn DocumentStore>,
-    /// Voters of this process wait for each other in turn instead of overtaking each other by compare-and-swap.
+    /// Lets voters of this process take turns instead of losing races.
     locks: Arc<[Mutex<()>]>,
     hasher: RandomState,
 }
 
-/// A change that an item's score has.
+/// An operation that an item's score includes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Applied {
@@ -64,12 +67,12 @@ impl Votes {
         Key::new(Container::ItemVotes, user.as_str(), item.as_str())
     }
 
-    /// Takes a user's vote on an item in place of the one before it. Returns the item's score after it; `None` if there is
-    /// no such item.
+    /// Casts a user's vote on an item, replacing an earlier one. Returns the item's new score; `None` if the item does
+    /// not exist.
     ///
     /// # Errors
-    /// [`Error::Contended`] when others kept voting on the item faster; the vote may then be counted later, with the
-    /// user's next one.
+    /// [`Error::Contended`] when other votes kept winning the race; this one is then counted with the user's next
+    /// vote.
     pub async fn cast(
         &self,
         user: &UserId,
@@ -117,13 +120,13 @@ impl Votes {
         Err(Error::Contended)
     }
 
-    /// The user's vote on an item, and its version.
+    /// Finds the user's vote on an item, and its version.
     async fn find(&self, user: &UserId, item: &ScrapedItemId) -> Result<Option<(Vote, ETag)>> {
         let stored = self.store.read(&Self::key(user, item)).await?;
         Ok(stored.and_then(|stored| Some((pages::parse(Container::ItemVotes, &stored)?, stored.etag))))
     }
 
-    /// The item as it is stored, and where.
+    /// Finds the item and its key.
     async fn item(&self, user: &UserId, item: &ScrapedItemId) -> Result<Option<(Key, Stored)>> {
         for key in Items::keys_for(user, item) {
             if let Some(stored) = self.store.read(&key).await? {
@@ -133,7 +136,7 @@ impl Votes {
         Ok(None)
     }
 
-    /// Brings a pending vote into its item's score and saves it as settled. Returns the score.
+    /// Applies a pending vote to the item's score and settles it. Returns the score.
     async fn settle(&self, vote: &Vote, etag: ETag) -> Result<Option<i64>> {
         let score = self.apply(vote).await?;
         let settled = serde_json::to_value(Vote { pending: false, ..vote.clone() })?;
@@ -144,7 +147,7 @@ impl Votes {
         }
     }
 
-    /// Brings a pending vote into its item's score, unless it is there. Returns the score.
+    /// Applies a pending vote to the item's score, unless it is included. Returns the score.
     async fn apply(&self, vote: &Vote) -> Result<Option<i64>> {
         let lock = usize::try_from(self.hasher.hash_one(&vote.id) % LOCKS as u64).unwrap_or_default();
         let _turn = self.locks[lock].lock().await;
@@ -183,7 +186,7 @@ impl Votes {
         Err(Error::Contended)
     }
 
-    /// Saves the votes of changes that the item has as settled, as far as they are not: those of processes that died.
+    /// Settles votes that the item includes but whose processes died before they did so.
     async fn mark_settled(&self, item: &ScrapedItemId, changes: &[Applied]) -> Result<()> {
         let marks = changes.iter().map(|change| async move {
             let key = Self::key(&change.user_id, item);

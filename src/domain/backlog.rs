@@ -1,8 +1,10 @@
-//! How much work a user may have waiting: long operations and scrapes for subscriptions together. One user's pile would
-//! otherwise keep workers busy that belong to everybody.
+//! Limits how much work a user may have waiting: jobs and subscription scrapes together, so that one user cannot
+//! occupy the
+//! workers.
 //!
-//! A place is taken before the work is queued and never given back: whoever finds no place free looks whether what has
-//! them is done by now. So a process that dies between the two costs a place for a minute at most.
+//! A place is taken before the work is queued and never returned: when no place is free, those whose work is done are
+//! reused.
+//! So a process that dies in between costs a place for a minute at most.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,33 +16,33 @@ use crate::data::{self, Data};
 use crate::model::ids::{JobId, SourceId, UserId};
 use crate::model::timestamp::Timestamp;
 
-/// How long a place counts as taken before its work can be found in the documents.
+/// How long a place counts as taken before its work can be found in the store.
 const GRACE: Duration = Duration::from_secs(60);
-/// Tries against others of the same user. Each one that is lost has taken one of a few places.
+/// Attempts against concurrent requests of the same user; each lost one has taken one of few places.
 const TRIES: usize = 24;
-/// What a place for a scrape begins with; the rest is the source.
+/// Prefix of a place for a scrape, followed by the source id.
 const SCRAPE: &str = "scrape:";
-/// What a place for a long operation begins with; the rest is the job.
+/// Prefix of a place for a job, followed by the job id.
 const JOB: &str = "job:";
 
-/// What a place for one with an idempotency key begins with; the rest is the key.
+/// Prefix of a place for a job with an idempotency key, followed by the key.
 const KEYED_JOB: &str = "key:";
 
-/// The users' backlogs. Cheap to clone.
+/// Backlogs of all users. Cheap to clone.
 #[derive(Clone)]
 pub struct Backlog {
     data: Data,
     clock: Arc<dyn Clock>,
-    /// Places of a user; zero for no limit.
+    /// Places per user; zero for no limit.
     places: usize,
 }
 
-/// Work that waits for a user, or is under way.
+/// Work that waits or is in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
-    /// A long operation.
+    /// A job.
     Job(JobId),
-    /// A long operation that its user asked for with this idempotency key, however often.
+    /// A job that was requested with this idempotency key.
     KeyedJob(String),
     /// A scrape of this source, for a subscription.
     Scrape(SourceId),
@@ -57,18 +59,18 @@ impl Work {
 }
 
 impl Backlog {
-    /// How long a user whose places are taken should wait before they ask again.
+    /// `Retry-After` for a user whose places are taken.
     pub const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-    /// Backlogs of so many places for each user; zero for no limit.
+    /// Creates backlogs with this many places per user; zero for no limit.
     pub fn new(data: Data, clock: Arc<dyn Clock>, places: usize) -> Self {
         Self { data, clock, places }
     }
 
-    /// Takes a place for work that is about to be queued, unless it has one already; `false` if the user has none free.
+    /// Takes a place for work that is about to be queued, unless it has one; `false` if none is free.
     ///
     /// # Errors
-    /// When the documents fail.
+    /// When the store fails.
     pub async fn admit(&self, user: &UserId, work: &Work) -> data::Result<bool> {
         if self.places == 0 {
             return Ok(true);
@@ -96,7 +98,8 @@ impl Backlog {
         Err(data::Error::Contended)
     }
 
-    /// Whether what has a place is not done. What cannot be found counts for a while: it may be about to be written.
+    /// Whether the work of a place is not done. Work that cannot be found counts for a while, as it may be about to be
+    /// stored.
     async fn still_waits(&self, user: &UserId, name: &str, since: Timestamp, now: Timestamp) -> data::Result<bool> {
         let is_new = since + GRACE > now;
         let job = match (name.strip_prefix(JOB), name.strip_prefix(KEYED_JOB)) {

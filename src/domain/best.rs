@@ -1,21 +1,21 @@
-//! The best few of many, without holding the many.
+//! Top-n selection in bounded memory.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-/// Keeps what has the highest ranks of all that it was offered, at most `limit`.
+/// Keeps the values with the highest ranks, at most `limit`.
 pub struct Best<R, T> {
     limit: usize,
     heap: BinaryHeap<Reverse<Ranked<R, T>>>,
 }
 
 impl<R: Ord, T> Best<R, T> {
-    /// Keeps at most `limit` of those offered.
+    /// Creates a selection of at most `limit` values.
     pub fn new(limit: usize) -> Self {
         Self { limit, heap: BinaryHeap::with_capacity(limit + 1) }
     }
 
-    /// Makes and keeps a value if its rank is among the highest so far. Of two that tie, the first stays.
+    /// Creates and keeps a value if its rank is among the highest so far. Of equal ranks, the first one stays.
     pub fn offer(&mut self, rank: R, make: impl FnOnce() -> T) {
         if self.heap.len() == self.limit && self.heap.peek().is_none_or(|Reverse(least)| least.rank >= rank) {
             return;
@@ -26,13 +26,13 @@ impl<R: Ord, T> Best<R, T> {
         }
     }
 
-    /// What was kept, with its ranks, the highest first.
+    /// Returns the values with their ranks, highest first.
     pub fn into_sorted(self) -> impl ExactSizeIterator<Item = (R, T)> {
         self.heap.into_sorted_vec().into_iter().map(|Reverse(Ranked { rank, value })| (rank, value))
     }
 }
 
-/// A value in the order of its rank alone.
+/// A value ordered by rank alone.
 struct Ranked<R, T> {
     rank: R,
     value: T,
@@ -58,7 +58,7 @@ impl<R: Ord, T> PartialEq for Ranked<R, T> {
 
 impl<R: Ord, T> Eq for Ranked<R, T> {}
 
-/// A number as a rank. All are ordered, as by [`f64::total_cmp`].
+/// A number as a rank, ordered by [`f64::total_cmp`].
 #[derive(Debug, Clone, Copy)]
 pub struct Score(pub f64);
 

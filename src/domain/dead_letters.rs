@@ -1,7 +1,6 @@
-//! Messages that no delivery could get done: kept with their text and their reason, and put back when somebody has seen
-//! to it.
+//! Dead letters: messages that failed for good are stored with text and reason, and can be replayed.
 //!
-//! This is what all queues have in common. Taste analysis has documents of its own to mark beside it ([`super::taste`]).
+//! This is what all queues share. Taste analysis also marks its job ([`super::taste`]).
 
 use std::sync::Arc;
 
@@ -17,50 +16,50 @@ use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use crate::model::ids::DeadLetterId;
 use crate::queue::{self, JobQueue};
 
-/// Hexadecimal digits of the message's hash in a dead letter's id.
+/// Hex digits of the message's hash in a dead letter's id.
 const HASH_DIGITS: usize = 16;
 
-/// A message that is given up.
+/// A message to store as a dead letter.
 #[derive(Debug, Clone)]
 pub struct Burial {
-    /// Its text.
+    /// Text of the message.
     pub text: String,
-    /// The queue's name for it, if it has one.
+    /// Id in the queue, if it has one.
     pub message_id: Option<String>,
-    /// The queue that it came from.
+    /// Name of the queue that the message came from.
     pub source_queue: String,
-    /// Why, if that is known.
+    /// Reason, if known.
     pub reason: Option<String>,
-    /// How often it was delivered.
+    /// Number of deliveries.
     pub dequeue_count: u32,
 }
 
-/// What came of a replay.
+/// Outcome of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replay {
     /// The message is in its queue again.
     Queued,
-    /// Somebody has done that before.
+    /// The dead letter was replayed before.
     AlreadyReplayed,
-    /// There is no such dead letter.
+    /// The dead letter does not exist.
     Missing,
 }
 
-/// Why a dead letter was not kept or not replayed.
+/// Why a dead letter was not stored or not replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The documents failed.
+    /// The store failed.
     #[error("the dead letter could not be read or written")]
     Data(#[from] data::Error),
     /// The queue failed.
     #[error("the message could not be queued")]
     Queue(#[from] queue::Error),
-    /// A message does not turn into JSON: a fault in this program.
+    /// A message cannot be serialized; a bug.
     #[error("the message cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
 }
 
-/// Keeps the dead letters of all queues. Cheap to clone.
+/// Stores and replays the dead letters of all queues. Cheap to clone.
 #[derive(Clone)]
 pub struct DeadLetterOffice {
     data: Data,
@@ -69,16 +68,17 @@ pub struct DeadLetterOffice {
 }
 
 impl DeadLetterOffice {
-    /// An office for the messages of `queue`.
+    /// Creates a service for messages of `queue`.
     pub fn new(data: Data, queue: Arc<dyn JobQueue>, clock: Arc<dyn Clock>) -> Self {
         Self { data, queue, clock }
     }
 
-    /// Stores a message that belongs to `group`, the partition of such letters: a job's id or a queue's name. Storing the
-    /// same message again changes nothing.
+    /// Stores a message in `group`, the partition of such dead letters: a job id or a queue name. Storing the same
+    /// message again
+    /// changes nothing.
     ///
     /// # Errors
-    /// When the documents fail; the message must then stay where it is.
+    /// When the store fails; the message must then stay in its queue.
     pub async fn keep(&self, burial: Burial, group: &str) -> Result<(), Error> {
         let Burial { text, message_id, source_queue, reason, dequeue_count } = burial;
         let letter = DeadLetter {
@@ -102,10 +102,10 @@ impl DeadLetterOffice {
         Ok(())
     }
 
-    /// Puts a dead letter's message back into `queue`, once.
+    /// Sends a dead letter's message back to `queue`, once.
     ///
     /// # Errors
-    /// When documents or queue fail; the dead letter can then be replayed again.
+    /// When the store or queue fails; it can then be replayed again.
     pub async fn replay(&self, letter: &DeadLetter, queue: &str) -> Result<Replay, Error> {
         let text = text_of(&letter.payload)?;
         let now = self.clock.now().into();
@@ -133,7 +133,7 @@ impl DeadLetterOffice {
     }
 }
 
-/// The message as it was received, as JSON.
+/// Returns the message as JSON.
 fn payload(text: String) -> Value {
     match serde_json::from_str(&text) {
         Ok(payload @ Value::Object(_)) => payload,
@@ -141,10 +141,10 @@ fn payload(text: String) -> Value {
     }
 }
 
-/// The text of a dead letter's message, to be put back into its queue.
+/// Returns the text of a dead letter's message.
 ///
 /// # Errors
-/// When the payload does not turn into JSON: a fault in this program.
+/// When the payload cannot be serialized; a bug.
 pub fn text_of(payload: &Value) -> Result<String, serde_json::Error> {
     match payload.get("raw_payload").and_then(Value::as_str) {
         Some(raw) => Ok(raw.to_owned()),
@@ -152,7 +152,7 @@ pub fn text_of(payload: &Value) -> Result<String, serde_json::Error> {
     }
 }
 
-/// Id of the dead letter that a message becomes: always the same one.
+/// Builds the id of a message's dead letter; the same message always gets the same id.
 pub fn letter_id(group: &str, message_id: Option<&str>, text: &str) -> DeadLetterId {
     let mut hash = sha256_hex(format!("{}\n{text}", message_id.unwrap_or_default()));
     hash.truncate(HASH_DIGITS);

@@ -1,8 +1,10 @@
-//! Pictures by their addresses. What this service keeps itself is read from its own store, whose addresses may be relative,
-//! of this machine, or closed to the network; everything else is fetched with the guarded client.
+//! Pictures by URL. The service's own pictures are read from its blob store, since their URLs may be relative or
+//! unreachable;
+//! others are fetched with the guarded client.
 //!
-//! Addresses are stored as they were when the picture was kept. [`Pictures::shown`] gives the address at which the same
-//! picture is found now, when the service listens on another port for instance.
+//! URLs are stored as they were when the picture was saved. [`Pictures::shown`] returns the current URL, for example
+//! after the
+//! port changed.
 
 use std::sync::Arc;
 
@@ -15,43 +17,43 @@ use crate::net::guarded::{Expect, FetchError, GuardedClient, Limits};
 /// A picture.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    /// Its type in lower case, without parameters, as in `image/webp`.
+    /// Media type in lower case, without parameters.
     pub media_type: String,
-    /// The file.
+    /// Contents of the file.
     pub bytes: Bytes,
 }
 
-/// Why a picture cannot be had.
+/// Why a picture is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It could not be fetched from the network.
+    /// It could not be fetched.
     #[error("the picture could not be fetched")]
     Fetch(#[source] FetchError),
-    /// The address is one of our store, which has nothing there.
+    /// The URL is in our store, which has no such blob.
     #[error("the store has no such picture")]
     Missing,
-    /// The store has something else there.
+    /// The blob is not a picture.
     #[error("the store has another kind of content there: {got}")]
     OtherContent {
-        /// Its type.
+        /// Its media type.
         got: String,
     },
-    /// The file is larger than its reader takes.
+    /// The file exceeds the limit.
     #[error("the picture is larger than {limit_bytes} bytes")]
     TooLarge {
-        /// The reader's limit.
+        /// The limit.
         limit_bytes: usize,
     },
     /// The store failed.
     #[error("the picture could not be read from the store")]
     Store(#[source] blob::Error),
-    /// The store took too long.
+    /// The store did not answer in time.
     #[error("the picture was not read from the store in time")]
     TimedOut(#[source] Elapsed),
 }
 
 impl Error {
-    /// Whether another try may succeed.
+    /// Whether another attempt may succeed.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Fetch(error) => error.is_temporary(),
@@ -71,12 +73,12 @@ pub struct Pictures {
 }
 
 impl Pictures {
-    /// Reads the pictures in `container` of `blobs` from there, and all others with `web`.
+    /// Reads pictures in `container` of `blobs` from there, and others with `web`.
     pub fn new(web: Arc<GuardedClient>, blobs: Arc<dyn BlobStore>, container: ContainerName) -> Self {
         Self { web, blobs, container }
     }
 
-    /// The picture at `address`, within `limits`.
+    /// Reads the picture at `address`, within `limits`.
     ///
     /// # Errors
     /// See [`Error`].
@@ -92,7 +94,7 @@ impl Pictures {
         deadline::within(limits.time, read).await.map_err(Error::TimedOut)?
     }
 
-    /// The address at which clients find what is stored as `address`.
+    /// Returns the current URL of a stored one.
     pub fn shown(&self, address: String) -> String {
         match self.own(&address) {
             Some(name) => self.blobs.public_url(&self.container, &name).into(),
@@ -100,7 +102,7 @@ impl Pictures {
         }
     }
 
-    /// The name of the picture, if it is one that we keep.
+    /// Returns the blob name, if the picture is one of ours.
     fn own(&self, address: &str) -> Option<BlobName> {
         let (container, name) = self.blobs.locate(address)?;
         (container == self.container).then_some(name)

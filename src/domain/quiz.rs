@@ -1,4 +1,4 @@
-//! The taste quiz: a user is shown cards or pictures, says what they like, and their profile learns from it.
+//! The taste quiz: users rate cards or pictures, and their profile is updated.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use crate::model::quiz::{InferredTastes, QuizCard, QuizImage, QuizResponse, Quiz
 use crate::model::vocabulary::MOODS;
 use crate::model::vote::Signal;
 
-/// Pictures of a session.
+/// Pictures per session.
 const PICTURES: usize = 10;
-/// The best items, from which they are taken.
+/// Number of best items that pictures are chosen from.
 const BEST_ITEMS: usize = 100;
 const MOST_TAGS: usize = 5;
 const MOST_BRANDS: usize = 3;
-/// Brand words have more letters than this.
+/// Longest word that cannot be a brand.
 const SHORT_WORD: usize = 3;
-/// Digits of a session's id.
+/// Hex digits of a session id.
 const ID_DIGITS: usize = 32;
-/// Tries to find or make the open session; each lost one means that another request ended a session meanwhile.
+/// Attempts to find or create the open session; each lost one means that another request completed a session.
 const TRIES: usize = 16;
-/// Tries to edit a profile.
+/// Attempts to edit a profile.
 const PROFILE_ATTEMPTS: usize = 24;
 
 /// Holds quizzes.
@@ -37,34 +37,34 @@ pub struct Quizmaster {
     clock: Arc<dyn Clock>,
 }
 
-/// What came of an answer.
+/// Outcome of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Responded {
-    /// It counts.
+    /// The answer was recorded.
     Recorded {
         /// Answers so far.
         responses: usize,
-        /// Answers asked for.
+        /// Answers that the session asks for.
         target: usize,
     },
-    /// The session is over.
+    /// The session is complete.
     Complete,
     /// The session has no such card or picture.
     NotShown,
-    /// There is no such session.
+    /// The session does not exist.
     Missing,
 }
 
 impl Quizmaster {
-    /// Holds quizzes on these documents.
+    /// Creates the service.
     pub fn new(data: Data, clock: Arc<dyn Clock>) -> Self {
         Self { data, clock }
     }
 
-    /// The user's open session, or a new one. Two calls at once get the same.
+    /// Finds the user's open session, or creates one. Concurrent calls get the same session.
     ///
     /// # Errors
-    /// When the documents fail.
+    /// When the store fails.
     pub async fn open(&self, user: &UserId) -> Result<QuizSession, data::Error> {
         let quizzes = &self.data.quizzes;
         let mut before = None;
@@ -112,7 +112,7 @@ impl Quizmaster {
         })
     }
 
-    /// A card per category, with the mood that is most in fashion.
+    /// Creates a card per category, with its strongest mood.
     async fn cards(&self) -> Result<Vec<QuizCard>, data::Error> {
         let moods = &self.data.moods;
         let tops = MOODS.map(|category| async move {
@@ -122,10 +122,10 @@ impl Quizmaster {
         futures::future::try_join_all(tops).await
     }
 
-    /// Records an answer in place of an earlier one about the same.
+    /// Records an answer, replacing an earlier one to the same card or picture.
     ///
     /// # Errors
-    /// When the documents fail.
+    /// When the store fails.
     pub async fn respond(
         &self,
         user: &UserId,
@@ -152,11 +152,12 @@ impl Quizmaster {
         Ok(edited.await?.unwrap_or(Responded::Missing))
     }
 
-    /// Ends a session and lets the profile learn from it; `None` if there is no such session. Ending it again gives the
-    /// same and changes nothing.
+    /// Completes a session and updates the profile; `None` if the session does not exist. Completing it again gives
+    /// the same result
+    /// and changes nothing.
     ///
     /// # Errors
-    /// When the documents fail. Ending it again then does what is left to do.
+    /// When the store fails. Completing it again then continues.
     pub async fn complete(
         &self,
         user: &UserId,
@@ -215,7 +216,7 @@ fn card(category: &str, mood: Option<Mood>) -> QuizCard {
     }
 }
 
-/// Pictures of the best items, from each source in turn.
+/// Chooses pictures of the best items, alternating between sources.
 fn pictures(items: Vec<FeedItem>) -> Vec<QuizImage> {
     let mut sources: Vec<(String, std::collections::VecDeque<FeedItem>)> = Vec::new();
     for item in items.into_iter().filter(|item| !item.image_url.trim().is_empty()) {
@@ -244,7 +245,7 @@ fn is_shown(session: &QuizSession, subject: &QuizSubject) -> bool {
     }
 }
 
-/// What the liked cards and pictures say.
+/// Infers tastes from the liked cards and pictures.
 fn infer(session: &QuizSession) -> InferredTastes {
     let liked: Vec<&QuizSubject> = session
         .responses
@@ -265,7 +266,7 @@ fn infer(session: &QuizSession) -> InferredTastes {
     InferredTastes { style_keywords, brands }
 }
 
-/// The capitalised words of a headline that are long enough to be a name.
+/// Finds capitalised words in a title that are long enough to be a brand.
 fn brand_words(title: &str) -> impl Iterator<Item = String> + '_ {
     let words = title.split_whitespace().map(|word| word.trim_matches(|letter: char| !letter.is_alphanumeric()));
     let is_name = |word: &&str| {
@@ -275,7 +276,7 @@ fn brand_words(title: &str) -> impl Iterator<Item = String> + '_ {
     words.filter(is_name).map(str::to_owned)
 }
 
-/// The words that come most often, whatever their case; those that come equally often in the order of their first coming.
+/// Finds the most frequent words, ignoring case; ties in order of first occurrence.
 fn most_frequent(words: impl Iterator<Item = String>, most: usize) -> Vec<String> {
     let mut counts: BTreeMap<String, (usize, usize, String)> = BTreeMap::new();
     for (place, word) in words.enumerate() {

@@ -1,6 +1,6 @@
-//! What a wardrobe of a given style holds, and pieces that would fill a gap in it.
+//! Typical wardrobes by style, and pieces that would fill a gap.
 //!
-//! The numbers and pieces are the product's own (its tables of baselines and example pieces), not measurements.
+//! Numbers and pieces are taken from the product, not measured.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use crate::model::vocabulary::{self, Category};
 
 use Category::{Accessories, Activewear, Bottoms, Dresses, Knitwear, Outerwear, Shoes, Swimwear, Tops};
 
-/// How many pieces of each category make a rounded wardrobe of one style.
+/// Number of pieces per category in a balanced wardrobe.
 pub type Baseline = &'static [(Category, u32)];
 
-/// For a style that has no line of its own, and for people who named none.
+/// Baseline for unknown styles, and for users without one.
 const DEFAULT: Baseline = &[(Tops, 5), (Bottoms, 4), (Outerwear, 1), (Shoes, 2), (Accessories, 2)];
 
 const BASELINES: &[(&str, Baseline)] = &[
@@ -26,13 +26,13 @@ const BASELINES: &[(&str, Baseline)] = &[
     ("y2k", &[(Tops, 6), (Bottoms, 4), (Shoes, 3), (Accessories, 4), (Dresses, 2)]),
 ];
 
-/// The baseline of a style, whatever its case and however its words are joined.
+/// Returns the baseline of a style, ignoring case and how its words are joined.
 pub fn baseline(style: &str) -> Baseline {
     let wanted = vocabulary::words(style).join(" ");
     BASELINES.iter().find(|(name, _)| *name == wanted).map_or(DEFAULT, |(_, baseline)| baseline)
 }
 
-/// Pieces that would fill a gap in a category.
+/// Returns pieces that would fill a gap in a category.
 pub const fn example_pieces(category: Category) -> &'static [&'static str] {
     match category {
         Bottoms => &["cargo pants", "joggers", "slim jeans", "shorts", "chinos"],
@@ -47,8 +47,9 @@ pub const fn example_pieces(category: Category) -> &'static [&'static str] {
     }
 }
 
-/// The mean of the baselines of `styles` (of the default when there are none), halves rounded up. A category that a style
-/// does without counts as zero there.
+/// Averages the baselines of `styles` (the default if there are none), rounding halves up. A category missing in a
+/// style counts
+/// as zero.
 pub fn mean_baseline<'a>(styles: impl IntoIterator<Item = &'a str>) -> Vec<(Category, u32)> {
     let mut baselines: Vec<Baseline> = styles.into_iter().map(baseline).collect();
     if baselines.is_empty() {

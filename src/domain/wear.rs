@@ -1,32 +1,32 @@
-//! How much, and how lately, something was worn.
+//! How much, and how recently, items were worn.
 
 use time::OffsetDateTime;
 
 use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::WardrobeItem;
 
-/// Days after which a wearing has lost all but [`LEAST_FACTOR`] of its weight. The product's number.
+/// Days after which a wear has only [`LEAST_FACTOR`] of its weight. Defined by the product.
 const FADING_DAYS: f64 = 180.0;
 
-/// What is left of the weight of wearings however long ago. The product's number.
+/// Least weight of a wear. Defined by the product.
 const LEAST_FACTOR: f64 = 0.1;
 
-/// When the item was worn last, as far as is known.
+/// Returns when the item was last worn, if known.
 pub fn last_worn(item: &WardrobeItem) -> Option<Timestamp> {
     item.last_worn_at.or_else(|| item.wear_events.iter().filter_map(|wear| wear.occurred_at).max())
 }
 
-/// Whether there is any sign that the item was ever worn.
+/// Whether the item was ever worn.
 pub fn has_history(item: &WardrobeItem) -> bool {
     item.wear_count > 0 || !item.wear_events.is_empty() || item.last_worn_at.is_some()
 }
 
-/// Whole days since the item was worn last; none if that is not known. A date in the future counts as today.
+/// Returns the whole days since the item was last worn, if known. A future date counts as today.
 pub fn days_since_worn(item: &WardrobeItem, now: OffsetDateTime) -> Option<i64> {
     last_worn(item).map(|at| (now - at.get()).whole_days().max(0))
 }
 
-/// Wear count, weighted by how lately the item was worn; 0 if it never was, the least weight if nobody knows when.
+/// Returns the wear count weighted by recency; 0 if never worn, the least weight if the date is unknown.
 pub fn score(item: &WardrobeItem, now: OffsetDateTime) -> f64 {
     let factor = match days_since_worn(item, now) {
         // Far fewer days than a float can hold exactly.
@@ -36,13 +36,13 @@ pub fn score(item: &WardrobeItem, now: OffsetDateTime) -> f64 {
     f64::from(item.wear_count) * factor
 }
 
-/// Price divided by wear count, in the price's own currency; none without a price or a wearing.
+/// Returns the price divided by the wear count, in the price's currency; `None` without a price or wear.
 pub fn cost_per_wear(item: &WardrobeItem) -> Option<f64> {
     let amount = item.price.as_ref()?.amount;
     (item.wear_count > 0 && amount.is_finite()).then(|| round(amount / f64::from(item.wear_count)))
 }
 
-/// The number with two decimals.
+/// Rounds to two decimals.
 pub fn round(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
 }

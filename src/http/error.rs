@@ -1,7 +1,7 @@
-//! Errors as callers see them: one enum, one body, for all routes.
+//! Errors as callers see them: one enum and one body for all routes.
 //!
-//! `Display` is the `detail` that a caller reads, so 5xx variants say nothing of the inside; the cause travels in the
-//! response's extensions to the request layer, which logs it once.
+//! `Display` is the `detail` for callers, so 5xx variants reveal nothing internal; the cause travels in the response's
+//! extensions to the request layer, which logs it once.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -28,101 +28,101 @@ use crate::llm;
 use crate::queue;
 use crate::store;
 
-/// How long a caller should wait when a dependency is down, unless that said otherwise.
+/// Default `Retry-After` when a dependency is down.
 const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(5);
 
-/// The same when we are busy ourselves.
+/// `Retry-After` when the service is busy.
 const RETRY_AFTER_OVERLOAD: Duration = Duration::from_secs(1);
 
-/// Why a request is not answered with what it asked for.
+/// An error response.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ApiError {
-    /// 400: a value that breaks a rule.
+    /// 400: a value violates a rule.
     #[error("{0}")]
     BadRequest(&'static str),
-    /// 401: no credential that we accept.
+    /// 401: no valid credential.
     #[error("{0}")]
     Unauthorized(&'static str),
-    /// 403: a known caller who may not.
+    /// 403: the caller is not allowed to do this.
     #[error("{0}")]
     Forbidden(&'static str),
-    /// 404: missing, or someone else's.
+    /// 404: missing, or owned by someone else.
     #[error("{0}")]
     NotFound(&'static str),
-    /// 405: the path is there, the method is not.
+    /// 405: the path exists, but not for this method.
     #[error("Method Not Allowed")]
     MethodNotAllowed,
-    /// 409: changed meanwhile.
+    /// 409: changed in the meantime.
     #[error("{0}")]
     Conflict(&'static str),
-    /// 409: the same is being done already; its outcome can be asked for later.
+    /// 409: already in progress; try again later for the outcome.
     #[error("{detail}")]
     UnderWay {
-        /// What is.
+        /// Message for the caller.
         detail: &'static str,
-        /// When to ask.
+        /// Time to wait before the next try.
         retry_after: Duration,
     },
     /// 408: the body arrived too slowly.
     #[error("The request body took too long to arrive.")]
     BodyTooSlow,
-    /// 413: the body is longer than the route takes.
+    /// 413: the body is too large.
     #[error("Request body too large.")]
     TooLarge,
-    /// 415: the body is not of the type that the route takes.
+    /// 415: unsupported media type.
     #[error("Unsupported Media Type")]
     UnsupportedMediaType,
-    /// 400: a value that breaks a rule, which is told.
+    /// 400: a value violates a rule; the message is built at run time.
     #[error("{0}")]
     BadValue(String),
-    /// 416: the bytes that were asked for are behind the end.
+    /// 416: the range starts after the end.
     #[error("Range Not Satisfiable")]
     OutOfRange {
-        /// How many bytes there are.
+        /// Size in bytes.
         size: u64,
     },
-    /// 422: the body or the query does not fit its type.
+    /// 422: the body, query or path does not match its schema.
     #[error("the request does not fit its type")]
     Invalid(Vec<Fault>),
-    /// 429: the caller has had as much as one may have.
+    /// 429: rate limit exceeded.
     #[error("{detail}")]
     TooManyRequests {
-        /// What of.
+        /// Message for the caller.
         detail: &'static str,
-        /// When there is more.
+        /// Time to wait before the next try.
         retry_after: Duration,
     },
-    /// 503: more requests are under way than the process takes.
+    /// 503: too many concurrent requests.
     #[error("The service is busy. Please try again.")]
     Overloaded,
-    /// 503: something we depend on is down.
+    /// 503: a dependency is down.
     #[error("The service is temporarily unavailable. Please try again.")]
     Unavailable(#[source] Arc<dyn StdError + Send + Sync>),
-    /// 503: the same, where callers are told which step it was.
+    /// 503: a dependency is down; the message names the step that failed.
     #[error("{detail}")]
     StepUnavailable {
-        /// What they are told.
+        /// Message for the caller.
         detail: String,
-        /// Why.
+        /// Underlying error, for the log.
         #[source]
         cause: Arc<dyn StdError + Send + Sync>,
     },
-    /// 503: our own time limit passed.
+    /// 503: the request exceeded its time limit.
     #[error("The request took too long. Please try again.")]
     TimedOut,
-    /// 500: a step of the work failed, which callers are told.
+    /// 500: a step failed; the message names it.
     #[error("{detail}")]
     Failed {
-        /// What they are told.
+        /// Message for the caller.
         detail: String,
-        /// Why.
+        /// Underlying error, for the log.
         #[source]
         cause: Arc<dyn StdError + Send + Sync>,
     },
-    /// 500: a setting that the route needs is missing or wrong, which its one caller is told.
+    /// 500: a setting that this route needs is missing or invalid.
     #[error("{0}")]
     Misconfigured(&'static str),
-    /// 500: a fault of ours.
+    /// 500: internal error.
     #[error("Internal server error.")]
     Internal(#[source] Arc<dyn StdError + Send + Sync>),
     /// 500: a handler panicked.
@@ -130,41 +130,41 @@ pub enum ApiError {
     Panicked,
 }
 
-/// One fault of a body, query or path, in the form that clients of the service know (`detail` of a 422).
+/// One fault in a body, query or path: an entry of `detail` in a 422.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Fault {
     /// Kind, such as `missing` or `string_too_long`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Where: `body`, `query` or `path`, then field names and list positions.
+    /// Location: `body`, `query` or `path`, then field names and list indexes.
     pub loc: Vec<Step>,
-    /// For people.
+    /// Message for people.
     pub msg: String,
-    /// What was found there.
+    /// The invalid input, shortened.
     pub input: Value,
-    /// Numbers and texts behind `msg`, where there are any.
+    /// Parameters of the message, if any.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub ctx: Value,
 }
 
-/// One step of a [`Fault`]'s place.
+/// A step in the location of a [`Fault`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Step {
     /// A part of the request, or a field.
     Name(&'static str),
-    /// A position in a list or text.
+    /// An index in a list or text.
     Position(usize),
 }
 
-/// Characters of a text that faults show.
+/// Most characters of a text that are shown in a fault.
 const SHOWN_CHARACTERS: usize = 100;
-/// Bytes of input that faults show, one alone and all of an answer together.
+/// Most bytes of input shown in a fault, and in all faults together.
 const SHOWN_BYTES: usize = 1024;
-/// Faults that an answer tells.
+/// Most faults in one answer.
 const MOST_FAULTS: usize = 100;
 
-/// What a fault shows of a value: all of a small one, else the beginning of a text or the names of an object's fields.
+/// Shortens a value for display: a small one as it is, else the beginning of a text or the field names of an object.
 pub fn echo(value: &Value) -> Value {
     match value {
         Value::String(text) => match text.char_indices().nth(SHOWN_CHARACTERS) {
@@ -177,7 +177,7 @@ pub fn echo(value: &Value) -> Value {
     }
 }
 
-/// The same of an object.
+/// Shortens an object for display, like [`echo`].
 pub fn echo_fields(fields: &Map<String, Value>) -> Value {
     let mut left = SHOWN_BYTES;
     if fields.iter().all(|(name, value)| take(&mut left, name.len() + 4) && is_small(value, &mut left)) {
@@ -188,7 +188,7 @@ pub fn echo_fields(fields: &Map<String, Value>) -> Value {
     names.take_while(|name| take(&mut left, name.len() + 3)).map(Value::String).collect()
 }
 
-/// Whether the value, as JSON, is some bytes long at most; takes off what it is.
+/// Whether the value's JSON fits into the remaining bytes, from which its size is subtracted.
 fn is_small(value: &Value, left: &mut usize) -> bool {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => take(left, 8),
@@ -208,7 +208,7 @@ fn take(left: &mut usize, bytes: usize) -> bool {
 }
 
 impl ApiError {
-    /// The status that it is answered with.
+    /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::BadValue(_) => StatusCode::BAD_REQUEST,
@@ -232,12 +232,12 @@ impl ApiError {
         }
     }
 
-    /// Whatever went wrong below: a dependency that is down if the error says so anywhere in its chain, else a fault of ours.
+    /// Converts any error of the lower layers: 503 if its chain contains an outage, else 500.
     pub fn of(cause: impl StdError + Send + Sync + 'static) -> Self {
         if is_outage(&cause) { Self::unavailable(cause) } else { Self::internal(cause) }
     }
 
-    /// The same where callers are told which step failed, if that was a fault of ours.
+    /// Converts an error like [`ApiError::of`], but an internal error names the failed step.
     pub fn failed(detail: impl Into<String>, cause: impl StdError + Send + Sync + 'static) -> Self {
         if is_outage(&cause) {
             return Self::unavailable(cause);
@@ -245,12 +245,12 @@ impl ApiError {
         Self::Failed { detail: detail.into(), cause: Arc::new(cause) }
     }
 
-    /// A dependency that is down.
+    /// Creates a 503 for a dependency that is down.
     pub fn unavailable(cause: impl StdError + Send + Sync + 'static) -> Self {
         Self::Unavailable(Arc::new(cause))
     }
 
-    /// A fault of ours.
+    /// Creates a 500 for an internal error.
     pub fn internal(cause: impl StdError + Send + Sync + 'static) -> Self {
         Self::Internal(Arc::new(cause))
     }
@@ -307,8 +307,7 @@ impl From<BudgetExceeded> for ApiError {
     }
 }
 
-/// Whether an error says, itself or by what is below it, that something we depend on is down. What that is, the type of the
-/// error tells, and not the route that met it.
+/// Whether the error or one of its causes is an outage of a dependency. The type of the error decides, not the route.
 fn is_outage(error: &(dyn StdError + 'static)) -> bool {
     let is_one = is::<store::Error>(error, |error| matches!(error, store::Error::Unavailable(_)))
         || is::<data::Error>(error, |error| matches!(error, data::Error::Contended))
@@ -324,13 +323,13 @@ fn is_outage(error: &(dyn StdError + 'static)) -> bool {
     is_one || error.source().is_some_and(is_outage)
 }
 
-/// Whether this is a `T`, shared or not, of which that holds.
+/// Whether the error is a `T`, possibly shared, that satisfies `holds`.
 fn is<T: StdError + 'static>(error: &(dyn StdError + 'static), holds: impl Fn(&T) -> bool) -> bool {
     let own = error.downcast_ref::<T>().or_else(|| error.downcast_ref::<Arc<T>>().map(Arc::as_ref));
     own.is_some_and(holds)
 }
 
-/// Errors that have no status but that of [`ApiError::of`].
+/// Implements `From` by [`ApiError::of`].
 macro_rules! of {
     ($($error:ty),*) => {
         $(impl From<$error> for ApiError {
@@ -353,7 +352,7 @@ impl From<blob::Error> for ApiError {
 }
 
 impl ApiError {
-    /// The caller waits for as much as one may wait for.
+    /// The caller has the most waiting jobs allowed.
     pub const BACKLOG_FULL: Self = Self::TooManyRequests {
         detail: "Too many of your operations are waiting. Please wait until one has ended.",
         retry_after: Backlog::RETRY_AFTER,

@@ -1,4 +1,4 @@
-//! What all routes share: how a request is read and answered, and the layers around it.
+//! What all routes share: reading requests, writing answers, and layers.
 
 pub mod error;
 pub mod extract;

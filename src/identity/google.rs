@@ -9,28 +9,28 @@ use super::keys::{self, KeySet};
 use crate::base::clock::Clock;
 use crate::model::ids::UserId;
 
-/// Both forms that Google writes.
+/// The two issuers that Google uses.
 const ISSUERS: [&str; 2] = ["accounts.google.com", "https://accounts.google.com"];
-/// How far the clocks of Google, the client and this machine may be apart, in seconds.
+/// Tolerated clock difference between Google, client and this machine, in seconds.
 const LEEWAY: f64 = 60.0;
-/// Real ones have about 1.2 kB.
+/// Longest token that is examined; real ones have about 1.2 kB.
 const LONGEST_TOKEN_BYTES: usize = 8 * 1024;
 
-/// Why an ID token does not say who calls.
+/// Why an ID token does not identify a caller.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody could sign in: the service has no OAuth client id.
+    /// No OAuth client id is configured, so nobody can sign in.
     #[error("no google client id is configured")]
     NotConfigured,
-    /// The token is forged, expired, for somebody else, or not a token.
+    /// The token is forged, expired, for another audience, or malformed.
     #[error("the token is not valid")]
     Invalid,
-    /// Google's keys cannot be had.
+    /// Google's keys are unavailable.
     #[error("the token cannot be checked")]
     Unavailable(#[source] keys::Error),
 }
 
-/// Checks ID tokens.
+/// Verifies Google ID tokens.
 pub struct GoogleVerifier {
     keys: KeySet,
     clock: Arc<dyn Clock>,
@@ -62,10 +62,10 @@ impl GoogleVerifier {
         Self { keys, clock, validation }
     }
 
-    /// The user whose token this is.
+    /// Verifies a token and returns its user.
     ///
     /// # Errors
-    /// [`Error::Invalid`] says no more than that: what was wrong helps only a forger.
+    /// [`Error::Invalid`] has no details, which would only help a forger.
     pub async fn verify(&self, token: &str) -> Result<UserId, Error> {
         let validation = self.validation.as_ref().ok_or(Error::NotConfigured)?;
         if token.len() > LONGEST_TOKEN_BYTES {

@@ -1,5 +1,5 @@
-//! Who a credential belongs to: session tokens, Google's ID tokens, keys and tokens of other services. The layers that ask
-//! are in `http`.
+//! Identity: session tokens, Google ID tokens, and keys and tokens of other services. The layers that use it are in
+//! `http`.
 
 pub mod google;
 pub mod keys;

@@ -1,4 +1,4 @@
-//! Other services that call: by a key, or by a token of an Entra tenant (Azure Active Directory).
+//! Authentication of other services, by an API key or by a token of an Entra tenant.
 
 use std::sync::Arc;
 
@@ -15,45 +15,45 @@ use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::config::ServiceCredential;
 
-/// How far the clocks of the issuer and of this machine may be apart, in seconds.
+/// Tolerated clock difference between the issuer and this machine, in seconds.
 const LEEWAY: f64 = 60.0;
-/// Tokens with many roles and groups are long.
+/// Longest token that is examined; tokens with many roles and groups are long.
 const LONGEST_TOKEN_BYTES: usize = 16 * 1024;
 
-/// Why a service may not call.
+/// Why a service is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It shows no credential, or not the right one.
+    /// The credential is missing or wrong.
     #[error("the service's credential is missing or wrong")]
     Refused,
-    /// No key is configured to compare with.
+    /// No API key is configured.
     #[error("METADATA_EXTRACT_API_KEY is not configured")]
     NoKey,
-    /// The settings name no way that exists.
+    /// The configured mode is unknown.
     #[error("the configured way for services to sign in does not exist")]
     UnknownMode,
 }
 
-/// What a service shows.
+/// Credentials that a caller presents.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Shown<'a> {
-    /// A key.
+    /// The API key.
     pub key: Option<&'a [u8]>,
-    /// A token.
+    /// The token.
     pub token: Option<&'a str>,
 }
 
-/// Checks the credentials of other services.
+/// Verifies the credentials of other services.
 pub enum ServiceVerifier {
-    /// By the hash of the key that they show.
+    /// By the hash of the API key.
     ApiKey(Option<[u8; 32]>),
-    /// By their tokens; nobody has a good one while issuer or audience is missing.
+    /// By token; nobody has a valid one while issuer or audience is missing.
     Entra(Option<Box<TokenVerifier>>),
-    /// There is no such way.
+    /// Unknown mode.
     Unknown,
 }
 
-/// Checks tokens of one issuer for one audience.
+/// Verifies tokens of one issuer for one audience.
 pub struct TokenVerifier {
     keys: KeySet,
     validation: Validation,
@@ -68,7 +68,7 @@ struct Claims {
 }
 
 impl ServiceVerifier {
-    /// Checks what the settings say.
+    /// Creates a verifier for the configured credential.
     pub fn new(
         credential: &ServiceCredential,
         http: reqwest::Client,
@@ -91,10 +91,10 @@ impl ServiceVerifier {
         }
     }
 
-    /// Lets a service pass that shows the credential.
+    /// Verifies a caller's credentials.
     ///
     /// # Errors
-    /// [`Error::Refused`] does not say what was wrong.
+    /// [`Error::Refused`] does not say what is wrong.
     pub async fn check(&self, shown: Shown<'_>) -> Result<(), Error> {
         match self {
             Self::ApiKey(None) => Err(Error::NoKey),

@@ -1,12 +1,16 @@
-//! Sessions: pairs of an access token (half an hour) and a single-use refresh token (30 days).
+//! Sessions: pairs of an access token (valid for half an hour) and a single-use refresh token (30 days).
 //!
 //! Only SHA-256 hashes of tokens are stored. A refresh retires the old session and saves its successor in one atomic
-//! write, so of many concurrent refreshes exactly one succeeds. A refresh token that comes again after it was spent belongs
-//! to a client that never got the new pair, which gets another one as long as nobody has used that pair. Else it was stolen
-//! from somebody, so the whole family of sessions that descends from that sign-in ends.
+//! write, so
+//! exactly one of many concurrent refreshes succeeds. A spent refresh token that is presented again belongs to a
+//! client that
+//! never received the new pair, which gets another pair as long as nobody has used that one. Otherwise the token was
+//! stolen, and
+//! the whole family of sessions that descends from that sign-in ends.
 //!
-//! A token names its session: `at-<user>.<session and secret>`, both parts in base64url. So it is found by one point read.
-//! Tokens of older versions and of other services do not; those are looked up by their hash.
+//! A token names its session: `at-<user>.<session and secret>`, both parts in base64url, so it is found by a point
+//! read. Tokens
+//! of older versions and other services do not; they are found by their hash.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -32,48 +36,50 @@ use crate::model::timestamp::Timestamp;
 use crate::store::ETag;
 use crate::telemetry::metrics::Metrics;
 
-/// Life of an access token.
+/// Lifetime of an access token.
 pub const ACCESS_LIFE: Duration = Duration::from_secs(30 * 60);
-/// Life of a refresh token.
+/// Lifetime of a refresh token.
 pub const REFRESH_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// A spent refresh token that comes again within this time comes from a client that sent it twice.
+/// A spent refresh token presented again within this time was sent twice by its client.
 const RACE: Duration = Duration::from_secs(5);
-/// A spent refresh token that comes again within this time, without a lost answer to explain it, is refused and no more.
+/// A spent refresh token presented again within this time, without a lost answer to explain it, is rejected without
+/// further
+/// consequences.
 const REUSE_GRACE: Duration = Duration::from_secs(30);
-/// How long the answer to a refresh counts as lost while nobody uses the pair in it.
+/// How long the answer to a refresh may count as lost while nobody uses its tokens.
 const RECOVERY: Duration = Duration::from_secs(10 * 60);
-/// Time between two exchanges of the same spent refresh token.
+/// Shortest interval between two exchanges of the same spent refresh token.
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(1);
-/// Sessions that a user may have at the same time.
+/// Most sessions per user.
 const MOST_SESSIONS: usize = 50;
-/// How long the store keeps a session that ended because there were too many, in seconds: sign-ins in a loop leave little.
+/// How long the store keeps a session that was ended because there were too many, in seconds.
 const KEPT_SURPLUS_SECONDS: i64 = 24 * 60 * 60;
 /// How long the store keeps a session after its refresh token expired.
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How long a look-up is believed: a revocation on another instance takes effect within this time.
+/// Lifetime of a cached look-up: a revocation on another instance takes effect within this time.
 const CACHE_LIFE: Duration = Duration::from_secs(30);
 const CACHED_SESSIONS: usize = 10_000;
-/// How many refused tokens are refused again without a look-up, each for [`CACHE_LIFE`].
+/// Most rejected tokens that are cached, each for [`CACHE_LIFE`].
 const CACHED_REFUSALS: usize = 10_000;
-/// Walks over a user's sessions until none is live: each further one catches a refresh that raced with the one before.
+/// Passes over a user's sessions until none is live; later ones catch refreshes that raced with earlier ones.
 const REVOKE_PASSES: usize = 5;
-/// A user's id of 255 bytes, in base64url, and what stands around it.
+/// Longest token: a user id of 255 bytes in base64url, and the rest.
 const LONGEST_TOKEN_BYTES: usize = 512;
 
 const ACCESS_PREFIX: &str = "at-";
 const REFRESH_PREFIX: &str = "rt-";
 
-/// A fresh pair of tokens. `Debug` is left out, so that they cannot reach a log.
+/// A new token pair. Does not implement `Debug`, so that tokens cannot reach a log.
 pub struct Grant {
-    /// Whose they are.
+    /// Owner of the session.
     pub user: UserId,
-    /// Sent with every request.
+    /// Access token, sent with every request.
     pub access_token: String,
-    /// When it ends.
+    /// Expiry of the access token.
     pub access_token_expires_at: Timestamp,
-    /// Exchanged, once, for the next pair.
+    /// Refresh token, exchanged once for the next pair.
     pub refresh_token: String,
-    /// When it ends.
+    /// Expiry of the refresh token.
     pub refresh_token_expires_at: Timestamp,
 }
 
@@ -81,33 +87,33 @@ pub struct Grant {
 pub struct SessionService {
     sessions: Sessions,
     clock: Arc<dyn Clock>,
-    /// By hash of the access token: whose it is and when it ends.
+    /// Verified access tokens by hash: user and expiry.
     known: ExpiringCache<String, (UserId, Timestamp)>,
-    /// Hashes of access tokens that were looked up in vain.
+    /// Hashes of rejected access tokens.
     refused: ExpiringCache<String, ()>,
-    /// Counts revocations, so that a look-up that began before one is not kept after it.
+    /// Counts revocations, so that a look-up that began before one is not cached after it.
     revocations: AtomicU64,
 }
 
 impl SessionService {
-    /// Keeps its sessions in `sessions`.
+    /// Creates a service that stores its sessions in `sessions`.
     pub fn new(sessions: Sessions, clock: Arc<dyn Clock>) -> Self {
         let known = ExpiringCache::new(CACHED_SESSIONS, CACHE_LIFE, clock.clone());
         let refused = ExpiringCache::new(CACHED_REFUSALS, CACHE_LIFE, clock.clone());
         Self { sessions, clock, known, refused, revocations: AtomicU64::new(0) }
     }
 
-    /// Notes in metrics how often a token was known already.
+    /// Records cache hits and misses in metrics.
     pub fn watched(self, metrics: Metrics) -> Self {
         Self { known: self.known.observed(metrics.of_cache("sessions")), ..self }
     }
 
-    /// Whether a bearer token claims to be one of ours.
+    /// Whether a bearer token has the form of our access tokens.
     pub fn is_access_token(token: &str) -> bool {
         token.starts_with(ACCESS_PREFIX)
     }
 
-    /// Signs a user in. Of more sessions than a user may have, the oldest end.
+    /// Signs a user in. The oldest sessions beyond the maximum end.
     pub async fn open(&self, user: UserId) -> Result<Grant> {
         let now = self.now();
         let id = Uuid::new_v4();
@@ -120,7 +126,7 @@ impl SessionService {
         Ok(grant)
     }
 
-    /// Ends the oldest sessions of a user who has too many, the new one aside.
+    /// Ends the oldest sessions of a user beyond the maximum, except the new one.
     async fn end_surplus(&self, new: &Session) -> Result<()> {
         let now = self.now();
         let live: Vec<Session> = self.sessions.live(&new.user_id, None).try_collect().await?;
@@ -139,7 +145,7 @@ impl SessionService {
         Ok(())
     }
 
-    /// Whose access token this is, if it was looked up a moment ago and is still good.
+    /// Returns the user of a cached access token that is still valid.
     pub fn known_user(&self, access_token: &str) -> Option<UserId> {
         if !Self::is_access_token(access_token) || access_token.len() > LONGEST_TOKEN_BYTES {
             return None;
@@ -148,7 +154,7 @@ impl SessionService {
         (expires_at >= self.now()).then_some(user)
     }
 
-    /// Whose access token this is; `None` if it is unknown, expired or revoked.
+    /// Returns the user of an access token; `None` if it is unknown, expired or revoked.
     pub async fn find_user(&self, access_token: &str) -> Result<Option<UserId>> {
         if let Some(user) = self.known_user(access_token) {
             return Ok(Some(user));
@@ -183,8 +189,8 @@ impl SessionService {
         Ok(Some(session.user_id))
     }
 
-    /// Writes down that a pair which replaced another has reached its client, as long as that matters. Returns the session as
-    /// it is then; `None` if it has gone.
+    /// Records the first use of a pair that replaced another, if that matters. Returns the session; `None` if it is
+    /// gone.
     async fn note_use(&self, session: Session) -> Result<Option<Session>> {
         let now = self.now();
         let may_be_lost = session.previous_refresh_token_hash.is_some() && now <= session.issued_at + RECOVERY;
@@ -220,7 +226,7 @@ impl SessionService {
         self.replace(vec![(retired, etag)]).await
     }
 
-    /// Decides what it means that a spent refresh token comes again, and does what follows.
+    /// Handles a spent refresh token that is presented again.
     async fn refresh_again(&self, spent: Session, etag: ETag, rotated_at: Timestamp) -> Result<Option<Grant>> {
         let now = self.now();
         if now < rotated_at + RACE {
@@ -247,7 +253,7 @@ impl SessionService {
         Ok(None)
     }
 
-    /// Saves a session, the successor of the first of these, and with it all of them. `None` if somebody else was faster.
+    /// Saves these sessions and the successor of the first one. `None` if somebody else was faster.
     async fn replace(&self, mut retired: Vec<(Session, ETag)>) -> Result<Option<Grant>> {
         let now = self.now();
         let (first, _) = &mut retired[0];
@@ -261,7 +267,7 @@ impl SessionService {
         Ok(won.then_some(grant))
     }
 
-    /// Ends every session of the user whose refresh token this is. False if nobody knows it.
+    /// Ends every session of the owner of this refresh token; `false` if the token is unknown.
     pub async fn revoke_by_token(&self, refresh_token: &str) -> Result<bool> {
         let Some((session, _)) = self.find_by_refresh_token(refresh_token).await? else { return Ok(false) };
         self.revoke_session(&session).await?;
@@ -339,12 +345,12 @@ fn retire(session: &mut Session, now: Timestamp) {
     session.ttl = Some(time_to_live(session.refresh_token_expires_at, now));
 }
 
-/// Seconds from `now` until the store may forget a session.
+/// Returns the seconds from `now` until the store may delete a session.
 fn time_to_live(refresh_token_expires_at: Timestamp, now: Timestamp) -> i64 {
     ((refresh_token_expires_at + KEPT_AFTER_EXPIRY).get() - now.get()).whole_seconds().max(1)
 }
 
-/// A new session and its tokens.
+/// Creates a session and its tokens.
 fn new_session(
     id: Uuid,
     user: UserId,
@@ -384,10 +390,10 @@ fn new_session(
 }
 
 const ID_BYTES: usize = 16;
-/// 256 bits that nobody can guess.
+/// Length of a token's secret: 256 bits.
 const SECRET_BYTES: usize = 32;
 
-/// A token of a session: where the session is, and a secret.
+/// Creates a token from the session's location and a secret.
 fn new_token(prefix: &str, user: &UserId, id: Uuid) -> String {
     let mut bytes = [0_u8; ID_BYTES + SECRET_BYTES];
     bytes[..ID_BYTES].copy_from_slice(id.as_bytes());
@@ -395,7 +401,7 @@ fn new_token(prefix: &str, user: &UserId, id: Uuid) -> String {
     format!("{prefix}{}.{}", URL_SAFE_NO_PAD.encode(user.as_str()), URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// The session that a token names, good or forged; `None` for one that names none.
+/// Parses the session that a token names, valid or not; `None` if it names none.
 fn session_named_by(token: &str, prefix: &str) -> Option<(UserId, SessionId)> {
     let (user, rest) = token.strip_prefix(prefix)?.split_once('.')?;
     let user = String::from_utf8(URL_SAFE_NO_PAD.decode(user).ok()?).ok()?;

@@ -64,7 +64,7 @@ impl Pipeline {
         self.pool.threads()
     }
 
-    /// Who removes the backgrounds.
+    /// Returns the name of the background remover.
     pub fn segmenter(&self) -> &dyn Segmenter {
         &*self.segmenter
     }

@@ -1,38 +1,38 @@
-//! On whose behalf a model is asked.
+//! Context of model calls: who pays, and the trace.
 
 use crate::model::ids::UserId;
 use crate::telemetry::observe::Observation;
 
-/// What every call of a model is made with: who pays for it, and the trace that it belongs to.
+/// Context of a model call: who pays for it, and the trace it belongs to.
 #[derive(Clone)]
 pub struct CallContext {
-    /// Who pays.
+    /// Who pays for the call.
     pub payer: Payer,
-    /// The Langfuse trace, or the part of one, that the call is made in.
+    /// Parent of the call's Langfuse trace.
     pub observation: Observation,
 }
 
-/// Whose budget the tokens of a call come from.
+/// Whose budget a call is charged to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payer {
-    /// The service itself: work that is done for everybody, such as moods and the shared feed.
+    /// The service itself, for shared work such as moods and the feed.
     Service,
-    /// A user, within the budget of their day.
+    /// A user, within their daily budget.
     User(UserId),
 }
 
 impl CallContext {
-    /// A call that the service pays for, in no trace.
+    /// Creates an untraced context for a call that the service pays for.
     pub fn service() -> Self {
         Self { payer: Payer::Service, observation: Observation::default() }
     }
 
-    /// A call that a user pays for, in no trace.
+    /// Creates an untraced context for a call that a user pays for.
     pub fn user(user: &UserId) -> Self {
         Self { payer: Payer::User(user.clone()), observation: Observation::default() }
     }
 
-    /// The same payer, with calls that belong to this trace.
+    /// Returns the context with another parent trace.
     pub fn observed_by(self, observation: Observation) -> Self {
         Self { observation, ..self }
     }

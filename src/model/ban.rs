@@ -1,4 +1,4 @@
-//! People who may not contribute.
+//! Bans: users who may not contribute to the feed.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,19 +6,19 @@ use super::ids::UserId;
 use super::lenient;
 use super::timestamp::Timestamp;
 
-/// A ban. There is one per user at most.
+/// A ban. Each user has at most one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ban {
-    /// Who is banned.
+    /// The banned user.
     pub id: UserId,
-    /// Why, if somebody said.
+    /// Reason, if one was given.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Since when.
+    /// When the user was banned.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub banned_at: Option<Timestamp>,
-    /// The administrator who did it; nobody when the service did.
+    /// The administrator who banned the user; `None` if the service did.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub banned_by: Option<UserId>,
 }

@@ -6,14 +6,14 @@ use url::Url;
 
 use super::lenient;
 
-/// An offer of an item.
+/// A shop's offer of an item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BuyLink {
-    /// The shop: its host without `www.`, unless the source names it.
+    /// The shop's host without `www.`, or the name that the source gives.
     pub platform: String,
-    /// The offer's address.
+    /// URL of the offer.
     pub url: String,
-    /// What the link is called.
+    /// Text of the link.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Fields that this service has no name for.
@@ -22,7 +22,7 @@ pub struct BuyLink {
 }
 
 impl BuyLink {
-    /// An offer at this address; `None` if it is none.
+    /// Creates an offer from a URL; `None` if it is not a valid one.
     pub fn at(url: &str) -> Option<Self> {
         let parsed = Url::parse(url).ok()?;
         let host = parsed.host_str()?;
@@ -30,7 +30,7 @@ impl BuyLink {
         Some(Self { platform, url: url.to_owned(), label: None, other: Map::new() })
     }
 
-    /// Reads an element of a document's list. Some older documents have bare addresses there.
+    /// Reads an element of a document's list. Some older documents hold bare URLs.
     fn read(value: Value) -> Option<Self> {
         match value {
             Value::String(url) => Self::at(url.trim()),
@@ -47,7 +47,7 @@ impl BuyLink {
     }
 }
 
-/// The offers in a document's list; those that cannot be read are left out.
+/// Reads the offers in a document's list; invalid ones are skipped.
 pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<BuyLink>, D::Error> {
     let values: Vec<Value> = lenient::list(deserializer)?;
     Ok(values.into_iter().filter_map(BuyLink::read).collect())

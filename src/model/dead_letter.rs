@@ -1,4 +1,4 @@
-//! Messages that no delivery could get done.
+//! Dead letters: queue messages that failed for good.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,19 +8,19 @@ use super::ids::{DeadLetterId, TasteJobId};
 use super::lenient;
 use super::timestamp::Timestamp;
 
-/// What has become of a dead letter.
+/// Status of a dead letter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterStatus {
-    /// It waits for somebody to look.
+    /// Not handled yet.
     #[default]
     DeadLettered,
-    /// It went back to its queue.
+    /// Sent back to its queue.
     Replayed,
 }
 
 impl DeadLetterStatus {
-    /// As documents and callers write it.
+    /// Returns the status as written in documents and answers.
     pub const fn name(self) -> &'static str {
         match self {
             Self::DeadLettered => "dead_lettered",
@@ -28,39 +28,39 @@ impl DeadLetterStatus {
         }
     }
 
-    /// The status of this name.
+    /// Parses a status.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::DeadLettered, Self::Replayed].into_iter().find(|status| status.name() == name)
     }
 }
 
-/// A message as it was given up.
+/// A queue message that failed for good.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
-    /// The job's id and a hash of the message, so that storing one message twice stores it once.
+    /// Job id and a hash of the message, so that storing a message twice stores it once.
     pub id: DeadLetterId,
-    /// The job, or `unparsed` for a message that names none.
+    /// Job id, or `unparsed` for a message that names no job.
     pub job_id: TasteJobId,
-    /// What has become of it.
+    /// Current status.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub status: DeadLetterStatus,
-    /// The message as received, or its text as `raw_payload` if it cannot be read.
+    /// The message as received, or its text as `raw_payload` if it cannot be parsed.
     #[serde(default)]
     pub payload: Value,
-    /// When it was given up.
+    /// When the dead letter was stored.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub created_at: Option<Timestamp>,
-    /// The queue that it came from.
+    /// Name of the queue that the message came from.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub source_queue: String,
-    /// Why it was given up.
+    /// Reason for the failure.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub reason: String,
-    /// How often it was delivered.
+    /// Number of deliveries.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub dequeue_count: Option<u32>,
-    /// When it went back to its queue.
+    /// When the message was sent back to its queue.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub replayed_at: Option<Timestamp>,
 }

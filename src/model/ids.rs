@@ -1,4 +1,4 @@
-//! Identifiers as types, so that a user's id is never taken for an item's.
+//! Identifiers as types, so that a user id cannot be mistaken for an item id.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ macro_rules! ids {
         pub struct $name(String);
 
         impl $name {
-            /// The id's text.
+            /// Returns the id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -50,33 +50,32 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A person: `sub` of their Google account, or the development user.
+    /// A user: `sub` of their Google account, or the development user.
     UserId;
-    /// A piece of clothing.
+    /// A wardrobe item.
     ItemId;
     /// A sign-in on one device, from one refresh to the next.
     SessionId;
     /// All sessions that descend from one sign-in.
     FamilyId;
-    /// Where the discover feed comes from: a subreddit or a brand's site.
+    /// A source of the discover feed: a subreddit or a brand's site.
     SourceId;
-    /// Something found in a feed or on a brand's site.
+    /// An item of the discover feed.
     ScrapedItemId;
-    /// The analysis of one picture for one user.
+    /// A taste-analysis job: one picture for one user.
     TasteJobId;
-    /// A long operation.
+    /// A job.
     JobId;
-    /// A message that could not be done.
+    /// A dead letter.
     DeadLetterId;
-    /// One round of the taste quiz.
+    /// A taste quiz session.
     QuizSessionId;
-    /// Purchase ideas for one state of a wardrobe.
+    /// A digest.
     DigestId;
 }
 
 impl UserId {
-    /// Whether documents can belong to such a user: the id is a partition, and part of the ids of documents, whose rules are
-    /// those of `store::Key::is_valid`.
+    /// Whether the id can be a partition key and part of document ids, by the rules of `store::Key::is_valid`.
     pub fn is_valid(&self) -> bool {
         let id = self.as_str();
         !matches!(id, "" | "." | "..") && id.len() <= 255 && !id.contains(['/', '\\', '?', '#'])

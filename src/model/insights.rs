@@ -1,6 +1,6 @@
-//! Numbers about a wardrobe, as they are answered, and as they are kept for a while.
+//! Wardrobe statistics, as answered and as cached.
 //!
-//! Fields stand in alphabetical order, so that the JSON text of a record is its canonical form.
+//! Fields are in alphabetical order, so that the JSON of a record is its canonical form.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,106 +10,106 @@ use super::lenient;
 use super::numbers::Number;
 use super::timestamp::Timestamp;
 
-/// What a wardrobe amounts to. `L` is a list of [`CpwIntel`], or what is written as one.
+/// Statistics of a wardrobe. `L` is a list of [`CpwIntel`], or its serialized form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VaultInsights<L = Vec<CpwIntel>> {
-    /// How the wardrobe is worn.
+    /// How the wardrobe is used.
     pub behavioral_insights: BehavioralInsights,
-    /// Where the exchange rates come from.
+    /// Source of the exchange rates.
     pub conversion_status: ConversionStatus,
-    /// What each item's wearings cost, in the order of the items' ids.
+    /// Cost per wear of each item, ordered by item id.
     pub cpw_intel: L,
     /// ISO 4217 code of the currency of all amounts.
     pub currency: String,
-    /// The day of the exchange rates, `YYYY-MM-DD`.
+    /// Date of the exchange rates, `YYYY-MM-DD`.
     pub fx_date: String,
-    /// When this was computed.
+    /// Time of the computation.
     pub generated_at: Timestamp,
-    /// Whether there is nothing to tell about.
+    /// Whether the wardrobe has no items.
     pub insufficient_data: bool,
 }
 
-/// How a wardrobe is worn.
+/// How a wardrobe is used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BehavioralInsights {
-    /// The dearest item that was never worn.
+    /// The most expensive item that was never worn.
     pub most_expensive_unworn: Option<UnwornItem>,
     /// Whether fewer than five items were ever worn.
     pub sparse_history: bool,
-    /// The colour that is worn most.
+    /// The most worn colour.
     pub top_color_wear_share: Option<ColorShare>,
-    /// Share of items that were not worn in the last 90 days, in percent with one decimal.
+    /// Percentage of items not worn in the last 90 days, with one decimal.
     pub unworn90d_pct: Option<Number>,
 }
 
-/// An item that was never worn, and what it cost.
+/// An item that was never worn, with its price.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UnwornItem {
-    /// With two decimals.
+    /// Price with two decimals.
     pub amount: Number,
-    /// ISO 4217 code of the amount's currency.
+    /// ISO 4217 code of the price.
     pub currency: String,
-    /// The item.
+    /// Item id.
     pub item_id: ItemId,
 }
 
-/// How much of what is worn has a colour.
+/// Share of a colour in all wears.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ColorShare {
-    /// The colour's name.
+    /// Name of the colour.
     pub color: String,
-    /// In percent, with one decimal.
+    /// Percentage with one decimal.
     pub pct: Number,
 }
 
-/// What an item's wearings cost.
+/// Cost per wear of an item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CpwIntel {
-    /// How that compares with the target.
+    /// Comparison with the target.
     pub badge: Badge,
-    /// Whether the cost per wear is at the target, or below.
+    /// Whether the cost per wear is at or below the target.
     pub break_even_reached: bool,
-    /// The target, in units of the currency.
+    /// Target cost per wear.
     pub break_even_target_cpw: Number,
-    /// Price divided by wearings, with two decimals; none without a price or a wearing.
+    /// Price divided by wears, with two decimals; `None` without a price or a wear.
     pub cpw: Option<Number>,
-    /// When the target may be reached; none without a price.
+    /// Forecast of reaching the target; `None` without a price.
     pub forecast: Option<Forecast>,
-    /// Wearings per month since the item is there, with two decimals.
+    /// Wears per month since the item was added, with two decimals.
     pub historical_wear_rate: Number,
-    /// The item.
+    /// Item id.
     pub item_id: ItemId,
-    /// Wearings per month of late, with two decimals.
+    /// Wears per month in the recent period, with two decimals.
     pub recent_wear_rate: Number,
-    /// By how much the recent rate is above the historical one, with two decimals.
+    /// Recent minus historical wear rate, with two decimals.
     pub wear_rate_delta: Number,
-    /// The same in a word.
+    /// Direction of the change in wear rate.
     pub wear_rate_trend: WearRateTrend,
 }
 
-/// When a cost per wear may be reached.
+/// When an item may reach the target cost per wear.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Forecast {
-    /// As [`CpwIntel::historical_wear_rate`].
+    /// Same as [`CpwIntel::historical_wear_rate`].
     pub historical_wear_rate: Number,
-    /// `YYYY-MM`; none when that is after the year 9999.
+    /// Projected month, `YYYY-MM`; `None` after the year 9999.
     pub projected_month: Option<String>,
-    /// Wearings that are still missing.
+    /// Wears still needed.
     pub projected_wears_needed: u32,
-    /// As [`CpwIntel::recent_wear_rate`].
+    /// Same as [`CpwIntel::recent_wear_rate`].
     pub recent_wear_rate: Number,
-    /// The cost per wear to reach.
+    /// Target cost per wear.
     pub target_cpw: Number,
-    /// As [`CpwIntel::wear_rate_trend`].
+    /// Same as [`CpwIntel::wear_rate_trend`].
     pub wear_rate_trend: WearRateTrend,
 }
 
-/// How a cost per wear compares with the target.
+/// Comparison of a cost per wear with the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Badge {
@@ -121,11 +121,11 @@ pub enum Badge {
     High,
     /// Above the target.
     Medium,
-    /// At the target, or below.
+    /// At or below the target.
     Low,
 }
 
-/// How the recent wear rate compares with the historical one.
+/// Comparison of the recent with the historical wear rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WearRateTrend {
@@ -137,33 +137,33 @@ pub enum WearRateTrend {
     Stable,
 }
 
-/// Where exchange rates come from.
+/// Source of exchange rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConversionStatus {
-    /// The built-in table.
+    /// The built-in rates.
     StaticRates,
     /// The configured feed.
     LiveRates,
 }
 
-/// Insights that were computed, as they are kept.
+/// Cached statistics.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CachedInsights {
-    /// Names the question.
+    /// Identifies the parameters.
     pub id: String,
-    /// Whose they are.
+    /// Owner of the wardrobe.
     pub user_id: UserId,
-    /// What they were computed from.
+    /// Identifies the state of the data.
     pub fingerprint: String,
     /// The canonical JSON text, compressed with gzip, in base64.
     pub payload: String,
-    /// SHA-256 of that text, in hex.
+    /// SHA-256 of the JSON text, in hex.
     pub etag: String,
-    /// From when on they no longer count.
+    /// Time after which the entry is ignored.
     pub expires_at: Timestamp,
-    /// Seconds after which the store forgets them.
+    /// Seconds until the store deletes the document.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub ttl: u64,
 }

@@ -1,4 +1,4 @@
-//! Things found in the feeds and on brands' sites.
+//! Items of the discover feed.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,102 +10,102 @@ use super::source::SourceType;
 use super::timestamp::Timestamp;
 use crate::base::hash::sha256_hex;
 
-/// A scraped item, as similarity search reads and shows it.
+/// A scraped item as similarity search reads it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScrapedItem {
-    /// Kind of source and a hash.
+    /// Source type and a hash.
     pub id: String,
-    /// Where it was found.
+    /// Source id.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub source_id: String,
-    /// Its headline.
+    /// Title.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub title: String,
-    /// Its picture.
+    /// Picture URL.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub image_url: String,
-    /// Its page.
+    /// Product page URL.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub product_url: String,
-    /// Where it is sold.
+    /// Offers.
     #[serde(default, deserialize_with = "buy_link::list")]
     pub buy_links: Vec<BuyLink>,
-    /// Free words.
+    /// Tags.
     #[serde(default, deserialize_with = "lenient::list")]
     pub tags: Vec<String>,
-    /// Sum of the votes.
+    /// Sum of user votes.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub score_signal: i64,
-    /// Its vector; empty until the next run fills it.
+    /// Embedding; empty until the next run computes it.
     #[serde(default, deserialize_with = "lenient::numbers", skip_serializing)]
     pub embedding: Vec<f32>,
 }
 
-/// A scraped item, as the feed shows it: without its vector, its picture's hash and whoever submitted it.
+/// A scraped item as the feed shows it: without embedding, picture hash and submitter.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FeedItem {
-    /// Kind of source and a hash.
+    /// Source type and a hash.
     pub id: ScrapedItemId,
-    /// Where it was found.
+    /// Source id.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub source_id: String,
     /// `reddit` or `brand_site`.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub source_type: String,
-    /// Its headline.
+    /// Title.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub title: String,
-    /// More words.
+    /// Description.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub description: String,
-    /// Its picture.
+    /// Picture URL.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub image_url: String,
-    /// Its page.
+    /// Product page URL.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub product_url: String,
-    /// Where it is sold.
+    /// Offers.
     #[serde(default, deserialize_with = "buy_link::list")]
     pub buy_links: Vec<BuyLink>,
-    /// What it costs, as the source wrote it.
+    /// Price as written by the source.
     #[serde(default)]
     pub price: Value,
-    /// Who makes it.
+    /// Brand.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub brand: Option<String>,
-    /// Free words.
+    /// Tags.
     #[serde(default, deserialize_with = "lenient::list")]
     pub tags: Vec<String>,
-    /// All pictures, if there are several.
+    /// All pictures of a gallery.
     #[serde(default, deserialize_with = "lenient::list")]
     pub gallery_images: Vec<String>,
-    /// What people said of it.
+    /// Selected comments.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub comment_text: String,
-    /// Votes at the source.
+    /// Score at Reddit.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub reddit_score: i64,
-    /// Sum of our users' votes.
+    /// Sum of user votes.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub score_signal: i64,
-    /// When it was found.
+    /// Time of scraping.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub scraped_at: Option<Timestamp>,
-    /// When it appeared at the source.
+    /// Publication time at the source.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub source_created_at: Option<Timestamp>,
-    /// Whether the picture is gone.
+    /// Whether the picture is no longer available.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub image_expired: bool,
-    /// Whether it was compared with its source.
+    /// Whether the item was verified against its source.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub verified: bool,
 }
 
 impl FeedItem {
-    /// The fields of the document that it is read from.
+    /// Document fields that are read.
     pub const FIELDS: &[&str] = &[
         "id",
         "sourceId",
@@ -129,96 +129,96 @@ impl FeedItem {
     ];
 }
 
-/// A scraped item as it is written when it is found. After that, single fields of its document are edited.
+/// A scraped item as first written. Later changes edit single fields of its document.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NewItem {
-    /// Kind of source and a hash; see [`NewItem::id`].
+    /// Source type and a hash; see [`NewItem::id`].
     pub id: ScrapedItemId,
-    /// The partition: whose item it is, or `global`.
+    /// Partition: the owner, or `global`.
     pub user_id: String,
-    /// Where it was found.
+    /// Source id.
     pub source_id: SourceId,
-    /// What that is.
+    /// Source type.
     pub source_type: SourceType,
-    /// Its headline.
+    /// Title.
     pub title: String,
-    /// More words.
+    /// Description.
     pub description: String,
-    /// Its picture.
+    /// Picture URL.
     pub image_url: String,
-    /// Its page.
+    /// Product page URL.
     pub product_url: String,
-    /// Where it is sold.
+    /// Offers.
     pub buy_links: Vec<BuyLink>,
-    /// What it costs, as the source wrote it.
+    /// Price as written by the source.
     pub price: Option<String>,
-    /// Who makes it.
+    /// Brand.
     pub brand: Option<String>,
-    /// Free words, in lower case.
+    /// Tags, in lower case.
     pub tags: Vec<String>,
-    /// Says so, to Cosmos DB's index of them.
+    /// Marks the tags as lower case for queries on Cosmos DB.
     pub tags_in_lower_case: bool,
-    /// All pictures, if there are several.
+    /// All pictures of a gallery.
     pub gallery_images: Vec<String>,
-    /// What people said of it.
+    /// Selected comments.
     pub comment_text: String,
-    /// Perceptual hash of its picture, 16 hex digits; `None` if the picture could not be had.
+    /// Perceptual hash of the picture, 16 hex digits; `None` if the picture is not available.
     pub p_hash: Option<String>,
-    /// Its vector; empty until somebody fills it.
+    /// Embedding; empty until it is computed.
     pub embedding: Vec<f64>,
-    /// Whether somebody should.
+    /// Whether the embedding is still to be computed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub needs_embedding: bool,
-    /// Votes at the source.
+    /// Score at Reddit.
     pub reddit_score: i64,
-    /// Sum of our users' votes.
+    /// Sum of user votes.
     pub score_signal: i64,
-    /// When it was found.
+    /// Time of scraping.
     pub scraped_at: Timestamp,
-    /// When it appeared at the source.
+    /// Publication time at the source.
     pub source_created_at: Option<Timestamp>,
-    /// Whether the picture is gone.
+    /// Whether the picture is no longer available.
     pub image_expired: bool,
-    /// Who sent it to us; [`NewItem::SERVER`] if we fetched it ourselves.
+    /// User who submitted the item; [`NewItem::SERVER`] if the service fetched it.
     pub submitter_id: String,
-    /// Whether it is known to be what the source has.
+    /// Whether the item was verified against its source.
     pub verified: bool,
 }
 
 impl NewItem {
-    /// Who sent what the service itself has fetched.
+    /// Submitter of items that the service fetched.
     pub const SERVER: &str = "server";
 
-    /// The id of what a source has at `product_url`. The same product is the same item in every scrape.
+    /// Returns the id of the item at `product_url`. The same product gets the same id in every scrape.
     pub fn id(source_type: SourceType, source: &SourceId, product_url: &str) -> ScrapedItemId {
         let hash = sha256_hex(format!("{source}:{product_url}").as_bytes());
         format!("{}-{}", source_type.name(), &hash[..HASH_DIGITS]).into()
     }
 }
 
-/// Hex digits of the hash in an item's id.
+/// Number of hash digits in an item id.
 const HASH_DIGITS: usize = 16;
 
-/// The part of an item that de-duplication asks for.
+/// The part of an item that de-duplication reads.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KnownItem {
-    /// Names it.
+    /// Item id.
     pub id: ScrapedItemId,
-    /// Its page.
+    /// Product page URL.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub product_url: String,
-    /// Its vector, of which matters only whether there is one.
+    /// Embedding; only whether it is empty matters.
     #[serde(default, deserialize_with = "lenient::list")]
     embedding: Vec<f32>,
 }
 
 impl KnownItem {
-    /// The fields of the document that it is read from.
+    /// Document fields that are read.
     pub const FIELDS: &[&str] = &["id", "productUrl", "embedding"];
 
-    /// Whether somebody should fill its vector.
+    /// Whether the embedding is still to be computed.
     pub fn lacks_vector(&self) -> bool {
         self.embedding.is_empty()
     }

@@ -7,18 +7,18 @@ use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// The field if it has the expected shape, else `None`.
+/// Reads a field; `None` if it has another shape.
 pub fn optional<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
 }
 
-/// The field if it has the expected shape, else the type's default.
+/// Reads a field; the type's default if it has another shape.
 pub fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
     Ok(optional(deserializer)?.unwrap_or_default())
 }
 
-/// The elements of a list that have the expected shape; none if it is not a list.
+/// Reads a list; elements of another shape are skipped, and anything but a list is empty.
 pub fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
     match Value::deserialize(deserializer)? {
         Value::Array(elements) => {
@@ -28,8 +28,9 @@ pub fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> 
     }
 }
 
-/// The numbers of a list; none if it is not a list. As [`list`], for lists so long that making a [`Value`] of each element
-/// would cost more than reading it.
+/// Reads a list of numbers; anything but a list is empty. Unlike [`list`], it does not allocate a [`Value`] per
+/// element,
+/// which matters for embeddings.
 pub fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
     Ok(match Loose::deserialize(deserializer)? {
         Loose::Numbers(numbers) => numbers,
@@ -37,7 +38,7 @@ pub fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D
     })
 }
 
-/// A value, as far as it is a number or a list of numbers.
+/// A number, a list of numbers, or anything else.
 enum Loose {
     Number(f32),
     Numbers(Vec<f32>),

@@ -1,4 +1,4 @@
-//! What is in fashion, by category.
+//! Moods: fashion trends, by category.
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -8,31 +8,31 @@ use super::timestamp::Timestamp;
 use super::{lenient, vocabulary};
 use crate::base::hash::sha256_hex;
 
-/// A mood, as the stylist reads it. The vector of its name is not part of it: nothing that answers a user needs one.
+/// A mood as the stylist reads it, without its embedding.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mood {
-    /// Slug of the category and the name.
+    /// Slug of category and name.
     pub id: String,
     /// One of the twelve categories.
     pub primary_mood: String,
-    /// In words.
+    /// Name.
     pub name: String,
-    /// Neighbouring moods.
+    /// Related moods.
     #[serde(default, deserialize_with = "lenient::list")]
     pub sub_moods: Vec<String>,
-    /// One or two sentences.
+    /// Description in one or two sentences.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub description: String,
-    /// What it looks like.
+    /// Characteristics.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub mood_signals: MoodSignals,
-    /// Grows with every new source.
+    /// Number of articles, in effect; grows with each new one.
     #[serde(default, deserialize_with = "lenient::or_default", serialize_with = "whole_if_whole")]
     pub trend_score: f64,
 }
 
-/// Writes a whole number without a fraction, as other readers of the documents expect it.
+/// Serializes a whole number without a fraction, as other readers expect.
 ///
 /// # Errors
 /// Those of the serializer.
@@ -46,11 +46,11 @@ pub fn whole_if_whole<S: Serializer>(number: &f64, serializer: S) -> Result<S::O
     }
 }
 
-/// What a mood looks like.
+/// Characteristics of a mood.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MoodSignals {
-    /// Colours in words.
+    /// Colour names.
     #[serde(default, deserialize_with = "lenient::list")]
     pub color_palette: Vec<String>,
     /// Patterns.
@@ -62,21 +62,21 @@ pub struct MoodSignals {
     /// Fabrics.
     #[serde(default, deserialize_with = "lenient::list")]
     pub fabrics: Vec<String>,
-    /// Pieces that make it.
+    /// Typical garments.
     #[serde(default, deserialize_with = "lenient::list")]
     pub key_pieces: Vec<String>,
 }
 
 impl Mood {
-    /// Characters of an id's slugs.
+    /// Longest slug in an id, in characters.
     const SLUG: usize = 80;
 
-    /// The id of the mood with this category and name: the slugs of both.
+    /// Builds the id from the slugs of category and name.
     pub fn id_of(primary_mood: &str, name: &str) -> String {
         format!("{}-{}", slug(primary_mood), slug(name))
     }
 
-    /// The category that an id begins with. The older service kept the space of categories of two words.
+    /// Returns the category that an id begins with. The older service kept the space in two-word categories.
     pub fn category_of(id: &str) -> Option<&'static str> {
         vocabulary::MOODS.into_iter().find(|category| {
             let category = slug(category);
@@ -89,7 +89,7 @@ impl Mood {
     }
 }
 
-/// Lower-case words with hyphens between them. Letters of every script stay: a name without any other would have no slug.
+/// Joins lower-case words with hyphens. Letters of every script are kept, so that names in other scripts have a slug.
 fn slug(text: &str) -> String {
     let mut slug = String::new();
     for character in text.chars().flat_map(char::to_lowercase) {
@@ -104,24 +104,24 @@ fn slug(text: &str) -> String {
     slug
 }
 
-/// An article that a mood was seen in.
+/// An article that mentions a mood.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MoodArticle {
-    /// Its headline.
+    /// Headline.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub title: String,
-    /// Its address.
+    /// URL.
     pub url: String,
-    /// When it appeared.
+    /// Publication time.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub published_at: Option<Timestamp>,
-    /// Who published it.
+    /// Publisher.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub source: String,
 }
 
-/// A mood with the articles that it was seen in, as users see it.
+/// A mood with its articles, as users see it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishedMood {
@@ -131,7 +131,7 @@ pub struct PublishedMood {
     /// The newest articles.
     #[serde(default, deserialize_with = "lenient::list")]
     pub sources: Vec<MoodArticle>,
-    /// When it was first seen.
+    /// When the mood was first seen.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub detected_at: Option<Timestamp>,
     /// When an article was last added.
@@ -146,23 +146,24 @@ pub struct MoodRecord {
     /// The mood.
     #[serde(flatten)]
     pub mood: Mood,
-    /// The newest articles that it was seen in, at most [`MoodRecord::MOST_SOURCES`].
+    /// The newest articles, at most [`MoodRecord::MOST_SOURCES`].
     #[serde(default, deserialize_with = "lenient::list")]
     pub sources: Vec<MoodArticle>,
-    /// Short hashes of the addresses of all articles that it was seen in, oldest first, at most
-    /// [`MoodRecord::MOST_SEEN`]. Those that `sources` has no room for are not counted again.
+    /// Short hashes of the URLs of all counted articles, oldest first, at most [`MoodRecord::MOST_SEEN`], so that
+    /// articles no
+    /// longer in `sources` are not counted again.
     #[serde(default, deserialize_with = "lenient::list")]
     pub seen_sources: Vec<String>,
-    /// The vector of its name.
+    /// Embedding of the name.
     #[serde(default, deserialize_with = "lenient::list")]
     pub name_embedding: Vec<f32>,
-    /// When it was first seen.
+    /// When the mood was first seen.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub detected_at: Option<Timestamp>,
     /// When an article was last added.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub updated_at: Option<Timestamp>,
-    /// The run that first saw it.
+    /// The run that first saw the mood.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub detected_in: Option<String>,
     /// Fields that this service has no name for.
@@ -170,42 +171,42 @@ pub struct MoodRecord {
     pub other: Map<String, Value>,
 }
 
-/// A mood as the model named it, with the articles behind it.
+/// A mood that the model found, with its articles.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SeenMood {
     /// One of the twelve categories.
     pub primary_mood: String,
-    /// In words.
+    /// Name.
     pub name: String,
-    /// Neighbouring moods.
+    /// Related moods.
     pub sub_moods: Vec<String>,
-    /// One or two sentences.
+    /// Description in one or two sentences.
     pub description: String,
-    /// What it looks like.
+    /// Characteristics.
     pub mood_signals: MoodSignals,
-    /// The articles that it was seen in, at least one.
+    /// Articles that mention the mood; at least one.
     pub articles: Vec<MoodArticle>,
 }
 
 impl SeenMood {
-    /// The id that it gets if there is none like it.
+    /// Returns the id for a new mood.
     pub fn id(&self) -> String {
         Mood::id_of(&self.primary_mood, &self.name)
     }
 }
 
 impl MoodRecord {
-    /// Articles that are shown.
+    /// Most articles kept in `sources`.
     pub const MOST_SOURCES: usize = 20;
-    /// Articles that are remembered. Those of a year's runs and a whole seed are fewer.
+    /// Most article hashes kept; a year of runs and a full seed have fewer.
     pub const MOST_SEEN: usize = 2000;
-    /// Entries of each list of signals, and neighbouring moods.
+    /// Most entries in each list of characteristics and in related moods.
     pub const MOST_WORDS: usize = 12;
-    /// Characters of an article's short hash: 48 bits, of which two are alike among 2,000 once in 10⁸ moods.
+    /// Length of a short hash: 48 bits, so 2,000 articles collide about once in 10⁸ moods.
     const HASH: usize = 12;
 
-    /// A mood that there was none like.
+    /// Creates a record for a new mood.
     pub fn new(seen: &SeenMood, name_embedding: Vec<f32>, run: &str) -> Self {
         let SeenMood { primary_mood, name, sub_moods, description, mood_signals, .. } = seen.clone();
         let id = Mood::id_of(&primary_mood, &name);
@@ -222,8 +223,9 @@ impl MoodRecord {
         }
     }
 
-    /// Adds the articles that the mood was not seen in before, and what they say of it. `description` takes the place of
-    /// its own. Changes nothing if all articles are known; returns how many were not.
+    /// Adds new articles and what they say about the mood; `description`, if any, replaces the old one. Returns the
+    /// number of new
+    /// articles; without any, nothing changes.
     pub fn add(&mut self, seen: &SeenMood, description: Option<&str>, now: Timestamp) -> usize {
         if self.seen_sources.is_empty() {
             // Written before there was such a list.
@@ -262,7 +264,7 @@ impl MoodRecord {
     }
 }
 
-/// Adds the words that are not there yet, in any case, as far as there is room.
+/// Adds words that are not in the list yet, ignoring case, up to the maximum.
 pub fn unite(words: &mut Vec<String>, more: &[String]) {
     for word in more {
         if words.len() < MoodRecord::MOST_WORDS
@@ -273,27 +275,27 @@ pub fn unite(words: &mut Vec<String>, more: &[String]) {
     }
 }
 
-/// The first digits of an address' hash.
+/// Returns the first digits of a URL's hash.
 pub fn short_hash(url: &str) -> String {
     let mut hash = sha256_hex(url);
     hash.truncate(MoodRecord::HASH);
     hash
 }
 
-/// The beginning of an article, as a model sees it.
+/// The beginning of an article, as shown to the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Snippet {
-    /// Its headline, at most 200 characters.
+    /// Headline, at most 200 characters.
     pub title: String,
-    /// How it begins, at most 400 characters; empty if only its address is known.
+    /// First sentences, at most 400 characters; empty if only the URL is known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
-    /// Its address, at most 1,000 bytes.
+    /// URL, at most 1,000 bytes.
     pub url: String,
-    /// Who published it.
+    /// Publisher.
     pub source: String,
-    /// When it appeared.
+    /// Publication time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_at: Option<Timestamp>,
 }

@@ -1,14 +1,14 @@
-//! Perceptual hashes: 64 bits that stay nearly the same when a picture is scaled or compressed anew.
+//! Perceptual hashes: 64 bits that hardly change when a picture is scaled or recompressed.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The perceptual hash of a picture, as documents keep it: 16 hexadecimal digits.
+/// A perceptual hash, stored as 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PerceptualHash(pub u64);
 
 impl PerceptualHash {
-    /// Bits in which the two differ, 0 to 64.
+    /// Returns the Hamming distance, 0 to 64.
     pub const fn distance(self, other: Self) -> u32 {
         (self.0 ^ other.0).count_ones()
     }
@@ -20,7 +20,7 @@ impl fmt::Display for PerceptualHash {
     }
 }
 
-/// The text is not 16 hexadecimal digits.
+/// A text that is not 16 hexadecimal digits.
 #[derive(Debug, thiserror::Error)]
 #[error("not a perceptual hash of 16 hexadecimal digits")]
 pub struct NotAHash;

@@ -1,4 +1,4 @@
-//! People's sizes, tastes and city.
+//! User profiles: sizes, tastes and city.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,43 +6,43 @@ use serde_json::{Map, Value};
 use super::ids::UserId;
 use super::lenient;
 
-/// What is known of a user. Written by the API too, so unknown fields are kept.
+/// A user's profile. Other services write it too, so unknown fields are kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UserProfile {
-    /// The user.
+    /// User id.
     pub id: UserId,
     /// Body height in centimetres.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub height_cm: Option<f64>,
-    /// ISO 4217 code of the currency that amounts are shown in.
+    /// ISO 4217 code of the display currency.
     #[serde(default = "usd", deserialize_with = "usd_or")]
     pub currency_code: String,
     /// `US`, `EU`, `UK` …
     #[serde(default = "us", deserialize_with = "us_or")]
     pub preferred_size_system: String,
-    /// Styles they like, the dearest first.
+    /// Preferred styles, favourite first.
     #[serde(default, deserialize_with = "lenient::list")]
     pub style_preferences: Vec<String>,
-    /// Brands they like.
+    /// Preferred brands.
     #[serde(default, deserialize_with = "lenient::list")]
     pub favorite_brands: Vec<String>,
-    /// Colours they like, the dearest first.
+    /// Preferred colours, favourite first.
     #[serde(default, deserialize_with = "lenient::list")]
     pub preferred_colours: Vec<String>,
-    /// Where they live.
+    /// City of residence.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub location_city: Option<String>,
-    /// Whether they want a weekly digest.
+    /// Whether the user gets weekly digests.
     #[serde(default = "yes", deserialize_with = "yes_or")]
     pub recommendation_opt_in: bool,
-    /// How well suggestions fit what they wear, 0 to 1.
+    /// How well suggestions match what the user wears, 0 to 1.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub style_confidence_profile: Option<f64>,
     /// `temperate`, `tropical`, `continental`, `arid` or `polar`.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub climate_zone: Option<String>,
-    /// Names the set of owned items that the newest digest is about.
+    /// Hash of the set of owned items at the last digest.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub wardrobe_hash_at_last_digest: Option<String>,
     /// Fields that this service has no name for.

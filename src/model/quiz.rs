@@ -1,4 +1,4 @@
-//! Taste quizzes: what a user is shown, and what they like of it.
+//! Taste quizzes: cards and pictures, answers, and inferred tastes.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,43 +9,43 @@ use super::lenient;
 use super::timestamp::Timestamp;
 use super::vote::Signal;
 
-/// One round of the quiz.
+/// A quiz session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct QuizSession {
-    /// User and session.
+    /// User id and session id.
     pub id: String,
-    /// Whose it is.
+    /// Owner of the session.
     pub user_id: UserId,
-    /// The session.
+    /// Session id.
     pub session_id: QuizSessionId,
-    /// 1 shows categories of moods, 2 shows pictures.
+    /// 1 shows cards of mood categories, 2 shows pictures.
     pub phase: u8,
-    /// Whether it is over.
+    /// Whether the session is complete.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub is_complete: bool,
-    /// When it began.
+    /// Start time.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub created_at: Option<Timestamp>,
-    /// When it was over.
+    /// Completion time.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
-    /// What came out.
+    /// Result.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub inferred_tastes: Option<InferredTastes>,
-    /// Whether the profile has what came out.
+    /// Whether the result has been added to the profile.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub profile_merged: bool,
-    /// The cards of phase 1.
+    /// Cards of phase 1.
     #[serde(default, deserialize_with = "lenient::list")]
     pub cards: Vec<QuizCard>,
-    /// The pictures of phase 2.
+    /// Pictures of phase 2.
     #[serde(default, deserialize_with = "lenient::list")]
     pub image_items: Vec<QuizImage>,
-    /// How many answers it asks for.
+    /// Number of answers that the session asks for.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub target_responses: usize,
-    /// The answers so far, one per card or picture.
+    /// Answers so far, one per card or picture.
     #[serde(default, deserialize_with = "lenient::list")]
     pub responses: Vec<QuizResponse>,
     /// Fields that this service has no name for.
@@ -53,82 +53,82 @@ pub struct QuizSession {
     pub other: Map<String, Value>,
 }
 
-/// What a quiz says of a user's taste.
+/// Result of a quiz.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InferredTastes {
-    /// Styles.
+    /// Style keywords.
     #[serde(default, deserialize_with = "lenient::list")]
     pub style_keywords: Vec<String>,
-    /// Brands.
+    /// Brand names.
     #[serde(default, deserialize_with = "lenient::list")]
     pub brands: Vec<String>,
 }
 
-/// A category of moods.
+/// A card for a mood category.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuizCard {
     /// The category.
     pub primary_mood: String,
-    /// The mood that stands for it.
+    /// Name of the mood that represents the category.
     #[serde(default)]
     pub name: String,
-    /// In a sentence or two.
+    /// Description of the mood.
     #[serde(default)]
     pub description: String,
-    /// Its colours.
+    /// Colours of the mood.
     #[serde(default)]
     pub color_palette: Vec<String>,
-    /// Its pieces.
+    /// Typical garments of the mood.
     #[serde(default)]
     pub key_pieces: Vec<String>,
-    /// Its neighbours.
+    /// Related moods.
     #[serde(default)]
     pub sub_moods: Vec<String>,
 }
 
-/// A picture.
+/// A picture of a scraped item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuizImage {
-    /// The item that it belongs to.
+    /// Item id.
     pub scraped_item_id: ScrapedItemId,
-    /// Where it is.
+    /// Picture URL.
     #[serde(default)]
     pub image_url: String,
-    /// The item's headline.
+    /// Title of the item.
     #[serde(default)]
     pub title: String,
-    /// The item's tags.
+    /// Tags of the item.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// Where the item was found.
+    /// Source of the item.
     #[serde(default)]
     pub source_id: String,
 }
 
-/// An answer.
+/// An answer to a card or picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuizResponse {
-    /// Liked or not.
+    /// Thumb up or down.
     pub signal: Signal,
-    /// What it is about.
+    /// The card or picture.
     #[serde(flatten)]
     pub subject: QuizSubject,
-    /// When it was given.
+    /// Time of the answer.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub responded_at: Option<Timestamp>,
 }
 
-/// What an answer is about.
+/// The subject of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum QuizSubject {
-    /// A card.
+    /// A card, by its category.
     #[serde(rename = "cardPrimaryMood")]
     Card(String),
-    /// A picture.
+    /// A picture, by its item.
     #[serde(rename = "scrapedItemId")]
     Image(ScrapedItemId),
 }

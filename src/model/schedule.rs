@@ -1,4 +1,4 @@
-//! When a timer is due.
+//! Schedules of timers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,37 +8,37 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use time::OffsetDateTime;
 
-/// What a schedule looks like, for the operator who wrote another.
+/// Description of a valid schedule, for error messages.
 pub const EXPECTED: &str =
     "a schedule of six fields (second, minute, hour, day, month, weekday) in UTC, such as \"0 */5 * * * *\"";
 
-/// The signs that the Functions host reads beside digits and [`NAMES`].
+/// Characters allowed beside digits and [`NAMES`].
 const SIGNS: &str = "*,-/ ";
-/// Weekdays and months.
+/// Names of weekdays and months.
 const NAMES: [&str; 19] = [
     "SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP",
     "OCT", "NOV", "DEC",
 ];
 
-/// A schedule of six fields, seconds first, in UTC: the form of the Functions host, which reads the same settings.
+/// A schedule of six fields, seconds first, in UTC, as the Functions host reads them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     text: String,
     cron: Cron,
 }
 
-/// A text that is no schedule.
+/// A text that is not a valid schedule.
 #[derive(Debug, thiserror::Error)]
 #[error("expected {EXPECTED}")]
 pub struct BadSchedule;
 
 impl Schedule {
-    /// The last due time up to `now`, `now` included. `None` if there was none (a schedule can name 30 February).
+    /// Returns the last due time at or before `now`; `None` if there was none (a schedule can name 30 February).
     pub fn latest(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         self.cron.find_previous_occurrence(&naive(now)?, true).ok().and_then(utc)
     }
 
-    /// The first due time after `now`.
+    /// Returns the first due time after `now`.
     pub fn next(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         self.cron.find_next_occurrence(&naive(now)?, false).ok().and_then(utc)
     }

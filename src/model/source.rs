@@ -1,4 +1,4 @@
-//! Where the discover feed comes from.
+//! Sources of the discover feed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::lease;
 use super::lenient;
 use super::timestamp::Timestamp;
 
-/// The kinds of sources.
+/// Kind of source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceType {
@@ -23,10 +23,10 @@ pub enum SourceType {
 }
 
 impl SourceType {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 2] = [Self::Reddit, Self::BrandSite];
 
-    /// As documents and ids have it.
+    /// Returns the kind as written in documents and ids.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Reddit => "reddit",
@@ -34,7 +34,7 @@ impl SourceType {
         }
     }
 
-    /// The kind that callers mean by this word. Clients say `brand` for a brand's site.
+    /// Parses a kind; clients write `brand` for a brand's site.
     pub fn parse(word: &str) -> Option<Self> {
         match word {
             "reddit" => Some(Self::Reddit),
@@ -45,8 +45,9 @@ impl SourceType {
 }
 
 impl SourceId {
-    /// The id of the source that a brand's site becomes: `brand-` and the brand's name in lower case, with one hyphen for
-    /// whatever is neither a letter of some script nor a digit. `None` if nothing is left of the name.
+    /// Builds the source id of a brand: `brand-` and its name in lower case, with a hyphen for each run of characters
+    /// that are
+    /// neither letters nor digits. `None` if nothing remains.
     pub fn of_brand(name: &str) -> Option<Self> {
         let name = name.to_lowercase();
         let words: Vec<&str> =
@@ -55,105 +56,105 @@ impl SourceId {
     }
 }
 
-/// A source, as it is read. It is never written back as a whole: other fields of its document belong to others.
+/// A source, for reading only: its document has fields of other services.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
-    /// Names it, across kinds.
+    /// Source id, unique across kinds.
     pub id: SourceId,
-    /// What it is.
+    /// Kind of source.
     pub source_type: SourceType,
-    /// For people.
+    /// Display name.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub name: String,
-    /// What to fetch and how to read it; its shape depends on the kind.
+    /// What to fetch and how to read it; depends on the kind.
     #[serde(default)]
     pub config: Value,
-    /// Whether everybody has it; else it is its creator's alone.
+    /// Whether all users see it; else only its creator does.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub is_global: bool,
-    /// Whether it is in use.
+    /// Whether it is active.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub is_active: bool,
-    /// Who suggested it.
+    /// User who suggested it.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub created_by: Option<UserId>,
-    /// When it was last scraped to its end, or posts of it were submitted.
+    /// When it was last scraped completely, or posts of it were submitted.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub last_scraped_at: Option<Timestamp>,
-    /// The last day, in UTC, for which the daily scrape has done it: `2026-03-02`. Such texts sort as the days do.
+    /// The last UTC day of a daily scrape, `2026-03-02`.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub last_daily_run: Option<String>,
-    /// The version of its page that was scraped last, if the site names versions.
+    /// Version of its page at the last scrape, if the site sends one.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub page_version: Option<PageVersion>,
-    /// Until when somebody keeps others from scraping it.
+    /// End of the lease that keeps others from scraping it.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub lease_expires_at: Option<Timestamp>,
-    /// Who that is: a user, or a run of the service.
+    /// Owner of the lease: a user, or a run of the service.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub lease_owner: Option<String>,
     /// Until when a scrape for a subscriber counts as waiting in the queue.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub queued_until: Option<Timestamp>,
-    /// The subscriber.
+    /// The subscriber that scrape is for.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub queued_for: Option<UserId>,
-    /// Users who leased it and have sent nothing since, and until when they cannot lease it again.
+    /// Users who leased it without submitting anything, and when they may lease it again.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub client_waits: BTreeMap<UserId, Timestamp>,
 }
 
-/// A version of a page, as the site names it: an unchanged page need not be sent again.
+/// Version of a page, for conditional requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PageVersion {
-    /// Its `ETag`.
+    /// `ETag` of the page.
     pub etag: Option<String>,
-    /// Its `Last-Modified`.
+    /// `Last-Modified` of the page.
     pub last_modified: Option<String>,
-    /// When it was read to its end.
+    /// When the page was last read completely.
     pub read_at: Timestamp,
 }
 
 impl Source {
-    /// The longest lease that anybody takes: a client's.
+    /// Longest lease of a source: a client's.
     pub const LONGEST_LEASE: Duration = Duration::from_secs(15 * 60);
-    /// How old the last scrape may be before clients are asked for posts.
+    /// Age of the last scrape below which clients are not asked for posts.
     const FRESH: Duration = Duration::from_secs(4 * 60 * 60);
 
-    /// Whether the user may see and use it.
+    /// Whether the user may see and use the source.
     pub fn is_visible_to(&self, user: &UserId) -> bool {
         self.is_active && (self.is_global || self.created_by.as_ref() == Some(user))
     }
 
-    /// Whether the user alone has it. One that was made everybody's is out of their hands.
+    /// Whether the source belongs to this user alone. A source that became global does not.
     pub fn is_own(&self, user: &UserId) -> bool {
         !self.is_global && self.created_by.as_ref() == Some(user)
     }
 
-    /// Whether somebody keeps others from scraping it.
+    /// Whether somebody holds the lease.
     pub fn is_leased(&self, now: Timestamp) -> bool {
         lease::is_live(self.lease_expires_at, now, Self::LONGEST_LEASE)
     }
 
-    /// Whether this user has its lease, which keeps others away until it runs out.
+    /// Whether this user holds the lease.
     pub fn is_leased_by(&self, user: &UserId, now: Timestamp) -> bool {
         self.is_leased(now) && self.lease_owner.as_deref() == Some(user.as_str())
     }
 
-    /// Whether a scrape of it waits in the queue for a subscriber.
+    /// Whether a scrape for a subscriber waits in the queue.
     pub fn is_queued(&self, now: Timestamp) -> bool {
         self.queued_until.is_some_and(|until| until > now)
     }
 
-    /// Whether a client should fetch it and send us what it found: Reddit turns servers away more often than people.
+    /// Whether a client should fetch posts for us; Reddit rejects servers more often than people.
     pub fn needs_client_ingest(&self, now: Timestamp) -> bool {
         let is_fresh = self.last_scraped_at.is_some_and(|at| at + Self::FRESH > now);
         self.source_type == SourceType::Reddit && !is_fresh && !self.is_leased(now)
     }
 
-    /// Whether the daily scrape of `day` (`2026-03-02`) has done it.
+    /// Whether the daily scrape of `day` (`2026-03-02`) is done.
     pub fn is_done_for(&self, day: &str) -> bool {
         self.last_daily_run.as_deref().is_some_and(|done| done >= day)
     }

@@ -1,4 +1,4 @@
-//! Which user follows which source.
+//! Subscriptions of users to sources.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,20 +6,20 @@ use super::ids::{SourceId, UserId};
 use super::lenient;
 use super::timestamp::Timestamp;
 
-/// A user's subscription to a source. It stays, inactive, when the user ends it.
+/// A user's subscription to a source; kept, inactive, after the user unsubscribes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Subscription {
-    /// User and source.
+    /// User id and source id.
     pub id: String,
-    /// Who.
+    /// The subscriber.
     pub user_id: UserId,
-    /// What.
+    /// The source.
     pub source_id: SourceId,
-    /// Since when.
+    /// Time of subscription.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub subscribed_at: Option<Timestamp>,
-    /// Whether it goes on.
+    /// Whether the subscription is active.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub is_active: bool,
 }

@@ -1,17 +1,17 @@
-//! The words of clothing: how texts are cut into words, and which words mean a category, a condition, a colour or a mood.
+//! The vocabulary of clothing: splitting text into words, and words for categories, conditions, colours and moods.
 //!
-//! Search, gap analysis and the offline model share these tables, so that they mean the same by "tee" or "outer".
+//! Search, gap analysis and the offline model share these tables.
 
-/// States of wear, as items have them.
+/// Conditions of items.
 pub const CONDITIONS: [&str; 4] = ["new", "excellent", "good", "fair"];
 
-/// Names of colours that the product knows; `gray` is read as `grey`.
+/// Colour names; `gray` is read as `grey`.
 pub const COLOURS: [&str; 19] = [
     "black", "white", "blue", "navy", "red", "green", "yellow", "orange", "pink", "purple", "brown", "beige", "grey",
     "cream", "olive", "maroon", "teal", "gold", "silver",
 ];
 
-/// The categories of moods.
+/// Categories of moods.
 pub const MOODS: [&str; 12] = [
     "Minimalist",
     "Maximalist",
@@ -27,7 +27,7 @@ pub const MOODS: [&str; 12] = [
     "Dark Academia",
 ];
 
-/// Words that say nothing about clothes, in one text.
+/// Words without meaning for clothing, separated by spaces.
 const STOP_WORDS: &str = "\
 a about all also am an and any anything are as at be can could did do does for from get give go goes going \
 got had has have help how i if im in is it item items its ive just let like look looking me my need of on or \
@@ -35,7 +35,7 @@ outfit outfits own piece pieces please put should show so some something suggest
 thing things this to today together tomorrow tonight up us want wardrobe was we wear wearing what whats when \
 where which will with would you your";
 
-/// Words that a search takes for a whole category. Forms are those of [`fold_plural`].
+/// Search words for whole categories, as folded by [`fold_plural`].
 const ALIASES: &[(&str, Category)] = &[
     ("tee", Category::Tops),
     ("t shirt", Category::Tops),
@@ -54,7 +54,7 @@ const ALIASES: &[(&str, Category)] = &[
     ("outerwear", Category::Outerwear),
 ];
 
-/// Garments by category, beyond the aliases. Forms are those of [`fold_plural`].
+/// Garments by category, beyond the aliases, as folded by [`fold_plural`].
 const GARMENTS: &[(Category, &[&str])] = &[
     (Category::Tops, &["shirt", "blouse", "polo", "tank", "camisole", "henley", "hoodie", "sweatshirt", "bodysuit"]),
     (Category::Bottoms, &["jean", "chino", "short", "skirt", "jogger", "sweatpant", "slack", "culotte", "denim"]),
@@ -124,10 +124,10 @@ const GARMENTS: &[(Category, &[&str])] = &[
     (Category::Swimwear, &["swimwear", "swimsuit", "bikini"]),
 ];
 
-/// A kind of garment.
+/// Category of a garment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Category {
-    /// Shirts, tees, blouses.
+    /// Shirts, T-shirts, blouses.
     Tops,
     /// Trousers, skirts, shorts.
     Bottoms,
@@ -141,14 +141,14 @@ pub enum Category {
     Dresses,
     /// Sweaters and cardigans.
     Knitwear,
-    /// For sport.
+    /// Sportswear.
     Activewear,
-    /// For water.
+    /// Swimwear.
     Swimwear,
 }
 
 impl Category {
-    /// Its name: lower case, plural.
+    /// Returns the name: lower case, plural.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tops => "tops",
@@ -163,12 +163,12 @@ impl Category {
         }
     }
 
-    /// The category that a search term stands for, if it stands for a whole one: `tee` does, `blazer` does not.
+    /// Returns the category that a search term denotes as a whole: `tee` does, `blazer` does not.
     pub fn of_search_term(folded: &str) -> Option<Self> {
         ALIASES.iter().find(|(alias, _)| *alias == folded).map(|(_, category)| *category)
     }
 
-    /// The category of a garment, from one word for it (as [`fold_plural`] leaves it): `blazer` is outerwear.
+    /// Returns the category of a garment, from one word as folded by [`fold_plural`]: `blazer` is outerwear.
     pub fn of_garment(folded: &str) -> Option<Self> {
         Self::of_search_term(folded).or_else(|| {
             let found = GARMENTS.iter().find(|(_, garments)| garments.contains(&folded));
@@ -176,7 +176,7 @@ impl Category {
         })
     }
 
-    /// The category that an item's `category` text means, however it is written: `T-Shirts`, `FOOTWEAR`, `Denim jacket`.
+    /// Returns the category of an item's `category` text, however written: `T-Shirts`, `FOOTWEAR`, `Denim jacket`.
     pub fn of_text(text: &str) -> Option<Self> {
         let words = folded_words(text);
         // The last noun names the thing: a denim jacket is a jacket.
@@ -184,8 +184,9 @@ impl Category {
     }
 }
 
-/// The words of a text in lower case. Apostrophes vanish (`Levi's` is `levis`), everything else that is neither letter nor
-/// digit separates.
+/// Splits a text into lower-case words. Apostrophes are dropped (`Levi's` is `levis`); other characters that are
+/// neither
+/// letters nor digits separate words.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
@@ -202,12 +203,12 @@ pub fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The words of a text in lower case, plurals folded into singulars.
+/// Splits a text into lower-case words and folds plurals.
 pub fn folded_words(text: &str) -> Vec<String> {
     words(text).iter().map(|word| fold_plural(word)).collect()
 }
 
-/// A word without its English plural ending. Rough, but the same on both sides of a comparison.
+/// Strips an English plural ending. Approximate, but consistent on both sides of a comparison.
 pub fn fold_plural(word: &str) -> String {
     if word.len() < 4 {
         return word.to_owned();
@@ -229,24 +230,24 @@ pub fn fold_plural(word: &str) -> String {
     }
 }
 
-/// Whether a word (in lower case) says nothing about clothes.
+/// Whether a lower-case word has no meaning for clothing.
 pub fn is_stop_word(word: &str) -> bool {
     STOP_WORDS.split(' ').any(|stop_word| stop_word == word)
 }
 
-/// The known colour that a word (in lower case) names.
+/// Returns the colour that a lower-case word names.
 pub fn colour(word: &str) -> Option<&'static str> {
     let word = if word == "gray" { "grey" } else { word };
     COLOURS.into_iter().find(|known| *known == word)
 }
 
-/// The mood category that `text` names, whatever its case and however its words are joined.
+/// Returns the mood category that the text names, ignoring case and how its words are joined.
 pub fn mood(text: &str) -> Option<&'static str> {
     let wanted = words(text);
     MOODS.into_iter().find(|mood| words(mood) == wanted)
 }
 
-/// How consent begins.
+/// Words that consent begins with.
 const AFFIRMATIVES: &[&str] = &[
     "yes",
     "yeah",
@@ -276,7 +277,7 @@ const AFFIRMATIVES: &[&str] = &[
     "perfect",
 ];
 
-/// What follows the consent with which a text begins; none if it does not begin with one.
+/// Returns the text after an initial consent; `None` if it does not begin with one.
 pub fn after_consent(text: &str) -> Option<String> {
     let said = words(text).join(" ");
     let mut rest = said.as_str();

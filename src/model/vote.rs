@@ -1,4 +1,4 @@
-//! Who voted what on which item.
+//! Votes on items of the discover feed.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -7,7 +7,7 @@ use super::ids::{ScrapedItemId, UserId};
 use super::lenient;
 use super::timestamp::Timestamp;
 
-/// A thumb.
+/// Thumb up or down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Signal {
@@ -18,7 +18,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// The thumb of this name.
+    /// Parses a signal.
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "up" => Some(Self::Up),
@@ -27,7 +27,7 @@ impl Signal {
         }
     }
 
-    /// What it is worth in an item's score.
+    /// Returns the contribution to an item's score.
     pub const fn worth(self) -> i64 {
         match self {
             Self::Up => 1,
@@ -36,23 +36,23 @@ impl Signal {
     }
 }
 
-/// A user's vote on an item. There is one at most.
+/// A user's vote on an item; at most one per item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Vote {
     /// The item.
     pub id: ScrapedItemId,
-    /// Who voted.
+    /// The voter.
     pub user_id: UserId,
-    /// What.
+    /// The vote.
     pub signal: Signal,
-    /// When.
+    /// Time of the vote.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub updated_at: Option<Timestamp>,
-    /// What the vote before this one was worth in the score; 0 if there was none.
+    /// Contribution of the previous vote to the score; 0 if there was none.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub previous: i64,
-    /// Names this change, so that the item can tell whether it has it already.
+    /// Identifies this change, so that the item can tell whether it includes it.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub operation: String,
     /// Whether the score may lack this change.

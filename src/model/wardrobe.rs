@@ -1,4 +1,4 @@
-//! Clothes and when they were worn.
+//! Wardrobe items and wear events.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -7,60 +7,60 @@ use super::ids::{ItemId, UserId};
 use super::lenient;
 use super::timestamp::Timestamp;
 
-/// A piece of clothing. Written by the API; this service writes one only on import.
+/// A wardrobe item. Other services write it; this service does only on import.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WardrobeItem {
-    /// Unique for the user.
+    /// Item id, unique per user.
     pub id: ItemId,
-    /// Whose it is.
+    /// Owner.
     pub user_id: UserId,
-    /// Its picture.
+    /// Picture URL.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub image_url: Option<String>,
-    /// Free words.
+    /// Tags.
     #[serde(default, deserialize_with = "lenient::list")]
     pub tags: Vec<String>,
     /// Colours, the dominant one first.
     #[serde(default, deserialize_with = "lenient::list")]
     pub colours: Vec<Colour>,
-    /// Maker.
+    /// Brand.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub brand: Option<String>,
-    /// Kind of garment, in any case of letters.
+    /// Category, in any case.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
-    /// What it cost.
+    /// Price.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
-    /// The owner's remarks.
+    /// Notes of the owner.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
-    /// When it came into the wardrobe.
+    /// When the item was added.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub date_added: Option<Timestamp>,
-    /// How often it was worn.
+    /// Number of wears.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub wear_count: u32,
-    /// When it was worn last.
+    /// When the item was last worn.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub last_worn_at: Option<Timestamp>,
-    /// The newest occasions on which it was worn, at most 30.
+    /// The newest wears, at most 30.
     #[serde(default, deserialize_with = "lenient::list")]
     pub wear_events: Vec<Wear>,
-    /// State of wear.
+    /// Condition.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
-    /// Size, in whichever system it has one.
+    /// Size, in whichever system is known.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
-    /// Words for its style.
+    /// Style words.
     #[serde(default, deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]
     pub aesthetic_tags: Vec<String>,
-    /// Set while, or after, a photo is turned into an item; such a draft is not owned yet.
+    /// Status of a draft created from a photo; a draft is not owned yet.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub draft_status: Option<Value>,
-    /// Wished for, not owned.
+    /// Whether the item is on the wish list.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub is_wishlisted: bool,
     /// Fields that this service has no name for.
@@ -69,16 +69,16 @@ pub struct WardrobeItem {
 }
 
 impl WardrobeItem {
-    /// Whether it belongs to the owned wardrobe: neither a draft nor a wish.
+    /// Whether the item is owned, that is, neither a draft nor a wish.
     pub fn is_owned(&self) -> bool {
         self.draft_status.as_ref().is_none_or(Value::is_null) && !self.is_wishlisted
     }
 }
 
-/// A colour with its name.
+/// A colour and its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Colour {
-    /// In words.
+    /// Name.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub name: String,
     /// `#rrggbb`.
@@ -86,15 +86,15 @@ pub struct Colour {
     pub hex: String,
 }
 
-/// What something cost. Older documents hold a bare number instead of an object.
+/// A price. Older documents hold a bare number.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Price {
-    /// In units of the currency.
+    /// Amount in units of the currency.
     pub amount: f64,
     /// ISO 4217 code.
     pub original_currency: String,
-    /// When it was paid.
+    /// Date of purchase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub purchase_date: Option<Timestamp>,
 }
@@ -147,50 +147,50 @@ pub struct Size {
     pub system: Option<String>,
 }
 
-/// One wearing, as the item keeps it.
+/// A wear, as recorded in the item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Wear {
-    /// When.
+    /// Time of the wear.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Timestamp>,
-    /// To what.
+    /// Occasion.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub occasion: Option<String>,
-    /// In what weather.
+    /// Weather at the time.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub weather_snapshot: Option<WeatherSnapshot>,
 }
 
-/// The weather when something was worn.
+/// Weather at the time of a wear.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WeatherSnapshot {
     /// Degrees Celsius.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub temp_celsius: Option<f64>,
-    /// In words.
+    /// Description.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub conditions: Option<String>,
 }
 
-/// One wearing, as a document of its own.
+/// A wear event, as a document of its own.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WearEvent {
-    /// Unique for the user.
+    /// Event id, unique per user.
     pub id: String,
-    /// Who wore it.
+    /// The wearer.
     pub user_id: UserId,
-    /// What was worn.
+    /// Item id.
     pub item_id: ItemId,
-    /// When.
+    /// Time of the wear.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Timestamp>,
-    /// To what.
+    /// Occasion.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub occasion: Option<String>,
-    /// In what weather.
+    /// Weather at the time.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub weather_snapshot: Option<WeatherSnapshot>,
     /// Fields that this service has no name for.

@@ -1,12 +1,14 @@
-//! Which IP addresses belong to the public internet.
+//! Tells public IP addresses from others.
 //!
-//! From the IANA registries of special-purpose addresses (RFC 6890 and its updates). IPv4 is a list of what is not
-//! public. IPv6 is the other way round: only `2000::/3` has ever been handed out, so all else is refused, and so is every
-//! form that carries an IPv4 address: what it reaches is up to a gateway that we know nothing about.
+//! Based on the IANA registries of special-purpose addresses (RFC 6890 and updates). For IPv4 the non-public blocks
+//! are
+//! listed. For IPv6 only `2000::/3` has been allocated, so everything else is refused, and so are all forms that embed
+//! an
+//! IPv4 address, because an unknown gateway decides what they reach.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Blocks of IPv4 that are not public, as first address and prefix length.
+/// Non-public IPv4 blocks: first address and prefix length.
 const SPECIAL_V4: [(Ipv4Addr, u32); 17] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8),          // "this network"; Linux takes 0.0.0.0 for itself
     (Ipv4Addr::new(10, 0, 0, 0), 8),         // private
@@ -27,12 +29,13 @@ const SPECIAL_V4: [(Ipv4Addr, u32); 17] = [
     (Ipv4Addr::new(255, 255, 255, 255), 32), // broadcast
 ];
 
-/// What has been handed out of IPv6: loopback, mapped (`::ffff:0:0/96`), NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`),
-/// discard (`100::/64`), segment routing (`5f00::/16`), unique local (`fc00::/7`), link-local, site-local and multicast
-/// addresses are all outside.
+/// The allocated IPv6 space. Loopback, mapped (`::ffff:0:0/96`), NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), discard
+/// (`100::/64`), segment routing (`5f00::/16`), unique local (`fc00::/7`), link-local, site-local and multicast
+/// addresses are
+/// outside of it.
 const GLOBAL_UNICAST: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// Blocks of [`GLOBAL_UNICAST`] that are not public.
+/// Non-public blocks within [`GLOBAL_UNICAST`].
 const SPECIAL_V6: [(Ipv6Addr, u32); 4] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23), // protocol assignments: Teredo, benchmarks, ORCHID
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32), // documentation
@@ -40,7 +43,7 @@ const SPECIAL_V6: [(Ipv6Addr, u32); 4] = [
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20), // documentation
 ];
 
-/// Whether the address is one that anybody on the internet could reach as well.
+/// Whether the address is reachable for everybody on the internet.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !SPECIAL_V4.iter().any(|block| contains_v4(*block, address)),
@@ -60,7 +63,7 @@ fn contains_v6((first, length): (Ipv6Addr, u32), address: Ipv6Addr) -> bool {
     (first.to_bits() ^ address.to_bits()) >> (Ipv6Addr::BITS - length) == 0
 }
 
-/// Whether the address holds an IPv4 address to tunnel to (RFC 5214), in whatever network.
+/// Whether the address embeds an IPv4 address to tunnel to (RFC 5214).
 fn is_isatap(address: Ipv6Addr) -> bool {
     let [.., flags, marker, _, _] = address.segments();
     matches!(flags, 0 | 0x0200) && marker == 0x5efe

@@ -1,9 +1,12 @@
-//! The client for URLs that come from users, feeds and pages.
+//! HTTP client for URLs that come from users, feeds and pages.
 //!
-//! Whoever names a URL to a server makes it connect where he cannot: to other machines of the network, to the platform's
-//! metadata, to itself. So this client speaks HTTPS only, to names only, and only to names whose addresses are all
-//! public. It connects to the very addresses that it checked: a name server that answers differently the next time gains
-//! nothing. Redirects are taken one by one, under the same rules. Size, time and kind of what comes back are limited.
+//! A URL can make a server connect to where its author cannot: other machines in the network, the platform's metadata,
+//! the
+//! server itself. This client only speaks HTTPS to host names whose addresses are all public, and connects to exactly
+//! the
+//! addresses it checked, so a changed DNS answer has no effect. Redirects are followed one by one under the same
+//! rules.
+//! Size, time and content type are limited.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -26,58 +29,59 @@ use url::{Host, ParseError, SyntaxViolation, Url};
 use super::address::is_public;
 use super::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, USER_AGENT, build};
 
-/// The port of HTTPS, the only one that is allowed without further ado.
+/// The HTTPS port; other ports must be allowed explicitly.
 const HTTPS_PORT: u16 = 443;
 
-/// How many redirects are followed.
+/// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 
-/// How long a name may take to be resolved.
+/// Time limit for resolving a name.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many names are resolved at a time. The system's resolver holds a thread while it waits, and name servers that
-/// never answer must not take all the threads that the embedded store works on.
+/// Concurrent name resolutions. The system's resolver blocks a thread while it waits, and unresponsive name servers
+/// must not
+/// occupy all threads that the embedded store uses.
 const RESOLVE_CONCURRENCY: usize = 32;
 
-/// How many addresses of a name are tried.
+/// Most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 8;
 
-/// How large the head of an answer may be over HTTP/2. Over HTTP/1, hyper has a limit of its own.
+/// Largest response head over HTTP/2. Over HTTP/1 hyper has its own limit.
 const MAX_HEAD_BYTES: u32 = 64 * 1024;
 
-/// How long a name may be, and each of its parts (RFC 1035, section 2.3.4, without the dot at the end).
+/// Longest name, and longest label (RFC 1035, section 2.3.4, without the final dot).
 const MAX_NAME_BYTES: usize = 253;
 const MAX_LABEL_BYTES: usize = 63;
 
-/// Names that mean this machine or this network (RFC 6761, 6762, 8375, ICANN's reservation of `internal`, and the custom
-/// of `localdomain`), alone or as the end of a longer one.
+/// Names of this machine or network (RFC 6761, 6762, 8375, ICANN's reservation of `internal`, and the conventional
+/// `localdomain`), alone or as a suffix.
 const LOCAL_NAMES: [&str; 5] = ["localhost", "localdomain", "local", "internal", "home.arpa"];
 
-/// Why a URL is not fetched. The text is for whoever gave the URL.
+/// Why a URL is refused. The text is shown to whoever gave the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlRefused {
-    /// Not a URL, or one that only becomes one by guessing.
+    /// Not a URL, or one that browsers would have to repair.
     #[error("URL is not valid.")]
     Invalid,
-    /// Another scheme, or none.
+    /// Not an `https` URL.
     #[error("URL must use HTTPS.")]
     NotHttps,
-    /// Nothing where the hostname should be.
+    /// No hostname.
     #[error("URL must have a hostname.")]
     NoHostname,
-    /// A user name or a password before the hostname.
+    /// Credentials in the URL.
     #[error("URL must not contain credentials.")]
     Credentials,
-    /// An address instead of a hostname, however written.
+    /// An IP address instead of a hostname, in any notation.
     #[error("IP-literal URLs are not permitted.")]
     IpLiteral,
-    /// A port other than that of HTTPS.
+    /// A port that is not allowed.
     #[error("URL must use the default port.")]
     Port,
-    /// The name has no address, or nobody could say in time.
+    /// The name does not resolve, or not in time.
     #[error("Could not resolve hostname.")]
     Unresolved,
-    /// At least one of its addresses is not public, or the name is one of the local network.
+    /// An address of the name is not public, or the name belongs to the local network.
     #[error("URL resolves to a private or reserved address.")]
     NotPublic,
 }
@@ -85,37 +89,37 @@ pub enum UrlRefused {
 /// Why a fetch failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The URL, or one that it redirects to, breaks a rule.
+    /// The URL, or a redirect, is refused.
     #[error("URL refused")]
     Refused(#[from] UrlRefused),
-    /// More than five redirects, in a circle for instance.
+    /// More than five redirects.
     #[error("too many redirects")]
     TooManyRedirects,
-    /// An answer other than success.
+    /// A status other than success.
     #[error("the site answered with status {0}")]
     Status(StatusCode),
-    /// An answer of another type, or encoded in a way that was not offered.
+    /// A content type or encoding that was not requested.
     #[error("the site answered with another kind of content: {got}")]
     UnexpectedContent {
-        /// The type or the encoding; empty if the site did not say.
+        /// The type or encoding; empty if missing.
         got: String,
     },
-    /// More than was allowed, counted after decompression.
+    /// The content exceeds the limit after decompression.
     #[error("the answer is larger than {limit_bytes} bytes")]
     TooLarge {
-        /// What was allowed.
+        /// The limit.
         limit_bytes: usize,
     },
-    /// The time was over.
+    /// The time limit was exceeded.
     #[error("the site did not answer in time")]
     TimedOut,
-    /// No connection, no trust in the site's certificate, or an answer that broke off.
+    /// The connection failed: no connection, an untrusted certificate, or an incomplete answer.
     #[error("the site could not be read")]
     Failed(#[source] reqwest::Error),
 }
 
 impl FetchError {
-    /// Whether the same fetch may well succeed later.
+    /// Whether the fetch may succeed later.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Refused(refused) => *refused == UrlRefused::Unresolved,
@@ -149,27 +153,27 @@ impl From<reqwest::Error> for FetchError {
     }
 }
 
-/// The kind of content that a caller can use.
+/// Content that the caller accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
-    /// A picture made of pixels: anything under `image/` but SVG.
+    /// A raster image: anything under `image/` except SVG.
     Image,
     /// A web page.
     Html,
-    /// RSS, Atom or any other XML; JSON Feed; plain text or a gzip file, as which some sites send those.
+    /// A feed: RSS, Atom or other XML, JSON Feed, or plain text or gzip, which some sites declare.
     Feed,
-    /// A sitemap: XML or plain text, or a gzip file of it.
+    /// A sitemap: XML, plain text, or either of them gzipped.
     Sitemap,
     /// JSON.
     Json,
     /// Plain text.
     Text,
-    /// `robots.txt`, which sites send as text of all sorts, or without saying so.
+    /// `robots.txt`, with any text type or none.
     Robots,
 }
 
 impl Expect {
-    /// The `Accept` header.
+    /// Returns the value of the `Accept` header.
     const fn accept(self) -> &'static str {
         match self {
             Self::Image => "image/jpeg,image/png,image/webp,image/*;q=0.5",
@@ -182,7 +186,7 @@ impl Expect {
         }
     }
 
-    /// Whether content of this type will do.
+    /// Whether the content type is acceptable.
     fn accepts(self, content_type: &str) -> bool {
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let is_xml = essence.ends_with("+xml") && !essence.starts_with("image/")
@@ -204,67 +208,67 @@ impl Expect {
     }
 }
 
-/// How much of everything a fetch may take.
+/// Limits of a fetch.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Size of the content, decompressed.
+    /// Largest content, decompressed.
     pub size_bytes: usize,
-    /// Time for all of it: names, connections, redirects, content.
+    /// Total time, including name resolution, connections and redirects.
     pub time: Duration,
 }
 
 impl Default for Limits {
-    /// Enough for a photograph as cameras make them.
+    /// Limits that suffice for a photo from a camera.
     fn default() -> Self {
         Self { size_bytes: 10 * 1024 * 1024, time: Duration::from_secs(20) }
     }
 }
 
-/// What a site said about the version of a resource, to ask again only for a newer one.
+/// Validators of a resource's version, for conditional requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Validators {
-    /// Its `ETag`.
+    /// Value of `ETag`.
     pub etag: Option<String>,
-    /// Its `Last-Modified`.
+    /// Value of `Last-Modified`.
     pub last_modified: Option<String>,
 }
 
-/// What a site sent.
+/// A fetched resource.
 #[derive(Debug, Clone)]
 pub struct Fetched {
-    /// Where it was in the end, after redirects.
+    /// Final URL, after redirects.
     pub url: Url,
-    /// Its type as the site wrote it, with parameters.
+    /// Content type as sent, with parameters.
     pub content_type: String,
-    /// The content, decompressed.
+    /// Content, decompressed.
     pub body: Bytes,
-    /// For [`GuardedClient::get_if_changed`] the next time.
+    /// Validators for the next [`GuardedClient::get_if_changed`].
     pub validators: Validators,
 }
 
-/// What came of a conditional request.
+/// Answer to a conditional request.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// The resource, in a version that is not the one asked about.
+    /// A different version of the resource.
     Fetched(Fetched),
-    /// The version asked about is the current one.
+    /// The version is unchanged.
     NotModified,
 }
 
-/// Finds the addresses of names.
+/// Resolves names to addresses.
 #[async_trait]
 pub trait Resolve: Send + Sync {
-    /// All addresses of the name, which is in lower case and ASCII, without a dot at the end.
+    /// Resolves a lower-case ASCII name without a final dot.
     async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 
-/// Says where to connect to, for an address that passed the check.
+/// Chooses the socket to connect to.
 pub trait Dial: Send + Sync {
-    /// The socket to connect to. The port counts only for URLs without one.
+    /// Returns the socket for a checked address. The port is used only for URLs without one.
     fn socket(&self, checked: IpAddr) -> SocketAddr;
 }
 
-/// The resolver of the operating system.
+/// The operating system's resolver.
 pub struct SystemResolver {
     lookups: Arc<Semaphore>,
 }
@@ -289,7 +293,7 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// Connects to the address itself.
+/// Connects to the checked address itself.
 struct Direct;
 
 impl Dial for Direct {
@@ -298,16 +302,16 @@ impl Dial for Direct {
     }
 }
 
-/// What a [`GuardedClient`] rests on. The default is for production; tests put an internet of their own in its place,
-/// under the same rules.
+/// Parts of a [`GuardedClient`]. The default is for production; tests substitute an internet of their own under the
+/// same rules.
 pub struct GuardedOptions {
-    /// Finds the addresses that are then checked.
+    /// Resolver whose addresses are checked.
     pub resolver: Arc<dyn Resolve>,
-    /// Says where to connect to, for an address that passed. In production that is the address itself.
+    /// Chooses the socket for a checked address; in production, the address itself.
     pub dial: Arc<dyn Dial>,
-    /// Certificates to trust instead of those that the system trusts.
+    /// Trusted certificates instead of the system's.
     pub roots: Option<Vec<Certificate>>,
-    /// Ports that URLs may name besides 443.
+    /// Allowed ports besides 443.
     pub extra_ports: Vec<u16>,
 }
 
@@ -322,10 +326,10 @@ impl Default for GuardedOptions {
     }
 }
 
-/// Checks everything about a URL that can be said without asking for its addresses. Returns it as it would be fetched.
+/// Checks everything that needs no name resolution. Returns the normalised URL.
 ///
 /// # Errors
-/// The first rule that it breaks.
+/// The first violated rule.
 pub fn check_url(text: &str) -> Result<Url, UrlRefused> {
     check_text(text, &[])
 }
@@ -339,7 +343,8 @@ fn check_text(text: &str, extra_ports: &[u16]) -> Result<Url, UrlRefused> {
     check_parts(parse(text, None)?, extra_ports)
 }
 
-/// Parses a URL, relative to `base` if there is one. What browsers repair in silence is refused: people and other parsers
+/// Parses a URL, relative to `base` if given. Input that browsers repair silently is refused, because people and other
+/// parsers
 /// see a different host in it.
 fn parse(text: &str, base: Option<&Url>) -> Result<Url, UrlRefused> {
     let first = Cell::new(None);
@@ -392,7 +397,7 @@ fn check_parts(mut url: Url, extra_ports: &[u16]) -> Result<Url, UrlRefused> {
     Ok(url)
 }
 
-/// Whether the name is one that certificates can be made out to (RFC 5280), with underscores, which some sites have.
+/// Whether the name can appear in a certificate (RFC 5280), allowing underscores, which some sites use.
 fn is_dns_name(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES
         && name.split('.').all(|label| {
@@ -409,7 +414,7 @@ fn is_local(name: &str) -> bool {
         .any(|local| name.strip_suffix(local).is_some_and(|before| before.is_empty() || before.ends_with('.')))
 }
 
-/// The one place where names become addresses.
+/// Resolves names for the client and refuses non-public addresses.
 #[derive(Clone)]
 struct Guard {
     resolver: Arc<dyn Resolve>,
@@ -417,7 +422,7 @@ struct Guard {
 }
 
 impl Guard {
-    /// The addresses of a name, all of them public.
+    /// Resolves a name; fails unless all its addresses are public.
     async fn public_addresses(&self, name: &str) -> Result<Vec<IpAddr>, UrlRefused> {
         let found = match timeout(RESOLVE_TIMEOUT, self.resolver.addresses(name)).await {
             Ok(Ok(found)) => found,
@@ -453,20 +458,20 @@ impl dns::Resolve for Guard {
     }
 }
 
-/// The client for URLs that come from users, feeds and pages. See the module for its rules.
+/// HTTP client for URLs that come from users, feeds and pages. See the module documentation for its rules.
 pub struct GuardedClient {
     client: Client,
     guard: Guard,
     extra_ports: Vec<u16>,
-    /// In place of the client's own.
+    /// `User-Agent` that replaces the default.
     user_agent: Option<HeaderValue>,
 }
 
 impl GuardedClient {
-    /// Makes a client with a connection pool of its own.
+    /// Creates a client with its own connection pool.
     ///
     /// # Errors
-    /// As [`build`].
+    /// Like [`build`].
     pub fn new(options: GuardedOptions) -> reqwest::Result<Self> {
         let GuardedOptions { resolver, dial, roots, extra_ports } = options;
         let guard = Guard { resolver, dial };
@@ -491,7 +496,7 @@ impl GuardedClient {
         Ok(Self { client: client?, guard, extra_ports, user_agent: None })
     }
 
-    /// The same client, with the same connections, under another name.
+    /// Returns a client that shares the connections but sends another `User-Agent`.
     #[must_use]
     pub fn with_user_agent(&self, user_agent: HeaderValue) -> Self {
         let Self { client, guard, extra_ports, user_agent: _ } = self;
@@ -503,22 +508,22 @@ impl GuardedClient {
         }
     }
 
-    /// Checks a URL, its addresses included, without connecting. Returns it as it would be fetched.
+    /// Checks a URL and its addresses without connecting. Returns the normalised URL.
     ///
-    /// This is for telling someone at once; a later fetch checks again, since names change.
+    /// Use it for early feedback; every fetch checks again, since DNS answers change.
     ///
     /// # Errors
-    /// The first rule that it breaks.
+    /// The first violated rule.
     pub async fn check(&self, text: &str) -> Result<Url, UrlRefused> {
         let url = check_text(text, &self.extra_ports)?;
         self.guard.public_addresses(url.host_str().ok_or(UrlRefused::NoHostname)?).await?;
         Ok(url)
     }
 
-    /// Fetches what is at a URL.
+    /// Fetches a URL.
     ///
     /// # Errors
-    /// When the URL or a redirect breaks a rule, the site fails, or the answer is not what the caller can use.
+    /// When the URL or a redirect is refused, the site fails, or the content is not acceptable.
     pub async fn get(&self, url: &str, expect: Expect, limits: Limits) -> Result<Fetched, FetchError> {
         match self.get_if_changed(url, expect, limits, &Validators::default()).await? {
             Answer::Fetched(fetched) => Ok(fetched),
@@ -526,10 +531,10 @@ impl GuardedClient {
         }
     }
 
-    /// Fetches what is at a URL unless it is still the version that the caller has.
+    /// Fetches a URL, unless the caller has the current version.
     ///
     /// # Errors
-    /// As for [`GuardedClient::get`].
+    /// Like [`GuardedClient::get`].
     pub async fn get_if_changed(
         &self,
         url: &str,
@@ -587,7 +592,7 @@ impl GuardedClient {
     }
 }
 
-/// Reads the content, no further than allowed.
+/// Reads the content up to the limit.
 async fn read(mut response: Response, url: Url, expect: Expect, limits: Limits) -> Result<Fetched, FetchError> {
     let content_type = header(&response, CONTENT_TYPE).unwrap_or_default();
     if !expect.accepts(&content_type) {
@@ -613,7 +618,7 @@ async fn read(mut response: Response, url: Url, expect: Expect, limits: Limits) 
     Ok(Fetched { url, content_type, body: body.freeze(), validators })
 }
 
-/// A header's value, if it is there and text. Not only ASCII: sites do write other letters into `Location`.
+/// Returns a header's value as text. Not only ASCII: some sites send other letters in `Location`.
 fn header(response: &Response, name: HeaderName) -> Option<String> {
     response.headers().get(name).and_then(|value| str::from_utf8(value.as_bytes()).ok()).map(str::to_owned)
 }

@@ -1,9 +1,10 @@
-//! HTML of strangers, and CSS selectors of models and strangers: parsed within bounds.
+//! Bounded parsing of untrusted HTML and CSS selectors.
 //!
-//! HTML parsers repair whatever they are given, and repairing can cost far more than the page has bytes: a hundred
-//! thousand formatting elements are opened anew in every paragraph, a thousand attributes are compared with each other.
-//! Selectors can cost as much. So a page is built only up to a size and depth that no honest one has, and a selector is
-//! taken only if matching it costs little more than walking to the root.
+//! HTML parsers repair any input, which can cost far more than its size: a hundred thousand formatting elements
+//! reopened in
+//! every paragraph, a thousand attributes compared pairwise. Selectors can be as expensive. So the tree is limited in
+//! size
+//! and depth, and a selector is accepted only if matching costs little more than walking to the root.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -15,23 +16,23 @@ use html5ever::tree_builder::{TreeBuilder, TreeBuilderOpts, TreeSink};
 use scraper::selector::ToCss;
 use scraper::{Html, HtmlTreeSink, Selector};
 
-/// Most nodes of a page: elements, texts and comments. Long product lists have about 20,000.
+/// Most nodes: elements, texts and comments. Long product lists have about 20,000.
 const MAX_NODES: usize = 100_000;
-/// Most nodes above one another. Browsers stop at 512; real pages have about 40.
+/// Greatest depth. Browsers stop at 512; real pages reach about 40.
 const MAX_DEPTH: usize = 256;
-/// Time for a page; two mebibytes of an honest one take less than a tenth of a second.
+/// Time limit per page; two mebibytes of ordinary HTML take less than a tenth of a second.
 const TIME: Duration = Duration::from_secs(3);
-/// How much of a page is parsed between two looks at the clock, in bytes.
+/// Bytes parsed between two checks of the time limit.
 const PIECE: usize = 4 * 1024;
 
 /// Longest selector, in bytes.
 const MAX_SELECTOR: usize = 300;
-/// Most simple steps of a selector.
+/// Most compound selectors.
 const MAX_STEPS: usize = 12;
 
-/// Parses a page. What goes beyond the bounds is left out; the rest stays as it is.
+/// Parses a page and drops what exceeds the limits.
 ///
-/// This can take seconds: not for a thread of the runtime, unless the page is small.
+/// May take seconds: run it on a blocking thread unless the page is small.
 pub fn parse(page: &str) -> Html {
     let start = Instant::now();
     let builder = TreeBuilder::new(HtmlTreeSink::new(Html::new_document()), TreeBuilderOpts::default());
@@ -48,7 +49,7 @@ pub fn parse(page: &str) -> Html {
     tokenizer.sink.builder.sink.finish()
 }
 
-/// Passes tokens on until the page is full.
+/// Forwards tokens until a limit is reached.
 struct Bounded {
     builder: TreeBuilder<<HtmlTreeSink as TreeSink>::Handle, HtmlTreeSink>,
     is_full: Cell<bool>,
@@ -84,24 +85,25 @@ impl TokenSink for Bounded {
     }
 }
 
-/// Why a selector is not used.
+/// Why a selector is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
-    /// Not a CSS selector, or of a kind that is not known here.
+    /// Not a CSS selector, or an unsupported kind.
     #[error("the selector cannot be read")]
     Invalid,
-    /// It is too long, or matching it could take too long.
+    /// Too long, or too expensive to match.
     #[error("the selector is too complex")]
     TooComplex,
 }
 
 /// Parses a selector.
 ///
-/// Refused are `~`, which looks at all siblings, and more than one combinator below another: within `:is()`, `:not()` and
-/// their like there are none, but for the one that `:has()` may begin with, and `:has()` comes once.
+/// Refused are `~`, which inspects all siblings, and nested combinators: `:is()`, `:not()` and the like must not
+/// contain
+/// any, except for a leading one in `:has()`, and `:has()` may occur once.
 ///
 /// # Errors
-/// When it is no selector or could cost too much.
+/// When the selector is invalid or could be too expensive.
 pub fn selector(text: &str) -> Result<Selector, SelectorError> {
     let text = text.trim();
     if text.len() > MAX_SELECTOR {

@@ -1,8 +1,10 @@
-//! Which hosts are asked through a proxy.
+//! Decides which hosts are called through a proxy.
 //!
-//! The environment may name one (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`; `NO_PROXY` names exceptions). It is for the world
-//! outside: it cannot reach this machine, and need not know this network. So loopback and private addresses, and names that
-//! only a local network knows, are always asked directly.
+//! The environment may name a proxy (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`) and exceptions (`NO_PROXY`). A proxy is
+//! for
+//! the outside: it cannot reach this machine. Loopback and private addresses, and names of the local network, are
+//! always
+//! called directly.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,10 +14,10 @@ use url::{Host, Url};
 
 use super::address;
 
-/// Endings of names that public DNS does not have.
+/// Name endings that do not exist in public DNS.
 const LOCAL_ENDINGS: [&str; 4] = [".localhost", ".local", ".internal", ".home.arpa"];
 
-/// The proxy of the environment, for all hosts that are outside.
+/// Returns the environment's proxy, for all hosts outside.
 pub(super) fn for_hosts_outside() -> Proxy {
     by(Matcher::from_system())
 }
@@ -29,7 +31,7 @@ fn by(environment: Matcher) -> Proxy {
     })
 }
 
-/// Whether this host is on this machine or in its network.
+/// Whether the host is this machine or in its network.
 pub fn is_near(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => {
@@ -43,7 +45,7 @@ pub fn is_near(url: &Url) -> bool {
     }
 }
 
-/// The proxy's address, with its user and password as it was given.
+/// Returns the proxy's URL, including credentials.
 fn address_of(proxy: &Intercept) -> Option<Url> {
     let mut url: Url = proxy.uri().to_string().parse().ok()?;
     if let Some(basic) = proxy.basic_auth() {

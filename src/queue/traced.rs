@@ -1,4 +1,4 @@
-//! A queue whose messages carry the context of the trace that they were sent in.
+//! A queue whose messages carry the trace context of their sender.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::{JobQueue, MAX_MESSAGE_BYTES, Message, Result};
 use crate::telemetry::trace_context;
 
-/// Adds `traceparent` to each message that is an object and has room for it.
+/// Adds `traceparent` to each message that is a JSON object and has room for it.
 pub struct TracedQueue(pub Arc<dyn JobQueue>);
 
 #[async_trait]
@@ -55,7 +55,7 @@ impl JobQueue for TracedQueue {
     }
 }
 
-/// The text with the context, if that fits.
+/// Adds the context to a text, if it fits.
 fn traced(text: &str) -> Cow<'_, str> {
     let traced = trace_context::into_message(text).filter(|text| text.len() <= MAX_MESSAGE_BYTES);
     traced.map_or(Cow::Borrowed(text), Cow::Owned)

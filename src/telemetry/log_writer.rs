@@ -1,7 +1,7 @@
-//! The log's way to standard output: by a thread of its own, so that nobody waits for whoever reads it.
+//! Writes the log to standard output on a thread of its own, so that a slow reader blocks nobody.
 //!
-//! Lines that the thread cannot get rid of are dropped and counted. The count is written as soon as somebody reads again, and
-//! is a metric.
+//! Lines that cannot be written are dropped and counted; the count is logged when writing works again, and is a
+//! metric.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,23 +13,23 @@ use std::time::Duration;
 use tracing::warn;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-/// Lines that wait for the thread at most: a few megabytes.
+/// Most lines that wait to be written: a few megabytes.
 const MOST_LINES: usize = 8192;
-/// Longest wait for the last lines at the end.
+/// Longest wait for the last lines at exit.
 const FLUSH_LIMIT: Duration = Duration::from_millis(1500);
 
-/// Number of lines that were dropped so far. Cheap to clone.
+/// Counter of dropped lines. Cheap to clone.
 #[derive(Clone)]
 pub struct DroppedLines(ErrorCounter);
 
 impl DroppedLines {
-    /// The number.
+    /// Returns the number of dropped lines.
     pub fn count(&self) -> u64 {
         self.0.dropped_lines() as u64
     }
 }
 
-/// Keeps the log's thread alive. Writes the last lines when it is dropped, if somebody reads them within a moment.
+/// Keeps the log thread alive. On drop, waits briefly for the last lines to be written.
 #[must_use = "the log ends when it is dropped"]
 pub struct LogGuard(Option<WorkerGuard>);
 
@@ -47,7 +47,7 @@ impl Drop for LogGuard {
     }
 }
 
-/// Starts the thread.
+/// Starts the log thread.
 pub fn start() -> (NonBlocking, DroppedLines, LogGuard) {
     let dropped = Arc::new(OnceLock::new());
     let output = Output { to: standard_output(), dropped: dropped.clone(), reported: 0 };
@@ -57,8 +57,7 @@ pub fn start() -> (NonBlocking, DroppedLines, LogGuard) {
     (writer, DroppedLines(counter), LogGuard(Some(worker)))
 }
 
-/// Standard output without the lock that the standard library puts around it, which others would wait for. Nothing, if it is
-/// closed.
+/// Opens standard output without the standard library's lock, which others would wait for. `None` if it is closed.
 fn standard_output() -> Option<File> {
     io::stdout().as_fd().try_clone_to_owned().ok().map(File::from)
 }
@@ -66,7 +65,7 @@ fn standard_output() -> Option<File> {
 struct Output {
     to: Option<File>,
     dropped: Arc<OnceLock<ErrorCounter>>,
-    /// How many dropped lines the log has told of.
+    /// Dropped lines that have been logged.
     reported: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Numbers about the service, named after OpenTelemetry's semantic conventions where there is one. Times are seconds.
+//! Metrics, named after OpenTelemetry's semantic conventions where there is one. Durations are in seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 
-/// Bounds of histograms of requests: those that the semantic conventions of HTTP advise.
+/// Histogram bounds for requests, as the semantic conventions recommend.
 const REQUEST_BOUNDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-/// Bounds of histograms of model calls and functions, which take longer.
+/// Histogram bounds for model calls and functions, which take longer.
 const WORK_BOUNDS: [f64; 14] =
     [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 40.96, 163.84, 540.0];
 
-/// Where numbers are noted. Free when nobody asked for them.
+/// Records metrics. Costs nothing when metrics are off.
 #[derive(Clone, Default)]
 pub struct Metrics(Option<Arc<Instruments>>);
 
@@ -30,12 +30,12 @@ struct Instruments {
 }
 
 impl Metrics {
-    /// Nobody asked for numbers.
+    /// Metrics that record nothing.
     pub const fn off() -> Self {
         Self(None)
     }
 
-    /// Instruments of this meter.
+    /// Creates the instruments.
     pub fn new(meter: &Meter) -> Self {
         let seconds = |name, description, bounds: [f64; 14]| {
             let histogram = meter.f64_histogram(name).with_unit("s").with_description(description);
@@ -73,12 +73,12 @@ impl Metrics {
         })))
     }
 
-    /// Whether anybody asked for numbers: then it is worth asking others for them.
+    /// Whether metrics are on, so that it is worth collecting values for them.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// A request was answered.
+    /// Records an answered request.
     pub fn request(&self, method: &str, route: &str, status: u16, duration: Duration) {
         let Some(instruments) = &self.0 else { return };
         let attributes = [
@@ -89,27 +89,27 @@ impl Metrics {
         instruments.requests.record(duration.as_secs_f64(), &attributes);
     }
 
-    /// A queue or timer function ran.
+    /// Records a run of a queue or timer function.
     pub fn function(&self, name: &'static str, outcome: &'static str, duration: Duration) {
         let Some(instruments) = &self.0 else { return };
         let attributes = [KeyValue::new("function.name", name), KeyValue::new("outcome", outcome)];
         instruments.functions.record(duration.as_secs_f64(), &attributes);
     }
 
-    /// A message waited so long in its queue.
+    /// Records how long a message waited in its queue.
     pub fn queue_wait(&self, queue: &str, wait: Duration) {
         let Some(instruments) = &self.0 else { return };
         instruments.queue_waits.record(wait.as_secs_f64(), &[KeyValue::new("queue", queue.to_owned())]);
     }
 
-    /// A queue holds so many messages.
+    /// Records the number of messages in a queue.
     pub fn queue_depth(&self, queue: &str, messages: usize) {
         let Some(instruments) = &self.0 else { return };
         let messages = u64::try_from(messages).unwrap_or(u64::MAX);
         instruments.queue_depth.record(messages, &[KeyValue::new("queue", queue.to_owned())]);
     }
 
-    /// A call of the model ended.
+    /// Records a call of the model.
     pub fn model_call(&self, call: &ModelCall<'_>) {
         let Some(instruments) = &self.0 else { return };
         let mut attributes = vec![
@@ -130,7 +130,7 @@ impl Metrics {
         instruments.model_calls.record(call.duration.as_secs_f64(), &attributes);
     }
 
-    /// Counts the look-ups of a cache, each of which it is told whether it found something; `None` while metrics are off.
+    /// Returns a function that counts hits and misses of a cache; `None` when metrics are off.
     pub fn of_cache(&self, cache: &'static str) -> Option<Box<dyn Fn(bool) + Send + Sync>> {
         let metrics = self.clone();
         self.is_on().then(|| Box::new(move |is_hit| metrics.cache_request(cache, is_hit)) as Box<_>)
@@ -143,13 +143,13 @@ impl Metrics {
         instruments.cache_requests.add(1, &[KeyValue::new("cache", cache), KeyValue::new("result", result)]);
     }
 
-    /// Something of a kind of work came to an end in this way, so many times.
+    /// Counts outcomes of a kind of work.
     pub fn outcome(&self, work: &'static str, outcome: &'static str, count: u64) {
         let Some(instruments) = &self.0 else { return };
         instruments.outcomes.add(count, &[KeyValue::new("work", work), KeyValue::new("outcome", outcome)]);
     }
 
-    /// A chat stream is open until what this returns is dropped.
+    /// Counts a chat stream as open until the returned guard is dropped.
     pub fn open_stream(&self) -> OpenStream {
         if let Some(instruments) = &self.0 {
             instruments.open_streams.add(1, &[]);
@@ -158,27 +158,27 @@ impl Metrics {
     }
 }
 
-/// A call of the model, as [`Metrics::model_call`] notes it.
+/// A call of the model, for [`Metrics::model_call`].
 pub struct ModelCall<'a> {
     /// `chat` or `embeddings`.
     pub operation: &'static str,
-    /// What it was for.
+    /// Purpose of the call.
     pub purpose: &'static str,
-    /// The model that was asked.
+    /// Name of the model.
     pub model: &'a str,
-    /// How long it took, all tries and the stream included.
+    /// Duration, including retries and the stream.
     pub duration: Duration,
-    /// When the first piece of a streamed answer came.
+    /// Time to the first chunk of a streamed answer.
     pub first_piece: Option<Duration>,
-    /// Tokens of the request, if the server said.
+    /// Input tokens, if reported.
     pub input_tokens: u64,
-    /// Tokens of the answer, if the server said.
+    /// Output tokens, if reported.
     pub output_tokens: u64,
-    /// The kind of failure, if it failed.
+    /// Kind of failure, if the call failed.
     pub error: Option<&'static str>,
 }
 
-/// A chat stream that is open.
+/// Guard of an open chat stream.
 pub struct OpenStream(Metrics);
 
 impl Drop for OpenStream {
@@ -189,7 +189,7 @@ impl Drop for OpenStream {
     }
 }
 
-/// Callers can make methods up; the semantic conventions have a name for those.
+/// Maps methods that callers made up to the name that the semantic conventions have for them.
 fn known_method(method: &str) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];
     KNOWN.into_iter().find(|known| *known == method).unwrap_or("_OTHER")

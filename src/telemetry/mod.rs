@@ -1,9 +1,11 @@
-//! What the service tells about itself: the log, always; and traces, metrics and logs over OTLP (`otlp`) and to Langfuse
-//! ([`observe`]), if endpoints are set.
+//! Telemetry: the log, always; traces, metrics and logs over OTLP (`otlp`) and traces to Langfuse ([`observe`]), if
+//! endpoints
+//! are set.
 //!
-//! The log is JSON lines on standard output, or text for people when that is a terminal. Messages are constant lower-case
-//! text, values are fields. Tokens, prompts, answers, pictures and e-mail addresses are never among them, nor in traces;
-//! Langfuse alone gets prompts and answers, and only if a setting says so.
+//! The log is JSON lines on standard output, or text on a terminal. Messages are constant lower-case text, values are
+//! fields. Neither log nor traces contain tokens, prompts, answers, pictures or e-mail addresses; Langfuse gets
+//! prompts and
+//! answers only if `LANGFUSE_CAPTURE_CONTENT` is set.
 
 pub mod log_writer;
 pub mod metrics;
@@ -29,38 +31,39 @@ use self::observe::Observer;
 use self::otlp::Providers;
 use crate::config;
 
-/// What leaves the process beside the log. Cheap to clone; with nothing set, nothing is built and every call is free.
+/// Handles for telemetry that leaves the process, besides the log. Cheap to clone, and free when nothing is
+/// configured.
 #[derive(Clone, Default)]
 pub struct Telemetry {
-    /// Numbers.
+    /// Metrics.
     pub metrics: Metrics,
-    /// Turns, digests and extractions, for Langfuse.
+    /// Traces of turns, digests and extractions, for Langfuse.
     pub observer: Observer,
     providers: Option<Arc<Providers>>,
 }
 
 impl Telemetry {
-    /// Nothing leaves the process.
+    /// Telemetry that sends nothing.
     pub fn off() -> Self {
         Self::default()
     }
 
-    /// Whether anything leaves the process.
+    /// Whether anything is sent.
     pub fn is_on(&self) -> bool {
         self.providers.is_some()
     }
 
-    /// Whether spans are sent, so that it is worth naming them well and passing their context on.
+    /// Whether spans are sent, so that it is worth naming them and passing on their context.
     pub fn is_tracing(&self) -> bool {
         self.providers.as_ref().is_some_and(|providers| providers.has_traces())
     }
 
-    /// Sends what waits in buffers. Whatever was not sent within `limit` is left to its background threads.
+    /// Sends buffered data. What takes longer than `limit` continues in the background.
     pub async fn flush(&self, limit: Duration) {
         self.finish(limit, "telemetry not flushed in time", |providers, _| providers.flush()).await;
     }
 
-    /// Sends what waits in buffers, and ends.
+    /// Sends buffered data and shuts down.
     pub async fn shut_down(&self, limit: Duration) {
         self.finish(limit, "telemetry not shut down in time", Providers::shut_down).await;
     }
@@ -76,10 +79,12 @@ impl Telemetry {
     }
 }
 
-/// Starts the log, and what else the settings want. `filter` is in the syntax of [`EnvFilter`]; what it cannot read is left
-/// out of it. The log ends with the guard.
+/// Starts the log and the configured exporters. `filter` is in the syntax of [`EnvFilter`]; invalid parts are ignored.
+/// The
+/// log ends when the guard is dropped.
 ///
-/// Not to be called on a thread of the asynchronous runtime: the exporters' HTTP clients have one of their own.
+/// Must not be called on a thread of the asynchronous runtime, because the exporters' HTTP clients have one of their
+/// own.
 ///
 /// # Errors
 /// When an exporter cannot be built.
@@ -105,7 +110,7 @@ pub fn start(filter: &str, settings: &config::Telemetry) -> anyhow::Result<(Tele
     Ok((telemetry, guard))
 }
 
-/// The log. On standard output, because the Functions host takes every line of standard error for an error.
+/// Builds the log layer. It writes to standard output, because the Functions host treats standard error as errors.
 fn lines<S>(writer: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -118,7 +123,7 @@ where
     }
 }
 
-/// A panic becomes a line in the log, with its place but not its message: that may quote what a user sent.
+/// Logs panics with their location, but without their message, which may quote user input.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

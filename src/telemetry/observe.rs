@@ -1,8 +1,10 @@
-//! What the models did, for Langfuse: one trace for each turn of the stylist, digest or extraction, with a generation for
-//! each call of a model and a span for each tool, by the semantic conventions for generative AI.
+//! Traces for Langfuse: one per turn of the stylist, digest or extraction, with a generation per model call and a span
+//! per
+//! tool, following the semantic conventions for generative AI.
 //!
-//! These traces are apart from those over OTLP: their ids are the callers' (`traceId`), and prompts and answers go into
-//! them only if `LANGFUSE_CAPTURE_CONTENT` says so. Callers pass what is under way on, in the context of a model's call.
+//! They are separate from the OTLP traces: callers choose their ids (`traceId`), and they contain prompts and answers
+//! if
+//! `LANGFUSE_CAPTURE_CONTENT` is set. The current observation is passed along in the context of a model call.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,10 +19,10 @@ use time::format_description::well_known::Rfc3339;
 
 use super::trace_context;
 
-/// Longest text that goes into a trace, in bytes.
+/// Longest text in a trace, in bytes.
 const LONGEST_CONTENT: usize = 64 * 1024;
 
-/// Begins traces. Free when Langfuse is not set up.
+/// Starts traces. Free when Langfuse is not configured.
 #[derive(Clone, Default)]
 pub struct Observer(Option<Arc<Parts>>);
 
@@ -30,32 +32,32 @@ struct Parts {
     environment: &'static str,
 }
 
-/// What a trace is about.
+/// Description of a new trace.
 pub struct Subject<'a> {
-    /// Its name.
+    /// Name of the trace.
     pub name: &'static str,
-    /// What the caller calls the trace, if anything.
+    /// Trace id given by the caller, if any.
     pub trace_id: Option<&'a str>,
-    /// For whom it happens.
+    /// User id.
     pub user: Option<&'a str>,
-    /// Groups traces.
+    /// Session that the trace belongs to.
     pub session: Option<&'a str>,
-    /// What was asked. Kept only if content is captured.
+    /// Input; recorded only if content is captured.
     pub input: &'a str,
 }
 
 impl Observer {
-    /// Langfuse is not set up.
+    /// An observer that records nothing.
     pub const fn off() -> Self {
         Self(None)
     }
 
-    /// Traces by this tracer.
+    /// Creates an observer for a tracer.
     pub fn new(tracer: SdkTracer, captures_content: bool, environment: &'static str) -> Self {
         Self(Some(Arc::new(Parts { tracer, captures_content, environment })))
     }
 
-    /// Begins a trace, which ends when the last clone of what this returns is dropped.
+    /// Starts a trace, which ends when the last clone of the returned observation is dropped.
     pub fn begin(&self, subject: &Subject<'_>) -> Observation {
         let Some(parts) = &self.0 else { return Observation::default() };
         let ids = RandomIdGenerator::default();
@@ -82,7 +84,7 @@ fn named(trace_id: TraceId, span_id: SpanId) -> SpanContext {
     SpanContext::new(trace_id, span_id, TraceFlags::SAMPLED, true, TraceState::default())
 }
 
-/// A trace, or a part of one, that is under way.
+/// An open trace, or an open part of one.
 #[derive(Clone, Default)]
 pub struct Observation(Option<Open>);
 
@@ -93,7 +95,7 @@ struct Open {
 }
 
 impl Observation {
-    /// A call of a model. `input` is asked for the content only if it is captured.
+    /// Starts a generation: a call of a model. `input` is evaluated only if content is captured.
     pub fn generation(&self, name: &'static str, model: &str, input: impl FnOnce() -> String) -> Self {
         let attributes = vec![
             KeyValue::new("langfuse.observation.type", "generation"),
@@ -104,7 +106,7 @@ impl Observation {
         self.child(name, attributes, input)
     }
 
-    /// A run of a tool.
+    /// Starts a span for a tool.
     pub fn tool(&self, name: &str, arguments: &str) -> Self {
         let attributes = vec![
             KeyValue::new("langfuse.observation.type", "tool"),
@@ -124,7 +126,7 @@ impl Observation {
         Self(Some(Open { parts: parts.clone(), context: context.with_span(span) }))
     }
 
-    /// Notes when the first piece of an answer came.
+    /// Records the time of the first chunk of an answer.
     pub fn first_piece(&self) {
         if let Some(Open { context, .. }) = &self.0 {
             let text = now().format(&Rfc3339).unwrap_or_default();
@@ -132,7 +134,7 @@ impl Observation {
         }
     }
 
-    /// Notes what a call of a model cost.
+    /// Records the tokens of a model call.
     pub fn usage(&self, input_tokens: u64, output_tokens: u64) {
         let Some(Open { context, .. }) = &self.0 else { return };
         let count = |tokens| i64::try_from(tokens).unwrap_or(i64::MAX);
@@ -141,12 +143,12 @@ impl Observation {
         span.set_attribute(KeyValue::new("gen_ai.usage.output_tokens", count(output_tokens)));
     }
 
-    /// Whether prompts and answers are kept, so that it is worth gathering them.
+    /// Whether prompts and answers are captured, so that it is worth collecting them.
     pub fn captures_content(&self) -> bool {
         self.0.as_ref().is_some_and(|open| open.parts.captures_content)
     }
 
-    /// Notes what came of it, if content is captured.
+    /// Records the output, if content is captured.
     pub fn output(&self, text: &str) {
         if let Some(Open { parts, context }) = &self.0
             && parts.captures_content
@@ -155,7 +157,7 @@ impl Observation {
         }
     }
 
-    /// Notes that it failed: by its kind, which quotes nothing.
+    /// Records a failure by its kind, without details.
     pub fn failed(&self, kind: &'static str) {
         if let Some(Open { context, .. }) = &self.0 {
             context.span().set_attribute(KeyValue::new("error.type", kind));
@@ -169,7 +171,7 @@ fn now() -> OffsetDateTime {
     SystemTime::now().into()
 }
 
-/// As much of a text as a trace takes.
+/// Truncates a text to what a trace may hold.
 fn cut(text: &str) -> String {
     let mut end = text.len().min(LONGEST_CONTENT);
     while !text.is_char_boundary(end) {

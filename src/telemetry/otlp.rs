@@ -1,8 +1,9 @@
-//! Traces, metrics and logs over OTLP, http/protobuf, by the standard variables; and the way to Langfuse, which is OTLP
-//! too.
+//! Export of traces, metrics and logs over OTLP (http/protobuf), configured by the standard variables, and of traces
+//! to
+//! Langfuse, which speaks OTLP too.
 //!
-//! The exporters run on threads of their own and use a blocking HTTP client: the SDK's threads have no asynchronous
-//! runtime. A collector that is down costs nothing but what it does not get.
+//! Exporters run on threads of their own with a blocking HTTP client, because the SDK's threads have no asynchronous
+//! runtime. An unreachable collector does not affect the service.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -33,12 +34,12 @@ use crate::base::chain::Chain;
 use crate::base::crypto;
 use crate::config;
 
-/// Name under which instruments and tracers are registered.
+/// Instrumentation scope of instruments and tracers.
 const SCOPE: &str = "pluckit";
-/// Longest time for one export.
+/// Time limit of one export.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What sends: a provider for each signal that has an endpoint.
+/// A provider for each signal that has an endpoint.
 pub struct Providers {
     traces: Option<SdkTracerProvider>,
     metrics: Option<SdkMeterProvider>,
@@ -47,7 +48,7 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// `None` when no endpoint is set: then nothing is built.
+    /// Builds the providers; `None` if no endpoint is set.
     pub fn build(settings: &config::Telemetry) -> anyhow::Result<Option<Self>> {
         let config::Telemetry { traces, metrics, logs, headers, langfuse, .. } = settings;
         if traces.is_none() && metrics.is_none() && logs.is_none() && langfuse.is_none() {
@@ -74,7 +75,7 @@ impl Providers {
         self.traces.is_some()
     }
 
-    /// Turns spans into what is sent.
+    /// Returns the layer that exports spans.
     pub fn trace_layer<S>(&self) -> Option<impl Layer<S> + use<S>>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -88,7 +89,7 @@ impl Providers {
         Some(layer.with_filter(own()))
     }
 
-    /// Turns lines of the log into what is sent.
+    /// Returns the layer that exports log lines.
     pub fn log_layer<S>(&self) -> Option<impl Layer<S> + use<S>>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -100,7 +101,7 @@ impl Providers {
         self.metrics.as_ref().map_or_else(Metrics::off, |provider| Metrics::new(&provider.meter(SCOPE)))
     }
 
-    /// Makes the number of dropped lines of the log a metric.
+    /// Exports the number of dropped log lines as a metric.
     pub fn watch_log(&self, dropped: DroppedLines) {
         let Some(provider) = &self.metrics else { return };
         // Registered with the provider, which keeps it.
@@ -121,7 +122,7 @@ impl Providers {
         }
     }
 
-    /// Sends what waits.
+    /// Sends buffered data.
     pub fn flush(&self) {
         let Self { traces, metrics, logs, langfuse } = self;
         report(traces.as_ref().map(SdkTracerProvider::force_flush));
@@ -130,7 +131,7 @@ impl Providers {
         report(metrics.as_ref().map(SdkMeterProvider::force_flush));
     }
 
-    /// Sends what waits, and ends.
+    /// Sends buffered data and shuts down.
     pub fn shut_down(&self, limit: Duration) {
         let Self { traces, metrics, logs, langfuse } = self;
         report(traces.as_ref().map(|provider| provider.shutdown_with_timeout(limit)));
@@ -140,15 +141,16 @@ impl Providers {
     }
 }
 
-/// A collector that cannot be reached is no fault of the service.
+/// Logs a failed export; it is not an error of the service.
 fn report(outcome: Option<OTelSdkResult>) {
     if let Some(Err(error)) = outcome {
         debug!(error = %Chain(&error), "telemetry not sent");
     }
 }
 
-/// What is ours at level `info`, and warnings of others. Not what the exporters themselves do, or exports would cause
-/// exports.
+/// Selects our events at `info` and warnings of others. Events of the exporters are excluded, since exporting them
+/// would
+/// cause more.
 fn own() -> Targets {
     let silent = ["hyper", "hyper_util", "reqwest", "h2", "rustls", "opentelemetry"];
     Targets::new()
@@ -168,7 +170,7 @@ fn resource(settings: &config::Telemetry) -> Resource {
         .build()
 }
 
-/// `name=value` pairs between commas, values percent-encoded: the form of `OTEL_EXPORTER_OTLP_HEADERS`.
+/// Parses `OTEL_EXPORTER_OTLP_HEADERS`: `name=value` pairs separated by commas, values percent-encoded.
 fn parse_headers(text: &str) -> HashMap<String, String> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
     pairs
@@ -181,7 +183,7 @@ fn parse_headers(text: &str) -> HashMap<String, String> {
         .collect()
 }
 
-/// An exporter's builder with what is the same for all signals.
+/// Sets the options that all exporters share.
 fn aimed<B: WithExportConfig + WithHttpConfig>(builder: B, url: &Url, headers: HashMap<String, String>) -> B {
     crypto::install(); // the exporter makes a client of its own
     let builder = builder.with_protocol(Protocol::HttpBinary).with_endpoint(url.as_str());

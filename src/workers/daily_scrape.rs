@@ -1,18 +1,18 @@
-//! Queues every source that everybody has, once a day. A source that is done for the day is left out, and one that is
-//! queued twice is done once, so running it again changes nothing.
+//! Timer: queues every global source once a day.
+//! Running twice is harmless: sources done for the day are skipped, and one queued twice is scraped once.
 
 use tracing::info;
 
 use super::JobError;
 use crate::state::AppState;
 
-/// Its name.
+/// Name of the function.
 pub const FUNCTION: &str = "PluckItScraper";
 
-/// Queues what is to be done today.
+/// Queues the sources of today.
 ///
 /// # Errors
-/// [`JobError::Retry`] when documents or queue fail.
+/// [`JobError::Retry`] when the store or queue fails.
 pub async fn run(app: &AppState) -> Result<(), JobError> {
     let sources = app.scraper.queue_daily().await.map_err(JobError::retry)?;
     info!(sources, "sources queued");

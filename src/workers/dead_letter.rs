@@ -1,5 +1,5 @@
-//! Messages that no delivery could get done, kept as dead letters: those of a poison queue, and those that a function gives
-//! up. Storing one again changes nothing: its id is made from the message.
+//! Stores messages that failed for good as dead letters: from poison queues, and from functions that give up.
+//! Running twice is harmless: a dead letter's id is derived from the message.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -9,30 +9,31 @@ use super::{Delivery, JobError};
 use crate::domain::dead_letters::Burial;
 use crate::state::AppState;
 
-/// Name of the function that looks after the poison queue of taste-analysis jobs.
+/// Name of the function for the poison queue of taste-analysis jobs.
 pub const TASTE_FUNCTION: &str = "ProcessTasteAnalysisJobDlq";
 
 /// Stores a taste-analysis message as a dead letter, with its text and the job's last failure, and marks the job.
 ///
 /// # Errors
-/// [`JobError::Retry`] when that fails: the message must stay in its queue.
+/// [`JobError::Retry`] when that fails; the message then stays in its queue.
 #[instrument(name = "worker.dead_letter", skip_all)]
 pub async fn keep_taste(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     let burial = delivery.bury(&app.config.queues.taste.poison, None);
     app.taste.bury(burial).await.map_err(|error| JobError::Retry(error.into()))
 }
 
-/// Stores a message that was found in a poison queue. What fails is given up by its function, with the reason
-/// ([`give_up`]); a message gets here when the process died each time.
+/// Stores a message from a poison queue. A function that fails gives up its messages itself, with a reason
+/// ([`give_up`]); a
+/// message gets here when the process died each time.
 ///
 /// # Errors
-/// [`JobError::Retry`] when that fails: the message must stay in its queue.
+/// [`JobError::Retry`] when that fails; the message then stays in its queue.
 #[instrument(name = "worker.dead_letter", skip_all)]
 pub async fn keep(app: &AppState, delivery: Delivery, poison_queue: &str) -> Result<(), JobError> {
     store(app, delivery.bury(poison_queue, None)).await
 }
 
-/// Stores a message that a function gives up.
+/// Stores a message that a function gave up.
 pub fn give_up(app: &AppState, burial: Burial) -> BoxFuture<'_, Result<(), JobError>> {
     store(app, burial).boxed()
 }

@@ -1,5 +1,5 @@
-//! Weekly digests for one batch of users, queued by the Monday timer; and the rest of what the timer had no time for.
-//! Running a batch again makes nothing: a user has at most one digest for a week.
+//! Queue: creates the weekly digests of a batch of users, or continues queueing batches.
+//! Running twice is harmless: a user has at most one digest per week.
 
 use tracing::{info, instrument};
 
@@ -10,12 +10,12 @@ use crate::model::digest::DigestMessage;
 use crate::model::ids::UserId;
 use crate::state::AppState;
 
-/// Its name.
+/// Name of the function.
 pub const FUNCTION: &str = "ProcessDigestBatch";
-/// Name of the function for its messages that ended the process each time.
+/// Name of the function for the poison queue.
 pub const POISON_FUNCTION: &str = "ProcessDigestBatchDlq";
 
-/// Users that a message may name; ours name far fewer.
+/// Most users in a message; our messages have far fewer.
 const MOST_USERS: usize = 1000;
 
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +25,12 @@ struct NotMade {
     users: usize,
 }
 
-/// Does what the message asks for.
+/// Processes a message.
 ///
 /// # Errors
-/// [`JobError::Retry`] while digests fail: the next delivery tries those again, and only those. [`JobError::NotNow`] while
-/// another worker is at one of them, [`JobError::GiveUp`] for a message that cannot be read.
+/// [`JobError::Retry`] while digests fail; the next delivery retries only those. [`JobError::NotNow`] while another
+/// worker is
+/// processing one of them, [`JobError::GiveUp`] for a message that cannot be parsed.
 #[instrument(name = "worker.digest_batch", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     let (week, page, users) = match read(&delivery.text)? {

@@ -1,5 +1,5 @@
-//! Long operations, queued by the routes that accept them.
-//! Running a message again changes nothing: a final job is left alone, and a step that was finished is not repeated.
+//! Queue: runs jobs that routes accepted.
+//! Running twice is harmless: a final job is left alone, and finished steps are not repeated.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -10,15 +10,15 @@ use crate::domain::dead_letters::Burial;
 use crate::domain::jobs::{WorkError, read_message};
 use crate::state::AppState;
 
-/// Its name.
+/// Name of the function.
 pub const FUNCTION: &str = "ProcessLongOperation";
-/// Name of the function that looks after its poison queue.
+/// Name of the function for the poison queue.
 pub const POISON_FUNCTION: &str = "ProcessLongOperationDlq";
 
-/// Does the job that the message names, as far as one invocation goes.
+/// Runs the job that the message names, as far as one invocation allows.
 ///
 /// # Errors
-/// [`JobError::NotNow`] while another worker has the job, [`JobError::GiveUp`] for a message that cannot be read,
+/// [`JobError::NotNow`] while another worker has the job, [`JobError::GiveUp`] for a message that cannot be parsed,
 /// [`JobError::Retry`] otherwise.
 #[instrument(name = "worker.job", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
@@ -30,7 +30,7 @@ pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     }
 }
 
-/// Sees to a message that a delivery gives up: to its job, or, if it names none, to the message.
+/// Handles a message after its last failure: marks the job, or stores a dead letter if it names none.
 pub fn give_up(app: &AppState, burial: Burial) -> BoxFuture<'_, Result<(), JobError>> {
     async move {
         match read_message(&burial.text) {
@@ -41,10 +41,10 @@ pub fn give_up(app: &AppState, burial: Burial) -> BoxFuture<'_, Result<(), JobEr
     .boxed()
 }
 
-/// The same for a message of the poison queue.
+/// Handles a message from the poison queue: marks the job, or stores a dead letter if it names none.
 ///
 /// # Errors
-/// [`JobError::Retry`] when that fails: the message must stay in its queue.
+/// [`JobError::Retry`] when that fails; the message then stays in its queue.
 #[instrument(name = "worker.job.poison", skip_all)]
 pub async fn keep(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     let reason = read_message(&delivery.text).err().map(str::to_owned);

@@ -1,8 +1,10 @@
-//! Work that no request waits for: functions that a queue message or a clock starts.
+//! Background work: functions started by a queue message or a timer.
 //!
-//! [`FUNCTIONS`] is the one list. From it come the endpoints that the Functions host posts to ([`invocation`]), the
-//! `function.json` files ([`package`]), and, when the service runs alone, the [`pump`] of the queues and the
-//! [`timers`]. Delivery is at least once, so every function is harmless when it runs twice.
+//! [`FUNCTIONS`] lists them all. It determines the endpoints for the Functions host ([`invocation`]), the
+//! `function.json`
+//! files ([`package`]) and, without the host, the [`pump`] of the queues and the [`timers`]. Delivery is at least
+//! once, so
+//! every function must be harmless when it runs twice.
 
 pub mod daily_moods;
 pub mod daily_scrape;
@@ -35,7 +37,7 @@ use crate::model::schedule::Schedule;
 use crate::state::AppState;
 use crate::telemetry::trace_context;
 
-/// Every function.
+/// All functions.
 pub static FUNCTIONS: &[Function] = &[
     Function {
         name: taste::FUNCTION,
@@ -134,8 +136,9 @@ pub static FUNCTIONS: &[Function] = &[
     ),
 ];
 
-/// A function for the messages of a queue; see [`poison`] for the other one that the queue needs. Its messages end done,
-/// or in the dead letters with the reason.
+/// Defines a function for a queue; its poison queue needs a [`poison`] function. A message ends either done or as a
+/// dead
+/// letter with a reason.
 pub const fn work(
     name: &'static str,
     setting: &'static str,
@@ -146,7 +149,7 @@ pub const fn work(
     Function { name, trigger: Trigger::Queue(QueueTrigger { setting, suffix: "", names, run, dead_letters }) }
 }
 
-/// The function for the poison queue beside a queue, where the host moves messages that ended the process each time.
+/// Defines the function for a poison queue, where the host moves messages that ended the process each time.
 pub const fn poison(
     name: &'static str,
     setting: &'static str,
@@ -157,7 +160,7 @@ pub const fn poison(
     Function { name, trigger: Trigger::Queue(trigger) }
 }
 
-/// A function that a clock starts.
+/// Defines a timer function.
 pub const fn timer(
     name: &'static str,
     setting: &'static str,
@@ -167,77 +170,79 @@ pub const fn timer(
     Function { name, trigger: Trigger::Timer(TimerTrigger { setting, schedule, run }) }
 }
 
-/// Deliveries after which a message that still fails is given up: `maxDequeueCount` of host.json.
+/// Deliveries after which a failing message is given up: `maxDequeueCount` in host.json.
 pub const MOST_DELIVERIES: u32 = 5;
 
-/// How long a function may run. The Functions host restarts the whole process, with every request in it, when one passes
-/// `functionTimeout` of host.json (10 min); ours ends a minute earlier.
+/// Time limit of a function. When a function exceeds `functionTimeout` in host.json (10 min), the host restarts the
+/// process
+/// with all its requests; this limit is a minute shorter.
 pub const TIME_LIMIT: Duration = Duration::from_secs(9 * 60);
 
-/// A function that something other than a request starts.
+/// A function started by a message or a timer.
 pub struct Function {
-    /// Its name, which operators know and the host posts to.
+    /// Name of the function, as operators and the host know it.
     pub name: &'static str,
-    /// What starts it.
+    /// What starts the function.
     pub trigger: Trigger,
 }
 
 /// What starts a function.
 pub enum Trigger {
-    /// A message.
+    /// A message in a queue.
     Queue(QueueTrigger),
-    /// A clock.
+    /// A schedule.
     Timer(TimerTrigger),
 }
 
 /// Starts a function for each message of a queue.
 pub struct QueueTrigger {
-    /// The setting with the queue's name.
+    /// Setting with the queue's name.
     pub setting: &'static str,
-    /// What follows that name: nothing, or [`POISON_SUFFIX`].
+    /// Suffix of the name: empty, or [`POISON_SUFFIX`].
     pub suffix: &'static str,
-    /// Where that setting is.
+    /// Returns the queue's names from the configuration.
     pub names: fn(&Config) -> &QueueNames,
-    /// What is done with a message.
+    /// Processes a message.
     pub run: HandleMessage,
-    /// What becomes of messages that cannot be done. `None` for the poison queue: it keeps them.
+    /// Handling of messages that failed for good; `None` for a poison queue, which stores them.
     pub dead_letters: Option<DeadLetters>,
 }
 
-/// What becomes of messages that cannot be done. Those that were tried too often go to the poison queue.
+/// Handling of messages that failed for good.
 pub struct DeadLetters {
-    /// What is done with one that no delivery can get done. It keeps the text, and the reason it is given.
+    /// Stores the message with a reason.
     pub give_up: GiveUp,
-    /// Whether the last failing delivery has the message given up there and then, with its failure as the reason. Without
-    /// it the message goes to the queue, and whoever looks after that finds the reason elsewhere.
+    /// Whether the last failing delivery stores the message itself, with its error as the reason. Otherwise the
+    /// message goes to
+    /// the poison queue, whose function knows the reason from elsewhere.
     pub keeps_last_failure: bool,
 }
 
-/// Starts a function when it is due.
+/// Starts a function by a schedule.
 pub struct TimerTrigger {
-    /// The setting with the schedule.
+    /// Setting with the schedule.
     pub setting: &'static str,
-    /// Where that setting is.
+    /// Returns the schedule from the configuration.
     pub schedule: fn(&Config) -> &Schedule,
-    /// What is done. It takes no input: it looks at what is stored and does what is missing.
+    /// Does the work. It has no input: it examines what is stored and does what is missing.
     pub run: RunTimer,
 }
 
-/// Does the work of a message.
+/// Processes a message.
 pub type HandleMessage = for<'a> fn(&'a AppState, Delivery) -> BoxFuture<'a, Result<(), JobError>>;
-/// Does the work of a timer.
+/// Runs a timer function.
 pub type RunTimer = for<'a> fn(&'a AppState) -> BoxFuture<'a, Result<(), JobError>>;
-/// Keeps a message that can never be done, with the reason.
+/// Stores a message that failed for good, with a reason.
 pub type GiveUp = for<'a> fn(&'a AppState, Burial) -> BoxFuture<'a, Result<(), JobError>>;
 
-/// A message as a function sees it.
+/// A delivered message.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// Its text: JSON if all is well, or base64 of it.
+    /// Text of the message: JSON, possibly in base64.
     pub text: String,
-    /// How often it was delivered, this time included.
+    /// Number of deliveries, including this one.
     pub dequeue_count: u32,
-    /// The queue's name for it, if it has one.
+    /// Id in the queue, if it has one.
     pub id: Option<String>,
 }
 
@@ -249,27 +254,27 @@ impl Delivery {
     }
 }
 
-/// Why a function did not do its work.
+/// Why a function did not complete.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// Something outside failed: another delivery may succeed.
+    /// A dependency failed; another delivery may succeed.
     #[error("the work failed")]
     Retry(#[source] Box<dyn StdError + Send + Sync>),
-    /// Somebody else does it at this moment; look again later.
+    /// Another worker holds the work; try again later.
     #[error("the work is being done elsewhere")]
     NotNow,
-    /// No delivery can succeed: the message becomes a dead letter with this reason.
+    /// No delivery can succeed; the message becomes a dead letter with this reason.
     #[error("the work cannot be done: {0}")]
     GiveUp(String),
 }
 
 impl JobError {
-    /// Something outside failed.
+    /// Creates a [`JobError::Retry`].
     pub fn retry(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Retry(cause.into())
     }
 
-    /// No delivery can succeed.
+    /// Creates a [`JobError::GiveUp`].
     pub fn give_up(reason: impl Into<String>) -> Self {
         Self::GiveUp(reason.into())
     }
@@ -283,7 +288,7 @@ struct TooSlow(Duration);
 #[error("the function panicked")]
 struct Panicked;
 
-/// Runs a function's work to its end, to its time limit, or to its panic.
+/// Runs a function with a time limit, and catches panics.
 async fn attempt(work: BoxFuture<'_, Result<(), JobError>>, limit: Duration) -> Result<(), JobError> {
     match tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
         Ok(Ok(outcome)) => outcome,
@@ -293,14 +298,14 @@ async fn attempt(work: BoxFuture<'_, Result<(), JobError>>, limit: Duration) -> 
 }
 
 impl QueueTrigger {
-    /// Name of the queue.
+    /// Returns the queue's name.
     pub fn queue<'a>(&self, config: &'a Config) -> &'a str {
         let names = (self.names)(config);
         if self.dead_letters.is_some() { &names.work } else { &names.poison }
     }
 
-    /// Does the work of a message, or keeps it as a dead letter if that cannot be done. `Ok` means that nothing is left
-    /// to do with the message.
+    /// Processes a message, or stores it as a dead letter after its last failure. `Ok` means that the message can be
+    /// deleted.
     async fn handle(&self, app: &AppState, delivery: Delivery, limit: Duration) -> Result<(), JobError> {
         let outcome = attempt((self.run)(app, delivery.clone()), limit).await;
         let Some(dead_letters) = &self.dead_letters else { return outcome };
@@ -316,7 +321,7 @@ impl QueueTrigger {
     }
 }
 
-/// The span of a function at work.
+/// Creates the span of a run.
 fn span(app: &AppState, function: &'static str, delivery: Option<&Delivery>) -> Span {
     let id = delivery.and_then(|delivery| delivery.id.as_deref());
     let count = delivery.map(|delivery| delivery.dequeue_count);
@@ -338,7 +343,7 @@ fn span(app: &AppState, function: &'static str, delivery: Option<&Delivery>) -> 
     span
 }
 
-/// The line in the log about a run; its one mention of a failure.
+/// Logs the outcome of a run, including its error.
 fn log_outcome(app: &AppState, function: &'static str, outcome: &Result<(), JobError>, started: Instant) {
     let name = match outcome {
         Ok(()) => "done",

@@ -1,5 +1,5 @@
-//! One chunk of articles, queued by the timer: a model reads it, and its moods are saved.
-//! Running it again changes nothing: a chunk that is done is left alone, and an article counts once for a mood.
+//! Queue: has the model read a chunk of articles, and saves the moods.
+//! Running twice is harmless: a finished chunk is left alone, and an article counts once per mood.
 
 use tracing::instrument;
 
@@ -7,16 +7,17 @@ use super::{Delivery, JobError};
 use crate::domain::moods::{Error, read_message};
 use crate::state::AppState;
 
-/// Its name.
+/// Name of the function.
 pub const FUNCTION: &str = "ProcessMoodChunk";
 
-/// The function for its poison queue.
+/// Name of the function for the poison queue.
 pub const POISON_FUNCTION: &str = "ProcessMoodChunkDlq";
 
-/// Does what is left to do with the chunk.
+/// Processes the rest of the chunk.
 ///
 /// # Errors
-/// [`JobError::NotNow`] while another worker has it, [`JobError::GiveUp`] for a message that cannot be read or a chunk that
+/// [`JobError::NotNow`] while another worker has it, [`JobError::GiveUp`] for a message that cannot be parsed or a
+/// chunk that
 /// is gone, [`JobError::Retry`] otherwise.
 #[instrument(name = "worker.mood_chunk", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {

@@ -1,5 +1,6 @@
-//! Writes the directory that the Functions host runs: `host.json`, a folder with `function.json` for each function and
-//! one for HTTP, and the binary.
+//! Writes the package for the Functions host: `host.json`, a folder with `function.json` for each function and one for
+//! HTTP,
+//! and the binary.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,25 +16,26 @@ use crate::store::cosmos::schema;
 use crate::workers::invocation::BINDING;
 use crate::workers::{Function, Trigger};
 
-/// The host's settings, the same for every package.
+/// Contents of `host.json`.
 pub const HOST_JSON: &str = include_str!("../../host.json");
-/// Folder of the function that hands every request to our routes.
+/// Folder of the function that forwards all requests.
 pub const HTTP_FOLDER: &str = "http";
-/// The setting with the account of the queues. A trigger cannot name an account by itself.
+/// Setting with the storage account of the queues; triggers refer to it by name.
 pub const QUEUE_CONNECTION: &str = "StorageQueue";
-/// Name of the binary in the package, as `host.json` has it.
+/// Name of the binary in the package, as in `host.json`.
 pub const BINARY: &str = "pluckit";
 
 const FUNCTION_JSON: &str = "function.json";
 const LOCAL_SETTINGS: &str = "local.settings.json";
-/// What stays on the developer's machine.
+/// Files that are not deployed.
 const FUNCIGNORE: &str = "local.settings.json\ndata/\n.git*\n*.log\n";
 
-/// Writes the package of `functions` into the directory `out`, with a copy of `binary`. Settings of a package that is
-/// there already are kept, and functions that are no more are removed.
+/// Writes the package of `functions` to the directory `out`, with a copy of `binary`. Keeps the settings of an
+/// existing
+/// package and removes functions that no longer exist.
 ///
 /// # Errors
-/// When `out` holds something else than such a package, or a file cannot be written.
+/// When `out` contains anything but such a package, or a file cannot be written.
 pub fn write(functions: &[Function], out: &Path, binary: &Path) -> anyhow::Result<()> {
     if !is_ours_to_write(out)? {
         bail!("{} is not empty and no package of pluckit: choose another directory", out.display());
@@ -53,7 +55,7 @@ pub fn write(functions: &[Function], out: &Path, binary: &Path) -> anyhow::Resul
     copy_binary(binary, &out.join(BINARY))
 }
 
-/// Every request below the prefix of `host.json`. Proxying wants exactly these two bindings.
+/// Returns the `function.json` of the HTTP function. Proxying requires exactly these two bindings.
 fn http_function() -> Value {
     json!({ "bindings": [
         {
@@ -68,7 +70,7 @@ fn http_function() -> Value {
     ] })
 }
 
-/// The `function.json` of a function.
+/// Returns the `function.json` of a function.
 pub fn function_json(function: &Function) -> Value {
     match &function.trigger {
         Trigger::Queue(trigger) => json!({ "bindings": [{
@@ -99,7 +101,7 @@ pub fn function_json(function: &Function) -> Value {
     }
 }
 
-/// The setting that a function's `function.json` refers to.
+/// Returns the setting that a function's `function.json` refers to.
 fn setting(function: &Function) -> &'static str {
     match &function.trigger {
         Trigger::Queue(trigger) => trigger.setting,
@@ -107,8 +109,8 @@ fn setting(function: &Function) -> &'static str {
     }
 }
 
-/// What `func start` needs to run the package on a developer's machine, with Azurite. Never the environment: the host's
-/// tools say `Development` themselves when they start it, and can upload this file to an app in Azure.
+/// Returns the local settings for `func start` with Azurite. They do not set the environment: the host's tools set
+/// `Development` themselves, and can upload this file to Azure.
 fn local_settings(functions: &[Function]) -> anyhow::Result<Value> {
     let defaults = Config::read(|_| None)?;
     let mut values = BTreeMap::from(
@@ -128,11 +130,12 @@ fn local_settings(functions: &[Function]) -> anyhow::Result<Value> {
     Ok(json!({ "IsEncrypted": false, "Values": values }))
 }
 
-/// What a deployment needs in Azure beside the package (`deploy/storage.json`): the database with its containers, queues,
-/// blob containers, and the settings that the `function.json` files refer to, which must be there for the host to start.
+/// Describes what a deployment needs besides the package (`deploy/storage.json`): the database with its containers,
+/// queues,
+/// blob containers, and the settings that `function.json` files refer to, without which the host does not start.
 ///
 /// # Errors
-/// When a function refers to a setting that there is not.
+/// When a function refers to an unknown setting.
 pub fn azure_schema(functions: &[Function]) -> anyhow::Result<Value> {
     let config = Config::read(|_| None)?;
     let queues: Vec<&String> = config.queues.all().into_iter().flat_map(|queue| [&queue.work, &queue.poison]).collect();
@@ -153,13 +156,13 @@ pub fn azure_schema(functions: &[Function]) -> anyhow::Result<Value> {
     }))
 }
 
-/// The value that a setting has when nobody sets it.
+/// Returns the default of a setting.
 fn default(config: &Config, name: &str) -> anyhow::Result<String> {
     let found = config.effective.iter().find(|setting| setting.name == name);
     found.map(|setting| setting.value.clone()).with_context(|| format!("{name} is not a setting"))
 }
 
-/// Whether the directory is missing, empty, or a package that we wrote before.
+/// Whether the directory is missing, empty, or an older package.
 fn is_ours_to_write(out: &Path) -> anyhow::Result<bool> {
     let is_empty = match fs::read_dir(out) {
         Ok(mut entries) => entries.next().is_none(),
@@ -175,7 +178,7 @@ fn is_ours_to_write(out: &Path) -> anyhow::Result<bool> {
     Ok(starts.is_some_and(|binary| binary == BINARY) && out.join(HTTP_FOLDER).join(FUNCTION_JSON).exists())
 }
 
-/// Removes the functions of an older package: the host would go on to start them.
+/// Removes the functions of an older package, which the host would start.
 fn remove_functions(out: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(out).with_context(|| format!("{} cannot be read", out.display()))? {
         let folder = entry?.path();
@@ -202,7 +205,7 @@ fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
     write().with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// Copies the binary beside its place and then moves it there: the old one may be running, and cannot be written over.
+/// Copies the binary to a temporary file and renames it, since a running binary cannot be overwritten.
 fn copy_binary(from: &Path, to: &Path) -> anyhow::Result<()> {
     let beside: PathBuf = to.with_extension("new");
     let copy = || {

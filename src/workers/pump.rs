@@ -1,8 +1,9 @@
-//! Takes messages from the queues when no Functions host does it: the service runs alone.
+//! Receives messages from the queues when the service runs without the Functions host.
 //!
-//! A message is hidden for a while, and for longer as long as its function runs. It is deleted when its work is done,
-//! seen again after a pause that doubles with each failure, and moved to the dead letters after the last one. When the
-//! process dies, the message is seen again by itself.
+//! A message stays invisible while its function runs. It is deleted when the function completes, becomes visible again
+//! after a
+//! delay that doubles with each failure, and becomes a dead letter after the last one. If the process dies, it becomes
+//! visible by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,34 +19,34 @@ use crate::config::Config;
 use crate::queue::{self, Message};
 use crate::state::AppState;
 
-/// Time between two looks at the length of a queue, for metrics.
+/// Interval for measuring queue lengths.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The pump's numbers.
+/// Parameters of the pump.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Messages of one queue at the same time.
+    /// Concurrent messages per queue.
     pub concurrency: usize,
-    /// How long a message is hidden before it is renewed or seen again.
+    /// How long a message is invisible before it is renewed or becomes visible.
     pub visibility: Duration,
-    /// Deliveries after which a message that still fails becomes a dead letter.
+    /// Deliveries after which a failing message becomes a dead letter.
     pub deliveries: u32,
-    /// Pause after the first failure.
+    /// Delay after the first failure.
     pub retry_base: Duration,
-    /// The longest pause after a failure.
+    /// Longest delay after a failure.
     pub retry_cap: Duration,
-    /// Time before another look at work that somebody else does.
+    /// Delay before work that another worker holds is tried again.
     pub not_now_pause: Duration,
-    /// How long a function may take.
+    /// Time limit of a function.
     pub time_limit: Duration,
-    /// First and longest time between two looks into an empty queue; it doubles.
+    /// Shortest and longest poll interval of an empty queue; doubles each time.
     pub idle: (Duration, Duration),
-    /// First and longest pause after the queue could not be asked; it doubles.
+    /// Shortest and longest delay after the queue failed; doubles each time.
     pub outage: (Duration, Duration),
 }
 
 impl Options {
-    /// As the settings have it. What they do not name is as in `host.json`.
+    /// Takes the parameters from the settings; others are as in `host.json`.
     pub fn from_config(config: &Config) -> Self {
         Self {
             concurrency: config.workers.concurrency,
@@ -61,24 +62,24 @@ impl Options {
         }
     }
 
-    /// Pause after failure number `count`.
+    /// Returns the delay after failure number `count`.
     fn retry_pause(&self, count: u32) -> Duration {
         doubled((self.retry_base, self.retry_cap), count.saturating_sub(1))
     }
 }
 
-/// The first pause, doubled so many times, but not beyond the longest.
+/// Doubles the first delay `times` times, up to the longest.
 fn doubled((first, longest): (Duration, Duration), times: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(times)).min(longest)
 }
 
-/// Between half of a pause and all of it, so that processes which failed together do not return together.
+/// Returns between half and all of the delay, so that processes that failed together do not retry together.
 fn jittered(pause: Duration) -> Duration {
     let share = getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));
     pause.mul_f64(0.5 + share / 2.0)
 }
 
-/// Starts a pump for each queue among the triggers, as tasks of `app` that end when it does.
+/// Starts a pump for each queue, as tasks of `app` that end when it does.
 pub fn start(app: &AppState, functions: &'static [Function], options: &Options) {
     for function in functions {
         if let Trigger::Queue(trigger) = &function.trigger {
@@ -93,7 +94,7 @@ pub fn start(app: &AppState, functions: &'static [Function], options: &Options) 
     }
 }
 
-/// Drives one function.
+/// Runs one function.
 struct Pump {
     app: AppState,
     name: &'static str,
@@ -133,7 +134,7 @@ impl Pump {
         }
     }
 
-    /// Notes how many messages there are, from time to time.
+    /// Measures the queue's length periodically.
     async fn measure(self: Arc<Self>) {
         while !self.app.shutdown.is_cancelled() {
             match self.app.queue.length(&self.queue).await {
@@ -150,7 +151,7 @@ impl Pump {
         }
     }
 
-    /// Waits for a free slot and takes it with all others that are free. `None` when the process should end.
+    /// Waits for a free slot, and takes it and all other free ones. `None` when the process is stopping.
     async fn free_slots(&self, slots: &Arc<Semaphore>) -> Option<Vec<OwnedSemaphorePermit>> {
         let first = self.app.shutdown.run_until_cancelled(slots.clone().acquire_owned()).await?.ok()?;
         let mut free = vec![first];
@@ -186,8 +187,9 @@ impl Pump {
         .await;
     }
 
-    /// Does the work. While somebody else holds it, waits without a slot: to release the message would cost one of its few
-    /// deliveries, and the lease of a process that died lives longer than they last.
+    /// Processes a message. While another worker holds the work, waits without a slot: releasing the message would use
+    /// up one of
+    /// few deliveries, and the lease of a dead process outlives them.
     async fn work(
         &self,
         delivery: Delivery,
@@ -210,7 +212,7 @@ impl Pump {
         }
     }
 
-    /// Keeps the message hidden until its work is `done`, and returns it with its newest receipt.
+    /// Keeps the message invisible until `done`, and returns it with its latest receipt.
     async fn hold(&self, mut message: Message, done: &CancellationToken) -> Message {
         while done.run_until_cancelled(tokio::time::sleep(self.options.visibility / 2)).await.is_some() {
             match self.app.queue.renew(&self.queue, &mut message, self.options.visibility).await {

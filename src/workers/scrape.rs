@@ -1,5 +1,5 @@
-//! Scrapes one source, queued by the daily timer or for a new subscriber.
-//! Running it again adds nothing: the source remembers the day, and the feed its items.
+//! Queue: scrapes a source, for the daily timer or a new subscriber.
+//! Running twice is harmless: the source records the day, and items are identified by their product.
 
 use tracing::instrument;
 
@@ -8,16 +8,17 @@ use crate::base::chain::Chain;
 use crate::domain::scraper::{Error, Message};
 use crate::state::AppState;
 
-/// Its name.
+/// Name of the function.
 pub const FUNCTION: &str = "ProcessScrape";
-/// Name of the function that looks after its poison queue.
+/// Name of the function for the poison queue.
 pub const POISON_FUNCTION: &str = "ProcessScrapeDlq";
 
 /// Scrapes the source that the message names.
 ///
 /// # Errors
-/// [`JobError::NotNow`] while somebody else is at it or this process has enough to do, [`JobError::GiveUp`] for a message
-/// that cannot be read or a source that cannot be fetched as it is, [`JobError::Retry`] otherwise.
+/// [`JobError::NotNow`] while another worker scrapes it or this process is at its limit, [`JobError::GiveUp`] for a
+/// message
+/// that cannot be parsed or a source that cannot be scraped, [`JobError::Retry`] otherwise.
 #[instrument(name = "worker.scrape", skip_all)]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     let message = Message::read(&delivery.text).map_err(JobError::give_up)?;

@@ -1,6 +1,7 @@
-//! Cleans up behind everybody, every few minutes: gives back the room of what has expired, deletes old long operations
-//! with their outputs, queues work again whose message was lost or never sent, and has fan-outs go on whose process died.
-//! What was seen to already is not found the next time, so running it twice changes nothing.
+//! Timer: cleans up every few minutes. It deletes expired documents and old jobs with their outputs, queues work again
+//! whose
+//! message was lost or never sent, and continues fan-outs whose process died.
+//! Running twice is harmless: what was handled is not found again.
 
 use std::error::Error as StdError;
 
@@ -10,15 +11,15 @@ use super::JobError;
 use crate::base::chain::Chain;
 use crate::state::AppState;
 
-/// Its name.
+/// Name of the function.
 pub const FUNCTION: &str = "PluckItJobSweeper";
 
 type Outcome = Result<(), Box<dyn StdError + Send + Sync>>;
 
-/// Looks for leftovers and sees to them.
+/// Finds and handles leftovers.
 ///
 /// # Errors
-/// [`JobError::Retry`] when the store or the queue failed. One failing does not stop the others.
+/// [`JobError::Retry`] when the store or queue failed. One failure does not stop the rest.
 pub async fn run(app: &AppState) -> Result<(), JobError> {
     // The documents of old jobs go after their outputs, so before those that the store deletes by itself.
     let operations = app.jobs.sweep().await;

@@ -1,5 +1,5 @@
-//! Analysis of a picture that a user likes, queued by their vote.
-//! Running a job again changes nothing: a job that is final is left alone, and a profile learns each word once.
+//! Queue: analyses a picture that a user liked.
+//! Running twice is harmless: a final job is left alone, and a profile takes each word once.
 
 use tracing::instrument;
 
@@ -9,14 +9,15 @@ use crate::domain::dead_letters::Burial;
 use crate::domain::taste::{WorkError, Worked, read_message};
 use crate::state::AppState;
 
-/// Its name.
+/// Name of the function.
 pub const FUNCTION: &str = "ProcessTasteAnalysisJob";
 
-/// Does what the message asks for.
+/// Processes a message.
 ///
 /// # Errors
-/// [`JobError::NotNow`] while another worker has the job, [`JobError::GiveUp`] for a message that cannot be read or a
-/// picture that cannot be had, [`JobError::Retry`] otherwise.
+/// [`JobError::NotNow`] while another worker has the job, [`JobError::GiveUp`] for a message that cannot be parsed or
+/// a
+/// picture that is not available, [`JobError::Retry`] otherwise.
 #[instrument(name = "worker.taste", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     let message = read_message(&delivery.text).map_err(JobError::GiveUp)?;
@@ -28,10 +29,10 @@ pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     }
 }
 
-/// Stores the message as a dead letter, with its text, and marks the job.
+/// Stores the message as a dead letter and marks the job.
 ///
 /// # Errors
-/// [`JobError::Retry`] when that fails: the message must stay in its queue.
+/// [`JobError::Retry`] when that fails; the message then stays in its queue.
 #[instrument(name = "worker.taste.give_up", skip_all)]
 pub async fn give_up(app: &AppState, burial: Burial) -> Result<(), JobError> {
     app.taste.bury(burial).await.map_err(|error| JobError::Retry(error.into()))

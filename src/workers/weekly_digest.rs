@@ -1,5 +1,5 @@
-//! Puts everybody into the queue for their weekly digest, on Mondays.
-//! Running it again in the same week queues nothing: a document says how far the week is.
+//! Timer: queues all users for their weekly digest, on Mondays.
+//! Running twice in a week is harmless: a document records the progress.
 
 use tracing::instrument;
 
@@ -8,13 +8,13 @@ use crate::domain::digest::Starter;
 use crate::model::digest::Week;
 use crate::state::AppState;
 
-/// Its name.
+/// Name of the function.
 pub const FUNCTION: &str = "PluckItWeeklyDigest";
 
-/// Queues the users of this week, or as many as there is time for; a message goes on with the rest.
+/// Queues the users of this week, as far as time allows; a message continues with the rest.
 ///
 /// # Errors
-/// [`JobError::Retry`] when documents or queue fail. The next try goes on where this one ended.
+/// [`JobError::Retry`] when the store or queue fails. The next attempt continues.
 #[instrument(name = "worker.weekly_digest", skip_all)]
 pub async fn run(app: &AppState) -> Result<(), JobError> {
     app.digests.fan_out(Week::of(app.clock.now()), Starter::Timer).await.map_err(JobError::retry)

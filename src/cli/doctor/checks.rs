@@ -1,7 +1,8 @@
-//! Looks a deployment over and says what to fix: what `pluckit doctor` runs.
+//! The checks of `pluckit doctor`.
 //!
-//! Each check really does what the service will do, once, with what it leaves behind cleaned up; a message in the queue
-//! `pluckit-doctor` stays only if it dies in between. No check stops another.
+//! Each check performs what the service will do, once, and cleans up. If the process dies in between, a message may
+//! remain in
+//! the queue `pluckit-doctor`. Checks are independent of each other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,39 +28,39 @@ use crate::queue::JobQueue;
 use crate::store::DocumentStore;
 use crate::store::cosmos::schema::{Finding, Inspection};
 
-/// Queue of the messages that are sent to see whether they come back.
+/// Queue for the test message.
 const QUEUE: &str = "pluckit-doctor";
-/// Longest time for one check.
+/// Time limit of one check.
 const CHECK_LIMIT: Duration = Duration::from_secs(45);
-/// Difference between clocks that is worth a word, and the one that breaks sign-in.
+/// Clock skew that is reported, and clock skew that breaks sign-in.
 const SKEW: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
-/// Checks at the same time.
+/// Concurrent checks.
 const AT_ONCE: usize = 8;
 
-/// How a check ended.
+/// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// As it should be.
+    /// Everything is in order.
     Good,
-    /// Works, but somebody may not want it so.
+    /// It works, but may not be intended.
     Warning,
-    /// Something that is not configured, and need not be.
+    /// Not configured, and not required.
     Skipped,
-    /// Does not work.
+    /// Broken.
     Fault,
 }
 
-/// What was found.
+/// Report of one check.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// What was looked at.
+    /// Subject of the check.
     pub check: String,
-    /// How it ended.
+    /// Result.
     pub verdict: Verdict,
-    /// What was seen.
+    /// Findings.
     pub found: String,
-    /// What to do about it; empty if nothing.
+    /// Suggested fix; empty if there is none.
     pub fix: String,
 }
 
@@ -81,7 +82,7 @@ impl Report {
     }
 }
 
-/// Runs all checks, several at a time; their reports come in a fixed order.
+/// Runs all checks concurrently. Reports come in a fixed order.
 pub async fn examine(config: &Config, backends: Backends) -> Vec<Report> {
     let Backends { store, queue, blobs, model, clock, http, .. } = backends;
     let checks: Vec<(&str, BoxFuture<'_, Vec<Report>>)> = vec![
@@ -154,7 +155,7 @@ fn settings(config: &Config) -> Vec<Report> {
     reports
 }
 
-/// Whether HTTPS servers can be trusted.
+/// Checks the system's CA certificates.
 fn certificates() -> Vec<Report> {
     if net::has_authorities() {
         return Report::good("certificates", "of authorities, from the system");
@@ -163,7 +164,7 @@ fn certificates() -> Vec<Report> {
     vec![Report::new("certificates", Verdict::Warning, found, "install ca-certificates, or set SSL_CERT_FILE")]
 }
 
-/// Whether a token can be had wherever an identity signs in.
+/// Checks that the configured identities get tokens.
 async fn identity(config: &Config) -> Vec<Report> {
     let mut scopes = Vec::new();
     if matches!(&config.documents, Documents::Cosmos(cosmos) if cosmos.key.is_none()) {
@@ -319,7 +320,7 @@ async fn blob_round_trip(blobs: &dyn BlobStore, container: &ContainerName) -> Ve
     }
 }
 
-/// A word from each deployment; it costs a token or two.
+/// Asks each deployment for a short answer, which costs a few tokens.
 async fn chat(config: &Config, model: &dyn Model) -> Vec<Report> {
     const CHECK: &str = "model";
     if matches!(config.model, ModelServer::Offline) {
@@ -371,7 +372,7 @@ async fn embeddings(config: &Config, model: &dyn Model) -> Vec<Report> {
     }
 }
 
-/// Google's keys, and by the way whether our clock goes right.
+/// Fetches Google's signing keys, and compares our clock with the server's.
 async fn keys(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> Vec<Report> {
     const CHECK: &str = "sign-in";
     if config.environment == Environment::Development {

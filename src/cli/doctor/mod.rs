@@ -1,4 +1,4 @@
-//! `pluckit doctor`: looks a deployment over and says what to fix.
+//! `pluckit doctor`: checks a deployment and suggests fixes.
 
 pub mod checks;
 
@@ -25,7 +25,7 @@ pub struct Arguments {
     data_dir: Option<PathBuf>,
 }
 
-/// Prints what was found; fails if anything does not work.
+/// Runs the checks and prints their reports; fails if anything is broken.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = settings(&data_dir_flag(arguments.data_dir.as_deref()))?;
     let reports = block_on(async {

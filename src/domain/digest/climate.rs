@@ -1,8 +1,9 @@
-//! Which climate somebody lives in, from their city or from the weather in which they wore things.
+//! Infers a user's climate zone from their city or from the weather recorded with their wears.
 //!
-//! The five zones are the main groups of the Köppen–Geiger classification: A tropical, B arid, C temperate, D continental,
-//! E polar. A city of the table is looked up; of others, the months' mean temperatures decide by that classification's
-//! thresholds.
+//! The five zones are the main groups of the Köppen–Geiger classification: A tropical, B arid, C temperate, D
+//! continental, E
+//! polar. Known cities are looked up; otherwise monthly mean temperatures decide, by the thresholds of that
+//! classification.
 
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ const TEMPERATE: &str = "temperate";
 const CONTINENTAL: &str = "continental";
 const POLAR: &str = "polar";
 
-/// Large and well-known cities by zone, `;` between them, as [`vocabulary::words`] has their names. By the present-day map
-/// of Beck et al., "Present and future Köppen-Geiger climate classification maps at 1-km resolution" (2018).
+/// Large cities by zone, separated by `;`, in the form of [`vocabulary::words`]. From the present-day map of Beck et
+/// al.,
+/// "Present and future Köppen-Geiger climate classification maps at 1-km resolution" (2018).
 const CITIES: &[(&str, &str)] = &[
     (
         TROPICAL,
@@ -65,16 +67,16 @@ const CITIES: &[(&str, &str)] = &[
     (POLAR, "alert;barentsburg;iqaluit;longyearbyen;nuuk;tiksi;utqiagvik;vardo;vardø"),
 ];
 
-/// Wearings that count are at most this old: a year has each season once.
+/// Oldest wear that counts; a year has each season once.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// Wearings with a temperature below which nothing is inferred.
+/// Fewest wears with a temperature that allow a conclusion.
 const FEWEST_WEARINGS: u32 = 10;
-/// Months below which the coldest and warmest that were seen may not be those of the year.
+/// Fewest months in which the extremes seen can be those of the year.
 const FEWEST_MONTHS: usize = 6;
-/// Share of wet wearings below which a warm place is taken for a dry one.
+/// Share of wet wears below which a warm place counts as dry.
 const DRY_SHARE: f64 = 0.03;
 
-/// The weather in which things were worn, month by month.
+/// Weather of wears, by month.
 #[derive(Debug, Default)]
 pub struct Weather {
     months: [(f64, u32); 12],
@@ -83,7 +85,7 @@ pub struct Weather {
 }
 
 impl Weather {
-    /// Takes one wearing in.
+    /// Adds a wear.
     pub fn add(&mut self, wear: &Wear, now: OffsetDateTime) {
         let (Some(at), Some(weather)) = (wear.occurred_at, &wear.weather_snapshot) else { return };
         let at = at.get();
@@ -105,7 +107,7 @@ impl Weather {
         }
     }
 
-    /// The zone that the temperatures speak for.
+    /// Returns the zone that the temperatures indicate.
     fn zone(&self) -> Option<&'static str> {
         let means: Vec<f64> =
             self.months.iter().filter(|(_, count)| *count > 0).map(|(sum, count)| sum / f64::from(*count)).collect();
@@ -136,12 +138,12 @@ impl Weather {
     }
 }
 
-/// The climate zone, as far as city and weather tell it.
+/// Infers the climate zone from city and weather.
 pub fn infer(city: Option<&str>, weather: &Weather) -> Option<&'static str> {
     city.and_then(of_city).or_else(|| weather.zone())
 }
 
-/// The zone of a city that the table has, with or without its country or region behind a comma.
+/// Looks up a city, with or without a country or region after a comma.
 fn of_city(city: &str) -> Option<&'static str> {
     let name = city.split(',').next().unwrap_or_default();
     let name = vocabulary::words(name).join(" ");
@@ -158,7 +160,7 @@ mod tests {
 
     const NOW: OffsetDateTime = datetime!(2026-12-31 12:00 UTC);
 
-    /// Two wearings in each month that has a temperature.
+    /// Creates two wears in each month with a temperature.
     fn weather(months: &[f64], conditions: &str) -> Weather {
         let mut weather = Weather::default();
         for (month, celsius) in (1..).zip(months) {

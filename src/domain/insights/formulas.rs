@@ -1,5 +1,5 @@
-//! The formulas, exactly: wear rates are fractions of whole numbers, money is decimal, and each is rounded once, half away
-//! from zero.
+//! Exact formulas: wear rates are integer fractions, money is decimal, and each result is rounded once, half away from
+//! zero.
 
 use std::cmp::Ordering;
 
@@ -9,25 +9,25 @@ use time::OffsetDateTime;
 
 use crate::model::insights::{Badge, WearRateTrend};
 
-/// Days that count as a month where a span is given in days. The product's number.
+/// Days per month for spans in days. Defined by the product.
 const DAYS_PER_MONTH: u64 = 30;
 
-/// Wearings per month that a forecast reckons with at least when an item was not worn of late. The product's number.
+/// Least wear rate of a forecast for an item that was not worn recently. Defined by the product.
 const LEAST_RATE: Rate = Rate { wears: 3, months: 10 };
 
-/// The most wearings that are missing, ever: clients keep the number in 32 bits with a sign.
+/// Largest number of missing wears: clients use a signed 32-bit integer.
 const MOST_NEEDED: u32 = i32::MAX.unsigned_abs();
 
-/// Wearings per month, as a fraction of whole numbers.
+/// Wears per month, as an integer fraction.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
     wears: u64,
-    /// Above 0.
+    /// Greater than 0.
     months: u64,
 }
 
 impl Rate {
-    /// `wears` in a window of so many days; a window shorter than a month counts as one.
+    /// Rate of `wears` in a window of days; a window below a month counts as one.
     pub fn recent(wears: u32, window_days: u16) -> Self {
         match u64::from(window_days) {
             days if days > DAYS_PER_MONTH => Self { wears: u64::from(wears) * DAYS_PER_MONTH, months: days },
@@ -35,17 +35,17 @@ impl Rate {
         }
     }
 
-    /// `wears` in so many months; none counts as one.
+    /// Rate of `wears` in months; zero counts as one.
     pub fn historical(wears: u32, months: u32) -> Self {
         Self { wears: u64::from(wears), months: u64::from(months.max(1)) }
     }
 
-    /// With two decimals.
+    /// Returns the rate with two decimals.
     pub fn rounded(self) -> Decimal {
         hundredths(i128::from(self.wears), i128::from(self.months))
     }
 
-    /// By how much this rate is above `other`, with two decimals, and the same in a word.
+    /// Returns the difference from `historical` with two decimals, and its direction.
     pub fn compared_with(self, historical: Self) -> (Decimal, WearRateTrend) {
         let [recent, per_recent] = [self.wears, self.months].map(i128::from);
         let [before, per_before] = [historical.wears, historical.months].map(i128::from);
@@ -64,37 +64,37 @@ impl Rate {
         u128::from(self.wears) * u128::from(other.months) > u128::from(other.wears) * u128::from(self.months)
     }
 
-    /// Whole months until there are so many more wearings. The rate is above 0.
+    /// Returns the whole months until this many wears. The rate is greater than 0.
     fn months_until(self, wears: u32) -> u64 {
         (u64::from(wears) * self.months).div_ceil(self.wears.max(1))
     }
 }
 
-/// The fraction with two decimals, half away from zero.
+/// Rounds a fraction to two decimals, half away from zero.
 fn hundredths(numerator: i128, denominator: i128) -> Decimal {
     let doubled = (numerator.abs() * 200 + denominator) / (denominator * 2);
     let hundredths = i64::try_from(doubled).unwrap_or(i64::MAX);
     Decimal::new(if numerator < 0 { -hundredths } else { hundredths }, 2)
 }
 
-/// `part` of `whole` in percent with one decimal; none of nothing.
+/// Returns a percentage with one decimal; `None` of zero.
 pub fn percent(part: u64, whole: u64) -> Option<Decimal> {
     let (part, whole) = (u128::from(part), u128::from(whole));
     let tenths = (part * 2000 + whole).checked_div(whole * 2)?;
     Some(Decimal::new(i64::try_from(tenths).unwrap_or(i64::MAX), 1))
 }
 
-/// An amount of money with two decimals.
+/// Rounds an amount to two decimals.
 pub fn money(amount: Decimal) -> Decimal {
     amount.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
 }
 
-/// What one wearing cost; none before the first one.
+/// Returns the cost per wear; `None` without wears.
 pub fn cost_per_wear(price: Decimal, wears: u32) -> Option<Decimal> {
     price.checked_div(Decimal::from(wears)).map(money)
 }
 
-/// How a cost per wear compares with the target.
+/// Comparison of a cost per wear with the target.
 pub fn badge(cost_per_wear: Option<Decimal>, wears: u32, target: Decimal) -> Badge {
     match cost_per_wear {
         _ if wears == 0 => Badge::Unworn,
@@ -105,14 +105,14 @@ pub fn badge(cost_per_wear: Option<Decimal>, wears: u32, target: Decimal) -> Bad
     }
 }
 
-/// Wearings that are missing until `price` is spread over enough of them. At most 2,147,483,647.
+/// Returns the wears needed until `price` is spread over enough of them; at most 2,147,483,647.
 pub fn wears_needed(price: Decimal, wears: u32, target: Decimal) -> u32 {
     let needed = price.checked_div(target).and_then(|needed| needed.ceil().to_u64()).unwrap_or(u64::MAX);
     let additional = needed.saturating_sub(u64::from(wears));
     u32::try_from(additional).unwrap_or(u32::MAX).min(MOST_NEEDED)
 }
 
-/// The month in which so many more wearings are reached, `YYYY-MM`; none after the year 9999.
+/// Returns the month in which this many more wears are reached, `YYYY-MM`; `None` after the year 9999.
 pub fn projected_month(now: OffsetDateTime, additional: u32, recent: Rate, historical: Rate) -> Option<String> {
     let rate = match recent {
         recent if recent.wears > 0 => recent,
@@ -124,12 +124,12 @@ pub fn projected_month(now: OffsetDateTime, additional: u32, recent: Rate, histo
     (year <= 9999).then(|| format!("{year:04}-{month:02}"))
 }
 
-/// Calendar months from `since` to `now`, whatever the day of the month; at least one.
+/// Returns the calendar months from `since` to `now`, at least one.
 pub fn months_between(since: OffsetDateTime, now: OffsetDateTime) -> u32 {
     u32::try_from(month_number(now) - month_number(since)).unwrap_or_default().max(1)
 }
 
-/// Months since January of the year 0.
+/// Returns the months since January of year 0.
 fn month_number(at: OffsetDateTime) -> i64 {
     i64::from(at.year()) * 12 + i64::from(u8::from(at.month())) - 1
 }

@@ -1,7 +1,6 @@
-//! The report that every job writes, in Markdown.
+//! The Markdown report that every job writes.
 //!
-//! Words and addresses in it come from pages and users: they are escaped, so that they show as they are and make no
-//! headings, links or HTML of their own.
+//! Its texts and URLs come from pages and users, so they are escaped and cannot create headings, links or HTML.
 
 use std::fmt::Write as _;
 
@@ -10,51 +9,51 @@ use url::Url;
 use crate::model::job::Job;
 use crate::model::timestamp::Timestamp;
 
-/// Links and troubles that a report lists; of more it tells the number.
+/// Most links and problems listed; of others only the number.
 const MOST_LISTED: usize = 200;
 /// Longest text of a link or reason, in characters.
 const LONGEST_TEXT: usize = 300;
 
-/// Something that did not work, while the rest did.
+/// A part that failed while the rest succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// With what.
+    /// The failed part.
     pub what: String,
-    /// Why, in plain words.
+    /// Reason.
     pub reason: String,
 }
 
-/// An item that the job was about.
+/// An item that the job dealt with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// Its name.
+    /// Text of the link.
     pub text: String,
-    /// Where it is; only `http` and `https` addresses become links, and paths of this service.
+    /// URL; only `http` and `https` URLs and paths of this service become links.
     pub url: String,
 }
 
-/// What a job did, for people.
+/// A job's report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The heading.
+    /// Heading.
     pub title: String,
-    /// What was done, in sentences.
+    /// Summary in sentences.
     pub summary: String,
-    /// How many of what.
+    /// Named counts.
     pub counts: Vec<(&'static str, u64)>,
-    /// What did not work.
+    /// Problems.
     pub troubles: Vec<Trouble>,
-    /// What it was about.
+    /// Items.
     pub links: Vec<Link>,
 }
 
 impl Report {
-    /// The report of a job that did not come to its end.
+    /// Creates the report of a job that did not complete.
     pub(super) fn cut_short(name: &str, end: &str, reason: &str) -> Self {
         Self { title: format!("{name} {end}"), summary: reason.to_owned(), ..Self::default() }
     }
 
-    /// The report as Markdown.
+    /// Formats the report as Markdown.
     pub(super) fn to_markdown(&self, job: &Job, now: Timestamp) -> String {
         let mut text = format!("# {}\n\n{}\n", escape(&self.title), escape(&self.summary));
         let asked = job.created_time;
@@ -97,7 +96,7 @@ fn more(text: &mut String, count: usize) {
     }
 }
 
-/// The address as it may stand between angle brackets.
+/// Formats a URL for angle brackets.
 fn address(url: &str) -> Option<String> {
     let text = if url.starts_with("/api/") {
         let base = Url::parse("http://localhost").ok()?;
@@ -109,7 +108,7 @@ fn address(url: &str) -> Option<String> {
     Some(text.replace('<', "%3C").replace('>', "%3E"))
 }
 
-/// The text on one line, without any meaning in Markdown, and not too long.
+/// Puts a text on one line, shortens it and escapes Markdown.
 pub fn escape(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut escaped = String::with_capacity(words.len());

@@ -1,14 +1,15 @@
-//! Dates as feeds and sitemaps write them: RFC 3339 and RFC 822, and what publishers make of the two.
+//! Dates in feeds and sitemaps: RFC 3339, RFC 822, and publishers' variants of them.
 
 use time::{Date, Duration, Month, PrimitiveDateTime, Time, UtcOffset};
 
 use crate::model::timestamp::Timestamp;
 
-/// The longest text that is looked at, in bytes.
+/// Longest text that is parsed, in bytes.
 const LONGEST: usize = 100;
 
-/// The point in time that a text names; `None` if it is no date. A date without a time is midnight, one without a zone is
-/// UTC, and a weekday is not looked at: it is often wrong, or in another language.
+/// Parses a date; `None` if it is none. Without a time it is midnight, without a zone UTC. Weekdays are ignored, since
+/// they are
+/// often wrong or in another language.
 pub fn parse(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if text.is_empty() || text.len() > LONGEST || !text.is_ascii() {
@@ -74,7 +75,7 @@ impl Parts {
         Some(())
     }
 
-    /// A day, a year, or all of a date: `2`, `2nd`, `2026`, `2026-03-02`, `02-Mar-2026`, `20260302`.
+    /// Parses a day, a year, or a whole date: `2`, `2nd`, `2026`, `2026-03-02`, `02-Mar-2026`, `20260302`.
     fn take_numbers(&mut self, word: &str) -> Option<()> {
         let word = word.trim_end_matches('.');
         if word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -112,7 +113,7 @@ impl Parts {
         Some(())
     }
 
-    /// `10:00`, `10:00:00`, `10:00:00.123Z`, `10:00:00+01:00`, `10:00PM`.
+    /// Parses a time: `10:00`, `10:00:00`, `10:00:00.123Z`, `10:00:00+01:00`, `10:00PM`.
     fn take_time(&mut self, word: &str) -> Option<()> {
         if self.time.is_some() {
             // `GMT+01:00`, `+01:00`
@@ -168,7 +169,7 @@ fn numbered(text: &str) -> Option<Month> {
     Month::try_from(text.parse::<u8>().ok()?).ok()
 }
 
-/// A month by the beginning of its name, in lower case: `sep`, `sept`, `september`.
+/// Parses a lower-case month name or its beginning: `sep`, `sept`, `september`.
 fn month(word: &str) -> Option<Month> {
     const NAMES: [(&str, Month); 12] = [
         ("january", Month::January),
@@ -191,8 +192,9 @@ fn month(word: &str) -> Option<Month> {
     NAMES.iter().find(|(name, _)| name.starts_with(word)).map(|(_, month)| *month)
 }
 
-/// An offset from UTC, by number or by name: `+0100`, `+01:00`, `+01`, `GMT+1`, `UT`, `EST`, `CEST`. Names that several
-/// parts of the world have mean what mail has them for (RFC 822), then what Europe does.
+/// Parses a UTC offset by number or name: `+0100`, `+01:00`, `+01`, `GMT+1`, `UT`, `EST`, `CEST`. Ambiguous names have
+/// the
+/// meaning of RFC 822, then of Europe.
 fn offset(text: &str) -> Option<UtcOffset> {
     const NAMES: [(&str, i8); 22] = [
         ("z", 0),

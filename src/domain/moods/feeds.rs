@@ -1,9 +1,10 @@
-//! Feeds: RSS of every version, RDF, Atom and JSON Feed, as publishers write them, packed by gzip or not.
+//! Feeds: RSS, RDF, Atom and JSON Feed as publishers write them, possibly gzipped.
 //!
-//! `feed-rs` understands the XML ones. Before it sees a feed, the feed is decoded, and read through once without keeping
-//! anything, to find where its entries begin and end. That bounds what the parser is given (it keeps all of an entry, and
-//! all entries), saves the entries before the place where a feed is cut off, and tells what has to be repaired: signs that
-//! begin no reference, tags without their other half, versions of RSS that the parser does not know.
+//! `feed-rs` parses the XML formats. Before that, the feed is decoded and scanned once to find its entries. This
+//! bounds the
+//! parser's input (it keeps all entries in memory), saves the entries of a truncated feed, and finds what must be
+//! repaired:
+//! stray ampersands and angle brackets, unbalanced tags, unknown versions of RSS.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -25,50 +26,50 @@ use super::{dates, json_feed};
 use crate::model::mood::Snippet;
 use crate::model::timestamp::Timestamp;
 
-/// Entries of one feed that count.
+/// Most entries of a feed.
 pub const MOST_ENTRIES: usize = 50;
-/// Elements that a feed may have up to the end of its last entry that counts. Real ones have some 30 in each.
+/// Most elements up to the last entry; real entries have about 30.
 const MOST_ELEMENTS: usize = 20_000;
-/// Elements within each other. Entries are three deep, and their markup some more.
+/// Deepest nesting of elements.
 const DEEPEST: usize = 100;
-/// How deep entries are: within `rss` and `channel`, or within `feed` or `RDF`.
+/// Nesting depth of entries: within `rss` and `channel`, or within `feed` or `RDF`.
 const ENTRY_DEPTHS: Range<usize> = 1..3;
-/// Characters of a title.
+/// Longest title, in characters.
 pub const TITLE: usize = 200;
-/// Characters of an article's text.
+/// Longest text of an article, in characters.
 pub const TEXT: usize = 400;
-/// How much of an entry's markup is looked at for that many characters, in bytes.
+/// Bytes of an entry's markup that are searched for that text.
 const MARKUP_BYTES: usize = 64 * 1024;
-/// Repairs of one feed.
+/// Most repairs of a feed.
 const MOST_REPAIRS: usize = 100_000;
-/// Size of a feed that was packed.
+/// Largest decompressed feed.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
-/// Versions of RSS that the parser knows. The others are read as 2.0, which has all that they have.
+/// Versions of RSS that the parser supports. Others are read as 2.0, which is a superset.
 const VERSIONS: [&str; 4] = ["2.0", "", "0.91", "0.92"];
-/// The longest name of an encoding, in bytes.
+/// Longest name of an encoding, in bytes.
 const LONGEST_ENCODING: usize = 40;
 
-/// What is not a feed.
+/// Why a feed cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FeedError {
-    /// There is no `rss`, `RDF` or `feed`.
+    /// There is no `rss`, `RDF` or `feed` element.
     #[error("this is not a feed")]
     NotAFeed,
-    /// Not one entry of it can be read.
+    /// No entry can be parsed.
     #[error("the feed is broken before the end of its first entry")]
     Broken,
 }
 
-/// The articles of a feed.
+/// Articles of a feed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Articles {
-    /// Those that have a title and an address, in the feed's order.
+    /// Articles with title and URL, in the feed's order.
     pub snippets: Vec<Snippet>,
-    /// Whether the feed could be read up to its end, or to as many entries as count.
+    /// Whether the feed was read to its end or to the most entries.
     pub is_whole: bool,
 }
 
-/// Reads a feed that came from `url` with this content type. `publisher` becomes the source of its articles.
+/// Parses a feed from `url` with this content type. `publisher` becomes the source of its articles.
 ///
 /// # Errors
 /// When nothing of it can be read.
@@ -93,7 +94,7 @@ pub fn read(body: &[u8], content_type: &str, url: &Url, publisher: &str) -> Resu
     Ok(Articles { snippets: each_once(snippets), is_whole: outline.is_whole })
 }
 
-/// Each address once.
+/// Removes duplicate URLs.
 pub(super) fn each_once(found: impl Iterator<Item = Snippet>) -> Vec<Snippet> {
     let mut snippets: Vec<Snippet> = Vec::new();
     for snippet in found {
@@ -104,7 +105,7 @@ pub(super) fn each_once(found: impl Iterator<Item = Snippet>) -> Vec<Snippet> {
     snippets
 }
 
-/// What a gzip file holds, as far as it can be read and counts.
+/// Decompresses a gzip file, as far as possible and within the limit.
 fn unpack(body: &[u8]) -> Vec<u8> {
     let mut unpacked = Vec::new();
     // What comes before a fault counts.
@@ -117,8 +118,9 @@ fn parse(document: &str, url: &Url) -> Result<Feed, parser::ParseFeedError> {
     parser::Builder::new().base_uri(Some(url.as_str())).timestamp_parser(date).build().parse(document.as_bytes())
 }
 
-/// The text of a feed without its XML declaration. Its encoding is that of its byte order mark, else of its declaration,
-/// else of the content type, else UTF-8. Bytes that mean nothing in it become replacement characters.
+/// Decodes a feed and strips its XML declaration. The encoding is that of the byte order mark, the declaration, the
+/// content type,
+/// or UTF-8. Invalid bytes become replacement characters.
 fn decode<'a>(body: &'a [u8], content_type: &str) -> Cow<'a, str> {
     // UTF-16 without a mark.
     match body {
@@ -144,8 +146,9 @@ fn decode<'a>(body: &'a [u8], content_type: &str) -> Cow<'a, str> {
     })
 }
 
-/// The text in the encoding that an XML declaration names. A byte order mark has the last word. UTF-16 without one was found
-/// out before: whatever says so here is wrong, as where a program wrote the text as UTF-8 that it had in UTF-16.
+/// Decodes a text in the encoding of an XML declaration. A byte order mark takes precedence. UTF-16 without one is
+/// detected
+/// earlier, so a declaration of UTF-16 is wrong here, as when a program wrote a UTF-16 text as UTF-8.
 fn decode_as<'a>(declaration: &str, bytes: &'a [u8]) -> Option<Cow<'a, str>> {
     match Reader::from_str(declaration).read_event() {
         Ok(Event::Decl(declaration)) => {
@@ -166,27 +169,27 @@ fn declaration(body: &[u8]) -> Option<&[u8]> {
     head.starts_with(b"<?xml").then(|| &body[..end])
 }
 
-/// Where a feed's entries are.
+/// Positions of a feed's entries.
 struct Outline {
-    /// Where the first entry begins: what comes before says what kind of feed it is, and what its prefixes mean.
+    /// Start of the first entry; the text before it has the feed's kind and namespaces.
     head: usize,
-    /// The entries that count.
+    /// The entries.
     entries: Vec<Range<usize>>,
-    /// The elements around the entries, outermost first.
+    /// Elements that enclose the entries, outermost first.
     around: Vec<String>,
-    /// What the parser would refuse, in the order of the text.
+    /// Parts that the parser would reject, in the order of the text.
     repairs: Vec<Repair>,
     is_whole: bool,
 }
 
-/// A part of a feed's text, and what takes its place.
+/// A part of a feed's text, and its replacement.
 struct Repair {
     place: Range<usize>,
     text: Cow<'static, str>,
 }
 
 impl Outline {
-    /// A feed of some of its entries.
+    /// Builds a feed of some of the entries.
     fn document<'a>(&self, text: &str, entries: impl Iterator<Item = &'a Range<usize>>) -> String {
         let mut document = String::new();
         for part in std::iter::once(0..self.head).chain(entries.cloned()) {
@@ -300,8 +303,9 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
     }
 }
 
-/// What makes the version of an `rss` tag one that the parser knows; nothing if it is. The tag stands at `start`, and its
-/// name is so long.
+/// Returns the repair of an unsupported version in an `rss` tag; `None` if it is supported. The tag starts at `start`,
+/// and its name
+/// has this length.
 fn version_repair(tag: &str, start: usize, name: usize) -> Option<Repair> {
     let found = tag.match_indices("version").find_map(|(at, word)| {
         let after = tag[at + word.len()..].trim_start().strip_prefix('=')?.trim_start();
@@ -343,7 +347,7 @@ fn snippet(entry: &Entry, publisher: &str) -> Option<Snippet> {
     })
 }
 
-/// The beginning of an entry's markup.
+/// Returns the beginning of an entry's markup.
 pub(super) fn head(markup: &str) -> &str {
     &markup[..markup.floor_char_boundary(MARKUP_BYTES)]
 }

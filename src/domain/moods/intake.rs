@@ -1,4 +1,4 @@
-//! The feeds of the day: what is new in them becomes chunks in the queue.
+//! The daily feeds: new articles become chunks in the queue.
 
 use std::collections::HashSet;
 
@@ -15,15 +15,15 @@ use crate::model::mood::{Snippet, short_hash};
 use crate::model::mood_intake::{FeedState, MoodIntake};
 use crate::net::guarded::{Answer, Expect, Limits, Validators};
 
-/// The largest feed, in bytes.
+/// Largest feed, in bytes.
 const LARGEST_FEED_BYTES: usize = 8 * 1024 * 1024;
-/// Tries when another process takes articles in at the same time.
+/// Attempts when another process reads the feeds at the same time.
 const TRIES: usize = 3;
 
-/// What one run took in.
+/// Report of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TakenIn {
-    /// Feeds with another version than the time before.
+    /// Feeds with a new version.
     pub read: usize,
     /// Feeds that had not changed.
     pub unchanged: usize,
@@ -35,19 +35,19 @@ pub struct TakenIn {
     pub chunks: usize,
 }
 
-/// What came of one feed.
+/// Outcome of reading a feed.
 enum News {
-    /// It is the version that was read before.
+    /// The feed has not changed.
     None,
-    /// Articles, and what is now known of the feed.
+    /// New articles, and the new state of the feed.
     Some(Vec<Snippet>, FeedState),
 }
 
 impl Moods {
-    /// Looks into all feeds and queues what is new in them. What was taken in before is not queued again.
+    /// Reads all feeds and queues new articles.
     ///
     /// # Errors
-    /// When no feed could be read, or documents or the queue failed. The next call goes on from there.
+    /// When no feed could be read, or the store or queue failed. The next call continues.
     pub async fn take_in(&self) -> Result<TakenIn, Error> {
         self.send_unsent().await?;
         for _ in 0..TRIES {
@@ -59,7 +59,7 @@ impl Moods {
         Err(Error::Elsewhere)
     }
 
-    /// Takes everything in, or nothing: `None` if another process did meanwhile.
+    /// Reads the feeds once; `None` if another process did so meanwhile.
     async fn try_to_take_in(&self) -> Result<Option<TakenIn>, Error> {
         let known = self.parts().data.moods.intake().await?;
         let version = known.as_ref().map_or(0, |intake| intake.version);
@@ -114,11 +114,10 @@ impl Moods {
         Ok(is_ours.then_some(taken))
     }
 
-    /// Sends the messages of the chunks that were written down but perhaps never queued. One that is sent twice is
-    /// harmless.
+    /// Sends the messages of recorded chunks that may not have been queued. Sending one twice is harmless.
     ///
     /// # Errors
-    /// When documents or the queue failed.
+    /// When the store or queue failed.
     pub async fn send_unsent(&self) -> Result<usize, Error> {
         let Some(intake) = self.parts().data.moods.intake().await? else { return Ok(0) };
         if intake.unsent.is_empty() {
@@ -144,7 +143,7 @@ impl Moods {
         Ok(sent.len())
     }
 
-    /// Asks the feeds, some at a time, with what was known of each.
+    /// Reads the feeds concurrently, with the known state of each.
     async fn ask_all(&self, known: Vec<FeedState>) -> Vec<(FeedState, Result<News, SourceError>)> {
         let feeds = self.parts().settings.feeds.iter().map(|url| {
             let state = known.iter().find(|state| state.url == url.as_str()).cloned();
@@ -186,7 +185,7 @@ impl Moods {
     }
 }
 
-/// A validator, unless it is so long that it would fill the document.
+/// Drops a validator that is too long to store.
 fn short(validator: Option<String>) -> Option<String> {
     const LONGEST: usize = 500;
     validator.filter(|text| text.len() <= LONGEST)

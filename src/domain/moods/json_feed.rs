@@ -1,6 +1,4 @@
-//! JSON Feed (<https://www.jsonfeed.org/version/1.1/>).
-//!
-//! Only so many items are kept as count; the others are read over.
+//! JSON Feed (<https://www.jsonfeed.org/version/1.1/>). Only the first items are kept in memory.
 
 use std::fmt;
 
@@ -46,7 +44,7 @@ struct Item {
     date_modified: String,
 }
 
-/// Reads a feed that came from `url`. `publisher` becomes the source of its articles.
+/// Parses a feed from `url`. `publisher` becomes the source of its articles.
 pub(super) fn read(text: &str, url: &Url, publisher: &str) -> Result<Articles, FeedError> {
     let text = text.trim_start_matches('\u{feff}').trim();
     let feed: Feed = serde_json::from_str(text).map_err(|_| FeedError::NotAFeed)?;
@@ -72,7 +70,7 @@ fn snippet(item: &Item, base: &Url, publisher: &str) -> Option<Snippet> {
     })
 }
 
-/// The items that count. One of another shape is left out.
+/// Reads the first items; invalid ones are skipped.
 fn first_items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Item>, D::Error> {
     struct First;
 

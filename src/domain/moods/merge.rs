@@ -1,4 +1,4 @@
-//! Which moods are the same: by the vectors of their names, among those of one run and with those that are stored.
+//! Merging moods by the embeddings of their names, within a run and with stored ones.
 
 use std::pin::pin;
 
@@ -8,46 +8,46 @@ use crate::data;
 use crate::data::moods::{MoodName, Moods};
 use crate::model::mood::{SeenMood, unite};
 
-/// From here on, two moods of one run are the same.
+/// Similarity from which two moods of one run are the same.
 const SAME_RUN: f32 = 0.88;
-/// From here on, a mood is the one that is stored.
+/// Similarity from which a mood is the stored one.
 const SAME: f32 = 0.92;
-/// From here on, it may be; the model is asked.
+/// Similarity from which the model decides.
 const PERHAPS: f32 = 0.85;
 
-/// A mood that was seen, and the vector of its name.
+/// A found mood and the embedding of its name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// The mood.
     pub seen: SeenMood,
-    /// The vector.
+    /// Embedding of the name.
     pub vector: Vec<f32>,
 }
 
-/// How much a mood is like a stored one.
+/// Similarity of a mood to a stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Likeness {
-    /// It is the stored one.
+    /// They are the same.
     Same,
-    /// The model should say.
+    /// The model decides.
     Perhaps,
 }
 
-/// The stored mood that is most like one that was seen.
+/// The stored mood that resembles a found one most.
 #[derive(Debug, Clone)]
 pub struct Nearest {
-    /// Its id.
+    /// Mood id.
     pub id: String,
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its description.
+    /// Description.
     pub description: String,
-    /// How much it is like the other.
+    /// Similarity.
     pub likeness: Likeness,
     closeness: f32,
 }
 
-/// The cosine of the angle between two vectors. `None` if they come from different models, or one says nothing.
+/// Returns the cosine similarity. `None` if the dimensions differ or a vector is zero.
 fn cosine(one: &[f32], other: &[f32]) -> Option<f32> {
     if one.len() != other.len() {
         return None;
@@ -57,7 +57,7 @@ fn cosine(one: &[f32], other: &[f32]) -> Option<f32> {
     (length > 0.0 && length.is_finite()).then(|| dot(one, other) / length)
 }
 
-/// Merges the moods of one category whose names mean the same. The first name stays; articles are united by address.
+/// Merges moods of one category with equivalent names. The first name is kept; articles are merged by URL.
 pub fn within(candidates: Vec<Candidate>) -> Vec<Candidate> {
     let mut merged: Vec<Candidate> = Vec::new();
     for Candidate { seen, vector } in candidates {
@@ -86,8 +86,9 @@ pub fn within(candidates: Vec<Candidate>) -> Vec<Candidate> {
     merged
 }
 
-/// The stored mood that is most like each of these, if any is like it at all. Moods that `run` saw first count as those
-/// of one run do. Each category is walked once, page by page.
+/// Finds the stored mood that resembles each of these most, if any. Moods first seen by `run` use the threshold within
+/// a run. Each
+/// category is read once, page by page.
 ///
 /// # Errors
 /// When the store fails.
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
     use crate::model::mood::{MoodArticle, MoodSignals};
 
-    /// A vector at this angle, in degrees, to that of zero.
+    /// Returns a vector at this angle in degrees.
     fn at(degrees: f32) -> Vec<f32> {
         vec![degrees.to_radians().cos() * 3.0, degrees.to_radians().sin() * 3.0]
     }

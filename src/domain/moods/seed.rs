@@ -1,4 +1,4 @@
-//! The past of the press: articles of the last months, from the publishers' sitemaps.
+//! Articles of the last months, from the publishers' sitemaps.
 
 use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};
@@ -20,17 +20,17 @@ use crate::model::mood_intake::ChunkReport;
 use crate::model::timestamp::Timestamp;
 use crate::net::guarded::{Expect, Limits};
 
-/// Days of a month back.
+/// Length of a month.
 const MONTH: time::Duration = time::Duration::days(30);
-/// Articles of one publisher, the newest.
+/// Most articles per publisher.
 const MOST_ARTICLES: usize = 300;
-/// Sitemaps of one publisher that are read, the index included.
+/// Most sitemaps per publisher, including the index.
 const MOST_SITEMAPS: usize = 25;
-/// Indexes within each other.
+/// Deepest nesting of indexes.
 const DEEPEST: usize = 2;
-/// The largest sitemap as it is sent, in bytes.
+/// Largest sitemap as sent, in bytes.
 const LARGEST_SITEMAP_BYTES: usize = 10 * 1024 * 1024;
-/// How often, and after what pause, a chunk is looked at again that another worker has.
+/// Polls of a chunk that another worker has, and the interval.
 const LOOKS: usize = 40;
 const PAUSE: Duration = Duration::from_millis(1500);
 
@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_millis(1500);
 pub struct Collected {
     /// The articles.
     pub snippets: Vec<Snippet>,
-    /// The publishers that could not be read.
+    /// Publishers that could not be read.
     pub failures: Vec<Failure>,
 }
 
@@ -48,27 +48,28 @@ pub struct Collected {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
-    /// The publisher.
+    /// Name of the publisher.
     pub publisher: String,
-    /// Why, for people.
+    /// Reason, for people.
     pub reason: String,
 }
 
-/// What came of a seed.
+/// Outcome of a seed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seeded {
-    /// Moods that are new or got new articles, counted once for each chunk.
+    /// Moods that are new or got new articles, counted once per chunk.
     pub seeded: usize,
     /// Articles that were read.
     pub snippets_processed: usize,
 }
 
 impl Moods {
-    /// Reads the articles of the last `months_back` months (of 30 days) with the model, and saves their moods. Where it is
-    /// cut off, the next call goes on: chunks that are done are not read again.
+    /// Has the model read the articles of the last `months_back` months (of 30 days), and saves their moods. After an
+    /// interruption
+    /// the next call continues with the remaining chunks.
     ///
     /// # Errors
-    /// When no publisher could be read, or a chunk failed; the others are done by then.
+    /// When no publisher could be read, or a chunk failed; the others are done then.
     pub async fn seed(&self, months_back: u8) -> Result<Seeded, Error> {
         let Collected { snippets, failures } = self.collect(months_back).await?;
         let run = format!("seed-{}", self.now());
@@ -92,7 +93,7 @@ impl Moods {
         last_error.map_or(Ok(seeded), Err)
     }
 
-    /// Waits for a while when another worker has the chunk: one that died keeps it until its lease ends.
+    /// Processes a chunk, waiting for a lease of another worker to expire.
     async fn process_patiently(&self, run: &str, snippets: &[Snippet]) -> Result<ChunkReport, Error> {
         for _ in 0..LOOKS {
             match self.process_chunk(run, snippets).await {
@@ -103,10 +104,10 @@ impl Moods {
         Err(Error::Elsewhere)
     }
 
-    /// The articles of the last `months_back` months (of 30 days), of each publisher the newest, at most 300.
+    /// Collects the newest articles of the last `months_back` months (of 30 days), at most 300 per publisher.
     ///
     /// # Errors
-    /// When no publisher could be read. Some that could not are told in the result.
+    /// When no publisher could be read. Individual failures are in the result.
     pub async fn collect(&self, months_back: u8) -> Result<Collected, Error> {
         let since = self.parts().clock.now() - MONTH * i32::from(months_back);
         let sites = self.parts().settings.sitemaps.iter();
@@ -135,7 +136,7 @@ impl Moods {
         }
     }
 
-    /// The newest articles of one publisher. A sitemap below the first one costs only itself.
+    /// Collects the newest articles of one publisher. Failures of nested sitemaps are skipped.
     async fn walk(&self, first: &Url, since: OffsetDateTime) -> Result<Vec<Snippet>, SourceError> {
         let publisher = publisher(first);
         let mut articles = Newest::new(MOST_ARTICLES);
@@ -185,7 +186,7 @@ impl Moods {
     }
 }
 
-/// What a sitemap has of the time that counts.
+/// Entries of a sitemap in the period.
 struct Found {
     articles: Newest<Listed>,
     sitemaps: Newest<String>,
@@ -217,7 +218,7 @@ impl Found {
     }
 }
 
-/// When a page appeared: as the sitemap has it, else in the month that its address names.
+/// Returns when a page was published, from the sitemap or from the month in its URL.
 fn appeared(listed: &Listed) -> Option<OffsetDateTime> {
     let in_address = || {
         let (first, last) = sitemaps::period(&listed.url)?;
@@ -226,7 +227,7 @@ fn appeared(listed: &Listed) -> Option<OffsetDateTime> {
     listed.modified.map(Timestamp::get).or_else(in_address)
 }
 
-/// The newest of many things, as many as are wanted.
+/// The newest of many values.
 struct Newest<T> {
     things: Vec<(OffsetDateTime, T)>,
     most: usize,
@@ -250,7 +251,7 @@ impl<T> Newest<T> {
         self.things.truncate(self.most);
     }
 
-    /// The newest first.
+    /// Returns the values, newest first.
     fn into_sorted(mut self) -> impl Iterator<Item = (OffsetDateTime, T)> {
         self.shrink();
         self.things.into_iter()

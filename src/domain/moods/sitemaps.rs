@@ -1,8 +1,8 @@
-//! Sitemaps (sitemaps.org): lists of a site's pages, and lists of such lists, possibly packed by gzip, possibly with
-//! titles for Google News, or as plain text with an address in each line.
+//! Sitemaps (sitemaps.org): lists of pages and of other sitemaps, possibly gzipped, with titles for Google News, or as
+//! plain text
+//! with a URL per line.
 //!
-//! A sitemap is read as a stream: whatever its size, no more than one page's entry is held, and what is too long for an
-//! entry ends it. What a caller wants of it, it keeps itself.
+//! A sitemap is read as a stream: only one entry is in memory, and an entry that is too long ends the reading.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -21,19 +21,19 @@ use super::feeds::TITLE;
 use super::text::{LONGEST_URL, plain};
 use crate::model::timestamp::Timestamp;
 
-/// Size of a sitemap that is read, unpacked: a quarter more than the 50 MiB that the protocol allows.
+/// Largest decompressed sitemap: a quarter more than the protocol's 50 MiB.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
-/// Entries of one sitemap that are read: as many as the protocol allows.
+/// Most entries of a sitemap, as in the protocol.
 const MOST_ENTRIES: usize = 50_000;
-/// The longest tag or text.
+/// Longest tag or text.
 const LONGEST_TOKEN: usize = 64 * 1024;
-/// Elements within each other. Those of news are four deep.
+/// Deepest nesting; news elements are four deep.
 const DEEPEST: usize = 16;
-/// How much is read ahead.
+/// Size of the read buffer.
 const BUFFER: usize = 8 * 1024;
-/// How a gzip file begins.
+/// Magic bytes of a gzip file.
 pub(super) const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// A slug of fewer words is a section or a name, and no title.
+/// Fewest words of a slug that is used as a title.
 const FEWEST_WORDS: usize = 3;
 
 /// An entry of a sitemap.
@@ -45,18 +45,18 @@ pub enum Entry {
     Sitemap(Listed),
 }
 
-/// What a sitemap says of a page or another sitemap.
+/// A listed page or sitemap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listed {
-    /// Its address, as it is written.
+    /// URL as written.
     pub url: String,
-    /// When it last changed, or for news when it appeared.
+    /// Time of the last change, or of publication for news.
     pub modified: Option<Timestamp>,
-    /// Its headline, for news.
+    /// Headline, for news.
     pub title: Option<String>,
 }
 
-/// How a sitemap ended.
+/// How reading ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// With its last entry, or where the reader had enough.
@@ -65,12 +65,12 @@ pub enum End {
     Cut,
 }
 
-/// What is not a sitemap.
+/// The text is not a sitemap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this is not a sitemap")]
 pub struct NotASitemap;
 
-/// Shows `visit` the entries of a sitemap, one after the other, until it breaks off.
+/// Calls `visit` with each entry of a sitemap, until it breaks off.
 ///
 /// # Errors
 /// When it is neither a list of pages nor one of sitemaps.
@@ -79,7 +79,7 @@ pub fn read(body: &Bytes, visit: impl FnMut(Entry) -> ControlFlow<()>) -> Result
     if body.starts_with(&GZIP) { walk(MultiGzDecoder::new(source), visit) } else { walk(source, visit) }
 }
 
-/// Lets so many bytes through until it is told that they were put to use.
+/// Reader that stops after a number of bytes without progress.
 struct Metered<R> {
     source: R,
     left: Rc<Cell<usize>>,
@@ -97,7 +97,7 @@ impl<R: Read> Read for Metered<R> {
     }
 }
 
-/// The texts of an entry that count.
+/// The relevant texts of an entry.
 #[derive(Clone, Copy, PartialEq)]
 enum Field {
     Address,
@@ -224,14 +224,14 @@ fn walk(source: impl Read, mut visit: impl FnMut(Entry) -> ControlFlow<()>) -> R
     if is_index.is_some() { Ok(End::Cut) } else { Err(NotASitemap) }
 }
 
-/// Whether this is a sitemap in plain text: its first line is an address.
+/// Whether this is a plain-text sitemap: its first line is a URL.
 fn is_text(source: &mut impl BufRead) -> bool {
     let Ok(start) = source.fill_buf() else { return false };
     let start = start.trim_ascii_start();
     [&b"https://"[..], b"http://"].iter().any(|scheme| start.len() > scheme.len() && start.starts_with(scheme))
 }
 
-/// Shows `visit` the addresses of a sitemap in plain text.
+/// Calls `visit` with the URLs of a plain-text sitemap.
 fn walk_lines(
     mut source: impl BufRead,
     left: &Cell<usize>,
@@ -257,7 +257,7 @@ fn walk_lines(
     Ok(End::Cut)
 }
 
-/// A byte order mark before the document is none of its text.
+/// Skips a byte order mark.
 fn skip_mark(reader: &mut impl BufRead) {
     if let Ok(start) = reader.fill_buf()
         && start.starts_with(b"\xef\xbb\xbf")
@@ -272,7 +272,7 @@ fn add(draft: &mut Option<Draft>, field: Option<Field>, text: &str) {
     }
 }
 
-/// What a reference in a text stands for. Entities that a document declares itself stand for nothing.
+/// Resolves a reference in a text. Entities declared by the document itself resolve to nothing.
 fn resolve(reference: &BytesRef<'_>) -> String {
     match reference.resolve_char_ref() {
         Ok(Some(character)) => character.to_string(),
@@ -281,13 +281,13 @@ fn resolve(reference: &BytesRef<'_>) -> String {
     }
 }
 
-/// A date as sitemaps have it: a day, possibly with a time.
+/// Parses a sitemap's date: a day, optionally with a time.
 fn date(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     dates::parse(text).or_else(|| Timestamp::parse(text.get(..10)?))
 }
 
-/// The first and the last day that an address names, by a year and perhaps a month: `/2026/03/`, `year=2026&month=3`,
+/// Returns the first and last day that a URL denotes by a year and perhaps a month: `/2026/03/`, `year=2026&month=3`,
 /// `sitemap-2026.xml`.
 pub fn period(url: &str) -> Option<(Date, Date)> {
     let mut numbers = url.split(|character: char| !character.is_ascii_digit()).filter(|digits| !digits.is_empty());
@@ -305,10 +305,10 @@ pub fn period(url: &str) -> Option<(Date, Date)> {
     Some((first, last))
 }
 
-/// How long a [`period`] may be to say when a page appeared.
+/// Longest [`period`] that says when a page was published.
 pub const MONTH: Duration = Duration::days(31);
 
-/// A title from an address: the words of its longest slug. `None` if they are too few to be one.
+/// Derives a title from the longest slug of a URL. `None` if it has too few words.
 pub fn title_of(url: &str) -> Option<String> {
     let path = url.split(['?', '#']).next().unwrap_or_default().split_once("://")?.1;
     let slugs = path.split('/').skip(1).map(words_of);
@@ -320,7 +320,7 @@ pub fn title_of(url: &str) -> Option<String> {
     Some(plain(&first.to_uppercase().chain(letters).collect::<String>(), TITLE))
 }
 
-/// The words of a slug, without its ending and the number of the article.
+/// Returns the words of a slug, without its extension and the article's number.
 fn words_of(slug: &str) -> Vec<&str> {
     let slug = slug.strip_suffix(".html").or_else(|| slug.strip_suffix(".htm")).unwrap_or(slug);
     let mut words: Vec<&str> = slug.split(['-', '_']).filter(|word| !word.is_empty()).collect();

@@ -1,22 +1,23 @@
-//! Text and addresses as feeds and pages have them, made plain and short.
+//! Plain, short text and URLs from feeds and pages.
 
 use quick_xml::escape::{resolve_html5_entity, resolve_predefined_entity};
 use url::Url;
 
-/// The longest address that is kept, in bytes.
+/// Longest URL that is kept, in bytes.
 pub const LONGEST_URL: usize = 1000;
-/// The longest name of a character reference, in bytes; the longest that there is has 32.
+/// Longest character reference, in bytes; the longest that exists has 32.
 const LONGEST_REFERENCE: usize = 40;
-/// Elements that stand within a word or a line; every other one separates words.
+/// Elements within a word or line; all others separate words.
 const INLINE: [&str; 14] =
     ["a", "abbr", "b", "big", "em", "font", "i", "mark", "small", "span", "strong", "sub", "sup", "u"];
-/// Elements whose content nobody reads.
+/// Elements whose content is not text.
 const HIDDEN: [&str; 4] = ["script", "style", "template", "noscript"];
 
-/// The first `most` characters of the text in `markup`, which is HTML or something like it: without tags, comments and
-/// scripts, with character references resolved and runs of space made one space.
+/// Returns the first `most` characters of the text in HTML-like `markup`: without tags, comments and scripts, with
+/// references
+/// resolved and whitespace collapsed.
 ///
-/// It goes through the markup once and builds no tree: those of hostile markup grow with the square of its length.
+/// Works in one pass without building a tree, whose cost can be quadratic for hostile markup.
 pub fn plain(markup: &str, most: usize) -> String {
     let mut text = Text { out: String::new(), left: most, is_space_due: false };
     let mut rest = markup;
@@ -49,7 +50,7 @@ pub fn plain(markup: &str, most: usize) -> String {
     text.out
 }
 
-/// Text as it grows.
+/// Text being built.
 struct Text {
     out: String,
     /// Characters that still fit.
@@ -78,7 +79,7 @@ impl Text {
         self.left -= takes;
     }
 
-    /// Adds the first character of `rest` and returns what follows it.
+    /// Appends the first character of `rest` and returns the rest.
     fn push_first<'a>(&mut self, rest: &'a str) -> &'a str {
         let mut characters = rest.chars();
         if let Some(character) = characters.next() {
@@ -88,8 +89,9 @@ impl Text {
     }
 }
 
-/// The name of the tag, comment or declaration with which `rest` begins, and what follows it. `None` if the `<` is only a
-/// sign. One without an end goes on to the end of the text.
+/// Parses the tag, comment or declaration at the start of `rest`; returns its name and what follows. `None` if the `<`
+/// is just a
+/// character. An unterminated one extends to the end of the text.
 fn tag(rest: &str) -> Option<(&str, &str)> {
     if let Some(comment) = rest.strip_prefix("<!--") {
         return Some(("", comment.split_once("-->").map_or("", |(_, after)| after)));
@@ -118,7 +120,7 @@ fn tag(rest: &str) -> Option<(&str, &str)> {
     Some((name, ""))
 }
 
-/// What follows the end tag of `element`.
+/// Returns what follows the end tag of `element`.
 fn after_end_of<'a>(element: &str, mut rest: &'a str) -> &'a str {
     while let Some((_, after)) = rest.split_once("</") {
         if after.get(..element.len()).is_some_and(|name| name.eq_ignore_ascii_case(element)) {
@@ -129,7 +131,7 @@ fn after_end_of<'a>(element: &str, mut rest: &'a str) -> &'a str {
     ""
 }
 
-/// What the character reference with which `rest` begins stands for, and what follows it.
+/// Parses the character reference at the start of `rest`; returns the text and what follows.
 fn reference(rest: &str) -> Option<(String, &str)> {
     let end = rest.bytes().take(LONGEST_REFERENCE).position(|byte| byte == b';')?;
     let (name, after) = (rest.get(1..end)?, &rest[end + 1..]);
@@ -146,8 +148,7 @@ fn reference(rest: &str) -> Option<(String, &str)> {
     Some((resolved, after))
 }
 
-/// An article's address, as it is told apart from others: without its fragment and the marks of campaigns. `None` if it is
-/// not a web address, or a very long one.
+/// Normalises an article's URL: without fragment and tracking parameters. `None` if it is not a web URL, or too long.
 pub fn article_url(text: &str) -> Option<String> {
     let text = text.trim();
     if text.len() > LONGEST_URL {

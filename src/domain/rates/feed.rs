@@ -1,8 +1,8 @@
-//! What a feed of exchange rates says: the European Central Bank's XML of daily reference rates
-//! (<https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml>), or JSON of the same content
+//! Parsing of exchange rate feeds: the European Central Bank's daily XML
+//! (<https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml>), or the same as JSON
 //! (`{"base":"EUR","date":"2026-02-27","rates":{"USD":1.08}}`).
 //!
-//! A rate that cannot be one costs only itself.
+//! Invalid rates are skipped.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,16 +21,16 @@ use super::Rates;
 use crate::config::Feed;
 use crate::model::numbers::decimal;
 
-/// Time for the whole answer.
+/// Time limit of a fetch.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The longest feed that is read, in bytes; that of the European Central Bank has 2 kB, its last 90 days 200 kB.
+/// Longest feed, in bytes; the European Central Bank's daily one has 2 kB, its 90-day one 200 kB.
 const LONGEST_FEED: usize = 1024 * 1024;
-/// Currencies that are kept at most; there are fewer than 200 codes.
+/// Most currencies; fewer than 200 codes exist.
 const MOST_CURRENCIES: usize = 300;
-/// The smallest and the largest worth of a euro.
+/// Smallest and largest plausible rate.
 const SMALLEST_RATE: Decimal = Decimal::from_parts(1, 0, 0, false, 6);
 const LARGEST_RATE: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
-/// The first day of the euro.
+/// First day of the euro.
 const FIRST_DAY: Date = date!(1999 - 01 - 01);
 
 /// Why a feed gave no rates.
@@ -42,25 +42,25 @@ pub enum FeedError {
     /// It did not answer in time.
     #[error("the feed of exchange rates took longer than {} s", PATIENCE.as_secs())]
     TooSlow,
-    /// It answered with something else.
+    /// It answered with an error status.
     #[error("the feed of exchange rates answered with status {0}")]
     Refused(u16),
     /// The file cannot be read.
     #[error("the file of exchange rates cannot be read")]
     File(#[source] std::io::Error),
-    /// It says more than any feed needs.
+    /// It is too long.
     #[error("the feed of exchange rates has more than {LONGEST_FEED} bytes")]
     TooLong,
     /// It is not XML.
     #[error("the feed of exchange rates is not XML")]
     Xml(#[source] quick_xml::Error),
-    /// It is not JSON of that shape.
+    /// It is not JSON of the expected shape.
     #[error("the feed of exchange rates is not JSON of a known shape")]
     Json(#[source] serde_json::Error),
-    /// It is against another currency.
+    /// It has another base currency.
     #[error("the feed of exchange rates is not against the euro")]
     OtherBase,
-    /// There is no day with rates in it.
+    /// It has no day with rates.
     #[error("the feed has no exchange rates of a day")]
     Empty,
 }
@@ -72,7 +72,7 @@ impl From<reqwest::Error> for FeedError {
     }
 }
 
-/// What the feed says now.
+/// Fetches the feed.
 pub(super) async fn fetch(feed: &Feed, http: &reqwest::Client, now: OffsetDateTime) -> Result<Rates, FeedError> {
     let read = async {
         match feed {
@@ -115,7 +115,7 @@ fn parse(text: &[u8], now: OffsetDateTime) -> Result<Rates, FeedError> {
 
 type Day = (Date, BTreeMap<String, Decimal>);
 
-/// The newest day: `<Cube time="2026-02-27"><Cube currency="USD" rate="1.08"/>…</Cube>`.
+/// Parses the newest day: `<Cube time="2026-02-27"><Cube currency="USD" rate="1.08"/>…</Cube>`.
 fn parse_xml(text: &[u8]) -> Result<Day, FeedError> {
     let mut reader = Reader::from_reader(text);
     let mut newest: Option<Day> = None;
@@ -178,13 +178,13 @@ fn add(rates: &mut BTreeMap<String, Decimal>, code: &str, rate: &str) {
     }
 }
 
-/// The rate, if it can be one.
+/// Parses a plausible rate.
 pub(super) fn checked(rate: &str) -> Option<Decimal> {
     let rate = decimal(rate.trim().parse().ok()?)?;
     (SMALLEST_RATE..=LARGEST_RATE).contains(&rate).then_some(rate)
 }
 
-/// The day, which may be followed by a time.
+/// Parses a day, optionally followed by a time.
 pub(super) fn day(text: &str) -> Option<Date> {
     let day = text.trim().get(..10)?;
     Date::parse(day, format_description!("[year]-[month]-[day]")).ok()
@@ -199,7 +199,7 @@ mod tests {
 
     const NOW: OffsetDateTime = datetime!(2026-03-02 09:15 UTC);
 
-    /// In the shape that the European Central Bank publishes.
+    /// A feed in the form of the European Central Bank.
     const XML: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <gesmes:Envelope xmlns:gesmes="http://www.gesmes.org/xml/2002-08-01" xmlns="http://www.ecb.int/vocabulary/2002-08-01/eurofxref">
 	<gesmes:subject>Reference rates</gesmes:subject>

@@ -1,41 +1,42 @@
-//! What a source offers, before anybody knows whether the feed has it already.
+//! Candidates: what a source offers, before de-duplication.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::timestamp::Timestamp;
 
-/// Something that may become an item of the feed. Parsers make it; its texts and lists are as the source wrote them, and
-/// ingest bounds them. A plain record, so that a long operation can keep candidates between its steps.
+/// A possible item of the feed. Parsers create it with texts and lists as in the source; ingestion bounds them. A
+/// plain
+/// record, so that a job can store it between steps.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Candidate {
-    /// Its headline.
+    /// Title.
     pub title: String,
-    /// More words, plain text.
+    /// Description, plain text.
     pub description: String,
-    /// Its picture: an absolute address without a token that expires.
+    /// Picture: an absolute URL that does not expire.
     pub image_url: String,
-    /// Its page: an absolute address. Together with the source it is what names the item.
+    /// Product page: an absolute URL. With the source it identifies the item.
     pub product_url: String,
-    /// Addresses of where it is sold.
+    /// Offers.
     pub buy_links: Vec<String>,
-    /// What it costs, as the source wrote it, with its currency.
+    /// Price with currency, as written by the source.
     pub price: Option<String>,
-    /// Who makes it.
+    /// Brand.
     pub brand: Option<String>,
-    /// Words to find it by, in lower case.
+    /// Tags, in lower case.
     pub tags: Vec<String>,
-    /// Addresses of all pictures if there are several, the first one included, in the source's order.
+    /// All pictures of a gallery in the source's order, including the first; empty for a single picture.
     pub gallery_images: Vec<String>,
-    /// What people said of it.
+    /// Selected comments.
     pub comment_text: String,
-    /// Votes at the source; zero where there are none.
+    /// Score at the source, or zero.
     pub reddit_score: i64,
-    /// When it appeared at the source, if that says so.
+    /// Publication time, if known.
     pub source_created_at: Option<Timestamp>,
 }
 
-/// What [`Candidate::gallery_images`] is for these pictures: one alone is no gallery.
+/// Returns the gallery for these pictures; a single one is no gallery.
 pub fn gallery(pictures: Vec<String>) -> Vec<String> {
     if pictures.len() > 1 { pictures } else { Vec::new() }
 }

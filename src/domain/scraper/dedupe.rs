@@ -1,12 +1,13 @@
-//! Pictures that a run is about to add: known from the moment it finds them new, so that no other run of this process
-//! adds the same; forgotten again if the item is not written after all, however that comes.
+//! Claims on pictures that a run is about to add, so that no other run of this process adds the same ones. A claim is
+//! released
+//! if the item is not written, for whatever reason.
 
 use std::sync::Arc;
 
 use crate::domain::similarity::known::{Claim, PartitionHashes};
 use crate::model::perceptual_hash::PerceptualHash;
 
-/// A picture that was new, until its item is written.
+/// A claim on a new picture.
 pub(super) struct Claimed {
     known: Arc<PartitionHashes>,
     hash: PerceptualHash,
@@ -14,7 +15,7 @@ pub(super) struct Claimed {
 }
 
 impl Claimed {
-    /// Claims the picture; `None` if the partition has it.
+    /// Claims a picture; `None` if the partition has it.
     pub(super) fn new(known: &Arc<PartitionHashes>, hash: PerceptualHash) -> Option<Self> {
         match known.claim(hash) {
             Claim::New => Some(Self { known: known.clone(), hash, is_kept: false }),
@@ -26,7 +27,7 @@ impl Claimed {
         self.hash
     }
 
-    /// The item is written.
+    /// Keeps the claim, because the item was written.
     pub(super) fn keep(mut self) {
         self.is_kept = true;
     }

@@ -1,8 +1,7 @@
-//! What becomes of candidates: those that the feed does not have are written to it, with their picture's hash and their
-//! vector.
+//! Ingestion of candidates: new ones are written to the feed with picture hash and embedding.
 //!
-//! Ingest is safe to repeat: an item's id is made from its source and page, so the same candidate is the same item. It
-//! works in batches, and what one batch has written the next run finds.
+//! Safe to repeat: an item's id is derived from source and page. Works in batches, and finds what earlier ones have
+//! written.
 
 use std::collections::HashSet;
 use std::ops::AddAssign;
@@ -30,19 +29,19 @@ use crate::model::perceptual_hash::PerceptualHash;
 use crate::model::source::Source;
 use crate::net::guarded::{FetchError, Limits, UrlRefused, check_url};
 
-/// Candidates of one run at most; the rest is for the next.
+/// Most candidates per run.
 const MOST_CANDIDATES: usize = 500;
 /// Candidates that are looked up, embedded and written together.
 const BATCH: usize = 50;
-/// Pictures that are fetched and hashed at once.
+/// Concurrent picture downloads.
 const CONCURRENT_PICTURES: usize = 8;
-/// Items that are written at once.
+/// Concurrent writes.
 const CONCURRENT_WRITES: usize = 8;
-/// Size and time of one picture.
+/// Limits of a picture download.
 const PICTURE_LIMITS: Limits = Limits { size_bytes: 20 * 1024 * 1024, time: Duration::from_secs(15) };
-/// Time for all pictures of a run. What is left then is written without its hash.
+/// Time limit for all pictures of a run; items after that have no hash.
 const PICTURES_TIME: Duration = Duration::from_secs(90);
-/// Items of earlier runs that get their missing vectors, at most.
+/// Most earlier items per run whose missing embedding is computed.
 const MOST_FILLED: usize = 200;
 
 const LONGEST_TITLE: usize = 300;
@@ -54,18 +53,18 @@ const LONGEST_TAG: usize = 40;
 const MOST_TAGS: usize = 20;
 const MOST_PICTURES: usize = 20;
 const MOST_LINKS: usize = 10;
-/// Longest address, in bytes.
+/// Longest URL, in bytes.
 const LONGEST_URL: usize = 2_000;
-/// Characters of a description that count for its vector.
+/// Characters of a description that are embedded.
 const EMBEDDED_DESCRIPTION: usize = 200;
 
-/// Where candidates come from.
+/// Origin of candidates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Origin {
-    /// Who sent them; nobody if we fetched them ourselves. What others send needs a picture that can be there.
+    /// User who submitted them; `None` if the service fetched them. Submitted ones need an available picture.
     pub submitter: Option<UserId>,
-    /// Whether they are known to be what the source has.
+    /// Whether they are verified against the source.
     pub verified: bool,
 }
 
@@ -73,27 +72,27 @@ impl Origin {
     /// Fetched from the source by this service.
     pub const FETCHED: Self = Self { submitter: None, verified: true };
 
-    /// Who pays for the vectors of what comes from there: whoever sent it.
+    /// Returns who pays for embeddings: the submitter, if any.
     fn payer(&self) -> CallContext {
         self.submitter.as_ref().map_or_else(CallContext::service, CallContext::user)
     }
 }
 
-/// What became of candidates.
+/// Report of an ingestion.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct IngestReport {
-    /// Items that are new in the feed.
+    /// New items.
     pub new_items: usize,
-    /// Candidates that the feed has already, by page or by picture.
+    /// Candidates that the feed has already, by page or picture.
     pub duplicates: usize,
-    /// Candidates without a title, a page or a picture that can be used, and submitted ones whose picture is gone.
+    /// Candidates without a valid title, page or picture, and submitted ones whose picture is gone.
     pub unusable: usize,
-    /// New items whose picture could not be had, so that nobody knows what it looks like.
+    /// New items without a picture hash.
     pub without_hash: usize,
-    /// New items that wait for their vector.
+    /// New items without an embedding.
     pub without_vector: usize,
-    /// Older items that got theirs.
+    /// Earlier items whose embedding was computed.
     pub filled: usize,
 }
 
@@ -109,10 +108,10 @@ impl AddAssign for IngestReport {
 }
 
 impl Scraper {
-    /// Writes those candidates to the feed that it does not have. Does not say when the source was scraped.
+    /// Writes new candidates to the feed. Does not record the scrape.
     ///
     /// # Errors
-    /// When documents cannot be read or written. What was written until then stays, and is found the next time.
+    /// When the store fails. What was written is found the next time.
     pub async fn ingest(
         &self,
         source: &Source,
@@ -142,7 +141,7 @@ impl Scraper {
         Ok(report)
     }
 
-    /// Gives items their missing vectors: these, and some of those that were written without. Returns how many.
+    /// Computes missing embeddings of these and some earlier items. Returns how many.
     async fn fill_vectors(&self, partition: &str, ids: &[ScrapedItemId]) -> Result<usize, Error> {
         let items = &self.data().items;
         let mut waiting = items.find_in(partition, ids).await?;
@@ -161,7 +160,7 @@ impl Scraper {
         Ok(filled)
     }
 
-    /// The texts' vectors; `None`, and a line in the log, when the model cannot give them.
+    /// Embeds texts; `None`, and a log line, if the model fails.
     async fn embed(&self, context: &CallContext, texts: Vec<String>) -> Option<Vec<Vec<f64>>> {
         let vectors = match self.model().embed(context, &texts).await {
             Ok(vectors) => vectors,
@@ -177,7 +176,7 @@ impl Scraper {
         Some(vectors.into_iter().map(|vector| vector.into_iter().map(shortest).collect()).collect())
     }
 
-    /// The hash of a picture, as far as it can be had.
+    /// Hashes the picture at a URL, if available.
     async fn look_at(&self, url: &str) -> Picture {
         let picture = match self.pictures().get(url, PICTURE_LIMITS).await {
             Ok(picture) => picture,
@@ -203,17 +202,17 @@ impl Scraper {
     }
 }
 
-/// What is known of a candidate's picture.
+/// State of a candidate's picture.
 enum Picture {
-    /// What it looks like.
+    /// Available, with its hash.
     Hashed(PerceptualHash),
-    /// It could not be had, which may change.
+    /// Temporarily unavailable.
     Unknown,
-    /// There is none at its address, or none that anybody could see.
+    /// Missing, or not a picture.
     Gone,
 }
 
-/// Candidates that are ingested together.
+/// A batch of candidates.
 struct Batch<'a> {
     scraper: &'a Scraper,
     source: &'a Source,
@@ -272,7 +271,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Those candidates whose picture the partition does not have, with its hash.
+    /// Filters out candidates whose picture the partition has; returns hashes of the others.
     async fn without_known_pictures(
         &self,
         candidates: Vec<Candidate>,
@@ -335,7 +334,7 @@ impl Batch<'_> {
     }
 }
 
-/// Where a source's items are: with those of everybody, or with their one reader's.
+/// Returns the partition of a source's items: global, or the one user's.
 pub fn partition(source: &Source) -> &str {
     match &source.created_by {
         Some(user) if !source.is_global => user.as_str(),
@@ -343,7 +342,7 @@ pub fn partition(source: &Source) -> &str {
     }
 }
 
-/// The candidate within bounds; `None` if what an item cannot do without is missing or refused.
+/// Bounds a candidate's fields; `None` if a required one is missing or refused.
 fn clean(candidate: Candidate) -> Option<Candidate> {
     let title = cut(&candidate.title, LONGEST_TITLE);
     let product_url = page_url(&candidate.product_url)?;
@@ -383,7 +382,7 @@ fn cut(text: &str, longest: usize) -> String {
     text.trim().chars().take(longest).collect::<String>().trim_end().to_owned()
 }
 
-/// An address that may be stored: one that we could fetch ourselves, without its fragment.
+/// Parses a URL that may be stored: one that could be fetched, without fragment.
 fn url(text: &str) -> Option<Url> {
     let mut url = check_url(text).ok()?;
     url.set_fragment(None);
@@ -394,8 +393,7 @@ fn page_url(text: &str) -> Option<String> {
     url(text).map(String::from)
 }
 
-/// The address of a picture that stays where it is. The signed ones of Reddit's previews end after a while; the picture
-/// itself has the same path on another host.
+/// Returns a picture URL that does not expire. Reddit's signed previews have the same path on another host.
 fn picture_url(text: &str) -> Option<String> {
     let mut url = url(text)?;
     if url.host_str() == Some("preview.redd.it") {
@@ -410,12 +408,11 @@ fn picture_url(text: &str) -> Option<String> {
     (!expires && !is_signed_preview).then(|| url.into())
 }
 
-/// Names of parameters with which stores of files sign addresses for a while: Amazon's and Google's, Azure's, Akamai's,
-/// `CloudFront`'s.
+/// Query parameters of expiring signatures: Amazon and Google, Azure, Akamai, `CloudFront`.
 const EXPIRING: [&str; 8] =
     ["x-amz-signature", "x-goog-signature", "sig", "hdnea", "hdnts", "signature", "expires", "key-pair-id"];
 
-/// What an item's vector is made of: tags, title and the beginning of the description.
+/// Returns the text to embed: tags, title and the beginning of the description.
 pub fn embedded_text<'a>(tags: impl IntoIterator<Item = &'a str>, title: &str, description: &str) -> String {
     let description: String = description.chars().take(EMBEDDED_DESCRIPTION).collect();
     let mut parts: Vec<&str> = tags.into_iter().collect();
@@ -432,8 +429,7 @@ fn text_of_item(item: &FeedItem) -> String {
     embedded_text(item.tags.iter().map(String::as_str), &item.title, &item.description)
 }
 
-/// The number as documents keep it: the shortest decimal that is this number among those of single precision, half as long
-/// as all the digits of its double.
+/// Returns the shortest decimal that denotes this single-precision number, which halves its length in documents.
 fn shortest(number: f32) -> f64 {
     number.to_string().parse().unwrap_or_else(|_| f64::from(number))
 }

@@ -1,6 +1,6 @@
-//! Tags of what is found: words to filter and search the feed by, from where it was found and what it is called.
+//! Tags of items, derived from the subreddit, flair and title.
 
-/// Tags of the posts of a subreddit.
+/// Tags of subreddits.
 const SUBREDDITS: [(&str, &[&str]); 12] = [
     ("streetwear", &["streetwear", "urban", "casual"]),
     ("malefashionadvice", &["classic", "smart-casual", "everyday"]),
@@ -16,7 +16,7 @@ const SUBREDDITS: [(&str, &[&str]); 12] = [
     ("classicmenswear", &["classic", "tailored", "formal"]),
 ];
 
-/// Words of titles and the tags that they stand for.
+/// Keywords of titles, and their tags.
 const KEYWORDS: [(&str, &str); 18] = [
     ("vintage", "vintage"),
     ("thrift", "thrift"),
@@ -38,20 +38,21 @@ const KEYWORDS: [(&str, &str); 18] = [
     ("loafer", "loafers"),
 ];
 
-/// What may follow a keyword within a word. A keyword anywhere would find boots in "bootcut" and a formal look in
-/// "informal"; a whole word only would miss "thrifted" and "loafers".
+/// Endings that a keyword may have. Substrings would match "bootcut" and "informal"; whole words only would miss
+/// "thrifted" and
+/// "loafers".
 const ENDINGS: [&str; 13] = ["", "s", "ed", "er", "ers", "ing", "ism", "ist", "ly", "py", "wear", "head", "heads"];
 
-/// Most words taken from a flair, and the longest of them, in characters.
+/// Most words taken from a flair, and the longest word in characters.
 const MAX_FLAIR_WORDS: usize = 8;
 const MAX_FLAIR_WORD: usize = 30;
 
-/// Tags of the posts of a subreddit, whose name may be in any case.
+/// Returns the tags of a subreddit, in any case.
 pub fn of_subreddit(name: &str) -> &'static [&'static str] {
     SUBREDDITS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map_or(&[], |(_, tags)| tags)
 }
 
-/// The words of a flair, in lower case.
+/// Returns the words of a flair, in lower case.
 pub fn of_flair(flair: &str) -> impl Iterator<Item = String> + '_ {
     let words = flair.split(|letter: char| !(letter.is_alphanumeric() || letter == '-'));
     words
@@ -60,7 +61,7 @@ pub fn of_flair(flair: &str) -> impl Iterator<Item = String> + '_ {
         .take(MAX_FLAIR_WORDS)
 }
 
-/// The tags that the words of a title stand for.
+/// Returns the tags of a title's keywords.
 pub fn of_title(title: &str) -> impl Iterator<Item = &'static str> {
     let title = title.to_lowercase();
     let words: Vec<&str> = title.split(|letter: char| !letter.is_alphanumeric()).collect();
@@ -70,7 +71,7 @@ pub fn of_title(title: &str) -> impl Iterator<Item = &'static str> {
     KEYWORDS.map(|(keyword, tag)| said(keyword).then_some(tag)).into_iter().flatten()
 }
 
-/// Adds a tag unless it is there.
+/// Adds a tag unless it exists.
 pub fn add(tags: &mut Vec<String>, tag: impl Into<String>) {
     let tag = tag.into();
     if !tags.contains(&tag) {

@@ -1,9 +1,11 @@
-//! The scraped items that resemble a text, out of all that everybody sees.
+//! Similarity search over all global items by embedding.
 //!
-//! Their vectors are kept in memory, one byte a number; the first search reads them, the newest first, and if that takes
-//! long it makes do with those that are there. What is likely best is then read from the store and compared exactly, so
-//! what has changed, expired or lost its picture meanwhile never comes out. New items are looked for every minute;
-//! everything is compared by ids now and then. A store with an index of vectors of its own is asked instead.
+//! Embeddings are kept in memory, one byte per dimension; the first search loads them, newest first, and uses what is
+//! there if
+//! that takes long. The likely best are read from the store and compared exactly, so changed, expired or deleted items
+//! never
+//! appear. New items are loaded every minute; all ids are compared periodically. A store with a vector index is
+//! queried instead.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -27,34 +29,34 @@ use crate::domain::best::{Best, Score};
 use crate::model::item::ScrapedItem;
 use crate::model::timestamp::Timestamp;
 
-/// Age at which new items are looked for.
+/// Interval for loading new items.
 const RECENT: Duration = Duration::from_secs(60);
-/// Age at which the index is compared with all that is stored.
+/// Interval for comparing the index with the store.
 const COMPLETE: Duration = Duration::from_secs(60 * 60);
-/// How long after it was found an item may still be on its way into the store.
+/// How long after scraping an item may still be written.
 const OVERLAP: Duration = Duration::from_secs(60 * 60);
-/// How long a search waits for documents to be read: half of what a tool may take.
+/// How long a search waits for loading: half of a tool's time limit.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Items that one search reads again at most.
+/// Most items that a search reads from the store.
 const MOST_CANDIDATES: usize = 256;
-/// Items read in one go by their ids.
+/// Items read together by id.
 const BATCH: usize = 50;
-/// Items without a vector that are looked at again each time.
+/// Most items without embedding that are checked again each time.
 const MOST_WAITING: usize = 500;
-/// Times that a search begins again because some of what it found is gone.
+/// Rounds of a search whose results turn out to be gone.
 const ROUNDS: usize = 4;
-/// For each item that is wanted, items that a store's own index is asked for: it knows cosines, but not who wins a tie.
+/// Factor of items requested from a store's vector index, which does not know how ties are broken.
 const SPARE: usize = 5;
 
-/// What [`SimilarItems`] is made of.
+/// Dependencies of [`SimilarItems`].
 pub struct Parts {
-    /// The documents.
+    /// Typed access to documents.
     pub data: Data,
-    /// The time.
+    /// Clock.
     pub clock: Arc<dyn Clock>,
-    /// Reading goes on when the search that began it has left.
+    /// Tracks loading that outlives its search.
     pub tasks: TaskTracker,
-    /// Vectors that are kept in memory at most, 1.7 kB each. Older items are not found when there are more.
+    /// Most embeddings in memory, 1.7 kB each. Older items are not found.
     pub most_items: usize,
 }
 
@@ -65,19 +67,19 @@ pub struct SimilarItems(Arc<Shared>);
 struct Shared {
     parts: Parts,
     pool: Arc<RwLock<Pool>>,
-    /// Held while documents are read.
+    /// Held while items are loaded.
     reading: tokio::sync::Mutex<()>,
 }
 
-/// What is known of the global pool. Each item is in one of the three.
+/// Known global items; each is in one of three sets.
 #[derive(Default)]
 struct Pool {
     vectors: VectorIndex,
-    /// Items that have no vector yet; they get one some day.
+    /// Items without an embedding yet.
     waiting: HashSet<String>,
     /// Items whose picture is gone.
     faded: HashSet<String>,
-    /// When documents were read last; `None` until all have been.
+    /// When items were last loaded; `None` before all have been.
     freshness: Option<Freshness>,
 }
 
@@ -85,7 +87,7 @@ struct Pool {
 struct Freshness {
     complete: Instant,
     recent: Instant,
-    /// The time of day at that, by which items are asked for.
+    /// Time of day of the last load, for queries.
     recent_at: OffsetDateTime,
 }
 
@@ -109,26 +111,26 @@ impl Pool {
     }
 }
 
-/// What a search found.
+/// Result of a search.
 #[derive(Debug)]
 pub struct Found {
-    /// The most similar first; of equals the better voted, then the smaller id.
+    /// Most similar first; ties by score, then id.
     pub items: Vec<ScrapedItem>,
-    /// Whether all items were looked at. Not while they are still being read for the first time.
+    /// Whether all items were searched; not during the first load.
     pub is_complete: bool,
 }
 
 impl SimilarItems {
-    /// Knows nothing yet, and reads nothing before it is asked.
+    /// Creates a search that loads nothing before its first use.
     pub fn new(parts: Parts) -> Self {
         let pool = Arc::new(RwLock::new(Pool::default()));
         Self(Arc::new(Shared { parts, pool, reading: tokio::sync::Mutex::new(()) }))
     }
 
-    /// The `limit` items nearest to `wanted` whose cosine with it is at least `least`.
+    /// Finds the `limit` items nearest to `wanted` with a cosine of at least `least`.
     ///
     /// # Errors
-    /// When the documents cannot be read.
+    /// When the store fails.
     pub async fn search(&self, wanted: &[f32], limit: usize, least: f32) -> Result<Found> {
         let items = &self.0.parts.data.items;
         if let Some(nearest) = items.nearest(wanted, limit * SPARE).await? {
@@ -163,7 +165,7 @@ impl SimilarItems {
         }
     }
 
-    /// Has documents read if that is due, and waits a while for it. Whether all have been read at least once.
+    /// Loads items if due, waiting for a limited time. Returns whether all have been loaded at least once.
     async fn freshen(&self) -> Result<bool> {
         let freshness = self.0.pool.read().await.freshness;
         let now = self.0.parts.clock.instant();
@@ -184,7 +186,7 @@ impl SimilarItems {
 }
 
 impl Shared {
-    /// Reads what is due. Of several who want that, one reads and the others wait.
+    /// Loads what is due. Concurrent callers wait for one.
     async fn read(&self) -> Result<()> {
         let _only = self.reading.lock().await;
         let (now, now_at) = (self.parts.clock.instant(), self.parts.clock.now());
@@ -236,7 +238,7 @@ impl Shared {
         self.fetch(unknown).await
     }
 
-    /// Forgets what is not stored any more, and reads what is stored and not known.
+    /// Removes items that are gone from the store, and loads missing ones.
     async fn compare_ids(&self) -> Result<()> {
         let stored: HashSet<String> = self.parts.data.items.ids(None).try_collect().await?;
         let unknown = {
@@ -253,7 +255,7 @@ impl Shared {
         self.fetch(unknown).await
     }
 
-    /// Reads these, and once more those that had no vector.
+    /// Loads these items, and those without embedding again.
     async fn fetch(&self, unknown: Vec<String>) -> Result<()> {
         let (waiting, room) = {
             let pool = self.pool.read().await;
@@ -300,7 +302,7 @@ fn best_of(items: Vec<ScrapedItem>, wanted: &[f32], limit: usize, least: f32) ->
     best.into_sorted().map(|(_, item)| item).collect()
 }
 
-/// The cosine of the angle between two vectors; none if one is missing, zero, not finite, or of another length.
+/// Returns the cosine similarity; `None` if a vector is missing, zero, not finite, or of another length.
 fn cosine(one: &[f32], other: &[f32]) -> Option<f32> {
     if one.len() != other.len() {
         return None;

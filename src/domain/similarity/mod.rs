@@ -1,7 +1,8 @@
-//! What resembles what: pictures by their perceptual hashes, scraped items by their vectors.
+//! Similarity: of pictures by perceptual hash, and of items by embedding.
 //!
-//! Two indexes in memory that know nothing of stores, [`hashes`] and [`vectors`], and beside each who fills it from the
-//! documents and keeps it fresh: [`known`] and [`items`].
+//! [`hashes`] and [`vectors`] are indexes in memory, independent of the store; [`known`] and [`items`] load them and
+//! keep them
+//! up to date.
 
 pub mod hashes;
 pub mod items;

@@ -1,10 +1,10 @@
-//! Vectors in memory, eight bits a number, to find the few that may be nearest to a given one; who asks then compares
-//! those exactly.
+//! Quantised vectors in memory, eight bits per dimension, to find candidates for an exact comparison.
 //!
-//! Each vector is brought to unit length and divided into 127 steps of its own largest number: 1,536 bytes instead of
-//! 6 KB. What that takes from the cosine is known well enough (see `DEVIATIONS`) to keep every vector that may belong
-//! to the best, so nothing is lost by it. A search reads all of them, in blocks that are one piece of memory, on a few
-//! threads.
+//! Each vector is normalised and divided into 127 steps of its largest component: 1,536 bytes instead of 6 KB. The
+//! error of the
+//! cosine is bounded (see `DEVIATIONS`), and all vectors within it are candidates, so the result is exact. A search
+//! reads all
+//! vectors, in contiguous blocks, on a few threads.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -119,7 +119,7 @@ impl VectorIndex {
         self.ids.len()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }

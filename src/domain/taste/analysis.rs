@@ -1,4 +1,4 @@
-//! What a picture says of the taste of someone who likes it: fetched, shown to a model, and its answer read.
+//! Analysis of a liked picture: it is fetched and shown to a model, whose answer is parsed.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::llm::{self, CallContext, ChatRequest, Image, Message, Purpose};
 use crate::model::taste_job::Tastes;
 use crate::net::guarded::Limits;
 
-/// The largest picture, in bytes of its file.
+/// Largest picture file, in bytes.
 const LARGEST_PICTURE_BYTES: usize = 20 * 1024 * 1024;
-/// Time to fetch it.
+/// Time limit of a download.
 const FETCH_TIME: Duration = Duration::from_secs(20);
 const MOST_KEYWORDS: usize = 8;
 const MOST_COLOURS: usize = 4;
 const MOST_GARMENTS: usize = 4;
-/// Longer "words" are sentences, which a profile has no use for. In characters.
+/// Longest style word, in characters; longer ones are sentences.
 const LONGEST_WORD: usize = 40;
 const MAX_TOKENS: u32 = 400;
 
@@ -31,19 +31,19 @@ const REQUEST: &str = "Describe the taste that this picture shows.";
 /// Why a picture was not analysed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AnalysisError {
-    /// It could not be had.
+    /// The picture is not available.
     #[error("the picture could not be had")]
     Picture(#[from] pictures::Error),
     /// The model failed.
     #[error("the model failed")]
     Model(#[from] llm::Error),
-    /// The model answered something else.
+    /// The model's answer was unusable.
     #[error("the model's answer is not a description: {0}")]
     Nonsense(&'static str),
 }
 
 impl AnalysisError {
-    /// Whether no other try can succeed.
+    /// Whether no other attempt can succeed.
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Picture(error) => !error.is_temporary(),
@@ -55,7 +55,7 @@ impl AnalysisError {
 }
 
 impl Taste {
-    /// What the picture at this address shows; the model is asked in `context`.
+    /// Analyses the picture at this URL; calls the model in `context`.
     pub(super) async fn analyse(&self, context: &CallContext, url: &str) -> Result<Tastes, AnalysisError> {
         let limits = Limits { size_bytes: LARGEST_PICTURE_BYTES, time: FETCH_TIME };
         let Picture { media_type, bytes } = self.0.pictures.get(url, limits).await?;
@@ -74,7 +74,7 @@ impl Taste {
     }
 }
 
-/// The description in a model's answer, which may stand in a code fence or among prose.
+/// Parses the model's answer, which may be in a code fence or surrounded by prose.
 fn read(answer: &str) -> Result<Tastes, &'static str> {
     let description = objects(answer).find(|object| object.get("styleKeywords").is_some());
     let description = description.ok_or("there is no object with style keywords")?;
@@ -95,7 +95,7 @@ fn read(answer: &str) -> Result<Tastes, &'static str> {
     Ok(Tastes { styles, brand })
 }
 
-/// The JSON objects in a text, those within others left out.
+/// Finds the outermost JSON objects in a text.
 pub(in crate::domain) fn objects(text: &str) -> impl Iterator<Item = Value> + '_ {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -119,7 +119,7 @@ fn words(list: &Value, most: usize) -> Result<Vec<String>, &'static str> {
     Ok(list.iter().filter_map(|text| word(text.as_str()?)).take(most).collect())
 }
 
-/// A text that can stand in a profile.
+/// Normalises a word for a profile.
 fn word(text: &str) -> Option<String> {
     let text = text.trim();
     let fits = !text.is_empty() && text.chars().count() <= LONGEST_WORD && !text.chars().any(char::is_control);

@@ -1,4 +1,4 @@
-//! What a row must be, before it may become a document.
+//! Validation of imported rows.
 
 use serde_json::{Map, Value};
 use time::UtcOffset;
@@ -9,16 +9,16 @@ use crate::base::hash::sha256_hex;
 use crate::model::timestamp::Timestamp;
 use crate::store::{Container, Key};
 
-/// Hexadecimal digits of an id that is made from content: 128 bits.
+/// Hex digits of an id derived from content: 128 bits.
 const ID_DIGITS: usize = 32;
 
-/// Most wearings that an item keeps.
+/// Most wears kept in an item.
 const MOST_WEARS: usize = 30;
 
-/// Characters of a faulty value that are repeated in the message.
+/// Characters of an invalid value that are quoted.
 const QUOTED: usize = 40;
 
-/// What a value may be. Null counts as not given, everywhere.
+/// Shape of a value. Null counts as missing, everywhere.
 #[derive(Clone, Copy)]
 enum Shape {
     Text,
@@ -27,7 +27,7 @@ enum Shape {
     Whole,
     Share,
     Flag,
-    /// A date, or a date and time, in a form that readers understand.
+    /// A date, or a date and time.
     Moment,
     Hex,
     Currency,
@@ -35,10 +35,10 @@ enum Shape {
     List(&'static Shape),
     Object(&'static [Field]),
     Colour,
-    /// An amount, alone or with its currency.
+    /// An amount, alone or with a currency.
     Price,
     Wears,
-    /// Written by the service that owns it, in whatever form.
+    /// Any value; written by another service.
     Any,
 }
 
@@ -112,15 +112,15 @@ const WEAR: &[Field] =
 
 const WEATHER: &[Field] = &[("tempCelsius", Shape::Number), ("conditions", Shape::Text)];
 
-/// What a store adds to its documents; a dump of a Cosmos DB container has them.
+/// Fields that a store adds to documents, as in a dump of a Cosmos DB container.
 const OF_THE_STORE: &[&str] = &["_rid", "_self", "_etag", "_attachments", "_ts"];
 
-/// Whether a document can have this text as its id.
+/// Whether this can be a document id.
 pub fn is_id(text: &str) -> bool {
     Key::by_id(Container::UserProfiles, text).is_valid() && !text.contains(char::is_control)
 }
 
-/// The document that a row stands for, with its kind and id; or what is wrong with it.
+/// Converts a row to a document with kind and id, or describes what is wrong.
 pub(super) fn document(row: Value, options: &Options) -> Result<(Kind, String, Map<String, Value>), String> {
     let Value::Object(mut fields) = row else {
         return Err(format!("{} is not an object", quote(&row)));
@@ -151,7 +151,8 @@ fn shape_of(kind: Kind) -> &'static [Field] {
     }
 }
 
-/// A row with `itemId` is a wear event. Any other is told by its fields: no field belongs to items and profiles alike.
+/// Determines the kind of a row: with `itemId` it is a wear event; otherwise its fields tell, since items and profiles
+/// share none.
 fn kind(fields: &Map<String, Value>, given: Option<Kind>) -> Result<Kind, String> {
     let has = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
     let has_any = |shape: &[Field]| shape.iter().any(|(name, _)| has(name));
@@ -174,7 +175,7 @@ fn kind(fields: &Map<String, Value>, given: Option<Kind>) -> Result<Kind, String
     }
 }
 
-/// Makes the row the user's; one that says it is another's is refused, unless that is what was asked for.
+/// Assigns the row to the user; one that names another user is refused, unless that is allowed.
 fn settle_user(kind: Kind, fields: &mut Map<String, Value>, options: &Options) -> Result<(), String> {
     let names: &[&str] = if kind == Kind::Profile { &["id", "userId"] } else { &["userId"] };
     let user = options.user.as_str();
@@ -197,7 +198,7 @@ fn settle_user(kind: Kind, fields: &mut Map<String, Value>, options: &Options) -
     Ok(())
 }
 
-/// The row's id; without one, an id made from all that the row says, so that the same row is the same document.
+/// Returns the row's id, or derives one from its content, so that the same row is the same document.
 fn id(kind: Kind, fields: &Map<String, Value>) -> Result<String, String> {
     if let Some(item) = fields.get("itemId").and_then(Value::as_str)
         && kind == Kind::WearEvents
@@ -222,7 +223,7 @@ fn id(kind: Kind, fields: &Map<String, Value>) -> Result<String, String> {
     }
 }
 
-/// A time with an offset is turned into UTC, so that texts sort as times do. All else stays as it is.
+/// Converts a time with an offset to UTC, so that texts sort by time. Others are unchanged.
 fn in_utc(text: &str) -> String {
     match time::OffsetDateTime::parse(text.trim(), &Rfc3339) {
         Ok(at) if at.offset() != UtcOffset::UTC => Timestamp::from(at).to_string(),
@@ -313,7 +314,7 @@ impl Shape {
     }
 }
 
-/// What to write in the place of a date that spreadsheets write.
+/// Suggests how to write a date in spreadsheet form.
 fn date_hint(text: &str) -> Option<String> {
     let day = text.trim().split([' ', 'T']).next()?;
     let numbers: Vec<u16> = day.split(['.', '/', '-']).map(|part| part.parse().ok()).collect::<Option<_>>()?;
@@ -342,7 +343,7 @@ pub(super) fn is_hex(text: &str) -> bool {
     digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
-/// The beginning of a value, for a message.
+/// Quotes the beginning of a value.
 fn quote(value: &Value) -> String {
     let text = value.to_string();
     let mut characters = text.chars();

@@ -1,7 +1,8 @@
-//! Text files as UTF-8, whatever they are written in.
+//! Decoding of text files to UTF-8.
 //!
-//! UTF-16 shows by its first bytes: a mark, or the zeros of its ASCII. Other encodings cannot be told apart with certainty, so
-//! they have to be named, and a file without a name is UTF-8.
+//! UTF-16 is detected by its byte order mark or the zero bytes of ASCII. Other encodings cannot be detected reliably
+//! and must be
+//! named; the default is UTF-8.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -10,7 +11,7 @@ use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 const PIECE: usize = 64 * 1024;
 const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The text of `input` as UTF-8 without a mark. Bytes that are no UTF-8 stay as they are, for the readers to find.
+/// Decodes `input` to UTF-8 without byte order mark. Invalid UTF-8 is passed through for the readers to report.
 pub(super) fn utf8(input: Box<dyn Read + Send>, given: Option<&'static Encoding>) -> Box<dyn BufRead + Send> {
     let mut input = BufReader::with_capacity(PIECE, Begun::new(input));
     let start = input.fill_buf().unwrap_or_default();
@@ -38,7 +39,7 @@ pub(super) fn utf8(input: Box<dyn Read + Send>, given: Option<&'static Encoding>
     }
 }
 
-/// Reads at least two bytes at first, as far as there are any: by them the encoding is told.
+/// Reads at least two bytes first, if available, to detect the encoding.
 struct Begun<R> {
     input: R,
     has_begun: bool,
@@ -64,12 +65,12 @@ impl<R: Read> Read for Begun<R> {
     }
 }
 
-/// What another encoding says, as UTF-8.
+/// Decodes another encoding to UTF-8.
 struct Decoded<R> {
     input: R,
     decoder: Decoder,
     text: Vec<u8>,
-    /// Bytes of `text` that were handed on.
+    /// Bytes of `text` that were consumed.
     read: usize,
     ended: bool,
 }
@@ -101,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    /// Hands out a byte at a time, as a slow pipe does.
+    /// Returns a byte at a time, like a slow pipe.
     struct Slow(Cursor<Vec<u8>>);
 
     impl Read for Slow {

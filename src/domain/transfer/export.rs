@@ -1,4 +1,4 @@
-//! From the store to a file: whole documents, in a form that importing takes back.
+//! Export of whole documents to a file that can be imported again.
 
 use std::io::{self, Write};
 
@@ -10,15 +10,15 @@ use crate::data;
 use crate::model::ids::UserId;
 use crate::store::{DocumentStore, Key, Query, Stored};
 
-/// Documents in one round trip.
+/// Documents per page.
 const PAGE: usize = 500;
 
-/// What an export wrote.
+/// Report of an export.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Exported {
-    /// Documents.
+    /// Number of documents.
     pub rows: u64,
-    /// Values that are not in the table, because no cell can hold them: of another type than their column.
+    /// Values omitted from the table because their type does not match the column.
     pub lost_values: u64,
 }
 
@@ -57,7 +57,7 @@ pub async fn export(
     Ok(sheet.finish()?)
 }
 
-/// A file that is being written.
+/// A file being written.
 struct Sheet<W: Write> {
     form: Form<W>,
     exported: Exported,

@@ -1,9 +1,10 @@
-//! A user's wardrobe, profile and wear events, from files into the store and back.
+//! Import and export of a user's wardrobe, profile and wear events.
 //!
-//! Importing is strict where reading is lenient: a value that readers would silently pass over is refused here, row by
-//! row, while somebody looks. It merges what a row says into what is stored, by compare-and-swap, and writes only what
-//! that changes, so running it again does nothing. Rows are stored as they are given: wear counts are not derived from
-//! wear events, nor the other way round.
+//! Import is strict where reading is lenient: values that readers would silently ignore are rejected, row by row. Rows
+//! are
+//! merged into stored documents by compare-and-swap, and only changes are written, so importing again does nothing.
+//! Wear counts
+//! are not derived from wear events, nor the other way round.
 
 mod check;
 mod encoding;
@@ -35,28 +36,28 @@ pub use check::is_id;
 pub use export::{Exported, export};
 pub use table::COLUMNS;
 
-/// The longest row, in bytes of JSON or CSV: a little less than a document may have, for what the store adds.
+/// Longest row, in bytes of JSON or CSV; slightly below the limit of documents.
 pub const LONGEST_ROW: usize = 1_900_000;
 
-/// Rows on their way to the store at once: enough for a store that commits in groups.
+/// Concurrent writes, enough for a store that commits in groups.
 const IN_FLIGHT: usize = 64;
 
-/// Text of the rows that are held at once, in KiB. A parsed row takes a few times its text.
+/// Most text of rows in memory, in KiB. A parsed row takes a few times its text.
 const HELD_KIB: u32 = 16 * 1024;
 
-/// What a row is about.
+/// Kind of document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A piece of clothing.
+    /// Wardrobe items.
     Wardrobe,
-    /// What is known of the user.
+    /// The profile.
     Profile,
-    /// One wearing of one piece.
+    /// Wear events.
     WearEvents,
 }
 
 impl Kind {
-    /// Where such documents are.
+    /// Returns the container of such documents.
     pub const fn container(self) -> Container {
         match self {
             Self::Wardrobe => Container::Wardrobe,
@@ -66,104 +67,104 @@ impl Kind {
     }
 }
 
-/// How a file is written.
+/// File format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// A JSON list of rows, or a single row.
     Json,
-    /// A JSON row in each line.
+    /// A JSON row per line.
     Lines,
     /// A table of wardrobe items, see [`COLUMNS`].
     Csv,
 }
 
-/// Something to import.
+/// A file to import.
 pub struct Source {
-    /// Its name in messages.
+    /// Name in messages.
     pub name: String,
-    /// How it is written; found out from how it begins if not given.
+    /// Format; detected from the content if not given.
     pub format: Option<Format>,
-    /// What its text is encoded in, if it is neither UTF-8 nor UTF-16.
+    /// Encoding, if neither UTF-8 nor UTF-16.
     pub encoding: Option<&'static Encoding>,
-    /// Its content.
+    /// Content.
     pub input: Box<dyn Read + Send>,
 }
 
-/// How to import.
+/// Options of an import.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Whose the documents become.
+    /// User that the documents are assigned to.
     pub user: UserId,
-    /// Whether rows that name another user become this user's too, instead of being rejected.
+    /// Whether rows of other users are reassigned instead of rejected.
     pub take_over: bool,
-    /// What the rows are about; found out from their fields if not given.
+    /// Kind of the rows; detected from their fields if not given.
     pub kind: Option<Kind>,
-    /// Only say what would happen.
+    /// Whether to report only, without writing.
     pub dry_run: bool,
 }
 
-/// A row that was not imported.
+/// A rejected row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// Name of its source.
+    /// Name of the file.
     pub source: Arc<str>,
-    /// The line on which it begins, from 1.
+    /// First line of the row, from 1.
     pub line: u64,
-    /// What is wrong with it.
+    /// Reason.
     pub reason: String,
 }
 
-/// What became of the rows.
+/// Report of an import.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
     /// New documents.
     pub created: u64,
-    /// Documents that changed.
+    /// Changed documents.
     pub updated: u64,
-    /// Documents that already said all that their row says.
+    /// Documents that already contained their row.
     pub unchanged: u64,
-    /// Rows with a fault.
+    /// Rejected rows.
     pub rejected: u64,
 }
 
-/// Why an import or export did not come to its end.
+/// Why an import or export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store could not do it. What was imported before stays; importing again is safe.
+    /// The store failed. What was imported stays; importing again is safe.
     #[error("the store failed half-way")]
     Store(#[from] data::Error),
-    /// The thread that reads files died: a fault in this program.
+    /// The reader thread panicked; a bug.
     #[error("reading stopped")]
     Reader(#[source] tokio::task::JoinError),
     /// A file cannot be written.
     #[error("the file cannot be written")]
     Output(#[from] std::io::Error),
-    /// Only wardrobe items make a table.
+    /// Only wardrobe items can be written as a table.
     #[error("a CSV table holds wardrobe items only")]
     NoTable,
 }
 
-/// A row as a reader gives it.
+/// A row from a reader.
 struct Row {
     line: u64,
     content: Result<Value, String>,
-    /// Bytes of its text.
+    /// Size of its text in bytes.
     size: usize,
 }
 
-/// A row that was looked at, on its way to the store.
+/// A validated row.
 struct Checked {
     source: Arc<str>,
     line: u64,
     content: Result<Document, String>,
-    /// Gives the room back that the row takes.
+    /// Releases the memory of the row.
     _room: Option<OwnedSemaphorePermit>,
 }
 
 enum Document {
-    /// To be merged into what is stored at the key.
+    /// To be merged into the document at this key.
     New(Key, Map<String, Value>),
-    /// The same as a row before it.
+    /// A repetition of an earlier row.
     Repeated,
 }
 
@@ -174,11 +175,12 @@ enum Outcome {
     Rejected(Rejection),
 }
 
-/// Imports all rows of all sources; `reject` hears of each that cannot be, in their order. At no time are more than a few
-/// of the rows held, so files may be larger than memory.
+/// Imports all rows of all files; calls `reject` for each rejected one, in order. Only a few rows are in memory, so
+/// files may be
+/// larger than that.
 ///
 /// # Errors
-/// When the store fails: rows before may have been imported.
+/// When the store fails; earlier rows may have been imported.
 pub async fn import(
     store: &dyn DocumentStore,
     sources: Vec<Source>,
@@ -206,7 +208,7 @@ pub async fn import(
     Ok(report)
 }
 
-/// Reads and checks all rows and sends them on, until nobody wants them any more.
+/// Reads, validates and sends all rows, until the receiver is dropped.
 fn read(sources: Vec<Source>, options: Options, runtime: &Handle, rows: &mpsc::Sender<Checked>) {
     let room = Arc::new(Semaphore::new(HELD_KIB as usize));
     let mut checker = Checker { options, seen: HashMap::new() };
@@ -224,7 +226,7 @@ fn read(sources: Vec<Source>, options: Options, runtime: &Handle, rows: &mpsc::S
     }
 }
 
-/// The rows of a file. How it begins says how it is written: `[` and `{` are JSON, all else is a table.
+/// Opens a file's rows. Content that begins with `[` or `{` is JSON, anything else a table.
 fn open(
     input: Box<dyn Read + Send>,
     format: Option<Format>,
@@ -244,10 +246,10 @@ fn open(
     }
 }
 
-/// Checks rows, and against each other.
+/// Validates rows, also against each other.
 struct Checker {
     options: Options,
-    /// For each document so far, a digest of its key and one of its content.
+    /// Digests of key and content of each document so far.
     seen: HashMap<[u8; 16], [u8; 16]>,
 }
 
@@ -270,7 +272,7 @@ impl Checker {
     }
 }
 
-/// Half of a SHA-256: enough to tell rows apart, and small for the many rows of a large file.
+/// Half of a SHA-256: sufficient to distinguish rows, and compact for large files.
 fn digest(parts: &[&[u8]]) -> [u8; 16] {
     let mut hash = Sha256::new();
     for part in parts {

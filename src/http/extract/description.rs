@@ -1,5 +1,6 @@
-//! What request types take, told by their own [`Read`]: it is run once with nothing to read, and notes what it asks for. So
-//! the description of the API cannot say other bounds than those that are checked.
+//! Describes request types for the OpenAPI document, by running their own [`Read`] on no input and recording which
+//! fields it
+//! reads. So the document cannot state other bounds than those that are checked.
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
@@ -8,7 +9,7 @@ use utoipa::openapi::{RefOr, Required};
 
 use super::{Fields, Read, Step};
 
-/// What a [`Read`] has asked for so far.
+/// Fields that a [`Read`] has asked for.
 #[derive(Default)]
 pub(super) struct Notes {
     asked: Vec<Asked>,
@@ -21,7 +22,7 @@ struct Asked {
     schema: Map<String, Value>,
 }
 
-/// JSON schema of the objects that `T` is read from, in a body.
+/// Returns the JSON schema of a body of type `T`.
 pub fn body_schema<T: Read>() -> Value {
     let Notes { asked, rules } = notes::<T>("body");
     let required: Vec<&str> = asked.iter().filter(|asked| asked.is_required).map(|asked| asked.name).collect();
@@ -40,7 +41,7 @@ pub fn body_schema<T: Read>() -> Value {
     schema.into()
 }
 
-/// The fields that `T` is read from, in a query.
+/// Returns the parameters of a query of type `T`.
 pub fn query_parameters<T: Read>() -> Vec<Parameter> {
     let parameter = |Asked { name, is_required, mut schema }: Asked| {
         let description = schema.remove("description");
@@ -55,7 +56,7 @@ pub fn query_parameters<T: Read>() -> Vec<Parameter> {
     notes::<T>("query").asked.into_iter().map(parameter).collect()
 }
 
-/// A schema as it stands.
+/// Wraps a finished JSON schema.
 pub fn verbatim(schema: Value) -> RefOr<Schema> {
     let keywords = match schema {
         Value::Object(keywords) => keywords,
@@ -86,7 +87,7 @@ fn or_null(mut schema: Map<String, Value>) -> Value {
 }
 
 impl Fields {
-    /// Notes that a field is asked for, if this is what somebody wants to know.
+    /// Records a field, if the request type is being described.
     pub(super) fn ask(&mut self, name: &'static str, is_required: bool, schema: impl FnOnce(Place) -> Value) {
         let place = if self.place.first() == Some(&Step::Name("query")) { Place::Query } else { Place::Body };
         // A reading that is made of another one says more than that.
@@ -98,8 +99,8 @@ impl Fields {
         }
     }
 
-    /// Says what else holds for a field that was read, beside what its reading checks: keywords of JSON schema, for the
-    /// description of the API alone.
+    /// Adds JSON schema keywords to a field that was read, for checks that are made later. Affects the OpenAPI
+    /// document only.
     pub fn rule(&mut self, name: &'static str, keywords: impl FnOnce() -> Value) {
         if let Some(notes) = &mut self.notes
             && let Some(asked) = notes.asked.iter_mut().find(|asked| asked.name == name)
@@ -109,7 +110,7 @@ impl Fields {
         }
     }
 
-    /// The same for a body as a whole: one of these fields must be there and not be blank.
+    /// Documents that one of these fields must be present and not blank.
     pub fn one_of(&mut self, names: &[&str]) {
         if let Some(notes) = &mut self.notes {
             let choice = |name: &&str| {
@@ -121,22 +122,22 @@ impl Fields {
     }
 }
 
-/// Where a field is read from.
+/// Part of the request that a field is read from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place {
-    /// JSON, which has numbers, and takes texts of digits for them as well.
+    /// A JSON body; numbers may also be given as strings.
     Body,
-    /// A query, which has nothing but texts: that a schema means what they say goes without saying.
+    /// A query; all values are strings, so the schema need not say so.
     Query,
 }
 
 impl Place {
-    /// Schema of a whole number.
+    /// Returns the schema of an integer.
     pub(super) fn integer(self) -> Value {
         self.or_text("integer", r"^\s*[+-]?[0-9]{1,18}\s*$")
     }
 
-    /// Schema of a whole number within these bounds. Of a text, the pattern bounds the digits alone.
+    /// Returns the schema of an integer within bounds. For strings, the pattern limits only the number of digits.
     pub(super) fn integer_within(self, least: i64, most: i64) -> Value {
         let (sign, digits) = (if least < 0 { "[+-]?" } else { r"\+?" }, least.abs().max(most).to_string().len());
         let mut schema = self.or_text("integer", &format!(r"^\s*{sign}[0-9]{{1,{digits}}}\s*$"));
@@ -145,7 +146,7 @@ impl Place {
         schema
     }
 
-    /// Schema of a number.
+    /// Returns the schema of a number.
     pub(super) fn number(self) -> Value {
         self.or_text("number", r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$")
     }
@@ -158,7 +159,7 @@ impl Place {
     }
 }
 
-/// Schema of a text with these bounds, in characters; [`usize::MAX`] is no bound.
+/// Returns the schema of a string with these lengths in characters; [`usize::MAX`] is no limit.
 pub(super) fn text(least: usize, most: usize) -> Value {
     let mut schema = json!({ "type": "string" });
     if least > 0 {
@@ -170,7 +171,7 @@ pub(super) fn text(least: usize, most: usize) -> Value {
     schema
 }
 
-/// Schema of yes or no, which may be a word.
+/// Returns the schema of a flag, which may be a word.
 pub(super) fn flag() -> Value {
     let words = ["true", "yes", "on", "false", "no", "off", "[01tfyn]"].map(|word| {
         // Patterns of JSON schema have no way to say that the case does not matter.
@@ -185,12 +186,12 @@ pub(super) fn flag() -> Value {
     json!({ "type": ["boolean", "string"], "pattern": pattern })
 }
 
-/// Schema of a list of at most `most` of these.
+/// Returns the schema of a list of at most `most` elements.
 pub(super) fn list(most: usize, element: Value) -> Value {
     json!({ "type": "array", "maxItems": most, "items": element })
 }
 
-/// Lets the description of the API say what a request type takes: as a body, and as a query.
+/// Makes a request type usable in the OpenAPI document, as a body and as a query.
 macro_rules! described {
     ($($request:ident),+) => {$(
         impl utoipa::PartialSchema for $request {

@@ -1,6 +1,6 @@
-//! Sends what waits in buffers when requests have ended.
+//! Flushes telemetry when requests have ended.
 //!
-//! The Functions host may end a process as soon as nothing is asked of it, and batches wait for seconds to become larger.
+//! The Functions host may stop an idle process at once, while batches wait for seconds to fill up.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,16 +16,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::telemetry::Telemetry;
 
-/// Time between two flushes: what ends meanwhile is sent together.
+/// Time between two flushes, which collects requests that end close together.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Is told of requests that have ended.
+/// Notified when a request has ended.
 #[derive(Clone)]
 pub struct Flusher(Arc<Notify>);
 
 impl Flusher {
-    /// Begins to wait for the ends of requests, until `shutdown`. None is needed when nothing leaves the process. A flush
-    /// may take `limit`.
+    /// Starts flushing after requests, until `shutdown`. Does nothing when telemetry is off. `limit` bounds a flush.
     pub fn start(
         telemetry: &Telemetry,
         tasks: &TaskTracker,
@@ -50,14 +49,14 @@ impl Flusher {
         Some(flusher)
     }
 
-    /// The same response; its request has ended when its body has been sent or given up.
+    /// Returns the response; the request counts as ended when its body has been sent or dropped.
     pub fn watch(&self, response: Response) -> Response {
         let end = End(self.0.clone());
         response.map(|body| Body::new(Watched { body, _end: end }))
     }
 }
 
-/// The end of a request.
+/// Signals the end of a request on drop.
 struct End(Arc<Notify>);
 
 impl Drop for End {

@@ -1,4 +1,4 @@
-//! Puts an answer together from its chunks; a whole answer is one chunk.
+//! Assembles an answer from its chunks; a complete answer is one chunk.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -8,19 +8,19 @@ use super::json::{Object, Surrogates, plain, text};
 use super::transport::{EventData, Fault, error_code, error_code_of};
 use crate::llm::{Error, Result, ToolCall, Usage};
 
-/// Longest text of an answer. Models stop far earlier; a server that does not is broken.
+/// Longest text of an answer; models stop far earlier.
 const TEXT_LIMIT_BYTES: usize = 1 << 20;
 
 /// Longest arguments of one tool call.
 const ARGUMENTS_LIMIT_BYTES: usize = 256 << 10;
 
-/// Most tool calls in one answer: eight are allowed in a whole turn of the stylist.
+/// Most tool calls in one answer; eight are allowed per turn of the stylist.
 const CALLS_LIMIT: usize = 64;
 
-/// An answer that is being put together.
+/// An answer being assembled.
 #[derive(Default)]
 pub(super) struct Assembler {
-    /// Names of the tools that the model was told of.
+    /// Names of the tools in the request.
     tools: Vec<&'static str>,
     text_bytes: usize,
     surrogates: Surrogates,
@@ -31,17 +31,17 @@ pub(super) struct Assembler {
     usage: Option<Usage>,
 }
 
-/// What comes after the text of an answer.
+/// What follows the text of an answer.
 pub(super) struct Ending {
-    /// Half a surrogate pair that found no other.
+    /// An unpaired half of a surrogate pair.
     pub text: Option<char>,
-    /// The tool calls in their order.
+    /// Tool calls in order.
     pub calls: Vec<ToolCall>,
-    /// The usage, if the server told.
+    /// Usage, if reported.
     pub usage: Option<Usage>,
 }
 
-/// A tool call that may still grow.
+/// A tool call being assembled.
 #[derive(Default)]
 struct Draft {
     index: Option<i64>,
@@ -52,18 +52,18 @@ struct Draft {
 }
 
 impl Draft {
-    /// Whether nothing can be added to its arguments.
+    /// Whether the arguments are complete.
     fn has_all_arguments(&self) -> bool {
         self.arguments.trim_end().ends_with('}') && Object::read(&self.arguments).is_some()
     }
 
-    /// Whether nothing was said but that there may be a call.
+    /// Whether the call has no content yet.
     fn is_empty(&self) -> bool {
         self.name.is_empty() && self.arguments.trim().is_empty()
     }
 }
 
-/// A piece of a tool call.
+/// A fragment of a tool call.
 struct Fragment {
     index: Option<i64>,
     id: String,
@@ -89,12 +89,12 @@ impl Fragment {
 }
 
 impl Assembler {
-    /// Begins an answer to a request with tools of these names.
+    /// Starts an answer to a request with these tools.
     pub(super) fn new(tools: Vec<&'static str>) -> Self {
         Self { tools, ..Self::default() }
     }
 
-    /// Takes an event of a stream in; returns the text in it, possibly empty.
+    /// Adds an event; returns its text, possibly empty.
     pub(super) fn take_event(&mut self, event: &EventData) -> Result<String> {
         if event.is_error {
             let code =
@@ -104,7 +104,7 @@ impl Assembler {
         self.take(&event.data)
     }
 
-    /// Takes a chunk in; returns the text in it, possibly empty.
+    /// Adds a chunk; returns its text, possibly empty.
     pub(super) fn take(&mut self, json: &str) -> Result<String> {
         if serde_json::from_str::<&RawValue>(json).is_err() {
             return Err(Error::Nonsense(Fault::NotJson.into()));
@@ -189,17 +189,17 @@ impl Assembler {
         Ok(())
     }
 
-    /// Whether there was anything of an answer in what was taken in.
+    /// Whether any part of an answer has arrived.
     pub(super) fn has_choice(&self) -> bool {
         self.seen_choice
     }
 
-    /// Whether the model has said why it stopped.
+    /// Whether the model has reported why it stopped.
     pub(super) fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// What comes after the text.
+    /// Completes the answer; returns what follows the text.
     pub(super) fn finish(mut self) -> Result<Ending> {
         self.calls.sort_by_key(|draft| draft.index.unwrap_or(i64::MAX));
         let mut calls: Vec<ToolCall> = Vec::new();
@@ -235,7 +235,7 @@ impl Assembler {
         Ok(())
     }
 
-    /// The place of the call that a fragment belongs to: the one of its index or id, else the last.
+    /// Returns the index of the call that a fragment belongs to: by index or id, else the last one.
     fn draft_for(&mut self, fragment: &Fragment) -> Result<usize> {
         let by_index = || self.calls.iter().rposition(|draft| draft.index == fragment.index);
         let by_id = || self.calls.iter().rposition(|draft| !draft.id.is_empty() && draft.id == fragment.id);
@@ -253,8 +253,9 @@ impl Assembler {
         }
     }
 
-    /// Whether a fragment begins a new call although its index is that of a call: some servers number all calls 0, or not
-    /// at all. It needs a name for that, and another id; without ids, arguments or the names of tools must tell.
+    /// Whether a fragment starts a new call despite a known index, since some servers number all calls 0 or not at
+    /// all. A new call
+    /// has a name and another id; without ids, arguments and tool names decide.
     fn is_another(&self, draft: &Draft, fragment: &Fragment) -> bool {
         if fragment.name.is_empty() || draft.name.is_empty() {
             return false;
@@ -277,8 +278,9 @@ fn has_content(said: &Object<'_>) -> bool {
         .any(|name| said.get(name).is_some())
 }
 
-/// The arguments of a call as an object, where it is plain what is meant: none at all, an object within a text, or an empty
-/// object in front of the real one. Anything else is left as it is, for the tool to complain about.
+/// Repairs arguments whose meaning is clear: none, an object within a string, or an empty object before the real one.
+/// Others are
+/// left for the tool to reject.
 fn mended(arguments: String) -> String {
     match arguments.trim() {
         "" | "null" => return "{}".to_owned(),
@@ -298,7 +300,7 @@ fn mended(arguments: String) -> String {
     }
 }
 
-/// The code of an error that stands in the place of an answer, or in one.
+/// Returns the code of an error in place of, or within, an answer.
 fn reported_error(object: &Object<'_>) -> Option<String> {
     if let Some(error) = object.get("error") {
         return match error.get() {
@@ -327,7 +329,7 @@ fn too_large(limit_bytes: usize) -> Error {
     Error::Nonsense(Fault::TooLarge(limit_bytes).into())
 }
 
-/// A content filter stopped an answer that came with status 200.
+/// Creates the error of a content filter that stopped an answer with status 200.
 fn refused() -> Error {
     Error::Refused { status: 200, cause: Fault::Reported("content_filter".to_owned()).into() }
 }

@@ -1,14 +1,15 @@
-//! JSON as model servers write it, read without prejudice.
+//! Lenient JSON reader for model servers.
 //!
-//! Fields may be missing, null, of another type, or there twice; texts may hold halves of a surrogate pair. Nothing is
-//! looked at but what is asked for, so nothing else can be wrong.
+//! Fields may be missing, null, mistyped or repeated; strings may contain halves of a surrogate pair. Only requested
+//! fields are
+//! examined.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// An object.
+/// A JSON object.
 pub(super) struct Object<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
@@ -36,22 +37,22 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Reads an object; `None` if it is anything else.
+    /// Parses an object; `None` if it is anything else.
     pub(super) fn read(json: &'a str) -> Option<Self> {
         serde_json::from_str(json).ok()
     }
 
-    /// A field that is there and not null: the last one, if there are several.
+    /// Returns a field that is not null; the last one, if repeated.
     pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rev().find(|(field, value)| field == name && value.get() != "null").map(|(_, value)| *value)
     }
 
-    /// A field that is an object.
+    /// Returns a field that is an object.
     pub(super) fn object(&self, name: &str) -> Option<Self> {
         Self::read(self.get(name)?.get())
     }
 
-    /// The objects of a field that is a list of them, or a single one.
+    /// Returns the objects of a list, or a single object.
     pub(super) fn objects(&self, name: &str) -> Vec<Self> {
         let Some(value) = self.get(name) else { return Vec::new() };
         match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
@@ -60,19 +61,19 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// A field that is a number without a fraction.
+    /// Returns a field that is an integer.
     pub(super) fn integer(&self, name: &str) -> Option<i64> {
         let value = self.get(name)?;
         serde_json::from_str(value.get()).ok().or_else(|| plain(value)?.parse().ok())
     }
 
-    /// A field that is a short text or a number, as text.
+    /// Returns a short string or number as text.
     pub(super) fn word(&self, name: &str) -> Option<String> {
         plain(self.get(name)?)
     }
 }
 
-/// A text or a number, as text.
+/// Returns a string or number as text.
 pub(super) fn plain(value: &RawValue) -> Option<String> {
     match bytes(value) {
         Some(bytes) => Some(Surrogates::default().all(&bytes)),
@@ -80,8 +81,9 @@ pub(super) fn plain(value: &RawValue) -> Option<String> {
     }
 }
 
-/// The text of a value that is one, or a list of parts that have one. Halves of surrogate pairs are kept, as three bytes
-/// each, so this need not be UTF-8.
+/// Returns the text of a string, or of a list of parts with text. Halves of surrogate pairs are three bytes each, so
+/// the result
+/// may not be UTF-8.
 pub(super) fn text(value: &RawValue) -> Option<Vec<u8>> {
     if let Some(text) = bytes(value) {
         return Some(text);
@@ -113,15 +115,15 @@ fn bytes(value: &RawValue) -> Option<Vec<u8>> {
     serde_json::Deserializer::from_str(value.get()).deserialize_bytes(Text).ok()
 }
 
-/// Puts texts together whose pieces may end within a surrogate pair. A half that finds no other becomes U+FFFD.
+/// Joins texts that may be split within a surrogate pair. An unpaired half becomes U+FFFD.
 #[derive(Default)]
 pub(super) struct Surrogates {
-    /// The first half of a pair, the second of which is still to come.
+    /// First half of a pair whose second half is missing.
     high: Option<u32>,
 }
 
 impl Surrogates {
-    /// The text of the next piece, together with what the last one left over.
+    /// Returns the text of the next piece, joined with what the last one left over.
     pub(super) fn take(&mut self, piece: &[u8]) -> String {
         // The common case, in which there is no half.
         if self.high.is_none()
@@ -162,12 +164,12 @@ impl Surrogates {
         text
     }
 
-    /// What is left over at the end.
+    /// Returns what is left over at the end.
     pub(super) fn end(&mut self) -> Option<char> {
         self.high.take().map(|_| char::REPLACEMENT_CHARACTER)
     }
 
-    /// A text that is in one piece.
+    /// Converts a text in one piece.
     fn all(mut self, text: &[u8]) -> String {
         let mut whole = self.take(text);
         whole.extend(self.end());
@@ -175,7 +177,7 @@ impl Surrogates {
     }
 }
 
-/// The surrogate with which the bytes begin.
+/// Returns the surrogate at the start of the bytes.
 fn half_of_a_pair(bytes: &[u8]) -> Option<u32> {
     match bytes {
         [0xed, second @ 0xa0..=0xbf, third @ 0x80..=0xbf, ..] => {

@@ -1,9 +1,10 @@
-//! Azure OpenAI and any OpenAI-compatible server, through `async-openai`.
+//! Azure OpenAI and OpenAI-compatible servers, through `async-openai`.
 //!
-//! The library knows the addresses and asks for answers in one piece; streams are read with `reqwest` and
-//! `eventsource-stream`. `transport` below keeps the limits and retries, `wire` writes requests in the server's `dialect`, and
-//! `assembler` and `json` read answers, because the library's own types refuse what compatible servers send. Nothing that
-//! could hold a key, a prompt or an answer gets into an error or a log.
+//! The library builds URLs and makes unstreamed calls; streams are read with `reqwest` and `eventsource-stream`.
+//! `transport`
+//! enforces limits and retries, `wire` writes requests in the server's `dialect`, and `assembler` and `json` read
+//! answers, because
+//! the library's types reject what compatible servers send. Errors and logs contain no keys, prompts or answers.
 
 mod assembler;
 mod dialect;
@@ -40,78 +41,77 @@ use self::transport::{Call, DONE, Events, Failed, Fault, failed};
 use super::{CallContext, ChatRequest, Error, Model, Part, PartStream, Purpose, Reply, Result};
 use crate::base::clock::Clock;
 
-/// What a token for Azure OpenAI must be good for.
+/// Scope of a token for Azure OpenAI.
 const ENTRA_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
 
-/// How long before its end a token is replaced.
+/// How long before its expiry a token is replaced.
 const TOKEN_MARGIN: Duration = Duration::from_secs(300);
 
-/// Most texts in one embedding request. Servers take up to 2048, but the answer to that many is 60 MB of JSON.
+/// Most texts per embedding request. Servers accept up to 2048, but that answer is 60 MB of JSON.
 const EMBEDDING_BATCH: usize = 256;
 
-/// How long the usage may come after the end of the answer. Most servers send it at once, some never and keep the
-/// stream open; the user is waiting.
+/// How long to wait for usage after the answer. Most servers send it at once, some never do and keep the stream open.
 const USAGE_GRACE: Duration = Duration::from_secs(2);
 
-/// Where a model server is, what its models are called, and how long to be patient with it.
+/// Server, models and time limits.
 #[derive(Debug, Clone)]
 pub struct OpenAiOptions {
     /// The server.
     pub server: Server,
-    /// Its time limits and retries.
+    /// Time limits and retries.
     pub limits: Limits,
 }
 
 /// A model server.
 #[derive(Clone)]
 pub enum Server {
-    /// Azure OpenAI, where each model has a deployment with an address of its own.
+    /// Azure OpenAI, with a URL per deployment.
     Azure {
         /// The resource, such as `https://name.openai.azure.com`.
         endpoint: Url,
-        /// Version of its API, such as `2024-12-01-preview`.
+        /// API version, such as `2024-12-01-preview`.
         api_version: String,
-        /// How we are known to it.
+        /// Credential.
         credential: Credential,
-        /// The deployments.
+        /// Deployments.
         deployments: Deployments,
     },
-    /// A server that speaks like OpenAI's.
+    /// An OpenAI-compatible server.
     Compatible {
-        /// Where its API begins, version included: `https://api.openai.com/v1`.
+        /// Base URL of the API with version: `https://api.openai.com/v1`.
         base_url: Url,
-        /// Its key; local servers often take none.
+        /// API key; local servers often need none.
         api_key: Option<SecretString>,
-        /// Model of the stylist.
+        /// Model for the stylist.
         model: String,
-        /// Model of the small tasks.
+        /// Model for small tasks.
         nano_model: String,
-        /// Model of the embeddings.
+        /// Model for embeddings.
         embedding_model: String,
     },
 }
 
-/// Names of the deployments on Azure.
+/// Names of Azure deployments.
 #[derive(Debug, Clone)]
 pub struct Deployments {
     /// For the stylist.
     pub main: String,
-    /// For the small tasks.
+    /// For small tasks.
     pub nano: String,
-    /// For the embeddings.
+    /// For embeddings.
     pub embedding: String,
 }
 
-/// How Azure knows us.
+/// Credential for Azure.
 #[derive(Clone)]
 pub enum Credential {
-    /// A key of the resource.
+    /// API key.
     ApiKey(SecretString),
     /// A Microsoft Entra identity, managed or not.
     Entra {
-        /// Gives the tokens.
+        /// Source of tokens.
         credential: Arc<dyn TokenCredential>,
-        /// Tells when they are too old.
+        /// Clock for their expiry.
         clock: Arc<dyn Clock>,
     },
 }
@@ -148,18 +148,18 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Why options cannot be used.
+/// Why the options are invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
-    /// The key has characters that no HTTP header can carry, such as a line break.
+    /// The key cannot be sent in a header, for example because of a line break.
     #[error("the key of the model server has characters that a header cannot carry")]
     Key,
-    /// The address is not one of `http` or `https` without user name and password.
+    /// The URL is not `http` or `https`, or contains credentials.
     #[error("the address of the model server must be http or https, without user name and password")]
     Address,
 }
 
-/// A model server behind the [`Model`] interface.
+/// A model server as a [`Model`].
 pub struct OpenAi {
     http: reqwest::Client,
     limits: Limits,
@@ -171,13 +171,13 @@ pub struct OpenAi {
     embedding: Deployment,
 }
 
-/// A model and where it is.
+/// A model and its URL.
 struct Deployment {
     name: String,
     base: String,
-    /// Whether requests must name the model because the address does not.
+    /// Whether requests must name the model, because the URL does not.
     is_named: bool,
-    /// What the model takes.
+    /// Learned dialect.
     learned: Learned,
 }
 
@@ -233,7 +233,7 @@ impl fmt::Debug for OpenAi {
     }
 }
 
-/// What `async-openai` is told about the server, for one call.
+/// Configuration of `async-openai` for one call.
 struct Endpoint {
     base: String,
     query: Vec<(String, String)>,
@@ -264,7 +264,7 @@ impl Config for Endpoint {
 }
 
 impl OpenAi {
-    /// Makes a model of a server. Connects to nothing yet.
+    /// Creates a model. Does not connect.
     pub fn new(options: OpenAiOptions, http: reqwest::Client) -> std::result::Result<Self, OptionsError> {
         let OpenAiOptions { server, limits } = options;
         match server {
@@ -332,7 +332,7 @@ impl OpenAi {
         Call::new(self.http.clone(), self.limits)
     }
 
-    /// What a call is told about the server.
+    /// Builds the configuration for a call.
     async fn endpoint(&self, deployment: &Deployment, call: &Call) -> Result<Endpoint> {
         let mut headers = HeaderMap::new();
         let late = || Error::Unavailable(Fault::Total(self.limits.total).into());
@@ -341,7 +341,7 @@ impl OpenAi {
         Ok(Endpoint { base, query: self.query.clone(), headers, no_key: SecretString::default() })
     }
 
-    /// A client for answers in one piece.
+    /// Creates a client for unstreamed answers.
     async fn client(&self, deployment: &Deployment, call: &Call) -> Result<Client<Endpoint>> {
         let endpoint = self.endpoint(deployment, call).await?;
         let call = call.clone();
@@ -356,7 +356,7 @@ impl OpenAi {
         Ok(Client::build(self.http.clone(), endpoint).with_http_service(service))
     }
 
-    /// The request for a streamed answer.
+    /// Builds the request of a streamed answer.
     fn streaming(&self, endpoint: &Endpoint, body: &Value) -> Result<Request> {
         let request = self.http.post(endpoint.url("/chat/completions")).query(&endpoint.query());
         let request = request.headers(endpoint.headers()).header(ACCEPT, "text/event-stream");
@@ -366,7 +366,7 @@ impl OpenAi {
     }
 }
 
-/// The two deployments for chats. If they are one model they share what is known of it.
+/// Creates the two chat deployments. If they are the same model, they share the learned dialect.
 fn pair(deployment: &dyn Fn(String) -> Deployment, main: String, nano: String) -> [Deployment; 2] {
     let (main, mut nano) = (deployment(main), deployment(nano));
     if nano.name == main.name {
@@ -375,7 +375,7 @@ fn pair(deployment: &dyn Fn(String) -> Deployment, main: String, nano: String) -
     [main, nano]
 }
 
-/// The address without its trailing slashes, query and fragment.
+/// Strips trailing slashes, query and fragment from a URL.
 fn base(url: &Url) -> std::result::Result<String, OptionsError> {
     let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
     if !is_web || !url.username().is_empty() || url.password().is_some() {
@@ -473,11 +473,11 @@ impl Model for OpenAi {
     }
 }
 
-/// A streamed answer as it is read.
+/// A streamed answer being read.
 struct Reading {
-    /// Gone once the stream is over.
+    /// `None` once the stream has ended.
     answer: Option<(Events, Assembler)>,
-    /// What comes after the text.
+    /// Parts after the text.
     last: VecDeque<Part>,
 }
 
@@ -510,7 +510,7 @@ impl Reading {
         self.last.pop_front().map(Ok)
     }
 
-    /// Ends the request, then brings out what was put together.
+    /// Ends the request and emits what was assembled.
     async fn finish(&mut self, is_done: bool) -> Result<()> {
         let Some((events, assembler)) = self.answer.take() else { return Ok(()) };
         if is_done {

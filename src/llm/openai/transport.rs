@@ -1,9 +1,10 @@
-//! The HTTP side of a call to a model server: time limits, retries, typed refusals, bounded bodies.
+//! HTTP transport to a model server: time limits, retries, typed refusals, bounded bodies.
 //!
-//! Answers in one piece are asked for through `async-openai`, for which this is the HTTP service: left to itself the library
-//! retries without a limit on `Retry-After`, loses the status of a refusal whose body is not JSON, and writes whatever it
-//! cannot parse, prompts and answers included, to the log. Streams are read here: nothing of their body is read before the
-//! reader asks for it, so a reader who stops holds the server back.
+//! Unstreamed calls go through `async-openai` with this as the HTTP service: by itself the library retries without
+//! limiting
+//! `Retry-After`, loses the status of a refusal that is not JSON, and logs whatever it cannot parse, including prompts
+//! and answers.
+//! Streams are read here, and only as the reader asks for more, so a stopped reader holds the server back.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,39 +27,39 @@ use tracing::warn;
 use crate::llm::Error;
 use crate::telemetry::trace_context;
 
-/// Longest streamed answer on the wire. A token costs some 300 bytes there, so this is beyond what any model can say.
+/// Longest stream. A token takes about 300 bytes, so no answer reaches this.
 const STREAM_LIMIT_BYTES: usize = 64 << 20;
 
-/// Longest line of a stream: one chunk, which may hold a whole tool call.
+/// Longest line of a stream: one chunk, possibly with a complete tool call.
 const LINE_LIMIT_BYTES: usize = 1 << 20;
 
-/// Longest unstreamed answer: 256 embeddings of 1536 numbers are 8 MB of text at most.
+/// Longest unstreamed answer; 256 embeddings of 1,536 dimensions take at most 8 MB.
 const WHOLE_LIMIT_BYTES: usize = 32 << 20;
 
-/// How much of a refusal is read to find its code, and for how long.
+/// How much of a refusal is read for its code.
 const REFUSAL_LIMIT_BYTES: usize = 64 << 10;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the end of the body may take after the end mark; it mostly comes in the same packet.
+/// Time limit for the end of the body after the end mark, which is usually in the same packet.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Complete lines that are handed on together, in bytes, unless one is longer.
+/// Bytes of complete lines passed on together, unless one is longer.
 const LINES_AT_A_TIME_BYTES: usize = 4096;
 
-/// Time limits and retries of model calls. Connecting is bounded by the HTTP client.
+/// Time limits and retries of model calls. The HTTP client limits connecting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// From sending a request to the first byte of its answer, for each attempt.
+    /// From sending a request to the first byte of the answer, per attempt.
     pub first_byte: Duration,
     /// Longest silence within an answer.
     pub idle: Duration,
-    /// The whole call: all attempts, the waits between them, and reading the answer.
+    /// The whole call, including all attempts, delays and the answer.
     pub total: Duration,
-    /// Requests sent at most. Only failures before the first byte of an answer lead to another one.
+    /// Most attempts. Only failures before the first byte are retried.
     pub attempts: u32,
-    /// Wait before the second attempt, half of it at random; doubled for each one after.
+    /// Delay before the second attempt, half of it random; doubled for each further one.
     pub back_off: Duration,
-    /// Longest wait that a server may ask for with `Retry-After`. Asked for more, we give up at once.
+    /// Longest `Retry-After` that is obeyed; a longer one fails at once.
     pub longest_wait: Duration,
 }
 
@@ -75,7 +76,7 @@ impl Default for Limits {
     }
 }
 
-/// What went wrong, in words that hold nothing of the request or the answer.
+/// Description of a failure without parts of request or answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     #[error("no answer within {0:?}")]
@@ -107,7 +108,7 @@ impl Fault {
         Self::Connection(error.without_url())
     }
 
-    /// The error for a fault after the answer had begun.
+    /// Returns the error for a failure after the answer began.
     pub(super) fn after_begin(self) -> Error {
         match self {
             Self::NotJson | Self::TooLarge(_) | Self::Shape(_) => Error::Nonsense(self.into()),
@@ -123,7 +124,7 @@ impl Fault {
     }
 }
 
-/// Why a call failed, and what the server said about the request.
+/// Why a call failed, and the server's complaint about the request.
 #[derive(Debug, thiserror::Error)]
 #[error("the call of the model server failed")]
 pub(super) struct Failed {
@@ -138,7 +139,7 @@ impl From<Error> for Failed {
     }
 }
 
-/// What a server said when it refused a request, in lower case. It may quote the request, so it is never shown.
+/// Text of a refusal, in lower case. It may quote the request, so it is never shown.
 #[derive(Default)]
 pub(super) struct Complaint(String);
 
@@ -149,7 +150,7 @@ impl fmt::Debug for Complaint {
 }
 
 impl Complaint {
-    /// Whether this word is in it.
+    /// Whether the text contains this word.
     pub(super) fn names(&self, word: &str) -> bool {
         let is_inside =
             |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric() || letter == '_');
@@ -159,7 +160,7 @@ impl Complaint {
     }
 }
 
-/// Why an attempt failed, and whether another one may help.
+/// Why an attempt failed, and whether to retry.
 struct Failure {
     failed: Failed,
     again: bool,
@@ -176,7 +177,7 @@ impl Failure {
     }
 }
 
-/// One call to a model server, with its attempts.
+/// A call to a model server, with its attempts.
 #[derive(Clone)]
 pub(super) struct Call {
     http: reqwest::Client,
@@ -185,17 +186,17 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Begins a call: its total time runs from now.
+    /// Starts a call; its total time runs from now.
     pub(super) fn new(http: reqwest::Client, limits: Limits) -> Self {
         Self { http, limits, deadline: Instant::now() + limits.total }
     }
 
-    /// When the call must be over.
+    /// Returns the deadline of the call.
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Sends a request until it is answered in one piece, or there is no point in trying.
+    /// Sends a request until it is answered, or a retry is pointless.
     pub(super) async fn whole(&self, request: Request) -> Result<Response, Failed> {
         let mut attempt = 1;
         loop {
@@ -206,7 +207,7 @@ impl Call {
         }
     }
 
-    /// Sends a request until its answer begins to stream, or there is no point in trying.
+    /// Sends a request until its answer begins to stream, or a retry is pointless.
     pub(super) async fn events(&self, request: Request) -> Result<Events, Failed> {
         let mut attempt = 1;
         loop {
@@ -217,7 +218,7 @@ impl Call {
         }
     }
 
-    /// Waits for the next attempt, or fails with the one before.
+    /// Waits for the next attempt, or fails with the last failure.
     async fn wait_after(&self, failure: Failure, attempt: u32) -> Result<u32, Failed> {
         let Some(wait) = self.pause(&failure, attempt) else { return Err(failure.failed) };
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
@@ -226,7 +227,7 @@ impl Call {
         Ok(attempt + 1)
     }
 
-    /// How long to wait before the next attempt; `None` if there shall be none.
+    /// Returns the delay before the next attempt; `None` if there is none.
     fn pause(&self, failure: &Failure, attempt: u32) -> Option<Duration> {
         let Limits { attempts, back_off, longest_wait, .. } = self.limits;
         let asked = failure.retry_after.unwrap_or_default();
@@ -244,7 +245,7 @@ impl Call {
         (Instant::now() + self.limits.first_byte).min(self.deadline)
     }
 
-    /// No answer came by `limit`.
+    /// Creates the failure of a missed time limit.
     fn late(&self, limit: Instant) -> Failure {
         match limit == self.deadline {
             true => Failure::last(Error::Unavailable(Fault::Total(self.limits.total).into())),
@@ -252,7 +253,7 @@ impl Call {
         }
     }
 
-    /// Sends the request once; any status of 2xx is well.
+    /// Sends the request once; any 2xx is a success.
     async fn attempt(&self, request: &Request, limit: Instant) -> Result<Response, Failure> {
         let mut request = request.try_clone().ok_or_else(|| Failure::last(nonsense("request")))?;
         if let Some(traceparent) = trace_context::current().and_then(|text| text.parse().ok()) {
@@ -272,7 +273,7 @@ impl Call {
         }
     }
 
-    /// Sends the request once and waits for the first byte of the answer's body.
+    /// Sends the request once and waits for the first byte of the body.
     async fn begin(&self, request: &Request) -> Result<Events, Failure> {
         let limit = self.first_byte_limit();
         let mut body = self.attempt(request, limit).await?.bytes_stream().boxed();
@@ -285,7 +286,7 @@ impl Call {
         }
     }
 
-    /// Reads an answer in one piece.
+    /// Reads an unstreamed answer.
     async fn read_whole(&self, response: Response) -> Result<Response, Error> {
         let mut body = Vec::new();
         let mut chunks = response.bytes_stream();
@@ -301,7 +302,7 @@ impl Call {
         Ok(hyper::Response::new(reqwest::Body::from(body)).into())
     }
 
-    /// The next piece of a body, within the limits.
+    /// Reads the next chunk of a body, within the limits.
     async fn next<S>(&self, chunks: &mut S) -> Result<Option<Bytes>, Fault>
     where
         S: futures::Stream<Item = reqwest::Result<Bytes>> + Unpin + Send,
@@ -317,7 +318,7 @@ impl Call {
     }
 }
 
-/// Sends a request that has no body to speak of, once. A server that does not know the address is there all the same.
+/// Sends a small request once. An unknown path also proves that the server is there.
 pub(super) async fn ping(request: reqwest::RequestBuilder, limit: Duration) -> Result<(), Error> {
     let is_alive = |status: StatusCode| {
         let unknown = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
@@ -331,7 +332,7 @@ pub(super) async fn ping(request: reqwest::RequestBuilder, limit: Duration) -> R
     }
 }
 
-/// What a status outside 2xx means.
+/// Interprets a status outside 2xx.
 async fn refusal(response: Response, deadline: Instant) -> Failure {
     let status = response.status();
     let retry_after = retry_after(response.headers());
@@ -362,7 +363,7 @@ async fn refusal(response: Response, deadline: Instant) -> Failure {
     Failure { failed: Failed { error, complaint }, again: false, retry_after: None }
 }
 
-/// A streamed answer: the data of its events, one after the other, as the reader asks for them.
+/// A streamed answer: the data of its events.
 pub(super) struct Events(EventStream<BoxStream<'static, Result<Bytes, Fault>>>);
 
 impl Events {
@@ -375,7 +376,7 @@ impl Events {
         Self(EventStream::new(lines.boxed()))
     }
 
-    /// The next event; `None` at the end of the body.
+    /// Returns the next event; `None` at the end of the body.
     pub(super) async fn next(&mut self) -> Option<Result<EventData, Fault>> {
         let event = self.0.next().await?;
         Some(match event {
@@ -385,14 +386,14 @@ impl Events {
         })
     }
 
-    /// Reads to the end of the body, if it is near: a connection can only be used again after that.
+    /// Reads to the end of the body if it is near, so that the connection can be reused.
     pub(super) async fn drain(mut self) {
         let rest = async { while let Some(Ok(_)) = self.0.next().await {} };
         timeout(DRAIN_TIMEOUT, rest).await.ok();
     }
 }
 
-/// What an event says.
+/// Data of an event.
 pub(super) struct EventData {
     /// Whether the event is named `error`.
     pub is_error: bool,
@@ -400,7 +401,7 @@ pub(super) struct EventData {
     pub data: String,
 }
 
-/// The body of a streamed answer, read line by line.
+/// Body of a streamed answer, read line by line.
 struct Source {
     call: Call,
     body: BoxStream<'static, reqwest::Result<Bytes>>,
@@ -409,7 +410,7 @@ struct Source {
 }
 
 impl Source {
-    /// Some complete lines; `None` at the end.
+    /// Returns some complete lines; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         loop {
             if let Some(lines) = self.lines.ready.pop_front() {
@@ -444,20 +445,20 @@ impl Source {
     }
 }
 
-/// Cuts a body into lines, each of bounded length, all of them ended by a line feed and valid UTF-8.
+/// Splits a body into lines of bounded length, ended by line feeds and valid UTF-8.
 #[derive(Default)]
 struct Lines {
     ready: VecDeque<Bytes>,
     partial: Vec<u8>,
     received: usize,
     after_return: bool,
-    /// How the body began: not as yet, with events, or with JSON from a server that does not stream.
+    /// Kind of the body: unknown, events, or JSON from a server that does not stream.
     is_json: Option<bool>,
     is_over: bool,
 }
 
 impl Lines {
-    /// Takes a piece of the body.
+    /// Adds a chunk of the body.
     fn take(&mut self, piece: &[u8]) -> Result<(), Fault> {
         self.received += piece.len();
         if self.received > STREAM_LIMIT_BYTES {
@@ -482,7 +483,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Takes note of the end. What was begun is not handed on, unless it is whole.
+    /// Ends the body. An incomplete line is dropped.
     fn end(&mut self) {
         self.is_over = true;
         let is_json = self.is_json();
@@ -526,10 +527,10 @@ impl Lines {
     }
 }
 
-/// What ends a stream.
+/// End mark of a stream.
 pub(super) const DONE: &[u8] = b"[DONE]";
 
-/// What `async-openai` reports, as ours. Its own texts quote bodies, so none of them goes on.
+/// Converts an error of `async-openai`, whose texts quote bodies and are therefore dropped.
 pub(super) fn failed(error: OpenAIError) -> Failed {
     let error = match error {
         OpenAIError::Boxed(error) => match error.downcast::<Failed>() {
@@ -549,7 +550,7 @@ pub(super) fn failed(error: OpenAIError) -> Failed {
     error.into()
 }
 
-/// An error and all that is below it, in one line.
+/// Formats an error with its causes on one line.
 fn causes(error: &Error) -> String {
     let mut line = error.to_string();
     let mut below = std::error::Error::source(error);
@@ -569,8 +570,8 @@ fn unknown_code() -> String {
     "unknown".to_owned()
 }
 
-/// The `code`, else the `type`, of an error body. Anything that does not look like a code could quote the prompt and is
-/// not told.
+/// Returns the `code` or `type` of an error body. Anything that does not look like a code could quote the prompt and
+/// is dropped.
 pub(super) fn error_code(body: &Value) -> String {
     let error = body.get("error").unwrap_or(body);
     let codes = [error.get("code"), error.pointer("/innererror/code"), error.get("type")];
@@ -582,7 +583,7 @@ pub(super) fn error_code(body: &Value) -> String {
     error_code_of(known)
 }
 
-/// A code, if it looks like one.
+/// Returns a code, if it looks like one.
 pub(super) fn error_code_of(code: Option<String>) -> String {
     code.filter(|code| is_code(code)).unwrap_or_else(unknown_code)
 }
@@ -592,8 +593,9 @@ fn is_code(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(plain)
 }
 
-/// How long the server asks us to wait: Azure's milliseconds, else seconds, else a date, which is read against the
-/// server's own `Date` so that our clock does not matter.
+/// Returns the requested delay: Azure's milliseconds, seconds, or a date relative to the server's own `Date`, so that
+/// our clock
+/// does not matter.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let number = |name: &str| text(name)?.parse::<f64>().ok();
@@ -644,7 +646,7 @@ mod tests {
         assert_eq!(error_code(&json!([])), "unknown");
     }
 
-    /// All that is handed on of a body in these pieces.
+    /// Collects what is passed on of a body in these chunks.
     fn handed_on(pieces: &[&[u8]]) -> Result<String, Fault> {
         let mut lines = Lines::default();
         for piece in pieces {

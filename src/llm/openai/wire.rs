@@ -1,4 +1,4 @@
-//! The requests for chat completions and embeddings, and the answers with embeddings.
+//! Requests for chat completions and embeddings, and answers with embeddings.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,10 +10,10 @@ use super::transport::Fault;
 use crate::base::hash::sha256_hex;
 use crate::llm::{ChatRequest, EMBEDDING_DIMENSIONS, Error, Message, Result, ToolCall, ToolSpec};
 
-/// Length of the ids of tool calls that every server takes back: Mistral wants nine letters or digits.
+/// Length of tool call ids that every server accepts; Mistral requires nine letters or digits.
 const ID_LENGTH: usize = 9;
 
-/// The body of a chat request. No temperature and the like: newer models refuse any but the default.
+/// Builds a chat request. Omits temperature and the like, since newer models refuse any but the default.
 pub(super) fn chat(request: &ChatRequest, dialect: &Dialect, model: Option<&str>, streamed: bool) -> Value {
     let mut body = Map::new();
     if let Some(model) = model {
@@ -71,18 +71,18 @@ fn message(message: &Message) -> Value {
     }
 }
 
-/// The id of a tool call as every server takes it; the same for the same id.
+/// Shortens a tool call id deterministically.
 fn short_id(id: &str) -> String {
     let is_short = id.len() == ID_LENGTH && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if is_short { id.to_owned() } else { sha256_hex(id).chars().take(ID_LENGTH).collect() }
 }
 
-/// Arguments that servers can read again. What the model wrote instead, it is told with the tool's result.
+/// Returns arguments that servers can parse; what the model wrote instead is part of the tool's result.
 fn sound_arguments(arguments: &str) -> &str {
     if Object::read(arguments).is_some() { arguments } else { "{}" }
 }
 
-/// The body of an embedding request. An empty text, which servers refuse together with all beside it, goes as a blank.
+/// Builds an embedding request. An empty text, which servers refuse together with all others, is sent as a blank.
 pub(super) fn embeddings(texts: &[String], dialect: &Dialect, model: Option<&str>) -> Value {
     let input: Vec<&str> = texts.iter().map(|text| if text.is_empty() { " " } else { text }).collect();
     let mut body = Map::new();
@@ -94,7 +94,7 @@ pub(super) fn embeddings(texts: &[String], dialect: &Dialect, model: Option<&str
     body.into()
 }
 
-/// Reads `count` vectors, puts them in the order of their texts and makes them unit length.
+/// Parses `count` embeddings, orders them like their texts, and normalises them.
 pub(super) fn read_embeddings(json: &str, count: usize) -> Result<Vec<Vec<f32>>> {
     let answer = Object::read(json).ok_or_else(|| shape("embeddings"))?;
     let mut vectors: Vec<Option<Vec<f32>>> = vec![None; count];

@@ -1,4 +1,4 @@
-//! Fetches the pages of a brand's site, politely, and reads them.
+//! Fetches and reads the pages of a brand's site.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,34 +15,34 @@ use crate::domain::scraper::candidate::Candidate;
 use crate::domain::scraper::polite::{PoliteError, Visitor};
 use crate::net::guarded::{Answer, FetchError, Fetched, Limits, UrlRefused, Validators, check_url};
 
-/// The largest page that is read.
+/// Limits of a page.
 const LIMITS: Limits = Limits { size_bytes: 2 * 1024 * 1024, time: Duration::from_secs(30) };
-/// Most pages of a list that are read.
+/// Most pages of a list.
 pub const MAX_PAGES: usize = 5;
-/// Most products of a site that are taken.
+/// Most products of a site.
 const MAX_PRODUCTS: usize = MAX_PAGES * scrape::MAX_PRODUCTS;
-/// How far into a page its own word on its encoding counts, in bytes, as in browsers.
+/// Bytes of a page that are searched for its encoding, as in browsers.
 const ENCODING_BYTES: usize = 1024;
 
 /// Why a site gave no products.
 #[derive(Debug, thiserror::Error)]
 pub enum BrandError {
-    /// Its configuration cannot be used.
+    /// Its configuration is invalid.
     #[error("the site's configuration cannot be used")]
     Config(#[from] ConfigError),
-    /// Its address, as configured, cannot be used.
+    /// Its configured URL is refused.
     #[error("the site's address cannot be used")]
     Address(#[source] UrlRefused),
-    /// Its first page.
+    /// Its first page could not be fetched.
     #[error("the site's first page cannot be had")]
     Page(#[from] PoliteError),
-    /// The page could not be read.
+    /// The page could not be parsed.
     #[error("the site's page cannot be read")]
     Interrupted(#[from] tokio::task::JoinError),
 }
 
 impl BrandError {
-    /// Whether the same may well succeed later.
+    /// Whether another attempt may succeed.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Config(_) | Self::Address(_) => false,
@@ -52,32 +52,32 @@ impl BrandError {
     }
 }
 
-/// What a site gave.
+/// Result of reading a site.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Harvest {
-    /// Its products, each address once.
+    /// Products without duplicate URLs.
     pub candidates: Vec<Candidate>,
-    /// Whether the first page is still the version that the caller knew, in which case nothing was read.
+    /// Whether the first page is unchanged and nothing was read.
     pub is_unchanged: bool,
-    /// For the next time.
+    /// Validators for the next time.
     pub validators: Validators,
 }
 
-/// Brands' sites.
+/// Reads brands' sites.
 pub struct BrandSites {
     visitor: Arc<Visitor>,
 }
 
 impl BrandSites {
-    /// Fetches with this visitor.
+    /// Creates a reader.
     pub fn new(visitor: Arc<Visitor>) -> Self {
         Self { visitor }
     }
 
-    /// A page's HTML, and where it was in the end.
+    /// Fetches a page; returns its HTML and final URL.
     ///
     /// # Errors
-    /// When the site does not let robots see it, or it cannot be had.
+    /// When `robots.txt` forbids it, or the fetch fails.
     pub async fn page(&self, url: &Url) -> Result<(String, Url), PoliteError> {
         match self.visitor.page(url, LIMITS, &Validators::default()).await? {
             Answer::Fetched(fetched) => Ok((decode(&fetched), fetched.url)),
@@ -85,11 +85,12 @@ impl BrandSites {
         }
     }
 
-    /// The products of a site: of its first page, unless that is still as `known`, and of those that it leads on to, at most
-    /// five on one host. A later page that fails costs only itself and what comes after it.
+    /// Reads the products of a site: of its first page, unless unchanged since `known`, and up to five pages on the
+    /// same host. A
+    /// failing later page ends the list.
     ///
     /// # Errors
-    /// When the configuration cannot be used or the first page cannot be had.
+    /// When the configuration is invalid or the first page cannot be fetched.
     pub async fn fetch(&self, config: &SelectorConfig, known: &Validators) -> Result<Harvest, BrandError> {
         config.check()?;
         let mut harvest = Harvest::default();
@@ -136,8 +137,8 @@ impl BrandSites {
     }
 }
 
-/// A page's text: in the encoding that the site says, else the one that the page says, else UTF-8. What is not a letter in
-/// that becomes a replacement character.
+/// Decodes a page: by the encoding of the response, of the page, or UTF-8. Invalid bytes become replacement
+/// characters.
 fn decode(fetched: &Fetched) -> String {
     let label = |text: &str| {
         let (_, after) = text.split_once("charset=")?;

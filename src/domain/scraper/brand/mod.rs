@@ -1,6 +1,6 @@
-//! Brands' sites: product lists that are read with CSS selectors, which the model finds once.
+//! Brands' sites: product lists read with CSS selectors, which the model finds once.
 //!
-//! [`generate`] asks for the selectors, [`scrape`] reads a page with them, [`client`] fetches the pages.
+//! [`generate`] finds the selectors, [`scrape`] reads a page with them, [`client`] fetches the pages.
 
 pub mod client;
 pub mod generate;
@@ -15,82 +15,83 @@ use serde_json::{Map, Value};
 use crate::model::lenient;
 use crate::net::html::{self, SelectorError};
 
-/// How the products of a site are found on its pages. Fields that have no name here are kept.
+/// Selectors of a site's products. Unknown fields are kept.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SelectorConfig {
-    /// Selects the element of each product. The others but for pagination select within it, and may be empty: then the
-    /// likeliest element is taken.
+    /// Selects the element of each product. All others except the pagination select within it, and may be empty to use
+    /// the
+    /// likeliest element.
     #[serde(deserialize_with = "lenient::or_default")]
     pub product_container: String,
-    /// Selects its name.
+    /// Selects the name.
     #[serde(deserialize_with = "lenient::or_default")]
     pub title: String,
-    /// Selects what it costs.
+    /// Selects the price.
     #[serde(deserialize_with = "lenient::or_default")]
     pub price: String,
-    /// Selects its picture.
+    /// Selects the picture.
     #[serde(deserialize_with = "lenient::or_default")]
     pub image_url: String,
-    /// The attribute that has the picture's address.
+    /// Attribute with the picture's URL.
     #[serde(deserialize_with = "lenient::or_default")]
     pub image_attr: String,
-    /// Selects the link to its page.
+    /// Selects the link to the product page.
     #[serde(deserialize_with = "lenient::or_default")]
     pub product_url: String,
-    /// Where the list goes on.
+    /// Pagination.
     #[serde(deserialize_with = "lenient::or_default")]
     pub pagination: Pagination,
-    /// Whatever there is to say, for people.
+    /// Notes for people.
     #[serde(deserialize_with = "lenient::or_default")]
     pub notes: String,
-    /// The first page.
+    /// URL of the first page.
     #[serde(deserialize_with = "lenient::or_default")]
     pub source_url: String,
-    /// Whether a model made it.
+    /// Whether a model created it.
     #[serde(rename = "generatedByLLM", deserialize_with = "lenient::or_default")]
     pub generated_by_llm: bool,
-    /// What else is stored.
+    /// Unknown fields.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-/// Where a list of products goes on.
+/// Pagination of a product list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Pagination {
-    /// `next_link`, or `none` for a list of one page.
+    /// `next_link`, or `none` for a single page.
     #[serde(rename = "type", deserialize_with = "lenient::or_default")]
     pub kind: String,
     /// Selects the link to the next page.
     #[serde(deserialize_with = "lenient::or_default")]
     pub next_selector: String,
-    /// What else is stored.
+    /// Unknown fields.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-/// A field of a configuration that cannot be used.
+/// An invalid field of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Without it, there is nothing to look for.
+    /// The container selector is missing.
     #[error("the configuration has no productContainer")]
     NoContainer,
-    /// A selector is wrong.
+    /// A selector is invalid.
     #[error("the configuration's {field} cannot be used")]
     Selector {
-        /// The field.
+        /// Field name.
         field: &'static str,
-        /// What is wrong.
+        /// Underlying error.
         #[source]
         error: SelectorError,
     },
-    /// The name of an attribute is none.
+    /// The attribute name is invalid.
     #[error("the configuration's imageAttr is no attribute")]
     Attribute,
 }
 
-/// The selectors of a configuration, parsed.
+/// Parsed selectors of a configuration.
 #[derive(Debug, Clone)]
 struct Selectors {
     container: Selector,
@@ -103,10 +104,10 @@ struct Selectors {
 }
 
 impl SelectorConfig {
-    /// Checks that it can be used.
+    /// Checks the configuration.
     ///
     /// # Errors
-    /// The first field that cannot.
+    /// The first invalid field.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.selectors().map(|_| ())
     }

@@ -1,13 +1,11 @@
-//! Where a product's picture is: in the attribute that the configuration names, or where pages keep the address until
-//! the picture comes into view.
+//! Finds a product's picture: in the configured attribute, or where pages keep URLs for lazy loading.
 
 use scraper::ElementRef;
 use url::Url;
 
 use super::scrape::resolve;
 
-/// Attributes in which pages keep a picture's address until it comes into view, the likeliest first. What stands in
-/// `src` beside them is a placeholder.
+/// Attributes for lazy loading, likeliest first; `src` beside them is a placeholder.
 const LAZY: [&str; 8] = [
     "data-src",
     "data-original",
@@ -18,7 +16,7 @@ const LAZY: [&str; 8] = [
     "data-defer-src",
     "data-actualsrc",
 ];
-/// Attributes that hold addresses of several sizes, likewise.
+/// Attributes with several sizes for lazy loading, likeliest first.
 const LAZY_SETS: [&str; 7] = [
     "data-srcset",
     "data-lazy-srcset",
@@ -29,15 +27,15 @@ const LAZY_SETS: [&str; 7] = [
     "data-bgset",
 ];
 
-/// The width that is wanted, in pixels: the largest up to this.
+/// Preferred width in pixels: the largest up to this.
 const WIDTH: f64 = 1600.0;
-/// What stands in for a width in the addresses of some shops.
+/// Width placeholder in some shops' URLs, and its value.
 const WIDTH_TEMPLATE: (&str, &str) = ("{width}", "1080");
 
-/// Most sizes that are looked at.
+/// Most sizes that are compared.
 const MAX_SIZES: usize = 40;
 
-/// Names of files that are shown until the picture comes.
+/// File names of placeholders.
 const PLACEHOLDERS: [&str; 12] = [
     "blank",
     "spacer",
@@ -52,12 +50,12 @@ const PLACEHOLDERS: [&str; 12] = [
     "clear",
     "noimage",
 ];
-/// Endings of pictures that can be looked at.
+/// Supported picture extensions.
 const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "gif"];
-/// Types of a `<source>` that cannot.
+/// Types of a `<source>` that are not supported.
 const UNREADABLE: [&str; 3] = ["image/avif", "image/jxl", "image/svg+xml"];
 
-/// The picture's address, if the element has one.
+/// Returns the URL of the element's picture.
 pub fn picture(element: ElementRef<'_>, attribute: &str, base: &Url) -> Option<String> {
     let value = |name: &str| element.value().attr(name).map(str::trim).filter(|value| !value.is_empty());
     let named = (!attribute.is_empty()).then(|| value(attribute)).flatten();
@@ -93,7 +91,7 @@ pub fn picture(element: ElementRef<'_>, attribute: &str, base: &Url) -> Option<S
         .map(String::from)
 }
 
-/// Whether a picture only stands in for another one, or is a drawing.
+/// Whether a picture is a placeholder or a drawing.
 fn is_placeholder(address: &Url) -> bool {
     let file = address.path().rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     let (stem, ending) = file.rsplit_once('.').unwrap_or((&file, ""));
@@ -106,20 +104,20 @@ fn is_placeholder(address: &Url) -> bool {
         || PLACEHOLDERS.contains(&name)
 }
 
-/// Whether a text can be an address rather than data of a script; one with a template for its width can.
+/// Whether a text can be a URL, possibly with a width placeholder.
 fn is_address(text: &str) -> bool {
     let text = text.replace(WIDTH_TEMPLATE.0, "");
     !text.contains(|letter: char| letter.is_whitespace() || matches!(letter, '{' | '[' | '<'))
 }
 
-/// Whether a text is the address of a picture, by the name of its file.
+/// Whether a text is a picture URL, by its file name.
 fn names_picture(text: &str) -> bool {
     let path = text.split(['?', '#']).next().unwrap_or_default();
     let ending = path.rsplit('/').next().and_then(|file| file.rsplit_once('.')).map(|(_, ending)| ending);
     is_address(text) && ending.is_some_and(|ending| ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)))
 }
 
-/// The address of the best size in a `srcset`.
+/// Returns the URL of the best size in a `srcset`.
 fn best(set: &str) -> Option<&str> {
     let mut best: Option<(&str, f64)> = None;
     for (address, width) in sizes(set).filter(|(address, _)| !address.starts_with("data:")) {
@@ -131,7 +129,7 @@ fn best(set: &str) -> Option<&str> {
     best.map(|(address, _)| address)
 }
 
-/// The addresses of a `srcset` with their widths. Addresses may hold commas, but not end in one.
+/// Parses a `srcset` into URLs and widths. URLs may contain commas, but not end in one.
 fn sizes(set: &str) -> impl Iterator<Item = (&str, f64)> {
     let mut rest = set;
     std::iter::from_fn(move || {
@@ -155,7 +153,7 @@ fn sizes(set: &str) -> impl Iterator<Item = (&str, f64)> {
     .take(MAX_SIZES)
 }
 
-/// The address in `background-image: url(…)`.
+/// Returns the URL in `background-image: url(…)`.
 fn background(style: &str) -> Option<&str> {
     if !style.contains("url(") {
         return style.starts_with(['/', 'h']).then_some(style);

@@ -1,20 +1,21 @@
-//! What a product costs, out of the text beside it.
+//! Finds a product's price in text.
 //!
 //! Sites write prices in many ways: `1.299,00 €`, `CHF 1’299.–`, `₹1,29,900`, `89–129 zł`, an old price beside the new
-//! one. The price is kept as the site writes it, with its currency; only its place in the text has to be found.
+//! one. The
+//! price is kept as written, with its currency; only its position has to be found.
 
 use scraper::{ElementRef, Node};
 
 /// Longest number of a price, in characters.
 const MAX_PRICE: usize = 40;
-/// Most text that is looked through, in bytes.
+/// Longest text that is searched, in bytes.
 const MAX_TEXT: usize = 400;
-/// Most amounts of a text that are compared.
+/// Most amounts that are compared.
 const MAX_AMOUNTS: usize = 12;
 
-/// Elements that mark what a product cost before.
+/// Elements that mark an old price.
 const OLD_ELEMENTS: [&str; 3] = ["del", "s", "strike"];
-/// Words in the names of classes that do the same.
+/// Words in class names that mark an old price.
 const OLD_CLASSES: [&str; 14] = [
     "compare",
     "old",
@@ -31,7 +32,7 @@ const OLD_CLASSES: [&str; 14] = [
     "msrp",
     "uvp",
 ];
-/// Words in front of a price that say that it was the price, or that it is what the buyer saves.
+/// Words before an amount that mark an old price or a saving.
 const OLD_WORDS: [&str; 15] = [
     "was",
     "regular",
@@ -51,10 +52,10 @@ const OLD_WORDS: [&str; 15] = [
 ];
 const SAVING_WORDS: [&str; 10] =
     ["save", "saved", "saving", "discount", "spare", "sparen", "rabatt", "économisez", "ahorra", "sconto"];
-/// Words in classes of the smaller part of a price, which has no separator of its own.
+/// Words in class names of cents without a separator.
 const MINOR_CLASSES: [&str; 5] = ["cents", "cent", "decimal", "decimals", "fraction"];
 
-/// The price in an element, as the site writes it, with its currency.
+/// Returns the price in an element as written, with its currency.
 pub fn price(element: ElementRef<'_>) -> Option<String> {
     let currency = currency(element);
     let machine_readable = attribute(element, "content").and_then(|content| amount(content, currency));
@@ -62,7 +63,7 @@ pub fn price(element: ElementRef<'_>) -> Option<String> {
     machine_readable.or_else(|| [false, true].iter().find_map(|with_old| amount(&text(element, *with_old), currency)))
 }
 
-/// The currency as microdata has it, in the element or beside it.
+/// Returns the currency in microdata of the element or its neighbours.
 fn currency(element: ElementRef<'_>) -> Option<&str> {
     let near = element.parent().and_then(ElementRef::wrap).unwrap_or(element);
     let found =
@@ -116,7 +117,7 @@ fn is_minor(node: &Node) -> bool {
         || element.classes().any(|class| words_of(class).any(|word| MINOR_CLASSES.contains(&&*word)))
 }
 
-/// The words of a class, however they are joined: `old-price`, `price__old`, `priceOld`.
+/// Splits a class name into words: `old-price`, `price__old`, `priceOld`.
 fn words_of(class: &str) -> impl Iterator<Item = String> + '_ {
     class.split(|letter: char| !letter.is_ascii_alphanumeric()).flat_map(|part| {
         let mut words = vec![String::new()];
@@ -135,13 +136,13 @@ fn words_of(class: &str) -> impl Iterator<Item = String> + '_ {
 
 /// An amount in a text.
 struct Amount {
-    /// The number, from its first digit to its last.
+    /// Range of the number, from first to last digit.
     number: (usize, usize),
     /// Whether the number begins with its separator: `,89`.
     lacks_zero: bool,
-    /// Where its currency begins that stands before it, and where the one ends that stands after it.
+    /// Start of the currency before, and end of the currency after the number.
     currency: (usize, usize),
-    /// Whether it was the price before.
+    /// Whether it is an old price.
     is_old: bool,
 }
 
@@ -167,8 +168,7 @@ impl Amount {
     }
 }
 
-/// The price in a text: of the amounts with a currency, the first that is not an old price or a saving; else a number
-/// alone.
+/// Finds the price in a text: the first amount with a currency that is not an old price or saving, else a lone number.
 fn amount(text: &str, currency: Option<&str>) -> Option<String> {
     let is_seen = |letter: &char| !matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}');
     let text: Vec<char> =
@@ -188,7 +188,7 @@ fn amount(text: &str, currency: Option<&str>) -> Option<String> {
     Some(currency.map_or_else(|| number.clone(), |currency| format!("{currency} {number}")))
 }
 
-/// The amounts of a text, in its order; what is a percentage, a saving or a part of a word is none.
+/// Finds the amounts of a text in order, without percentages, savings and parts of words.
 fn amounts(text: &[char]) -> Vec<Amount> {
     let mut amounts: Vec<Amount> = Vec::new();
     let (mut place, mut label_start) = (0, 0);
@@ -236,22 +236,22 @@ fn amounts(text: &[char]) -> Vec<Amount> {
     amounts
 }
 
-/// Whether it is a decimal digit of a script that shops write prices in.
+/// Whether the character is a decimal digit in a script that shops use.
 fn is_digit(letter: char) -> bool {
     matches!(letter, '0'..='9' | '٠'..='٩' | '۰'..='۹' | '०'..='९' | '০'..='৯' | '๐'..='๙' | '０'..='９')
 }
 
-/// What separates the digits of a number: thousands and decimals of all sorts, which nobody needs to tell apart here.
+/// Whether the character separates digits, as thousands or decimals.
 fn is_separator(letter: char) -> bool {
     matches!(letter, '.' | ',' | '\'' | '’' | '´' | '`' | 'ʼ' | '·' | '٫' | '٬' | '،' | '，' | '．')
 }
 
-/// What some write in place of cents: `49,-`, `49.–`, `499:-`.
+/// Whether the character replaces cents: `49,-`, `49.–`, `499:-`.
 fn is_dash_end(letter: char) -> bool {
     matches!(letter, ',' | '.' | ':' | '-' | '–' | '—' | '−')
 }
 
-/// Where the number that begins here ends: digits, with separators and blanks between them.
+/// Returns the end of the number at this position: digits with separators and blanks between them.
 fn number_end(text: &[char], start: usize) -> usize {
     let is_digit = |place: usize| text.get(place).is_some_and(|letter| is_digit(*letter));
     let mut end = start;
@@ -276,7 +276,7 @@ fn number_end(text: &[char], start: usize) -> usize {
     }
 }
 
-/// Signs of currencies, which need nothing around them.
+/// Whether the character is a currency sign.
 fn is_sign(letter: char) -> bool {
     matches!(
         letter,
@@ -309,7 +309,7 @@ fn is_sign(letter: char) -> bool {
     )
 }
 
-/// Names of currencies that are no codes, without their full stops.
+/// Currency names other than codes, without full stops.
 const NAMES: [&str; 40] = [
     "kr",
     "Kr",
@@ -353,14 +353,14 @@ const NAMES: [&str; 40] = [
     "دينار",
 ];
 
-/// Codes of currencies (ISO 4217) that shops use. Not every word of three capitals is one.
+/// Currency codes (ISO 4217) that shops use.
 const CODES: [&str; 58] = [
     "AED", "ARS", "AUD", "BDT", "BGN", "BHD", "BRL", "CAD", "CHF", "CLP", "CNY", "COP", "CRC", "CZK", "DKK", "EGP",
     "EUR", "GBP", "GEL", "GHS", "HKD", "HRK", "HUF", "IDR", "ILS", "INR", "ISK", "JOD", "JPY", "KES", "KRW", "KWD",
     "KZT", "LKR", "MAD", "MXN", "MYR", "NGN", "NOK", "NZD", "OMR", "PEN", "PHP", "PKR", "PLN", "QAR", "RON", "RSD",
     "RUB", "SAR", "SEK", "SGD", "THB", "TRY", "TWD", "UAH", "USD", "ZAR",
 ];
-/// The longest of them, with full stops.
+/// Longest currency name or code, with full stops.
 const MAX_NAME: usize = 7;
 
 fn is_name(word: &[char]) -> bool {
@@ -368,12 +368,12 @@ fn is_name(word: &[char]) -> bool {
     CODES.contains(&word.as_str()) || NAMES.contains(&word.as_str())
 }
 
-/// Whether a letter can be a part of a currency's name.
+/// Whether a character can be part of a currency name.
 fn is_of_name(letter: char) -> bool {
     letter.is_alphabetic() || matches!(letter, '.' | '/')
 }
 
-/// Where the currency before a number begins; the number's own place if there is none.
+/// Returns the start of the currency before a number; the number's own position if there is none.
 fn currency_before(text: &[char], number: usize) -> usize {
     let blank = usize::from(number > 0 && text[number - 1] == ' ');
     let end = number - blank;
@@ -393,7 +393,7 @@ fn currency_before(text: &[char], number: usize) -> usize {
     }
 }
 
-/// Where the currency after a number ends; the number's own end if there is none.
+/// Returns the end of the currency after a number; the number's own end if there is none.
 fn currency_after(text: &[char], number: usize) -> usize {
     let is_dash = |place: usize| text.get(place).is_some_and(|letter| matches!(letter, '-' | '–' | '—' | '−'));
     let dashes = match text.get(number) {

@@ -1,4 +1,4 @@
-//! Reads the products of a page with a configuration's selectors. Pure and blocking: pages can be large.
+//! Reads the products of a page with a configuration's selectors. Pure and blocking.
 
 use std::collections::HashSet;
 
@@ -13,36 +13,36 @@ use crate::domain::scraper::tags;
 use crate::net::guarded::check_url;
 use crate::net::html;
 
-/// Most products of a page, and most elements that are looked at to find them.
+/// Most products of a page, and most elements that are examined.
 pub const MAX_PRODUCTS: usize = 200;
 const MAX_CONTAINERS: usize = 1_000;
-/// Most nodes of a product. More is not a product but the list, or the page.
+/// Most nodes of a product; larger elements are the list or page.
 const MAX_PRODUCT_NODES: usize = 2_000;
 /// Longest name, in characters.
 const MAX_TITLE: usize = 200;
 /// Longest description, in characters.
 const MAX_DESCRIPTION: usize = 500;
-/// Longest address, in bytes.
+/// Longest URL, in bytes.
 const MAX_ADDRESS: usize = 2_000;
-/// Most pictures beside the first.
+/// Most additional pictures.
 const MAX_GALLERY: usize = 5;
 
-/// Parameters of addresses that say where the reader comes from, not what the page is.
+/// Tracking parameters of URLs.
 const TRACKING: [&str; 6] = ["gclid", "fbclid", "msclkid", "mc_cid", "mc_eid", "srsltid"];
 
-/// What a page has.
+/// Contents of a page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// Its products, each address once.
+    /// Products without duplicate URLs.
     pub candidates: Vec<Candidate>,
-    /// Where the list goes on, on the same host.
+    /// URL of the next page, on the same host.
     pub next: Option<Url>,
 }
 
-/// Reads a page that came from `base`. A product without name, picture or address is left out.
+/// Reads a page from `base`. Products without name, picture or URL are skipped.
 ///
 /// # Errors
-/// When the configuration cannot be used.
+/// When the configuration is invalid.
 pub fn scrape(config: &SelectorConfig, page: &str, base: &Url) -> Result<Page, ConfigError> {
     let selectors = config.selectors()?;
     let page = html::parse(page);
@@ -70,15 +70,14 @@ pub fn scrape(config: &SelectorConfig, page: &str, base: &Url) -> Result<Page, C
     Ok(Page { candidates, next })
 }
 
-/// What relative addresses of the page are relative to.
+/// Returns the base of the page's relative URLs.
 fn base_of(page: &Html, url: &Url) -> Url {
     let Ok(selector) = Selector::parse("base[href]") else { return url.clone() };
     let base = page.select(&selector).next().and_then(|element| resolve(url, element.value().attr("href")?));
     base.unwrap_or_else(|| url.clone())
 }
 
-/// An address on a page, made absolute, if it is one that can be fetched. Shops that have long moved to `https` still
-/// write `http` in places.
+/// Resolves a URL that can be fetched. `http` is upgraded, since shops that use `https` still write it in places.
 pub(super) fn resolve(base: &Url, address: &str) -> Option<Url> {
     let address = address.trim();
     if address.is_empty() || address.starts_with('#') || address.len() > MAX_ADDRESS {
@@ -92,7 +91,7 @@ pub(super) fn resolve(base: &Url, address: &str) -> Option<Url> {
     check_url(url.as_str()).ok().filter(|url| url.as_str().len() <= MAX_ADDRESS)
 }
 
-/// The same page without what tracks its readers.
+/// Removes tracking parameters.
 fn without_tracking(mut url: Url) -> Url {
     let is_tracking = |name: &str| name.starts_with("utm_") || TRACKING.contains(&name);
     if url.query_pairs().any(|(name, _)| is_tracking(&name)) {
@@ -133,7 +132,7 @@ fn product(container: ElementRef<'_>, selectors: &Selectors, base: &Url) -> Opti
     })
 }
 
-/// The elements that a selector finds in a product, or the product itself.
+/// Returns the elements that a selector finds in a product, or the product itself.
 fn all<'a>(container: ElementRef<'a>, selector: &'a Selector) -> impl Iterator<Item = ElementRef<'a>> {
     container.select(selector).chain(std::iter::once(container).filter(|container| selector.matches(container)))
 }
@@ -142,7 +141,7 @@ fn first<'a>(container: ElementRef<'a>, selector: &'a Selector) -> Option<Elemen
     all(container, selector).next()
 }
 
-/// Elements of these names in a product, in its order.
+/// Returns the elements with these names in a product, in order.
 fn named<'a>(container: ElementRef<'a>, names: &'a [&str]) -> impl Iterator<Item = ElementRef<'a>> {
     container.descendent_elements().filter(|element| names.contains(&element.value().name()))
 }
@@ -162,7 +161,7 @@ fn link(container: ElementRef<'_>, selector: Option<&Selector>, base: &Url) -> O
     address(container).or_else(|| named(container, &["a"]).find_map(address)).or_else(|| address(around?))
 }
 
-/// The pictures of a product with their descriptions: first the one that is selected.
+/// Returns the pictures of a product with their descriptions, the selected one first.
 fn pictures(container: ElementRef<'_>, selectors: &Selectors, base: &Url) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     let mut add = |element: ElementRef<'_>| {
@@ -196,7 +195,7 @@ fn pictures(container: ElementRef<'_>, selectors: &Selectors, base: &Url) -> Vec
     found
 }
 
-/// The name of a product whose selector finds none: its headline, or the text of its link.
+/// Guesses the name of a product: its heading, or the text of its link.
 fn likely_title(container: ElementRef<'_>) -> Option<String> {
     let texts = |names: &'static [&'static str]| named(container, names).map(words).find(|text| !text.is_empty());
     texts(&["h1", "h2", "h3", "h4", "h5", "h6"]).or_else(|| {
@@ -207,7 +206,7 @@ fn likely_title(container: ElementRef<'_>) -> Option<String> {
     })
 }
 
-/// The text in an element.
+/// Returns the text of an element.
 fn words(element: ElementRef<'_>) -> String {
     let mut text = String::new();
     for piece in element.text() {

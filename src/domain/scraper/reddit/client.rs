@@ -1,4 +1,4 @@
-//! Asks Reddit, for listings and for single posts.
+//! Reddit client for listings and single posts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,39 +16,39 @@ use super::{
 use crate::domain::scraper::polite::Gates;
 use crate::net::guarded::{Expect, FetchError, GuardedClient, Limits};
 
-/// A listing of a hundred posts with galleries has about 2 MB.
+/// Limits of a listing; a hundred posts with galleries have about 2 MB.
 const LISTING_LIMITS: Limits = Limits { size_bytes: 8 * 1024 * 1024, time: Duration::from_secs(30) };
-/// One post, and at most one comment.
+/// Limits of a single post with at most one comment.
 const POST_LIMITS: Limits = Limits { size_bytes: 1024 * 1024, time: Duration::from_secs(10) };
-/// How many posts of a submission are compared, and the time for all of them: somebody is waiting.
+/// Posts that are checked per submission, and the time limit for all of them.
 const SPOT_CHECKS: usize = 3;
 const SPOT_CHECK_TIME: Duration = Duration::from_secs(20);
 
 /// Why Reddit gave no posts.
 #[derive(Debug, thiserror::Error)]
 pub enum RedditError {
-    /// It wants fewer requests.
+    /// Too many requests.
     #[error("Reddit wants fewer requests")]
     Throttled,
-    /// It refuses robots, or the subreddit is private.
+    /// Reddit rejects robots, or the subreddit is private.
     #[error("Reddit refuses to show it")]
     Refused,
-    /// There is no such subreddit, or no such post.
+    /// The subreddit or post does not exist.
     #[error("Reddit does not have it")]
     NotFound,
-    /// It is out of reach, or answers something else.
+    /// Reddit is unreachable, or answers with an error.
     #[error("Reddit cannot be read")]
     Failed(#[source] FetchError),
-    /// What it answered is not JSON.
+    /// The answer is not JSON.
     #[error("Reddit's answer cannot be read")]
     Unreadable(#[source] serde_json::Error),
-    /// It answered with something else than posts, and with status 200.
+    /// The answer has status 200, but is not a listing.
     #[error("Reddit's answer is no listing")]
     NotAListing,
 }
 
 impl RedditError {
-    /// Whether the same may well succeed later.
+    /// Whether another attempt may succeed.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Throttled | Self::NotAListing => true,
@@ -78,7 +78,7 @@ impl RedditError {
         }
     }
 
-    /// The failure in an answer that came as a success: `{"message": "Too Many Requests", "error": 429}`.
+    /// Classifies an error body with status 200: `{"message": "Too Many Requests", "error": 429}`.
     fn of_body(answer: &Value) -> Self {
         let status = whole(&answer["error"]).and_then(|code| u16::try_from(code).ok());
         match status.and_then(|code| StatusCode::from_u16(code).ok()) {
@@ -88,20 +88,20 @@ impl RedditError {
     }
 }
 
-/// What a comparison of a post with Reddit's showed.
+/// Result of comparing a post with Reddit's.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Comparison {
-    /// It is as Reddit has it: Reddit's own version of it, or nothing if the source does not take that.
+    /// Equal: Reddit's version of the post, or none if the source does not accept it.
     Same(Option<Box<Candidate>>),
-    /// It is not: another title, another picture, or no such post.
+    /// Different: another title or picture, or no such post.
     Mismatch,
-    /// Reddit no longer shows it, which proves nothing against whoever sent it.
+    /// Reddit no longer shows the post, which proves nothing.
     Gone,
-    /// Reddit could not be asked.
+    /// Reddit could not be reached.
     Unreachable,
 }
 
-/// Reddit, at the address of the settings.
+/// Client for the configured Reddit URL.
 pub struct Reddit {
     web: Transport,
     base_url: Url,
@@ -109,18 +109,18 @@ pub struct Reddit {
 }
 
 enum Transport {
-    /// For `https`, under the rules for everything that is fetched.
+    /// For `https`: the guarded client.
     Guarded(GuardedClient),
-    /// For `http`: only an operator can ask for that, to put a service of his own in Reddit's place.
+    /// For `http`, which only an operator can configure: the client for services.
     Own(Client, HeaderValue),
 }
 
 impl Reddit {
-    /// Asks at `base_url`, under the name `user_agent`, and waits at `gates`: through `web` if the address is `https`, else
-    /// through `services`, the client for what the operator configured.
+    /// Creates a client for `base_url` with this `User-Agent` and throttle. `https` uses `web`, anything else
+    /// `services`.
     ///
     /// # Errors
-    /// When the name cannot be sent.
+    /// When the `User-Agent` is invalid.
     pub fn new(
         web: &GuardedClient,
         services: &Client,
@@ -137,7 +137,7 @@ impl Reddit {
         Ok(Self { web, base_url, gates })
     }
 
-    /// The posts of a subreddit that its source takes.
+    /// Fetches the posts of a subreddit that its source accepts.
     ///
     /// # Errors
     /// When Reddit does not answer with a listing.
@@ -148,9 +148,9 @@ impl Reddit {
         if is_listing(&answer) { Ok(listing(&answer, config)) } else { Err(RedditError::of_body(&answer)) }
     }
 
-    /// Compares posts that somebody sent with what Reddit shows: title, address and pictures of the first three, in their
-    /// order. Votes change all the time and prove nothing. Ends with the first that was forged, or when its time is over;
-    /// what was not compared by then is missing at the end.
+    /// Compares title, URL and pictures of the first three submitted posts with Reddit's, in order. Votes change and
+    /// prove nothing.
+    /// Stops at the first forgery or time-out; the results may be fewer.
     pub async fn spot_check(&self, posts: &[Candidate], config: &RedditConfig) -> Vec<Comparison> {
         let mut found = Vec::new();
         let all = async {
@@ -212,7 +212,7 @@ async fn read(client: &Client, user_agent: &HeaderValue, url: &Url, limit_bytes:
     Ok(body)
 }
 
-/// Compares a post with the answer to its address: a listing of the post, then one of its comments.
+/// Compares a post with Reddit's answer: a listing of the post, then one of its comments.
 fn compare(claimed: &Candidate, answer: &Value, config: &RedditConfig) -> Comparison {
     let posts = if answer.is_array() { &answer[0] } else { answer };
     if !is_listing(posts) {

@@ -1,6 +1,6 @@
-//! Posts of a subreddit, as Reddit lists them and as clients send them.
+//! Posts of a subreddit, as listed by Reddit or submitted by clients.
 //!
-//! Reading is pure; [`client`] asks Reddit. A post that cannot be used is left out and costs no other.
+//! Parsing is pure; [`client`] fetches. Unusable posts are skipped.
 
 pub mod client;
 mod pictures;
@@ -17,30 +17,30 @@ use crate::model::lenient;
 use crate::model::timestamp::Timestamp;
 use crate::net::guarded::check_url;
 
-/// Where people read posts, whatever address we ask.
+/// Site for people, independent of the configured URL.
 const SITE: &str = "https://www.reddit.com";
-/// Hosts under which clients may write a permalink out in full.
+/// Hosts that clients may write in a permalink.
 const SITES: [&str; 3] = ["reddit.com", "www.reddit.com", "old.reddit.com"];
 
-/// Most posts of a listing or a submission; Reddit lists no more at a time.
+/// Most posts of a listing or submission, as in Reddit's API.
 pub const MAX_POSTS: usize = 100;
-/// Longest title, in characters: that of Reddit.
+/// Longest title, in characters, as at Reddit.
 const MAX_TITLE: usize = 300;
 /// Longest text, in characters.
 const MAX_TEXT: usize = 2_000;
 /// Longest permalink, in bytes; real ones have at most about 120.
 const MAX_PERMALINK: usize = 300;
 
-/// Which posts a source takes.
+/// Which posts a source accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedditConfig {
     /// Name of the subreddit, without `r/`.
     pub subreddit: String,
-    /// Order of its posts.
+    /// Order of the posts.
     pub sort: Sort,
-    /// How many posts are asked for: 1 to 100.
+    /// Number of posts to fetch, 1 to 100.
     pub limit: u32,
-    /// Fewest votes of a post.
+    /// Lowest score of a post.
     pub min_score: i64,
 }
 
@@ -58,7 +58,7 @@ pub enum Sort {
 }
 
 impl Sort {
-    /// Its name in addresses.
+    /// Returns the name in URLs.
     const fn name(self) -> &'static str {
         match self {
             Self::Hot => "hot",
@@ -68,7 +68,7 @@ impl Sort {
     }
 }
 
-/// The source's configuration names no subreddit.
+/// The configuration names no valid subreddit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the source's configuration names no subreddit")]
 pub struct NoSubreddit;
@@ -87,10 +87,10 @@ struct StoredConfig {
 }
 
 impl RedditConfig {
-    /// Reads the configuration of a stored source: a value that cannot be used counts as absent, a limit is clamped.
+    /// Reads the configuration of a stored source. Invalid values count as absent; the limit is clamped.
     ///
     /// # Errors
-    /// When there is no name that a subreddit can have.
+    /// When the subreddit's name is invalid.
     pub fn read(config: &Value) -> Result<Self, NoSubreddit> {
         let StoredConfig { subreddit, sort, limit, min_score } =
             StoredConfig::deserialize(config).map_err(|_| NoSubreddit)?;
@@ -111,37 +111,38 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Where a post comes from, which says how far it is believed.
+/// Origin of a post, which determines what is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Voice {
     /// Reddit's listing of the subreddit.
     Listing,
-    /// Reddit's answer to the post's own address.
+    /// Reddit's answer for the post itself.
     Post,
-    /// A client that sent it. What only Reddit can vouch for is not taken: text, flair and votes.
+    /// A client. Text, flair and votes are not taken.
     Client,
 }
 
-/// The posts of a listing that the source takes.
+/// Returns the posts of a listing that the source accepts.
 pub fn listing(listing: &Value, config: &RedditConfig) -> Vec<Candidate> {
     let children = listing["data"]["children"].as_array().map(Vec::as_slice).unwrap_or_default();
     let posts = children.iter().filter(|child| child["kind"].as_str().is_none_or(|kind| kind == "t3"));
     posts.take(MAX_POSTS).filter_map(|child| candidate(data(child), config, Voice::Listing)).collect()
 }
 
-/// Whether this is a listing. Reddit answers some failures with another body and status 200.
+/// Whether the answer is a listing; Reddit answers some failures with status 200.
 fn is_listing(answer: &Value) -> bool {
     answer["kind"] == "Listing" && answer["data"]["children"].is_array()
 }
 
-/// The posts of a client's submission that the source takes, as far as a client is believed. Each is a post as Reddit lists
-/// it, with its envelope or without. One with an address that the service could never fetch is left out.
+/// Returns the submitted posts that the source accepts, without what a client is not trusted for. Posts may have
+/// Reddit's
+/// envelope or not. Posts with a URL that could not be fetched are skipped.
 pub fn posts(posts: &[Value], config: &RedditConfig) -> Vec<Candidate> {
     let safe = posts.iter().take(MAX_POSTS).map(data).filter(|post| has_safe_addresses(post));
     safe.filter_map(|post| candidate(post, config, Voice::Client)).collect()
 }
 
-/// The post itself, out of its envelope.
+/// Unwraps a post from its envelope.
 fn data(post: &Value) -> &Value {
     post.get("data").filter(|data| data.is_object()).unwrap_or(post)
 }
@@ -163,7 +164,7 @@ fn is_safe_address(address: &str) -> bool {
     address.is_empty() || is_path || check_url(&address).is_ok()
 }
 
-/// What a post offers, if the source takes it.
+/// Converts a post to a candidate, if the source accepts it.
 fn candidate(post: &Value, config: &RedditConfig, voice: Voice) -> Option<Candidate> {
     let parent = &post["crosspost_parent_list"][0];
     let is_gone = is_removed(post) || is_removed(parent);
@@ -208,7 +209,7 @@ fn candidate(post: &Value, config: &RedditConfig, voice: Voice) -> Option<Candid
     Some(Candidate { description, reddit_score: score, ..candidate })
 }
 
-/// What everybody sees of a post, which a forged one would have to get right.
+/// The visible parts of a post, which a forgery would have to match.
 struct Shown {
     title: String,
     product_url: String,
@@ -230,7 +231,7 @@ impl Shown {
     }
 }
 
-/// `/r/{subreddit}/comments/{id}/{slug}/`, the address of a post.
+/// `/r/{subreddit}/comments/{id}/{slug}/`, the path of a post.
 struct Permalink<'a> {
     text: &'a str,
     subreddit: &'a str,
@@ -272,7 +273,7 @@ fn is_true(value: &Value) -> bool {
     value.as_bool() == Some(true)
 }
 
-/// A whole number, which Reddit may write as `120.0`.
+/// Parses an integer, which Reddit may write as `120.0`.
 fn whole(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_f64().map(|number| number as i64))
 }
@@ -291,18 +292,18 @@ fn cut(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
 
-/// Text without the escapes that Reddit puts in: those of `<`, `>` and `&`, in addresses too.
+/// Resolves Reddit's escapes of `<`, `>` and `&`, which occur in URLs too.
 fn unescape(text: &str) -> String {
     text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#39;", "'").replace("&amp;", "&")
 }
 
-/// An address that a post is fetched from, relative to Reddit's.
+/// Returns the path for fetching a post, relative to Reddit's URL.
 fn post_path(product_url: &str) -> Option<String> {
     let permalink = permalink(product_url)?;
     Some(format!("{}.json", permalink.text.trim_end_matches('/')))
 }
 
-/// Whether two addresses are of one post.
+/// Whether two URLs belong to one post.
 fn is_same_post(one: &str, other: &str) -> bool {
     match (permalink(one), permalink(other)) {
         (Some(one), Some(other)) => {
@@ -312,7 +313,7 @@ fn is_same_post(one: &str, other: &str) -> bool {
     }
 }
 
-/// The scheme, host and port of Reddit's address, with the path before that of a listing.
+/// Joins the base URL, including its path, with the path of a listing.
 fn join(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));

@@ -1,4 +1,4 @@
-//! Which pictures a post shows, at addresses that stay.
+//! Pictures of a post, at URLs that do not expire.
 
 use serde_json::Value;
 use url::Url;
@@ -6,20 +6,20 @@ use url::Url;
 use super::{text, unescape};
 use crate::net::guarded::check_url;
 
-/// Most pictures of a gallery; Reddit itself takes 20.
+/// Most pictures of a gallery, as at Reddit.
 pub const MAX_PICTURES: usize = 20;
 
-/// Where pictures are kept for good, by the name of their file.
+/// Host of originals.
 const ORIGINALS: &str = "i.redd.it";
-/// Where they are scaled, under addresses whose signature expires.
+/// Host of previews, whose URLs expire.
 const PREVIEWS: &str = "preview.redd.it";
-/// Where some are wrapped in a page.
+/// Hosts of pages that wrap a picture.
 const SITES: [&str; 2] = ["reddit.com", "www.reddit.com"];
 
-/// Endings of files that are pictures.
+/// Picture extensions.
 const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "gif"];
 
-/// The pictures of a post: of its gallery, else the one that it links to, else those of the post that it passes on.
+/// Returns the pictures of a post: of its gallery, its link, or the post that it crossposts.
 pub fn pictures(post: &Value) -> Vec<String> {
     let own = of_post(post);
     if !own.is_empty() {
@@ -37,7 +37,7 @@ fn of_post(post: &Value) -> Vec<String> {
     links.iter().find_map(|field| lasting(text(&post[*field]))).into_iter().collect()
 }
 
-/// Its valid pictures, in the order that their author chose; in any order if that is not known.
+/// Returns the valid pictures of a gallery in the author's order, or any order if that is unknown.
 fn of_gallery(post: &Value) -> Vec<String> {
     let media = &post["media_metadata"];
     let items = post["gallery_data"]["items"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -49,7 +49,7 @@ fn of_gallery(post: &Value) -> Vec<String> {
     valid(media.as_object().into_iter().flatten().take(2 * MAX_PICTURES).map(|(_, picture)| picture))
 }
 
-/// The addresses of those of the pictures that can be shown.
+/// Returns the URLs of the valid pictures.
 fn valid<'a>(media: impl Iterator<Item = &'a Value>) -> Vec<String> {
     let mut found = Vec::new();
     for picture in media {
@@ -67,8 +67,7 @@ fn valid<'a>(media: impl Iterator<Item = &'a Value>) -> Vec<String> {
     found
 }
 
-/// The address at which a picture stays, if `address` is one of Reddit's pictures. A preview's address carries a signature
-/// that expires, so the original takes its place; both have the same name.
+/// Returns the permanent URL of a Reddit picture. A preview's URL expires; the original has the same name.
 pub fn lasting(address: &str) -> Option<String> {
     let mut url = check_url(&unescape(address)).ok()?;
     if SITES.contains(&url.host_str()?) && url.path() == "/media" {
@@ -85,7 +84,7 @@ pub fn lasting(address: &str) -> Option<String> {
     }
 }
 
-/// The last part of the path, if it is a picture's.
+/// Returns the last segment of the path, if it is a picture.
 fn file_name(url: &Url) -> Option<&str> {
     let name = url.path().rsplit('/').next()?;
     let (stem, ending) = name.rsplit_once('.')?;

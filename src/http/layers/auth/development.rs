@@ -1,8 +1,10 @@
-//! The development bypass: whether a request may be answered as the development user, without a credential.
+//! The development bypass: whether a request may act as the development user without a credential.
 //!
-//! Decided for each request, because a listener on loopback is reached by others too: through a proxy or a tunnel on the
-//! machine, by a page that the developer's browser shows (a foreign `Origin`), and by a page whose name was made to point to
-//! 127.0.0.1 (DNS rebinding, which shows in `Host`).
+//! Decided per request, because others can reach a listener on loopback: through a proxy or tunnel on the machine,
+//! from a
+//! page in the developer's browser (a foreign `Origin`), and from a page whose name resolves to 127.0.0.1 (DNS
+//! rebinding,
+//! visible in `Host`).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -16,12 +18,12 @@ use crate::http::layers::limits::Peer;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether the bypass applies.
+/// Decision of the bypass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bypass {
-    /// The request comes from this machine, and from no page that may not call.
+    /// The request comes from this machine, and not from a foreign page.
     Applies,
-    /// It does not; the caller needs a credential. Why, for the log.
+    /// A credential is needed; the reason is for the log.
     Denied(&'static str),
     /// A page of a foreign origin sent the request.
     Foreign,
@@ -45,7 +47,7 @@ pub fn decide(evidence: &Evidence<'_>, origins: &AllowedOrigins) -> Bypass {
     Bypass::Applies
 }
 
-/// Whether the headers say that a proxy passed the request on.
+/// Whether headers show that a proxy forwarded the request.
 pub fn was_forwarded(headers: &HeaderMap) -> bool {
     let is_mark = |name: &HeaderName| name.as_str().starts_with("x-forwarded-") || name.as_str().starts_with("x-arr-");
     headers.contains_key(FORWARDED) || headers.keys().any(is_mark)
@@ -62,7 +64,7 @@ fn is_foreign(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
     sent.any(|origin| !origins.allows(origin.as_bytes()) && host.as_deref() != Some(origin.as_bytes()))
 }
 
-/// Whether `Host`, and the address itself where it has a host, name this machine.
+/// Whether `Host`, and the host of the URL if it has one, name this machine.
 fn is_addressed_to_loopback(evidence: &Evidence<'_>) -> bool {
     let mut hosts = evidence.headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };

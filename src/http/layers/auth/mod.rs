@@ -1,5 +1,6 @@
-//! Who calls. A layer refuses, the [`CurrentUser`] extractor only hands over what the layer proved, so a route is closed
-//! until someone opens it.
+//! Authentication. A layer rejects callers, and the [`CurrentUser`] extractor hands over what the layer verified, so a
+//! route
+//! is closed unless it is opened explicitly.
 
 pub mod development;
 
@@ -23,11 +24,11 @@ use crate::state::AppState;
 /// Header with a service's key.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// The user who calls, as the user or admin layer proved it.
+/// The calling user, as verified by the user or admin layer.
 #[derive(Debug, Clone)]
 pub struct CurrentUser(pub UserId);
 
-/// A route that needs a user stands outside the layer that finds one: a fault of ours.
+/// A route that needs a user is outside of the layer that identifies one; a bug.
 #[derive(Debug, thiserror::Error)]
 #[error("the route has no user layer")]
 struct NoUserLayer;
@@ -40,14 +41,14 @@ impl<S: Send + Sync> FromRequestParts<S> for CurrentUser {
     }
 }
 
-/// What of a request says who calls.
+/// The parts of a request that identify the caller.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
-    /// Credentials, and what browsers and proxies add.
+    /// Request headers.
     pub headers: &'a HeaderMap,
-    /// The address that is asked for.
+    /// Request URI.
     pub uri: &'a Uri,
-    /// Where the connection comes from.
+    /// Address of the peer.
     pub peer: Option<&'a Peer>,
 }
 
@@ -63,7 +64,7 @@ impl<'a> From<&'a Parts> for Evidence<'a> {
     }
 }
 
-/// Layer of the user routes: lets a caller in whose identity is proven.
+/// Layer for user routes: admits authenticated users.
 ///
 /// # Errors
 /// Those of [`identify`].
@@ -74,7 +75,7 @@ pub async fn require_user(State(app): State<AppState>, mut request: Request, nex
     Ok(next.run(request).await)
 }
 
-/// Layer of the admin routes, inside [`require_user`]: lets administrators in.
+/// Layer for admin routes, inside [`require_user`]: admits administrators.
 ///
 /// # Errors
 /// 403 for everybody else.
@@ -90,18 +91,19 @@ pub async fn require_admin(
     Ok(next.run(request).await)
 }
 
-/// Layer of the service routes: lets services in that show the credential.
+/// Layer for service routes: admits services with a valid credential.
 ///
 /// # Errors
-/// 401 for everybody else, 429 after too many of those, 500 while no credential is configured.
+/// 401 for everybody else, 429 after too many rejections, 500 while no credential is configured.
 pub async fn require_service(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
     let evidence = Evidence::from(&request);
     metered(&app, evidence, check_service(&app, evidence.headers)).await?;
     Ok(next.run(request).await)
 }
 
-/// Layer of routes for users and services. If the settings say so, it lets everybody in; who shows a user's token is that user
-/// all the same.
+/// Layer for routes of users and services. If the settings allow it, admits everybody; a caller with a user's token
+/// still acts
+/// as that user.
 ///
 /// # Errors
 /// Those of [`identify`].
@@ -124,7 +126,7 @@ pub async fn require_user_or_service(
     Ok(next.run(request).await)
 }
 
-/// The user who calls; `None` for a service.
+/// Identifies the caller: a user, or `None` for a service.
 async fn identify_user_or_service(app: &AppState, evidence: Evidence<'_>) -> Result<Option<UserId>, ApiError> {
     if let Some(user) = identify_at_once(app, evidence)? {
         return Ok(Some(user));
@@ -139,11 +141,12 @@ async fn identify_user_or_service(app: &AppState, evidence: Evidence<'_>) -> Res
     Box::pin(metered(app, evidence, check)).await
 }
 
-/// The user whose credential the request carries. In development, the development user for what comes from this machine.
+/// Identifies the user by the request's credential or, in development, by the bypass.
 ///
 /// # Errors
-/// 401 without a valid credential, 429 after too many of those, 503 when it cannot be checked; in development 403 for a page
-/// of a foreign origin.
+/// 401 without a valid credential, 429 after too many rejections, 503 when the credential cannot be checked; in
+/// development
+/// 403 for a page of a foreign origin.
 pub async fn identify(app: &AppState, evidence: Evidence<'_>) -> Result<UserId, ApiError> {
     match identify_at_once(app, evidence)? {
         Some(user) => Ok(user),
@@ -152,7 +155,7 @@ pub async fn identify(app: &AppState, evidence: Evidence<'_>) -> Result<UserId, 
     }
 }
 
-/// The user, if nothing has to be looked up to know them: the development user, and whose token was good a moment ago.
+/// Identifies the user without a look-up: the development user, or the owner of a recently verified token.
 fn identify_at_once(app: &AppState, evidence: Evidence<'_>) -> Result<Option<UserId>, ApiError> {
     if app.config.environment == Environment::Development {
         match development::decide(&evidence, &app.config.server.allowed_origins) {
@@ -166,7 +169,8 @@ fn identify_at_once(app: &AppState, evidence: Evidence<'_>) -> Result<Option<Use
     Ok(bearer_token(evidence.headers).and_then(|token| app.sessions.known_user(token)))
 }
 
-/// Looks at a credential, unless too many from that address were refused lately. A request without one costs nothing.
+/// Checks a credential, unless too many from that address were rejected recently. Requests without one are not
+/// counted.
 async fn metered<T>(
     app: &AppState,
     evidence: Evidence<'_>,
@@ -202,7 +206,7 @@ async fn check_service(app: &AppState, headers: &HeaderMap) -> Result<(), ApiErr
     })
 }
 
-/// The user whose Google ID token this is.
+/// Verifies a Google ID token and returns its user.
 ///
 /// # Errors
 /// 401 if it is not valid, 503 when it cannot be checked.
