@@ -1,9 +1,11 @@
 //! Purchase ideas, by user, and how far the weekly run has come.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
+use super::lease::leased;
 use super::timers::PARTITION;
 use super::update::{self, Edit};
 use super::{Result, pages};
@@ -11,6 +13,14 @@ use crate::model::digest::{Digest, FanOut, Week, WeeklyRun};
 use crate::model::ids::{DigestId, UserId};
 use crate::store::query::Comparison;
 use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query, Stored};
+
+/// The longest lease of a user's week that settings allow.
+const LONGEST_LEASE: Duration = Duration::from_secs(600);
+/// Time after which a message that should go on with a fan-out counts as lost.
+pub const HANDED_ON: Duration = Duration::from_secs(15 * 60);
+
+leased!(WeeklyRun, LONGEST_LEASE);
+leased!(FanOut, HANDED_ON);
 
 /// The digests of all users.
 #[derive(Clone)]
@@ -25,7 +35,8 @@ impl Digests {
         Key::new(Container::Digests, user.as_str(), digest.as_str())
     }
 
-    fn run_key(user: &UserId) -> Key {
+    /// Where the document is that says how far the weekly run has come for a user.
+    pub fn run_key(user: &UserId) -> Key {
         Key::new(Container::Jobs, user.as_str(), WeeklyRun::ID)
     }
 
@@ -121,12 +132,17 @@ impl Digests {
         format!("digest-fan-out-{week}")
     }
 
+    /// Where the document is that says how far a week's fan-out has come.
+    pub fn fan_out_key(week: Week) -> Key {
+        Key::new(Container::Jobs, PARTITION, Self::fan_out_id(week))
+    }
+
     /// How far a week's profiles have been put into the queue.
     ///
     /// # Errors
     /// When the store fails or the document is not what it should be.
     pub async fn fan_out(&self, week: Week) -> Result<Option<FanOut>> {
-        let stored = self.0.read(&fan_out_key(week)).await?;
+        let stored = self.0.read(&Self::fan_out_key(week)).await?;
         Ok(stored.map(|stored| stored.parse()).transpose()?)
     }
 
@@ -135,10 +151,6 @@ impl Digests {
     /// # Errors
     /// As [`update::update`].
     pub async fn edit_fan_out<R>(&self, week: Week, edit: impl FnMut(Option<FanOut>) -> Edit<FanOut, R>) -> Result<R> {
-        update::update(&*self.0, &fan_out_key(week), edit).await
+        update::update(&*self.0, &Self::fan_out_key(week), edit).await
     }
-}
-
-fn fan_out_key(week: Week) -> Key {
-    Key::new(Container::Jobs, PARTITION, Digests::fan_out_id(week))
 }

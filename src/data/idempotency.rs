@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 
-use super::lease::{Claimed, Decision, Held, Leased, Leases, Standing};
+use super::lease::{Claimed, Decision, Held, Leases, Standing, leased};
 use super::{Result, pages};
 use crate::base::clock::Clock;
 use crate::base::hash::sha256_hex;
@@ -82,15 +82,7 @@ pub struct Record {
     lease: Lease,
 }
 
-impl Leased for Record {
-    fn lease(&self) -> &Lease {
-        &self.lease
-    }
-
-    fn lease_mut(&mut self) -> &mut Lease {
-        &mut self.lease
-    }
-}
+leased!(Record, LEASE);
 
 impl Idempotency {
     pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {

@@ -4,15 +4,19 @@
 //! its length. Work stops when the lease is lost: when somebody else has it, or when it could not be renewed before it ended.
 //! What the work writes into the document goes through [`Held::edit`], which refuses a writer who has lost the lease. At the end
 //! [`Held::finish`] writes the last edit and gives the lease back in one write.
+//!
+//! Documents keep their leases under names of their own ([`Leased`]); everything else about leases is here.
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -28,12 +32,38 @@ const RENEWALS: u32 = 3;
 
 /// A document that one process at a time works on.
 pub trait Leased: Clone + Serialize + DeserializeOwned + Send {
-    /// Its lease.
-    fn lease(&self) -> &Lease;
+    /// The longest lease that any version of the service takes on such a document.
+    const LONGEST: Duration;
 
-    /// Its lease, to be changed by this module only.
-    fn lease_mut(&mut self) -> &mut Lease;
+    /// The lease on the document.
+    fn lease(&self) -> Lease;
+
+    /// Replaces the lease on the document.
+    fn set_lease(&mut self, lease: Lease);
+
+    /// Whether whoever has the lease may go on: not when the work was ended from outside.
+    fn may_go_on(&self) -> bool {
+        true
+    }
 }
+
+/// Makes a document [`Leased`] that has a field `lease`. The second argument is [`Leased::LONGEST`].
+macro_rules! leased {
+    ($document:ty, $longest:expr) => {
+        impl $crate::data::lease::Leased for $document {
+            const LONGEST: std::time::Duration = $longest;
+
+            fn lease(&self) -> $crate::model::lease::Lease {
+                self.lease.clone()
+            }
+
+            fn set_lease(&mut self, lease: $crate::model::lease::Lease) {
+                self.lease = lease;
+            }
+        }
+    };
+}
+pub(super) use leased;
 
 /// Why an edit under a lease did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +87,7 @@ pub struct Leases {
     store: Arc<dyn DocumentStore>,
     clock: Arc<dyn Clock>,
     length: Duration,
+    pause: Duration,
 }
 
 /// Whether a document can be claimed.
@@ -72,6 +103,8 @@ pub enum Standing {
 pub enum Decision<T, R> {
     /// Save it so, with the lease ours.
     Take(T),
+    /// Save it so, and take no lease.
+    Save(T, R),
     /// Leave it alone.
     Leave(R),
 }
@@ -80,14 +113,19 @@ pub enum Decision<T, R> {
 pub enum Claimed<T, R> {
     /// The lease is ours.
     Ours(Held<T>),
-    /// It was left alone.
+    /// It was not taken.
     Left(R),
 }
 
 impl Leases {
     /// Takes leases of this length on documents of `store`.
     pub fn new(store: Arc<dyn DocumentStore>, clock: Arc<dyn Clock>, length: Duration) -> Self {
-        Self { store, clock, length }
+        Self { store, clock, length, pause: length / RENEWALS }
+    }
+
+    /// Renews at least this often, so that work learns sooner that it was ended from outside.
+    pub fn renewing_every(self, pause: Duration) -> Self {
+        Self { pause: self.pause.min(pause), ..self }
     }
 
     /// Claims the lease of the document at `key`, as `decide` says, which sees the document as it is (`None` if there is none)
@@ -104,7 +142,8 @@ impl Leases {
         self.claim_as(&Uuid::new_v4().simple().to_string(), key, &mut decide).await
     }
 
-    /// Claims the lease as [`Leases::claim`] does, under a name that no other claim has.
+    /// Claims the lease as [`Leases::claim`] does, under a name that nobody else has. A lease that is live under this name is
+    /// renewed and returned without asking `decide`: the answer to an earlier claim was lost.
     ///
     /// # Errors
     /// As [`update`].
@@ -118,30 +157,34 @@ impl Leases {
         let claimed = update(&*self.store, &key, |found: Option<T>| {
             let now = self.now();
             let standing = match &found {
-                // Our claim was saved, but the answer that said so was lost.
-                Some(document) if document.lease().owner() == Some(owner) => {
-                    return Edit::Keep(Ok(document.clone()));
-                }
-                Some(document) if document.lease().is_live(now, self.length) => {
-                    Standing::Held(document.lease().expires_at().unwrap_or(now))
+                Some(document) if document.lease().is_live(now, T::LONGEST) => {
+                    let lease = document.lease();
+                    if lease.owner() == Some(owner) {
+                        return self.take(document.clone(), owner, now);
+                    }
+                    Standing::Held(lease.expires_at().unwrap_or(now))
                 }
                 Some(_) | None => Standing::Free,
             };
             match decide(found, standing) {
                 Decision::Leave(reason) => Edit::Keep(Err(reason)),
-                Decision::Take(mut document) => {
-                    *document.lease_mut() = Lease::new(owner, now + self.length);
-                    Edit::Save(document.clone(), Ok(document))
-                }
+                Decision::Save(document, reason) => Edit::Save(document, Err(reason)),
+                Decision::Take(document) => self.take(document, owner, now),
             }
         });
         Ok(match claimed.await? {
             Ok(document) => {
                 let state = Mutex::new(State { document, ends });
-                Claimed::Ours(Held { leases: self.clone(), key, owner: owner.to_owned(), state })
+                let (late, is_finishing) = (Notify::new(), AtomicBool::new(false));
+                Claimed::Ours(Held { leases: self.clone(), key, owner: owner.to_owned(), state, late, is_finishing })
             }
             Err(reason) => Claimed::Left(reason),
         })
+    }
+
+    fn take<T: Leased, R>(&self, mut document: T, owner: &str, now: Timestamp) -> Edit<T, std::result::Result<T, R>> {
+        document.set_lease(Lease::new(owner, now + self.length));
+        Edit::Save(document.clone(), Ok(document))
     }
 
     fn now(&self) -> Timestamp {
@@ -155,6 +198,10 @@ pub struct Held<T> {
     key: Key,
     owner: String,
     state: Mutex<State<T>>,
+    /// Wakes whoever renews, when the work finds that the lease has ended.
+    late: Notify,
+    /// Whether the lease is being given back: then it is not lost, although it is not ours any more.
+    is_finishing: AtomicBool,
 }
 
 struct State<T> {
@@ -175,27 +222,55 @@ impl<T: Leased> Held<T> {
         &self.owner
     }
 
+    /// Whether this document, read just now, is still ours.
+    pub fn is_ours(&self, document: &T) -> bool {
+        document.may_go_on() && document.lease().owner() == Some(&*self.owner)
+    }
+
     /// Does `work` as long as the lease is ours, and renews it meanwhile. The work is dropped, wherever it waits, when the lease
-    /// is lost. It does not go on after the lease has ended, in a process that slept for instance, before it is renewed.
+    /// is lost. It does not go on after the lease has ended, in a process that slept for instance, before it is renewed. The
+    /// work may end with [`Held::finish`].
     ///
     /// # Errors
     /// [`Lost`] when the work was dropped.
     pub async fn keep<O>(&self, work: impl Future<Output = O>) -> Result<O, Lost> {
+        self.keep_noting(|_| (), work).await
+    }
+
+    /// Does `work` as [`Held::keep`] does, and makes an edit with each renewal.
+    ///
+    /// # Errors
+    /// [`Lost`] when the work was dropped.
+    pub async fn keep_noting<O>(
+        &self,
+        note: impl FnMut(&mut T),
+        work: impl Future<Output = O>,
+    ) -> Result<O, Lost> {
         tokio::select! {
             biased;
-            lost = self.renew_until_lost() => Err(lost),
+            lost = self.renew_until_lost(note) => Err(lost),
             outcome = self.unless_late(work) => Ok(outcome),
         }
     }
 
-    async fn renew_until_lost(&self) -> Lost {
+    async fn renew_until_lost(&self, mut note: impl FnMut(&mut T)) -> Lost {
         loop {
-            tokio::time::sleep(self.leases.length / RENEWALS).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.leases.pause) => {}
+                () = self.late.notified() => {}
+            }
+            if self.is_finishing() {
+                if self.left().is_zero() {
+                    return Lost;
+                }
+                continue;
+            }
             // An answer that comes after the lease has ended comes too late; one that was asked for then may find that nobody
             // else was interested.
             let left = self.left().max(self.leases.length / RENEWALS);
-            match tokio::time::timeout(left, self.edit(|_| ())).await {
+            match tokio::time::timeout(left, self.edit(&mut note)).await {
                 Ok(Ok(())) => {}
+                Ok(Err(Error::Lost)) if self.is_finishing() => {}
                 Ok(Err(Error::Lost)) | Err(_) => return Lost,
                 Ok(Err(error)) => {
                     warn!(document.id = self.key.id, error = %Chain(&error), "lease not renewed");
@@ -210,7 +285,14 @@ impl<T: Leased> Held<T> {
     /// Does `work` while the lease has not ended. A renewal wakes whoever waits for both.
     async fn unless_late<O>(&self, work: impl Future<Output = O>) -> O {
         let mut work = pin!(work);
-        poll_fn(|context| if self.left().is_zero() { Poll::Pending } else { work.as_mut().poll(context) }).await
+        poll_fn(|context| {
+            if self.left().is_zero() {
+                self.late.notify_one();
+                return Poll::Pending;
+            }
+            work.as_mut().poll(context)
+        })
+        .await
     }
 
     /// Edits the document, if the lease is still ours, and renews that.
@@ -221,7 +303,7 @@ impl<T: Leased> Held<T> {
         let asked = self.leases.clock.instant();
         let (document, result) = self
             .write(|document| {
-                *document.lease_mut() = Lease::new(&self.owner, self.leases.now() + self.leases.length);
+                document.set_lease(Lease::new(&self.owner, self.leases.now() + self.leases.length));
                 change(document)
             })
             .await?;
@@ -233,25 +315,32 @@ impl<T: Leased> Held<T> {
     ///
     /// # Errors
     /// [`Error::Lost`] if it is not.
-    pub async fn finish(self, mut change: impl FnMut(&mut T)) -> Result<T, Error> {
+    pub async fn finish(&self, mut change: impl FnMut(&mut T)) -> Result<T, Error> {
+        self.is_finishing.store(true, Ordering::Relaxed);
         let written = self.write(|document| {
-            *document.lease_mut() = Lease::default();
+            document.set_lease(Lease::default());
             change(document);
         });
-        Ok(written.await?.0)
+        let written = written.await;
+        self.is_finishing.store(written.is_ok(), Ordering::Relaxed);
+        Ok(written?.0)
     }
 
     /// Gives the lease back, so that others need not wait for its end.
     ///
     /// # Errors
     /// [`Error::Lost`] if it is somebody else's, who is not disturbed.
-    pub async fn release(self) -> Result<(), Error> {
+    pub async fn release(&self) -> Result<(), Error> {
         self.finish(|_| {}).await.map(drop)
+    }
+
+    fn is_finishing(&self) -> bool {
+        self.is_finishing.load(Ordering::Relaxed)
     }
 
     async fn write<R>(&self, mut change: impl FnMut(&mut T) -> R) -> Result<(T, R), Error> {
         let written = update(&*self.leases.store, &self.key, |found: Option<T>| match found {
-            Some(mut document) if document.lease().owner() == Some(&*self.owner) => {
+            Some(mut document) if self.is_ours(&document) => {
                 let result = change(&mut document);
                 Edit::Save(document.clone(), Some((document, result)))
             }

@@ -30,7 +30,10 @@ pub mod wardrobe;
 pub mod wear_events;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use self::lease::Leases;
+use crate::base::clock::Clock;
 use crate::store::{self, DocumentStore};
 
 /// Result of a data operation.
@@ -106,6 +109,11 @@ pub struct Data {
 }
 
 impl Data {
+    /// Takes leases of this length on documents of the store.
+    pub fn leases(&self, clock: &Arc<dyn Clock>, length: Duration) -> Leases {
+        Leases::new(self.store.clone(), clock.clone(), length)
+    }
+
     /// The typed side of `store`.
     pub fn new(store: Arc<dyn DocumentStore>) -> Self {
         Self {

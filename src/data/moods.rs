@@ -1,10 +1,12 @@
 //! What is in fashion, and how far the press has been read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 use serde::Deserialize;
 
+use super::lease::leased;
 use super::timers::PARTITION;
 use super::update::{Edit, update};
 use super::{Result, pages};
@@ -12,6 +14,11 @@ use crate::model::lenient;
 use crate::model::mood::{Mood, MoodRecord, PublishedMood};
 use crate::model::mood_intake::{MoodChunk, MoodIntake};
 use crate::store::{self, Container, Direction, DocumentStore, Key, Query};
+
+/// How long a chunk is leased for.
+const CHUNK_LEASE: Duration = Duration::from_secs(45);
+
+leased!(MoodChunk, CHUNK_LEASE);
 
 /// All fields of a mood but the vector of its name and its articles.
 const FIELDS: &[&str] = &["id", "primaryMood", "name", "subMoods", "description", "moodSignals", "trendScore"];
@@ -139,16 +146,9 @@ impl Moods {
         }
     }
 
-    /// Edits a chunk by compare-and-swap, as [`update`].
-    ///
-    /// # Errors
-    /// As [`update`].
-    pub async fn edit_chunk<R>(
-        &self,
-        id: &str,
-        edit: impl FnMut(Option<MoodChunk>) -> Edit<MoodChunk, R>,
-    ) -> Result<R> {
-        update(&*self.0, &system_key(id), edit).await
+    /// Where the chunk of this id is.
+    pub fn chunk_key(id: &str) -> Key {
+        system_key(id)
     }
 }
 

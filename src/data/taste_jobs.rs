@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::lease::leased;
 use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::model::ids::TasteJobId;
-use crate::model::taste_job::{TasteJob, TasteJobStatus};
+use crate::model::taste_job::{LONGEST_LEASE, TasteJob, TasteJobStatus};
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
 use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
@@ -14,12 +15,15 @@ use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
 #[derive(Clone)]
 pub struct TasteJobs(Arc<dyn DocumentStore>);
 
+leased!(TasteJob, LONGEST_LEASE);
+
 impl TasteJobs {
     pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
         Self(store)
     }
 
-    fn key(job: &TasteJobId) -> Key {
+    /// Where the job of this id is.
+    pub fn key(job: &TasteJobId) -> Key {
         Key::new(Container::TasteAnalysisJobs, job.as_str(), job.as_str())
     }
 

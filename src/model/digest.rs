@@ -1,7 +1,6 @@
 //! Purchase ideas for a wardrobe, the thumbs on them, and how far the weekly run has come.
 
 use std::fmt;
-use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
@@ -9,13 +8,10 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::ids::{DigestId, UserId};
-use super::lease;
+use super::lease::Lease;
 use super::lenient;
 use super::timestamp::Timestamp;
 use super::vote::Signal;
-
-/// The longest lease of a user's week that settings allow.
-const LONGEST_LEASE: Duration = Duration::from_secs(600);
 
 /// An ISO 8601 week, written as `2026-W10`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -186,11 +182,8 @@ pub struct WeeklyRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_hash: Option<String>,
     /// Who is at it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_owner: Option<String>,
-    /// Until when nobody else may be.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_expires_at: Option<Timestamp>,
+    #[serde(flatten)]
+    pub lease: Lease,
     /// When this was written.
     pub updated_at: Timestamp,
     /// Seconds until the document expires.
@@ -211,18 +204,6 @@ impl WeeklyRun {
     pub fn is_settled(&self, week: Week) -> bool {
         self.week > week
             || self.week == week && matches!(self.outcome, WeeklyOutcome::Generated | WeeklyOutcome::Skipped)
-    }
-
-    /// Whether somebody else's lease keeps `owner` away.
-    pub fn is_held_from(&self, owner: &str, now: Timestamp) -> bool {
-        self.outcome == WeeklyOutcome::Running
-            && self.lease_owner.as_deref() != Some(owner)
-            && lease::is_live(self.lease_expires_at, now, LONGEST_LEASE)
-    }
-
-    /// Whether `owner` is at this week.
-    pub fn is_held_by(&self, owner: &str, week: Week) -> bool {
-        self.week == week && self.outcome == WeeklyOutcome::Running && self.lease_owner.as_deref() == Some(owner)
     }
 }
 
@@ -248,12 +229,9 @@ pub struct FanOut {
     /// When the last page was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
-    /// Who is at it; nobody when a message waits for somebody to go on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_owner: Option<String>,
-    /// Until when nobody else may be, or the message counts as lost.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_expires_at: Option<Timestamp>,
+    /// Who is at it, or until when a message waits for somebody to go on.
+    #[serde(flatten)]
+    pub lease: Lease,
     /// Seconds until the document expires.
     pub ttl: u32,
 }

@@ -4,17 +4,28 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::lenient;
 use super::timestamp::Timestamp;
 
 /// By how much the clocks of two processes may differ.
 const MOST_SKEW: Duration = Duration::from_secs(30);
 
-/// Who works on a document, and until when nobody else may. To be flattened into the document.
+/// Who works on a document, and until when nobody else may. To be flattened into the document, before its unnamed fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    #[serde(rename = "leaseOwner", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "leaseOwner",
+        default,
+        deserialize_with = "lenient::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     owner: Option<String>,
-    #[serde(rename = "leaseExpiresAt", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "leaseExpiresAt",
+        default,
+        deserialize_with = "lenient::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     expires_at: Option<Timestamp>,
 }
 
@@ -24,19 +35,29 @@ impl Lease {
         Self { owner: Some(owner.to_owned()), expires_at: Some(expires_at) }
     }
 
+    /// Nobody's lease, with a time before which nobody looks for the message that is to start the work.
+    pub fn waiting(until: Timestamp) -> Self {
+        Self { owner: None, expires_at: Some(until) }
+    }
+
+    /// A lease as a document has it that keeps these two under names of its own.
+    pub fn from_parts(owner: Option<String>, expires_at: Option<Timestamp>) -> Self {
+        Self { owner, expires_at }
+    }
+
     /// Who took it last, if they have not given it back.
     pub fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
     }
 
-    /// When it ends, if somebody has it.
+    /// When it ends, or the wait for a message does.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at
     }
 
-    /// Whether somebody has it at `now`. Leases are taken for `length`.
-    pub fn is_live(&self, now: Timestamp, length: Duration) -> bool {
-        self.owner.is_some() && is_live(self.expires_at, now, length)
+    /// Whether somebody has it at `now`. Leases of such documents are taken for `longest` at most.
+    pub fn is_live(&self, now: Timestamp, longest: Duration) -> bool {
+        self.owner.is_some() && is_live(self.expires_at, now, longest)
     }
 }
 

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::lease::Lease;
 use super::mood::{SeenMood, Snippet};
-use super::timestamp::Timestamp;
 
 /// What is known of all feeds, and the chunks whose messages are still to be sent. One document: whoever takes articles
 /// in says in one write that he has them, and what is to be done with them.
@@ -75,24 +75,14 @@ pub struct MoodChunk {
     /// What came of it. There when all is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<ChunkReport>,
-    /// Who works on it, or did last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_owner: Option<String>,
-    /// Until when nobody else may.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_expires_at: Option<Timestamp>,
+    /// Who works on it.
+    #[serde(flatten)]
+    pub lease: Lease,
     /// Seconds after its last change that it is kept.
     pub ttl: u64,
     /// Fields that this service has no name for.
     #[serde(flatten)]
     pub other: Map<String, Value>,
-}
-
-impl MoodChunk {
-    /// Whether `owner` works on it.
-    pub fn is_held_by(&self, owner: &str) -> bool {
-        self.report.is_none() && self.lease_owner.as_deref() == Some(owner)
-    }
 }
 
 /// A mood that was seen, and what is to become of it.

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ids::{ScrapedItemId, TasteJobId, UserId};
-use super::lease;
+use super::lease::{self, Lease};
 use super::lenient;
 use super::timestamp::Timestamp;
 use crate::base::hash::sha256_hex;
 
-/// The longest lease of a worker.
+/// The longest lease of a worker. Well below the time in which the Functions host gives a message up (five deliveries, 30 s
+/// apart), so that another takes over before that.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(45);
 
 /// How far a job is.
@@ -135,12 +136,9 @@ pub struct TasteJob {
     pub dead_lettered: Option<bool>,
     /// What is to be done.
     pub payload: TastePayload,
-    /// The worker that has it; none while it only waits in the queue.
-    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
-    pub lease_owner: Option<String>,
-    /// Until when the worker, or the message in the queue, keeps others away.
-    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
-    pub lease_expires_at: Option<Timestamp>,
+    /// The worker that has it, or until when its message waits in the queue.
+    #[serde(flatten)]
+    pub lease: Lease,
     /// What the model saw, from its answer until the job is done. A model answers differently each time, so whoever goes
     /// on with the job must add this to the profile and nothing else.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
@@ -155,7 +153,7 @@ pub struct TasteJob {
 
 impl TasteJob {
     /// A job that waits in the queue.
-    pub fn queued(payload: TastePayload, now: Timestamp, lease_expires_at: Timestamp) -> Self {
+    pub fn queued(payload: TastePayload, now: Timestamp, waits_until: Timestamp) -> Self {
         Self {
             id: payload.job_id.clone(),
             job_id: payload.job_id.clone(),
@@ -171,8 +169,7 @@ impl TasteJob {
             last_completed_at: None,
             dead_lettered: None,
             payload,
-            lease_owner: None,
-            lease_expires_at: Some(lease_expires_at),
+            lease: Lease::waiting(waits_until),
             tastes: None,
             requeues: 0,
             other: Map::new(),
@@ -182,12 +179,12 @@ impl TasteJob {
     /// Whether its lease keeps others away.
     pub fn is_leased(&self, now: Timestamp) -> bool {
         match self.status {
-            TasteJobStatus::InFlight => lease::is_live(self.lease_expires_at, now, LONGEST_LEASE),
+            TasteJobStatus::InFlight => lease::is_live(self.lease.expires_at(), now, LONGEST_LEASE),
             // Not a worker's: it says for how long nobody looks for the message.
             TasteJobStatus::Queued
             | TasteJobStatus::Completed
             | TasteJobStatus::Failed
-            | TasteJobStatus::DeadLettered => self.lease_expires_at.is_some_and(|until| until > now),
+            | TasteJobStatus::DeadLettered => self.lease.expires_at().is_some_and(|until| until > now),
         }
     }
 

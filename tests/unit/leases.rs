@@ -32,12 +32,14 @@ struct Work {
 }
 
 impl Leased for Work {
-    fn lease(&self) -> &Lease {
-        &self.lease
+    const LONGEST: Duration = LENGTH;
+
+    fn lease(&self) -> Lease {
+        self.lease.clone()
     }
 
-    fn lease_mut(&mut self) -> &mut Lease {
-        &mut self.lease
+    fn set_lease(&mut self, lease: Lease) {
+        self.lease = lease;
     }
 }
 

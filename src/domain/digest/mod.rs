@@ -14,7 +14,6 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use tracing::warn;
-use uuid::Uuid;
 
 use self::prompt::Person;
 use self::score::Summary;
@@ -24,12 +23,14 @@ use crate::base::clock::Clock;
 use crate::config;
 use crate::data::digests::Digests as Store;
 use crate::data::profiles::DigestNote;
+use crate::data::lease::{self, Claimed, Decision, Held, Leased, Standing};
 use crate::data::update::Edit;
 use crate::data::{self, Data};
 use crate::domain::chat::tools::cut;
 use crate::llm::{self, CallContext, Model};
 use crate::model::digest::{Digest, Week, WeeklyOutcome, WeeklyRun};
 use crate::model::ids::UserId;
+use crate::model::lease::Lease;
 use crate::model::profile::UserProfile;
 use crate::model::timestamp::Timestamp;
 use crate::queue::{self, JobQueue};
@@ -38,8 +39,6 @@ use crate::telemetry::observe::{Observation, Observer, Subject};
 /// Styles, and colours, of the profile that count, the dearest first.
 const MOST_WORDS: usize = 10;
 const LONGEST_WORD: usize = 60;
-/// Renewals within one lease.
-const RENEWALS: u32 = 3;
 
 /// What asks for a digest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -110,6 +109,15 @@ pub enum Error {
     Unwritable(#[from] serde_json::Error),
 }
 
+impl From<lease::Error> for Error {
+    fn from(error: lease::Error) -> Self {
+        match error {
+            lease::Error::Lost => Self::LeaseLost,
+            lease::Error::Data(error) => Self::Data(error),
+        }
+    }
+}
+
 /// What digests are made of.
 pub struct Parts {
     /// The documents.
@@ -151,7 +159,6 @@ impl Digests {
     pub async fn run(&self, user: &UserId, trigger: Trigger, observation: Observation) -> Result<Outcome, Error> {
         let context = CallContext::user(user).observed_by(observation);
         let Trigger { force, week } = trigger;
-        let owner = Uuid::new_v4().simple().to_string();
         if let Some(week) = week
             && let Some(run) = self.0.data.digests.weekly_run(user).await?
         {
@@ -159,7 +166,7 @@ impl Digests {
                 self.finish(&run).await?;
                 return Ok(Outcome::Skipped(Reason::WeekDone));
             }
-            if run.is_held_from(&owner, self.now()) {
+            if run.lease.is_live(self.now(), WeeklyRun::LONGEST) {
                 return Err(Error::Elsewhere);
             }
         }
@@ -188,19 +195,21 @@ impl Digests {
                 self.0.data.profiles.note_digest(user, &note(&digest, previous_hash, true)).await?;
                 digest
             }
-            Some(week) => match self.claim(user, week, &owner).await? {
-                Claim::Ours => {
-                    let made = {
-                        let person = (user, profile.as_ref(), &wardrobe);
-                        self.write_weekly(&context, person, week, &owner, &previous_hash).await
+            Some(week) => match self.claim(user, week).await? {
+                Claimed::Ours(held) => {
+                    let writing = self.write(&context, user, profile.as_ref(), &wardrobe);
+                    let written = held.keep(writing).await.unwrap_or(Err(Error::LeaseLost));
+                    let settled = match written {
+                        Ok(digest) => self.settle(&held, week, digest, previous_hash).await,
+                        Err(error) => Err(error),
                     };
-                    if let Err(error) = &made {
-                        self.release(user, week, &owner, error).await;
+                    if settled.is_err() {
+                        self.fail(&held, week).await;
                     }
-                    made?
+                    settled?
                 }
-                Claim::Theirs => return Err(Error::Elsewhere),
-                Claim::Settled => return Ok(Outcome::Skipped(Reason::WeekDone)),
+                Claimed::Left(Some(reason)) => return Ok(Outcome::Skipped(reason)),
+                Claimed::Left(None) => return Err(Error::Elsewhere),
             },
         };
         Ok(Outcome::Generated(Box::new(digest)))
@@ -267,83 +276,44 @@ impl Digests {
         })
     }
 
-    /// Makes the digest of a week that is `owner`'s.
-    async fn write_weekly(
+    /// Claims a user's week. If that is not possible, says why there is nothing to do, unless somebody is at it.
+    async fn claim(&self, user: &UserId, week: Week) -> Result<Claimed<WeeklyRun, Option<Reason>>, Error> {
+        let leases = self.0.data.leases(&self.0.clock, self.0.settings.lease);
+        let claimed = leases.claim(Store::run_key(user), |found: Option<WeeklyRun>, standing| match standing {
+            _ if found.is_some_and(|run| run.is_settled(week)) => Decision::Leave(Some(Reason::WeekDone)),
+            Standing::Held(_) => Decision::Leave(None),
+            Standing::Free => Decision::Take(weekly_run(user, week, WeeklyOutcome::Running, self.now())),
+        });
+        Ok(claimed.await?)
+    }
+
+    /// Notes the digest of a user's week and that the week is done, in one write, and finishes it.
+    async fn settle(
         &self,
-        context: &CallContext,
-        (user, profile, wardrobe): (&UserId, Option<&UserProfile>, &Summary),
+        held: &Held<WeeklyRun>,
         week: Week,
-        owner: &str,
-        previous_hash: &Option<String>,
+        digest: Digest,
+        previous_hash: Option<String>,
     ) -> Result<Digest, Error> {
-        let digest = tokio::select! {
-            digest = self.write(context, user, profile, wardrobe) => digest?,
-            lost = self.keep_lease(user, week, owner) => return Err(lost),
-        };
         let settled = WeeklyRun {
             digest_id: Some(digest.id.clone()),
             digest: Some(Box::new(digest.clone())),
-            previous_hash: previous_hash.clone(),
-            ..weekly_run(user, week, WeeklyOutcome::Generated, self.now())
+            previous_hash,
+            ..weekly_run(&digest.user_id, week, WeeklyOutcome::Generated, self.now())
         };
-        let is_settled = self.0.data.digests.edit_weekly_run(user, |found| match found {
-            Some(run) if run.is_held_by(owner, week) => Edit::Save(settled.clone(), true),
-            Some(_) | None => Edit::Keep(false),
-        });
-        if !is_settled.await? {
-            return Err(Error::LeaseLost);
-        }
+        let settled = held.finish(|run| *run = settled.clone()).await?;
         self.finish(&settled).await?;
         Ok(digest)
     }
 
-    async fn claim(&self, user: &UserId, week: Week, owner: &str) -> Result<Claim, Error> {
+    /// Notes the failure and gives the week back, so that the next delivery can take it at once. Does nothing if it is not ours
+    /// any more.
+    async fn fail(&self, held: &Held<WeeklyRun>, week: Week) {
         let now = self.now();
-        let claimed = WeeklyRun {
-            lease_owner: Some(owner.to_owned()),
-            lease_expires_at: Some(now + self.0.settings.lease),
-            ..weekly_run(user, week, WeeklyOutcome::Running, now)
-        };
-        let claim = self.0.data.digests.edit_weekly_run(user, |found| match found {
-            Some(run) if run.is_settled(week) => Edit::Keep(Claim::Settled),
-            Some(run) if run.is_held_from(owner, now) => Edit::Keep(Claim::Theirs),
-            Some(_) | None => Edit::Save(claimed.clone(), Claim::Ours),
-        });
-        Ok(claim.await?)
-    }
-
-    /// Says now and then that the worker lives. Returns only when the lease is lost.
-    async fn keep_lease(&self, user: &UserId, week: Week, owner: &str) -> Error {
-        loop {
-            tokio::time::sleep(self.0.settings.lease / RENEWALS).await;
-            let lease = self.now() + self.0.settings.lease;
-            let renewed = self.0.data.digests.edit_weekly_run(user, |found| match found {
-                Some(run) if run.is_held_by(owner, week) => {
-                    Edit::Save(WeeklyRun { lease_expires_at: Some(lease), ..run }, true)
-                }
-                Some(_) | None => Edit::Keep(false),
-            });
-            match renewed.await {
-                Ok(true) => {}
-                Ok(false) => return Error::LeaseLost,
-                // The lease goes on for a while; the next try may succeed.
-                Err(error) => warn!(user.id = %user, error = %Chain(&error), "lease not renewed"),
-            }
-        }
-    }
-
-    /// Notes the failure and lets the week go, so that the next delivery can take it at once.
-    async fn release(&self, user: &UserId, week: Week, owner: &str, error: &Error) {
-        if matches!(error, Error::LeaseLost) {
-            return;
-        }
-        let failed = weekly_run(user, week, WeeklyOutcome::Failed, self.now());
-        let released = self.0.data.digests.edit_weekly_run(user, |found| match found {
-            Some(run) if run.is_held_by(owner, week) => Edit::Save(failed.clone(), ()),
-            Some(_) | None => Edit::Keep(()),
-        });
-        if let Err(error) = released.await {
-            warn!(user.id = %user, error = %Chain(&error), "failure not noted: the lease runs out by itself");
+        let failed = held.finish(|run| *run = weekly_run(&run.user_id, week, WeeklyOutcome::Failed, now));
+        match failed.await {
+            Ok(_) | Err(lease::Error::Lost) => {}
+            Err(error) => warn!(error = %Chain(&error), "failure not noted: the lease runs out by itself"),
         }
     }
 
@@ -353,7 +323,7 @@ impl Digests {
             let now = self.now();
             let skipped = weekly_run(user, week, WeeklyOutcome::Skipped, now);
             let noted = self.0.data.digests.edit_weekly_run(user, |found| match found {
-                Some(run) if run.is_settled(week) || run.is_held_from("", now) => Edit::Keep(()),
+                Some(run) if run.is_settled(week) || run.lease.is_live(now, WeeklyRun::LONGEST) => Edit::Keep(()),
                 Some(_) | None => Edit::Save(skipped.clone(), ()),
             });
             noted.await?;
@@ -395,14 +365,6 @@ pub fn subject<'a>(user: &'a UserId, trace_id: Option<&'a str>) -> Subject<'a> {
     Subject { name: "digest", trace_id, user: Some(user.as_str()), session: None, input: "" }
 }
 
-/// Whose a user's week is.
-#[derive(Debug, Clone, Copy)]
-enum Claim {
-    Ours,
-    Theirs,
-    Settled,
-}
-
 fn weekly_run(user: &UserId, week: Week, outcome: WeeklyOutcome, now: Timestamp) -> WeeklyRun {
     WeeklyRun {
         id: WeeklyRun::ID.to_owned(),
@@ -412,8 +374,7 @@ fn weekly_run(user: &UserId, week: Week, outcome: WeeklyOutcome, now: Timestamp)
         digest_id: None,
         digest: None,
         previous_hash: None,
-        lease_owner: None,
-        lease_expires_at: None,
+        lease: Lease::default(),
         updated_at: now,
         ttl: WeeklyRun::life(),
     }

@@ -10,16 +10,16 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use super::{Digests, Error, Outcome, Reason, Trigger, subject};
 use crate::base::chain::Chain;
-use crate::data::digests::Digests as Store;
+use crate::data::digests::{Digests as Store, HANDED_ON};
+use crate::data::lease::{self, Claimed, Decision, Held, Leased};
 use crate::data::timers::PARTITION;
 use crate::data::update::Edit;
 use crate::model::digest::{DigestMessage, FanOut, Week};
 use crate::model::ids::UserId;
-use crate::model::lease;
+use crate::model::lease::{Lease, is_live};
 use crate::model::timestamp::Timestamp;
 
 /// Profiles in one round trip of the fan-out.
@@ -33,8 +33,6 @@ const SENDERS: usize = 16;
 /// Time after which the fan-out is left to a message, and a batch leaves its rest to another one. With the longest call of
 /// a model on top it is below the nine minutes that a function has.
 const BUDGET: Duration = Duration::from_secs(5 * 60);
-/// Time after which a message that should go on with the fan-out counts as lost.
-const HANDED_ON: Duration = Duration::from_secs(15 * 60);
 /// Life of the document of a week.
 const LIFE_SECONDS: u32 = 60 * 24 * 60 * 60;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -76,13 +74,20 @@ impl Digests {
     /// # Errors
     /// When documents or queue fail. What is left is done by whoever comes next.
     pub async fn fan_out(&self, week: Week, starter: Starter) -> Result<(), Error> {
-        let owner = Uuid::new_v4().simple().to_string();
-        let Some(state) = self.claim_fan_out(week, starter, &owner).await? else { return Ok(()) };
-        let outcome = self.send_pages(state, &owner).await;
-        if outcome.is_err() {
-            self.release_fan_out(week, &owner).await;
+        let Some(held) = self.claim_fan_out(week, starter).await? else { return Ok(()) };
+        match self.send_pages(week, &held).await {
+            Err(Error::LeaseLost) => {
+                info!(%week, "fan-out of the digests was taken over");
+                Ok(())
+            }
+            Err(error) => {
+                if let Err(error @ lease::Error::Data(_)) = held.release().await {
+                    warn!(%week, error = %Chain(&error), "fan-out not released: its lease runs out by itself");
+                }
+                Err(error)
+            }
+            Ok(()) => Ok(()),
         }
-        outcome
     }
 
     /// Has the fan-out of this week continued if whoever was at it has died, or the message to go on with it is lost.
@@ -92,14 +97,14 @@ impl Digests {
     pub async fn resume_fan_out(&self) -> Result<bool, Error> {
         let week = Week::of(self.0.clock.now());
         let now = self.now();
-        let is_lost = |state: &FanOut| {
-            state.completed_at.is_none() && !lease::is_live(state.lease_expires_at, now, self.longest_lease())
-        };
+        let is_lost = |state: &FanOut| state.completed_at.is_none() && !is_awaited(state, now);
         if !self.0.data.digests.fan_out(week).await?.is_some_and(|state| is_lost(&state)) {
             return Ok(false);
         }
         let handed_on = self.0.data.digests.edit_fan_out(week, |found| match found {
-            Some(state) if is_lost(&state) => Edit::Save(handed_on(state, now), true),
+            Some(state) if is_lost(&state) => {
+                Edit::Save(FanOut { lease: Lease::waiting(now + HANDED_ON), ..state }, true)
+            }
             Some(_) | None => Edit::Keep(false),
         });
         if !handed_on.await? {
@@ -110,106 +115,79 @@ impl Digests {
         Ok(true)
     }
 
-    /// The longest that a worker, or a message to go on, keeps others away from a fan-out.
-    fn longest_lease(&self) -> Duration {
-        self.0.settings.lease.max(HANDED_ON)
-    }
-
-    async fn claim_fan_out(&self, week: Week, starter: Starter, owner: &str) -> Result<Option<FanOut>, Error> {
+    async fn claim_fan_out(&self, week: Week, starter: Starter) -> Result<Option<Held<FanOut>>, Error> {
         let now = self.now();
-        let lease = Some(now + self.0.settings.lease);
         let is_this_week = week == Week::of(now.get());
-        let claimed = self.0.data.digests.edit_fan_out(week, |found| {
-            let state = match found {
-                Some(state) if state.completed_at.is_some() => return Edit::Keep(None),
-                Some(state) => {
-                    let is_free = !lease::is_live(state.lease_expires_at, now, self.longest_lease())
-                        || (starter == Starter::Message && state.lease_owner.is_none());
-                    if !is_free {
-                        return Edit::Keep(None);
-                    }
-                    state
-                }
-                // A message of a week that nobody remembers any more.
-                None if !is_this_week => return Edit::Keep(None),
-                None => FanOut {
-                    id: Store::fan_out_id(week),
-                    user_id: PARTITION.to_owned(),
-                    week,
-                    pages: 0,
-                    users: 0,
-                    after: None,
-                    started_at: now,
-                    completed_at: None,
-                    lease_owner: None,
-                    lease_expires_at: None,
-                    ttl: LIFE_SECONDS,
-                },
-            };
-            let state = FanOut { lease_owner: Some(owner.to_owned()), lease_expires_at: lease, ..state };
-            Edit::Save(state.clone(), Some(state))
+        let leases = self.0.data.leases(&self.0.clock, self.0.settings.lease);
+        let claimed = leases.claim(Store::fan_out_key(week), |found: Option<FanOut>, _| match found {
+            Some(state) if state.completed_at.is_some() => Decision::Leave(()),
+            Some(state) => {
+                let is_message_here = starter == Starter::Message && state.lease.owner().is_none();
+                if is_message_here || !is_awaited(&state, now) { Decision::Take(state) } else { Decision::Leave(()) }
+            }
+            // A message of a week that nobody remembers any more.
+            None if !is_this_week => Decision::Leave(()),
+            None => Decision::Take(FanOut {
+                id: Store::fan_out_id(week),
+                user_id: PARTITION.to_owned(),
+                week,
+                pages: 0,
+                users: 0,
+                after: None,
+                started_at: now,
+                completed_at: None,
+                lease: Lease::default(),
+                ttl: LIFE_SECONDS,
+            }),
         });
-        Ok(claimed.await?)
+        match claimed.await? {
+            Claimed::Ours(held) => Ok(Some(held)),
+            Claimed::Left(()) => Ok(None),
+        }
     }
 
-    async fn send_pages(&self, mut state: FanOut, owner: &str) -> Result<(), Error> {
+    async fn send_pages(&self, week: Week, held: &Held<FanOut>) -> Result<(), Error> {
         let started = Instant::now();
-        let week = state.week;
         loop {
-            let (users, next) = self.0.data.profiles.page_of_ids(state.after.clone(), PAGE).await?;
-            let sent = users.len() as u64;
-            let messages =
-                batches(users).into_iter().map(|users| DigestMessage::Batch { week, page: state.pages, users });
-            stream::iter(messages.map(Ok))
-                .try_for_each_concurrent(SENDERS, async |message| self.send(&message).await)
-                .await?;
+            let (sent, next) = held.keep(self.send_page(held.document())).await.unwrap_or(Err(Error::LeaseLost))?;
             let now = self.now();
-            let has_time = started.elapsed() < BUDGET;
-            let moved = self.0.data.digests.edit_fan_out(week, |found| {
-                let Some(found) = found.filter(|found| found.lease_owner.as_deref() == Some(owner)) else {
-                    return Edit::Keep(None);
-                };
-                let moved = FanOut {
-                    pages: found.pages + 1,
-                    users: found.users + sent,
-                    after: next.clone(),
-                    lease_expires_at: Some(now + self.0.settings.lease),
-                    ..found
-                };
-                let moved = match &next {
-                    None => FanOut { completed_at: Some(now), lease_owner: None, lease_expires_at: None, ..moved },
-                    Some(_) if has_time => moved,
-                    Some(_) => handed_on(moved, now),
-                };
-                Edit::Save(moved.clone(), Some(moved))
-            });
-            let Some(moved) = moved.await? else {
-                info!(%week, "fan-out of the digests was taken over");
-                return Ok(());
+            let moved = |state: &mut FanOut| {
+                state.pages += 1;
+                state.users += sent;
+                state.after.clone_from(&next);
             };
-            state = moved;
-            if state.completed_at.is_some() {
-                info!(%week, users = state.users, pages = state.pages, "all digests of the week are queued");
+            if next.is_none() {
+                let state = held.finish(|state| {
+                    moved(state);
+                    state.completed_at = Some(now);
+                });
+                let FanOut { users, pages, .. } = state.await?;
+                info!(%week, users, pages, "all digests of the week are queued");
                 return Ok(());
             }
-            if !has_time {
-                info!(%week, users = state.users, pages = state.pages, "fan-out of the digests is handed on");
+            if started.elapsed() >= BUDGET {
+                let state = held.finish(|state| {
+                    moved(state);
+                    state.lease = Lease::waiting(now + HANDED_ON);
+                });
+                let FanOut { users, pages, .. } = state.await?;
+                info!(%week, users, pages, "fan-out of the digests is handed on");
                 return self.send(&DigestMessage::FanOut { week }).await;
             }
+            held.edit(moved).await?;
         }
     }
 
-    /// Lets the fan-out go, so that the next try can take it at once.
-    async fn release_fan_out(&self, week: Week, owner: &str) {
-        let released = self.0.data.digests.edit_fan_out(week, |found| match found {
-            Some(state) if state.lease_owner.as_deref() == Some(owner) => {
-                Edit::Save(FanOut { lease_owner: None, lease_expires_at: None, ..state }, ())
-            }
-            Some(_) | None => Edit::Keep(()),
-        });
-        if let Err(error) = released.await {
-            warn!(%week, error = %Chain(&error), "fan-out not released: its lease runs out by itself");
-        }
+    /// Queues the next page of profiles. Returns how many there were, and where the page after it begins.
+    async fn send_page(&self, state: FanOut) -> Result<(u64, Option<String>), Error> {
+        let FanOut { week, pages, after, .. } = state;
+        let (users, next) = self.0.data.profiles.page_of_ids(after, PAGE).await?;
+        let sent = users.len() as u64;
+        let messages = batches(users).into_iter().map(|users| DigestMessage::Batch { week, page: pages, users });
+        stream::iter(messages.map(Ok))
+            .try_for_each_concurrent(SENDERS, async |message| self.send(&message).await)
+            .await?;
+        Ok((sent, next))
     }
 
     async fn send(&self, message: &DigestMessage) -> Result<(), Error> {
@@ -268,9 +246,9 @@ impl Digests {
     }
 }
 
-/// The state of a fan-out that waits for the message to go on with it.
-fn handed_on(state: FanOut, now: Timestamp) -> FanOut {
-    FanOut { lease_owner: None, lease_expires_at: Some(now + HANDED_ON), ..state }
+/// Whether somebody is at a fan-out, or the message is on its way that is to go on with it.
+fn is_awaited(state: &FanOut, now: Timestamp) -> bool {
+    is_live(state.lease.expires_at(), now, FanOut::LONGEST)
 }
 
 /// The users in groups, each of which fits into one message.

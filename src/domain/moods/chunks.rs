@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use super::extract::{self, Verdict};
 use super::merge::{self, Candidate, Likeness, Nearest};
@@ -13,17 +12,15 @@ use super::{Error, Moods};
 use crate::base::chain::Chain;
 use crate::base::hash::sha256_hex;
 use crate::data;
+use crate::data::lease::{self, Claimed, Decision, Held, Leased, Standing};
+use crate::data::moods::Moods as Store;
 use crate::data::timers::PARTITION;
 use crate::data::update::Edit;
 use crate::llm::CallContext;
-use crate::model::lease;
+use crate::model::lease::Lease;
 use crate::model::mood::{MoodRecord, SeenMood, Snippet};
 use crate::model::mood_intake::{ChunkReport, MoodChunk, PlannedMood};
 
-/// The longest time that a worker keeps others away without saying anew that it lives.
-const LEASE: Duration = Duration::from_secs(45);
-/// Renewals within one lease.
-const RENEWALS: u32 = 3;
 /// How long a chunk is kept: as long as a dead letter, which can be sent again.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// What chunks' ids begin with.
@@ -84,8 +81,7 @@ impl Moods {
             snippets: snippets.to_vec(),
             plan: None,
             report: None,
-            lease_owner: None,
-            lease_expires_at: None,
+            lease: Lease::default(),
             ttl: KEPT.as_secs(),
             other: Map::new(),
         };
@@ -98,69 +94,28 @@ impl Moods {
     /// # Errors
     /// As [`Moods::process_chunk`], and [`Error::Gone`] if there is no such chunk.
     pub async fn work(&self, id: &str) -> Result<ChunkReport, Error> {
-        let owner = Uuid::new_v4().simple().to_string();
-        let chunk = match self.take_lease(id, &owner).await? {
-            Taken::Done(report) => return Ok(report),
-            Taken::Ours(chunk) => chunk,
+        let leases = self.parts().data.leases(&self.parts().clock, MoodChunk::LONGEST);
+        let claimed = leases.claim(Store::chunk_key(id), |found: Option<MoodChunk>, standing| match (found, standing) {
+            (None, _) => Decision::Leave(Err(Error::Gone)),
+            (Some(MoodChunk { report: Some(report), .. }), _) => Decision::Leave(Ok(report)),
+            (Some(_), Standing::Held(_)) => Decision::Leave(Err(Error::Elsewhere)),
+            (Some(chunk), Standing::Free) => Decision::Take(chunk),
+        });
+        let held = match claimed.await? {
+            Claimed::Ours(held) => held,
+            Claimed::Left(outcome) => return outcome,
         };
-        let outcome = tokio::select! {
-            outcome = self.read_and_save(*chunk, &owner) => outcome,
-            lost = self.keep_lease(id, &owner) => Err(lost),
-        };
+        let outcome = held.keep(self.read_and_save(&held)).await.unwrap_or(Err(Error::LeaseLost));
         if outcome.is_err()
-            && let Err(error) = self.edit_ours(id, &owner, |chunk| chunk.lease_expires_at = None).await
+            && let Err(error @ lease::Error::Data(_)) = held.release().await
         {
             warn!(chunk.id = id, error = %Chain(&error), "lease of a chunk not ended");
         }
         outcome
     }
 
-    async fn take_lease(&self, id: &str, owner: &str) -> Result<Taken, Error> {
-        let now = self.now();
-        self.parts()
-            .data
-            .moods
-            .edit_chunk(id, |found| match found {
-                None => Edit::Keep(Err(Error::Gone)),
-                Some(MoodChunk { report: Some(report), .. }) => Edit::Keep(Ok(Taken::Done(report))),
-                Some(chunk) if lease::is_live(chunk.lease_expires_at, now, LEASE) => Edit::Keep(Err(Error::Elsewhere)),
-                Some(chunk) => {
-                    let (lease_owner, lease_expires_at) = (Some(owner.to_owned()), Some(now + LEASE));
-                    let chunk = MoodChunk { lease_owner, lease_expires_at, ..chunk };
-                    Edit::Save(chunk.clone(), Ok(Taken::Ours(Box::new(chunk))))
-                }
-            })
-            .await?
-    }
-
-    /// Says now and then that the worker lives. Returns only when the lease is lost.
-    async fn keep_lease(&self, id: &str, owner: &str) -> Error {
-        loop {
-            tokio::time::sleep(LEASE / RENEWALS).await;
-            let until = self.now() + LEASE;
-            match self.edit_ours(id, owner, |chunk| chunk.lease_expires_at = Some(until)).await {
-                Ok(()) => {}
-                Err(Error::LeaseLost) => return Error::LeaseLost,
-                // The lease goes on for a while; the next try may succeed.
-                Err(error) => warn!(chunk.id = id, error = %Chain(&error), "lease of a chunk not renewed"),
-            }
-        }
-    }
-
-    /// Edits the chunk as long as `owner` works on it.
-    async fn edit_ours(&self, id: &str, owner: &str, change: impl Fn(&mut MoodChunk)) -> Result<(), Error> {
-        let edit = |found| match found {
-            Some(chunk) if MoodChunk::is_held_by(&chunk, owner) => {
-                let mut chunk = chunk;
-                change(&mut chunk);
-                Edit::Save(chunk, Ok(()))
-            }
-            Some(_) | None => Edit::Keep(Err(Error::LeaseLost)),
-        };
-        self.parts().data.moods.edit_chunk(id, edit).await?
-    }
-
-    async fn read_and_save(&self, chunk: MoodChunk, owner: &str) -> Result<ChunkReport, Error> {
+    async fn read_and_save(&self, held: &Held<MoodChunk>) -> Result<ChunkReport, Error> {
+        let chunk = held.document();
         let seen = match chunk.plan {
             Some(_) => Vec::new(),
             None => self.extract(&chunk.snippets).await?,
@@ -173,7 +128,7 @@ impl Moods {
             }
             None => {
                 let (plan, vectors) = self.plan(seen, &chunk.run).await?;
-                self.edit_ours(&chunk.id, owner, |chunk| chunk.plan = Some(plan.clone())).await?;
+                held.edit(|chunk| chunk.plan = Some(plan.clone())).await?;
                 (plan, vectors)
             }
         };
@@ -190,11 +145,7 @@ impl Moods {
                 Err(error) => return Err(error.into()),
             }
         }
-        let done = |chunk: &mut MoodChunk| {
-            (chunk.snippets, chunk.plan, chunk.report) = (Vec::new(), None, Some(report));
-            (chunk.lease_owner, chunk.lease_expires_at) = (None, None);
-        };
-        self.edit_ours(&chunk.id, owner, done).await?;
+        held.finish(|chunk| (chunk.snippets, chunk.plan, chunk.report) = (Vec::new(), None, Some(report))).await?;
         info!(chunk.id = chunk.id, ?report, "articles read");
         Ok(report)
     }
@@ -276,14 +227,6 @@ impl Moods {
         };
         self.parts().data.moods.edit(&seen.primary_mood, &id, edit).await
     }
-}
-
-/// What came of asking for a chunk's lease.
-enum Taken {
-    /// All is done.
-    Done(ChunkReport),
-    /// The chunk.
-    Ours(Box<MoodChunk>),
 }
 
 #[cfg(test)]

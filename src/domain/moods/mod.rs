@@ -26,7 +26,7 @@ use url::Url;
 
 use crate::base::clock::Clock;
 use crate::config;
-use crate::data::{self, Data};
+use crate::data::{self, Data, lease};
 use crate::llm::{self, Model};
 use crate::model::timestamp::Timestamp;
 use crate::net::guarded::{FetchError, GuardedClient};
@@ -83,6 +83,15 @@ pub enum Error {
     /// Not one site could be read. The cause is that of the last one.
     #[error("none of the sites could be read")]
     NoSite(#[source] SourceError),
+}
+
+impl From<lease::Error> for Error {
+    fn from(error: lease::Error) -> Self {
+        match error {
+            lease::Error::Lost => Self::LeaseLost,
+            lease::Error::Data(error) => Self::Data(error),
+        }
+    }
 }
 
 /// Why a site's articles could not be read.

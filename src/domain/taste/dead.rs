@@ -9,6 +9,7 @@ use crate::data::update::Edit;
 use crate::domain::dead_letters::{self, Burial, Replay, letter_id};
 use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use crate::model::ids::TasteJobId;
+use crate::model::lease::Lease;
 use crate::model::taste_job::{TasteJob, TasteJobStatus};
 use crate::model::timestamp::Timestamp;
 
@@ -121,8 +122,7 @@ fn dead(job: TasteJob, now: Timestamp) -> TasteJob {
     TasteJob {
         status: TasteJobStatus::DeadLettered,
         dead_lettered: Some(true),
-        lease_owner: None,
-        lease_expires_at: None,
+        lease: Lease::default(),
         updated_at: Some(now),
         ..job
     }

@@ -27,6 +27,7 @@ use crate::domain::pictures::Pictures;
 use crate::llm::Model;
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::FeedItem;
+use crate::model::lease::Lease;
 use crate::model::taste_job::{TasteJob, TasteJobStatus, TasteMessage, TastePayload};
 use crate::model::timestamp::Timestamp;
 use crate::queue::{self, JobQueue};
@@ -197,7 +198,7 @@ impl Taste {
                     Some(current)
                         if current.status == TasteJobStatus::Queued && current.updated_at == job.updated_at =>
                     {
-                        Edit::Save(TasteJob { lease_expires_at: Some(self.now()), ..current }, ())
+                        Edit::Save(TasteJob { lease: Lease::waiting(self.now()), ..current }, ())
                     }
                     Some(_) | None => Edit::Keep(()),
                 })
@@ -240,8 +241,7 @@ fn waiting(job: TasteJob, now: Timestamp, lease: Timestamp) -> TasteJob {
     TasteJob {
         status: TasteJobStatus::Queued,
         updated_at: Some(now),
-        lease_owner: None,
-        lease_expires_at: Some(lease),
+        lease: Lease::waiting(lease),
         dead_lettered: None,
         ..job
     }

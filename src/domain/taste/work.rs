@@ -8,20 +8,14 @@ use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use super::Taste;
 use super::analysis::AnalysisError;
 use crate::base::chain::Chain;
-use crate::data::update::Edit;
+use crate::data::lease::{self, Claimed, Decision, Held, Standing};
 use crate::data::{self, taste_jobs::TasteJobs};
 use crate::llm::CallContext;
 use crate::model::taste_job::{LONGEST_LEASE, TasteJob, TasteJobStatus, TasteMessage, TastePayload, Tastes};
-
-/// The longest time that a worker keeps others away without saying anew that it lives. Well below the time in which the
-/// Functions host gives a message up (five deliveries, 30 s apart), so that another takes over before that.
-/// Renewals within one lease.
-const RENEWALS: u32 = 3;
 
 /// What was done with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +49,11 @@ impl From<data::Error> for WorkError {
     }
 }
 
-/// Another worker took the job over while this one was busy.
-#[derive(Debug, thiserror::Error)]
-#[error("the lease was lost")]
-struct LeaseLost;
+impl From<lease::Error> for WorkError {
+    fn from(error: lease::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
 
 /// Base64 as any sender writes it, padded or not.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -125,91 +120,51 @@ impl Taste {
     /// # Errors
     /// See [`WorkError`].
     pub async fn work(&self, message: TasteMessage) -> Result<Worked, WorkError> {
-        let owner = Uuid::new_v4().simple().to_string();
-        let Some(job) = self.take_lease(message, &owner).await? else { return Ok(Worked::Final) };
-        let outcome = tokio::select! {
-            outcome = self.do_job(&job, &owner) => outcome,
-            lost = self.keep_lease(&job, &owner) => Err(lost),
+        let Some(held) = self.claim(message).await? else { return Ok(Worked::Final) };
+        let job = held.document();
+        let outcome = match held.keep(self.do_job(&held, &job)).await {
+            Ok(outcome) => outcome,
+            Err(lost) => Err(WorkError::Failed(lost.into())),
         };
         match outcome {
             Ok(is_news) => {
-                self.finish(&job, &owner).await?;
+                self.finish(&held).await?;
                 info!(job.id = %job.id, is_news, "picture analysed");
                 Ok(Worked::Done { is_news })
             }
             Err(error) => {
-                self.fail(&job, &owner, &error).await;
+                self.fail(&held, &error).await;
                 Err(error)
             }
         }
     }
 
-    fn lease(&self) -> Duration {
-        self.0.settings.dedupe_ttl.min(LONGEST_LEASE)
-    }
-
-    /// Takes the job for `owner`; `None` if there is nothing left to do.
-    async fn take_lease(&self, message: TasteMessage, owner: &str) -> Result<Option<TasteJob>, WorkError> {
+    /// Claims the job of a message; `None` if there is nothing left to do.
+    async fn claim(&self, message: TasteMessage) -> Result<Option<Held<TasteJob>>, WorkError> {
         let now = self.now();
-        let lease = now + self.lease();
-        let take = |job: TasteJob| TasteJob {
-            status: TasteJobStatus::InFlight,
-            updated_at: Some(now),
-            lease_owner: Some(owner.to_owned()),
-            lease_expires_at: Some(lease),
-            ..job
+        let length = self.0.settings.dedupe_ttl.min(LONGEST_LEASE);
+        let leases = self.0.data.leases(&self.0.clock, length);
+        let take = |job: TasteJob| {
+            Decision::Take(TasteJob { status: TasteJobStatus::InFlight, updated_at: Some(now), ..job })
         };
-        let taken = self
-            .0
-            .data
-            .taste_jobs
-            .edit(&message.payload.job_id, |found| match found {
-                Some(job) => match job.status {
-                    TasteJobStatus::Completed | TasteJobStatus::DeadLettered => Edit::Keep(Ok(None)),
-                    TasteJobStatus::InFlight if job.is_leased(now) => Edit::Keep(Err(WorkError::Elsewhere)),
-                    TasteJobStatus::Queued | TasteJobStatus::InFlight | TasteJobStatus::Failed => {
-                        let job = take(job);
-                        Edit::Save(job.clone(), Ok(Some(job)))
-                    }
-                },
-                // The document outlived its time, or somebody else sent the message.
-                None => {
-                    let job = take(TasteJob::queued(message.payload.clone(), now, lease));
-                    Edit::Save(job.clone(), Ok(Some(job)))
-                }
-            })
-            .await;
-        taken?
-    }
-
-    /// Says now and then that the worker lives. Returns only when the lease is lost.
-    async fn keep_lease(&self, job: &TasteJob, owner: &str) -> WorkError {
-        loop {
-            tokio::time::sleep(self.lease() / RENEWALS).await;
-            let lease = self.now() + self.lease();
-            let renewed = self
-                .0
-                .data
-                .taste_jobs
-                .edit(&job.id, |found| match found {
-                    Some(job) if is_held(&job, owner) => {
-                        Edit::Save(TasteJob { lease_expires_at: Some(lease), ..job }, true)
-                    }
-                    Some(_) | None => Edit::Keep(false),
-                })
-                .await;
-            match renewed {
-                Ok(true) => {}
-                Ok(false) => return WorkError::Failed(LeaseLost.into()),
-                // The lease goes on for a while; the next try may succeed.
-                Err(error) => warn!(job.id = %job.id, error = %Chain(&error), "lease not renewed"),
+        let claimed = leases.claim(TasteJobs::key(&message.payload.job_id), |found, standing| match (found, standing) {
+            (Some(TasteJob { status: TasteJobStatus::Completed | TasteJobStatus::DeadLettered, .. }), _) => {
+                Decision::Leave(Ok(()))
             }
+            (Some(_), Standing::Held(_)) => Decision::Leave(Err(WorkError::Elsewhere)),
+            (Some(job), Standing::Free) => take(job),
+            // The document outlived its time, or somebody else sent the message.
+            (None, _) => take(TasteJob::queued(message.payload.clone(), now, now)),
+        });
+        match claimed.await? {
+            Claimed::Ours(held) => Ok(Some(held)),
+            Claimed::Left(reason) => reason.map(|()| None),
         }
     }
 
     /// Analyses the picture, trying again when something outside fails, and adds what it shows to the profile. Returns
     /// whether the profile learned something.
-    async fn do_job(&self, job: &TasteJob, owner: &str) -> Result<bool, WorkError> {
+    async fn do_job(&self, held: &Held<TasteJob>, job: &TasteJob) -> Result<bool, WorkError> {
         let Tastes { styles, brand } = match &job.tastes {
             Some(tastes) => tastes.clone(),
             None => {
@@ -217,27 +172,14 @@ impl Taste {
                     true => WorkError::Hopeless(error.into()),
                     false => WorkError::Failed(error.into()),
                 })?;
-                self.note(job, owner, &tastes).await?;
+                // Before the profile learns it: a worker that dies in between leaves it to the next.
+                held.edit(|job| job.tastes = Some(tastes.clone())).await?;
                 tastes
             }
         };
         let attempts = 1 + self.0.settings.profile_update_retries as usize;
         let brands: Vec<String> = brand.into_iter().collect();
         Ok(self.0.data.profiles.add_tastes(&job.user_id, &styles, &brands, attempts).await?)
-    }
-
-    /// Writes down what the model saw before the profile learns it: a worker that dies in between leaves it to the next.
-    async fn note(&self, job: &TasteJob, owner: &str, tastes: &Tastes) -> Result<(), WorkError> {
-        let noted = self
-            .0
-            .data
-            .taste_jobs
-            .edit(&job.id, |found| match found {
-                Some(job) if is_held(&job, owner) => Edit::Save(TasteJob { tastes: Some(tastes.clone()), ..job }, true),
-                Some(_) | None => Edit::Keep(false),
-            })
-            .await?;
-        if noted { Ok(()) } else { Err(WorkError::Failed(LeaseLost.into())) }
     }
 
     async fn analyse_patiently(&self, job: &TasteJob) -> Result<Tastes, AnalysisError> {
@@ -265,64 +207,34 @@ impl Taste {
         doubled.min(settings.max_back_off) + settings.jitter.mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 
-    async fn finish(&self, job: &TasteJob, owner: &str) -> Result<(), data::Error> {
+    async fn finish(&self, held: &Held<TasteJob>) -> Result<(), WorkError> {
         let now = self.now();
-        self.0
-            .data
-            .taste_jobs
-            .edit(&job.id, |found| match found {
-                Some(job) if is_held(&job, owner) => {
-                    let done = TasteJob {
-                        status: TasteJobStatus::Completed,
-                        updated_at: Some(now),
-                        last_completed_at: Some(now),
-                        last_error: None,
-                        lease_owner: None,
-                        lease_expires_at: None,
-                        tastes: None,
-                        requeues: 0,
-                        ..job
-                    };
-                    Edit::Save(done, ())
-                }
-                // Somebody else took it over, and will find that there is nothing to add.
-                Some(_) | None => Edit::Keep(()),
-            })
-            .await
-    }
-
-    /// Notes the failure and lets the job go, so that the next delivery can take it at once.
-    async fn fail(&self, job: &TasteJob, owner: &str, error: &WorkError) {
-        let now = self.now();
-        let reason = Chain(error).to_string();
-        let noted = self
-            .0
-            .data
-            .taste_jobs
-            .edit(&job.id, |found| match found {
-                Some(job) if is_held(&job, owner) => {
-                    let failed = TasteJob {
-                        status: TasteJobStatus::Failed,
-                        updated_at: Some(now),
-                        last_error: Some(reason.clone()),
-                        retry_count: job.retry_count.saturating_add(1),
-                        lease_owner: None,
-                        lease_expires_at: None,
-                        ..job
-                    };
-                    Edit::Save(failed, ())
-                }
-                Some(_) | None => Edit::Keep(()),
-            })
-            .await;
-        if let Err(error) = noted {
-            warn!(job.id = %job.id, error = %Chain(&error), "failure of a job not noted");
+        let finished = held.finish(|job| {
+            job.status = TasteJobStatus::Completed;
+            (job.updated_at, job.last_completed_at) = (Some(now), Some(now));
+            (job.last_error, job.tastes, job.requeues) = (None, None, 0);
+        });
+        match finished.await {
+            // Whoever took it over will find that there is nothing to add.
+            Ok(_) | Err(lease::Error::Lost) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
-}
 
-fn is_held(job: &TasteJob, owner: &str) -> bool {
-    job.status == TasteJobStatus::InFlight && job.lease_owner.as_deref() == Some(owner)
+    /// Notes the failure and gives the job back, so that the next delivery can take it at once.
+    async fn fail(&self, held: &Held<TasteJob>, error: &WorkError) {
+        let now = self.now();
+        let reason = Chain(error).to_string();
+        let noted = held.finish(|job| {
+            job.status = TasteJobStatus::Failed;
+            (job.updated_at, job.last_error) = (Some(now), Some(reason.clone()));
+            job.retry_count = job.retry_count.saturating_add(1);
+        });
+        match noted.await {
+            Ok(_) | Err(lease::Error::Lost) => {}
+            Err(error) => warn!(error = %Chain(&error), "failure of a job not noted"),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -488,7 +488,7 @@ impl Load {
 
     /// Whether somebody is at the fan-out now.
     async fn is_fanning_out(&self) -> bool {
-        self.fan_out().await.is_some_and(|state| state.completed_at.is_none() && state.lease_owner.is_some())
+        self.fan_out().await.is_some_and(|state| state.completed_at.is_none() && state.lease.owner().is_some())
     }
 
     async fn is_fanned_out(&self) -> bool {
