@@ -2,12 +2,15 @@
 //! neither has what a list of jobs asks for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::lease::Leased;
 use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::base::hash::sha256_hex;
 use crate::model::ids::{JobId, UserId};
-use crate::model::job::{Job, JobKey, JobStatus, JobSummary};
+use crate::model::job::{Job, JobKey, JobStatus, JobSummary, LONGEST_LEASE};
+use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
 use crate::store::{self, Container, Direction, DocumentStore, ETag, Filter, Key, Query, Write};
@@ -18,6 +21,23 @@ const ID_LENGTH: usize = 32;
 const SUMMARY: &[&str] =
     &["id", "userId", "name", "status", "createdTime", "lastUpdatedTime", "customStatus", "input", "result", "error"];
 
+impl Leased for Job {
+    const LONGEST: Duration = LONGEST_LEASE;
+
+    fn lease(&self) -> Lease {
+        self.lease.clone()
+    }
+
+    fn set_lease(&mut self, lease: Lease) {
+        self.lease = lease;
+    }
+
+    /// A job that was terminated keeps its lease: it tells for how long somebody may still be busy.
+    fn may_go_on(&self) -> bool {
+        self.status == JobStatus::Running
+    }
+}
+
 /// The jobs of all users.
 #[derive(Clone)]
 pub struct Jobs(Arc<dyn DocumentStore>);
@@ -27,7 +47,8 @@ impl Jobs {
         Self(store)
     }
 
-    fn key(user: &UserId, job: &JobId) -> Key {
+    /// Where the user's job of this id is.
+    pub fn key(user: &UserId, job: &JobId) -> Key {
         Key::new(Container::Jobs, user.as_str(), job.as_str())
     }
 

@@ -241,11 +241,7 @@ impl<T: Leased> Held<T> {
     ///
     /// # Errors
     /// [`Lost`] when the work was dropped.
-    pub async fn keep_noting<O>(
-        &self,
-        note: impl FnMut(&mut T),
-        work: impl Future<Output = O>,
-    ) -> Result<O, Lost> {
+    pub async fn keep_noting<O>(&self, note: impl FnMut(&mut T), work: impl Future<Output = O>) -> Result<O, Lost> {
         tokio::select! {
             biased;
             lost = self.renew_until_lost(note) => Err(lost),

@@ -1,18 +1,22 @@
 //! Where the discover feed comes from.
 //!
 //! Others write these documents, too, so only single fields of them are edited, by compare-and-swap; all others stay as
-//! they are. A source has one lease: a client that fetches it, or one run of the service. Whoever holds it can be told
-//! apart by name, so a run that was taken over notices and stops.
+//! they are. A source has one lease: a client that fetches it, or one run of the service ([`super::lease`]). Whoever holds it
+//! can be told apart by name.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use futures::stream::{Stream, StreamExt};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::lease::{Claimed, Decision, Leased, Leases, Standing};
 use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::model::ids::{SourceId, UserId};
+use crate::model::lease::Lease;
 use crate::model::source::{PageVersion, Source, SourceType};
 use crate::model::timestamp::Timestamp;
 use crate::store::{Container, DocumentStore, Filter, Key, Query};
@@ -26,11 +30,55 @@ type Document = Map<String, Value>;
 #[derive(Clone)]
 pub struct Sources(Arc<dyn DocumentStore>);
 
-/// What came of asking for a lease.
-#[derive(Debug, Clone)]
-pub enum Claim {
-    /// It is ours. The source as it is now: who had it before may have done what there was to do.
-    Ours(Box<Source>),
+/// A source's document, with all its fields.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SourceDocument(Document);
+
+impl Leased for SourceDocument {
+    const LONGEST: Duration = Source::LONGEST_LEASE;
+
+    fn lease(&self) -> Lease {
+        let text = |name| self.0.get(name).and_then(Value::as_str);
+        // Others may lease a source without a name; their leases count, too.
+        Lease::from_parts(
+            Some(text("leaseOwner").unwrap_or_default().to_owned()),
+            text("leaseExpiresAt").and_then(Timestamp::parse),
+        )
+    }
+
+    fn set_lease(&mut self, lease: Lease) {
+        self.0.insert("leaseOwner".to_owned(), lease.owner().into());
+        self.0.insert("leaseExpiresAt".to_owned(), lease.expires_at().map(|until| until.to_string()).into());
+    }
+}
+
+impl SourceDocument {
+    /// The source, unless the document is not one.
+    pub fn source(&self) -> Option<Source> {
+        serde_json::from_value(Value::Object(self.0.clone())).ok()
+    }
+
+    /// Notes what a finished scrape leaves behind.
+    pub fn note_scrape(&mut self, finish: &Finish<'_>) {
+        let Some(source) = self.source() else { return };
+        let Self(document) = self;
+        end_queueing(document);
+        if source.last_scraped_at.is_none_or(|at| at < finish.at) {
+            document.insert("lastScrapedAt".to_owned(), finish.at.to_string().into());
+        }
+        if let Some(day) = finish.day.filter(|day| !source.is_done_for(day)) {
+            document.insert("lastDailyRun".to_owned(), day.into());
+        }
+        if let Some(Ok(version)) = finish.version.map(serde_json::to_value) {
+            document.insert("pageVersion".to_owned(), version);
+        }
+    }
+}
+
+/// Why a lease was not granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotClaimed {
     /// Somebody else has it.
     Theirs,
     /// There is no such source.
@@ -61,8 +109,6 @@ pub struct Finish<'a> {
     pub day: Option<&'a str>,
     /// The version of the page that was scraped, if it has one.
     pub version: Option<&'a PageVersion>,
-    /// Who held the lease meanwhile, and gives it back.
-    pub owner: &'a str,
 }
 
 /// What came of a suggestion.
@@ -118,24 +164,26 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Takes the lease for `owner` until `until`, unless somebody has it whom `may_replace` does not name.
+    /// Claims the lease of a source for a run of this name, unless somebody has it whom `may_replace` does not name.
     pub async fn claim(
         &self,
+        leases: &Leases,
         source: &Source,
         owner: &str,
-        (now, until): (Timestamp, Timestamp),
         may_replace: impl Fn(&str) -> bool + Send,
-    ) -> Result<Claim> {
-        self.edit(source, |mut document, source| {
-            if source.is_leased(now) && !source.lease_owner.as_deref().is_some_and(&may_replace) {
-                return Edit::Keep(Claim::Theirs);
-            }
-            document.insert("leaseOwner".to_owned(), owner.into());
-            document.insert("leaseExpiresAt".to_owned(), until.to_string().into());
-            Edit::Save(document, Claim::Ours(Box::new(source)))
-        })
-        .await
-        .map(|claim| claim.unwrap_or(Claim::Gone))
+    ) -> Result<Claimed<SourceDocument, NotClaimed>> {
+        leases
+            .claim_as(owner, Self::key_of(source), |found: Option<SourceDocument>, standing| match found {
+                Some(document) if document.source().is_some() => {
+                    let is_held = matches!(standing, Standing::Held(_));
+                    if is_held && !document.lease().owner().is_some_and(&may_replace) {
+                        return Decision::Leave(NotClaimed::Theirs);
+                    }
+                    Decision::Take(document)
+                }
+                Some(_) | None => Decision::Leave(NotClaimed::Gone),
+            })
+            .await
     }
 
     /// Takes the lease for a user's client until `until`, if the source needs what clients can fetch. Unless they then send
@@ -204,54 +252,20 @@ impl Sources {
         .map(Option::unwrap_or_default)
     }
 
-    /// Holds the lease until `until`, if it is still `owner`'s; whether it is.
-    pub async fn renew(&self, source: &Source, owner: &str, until: Timestamp) -> Result<bool> {
-        self.edit(source, |mut document, source| {
-            if source.lease_owner.as_deref() != Some(owner) {
-                return Edit::Keep(false);
-            }
-            document.insert("leaseExpiresAt".to_owned(), until.to_string().into());
-            Edit::Save(document, true)
-        })
-        .await
-        .map(Option::unwrap_or_default)
-    }
-
-    /// Gives the lease back, if it is `owner`'s.
-    pub async fn release(&self, source: &Source, owner: &str) -> Result<()> {
-        self.edit(source, |mut document, source| {
-            if source.lease_owner.as_deref() != Some(owner) {
-                return Edit::Keep(());
-            }
-            end_lease(&mut document);
-            Edit::Save(document, ())
-        })
-        .await
-        .map(Option::unwrap_or_default)
-    }
-
-    /// Writes down that a source was scraped, and gives the lease back. Whether it was written: not when the lease is
-    /// somebody else's.
-    pub async fn finish(&self, source: &Source, finish: Finish<'_>) -> Result<bool> {
+    /// Writes down that posts of a source were taken from a user's client, and gives the lease back. Whether it was written:
+    /// not when the lease is somebody else's.
+    pub async fn finish_for_client(&self, source: &Source, user: &UserId, finish: &Finish<'_>) -> Result<bool> {
         self.edit(source, |mut document, source| {
             // Whoever brought something need not wait, even if another took the lease over meanwhile.
             let waits = document.get_mut("clientWaits").and_then(Value::as_object_mut);
-            let waited = waits.is_some_and(|waits| waits.remove(finish.owner).is_some());
-            if source.lease_owner.as_deref() != Some(finish.owner) {
+            let waited = waits.is_some_and(|waits| waits.remove(user.as_str()).is_some());
+            if source.lease_owner.as_deref() != Some(user.as_str()) {
                 return if waited { Edit::Save(document, false) } else { Edit::Keep(false) };
             }
-            end_lease(&mut document);
-            end_queueing(&mut document);
-            if source.last_scraped_at.is_none_or(|at| at < finish.at) {
-                document.insert("lastScrapedAt".to_owned(), finish.at.to_string().into());
-            }
-            if let Some(day) = finish.day.filter(|day| !source.is_done_for(day)) {
-                document.insert("lastDailyRun".to_owned(), day.into());
-            }
-            if let Some(Ok(version)) = finish.version.map(serde_json::to_value) {
-                document.insert("pageVersion".to_owned(), version);
-            }
-            Edit::Save(document, true)
+            let mut document = SourceDocument(document);
+            document.set_lease(Lease::default());
+            document.note_scrape(finish);
+            Edit::Save(document.0, true)
         })
         .await
         .map(Option::unwrap_or_default)
@@ -312,11 +326,6 @@ impl Sources {
 fn end_queueing(document: &mut Document) {
     document.remove("queuedUntil");
     document.remove("queuedFor");
-}
-
-fn end_lease(document: &mut Document) {
-    document.insert("leaseOwner".to_owned(), Value::Null);
-    document.insert("leaseExpiresAt".to_owned(), Value::Null);
 }
 
 /// Whether the user alone has the source; not if it cannot be read.

@@ -1,14 +1,32 @@
 //! How far the timers have come: one document each, in the partition of nobody among the long operations.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Result;
-use super::update::{Edit, update};
+use super::lease::Leased;
+use crate::model::lease::Lease;
 use crate::model::timer::TimerState;
 use crate::store::{Container, DocumentStore, Key};
 
 /// The partition of what belongs to the service itself.
 pub const PARTITION: &str = "system";
+
+/// The longest lease of a timer.
+const LONGEST_LEASE: Duration = Duration::from_secs(60);
+
+impl Leased for TimerState {
+    const LONGEST: Duration = LONGEST_LEASE;
+
+    fn lease(&self) -> Lease {
+        Lease::from_parts(self.owner.clone(), self.lease_expires_at)
+    }
+
+    fn set_lease(&mut self, lease: Lease) {
+        self.owner = lease.owner().map(str::to_owned);
+        self.lease_expires_at = lease.expires_at();
+    }
+}
 
 /// How far the timers have come.
 #[derive(Clone)]
@@ -29,23 +47,12 @@ impl Timers {
     /// # Errors
     /// When the store fails or the document is not what it should be.
     pub async fn find(&self, function: &str) -> Result<Option<TimerState>> {
-        let stored = self.0.read(&key(function)).await?;
+        let stored = self.0.read(&Self::key(function)).await?;
         Ok(stored.map(|stored| stored.parse()).transpose()?)
     }
 
-    /// Edits that by compare-and-swap, as [`update`].
-    ///
-    /// # Errors
-    /// As [`update`].
-    pub async fn edit<R>(
-        &self,
-        function: &str,
-        edit: impl FnMut(Option<TimerState>) -> Edit<TimerState, R>,
-    ) -> Result<R> {
-        update(&*self.0, &key(function), edit).await
+    /// Where the document of a function is.
+    pub fn key(function: &str) -> Key {
+        Key::new(Container::Jobs, PARTITION, Self::id(function))
     }
-}
-
-fn key(function: &str) -> Key {
-    Key::new(Container::Jobs, PARTITION, Timers::id(function))
 }

@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::ids::{JobId, UserId};
-use super::lease;
+use super::lease::Lease;
 use super::lenient;
 use super::timestamp::Timestamp;
 
 /// The longest lease of a worker that settings allow.
-const LONGEST_LEASE: Duration = Duration::from_secs(600);
+pub const LONGEST_LEASE: Duration = Duration::from_secs(600);
 
 /// State changes that a job remembers: the first one and the newest.
 pub const MOST_CHANGES: usize = 50;
@@ -147,13 +147,10 @@ pub struct Job {
     /// What its finished steps came to, by name.
     #[serde(default, deserialize_with = "lenient::or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub steps: BTreeMap<String, StepResult>,
-    /// The worker that has it; none while it only waits in the queue.
-    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
-    pub lease_owner: Option<String>,
-    /// Until when the worker, or the message in the queue, keeps others away.
-    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
-    pub lease_expires_at: Option<Timestamp>,
-    /// How often a worker took it. With the owner it is what every write of a worker is checked by.
+    /// The worker that has it, or until when its message waits in the queue.
+    #[serde(flatten)]
+    pub lease: Lease,
+    /// How often a worker took it.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub attempt: u32,
     /// How often it was taken since a step was last finished.
@@ -190,7 +187,14 @@ pub struct Job {
 
 impl Job {
     /// A job that waits in the queue.
-    pub fn pending(id: JobId, user_id: UserId, name: &str, input: Value, now: Timestamp, lease: Timestamp) -> Self {
+    pub fn pending(
+        id: JobId,
+        user_id: UserId,
+        name: &str,
+        input: Value,
+        now: Timestamp,
+        waits_until: Timestamp,
+    ) -> Self {
         Self {
             job_id: id.clone(),
             id,
@@ -205,8 +209,7 @@ impl Job {
             error: None,
             outputs: Vec::new(),
             steps: BTreeMap::new(),
-            lease_owner: None,
-            lease_expires_at: Some(lease),
+            lease: Lease::waiting(waits_until),
             attempt: 0,
             stalls: 0,
             failures: 0,
@@ -223,12 +226,7 @@ impl Job {
 
     /// Whether a worker has it, and lives as far as one can know.
     pub fn is_worked_on(&self, now: Timestamp) -> bool {
-        self.lease_owner.is_some() && lease::is_live(self.lease_expires_at, now, LONGEST_LEASE)
-    }
-
-    /// Whether this worker has it, since this attempt.
-    pub fn is_held(&self, owner: &str, attempt: u32) -> bool {
-        self.status == JobStatus::Running && self.lease_owner.as_deref() == Some(owner) && self.attempt == attempt
+        self.lease.is_live(now, LONGEST_LEASE)
     }
 
     /// Sets the status and remembers the change.

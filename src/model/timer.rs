@@ -16,7 +16,7 @@ pub struct TimerState {
     pub user_id: String,
     /// The due time.
     pub last_due: Timestamp,
-    /// The process that runs it, or ran it last.
+    /// The process that runs it.
     #[serde(default)]
     pub owner: Option<String>,
     /// Until when nobody else may run it. Absent when nobody does.

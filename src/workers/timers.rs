@@ -14,9 +14,8 @@ use uuid::Uuid;
 use super::{Function, JobError, TIME_LIMIT, TimerTrigger, Trigger, attempt, log_outcome, span};
 use crate::base::chain::Chain;
 use crate::data;
+use crate::data::lease::{self, Claimed, Decision, Held, Lost, Standing};
 use crate::data::timers::{PARTITION, Timers};
-use crate::data::update::Edit;
-use crate::model::lease;
 use crate::model::schedule::Schedule;
 use crate::model::timer::TimerState;
 use crate::model::timestamp::Timestamp;
@@ -88,14 +87,11 @@ struct Timer {
     options: Options,
 }
 
-/// What there is to do about a due time.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Claim {
-    /// Run it: nobody else will.
-    Ours(Timestamp),
+/// Why a due time is not to be run.
+enum NotClaimed {
     /// Somebody else runs it, and nobody may take over before this.
     Theirs(Timestamp),
-    /// Nothing.
+    /// There is nothing to do.
     Settled,
 }
 
@@ -113,12 +109,12 @@ impl Timer {
             }
             if let Some(latest) = latest.filter(|latest| settled.is_none_or(|settled| settled < *latest)) {
                 match self.claim(latest).await {
-                    Ok(Claim::Ours(due)) => {
-                        self.run_due(due).await;
+                    Ok(Claimed::Ours(held)) => {
+                        self.run_due(&held).await;
                         continue;
                     }
-                    Ok(Claim::Theirs(until)) => wake = Some(until.get()),
-                    Ok(Claim::Settled) => settled = Some(latest),
+                    Ok(Claimed::Left(NotClaimed::Theirs(until))) => wake = Some(until.get()),
+                    Ok(Claimed::Left(NotClaimed::Settled)) => settled = Some(latest),
                     Err(error) => {
                         warn!(function.name = self.name, error = %Chain(&error), "timer not looked up");
                         wake = None;
@@ -136,28 +132,30 @@ impl Timer {
         until_wake.unwrap_or(self.options.tick).clamp(Duration::from_millis(1), self.options.tick)
     }
 
-    async fn claim(&self, latest: OffsetDateTime) -> data::Result<Claim> {
-        self.app
-            .data
-            .timers
-            .edit(self.name, |found| self.decide(found, latest.into(), self.app.clock.now().into()))
-            .await
+    /// Claims the newest due time that nobody has seen to, or the one that somebody died over.
+    async fn claim(&self, latest: OffsetDateTime) -> data::Result<Claimed<TimerState, NotClaimed>> {
+        let leases = self.app.data.leases(&self.app.clock, self.options.lease);
+        // The name is that of the process: if the answer to a claim is lost, the next look finds it ours.
+        let key = Timers::key(self.name);
+        leases.claim_as(&self.owner, key, |found, standing| self.decide(found, standing, latest.into())).await
     }
 
-    fn decide(&self, found: Option<TimerState>, latest: Timestamp, now: Timestamp) -> Edit<TimerState, Claim> {
+    fn decide(
+        &self,
+        found: Option<TimerState>,
+        standing: Standing,
+        latest: Timestamp,
+    ) -> Decision<TimerState, NotClaimed> {
+        let now = self.app.clock.now().into();
         let Some(mut state) = found else {
-            return Edit::Save(self.beginning(latest, now), Claim::Settled);
+            return Decision::Save(self.beginning(latest, now), NotClaimed::Settled);
         };
-        let is_ours = state.owner.as_ref() == Some(&self.owner);
-        match state.lease_expires_at {
-            Some(until) if lease::is_live(Some(until), now, self.options.lease) => {
-                // If it is ours, the claim was saved, but the answer that said so was lost.
-                return Edit::Keep(if is_ours { Claim::Ours(state.last_due) } else { Claim::Theirs(until) });
-            }
-            // Whoever ran it died, or lost the store.
-            Some(_) => {}
-            None if state.last_due >= latest => return Edit::Keep(Claim::Settled),
-            None => {}
+        if let Standing::Held(until) = standing {
+            return Decision::Leave(NotClaimed::Theirs(until));
+        }
+        // With a lease that has ended: whoever ran it died, or lost the store.
+        if state.last_due >= latest && state.lease_expires_at.is_none() {
+            return Decision::Leave(NotClaimed::Settled);
         }
         if state.last_due < latest {
             (state.last_due, state.attempts) = (latest, 0);
@@ -165,14 +163,11 @@ impl Timer {
         if state.attempts >= self.options.attempts {
             (state.lease_expires_at, state.failed_at) = (None, Some(now));
             state.last_error = Some("every process that ran it was cut off".to_owned());
-            return Edit::Save(state, Claim::Settled);
+            return Decision::Save(state, NotClaimed::Settled);
         }
         state.attempts += 1;
-        state.owner = Some(self.owner.clone());
-        state.lease_expires_at = Some(now + self.options.lease);
         (state.completed_at, state.failed_at) = (None, None);
-        let due = state.last_due;
-        Edit::Save(state, Claim::Ours(due))
+        Decision::Take(state)
     }
 
     /// The first start ever: due times before it are nobody's.
@@ -191,11 +186,11 @@ impl Timer {
         }
     }
 
-    async fn run_due(&self, due: Timestamp) {
+    async fn run_due(&self, held: &Held<TimerState>) {
         async {
-            tokio::select! {
-                outcome = self.try_often() => self.finish(due, &outcome).await,
-                () = self.hold(due) => warn!("timer was taken over: it is left to the other process"),
+            match held.keep(self.try_often()).await {
+                Ok(outcome) => self.finish(held, &outcome).await,
+                Err(Lost) => warn!("timer was taken over: it is left to the other process"),
             }
         }
         .instrument(span(&self.app, self.name, None))
@@ -217,58 +212,20 @@ impl Timer {
         }
     }
 
-    /// Renews the lease. Returns when it is not ours any more.
-    async fn hold(&self, due: Timestamp) {
-        loop {
-            tokio::time::sleep(self.options.lease / 3).await;
-            let until = Timestamp::from(self.app.clock.now()) + self.options.lease;
-            let renewed = self.edit_ours(due, |state| state.lease_expires_at = Some(until)).await;
-            match renewed {
-                Ok(true) => {}
-                Ok(false) => return,
-                // Another try comes before the lease runs out.
-                Err(error) => warn!(error = %Chain(&error), "lease of the timer not renewed"),
-            }
-        }
-    }
-
-    async fn finish(&self, due: Timestamp, outcome: &Result<(), JobError>) {
+    async fn finish(&self, held: &Held<TimerState>, outcome: &Result<(), JobError>) {
         let now = Timestamp::from(self.app.clock.now());
         let fault = outcome.as_ref().err().map(|error| Chain(error).to_string());
-        let written = self
-            .edit_ours(due, |state| {
-                state.lease_expires_at = None;
-                (state.completed_at, state.failed_at) =
-                    if fault.is_none() { (Some(now), None) } else { (None, Some(now)) };
-                state.last_error.clone_from(&fault);
-            })
-            .await;
-        match written {
-            Ok(true) => {}
-            Ok(false) => info!("timer was taken over while it ended"),
+        let written = held.finish(|state| {
+            (state.completed_at, state.failed_at) = if fault.is_none() { (Some(now), None) } else { (None, Some(now)) };
+            state.last_error.clone_from(&fault);
+        });
+        match written.await {
+            Ok(_) => {}
+            Err(lease::Error::Lost) => info!("timer was taken over while it ended"),
             Err(error) => warn!(error = %Chain(&error), "end of the timer not written: it runs once more"),
         }
         if let Some(fault) = fault {
-            error!(due = %due, error = fault, "timer given up until it is due again");
+            error!(due = %held.document().last_due, error = fault, "timer given up until it is due again");
         }
-    }
-
-    /// Edits the state if this process still runs this due time; says whether.
-    async fn edit_ours(&self, due: Timestamp, change: impl Fn(&mut TimerState)) -> data::Result<bool> {
-        self.app
-            .data
-            .timers
-            .edit(self.name, |found| match found {
-                Some(mut state)
-                    if state.last_due == due
-                        && state.lease_expires_at.is_some()
-                        && state.owner.as_ref() == Some(&self.owner) =>
-                {
-                    change(&mut state);
-                    Edit::Save(state, true)
-                }
-                Some(_) | None => Edit::Keep(false),
-            })
-            .await
     }
 }

@@ -1,6 +1,7 @@
 //! What a lease promises, on both stores.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::{join_all, pending};
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::store::cosmos_backend::cosmos;
+use crate::support::intercepted::{Call, Fate, Intercepted};
 use crate::support::until;
 
 const LENGTH: Duration = Duration::from_secs(45);
@@ -27,6 +29,8 @@ struct Work {
     id: String,
     user_id: String,
     steps: u32,
+    #[serde(default)]
+    is_ended: bool,
     #[serde(flatten)]
     lease: Lease,
 }
@@ -40,6 +44,10 @@ impl Leased for Work {
 
     fn set_lease(&mut self, lease: Lease) {
         self.lease = lease;
+    }
+
+    fn may_go_on(&self) -> bool {
+        !self.is_ended
     }
 }
 
@@ -57,15 +65,20 @@ impl Bench {
     }
 
     async fn claim(&self, length: Duration) -> Result<Held<Work>, Standing> {
+        self.claim_as(&Uuid::new_v4().to_string(), length).await
+    }
+
+    async fn claim_as(&self, owner: &str, length: Duration) -> Result<Held<Work>, Standing> {
         let leases = Leases::new(self.store.clone(), self.clock.clone(), length);
-        let claimed = leases.claim(self.key.clone(), |found: Option<Work>, standing| match (found, standing) {
-            (_, held @ Standing::Held(_)) => Decision::Leave(held),
-            (Some(work), Standing::Free) => Decision::Take(work),
-            (None, Standing::Free) => {
-                let (id, user_id) = (self.key.id.clone(), self.key.partition.clone());
-                Decision::Take(Work { id, user_id, steps: 0, lease: Lease::default() })
-            }
-        });
+        let claimed =
+            leases.claim_as(owner, self.key.clone(), |found: Option<Work>, standing| match (found, standing) {
+                (_, held @ Standing::Held(_)) => Decision::Leave(held),
+                (Some(work), Standing::Free) => Decision::Take(work),
+                (None, Standing::Free) => {
+                    let (id, user_id) = (self.key.id.clone(), self.key.partition.clone());
+                    Decision::Take(Work { id, user_id, steps: 0, is_ended: false, lease: Lease::default() })
+                }
+            });
         match claimed.await.unwrap() {
             Claimed::Ours(held) => Ok(held),
             Claimed::Left(standing) => Err(standing),
@@ -78,13 +91,17 @@ impl Bench {
 
     /// Makes somebody else the owner, as a claim does that found the lease ended.
     async fn give_away(&self) {
+        self.change(|work| work.lease = Lease::new("somebody-else", datetime!(2026-03-02 10:00 UTC).into())).await;
+    }
+
+    async fn change(&self, change: fn(&mut Work)) {
         let stored = self.store.read(&self.key).await.unwrap().unwrap();
         let mut work: Work = stored.parse().unwrap();
-        work.lease = Lease::new("somebody-else", datetime!(2026-03-02 10:00 UTC).into());
+        change(&mut work);
         match self.store.replace(&self.key, &serde_json::to_value(work).unwrap(), &stored.etag).await {
             Ok(_) => {}
             // A renewal was faster.
-            Err(pluckit::store::Error::Conflict) => Box::pin(self.give_away()).await,
+            Err(pluckit::store::Error::Conflict) => Box::pin(self.change(change)).await,
             Err(error) => panic!("{error}"),
         }
     }
@@ -165,6 +182,53 @@ async fn work_stops_when_it_is_lost(bench: Bench) {
     assert_eq!(bench.stored().await.lease.owner(), Some("somebody-else"), "who is not disturbed");
 }
 
+async fn work_stops_when_it_was_ended_from_outside(bench: Bench) {
+    let held = bench.claim(SHORT).await.unwrap();
+    bench.change(|work| work.is_ended = true).await;
+    assert_eq!(held.keep(pending::<()>()).await, Err(Lost));
+    assert!(matches!(held.edit(|work| work.steps = 7).await, Err(Error::Lost)));
+    let stored = bench.stored().await;
+    assert_eq!((stored.steps, stored.lease.owner()), (0, Some(held.owner())), "the lease stays");
+}
+
+async fn a_name_that_has_it_gets_it_again(bench: Bench) {
+    let before = bench.claim_as("a", LENGTH).await.unwrap();
+    bench.clock.advance(Duration::from_secs(40));
+    assert!(bench.claim_as("b", LENGTH).await.is_err());
+    // The answer to the first claim was lost, say.
+    let again = bench.claim_as("a", LENGTH).await.unwrap();
+    bench.clock.advance(Duration::from_secs(40));
+    assert!(bench.claim_as("b", LENGTH).await.is_err(), "it was renewed");
+    again.release().await.unwrap();
+    assert!(matches!(before.edit(|_| ()).await, Err(Error::Lost)));
+}
+
+async fn work_may_end_with_giving_it_back(bench: Bench) {
+    let held = bench.claim(SHORT).await.unwrap();
+    let work = async { held.finish(|work| work.steps = 1).await.unwrap().steps };
+    assert_eq!(held.keep(work).await, Ok(1));
+}
+
+/// A store that is down, while time passes with each call.
+#[tokio::test]
+async fn work_stops_when_it_could_not_be_renewed_before_its_end() {
+    let is_down = Arc::new(AtomicBool::new(false));
+    let store: Arc<dyn DocumentStore> = Arc::new(SqliteStore::in_memory(Arc::new(SystemClock)).unwrap());
+    let mut bench = Bench::new(store.clone());
+    let (clock, down) = (bench.clock.clone(), is_down.clone());
+    let interceptor = move |_: &Call<'_>| match down.load(Ordering::Relaxed) {
+        false => Fate::Passes,
+        true => {
+            clock.advance(SHORT / 2);
+            Fate::Fails
+        }
+    };
+    bench.store = Intercepted::new(store, Arc::new(interceptor));
+    let held = bench.claim(SHORT).await.unwrap();
+    is_down.store(true, Ordering::Relaxed);
+    assert_eq!(held.keep(pending::<()>()).await, Err(Lost));
+}
+
 async fn work_does_not_go_on_after_its_end_before_it_is_renewed(bench: Bench) {
     let held = bench.claim(SHORT).await.unwrap();
     // The process slept meanwhile, and somebody else has the lease.
@@ -184,6 +248,9 @@ macro_rules! each_promise {
             it_is_given_back_with_the_last_edit
             it_is_renewed_while_work_goes_on
             work_stops_when_it_is_lost
+            work_stops_when_it_was_ended_from_outside
+            a_name_that_has_it_gets_it_again
+            work_may_end_with_giving_it_back
             work_does_not_go_on_after_its_end_before_it_is_renewed
         }
     };

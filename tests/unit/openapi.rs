@@ -11,11 +11,10 @@ use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::blob::local::LocalBlobs;
 use pluckit::cli::demo::{self, Gallery};
 use pluckit::data::Data;
-use pluckit::data::sources::Claim;
+use pluckit::data::lease::Claimed;
 use pluckit::identity::session::SessionService;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::model::source::Source;
-use pluckit::model::timestamp::Timestamp;
 use pluckit::store::sqlite::SqliteStore;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -216,11 +215,11 @@ async fn try_everything(user: Option<&str>, headers: &[String]) {
     let gallery = Gallery { blobs: &blobs, container: &"archive".parse().unwrap() };
     assert!(demo::load_if_empty(&data, &OfflineModel::new(), gallery, &owner, SystemClock.now()).await.unwrap());
     // Nothing goes out of the machine: another run is scraping all sources.
-    let now = Timestamp::from(SystemClock.now());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let leases = data.leases(&clock, Source::LONGEST_LEASE);
     for source in data.sources.visible_to(&owner).await.unwrap() {
-        let lease = (now, now + Source::LONGEST_LEASE);
-        let claim = data.sources.claim(&source, "run-elsewhere", lease, |_| false).await.unwrap();
-        assert!(matches!(claim, Claim::Ours(_)), "{}", source.id);
+        let claim = data.sources.claim(&leases, &source, "run-elsewhere", |_| false).await.unwrap();
+        assert!(matches!(claim, Claimed::Ours(_)), "{}", source.id);
     }
     if let Some(user) = user {
         let sessions = SessionService::new(data.sessions.clone(), Arc::new(SystemClock));

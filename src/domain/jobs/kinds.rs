@@ -13,7 +13,7 @@ use crate::data::Data;
 use crate::domain::digest::{self, Digests, Outcome, Trigger};
 use crate::domain::moods::{self, CHUNK, Collected, Moods};
 use crate::domain::scraper::ingest::{IngestReport, partition};
-use crate::domain::scraper::lease::Owner;
+use crate::domain::scraper::lease::{LeasedSource, Owner};
 use crate::domain::scraper::{self, Fetched, Scraper};
 use crate::llm;
 use crate::model::digest::Digest;
@@ -21,7 +21,6 @@ use crate::model::ids::{ScrapedItemId, SourceId};
 use crate::model::item::FeedItem;
 use crate::model::mood::Snippet;
 use crate::model::mood_intake::ChunkReport;
-use crate::model::source::Source;
 use crate::telemetry::observe::Observer;
 
 /// A digest for the user who asks.
@@ -301,9 +300,8 @@ async fn scrape(services: Services, run: Run, input: ScrapeInput) -> Result<Fini
     run.progress(1, 3, "Adding what is new to the feed").await?;
     let ingest = async {
         let owner = Owner::of_message(run.id().as_str());
-        let (owner, fetched) = (&owner, fetched);
-        let work = async |source: Source| scraper.complete(&source, owner, fetched, None).await;
-        scraper.with_lease(&source, owner, work).await.map_err(scraper_fault)
+        let work = async |leased: LeasedSource| scraper.complete(&leased, fetched, None).await;
+        scraper.with_lease(&source, &owner, work).await.map_err(scraper_fault)
     };
     let ingested: IngestReport = run.step("ingest", Box::pin(ingest)).await?;
     run.progress(2, 3, "Writing the items down").await?;

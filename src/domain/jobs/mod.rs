@@ -4,7 +4,7 @@
 //! a lease; when that runs out and nothing has happened, the message was lost or the worker died, and [`Jobs::sweep`]
 //! queues the job again.
 //!
-//! A worker has a job as long as the document names it and its attempt ([`Job::is_held`]). Every write of a worker is a
+//! A worker has a job as long as it has the document's lease ([`crate::data::lease`]). Every write of a worker is a
 //! compare-and-swap that checks this, so one that slept past its lease finds that it may not write, and so does one whose
 //! job was terminated. Blobs cannot be checked like that. So each attempt has blobs of its own, never written twice, and
 //! only those count that the document names: what a late worker leaves is never seen, and deleted with the job.
@@ -42,12 +42,14 @@ use crate::base::clock::Clock;
 use crate::base::hash::sha256_hex;
 use crate::blob::{self, Blob, BlobName, BlobStore, ContainerName, Span};
 use crate::config;
+use crate::data::lease::{Claimed, Decision, Standing};
 use crate::data::update::Edit;
 use crate::data::{self, Data};
 use crate::domain::backlog::{Backlog, Work};
 use crate::domain::budget::{Budget, BudgetExceeded};
 use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobMessage, JobStatus, Output};
+use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
 use crate::queue::JobQueue;
 
@@ -72,6 +74,9 @@ const LISTED: usize = 1000;
 const DELETED_AT_ONCE: usize = 8;
 /// Tries to accept a job whose key somebody else uses at that moment, or whose key has just run out.
 const ACCEPT_TRIES: usize = 8;
+/// The longest time between two renewals of a lease: with each one a worker learns whether its job was terminated from
+/// another process.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest time that a worker spends on a job in one invocation: below the minute-exact limit of functions (9 min), so that
 /// the end is noted.
 const LONGEST: Duration = Duration::from_secs(8 * 60 + 30);
@@ -288,10 +293,8 @@ impl From<data::Error> for WorkError {
     }
 }
 
-/// What a worker finds of the job in its message.
-enum Taken {
-    /// It is this worker's now.
-    Ours(Box<Job>),
+/// Why a worker does not take the job in its message.
+enum NotTaken {
     /// Another worker has it.
     Elsewhere,
     /// Nothing is left to do.
@@ -469,9 +472,9 @@ impl Jobs {
                 return Edit::Keep(Changed::Refused);
             }
             // The lease stays: it tells for how long somebody may still be busy.
-            let lease = (job.lease_owner.clone(), job.lease_expires_at.filter(|_| job.is_worked_on(now)));
+            let lease = if job.is_worked_on(now) { job.lease.clone() } else { Lease::default() };
             settle(&mut job, JobStatus::Terminated, reason.map(str::to_owned), now);
-            (job.lease_owner, job.lease_expires_at) = lease;
+            job.lease = lease;
             job.terminate_reason = reason.map(str::to_owned);
             outputs::publish(&mut job.outputs, vec![report.clone()]);
             Edit::Save(job, Changed::Done)
@@ -501,7 +504,7 @@ impl Jobs {
             }
             let is_free = !job.is_worked_on(now);
             job.purged_at = Some(now);
-            job.purge_at = if is_free { Some(now) } else { job.lease_expires_at };
+            job.purge_at = if is_free { Some(now) } else { job.lease.expires_at() };
             (job.input, job.result, job.error) = (Value::Null, None, None);
             Edit::Save(job, (Changed::Done, is_free))
         });
@@ -530,25 +533,23 @@ impl Jobs {
     /// # Errors
     /// See [`WorkError`].
     pub async fn work(&self, message: &JobMessage) -> Result<Worked, WorkError> {
-        let owner = Uuid::new_v4().simple().to_string();
-        let job = match self.take(message, &owner).await? {
-            Taken::Ours(job) => job,
-            Taken::Elsewhere => return Err(WorkError::Elsewhere),
-            Taken::Nothing => return Ok(Worked::Nothing),
-            Taken::Hopeless => {
+        let held = match self.claim(message).await? {
+            Claimed::Ours(held) => held,
+            Claimed::Left(NotTaken::Elsewhere) => return Err(WorkError::Elsewhere),
+            Claimed::Left(NotTaken::Nothing) => return Ok(Worked::Nothing),
+            Claimed::Left(NotTaken::Hopeless) => {
                 let reason = "Every process that worked on it was cut off before a step was done.";
                 self.fail_from_outside(&message.user_id, &message.job_id, reason).await?;
                 return Ok(Worked::Done);
             }
         };
-        let run = Run::new(self.clone(), &job, owner);
+        let job = held.document();
+        let run = Run::new(self.clone(), &job, held);
         let running = self.begin(&job);
         let outcome = tokio::select! {
-            // First: after a pause of the whole process it says whether the job is still ours.
             biased;
-            () = run.keep_lease() => Err(Fault::Lost),
             () = running.terminated.cancelled() => Err(Fault::Lost),
-            outcome = run.unless_late(self.operate(&run, &job)) => outcome,
+            kept = run.keep(self.operate(&run, &job)) => kept.unwrap_or(Err(Fault::Lost)),
         };
         drop(running);
         let outcome = match outcome {
@@ -596,30 +597,27 @@ impl Jobs {
         }
     }
 
-    /// Takes the message's job for `owner`.
-    async fn take(&self, message: &JobMessage, owner: &str) -> Result<Taken, data::Error> {
-        let now = self.now();
-        let lease = now + self.0.settings.lease;
-        let taken = self.0.data.jobs.edit(&message.user_id, &message.job_id, |mut job| {
-            if job.status.is_final() {
-                return Edit::Keep(Taken::Nothing);
-            }
-            if job.is_worked_on(now) {
-                return Edit::Keep(Taken::Elsewhere);
-            }
-            if job.stalls >= MOST_STALLS {
-                return Edit::Keep(Taken::Hopeless);
-            }
-            job.attempt += 1;
-            job.stalls += 1;
-            job.requeues = 0;
-            (job.lease_owner, job.lease_expires_at) = (Some(owner.to_owned()), Some(lease));
-            let detail = (job.attempt > 1).then(|| format!("attempt {}", job.attempt));
-            job.change(JobStatus::Running, detail, now);
-            Edit::Save(job.clone(), Taken::Ours(Box::new(job)))
-        });
-        // A job that is not there was purged.
-        Ok(taken.await?.unwrap_or(Taken::Nothing))
+    /// Claims the message's job.
+    async fn claim(&self, message: &JobMessage) -> Result<Claimed<Job, NotTaken>, data::Error> {
+        let leases = self.0.data.leases(&self.0.clock, self.0.settings.lease).renewing_every(LONGEST_PAUSE);
+        let key = data::jobs::Jobs::key(&message.user_id, &message.job_id);
+        leases
+            .claim(key, |found: Option<Job>, standing| match found {
+                // A job that is not there was purged.
+                None => Decision::Leave(NotTaken::Nothing),
+                Some(job) if job.status.is_final() => Decision::Leave(NotTaken::Nothing),
+                Some(_) if matches!(standing, Standing::Held(_)) => Decision::Leave(NotTaken::Elsewhere),
+                Some(job) if job.stalls >= MOST_STALLS => Decision::Leave(NotTaken::Hopeless),
+                Some(mut job) => {
+                    job.attempt += 1;
+                    job.stalls += 1;
+                    job.requeues = 0;
+                    let detail = (job.attempt > 1).then(|| format!("attempt {}", job.attempt));
+                    job.change(JobStatus::Running, detail, self.now());
+                    Decision::Take(job)
+                }
+            })
+            .await
     }
 
     /// Leaves the rest of a job to another invocation.
@@ -706,7 +704,7 @@ impl Jobs {
             }
             job.requeues += 1;
             let lease = self.queue_lease() * 2_u32.pow(job.requeues.min(MOST_REQUEUES));
-            (job.lease_owner, job.lease_expires_at) = (None, Some(now + lease));
+            job.lease = Lease::waiting(now + lease);
             job.change(JobStatus::Pending, Some(format!("queued again: {why}")), now);
             Edit::Save(job.clone(), Some(job))
         });
@@ -777,7 +775,7 @@ impl Jobs {
             if current.status != JobStatus::Pending || current.attempt > 0 {
                 return Edit::Keep(());
             }
-            current.lease_expires_at = Some(now);
+            current.lease = Lease::waiting(now);
             Edit::Save(current, ())
         });
         ended.await?;
@@ -788,7 +786,7 @@ impl Jobs {
 /// Makes a job final.
 fn settle(job: &mut Job, status: JobStatus, detail: Option<String>, now: Timestamp) {
     job.change(status, detail, now);
-    (job.lease_owner, job.lease_expires_at) = (None, None);
+    job.lease = Lease::default();
     job.purge_at = Some(now + KEPT);
     job.ttl = Some(KEPT_SECONDS);
     // Nobody goes on from them any more.

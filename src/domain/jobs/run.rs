@@ -1,11 +1,9 @@
-//! One worker's work on one job: its lease, its steps, its progress and its outputs.
+//! One worker's work on one job: its steps, its progress and its outputs.
 
 use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,15 +17,12 @@ use super::{Fault, Finished, Jobs, REPORT, directory, outputs, settle};
 use crate::base::chain::Chain;
 use crate::blob::{BlobName, Span};
 use crate::data;
-use crate::data::update::Edit;
+use crate::data::lease::{self, Held, Lost};
 use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobStatus, Output, Progress, StepResult};
+use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
 
-/// Renewals within one lease.
-const RENEWALS: u32 = 3;
-/// The longest time between two: with each one a worker learns whether its job was terminated from another process.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Least time between two writes of progress.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 /// Longest result of a step that is kept in the job's document, in bytes of JSON; longer ones become blobs.
@@ -43,7 +38,7 @@ struct Inner {
     jobs: Jobs,
     id: JobId,
     user: UserId,
-    owner: String,
+    held: Held<Job>,
     attempt: u32,
     asked_at: Timestamp,
     begun: Instant,
@@ -61,12 +56,10 @@ struct State {
     progress_written: Instant,
     /// What was written since the document last named outputs.
     outputs: Vec<Output>,
-    /// Until when the job is ours even if the store does not answer.
-    lease_ends: Instant,
 }
 
 impl Run {
-    pub(super) fn new(jobs: Jobs, job: &Job, owner: String) -> Self {
+    pub(super) fn new(jobs: Jobs, job: &Job, held: Held<Job>) -> Self {
         let now = Instant::now();
         let state = State {
             steps: job.steps.clone(),
@@ -74,13 +67,12 @@ impl Run {
             progress: job.custom_status.clone(),
             progress_written: now,
             outputs: Vec::new(),
-            lease_ends: now + jobs.0.settings.lease,
         };
         Self(Arc::new(Inner {
             jobs,
             id: job.id.clone(),
             user: job.user_id.clone(),
-            owner,
+            held,
             attempt: job.attempt,
             asked_at: job.created_time,
             begun: now,
@@ -159,7 +151,7 @@ impl Run {
     /// [`Fault::Lost`] when it was terminated or taken over.
     pub async fn check(&self) -> Result<(), Fault> {
         let found = self.0.jobs.0.data.jobs.find(&self.0.user, &self.0.id).await?;
-        if found.is_some_and(|job| self.holds(&job)) { Ok(()) } else { Err(Fault::Lost) }
+        if found.is_some_and(|job| self.0.held.is_ours(&job)) { Ok(()) } else { Err(Fault::Lost) }
     }
 
     /// Writes an output. It is seen when the step that wrote it, or the job, is finished; one of the same name takes the place
@@ -230,82 +222,45 @@ impl Run {
 
     // --- The job's document -----------------------------------------------------------------------------------------
 
-    fn holds(&self, job: &Job) -> bool {
-        job.is_held(&self.0.owner, self.0.attempt)
+    /// Does `work` as long as the job is this worker's, and writes the progress now and then.
+    pub(super) async fn keep<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
+        self.0.held.keep_noting(|job| self.note(job), work).await
+    }
+
+    /// Notes how far the job is.
+    fn note(&self, job: &mut Job) {
+        job.custom_status.clone_from(&self.state().progress);
+        job.last_updated_time = self.0.jobs.now();
     }
 
     /// Edits the job if it is ours, and with it writes the progress, names the outputs there are, and renews the lease.
     async fn edit(&self, mut change: impl FnMut(&mut Job)) -> Result<(), Fault> {
-        let (progress, outputs) = {
-            let state = self.state();
-            (state.progress.clone(), state.outputs.clone())
-        };
-        let parts = &self.0.jobs.0;
+        let outputs = self.state().outputs.clone();
         let asked = Instant::now();
         let mut published = 0;
-        let edited = parts.data.jobs.edit(&self.0.user, &self.0.id, |mut job| {
-            if !self.holds(&job) {
-                return Edit::Keep(false);
-            }
-            let now = self.0.jobs.now();
-            job.custom_status.clone_from(&progress);
-            job.last_updated_time = now;
-            job.lease_expires_at = Some(now + parts.settings.lease);
+        let edited = self.0.held.edit(|job| {
+            self.note(job);
             let recorded = job.steps.len();
-            change(&mut job);
+            change(job);
             // Outputs are seen with the step that wrote them.
             if job.status.is_final() || job.steps.len() > recorded {
                 outputs::publish(&mut job.outputs, outputs.clone());
                 published = outputs.len();
             }
-            Edit::Save(job, true)
         });
         match edited.await {
-            Ok(Some(true)) => {}
-            Ok(Some(false) | None) => return Err(Fault::Lost),
-            Err(data::Error::Store(error @ crate::store::Error::TooLarge { .. })) => {
+            Ok(()) => {}
+            Err(lease::Error::Lost) => return Err(Fault::Lost),
+            Err(lease::Error::Data(data::Error::Store(error @ crate::store::Error::TooLarge { .. }))) => {
                 warn!(job.id = %self.0.id, error = %Chain(&error), "record of a job is too long");
                 return Err(Fault::Failed("The job's record became too long.".to_owned()));
             }
-            Err(error) => return Err(error.into()),
+            Err(lease::Error::Data(error)) => return Err(error.into()),
         }
         let mut state = self.state();
         state.outputs.drain(..published);
         state.progress_written = asked;
-        state.lease_ends = asked + parts.settings.lease;
         Ok(())
-    }
-
-    /// Does `work` as long as the lease has not run out: a process that slept through its end, with a step half done, must not
-    /// do the other half before it knows that the job is still its own. To be waited for beside [`Run::keep_lease`], whose
-    /// renewal lets the work go on.
-    pub(super) async fn unless_late<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        poll_fn(|context| {
-            if Instant::now() >= self.state().lease_ends {
-                return Poll::Pending;
-            }
-            work.as_mut().poll(context)
-        })
-        .await
-    }
-
-    /// Keeps the job ours while it is worked on. Returns when it is not ours any more.
-    pub(super) async fn keep_lease(&self) {
-        let lease = self.0.jobs.0.settings.lease;
-        loop {
-            tokio::time::sleep((lease / RENEWALS).min(LONGEST_PAUSE)).await;
-            match self.edit(|_| {}).await {
-                Ok(()) => {}
-                Err(Fault::Lost) => return,
-                // Another try comes before the lease runs out; after that, somebody else may have it.
-                Err(fault) if Instant::now() >= self.state().lease_ends => {
-                    warn!(job.id = %self.0.id, error = %Chain(&fault), "lease of the job not renewed in time");
-                    return;
-                }
-                Err(fault) => warn!(job.id = %self.0.id, error = %Chain(&fault), "lease of the job not renewed"),
-            }
-        }
     }
 
     /// Writes the report and makes the job complete.
@@ -362,7 +317,7 @@ impl Run {
             let now = self.0.jobs.now();
             change(job);
             job.change(JobStatus::Pending, Some(why.to_owned()), now);
-            (job.lease_owner, job.lease_expires_at) = (None, Some(now + self.0.jobs.queue_lease()));
+            job.lease = Lease::waiting(now + self.0.jobs.queue_lease());
         })
         .await
     }

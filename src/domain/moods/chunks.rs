@@ -95,12 +95,13 @@ impl Moods {
     /// As [`Moods::process_chunk`], and [`Error::Gone`] if there is no such chunk.
     pub async fn work(&self, id: &str) -> Result<ChunkReport, Error> {
         let leases = self.parts().data.leases(&self.parts().clock, MoodChunk::LONGEST);
-        let claimed = leases.claim(Store::chunk_key(id), |found: Option<MoodChunk>, standing| match (found, standing) {
-            (None, _) => Decision::Leave(Err(Error::Gone)),
-            (Some(MoodChunk { report: Some(report), .. }), _) => Decision::Leave(Ok(report)),
-            (Some(_), Standing::Held(_)) => Decision::Leave(Err(Error::Elsewhere)),
-            (Some(chunk), Standing::Free) => Decision::Take(chunk),
-        });
+        let claimed =
+            leases.claim(Store::chunk_key(id), |found: Option<MoodChunk>, standing| match (found, standing) {
+                (None, _) => Decision::Leave(Err(Error::Gone)),
+                (Some(MoodChunk { report: Some(report), .. }), _) => Decision::Leave(Ok(report)),
+                (Some(_), Standing::Held(_)) => Decision::Leave(Err(Error::Elsewhere)),
+                (Some(chunk), Standing::Free) => Decision::Take(chunk),
+            });
         let held = match claimed.await? {
             Claimed::Ours(held) => held,
             Claimed::Left(outcome) => return outcome,

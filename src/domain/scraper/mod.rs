@@ -31,7 +31,7 @@ use self::brand::client::BrandSites;
 use self::brand::generate::{GenerateError, generate_config};
 use self::candidate::Candidate;
 use self::ingest::{IngestReport, Origin};
-use self::lease::Owner;
+use self::lease::{LeasedSource, Owner};
 use self::reddit::RedditConfig;
 use self::reddit::client::Reddit;
 use super::backlog::{Backlog, Work};
@@ -335,14 +335,14 @@ impl Scraper {
     async fn scrape(&self, source: &Source, owner: &Owner, message: Option<&Message>) -> Result<Worked, Error> {
         let slot = tokio::time::timeout(SLOT_PATIENCE, self.0.slots.acquire()).await;
         let _slot = slot.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)?;
-        let work = |source: Source| async move {
+        let work = |leased: LeasedSource| async move {
             // As it is under the lease: whoever had that before may have done the work.
-            if message.is_some_and(|message| message.is_done(&source)) {
+            if message.is_some_and(|message| message.is_done(&leased.source)) {
                 return Ok(Worked::Nothing);
             }
-            let fetched = self.fetch(&source).await?;
+            let fetched = self.fetch(&leased.source).await?;
             let day = message.and_then(|message| message.day.as_deref());
-            self.complete(&source, owner, fetched, day).await.map(Worked::Done)
+            self.complete(&leased, fetched, day).await.map(Worked::Done)
         };
         let scraped = tokio::time::timeout(RUN_TIME, Box::pin(self.with_lease(source, owner, work))).await;
         let outcome = scraped.map_err(|_| Error::TimedOut)?;
@@ -352,23 +352,25 @@ impl Scraper {
         outcome
     }
 
-    /// Ingests what was fetched and writes down that the source was scraped, for a day's scrape if it was one. To be done
-    /// while `owner` has the lease, which this gives back.
+    /// Ingests what was fetched and writes down that the source was scraped, for a day's scrape if it was one. Gives the lease
+    /// back.
     ///
     /// # Errors
     /// [`Error::LeaseLost`] and [`Error::Data`].
     pub async fn complete(
         &self,
-        source: &Source,
-        owner: &Owner,
+        leased: &LeasedSource,
         fetched: Fetched,
         day: Option<&str>,
     ) -> Result<IngestReport, Error> {
         let Fetched { candidates, version } = fetched;
-        let report = self.ingest(source, candidates, &Origin::FETCHED).await?;
-        let finish = Finish { at: self.now(), day, version: version.as_ref(), owner: owner.name() };
-        let is_ours = self.data().sources.finish(source, finish).await?;
-        if is_ours { Ok(report) } else { Err(Error::LeaseLost) }
+        let report = self.ingest(&leased.source, candidates, &Origin::FETCHED).await?;
+        let finish = Finish { at: self.now(), day, version: version.as_ref() };
+        match leased.held.finish(|document| document.note_scrape(&finish)).await {
+            Ok(_) => Ok(report),
+            Err(data::lease::Error::Lost) => Err(Error::LeaseLost),
+            Err(data::lease::Error::Data(error)) => Err(error.into()),
+        }
     }
 
     /// How to read a brand's site, found out by the model. `user` pays for that.

@@ -108,8 +108,8 @@ impl Scraper {
         if kept == 0 {
             return Ok(Submitted::NothingValid);
         }
-        let finish = Finish { at: self.now(), day: None, version: None, owner: user.as_str() };
-        self.data().sources.finish(source, finish).await.map_err(Error::from)?;
+        let finish = Finish { at: self.now(), day: None, version: None };
+        self.data().sources.finish_for_client(source, user, &finish).await.map_err(Error::from)?;
         Ok(Submitted::Taken { report, verified: is_verified, dropped: posts.len().saturating_sub(kept) })
     }
 

@@ -144,18 +144,18 @@ impl Taste {
         let now = self.now();
         let length = self.0.settings.dedupe_ttl.min(LONGEST_LEASE);
         let leases = self.0.data.leases(&self.0.clock, length);
-        let take = |job: TasteJob| {
-            Decision::Take(TasteJob { status: TasteJobStatus::InFlight, updated_at: Some(now), ..job })
-        };
-        let claimed = leases.claim(TasteJobs::key(&message.payload.job_id), |found, standing| match (found, standing) {
-            (Some(TasteJob { status: TasteJobStatus::Completed | TasteJobStatus::DeadLettered, .. }), _) => {
-                Decision::Leave(Ok(()))
-            }
-            (Some(_), Standing::Held(_)) => Decision::Leave(Err(WorkError::Elsewhere)),
-            (Some(job), Standing::Free) => take(job),
-            // The document outlived its time, or somebody else sent the message.
-            (None, _) => take(TasteJob::queued(message.payload.clone(), now, now)),
-        });
+        let take =
+            |job: TasteJob| Decision::Take(TasteJob { status: TasteJobStatus::InFlight, updated_at: Some(now), ..job });
+        let claimed =
+            leases.claim(TasteJobs::key(&message.payload.job_id), |found, standing| match (found, standing) {
+                (Some(TasteJob { status: TasteJobStatus::Completed | TasteJobStatus::DeadLettered, .. }), _) => {
+                    Decision::Leave(Ok(()))
+                }
+                (Some(_), Standing::Held(_)) => Decision::Leave(Err(WorkError::Elsewhere)),
+                (Some(job), Standing::Free) => take(job),
+                // The document outlived its time, or somebody else sent the message.
+                (None, _) => take(TasteJob::queued(message.payload.clone(), now, now)),
+            });
         match claimed.await? {
             Claimed::Ours(held) => Ok(Some(held)),
             Claimed::Left(reason) => reason.map(|()| None),

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures::future::join_all;
-use pluckit::base::clock::Clock;
 use pluckit::model::ban::Ban;
 use pluckit::model::ids::UserId;
-use pluckit::model::timestamp::Timestamp;
 use pluckit::store::{Container, Key, Query};
 use pluckit::workers::{Delivery, JobError, scrape};
 use serde_json::{Value, json};
@@ -697,9 +695,8 @@ async fn an_administrator_scrapes_a_source() {
     assert_eq!(run("reddit-bb").await, (500, json!({"detail": "Scrape failed."})), "no such subreddit");
     let source = read(&app, "reddit", "reddit-bb").await;
     assert_eq!((&source["leaseOwner"], &source["lastScrapedAt"]), (&Value::Null, &Value::Null));
-    let now = Timestamp::from(app.clock.now());
     let found = app.state.data.sources.find(&"reddit-aa".into()).await.unwrap().unwrap();
-    let times = (now, now + Duration::from_secs(30));
-    app.state.data.sources.claim(&found, "run-another", times, |_| false).await.unwrap();
+    let leases = app.state.data.leases(&app.state.clock, Duration::from_secs(30));
+    app.state.data.sources.claim(&leases, &found, "run-another", |_| false).await.unwrap();
     assert_eq!(run("reddit-aa").await.0, 409, "another run is at it");
 }

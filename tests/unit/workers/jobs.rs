@@ -9,6 +9,7 @@ use pluckit::domain::jobs;
 use pluckit::model::ids::{JobId, UserId};
 use pluckit::model::job::JobStatus::{Completed, Failed, Pending, Running, Terminated};
 use pluckit::model::job::{Job, JobStatus, StepResult};
+use pluckit::model::lease::Lease;
 use pluckit::store::{Container, DocumentStore, Key};
 use pluckit::workers::jobs::{give_up, keep, run};
 use pluckit::workers::{Delivery, JobError, sweeper};
@@ -111,7 +112,7 @@ async fn a_job_is_done_step_by_step(scene: Scene) {
     let job = scene.job(&id).await;
     assert_eq!((job.status, job.result), (Completed, Some(json!({"steps": 4}))));
     assert_eq!(scene.statuses(&id).await, [Pending, Running, Completed]);
-    assert_eq!(job.lease_owner.zip(job.lease_expires_at), None);
+    assert_eq!(job.lease, Lease::default());
     let outputs: Vec<_> = job.outputs.iter().map(|output| (&*output.path, &*output.title)).collect();
     assert_eq!(outputs, [("index.md", "Scripted"), ("part-2.md", "Second"), ("part-10.md", "part-10.md")]);
     let progress = job.custom_status.unwrap();
@@ -269,7 +270,7 @@ async fn a_job_goes_on_after_the_last_finished_step() {
     for failures in 1..=2 {
         assert!(matches!(scene.app.work_once().await, Some(Err(JobError::Retry(_)))));
         let job = scene.job(&id).await;
-        assert_eq!((job.status, job.failures, job.lease_owner), (Pending, failures, None));
+        assert_eq!((job.status, job.failures, job.lease.owner()), (Pending, failures, None));
     }
     assert!(matches!(scene.job(&id).await.steps["1"], StepResult::Blob(_)), "a long result is not in the document");
     assert_eq!(scene.app.work_all().await, 1);
@@ -334,7 +335,7 @@ async fn a_process_that_is_to_end_hands_its_jobs_on() {
     scene.stage.open();
     worker.await.unwrap().unwrap();
     let job = scene.job(&id).await;
-    assert_eq!((job.status, job.lease_owner, scene.stage.begun(1)), (Pending, None, 0));
+    assert_eq!((job.status, job.lease.owner(), scene.stage.begun(1)), (Pending, None, 0));
     assert!(job.steps.contains_key("0"));
 }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use pluckit::base::clock::{Clock, ManualClock, SystemClock};
-use pluckit::data::sources::{Claim, Finish};
+use pluckit::data::lease::Claimed;
+use pluckit::data::sources::Finish;
 use pluckit::domain::scraper::Error;
 use pluckit::domain::scraper::candidate::Candidate;
 use pluckit::domain::scraper::ingest::{IngestReport, Origin};
 use pluckit::domain::scraper::lease::Owner;
 use pluckit::model::source::Source;
-use pluckit::model::timestamp::Timestamp;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key, Query};
 use pluckit::workers::{Delivery, JobError, daily_scrape, scrape};
@@ -409,16 +409,17 @@ async fn a_run_that_lost_its_lease_writes_nothing_more() {
     });
     let thief = async {
         begun.wait().await;
-        let now = Timestamp::from(scene.app.clock.now());
-        let until = now + Duration::from_secs(60);
-        let claim = scene.app.state.data.sources.claim(&source, "thief", (now, until), |_| true);
-        assert!(matches!(claim.await.unwrap(), Claim::Ours(_)));
+        let data = &scene.app.state.data;
+        let leases = data.leases(&scene.app.state.clock, Duration::from_secs(60));
+        let claim = data.sources.claim(&leases, &source, "thief", |_| true);
+        assert!(matches!(claim.await.unwrap(), Claimed::Ours(_)));
     };
     let (outcome, ()) = tokio::join!(stuck, thief);
     assert!(matches!(outcome, Err(Error::LeaseLost)));
     assert!(!ended.into_inner());
-    let finish = Finish { at: scene.app.clock.now().into(), day: None, version: None, owner: "loser" };
-    assert!(!scene.app.state.data.sources.finish(&source, finish).await.unwrap(), "nor does its end count");
+    let finish = Finish { at: scene.app.clock.now().into(), day: None, version: None };
+    let sources = &scene.app.state.data.sources;
+    assert!(!sources.finish_for_client(&source, &"loser".into(), &finish).await.unwrap(), "nor does its end count");
     let left = scene.document(&subreddit("aa")).await;
     assert_eq!((&left["leaseOwner"], left.get("lastScrapedAt")), (&json!("thief"), None));
 }
