@@ -1,6 +1,7 @@
 //! Builds the service from its settings, listens, and stops. Only here are back ends named.
 
 mod connections;
+pub mod groups;
 mod linger;
 pub mod openapi;
 pub mod router;

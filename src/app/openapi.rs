@@ -10,24 +10,10 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use utoipa::{OpenApi, ToSchema};
 
+use super::groups::Access::{self, Admin, Public, Service, User, UserOrService};
+use super::groups::{Group, groups};
 use crate::http::error::Fault;
-use crate::routes::{admin, auth, chat, digest, docs, health, insights, jobs, media, moods, scraper, taste};
-
-/// Who may call a route. The groups are those of the router.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Everybody.
-    Public,
-    /// Users.
-    User,
-    /// Users who are administrators.
-    Admin,
-    /// Users, and other services.
-    UserOrService,
-    /// Other services.
-    Service,
-}
-use Access::{Admin, Public, Service, User, UserOrService};
+use crate::http::layers::idempotency::Repeats;
 
 impl Access {
     /// As OpenAPI writes it: one of these credentials.
@@ -86,42 +72,24 @@ pub static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().i
 
 /// Makes the document.
 pub fn document() -> Value {
-    let groups = [
-        (Public, "health", health::PublicPaths::openapi()),
-        (Public, "auth", auth::PublicPaths::openapi()),
-        (User, "chat", chat::UserPaths::openapi()),
-        (User, "digest", digest::UserPaths::openapi()),
-        (User, "digest", digest::SlowUserPaths::openapi()),
-        (User, "insights", insights::UserPaths::openapi()),
-        (User, "moods", moods::UserPaths::openapi()),
-        (Admin, "moods", moods::SlowAdminPaths::openapi()),
-        (User, "scraper", scraper::UserPaths::openapi()),
-        (User, "scraper", scraper::SlowUserPaths::openapi()),
-        (Admin, "scraper", scraper::SlowAdminPaths::openapi()),
-        (User, "taste", taste::UserPaths::openapi()),
-        (UserOrService, "media", media::UserOrServicePaths::openapi()),
-        (Service, "media", media::ServicePaths::openapi()),
-        (Public, "media", media::PublicPaths::openapi()),
-        (User, "jobs", jobs::UserPaths::openapi()),
-        (Admin, "jobs", jobs::AdminPaths::openapi()),
-        (Admin, "admin", admin::AdminPaths::openapi()),
-        (Public, "docs", docs::PublicPaths::openapi()),
-    ];
     let mut document = value(&Base::openapi());
     document["components"]["securitySchemes"] = credentials();
     document["components"]["headers"] = headers();
     document["components"]["responses"] = responses();
-    for (access, tag, group) in groups {
-        let mut group = value(&group);
+    for Group { tag, access, routes, repeats, .. } in groups() {
+        let mut group = value(&routes.into_openapi());
         merge(&mut document["components"]["schemas"], group["components"]["schemas"].take());
         let Value::Object(paths) = group["paths"].take() else { continue };
         for (path, mut operations) in paths {
             // What the router takes for the rest of a path is a parameter like any other here.
             let path = path.replace("{*", "{");
             for (method, operation) in operations.as_object_mut().into_iter().flatten() {
-                // The layer is around what users call; a stream is no answer to repeat.
-                if matches!(access, User | Admin) && method != "get" && path != "/api/chat" {
+                // The layer is around what users call.
+                if matches!(access, User | Admin) && method != "get" && repeats != Repeats::Never {
                     repeat_answers(operation);
+                }
+                if repeats == Repeats::UnlessAsync {
+                    may_be_later(operation);
                 }
                 complete(operation, access, tag);
             }
@@ -146,6 +114,30 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
+fn add_parameter(operation: &mut Value, parameter: Value) {
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(parameter),
+        None => operation["parameters"] = json!([parameter]),
+    }
+}
+
+/// Adds to an operation that it may be done later, by [`crate::http::extract::PreferAsync`].
+fn may_be_later(operation: &mut Value) {
+    let prefer = json!({
+        "name": "Prefer",
+        "in": "header",
+        "required": false,
+        "description": "`respond-async` has it done later.",
+        "schema": { "type": ["string", "null"] },
+        "example": "respond-async",
+    });
+    add_parameter(operation, prefer);
+    operation["responses"]["202"] = accepted();
+    if operation["responses"].get("400").is_none() {
+        operation["responses"]["400"] = json!({ "description": "The key is not one." });
+    }
+}
+
 /// Adds to an operation what [`crate::http::layers::idempotency`] does around it.
 fn repeat_answers(operation: &mut Value) {
     let key = json!({
@@ -155,10 +147,7 @@ fn repeat_answers(operation: &mut Value) {
         "description": "Names the request: sent again within 24 hours it is answered as the first time, and done once.",
         "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[\t -~]*[!-~][\t -~]*$" },
     });
-    match operation["parameters"].as_array_mut() {
-        Some(parameters) => parameters.push(key),
-        None => operation["parameters"] = json!([key]),
-    }
+    add_parameter(operation, key);
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     for (_, response) in responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
         response["headers"]["idempotency-replayed"] = header("Replayed");
@@ -194,13 +183,7 @@ fn complete(operation: &mut Value, access: Access, tag: &str) {
         statuses.extend([414, 431]);
     }
     let is_conditional = parameters.iter().any(|parameter| parameter["name"] == "If-None-Match");
-    let may_be_later = parameters.iter().any(|parameter| parameter["name"] == "Prefer");
     let Some(responses) = operation["responses"].as_object_mut() else { return };
-    if may_be_later {
-        responses.insert("202".to_owned(), accepted());
-        responses.entry("400").or_insert_with(|| json!({ "description": "The key is not one." }));
-        statuses.push(422);
-    }
     if is_conditional {
         responses.entry("304").or_insert_with(|| json!({ "description": "What the caller has is what there is." }));
     }

@@ -31,17 +31,6 @@ pub const LOOK_AGAIN: HeaderValue = HeaderValue::from_static("2");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const RESPOND_ASYNC: HeaderValue = HeaderValue::from_static("respond-async");
 
-/// The headers of an operation that may be done later ([`crate::http::extract::PreferAsync`]), for the description of the API:
-/// which says of such a route that it may answer 202.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "only the description is made from it")]
-pub struct RespondAsync {
-    /// `respond-async` has it done later.
-    #[param(rename = "Prefer", example = "respond-async")]
-    prefer: Option<String>,
-}
-
 /// A job that was accepted.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

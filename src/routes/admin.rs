@@ -1,11 +1,11 @@
 //! What administrators do: bans, and messages that could not be done.
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::{delete, get, post};
 use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::{OpenApi, ToSchema};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::data::bans::Bans;
 use crate::domain::dead_letters::Replay;
@@ -27,20 +27,15 @@ const LONGEST_TOKEN: usize = 16_000;
 const NO_DEAD_LETTER: ApiError = ApiError::NotFound("Dead letter not found.");
 
 /// Routes for administrators.
-pub fn admin() -> Router<AppState> {
-    Router::new()
-        .route("/api/admin/ban/{target_user_id}", post(ban_user))
-        .route("/api/admin/unban/{target_user_id}", post(unban_user))
-        .route("/api/admin/bans", get(list_bans))
-        .route("/api/admin/dead-letters", get(list_dead_letters))
-        .route("/api/admin/dead-letters/{id}/replay", post(replay_dead_letter))
-        .route("/api/admin/dead-letters/{id}", delete(delete_dead_letter))
+pub fn admin() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(ban_user))
+        .routes(routes!(unban_user))
+        .routes(routes!(list_bans))
+        .routes(routes!(list_dead_letters))
+        .routes(routes!(replay_dead_letter))
+        .routes(routes!(delete_dead_letter))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(ban_user, unban_user, list_bans, list_dead_letters, replay_dead_letter, delete_dead_letter))]
-pub struct AdminPaths;
 
 struct BanUserRequest {
     reason: Option<String>,

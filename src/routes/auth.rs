@@ -1,11 +1,11 @@
 //! Signing in with Google, refreshing and ending sessions.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::request::Parts;
-use axum::routing::post;
 use serde::Serialize;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
@@ -22,17 +22,9 @@ pub const LARGEST_BODY: usize = 32 * 1024;
 const LONGEST_TOKEN: usize = 4 * 1024;
 
 /// Routes for everybody: the token in the body is the credential.
-pub fn public() -> Router<AppState> {
-    Router::new()
-        .route("/api/auth/mobile-token", post(sign_in))
-        .route("/api/auth/refresh", post(refresh_session))
-        .route("/api/auth/revoke", post(revoke_sessions))
+pub fn public() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(sign_in)).routes(routes!(refresh_session)).routes(routes!(revoke_sessions))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(sign_in, refresh_session, revoke_sessions))]
-pub struct PublicPaths;
 
 /// A fresh pair of tokens. Clients of several ages read the access token under four names.
 #[derive(Serialize, ToSchema)]

@@ -3,20 +3,20 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use futures::StreamExt;
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::chat::{
     ChatEvent, LONGEST_MESSAGE, LONGEST_SUMMARY, LONGEST_TRACE_ID, MOST_RECENT_MESSAGES, MOST_SELECTED_ITEMS,
@@ -42,19 +42,14 @@ const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 pub const LARGEST_TURN: usize = 1024 * 1024;
 
 /// The route for users who talk to the stylist, whose bodies have up to [`LARGEST_TURN`].
-pub fn user_turns() -> Router<AppState> {
-    Router::new().route("/api/chat", post(take_turn))
+pub fn user_turns() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(take_turn))
 }
 
 /// Routes for users.
-pub fn user() -> Router<AppState> {
-    Router::new().route("/api/chat/memory", get(show_memory).put(set_memory))
+pub fn user() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(show_memory, set_memory))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(take_turn, show_memory, set_memory))]
-pub struct UserPaths;
 
 struct ChatRequest {
     message: String,

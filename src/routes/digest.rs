@@ -1,14 +1,14 @@
 //! Purchase ideas, and the thumbs on them.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::json;
 use tracing::{Instrument, info_span};
-use utoipa::{OpenApi, ToSchema};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::data::digest_feedback::Feedback;
 use crate::domain::budget::BudgetExceeded;
@@ -18,7 +18,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::{AppJson, AppQuery, Fields, PreferAsync, Read, trace_name};
 use crate::http::layers::auth::CurrentUser;
-use crate::http::respond::{self, IfNoneMatch, RespondAsync};
+use crate::http::respond::{self, IfNoneMatch};
 use crate::llm;
 use crate::model::digest::{Digest, DigestFeedback, Suggestion};
 use crate::model::ids::{DigestId, UserId};
@@ -37,26 +37,14 @@ const LAST_INDEX: i64 = 99;
 const NO_DIGEST: ApiError = ApiError::NotFound("Digest not found.");
 
 /// Routes for users.
-pub fn user() -> Router<AppState> {
-    Router::new()
-        .route("/api/digest/latest", get(find_latest_digest))
-        .route("/api/digest/feedback", get(list_feedback).post(add_feedback))
+pub fn user() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(find_latest_digest)).routes(routes!(list_feedback, add_feedback))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(find_latest_digest, list_feedback, add_feedback))]
-pub struct UserPaths;
 
 /// Routes for users who wait for a model to think.
-pub fn slow_user() -> Router<AppState> {
-    Router::new().route("/api/digest/run", post(run_digest))
+pub fn slow_user() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(run_digest))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(run_digest))]
-pub struct SlowUserPaths;
 
 struct RunDigestRequest {
     force: bool,
@@ -131,7 +119,7 @@ impl From<Digest> for DigestResponse {
 }
 
 /// Makes a digest, if there is a reason to.
-#[utoipa::path(post, path = "/api/digest/run", params(RunDigestRequest, RespondAsync), responses((status = 200, body = RunDigestResponse)))]
+#[utoipa::path(post, path = "/api/digest/run", params(RunDigestRequest), responses((status = 200, body = RunDigestResponse)))]
 async fn run_digest(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,

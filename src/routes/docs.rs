@@ -1,12 +1,13 @@
 //! The description of the API, for programs and, in development, for people.
 
+use axum::Extension;
 use axum::http::HeaderName;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use axum::{Extension, Router};
 use bytes::Bytes;
-use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::state::AppState;
 
@@ -20,19 +21,15 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
 pub struct Description(pub fn() -> Bytes);
 
 /// Routes for everybody.
-pub fn public(description: Description) -> Router<AppState> {
-    Router::new().route("/api/openapi.json", get(show_description)).layer(Extension(description))
+pub fn public(description: Description) -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(show_description)).layer(Extension(description))
 }
 
-/// Routes for everybody, in development.
-pub fn development() -> Router<AppState> {
-    Router::new().route("/api/docs", get(show_page))
+/// Routes for everybody, in development. The page is not a part of the API, so the description leaves it out.
+#[expect(clippy::disallowed_methods, reason = "the page is not described")]
+pub fn development() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().route("/api/docs", get(show_page))
 }
-
-/// What the description says of them. The page is none of the API.
-#[derive(OpenApi)]
-#[openapi(paths(show_description))]
-pub struct PublicPaths;
 
 /// Returns this description.
 #[utoipa::path(get, path = "/api/openapi.json", responses((status = 200, body = Object)))]

@@ -1,13 +1,13 @@
 //! Whether the process lives, and whether what it depends on answers.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use serde::Serialize;
 use serde_json::Map;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::readiness::Health;
 use crate::http::extract::AppJson;
@@ -15,14 +15,9 @@ use crate::llm::Purpose;
 use crate::state::AppState;
 
 /// Routes for everybody.
-pub fn public() -> Router<AppState> {
-    Router::new().route("/api/health", get(show_health)).route("/api/health/ready", get(show_readiness))
+pub fn public() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(show_health)).routes(routes!(show_readiness))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(show_health, show_readiness))]
-pub struct PublicPaths;
 
 #[derive(Serialize, ToSchema)]
 struct HealthResponse {

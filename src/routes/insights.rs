@@ -1,11 +1,10 @@
 //! Numbers about the user's wardrobe.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::get;
-use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::insights::{DEFAULT_TARGET, DEFAULT_WINDOW, LONGEST_WINDOW, Question};
 use crate::http::error::ApiError;
@@ -17,14 +16,9 @@ use crate::model::insights::{CpwIntel, VaultInsights};
 use crate::state::AppState;
 
 /// Routes for users.
-pub fn user() -> Router<AppState> {
-    Router::new().route("/api/insights/vault", get(find_vault_insights))
+pub fn user() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(find_vault_insights))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(find_vault_insights))]
-pub struct UserPaths;
 
 struct VaultInsightsQuery {
     window_days: i64,

@@ -2,16 +2,16 @@
 //!
 //! A job is for whoever asked for it and for administrators; to everybody else it is not there.
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::{OpenApi, ToSchema};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::jobs::{Changed, OutputPath};
 use crate::http::error::ApiError;
@@ -37,30 +37,24 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Routes for users.
-pub fn user() -> Router<AppState> {
-    Router::new()
-        .route("/api/jobs", get(list_jobs))
-        .route("/api/jobs/{job_id}", get(find_job).delete(purge_job))
-        .route("/api/jobs/{job_id}/terminate", post(terminate_job))
-        .route("/api/jobs/{job_id}/restart", post(restart_job))
-        .route("/api/jobs/{job_id}/outputs", get(list_outputs))
-        .route("/api/jobs/{job_id}/outputs/{*path}", get(find_output))
+pub fn user() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_jobs))
+        .routes(routes!(find_job, purge_job))
+        .routes(routes!(terminate_job))
+        .routes(routes!(list_outputs))
+        .routes(routes!(find_output))
 }
 
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(list_jobs, find_job, terminate_job, restart_job, purge_job, list_outputs, find_output))]
-pub struct UserPaths;
+/// Routes for users that do a job's work again.
+pub fn user_restarts() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(restart_job))
+}
 
 /// Routes for administrators.
-pub fn admin() -> Router<AppState> {
-    Router::new().route("/api/admin/jobs", get(list_all_jobs))
+pub fn admin() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list_all_jobs))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(list_all_jobs))]
-pub struct AdminPaths;
 
 struct ListJobsRequest {
     status: Option<String>,

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::http::header::{
@@ -14,8 +15,6 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Extension, Router};
 use base64::engine::general_purpose::STANDARD;
 use base64::{DecodeError, Engine as _};
 use bytes::{Bytes, BytesMut};
@@ -25,8 +24,10 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tracing::{Instrument, info_span};
+use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
-use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::blob::{BlobName, Properties, Span};
 use crate::domain::media::{MEDIA_TYPE, PictureId};
@@ -79,35 +80,20 @@ const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 const NO_PICTURE: ApiError = ApiError::NotFound("Not Found");
 
 /// Routes for everybody.
-pub fn public() -> Router<AppState> {
-    Router::new().route("/api/media/{container}/{*name}", get(show_picture))
+pub fn public() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(show_picture))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(show_picture))]
-pub struct PublicPaths;
 
 /// Routes for users and other services.
-pub fn user_or_service() -> Router<AppState> {
+pub fn user_or_service() -> OpenApiRouter<AppState> {
     // The handler has its own limit, which multipart readers need not double.
-    Router::new().route("/api/process-image", post(process_picture)).layer(DefaultBodyLimit::disable())
+    OpenApiRouter::new().routes(routes!(process_picture)).layer(DefaultBodyLimit::disable())
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(process_picture))]
-pub struct UserOrServicePaths;
 
 /// Routes for other services.
-pub fn service() -> Router<AppState> {
-    Router::new().route("/api/extract-clothing-metadata", post(extract_metadata))
+pub fn service() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(extract_metadata))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(extract_metadata))]
-pub struct ServicePaths;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,13 +1,13 @@
 //! Moods: what is in fashion, by category.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::json;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::jobs::kinds::{self, MoodsInput};
 use crate::domain::moods::{Error, Seeded};
@@ -15,7 +15,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read};
 use crate::http::layers::auth::CurrentUser;
-use crate::http::respond::{self, IfNoneMatch, RespondAsync};
+use crate::http::respond::{self, IfNoneMatch};
 use crate::model::mood::{MoodArticle, MoodSignals, PublishedMood, whole_if_whole};
 use crate::model::timestamp::Timestamp;
 use crate::model::vocabulary;
@@ -29,24 +29,14 @@ const MONTHS_BACK: i64 = 3;
 const MOST_MONTHS_BACK: i64 = 12;
 
 /// Routes for users.
-pub fn user() -> Router<AppState> {
-    Router::new().route("/api/moods", get(list_moods)).route("/api/moods/{mood_id}", get(find_mood))
+pub fn user() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list_moods)).routes(routes!(find_mood))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(list_moods, find_mood))]
-pub struct UserPaths;
 
 /// Routes for administrators that may take minutes.
-pub fn slow_admin() -> Router<AppState> {
-    Router::new().route("/api/moods/seed", post(seed_moods))
+pub fn slow_admin() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(seed_moods))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(seed_moods))]
-pub struct SlowAdminPaths;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -161,7 +151,7 @@ struct SeedMoodsResponse {
 }
 
 /// Reads the press of the last months. What was read before a failure or the time limit is kept: the next call goes on.
-#[utoipa::path(post, path = "/api/moods/seed", params(RespondAsync), request_body = Option<SeedMoodsRequest>, responses((status = 200, body = SeedMoodsResponse)))]
+#[utoipa::path(post, path = "/api/moods/seed", request_body = Option<SeedMoodsRequest>, responses((status = 200, body = SeedMoodsResponse)))]
 async fn seed_moods(
     State(app): State<AppState>,
     CurrentUser(admin): CurrentUser,

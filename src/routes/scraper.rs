@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{Instrument, warn};
-use utoipa::{OpenApi, ToSchema};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::base::chain::Chain;
 use crate::data::items::{FeedOrder, FeedPosition, FeedQuery};
@@ -29,7 +29,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read};
 use crate::http::layers::auth::CurrentUser;
-use crate::http::respond::{self, RespondAsync};
+use crate::http::respond;
 use crate::model::buy_link::BuyLink;
 use crate::model::ids::{ScrapedItemId, SourceId, UserId};
 use crate::model::item::FeedItem;
@@ -61,44 +61,29 @@ const BANNED: ApiError = ApiError::Forbidden("User is banned from contributing."
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Routes for users.
-pub fn user() -> Router<AppState> {
-    Router::new()
-        .route("/api/scraper/sources", get(list_sources))
-        .route("/api/scraper/lease/{source_id}", post(lease_source))
-        .route("/api/scraper/subscribe/{source_id}", post(subscribe).delete(unsubscribe))
-        .route("/api/scraper/items", get(list_items))
-        .route("/api/scraper/items/{item_id}/feedback", post(add_item_feedback))
+pub fn user() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_sources))
+        .routes(routes!(lease_source))
+        .routes(routes!(subscribe, unsubscribe))
+        .routes(routes!(list_items))
+        .routes(routes!(add_item_feedback))
 }
 
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(list_sources, lease_source, subscribe, unsubscribe, list_items, add_item_feedback))]
-pub struct UserPaths;
-
 /// Routes for users that ask sites and the model before they answer.
-pub fn slow_user() -> Router<AppState> {
-    Router::new().route("/api/scraper/sources", post(suggest_source))
+pub fn slow_user() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(suggest_source))
 }
 
 /// The route for users' clients that fetch posts, whose bodies have up to [`LARGEST_POSTS`].
-pub fn slow_user_posts() -> Router<AppState> {
-    Router::new().route("/api/scraper/ingest/reddit", post(ingest_posts))
+pub fn slow_user_posts() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(ingest_posts))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(suggest_source, ingest_posts))]
-pub struct SlowUserPaths;
 
 /// Routes for administrators that scrape before they answer.
-pub fn slow_admin() -> Router<AppState> {
-    Router::new().route("/api/scraper/run/{source_id}", post(run_source))
+pub fn slow_admin() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(run_source))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(run_source))]
-pub struct SlowAdminPaths;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -383,7 +368,7 @@ struct RunSourceResponse {
 }
 
 /// Scrapes a source.
-#[utoipa::path(post, path = "/api/scraper/run/{source_id}", params(("source_id" = SourceId, Path), RespondAsync), responses(
+#[utoipa::path(post, path = "/api/scraper/run/{source_id}", params(("source_id" = SourceId, Path)), responses(
     (status = 200, body = RunSourceResponse),
     (status = 404, description = "There is no such source."),
     (status = 409, description = "It is being scraped.")

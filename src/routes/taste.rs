@@ -1,10 +1,10 @@
 //! The taste quiz.
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, post};
 use serde::Serialize;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::pictures::Pictures;
 use crate::domain::quiz::Responded;
@@ -22,17 +22,9 @@ const LONGEST_SUBJECT: usize = 255;
 const MISSING: ApiError = ApiError::NotFound("Quiz session not found.");
 
 /// Routes for users.
-pub fn user() -> Router<AppState> {
-    Router::new()
-        .route("/api/taste/quiz", get(find_quiz))
-        .route("/api/taste/quiz/{session_id}/respond", post(add_response))
-        .route("/api/taste/quiz/{session_id}/complete", post(complete_quiz))
+pub fn user() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(find_quiz)).routes(routes!(add_response)).routes(routes!(complete_quiz))
 }
-
-/// What the description of the API says of them.
-#[derive(OpenApi)]
-#[openapi(paths(find_quiz, add_response, complete_quiz))]
-pub struct UserPaths;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

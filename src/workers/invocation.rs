@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, StatusCode};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ use super::{
 use crate::http::error::ApiError;
 use crate::http::extract::{AppJson, read_body};
 use crate::http::layers::auth::development::was_forwarded;
-use crate::http::layers::bodies::limit_body;
+use crate::http::layers::bodies::bound_body;
 use crate::state::AppState;
 
 /// Name of the one input of every function: of the binding in `function.json`, and of the field in the envelope.
@@ -42,7 +42,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 const NOT_NOW_PAUSE: Duration = Duration::from_secs(5);
 
 /// The endpoints of `functions`. To be mounted only when the host started us: they trust who calls.
-pub fn router(functions: &'static [Function]) -> Router<AppState> {
+pub fn router(functions: &'static [Function], state: &AppState) -> Router<AppState> {
     let mut router = Router::new();
     for function in functions {
         router =
@@ -51,9 +51,12 @@ pub fn router(functions: &'static [Function]) -> Router<AppState> {
     router
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(from_fn(refuse_proxied))
-        .layer(limit_body(LARGEST_BODY))
-        // The host asks for it every 25 ms while we start, and later to see how we are.
-        .route("/", get(async || AppJson(Answer::default())))
+        .layer(from_fn_with_state((state.clone(), LARGEST_BODY), bound_body))
+}
+
+/// What the host asks for every 25 ms while we start, and later to see how we are.
+pub fn probe() -> Router<AppState> {
+    Router::new().route("/", get(async || AppJson(Answer::default())))
 }
 
 /// To the world outside the endpoints do not exist. The host marks what its proxy passes on; a front end marks it as well, and

@@ -1,14 +1,14 @@
 //! Every route, who may call it, and what the others are told.
 
 use axum::http::{Method, StatusCode};
-use pluckit::app::openapi::Access;
+use pluckit::app::groups::Access;
 use pluckit::workers::FUNCTIONS;
 
 use crate::support::TestApp;
 
 use Access::{Admin, Public, Service, User, UserOrService};
 
-/// All of them; `openapi.rs` compares the list with the router and with the description of the API.
+/// All of them; `openapi.rs` compares the list with the description of the API, which is made from the router.
 pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::GET, "/api/health", Public),
     (Method::GET, "/api/health/ready", Public),

@@ -47,6 +47,33 @@ async fn kinds_of_routes_have_quotas_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_request_counts_against_the_quota_of_its_route() {
+    let app = app(&[("ADMIN_USER_IDS", "grace")]);
+    let (nobody, grace) = (app.nobody(), app.user("grace").await);
+    for (caller, method, path, quota) in [
+        (&nobody, Method::POST, "/api/auth/refresh", "auth"),
+        (&nobody, Method::GET, "/api/openapi.json", "requests"),
+        (&nobody, Method::GET, "/api/health", ""),
+        (&grace, Method::POST, "/api/chat", "model"),
+        (&grace, Method::GET, "/api/chat/memory", "requests"),
+        (&grace, Method::POST, "/api/digest/run", "model"),
+        (&grace, Method::POST, "/api/moods/seed", "model"),
+        (&grace, Method::GET, "/api/scraper/sources", "requests"),
+        (&grace, Method::POST, "/api/scraper/sources", "model"),
+        (&grace, Method::POST, "/api/scraper/run/x", "model"),
+        (&grace, Method::POST, "/api/scraper/ingest/reddit", "ingest"),
+        (&grace, Method::POST, "/api/process-image", "upload"),
+        (&grace, Method::GET, "/api/jobs", "requests"),
+        (&grace, Method::POST, "/api/jobs/x/restart", "model"),
+        (&grace, Method::GET, "/api/admin/jobs", "requests"),
+    ] {
+        let answer = caller.send(method.clone(), path, Some("application/json"), "[]").await;
+        let counted = answer.header("ratelimit-policy").split('"').nth(1).unwrap_or_default();
+        assert_eq!(counted, quota, "{method} {path}: {}", answer.status);
+    }
+}
+
+#[tokio::test]
 async fn a_restarted_job_counts_as_what_it_does() {
     let app = app(&[("RATE_LIMIT_MODEL_PER_MINUTE", "3"), ("PENDING_JOBS_PER_USER", "0")]);
     let ada = app.user("ada").await.header("prefer", "respond-async");

@@ -1,12 +1,13 @@
-//! The description of the API: that it has every route and nothing else, and that the service answers as it says.
+//! The description of the API: that it says of every route who may call it, and that the service answers as it says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Method, StatusCode};
-use pluckit::app::openapi::{self, Access};
+use axum::http::StatusCode;
+use pluckit::app::groups::Access;
+use pluckit::app::openapi;
 use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::blob::local::LocalBlobs;
 use pluckit::cli::demo::{self, Gallery};
@@ -36,32 +37,6 @@ fn operations() -> BTreeMap<(String, String), Value> {
     operations.collect()
 }
 
-/// What the router has, asked of itself: its debug output names the paths, and a method that nobody has is answered with
-/// those that a path has.
-async fn routes() -> BTreeSet<(String, String)> {
-    let app = TestApp::builder().setting("ADMIN_USER_IDS", "grace").setting("METADATA_EXTRACT_API_KEY", "key").start();
-    let everybody = app.user("grace").await.header("x-api-key", "key");
-    let text = format!("{:?}", app.service());
-    let paths: BTreeSet<&str> = text.split('"').filter(|text| text.starts_with("/api/")).collect();
-    let mut routes = BTreeSet::new();
-    for path in paths {
-        let example: Vec<_> = path.split('/').map(|step| if step.starts_with('{') { "x" } else { step }).collect();
-        let answer = everybody.send(Method::from_bytes(b"BREW").unwrap(), &example.join("/"), None, "").await;
-        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
-        let methods = answer.header("allow").split(',').filter(|method| *method != "HEAD");
-        routes.extend(methods.map(|method| (path.replace("{*", "{"), method.to_owned())));
-    }
-    routes
-}
-
-#[tokio::test]
-async fn every_route_is_described_and_nothing_else() {
-    let described: BTreeSet<_> = operations().into_keys().collect();
-    let routes = routes().await;
-    assert!(routes.len() >= 23, "{routes:?}");
-    assert_eq!(described, routes);
-}
-
 /// Whether a path is one of those that a template stands for.
 fn fits(template: &str, path: &str) -> bool {
     let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
@@ -75,6 +50,7 @@ fn fits(template: &str, path: &str) -> bool {
 #[test]
 fn every_route_says_who_may_call_it() {
     let operations = operations();
+    let mut listed = 0;
     for ((path, method), operation) in &operations {
         let found = ROUTES.iter().filter(|(known, example, _)| known == method.as_str() && fits(path, example));
         // Of two that fit, the one with fewer variable steps is meant.
@@ -85,6 +61,7 @@ fn every_route_says_who_may_call_it() {
         let found: Vec<_> =
             found.filter(|(_, example, _)| exact(example).is_some_and(|(best, _)| best == path)).collect();
         assert!(!found.is_empty(), "{method} {path} has no line in access.rs");
+        listed += found.len();
         for (_, example, access) in found {
             let (security, forbidden) = match access {
                 Access::Public => (json!([]), false),
@@ -99,6 +76,7 @@ fn every_route_says_who_may_call_it() {
             assert!(*access == Access::Public || responses.contains_key("401"), "{method} {example}");
         }
     }
+    assert_eq!(listed, ROUTES.len(), "a line of access.rs has a route that is not described");
 }
 
 /// The references in a part of the document.

@@ -1,42 +1,36 @@
 //! Bounds on request bodies, applied before any parser sees a byte.
 //!
-//! [`Bounded`] wraps every route and gives each request that has a body an [`Account`]. The body then streams through it:
+//! [`bound_body`] stands around every group of routes and gives each request that has a body an [`Account`]. The body then
+//! streams through it:
 //!
-//! - The body may have as many bytes as the route's group allows ([`limit_body`]), else [`DEFAULT_LIMIT`]. More is a 413.
+//! - The body may have as many bytes as the group allows, [`DEFAULT_LIMIT`] if it says nothing else. More is a 413.
 //! - It must keep arriving at `SLOWEST_RATE`, with `GRACE` to spare. A slower one is a 408.
 //! - Bytes are charged to [`BodyMemory`], one budget for the whole process in which each caller has a share, as they
 //!   arrive and not as they are announced. A body for which there is no memory waits for at most `PATIENCE` in total and
 //!   is then a 503. Memory is given back when the handler has answered and nobody [holds](Account::hold) the bytes.
 //!
-//! A body that breaks a bound ends with a [`Refusal`] for its reader. Parsers hide such errors among their own, so [`Bounded`]
-//! answers with the refusal's status whatever a handler made of it.
+//! A body that breaks a bound ends with a [`Refusal`] for its reader. Parsers hide such errors among their own, so
+//! [`bound_body`] answers with the refusal's status whatever a handler made of it.
 
-use std::convert::Infallible;
 use std::error::Error as StdError;
-use std::net::IpAddr;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::Request;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::Route;
 use bytes::Bytes;
 use futures::stream;
 use http_body_util::BodyExt;
-use pin_project_lite::pin_project;
 use tokio::time::{Instant, timeout_at};
-use tower::Service;
-use tower::layer::{LayerFn, layer_fn};
 
 use super::limits::address_of;
+use crate::domain::quota::Caller;
 use crate::domain::quota::body_memory::{BodyMemory, Charge, NoRoom};
-use crate::domain::quota::{Caller, Limits};
 use crate::http::error::ApiError;
 use crate::http::extract::announced_length;
+use crate::state::AppState;
 
 /// Largest body of a route whose group sets no other limit, in bytes.
 pub const DEFAULT_LIMIT: usize = 64 * 1024;
@@ -105,19 +99,14 @@ pub struct Account(Arc<Inner>);
 
 struct Inner {
     charge: Charge,
-    limit: AtomicUsize,
     announced: Option<usize>,
+    limit: usize,
     refusal: OnceLock<Refusal>,
 }
 
 impl Account {
-    fn new(memory: &BodyMemory, caller: Caller, announced: Option<usize>) -> Self {
-        Self(Arc::new(Inner {
-            charge: memory.charge(caller),
-            limit: AtomicUsize::new(DEFAULT_LIMIT),
-            announced,
-            refusal: OnceLock::new(),
-        }))
+    fn new(memory: &BodyMemory, caller: Caller, announced: Option<usize>, limit: usize) -> Self {
+        Self(Arc::new(Inner { charge: memory.charge(caller), announced, limit, refusal: OnceLock::new() }))
     }
 
     /// Charges what the body holds to this caller from now on: an address until it is known who calls.
@@ -183,8 +172,7 @@ struct Reader {
 impl Reader {
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         let account = &self.account.0;
-        let limit = account.limit.load(Ordering::Relaxed);
-        if account.announced.is_some_and(|announced| announced > limit) {
+        if account.announced.is_some_and(|announced| announced > account.limit) {
             return Err(Refusal::TooLarge);
         }
         let deadline = self.deadline.unwrap_or_else(|| Instant::now() + GRACE);
@@ -202,7 +190,7 @@ impl Reader {
             }
         };
         self.received += piece.len();
-        if self.received > limit {
+        if self.received > account.limit {
             return Err(Refusal::TooLarge);
         }
         account.charge.take(piece.len(), &mut self.patience).await?;
@@ -213,99 +201,27 @@ impl Reader {
     }
 }
 
-/// Bounds the body of every request that goes to `inner`.
-#[derive(Clone)]
-pub struct Bounded<S> {
-    inner: S,
-    memory: BodyMemory,
-    limits: Limits,
-}
-
-impl<S> Bounded<S> {
-    /// Guards `inner`.
-    pub fn new(inner: S, memory: &BodyMemory, limits: &Limits) -> Self {
-        Self { inner, memory: memory.clone(), limits: limits.clone() }
+/// Layer of a group of routes whose bodies may have so many bytes. It stands outside of whatever reads them.
+pub async fn bound_body(State((app, limit)): State<(AppState, usize)>, request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
     }
-}
-
-impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Request> for Bounded<S> {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Answer<S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        if request.body().is_end_stream() {
-            return Answer { answer: self.inner.call(request), account: None };
-        }
-        let address: IpAddr = address_of(&self.limits, request.headers(), request.extensions().get());
-        let account = Account::new(&self.memory, Caller::Address(address), announced_length(request.headers()));
-        let mut request = request.map(|body| account.clone().bound(body));
-        request.extensions_mut().insert(account.clone());
-        Answer { answer: self.inner.call(request), account: Some(account) }
-    }
-}
-
-pin_project! {
-    /// The answer of a service that [`Bounded`] guards.
-    pub struct Answer<F> {
-        #[pin]
-        answer: F,
-        // Held while the handler works with the body, or with what it has made of it.
-        account: Option<Account>,
-    }
-}
-
-impl<F: Future<Output = Result<Response, Infallible>>> Future for Answer<F> {
-    type Output = Result<Response, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = match ready!(this.answer.poll(context)) {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
-        let refusal = this.account.take().and_then(|account| account.refusal());
-        let is_error = response.status().is_client_error() || response.status().is_server_error();
-        let refusal = refusal.map(ApiError::from).filter(|refusal| is_error && refusal.status() != response.status());
-        Poll::Ready(Ok(refusal.map_or(response, ApiError::into_response)))
-    }
-}
-
-/// Sets the limit of a group of routes; see [`limit_body`].
-#[derive(Clone)]
-pub struct LimitBody<S> {
-    inner: S,
-    limit: usize,
-}
-
-/// Layer of a group of routes whose bodies may have so many bytes. It must stand outside of whatever reads them.
-pub fn limit_body(limit: usize) -> LayerFn<impl Fn(Route) -> LimitBody<Route> + Clone> {
-    layer_fn(move |inner| LimitBody { inner, limit })
-}
-
-impl<S: Service<Request>> Service<Request> for LimitBody<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        if let Some(account) = request.extensions().get::<Account>() {
-            account.0.limit.store(self.limit, Ordering::Relaxed);
-        }
-        self.inner.call(request)
-    }
+    let address = address_of(&app.limits, request.headers(), request.extensions().get());
+    let account = Account::new(&app.bodies, Caller::Address(address), announced_length(request.headers()), limit);
+    let mut request = request.map(|body| account.clone().bound(body));
+    request.extensions_mut().insert(account.clone());
+    // The account is held while the handler works with the body, or with what it has made of it.
+    let response = next.run(request).await;
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    let refusal = account.refusal().map(ApiError::from);
+    let refusal = refusal.filter(|refusal| is_error && refusal.status() != response.status());
+    refusal.map_or(response, ApiError::into_response)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use futures::StreamExt;
     use tokio::sync::mpsc;
     use tokio_stream::wrappers::ReceiverStream;
@@ -319,7 +235,7 @@ mod tests {
     }
 
     fn account(memory: &BodyMemory, caller: Caller) -> Account {
-        Account::new(memory, caller, None)
+        Account::new(memory, caller, None, DEFAULT_LIMIT)
     }
 
     async fn charge(account: &Account, bytes: usize) -> Result<(), u16> {
@@ -403,8 +319,7 @@ mod tests {
     /// Sends pieces of these sizes, each after a pause in seconds, and returns how the body ended and when.
     async fn send(limit: usize, pieces: Vec<(u64, usize)>) -> (Option<Refusal>, u64) {
         let memory = BodyMemory::new(64 * MIB);
-        let account = account(&memory, user("ada"));
-        account.0.limit.store(limit, Ordering::Relaxed);
+        let account = Account::new(&memory, user("ada"), None, limit);
         let (sender, receiver) = mpsc::channel::<Result<Bytes, Infallible>>(1);
         let mut body = account.clone().bound(Body::from_stream(ReceiverStream::new(receiver))).into_data_stream();
         let begun = Instant::now();
@@ -445,7 +360,7 @@ mod tests {
     async fn a_body_ends_at_its_limit() {
         assert_eq!(send(100, vec![(0, 100), (0, 1)]).await, (Some(Refusal::TooLarge), 0));
         let memory = BodyMemory::new(64 * MIB);
-        let announced = Account::new(&memory, user("ada"), Some(DEFAULT_LIMIT + 1));
+        let announced = Account::new(&memory, user("ada"), Some(101), 100);
         let mut body = announced.clone().bound(Body::from("x"));
         assert!(body.frame().await.unwrap().is_err());
         assert_eq!((announced.refusal(), memory.held()), (Some(Refusal::TooLarge), 0));

@@ -3,13 +3,13 @@
 //!
 //! For requests of users that change something. The first answer is kept for a day, with a hash of what was asked; another
 //! request under the same key is a fault of the caller (422). While the first is under way, others are told to come back
-//! (409); when its process dies, for some seconds. An answer of 5xx is not kept: then the next try is a try. Long operations keep
-//! their keys themselves.
+//! (409); when its process dies, for some seconds. An answer of 5xx is not kept: then the next try is a try. What is done
+//! later is a job, which keeps its key itself.
 
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
@@ -27,8 +27,6 @@ use crate::http::layers::auth::CurrentUser;
 use crate::model::ids::UserId;
 use crate::state::AppState;
 
-/// Routes that answer `Prefer: respond-async` with a job, which knows its key.
-const LONG_OPERATIONS: [&str; 3] = ["/api/digest/run", "/api/moods/seed", "/api/scraper/run/{source_id}"];
 /// Says that an answer is that of an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Longest answer that is kept, in bytes; those of routes that create something are far shorter.
@@ -38,23 +36,31 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 const UNDER_WAY: ApiError =
     ApiError::UnderWay { detail: "A request with this Idempotency-Key is under way.", retry_after: RETRY_AFTER };
 
-/// Layer of what users call, inside the one that knows them.
+/// Which requests of a group are answered again when they come again under the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// All that change something.
+    All,
+    /// All that change something and that the caller waits for. With `Prefer: respond-async` the key is the job's.
+    UnlessAsync,
+    /// None: a stream is no answer to repeat.
+    Never,
+}
+
+/// Layer of what users call, inside the one that knows them. Groups that never repeat answers do not have it.
 ///
 /// # Errors
 /// 422 for a key that is too long or was used for another request, 409 while the first request is under way, 503 when the
 /// documents fail.
 pub async fn repeat_answers(
-    State(app): State<AppState>,
+    State((app, repeats)): State<(AppState, Repeats)>,
     CurrentUser(user): CurrentUser,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let Some(key) = request.headers().get(IDEMPOTENCY_KEY).cloned() else { return Ok(next.run(request).await) };
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    // A stream is no answer to repeat, and long operations know their keys.
-    let is_stream = route == "/api/chat";
-    let is_long = LONG_OPERATIONS.contains(&route) && prefers_async(request.headers());
-    if request.method().is_safe() || is_stream || is_long {
+    let is_job = repeats == Repeats::UnlessAsync && prefers_async(request.headers());
+    if request.method().is_safe() || is_job {
         return Ok(next.run(request).await);
     }
     let Some(key) = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len())) else {

@@ -1,18 +1,13 @@
 //! Layers that hold callers to their share: requests per minute, requests at the same time, and requests of everybody.
 //! The shares are in [`quota`](crate::domain::quota).
 
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use tower::Service;
+use axum::response::Response;
 
 use super::auth::CurrentUser;
 use super::bodies::Account;
@@ -62,30 +57,6 @@ fn write(remainder: Remainder, response: &mut Response) {
     }
 }
 
-/// The kind of a route.
-fn kind_of(route: &str, is_read: bool) -> Kind {
-    let model = [
-        "/api/chat",
-        "/api/digest/run",
-        "/api/jobs/{job_id}/restart",
-        "/api/moods/seed",
-        "/api/scraper/sources",
-        "/api/scraper/run/{source_id}",
-    ];
-    match route {
-        _ if route.starts_with("/api/auth/") => Kind::Auth,
-        "/api/process-image" => Kind::Upload,
-        "/api/scraper/ingest/reddit" => Kind::Ingest,
-        _ if !is_read && model.contains(&route) => Kind::Model,
-        _ => Kind::Other,
-    }
-}
-
-fn kind_of_request(request: &Request) -> Kind {
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    kind_of(route, request.method().is_safe())
-}
-
 async fn limit(
     app: &AppState,
     kind: Kind,
@@ -116,12 +87,11 @@ async fn admit(app: &AppState, caller: &Caller, request: Request, next: Next) ->
 /// # Errors
 /// 429 when it is used up.
 pub async fn limit_user(
-    State(app): State<AppState>,
+    State((app, kind)): State<(AppState, Kind)>,
     CurrentUser(user): CurrentUser,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let kind = kind_of_request(&request);
     limit(&app, kind, &Caller::User(user), request, next).await
 }
 
@@ -129,20 +99,27 @@ pub async fn limit_user(
 ///
 /// # Errors
 /// 429 when it is used up.
-pub async fn limit_address(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
-    let kind = kind_of_request(&request);
+pub async fn limit_address(
+    State((app, kind)): State<(AppState, Kind)>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     let caller = Caller::Address(address_of(&app.limits, request.headers(), request.extensions().get()));
     limit(&app, kind, &caller, request, next).await
 }
 
-/// Layer of uploads, inside the one that knows who calls: each user has a quota. Services, and callers without a credential
-/// where everybody may upload, call for many users: each address of theirs has another quota.
+/// Layer of what users and services may call to upload, inside the one that knows who calls: each user has a quota. Services,
+/// and callers without a credential where everybody may upload, call for many users: each address of theirs has another quota.
 ///
 /// # Errors
 /// 429 when it is used up.
-pub async fn limit_upload(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
+pub async fn limit_upload(
+    State((app, kind)): State<(AppState, Kind)>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     let (kind, caller) = match request.extensions().get::<CurrentUser>() {
-        Some(CurrentUser(user)) => (Kind::Upload, Caller::User(user.clone())),
+        Some(CurrentUser(user)) => (kind, Caller::User(user.clone())),
         None => {
             let address = address_of(&app.limits, request.headers(), request.extensions().get());
             (Kind::ServiceUpload, Caller::Address(address))
@@ -168,58 +145,12 @@ pub async fn admit_service(State(app): State<AppState>, request: Request, next: 
     admit(&app, &Caller::Service, request, next).await
 }
 
-/// Answers 503 at once when too many requests are under way: better some are asked to come back than all wait. Probes of
-/// health are let through.
-#[derive(Clone)]
-pub struct Shed<S> {
-    inner: S,
-    limits: Limits,
-}
-
-impl<S> Shed<S> {
-    /// Guards `inner`.
-    pub fn new(inner: S, limits: &Limits) -> Self {
-        Self { inner, limits: limits.clone() }
-    }
-}
-
-impl<S> Service<Request> for Shed<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        if request.uri().path().starts_with("/api/health") {
-            return self.inner.call(request).boxed();
-        }
-        match self.limits.admit() {
-            Some(permit) => self.inner.call(request).map(move |answer| (answer, permit).0).boxed(),
-            None => futures::future::ready(Ok(ApiError::Overloaded.into_response())).boxed(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn routes_have_kinds() {
-        assert_eq!(kind_of("/api/auth/refresh", false), Kind::Auth);
-        assert_eq!(kind_of("/api/chat", false), Kind::Model);
-        assert_eq!(kind_of("/api/scraper/sources", true), Kind::Other, "to list them asks nobody");
-        assert_eq!(kind_of("/api/scraper/sources", false), Kind::Model);
-        assert_eq!(kind_of("/api/process-image", false), Kind::Upload);
-        assert_eq!(kind_of("/api/scraper/ingest/reddit", false), Kind::Ingest);
-        assert_eq!(kind_of("/api/jobs/{job_id}/restart", false), Kind::Model);
-        assert_eq!(kind_of("/api/taste/quiz", true), Kind::Other);
-    }
+/// Layer of all routes but probes: refuses what would be more requests under way than the service can serve. Better some are
+/// asked to come back than all wait.
+///
+/// # Errors
+/// 503 when too many are under way.
+pub async fn shed(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let _permit = app.limits.admit().ok_or(ApiError::Overloaded)?;
+    Ok(next.run(request).await)
 }

@@ -2,6 +2,9 @@
 
 pub mod auth;
 pub mod bodies;
+pub mod cors;
 pub mod flusher;
 pub mod idempotency;
 pub mod limits;
+pub mod log;
+pub mod time;

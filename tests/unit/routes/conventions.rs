@@ -238,7 +238,7 @@ async fn a_panic_is_answered_and_logged_with_the_request_s_id() {
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let app = TestApp::new();
     let routes = Router::new().route("/api/panic", get(give_up));
-    let caller = Caller::new(router::with_layers(routes, app.state.clone()), None);
+    let caller = Caller::new(router::with_layers(Router::new(), routes, app.state.clone()), None);
     for _ in 0..2 {
         let answer = caller.clone().header("x-request-id", "request-7").get("/api/panic").await;
         assert_eq!(answer.summary(), (500, json!({"detail": "Internal server error."})));

@@ -1,0 +1,146 @@
+//! All routes, in groups: who may call them, their quota and their limits.
+//!
+//! The [router](super::router) puts layers around each group by these rules, and the [description of the API](super::openapi)
+//! states them.
+
+use std::time::Duration;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::openapi::DOCUMENT;
+use crate::domain::quota::Kind;
+use crate::http::layers::bodies::DEFAULT_LIMIT;
+use crate::http::layers::idempotency::Repeats;
+use crate::routes::docs::Description;
+use crate::routes::{admin, auth, chat, digest, docs, health, insights, jobs, media, moods, scraper, taste};
+use crate::state::AppState;
+
+/// Time within which a handler must begin to answer, unless its group says otherwise.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// Time for a handler that takes a picture in and has it worked on, by a service that may take 85 s.
+const MEDIA_TIME_LIMIT: Duration = Duration::from_secs(180);
+/// Time for work that takes minutes. What stands before us gives up after 230 s.
+const SLOW_TIME_LIMIT: Duration = Duration::from_secs(220);
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Public,
+    /// Users.
+    User,
+    /// Users who are administrators.
+    Admin,
+    /// Users, and other services.
+    UserOrService,
+    /// Other services.
+    Service,
+}
+use Access::{Admin, Public, Service, User, UserOrService};
+
+/// Routes that share their rules.
+pub struct Group {
+    /// Heading of the routes in the description of the API.
+    pub tag: &'static str,
+    /// Who may call the routes.
+    pub access: Access,
+    /// The routes.
+    pub routes: OpenApiRouter<AppState>,
+    /// The quota that requests count against. Services have none.
+    pub quota: Kind,
+    /// Largest body of a request, in bytes.
+    pub largest_body: usize,
+    /// Time within which a handler must begin to answer.
+    pub time_limit: Duration,
+    /// Which requests with an `Idempotency-Key` get their first answer again.
+    pub repeats: Repeats,
+    /// Whether the routes are health checks: answered under any load, without a quota, and logged at debug level.
+    pub is_probe: bool,
+}
+
+impl Group {
+    fn new(tag: &'static str, access: Access, routes: OpenApiRouter<AppState>) -> Self {
+        Self {
+            tag,
+            access,
+            routes,
+            quota: Kind::Other,
+            largest_body: DEFAULT_LIMIT,
+            time_limit: TIME_LIMIT,
+            repeats: Repeats::All,
+            is_probe: false,
+        }
+    }
+
+    fn quota(self, quota: Kind) -> Self {
+        Self { quota, ..self }
+    }
+
+    fn largest_body(self, largest_body: usize) -> Self {
+        Self { largest_body, ..self }
+    }
+
+    fn time_limit(self, time_limit: Duration) -> Self {
+        Self { time_limit, ..self }
+    }
+
+    /// The routes answer with streams, which cannot be repeated.
+    fn streams(self) -> Self {
+        Self { repeats: Repeats::Never, ..self }
+    }
+
+    /// The routes do their work as a job if the caller asks for that (`Prefer: respond-async`).
+    fn may_be_later(self) -> Self {
+        Self { repeats: Repeats::UnlessAsync, ..self }
+    }
+
+    /// The routes are health checks.
+    fn probes(self) -> Self {
+        Self { is_probe: true, ..self }
+    }
+}
+
+/// All groups that the description of the API lists.
+pub fn groups() -> Vec<Group> {
+    let description = Description(|| DOCUMENT.clone());
+    vec![
+        Group::new("health", Public, health::public()).probes(),
+        Group::new("docs", Public, docs::public(description)),
+        Group::new("auth", Public, auth::public()).quota(Kind::Auth).largest_body(auth::LARGEST_BODY),
+        Group::new("chat", User, chat::user()),
+        Group::new("chat", User, chat::user_turns()).quota(Kind::Model).largest_body(chat::LARGEST_TURN).streams(),
+        Group::new("digest", User, digest::user()),
+        Group::new("digest", User, digest::slow_user()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT).may_be_later(),
+        Group::new("insights", User, insights::user()),
+        Group::new("moods", User, moods::user()),
+        Group::new("moods", Admin, moods::slow_admin()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT).may_be_later(),
+        Group::new("scraper", User, scraper::user()),
+        Group::new("scraper", User, scraper::slow_user()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT),
+        Group::new("scraper", User, scraper::slow_user_posts())
+            .quota(Kind::Ingest)
+            .largest_body(scraper::LARGEST_POSTS)
+            .time_limit(SLOW_TIME_LIMIT),
+        Group::new("scraper", Admin, scraper::slow_admin())
+            .quota(Kind::Model)
+            .time_limit(SLOW_TIME_LIMIT)
+            .may_be_later(),
+        Group::new("taste", User, taste::user()),
+        Group::new("media", Public, media::public()),
+        Group::new("media", UserOrService, media::user_or_service())
+            .quota(Kind::Upload)
+            .largest_body(media::LARGEST_UPLOAD)
+            .time_limit(MEDIA_TIME_LIMIT),
+        Group::new("media", Service, media::service())
+            .largest_body(media::LARGEST_ENCODED)
+            .time_limit(MEDIA_TIME_LIMIT),
+        Group::new("jobs", User, jobs::user()),
+        Group::new("jobs", User, jobs::user_restarts()).quota(Kind::Model),
+        Group::new("jobs", Admin, jobs::admin()),
+        Group::new("admin", Admin, admin::admin()),
+    ]
+}
+
+/// The page that shows the description of the API, for development. It is not a part of the API.
+pub fn page() -> Group {
+    Group::new("docs", Public, docs::development())
+}

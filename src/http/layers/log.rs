@@ -1,0 +1,160 @@
+//! A line in the log, a span and an id for each request.
+
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::{Instrument, Span, debug, debug_span, error, field, info, info_span, warn};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use uuid::Uuid;
+
+use crate::base::chain::Chain;
+use crate::http::error::ApiError;
+use crate::state::AppState;
+use crate::telemetry::{Telemetry, trace_context};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LONGEST_REQUEST_ID: usize = 128;
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// Layer of all routes but probes: gives each request an id and a span, and writes its line in the log.
+pub async fn log_request(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    log(LogEntry::new(&request, &app.telemetry, false), request, next).await
+}
+
+/// Layer of probes: does what [`log_request`] does, but for debugging. Probes come often and say little.
+pub async fn log_probe(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    log(LogEntry::new(&request, &app.telemetry, true), request, next).await
+}
+
+async fn log(entry: LogEntry, request: Request, next: Next) -> Response {
+    let response = next.run(request).instrument(entry.span.clone()).await;
+    entry.finish(response)
+}
+
+/// What the log says of a request.
+struct LogEntry {
+    id: HeaderValue,
+    started: Instant,
+    is_probe: bool,
+    span: Span,
+    seen: Option<Seen>,
+}
+
+/// What traces and metrics say of a request, when there are any.
+struct Seen {
+    telemetry: Telemetry,
+    method: Method,
+    route: String,
+}
+
+impl Seen {
+    /// Names the span of a request and makes it go on with the caller's trace.
+    fn begin(telemetry: &Telemetry, request: &Request, route: &str, span: &Span) -> Option<Self> {
+        if !telemetry.is_tracing() && !telemetry.metrics.is_on() {
+            return None;
+        }
+        let method = request.method().clone();
+        if telemetry.is_tracing() && !span.is_disabled() {
+            span.record("otel.name", format!("{method} {route}"));
+            span.record("otel.kind", "server");
+            let traceparent = request.headers().get(trace_context::TRACEPARENT);
+            trace_context::follow(span, traceparent.and_then(|value| value.to_str().ok()));
+        }
+        Some(Self { telemetry: telemetry.clone(), method, route: route.to_owned() })
+    }
+
+    fn finish(&self, status: u16, duration: Duration, span: &Span) {
+        self.telemetry.metrics.request(self.method.as_str(), &self.route, status, duration);
+        if self.telemetry.is_tracing() {
+            span.set_attribute("http.response.status_code", i64::from(status));
+            if status >= 500 {
+                span.record("otel.status_code", "ERROR");
+            }
+        }
+    }
+}
+
+impl LogEntry {
+    fn new(request: &Request, telemetry: &Telemetry, is_probe: bool) -> Self {
+        let id = request_id(request);
+        let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+        // A probe's line is for debugging, and so is its span, which would cost more than the answer.
+        let span = if is_probe {
+            debug_span!(
+                "request",
+                http.method = %request.method(),
+                http.route = route,
+                request.id = id.to_str().unwrap_or_default(),
+            )
+        } else {
+            info_span!(
+                "request",
+                otel.name = field::Empty,
+                otel.kind = field::Empty,
+                otel.status_code = field::Empty,
+                http.method = %request.method(),
+                http.route = route,
+                request.id = id.to_str().unwrap_or_default(),
+                user.id = field::Empty,
+            )
+        };
+        let seen = Seen::begin(telemetry, request, route, &span);
+        Self { id, started: Instant::now(), is_probe, span, seen }
+    }
+
+    /// Writes the line, and what every response has into this one.
+    fn finish(self, mut response: Response) -> Response {
+        let status = response.status().as_u16();
+        let duration = self.started.elapsed();
+        if let Some(seen) = &self.seen {
+            seen.finish(status, duration, &self.span);
+        }
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.span.in_scope(|| match response.extensions().get::<ApiError>() {
+            Some(
+                fault @ (ApiError::Failed { .. }
+                | ApiError::Misconfigured(_)
+                | ApiError::Internal(_)
+                | ApiError::Panicked),
+            ) => {
+                error!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
+            }
+            Some(
+                fault @ (ApiError::Unavailable(_)
+                | ApiError::StepUnavailable { .. }
+                | ApiError::TimedOut
+                | ApiError::Overloaded),
+            ) => {
+                warn!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
+            }
+            _ if self.is_probe => debug!(http.status = status, duration_ms, "request answered"),
+            _ => info!(http.status = status, duration_ms, "request answered"),
+        });
+        let headers = response.headers_mut();
+        headers.insert(X_REQUEST_ID, self.id);
+        // What a route says itself counts: pictures may be kept, most else is for one reader alone.
+        headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
+        headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
+        response
+    }
+}
+
+/// The caller's request id if it is a sane one, else a new one.
+fn request_id(request: &Request) -> HeaderValue {
+    let is_sane = |id: &&HeaderValue| {
+        let bytes = id.as_bytes();
+        let sane = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+        (1..=LONGEST_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(sane)
+    };
+    let given = request.headers().get(X_REQUEST_ID).filter(is_sane);
+    given.cloned().unwrap_or_else(|| {
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).expect("a UUID is plain text")
+    })
+}
