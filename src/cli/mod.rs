@@ -2,7 +2,6 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments of flags are the help that people read")]
 
-mod allocator;
 mod chat;
 mod client;
 mod config;
@@ -83,9 +82,6 @@ pub(crate) type Flags = BTreeMap<&'static str, String>;
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
     let command = line.command.unwrap_or(Command::Serve(line.serve));
-    if matches!(command, Command::Serve(_) | Command::ProcessImage(_)) {
-        allocator::settle();
-    }
     let outcome = match command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Chat(arguments) => chat::run(arguments),
