@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures::TryStreamExt;
 use time::OffsetDateTime;
 
-use super::hashes::HashIndex;
+use super::hashes::HashSet;
 use crate::base::clock::Clock;
 use crate::data::{Data, Result};
 use crate::model::perceptual_hash::PerceptualHash;
@@ -82,11 +82,11 @@ pub struct PartitionHashes {
 
 #[derive(Default)]
 struct State {
-    index: HashIndex,
+    hashes: HashSet,
     /// What was claimed since everything was read last: its items may not be stored yet.
-    claimed: HashIndex,
+    claimed: HashSet,
     /// What was claimed before that: its items may have been stored while everything was read.
-    claimed_before: HashIndex,
+    claimed_before: HashSet,
 }
 
 /// When documents were read last.
@@ -112,10 +112,10 @@ impl PartitionHashes {
     /// many that claim the same picture at once, one finds it new.
     pub fn claim(&self, hash: PerceptualHash) -> Claim {
         let mut state = self.state();
-        if let Some(known) = state.index.nearest(hash) {
+        if let Some(known) = state.hashes.nearest(hash) {
             return Claim::Known(known);
         }
-        state.index.insert(hash);
+        state.hashes.insert(hash);
         state.claimed.insert(hash);
         Claim::New
     }
@@ -124,7 +124,7 @@ impl PartitionHashes {
     pub fn release(&self, hash: PerceptualHash) {
         let mut state = self.state();
         if state.claimed.remove(hash) || state.claimed_before.remove(hash) {
-            state.index.remove(hash);
+            state.hashes.remove(hash);
         }
     }
 
@@ -138,7 +138,7 @@ impl PartitionHashes {
                 let since = Timestamp::from(recent_at.min(now_at) - OVERLAP);
                 let mut found = pin!(data.items.hashes(&self.partition, Some(since)));
                 while let Some(hash) = found.try_next().await? {
-                    self.state().index.insert(hash);
+                    self.state().hashes.insert(hash);
                 }
                 *freshness = Some(Freshness { complete, recent: now, recent_at: now_at });
             }
@@ -147,16 +147,10 @@ impl PartitionHashes {
                     let mut state = self.state();
                     state.claimed_before = std::mem::take(&mut state.claimed);
                 }
-                let mut index = HashIndex::new();
-                let mut found = pin!(data.items.hashes(&self.partition, None));
-                while let Some(hash) = found.try_next().await? {
-                    index.insert(hash);
-                }
+                let stored: Vec<_> = data.items.hashes(&self.partition, None).try_collect().await?;
                 let mut state = self.state();
-                for hash in state.claimed.iter().chain(state.claimed_before.iter()) {
-                    index.insert(hash);
-                }
-                state.index = index;
+                let claimed = state.claimed.iter().chain(state.claimed_before.iter());
+                state.hashes = stored.into_iter().chain(claimed).collect();
                 *freshness = Some(Freshness { complete: now, recent: now, recent_at: now_at });
             }
         }
