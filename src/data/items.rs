@@ -153,13 +153,13 @@ impl Items {
     /// which nobody knows when they were found. `convert` is run on a thread for such work.
     pub fn vectors<T: Send + 'static>(
         &self,
-        convert: impl Fn(ItemVector) -> T + Copy + Send + 'static,
+        convert: impl Fn(ItemVector) -> T + Clone + Send + 'static,
     ) -> impl Stream<Item = Result<Vec<T>>> + Send + '_ {
         let all = Query::partition(Container::ScrapedItems, GLOBAL).matching(has_image()).select(&["id", "embedding"]);
         let newest = all.clone().matching(FeedOrder::Recent.has_key());
         let newest = newest.order_by("scrapedAt", Direction::Descending).order_by("id", Direction::Ascending);
         let undated = all.matching(Filter::is_absent("scrapedAt"));
-        let pages = |query| pages::converted_pages(&*self.0, query, convert);
+        let pages = |query: Query| pages::converted_pages(&*self.0, query.limit(pages::PAGE_OF_LONG), convert.clone());
         pages(newest).chain(pages(undated))
     }
 

@@ -3,7 +3,6 @@
 //! A document that does not fit its type is left out and logged by id: a bad one never costs a good one.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
@@ -11,29 +10,27 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use super::{Error, Result};
-use crate::store::{self, Container, DocumentStore, Query, Shown, Stored};
+use crate::store::{self, Container, DocumentStore, Query, Stored};
 
 /// Documents in one round trip when a query is walked from end to end.
 const PAGE: usize = 500;
 
-/// The same when a few short fields of each document are fetched.
-const LONG_PAGE: usize = 1000;
+/// Documents in one round trip when a few short fields of each are fetched.
+pub(super) const PAGE_OF_SHORT: usize = 1000;
 
-/// The document as a `T`, or `None` and a line in the log. What `T` borrows is the document's text.
-pub(super) fn parse<'a, T: Deserialize<'a>>(container: Container, stored: &'a Stored) -> Option<T> {
-    parse_text(container, &stored.json)
-}
+/// Documents in one round trip when they are long: some megabytes.
+pub(super) const PAGE_OF_LONG: usize = 100;
 
-/// The same of a document's text.
-pub(super) fn parse_text<'a, T: Deserialize<'a>>(container: Container, json: &'a str) -> Option<T> {
+/// The document as a `T`, or `None` and a line in the log.
+pub(super) fn parse<T: DeserializeOwned>(container: Container, stored: &Stored) -> Option<T> {
     #[derive(Deserialize)]
     struct Id {
         id: String,
     }
-    match serde_json::from_str(json) {
+    match stored.parse() {
         Ok(record) => Some(record),
         Err(error) => {
-            let id = serde_json::from_str::<Id>(json).map_or_else(|_| "?".to_owned(), |named| named.id);
+            let id = stored.parse::<Id>().map_or_else(|_| "?".to_owned(), |named| named.id);
             // The category alone: the error's text may quote the document.
             warn!(document.container = ?container, document.id = %id, fault = ?error.classify(), "document left out");
             None
@@ -72,31 +69,31 @@ pub(super) fn walk<'a, T: DeserializeOwned + Send + 'a>(
     .try_filter_map(move |stored| async move { Ok(parse(container, &stored)) })
 }
 
-/// Long documents in one round trip: some megabytes.
-const PAGE_OF_LONG: usize = 100;
-
-/// Long documents that a query asks for, page by page, each turned into a `U` on a thread for such work, while the next
-/// page is being read.
+/// The documents that a query asks for, in pages of its limit, each turned into a `U` on a thread for such work while the
+/// next page is being read.
 pub(super) fn converted_pages<'a, T, U>(
     store: &'a dyn DocumentStore,
     query: Query,
-    convert_one: impl Fn(T) -> U + Copy + Send + 'static,
+    convert_one: impl Fn(T) -> U + Clone + Send + 'static,
 ) -> impl Stream<Item = Result<Vec<U>>> + Send + 'a
 where
     T: DeserializeOwned + 'static,
     U: Send + 'static,
 {
     let container = query.container;
-    stream::try_unfold(Some(query.limit(PAGE_OF_LONG)), move |query| async move {
-        let Some(query) = query else { return Ok::<_, Error>(None) };
-        let page = store.query(&query).await?;
-        let next = page.next.map(|token| query.after(Some(token)));
-        Ok(Some((convert(container, page.documents, convert_one), next)))
+    stream::try_unfold(Some(query), move |query| {
+        let convert_one = convert_one.clone();
+        async move {
+            let Some(query) = query else { return Ok::<_, Error>(None) };
+            let page = store.query(&query).await?;
+            let next = page.next.map(|token| query.after(Some(token)));
+            Ok(Some((convert(container, page.documents, convert_one), next)))
+        }
     })
     .try_buffered(2)
 }
 
-/// Turns long documents into `U`s on a thread for such work; those that do not fit are left out.
+/// Turns documents into `U`s on a thread for such work; those that do not fit are left out.
 pub(super) fn convert<T, U>(
     container: Container,
     documents: Vec<Stored>,
@@ -115,19 +112,4 @@ where
 /// Collects at most `limit` records of a walk.
 pub(super) async fn take<T>(walk: impl Stream<Item = Result<T>>, limit: usize) -> Result<Vec<T>> {
     pin!(walk).take(limit).try_collect().await
-}
-
-/// Adds every document that a query for a few fields asks for to `sum`, where it is read: perhaps on another thread.
-pub(super) async fn fold<S: Send + 'static>(
-    store: &dyn DocumentStore,
-    query: Query,
-    sum: S,
-    add: impl Fn(&mut S, Shown<'_>) + Send + Sync + 'static,
-) -> Result<S> {
-    let shared = Arc::new(Mutex::new(sum));
-    let sum = shared.clone();
-    let visit = move |shown: Shown<'_>| add(&mut sum.lock().unwrap_or_else(PoisonError::into_inner), shown);
-    store.scan(&query.limit(LONG_PAGE), Arc::new(visit)).await?;
-    let sum = Arc::into_inner(shared).ok_or_else(|| store::Error::Failed("a scan goes on after its end".into()))?;
-    Ok(sum.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -10,7 +10,7 @@ use super::{Result, pages};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::numbers::ItemNumbers;
 use crate::model::wardrobe::WardrobeItem;
-use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Key, Query, Shown};
+use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Key, Query};
 
 /// Reads at once when several items are asked for by id.
 const CONCURRENT_READS: usize = 8;
@@ -50,22 +50,18 @@ impl Wardrobe {
             .try_filter(|item| std::future::ready(item.is_owned()))
     }
 
-    /// Adds the numbers of all owned items of a user to `sum`, in no particular order.
-    pub async fn fold_owned<S: Send + 'static>(
+    /// The numbers of all owned items of a user, in pages and no particular order, each turned into a `T` on a thread for
+    /// such work. Elements are `None` for what is not owned.
+    pub fn owned_numbers<T: Send + 'static>(
         &self,
         user: &UserId,
-        sum: S,
-        add: impl Fn(&mut S, &ItemNumbers<'_>) + Send + Sync + 'static,
-    ) -> Result<S> {
+        convert: impl Fn(&ItemNumbers) -> T + Clone + Send + 'static,
+    ) -> impl Stream<Item = Result<Vec<Option<T>>>> + Send + '_ {
         // Who owns nearly all of what is there reads it all: to look for the rest costs more than to pass it over.
         let query = Query::partition(Container::Wardrobe, user.as_str()).select(ItemNumbers::FIELDS);
-        pages::fold(&*self.0, query, sum, move |sum, shown| {
-            // Prices and lists are no texts.
-            let Shown::Json(json) = shown else { return };
-            let item: Option<ItemNumbers<'_>> = pages::parse_text(Container::Wardrobe, json);
-            item.filter(ItemNumbers::is_owned).iter().for_each(|item| add(sum, item));
+        pages::converted_pages(&*self.0, query.limit(pages::PAGE_OF_SHORT), move |item: ItemNumbers| {
+            item.is_owned().then(|| convert(&item))
         })
-        .await
     }
 
     /// What the wardrobe is at this moment; `None` if that cannot be told.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::Stream;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::{Result, pages};
@@ -10,7 +11,7 @@ use crate::model::numbers::WearNumbers;
 use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::WearEvent;
 use crate::store::query::Comparison;
-use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Query, Shown};
+use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Query};
 
 /// The wear events of all users.
 #[derive(Clone)]
@@ -21,36 +22,21 @@ impl WearEvents {
         Self(store)
     }
 
-    /// Adds item and time of all wear events of a user since `since`, and of some before, to `sum`, the newest first.
-    pub async fn fold_since<S: Send + 'static>(
+    /// Item and time of all wear events of a user since `since`, and of some before, in pages, the newest first. Elements are
+    /// `None` for events that do not say both.
+    pub fn numbers_since(
         &self,
         user: &UserId,
         since: OffsetDateTime,
-        sum: S,
-        add: impl Fn(&mut S, &str, Timestamp) + Send + Sync + 'static,
-    ) -> Result<S> {
+    ) -> impl Stream<Item = Result<Vec<Option<(String, Timestamp)>>>> + Send + '_ {
         // Texts are compared: with an offset one may name a moment that another text, a day apart from it, names as well.
         let day = since.to_offset(UtcOffset::UTC).date().saturating_sub(time::Duration::days(2));
         let query = Query::partition(Container::WearEvents, user.as_str())
             .matching(Filter::Compare("occurredAt", Comparison::GreaterOrEqual, day.to_string().into()))
             .order_by("occurredAt", Direction::Descending)
-            .select(WearNumbers::FIELDS);
-        pages::fold(&*self.0, query, sum, move |sum, shown| match shown {
-            Shown::Json(json) => {
-                let wear: Option<WearNumbers<'_>> = pages::parse_text(Container::WearEvents, json);
-                if let Some((item, at)) = wear.and_then(|wear| wear.read()) {
-                    add(sum, &item, at);
-                }
-            }
-            Shown::Texts(texts) => {
-                if let [_, item, at] = texts
-                    && let Some(at) = Timestamp::parse(at)
-                {
-                    add(sum, item, at);
-                }
-            }
-        })
-        .await
+            .select(WearNumbers::FIELDS)
+            .limit(pages::PAGE_OF_SHORT);
+        pages::converted_pages(&*self.0, query, WearNumbers::read)
     }
 
     /// What the wear events are at this moment; `None` if that cannot be told.

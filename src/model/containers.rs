@@ -89,15 +89,12 @@ pub struct Spec {
     pub indexes: &'static [&'static [(&'static str, Direction)]],
     /// The composite indexes that queries of other services on the same Cosmos DB database need.
     pub foreign_indexes: &'static [&'static [(&'static str, Direction)]],
-    /// Fields that the embedded store's indexes hold as well: a `scan` of no other fields, in
-    /// one of these orders, then does without the documents. Cosmos DB has every field in its index anyway.
-    pub carried: &'static [&'static str],
     /// Whether queries in these orders also ask all partitions at once. Cosmos DB's indexes serve both; the embedded
     /// store then has a second index for each.
     pub across_partitions: bool,
     /// A list that the embedded store has an index of.
     pub list: Option<&'static ListIndex>,
-    /// Whether `DocumentStore::changes` tells what became of a partition. Every write then
+    /// Whether `PartitionIndex::changes` tells what became of a partition. Every write then
     /// costs the embedded store a little more.
     pub tracks_changes: bool,
     /// Fields that hold vectors: out of the ordinary index, with one of their own.
@@ -143,7 +140,6 @@ impl Container {
                 time_to_live,
                 indexes: &[],
                 foreign_indexes: &[],
-                carried: &[],
                 across_partitions: false,
                 list: None,
                 tracks_changes: false,
@@ -166,7 +162,6 @@ impl Container {
             // Which item was worn when.
             WearEvents => Spec {
                 indexes: &[&[("itemId", Ascending), ("occurredAt", Descending)], &[("occurredAt", Descending)]],
-                carried: &["itemId"],
                 tracks_changes: true,
                 ..spec("WearEvents", "COSMOS_DB_WEAR_EVENTS_CONTAINER", "userId", Off)
             },

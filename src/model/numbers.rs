@@ -1,12 +1,9 @@
-//! What wardrobe items and wear events say in numbers: read from a few fields, borrowed from the document's text, so that
-//! hundreds of thousands can be gone through.
+//! What wardrobe items and wear events say in numbers, read from a few of their fields.
 //!
 //! Every field may have any shape; one of an unexpected shape counts as absent.
 
-use std::borrow::Cow;
-
 use rust_decimal::Decimal;
-use serde::de::Error as _;
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::openapi::schema::Type;
@@ -14,6 +11,7 @@ use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::timestamp::Timestamp;
+use super::wardrobe::Colour;
 
 /// The largest amount of money that is taken for one, in units of any currency.
 pub const LARGEST_AMOUNT: Decimal = Decimal::from_parts(0xD4A5_1000, 0xE8, 0, false, 0);
@@ -81,34 +79,106 @@ pub struct Cost<'a> {
     pub currency: Option<&'a str>,
 }
 
+/// A field of the expected shape; one of any other shape counts as absent.
+#[derive(Debug)]
+struct Lenient<T>(Option<T>);
+
+impl<T> Default for Lenient<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = <&RawValue>::deserialize(deserializer)?;
+        Ok(Self(serde_json::from_str(value.get()).ok()))
+    }
+}
+
+/// A list of which only the elements of the expected shape count.
+type List<T> = Lenient<Vec<Lenient<T>>>;
+
+impl<T> List<T> {
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().flatten().filter_map(|element| element.0.as_ref())
+    }
+}
+
+/// A number, read exactly. The JSON reader may be off by the last bit.
+#[derive(Debug)]
+struct Exact(f64);
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        let number = if is_number { text.parse().ok() } else { None };
+        number.map(Self).ok_or_else(|| D::Error::custom("not a number"))
+    }
+}
+
+/// A price as an item has it: a number, or an object.
+#[derive(Debug)]
+struct Price {
+    amount: f64,
+    currency: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Price {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Object {
+            amount: Exact,
+            #[serde(default)]
+            original_currency: Lenient<String>,
+        }
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        let (Exact(amount), currency) = if text.starts_with('{') {
+            let object: Object = serde_json::from_str(text).map_err(D::Error::custom)?;
+            (object.amount, object.original_currency.0)
+        } else {
+            (serde_json::from_str(text).map_err(D::Error::custom)?, None)
+        };
+        Ok(Self { amount, currency })
+    }
+}
+
+/// One of the times that an item was worn, as the item keeps it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wear {
+    occurred_at: Timestamp,
+}
+
 /// What an item of the wardrobe says in numbers.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ItemNumbers<'a> {
+pub struct ItemNumbers {
     /// The item's id.
-    #[serde(borrow)]
-    pub id: Cow<'a, str>,
-    #[serde(borrow, default)]
-    price: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    wear_count: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    date_added: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    last_worn_at: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    wear_events: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    colours: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    tags: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    draft_status: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    is_wishlisted: Option<&'a RawValue>,
+    pub id: String,
+    #[serde(default)]
+    price: Lenient<Price>,
+    #[serde(default)]
+    wear_count: Lenient<Exact>,
+    #[serde(default)]
+    date_added: Lenient<Timestamp>,
+    #[serde(default)]
+    last_worn_at: Lenient<Timestamp>,
+    #[serde(default)]
+    wear_events: List<Wear>,
+    #[serde(default)]
+    colours: List<Colour>,
+    #[serde(default)]
+    tags: List<String>,
+    #[serde(default)]
+    draft_status: Option<IgnoredAny>,
+    #[serde(default)]
+    is_wishlisted: Lenient<bool>,
 }
 
-impl<'a> ItemNumbers<'a> {
+impl ItemNumbers {
     /// The fields that it is read from.
     pub const FIELDS: &'static [&'static str] = &[
         "id",
@@ -125,122 +195,67 @@ impl<'a> ItemNumbers<'a> {
 
     /// Whether it belongs to the owned wardrobe: neither a draft nor a wish.
     pub fn is_owned(&self) -> bool {
-        self.draft_status.is_none() && self.is_wishlisted.is_none_or(|value| value.get() != "true")
+        self.draft_status.is_none() && self.is_wishlisted.0 != Some(true)
     }
 
     /// What it cost. A negative amount is none, and neither is one above [`LARGEST_AMOUNT`].
-    pub fn cost(&self) -> Option<Cost<'a>> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Object<'a> {
-            #[serde(borrow)]
-            amount: &'a RawValue,
-            #[serde(borrow, default)]
-            original_currency: Option<&'a RawValue>,
-        }
-        let price = self.price?;
-        let object = price.get().starts_with('{').then(|| serde_json::from_str::<Object<'a>>(price.get()));
-        let (amount, currency) = match object {
-            None => (price, None),
-            Some(object) => {
-                let object = object.ok()?;
-                (object.amount, object.original_currency.and_then(|code| serde_json::from_str(code.get()).ok()))
-            }
-        };
-        let amount = decimal(number(amount)?).filter(|amount| !amount.is_sign_negative() || amount.is_zero())?;
-        Some(Cost { amount, currency: currency.map(str::trim).filter(|code| !code.is_empty()) })
+    pub fn cost(&self) -> Option<Cost<'_>> {
+        let price = self.price.0.as_ref()?;
+        let amount = decimal(price.amount).filter(|amount| !amount.is_sign_negative() || amount.is_zero())?;
+        let currency = price.currency.as_deref().map(str::trim).filter(|code| !code.is_empty());
+        Some(Cost { amount, currency })
     }
 
     /// How often it was worn.
     pub fn wear_count(&self) -> u32 {
         // Saturates: less than nothing is nothing.
-        self.wear_count.and_then(number).unwrap_or_default() as u32
+        self.wear_count.0.as_ref().map_or(0, |Exact(count)| *count as u32)
     }
 
     /// When it came into the wardrobe.
     pub fn date_added(&self) -> Option<Timestamp> {
-        timestamp(self.date_added?).filter(|at| at.get().year() >= FIRST_YEAR)
+        self.date_added.0.filter(|at| at.get().year() >= FIRST_YEAR)
     }
 
     /// When it was worn last, as far as the item says so.
     pub fn last_worn(&self) -> Option<Timestamp> {
-        self.last_worn_at.and_then(timestamp).or_else(|| self.wears().max())
+        self.last_worn_at.0.or_else(|| self.wears().max())
     }
 
     /// The newest times that it was worn, as far as the item keeps them itself.
-    pub fn wears(&self) -> impl Iterator<Item = Timestamp> + use<'a> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Wear<'a> {
-            #[serde(borrow)]
-            occurred_at: &'a RawValue,
-        }
-        list(self.wear_events)
-            .filter_map(|wear| timestamp(serde_json::from_str::<Wear<'a>>(wear.get()).ok()?.occurred_at))
+    pub fn wears(&self) -> impl Iterator<Item = Timestamp> {
+        self.wear_events.iter().map(|wear| wear.occurred_at)
     }
 
-    /// Name and hex value of its colours, the dominant one first; what is missing is empty.
-    pub fn colours(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
-        #[derive(Deserialize)]
-        struct Colour<'a> {
-            #[serde(borrow, default)]
-            name: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            hex: Option<&'a RawValue>,
-        }
-        list(self.colours).filter_map(|colour| {
-            let colour: Colour<'a> = serde_json::from_str(colour.get()).ok()?;
-            let part = |value: Option<&'a RawValue>| value.and_then(text).unwrap_or_default();
-            Some((part(colour.name), part(colour.hex)))
-        })
+    /// Its colours, the dominant one first; a name or a hex value that is missing is empty.
+    pub fn colours(&self) -> impl Iterator<Item = &Colour> {
+        self.colours.iter()
     }
 
     /// Its tags.
-    pub fn tags(&self) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
-        list(self.tags).filter_map(text)
+    pub fn tags(&self) -> impl Iterator<Item = &String> {
+        self.tags.iter()
     }
 }
 
 /// What a wear event says in numbers.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct WearNumbers<'a> {
-    #[serde(borrow, default)]
-    item_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    occurred_at: Option<&'a RawValue>,
+pub struct WearNumbers {
+    #[serde(default)]
+    item_id: Lenient<String>,
+    #[serde(default)]
+    occurred_at: Lenient<Timestamp>,
 }
 
-impl<'a> WearNumbers<'a> {
+impl WearNumbers {
     /// The fields that it is read from, and the one that names it in a log.
     pub const FIELDS: &'static [&'static str] = &["id", "itemId", "occurredAt"];
 
     /// What was worn, and when; `None` if it does not say both.
-    pub fn read(&self) -> Option<(Cow<'a, str>, Timestamp)> {
-        Some((text(self.item_id?)?, timestamp(self.occurred_at?)?))
+    pub fn read(self) -> Option<(String, Timestamp)> {
+        Some((self.item_id.0?, self.occurred_at.0?))
     }
-}
-
-fn number(value: &RawValue) -> Option<f64> {
-    // Not by the JSON reader, which may be off by the last bit.
-    let text = value.get();
-    let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-    if is_number { text.parse().ok() } else { None }
-}
-
-fn text(value: &RawValue) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'_>>(value.get()).ok().map(|Text(text)| text)
-}
-
-fn timestamp(value: &RawValue) -> Option<Timestamp> {
-    Timestamp::parse(&text(value)?)
-}
-
-fn list(value: Option<&RawValue>) -> impl Iterator<Item = &RawValue> {
-    let elements: Option<Vec<&RawValue>> = value.and_then(|value| serde_json::from_str(value.get()).ok());
-    elements.into_iter().flatten()
 }
 
 #[cfg(test)]
@@ -250,7 +265,7 @@ mod tests {
 
     use super::*;
 
-    fn with_item<R>(document: &str, read: impl FnOnce(&ItemNumbers<'_>) -> R) -> R {
+    fn with_item<R>(document: &str, read: impl FnOnce(&ItemNumbers) -> R) -> R {
         read(&serde_json::from_str(document).unwrap())
     }
 
@@ -317,7 +332,7 @@ mod tests {
             });
             with_item(&document.to_string(), |item| {
                 assert_eq!((item.date_added(), item.last_worn()), (None, None), "{odd}");
-                assert!(item.colours().all(|(name, hex)| name.is_empty() && hex.is_empty()));
+                assert!(item.colours().all(|colour| colour.name.is_empty() && colour.hex.is_empty()));
                 assert_eq!((item.tags().count(), item.is_owned()), (0, true));
             });
         }

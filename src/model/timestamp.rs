@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
-use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, UtcOffset};
+use time::{Date, OffsetDateTime, PrimitiveDateTime, UtcOffset};
 use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -21,9 +21,6 @@ pub struct Timestamp(OffsetDateTime);
 impl Timestamp {
     /// The point in time that `text` names, if it names one.
     pub fn parse(text: &str) -> Option<Self> {
-        if let Some(at) = parse_ours(text) {
-            return Some(Self(at));
-        }
         let text = text.trim();
         if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
             // In UTC it may be in a year that there is no room for.
@@ -48,29 +45,6 @@ impl Timestamp {
     pub fn get(self) -> OffsetDateTime {
         self.0
     }
-}
-
-/// The form that is written here, with or without milliseconds: nearly all texts have it, and it is quickly read.
-fn parse_ours(text: &str) -> Option<OffsetDateTime> {
-    let bytes = text.as_bytes();
-    let number = |from: usize, digits: usize| {
-        bytes[from..from + digits]
-            .iter()
-            .try_fold(0_u16, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u16::from(byte - b'0')))
-    };
-    let pair = |from: usize| Some(number(from, 2)? as u8);
-    let milliseconds = match bytes {
-        [.., b'Z'] if bytes.len() == 20 => 0,
-        [.., b'.', _, _, _, b'Z'] if bytes.len() == 24 => number(20, 3)?,
-        _ => return None,
-    };
-    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
-    if marks.iter().any(|&(position, mark)| bytes[position] != mark) {
-        return None;
-    }
-    let month = Month::try_from(pair(5)?).ok()?;
-    let day = Date::from_calendar_date(number(0, 4)?.into(), month, pair(8)?).ok()?;
-    Some(day.with_hms_milli(pair(11)?, pair(14)?, pair(17)?, milliseconds).ok()?.assume_utc())
 }
 
 impl From<OffsetDateTime> for Timestamp {

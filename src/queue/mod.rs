@@ -101,7 +101,7 @@ pub trait JobQueue: Send + Sync {
         self.length(queue).await.map(drop)
     }
 
-    /// As [`DocumentStore::find_damage`](crate::store::DocumentStore::find_damage).
+    /// As [`Upkeep::find_damage`](crate::store::Upkeep::find_damage).
     async fn find_damage(&self) -> Result<Option<String>> {
         Ok(None)
     }

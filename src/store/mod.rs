@@ -10,7 +10,6 @@ pub mod sqlite;
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
@@ -25,7 +24,7 @@ pub use query::{Filter, Page, Query, Scope};
 /// The largest document that can be saved, in bytes of compact JSON: the limit of Cosmos DB.
 pub const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
 
-/// Life of the document that [`DocumentStore::ping`] writes.
+/// Life of the document that [`Upkeep::ping`] writes.
 const TRIAL_SECONDS: u32 = 60 * 60;
 
 /// Result of a store operation.
@@ -119,18 +118,6 @@ impl Stored {
     }
 }
 
-/// What a [`DocumentStore::scan`] shows of a document.
-#[derive(Debug, Clone, Copy)]
-pub enum Shown<'a> {
-    /// Its JSON text, with the fields that are asked for and perhaps others.
-    Json(&'a str),
-    /// The fields that are asked for, in that order, when all of them are texts.
-    Texts(&'a [&'a str]),
-}
-
-/// What is done with each document of a [`DocumentStore::scan`].
-pub type Visit = Arc<dyn Fn(Shown<'_>) + Send + Sync>;
-
 /// What the documents of a partition were at one moment, without saying what they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeMark {
@@ -178,7 +165,7 @@ pub enum Write {
 /// (seconds since the last write) lets it expire; −1 keeps it for ever; without it the container's default holds. An
 /// expired document is as good as missing.
 #[async_trait]
-pub trait DocumentStore: Send + Sync {
+pub trait DocumentStore: PartitionIndex + Upkeep {
     /// The document at `key`, or `None`.
     async fn read(&self, key: &Key) -> Result<Option<Stored>>;
 
@@ -201,59 +188,43 @@ pub trait DocumentStore: Send + Sync {
 
     /// One page of the documents that `query` asks for.
     async fn query(&self, query: &Query) -> Result<Page>;
+}
 
-    /// Shows every document that `query` asks for to `visit`, from beginning to end whatever its limit and position. For the
-    /// many documents of which little is kept: where this program reads them itself, they are shown where they lie, on the
-    /// thread that reads them. What comes or goes meanwhile may be shown or not.
-    async fn scan(&self, query: &Query, visit: Visit) -> Result<()> {
-        let mut query = query.clone().after(None);
-        loop {
-            let page = self.query(&query).await?;
-            page.documents.iter().for_each(|stored| visit(Shown::Json(&stored.json)));
-            if page.next.is_none() {
-                return Ok(());
-            }
-            query = query.after(page.next);
-        }
-    }
+/// What a back end knows of a partition without reading its documents.
+#[async_trait]
+pub trait PartitionIndex: Send + Sync {
+    /// Returns a cheap mark of the partition's content: taken again, it tells whether anything was written meanwhile.
+    /// `None` for a container that does not track changes
+    /// ([`Spec::tracks_changes`](crate::model::containers::Spec::tracks_changes)).
+    async fn changes(&self, container: Container, partition: &str) -> Result<Option<ChangeMark>>;
 
-    /// The documents that `query` asks for (whose order and position do not count) and whose vector in `field` is nearest to
-    /// `vector` by cosine, the nearest first. `None` from a store without an index of vectors: there, who asks must look
-    /// at all of them.
-    async fn nearest(&self, _query: &Query, _field: &'static str, _vector: &[f32]) -> Result<Option<Vec<Stored>>> {
-        Ok(None)
-    }
+    /// Finds the documents that `query` asks for (whose order and position do not count) whose vector in `field` is nearest
+    /// to `vector` by cosine, the nearest first. `None` from a store without an index of vectors; its caller compares all
+    /// documents instead.
+    async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>>;
+}
 
-    /// What the partition is at this moment, for little: taken again, it tells whether anything was written meanwhile. Only
-    /// for containers that track changes ([`Spec::tracks_changes`](crate::model::containers::Spec::tracks_changes)); `None` for others,
-    /// and from a store that cannot tell.
-    async fn changes(&self, _container: Container, _partition: &str) -> Result<Option<ChangeMark>> {
-        Ok(None)
-    }
-
-    /// Deletes what has expired and returns how many documents that were. Nobody can see them any more in any case; this
-    /// gives their room back. Zero from a store that sees to it by itself.
-    async fn sweep_expired(&self) -> Result<usize> {
-        Ok(0)
-    }
-
+/// Looking after a back end.
+#[async_trait]
+pub trait Upkeep: Send + Sync {
     /// Writes something small, to see whether the store answers and takes writes.
-    async fn ping(&self) -> Result<()> {
-        self.write_trial().await
-    }
+    async fn ping(&self) -> Result<()>;
 
-    /// Writes a document of no meaning, which expires by itself.
-    async fn write_trial(&self) -> Result<()> {
-        // Among what is computed and may be lost, in nobody's partition.
-        let key = Key::new(Container::VaultInsightsCache, "system", "readiness");
-        let trial = serde_json::json!({ "id": key.id, "userId": key.partition, "ttl": TRIAL_SECONDS });
-        self.upsert(&key, &trial).await.map(drop)
-    }
+    /// Deletes expired documents and returns their number. They are invisible in any case; this frees their space. Zero
+    /// from a store that deletes them by itself.
+    async fn sweep_expired(&self) -> Result<usize>;
 
-    /// Looks through everything that is stored for damage, as far as that is our task: `None` if there is none. Takes long.
-    async fn find_damage(&self) -> Result<Option<String>> {
-        Ok(None)
-    }
+    /// Checks everything that is stored for damage and describes the first found. `None` also from a store that others
+    /// look after. Takes long.
+    async fn find_damage(&self) -> Result<Option<String>>;
+}
+
+/// Writes a document without meaning, which expires by itself.
+async fn write_trial(store: &impl DocumentStore) -> Result<()> {
+    // Among what is computed and may be lost, in nobody's partition.
+    let key = Key::new(Container::VaultInsightsCache, "system", "readiness");
+    let trial = serde_json::json!({ "id": key.id, "userId": key.partition, "ttl": TRIAL_SECONDS });
+    store.upsert(&key, &trial).await.map(drop)
 }
 
 /// The size check that both back ends make before a write.

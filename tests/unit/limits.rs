@@ -1,6 +1,5 @@
 //! What one caller may have, and that others have theirs.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -99,8 +98,8 @@ async fn an_address_that_signs_in_too_often_waits() {
 
 #[tokio::test]
 async fn an_address_that_guesses_too_often_is_refused_unheard() {
-    let counted = Arc::new(Counted::in_memory());
-    let builder = TestApp::builder().store(counted.clone()).setting("RATE_LIMITS", "true");
+    let (counted, store) = Counted::in_memory();
+    let builder = TestApp::builder().store(store).setting("RATE_LIMITS", "true");
     let app = builder.setting("RATE_LIMIT_REFUSALS_PER_MINUTE", "3").start();
     let (known, unknown) = (app.user("ada").await, app.user("eve").await);
     assert_eq!(known.get("/api/chat/memory").await.status, StatusCode::OK);
@@ -129,8 +128,8 @@ async fn an_address_that_guesses_too_often_is_refused_unheard() {
 
 #[tokio::test]
 async fn of_many_guesses_at_once_no_more_are_looked_up_than_the_quota_has() {
-    let counted = Arc::new(Counted::in_memory());
-    let builder = TestApp::builder().store(counted.clone()).setting("RATE_LIMITS", "true");
+    let (counted, store) = Counted::in_memory();
+    let builder = TestApp::builder().store(store).setting("RATE_LIMITS", "true");
     let app = builder.setting("RATE_LIMIT_REFUSALS_PER_MINUTE", "5").start();
     let before = counted.lookups();
     let guesses = (0..100).map(async |number| app.bearer(&format!("at-{number}")).get("/api/chat/memory").await.status);
@@ -141,8 +140,8 @@ async fn of_many_guesses_at_once_no_more_are_looked_up_than_the_quota_has() {
 
 #[tokio::test]
 async fn a_refused_token_is_not_looked_up_again_for_half_a_minute() {
-    let counted = Arc::new(Counted::in_memory());
-    let app = TestApp::builder().store(counted.clone()).start();
+    let (counted, store) = Counted::in_memory();
+    let app = TestApp::builder().store(store).start();
     let guess = async || app.bearer("at-guess").get("/api/chat/memory").await.status;
     let before = counted.lookups();
     for _ in 0..5 {

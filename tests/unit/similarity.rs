@@ -1,10 +1,8 @@
 //! Similarity search over scraped items: that it finds what a look at all of them would find, whatever comes and goes.
 
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use pluckit::base::clock::{Clock, ManualClock};
 use pluckit::data::Data;
 use pluckit::domain::similarity::items::{Found, Parts, SimilarItems};
@@ -12,12 +10,13 @@ use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::{CallContext, Model};
 use pluckit::model::timestamp::Timestamp;
 use pluckit::store::sqlite::SqliteStore;
-use pluckit::store::{self, Container, DocumentStore, ETag, Error, Filter, Key, Page, Query, Stored, Write};
+use pluckit::store::{Container, DocumentStore, ETag, Filter, Key, Page, Query, Stored};
 use serde_json::{Value, json};
 use time::macros::datetime;
 use tokio_util::task::TaskTracker;
 
 use crate::store::cosmos_backend::cosmos;
+use crate::support::intercepted::{Call, Fate, Intercepted, Interceptor};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -212,67 +211,35 @@ async fn many_pages_and_a_look_at_each_say_the_same() {
     }
 }
 
-/// A store of endless pages, all but the first of which never come.
+/// Answers for a store with one item, of whose endless pages all but the first never come.
 struct Stuck {
-    first: Stored,
+    only: Stored,
     /// Whether it finds what is near by itself.
     has_vector_index: bool,
 }
 
-#[async_trait]
-impl DocumentStore for Stuck {
-    async fn query(&self, query: &Query) -> store::Result<Page> {
-        match (&query.after, &query.filter) {
-            (Some(_), _) => pending().await,
-            (None, Some(Filter::All(filters))) if matches!(filters[0], Filter::In(..)) => {
-                Ok(Page { documents: vec![self.first.clone()], ..Page::default() })
-            }
-            (None, _) => {
-                let next = Some("more".to_owned());
-                Ok(Page { documents: vec![self.first.clone()], next, ..Page::default() })
-            }
-        }
+impl Interceptor for Stuck {
+    fn before(&self, call: &Call<'_>) -> Fate {
+        if call.query.is_some_and(|query| query.after.is_some()) { Fate::Hangs } else { Fate::Passes }
     }
 
-    async fn nearest(&self, query: &Query, field: &'static str, _: &[f32]) -> store::Result<Option<Vec<Stored>>> {
+    fn query(&self, query: &Query) -> Option<Page> {
+        let is_by_id = matches!(&query.filter, Some(Filter::All(filters)) if matches!(filters[0], Filter::In("id", _)));
+        let next = (!is_by_id).then(|| "more".to_owned());
+        Some(Page { documents: vec![self.only.clone()], next, ..Page::default() })
+    }
+
+    fn nearest(&self, query: &Query, field: &'static str) -> Option<Vec<Stored>> {
         assert_eq!((query.container, field), (Container::ScrapedItems, "embedding"));
-        Ok(self.has_vector_index.then(|| vec![self.first.clone()]))
-    }
-
-    async fn read(&self, _: &Key) -> store::Result<Option<Stored>> {
-        Ok(None)
-    }
-
-    async fn create(&self, _: &Key, _: &Value) -> store::Result<ETag> {
-        Err(Error::Conflict)
-    }
-
-    async fn upsert(&self, _: &Key, _: &Value) -> store::Result<ETag> {
-        Err(Error::Conflict)
-    }
-
-    async fn replace(&self, _: &Key, _: &Value, _: &ETag) -> store::Result<ETag> {
-        Err(Error::Conflict)
-    }
-
-    async fn delete(&self, _: &Key, _: Option<&ETag>) -> store::Result<bool> {
-        Err(Error::Conflict)
-    }
-
-    async fn batch(&self, _: Container, _: &str, _: &[Write]) -> store::Result<()> {
-        Err(Error::Conflict)
-    }
-
-    async fn ping(&self) -> store::Result<()> {
-        Ok(())
+        self.has_vector_index.then(|| vec![self.only.clone()])
     }
 }
 
 async fn over_stuck_store(has_vector_index: bool) -> SimilarItems {
     let item = json!({ "id": "only", "title": "loafers", "embedding": embed("loafers").await });
-    let first = Stored { json: item.to_string(), etag: ETag("1".to_owned()) };
-    let clock = Arc::new(ManualClock::new(datetime!(2026-03-10 12:00 UTC)));
-    let data = Data::new(Arc::new(Stuck { first, has_vector_index }));
+    let only = Stored { json: item.to_string(), etag: ETag("1".to_owned()) };
+    let Bench { clock, store, .. } = Bench::new();
+    let data = Data::new(Intercepted::new(store, Arc::new(Stuck { only, has_vector_index })));
     SimilarItems::new(Parts { data, clock, tasks: TaskTracker::new(), most_items: 10 })
 }
 

@@ -439,7 +439,7 @@ mod tests {
     use crate::model::profile::UserProfile;
     use crate::model::source::{Source, SourceType};
     use crate::model::wardrobe::{Price, WardrobeItem, WearEvent};
-    use crate::store::{ETag, Page, Scope, Stored, Write};
+    use crate::store::{ChangeMark, ETag, Page, PartitionIndex, Scope, Stored, Upkeep, Write};
 
     const LOAD_DAY: Date = date!(2026 - 03 - 20);
     const NOW: OffsetDateTime = datetime!(2026-03-20 00:00:01 UTC);
@@ -903,9 +903,31 @@ mod tests {
             let found = asked.map(|(_, json)| Stored { json: json.clone(), etag: ETag(String::new()) });
             Ok(Page { documents: found.collect(), ..Page::default() })
         }
+    }
 
+    #[async_trait]
+    impl PartitionIndex for Shelf {
+        async fn changes(&self, _: Container, _: &str) -> store::Result<Option<ChangeMark>> {
+            Ok(None)
+        }
+
+        async fn nearest(&self, _: &Query, _: &'static str, _: &[f32]) -> store::Result<Option<Vec<Stored>>> {
+            Ok(None)
+        }
+    }
+
+    #[async_trait]
+    impl Upkeep for Shelf {
         async fn ping(&self) -> store::Result<()> {
             Ok(())
+        }
+
+        async fn sweep_expired(&self) -> store::Result<usize> {
+            Ok(0)
+        }
+
+        async fn find_damage(&self) -> store::Result<Option<String>> {
+            Ok(None)
         }
     }
 

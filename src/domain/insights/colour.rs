@@ -20,9 +20,10 @@ pub struct Colour(u8);
 
 impl Colour {
     /// The first known colour of the item: of its colours by name, else by hex value, and then of its tags.
-    pub fn of(item: &ItemNumbers<'_>) -> Option<Self> {
-        let by_colours = item.colours().find_map(|(name, hex)| Self::named_in(&name).or_else(|| Self::of_hex(&hex)));
-        by_colours.or_else(|| item.tags().find_map(|tag| Self::named_in(&tag)))
+    pub fn of(item: &ItemNumbers) -> Option<Self> {
+        let by_colours =
+            item.colours().find_map(|colour| Self::named_in(&colour.name).or_else(|| Self::of_hex(&colour.hex)));
+        by_colours.or_else(|| item.tags().find_map(|tag| Self::named_in(tag)))
     }
 
     /// The place in [`NAMES`].
@@ -74,7 +75,7 @@ mod tests {
         let mut document = fields;
         document["id"] = json!("a");
         let text = document.to_string();
-        let item: ItemNumbers<'_> = serde_json::from_str(&text).unwrap();
+        let item: ItemNumbers = serde_json::from_str(&text).unwrap();
         Colour::of(&item).map(|colour| NAMES[colour.index()])
     }
 

@@ -10,6 +10,7 @@ mod vault;
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use futures::TryStreamExt;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -37,7 +39,7 @@ use crate::model::insights::CachedInsights;
 use crate::model::numbers;
 use crate::store::ChangeMark;
 use crate::telemetry::metrics::Metrics;
-use vault::{Items, Vault, Wears};
+use vault::{Vault, Wears};
 
 /// The currency of who has not said which. The product's choice.
 const DEFAULT_CURRENCY: &str = "USD";
@@ -249,12 +251,25 @@ impl Insights {
         now: OffsetDateTime,
     ) -> Result<Answer, Error> {
         let vault = Vault::new(question, currency, rates, now);
-        let (items, wears) = vault.begin();
         let data = &self.parts.data;
-        let (items, wears) = tokio::try_join!(
-            data.wardrobe.fold_owned(user, items, Items::add),
-            data.wear_events.fold_since(user, vault.earliest(), wears, Wears::add),
-        )?;
+        let items = async {
+            let vault = vault.clone();
+            let mut pages = pin!(data.wardrobe.owned_numbers(user, move |item| vault.piece(item)));
+            let mut pieces = Vec::new();
+            while let Some(page) = pages.try_next().await? {
+                pieces.extend(page.into_iter().flatten());
+            }
+            Ok::<_, data::Error>(pieces)
+        };
+        let wears = async {
+            let mut pages = pin!(data.wear_events.numbers_since(user, vault.earliest()));
+            let mut wears = Wears::default();
+            while let Some(page) = pages.try_next().await? {
+                page.into_iter().flatten().for_each(|(item, at)| vault.add_wear(&mut wears, item, at));
+            }
+            Ok(wears)
+        };
+        let (items, wears) = tokio::try_join!(items, wears)?;
         // Takes longer than the runtime should wait when there are thousands.
         let body = tokio::task::spawn_blocking(move || vault.finish(items, &wears).map(Answer::new));
         match body.await {

@@ -48,11 +48,6 @@ impl Vault {
         Arc::new(Self { question, currency, rates, now, window, lately, end: now.saturating_add(AHEAD) })
     }
 
-    /// Nothing yet.
-    pub fn begin(self: &Arc<Self>) -> (Items, Wears) {
-        (Items { vault: self.clone(), pieces: Vec::new() }, Wears { vault: self.clone(), of_items: HashMap::new() })
-    }
-
     /// Wearings before this do not matter.
     pub fn earliest(&self) -> OffsetDateTime {
         self.window.min(self.lately)
@@ -66,11 +61,10 @@ impl Vault {
     ///
     /// # Errors
     /// When it does not turn into JSON: a fault in this program.
-    pub fn finish(&self, items: Items, wears: &Wears) -> serde_json::Result<Vec<u8>> {
-        let mut pieces = items.pieces;
+    pub fn finish(&self, mut pieces: Vec<Piece>, wears: &Wears) -> serde_json::Result<Vec<u8>> {
         pieces.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         for piece in &mut pieces {
-            let worn = wears.of_items.get(&piece.id).copied().unwrap_or_default();
+            let worn = wears.of_items.get(&*piece.id).copied().unwrap_or_default();
             piece.recent_wears = piece.recent_wears.max(worn.in_window);
             piece.is_worn_lately |= worn.is_lately;
         }
@@ -86,6 +80,39 @@ impl Vault {
         let mut body = Vec::with_capacity(1024 + pieces.len() * ENTRY_BYTES);
         serde_json::to_writer(&mut body, &insights)?;
         Ok(body)
+    }
+
+    /// What stays of an item.
+    pub fn piece(&self, item: &ItemNumbers) -> Piece {
+        let cost = item.cost();
+        let price = cost
+            .and_then(|cost| self.rates.convert(cost.amount, cost.currency.unwrap_or(PRICE_CURRENCY), &self.currency));
+        let last_worn = item.last_worn();
+        let recent_wears = match last_worn {
+            Some(at) if at.get() >= self.window => {
+                u32::try_from(item.wears().filter(|at| self.is_since(*at, self.window)).count()).unwrap_or(u32::MAX)
+            }
+            Some(_) | None => 0,
+        };
+        Piece {
+            id: item.id.as_str().into(),
+            price,
+            wears: item.wear_count(),
+            recent_wears,
+            months: item.date_added().map_or(1, |since| formulas::months_between(since.get(), self.now)),
+            colour: Colour::of(item),
+            is_worn_lately: last_worn.is_some_and(|at| at.get() >= self.lately),
+        }
+    }
+
+    /// Adds a wear event to the others.
+    pub fn add_wear(&self, wears: &mut Wears, item: String, at: Timestamp) {
+        let (in_window, is_lately) = (self.is_since(at, self.window), self.is_since(at, self.lately));
+        if in_window || is_lately {
+            let worn = wears.of_items.entry(item).or_default();
+            worn.in_window = worn.in_window.saturating_add(u32::from(in_window));
+            worn.is_lately |= is_lately;
+        }
     }
 
     fn behaviour(&self, pieces: &[Piece]) -> BehavioralInsights {
@@ -167,7 +194,7 @@ impl Serialize for Entries<'_> {
 }
 
 /// What stays of an item.
-struct Piece {
+pub struct Piece {
     id: Box<str>,
     /// In the currency of the answer.
     price: Option<Decimal>,
@@ -180,43 +207,10 @@ struct Piece {
     is_worn_lately: bool,
 }
 
-/// The items so far.
-pub struct Items {
-    vault: Arc<Vault>,
-    pieces: Vec<Piece>,
-}
-
-impl Items {
-    /// Adds an item.
-    pub fn add(&mut self, item: &ItemNumbers<'_>) {
-        let vault = &*self.vault;
-        let cost = item.cost();
-        let price = cost.and_then(|cost| {
-            vault.rates.convert(cost.amount, cost.currency.unwrap_or(PRICE_CURRENCY), &vault.currency)
-        });
-        let last_worn = item.last_worn();
-        let recent_wears = match last_worn {
-            Some(at) if at.get() >= vault.window => {
-                u32::try_from(item.wears().filter(|at| vault.is_since(*at, vault.window)).count()).unwrap_or(u32::MAX)
-            }
-            Some(_) | None => 0,
-        };
-        self.pieces.push(Piece {
-            id: item.id.as_ref().into(),
-            price,
-            wears: item.wear_count(),
-            recent_wears,
-            months: item.date_added().map_or(1, |since| formulas::months_between(since.get(), vault.now)),
-            colour: Colour::of(item),
-            is_worn_lately: last_worn.is_some_and(|at| at.get() >= vault.lately),
-        });
-    }
-}
-
-/// The wear events so far.
+/// The wear events so far, by item.
+#[derive(Default)]
 pub struct Wears {
-    vault: Arc<Vault>,
-    of_items: HashMap<Box<str>, Worn>,
+    of_items: HashMap<String, Worn>,
 }
 
 /// What stays of an item's wear events.
@@ -224,23 +218,6 @@ pub struct Wears {
 struct Worn {
     in_window: u32,
     is_lately: bool,
-}
-
-impl Wears {
-    /// Adds a wear event.
-    pub fn add(&mut self, item: &str, at: Timestamp) {
-        let vault = &*self.vault;
-        let (in_window, is_lately) = (vault.is_since(at, vault.window), vault.is_since(at, vault.lately));
-        if !in_window && !is_lately {
-            return;
-        }
-        let worn = match self.of_items.get_mut(item) {
-            Some(worn) => worn,
-            None => self.of_items.entry(item.into()).or_default(),
-        };
-        worn.in_window = worn.in_window.saturating_add(u32::from(in_window));
-        worn.is_lately |= is_lately;
-    }
 }
 
 #[cfg(test)]
@@ -263,20 +240,18 @@ mod tests {
 
     fn body(question: Question, currency: &str, items: &[Value], wears: &[Value]) -> Vec<u8> {
         let vault = Vault::new(question, currency.to_owned(), Arc::new(Rates::built_in()), NOW);
-        let (mut all_items, mut all_wears) = vault.begin();
-        for item in items {
-            let text = item.to_string();
-            let item: ItemNumbers<'_> = serde_json::from_str(&text).unwrap();
-            all_items.add(&item);
-        }
+        let pieces = items.iter().map(|item| {
+            let item: ItemNumbers = serde_json::from_str(&item.to_string()).unwrap();
+            vault.piece(&item)
+        });
+        let mut all_wears = Wears::default();
         for wear in wears {
-            let text = wear.to_string();
-            let wear: WearNumbers<'_> = serde_json::from_str(&text).unwrap();
+            let wear: WearNumbers = serde_json::from_str(&wear.to_string()).unwrap();
             if let Some((item, at)) = wear.read() {
-                all_wears.add(&item, at);
+                vault.add_wear(&mut all_wears, item, at);
             }
         }
-        vault.finish(all_items, &all_wears).unwrap()
+        vault.finish(pieces.collect(), &all_wears).unwrap()
     }
 
     fn insights(question: Question, currency: &str, items: &[Value], wears: &[Value]) -> VaultInsights {

@@ -41,8 +41,8 @@ pub use schema::InitReport;
 
 use self::once::Once;
 use super::{
-    ChangeMark, Container, Direction, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Scope,
-    Stored, Write, check_size,
+    ChangeMark, Container, Direction, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, PartitionIndex, Query,
+    Result, Scope, Stored, Upkeep, Write, check_size, write_trial,
 };
 use crate::azure::Identity;
 use crate::base::chain::Chain;
@@ -76,7 +76,7 @@ const LONGEST_PAGE: usize = 1000;
 /// Most operations in a batch of the service.
 const LARGEST_BATCH: usize = 100;
 
-/// The service notes the second of a write. A second write within it changes nothing that [`CosmosStore::changes`] sees, so
+/// The service notes the second of a write. A second write within it changes nothing that [`PartitionIndex::changes`] sees, so
 /// a mark counts only when that second is over, on a clock that may differ from the service's by some more.
 const SETTLING: Duration = Duration::from_secs(5);
 
@@ -433,6 +433,13 @@ impl DocumentStore for CosmosStore {
         }
     }
 
+    async fn query(&self, query: &Query) -> Result<Page> {
+        deadline::within(QUERY_DEADLINE, Box::pin(self.page(query))).await?
+    }
+}
+
+#[async_trait]
+impl PartitionIndex for CosmosStore {
     async fn changes(&self, container: Container, partition: &str) -> Result<Option<ChangeMark>> {
         if !container.spec().tracks_changes {
             return Ok(None);
@@ -445,10 +452,6 @@ impl DocumentStore for CosmosStore {
         Ok(Some(ChangeMark { value, certain_from: newest.map(|newest| newest + SETTLING) }))
     }
 
-    async fn query(&self, query: &Query) -> Result<Page> {
-        deadline::within(QUERY_DEADLINE, Box::pin(self.page(query))).await?
-    }
-
     async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>> {
         if !self.options.vector_search {
             return Ok(None);
@@ -457,6 +460,23 @@ impl DocumentStore for CosmosStore {
         let query = Query { order: Vec::new(), after: None, ..query.clone() };
         let collected = deadline::within(QUERY_DEADLINE, Box::pin(self.collect_page(&query, &statement))).await;
         Ok(Some(collected??.documents))
+    }
+}
+
+#[async_trait]
+impl Upkeep for CosmosStore {
+    async fn ping(&self) -> Result<()> {
+        write_trial(self).await
+    }
+
+    /// The service deletes expired documents by itself.
+    async fn sweep_expired(&self) -> Result<usize> {
+        Ok(0)
+    }
+
+    /// The service looks after what it stores.
+    async fn find_damage(&self) -> Result<Option<String>> {
+        Ok(None)
     }
 }
 

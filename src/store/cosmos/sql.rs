@@ -19,7 +19,11 @@ pub(super) struct Sql {
 impl Sql {
     /// Compiles `query`. The partition is part of the text too: the emulator does not look at the header.
     pub(super) fn new(query: &Query) -> Self {
-        let mut sql = Self { text: "SELECT ".to_owned(), parameters: Vec::new() };
+        Self::select("SELECT ", query)
+    }
+
+    fn select(start: &str, query: &Query) -> Self {
+        let mut sql = Self { text: start.to_owned(), parameters: Vec::new() };
         match query.fields {
             None => sql.text.push('*'),
             Some(fields) => {
@@ -56,9 +60,8 @@ impl Sql {
     /// Compiles `query` for its nearest documents in the place of its order. `TOP` is a must: without it the service would
     /// sort the whole partition.
     pub(super) fn nearest(query: &Query, field: &'static str, vector: &[f32]) -> Self {
-        let mut sql = Self::new(&Query { order: Vec::new(), ..query.clone() });
-        let top = format!("SELECT TOP {} ", query.limit);
-        sql.text.replace_range(.."SELECT ".len(), &top);
+        let start = format!("SELECT TOP {} ", query.limit);
+        let mut sql = Self::select(&start, &Query { order: Vec::new(), ..query.clone() });
         let vector = sql.parameter(vector.into());
         sql.text.push_str(&format!(" ORDER BY VectorDistance(c.{field}, {vector})"));
         sql

@@ -215,7 +215,7 @@ impl<'a> Lookup<'a> {
         };
         let list = statements(false)?;
         let keys = 1..1 + keys.len();
-        Ok(Statements { list, etag: keys.end, keys, texts: Vec::new(), in_file_order: false, if_few })
+        Ok(Statements { list, etag: keys.end, keys, if_few })
     }
 
     /// Counts the rows that are dated late enough.

@@ -16,7 +16,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::types::{Value as SqlValue, ValueRef};
 use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, params, params_from_iter};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -26,8 +25,8 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use super::{
-    ChangeMark, Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, Query, Result, Shown, Stored,
-    Visit, Write, check_size,
+    ChangeMark, Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, PartitionIndex, Query, Result,
+    Stored, Upkeep, Write, check_size, write_trial,
 };
 use crate::base::clock::Clock;
 use crate::model::containers::TimeToLive;
@@ -37,9 +36,7 @@ use crate::sqlite::{self, Engine, Schema};
 const MAX_BATCH: usize = 100;
 /// Expired documents deleted in one transaction, so that other writes get their turn.
 const SWEEP: usize = 500;
-/// Documents that a scan reads in one go, so that it holds neither a connection nor a moment of the file for long.
-const STRETCH: usize = 20_000;
-/// Long reads at the same time: scans, and queries that took longer than [`SHORT`]. The other readers are for others.
+/// Queries at the same time that took longer than [`SHORT`]. The other readers are for others.
 const LONG_READS: usize = sqlite::READERS / 2;
 /// How long a query may take before it has to wait for its turn among the long reads, and begin again.
 const SHORT: Duration = Duration::from_millis(100);
@@ -220,7 +217,7 @@ impl SqliteStore {
     /// # Errors
     /// As [`DocumentStore::query`].
     pub async fn query_plan(&self, query: &Query) -> Result<Vec<String>> {
-        let sql::Statements { mut list, if_few, .. } = sql::statements(query, sql::Purpose::Page, self.now_ms())?;
+        let sql::Statements { mut list, if_few, .. } = sql::statements(query, self.now_ms())?;
         list.extend(if_few.into_iter().flat_map(|(count, list)| [vec![count], list].concat()));
         let read = move |connection: &Connection| {
             let mut steps = Vec::new();
@@ -299,51 +296,10 @@ impl SqliteStore {
             }
         }
     }
-
-    async fn scan_by(&self, stretch: usize, query: &Query, visit: Visit) -> Result<()> {
-        let mut query = query.clone().after(None);
-        loop {
-            let statements = sql::statements(&query, sql::Purpose::Scan, self.now_ms())?;
-            let visit = visit.clone();
-            let read = move |connection: &Connection| {
-                rows(connection, &statements, stretch, |row| {
-                    if row.get_ref(0)? == ValueRef::Null {
-                        let texts = statements.texts.iter().map(|column| text(row, *column));
-                        visit(Shown::Texts(&texts.collect::<Result<Vec<_>>>()?));
-                    } else {
-                        visit(Shown::Json(text(row, 0)?));
-                    }
-                    Ok(())
-                })
-            };
-            let turn = self.turn().await?;
-            let next = self.read_within(self.longest, read).await?;
-            drop(turn);
-            if next.is_none() {
-                return Ok(());
-            }
-            query = query.after(next);
-        }
-    }
 }
 
 #[async_trait]
 impl DocumentStore for SqliteStore {
-    async fn sweep_expired(&self) -> Result<usize> {
-        let now_ms = self.now_ms();
-        let mut total = 0;
-        for container in Container::ALL {
-            loop {
-                let deleted = self.engine.write(move |connection| sweep(connection, container, now_ms)).await?;
-                total += deleted;
-                if deleted < SWEEP {
-                    break;
-                }
-            }
-        }
-        Ok(total)
-    }
-
     async fn read(&self, key: &Key) -> Result<Option<Stored>> {
         if !key.is_valid() {
             return Ok(None);
@@ -408,24 +364,8 @@ impl DocumentStore for SqliteStore {
             .await
     }
 
-    async fn changes(&self, container: Container, partition: &str) -> Result<Option<ChangeMark>> {
-        if !container.spec().tracks_changes {
-            return Ok(None);
-        }
-        let partition = partition.to_owned();
-        let read = move |connection: &Connection| -> Result<i64> {
-            let text = "SELECT count FROM changes WHERE container = ? AND partition = ?";
-            let mut statement = connection.prepare_cached(text)?;
-            let key = params![container.spec().default_name, partition];
-            // Nothing was ever written to a partition that has no row.
-            Ok(statement.query_row(key, |row| row.get::<_, i64>(0)).optional()?.unwrap_or_default())
-        };
-        let count = self.run(read).await?;
-        Ok(Some(ChangeMark { value: count.to_string(), certain_from: None }))
-    }
-
     async fn query(&self, query: &Query) -> Result<Page> {
-        let statements = Arc::new(sql::statements(query, sql::Purpose::Page, self.now_ms())?);
+        let statements = Arc::new(sql::statements(query, self.now_ms())?);
         let (limit, fields) = (query.limit.max(1), query.fields);
         let read = move |connection: &Connection| {
             let mut documents = Vec::new();
@@ -442,14 +382,51 @@ impl DocumentStore for SqliteStore {
         };
         self.read_in_turn(read).await
     }
+}
 
-    async fn scan(&self, query: &Query, visit: Visit) -> Result<()> {
-        self.scan_by(STRETCH, query, visit).await
+#[async_trait]
+impl PartitionIndex for SqliteStore {
+    async fn changes(&self, container: Container, partition: &str) -> Result<Option<ChangeMark>> {
+        if !container.spec().tracks_changes {
+            return Ok(None);
+        }
+        let partition = partition.to_owned();
+        let read = move |connection: &Connection| -> Result<i64> {
+            let text = "SELECT count FROM changes WHERE container = ? AND partition = ?";
+            let mut statement = connection.prepare_cached(text)?;
+            let key = params![container.spec().default_name, partition];
+            // Nothing was ever written to a partition that has no row.
+            Ok(statement.query_row(key, |row| row.get::<_, i64>(0)).optional()?.unwrap_or_default())
+        };
+        let count = self.run(read).await?;
+        Ok(Some(ChangeMark { value: count.to_string(), certain_from: None }))
     }
 
+    async fn nearest(&self, _: &Query, _: &'static str, _: &[f32]) -> Result<Option<Vec<Stored>>> {
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl Upkeep for SqliteStore {
     async fn ping(&self) -> Result<()> {
         self.engine.check().await?;
-        self.write_trial().await
+        write_trial(self).await
+    }
+
+    async fn sweep_expired(&self) -> Result<usize> {
+        let now_ms = self.now_ms();
+        let mut total = 0;
+        for container in Container::ALL {
+            loop {
+                let deleted = self.engine.write(move |connection| sweep(connection, container, now_ms)).await?;
+                total += deleted;
+                if deleted < SWEEP {
+                    break;
+                }
+            }
+        }
+        Ok(total)
     }
 
     async fn find_damage(&self) -> Result<Option<String>> {
@@ -627,7 +604,6 @@ fn rows(
     let snapshot = connection.is_autocommit().then(|| connection.unchecked_transaction());
     let _snapshot = snapshot.transpose()?;
     let (mut taken, mut position) = (0, Vec::new());
-    let mut greatest = String::new();
     let list = match &statements.if_few {
         Some((count, list)) => {
             let mut counted = connection.prepare_cached(&count.text)?;
@@ -638,9 +614,8 @@ fn rows(
     };
     for statement in list {
         let mut prepared = connection.prepare_cached(&statement.text)?;
-        // One more than fits tells whether there is another page. In the order of the file, which one that is does not.
-        let more = i64::from(!statements.in_file_order);
-        let room = i64::try_from(limit - taken).unwrap_or(i64::MAX).saturating_add(more);
+        // One more than fits tells whether there is another page.
+        let room = i64::try_from(limit - taken).unwrap_or(i64::MAX).saturating_add(1);
         let mut rows = prepared.query(params_from_iter(statement.bind(room)))?;
         while let Some(row) = rows.next()? {
             if taken == limit {
@@ -648,18 +623,10 @@ fn rows(
             }
             take(row)?;
             taken += 1;
-            if statements.in_file_order {
-                let id = text(row, statements.keys.start)?;
-                if id > greatest.as_str() {
-                    id.clone_into(&mut greatest);
-                }
-            } else if taken == limit {
+            if taken == limit {
                 position = statements.keys.clone().map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?;
             }
         }
-    }
-    if statements.in_file_order && taken == limit {
-        return sql::encode_position(&[SqlValue::Text(greatest)]).map(Some);
     }
     Ok(None)
 }
@@ -811,12 +778,9 @@ mod tests {
             let mut after = None;
             loop {
                 let query = query.clone().after(after);
-                let few = sql::statements(&query, sql::Purpose::Page, store.now_ms()).unwrap();
+                let few = sql::statements(&query, store.now_ms()).unwrap();
                 assert!(few.if_few.is_some());
-                let many = sql::Statements {
-                    if_few: None,
-                    ..sql::statements(&query, sql::Purpose::Page, store.now_ms()).unwrap()
-                };
+                let many = sql::Statements { if_few: None, ..sql::statements(&query, store.now_ms()).unwrap() };
                 let mut pages = Vec::new();
                 for statements in [few, many] {
                     let read = move |connection: &Connection| -> Result<_> {
@@ -835,35 +799,6 @@ mod tests {
                     break;
                 }
             }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_scan_of_many_stretches_shows_every_document_once() {
-        let store = SqliteStore::in_memory(Arc::new(SystemClock)).unwrap();
-        // Seven is prime to ten: ids come in another order than documents are created.
-        for id in (0..10).map(|n| (n * 7 % 10).to_string()) {
-            let document = json!({"id": id, "userId": "ada", "itemId": id, "occurredAt": id});
-            for container in [Container::Wardrobe, Container::WearEvents] {
-                store.create(&Key::new(container, "ada", id.clone()), &document).await.unwrap();
-            }
-        }
-        let wardrobe = Query::partition(Container::Wardrobe, "ada");
-        let wears = Query::partition(Container::WearEvents, "ada").order_by("occurredAt", Direction::Ascending);
-        for (query, stretch) in [&wardrobe, &wears].into_iter().flat_map(|query| (1..=11).map(move |n| (query, n))) {
-            let shown = Arc::new(Mutex::new(Vec::new()));
-            let list = shown.clone();
-            let visit = move |document: Shown<'_>| {
-                let Shown::Json(json) = document else { panic!("a whole document") };
-                let document: Value = serde_json::from_str(json).unwrap();
-                list.lock().unwrap().push(document["id"].as_str().unwrap().to_owned());
-            };
-            store.scan_by(stretch, query, Arc::new(visit)).await.unwrap();
-            let mut ids = std::mem::take(&mut *shown.lock().unwrap());
-            if query.order.is_empty() {
-                ids.sort_unstable();
-            }
-            assert_eq!(ids.concat(), "0123456789", "{query:?} by {stretch}");
         }
     }
 }

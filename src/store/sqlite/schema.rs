@@ -4,8 +4,7 @@
 //! to 2 MiB, and a clustered table would keep them in the tree that every look-up walks; a rowid also keeps the other
 //! indexes small. The document comes last in its row, so reading a version does not touch its overflow pages.
 //!
-//! Indexes follow from `Container::spec`, by this rule: each sort order gets an index over (partition, its fields, id),
-//! followed by those of the container's carried fields (`Spec::carried`) that are not among them.
+//! Indexes follow from `Container::spec`, by this rule: each sort order gets an index over (partition, its fields, id).
 //! In a container that is also asked across partitions (`Spec::across_partitions`) each gets another one over (its
 //! fields, partition, id). They are made and dropped when a file is opened and are no part of the layout's version.
 //!
@@ -143,9 +142,6 @@ fn indexes() -> Result<BTreeMap<String, String>> {
                 }
                 for key in sql::sort_keys(sql::Subject::new(container), scope, order)? {
                     columns.push(key.to_string());
-                }
-                for name in spec.carried.iter().filter(|name| order.iter().all(|(field, _)| field != *name)) {
-                    columns.push(sql::value(container, name)?);
                 }
                 let statement = format!("CREATE INDEX \"{name}\" ON {table} ({})", columns.join(", "));
                 indexes.insert(name, statement);

@@ -26,7 +26,7 @@ use rusqlite::types::{Value as SqlValue, ValueRef};
 use serde_json::Value;
 
 use super::lists;
-use crate::model::containers::{ListIndex, TimeToLive};
+use crate::model::containers::ListIndex;
 use crate::store::query::{Comparison, compare_first, lower_case};
 use crate::store::{Container, Direction, Error, Filter, Query, Result, Scope};
 
@@ -374,15 +374,6 @@ fn parameter(value: &Value) -> Result<SqlValue> {
     }
 }
 
-/// What documents are read for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// To be handed out, with their versions.
-    Page,
-    /// To be shown: fields that an index holds need no document then.
-    Scan,
-}
-
 /// A statement that reads one stretch of a query's order. Its first columns are those of [`Statements`].
 #[derive(Debug, Clone)]
 pub(super) struct Statement {
@@ -416,24 +407,17 @@ pub(super) struct Statements {
     pub(super) list: Vec<Statement>,
     /// The columns of the sort keys.
     pub(super) keys: std::ops::Range<usize>,
-    /// The columns of the fields that are asked for, which count where the document is NULL: they are in an index then, and
-    /// texts.
-    pub(super) texts: Vec<usize>,
-    /// The column of the version, when documents are handed out.
+    /// The column of the version.
     pub(super) etag: usize,
-    /// Whether each stretch of the order, which is that of the ids, comes as its documents lie in the file.
-    pub(super) in_file_order: bool,
     /// Other statements for the same, to be preferred when a first one counts fewer rows than its limit.
     pub(super) if_few: Option<(Statement, Vec<Statement>)>,
 }
 
 /// The statements that give the rest of `query`. A continuation that does not decode starts from the beginning.
-pub(super) fn statements(query: &Query, purpose: Purpose, now_ms: i64) -> Result<Statements> {
+pub(super) fn statements(query: &Query, now_ms: i64) -> Result<Statements> {
     // SQLite would sort by a fixed key instead of reading the index in order, where the field is an expression.
     let order = query.varying_order();
-    if purpose == Purpose::Page
-        && let Some(lookup) = lists::Lookup::of(query, &order)
-    {
+    if let Some(lookup) = lists::Lookup::of(query, &order) {
         return lookup.statements(query, &order, now_ms);
     }
     let subject = Subject::new(query.container);
@@ -442,73 +426,25 @@ pub(super) fn statements(query: &Query, purpose: Purpose, now_ms: i64) -> Result
         Scope::Partition(partition) => Some(Condition::with("partition = ?", partition.clone())),
         Scope::All => None,
     };
-    // Where nothing expires, an index may do without the row.
-    let expires = query.container.spec().time_to_live != TimeToLive::Off;
-    let is_live = expires.then(|| Condition::with(IS_LIVE, now_ms));
     let which = |subject: Subject| {
         let matches = query.filter.as_ref().map(|filter| condition(subject, filter, true));
-        let all = [within.clone().map(Ok), is_live.clone().map(Ok), matches];
+        let all = [within.clone().map(Ok), Some(Ok(Condition::with(IS_LIVE, now_ms))), matches];
         Condition::join(all.into_iter().flatten(), " AND ", "1")
     };
-    let mut columns = vec!["document".to_owned()];
-    columns.extend(keys.iter().map(|key| key.value.clone()));
-    let mut texts = Vec::new();
-    match purpose {
-        // A list of ids is read from the primary key and its rows' heads, without the documents, which may be long.
-        Purpose::Page if query.fields == Some(&["id"]) => columns[0] = "json_object('id', id)".to_owned(),
-        Purpose::Page => {}
-        Purpose::Scan => {
-            let fields = indexed(query)?;
-            // Of other values, the index does not tell all that the document does.
-            let are_texts: Vec<_> =
-                fields.iter().map(|Field { value, .. }| format!("{value} >= '' AND {value} < x''")).collect();
-            if !are_texts.is_empty() {
-                columns[0] = format!("CASE WHEN {} THEN NULL ELSE document END", are_texts.join(" AND "));
-            }
-            for Field { value, .. } in fields {
-                let column = columns.iter().position(|column| *column == value);
-                texts.push(column.unwrap_or(columns.len()));
-                if column.is_none() {
-                    columns.push(value);
-                }
-            }
-        }
-    }
-    let etag = columns.len();
-    columns.extend((purpose == Purpose::Page).then(|| "etag".to_owned()));
-    // Documents lie there as they were created, mostly. By their ids, one page of the file after another would be read
-    // several times.
-    let in_file_order = purpose == Purpose::Scan
-        && matches!(query.scope, Scope::Partition(_))
-        && query.order.is_empty()
-        && query.filter.is_none()
-        && !expires;
-    let table = table(query.container);
-    let start = format!("SELECT {} FROM {table} WHERE ", columns.join(", "));
+    // A list of ids is read from the primary key and its rows' heads, without the documents, which may be long.
+    let document = if query.fields == Some(&["id"]) { "json_object('id', id)" } else { "document" };
+    let values = keys.iter().map(|key| key.value.as_str());
+    let columns: Vec<_> = [document].into_iter().chain(values).chain(["etag"]).collect();
+    let start = format!("SELECT {} FROM {} WHERE ", columns.join(", "), table(query.container));
     let statements = ranges(query, &keys).into_iter().map(|range| {
         let Condition { text, parameters } = which(range.subject(subject))?.and_perhaps(range.condition);
         let order: Vec<String> = range.sorted_by.iter().map(SortKey::to_string).collect();
         let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
-        let text = if in_file_order {
-            format!("{start}rowid IN (SELECT rowid FROM {table} WHERE {text}{order} LIMIT ?)")
-        } else {
-            format!("{start}{text}{order} LIMIT ?")
-        };
         let parameters = parameters.into_iter().map(Parameter::Value).chain([Parameter::Limit]).collect();
-        Ok(Statement { text, parameters })
+        Ok(Statement { text: format!("{start}{text}{order} LIMIT ?"), parameters })
     });
     let list = statements.collect::<Result<_>>()?;
-    Ok(Statements { list, keys: 1..1 + keys.len(), texts, etag, in_file_order, if_few: None })
-}
-
-/// The fields that the query asks for, if an index that has its order has them all; else none.
-fn indexed(query: &Query) -> Result<Vec<Field>> {
-    let is_indexed = |name: &&str| {
-        let is_carried = query.container.spec().carried.contains(name);
-        *name == "id" || query.order.iter().any(|(field, _)| field == name) || is_carried && !query.order.is_empty()
-    };
-    let fields = query.fields.filter(|fields| fields.iter().all(is_indexed)).unwrap_or_default();
-    fields.iter().map(|name| field(query.container, name)).collect()
+    Ok(Statements { list, keys: 1..1 + keys.len(), etag: 1 + keys.len(), if_few: None })
 }
 
 /// A stretch of an order.

@@ -1,7 +1,6 @@
 //! Signing in, refreshing and ending sessions; every way in which a token can be bad.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -498,8 +497,8 @@ async fn sessions_of(app: &TestApp, user: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_token_is_found_by_one_point_read() {
-    let counted = Arc::new(Counted::in_memory());
-    let app = TestApp::builder().store(counted.clone()).start();
+    let (counted, store) = Counted::in_memory();
+    let app = TestApp::builder().store(store).start();
     let grant = app.state.sessions.open(UserId::from("110169484474386276334")).await.unwrap();
     let (reads, queries) = (counted.reads(), counted.queries());
     assert!(app.state.sessions.find_user(&grant.access_token).await.unwrap().is_some());

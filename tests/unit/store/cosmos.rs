@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pluckit::azure::Identity;
 use pluckit::store::cosmos::schema::{Finding, Inspection};
 use pluckit::store::cosmos::{CosmosOptions, CosmosStore};
-use pluckit::store::{Container, Direction, DocumentStore, Error, Filter, Key, Query, Write};
+use pluckit::store::{Container, Direction, DocumentStore, Error, Filter, Key, Query, Upkeep, Write};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -56,8 +56,8 @@ macro_rules! each_promise {
             a_filtered_walk_gives_every_match_once
             the_last_page_says_so
             a_query_returns_only_the_selected_fields
-            a_scan_shows_every_document_once
-            a_scan_shows_at_least_the_selected_fields
+            a_walk_that_its_order_bounds_gives_every_match_once
+            selected_fields_of_any_shape_come_as_they_are
             a_partition_query_stays_in_its_partition
             a_query_of_all_partitions_reaches_every_one
             a_query_gives_versions_that_can_be_written_against

@@ -1,28 +1,29 @@
-//! A store that counts what it is asked.
+//! Counts how often sessions are looked up in the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use pluckit::base::clock::{Clock, ManualClock};
 use pluckit::store::sqlite::SqliteStore;
-use pluckit::store::{Container, DocumentStore, ETag, Key, Page, Query, Result, Stored, Write};
-use serde_json::Value;
+use pluckit::store::{Container, DocumentStore};
 use time::macros::datetime;
 
-/// A store in memory that counts reads and queries of sessions.
+use super::intercepted::{Call, Fate, Intercepted, Interceptor};
+
+/// Counts reads and queries of sessions.
+#[derive(Default)]
 pub struct Counted {
-    store: SqliteStore,
     reads: AtomicUsize,
     queries: AtomicUsize,
 }
 
 impl Counted {
-    pub fn in_memory() -> Self {
+    /// The counter, and the store in memory whose calls it counts.
+    pub fn in_memory() -> (Arc<Self>, Arc<dyn DocumentStore>) {
         // What expires is not for the tests that count.
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)));
-        let store = SqliteStore::in_memory(clock).unwrap();
-        Self { store, reads: AtomicUsize::new(0), queries: AtomicUsize::new(0) }
+        let (counted, store) = (Arc::new(Self::default()), Arc::new(SqliteStore::in_memory(clock).unwrap()));
+        (counted.clone(), Intercepted::new(store, counted))
     }
 
     /// Point reads of sessions so far.
@@ -35,49 +36,19 @@ impl Counted {
         self.queries.load(Ordering::SeqCst)
     }
 
-    /// Both.
+    /// Point reads and queries so far.
     pub fn lookups(&self) -> usize {
         self.reads() + self.queries()
     }
 }
 
-#[async_trait]
-impl DocumentStore for Counted {
-    async fn read(&self, key: &Key) -> Result<Option<Stored>> {
-        if key.container == Container::RefreshTokens {
-            self.reads.fetch_add(1, Ordering::SeqCst);
-        }
-        self.store.read(key).await
-    }
-
-    async fn create(&self, key: &Key, document: &Value) -> Result<ETag> {
-        self.store.create(key, document).await
-    }
-
-    async fn upsert(&self, key: &Key, document: &Value) -> Result<ETag> {
-        self.store.upsert(key, document).await
-    }
-
-    async fn replace(&self, key: &Key, document: &Value, etag: &ETag) -> Result<ETag> {
-        self.store.replace(key, document, etag).await
-    }
-
-    async fn delete(&self, key: &Key, etag: Option<&ETag>) -> Result<bool> {
-        self.store.delete(key, etag).await
-    }
-
-    async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> Result<()> {
-        self.store.batch(container, partition, writes).await
-    }
-
-    async fn query(&self, query: &Query) -> Result<Page> {
-        if query.container == Container::RefreshTokens {
-            self.queries.fetch_add(1, Ordering::SeqCst);
-        }
-        self.store.query(query).await
-    }
-
-    async fn ping(&self) -> Result<()> {
-        self.store.ping().await
+impl Interceptor for Counted {
+    fn before(&self, call: &Call<'_>) -> Fate {
+        match (call.container, call.name) {
+            (Some(Container::RefreshTokens), "store.read") => self.reads.fetch_add(1, Ordering::SeqCst),
+            (Some(Container::RefreshTokens), "store.query") => self.queries.fetch_add(1, Ordering::SeqCst),
+            _ => 0,
+        };
+        Fate::Passes
     }
 }

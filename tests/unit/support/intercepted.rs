@@ -11,7 +11,9 @@ use futures::{StreamExt, stream};
 use pluckit::blob::{self, Blob, BlobName, BlobStore, ContainerName, Properties, Put, SourceHash, Span};
 use pluckit::llm::{self, CallContext, ChatRequest, Model, PartStream, Purpose, Reply};
 use pluckit::queue::{self, JobQueue, Message};
-use pluckit::store::{self, ChangeMark, Container, DocumentStore, ETag, Key, Page, Query, Stored, Visit, Write};
+use pluckit::store::{
+    self, ChangeMark, Container, DocumentStore, ETag, Key, Page, PartitionIndex, Query, Stored, Upkeep, Write,
+};
 use serde_json::Value;
 use time::OffsetDateTime;
 use url::Url;
@@ -55,6 +57,16 @@ pub trait Interceptor: Send + Sync {
 
     /// The call is done, and its answer on the way.
     fn after(&self, _call: &Call<'_>) {}
+
+    /// A page in place of the store's own.
+    fn query(&self, _query: &Query) -> Option<Page> {
+        None
+    }
+
+    /// What the store's index of vectors finds, in place of the store's own answer.
+    fn nearest(&self, _query: &Query, _field: &'static str) -> Option<Vec<Stored>> {
+        None
+    }
 }
 
 impl<F: Fn(&Call<'_>) -> Fate + Send + Sync> Interceptor for F {
@@ -141,30 +153,47 @@ impl<T: DocumentStore + ?Sized> DocumentStore for Intercepted<T> {
 
     async fn query(&self, query: &Query) -> store::Result<Page> {
         let call = Call { query: Some(query), ..at("store.query", query.container) };
-        self.through(call, store::Error::Unavailable, self.inner.query(query)).await
+        let work = async {
+            match self.interceptor.query(query) {
+                Some(page) => Ok(page),
+                None => self.inner.query(query).await,
+            }
+        };
+        self.through(call, store::Error::Unavailable, work).await
     }
+}
 
-    async fn scan(&self, query: &Query, visit: Visit) -> store::Result<()> {
-        let call = Call { query: Some(query), ..at("store.scan", query.container) };
-        self.through(call, store::Error::Unavailable, self.inner.scan(query, visit)).await
+#[async_trait]
+impl<T: DocumentStore + ?Sized> PartitionIndex for Intercepted<T> {
+    async fn changes(&self, container: Container, partition: &str) -> store::Result<Option<ChangeMark>> {
+        let work = self.inner.changes(container, partition);
+        self.through(at("store.changes", container), store::Error::Unavailable, work).await
     }
 
     async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> store::Result<Option<Vec<Stored>>> {
         let call = Call { query: Some(query), ..at("store.nearest", query.container) };
-        self.through(call, store::Error::Unavailable, self.inner.nearest(query, field, vector)).await
+        let work = async {
+            match self.interceptor.nearest(query, field) {
+                Some(found) => Ok(Some(found)),
+                None => self.inner.nearest(query, field, vector).await,
+            }
+        };
+        self.through(call, store::Error::Unavailable, work).await
     }
+}
 
-    async fn changes(&self, container: Container, partition: &str) -> store::Result<Option<ChangeMark>> {
-        let work = self.inner.changes(container, partition);
-        self.through(at("store.changes", container), store::Error::Unavailable, work).await
+#[async_trait]
+impl<T: DocumentStore + ?Sized> Upkeep for Intercepted<T> {
+    async fn ping(&self) -> store::Result<()> {
+        self.through(Call::to("store.ping"), store::Error::Unavailable, self.inner.ping()).await
     }
 
     async fn sweep_expired(&self) -> store::Result<usize> {
         self.through(Call::to("store.sweep_expired"), store::Error::Unavailable, self.inner.sweep_expired()).await
     }
 
-    async fn ping(&self) -> store::Result<()> {
-        self.through(Call::to("store.ping"), store::Error::Unavailable, self.inner.ping()).await
+    async fn find_damage(&self) -> store::Result<Option<String>> {
+        self.through(Call::to("store.find_damage"), store::Error::Unavailable, self.inner.find_damage()).await
     }
 }
 
