@@ -8,7 +8,6 @@ use std::io::Read;
 
 use image::metadata::Orientation;
 use jpeg_decoder::{Decoder, Error as DecodeError, PixelFormat};
-use rayon::ThreadPoolBuilder;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -137,9 +136,8 @@ pub fn decode(bytes: &[u8], head: &Head) -> Result<Raw> {
     // The first byte of a marker that was cut off.
     let cut = || bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0xFF).count();
     let bytes = if outline.has_end { bytes } else { &bytes[..cut()] };
-    // The decoder shares its rows out among rayon's threads, as many as there are cores, if it is not kept to one.
-    let thread = ThreadPoolBuilder::new().num_threads(1).build().map_err(|_| Error::Busy)?;
-    thread.install(|| decode_reduced(bytes, head))
+    // The decoder shares its rows out among the threads of the pool that this runs in.
+    decode_reduced(bytes, head)
 }
 
 fn decode_whole(bytes: &[u8], head: &Head) -> Result<Raw> {

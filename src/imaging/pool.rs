@@ -1,19 +1,18 @@
 //! The threads that work on pixels, so that those of the runtime stay free for everything else.
 //!
 //! So many jobs may wait, and whoever comes then waits for room up to a limit and is told that we are busy. Threads start
-//! when there is work, and end when there has been none for a while: a service that sees no pictures has none.
+//! with the first picture: a service that sees none has none.
 //!
 //! Between two jobs a picture waits decoded, so the number of threads alone bounds no memory: thirty pictures that are
 //! decoded one after the other before the first of them is written are all in memory. Hence each picture holds its part
 //! of a bounded [`Memory`] from its decoding to its end, and those that get none wait as the files they came as.
 
-use std::collections::VecDeque;
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
@@ -36,8 +35,6 @@ pub struct PoolOptions {
     pub queue: usize,
     /// How long others wait for a place in it, and pictures for memory.
     pub patience: Duration,
-    /// Time without work after which a thread ends.
-    pub idle: Duration,
 }
 
 impl Default for PoolOptions {
@@ -55,14 +52,15 @@ impl PoolOptions {
             memory: MEMORY_PER_THREAD * threads.get() as u64,
             queue: 16 * threads.get(),
             patience: Duration::from_secs(10),
-            idle: Duration::from_secs(10),
         }
     }
 }
 
 /// A bounded pool of threads for pixels.
 pub struct PixelPool {
-    shared: Arc<Shared>,
+    threads: NonZeroUsize,
+    /// Made for the first picture.
+    pool: OnceLock<ThreadPool>,
     /// Places: in work or in the queue.
     places: Arc<Semaphore>,
     memory: Arc<Semaphore>,
@@ -86,67 +84,14 @@ fn permits(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX)
 }
 
-type Job = Box<dyn FnOnce() + Send>;
-
-struct Shared {
-    state: Mutex<State>,
-    wake: Condvar,
-    most_threads: usize,
-    idle: Duration,
-}
-
-#[derive(Default)]
-struct State {
-    jobs: VecDeque<Job>,
-    threads: usize,
-    /// Threads that wait for a job, minus those jobs that were just queued for them.
-    free: usize,
-    is_closed: bool,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No job runs while it is held, so a panic cannot have left it half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What a thread does until it is not needed.
-    fn work(&self) {
-        let mut state = self.state();
-        loop {
-            if let Some(job) = state.jobs.pop_front() {
-                drop(state);
-                job();
-                state = self.state();
-                continue;
-            }
-            if state.is_closed {
-                break;
-            }
-            state.free += 1;
-            let (woken, wait) = self
-                .wake
-                .wait_timeout_while(state, self.idle, |state| state.jobs.is_empty() && !state.is_closed)
-                .unwrap_or_else(PoisonError::into_inner);
-            state = woken;
-            state.free -= 1;
-            if wait.timed_out() && state.jobs.is_empty() {
-                break;
-            }
-        }
-        state.threads -= 1;
-    }
-}
-
 impl PixelPool {
     /// A pool without threads yet.
     pub fn new(options: PoolOptions) -> Self {
-        let PoolOptions { threads, memory, queue, patience, idle } = options;
+        let PoolOptions { threads, memory, queue, patience } = options;
         let all_memory = permits(memory);
-        let shared =
-            Shared { state: Mutex::new(State::default()), wake: Condvar::new(), most_threads: threads.get(), idle };
         Self {
-            shared: Arc::new(shared),
+            threads,
+            pool: OnceLock::new(),
             places: Arc::new(Semaphore::new(threads.get() + queue)),
             memory: Arc::new(Semaphore::new(all_memory as usize)),
             all_memory,
@@ -156,7 +101,22 @@ impl PixelPool {
 
     /// Jobs that may be in work at once.
     pub fn threads(&self) -> usize {
-        self.shared.most_threads
+        self.threads.get()
+    }
+
+    fn pool(&self) -> Result<&ThreadPool> {
+        if let Some(pool) = self.pool.get() {
+            return Ok(pool);
+        }
+        let made = ThreadPoolBuilder::new()
+            .num_threads(self.threads.get())
+            .thread_name(|number| format!("pixels-{number}"))
+            .start_handler(|_| give_way())
+            // Who waits for the work is told by the answer that never comes; the panic hook has logged it.
+            .panic_handler(|_| ())
+            .build()
+            .map_err(|_| Error::Busy)?;
+        Ok(self.pool.get_or_init(|| made))
     }
 
     /// Does `work` on one of the threads. Work that nobody waits for any more is not begun; begun, it is finished.
@@ -172,16 +132,15 @@ impl PixelPool {
         let place = timeout(self.patience, self.places.clone().acquire_owned()).await;
         let place = place.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)?;
         let (sender, receiver) = oneshot::channel();
-        self.start(Box::new(move || {
+        self.pool()?.spawn(move || {
             // Held until the work is done, even if the caller has left.
             let _place = place;
             if sender.is_closed() {
                 return;
             }
-            let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Error::Broken));
             // Fails when the caller left meanwhile: then nobody wants it.
-            drop(sender.send(outcome));
-        }))?;
+            drop(sender.send(work()));
+        });
         receiver.await.map_err(|_| Error::Broken)?
     }
 
@@ -193,29 +152,6 @@ impl PixelPool {
     pub async fn memory(&self, bytes: u64) -> Result<Memory> {
         let part = self.memory.clone().acquire_many_owned(permits(bytes).min(self.all_memory));
         timeout(self.patience, part).await.map_err(|_| Error::Busy)?.map(Memory).map_err(|_| Error::Busy)
-    }
-
-    fn start(&self, job: Job) -> Result<()> {
-        let mut state = self.shared.state();
-        state.jobs.push_back(job);
-        if state.jobs.len() <= state.free || state.threads == self.shared.most_threads {
-            self.shared.wake.notify_one();
-            return Ok(());
-        }
-        let shared = self.shared.clone();
-        match thread::Builder::new().name("pixels".to_owned()).spawn(move || {
-            give_way();
-            shared.work();
-        }) {
-            Ok(_) => state.threads += 1,
-            // The others will get to it.
-            Err(_) if state.threads > 0 => {}
-            Err(_) => {
-                state.jobs.pop_back();
-                return Err(Error::Busy);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -249,14 +185,6 @@ impl Default for PixelPool {
     }
 }
 
-impl Drop for PixelPool {
-    /// Lets the threads end, once they have done what is queued.
-    fn drop(&mut self) {
-        self.shared.state().is_closed = true;
-        self.shared.wake.notify_all();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -269,7 +197,6 @@ mod tests {
             memory: 10 * PERMIT_BYTES,
             queue,
             patience: Duration::from_millis(patience_ms),
-            idle: Duration::from_millis(20),
             ..PoolOptions::with_threads(NonZeroUsize::new(threads).unwrap())
         }))
     }
@@ -307,15 +234,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn threads_start_with_work_and_end_without() {
+    async fn threads_start_with_work() {
         let pool = pool(2, 4, 1000);
-        assert_eq!(pool.shared.state().threads, 0);
-        assert_eq!(pool.run(|| Ok(1)).await.unwrap(), 1);
-        until(|| pool.shared.state().threads == 0).await;
-        assert_eq!(pool.run(|| Ok(2)).await.unwrap(), 2);
-        let shared = pool.shared.clone();
-        drop(pool);
-        until(|| shared.state().threads == 0).await;
+        assert!(pool.pool.get().is_none());
+        let names = || Ok(thread::current().name().map(str::to_owned));
+        assert!(pool.run(names).await.unwrap().is_some_and(|name| name.starts_with("pixels-")));
+        assert_eq!(pool.pool.get().unwrap().current_num_threads(), 2);
     }
 
     #[tokio::test]
