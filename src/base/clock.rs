@@ -6,9 +6,9 @@
 //! The time of day can be set, forwards and backwards, while the process runs. What is stored or shown uses it; how long
 //! ago something happened in this process is measured with [`Clock::instant`], which only goes forwards.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use time::OffsetDateTime;
 
 /// Tells the time of day, in UTC, and measures durations.
@@ -47,23 +47,23 @@ impl ManualClock {
 
     /// Lets `step` pass.
     pub fn advance(&self, step: Duration) {
-        let mut moment = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut moment = self.0.lock();
         moment.0 += step;
         moment.1 += step;
     }
 
     /// Sets the time of day back by `step`, as an administrator or a time server would. No time passes.
     pub fn set_back(&self, step: Duration) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 -= step;
+        self.0.lock().0 -= step;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> OffsetDateTime {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+        self.0.lock().0
     }
 
     fn instant(&self) -> Instant {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+        self.0.lock().1
     }
 }

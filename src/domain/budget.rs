@@ -11,12 +11,13 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{Stream, StreamExt};
+use parking_lot::{Mutex, MutexGuard};
 use time::{Date, OffsetDateTime, Time};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -99,7 +100,7 @@ impl Ledger {
 impl Account {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         // Every change is complete before anything can panic.
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.lock()
     }
 }
 
@@ -158,7 +159,7 @@ impl Budget {
     async fn account(&self, user: &UserId) -> data::Result<Arc<Account>> {
         let day = self.0.clock.now().date();
         let account = {
-            let mut accounts = self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut accounts = self.0.accounts.lock();
             if accounts.len() >= MOST_IDLE_ACCOUNTS {
                 accounts.retain(|(_, of), account| {
                     let is_idle = Arc::strong_count(account) == 1 && account.ledger().unwritten == 0;

@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info};
 use url::Url;
@@ -197,7 +198,7 @@ impl Media {
         let (file, source) = hashed(file).await?;
         loop {
             let finishing = {
-                let mut in_work = self.0.in_work.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut in_work = self.0.in_work.lock();
                 let begin = || self.begin(name.clone(), file.clone(), source.clone());
                 in_work.entry(name.clone()).or_insert_with(begin).clone()
             };
@@ -289,7 +290,7 @@ struct Leaves<'a> {
 
 impl Drop for Leaves<'_> {
     fn drop(&mut self) {
-        self.media.0.in_work.lock().unwrap_or_else(PoisonError::into_inner).remove(self.name);
+        self.media.0.in_work.lock().remove(self.name);
     }
 }
 

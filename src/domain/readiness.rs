@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, join_all};
+use parking_lot::Mutex;
 use tracing::{debug, error, warn};
 
 use crate::base::chain::Chain;
@@ -78,14 +79,14 @@ impl Readiness {
             Ok(None) => debug!(dependency = name, "no damage found"),
             Ok(Some(damage)) => {
                 error!(dependency = name, damage, "damage found: stop the service and restore a backup");
-                self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+                self.damaged.lock().insert(name);
             }
             Err(error) => warn!(dependency = name, error = %Chain(&error), "not looked over for damage"),
         }
     }
 
     fn judge(&self, name: &str, health: Health) -> Health {
-        let is_damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(name);
+        let is_damaged = self.damaged.lock().contains(name);
         if is_damaged { Health::Failing } else { health }
     }
 
@@ -99,12 +100,12 @@ impl Readiness {
         }
         let checks =
             join_all(self.probes.iter().map(|(name, probe)| async move { (*name, ask(name, probe).await) })).await;
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.clock.instant(), checks.clone()));
+        *self.last.lock() = Some((self.clock.instant(), checks.clone()));
         checks
     }
 
     fn recent(&self) -> Option<Checks> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.last.lock();
         let (at, checks) = last.as_ref()?;
         (self.clock.instant() - *at < CACHE_LIFE).then(|| checks.clone())
     }

@@ -1,10 +1,11 @@
 //! A segmentation service: takes a JPEG, answers with a PNG whose background is transparent.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
@@ -94,7 +95,7 @@ struct Breaker(Mutex<Option<(Instant, Fault)>>);
 impl Breaker {
     /// Whether a picture may be tried.
     fn admit(&self) -> std::result::Result<(), Fault> {
-        let mut verdict = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut verdict = self.0.lock();
         let Some((until, fault)) = &mut *verdict else { return Ok(()) };
         if *until > Instant::now() {
             return Err(fault.clone());
@@ -107,7 +108,7 @@ impl Breaker {
     fn note(&self, fault: Option<&Fault>) {
         let down = fault.filter(|fault| matches!(fault, Fault::Unreachable(_) | Fault::Silent(_)));
         let verdict = down.map(|fault| (Instant::now() + VERDICT_LIFE, fault.clone()));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = verdict;
+        *self.0.lock() = verdict;
     }
 }
 

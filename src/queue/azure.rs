@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +19,7 @@ use azure_storage_queue::models::{
 };
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use parking_lot::Mutex;
 
 use super::{Error, JobQueue, MAX_MESSAGE_BYTES, MAX_RECEIVED, Message, Result, check_size};
 use crate::azure::StorageAccount;
@@ -58,7 +59,7 @@ impl AzureQueue {
     }
 
     fn client(&self, queue: &str) -> Result<Arc<QueueClient>> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.clients.lock();
         if let Some(client) = clients.get(queue) {
             return Ok(client.clone());
         }

@@ -10,10 +10,11 @@
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
@@ -84,7 +85,7 @@ impl LocalQueue {
     }
 
     fn change(&self, queue: &str) -> Arc<Notify> {
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = self.changes.lock();
         if let Some(change) = changes.get(queue) {
             return change.clone();
         }

@@ -14,11 +14,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{error, info};
@@ -249,7 +250,7 @@ impl Engine {
         }
         let Some(readers) = self.readers.clone() else { return Ok(()) };
         let look = move || -> Result<()> {
-            let _open = readers.open.read().unwrap_or_else(PoisonError::into_inner);
+            let _open = readers.open.read();
             let connection = readers.place.open_reader()?;
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
             Ok(())
@@ -287,7 +288,7 @@ impl Engine {
             .name("sqlite-check".to_owned())
             .spawn(move || drop(reply.send(readers.place.find_damage(stopping))))
             .map_err(|error| Error::Unavailable(error.into()))?;
-        *self.search.lock().unwrap_or_else(PoisonError::into_inner) = Some(search);
+        *self.search.lock() = Some(search);
         answer.await.map_err(|_| Stopped::Readers)?
     }
 }
@@ -298,10 +299,10 @@ impl Drop for Engine {
         self.stopping.store(true, Ordering::Relaxed);
         if let Some(readers) = self.readers.take() {
             // The writer's connection is the last one: only that can empty the log.
-            readers.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            readers.idle.lock().clear();
         }
         self.jobs = None;
-        let search = self.search.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let search = self.search.get_mut().take();
         for thread in search.into_iter().chain(self.writer.take()) {
             if thread.join().is_err() {
                 error!("a thread of a database ended in a panic");
@@ -429,8 +430,8 @@ impl Readers {
         let stopped = || E::from(Stopped::Readers.into());
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| stopped())?;
         let reading = tokio::task::spawn_blocking(move || {
-            let _open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let _open = self.open.read();
+            let idle = self.idle.lock().pop();
             let connection = match idle {
                 Some(connection) => connection,
                 None => self.place.open_reader()?,
@@ -438,7 +439,7 @@ impl Readers {
             let outcome = work(&connection);
             let cause = outcome.as_ref().err().and_then(WorkError::outage);
             if !cause.is_some_and(is_remembered) {
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+                self.idle.lock().push(connection);
             }
             drop(permit);
             outcome
@@ -648,8 +649,8 @@ impl Writer {
         };
         if is_broken && self.connection.is_some() {
             // All at once, since the connections of a process share what they know of the log.
-            let _closed = readers.open.write().unwrap_or_else(PoisonError::into_inner);
-            readers.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            let _closed = readers.open.write();
+            readers.idle.lock().clear();
             self.connection = None;
         }
     }

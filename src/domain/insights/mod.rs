@@ -11,7 +11,7 @@ mod vault;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -21,6 +21,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use futures::TryStreamExt;
+use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -231,7 +232,7 @@ impl Insights {
 
     async fn turn_of(&self, user: &UserId) -> OwnedMutexGuard<()> {
         let turns = {
-            let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut users = self.users.lock();
             users.retain(|_, turns| turns.strong_count() > 0);
             users.get(user).and_then(Weak::upgrade).unwrap_or_else(|| {
                 let turns = Arc::default();

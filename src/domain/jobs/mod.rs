@@ -23,11 +23,12 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use parking_lot::{Mutex, MutexGuard};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -354,7 +355,7 @@ impl Jobs {
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<(JobId, u32), CancellationToken>> {
-        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.running.lock()
     }
 
     fn begin(&self, job: &Job) -> Running<'_> {

@@ -4,9 +4,10 @@
 //! large bodies together leave a quarter to small ones, and an eighth is kept for the bodies of ordinary requests.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -71,8 +72,7 @@ impl BodyMemory {
 
 impl Pool {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // Nothing panics while it is held.
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.lock()
     }
 
     /// What large bodies may hold together: the rest is always left to small ones. One body may hold no more either.
@@ -135,7 +135,7 @@ impl Charge {
     }
 
     fn charged(&self) -> MutexGuard<'_, Charged> {
-        self.charged.lock().unwrap_or_else(PoisonError::into_inner)
+        self.charged.lock()
     }
 
     /// Takes memory if there is any now.

@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use governor::clock::Clock as _;
@@ -20,6 +20,7 @@ use governor::middleware::{StateInformationMiddleware, StateSnapshot};
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
@@ -210,7 +211,7 @@ impl Limits {
     /// When the caller has as many under way as one may have.
     pub fn enter(&self, caller: &Caller) -> Result<RequestPermit<'_>, Exceeded> {
         let caller_hash = self.0.hasher.hash_one(caller);
-        let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self.0.under_way.lock();
         let count = under_way.entry(caller_hash).or_default();
         if *count >= self.0.concurrent_requests_per_caller && *caller != Caller::Service {
             return Err(Exceeded::Requests);
@@ -224,7 +225,7 @@ impl Limits {
     /// # Errors
     /// When the user has as many as one may have.
     pub fn open_stream(&self, user: &UserId) -> Result<StreamPermit, Exceeded> {
-        let mut streams = self.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = self.0.streams.lock();
         let open = streams.entry(user.clone()).or_default();
         if *open >= self.0.streams_per_user {
             return Err(Exceeded::Streams);
@@ -292,7 +293,7 @@ pub struct RequestPermit<'a> {
 
 impl Drop for RequestPermit<'_> {
     fn drop(&mut self) {
-        let mut under_way = self.limits.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self.limits.0.under_way.lock();
         if let Some(count) = under_way.get_mut(&self.caller_hash) {
             *count -= 1;
             if *count == 0 {
@@ -310,7 +311,7 @@ pub struct StreamPermit {
 
 impl Drop for StreamPermit {
     fn drop(&mut self) {
-        let mut streams = self.limits.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = self.limits.0.streams.lock();
         if let Some(open) = streams.get_mut(&self.user) {
             *open -= 1;
             if *open == 0 {

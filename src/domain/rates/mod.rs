@@ -6,9 +6,10 @@
 mod feed;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::RwLock;
 use rust_decimal::Decimal;
 use time::macros::date;
 use time::{Date, OffsetDateTime};
@@ -195,7 +196,7 @@ impl ExchangeRates {
     }
 
     fn known(&self) -> Known {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.read().clone()
     }
 
     fn fresh(&self) -> Option<Arc<Rates>> {
@@ -229,7 +230,7 @@ impl ExchangeRates {
             },
         };
         let rates = known.rates.clone();
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+        *self.known.write() = known;
         rates
     }
 

@@ -2,9 +2,10 @@
 //! the site's `robots.txt` lets robots see (RFC 9309).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::StatusCode;
 use texting_robots::Robot;
 use tokio::sync::OwnedMutexGuard;
@@ -96,7 +97,7 @@ impl Gates {
     }
 
     fn gate(&self, host: &str) -> Arc<tokio::sync::Mutex<Option<Instant>>> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = self.hosts.lock();
         if hosts.len() >= KEPT_GATES {
             hosts.retain(|_, gate| {
                 Arc::strong_count(gate) > 1
@@ -300,7 +301,7 @@ mod tests {
             drop(gates.turn(&format!("{number}.example"), None).await);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert!(gates.hosts.lock().unwrap().len() <= KEPT_GATES + 16);
+        assert!(gates.hosts.lock().len() <= KEPT_GATES + 16);
     }
 
     proptest! {

@@ -4,10 +4,11 @@
 //! also forgets what has expired. In between two instances may both store a picture that is new to them; not for long.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
+use parking_lot::{Mutex, MutexGuard};
 use time::OffsetDateTime;
 
 use super::hashes::HashSet;
@@ -50,7 +51,7 @@ impl KnownHashes {
     }
 
     fn entry(&self, partition: &str) -> Arc<PartitionHashes> {
-        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut partitions = self.partitions.lock();
         let known = match partitions.iter().position(|known| known.partition == partition) {
             Some(position) => partitions.remove(position),
             None => Arc::new(PartitionHashes::new(partition)),
@@ -104,8 +105,7 @@ impl PartitionHashes {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held, and a set with a hash too few or too many is still a set.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Whether the partition has this picture, or one that looks the same; if not, it counts as known from now on. Of
@@ -249,6 +249,6 @@ mod tests {
         for number in 0..PARTITIONS + 5 {
             bench.known.of(&format!("user-{number}")).await.unwrap();
         }
-        assert_eq!(bench.known.partitions.lock().unwrap().len(), PARTITIONS);
+        assert_eq!(bench.known.partitions.lock().len(), PARTITIONS);
     }
 }

@@ -4,8 +4,9 @@
 //! request is left out, or replaced by its other name, and the request is sent again; once that has succeeded the
 //! parameter is not sent to this model again for as long as the process lives.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
@@ -140,7 +141,7 @@ impl Learned {
 
     /// A request to the model in the dialect that is known so far.
     pub(super) fn attempt(&self) -> Attempt {
-        let dialect = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let dialect = *self.0.lock();
         Attempt { learned: self.clone(), dialect, refused: Vec::new() }
     }
 }
@@ -186,7 +187,7 @@ impl Attempt {
     pub(super) fn succeed(self) {
         for parameter in self.refused {
             warn!(parameter = parameter.name(), "model server refuses a parameter: it is not sent again");
-            self.learned.0.lock().unwrap_or_else(PoisonError::into_inner).leave_out(parameter);
+            self.learned.0.lock().leave_out(parameter);
         }
     }
 }

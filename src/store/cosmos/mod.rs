@@ -10,7 +10,6 @@ mod sql;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -29,6 +28,7 @@ use azure_data_cosmos::{
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures::StreamExt;
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -260,7 +260,7 @@ impl CosmosStore {
     }
 
     fn is_lacking(&self, index: &Index) -> bool {
-        let lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        let lacking = self.lacking.lock();
         lacking.get(index).is_some_and(|since| since.elapsed() < INDEX_LACKING)
     }
 
@@ -268,7 +268,7 @@ impl CosmosStore {
         let container = self.options.container_name(index.0);
         let order = schema::in_words(&index.1);
         warn!(%container, %order, "composite index missing: run `pluckit storage init`, or deploy the template");
-        self.lacking.lock().unwrap_or_else(PoisonError::into_inner).insert(index, Instant::now());
+        self.lacking.lock().insert(index, Instant::now());
     }
 
     /// Asks for pages until there are as many documents as wanted, or no more.

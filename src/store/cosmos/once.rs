@@ -2,11 +2,12 @@
 
 use std::error::Error as StdError;
 use std::future::Future;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::base::deadline;
@@ -50,7 +51,7 @@ impl<T: Clone + Send + Sync + 'static> Once<T> {
             return Ok(value);
         }
         let outcome = {
-            let mut attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut attempt = self.attempt.lock();
             // One that everybody has left stands still, and its time may be over.
             if attempt.as_ref().is_none_or(|attempt| attempt.began.elapsed() >= limit) {
                 let making = make();
@@ -64,7 +65,7 @@ impl<T: Clone + Send + Sync + 'static> Once<T> {
         };
         let outcome = outcome.expect("an attempt was put there");
         let made = outcome.clone().await;
-        let mut attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut attempt = self.attempt.lock();
         if attempt.as_ref().is_some_and(|attempt| attempt.outcome.ptr_eq(&outcome)) {
             *attempt = None;
         }

@@ -12,10 +12,11 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, params, params_from_iter};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -86,7 +87,7 @@ struct ReadingState {
 
 impl Reading {
     fn state(&self) -> MutexGuard<'_, ReadingState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn run<T>(&self, connection: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
@@ -207,7 +208,7 @@ impl SqliteStore {
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
         let Some(moment) = self.moment.clone() else { return self.engine.read(work).await };
-        let reading = tokio::task::spawn_blocking(move || work(&moment.lock().unwrap_or_else(PoisonError::into_inner)));
+        let reading = tokio::task::spawn_blocking(move || work(&moment.lock()));
         reading.await.map_err(|stopped| Error::Failed(stopped.into()))?
     }
 
