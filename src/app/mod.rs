@@ -9,6 +9,7 @@ pub mod router;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -345,7 +346,10 @@ fn identity(config: &Config, client_id: Option<String>) -> Identity {
 
 fn open_model(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Model>> {
     let server = match config.model.clone() {
-        ModelServer::Offline => return Ok(Arc::new(OfflineModel::new())),
+        ModelServer::Offline => {
+            let pace = NonZero::new(config.stylist.offline_tokens_per_second);
+            return Ok(Arc::new(OfflineModel::paced(pace)));
+        }
         ModelServer::Azure {
             endpoint,
             key,
@@ -507,10 +511,12 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         most_items: config.stylist.similarity_max_items,
     });
     let pictures = Pictures::new(web.clone(), blobs.clone(), config.storage.archive_container.clone());
+    let rates = Arc::new(open_rates(&config, &data, &http, &clock));
     let parts = tools::Parts {
         data: data.clone(),
         pictures: pictures.clone(),
         similar,
+        rates: rates.clone(),
         model: model.clone(),
         clock: clock.clone(),
         http: http.clone(),
@@ -529,7 +535,7 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         container: config.storage.archive_container.clone(),
         tasks: tasks.clone(),
     });
-    let insights = open_insights(&config, &data, &http, &clock, &tasks, &telemetry.metrics);
+    let insights = open_insights(&config, &data, rates, &clock, &tasks, &telemetry.metrics);
     let services = ServiceVerifier::new(&config.media.service, http.clone(), clock.clone(), tasks.clone());
     let keys = KeySet::new(config.identity.google_jwks_url.clone(), http.clone(), clock.clone(), tasks.clone());
     let mut probes = vec![("documents", Some(documents_probe(store)))];
@@ -654,21 +660,24 @@ fn model_probe(model: Arc<dyn Model>) -> Probe {
     })
 }
 
+/// What currencies are worth.
+pub fn open_rates(config: &Config, data: &Data, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> ExchangeRates {
+    ExchangeRates::new(config.insights.feed.clone(), data.exchange_rates.clone(), http.clone(), clock.clone())
+}
+
 /// What computes insights, for the service and for commands that work on the store directly. What it keeps is kept by
 /// `tasks`.
 pub fn open_insights(
     config: &Config,
     data: &Data,
-    http: &reqwest::Client,
+    rates: Arc<ExchangeRates>,
     clock: &Arc<dyn Clock>,
     tasks: &TaskTracker,
     metrics: &Metrics,
 ) -> Insights {
-    let feed = config.insights.feed.clone();
-    let rates = ExchangeRates::new(feed, data.exchange_rates.clone(), http.clone(), clock.clone());
     Insights::new(insights::Parts {
         data: data.clone(),
-        rates: Arc::new(rates),
+        rates,
         clock: clock.clone(),
         tasks: tasks.clone(),
         time_to_live: config.insights.time_to_live,

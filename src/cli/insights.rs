@@ -74,7 +74,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let data = Data::new(store);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = TaskTracker::new();
-        let insights = app::open_insights(&config, &data, &net::services()?, &clock, &tasks, &Metrics::default());
+        let rates = Arc::new(app::open_rates(&config, &data, &net::services()?, &clock));
+        let insights = app::open_insights(&config, &data, rates, &clock, &tasks, &Metrics::default());
         let answer = insights.find(&user, question).await?;
         let text = if arguments.json {
             String::from_utf8(answer.body.to_vec())? + "\n"

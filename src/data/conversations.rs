@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::update::{self, Edit};
 use super::{Result, pages};
-use crate::model::conversation::Conversation;
+use crate::model::conversation::{Conversation, Preference};
 use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::store::{Container, DocumentStore, Key};
@@ -28,12 +28,32 @@ impl Conversations {
         Ok(stored.and_then(|stored| pages::parse(Container::Conversations, &stored)))
     }
 
-    /// Saves what the user wrote as their memory.
-    pub async fn set_summary(&self, user: &UserId, summary: &str, now: Timestamp) -> Result<()> {
+    /// Saves what the user wrote as their memory: the summary, the preferences, or both.
+    pub async fn set_memory(
+        &self,
+        user: &UserId,
+        summary: Option<&str>,
+        preferences: Option<&[Preference]>,
+        now: Timestamp,
+    ) -> Result<()> {
         update::update(&*self.0, &Self::key(user), |found: Option<Conversation>| {
-            let (summarised_messages, messages_since) = found
-                .map_or((0, Some(0)), |conversation| (conversation.summarised_messages, conversation.messages_since));
-            Edit::Save(record(user, summary, now, summarised_messages, messages_since), ())
+            let mut conversation = found.unwrap_or_else(|| empty(user));
+            if let Some(summary) = summary {
+                summary.clone_into(&mut conversation.summary);
+            }
+            if let Some(preferences) = preferences {
+                // What was said before keeps its date.
+                let known = std::mem::take(&mut conversation.preferences);
+                let since = |new: &Preference| {
+                    known
+                        .iter()
+                        .find(|old| old.text == new.text && old.kind == new.kind)
+                        .map_or(Some(now), |old| old.since)
+                };
+                let dated = preferences.iter().map(|new| Preference { since: since(new), ..new.clone() });
+                conversation.preferences = dated.collect();
+            }
+            Edit::Save(Conversation { updated_at: Some(now), ..conversation }, ())
         })
         .await
     }
@@ -48,13 +68,36 @@ impl Conversations {
         summarised_messages: usize,
         now: Timestamp,
     ) -> Result<bool> {
-        let expected = before.map(|conversation| (conversation.summary.as_str(), conversation.updated_at));
+        // Without a summary yet it does not matter whether there are preferences already.
+        let expected = before.map_or(("", None), |before| (before.summary.as_str(), before.updated_at));
         update::update(&*self.0, &Self::key(user), |found: Option<Conversation>| {
-            let current = found.as_ref().map(|conversation| (conversation.summary.as_str(), conversation.updated_at));
+            let current = found.as_ref().map_or(("", None), |found| (found.summary.as_str(), found.updated_at));
             if current != expected {
                 return Edit::Keep(false);
             }
-            Edit::Save(record(user, summary, now, summarised_messages, Some(0)), true)
+            let mut conversation = found.unwrap_or_else(|| empty(user));
+            summary.clone_into(&mut conversation.summary);
+            let messages_since = Some(0);
+            Edit::Save(
+                Conversation { updated_at: Some(now), summarised_messages, messages_since, ..conversation },
+                true,
+            )
+        })
+        .await
+    }
+
+    /// Changes what the user asked to be remembered, and returns what `edit` makes of it. Nothing is saved when that leaves
+    /// the list as it was.
+    pub async fn edit_preferences<T>(
+        &self,
+        user: &UserId,
+        mut edit: impl FnMut(&mut Vec<Preference>) -> T,
+    ) -> Result<T> {
+        update::update(&*self.0, &Self::key(user), |found: Option<Conversation>| {
+            let mut conversation = found.unwrap_or_else(|| empty(user));
+            let before = conversation.preferences.clone();
+            let outcome = edit(&mut conversation.preferences);
+            if conversation.preferences == before { Edit::Keep(outcome) } else { Edit::Save(conversation, outcome) }
         })
         .await
     }
@@ -73,19 +116,14 @@ impl Conversations {
     }
 }
 
-fn record(
-    user: &UserId,
-    summary: &str,
-    now: Timestamp,
-    summarised_messages: usize,
-    messages_since: Option<u64>,
-) -> Conversation {
+fn empty(user: &UserId) -> Conversation {
     Conversation {
         id: user.clone(),
         user_id: user.clone(),
-        summary: summary.to_owned(),
-        updated_at: Some(now),
-        summarised_messages,
-        messages_since,
+        summary: String::new(),
+        updated_at: None,
+        summarised_messages: 0,
+        messages_since: Some(0),
+        preferences: Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::Stream;
-use time::{OffsetDateTime, UtcOffset};
+use time::{Date, Duration, OffsetDateTime, UtcOffset};
 
 use super::{Result, pages};
 use crate::model::ids::{ItemId, UserId};
@@ -42,6 +42,20 @@ impl WearEvents {
     /// What the wear events are at this moment; `None` if that cannot be told.
     pub async fn changes(&self, user: &UserId) -> Result<Option<ChangeMark>> {
         Ok(self.0.changes(Container::WearEvents, user.as_str()).await?)
+    }
+
+    /// The newest wear events from the day `first` to the day `last` and about them, at most `limit`.
+    pub async fn between(&self, user: &UserId, first: Date, last: Date, limit: usize) -> Result<Vec<WearEvent>> {
+        // Texts are compared, which may have an offset: a day more on both sides has all that is meant.
+        let from = first.saturating_sub(Duration::days(1)).to_string();
+        let to = last.saturating_add(Duration::days(2)).to_string();
+        let query = Query::partition(Container::WearEvents, user.as_str())
+            .matching(Filter::All(vec![
+                Filter::Compare("occurredAt", Comparison::GreaterOrEqual, from.into()),
+                Filter::Compare("occurredAt", Comparison::Less, to.into()),
+            ]))
+            .order_by("occurredAt", Direction::Descending);
+        pages::take(pages::walk(&*self.0, query), limit).await
     }
 
     /// The newest wear events of one item, at most `limit`.

@@ -396,6 +396,10 @@ impl Model for BudgetedModel {
         vectors
     }
 
+    fn query_text(&self, query: &str) -> String {
+        self.inner.query_text(query)
+    }
+
     async fn ping(&self) -> llm::Result<()> {
         self.inner.ping().await
     }

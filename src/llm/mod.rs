@@ -260,6 +260,12 @@ pub trait Model: Send + Sync {
     /// One unit-length vector of [`EMBEDDING_DIMENSIONS`] numbers for each text.
     async fn embed(&self, context: &CallContext, texts: &[String]) -> Result<Vec<Vec<f32>>>;
 
+    /// The text to embed for something that somebody looks for. A model that does not know what words mean adds more words
+    /// than were said.
+    fn query_text(&self, query: &str) -> String {
+        query.to_owned()
+    }
+
     /// Asks the server a trivial question that costs nothing, to see whether it answers and accepts our key.
     async fn ping(&self) -> Result<()>;
 }

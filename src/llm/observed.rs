@@ -111,6 +111,10 @@ impl Model for ObservedModel {
         outcome
     }
 
+    fn query_text(&self, query: &str) -> String {
+        self.inner.query_text(query)
+    }
+
     async fn ping(&self) -> Result<()> {
         self.inner.ping().await
     }

@@ -19,13 +19,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::domain::chat::{
-    ChatEvent, LONGEST_MESSAGE, LONGEST_SUMMARY, LONGEST_TRACE_ID, MOST_RECENT_MESSAGES, MOST_SELECTED_ITEMS,
-    RecentMessage, Role, Turn,
+    ChatEvent, LONGEST_MESSAGE, LONGEST_PREFERENCE, LONGEST_SUMMARY, LONGEST_TRACE_ID, MOST_PREFERENCES,
+    MOST_RECENT_MESSAGES, MOST_SELECTED_ITEMS, RecentMessage, Role, Turn,
 };
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::{AppJson, Fields, Read, trace_name};
 use crate::http::layers::auth::CurrentUser;
+use crate::model::conversation::{Preference, PreferenceKind};
 use crate::model::ids::ItemId;
 use crate::model::timestamp::Timestamp;
 use crate::state::AppState;
@@ -143,6 +144,8 @@ fn trace_id_header(headers: &HeaderMap) -> Option<String> {
 struct MemoryResponse {
     summary: String,
     updated_at: Option<Timestamp>,
+    /// What the user asked to be remembered, the oldest first.
+    preferences: Vec<Preference>,
 }
 
 /// Shows what the stylist remembers.
@@ -152,19 +155,43 @@ async fn show_memory(
     CurrentUser(user): CurrentUser,
 ) -> Result<AppJson<MemoryResponse>, ApiError> {
     let memory = app.data.conversations.find(&user).await?;
-    let (summary, updated_at) = memory.map(|memory| (memory.summary, memory.updated_at)).unwrap_or_default();
-    Ok(AppJson(MemoryResponse { summary, updated_at }))
+    Ok(AppJson(match memory {
+        Some(memory) => {
+            MemoryResponse { summary: memory.summary, updated_at: memory.updated_at, preferences: memory.preferences }
+        }
+        None => MemoryResponse { summary: String::new(), updated_at: None, preferences: Vec::new() },
+    }))
 }
 
 struct SetMemoryRequest {
-    summary: String,
+    summary: Option<String>,
+    preferences: Option<Vec<SetPreference>>,
 }
 
 impl Read for SetMemoryRequest {
     fn read(fields: &mut Fields) -> Self {
-        let summary = fields.text("summary", 0, usize::MAX);
+        let preferences: Option<Vec<SetPreference>> = fields.optional_objects("preferences", MOST_PREFERENCES);
+        // Whoever sends preferences may leave the summary as it is.
+        let summary = match &preferences {
+            Some(_) => fields.optional_text("summary", usize::MAX),
+            None => Some(fields.text("summary", 0, usize::MAX)),
+        };
         fields.rule("summary", || json!({ "maxLength": LONGEST_SUMMARY }));
-        Self { summary }
+        Self { summary, preferences }
+    }
+}
+
+struct SetPreference {
+    text: String,
+    kind: String,
+}
+
+impl Read for SetPreference {
+    fn read(fields: &mut Fields) -> Self {
+        let preference =
+            Self { text: fields.text("text", 1, LONGEST_PREFERENCE), kind: fields.text("kind", 0, usize::MAX) };
+        fields.rule("kind", || json!({ "enum": ["like", "dislike", "fact"] }));
+        preference
     }
 }
 
@@ -175,21 +202,37 @@ struct StatusResponse {
     status: &'static str,
 }
 
-/// Replaces what the stylist remembers; an empty text clears it.
+/// Replaces what the stylist remembers; an empty text clears the summary, an empty list the preferences. Without
+/// preferences in the body they stay as they are.
 #[utoipa::path(put, path = "/api/chat/memory", request_body = SetMemoryRequest, responses(
     (status = 200, body = StatusResponse),
-    (status = 400, description = "The summary is too long.")
+    (status = 400, description = "The summary is too long, or a preference is of no known kind.")
 ))]
 async fn set_memory(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
     AppJson(body): AppJson<SetMemoryRequest>,
 ) -> Result<AppJson<StatusResponse>, ApiError> {
-    if body.summary.chars().count() > LONGEST_SUMMARY {
+    let summary = body.summary.as_deref().map(str::trim);
+    if body.summary.as_ref().is_some_and(|summary| summary.chars().count() > LONGEST_SUMMARY) {
         return Err(ApiError::BadRequest("Summary must be 2000 characters or fewer."));
     }
+    let preferences =
+        body.preferences.map(|preferences| preferences.into_iter().map(preference).collect::<Result<Vec<_>, _>>());
+    let preferences = preferences.transpose()?;
     // A write that is acknowledged is stored; any failure is the caller's to know.
-    let saved = app.data.conversations.set_summary(&user, body.summary.trim(), app.clock.now().into()).await;
+    let (conversations, now) = (&app.data.conversations, app.clock.now().into());
+    let saved = conversations.set_memory(&user, summary, preferences.as_deref(), now).await;
     saved.map_err(ApiError::unavailable)?;
     Ok(AppJson(StatusResponse { status: "updated" }))
+}
+
+fn preference(sent: SetPreference) -> Result<Preference, ApiError> {
+    let kind = PreferenceKind::named(&sent.kind)
+        .ok_or(ApiError::BadRequest("A preference's kind is 'like', 'dislike' or 'fact'."))?;
+    let text = sent.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.is_empty() {
+        return Err(ApiError::BadRequest("A preference must not be blank."));
+    }
+    Ok(Preference { text, kind, since: None })
 }

@@ -129,6 +129,7 @@ mod tests {
             updated_at: None,
             summarised_messages: 12,
             messages_since,
+            preferences: Vec::new(),
         };
         for (memory, count, due) in [
             (None, 11, false),

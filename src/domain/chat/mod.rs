@@ -31,6 +31,7 @@ use crate::model::wardrobe::WardrobeItem;
 use crate::telemetry::observe::Observation;
 pub use memory::LONGEST_SUMMARY;
 use tools::Tool;
+pub use tools::preferences::{LONGEST_PREFERENCE, MOST_PREFERENCES};
 use utoipa::ToSchema;
 
 /// Longest message of a user, in characters.

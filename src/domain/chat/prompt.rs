@@ -5,7 +5,10 @@ use std::fmt::Write;
 use time::OffsetDateTime;
 
 use super::PreparedTurn;
+use super::tools::cut;
+use super::tools::preferences::LONGEST_PREFERENCE;
 use super::tools::wardrobe::CompactItem;
+use crate::model::conversation::PreferenceKind;
 
 const PERSONA: &str = "\
 You are PluckIt's personal stylist: warm, concise and practical. You help one person get more out of the clothes they \
@@ -18,6 +21,8 @@ item. If you have not looked into the wardrobe yet and the answer needs it, look
 - Give each recommendation one sentence of reasoning, grounded in something you have seen: how often it is worn, the \
 climate or weather, the occasion, the person's style.
 - Bring in trends only when they matter to the question. Ask for profile or weather only when the answer depends on them.
+- For what to wear, for a week or a trip use plan_outfits; for what was worn when, get_wear_history. When the person says \
+what they like, dislike or want you to know, remember it with remember_preference; when they take it back, forget it.
 - When the person accepts something you offered with a short reply, do it at once. Do not offer it again, and do not repeat \
 a search whose results you already have.
 - Keep answers short: a few sentences, or a short list for an outfit.
@@ -40,6 +45,22 @@ pub fn system(turn: &PreparedTurn, now: OffsetDateTime) -> String {
             "\n\nWhat you remember of earlier conversations with this person:\n<memory>\n{summary}\n</memory>"
         )
         .expect("a String takes all");
+    }
+    if let Some(memory) = turn.memory.as_ref().filter(|memory| !memory.preferences.is_empty()) {
+        text.push_str(
+            "\n\nWhat this person asked you to remember. Never suggest what they dislike, not even as an alternative:\n\
+             <preferences>\n",
+        );
+        for preference in &memory.preferences {
+            let kind = match preference.kind {
+                PreferenceKind::Like => "likes",
+                PreferenceKind::Dislike => "dislikes",
+                PreferenceKind::Fact => "fact",
+            };
+            writeln!(text, "{kind}: {}", cut(&without_tags(&preference.text), LONGEST_PREFERENCE))
+                .expect("a String takes all");
+        }
+        text.push_str("</preferences>");
     }
     if !turn.selected.is_empty() {
         let items: Vec<_> = turn.selected.iter().map(CompactItem::from).collect();

@@ -5,7 +5,6 @@
 //! with the note that the week is done. From there it is copied to the others and told to the profile, by whoever comes
 //! next if need be. Whatever dies in between is taken over when its lease runs out.
 
-mod climate;
 mod prompt;
 mod score;
 mod weekly;
@@ -27,6 +26,7 @@ use crate::data::profiles::DigestNote;
 use crate::data::update::Edit;
 use crate::data::{self, Data};
 use crate::domain::chat::tools::cut;
+use crate::domain::climate;
 use crate::llm::{self, CallContext, Model};
 use crate::model::digest::{Digest, Week, WeeklyOutcome, WeeklyRun};
 use crate::model::ids::UserId;

@@ -8,11 +8,11 @@ use futures::TryStreamExt;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::climate::Weather;
 use crate::base::hash::sha256_hex;
 use crate::data::{self, Data};
 use crate::domain::best::{Best, Score};
 use crate::domain::chat::tools::{Breather, cut};
+use crate::domain::climate::Weather;
 use crate::domain::wear;
 use crate::model::digest::Suggestion;
 use crate::model::ids::{ItemId, UserId};

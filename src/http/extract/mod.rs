@@ -494,8 +494,13 @@ impl Fields {
 
     /// A list of at most `most` objects; empty if missing or null.
     pub fn objects<T: Read>(&mut self, name: &'static str, most: usize) -> Vec<T> {
+        self.optional_objects(name, most).unwrap_or_default()
+    }
+
+    /// A list of at most `most` objects that may be missing or null.
+    pub fn optional_objects<T: Read>(&mut self, name: &'static str, most: usize) -> Option<Vec<T>> {
         self.ask(name, false, |_| description::list(most, description::body_schema::<T>()));
-        let elements = self.list(name, most).unwrap_or_default();
+        let elements = self.list(name, most)?;
         let mut records = Vec::with_capacity(elements.len());
         for (position, value) in elements.into_iter().enumerate() {
             let steps = [Step::Name(name), Step::Position(position)];
@@ -509,7 +514,7 @@ impl Fields {
             records.push(T::read(&mut fields));
             self.faults.append(&mut fields.faults);
         }
-        records
+        Some(records)
     }
 
     /// A list of at most `most` objects that must be there, as they are: for what others define and change.

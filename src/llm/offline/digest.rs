@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::wording;
 use crate::model::vocabulary::{self, Category};
 
 /// The block of the prompt that holds the data.
@@ -56,7 +55,7 @@ struct Feedback {
 
 /// The ideas, as a JSON object.
 pub fn write(prompt: &str) -> String {
-    let told = data(prompt).and_then(wording::read::<Told>).unwrap_or_default();
+    let told = data(prompt).and_then(|data| serde_json::from_str::<Told>(data).ok()).unwrap_or_default();
     let mut ideas: Vec<(String, String)> = Vec::new();
     let mut gaps: Vec<&Gap> = told.gaps.iter().collect();
     // What was liked before comes first; the rest stays as it is.

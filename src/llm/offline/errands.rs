@@ -1,8 +1,8 @@
 //! The small tasks: search terms, whether an offer is accepted, and summaries of conversations.
 
-use super::{intent, lexicon};
+use super::understand;
 use crate::llm::Message;
-use crate::model::vocabulary;
+use crate::model::{thesaurus, vocabulary};
 
 /// Search terms of one query.
 const MAX_TERMS: usize = 16;
@@ -19,19 +19,13 @@ pub fn expand_query(query: &str) -> String {
             terms.push(term.to_owned());
         }
     };
-    let mut said: Vec<String> = Vec::new();
     for token in query.split_whitespace() {
         let token = token.trim_matches(|character: char| !character.is_alphanumeric()).to_lowercase();
         if vocabulary::words(&token).iter().any(|word| !vocabulary::is_stop_word(word)) {
             add(&token);
-            said.push(token);
         }
     }
-    for word in &said {
-        for synonym in lexicon::synonyms(word) {
-            add(synonym);
-        }
-    }
+    thesaurus::expansion(query, MAX_TERMS).into_iter().for_each(add);
     serde_json::Value::from(terms).to_string()
 }
 
@@ -48,8 +42,8 @@ pub fn classify_follow_up(messages: &[Message]) -> &'static str {
     if vocabulary::after_consent(&answer).is_none() && !agrees.iter().any(|phrase| answer_words.contains(phrase)) {
         return "NOT_A_CONFIRM";
     }
-    let offer = lexicon::offer(&offer).unwrap_or_default();
-    if vocabulary::after_consent(&answer).is_some_and(|refinement| intent::is_another_wish(&refinement, offer)) {
+    let offer = understand::offer(&offer).unwrap_or_default();
+    if vocabulary::after_consent(&answer).is_some_and(|refinement| understand::is_another_wish(&refinement, offer)) {
         return "NOT_A_CONFIRM";
     }
     let offered = vocabulary::words(offer);
@@ -87,56 +81,66 @@ fn last_exchange(messages: &[Message]) -> (String, String) {
     }
 }
 
-/// Three to five telling sentences of the conversation, in its order.
+/// At most five telling sentences of what the person said, in the order of the conversation: what they like, dislike, have
+/// to dress for and plan. What the stylist said is no fact about them.
 pub fn summarise(messages: &[Message]) -> String {
     let mut candidates: Vec<(usize, String)> = Vec::new();
-    for message in messages {
-        let (text, is_user) = match message {
-            Message::User(text) | Message::UserWithImage { text, .. } => (text, true),
-            Message::Assistant { content, .. } => (content, false),
-            Message::System(_) | Message::Tool { .. } => continue,
-        };
-        for sentence in lexicon::sentences(text) {
-            let (sentence, is_user) = without_role(sentence, is_user);
+    let text = messages.iter().filter_map(|message| match message {
+        Message::User(text) | Message::UserWithImage { text, .. } => Some(text.as_str()),
+        Message::System(_) | Message::Assistant { .. } | Message::Tool { .. } => None,
+    });
+    for line in text.flat_map(str::lines) {
+        // A line of a transcript says whose it is; others are remembered from before, or the person's own.
+        let Some((line, is_memory)) = of_person(line) else { continue };
+        for sentence in understand::sentences(line) {
             let words = vocabulary::words(sentence);
             let is_markup = sentence.starts_with('<') && sentence.ends_with('>');
-            if words.len() < 3 || is_markup || candidates.iter().any(|(_, known)| known == sentence) {
+            let is_known = candidates.iter().any(|(_, known)| known == sentence);
+            if words.len() < 3 || is_markup || is_known || sentence.ends_with('?') {
                 continue;
             }
-            let telling = words.iter().filter(|word| lexicon::is_telling(word)).count();
+            let telling = words.iter().filter(|word| thesaurus::lookup(word).is_some()).count();
             let taste = words.iter().filter(|word| TASTE.split(' ').any(|taste| taste == *word)).count();
-            let question = usize::from(sentence.ends_with('?'));
-            let weight =
-                (2 * telling.min(4) + 4 * taste.min(2) + 3 * usize::from(is_user)).saturating_sub(4 * question);
-            candidates.push((weight, sentence.to_owned()));
+            let is_first_person = words.iter().any(|word| matches!(word.as_str(), "i" | "im" | "ive" | "my" | "me"));
+            let weight = 2 * telling.min(4) + 4 * taste.min(2) + 3 * usize::from(is_first_person);
+            // Small talk and wishes of the moment are not worth keeping.
+            if is_memory || (weight >= 5 && (taste > 0 || is_first_person)) {
+                candidates.push((weight + 4 * usize::from(is_memory), sentence.to_owned()));
+            }
         }
     }
     let mut order: Vec<usize> = (0..candidates.len()).collect();
-    order.sort_by_key(|place| (std::cmp::Reverse(candidates[*place].0), *place));
+    order.sort_by_key(|place| (std::cmp::Reverse(candidates[*place].0), std::cmp::Reverse(*place)));
     order.truncate(MAX_SENTENCES);
     order.sort_unstable();
     let sentences = order.into_iter().map(|place| {
         let short: String = candidates[place].1.chars().take(MAX_SENTENCE).collect();
         if short.ends_with(['.', '!', '?']) { short } else { format!("{}.", short.trim_end_matches([',', ';', ':'])) }
     });
-    sentences.collect::<Vec<_>>().join(" ")
+    let summary = sentences.collect::<Vec<_>>().join(" ");
+    if summary.is_empty() { "Nothing in particular was said about tastes or plans.".to_owned() } else { summary }
 }
 
-/// Words with which people say what they like.
-const TASTE: &str =
-    "like love prefer favourite favorite hate dislike avoid never always need want missing gap style size";
+/// Words with which people say what they like, have to dress for, or plan.
+const TASTE: &str = "like love prefer favourite favorite hate dislike avoid never always need want missing gap style size \
+    allergic wedding interview trip holiday birthday planning plan moving work office dont cant";
 
-/// A line of a transcript without its role, and whether the user said it.
-fn without_role(sentence: &str, is_user: bool) -> (&str, bool) {
-    let sentence = sentence.trim_start_matches(['-', '*', ' ']);
-    for (role, is_user) in [("user:", true), ("assistant:", false)] {
-        if let Some(head) = sentence.get(..role.len())
-            && head.eq_ignore_ascii_case(role)
-        {
-            return (sentence[role.len()..].trim(), is_user);
-        }
+/// What a line of a transcript says of the person, and whether it was remembered before; none for the stylist's lines and
+/// for headings.
+fn of_person(line: &str) -> Option<(&str, bool)> {
+    let line = line.trim_start_matches(['*', ' ']).trim();
+    let role = |names: &[&str]| {
+        names.iter().find_map(|name| {
+            let head = line.get(..name.len())?;
+            head.eq_ignore_ascii_case(name).then(|| line[name.len()..].trim())
+        })
+    };
+    if let Some(text) = role(&["person:", "user:"]) {
+        return Some((text, false));
     }
-    (sentence, is_user)
+    let is_other = role(&["stylist:", "assistant:", "conversation:", "remembered before:"]).is_some();
+    // A list is the stylist's.
+    (!is_other && !line.starts_with("- ")).then_some((line, true))
 }
 
 #[cfg(test)]
@@ -152,7 +156,7 @@ mod tests {
         let terms: Vec<String> = serde_json::from_str(&expand_query("What about a casual dinner?")).unwrap();
         assert_eq!(terms[..2], ["casual", "dinner"]);
         assert!(terms.contains(&"smart casual".to_owned()) && terms.len() <= MAX_TERMS);
-        assert_eq!(expand_query("white t-shirt"), r#"["white","t-shirt"]"#);
+        assert!(expand_query("a jumper for pouring rain").contains("waterproof"));
     }
 
     #[test]
@@ -176,22 +180,19 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_a_few_telling_sentences() {
-        let messages = [
-            Message::System("Fold this.".to_owned()),
-            Message::User("Hi. I love navy and I never wear skirts. What time is it?".to_owned()),
-            assistant(
-                "Hello there, my friend. You have a gap in shoes: white sneakers would help. Have a nice day now.",
-            ),
-            Message::User(
-                "user: My office is strict, so I prefer tailored trousers for work\nI need a warm coat.".to_owned(),
-            ),
-        ];
+    fn a_summary_has_what_the_person_said_and_nothing_of_the_stylist() {
+        let transcript = "Remembered before:\nI never wear skirts.\n\nConversation:\nPerson: Hi. I love navy, and my office is \
+                          strict.\nStylist: You have a gap in shoes.\n- Top: your white COS shirt, just right.\nPerson: What \
+                          should I wear to dinner?\nStylist: I love this for you: the brown Carmina loafers.\nPerson: I'm \
+                          planning a trip to Oslo in January.\nPerson: another one";
+        let messages = [Message::System("Fold this.".to_owned()), Message::User(transcript.to_owned())];
         let summary = summarise(&messages);
-        assert_eq!(summary, summarise(&messages));
-        for part in ["I love navy", "gap in shoes", "tailored trousers for work.", "I need a warm coat."] {
+        for part in ["I never wear skirts.", "I love navy", "trip to Oslo in January."] {
             assert!(summary.contains(part), "{summary}");
         }
-        assert!((3..=5).contains(&lexicon::sentences(&summary).len()), "{summary}");
+        for part in ["COS", "Carmina", "gap", "another one", "What should"] {
+            assert!(!summary.contains(part), "{summary}");
+        }
+        assert_eq!(summary, summarise(&messages));
     }
 }

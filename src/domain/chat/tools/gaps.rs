@@ -12,6 +12,7 @@ use crate::data::Data;
 use crate::domain::best::Best;
 use crate::domain::style;
 use crate::llm::{CallContext, ToolSpec};
+use crate::model::garment::Garment;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::vocabulary::Category;
 use crate::model::wardrobe::WardrobeItem;
@@ -40,6 +41,8 @@ struct Anchor {
     category: Option<String>,
     brand: Option<String>,
     colours: Vec<String>,
+    /// What it is called.
+    name: String,
 }
 
 impl From<&WardrobeItem> for Anchor {
@@ -50,6 +53,7 @@ impl From<&WardrobeItem> for Anchor {
             category: item.category.as_deref().map(|category| cut(category, 40)),
             brand: item.brand.as_deref().map(|brand| cut(brand, 60)),
             colours: colours.take(3).collect(),
+            name: Garment::from(item).name,
         }
     }
 }

@@ -106,7 +106,7 @@ impl Tool for SearchScrapedItems {
         if query.trim().is_empty() {
             return Err(ToolError::BadArguments("query says what to look for; it is empty".into()));
         }
-        let vectors = self.model.embed(context, &[query]).await?;
+        let vectors = self.model.embed(context, &[self.model.query_text(&query)]).await?;
         let Some(wanted) = vectors.into_iter().next().filter(|wanted| wanted.len() == llm::EMBEDDING_DIMENSIONS) else {
             return Err(llm::Error::Nonsense("an embedding of the wrong length".into()).into());
         };

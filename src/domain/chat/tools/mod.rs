@@ -1,12 +1,17 @@
 //! What the stylist can do: look into the user's wardrobe, profile and weather, and at what is in fashion.
 //!
 //! A tool is a file with its schema, its input and `run`. Its result is text for the model (JSON unless said otherwise):
-//! data, never instructions. Tools only read, so running one twice, or dropping it half-way, harms nothing.
+//! data, never instructions. Running a tool twice, or dropping it half-way, harms nothing: all but those for preferences only
+//! read, and those write what is there already.
 
 pub mod gaps;
+pub mod history;
 pub mod items;
 pub mod moods;
+pub mod plan;
+pub mod preferences;
 pub mod profile;
+mod spending;
 pub mod wardrobe;
 pub mod wear;
 pub mod weather;
@@ -21,6 +26,7 @@ use serde_json::{Value, json};
 use crate::base::clock::Clock;
 use crate::data::{self, Data};
 use crate::domain::pictures::Pictures;
+use crate::domain::rates::ExchangeRates;
 use crate::domain::similarity::items::SimilarItems;
 use crate::llm::{self, CallContext, Model, ToolSpec};
 use crate::model::ids::UserId;
@@ -66,6 +72,8 @@ pub struct Parts {
     pub similar: SimilarItems,
     /// Addresses of pictures as clients find them.
     pub pictures: Pictures,
+    /// What currencies are worth.
+    pub rates: Arc<ExchangeRates>,
     /// Client for the weather service.
     pub http: reqwest::Client,
     /// Where the weather service is.
@@ -76,15 +84,20 @@ pub struct Parts {
 
 /// All tools, in the order in which the model sees them.
 pub fn all(parts: &Parts) -> Vec<Arc<dyn Tool>> {
+    let forecasts = weather::Forecasts::new(parts);
     vec![
         Arc::new(wardrobe::SearchWardrobe::new(parts)),
         Arc::new(wardrobe::GetWardrobeSummary::new(parts)),
-        Arc::new(weather::GetWeather::new(parts)),
+        Arc::new(weather::GetWeather::new(parts, &forecasts)),
         Arc::new(profile::GetUserProfile::new(parts)),
         Arc::new(gaps::AnalyzeWardrobeGaps::new(parts)),
         Arc::new(moods::GetTrendingMoods::new(parts)),
         Arc::new(wear::GetWearPatterns::new(parts)),
         Arc::new(items::SearchScrapedItems::new(parts)),
+        Arc::new(history::GetWearHistory::new(parts)),
+        Arc::new(plan::PlanOutfits::new(parts, &forecasts)),
+        Arc::new(preferences::RememberPreference::new(parts)),
+        Arc::new(preferences::ForgetPreference::new(parts)),
     ]
 }
 

@@ -4,6 +4,7 @@
 //! Items that tie come newest first, then by id, so the same question has the same answer.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +15,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tracing::{debug, warn};
 
+use super::spending;
 use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, check_query, cut, no_parameters, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::data::Data;
-use crate::domain::best::Best;
+use crate::domain::best::{Best, Score};
+use crate::domain::rates::ExchangeRates;
+use crate::domain::wear;
 use crate::llm::{CallContext, ChatRequest, Message, Model, Purpose, ToolSpec};
+use crate::model::garment::{Description, Fit, Garment};
 use crate::model::ids::{ItemId, UserId};
+use crate::model::thesaurus::{self, TermId};
+use crate::model::timestamp::Timestamp;
 use crate::model::vocabulary::{self, Category};
 use crate::model::wardrobe::{Size, WardrobeItem};
 
@@ -36,6 +43,8 @@ const EXPANSION_PATIENCE: Duration = Duration::from_secs(6);
 /// Search terms taken from one expansion, and the longest of them, in characters.
 const MAX_TERMS: usize = 24;
 const MAX_TERM: usize = 60;
+/// Terms that the thesaurus adds to a query's own words.
+const MAX_EXPANSION: usize = 12;
 
 /// What the model is told when it expands a query.
 const EXPANSION_INSTRUCTIONS: &str = "You turn a question about somebody's clothes into search terms. Answer with a JSON \
@@ -56,6 +65,27 @@ pub struct CompactItem {
     condition: Option<String>,
     size: Option<Size>,
     notes: Option<String>,
+    /// What it is called.
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price: Option<Paid>,
+    /// Day of the purchase, `YYYY-MM-DD`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bought: Option<String>,
+    wear_count: u32,
+    /// Day on which it was worn last, `YYYY-MM-DD`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_worn: Option<String>,
+    /// How to look after it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    care: Vec<String>,
+}
+
+/// A price, in the currency in which it was paid.
+#[derive(Debug, Clone, Serialize)]
+struct Paid {
+    amount: f64,
+    currency: String,
 }
 
 impl From<&WardrobeItem> for CompactItem {
@@ -71,7 +101,19 @@ impl From<&WardrobeItem> for CompactItem {
             }
         }
         let colours = item.colours.iter().map(|colour| cut(&colour.name, 30)).filter(|name| !name.is_empty());
+        let paid = item.price.as_ref().filter(|price| price.amount.is_finite() && price.amount > 0.0);
+        let day = |at: Timestamp| at.get().date().to_string();
+        let care = item.other.get("careInfo").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         Self {
+            name: Garment::from(item).name,
+            price: paid.map(|price| Paid {
+                amount: wear::round(price.amount),
+                currency: cut(&price.original_currency, 12).to_uppercase(),
+            }),
+            bought: item.price.as_ref().and_then(|price| price.purchase_date).map(day),
+            wear_count: item.wear_count,
+            last_worn: wear::last_worn(item).map(day),
+            care: care.map(|text| cut(text, 60)).filter(|text| !text.is_empty()).take(4).collect(),
             id: item.id.clone(),
             category: short(&item.category, 40),
             brand: short(&item.brand, 60),
@@ -93,17 +135,46 @@ impl From<&WardrobeItem> for CompactItem {
 struct SearchResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
+    /// Items of the whole wardrobe that are all that the query names by kind, colour, material or brand; they come first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exact_matches: Option<u64>,
     items: Vec<CompactItem>,
+}
+
+/// What the items of a result are sorted by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SortBy {
+    #[default]
+    Match,
+    Price,
+    CostPerWear,
+    WearCount,
+    LastWorn,
+    Bought,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Order {
+    Asc,
+    #[default]
+    Desc,
 }
 
 #[derive(Deserialize)]
 struct SearchArguments {
     query: String,
+    #[serde(default)]
+    sort_by: Option<SortBy>,
+    #[serde(default)]
+    order: Option<Order>,
 }
 
 /// Finds owned items that fit a question.
 pub struct SearchWardrobe {
     data: Data,
+    rates: Arc<ExchangeRates>,
     model: Arc<dyn Model>,
     expansions: ExpiringCache<String, Arc<[String]>>,
 }
@@ -113,7 +184,7 @@ impl SearchWardrobe {
     pub fn new(parts: &Parts) -> Self {
         let expansions = ExpiringCache::new(KEPT_EXPANSIONS, EXPANSION_LIFE, parts.clock.clone())
             .observed(parts.metrics.of_cache("query_expansions"));
-        Self { data: parts.data.clone(), model: parts.model.clone(), expansions }
+        Self { data: parts.data.clone(), rates: parts.rates.clone(), model: parts.model.clone(), expansions }
     }
 
     /// Search terms for a query: from the model, or the query's own words when it fails.
@@ -160,14 +231,21 @@ impl Tool for SearchWardrobe {
         ToolSpec {
             name: "search_wardrobe",
             description: "Searches all clothes that the user owns, by category, colour, brand, tag, occasion or condition. \
-                          Returns up to 30 items, best match first. Use it before recommending or naming any owned item.",
+                          Returns up to 30 items, best match first or sorted, with price, purchase date, wear count and care. \
+                          exact_matches counts the items that are all the query says. Use it before naming any owned item.",
             parameters: json!({
                 "type": "object",
                 "properties": {
                     "query": {
                         "type": "string",
-                        "description": "What to look for, for example: casual dinner, navy trousers.",
+                        "description": "What to look for, for example: casual dinner, navy trousers. Empty: all clothes.",
                     },
+                    "sort_by": {
+                        "type": "string",
+                        "enum": ["match", "price", "cost_per_wear", "wear_count", "last_worn", "bought"],
+                        "description": "With anything but match, only what fits the query is returned, in this order.",
+                    },
+                    "order": { "type": "string", "enum": ["asc", "desc"], "description": "desc without it." },
                 },
                 "required": ["query"],
                 "additionalProperties": false,
@@ -176,31 +254,70 @@ impl Tool for SearchWardrobe {
     }
 
     async fn run(&self, user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError> {
-        let SearchArguments { query } = read_arguments(arguments)?;
+        let SearchArguments { query, sort_by, order } = read_arguments(arguments)?;
         check_query(&query)?;
+        let (sort_by, order) = (sort_by.unwrap_or_default(), order.unwrap_or_default());
         let terms = Terms::new(&self.terms(context, &query).await);
+        let described = Description::of(&query);
+        let rates = self.rates.current().await;
+        let currency = self.data.profiles.find(user).await?.map(|profile| profile.currency_code);
+        let in_currency = |item: &WardrobeItem| {
+            let currency = currency.as_deref().unwrap_or("USD");
+            item.price.as_ref().and_then(|price| spending::converted(price, &rates, currency))
+        };
         let mut best = Best::new(MAX_RESULTS);
+        let (mut exact, mut scored) = (0, 0);
         let mut breather = Breather::default();
         let mut items = pin!(self.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
-            // The more terms, then the newer, then the smaller id.
-            best.offer((terms.score(&item), item.date_added, Reverse(item.id.clone())), || item);
+            let garment = Garment::from(&item);
+            let (fit, score) = (described.fit(&garment), terms.score(&item, &garment));
+            exact += u64::from(fit >= Fit::Shade);
+            scored += usize::from(score > 0);
+            let key = match sort_by {
+                SortBy::Match => None,
+                SortBy::Price => in_currency(&item),
+                SortBy::CostPerWear => {
+                    in_currency(&item).filter(|_| item.wear_count > 0).map(|price| price / f64::from(item.wear_count))
+                }
+                SortBy::WearCount => Some(f64::from(item.wear_count)),
+                SortBy::LastWorn => wear::last_worn(&item).map(|at| at.get().unix_timestamp() as f64),
+                SortBy::Bought => bought(&item).map(|at| at.get().unix_timestamp() as f64),
+            };
+            let key = key.map(|key| Score(if order == Order::Asc { -key } else { key }));
+            // What is sorted has to fit; what is not comes by fit, the more terms, then the newer, then the smaller id.
+            let is_asked_for = fit >= Fit::Shade || (described.is_empty() && (query.trim().is_empty() || score > 0));
+            let rank = match sort_by {
+                SortBy::Match => (fit, key, score),
+                _ if is_asked_for => (Fit::Exact, key, score),
+                _ => (Fit::None, None, score),
+            };
+            best.offer((rank, item.date_added, Reverse(item.id.clone())), || item);
             breather.breathe().await;
         }
-        let mut found: Vec<_> = best.into_sorted().map(|((score, ..), item)| (score, item)).collect();
-        let best = found.first().map(|(score, _)| *score);
-        debug!(search.terms = terms.0.len(), search.best = best, "wardrobe searched");
-        let note = match best {
-            None => Some("The wardrobe is empty."),
-            Some(0) => Some("Nothing matched; these are the newest items instead."),
-            Some(_) => {
-                found.retain(|(score, _)| *score > 0);
+        let mut found: Vec<_> = best.into_sorted().map(|((rank, ..), item)| (rank, item)).collect();
+        debug!(search.terms = terms.0.len(), search.exact = exact, search.scored = scored, "wardrobe searched");
+        let matches = |((fit, _, score), _): &((Fit, Option<Score>, usize), WardrobeItem)| match sort_by {
+            SortBy::Match => *fit > Fit::None || *score > 0,
+            _ => *fit > Fit::None,
+        };
+        let note = match (found.is_empty(), found.iter().any(matches)) {
+            (true, _) => Some("The wardrobe is empty."),
+            (false, false) => Some("Nothing matched; these are the newest items instead."),
+            (false, true) => {
+                found.retain(matches);
                 None
             }
         };
         let items = found.iter().map(|(_, item)| CompactItem::from(item)).collect();
-        Ok(serde_json::to_string(&SearchResult { note, items })?)
+        let exact_matches = (!described.is_empty()).then_some(exact);
+        Ok(serde_json::to_string(&SearchResult { note, exact_matches, items })?)
     }
+}
+
+/// When the item was bought; the day on which it came into the wardrobe if nobody noted that.
+fn bought(item: &WardrobeItem) -> Option<Timestamp> {
+    item.price.as_ref().and_then(|price| price.purchase_date).or(item.date_added)
 }
 
 /// What one search term asks of an item.
@@ -210,6 +327,8 @@ enum Term {
     Category(Category),
     /// To be in a condition.
     Condition(&'static str),
+    /// To be of a kind, colour, material or the like that the thesaurus knows, or to say so.
+    Known(TermId, Vec<String>),
     /// To contain these words in a row, plurals folded.
     Words(Vec<String>),
 }
@@ -228,6 +347,9 @@ impl Terms {
                 (Some(category), _) => Term::Category(category),
                 (None, Some(condition)) => Term::Condition(condition),
                 (None, None) if words.is_empty() => continue,
+                (None, None) if is_one_term(text).is_some() => {
+                    Term::Known(is_one_term(text).expect("just seen"), words)
+                }
                 (None, None) => Term::Words(words),
             };
             if !terms.contains(&term) {
@@ -238,7 +360,7 @@ impl Terms {
     }
 
     /// How many of the terms the item matches.
-    fn score(&self, item: &WardrobeItem) -> usize {
+    fn score(&self, item: &WardrobeItem, garment: &Garment) -> usize {
         let category = item.category.as_deref().and_then(Category::of_text);
         let colours = item.colours.iter().map(|colour| colour.name.as_str());
         let texts: Vec<Vec<String>> = [item.id.as_str()]
@@ -250,15 +372,22 @@ impl Terms {
             .chain(item.notes.as_deref())
             .map(vocabulary::folded_words)
             .collect();
+        let says = |words: &[String]| texts.iter().any(|text| text.windows(words.len()).any(|window| window == words));
         let matches = |term: &&Term| match term {
             Term::Category(wanted) => category == Some(*wanted),
             Term::Condition(wanted) => {
                 item.condition.as_deref().is_some_and(|condition| condition.trim().eq_ignore_ascii_case(wanted))
             }
-            Term::Words(words) => texts.iter().any(|text| text.windows(words.len()).any(|window| window == &words[..])),
+            Term::Known(term, words) => garment.is(*term) || says(words),
+            Term::Words(words) => says(words),
         };
         self.0.iter().filter(matches).count()
     }
+}
+
+/// The term that a text is, if it is one and nothing else.
+fn is_one_term(text: &str) -> Option<TermId> {
+    thesaurus::lookup(&vocabulary::words(text).join(" "))
 }
 
 /// The query's own words without those that say nothing, each a term.
@@ -267,7 +396,8 @@ fn own_terms(query: &str) -> Vec<String> {
         let words = vocabulary::words(word);
         !words.iter().all(|word| vocabulary::is_stop_word(word))
     });
-    tellings.take(MAX_TERMS).map(|word| cut(word, MAX_TERM)).collect()
+    let own = tellings.take(MAX_TERMS).map(|word| cut(word, MAX_TERM));
+    own.chain(thesaurus::expansion(query, MAX_EXPANSION).into_iter().map(str::to_owned)).collect()
 }
 
 /// The terms in a model's answer: a JSON list of strings, or an object around one, with whatever prose or fence around it.
@@ -290,17 +420,30 @@ struct Summary {
     by_category: Tally,
     /// The 10 colours that most items have.
     top_colours: Tally,
+    spent: Spent,
+}
+
+/// What the clothes cost together.
+#[derive(Serialize)]
+pub(super) struct Spent {
+    pub(super) currency: String,
+    pub(super) total: f64,
+    pub(super) items_with_price: u64,
+    pub(super) items_without_price: u64,
+    /// The 15 categories that cost most.
+    pub(super) by_category: BTreeMap<String, f64>,
 }
 
 /// Counts the user's clothes.
 pub struct GetWardrobeSummary {
     data: Data,
+    rates: Arc<ExchangeRates>,
 }
 
 impl GetWardrobeSummary {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.data.clone() }
+        Self { data: parts.data.clone(), rates: parts.rates.clone() }
     }
 }
 
@@ -309,8 +452,8 @@ impl Tool for GetWardrobeSummary {
     fn spec(&self) -> ToolSpec {
         ToolSpec {
             name: "get_wardrobe_summary",
-            description: "Counts the clothes that the user owns: in all, by category, and by colour. Use it for questions \
-                          about the wardrobe as a whole.",
+            description: "Counts the clothes that the user owns: in all, by category, and by colour, and what they cost in \
+                          the user's currency. Use it for questions about the wardrobe as a whole.",
             parameters: no_parameters(),
         }
     }
@@ -320,19 +463,26 @@ impl Tool for GetWardrobeSummary {
         let mut total_items = 0;
         let mut by_category = Tally::default();
         let mut colours = Tally::default();
+        let profile = self.data.profiles.find(user).await?;
+        let currency =
+            profile.map_or_else(|| "USD".to_owned(), |profile| cut(&profile.currency_code, 12).to_uppercase());
+        let rates = self.rates.current().await;
+        let mut spent = spending::Spending::default();
         let mut breather = Breather::default();
         let mut items = pin!(self.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
             total_items += 1;
             let category = item.category.as_deref().filter(|category| !category.trim().is_empty());
             by_category.add(category.unwrap_or("uncategorised"));
+            spent.add(&item, &rates, &currency);
             let mut names: Vec<String> = item.colours.iter().map(|colour| colour.name.trim().to_lowercase()).collect();
             names.sort();
             names.dedup();
             names.iter().for_each(|name| colours.add(name));
             breather.breathe().await;
         }
-        let summary = Summary { total_items, by_category: by_category.top(15), top_colours: colours.top(10) };
+        let spent = spent.told(currency);
+        let summary = Summary { total_items, by_category: by_category.top(15), top_colours: colours.top(10), spent };
         Ok(serde_json::to_string(&summary)?)
     }
 }
@@ -354,7 +504,7 @@ mod tests {
     }
 
     fn score(terms: &[&str], item: &WardrobeItem) -> usize {
-        Terms::new(&strings(terms)).score(item)
+        Terms::new(&strings(terms)).score(item, &Garment::from(item))
     }
 
     #[test]
@@ -398,6 +548,8 @@ mod tests {
 
     #[test]
     fn the_querys_own_words_leave_out_the_small_ones() {
-        assert_eq!(own_terms("what should i wear with my white t-shirt?"), strings(&["white", "t-shirt?"]));
+        let terms = own_terms("what should i wear with my white t-shirt?");
+        assert_eq!(terms[..2], strings(&["white", "t-shirt?"]));
+        assert!(terms.contains(&"tee".to_owned()), "{terms:?}");
     }
 }

@@ -1,16 +1,19 @@
-//! The weather where the user lives, from Open-Meteo: now and the next three days, in plain text.
+//! The weather in a city, from Open-Meteo: now and on the next days, in plain text for the model and in numbers for the
+//! planning of outfits.
 //!
 //! A service that is down, or a city that nobody knows, is not an error: the model is told so in friendly words and goes on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use tracing::warn;
 use url::Url;
 
-use super::{NoArguments, Parts, Tool, ToolError, cut, no_parameters, read_arguments};
+use super::{Parts, Tool, ToolError, cut, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::data::Data;
 use crate::llm::{CallContext, ToolSpec};
@@ -112,29 +115,86 @@ struct Daily {
     precipitation_sum: Vec<Option<f64>>,
 }
 
-/// Tells the weather in the user's city.
-pub struct GetWeather {
-    data: Data,
+/// The days of a forecast, and those that are told unless more are asked for.
+const FORECAST_DAYS: usize = 7;
+const USUAL_DAYS: usize = 3;
+
+/// A day of a forecast, in numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Day {
+    /// `YYYY-MM-DD`.
+    pub date: String,
+    /// The temperature to dress for, in degrees Celsius: that of the afternoon rather than of the night.
+    pub celsius: f64,
+    /// Whether it rains or snows.
+    pub is_wet: bool,
+    /// The condition in words.
+    pub condition: &'static str,
+}
+
+/// Why there is no weather, in words for the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoWeather(String);
+
+/// Asks for the weather, and remembers what it was told. Cheap to clone.
+#[derive(Clone)]
+pub struct Forecasts(Arc<Client>);
+
+struct Client {
     http: reqwest::Client,
     endpoints: Endpoints,
     places: ExpiringCache<String, Option<Place>>,
     forecasts: ExpiringCache<String, Forecast>,
 }
 
-impl GetWeather {
-    /// The tool, made of `parts`.
+impl Forecasts {
+    /// Forecasts of the service in `parts`.
     pub fn new(parts: &Parts) -> Self {
-        Self {
-            data: parts.data.clone(),
+        Self(Arc::new(Client {
             http: parts.http.clone(),
             endpoints: parts.weather.clone(),
             places: ExpiringCache::new(KEPT_PLACES, PLACE_LIFE, parts.clock.clone())
                 .observed(parts.metrics.of_cache("places")),
             forecasts: ExpiringCache::new(KEPT_FORECASTS, FORECAST_LIFE, parts.clock.clone())
                 .observed(parts.metrics.of_cache("forecasts")),
-        }
+        }))
     }
 
+    /// The days that the service knows of; none when there is no weather.
+    pub(super) async fn days(&self, city: &str) -> Vec<Day> {
+        let Ok((_, forecast)) = self.of(city).await else { return Vec::new() };
+        let daily = &forecast.daily;
+        let day = |(row, date): (usize, &String)| {
+            let (least, most) = (at(&daily.temperature_2m_min, row)?, at(&daily.temperature_2m_max, row)?);
+            let condition = condition(at(&daily.weather_code, row));
+            let is_wet = at(&daily.precipitation_sum, row).is_some_and(|rain| rain >= 1.0);
+            Some(Day { date: cut(date, 10), celsius: (least + 2.0 * most) / 3.0, is_wet, condition })
+        };
+        daily.time.iter().enumerate().filter_map(day).collect()
+    }
+
+    /// The weather in a city, or why there is none.
+    async fn of(&self, city: &str) -> Result<(Place, Forecast), NoWeather> {
+        let city = city.split_whitespace().collect::<Vec<_>>().join(" ");
+        let shown = cut(&city, MAX_CITY);
+        if shown != city {
+            return Err(unknown(&shown));
+        }
+        let weather = tokio::time::timeout(PATIENCE, self.0.weather(&city)).await;
+        match weather.unwrap_or(Err(WeatherError::TooSlow)) {
+            Ok(Some(weather)) => Ok(weather),
+            Ok(None) => Err(unknown(&shown)),
+            Err(error) => {
+                warn!(%error, cause = error.source_text(), "weather not available");
+                Err(NoWeather(format!(
+                    "The weather for {shown} is not available right now: {error}. Advise without it."
+                )))
+            }
+        }
+    }
+}
+
+impl Client {
     /// The weather in a city; `None` when the service does not know the city.
     async fn weather(&self, city: &str) -> Result<Option<(Place, Forecast)>, WeatherError> {
         let Some(place) = self.place(city).await? else { return Ok(None) };
@@ -165,7 +225,7 @@ impl GetWeather {
             ("longitude", longitude.as_str()),
             ("current", "temperature_2m,precipitation,weather_code,wind_speed_10m"),
             ("daily", "weather_code,temperature_2m_max,temperature_2m_min,precipitation_sum"),
-            ("forecast_days", "3"),
+            ("forecast_days", "7"),
             ("timezone", "auto"),
         ];
         let forecast: Forecast = self.ask(&self.endpoints.forecast, "v1/forecast", &parameters).await?;
@@ -196,40 +256,64 @@ impl GetWeather {
     }
 }
 
+#[derive(Deserialize)]
+struct WeatherArguments {
+    city: Option<String>,
+    days: Option<usize>,
+}
+
+/// Tells the weather in the user's city, or in another.
+pub struct GetWeather {
+    data: Data,
+    forecasts: Forecasts,
+}
+
+impl GetWeather {
+    /// The tool, made of `parts`.
+    pub fn new(parts: &Parts, forecasts: &Forecasts) -> Self {
+        Self { data: parts.data.clone(), forecasts: forecasts.clone() }
+    }
+}
+
 #[async_trait]
 impl Tool for GetWeather {
     fn spec(&self) -> ToolSpec {
         ToolSpec {
             name: "get_weather",
-            description: "Tells the present weather and a three-day forecast for the user's city, as plain text. Use it only \
-                          when weather matters for the answer.",
-            parameters: no_parameters(),
+            description: "Tells the present weather and a forecast of up to 7 days for the user's city or another one, as \
+                          plain text, or why there is none. Use it only when weather matters for the answer.",
+            parameters: json!({
+                "type": "object",
+                "properties": {
+                    "city": { "type": "string", "description": "A city; without it the one in the user's profile." },
+                    "days": {
+                        "type": "integer", "minimum": 1, "maximum": 7, "description": "Days of the forecast; 3 without it.",
+                    },
+                },
+                "additionalProperties": false,
+            }),
         }
     }
 
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
-        let NoArguments {} = read_arguments(arguments)?;
-        let profile = self.data.profiles.find(user).await?;
-        let city = profile.and_then(|profile| profile.location_city).unwrap_or_default();
-        let city = city.split_whitespace().collect::<Vec<_>>().join(" ");
-        if city.is_empty() {
+        let WeatherArguments { city, days } = read_arguments(arguments)?;
+        let days = days.unwrap_or(USUAL_DAYS);
+        if !(1..=FORECAST_DAYS).contains(&days) {
+            return Err(ToolError::BadArguments(format!("days is between 1 and {FORECAST_DAYS}")));
+        }
+        let city = match city.filter(|city| !city.trim().is_empty()) {
+            Some(city) => city,
+            None => self.data.profiles.find(user).await?.and_then(|profile| profile.location_city).unwrap_or_default(),
+        };
+        if city.trim().is_empty() {
             return Ok(
                 "No city is set in the user's profile, so the weather is not known. The user can add a city there."
                     .into(),
             );
         }
-        let shown = cut(&city, MAX_CITY);
-        if shown != city {
-            return Ok(unknown(&shown));
-        }
-        let weather = tokio::time::timeout(PATIENCE, self.weather(&city)).await;
-        Ok(match weather.unwrap_or(Err(WeatherError::TooSlow)) {
-            Ok(Some((place, forecast))) => describe(&place, &forecast),
-            Ok(None) => unknown(&shown),
-            Err(error) => {
-                warn!(%error, cause = error.source_text(), "weather not available");
-                format!("The weather for {shown} is not available right now. Advise without it.")
-            }
+        Ok(match self.forecasts.of(&city).await {
+            Ok((place, forecast)) => describe(&place, &forecast, days),
+            Err(NoWeather(reason)) => reason,
         })
     }
 }
@@ -241,12 +325,14 @@ impl WeatherError {
     }
 }
 
-fn unknown(city: &str) -> String {
-    format!("The weather service does not know a city named \"{city}\". The user can correct it in the profile.")
+fn unknown(city: &str) -> NoWeather {
+    NoWeather(format!(
+        "The weather service does not know a city named \"{city}\". The user can correct it in the profile."
+    ))
 }
 
 /// The weather in words.
-fn describe(place: &Place, forecast: &Forecast) -> String {
+fn describe(place: &Place, forecast: &Forecast, days: usize) -> String {
     let mut text = format!("Weather in {}", cut(&place.name, MAX_CITY));
     if let Some(country) = &place.country {
         text += &format!(", {}", cut(country, MAX_CITY));
@@ -258,7 +344,7 @@ fn describe(place: &Place, forecast: &Forecast) -> String {
     }
     text += &format!(", precipitation {:.1} mm.", current.precipitation.unwrap_or_default());
     let daily = &forecast.daily;
-    for (day, date) in daily.time.iter().take(3).enumerate() {
+    for (day, date) in daily.time.iter().take(days).enumerate() {
         text += &format!("\n{}: {}", cut(date, 10), condition(at(&daily.weather_code, day)));
         if let (Some(least), Some(most)) = (at(&daily.temperature_2m_min, day), at(&daily.temperature_2m_max, day)) {
             text += &format!(", {} to {}", degrees(least), degrees(most));

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use time::OffsetDateTime;
+use time::{Month, OffsetDateTime};
 
 use crate::model::vocabulary;
 use crate::model::wardrobe::Wear;
@@ -66,6 +66,18 @@ const CITIES: &[(&str, &str)] = &[
     ),
     (POLAR, "alert;barentsburg;iqaluit;longyearbyen;nuuk;tiksi;utqiagvik;vardo;vardø"),
 ];
+
+/// Well-known places south of the equator that have seasons, in the form of [`CITIES`].
+const SOUTHERN: &str = "adelaide;brisbane;canberra;hobart;melbourne;perth;sydney;darwin;auckland;christchurch;wellington;\
+     queenstown;cape town;durban;johannesburg;pretoria;gaborone;windhoek;maputo;harare;antananarivo;buenos aires;cordoba;\
+     córdoba;mendoza;rosario;bariloche;ushuaia;montevideo;punta del este;santiago;valparaiso;antofagasta;la paz;cusco;lima;\
+     asuncion;asunción;belo horizonte;brasilia;brasília;curitiba;florianopolis;porto alegre;rio de janeiro;rio;sao paulo;\
+     são paulo;salvador;recife;jakarta;bali;denpasar;luanda;australia;new zealand;south africa;argentina;chile;uruguay;\
+     paraguay;brazil;peru;bolivia;namibia;botswana;zimbabwe;madagascar;patagonia;tasmania";
+
+/// Mean temperature of the year and half the difference between its warmest and coldest month, by zone, in degrees Celsius.
+const YEARS: &[(&str, f64, f64)] =
+    &[(TROPICAL, 28.0, 1.0), (ARID, 25.0, 9.0), (TEMPERATE, 16.0, 7.5), (CONTINENTAL, 10.0, 12.0), (POLAR, -6.0, 10.0)];
 
 /// Oldest wear that counts; a year has each season once.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -138,6 +150,59 @@ impl Weather {
     }
 }
 
+/// A part of the year.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Season {
+    /// The cold one.
+    Winter,
+    /// After it.
+    Spring,
+    /// The warm one.
+    Summer,
+    /// After that.
+    Autumn,
+}
+
+impl Season {
+    /// The season of a month, where a place is.
+    pub fn of(month: Month, place: Option<&str>) -> Self {
+        match (northern(month, place) % 12) / 3 {
+            0 => Self::Winter,
+            1 => Self::Spring,
+            2 => Self::Summer,
+            _ => Self::Autumn,
+        }
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Winter => "winter",
+            Self::Spring => "spring",
+            Self::Summer => "summer",
+            Self::Autumn => "autumn",
+        }
+    }
+}
+
+/// What the temperature of a day in this month is likely to be, in degrees Celsius: by the zone of the place (temperate if
+/// nobody knows better) and its hemisphere.
+pub fn usual_temperature(month: Month, place: Option<&str>, zone: Option<&str>) -> f64 {
+    let zone = place.and_then(of_city).or(zone);
+    let year = YEARS.iter().find(|(name, ..)| Some(*name) == zone).unwrap_or(&YEARS[2]);
+    // July is the warmest month, January the coldest.
+    let angle = f64::from(northern(month, place) - 7) * std::f64::consts::PI / 6.0;
+    (year.1 + year.2 * angle.cos()).round()
+}
+
+/// The number of the month that has the same season north of the equator.
+fn northern(month: Month, place: Option<&str>) -> i32 {
+    let number = i32::from(u8::from(month));
+    let named = place.unwrap_or_default().split(',').map(|part| vocabulary::words(part).join(" "));
+    let is_southern = { named }.any(|name| !name.is_empty() && SOUTHERN.split(';').any(|known| known == name));
+    if is_southern { (number + 5) % 12 + 1 } else { number }
+}
+
 /// Infers the climate zone from city and weather.
 pub fn infer(city: Option<&str>, weather: &Weather) -> Option<&'static str> {
     city.and_then(of_city).or_else(|| weather.zone())
@@ -190,6 +255,22 @@ mod tests {
         for city in ["", ",", "Nowhere", ";"] {
             assert_eq!(infer(Some(city), &Weather::default()), None, "{city}");
         }
+    }
+
+    #[test]
+    fn seasons_depend_on_the_hemisphere() {
+        for (month, place, season) in [
+            (Month::December, Some("Lisbon"), Season::Winter),
+            (Month::December, Some("Sydney, Australia"), Season::Summer),
+            (Month::June, Some("cape town"), Season::Winter),
+            (Month::April, None, Season::Spring),
+            (Month::April, Some("Buenos Aires"), Season::Autumn),
+        ] {
+            assert_eq!(Season::of(month, place), season, "{place:?}");
+        }
+        let usual = |month, place| usual_temperature(month, Some(place), None);
+        assert!(usual(Month::January, "Oslo") < 0.0 && usual(Month::January, "Sydney") > 20.0);
+        assert!(usual(Month::January, "Singapore") > 25.0 && usual(Month::November, "Lisbon") < 14.0);
     }
 
     #[test]

@@ -1,0 +1,223 @@
+//! What the user wore on which day, to what, and in which weather.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use time::{Date, Duration, OffsetDateTime};
+
+use super::{Parts, Tool, ToolError, cut, read_arguments};
+use crate::clock::Clock;
+use crate::data::Data;
+use crate::llm::{CallContext, ToolSpec};
+use crate::model::garment::Garment;
+use crate::model::ids::{ItemId, UserId};
+use crate::model::timestamp::Timestamp;
+use crate::model::wardrobe::{WardrobeItem, WearEvent, WeatherSnapshot};
+
+/// Wearings in a result.
+const MAX_WEARS: usize = 120;
+/// Items that can be asked for.
+const MAX_ITEMS: usize = 10;
+/// Days that are told when no day is named.
+const USUAL_DAYS: i64 = 30;
+/// Look-ups at once.
+const CONCURRENT_LOOKUPS: usize = 4;
+/// What is no longer there.
+const GONE: &str = "a piece that is no longer in the wardrobe";
+
+#[derive(Deserialize)]
+struct HistoryArguments {
+    from: Option<String>,
+    to: Option<String>,
+    #[serde(default)]
+    item_ids: Option<Vec<ItemId>>,
+}
+
+/// What was worn together. Fields in this order.
+#[derive(Serialize)]
+struct Occasion {
+    /// `YYYY-MM-DD`.
+    date: String,
+    weekday: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    occasion: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weather: Option<String>,
+    items: Vec<Named>,
+    #[serde(skip)]
+    at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct Named {
+    id: ItemId,
+    name: String,
+}
+
+#[derive(Serialize)]
+struct History {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
+    from: String,
+    to: String,
+    /// The newest first.
+    wears: Vec<Occasion>,
+}
+
+/// Tells what was worn when.
+pub struct GetWearHistory {
+    data: Data,
+    clock: Arc<dyn Clock>,
+}
+
+impl GetWearHistory {
+    /// The tool, made of `parts`.
+    pub fn new(parts: &Parts) -> Self {
+        Self { data: parts.data.clone(), clock: parts.clock.clone() }
+    }
+
+    /// The wearings of one item, the newest first: from its own documents, or from those that it keeps.
+    async fn of_item(&self, user: &UserId, item: &WardrobeItem) -> Result<Vec<WearEvent>, ToolError> {
+        let events = self.data.wear_events.newest_of_item(user, &item.id, MAX_WEARS).await?;
+        if !events.is_empty() {
+            return Ok(events);
+        }
+        let mut kept: Vec<WearEvent> = item.wear_events.iter().map(|wear| of_wear(user, item, wear)).collect();
+        kept.sort_by_key(|event| std::cmp::Reverse(event.occurred_at));
+        Ok(kept)
+    }
+}
+
+fn of_wear(user: &UserId, item: &WardrobeItem, wear: &crate::model::wardrobe::Wear) -> WearEvent {
+    WearEvent {
+        id: String::new(),
+        user_id: user.clone(),
+        item_id: item.id.clone(),
+        occurred_at: wear.occurred_at,
+        occasion: wear.occasion.clone(),
+        weather_snapshot: wear.weather_snapshot.clone(),
+        other: serde_json::Map::new(),
+    }
+}
+
+#[async_trait]
+impl Tool for GetWearHistory {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: "get_wear_history",
+            description: "Tells what the user wore on which day, with occasion and weather, newest first. Without dates and \
+                          items: the last 30 days. With items: when each was worn. Use it for what was worn when.",
+            parameters: json!({
+                "type": "object",
+                "properties": {
+                    "from": { "type": "string", "description": "First day, YYYY-MM-DD." },
+                    "to": { "type": "string", "description": "Last day, YYYY-MM-DD." },
+                    "item_ids": {
+                        "type": "array", "items": { "type": "string" }, "maxItems": MAX_ITEMS,
+                        "description": "Only these items, by the ids that search_wardrobe returned.",
+                    },
+                },
+                "additionalProperties": false,
+            }),
+        }
+    }
+
+    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
+        let HistoryArguments { from, to, item_ids } = read_arguments(arguments)?;
+        let now = self.clock.now();
+        let ids = item_ids.unwrap_or_default();
+        if ids.len() > MAX_ITEMS {
+            return Err(ToolError::BadArguments(format!("item_ids may have at most {MAX_ITEMS} ids")));
+        }
+        let last = read_date(to.as_deref(), "to")?.unwrap_or_else(|| now.date());
+        let first = match read_date(from.as_deref(), "from")? {
+            Some(first) => first,
+            None if ids.is_empty() => last.saturating_sub(Duration::days(USUAL_DAYS)),
+            None => Date::MIN,
+        };
+        let (mut events, mut is_cut) = (Vec::new(), false);
+        if ids.is_empty() {
+            events = self.data.wear_events.between(user, first, last, MAX_WEARS + 1).await?;
+        } else {
+            let items = self.data.wardrobe.find_many(user, &ids).await?;
+            let found = stream::iter(0..items.len()).map(|index| self.of_item(user, &items[index]));
+            let found = found.buffered(CONCURRENT_LOOKUPS);
+            let found: Vec<Vec<WearEvent>> = found.try_collect().await?;
+            events.extend(found.into_iter().flatten());
+            events.sort_by_key(|event| std::cmp::Reverse(event.occurred_at));
+        }
+        events.retain(|event| {
+            let day = event.occurred_at.map(|at| at.get().date());
+            day.is_some_and(|day| first <= day && day <= last)
+        });
+        if events.len() > MAX_WEARS {
+            events.truncate(MAX_WEARS);
+            is_cut = true;
+        }
+        let names = self.names(user, &events).await?;
+        let history = History {
+            note: match (events.is_empty(), is_cut) {
+                (true, _) => Some("Nothing is on record for that."),
+                (false, true) => Some("There is more; ask for fewer days."),
+                (false, false) => None,
+            },
+            from: if first == Date::MIN { "the beginning".to_owned() } else { first.to_string() },
+            to: last.to_string(),
+            wears: grouped(events, &names),
+        };
+        Ok(serde_json::to_string(&history)?)
+    }
+}
+
+impl GetWearHistory {
+    /// What the worn items are called.
+    async fn names(&self, user: &UserId, events: &[WearEvent]) -> Result<HashMap<ItemId, String>, ToolError> {
+        let mut ids: Vec<ItemId> = events.iter().map(|event| event.item_id.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let items = self.data.wardrobe.find_many(user, &ids).await?;
+        Ok(items.iter().map(|item| (item.id.clone(), Garment::from(item).name)).collect())
+    }
+}
+
+/// Wearings of the same moment are one occasion.
+fn grouped(events: Vec<WearEvent>, names: &HashMap<ItemId, String>) -> Vec<Occasion> {
+    let mut occasions: Vec<Occasion> = Vec::new();
+    for event in events {
+        let name = names.get(&event.item_id).cloned().unwrap_or_else(|| GONE.to_owned());
+        let item = Named { id: event.item_id, name };
+        match occasions.last_mut().filter(|last| last.at == event.occurred_at) {
+            Some(last) => last.items.push(item),
+            None => {
+                let date = event.occurred_at.map_or(OffsetDateTime::UNIX_EPOCH, Timestamp::get).date();
+                occasions.push(Occasion {
+                    date: date.to_string(),
+                    weekday: date.weekday().to_string(),
+                    occasion: event.occasion.map(|occasion| cut(&occasion, 40)).filter(|text| !text.is_empty()),
+                    weather: event.weather_snapshot.as_ref().and_then(weather),
+                    items: vec![item],
+                    at: event.occurred_at,
+                });
+            }
+        }
+    }
+    occasions
+}
+
+fn weather(snapshot: &WeatherSnapshot) -> Option<String> {
+    let celsius = snapshot.temp_celsius.map(|celsius| format!("{:.0} \u{b0}C", celsius.round() + 0.0));
+    let conditions = snapshot.conditions.as_deref().map(|text| cut(text, 40).to_lowercase());
+    let parts: Vec<String> = [celsius, conditions].into_iter().flatten().filter(|text| !text.is_empty()).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// A day as the model writes it.
+pub(super) fn read_date(text: Option<&str>, name: &str) -> Result<Option<Date>, ToolError> {
+    let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let day = Timestamp::parse(text).map(|at| at.get().date());
+    day.map(Some).ok_or_else(|| ToolError::BadArguments(format!("{name} is a day such as 2026-03-10")))
+}

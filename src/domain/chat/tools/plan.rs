@@ -1,0 +1,310 @@
+//! Outfits for days to come, by rules: weather, season, occasion, what was worn lately, and what the user likes.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use time::{Date, Duration};
+
+use super::history::read_date;
+use super::weather::{self, Forecasts};
+use super::{Breather, Parts, Tool, ToolError, cut, read_arguments};
+use crate::clock::Clock;
+use crate::data::Data;
+use crate::domain::best::Best;
+use crate::domain::climate::{self, Season};
+use crate::domain::outfit::{self, Choice, Day, Outfit, Piece, Situation, Taste};
+use crate::llm::{CallContext, ToolSpec};
+use crate::model::conversation::PreferenceKind;
+use crate::model::garment::{Description, Slot};
+use crate::model::ids::{ItemId, UserId};
+
+/// Days of a plan.
+const MAX_DAYS: u16 = 14;
+/// Pieces that are looked at, the newest of the wardrobe.
+const MAX_PIECES: usize = 2_000;
+/// Texts in a list of arguments, and the longest of them, in characters.
+const MAX_TEXTS: usize = 30;
+const MAX_TEXT: usize = 200;
+/// What outfits are for when nobody says.
+const EVERYDAY: &str = "casual";
+
+#[derive(Deserialize)]
+struct PlanArguments {
+    days: Option<u16>,
+    from: Option<String>,
+    place: Option<String>,
+    #[serde(default)]
+    occasions: Option<Vec<String>>,
+    #[serde(default)]
+    include: Option<Vec<String>>,
+    #[serde(default)]
+    avoid: Option<Vec<String>>,
+    #[serde(default)]
+    unlike: Option<Vec<String>>,
+    celsius: Option<f64>,
+    wet: Option<bool>,
+}
+
+/// A plan. Fields in this order.
+#[derive(Serialize)]
+struct Plan {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    outfits: Vec<Planned>,
+    /// Of a plan for several days: how many pieces of each kind it takes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    packing: Vec<Packed>,
+}
+
+#[derive(Serialize)]
+struct Planned {
+    date: String,
+    weekday: String,
+    occasion: String,
+    weather: String,
+    pieces: Vec<PlannedPiece>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct PlannedPiece {
+    slot: &'static str,
+    id: ItemId,
+    name: String,
+    why: String,
+}
+
+#[derive(Serialize)]
+struct Packed {
+    kind: &'static str,
+    count: usize,
+    names: Vec<String>,
+}
+
+/// Plans outfits.
+pub struct PlanOutfits {
+    data: Data,
+    clock: Arc<dyn Clock>,
+    forecasts: Forecasts,
+}
+
+impl PlanOutfits {
+    /// The tool, made of `parts`.
+    pub fn new(parts: &Parts, forecasts: &Forecasts) -> Self {
+        Self { data: parts.data.clone(), clock: parts.clock.clone(), forecasts: forecasts.clone() }
+    }
+
+    /// The newest pieces of the wardrobe.
+    async fn pieces(&self, user: &UserId) -> Result<Vec<Piece>, ToolError> {
+        let now = self.clock.now();
+        let mut best = Best::new(MAX_PIECES);
+        let mut breather = Breather::default();
+        let mut items = pin!(self.data.wardrobe.owned(user));
+        while let Some(item) = items.try_next().await? {
+            best.offer((item.date_added, Reverse(item.id.clone())), || Piece::new(&item, now));
+            breather.breathe().await;
+        }
+        Ok(best.into_sorted().map(|(_, piece)| piece).collect())
+    }
+}
+
+#[async_trait]
+impl Tool for PlanOutfits {
+    fn spec(&self) -> ToolSpec {
+        let texts =
+            |description: &str| json!({ "type": "array", "items": { "type": "string" }, "description": description });
+        ToolSpec {
+            name: "plan_outfits",
+            description: "Puts outfits together from the user's clothes: one for each of up to 14 days, by weather, season, \
+                          occasion, what was worn lately and what they like, with a packing list. No piece comes twice on \
+                          following days. Use it for what to wear, for a week, and for packing.",
+            parameters: json!({
+                "type": "object",
+                "properties": {
+                    "days": { "type": "integer", "minimum": 1, "maximum": MAX_DAYS, "description": "1 without it." },
+                    "from": { "type": "string", "description": "First day, YYYY-MM-DD; today without it." },
+                    "place": { "type": "string", "description": "Where; the city in the user's profile without it." },
+                    "occasions": texts("What for, for example: office, casual dinner. One for all days, or one for each in turn."),
+                    "include": texts("Pieces to build around: ids or descriptions, for example: camel coat."),
+                    "avoid": texts("What must not be in it: ids or descriptions, for example: brown shoes."),
+                    "unlike": texts("Pieces shown before, which should come again only if there is nothing else."),
+                    "celsius": { "type": "number", "description": "The temperature, if the user named it." },
+                    "wet": { "type": "boolean", "description": "Whether it rains, if the user said so." },
+                },
+                "additionalProperties": false,
+            }),
+        }
+    }
+
+    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
+        let arguments: PlanArguments = read_arguments(arguments)?;
+        let days = arguments.days.unwrap_or(1);
+        if !(1..=MAX_DAYS).contains(&days) {
+            return Err(ToolError::BadArguments(format!("days is between 1 and {MAX_DAYS}")));
+        }
+        let today = self.clock.now().date();
+        let first = read_date(arguments.from.as_deref(), "from")?.unwrap_or(today).max(today);
+        let profile = self.data.profiles.find(user).await?;
+        let home = profile.as_ref().and_then(|profile| profile.location_city.as_deref());
+        let zone = profile.as_ref().and_then(|profile| profile.climate_zone.as_deref());
+        let asked_place = arguments.place.as_deref().map(str::trim).filter(|place| !place.is_empty());
+        let place = asked_place.or(home).map(|place| cut(place, 100));
+        let zone = zone.filter(|_| asked_place.is_none());
+        let memory = self.data.conversations.find(user).await?;
+        let mut taste = Taste::default();
+        if let Some(profile) = &profile {
+            let lower =
+                |texts: &[String]| texts.iter().take(MAX_TEXTS).map(|text| text.trim().to_lowercase()).collect();
+            (taste.colours, taste.brands) = (lower(&profile.preferred_colours), lower(&profile.favorite_brands));
+        }
+        for preference in memory.iter().flat_map(|memory| &memory.preferences) {
+            match preference.kind {
+                PreferenceKind::Like => taste.likes.push(Description::of(&preference.text)),
+                PreferenceKind::Dislike => taste.dislikes.push(Description::of(&preference.text)),
+                PreferenceKind::Fact => {}
+            }
+        }
+        let pieces = self.pieces(user).await?;
+        if pieces.is_empty() {
+            let note = Some("The wardrobe is empty.".to_owned());
+            return Ok(serde_json::to_string(&Plan { note, place, outfits: Vec::new(), packing: Vec::new() })?);
+        }
+        let forecast = match &place {
+            // What the user says of the weather is better than a forecast.
+            Some(place) if arguments.celsius.is_none() && (first - today).whole_days() < 7 => {
+                self.forecasts.days(place).await
+            }
+            _ => Vec::new(),
+        };
+        let texts = |list: Option<Vec<String>>| -> Vec<String> {
+            let texts = list.unwrap_or_default().into_iter().map(|text| cut(&text, MAX_TEXT));
+            texts.filter(|text| !text.is_empty()).take(MAX_TEXTS).collect()
+        };
+        let occasions = texts(arguments.occasions);
+        let told = (arguments.celsius, arguments.wet.unwrap_or(false));
+        let dates: Vec<Date> = (0..days).filter_map(|day| first.checked_add(Duration::days(i64::from(day)))).collect();
+        let planned: Vec<Day> = dates
+            .iter()
+            .enumerate()
+            .map(|(day, date)| {
+                let occasion = occasions.get(day % occasions.len().max(1)).map_or(EVERYDAY, String::as_str);
+                Day { situation: situation(occasion, *date, &forecast, told, place.as_deref(), zone) }
+            })
+            .collect();
+        let named = |texts: &[String]| -> Vec<usize> {
+            let is_named = |place: &usize| texts.iter().any(|text| pieces[*place].is_named(text));
+            (0..pieces.len()).filter(is_named).collect()
+        };
+        let (include, avoid, unlike) = (texts(arguments.include), texts(arguments.avoid), texts(arguments.unlike));
+        let avoided = named(&avoid);
+        // A description may fit several pieces: the best of them is worn.
+        let anchors: Vec<usize> = include
+            .iter()
+            .filter_map(|text| {
+                let fits = named(std::slice::from_ref(text)).into_iter().filter(|place| !avoided.contains(place));
+                let best = fits.max_by_key(|place| {
+                    let fit = Description::of(text).fit(&pieces[*place].garment);
+                    (fit, pieces[*place].wear_count, Reverse(*place))
+                });
+                best
+            })
+            .collect();
+        let unfound: Vec<&String> =
+            include.iter().filter(|text| named(std::slice::from_ref(*text)).is_empty()).collect();
+        let note = (!unfound.is_empty()).then(|| {
+            let names: Vec<&str> = unfound.iter().map(|text| text.as_str()).collect();
+            format!("Not in the wardrobe: {}.", names.join("; "))
+        });
+        let choice = Choice { anchors: &anchors, avoided: &avoided, spared: &named(&unlike), packed: &[] };
+        let outfits = outfit::plan(&pieces, &planned, &taste, choice);
+        let packing = if days > 1 { packing(&pieces, &outfits) } else { Vec::new() };
+        let outfits =
+            outfits.iter().zip(&planned).zip(&dates).enumerate().map(|(day, ((outfit, planned), date))| Planned {
+                date: date.to_string(),
+                weekday: date.weekday().to_string(),
+                occasion: occasions.get(day % occasions.len().max(1)).map_or(EVERYDAY, String::as_str).to_owned(),
+                weather: described(&planned.situation, *date, &forecast, place.as_deref()),
+                pieces: told_pieces(&pieces, outfit),
+                missing: outfit.missing.iter().map(|slot| slot.name()).collect(),
+            });
+        let outfits = outfits.collect();
+        Ok(serde_json::to_string(&Plan { note, place, outfits, packing })?)
+    }
+}
+
+/// What a day asks for: by what the user said of the weather, the forecast, or the season.
+fn situation(
+    occasion: &str,
+    date: Date,
+    forecast: &[weather::Day],
+    (celsius, wet): (Option<f64>, bool),
+    place: Option<&str>,
+    zone: Option<&str>,
+) -> Situation {
+    let expected = forecast.iter().find(|day| day.date == date.to_string());
+    let usual = climate::usual_temperature(date.month(), place, zone);
+    let (celsius, wet, name) = match (celsius, expected) {
+        (Some(celsius), _) => (celsius.clamp(-60.0, 60.0), wet, None),
+        (None, Some(day)) => (day.celsius, wet || day.is_wet, None),
+        (None, None) => (usual, wet, Some(date.month().to_string())),
+    };
+    let name = name.unwrap_or_else(|| degrees(celsius));
+    Situation::new(occasion, celsius, wet, name)
+}
+
+fn degrees(celsius: f64) -> String {
+    // Adding zero turns a rounded -0 into 0.
+    format!("{:.0} \u{b0}C", celsius.round() + 0.0)
+}
+
+/// The weather that an outfit is for, in words.
+fn described(situation: &Situation, date: Date, forecast: &[weather::Day], place: Option<&str>) -> String {
+    if let Some(day) = forecast.iter().find(|day| day.date == date.to_string()) {
+        return format!("{}, {}", degrees(day.celsius), day.condition);
+    }
+    if situation.weather.ends_with('C') {
+        return if situation.wet { format!("{} and wet", situation.weather) } else { situation.weather.clone() };
+    }
+    let season = Season::of(date.month(), place).name();
+    let wet = if situation.wet { " and wet" } else { "" };
+    format!("no forecast: {season}, usually about {}{wet}", degrees(situation.celsius))
+}
+
+fn told_pieces(pieces: &[Piece], outfit: &Outfit) -> Vec<PlannedPiece> {
+    let told = outfit.worn.iter().map(|worn| {
+        let piece = &pieces[worn.piece];
+        PlannedPiece {
+            slot: worn.slot.name(),
+            id: piece.id.clone(),
+            name: piece.garment.name.clone(),
+            why: worn.why.clone(),
+        }
+    });
+    told.collect()
+}
+
+/// What several outfits take, each piece once.
+fn packing(pieces: &[Piece], outfits: &[Outfit]) -> Vec<Packed> {
+    let mut by_slot: BTreeMap<Slot, Vec<usize>> = BTreeMap::new();
+    for worn in outfits.iter().flat_map(|outfit| &outfit.worn) {
+        let places = by_slot.entry(worn.slot).or_default();
+        if !places.contains(&worn.piece) {
+            places.push(worn.piece);
+        }
+    }
+    let packed = by_slot.into_iter().map(|(slot, places)| Packed {
+        kind: slot.name(),
+        count: places.len(),
+        names: places.iter().map(|place| pieces[*place].garment.name.clone()).collect(),
+    });
+    packed.collect()
+}

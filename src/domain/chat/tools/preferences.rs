@@ -1,0 +1,180 @@
+//! What the user asks to be remembered: likes, dislikes and facts, kept with the memory of conversations.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Parts, Tool, ToolError, cut, read_arguments};
+use crate::clock::Clock;
+use crate::data::Data;
+use crate::llm::{CallContext, ToolSpec};
+use crate::model::conversation::{Preference, PreferenceKind};
+use crate::model::ids::UserId;
+use crate::model::vocabulary;
+
+/// Preferences of one user.
+pub const MOST_PREFERENCES: usize = 50;
+/// Longest preference, in characters.
+pub const LONGEST_PREFERENCE: usize = 200;
+
+/// Adds a preference to a list, in the place of one that says the same of whatever kind. Says whether there was room.
+pub fn add(list: &mut Vec<Preference>, preference: Preference) -> bool {
+    let said = vocabulary::folded_words(&preference.text);
+    if list.iter().any(|known| known.kind == preference.kind && vocabulary::folded_words(&known.text) == said) {
+        return true;
+    }
+    // A change of mind: who likes what they disliked no longer dislikes it.
+    list.retain(|known| vocabulary::folded_words(&known.text) != said);
+    if list.len() >= MOST_PREFERENCES {
+        return false;
+    }
+    list.push(preference);
+    true
+}
+
+/// Removes the preferences that a text means: those with its words. Returns their texts.
+pub fn remove(list: &mut Vec<Preference>, text: &str) -> Vec<String> {
+    let wanted = vocabulary::folded_words(text);
+    let is_meant = |known: &Preference| {
+        let words = vocabulary::folded_words(&known.text);
+        !wanted.is_empty()
+            && (wanted.iter().all(|word| words.contains(word)) || words.iter().all(|word| wanted.contains(word)))
+    };
+    let (gone, kept): (Vec<_>, Vec<_>) = list.drain(..).partition(is_meant);
+    *list = kept;
+    gone.into_iter().map(|preference| preference.text).collect()
+}
+
+#[derive(Deserialize)]
+struct RememberArguments {
+    text: String,
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct ForgetArguments {
+    text: String,
+}
+
+/// Keeps something in mind.
+pub struct RememberPreference {
+    data: Data,
+    clock: Arc<dyn Clock>,
+}
+
+impl RememberPreference {
+    /// The tool, made of `parts`.
+    pub fn new(parts: &Parts) -> Self {
+        Self { data: parts.data.clone(), clock: parts.clock.clone() }
+    }
+}
+
+#[async_trait]
+impl Tool for RememberPreference {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: "remember_preference",
+            description: "Remembers for all future conversations what the user said they like, dislike or want known. Outfits \
+                          never have what is disliked. Use it when they say so themselves, not for your own ideas.",
+            parameters: json!({
+                "type": "object",
+                "properties": {
+                    "text": {
+                        "type": "string", "maxLength": LONGEST_PREFERENCE,
+                        "description": "What, in a few words and without the verb, for example: brown shoes.",
+                    },
+                    "kind": { "type": "string", "enum": ["like", "dislike", "fact"] },
+                },
+                "required": ["text", "kind"],
+                "additionalProperties": false,
+            }),
+        }
+    }
+
+    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
+        let RememberArguments { text, kind } = read_arguments(arguments)?;
+        let text = cut(&text, LONGEST_PREFERENCE);
+        let Some(kind) = PreferenceKind::named(&kind).filter(|_| !text.is_empty()) else {
+            return Err(ToolError::BadArguments("kind is like, dislike or fact, and text is not empty".into()));
+        };
+        let preference = Preference { text, kind, since: Some(self.clock.now().into()) };
+        let added = self.data.conversations.edit_preferences(user, |list| add(list, preference.clone())).await?;
+        let result = if added {
+            json!({ "remembered": preference.text, "kind": kind })
+        } else {
+            json!({ "error": format!("{MOST_PREFERENCES} preferences are remembered already; forget one first.") })
+        };
+        Ok(result.to_string())
+    }
+}
+
+/// Drops something from memory.
+pub struct ForgetPreference {
+    data: Data,
+}
+
+impl ForgetPreference {
+    /// The tool, made of `parts`.
+    pub fn new(parts: &Parts) -> Self {
+        Self { data: parts.data.clone() }
+    }
+}
+
+#[async_trait]
+impl Tool for ForgetPreference {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: "forget_preference",
+            description: "Forgets what the user asked to be remembered before. Use it when they take it back.",
+            parameters: json!({
+                "type": "object",
+                "properties": {
+                    "text": { "type": "string", "description": "Words of the preference, for example: brown shoes." },
+                },
+                "required": ["text"],
+                "additionalProperties": false,
+            }),
+        }
+    }
+
+    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
+        let ForgetArguments { text } = read_arguments(arguments)?;
+        let text = cut(&text, LONGEST_PREFERENCE);
+        let gone = self.data.conversations.edit_preferences(user, |list| remove(list, &text)).await?;
+        Ok(json!({ "forgotten": gone }).to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preference(text: &str, kind: PreferenceKind) -> Preference {
+        Preference { text: text.to_owned(), kind, since: None }
+    }
+
+    #[test]
+    fn the_same_is_kept_once_and_a_change_of_mind_replaces_it() {
+        let mut list = Vec::new();
+        assert!(add(&mut list, preference("brown shoes", PreferenceKind::Dislike)));
+        assert!(add(&mut list, preference("Brown shoe", PreferenceKind::Dislike)));
+        assert!(add(&mut list, preference("brown shoes", PreferenceKind::Like)));
+        assert_eq!(list, [preference("brown shoes", PreferenceKind::Like)]);
+        for number in 1..MOST_PREFERENCES {
+            assert!(add(&mut list, preference(&format!("thing {number}"), PreferenceKind::Fact)));
+        }
+        assert!(!add(&mut list, preference("one more", PreferenceKind::Fact)));
+        assert_eq!(list.len(), MOST_PREFERENCES);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_meant_by_its_words() {
+        let mut list =
+            vec![preference("brown shoes", PreferenceKind::Dislike), preference("navy", PreferenceKind::Like)];
+        assert_eq!(remove(&mut list, "I do not dislike brown shoes any more"), ["brown shoes"]);
+        assert!(remove(&mut list, "hats").is_empty() && list.len() == 1);
+        assert!(remove(&mut list, "").is_empty() && list.len() == 1);
+    }
+}

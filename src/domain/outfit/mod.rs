@@ -1,0 +1,391 @@
+//! Putting clothes together: which pieces of a wardrobe go together, for what, and in which weather.
+//!
+//! [`compose`] makes one outfit, [`plan()`] those of several days. Only pieces that were given are used. What speaks for and
+//! against a piece is in `rules`, each rule on its own.
+
+mod plan;
+mod rules;
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+pub use self::plan::{Day, plan};
+use crate::domain::wear;
+use crate::model::garment::{Description, Garment, Slot};
+use crate::model::ids::ItemId;
+use crate::model::thesaurus::{self, Kind, TermId};
+use crate::model::wardrobe::WardrobeItem;
+
+/// Pieces of a slot that are tried together with those of the others, the best.
+const TRIED: usize = 8;
+/// Points below which a knit or an accessory is left out.
+const WELCOME: i32 = 4;
+/// Degrees Celsius below which a knit goes over a top, and a jacket over everything.
+const KNIT_BELOW: f64 = 14.0;
+const JACKET_BELOW: f64 = 18.0;
+
+/// An owned piece.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// Names it.
+    pub id: ItemId,
+    /// What it is.
+    pub garment: Garment,
+    /// Who made it, in lower case.
+    pub brand: String,
+    /// How often it was worn.
+    pub wear_count: u32,
+    /// Whole days since it was worn last.
+    pub days_since_worn: Option<i64>,
+    /// How often it was worn to what, among its newest wearings.
+    pub occasions: BTreeMap<String, u32>,
+}
+
+impl Piece {
+    /// A piece of the wardrobe, as it is at this moment.
+    pub fn new(item: &WardrobeItem, now: OffsetDateTime) -> Self {
+        let mut occasions = BTreeMap::new();
+        for occasion in item.wear_events.iter().filter_map(|wear| wear.occasion.as_deref()) {
+            *occasions.entry(occasion.trim().to_lowercase()).or_default() += 1;
+        }
+        Self {
+            id: item.id.clone(),
+            garment: Garment::from(item),
+            brand: item.brand.as_deref().unwrap_or_default().trim().to_lowercase(),
+            wear_count: item.wear_count,
+            days_since_worn: wear::days_since_worn(item, now),
+            occasions,
+        }
+    }
+
+    /// Whether a text names this piece: its id, or a description that it fits.
+    pub fn is_named(&self, text: &str) -> bool {
+        self.id.as_str() == text || named_description(text).fits(&self.garment)
+    }
+}
+
+/// What a text describes; a name as [`Garment::name`] has it asks for its maker, too.
+fn named_description(text: &str) -> Description {
+    let mut description = Description::of(text);
+    // "brown Carmina loafers": what stands with a capital letter in a name is the maker.
+    for word in text.split_whitespace().skip(1).filter(|word| word.chars().next().is_some_and(char::is_uppercase)) {
+        let word = word.to_lowercase();
+        if thesaurus::lookup(&word).is_none() && !description.words.contains(&word) {
+            description.words.push(word);
+        }
+    }
+    description
+}
+
+/// What the owner likes and does not like.
+#[derive(Debug, Clone, Default)]
+pub struct Taste {
+    /// Colours they like, lower case.
+    pub colours: Vec<String>,
+    /// Brands they like, lower case.
+    pub brands: Vec<String>,
+    /// What they said they like.
+    pub likes: Vec<Description>,
+    /// What they said they do not want to wear.
+    pub dislikes: Vec<Description>,
+}
+
+impl Taste {
+    /// Whether the owner does not want to wear this.
+    pub fn rejects(&self, garment: &Garment) -> bool {
+        self.dislikes.iter().any(|dislike| dislike.fits(garment))
+    }
+}
+
+/// What an outfit is for.
+#[derive(Debug, Clone)]
+pub struct Situation {
+    /// What it is worn to, the most formal first.
+    pub occasions: Vec<TermId>,
+    /// Range of formality, from 0 (sport) to 5 (black tie).
+    pub formality: (u8, u8),
+    /// Words that fitting pieces are tagged with.
+    pub wants: Vec<&'static str>,
+    /// Kinds, colours, materials and styles that were asked for.
+    pub asked: Description,
+    /// Degrees Celsius.
+    pub celsius: f64,
+    /// Whether rain or snow is to be expected.
+    pub wet: bool,
+    /// What the weather is called in a reason: "9 °C" or "November".
+    pub weather: String,
+}
+
+impl Situation {
+    /// What a text asks for, such as "casual dinner" or "office". Words about the weather count; otherwise it is `celsius`.
+    pub fn new(text: &str, celsius: f64, wet: bool, weather: String) -> Self {
+        let terms = thesaurus::terms(text);
+        let of = |kind| terms.iter().copied().filter(move |term| term.kind() == kind);
+        let mut occasions: Vec<TermId> = of(Kind::Occasion).collect();
+        occasions.sort_by_key(|term| std::cmp::Reverse(term.term().facts.formality.map(|(least, _)| least)));
+        let style = of(Kind::Style).filter_map(|term| term.term().facts.formality).next_back();
+        let formality = match (occasions.first().and_then(|occasion| occasion.term().facts.formality), style) {
+            // "A casual dinner": the style says how the occasion is meant.
+            (Some(_), Some(style)) => style,
+            (Some(formality), None) | (None, Some(formality)) => formality,
+            (None, None) => (1, 2),
+        };
+        let calls_for = terms.iter().flat_map(|term| term.called_for());
+        let mut wants: Vec<&'static str> = calls_for.collect();
+        wants.extend(terms.iter().filter(|term| matches!(term.kind(), Kind::Style)).map(|term| term.name()));
+        let told = of(Kind::Weather).chain(of(Kind::Season)).next();
+        Self {
+            occasions,
+            formality,
+            wants,
+            asked: Description::of(text),
+            celsius: told.and_then(|weather| weather.term().facts.celsius).unwrap_or(celsius),
+            wet: wet || of(Kind::Weather).any(|weather| weather.term().facts.wet),
+            weather,
+        }
+    }
+
+    /// Whether it is for sport.
+    pub fn is_sport(&self) -> bool {
+        self.occasions.iter().any(|occasion| occasion.term().facts.sport)
+    }
+}
+
+/// A piece in an outfit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worn {
+    /// Where it goes.
+    pub slot: Slot,
+    /// Its place among the pieces that the outfit was made from.
+    pub piece: usize,
+    /// What speaks for it, in a few words.
+    pub why: String,
+}
+
+/// Clothes to wear together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outfit {
+    /// What goes where, in the order of the slots.
+    pub worn: Vec<Worn>,
+    /// What it lacks, although nobody (or nobody in this weather) can go without.
+    pub missing: Vec<Slot>,
+}
+
+impl Outfit {
+    /// Places of its pieces.
+    pub fn pieces(&self) -> impl Iterator<Item = usize> {
+        self.worn.iter().map(|worn| worn.piece)
+    }
+}
+
+/// Which pieces have to be in an outfit, and which should not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Choice<'a> {
+    /// Places of pieces that it is built around.
+    pub anchors: &'a [usize],
+    /// Places of pieces that it must not have.
+    pub avoided: &'a [usize],
+    /// Places of pieces that it has only if there is nothing else.
+    pub spared: &'a [usize],
+    /// Places of pieces that are at hand, and good to have again.
+    pub packed: &'a [usize],
+}
+
+/// What a piece would add to an outfit.
+#[derive(Clone, Copy)]
+struct Candidate {
+    piece: usize,
+    points: i32,
+}
+
+/// The best outfit of these pieces: all anchors that go on the body, and what completes them.
+pub fn compose(pieces: &[Piece], situation: &Situation, taste: &Taste, choice: Choice<'_>) -> Outfit {
+    let maker = Maker { pieces, situation, taste, choice };
+    let mut chosen: Vec<(Slot, usize)> = Vec::new();
+    for anchor in choice.anchors {
+        if let Some(slot) = pieces[*anchor].garment.slot
+            && !chosen.iter().any(|(_, piece)| piece == anchor)
+        {
+            chosen.push((slot, *anchor));
+        }
+    }
+    maker.add_base(&mut chosen);
+    let mut missing = Vec::new();
+    let has = |chosen: &[(Slot, usize)], slot| chosen.iter().any(|(taken, _)| *taken == slot);
+    let is_dressed = has(&chosen, Slot::Dress);
+    for (slot, is_missing) in [
+        (Slot::Top, !is_dressed && !has(&chosen, Slot::Top) && !maker.has_closed_knit(&chosen)),
+        (Slot::Bottoms, !is_dressed && !has(&chosen, Slot::Bottoms)),
+        (Slot::Shoes, !has(&chosen, Slot::Shoes)),
+    ] {
+        if is_missing {
+            missing.push(slot);
+        }
+    }
+    maker.add_layers(&mut chosen, &mut missing);
+    chosen.sort_by_key(|(slot, _)| *slot);
+    let mut said = Vec::new();
+    let worn = chosen.iter().map(|(slot, piece)| {
+        let others: Vec<&Piece> =
+            chosen.iter().filter(|(_, other)| other != piece).map(|(_, other)| &pieces[*other]).collect();
+        let is_anchor = choice.anchors.contains(piece);
+        let why = rules::reason(&pieces[*piece], &others, situation, taste, is_anchor, &mut said);
+        Worn { slot: *slot, piece: *piece, why }
+    });
+    let worn = worn.collect();
+    Outfit { worn, missing }
+}
+
+struct Maker<'a> {
+    pieces: &'a [Piece],
+    situation: &'a Situation,
+    taste: &'a Taste,
+    choice: Choice<'a>,
+}
+
+impl Maker<'_> {
+    /// The pieces that can go there, the best first.
+    fn candidates(&self, fits: impl Fn(&Piece) -> bool) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = (0..self.pieces.len())
+            .filter(|place| fits(&self.pieces[*place]) && !self.choice.avoided.contains(place))
+            .filter_map(|place| Some(Candidate { piece: place, points: self.points(place)? }))
+            .collect();
+        candidates.sort_by(|one, other| {
+            let by_id = || self.pieces[one.piece].id.cmp(&self.pieces[other.piece].id);
+            other.points.cmp(&one.points).then_with(by_id)
+        });
+        candidates
+    }
+
+    fn points(&self, place: usize) -> Option<i32> {
+        let points = rules::points(&self.pieces[place], self.situation, self.taste)?;
+        let spared = if self.choice.spared.contains(&place) { -40 } else { 0 };
+        let packed = if self.choice.packed.contains(&place) { 3 } else { 0 };
+        Some(points + spared + packed)
+    }
+
+    fn harmony(&self, piece: usize, chosen: &[(Slot, usize)]) -> i32 {
+        chosen.iter().map(|(_, other)| rules::harmony(&self.pieces[piece].garment, &self.pieces[*other].garment)).sum()
+    }
+
+    /// Whether a knit that needs nothing under it is there.
+    fn has_closed_knit(&self, chosen: &[(Slot, usize)]) -> bool {
+        chosen.iter().any(|(slot, piece)| *slot == Slot::Knit && !self.pieces[*piece].garment.layer)
+    }
+
+    /// Chooses a top and bottoms, or a dress, and shoes, so that they go together best.
+    fn add_base(&self, chosen: &mut Vec<(Slot, usize)>) {
+        let has = |slot| chosen.iter().any(|(taken, _)| *taken == slot);
+        let of = |slot: Slot| {
+            let taken = has(slot);
+            let found = if taken { Vec::new() } else { self.candidates(|piece| piece.garment.slot == Some(slot)) };
+            let mut found: Vec<Option<Candidate>> = found.into_iter().take(TRIED).map(Some).collect();
+            if found.is_empty() {
+                found.push(None);
+            }
+            found
+        };
+        let needs_top = !has(Slot::Top) && !self.has_closed_knit(chosen);
+        let tops = if needs_top {
+            let is_top = |piece: &Piece| match piece.garment.slot {
+                Some(Slot::Top) => true,
+                Some(Slot::Knit) => !piece.garment.layer && !has(Slot::Knit) && !self.situation.is_sport(),
+                _ => false,
+            };
+            let found: Vec<_> = self.candidates(is_top).into_iter().take(TRIED).map(Some).collect();
+            if found.is_empty() { vec![None] } else { found }
+        } else {
+            vec![None]
+        };
+        let (bottoms, shoes) = (of(Slot::Bottoms), of(Slot::Shoes));
+        let can_be_dress = !has(Slot::Top) && !has(Slot::Bottoms) && !has(Slot::Knit) && !has(Slot::Dress);
+        let dresses = if can_be_dress { of(Slot::Dress) } else { vec![None] };
+        let mut best: Option<(i32, Vec<Candidate>)> = None;
+        let mut consider = |parts: Vec<Candidate>, bonus: i32| {
+            let mut points = bonus;
+            let mut together = chosen.clone();
+            for part in &parts {
+                points += part.points + self.harmony(part.piece, &together);
+                together.push((Slot::Accessory, part.piece));
+            }
+            if best.as_ref().is_none_or(|(most, _)| points > *most) {
+                best = Some((points, parts));
+            }
+        };
+        let has_dress = has(Slot::Dress);
+        for shoe in &shoes {
+            if !has_dress {
+                for top in &tops {
+                    for bottom in &bottoms {
+                        // What is missing weighs heavily: a dress may be there.
+                        let lacks =
+                            i32::from(needs_top && top.is_none()) + i32::from(bottom.is_none() && !has(Slot::Bottoms));
+                        let is_knit = |top: &Candidate| self.pieces[top.piece].garment.slot == Some(Slot::Knit);
+                        // A knit goes over a top rather than instead of one.
+                        let bare = i32::from(top.as_ref().is_some_and(is_knit));
+                        consider([*top, *bottom, *shoe].into_iter().flatten().collect(), -60 * lacks - 12 * bare);
+                    }
+                }
+            }
+            if has_dress {
+                consider(shoe.iter().copied().collect(), 0);
+            }
+            for dress in dresses.iter().flatten() {
+                // One piece has the points of two.
+                consider([Some(*dress), *shoe].into_iter().flatten().collect(), dress.points.min(20));
+            }
+        }
+        let parts = best.map(|(_, parts)| parts).unwrap_or_default();
+        chosen.extend(parts.iter().filter_map(|part| Some((self.pieces[part.piece].garment.slot?, part.piece))));
+    }
+
+    /// Adds what goes over it: a knit in the cold, a jacket or coat, an accessory.
+    fn add_layers(&self, chosen: &mut Vec<(Slot, usize)>, missing: &mut Vec<Slot>) {
+        let Situation { celsius, wet, formality, .. } = *self.situation;
+        if chosen.is_empty() || self.situation.is_sport() {
+            return;
+        }
+        let has = |chosen: &[(Slot, usize)], slot| chosen.iter().any(|(taken, _)| *taken == slot);
+        // A turtleneck is warm enough by itself.
+        let is_warm = chosen.iter().any(|(slot, piece)| *slot == Slot::Top && self.pieces[*piece].garment.warmth >= 2);
+        let is_dressed = has(chosen, Slot::Dress);
+        if celsius < KNIT_BELOW && !has(chosen, Slot::Knit) && !is_warm && formality.0 < 4 {
+            self.add(chosen, Slot::Knit, WELCOME, |piece| piece.garment.layer || !is_dressed);
+        }
+        let asked = self.situation.asked.garment.is_some_and(|garment| garment.is("outerwear"));
+        let is_needed = celsius < JACKET_BELOW || wet || asked;
+        if !has(chosen, Slot::Outerwear) && (is_needed || (formality.0 >= 3 && !is_dressed)) {
+            let least = if is_needed { i32::MIN } else { WELCOME };
+            if !self.add(chosen, Slot::Outerwear, least, |_| true) && is_needed {
+                missing.push(Slot::Outerwear);
+            }
+        }
+        if !has(chosen, Slot::Accessory) {
+            let with_belt = chosen.iter().any(|(_, piece)| {
+                self.pieces[*piece].garment.kind().is_some_and(|kind| kind.is("trousers") || kind.is("jeans"))
+            });
+            self.add(chosen, Slot::Accessory, WELCOME, |piece| {
+                with_belt || piece.garment.kind().is_none_or(|kind| !kind.is("belt"))
+            });
+        }
+    }
+
+    /// Adds the best piece for a slot, if it has enough points together with the rest. Says whether it did.
+    fn add(&self, chosen: &mut Vec<(Slot, usize)>, slot: Slot, least: i32, fits: impl Fn(&Piece) -> bool) -> bool {
+        let candidates = self.candidates(|piece| piece.garment.slot == Some(slot) && fits(piece));
+        let with_others = |candidate: &Candidate| candidate.points + self.harmony(candidate.piece, chosen);
+        // Of equals the first: they are sorted by id.
+        let best = candidates.iter().rev().max_by_key(|candidate| with_others(candidate));
+        match best.filter(|best| with_others(best) >= least) {
+            Some(best) => {
+                chosen.push((slot, best.piece));
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! What speaks for a piece and against it, rule by rule: formality, weather, occasion, when it was worn last, the owner's
+//! taste, and which colours go together.
+
+use super::{Piece, Situation, Taste};
+use crate::model::garment::{Garment, Slot};
+use crate::model::thesaurus::TermId;
+
+/// Degrees Celsius below which nobody wears what is for the heat, and above which nobody wears what is for the cold.
+const TOO_COLD: f64 = 18.0;
+const TOO_WARM: f64 = 21.0;
+/// Days after which a piece deserves an outing.
+const NEGLECTED_DAYS: i64 = 45;
+/// Wearings that make a favourite.
+const FAVOURITE: u32 = 20;
+
+/// What speaks for a piece, in points; none if it is out of the question.
+pub(super) fn points(piece: &Piece, situation: &Situation, taste: &Taste) -> Option<i32> {
+    if taste.rejects(&piece.garment) {
+        return None;
+    }
+    Some(
+        weather(&piece.garment, situation)?
+            + formality(&piece.garment, situation)
+            + occasion(piece, situation)
+            + recency(piece)
+            + liking(piece, taste)
+            + request(&piece.garment, situation),
+    )
+}
+
+/// What is dressier or plainer than the occasion, and what is for sport where there is none.
+pub(super) fn formality(garment: &Garment, situation: &Situation) -> i32 {
+    let ((least, most), (low, high)) = (garment.formality, situation.formality);
+    let distance = if least > high {
+        least - high
+    } else if most < low {
+        low - most
+    } else {
+        0
+    };
+    let sport = match (situation.is_sport(), garment.sport) {
+        (true, true) => 40,
+        (true, false) if garment.formality.0 <= 1 => 0,
+        (true, false) => -40,
+        (false, true) if situation.formality.0 > 0 => -30,
+        (false, _) => 0,
+    };
+    let fit = match distance {
+        0 => 10,
+        1 => -14,
+        _ => -60,
+    };
+    // Of what fits, what is usually as formal fits best.
+    let off = (least + most).abs_diff(low + high);
+    fit + sport - 2 * i32::from(off)
+}
+
+/// What the weather allows. Nothing for the heat is worn in the cold, nor the other way round; nothing that rain ruins in
+/// the rain.
+pub(super) fn weather(garment: &Garment, situation: &Situation) -> Option<i32> {
+    let Situation { celsius, wet, .. } = *situation;
+    let slot = garment.slot?;
+    let is_indoors = situation.is_sport();
+    if wet && garment.spoils && slot >= Slot::Shoes && slot != Slot::Accessory {
+        return None;
+    }
+    let is_for_heat = garment.warmth == 0 && !is_indoors;
+    let is_for_cold = garment.warmth >= 3;
+    match slot {
+        Slot::Dress | Slot::Bottoms | Slot::Shoes
+            if is_for_heat && (celsius < TOO_COLD || (wet && slot == Slot::Shoes)) =>
+        {
+            // A fine dress is worn to a feast in winter, too: under a coat.
+            if slot == Slot::Dress && garment.formality.1 >= 3 && situation.formality.0 >= 3 {
+                return Some(-6);
+            }
+            return None;
+        }
+        _ if is_for_cold && celsius > TOO_WARM && slot != Slot::Accessory => return None,
+        _ => {}
+    }
+    let rain = match (wet, slot, garment.waterproof) {
+        (true, Slot::Outerwear, true) => 25,
+        (true, Slot::Outerwear, false) => -10,
+        (true, Slot::Shoes, true) => 15,
+        (false, Slot::Outerwear, true) if garment.formality.1 <= 2 => -4,
+        _ => 0,
+    };
+    // Warmth that is wanted, from 0 in the heat to 3 in the cold.
+    let wanted = ((22.0 - celsius) / 5.5).clamp(0.0, 3.0);
+    let off = (f64::from(garment.warmth) - wanted).abs();
+    let warmth = match slot {
+        // A layer under others may be thin.
+        Slot::Top | Slot::Bottoms | Slot::Accessory => -2.0 * (f64::from(garment.warmth) - wanted).max(0.0),
+        Slot::Outerwear | Slot::Knit => 8.0 - 5.0 * off,
+        Slot::Dress | Slot::Shoes => 3.0 - 2.0 * off,
+    };
+    let light_top = if slot == Slot::Top && garment.warmth == 0 && celsius < TOO_COLD { -10 } else { 0 };
+    // Rounded towards zero: a point more or less decides nothing.
+    Some(rain + light_top + warmth as i32)
+}
+
+/// Whether it is tagged for the occasion, or for what that calls for, and was worn to it.
+pub(super) fn occasion(piece: &Piece, situation: &Situation) -> i32 {
+    let garment = &piece.garment;
+    let direct = situation.occasions.iter().any(|occasion| garment.is(*occasion));
+    let called_for = situation.wants.iter().filter(|word| garment.says(word)).count().min(3);
+    let worn = situation.occasions.first().map_or(0, |occasion| worn_to(piece, *occasion)).min(3);
+    // Far fewer than an i32 holds.
+    12 * i32::from(direct) + 4 * called_for as i32 + worn as i32
+}
+
+/// How often a piece was worn to an occasion.
+fn worn_to(piece: &Piece, occasion: TermId) -> u32 {
+    let is_it = |name: &str| crate::model::thesaurus::lookup(name).is_some_and(|term| term.is_a(occasion));
+    piece.occasions.iter().filter(|(name, _)| is_it(name)).map(|(_, count)| count).sum()
+}
+
+/// What was worn these days rests; what was not worn for long deserves an outing.
+pub(super) fn recency(piece: &Piece) -> i32 {
+    match piece.days_since_worn {
+        Some(0..=1) => -14,
+        Some(2..=3) => -8,
+        Some(4..=7) => -4,
+        Some(days) if days > NEGLECTED_DAYS => 2,
+        Some(_) => 0,
+        None => 1,
+    }
+}
+
+/// Colours and brands of the profile, and what was said in conversations.
+pub(super) fn liking(piece: &Piece, taste: &Taste) -> i32 {
+    let colour = piece.garment.colours.iter().any(|colour| taste.colours.iter().any(|liked| colour.name() == liked));
+    let brand = taste.brands.contains(&piece.brand);
+    let liked = taste.likes.iter().any(|like| like.fits(&piece.garment));
+    2 * i32::from(colour) + 2 * i32::from(brand) + 8 * i32::from(liked)
+}
+
+/// Kinds, colours and materials that were asked for.
+pub(super) fn request(garment: &Garment, situation: &Situation) -> i32 {
+    let asked = &situation.asked;
+    match asked.garment {
+        Some(kind) if garment.is(kind) => 60 * i32::from(asked.fits(garment)) + 20,
+        // The colour of a named garment is that garment's alone.
+        Some(_) => 0,
+        None if !asked.is_empty() && asked.fits(garment) => 14,
+        None => 0,
+    }
+}
+
+/// How well two pieces look together, by their colours. Neutral colours go with everything; of the others, shades of one
+/// colour do, and hues that lie apart are left to the brave.
+pub(super) fn harmony(one: &Garment, other: &Garment) -> i32 {
+    let (Some(mine), Some(theirs)) = (one.colours.first(), other.colours.first()) else { return 0 };
+    let is_neutral = |colour: &TermId| colour.term().facts.neutral;
+    let shares = mine.with_broader().any(|broad| theirs.is_a(broad));
+    let are_garments = one.slot != Some(Slot::Accessory) && other.slot != Some(Slot::Accessory);
+    // A knitted vest wants a collar under it.
+    let is_vest = |garment: &Garment| garment.kind().is_some_and(|kind| kind.is("knit vest"));
+    let is_tee = |garment: &Garment| garment.kind().is_some_and(|kind| kind.is("tee"));
+    if (is_vest(one) && is_tee(other)) || (is_tee(one) && is_vest(other)) {
+        return -10;
+    }
+    let leather = |garment: &Garment| matches!(garment.slot, Some(Slot::Shoes | Slot::Accessory));
+    match (is_neutral(mine), is_neutral(theirs)) {
+        // A belt repeats the shoes.
+        _ if leather(one) && leather(other) => {
+            if mine == theirs {
+                6
+            } else if mine.name() == "white" || theirs.name() == "white" {
+                0
+            } else {
+                -12
+            }
+        }
+        // Two garments of one colour look like a uniform, unless it is black.
+        _ if mine == theirs && are_garments => {
+            if mine.name() == "black" {
+                0
+            } else {
+                -5
+            }
+        }
+        (true, true) => 2,
+        (true, false) | (false, true) => 1,
+        (false, false) if shares => 1,
+        (false, false) => -9,
+    }
+}
+
+/// What speaks for a piece, in a few words that follow its name. Nothing that was `said` in this outfit is said again.
+pub(super) fn reason(
+    piece: &Piece,
+    others: &[&Piece],
+    situation: &Situation,
+    taste: &Taste,
+    is_anchor: bool,
+    said: &mut Vec<&'static str>,
+) -> String {
+    let Piece { garment, .. } = piece;
+    let occasion = situation.occasions.first().copied();
+    let to = occasion.map(event).unwrap_or_default();
+    let worn = occasion.map_or(0, |occasion| worn_to(piece, occasion));
+    let colour = garment.colours.first().map(|colour| colour.name()).unwrap_or_default();
+    let companion = others.iter().find(|other| {
+        let theirs = other.garment.colours.first();
+        theirs.is_some() && theirs != garment.colours.first() && harmony(garment, &other.garment) > 0
+    });
+    let companion = companion.and_then(|other| other.garment.colours.first()).map(|colour| colour.name());
+    let is_outer = matches!(garment.slot, Some(Slot::Outerwear | Slot::Knit | Slot::Shoes));
+    let reasons: [(&'static str, bool, &dyn Fn() -> String); 12] = [
+        ("anchor", is_anchor, &|| "the piece it is built around".to_owned()),
+        ("rain", situation.wet && garment.waterproof, &|| "made for the rain".to_owned()),
+        ("warmth", is_outer && garment.warmth >= 2 && situation.celsius < 15.0, &|| {
+            format!("warm enough for {}", situation.weather)
+        }),
+        ("like", taste.likes.iter().any(|like| like.fits(garment)), &|| "something you told me you like".to_owned()),
+        ("worn", worn > 1, &|| format!("a safe choice: worn {to} {} before", times(worn))),
+        ("tag", occasion.is_some_and(|occasion| garment.is(occasion)), &|| format!("just right {}", purpose(occasion))),
+        ("sport", garment.sport && situation.is_sport(), &|| "made to move in".to_owned()),
+        ("dressy", situation.formality.0 >= 3 && garment.formality.1 >= situation.formality.0, &|| {
+            format!("smart enough {}", purpose(occasion))
+        }),
+        ("colour", taste.colours.iter().any(|liked| liked == colour), &|| format!("in {colour}, one of your colours")),
+        ("new", piece.wear_count == 0, &|| format!("still waiting for {} first outing", their(&garment.name))),
+        ("favourite", piece.wear_count >= FAVOURITE, &|| format!("a favourite, worn {} times", piece.wear_count)),
+        ("rest", piece.days_since_worn.is_some_and(|days| days > NEGLECTED_DAYS), &|| {
+            format!("due for an outing: last worn {}", ago(piece.days_since_worn.unwrap_or_default()))
+        }),
+    ];
+    for (kind, holds, text) in reasons {
+        if holds && !said.contains(&kind) {
+            said.push(kind);
+            return text();
+        }
+    }
+    match companion {
+        Some(other) => format!("{colour} that sits well with the {other}"),
+        None if garment.formality.0 <= 1 => "easy and relaxed".to_owned(),
+        None => "simple, and in tune with the rest".to_owned(),
+    }
+}
+
+fn times(count: u32) -> String {
+    if count == 2 { "twice".to_owned() } else { format!("{count} times") }
+}
+
+fn their(name: &str) -> &'static str {
+    if crate::model::garment::is_plural(name) { "their" } else { "its" }
+}
+
+/// An occasion after "for".
+fn purpose(occasion: Option<TermId>) -> String {
+    occasion.map_or_else(|| "for the occasion".to_owned(), |occasion| format!("for {}", with_article(occasion)))
+}
+
+/// An occasion after "you wore it".
+fn event(occasion: TermId) -> String {
+    format!("to {}", with_article(occasion))
+}
+
+/// An occasion as one speaks of it.
+pub fn with_article(occasion: TermId) -> String {
+    let name = occasion.name();
+    match name {
+        "dinner" | "brunch" | "drinks" | "travel" | "church" | "school" | "sport" | "home" | "black tie" | "court" => {
+            name.to_owned()
+        }
+        "office" | "gym" | "beach" | "theatre" | "museum" | "weekend" | "spa" | "races" | "nursery" => {
+            format!("the {name}")
+        }
+        _ if name.starts_with(['a', 'e', 'i', 'o']) => format!("an {name}"),
+        _ => format!("a {name}"),
+    }
+}
+
+/// So many days before today, in words.
+pub fn ago(days: i64) -> String {
+    match days {
+        ..=0 => "today".to_owned(),
+        1 => "yesterday".to_owned(),
+        2..=13 => format!("{days} days ago"),
+        14..=59 => format!("{} weeks ago", days / 7),
+        60..=729 => format!("{} months ago", days / 30),
+        _ => format!("{} years ago", days / 365),
+    }
+}

@@ -1,0 +1,314 @@
+//! Days that a message speaks of: tomorrow, Saturday, 14 June, last week, in December.
+
+use time::{Date, Duration, Month, Weekday};
+
+/// A day or a row of days.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The first day.
+    pub first: Date,
+    /// The last day.
+    pub last: Date,
+    /// As one says it: "on Saturday", "last week".
+    pub label: String,
+}
+
+const WEEKDAYS: [(&str, Weekday); 7] = [
+    ("monday", Weekday::Monday),
+    ("tuesday", Weekday::Tuesday),
+    ("wednesday", Weekday::Wednesday),
+    ("thursday", Weekday::Thursday),
+    ("friday", Weekday::Friday),
+    ("saturday", Weekday::Saturday),
+    ("sunday", Weekday::Sunday),
+];
+
+const MONTHS: [(&str, Month); 12] = [
+    ("january", Month::January),
+    ("february", Month::February),
+    ("march", Month::March),
+    ("april", Month::April),
+    ("may", Month::May),
+    ("june", Month::June),
+    ("july", Month::July),
+    ("august", Month::August),
+    ("september", Month::September),
+    ("october", Month::October),
+    ("november", Month::November),
+    ("december", Month::December),
+];
+
+const NUMBERS: [(&str, u16); 16] = [
+    ("a", 1),
+    ("an", 1),
+    ("one", 1),
+    ("couple", 2),
+    ("two", 2),
+    ("three", 3),
+    ("few", 3),
+    ("four", 4),
+    ("five", 5),
+    ("six", 6),
+    ("seven", 7),
+    ("eight", 8),
+    ("nine", 9),
+    ("ten", 10),
+    ("twelve", 12),
+    ("fourteen", 14),
+];
+
+/// The number that a word means.
+pub fn number(word: &str) -> Option<u16> {
+    let digits = word.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let named = NUMBERS.iter().find(|(name, _)| *name == word).map(|(_, number)| *number);
+    named.or_else(|| digits.parse().ok().filter(|number| *number <= 999))
+}
+
+/// The month that a word names, in full or in three letters.
+pub fn month(word: &str) -> Option<Month> {
+    let is_it = |name: &str| {
+        name == word || (word.len() == 3 && name.starts_with(word)) || (word == "sept" && name == "september")
+    };
+    MONTHS.iter().find(|(name, _)| is_it(name)).map(|(_, month)| *month)
+}
+
+/// The weekday that a word names, in full or shortened.
+fn weekday(word: &str) -> Option<Weekday> {
+    let is_it = |name: &str| {
+        name == word
+            || format!("{name}s") == word
+            || (matches!(word.len(), 3 | 4)
+                && word != "sat"
+                && word != "sun"
+                && word != "wed"
+                && name.starts_with(word))
+    };
+    WEEKDAYS.iter().find(|(name, _)| is_it(name)).map(|(_, day)| *day)
+}
+
+/// Days to come, or days gone by if the message is about the past. The first that is named counts.
+pub fn find(words: &[String], today: Date, is_past: bool) -> Option<Span> {
+    (0..words.len())
+        .find_map(|place| at(&words[place..], (place > 0).then(|| words[place - 1].as_str()), today, is_past))
+}
+
+fn span(first: Date, last: Date, label: impl Into<String>) -> Option<Span> {
+    Some(Span { first, last, label: label.into() })
+}
+
+fn at(words: &[String], before: Option<&str>, today: Date, is_past: bool) -> Option<Span> {
+    let word = |place: usize| words.get(place).map_or("", String::as_str);
+    let day = |days: i64| today.saturating_add(Duration::days(days));
+    let monday = day(-i64::from(today.weekday().number_days_from_monday()));
+    let week = |offset: i64| (monday + Duration::days(7 * offset), monday + Duration::days(7 * offset + 6));
+    match (word(0), word(1)) {
+        ("tonight", _) | ("this", "evening") => span(today, today, "tonight"),
+        ("today", _) | ("this", "morning" | "afternoon") => span(today, today, "today"),
+        ("right", "now") => span(today, today, "today"),
+        ("day", "after") if word(2) == "tomorrow" => span(day(2), day(2), "the day after tomorrow"),
+        ("day", "before") if word(2) == "yesterday" => span(day(-2), day(-2), "the day before yesterday"),
+        ("tomorrow" | "tmrw" | "tmr" | "tomorow", _) => span(day(1), day(1), "tomorrow"),
+        ("yesterday", _) | ("last", "night") => span(day(-1), day(-1), "yesterday"),
+        ("week", "before") if is_past => span(week(-2).0, week(-2).1, "the week before last"),
+        ("last" | "past" | "previous", "week") => span(week(-1).0, week(-1).1, "last week"),
+        ("this", "week") if is_past => span(monday, today, "this week"),
+        ("this" | "the", "week") => span(today, week(0).1.max(day(4)), "this week"),
+        ("next", "week") => span(week(1).0, week(1).1, "next week"),
+        ("last" | "past", "weekend") => span(week(-1).0 + Duration::days(5), week(-1).1, "last weekend"),
+        ("next", "weekend") => span(week(1).0 + Duration::days(5), week(1).1, "next weekend"),
+        ("weekend", _) if is_past => span(week(-1).0 + Duration::days(5), week(-1).1, "last weekend"),
+        ("weekend", _) => span(monday.saturating_add(Duration::days(5)).max(today), week(0).1, "at the weekend"),
+        ("last" | "past" | "previous", "month") => {
+            let last = today.replace_day(1).ok()?.previous_day()?;
+            span(last.replace_day(1).ok()?, last, "last month")
+        }
+        ("this", "month") => span(today.replace_day(1).ok()?, today, "this month"),
+        ("next", "month") => {
+            let first = day(32 - i64::from(today.day())).replace_day(1).ok()?;
+            span(first, first, "next month")
+        }
+        ("this", "year") => span(Date::from_ordinal_date(today.year(), 1).ok()?, today, "this year"),
+        ("last" | "past", "year") => {
+            let year = today.year() - 1;
+            span(
+                Date::from_ordinal_date(year, 1).ok()?,
+                Date::from_calendar_date(year, Month::December, 31).ok()?,
+                "last year",
+            )
+        }
+        ("last" | "past", many) if number(many).is_some() => {
+            let days = i64::from(number(many)?) * unit(word(2))?;
+            span(day(-days), today, format!("in the last {many} {}", word(2)))
+        }
+        ("in", many) if !is_past && number(many).is_some() => {
+            let days = i64::from(number(many)?) * unit(word(2))?;
+            span(day(days), day(days), format!("in {many} {}", word(2)))
+        }
+        (many, count) if unit(count).is_some() && word(2) == "ago" => {
+            let days = i64::from(number(many)?) * unit(count)?;
+            span(day(-days), day(-days), format!("{many} {count} ago"))
+        }
+        _ => named_day(words, before, today, is_past),
+    }
+}
+
+fn unit(word: &str) -> Option<i64> {
+    match word {
+        "day" | "days" => Some(1),
+        "week" | "weeks" => Some(7),
+        "month" | "months" => Some(30),
+        "year" | "years" => Some(365),
+        _ => None,
+    }
+}
+
+/// A weekday, a date or a month.
+fn named_day(words: &[String], before: Option<&str>, today: Date, is_past: bool) -> Option<Span> {
+    let word = |place: usize| words.get(place).map_or("", String::as_str);
+    if let Some(weekday) = weekday(word(0)) {
+        let ahead = i64::from((7 + weekday.number_days_from_monday() - today.weekday().number_days_from_monday()) % 7);
+        let is_past = is_past || before == Some("last");
+        let days = match (is_past, before) {
+            (true, _) if ahead == 0 => -7,
+            (true, _) => ahead - 7,
+            (false, Some("next")) if ahead < 3 => ahead + 7,
+            (false, _) => ahead,
+        };
+        let day = today.saturating_add(Duration::days(days));
+        let label = if days == 0 { "today".to_owned() } else { format!("on {weekday}") };
+        return span(day, day, label);
+    }
+    // "14 June", "14th of June", "June 14".
+    let date = match (number(word(0)), month(word(1)), month(word(2)), month(word(0)), number(word(1))) {
+        (Some(day), Some(month), ..) => Some((day, month)),
+        (Some(day), None, Some(month), ..) if word(1) == "of" => Some((day, month)),
+        (_, _, _, Some(month), Some(day)) if word(1).starts_with(|first: char| first.is_ascii_digit()) => {
+            Some((day, month))
+        }
+        _ => None,
+    };
+    let in_year = |day: u8, month: Month| {
+        let this = Date::from_calendar_date(today.year(), month, day).ok()?;
+        let other = Date::from_calendar_date(today.year() + if is_past { -1 } else { 1 }, month, day).ok();
+        let is_wrong = if is_past { this > today } else { this < today };
+        Some(if is_wrong { other? } else { this })
+    };
+    if let Some((day, month)) = date.filter(|(day, _)| (1..=31).contains(day)) {
+        let date = in_year(u8::try_from(day).ok()?, month)?;
+        return span(date, date, format!("on {day} {month}"));
+    }
+    // "May" and "March" are words of other kinds, too.
+    let month = month(word(0)).filter(|_| word(0).len() > 3)?;
+    if matches!(month, Month::May | Month::March)
+        && !matches!(before, Some("in" | "for" | "last" | "this" | "next" | "of"))
+    {
+        return None;
+    }
+    let last_day = month.length(today.year());
+    if is_past {
+        let first = in_year(1, month)?;
+        return span(first, first.replace_day(last_day).ok()?, format!("in {month}"));
+    }
+    let middle = if month == today.month() { today } else { in_year(15, month)? };
+    span(middle, middle, format!("in {month}"))
+}
+
+/// How many days a trip or a plan takes: "5 days", "a week", "three nights", "the weekend".
+pub fn days(words: &[String]) -> Option<u16> {
+    let pairs = words.iter().zip(words.iter().skip(1).chain([words.last()?]));
+    for (first, second) in pairs {
+        match (number(first), second.as_str()) {
+            (Some(count), "day" | "days") => return Some(count),
+            (Some(count), "night" | "nights") => return Some(count + 1),
+            (Some(count), "week" | "weeks") => return Some(count * 7),
+            (_, "weekend") if first == "long" => return Some(4),
+            _ => {}
+        }
+        match first.as_str() {
+            "fortnight" => return Some(14),
+            "overnight" => return Some(2),
+            _ => {}
+        }
+    }
+    words.iter().any(|word| word == "weekend").then_some(3)
+}
+
+/// A day in words: "4 April", with the year if it is another one.
+pub fn shown(date: Date, today: Date) -> String {
+    if date.year() == today.year() {
+        format!("{} {}", date.day(), date.month())
+    } else {
+        format!("{} {} {}", date.day(), date.month(), date.year())
+    }
+}
+
+/// How long ago a day was, in words.
+pub fn ago(date: Date, today: Date) -> String {
+    let count =
+        |count: i64, unit: &str| if count == 1 { format!("a {unit} ago") } else { format!("{count} {unit}s ago") };
+    match (today - date).whole_days() {
+        ..=0 => "today".to_owned(),
+        1 => "yesterday".to_owned(),
+        days @ 2..=13 => format!("{days} days ago"),
+        days @ 14..=59 => count(days / 7, "week"),
+        days @ 60..=364 => count(days / 30, "month"),
+        days => count(days / 365, "year"),
+    }
+}
+
+/// A day as a tool writes it.
+pub fn read(text: &str) -> Option<Date> {
+    let mut parts = text.get(..10)?.split('-');
+    let mut number = || parts.next()?.parse::<i32>().ok();
+    let (year, month, day) = (number()?, number()?, number()?);
+    Date::from_calendar_date(year, Month::try_from(u8::try_from(month).ok()?).ok()?, u8::try_from(day).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::date;
+
+    use super::*;
+    use crate::model::vocabulary::words;
+
+    #[test]
+    fn days_are_read_as_people_say_them() {
+        let today = date!(2026 - 11 - 29); // a Sunday
+        for (text, is_past, first, last) in [
+            ("what to wear tomorrow", false, date!(2026 - 11 - 30), date!(2026 - 11 - 30)),
+            ("on Saturday", false, date!(2026 - 12 - 05), date!(2026 - 12 - 05)),
+            ("a wedding on 14 June", false, date!(2027 - 06 - 14), date!(2027 - 06 - 14)),
+            ("June 14th", false, date!(2027 - 06 - 14), date!(2027 - 06 - 14)),
+            ("the 3rd of December", false, date!(2026 - 12 - 03), date!(2026 - 12 - 03)),
+            ("sandals in december", false, date!(2026 - 12 - 15), date!(2026 - 12 - 15)),
+            ("next week", false, date!(2026 - 11 - 30), date!(2026 - 12 - 06)),
+            ("last week", true, date!(2026 - 11 - 16), date!(2026 - 11 - 22)),
+            ("on friday", true, date!(2026 - 11 - 27), date!(2026 - 11 - 27)),
+            ("in october", true, date!(2026 - 10 - 01), date!(2026 - 10 - 31)),
+            ("3 days ago", true, date!(2026 - 11 - 26), date!(2026 - 11 - 26)),
+            ("the past two weeks", true, date!(2026 - 11 - 15), today),
+            ("last month", true, date!(2026 - 10 - 01), date!(2026 - 10 - 31)),
+        ] {
+            let found = find(&words(text), today, is_past).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!((found.first, found.last), (first, last), "{text}");
+        }
+        for text in ["may I wear this", "march on", "no time at all", "seven shirts"] {
+            assert_eq!(find(&words(text), today, false), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn trips_have_a_length() {
+        for (text, expected) in [
+            ("5 days in Lisbon", Some(5)),
+            ("for a week", Some(7)),
+            ("three nights", Some(4)),
+            ("a weekend in Porto", Some(3)),
+            ("a long weekend", Some(4)),
+            ("to Porto", None),
+            ("", None),
+        ] {
+            assert_eq!(days(&words(text)), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! One turn of the built-in stylist: what was asked, the results of the tools that ran, and which tool comes next.
+//!
+//! An answer is written as if tools returned at once: [`Turn::call`] gives a result that is there, or ends the answer with
+//! the call that is still to be made. The turn comes again when its result is there.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use time::Date;
+
+use super::answers;
+use super::time as days;
+use super::understand::{self, Request};
+use crate::llm::{ChatRequest, Message, ToolCall};
+use crate::model::conversation::PreferenceKind;
+
+/// Calls of one turn: fewer than the loop of the stylist allows.
+const MOST_CALLS: usize = 7;
+/// Blocks of the system prompt that hold data: picked pieces, the memory, what the user asked to be remembered.
+const SELECTED: (&str, &str) = ("<selected_items>", "</selected_items>");
+const MEMORY: (&str, &str) = ("<memory>", "</memory>");
+const PREFERENCES: (&str, &str) = ("<preferences>", "</preferences>");
+/// How the stylist's prompt says which day it is.
+const TODAY: &str = "Today is ";
+
+/// Why an answer is not finished.
+pub enum Unfinished {
+    /// A tool has to run first.
+    Call(&'static str, Value),
+    /// A tool failed, or is not there; this is what to say.
+    Sorry(String),
+}
+
+/// An answer, or why there is none yet.
+pub type Answer<T = String> = Result<T, Unfinished>;
+
+/// A turn as the request shows it.
+pub struct Turn<'a> {
+    request: &'a ChatRequest,
+    /// What is asked.
+    pub asked: Request,
+    /// The day it is.
+    pub today: Date,
+    system: &'a str,
+    results: Vec<(&'a ToolCall, &'a str)>,
+    /// Chooses between sentences that say the same.
+    seed: u64,
+}
+
+impl<'a> Turn<'a> {
+    /// Reads the request.
+    pub fn new(request: &'a ChatRequest) -> Self {
+        let messages = &request.messages[..];
+        let is_user = |message: &&Message| matches!(message, Message::User(_) | Message::UserWithImage { .. });
+        let last = messages.iter().rposition(|message| is_user(&message)).map_or(messages.len(), |place| place + 1);
+        let system = messages.iter().find_map(|message| match message {
+            Message::System(text) => Some(text.as_str()),
+            Message::User(_) | Message::UserWithImage { .. } | Message::Assistant { .. } | Message::Tool { .. } => None,
+        });
+        let system = system.unwrap_or_default();
+        let today = system.find(TODAY).and_then(|start| {
+            let text = &system[start + TODAY.len()..];
+            text.split_once(", ").and_then(|(_, date)| days::read(date))
+        });
+        let today = today.unwrap_or_else(|| Date::from_ordinal_date(1970, 1).expect("the first day of a year"));
+        let mut said = Vec::new();
+        let mut answer: Option<&str> = None;
+        for message in &messages[..last] {
+            match message {
+                Message::User(text) | Message::UserWithImage { text, .. } => said.push((answer.take(), text.as_str())),
+                Message::Assistant { content, .. } if !content.is_empty() => answer = Some(content),
+                Message::Assistant { .. } | Message::System(_) | Message::Tool { .. } => {}
+            }
+        }
+        let asked = understand::conversation(&said, today);
+        let mut calls: Vec<&ToolCall> = Vec::new();
+        let mut results = Vec::new();
+        for message in &messages[last..] {
+            match message {
+                Message::Assistant { tool_calls, .. } => calls.extend(tool_calls),
+                Message::Tool { call_id, content } => {
+                    if let Some(call) = calls.iter().find(|call| call.id == *call_id) {
+                        results.push((*call, content.as_str()));
+                    }
+                }
+                Message::System(_) | Message::User(_) | Message::UserWithImage { .. } => {}
+            }
+        }
+        let text = said.last().map(|(_, text)| *text).unwrap_or_default();
+        let seed =
+            text.bytes().fold(said.len() as u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        Self { request, asked, today, system, results, seed }
+    }
+
+    /// The text, or the tool calls that have to come first.
+    pub fn answer(&self) -> (String, Vec<ToolCall>) {
+        match answers::answer(self) {
+            Ok(text) | Err(Unfinished::Sorry(text)) => (text, Vec::new()),
+            Err(Unfinished::Call(name, arguments)) => {
+                let id = format!("offline-{}", self.results.len() + 1);
+                (String::new(), vec![ToolCall { id, name: name.to_owned(), arguments: arguments.to_string() }])
+            }
+        }
+    }
+
+    /// The result of a tool, as text.
+    pub fn call(&self, name: &'static str, arguments: Value) -> Answer<&'a str> {
+        let result = self.results.iter().find(|(call, _)| {
+            // What was offered and accepted ran already, whatever its arguments.
+            call.name == name
+                && (call.id.starts_with("accepted-")
+                    || serde_json::from_str(&call.arguments).is_ok_and(|known: Value| known == arguments))
+        });
+        match result {
+            Some((_, content)) if is_error(content) => Err(Unfinished::Sorry(apology(name))),
+            Some((_, content)) => Ok(content),
+            None if !self.request.tools.iter().any(|tool| tool.name == name) || self.results.len() >= MOST_CALLS => {
+                Err(Unfinished::Sorry("I'm sorry, I can't look that up right now.".to_owned()))
+            }
+            None => Err(Unfinished::Call(name, arguments)),
+        }
+    }
+
+    /// The result of a tool that answers in JSON.
+    pub fn read<T: DeserializeOwned>(&self, name: &'static str, arguments: Value) -> Answer<T> {
+        let text = self.call(name, arguments)?;
+        serde_json::from_str(text).map_err(|_| {
+            let sorry = "I couldn't make sense of what I found just now, sorry. Please ask me again in a moment.";
+            Unfinished::Sorry(sorry.to_owned())
+        })
+    }
+
+    /// Arguments of a search that ran because its offer was accepted.
+    pub fn accepted_query(&self, name: &str) -> Option<String> {
+        let (call, _) = self.results.iter().find(|(call, _)| call.name == name && call.id.starts_with("accepted-"))?;
+        let arguments: Value = serde_json::from_str(&call.arguments).ok()?;
+        Some(arguments.get("query")?.as_str()?.to_owned())
+    }
+
+    /// One of several ways to say something, the same for the same conversation.
+    pub fn pick(&self, ways: &[&'static str]) -> &'static str {
+        ways[usize::try_from(self.seed % ways.len() as u64).unwrap_or_default()]
+    }
+
+    /// Ids of the pieces that the user picked.
+    pub fn selected(&self) -> Vec<String> {
+        let items: Vec<Value> = serde_json::from_str(self.block(SELECTED)).unwrap_or_default();
+        items.iter().filter_map(|item| Some(item.get("id")?.as_str()?.to_owned())).collect()
+    }
+
+    /// What is remembered of earlier conversations.
+    pub fn memory(&self) -> &'a str {
+        self.block(MEMORY)
+    }
+
+    /// What the user asked to be remembered.
+    pub fn preferences(&self) -> Vec<(PreferenceKind, &'a str)> {
+        let line = |line: &'a str| {
+            let (kind, text) = line.split_once(": ")?;
+            PreferenceKind::named(kind.trim_end_matches('s')).map(|kind| (kind, text.trim()))
+        };
+        self.block(PREFERENCES).lines().filter_map(line).collect()
+    }
+
+    fn block(&self, (open, close): (&str, &str)) -> &'a str {
+        let start = self.system.find(open).map(|start| start + open.len());
+        let block = start.and_then(|start| Some(&self.system[start..start + self.system[start..].find(close)?]));
+        block.unwrap_or_default().trim()
+    }
+}
+
+/// Whether a result says that the tool failed.
+fn is_error(result: &str) -> bool {
+    let named = serde_json::from_str::<Value>(result).is_ok_and(|value| value.get("error").is_some());
+    let start = result.trim_start().get(..5).unwrap_or_default();
+    named || start.eq_ignore_ascii_case("error")
+}
+
+/// An apology for a tool that failed.
+fn apology(tool: &str) -> String {
+    let what = match tool {
+        "search_wardrobe" | "get_wardrobe_summary" => "look into your wardrobe",
+        "plan_outfits" => "put an outfit together",
+        "get_weather" => "check the weather",
+        "get_user_profile" => "read your profile",
+        "analyze_wardrobe_gaps" => "check your wardrobe for gaps",
+        "get_trending_moods" => "see what is in fashion",
+        "get_wear_patterns" | "get_wear_history" => "look at what you wore",
+        "search_scraped_items" => "look for new pieces",
+        "remember_preference" => "note that: my memory is full, or out of reach",
+        _ => "do that",
+    };
+    format!("I'm sorry, I couldn't {what} just now. Please try again in a moment.")
+}
