@@ -10,7 +10,7 @@ use serde_json::json;
 use time::{Date, Duration, OffsetDateTime};
 
 use super::{Parts, Tool, ToolError, cut, read_arguments};
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::data::Data;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::garment::Garment;

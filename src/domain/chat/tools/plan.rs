@@ -14,7 +14,7 @@ use time::{Date, Duration};
 use super::history::read_date;
 use super::weather::{self, Forecasts};
 use super::{Breather, Parts, Tool, ToolError, cut, read_arguments};
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::data::Data;
 use crate::domain::best::Best;
 use crate::domain::climate::{self, Season};

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Parts, Tool, ToolError, cut, read_arguments};
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::data::Data;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::conversation::{Preference, PreferenceKind};
