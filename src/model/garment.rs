@@ -229,6 +229,13 @@ impl Garment {
         self.formality = (least, most.max(least));
     }
 
+    /// A piece that somebody describes in words, such as "Brown suede loafers".
+    pub fn described(text: &str) -> Self {
+        let colours: Vec<&str> =
+            thesaurus::terms(text).into_iter().filter(|term| term.kind() == Kind::Colour).map(TermId::name).collect();
+        Self::new(Words { category: Some(text), colours: &colours, tags: &[text], ..Words::default() })
+    }
+
     /// Whether it is of this kind, material, style or the like.
     pub fn is(&self, term: TermId) -> bool {
         match term.kind() {

@@ -29,6 +29,7 @@ mod routes;
 mod similarity;
 mod sites;
 mod store;
+mod stylist;
 mod support;
 mod telemetry;
 mod tools;

@@ -17,6 +17,7 @@ use pluckit::blob::local::LocalBlobs;
 use pluckit::data::Data;
 use pluckit::domain::chat::tools::{self, Parts, Tool, ToolError, weather};
 use pluckit::domain::pictures::Pictures;
+use pluckit::domain::rates::ExchangeRates;
 use pluckit::domain::similarity;
 use pluckit::domain::similarity::items::SimilarItems;
 use pluckit::llm::offline::OfflineModel;
@@ -102,6 +103,12 @@ impl Bench {
         let pictures = Pictures::new(web, Arc::new(blobs.unwrap()), "archive".parse().unwrap());
         let parts = Parts {
             metrics: Metrics::off(),
+            rates: Arc::new(ExchangeRates::new(
+                None,
+                data.exchange_rates.clone(),
+                reqwest::Client::new(),
+                clock.clone(),
+            )),
             data,
             similar,
             pictures,
@@ -160,7 +167,7 @@ fn ids(result: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn there_are_eight_tools_with_object_schemas() {
+fn there_are_twelve_tools_with_object_schemas() {
     let bench = Bench::new();
     let names: Vec<&str> = bench.tools.iter().map(|tool| tool.spec().name).collect();
     assert_eq!(
@@ -173,7 +180,11 @@ fn there_are_eight_tools_with_object_schemas() {
             "analyze_wardrobe_gaps",
             "get_trending_moods",
             "get_wear_patterns",
-            "search_scraped_items"
+            "search_scraped_items",
+            "get_wear_history",
+            "plan_outfits",
+            "remember_preference",
+            "forget_preference",
         ]
     );
     for tool in &bench.tools {
@@ -644,7 +655,8 @@ async fn a_weather_service_that_fails_costs_nothing_but_the_weather() {
         let bench = Bench::with_weather(service.address);
         bench.profile(json!({ "locationCity": "Oslo" })).await;
         let text = bench.try_run("get_weather", "").await.unwrap();
-        assert_eq!(text, "The weather for Oslo is not available right now. Advise without it.");
+        assert!(text.starts_with("The weather for Oslo is not available right now: the weather service"), "{text}");
+        assert!(text.ends_with(". Advise without it."), "{text}");
     }
     let bench = Bench::new();
     bench.profile(json!({ "locationCity": "Oslo" })).await;
@@ -654,7 +666,8 @@ async fn a_weather_service_that_fails_costs_nothing_but_the_weather() {
 /// A turn of the offline stylist with the real tools: its answer and the tools it used.
 async fn ask_offline(bench: &Bench, message: &str) -> (String, Vec<String>) {
     let tools: Arc<[ToolSpec]> = bench.tools.iter().map(|tool| tool.spec()).collect();
-    let mut messages = vec![Message::User(message.to_owned())];
+    let today = Message::System("Today is Tuesday, 2026-03-10.".to_owned());
+    let mut messages = vec![today, Message::User(message.to_owned())];
     let mut used = Vec::new();
     loop {
         let request = ChatRequest {
@@ -706,28 +719,17 @@ async fn the_offline_stylist_understands_what_the_tools_return() {
     for (message, tools, parts) in [
         (
             "What should I wear to a casual dinner?",
-            &["search_wardrobe", "get_user_profile"][..],
-            &["white Arket shirt", "navy Uniqlo chinos", "brown Morjas loafers"][..],
+            &["plan_outfits"][..],
+            &["white Arket shirt", "navy Uniqlo chinos", "olive Barbour jacket"][..],
         ),
-        (
-            "What should I wear today?",
-            &["search_wardrobe", "get_user_profile", "get_weather"],
-            &["olive Barbour jacket, because it's 0 \u{b0}C and it's wet", "light snow, wind 13 km/h"],
-        ),
+        ("What should I wear today?", &["plan_outfits"], &["olive Barbour jacket", "Oslo", "light snow"]),
         ("What do I own?", &["get_wardrobe_summary"], &["You own 5 pieces", "2 tops"]),
-        ("Will it be cold tomorrow?", &["get_weather"], &["Tomorrow: overcast, -1 \u{b0}C to 4 \u{b0}C"]),
-        (
-            "What is missing?",
-            &["analyze_wardrobe_gaps"],
-            &["classic wardrobe", "bottoms: you have 1 of the recommended 4", "navy cap"],
-        ),
+        ("Will it be cold tomorrow?", &["get_weather"], &["Tomorrow in Oslo", "overcast, -1 \u{b0}C to 4 \u{b0}C"]),
+        ("What is missing?", &["analyze_wardrobe_gaps"], &["classic", "bottoms: 1 of 4", "navy cap"]),
         ("What is trending?", &["get_trending_moods"], &["Salt Air (coastal): think linen shirt"]),
-        (
-            "What do I wear most?",
-            &["get_wear_patterns"],
-            &["5 of your 5", "worn 6 times, last 2 days ago", "dinner (5)"],
-        ),
-        ("Where can I buy brown loafers?", &["search_scraped_items"], &["Brown suede loafers, tagged classic"]),
+        ("What do I wear most?", &["search_wardrobe"], &["worn 6 times"]),
+        ("When did I last wear the loafers?", &["search_wardrobe", "get_wear_history"], &["8 March", "dinner"]),
+        ("Where can I buy brown loafers?", &["search_scraped_items"], &["Brown suede loafers"]),
         ("Show me my profile", &["get_user_profile"], &["styles are Classic", "colours are navy", "city is Oslo"]),
     ] {
         let (text, used) = ask_offline(&bench, message).await;
@@ -735,5 +737,167 @@ async fn the_offline_stylist_understands_what_the_tools_return() {
         for part in parts {
             assert!(text.contains(part), "{message}: {part:?} is not in {text:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_history_is_told_by_day_or_by_item_and_bounded() {
+    let bench = Bench::new();
+    bench.own("coat", json!({ "category": "coat", "brand": "Arket", "colours": [{ "name": "camel" }] })).await;
+    bench
+        .own("old", json!({ "category": "tops", "wearEvents": [{ "occurredAt": "2025-01-02", "occasion": "Gym" }] }))
+        .await;
+    for (id, item, at, occasion) in [
+        ("1", "coat", "2026-03-08T09:00:00Z", "Office"),
+        ("2", "gone", "2026-03-08T09:00:00Z", "Office"),
+        ("3", "coat", "2025-12-24T18:00:00Z", "Dinner"),
+    ] {
+        let wear = json!({
+            "id": id, "userId": "ada", "itemId": item, "occurredAt": at, "occasion": occasion,
+            "weatherSnapshot": { "tempCelsius": 8.6, "conditions": "Light rain" },
+        });
+        bench.save(Container::WearEvents, "ada", wear).await;
+    }
+    let lately = bench.run("get_wear_history", json!({})).await;
+    let wear = &lately["wears"][0];
+    assert_eq!(
+        (&wear["date"], &wear["weekday"], &wear["occasion"]),
+        (&json!("2026-03-08"), &json!("Sunday"), &json!("Office"))
+    );
+    assert_eq!(wear["weather"], "9 \u{b0}C, light rain");
+    let mut names: Vec<&str> =
+        wear["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a piece that is no longer in the wardrobe", "camel Arket coat"]);
+    let days = async |arguments: Value| -> Vec<String> {
+        let history = bench.run("get_wear_history", arguments).await;
+        let wears = history["wears"].as_array().unwrap().clone();
+        wears.iter().map(|wear| wear["date"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(days(json!({ "item_ids": ["coat"] })).await, ["2026-03-08", "2025-12-24"]);
+    assert_eq!(days(json!({ "from": "2025-12-01", "to": "2025-12-31" })).await, ["2025-12-24"]);
+    // An item that keeps its wearings itself.
+    assert_eq!(days(json!({ "item_ids": ["old"] })).await, ["2025-01-02"]);
+    for arguments in [json!({ "from": "soon" }), json!({ "item_ids": vec!["x"; 11] })] {
+        let outcome = bench.try_run("get_wear_history", &arguments.to_string()).await;
+        assert!(matches!(outcome, Err(ToolError::BadArguments(_))), "{arguments}");
+    }
+}
+
+#[tokio::test]
+async fn prices_are_told_sorted_and_added_up_in_the_users_currency() {
+    let bench = Bench::new();
+    bench.profile(json!({ "currencyCode": "EUR" })).await;
+    for (id, category, price, wears) in [
+        ("a", "shoes", json!({ "amount": 200, "originalCurrency": "USD", "purchaseDate": "2025-05-01" }), 10),
+        ("b", "boots", json!({ "amount": 190, "originalCurrency": "EUR" }), 1),
+        ("c", "tops", json!({ "amount": 30, "originalCurrency": "EUR" }), 0),
+        ("d", "tops", json!(null), 3),
+        ("e", "tops", json!({ "amount": 5, "originalCurrency": "XXX" }), 3),
+    ] {
+        bench
+            .own(id, json!({ "category": category, "price": price, "wearCount": wears, "careInfo": ["Hand wash"] }))
+            .await;
+    }
+    let sorted = async |query: &str, by: &str, order: &str| {
+        let result = bench.run("search_wardrobe", json!({ "query": query, "sort_by": by, "order": order })).await;
+        ids(&result).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // 200 USD are 184 EUR.
+    assert_eq!(sorted("", "price", "desc").await[..3], ["b", "a", "c"]);
+    assert_eq!(sorted("shoes", "price", "asc").await, ["a", "b"]);
+    assert_eq!(sorted("", "wear_count", "asc").await[0], "c");
+    assert_eq!(sorted("", "cost_per_wear", "asc").await[..2], ["a", "b"]);
+    let found = bench.search("shoes").await;
+    assert_eq!(found["exact_matches"], 2);
+    let shoe = found["items"].as_array().unwrap().iter().find(|item| item["id"] == "a").unwrap();
+    assert_eq!((&shoe["price"]["amount"], &shoe["bought"]), (&json!(200.0), &json!("2025-05-01")));
+    assert_eq!(shoe["care"], json!(["Hand wash"]));
+    let spent = &bench.run("get_wardrobe_summary", json!({})).await["spent"];
+    assert_eq!(
+        *spent,
+        json!({
+            "currency": "EUR", "total": 404.0, "items_with_price": 3, "items_without_price": 2,
+            "by_category": { "shoes": 374.0, "tops": 30.0 },
+        })
+    );
+}
+
+#[tokio::test]
+async fn the_weather_of_another_city_comes_for_up_to_seven_days() {
+    let service = WeatherService::sunny().await;
+    let bench = Bench::with_weather(service.address);
+    let text = bench.try_run("get_weather", r#"{"city": "Oslo", "days": 1}"#).await.unwrap();
+    assert!(text.starts_with("Weather in Oslo") && text.lines().count() == 2, "{text}");
+    for days in ["0", "8"] {
+        let outcome = bench.try_run("get_weather", &format!(r#"{{"days": {days}}}"#)).await;
+        assert!(matches!(outcome, Err(ToolError::BadArguments(_))));
+    }
+}
+
+#[tokio::test]
+async fn preferences_are_remembered_obeyed_and_forgotten() {
+    let bench = Bench::new();
+    for (id, category, colour, tags) in [
+        ("t", "Tops", "white", json!(["shirt", "office"])),
+        ("b", "Bottoms", "navy", json!(["chinos", "office"])),
+        ("brown", "Shoes", "brown", json!(["loafers", "office"])),
+        ("black", "Shoes", "black", json!(["boots"])),
+        ("o", "Outerwear", "camel", json!(["coat"])),
+    ] {
+        bench.own(id, json!({ "category": category, "colours": [{ "name": colour }], "tags": tags })).await;
+    }
+    let worn = async || -> Vec<String> {
+        let plan = bench.run("plan_outfits", json!({ "occasions": ["office"], "celsius": 12 })).await;
+        let pieces = plan["outfits"][0]["pieces"].as_array().unwrap().clone();
+        pieces.iter().map(|piece| piece["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(worn().await.contains(&"brown".to_owned()));
+    let dislike = json!({ "text": " brown  shoes ", "kind": "dislike" });
+    let result = bench.run("remember_preference", dislike.clone()).await;
+    assert_eq!(result, json!({ "remembered": "brown shoes", "kind": "dislike" }));
+    bench.run("remember_preference", dislike).await;
+    assert!(worn().await.contains(&"black".to_owned()) && !worn().await.contains(&"brown".to_owned()));
+    for arguments in [json!({ "text": "x", "kind": "hunch" }), json!({ "text": " ", "kind": "like" })] {
+        let outcome = bench.try_run("remember_preference", &arguments.to_string()).await;
+        assert!(matches!(outcome, Err(ToolError::BadArguments(_))));
+    }
+    let result = bench.run("forget_preference", json!({ "text": "brown shoes" })).await;
+    assert_eq!(result, json!({ "forgotten": ["brown shoes"] }));
+    assert!(worn().await.contains(&"brown".to_owned()));
+}
+
+#[tokio::test]
+async fn a_plan_is_for_days_and_has_a_packing_list() {
+    let bench = Bench::new();
+    let empty = bench.run("plan_outfits", json!({})).await;
+    assert_eq!(empty["note"], "The wardrobe is empty.");
+    for (number, colour) in ["navy", "grey", "white"].into_iter().enumerate() {
+        for (category, tags) in [
+            ("Tops", json!(["shirt", "casual"])),
+            ("Trousers", json!(["casual"])),
+            ("Shoes", json!(["boots", "casual"])),
+            ("Outerwear", json!(["coat", "winter"])),
+            ("Knitwear", json!(["sweater"])),
+        ] {
+            let fields = json!({ "category": category, "colours": [{ "name": colour }], "tags": tags });
+            bench.own(&format!("{category}-{number}"), fields).await;
+        }
+    }
+    let plan = bench.run("plan_outfits", json!({ "days": 4, "place": "Oslo", "include": ["purple hat"] })).await;
+    assert_eq!(plan["note"], "Not in the wardrobe: purple hat.");
+    let outfits = plan["outfits"].as_array().unwrap();
+    assert_eq!((outfits.len(), &outfits[3]["date"]), (4, &json!("2026-03-13")));
+    assert!(outfits[0]["weather"].as_str().unwrap().starts_with("no forecast: spring"), "{}", outfits[0]["weather"]);
+    let pieces = |day: usize| -> Vec<&str> {
+        outfits[day]["pieces"].as_array().unwrap().iter().map(|piece| piece["id"].as_str().unwrap()).collect()
+    };
+    for day in 1..4 {
+        assert!(pieces(day).iter().all(|id| !pieces(day - 1).contains(id)), "{:?} {:?}", pieces(day - 1), pieces(day));
+    }
+    assert_eq!(plan["packing"][0]["kind"], "top");
+    for arguments in [json!({ "days": 0 }), json!({ "days": 15 }), json!({ "from": "x" })] {
+        let outcome = bench.try_run("plan_outfits", &arguments.to_string()).await;
+        assert!(matches!(outcome, Err(ToolError::BadArguments(_))), "{arguments}");
     }
 }

@@ -164,6 +164,11 @@ impl Chat {
         }
     }
 
+    /// The tool of this name.
+    pub fn tool(&self, name: &str) -> Option<&dyn Tool> {
+        self.tools.iter().map(|tool| &**tool).find(|tool| tool.spec().name == name)
+    }
+
     /// Reads the memory and the selected items of a turn, which `observation` watches.
     ///
     /// # Errors

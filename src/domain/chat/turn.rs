@@ -271,7 +271,7 @@ impl Conversation<'_> {
 impl Chat {
     /// The tool's result, or what went wrong in words for the model. Nothing that a tool does ends the turn.
     async fn run_tool(&self, user: &UserId, context: &CallContext, call: &ToolCall) -> String {
-        let Some(tool) = self.tools.iter().find(|tool| tool.spec().name == call.name) else {
+        let Some(tool) = self.tool(&call.name) else {
             return tool_error("There is no such tool.");
         };
         let name = tool.spec().name;

@@ -28,7 +28,9 @@ use crate::data::{self, Data};
 use crate::domain::chat::tools::cut;
 use crate::domain::climate;
 use crate::llm::{self, CallContext, Model};
+use crate::model::conversation::PreferenceKind;
 use crate::model::digest::{Digest, Week, WeeklyOutcome, WeeklyRun};
+use crate::model::garment::{Description, Garment};
 use crate::model::ids::UserId;
 use crate::model::lease::Lease;
 use crate::model::profile::UserProfile;
@@ -253,14 +255,30 @@ impl Digests {
             }
         };
         let thumbs = self.0.data.digest_feedback.newest(user, prompt::RECENT_FEEDBACK).await?;
+        let memory = self.0.data.conversations.find(user).await?;
+        let said = |kind| -> Vec<String> {
+            let preferences = memory.iter().flat_map(|memory| &memory.preferences);
+            preferences.filter(|preference| preference.kind == kind).map(|preference| preference.text.clone()).collect()
+        };
         let person = Person {
+            likes: said(PreferenceKind::Like),
+            dislikes: said(PreferenceKind::Dislike),
             styles: profile.map(|profile| few(&profile.style_preferences)).unwrap_or_default(),
             preferred_colours: profile.map(|profile| few(&profile.preferred_colours)).unwrap_or_default(),
             climate_zone,
         };
         let request = prompt::request(wardrobe, &person, &thumbs)?;
         let reply = self.0.model.complete(context, request).await?;
-        let suggestions = prompt::read(&reply.text).map_err(Error::Nonsense)?;
+        let mut suggestions = prompt::read(&reply.text).map_err(Error::Nonsense)?;
+        // What a model forgets, this does not.
+        let disliked: Vec<Description> = person.dislikes.iter().map(|text| Description::of(text)).collect();
+        suggestions.retain(|idea| {
+            let piece = Garment::described(&idea.item);
+            !disliked.iter().any(|dislike| dislike.fits(&piece))
+        });
+        if suggestions.is_empty() {
+            return Err(Error::Nonsense("every idea is something that the user dislikes"));
+        }
         Ok(Digest {
             id: Store::id(user, &wardrobe.hash),
             user_id: user.clone(),

@@ -37,7 +37,7 @@ const INSTRUCTIONS: &str = "\
 You are PluckIt's personal stylist. Suggest what one person could buy next for the wardrobe described in the user's \
 message, so that they wear more of what they own. Suggest 3 to 5 pieces that they do not have yet or have too few of, and \
 that go with their most worn items, their styles and their climate. Learn from the ideas that they liked, and suggest \
-nothing like those that they disliked. Name a piece by kind, colour or material, without shops, links or prices. Give each \
+nothing like those that they disliked, nor anything that fits the list of dislikes. Name a piece by kind, colour or material, without shops, links or prices. Give each \
 piece one or two sentences of reasoning, grounded in the numbers you were given.
 
 Answer with one JSON object and nothing else: {\"suggestions\": [{\"item\": \"...\", \"rationale\": \"...\"}]}.
@@ -56,6 +56,10 @@ pub struct Person {
     pub preferred_colours: Vec<String>,
     /// Climate zone, if known.
     pub climate_zone: Option<String>,
+    /// What they said they like.
+    pub likes: Vec<String>,
+    /// What they said they do not want to wear.
+    pub dislikes: Vec<String>,
 }
 
 /// Data for the model; fields in this order.
@@ -65,6 +69,8 @@ struct Told<'a> {
     climate_zone: Option<&'a str>,
     styles: &'a [String],
     preferred_colours: &'a [String],
+    likes: &'a [String],
+    dislikes: &'a [String],
     total_items: u64,
     items_with_wear_history: u64,
     category_counts: Map<String, Value>,
@@ -117,7 +123,7 @@ impl Feedback {
 /// # Errors
 /// When the data cannot be serialized; a bug.
 pub fn request(wardrobe: &Summary, person: &Person, thumbs: &[DigestFeedback]) -> serde_json::Result<ChatRequest> {
-    let Person { styles, preferred_colours, climate_zone } = person;
+    let Person { styles, preferred_colours, climate_zone, likes, dislikes } = person;
     let category_counts = wardrobe.categories.iter().map(|count| (count.name.clone(), count.items.into()));
     let gaps = style::mean_baseline(styles.iter().map(String::as_str)).into_iter().filter_map(|(category, wanted)| {
         let owned = wardrobe.owned(category);
@@ -139,6 +145,8 @@ pub fn request(wardrobe: &Summary, person: &Person, thumbs: &[DigestFeedback]) -
         climate_zone: climate_zone.as_deref(),
         styles,
         preferred_colours,
+        likes,
+        dislikes,
         total_items: wardrobe.total_items,
         items_with_wear_history: wardrobe.worn_items,
         category_counts: category_counts.collect(),

@@ -639,6 +639,14 @@ fn opinion(turn: &Turn<'_>) -> Answer {
         .filter(|second| second.description.garment.is_some() || !second.description.colours.is_empty())
     {
         let said = |named: &Named| if named.is_claimed { format!("your {}", named.text) } else { named.text.clone() };
+        // Something that is not owned goes with nothing.
+        for named in [first, second].into_iter().filter(|named| named.is_claimed && named.description.garment.is_some())
+        {
+            let owned = owned(turn, named)?;
+            if owned.fitting.is_empty() {
+                return Ok(not_owned(turn, named, &owned.close));
+            }
+        }
         return Ok(advice::together(&first.description, &second.description, &said(first), &said(second)));
     }
     let found = owned(turn, first)?;

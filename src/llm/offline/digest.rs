@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::model::garment::{Description, Garment};
 use crate::model::vocabulary::{self, Category};
 
 /// The block of the prompt that holds the data.
@@ -26,6 +27,7 @@ struct Told {
     climate_zone: Option<String>,
     styles: Vec<String>,
     preferred_colours: Vec<String>,
+    dislikes: Vec<String>,
     gaps: Vec<Gap>,
     favourites: Vec<Favourite>,
     feedback: Feedback,
@@ -114,12 +116,19 @@ impl Told {
 
     /// The piece in the favourite colour, with a capital letter.
     fn name(&self, piece: &str) -> String {
-        let name = match self.preferred_colours.first() {
+        let is_wanted = |colour: &&String| self.is_wanted(&format!("{colour} {piece}"));
+        let name = match self.preferred_colours.iter().find(is_wanted) {
             Some(colour) => format!("{} {piece}", colour.to_lowercase()),
             None => piece.to_owned(),
         };
         let mut letters = name.chars();
         letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+    }
+
+    /// Whether it is nothing that the user said they dislike.
+    fn is_wanted(&self, piece: &str) -> bool {
+        let piece = Garment::described(piece);
+        !self.dislikes.iter().any(|dislike| Description::of(dislike).fits(&piece))
     }
 
     fn suits(&self, piece: &str) -> bool {
@@ -133,7 +142,7 @@ impl Told {
             let idea = vocabulary::folded_words(idea);
             words.iter().all(|word| idea.contains(word))
         });
-        !is_disliked && !words.iter().any(|word| unwanted.contains(&word.as_str()))
+        !is_disliked && self.is_wanted(piece) && !words.iter().any(|word| unwanted.contains(&word.as_str()))
     }
 
     fn likes(&self, category: &str) -> bool {

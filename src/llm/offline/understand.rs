@@ -269,8 +269,14 @@ fn follow(before: &Request, said: Option<&str>, shown: &[String], message: &str,
     }
     if before.is_outfit() && is_rejection && (weak || request.asks.contains(&"dislike")) {
         // What is not wanted now, or never again: either way another outfit.
-        let remembered: Vec<Ask> =
-            request.asks.iter().copied().filter(|ask| *ask == "dislike" && !request.rejected.is_empty()).collect();
+        let is_of_the_moment =
+            request.rejects_shown && request.says(&["want", "wear"]) && !request.says(&["never", "again"]);
+        let remembered: Vec<Ask> = request
+            .asks
+            .iter()
+            .copied()
+            .filter(|ask| *ask == "dislike" && !request.rejected.is_empty() && !is_of_the_moment)
+            .collect();
         let mut next = vary(request, before, shown, said);
         next.asks.splice(0..0, remembered);
         return next;
@@ -421,6 +427,14 @@ fn inherit(next: &mut Request, before: &Request) {
 fn settle(mut request: Request) -> Request {
     if request.asks.iter().any(|ask| !matches!(*ask, "greet" | "thanks" | "bye" | "howareyou")) {
         request.asks.retain(|ask| !matches!(*ask, "greet" | "thanks" | "bye" | "howareyou"));
+    }
+    // "What clothes for a weekend in Edinburgh?"
+    if request.asks == ["outfit"]
+        && request.place.is_some()
+        && request.days.is_some()
+        && !request.says(&["outfit", "outfits"])
+    {
+        request.asks = vec!["packing"];
     }
     // "Which coat for a rainy day?"
     let is_for = request.wet || request.celsius.is_some() || !request.occasion.is_empty();
@@ -1053,7 +1067,6 @@ impl Rule {
             "opinion"
                 if words
                     .iter()
-                    .take(3)
                     .any(|word| matches!(word.as_str(), "what" | "whats" | "which" | "how" | "when" | "where")) =>
             {
                 return false;
@@ -1130,7 +1143,7 @@ static TRIGGERS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
 
 static VARIATION: LazyLock<Vec<Vec<Slot>>> = LazyLock::new(|| {
     patterns(
-        "another; different; something|anything|what else; other|more|alternative|new one|ones|options|option|ideas|outfit|outfits|look|looks|suggestions|shoes|top|bottoms; alternative; alternatives; one more; again; swap; replace; change; next one; try again; instead; dont like it|that|this|them; not that|this|it|these; nope; not|isnt really|quite|what|it; other than; anything but; rather; no good; boring; too boring|plain|much|similar; hate it|that|this; surprise me",
+        "another; different; something|anything|what else; other|more|alternative|new one|ones|options|option|ideas|outfit|outfits|look|looks|suggestions|shoes|top|bottoms; alternative; alternatives; one more; again; not feeling; prefer; swap; replace; change; next one; try again; instead; dont like it|that|this|them; not that|this|it|these; nope; not|isnt really|quite|what|it; other than; anything but; rather; no good; boring; too boring|plain|much|similar; hate it|that|this; surprise me",
     )
 });
 static SWAP: LazyLock<Vec<Vec<Slot>>> =

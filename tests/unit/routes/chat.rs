@@ -456,14 +456,48 @@ async fn a_request_that_does_not_fit_is_told_every_fault() {
 async fn the_memory_is_shown_set_and_bounded() {
     let app = TestApp::new();
     let ada = app.user("ada").await;
-    assert_eq!(ada.get(MEMORY).await.summary(), (200, json!({"summary": "", "updatedAt": null})));
+    let nothing = json!({"summary": "", "updatedAt": null, "preferences": []});
+    assert_eq!(ada.get(MEMORY).await.summary(), (200, nothing));
     let answer = ada.put(MEMORY, json!({"summary": "  Likes navy.\n"})).await;
     assert_eq!(answer.summary(), (200, json!({"status": "updated"})));
-    let expected = json!({"summary": "Likes navy.", "updatedAt": "2026-03-02T09:15:00.000Z"});
+    let expected = json!({"summary": "Likes navy.", "updatedAt": "2026-03-02T09:15:00.000Z", "preferences": []});
     assert_eq!(ada.get(MEMORY).await.json(), expected);
     let answer = ada.put(MEMORY, json!({"summary": "é".repeat(2001)})).await;
     assert_eq!(answer.summary(), (400, json!({"detail": "Summary must be 2000 characters or fewer."})));
     assert_eq!(ada.put(MEMORY, json!({"summary": "é".repeat(2000)})).await.status, StatusCode::OK);
     assert_eq!(ada.put(MEMORY, json!({"summary": null})).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(ada.put(MEMORY, json!({})).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn preferences_are_shown_and_set_with_the_memory() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    let body = json!({"summary": "Likes navy.", "preferences": [{"text": " brown  shoes", "kind": "dislike"}]});
+    assert_eq!(ada.put(MEMORY, body).await.summary(), (200, json!({"status": "updated"})));
+    let since = "2026-03-02T09:15:00.000Z";
+    let brown = json!({"text": "brown shoes", "kind": "dislike", "since": since});
+    assert_eq!(ada.get(MEMORY).await.json()["preferences"], json!([brown]));
+    // Without them in the body they stay, and without a summary that stays.
+    assert_eq!(ada.put(MEMORY, json!({"summary": "Likes olive."})).await.status, StatusCode::OK);
+    app.clock.advance(Duration::from_secs(60));
+    let two = json!([{"text": "brown shoes", "kind": "dislike"}, {"text": "navy", "kind": "like"}]);
+    assert_eq!(ada.put(MEMORY, json!({"preferences": two})).await.status, StatusCode::OK);
+    let memory = ada.get(MEMORY).await.json();
+    assert_eq!((&memory["summary"], &memory["preferences"][0]), (&json!("Likes olive."), &brown));
+    assert_eq!(memory["preferences"][1]["since"], "2026-03-02T09:16:00.000Z");
+    for (preferences, status) in [
+        (json!([{"text": "x", "kind": "hunch"}]), StatusCode::BAD_REQUEST),
+        (json!([{"text": " ", "kind": "like"}]), StatusCode::BAD_REQUEST),
+        (json!([{"text": "", "kind": "like"}]), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!([{"text": "x".repeat(201), "kind": "like"}]), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!(vec![json!({"text": "x", "kind": "like"}); 51]), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!("x"), StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        let body = json!({"summary": "", "preferences": preferences});
+        assert_eq!(ada.put(MEMORY, body).await.status, status, "{preferences}");
+    }
+    assert_eq!(ada.get(MEMORY).await.json(), memory);
+    assert_eq!(ada.put(MEMORY, json!({"preferences": []})).await.status, StatusCode::OK);
+    assert_eq!(ada.get(MEMORY).await.json()["preferences"], json!([]));
 }
