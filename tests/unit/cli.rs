@@ -384,8 +384,8 @@ fn a_message_is_answered_with_things_from_the_demo() {
     let service = Service::start(&place, &[]);
     let done = place.run(&["chat", "--url", &service.url, "What should I wear to a casual dinner?"]);
     assert_eq!((done.code, done.error.as_str()), (Some(0), ""), "{done:?}");
-    let result = done.out.lines().find(|line| line.starts_with("[search_wardrobe, ") && line.contains(" ms] "));
-    assert!(done.out.contains("[search_wardrobe …]\n") && result.is_some(), "{done:?}");
+    let result = done.out.lines().find(|line| line.starts_with("[plan_outfits, ") && line.contains(" ms] "));
+    assert!(done.out.contains("[plan_outfits …]\n") && result.is_some(), "{done:?}");
     let answer = done.out.lines().last().unwrap_or_default();
     assert!(!answer.starts_with('['), "the tools come first, the answer last: {done:?}");
     assert!(!done.out.contains('\x1b'), "no colours in a pipe");

@@ -1617,7 +1617,7 @@ fn recall(turn: &Turn<'_>) -> String {
         parts.push(format!("And: {}.", list(&facts)));
     }
     let memory = turn.memory();
-    if !memory.is_empty() {
+    if !memory.is_empty() && memory != super::errands::NOTHING_SAID {
         parts.push(format!("From earlier conversations: {}", clean_long(memory)));
     }
     if parts.is_empty() {

@@ -118,8 +118,11 @@ pub fn summarise(messages: &[Message]) -> String {
         if short.ends_with(['.', '!', '?']) { short } else { format!("{}.", short.trim_end_matches([',', ';', ':'])) }
     });
     let summary = sentences.collect::<Vec<_>>().join(" ");
-    if summary.is_empty() { "Nothing in particular was said about tastes or plans.".to_owned() } else { summary }
+    if summary.is_empty() { NOTHING_SAID.to_owned() } else { summary }
 }
+
+/// The summary of a conversation in which the person said nothing about themselves.
+pub const NOTHING_SAID: &str = "Nothing in particular was said about tastes or plans.";
 
 /// Words with which people say what they like, have to dress for, or plan.
 const TASTE: &str = "like love prefer favourite favorite hate dislike avoid never always need want missing gap style size \

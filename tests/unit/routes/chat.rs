@@ -309,7 +309,8 @@ async fn a_long_conversation_is_folded_into_the_memory_and_then_left_alone() {
     let text = folded.last_message().to_owned();
     assert!(text.contains("m5.") && !text.contains("m6."), "the older half");
     let memory = ada.get(MEMORY).await.json();
-    assert_eq!(memory, json!({"summary": "Likes navy.", "updatedAt": "2026-03-02T09:15:00.000Z"}));
+    let expected = json!({"summary": "Likes navy.", "updatedAt": "2026-03-02T09:15:00.000Z", "preferences": []});
+    assert_eq!(memory, expected);
     // However long the conversation that a client sends: this is the same one as before.
     for _ in 0..9 {
         assert!(!talk(30).await, "18 messages since are too few");

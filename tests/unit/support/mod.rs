@@ -213,8 +213,14 @@ impl Builder {
 impl TestApp {
     /// A service in production, where callers sign in, with the embedded store and the offline model.
     pub fn builder() -> Builder {
-        let settings =
-            [("AZURE_FUNCTIONS_ENVIRONMENT", "Production"), ("PLUCKIT_ALLOW_EMBEDDED", "1"), ("RATE_LIMITS", "false")];
+        let settings = [
+            ("AZURE_FUNCTIONS_ENVIRONMENT", "Production"),
+            ("PLUCKIT_ALLOW_EMBEDDED", "1"),
+            ("RATE_LIMITS", "false"),
+            // No test asks the weather service of the world.
+            ("OPEN_METEO_GEOCODING_URL", "http://127.0.0.1:9"),
+            ("OPEN_METEO_FORECAST_URL", "http://127.0.0.1:9"),
+        ];
         Builder {
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             store: None,

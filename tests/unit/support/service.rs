@@ -56,7 +56,14 @@ impl Launch {
         let data = directory.path().join("data").display().to_string();
         let launch = Self { through: Vec::new(), binary: binary.into(), settings: Vec::new(), directory };
         // Tests and benchmarks ask more than one caller may.
-        launch.setting("PORT", "0").setting("PLUCKIT_DATA_DIR", &data).setting("RATE_LIMITS", "false")
+        launch
+            .setting("PORT", "0")
+            .setting("PLUCKIT_DATA_DIR", &data)
+            .setting("RATE_LIMITS", "false")
+            .setting("OFFLINE_TOKENS_PER_SECOND", "0")
+            // No test asks the weather service of the world.
+            .setting("OPEN_METEO_GEOCODING_URL", "http://127.0.0.1:9")
+            .setting("OPEN_METEO_FORECAST_URL", "http://127.0.0.1:9")
     }
 
     /// Sets a setting.
