@@ -32,8 +32,6 @@ pub struct Cosmos {
     pub endpoint: Url,
     /// The account's key; managed identity without one.
     pub key: Option<SecretString>,
-    /// Client id of a user-assigned identity; the system-assigned one without it.
-    pub client_id: Option<String>,
     /// Name of the database.
     pub database: String,
     /// Names of the containers.
@@ -46,7 +44,7 @@ pub struct Cosmos {
 
 impl Documents {
     /// Reads the settings of this group.
-    pub(super) fn read(reader: &mut Reader<'_>, directory: &Path, client_id: Option<&str>) -> Result<Self, Error> {
+    pub(super) fn read(reader: &mut Reader<'_>, directory: &Path) -> Result<Self, Error> {
         let demo = reader.flag("PLUCKIT_DEMO", true)?;
         let endpoint = reader.optional_url("COSMOS_DB_ENDPOINT")?;
         let key = reader.secret("COSMOS_DB_KEY");
@@ -60,15 +58,9 @@ impl Documents {
         }
         Ok(match endpoint {
             None => Documents::Embedded { directory: directory.to_owned(), demo },
-            Some(endpoint) => Documents::Cosmos(Cosmos {
-                endpoint,
-                key,
-                client_id: client_id.map(Into::into),
-                database,
-                containers,
-                emulator,
-                vector_search,
-            }),
+            Some(endpoint) => {
+                Documents::Cosmos(Cosmos { endpoint, key, database, containers, emulator, vector_search })
+            }
         })
     }
 }

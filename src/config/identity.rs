@@ -18,6 +18,8 @@ pub struct Identity {
     pub google_jwks_url: Url,
     /// Who may use admin routes.
     pub admins: HashSet<UserId>,
+    /// Client id of the user-assigned managed identity that signs in at Azure's services; `None` for the system-assigned one.
+    pub azure_client_id: Option<String>,
 }
 
 impl Identity {
@@ -30,7 +32,8 @@ impl Identity {
             let expected = "1 to 255 bytes without / \\ ? #, and neither . nor ..".to_owned();
             return Err(Error::Invalid { name: "LOCAL_DEV_USER_ID", got: local_dev_user.to_string(), expected });
         }
-        Ok(Identity {
+        Ok(Self {
+            azure_client_id: reader.optional("AZURE_CLIENT_ID"),
             local_dev_user,
             google_client_ids,
             google_jwks_url: reader.url("GOOGLE_JWKS_URL", "https://www.googleapis.com/oauth2/v3/certs")?,

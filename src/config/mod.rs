@@ -115,13 +115,12 @@ impl Config {
         let under_functions_host = reader.optional("FUNCTIONS_CUSTOMHANDLER_PORT").is_some();
         let mut server = Server::read(&mut reader, under_functions_host)?;
         let identity = Identity::read(&mut reader)?;
-        let client_id = reader.optional("AZURE_CLIENT_ID");
         let data_directory = PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"));
-        let documents = Documents::read(&mut reader, &data_directory, client_id.as_deref())?;
-        let storage = Storage::read(&mut reader, client_id.as_deref())?;
+        let documents = Documents::read(&mut reader, &data_directory)?;
+        let storage = Storage::read(&mut reader)?;
         let queues = Queues::read(&mut reader, under_functions_host)?;
         let media = Media::read(&mut reader)?;
-        let model = ModelServer::read(&mut reader, client_id)?;
+        let model = ModelServer::read(&mut reader)?;
         let stylist = Stylist::read(&mut reader)?;
         let log_filter = read_log_filter(&mut reader)?;
         let workers = Workers::read(&mut reader)?;

@@ -16,8 +16,6 @@ pub enum ModelServer {
         endpoint: Url,
         /// Its key; managed identity without one.
         key: Option<SecretString>,
-        /// Client id of a user-assigned identity; the system-assigned one without it.
-        client_id: Option<String>,
         /// Version of the API.
         api_version: String,
         /// Deployment for the stylist.
@@ -44,7 +42,7 @@ pub enum ModelServer {
 
 impl ModelServer {
     /// Reads the settings of this group.
-    pub(super) fn read(reader: &mut Reader<'_>, client_id: Option<String>) -> Result<Self, Error> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let endpoint = reader.optional_url("AZURE_OPENAI_ENDPOINT")?;
         let key = reader.secret("AZURE_OPENAI_API_KEY");
         let api_version = reader.text("AZURE_OPENAI_API_VERSION", "2024-12-01-preview");
@@ -57,15 +55,9 @@ impl ModelServer {
         let nano_model = reader.text("OPENAI_NANO_MODEL", &model);
         let embedding_model = reader.text("OPENAI_EMBEDDING_MODEL", "text-embedding-3-small");
         Ok(match (endpoint, base_url) {
-            (Some(endpoint), _) => ModelServer::Azure {
-                endpoint,
-                key,
-                client_id,
-                api_version,
-                deployment,
-                nano_deployment,
-                embedding_deployment,
-            },
+            (Some(endpoint), _) => {
+                ModelServer::Azure { endpoint, key, api_version, deployment, nano_deployment, embedding_deployment }
+            }
             (None, Some(base_url)) => {
                 ModelServer::Compatible { base_url, key: compatible_key, model, nano_model, embedding_model }
             }

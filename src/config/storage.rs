@@ -37,15 +37,13 @@ pub enum StorageAccount {
     Identity {
         /// URL of the service (blob or queue).
         service: Url,
-        /// Client id of a user-assigned identity; the system-assigned one without it.
-        client_id: Option<String>,
     },
 }
 
 impl Storage {
     /// Reads the settings of this group.
-    pub(super) fn read(reader: &mut Reader<'_>, client_id: Option<&str>) -> Result<Self, Error> {
-        let identity = |service| StorageAccount::Identity { service, client_id: client_id.map(Into::into) };
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let identity = |service| StorageAccount::Identity { service };
         let host = reader.secret("AzureWebJobsStorage").map(StorageAccount::ConnectionString);
         let queue = reader.secret("StorageQueue").map(StorageAccount::ConnectionString);
         let queue_service = reader.optional_url("StorageQueue__queueServiceUri")?.map(identity);

@@ -62,7 +62,7 @@ impl Refusals {
         Ok(Attempt { refusals: self.clone(), address })
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> parking_lot::MutexGuard<'_, State> {
         self.0.state.lock()
     }
 }

@@ -4,9 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
-use pluckit::base::clock::Clock;
-use pluckit::cli::demo;
-use pluckit::data::Data;
 use pluckit::llm::CallContext;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::model::ids::UserId;
@@ -25,9 +22,7 @@ async fn demo() -> (TestApp, Caller) {
         .setting("OPEN_METEO_FORECAST_URL", "http://127.0.0.1:9")
         .setting("RATE_LIMITS", "false")
         .start();
-    let (model, owner) = (OfflineModel::new(), UserId::from("ada"));
-    let data: &Data = &app.state.data;
-    assert!(demo::load_if_empty(data, &model, &owner, app.clock.now()).await.unwrap());
+    app.load_demo(&UserId::from("ada")).await;
     let ada = app.user("ada").await;
     (app, ada)
 }

@@ -1,0 +1,300 @@
+//! Opens the back ends that the settings name. Nothing else in the service names them.
+
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use azure_core::credentials::TokenCredential;
+use futures::FutureExt;
+use secrecy::ExposeSecret;
+use url::Url;
+
+use crate::azure::{Identity, StorageAccount};
+use crate::base::chain::Chain;
+use crate::base::clock::{Clock, SystemClock};
+use crate::blob::azure::AzureBlobs;
+use crate::blob::local::LocalBlobs;
+use crate::blob::{BlobStore, ContainerName};
+use crate::config::{self, Config, Documents, Environment, ModelServer};
+use crate::domain::readiness::Probe;
+use crate::domain::scraper::polite::Gates;
+use crate::imaging::pool::PixelPool;
+use crate::imaging::segment::{BuiltIn, Segmenter};
+use crate::imaging::segmentation::{SegmentationService, ServiceOptions};
+use crate::llm::Model;
+use crate::llm::offline::OfflineModel;
+use crate::llm::openai::{self, Credential, Deployments, OpenAi, OpenAiOptions, Server};
+use crate::net;
+use crate::net::guarded::{GuardedClient, GuardedOptions};
+use crate::queue::JobQueue;
+use crate::queue::azure::AzureQueue;
+use crate::queue::local::LocalQueue;
+use crate::store::DocumentStore;
+use crate::store::cosmos::{CosmosOptions, CosmosStore};
+use crate::store::sqlite::SqliteStore;
+use crate::telemetry::Telemetry;
+
+/// Pause between two requests to a site that is scraped.
+const HOST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Name of the embedded store's file.
+pub(super) const STORE_FILE: &str = "pluckit.db";
+
+/// Name of the embedded queue's file. Not the store's, so that neither waits for the other's transactions.
+const QUEUE_FILE: &str = "queue.db";
+
+/// Name of the directory of embedded blobs.
+const BLOB_DIRECTORY: &str = "blobs";
+
+/// Path below which we answer with embedded blobs ourselves.
+const MEDIA_PATH: [&str; 2] = ["api", "media"];
+
+/// The back ends that settings chose, and the time.
+pub struct Backends {
+    /// Where documents are kept.
+    pub store: Arc<dyn DocumentStore>,
+    /// Where jobs wait.
+    pub queue: Arc<dyn JobQueue>,
+    /// Where pictures are kept.
+    pub blobs: Arc<dyn BlobStore>,
+    /// The same, if it is the embedded one: nobody but us can show what is in it.
+    pub embedded_blobs: Option<Arc<dyn BlobStore>>,
+    /// Threads that work on pixels.
+    pub pixels: Arc<PixelPool>,
+    /// Who removes backgrounds.
+    pub segmenter: Arc<dyn Segmenter>,
+    /// Which model answers.
+    pub model: Arc<dyn Model>,
+    /// What readiness asks beyond documents and model: blobs and the queue.
+    pub storage_probes: Vec<(&'static str, Option<Probe>)>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Client for services that we configured.
+    pub http: reqwest::Client,
+    /// Client for URLs from users, feeds and pages.
+    pub web: Arc<GuardedClient>,
+    /// Manners towards the sites that are scraped.
+    pub gates: Arc<Gates>,
+    /// What leaves the process about itself, beside the log.
+    pub telemetry: Telemetry,
+}
+
+impl Backends {
+    /// The back ends that the settings chose, for a service that listens on `address`, without telemetry. Makes no call to any of them; files
+    /// and directories are opened.
+    ///
+    /// # Errors
+    /// When a file cannot be opened or a setting cannot be used.
+    pub fn open(config: &Config, address: SocketAddr) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let http = net::services()?;
+        let (blobs, embedded_blobs) = open_blobs(config, &clock, address)?;
+        let blobs_probe = blobs_probe(blobs.clone(), &config.storage.archive_container);
+        let (queue, queue_probe) = open_queue(config, &clock)?;
+        let storage_probes = vec![("blobs", Some(blobs_probe)), ("queue", Some(queue_probe))];
+        let store = open_store(config, &clock)?;
+        let model = open_model(config, &http, &clock)?;
+        let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
+        let gates = Arc::new(Gates::new(HOST_PAUSE));
+        let pixels = Arc::new(PixelPool::default());
+        let segmenter = open_segmenter(config, &http, &pixels);
+        Ok(Self {
+            store,
+            queue,
+            blobs,
+            embedded_blobs,
+            pixels,
+            segmenter,
+            model,
+            storage_probes,
+            clock,
+            http,
+            web,
+            gates,
+            telemetry: Telemetry::off(),
+        })
+    }
+}
+
+/// The document store that the settings chose, for commands that work on it directly.
+///
+/// # Errors
+/// When its file cannot be opened.
+pub fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn DocumentStore>> {
+    Ok(match &config.documents {
+        Documents::Embedded { directory, .. } => Arc::new(open_embedded(directory, clock)?),
+        Documents::Cosmos(cosmos) => Arc::new(CosmosStore::new(cosmos_options(config, cosmos))),
+    })
+}
+
+/// As [`open_store`], for commands that only read. The embedded store then shows one moment, whatever is written meanwhile.
+///
+/// # Errors
+/// When its file cannot be opened.
+pub fn open_snapshot(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn DocumentStore>> {
+    match &config.documents {
+        Documents::Embedded { directory, .. } => Ok(Arc::new(
+            open_embedded(directory, clock)?.at_this_moment().context("the embedded store cannot be read")?,
+        )),
+        Documents::Cosmos(_) => open_store(config, clock),
+    }
+}
+
+pub(super) fn open_embedded(directory: &Path, clock: &Arc<dyn Clock>) -> anyhow::Result<SqliteStore> {
+    let file = directory.join(STORE_FILE);
+    SqliteStore::open(&file, clock.clone())
+        .with_context(|| format!("the embedded store {} cannot be opened", file.display()))
+}
+
+/// What the Cosmos DB store needs to know.
+pub fn cosmos_options(config: &Config, cosmos: &config::Cosmos) -> CosmosOptions {
+    CosmosOptions {
+        endpoint: cosmos.endpoint.clone(),
+        key: cosmos.key.clone(),
+        identity: identity(config),
+        database: cosmos.database.clone(),
+        container_names: cosmos.containers.clone(),
+        emulator: cosmos.emulator,
+        vector_search: cosmos.vector_search,
+    }
+}
+
+/// Who signs in where no key is given.
+///
+/// # Errors
+/// When the SDK refuses the settings it finds.
+pub fn credential(config: &Config) -> anyhow::Result<Arc<dyn TokenCredential>> {
+    Ok(identity(config).credential()?)
+}
+
+/// In development there is no managed identity, but perhaps an account that `az` is signed in with.
+fn identity(config: &Config) -> Identity {
+    Identity {
+        client_id: config.identity.azure_client_id.clone(),
+        developer_tools: config.environment == Environment::Development,
+    }
+}
+
+fn open_model(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Model>> {
+    let server = match config.model.clone() {
+        ModelServer::Offline => {
+            let pace = NonZero::new(config.stylist.offline_tokens_per_second);
+            return Ok(Arc::new(OfflineModel::paced(pace)));
+        }
+        ModelServer::Azure { endpoint, key, api_version, deployment, nano_deployment, embedding_deployment } => {
+            let credential = match key {
+                Some(key) => Credential::ApiKey(key),
+                None => Credential::Entra { credential: identity(config).credential()?, clock: clock.clone() },
+            };
+            let deployments = Deployments { main: deployment, nano: nano_deployment, embedding: embedding_deployment };
+            Server::Azure { endpoint, api_version, credential, deployments }
+        }
+        ModelServer::Compatible { base_url, key, model, nano_model, embedding_model } => {
+            Server::Compatible { base_url, api_key: key, model, nano_model, embedding_model }
+        }
+    };
+    Ok(Arc::new(OpenAi::new(OpenAiOptions { server, limits: openai::Limits::default() }, http.clone())?))
+}
+
+/// The storage account that the settings name.
+///
+/// # Errors
+/// When its connection string or key cannot be used.
+pub fn open_storage(config: &Config, account: &config::StorageAccount) -> anyhow::Result<StorageAccount> {
+    Ok(match account {
+        config::StorageAccount::ConnectionString(text) => {
+            StorageAccount::from_connection_string(text.expose_secret(), &identity(config))?
+        }
+        config::StorageAccount::Key { name, key } => StorageAccount::with_key(name, key)?,
+        // The setting is one service's address, and only that service's client is asked for anything.
+        config::StorageAccount::Identity { service } => {
+            StorageAccount::with_identity(service.clone(), service.clone(), &identity(config))?
+        }
+    })
+}
+
+fn open_segmenter(config: &Config, http: &reqwest::Client, pixels: &Arc<PixelPool>) -> Arc<dyn Segmenter> {
+    match config.media.segmentation.clone() {
+        None => Arc::new(BuiltIn::new(pixels.clone())),
+        Some(config::Segmentation { endpoint, token }) => {
+            let options = ServiceOptions::new(endpoint, token);
+            Arc::new(SegmentationService::new(options, http.clone(), pixels.clone()))
+        }
+    }
+}
+
+type OpenBlobs = (Arc<dyn BlobStore>, Option<Arc<dyn BlobStore>>);
+
+fn open_blobs(config: &Config, clock: &Arc<dyn Clock>, address: SocketAddr) -> anyhow::Result<OpenBlobs> {
+    if let Some(account) = &config.storage.blobs {
+        return Ok((Arc::new(AzureBlobs::new(Arc::new(open_storage(config, account)?))), None));
+    }
+    let directory = config.data_directory.join(BLOB_DIRECTORY);
+    let store = LocalBlobs::open(&directory, media_url(config, address), &**clock)
+        .with_context(|| format!("the blob directory {} cannot be used", directory.display()))?;
+    let store: Arc<dyn BlobStore> = Arc::new(store);
+    Ok((store.clone(), Some(store)))
+}
+
+/// Address of the route that answers with embedded blobs, for a service that listens on `address`.
+pub fn media_url(config: &Config, address: SocketAddr) -> Url {
+    let mut url = config.server.public_base(address);
+    url.path_segments_mut().expect("an http address has a path").pop_if_empty().extend(MEDIA_PATH);
+    url
+}
+
+/// Asks a blob store whether it has the container, or can make it.
+pub fn blobs_probe(blobs: Arc<dyn BlobStore>, container: &ContainerName) -> Probe {
+    let container = container.clone();
+    Arc::new(move || {
+        let (blobs, container) = (blobs.clone(), container.clone());
+        async move {
+            match blobs.is_ready(&container).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("it has not been created yet: run pluckit storage init".to_owned()),
+                Err(error) => Err(Chain(&error).to_string()),
+            }
+        }
+        .boxed()
+    })
+}
+
+fn open_queue(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<(Arc<dyn JobQueue>, Probe)> {
+    let name = &config.queues.taste.work;
+    if let Some(account) = &config.storage.queues {
+        let account = Arc::new(open_storage(config, account)?);
+        return Ok((Arc::new(AzureQueue::new(account.clone())), account_probe(account, name)));
+    }
+    let file = config.data_directory.join(QUEUE_FILE);
+    let queue = LocalQueue::open(&file, clock.clone())
+        .with_context(|| format!("the embedded queue {} cannot be opened", file.display()))?;
+    let queue: Arc<dyn JobQueue> = Arc::new(queue);
+    Ok((queue.clone(), queue_probe(queue, name)))
+}
+
+fn account_probe(account: Arc<StorageAccount>, name: &str) -> Probe {
+    let name = name.to_owned();
+    Arc::new(move || {
+        let (account, name) = (account.clone(), name.clone());
+        async move {
+            match account.has_queue(&name).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("it has not been created yet: run pluckit storage init".to_owned()),
+                Err(error) => Err(Chain(&error).to_string()),
+            }
+        }
+        .boxed()
+    })
+}
+
+/// Asks an embedded queue, which makes each queue when it is first used, whether it can be written to.
+pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
+    let name = name.to_owned();
+    Arc::new(move || {
+        let (queue, name) = (queue.clone(), name.clone());
+        async move { queue.ping(&name).await.map_err(|error| Chain(&error).to_string()) }.boxed()
+    })
+}

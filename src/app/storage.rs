@@ -1,0 +1,107 @@
+//! Makes everything that the service keeps things in: `pluckit storage init`.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::backends::{STORE_FILE, cosmos_options, open_embedded, open_storage};
+use crate::base::clock::{Clock, SystemClock};
+use crate::config::{self, Config, Documents};
+use crate::store::cosmos::CosmosStore;
+use crate::store::cosmos::schema::Inspection;
+use crate::store::{self};
+
+/// One thing that [`prepare_storage`] looked after.
+pub struct Preparation {
+    /// Its kind and name, for people.
+    pub what: String,
+    /// `created`, `existed`, `indexed` or `not configured`.
+    pub state: &'static str,
+}
+
+impl Preparation {
+    fn new(what: impl Into<String>, is_new: bool) -> Self {
+        Self { what: what.into(), state: if is_new { "created" } else { "existed" } }
+    }
+
+    fn not_configured(what: &str) -> Vec<Self> {
+        vec![Self { what: what.to_owned(), state: "not configured" }]
+    }
+}
+
+/// Makes everything that the service keeps things in, as far as it is configured: the database and its containers (or the
+/// embedded store's file, in its newest form), queues and the blob containers. Safe to repeat. Each part is tried, whatever
+/// became of those before it.
+pub async fn prepare_storage(config: &Config) -> Vec<(&'static str, anyhow::Result<Vec<Preparation>>)> {
+    vec![
+        ("documents", prepare_documents(config).await),
+        ("queues", prepare_queues(config).await),
+        ("blobs", prepare_blobs(config).await),
+    ]
+}
+
+async fn prepare_documents(config: &Config) -> anyhow::Result<Vec<Preparation>> {
+    match &config.documents {
+        Documents::Embedded { directory, .. } => {
+            let file = directory.join(STORE_FILE);
+            let is_new = !file.try_exists()?;
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            open_embedded(directory, &clock)?;
+            Ok(vec![Preparation::new(format!("embedded store {}", file.display()), is_new)])
+        }
+        Documents::Cosmos(cosmos) => {
+            let report = Box::pin(CosmosStore::new(cosmos_options(config, cosmos)).init()).await?;
+            let mut done = vec![Preparation::new(format!("database {}", cosmos.database), report.database_created)];
+            done.extend(report.created.into_iter().map(|name| {
+                let remark = if report.without_vectors.contains(&name) { " (without its vector index)" } else { "" };
+                Preparation::new(format!("container {name}{remark}"), true)
+            }));
+            done.extend(report.existing.into_iter().map(|name| {
+                match report.indexed.iter().find(|(indexed, _)| *indexed == name) {
+                    None => Preparation::new(format!("container {name}"), false),
+                    Some((_, added)) => {
+                        Preparation { what: format!("container {name}: {}", added.join(", ")), state: "indexed" }
+                    }
+                }
+            }));
+            Ok(done)
+        }
+    }
+}
+
+async fn prepare_queues(config: &Config) -> anyhow::Result<Vec<Preparation>> {
+    let Some(account) = &config.storage.queues else {
+        return Ok(Preparation::not_configured(
+            "queues (StorageQueue, StorageQueue__queueServiceUri, STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)",
+        ));
+    };
+    let account = open_storage(config, account)?;
+    let mut done = Vec::new();
+    for name in config.queues.all().into_iter().flat_map(|queue| [&queue.work, &queue.poison]) {
+        let created = Box::pin(account.create_queue(name)).await.with_context(|| format!("queue {name}"))?;
+        done.push(Preparation::new(format!("queue {name}"), created));
+    }
+    Ok(done)
+}
+
+async fn prepare_blobs(config: &Config) -> anyhow::Result<Vec<Preparation>> {
+    let Some(account) = &config.storage.blobs else {
+        return Ok(Preparation::not_configured("blob containers (STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)"));
+    };
+    let account = open_storage(config, account)?;
+    let mut done = Vec::new();
+    for name in [&config.storage.archive_container, &config.storage.jobs_container] {
+        let created =
+            Box::pin(account.create_blob_container(name)).await.with_context(|| format!("blob container {name}"))?;
+        done.push(Preparation::new(format!("blob container {name}"), created));
+    }
+    Ok(done)
+}
+
+/// Whether the containers of a Cosmos DB account are as they should be.
+///
+/// # Errors
+/// When the account cannot be asked.
+pub async fn inspect_containers(config: &Config, cosmos: &config::Cosmos) -> store::Result<Vec<Inspection>> {
+    CosmosStore::new(cosmos_options(config, cosmos)).inspect().await
+}
