@@ -1,5 +1,6 @@
 //! Basics that every other module may use.
 
+pub mod backoff;
 pub mod cache;
 pub mod chain;
 pub mod clock;

@@ -7,14 +7,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Error, Result};
+use crate::base::backoff::{Backoff, Jitter};
 use crate::store::{self, DocumentStore, Key};
 
 /// Attempts before giving up; each lost race means that another write succeeded.
 pub(super) const ATTEMPTS: usize = 24;
 /// First attempts without delay; two writers that collide by chance rarely do so twice.
-const AT_ONCE: usize = 2;
-/// Longest delay between two attempts, in milliseconds.
-const LONGEST_PAUSE_MS: u64 = 128;
+const AT_ONCE: u32 = 2;
+/// Delays before later attempts.
+const PAUSES: Backoff =
+    Backoff { first: Duration::from_millis(4), most: Duration::from_millis(128), jitter: Jitter::Full };
 
 /// Decision of an edit.
 pub enum Edit<T, R> {
@@ -73,11 +75,8 @@ where
 
 /// Waits before an attempt after lost races: longer each time and randomised, so that writers do not keep colliding.
 pub(super) async fn pause_before(attempt: usize) {
-    if attempt < AT_ONCE {
-        return;
+    let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+    if attempt >= AT_ONCE {
+        tokio::time::sleep(PAUSES.pause(attempt - AT_ONCE + 1)).await;
     }
-    let most_ms = 2_u64.saturating_pow(u32::try_from(attempt).unwrap_or(u32::MAX)).min(LONGEST_PAUSE_MS);
-    // Without random numbers every writer would wait equally long, which still spreads them by their own speed.
-    let random = getrandom::u64().unwrap_or(most_ms);
-    tokio::time::sleep(Duration::from_micros(random % (most_ms * 1000))).await;
 }

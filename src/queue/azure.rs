@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 
 use super::{Error, JobQueue, MAX_MESSAGE_BYTES, MAX_RECEIVED, Message, Result, check_size};
 use crate::azure::StorageAccount;
+use crate::base::backoff::Jitter;
 use crate::base::deadline::{self, Elapsed};
 use crate::base::outage;
 
@@ -155,8 +156,7 @@ impl JobQueue for AzureQueue {
 
     async fn wait(&self, _queue: &str, limit: Duration) {
         // The service does not tell. Those who began to wait together should not go on asking together.
-        let fraction = f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX);
-        tokio::time::sleep(limit.mul_f64(0.5 + fraction / 2.0)).await;
+        tokio::time::sleep(Jitter::Half.apply(limit)).await;
     }
 }
 

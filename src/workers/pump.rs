@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, warn};
 
 use super::{Delivery, Function, JobError, MOST_DELIVERIES, QueueTrigger, TIME_LIMIT, Trigger, log_outcome, span};
+use crate::base::backoff::{Backoff, Jitter};
 use crate::base::chain::Chain;
 use crate::config::Config;
 use crate::queue::{self, Message};
@@ -31,18 +32,16 @@ pub struct Options {
     pub visibility: Duration,
     /// Deliveries after which a failing message becomes a dead letter.
     pub deliveries: u32,
-    /// Delay after the first failure.
-    pub retry_base: Duration,
-    /// Longest delay after a failure.
-    pub retry_cap: Duration,
+    /// Delays before a message that failed becomes visible again.
+    pub retry: Backoff,
     /// Delay before work that another worker holds is tried again.
     pub not_now_pause: Duration,
     /// Time limit of a function.
     pub time_limit: Duration,
-    /// Shortest and longest poll interval of an empty queue; doubles each time.
-    pub idle: (Duration, Duration),
-    /// Shortest and longest delay after the queue failed; doubles each time.
-    pub outage: (Duration, Duration),
+    /// Poll intervals of an empty queue.
+    pub idle: Backoff,
+    /// Delays after the queue failed.
+    pub outage: Backoff,
 }
 
 impl Options {
@@ -53,30 +52,17 @@ impl Options {
             // A message of a process that died is seen again by the time its work may be taken over.
             visibility: config.operations.lease.min(Duration::from_secs(30)),
             deliveries: MOST_DELIVERIES,
-            retry_base: config.workers.retry_base,
-            retry_cap: Duration::from_secs(10 * 60),
+            retry: Backoff {
+                first: config.workers.retry_base,
+                most: Duration::from_secs(10 * 60),
+                jitter: Jitter::None,
+            },
             not_now_pause: Duration::from_secs(2),
             time_limit: TIME_LIMIT,
-            idle: (Duration::from_millis(100), Duration::from_secs(5)),
-            outage: (Duration::from_secs(1), Duration::from_secs(60)),
+            idle: Backoff { first: Duration::from_millis(100), most: Duration::from_secs(5), jitter: Jitter::None },
+            outage: Backoff { first: Duration::from_secs(1), most: Duration::from_secs(60), jitter: Jitter::Half },
         }
     }
-
-    /// Returns the delay after failure number `count`.
-    fn retry_pause(&self, count: u32) -> Duration {
-        doubled((self.retry_base, self.retry_cap), count.saturating_sub(1))
-    }
-}
-
-/// Doubles the first delay `times` times, up to the longest.
-fn doubled((first, longest): (Duration, Duration), times: u32) -> Duration {
-    first.saturating_mul(2_u32.saturating_pow(times)).min(longest)
-}
-
-/// Returns between half and all of the delay, so that processes that failed together do not retry together.
-fn jittered(pause: Duration) -> Duration {
-    let share = getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));
-    pause.mul_f64(0.5 + share / 2.0)
 }
 
 /// Starts a pump for each queue, as tasks of `app` that end when it does.
@@ -106,13 +92,13 @@ struct Pump {
 impl Pump {
     async fn run(self: Arc<Self>) {
         let slots = Arc::new(Semaphore::new(self.options.concurrency));
-        let (mut empty, mut faults) = (0, 0);
+        let (mut empty, mut faults) = (0_u32, 0_u32);
         while let Some(mut free) = self.free_slots(&slots).await {
             match self.app.queue.receive(&self.queue, free.len(), self.options.visibility).await {
                 Ok(messages) if messages.is_empty() => {
                     drop(free);
-                    let limit = doubled(self.options.idle, empty);
                     (empty, faults) = (empty.saturating_add(1), 0);
+                    let limit = self.options.idle.pause(empty);
                     self.until_shutdown(self.app.queue.wait(&self.queue, limit)).await;
                 }
                 Ok(messages) => {
@@ -126,8 +112,8 @@ impl Pump {
                 Err(error) => {
                     drop(free);
                     warn!(queue = self.queue, error = %Chain(&error), "queue not asked");
-                    let pause = jittered(doubled(self.options.outage, faults));
                     faults = faults.saturating_add(1);
+                    let pause = self.options.outage.pause(faults);
                     self.until_shutdown(tokio::time::sleep(pause)).await;
                 }
             }
@@ -237,7 +223,7 @@ impl Pump {
                 if self.was_tried_too_often(&message, self.options.deliveries) {
                     return self.move_to_dead_letters(message).await;
                 }
-                self.options.retry_pause(message.dequeue_count)
+                self.options.retry.pause(message.dequeue_count)
             }
         };
         if let Err(error) = self.app.queue.renew(&self.queue, &mut message, pause).await {
@@ -262,26 +248,6 @@ impl Pump {
         match self.app.queue.move_to(&self.queue, &message, to).await {
             Ok(()) => warn!(queue = to, "message moved: it was tried too often"),
             Err(error) => warn!(queue = to, error = %Chain(&error), "message not moved: it is seen again later"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_the_longest() {
-        let range = (Duration::from_secs(30), Duration::from_secs(600));
-        let pauses: Vec<_> = [0, 1, 2, 4, 5, 40].map(|times| doubled(range, times).as_secs()).into();
-        assert_eq!(pauses, [30, 60, 120, 480, 600, 600]);
-    }
-
-    #[test]
-    fn jitter_never_takes_more_than_half() {
-        for _ in 0..100 {
-            let pause = jittered(Duration::from_secs(10));
-            assert!((Duration::from_secs(5)..=Duration::from_secs(10)).contains(&pause), "{pause:?}");
         }
     }
 }

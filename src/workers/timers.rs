@@ -12,6 +12,7 @@ use tracing::{Instrument, error, info, warn};
 use uuid::Uuid;
 
 use super::{Function, JobError, TIME_LIMIT, TimerTrigger, Trigger, attempt, log_outcome, span};
+use crate::base::backoff::{Backoff, Jitter};
 use crate::base::chain::Chain;
 use crate::data;
 use crate::data::lease::{self, Claimed, Decision, Held, Lost, Standing};
@@ -198,7 +199,7 @@ impl Timer {
     }
 
     async fn try_often(&self) -> Result<(), JobError> {
-        let mut pause = self.options.retry_pause;
+        let back_off = Backoff { first: self.options.retry_pause, most: Duration::MAX, jitter: Jitter::None };
         let mut tried = 1;
         loop {
             let started = Instant::now();
@@ -207,8 +208,8 @@ impl Timer {
             if outcome.is_ok() || tried >= self.options.tries {
                 return outcome;
             }
-            tokio::time::sleep(pause).await;
-            (tried, pause) = (tried + 1, pause * 2);
+            tokio::time::sleep(back_off.pause(tried)).await;
+            tried += 1;
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
@@ -11,6 +10,7 @@ use tracing::{info, warn};
 
 use super::Taste;
 use super::analysis::AnalysisError;
+use crate::base::backoff::{Backoff, Jitter};
 use crate::base::chain::Chain;
 use crate::data::lease::{self, Claimed, Decision, Held, Standing};
 use crate::data::{self, taste_jobs::TasteJobs};
@@ -184,27 +184,24 @@ impl Taste {
 
     async fn analyse_patiently(&self, job: &TasteJob) -> Result<Tastes, AnalysisError> {
         let context = CallContext::user(&job.user_id);
+        let settings = &self.0.settings;
+        let back_off = Backoff {
+            first: settings.base_back_off,
+            most: settings.max_back_off,
+            jitter: Jitter::Added(settings.jitter),
+        };
         let mut attempt = 1;
         loop {
             match self.analyse(&context, &job.payload.image_url).await {
                 Ok(tastes) => return Ok(tastes),
-                Err(error) if error.is_final() || attempt >= self.0.settings.max_attempts => return Err(error),
+                Err(error) if error.is_final() || attempt >= settings.max_attempts => return Err(error),
                 Err(error) => {
                     warn!(job.id = %job.id, attempt, error = %Chain(&error), "picture not analysed yet");
-                    tokio::time::sleep(self.back_off(attempt)).await;
+                    tokio::time::sleep(back_off.pause(attempt)).await;
                     attempt += 1;
                 }
             }
         }
-    }
-
-    /// The pause after a failed try: twice as long each time, and a little more at random.
-    fn back_off(&self, attempt: u32) -> Duration {
-        let settings = &self.0.settings;
-        let doubled = settings.base_back_off.saturating_mul(2_u32.saturating_pow(attempt - 1));
-        // Without random numbers the jitter is at its largest.
-        let random = getrandom::u32().unwrap_or(u32::MAX);
-        doubled.min(settings.max_back_off) + settings.jitter.mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 
     async fn finish(&self, held: &Held<TasteJob>) -> Result<(), WorkError> {

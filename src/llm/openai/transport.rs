@@ -24,6 +24,7 @@ use time::format_description::well_known::Rfc2822;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::warn;
 
+use crate::base::backoff::{Backoff, Jitter};
 use crate::llm::Error;
 use crate::telemetry::trace_context;
 
@@ -234,10 +235,8 @@ impl Call {
         if !failure.again || attempt >= attempts || asked > longest_wait {
             return None;
         }
-        let doubled = back_off.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(longest_wait);
-        // Random, so that instances do not all come back at the same moment; without random bits the middle will do.
-        let share = getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));
-        let wait = doubled.mul_f64(0.5 + share / 2.0).max(asked);
+        let back_off = Backoff { first: back_off, most: longest_wait, jitter: Jitter::Half };
+        let wait = back_off.pause(attempt).max(asked);
         (Instant::now() + wait < self.deadline).then_some(wait)
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::FutureExt;
+use pluckit::base::backoff::Backoff;
 use pluckit::workers::pump::{self, Options};
 use pluckit::workers::{Function, dead_letter, poison, work};
 use serde_json::{Value, json};
@@ -25,7 +26,8 @@ fn app() -> TestApp {
 }
 
 fn options(app: &TestApp) -> Options {
-    Options { retry_base: Duration::ZERO, ..Options::from_config(&app.state.config) }
+    let options = Options::from_config(&app.state.config);
+    Options { retry: Backoff { first: Duration::ZERO, ..options.retry }, ..options }
 }
 
 async fn letters(app: &TestApp) -> Vec<Value> {

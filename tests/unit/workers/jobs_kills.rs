@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use pluckit::app::{self, Backends};
+use pluckit::base::backoff::{Backoff, Jitter};
 use pluckit::config::{Config, Source};
 use pluckit::domain::jobs::{Fault, Finished, Kind, Report, Run};
 use pluckit::model::ids::{JobId, UserId};
@@ -48,7 +49,7 @@ async fn the_service_with_long_operations() {
     let app = open(config, listener.local_addr().unwrap(), name);
     let options = pump::Options {
         visibility: Duration::from_secs(2),
-        idle: (Duration::from_millis(50), Duration::from_millis(100)),
+        idle: Backoff { first: Duration::from_millis(50), most: Duration::from_millis(100), jitter: Jitter::None },
         ..pump::Options::from_config(&app.config)
     };
     pump::start(&app, FUNCTIONS, &options);

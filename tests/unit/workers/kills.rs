@@ -11,6 +11,7 @@ use futures::{StreamExt, stream};
 use image::{ImageFormat, Rgb, RgbImage};
 use pluckit::app::{self, Backends};
 use pluckit::azure::{Identity, StorageAccount};
+use pluckit::base::backoff::{Backoff, Jitter};
 use pluckit::base::clock::SystemClock;
 use pluckit::config::{Config, Source};
 use pluckit::data::Data;
@@ -84,7 +85,7 @@ async fn the_service_that_is_killed() {
         let options = pump::Options {
             visibility: Duration::from_secs(2),
             // Often enough to find what another process has sent, or left behind.
-            idle: (Duration::from_millis(50), Duration::from_millis(100)),
+            idle: Backoff { first: Duration::from_millis(50), most: Duration::from_millis(100), jitter: Jitter::None },
             ..pump::Options::from_config(&app.config)
         };
         pump::start(&app, FUNCTIONS, &options);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pluckit::base::backoff::{Backoff, Jitter};
 use pluckit::base::clock::ManualClock;
 use pluckit::queue::local::LocalQueue;
 use pluckit::queue::{Error, JobQueue, Message, Result};
@@ -105,8 +106,8 @@ impl Pumped {
         let builder = TestApp::builder().queue(queue.clone()).clock(clock).functions(&SCRIPTED);
         let app = settings.iter().fold(builder, |builder, (name, value)| builder.setting(name, value)).start();
         let options = Options {
-            idle: (Duration::from_millis(1), Duration::from_millis(5)),
-            outage: (Duration::from_millis(5), Duration::from_millis(5)),
+            idle: Backoff { first: Duration::from_millis(1), most: Duration::from_millis(5), jitter: Jitter::None },
+            outage: Backoff { first: Duration::from_millis(5), most: Duration::from_millis(5), jitter: Jitter::Half },
             not_now_pause: Duration::from_millis(5),
             ..Options::from_config(&app.state.config)
         };

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use pluckit::app::{self, Backends};
+use pluckit::base::backoff::{Backoff, Jitter};
 use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::config::{Config, Source};
 use pluckit::data::Data;
@@ -124,7 +125,7 @@ async fn the_scraper_that_is_killed() {
     let app = app::state(config, backends);
     let options = pump::Options {
         visibility: Duration::from_secs(2),
-        idle: (Duration::from_millis(50), Duration::from_millis(100)),
+        idle: Backoff { first: Duration::from_millis(50), most: Duration::from_millis(100), jitter: Jitter::None },
         ..pump::Options::from_config(&app.config)
     };
     pump::start(&app, FUNCTIONS, &options);
