@@ -23,6 +23,7 @@ use url::Url;
 
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
+use crate::net;
 
 /// A set is kept at least this long, whatever its `Cache-Control` says.
 const SHORTEST_LIFE: Duration = Duration::from_secs(5 * 60);
@@ -213,7 +214,7 @@ impl Inner {
     }
 
     async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<(T, Duration), Error> {
-        let mut response = self
+        let response = self
             .http
             .get(url)
             .send()
@@ -222,13 +223,8 @@ impl Inner {
             .map_err(Error::Unreachable)?;
         let life = response.headers().get(CACHE_CONTROL).and_then(|value| max_age(value.to_str().ok()?));
         let life = life.unwrap_or(SHORTEST_LIFE).clamp(SHORTEST_LIFE, LONGEST_LIFE);
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(Error::Unreachable)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > LARGEST_SET_BYTES {
-                return Err(Error::TooLong);
-            }
-        }
+        let body = net::read_at_most(response, LARGEST_SET_BYTES).await.map_err(Error::Unreachable)?;
+        let body = body.ok_or(Error::TooLong)?;
         Ok((serde_json::from_slice(&body).map_err(Error::Unreadable)?, life))
     }
 }

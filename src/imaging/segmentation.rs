@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
@@ -21,6 +21,7 @@ use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::{CutOut, Segmenter};
 use crate::imaging::transform::{JPEG_QUALITY, from_segmentation, to_jpeg};
 use crate::imaging::{Error, Picture, Result};
+use crate::net::read_at_most;
 use crate::telemetry::trace_context;
 
 /// Longest answer, in bytes: more than a PNG of the size that we send can have.
@@ -137,18 +138,12 @@ impl SegmentationService {
         if let Some(traceparent) = trace_context::current() {
             request = request.header(trace_context::TRACEPARENT, traceparent);
         }
-        let mut response = request.send().await.map_err(|error| Fault::Unreachable(error.into()))?;
+        let response = request.send().await.map_err(|error| Fault::Unreachable(error.into()))?;
         if response.status() != StatusCode::OK {
             return Err(Fault::Status(response.status()));
         }
-        let mut answer = BytesMut::new();
-        while let Some(piece) = response.chunk().await.map_err(|error| Fault::BrokeOff(error.into()))? {
-            if answer.len() + piece.len() > LONGEST_ANSWER {
-                return Err(Fault::TooLong);
-            }
-            answer.extend_from_slice(&piece);
-        }
-        Ok(answer.freeze())
+        let answer = read_at_most(response, LONGEST_ANSWER).await.map_err(|error| Fault::BrokeOff(error.into()))?;
+        answer.ok_or(Fault::TooLong)
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::header::{self, HeaderName, HeaderValue, LOCATION};
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use reqwest::redirect::Policy;
@@ -27,7 +27,7 @@ use tracing::debug;
 use url::{Host, ParseError, SyntaxViolation, Url};
 
 use super::address::is_public;
-use super::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, USER_AGENT, build};
+use super::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, USER_AGENT, build, read_at_most};
 
 /// The HTTPS port; other ports must be allowed explicitly.
 const HTTPS_PORT: u16 = 443;
@@ -593,7 +593,7 @@ impl GuardedClient {
 }
 
 /// Reads the content up to the limit.
-async fn read(mut response: Response, url: Url, expect: Expect, limits: Limits) -> Result<Fetched, FetchError> {
+async fn read(response: Response, url: Url, expect: Expect, limits: Limits) -> Result<Fetched, FetchError> {
     let content_type = header(&response, CONTENT_TYPE).unwrap_or_default();
     if !expect.accepts(&content_type) {
         return Err(FetchError::UnexpectedContent { got: content_type });
@@ -603,19 +603,9 @@ async fn read(mut response: Response, url: Url, expect: Expect, limits: Limits) 
         return Err(FetchError::UnexpectedContent { got });
     }
     let limit_bytes = limits.size_bytes;
-    let announced = response.content_length().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
-    if announced > limit_bytes {
-        return Err(FetchError::TooLarge { limit_bytes });
-    }
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await? {
-        if chunk.len() > limit_bytes - body.len() {
-            return Err(FetchError::TooLarge { limit_bytes });
-        }
-        body.extend_from_slice(&chunk);
-    }
     let validators = Validators { etag: header(&response, ETAG), last_modified: header(&response, LAST_MODIFIED) };
-    Ok(Fetched { url, content_type, body: body.freeze(), validators })
+    let body = read_at_most(response, limit_bytes).await?.ok_or(FetchError::TooLarge { limit_bytes })?;
+    Ok(Fetched { url, content_type, body, validators })
 }
 
 /// Returns a header's value as text. Not only ASCII: some sites send other letters in `Location`.

@@ -13,8 +13,9 @@ mod proxy;
 
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder};
+use reqwest::{Client, ClientBuilder, Response};
 use tracing::warn;
 
 use crate::base::chain::Chain;
@@ -89,6 +90,24 @@ pub fn build(builder: impl Fn() -> ClientBuilder) -> reqwest::Result<Client> {
         warn!(error = %Chain(&error), "no HTTPS server is trusted: install ca-certificates");
         Ok(client)
     })
+}
+
+/// Reads the body of an answer; `None` if it has more bytes than `limit`, announced or not.
+///
+/// # Errors
+/// When the connection breaks off.
+pub async fn read_at_most(mut response: Response, limit: usize) -> reqwest::Result<Option<Bytes>> {
+    if response.content_length().is_some_and(|announced| announced > limit as u64) {
+        return Ok(None);
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        if chunk.len() > limit - body.len() {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body.freeze()))
 }
 
 /// Whether the system has CA certificates.

@@ -20,6 +20,7 @@ use tokio::io::AsyncReadExt;
 use super::Rates;
 use crate::config::Feed;
 use crate::model::numbers::decimal;
+use crate::net::read_at_most;
 
 /// Time limit of a fetch.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -77,24 +78,17 @@ pub(super) async fn fetch(feed: &Feed, http: &reqwest::Client, now: OffsetDateTi
     let read = async {
         match feed {
             Feed::Url(url) => {
-                let mut response = http.get(url.clone()).send().await?;
+                let response = http.get(url.clone()).send().await?;
                 if !response.status().is_success() {
                     return Err(FeedError::Refused(response.status().as_u16()));
                 }
-                let mut text = Vec::new();
-                while let Some(chunk) = response.chunk().await? {
-                    if text.len() + chunk.len() > LONGEST_FEED {
-                        return Err(FeedError::TooLong);
-                    }
-                    text.extend_from_slice(&chunk);
-                }
-                Ok(text)
+                read_at_most(response, LONGEST_FEED).await?.ok_or(FeedError::TooLong)
             }
             Feed::File(path) => {
                 let file = File::open(path).await.map_err(FeedError::File)?;
                 let mut text = Vec::new();
                 file.take(LONGEST_FEED as u64 + 1).read_to_end(&mut text).await.map_err(FeedError::File)?;
-                if text.len() > LONGEST_FEED { Err(FeedError::TooLong) } else { Ok(text) }
+                if text.len() > LONGEST_FEED { Err(FeedError::TooLong) } else { Ok(text.into()) }
             }
         }
     };

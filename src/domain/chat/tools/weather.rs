@@ -18,6 +18,7 @@ use crate::base::cache::ExpiringCache;
 use crate::data::Data;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
+use crate::net::read_at_most;
 
 /// The longest name of a city, in characters; the longest real one has 85 (Taumatawhakatangihanga…).
 const MAX_CITY: usize = 100;
@@ -241,17 +242,11 @@ impl Client {
     ) -> Result<T, WeatherError> {
         let mut url = base.clone();
         url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
-        let mut response = self.http.get(url).query(parameters).send().await?;
+        let response = self.http.get(url).query(parameters).send().await?;
         if !response.status().is_success() {
             return Err(WeatherError::Refused(response.status().as_u16()));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(WeatherError::TooLong);
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = read_at_most(response, MAX_ANSWER_BYTES).await?.ok_or(WeatherError::TooLong)?;
         serde_json::from_slice(&body).map_err(WeatherError::Unreadable)
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, HeaderValue, InvalidHeaderValue, USER_AGENT};
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::domain::scraper::polite::Gates;
 use crate::net::guarded::{Expect, FetchError, GuardedClient, Limits};
+use crate::net::read_at_most;
 
 /// Limits of a listing; a hundred posts with galleries have about 2 MB.
 const LISTING_LIMITS: Limits = Limits { size_bytes: 8 * 1024 * 1024, time: Duration::from_secs(30) };
@@ -189,27 +191,20 @@ impl Reddit {
             Transport::Guarded(web) => web.get(url.as_str(), Expect::Json, limits).await?.body,
             Transport::Own(client, user_agent) => {
                 let read = read(client, user_agent, url, limits.size_bytes);
-                timeout(limits.time, read).await.map_err(|_| FetchError::TimedOut)??.into()
+                timeout(limits.time, read).await.map_err(|_| FetchError::TimedOut)??
             }
         };
         serde_json::from_slice(&body).map_err(RedditError::Unreadable)
     }
 }
 
-async fn read(client: &Client, user_agent: &HeaderValue, url: &Url, limit_bytes: usize) -> Result<Vec<u8>, FetchError> {
+async fn read(client: &Client, user_agent: &HeaderValue, url: &Url, limit_bytes: usize) -> Result<Bytes, FetchError> {
     let request = client.get(url.clone()).header(USER_AGENT, user_agent).header(ACCEPT, "application/json");
-    let mut response = request.send().await?;
+    let response = request.send().await?;
     if response.status() != StatusCode::OK {
         return Err(FetchError::Status(response.status()));
     }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > limit_bytes {
-            return Err(FetchError::TooLarge { limit_bytes });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+    read_at_most(response, limit_bytes).await?.ok_or(FetchError::TooLarge { limit_bytes })
 }
 
 /// Compares a post with Reddit's answer: a listing of the post, then one of its comments.
