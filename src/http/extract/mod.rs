@@ -118,7 +118,7 @@ pub enum PreferAsync {
 }
 
 /// Longest `Idempotency-Key`, in characters.
-pub const LONGEST_KEY: usize = 128;
+const LONGEST_KEY: usize = 128;
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// Names a request, so that it can be sent again.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -130,10 +130,20 @@ impl<S: Send + Sync> FromRequestParts<S> for PreferAsync {
         if !prefers_async(&parts.headers) {
             return Ok(Self::No);
         }
-        let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self::Yes(None)) };
-        let key = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
-        let key = key.ok_or(ApiError::BadRequest("Idempotency-Key must be 1 to 128 plain characters."))?;
-        Ok(Self::Yes(Some(key.to_owned())))
+        idempotency_key(&parts.headers).map(Self::Yes)
+    }
+}
+
+/// The caller's name for the request, if it has one.
+///
+/// # Errors
+/// 400 for one that is empty, too long or not of plain characters.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+    match key {
+        Some(key) => Ok(Some(key.to_owned())),
+        None => Err(ApiError::BadRequest("Idempotency-Key must be 1 to 128 plain characters.")),
     }
 }
 

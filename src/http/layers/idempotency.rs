@@ -22,7 +22,7 @@ use crate::base::chain::Chain;
 use crate::base::hash::sha256_hex_of;
 use crate::data::idempotency::{Answer, Begun};
 use crate::http::error::{ApiError, Fault, Step};
-use crate::http::extract::{IDEMPOTENCY_KEY, LONGEST_KEY, prefers_async, read_body};
+use crate::http::extract::{IDEMPOTENCY_KEY, idempotency_key, prefers_async, read_body};
 use crate::http::layers::auth::CurrentUser;
 use crate::model::ids::UserId;
 use crate::state::AppState;
@@ -50,7 +50,7 @@ pub enum Repeats {
 /// Layer of what users call, inside the one that knows them. Groups that never repeat answers do not have it.
 ///
 /// # Errors
-/// 422 for a key that is too long or was used for another request, 409 while the first request is under way, 503 when the
+/// 400 for a bad key, 422 for one that was used for another request, 409 while the first request is under way, 503 when the
 /// documents fail.
 pub async fn repeat_answers(
     State((app, repeats)): State<(AppState, Repeats)>,
@@ -58,16 +58,16 @@ pub async fn repeat_answers(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let Some(key) = request.headers().get(IDEMPOTENCY_KEY).cloned() else { return Ok(next.run(request).await) };
+    if !request.headers().contains_key(IDEMPOTENCY_KEY) {
+        return Ok(next.run(request).await);
+    }
     let is_job = repeats == Repeats::UnlessAsync && prefers_async(request.headers());
     if request.method().is_safe() || is_job {
         return Ok(next.run(request).await);
     }
-    let Some(key) = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len())) else {
-        return Err(refusal("Idempotency-Key should have 1 to 128 characters"));
-    };
+    let Some(key) = idempotency_key(request.headers())? else { return Ok(next.run(request).await) };
     // Boxed: the future of every request, with a key or without one, would have room for it.
-    Box::pin(answer_once(&app, &user, key, request, next)).await
+    Box::pin(answer_once(&app, &user, &key, request, next)).await
 }
 
 /// Answers a request under its key, or repeats the answer that it had.
@@ -86,7 +86,7 @@ async fn answer_once(
     let held = match kept.begin(user, key, &fingerprint, &app.clock).await? {
         Begun::First(held) => held,
         Begun::UnderWay => return Err(UNDER_WAY),
-        Begun::Other => return Err(refusal("Idempotency-Key was used for another request")),
+        Begun::Other => return Err(reused()),
         Begun::Answered(answer) => return Ok(replay(answer)),
     };
     if kept.is_tidying_due(user) {
@@ -144,11 +144,11 @@ fn replay(answer: Answer) -> Response {
     response
 }
 
-fn refusal(message: &str) -> ApiError {
+fn reused() -> ApiError {
     ApiError::Invalid(vec![Fault {
         kind: "value_error",
         loc: vec![Step::Name("header"), Step::Name("Idempotency-Key")],
-        msg: message.to_owned(),
+        msg: "Idempotency-Key was used for another request".to_owned(),
         input: json!(null),
         ctx: json!(null),
     }])
