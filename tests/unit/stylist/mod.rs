@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
 use pluckit::llm::CallContext;
-use pluckit::llm::offline::OfflineModel;
 use pluckit::model::ids::UserId;
 use serde_json::{Value, json};
 
