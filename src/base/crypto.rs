@@ -1,6 +1,5 @@
 //! Installs ring as the cryptography provider of TLS and ID tokens. `reqwest` and `jsonwebtoken` are built without one
-//! and
-//! panic until [`install`] is called.
+//! and panic until [`install`] is called.
 
 use std::sync::Once;
 

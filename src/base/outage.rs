@@ -1,12 +1,10 @@
-//! Classifies errors as outages: failures of a dependency rather than of the call or of this program. The same call
-//! may
+//! Classifies errors as outages: failures of a dependency rather than of the call or of this program. The same call may
 //! succeed later, so callers get 503 and messages are delivered again.
 
 use std::io::{self, ErrorKind};
 
-/// Whether an I/O error is an outage: a disk that is full, read-only, broken or gone, a quota, a limit or a
-/// permission. Other
-/// errors mean an invalid call.
+/// Whether an I/O error is an outage: a disk that is full, read-only, broken or gone, a quota, a limit or a permission.
+/// Other errors mean an invalid call.
 pub fn of_io(error: &io::Error) -> bool {
     !matches!(
         error.kind(),

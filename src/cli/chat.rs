@@ -103,8 +103,7 @@ impl Conversation {
     }
 
     /// Streams the answer to `message` into `answer` and onto the screen. Dropping the future closes the connection,
-    /// which ends
-    /// the turn.
+    /// which ends the turn.
     async fn take_turn(&mut self, message: &str, answer: &mut Answer) -> anyhow::Result<()> {
         let body = json!({ "message": message, "recentMessages": self.said });
         let request = self.service.request(Method::POST, "/api/chat").header(ACCEPT, "text/event-stream").json(&body);
@@ -245,8 +244,7 @@ enum Next {
 }
 
 /// Reads standard input line by line on a thread of its own. Unlike tokio's standard input, the thread does not delay
-/// the
-/// end of the program.
+/// the end of the program.
 fn lines_of_input() -> mpsc::Receiver<io::Result<String>> {
     let (sender, receiver) = mpsc::channel(1);
     thread::spawn(move || {

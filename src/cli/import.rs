@@ -129,8 +129,7 @@ fn open(path: &Path, arguments: &Arguments, bar: &ProgressBar) -> anyhow::Result
     Ok(Source { name, format, encoding: arguments.encoding, input })
 }
 
-/// Creates a progress bar over the bytes read, without a total if standard input is among the files. Hidden if
-/// standard
+/// Creates a progress bar over the bytes read, without a total if standard input is among the files. Hidden if standard
 /// error is not a terminal.
 fn progress_bar(files: &[PathBuf]) -> ProgressBar {
     if !io::stderr().is_terminal() {

@@ -58,8 +58,7 @@ fn translate(error: io::Error) -> io::Error {
 }
 
 /// Removes ASCII and C1 control characters from text that arrives in pieces. A C1 character has two bytes, which two
-/// pieces
-/// may share.
+/// pieces may share.
 #[derive(Default)]
 struct Guard {
     has_first: bool,
@@ -99,8 +98,7 @@ pub fn complain(line: &str) {
 }
 
 /// Removes control characters other than line ends and tabs, so that text from pages, files or models cannot control
-/// the
-/// terminal.
+/// the terminal.
 pub fn harmless(text: &str) -> String {
     text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
 }

@@ -39,9 +39,8 @@ pub enum Error {
 }
 
 impl ConnectionString {
-    /// Parses a connection string: `name=value` parts separated by semicolons, names in any case. Missing endpoints
-    /// are built from
-    /// protocol, account name and suffix.
+    /// Parses a connection string: `name=value` parts separated by semicolons, names in any case. Missing endpoints are
+    /// built from protocol, account name and suffix.
     ///
     /// # Errors
     /// See [`Error`].

@@ -43,8 +43,7 @@ impl Feedback {
     }
 
     /// Lists the feedback on a digest since it was created, in the order of its ideas. A digest that was recreated has
-    /// other ideas,
-    /// without feedback.
+    /// other ideas, without feedback.
     pub async fn of_digest(
         &self,
         user: &UserId,

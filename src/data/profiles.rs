@@ -87,8 +87,7 @@ impl Profiles {
     }
 
     /// Adds missing styles and brands to the user's profile, creating one if needed; returns whether anything changed.
-    /// Other fields
-    /// are kept.
+    /// Other fields are kept.
     ///
     /// # Errors
     /// Like [`update::update_within`] with `attempts`.
@@ -132,8 +131,7 @@ fn new_profile(user: &UserId) -> Map<String, Value> {
 }
 
 /// Appends the words that the list lacks, ignoring case; returns whether there were any. A text in place of the list
-/// becomes
-/// its first element.
+/// becomes its first element.
 fn add_missing(profile: &mut Map<String, Value>, field: &str, words: &[String]) -> bool {
     let mut list = match profile.get(field) {
         Some(Value::Array(list)) => list.clone(),

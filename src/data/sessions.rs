@@ -1,6 +1,5 @@
 //! Sessions. A token that names its session is found by a point read; tokens of older versions or other services are
-//! found by
-//! their hash across users.
+//! found by their hash across users.
 
 use std::sync::Arc;
 
@@ -83,8 +82,7 @@ impl Sessions {
     }
 
     /// Saves these sessions of one user, each read as the given version, and their successor, in one batch. `false` if
-    /// one of them
-    /// was changed in the meantime.
+    /// one of them was changed in the meantime.
     pub async fn rotate(&self, retired: &[(Session, ETag)], successor: &Session) -> Result<bool> {
         let mut writes = Vec::with_capacity(retired.len() + 1);
         for (session, etag) in retired {

@@ -1,5 +1,4 @@
-//! Read-modify-write by compare-and-swap: edit what was read, replace it if unchanged, retry a limited number of
-//! times.
+//! Read-modify-write by compare-and-swap: edit what was read, replace it if unchanged, retry a limited number of times.
 
 use std::time::Duration;
 
@@ -27,13 +26,11 @@ pub enum Edit<T, R> {
 }
 
 /// Edits the document at `key` by compare-and-swap. `edit` gets the current record (`None` if there is none; saving
-/// creates it)
-/// and runs again after every lost race, so it must not have side effects.
+/// creates it) and runs again after every lost race, so it must not have side effects.
 ///
 /// # Errors
 /// [`Error::Contended`] when every attempt lost its race, [`Error::Unwritable`] when the document is not a `T` (it is
-/// left
-/// unchanged), [`Error::Store`] when the store failed.
+/// left unchanged), [`Error::Store`] when the store failed.
 pub async fn update<T, R>(store: &dyn DocumentStore, key: &Key, edit: impl FnMut(Option<T>) -> Edit<T, R>) -> Result<R>
 where
     T: Serialize + DeserializeOwned,

@@ -4,15 +4,12 @@
 //!
 //! 1. The vote is saved as pending, with the contribution of the previous vote and a new operation id.
 //! 2. The item adds the difference and records the operation id, in one write; a recorded id is not applied again.
-//! Between
-//! reading and writing the item, the vote must still be pending.
+//!    Between reading and writing the item, the vote must still be pending.
 //! 3. The vote is saved as settled.
 //!
 //! Whoever finds a pending vote performs steps 2 and 3 first, so a crash in between loses nothing and counts nothing
-//! twice. The
-//! item drops an operation id only when its vote is settled; since settled votes are never applied (step 2), a dropped
-//! id
-//! cannot count again.
+//! twice. The item drops an operation id only when its vote is settled; since settled votes are never applied (step 2),
+//! a dropped id cannot count again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -71,8 +68,7 @@ impl Votes {
     /// not exist.
     ///
     /// # Errors
-    /// [`Error::Contended`] when other votes kept winning the race; this one is then counted with the user's next
-    /// vote.
+    /// [`Error::Contended`] when other votes kept winning the race; this one is then counted with the user's next vote.
     pub async fn cast(
         &self,
         user: &UserId,

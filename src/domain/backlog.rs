@@ -1,10 +1,8 @@
-//! Limits how much work a user may have waiting: jobs and subscription scrapes together, so that one user cannot
-//! occupy the
-//! workers.
+//! Limits how much work a user may have waiting: jobs and subscription scrapes together, so that one user cannot occupy
+//! the workers.
 //!
 //! A place is taken before the work is queued and never returned: when no place is free, those whose work is done are
-//! reused.
-//! So a process that dies in between costs a place for a minute at most.
+//! reused. So a process that dies in between costs a place for a minute at most.
 
 use std::sync::Arc;
 use std::time::Duration;

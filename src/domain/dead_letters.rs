@@ -74,8 +74,7 @@ impl DeadLetterOffice {
     }
 
     /// Stores a message in `group`, the partition of such dead letters: a job id or a queue name. Storing the same
-    /// message again
-    /// changes nothing.
+    /// message again changes nothing.
     ///
     /// # Errors
     /// When the store fails; the message must then stay in its queue.

@@ -73,8 +73,7 @@ impl Describer {
     }
 
     /// Describes the garment in a picture; calls the model in `context`. Failures are logged and give empty metadata,
-    /// since callers
-    /// prefer a garment without metadata to none.
+    /// since callers prefer a garment without metadata to none.
     pub async fn describe(&self, context: &CallContext, picture: Bytes) -> Metadata {
         self.ask(context, picture).await.unwrap_or_else(|error| {
             warn!(error = %Chain(&error), "garment not described");

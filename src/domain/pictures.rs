@@ -1,10 +1,8 @@
 //! Pictures by URL. The service's own pictures are read from its blob store, since their URLs may be relative or
-//! unreachable;
-//! others are fetched with the guarded client.
+//! unreachable; others are fetched with the guarded client.
 //!
 //! URLs are stored as they were when the picture was saved. [`Pictures::shown`] returns the current URL, for example
-//! after the
-//! port changed.
+//! after the port changed.
 
 use std::sync::Arc;
 

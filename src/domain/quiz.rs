@@ -152,9 +152,8 @@ impl Quizmaster {
         Ok(edited.await?.unwrap_or(Responded::Missing))
     }
 
-    /// Completes a session and updates the profile; `None` if the session does not exist. Completing it again gives
-    /// the same result
-    /// and changes nothing.
+    /// Completes a session and updates the profile; `None` if the session does not exist. Completing it again gives the
+    /// same result and changes nothing.
     ///
     /// # Errors
     /// When the store fails. Completing it again then continues.

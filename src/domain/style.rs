@@ -48,8 +48,7 @@ pub const fn example_pieces(category: Category) -> &'static [&'static str] {
 }
 
 /// Averages the baselines of `styles` (the default if there are none), rounding halves up. A category missing in a
-/// style counts
-/// as zero.
+/// style counts as zero.
 pub fn mean_baseline<'a>(styles: impl IntoIterator<Item = &'a str>) -> Vec<(Category, u32)> {
     let mut baselines: Vec<Baseline> = styles.into_iter().map(baseline).collect();
     if baselines.is_empty() {

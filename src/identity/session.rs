@@ -1,16 +1,12 @@
 //! Sessions: pairs of an access token (valid for half an hour) and a single-use refresh token (30 days).
 //!
 //! Only SHA-256 hashes of tokens are stored. A refresh retires the old session and saves its successor in one atomic
-//! write, so
-//! exactly one of many concurrent refreshes succeeds. A spent refresh token that is presented again belongs to a
-//! client that
-//! never received the new pair, which gets another pair as long as nobody has used that one. Otherwise the token was
-//! stolen, and
-//! the whole family of sessions that descends from that sign-in ends.
+//! write, so exactly one of many concurrent refreshes succeeds. A spent refresh token that is presented again belongs
+//! to a client that never received the new pair, which gets another pair as long as nobody has used that one. Otherwise
+//! the token was stolen, and the whole family of sessions that descends from that sign-in ends.
 //!
 //! A token names its session: `at-<user>.<session and secret>`, both parts in base64url, so it is found by a point
-//! read. Tokens
-//! of older versions and other services do not; they are found by their hash.
+//! read. Tokens of older versions and other services do not; they are found by their hash.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -43,8 +39,7 @@ pub const REFRESH_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// A spent refresh token presented again within this time was sent twice by its client.
 const RACE: Duration = Duration::from_secs(5);
 /// A spent refresh token presented again within this time, without a lost answer to explain it, is rejected without
-/// further
-/// consequences.
+/// further consequences.
 const REUSE_GRACE: Duration = Duration::from_secs(30);
 /// How long the answer to a refresh may count as lost while nobody uses its tokens.
 const RECOVERY: Duration = Duration::from_secs(10 * 60);

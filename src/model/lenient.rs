@@ -29,8 +29,7 @@ pub fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> 
 }
 
 /// Reads a list of numbers; anything but a list is empty. Unlike [`list`], it does not allocate a [`Value`] per
-/// element,
-/// which matters for embeddings.
+/// element, which matters for embeddings.
 pub fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
     Ok(match Loose::deserialize(deserializer)? {
         Loose::Numbers(numbers) => numbers,

@@ -150,8 +150,7 @@ pub struct MoodRecord {
     #[serde(default, deserialize_with = "lenient::list")]
     pub sources: Vec<MoodArticle>,
     /// Short hashes of the URLs of all counted articles, oldest first, at most [`MoodRecord::MOST_SEEN`], so that
-    /// articles no
-    /// longer in `sources` are not counted again.
+    /// articles no longer in `sources` are not counted again.
     #[serde(default, deserialize_with = "lenient::list")]
     pub seen_sources: Vec<String>,
     /// Embedding of the name.
@@ -224,8 +223,7 @@ impl MoodRecord {
     }
 
     /// Adds new articles and what they say about the mood; `description`, if any, replaces the old one. Returns the
-    /// number of new
-    /// articles; without any, nothing changes.
+    /// number of new articles; without any, nothing changes.
     pub fn add(&mut self, seen: &SeenMood, description: Option<&str>, now: Timestamp) -> usize {
         if self.seen_sources.is_empty() {
             // Written before there was such a list.

@@ -46,8 +46,7 @@ impl SourceType {
 
 impl SourceId {
     /// Builds the source id of a brand: `brand-` and its name in lower case, with a hyphen for each run of characters
-    /// that are
-    /// neither letters nor digits. `None` if nothing remains.
+    /// that are neither letters nor digits. `None` if nothing remains.
     pub fn of_brand(name: &str) -> Option<Self> {
         let name = name.to_lowercase();
         let words: Vec<&str> =

@@ -185,8 +185,7 @@ impl Category {
 }
 
 /// Splits a text into lower-case words. Apostrophes are dropped (`Levi's` is `levis`); other characters that are
-/// neither
-/// letters nor digits separate words.
+/// neither letters nor digits separate words.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

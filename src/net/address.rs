@@ -1,10 +1,8 @@
 //! Tells public IP addresses from others.
 //!
-//! Based on the IANA registries of special-purpose addresses (RFC 6890 and updates). For IPv4 the non-public blocks
-//! are
+//! Based on the IANA registries of special-purpose addresses (RFC 6890 and updates). For IPv4 the non-public blocks are
 //! listed. For IPv6 only `2000::/3` has been allocated, so everything else is refused, and so are all forms that embed
-//! an
-//! IPv4 address, because an unknown gateway decides what they reach.
+//! an IPv4 address, because an unknown gateway decides what they reach.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -31,8 +29,7 @@ const SPECIAL_V4: [(Ipv4Addr, u32); 17] = [
 
 /// The allocated IPv6 space. Loopback, mapped (`::ffff:0:0/96`), NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), discard
 /// (`100::/64`), segment routing (`5f00::/16`), unique local (`fc00::/7`), link-local, site-local and multicast
-/// addresses are
-/// outside of it.
+/// addresses are outside of it.
 const GLOBAL_UNICAST: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
 /// Non-public blocks within [`GLOBAL_UNICAST`].

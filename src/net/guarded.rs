@@ -1,12 +1,9 @@
 //! HTTP client for URLs that come from users, feeds and pages.
 //!
 //! A URL can make a server connect to where its author cannot: other machines in the network, the platform's metadata,
-//! the
-//! server itself. This client only speaks HTTPS to host names whose addresses are all public, and connects to exactly
-//! the
-//! addresses it checked, so a changed DNS answer has no effect. Redirects are followed one by one under the same
-//! rules.
-//! Size, time and content type are limited.
+//! the server itself. This client only speaks HTTPS to host names whose addresses are all public, and connects to
+//! exactly the addresses it checked, so a changed DNS answer has no effect. Redirects are followed one by one under the
+//! same rules. Size, time and content type are limited.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -39,8 +36,7 @@ const MAX_REDIRECTS: usize = 5;
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Concurrent name resolutions. The system's resolver blocks a thread while it waits, and unresponsive name servers
-/// must not
-/// occupy all threads that the embedded store uses.
+/// must not occupy all threads that the embedded store uses.
 const RESOLVE_CONCURRENCY: usize = 32;
 
 /// Most addresses of a name that are tried.
@@ -344,8 +340,7 @@ fn check_text(text: &str, extra_ports: &[u16]) -> Result<Url, UrlRefused> {
 }
 
 /// Parses a URL, relative to `base` if given. Input that browsers repair silently is refused, because people and other
-/// parsers
-/// see a different host in it.
+/// parsers see a different host in it.
 fn parse(text: &str, base: Option<&Url>) -> Result<Url, UrlRefused> {
     let first = Cell::new(None);
     let note = |violation: SyntaxViolation| {

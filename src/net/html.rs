@@ -1,10 +1,8 @@
 //! Bounded parsing of untrusted HTML and CSS selectors.
 //!
 //! HTML parsers repair any input, which can cost far more than its size: a hundred thousand formatting elements
-//! reopened in
-//! every paragraph, a thousand attributes compared pairwise. Selectors can be as expensive. So the tree is limited in
-//! size
-//! and depth, and a selector is accepted only if matching costs little more than walking to the root.
+//! reopened in every paragraph, a thousand attributes compared pairwise. Selectors can be as expensive. So the tree is
+//! limited in size and depth, and a selector is accepted only if matching costs little more than walking to the root.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -99,8 +97,7 @@ pub enum SelectorError {
 /// Parses a selector.
 ///
 /// Refused are `~`, which inspects all siblings, and nested combinators: `:is()`, `:not()` and the like must not
-/// contain
-/// any, except for a leading one in `:has()`, and `:has()` may occur once.
+/// contain any, except for a leading one in `:has()`, and `:has()` may occur once.
 ///
 /// # Errors
 /// When the selector is invalid or could be too expensive.

@@ -1,10 +1,9 @@
 //! Outgoing HTTP clients.
 //!
 //! One client with one connection pool calls the services that the operator configured (model servers, segmentation,
-//! weather,
-//! key sets); their URLs are trusted. URLs that come from users, feeds or pages go through the [guarded] client only.
-//! All
-//! clients but the guarded one come from [`builder`], which bypasses proxies for hosts on this machine.
+//! weather, key sets); their URLs are trusted. URLs that come from users, feeds or pages go through the [guarded]
+//! client only. All clients but the guarded one come from [`builder`], which bypasses proxies for hosts on this
+//! machine.
 
 mod address;
 pub mod guarded;
@@ -24,8 +23,7 @@ use crate::base::crypto;
 /// Time limit for connecting, including TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long idle connections are kept. Shorter than the four minutes after which Azure's load balancers silently drop
-/// a
+/// How long idle connections are kept. Shorter than the four minutes after which Azure's load balancers silently drop a
 /// connection.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -33,8 +31,7 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// HTTP/2 window per stream: how much a server may send ahead. The default of 2 MiB would let a model generate tokens
-/// for a
-/// reader who has stopped; within a region this does not slow down large answers.
+/// for a reader who has stopped; within a region this does not slow down large answers.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 
 /// Limits that the Azure SDK sets for its own client.
@@ -47,8 +44,7 @@ const USER_AGENT: &str = concat!("pluckit-processor/", env!("CARGO_PKG_VERSION")
 /// Creates the client for configured services.
 ///
 /// It has no overall time limit, which would cut long streams; callers set their own. It follows no redirects, so that
-/// keys
-/// only go to the configured host.
+/// keys only go to the configured host.
 ///
 /// # Errors
 /// Like [`build`].

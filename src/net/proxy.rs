@@ -1,10 +1,8 @@
 //! Decides which hosts are called through a proxy.
 //!
 //! The environment may name a proxy (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`) and exceptions (`NO_PROXY`). A proxy is
-//! for
-//! the outside: it cannot reach this machine. Loopback and private addresses, and names of the local network, are
-//! always
-//! called directly.
+//! for the outside: it cannot reach this machine. Loopback and private addresses, and names of the local network, are
+//! always called directly.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

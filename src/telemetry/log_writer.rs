@@ -1,7 +1,6 @@
 //! Writes the log to standard output on a thread of its own, so that a slow reader blocks nobody.
 //!
-//! Lines that cannot be written are dropped and counted; the count is logged when writing works again, and is a
-//! metric.
+//! Lines that cannot be written are dropped and counted; the count is logged when writing works again, and is a metric.
 
 use std::fs::File;
 use std::io::{self, Write};

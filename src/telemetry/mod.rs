@@ -1,11 +1,9 @@
 //! Telemetry: the log, always; traces, metrics and logs over OTLP (`otlp`) and traces to Langfuse ([`observe`]), if
-//! endpoints
-//! are set.
+//! endpoints are set.
 //!
 //! The log is JSON lines on standard output, or text on a terminal. Messages are constant lower-case text, values are
-//! fields. Neither log nor traces contain tokens, prompts, answers, pictures or e-mail addresses; Langfuse gets
-//! prompts and
-//! answers only if `LANGFUSE_CAPTURE_CONTENT` is set.
+//! fields. Neither log nor traces contain tokens, prompts, answers, pictures or e-mail addresses; Langfuse gets prompts
+//! and answers only if `LANGFUSE_CAPTURE_CONTENT` is set.
 
 pub mod log_writer;
 pub mod metrics;
@@ -31,8 +29,7 @@ use self::observe::Observer;
 use self::otlp::Providers;
 use crate::config;
 
-/// Handles for telemetry that leaves the process, besides the log. Cheap to clone, and free when nothing is
-/// configured.
+/// Handles for telemetry that leaves the process, besides the log. Cheap to clone, and free when nothing is configured.
 #[derive(Clone, Default)]
 pub struct Telemetry {
     /// Metrics.
@@ -80,8 +77,7 @@ impl Telemetry {
 }
 
 /// Starts the log and the configured exporters. `filter` is in the syntax of [`EnvFilter`]; invalid parts are ignored.
-/// The
-/// log ends when the guard is dropped.
+/// The log ends when the guard is dropped.
 ///
 /// Must not be called on a thread of the asynchronous runtime, because the exporters' HTTP clients have one of their
 /// own.

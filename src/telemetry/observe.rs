@@ -1,10 +1,8 @@
 //! Traces for Langfuse: one per turn of the stylist, digest or extraction, with a generation per model call and a span
-//! per
-//! tool, following the semantic conventions for generative AI.
+//! per tool, following the semantic conventions for generative AI.
 //!
 //! They are separate from the OTLP traces: callers choose their ids (`traceId`), and they contain prompts and answers
-//! if
-//! `LANGFUSE_CAPTURE_CONTENT` is set. The current observation is passed along in the context of a model call.
+//! if `LANGFUSE_CAPTURE_CONTENT` is set. The current observation is passed along in the context of a model call.
 
 use std::sync::Arc;
 use std::time::SystemTime;

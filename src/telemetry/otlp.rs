@@ -1,5 +1,4 @@
-//! Export of traces, metrics and logs over OTLP (http/protobuf), configured by the standard variables, and of traces
-//! to
+//! Export of traces, metrics and logs over OTLP (http/protobuf), configured by the standard variables, and of traces to
 //! Langfuse, which speaks OTLP too.
 //!
 //! Exporters run on threads of their own with a blocking HTTP client, because the SDK's threads have no asynchronous
@@ -149,8 +148,7 @@ fn report(outcome: Option<OTelSdkResult>) {
 }
 
 /// Selects our events at `info` and warnings of others. Events of the exporters are excluded, since exporting them
-/// would
-/// cause more.
+/// would cause more.
 fn own() -> Targets {
     let silent = ["hyper", "hyper_util", "reqwest", "h2", "rustls", "opentelemetry"];
     Targets::new()

@@ -1,5 +1,5 @@
-//! Timer: reads the fashion feeds every morning and queues new articles in chunks.
-//! Running twice is harmless: known articles are recorded, and unsent chunks are sent the next time.
+//! Timer: reads the fashion feeds every morning and queues new articles in chunks. Running twice is harmless: known
+//! articles are recorded, and unsent chunks are sent the next time.
 
 use tracing::{info, instrument};
 

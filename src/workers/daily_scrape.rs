@@ -1,5 +1,5 @@
-//! Timer: queues every global source once a day.
-//! Running twice is harmless: sources done for the day are skipped, and one queued twice is scraped once.
+//! Timer: queues every global source once a day. Running twice is harmless: sources done for the day are skipped, and
+//! one queued twice is scraped once.
 
 use tracing::info;
 

@@ -1,5 +1,5 @@
-//! Stores messages that failed for good as dead letters: from poison queues, and from functions that give up.
-//! Running twice is harmless: a dead letter's id is derived from the message.
+//! Stores messages that failed for good as dead letters: from poison queues, and from functions that give up. Running
+//! twice is harmless: a dead letter's id is derived from the message.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -23,8 +23,7 @@ pub async fn keep_taste(app: &AppState, delivery: Delivery) -> Result<(), JobErr
 }
 
 /// Stores a message from a poison queue. A function that fails gives up its messages itself, with a reason
-/// ([`give_up`]); a
-/// message gets here when the process died each time.
+/// ([`give_up`]); a message gets here when the process died each time.
 ///
 /// # Errors
 /// [`JobError::Retry`] when that fails; the message then stays in its queue.

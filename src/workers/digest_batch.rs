@@ -1,5 +1,5 @@
-//! Queue: creates the weekly digests of a batch of users, or continues queueing batches.
-//! Running twice is harmless: a user has at most one digest per week.
+//! Queue: creates the weekly digests of a batch of users, or continues queueing batches. Running twice is harmless: a
+//! user has at most one digest per week.
 
 use tracing::{info, instrument};
 
@@ -29,8 +29,7 @@ struct NotMade {
 ///
 /// # Errors
 /// [`JobError::Retry`] while digests fail; the next delivery retries only those. [`JobError::NotNow`] while another
-/// worker is
-/// processing one of them, [`JobError::GiveUp`] for a message that cannot be parsed.
+/// worker is processing one of them, [`JobError::GiveUp`] for a message that cannot be parsed.
 #[instrument(name = "worker.digest_batch", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     let (week, page, users) = match read(&delivery.text)? {

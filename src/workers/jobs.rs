@@ -1,5 +1,5 @@
-//! Queue: runs jobs that routes accepted.
-//! Running twice is harmless: a final job is left alone, and finished steps are not repeated.
+//! Queue: runs jobs that routes accepted. Running twice is harmless: a final job is left alone, and finished steps are
+//! not repeated.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;

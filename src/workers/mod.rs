@@ -1,10 +1,8 @@
 //! Background work: functions started by a queue message or a timer.
 //!
 //! [`FUNCTIONS`] lists them all. It determines the endpoints for the Functions host ([`invocation`]), the
-//! `function.json`
-//! files ([`package`]) and, without the host, the [`pump`] of the queues and the [`timers`]. Delivery is at least
-//! once, so
-//! every function must be harmless when it runs twice.
+//! `function.json` files ([`package`]) and, without the host, the [`pump`] of the queues and the [`timers`]. Delivery
+//! is at least once, so every function must be harmless when it runs twice.
 
 pub mod daily_moods;
 pub mod daily_scrape;
@@ -137,8 +135,7 @@ pub static FUNCTIONS: &[Function] = &[
 ];
 
 /// Defines a function for a queue; its poison queue needs a [`poison`] function. A message ends either done or as a
-/// dead
-/// letter with a reason.
+/// dead letter with a reason.
 pub const fn work(
     name: &'static str,
     setting: &'static str,
@@ -174,8 +171,7 @@ pub const fn timer(
 pub const MOST_DELIVERIES: u32 = 5;
 
 /// Time limit of a function. When a function exceeds `functionTimeout` in host.json (10 min), the host restarts the
-/// process
-/// with all its requests; this limit is a minute shorter.
+/// process with all its requests; this limit is a minute shorter.
 pub const TIME_LIMIT: Duration = Duration::from_secs(9 * 60);
 
 /// A function started by a message or a timer.
@@ -212,9 +208,8 @@ pub struct QueueTrigger {
 pub struct DeadLetters {
     /// Stores the message with a reason.
     pub give_up: GiveUp,
-    /// Whether the last failing delivery stores the message itself, with its error as the reason. Otherwise the
-    /// message goes to
-    /// the poison queue, whose function knows the reason from elsewhere.
+    /// Whether the last failing delivery stores the message itself, with its error as the reason. Otherwise the message
+    /// goes to the poison queue, whose function knows the reason from elsewhere.
     pub keeps_last_failure: bool,
 }
 

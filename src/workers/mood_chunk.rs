@@ -1,5 +1,5 @@
-//! Queue: has the model read a chunk of articles, and saves the moods.
-//! Running twice is harmless: a finished chunk is left alone, and an article counts once per mood.
+//! Queue: has the model read a chunk of articles, and saves the moods. Running twice is harmless: a finished chunk is
+//! left alone, and an article counts once per mood.
 
 use tracing::instrument;
 
@@ -17,8 +17,7 @@ pub const POISON_FUNCTION: &str = "ProcessMoodChunkDlq";
 ///
 /// # Errors
 /// [`JobError::NotNow`] while another worker has it, [`JobError::GiveUp`] for a message that cannot be parsed or a
-/// chunk that
-/// is gone, [`JobError::Retry`] otherwise.
+/// chunk that is gone, [`JobError::Retry`] otherwise.
 #[instrument(name = "worker.mood_chunk", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     let message = read_message(&delivery.text).map_err(JobError::GiveUp)?;

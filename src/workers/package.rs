@@ -1,6 +1,5 @@
 //! Writes the package for the Functions host: `host.json`, a folder with `function.json` for each function and one for
-//! HTTP,
-//! and the binary.
+//! HTTP, and the binary.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,8 +29,7 @@ const LOCAL_SETTINGS: &str = "local.settings.json";
 /// Files that are not deployed.
 const FUNCIGNORE: &str = "local.settings.json\ndata/\n.git*\n*.log\n";
 
-/// Writes the package of `functions` to the directory `out`, with a copy of `binary`. Keeps the settings of an
-/// existing
+/// Writes the package of `functions` to the directory `out`, with a copy of `binary`. Keeps the settings of an existing
 /// package and removes functions that no longer exist.
 ///
 /// # Errors
@@ -131,8 +129,8 @@ fn local_settings(functions: &[Function]) -> anyhow::Result<Value> {
 }
 
 /// Describes what a deployment needs besides the package (`deploy/storage.json`): the database with its containers,
-/// queues,
-/// blob containers, and the settings that `function.json` files refer to, without which the host does not start.
+/// queues, blob containers, and the settings that `function.json` files refer to, without which the host does not
+/// start.
 ///
 /// # Errors
 /// When a function refers to an unknown setting.

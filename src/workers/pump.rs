@@ -1,9 +1,8 @@
 //! Receives messages from the queues when the service runs without the Functions host.
 //!
 //! A message stays invisible while its function runs. It is deleted when the function completes, becomes visible again
-//! after a
-//! delay that doubles with each failure, and becomes a dead letter after the last one. If the process dies, it becomes
-//! visible by itself.
+//! after a delay that doubles with each failure, and becomes a dead letter after the last one. If the process dies, it
+//! becomes visible by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,8 +173,7 @@ impl Pump {
     }
 
     /// Processes a message. While another worker holds the work, waits without a slot: releasing the message would use
-    /// up one of
-    /// few deliveries, and the lease of a dead process outlives them.
+    /// up one of few deliveries, and the lease of a dead process outlives them.
     async fn work(
         &self,
         delivery: Delivery,

@@ -1,5 +1,5 @@
-//! Queue: scrapes a source, for the daily timer or a new subscriber.
-//! Running twice is harmless: the source records the day, and items are identified by their product.
+//! Queue: scrapes a source, for the daily timer or a new subscriber. Running twice is harmless: the source records the
+//! day, and items are identified by their product.
 
 use tracing::instrument;
 
@@ -17,8 +17,7 @@ pub const POISON_FUNCTION: &str = "ProcessScrapeDlq";
 ///
 /// # Errors
 /// [`JobError::NotNow`] while another worker scrapes it or this process is at its limit, [`JobError::GiveUp`] for a
-/// message
-/// that cannot be parsed or a source that cannot be scraped, [`JobError::Retry`] otherwise.
+/// message that cannot be parsed or a source that cannot be scraped, [`JobError::Retry`] otherwise.
 #[instrument(name = "worker.scrape", skip_all)]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     let message = Message::read(&delivery.text).map_err(JobError::give_up)?;

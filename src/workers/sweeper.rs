@@ -1,7 +1,6 @@
 //! Timer: cleans up every few minutes. It deletes expired documents and old jobs with their outputs, queues work again
-//! whose
-//! message was lost or never sent, and continues fan-outs whose process died.
-//! Running twice is harmless: what was handled is not found again.
+//! whose message was lost or never sent, and continues fan-outs whose process died. Running twice is harmless: what was
+//! handled is not found again.
 
 use std::error::Error as StdError;
 

@@ -1,5 +1,5 @@
-//! Queue: analyses a picture that a user liked.
-//! Running twice is harmless: a final job is left alone, and a profile takes each word once.
+//! Queue: analyses a picture that a user liked. Running twice is harmless: a final job is left alone, and a profile
+//! takes each word once.
 
 use tracing::instrument;
 
@@ -15,8 +15,7 @@ pub const FUNCTION: &str = "ProcessTasteAnalysisJob";
 /// Processes a message.
 ///
 /// # Errors
-/// [`JobError::NotNow`] while another worker has the job, [`JobError::GiveUp`] for a message that cannot be parsed or
-/// a
+/// [`JobError::NotNow`] while another worker has the job, [`JobError::GiveUp`] for a message that cannot be parsed or a
 /// picture that is not available, [`JobError::Retry`] otherwise.
 #[instrument(name = "worker.taste", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {

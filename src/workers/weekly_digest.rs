@@ -1,5 +1,5 @@
-//! Timer: queues all users for their weekly digest, on Mondays.
-//! Running twice in a week is harmless: a document records the progress.
+//! Timer: queues all users for their weekly digest, on Mondays. Running twice in a week is harmless: a document records
+//! the progress.
 
 use tracing::instrument;
 

@@ -1,8 +1,7 @@
 //! The checks of `pluckit doctor`.
 //!
 //! Each check performs what the service will do, once, and cleans up. If the process dies in between, a message may
-//! remain in
-//! the queue `pluckit-doctor`. Checks are independent of each other.
+//! remain in the queue `pluckit-doctor`. Checks are independent of each other.
 
 use std::sync::Arc;
 use std::time::Duration;

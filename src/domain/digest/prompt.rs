@@ -1,8 +1,7 @@
 //! The model's prompt for a digest, and parsing of its answer.
 //!
 //! Everything about the wardrobe is untrusted data: it is JSON in a delimited block that no text can close, and the
-//! instructions
-//! say so.
+//! instructions say so.
 
 use std::collections::BTreeSet;
 
@@ -167,8 +166,7 @@ pub fn request(wardrobe: &Summary, person: &Person, thumbs: &[DigestFeedback]) -
 }
 
 /// Parses the model's answer: an object or a list, possibly in a code fence or surrounded by prose. Incomplete entries
-/// are
-/// dropped.
+/// are dropped.
 ///
 /// # Errors
 /// A description of the problem when nothing is left.

@@ -8,8 +8,7 @@ use crate::model::timestamp::Timestamp;
 const LONGEST: usize = 100;
 
 /// Parses a date; `None` if it is none. Without a time it is midnight, without a zone UTC. Weekdays are ignored, since
-/// they are
-/// often wrong or in another language.
+/// they are often wrong or in another language.
 pub fn parse(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if text.is_empty() || text.len() > LONGEST || !text.is_ascii() {
@@ -193,8 +192,7 @@ fn month(word: &str) -> Option<Month> {
 }
 
 /// Parses a UTC offset by number or name: `+0100`, `+01:00`, `+01`, `GMT+1`, `UT`, `EST`, `CEST`. Ambiguous names have
-/// the
-/// meaning of RFC 822, then of Europe.
+/// the meaning of RFC 822, then of Europe.
 fn offset(text: &str) -> Option<UtcOffset> {
     const NAMES: [(&str, i8); 22] = [
         ("z", 0),

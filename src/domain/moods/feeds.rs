@@ -1,10 +1,8 @@
 //! Feeds: RSS, RDF, Atom and JSON Feed as publishers write them, possibly gzipped.
 //!
-//! `feed-rs` parses the XML formats. Before that, the feed is decoded and scanned once to find its entries. This
-//! bounds the
-//! parser's input (it keeps all entries in memory), saves the entries of a truncated feed, and finds what must be
-//! repaired:
-//! stray ampersands and angle brackets, unbalanced tags, unknown versions of RSS.
+//! `feed-rs` parses the XML formats. Before that, the feed is decoded and scanned once to find its entries. This bounds
+//! the parser's input (it keeps all entries in memory), saves the entries of a truncated feed, and finds what must be
+//! repaired: stray ampersands and angle brackets, unbalanced tags, unknown versions of RSS.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -119,8 +117,7 @@ fn parse(document: &str, url: &Url) -> Result<Feed, parser::ParseFeedError> {
 }
 
 /// Decodes a feed and strips its XML declaration. The encoding is that of the byte order mark, the declaration, the
-/// content type,
-/// or UTF-8. Invalid bytes become replacement characters.
+/// content type, or UTF-8. Invalid bytes become replacement characters.
 fn decode<'a>(body: &'a [u8], content_type: &str) -> Cow<'a, str> {
     // UTF-16 without a mark.
     match body {
@@ -147,8 +144,7 @@ fn decode<'a>(body: &'a [u8], content_type: &str) -> Cow<'a, str> {
 }
 
 /// Decodes a text in the encoding of an XML declaration. A byte order mark takes precedence. UTF-16 without one is
-/// detected
-/// earlier, so a declaration of UTF-16 is wrong here, as when a program wrote a UTF-16 text as UTF-8.
+/// detected earlier, so a declaration of UTF-16 is wrong here, as when a program wrote a UTF-16 text as UTF-8.
 fn decode_as<'a>(declaration: &str, bytes: &'a [u8]) -> Option<Cow<'a, str>> {
     match Reader::from_str(declaration).read_event() {
         Ok(Event::Decl(declaration)) => {
@@ -304,8 +300,7 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
 }
 
 /// Returns the repair of an unsupported version in an `rss` tag; `None` if it is supported. The tag starts at `start`,
-/// and its name
-/// has this length.
+/// and its name has this length.
 fn version_repair(tag: &str, start: usize, name: usize) -> Option<Repair> {
     let found = tag.match_indices("version").find_map(|(at, word)| {
         let after = tag[at + word.len()..].trim_start().strip_prefix('=')?.trim_start();

@@ -87,8 +87,7 @@ pub fn within(candidates: Vec<Candidate>) -> Vec<Candidate> {
 }
 
 /// Finds the stored mood that resembles each of these most, if any. Moods first seen by `run` use the threshold within
-/// a run. Each
-/// category is read once, page by page.
+/// a run. Each category is read once, page by page.
 ///
 /// # Errors
 /// When the store fails.

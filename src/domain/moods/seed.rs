@@ -65,8 +65,7 @@ pub struct Seeded {
 
 impl Moods {
     /// Has the model read the articles of the last `months_back` months (of 30 days), and saves their moods. After an
-    /// interruption
-    /// the next call continues with the remaining chunks.
+    /// interruption the next call continues with the remaining chunks.
     ///
     /// # Errors
     /// When no publisher could be read, or a chunk failed; the others are done then.

@@ -1,6 +1,5 @@
 //! Sitemaps (sitemaps.org): lists of pages and of other sitemaps, possibly gzipped, with titles for Google News, or as
-//! plain text
-//! with a URL per line.
+//! plain text with a URL per line.
 //!
 //! A sitemap is read as a stream: only one entry is in memory, and an entry that is too long ends the reading.
 

@@ -14,8 +14,7 @@ const INLINE: [&str; 14] =
 const HIDDEN: [&str; 4] = ["script", "style", "template", "noscript"];
 
 /// Returns the first `most` characters of the text in HTML-like `markup`: without tags, comments and scripts, with
-/// references
-/// resolved and whitespace collapsed.
+/// references resolved and whitespace collapsed.
 ///
 /// Works in one pass without building a tree, whose cost can be quadratic for hostile markup.
 pub fn plain(markup: &str, most: usize) -> String {
@@ -90,8 +89,7 @@ impl Text {
 }
 
 /// Parses the tag, comment or declaration at the start of `rest`; returns its name and what follows. `None` if the `<`
-/// is just a
-/// character. An unterminated one extends to the end of the text.
+/// is just a character. An unterminated one extends to the end of the text.
 fn tag(rest: &str) -> Option<(&str, &str)> {
     if let Some(comment) = rest.strip_prefix("<!--") {
         return Some(("", comment.split_once("-->").map_or("", |(_, after)| after)));

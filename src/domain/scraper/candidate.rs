@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::timestamp::Timestamp;
 
-/// A possible item of the feed. Parsers create it with texts and lists as in the source; ingestion bounds them. A
-/// plain
+/// A possible item of the feed. Parsers create it with texts and lists as in the source; ingestion bounds them. A plain
 /// record, so that a job can store it between steps.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

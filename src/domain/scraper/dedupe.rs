@@ -1,6 +1,5 @@
 //! Claims on pictures that a run is about to add, so that no other run of this process adds the same ones. A claim is
-//! released
-//! if the item is not written, for whatever reason.
+//! released if the item is not written, for whatever reason.
 
 use std::sync::Arc;
 

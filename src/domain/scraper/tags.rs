@@ -39,8 +39,7 @@ const KEYWORDS: [(&str, &str); 18] = [
 ];
 
 /// Endings that a keyword may have. Substrings would match "bootcut" and "informal"; whole words only would miss
-/// "thrifted" and
-/// "loafers".
+/// "thrifted" and "loafers".
 const ENDINGS: [&str; 13] = ["", "s", "ed", "er", "ers", "ing", "ism", "ist", "ly", "py", "wear", "head", "heads"];
 
 /// Most words taken from a flair, and the longest word in characters.

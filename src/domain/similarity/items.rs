@@ -1,11 +1,9 @@
 //! Similarity search over all global items by embedding.
 //!
 //! Embeddings are kept in memory, one byte per dimension; the first search loads them, newest first, and uses what is
-//! there if
-//! that takes long. The likely best are read from the store and compared exactly, so changed, expired or deleted items
-//! never
-//! appear. New items are loaded every minute; all ids are compared periodically. A store with a vector index is
-//! queried instead.
+//! there if that takes long. The likely best are read from the store and compared exactly, so changed, expired or
+//! deleted items never appear. New items are loaded every minute; all ids are compared periodically. A store with a
+//! vector index is queried instead.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;

@@ -1,10 +1,8 @@
 //! Quantised vectors in memory, eight bits per dimension, to find candidates for an exact comparison.
 //!
 //! Each vector is normalised and divided into 127 steps of its largest component: 1,536 bytes instead of 6 KB. The
-//! error of the
-//! cosine is bounded (see `DEVIATIONS`), and all vectors within it are candidates, so the result is exact. A search
-//! reads all
-//! vectors, in contiguous blocks, on a few threads.
+//! error of the cosine is bounded (see `DEVIATIONS`), and all vectors within it are candidates, so the result is exact.
+//! A search reads all vectors, in contiguous blocks, on a few threads.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;

@@ -1,8 +1,7 @@
 //! Decoding of text files to UTF-8.
 //!
 //! UTF-16 is detected by its byte order mark or the zero bytes of ASCII. Other encodings cannot be detected reliably
-//! and must be
-//! named; the default is UTF-8.
+//! and must be named; the default is UTF-8.
 
 use std::io::{self, BufRead, BufReader, Read};
 

@@ -1,10 +1,8 @@
 //! Import and export of a user's wardrobe, profile and wear events.
 //!
 //! Import is strict where reading is lenient: values that readers would silently ignore are rejected, row by row. Rows
-//! are
-//! merged into stored documents by compare-and-swap, and only changes are written, so importing again does nothing.
-//! Wear counts
-//! are not derived from wear events, nor the other way round.
+//! are merged into stored documents by compare-and-swap, and only changes are written, so importing again does nothing.
+//! Wear counts are not derived from wear events, nor the other way round.
 
 mod check;
 mod encoding;
@@ -176,8 +174,7 @@ enum Outcome {
 }
 
 /// Imports all rows of all files; calls `reject` for each rejected one, in order. Only a few rows are in memory, so
-/// files may be
-/// larger than that.
+/// files may be larger than that.
 ///
 /// # Errors
 /// When the store fails; earlier rows may have been imported.

@@ -1,6 +1,5 @@
 //! Describes request types for the OpenAPI document, by running their own [`Read`] on no input and recording which
-//! fields it
-//! reads. So the document cannot state other bounds than those that are checked.
+//! fields it reads. So the document cannot state other bounds than those that are checked.
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
@@ -99,8 +98,8 @@ impl Fields {
         }
     }
 
-    /// Adds JSON schema keywords to a field that was read, for checks that are made later. Affects the OpenAPI
-    /// document only.
+    /// Adds JSON schema keywords to a field that was read, for checks that are made later. Affects the OpenAPI document
+    /// only.
     pub fn rule(&mut self, name: &'static str, keywords: impl FnOnce() -> Value) {
         if let Some(notes) = &mut self.notes
             && let Some(asked) = notes.asked.iter_mut().find(|asked| asked.name == name)

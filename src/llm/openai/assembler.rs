@@ -253,9 +253,8 @@ impl Assembler {
         }
     }
 
-    /// Whether a fragment starts a new call despite a known index, since some servers number all calls 0 or not at
-    /// all. A new call
-    /// has a name and another id; without ids, arguments and tool names decide.
+    /// Whether a fragment starts a new call despite a known index, since some servers number all calls 0 or not at all.
+    /// A new call has a name and another id; without ids, arguments and tool names decide.
     fn is_another(&self, draft: &Draft, fragment: &Fragment) -> bool {
         if fragment.name.is_empty() || draft.name.is_empty() {
             return false;
@@ -279,8 +278,7 @@ fn has_content(said: &Object<'_>) -> bool {
 }
 
 /// Repairs arguments whose meaning is clear: none, an object within a string, or an empty object before the real one.
-/// Others are
-/// left for the tool to reject.
+/// Others are left for the tool to reject.
 fn mended(arguments: String) -> String {
     match arguments.trim() {
         "" | "null" => return "{}".to_owned(),

@@ -1,8 +1,7 @@
 //! Lenient JSON reader for model servers.
 //!
 //! Fields may be missing, null, mistyped or repeated; strings may contain halves of a surrogate pair. Only requested
-//! fields are
-//! examined.
+//! fields are examined.
 
 use std::fmt;
 
@@ -82,8 +81,7 @@ pub(super) fn plain(value: &RawValue) -> Option<String> {
 }
 
 /// Returns the text of a string, or of a list of parts with text. Halves of surrogate pairs are three bytes each, so
-/// the result
-/// may not be UTF-8.
+/// the result may not be UTF-8.
 pub(super) fn text(value: &RawValue) -> Option<Vec<u8>> {
     if let Some(text) = bytes(value) {
         return Some(text);

@@ -1,10 +1,9 @@
 //! Azure OpenAI and OpenAI-compatible servers, through `async-openai`.
 //!
 //! The library builds URLs and makes unstreamed calls; streams are read with `reqwest` and `eventsource-stream`.
-//! `transport`
-//! enforces limits and retries, `wire` writes requests in the server's `dialect`, and `assembler` and `json` read
-//! answers, because
-//! the library's types reject what compatible servers send. Errors and logs contain no keys, prompts or answers.
+//! `transport` enforces limits and retries, `wire` writes requests in the server's `dialect`, and `assembler` and
+//! `json` read answers, because the library's types reject what compatible servers send. Errors and logs contain no
+//! keys, prompts or answers.
 
 mod assembler;
 mod dialect;

@@ -1,10 +1,9 @@
 //! HTTP transport to a model server: time limits, retries, typed refusals, bounded bodies.
 //!
 //! Unstreamed calls go through `async-openai` with this as the HTTP service: by itself the library retries without
-//! limiting
-//! `Retry-After`, loses the status of a refusal that is not JSON, and logs whatever it cannot parse, including prompts
-//! and answers.
-//! Streams are read here, and only as the reader asks for more, so a stopped reader holds the server back.
+//! limiting `Retry-After`, loses the status of a refusal that is not JSON, and logs whatever it cannot parse, including
+//! prompts and answers. Streams are read here, and only as the reader asks for more, so a stopped reader holds the
+//! server back.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -569,8 +568,8 @@ fn unknown_code() -> String {
     "unknown".to_owned()
 }
 
-/// Returns the `code` or `type` of an error body. Anything that does not look like a code could quote the prompt and
-/// is dropped.
+/// Returns the `code` or `type` of an error body. Anything that does not look like a code could quote the prompt and is
+/// dropped.
 pub(super) fn error_code(body: &Value) -> String {
     let error = body.get("error").unwrap_or(body);
     let codes = [error.get("code"), error.pointer("/innererror/code"), error.get("type")];
@@ -593,8 +592,7 @@ fn is_code(text: &str) -> bool {
 }
 
 /// Returns the requested delay: Azure's milliseconds, seconds, or a date relative to the server's own `Date`, so that
-/// our clock
-/// does not matter.
+/// our clock does not matter.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let number = |name: &str| text(name)?.parse::<f64>().ok();

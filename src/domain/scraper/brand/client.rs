@@ -86,8 +86,7 @@ impl BrandSites {
     }
 
     /// Reads the products of a site: of its first page, unless unchanged since `known`, and up to five pages on the
-    /// same host. A
-    /// failing later page ends the list.
+    /// same host. A failing later page ends the list.
     ///
     /// # Errors
     /// When the configuration is invalid or the first page cannot be fetched.
@@ -137,8 +136,7 @@ impl BrandSites {
     }
 }
 
-/// Decodes a page: by the encoding of the response, of the page, or UTF-8. Invalid bytes become replacement
-/// characters.
+/// Decodes a page: by the encoding of the response, of the page, or UTF-8. Invalid bytes become replacement characters.
 fn decode(fetched: &Fetched) -> String {
     let label = |text: &str| {
         let (_, after) = text.split_once("charset=")?;

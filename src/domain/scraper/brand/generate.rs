@@ -108,8 +108,7 @@ fn read(answer: &str, url: &Url) -> Option<SelectorConfig> {
 }
 
 /// Reduces a page to what the model needs: elements and texts without scripts, styles, drawings, frames and comments,
-/// up to
-/// 12,000 characters.
+/// up to 12,000 characters.
 pub fn prepare_page(page: &str) -> String {
     let page = html::parse(page);
     let mut prepared = Prepared::default();

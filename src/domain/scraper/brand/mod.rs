@@ -20,8 +20,7 @@ use crate::net::html::{self, SelectorError};
 #[serde(rename_all = "camelCase", default)]
 pub struct SelectorConfig {
     /// Selects the element of each product. All others except the pagination select within it, and may be empty to use
-    /// the
-    /// likeliest element.
+    /// the likeliest element.
     #[serde(deserialize_with = "lenient::or_default")]
     pub product_container: String,
     /// Selects the name.

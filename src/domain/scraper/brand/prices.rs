@@ -1,8 +1,7 @@
 //! Finds a product's price in text.
 //!
 //! Sites write prices in many ways: `1.299,00 €`, `CHF 1’299.–`, `₹1,29,900`, `89–129 zł`, an old price beside the new
-//! one. The
-//! price is kept as written, with its currency; only its position has to be found.
+//! one. The price is kept as written, with its currency; only its position has to be found.
 
 use scraper::{ElementRef, Node};
 

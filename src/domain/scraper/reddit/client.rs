@@ -151,8 +151,7 @@ impl Reddit {
     }
 
     /// Compares title, URL and pictures of the first three submitted posts with Reddit's, in order. Votes change and
-    /// prove nothing.
-    /// Stops at the first forgery or time-out; the results may be fewer.
+    /// prove nothing. Stops at the first forgery or time-out; the results may be fewer.
     pub async fn spot_check(&self, posts: &[Candidate], config: &RedditConfig) -> Vec<Comparison> {
         let mut found = Vec::new();
         let all = async {

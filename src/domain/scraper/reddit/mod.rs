@@ -135,8 +135,7 @@ fn is_listing(answer: &Value) -> bool {
 }
 
 /// Returns the submitted posts that the source accepts, without what a client is not trusted for. Posts may have
-/// Reddit's
-/// envelope or not. Posts with a URL that could not be fetched are skipped.
+/// Reddit's envelope or not. Posts with a URL that could not be fetched are skipped.
 pub fn posts(posts: &[Value], config: &RedditConfig) -> Vec<Candidate> {
     let safe = posts.iter().take(MAX_POSTS).map(data).filter(|post| has_safe_addresses(post));
     safe.filter_map(|post| candidate(post, config, Voice::Client)).collect()

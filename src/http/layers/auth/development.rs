@@ -1,10 +1,8 @@
 //! The development bypass: whether a request may act as the development user without a credential.
 //!
-//! Decided per request, because others can reach a listener on loopback: through a proxy or tunnel on the machine,
-//! from a
-//! page in the developer's browser (a foreign `Origin`), and from a page whose name resolves to 127.0.0.1 (DNS
-//! rebinding,
-//! visible in `Host`).
+//! Decided per request, because others can reach a listener on loopback: through a proxy or tunnel on the machine, from
+//! a page in the developer's browser (a foreign `Origin`), and from a page whose name resolves to 127.0.0.1 (DNS
+//! rebinding, visible in `Host`).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -1,6 +1,5 @@
 //! Authentication. A layer rejects callers, and the [`CurrentUser`] extractor hands over what the layer verified, so a
-//! route
-//! is closed unless it is opened explicitly.
+//! route is closed unless it is opened explicitly.
 
 pub mod development;
 
@@ -102,8 +101,7 @@ pub async fn require_service(State(app): State<AppState>, request: Request, next
 }
 
 /// Layer for routes of users and services. If the settings allow it, admits everybody; a caller with a user's token
-/// still acts
-/// as that user.
+/// still acts as that user.
 ///
 /// # Errors
 /// Those of [`identify`].
@@ -145,8 +143,7 @@ async fn identify_user_or_service(app: &AppState, evidence: Evidence<'_>) -> Res
 ///
 /// # Errors
 /// 401 without a valid credential, 429 after too many rejections, 503 when the credential cannot be checked; in
-/// development
-/// 403 for a page of a foreign origin.
+/// development 403 for a page of a foreign origin.
 pub async fn identify(app: &AppState, evidence: Evidence<'_>) -> Result<UserId, ApiError> {
     match identify_at_once(app, evidence)? {
         Some(user) => Ok(user),
@@ -169,8 +166,7 @@ fn identify_at_once(app: &AppState, evidence: Evidence<'_>) -> Result<Option<Use
     Ok(bearer_token(evidence.headers).and_then(|token| app.sessions.known_user(token)))
 }
 
-/// Checks a credential, unless too many from that address were rejected recently. Requests without one are not
-/// counted.
+/// Checks a credential, unless too many from that address were rejected recently. Requests without one are not counted.
 async fn metered<T>(
     app: &AppState,
     evidence: Evidence<'_>,
