@@ -106,7 +106,7 @@ impl Bench {
             rates: Arc::new(ExchangeRates::new(
                 None,
                 data.exchange_rates.clone(),
-                reqwest::Client::new(),
+                net::services().unwrap(),
                 clock.clone(),
             )),
             data,

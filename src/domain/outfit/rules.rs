@@ -31,13 +31,7 @@ pub(super) fn points(piece: &Piece, situation: &Situation, taste: &Taste) -> Opt
 /// What is dressier or plainer than the occasion, and what is for sport where there is none.
 pub(super) fn formality(garment: &Garment, situation: &Situation) -> i32 {
     let ((least, most), (low, high)) = (garment.formality, situation.formality);
-    let distance = if least > high {
-        least - high
-    } else if most < low {
-        low - most
-    } else {
-        0
-    };
+    let distance = least.saturating_sub(high).max(low.saturating_sub(most));
     let sport = match (situation.is_sport(), garment.sport) {
         (true, true) => 40,
         (true, false) if garment.formality.0 <= 1 => 0,

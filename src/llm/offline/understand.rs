@@ -447,9 +447,7 @@ fn settle(mut request: Request) -> Request {
             request.asks.push("dislike");
         } else if !request.named.is_empty() {
             request.asks.push(if request.occasion.is_empty() { "find" } else { "outfit" });
-        } else if !request.occasion.is_empty() {
-            request.asks.push("outfit");
-        } else if request.wet || request.celsius.is_some() {
+        } else if is_for {
             request.asks.push("outfit");
         }
     }
@@ -644,12 +642,11 @@ fn clothes(tokens: &[Token], found: &[Found]) -> (Vec<Named>, Vec<String>, bool)
                 .map(|token| token.word.clone()),
         );
         // "A coat from Arket".
-        if let [preposition, maker, ..] = &tokens[end..]
+        if let [preposition, _, ..] = &tokens[end..]
             && matches!(preposition.word.as_str(), "from" | "by")
             && let Some(brand) =
                 found.get(last + 1).filter(|next| next.start == end + 1 && next.term.kind() == Word::Brand)
         {
-            let _ = maker;
             makers.push(
                 tokens[brand.start..brand.end].iter().map(|token| token.word.as_str()).collect::<Vec<_>>().join(" "),
             );
@@ -722,7 +719,12 @@ fn is_rejected(tokens: &[Token], start: usize, end: usize) -> bool {
         if negates {
             return true;
         }
-        if tokens[place + 1].is_after_break || matches!(this, "but" | "with" | "in") {
+        let ends_reach = match this {
+            "but" => place == 0 || !matches!(word(place - 1), "anything" | "everything"),
+            "with" | "in" => true,
+            _ => tokens[place + 1].is_after_break,
+        };
+        if ends_reach {
             return false;
         }
     }

@@ -211,11 +211,10 @@ impl Tool for PlanOutfits {
             .iter()
             .filter_map(|text| {
                 let fits = named(std::slice::from_ref(text)).into_iter().filter(|place| !avoided.contains(place));
-                let best = fits.max_by_key(|place| {
+                fits.max_by_key(|place| {
                     let fit = Description::of(text).fit(&pieces[*place].garment);
                     (fit, pieces[*place].wear_count, Reverse(*place))
-                });
-                best
+                })
             })
             .collect();
         let unfound: Vec<&String> =
