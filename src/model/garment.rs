@@ -387,6 +387,10 @@ fn noun(words: Words<'_>, category: Option<TermId>) -> String {
     match group.map(TermId::name) {
         _ if category_text.is_empty() => "piece".to_owned(),
         // A category that is a garment already, like "Jeans".
+        // "T-Shirts" is one t-shirt.
+        Some(_) if category.is_some_and(|category| Some(category) != group && !is_plural(category.name())) => {
+            vocabulary::fold_plural(&category_text)
+        }
         Some(_) if category.is_some_and(|category| Some(category) != group) => category_text,
         Some("top") => "top".to_owned(),
         Some("outerwear") => "outerwear layer".to_owned(),

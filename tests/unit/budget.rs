@@ -48,7 +48,13 @@ async fn leave_after(caller: &Caller, piece: &str) -> StatusCode {
 fn prompt_tokens(request: &Received) -> u64 {
     let messages = request.body["messages"].as_array().unwrap().iter();
     let text = messages.filter_map(|message| message["content"].as_str()).map(str::len).sum::<usize>();
-    text as u64 / 4
+    // The tools are a part of the prompt.
+    let tools = request.body["tools"].as_array().into_iter().flatten().map(|tool| {
+        let function = &tool["function"];
+        let texts = ["name", "description"].map(|field| function[field].as_str().map_or(0, str::len));
+        texts[0] + texts[1] + function["parameters"].to_string().len()
+    });
+    (text + tools.sum::<usize>()) as u64 / 4
 }
 
 #[tokio::test]

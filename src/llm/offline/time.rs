@@ -112,7 +112,7 @@ fn at(words: &[String], before: Option<&str>, today: Date, is_past: bool) -> Opt
         ("week", "before") if is_past => span(week(-2).0, week(-2).1, "the week before last"),
         ("last" | "past" | "previous", "week") => span(week(-1).0, week(-1).1, "last week"),
         ("this", "week") if is_past => span(monday, today, "this week"),
-        ("this" | "the", "week") => span(today, week(0).1.max(day(4)), "this week"),
+        ("this" | "the", "week") if word(2) != "before" => span(today, week(0).1.max(day(4)), "this week"),
         ("next", "week") => span(week(1).0, week(1).1, "next week"),
         ("last" | "past", "weekend") => span(week(-1).0 + Duration::days(5), week(-1).1, "last weekend"),
         ("next", "weekend") => span(week(1).0 + Duration::days(5), week(1).1, "next weekend"),

@@ -24,6 +24,15 @@ const REACH_OF_NOT: usize = 5;
 /// A kind of question, by its name in `phrases.txt`; more of them are made here.
 pub type Ask = &'static str;
 
+/// Words with which questions of their own begin.
+const QUESTION_WORDS: &str = "what whats which how when where who why do did is are can should will";
+
+/// Words with which messages begin that go on from the one before.
+const OPENERS: &str = "and or but what how also then maybe with in for on at without only just same if not no nope nah rather instead \
+hmm ok something anything any another other different more less too swap change replace make prefer show give \
+again warmer cooler it its this that they these those a an the my try skip lose drop im i please next lets \
+better could can do have nothing none neither why where actually oh well yes yeah tomorrow today tonight";
+
 /// Kinds that end with an outfit.
 pub const OUTFITS: [Ask; 4] = ["outfit", "pair", "packing", "opinion"];
 
@@ -124,10 +133,15 @@ fn follow(before: &Request, said: Option<&str>, shown: &[String], message: &str,
     // Consent to an offer: what was offered, and how they refine it.
     if request.words.len() <= 12
         && let Some(offer) = said.and_then(offer)
+        && !request.says(&["thanks", "thank", "thx", "cheers"])
         && let Some(refinement) = vocabulary::after_consent(&request.words.join(" "))
     {
         let offered = read(offer, today);
         let refined = read(&refinement, today);
+        // "Not quite it?" offers nothing.
+        if offered.asks.is_empty() {
+            return settle(request);
+        }
         let is_another =
             refined.asks.iter().any(|ask| !matches!(*ask, "find" | "outfit" | "thanks") && !offered.asks.contains(ask));
         if is_another {
@@ -143,110 +157,9 @@ fn follow(before: &Request, said: Option<&str>, shown: &[String], message: &str,
     if !has_before {
         return settle(request);
     }
-    let is_question = matches!(
-        first,
-        "what"
-            | "whats"
-            | "which"
-            | "how"
-            | "when"
-            | "where"
-            | "who"
-            | "why"
-            | "do"
-            | "did"
-            | "is"
-            | "are"
-            | "can"
-            | "should"
-            | "will"
-    ) && !request.words.get(1).is_some_and(|word| matches!(word.as_str(), "about" | "if" | "else"));
-    let opens = matches!(
-        first,
-        "and"
-            | "or"
-            | "but"
-            | "what"
-            | "how"
-            | "also"
-            | "then"
-            | "maybe"
-            | "with"
-            | "in"
-            | "for"
-            | "on"
-            | "at"
-            | "without"
-            | "only"
-            | "just"
-            | "same"
-            | "if"
-            | "not"
-            | "no"
-            | "nope"
-            | "nah"
-            | "rather"
-            | "instead"
-            | "hmm"
-            | "ok"
-            | "something"
-            | "anything"
-            | "any"
-            | "another"
-            | "other"
-            | "different"
-            | "more"
-            | "less"
-            | "too"
-            | "swap"
-            | "change"
-            | "replace"
-            | "make"
-            | "prefer"
-            | "show"
-            | "give"
-            | "again"
-            | "warmer"
-            | "cooler"
-            | "it"
-            | "its"
-            | "this"
-            | "that"
-            | "they"
-            | "these"
-            | "those"
-            | "a"
-            | "an"
-            | "the"
-            | "my"
-            | "try"
-            | "skip"
-            | "lose"
-            | "drop"
-            | "im"
-            | "i"
-            | "please"
-            | "next"
-            | "lets"
-            | "better"
-            | "could"
-            | "can"
-            | "do"
-            | "have"
-            | "nothing"
-            | "none"
-            | "neither"
-            | "why"
-            | "where"
-            | "actually"
-            | "oh"
-            | "well"
-            | "yes"
-            | "yeah"
-            | "tomorrow"
-            | "today"
-            | "tonight"
-    );
+    let is_question = QUESTION_WORDS.split(' ').any(|word| word == first)
+        && !request.words.get(1).is_some_and(|word| matches!(word.as_str(), "about" | "if" | "else"));
+    let opens = OPENERS.split(' ').any(|word| word == first);
     let varies = pattern_found(&VARIATION, &request.words);
     let modifies = request.warmer != 0.0 || pattern_found(&MODIFIER, &request.words);
     let weak = request.asks.iter().all(|ask| {
@@ -284,8 +197,14 @@ fn follow(before: &Request, said: Option<&str>, shown: &[String], message: &str,
     if weak && modifies && before.is_outfit() && !own_wish {
         return vary(request, before, shown, said);
     }
+    if request.says(&["there"]) && request.place.is_none() {
+        request.place.clone_from(&before.place);
+    }
     // "When did I last wear it?"
-    if request.named.is_empty() && request.says(&["it", "that", "them", "those", "this", "these", "one"]) && !weak {
+    if request.named.is_empty()
+        && request.says(&["it", "its", "that", "them", "their", "those", "this", "these", "one"])
+        && !weak
+    {
         request.named.clone_from(&before.named);
         if request.named.is_empty() {
             let last = said.map(shown_names).unwrap_or_default();
@@ -396,8 +315,10 @@ fn complete(request: Request, before: &Request, said: Option<&str>) -> Request {
             request.named.iter().all(|named| named.description.garment.map(TermId::group) != own)
         };
         next.kept = last.into_iter().filter(is_new).collect();
-        next.is_variation = true;
-        next.asks = vec!["outfit"];
+        if before.asks.first() != Some(&"opinion") {
+            next.is_variation = true;
+            next.asks = vec!["outfit"];
+        }
     }
     inherit(&mut next, before);
     settle(next)
@@ -432,9 +353,21 @@ fn settle(mut request: Request) -> Request {
     if request.asks == ["outfit"]
         && request.place.is_some()
         && request.days.is_some()
-        && !request.says(&["outfit", "outfits"])
+        && !request.says(&["outfit", "outfits", "wear"])
     {
         request.asks = vec!["packing"];
+    }
+    // "Which of my coats are waterproof?"
+    if let [clothes, quality] = &request.named[..]
+        && clothes.description.garment.is_some()
+        && quality.description.garment.is_none()
+        && matches!(request.asks[..], ["find" | "count"])
+    {
+        let mut both = clothes.clone();
+        both.text = format!("{} {}", quality.text, clothes.text);
+        both.description.colours.extend(&quality.description.colours);
+        both.description.qualities.extend(&quality.description.qualities);
+        request.named = vec![both];
     }
     // "Which coat for a rainy day?"
     let is_for = request.wet || request.celsius.is_some() || !request.occasion.is_empty();

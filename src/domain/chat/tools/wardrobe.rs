@@ -310,7 +310,7 @@ impl Tool for SearchWardrobe {
             }
         };
         let items = found.iter().map(|(_, item)| CompactItem::from(item)).collect();
-        let exact_matches = (!described.is_empty()).then_some(exact);
+        let exact_matches = (!described.is_empty() && !found.is_empty()).then_some(exact);
         Ok(serde_json::to_string(&SearchResult { note, exact_matches, items })?)
     }
 }
