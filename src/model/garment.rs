@@ -208,7 +208,10 @@ impl Garment {
                     // What it was tagged for widens what it is good for, by one step at most.
                     if let Some((low, high)) = formality {
                         least = least.min(low.max(usual_least.saturating_sub(1)));
-                        most = most.max(high.min(usual_most + 1));
+                        // A preppy style makes no shorts fit for an interview; "formal" means what it says.
+                        if term.kind() == Kind::Occasion || low >= 3 {
+                            most = most.max(high.min(usual_most + 1));
+                        }
                     }
                     self.sport |= sport && self.slot != Some(Slot::Outerwear);
                 }
