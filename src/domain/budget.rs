@@ -99,7 +99,6 @@ impl Ledger {
 
 impl Account {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // Every change is complete before anything can panic.
         self.ledger.lock()
     }
 }

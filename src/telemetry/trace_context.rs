@@ -1,7 +1,12 @@
 //! The context of a trace on its way in and out: the W3C header `traceparent`, and the field of that name in messages of
 //! queues.
 
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use std::collections::HashMap;
+
+use opentelemetry::Context;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{SpanContext, TraceContextExt, TraceId};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use serde::Deserialize;
 use tracing::{Span, debug};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -14,26 +19,11 @@ pub const TRACEPARENT: &str = "traceparent";
 /// Length of its one version, `00-<trace>-<span>-<flags>`.
 const LENGTH: usize = 55;
 
-/// The context in a `traceparent` of version 00, if it is one.
+/// The context in a `traceparent`, if it is one.
 pub fn parse(text: &str) -> Option<SpanContext> {
-    let mut fields = text.trim().split('-');
-    let (version, trace, span, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    // Later versions may have more fields; 00 may not, and ff is none.
-    let is_version = version.len() == 2 && is_hex(version) && version != "ff";
-    if !is_version
-        || (version == "00" && fields.next().is_some())
-        || (trace.len(), span.len(), flags.len()) != (32, 16, 2)
-    {
-        return None;
-    }
-    if ![trace, span, flags].into_iter().all(|field| is_hex(field) && !field.contains(|c: char| c.is_ascii_uppercase()))
-    {
-        return None;
-    }
-    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?);
-    let trace = TraceId::from_hex(trace).ok()?;
-    let context = SpanContext::new(trace, SpanId::from_hex(span).ok()?, flags, true, TraceState::default());
-    context.is_valid().then_some(context)
+    let carrier = HashMap::from([(TRACEPARENT.to_owned(), text.to_owned())]);
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
+    Some(context.span().span_context().clone()).filter(SpanContext::is_valid)
 }
 
 fn is_hex(text: &str) -> bool {
@@ -42,16 +32,15 @@ fn is_hex(text: &str) -> bool {
 
 /// The `traceparent` of what happens now; `None` when spans are not sent.
 pub fn current() -> Option<String> {
-    let context = Span::current().context();
-    let span = context.span().span_context().clone();
-    let flags = span.trace_flags().to_u8();
-    span.is_valid().then(|| format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()))
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
+    carrier.remove(TRACEPARENT)
 }
 
 /// Makes a span go on with the trace of `traceparent`, if that is one.
 pub fn follow(span: &Span, traceparent: Option<&str>) {
     let Some(parent) = traceparent.and_then(parse) else { return };
-    let context = opentelemetry::Context::new().with_remote_span_context(parent);
+    let context = Context::new().with_remote_span_context(parent);
     if let Err(error) = span.set_parent(context) {
         debug!(error = %Chain(&error), "span without its parent");
     }

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 
 use super::{Jobs, REPORT, directory};
 use crate::blob::{self, BadName, BlobName};
@@ -82,56 +83,13 @@ fn is_inside(path: &str) -> bool {
 /// Undoes one layer of percent-encoding, also that of `%u002e`.
 fn decode(text: &str) -> String {
     let text = text.replace("%u00", "%").replace("%U00", "%");
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
 /// The order in which people expect names: numbers by their value, the report first.
 pub fn natural_order(a: &str, b: &str) -> Ordering {
     let key = |path: &str| path != REPORT;
-    key(a).cmp(&key(b)).then_with(|| compare(a, b)).then_with(|| a.cmp(b))
-}
-
-fn compare(mut a: &str, mut b: &str) -> Ordering {
-    loop {
-        let (Some(first), Some(second)) = (a.chars().next(), b.chars().next()) else {
-            return a.len().cmp(&b.len());
-        };
-        if first.is_ascii_digit() && second.is_ascii_digit() {
-            let (number, rest) = split_number(a);
-            let (other, other_rest) = split_number(b);
-            // Without leading zeros, the longer number is the larger one.
-            match number.len().cmp(&other.len()).then_with(|| number.cmp(other)) {
-                Ordering::Equal => (a, b) = (rest, other_rest),
-                unequal => return unequal,
-            }
-        } else {
-            match first.to_lowercase().cmp(second.to_lowercase()) {
-                Ordering::Equal => (a, b) = (&a[first.len_utf8()..], &b[second.len_utf8()..]),
-                unequal => return unequal,
-            }
-        }
-    }
-}
-
-fn split_number(text: &str) -> (&str, &str) {
-    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, rest) = text.split_at(end);
-    (number.trim_start_matches('0'), rest)
+    key(a).cmp(&key(b)).then_with(|| natord::compare_ignore_case(a, b)).then_with(|| a.cmp(b))
 }
 
 /// Saves an output in `place`, which nobody else writes to.

@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{TIDY_EVERY, WINDOW_SECONDS};
 use crate::base::clock::Clock;
@@ -62,7 +62,7 @@ impl Refusals {
         Ok(Attempt { refusals: self.clone(), address })
     }
 
-    fn state(&self) -> parking_lot::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock()
     }
 }
