@@ -6,13 +6,14 @@
 //! bytes and time for each body, and a pace for all of them together, since reading takes processor time from others.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -42,8 +43,7 @@ impl Drain {
     /// Waits until it is the turn of so many bytes.
     async fn turn(&self, bytes: usize) {
         let turn = {
-            // Nothing panics while it is held.
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut next = self.next.lock();
             let turn = Instant::now().max(*next);
             *next = turn + Duration::from_secs(bytes as u64) / PACE;
             turn

@@ -152,7 +152,7 @@ fn repeat_answers(operation: &mut Value) {
     for (_, response) in responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
         response["headers"]["idempotency-replayed"] = header("Replayed");
     }
-    for status in ["408", "409", "413", "422"] {
+    for status in ["400", "408", "409", "413", "422"] {
         responses.entry(status).or_insert_with(|| json!({ "$ref": format!("#/components/responses/{status}") }));
     }
 }
@@ -301,6 +301,7 @@ fn headers() -> Value {
 /// Answers that many routes share, by status.
 fn responses() -> Value {
     let shared = [
+        (400, "Error", "A value that breaks a rule, such as an `Idempotency-Key` of more than 128 characters.", None),
         (401, "Error", "No credential, or none that is valid.", Some(("www-authenticate", "WwwAuthenticate"))),
         (403, "Error", "The caller is known and may not.", None),
         (408, "Error", "The body arrived too slowly.", None),

@@ -85,7 +85,7 @@ mod tests {
         let mut hashes = HashSet::default();
         assert!(!hashes.remove(PerceptualHash(7)) && hashes.nearest(PerceptualHash(7)).is_none());
         assert!(hashes.insert(PerceptualHash(7)) && !hashes.insert(PerceptualHash(7)));
-        assert!(hashes.insert(PerceptualHash(1 << 40)));
+        assert!(hashes.insert(PerceptualHash(0xff << 40)));
         assert!(hashes.remove(PerceptualHash(7)) && hashes.nearest(PerceptualHash(7)).is_none());
         assert!(hashes.insert(PerceptualHash(0)));
         assert_eq!(hashes.nearest(PerceptualHash(15)), Some(PerceptualHash(0)));
