@@ -103,7 +103,10 @@ async fn a_turn_arrives_at_a_collector_with_its_tools_and_the_caller_s_trace() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_goes_on_with_the_trace_of_the_vote_that_queued_it_and_its_failure_is_seen() {
     let collector = Collector::start().await;
-    let (mut service, address) = launch(&collector).start();
+    let launch = launch(&collector);
+    let (mut service, address) = launch.start();
+    until("the demo is complete", async || service.log().contains("pictures of the demo written")).await;
+    std::fs::remove_dir_all(launch.store_file().with_file_name("blobs")).unwrap();
     let feed: Value =
         http().get(format!("http://{address}/api/scraper/items")).send().await.unwrap().json().await.unwrap();
     let item = feed["items"][0]["id"].as_str().unwrap().to_owned();
@@ -115,7 +118,7 @@ async fn a_job_goes_on_with_the_trace_of_the_vote_that_queued_it_and_its_failure
         .await
         .unwrap();
     assert_eq!(vote.status(), 200);
-    // The picture is on a server that there is not.
+    // Its picture is gone.
     until("the job has run", async || service.log().contains("\"function.name\":\"ProcessTasteAnalysisJob\"")).await;
     service.signal("TERM");
     service.wait(Duration::from_secs(20));
