@@ -76,10 +76,7 @@ async fn measure() {
 async fn prepare(store: &Arc<dyn DocumentStore>) -> String {
     let data = Data::new(store.clone());
     let user = UserId::from("ada");
-    data.conversations
-        .set_memory(&user, Some(&"x".repeat(MEMORY_LENGTH)), None, SystemClock.now().into())
-        .await
-        .unwrap();
+    data.conversations.set_memory(&user, &"x".repeat(MEMORY_LENGTH), None, SystemClock.now().into()).await.unwrap();
     let sessions = SessionService::new(data.sessions.clone(), Arc::new(SystemClock));
     sessions.open(user).await.unwrap().access_token
 }

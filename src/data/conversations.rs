@@ -28,19 +28,17 @@ impl Conversations {
         Ok(stored.and_then(|stored| pages::parse(Container::Conversations, &stored)))
     }
 
-    /// Saves what the user wrote as their memory: the summary, the preferences, or both.
+    /// Saves what the user wrote as their memory: the summary, and the preferences if there are any.
     pub async fn set_memory(
         &self,
         user: &UserId,
-        summary: Option<&str>,
+        summary: &str,
         preferences: Option<&[Preference]>,
         now: Timestamp,
     ) -> Result<()> {
         update::update(&*self.0, &Self::key(user), |found: Option<Conversation>| {
             let mut conversation = found.unwrap_or_else(|| empty(user));
-            if let Some(summary) = summary {
-                summary.clone_into(&mut conversation.summary);
-            }
+            summary.clone_into(&mut conversation.summary);
             if let Some(preferences) = preferences {
                 // What was said before keeps its date.
                 let known = std::mem::take(&mut conversation.preferences);

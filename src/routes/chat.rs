@@ -164,20 +164,15 @@ async fn show_memory(
 }
 
 struct SetMemoryRequest {
-    summary: Option<String>,
+    summary: String,
     preferences: Option<Vec<SetPreference>>,
 }
 
 impl Read for SetMemoryRequest {
     fn read(fields: &mut Fields) -> Self {
-        let preferences: Option<Vec<SetPreference>> = fields.optional_objects("preferences", MOST_PREFERENCES);
-        // Whoever sends preferences may leave the summary as it is.
-        let summary = match &preferences {
-            Some(_) => fields.optional_text("summary", usize::MAX),
-            None => Some(fields.text("summary", 0, usize::MAX)),
-        };
+        let summary = fields.text("summary", 0, usize::MAX);
         fields.rule("summary", || json!({ "maxLength": LONGEST_SUMMARY }));
-        Self { summary, preferences }
+        Self { summary, preferences: fields.optional_objects("preferences", MOST_PREFERENCES) }
     }
 }
 
@@ -213,8 +208,7 @@ async fn set_memory(
     CurrentUser(user): CurrentUser,
     AppJson(body): AppJson<SetMemoryRequest>,
 ) -> Result<AppJson<StatusResponse>, ApiError> {
-    let summary = body.summary.as_deref().map(str::trim);
-    if body.summary.as_ref().is_some_and(|summary| summary.chars().count() > LONGEST_SUMMARY) {
+    if body.summary.chars().count() > LONGEST_SUMMARY {
         return Err(ApiError::BadRequest("Summary must be 2000 characters or fewer."));
     }
     let preferences =
@@ -222,7 +216,7 @@ async fn set_memory(
     let preferences = preferences.transpose()?;
     // A write that is acknowledged is stored; any failure is the caller's to know.
     let (conversations, now) = (&app.data.conversations, app.clock.now().into());
-    let saved = conversations.set_memory(&user, summary, preferences.as_deref(), now).await;
+    let saved = conversations.set_memory(&user, body.summary.trim(), preferences.as_deref(), now).await;
     saved.map_err(ApiError::unavailable)?;
     Ok(AppJson(StatusResponse { status: "updated" }))
 }

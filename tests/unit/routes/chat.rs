@@ -479,11 +479,11 @@ async fn preferences_are_shown_and_set_with_the_memory() {
     let since = "2026-03-02T09:15:00.000Z";
     let brown = json!({"text": "brown shoes", "kind": "dislike", "since": since});
     assert_eq!(ada.get(MEMORY).await.json()["preferences"], json!([brown]));
-    // Without them in the body they stay, and without a summary that stays.
+    // Without them in the body they stay.
     assert_eq!(ada.put(MEMORY, json!({"summary": "Likes olive."})).await.status, StatusCode::OK);
     app.clock.advance(Duration::from_secs(60));
     let two = json!([{"text": "brown shoes", "kind": "dislike"}, {"text": "navy", "kind": "like"}]);
-    assert_eq!(ada.put(MEMORY, json!({"preferences": two})).await.status, StatusCode::OK);
+    assert_eq!(ada.put(MEMORY, json!({"summary": "Likes olive.", "preferences": two})).await.status, StatusCode::OK);
     let memory = ada.get(MEMORY).await.json();
     assert_eq!((&memory["summary"], &memory["preferences"][0]), (&json!("Likes olive."), &brown));
     assert_eq!(memory["preferences"][1]["since"], "2026-03-02T09:16:00.000Z");
@@ -499,6 +499,6 @@ async fn preferences_are_shown_and_set_with_the_memory() {
         assert_eq!(ada.put(MEMORY, body).await.status, status, "{preferences}");
     }
     assert_eq!(ada.get(MEMORY).await.json(), memory);
-    assert_eq!(ada.put(MEMORY, json!({"preferences": []})).await.status, StatusCode::OK);
+    assert_eq!(ada.put(MEMORY, json!({"summary": "", "preferences": []})).await.status, StatusCode::OK);
     assert_eq!(ada.get(MEMORY).await.json()["preferences"], json!([]));
 }
