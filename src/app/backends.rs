@@ -54,19 +54,19 @@ const MEDIA_PATH: [&str; 2] = ["api", "media"];
 
 /// The back ends that settings chose, and the time.
 pub struct Backends {
-    /// Where documents are kept.
+    /// Document store.
     pub store: Arc<dyn DocumentStore>,
-    /// Where jobs wait.
+    /// Job queue.
     pub queue: Arc<dyn JobQueue>,
-    /// Where pictures are kept.
+    /// Blob store for pictures and the outputs of jobs.
     pub blobs: Arc<dyn BlobStore>,
-    /// The same, if it is the embedded one: nobody but us can show what is in it.
+    /// The blob store if it is the embedded one, whose blobs only this service can serve.
     pub embedded_blobs: Option<Arc<dyn BlobStore>>,
     /// Threads that work on pixels.
     pub pixels: Arc<PixelPool>,
-    /// Who removes backgrounds.
+    /// Background remover.
     pub segmenter: Arc<dyn Segmenter>,
-    /// Which model answers.
+    /// Language model.
     pub model: Arc<dyn Model>,
     /// What readiness asks beyond documents and model: blobs and the queue.
     pub storage_probes: Vec<(&'static str, Option<Probe>)>,

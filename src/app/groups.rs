@@ -22,7 +22,7 @@ const MEDIA_TIME_LIMIT: Duration = Duration::from_secs(180);
 /// Time for work that takes minutes. What stands before us gives up after 230 s.
 const SLOW_TIME_LIMIT: Duration = Duration::from_secs(220);
 
-/// Who may call a route.
+/// Callers that a route accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Everybody.
@@ -42,7 +42,7 @@ use Access::{Admin, Public, Service, User, UserOrService};
 pub struct Group {
     /// Heading of the routes in the description of the API.
     pub tag: &'static str,
-    /// Who may call the routes.
+    /// Callers that the routes accept.
     pub access: Access,
     /// The routes.
     pub routes: OpenApiRouter<AppState>,

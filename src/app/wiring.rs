@@ -253,7 +253,7 @@ pub fn open_insights(
     })
 }
 
-/// What currencies are worth.
+/// Opens the exchange rates that the settings name.
 pub fn open_rates(config: &Config, data: &Data, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> ExchangeRates {
     ExchangeRates::new(config.insights.feed.clone(), data.exchange_rates.clone(), http.clone(), clock.clone())
 }
