@@ -37,22 +37,22 @@ use crate::store::cosmos::{CosmosOptions, CosmosStore};
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::Telemetry;
 
-/// Pause between two requests to a site that is scraped.
+/// Delay between two requests to a scraped site.
 const HOST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Name of the embedded store's file.
 pub(super) const STORE_FILE: &str = "pluckit.db";
 
-/// Name of the embedded queue's file. Not the store's, so that neither waits for the other's transactions.
+/// Name of the embedded queue's file. Separate from the store, so that neither waits for the other's transactions.
 const QUEUE_FILE: &str = "queue.db";
 
-/// Name of the directory of embedded blobs.
+/// Directory of embedded blobs.
 const BLOB_DIRECTORY: &str = "blobs";
 
-/// Path below which we answer with embedded blobs ourselves.
+/// Path of the route that serves embedded blobs.
 const MEDIA_PATH: [&str; 2] = ["api", "media"];
 
-/// The back ends that settings chose, and the time.
+/// The back ends that the settings select, and the clock.
 pub struct Backends {
     /// Document store.
     pub store: Arc<dyn DocumentStore>,
@@ -62,32 +62,32 @@ pub struct Backends {
     pub blobs: Arc<dyn BlobStore>,
     /// The blob store if it is the embedded one, whose blobs only this service can serve.
     pub embedded_blobs: Option<Arc<dyn BlobStore>>,
-    /// Threads that work on pixels.
+    /// Thread pool for image processing.
     pub pixels: Arc<PixelPool>,
     /// Background remover.
     pub segmenter: Arc<dyn Segmenter>,
     /// Language model.
     pub model: Arc<dyn Model>,
-    /// What readiness asks beyond documents and model: blobs and the queue.
+    /// Readiness probes of blobs and queue.
     pub storage_probes: Vec<(&'static str, Option<Probe>)>,
-    /// The time.
+    /// Clock.
     pub clock: Arc<dyn Clock>,
-    /// Client for services that we configured.
+    /// HTTP client for configured services.
     pub http: reqwest::Client,
-    /// Client for URLs from users, feeds and pages.
+    /// HTTP client for URLs from users, feeds and pages.
     pub web: Arc<GuardedClient>,
-    /// Manners towards the sites that are scraped.
+    /// Rate limits per scraped site.
     pub gates: Arc<Gates>,
     /// What leaves the process about itself, beside the log.
     pub telemetry: Telemetry,
 }
 
 impl Backends {
-    /// The back ends that the settings chose, for a service that listens on `address`, without telemetry. Makes no call to any of them; files
-    /// and directories are opened.
+    /// Opens the back ends that the settings select, for a service that listens on `address`, without telemetry. Opens
+    /// files and directories, but calls no service.
     ///
     /// # Errors
-    /// When a file cannot be opened or a setting cannot be used.
+    /// When a file cannot be opened or a setting is invalid.
     pub fn open(config: &Config, address: SocketAddr) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let http = net::services()?;
@@ -119,7 +119,7 @@ impl Backends {
     }
 }
 
-/// The document store that the settings chose, for commands that work on it directly.
+/// Opens the document store, for commands that use it directly.
 ///
 /// # Errors
 /// When its file cannot be opened.
@@ -130,7 +130,7 @@ pub fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc
     })
 }
 
-/// As [`open_store`], for commands that only read. The embedded store then shows one moment, whatever is written meanwhile.
+/// Opens the document store for commands that only read. The embedded store is a snapshot.
 ///
 /// # Errors
 /// When its file cannot be opened.
@@ -149,7 +149,7 @@ pub(super) fn open_embedded(directory: &Path, clock: &Arc<dyn Clock>) -> anyhow:
         .with_context(|| format!("the embedded store {} cannot be opened", file.display()))
 }
 
-/// What the Cosmos DB store needs to know.
+/// Builds the options of the Cosmos DB store.
 pub fn cosmos_options(config: &Config, cosmos: &config::Cosmos) -> CosmosOptions {
     CosmosOptions {
         endpoint: cosmos.endpoint.clone(),
@@ -162,15 +162,15 @@ pub fn cosmos_options(config: &Config, cosmos: &config::Cosmos) -> CosmosOptions
     }
 }
 
-/// Who signs in where no key is given.
+/// Creates the credential that is used where no key is given.
 ///
 /// # Errors
-/// When the SDK refuses the settings it finds.
+/// When the SDK rejects its settings.
 pub fn credential(config: &Config) -> anyhow::Result<Arc<dyn TokenCredential>> {
     Ok(identity(config).credential()?)
 }
 
-/// In development there is no managed identity, but perhaps an account that `az` is signed in with.
+/// Selects the identity: a managed one in production, the account of `az` or `azd` in development.
 fn identity(config: &Config) -> Identity {
     Identity {
         client_id: config.identity.azure_client_id.clone(),
@@ -199,10 +199,10 @@ fn open_model(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -
     Ok(Arc::new(OpenAi::new(OpenAiOptions { server, limits: openai::Limits::default() }, http.clone())?))
 }
 
-/// The storage account that the settings name.
+/// Opens a configured storage account.
 ///
 /// # Errors
-/// When its connection string or key cannot be used.
+/// When its connection string or key is invalid.
 pub fn open_storage(config: &Config, account: &config::StorageAccount) -> anyhow::Result<StorageAccount> {
     Ok(match account {
         config::StorageAccount::ConnectionString(text) => {
@@ -239,14 +239,14 @@ fn open_blobs(config: &Config, clock: &Arc<dyn Clock>, address: SocketAddr) -> a
     Ok((store.clone(), Some(store)))
 }
 
-/// Address of the route that answers with embedded blobs, for a service that listens on `address`.
+/// Returns the URL of the route that serves embedded blobs, for a service that listens on `address`.
 pub fn media_url(config: &Config, address: SocketAddr) -> Url {
     let mut url = config.server.public_base(address);
     url.path_segments_mut().expect("an http address has a path").pop_if_empty().extend(MEDIA_PATH);
     url
 }
 
-/// Asks a blob store whether it has the container, or can make it.
+/// Returns a probe that checks that the container exists, or creates it.
 pub fn blobs_probe(blobs: Arc<dyn BlobStore>, container: &ContainerName) -> Probe {
     let container = container.clone();
     Arc::new(move || {
@@ -290,7 +290,7 @@ fn account_probe(account: Arc<StorageAccount>, name: &str) -> Probe {
     })
 }
 
-/// Asks an embedded queue, which makes each queue when it is first used, whether it can be written to.
+/// Returns a probe that checks that the embedded queue is writable.
 pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
     let name = name.to_owned();
     Arc::new(move || {

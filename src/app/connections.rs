@@ -1,11 +1,11 @@
-//! The open connections: how many there may be, which of them makes way for a new one, and how long each may wait.
+//! Open connections: their number, which one is closed to admit another, and time-outs.
 //!
-//! There are never more than [`Connections`] has places for, which leaves file descriptors to everything else. When all
-//! places are taken, a new connection takes the place of the one that has been without a request for longest, among those of
-//! the address that has most. Connections with a request under way are never closed for another.
+//! The number is limited so that file descriptors remain for everything else. At the limit, a new connection replaces
+//! the one that has been idle longest, among those of the address with the most connections. A connection with a
+//! request in progress is never closed for another.
 //!
-//! A connection is closed when the head of a request does not arrive in `HEAD_LIMIT`, when no request comes in
-//! `IDLE_LIMIT`, and when the client reads nothing of an answer for `WRITE_LIMIT`.
+//! A connection is closed when the head of a request does not arrive within `HEAD_LIMIT`, when no request arrives
+//! within `IDLE_LIMIT`, and when the client reads nothing for `WRITE_LIMIT`.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,23 +28,23 @@ use tracing::{debug, warn};
 
 use crate::base::chain::Chain;
 
-/// Time for the head of a request, from its first byte.
+/// Time limit for the head of a request, from its first byte.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// Time between two requests. Longer than the minute for which proxies usually keep a connection, so that it is they who
-/// close it, and none sends a request into one that we are closing.
+/// Time limit between requests. Longer than the minute for which proxies usually keep a connection, so that they close
+/// it, and do not send a request on a connection that is being closed here.
 const IDLE_LIMIT: Duration = Duration::from_secs(75);
-/// Time in which a client must read some of its answer.
+/// Time within which a client must read something.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
-/// Time between two looks for connections that have waited too long.
+/// Interval of the search for overdue connections.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Pause before another try when no connection could make way.
+/// Delay before another attempt when no connection could be closed.
 const NO_PLACE_PAUSE: Duration = Duration::from_millis(20);
-/// File descriptors for everything but connections of callers: stores, blobs, and connections to other services.
+/// File descriptors reserved for stores, blobs, and connections to other services.
 const RESERVE: u64 = 64;
-/// Time between two lines of the log about connections that were not accepted.
+/// Interval between log lines about refused connections.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
-/// Raises the limit of open files as far as the system lets us, and returns it.
+/// Raises the limit of open files to the hard limit and returns it.
 pub fn raise_file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -58,8 +58,8 @@ pub fn raise_file_limit() -> u64 {
     .unwrap_or(u64::MAX)
 }
 
-/// Connections that fit under a limit of open files. The reserve is more than half of a very low limit, and then a quarter
-/// of the files is for connections.
+/// Number of connections under a limit of open files. The reserve exceeds half of a very low limit; then a quarter of
+/// the files is for connections.
 fn most_under(file_limit: u64) -> usize {
     usize::try_from(file_limit.saturating_sub(RESERVE).max(file_limit / 4)).unwrap_or(usize::MAX)
 }
@@ -79,29 +79,30 @@ struct Registry {
 struct Open {
     next_id: u64,
     connections: HashMap<u64, Arc<Connection>>,
-    /// How many there are by address.
+    /// Number of connections by address.
     addresses: HashMap<IpAddr, usize>,
 }
 
-/// One open connection.
+/// An open connection.
 struct Connection {
     address: IpAddr,
     begun: Instant,
-    /// [`BUSY`], [`CLOSING`], or since when it waits in milliseconds, times two, plus one if part of a head has come.
+    /// [`BUSY`], [`CLOSING`], or twice the time in milliseconds since which it waits, plus one if part of a head has
+    /// arrived.
     state: AtomicU64,
-    /// Since when the client reads nothing of its answer, in milliseconds; 0 if it does.
+    /// Time in milliseconds since which the client reads nothing; 0 if it does.
     blocked: AtomicU64,
     close: Notify,
 }
 
-/// A request is under way.
+/// A request is in progress.
 const BUSY: u64 = u64::MAX;
-/// It is to be closed, and takes no more requests.
+/// The connection is being closed and accepts no more requests.
 const CLOSING: u64 = u64::MAX - 1;
 
 impl Connections {
-    /// At most `most` connections, or as many as the limit of open files leaves room for. Half of them may come from one
-    /// address, unless all callers come through a proxy.
+    /// Creates a registry for at most `most` connections, or fewer under a low limit of open files. One address may
+    /// have half of them, unless all callers come through a proxy.
     pub fn new(most: usize, file_limit: u64, through_proxy: bool) -> Self {
         let most = most.min(most_under(file_limit)).min(Semaphore::MAX_PERMITS);
         Self(Arc::new(Registry {
@@ -112,8 +113,8 @@ impl Connections {
         }))
     }
 
-    /// Waits for a place for a new connection, and has another one closed if there is none. `None` if the address has as
-    /// many as one may have, all of them with requests under way.
+    /// Waits for a place for a new connection, closing another one if necessary. `None` if the address has its maximum,
+    /// all with requests in progress.
     pub async fn admit(&self, address: IpAddr) -> Option<Place> {
         let registry = &self.0;
         let is_over = registry.open().addresses.get(&address).is_some_and(|count| *count >= registry.most_per_address);
@@ -132,12 +133,12 @@ impl Connections {
         Some(registry.clone().place(address, permit))
     }
 
-    /// Has a connection closed whose place, and whose file descriptor, another one can have.
+    /// Closes a connection to free a file descriptor.
     pub fn make_way(&self) {
         self.0.make_way(None);
     }
 
-    /// Closes connections that have waited too long, for ever.
+    /// Closes overdue connections, forever.
     pub async fn close_overdue(self) {
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -171,8 +172,8 @@ impl Registry {
         Place { id, connection, registry: self, _permit: permit }
     }
 
-    /// Closes the connection without a request that has waited longest: one of this address, else of the address that has
-    /// most. Whether there was one.
+    /// Closes the connection that has been idle longest, of this address or of the address with the most connections.
+    /// Returns whether there was one.
     fn make_way(&self, address: Option<IpAddr>) -> bool {
         let open = self.open();
         let mut waiting: Vec<_> = open
@@ -204,7 +205,7 @@ impl Connection {
         self.begun.elapsed()
     }
 
-    /// Closes it if it still waits as it did.
+    /// Closes the connection if its state is unchanged.
     fn close_if(&self, state: u64) -> bool {
         let changed = self.state.compare_exchange(state, CLOSING, Ordering::AcqRel, Ordering::Relaxed);
         if changed.is_ok() {
@@ -218,7 +219,7 @@ impl Connection {
         self.close.notify_one();
     }
 
-    /// Whether the client has kept us waiting for too long.
+    /// Whether the client has exceeded a time limit.
     fn is_overdue(&self, now: Duration) -> bool {
         let over = |since: u64, limit: Duration| now.saturating_sub(Duration::from_millis(since)) >= limit;
         let blocked = self.blocked.load(Ordering::Relaxed);
@@ -232,7 +233,7 @@ impl Connection {
         }
     }
 
-    /// Notes that something was read.
+    /// Records that something was read.
     fn has_read(&self) {
         let state = self.state.load(Ordering::Relaxed);
         if state < CLOSING && state & 1 == 0 {
@@ -252,7 +253,7 @@ impl Connection {
     }
 }
 
-/// The place of an open connection, which ends with it.
+/// Place of an open connection; released on drop.
 pub struct Place {
     id: u64,
     connection: Arc<Connection>,
@@ -266,12 +267,12 @@ impl Place {
         self.connection.close.notified().await;
     }
 
-    /// What requests on the connection tell it.
+    /// Returns the handle by which requests report to the connection.
     pub fn requests(&self) -> Requests {
         Requests(self.connection.clone())
     }
 
-    /// The stream of the connection, watched.
+    /// Wraps the connection's stream.
     pub fn watch<S>(&self, stream: S) -> WatchedStream<S> {
         WatchedStream { stream, connection: self.connection.clone() }
     }
@@ -291,13 +292,13 @@ impl Drop for Place {
     }
 }
 
-/// Tells a connection when it has a request under way.
+/// Reports requests to a connection.
 #[derive(Clone)]
 pub struct Requests(Arc<Connection>);
 
 impl Requests {
-    /// A request begins, and ends when what this returns is dropped. `None` if the connection is being closed: the request
-    /// must not be done then.
+    /// Begins a request, which ends when the returned guard is dropped. `None` if the connection is being closed; the
+    /// request must then not be processed.
     pub fn begin(&self) -> Option<UnderWay> {
         let begun =
             self.0.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| (state != CLOSING).then_some(BUSY));
@@ -305,7 +306,7 @@ impl Requests {
     }
 }
 
-/// A request under way.
+/// A request in progress.
 pub struct UnderWay(Arc<Connection>);
 
 impl Drop for UnderWay {
@@ -317,7 +318,7 @@ impl Drop for UnderWay {
 }
 
 pin_project! {
-    /// The body of an answer, with which its request ends.
+    /// A response body whose end is the end of its request.
     pub struct LastOf<B> {
         #[pin]
         body: B,
@@ -326,7 +327,7 @@ pin_project! {
 }
 
 impl<B> LastOf<B> {
-    /// The request is under way until this body has been sent.
+    /// Wraps a body; the request is in progress until it has been sent.
     pub fn new(body: B, under_way: UnderWay) -> Self {
         Self { body, under_way: Some(under_way) }
     }
@@ -350,7 +351,7 @@ impl<B: Body> Body for LastOf<B> {
 }
 
 pin_project! {
-    /// A stream that tells its connection when something is read, and when nothing can be written.
+    /// A stream that reports reads and blocked writes to its connection.
     pub struct WatchedStream<S> {
         #[pin]
         stream: S,
@@ -402,13 +403,13 @@ impl<S: AsyncWrite> AsyncWrite for WatchedStream<S> {
     }
 }
 
-/// Whether a connection was not accepted because the process, or the system, has as many files open as it may.
+/// Whether a connection could not be accepted because of the limit of open files.
 pub fn is_out_of_files(error: &io::Error) -> bool {
     let errors = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     errors.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Tells the log of connections that were not accepted, in one line for many.
+/// Logs connections that were not accepted, summarised.
 #[derive(Default)]
 pub struct Refusals {
     said: Option<Instant>,
@@ -416,7 +417,7 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    /// One more was not accepted.
+    /// Counts a connection that was not accepted.
     pub fn note(&mut self, error: &io::Error) {
         self.since += 1;
         if self.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {

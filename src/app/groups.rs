@@ -27,11 +27,11 @@ const SLOW_TIME_LIMIT: Duration = Duration::from_secs(220);
 pub enum Access {
     /// Everybody.
     Public,
-    /// Users.
+    /// Signed-in users.
     User,
-    /// Users who are administrators.
+    /// Administrators.
     Admin,
-    /// Users, and other services.
+    /// Signed-in users and other services.
     UserOrService,
     /// Other services.
     Service,

@@ -1,8 +1,8 @@
-//! The description of the API: OpenAPI 3.1, made from what stands beside the handlers (`#[utoipa::path]`, `ToSchema`, and
-//! the [`Read`](crate::http::extract::Read) of request types), and from what holds for all routes of a kind, which is added here.
+//! The OpenAPI 3.1 document. It is generated from annotations at the handlers (`#[utoipa::path]`, `ToSchema`, and the
+//! [`Read`](crate::http::extract::Read) of request types); what all routes of a kind share is added here.
 //!
-//! A handler names its own answers. Those that its caller's kind, body or query bring with them (401, 413, 422 and so on)
-//! and the headers of every answer need not be written there.
+//! A handler lists only its own responses. Those that follow from its group, body or query (401, 413, 422 and so on)
+//! and the common headers are added.
 
 use std::sync::LazyLock;
 
@@ -16,7 +16,7 @@ use crate::http::error::Fault;
 use crate::http::layers::idempotency::Repeats;
 
 impl Access {
-    /// As OpenAPI writes it: one of these credentials.
+    /// Returns the security requirement.
     fn security(self) -> Value {
         match self {
             Public => json!([]),
@@ -26,7 +26,7 @@ impl Access {
         }
     }
 
-    /// Answers of the layers around such routes.
+    /// Returns the statuses that the layers of such routes may answer.
     fn statuses(self) -> &'static [u16] {
         match self {
             Public => &[429, 500, 503],
@@ -40,15 +40,15 @@ impl Access {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only the description is made from it; error.rs writes the body")]
 struct Error {
-    /// What is wrong, for people.
+    /// Message.
     detail: String,
 }
 
-/// What does not fit in a body, query or path.
+/// A body, query or path that does not match its schema.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only the description is made from it; error.rs writes the body")]
 struct ValidationError {
-    /// Every fault that was found.
+    /// All faults found.
     detail: Vec<Fault>,
 }
 
@@ -67,10 +67,10 @@ struct ValidationError {
 )]
 struct Base;
 
-/// The document, as JSON. It is made when it is first asked for.
+/// The document as JSON, generated at the first request.
 pub static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
 
-/// Makes the document.
+/// Generates the document.
 pub fn document() -> Value {
     let mut document = value(&Base::openapi());
     document["components"]["securitySchemes"] = credentials();
@@ -103,7 +103,7 @@ fn value(document: &utoipa::openapi::OpenApi) -> Value {
     serde_json::to_value(document).expect("a description is texts and lists")
 }
 
-/// Puts the members of one object into another.
+/// Merges the members of one object into another.
 fn merge(into: &mut Value, from: Value) {
     let Value::Object(members) = from else { return };
     if into.is_null() {
@@ -138,7 +138,7 @@ fn may_be_later(operation: &mut Value) {
     }
 }
 
-/// Adds to an operation what [`crate::http::layers::idempotency`] does around it.
+/// Documents the idempotency layer on an operation.
 fn repeat_answers(operation: &mut Value) {
     let key = json!({
         "name": "Idempotency-Key",
@@ -157,7 +157,7 @@ fn repeat_answers(operation: &mut Value) {
     }
 }
 
-/// Adds to an operation what follows from its group, its parameters and its body.
+/// Completes an operation with what follows from its group, parameters and body.
 fn complete(operation: &mut Value, access: Access, tag: &str) {
     operation["tags"] = json!([tag]);
     operation["security"] = access.security();
@@ -217,7 +217,7 @@ fn complete(operation: &mut Value, access: Access, tag: &str) {
     }
 }
 
-/// Schema of a stream of such events. OpenAPI 3.1 has no word for it: what is described is one of its blocks.
+/// Returns the schema of an event stream. OpenAPI 3.1 has no notation for streams, so it describes one event block.
 fn event_stream(event: &Value) -> Value {
     json!({
         "type": "object",
@@ -231,7 +231,7 @@ fn event_stream(event: &Value) -> Value {
     })
 }
 
-/// The answer to who does not want to wait.
+/// Returns the 202 response of a request that runs in the background.
 fn accepted() -> Value {
     json!({
         "description": "It is done later, as the caller prefers.",
@@ -298,7 +298,7 @@ fn headers() -> Value {
     })
 }
 
-/// Answers that many routes share, by status.
+/// Returns the responses that many routes share, by status.
 fn responses() -> Value {
     let shared = [
         (400, "Error", "A value that breaks a rule, such as an `Idempotency-Key` of more than 128 characters.", None),

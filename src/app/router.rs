@@ -24,15 +24,15 @@ use crate::http::layers::time::limit_time;
 use crate::state::AppState;
 use crate::workers::{FUNCTIONS, Function, invocation};
 
-/// The whole service: what the listener runs, and what tests call.
+/// The whole service, as run by the listener and called by tests.
 pub type App = NormalizePath<Router>;
 
-/// Makes the service.
+/// Builds the service.
 pub fn app(state: AppState) -> App {
     with_functions(state, FUNCTIONS)
 }
 
-/// Makes the service with these functions, which the Functions host alone can call.
+/// Builds the service with these functions for the Functions host.
 pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let page = (state.config.environment == Environment::Development).then(page);
     let (mut probes, mut routes) = (Router::new(), Router::new());

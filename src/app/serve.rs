@@ -34,36 +34,36 @@ use crate::http::layers::flusher::Flusher;
 use crate::http::layers::limits::Peer;
 use crate::state::AppState;
 
-/// How long open streams may go on when the process should end.
+/// How long open streams may continue at shutdown.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long the end waits for what is told about it.
+/// How long shutdown waits for telemetry to be sent.
 const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 
-/// How long streams that are still open after that have to say so.
+/// How long streams that are still open after the grace period have for a final event.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Largest head of a request, and what is read ahead of a body, in bytes: each connection may hold so much.
+/// Largest request head, and read-ahead of a body, in bytes; each connection may hold this much.
 const LARGEST_HEAD: usize = 80 * 1024;
 
-/// Pause after the system refused a connection, for want of file descriptors for instance.
+/// Delay after a failed accept, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Bytes of an answer that the system keeps for a reader who has not made room for them. By itself it keeps megabytes, which
-/// are tokens of a model for nobody when the reader has stopped.
+/// Bytes of a response that the system buffers for a slow reader. The default is megabytes, which would let a model
+/// generate tokens for a reader who has stopped.
 #[cfg(target_os = "linux")]
 const MOST_UNSENT_BYTES: u32 = 16 * 1024;
 
-/// Opens the port. Requests wait in it until [`serve`] takes them.
+/// Opens the port. Connections wait until [`serve`] accepts them.
 ///
 /// # Errors
-/// When the address is taken or not ours.
+/// When the address is taken or not local.
 pub async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::new(config.server.bind, config.server.port);
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
-/// Has what is stored on this machine looked over for damage, beside everything else.
+/// Starts checking the embedded databases for damage, in the background.
 pub fn look_for_damage(app: &AppState) {
     let checked = app.clone();
     app.tasks.spawn(async move {
@@ -77,11 +77,11 @@ pub fn look_for_damage(app: &AppState) {
     });
 }
 
-/// Answers requests until the process is told to end (SIGTERM, SIGINT or SIGHUP), then lets open streams end, for a while.
-/// Those that have not ended by then are told to.
+/// Serves requests until the process is signalled (SIGTERM, SIGINT or SIGHUP), then lets open streams finish for a
+/// limited time and ends the rest.
 ///
 /// # Errors
-/// When signals cannot be received.
+/// When signal handlers cannot be installed.
 pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     let mut told_to_end = pin!(told_to_end()?);
     let (shutdown, ending) = (app.shutdown.clone(), app.ending.clone());
@@ -139,7 +139,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Resolves when a signal asks the process to end.
+/// Resolves when a signal asks the process to stop.
 fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
     let mut kinds = vec![SignalKind::terminate(), SignalKind::interrupt()];
     // What `nohup` starts goes on when its terminal is closed.
@@ -153,7 +153,7 @@ fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Whether whoever started the process had SIGHUP ignored.
+/// Whether SIGHUP was ignored when the process started.
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
@@ -209,7 +209,7 @@ fn accept<S>(
     });
 }
 
-/// A request as routes take it.
+/// Prepares a request for the router.
 fn take_in(mut request: http::Request<Incoming>, peer: Peer, drain: &Drain) -> Request {
     request.extensions_mut().insert(peer);
     if request.body().is_end_stream() {

@@ -11,9 +11,9 @@ use crate::store::cosmos::CosmosStore;
 use crate::store::cosmos::schema::Inspection;
 use crate::store::{self};
 
-/// One thing that [`prepare_storage`] looked after.
+/// A result of [`prepare_storage`].
 pub struct Preparation {
-    /// Its kind and name, for people.
+    /// Kind and name of the object.
     pub what: String,
     /// `created`, `existed`, `indexed` or `not configured`.
     pub state: &'static str,
@@ -29,9 +29,9 @@ impl Preparation {
     }
 }
 
-/// Makes everything that the service keeps things in, as far as it is configured: the database and its containers (or the
-/// embedded store's file, in its newest form), queues and the blob containers. Safe to repeat. Each part is tried, whatever
-/// became of those before it.
+/// Creates everything that the service stores data in, as far as configured: the database and its containers (or the
+/// embedded store's file, migrated), queues and blob containers. Safe to repeat. A failed part does not stop the
+/// others.
 pub async fn prepare_storage(config: &Config) -> Vec<(&'static str, anyhow::Result<Vec<Preparation>>)> {
     vec![
         ("documents", prepare_documents(config).await),
@@ -98,10 +98,10 @@ async fn prepare_blobs(config: &Config) -> anyhow::Result<Vec<Preparation>> {
     Ok(done)
 }
 
-/// Whether the containers of a Cosmos DB account are as they should be.
+/// Compares the containers of a Cosmos DB account with their definitions.
 ///
 /// # Errors
-/// When the account cannot be asked.
+/// When the account does not answer.
 pub async fn inspect_containers(config: &Config, cosmos: &config::Cosmos) -> store::Result<Vec<Inspection>> {
     CosmosStore::new(cosmos_options(config, cosmos)).inspect().await
 }

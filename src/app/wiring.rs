@@ -49,12 +49,12 @@ use crate::state::{AppState, Parts};
 use crate::store::DocumentStore;
 use crate::telemetry::metrics::Metrics;
 
-/// The state that handlers and workers share. The one way to build it, for the binary and for every test.
+/// Builds the state shared by handlers and workers, for the binary and all tests.
 pub fn state(config: Config, backends: Backends) -> AppState {
     with_kinds(config, backends, Vec::new())
 }
 
-/// The same with more kinds of long operation than the service's own.
+/// Builds the state with additional kinds of jobs.
 pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> AppState {
     let Backends {
         store,
@@ -233,8 +233,8 @@ fn model_probe(model: Arc<dyn Model>) -> Probe {
     })
 }
 
-/// What computes insights, for the service and for commands that work on the store directly. What it keeps is kept by
-/// `tasks`.
+/// Builds the insights service, for the server and for commands that use the store directly. `tasks` tracks its cache
+/// writes.
 pub fn open_insights(
     config: &Config,
     data: &Data,

@@ -1,26 +1,26 @@
-//! Time, as the service sees it.
+//! Clocks.
 //!
-//! Nothing else asks the operating system for the time of day: a handler, a worker or a store asks the [`Clock`] that
-//! it was given, so a test can stand still or jump a month.
+//! Nothing else asks the operating system for the time of day: handlers, workers and stores use the [`Clock`] they are
+//! given, so tests can stop time or skip a month.
 //!
-//! The time of day can be set, forwards and backwards, while the process runs. What is stored or shown uses it; how long
-//! ago something happened in this process is measured with [`Clock::instant`], which only goes forwards.
+//! The time of day may be set, forwards and backwards, while the process runs. It is used for what is stored or shown;
+//! durations within the process are measured with [`Clock::instant`], which is monotonic.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use time::OffsetDateTime;
 
-/// Tells the time of day, in UTC, and measures durations.
+/// Source of the time of day, in UTC, and of a monotonic clock.
 pub trait Clock: Send + Sync {
-    /// The present moment, in UTC.
+    /// Returns the current time, in UTC.
     fn now(&self) -> OffsetDateTime;
 
-    /// The present moment on a clock that nobody can set: for durations within this process.
+    /// Returns the current instant of a monotonic clock, for durations within this process.
     fn instant(&self) -> Instant;
 }
 
-/// The clock of the operating system.
+/// The operating system's clock.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SystemClock;
 
@@ -35,24 +35,24 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when it is told to.
+/// A clock that moves only when told to.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<(OffsetDateTime, Instant)>);
 
 impl ManualClock {
-    /// A clock that shows `start` until it is moved.
+    /// Creates a clock that shows `start`.
     pub fn new(start: OffsetDateTime) -> Self {
         Self(Mutex::new((start, Instant::now())))
     }
 
-    /// Lets `step` pass.
+    /// Advances both clocks by `step`.
     pub fn advance(&self, step: Duration) {
         let mut moment = self.0.lock();
         moment.0 += step;
         moment.1 += step;
     }
 
-    /// Sets the time of day back by `step`, as an administrator or a time server would. No time passes.
+    /// Sets the time of day back by `step`; the monotonic clock does not change.
     pub fn set_back(&self, step: Duration) {
         self.0.lock().0 -= step;
     }

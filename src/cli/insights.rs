@@ -1,4 +1,4 @@
-//! `pluckit insights`: what a wardrobe amounts to, as the service answers it, in tables and bars.
+//! `pluckit insights`: wardrobe statistics as tables and bars.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -25,11 +25,11 @@ use crate::model::wardrobe::WardrobeItem;
 use crate::net;
 use crate::telemetry::metrics::Metrics;
 
-/// Items in the table unless all are wanted.
+/// Items in the table without `--all`.
 const SHOWN: usize = 25;
-/// Characters of the longest bar.
+/// Length of the longest bar, in characters.
 const BAR: usize = 30;
-/// Characters of the longest description of an item.
+/// Longest description of an item, in characters.
 const LONGEST_NAME: usize = 40;
 
 const BADGES: [(Badge, &str); 5] = [
@@ -45,17 +45,17 @@ const BADGES: [(Badge, &str); 5] = [
 pub struct Arguments {
     #[command(flatten)]
     whose: Whose,
-    /// Days before now that count as recent, 1 to 3650
+    /// Length of the recent period in days, 1 to 3650
     #[arg(long, value_name = "DAYS", default_value_t = DEFAULT_WINDOW,
         value_parser = clap::value_parser!(u16).range(1..=i64::from(LONGEST_WINDOW)))]
     window_days: u16,
-    /// The cost per wear to reach, in the currency of the user's profile
+    /// Target cost per wear, in the currency of the user's profile
     #[arg(long, value_name = "AMOUNT", default_value_t = DEFAULT_TARGET, value_parser = parse_target)]
     target_cpw: f64,
-    /// List all items, not only the first 25
+    /// List all items instead of the first 25
     #[arg(long)]
     all: bool,
-    /// Print the JSON that the service answers
+    /// Print the response of GET /api/insights/vault as JSON
     #[arg(long)]
     json: bool,
 }
@@ -65,7 +65,7 @@ fn parse_target(text: &str) -> Result<f64, String> {
     target.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
-/// Computes, or takes from the cache, and prints.
+/// Computes the insights, or takes them from the cache, and prints them.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let question =
         Question::new(arguments.window_days.into(), arguments.target_cpw).context("no such window or target")?;
@@ -95,7 +95,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The entries to list: where money lies idle first. Unworn ones by what is missing, then the dearest wearings.
+/// Selects the entries to list: unworn items by price first, then items by cost per wear, highest first.
 fn ranked(entries: &[CpwIntel], limit: usize) -> Vec<&CpwIntel> {
     let mut ranked: Vec<_> = entries.iter().collect();
     let needed = |entry: &CpwIntel| entry.forecast.as_ref().map(|forecast| forecast.projected_wears_needed);
@@ -104,7 +104,7 @@ fn ranked(entries: &[CpwIntel], limit: usize) -> Vec<&CpwIntel> {
     ranked
 }
 
-/// Brand and category of the items, as far as they have any.
+/// Looks up brand and category of the items.
 async fn names(data: &Data, user: &UserId, entries: &[&CpwIntel]) -> anyhow::Result<HashMap<ItemId, String>> {
     let ids: Vec<_> = entries.iter().map(|entry| entry.item_id.clone()).collect();
     let items = data.wardrobe.find_many(user, &ids).await?;
@@ -203,7 +203,7 @@ fn when_reached(entry: &CpwIntel) -> String {
     }
 }
 
-/// Writes a line. A string takes whatever is written.
+/// Appends a line to a string, which cannot fail.
 fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
     if writeln!(text, "{content}").is_err() {
         unreachable!("a string takes whatever is written");
@@ -215,7 +215,7 @@ fn share_line(text: &mut String, label: &str, percent: Decimal, of: &str) {
     line(text, format_args!("{label:<22} {bar:<BAR$} {percent} % {of}"));
 }
 
-/// A bar as long as this part of the longest; nothing only for nothing.
+/// Draws a bar of this fraction of the full length. Any fraction above zero draws at least one character.
 fn bar(part: f64) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (part.clamp(0.0, 1.0) * (BAR * 8) as f64).round() as usize;
@@ -223,7 +223,7 @@ fn bar(part: f64) -> String {
     "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
-/// What people call the item, else its id.
+/// Returns a readable name for the item, or its id.
 fn name_of(item: &ItemId, names: &HashMap<ItemId, String>) -> String {
     let name = names.get(item).map(|name| words(name)).filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| words(item.as_str()));

@@ -1,4 +1,4 @@
-//! The command line: a file per sub-command. Without one, the service is started.
+//! The command line, with a file per sub-command. Without a sub-command, the service starts.
 
 #![expect(clippy::doc_markdown, reason = "doc comments of flags are the help that people read")]
 
@@ -48,37 +48,37 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start the service (what happens without a command, too).
+    /// Start the service (default).
     Serve(serve::Arguments),
     /// Talk to the stylist of a running service.
     Chat(chat::Arguments),
-    /// Make purchase ideas for a user's wardrobe and show them.
+    /// Create purchase ideas for a wardrobe.
     Digest(digest::Arguments),
-    /// Read a user's wardrobe, profile and wear events from files into the store.
+    /// Import wardrobe items, a profile and wear events from files.
     Import(import::Arguments),
-    /// Write a user's wardrobe, profile and wear events from the store to a file.
+    /// Export wardrobe items, the profile and wear events to a file.
     Export(export::Arguments),
-    /// Show what a user's wardrobe amounts to: cost per wear, unworn items, colours.
+    /// Show wardrobe statistics: cost per wear, unworn items, colours.
     Insights(insights::Arguments),
-    /// Show, follow and end the long operations of a running service.
+    /// List, show, follow, terminate and restart jobs of a running service.
     Jobs(jobs::Arguments),
-    /// Show every setting, where it came from, and what it is; secrets are masked.
+    /// Show effective settings and their sources; secrets are masked.
     Config(config::Arguments),
-    /// Look a deployment over, and say what to fix.
+    /// Check a deployment and suggest fixes.
     Doctor(doctor::Arguments),
-    /// Prepare the places where the service keeps things.
+    /// Create databases, queues and containers, or describe them for templates.
     #[command(subcommand)]
     Storage(storage::Command),
-    /// Write the directory that the Azure Functions host runs.
+    /// Build the Azure Functions package.
     Package(package::Arguments),
     /// Remove the backgrounds of pictures and write them as WebP.
     ProcessImage(process_image::Arguments),
 }
 
-/// Flags that stand for a setting, by the setting's name.
+/// Values that flags give to settings, by the setting's name.
 pub(crate) type Flags = BTreeMap<&'static str, String>;
 
-/// Runs what the command line asks for.
+/// Runs the command line.
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
     let command = line.command.unwrap_or(Command::Serve(line.serve));
@@ -107,7 +107,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// The settings of this process, with `flags` before everything else. Names that look like settings and are none are told.
+/// Reads the settings; `flags` take precedence over everything else. Warns about misspelt names.
 fn settings(flags: &Flags) -> anyhow::Result<Config> {
     let config = Config::load(flags)?;
     for stranger in &config.strangers {
@@ -116,7 +116,7 @@ fn settings(flags: &Flags) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// Runs asynchronous work to its end.
+/// Runs a future to completion on a new runtime.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
@@ -124,7 +124,7 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 /// Flags of the commands that work on one user's documents.
 #[derive(Args)]
 struct Whose {
-    /// Whose documents [default: the development user, LOCAL_DEV_USER_ID]
+    /// User id [default: LOCAL_DEV_USER_ID]
     #[arg(long, value_name = "ID", value_parser = parse_user)]
     user: Option<UserId>,
     /// Directory of the embedded store [default: ./data] (PLUCKIT_DATA_DIR)
@@ -133,14 +133,14 @@ struct Whose {
 }
 
 impl Whose {
-    /// The settings, the store that they chose, and the user.
+    /// Reads the settings and opens the store; returns both, and the user.
     fn open(&self) -> anyhow::Result<(Config, Arc<dyn DocumentStore>, UserId)> {
         let (config, user) = self.settings()?;
         let store = app::open_store(&config, &clock())?;
         Ok((config, store, user))
     }
 
-    /// The store at this moment, if it is the embedded one, and the user.
+    /// Opens a snapshot of the store, if it is the embedded one; returns it and the user.
     fn open_snapshot(&self) -> anyhow::Result<(Arc<dyn DocumentStore>, UserId)> {
         let (config, user) = self.settings()?;
         Ok((app::open_snapshot(&config, &clock())?, user))

@@ -11,34 +11,34 @@ use super::is_loopback;
 use super::reader::{Error, Reader};
 use crate::model::containers::Container;
 
-/// Where documents are kept.
+/// Document store.
 #[derive(Debug, Clone)]
 pub enum Documents {
-    /// In a SQLite file.
+    /// SQLite.
     Embedded {
-        /// Directory of the file.
+        /// Directory of the database file.
         directory: PathBuf,
-        /// Whether an empty store gets the demo wardrobe.
+        /// Whether to load the demo wardrobe into an empty store.
         demo: bool,
     },
-    /// In Azure Cosmos DB.
+    /// Azure Cosmos DB.
     Cosmos(Cosmos),
 }
 
-/// An account of Azure Cosmos DB.
+/// An Azure Cosmos DB account.
 #[derive(Debug, Clone)]
 pub struct Cosmos {
-    /// The account's endpoint.
+    /// Endpoint of the account.
     pub endpoint: Url,
-    /// The account's key; managed identity without one.
+    /// Account key; an identity is used without it.
     pub key: Option<SecretString>,
-    /// Name of the database.
+    /// Database name.
     pub database: String,
-    /// Names of the containers.
+    /// Container names.
     pub containers: BTreeMap<Container, String>,
-    /// Whether it is the emulator: HTTP/1.1, and a certificate that nobody signed.
+    /// Whether it is an emulator, with HTTP/1.1 and a self-signed certificate.
     pub emulator: bool,
-    /// Whether its containers have vector indexes, to be asked for what is similar.
+    /// Whether containers have vector indexes for similarity search.
     pub vector_search: bool,
 }
 

@@ -7,16 +7,16 @@ use url::Url;
 use super::reader::{Error, Reader};
 use crate::model::ids::UserId;
 
-/// Who may call.
+/// Sign-in and administrators.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The user that every caller is, in development.
+    /// User id of callers on this machine, in development.
     pub local_dev_user: UserId,
     /// OAuth clients whose ID tokens are accepted.
     pub google_client_ids: Vec<String>,
-    /// Where Google's signing keys are.
+    /// URL of Google's signing keys.
     pub google_jwks_url: Url,
-    /// Who may use admin routes.
+    /// Users who may call admin routes.
     pub admins: HashSet<UserId>,
     /// Client id of the user-assigned managed identity that signs in at Azure's services; `None` for the system-assigned one.
     pub azure_client_id: Option<String>,

@@ -1,8 +1,8 @@
-//! Settings: read once, checked at start, never asked for again.
+//! Settings: read and checked once, at start.
 //!
 //! A value comes from the command line, else the environment, else (in development) `local.settings.json`, else the
-//! default given here. [`Config::read`] takes a function from name to value, so tests pass a map. The README's table and
-//! `local.settings.json.example` list the same names; a test compares them.
+//! default given here. [`Config::read`] takes a function from name to value, so tests pass a map. `docs/settings.md`
+//! and `local.settings.json.example` list the same names; a test compares them.
 
 pub mod connection_string;
 mod digest;
@@ -61,47 +61,47 @@ pub use self::workers::{Operations, Workers};
 pub struct Config {
     /// Development or production.
     pub environment: Environment,
-    /// Where and how to listen.
+    /// Address, port and origins.
     pub server: Server,
-    /// Who may call.
+    /// Sign-in and administrators.
     pub identity: Identity,
-    /// Directory of what is kept in files: the embedded store and the embedded queue.
+    /// Directory of the embedded store, queue and blobs.
     pub data_directory: PathBuf,
-    /// Where documents are kept.
+    /// Document store.
     pub documents: Documents,
-    /// Azure storage, if there is any.
+    /// Azure Storage accounts, if any.
     pub storage: Storage,
-    /// Names of the queues.
+    /// Queue names.
     pub queues: Queues,
-    /// Pictures: who may send them, and who cuts them out.
+    /// Picture uploads and background removal.
     pub media: Media,
-    /// Which language model answers.
+    /// Language model.
     pub model: ModelServer,
-    /// The stylist's numbers.
+    /// Settings of the stylist.
     pub stylist: Stylist,
-    /// How work that no request waits for is done.
+    /// Background workers.
     pub workers: Workers,
-    /// Numbers about wardrobes.
+    /// Wardrobe statistics.
     pub insights: Insights,
-    /// Where moods are read from, and when.
+    /// Sources and schedule of moods.
     pub moods: Moods,
-    /// Numbers of the taste-analysis jobs.
+    /// Taste-analysis jobs.
     pub taste: Taste,
-    /// Scraping of the discover feed's sources.
+    /// Scraping of the discover feed.
     pub scraper: Scraper,
-    /// How much of the service one caller may have.
+    /// Limits per caller.
     pub limits: Limits,
-    /// The weekly digests.
+    /// Weekly digests.
     pub digest: Digest,
-    /// Numbers of long operations.
+    /// Jobs.
     pub operations: Operations,
-    /// What leaves the process about itself, beside the log.
+    /// Traces, metrics and log export.
     pub telemetry: Telemetry,
-    /// Lines of the log to write, in the syntax of `tracing`'s `EnvFilter`.
+    /// Log filter, in the syntax of `tracing`'s `EnvFilter`.
     pub log_filter: String,
-    /// Each setting with its value and source, in reading order.
+    /// Every setting with value and source, in reading order.
     pub effective: Vec<Effective>,
-    /// Names that look like settings and are none.
+    /// Names in the environment that look like settings but are not.
     pub strangers: Vec<Stranger>,
 }
 
@@ -109,7 +109,7 @@ impl Config {
     /// Reads and checks all settings.
     ///
     /// # Errors
-    /// The first fault, as one line that names the variable.
+    /// The first invalid setting, as one line that names it.
     pub fn read(lookup: impl Fn(&str) -> Option<(String, Source)>) -> Result<Self, Error> {
         let mut reader = Reader::new(&lookup);
         let under_functions_host = reader.optional("FUNCTIONS_CUSTOMHANDLER_PORT").is_some();
@@ -190,11 +190,11 @@ impl Config {
         })
     }
 
-    /// Reads the settings of this process: `flags` of the command line, the environment, and in development
-    /// `local.settings.json` of the working directory.
+    /// Reads the settings of this process from command-line `flags`, the environment and, in development,
+    /// `local.settings.json` in the working directory.
     ///
     /// # Errors
-    /// As [`Config::read`], and when `local.settings.json` is there but is not what it should be.
+    /// Like [`Config::read`], and when `local.settings.json` is invalid.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub fn load(flags: &BTreeMap<&'static str, String>) -> Result<Self, Error> {
         let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());

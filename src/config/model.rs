@@ -5,18 +5,18 @@ use url::Url;
 
 use super::reader::{Error, Reader};
 
-/// Which language model answers.
+/// Language model.
 #[derive(Debug, Clone)]
 pub enum ModelServer {
-    /// The built-in one.
+    /// The offline model.
     Offline,
     /// Azure OpenAI.
     Azure {
         /// Endpoint of the resource.
         endpoint: Url,
-        /// Its key; managed identity without one.
+        /// API key; an identity is used without it.
         key: Option<SecretString>,
-        /// Version of the API.
+        /// API version.
         api_version: String,
         /// Deployment for the stylist.
         deployment: String,
@@ -25,11 +25,11 @@ pub enum ModelServer {
         /// Deployment for embeddings.
         embedding_deployment: String,
     },
-    /// Any server that speaks OpenAI's API.
+    /// An OpenAI-compatible server.
     Compatible {
-        /// Its base URL, with the `/v1`.
+        /// Base URL, including `/v1`.
         base_url: Url,
-        /// Its key, if it wants one.
+        /// API key, if the server needs one.
         key: Option<SecretString>,
         /// Model for the stylist.
         model: String,

@@ -8,32 +8,32 @@ use super::connection_string::{ConnectionString, EMULATOR_ACCOUNT};
 use super::reader::{Error, Reader};
 use crate::model::containers::ContainerName;
 
-/// Azure storage, as far as it is configured.
+/// Azure Storage accounts, as far as configured.
 #[derive(Debug, Clone)]
 pub struct Storage {
-    /// The account with the blobs.
+    /// Account for blobs.
     pub blobs: Option<StorageAccount>,
-    /// The account with the queues.
+    /// Account for queues.
     pub queues: Option<StorageAccount>,
-    /// Blob container of finished pictures.
+    /// Blob container of finished pictures; publicly readable.
     pub archive_container: ContainerName,
-    /// Blob container of what long operations write; no public route shows it.
+    /// Blob container of job outputs; not publicly readable.
     pub jobs_container: ContainerName,
 }
 
-/// How to reach a storage account.
+/// Access to a storage account.
 #[derive(Debug, Clone)]
 pub enum StorageAccount {
-    /// By connection string.
+    /// With a connection string.
     ConnectionString(SecretString),
-    /// By name and key.
+    /// With name and key.
     Key {
-        /// Name of the account.
+        /// Account name.
         name: String,
-        /// Its key, base64.
+        /// Account key, base64.
         key: SecretString,
     },
-    /// By managed identity.
+    /// With an identity.
     Identity {
         /// URL of the service (blob or queue).
         service: Url,

@@ -1,4 +1,4 @@
-//! What the stylist remembers, one memory per user.
+//! The stylist's memory, one per user.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl Conversations {
         Key::new(Container::Conversations, user.as_str(), user.as_str())
     }
 
-    /// The user's memory, if there is one.
+    /// Finds the user's memory.
     pub async fn find(&self, user: &UserId) -> Result<Option<Conversation>> {
         let stored = self.0.read(&Self::key(user)).await?;
         Ok(stored.and_then(|stored| pages::parse(Container::Conversations, &stored)))
@@ -56,8 +56,8 @@ impl Conversations {
         .await
     }
 
-    /// Saves a summary that was folded from the memory as `before` showed it. Does nothing, and says so, when the memory
-    /// has changed since: what the user wrote, or another instance folded, is newer.
+    /// Saves a summary derived from the memory `before`. Does nothing, and returns that, when the memory has changed
+    /// since: what the user wrote, or another instance saved, is newer.
     pub async fn fold_summary(
         &self,
         user: &UserId,
@@ -100,8 +100,7 @@ impl Conversations {
         .await
     }
 
-    /// Counts messages that were said since the summary. Without a summary, or without a count in it, there is nothing to
-    /// count from.
+    /// Adds to the number of messages since the summary. Does nothing without a summary or a count.
     pub async fn count_messages(&self, user: &UserId, messages: u64) -> Result<()> {
         update::update(&*self.0, &Self::key(user), |found: Option<Conversation>| match found {
             Some(mut conversation) if conversation.messages_since.is_some() => {

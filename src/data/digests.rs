@@ -1,4 +1,4 @@
-//! Purchase ideas, by user, and how far the weekly run has come.
+//! Digests, by user, and the progress of the weekly run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::model::ids::{DigestId, UserId};
 use crate::store::query::Comparison;
 use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query, Stored};
 
-/// The longest lease of a user's week that settings allow.
+/// Longest lease of a user's week that the settings allow.
 const LONGEST_LEASE: Duration = Duration::from_secs(600);
 /// Time after which a message that should go on with a fan-out counts as lost.
 pub const HANDED_ON: Duration = Duration::from_secs(15 * 60);
@@ -40,23 +40,23 @@ impl Digests {
         Key::new(Container::Jobs, user.as_str(), WeeklyRun::ID)
     }
 
-    /// Where earlier versions kept it.
+    /// Key of the weekly run in earlier versions.
     fn former_run_key(user: &UserId) -> Key {
         Key::new(Container::Digests, user.as_str(), WeeklyRun::ID)
     }
 
-    /// Id of the digest about one state of a user's wardrobe.
+    /// Builds the id of the digest for a state of a user's wardrobe.
     pub fn id(user: &UserId, wardrobe_hash: &str) -> DigestId {
         format!("{user}-{wardrobe_hash}").into()
     }
 
-    /// The digest of this id.
+    /// Finds a digest.
     pub async fn find(&self, user: &UserId, digest: &DigestId) -> Result<Option<Digest>> {
         let stored = self.0.read(&Self::key(user, digest)).await?;
         Ok(stored.and_then(|stored| pages::parse(Container::Digests, &stored)))
     }
 
-    /// The user's newest digest.
+    /// Finds the user's latest digest.
     pub async fn latest(&self, user: &UserId) -> Result<Option<Digest>> {
         let query = Query::partition(Container::Digests, user.as_str())
             // What else is in the partition is no digest.
@@ -67,13 +67,13 @@ impl Digests {
         Ok(digests.into_iter().next())
     }
 
-    /// Saves a digest, in the place of an older one about the same wardrobe.
+    /// Saves a digest, replacing one for the same wardrobe.
     pub async fn save(&self, digest: &Digest) -> Result<()> {
         self.0.upsert(&Self::key(&digest.user_id, &digest.id), &serde_json::to_value(digest)?).await?;
         Ok(())
     }
 
-    /// How far the weekly run has come for a user.
+    /// Finds the weekly run of a user.
     pub async fn weekly_run(&self, user: &UserId) -> Result<Option<WeeklyRun>> {
         let (key, former) = (Self::run_key(user), Self::former_run_key(user));
         let (stored, former) = futures::future::try_join(self.0.read(&key), self.0.read(&former)).await?;
@@ -83,7 +83,7 @@ impl Digests {
         }
     }
 
-    /// Moves the document from where it was kept before, unless a newer one is there.
+    /// Moves a weekly run from its former key, unless a newer one exists.
     async fn move_weekly_run(&self, user: &UserId, former: &Stored) -> Result<Option<WeeklyRun>> {
         let run: Option<WeeklyRun> = pages::parse(Container::Digests, former);
         let moved = self.edit_weekly_run(user, |found| match (found, &run) {
@@ -99,10 +99,10 @@ impl Digests {
         }
     }
 
-    /// Edits that by compare-and-swap, as [`update::update`].
+    /// Edits the weekly run of a user by compare-and-swap.
     ///
     /// # Errors
-    /// As [`update::update`].
+    /// Like [`update::update`].
     pub async fn edit_weekly_run<R>(
         &self,
         user: &UserId,
@@ -111,10 +111,10 @@ impl Digests {
         update::update(&*self.0, &Self::run_key(user), edit).await
     }
 
-    /// Saves the digest of a week, unless it is there or a newer one about the same wardrobe is.
+    /// Saves the digest of a week, unless it or a newer one for the same wardrobe exists.
     ///
     /// # Errors
-    /// As [`update::update`].
+    /// Like [`update::update`].
     pub async fn save_unless_newer(&self, digest: &Digest) -> Result<()> {
         let document = serde_json::to_value(digest)?;
         update::update(&*self.0, &Self::key(&digest.user_id, &digest.id), |found: Option<Value>| {
@@ -127,7 +127,7 @@ impl Digests {
         .await
     }
 
-    /// Id of the document that says how far a week's fan-out has come.
+    /// Builds the id of a week's fan-out.
     pub fn fan_out_id(week: Week) -> String {
         format!("digest-fan-out-{week}")
     }
@@ -137,19 +137,19 @@ impl Digests {
         Key::new(Container::Jobs, PARTITION, Self::fan_out_id(week))
     }
 
-    /// How far a week's profiles have been put into the queue.
+    /// Finds the fan-out of a week.
     ///
     /// # Errors
-    /// When the store fails or the document is not what it should be.
+    /// When the store fails or the document is invalid.
     pub async fn fan_out(&self, week: Week) -> Result<Option<FanOut>> {
         let stored = self.0.read(&Self::fan_out_key(week)).await?;
         Ok(stored.map(|stored| stored.parse()).transpose()?)
     }
 
-    /// Edits that by compare-and-swap, as [`update::update`].
+    /// Edits the fan-out of a week by compare-and-swap.
     ///
     /// # Errors
-    /// As [`update::update`].
+    /// Like [`update::update`].
     pub async fn edit_fan_out<R>(&self, week: Week, edit: impl FnMut(Option<FanOut>) -> Edit<FanOut, R>) -> Result<R> {
         update::update(&*self.0, &Self::fan_out_key(week), edit).await
     }

@@ -1,4 +1,4 @@
-//! Answers to requests that carried an `Idempotency-Key`, beside what the stylist remembers of the user.
+//! Answers to requests with an `Idempotency-Key`, in the container of conversations.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,55 +18,55 @@ use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
 use crate::store::{Container, DocumentStore, Filter, Key, Query};
 
-/// How long an answer is kept, in seconds: a day.
+/// Lifetime of an answer, in seconds: a day.
 const LIFE_SECONDS: u32 = 24 * 60 * 60;
-/// How long a request keeps others away after its process has died.
+/// How long a request whose process died still blocks repeats.
 const LEASE: Duration = Duration::from_secs(10);
-/// What the ids of records begin with, and what sorts behind all of those.
+/// Prefix of record ids, and a text that sorts after all of them.
 const PREFIX: &str = "idempotency-";
 const BEHIND_PREFIX: &str = "idempotency.";
-/// Records of a user that are kept, the newest.
+/// Most records kept per user.
 const MOST_RECORDS: usize = 1000;
-/// New records of a user after which the oldest are looked for.
+/// Number of new records of a user after which old ones are deleted.
 const TIDY_EVERY: u32 = 50;
-/// Users whose new records are counted.
+/// Most users whose new records are counted.
 const COUNTED_USERS: usize = 10_000;
 
 /// Answers, by user and key.
 #[derive(Clone)]
 pub struct Idempotency {
     store: Arc<dyn DocumentStore>,
-    /// New records of a user, modulo what matters.
+    /// New records per user.
     begun: Arc<Cache<UserId, Arc<AtomicU32>>>,
 }
 
-/// An answer as it was sent.
+/// A stored answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
-    /// Its status.
+    /// Status.
     pub status: u16,
-    /// Its type.
+    /// `Content-Type`.
     pub content_type: Option<String>,
-    /// Its `Location`.
+    /// `Location`.
     pub location: Option<String>,
-    /// Its body.
+    /// Body.
     pub body: String,
 }
 
-/// What became of beginning a request.
+/// Outcome of beginning a request.
 pub enum Begun {
-    /// It is the first under its key.
+    /// The first request with this key.
     First(Box<Held<Record>>),
-    /// Another one is under way.
+    /// Another request with this key is in progress.
     UnderWay,
-    /// The key belongs to another request.
+    /// The key belongs to a different request.
     Other,
-    /// It was answered before.
+    /// The request was answered before.
     Answered(Answer),
 }
 
-/// A request that was begun under a key.
+/// A request with a key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -89,11 +89,11 @@ impl Idempotency {
         Self { store, begun: Arc::new(Cache::new(COUNTED_USERS)) }
     }
 
-    /// Begins a request with this fingerprint under a key, unless it was begun before. One that was begun without an answer,
-    /// and whose lease has ended, is begun anew: whoever did it died.
+    /// Begins a request with this fingerprint and key, unless it was begun before. If an earlier one has no answer and
+    /// its lease has expired, its process died, and it is begun again.
     ///
     /// # Errors
-    /// As [`update`](super::update::update).
+    /// Like [`update`](super::update::update).
     pub async fn begin(&self, user: &UserId, key: &str, fingerprint: &str, clock: &Arc<dyn Clock>) -> Result<Begun> {
         // Keys are the callers' and may hold what ids may not.
         let key = Key::new(Container::Conversations, user.as_str(), format!("{PREFIX}{}", sha256_hex(key)));
@@ -119,7 +119,7 @@ impl Idempotency {
         })
     }
 
-    /// Counts a new record of a user. Whether it is time to look for records that are too many.
+    /// Counts a new record of a user; returns whether old records should be deleted now.
     pub fn is_tidying_due(&self, user: &UserId) -> bool {
         let count = match self.begun.get(user) {
             Some(count) => count,
@@ -132,7 +132,7 @@ impl Idempotency {
         (count.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(TIDY_EVERY)
     }
 
-    /// Deletes the oldest records of a user who has too many.
+    /// Deletes the oldest records of a user beyond the maximum.
     ///
     /// # Errors
     /// When the store fails.

@@ -1,4 +1,4 @@
-//! Things found in feeds and on brands' sites.
+//! Items of the discover feed.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -18,26 +18,26 @@ use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
 use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Page, Query, Scope, Stored};
 
-/// Partition of the items that everybody sees.
+/// Partition of global items.
 pub const GLOBAL: &str = "global";
 
-/// Known items that one look-up takes in at most.
+/// Most known items in one look-up.
 const MOST_WITH_PAGES: usize = 1000;
 
 const SEARCH_FIELDS: &[&str] =
     &["id", "sourceId", "title", "imageUrl", "productUrl", "buyLinks", "tags", "scoreSignal", "embedding"];
 
-/// The scraped items of all partitions.
+/// Items of all partitions.
 #[derive(Clone)]
 pub struct Items(Arc<dyn DocumentStore>);
 
-/// The order of the feed. Items that lack its field come last; ties, and those, are in the order of their ids.
+/// Order of the feed. Items without the sort field come last; ties are ordered by id.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FeedOrder {
-    /// The most liked first.
+    /// Highest score first.
     #[default]
     Score,
-    /// The newest first.
+    /// Newest first.
     Recent,
 }
 
@@ -49,7 +49,7 @@ impl FeedOrder {
         }
     }
 
-    /// Whether a document's field counts: anything else makes the document none that can be sorted.
+    /// Whether the field's value can be sorted by.
     fn is_key(self, value: &Value) -> bool {
         match self {
             Self::Score => value.is_number(),
@@ -57,7 +57,7 @@ impl FeedOrder {
         }
     }
 
-    /// The items that have the field.
+    /// Returns a filter for items with the sort field.
     fn has_key(self) -> Filter {
         let least = match self {
             Self::Score => Value::from(i64::MIN),
@@ -67,42 +67,42 @@ impl FeedOrder {
     }
 }
 
-/// Which items of the feed, in what order.
+/// Parameters of a feed page.
 #[derive(Debug, Clone, Default)]
 pub struct FeedQuery {
-    /// The order.
+    /// Order.
     pub order: FeedOrder,
-    /// Only of these sources; of all when empty.
+    /// Only items of these sources; all if empty.
     pub sources: Vec<String>,
-    /// Only with one of these tags, in whatever case; with any when empty.
+    /// Only items with one of these tags, ignoring case; all if empty.
     pub tags: Vec<String>,
-    /// Only what appeared at its source since, or was found since if it does not say when that was.
+    /// Only items published since, or scraped since if the publication time is unknown.
     pub since: Option<Timestamp>,
-    /// Length of the page.
+    /// Page size.
     pub limit: usize,
-    /// Where the page before this one ended.
+    /// Position after which the page starts.
     pub after: Option<FeedPosition>,
-    /// Who reads: the items of their own sources are among those that everybody sees.
+    /// The reader, whose own sources are included.
     pub reader: Option<UserId>,
 }
 
-/// A place in the feed: the last item of a page.
+/// Position in the feed: the last item of a page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FeedPosition {
-    /// Value of the field that the feed is sorted by; null if the item lacks it.
+    /// Value of the sort field; null if the item lacks it.
     #[serde(rename = "k")]
     key: Value,
-    /// The item.
+    /// Item id.
     id: String,
 }
 
 impl FeedPosition {
-    /// Whether it can be a place in this order.
+    /// Whether the position is valid in this order.
     pub fn fits(&self, order: FeedOrder) -> bool {
         self.key.is_null() || order.is_key(&self.key)
     }
 
-    /// Which of two comes first, of items that both have the field, or both lack it.
+    /// Compares the positions of two items that both have the sort field, or both lack it.
     fn compare(&self, other: &Self) -> Ordering {
         let keys = match (&self.key, &other.key) {
             (Value::String(one), Value::String(other)) => other.cmp(one),
@@ -118,9 +118,9 @@ impl FeedPosition {
 /// A page of the feed.
 #[derive(Debug)]
 pub struct FeedPage {
-    /// The items.
+    /// Items.
     pub items: Vec<FeedItem>,
-    /// Where the next page begins; `None` when there is none.
+    /// Position of the next page; `None` at the end.
     pub next: Option<FeedPosition>,
 }
 
@@ -129,17 +129,17 @@ impl Items {
         Self(store)
     }
 
-    /// Where an item that everybody sees is stored.
+    /// Returns the key of a global item.
     pub fn key(item: &ScrapedItemId) -> Key {
         Key::new(Container::ScrapedItems, GLOBAL, item.as_str())
     }
 
-    /// Where an item can be stored that this user sees: with those of everybody, or with their own.
+    /// Returns the possible keys of an item that the user sees: global, or their own.
     pub fn keys_for(user: &UserId, item: &ScrapedItemId) -> [Key; 2] {
         [Self::key(item), Key::new(Container::ScrapedItems, user.as_str(), item.as_str())]
     }
 
-    /// The item of this id that this user sees.
+    /// Finds an item that the user sees.
     pub async fn find_for(&self, user: &UserId, item: &ScrapedItemId) -> Result<Option<FeedItem>> {
         for key in Self::keys_for(user, item) {
             if let Some(stored) = self.0.read(&key).await? {
@@ -149,8 +149,8 @@ impl Items {
         Ok(None)
     }
 
-    /// The vectors of the global pool, of items whose picture is still there, in pages: the newest first, and last those of
-    /// which nobody knows when they were found. `convert` is run on a thread for such work.
+    /// Streams the embeddings of global items whose picture is available, in pages: newest first, items of unknown age
+    /// last. `convert` runs on a blocking thread.
     pub fn vectors<T: Send + 'static>(
         &self,
         convert: impl Fn(ItemVector) -> T + Clone + Send + 'static,
@@ -163,7 +163,7 @@ impl Items {
         pages(newest).chain(pages(undated))
     }
 
-    /// Those of these items of the global pool whose picture is still there, in no order, with their vectors.
+    /// Finds global items whose picture is available, with embeddings, in any order.
     pub async fn find_many(&self, ids: &[Arc<str>]) -> Result<Vec<ScrapedItem>> {
         let wanted = Filter::In("id", ids.iter().map(|id| Value::from(&**id)).collect());
         let query = Query::partition(Container::ScrapedItems, GLOBAL)
@@ -175,8 +175,7 @@ impl Items {
         pages::convert(Container::ScrapedItems, found, |item| item).await
     }
 
-    /// The items of the global pool whose picture is still there that are nearest to `vector`; `None` if the store has no
-    /// index of vectors.
+    /// Finds the global items nearest to `vector` whose picture is available; `None` if the store has no vector index.
     pub async fn nearest(&self, vector: &[f32], limit: usize) -> Result<Option<Vec<ScrapedItem>>> {
         let query =
             Query::partition(Container::ScrapedItems, GLOBAL).matching(has_image()).select(SEARCH_FIELDS).limit(limit);
@@ -184,7 +183,7 @@ impl Items {
         pages::convert(Container::ScrapedItems, found, |item| item).await.map(Some)
     }
 
-    /// The ids of the global pool: all of them, or those of items found since.
+    /// Streams the ids of global items: all, or those scraped since a time.
     pub fn ids(&self, since: Option<Timestamp>) -> impl Stream<Item = Result<String>> + Send + '_ {
         let mut query = Query::partition(Container::ScrapedItems, GLOBAL).select(&["id"]);
         if let Some(since) = since {
@@ -193,7 +192,7 @@ impl Items {
         pages::walk(&*self.0, query).map_ok(|Named { id }| id)
     }
 
-    /// Those items of a partition that have one of these pages: more than one item can have the same.
+    /// Finds items of a partition by page URL; several items may share one.
     pub async fn with_pages(&self, partition: &str, urls: &[String]) -> Result<Vec<KnownItem>> {
         let urls = urls.iter().map(|url| url.as_str().into()).collect();
         let query = Query::partition(Container::ScrapedItems, partition)
@@ -204,7 +203,7 @@ impl Items {
         pages::take(pages::walk(&*self.0, query), MOST_WITH_PAGES).await
     }
 
-    /// Writes an item that was found; whether there was none of its id.
+    /// Creates an item; returns whether it is new.
     pub async fn add(&self, item: &NewItem) -> Result<bool> {
         let key = Key::new(Container::ScrapedItems, &item.user_id, item.id.as_str());
         match self.0.create(&key, &serde_json::to_value(item)?).await {
@@ -214,7 +213,7 @@ impl Items {
         }
     }
 
-    /// Items of a partition that were written without their vectors, at most `limit`.
+    /// Finds at most `limit` items of a partition whose embedding is missing.
     pub async fn without_vectors(&self, partition: &str, limit: usize) -> Result<Vec<FeedItem>> {
         let query = Query::partition(Container::ScrapedItems, partition)
             .matching(Filter::equal("needsEmbedding", true))
@@ -223,7 +222,7 @@ impl Items {
         pages::page(&*self.0, &query).await
     }
 
-    /// The items of a partition that have these ids, as far as they are there.
+    /// Finds items of a partition by id.
     pub async fn find_in(&self, partition: &str, ids: &[ScrapedItemId]) -> Result<Vec<FeedItem>> {
         let ids = ids.iter().map(|id| id.as_str().into()).collect();
         let query = Query::partition(Container::ScrapedItems, partition)
@@ -232,7 +231,7 @@ impl Items {
         pages::take(pages::walk(&*self.0, query), MOST_WITH_PAGES).await
     }
 
-    /// Gives an item its vector, unless it is gone or somebody else did; whether it did.
+    /// Sets an item's embedding, unless the item is gone or has one; returns whether it did.
     pub async fn fill_vector(&self, partition: &str, id: &ScrapedItemId, vector: &[f64]) -> Result<bool> {
         let key = Key::new(Container::ScrapedItems, partition, id.as_str());
         update::update(&*self.0, &key, |found: Option<Map<String, Value>>| {
@@ -249,8 +248,8 @@ impl Items {
         .await
     }
 
-    /// The hashes of the pictures of a partition: all of them, or those of items found since. A hash that cannot be read
-    /// counts as missing.
+    /// Streams the picture hashes of a partition: all, or those of items scraped since a time. Invalid hashes count as
+    /// missing.
     pub fn hashes(
         &self,
         partition: &str,
@@ -264,7 +263,7 @@ impl Items {
             .try_filter_map(|item: Hashed| async move { Ok(item.p_hash.and_then(|hash| hash.parse().ok())) })
     }
 
-    /// The best items of the global pool whose picture is still there.
+    /// Finds the best global items whose picture is available.
     pub async fn best(&self, limit: usize) -> Result<Vec<FeedItem>> {
         let query = Query::partition(Container::ScrapedItems, GLOBAL)
             .matching(has_image())
@@ -275,7 +274,7 @@ impl Items {
         pages::page(&*self.0, &query).await
     }
 
-    /// A page of the feed.
+    /// Returns a page of the feed.
     pub async fn feed(&self, query: &FeedQuery) -> Result<FeedPage> {
         // One more than asked for tells whether there is another page.
         let wanted = query.limit + 1;
@@ -295,7 +294,7 @@ impl Items {
         Ok(FeedPage { items, next })
     }
 
-    /// The documents of one stretch of the feed, those of the reader's own partition among those of everybody's.
+    /// Reads one stretch of the feed, merging global items with the reader's own.
     async fn stretch(&self, stretch: Query, query: &FeedQuery) -> Result<Vec<Stored>> {
         let Some(reader) = query.reader.as_ref().filter(|reader| reader.as_str() != GLOBAL) else {
             return self.in_order(&stretch, query.order).await;
@@ -313,8 +312,8 @@ impl Items {
         Ok(both.into_iter().map(|(_, stored)| stored).take(stretch.limit).collect())
     }
 
-    /// The documents of a stretch in the order of the feed, which its positions rely on. From a store that does not sort
-    /// what ties, those that tie with the last one are asked for once more, in the order of their ids alone.
+    /// Reads a stretch in the feed's order, which positions rely on. If the store does not order ties, items that tie
+    /// with the last one are read again, ordered by id.
     async fn in_order(&self, stretch: &Query, order: FeedOrder) -> Result<Vec<Stored>> {
         let Page { mut documents, next, loose_ties } = self.0.query(stretch).await?;
         let Some(last) = documents.last().filter(|_| loose_ties && next.is_some()) else { return Ok(documents) };
@@ -330,23 +329,23 @@ impl Items {
     }
 }
 
-/// The vector of an item.
+/// The embedding of an item.
 #[derive(Debug, Deserialize)]
 pub struct ItemVector {
-    /// The item.
+    /// Item id.
     pub id: String,
-    /// Its vector; empty until it has one.
+    /// Embedding; empty if missing.
     #[serde(default, deserialize_with = "lenient::numbers")]
     pub embedding: Vec<f32>,
 }
 
-/// An item, as far as it must be told from others.
+/// An item, reduced to its id.
 #[derive(Deserialize)]
 struct Named {
     id: String,
 }
 
-/// An item, as far as duplicates are concerned.
+/// An item, reduced to what de-duplication needs.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Hashed {
@@ -364,8 +363,8 @@ fn has_image() -> Filter {
     Filter::Any(vec![is_missing, Filter::not_equal("imageExpired", Value::Bool(true))])
 }
 
-/// The rest of the feed after the query's position as queries to be run one after the other until a page is full. Each is
-/// one stretch of the index: what ties with the position, what comes after it, what lacks the field.
+/// Splits the rest of the feed into queries that run one after the other until a page is full. Each is one stretch of
+/// an index: ties with the position, items after it, items without the sort field.
 pub fn feed_stretches(query: &FeedQuery) -> Vec<Query> {
     let field = query.order.field();
     let mut all = Query::partition(Container::ScrapedItems, GLOBAL).select(FeedItem::FIELDS);

@@ -1,5 +1,4 @@
-//! Long operations. Timers keep their documents in the same container, and callers' idempotency keys are there too:
-//! neither has what a list of jobs asks for.
+//! Jobs. Their container also holds timers and idempotency keys, which lack the fields that lists of jobs query.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +14,9 @@ use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
 use crate::store::{self, Container, Direction, DocumentStore, ETag, Filter, Key, Query, Write};
 
-/// Length of a job's id: a UUID without hyphens.
+/// Length of a job id: a UUID without hyphens.
 const ID_LENGTH: usize = 32;
-/// What lists show. The rest can be long.
+/// Fields of a job in lists; others may be long.
 const SUMMARY: &[&str] =
     &["id", "userId", "name", "status", "createdTime", "lastUpdatedTime", "customStatus", "input", "result", "error"];
 
@@ -38,7 +37,7 @@ impl Leased for Job {
     }
 }
 
-/// The jobs of all users.
+/// Jobs of all users.
 #[derive(Clone)]
 pub struct Jobs(Arc<dyn DocumentStore>);
 
@@ -56,20 +55,20 @@ impl Jobs {
         Key::new(Container::Jobs, user.as_str(), format!("key-{}", sha256_hex(idempotency_key)))
     }
 
-    /// Whether this is the id of a job rather than of another document in the container.
+    /// Whether this is a job id, rather than the id of another document in the container.
     pub fn is_valid_id(job: &JobId) -> bool {
         let id = job.as_str();
         id.len() == ID_LENGTH && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     }
 
-    /// Saves a new job.
+    /// Creates a job.
     pub async fn create(&self, job: &Job) -> Result<()> {
         self.0.create(&Self::key(&job.user_id, &job.id), &serde_json::to_value(job)?).await?;
         Ok(())
     }
 
-    /// Saves a new job together with the caller's key for it, both or neither; `false` if the caller has used the key.
-    /// The key counts for `seconds`.
+    /// Creates a job together with the caller's key, in one batch; `false` if the key was used before. The key expires
+    /// after `seconds`.
     pub async fn create_with_key(&self, job: &Job, key: &str, request_hash: &str, seconds: i64) -> Result<bool> {
         let record = JobKey {
             id: Self::key_of_key(&job.user_id, key).id,
@@ -89,13 +88,13 @@ impl Jobs {
         }
     }
 
-    /// What the user's key stands for, if it still counts, and the version of that.
+    /// Finds a key of the user that has not expired, and its version.
     pub async fn find_key(&self, user: &UserId, key: &str) -> Result<Option<(JobKey, ETag)>> {
         let stored = self.0.read(&Self::key_of_key(user, key)).await?;
         Ok(stored.and_then(|stored| Some((pages::parse(Container::Jobs, &stored)?, stored.etag))))
     }
 
-    /// Forgets a user's key, unless it stands for something else by now.
+    /// Deletes a user's key, unless it has changed.
     pub async fn forget_key(&self, key: &JobKey, etag: &ETag) -> Result<()> {
         let place = Key::new(Container::Jobs, key.user_id.as_str(), key.id.as_str());
         match self.0.delete(&place, Some(etag)).await {
@@ -104,7 +103,7 @@ impl Jobs {
         }
     }
 
-    /// The user's job of this id.
+    /// Finds a job of the user.
     pub async fn find(&self, user: &UserId, job: &JobId) -> Result<Option<Job>> {
         if !Self::is_valid_id(job) {
             return Ok(None);
@@ -113,7 +112,7 @@ impl Jobs {
         Ok(stored.and_then(|stored| pages::parse(Container::Jobs, &stored)))
     }
 
-    /// The job of this id, whoever's it is.
+    /// Finds a job of any user.
     pub async fn find_anyone_s(&self, job: &JobId) -> Result<Option<Job>> {
         if !Self::is_valid_id(job) {
             return Ok(None);
@@ -122,7 +121,7 @@ impl Jobs {
         Ok(pages::page(&*self.0, &query).await?.pop())
     }
 
-    /// Edits a job by compare-and-swap, as [`update::update`] does; `None` if it is not there.
+    /// Edits a job by compare-and-swap; `None` if it does not exist.
     pub async fn edit<R>(
         &self,
         user: &UserId,
@@ -137,7 +136,8 @@ impl Jobs {
         .await
     }
 
-    /// A page of a user's jobs, or of everybody's, of one status or of all, the newest first, and what continues after it.
+    /// Lists a page of a user's jobs, or of all users', of one status or of all, newest first, with the token of the
+    /// next page.
     pub async fn page(
         &self,
         user: Option<&UserId>,
@@ -165,7 +165,7 @@ impl Jobs {
         pages::page_and_next(&*self.0, &query).await
     }
 
-    /// Jobs of this status whose lease has run out, the oldest lease first, at most `limit`.
+    /// Finds at most `limit` jobs of this status whose lease has expired, oldest lease first.
     pub async fn stale(&self, status: JobStatus, now: Timestamp, limit: usize) -> Result<Vec<Job>> {
         let query = Query::all(Container::Jobs)
             .matching(Filter::equal("status", status.name()))
@@ -175,7 +175,7 @@ impl Jobs {
         pages::page(&*self.0, &query).await
     }
 
-    /// Jobs that are to be deleted by now, at most `limit`.
+    /// Finds at most `limit` jobs that are due for deletion.
     pub async fn due_for_purge(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>> {
         let query = Query::all(Container::Jobs)
             .matching(Filter::Compare("purgeAt", Comparison::LessOrEqual, now.to_string().into()))

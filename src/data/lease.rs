@@ -28,10 +28,10 @@ use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
 use crate::store::{DocumentStore, Key};
 
-/// Renewals within the length of a lease.
+/// Renewals per length of a lease.
 const RENEWALS: u32 = 3;
 
-/// A document that one process at a time works on.
+/// A document with a lease.
 pub trait Leased: Clone + Serialize + DeserializeOwned + Send {
     /// The longest lease that any version of the service takes on such a document.
     const LONGEST: Duration;
@@ -66,10 +66,10 @@ macro_rules! leased {
 }
 pub(super) use leased;
 
-/// Why an edit under a lease did not happen.
+/// Why an edit under a lease failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody else has the lease, or the document has gone.
+    /// The lease was lost, or the document is gone.
     #[error("the lease is somebody else's")]
     Lost,
     /// The document could not be read or written.
@@ -77,7 +77,7 @@ pub enum Error {
     Data(#[from] super::Error),
 }
 
-/// Work was stopped because its lease was lost.
+/// Work was stopped because the lease was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the lease was lost")]
 pub struct Lost;
@@ -91,35 +91,35 @@ pub struct Leases {
     pause: Duration,
 }
 
-/// Whether a document can be claimed.
+/// State of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Nobody works on it.
+    /// Nobody holds it.
     Free,
-    /// Somebody does, and the lease ends so.
+    /// Somebody holds it until this time.
     Held(Timestamp),
 }
 
-/// What to do about a document whose lease is wanted.
+/// What to do with a document whose lease is wanted.
 pub enum Decision<T, R> {
-    /// Save it so, with the lease ours.
+    /// Save this document with our lease.
     Take(T),
     /// Save it so, and take no lease.
     Save(T, R),
-    /// Leave it alone.
+    /// Leave the document unchanged.
     Leave(R),
 }
 
-/// What became of a claim.
+/// Outcome of a claim.
 pub enum Claimed<T, R> {
-    /// The lease is ours.
+    /// We hold the lease.
     Ours(Held<T>),
     /// It was not taken.
     Left(R),
 }
 
 impl Leases {
-    /// Takes leases of this length on documents of `store`.
+    /// Creates a factory of leases of this length on documents of `store`.
     pub fn new(store: Arc<dyn DocumentStore>, clock: Arc<dyn Clock>, length: Duration) -> Self {
         Self { store, clock, length, pause: length / RENEWALS }
     }

@@ -39,72 +39,72 @@ use crate::store::{self, DocumentStore};
 /// Result of a data operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a data operation did not happen.
+/// Why a data operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store could not do it.
+    /// The store failed.
     #[error("the document store failed")]
     Store(#[from] store::Error),
-    /// A record does not turn into JSON: a fault in this program.
+    /// A record cannot be serialized; a bug.
     #[error("a record cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
-    /// Others kept changing the document while we tried to.
+    /// The document kept changing during the attempts to edit it.
     #[error("the document kept changing")]
     Contended,
 }
 
-/// All documents, by kind.
+/// Typed access to all kinds of documents.
 #[derive(Clone)]
 pub struct Data {
-    /// The store below, for what is not about one kind of document.
+    /// The underlying store, for operations on more than one kind.
     pub store: Arc<dyn DocumentStore>,
-    /// Sign-ins.
+    /// Sessions.
     pub sessions: sessions::Sessions,
-    /// Clothes.
+    /// Wardrobe items.
     pub wardrobe: wardrobe::Wardrobe,
-    /// When clothes were worn.
+    /// Wear events.
     pub wear_events: wear_events::WearEvents,
-    /// People's sizes, tastes and city.
+    /// User profiles.
     pub profiles: profiles::Profiles,
-    /// What the stylist remembers.
+    /// The stylist's memory.
     pub conversations: conversations::Conversations,
-    /// Answers to requests that may be sent again.
+    /// Answers to requests with an `Idempotency-Key`.
     pub idempotency: idempotency::Idempotency,
-    /// Tokens that users spent.
+    /// Token budgets.
     pub spending: spending::SpendingDays,
-    /// What is in fashion.
+    /// Moods.
     pub moods: moods::Moods,
-    /// Posts that users sent for the feed.
+    /// Submitted posts.
     pub contributions: contributions::Contributions,
-    /// What users wait for.
+    /// Backlogs of users.
     pub backlogs: backlogs::Backlogs,
-    /// Things found in feeds.
+    /// Items of the discover feed.
     pub items: items::Items,
-    /// Where they are found.
+    /// Sources of the discover feed.
     pub sources: sources::Sources,
-    /// Who follows which of those.
+    /// Subscriptions to sources.
     pub subscriptions: subscriptions::Subscriptions,
-    /// Long operations.
+    /// Jobs.
     pub jobs: jobs::Jobs,
-    /// How far the timers have come.
+    /// State of timers.
     pub timers: timers::Timers,
-    /// Who voted what.
+    /// Votes on the feed.
     pub votes: votes::Votes,
-    /// Pictures to analyse.
+    /// Taste-analysis jobs.
     pub taste_jobs: taste_jobs::TasteJobs,
-    /// The newest exchange rates.
+    /// Exchange rates.
     pub exchange_rates: exchange_rates::ExchangeRates,
-    /// Insights that were computed.
+    /// Cached wardrobe statistics.
     pub insights_cache: insights_cache::InsightsCache,
-    /// Messages that could not be done.
+    /// Dead letters.
     pub dead_letters: dead_letters::DeadLetters,
-    /// Purchase ideas.
+    /// Digests.
     pub digests: digests::Digests,
-    /// Thumbs on them.
+    /// Feedback on digests.
     pub digest_feedback: digest_feedback::Feedback,
     /// Taste quizzes.
     pub quizzes: quizzes::Quizzes,
-    /// People who may not contribute.
+    /// Bans.
     pub bans: bans::Bans,
 }
 
@@ -114,7 +114,7 @@ impl Data {
         Leases::new(self.store.clone(), clock.clone(), length)
     }
 
-    /// The typed side of `store`.
+    /// Creates typed access to `store`.
     pub fn new(store: Arc<dyn DocumentStore>) -> Self {
         Self {
             sessions: sessions::Sessions::new(store.clone()),

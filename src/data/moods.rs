@@ -1,4 +1,4 @@
-//! What is in fashion, and how far the press has been read.
+//! Moods, and the progress of reading the fashion press.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ const CHUNK_LEASE: Duration = Duration::from_secs(45);
 
 leased!(MoodChunk, CHUNK_LEASE);
 
-/// All fields of a mood but the vector of its name and its articles.
+/// Fields of a mood without embedding and articles.
 const FIELDS: &[&str] = &["id", "primaryMood", "name", "subMoods", "description", "moodSignals", "trendScore"];
 
-/// What users see.
+/// Fields of a mood for users.
 const PUBLISHED_FIELDS: &[&str] = &[
     "id",
     "primaryMood",
@@ -37,29 +37,29 @@ const PUBLISHED_FIELDS: &[&str] = &[
     "updatedAt",
 ];
 
-/// What moods are compared by.
+/// Fields for comparing moods.
 const NAME_FIELDS: &[&str] = &["id", "name", "description", "nameEmbedding", "detectedIn"];
 
-/// A mood's name, to compare others with.
+/// A mood's name and embedding, for comparison with others.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MoodName {
-    /// The mood.
+    /// Mood id.
     pub id: String,
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its description.
+    /// Description.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub description: String,
-    /// The vector of its name; empty if it has none.
+    /// Embedding of the name; empty if missing.
     #[serde(default, deserialize_with = "lenient::list")]
     pub name_embedding: Vec<f32>,
-    /// The run that first saw it.
+    /// The run that first saw the mood.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub detected_in: Option<String>,
 }
 
-/// The moods of all categories.
+/// Moods of all categories.
 #[derive(Clone)]
 pub struct Moods(Arc<dyn DocumentStore>);
 
@@ -68,17 +68,17 @@ impl Moods {
         Self(store)
     }
 
-    /// The moods with the highest trend score, at most `limit`, of one category or of all.
+    /// Finds the moods with the highest trend score, of one category or of all.
     pub async fn top_by_trend(&self, primary_mood: Option<&str>, limit: usize) -> Result<Vec<Mood>> {
         pages::page(&*self.0, &by_trend(primary_mood, limit).select(FIELDS)).await
     }
 
-    /// The same, with their articles.
+    /// Finds the moods with the highest trend score with their articles, of one category or of all.
     pub async fn published_by_trend(&self, primary_mood: Option<&str>, limit: usize) -> Result<Vec<PublishedMood>> {
         pages::page(&*self.0, &by_trend(primary_mood, limit).select(PUBLISHED_FIELDS)).await
     }
 
-    /// The mood with this id, in any of the forms that it ever had.
+    /// Finds a mood by its id, in any of the forms that ids ever had.
     pub async fn find(&self, id: &str) -> Result<Option<PublishedMood>> {
         let Some(category) = Mood::category_of(id) else { return Ok(None) };
         let Some(rest) = id.get(category.len()..) else { return Ok(None) };
@@ -100,15 +100,15 @@ impl Moods {
         Ok(None)
     }
 
-    /// The names of a category's moods, page by page.
+    /// Streams the names of a category's moods.
     pub fn names<'a>(&'a self, primary_mood: &str) -> impl Stream<Item = Result<MoodName>> + Send + 'a {
         pages::walk(&*self.0, Query::partition(Container::Moods, primary_mood).select(NAME_FIELDS))
     }
 
-    /// Edits a mood by compare-and-swap, as [`update`].
+    /// Edits a mood by compare-and-swap.
     ///
     /// # Errors
-    /// As [`update`].
+    /// Like [`update`].
     pub async fn edit<R>(
         &self,
         primary_mood: &str,
@@ -118,24 +118,24 @@ impl Moods {
         update(&*self.0, &Key::new(Container::Moods, primary_mood, id), edit).await
     }
 
-    /// What is known of the feeds.
+    /// Finds the state of the feeds.
     ///
     /// # Errors
-    /// When the store fails or the document is not what it should be.
+    /// When the store fails or the document is invalid.
     pub async fn intake(&self) -> Result<Option<MoodIntake>> {
         let stored = self.0.read(&system_key(INTAKE)).await?;
         Ok(stored.map(|stored| stored.parse()).transpose()?)
     }
 
-    /// Edits that by compare-and-swap, as [`update`].
+    /// Edits the state of the feeds by compare-and-swap.
     ///
     /// # Errors
-    /// As [`update`].
+    /// Like [`update`].
     pub async fn edit_intake<R>(&self, edit: impl FnMut(Option<MoodIntake>) -> Edit<MoodIntake, R>) -> Result<R> {
         update(&*self.0, &system_key(INTAKE), edit).await
     }
 
-    /// Saves a new chunk. One that is there already stays as it is.
+    /// Creates a chunk, unless it exists.
     ///
     /// # Errors
     /// When the store fails.
@@ -152,7 +152,8 @@ impl Moods {
     }
 }
 
-/// Id of the document about the feeds. It and the chunks are among the long operations, in the partition of nobody.
+/// Id of the document with the state of the feeds. It and the chunks are in the container of jobs, in a partition
+/// without owner.
 pub const INTAKE: &str = "mood-intake";
 
 fn system_key(id: &str) -> Key {

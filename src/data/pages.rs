@@ -1,6 +1,6 @@
 //! Typed pages of documents.
 //!
-//! A document that does not fit its type is left out and logged by id: a bad one never costs a good one.
+//! A document that does not match its type is skipped and logged by id, so that it does not affect others.
 
 use std::pin::pin;
 
@@ -12,7 +12,7 @@ use tracing::warn;
 use super::{Error, Result};
 use crate::store::{self, Container, DocumentStore, Query, Stored};
 
-/// Documents in one round trip when a query is walked from end to end.
+/// Page size for walking a query.
 const PAGE: usize = 500;
 
 /// Documents in one round trip when a few short fields of each are fetched.
@@ -38,12 +38,12 @@ pub(super) fn parse<T: DeserializeOwned>(container: Container, stored: &Stored) 
     }
 }
 
-/// The records of one page; documents that do not fit are left out.
+/// Reads the records of one page, skipping documents that do not match.
 pub(super) async fn page<T: DeserializeOwned>(store: &dyn DocumentStore, query: &Query) -> Result<Vec<T>> {
     Ok(page_and_next(store, query).await?.0)
 }
 
-/// The records of one page, and what continues after it; documents that do not fit are left out.
+/// Reads the records of one page, skipping documents that do not match, and the token of the next page.
 pub(super) async fn page_and_next<T: DeserializeOwned>(
     store: &dyn DocumentStore,
     query: &Query,
@@ -53,7 +53,7 @@ pub(super) async fn page_and_next<T: DeserializeOwned>(
     Ok((records, page.next))
 }
 
-/// All records that a query asks for, page by page: at most one page is held at a time.
+/// Streams all records of a query, holding one page at a time.
 pub(super) fn walk<'a, T: DeserializeOwned + Send + 'a>(
     store: &'a dyn DocumentStore,
     query: Query,
@@ -109,7 +109,7 @@ where
     async move { converting.await.map_err(|error| store::Error::Failed(error.into()).into()) }
 }
 
-/// Collects at most `limit` records of a walk.
+/// Collects at most `limit` records.
 pub(super) async fn take<T>(walk: impl Stream<Item = Result<T>>, limit: usize) -> Result<Vec<T>> {
     pin!(walk).take(limit).try_collect().await
 }

@@ -21,7 +21,7 @@ use crate::model::source::{PageVersion, Source, SourceType};
 use crate::model::timestamp::Timestamp;
 use crate::store::{Container, DocumentStore, Filter, Key, Query};
 
-/// Sources that one user is shown at most, of each sort.
+/// Most sources shown to a user, of global and own ones each.
 const MOST_SHOWN: usize = 500;
 
 type Document = Map<String, Value>;
@@ -79,44 +79,44 @@ impl SourceDocument {
 /// Why a lease was not granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotClaimed {
-    /// Somebody else has it.
+    /// Somebody else holds it.
     Theirs,
-    /// There is no such source.
+    /// The source does not exist.
     Gone,
 }
 
-/// What came of a client's asking for a lease.
+/// Outcome of a client's claim of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientClaim {
-    /// The client has it.
+    /// The client holds it.
     Granted,
-    /// Somebody else has it.
+    /// Somebody else holds it.
     Theirs,
     /// The source needs nothing from clients at present.
     NotNeeded,
-    /// The client's user has leased it before and sent nothing, and waits until then.
+    /// The user leased it before without submitting anything, and has to wait until this time.
     Waits(Timestamp),
-    /// There is no such source.
+    /// The source does not exist.
     Gone,
 }
 
-/// What a finished scrape leaves behind.
+/// What a finished scrape records.
 #[derive(Debug, Clone, Copy)]
 pub struct Finish<'a> {
-    /// When it ended.
+    /// End of the scrape.
     pub at: Timestamp,
-    /// The day whose daily scrape it was, if it was one.
+    /// Day of the daily scrape, if it was one.
     pub day: Option<&'a str>,
-    /// The version of the page that was scraped, if it has one.
+    /// Version of the scraped page, if it has one.
     pub version: Option<&'a PageVersion>,
 }
 
-/// What came of a suggestion.
+/// Outcome of a suggestion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suggested {
-    /// It is a source now.
+    /// The source was saved.
     Saved,
-    /// There is a source of this id that is not the caller's own.
+    /// Another user's source, or a global one, has this id.
     Taken,
 }
 
@@ -133,14 +133,14 @@ impl Sources {
         Self::key(source.source_type, &source.id)
     }
 
-    /// The source of this id, of whatever kind.
+    /// Finds a source of any kind.
     pub async fn find(&self, id: &SourceId) -> Result<Option<Source>> {
         let keys = SourceType::ALL.map(|kind| Self::key(kind, id));
         let found = try_join_all(keys.iter().map(|key| self.0.read(key))).await?;
         Ok(found.into_iter().flatten().find_map(|stored| pages::parse(Container::ScraperSources, &stored)))
     }
 
-    /// The active sources that everybody has, page by page.
+    /// Streams the active global sources.
     pub fn global(&self) -> impl Stream<Item = Result<Source>> + Send + '_ {
         let query = Query::all(Container::ScraperSources)
             .matching(Filter::equal("isGlobal", true))
@@ -148,12 +148,12 @@ impl Sources {
         pages::walk(&*self.0, query)
     }
 
-    /// A user's own sources, in use or not, page by page.
+    /// Streams the user's own sources, active or not.
     pub fn own(&self, user: &UserId) -> impl Stream<Item = Result<Source>> + Send + '_ {
         pages::walk(&*self.0, Query::all(Container::ScraperSources).matching(Filter::equal("createdBy", user.as_str())))
     }
 
-    /// The active sources that a user can use: those that everybody has, then their own.
+    /// Lists the active sources that a user sees: global ones, then their own.
     pub async fn visible_to(&self, user: &UserId) -> Result<Vec<Source>> {
         let mut sources = pages::take(self.global(), MOST_SHOWN).await?;
         let private = self.own(user).filter(|source| {
@@ -186,8 +186,8 @@ impl Sources {
             .await
     }
 
-    /// Takes the lease for a user's client until `until`, if the source needs what clients can fetch. Unless they then send
-    /// posts that are taken, they cannot lease it again before `wait_until`.
+    /// Claims the lease for a user's client until `until`, if the source needs posts from clients. Unless it then
+    /// submits accepted posts, the user cannot lease the source again before `wait_until`.
     pub async fn claim_for_client(
         &self,
         source: &Source,
@@ -218,8 +218,8 @@ impl Sources {
         .map(|claim| claim.unwrap_or(ClientClaim::Gone))
     }
 
-    /// Notes that a scrape is about to be queued for a user, if `is_wanted` says so of the source as it is now; whether it
-    /// does. Of many callers at once it does for one.
+    /// Records that a scrape is about to be queued for a user, if `is_wanted` accepts the source; returns whether it
+    /// was. Only one of many concurrent callers succeeds.
     pub async fn queue(
         &self,
         source: &Source,
@@ -239,7 +239,7 @@ impl Sources {
         .map(Option::unwrap_or_default)
     }
 
-    /// Notes that the scrape noted until then was not queued after all.
+    /// Withdraws the record of a queued scrape until this time.
     pub async fn unqueue(&self, source: &Source, until: Timestamp) -> Result<()> {
         self.edit(source, |mut document, source| {
             if source.queued_until != Some(until) {
@@ -271,7 +271,7 @@ impl Sources {
         .map(Option::unwrap_or_default)
     }
 
-    /// Saves a brand's site that a user suggested, for them alone; in place of one that they suggested before.
+    /// Saves a site that a user suggested, visible to them alone, replacing their earlier one.
     pub async fn suggest(
         &self,
         id: &SourceId,
@@ -304,7 +304,7 @@ impl Sources {
         .await
     }
 
-    /// Edits a source's document by compare-and-swap; `None` if it is gone.
+    /// Edits a source by compare-and-swap; `None` if it is gone.
     async fn edit<R>(
         &self,
         source: &Source,
@@ -322,13 +322,13 @@ impl Sources {
     }
 }
 
-/// Forgets that a scrape waits in the queue.
+/// Clears the record of a queued scrape.
 fn end_queueing(document: &mut Document) {
     document.remove("queuedUntil");
     document.remove("queuedFor");
 }
 
-/// Whether the user alone has the source; not if it cannot be read.
+/// Whether the source belongs to the user alone; `false` if it cannot be read.
 fn is_own(document: &Document, user: &UserId) -> bool {
     serde_json::from_value::<Source>(Value::Object(document.clone())).is_ok_and(|source| source.is_own(user))
 }

@@ -1,4 +1,4 @@
-//! Pictures to analyse, one job per user, item and picture.
+//! Taste-analysis jobs: one per user, item and picture.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
 use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
 
-/// The jobs of all users.
+/// Jobs of all users.
 #[derive(Clone)]
 pub struct TasteJobs(Arc<dyn DocumentStore>);
 
@@ -27,18 +27,18 @@ impl TasteJobs {
         Key::new(Container::TasteAnalysisJobs, job.as_str(), job.as_str())
     }
 
-    /// Whether a job can have this id.
+    /// Whether this can be a job id.
     pub fn is_valid_id(job: &TasteJobId) -> bool {
         Self::key(job).is_valid()
     }
 
-    /// The job of this id.
+    /// Finds a job.
     pub async fn find(&self, job: &TasteJobId) -> Result<Option<TasteJob>> {
         let stored = self.0.read(&Self::key(job)).await?;
         Ok(stored.and_then(|stored| pages::parse(Container::TasteAnalysisJobs, &stored)))
     }
 
-    /// Edits or creates a job by compare-and-swap, as [`update::update`] does.
+    /// Edits or creates a job by compare-and-swap.
     pub async fn edit<R>(
         &self,
         job: &TasteJobId,
@@ -47,14 +47,14 @@ impl TasteJobs {
         update::update(&*self.0, &Self::key(job), edit).await
     }
 
-    /// Jobs of this status whose lease has run out, the oldest lease first, at most `limit`.
+    /// Finds at most `limit` jobs of this status whose lease has expired, oldest lease first.
     pub async fn stale(&self, status: TasteJobStatus, now: Timestamp, limit: usize) -> Result<Vec<TasteJob>> {
         let query = stale_query(status, now).limit(limit);
         pages::page(&*self.0, &query).await
     }
 }
 
-/// What [`TasteJobs::stale`] asks the store.
+/// Returns the query of [`TasteJobs::stale`].
 pub fn stale_query(status: TasteJobStatus, now: Timestamp) -> Query {
     Query::all(Container::TasteAnalysisJobs)
         .matching(Filter::equal("status", status.name()))

@@ -1,4 +1,4 @@
-//! How far the timers have come: one document each, in the partition of nobody among the long operations.
+//! State of timers: one document each, in the container of jobs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::model::lease::Lease;
 use crate::model::timer::TimerState;
 use crate::store::{Container, DocumentStore, Key};
 
-/// The partition of what belongs to the service itself.
+/// Partition of data that belongs to the service itself.
 pub const PARTITION: &str = "system";
 
 /// The longest lease of a timer.
@@ -28,7 +28,7 @@ impl Leased for TimerState {
     }
 }
 
-/// How far the timers have come.
+/// State of all timers.
 #[derive(Clone)]
 pub struct Timers(Arc<dyn DocumentStore>);
 
@@ -37,15 +37,15 @@ impl Timers {
         Self(store)
     }
 
-    /// Id of a function's document.
+    /// Builds the id of a function's document.
     pub fn id(function: &str) -> String {
         format!("timer-{function}")
     }
 
-    /// How far a function's timer has come.
+    /// Finds the state of a function's timer.
     ///
     /// # Errors
-    /// When the store fails or the document is not what it should be.
+    /// When the store fails or the document is invalid.
     pub async fn find(&self, function: &str) -> Result<Option<TimerState>> {
         let stored = self.0.read(&Self::key(function)).await?;
         Ok(stored.map(|stored| stored.parse()).transpose()?)

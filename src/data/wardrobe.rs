@@ -1,4 +1,4 @@
-//! Clothes, by owner.
+//! Wardrobe items, by owner.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::model::numbers::ItemNumbers;
 use crate::model::wardrobe::WardrobeItem;
 use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Key, Query};
 
-/// Reads at once when several items are asked for by id.
+/// Concurrent reads when several items are looked up by id.
 const CONCURRENT_READS: usize = 8;
 
-/// What tells how an item is worn, and whether it is owned.
+/// Fields about wear and ownership.
 const AS_WORN: &[&str] = &[
     "id",
     "userId",
@@ -30,7 +30,7 @@ const AS_WORN: &[&str] = &[
     "isWishlisted",
 ];
 
-/// The wardrobes of all users.
+/// Wardrobes of all users.
 #[derive(Clone)]
 pub struct Wardrobe(Arc<dyn DocumentStore>);
 
@@ -39,12 +39,12 @@ impl Wardrobe {
         Self(store)
     }
 
-    /// Where the item is stored.
+    /// Returns the key of an item.
     pub fn key(user: &UserId, item: &ItemId) -> Key {
         Key::new(Container::Wardrobe, user.as_str(), item.as_str())
     }
 
-    /// All owned items of a user, in no particular order, page by page.
+    /// Streams all owned items of a user, in no particular order.
     pub fn owned(&self, user: &UserId) -> impl Stream<Item = Result<WardrobeItem>> + Send + '_ {
         pages::walk::<WardrobeItem>(&*self.0, Query::partition(Container::Wardrobe, user.as_str()).matching(is_owned()))
             .try_filter(|item| std::future::ready(item.is_owned()))
@@ -64,18 +64,18 @@ impl Wardrobe {
         })
     }
 
-    /// What the wardrobe is at this moment; `None` if that cannot be told.
+    /// Returns a mark of the wardrobe's current state; `None` if the store has none.
     pub async fn changes(&self, user: &UserId) -> Result<Option<ChangeMark>> {
         Ok(self.0.changes(Container::Wardrobe, user.as_str()).await?)
     }
 
-    /// The same, of each item only what tells how it is worn.
+    /// Streams all owned items of a user, reduced to fields about wear.
     pub fn owned_as_worn(&self, user: &UserId) -> impl Stream<Item = Result<WardrobeItem>> + Send + '_ {
         let query = Query::partition(Container::Wardrobe, user.as_str()).matching(is_owned()).select(AS_WORN);
         pages::walk::<WardrobeItem>(&*self.0, query).try_filter(|item| std::future::ready(item.is_owned()))
     }
 
-    /// The newest owned items of a user, at most `limit`.
+    /// Finds the newest owned items of a user.
     pub async fn newest_owned(&self, user: &UserId, limit: usize) -> Result<Vec<WardrobeItem>> {
         let query = Query::partition(Container::Wardrobe, user.as_str())
             .matching(is_owned())
@@ -84,7 +84,7 @@ impl Wardrobe {
         pages::take(pages::walk(&*self.0, query), limit).await
     }
 
-    /// Those of `ids` that the user owns, in the order of `ids`.
+    /// Finds those of `ids` that the user owns, in the order of `ids`.
     pub async fn find_many(&self, user: &UserId, ids: &[ItemId]) -> Result<Vec<WardrobeItem>> {
         let keys: Vec<Key> = ids.iter().map(|id| Self::key(user, id)).collect();
         let reads = keys.into_iter().map(|key| {
@@ -99,7 +99,7 @@ impl Wardrobe {
     }
 }
 
-/// Neither a draft nor a wish. Absent and null both mean no.
+/// Returns a filter for owned items: neither drafts nor wishes. Absent and null both mean no.
 fn is_owned() -> Filter {
     Filter::All(vec![
         Filter::is_absent("draftStatus"),

@@ -1,4 +1,4 @@
-//! When clothes were worn, by owner.
+//! Wear events, by owner.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::model::wardrobe::WearEvent;
 use crate::store::query::Comparison;
 use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Query};
 
-/// The wear events of all users.
+/// Wear events of all users.
 #[derive(Clone)]
 pub struct WearEvents(Arc<dyn DocumentStore>);
 
@@ -39,7 +39,7 @@ impl WearEvents {
         pages::converted_pages(&*self.0, query, WearNumbers::read)
     }
 
-    /// What the wear events are at this moment; `None` if that cannot be told.
+    /// Returns a mark of the current state of the wear events; `None` if the store has none.
     pub async fn changes(&self, user: &UserId) -> Result<Option<ChangeMark>> {
         Ok(self.0.changes(Container::WearEvents, user.as_str()).await?)
     }
@@ -58,7 +58,7 @@ impl WearEvents {
         pages::take(pages::walk(&*self.0, query), limit).await
     }
 
-    /// The newest wear events of one item, at most `limit`.
+    /// Finds the newest wear events of an item.
     pub async fn newest_of_item(&self, user: &UserId, item: &ItemId, limit: usize) -> Result<Vec<WearEvent>> {
         let query = Query::partition(Container::WearEvents, user.as_str())
             .matching(Filter::equal("itemId", item.as_str()))

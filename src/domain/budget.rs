@@ -1,13 +1,13 @@
-//! What a user may spend on models in a day, in tokens. Kept in the store, so that it holds for all instances together.
+//! Daily token budgets of users, stored so that they hold for all instances together.
 //!
-//! [`BudgetedModel`] is the only model that the rest of the service gets. Before a call it reserves an estimate in the budget
-//! of whoever pays; when the call ends, however it ends, the estimate is corrected to what the server counted, or to what
-//! was sent and received if the server counted nothing. Reservations count as spent, so that calls at the same time cannot
-//! overdraw a budget by more than one of them.
+//! [`BudgetedModel`] is the only model that the rest of the service gets. Before a call it reserves an estimate in the
+//! payer's budget; when the call ends, in whatever way, it corrects the estimate to what the server counted, or to what
+//! was sent and received if the server counted nothing. Reservations count as spent, so concurrent calls can overdraw a
+//! budget by at most one call.
 //!
-//! A reservation is in force at once and in the store some milliseconds later: a call does not wait for that write. A
-//! process that is killed in mid-call leaves its reservations in the store as spent. They are no larger than what the calls
-//! may have cost, and the day's end clears them.
+//! A reservation takes effect at once and is stored some milliseconds later; calls do not wait for that. A process that
+//! is killed during a call leaves its reservations as spent. They do not exceed what the calls may have cost, and
+//! expire with the day.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -31,27 +31,25 @@ use crate::llm::{
 };
 use crate::model::ids::UserId;
 
-/// Bytes of text that count as one token in an estimate.
+/// Bytes of text per token in an estimate.
 const BYTES_PER_TOKEN: usize = 4;
-/// Tokens that a picture counts in an estimate: what servers charge for a large one.
+/// Tokens per picture in an estimate: what servers charge for a large one.
 const IMAGE_TOKENS: u64 = 1_000;
-/// Tokens that are reserved for an answer whose length the request does not limit.
+/// Tokens reserved for an answer without a length limit.
 const ANSWER_TOKENS: u64 = 1_000;
-/// For how long the store's total is trusted. Every call writes and learns the new total, so this matters only between
-/// two calls.
+/// How long the stored total is trusted. Every call updates it, so this only matters between calls.
 const FRESH: Duration = Duration::from_secs(1);
-/// What a caller waits who is refused only because of calls that are still going on.
+/// `Retry-After` when only calls in progress exhaust the budget.
 const RESERVED_RETRY_AFTER: Duration = Duration::from_secs(5);
-/// How long a change of a day's total waits for others, so that a short call makes one write and no call's first token
-/// shares the processor with it.
+/// Delay before a change is stored, so that a short call makes one write, which does not compete with its first token.
 const WRITE_DELAY: Duration = Duration::from_millis(50);
-/// Tries to write a change of a day's total, and the pause between two. After that the change waits for the next one.
+/// Attempts to store a change, and the delay between two; afterwards it waits for the next change.
 const WRITE_TRIES: u32 = 3;
 const WRITE_PAUSE: Duration = Duration::from_millis(500);
-/// Accounts that are kept before idle ones are forgotten.
+/// Number of accounts above which idle ones are dropped.
 const MOST_IDLE_ACCOUNTS: usize = 1024;
 
-/// What users may spend. Cheap to clone.
+/// Token budgets. Cheap to clone.
 #[derive(Clone)]
 pub struct Budget(Arc<Inner>);
 
@@ -59,34 +57,34 @@ struct Inner {
     data: Data,
     clock: Arc<dyn Clock>,
     tasks: TaskTracker,
-    /// Tokens per user and day, by UTC; zero for no limit.
+    /// Tokens per user and UTC day; zero for no limit.
     tokens_per_day: u64,
     accounts: Mutex<HashMap<(UserId, Date), Arc<Account>>>,
 }
 
-/// The day's tokens are spent.
+/// The daily token budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BudgetExceeded {
-    /// Time until there may be tokens again: the end of the day, or of calls that are going on.
+    /// Time until tokens may be available: the end of the day, or of calls in progress.
     pub retry_after: Duration,
 }
 
-/// What this process knows of a user's day.
+/// A user's account for a day, in this process.
 struct Account {
     user: UserId,
     day: Date,
     ledger: Mutex<Ledger>,
-    /// Held while the day's total is read or written, so that an older total never replaces a newer one.
+    /// Held while the total is read or written, so that an older total never replaces a newer one.
     storing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Ledger {
-    /// The total in the store, and when it was learned.
+    /// The stored total, and when it was read.
     stored: Option<(u64, Instant)>,
-    /// What is to be added to it.
+    /// Tokens to be added to it.
     unwritten: i64,
-    /// Estimates of calls that are going on, written or not.
+    /// Estimates of calls in progress, stored or not.
     reserved: u64,
     is_writing: bool,
 }
@@ -104,7 +102,7 @@ impl Account {
 }
 
 impl Budget {
-    /// A budget of so many tokens per user and day; zero for no limit. Totals are written by `tasks`.
+    /// Creates budgets of this many tokens per user and day; zero for no limit. `tasks` tracks the writes.
     pub fn new(data: Data, clock: Arc<dyn Clock>, tasks: TaskTracker, tokens_per_day: u64) -> Self {
         Self(Arc::new(Inner { data, clock, tasks, tokens_per_day, accounts: Mutex::default() }))
     }
@@ -112,7 +110,7 @@ impl Budget {
     /// Whether the user has tokens left today.
     ///
     /// # Errors
-    /// When the documents cannot be read.
+    /// When the store fails.
     pub async fn check(&self, user: &UserId) -> data::Result<Result<(), BudgetExceeded>> {
         if self.0.tokens_per_day == 0 {
             return Ok(Ok(()));
@@ -122,10 +120,10 @@ impl Budget {
         Ok(self.verdict(&ledger))
     }
 
-    /// Takes tokens out of the user's budget of today, if it is not used up: the last reservation may overdraw it.
+    /// Reserves tokens in the user's budget of today, unless it is used up; the last reservation may overdraw it.
     ///
     /// # Errors
-    /// When the documents cannot be read.
+    /// When the store fails.
     async fn reserve(&self, user: &UserId, tokens: u64) -> data::Result<Result<Reservation, BudgetExceeded>> {
         let account = self.account(user).await?;
         {
@@ -154,7 +152,7 @@ impl Budget {
         Err(BudgetExceeded { retry_after })
     }
 
-    /// The user's account of today, with a total that is fresh.
+    /// Returns the user's account of today, with a fresh total.
     async fn account(&self, user: &UserId) -> data::Result<Arc<Account>> {
         let day = self.0.clock.now().date();
         let account = {
@@ -191,7 +189,7 @@ impl Budget {
         self.0.tasks.spawn(async move { budget.write(&account).await });
     }
 
-    /// Writes an account's changes until there are none.
+    /// Stores the changes of an account until there are none.
     async fn write(&self, account: &Account) {
         tokio::time::sleep(WRITE_DELAY).await;
         let mut failures = 0;
@@ -228,12 +226,12 @@ fn signed(tokens: u64) -> i64 {
     i64::try_from(tokens).unwrap_or(i64::MAX)
 }
 
-/// Tokens taken out of a budget for a call. Dropped, it is corrected to what the call cost.
+/// Tokens reserved for a call; corrected to the actual cost on drop.
 struct Reservation {
     budget: Budget,
     account: Arc<Account>,
     tokens: u64,
-    /// What the call cost.
+    /// Actual cost of the call.
     actual: u64,
 }
 
@@ -246,19 +244,19 @@ impl Drop for Reservation {
     }
 }
 
-/// A model whose calls are paid for.
+/// A model that charges its calls to users.
 pub struct BudgetedModel {
     inner: Arc<dyn Model>,
     budget: Budget,
 }
 
 impl BudgetedModel {
-    /// Takes the cost of `inner`'s calls from `budget`.
+    /// Charges calls of `inner` to `budget`.
     pub fn new(inner: Arc<dyn Model>, budget: Budget) -> Self {
         Self { inner, budget }
     }
 
-    /// Reserves what a call may cost.
+    /// Reserves the estimated cost of a call.
     async fn begin(&self, context: &CallContext, prompt: u64, answer: u64) -> llm::Result<Cost> {
         let reservation = match &context.payer {
             Payer::User(user) if self.budget.0.tokens_per_day > 0 => {
@@ -273,15 +271,15 @@ impl BudgetedModel {
     }
 }
 
-/// What a call costs, counted while it goes on. Paid when it is dropped: at the end of the call, or when its caller leaves.
+/// Cost of a call, counted as it proceeds. Charged on drop: at the end of the call, or when its caller leaves.
 struct Cost {
     reservation: Option<Reservation>,
-    /// Tokens of the request, estimated.
+    /// Estimated tokens of the request.
     prompt: u64,
-    /// Pieces and bytes of the answer so far.
+    /// Chunks and bytes of the answer so far.
     pieces: u64,
     bytes: usize,
-    /// What the server counted.
+    /// Usage reported by the server.
     usage: Option<Usage>,
     is_free: bool,
 }
@@ -302,7 +300,7 @@ impl Cost {
         self.bytes += bytes;
     }
 
-    /// The call failed before there was anything of an answer.
+    /// Records a failure before any part of an answer.
     fn fail(&mut self, error: &Error) {
         self.is_free = match error {
             Error::RateLimited { .. } | Error::Unavailable(_) | Error::Refused { .. } | Error::OverBudget { .. } => {
@@ -336,7 +334,7 @@ fn tokens_in(bytes: usize) -> u64 {
     bytes.div_ceil(BYTES_PER_TOKEN) as u64
 }
 
-/// Tokens of a request, estimated.
+/// Estimates the tokens of a request.
 fn prompt_tokens(request: &ChatRequest) -> u64 {
     let message = |message: &Message| match message {
         Message::System(text) | Message::User(text) => tokens_in(text.len()),

@@ -1,7 +1,7 @@
-//! Finished pictures: an upload without its background, as WebP, kept once under the id that its sender chose.
+//! Finished pictures: uploads without background, as WebP, stored once under an id that the sender chose.
 //!
-//! Each user's ids are a namespace of their own: `<hash of the user id>/<id>-transparent.webp`. Services name their pictures
-//! for all users together, without that directory.
+//! Each user has a namespace of ids: `<hash of the user id>/<id>-transparent.webp`. Services share one, without the
+//! directory.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -22,49 +22,49 @@ use crate::imaging;
 use crate::imaging::pipeline::Pipeline;
 use crate::model::ids::UserId;
 
-/// Type of every finished picture.
+/// Media type of finished pictures.
 pub const MEDIA_TYPE: &str = "image/webp";
-/// Ends the names of finished pictures.
+/// Suffix of the names of finished pictures.
 const SUFFIX: &str = "-transparent.webp";
 const LONGEST_ID: usize = 128;
-/// Hexadecimal digits that make a new id unlike every other: 128 random bits.
+/// Hex digits of a generated id: 128 random bits.
 const ID_DIGITS: usize = 32;
-/// Characters of an id that are taken from a file's name: a hyphen and the digits come after them.
+/// Most characters of a file name in a generated id.
 const LONGEST_STEM: usize = LONGEST_ID - 1 - ID_DIGITS;
-/// Hexadecimal digits of a user's directory.
+/// Hex digits of a user's directory.
 const OWNER_DIGITS: usize = 16;
 
-/// Why a picture was not finished. What it says is for callers to read.
+/// Why a picture was not finished. The messages are for callers.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// It is none that we can read.
+    /// The picture cannot be decoded.
     #[error("Unsupported or corrupt image.")]
     Unreadable(#[source] Arc<imaging::Error>),
-    /// It has too many bytes or pixels.
+    /// The picture has too many bytes or pixels.
     #[error("the picture is too large")]
     TooLarge(#[source] Arc<imaging::Error>),
-    /// Too many others are waiting.
+    /// Too many pictures are waiting.
     #[error("too many pictures are waiting")]
     Busy,
-    /// Its background could not be removed.
+    /// The background could not be removed.
     #[error("Image segmentation failed: {reason}")]
     Segmentation {
-        /// Why, in plain words.
+        /// Reason for the caller.
         reason: String,
-        /// The same, as it was.
+        /// Underlying error.
         #[source]
         cause: Arc<imaging::Error>,
     },
-    /// It could not be written as WebP.
+    /// Encoding as WebP failed.
     #[error("WebP conversion failed: the picture cannot be encoded")]
     Conversion(#[source] Arc<imaging::Error>),
-    /// Its owner has used its id for another picture.
+    /// The owner used the id for another picture.
     #[error("Another picture has this id.")]
     OtherPicture,
-    /// It could not be kept.
+    /// The picture could not be stored.
     #[error("Failed to upload image: {0}")]
     Upload(#[source] Arc<blob::Error>),
-    /// The work broke: a bug.
+    /// Processing panicked; a bug.
     #[error("the work on the picture broke")]
     Broken(#[source] Arc<dyn StdError + Send + Sync>),
 }
@@ -83,11 +83,11 @@ impl From<imaging::Error> for Error {
     }
 }
 
-/// Names a finished picture: 1 to 128 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`, but not `.` or `..`.
+/// Id of a finished picture: 1 to 128 characters of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`, but not `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PictureId(String);
 
-/// A text that does not name a picture.
+/// A text that is not a valid picture id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadId;
 
@@ -102,7 +102,7 @@ impl FromStr for PictureId {
 }
 
 impl PictureId {
-    /// A new one that begins with the name of the file, as far as that fits.
+    /// Generates an id that begins with the file name, as far as it fits.
     pub fn for_file(file_name: Option<&str>) -> Self {
         let file = file_name.unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
         let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
@@ -114,17 +114,17 @@ impl PictureId {
         Self(format!("{stem}-{}", hex(&bits)))
     }
 
-    /// The text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The address of a finished picture within its container.
+/// Name of a finished picture in its container.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct PictureName {
     blob: BlobName,
-    /// Whether it is a user's, who may not give one name to two pictures.
+    /// Whether it belongs to a user, whose names are never reused for another picture.
     is_owned: bool,
 }
 
@@ -146,26 +146,26 @@ fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
-/// What [`Media`] is made of.
+/// Dependencies of [`Media`].
 pub struct Parts {
-    /// The steps of the work.
+    /// Processing steps.
     pub pipeline: Pipeline,
-    /// Where finished pictures are kept.
+    /// Blob store for finished pictures.
     pub blobs: Arc<dyn BlobStore>,
-    /// Which of the store's containers.
+    /// Container for finished pictures.
     pub container: ContainerName,
-    /// Work that outlives its request.
+    /// Tracks work that outlives its request.
     pub tasks: TaskTracker,
 }
 
-/// A picture that is being finished.
+/// A picture being processed.
 #[derive(Clone)]
 struct Finishing {
     source: SourceHash,
     outcome: Shared<BoxFuture<'static, Result<Url, Error>>>,
 }
 
-/// Makes finished pictures. Cheap to clone.
+/// Creates and finds finished pictures. Cheap to clone.
 #[derive(Clone)]
 pub struct Media(Arc<Inner>);
 
@@ -175,21 +175,20 @@ struct Inner {
 }
 
 impl Media {
-    /// Uses these parts.
+    /// Creates the service.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner { parts, in_work: Mutex::new(HashMap::new()) }))
     }
 
-    /// Who removes the backgrounds.
+    /// Returns the name of the background remover.
     pub fn segmenter(&self) -> &str {
         self.0.parts.pipeline.segmenter().name()
     }
 
-    /// Finishes a picture and returns its address; of one that is finished already, the address alone. Those who send one
-    /// picture at the same time wait for the same work, which goes on when the first of them leaves. A failure is theirs
-    /// alone: whoever comes after it tries anew.
+    /// Processes a picture and returns its URL; if it exists already, only returns the URL. Concurrent uploads of the
+    /// same picture share one run, which continues when the first caller leaves. A failure is not kept.
     ///
-    /// `owner` is the user whose picture it is, none for a service.
+    /// `owner` is the user, or `None` for a service.
     ///
     /// # Errors
     /// See [`Error`].
@@ -254,10 +253,10 @@ impl Media {
         }
     }
 
-    /// The address of a picture that is finished already.
+    /// Returns the URL of a picture that exists already.
     ///
     /// # Errors
-    /// [`Error::OtherPicture`] if its owner made it from another file, and when the store cannot be asked.
+    /// [`Error::OtherPicture`] if its owner created it from another file, and when the store fails.
     async fn find(&self, name: &PictureName, source: &SourceHash) -> Result<Option<Url>, Error> {
         let Parts { blobs, container, .. } = &self.0.parts;
         let Some(found) = blobs.properties(container, &name.blob).await.map_err(kept)? else { return Ok(None) };
@@ -269,7 +268,7 @@ impl Media {
     }
 }
 
-/// A file with its hash, which takes too long for a thread that others wait for.
+/// Hashes a file on a blocking thread.
 async fn hashed(file: Bytes) -> Result<(Bytes, SourceHash), Error> {
     let hashing = tokio::task::spawn_blocking(move || {
         let source = SourceHash::of(&file);
@@ -282,7 +281,7 @@ fn kept(error: blob::Error) -> Error {
     Error::Upload(Arc::new(error))
 }
 
-/// Takes a picture off the list when the work on it ends, in whatever way.
+/// Removes a picture from the list when processing ends, in whatever way.
 struct Leaves<'a> {
     media: &'a Media,
     name: &'a PictureName,

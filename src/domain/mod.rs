@@ -1,4 +1,4 @@
-//! What the service does, apart from how it is asked: no HTTP, no envelope of the host.
+//! The service's logic, independent of HTTP and the Functions host.
 
 pub mod backlog;
 pub mod best;

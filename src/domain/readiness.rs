@@ -1,4 +1,4 @@
-//! Whether what we depend on answers and takes what we write: documents, blobs, queue and model.
+//! Readiness: whether documents, blobs, queue and model answer and are writable.
 
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
@@ -13,27 +13,27 @@ use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::base::deadline;
 
-/// Longest wait for one dependency.
+/// Time limit per dependency.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a result is repeated, so that probes cannot load the dependencies.
+/// How long a result is reused, so that probes cannot overload the dependencies.
 const CACHE_LIFE: Duration = Duration::from_secs(5);
 
-/// Asks a dependency whether it answers; the error is for the log.
+/// Checks a dependency; the error is for the log.
 pub type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// What is known of a dependency.
+/// State of a dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// It answers.
+    /// It works.
     Ok,
-    /// There is none to ask.
+    /// It is not configured.
     Unconfigured,
-    /// It does not answer, takes nothing, or was found damaged.
+    /// It does not answer, is not writable, or is damaged.
     Failing,
 }
 
 impl Health {
-    /// As the contract writes it.
+    /// Returns the state as answered to callers.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -43,33 +43,33 @@ impl Health {
     }
 }
 
-/// The dependencies with the way to ask each; `None` where there is none.
+/// Probes of the dependencies; `None` for those that are not configured.
 pub struct Readiness {
     clock: Arc<dyn Clock>,
     probes: Vec<(&'static str, Option<Probe>)>,
     last: Mutex<Option<(Instant, Checks)>>,
-    /// What was found damaged. Stays until the process ends: a repair needs it to.
+    /// Damaged dependencies, until the process restarts for a repair.
     damaged: Mutex<BTreeSet<&'static str>>,
-    /// Held while the dependencies are asked, so that many callers ask once.
+    /// Held during a check, so that concurrent callers share it.
     asking: tokio::sync::Mutex<()>,
 }
 
-/// Name and health of each dependency.
+/// Name and state of each dependency.
 pub type Checks = Vec<(&'static str, Health)>;
 
 impl Readiness {
-    /// Asks these dependencies.
+    /// Creates the service from its probes.
     pub fn new(clock: Arc<dyn Clock>, probes: Vec<(&'static str, Option<Probe>)>) -> Self {
         let (last, damaged) = (Mutex::new(None), Mutex::default());
         Self { clock, probes, last, damaged, asking: tokio::sync::Mutex::new(()) }
     }
 
-    /// The health of each dependency, at most five seconds old.
+    /// Returns the state of each dependency, at most five seconds old.
     pub async fn check(&self) -> Checks {
         self.ask_all().await.into_iter().map(|(name, health)| (name, self.judge(name, health))).collect()
     }
 
-    /// Looks a dependency over for damage, which may take long, and has it fail from then on if there is any.
+    /// Checks a dependency for damage, which may take long; damage makes it fail from then on.
     pub async fn inspect<E: StdError + 'static>(
         &self,
         name: &'static str,

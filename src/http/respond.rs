@@ -1,4 +1,4 @@
-//! Answers that more than one route gives: conditional GET, and 202 for work that goes on.
+//! Answers that several routes share: conditional GET, and 202 for background jobs.
 
 use axum::body::Bytes;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
@@ -13,20 +13,20 @@ use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
 use crate::model::ids::{JobId, UserId};
 
-/// Never shown without asking us again.
+/// Cache policy that forces revalidation.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache, no-store, max-age=0, must-revalidate");
 
-/// The header of a conditional GET, for the description of the API: which says of such a route that it may answer 304.
+/// The header of a conditional GET, for the OpenAPI document, which then adds a 304 to the route.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only the description is made from it")]
 pub struct IfNoneMatch {
-    /// Versions that the caller has: a list of tags, or `*`.
+    /// `ETag`s that the caller has, or `*`.
     #[param(rename = "If-None-Match")]
     if_none_match: Option<String>,
 }
 
-/// Seconds until a caller should look again how far a job is.
+/// Interval for polling a job, in seconds.
 pub const LOOK_AGAIN: HeaderValue = HeaderValue::from_static("2");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const RESPOND_ASYNC: HeaderValue = HeaderValue::from_static("respond-async");
@@ -36,11 +36,11 @@ const RESPOND_ASYNC: HeaderValue = HeaderValue::from_static("respond-async");
 #[serde(rename_all = "camelCase")]
 pub struct AcceptedResponse<'a> {
     id: &'a JobId,
-    /// Where to look how far it is.
+    /// Path of the job.
     status_uri: String,
 }
 
-/// Answers 202: the job is accepted, and there is where to look.
+/// Answers 202 with the job's location.
 pub fn accepted(job: &JobId) -> Response {
     let status_uri = format!("/api/jobs/{job}");
     let location = HeaderValue::from_str(&status_uri);
@@ -53,10 +53,10 @@ pub fn accepted(job: &JobId) -> Response {
     response
 }
 
-/// Accepts a job for a caller who asked for that ([`crate::http::extract::PreferAsync`]), and answers 202.
+/// Submits a job for a caller who asked for it ([`crate::http::extract::PreferAsync`]), and answers 202.
 ///
 /// # Errors
-/// 422 when the key was used for another request; 503 when the documents fail.
+/// 422 when the key was used for another request; 503 when the store is unavailable.
 pub async fn accept<T: Serialize>(
     jobs: &Jobs,
     user: &UserId,
@@ -71,7 +71,7 @@ pub async fn accept<T: Serialize>(
     Ok(response)
 }
 
-/// Answers with `body`, or with 304 when the caller has it already.
+/// Answers with `body`, or with 304 if the caller has it.
 ///
 /// The `ETag` is strong: the quoted SHA-256, in hex, of the body's JSON with sorted keys.
 pub fn conditional<T: Serialize>(request: &HeaderMap, body: &T) -> Response {
@@ -83,7 +83,7 @@ pub fn conditional<T: Serialize>(request: &HeaderMap, body: &T) -> Response {
     answer(request, &sha256_hex(&canonical), || AppJson(body).into_response())
 }
 
-/// The same with a body that is canonical JSON already, and its SHA-256 in hex.
+/// Answers like [`conditional`] with a body that is canonical JSON already, and its SHA-256 in hex.
 pub fn conditional_text(request: &HeaderMap, canonical: Bytes, sha256: &str) -> Response {
     answer(request, sha256, || {
         ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], canonical).into_response()
@@ -101,7 +101,7 @@ fn answer(request: &HeaderMap, sha256: &str, body: impl FnOnce() -> Response) ->
     response
 }
 
-/// Whether `If-None-Match` names the version: a list, possibly over several headers, of tags (weak ones match too), or `*`.
+/// Whether `If-None-Match` matches: a list of tags, possibly in several headers and weak, or `*`.
 pub fn has_match(request: &HeaderMap, etag: &str) -> bool {
     request
         .get_all(IF_NONE_MATCH)

@@ -1,8 +1,8 @@
-//! Public keys of an identity provider (a JSON Web Key Set), fetched once and kept.
+//! Public keys of an identity provider (a JSON Web Key Set), fetched and cached.
 //!
-//! Forged key ids cannot make us hammer the provider: an unknown id refetches at most once a minute. A provider that is
-//! down or slow costs nothing while there is a set: the last good one keeps serving. There is one fetch at a time, in a task of
-//! its own with a limit; all who need its outcome wait for it together, and whoever hangs up does not end it.
+//! An unknown key id triggers at most one fetch a minute, so forged ids cannot flood the provider. While the provider
+//! is down, the last good set stays in use. One fetch runs at a time, in a task of its own with a time limit; all
+//! callers that need it share its outcome, and callers that leave do not cancel it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,52 +25,52 @@ use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::net;
 
-/// A set is kept at least this long, whatever its `Cache-Control` says.
+/// Shortest lifetime of a set, whatever its `Cache-Control` says.
 const SHORTEST_LIFE: Duration = Duration::from_secs(5 * 60);
-/// A set is kept at most this long.
+/// Longest lifetime of a set.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Time between two fetches that an unknown key id, or a provider that is down, causes.
+/// Interval between fetches caused by unknown key ids or a failing provider.
 const REFETCH_INTERVAL: Duration = Duration::from_secs(60);
-/// The same while there is no set at all, and so nobody can sign in.
+/// Interval between fetches while there is no set, so that nobody can sign in.
 const FIRST_FETCH_INTERVAL: Duration = Duration::from_secs(2);
-/// Time for a fetch as a whole, the provider's description included.
+/// Time limit of a fetch, including the provider's discovery document.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long past its end a set serves while the next one is fetched. An older one serves only if that fails.
+/// How long an expired set is used while the next one is fetched. An older set is used only if that fails.
 const STALE_LIFE: Duration = Duration::from_secs(60 * 60);
 const LARGEST_SET_BYTES: usize = 512 * 1024;
 
-/// Why there is no set of keys.
+/// Why no key set is available.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The provider cannot be reached.
     #[error("the signing keys could not be fetched")]
     Unreachable(#[source] reqwest::Error),
-    /// What it answered is not a set of keys.
+    /// The answer is not a key set.
     #[error("the answer is not a set of signing keys")]
     Unreadable(#[source] serde_json::Error),
-    /// It answers more than any set needs.
+    /// The answer is too long.
     #[error("the answer has more than {LARGEST_SET_BYTES} bytes")]
     TooLong,
-    /// The provider is not the one that was configured, or its keys are elsewhere than they may be.
+    /// The discovery document is for another issuer, or its keys are in a place that is not allowed.
     #[error("the provider's description does not fit")]
     Mismatch,
-    /// The provider takes too long to answer.
+    /// The provider did not answer in time.
     #[error("the signing keys did not come within {} s", FETCH_TIMEOUT.as_secs())]
     TimedOut,
-    /// It failed a moment ago; not asked again yet.
+    /// The last fetch failed, and it is too early for another one.
     #[error("the signing keys could not be fetched a moment ago")]
     FailedRecently,
 }
 
-/// Where keys are.
+/// Location of the keys.
 enum Place {
     At(Url),
-    /// Where the description of this issuer says.
+    /// At the URL in the issuer's discovery document.
     /// <https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig>
     Described(String),
 }
 
-/// The keys of one provider.
+/// Keys of one provider.
 pub struct KeySet(Arc<Inner>);
 
 struct Inner {
@@ -84,26 +84,26 @@ struct Inner {
 #[derive(Default)]
 struct State {
     keys: Option<Keys>,
-    /// The fetch that is under way.
+    /// The fetch in progress.
     fetch: Option<Shared<BoxFuture<'static, ()>>>,
-    /// When the last fetch ended.
+    /// End of the last fetch.
     fetched_at: Option<Instant>,
 }
 
 struct Keys {
     by_id: HashMap<String, Arc<DecodingKey>>,
-    /// The key of a set that has no other.
+    /// The key, if the set has only one.
     only: Option<Arc<DecodingKey>>,
     fresh_until: Instant,
 }
 
 impl KeySet {
-    /// The keys at `url`; nothing is fetched before the first token.
+    /// Creates a set of the keys at `url`; nothing is fetched before the first token.
     pub fn new(url: Url, http: reqwest::Client, clock: Arc<dyn Clock>, tasks: TaskTracker) -> Self {
         Self::of(Place::At(url), http, clock, tasks)
     }
 
-    /// The keys that this issuer describes. The description is fetched with the keys, and kept as long.
+    /// Creates a set of the keys in the issuer's discovery document, which is fetched and cached with them.
     pub fn of_issuer(issuer: &str, http: reqwest::Client, clock: Arc<dyn Clock>, tasks: TaskTracker) -> Self {
         Self::of(Place::Described(issuer.to_owned()), http, clock, tasks)
     }
@@ -112,10 +112,10 @@ impl KeySet {
         Self(Arc::new(Inner { place, http, clock, tasks, state: Mutex::default() }))
     }
 
-    /// The RSA key with this id, or without an id the only key there is; `None` if the provider has no such key.
+    /// Finds an RSA key by id or, without an id, the only key; `None` if the provider has no such key.
     ///
     /// # Errors
-    /// When there is no set, not even an old one.
+    /// When no set is available, not even an old one.
     pub async fn find(&self, id: Option<&str>) -> Result<Option<Arc<DecodingKey>>, Error> {
         let fetch = {
             let mut state = self.0.state();
@@ -142,7 +142,7 @@ impl KeySet {
 }
 
 impl Inner {
-    /// The fetch that is under way, or a new one if the last one was long enough ago.
+    /// Returns the fetch in progress, or starts one if the last one was long enough ago.
     fn begin_fetch(self: &Arc<Self>, state: &mut State, now: Instant) -> Option<Shared<BoxFuture<'static, ()>>> {
         if let Some(fetch) = &state.fetch {
             return Some(fetch.clone());
@@ -194,7 +194,7 @@ impl Inner {
         Ok(Keys { by_id, only, fresh_until })
     }
 
-    /// Where the issuer says that its keys are, and for how long.
+    /// Fetches the issuer's discovery document; returns the URL of the keys and its lifetime.
     async fn find_keys(&self, issuer: &str) -> Result<(Url, Duration), Error> {
         #[derive(Deserialize)]
         struct Description {
@@ -238,7 +238,7 @@ impl Keys {
     }
 }
 
-/// An RSA key that signs, with its id if it has one. Other keys in the set are none of our business.
+/// Reads an RSA signing key and its optional id; other keys are skipped.
 fn rsa_key(value: Value) -> Option<(Option<String>, Arc<DecodingKey>)> {
     let key: Jwk = serde_json::from_value(value).ok()?;
     let signs = key.common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);

@@ -65,9 +65,9 @@ impl Fault {
 /// How to reach the service.
 #[derive(Debug, Clone)]
 pub struct ServiceOptions {
-    /// Its address.
+    /// URL of the service.
     pub endpoint: Url,
-    /// What we show it, if it asks.
+    /// Bearer token for the service.
     pub token: Option<SecretString>,
     /// Longest time for a picture, both tries together.
     pub limit: Duration,

@@ -1,8 +1,8 @@
-//! Language models, behind one small interface: chat with tools (streamed or not), pictures and embeddings.
+//! Language models behind one interface: chat with tools (streamed or not), pictures and embeddings.
 //!
-//! Three back ends: Azure OpenAI and any OpenAI-compatible server ([`openai`]), and the built-in [`offline`] model, which
-//! needs nothing. Callers say what a request is for ([`Purpose`]) and on whose behalf it is made ([`CallContext`]); the back
-//! end chooses the deployment.
+//! Back ends are Azure OpenAI and any OpenAI-compatible server ([`openai`]), and the built-in [`offline`] model.
+//! Callers state the purpose of a request ([`Purpose`]) and its context ([`CallContext`]); the back end chooses the
+//! deployment.
 
 mod context;
 pub mod observed;
@@ -20,7 +20,7 @@ use serde_json::Value;
 
 pub use self::context::{CallContext, Payer};
 
-/// Length of an embedding: that of `text-embedding-3-small`, fixed by the vector indexes of the database.
+/// Dimensions of an embedding: those of `text-embedding-3-small`, fixed by the database's vector indexes.
 pub const EMBEDDING_DIMENSIONS: usize = 1536;
 
 /// Result of a model call.
@@ -29,68 +29,68 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why a model call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The server asks us to come back later, and did so until our patience ended.
+    /// The server limits the rate and did so on every attempt.
     #[error("the model server is rate limiting")]
     RateLimited {
-        /// The wait that it asked for last, if it said.
+        /// Last requested delay, if any.
         retry_after: Option<Duration>,
     },
-    /// Whoever pays for the call has no tokens left; the model was not asked.
+    /// The payer has no tokens left; the model was not called.
     #[error("the day's tokens are spent")]
     OverBudget {
-        /// Time until there may be tokens again.
+        /// Time until tokens may be available.
         retry_after: Duration,
     },
-    /// The server cannot be reached, answers 5xx, or took longer than a time limit.
+    /// The server is unreachable, answers 5xx, or exceeded a time limit.
     #[error("the model server is unavailable")]
     Unavailable(#[source] Cause),
-    /// The server refuses this request: content filter, wrong key, unknown deployment.
+    /// The server rejects this request: content filter, wrong key, unknown deployment.
     #[error("the model server refused the request with status {status}")]
     Refused {
-        /// HTTP status of the answer; 200 when a filter stopped an answer that had begun.
+        /// HTTP status; 200 when a filter stopped an answer that had begun.
         status: u16,
-        /// The server's own code for it.
+        /// The server's error code.
         #[source]
         cause: Cause,
     },
-    /// The stream broke off after it had begun.
+    /// The stream broke off.
     #[error("the model's answer broke off")]
     Interrupted(#[source] Cause),
-    /// The answer is not what was asked for.
+    /// The answer is unusable.
     #[error("the model's answer cannot be read")]
     Nonsense(#[source] Cause),
 }
 
-/// The error below an [`Error`], whatever its back end.
+/// Source of an [`Error`].
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
-/// What a request is for. Decides the deployment (main or nano), the limits, and what the offline model does.
+/// Purpose of a request. Determines the deployment (main or nano), the limits, and what the offline model does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// A turn of the stylist: streamed, with tools.
     Stylist,
-    /// Search terms for a wardrobe query: the answer is a JSON list of strings.
+    /// Expands a wardrobe query into search terms: a JSON list of strings.
     ExpandQuery,
-    /// Whether a short message accepts the stylist's offer: the answer is one of the `CONFIRM_…` labels.
+    /// Classifies whether a short message accepts the stylist's offer: one of the `CONFIRM_…` labels.
     ClassifyFollowUp,
-    /// The older half of a conversation (and the summary before it) in a few sentences.
+    /// Summarises the older half of a conversation, and the summary before it.
     SummariseConversation,
-    /// What a picture says of the taste of someone who likes it: the answer is a JSON object.
+    /// Analyses the taste of somebody who likes a picture: a JSON object.
     AnalyseTaste,
-    /// What the garment in a picture is: the answer is a JSON object.
+    /// Describes the garment in a picture: a JSON object.
     ExtractMetadata,
-    /// Where a shop's page has its products: the message is the page, the answer a JSON object of CSS selectors.
+    /// Finds the CSS selectors of a shop's page, which is the message: a JSON object.
     GenerateSelectors,
-    /// Which moods articles show: the answer is a JSON object.
+    /// Finds moods in articles: a JSON object.
     ExtractMoods,
-    /// Whether two moods are the same: the answer is a JSON object.
+    /// Compares two moods: a JSON object.
     CompareMoods,
-    /// Purchase ideas for a wardrobe: the answer is a JSON object.
+    /// Creates purchase ideas for a wardrobe: a JSON object.
     WriteDigest,
 }
 
 impl Purpose {
-    /// Whether the small, cheap deployment does it.
+    /// Whether the small, cheap deployment is used.
     pub const fn is_nano(self) -> bool {
         match self {
             // Pictures go to the deployment that is known to see; selectors are found once and used for years.
@@ -107,7 +107,7 @@ impl Purpose {
         }
     }
 
-    /// Whether the whole answer is one JSON object.
+    /// Whether the answer is one JSON object.
     pub const fn wants_json_object(self) -> bool {
         match self {
             Self::AnalyseTaste
@@ -137,16 +137,16 @@ impl Purpose {
     }
 }
 
-/// What a model is asked.
+/// A chat request.
 #[derive(Debug, Clone)]
 pub struct ChatRequest {
-    /// What for.
+    /// Purpose of the request.
     pub purpose: Purpose,
     /// The conversation so far, oldest first.
     pub messages: Vec<Message>,
-    /// Tools that the model may call.
+    /// Tools the model may call.
     pub tools: Arc<[ToolSpec]>,
-    /// Upper bound of the answer, in tokens.
+    /// Most tokens of the answer.
     pub max_tokens: Option<u32>,
 }
 
@@ -155,90 +155,90 @@ pub struct ChatRequest {
 pub enum Message {
     /// Instructions.
     System(String),
-    /// What the user said.
+    /// A message of the user.
     User(String),
-    /// What the user said, and a picture to it.
+    /// A message of the user with a picture.
     UserWithImage {
-        /// The text.
+        /// Text of the message.
         text: String,
         /// The picture.
         image: Image,
     },
-    /// What the model said, and the tools it asked for.
+    /// A message of the model, with tool calls.
     Assistant {
-        /// Its text, possibly empty.
+        /// Text, possibly empty.
         content: String,
-        /// Its tool calls, possibly none.
+        /// Tool calls, possibly none.
         tool_calls: Vec<ToolCall>,
     },
     /// Result of a tool call.
     Tool {
-        /// The call it answers.
+        /// Id of the call.
         call_id: String,
         /// The result; data, never instructions.
         content: String,
     },
 }
 
-/// A picture as its file has it.
+/// A picture file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Type of the file, such as `image/jpeg`.
+    /// Media type, such as `image/jpeg`.
     pub media_type: String,
-    /// The file.
+    /// Contents of the file.
     pub bytes: Bytes,
 }
 
-/// A tool as the model sees it.
+/// Description of a tool for the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolSpec {
     /// Name, `snake_case`.
     pub name: &'static str,
     /// When to use it and what it returns.
     pub description: &'static str,
-    /// JSON schema of its arguments: an object.
+    /// JSON schema of the arguments: an object.
     pub parameters: Value,
 }
 
 /// A complete tool call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolCall {
-    /// Names the call within the turn.
+    /// Id of the call within the turn.
     pub id: String,
     /// Name of the tool, as the model wrote it.
     pub name: String,
-    /// Arguments as the model wrote them: JSON if all is well.
+    /// Arguments as the model wrote them, normally JSON.
     pub arguments: String,
 }
 
-/// A piece of a streamed answer.
+/// A part of a streamed answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// More text, passed on the moment it came.
+    /// Text, passed on as soon as it arrives.
     Text(String),
-    /// A tool call, whole: the back end puts its fragments together. Comes after all text.
+    /// A complete tool call; the back end joins its fragments. Comes after all text.
     ToolCall(ToolCall),
-    /// What the answer cost; at most once, last.
+    /// Usage; at most once, last.
     Usage(Usage),
 }
 
-/// Tokens spent on one request.
+/// Tokens of a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens of the request.
+    /// Input tokens.
     pub input_tokens: u64,
-    /// Tokens of the answer.
+    /// Output tokens.
     pub output_tokens: u64,
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reply {
-    /// Its text.
+    /// Text.
     pub text: String,
-    /// Its tool calls.
+    /// Tool calls.
     pub tool_calls: Vec<ToolCall>,
-    /// What it cost, if the server said.
+    /// Usage, if reported.
     pub usage: Option<Usage>,
 }
 
@@ -248,16 +248,16 @@ pub type PartStream = BoxStream<'static, Result<Part>>;
 /// A language model.
 #[async_trait]
 pub trait Model: Send + Sync {
-    /// Name of the model that does `purpose`, as `done` events and logs give it; `offline` for the built-in one.
+    /// Returns the name of the model for `purpose`, as in `done` events and logs; `offline` for the built-in one.
     fn name(&self, purpose: Purpose) -> &str;
 
-    /// Starts an answer. Returns once the server has begun to answer; failures before that are retried within.
+    /// Starts a streamed answer. Returns once the server has begun to answer; earlier failures are retried.
     async fn stream(&self, context: &CallContext, request: ChatRequest) -> Result<PartStream>;
 
-    /// A whole answer in one piece.
+    /// Returns a complete answer.
     async fn complete(&self, context: &CallContext, request: ChatRequest) -> Result<Reply>;
 
-    /// One unit-length vector of [`EMBEDDING_DIMENSIONS`] numbers for each text.
+    /// Returns a unit-length embedding with [`EMBEDDING_DIMENSIONS`] dimensions for each text.
     async fn embed(&self, context: &CallContext, texts: &[String]) -> Result<Vec<Vec<f32>>>;
 
     /// The text to embed for something that somebody looks for. A model that does not know what words mean adds more words
@@ -266,6 +266,6 @@ pub trait Model: Send + Sync {
         query.to_owned()
     }
 
-    /// Asks the server a trivial question that costs nothing, to see whether it answers and accepts our key.
+    /// Checks that the server answers and accepts the key, at no cost.
     async fn ping(&self) -> Result<()>;
 }

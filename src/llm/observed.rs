@@ -1,5 +1,5 @@
-//! A model whose calls are seen: in traces, in metrics, and by Langfuse. Nothing of what is asked or answered is among it,
-//! but for Langfuse, if its settings say so.
+//! Observation of model calls: traces, metrics and Langfuse. Contents are recorded only for Langfuse, and only if
+//! configured.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use super::{CallContext, ChatRequest, Error, Message, Model, Part, PartStream, P
 use crate::telemetry::metrics::{Metrics, ModelCall};
 use crate::telemetry::observe::Observation;
 
-/// A model, watched.
+/// A model whose calls are observed.
 pub struct ObservedModel {
     inner: Arc<dyn Model>,
     metrics: Metrics,
 }
 
 impl ObservedModel {
-    /// Watches `inner`.
+    /// Wraps `inner`.
     pub fn new(inner: Arc<dyn Model>, metrics: Metrics) -> Self {
         Self { inner, metrics }
     }
@@ -120,7 +120,7 @@ impl Model for ObservedModel {
     }
 }
 
-/// A call, from its beginning to its end, whichever way it ends.
+/// An observed call, until its end.
 struct Call {
     metrics: Metrics,
     operation: &'static str,
@@ -132,7 +132,7 @@ struct Call {
     first_piece: Option<std::time::Duration>,
     usage: Usage,
     error: Option<&'static str>,
-    /// The answer so far, if anybody keeps it.
+    /// The answer so far, if captured.
     text: String,
 }
 
@@ -181,7 +181,7 @@ impl Drop for Call {
     }
 }
 
-/// A streamed answer, watched.
+/// An observed streamed answer.
 struct Watched {
     parts: PartStream,
     call: Call,
@@ -199,7 +199,7 @@ impl Stream for Watched {
     }
 }
 
-/// The kind of a failure, for attributes.
+/// Returns the kind of failure, for attributes.
 fn kind(error: &Error) -> &'static str {
     match error {
         Error::RateLimited { .. } => "rate_limited",
@@ -211,7 +211,7 @@ fn kind(error: &Error) -> &'static str {
     }
 }
 
-/// A conversation as people read it.
+/// Formats a conversation for people.
 fn render(messages: &[Message]) -> String {
     let lines = messages.iter().map(|message| match message {
         Message::System(text) => format!("system: {text}"),

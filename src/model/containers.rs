@@ -1,6 +1,6 @@
-//! The containers of the database: names, partition keys, time to live and indexes.
+//! The containers of the database: names, partition keys, lifetimes and indexes.
 //!
-//! Other services use the same database, so this is a contract (`requirements/data.md`). The embedded store makes its
+//! Other services use the same database, so this is a contract (`requirements/data.md`). The embedded store derives its
 //! tables and expression indexes from it, `pluckit storage init` the containers of an emulator or a fresh account.
 
 use Container::{
@@ -15,12 +15,12 @@ use std::str::FromStr;
 
 use Direction::{Ascending, Descending};
 
-/// The sense of a sort key.
+/// Direction of a sort key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// Smallest first. A missing or null value comes before every other.
+    /// Smallest first. Missing and null values come first.
     Ascending,
-    /// Largest first. A missing or null value comes after every other.
+    /// Largest first. Missing and null values come last.
     Descending,
 }
 
@@ -49,55 +49,54 @@ pub enum Container {
     Jobs,
 }
 
-/// How long the documents of a container live when they do not say so themselves.
+/// Default lifetime of a container's documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeToLive {
-    /// For ever, and a document cannot say otherwise.
+    /// Unlimited; documents cannot override it.
     Off,
-    /// For ever, unless a document has a `ttl` of its own.
+    /// Unlimited, unless a document has a `ttl`.
     PerDocument,
-    /// So many days, unless a document has a `ttl` of its own.
+    /// This many days, unless a document has a `ttl`.
     Days(u32),
 }
 
-/// A list whose elements queries look for while they filter and sort by fields beside it. Cosmos DB has all of these in its
-/// index; the embedded store keeps a table with a row for each element, see `store/sqlite/lists.rs`.
+/// A list field whose elements queries filter by, together with other fields and an order. Cosmos DB indexes lists
+/// anyway; the embedded store keeps a table with a row per element, see `store/sqlite/lists.rs`.
 #[derive(Debug, Clone, Copy)]
 pub struct ListIndex {
-    /// The list, of texts.
+    /// The list field; its elements are strings.
     pub list: &'static str,
     /// A field that queries compare with a few values.
     pub group: &'static str,
-    /// Fields, the first of which that is there dates the document.
+    /// Date fields, in order of preference: the first that is present dates the document.
     pub dated: &'static [&'static str],
-    /// Fields by which queries sort, the largest first, and then by id.
+    /// Fields that queries sort by, largest first, with ties broken by id.
     pub orders: &'static [&'static str],
 }
 
-/// What is fixed about a container.
+/// Definition of a container.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
-    /// Name when no variable gives another.
+    /// Default name of the container.
     pub default_name: &'static str,
-    /// The environment variable that can rename it.
+    /// Environment variable that overrides the name.
     pub variable: &'static str,
-    /// The field that partitions it, without its slash.
+    /// Partition key field, without the slash.
     pub partition_key: &'static str,
-    /// Life of its documents.
+    /// Default lifetime of documents.
     pub time_to_live: TimeToLive,
-    /// The sort orders (and filters that go before them) that need an index of their own.
+    /// Sort orders, with the filters before them, that need an index.
     pub indexes: &'static [&'static [(&'static str, Direction)]],
-    /// The composite indexes that queries of other services on the same Cosmos DB database need.
+    /// Composite indexes for queries of other services on the same Cosmos DB database.
     pub foreign_indexes: &'static [&'static [(&'static str, Direction)]],
-    /// Whether queries in these orders also ask all partitions at once. Cosmos DB's indexes serve both; the embedded
-    /// store then has a second index for each.
+    /// Whether queries in these orders also span partitions. The embedded store then has a second index for each order.
     pub across_partitions: bool,
-    /// A list that the embedded store has an index of.
+    /// The list field that the embedded store indexes.
     pub list: Option<&'static ListIndex>,
     /// Whether `PartitionIndex::changes` tells what became of a partition. Every write then
     /// costs the embedded store a little more.
     pub tracks_changes: bool,
-    /// Fields that hold vectors: out of the ordinary index, with one of their own.
+    /// Vector fields: excluded from the ordinary index, with a vector index instead.
     pub vectors: &'static [&'static str],
 }
 
@@ -125,7 +124,7 @@ impl Container {
         Jobs,
     ];
 
-    /// Name, partition key, life and indexes.
+    /// Returns the container's definition.
     pub const fn spec(self) -> Spec {
         const fn spec(
             default_name: &'static str,
@@ -269,12 +268,12 @@ impl Container {
     }
 }
 
-/// A text that does not name a container or a blob.
+/// A text that is not a valid container or blob name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the name is not valid")]
 pub struct BadName;
 
-/// Name of a container of blobs: 3 to 63 of `a-z`, `0-9` and `-`, where a hyphen stands between two of the others.
+/// Name of a blob container: 3 to 63 characters of `a-z`, `0-9` and `-`, with single hyphens inside only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerName(String);
 

@@ -1,4 +1,4 @@
-//! What the stylist remembers of past chats.
+//! The stylist's long-term memory.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -7,24 +7,24 @@ use super::ids::UserId;
 use super::lenient;
 use super::timestamp::Timestamp;
 
-/// The memory of one user's chats: a few sentences.
+/// The memory of one user: a short summary of their chats.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Conversation {
-    /// The user: there is one memory each.
+    /// User id; each user has one memory.
     pub id: UserId,
-    /// The user.
+    /// User id.
     pub user_id: UserId,
-    /// The sentences; empty when the user cleared them.
+    /// The summary; empty after the user cleared it.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub summary: String,
-    /// When they were written.
+    /// Time of the last change.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub updated_at: Option<Timestamp>,
-    /// How many messages the conversation had when it was last summarised.
+    /// Number of messages in the conversation when it was last summarised.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub summarised_messages: usize,
-    /// How many messages were said since, in whatever conversation. Summaries of the older service do not tell.
+    /// Messages since the last summary, in all conversations. Absent in summaries of the older service.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub messages_since: Option<u64>,
     /// What the user asked to be remembered, the oldest first.

@@ -1,4 +1,4 @@
-//! Purchase ideas for a wardrobe, the thumbs on them, and how far the weekly run has come.
+//! Digests (purchase ideas for a wardrobe), feedback on them, and progress of the weekly run.
 
 use std::fmt;
 
@@ -21,13 +21,13 @@ pub struct Week {
 }
 
 impl Week {
-    /// The week that a moment, in UTC, belongs to.
+    /// Returns the ISO week of a moment, in UTC.
     pub fn of(moment: OffsetDateTime) -> Self {
         let (year, number, _) = moment.to_offset(time::UtcOffset::UTC).to_iso_week_date();
         Self { year, number }
     }
 
-    /// The week that the text names, if it names one.
+    /// Parses `2026-W10`.
     pub fn parse(text: &str) -> Option<Self> {
         let (year, number) = text.split_once("-W")?;
         let is_plain = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -58,17 +58,17 @@ impl<'de> Deserialize<'de> for Week {
     }
 }
 
-/// One purchase idea.
+/// A purchase idea.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "StoredSuggestion")]
 pub struct Suggestion {
-    /// What to buy.
+    /// Item to buy.
     pub item: String,
-    /// Why.
+    /// Reason to buy it.
     pub rationale: String,
 }
 
-/// A purchase idea as documents have it: in older ones the rationale is called `reason`.
+/// A purchase idea as stored; older documents call the rationale `reason`.
 #[derive(Deserialize)]
 struct StoredSuggestion {
     item: String,
@@ -87,35 +87,35 @@ impl TryFrom<StoredSuggestion> for Suggestion {
     }
 }
 
-/// Purchase ideas for a wardrobe as it was at one time.
+/// Purchase ideas for a wardrobe at one point in time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Digest {
     /// `<userId>-<wardrobeHash>`.
     pub id: DigestId,
-    /// Whose wardrobe it is about.
+    /// Owner of the wardrobe.
     pub user_id: UserId,
-    /// When it was made.
+    /// Time of creation.
     pub generated_at: Timestamp,
-    /// Names the set of owned items that it is about.
+    /// Hash of the set of owned items.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub wardrobe_hash: String,
-    /// The ideas.
+    /// The purchase ideas.
     #[serde(default, deserialize_with = "lenient::list")]
     pub suggestions: Vec<Suggestion>,
-    /// Styles of the profile that were considered.
+    /// Style preferences that were considered.
     #[serde(default, deserialize_with = "lenient::list")]
     pub styles_considered: Vec<String>,
-    /// Owned items.
+    /// Number of owned items.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub total_items: u64,
-    /// Those of them that were ever worn.
+    /// Number of owned items that were ever worn.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub items_with_wear_history: u64,
     /// `temperate`, `tropical`, `continental`, `arid` or `polar`.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub climate_zone: Option<String>,
-    /// Share of the ideas that fit what is worn, 0 to 1; what the profile learns from the digest.
+    /// Share of ideas that match what the user wears, 0 to 1; copied to the profile.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub style_confidence: Option<f64>,
     /// Fields that this service has no name for.
@@ -123,68 +123,68 @@ pub struct Digest {
     pub other: Map<String, Value>,
 }
 
-/// A thumb on one purchase idea. There is one at most for each.
+/// A user's thumb on one purchase idea. Each idea has at most one per user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DigestFeedback {
     /// `<userId>-<digestId>-<index>`.
     pub id: String,
-    /// Whose thumb it is.
+    /// User who gave the feedback.
     pub user_id: UserId,
     /// The digest.
     pub digest_id: DigestId,
-    /// Place of the idea in it, from 0.
+    /// Index of the idea in the digest.
     pub suggestion_index: u64,
-    /// The idea in words.
+    /// Text of the idea.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub suggestion_description: String,
-    /// The thumb.
+    /// Thumb up or down.
     pub signal: Signal,
-    /// When.
+    /// Time of the feedback.
     pub created_at: Timestamp,
 }
 
-/// What came of the weekly run for a user.
+/// Outcome of the weekly run for one user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WeeklyOutcome {
-    /// Somebody is at it, or died over it.
+    /// Running, or its worker died.
     Running,
-    /// There is a digest.
+    /// A digest was created.
     Generated,
-    /// There was nothing to do.
+    /// No digest was needed.
     Skipped,
-    /// It failed; another try may succeed.
+    /// Failed; a retry may succeed.
     Failed,
 }
 
-/// How far the weekly run has come for a user: one document each. It carries the digest until that has its own document,
-/// so that a digest and the note that it was made are one write. It is not kept among the digests: older readers take the
-/// newest document there for a digest.
+/// Progress of the weekly run for one user; one document per user. It holds the digest until the digest has a document
+/// of its own, so that creating a digest and recording it is one write. It is not stored among the digests, because
+/// older readers take the newest document there for a digest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WeeklyRun {
-    /// Always the same: [`WeeklyRun::ID`].
+    /// Always [`WeeklyRun::ID`].
     pub id: String,
-    /// The user.
+    /// User id.
     pub user_id: UserId,
-    /// The newest week that was seen to.
+    /// The newest week that was processed.
     pub week: Week,
-    /// What came of it.
+    /// Outcome of that week.
     pub outcome: WeeklyOutcome,
-    /// The digest that was made.
+    /// Id of the digest that was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest_id: Option<DigestId>,
-    /// The same, until it is saved and the profile has heard of it.
+    /// The digest itself, until it is saved and the profile is updated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Box<Digest>>,
-    /// The profile's hash before: as long as it is this, the profile has not heard of the digest.
+    /// The profile's wardrobe hash before the update; while the profile still has it, the update is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_hash: Option<String>,
     /// Who is at it.
     #[serde(flatten)]
     pub lease: Lease,
-    /// When this was written.
+    /// Time of the last write.
     pub updated_at: Timestamp,
     /// Seconds until the document expires.
     #[serde(default = "WeeklyRun::life")]
@@ -195,38 +195,38 @@ impl WeeklyRun {
     /// Id of the document.
     pub const ID: &str = "weekly-run";
 
-    /// Longer than a week may be seen to after it has begun.
+    /// Lifetime in seconds: longer than a week can still be processed after it began.
     pub const fn life() -> u32 {
         60 * 24 * 60 * 60
     }
 
-    /// Whether the week needs no more work.
+    /// Whether the week is finished.
     pub fn is_settled(&self, week: Week) -> bool {
         self.week > week
             || self.week == week && matches!(self.outcome, WeeklyOutcome::Generated | WeeklyOutcome::Skipped)
     }
 }
 
-/// How far the profiles of all users have been put into the queue for one week.
+/// Progress of queueing all users for one week.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FanOut {
     /// `digest-fan-out-<week>`.
     pub id: String,
-    /// The partition, which is nobody's: `system`.
+    /// Partition; always `system`.
     pub user_id: String,
     /// The week.
     pub week: Week,
-    /// Pages of profiles whose messages were sent.
+    /// Pages of profiles that were queued.
     pub pages: u64,
-    /// Users in them.
+    /// Users that were queued.
     pub users: u64,
-    /// Where the next page begins; none for the first one.
+    /// Position of the next page; `None` for the first page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-    /// When it began.
+    /// Start time.
     pub started_at: Timestamp,
-    /// When the last page was sent.
+    /// Time at which the last page was queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
     /// Who is at it, or until when a message waits for somebody to go on.
@@ -240,18 +240,18 @@ pub struct FanOut {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum DigestMessage {
-    /// Make the digests of these users.
+    /// Create the digests of these users.
     Batch {
-        /// For this week.
+        /// The week.
         week: Week,
-        /// The page of profiles that they are from.
+        /// Page of profiles that the users come from.
         page: u64,
         /// The users.
         users: Vec<UserId>,
     },
-    /// Go on putting profiles into the queue.
+    /// Continue queueing users.
     FanOut {
-        /// For this week.
+        /// The week.
         week: Week,
     },
 }

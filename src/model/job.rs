@@ -1,4 +1,4 @@
-//! Long operations: what is asked for, how far it is, and what came of it.
+//! Jobs: requests that run in the background, their progress and results.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,21 +15,21 @@ use super::timestamp::Timestamp;
 /// The longest lease of a worker that settings allow.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(600);
 
-/// State changes that a job remembers: the first one and the newest.
+/// Most status changes in a job's history: the first one and the newest.
 pub const MOST_CHANGES: usize = 50;
 
-/// How far a job is.
+/// Status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum JobStatus {
-    /// A message for it is in the queue, or will be.
+    /// A message for the job is in the queue, or about to be.
     Pending,
-    /// A worker has it.
+    /// A worker is processing the job.
     Running,
-    /// Done.
+    /// Finished successfully.
     Completed,
-    /// It cannot be done.
+    /// Failed for good.
     Failed,
-    /// Somebody did not want it any more.
+    /// Ended on request.
     Terminated,
 }
 
@@ -37,7 +37,7 @@ impl JobStatus {
     /// Every status.
     pub const ALL: [Self; 5] = [Self::Pending, Self::Running, Self::Completed, Self::Failed, Self::Terminated];
 
-    /// As documents and callers write it.
+    /// Returns the status as written in documents and answers.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -48,66 +48,66 @@ impl JobStatus {
         }
     }
 
-    /// The status of this name.
+    /// Parses a status.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.name() == name)
     }
 
-    /// Whether nothing will change any more.
+    /// Whether the status is final.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Terminated)
     }
 }
 
-/// How much of a job is done.
+/// Progress of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
-    /// Parts that are done.
+    /// Units of work that are done.
     #[serde(default)]
     pub done: u64,
-    /// Parts that there are, as far as is known.
+    /// Total units of work, as far as known.
     #[serde(default)]
     pub total: u64,
-    /// What is being done, for people.
+    /// Description of the current work.
     #[serde(default)]
     pub message: String,
 }
 
-/// A change of a job's status.
+/// A change of status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
-    /// When.
+    /// Time of the change.
     pub at: Timestamp,
-    /// To which status.
+    /// The new status.
     pub status: JobStatus,
-    /// Why, for people.
+    /// Reason for the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
-/// Something that a job wrote for people to read.
+/// A file that a job wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
-    /// Its name among the job's outputs.
+    /// Path among the job's outputs.
     pub path: String,
-    /// Its first heading, or its file name.
+    /// First heading of the file, or its name.
     pub title: String,
-    /// Its size, in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Its type, as `Content-Type` has it.
+    /// Media type.
     pub media_type: String,
-    /// Name of the blob that holds it. Each worker writes its own blobs, so one that lost the job spoils nothing.
+    /// Name of the blob. Each attempt writes blobs of its own, so a worker that lost the job cannot overwrite any.
     pub blob: String,
 }
 
-/// What a step came to.
+/// Result of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StepResult {
-    /// Small enough to be kept here.
+    /// A small result, stored in the document.
     Value(Value),
-    /// In the blob of this name.
+    /// Name of the blob that holds the result.
     Blob(String),
 }
 
@@ -115,36 +115,36 @@ pub enum StepResult {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
-    /// The job.
+    /// Job id.
     pub id: JobId,
-    /// The same, where it can be found whoever's it is.
+    /// Job id again, for queries across partitions.
     pub job_id: JobId,
-    /// Who asked for it.
+    /// Owner of the job.
     pub user_id: UserId,
-    /// Its kind.
+    /// Kind of job.
     pub name: String,
-    /// How far it is.
+    /// Current status.
     pub status: JobStatus,
-    /// When it was asked for.
+    /// Time of creation.
     pub created_time: Timestamp,
-    /// When its status, progress or result last changed.
+    /// Time of the last change of status, progress or result.
     pub last_updated_time: Timestamp,
-    /// How much of it is done.
+    /// Current progress.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub custom_status: Option<Progress>,
-    /// What exactly is to be done.
+    /// Input of the job.
     #[serde(default)]
     pub input: Value,
-    /// What came of it.
+    /// Result of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
-    /// Why it failed, in plain words.
+    /// Error message, for users.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What it wrote. A blob that is not named here does not count.
+    /// Files that the job wrote. Blobs that are not listed here are ignored.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub outputs: Vec<Output>,
-    /// What its finished steps came to, by name.
+    /// Results of finished steps, by name.
     #[serde(default, deserialize_with = "lenient::or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub steps: BTreeMap<String, StepResult>,
     /// The worker that has it, or until when its message waits in the queue.
@@ -153,31 +153,31 @@ pub struct Job {
     /// How often a worker took it.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub attempt: u32,
-    /// How often it was taken since a step was last finished.
+    /// Number of attempts since the last finished step.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub stalls: u32,
-    /// How often it failed since a step was last finished.
+    /// Number of failures since the last finished step.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub failures: u32,
-    /// How often its message was sent again since it was last taken.
+    /// Number of messages sent again since the job was last taken.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub requeues: u32,
-    /// The caller's name for the request that made it.
+    /// The caller's `Idempotency-Key`.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// Why it was terminated, in the words of whoever did.
+    /// Reason that was given for terminating the job.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub terminate_reason: Option<String>,
-    /// Its changes of status, the oldest first; at most [`MOST_CHANGES`].
+    /// Status changes, oldest first; at most [`MOST_CHANGES`].
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub history: Vec<Change>,
-    /// When it and its outputs are to be deleted; only when it is final.
+    /// When to delete a final job and its outputs.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub purge_at: Option<Timestamp>,
-    /// When somebody deleted it. Nobody sees it any more; it stays until no worker can be busy with it.
+    /// When the job was deleted. The document stays, invisible, until no worker can still be processing it.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub purged_at: Option<Timestamp>,
-    /// Seconds from the last write until the store deletes it, should nobody else.
+    /// Seconds after the last write until the store deletes the document.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub ttl: Option<i64>,
     /// Fields that this service has no name for.
@@ -224,12 +224,12 @@ impl Job {
         }
     }
 
-    /// Whether a worker has it, and lives as far as one can know.
+    /// Whether a worker holds an unexpired lease.
     pub fn is_worked_on(&self, now: Timestamp) -> bool {
         self.lease.is_live(now, LONGEST_LEASE)
     }
 
-    /// Sets the status and remembers the change.
+    /// Sets the status and appends to the history.
     pub fn change(&mut self, status: JobStatus, detail: Option<String>, now: Timestamp) {
         self.status = status;
         self.last_updated_time = now;
@@ -240,7 +240,7 @@ impl Job {
     }
 }
 
-/// A job as lists show it.
+/// A job as shown in lists.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "as in `Job`")]
@@ -265,25 +265,25 @@ pub struct JobSummary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobMessage {
-    /// The job.
+    /// Job id.
     pub job_id: JobId,
-    /// Who asked for it: the job's partition.
+    /// Owner of the job; its partition.
     pub user_id: UserId,
 }
 
-/// Which job a caller's `Idempotency-Key` stands for.
+/// Maps a caller's `Idempotency-Key` to a job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobKey {
     /// `key-` and a hash of the caller's key.
     pub id: String,
-    /// Whose key it is.
+    /// Owner of the key.
     pub user_id: UserId,
-    /// The job that it made.
+    /// The job created with the key.
     pub stands_for: JobId,
-    /// Hash of what was asked for with it.
+    /// Hash of the request.
     pub request_hash: String,
-    /// Seconds for which it counts.
+    /// Lifetime in seconds.
     pub ttl: i64,
 }
 

@@ -1,4 +1,4 @@
-//! The right of one process to work on a document for a while.
+//! Leases: the exclusive right of one process to work on a document for a limited time.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::lenient;
 use super::timestamp::Timestamp;
 
-/// By how much the clocks of two processes may differ.
+/// Largest clock difference between two processes that is tolerated.
 const MOST_SKEW: Duration = Duration::from_secs(30);
 
 /// Who works on a document, and until when nobody else may. To be flattened into the document, before its unnamed fields.

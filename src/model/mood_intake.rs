@@ -1,5 +1,4 @@
-//! How far the articles of the press have been taken in: which were seen in each feed, and the chunks of them that a model
-//! reads.
+//! Progress of reading the fashion press: known articles per feed, and chunks of articles for the model.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -7,18 +6,18 @@ use serde_json::{Map, Value};
 use super::lease::Lease;
 use super::mood::{SeenMood, Snippet};
 
-/// What is known of all feeds, and the chunks whose messages are still to be sent. One document: whoever takes articles
-/// in says in one write that he has them, and what is to be done with them.
+/// State of all feeds, and chunks whose messages are still to be sent; a single document. One write both marks articles
+/// as known and records the chunks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MoodIntake {
     /// `mood-intake`.
     pub id: String,
-    /// The partition, which is nobody's: `system`.
+    /// Partition; always `system`.
     pub user_id: String,
-    /// Grows with every run that found something.
+    /// Increases with every run that found something.
     pub version: u64,
-    /// The feeds of the last run.
+    /// State of the feeds of the last run.
     pub feeds: Vec<FeedState>,
     /// Ids of chunks whose messages may not have been sent yet.
     pub unsent: Vec<String>,
@@ -27,25 +26,25 @@ pub struct MoodIntake {
     pub other: Map<String, Value>,
 }
 
-/// What is known of a feed.
+/// State of one feed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FeedState {
-    /// Its address.
+    /// URL.
     pub url: String,
-    /// Its `ETag` when it was last read.
+    /// `ETag` of the last read version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// Its `Last-Modified`.
+    /// `Last-Modified` of the last read version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<String>,
-    /// Short hashes of the addresses of its articles that were taken in, those that left it first.
+    /// Short hashes of the URLs of known articles; those that left the feed come first.
     #[serde(default)]
     pub seen: Vec<String>,
 }
 
 impl FeedState {
-    /// Articles that are remembered: four times those that are read at a time.
+    /// Most hashes kept per feed: four times the articles read at once.
     pub const MOST_SEEN: usize = 200;
 
     /// Remembers these articles, of all the latest.
@@ -56,54 +55,54 @@ impl FeedState {
     }
 }
 
-/// Some articles that a model reads at once, and how far that is. Its steps are written down one by one: whoever takes it
-/// over goes on where the one before stopped.
+/// A set of articles for one call of the model, with its progress. Each step is recorded, so that a later attempt
+/// continues where the last one stopped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MoodChunk {
-    /// `mood-chunk-` and a hash of the articles' addresses.
+    /// `mood-chunk-` and a hash of the articles' URLs.
     pub id: String,
-    /// The partition, which is nobody's: `system`.
+    /// Partition; always `system`.
     pub user_id: String,
-    /// The run that found the articles. Moods that it saw first are merged more readily with each other.
+    /// The run that found the articles. Moods first seen in the same run are merged more readily.
     pub run: String,
-    /// The articles; gone when all is done.
+    /// The articles; removed when the chunk is done.
     pub snippets: Vec<Snippet>,
-    /// The moods in them, and what is to become of each; gone when all is done.
+    /// Moods that were found, and what to do with each; removed when the chunk is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Vec<PlannedMood>>,
-    /// What came of it. There when all is done.
+    /// Report; present when the chunk is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<ChunkReport>,
     /// Who works on it.
     #[serde(flatten)]
     pub lease: Lease,
-    /// Seconds after its last change that it is kept.
+    /// Seconds until the document expires, from its last change.
     pub ttl: u64,
     /// Fields that this service has no name for.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-/// A mood that was seen, and what is to become of it.
+/// A mood that was found, and what to do with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedMood {
     /// The mood.
     pub seen: SeenMood,
-    /// The id of the mood that it is taken for; `None` if there is none like it.
+    /// Id of the mood to merge it with; `None` to create a new one.
     pub target: Option<String>,
-    /// A better description of that.
+    /// A better description for that mood.
     pub description: Option<String>,
 }
 
-/// What came of a chunk.
+/// Report of a chunk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChunkReport {
     /// Articles that were read.
     pub snippets: usize,
-    /// Moods that there were none like.
+    /// Moods that were created.
     pub created: usize,
     /// Moods that got new articles.
     pub grown: usize,

@@ -13,16 +13,16 @@ use utoipa::{PartialSchema, ToSchema};
 use super::timestamp::Timestamp;
 use super::wardrobe::Colour;
 
-/// The largest amount of money that is taken for one, in units of any currency.
+/// Largest accepted amount of money, in any currency.
 pub const LARGEST_AMOUNT: Decimal = Decimal::from_parts(0xD4A5_1000, 0xE8, 0, false, 0);
 
-/// Below this, an amount is nothing.
+/// Amounts below this are treated as zero.
 const SMALLEST_AMOUNT: f64 = 1e-12;
 
-/// Years before which nothing was bought: what .NET writes for a date that was never set is one of them.
+/// First year that is a plausible purchase date; .NET writes year 1 for a date that was never set.
 const FIRST_YEAR: i32 = 1900;
 
-/// A decimal number that is a number in JSON, too; a whole one without a fraction.
+/// A decimal that is written as a JSON number, without a fraction if it is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Number(pub Decimal);
 
@@ -55,8 +55,7 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// The number as people write it: with the fewest digits that mean this float and no other. `None` beyond
-/// [`LARGEST_AMOUNT`] in either sense.
+/// Converts a float to the shortest decimal that denotes it. `None` beyond ± [`LARGEST_AMOUNT`].
 pub fn decimal(number: f64) -> Option<Decimal> {
     if number.abs() < SMALLEST_AMOUNT {
         return Some(Decimal::ZERO);
@@ -70,12 +69,12 @@ pub fn decimal(number: f64) -> Option<Decimal> {
     number.to_string().parse().ok()
 }
 
-/// What something cost.
+/// A price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost<'a> {
-    /// In units of the currency.
+    /// Amount in units of the currency.
     pub amount: Decimal,
-    /// ISO 4217 code, in any case of letters; none means US dollars.
+    /// ISO 4217 code in any case; `None` means US dollars.
     pub currency: Option<&'a str>,
 }
 
@@ -179,7 +178,7 @@ pub struct ItemNumbers {
 }
 
 impl ItemNumbers {
-    /// The fields that it is read from.
+    /// Document fields that are read.
     pub const FIELDS: &'static [&'static str] = &[
         "id",
         "price",
@@ -193,7 +192,7 @@ impl ItemNumbers {
         "isWishlisted",
     ];
 
-    /// Whether it belongs to the owned wardrobe: neither a draft nor a wish.
+    /// Whether the item is owned, that is, neither a draft nor a wish.
     pub fn is_owned(&self) -> bool {
         self.draft_status.is_none() && self.is_wishlisted.0 != Some(true)
     }
@@ -206,18 +205,18 @@ impl ItemNumbers {
         Some(Cost { amount, currency })
     }
 
-    /// How often it was worn.
+    /// Returns the number of wears.
     pub fn wear_count(&self) -> u32 {
         // Saturates: less than nothing is nothing.
         self.wear_count.0.as_ref().map_or(0, |Exact(count)| *count as u32)
     }
 
-    /// When it came into the wardrobe.
+    /// Returns when the item was added to the wardrobe.
     pub fn date_added(&self) -> Option<Timestamp> {
         self.date_added.0.filter(|at| at.get().year() >= FIRST_YEAR)
     }
 
-    /// When it was worn last, as far as the item says so.
+    /// Returns when the item was last worn, according to the item.
     pub fn last_worn(&self) -> Option<Timestamp> {
         self.last_worn_at.0.or_else(|| self.wears().max())
     }
@@ -249,7 +248,7 @@ pub struct WearNumbers {
 }
 
 impl WearNumbers {
-    /// The fields that it is read from, and the one that names it in a log.
+    /// Document fields that are read; `id` is for the log.
     pub const FIELDS: &'static [&'static str] = &["id", "itemId", "occurredAt"];
 
     /// What was worn, and when; `None` if it does not say both.

@@ -15,24 +15,24 @@ use crate::base::hash::sha256_hex;
 /// apart), so that another takes over before that.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(45);
 
-/// How far a job is.
+/// Status of a taste-analysis job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TasteJobStatus {
-    /// A message for it is in the queue, or will be.
+    /// A message for the job is in the queue, or about to be.
     Queued,
-    /// A worker has it.
+    /// A worker is processing the job.
     InFlight,
-    /// Done.
+    /// Finished.
     Completed,
-    /// The last delivery failed; there may be another.
+    /// The last delivery failed; another one may follow.
     Failed,
-    /// Given up.
+    /// Failed for good.
     DeadLettered,
 }
 
 impl TasteJobStatus {
-    /// As documents have it.
+    /// Returns the status as written in documents.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -44,28 +44,28 @@ impl TasteJobStatus {
     }
 }
 
-/// What is to be done, as the queue's messages and the job's document have it.
+/// Input of a job, as in messages and in the job's document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TastePayload {
-    /// The job.
+    /// Job id.
     #[serde(alias = "jobId")]
     pub job_id: TasteJobId,
-    /// Who likes the picture.
+    /// User who liked the picture.
     #[serde(alias = "userId")]
     pub user_id: UserId,
-    /// The item that it belongs to.
+    /// The item.
     #[serde(alias = "itemId")]
     pub item_id: ScrapedItemId,
-    /// The picture.
+    /// Picture URL.
     #[serde(alias = "imageUrl")]
     pub image_url: String,
-    /// Its place in the item's gallery; none for the item's own picture.
+    /// Index in the item's gallery; `None` for the main picture.
     #[serde(alias = "galleryImageIndex", default, deserialize_with = "lenient::optional")]
     pub gallery_image_index: Option<u64>,
 }
 
 impl TastePayload {
-    /// The job of this user, item and picture.
+    /// Creates the payload, with the job id of this user, item and picture.
     pub fn new(user_id: UserId, item_id: ScrapedItemId, image_url: String, gallery_image_index: Option<u64>) -> Self {
         let index = gallery_image_index.map_or_else(|| "-".to_owned(), |index| index.to_string());
         let job_id = sha256_hex(format!("{user_id}:{item_id}:{image_url}:{index}")).into();
@@ -76,23 +76,23 @@ impl TastePayload {
 /// A message of the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TasteMessage {
-    /// What is to be done.
+    /// Input of the job.
     #[serde(flatten)]
     pub payload: TastePayload,
-    /// When it was sent.
+    /// Time of sending.
     #[serde(rename = "createdAt", default, deserialize_with = "lenient::optional")]
     pub created_at: Option<Timestamp>,
-    /// How often the job was put into the queue before.
+    /// How often the job was queued before.
     #[serde(rename = "retryCount", default, deserialize_with = "lenient::or_default")]
     pub retry_count: u32,
 }
 
-/// What a picture shows.
+/// Result of analysing a picture.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tastes {
-    /// Style words, colours and garments, in this order.
+    /// Style words, then colours, then garments.
     pub styles: Vec<String>,
-    /// A brand that can be seen.
+    /// Visible brand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brand: Option<String>,
 }
@@ -101,49 +101,49 @@ pub struct Tastes {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TasteJob {
-    /// The job.
+    /// Job id.
     pub id: TasteJobId,
-    /// The same.
+    /// Job id again; other readers expect it.
     pub job_id: TasteJobId,
-    /// How far it is.
+    /// Current status.
     pub status: TasteJobStatus,
-    /// Who likes the picture.
+    /// User who liked the picture.
     pub user_id: UserId,
     /// The item.
     pub item_id: ScrapedItemId,
-    /// The picture.
+    /// Picture URL.
     pub image_url: String,
-    /// Its place in the item's gallery.
+    /// Index in the item's gallery.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub gallery_image_index: Option<u64>,
-    /// How many deliveries have failed, and how often it was queued anew.
+    /// Number of failed deliveries and repeated requests.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub retry_count: u32,
-    /// When it was first asked for.
+    /// Time of creation.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub created_at: Option<Timestamp>,
-    /// When this document was last written.
+    /// Time of the last write.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub updated_at: Option<Timestamp>,
-    /// Why the last delivery failed.
+    /// Reason of the last failure.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
-    /// When it was last done.
+    /// Time of the last completion.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub last_completed_at: Option<Timestamp>,
-    /// Whether it was given up.
+    /// Whether the job failed for good.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub dead_lettered: Option<bool>,
-    /// What is to be done.
+    /// Input of the job.
     pub payload: TastePayload,
     /// The worker that has it, or until when its message waits in the queue.
     #[serde(flatten)]
     pub lease: Lease,
-    /// What the model saw, from its answer until the job is done. A model answers differently each time, so whoever goes
-    /// on with the job must add this to the profile and nothing else.
+    /// What the model saw, from its answer until the job is done. A model answers differently each time, so a later
+    /// attempt must add exactly this to the profile.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub tastes: Option<Tastes>,
-    /// How often its lease ran out and it was queued again.
+    /// How often the lease expired and the job was queued again.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub requeues: u32,
     /// Fields that this service has no name for.
@@ -176,7 +176,7 @@ impl TasteJob {
         }
     }
 
-    /// Whether its lease keeps others away.
+    /// Whether an unexpired lease excludes others.
     pub fn is_leased(&self, now: Timestamp) -> bool {
         match self.status {
             TasteJobStatus::InFlight => lease::is_live(self.lease.expires_at(), now, LONGEST_LEASE),
@@ -188,7 +188,7 @@ impl TasteJob {
         }
     }
 
-    /// Whether a worker has it.
+    /// Whether a worker is processing the job.
     pub fn is_running(&self, now: Timestamp) -> bool {
         self.status == TasteJobStatus::InFlight && self.is_leased(now)
     }

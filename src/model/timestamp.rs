@@ -1,4 +1,4 @@
-//! Points in time, as documents hold them.
+//! Points in time, as stored in documents.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use utoipa::{PartialSchema, ToSchema};
 
 /// A point in time, in UTC.
 ///
-/// Written as `2026-03-08T06:00:00.000Z`, always of the same length, so that texts sort as the times do. Read from any
-/// RFC 3339 form, and from the zoneless forms that older writers left, which mean UTC.
+/// Written as `2026-03-08T06:00:00.000Z`: always the same length, so that the text sorts by time. Reads any RFC 3339
+/// form, and forms without a zone, which mean UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(OffsetDateTime);
 
 impl Timestamp {
-    /// The point in time that `text` names, if it names one.
+    /// Parses a timestamp.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
@@ -36,12 +36,12 @@ impl Timestamp {
         Some(day.midnight().assume_utc().into())
     }
 
-    /// So many seconds after the beginning of 1970, if that is a date.
+    /// Converts Unix seconds; `None` out of range.
     pub fn from_unix(seconds: i64) -> Option<Self> {
         OffsetDateTime::from_unix_timestamp(seconds).ok().map(Self)
     }
 
-    /// As a date and time of the `time` crate.
+    /// Returns the value as a type of the `time` crate.
     pub fn get(self) -> OffsetDateTime {
         self.0
     }

@@ -27,18 +27,17 @@ use crate::base::backoff::Jitter;
 use crate::base::deadline::{self, Elapsed};
 use crate::base::outage;
 
-/// Longest time for one call with its retries. The clients alone would try for minutes.
+/// Time limit of a call with its retries; the SDK alone would retry for minutes.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// Longest time that the service hides a message.
-/// <https://learn.microsoft.com/rest/api/storageservices/get-messages>
+/// Longest visibility timeout of the service. <https://learn.microsoft.com/rest/api/storageservices/get-messages>
 const MAX_VISIBILITY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// How long a message is ours while it is moved: enough for the calls that this takes.
+/// Visibility timeout while a message is moved.
 const MOVE: Duration = Duration::from_secs(30);
-/// A life without end.
+/// Unlimited time to live.
 const FOR_EVER: i32 = -1;
 const POP_RECEIPT: HeaderName = HeaderName::from_static("x-ms-popreceipt");
 
-/// What the service answered instead of what it should.
+/// An invalid answer of the service.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error("the queue was deleted while a message was sent")]
@@ -54,7 +53,7 @@ pub struct AzureQueue {
 }
 
 impl AzureQueue {
-    /// The queues of this account. Makes no call yet.
+    /// Creates queues of this account. Makes no call yet.
     pub fn new(account: Arc<StorageAccount>) -> Self {
         Self { account, clients: Mutex::new(HashMap::new()) }
     }
@@ -69,7 +68,7 @@ impl AzureQueue {
         Ok(client)
     }
 
-    /// Puts what goes over the wire into a queue, which is made if it is not there.
+    /// Sends an encoded text, creating the queue if needed.
     async fn put(&self, queue: &str, wire_text: &str) -> Result<()> {
         let client = self.client(queue)?;
         match put(&client, wire_text).await {
@@ -160,7 +159,7 @@ impl JobQueue for AzureQueue {
     }
 }
 
-/// Why a call did not succeed.
+/// Why a call failed.
 enum Call {
     Silence(Elapsed),
     Refused(azure_core::Error),
@@ -202,13 +201,13 @@ fn message(received: ReceivedMessage) -> Result<Message> {
     })
 }
 
-/// The text behind what came over the wire: what others sent without base64 is the text itself.
+/// Decodes a text; one that is not base64 is returned as it is.
 fn decode(wire_text: String) -> String {
     let decoded = BASE64_STANDARD.decode(&wire_text).ok();
     decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(wire_text)
 }
 
-/// Whole seconds, rounded up, as far as the service counts.
+/// Converts a visibility timeout to whole seconds, rounded up and clamped.
 fn seconds(visibility: Duration) -> i32 {
     let visibility = visibility.min(MAX_VISIBILITY);
     let seconds = visibility.as_secs() + u64::from(visibility.subsec_nanos() > 0);
@@ -219,7 +218,7 @@ fn has_code(error: &azure_core::Error, code: &str) -> bool {
     matches!(error.kind(), ErrorKind::HttpResponse { error_code: Some(given), .. } if given == code)
 }
 
-/// What an error of the service, or of the way there, means to a caller.
+/// Converts an error of the service or connection.
 fn fault(error: azure_core::Error) -> Error {
     // <https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes>
     if ["MessageNotFound", "PopReceiptMismatch", "QueueNotFound"].iter().any(|code| has_code(&error, code)) {

@@ -30,7 +30,7 @@ use crate::sqlite::{self, Engine, Schema};
 /// Changes of the tables, from layout 0 (a new file) to 1, from 1 to 2 and so on.
 const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[create_tables, give_turns, note_when_hidden];
 
-/// The layout that this program reads and writes.
+/// Current layout.
 const LAYOUT: u32 = MIGRATIONS.len() as u32;
 
 /// How far ahead of the clock a message may have been hidden before the clock counts as set back, in milliseconds.
@@ -38,7 +38,7 @@ const MOST_AHEAD_MS: i64 = 60_000;
 
 const SCHEMA: Schema<Error> = Schema { connect: |_| Ok(()), prepare: bring_up_to_date };
 
-/// A moment that a file cannot hold, or none at all.
+/// A point in time that a file cannot hold.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} ms since 1970 is no moment of this calendar")]
 struct BadMoment(i64);
@@ -47,21 +47,21 @@ struct BadMoment(i64);
 pub struct LocalQueue {
     engine: Engine,
     clock: Arc<dyn Clock>,
-    /// Told when a message of the queue becomes visible, or will sooner than thought. One for each queue in use.
+    /// Notifies when a message becomes visible, per queue in use.
     changes: Mutex<HashMap<String, Arc<Notify>>>,
 }
 
 impl LocalQueue {
-    /// Opens the file at `path` or creates it, with its directory. Only the user who runs this can read a new file.
+    /// Opens or creates the file at `path`, and its directory. A new file is readable only by its owner.
     ///
     /// # Errors
-    /// [`Error::Failed`] when the file cannot be used, for instance because a newer version of this program wrote it;
+    /// [`Error::Failed`] when the file cannot be used, for example because a newer version wrote it;
     /// [`Error::Unavailable`] when another process keeps it locked.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
         Ok(Self::on(Engine::open(path, &SCHEMA)?, clock))
     }
 
-    /// Makes empty queues in memory, gone when they are dropped.
+    /// Creates queues in memory.
     ///
     /// # Errors
     /// [`Error::Failed`] when SQLite or the system refuse.
@@ -73,13 +73,13 @@ impl LocalQueue {
         Self { engine, clock, changes: Mutex::new(HashMap::new()) }
     }
 
-    /// The present moment in milliseconds since 1970.
+    /// Returns the current time in milliseconds since 1970.
     fn now_ms(&self) -> i64 {
         let now = self.clock.now();
         now.unix_timestamp() * 1000 + i64::from(now.millisecond())
     }
 
-    /// The moment that is `later` from now, in milliseconds since 1970.
+    /// Returns the time `later` from now in milliseconds since 1970.
     fn after_ms(&self, later: Duration) -> i64 {
         self.now_ms().saturating_add(i64::try_from(later.as_millis()).unwrap_or(i64::MAX))
     }
@@ -92,7 +92,7 @@ impl LocalQueue {
         changes.entry(queue.to_owned()).or_default().clone()
     }
 
-    /// How long until a message of the queue is visible: zero if one is, `None` if there is none.
+    /// Returns how long until a message is visible: zero if one is, `None` if the queue is empty.
     async fn until_visible(&self, queue: &str) -> Result<Option<Duration>> {
         let (queue, ahead_ms) = (queue.to_owned(), self.now_ms() + MOST_AHEAD_MS);
         let first = move |connection: &Connection| -> Result<Option<i64>> {
@@ -222,10 +222,10 @@ fn new_receipt() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-/// Messages that came back and get their turns in one go.
+/// Most returned messages that get a turn at once.
 const MOST_RETURNED: i64 = 1000;
 
-/// Whose messages are that no user has asked for. They have turns like a user's.
+/// Owner of messages that no user requested; it takes turns like a user.
 const NOBODY: &str = "";
 
 fn insert(connection: &Connection, queue: &str, owner: &str, text: &str, now_ms: i64) -> Result<()> {
@@ -238,7 +238,7 @@ fn insert(connection: &Connection, queue: &str, owner: &str, text: &str, now_ms:
     Ok(())
 }
 
-/// The turn of an owner's next message: the one that is on, or the one after the last that they have waiting.
+/// Returns the turn of an owner's next message: the current one, or the one after their last waiting message.
 fn next_turn(connection: &Connection, queue: &str, owner: &str) -> Result<i64> {
     let mut last = connection.prepare_cached("SELECT max(turn) FROM messages WHERE queue = ? AND owner = ?")?;
     let last: Option<i64> = last.query_row([queue, owner], |row| row.get(0))?;
@@ -247,7 +247,7 @@ fn next_turn(connection: &Connection, queue: &str, owner: &str) -> Result<i64> {
     Ok(on.unwrap_or(0).max(last.map_or(0, |last| last + 1)))
 }
 
-/// Gives turns to messages that came back: they go behind what their owners have waiting.
+/// Gives returned messages a turn after their owners' waiting messages.
 fn give_turns_back(connection: &Connection, queue: &str, now_ms: i64) -> Result<()> {
     for (condition, moment) in [
         ("INDEXED BY messages_hidden WHERE queue = ? AND turn IS NULL AND visible_at <= ? ORDER BY visible_at", now_ms),
@@ -305,7 +305,7 @@ fn delete(connection: &Connection, queue: &str, id: &str, receipt: &str) -> Resu
     ours(statement.execute([id, queue, receipt])?)
 }
 
-/// Whether the one message was found by its receipt.
+/// Whether one message was found by its receipt.
 fn ours(found: usize) -> Result<()> {
     if found == 0 { Err(Error::Lost) } else { Ok(()) }
 }
@@ -339,7 +339,7 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-/// Brings the tables up to date. Costs a look at the layout when they are.
+/// Migrates the tables. Cheap when they are current.
 fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     if sqlite::layout(connection, LAYOUT)? == LAYOUT {
         return Ok(());
@@ -366,7 +366,7 @@ fn note_when_hidden(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
-/// Users take turns. A message has one while it waits, and gets another when it comes back.
+/// Adds turns of users: a waiting message has one, and gets another when it returns.
 fn give_turns(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "ALTER TABLE messages ADD COLUMN owner TEXT NOT NULL DEFAULT ''; -- a user, or nobody
@@ -376,9 +376,9 @@ fn give_turns(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
-/// The text comes last in its row, so that counts and receipts do not touch its overflow pages.
+/// Creates the tables. The text is the last column, so that counts and receipts do not read its overflow pages.
 ///
-/// The index says when the next message is visible.
+/// The index tells when the next message becomes visible.
 fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "CREATE TABLE messages (

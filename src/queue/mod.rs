@@ -14,19 +14,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-/// The longest message, in bytes of its text: 64 KiB on the wire of Azure Storage, less a quarter for base64.
+/// Longest message, in bytes of text: 64 KiB on the wire of Azure Storage, less base64.
 pub const MAX_MESSAGE_BYTES: usize = 48 * 1024;
 
-/// Messages that one call receives at most: the limit of Azure Storage.
+/// Most messages per call, as in Azure Storage.
 pub const MAX_RECEIVED: usize = 32;
 
 /// Result of a queue operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a queue operation did not happen.
+/// Why a queue operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The receipt is not the message's latest: somebody else has received it since its time ran out, or it is deleted.
+    /// The receipt is outdated: somebody else received the message after its timeout, or it was deleted.
     #[error("the message is no longer ours")]
     Lost,
     /// The queue is throttled, unreachable or too slow; the same call may succeed later. It may also have been done
@@ -36,37 +36,37 @@ pub enum Error {
     /// The text is longer than [`MAX_MESSAGE_BYTES`].
     #[error("the message has {size_bytes} bytes; at most {MAX_MESSAGE_BYTES} can be queued")]
     TooLarge {
-        /// Size of the refused text.
+        /// Size of the text.
         size_bytes: usize,
     },
-    /// The call cannot succeed as it is.
+    /// The call cannot succeed.
     #[error("the queue refused the operation")]
     Failed(#[source] Cause),
 }
 
-/// The error below an [`Error`], whatever its back end.
+/// Source of an [`Error`].
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
-/// A message that was received, and is hidden from others until its time runs out.
+/// A received message, hidden from others until its timeout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Names the message for as long as it is in the queue.
+    /// Id of the message in the queue.
     pub id: String,
-    /// Proves that it is ours; each renewal gives a new one. It goes on to do so after the time has run out, until
-    /// somebody else receives the message.
+    /// Receipt that proves ownership; each renewal gives a new one. It stays valid after the timeout until somebody
+    /// else receives the message.
     pub receipt: String,
-    /// What was sent. A message that somebody else put there in another encoding comes as it is.
+    /// Text as sent. A message in another encoding is returned as it is.
     pub text: String,
-    /// How often it was received, this time included.
+    /// Number of deliveries, including this one.
     pub dequeue_count: u32,
-    /// When it was sent.
+    /// Time of sending.
     pub inserted_at: OffsetDateTime,
 }
 
-/// Queues of small messages. Every back end keeps every promise made here.
+/// Queues of small messages. Every back end guarantees what is documented here.
 #[async_trait]
 pub trait JobQueue: Send + Sync {
-    /// Puts a message into a queue; it is stored when this returns. The queue is made if it is not there.
+    /// Sends a message, which is stored when this returns. Creates the queue if needed.
     async fn send(&self, queue: &str, text: &str) -> Result<()>;
 
     /// As [`send`](Self::send), for work that one user has asked for. The embedded queue then gives users their turns: the
@@ -82,18 +82,18 @@ pub trait JobQueue: Send + Sync {
     /// when its time has run out.
     async fn receive(&self, queue: &str, most: usize, visibility: Duration) -> Result<Vec<Message>>;
 
-    /// Hides a message for `visibility` from now on, zero for not at all, and gives it a new receipt. [`Error::Lost`] if
-    /// it is no longer ours.
+    /// Hides a message for `visibility` from now on (zero makes it visible) and gives it a new receipt. [`Error::Lost`]
+    /// if it is no longer ours.
     async fn renew(&self, queue: &str, message: &mut Message, visibility: Duration) -> Result<()>;
 
-    /// Deletes a message for good. [`Error::Lost`] if it is no longer ours.
+    /// Deletes a message. [`Error::Lost`] if it is no longer ours.
     async fn delete(&self, queue: &str, message: &Message) -> Result<()>;
 
-    /// Puts the message into queue `to`, as a new one, and deletes it from `from`. A crash may leave it in both, never in
-    /// neither. [`Error::Lost`], and nothing is done, if it is no longer ours.
+    /// Moves a message to queue `to`. A crash may leave it in both queues, never in neither. [`Error::Lost`], without
+    /// effect, if it is no longer ours.
     async fn move_to(&self, from: &str, message: &Message, to: &str) -> Result<()>;
 
-    /// How many messages there are, hidden ones included; approximate on Azure.
+    /// Returns the number of messages, including hidden ones; approximate on Azure.
     async fn length(&self, queue: &str) -> Result<usize>;
 
     /// Asks whether the queue answers and, where that is for us to know, takes messages: the embedded one writes something.

@@ -1,4 +1,4 @@
-//! What administrators do: bans, and messages that could not be done.
+//! Administration: bans and dead letters.
 
 use axum::extract::State;
 use serde::Serialize;
@@ -22,7 +22,7 @@ use crate::state::AppState;
 const PAGE: usize = 50;
 const LONGEST_REASON: usize = 500;
 const LONGEST_STATUS: usize = 20;
-/// Tokens of Cosmos DB grow with the number of partitions.
+/// Longest continuation token. Tokens of Cosmos DB grow with the number of partitions.
 const LONGEST_TOKEN: usize = 16_000;
 const NO_DEAD_LETTER: ApiError = ApiError::NotFound("Dead letter not found.");
 
@@ -56,7 +56,7 @@ struct BanStatusResponse {
     user_id: UserId,
 }
 
-/// Bans a user from contributing.
+/// Bans a user from contributing to the feed.
 #[utoipa::path(post, path = "/api/admin/ban/{target_user_id}", params(("target_user_id" = UserId, Path)), request_body = BanUserRequest, responses(
     (status = 200, body = BanStatusResponse),
     (status = 400, description = "No user can have this id.")
@@ -123,7 +123,7 @@ struct ListBansResponse {
     next_continuation_token: Option<String>,
 }
 
-/// Lists who is banned.
+/// Lists bans.
 #[utoipa::path(get, path = "/api/admin/bans", params(ListBansRequest), responses((status = 200, body = ListBansResponse)))]
 async fn list_bans(
     State(app): State<AppState>,
@@ -186,7 +186,7 @@ struct ListDeadLettersResponse {
     next_continuation_token: Option<String>,
 }
 
-/// Lists messages that could not be done, the newest first.
+/// Lists dead letters, newest first.
 #[utoipa::path(get, path = "/api/admin/dead-letters", params(ListDeadLettersRequest), responses(
     (status = 200, body = ListDeadLettersResponse),
     (status = 400, description = "There is no such status.")
@@ -213,7 +213,7 @@ struct DeadLetterStatusResponse {
     status: &'static str,
 }
 
-/// Puts a message back into its queue.
+/// Sends a dead letter back to its queue.
 #[utoipa::path(post, path = "/api/admin/dead-letters/{id}/replay", params(("id" = DeadLetterId, Path)), responses(
     (status = 200, body = DeadLetterStatusResponse),
     (status = 400, description = "The message is too long to be queued again."),

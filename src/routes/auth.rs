@@ -1,4 +1,4 @@
-//! Signing in with Google, refreshing and ending sessions.
+//! Sign-in with Google, refresh and sign-out.
 
 use axum::extract::State;
 use axum::http::request::Parts;
@@ -16,9 +16,9 @@ use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::state::AppState;
 
-/// Largest body of these routes, in bytes: it has a token and little else.
+/// Largest body of these routes, in bytes.
 pub const LARGEST_BODY: usize = 32 * 1024;
-/// Longest token that is looked at, in characters: several times the length of Google's, and three of them fit a body.
+/// Longest token that is examined, in characters: several times the length of Google's, and three of them fit a body.
 const LONGEST_TOKEN: usize = 4 * 1024;
 
 /// Routes for everybody: the token in the body is the credential.
@@ -26,7 +26,7 @@ pub fn public() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(sign_in)).routes(routes!(refresh_session)).routes(routes!(revoke_sessions))
 }
 
-/// A fresh pair of tokens. Clients of several ages read the access token under four names.
+/// A new pair of tokens. Older clients read the access token under other names.
 #[derive(Serialize, ToSchema)]
 struct GrantResponse {
     access_token: String,
@@ -83,7 +83,7 @@ impl Read for SignInRequest {
 
 described!(SignInRequest);
 
-/// Opens a session for the holder of a Google ID token.
+/// Signs in with a Google ID token.
 #[utoipa::path(post, path = "/api/auth/mobile-token", request_body = SignInRequest, responses(
     (status = 200, body = GrantResponse),
     (status = 400, description = "There is no token."),
@@ -113,7 +113,7 @@ impl Read for RefreshRequest {
 
 described!(RefreshRequest);
 
-/// Exchanges a refresh token, once, for the next pair.
+/// Exchanges a refresh token for the next pair. Each refresh token works once.
 #[utoipa::path(post, path = "/api/auth/refresh", request_body = RefreshRequest, responses(
     (status = 200, body = GrantResponse),
     (status = 400, description = "There is no token."),
@@ -150,7 +150,7 @@ struct RevokeResponse {
     revoked: bool,
 }
 
-/// Ends all sessions of a user: of the one whose refresh token is given, or of the caller.
+/// Ends all sessions of a user: the owner of the refresh token, or the caller.
 #[utoipa::path(post, path = "/api/auth/revoke", request_body = RevokeRequest, responses(
     (status = 200, body = RevokeResponse),
     (status = 400, description = "There is neither a token nor a user."),
@@ -178,7 +178,7 @@ async fn revoke_sessions(
     Ok(AppJson(RevokeResponse { revoked: true }))
 }
 
-/// The token under its name, else under `token`; `None` if both are missing or blank.
+/// Returns the token under its name, else under `token`; `None` if both are missing or blank.
 fn first_token(fields: &mut Fields, name: &'static str) -> Option<String> {
     let tokens = [fields.optional_text(name, LONGEST_TOKEN), fields.optional_text("token", LONGEST_TOKEN)];
     tokens.into_iter().flatten().map(|token| token.trim().to_owned()).find(|token| !token.is_empty())

@@ -1,4 +1,4 @@
-//! The stylist, over server-sent events, and what it remembers.
+//! The stylist, over server-sent events, and its memory.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -32,14 +32,14 @@ use crate::model::timestamp::Timestamp;
 use crate::state::AppState;
 use crate::telemetry::observe::Subject;
 
-/// Events that wait for a slow reader; when they are this many, the model waits too.
+/// Events buffered for a slow reader; when the buffer is full, the model waits.
 const BUFFERED_EVENTS: usize = 32;
-/// Silence after which a comment keeps the connection open.
+/// Interval of the comments that keep an idle connection open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
-/// Largest body of a turn, in bytes: the conversation so far is in it.
+/// Largest body of a turn, in bytes; it holds the conversation so far.
 pub const LARGEST_TURN: usize = 1024 * 1024;
 
 /// The route for users who talk to the stylist, whose bodies have up to [`LARGEST_TURN`].
@@ -97,7 +97,7 @@ struct WireEvent<'a> {
     trace_id: Option<&'a str>,
 }
 
-/// Answers a message, streaming.
+/// Asks the stylist; the answer is streamed.
 #[utoipa::path(post, path = "/api/chat", params(("X-Trace-Id" = Option<String>, Header, description = "Repeated in every event, unless the body has one.")), request_body = ChatRequest, responses(
     (status = 200, body = WireEvent, content_type = "text/event-stream")
 ))]
@@ -133,7 +133,7 @@ async fn take_turn(
     Ok((headers, stream).into_response())
 }
 
-/// The caller's trace id, if it is one that can be repeated.
+/// Returns the caller's trace id, if it is valid.
 fn trace_id_header(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(X_TRACE_ID)?.to_str().ok()?.trim();
     (!id.is_empty() && id.len() <= LONGEST_TRACE_ID).then(|| id.to_owned())
@@ -148,7 +148,7 @@ struct MemoryResponse {
     preferences: Vec<Preference>,
 }
 
-/// Shows what the stylist remembers.
+/// Returns the stylist's memory.
 #[utoipa::path(get, path = "/api/chat/memory", responses((status = 200, body = MemoryResponse)))]
 async fn show_memory(
     State(app): State<AppState>,

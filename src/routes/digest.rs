@@ -1,4 +1,4 @@
-//! Purchase ideas, and the thumbs on them.
+//! Digests (purchase ideas), and feedback on them.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -26,13 +26,14 @@ use crate::model::timestamp::Timestamp;
 use crate::model::vote::Signal;
 use crate::state::AppState;
 
-/// Longest id of a digest that is looked at, in characters: a user's, and 65 more.
+/// Longest digest id that is accepted, in characters: a user id and 65 more.
 const LONGEST_ID: usize = 400;
-/// Characters of an idea's description that are kept. Longer ones are cut, not refused: clients send what we sent them.
+/// Longest description of an idea that is stored, in characters. Longer ones are cut, since clients send back what they
+/// got.
 const LONGEST_DESCRIPTION: usize = 1000;
-/// The longest description that is read; no body has a longer one.
+/// Longest description that is accepted; the body limit is lower.
 const MOST_READ: usize = 64 * 1024;
-/// The last place that an idea can have. A digest has five.
+/// Largest index of an idea that is accepted; a digest has five ideas.
 const LAST_INDEX: i64 = 99;
 const NO_DIGEST: ApiError = ApiError::NotFound("Digest not found.");
 
@@ -60,18 +61,18 @@ impl Read for RunDigestRequest {
 
 described!(RunDigestRequest);
 
-/// What came of a run, as callers are told.
+/// Outcome of a run.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum RunDigestResponse {
-    /// There is a new digest.
+    /// A new digest was created.
     Ok {
         /// The digest.
         digest: DigestResponse,
     },
-    /// There was no reason to make one.
+    /// No digest was needed.
     Skipped {
-        /// Why.
+        /// Reason why none was needed.
         reason: &'static str,
     },
 }
@@ -85,7 +86,7 @@ impl From<Outcome> for RunDigestResponse {
     }
 }
 
-/// A digest, as callers see it.
+/// A digest.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DigestResponse {
@@ -118,7 +119,7 @@ impl From<Digest> for DigestResponse {
     }
 }
 
-/// Makes a digest, if there is a reason to.
+/// Creates a digest, if there is a reason to.
 #[utoipa::path(post, path = "/api/digest/run", params(RunDigestRequest), responses((status = 200, body = RunDigestResponse)))]
 async fn run_digest(
     State(app): State<AppState>,
@@ -148,7 +149,7 @@ struct LatestDigestResponse {
     digest: Option<DigestResponse>,
 }
 
-/// Returns the newest digest.
+/// Returns the latest digest.
 #[utoipa::path(get, path = "/api/digest/latest", params(IfNoneMatch), responses((status = 200, body = LatestDigestResponse)))]
 async fn find_latest_digest(
     State(app): State<AppState>,
@@ -184,7 +185,7 @@ struct FeedbackResponse {
     signal: Signal,
 }
 
-/// Lists the user's thumbs on a digest.
+/// Lists the user's feedback on a digest.
 #[utoipa::path(get, path = "/api/digest/feedback", operation_id = "list_digest_feedback", params(ListFeedbackRequest), responses((status = 200, body = ListFeedbackResponse)))]
 async fn list_feedback(
     State(app): State<AppState>,
@@ -223,7 +224,7 @@ struct AddFeedbackResponse {
     status: &'static str,
 }
 
-/// Takes the user's thumb on an idea, in the place of the one before it.
+/// Records a thumbs up or down for an idea; replaces an earlier one.
 #[utoipa::path(post, path = "/api/digest/feedback", operation_id = "add_digest_feedback", request_body = AddFeedbackRequest, responses(
     (status = 200, body = AddFeedbackResponse),
     (status = 400, description = "The signal is neither up nor down."),

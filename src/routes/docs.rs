@@ -1,4 +1,4 @@
-//! The description of the API, for programs and, in development, for people.
+//! The OpenAPI document and, in development, a page to try the API.
 
 use axum::Extension;
 use axum::http::HeaderName;
@@ -11,12 +11,12 @@ use utoipa_axum::routes;
 
 use crate::state::AppState;
 
-/// It changes with the service.
+/// The document changes with the service.
 const REVALIDATE: (HeaderName, &str) = (CACHE_CONTROL, "no-cache");
-/// The page has all that it needs in itself, and calls this service alone.
+/// Content security policy: the page contains everything it needs and calls only this service.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src 'self' blob: data:";
 
-/// Makes the description, which covers all routes.
+/// Returns the OpenAPI document.
 #[derive(Clone, Copy)]
 pub struct Description(pub fn() -> Bytes);
 
@@ -31,13 +31,13 @@ pub fn development() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().route("/api/docs", get(show_page))
 }
 
-/// Returns this description.
+/// Returns this OpenAPI document.
 #[utoipa::path(get, path = "/api/openapi.json", responses((status = 200, body = Object)))]
 async fn show_description(Extension(Description(make)): Extension<Description>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json"), REVALIDATE], make())
 }
 
-/// Shows the description with a form for each route.
+/// Shows a page to try the API.
 async fn show_page() -> impl IntoResponse {
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), REVALIDATE, (CONTENT_SECURITY_POLICY, POLICY)];
     (headers, include_str!("docs.html"))

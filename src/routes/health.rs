@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether what it depends on answers.
+//! Liveness and readiness.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -26,7 +26,7 @@ struct HealthResponse {
     version: &'static str,
 }
 
-/// Says that the process lives. Asks nobody else.
+/// Liveness; checks no dependencies.
 #[utoipa::path(get, path = "/api/health", responses((status = 200, body = HealthResponse)))]
 async fn show_health() -> AppJson<HealthResponse> {
     AppJson(HealthResponse { status: "ok", service: "pluckit-processor", version: env!("CARGO_PKG_VERSION") })
@@ -36,13 +36,13 @@ async fn show_health() -> AppJson<HealthResponse> {
 struct ReadinessResponse<'a> {
     status: &'static str,
     checks: Map<String, serde_json::Value>,
-    /// Which model answers: nobody should take the built-in one for a real one.
+    /// The configured model, so that the offline model is not mistaken for a real one.
     model: &'a str,
-    /// Who removes backgrounds, for the same reason.
+    /// The background remover, so that the built-in one is not mistaken for the service.
     segmentation: &'a str,
 }
 
-/// Says whether documents, blobs, queue and model answer.
+/// Readiness; checks documents, blobs, queue and model.
 #[utoipa::path(get, path = "/api/health/ready", responses(
     (status = 200, body = ReadinessResponse, description = "All that is configured answers."),
     (status = 503, body = ReadinessResponse, description = "Something does not answer.")

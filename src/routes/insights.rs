@@ -1,4 +1,4 @@
-//! Numbers about the user's wardrobe.
+//! Wardrobe statistics.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -36,7 +36,7 @@ impl Read for VaultInsightsQuery {
 
 described!(VaultInsightsQuery);
 
-/// Returns what the wardrobe amounts to.
+/// Returns wardrobe statistics.
 #[utoipa::path(get, path = "/api/insights/vault", params(VaultInsightsQuery, IfNoneMatch), responses(
     (status = 200, body = VaultInsights<Vec<CpwIntel>>)
 ))]

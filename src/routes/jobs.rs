@@ -1,6 +1,6 @@
-//! Long operations: how far they are, what came of them, and an end to them.
+//! Jobs: list, progress, outputs, terminate, restart, delete.
 //!
-//! A job is for whoever asked for it and for administrators; to everybody else it is not there.
+//! A job is visible to its owner and to administrators; for everybody else it does not exist.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -27,12 +27,12 @@ use crate::state::AppState;
 const PAGE: usize = 50;
 const LONGEST_REASON: usize = 500;
 const LONGEST_STATUS: usize = 20;
-/// Tokens of Cosmos DB grow with the number of partitions.
+/// Longest continuation token. Tokens of Cosmos DB grow with the number of partitions.
 const LONGEST_TOKEN: usize = 16_000;
 const NO_JOB: ApiError = ApiError::NotFound("Job not found");
 const NO_FILE: ApiError = ApiError::NotFound("File not found");
 const BAD_PATH: ApiError = ApiError::BadRequest("The path is not that of a file.");
-/// What a job wrote is its owner's alone.
+/// Job outputs are private to their owner.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 
@@ -78,7 +78,7 @@ described!(ListJobsRequest);
 #[serde(rename_all = "camelCase")]
 struct JobResponse {
     id: JobId,
-    /// Only in the administrators' list.
+    /// Only in the list for administrators.
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<UserId>,
     name: String,
@@ -89,7 +89,7 @@ struct JobResponse {
     input: Value,
     result: Option<Value>,
     error: Option<String>,
-    /// Not in lists.
+    /// Only in the answer for a single job.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     history: Vec<Change>,
 }
@@ -137,7 +137,7 @@ struct ListJobsResponse {
     next_continuation_token: Option<String>,
 }
 
-/// Lists the caller's jobs, the newest first.
+/// Lists the caller's jobs, newest first.
 #[utoipa::path(get, path = "/api/jobs", params(ListJobsRequest), responses(
     (status = 200, body = ListJobsResponse),
     (status = 400, description = "There is no such status.")
@@ -153,7 +153,7 @@ async fn list_jobs(
     Ok(AppJson(ListJobsResponse { jobs, next_continuation_token }))
 }
 
-/// Lists everybody's jobs, the newest first.
+/// Lists the jobs of all users, newest first.
 #[utoipa::path(get, path = "/api/admin/jobs", params(ListJobsRequest), responses(
     (status = 200, body = ListJobsResponse),
     (status = 400, description = "There is no such status.")
@@ -173,7 +173,7 @@ fn read_status(name: &str) -> Result<JobStatus, ApiError> {
     JobStatus::parse(name).ok_or(ApiError::BadRequest(EXPECTED))
 }
 
-/// Says how far a job is.
+/// Returns a job with its progress and history.
 #[utoipa::path(get, path = "/api/jobs/{job_id}", params(("job_id" = JobId, Path)), responses(
     (status = 200, body = JobResponse, headers(
         ("retry-after" = Option<u32>, description = "Seconds until there may be something new, unless the job has ended.")
@@ -194,7 +194,7 @@ async fn find_job(
     Ok(response)
 }
 
-/// The job, if the caller may see it.
+/// Loads a job that the caller may see.
 async fn load(app: &AppState, user: &UserId, id: &JobId) -> Result<Job, ApiError> {
     let found = match app.jobs.find(user, id).await? {
         None if is_admin(app, user) => app.jobs.find_anyone_s(id).await?,
@@ -219,7 +219,7 @@ impl Read for TerminateJobRequest {
 
 described!(TerminateJobRequest);
 
-/// Ends a job before its end.
+/// Terminates a job.
 #[utoipa::path(post, path = "/api/jobs/{job_id}/terminate", params(("job_id" = JobId, Path)), request_body = Option<TerminateJobRequest>, responses(
     (status = 202, body = AcceptedResponse, headers(
         ("location" = String, description = "Where to look how far it is."),
@@ -243,7 +243,7 @@ async fn terminate_job(
     }
 }
 
-/// Asks for the same once more, as a new job.
+/// Restarts a job as a new one.
 #[utoipa::path(post, path = "/api/jobs/{job_id}/restart", params(("job_id" = JobId, Path)), responses(
     (status = 202, body = AcceptedResponse, headers(
         ("location" = String, description = "Where to look how far it is."),
@@ -272,7 +272,7 @@ struct PurgeJobResponse {
     status: &'static str,
 }
 
-/// Deletes a job that has ended, and what it wrote.
+/// Deletes a finished job and its outputs.
 #[utoipa::path(delete, path = "/api/jobs/{job_id}", params(("job_id" = JobId, Path)), responses(
     (status = 200, body = PurgeJobResponse),
     (status = 404, description = "There is no such job, or it is someone else's."),
@@ -312,7 +312,7 @@ struct ListOutputsResponse {
     files: Vec<OutputResponse>,
 }
 
-/// Lists what a job wrote.
+/// Lists the outputs of a job.
 #[utoipa::path(get, path = "/api/jobs/{job_id}/outputs", params(("job_id" = JobId, Path)), responses(
     (status = 200, body = ListOutputsResponse),
     (status = 404, description = "There is no such job, or it is someone else's.")
@@ -331,7 +331,7 @@ struct OutputContentResponse {
     content: String,
 }
 
-/// Returns something that a job wrote: as JSON, or as it is to those who ask for its type.
+/// Returns an output of a job: as JSON, or with its own media type if that is preferred in `Accept`.
 #[utoipa::path(get, path = "/api/jobs/{job_id}/outputs/{*path}", params(
     ("job_id" = JobId, Path),
     ("path" = String, Path, description = "As the list of outputs has it."),
@@ -370,7 +370,7 @@ async fn find_output(
     Ok((description, Body::from_stream(blob.content)).into_response())
 }
 
-/// Whether the caller's first choice is JSON, or is left to us.
+/// Whether the caller prefers JSON, or has no preference.
 fn wants_json(headers: &HeaderMap) -> bool {
     let mut best: Option<(f32, String)> = None;
     let lists = headers.get_all(ACCEPT).into_iter().filter_map(|header| header.to_str().ok());

@@ -1,8 +1,8 @@
-//! Pictures: their backgrounds are removed, their garments described, and the results shown.
+//! Pictures: background removal, garment metadata, and finished pictures.
 //!
-//! `GET /api/media/…` stands in for the address of a storage account when blobs are files: with an account, browsers go
-//! there, and the route has nothing. Like an address there it is public, since an `<img>` sends no token, and only the
-//! container of finished pictures is shown. Whoever made a picture chose the id in its address.
+//! `GET /api/media/…` replaces the public URLs of a storage account when blobs are files. It is public like those,
+//! because an `<img>` sends no token, and serves only the container of finished pictures. The uploader chose the id in
+//! the URL.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,36 +45,35 @@ use crate::llm::CallContext;
 use crate::state::AppState;
 use crate::telemetry::observe::Subject;
 
-/// Largest file that is taken, in bytes.
+/// Largest picture file, in bytes.
 const LARGEST_PICTURE: usize = 20 * 1024 * 1024;
-/// What a form has beside the file, in bytes, at most.
+/// Space for the rest of a form, in bytes.
 const FORM_OVERHEAD: usize = 64 * 1024;
-/// Largest body with a file, in bytes: the file, or a form around it.
+/// Largest body with a picture, raw or in a form, in bytes.
 pub const LARGEST_UPLOAD: usize = LARGEST_PICTURE + FORM_OVERHEAD;
-/// Largest body with a file as base64 in JSON, in bytes.
+/// Largest body with a picture as base64 in JSON, in bytes.
 pub const LARGEST_ENCODED: usize = LARGEST_PICTURE.div_ceil(3) * 4 + FORM_OVERHEAD;
-/// Longest text field beside a picture, in bytes.
+/// Longest text field of a form, in bytes.
 const LONGEST_FIELD: usize = 1024;
-/// Longest header of a caller's trace, in bytes.
+/// Longest trace header, in bytes.
 const LONGEST_TRACE: usize = 128;
-/// What an id may be, as the description of the API writes it, which leaves `.` and `..` out. Nothing stands for none.
+/// Pattern of picture ids in the OpenAPI document; excludes `.` and `..`. The empty text means none.
 const PICTURE_ID: &str = concat!(
     r"^\s*([A-Za-z0-9_-][A-Za-z0-9._-]{0,127}|\.[A-Za-z0-9_-][A-Za-z0-9._-]{0,126}|",
     r"\.\.[A-Za-z0-9._-]{1,126})?\s*$"
 );
-/// The same of a picture in base64, perhaps as a `data:` address.
+/// Pattern of base64 pictures in the OpenAPI document, optionally as a `data:` URL.
 const BASE64: &str =
     "^(data:[^,]*,)?([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
 const NO_IMAGE: &str = "No image provided.";
 const BAD_ID: &str = "item_id must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'.";
 const BAD_FORM: &str = "The form could not be read.";
 const TOO_MANY_PARTS: &str = "A form may have at most 16 parts.";
-/// Longest head of a part with what stands before it, in bytes. The parser looks through all of it again with every piece
-/// that arrives.
+/// Longest head of a form's part, in bytes. The parser scans all of it again with every chunk that arrives.
 const LONGEST_PART_HEAD: usize = 16 * 1024;
-/// Parts of a form that are read.
+/// Most parts of a form.
 const MOST_PARTS: usize = 16;
-/// A finished picture is never written again.
+/// Cache policy of finished pictures, which are never overwritten.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 const NO_PICTURE: ApiError = ApiError::NotFound("Not Found");
@@ -103,7 +102,7 @@ struct PictureResponse {
     media_type: &'static str,
 }
 
-/// Removes a picture's background and keeps the result. The picture is a form's field or the whole body.
+/// Removes the background of a picture. The picture is a form field or the whole body.
 #[utoipa::path(post, path = "/api/process-image", params(ProcessQuery), request_body(content(
     (PictureForm = "multipart/form-data"),
     (PictureFile = "image/*")
@@ -153,18 +152,18 @@ fn picture_id_schema() -> RefOr<Schema> {
     verbatim(picture_id_rule())
 }
 
-/// A picture in a form.
+/// A form with a picture.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only the description is made from it")]
 struct PictureForm {
-    /// The file.
+    /// Picture file.
     image: PictureFile,
-    /// Names the result. Made of the file's name and chance, if there is none.
+    /// Id of the result; by default generated from the file name.
     #[schema(schema_with = picture_id_schema)]
     item_id: Option<String>,
 }
 
-/// The bytes of a picture: JPEG, PNG, WebP, GIF, BMP, TIFF or HEIC, of at most 20 MiB and 50 megapixels.
+/// A picture: JPEG, PNG, WebP, GIF, BMP, TIFF or HEIC, at most 20 MiB and 50 megapixels.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "only the description is made from it")]
@@ -184,14 +183,14 @@ impl Read for ProcessQuery {
 
 described!(ProcessQuery);
 
-/// What a caller sent.
+/// An upload.
 struct Received {
     picture: Bytes,
     id: Option<PictureId>,
     file_name: Option<String>,
 }
 
-/// Reads a form to its end: a caller that still sends would not see an earlier answer.
+/// Reads the whole form, because a caller who is still sending would not see an early answer.
 async fn read_form(request: Request, given: Option<PictureId>) -> Result<Received, ApiError> {
     let mut picture = Gathered::new(announced_length(request.headers()));
     let left = Arc::new(AtomicUsize::new(LONGEST_PART_HEAD));
@@ -231,7 +230,7 @@ async fn read_form(request: Request, given: Option<PictureId>) -> Result<Receive
     Ok(Received { picture: picture.into(), id, file_name })
 }
 
-/// A body that ends with an error when more is wanted of it than is left.
+/// Limits a body to the bytes that are left; reading more is an error.
 fn at_most(left: Arc<AtomicUsize>, body: Body) -> Body {
     Body::from_stream(body.into_data_stream().map(move |piece| {
         let piece = piece?;
@@ -331,14 +330,14 @@ fn fault_of(error: &DecodeError) -> &'static str {
     }
 }
 
-/// A header that a caller's trace goes on by, if it is a sane one.
+/// Returns a trace header of the caller, if it is valid.
 fn traced<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let text = headers.get(name)?.to_str().ok()?;
     let is_sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
     (text.len() <= LONGEST_TRACE && text.bytes().all(is_sane)).then_some(text)
 }
 
-/// Shows a finished picture, or a part of it.
+/// Returns a finished picture, or a range of it.
 #[utoipa::path(get, path = "/api/media/{container}/{*name}", params(
     ("container" = String, Path),
     ("name" = String, Path),
@@ -381,7 +380,7 @@ async fn show_picture(
     Ok((status, description, Body::from_stream(blob.content)).into_response())
 }
 
-/// What answers with and without content say of a picture.
+/// Builds the headers that describe a picture.
 fn description(properties: &Properties) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, IMMUTABLE);
@@ -401,15 +400,14 @@ fn insert(headers: &mut HeaderMap, name: axum::http::HeaderName, value: &str) {
     }
 }
 
-/// The part that a request asks for. Several parts at once, and what is no range, mean the whole picture; so does a part
-/// of another version.
+/// Returns the requested range. Multiple, invalid and outdated ranges mean the whole picture.
 fn wanted_span(headers: &HeaderMap, etag: &str) -> Span {
     let is_other = headers.get(IF_RANGE).is_some_and(|version| version.as_bytes() != etag.as_bytes());
     let range = headers.get(RANGE).and_then(|range| range.to_str().ok());
     range.filter(|_| !is_other).and_then(read_span).unwrap_or_default()
 }
 
-/// The span in `bytes=2-5`, `bytes=2-` or `bytes=-5`.
+/// Parses `bytes=2-5`, `bytes=2-` or `bytes=-5`.
 fn read_span(range: &str) -> Option<Span> {
     let (unit, range) = range.split_once('=')?;
     let (first, last) = range.trim().split_once('-')?;

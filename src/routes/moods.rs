@@ -1,4 +1,4 @@
-//! Moods: what is in fashion, by category.
+//! Moods: fashion trends, by category.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -21,10 +21,10 @@ use crate::model::timestamp::Timestamp;
 use crate::model::vocabulary;
 use crate::state::AppState;
 
-/// Moods of one answer.
+/// Most moods in one answer.
 const MOST_MOODS: usize = 50;
 const LONGEST_CATEGORY: usize = 50;
-/// Months that are seeded unless the caller says otherwise.
+/// Months that are seeded by default.
 const MONTHS_BACK: i64 = 3;
 const MOST_MONTHS_BACK: i64 = 12;
 
@@ -93,7 +93,7 @@ struct ListMoodsResponse {
     primary_moods: [&'static str; 12],
 }
 
-/// Lists the moods that are most in fashion, of one category or of all.
+/// Lists the strongest moods, of one category or of all.
 #[utoipa::path(get, path = "/api/moods", params(ListMoodsQuery, IfNoneMatch), responses(
     (status = 200, body = ListMoodsResponse),
     (status = 400, description = "There is no such category.")
@@ -119,7 +119,7 @@ fn category(named: &str) -> Result<&'static str, ApiError> {
     })
 }
 
-/// Returns one mood.
+/// Returns a mood.
 #[utoipa::path(get, path = "/api/moods/{mood_id}", params(("mood_id" = String, Path)), responses(
     (status = 200, body = MoodResponse),
     (status = 404, description = "There is no such mood.")
@@ -150,7 +150,7 @@ struct SeedMoodsResponse {
     snippets_processed: usize,
 }
 
-/// Reads the press of the last months. What was read before a failure or the time limit is kept: the next call goes on.
+/// Reads the fashion press of the last months. Progress is kept: after a failure or time-out, call again to continue.
 #[utoipa::path(post, path = "/api/moods/seed", request_body = Option<SeedMoodsRequest>, responses((status = 200, body = SeedMoodsResponse)))]
 async fn seed_moods(
     State(app): State<AppState>,
@@ -167,7 +167,7 @@ async fn seed_moods(
     Ok(AppJson(SeedMoodsResponse { seeded, snippets_processed }).into_response())
 }
 
-/// Whatever fails, callers are told the same.
+/// Maps every failure to the same error for callers.
 fn failed(error: Error) -> ApiError {
     ApiError::failed("Mood seeding failed.", error)
 }

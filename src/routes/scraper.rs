@@ -1,4 +1,4 @@
-//! Where the feed comes from, the feed of things found there, and the votes on them.
+//! Sources of the discover feed, its items, and votes on them.
 
 use std::time::Duration;
 
@@ -41,19 +41,19 @@ use crate::state::AppState;
 
 const PAGE: i64 = 50;
 const LONGEST_PAGE: i64 = 100;
-/// Longest text of a query's field, in characters.
+/// Longest query value, in characters.
 const LONGEST_FIELD: usize = 4000;
-/// Names in a list of a query. More are left out.
+/// Most names in a list of a query; further ones are ignored.
 const MOST_NAMES: usize = 50;
 const LONGEST_NAME: usize = 100;
 const LONGEST_URL: usize = 2000;
-/// Largest body with posts, in bytes. With all that Reddit says of them posts have 5 to 30 KB each.
+/// Largest body with posts, in bytes. A post has 5 to 30 KB.
 pub const LARGEST_POSTS: usize = 4 * 1024 * 1024;
-/// How long a client keeps others from fetching a source.
+/// Length of a client's lease of a source.
 const CLIENT_LEASE: Duration = Duration::from_secs(15 * 60);
-/// How long a user who leased a source and sent nothing waits until they can lease it again.
+/// How long a user who leased a source without submitting anything cannot lease it again.
 const CLIENT_WAIT: Duration = Duration::from_secs(4 * 60 * 60);
-/// How long a vote waits until the analysis of its picture is queued. After that it goes on by itself.
+/// How long a vote waits for its taste-analysis job to be queued; then queueing continues in the background.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
 const NO_SOURCE: ApiError = ApiError::NotFound("Source not found.");
 const TAKEN: ApiError = ApiError::Conflict("A source of this name exists already.");
@@ -99,7 +99,7 @@ struct SourceResponse {
     needs_client_ingest: bool,
 }
 
-/// A kind of source, in the words of clients.
+/// A kind of source, as clients write it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum SourceKind {
@@ -173,7 +173,7 @@ struct SuggestSourceResponse {
     config: Value,
 }
 
-/// Makes a brand's site a source of the user's.
+/// Suggests a brand's site as a source.
 #[utoipa::path(post, path = "/api/scraper/sources", request_body = SuggestSourceRequest, responses(
     (status = 201, body = SuggestSourceResponse),
     (status = 400, description = "The address is refused, the name has no letter, or the type is another one."),
@@ -220,7 +220,7 @@ struct LeaseResponse {
     expires_at: Timestamp,
 }
 
-/// Keeps other clients from fetching a source while the user's does.
+/// Leases a source, so that no other client fetches it meanwhile.
 #[utoipa::path(post, path = "/api/scraper/lease/{source_id}", params(("source_id" = SourceId, Path)), responses(
     (status = 200, body = LeaseResponse),
     (status = 403, description = "The caller is banned."),
@@ -273,11 +273,11 @@ struct IngestPostsResponse {
     count: usize,
     status: &'static str,
     verified: bool,
-    /// How many of the posts were not taken.
+    /// Number of posts that were not accepted.
     dropped: usize,
 }
 
-/// Takes posts of a subreddit that the user's client has fetched.
+/// Submits posts of a subreddit that the client fetched.
 #[utoipa::path(post, path = "/api/scraper/ingest/reddit", request_body = IngestPostsRequest, responses(
     (status = 200, body = IngestPostsResponse),
     (status = 400, description = "The source is not a subreddit."),
@@ -322,7 +322,7 @@ struct SubscriptionResponse {
     subscribed: bool,
 }
 
-/// Makes the user follow a source, and has it scraped.
+/// Subscribes to a source and has it scraped.
 #[utoipa::path(post, path = "/api/scraper/subscribe/{source_id}", params(("source_id" = SourceId, Path)), responses(
     (status = 201, body = SubscriptionResponse),
     (status = 404, description = "There is no such source."),
@@ -344,7 +344,7 @@ async fn subscribe(
     Ok((StatusCode::CREATED, AppJson(SubscriptionResponse { source_id, subscribed: true })))
 }
 
-/// Ends that. A source that is not in use any more can be left, too.
+/// Unsubscribes from a source, even if it is no longer active.
 #[utoipa::path(delete, path = "/api/scraper/subscribe/{source_id}", params(("source_id" = SourceId, Path)), responses(
     (status = 200, body = SubscriptionResponse),
     (status = 404, description = "There is no such source.")
@@ -391,7 +391,7 @@ async fn run_source(
     }
 }
 
-/// The source, if the user can use it.
+/// Loads a source that the user may see.
 async fn visible_source(app: &AppState, user: &UserId, id: &SourceId) -> Result<Source, ApiError> {
     let found = app.data.sources.find(id).await?;
     found.filter(|source| source.is_visible_to(user)).ok_or(NO_SOURCE)
@@ -491,7 +491,7 @@ impl ItemResponse {
     }
 }
 
-/// Lists the feed, page by page.
+/// Lists the discover feed, page by page.
 #[utoipa::path(get, path = "/api/scraper/items", params(ListItemsRequest), responses((status = 200, body = ListItemsResponse)))]
 async fn list_items(
     State(app): State<AppState>,
@@ -508,7 +508,7 @@ async fn list_items(
     }))
 }
 
-/// The names in a comma-separated list.
+/// Splits a comma-separated list.
 fn names(list: Option<String>) -> Vec<String> {
     let list = list.unwrap_or_default();
     list.split(',').map(str::trim).filter(|name| !name.is_empty()).take(MOST_NAMES).map(str::to_owned).collect()
@@ -548,7 +548,7 @@ struct AddItemFeedbackResponse {
     score_signal: i64,
 }
 
-/// Takes the user's vote on an item.
+/// Votes on an item.
 #[utoipa::path(post, path = "/api/scraper/items/{item_id}/feedback", params(("item_id" = ScrapedItemId, Path)), request_body = AddItemFeedbackRequest, responses(
     (status = 200, body = AddItemFeedbackResponse),
     (status = 400, description = "The signal is neither up nor down."),

@@ -61,7 +61,7 @@ impl QuizSessionResponse {
     }
 }
 
-/// Returns the user's open session, or a new one.
+/// Returns the user's open quiz session, or starts one.
 #[utoipa::path(get, path = "/api/taste/quiz", responses((status = 200, body = QuizSessionResponse)))]
 async fn find_quiz(
     State(app): State<AppState>,
@@ -96,7 +96,7 @@ struct AddResponseResponse {
     target_responses: usize,
 }
 
-/// Records what the user says of a card or a picture.
+/// Answers a card or picture.
 #[utoipa::path(post, path = "/api/taste/quiz/{session_id}/respond", params(("session_id" = QuizSessionId, Path)), request_body = AddResponseRequest, responses(
     (status = 200, body = AddResponseResponse),
     (status = 400, description = "The signal is neither up nor down, or the session does not show this."),
@@ -132,7 +132,7 @@ struct CompleteQuizResponse {
     inferred_tastes: InferredTastes,
 }
 
-/// Ends a session.
+/// Completes a quiz session.
 #[utoipa::path(post, path = "/api/taste/quiz/{session_id}/complete", params(("session_id" = QuizSessionId, Path)), responses(
     (status = 200, body = CompleteQuizResponse),
     (status = 404, description = "There is no such session.")

@@ -1,12 +1,12 @@
-//! The threads and connections below what is kept in SQLite files: the embedded store and the embedded queue.
+//! SQLite threads and connections for the embedded store and queue.
 //!
-//! One thread owns the only connection that writes. It takes what is waiting (up to `GROUP` jobs), runs it in one
-//! transaction and answers after the commit, so that `synchronous=FULL` costs one sync for many writes. Reads run on a
-//! few read-only connections beside it; a database in memory has only one connection, and there they are jobs too.
+//! One thread owns the only writing connection. It takes the waiting jobs (up to `GROUP`), runs them in one transaction
+//! and answers after the commit, so that `synchronous=FULL` costs one sync for many writes. Reads run on a few
+//! read-only connections; an in-memory database has only one connection, where reads are jobs too.
 //!
-//! A connection that met a fault of the disk is closed, with all others, and opened again by the next write. A file that is
-//! no longer the one under its name (deleted, moved, replaced) takes no more writes until it is back: what is written to
-//! a file without a name is lost when the process ends.
+//! After a disk error all connections are closed, and opened again by the next write. A file that was deleted, moved or
+//! replaced takes no more writes until it is back, because writes to a file without a name are lost when the process
+//! ends.
 
 use std::error::Error as StdError;
 use std::fs::Metadata;
@@ -29,44 +29,43 @@ use crate::base::deadline::{self, Elapsed};
 
 use crate::base::private_files;
 
-/// Jobs in one transaction at most. Bounds what a failed commit takes with it, and how long the first of them waits.
+/// Most jobs per transaction. Bounds what a failed commit affects, and how long the first job waits.
 const GROUP: usize = 256;
 /// Jobs that may wait for the thread before callers have to wait for room.
 const QUEUE: usize = 1024;
-/// Connections that read at the same time.
+/// Read-only connections.
 pub(crate) const READERS: usize = 4;
-/// Pages that each connection keeps: the upper levels of the trees, and what is in use. The system keeps the file in memory
-/// as well, and gives that up when it must.
+/// Page cache per connection: the upper tree levels and the working set. The system caches the file as well.
 const CACHE_KIB: i32 = 4_096;
-/// How long a statement waits for another process that writes to the same file.
+/// How long a statement waits for another process that writes to the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a caller waits for a disk that does not answer. More than [`BUSY_TIMEOUT`], which has an error of its own.
+/// How long a caller waits for an unresponsive disk; longer than [`BUSY_TIMEOUT`], which has its own error.
 const DISK_DEADLINE: Duration = Duration::from_secs(8);
-/// Prepared statements kept per connection: a few for each container of the store and each named query.
+/// Prepared statements per connection: a few for each container and named query.
 const STATEMENTS: usize = 256;
-/// Steps of SQLite's machine after which a search for damage looks whether it should stop.
+/// SQLite VM steps after which a damage check looks whether to stop.
 const STEPS: i32 = 10_000;
 
 /// Result of a database operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why the database did not do it.
+/// Why a database operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file, the disk or the memory is in the way: full, locked, read-only, broken, gone. The same call may succeed later.
+    /// File, disk or memory are the problem: full, locked, read-only, broken, gone. The same call may succeed later.
     #[error("the database is unavailable")]
     Unavailable(#[source] Cause),
-    /// The call cannot succeed as it is.
+    /// The call cannot succeed.
     #[error("the database refused the operation")]
     Failed(#[source] Cause),
 }
 
-/// The error below an [`Error`].
+/// Source of an [`Error`].
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// An error of work on a database.
 pub trait WorkError: From<Error> + Send + 'static {
-    /// The cause, if the database is unavailable as [`Error::Unavailable`] says.
+    /// Returns the cause, if the database is unavailable.
     fn outage(&self) -> Option<&(dyn StdError + Send + Sync + 'static)>;
 }
 
@@ -106,7 +105,7 @@ impl From<Elapsed> for Error {
     }
 }
 
-/// Why a file that was opened takes no more writes.
+/// Why an open file takes no more writes.
 #[derive(Debug, thiserror::Error)]
 enum Astray {
     #[error("{} was deleted or moved away: nothing is written until it is back", .0.display())]
@@ -117,8 +116,8 @@ enum Astray {
     Emptied(PathBuf),
 }
 
-/// The write-ahead log was deleted or replaced. Closing all connections saves what is in it, as long as the file itself is
-/// there, and opening them makes a new one.
+/// The write-ahead log was deleted or replaced. Closing all connections saves its contents while the database file
+/// exists, and reopening creates a new one.
 #[derive(Debug, thiserror::Error)]
 #[error("the database's write-ahead log is gone")]
 struct LogAstray;
@@ -133,7 +132,7 @@ struct NewerLayout {
     newest: u32,
 }
 
-/// Layout of a file (`PRAGMA user_version`), zero for a new one; refuses one above `newest`.
+/// Reads the layout of a file (`PRAGMA user_version`), zero for a new one; refuses one above `newest`.
 ///
 /// # Errors
 /// [`Error::Failed`] when the file is newer, [`Error::Unavailable`] when it cannot be read.
@@ -142,34 +141,34 @@ pub fn layout(connection: &Connection, newest: u32) -> Result<u32> {
     if found > newest { Err(Error::Failed(NewerLayout { found, newest }.into())) } else { Ok(found) }
 }
 
-/// What a kind of file needs beyond what all have. `E` is the error of whoever keeps it.
+/// Set-up of a kind of file. `E` is its user's error type.
 pub struct Schema<E> {
     /// Adds functions to a new connection.
     pub connect: fn(&Connection) -> rusqlite::Result<()>,
-    /// Brings tables and indexes up to date, once, when the file is opened.
+    /// Migrates tables and indexes when the file is opened.
     pub prepare: fn(&mut Connection) -> Result<(), E>,
 }
 
 /// Runs work on a database.
 pub struct Engine {
-    /// `None` only while the engine is dropped.
+    /// `None` only during drop.
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
     writer: Option<JoinHandle<()>>,
-    /// `None` when the database is in memory.
+    /// `None` for a database in memory.
     readers: Option<Arc<Readers>>,
-    /// The search for damage, if there was one.
+    /// The damage check, if one was started.
     search: Mutex<Option<JoinHandle<()>>>,
-    /// Ends that.
+    /// Stops the damage check.
     stopping: Arc<AtomicBool>,
 }
 
 impl Engine {
-    /// Opens the file at `path` or creates it, with its directory, and brings it up to date. Only the user who runs this
-    /// can read a new file.
+    /// Opens or creates the file at `path`, and its directory, and migrates it. A new file is readable only by its
+    /// owner.
     ///
     /// # Errors
-    /// [`Error::Failed`] when a newer version of this program wrote the file, [`Error::Unavailable`] when it cannot be
-    /// used otherwise, or another process keeps it locked.
+    /// [`Error::Failed`] when a newer version wrote the file, [`Error::Unavailable`] when it cannot be used otherwise,
+    /// or another process keeps it locked.
     pub fn open<E: WorkError>(path: &Path, schema: &Schema<E>) -> Result<Self, E> {
         let unusable = |error: io::Error| Error::Unavailable(error.into());
         create_file(path).map_err(unusable)?;
@@ -189,7 +188,7 @@ impl Engine {
         )?)
     }
 
-    /// Makes a database in memory.
+    /// Creates a database in memory.
     ///
     /// # Errors
     /// When SQLite or the system refuse.
@@ -197,7 +196,7 @@ impl Engine {
         Self::on(Connection::open_in_memory().map_err(Error::from)?, schema)
     }
 
-    /// An engine on a connection that only it has.
+    /// Creates an engine on an exclusive connection.
     fn on<E: WorkError>(mut connection: Connection, schema: &Schema<E>) -> Result<Self, E> {
         set_up(&connection, schema.connect).map_err(Error::from)?;
         (schema.prepare)(&mut connection)?;
@@ -214,12 +213,11 @@ impl Engine {
         Ok(Self { jobs: Some(jobs), writer: Some(writer), readers, search, stopping })
     }
 
-    /// Runs `work` in a transaction, which it may share with other work, and answers when that is on disk. An error
-    /// undoes what `work` did and nothing else.
+    /// Runs `work` in a transaction, possibly shared with other work, and returns after the commit. An error undoes
+    /// only `work`.
     ///
     /// # Errors
-    /// That of `work`, or that of the commit. Whoever is told that the disk did not answer in time knows as little of what
-    /// became of the work as one whose answer was lost.
+    /// That of `work` or of the commit. After a time-out, it is unknown whether the work took effect.
     pub async fn write<T, E>(&self, work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
@@ -274,11 +272,11 @@ impl Engine {
         }
     }
 
-    /// Looks through the whole file for damage, as `PRAGMA quick_check` does: `None` if there is none. Takes as long as
-    /// reading the file does, one table after the other, so that no snapshot keeps the log from being emptied for long.
+    /// Checks the file for damage, like `PRAGMA quick_check`; `None` if there is none. Reads the whole file, table by
+    /// table, so that no snapshot keeps the log from being checkpointed for long.
     ///
     /// # Errors
-    /// When the file cannot be read. That it is damaged is no error of this function.
+    /// When the file cannot be read. Damage is not an error.
     pub async fn find_damage(&self) -> Result<Option<String>> {
         let Some(readers) = self.readers.clone() else { return Ok(None) };
         let (reply, answer) = oneshot::channel();
@@ -294,7 +292,7 @@ impl Engine {
 }
 
 impl Drop for Engine {
-    /// Waits until the writer has closed the file, so that what comes next finds it complete and without a log.
+    /// Waits until the writer has closed the file, so that it is complete and without a log.
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
         if let Some(readers) = self.readers.take() {
@@ -311,7 +309,7 @@ impl Drop for Engine {
     }
 }
 
-/// Device and number of a file: another file under the same name has others.
+/// Device and inode of a file, which distinguish it from another one of the same name.
 type Identity = (u64, u64);
 
 fn identity(path: &Path) -> io::Result<Identity> {
@@ -322,11 +320,11 @@ fn identity_of(found: &Metadata) -> Identity {
     (found.dev(), found.ino())
 }
 
-/// Where the file of a database is.
+/// Location of a database file.
 struct Place {
     path: PathBuf,
     connect: fn(&Connection) -> rusqlite::Result<()>,
-    /// The file that was under that name at the start.
+    /// Identity of the file when it was opened.
     file: Identity,
 }
 
@@ -363,7 +361,7 @@ impl Place {
         Ok(connection)
     }
 
-    /// A read-only connection to the file that was there at the start, and to no other.
+    /// Opens a read-only connection to the original file, and to no other.
     fn open_reader(&self) -> Result<Connection> {
         self.check()?;
         let connection = Connection::open_with_flags(
@@ -390,7 +388,7 @@ impl Place {
     }
 }
 
-/// What the first damaged table has.
+/// Describes the damage of the first damaged table.
 fn first_damage(connection: &Connection) -> rusqlite::Result<Option<String>> {
     let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
     let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
@@ -412,11 +410,11 @@ fn first_damage(connection: &Connection) -> rusqlite::Result<Option<String>> {
     Ok(None)
 }
 
-/// Connections that read, opened when they are first needed.
+/// Read-only connections, opened on demand.
 struct Readers {
     place: Place,
     idle: Mutex<Vec<Connection>>,
-    /// Read-locked by whoever uses a connection. The writer locks it to close them all.
+    /// Read-locked while a connection is in use; the writer locks it to close them all.
     open: RwLock<()>,
     permits: Arc<Semaphore>,
 }
@@ -448,7 +446,7 @@ impl Readers {
     }
 }
 
-/// Creates an empty file where there is none; an empty file is an empty database.
+/// Creates an empty file, which is an empty database, if there is none.
 fn create_file(path: &Path) -> io::Result<()> {
     if path.exists() {
         return Ok(());
@@ -460,7 +458,7 @@ fn create_file(path: &Path) -> io::Result<()> {
     private_files::options().append(true).create(true).open(path).map(drop)
 }
 
-/// What every connection needs.
+/// Configures a new connection.
 fn set_up(connection: &Connection, connect: fn(&Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -472,8 +470,8 @@ fn set_up(connection: &Connection, connect: fn(&Connection) -> rusqlite::Result<
     connect(connection)
 }
 
-/// Makes the file one with a write-ahead log, so that readers and the writer do not wait for each other. When several
-/// processes want that of a new file at once, SQLite turns all but one away without waiting: those try again.
+/// Switches the file to a write-ahead log, so that readers and the writer do not block each other. When several
+/// processes do so on a new file, SQLite rejects all but one without waiting; the others retry.
 fn keep_a_log(connection: &Connection) -> rusqlite::Result<()> {
     let until = Instant::now() + BUSY_TIMEOUT;
     loop {
@@ -486,23 +484,23 @@ fn keep_a_log(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// A piece of work and the caller who waits for it.
+/// Work with a waiting caller.
 trait Job: Send {
     /// Does the work and keeps its result for [`Job::answer`].
     fn run(&mut self, connection: &Connection) -> Ran;
 
-    /// Tells the caller the result, or instead of it that the whole group failed.
+    /// Sends the result to the caller, or the failure of the whole group.
     fn answer(self: Box<Self>, failure: Option<Error>);
 }
 
-/// What came of a [`Job`].
+/// Outcome of a [`Job`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ran {
-    /// What it did stays.
+    /// Its changes stay.
     Done,
-    /// What it did must be undone.
+    /// Its changes must be undone.
     Refused,
-    /// The same, and the connection met a fault that it may remember.
+    /// Its changes must be undone, and the connection met a disk error that it may remember.
     Broken,
 }
 
@@ -542,7 +540,7 @@ where
     }
 }
 
-/// Why a group of jobs was not done. Each of them gets a copy.
+/// Why a group of jobs failed; each job gets a copy.
 #[derive(Clone)]
 struct Failure {
     is_outage: bool,
@@ -564,18 +562,18 @@ impl From<Failure> for Error {
     }
 }
 
-/// The connection that writes.
+/// The writing connection.
 struct Writer {
-    /// `None` after a fault of the disk, until the file can be opened again.
+    /// `None` after a disk error, until the file can be opened again.
     connection: Option<Connection>,
-    /// What is known of the file, and its log; `None` for a database in memory.
+    /// Identity of the file and its log; `None` for a database in memory.
     file: Option<(Arc<Readers>, Identity)>,
-    /// Whether the last group was not done because of an outage.
+    /// Whether the last group failed because of an outage.
     is_down: bool,
 }
 
 impl Writer {
-    /// The connection, which is opened again if it has to be.
+    /// Returns the connection, reopening it if necessary.
     fn connection(&mut self) -> Result<&Connection> {
         if self.connection.is_none()
             && let Some((readers, log)) = &mut self.file
@@ -588,7 +586,7 @@ impl Writer {
         self.connection.as_ref().ok_or_else(|| Stopped::Writer.into())
     }
 
-    /// Whether what is committed will be found again: file and log are those that were opened.
+    /// Checks that commits will be found again: file and log are the ones that were opened.
     fn check(&self) -> Result<()> {
         let Some((readers, log)) = &self.file else { return Ok(()) };
         readers.place.check()?;
@@ -604,8 +602,8 @@ impl Writer {
         Ok(execute(self.connection()?, "BEGIN IMMEDIATE")?)
     }
 
-    /// Runs and commits a group, and says whether a job met a fault that the connection may remember. An error means that
-    /// nothing of the group was done.
+    /// Runs and commits a group; returns whether a job met an error that the connection may remember. An error means
+    /// that nothing was committed.
     fn run(&mut self, group: &mut [Box<dyn Job>]) -> Result<bool> {
         let connection = self.connection()?;
         let mut is_broken = false;
@@ -623,8 +621,8 @@ impl Writer {
         Ok(is_broken)
     }
 
-    /// Ends what is left of a transaction, says in the log that an outage began or ended, and closes the connections if one
-    /// of them may remember a fault.
+    /// Ends the rest of a transaction, logs the beginning or end of an outage, and closes connections that may remember
+    /// an error.
     fn settle(&mut self, outcome: &Result<bool, Failure>) {
         if let Some(connection) = &self.connection
             && !connection.is_autocommit()
@@ -656,8 +654,8 @@ impl Writer {
     }
 }
 
-/// Whether a connection may go on failing after what caused this error has passed. Not so when the file is gone or another
-/// one: then the connections are all that keeps what was written to it.
+/// Whether connections may keep failing after the cause has passed. Not when the file is gone or replaced: the
+/// connections are then all that keeps its data.
 fn is_remembered(cause: &(dyn StdError + Send + Sync + 'static)) -> bool {
     let code = cause.downcast_ref().and_then(rusqlite::Error::sqlite_error_code);
     matches!(
@@ -674,7 +672,7 @@ fn is_remembered(cause: &(dyn StdError + Send + Sync + 'static)) -> bool {
     ) || cause.is::<LogAstray>()
 }
 
-/// The life of the writing thread: ends when the engine is dropped and nothing waits any more.
+/// Runs the writer thread until the engine is dropped and nothing waits.
 fn write_groups(mut writer: Writer, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
     while let Some(first) = waiting.blocking_recv() {
         let mut group = vec![first];
@@ -697,7 +695,7 @@ fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(statement)?.execute([]).map(drop)
 }
 
-/// A statement within a transaction, which it finds ended if SQLite has done so.
+/// Runs a statement within a transaction, which SQLite may have ended.
 fn step(connection: &Connection, statement: &str) -> Result<()> {
     match execute(connection, statement) {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) && connection.is_autocommit() => {
@@ -736,7 +734,7 @@ mod tests {
 
     use super::*;
 
-    /// An engine in memory whose commits fail while the flag is set, with a table of numbers.
+    /// Creates an in-memory engine whose commits fail while the flag is set, with a table of numbers.
     async fn engine() -> (Engine, Arc<AtomicBool>) {
         let fails = Arc::new(AtomicBool::new(false));
         let mut connection = Connection::open_in_memory().unwrap();
@@ -812,7 +810,7 @@ mod tests {
         assert_eq!(numbers(&engine).await, [0; 0]);
     }
 
-    /// An engine on a file, with a table of numbers.
+    /// Creates an engine on a file, with a table of numbers.
     fn on_disk(path: &Path) -> Engine {
         let schema: Schema<Error> = Schema {
             connect: |_| Ok(()),

@@ -56,7 +56,7 @@ impl From<Elapsed> for Error {
     }
 }
 
-/// The error below an [`Error`], whatever its back end.
+/// Source of an [`Error`].
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Where a document is.

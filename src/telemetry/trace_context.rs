@@ -1,5 +1,4 @@
-//! The context of a trace on its way in and out: the W3C header `traceparent`, and the field of that name in messages of
-//! queues.
+//! Trace context: the W3C header `traceparent`, and the field of that name in queue messages.
 
 use std::collections::HashMap;
 
@@ -14,9 +13,9 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::base::chain::Chain;
 use crate::base::hash::sha256_hex;
 
-/// The header, and the field.
+/// Name of the header and the message field.
 pub const TRACEPARENT: &str = "traceparent";
-/// Length of its one version, `00-<trace>-<span>-<flags>`.
+/// Length of version 00, `00-<trace>-<span>-<flags>`.
 const LENGTH: usize = 55;
 
 /// The context in a `traceparent`, if it is one.
@@ -30,14 +29,14 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The `traceparent` of what happens now; `None` when spans are not sent.
+/// Returns the `traceparent` of the current span; `None` when spans are not sent.
 pub fn current() -> Option<String> {
     let mut carrier = HashMap::new();
     TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
     carrier.remove(TRACEPARENT)
 }
 
-/// Makes a span go on with the trace of `traceparent`, if that is one.
+/// Makes a span continue the trace of `traceparent`, if it is valid.
 pub fn follow(span: &Span, traceparent: Option<&str>) {
     let Some(parent) = traceparent.and_then(parse) else { return };
     let context = Context::new().with_remote_span_context(parent);
@@ -46,7 +45,7 @@ pub fn follow(span: &Span, traceparent: Option<&str>) {
     }
 }
 
-/// The text of a message with the context of what happens now, if the message is an object without one.
+/// Adds the current context to a message that is a JSON object without one.
 pub fn into_message(text: &str) -> Option<String> {
     let traceparent = current()?;
     let open = text.trim_end().strip_suffix('}')?;
@@ -57,7 +56,7 @@ pub fn into_message(text: &str) -> Option<String> {
     Some(format!("{open}{comma}\"{TRACEPARENT}\":\"{traceparent}\"}}"))
 }
 
-/// The `traceparent` in a message of a queue.
+/// Returns the `traceparent` of a queue message.
 pub fn message_context(text: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Carrier {
@@ -67,8 +66,8 @@ pub fn message_context(text: &str) -> Option<String> {
     carrier.traceparent.filter(|traceparent| traceparent.len() <= 2 * LENGTH)
 }
 
-/// The trace id for whatever a caller calls one: a UUID loses its dashes, a `traceparent` gives its trace id, other
-/// hexadecimal text of 32 digits or more is cut, and anything else is hashed.
+/// Derives a trace id from a caller's id: a UUID without dashes, the trace id of a `traceparent`, the first 32
+/// hexadecimal digits, or else a hash.
 pub fn trace_id(text: &str) -> TraceId {
     let text = text.trim();
     let digits = text.replace('-', "");

@@ -1,10 +1,10 @@
-//! What the Functions host posts when a message came or a timer is due, and what it wants back.
+//! The protocol of the Functions host for queue and timer functions.
 //!
-//! The host sends an envelope to `POST /<FunctionName>` on the port it gave us. In it every scalar that is not a date is
-//! JSON inside a string (numbers become `"1"`, texts `"\"text\""`); its documentation shows a plainer form, and both are
-//! read. It wants an object with `Outputs`, `Logs` and `ReturnValue`, always: after an empty answer it neither completes
-//! nor fails the call until `functionTimeout`. Any status but 2xx is a failed call, whose message comes back after
-//! `visibilityTimeout`.
+//! The host posts an envelope to `POST /<FunctionName>` on the port it gave us. Every scalar in it except dates is JSON
+//! inside a string (numbers are `"1"`, texts `"\"text\""`); the documentation shows a plainer form, and both are
+//! accepted. The answer must always be an object with `Outputs`, `Logs` and `ReturnValue`: after an empty answer the
+//! host neither completes nor fails the call until `functionTimeout`. Any status but 2xx is a failed call, and the
+//! message is delivered again after `visibilityTimeout`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,16 +29,16 @@ use crate::http::layers::auth::development::was_forwarded;
 use crate::http::layers::bodies::bound_body;
 use crate::state::AppState;
 
-/// Name of the one input of every function: of the binding in `function.json`, and of the field in the envelope.
+/// Name of the input binding of every function, in `function.json` and in the envelope.
 pub const BINDING: &str = "item";
 
-/// Only calls that came through the host's HTTP trigger have this header, so whoever sends it is not the host itself.
+/// Header of calls through the host's HTTP trigger. The host's own calls do not have it.
 const PROXIED: HeaderName = HeaderName::from_static("x-ms-invocation-id");
-/// A message of 64 KiB, each of its quotes escaped twice, and its fields a second time in `Metadata`.
+/// Largest envelope: a message of 64 KiB with every quote escaped twice, and its fields repeated in `Metadata`.
 const LARGEST_BODY: usize = 1024 * 1024;
-/// How long an answer to the host waits for what is told about the work.
+/// How long an answer to the host waits for telemetry to be sent.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
-/// Time before another try at work that somebody else holds.
+/// Delay before work that another worker holds is tried again.
 const NOT_NOW_PAUSE: Duration = Duration::from_secs(5);
 
 /// The endpoints of `functions`. To be mounted only when the host started us: they trust who calls.
@@ -59,8 +59,8 @@ pub fn probe() -> Router<AppState> {
     Router::new().route("/", get(async || AppJson(Answer::default())))
 }
 
-/// To the world outside the endpoints do not exist. The host marks what its proxy passes on; a front end marks it as well, and
-/// alone does so when the host forwards in its older way.
+/// Hides the endpoints from outside callers. The host marks requests that its proxy forwards; in the older forwarding
+/// mode, only the front end marks them.
 async fn refuse_proxied(request: Request, next: Next) -> Response {
     if request.headers().contains_key(PROXIED) || was_forwarded(request.headers()) {
         return ApiError::NotFound("Not Found").into_response();
@@ -68,11 +68,12 @@ async fn refuse_proxied(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// What the host wants back.
+/// Answer to the host.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Answer {
-    /// We write messages ourselves: the host would take a text that happens to be base64 for bytes.
+    /// Always empty. The service writes messages itself, because the host would decode a text that happens to be
+    /// base64.
     outputs: BTreeMap<String, String>,
     logs: Vec<String>,
     return_value: Option<String>,
@@ -126,8 +127,8 @@ async fn invoke(function: &'static Function, State(app): State<AppState>, reques
     }
 }
 
-/// Does the work of a message. While somebody else holds it, waits here: a failed call would cost one of the message's
-/// few deliveries, and the lease of a process that died lives longer than they last.
+/// Processes a message. While another worker holds the work, waits here: a failed call would use up one of few
+/// deliveries, and the lease of a dead process outlives them.
 async fn handle(
     app: AppState,
     name: &'static str,
@@ -164,8 +165,7 @@ async fn run_timer(
     outcome
 }
 
-/// What the host posts. Nothing in `Metadata` is needed, so nothing there can be wrong; a message's own fields may be
-/// among it.
+/// The envelope. `Metadata` is ignored; it may contain fields of the message itself.
 #[derive(Debug)]
 struct Envelope<'a> {
     data: BTreeMap<String, &'a RawValue>,
@@ -189,7 +189,7 @@ impl<'a> Envelope<'a> {
         Ok(Self { data: outer.data, metadata: metadata.unwrap_or_default() })
     }
 
-    /// The one input, whatever it is called.
+    /// Returns the only input, whatever its name.
     fn input(&self) -> Option<&'a RawValue> {
         self.data.get(BINDING).or_else(|| self.data.values().next().filter(|_| self.data.len() == 1)).copied()
     }
@@ -204,8 +204,8 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    /// Whether the timer should have run earlier. The rest of what the host tells about it decides nothing, and
-    /// its times can be of the year 1, without a zone, or missing.
+    /// Whether the timer is late. The host's other fields are not needed, and its times may be missing, without a zone,
+    /// or in the year 1.
     fn past_due(&self) -> bool {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -218,7 +218,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The text in a value of the envelope: without the JSON string around it, nor a second one around that.
+/// Strips up to two layers of JSON strings from a value of the envelope.
 fn unwrap(raw: &RawValue) -> String {
     let Ok(text) = serde_json::from_str::<String>(raw.get()) else { return raw.get().to_owned() };
     serde_json::from_str::<String>(&text).unwrap_or(text)
@@ -235,7 +235,7 @@ mod tests {
         Envelope::parse(&body).unwrap().delivery().unwrap()
     }
 
-    /// What the host makes of a message's text.
+    /// Encodes a message's text as the host does.
     fn scalar(text: &str) -> Value {
         Value::String(serde_json::to_string(text).unwrap())
     }

@@ -1,8 +1,8 @@
-//! Runs timers when no Functions host does it: the service runs alone, perhaps as several processes on one store.
+//! Runs timers when the service runs without the Functions host, possibly as several processes on one store.
 //!
-//! Each due time is claimed by compare-and-swap on the timer's document, with a lease that is renewed while the function
-//! runs, so one process runs it, and another takes over when that one dies. Due times that passed while nobody looked
-//! become one run. The very first start runs nothing: it only writes down where it begins.
+//! Each due time is claimed by compare-and-swap on the timer's document, with a lease that is renewed while the
+//! function runs, so that one process runs it and another takes over if that one dies. Missed due times are made up by
+//! one run. The very first start runs nothing; it records where to begin.
 
 use std::time::Duration;
 
@@ -22,20 +22,20 @@ use crate::model::timer::TimerState;
 use crate::model::timestamp::Timestamp;
 use crate::state::AppState;
 
-/// The numbers of the timers.
+/// Parameters of the timers.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long a claim lives unless it is renewed.
+    /// Length of the lease.
     pub lease: Duration,
-    /// Processes that may begin a due time before it counts as failed: each one but the last died over it.
+    /// Attempts by different processes before a due time counts as failed.
     pub attempts: u32,
-    /// Tries of one process.
+    /// Attempts by one process.
     pub tries: u32,
-    /// Pause after the first failed try; it doubles.
+    /// Delay after the first failed attempt, doubled each time.
     pub retry_pause: Duration,
-    /// Longest time between two looks at the clock, which somebody may have set.
+    /// Longest time between two looks at the clock, which may be set.
     pub tick: Duration,
-    /// How long one try may take.
+    /// Time limit of an attempt.
     pub time_limit: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Default for Options {
     }
 }
 
-/// Starts the timers among the triggers, as tasks of `app` that end when it does.
+/// Starts the timers, as tasks of `app` that end when it does.
 pub fn start(app: &AppState, functions: &'static [Function], options: &Options) {
     // A process takes only its own claims for its own: a new one waits until those of the one before have run out.
     let owner = Uuid::new_v4().to_string();
@@ -78,7 +78,7 @@ pub fn start(app: &AppState, functions: &'static [Function], options: &Options) 
     }
 }
 
-/// Drives one function.
+/// Runs one function.
 struct Timer {
     app: AppState,
     name: &'static str,
@@ -90,14 +90,14 @@ struct Timer {
 
 /// Why a due time is not to be run.
 enum NotClaimed {
-    /// Somebody else runs it, and nobody may take over before this.
+    /// Another process runs it; its lease ends at this time.
     Theirs(Timestamp),
     /// There is nothing to do.
     Settled,
 }
 
 impl Timer {
-    /// Returns only if the schedule has no due time.
+    /// Runs the timer; returns only if the schedule has no due time.
     async fn run(self) {
         // The newest due time that is known to be settled: until the next one, the store need not be asked.
         let mut settled = None;
@@ -126,7 +126,7 @@ impl Timer {
         }
     }
 
-    /// Time until `wake`, as far as the clock can be trusted.
+    /// Time to sleep until `wake`, limited because the clock may be set.
     fn pause(&self, now: OffsetDateTime, wake: Option<OffsetDateTime>) -> Duration {
         let until_wake = wake.and_then(|wake| Duration::try_from(wake - now).ok());
         // Whole milliseconds: a sleep may end that much too early.
@@ -171,7 +171,7 @@ impl Timer {
         Decision::Take(state)
     }
 
-    /// The first start ever: due times before it are nobody's.
+    /// Initial state; earlier due times are not run.
     fn beginning(&self, latest: Timestamp, now: Timestamp) -> TimerState {
         TimerState {
             id: Timers::id(self.name),

@@ -35,38 +35,38 @@ use crate::store::{self, Container, DocumentStore, Key, Query};
 /// Result of a demo operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why the demo data was not loaded, or not to its end. The next start tries again.
+/// Why the demo data was not loaded completely. The next start tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An embedded file does not have the shape it should have: a fault in this program.
+    /// An embedded file does not have the expected shape; a bug.
     #[error("the demo file {file} cannot be read")]
     Unreadable {
-        /// Its name.
+        /// File name.
         file: &'static str,
-        /// Where and why.
+        /// Position and reason.
         #[source]
         source: serde_json::Error,
     },
-    /// A document lacks its id, its partition key or a field that loading needs: a fault in this program.
+    /// A document lacks its id, its partition key or a field that loading needs; a bug.
     #[error("a document of the demo file {file} has no {field}")]
     Incomplete {
-        /// The file's name.
+        /// File name.
         file: &'static str,
-        /// The field.
+        /// Missing field.
         field: &'static str,
     },
-    /// The model made no vectors for the scraped items. Nothing was written.
+    /// The model could not embed the scraped items. Nothing was written.
     #[error("the scraped items of the demo could not be embedded")]
     Model(#[source] llm::Error),
-    /// The model answered with too few or too many vectors. Nothing was written.
+    /// The model returned the wrong number of vectors. Nothing was written.
     #[error("the model made {got} vectors for {wanted} texts")]
     VectorCount {
-        /// How many came.
+        /// Vectors received.
         got: usize,
-        /// How many were asked for.
+        /// Vectors expected.
         wanted: usize,
     },
-    /// The store could not do it.
+    /// The store failed.
     #[error("the document store failed")]
     Store(#[source] store::Error),
     /// The blob store could not do it.
@@ -80,10 +80,10 @@ pub enum Error {
     },
 }
 
-/// The user in the files, who stands for whoever the data is loaded for.
+/// User id in the files; replaced by the user that the data is loaded for.
 const PLACEHOLDER_USER: &str = "local-dev-user";
 
-/// Writes at once. The embedded store syncs the disk once for all writes that wait together, up to this many.
+/// Concurrent writes. The embedded store commits all waiting writes with one sync, up to this many.
 const CONCURRENT_WRITES: usize = 256;
 
 /// Pictures that are written at once.
@@ -113,7 +113,7 @@ macro_rules! file {
     };
 }
 
-/// In the order of writing: the wardrobe's first item is the anchor, the profile the mark of completion.
+/// Files in the order of writing: the wardrobe's first item fixes the date, the profile marks completion.
 const FILES: [File; 6] = [
     file!("wardrobe.json", Wardrobe),
     file!("wear_events.json", WearEvents),
@@ -247,7 +247,7 @@ fn mark(user: &UserId) -> Result<BlobName> {
 }
 
 impl File {
-    /// Its documents, as they are written in it.
+    /// Parses the documents of the file.
     fn documents(&self) -> Result<Vec<Value>> {
         let parsed = serde_json::from_str(self.text);
         match parsed.map_err(|source| Error::Unreadable { file: self.name, source })? {
@@ -289,7 +289,7 @@ impl Setting<'_> {
     }
 }
 
-/// The point in time that `P-<days>DT<HH:MM:SS>` means, counted back from `load_day`; `None` for any other text.
+/// Parses `P-<days>DT<HH:MM:SS>`, counted back from `load_day`; `None` for any other text.
 fn relative(text: &str, load_day: Date) -> Option<Timestamp> {
     let (days, clock) = text.strip_prefix("P-")?.split_once("DT")?;
     let days = whole_number(days)?;
@@ -303,12 +303,12 @@ fn relative(text: &str, load_day: Date) -> Option<Timestamp> {
     Some(day.with_time(time).assume_utc().into())
 }
 
-/// Digits only: `parse` alone would take a sign too.
+/// Parses digits only; `parse` alone would accept a sign.
 fn whole_number(text: &str) -> Option<u16> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// Whether the user's wardrobe holds an item that is not of the demo.
+/// Whether the user's wardrobe holds an item that is not part of the demo.
 async fn owns_anything_else(store: &dyn DocumentStore, user: &UserId, documents: &[(Key, Value)]) -> Result<bool> {
     #[derive(Deserialize)]
     struct Item {
@@ -330,7 +330,7 @@ async fn owns_anything_else(store: &dyn DocumentStore, user: &UserId, documents:
     }
 }
 
-/// The vectors of the scraped items, in their order.
+/// Embeds the scraped items, in order.
 async fn embed(model: &dyn Model, documents: &[(Key, Value)]) -> Result<Vec<Vec<f32>>> {
     let scraped = documents.iter().filter(|(key, _)| key.container == Container::ScrapedItems);
     let texts: Vec<String> = scraped.map(|(_, item)| embedded_text(item)).collect();
@@ -341,15 +341,15 @@ async fn embed(model: &dyn Model, documents: &[(Key, Value)]) -> Result<Vec<Vec<
     Ok(vectors)
 }
 
-/// What a scraped item's vector is made of, as for all of them.
+/// Returns the text that is embedded for a scraped item.
 fn embedded_text(item: &Value) -> String {
     let text = |field: &str| item[field].as_str().unwrap_or_default();
     let tags = item["tags"].as_array().into_iter().flatten().filter_map(Value::as_str);
     ingest::embedded_text(tags, text("title"), text("description"))
 }
 
-/// Writes the first item, and returns the day that dates count from: `today`, or that of the load which wrote the item
-/// before us, so that a demo of two loads is as much of a piece as one of a single load.
+/// Writes the first item and returns the day that dates are relative to: `today`, or the day of an earlier, interrupted
+/// load.
 async fn anchor(store: &dyn DocumentStore, documents: &[(Key, Value)], today: Date) -> Result<Date> {
     let Some((key, item)) = documents.first() else { return Ok(today) };
     if create(store, key, item).await? {
@@ -361,7 +361,7 @@ async fn anchor(store: &dyn DocumentStore, documents: &[(Key, Value)], today: Da
     Ok(shift.and_then(|shift| today.checked_add(shift)).unwrap_or(today))
 }
 
-/// Writes those of the documents that are missing, several at once. Returns how many were.
+/// Creates the missing documents concurrently. Returns how many were missing.
 async fn create_all(store: &dyn DocumentStore, documents: Vec<(Key, Value)>) -> Result<usize> {
     stream::iter(documents)
         .map(|(key, document)| async move { create(store, &key, &document).await })
@@ -370,7 +370,7 @@ async fn create_all(store: &dyn DocumentStore, documents: Vec<(Key, Value)>) -> 
         .await
 }
 
-/// Writes the document if it is missing. Returns whether it was.
+/// Creates the document if it is missing. Returns whether it was.
 async fn create(store: &dyn DocumentStore, key: &Key, document: &Value) -> Result<bool> {
     match store.create(key, document).await {
         Ok(_) => Ok(true),
@@ -841,8 +841,7 @@ mod tests {
         assert_eq!(embedded_text(&item), format!("wool navy Coat {}", "é".repeat(200)));
     }
 
-    /// As much of a store as loading needs, with writes that can be made to fail after a while; the embedded store's
-    /// cannot.
+    /// A store with only what loading needs, whose writes can be made to fail.
     struct Shelf {
         documents: Mutex<HashMap<Key, String>>,
         writes_left: AtomicUsize,
@@ -931,7 +930,7 @@ mod tests {
         }
     }
 
-    /// Embeds every text by its length; one vector too few when it is told to.
+    /// A model that embeds every text by its length, or returns one vector too few.
     struct Lengths {
         missing: usize,
     }

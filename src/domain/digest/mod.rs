@@ -1,9 +1,9 @@
-//! Purchase ideas for a wardrobe, on demand or once a week.
+//! Digests: purchase ideas for a wardrobe, on demand or weekly.
 //!
-//! A digest is about one set of owned items; without a change there is no new one. On demand, whoever asks gets one. In the
-//! weekly run (`weekly`) each user gets one at most: a document of theirs says who is at it, and gets the digest in one write
-//! with the note that the week is done. From there it is copied to the others and told to the profile, by whoever comes
-//! next if need be. Whatever dies in between is taken over when its lease runs out.
+//! A digest is about one set of owned items; without a change no new one is created, except on demand. In the weekly
+//! run (`weekly`) each user gets at most one: a document per user holds the lease, and receives the digest together
+//! with the outcome in one write. From there the digest is copied to the others and recorded in the profile, by a later
+//! attempt if necessary. Work of a dead process is taken over when its lease expires.
 
 mod prompt;
 mod score;
@@ -38,43 +38,43 @@ use crate::model::timestamp::Timestamp;
 use crate::queue::{self, JobQueue};
 use crate::telemetry::observe::{Observation, Observer, Subject};
 
-/// Styles, and colours, of the profile that count, the dearest first.
+/// Most styles, and most colours, of the profile that are considered, favourite first.
 const MOST_WORDS: usize = 10;
 const LONGEST_WORD: usize = 60;
 
-/// What asks for a digest.
+/// What triggers a digest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Trigger {
-    /// Whether it is made although nothing has changed, or the user does not want any.
+    /// Whether to create one even if nothing changed or the user opted out.
     pub force: bool,
-    /// The week that it is for; none when somebody asks for it.
+    /// The week, for the weekly run; `None` on demand.
     pub week: Option<Week>,
 }
 
-/// What came of it.
+/// Outcome of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// There is a new digest.
+    /// A new digest was created.
     Generated(Box<Digest>),
-    /// There was no reason to make one.
+    /// No digest was needed.
     Skipped(Reason),
 }
 
-/// Why no digest was made.
+/// Why no digest was needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The user does not want any.
+    /// The user opted out.
     OptedOut,
-    /// Nothing is owned.
+    /// The user owns nothing.
     NoItems,
-    /// The newest digest is about the same items.
+    /// The latest digest is about the same items.
     Unchanged,
-    /// The week has been seen to.
+    /// The week is done already.
     WeekDone,
 }
 
 impl Reason {
-    /// As callers are told.
+    /// Returns the reason for callers.
     pub const fn text(self) -> &'static str {
         match self {
             Self::OptedOut => "opted out",
@@ -85,28 +85,28 @@ impl Reason {
     }
 }
 
-/// Why no digest was made although there should be one.
+/// Why a digest could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody else is at the user's week, and lives.
+    /// Another worker holds the user's week.
     #[error("another worker makes the digest")]
     Elsewhere,
-    /// Somebody else took the user's week over while we were at it.
+    /// Another worker took over the user's week.
     #[error("the lease was lost")]
     LeaseLost,
     /// The model failed.
     #[error("the model failed")]
     Model(#[from] llm::Error),
-    /// The model answered something else.
+    /// The model's answer was unusable.
     #[error("the model's answer is no digest: {0}")]
     Nonsense(&'static str),
-    /// The documents failed.
+    /// The store failed.
     #[error("a document could not be read or written")]
     Data(#[from] data::Error),
     /// The queue failed.
     #[error("a message could not be queued")]
     Queue(#[from] queue::Error),
-    /// A record does not turn into JSON: a fault in this program.
+    /// A record cannot be serialized; a bug.
     #[error("a record cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
 }
@@ -120,30 +120,30 @@ impl From<lease::Error> for Error {
     }
 }
 
-/// What digests are made of.
+/// Dependencies of [`Digests`].
 pub struct Parts {
-    /// The documents.
+    /// Typed access to documents.
     pub data: Data,
-    /// The model that writes.
+    /// Language model.
     pub model: Arc<dyn Model>,
-    /// Where batches of the weekly run wait.
+    /// Queue for batches of the weekly run.
     pub queue: Arc<dyn JobQueue>,
-    /// Name of that queue.
+    /// Name of the queue.
     pub queue_name: String,
-    /// The time.
+    /// Clock.
     pub clock: Arc<dyn Clock>,
-    /// Who watches the model at work.
+    /// Traces of model calls.
     pub observer: Observer,
-    /// Numbers.
+    /// Settings.
     pub settings: config::Digest,
 }
 
-/// Purchase ideas. Cheap to clone.
+/// Creates digests. Cheap to clone.
 #[derive(Clone)]
 pub struct Digests(Arc<Parts>);
 
 impl Digests {
-    /// Digests with these parts.
+    /// Creates the service.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
     }
@@ -152,12 +152,12 @@ impl Digests {
         self.0.clock.now().into()
     }
 
-    /// Makes a digest for a user, if there is a reason to. Somebody who asks for one without having a profile gets both;
-    /// the weekly run makes no profiles: one that is gone belongs to a user who is gone. The user pays for the model, and
-    /// `observation` watches it.
+    /// Creates a digest for a user, if there is a reason to. On demand, a user without a profile gets one; the weekly
+    /// run creates none, since a missing profile means that the user is gone. The user pays for the model, and
+    /// `observation` traces the call.
     ///
     /// # Errors
-    /// See [`Error`]. Running it again does what is left to do.
+    /// See [`Error`]. Running it again continues.
     pub async fn run(&self, user: &UserId, trigger: Trigger, observation: Observation) -> Result<Outcome, Error> {
         let context = CallContext::user(user).observed_by(observation);
         let Trigger { force, week } = trigger;
@@ -217,11 +217,10 @@ impl Digests {
         Ok(Outcome::Generated(Box::new(digest)))
     }
 
-    /// The newest digest, if it was made since `moment`: by somebody who perhaps could not tell the profile any more, which
-    /// is made up for.
+    /// Returns the latest digest if it was created since `moment`, and updates the profile if that is missing.
     ///
     /// # Errors
-    /// When documents fail.
+    /// When the store fails.
     pub async fn made_since(&self, user: &UserId, moment: Timestamp) -> Result<Option<Digest>, Error> {
         let digest = self.0.data.digests.latest(user).await?.filter(|digest| digest.generated_at >= moment);
         if let Some(digest) = &digest {
@@ -335,7 +334,7 @@ impl Digests {
         }
     }
 
-    /// Notes that there is nothing to do for a user in a week.
+    /// Records that a user needs no digest in a week.
     async fn skip(&self, user: &UserId, week: Option<Week>, reason: Reason) -> Result<Outcome, Error> {
         if let Some(week) = week {
             let now = self.now();
@@ -349,7 +348,7 @@ impl Digests {
         Ok(Outcome::Skipped(reason))
     }
 
-    /// Saves a week's digest and lets the profile learn of it. Doing it again changes nothing.
+    /// Saves a week's digest and updates the profile. Repeating it changes nothing.
     async fn finish(&self, run: &WeeklyRun) -> Result<(), Error> {
         let (digests, user) = (&self.0.data.digests, &run.user_id);
         let digest = match (&run.digest, &run.digest_id) {
@@ -378,7 +377,7 @@ impl Digests {
     }
 }
 
-/// What the trace of a digest is about.
+/// Describes the trace of a digest.
 pub fn subject<'a>(user: &'a UserId, trace_id: Option<&'a str>) -> Subject<'a> {
     Subject { name: "digest", trace_id, user: Some(user.as_str()), session: None, input: "" }
 }
@@ -412,7 +411,7 @@ fn known(text: Option<&str>) -> Option<&str> {
     text.map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// A digest as a document for people.
+/// Formats a digest as Markdown.
 pub fn markdown(digest: &Digest) -> String {
     let mut text = format!("# Ideas for your wardrobe\n\n{}\n", facts(digest));
     for (number, suggestion) in (1..).zip(&digest.suggestions) {
@@ -423,7 +422,7 @@ pub fn markdown(digest: &Digest) -> String {
     text
 }
 
-/// What a digest is about, in a sentence.
+/// Describes in a sentence what a digest is about.
 pub fn facts(digest: &Digest) -> String {
     let Digest { generated_at, total_items, items_with_wear_history, .. } = digest;
     let pieces = if *total_items == 1 { "piece" } else { "pieces" };
@@ -438,7 +437,7 @@ pub fn facts(digest: &Digest) -> String {
     text
 }
 
-/// The text with what Markdown would take for its own.
+/// Escapes Markdown.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,5 +1,5 @@
-//! A wardrobe as a digest needs it: counts over all owned items, the items that are worn most, and a name for the set of
-//! them. Items are read page by page; of each but the best only its id is held.
+//! Wardrobe summary for a digest: counts over all owned items, the most worn items, and a hash of the set. Items are
+//! read page by page; only ids and the best items are kept.
 
 use std::cmp::Reverse;
 use std::pin::pin;
@@ -20,15 +20,15 @@ use crate::model::timestamp::Timestamp;
 use crate::model::vocabulary::{self, Category};
 use crate::model::wardrobe::WardrobeItem;
 
-/// Items that the model is told about.
+/// Most items in the prompt.
 const MOST_TOP_ITEMS: usize = 20;
-/// Categories that are told apart. What comes after them counts as [`OTHER`].
+/// Most distinct categories; later ones count as [`OTHER`].
 const MOST_CATEGORIES: usize = 40;
-/// The category of items that have none.
+/// Category of items without one.
 const OTHER: &str = "other";
-/// Hexadecimal digits of a wardrobe's hash.
+/// Hex digits of a wardrobe hash.
 const HASH_DIGITS: usize = 16;
-/// Items of a category below which it says nothing about a style.
+/// Fewest items of a category that say something about a style.
 const ENOUGH_ITEMS: u64 = 3;
 
 const LONGEST_CATEGORY: usize = 40;
@@ -36,20 +36,20 @@ const LONGEST_BRAND: usize = 60;
 const LONGEST_TAG: usize = 40;
 const MOST_TAGS: usize = 8;
 
-/// A category and what is owned and worn of it.
+/// A category with its items and wears.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CategoryCount {
     /// The known category, if it is one.
     pub category: Option<Category>,
-    /// Its name in lower case.
+    /// Name in lower case.
     pub name: String,
-    /// Owned items.
+    /// Number of owned items.
     pub items: u64,
-    /// Wearings of them.
+    /// Number of their wears.
     pub wears: u64,
 }
 
-/// An item as the model is told about it. Fields in this order.
+/// An item as described to the model; fields in this order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopItem {
@@ -59,24 +59,24 @@ pub struct TopItem {
     wear_count: u32,
     last_worn_at: Option<Timestamp>,
     score: f64,
-    /// In the currency of the item's price.
+    /// Cost per wear, in the currency of the price.
     cost_per_wear: Option<f64>,
 }
 
-/// A wardrobe in numbers.
+/// Summary of a wardrobe.
 #[derive(Debug)]
 pub struct Summary {
-    /// Names the set of owned items: first 16 hex digits of the SHA-256 over their sorted ids, joined with commas.
+    /// Hash of the set of owned items: the first 16 hex digits of the SHA-256 of their sorted ids, joined with commas.
     pub hash: String,
-    /// Owned items.
+    /// Number of owned items.
     pub total_items: u64,
-    /// Those of them that were ever worn.
+    /// Number of owned items that were ever worn.
     pub worn_items: u64,
-    /// What is owned by category, the largest first.
+    /// Categories, largest first.
     pub categories: Vec<CategoryCount>,
-    /// The best by score, best first.
+    /// Best items by score, best first.
     pub top: Vec<TopItem>,
-    /// The weather in which things were worn.
+    /// Weather of wears.
     pub weather: Weather,
 }
 
@@ -108,13 +108,13 @@ impl Summary {
         Ok(Self { total_items: ids.len() as u64, hash: hash(ids), worn_items, categories, top, weather })
     }
 
-    /// Owned items of a known category.
+    /// Returns the number of owned items of a category.
     pub fn owned(&self, category: Category) -> u64 {
         self.categories.iter().filter(|count| count.category == Some(category)).map(|count| count.items).sum()
     }
 }
 
-/// Names a set of items.
+/// Hashes a set of items.
 fn hash(mut ids: Vec<ItemId>) -> String {
     ids.sort_unstable();
     let joined = ids.iter().map(ItemId::as_str).collect::<Vec<_>>().join(",");
@@ -145,8 +145,8 @@ fn count(categories: &mut Vec<CategoryCount>, item: &WardrobeItem) {
     }
 }
 
-/// The share of suggestions that mention a category of which enough is owned and something worn; none if there is no such
-/// category.
+/// Returns the share of suggestions that mention a category with enough owned items and some wears; `None` if there is
+/// no such category.
 pub fn style_confidence(suggestions: &[Suggestion], categories: &[CategoryCount]) -> Option<f64> {
     let telling = |count: &&CategoryCount| count.items >= ENOUGH_ITEMS && count.wears > 0 && count.name != OTHER;
     let telling: Vec<&CategoryCount> = categories.iter().filter(telling).collect();

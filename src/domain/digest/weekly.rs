@@ -1,9 +1,9 @@
-//! The weekly run: every profile goes through the queue once.
+//! The weekly run: queues every profile once.
 //!
-//! A timer, and whoever goes on after it, pages through the profiles and queues a message for each few users. A document of
-//! the week says how far that is; one process at a time moves it on, under a lease. A page is recorded after its messages
-//! are sent, so a process that dies in between sends them twice, which costs a look at each user and nothing else. When it
-//! takes long, the rest is left to a message, and [`Digests::resume_fan_out`] finds what everybody has lost.
+//! A timer pages through the profiles and queues a message per batch of users. A document per week holds the progress;
+//! one process at a time advances it, under a lease. A page is recorded after its messages are sent, so a process that
+//! dies in between sends them twice, which is harmless. When time runs out, a message continues, and
+//! [`Digests::resume_fan_out`] recovers lost ones.
 
 use std::time::Duration;
 
@@ -22,57 +22,57 @@ use crate::model::ids::UserId;
 use crate::model::lease::{Lease, is_live};
 use crate::model::timestamp::Timestamp;
 
-/// Profiles in one round trip of the fan-out.
+/// Profiles per page.
 const PAGE: usize = 1000;
-/// Users in one message: with a slow model (30 s each, six at a time) about four minutes of work.
+/// Users per message: about four minutes of work with a slow model (30 s each, six at a time).
 const BATCH: usize = 50;
-/// Bytes of the ids in one message, as JSON has them; the queue takes 48 KiB.
+/// Most bytes of ids in a message, as JSON; the queue takes 48 KiB.
 const BATCH_BYTES: usize = 32 * 1024;
-/// Messages that are sent at the same time.
+/// Concurrent sends.
 const SENDERS: usize = 16;
-/// Time after which the fan-out is left to a message, and a batch leaves its rest to another one. With the longest call of
-/// a model on top it is below the nine minutes that a function has.
+/// Time after which the fan-out, or the rest of a batch, is left to a message. Together with the longest model call it
+/// is below the function's limit of nine minutes.
 const BUDGET: Duration = Duration::from_secs(5 * 60);
-/// Life of the document of a week.
+/// Lifetime of a week's document.
 const LIFE_SECONDS: u32 = 60 * 24 * 60 * 60;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Who wants the fan-out to go on.
+/// What continues the fan-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Starter {
-    /// The clock.
+    /// The timer.
     Timer,
-    /// The message of whoever had no more time.
+    /// A message of the previous invocation.
     Message,
 }
 
-/// How often which outcome was seen.
+/// Counts of outcomes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// There is a new digest.
+    /// Digests created.
     pub generated: u64,
-    /// The wardrobe had not changed.
+    /// Users whose wardrobe had not changed.
     pub skipped_by_hash: u64,
-    /// The user wants none.
+    /// Users who opted out.
     pub skipped_by_opt_out: u64,
-    /// Nothing is owned, or the user has gone.
+    /// Users who own nothing, or are gone.
     pub skipped_empty: u64,
-    /// An earlier delivery, or another message, had seen to the user.
+    /// Users who were done already.
     pub already_done: u64,
-    /// It failed.
+    /// Failures.
     pub failed: u64,
-    /// Another worker is at it.
+    /// Users whom another worker is processing.
     pub elsewhere: u64,
-    /// No time was left: another message has these.
+    /// Users left to another message.
     pub left: u64,
 }
 
 impl Digests {
-    /// Puts all profiles into the queue for a week, or as many as there is time for; then a message goes on. Does nothing
-    /// when that is done or somebody is at it.
+    /// Queues all profiles for a week, as far as time allows; then a message continues. Does nothing when that is done
+    /// or another process is doing it.
     ///
     /// # Errors
-    /// When documents or queue fail. What is left is done by whoever comes next.
+    /// When the store or queue fails. A later attempt continues.
     pub async fn fan_out(&self, week: Week, starter: Starter) -> Result<(), Error> {
         let Some(held) = self.claim_fan_out(week, starter).await? else { return Ok(()) };
         match self.send_pages(week, &held).await {
@@ -90,10 +90,10 @@ impl Digests {
         }
     }
 
-    /// Has the fan-out of this week continued if whoever was at it has died, or the message to go on with it is lost.
+    /// Continues this week's fan-out if its process died or its message was lost.
     ///
     /// # Errors
-    /// When document or queue fail.
+    /// When the store or queue fails.
     pub async fn resume_fan_out(&self) -> Result<bool, Error> {
         let week = Week::of(self.0.clock.now());
         let now = self.now();
@@ -194,8 +194,8 @@ impl Digests {
         Ok(self.0.queue.send(&self.0.queue_name, &serde_json::to_string(message)?).await?)
     }
 
-    /// Makes the digests of a week for these users, several at a time. What fails for one stops no other. What there is no
-    /// time for goes into another message.
+    /// Creates the digests of a week for these users, several at a time. A failure does not stop the others; the rest
+    /// goes into another message when time runs out.
     ///
     /// # Errors
     /// When the rest cannot be queued.
@@ -251,7 +251,7 @@ fn is_awaited(state: &FanOut, now: Timestamp) -> bool {
     is_live(state.lease.expires_at(), now, FanOut::LONGEST)
 }
 
-/// The users in groups, each of which fits into one message.
+/// Splits users into batches that fit into a message.
 fn batches(users: Vec<UserId>) -> Vec<Vec<UserId>> {
     let mut batches: Vec<Vec<UserId>> = Vec::new();
     let mut room = 0;

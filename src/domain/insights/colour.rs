@@ -1,20 +1,20 @@
-//! The colour that an item counts as.
+//! Colours of items for statistics.
 
 use crate::model::numbers::ItemNumbers;
 
-/// The colours that there are. The product's list.
+/// All colours, as defined by the product.
 pub const NAMES: [&str; 19] = [
     "black", "white", "blue", "navy", "red", "green", "yellow", "orange", "pink", "purple", "brown", "beige", "grey",
     "cream", "olive", "maroon", "teal", "gold", "silver",
 ];
 
-/// How far the channels of a hex value may lie apart for it to be no colour, of 255.
+/// Largest spread of the channels of a colourless hex value, of 255.
 const LARGEST_SPREAD: u8 = 16;
 /// The brightest black, and the darkest white, of 255.
 const BRIGHTEST_BLACK: u8 = 40;
 const DARKEST_WHITE: u8 = 235;
 
-/// A colour, by its place in [`NAMES`].
+/// A colour, by its index in [`NAMES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Colour(u8);
 
@@ -26,12 +26,12 @@ impl Colour {
         by_colours.or_else(|| item.tags().find_map(|tag| Self::named_in(tag)))
     }
 
-    /// The place in [`NAMES`].
+    /// Returns the index in [`NAMES`].
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
 
-    /// The first word that names a colour.
+    /// Returns the colour of the first word that names one.
     fn named_in(text: &str) -> Option<Self> {
         text.split(|letter: char| !letter.is_alphanumeric()).find_map(Self::named)
     }
@@ -41,7 +41,7 @@ impl Colour {
         (0..).zip(NAMES).find(|(_, name)| word.eq_ignore_ascii_case(name)).map(|(index, _)| Self(index))
     }
 
-    /// Black, white or grey; whatever has more of a colour needs a name.
+    /// Returns black, white or grey; other colours need a name.
     fn of_hex(text: &str) -> Option<Self> {
         let digits = text.trim().strip_prefix('#')?.as_bytes();
         let channel = |position: usize| {

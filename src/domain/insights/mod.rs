@@ -1,8 +1,8 @@
-//! Numbers about a wardrobe, without a model: the same wardrobe gives the same answer.
+//! Wardrobe statistics, computed without a model and reproducible.
 //!
-//! Answers are kept for a while, in the store for every process and, if they are not large, in memory. An answer counts as
-//! long as its fingerprint does: that of the wardrobe and the wear events as the store marks every change of them, of the
-//! currency, the exchange rates and these formulas. So a warm answer costs three small reads and is never stale.
+//! Answers are cached in the store for all processes and, unless large, in memory. An answer is valid as long as its
+//! fingerprint: change marks of wardrobe and wear events, currency, exchange rates, and the version of the formulas. So
+//! a cached answer costs three small reads and is never stale.
 
 mod colour;
 mod formulas;
@@ -42,48 +42,47 @@ use crate::store::ChangeMark;
 use crate::telemetry::metrics::Metrics;
 use vault::{Vault, Wears};
 
-/// The currency of who has not said which. The product's choice.
+/// Default currency. Defined by the product.
 const DEFAULT_CURRENCY: &str = "USD";
-/// Raised when formulas or the form of the answer change: what an older version computed no longer counts.
+/// Version of formulas and format; increasing it invalidates cached answers.
 const VERSION: u32 = 1;
-/// Wardrobes that are gone through at the same time: each large one takes memory.
+/// Concurrent computations; each large one takes memory.
 const COMPUTATIONS: usize = 2;
-/// Bytes of answers that are kept in memory, all together and one by one.
+/// Most bytes of answers in memory, in total and each.
 const MEMORY_BYTES: u64 = 8 * 1024 * 1024;
 const LARGEST_IN_MEMORY: usize = 1024 * 1024;
-/// The largest answer that is kept in the store, packed, as text; the store takes documents of 2 MiB.
+/// Largest compressed answer in the store, as text; documents are limited to 2 MiB.
 const LARGEST_KEPT: usize = 1_900_000;
-/// The same before it is text: base64 makes four bytes of three.
+/// Largest compressed answer before base64, which turns three bytes into four.
 const LARGEST_PACKED: usize = LARGEST_KEPT / 4 * 3;
-/// Bytes after which it is looked whether an answer is still worth packing.
+/// Bytes compressed between two checks of the limit.
 const PACKED_AT_ONCE: usize = 256 * 1024;
-/// The largest answer that is unpacked: what is packed came from us, but may have been changed.
+/// Largest answer that is decompressed, since the stored text may have been changed.
 const LARGEST_UNPACKED: u64 = 64 * 1024 * 1024;
 
-/// Days of the longest window. The product's number.
+/// Longest window in days. Defined by the product.
 pub const LONGEST_WINDOW: u16 = 3650;
-/// Days of the window that nobody asked otherwise. The product's number.
+/// Default window in days. Defined by the product.
 pub const DEFAULT_WINDOW: u16 = 90;
-/// The target of who has not said another. The product's number.
+/// Default target. Defined by the product.
 pub const DEFAULT_TARGET: f64 = 100.0;
-/// Decimal places of a target.
+/// Decimals of a target.
 const TARGET_PLACES: u32 = 2;
-/// The smallest target; a smaller one is taken for it.
+/// Smallest target; smaller ones are raised to it.
 const SMALLEST_TARGET: Decimal = Decimal::from_parts(1, 0, 0, false, TARGET_PLACES);
 
-/// What is asked of a wardrobe.
+/// Parameters of the statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Question {
-    /// Days before now that count as of late.
+    /// Length of the recent period in days.
     window_days: u16,
-    /// The cost per wear to reach.
+    /// Target cost per wear.
     target: Decimal,
 }
 
 impl Question {
-    /// About so many days, and with this cost per wear as the target. `None` unless the days are 1 to [`LONGEST_WINDOW`] and
-    /// the target is a number above 0. It is rounded to cents; targets beyond what anything costs are taken for the nearest
-    /// sensible one.
+    /// Creates parameters. `None` unless the days are 1 to [`LONGEST_WINDOW`] and the target is positive. The target is
+    /// rounded to cents and limited to a sensible range.
     pub fn new(window_days: i64, target: f64) -> Option<Self> {
         let window_days = u16::try_from(window_days).ok().filter(|days| (1..=LONGEST_WINDOW).contains(days))?;
         if !target.is_finite() || target <= 0.0 {
@@ -95,26 +94,26 @@ impl Question {
         Some(Self { window_days, target })
     }
 
-    /// Names the answer in the store.
+    /// Returns the id of the cached answer.
     fn id(&self) -> String {
         format!("vault-{}-{}", self.window_days, self.target)
     }
 }
 
-/// Why there is no answer.
+/// Why statistics are not available.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Profile, wardrobe or wear events could not be read.
     #[error("the wardrobe could not be read")]
     Data(#[from] data::Error),
-    /// A fault of ours.
+    /// Internal error.
     #[error("the insights could not be computed")]
     Broken(#[source] Cause),
 }
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// The answer, ready to be sent.
+/// An answer, ready to be sent.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// Canonical JSON of [`VaultInsights`](crate::model::insights::VaultInsights).
@@ -129,33 +128,33 @@ impl Answer {
     }
 }
 
-/// What an [`Insights`] is made of.
+/// Dependencies of [`Insights`].
 pub struct Parts {
-    /// Documents.
+    /// Typed access to documents.
     pub data: Data,
     /// Exchange rates.
     pub rates: Arc<ExchangeRates>,
-    /// The time.
+    /// Clock.
     pub clock: Arc<dyn Clock>,
-    /// Where answers are kept while they are sent.
+    /// Tracks cache writes.
     pub tasks: TaskTracker,
-    /// How long an answer is kept at most; not at all when zero.
+    /// Lifetime of cached answers; zero disables the cache.
     pub time_to_live: Duration,
-    /// Whether answers were known is noted here.
+    /// Metrics of the cache.
     pub metrics: Metrics,
 }
 
-/// Computes insights, and remembers them.
+/// Computes and caches wardrobe statistics.
 pub struct Insights {
     parts: Parts,
     memory: Cache<(UserId, Question), Arc<Known>, BodyBytes>,
     computations: Semaphore,
-    /// The users of whom something is computed, or waits to be. One question of each at a time, so that many questions of
-    /// one leave the other [`COMPUTATIONS`] to others.
+    /// Users with computations in progress or waiting. Each user has one at a time, which leaves the other
+    /// [`COMPUTATIONS`] to others.
     users: Mutex<HashMap<UserId, Weak<AsyncMutex<()>>>>,
 }
 
-/// An answer, and how long it counts.
+/// An answer and its validity.
 struct Known {
     fingerprint: String,
     expires_at: OffsetDateTime,
@@ -179,16 +178,16 @@ impl Weighter<(UserId, Question), Arc<Known>> for BodyBytes {
 }
 
 impl Insights {
-    /// Insights into the wardrobes of `parts`.
+    /// Creates the service.
     pub fn new(parts: Parts) -> Self {
         let memory = Cache::with_weighter(256, MEMORY_BYTES, BodyBytes);
         Self { parts, memory, computations: Semaphore::new(COMPUTATIONS), users: Mutex::default() }
     }
 
-    /// What the user's wardrobe amounts to.
+    /// Returns the statistics of a user's wardrobe.
     ///
     /// # Errors
-    /// When the wardrobe cannot be read. A cache or a feed of exchange rates that fails only costs time.
+    /// When the wardrobe cannot be read. A failing cache or exchange rate feed is tolerated.
     pub async fn find(&self, user: &UserId, question: Question) -> Result<Answer, Error> {
         let now = self.parts.clock.now();
         let data = &self.parts.data;
@@ -280,7 +279,7 @@ impl Insights {
         }
     }
 
-    /// What is in memory, if it still counts.
+    /// Finds a valid answer in memory.
     fn recall(&self, key: &(UserId, Question), fingerprint: &str, now: OffsetDateTime) -> Option<Answer> {
         let known = self.memory.get(key)?;
         known.counts(fingerprint, now).then(|| known.answer.clone())
@@ -294,7 +293,7 @@ impl Insights {
         answer
     }
 
-    /// What is in the store, if it still counts.
+    /// Finds a valid answer in the store.
     async fn look_up(
         &self,
         user: &UserId,
@@ -321,7 +320,7 @@ impl Insights {
         Some(Known { fingerprint: kept, expires_at: expires_at.get(), answer: Answer::new(body?) })
     }
 
-    /// Keeps an answer in the store, while it is sent.
+    /// Stores an answer in the background.
     fn keep(&self, user: &UserId, question: Question, known: &Known) {
         let Known { fingerprint, expires_at, answer: Answer { body, etag } } = known;
         let mut cached = CachedInsights {
@@ -350,7 +349,8 @@ impl Insights {
     }
 }
 
-/// What an answer depends on, beside the question and the time; `None` while a change could go unnoticed.
+/// Builds the fingerprint of what an answer depends on, besides parameters and time; `None` while a change could be
+/// missed.
 fn fingerprint(marks: &[Option<ChangeMark>], currency: &str, rates: &Rates, now: OffsetDateTime) -> Option<String> {
     let mut text = format!("{VERSION}\n{currency}\n{}", rates.fingerprint());
     for mark in marks {
@@ -361,7 +361,7 @@ fn fingerprint(marks: &[Option<ChangeMark>], currency: &str, rates: &Rates, now:
     Some(sha256_hex(text))
 }
 
-/// The body as it is kept; `None` if that is too large.
+/// Compresses an answer for the store; `None` if it is too large.
 fn pack(body: &[u8]) -> std::io::Result<Option<String>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     for piece in body.chunks(PACKED_AT_ONCE) {

@@ -1,4 +1,5 @@
-//! One answer in the making: items and wear events come in, page by page and in any order, and a few numbers of each stay.
+//! Computation of one answer: items and wear events are added page by page, in any order, and reduced to a few numbers
+//! each.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,40 +16,40 @@ use crate::model::insights::{BehavioralInsights, ColorShare, CpwIntel, Forecast,
 use crate::model::numbers::{ItemNumbers, Number};
 use crate::model::timestamp::Timestamp;
 
-/// Days after which an item counts as unworn. The product's number.
+/// Days after which an item counts as unworn. Defined by the product.
 const UNWORN_DAYS: i64 = 90;
-/// Items that were ever worn, below which there is little to tell. The product's number.
+/// Fewest worn items for a meaningful history. Defined by the product.
 const FEWEST_WORN: u64 = 5;
-/// A wearing may be so far ahead and count: clocks differ, and some write the day where they are for the day in UTC.
+/// How far in the future a wear may be: clocks differ, and some clients write their local date.
 const AHEAD: Duration = Duration::days(1);
-/// The currency of a price that does not say which. The product's choice.
+/// Default currency of a price. Defined by the product.
 const PRICE_CURRENCY: &str = "USD";
-/// About how long an item's entry in the answer is, in bytes.
+/// Approximate length of an item's entry in the answer, in bytes.
 const ENTRY_BYTES: usize = 440;
 
-/// What an answer is about.
+/// Parameters of a computation.
 pub struct Vault {
     question: Question,
     currency: String,
     rates: Arc<Rates>,
     now: OffsetDateTime,
-    /// Begin of the window.
+    /// Start of the window.
     window: OffsetDateTime,
-    /// What was worn before this is unworn.
+    /// Wears before this count as unworn.
     lately: OffsetDateTime,
-    /// End of both.
+    /// End of both periods.
     end: OffsetDateTime,
 }
 
 impl Vault {
-    /// An answer to `question`, as of `now`, with all amounts in this currency.
+    /// Creates a computation for `question`, as of `now`, in this currency.
     pub fn new(question: Question, currency: String, rates: Arc<Rates>, now: OffsetDateTime) -> Arc<Self> {
         let ago = |days: i64| now.saturating_sub(Duration::days(days));
         let (window, lately) = (ago(i64::from(question.window_days)), ago(UNWORN_DAYS));
         Arc::new(Self { question, currency, rates, now, window, lately, end: now.saturating_add(AHEAD) })
     }
 
-    /// Wearings before this do not matter.
+    /// Returns the earliest relevant time of wears.
     pub fn earliest(&self) -> OffsetDateTime {
         self.window.min(self.lately)
     }
@@ -167,7 +168,7 @@ impl Vault {
     }
 }
 
-/// The colour with the most wearings in the window; of several, the one that comes first in the list of names.
+/// Returns the most worn colour in the window; ties go to the first in the list of names.
 fn top_colour(pieces: &[Piece]) -> Option<ColorShare> {
     let mut wears = [0_u64; colour::NAMES.len()];
     for piece in pieces {
@@ -181,7 +182,7 @@ fn top_colour(pieces: &[Piece]) -> Option<ColorShare> {
     Some(ColorShare { color: (*name).to_owned(), pct: Number(pct) })
 }
 
-/// Made one by one while they are written: together they would take more room than the text.
+/// Serializes entries one by one, since together they would take more memory than the text.
 struct Entries<'a> {
     vault: &'a Vault,
     pieces: &'a [Piece],
@@ -196,12 +197,12 @@ impl Serialize for Entries<'_> {
 /// What stays of an item.
 pub struct Piece {
     id: Box<str>,
-    /// In the currency of the answer.
+    /// Price in the currency of the answer.
     price: Option<Decimal>,
     wears: u32,
-    /// Wearings in the window.
+    /// Wears in the window.
     recent_wears: u32,
-    /// Calendar months that it has been there.
+    /// Calendar months since it was added.
     months: u32,
     colour: Option<Colour>,
     is_worn_lately: bool,
@@ -213,7 +214,7 @@ pub struct Wears {
     of_items: HashMap<String, Worn>,
 }
 
-/// What stays of an item's wear events.
+/// Reduced wear events of an item.
 #[derive(Clone, Copy, Default)]
 struct Worn {
     in_window: u32,

@@ -1,4 +1,4 @@
-//! The service's own kinds of long operation.
+//! The service's kinds of jobs.
 
 use std::time::Duration;
 
@@ -23,43 +23,43 @@ use crate::model::mood::Snippet;
 use crate::model::mood_intake::ChunkReport;
 use crate::telemetry::observe::Observer;
 
-/// A digest for the user who asks.
+/// Digest for the caller.
 pub const DIGEST: &str = "digest.run";
 /// Moods of the last months.
 pub const MOODS: &str = "moods.seed";
-/// One source of the feed.
+/// Scrape of one source.
 pub const SCRAPE: &str = "scraper.run";
 
-/// Chunks of articles that are read at a time.
+/// Chunks of articles that are processed together.
 const CHUNKS_AT_A_TIME: usize = 5;
-/// Tries for a chunk, and the pause between two. After that it is left out, and told in the report.
+/// Attempts per chunk, and the delay between two; afterwards the chunk is skipped and reported.
 const CHUNK_TRIES: u32 = 3;
 const CHUNK_PAUSE: Duration = Duration::from_secs(2);
-/// Looks at a chunk that another worker has: for longer than one that died keeps it.
+/// Polls of a chunk that another worker has: longer than the lease of a dead worker.
 const CHUNK_LOOKS: u32 = 60;
-/// Moods that the report names at most.
+/// Most moods listed in the report.
 const MOST_MOODS: usize = 50;
-/// Why a job failed whose owner has no tokens left.
+/// Error of a job whose owner's token budget is used up.
 const OVER_BUDGET: &str = "The day's budget for the stylist is used up. It can be restarted tomorrow.";
-/// Pages whose items are asked for at a time.
+/// Page URLs per look-up.
 const PAGES: usize = 50;
 
-/// What the kinds work with.
+/// Services that jobs use.
 #[derive(Clone)]
 pub struct Services {
-    /// The documents.
+    /// Typed access to documents.
     pub data: Data,
-    /// Purchase ideas.
+    /// Digests.
     pub digests: Digests,
-    /// What is in fashion.
+    /// Moods.
     pub moods: Moods,
-    /// The feed's sources.
+    /// Scraping.
     pub scraper: Scraper,
-    /// Who watches the model at work.
+    /// Traces of model calls.
     pub observer: Observer,
 }
 
-/// Every kind.
+/// Returns every kind.
 pub fn all(services: &Services) -> Vec<Kind> {
     let [digests, moods, scraper] = [(); 3].map(|()| services.clone());
     vec![
@@ -69,10 +69,10 @@ pub fn all(services: &Services) -> Vec<Kind> {
     ]
 }
 
-/// What a digest is asked for with.
+/// Input of a digest job.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct DigestInput {
-    /// Whether it is made although nothing has changed, or the user does not want any.
+    /// Whether to create one even if nothing changed or the user opted out.
     #[serde(default = "yes")]
     pub force: bool,
 }
@@ -81,7 +81,7 @@ const fn yes() -> bool {
     true
 }
 
-/// What came of it: a digest, or the reason why there is none.
+/// Outcome: a digest, or the reason why there is none.
 #[derive(Serialize, Deserialize)]
 enum Made {
     Digest(Box<Digest>),
@@ -142,7 +142,7 @@ async fn make_digest(services: Services, run: Run, input: DigestInput) -> Result
     }
 }
 
-/// A digest as the route shows it.
+/// Returns the digest in the form of the route.
 fn shown(digest: &Digest) -> Value {
     json!({
         "id": digest.id,
@@ -171,15 +171,15 @@ fn digest_fault(error: digest::Error) -> Fault {
     Fault::retry(message, error)
 }
 
-/// What moods are asked for with.
+/// Input of a moods job.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MoodsInput {
-    /// How far back, in months of 30 days.
+    /// Number of months of 30 days to look back.
     pub months_back: u8,
 }
 
-/// What came of a chunk of articles: its report, or why there is none.
+/// Outcome of a chunk: its report, or why there is none.
 #[derive(Serialize, Deserialize)]
 enum ChunkDone {
     Read(ChunkReport),
@@ -242,7 +242,7 @@ async fn seed_moods(services: Services, run: Run, input: MoodsInput) -> Result<F
     Ok(Finished { result, report })
 }
 
-/// Reads a chunk with the model. One that the model cannot read costs only itself.
+/// Processes a chunk. One that the model cannot read is skipped.
 async fn read_chunk(moods: &Moods, run: &Run, snippets: &[Snippet]) -> Result<ChunkDone, Fault> {
     let name = format!("job-{}", run.id());
     let (mut tries, mut looks) = (0, 0);
@@ -281,7 +281,7 @@ fn moods_fault(error: moods::Error) -> Fault {
     Fault::retry(message, error)
 }
 
-/// What a scrape is asked for with.
+/// Input of a scrape job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScrapeInput {
@@ -342,7 +342,7 @@ async fn scrape(services: Services, run: Run, input: ScrapeInput) -> Result<Fini
     Ok(Finished { result: json!({ "sourceId": input.source_id, "newItems": new.len() }), report })
 }
 
-/// An item of the feed, as the file of a scrape has it.
+/// Formats an item for the output file of a scrape.
 fn item_line(item: &FeedItem, is_new: bool) -> Value {
     json!({
         "id": item.id,

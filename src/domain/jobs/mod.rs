@@ -54,87 +54,87 @@ use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
 use crate::queue::JobQueue;
 
-/// For how long the same idempotency key means the same job.
+/// How long an idempotency key stands for the same job.
 const KEY_SECONDS: i64 = 24 * 60 * 60;
 /// How long a final job and its outputs are kept.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The same for the store, which knows nothing of outputs: later, so that outputs go first.
+/// Lifetime of a final job's document in the store; longer, so that its outputs are deleted first.
 const KEPT_SECONDS: i64 = 8 * 24 * 60 * 60;
-/// Leases for which a message may stay in the queue before it counts as lost.
+/// Number of leases after which a message in the queue is considered lost.
 const LEASES_IN_QUEUE: u32 = 4;
-/// How often a job fails, with no step finished in between, before it is given up. As often as the Functions host delivers.
+/// Failures without a finished step after which a job fails for good; as many as the Functions host's deliveries.
 const MOST_FAILURES: u32 = 5;
-/// How often it is taken likewise: some jobs may end the process that does them.
+/// Attempts without a finished step after which a job fails for good, since a job may crash its process.
 const MOST_STALLS: u32 = 10;
-/// How often its message is sent again before it is given up.
+/// Times that a lost message is sent again before the job fails for good.
 const MOST_REQUEUES: u32 = 8;
-/// Jobs that one sweep looks for, of each sort.
+/// Most jobs per sweep, of each kind of leftover.
 const SWEPT: usize = 200;
-/// Blobs that are listed, and deleted at the same time, when a job is purged.
+/// Blobs listed, and deleted concurrently, when a job is purged.
 const LISTED: usize = 1000;
 const DELETED_AT_ONCE: usize = 8;
-/// Tries to accept a job whose key somebody else uses at that moment, or whose key has just run out.
+/// Attempts to accept a job while its key is in use, or has just expired.
 const ACCEPT_TRIES: usize = 8;
 /// The longest time between two renewals of a lease: with each one a worker learns whether its job was terminated from
 /// another process.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Longest time that a worker spends on a job in one invocation: below the minute-exact limit of functions (9 min), so that
-/// the end is noted.
+/// Longest time that a worker spends on a job per invocation; below the limit of functions (9 min), so that the outcome
+/// is recorded.
 const LONGEST: Duration = Duration::from_secs(8 * 60 + 30);
 /// Name of the report that every job writes.
 pub const REPORT: &str = "index.md";
 
-/// Why a job was not accepted, or not changed.
+/// Why a job was not accepted or not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The documents failed.
+    /// The store failed.
     #[error("the job's document could not be read or written")]
     Data(#[from] data::Error),
-    /// The blobs failed.
+    /// The blob store failed.
     #[error("the job's files could not be read or written")]
     Blobs(#[from] blob::Error),
-    /// A message does not turn into JSON: a fault in this program.
+    /// A message cannot be serialized; a bug.
     #[error("the job's message cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
-    /// The user has as many jobs waiting as one may have.
+    /// The user has the most waiting jobs allowed.
     #[error("the user waits for enough already")]
     BacklogFull,
-    /// The caller has used the key for something else.
+    /// The key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
-    /// The owner would pay for the models that the job asks, and has no tokens left.
+    /// The owner, who pays for the model, has no tokens left.
     #[error("the day's tokens are spent")]
     OverBudget(BudgetExceeded),
 }
 
-/// What ends the work on a job before its result is there.
+/// What interrupts the work on a job.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// The job was terminated, or another worker took it over. Nothing more may be written.
+    /// The job was terminated or taken over; nothing more may be written.
     #[error("the job is not this worker's any more")]
     Lost,
-    /// The rest is for another invocation.
+    /// The rest is left to another invocation.
     #[error("the job goes on in another invocation")]
     HandOn,
-    /// Another try may succeed.
+    /// Another attempt may succeed.
     #[error("{message}")]
     Retry {
-        /// What its owner reads if no other try does.
+        /// Error for the owner, if no other attempt succeeds.
         message: String,
-        /// Why, for the log.
+        /// Underlying error, for the log.
         #[source]
         cause: Cause,
     },
-    /// No try can succeed: why not, for its owner.
+    /// No attempt can succeed; the reason is for the owner.
     #[error("{0}")]
     Failed(String),
 }
 
-/// The error below a [`Fault`].
+/// Source of a [`Fault`].
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
 impl Fault {
-    /// Another try may succeed. `message` is what the job's owner reads.
+    /// Creates a [`Fault::Retry`] with a message for the owner.
     pub fn retry(message: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self::Retry { message: message.into(), cause: cause.into() }
     }
@@ -158,7 +158,7 @@ impl From<serde_json::Error> for Fault {
     }
 }
 
-/// Another worker had more to do than one invocation may take.
+/// The work exceeded the time limit of an invocation.
 #[derive(Debug, thiserror::Error)]
 #[error("the step did not end within {} s", LONGEST.as_secs())]
 struct TooSlow;
@@ -171,31 +171,31 @@ struct Panicked;
 #[error("this version of the service has no such kind of job")]
 struct UnknownKind;
 
-/// What a job came to.
+/// Outcome of a finished job.
 #[derive(Debug)]
 pub struct Finished {
-    /// For programs; small.
+    /// Result for programs; small.
     pub result: Value,
-    /// For people.
+    /// Report for people.
     pub report: Report,
 }
 
 type Operation = dyn Fn(Run, Value) -> BoxFuture<'static, Result<Finished, Fault>> + Send + Sync;
 
-/// A kind of long operation.
+/// A kind of job.
 #[derive(Clone)]
 pub struct Kind {
-    /// Its name, as jobs have it.
+    /// Name of the kind.
     pub name: &'static str,
-    /// Whether only administrators may ask for it.
+    /// Whether only administrators may start it.
     pub is_for_admins: bool,
-    /// Whether it asks models that a job's owner pays for.
+    /// Whether its model calls are charged to the owner.
     pub is_paid_by_owner: bool,
     operation: Arc<Operation>,
 }
 
 impl Kind {
-    /// A kind whose work takes an `I` as its input.
+    /// Creates a kind whose input is an `I`.
     pub fn new<I, F>(
         name: &'static str,
         is_for_admins: bool,
@@ -215,66 +215,66 @@ impl Kind {
         Self { name, is_for_admins, is_paid_by_owner: false, operation: Arc::new(operation) }
     }
 
-    /// A kind that asks models on the account of a job's owner, who must have tokens left to ask for one.
+    /// Charges model calls to the owner, who needs tokens to start a job.
     pub fn paid_by_owner(self) -> Self {
         Self { is_paid_by_owner: true, ..self }
     }
 }
 
-/// What long operations are made of.
+/// Dependencies of [`Jobs`].
 pub struct Parts {
-    /// The documents.
+    /// Typed access to documents.
     pub data: Data,
-    /// Where owners pay from.
+    /// Token budgets.
     pub budget: Budget,
-    /// What users wait for.
+    /// Backlogs of users.
     pub backlog: Backlog,
-    /// Where jobs wait.
+    /// Queue for jobs.
     pub queue: Arc<dyn JobQueue>,
     /// Name of the queue.
     pub queue_name: String,
-    /// Where outputs are.
+    /// Blob store for outputs.
     pub blobs: Arc<dyn BlobStore>,
-    /// In which container; no public route may show it.
+    /// Container for outputs; must not be publicly readable.
     pub container: ContainerName,
-    /// The time.
+    /// Clock.
     pub clock: Arc<dyn Clock>,
-    /// Numbers.
+    /// Settings.
     pub settings: config::Operations,
     /// Every kind.
     pub kinds: Vec<Kind>,
-    /// Cancelled when the process should end: jobs are then handed on.
+    /// Cancelled when the process should stop; jobs are then handed on.
     pub shutdown: CancellationToken,
 }
 
-/// What came of terminating or purging a job.
+/// Outcome of terminating or purging a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
-    /// It is so.
+    /// Done.
     Done,
-    /// Its status does not allow it.
+    /// The job's status does not allow it.
     Refused,
-    /// There is no such job.
+    /// The job does not exist.
     Missing,
 }
 
-/// What was done with a message.
+/// Outcome of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Worked {
     /// The job is final.
     Done,
-    /// There was nothing to do.
+    /// Nothing had to be done.
     Nothing,
-    /// Another message carries the rest.
+    /// Another message continues.
     HandedOn,
-    /// The job was terminated or taken over meanwhile.
+    /// The job was terminated or taken over.
     Lost,
 }
 
-/// Why a message was not done.
+/// Why a message could not be processed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
-    /// Another worker has the job, and lives.
+    /// Another worker holds the job.
     #[error("another worker has the job")]
     Elsewhere,
     /// Another delivery may succeed.
@@ -296,25 +296,25 @@ impl From<data::Error> for WorkError {
 
 /// Why a worker does not take the job in its message.
 enum NotTaken {
-    /// Another worker has it.
+    /// Another worker holds it.
     Elsewhere,
     /// Nothing is left to do.
     Nothing,
-    /// Too many workers have tried.
+    /// Too many attempts have failed.
     Hopeless,
 }
 
-/// Long operations. Cheap to clone.
+/// Accepts, runs and manages jobs. Cheap to clone.
 #[derive(Clone)]
 pub struct Jobs(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
-    /// What this process works on, by job and attempt, and how to tell it to stop.
+    /// Running jobs of this process, by job and attempt, with a token to stop each.
     running: Mutex<HashMap<(JobId, u32), CancellationToken>>,
 }
 
-/// Work that this process does, until it is dropped.
+/// A running job of this process, until dropped.
 struct Running<'a> {
     jobs: &'a Jobs,
     key: (JobId, u32),
@@ -335,10 +335,10 @@ impl Deref for Inner {
     }
 }
 
-/// Reads a message of the queue.
+/// Parses a message of the queue.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A description of what is wrong.
 pub fn read_message(text: &str) -> Result<JobMessage, &'static str> {
     let message: JobMessage = serde_json::from_str(text).map_err(|_| "the text is not the message of a job")?;
     if data::jobs::Jobs::is_valid_id(&message.job_id) && !message.user_id.as_str().is_empty() {
@@ -349,7 +349,7 @@ pub fn read_message(text: &str) -> Result<JobMessage, &'static str> {
 }
 
 impl Jobs {
-    /// Long operations with these parts.
+    /// Creates the service.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner { parts, running: Mutex::default() }))
     }
@@ -368,24 +368,25 @@ impl Jobs {
         self.0.clock.now().into()
     }
 
-    /// How long a message may stay in the queue before it counts as lost, the first time.
+    /// Returns the first lease of a message in the queue.
     fn queue_lease(&self) -> Duration {
         self.0.settings.lease * LEASES_IN_QUEUE
     }
 
-    /// The kind of this name.
+    /// Finds a kind by name.
     pub fn kind(&self, name: &str) -> Option<&Kind> {
         self.0.kinds.iter().find(|kind| kind.name == name)
     }
 
     // --- For callers ------------------------------------------------------------------------------------------------
 
-    /// Accepts a job for `user` and returns its id: it is stored, and will be done. With a key that the user has used for
-    /// the same request within a day, that request's job.
+    /// Accepts a job for `user` and returns its id; it is stored and will run. If the user has used the key for the
+    /// same request within a day, returns that job.
     ///
     /// # Errors
-    /// [`Error::KeyReused`] when the key was used for another request, [`Error::OverBudget`] when the user cannot pay for a
-    /// new job of this kind, [`Error::BacklogFull`] when they wait for enough already; otherwise when the documents fail.
+    /// [`Error::KeyReused`] when the key was used for another request, [`Error::OverBudget`] when the user cannot pay
+    /// for a new job of this kind, [`Error::BacklogFull`] when too many jobs are waiting; otherwise when the store
+    /// fails.
     pub async fn accept(&self, user: &UserId, name: &str, input: Value, key: Option<&str>) -> Result<JobId, Error> {
         let request_hash = sha256_hex(format!("{name}\n{input}"));
         for _ in 0..ACCEPT_TRIES {
@@ -424,7 +425,7 @@ impl Jobs {
         Err(data::Error::Contended.into())
     }
 
-    /// The job that the user asked for with this key, if there is one. A key whose job was purged is forgotten.
+    /// Finds the job that the user created with this key. The key of a purged job is deleted.
     async fn find_accepted(&self, user: &UserId, key: &str, request_hash: &str) -> Result<Option<JobId>, Error> {
         let Some((found, etag)) = self.0.data.jobs.find_key(user, key).await? else { return Ok(None) };
         if found.request_hash != request_hash {
@@ -437,26 +438,26 @@ impl Jobs {
         Ok(None)
     }
 
-    /// The user's job of this id.
+    /// Finds a job of the user.
     ///
     /// # Errors
-    /// When the documents fail.
+    /// When the store fails.
     pub async fn find(&self, user: &UserId, id: &JobId) -> Result<Option<Job>, data::Error> {
         Ok(self.0.data.jobs.find(user, id).await?.filter(|job| job.purged_at.is_none()))
     }
 
-    /// The job of this id, whoever's it is.
+    /// Finds a job of any user.
     ///
     /// # Errors
-    /// When the documents fail.
+    /// When the store fails.
     pub async fn find_anyone_s(&self, id: &JobId) -> Result<Option<Job>, data::Error> {
         Ok(self.0.data.jobs.find_anyone_s(id).await?.filter(|job| job.purged_at.is_none()))
     }
 
-    /// Terminates a job. Its worker finds out at its next write, which does not happen.
+    /// Terminates a job. Its worker notices at its next write, which fails.
     ///
     /// # Errors
-    /// When documents or blobs fail.
+    /// When the store or blob store fails.
     pub async fn terminate(&self, user: &UserId, id: &JobId, reason: Option<&str>) -> Result<Changed, Error> {
         let Some(job) = self.find(user, id).await? else { return Ok(Changed::Missing) };
         if job.status.is_final() {
@@ -489,11 +490,11 @@ impl Jobs {
         Ok(changed)
     }
 
-    /// Deletes a final job and its outputs. Callers see neither from now on; while a worker may still be busy with a job that
-    /// was terminated, the deletion itself waits for the sweeper.
+    /// Deletes a final job and its outputs, which become invisible at once. If a worker may still be processing a
+    /// terminated job, the sweeper deletes the data later.
     ///
     /// # Errors
-    /// When documents or blobs fail; the sweeper then ends what was begun.
+    /// When the store or blob store fails; the sweeper then completes the deletion.
     pub async fn purge(&self, user: &UserId, id: &JobId) -> Result<Changed, Error> {
         let now = self.now();
         let hidden = self.0.data.jobs.edit(user, id, |mut job| {
@@ -516,10 +517,10 @@ impl Jobs {
         Ok(changed)
     }
 
-    /// What the job wrote under this name.
+    /// Opens an output of a job.
     ///
     /// # Errors
-    /// When the blobs fail.
+    /// When the blob store fails.
     pub async fn open_output(&self, job: &Job, path: &OutputPath) -> Result<Option<(Output, Blob)>, Error> {
         let Some(output) = job.outputs.iter().find(|output| output.path == path.as_str()) else { return Ok(None) };
         let Ok(name) = output.blob.parse::<BlobName>() else { return Ok(None) };
@@ -529,7 +530,7 @@ impl Jobs {
 
     // --- For workers ------------------------------------------------------------------------------------------------
 
-    /// Does what a message asks for, as far as one invocation goes.
+    /// Processes a message, as far as one invocation allows.
     ///
     /// # Errors
     /// See [`WorkError`].
@@ -584,7 +585,7 @@ impl Jobs {
         }
     }
 
-    /// Does the kind's work, to its end, its panic or its time limit.
+    /// Runs the kind's function with a time limit, and catches panics.
     async fn operate(&self, run: &Run, job: &Job) -> Result<Finished, Fault> {
         let Some(kind) = self.kind(&job.name) else {
             // Of a newer version perhaps, which may get it the next time.
@@ -634,11 +635,11 @@ impl Jobs {
         Ok(Worked::HandedOn)
     }
 
-    /// Sees to a message that was delivered too often. The job's own counts say whether it is given up: deliveries are also
-    /// spent on processes that were killed and on stores that were down.
+    /// Handles a message that was delivered too often. The job's own counts decide whether it fails, since deliveries
+    /// are also lost to killed processes and store outages.
     ///
     /// # Errors
-    /// When documents, queue or blobs fail; the message must then stay where it is.
+    /// When the store, queue or blob store fails; the message must then stay in its queue.
     pub async fn bury(&self, message: &JobMessage) -> Result<(), WorkError> {
         let Some(job) = self.0.data.jobs.find(&message.user_id, &message.job_id).await? else { return Ok(()) };
         // Should the worker that has it die, the sweeper sees to it.
@@ -657,11 +658,10 @@ impl Jobs {
 
     // --- For the sweeper --------------------------------------------------------------------------------------------
 
-    /// Queues the jobs again whose message was lost or whose worker died, and deletes what was kept for long enough. There
-    /// may be more of both.
+    /// Queues jobs again whose message was lost or whose worker died, and deletes old ones, up to a limit of each.
     ///
     /// # Errors
-    /// When documents, queue or blobs fail. What is left is found the next time.
+    /// When the store, queue or blob store fails. The rest is found the next time.
     pub async fn sweep(&self) -> Result<(), WorkError> {
         let mut requeued = 0;
         for status in [JobStatus::Pending, JobStatus::Running] {
@@ -693,8 +693,8 @@ impl Jobs {
         Ok(true)
     }
 
-    /// Makes a job wait in the queue again, unless somebody works on it or it is final. A message that is merely late makes a
-    /// second one harmless, but a long queue must not grow by that: each time the lease is twice as long.
+    /// Puts a job back into the queue, unless a worker holds it or it is final. If the first message is only late, a
+    /// second one is harmless; so that a long queue does not grow, the lease doubles each time.
     async fn requeue(&self, found: &Job, why: &str) -> Result<Option<Job>, data::Error> {
         let now = self.now();
         let requeued = self.0.data.jobs.edit(&found.user_id, &found.id, |mut job| {
@@ -734,7 +734,7 @@ impl Jobs {
 
     // --- Shared -----------------------------------------------------------------------------------------------------
 
-    /// Makes a job that nobody works on fail.
+    /// Marks a job that no worker holds as failed.
     async fn fail_from_outside(&self, user: &UserId, id: &JobId, reason: &str) -> Result<(), Error> {
         let Some(job) = self.find(user, id).await? else { return Ok(()) };
         let now = self.now();
@@ -755,7 +755,7 @@ impl Jobs {
         Ok(())
     }
 
-    /// Saves a report that no attempt of a worker wrote.
+    /// Saves a report outside of an attempt.
     async fn write_from_outside(&self, id: &JobId, report: String) -> Result<Output, blob::Error> {
         let place = Uuid::new_v4().simple().to_string();
         outputs::write(self, id, &place, REPORT, report.into()).await
@@ -767,7 +767,7 @@ impl Jobs {
         Ok(self.0.queue.send_for(&self.0.queue_name, job.user_id.as_str(), &text).await?)
     }
 
-    /// Puts a new job's message into the queue. If that fails the job is accepted all the same: the next sweep finds it.
+    /// Sends a new job's message. If that fails, the job is accepted nevertheless; the next sweep queues it.
     async fn send_or_leave(&self, job: &Job) -> Result<(), Error> {
         let Err(error) = self.send(job).await else { return Ok(()) };
         warn!(job.id = %job.id, error = %Chain(&*error), "job accepted, but its message was not sent: the sweeper will");
@@ -794,7 +794,7 @@ fn settle(job: &mut Job, status: JobStatus, detail: Option<String>, now: Timesta
     job.steps.clear();
 }
 
-/// Below which all blobs of a job are.
+/// Returns the prefix of a job's blobs.
 fn directory(id: &JobId) -> String {
     format!("jobs/{id}")
 }

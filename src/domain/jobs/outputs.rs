@@ -1,4 +1,4 @@
-//! What jobs write for people: names, titles, order, and where the blobs are.
+//! Outputs of jobs: names, titles, order, and blobs.
 
 use std::cmp::Ordering;
 
@@ -10,28 +10,28 @@ use crate::blob::{self, BadName, BlobName};
 use crate::model::ids::JobId;
 use crate::model::job::Output;
 
-/// Longest output, in bytes. A route may hold one in memory.
+/// Largest output, in bytes; a route may hold one in memory.
 pub const LARGEST: usize = 8 * 1024 * 1024;
 /// Longest title, in characters.
 const LONGEST_TITLE: usize = 200;
-/// How often a name is decoded to see what it means in the end.
+/// How often a path is decoded to find its final meaning.
 const MOST_ENCODINGS: usize = 4;
 
-/// A text that leads out of the outputs of a job, or tries to.
+/// A path that leads, or tries to lead, out of a job's outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the path is not that of a file")]
 pub struct BadPath;
 
-/// Name of an output, as a caller asks for it.
+/// Path of an output, as given by a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputPath(String);
 
 impl OutputPath {
-    /// A name that stays among the outputs however often it is decoded.
+    /// Parses a path that stays within the outputs however often it is decoded.
     ///
     /// # Errors
-    /// [`BadPath`] for `.` and `..` among the segments, for empty ones, for absolute paths, backslashes and control
-    /// characters, encoded or not.
+    /// [`BadPath`] for `.` and `..`, empty segments, absolute paths, backslashes and control characters, encoded or
+    /// not.
     pub fn parse(text: &str) -> Result<Self, BadPath> {
         let mut decoded = text.to_owned();
         for _ in 0..MOST_ENCODINGS {
@@ -48,7 +48,7 @@ impl OutputPath {
         Err(BadPath)
     }
 
-    /// The name.
+    /// Returns the path as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -80,19 +80,19 @@ fn is_inside(path: &str) -> bool {
     !is_drive && !path.contains(strange) && path.split('/').all(is_segment)
 }
 
-/// Undoes one layer of percent-encoding, also that of `%u002e`.
+/// Removes one layer of percent-encoding, including `%u002e`.
 fn decode(text: &str) -> String {
     let text = text.replace("%u00", "%").replace("%U00", "%");
     percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
-/// The order in which people expect names: numbers by their value, the report first.
+/// Compares paths in natural order: numbers by value, and the report first.
 pub fn natural_order(a: &str, b: &str) -> Ordering {
     let key = |path: &str| path != REPORT;
     key(a).cmp(&key(b)).then_with(|| natord::compare_ignore_case(a, b)).then_with(|| a.cmp(b))
 }
 
-/// Saves an output in `place`, which nobody else writes to.
+/// Writes an output to `place`, which nobody else writes to.
 pub(super) async fn write(
     jobs: &Jobs,
     id: &JobId,
@@ -113,7 +113,7 @@ pub(super) async fn write(
     Ok(output)
 }
 
-/// Names these outputs, in place of those of the same path.
+/// Adds outputs to the list, replacing those with the same path.
 pub(super) fn publish(outputs: &mut Vec<Output>, more: Vec<Output>) {
     for output in more {
         outputs.retain(|known| known.path != output.path);
@@ -122,7 +122,7 @@ pub(super) fn publish(outputs: &mut Vec<Output>, more: Vec<Output>) {
     outputs.sort_by(|a, b| natural_order(&a.path, &b.path));
 }
 
-/// The first heading of a Markdown file, else the file's name.
+/// Returns the first heading of a Markdown file, or the file name.
 fn title(path: &str, content: &[u8]) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     let text = if path.ends_with(".md") { std::str::from_utf8(content).unwrap_or_default() } else { "" };

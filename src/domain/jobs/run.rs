@@ -24,14 +24,14 @@ use crate::model::job::{Job, JobStatus, Output, Progress, StepResult};
 use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
 
-/// Least time between two writes of progress.
+/// Shortest time between two writes of progress.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
-/// Longest result of a step that is kept in the job's document, in bytes of JSON; longer ones become blobs.
+/// Longest result of a step kept in the document, in bytes of JSON; longer ones become blobs.
 const LONGEST_INLINE: usize = 4 * 1024;
-/// Longest message of progress, in characters.
+/// Longest progress message, in characters.
 const LONGEST_MESSAGE: usize = 200;
 
-/// One worker's work on one job. Cheap to clone.
+/// One attempt at a job. Cheap to clone.
 #[derive(Clone)]
 pub struct Run(Arc<Inner>);
 
@@ -49,13 +49,13 @@ struct Inner {
 }
 
 struct State {
-    /// What finished steps came to.
+    /// Results of finished steps.
     steps: BTreeMap<String, StepResult>,
-    /// Whether this worker has finished a step.
+    /// Whether this attempt has finished a step.
     has_advanced: bool,
     progress: Option<Progress>,
     progress_written: Instant,
-    /// What was written since the document last named outputs.
+    /// Outputs written since the document was last updated.
     outputs: Vec<Output>,
 }
 
@@ -82,37 +82,37 @@ impl Run {
         }))
     }
 
-    /// The job.
+    /// Returns the job id.
     pub fn id(&self) -> &JobId {
         &self.0.id
     }
 
-    /// Who asked for it.
+    /// Returns the owner.
     pub fn user(&self) -> &UserId {
         &self.0.user
     }
 
-    /// Whether somebody has tried before.
+    /// Whether there were earlier attempts.
     pub fn is_repeated(&self) -> bool {
         self.0.attempt > 1
     }
 
-    /// When it was asked for.
+    /// Returns the time of the request.
     pub fn asked_at(&self) -> Timestamp {
         self.0.asked_at
     }
 
-    /// Where callers find an output.
+    /// Returns the URL of an output.
     pub fn output_url(&self, path: &str) -> String {
         format!("/api/jobs/{}/outputs/{path}", self.0.id)
     }
 
-    /// Does a step of the job, unless it was finished before: then what it came to that time. Its name must be its own
-    /// within the job. `work` may be done twice, if the process dies between its end and our note of it.
+    /// Runs a step of the job, or returns its stored result if it was finished before. The name must be unique within
+    /// the job. `work` may run twice, if the process dies before its result is stored.
     ///
     /// # Errors
-    /// Those of `work`; [`Fault::Lost`] when the job was terminated or taken over, [`Fault::HandOn`] when this invocation has
-    /// worked for long enough.
+    /// Those of `work`; [`Fault::Lost`] when the job was terminated or taken over, [`Fault::HandOn`] when this
+    /// invocation has worked long enough.
     pub async fn step<T>(&self, name: &str, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault>
     where
         T: Serialize + DeserializeOwned,
@@ -132,7 +132,7 @@ impl Run {
         Ok(value)
     }
 
-    /// Says how far the job is. Written at most once a second, and with every step.
+    /// Reports progress. Written at most once a second, and with every step.
     ///
     /// # Errors
     /// [`Fault::Lost`] when the job was terminated or taken over.
@@ -146,7 +146,7 @@ impl Run {
         if is_due { self.edit(|_| {}).await } else { Ok(()) }
     }
 
-    /// Whether the job is still ours: for a step to ask right before it changes something beyond the job.
+    /// Checks that this attempt still holds the job; to be called before a step changes something outside of the job.
     ///
     /// # Errors
     /// [`Fault::Lost`] when it was terminated or taken over.
@@ -155,8 +155,8 @@ impl Run {
         if found.is_some_and(|job| self.0.held.is_ours(&job)) { Ok(()) } else { Err(Fault::Lost) }
     }
 
-    /// Writes an output. It is seen when the step that wrote it, or the job, is finished; one of the same name takes the place
-    /// of the one before.
+    /// Writes an output. It becomes visible when the step that wrote it, or the job, is finished, and replaces one with
+    /// the same name.
     ///
     /// # Errors
     /// [`Fault::Lost`] when the job was terminated or taken over; [`Fault::Failed`] when it is too long.
@@ -176,7 +176,7 @@ impl Run {
         Ok(outputs::write(&self.0.jobs, &self.0.id, &self.place(), path, content).await?)
     }
 
-    /// A place for a blob that no other has.
+    /// Returns a unique blob name.
     fn place(&self) -> String {
         format!("{}-{}", self.0.attempt, self.0.blobs.fetch_add(1, Ordering::Relaxed))
     }
@@ -213,8 +213,7 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the rest is for another invocation. Each does one step at least, or none would ever be done, unless its
-    /// process is to end.
+    /// Whether to leave the rest to another invocation. Each runs at least one step, unless the process is stopping.
     fn has_worked_enough(&self) -> bool {
         let parts = &self.0.jobs.0;
         let is_over = self.0.begun.elapsed() >= parts.settings.slice && self.state().has_advanced;
@@ -234,7 +233,7 @@ impl Run {
         job.last_updated_time = self.0.jobs.now();
     }
 
-    /// Edits the job if it is ours, and with it writes the progress, names the outputs there are, and renews the lease.
+    /// Edits the job if this attempt holds it; also writes progress and outputs, and renews the lease.
     async fn edit(&self, mut change: impl FnMut(&mut Job)) -> Result<(), Fault> {
         let outputs = self.state().outputs.clone();
         let asked = Instant::now();
@@ -264,7 +263,7 @@ impl Run {
         Ok(())
     }
 
-    /// Writes the report and makes the job complete.
+    /// Writes the report and completes the job.
     pub(super) async fn complete(&self, finished: Finished) -> Result<(), Fault> {
         let Finished { result, report } = finished;
         self.write_report(&report).await?;
@@ -277,7 +276,7 @@ impl Run {
         .await
     }
 
-    /// Writes a report and makes the job fail.
+    /// Writes a report and fails the job.
     pub(super) async fn fail(&self, reason: &str) -> Result<(), Fault> {
         self.write_report(&Report::cut_short(&self.job().await?.name, "failed", reason)).await?;
         self.edit(|job| {
@@ -296,8 +295,7 @@ impl Run {
         self.0.jobs.0.data.jobs.find(&self.0.user, &self.0.id).await?.ok_or(Fault::Lost)
     }
 
-    /// Notes that a try failed and lets the job go, so that the next delivery can take it. Returns how many failed since a step
-    /// was last finished.
+    /// Records a failure and releases the job for the next delivery. Returns the failures since the last finished step.
     pub(super) async fn fail_for_now(&self, reason: &str) -> Result<u32, Fault> {
         let mut failures = 0;
         self.let_go(&format!("to be tried again: {reason}"), |job| {
@@ -308,7 +306,7 @@ impl Run {
         Ok(failures)
     }
 
-    /// Lets the job go for another invocation.
+    /// Releases the job for another invocation.
     pub(super) async fn release(&self, why: &str) -> Result<(), Fault> {
         self.let_go(why, |job| job.stalls = 0).await
     }

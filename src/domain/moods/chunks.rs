@@ -1,4 +1,4 @@
-//! One chunk of articles: what moods they show, which stored moods those are, and saving them.
+//! Chunks of articles: finding moods in them, matching them with stored ones, and saving them.
 
 use std::time::Duration;
 
@@ -21,24 +21,24 @@ use crate::model::lease::Lease;
 use crate::model::mood::{MoodRecord, SeenMood, Snippet};
 use crate::model::mood_intake::{ChunkReport, MoodChunk, PlannedMood};
 
-/// How long a chunk is kept: as long as a dead letter, which can be sent again.
+/// How long a chunk is kept: as long as dead letters, which can be replayed.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// What chunks' ids begin with.
+/// Prefix of chunk ids.
 const PREFIX: &str = "mood-chunk-";
-/// Digits of the hash in an id.
+/// Hash digits in an id.
 const HASH: usize = 32;
 
-/// The message that starts the work on a chunk.
+/// Message that starts the work on a chunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkMessage {
-    /// The chunk's id.
+    /// Id of the chunk.
     pub chunk: String,
 }
 
-/// Reads that message.
+/// Parses a message.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A description of what is wrong.
 pub fn read_message(text: &str) -> Result<ChunkMessage, String> {
     let message: ChunkMessage =
         serde_json::from_str(text).map_err(|_| "the text is not a message about a chunk".to_owned())?;
@@ -50,7 +50,7 @@ pub fn read_message(text: &str) -> Result<ChunkMessage, String> {
     }
 }
 
-/// What becomes of a mood.
+/// Outcome of saving a mood.
 enum Saved {
     Created,
     Grown,
@@ -58,18 +58,18 @@ enum Saved {
 }
 
 impl Moods {
-    /// Reads these articles with the model and saves the moods in them. To do it again, wherever it was cut off, goes on
-    /// from there; when all was done, it returns the same report and changes nothing. New moods of one `run` are merged
-    /// more readily with each other than with those of others.
+    /// Has the model read these articles, and saves the moods. Repeating it continues where it was interrupted; once
+    /// done, it returns the same report and changes nothing. New moods of one `run` are merged more readily with each
+    /// other.
     ///
     /// # Errors
-    /// When the model or the store failed, or while another worker is at it: see [`Error`].
+    /// When the model or store failed, or another worker holds the chunk: see [`Error`].
     pub async fn process_chunk(&self, run: &str, snippets: &[Snippet]) -> Result<ChunkReport, Error> {
         let id = self.save_chunk(run, snippets).await?;
         self.work(&id).await
     }
 
-    /// Writes a chunk down, if it is not there yet, and returns its id, which depends on its articles alone.
+    /// Saves a chunk, unless it exists, and returns its id, which depends only on its articles.
     pub(super) async fn save_chunk(&self, run: &str, snippets: &[Snippet]) -> Result<String, Error> {
         let urls: Vec<&str> = snippets.iter().map(|snippet| snippet.url.as_str()).collect();
         let mut hash = sha256_hex(urls.join("\n"));
@@ -89,10 +89,10 @@ impl Moods {
         Ok(chunk.id)
     }
 
-    /// Does what is left to do with a chunk.
+    /// Processes the rest of a chunk.
     ///
     /// # Errors
-    /// As [`Moods::process_chunk`], and [`Error::Gone`] if there is no such chunk.
+    /// Like [`Moods::process_chunk`], and [`Error::Gone`] if the chunk does not exist.
     pub async fn work(&self, id: &str) -> Result<ChunkReport, Error> {
         let leases = self.parts().data.leases(&self.parts().clock, MoodChunk::LONGEST);
         let claimed =
@@ -151,7 +151,7 @@ impl Moods {
         Ok(report)
     }
 
-    /// The moods that the model sees in the articles.
+    /// Has the model find moods in the articles.
     async fn extract(&self, snippets: &[Snippet]) -> Result<Vec<SeenMood>, Error> {
         if snippets.is_empty() {
             return Ok(Vec::new());
@@ -169,7 +169,7 @@ impl Moods {
         if vectors.len() == names.len() { Ok(vectors) } else { Err(Error::Nonsense("a name has no vector")) }
     }
 
-    /// What is to become of the moods: which of them are one, and which stored mood each is taken for.
+    /// Plans what to do with the moods: merges equal ones, and matches them with stored ones.
     async fn plan(&self, seen: Vec<SeenMood>, run: &str) -> Result<(Vec<PlannedMood>, Vec<Vec<f32>>), Error> {
         let vectors = self.embed(seen.iter()).await?;
         let candidates = seen.into_iter().zip(vectors).map(|(seen, vector)| Candidate { seen, vector }).collect();
@@ -187,7 +187,7 @@ impl Moods {
         Ok((plan, vectors))
     }
 
-    /// Whether a mood is taken for the stored one that it is like.
+    /// Decides whether a mood is the stored one that it resembles.
     async fn compare(&self, seen: SeenMood, nearest: Nearest) -> PlannedMood {
         let verdict = match nearest.likeness {
             Likeness::Same => Verdict { is_same: true, description: None },
@@ -208,7 +208,7 @@ impl Moods {
         PlannedMood { seen, target, description: verdict.description }
     }
 
-    /// Adds the articles of a mood to the one that it is taken for, or saves it as a new one.
+    /// Adds a mood's articles to the stored one, or saves it as a new one.
     async fn save(&self, planned: &PlannedMood, vector: Vec<f32>, run: &str) -> data::Result<Saved> {
         let PlannedMood { seen, target, description } = planned;
         let id = target.clone().unwrap_or_else(|| seen.id());

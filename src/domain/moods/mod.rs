@@ -1,12 +1,12 @@
-//! Moods: what the press says is in fashion.
+//! Moods: fashion trends found in the press.
 //!
-//! Articles come from feeds, every day, and from sitemaps, when an administrator asks for the past. They are read by a
-//! model in chunks. A chunk is a document that says how far it is, and a message that starts a worker: the timer writes
-//! the chunks, then in one write that their articles are taken in and their messages to be sent, then sends them. Wherever
-//! it is cut off, the next run goes on from what is written.
+//! Articles come from feeds, daily, and from sitemaps, when an administrator requests the past. The model reads them in
+//! chunks. A chunk is a document with its progress, and a message that starts a worker. The timer saves the chunks,
+//! then records in one write that their articles are known and their messages due, then sends these. After an
+//! interruption the next run continues.
 //!
-//! A chunk's moods, and which stored moods they are taken for, are written down before the first one is saved. To do it
-//! again thus changes nothing: an article counts once for a mood.
+//! A chunk's moods, and the stored moods they match, are recorded before the first one is saved. So repeating it
+//! changes nothing: an article counts once per mood.
 
 mod chunks;
 pub mod dates;
@@ -36,14 +36,14 @@ pub use self::chunks::{ChunkMessage, read_message};
 pub use self::intake::TakenIn;
 pub use self::seed::{Collected, Failure, Seeded};
 
-/// Articles that a model reads at once.
+/// Articles per chunk.
 pub const CHUNK: usize = 25;
-/// Chunks that one seed works on at a time.
+/// Chunks that one seed processes concurrently.
 const CHUNKS_AT_A_TIME: usize = 5;
-/// Sites that are asked at a time; each of them one thing after the other.
+/// Sites that are read concurrently; each gets one request at a time.
 const SITES_AT_A_TIME: usize = 5;
 
-/// Publishers by the beginning of their addresses. The rest go by their host's name.
+/// Publishers by the beginning of their URLs. Others are called by their host name.
 const PUBLISHERS: [(&str, &str); 6] = [
     ("vogue.com", "Vogue"),
     ("whowhatwear.com", "Who What Wear"),
@@ -53,10 +53,10 @@ const PUBLISHERS: [(&str, &str); 6] = [
     ("harpersbazaar.com", "Harper's Bazaar"),
 ];
 
-/// Why moods were not brought up to date.
+/// Why moods could not be updated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The documents failed.
+    /// The store failed.
     #[error("the moods' documents could not be read or written")]
     Data(#[from] data::Error),
     /// The queue failed.
@@ -65,22 +65,22 @@ pub enum Error {
     /// The model failed.
     #[error("the model did not read the articles")]
     Model(#[from] llm::Error),
-    /// The model answered something else.
+    /// The model's answer was unusable.
     #[error("the model's answer has no moods: {0}")]
     Nonsense(&'static str),
-    /// A message does not turn into JSON: a fault in this program.
+    /// A message cannot be serialized; a bug.
     #[error("a chunk's message cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
-    /// Another worker has the chunk, and lives.
+    /// Another worker holds the chunk.
     #[error("another worker has the chunk")]
     Elsewhere,
-    /// Another worker took the chunk over while this one was busy.
+    /// Another worker took the chunk over.
     #[error("the chunk's lease was lost")]
     LeaseLost,
-    /// The chunk's document outlived its time.
+    /// The chunk's document has expired.
     #[error("the chunk's articles are not kept any longer")]
     Gone,
-    /// Not one site could be read. The cause is that of the last one.
+    /// No site could be read; the cause is that of the last one.
     #[error("none of the sites could be read")]
     NoSite(#[source] SourceError),
 }
@@ -106,42 +106,41 @@ pub enum SourceError {
     /// It is not a sitemap.
     #[error("it could not be read")]
     Sitemap(#[from] sitemaps::NotASitemap),
-    /// Reading it panicked.
+    /// Parsing panicked.
     #[error("reading it ended unexpectedly")]
     Broken(#[from] tokio::task::JoinError),
 }
 
-/// What the moods are made of.
+/// Dependencies of [`Moods`].
 pub struct Parts {
-    /// The documents.
+    /// Typed access to documents.
     pub data: Data,
-    /// The model that reads.
+    /// Language model.
     pub model: Arc<dyn Model>,
-    /// Where chunks wait.
+    /// Queue for chunks.
     pub queue: Arc<dyn JobQueue>,
-    /// Client for feeds and sitemaps.
+    /// HTTP client for feeds and sitemaps.
     pub web: Arc<GuardedClient>,
-    /// The time.
+    /// Clock.
     pub clock: Arc<dyn Clock>,
-    /// The publishers.
+    /// Settings.
     pub settings: config::Moods,
     /// Name of the queue.
     pub queue_name: String,
 }
 
-/// The moods of the press. Cheap to clone.
+/// Finds moods in the press. Cheap to clone.
 #[derive(Clone)]
 pub struct Moods(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
-    /// Held while moods are compared with the stored ones and saved: two chunks at once would not see each other's new
-    /// moods.
+    /// Held while moods are matched and saved, because concurrent chunks would not see each other's new moods.
     merging: Mutex<()>,
 }
 
 impl Moods {
-    /// Moods with these parts.
+    /// Creates the service.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner { parts, merging: Mutex::default() }))
     }
@@ -155,7 +154,7 @@ impl Moods {
     }
 }
 
-/// Who publishes what is at this address.
+/// Returns the publisher of a URL.
 fn publisher(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     let host = host.strip_prefix("www.").unwrap_or(host);

@@ -34,7 +34,7 @@ pub struct Piece {
     pub garment: Garment,
     /// Who made it, in lower case.
     pub brand: String,
-    /// How often it was worn.
+    /// Number of wears.
     pub wear_count: u32,
     /// Whole days since it was worn last.
     pub days_since_worn: Option<i64>,

@@ -1,7 +1,7 @@
-//! Memory for the bodies of all requests: one budget for the process, in which each caller has a share.
+//! Memory budget for request bodies, shared by the process, with a share per caller.
 //!
-//! Memory is taken as bytes arrive, not as they are announced. A caller may hold a share of it, and one body beyond that;
-//! large bodies together leave a quarter to small ones, and an eighth is kept for the bodies of ordinary requests.
+//! Memory is taken as bytes arrive, not as announced. A caller may hold its share, and one larger body; large bodies
+//! together leave a quarter to small ones, and an eighth is reserved for ordinary requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use tokio::time::{Instant, timeout};
 
 use super::Caller;
 
-/// What a caller may hold in all requests together, in bytes. One of them may hold more: a picture, for instance.
+/// Share of a caller in all requests together, in bytes. One body may exceed it, such as a picture.
 const CALLER_SHARE: usize = 8 * 1024 * 1024;
-/// What a caller may hold of the part of the memory, an eighth, that is kept for ordinary requests.
+/// Share of a caller in the eighth that is reserved for ordinary requests.
 const MODEST: usize = 256 * 1024;
 
-/// Memory for the bodies of all requests. Cheap to clone.
+/// Memory budget for request bodies. Cheap to clone.
 #[derive(Clone)]
 pub struct BodyMemory(Arc<Pool>);
 
 struct Pool {
     capacity: usize,
     ledger: Mutex<Ledger>,
-    /// Told when memory comes free.
+    /// Notified when memory is released.
     freed: Notify,
 }
 
@@ -33,37 +33,37 @@ struct Pool {
 struct Ledger {
     /// Bytes of all bodies.
     held: usize,
-    /// Bytes of the large ones among them.
+    /// Bytes of large bodies.
     held_by_large: usize,
     shares: HashMap<Caller, Share>,
 }
 
-/// What one caller holds.
+/// Memory of one caller.
 #[derive(Default)]
 struct Share {
     /// Bytes of all its bodies but the large one.
     held: usize,
-    /// Whether one of its bodies has outgrown the share. Only one may at a time.
+    /// Whether one of its bodies exceeds the share. Only one may at a time.
     has_large: bool,
 }
 
 impl BodyMemory {
-    /// A budget of so many bytes.
+    /// Creates a budget of this many bytes.
     pub fn new(capacity: usize) -> Self {
         Self(Arc::new(Pool { capacity, ledger: Mutex::default(), freed: Notify::new() }))
     }
 
-    /// Begins to charge a caller, for nothing yet.
+    /// Starts an empty charge for a caller.
     pub fn charge(&self, caller: Caller) -> Charge {
         Charge { pool: self.0.clone(), charged: Mutex::new(Charged { caller, held: 0, is_large: false }) }
     }
 
-    /// Bytes that are held at this moment.
+    /// Returns the bytes in use.
     pub fn held(&self) -> usize {
         self.0.ledger().held
     }
 
-    /// Whether no caller holds any.
+    /// Whether no caller uses any.
     #[cfg(test)]
     pub fn has_no_shares(&self) -> bool {
         self.0.ledger().shares.is_empty()
@@ -75,12 +75,12 @@ impl Pool {
         self.ledger.lock()
     }
 
-    /// What large bodies may hold together: the rest is always left to small ones. One body may hold no more either.
+    /// Most bytes of large bodies together, and of one body; the rest is left to small ones.
     fn most_for_large(&self) -> usize {
         self.capacity / 4 * 3
     }
 
-    /// Services call for many users.
+    /// Returns the caller's share; services call for many users and have a larger one.
     fn share_of(&self, caller: &Caller) -> usize {
         match caller {
             Caller::Service => self.capacity / 2,
@@ -92,13 +92,13 @@ impl Pool {
 /// Why no memory was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRoom {
-    /// One body may not have so much, however long it waits.
+    /// The amount could never be available.
     Ever,
-    /// Others held it for too long.
+    /// The memory was not released in time.
     InTime,
 }
 
-/// What one body holds. Dropping it gives the memory back.
+/// Memory of one body; released on drop.
 pub struct Charge {
     pool: Arc<Pool>,
     charged: Mutex<Charged>,
@@ -111,7 +111,7 @@ struct Charged {
 }
 
 impl Ledger {
-    /// Notes bytes without asking whether there is room.
+    /// Adds bytes without checking the limits.
     fn add(&mut self, charged: &mut Charged, bytes: usize) {
         charged.held += bytes;
         self.held += bytes;
@@ -124,7 +124,7 @@ impl Ledger {
 }
 
 impl Charge {
-    /// Charges what is held to another caller.
+    /// Moves the charge to another caller.
     pub fn move_to(&self, caller: &Caller) {
         let mut charged = self.charged();
         let held = charged.held;
@@ -138,7 +138,7 @@ impl Charge {
         self.charged.lock()
     }
 
-    /// Takes memory if there is any now.
+    /// Takes memory if it is available now.
     fn try_take(&self, bytes: usize) -> Result<bool, NoRoom> {
         let mut charged = self.charged();
         let pool = &self.pool;
@@ -169,10 +169,10 @@ impl Charge {
         Ok(true)
     }
 
-    /// Takes memory, waiting for it for as long as `patience` lasts, which is then shorter.
+    /// Takes memory, waiting at most `patience`, which is reduced by the wait.
     ///
     /// # Errors
-    /// When there is none in time, or could never be enough.
+    /// When it is not available in time, or could never be.
     pub async fn take(&self, bytes: usize, patience: &mut Duration) -> Result<(), NoRoom> {
         if self.try_take(bytes)? {
             return Ok(());

@@ -1,8 +1,8 @@
-//! How much of the service one caller may have: requests per minute by kind of route, requests and chat streams at the same
-//! time, memory for bodies, and requests of everybody together.
+//! Limits per caller: requests per minute by kind of route, concurrent requests and chat streams, memory for bodies;
+//! and concurrent requests in total.
 //!
-//! These hold per instance: they keep a greedy caller from taking it from the others. What a user may spend on models in a
-//! day holds for all instances together and is kept in the store ([`budget`](super::budget)).
+//! They hold per instance, to keep one caller from starving others. Token budgets hold for all instances and are stored
+//! ([`budget`](super::budget)).
 
 pub mod body_memory;
 mod refusals;
@@ -30,49 +30,49 @@ use crate::base::clock::Clock;
 use crate::config;
 use crate::model::ids::UserId;
 
-/// The window of all quotas, in seconds.
+/// Window of all quotas, in seconds.
 pub const WINDOW_SECONDS: u32 = 60;
-/// Requests after which callers with a full quota are forgotten.
+/// Requests after which callers with a full quota are dropped.
 const TIDY_EVERY: u32 = 4096;
 
-/// A caller has more than its share.
+/// The caller exceeded a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {
-    /// Too many requests of a kind in a minute.
+    /// Too many requests of a kind per minute.
     #[error("the quota is used up")]
     Rate {
-        /// When there is room for one more.
+        /// Time until the next request is allowed.
         retry_after: Duration,
     },
-    /// Too many requests under way.
+    /// Too many concurrent requests.
     #[error("too many requests are under way")]
     Requests,
-    /// Too many chat streams open.
+    /// Too many open chat streams.
     #[error("too many streams are open")]
     Streams,
 }
 
-/// A kind of route, with a quota of its own.
+/// A kind of route with its own quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Sign-in, refresh, sign-out.
+    /// Sign-in, refresh and sign-out.
     Auth,
-    /// What asks a model.
+    /// Calls to a model.
     Model,
-    /// Pictures of users.
+    /// Picture uploads of users.
     Upload,
-    /// Pictures of services, and of callers without a credential where everybody may upload.
+    /// Picture uploads of services, and of callers without a credential where that is allowed.
     ServiceUpload,
-    /// Posts that clients send for the feed.
+    /// Posts submitted to the feed.
     Ingest,
-    /// The rest.
+    /// Everything else.
     Other,
 }
 
 impl Kind {
     const ALL: [Self; 6] = [Self::Auth, Self::Model, Self::Upload, Self::ServiceUpload, Self::Ingest, Self::Other];
 
-    /// The name of its quota in headers.
+    /// Name of the quota in headers.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Auth => "auth",
@@ -85,18 +85,18 @@ impl Kind {
     }
 }
 
-/// Who a quota or a share belongs to.
+/// The owner of a quota or share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// A user whose credential was checked.
+    /// An authenticated user.
     User(UserId),
-    /// Everybody at an address of whom no more is known.
+    /// An address without a known user.
     Address(IpAddr),
-    /// All services that showed their credential: they call for many users.
+    /// All authenticated services together; they call for many users.
     Service,
 }
 
-/// Our clock, as the limiter wants it: time since the limits were made.
+/// Adapts our clock to the rate limiter.
 #[derive(Clone)]
 struct Ticks {
     clock: Arc<dyn Clock>,
@@ -114,12 +114,12 @@ impl governor::clock::Clock for Ticks {
 
 type Limiter = RateLimiter<Caller, DashMapStateStore<Caller>, Ticks, StateInformationMiddleware>;
 
-/// The quota of one kind of route.
+/// Quota of one kind of route.
 struct Meter {
     limiter: Limiter,
     /// Requests per minute.
     per_minute: u32,
-    /// Requests so far, by which it is known when to tidy up.
+    /// Requests so far; determines when to clean up.
     counted: AtomicU32,
 }
 
@@ -128,25 +128,25 @@ struct Meter {
 pub struct Limits(Arc<Parts>);
 
 struct Parts {
-    /// In the order of [`Kind::ALL`]; `None` without a limit.
+    /// Quotas in the order of [`Kind::ALL`]; `None` without a limit.
     meters: [Option<Meter>; 6],
     ticks: Ticks,
     refusals: Option<Refusals>,
     streams: Mutex<HashMap<UserId, u32>>,
     streams_per_user: u32,
-    /// Requests under way, by the caller's hash: a key that takes no memory of its own.
+    /// Concurrent requests by the caller's hash, which needs no allocation.
     under_way: Mutex<HashMap<u64, u32>>,
     hasher: RandomState,
     concurrent_requests_per_caller: u32,
     requests: Arc<Semaphore>,
-    /// Whether `X-Forwarded-For` is written by a proxy that we trust.
+    /// Whether a trusted proxy sets `X-Forwarded-For`.
     trusts_proxy: bool,
-    /// Whether somebody was told that it arrives all the same.
+    /// Whether a warning about an untrusted `X-Forwarded-For` was logged.
     warned_of_proxy: AtomicBool,
 }
 
 impl Limits {
-    /// These limits, by this clock.
+    /// Creates the limits.
     pub fn new(settings: &config::Limits, clock: Arc<dyn Clock>) -> Self {
         let refusals = NonZeroU32::new(settings.refusals_per_minute).filter(|_| settings.enabled);
         let refusals = refusals.map(|quota| Refusals::new(quota, clock.clone()));
@@ -190,10 +190,10 @@ impl Limits {
         self.0.meters[position].as_ref()
     }
 
-    /// Counts a request, and says what is left of the quota; `None` without one.
+    /// Counts a request and returns what remains of the quota; `None` without one.
     ///
     /// # Errors
-    /// When the quota is used up.
+    /// When the quota is exceeded.
     pub fn count(&self, kind: Kind, caller: &Caller) -> Result<Option<Remainder>, Exceeded> {
         let Some(meter) = self.meter(kind) else { return Ok(None) };
         if meter.counted.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
@@ -205,10 +205,10 @@ impl Limits {
         }
     }
 
-    /// Counts a request as under way until what this returns is dropped.
+    /// Counts a concurrent request until the permit is dropped.
     ///
     /// # Errors
-    /// When the caller has as many under way as one may have.
+    /// When the caller has too many.
     pub fn enter(&self, caller: &Caller) -> Result<RequestPermit<'_>, Exceeded> {
         let caller_hash = self.0.hasher.hash_one(caller);
         let mut under_way = self.0.under_way.lock();
@@ -220,10 +220,10 @@ impl Limits {
         Ok(RequestPermit { limits: self, caller_hash })
     }
 
-    /// Opens a chat stream for a user, until what this returns is dropped.
+    /// Counts an open chat stream until the permit is dropped.
     ///
     /// # Errors
-    /// When the user has as many as one may have.
+    /// When the user has too many.
     pub fn open_stream(&self, user: &UserId) -> Result<StreamPermit, Exceeded> {
         let mut streams = self.0.streams.lock();
         let open = streams.entry(user.clone()).or_default();
@@ -234,22 +234,21 @@ impl Limits {
         Ok(StreamPermit { limits: self.clone(), user: user.clone() })
     }
 
-    /// Takes, from an address, the share of one look at a credential; `None` without a limit.
+    /// Reserves one check of a credential for an address; `None` without a limit.
     ///
     /// # Errors
-    /// When too many credentials from there were refused lately. The credential must not be looked at then.
+    /// When too many credentials from there were rejected recently. The credential must not be checked then.
     pub fn begin_check(&self, address: IpAddr) -> Result<Option<Attempt>, Exceeded> {
         let Some(refusals) = &self.0.refusals else { return Ok(None) };
         refusals.begin(address).map(Some).map_err(|retry_after| Exceeded::Rate { retry_after })
     }
 
-    /// Lets a request in as one of those that are under way in the whole process; `None` when there are too many.
+    /// Counts a concurrent request of the process; `None` when there are too many.
     pub fn admit(&self) -> Option<OwnedSemaphorePermit> {
         self.0.requests.clone().try_acquire_owned().ok()
     }
 
-    /// The address that a request came from, as quotas count it: the last that a trusted proxy wrote into
-    /// `X-Forwarded-For`, else that of the connection.
+    /// Returns the caller's address: the last one in `X-Forwarded-For` if the proxy is trusted, else the peer's.
     pub fn address(&self, forwarded_for: Option<&str>, peer: Option<IpAddr>) -> IpAddr {
         let forwarded = if self.0.trusts_proxy {
             forwarded_for.and_then(|all| parse_address(all.rsplit(',').next()?.trim()))
@@ -267,8 +266,8 @@ impl Limits {
     }
 }
 
-/// The address that stands for all those of one subscriber. One subscriber of IPv6 has 2^64 addresses, a /64 network at
-/// least; an IPv4 address may arrive in its IPv4-mapped form (`::ffff:203.0.113.7`).
+/// Returns the address that represents a subscriber: the /64 network for IPv6, and IPv4 for IPv4-mapped addresses
+/// (`::ffff:203.0.113.7`).
 pub fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
@@ -276,7 +275,7 @@ pub fn subscriber(address: IpAddr) -> IpAddr {
     }
 }
 
-/// An address, with or without a port: Azure's front ends write the port.
+/// Parses an address with or without a port, which Azure's front ends add.
 fn parse_address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').split(']').next().unwrap_or(text);
     text.parse()
@@ -285,7 +284,7 @@ fn parse_address(text: &str) -> Option<IpAddr> {
         .or_else(|| bare.parse().ok())
 }
 
-/// A request that counts as under way.
+/// Permit of a concurrent request.
 pub struct RequestPermit<'a> {
     limits: &'a Limits,
     caller_hash: u64,
@@ -303,7 +302,7 @@ impl Drop for RequestPermit<'_> {
     }
 }
 
-/// A chat stream that counts.
+/// Permit of an open chat stream.
 pub struct StreamPermit {
     limits: Limits,
     user: UserId,
@@ -321,16 +320,16 @@ impl Drop for StreamPermit {
     }
 }
 
-/// What is left of a quota.
+/// What remains of a quota.
 #[derive(Debug, Clone, Copy)]
 pub struct Remainder {
-    /// The kind of route.
+    /// Kind of route.
     pub kind: Kind,
-    /// Requests that the quota allows in [`WINDOW_SECONDS`].
+    /// Requests allowed per [`WINDOW_SECONDS`].
     pub quota: u32,
-    /// Requests that are left now.
+    /// Requests remaining.
     pub left: u32,
-    /// Seconds until the whole quota is there again.
+    /// Seconds until the quota is full.
     pub full_after_seconds: u64,
 }
 

@@ -1,8 +1,8 @@
-//! A quota of refused credentials per address, taken before a credential is looked at.
+//! Quota of rejected credentials per address, taken before a credential is checked.
 //!
-//! An address whose quota is used up is refused without a look at what it shows, so guessing is slow and costs no look-ups.
-//! Each check takes its share first and gets it back unless the credential is refused: of many guesses at the same moment
-//! no more are looked at than the quota has.
+//! While the quota is exceeded, credentials from the address are rejected without a check, so guessing is slow and
+//! cheap to serve. Each check takes a share first and returns it unless the credential is rejected, so concurrent
+//! guesses cannot exceed the quota.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,35 +17,35 @@ use crate::base::clock::Clock;
 
 const WINDOW: Duration = Duration::from_secs(WINDOW_SECONDS as u64);
 
-/// The quota of every address. Cheap to clone.
+/// Quotas of all addresses. Cheap to clone.
 #[derive(Clone)]
 pub struct Refusals(Arc<Parts>);
 
 struct Parts {
     clock: Arc<dyn Clock>,
-    /// Time after which one refusal is forgotten.
+    /// Time after which one rejection is forgotten.
     cost: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// When an address has its whole quota back; whoever has it already is left out, sooner or later.
+    /// When each address has its full quota again; addresses with a full quota are dropped eventually.
     full_at: HashMap<IpAddr, Instant>,
-    /// Checks so far, by which it is known when to tidy up.
+    /// Checks so far; determines when to clean up.
     checks: u32,
 }
 
 impl Refusals {
-    /// Each address may be refused `per_minute` times a minute.
+    /// Creates quotas of `per_minute` rejections per address.
     pub fn new(per_minute: NonZeroU32, clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(Parts { clock, cost: WINDOW / per_minute.get(), state: Mutex::default() }))
     }
 
-    /// Takes the share of one check.
+    /// Takes a share for one check.
     ///
     /// # Errors
-    /// The time until there is one, when the address has none left.
+    /// The time until one is available.
     pub fn begin(&self, address: IpAddr) -> Result<Attempt, Duration> {
         let now = self.0.clock.instant();
         let mut state = self.state();
@@ -67,8 +67,7 @@ impl Refusals {
     }
 }
 
-/// The share of one check. It stays taken unless the credential turns out not to be a bad one, so a caller who hangs up
-/// before the verdict has used it.
+/// Share of one check. It stays taken unless returned, so a caller who leaves before the verdict has used it.
 #[must_use]
 pub struct Attempt {
     refusals: Refusals,
@@ -76,7 +75,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Gives the share back.
+    /// Returns the share.
     pub fn forgive(self) {
         let cost = self.refusals.0.cost;
         if let Some(full_at) = self.refusals.state().full_at.get_mut(&self.address)

@@ -1,7 +1,7 @@
-//! Exchange rates: a built-in table, or what a feed says, asked at most once a day.
+//! Exchange rates: a built-in table, or a feed that is read at most once a day.
 //!
-//! What the feed said last is kept in the store, for every process and every start. While the feed is down that serves on;
-//! the built-in table serves when there is nothing else.
+//! The latest rates are stored for all processes. They stay in use while the feed is down; the built-in table is the
+//! last resort.
 
 mod feed;
 
@@ -28,19 +28,19 @@ use crate::model::numbers::LARGEST_AMOUNT;
 
 pub use feed::FeedError;
 
-/// How long rates from a feed are not asked for again.
+/// Interval for fetching a feed.
 const FETCH_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
-/// The same when they come from a file, which costs nobody anything.
+/// Interval for reading a file.
 const READ_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// How long a feed that failed is left alone.
+/// Delay after a failed fetch.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// When to look again at what somebody else is fetching.
+/// Delay while another process fetches.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// The day on which the built-in rates were about right.
+/// Date of the built-in rates.
 const TABLE_DATE: Date = date!(2024 - 03 - 01);
 
-/// From, to, and how many of the latter one of the former is. The product's table.
+/// Built-in rates: from, to, and the value of one unit. Defined by the product.
 const TABLE: [(&str, &str, Decimal); 7] = [
     ("USD", "INR", Decimal::from_parts(83, 0, 0, false, 0)),
     ("EUR", "INR", Decimal::from_parts(90, 0, 0, false, 0)),
@@ -56,22 +56,22 @@ const TABLE: [(&str, &str, Decimal); 7] = [
 pub struct Rates {
     /// The day.
     pub date: Date,
-    /// What one euro is worth, by ISO 4217 code in capitals; `None` for the built-in table.
+    /// Value of one euro by ISO 4217 code in capitals; `None` for the built-in table.
     per_euro: Option<BTreeMap<String, Decimal>>,
 }
 
 impl Rates {
-    /// The built-in table.
+    /// Returns the built-in rates.
     pub const fn built_in() -> Self {
         Self { date: TABLE_DATE, per_euro: None }
     }
 
-    /// What one euro was worth on a day.
+    /// Creates rates of a day from the values of one euro.
     pub const fn of_euro(date: Date, per_euro: BTreeMap<String, Decimal>) -> Self {
         Self { date, per_euro: Some(per_euro) }
     }
 
-    /// Where they come from.
+    /// Returns the source of the rates.
     pub const fn status(&self) -> ConversionStatus {
         match self.per_euro {
             Some(_) => ConversionStatus::LiveRates,
@@ -79,8 +79,8 @@ impl Rates {
         }
     }
 
-    /// The amount in another currency, not rounded; `None` without a rate for the pair, or beyond [`LARGEST_AMOUNT`]. Codes
-    /// may have any case of letters.
+    /// Converts an amount without rounding; `None` without a rate for the pair, or beyond [`LARGEST_AMOUNT`]. Codes may
+    /// have any case.
     pub fn convert(&self, amount: Decimal, from: &str, to: &str) -> Option<Decimal> {
         if from.eq_ignore_ascii_case(to) {
             return Some(amount);
@@ -91,7 +91,7 @@ impl Rates {
         (converted <= LARGEST_AMOUNT).then_some(converted)
     }
 
-    /// What to multiply with, and then to divide by.
+    /// Returns multiplier and divisor.
     fn pair(&self, from: &str, to: &str) -> Option<(Decimal, Decimal)> {
         if let Some(per_euro) = &self.per_euro {
             let worth = |code: &str| match code.to_ascii_uppercase().as_str() {
@@ -108,7 +108,7 @@ impl Rates {
         straight.or_else(|| rate(to, from).map(|rate| (Decimal::ONE, rate)))
     }
 
-    /// Everything that a conversion depends on, as text.
+    /// Returns everything that a conversion depends on, as text.
     pub fn fingerprint(&self) -> String {
         let rates = self.per_euro.iter().flatten().map(|(code, rate)| format!("{code}={rate};"));
         sha256_hex(format!("{} {:?} {}", self.date, self.status(), rates.collect::<String>()))
@@ -128,7 +128,7 @@ fn interval(feed: &Feed) -> Duration {
     }
 }
 
-/// Tells feeds apart without naming them: an address may hold a key.
+/// Identifies a feed by a hash, because its URL may contain a key.
 fn name(feed: &Feed) -> String {
     match feed {
         Feed::Url(url) => sha256_hex(url.as_str()),
@@ -136,34 +136,34 @@ fn name(feed: &Feed) -> String {
     }
 }
 
-/// Knows the newest rates.
+/// Provides the latest rates.
 pub struct ExchangeRates {
     feed: Option<Feed>,
     kept: data::exchange_rates::ExchangeRates,
     http: reqwest::Client,
     clock: Arc<dyn Clock>,
     known: RwLock<Known>,
-    /// Held while the store or the feed is asked.
+    /// Held while the store or feed is read.
     asking: Mutex<()>,
 }
 
 #[derive(Clone)]
 struct Known {
     rates: Arc<Rates>,
-    /// When to ask again; `None` at once.
+    /// When to read again; `None` for at once.
     due: Option<Instant>,
 }
 
-/// What the store told whoever wanted newer rates.
+/// Outcome of claiming a fetch.
 enum Turn {
-    /// Nothing to do for so long.
+    /// Nothing to do for this long.
     Wait(Duration),
-    /// They are to ask the feed.
+    /// This caller fetches.
     Ask,
 }
 
 impl ExchangeRates {
-    /// Rates from this feed, or the built-in ones. Nothing is asked before the first use.
+    /// Creates a provider for this feed, or the built-in rates. Nothing is read before the first use.
     pub fn new(
         feed: Option<Feed>,
         kept: data::exchange_rates::ExchangeRates,
@@ -174,7 +174,7 @@ impl ExchangeRates {
         Self { feed, kept, http, clock, known: RwLock::new(known), asking: Mutex::new(()) }
     }
 
-    /// The newest rates that there are. Once a day one caller waits for the feed, a few seconds at most.
+    /// Returns the latest rates. Once a day, one caller waits a few seconds for the feed.
     pub async fn current(&self) -> Arc<Rates> {
         let Some(feed) = &self.feed else { return self.known().rates };
         if let Some(rates) = self.fresh() {
@@ -253,8 +253,7 @@ impl ExchangeRates {
     }
 }
 
-/// Whether it is somebody's turn to ask the feed, which is noted, so that nobody else does at the same time; and the rates
-/// that are kept.
+/// Claims a fetch if it is due, so that only one process fetches; also returns the stored rates.
 fn claim(kept: KeptRates, feed: &Feed, now: OffsetDateTime) -> Edit<KeptRates, (Turn, Option<Rates>)> {
     let rates = Rates::from_kept(&kept);
     let name = name(feed);

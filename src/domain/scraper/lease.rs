@@ -1,9 +1,8 @@
-//! The lease of a source while a run of the service scrapes it: never two runs on one source. A client's lease keeps
-//! other clients away, but no run: what a run finds it need not send.
+//! Leases of sources: only one run scrapes a source at a time. A client's lease excludes other clients, but not runs.
 //!
-//! It is short and renewed, so that a process that dies does not keep others away for long. A run that finds its lease
-//! gone stops where it is. The queue's word counts for more than the lease: when it delivers a message again, whoever had
-//! it before is gone or out of touch, so the same message takes the lease over at once.
+//! A lease is short and renewed, so that a dead process does not block others for long. A run that loses its lease
+//! stops. A redelivered message takes the lease of its earlier delivery over at once, since that one is dead or out of
+//! touch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,27 +16,27 @@ use crate::data::lease::{self, Claimed, Held};
 use crate::data::sources::{NotClaimed, SourceDocument};
 use crate::model::source::Source;
 
-/// How long a lease lives unless it is renewed.
+/// Length of a lease.
 const LEASE: Duration = Duration::from_secs(30);
-/// What the names of runs begin with. Other names are clients' users.
+/// Prefix of runs' names; other names are users.
 const RUN: &str = "run-";
 
-/// Who scrapes.
+/// The owner of a run's lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// The name in the lease: no two runs have the same.
+    /// Unique name of the run.
     name: String,
-    /// What the names of runs begin with that this one may replace.
+    /// Prefix of names that this run may replace.
     predecessors: Option<String>,
 }
 
 impl Owner {
-    /// A run that may replace no other run.
+    /// Creates an owner that may not replace other runs.
     pub fn unique() -> Self {
         Self { name: format!("{RUN}{}", Uuid::new_v4().simple()), predecessors: None }
     }
 
-    /// A run for a message of the queue (or a step of a job), which may replace earlier runs for the same one.
+    /// Creates an owner for a message or a job's step, which may replace earlier runs for the same one.
     pub fn of_message(id: &str) -> Self {
         let predecessors = format!("{RUN}{id}#");
         Self { name: format!("{predecessors}{}", Uuid::new_v4().simple()), predecessors: Some(predecessors) }

@@ -1,9 +1,9 @@
-//! The discover feed's sources, Reddit and brands' sites: fetched, and what they have ingested.
+//! Scraping of the discover feed's sources: Reddit and brands' sites.
 //!
-//! A run is two steps, each safe to repeat: [`Scraper::fetch`] and [`Scraper::complete`]. [`Scraper::run`] does both under
-//! the source's lease; a long operation may do them one by one, each under [`Scraper::with_lease`], and keep what was
-//! fetched in between. The daily scrape is a message per source; a source remembers the day that it was done for, so that
-//! it is done once however often timer and messages come.
+//! A run has two repeatable steps: [`Scraper::fetch`] and [`Scraper::complete`]. [`Scraper::run`] does both under the
+//! source's lease; a job does them one by one, each under [`Scraper::with_lease`], and stores what was fetched in
+//! between. The daily scrape is a message per source; a source records the day, so it is scraped once however often
+//! messages are delivered.
 
 pub mod brand;
 pub mod candidate;
@@ -50,65 +50,64 @@ use crate::model::timestamp::Timestamp;
 use crate::net::guarded::Validators;
 use crate::queue::{self, JobQueue};
 
-/// Time for one run: less than a function has, and than a lease needs to be renewed for ever.
+/// Time limit of a run.
 const RUN_TIME: Duration = Duration::from_secs(8 * 60);
-/// How long a run waits until fewer others are at work in this process.
+/// How long a run waits for others in this process.
 const SLOT_PATIENCE: Duration = Duration::from_secs(60);
-/// A source that was scraped so shortly before is not scraped again for a new subscriber.
+/// A source scraped this recently is not scraped again for a new subscriber.
 const RECENT: Duration = Duration::from_secs(15 * 60);
-/// How long a queued scrape for a subscriber keeps others from being queued, should nothing be heard of it.
+/// How long a queued scrape for a subscriber suppresses others.
 const QUEUED: Duration = Duration::from_secs(15 * 60);
-/// How long a site's word is believed that its page has not changed. Items expire, and only a page that is read brings them
-/// back.
+/// How long an unchanged page is not read. Items expire, and only reading renews them.
 const BELIEVED: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-/// Longest name of a page's version that is kept, in bytes.
+/// Longest validator that is stored, in bytes.
 const LONGEST_VERSION: usize = 500;
-/// Messages that are sent at once.
+/// Concurrent sends.
 const CONCURRENT_SENDS: usize = 8;
 
 /// Why a source was not scraped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no such source.
+    /// The source does not exist.
     #[error("there is no such source")]
     Missing,
-    /// Somebody else is at it, a run or a client.
+    /// Somebody else holds the lease.
     #[error("somebody else has the source's lease")]
     Leased,
-    /// Somebody else took it over meanwhile. Nothing more is written.
+    /// The lease was taken over; nothing more is written.
     #[error("the source's lease was lost")]
     LeaseLost,
-    /// The user who asked for it waits for enough already.
+    /// The user has too much waiting work.
     #[error("the user waits for enough already")]
     BacklogFull,
-    /// This process has enough to do.
+    /// This process is at its limit.
     #[error("too many sources are being scraped")]
     Busy,
-    /// It took too long.
+    /// The run took too long.
     #[error("the source was not scraped in time")]
     TimedOut,
-    /// The source did not give what it should.
+    /// The source could not be fetched.
     #[error("the source could not be fetched")]
     Fetch {
-        /// Whether another try may succeed.
+        /// Whether another attempt may succeed.
         is_temporary: bool,
-        /// Why.
+        /// Underlying error.
         #[source]
         cause: Box<dyn StdError + Send + Sync>,
     },
-    /// Whoever asked for it has no tokens left for the model.
+    /// The user has no tokens left for the model.
     #[error("the day's tokens are spent")]
     OverBudget {
-        /// Time until there may be tokens again.
+        /// Time until tokens may be available.
         retry_after: Duration,
     },
-    /// The documents failed.
+    /// The store failed.
     #[error("the feed's documents could not be read or written")]
     Data(#[from] data::Error),
     /// The queue failed.
     #[error("the source could not be queued")]
     Queue(#[from] queue::Error),
-    /// A message does not turn into JSON: a fault in this program.
+    /// A message cannot be serialized; a bug.
     #[error("the message cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
 }
@@ -119,33 +118,33 @@ impl Error {
     }
 }
 
-/// What scraping is made of.
+/// Dependencies of [`Scraper`].
 pub struct Parts {
-    /// The documents.
+    /// Typed access to documents.
     pub data: Data,
-    /// Who embeds.
+    /// Model for embeddings.
     pub model: Arc<dyn Model>,
-    /// Where the pictures are.
+    /// Pictures by URL.
     pub pictures: Pictures,
-    /// Reddit.
+    /// Reddit client.
     pub reddit: Reddit,
-    /// Brands' sites.
+    /// Client for brands' sites.
     pub brands: BrandSites,
-    /// Threads that hash pictures.
+    /// Thread pool for hashing pictures.
     pub pixels: Arc<PixelPool>,
-    /// Where sources wait.
+    /// Queue of sources.
     pub queue: Arc<dyn JobQueue>,
-    /// Name of that queue.
+    /// Name of the queue.
     pub queue_name: String,
-    /// What users wait for.
+    /// Backlogs of users.
     pub backlog: Backlog,
-    /// The time.
+    /// Clock.
     pub clock: Arc<dyn Clock>,
-    /// Numbers.
+    /// Settings.
     pub settings: config::Scraper,
 }
 
-/// Scrapes the discover feed's sources. Cheap to clone.
+/// Scrapes sources. Cheap to clone.
 #[derive(Clone)]
 pub struct Scraper(Arc<Inner>);
 
@@ -155,25 +154,25 @@ struct Inner {
     slots: Semaphore,
 }
 
-/// A source that waits in the queue.
+/// A queued source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
     /// The source.
     pub source_id: SourceId,
-    /// The day (`2026-03-02`, UTC) whose daily scrape it is.
+    /// Day of a daily scrape (`2026-03-02`, UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub day: Option<String>,
-    /// When somebody asked for it; whoever scrapes it after that does what was asked.
+    /// Time of the request; a later scrape fulfils it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<Timestamp>,
 }
 
 impl Message {
-    /// Reads a message of the queue.
+    /// Parses a message.
     ///
     /// # Errors
-    /// What is wrong with it, for people; without the parser's words, which may quote it.
+    /// A description of what is wrong, without quoting the message.
     pub fn read(text: &str) -> Result<Self, &'static str> {
         let message: Self = serde_json::from_str(text).map_err(|_| "the message does not name a source")?;
         let is_day = |day: &String| day.len() == 10 && day.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
@@ -183,7 +182,7 @@ impl Message {
         Ok(message)
     }
 
-    /// Whether what it asks for was done.
+    /// Whether the source was scraped since the request.
     fn is_done(&self, source: &Source) -> bool {
         let is_done_since = |asked: Timestamp| source.last_scraped_at.is_some_and(|done| done >= asked);
         match &self.day {
@@ -193,27 +192,27 @@ impl Message {
     }
 }
 
-/// What a source had when it was fetched: what [`Scraper::ingest`] takes, and what is to be remembered after that.
+/// Result of fetching a source: input for [`Scraper::ingest`], and what to record afterwards.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Fetched {
-    /// What may become items.
+    /// Possible items.
     pub candidates: Vec<Candidate>,
-    /// The version of the page that they are from, if it has one.
+    /// Version of the page, if known.
     pub version: Option<PageVersion>,
 }
 
-/// What came of a message.
+/// Outcome of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Worked {
     /// The source was scraped.
     Done(IngestReport),
-    /// There was nothing left to do.
+    /// Nothing was left to do.
     Nothing,
 }
 
 impl Scraper {
-    /// A scraper made of `parts`.
+    /// Creates the service.
     pub fn new(parts: Parts) -> Self {
         let pictures = KnownHashes::new(parts.data.clone(), parts.clock.clone());
         let slots = Semaphore::new(parts.settings.max_concurrency);
@@ -244,11 +243,11 @@ impl Scraper {
         Ok(self.0.pictures.of(partition).await?)
     }
 
-    /// Queues every active source that everybody has, as far as its daily scrape is not done. Returns how many. One that is
-    /// queued already is queued again, and its second message will find nothing to do.
+    /// Queues every active global source whose daily scrape is not done. Returns how many. Queueing one twice is
+    /// harmless.
     ///
     /// # Errors
-    /// When documents or queue fail. Doing it again does what is missing.
+    /// When the store or queue fails. Repeating it continues.
     pub async fn queue_daily(&self) -> Result<usize, Error> {
         let day = day_of(self.now());
         let sources = self.data().sources.global();
@@ -265,11 +264,11 @@ impl Scraper {
             .await
     }
 
-    /// Queues a source for a user who wants to see what it has, unless that was done a short while ago, or somebody else's
-    /// wish for the same waits in the queue, or somebody is at it; whether it did.
+    /// Queues a source for a new subscriber, unless it was scraped recently, is queued, or is leased; returns whether
+    /// it did.
     ///
     /// # Errors
-    /// [`Error::BacklogFull`] when the user waits for enough already; otherwise when documents or queue fail.
+    /// [`Error::BacklogFull`] when the user has too much waiting work; otherwise when the store or queue fails.
     pub async fn queue_for_subscriber(&self, source: &Source, user: &UserId) -> Result<bool, Error> {
         let now = self.now();
         let is_wanted = |source: &Source| {
@@ -303,11 +302,10 @@ impl Scraper {
         Ok(self.0.parts.queue.send(&self.0.parts.queue_name, &text).await?)
     }
 
-    /// Does what a message asks for. `delivery` is the queue's name for the message: a later delivery of the same one takes
-    /// over from an earlier one.
+    /// Processes a message. `delivery` is its id in the queue, by which a redelivery takes over from an earlier one.
     ///
     /// # Errors
-    /// As [`Scraper::run`].
+    /// Like [`Scraper::run`].
     pub async fn work(&self, message: &Message, delivery: Option<&str>) -> Result<Worked, Error> {
         let Some(source) = self.data().sources.find(&message.source_id).await? else {
             info!(source.id = %message.source_id, "source is gone");
@@ -321,10 +319,10 @@ impl Scraper {
         self.scrape(&source, &owner, Some(message)).await
     }
 
-    /// Scrapes a source now and returns what came of it.
+    /// Scrapes a source now.
     ///
     /// # Errors
-    /// See [`Error`]. What was written until then stays, and is found the next time.
+    /// See [`Error`]. What was written is found the next time.
     pub async fn run(&self, source: &Source, owner: &Owner) -> Result<IngestReport, Error> {
         match self.scrape(source, owner, None).await? {
             Worked::Done(report) => Ok(report),
@@ -373,7 +371,7 @@ impl Scraper {
         }
     }
 
-    /// How to read a brand's site, found out by the model. `user` pays for that.
+    /// Has the model find selectors for a brand's site. `user` pays.
     ///
     /// # Errors
     /// [`Error::Fetch`], and [`Error::OverBudget`].
@@ -388,7 +386,7 @@ impl Scraper {
         Ok(serde_json::to_value(config)?)
     }
 
-    /// What a source has at present; nothing if its page is still as it was at the last scrape.
+    /// Fetches the current items of a source; none if its page is unchanged.
     ///
     /// # Errors
     /// [`Error::Fetch`].
@@ -422,7 +420,7 @@ impl Scraper {
     }
 }
 
-/// The day of a point in time, in UTC.
+/// Returns the UTC day of a point in time.
 fn day_of(at: Timestamp) -> String {
     at.get().date().to_string()
 }

@@ -1,5 +1,5 @@
-//! Manners towards the sites that are scraped: one request at a time per host with a pause between them, and only what
-//! the site's `robots.txt` lets robots see (RFC 9309).
+//! Polite access to scraped sites: one request at a time per host with a delay in between, and only what `robots.txt`
+//! allows (RFC 9309).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,44 +17,44 @@ use crate::base::cache::ExpiringCache;
 use crate::base::clock::Clock;
 use crate::net::guarded::{Answer, Expect, FetchError, GuardedClient, Limits, Validators};
 
-/// The name that sites know us by in their `robots.txt`: that of our `User-Agent` without the version.
+/// Our name in `robots.txt`: the `User-Agent` without its version.
 const ROBOT: &str = "pluckit-processor";
 
-/// The longest pause that a site can ask for with `Crawl-delay`. It is no part of the standard, and some ask for hours.
+/// Longest delay that a site can request with `Crawl-delay`, which is not in the standard.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// The largest `robots.txt` that is read, and how much of it counts: the least that the standard asks for.
+/// Limits of `robots.txt`, of which the part that the standard requires is read.
 const ROBOTS_LIMITS: Limits = Limits { size_bytes: 2 * 1024 * 1024, time: Duration::from_secs(10) };
 const MAX_ROBOTS_BYTES: usize = 500 * 1024;
 
-/// How many lines with `$` count. Each becomes a regular expression, which takes time and memory.
+/// Most lines with `$`; each becomes a regular expression.
 const MAX_ANCHORED_LINES: usize = 500;
 
-/// How long rules are believed; the standard says at most a day.
+/// How long rules are cached; the standard allows a day.
 const ROBOTS_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a site whose `robots.txt` cannot be had is left alone.
+/// How long a site without reachable `robots.txt` is left alone.
 const OUTAGE_LIFE: Duration = Duration::from_secs(10 * 60);
 const KEPT_ROBOTS: usize = 256;
 
-/// How many hosts are remembered before those that nobody visits are forgotten.
+/// Number of hosts above which idle ones are dropped.
 const KEPT_GATES: usize = 256;
 
 /// Why a page was not fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum PoliteError {
-    /// The site does not want robots there.
+    /// `robots.txt` forbids it.
     #[error("the site's robots.txt forbids it")]
     Forbidden,
-    /// The site's rules cannot be had at present, so everything counts as forbidden.
+    /// `robots.txt` is not available, so everything is forbidden.
     #[error("the site's robots.txt cannot be had")]
     NoRobots,
-    /// The page itself.
+    /// The page could not be fetched.
     #[error("the page cannot be fetched")]
     Fetch(#[from] FetchError),
 }
 
 impl PoliteError {
-    /// Whether the same may well succeed later.
+    /// Whether another attempt may succeed.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Forbidden => false,
@@ -64,13 +64,13 @@ impl PoliteError {
     }
 }
 
-/// Lets one request at a time through to a host, with a pause after each. Counts within this process.
+/// Admits one request at a time per host, with a delay after each. Per process.
 pub struct Gates {
     pause: Duration,
     hosts: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
 }
 
-/// The right to send one request to a host. The pause begins when it is dropped.
+/// Permission for one request to a host. The delay begins on drop.
 pub struct Turn(OwnedMutexGuard<Option<Instant>>);
 
 impl Drop for Turn {
@@ -80,12 +80,12 @@ impl Drop for Turn {
 }
 
 impl Gates {
-    /// Gates with this pause between two requests to one host.
+    /// Creates a throttle with this delay.
     pub fn new(pause: Duration) -> Self {
         Self { pause, hosts: Mutex::default() }
     }
 
-    /// Waits for a turn at `host`, which may have asked for a longer pause.
+    /// Waits for permission; the host may have requested a longer delay.
     pub async fn turn(&self, host: &str, asked: Option<Duration>) -> Turn {
         let gate = self.gate(host);
         let last = gate.lock_owned().await;
@@ -108,13 +108,13 @@ impl Gates {
     }
 }
 
-/// What a site's `robots.txt` comes to.
+/// Rules of a site.
 enum Rules {
-    /// There is none, or it says nothing.
+    /// Everything is allowed.
     Everything,
-    /// It cannot be had, or makes no sense.
+    /// Nothing is allowed.
     Nothing,
-    /// These.
+    /// These rules apply.
     Robot(Box<Robot>),
 }
 
@@ -145,7 +145,7 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Fetches with this client, and waits at these gates.
+    /// Creates a client that uses these parts.
     pub fn new(web: Arc<GuardedClient>, gates: Arc<Gates>, clock: Arc<dyn Clock>) -> Self {
         Self {
             web,
@@ -155,10 +155,10 @@ impl Visitor {
         }
     }
 
-    /// Fetches a page unless it is still the version that the caller has.
+    /// Fetches a page, unless the caller has the current version.
     ///
     /// # Errors
-    /// When the site does not let robots see the page, or the one that it leads to, or the fetch fails.
+    /// When `robots.txt` forbids the page or its redirect, or the fetch fails.
     pub async fn page(&self, url: &Url, limits: Limits, known: &Validators) -> Result<Answer, PoliteError> {
         let rules = self.rules(url).await;
         rules.allow(url)?;
@@ -199,7 +199,7 @@ impl Visitor {
     }
 }
 
-/// The rules of a site whose file cannot be read: sections 2.3.1.2 to 2.3.1.4 of the standard.
+/// Returns the rules of a site whose file cannot be read: sections 2.3.1.2 to 2.3.1.4 of the standard.
 fn without_file(error: &FetchError) -> Rules {
     debug!(%error, "no robots.txt");
     match error {

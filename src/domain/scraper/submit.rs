@@ -1,8 +1,8 @@
-//! Posts that clients send: Reddit shows people what it refuses to servers. Whoever sends others than Reddit has is found
-//! out now and then, and may not contribute any more.
+//! Posts submitted by clients, since Reddit rejects servers more often than people. Random checks find forged posts and
+//! ban their sender.
 //!
-//! Of a post that was compared, Reddit's version is stored. Of the others only what a picture and a title can say is taken:
-//! text, flair and votes would be the sender's word, shown to everybody.
+//! Of a checked post Reddit's version is stored. Of others only title and pictures are taken: text, flair and votes
+//! would be unverified claims shown to everybody.
 
 use std::time::Duration;
 
@@ -20,50 +20,51 @@ use crate::model::ban::Ban;
 use crate::model::ids::UserId;
 use crate::model::source::Source;
 
-/// The reason in the ban of somebody who sent forged posts.
+/// Reason of a ban for forged posts.
 const FORGED: &str = "Submitted posts that differ from Reddit's.";
 
-/// Posts of a submission that are compared.
+/// Posts that are checked per submission.
 const COMPARED: usize = 3;
 
-/// What became of a submission.
+/// Outcome of a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Submitted {
-    /// Some of its posts are in the feed.
+    /// Some posts are in the feed.
     Taken {
-        /// What became of them.
+        /// Report of the ingestion.
         report: IngestReport,
-        /// Whether some of them were compared with Reddit's.
+        /// Whether posts were checked.
         verified: bool,
-        /// How many were left out.
+        /// Posts that were left out.
         dropped: usize,
     },
-    /// The source takes none of them.
+    /// The source accepts none of the posts.
     NothingValid,
-    /// The sender does not have the source's lease.
+    /// The sender does not hold the lease.
     NoLease,
-    /// The sender has sent as many posts as one may send in a day. The next begins after this.
+    /// The sender's daily limit is reached; time until the next day.
     DayUsedUp(Duration),
-    /// The sender may not contribute, because of this.
+    /// The sender is banned, for this reason.
     Banned,
 }
 
-/// Why a submission was not taken.
+/// Why a submission failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// The source is no subreddit that can be asked for.
+    /// The source is not a subreddit.
     #[error(transparent)]
     NoSubreddit(#[from] NoSubreddit),
-    /// The rest.
+    /// Any other failure.
     #[error(transparent)]
     Failed(#[from] Error),
 }
 
 impl Scraper {
-    /// Takes posts that a user sends for a subreddit while they have its lease, which ends with the first that is taken.
+    /// Accepts posts that a user submits for a subreddit while holding its lease, which ends with the first accepted
+    /// post.
     ///
     /// # Errors
-    /// See [`SubmitError`]. Sending them again is harmless.
+    /// See [`SubmitError`]. Repeating it is harmless.
     pub async fn submit(&self, source: &Source, user: &UserId, posts: &[Value]) -> Result<Submitted, SubmitError> {
         if !source.is_leased_by(user, self.now()) {
             return Ok(Submitted::NoLease);
@@ -113,7 +114,7 @@ impl Scraper {
         Ok(Submitted::Taken { report, verified: is_verified, dropped: posts.len().saturating_sub(kept) })
     }
 
-    /// Counts posts of the user's day; how many of them fit into it.
+    /// Reserves posts of the user's daily limit; returns how many.
     async fn reserve(&self, user: &UserId, posts: usize) -> Result<usize, Error> {
         let most = self.0.parts.settings.posts_per_day;
         if most == 0 {
@@ -129,7 +130,7 @@ impl Scraper {
         midnight.map_or(Duration::from_secs(60), |midnight| (midnight - now).unsigned_abs())
     }
 
-    /// Whether chance chooses this submission.
+    /// Decides randomly whether to check this submission.
     fn is_sampled(&self) -> bool {
         // Without random numbers all are chosen.
         let random = getrandom::u32().unwrap_or(0);
@@ -144,7 +145,7 @@ impl Scraper {
     }
 }
 
-/// Takes some of the candidates out, by chance: genuine posts in front of forged ones hide nothing.
+/// Takes a random sample of the candidates, so that forged ones cannot hide behind genuine ones.
 fn take_sample(candidates: &mut Vec<Candidate>) -> Vec<Candidate> {
     let mut chosen = Vec::with_capacity(COMPARED);
     while chosen.len() < COMPARED && !candidates.is_empty() {

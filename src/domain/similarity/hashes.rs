@@ -3,7 +3,7 @@
 
 use crate::model::perceptual_hash::PerceptualHash;
 
-/// Hashes that differ in more bits belong to different pictures. The product's number: a distance below 5.
+/// Greatest distance of hashes of the same picture. Defined by the product as below 5.
 pub const MOST_DISTANCE: u32 = 4;
 
 /// A set of hashes, sorted.

@@ -1,7 +1,7 @@
-//! Which pictures each partition has already: its hashes, read from the documents when they are first asked for.
+//! Known pictures of each partition: hashes, loaded from the store at first use.
 //!
-//! Other instances add items too, so what was found since is read again every minute, and everything now and then, which
-//! also forgets what has expired. In between two instances may both store a picture that is new to them; not for long.
+//! Other instances add items too, so new ones are loaded every minute, and everything periodically, which drops expired
+//! ones. In between two instances may both store the same new picture.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,33 +17,33 @@ use crate::data::{Data, Result};
 use crate::model::perceptual_hash::PerceptualHash;
 use crate::model::timestamp::Timestamp;
 
-/// Partitions whose hashes are kept: the shared one, and users who suggest sources one after the other.
+/// Most partitions in memory.
 const PARTITIONS: usize = 16;
-/// Age at which new items are looked for.
+/// Interval for loading new items.
 const RECENT: Duration = Duration::from_secs(60);
-/// Age at which everything is read again.
+/// Interval for loading everything.
 const COMPLETE: Duration = Duration::from_secs(6 * 60 * 60);
-/// How long after it was found an item may still be on its way into the store.
+/// How long after scraping an item may still be written.
 const OVERLAP: Duration = Duration::from_secs(60 * 60);
 
-/// The pictures of all partitions.
+/// Known pictures of all partitions.
 pub struct KnownHashes {
     data: Data,
     clock: Arc<dyn Clock>,
-    /// The one that was used last comes last.
+    /// Partitions, most recently used last.
     partitions: Mutex<Vec<Arc<PartitionHashes>>>,
 }
 
 impl KnownHashes {
-    /// Knows nothing yet.
+    /// Creates an empty cache.
     pub fn new(data: Data, clock: Arc<dyn Clock>) -> Self {
         Self { data, clock, partitions: Mutex::new(Vec::new()) }
     }
 
-    /// The pictures of `partition`, read or brought up to date where that is due.
+    /// Returns the known pictures of `partition`, up to date.
     ///
     /// # Errors
-    /// When the documents cannot be read.
+    /// When the store fails.
     pub async fn of(&self, partition: &str) -> Result<Arc<PartitionHashes>> {
         let known = self.entry(partition);
         known.refresh(&self.data, &*self.clock).await?;
@@ -64,20 +64,20 @@ impl KnownHashes {
     }
 }
 
-/// What became of a [`PartitionHashes::claim`].
+/// Outcome of [`PartitionHashes::claim`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// No such picture was known; now it is.
+    /// The picture was unknown and is now claimed.
     New,
-    /// A picture with this hash is there already.
+    /// A picture with this hash is known.
     Known(PerceptualHash),
 }
 
-/// The pictures of one partition.
+/// Known pictures of one partition.
 pub struct PartitionHashes {
     partition: String,
     state: Mutex<State>,
-    /// Held while documents are read, so that everybody who needs them waits for one reader.
+    /// Held while hashes are loaded, so that concurrent callers share a load.
     freshness: tokio::sync::Mutex<Option<Freshness>>,
 }
 
@@ -90,12 +90,12 @@ struct State {
     claimed_before: HashSet,
 }
 
-/// When documents were read last.
+/// When hashes were last loaded.
 #[derive(Clone, Copy)]
 struct Freshness {
     complete: Instant,
     recent: Instant,
-    /// The time of day at that, by which items are asked for.
+    /// Time of day of the last load, for queries.
     recent_at: OffsetDateTime,
 }
 
@@ -108,8 +108,7 @@ impl PartitionHashes {
         self.state.lock()
     }
 
-    /// Whether the partition has this picture, or one that looks the same; if not, it counts as known from now on. Of
-    /// many that claim the same picture at once, one finds it new.
+    /// Claims a picture, unless it or a similar one is known. Only one of concurrent claims succeeds.
     pub fn claim(&self, hash: PerceptualHash) -> Claim {
         let mut state = self.state();
         if let Some(known) = state.hashes.nearest(hash) {
@@ -120,7 +119,7 @@ impl PartitionHashes {
         Claim::New
     }
 
-    /// Takes back a claim whose item was not stored after all.
+    /// Releases a claim whose item was not stored.
     pub fn release(&self, hash: PerceptualHash) {
         let mut state = self.state();
         if state.claimed.remove(hash) || state.claimed_before.remove(hash) {

@@ -1,4 +1,4 @@
-//! Messages that no delivery could get done: stored with their text, shown to administrators, replayed.
+//! Taste-analysis messages that failed for good: stored, listed for administrators, and replayed.
 
 use serde_json::{Value, json};
 use tracing::warn;
@@ -13,14 +13,14 @@ use crate::model::lease::Lease;
 use crate::model::taste_job::{TasteJob, TasteJobStatus};
 use crate::model::timestamp::Timestamp;
 
-/// Stands for the job of a message that names none.
+/// Job id of a message that names none.
 pub const UNPARSED: &str = "unparsed";
 impl Taste {
-    /// Stores a message as a dead letter and marks its job. Storing the same message again changes nothing. A message
-    /// whose job was done after all leaves nothing to look at and is not stored.
+    /// Stores a message as a dead letter and marks its job. Repeating it changes nothing. A message whose job is done
+    /// is not stored.
     ///
     /// # Errors
-    /// When the documents fail; the message must then stay where it is.
+    /// When the store fails; the message must then stay in its queue.
     pub async fn bury(&self, burial: Burial) -> Result<(), Error> {
         let Burial { text, message_id, source_queue, reason, dequeue_count } = burial;
         let message = read_message(&text);
@@ -60,7 +60,7 @@ impl Taste {
         Ok(())
     }
 
-    /// Gives a job up that is never finished.
+    /// Marks a job as failed for good.
     pub(super) async fn abandon(&self, job: &TasteJob, reason: String) -> Result<(), Error> {
         let text = serde_json::to_string(&job.payload)?;
         let letter = DeadLetter {
@@ -82,7 +82,7 @@ impl Taste {
         Ok(marked.await?)
     }
 
-    /// Marks a job whose message became a dead letter, unless it was queued again meanwhile or somebody works on it.
+    /// Marks the job of a dead letter, unless it was queued again or a worker holds it.
     async fn mark_dead(&self, job: &TasteJobId) -> Result<(), Error> {
         let now = self.now();
         let marked = self.0.data.taste_jobs.edit(job, |found| match found {
@@ -92,10 +92,10 @@ impl Taste {
         Ok(marked.await?)
     }
 
-    /// Puts a dead letter's message back into its queue, once.
+    /// Sends a dead letter's message back to its queue, once.
     ///
     /// # Errors
-    /// When documents or queue fail; the dead letter can then be replayed again.
+    /// When the store or queue fails; it can then be replayed again.
     pub async fn replay(&self, letter: &DeadLetter) -> Result<Replay, dead_letters::Error> {
         if letter.status == DeadLetterStatus::Replayed {
             return Ok(Replay::AlreadyReplayed);
@@ -117,7 +117,7 @@ impl Taste {
     }
 }
 
-/// The job, given up.
+/// Returns the job, failed for good.
 fn dead(job: TasteJob, now: Timestamp) -> TasteJob {
     TasteJob {
         status: TasteJobStatus::DeadLettered,
@@ -128,7 +128,7 @@ fn dead(job: TasteJob, now: Timestamp) -> TasteJob {
     }
 }
 
-/// The message as it was received, as JSON.
+/// Returns the message as JSON.
 fn payload(text: &str) -> Result<Value, serde_json::Error> {
     match serde_json::from_str::<Value>(text) {
         Ok(payload @ Value::Object(_)) => Ok(payload),

@@ -1,9 +1,8 @@
-//! Analysis of the pictures that users like: what they show goes into the user's profile.
+//! Taste analysis: what liked pictures show is added to the user's profile.
 //!
-//! Each analysis is a job: a document that says how far it is, and a message that starts a worker. Document and message
-//! have no common transaction, so the document comes first and has a lease: when that runs out and nothing has happened,
-//! the message was lost and the job is queued again, by the next vote or by [`Taste::requeue_stale`]. A job that is done
-//! twice changes nothing the second time.
+//! Each analysis is a job: a document with its progress, and a message that starts a worker. The document is written
+//! first and has a lease; when that expires without progress, the message was lost, and the job is queued again by the
+//! next vote or by [`Taste::requeue_stale`]. Running a job twice is harmless.
 
 mod analysis;
 mod dead;
@@ -32,62 +31,62 @@ use crate::model::taste_job::{TasteJob, TasteJobStatus, TasteMessage, TastePaylo
 use crate::model::timestamp::Timestamp;
 use crate::queue::{self, JobQueue};
 
-/// Stale jobs that one run looks for, of each status.
+/// Most stale jobs per run, of each status.
 const STALE_BATCH: usize = 200;
-/// How often a job is queued again before it is given up.
+/// Times that a lost message is sent again before the job fails for good.
 const MOST_REQUEUES: u32 = 8;
 
 /// Why a job was not queued.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The documents failed.
+    /// The store failed.
     #[error("the job's document could not be read or written")]
     Data(#[from] data::Error),
     /// The queue failed.
     #[error("the job's message could not be queued")]
     Queue(#[from] queue::Error),
-    /// A message does not turn into JSON: a fault in this program.
+    /// A message cannot be serialized; a bug.
     #[error("the job's message cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
 }
 
-/// What came of asking for an analysis.
+/// Outcome of requesting an analysis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requested {
     /// A message is in the queue.
     Queued,
-    /// The job is waiting, running, done a short while ago or given up.
+    /// The job is waiting, running, recently finished, or failed for good.
     Duplicate,
     /// The item has no picture.
     NoPicture,
 }
 
-/// What the analysis is made of.
+/// Dependencies of [`Taste`].
 pub struct Parts {
-    /// The documents.
+    /// Typed access to documents.
     pub data: Data,
-    /// The model that sees.
+    /// Vision model.
     pub model: Arc<dyn Model>,
-    /// Where jobs wait.
+    /// Queue for jobs.
     pub queue: Arc<dyn JobQueue>,
-    /// Where messages go that cannot be done.
+    /// Dead letters.
     pub dead_letters: DeadLetterOffice,
-    /// Where the pictures are.
+    /// Pictures by URL.
     pub pictures: Pictures,
-    /// The time.
+    /// Clock.
     pub clock: Arc<dyn Clock>,
-    /// Numbers.
+    /// Settings.
     pub settings: config::Taste,
     /// Name of the queue.
     pub queue_name: String,
 }
 
-/// Analysis of the pictures that users like. Cheap to clone.
+/// Analyses liked pictures. Cheap to clone.
 #[derive(Clone)]
 pub struct Taste(Arc<Parts>);
 
 impl Taste {
-    /// Analysis with these parts.
+    /// Creates the service.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
     }
@@ -96,10 +95,10 @@ impl Taste {
         self.0.clock.now().into()
     }
 
-    /// Asks for the analysis of an item's picture, or of the one at `gallery_index` of its gallery.
+    /// Requests the analysis of an item's picture, or of the one at `gallery_index`.
     ///
     /// # Errors
-    /// When document or queue fail. Asking again heals it.
+    /// When the store or queue fails. Requesting again recovers.
     pub async fn request(
         &self,
         user: &UserId,
@@ -131,11 +130,11 @@ impl Taste {
         Ok(Requested::Queued)
     }
 
-    /// Queues the jobs again whose message got lost or whose worker died: those whose lease has run out. Returns how many;
-    /// there may be more.
+    /// Queues jobs again whose lease has expired: their message was lost or their worker died. Returns how many; there
+    /// may be more.
     ///
     /// # Errors
-    /// When documents or queue fail. What is left is found the next time.
+    /// When the store or queue fails. The rest is found the next time.
     pub async fn requeue_stale(&self) -> Result<usize, Error> {
         let mut requeued = 0;
         for status in [TasteJobStatus::Queued, TasteJobStatus::InFlight] {
@@ -149,8 +148,8 @@ impl Taste {
         Ok(requeued)
     }
 
-    /// Queues a job again if its lease has still run out. A message that is merely late makes a second one harmless, but a
-    /// long queue must not grow by that: each time the lease is twice as long.
+    /// Queues a job again if its lease is still expired. If the first message is only late, a second one is harmless;
+    /// so that a long queue does not grow, the lease doubles each time.
     async fn requeue(&self, stale: &TasteJob) -> Result<bool, Error> {
         let now = self.now();
         let claimed = self
@@ -178,8 +177,7 @@ impl Taste {
         Ok(true)
     }
 
-    /// Puts a job's message into the queue. When that fails the job's lease ends, so that the next one who asks for it
-    /// need not wait.
+    /// Sends a job's message. If that fails, the lease ends, so that the next request need not wait.
     async fn send(&self, job: &TasteJob) -> Result<(), Error> {
         let message = TasteMessage {
             payload: job.payload.clone(),
@@ -211,7 +209,7 @@ impl Taste {
     }
 }
 
-/// What is to be analysed; `None` if there is no picture. An index that the gallery does not have means the item's own.
+/// Builds the payload; `None` if there is no picture. An invalid index means the item's main picture.
 fn payload(user: UserId, item: &FeedItem, gallery_index: Option<u64>) -> Option<TastePayload> {
     let in_gallery = gallery_index.and_then(|index| {
         let picture = item.gallery_images.get(usize::try_from(index).ok()?)?;
@@ -236,7 +234,7 @@ fn is_stale(job: &TasteJob, now: Timestamp) -> bool {
     matches!(job.status, TasteJobStatus::Queued | TasteJobStatus::InFlight) && !job.is_leased(now)
 }
 
-/// The job, waiting in the queue until `lease`.
+/// Returns the job, waiting in the queue until `lease`.
 fn waiting(job: TasteJob, now: Timestamp, lease: Timestamp) -> TasteJob {
     TasteJob {
         status: TasteJobStatus::Queued,

@@ -1,4 +1,4 @@
-//! What a worker does with a job: takes its lease, analyses the picture, and adds what it shows to the profile.
+//! Processing of a taste-analysis job: takes its lease, analyses the picture, and updates the profile.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -17,22 +17,22 @@ use crate::data::{self, taste_jobs::TasteJobs};
 use crate::llm::CallContext;
 use crate::model::taste_job::{LONGEST_LEASE, TasteJob, TasteJobStatus, TasteMessage, TastePayload, Tastes};
 
-/// What was done with a message.
+/// Outcome of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Worked {
-    /// The picture is analysed; `is_news` if the profile learned something.
+    /// The picture is analysed.
     Done {
         /// Whether the profile changed.
         is_news: bool,
     },
-    /// There was nothing left to do.
+    /// Nothing was left to do.
     Final,
 }
 
-/// Why a message was not done.
+/// Why a message was not processed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
-    /// Another worker has the job, and lives.
+    /// Another worker holds the job.
     #[error("another worker has the job")]
     Elsewhere,
     /// Another delivery may succeed.
@@ -55,7 +55,7 @@ impl From<lease::Error> for WorkError {
     }
 }
 
-/// Base64 as any sender writes it, padded or not.
+/// Base64 with optional padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -115,7 +115,7 @@ fn check(message: TasteMessage) -> Result<TasteMessage, String> {
 }
 
 impl Taste {
-    /// Does what a message asks for.
+    /// Processes a message.
     ///
     /// # Errors
     /// See [`WorkError`].

@@ -1,8 +1,7 @@
-//! What handlers take in: bodies, queries and path segments that are bounded, read and checked, with every fault answered in one 422.
+//! Extractors: bodies, queries and path segments, bounded and checked, with all faults reported in one 422.
 //!
-//! A request type says what it takes by implementing [`Read`] over [`Fields`]; each field that does not fit adds a
-//! [`Fault`], and a value exists only when there is none. Unknown fields are ignored. A field may be written in
-//! `camelCase` or `snake_case`, whichever of the two the contract lists.
+//! A request type implements [`Read`] over [`Fields`]; each field that does not fit adds a [`Fault`], and a value is
+//! used only if there is none. Unknown fields are ignored. Fields may be written in `camelCase` or `snake_case`.
 
 pub mod description;
 
@@ -27,7 +26,7 @@ use crate::http::error::{ApiError, Fault, Step, echo, echo_fields};
 use crate::http::layers::bodies::{Account, Refusal};
 use description::Place;
 
-/// A JSON body, in or out.
+/// A JSON body, as input or output.
 #[derive(Debug)]
 pub struct AppJson<T>(pub T);
 
@@ -43,7 +42,7 @@ impl<T: Read, S: Send + Sync> FromRequest<S> for AppJson<T> {
     }
 }
 
-/// A body that may be missing: one of no bytes, whatever its type.
+/// Extracts an optional body; an empty one counts as missing, whatever its type.
 impl<T: Read, S: Send + Sync> OptionalFromRequest<S> for AppJson<T> {
     type Rejection = ApiError;
 
@@ -70,7 +69,7 @@ impl<T: Serialize> IntoResponse for AppJson<T> {
     }
 }
 
-/// The query of a request's address. Each name is read once, the last of several; all values are texts.
+/// Query parameters. If a name repeats, the last value counts; all values are strings.
 #[derive(Debug)]
 pub struct AppQuery<T>(pub T);
 
@@ -86,7 +85,7 @@ impl<T: Read, S: Send + Sync> FromRequestParts<S> for AppQuery<T> {
     }
 }
 
-/// The variable segments of a request's path.
+/// Path parameters.
 #[derive(Debug)]
 pub struct AppPath<T>(pub T);
 
@@ -107,20 +106,20 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for AppPath
     }
 }
 
-/// Whether the caller wants the work done later, and under which name of theirs: `Prefer: respond-async`, and perhaps
+/// Whether the caller asked to run the request in the background (`Prefer: respond-async`), with an optional
 /// `Idempotency-Key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PreferAsync {
-    /// The caller waits.
+    /// Answer when done.
     No,
-    /// The caller asks later. The key makes the same request later the same job.
+    /// Run in the background. Requests with the same key get the same job.
     Yes(Option<String>),
 }
 
 /// Longest `Idempotency-Key`, in characters.
 const LONGEST_KEY: usize = 128;
 const PREFER: HeaderName = HeaderName::from_static("prefer");
-/// Names a request, so that it can be sent again.
+/// Header that makes a request repeatable.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 impl<S: Send + Sync> FromRequestParts<S> for PreferAsync {
@@ -147,22 +146,22 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> 
     }
 }
 
-/// Whether the caller would rather ask later than wait (`Prefer: respond-async`).
+/// Whether the caller asked to run the request in the background (`Prefer: respond-async`).
 pub fn prefers_async(headers: &HeaderMap) -> bool {
     let preferences = headers.get_all(PREFER).into_iter().filter_map(|header| header.to_str().ok());
     let names = preferences.flat_map(|list| list.split([',', ';']));
     names.map(str::trim).any(|name| name.eq_ignore_ascii_case("respond-async"))
 }
 
-/// The length of the body that these headers announce, in bytes.
+/// Returns the announced length of the body, in bytes.
 pub fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The whole body, within the bounds that [`crate::http::layers::bodies`] sets.
+/// Reads the whole body, within the bounds of [`crate::http::layers::bodies`].
 ///
 /// # Errors
-/// 408, 413 and 503 when it breaks a bound, 400 when the connection broke.
+/// 408, 413 or 503 when a bound is violated, 400 when the connection broke.
 pub async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     let mut pieces = body.into_data_stream();
     let mut next = async || {
@@ -181,20 +180,20 @@ pub async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiErro
     Ok(gathered.into())
 }
 
-/// Bytes that arrive in pieces. Takes memory for what has arrived, not for what was announced, and when all of it has, no
-/// more than that.
+/// Collects the chunks of a body. Allocates for what has arrived, not for what was announced, and shrinks to fit at the
+/// end.
 pub struct Gathered {
     bytes: Vec<u8>,
     announced: usize,
 }
 
 impl Gathered {
-    /// Nothing yet. The announced length keeps the last step of growing small.
+    /// Creates an empty buffer. The announced length limits its last growth.
     pub fn new(announced: Option<usize>) -> Self {
         Self { bytes: Vec::new(), announced: announced.unwrap_or(usize::MAX) }
     }
 
-    /// Adds a piece.
+    /// Appends a chunk.
     pub fn push(&mut self, piece: &[u8]) {
         let needed = self.bytes.len() + piece.len();
         if needed > self.bytes.capacity() {
@@ -204,12 +203,12 @@ impl Gathered {
         self.bytes.extend_from_slice(piece);
     }
 
-    /// How many there are.
+    /// Number of bytes.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Whether there are none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -221,7 +220,7 @@ impl From<Gathered> for Bytes {
     }
 }
 
-/// A body without a type is taken for JSON, as the clients that send none mean it.
+/// Whether the body is JSON. A body without a type counts as JSON, because some clients send none.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return true };
     let Ok(content_type) = content_type.to_str() else { return false };
@@ -229,7 +228,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// Reads a JSON body. Its values take more memory than its text, often many times as much, and that memory is the caller's
+/// Reads a JSON body. Its parsed values may take many times the memory of the text, and that is charged to the caller
 /// too.
 async fn read_json<T: Read>(bytes: &[u8], account: Option<&Account>) -> Result<T, ApiError> {
     if let Some(account) = account {
@@ -241,8 +240,8 @@ async fn read_json<T: Read>(bytes: &[u8], account: Option<&Account>) -> Result<T
     parse_json(bytes)
 }
 
-/// A JSON text as the clients write it: UTF-8, perhaps with a byte order mark, in which half of a surrogate pair is read as
-/// U+FFFD, since JavaScript writes that where a text was cut within an emoji.
+/// Parses JSON as clients write it: UTF-8, possibly with a byte order mark. Half of a surrogate pair is read as U+FFFD,
+/// since JavaScript produces that when a text is cut within an emoji.
 fn parse_json<T: Read>(bytes: &[u8]) -> Result<T, ApiError> {
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     if text.is_empty() {
@@ -255,7 +254,7 @@ fn parse_json<T: Read>(bytes: &[u8]) -> Result<T, ApiError> {
     Fields::read_object("body", body)
 }
 
-/// The text with `\ufffd` for every escape that is half of a surrogate pair; `None` if it has none.
+/// Replaces every escape of half a surrogate pair with `\ufffd`; `None` if there is none.
 fn replace_lone_surrogates(text: &[u8]) -> Option<Vec<u8>> {
     let unit = |at: usize| {
         let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
@@ -284,12 +283,12 @@ fn replace_lone_surrogates(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-/// Values of a body whose memory is not counted: every small body has some.
+/// Values of a body whose memory is not charged; every small body has some.
 const FREE_VALUES: usize = 1000;
-/// Memory that a value of a JSON text takes at most, beside its text.
+/// Memory of a parsed value besides its text, at most.
 const BYTES_PER_VALUE: usize = 96;
 
-/// The whole number that a text is, or the nearest one that fits.
+/// Parses an integer, clamped to the range of the type.
 fn whole_number(text: &str) -> Option<i64> {
     match text.parse::<i64>() {
         Ok(number) => Some(number),
@@ -323,16 +322,16 @@ fn missing(loc: Vec<Step>, input: Value) -> Fault {
 
 /// A request type that can be read from [`Fields`].
 pub trait Read: Sized {
-    /// Reads it. Faults are noted in `fields`; the value counts only when there was none.
+    /// Reads the value. Faults are recorded in `fields`; the value is used only if there is none.
     fn read(fields: &mut Fields) -> Self;
 }
 
-/// The fields of a JSON object, and the faults found in them so far.
+/// The fields of a JSON object, and the faults found so far.
 pub struct Fields {
     object: Map<String, Value>,
     place: Vec<Step>,
     faults: Vec<Fault>,
-    /// What is asked for, while a request type is described and not read.
+    /// Records the fields instead, while the request type is being described.
     notes: Option<Box<description::Notes>>,
 }
 
@@ -350,7 +349,7 @@ impl Fields {
         if fields.faults.is_empty() { Ok(value) } else { Err(ApiError::Invalid(fields.faults)) }
     }
 
-    /// The field's value; `None` if it is not there.
+    /// Takes the field's value; `None` if it is missing.
     fn take(&mut self, name: &'static str) -> Option<Value> {
         self.object.remove(name).or_else(|| self.object.remove(twin(name).as_ref()))
     }
@@ -360,7 +359,7 @@ impl Fields {
         self.faults.push(Fault { kind, loc, msg: msg.into(), input: echo(&input), ctx });
     }
 
-    /// A text of `least` to `most` characters that must be there.
+    /// Reads a required string of `least` to `most` characters.
     pub fn text(&mut self, name: &'static str, least: usize, most: usize) -> String {
         self.ask(name, true, |_| description::text(least, most));
         match self.take(name) {
@@ -374,8 +373,8 @@ impl Fields {
         }
     }
 
-    /// The name of a [`Signal`](crate::model::vote::Signal), which is still to be checked: whatever is not one, a missing
-    /// signal too, breaks the route's rule and is told by it.
+    /// Reads a [`Signal`](crate::model::vote::Signal) without checking it: the route answers 400 for an invalid or
+    /// missing one.
     pub fn signal(&mut self) -> String {
         self.ask("signal", true, |_| description::text(0, LONGEST_SIGNAL));
         self.rule("signal", || json!({ "enum": ["up", "down"] }));
@@ -385,7 +384,7 @@ impl Fields {
         }
     }
 
-    /// A text of at most `most` characters that may be missing or null.
+    /// Reads an optional string of at most `most` characters.
     pub fn optional_text(&mut self, name: &'static str, most: usize) -> Option<String> {
         self.ask(name, false, |_| description::text(0, most));
         match self.take(name) {
@@ -394,7 +393,7 @@ impl Fields {
         }
     }
 
-    /// A whole number that may be missing or null. It may be written as a text, as queries have it.
+    /// Reads an optional integer, which may be written as a string, as in queries.
     pub fn optional_integer(&mut self, name: &'static str) -> Option<i64> {
         self.ask(name, false, Place::integer);
         let steps = [Step::Name(name)];
@@ -416,7 +415,7 @@ impl Fields {
         }
     }
 
-    /// A whole number from `least` to `most` that must be there.
+    /// Reads a required integer from `least` to `most`.
     pub fn integer(&mut self, name: &'static str, least: i64, most: i64) -> i64 {
         self.ask(name, true, |place| place.integer_within(least, most));
         let given = self.object.get(name).or_else(|| self.object.get(twin(name).as_ref()));
@@ -429,7 +428,7 @@ impl Fields {
         self.integer_within(name, least, least..=most)
     }
 
-    /// Yes or no, which may be missing or null. It may be written as a word or a digit, as queries have it.
+    /// Reads an optional flag, which may be written as a word or digit, as in queries.
     pub fn optional_flag(&mut self, name: &'static str) -> Option<bool> {
         self.ask(name, false, |_| description::flag());
         let value = self.take(name)?;
@@ -450,7 +449,7 @@ impl Fields {
         flag
     }
 
-    /// A whole number within these bounds, or `default` if it is missing or null. It may be written as a text.
+    /// Reads an integer within bounds, with a default. It may be written as a string.
     pub fn integer_within(&mut self, name: &'static str, default: i64, bounds: RangeInclusive<i64>) -> i64 {
         let (least, most) = bounds.into_inner();
         self.ask(name, false, |place| place.integer_within(least, most));
@@ -466,7 +465,7 @@ impl Fields {
         default
     }
 
-    /// A number above 0, or `default` if it is missing or null. It may be written as a text.
+    /// Reads a positive number, with a default. It may be written as a string.
     pub fn positive_number(&mut self, name: &'static str, default: f64) -> f64 {
         self.ask(name, false, Place::number);
         self.rule(name, || json!({ "exclusiveMinimum": 0, "default": default }));
@@ -492,7 +491,7 @@ impl Fields {
         default
     }
 
-    /// A list of at most `most` texts that may be missing or null, each of at most `longest` characters.
+    /// Reads an optional list of at most `most` strings of at most `longest` characters.
     pub fn optional_texts(&mut self, name: &'static str, most: usize, longest: usize) -> Option<Vec<String>> {
         self.ask(name, false, |_| description::list(most, description::text(0, longest)));
         let elements = self.list(name, most)?;
@@ -502,7 +501,7 @@ impl Fields {
         Some(texts.collect())
     }
 
-    /// A list of at most `most` objects; empty if missing or null.
+    /// Reads an optional list of at most `most` objects.
     pub fn objects<T: Read>(&mut self, name: &'static str, most: usize) -> Vec<T> {
         self.optional_objects(name, most).unwrap_or_default()
     }
@@ -527,7 +526,7 @@ impl Fields {
         Some(records)
     }
 
-    /// A list of at most `most` objects that must be there, as they are: for what others define and change.
+    /// Reads a required list of at most `most` objects without interpreting them.
     pub fn raw_objects(&mut self, name: &'static str, most: usize) -> Vec<Value> {
         self.ask(name, true, |_| description::list(most, json!({ "type": "object" })));
         // It must be there, and may be null all the same.
@@ -589,10 +588,10 @@ impl Fields {
     }
 }
 
-/// Longest name of a signal that is looked at, in characters.
+/// Longest signal that is examined, in characters.
 const LONGEST_SIGNAL: usize = 20;
 
-/// Whether this is a whole number that an `i64` holds. In JSON, 47.0 is the same number as 47.
+/// Whether the number is an integer in the range of `i64`. In JSON, 47.0 is the same number as 47.
 fn is_whole(number: &serde_json::Number) -> bool {
     let is_whole = |float: f64| float.fract() == 0.0 && float.abs() < i64::MAX as f64;
     number.is_i64() || number.is_f64() && number.as_f64().is_some_and(is_whole)
@@ -602,7 +601,7 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "character" } else { "characters" }
 }
 
-/// `camelCase` for `snake_case` and the other way round.
+/// Converts `camelCase` to `snake_case` and vice versa.
 fn twin(name: &str) -> Cow<'_, str> {
     let mut twin = String::with_capacity(name.len() + 4);
     let mut raise = false;
@@ -623,12 +622,12 @@ fn twin(name: &str) -> Cow<'_, str> {
     Cow::Owned(twin)
 }
 
-/// Headers by which a caller names the trace that a request belongs to, the first that is there counts.
+/// Headers with a caller's trace id, in order of precedence.
 const TRACE_HEADERS: [&str; 3] = ["x-trace-id", "traceparent", "x-request-id"];
-/// Longest name of a trace that is taken, in bytes.
+/// Longest trace id, in bytes.
 const LONGEST_TRACE_NAME: usize = 128;
 
-/// What the caller calls the trace that a request belongs to, if anything.
+/// Returns the caller's trace id, if any.
 pub fn trace_name(headers: &HeaderMap) -> Option<&str> {
     let texts = TRACE_HEADERS.into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
     texts.map(str::trim).find(|text| (1..=LONGEST_TRACE_NAME).contains(&text.len()))

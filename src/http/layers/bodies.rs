@@ -32,25 +32,25 @@ use crate::http::error::ApiError;
 use crate::http::extract::announced_length;
 use crate::state::AppState;
 
-/// Largest body of a route whose group sets no other limit, in bytes.
+/// Default limit of a body, in bytes.
 pub const DEFAULT_LIMIT: usize = 64 * 1024;
-/// How far a body may fall behind `SLOWEST_RATE`, and the longest pause within it.
+/// How far a body may fall behind `SLOWEST_RATE`; also the longest pause.
 const GRACE: Duration = Duration::from_secs(10);
-/// Slowest rate at which bodies are read, in bytes per second.
+/// Slowest average rate of a body, in bytes per second.
 const SLOWEST_RATE: u32 = 64 * 1024;
-/// How long one body waits for memory, over all its pieces.
+/// How long a body may wait for memory in total.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why a body was not read to its end.
+/// Why a body was not read completely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It has more bytes than the route takes.
+    /// It exceeds the limit.
     #[error("the body is too large")]
     TooLarge,
     /// It arrived too slowly.
     #[error("the body arrived too slowly")]
     TooSlow,
-    /// There was no memory for it.
+    /// Not enough memory was available.
     #[error("there is no memory for the body")]
     NoMemory,
     /// The connection broke.
@@ -59,7 +59,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The refusal behind a reader's error, if there is one.
+    /// Finds the refusal among the causes of a reader's error.
     pub fn behind(error: &(dyn StdError + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -93,7 +93,7 @@ impl From<Refusal> for ApiError {
     }
 }
 
-/// The body of one request: how large it may be, and the memory it holds. Clones share it.
+/// Limit and memory of one request's body. Clones share them.
 #[derive(Clone)]
 pub struct Account(Arc<Inner>);
 
@@ -109,20 +109,20 @@ impl Account {
         Self(Arc::new(Inner { charge: memory.charge(caller), announced, limit, refusal: OnceLock::new() }))
     }
 
-    /// Charges what the body holds to this caller from now on: an address until it is known who calls.
+    /// Charges the body's memory to this caller from now on; before, it is charged to the address.
     pub fn charge_to(&self, caller: &Caller) {
         self.0.charge.move_to(caller);
     }
 
-    /// Charges memory for something that is made of the body, which is given back with the body's own.
+    /// Charges memory for data derived from the body; it is released together with the body's own.
     ///
     /// # Errors
-    /// 503 when there is none for too long, 413 when there could never be enough.
+    /// 503 when memory stays unavailable, 413 when the amount could never be available.
     pub async fn charge(&self, bytes: usize) -> Result<(), ApiError> {
         Ok(self.0.charge.take(bytes, &mut PATIENCE.clone()).await.map_err(Refusal::from)?)
     }
 
-    /// The bytes, whose memory stays charged until their last copy is dropped.
+    /// Returns the bytes; their memory stays charged until the last copy is dropped.
     pub fn hold(&self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(Held { bytes, _account: self.clone() })
     }
@@ -131,7 +131,7 @@ impl Account {
         self.0.refusal.get().copied()
     }
 
-    /// The body, within its bounds.
+    /// Applies the limits to a body.
     fn bound(self, body: Body) -> Body {
         let reader = Reader { body, account: self, received: 0, deadline: None, patience: PATIENCE };
         Body::from_stream(stream::unfold(Some(reader), async |reader| {
@@ -159,12 +159,12 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// Reads a body within its bounds.
+/// Reads a body within its limits.
 struct Reader {
     body: Body,
     account: Account,
     received: usize,
-    /// When the next piece must have come; set when the body is first asked for one.
+    /// Deadline of the next chunk; set at the first poll.
     deadline: Option<Instant>,
     patience: Duration,
 }

@@ -15,7 +15,7 @@ use crate::state::AppState;
 
 /// How long browsers keep the answer to a preflight.
 const PREFLIGHT_LIFE: Duration = Duration::from_secs(600);
-/// Headers of answers that pages may read.
+/// Response headers that pages may read.
 const EXPOSED_HEADERS: [&str; 13] = [
     "etag",
     "location",

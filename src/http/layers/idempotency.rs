@@ -27,11 +27,11 @@ use crate::http::layers::auth::CurrentUser;
 use crate::model::ids::UserId;
 use crate::state::AppState;
 
-/// Says that an answer is that of an earlier request.
+/// Header that marks a repeated answer.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// Longest answer that is kept, in bytes; those of routes that create something are far shorter.
+/// Largest answer that is kept, in bytes.
 const LONGEST_ANSWER: usize = 256 * 1024;
-/// When to come back for the answer of a request that is under way.
+/// `Retry-After` while the first request is in progress.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 const UNDER_WAY: ApiError =
     ApiError::UnderWay { detail: "A request with this Idempotency-Key is under way.", retry_after: RETRY_AFTER };
@@ -70,7 +70,7 @@ pub async fn repeat_answers(
     Box::pin(answer_once(&app, &user, &key, request, next)).await
 }
 
-/// Answers a request under its key, or repeats the answer that it had.
+/// Executes a request under its key, or repeats its answer.
 async fn answer_once(
     app: &AppState,
     user: &UserId,

@@ -1,5 +1,5 @@
-//! Layers that hold callers to their share: requests per minute, requests at the same time, and requests of everybody.
-//! The shares are in [`quota`](crate::domain::quota).
+//! Layers that enforce limits: requests per minute and concurrent requests per caller, and concurrent requests in
+//! total. The counters are in [`quota`](crate::domain::quota).
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -19,11 +19,11 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Where the connection of a request comes from.
+/// Address of the peer.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-/// The address that a request came from, as quotas count it.
+/// Returns the caller's address, as quotas count it.
 pub fn address_of(limits: &Limits, headers: &HeaderMap, peer: Option<&Peer>) -> IpAddr {
     let forwarded = headers.get_all(X_FORWARDED_FOR).iter().next_back();
     let forwarded = forwarded.map(|all| all.to_str().unwrap_or_default());
@@ -45,8 +45,7 @@ impl From<Exceeded> for ApiError {
     }
 }
 
-/// Writes what is left of a quota into an answer
-/// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>).
+/// Adds the rate limit headers (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>).
 fn write(remainder: Remainder, response: &mut Response) {
     let Remainder { kind, quota, left, full_after_seconds } = remainder;
     let policy = format!("\"{}\";q={quota};w={WINDOW_SECONDS}", kind.name());
@@ -72,8 +71,8 @@ async fn limit(
     Ok(response)
 }
 
-/// Lets a request in as one of the caller's that are under way, with a body that the caller pays for. A stream no longer
-/// counts when it has begun.
+/// Counts the request as one of the caller's concurrent requests and charges its body to the caller. A stream stops
+/// counting when it begins.
 async fn admit(app: &AppState, caller: &Caller, request: Request, next: Next) -> Result<Response, ApiError> {
     let _permit = app.limits.enter(caller)?;
     if let Some(body) = request.extensions().get::<Account>() {
@@ -82,10 +81,10 @@ async fn admit(app: &AppState, caller: &Caller, request: Request, next: Next) ->
     Ok(next.run(request).await)
 }
 
-/// Layer of what users call, inside the one that knows them: each has a quota.
+/// Layer for routes of users, inside the one that authenticates them: enforces the user's quota.
 ///
 /// # Errors
-/// 429 when it is used up.
+/// 429 when the quota is exceeded.
 pub async fn limit_user(
     State((app, kind)): State<(AppState, Kind)>,
     CurrentUser(user): CurrentUser,
@@ -137,7 +136,7 @@ pub async fn limit_upload(
     Ok(response)
 }
 
-/// Layer of what only services call, inside the one that knows them. They have no quota.
+/// Layer for routes of services, inside the one that authenticates them. There is no quota.
 ///
 /// # Errors
 /// None of its own.

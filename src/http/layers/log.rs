@@ -36,7 +36,7 @@ async fn log(entry: LogEntry, request: Request, next: Next) -> Response {
     entry.finish(response)
 }
 
-/// What the log says of a request.
+/// Fields of a request's log line.
 struct LogEntry {
     id: HeaderValue,
     started: Instant,
@@ -45,7 +45,7 @@ struct LogEntry {
     seen: Option<Seen>,
 }
 
-/// What traces and metrics say of a request, when there are any.
+/// Fields of a request for traces and metrics.
 struct Seen {
     telemetry: Telemetry,
     method: Method,
@@ -53,7 +53,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Names the span of a request and makes it go on with the caller's trace.
+    /// Names the span of a request and links it to the caller's trace.
     fn begin(telemetry: &Telemetry, request: &Request, route: &str, span: &Span) -> Option<Self> {
         if !telemetry.is_tracing() && !telemetry.metrics.is_on() {
             return None;
@@ -107,7 +107,7 @@ impl LogEntry {
         Self { id, started: Instant::now(), is_probe, span, seen }
     }
 
-    /// Writes the line, and what every response has into this one.
+    /// Logs the response and adds the common headers.
     fn finish(self, mut response: Response) -> Response {
         let status = response.status().as_u16();
         let duration = self.started.elapsed();
@@ -144,7 +144,7 @@ impl LogEntry {
     }
 }
 
-/// The caller's request id if it is a sane one, else a new one.
+/// Returns the caller's request id if it is valid, else a new one.
 fn request_id(request: &Request) -> HeaderValue {
     let is_sane = |id: &&HeaderValue| {
         let bytes = id.as_bytes();

@@ -1,4 +1,4 @@
-//! Layers around the routes, a file each.
+//! Layers around the routes, one file each.
 
 pub mod auth;
 pub mod bodies;

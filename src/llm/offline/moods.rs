@@ -7,7 +7,7 @@ use crate::model::vocabulary::{self, Category};
 
 /// Moods of one answer.
 const MOST_MOODS: usize = 6;
-/// Entries of a list of signals.
+/// Most characteristics per list.
 const MOST_SIGNALS: usize = 6;
 
 /// Words by which a category is known, as `vocabulary::fold_plural` leaves them.

@@ -1,8 +1,8 @@
-//! What a server takes of the parameters that not every server knows, found out by asking.
+//! Parameters that a server supports, learned from its refusals.
 //!
-//! A request begins with what servers of its kind usually take. A parameter that the server names when it refuses the
-//! request is left out, or replaced by its other name, and the request is sent again; once that has succeeded the
-//! parameter is not sent to this model again for as long as the process lives.
+//! The first request uses what servers of its kind usually support. A parameter that the server names in a refusal is
+//! left out or replaced, and the request is repeated; if that succeeds, the parameter is not sent to this model again
+//! for the life of the process.
 
 use std::sync::Arc;
 
@@ -13,25 +13,25 @@ use tracing::warn;
 use super::transport::{Complaint, Failed};
 use crate::llm::Error;
 
-/// Names of the limit of an answer: the one of newer models, and the one that everybody else knows.
+/// Names of the output limit: of newer models, and of all others.
 const LIMIT_NAMES: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 
-/// Statuses that say that a request is not understood, as opposed to not allowed.
+/// Statuses of requests that are not understood, as opposed to not allowed.
 const NOT_UNDERSTOOD: [u16; 5] = [400, 405, 415, 422, 501];
 
-/// A parameter that some server refuses.
+/// A parameter that some servers refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Parameter {
     StreamOptions,
     ResponseFormat,
     EncodingFormat,
     Tools,
-    /// The limit of an answer, under this name.
+    /// The output limit, under this name.
     Limit(&'static str),
 }
 
 impl Parameter {
-    /// Its name in a request.
+    /// Returns the name in a request.
     const fn name(self) -> &'static str {
         match self {
             Self::StreamOptions => "stream_options",
@@ -42,7 +42,7 @@ impl Parameter {
         }
     }
 
-    /// Whether a server complains about it.
+    /// Whether a server complains about the parameter.
     fn is_named_in(self, complaint: &Complaint) -> bool {
         let others: &[&str] = match self {
             Self::StreamOptions => &["include_usage"],
@@ -55,19 +55,19 @@ impl Parameter {
     }
 }
 
-/// What a model takes.
+/// What a model supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dialect {
     stream_options: bool,
     response_format: bool,
     encoding_format: bool,
     tools: bool,
-    /// Names of the limit that were not refused, the likeliest first.
+    /// Names of the output limit that were not refused, likeliest first.
     limits: [Option<&'static str>; 2],
 }
 
 impl Dialect {
-    /// What Azure OpenAI and OpenAI itself usually take: their newer models refuse `max_tokens`.
+    /// Defaults for Azure OpenAI and OpenAI, whose newer models refuse `max_tokens`.
     pub(super) const OPENAI: Self = Self {
         stream_options: true,
         response_format: true,
@@ -76,38 +76,38 @@ impl Dialect {
         limits: [Some(LIMIT_NAMES[0]), Some(LIMIT_NAMES[1])],
     };
 
-    /// What other servers usually take. Some hang or answer nonsense when they are asked for JSON in a way that they do not
-    /// know, and the instructions ask for it anyway.
+    /// Defaults for other servers. Some hang or fail when asked for JSON in an unknown way, and the instructions ask
+    /// for it anyway.
     pub(super) const COMPATIBLE: Self =
         Self { response_format: false, limits: [Some(LIMIT_NAMES[1]), Some(LIMIT_NAMES[0])], ..Self::OPENAI };
 
-    /// Whether tools can be described.
+    /// Whether tools are supported.
     pub(super) fn has_tools(&self) -> bool {
         self.tools
     }
 
-    /// Adds the limit of an answer to a request.
+    /// Adds the output limit to a request.
     pub(super) fn limit(&self, body: &mut Map<String, Value>, tokens: u32) {
         if let Some(name) = self.limits.into_iter().flatten().next() {
             body.insert(name.to_owned(), tokens.into());
         }
     }
 
-    /// Asks for an answer that is a JSON object.
+    /// Requests a JSON object.
     pub(super) fn ask_for_json(&self, body: &mut Map<String, Value>) {
         if self.response_format {
             body.insert(Parameter::ResponseFormat.name().to_owned(), json!({"type": "json_object"}));
         }
     }
 
-    /// Asks for the usage at the end of a stream.
+    /// Requests usage at the end of a stream.
     pub(super) fn ask_for_usage(&self, body: &mut Map<String, Value>) {
         if self.stream_options {
             body.insert(Parameter::StreamOptions.name().to_owned(), json!({"include_usage": true}));
         }
     }
 
-    /// Asks for vectors as lists of numbers.
+    /// Requests embeddings as lists of numbers.
     pub(super) fn ask_for_numbers(&self, body: &mut Map<String, Value>) {
         if self.encoding_format {
             body.insert(Parameter::EncodingFormat.name().to_owned(), "float".into());
@@ -129,24 +129,24 @@ impl Dialect {
     }
 }
 
-/// What is known of a model's dialect. Clones share it.
+/// Learned dialect of a model, shared by clones.
 #[derive(Clone)]
 pub(super) struct Learned(Arc<Mutex<Dialect>>);
 
 impl Learned {
-    /// Begins with a guess.
+    /// Starts with a guess.
     pub(super) fn new(guess: Dialect) -> Self {
         Self(Arc::new(Mutex::new(guess)))
     }
 
-    /// A request to the model in the dialect that is known so far.
+    /// Starts a request in the dialect known so far.
     pub(super) fn attempt(&self) -> Attempt {
         let dialect = *self.0.lock();
         Attempt { learned: self.clone(), dialect, refused: Vec::new() }
     }
 }
 
-/// A request that is worded anew until the server takes it.
+/// A request that is reworded until the server accepts it.
 pub(super) struct Attempt {
     learned: Learned,
     dialect: Dialect,
@@ -154,12 +154,12 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// The dialect to use.
+    /// Returns the dialect to use.
     pub(super) fn dialect(&self) -> &Dialect {
         &self.dialect
     }
 
-    /// Whether the server refused `body` because of something that can be left out; the dialect then does without.
+    /// Whether `body` was refused because of something that can be left out, which the dialect then does.
     pub(super) fn gives_way(&mut self, body: &Value, failed: &Failed) -> bool {
         let is_not_understood = match &failed.error {
             Error::Refused { status, .. } => NOT_UNDERSTOOD.contains(status),
@@ -183,7 +183,7 @@ impl Attempt {
         true
     }
 
-    /// The server took the request: what it refused before is not sent again.
+    /// Records that the server accepted the request without what it refused before.
     pub(super) fn succeed(self) {
         for parameter in self.refused {
             warn!(parameter = parameter.name(), "model server refuses a parameter: it is not sent again");

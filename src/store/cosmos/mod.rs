@@ -104,7 +104,7 @@ pub struct CosmosOptions {
     pub key: Option<SecretString>,
     /// Who signs in when there is no key.
     pub identity: Identity,
-    /// Name of the database.
+    /// Database name.
     pub database: String,
     /// Names of containers that differ from [`Container::spec`].
     pub container_names: BTreeMap<Container, String>,

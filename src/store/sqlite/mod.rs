@@ -160,10 +160,10 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file at `path` or creates it, with its directory. Only the user who runs this can read a new file.
+    /// Opens or creates the file at `path`, and its directory. A new file is readable only by its owner.
     ///
     /// # Errors
-    /// [`Error::Failed`] when the file cannot be used, for instance because a newer version of this program wrote it;
+    /// [`Error::Failed`] when the file cannot be used, for example because a newer version wrote it;
     /// [`Error::Unavailable`] when another process keeps it locked.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
         let store = Self::new(Engine::open(path, &SCHEMA)?, clock);
@@ -233,7 +233,7 @@ impl SqliteStore {
         self.run(read).await
     }
 
-    /// The present moment in milliseconds since 1970.
+    /// Returns the current time in milliseconds since 1970.
     fn now_ms(&self) -> i64 {
         let now = self.clock.now();
         now.unix_timestamp() * 1000 + i64::from(now.millisecond())

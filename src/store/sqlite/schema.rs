@@ -28,7 +28,7 @@ use crate::store::{Container, Direction, Error, Result, Scope};
 /// a new one (0) gets the newest at once. New containers need no change: missing tables are made as indexes are.
 const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[];
 
-/// The layout that this program reads and writes.
+/// Current layout.
 const LAYOUT: u32 = 1 + MIGRATIONS.len() as u32;
 
 /// Brings layout, tables and indexes up to date. Costs a look at the schema when they are.

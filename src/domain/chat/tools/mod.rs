@@ -62,11 +62,11 @@ pub trait Tool: Send + Sync {
 /// What tools are made of.
 #[derive(Clone)]
 pub struct Parts {
-    /// The documents.
+    /// Typed access to documents.
     pub data: Data,
     /// The model, for query expansion and embeddings.
     pub model: Arc<dyn Model>,
-    /// The time.
+    /// Clock.
     pub clock: Arc<dyn Clock>,
     /// Scraped items by similarity.
     pub similar: SimilarItems,

@@ -87,7 +87,7 @@ struct RankedItem {
     last_worn_at: Option<Timestamp>,
     days_since_last_worn: Option<i64>,
     score: f64,
-    /// In the currency of the item's price.
+    /// Cost per wear, in the currency of the price.
     cost_per_wear: Option<f64>,
 }
 
