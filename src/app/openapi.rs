@@ -134,7 +134,7 @@ fn may_be_later(operation: &mut Value) {
     add_parameter(operation, prefer);
     operation["responses"]["202"] = accepted();
     if operation["responses"].get("400").is_none() {
-        operation["responses"]["400"] = json!({ "description": "The key is not one." });
+        operation["responses"]["400"] = json!({ "description": "Invalid `Idempotency-Key`." });
     }
 }
 
@@ -185,13 +185,13 @@ fn complete(operation: &mut Value, access: Access, tag: &str) {
     let is_conditional = parameters.iter().any(|parameter| parameter["name"] == "If-None-Match");
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     if is_conditional {
-        responses.entry("304").or_insert_with(|| json!({ "description": "What the caller has is what there is." }));
+        responses.entry("304").or_insert_with(|| json!({ "description": "Not modified." }));
     }
     let own = responses.iter_mut().filter(|(_, response)| response.get("$ref").is_none());
     for (status, response) in own {
         let is_error = status.as_str() >= "400";
         if response["description"].as_str().is_none_or(str::is_empty) {
-            response["description"] = json!(if is_error { "It is not done." } else { "It is done." });
+            response["description"] = json!(if is_error { "Error" } else { "OK" });
         }
         if let Some(stream) = response.pointer_mut("/content/text~1event-stream") {
             stream["schema"] = event_stream(&stream["schema"]);
@@ -234,7 +234,7 @@ fn event_stream(event: &Value) -> Value {
 /// Returns the 202 response of a request that runs in the background.
 fn accepted() -> Value {
     json!({
-        "description": "It is done later, as the caller prefers.",
+        "description": "Accepted; runs in the background.",
         "content": json_body("AcceptedResponse"),
         "headers": {
             "location": header("Location"),
@@ -258,19 +258,19 @@ fn credentials() -> Value {
             "type": "http",
             "scheme": "bearer",
             "description": "An access token of `POST /api/auth/mobile-token`, or a Google ID token. Administrators are \
-                users whom the settings name.",
+                the users in `ADMIN_USER_IDS`.",
         },
         "serviceKey": {
             "type": "apiKey",
             "in": "header",
             "name": "X-API-Key",
-            "description": "The key that other services share with this one.",
+            "description": "API key of other services.",
         },
         "serviceToken": {
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "A token of Microsoft Entra ID, where the settings ask services for one in place of the key.",
+            "description": "A Microsoft Entra ID token, if the service is configured for tokens instead of the key.",
         },
     })
 }
@@ -279,21 +279,21 @@ fn headers() -> Value {
     let text = |description: &str| json!({ "description": description, "schema": { "type": "string" } });
     json!({
         "RequestId": {
-            "description": "Names the request in the log: the caller's id if it was a sane one.",
+            "description": "Request id, also in the log; the caller's if it was valid.",
             "required": true,
             "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[-A-Za-z0-9_.:]+$" },
         },
-        "Location": { "description": "Where to look how far it is.", "required": true, "schema": { "type": "string" } },
+        "Location": { "description": "URL of the job.", "required": true, "schema": { "type": "string" } },
         "PreferenceApplied": { "description": "`respond-async`.", "required": true, "schema": { "type": "string" } },
         "Replayed": text("`true` if this is the answer to an earlier request with the same `Idempotency-Key`."),
-        "ETag": text("Names the version, for `If-None-Match`."),
+        "ETag": text("Version of the answer, for `If-None-Match`."),
         "RetryAfter": {
-            "description": "Seconds after which to try again.",
+            "description": "Seconds until the next try.",
             "required": true,
             "schema": { "type": "integer", "minimum": 0 },
         },
-        "RateLimit": text("What is left of the caller's quota and seconds until it is full, as `\"name\";r=59;t=1`."),
-        "RateLimitPolicy": text("The quota in requests per window of seconds, as `\"name\";q=60;w=60`."),
+        "RateLimit": text("Remaining quota and seconds until it is full, as `\"name\";r=59;t=1`."),
+        "RateLimitPolicy": text("Quota in requests per window in seconds, as `\"name\";q=60;w=60`."),
         "WwwAuthenticate": { "description": "Always `Bearer`.", "required": true, "schema": { "type": "string" } },
     })
 }
@@ -302,16 +302,16 @@ fn headers() -> Value {
 fn responses() -> Value {
     let shared = [
         (400, "Error", "A value that breaks a rule, such as an `Idempotency-Key` of more than 128 characters.", None),
-        (401, "Error", "No credential, or none that is valid.", Some(("www-authenticate", "WwwAuthenticate"))),
-        (403, "Error", "The caller is known and may not.", None),
+        (401, "Error", "Missing or invalid credential.", Some(("www-authenticate", "WwwAuthenticate"))),
+        (403, "Error", "The caller is not allowed to do this.", None),
         (408, "Error", "The body arrived too slowly.", None),
-        (409, "Error", "A request with this `Idempotency-Key` is under way.", None),
-        (413, "Error", "The body is longer than the route takes.", None),
+        (409, "Error", "A request with this `Idempotency-Key` is in progress.", None),
+        (413, "Error", "Body too large.", None),
         (415, "Error", "The body is not JSON.", None),
-        (422, "ValidationError", "The body, query or path does not fit its type.", None),
-        (429, "Error", "The caller has had as much as one may have.", Some(("retry-after", "RetryAfter"))),
-        (500, "Error", "A fault of the service.", None),
-        (503, "Error", "The service is busy, or something it depends on is down.", Some(("retry-after", "RetryAfter"))),
+        (422, "ValidationError", "The body, query or path does not match its schema.", None),
+        (429, "Error", "Rate limit exceeded.", Some(("retry-after", "RetryAfter"))),
+        (500, "Error", "Internal error.", None),
+        (503, "Error", "The service is overloaded, or a dependency is down.", Some(("retry-after", "RetryAfter"))),
     ];
     let response = |(status, schema, description, with): (u16, &str, &str, Option<(&str, &str)>)| {
         let mut headers = json!({ "x-request-id": header("RequestId") });
@@ -323,7 +323,7 @@ fn responses() -> Value {
     };
     let mut responses: Map<_, _> = shared.into_iter().map(response).collect();
     // Answered by the connection, where nothing is known of routes.
-    responses.insert("414".to_owned(), json!({ "description": "The address is longer than 64 KiB." }));
-    responses.insert("431".to_owned(), json!({ "description": "Address and headers are longer than 80 KiB." }));
+    responses.insert("414".to_owned(), json!({ "description": "The URL is longer than 64 KiB." }));
+    responses.insert("431".to_owned(), json!({ "description": "URL and headers are longer than 80 KiB." }));
     responses.into()
 }

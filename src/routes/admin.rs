@@ -59,7 +59,7 @@ struct BanStatusResponse {
 /// Bans a user from contributing to the feed.
 #[utoipa::path(post, path = "/api/admin/ban/{target_user_id}", params(("target_user_id" = UserId, Path)), request_body = BanUserRequest, responses(
     (status = 200, body = BanStatusResponse),
-    (status = 400, description = "No user can have this id.")
+    (status = 400, description = "The user id is invalid.")
 ))]
 async fn ban_user(
     State(app): State<AppState>,
@@ -189,7 +189,7 @@ struct ListDeadLettersResponse {
 /// Lists dead letters, newest first.
 #[utoipa::path(get, path = "/api/admin/dead-letters", params(ListDeadLettersRequest), responses(
     (status = 200, body = ListDeadLettersResponse),
-    (status = 400, description = "There is no such status.")
+    (status = 400, description = "Unknown status.")
 ))]
 async fn list_dead_letters(
     State(app): State<AppState>,
@@ -216,9 +216,9 @@ struct DeadLetterStatusResponse {
 /// Sends a dead letter back to its queue.
 #[utoipa::path(post, path = "/api/admin/dead-letters/{id}/replay", params(("id" = DeadLetterId, Path)), responses(
     (status = 200, body = DeadLetterStatusResponse),
-    (status = 400, description = "The message is too long to be queued again."),
-    (status = 404, description = "There is no such dead letter."),
-    (status = 409, description = "It was replayed already.")
+    (status = 400, description = "The message is too long for the queue."),
+    (status = 404, description = "Dead letter not found."),
+    (status = 409, description = "The dead letter was replayed already.")
 ))]
 async fn replay_dead_letter(
     State(app): State<AppState>,
@@ -241,7 +241,7 @@ async fn replay_dead_letter(
 /// Deletes a dead letter.
 #[utoipa::path(delete, path = "/api/admin/dead-letters/{id}", params(("id" = DeadLetterId, Path)), responses(
     (status = 200, body = DeadLetterStatusResponse),
-    (status = 404, description = "There is no such dead letter.")
+    (status = 404, description = "Dead letter not found.")
 ))]
 async fn delete_dead_letter(
     State(app): State<AppState>,

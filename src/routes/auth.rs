@@ -86,7 +86,7 @@ described!(SignInRequest);
 /// Signs in with a Google ID token.
 #[utoipa::path(post, path = "/api/auth/mobile-token", request_body = SignInRequest, responses(
     (status = 200, body = GrantResponse),
-    (status = 400, description = "There is no token."),
+    (status = 400, description = "The token is missing."),
     (status = 401, description = "The token is not valid.")
 ))]
 async fn sign_in(
@@ -116,7 +116,7 @@ described!(RefreshRequest);
 /// Exchanges a refresh token for the next pair. Each refresh token works once.
 #[utoipa::path(post, path = "/api/auth/refresh", request_body = RefreshRequest, responses(
     (status = 200, body = GrantResponse),
-    (status = 400, description = "There is no token."),
+    (status = 400, description = "The token is missing."),
     (status = 401, description = "The token is not valid.")
 ))]
 async fn refresh_session(
@@ -153,8 +153,8 @@ struct RevokeResponse {
 /// Ends all sessions of a user: the owner of the refresh token, or the caller.
 #[utoipa::path(post, path = "/api/auth/revoke", request_body = RevokeRequest, responses(
     (status = 200, body = RevokeResponse),
-    (status = 400, description = "There is neither a token nor a user."),
-    (status = 401, description = "There is only a user, and no valid credential."),
+    (status = 400, description = "Neither a token nor a user is given."),
+    (status = 401, description = "A user is given, but no valid credential."),
     (status = 403, description = "The caller is another user.")
 ))]
 async fn revoke_sessions(

@@ -98,7 +98,7 @@ struct WireEvent<'a> {
 }
 
 /// Asks the stylist; the answer is streamed.
-#[utoipa::path(post, path = "/api/chat", params(("X-Trace-Id" = Option<String>, Header, description = "Repeated in every event, unless the body has one.")), request_body = ChatRequest, responses(
+#[utoipa::path(post, path = "/api/chat", params(("X-Trace-Id" = Option<String>, Header, description = "Trace id, repeated in every event; the body may have one instead.")), request_body = ChatRequest, responses(
     (status = 200, body = WireEvent, content_type = "text/event-stream")
 ))]
 async fn take_turn(

@@ -227,8 +227,8 @@ struct AddFeedbackResponse {
 /// Records a thumbs up or down for an idea; replaces an earlier one.
 #[utoipa::path(post, path = "/api/digest/feedback", operation_id = "add_digest_feedback", request_body = AddFeedbackRequest, responses(
     (status = 200, body = AddFeedbackResponse),
-    (status = 400, description = "The signal is neither up nor down."),
-    (status = 404, description = "The caller has no such digest.")
+    (status = 400, description = "The signal is not `up` or `down`."),
+    (status = 404, description = "Digest not found.")
 ))]
 async fn add_feedback(
     State(app): State<AppState>,

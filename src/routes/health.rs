@@ -44,8 +44,8 @@ struct ReadinessResponse<'a> {
 
 /// Readiness; checks documents, blobs, queue and model.
 #[utoipa::path(get, path = "/api/health/ready", responses(
-    (status = 200, body = ReadinessResponse, description = "All that is configured answers."),
-    (status = 503, body = ReadinessResponse, description = "Something does not answer.")
+    (status = 200, body = ReadinessResponse, description = "All configured dependencies answer."),
+    (status = 503, body = ReadinessResponse, description = "A dependency does not answer.")
 ))]
 async fn show_readiness(State(app): State<AppState>) -> Response {
     let checks = app.readiness.check().await;

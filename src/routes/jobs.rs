@@ -31,7 +31,7 @@ const LONGEST_STATUS: usize = 20;
 const LONGEST_TOKEN: usize = 16_000;
 const NO_JOB: ApiError = ApiError::NotFound("Job not found");
 const NO_FILE: ApiError = ApiError::NotFound("File not found");
-const BAD_PATH: ApiError = ApiError::BadRequest("The path is not that of a file.");
+const BAD_PATH: ApiError = ApiError::BadRequest("Invalid path.");
 /// Job outputs are private to their owner.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
@@ -140,7 +140,7 @@ struct ListJobsResponse {
 /// Lists the caller's jobs, newest first.
 #[utoipa::path(get, path = "/api/jobs", params(ListJobsRequest), responses(
     (status = 200, body = ListJobsResponse),
-    (status = 400, description = "There is no such status.")
+    (status = 400, description = "Unknown status.")
 ))]
 async fn list_jobs(
     State(app): State<AppState>,
@@ -156,7 +156,7 @@ async fn list_jobs(
 /// Lists the jobs of all users, newest first.
 #[utoipa::path(get, path = "/api/admin/jobs", params(ListJobsRequest), responses(
     (status = 200, body = ListJobsResponse),
-    (status = 400, description = "There is no such status.")
+    (status = 400, description = "Unknown status.")
 ))]
 async fn list_all_jobs(
     State(app): State<AppState>,
@@ -176,9 +176,9 @@ fn read_status(name: &str) -> Result<JobStatus, ApiError> {
 /// Returns a job with its progress and history.
 #[utoipa::path(get, path = "/api/jobs/{job_id}", params(("job_id" = JobId, Path)), responses(
     (status = 200, body = JobResponse, headers(
-        ("retry-after" = Option<u32>, description = "Seconds until there may be something new, unless the job has ended.")
+        ("retry-after" = Option<u32>, description = "Seconds until the next poll; absent when the job has ended.")
     )),
-    (status = 404, description = "There is no such job, or it is someone else's.")
+    (status = 404, description = "Job not found.")
 ))]
 async fn find_job(
     State(app): State<AppState>,
@@ -222,11 +222,11 @@ described!(TerminateJobRequest);
 /// Terminates a job.
 #[utoipa::path(post, path = "/api/jobs/{job_id}/terminate", params(("job_id" = JobId, Path)), request_body = Option<TerminateJobRequest>, responses(
     (status = 202, body = AcceptedResponse, headers(
-        ("location" = String, description = "Where to look how far it is."),
-        ("retry-after" = u32, description = "Seconds until there may be something new.")
+        ("location" = String, description = "URL of the job."),
+        ("retry-after" = u32, description = "Seconds until the next poll.")
     )),
-    (status = 404, description = "There is no such job, or it is someone else's."),
-    (status = 409, description = "It has ended already.")
+    (status = 404, description = "Job not found."),
+    (status = 409, description = "The job has ended already.")
 ))]
 async fn terminate_job(
     State(app): State<AppState>,
@@ -246,12 +246,12 @@ async fn terminate_job(
 /// Restarts a job as a new one.
 #[utoipa::path(post, path = "/api/jobs/{job_id}/restart", params(("job_id" = JobId, Path)), responses(
     (status = 202, body = AcceptedResponse, headers(
-        ("location" = String, description = "Where to look how far it is."),
-        ("retry-after" = u32, description = "Seconds until there may be something new.")
+        ("location" = String, description = "URL of the job."),
+        ("retry-after" = u32, description = "Seconds until the next poll.")
     )),
-    (status = 403, description = "Such a job is for administrators."),
-    (status = 404, description = "There is no such job, or it is someone else's."),
-    (status = 429, description = "The owner has no tokens left for the model.")
+    (status = 403, description = "Only administrators may run jobs of this kind."),
+    (status = 404, description = "Job not found."),
+    (status = 429, description = "The owner's token budget is used up.")
 ))]
 async fn restart_job(
     State(app): State<AppState>,
@@ -275,8 +275,8 @@ struct PurgeJobResponse {
 /// Deletes a finished job and its outputs.
 #[utoipa::path(delete, path = "/api/jobs/{job_id}", params(("job_id" = JobId, Path)), responses(
     (status = 200, body = PurgeJobResponse),
-    (status = 404, description = "There is no such job, or it is someone else's."),
-    (status = 409, description = "It has not ended.")
+    (status = 404, description = "Job not found."),
+    (status = 409, description = "The job has not ended.")
 ))]
 async fn purge_job(
     State(app): State<AppState>,
@@ -315,7 +315,7 @@ struct ListOutputsResponse {
 /// Lists the outputs of a job.
 #[utoipa::path(get, path = "/api/jobs/{job_id}/outputs", params(("job_id" = JobId, Path)), responses(
     (status = 200, body = ListOutputsResponse),
-    (status = 404, description = "There is no such job, or it is someone else's.")
+    (status = 404, description = "Job not found.")
 ))]
 async fn list_outputs(
     State(app): State<AppState>,
@@ -334,15 +334,15 @@ struct OutputContentResponse {
 /// Returns an output of a job: as JSON, or with its own media type if that is preferred in `Accept`.
 #[utoipa::path(get, path = "/api/jobs/{job_id}/outputs/{*path}", params(
     ("job_id" = JobId, Path),
-    ("path" = String, Path, description = "As the list of outputs has it."),
+    ("path" = String, Path, description = "Path from the list of outputs."),
 ), responses(
     (status = 200, content(
         (OutputContentResponse = "application/json"),
         (String = "text/markdown"),
         (String = "application/x-ndjson")
-    ), description = "As JSON, or as it is to those who accept its type."),
-    (status = 400, description = "The path is not that of a file."),
-    (status = 404, description = "There is no such job or file.")
+    ), description = "The output as JSON, or with its own media type."),
+    (status = 400, description = "Invalid path."),
+    (status = 404, description = "Job or file not found.")
 ))]
 async fn find_output(
     State(app): State<AppState>,

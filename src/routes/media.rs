@@ -108,8 +108,8 @@ struct PictureResponse {
     (PictureFile = "image/*")
 )), responses(
     (status = 201, body = PictureResponse),
-    (status = 400, description = "There is no picture, it cannot be read, or the id is not one."),
-    (status = 409, description = "The caller has another picture of this id.")
+    (status = 400, description = "The picture is missing or cannot be decoded, or the id is invalid."),
+    (status = 409, description = "The caller has another picture with this id.")
 ))]
 async fn process_picture(
     State(app): State<AppState>,
@@ -276,7 +276,7 @@ described!(ExtractRequest);
 /// Describes the garment in a picture.
 #[utoipa::path(post, path = "/api/extract-clothing-metadata", params(("X-Trace-Id" = Option<String>, Header)), request_body = ExtractRequest, responses(
     (status = 200, body = Metadata),
-    (status = 400, description = "There is no picture, or it is not base64.")
+    (status = 400, description = "The picture is missing or not base64.")
 ))]
 async fn extract_metadata(
     State(app): State<AppState>,
@@ -346,9 +346,9 @@ fn traced<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     IfNoneMatch
 ), responses(
     (status = 200, body = PictureFile, content_type = "image/webp"),
-    (status = 206, body = PictureFile, content_type = "image/webp", description = "The part that was asked for."),
-    (status = 404, description = "There is no such picture."),
-    (status = 416, description = "The picture ends before that part.")
+    (status = 206, body = PictureFile, content_type = "image/webp", description = "The requested range."),
+    (status = 404, description = "Picture not found."),
+    (status = 416, description = "The range starts after the end.")
 ))]
 async fn show_picture(
     State(app): State<AppState>,

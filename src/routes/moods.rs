@@ -96,7 +96,7 @@ struct ListMoodsResponse {
 /// Lists the strongest moods, of one category or of all.
 #[utoipa::path(get, path = "/api/moods", params(ListMoodsQuery, IfNoneMatch), responses(
     (status = 200, body = ListMoodsResponse),
-    (status = 400, description = "There is no such category.")
+    (status = 400, description = "Unknown category.")
 ))]
 async fn list_moods(
     State(app): State<AppState>,
@@ -122,7 +122,7 @@ fn category(named: &str) -> Result<&'static str, ApiError> {
 /// Returns a mood.
 #[utoipa::path(get, path = "/api/moods/{mood_id}", params(("mood_id" = String, Path)), responses(
     (status = 200, body = MoodResponse),
-    (status = 404, description = "There is no such mood.")
+    (status = 404, description = "Mood not found.")
 ))]
 async fn find_mood(
     State(app): State<AppState>,

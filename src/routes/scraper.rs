@@ -176,9 +176,9 @@ struct SuggestSourceResponse {
 /// Suggests a brand's site as a source.
 #[utoipa::path(post, path = "/api/scraper/sources", request_body = SuggestSourceRequest, responses(
     (status = 201, body = SuggestSourceResponse),
-    (status = 400, description = "The address is refused, the name has no letter, or the type is another one."),
-    (status = 409, description = "There is a source of this name that is not the caller's."),
-    (status = 429, description = "The caller has no tokens left for the model.")
+    (status = 400, description = "The URL is refused, the name has no letter or digit, or the type is not supported."),
+    (status = 409, description = "Another user has a source of this name."),
+    (status = 429, description = "The caller's token budget is used up.")
 ))]
 async fn suggest_source(
     State(app): State<AppState>,
@@ -224,9 +224,9 @@ struct LeaseResponse {
 #[utoipa::path(post, path = "/api/scraper/lease/{source_id}", params(("source_id" = SourceId, Path)), responses(
     (status = 200, body = LeaseResponse),
     (status = 403, description = "The caller is banned."),
-    (status = 404, description = "There is no such source."),
-    (status = 409, description = "Somebody else fetches it, or it needs nothing from clients."),
-    (status = 429, description = "The caller has leased it before, and sent nothing.")
+    (status = 404, description = "Source not found."),
+    (status = 409, description = "The source is leased by another user, or needs no client."),
+    (status = 429, description = "The caller leased the source before without submitting anything.")
 ))]
 async fn lease_source(
     State(app): State<AppState>,
@@ -282,9 +282,9 @@ struct IngestPostsResponse {
     (status = 200, body = IngestPostsResponse),
     (status = 400, description = "The source is not a subreddit."),
     (status = 403, description = "The caller is banned."),
-    (status = 404, description = "There is no such source."),
-    (status = 409, description = "The caller does not have the source's lease."),
-    (status = 429, description = "The caller has sent as many posts as one may send in a day.")
+    (status = 404, description = "Source not found."),
+    (status = 409, description = "The caller does not hold the lease."),
+    (status = 429, description = "The daily limit of posts is reached.")
 ))]
 async fn ingest_posts(
     State(app): State<AppState>,
@@ -325,8 +325,8 @@ struct SubscriptionResponse {
 /// Subscribes to a source and has it scraped.
 #[utoipa::path(post, path = "/api/scraper/subscribe/{source_id}", params(("source_id" = SourceId, Path)), responses(
     (status = 201, body = SubscriptionResponse),
-    (status = 404, description = "There is no such source."),
-    (status = 429, description = "Too many of the caller's operations are waiting.")
+    (status = 404, description = "Source not found."),
+    (status = 429, description = "Too many of the caller's jobs are waiting.")
 ))]
 async fn subscribe(
     State(app): State<AppState>,
@@ -347,7 +347,7 @@ async fn subscribe(
 /// Unsubscribes from a source, even if it is no longer active.
 #[utoipa::path(delete, path = "/api/scraper/subscribe/{source_id}", params(("source_id" = SourceId, Path)), responses(
     (status = 200, body = SubscriptionResponse),
-    (status = 404, description = "There is no such source.")
+    (status = 404, description = "Source not found.")
 ))]
 async fn unsubscribe(
     State(app): State<AppState>,
@@ -370,8 +370,8 @@ struct RunSourceResponse {
 /// Scrapes a source.
 #[utoipa::path(post, path = "/api/scraper/run/{source_id}", params(("source_id" = SourceId, Path)), responses(
     (status = 200, body = RunSourceResponse),
-    (status = 404, description = "There is no such source."),
-    (status = 409, description = "It is being scraped.")
+    (status = 404, description = "Source not found."),
+    (status = 409, description = "The source is being scraped.")
 ))]
 async fn run_source(
     State(app): State<AppState>,
@@ -551,8 +551,8 @@ struct AddItemFeedbackResponse {
 /// Votes on an item.
 #[utoipa::path(post, path = "/api/scraper/items/{item_id}/feedback", params(("item_id" = ScrapedItemId, Path)), request_body = AddItemFeedbackRequest, responses(
     (status = 200, body = AddItemFeedbackResponse),
-    (status = 400, description = "The signal is neither up nor down."),
-    (status = 404, description = "There is no such item.")
+    (status = 400, description = "The signal is not `up` or `down`."),
+    (status = 404, description = "Item not found.")
 ))]
 async fn add_item_feedback(
     State(app): State<AppState>,

@@ -99,8 +99,8 @@ struct AddResponseResponse {
 /// Answers a card or picture.
 #[utoipa::path(post, path = "/api/taste/quiz/{session_id}/respond", params(("session_id" = QuizSessionId, Path)), request_body = AddResponseRequest, responses(
     (status = 200, body = AddResponseResponse),
-    (status = 400, description = "The signal is neither up nor down, or the session does not show this."),
-    (status = 404, description = "There is no such session."),
+    (status = 400, description = "The signal is not `up` or `down`, or the subject is not part of the session."),
+    (status = 404, description = "Session not found."),
     (status = 409, description = "The session is complete.")
 ))]
 async fn add_response(
@@ -135,7 +135,7 @@ struct CompleteQuizResponse {
 /// Completes a quiz session.
 #[utoipa::path(post, path = "/api/taste/quiz/{session_id}/complete", params(("session_id" = QuizSessionId, Path)), responses(
     (status = 200, body = CompleteQuizResponse),
-    (status = 404, description = "There is no such session.")
+    (status = 404, description = "Session not found.")
 ))]
 async fn complete_quiz(
     State(app): State<AppState>,
