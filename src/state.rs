@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::data::Data;
 use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
-use crate::domain::dead_letters::DeadLetterOffice;
+use crate::domain::dead_letters::DeadLetterService;
 use crate::domain::digest::Digests;
 use crate::domain::insights::Insights;
 use crate::domain::jobs::Jobs;
@@ -20,7 +20,7 @@ use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
 use crate::domain::moods::Moods;
 use crate::domain::pictures::Pictures;
-use crate::domain::quiz::Quizmaster;
+use crate::domain::quiz::QuizService;
 use crate::domain::quota::Limits;
 use crate::domain::quota::body_memory::BodyMemory;
 use crate::domain::readiness::Readiness;
@@ -73,7 +73,7 @@ pub struct Parts {
     /// Taste analysis of liked pictures.
     pub taste: Taste,
     /// Dead letters.
-    pub dead_letters: DeadLetterOffice,
+    pub dead_letters: DeadLetterService,
     /// Wardrobe statistics.
     pub insights: Insights,
     /// Fashion trends.
@@ -83,7 +83,7 @@ pub struct Parts {
     /// Scraping of the discover feed.
     pub scraper: Scraper,
     /// Taste quizzes.
-    pub quiz: Quizmaster,
+    pub quiz: QuizService,
     /// Jobs.
     pub jobs: Jobs,
     /// Readiness checks.

@@ -20,7 +20,7 @@ use crate::blob::local::LocalBlobs;
 use crate::blob::{BlobStore, ContainerName};
 use crate::config::{self, Config, Documents, Environment, ModelServer};
 use crate::domain::readiness::Probe;
-use crate::domain::scraper::polite::Gates;
+use crate::domain::scraper::polite::HostThrottle;
 use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::{BuiltIn, Segmenter};
 use crate::imaging::segmentation::{SegmentationService, ServiceOptions};
@@ -77,7 +77,7 @@ pub struct Backends {
     /// HTTP client for URLs from users, feeds and pages.
     pub web: Arc<GuardedClient>,
     /// Rate limits per scraped site.
-    pub gates: Arc<Gates>,
+    pub throttle: Arc<HostThrottle>,
     /// What leaves the process about itself, beside the log.
     pub telemetry: Telemetry,
 }
@@ -98,7 +98,7 @@ impl Backends {
         let store = open_store(config, &clock)?;
         let model = open_model(config, &http, &clock)?;
         let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
-        let gates = Arc::new(Gates::new(HOST_PAUSE));
+        let throttle = Arc::new(HostThrottle::new(HOST_PAUSE));
         let pixels = Arc::new(PixelPool::default());
         let segmenter = open_segmenter(config, &http, &pixels);
         Ok(Self {
@@ -113,7 +113,7 @@ impl Backends {
             clock,
             http,
             web,
-            gates,
+            throttle,
             telemetry: Telemetry::off(),
         })
     }

@@ -16,7 +16,7 @@ use crate::domain::backlog::Backlog;
 use crate::domain::budget::{Budget, BudgetedModel};
 use crate::domain::chat::Chat;
 use crate::domain::chat::tools::{self, weather};
-use crate::domain::dead_letters::DeadLetterOffice;
+use crate::domain::dead_letters::DeadLetterService;
 use crate::domain::digest::{self, Digests};
 use crate::domain::insights::{self, Insights};
 use crate::domain::jobs::{self, Jobs, Kind, kinds};
@@ -24,13 +24,13 @@ use crate::domain::media::{self, Media};
 use crate::domain::metadata::Describer;
 use crate::domain::moods::{self, Moods};
 use crate::domain::pictures::Pictures;
-use crate::domain::quiz::Quizmaster;
+use crate::domain::quiz::QuizService;
 use crate::domain::quota::Limits;
 use crate::domain::quota::body_memory::BodyMemory;
 use crate::domain::rates::ExchangeRates;
 use crate::domain::readiness::{Probe, Readiness};
 use crate::domain::scraper::brand::client::BrandSites;
-use crate::domain::scraper::polite::Visitor;
+use crate::domain::scraper::polite::RobotsClient;
 use crate::domain::scraper::reddit::client::Reddit;
 use crate::domain::scraper::{self, Scraper};
 use crate::domain::similarity::{self, items::SimilarItems};
@@ -68,7 +68,7 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         clock,
         http,
         web,
-        gates,
+        throttle,
         telemetry,
     } = backends;
     let queue: Arc<dyn JobQueue> = if telemetry.is_tracing() { Arc::new(TracedQueue(queue)) } else { queue };
@@ -115,7 +115,7 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
     probes.extend(storage_probes);
     let model_probe = (!matches!(config.model, ModelServer::Offline)).then(|| model_probe(model.clone()));
     probes.push(("model", model_probe));
-    let dead_letters = DeadLetterOffice::new(data.clone(), queue.clone(), clock.clone());
+    let dead_letters = DeadLetterService::new(data.clone(), queue.clone(), clock.clone());
     let taste = Taste::new(taste::Parts {
         dead_letters: dead_letters.clone(),
         data: data.clone(),
@@ -127,8 +127,8 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         queue_name: config.queues.taste.work.clone(),
     });
     let Config { scraper: settings, queues, .. } = &config;
-    let reddit = Reddit::new(&web, &http, settings.reddit_url.clone(), &settings.reddit_user_agent, gates.clone());
-    let visitor = Visitor::new(web.clone(), gates, clock.clone());
+    let reddit = Reddit::new(&web, &http, settings.reddit_url.clone(), &settings.reddit_user_agent, throttle.clone());
+    let robots = RobotsClient::new(web.clone(), throttle, clock.clone());
     let limits = &config.limits;
     let places = if limits.enabled { limits.pending_jobs_per_user } else { 0 };
     let backlog = Backlog::new(data.clone(), clock.clone(), places);
@@ -137,7 +137,7 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         model: model.clone(),
         pictures: pictures.clone(),
         reddit: reddit.expect("the settings let only printable ASCII through"),
-        brands: BrandSites::new(Arc::new(visitor)),
+        brands: BrandSites::new(Arc::new(robots)),
         pixels: pixels.clone(),
         queue: queue.clone(),
         queue_name: queues.scrape.work.clone(),
@@ -192,7 +192,7 @@ pub fn with_kinds(config: Config, backends: Backends, more_kinds: Vec<Kind>) -> 
         scraper,
         jobs,
         dead_letters,
-        quiz: Quizmaster::new(data.clone(), clock.clone()),
+        quiz: QuizService::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()).watched(telemetry.metrics.clone()),
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         chat: Arc::new(Chat::new(&parts, config.stylist.tool_call_limit, ending.clone())),

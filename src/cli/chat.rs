@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::block_on;
-use super::client::{Service, Whom};
+use super::client::{Service, ServiceArguments};
 use super::output::{Output, complain, harmless, is_reader_gone, is_terminal, styled, words};
 use crate::domain::chat::LONGEST_MESSAGE;
 
@@ -36,12 +36,12 @@ pub struct Arguments {
     /// Message to send; without it, an interactive conversation
     message: Option<String>,
     #[command(flatten)]
-    whom: Whom,
+    service_arguments: ServiceArguments,
 }
 
 /// Sends one message, or runs a conversation. The exit code is 0 if every turn was answered.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let service = arguments.whom.service()?;
+    let service = arguments.service_arguments.service()?;
     let mut conversation = Conversation { service, said: VecDeque::new(), screen: Screen::new() };
     block_on(async {
         let all_answered = match arguments.message {

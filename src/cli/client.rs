@@ -25,7 +25,7 @@ const LONGEST_ERROR_BODY: usize = 64 * 1024;
 
 /// Flags of the commands that call a running service.
 #[derive(Args)]
-pub struct Whom {
+pub struct ServiceArguments {
     /// URL of the service
     #[arg(long, default_value = "http://127.0.0.1:7071", value_parser = parse_url, global = true)]
     url: Url,
@@ -37,7 +37,7 @@ pub struct Whom {
     token_file: Option<PathBuf>,
 }
 
-impl Whom {
+impl ServiceArguments {
     /// Creates a client from the flags.
     ///
     /// # Errors

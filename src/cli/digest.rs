@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::demo;
 use super::output::{harmless, output};
-use super::{Whose, block_on, data_dir_flag, settings};
+use super::{UserArguments, block_on, data_dir_flag, settings};
 use crate::app::{self, Backends};
 use crate::domain::digest::{Outcome, Reason, Trigger, facts};
 use crate::model::digest::Digest;
@@ -22,7 +22,7 @@ const WIDTH: usize = 80;
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
-    whose: Whose,
+    user_arguments: UserArguments,
     /// Create a digest even if nothing changed or the user opted out
     #[arg(long)]
     force: bool,
@@ -33,8 +33,8 @@ pub struct Arguments {
 
 /// Creates the digest, unless there is no reason to, and prints the result.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let config = settings(&data_dir_flag(arguments.whose.data_dir.as_deref()))?;
-    let user = arguments.whose.user.clone().unwrap_or_else(|| config.identity.local_dev_user.clone());
+    let config = settings(&data_dir_flag(arguments.user_arguments.data_dir.as_deref()))?;
+    let user = arguments.user_arguments.user.clone().unwrap_or_else(|| config.identity.local_dev_user.clone());
     // Nothing listens: the address only makes links to pictures, of which a digest has none.
     let backends = Backends::open(&config, SocketAddr::from((Ipv4Addr::LOCALHOST, config.server.port)))?;
     let outcome = block_on(async {

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::import::FormatFlag;
 use super::output::{complain, output, tell};
-use super::{Whose, block_on};
+use super::{UserArguments, block_on};
 use crate::domain::transfer::{self, Exported, Format, Kind};
 use crate::model::ids::UserId;
 use crate::store::DocumentStore;
@@ -19,7 +19,7 @@ use crate::store::DocumentStore;
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
-    whose: Whose,
+    user_arguments: UserArguments,
     /// Documents to write [default: all; wardrobe for CSV]
     #[arg(long, value_enum)]
     kind: Option<KindFlag>,
@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if format == Format::Csv && !matches!(kind, KindFlag::Wardrobe) {
         bail!("a CSV table holds wardrobe items only: use --kind wardrobe, or json or jsonl");
     }
-    let (store, user) = arguments.whose.open_snapshot()?;
+    let (store, user) = arguments.user_arguments.open_snapshot()?;
     let job = Job { store: &*store, user: &user, kinds: kind.kinds(), format };
     let exported = match file {
         Some(file) => job.write_file(file)?,

@@ -11,7 +11,7 @@ use encoding_rs::Encoding;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{output, tell};
-use super::{Whose, block_on};
+use super::{UserArguments, block_on};
 use crate::domain::transfer::{self, Format, Kind, Options, Rejection, Source};
 
 /// Flags of `import`.
@@ -21,7 +21,7 @@ pub struct Arguments {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
-    whose: Whose,
+    user_arguments: UserArguments,
     /// Kind of the rows [default: detected from their fields]
     #[arg(long, value_enum)]
     kind: Option<KindFlag>,
@@ -79,10 +79,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let bar = progress_bar(&arguments.files);
     let sources = arguments.files.iter().map(|file| open(file, arguments, &bar)).collect::<anyhow::Result<_>>()?;
-    let (_, store, user) = arguments.whose.open()?;
+    let (_, store, user) = arguments.user_arguments.open()?;
     let options = Options {
         user,
-        take_over: arguments.whose.user.is_some(),
+        take_over: arguments.user_arguments.user.is_some(),
         kind: arguments.kind.map(Into::into),
         dry_run: arguments.dry_run,
     };

@@ -14,7 +14,7 @@ use rust_decimal::prelude::ToPrimitive;
 use tokio_util::task::TaskTracker;
 
 use super::output::{output, words};
-use super::{Whose, block_on};
+use super::{UserArguments, block_on};
 use crate::app;
 use crate::base::clock::{Clock, SystemClock};
 use crate::data::Data;
@@ -44,7 +44,7 @@ const BADGES: [(Badge, &str); 5] = [
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
-    whose: Whose,
+    user_arguments: UserArguments,
     /// Length of the recent period in days, 1 to 3650
     #[arg(long, value_name = "DAYS", default_value_t = DEFAULT_WINDOW,
         value_parser = clap::value_parser!(u16).range(1..=i64::from(LONGEST_WINDOW)))]
@@ -70,7 +70,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let question =
         Question::new(arguments.window_days.into(), arguments.target_cpw).context("no such window or target")?;
     let text = block_on(async {
-        let (config, store, user) = arguments.whose.open()?;
+        let (config, store, user) = arguments.user_arguments.open()?;
         let data = Data::new(store);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = TaskTracker::new();

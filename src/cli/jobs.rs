@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::block_on;
-use super::client::{Service, Whom};
+use super::client::{Service, ServiceArguments};
 use super::output::{one_line, output, tell, words};
 
 /// Default time between polls, and the longest `Retry-After` that is obeyed.
@@ -31,7 +31,7 @@ pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    whom: Whom,
+    service_arguments: ServiceArguments,
 }
 
 #[derive(Subcommand)]
@@ -135,7 +135,7 @@ struct Accepted {
 
 /// Runs the sub-command.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let service = arguments.whom.service()?;
+    let service = arguments.service_arguments.service()?;
     let command = arguments.command.unwrap_or(Command::List { status: None, all: false });
     block_on(async {
         match command {

@@ -110,8 +110,8 @@ pub fn main() -> ExitCode {
 /// Reads the settings; `flags` take precedence over everything else. Warns about misspelt names.
 fn settings(flags: &Flags) -> anyhow::Result<Config> {
     let config = Config::load(flags)?;
-    for stranger in &config.strangers {
-        complain(&format!("warning: {stranger}"));
+    for unknown_name in &config.unknown_names {
+        complain(&format!("warning: {unknown_name}"));
     }
     Ok(config)
 }
@@ -123,7 +123,7 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 
 /// Flags of the commands that work on one user's documents.
 #[derive(Args)]
-struct Whose {
+struct UserArguments {
     /// User id [default: LOCAL_DEV_USER_ID]
     #[arg(long, value_name = "ID", value_parser = parse_user)]
     user: Option<UserId>,
@@ -132,7 +132,7 @@ struct Whose {
     data_dir: Option<PathBuf>,
 }
 
-impl Whose {
+impl UserArguments {
     /// Reads the settings and opens the store; returns both, and the user.
     fn open(&self) -> anyhow::Result<(Config, Arc<dyn DocumentStore>, UserId)> {
         let (config, user) = self.settings()?;

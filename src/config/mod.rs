@@ -41,8 +41,8 @@ pub use self::limits::Limits;
 pub use self::media::{Media, Segmentation, ServiceCredential};
 pub use self::model::ModelServer;
 pub use self::moods::Moods;
-pub use self::names::Stranger;
-use self::names::stranger;
+pub use self::names::UnknownName;
+use self::names::unknown_name;
 pub use self::origins::AllowedOrigins;
 pub use self::queues::{POISON_SUFFIX, QueueNames, Queues};
 use self::reader::Reader;
@@ -102,7 +102,7 @@ pub struct Config {
     /// Every setting with value and source, in reading order.
     pub effective: Vec<Effective>,
     /// Names in the environment that look like settings but are not.
-    pub strangers: Vec<Stranger>,
+    pub unknown_names: Vec<UnknownName>,
 }
 
 impl Config {
@@ -186,7 +186,7 @@ impl Config {
             telemetry,
             log_filter,
             effective,
-            strangers: Vec::new(),
+            unknown_names: Vec::new(),
         })
     }
 
@@ -219,7 +219,7 @@ impl Config {
         }
         let known: Vec<&'static str> = config.effective.iter().map(|setting| setting.name).collect();
         let names: BTreeSet<String> = in_environment.chain(file.keys().cloned()).collect();
-        config.strangers = names.iter().filter_map(|name| stranger(name, &known)).collect();
+        config.unknown_names = names.iter().filter_map(|name| unknown_name(name, &known)).collect();
         Ok(config)
     }
 }

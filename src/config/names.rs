@@ -27,14 +27,14 @@ const SHORTEST_LIKE: usize = 10;
 
 /// A name that looks like a setting but is not one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stranger {
+pub struct UnknownName {
     /// The name.
     pub name: String,
     /// The most similar setting.
     pub nearest: Option<&'static str>,
 }
 
-impl fmt::Display for Stranger {
+impl fmt::Display for UnknownName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is set, but there is no such setting", self.name)?;
         self.nearest.map_or(Ok(()), |nearest| write!(f, ": is it {nearest}?"))
@@ -42,7 +42,7 @@ impl fmt::Display for Stranger {
 }
 
 /// Checks whether an unknown name looks like a misspelt setting.
-pub fn stranger(name: &str, known: &[&'static str]) -> Option<Stranger> {
+pub fn unknown_name(name: &str, known: &[&'static str]) -> Option<UnknownName> {
     let upper = name.to_ascii_uppercase();
     if known.contains(&name) || OTHERS_PREFIXES.iter().any(|prefix| upper.starts_with(prefix)) {
         return None;
@@ -56,5 +56,5 @@ pub fn stranger(name: &str, known: &[&'static str]) -> Option<Stranger> {
     }
     // Further away it is no mistyped name, but a made-up one.
     let nearest = (apart <= 2.max(name.len() / 4)).then_some(nearest);
-    Some(Stranger { name: name.to_owned(), nearest })
+    Some(UnknownName { name: name.to_owned(), nearest })
 }

@@ -1,4 +1,4 @@
-use super::names::stranger;
+use super::names::unknown_name;
 use super::*;
 
 fn read(settings: &[(&str, &str)]) -> Result<Config, Error> {
@@ -62,11 +62,11 @@ fn names_like_settings_are_told_and_those_of_others_are_not() {
         ("GOOGLE_CLIENT_IDS", Some("GOOGLE_CLIENT_ID")),
         ("RATE_LIMIT_ENTIRELY_MADE_UP_NAME", None),
     ] {
-        let found = stranger(name, &known).map(|stranger| stranger.nearest);
+        let found = unknown_name(name, &known).map(|found| found.nearest);
         let is_of_ours = name != "COSMOS_ENDPOINT_DB";
         assert_eq!(found, is_of_ours.then_some(nearest), "{name}");
     }
-    let all_known: Vec<_> = known.iter().filter(|name| stranger(name, &known).is_some()).collect();
+    let all_known: Vec<_> = known.iter().filter(|name| unknown_name(name, &known).is_some()).collect();
     assert!(all_known.is_empty(), "{all_known:?}");
     for others in [
         "PATH",
@@ -103,7 +103,7 @@ fn names_like_settings_are_told_and_those_of_others_are_not() {
         "CARGO_HOME",
         "SSL_CERT_FILE",
     ] {
-        assert_eq!(stranger(others, &known), None, "{others}");
+        assert_eq!(unknown_name(others, &known), None, "{others}");
     }
 }
 

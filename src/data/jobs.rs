@@ -113,7 +113,7 @@ impl Jobs {
     }
 
     /// Finds a job of any user.
-    pub async fn find_anyone_s(&self, job: &JobId) -> Result<Option<Job>> {
+    pub async fn find_for_any_user(&self, job: &JobId) -> Result<Option<Job>> {
         if !Self::is_valid_id(job) {
             return Ok(None);
         }

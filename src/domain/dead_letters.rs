@@ -21,7 +21,7 @@ const HASH_DIGITS: usize = 16;
 
 /// A message to store as a dead letter.
 #[derive(Debug, Clone)]
-pub struct Burial {
+pub struct FailedMessage {
     /// Text of the message.
     pub text: String,
     /// Id in the queue, if it has one.
@@ -61,13 +61,13 @@ pub enum Error {
 
 /// Stores and replays the dead letters of all queues. Cheap to clone.
 #[derive(Clone)]
-pub struct DeadLetterOffice {
+pub struct DeadLetterService {
     data: Data,
     queue: Arc<dyn JobQueue>,
     clock: Arc<dyn Clock>,
 }
 
-impl DeadLetterOffice {
+impl DeadLetterService {
     /// Creates a service for messages of `queue`.
     pub fn new(data: Data, queue: Arc<dyn JobQueue>, clock: Arc<dyn Clock>) -> Self {
         Self { data, queue, clock }
@@ -78,8 +78,8 @@ impl DeadLetterOffice {
     ///
     /// # Errors
     /// When the store fails; the message must then stay in its queue.
-    pub async fn keep(&self, burial: Burial, group: &str) -> Result<(), Error> {
-        let Burial { text, message_id, source_queue, reason, dequeue_count } = burial;
+    pub async fn keep(&self, failed: FailedMessage, group: &str) -> Result<(), Error> {
+        let FailedMessage { text, message_id, source_queue, reason, dequeue_count } = failed;
         let letter = DeadLetter {
             id: letter_id(group, message_id.as_deref(), &text),
             job_id: group.into(),

@@ -32,7 +32,7 @@ const PROFILE_ATTEMPTS: usize = 24;
 
 /// Holds quizzes.
 #[derive(Clone)]
-pub struct Quizmaster {
+pub struct QuizService {
     data: Data,
     clock: Arc<dyn Clock>,
 }
@@ -55,7 +55,7 @@ pub enum Responded {
     Missing,
 }
 
-impl Quizmaster {
+impl QuizService {
     /// Creates the service.
     pub fn new(data: Data, clock: Arc<dyn Clock>) -> Self {
         Self { data, clock }

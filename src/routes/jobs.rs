@@ -197,7 +197,7 @@ async fn find_job(
 /// Loads a job that the caller may see.
 async fn load(app: &AppState, user: &UserId, id: &JobId) -> Result<Job, ApiError> {
     let found = match app.jobs.find(user, id).await? {
-        None if is_admin(app, user) => app.jobs.find_anyone_s(id).await?,
+        None if is_admin(app, user) => app.jobs.find_for_any_user(id).await?,
         found => found,
     };
     found.ok_or(NO_JOB)

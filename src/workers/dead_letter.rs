@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use tracing::instrument;
 
 use super::{Delivery, JobError};
-use crate::domain::dead_letters::Burial;
+use crate::domain::dead_letters::FailedMessage;
 use crate::state::AppState;
 
 /// Name of the function for the poison queue of taste-analysis jobs.
@@ -18,8 +18,8 @@ pub const TASTE_FUNCTION: &str = "ProcessTasteAnalysisJobDlq";
 /// [`JobError::Retry`] when that fails; the message then stays in its queue.
 #[instrument(name = "worker.dead_letter", skip_all)]
 pub async fn keep_taste(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
-    let burial = delivery.bury(&app.config.queues.taste.poison, None);
-    app.taste.bury(burial).await.map_err(|error| JobError::Retry(error.into()))
+    let failed = delivery.into_failed(&app.config.queues.taste.poison, None);
+    app.taste.give_up(failed).await.map_err(|error| JobError::Retry(error.into()))
 }
 
 /// Stores a message from a poison queue. A function that fails gives up its messages itself, with a reason
@@ -29,15 +29,15 @@ pub async fn keep_taste(app: &AppState, delivery: Delivery) -> Result<(), JobErr
 /// [`JobError::Retry`] when that fails; the message then stays in its queue.
 #[instrument(name = "worker.dead_letter", skip_all)]
 pub async fn keep(app: &AppState, delivery: Delivery, poison_queue: &str) -> Result<(), JobError> {
-    store(app, delivery.bury(poison_queue, None)).await
+    store(app, delivery.into_failed(poison_queue, None)).await
 }
 
 /// Stores a message that a function gave up.
-pub fn give_up(app: &AppState, burial: Burial) -> BoxFuture<'_, Result<(), JobError>> {
-    store(app, burial).boxed()
+pub fn give_up(app: &AppState, failed: FailedMessage) -> BoxFuture<'_, Result<(), JobError>> {
+    store(app, failed).boxed()
 }
 
-async fn store(app: &AppState, burial: Burial) -> Result<(), JobError> {
-    let queue = app.config.queues.origin_of(&burial.source_queue).unwrap_or(&burial.source_queue).to_owned();
-    app.dead_letters.keep(burial, &queue).await.map_err(JobError::retry)
+async fn store(app: &AppState, failed: FailedMessage) -> Result<(), JobError> {
+    let queue = app.config.queues.origin_of(&failed.source_queue).unwrap_or(&failed.source_queue).to_owned();
+    app.dead_letters.keep(failed, &queue).await.map_err(JobError::retry)
 }

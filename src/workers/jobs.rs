@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use tracing::instrument;
 
 use super::{Delivery, JobError, dead_letter};
-use crate::domain::dead_letters::Burial;
+use crate::domain::dead_letters::FailedMessage;
 use crate::domain::jobs::{WorkError, read_message};
 use crate::state::AppState;
 
@@ -25,17 +25,17 @@ pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     let message = read_message(&delivery.text).map_err(JobError::give_up)?;
     match Box::pin(app.jobs.work(&message)).await {
         Ok(_) => Ok(()),
-        Err(WorkError::Elsewhere) => Err(JobError::NotNow),
+        Err(WorkError::HeldElsewhere) => Err(JobError::NotNow),
         Err(WorkError::Failed(cause)) => Err(JobError::Retry(cause)),
     }
 }
 
 /// Handles a message after its last failure: marks the job, or stores a dead letter if it names none.
-pub fn give_up(app: &AppState, burial: Burial) -> BoxFuture<'_, Result<(), JobError>> {
+pub fn give_up(app: &AppState, failed: FailedMessage) -> BoxFuture<'_, Result<(), JobError>> {
     async move {
-        match read_message(&burial.text) {
-            Ok(message) => app.jobs.bury(&message).await.map_err(JobError::retry),
-            Err(_) => dead_letter::give_up(app, burial).await,
+        match read_message(&failed.text) {
+            Ok(message) => app.jobs.give_up(&message).await.map_err(JobError::retry),
+            Err(_) => dead_letter::give_up(app, failed).await,
         }
     }
     .boxed()
@@ -48,5 +48,5 @@ pub fn give_up(app: &AppState, burial: Burial) -> BoxFuture<'_, Result<(), JobEr
 #[instrument(name = "worker.job.poison", skip_all)]
 pub async fn keep(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     let reason = read_message(&delivery.text).err().map(str::to_owned);
-    give_up(app, delivery.bury(&app.config.queues.operations.poison, reason)).await
+    give_up(app, delivery.into_failed(&app.config.queues.operations.poison, reason)).await
 }

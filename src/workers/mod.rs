@@ -30,7 +30,7 @@ use tracing::{Span, field, info, info_span, warn};
 
 use crate::base::chain::Chain;
 use crate::config::{Config, POISON_SUFFIX, QueueNames};
-use crate::domain::dead_letters::Burial;
+use crate::domain::dead_letters::FailedMessage;
 use crate::model::schedule::Schedule;
 use crate::state::AppState;
 use crate::telemetry::trace_context;
@@ -45,7 +45,7 @@ pub static FUNCTIONS: &[Function] = &[
             names: |config| &config.queues.taste,
             run: |app, delivery| taste::run(app, delivery).boxed(),
             dead_letters: Some(DeadLetters {
-                give_up: |app, burial| taste::give_up(app, burial).boxed(),
+                give_up: |app, failed| taste::give_up(app, failed).boxed(),
                 // Its jobs know it.
                 keeps_last_failure: false,
             }),
@@ -228,7 +228,7 @@ pub type HandleMessage = for<'a> fn(&'a AppState, Delivery) -> BoxFuture<'a, Res
 /// Runs a timer function.
 pub type RunTimer = for<'a> fn(&'a AppState) -> BoxFuture<'a, Result<(), JobError>>;
 /// Stores a message that failed for good, with a reason.
-pub type GiveUp = for<'a> fn(&'a AppState, Burial) -> BoxFuture<'a, Result<(), JobError>>;
+pub type GiveUp = for<'a> fn(&'a AppState, FailedMessage) -> BoxFuture<'a, Result<(), JobError>>;
 
 /// A delivered message.
 #[derive(Debug, Clone)]
@@ -243,9 +243,9 @@ pub struct Delivery {
 
 impl Delivery {
     /// The message from `source_queue` as one that is given up.
-    pub fn bury(self, source_queue: &str, reason: Option<String>) -> Burial {
+    pub fn into_failed(self, source_queue: &str, reason: Option<String>) -> FailedMessage {
         let Self { text, dequeue_count, id } = self;
-        Burial { text, message_id: id, source_queue: source_queue.to_owned(), reason, dequeue_count }
+        FailedMessage { text, message_id: id, source_queue: source_queue.to_owned(), reason, dequeue_count }
     }
 }
 
@@ -311,8 +311,8 @@ impl QueueTrigger {
             Ok(()) | Err(JobError::NotNow | JobError::Retry(_)) => return outcome,
         };
         warn!(reason, "message given up");
-        let burial = delivery.bury(self.queue(&app.config), Some(reason));
-        attempt((dead_letters.give_up)(app, burial), limit).await
+        let failed = delivery.into_failed(self.queue(&app.config), Some(reason));
+        attempt((dead_letters.give_up)(app, failed), limit).await
     }
 }
 

@@ -23,7 +23,7 @@ pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     let message = read_message(&delivery.text).map_err(JobError::GiveUp)?;
     match app.moods.work(&message.chunk).await {
         Ok(_) => Ok(()),
-        Err(Error::Elsewhere) => Err(JobError::NotNow),
+        Err(Error::HeldElsewhere) => Err(JobError::NotNow),
         Err(error @ Error::Gone) => Err(JobError::GiveUp(error.to_string())),
         Err(error) => Err(JobError::retry(error)),
     }

@@ -5,7 +5,7 @@ use tracing::instrument;
 
 use super::{Delivery, JobError};
 use crate::base::chain::Chain;
-use crate::domain::dead_letters::Burial;
+use crate::domain::dead_letters::FailedMessage;
 use crate::domain::taste::{WorkError, Worked, read_message};
 use crate::state::AppState;
 
@@ -22,9 +22,9 @@ pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     let message = read_message(&delivery.text).map_err(JobError::GiveUp)?;
     match app.taste.work(message).await {
         Ok(Worked::Done { .. } | Worked::Final) => Ok(()),
-        Err(WorkError::Elsewhere) => Err(JobError::NotNow),
+        Err(WorkError::HeldElsewhere) => Err(JobError::NotNow),
         Err(WorkError::Failed(cause)) => Err(JobError::Retry(cause)),
-        Err(WorkError::Hopeless(cause)) => Err(JobError::GiveUp(Chain(&*cause).to_string())),
+        Err(WorkError::Permanent(cause)) => Err(JobError::GiveUp(Chain(&*cause).to_string())),
     }
 }
 
@@ -33,6 +33,6 @@ pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
 /// # Errors
 /// [`JobError::Retry`] when that fails; the message then stays in its queue.
 #[instrument(name = "worker.taste.give_up", skip_all)]
-pub async fn give_up(app: &AppState, burial: Burial) -> Result<(), JobError> {
-    app.taste.bury(burial).await.map_err(|error| JobError::Retry(error.into()))
+pub async fn give_up(app: &AppState, failed: FailedMessage) -> Result<(), JobError> {
+    app.taste.give_up(failed).await.map_err(|error| JobError::Retry(error.into()))
 }

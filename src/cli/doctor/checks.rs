@@ -116,8 +116,8 @@ fn settings(config: &Config) -> Vec<Report> {
         let found = format!("{} is also set in {}, without effect", setting.name, places.join(" and "));
         warn(&found, "remove one of them");
     }
-    for stranger in &config.strangers {
-        warn(&stranger.to_string(), "correct or remove it");
+    for unknown_name in &config.unknown_names {
+        warn(&unknown_name.to_string(), "correct or remove it");
     }
     if config.environment == Environment::Development {
         warn(

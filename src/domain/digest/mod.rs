@@ -90,7 +90,7 @@ impl Reason {
 pub enum Error {
     /// Another worker holds the user's week.
     #[error("another worker makes the digest")]
-    Elsewhere,
+    HeldElsewhere,
     /// Another worker took over the user's week.
     #[error("the lease was lost")]
     LeaseLost,
@@ -169,7 +169,7 @@ impl Digests {
                 return Ok(Outcome::Skipped(Reason::WeekDone));
             }
             if run.lease.is_live(self.now(), WeeklyRun::LONGEST) {
-                return Err(Error::Elsewhere);
+                return Err(Error::HeldElsewhere);
             }
         }
         let profile = self.0.data.profiles.find(user).await?;
@@ -211,7 +211,7 @@ impl Digests {
                     settled?
                 }
                 Claimed::Left(Some(reason)) => return Ok(Outcome::Skipped(reason)),
-                Claimed::Left(None) => return Err(Error::Elsewhere),
+                Claimed::Left(None) => return Err(Error::HeldElsewhere),
             },
         };
         Ok(Outcome::Generated(Box::new(digest)))

@@ -227,7 +227,7 @@ impl Digests {
                 Some(Ok(Outcome::Skipped(Reason::OptedOut))) => &mut counts.skipped_by_opt_out,
                 Some(Ok(Outcome::Skipped(Reason::NoItems))) => &mut counts.skipped_empty,
                 Some(Ok(Outcome::Skipped(Reason::WeekDone))) => &mut counts.already_done,
-                Some(Err(Error::Elsewhere | Error::LeaseLost)) => &mut counts.elsewhere,
+                Some(Err(Error::HeldElsewhere | Error::LeaseLost)) => &mut counts.elsewhere,
                 Some(Err(error)) => {
                     warn!(user.id = %user, %week, error = %Chain(&error), "digest not made");
                     &mut counts.failed

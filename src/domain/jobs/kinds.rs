@@ -162,7 +162,7 @@ fn digest_fault(error: digest::Error) -> Fault {
         digest::Error::Model(llm::Error::OverBudget { .. }) => return Fault::Failed(OVER_BUDGET.to_owned()),
         digest::Error::Model(_) => "The model could not be asked for ideas.",
         digest::Error::Nonsense(_) => "The model's answer was no digest.",
-        digest::Error::Elsewhere
+        digest::Error::HeldElsewhere
         | digest::Error::LeaseLost
         | digest::Error::Data(_)
         | digest::Error::Queue(_)
@@ -249,7 +249,7 @@ async fn read_chunk(moods: &Moods, run: &Run, snippets: &[Snippet]) -> Result<Ch
     loop {
         match moods.process_chunk(&name, snippets).await {
             Ok(report) => return Ok(ChunkDone::Read(report)),
-            Err(moods::Error::Elsewhere) if looks < CHUNK_LOOKS => looks += 1,
+            Err(moods::Error::HeldElsewhere) if looks < CHUNK_LOOKS => looks += 1,
             Err(error @ (moods::Error::Model(_) | moods::Error::Nonsense(_))) => {
                 tries += 1;
                 warn!(job.id = %run.id(), error = %Chain(&error), "chunk of articles not read");
@@ -270,7 +270,7 @@ async fn read_chunk(moods: &Moods, run: &Run, snippets: &[Snippet]) -> Result<Ch
 fn moods_fault(error: moods::Error) -> Fault {
     let message = match &error {
         moods::Error::NoSite(_) => "None of the publishers could be read.",
-        moods::Error::Elsewhere | moods::Error::LeaseLost => "Another run reads the same articles.",
+        moods::Error::HeldElsewhere | moods::Error::LeaseLost => "Another run reads the same articles.",
         moods::Error::Data(_)
         | moods::Error::Queue(_)
         | moods::Error::Model(_)

@@ -276,7 +276,7 @@ pub enum Worked {
 pub enum WorkError {
     /// Another worker holds the job.
     #[error("another worker has the job")]
-    Elsewhere,
+    HeldElsewhere,
     /// Another delivery may succeed.
     #[error("the job failed")]
     Failed(#[source] Cause),
@@ -297,11 +297,11 @@ impl From<data::Error> for WorkError {
 /// Why a worker does not take the job in its message.
 enum NotTaken {
     /// Another worker holds it.
-    Elsewhere,
+    HeldElsewhere,
     /// Nothing is left to do.
     Nothing,
     /// Too many attempts have failed.
-    Hopeless,
+    Exhausted,
 }
 
 /// Accepts, runs and manages jobs. Cheap to clone.
@@ -450,8 +450,8 @@ impl Jobs {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn find_anyone_s(&self, id: &JobId) -> Result<Option<Job>, data::Error> {
-        Ok(self.0.data.jobs.find_anyone_s(id).await?.filter(|job| job.purged_at.is_none()))
+    pub async fn find_for_any_user(&self, id: &JobId) -> Result<Option<Job>, data::Error> {
+        Ok(self.0.data.jobs.find_for_any_user(id).await?.filter(|job| job.purged_at.is_none()))
     }
 
     /// Terminates a job. Its worker notices at its next write, which fails.
@@ -537,9 +537,9 @@ impl Jobs {
     pub async fn work(&self, message: &JobMessage) -> Result<Worked, WorkError> {
         let held = match self.claim(message).await? {
             Claimed::Ours(held) => held,
-            Claimed::Left(NotTaken::Elsewhere) => return Err(WorkError::Elsewhere),
+            Claimed::Left(NotTaken::HeldElsewhere) => return Err(WorkError::HeldElsewhere),
             Claimed::Left(NotTaken::Nothing) => return Ok(Worked::Nothing),
-            Claimed::Left(NotTaken::Hopeless) => {
+            Claimed::Left(NotTaken::Exhausted) => {
                 let reason = "Every process that worked on it was cut off before a step was done.";
                 self.fail_from_outside(&message.user_id, &message.job_id, reason).await?;
                 return Ok(Worked::Done);
@@ -608,8 +608,8 @@ impl Jobs {
                 // A job that is not there was purged.
                 None => Decision::Leave(NotTaken::Nothing),
                 Some(job) if job.status.is_final() => Decision::Leave(NotTaken::Nothing),
-                Some(_) if matches!(standing, Standing::Held(_)) => Decision::Leave(NotTaken::Elsewhere),
-                Some(job) if job.stalls >= MOST_STALLS => Decision::Leave(NotTaken::Hopeless),
+                Some(_) if matches!(standing, Standing::Held(_)) => Decision::Leave(NotTaken::HeldElsewhere),
+                Some(job) if job.stalls >= MOST_STALLS => Decision::Leave(NotTaken::Exhausted),
                 Some(mut job) => {
                     job.attempt += 1;
                     job.stalls += 1;
@@ -640,7 +640,7 @@ impl Jobs {
     ///
     /// # Errors
     /// When the store, queue or blob store fails; the message must then stay in its queue.
-    pub async fn bury(&self, message: &JobMessage) -> Result<(), WorkError> {
+    pub async fn give_up(&self, message: &JobMessage) -> Result<(), WorkError> {
         let Some(job) = self.0.data.jobs.find(&message.user_id, &message.job_id).await? else { return Ok(()) };
         // Should the worker that has it die, the sweeper sees to it.
         if job.status.is_final() || job.is_worked_on(self.now()) {

@@ -99,7 +99,7 @@ impl Moods {
             leases.claim(Store::chunk_key(id), |found: Option<MoodChunk>, standing| match (found, standing) {
                 (None, _) => Decision::Leave(Err(Error::Gone)),
                 (Some(MoodChunk { report: Some(report), .. }), _) => Decision::Leave(Ok(report)),
-                (Some(_), Standing::Held(_)) => Decision::Leave(Err(Error::Elsewhere)),
+                (Some(_), Standing::Held(_)) => Decision::Leave(Err(Error::HeldElsewhere)),
                 (Some(chunk), Standing::Free) => Decision::Take(chunk),
             });
         let held = match claimed.await? {

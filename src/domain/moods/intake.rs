@@ -56,7 +56,7 @@ impl Moods {
                 return Ok(taken);
             }
         }
-        Err(Error::Elsewhere)
+        Err(Error::HeldElsewhere)
     }
 
     /// Reads the feeds once; `None` if another process did so meanwhile.

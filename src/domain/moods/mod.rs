@@ -73,7 +73,7 @@ pub enum Error {
     Unwritable(#[from] serde_json::Error),
     /// Another worker holds the chunk.
     #[error("another worker has the chunk")]
-    Elsewhere,
+    HeldElsewhere,
     /// Another worker took the chunk over.
     #[error("the chunk's lease was lost")]
     LeaseLost,

@@ -96,11 +96,11 @@ impl Moods {
     async fn process_patiently(&self, run: &str, snippets: &[Snippet]) -> Result<ChunkReport, Error> {
         for _ in 0..LOOKS {
             match self.process_chunk(run, snippets).await {
-                Err(Error::Elsewhere) => tokio::time::sleep(PAUSE).await,
+                Err(Error::HeldElsewhere) => tokio::time::sleep(PAUSE).await,
                 outcome => return outcome,
             }
         }
-        Err(Error::Elsewhere)
+        Err(Error::HeldElsewhere)
     }
 
     /// Collects the newest articles of the last `months_back` months (of 30 days), at most 300 per publisher.

@@ -37,7 +37,7 @@ const OUTAGE_LIFE: Duration = Duration::from_secs(10 * 60);
 const KEPT_ROBOTS: usize = 256;
 
 /// Number of hosts above which idle ones are dropped.
-const KEPT_GATES: usize = 256;
+const KEPT_HOSTS: usize = 256;
 
 /// Why a page was not fetched.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,7 @@ impl PoliteError {
 }
 
 /// Admits one request at a time per host, with a delay after each. Per process.
-pub struct Gates {
+pub struct HostThrottle {
     pause: Duration,
     hosts: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
 }
@@ -79,7 +79,7 @@ impl Drop for Turn {
     }
 }
 
-impl Gates {
+impl HostThrottle {
     /// Creates a throttle with this delay.
     pub fn new(pause: Duration) -> Self {
         Self { pause, hosts: Mutex::default() }
@@ -98,7 +98,7 @@ impl Gates {
 
     fn gate(&self, host: &str) -> Arc<tokio::sync::Mutex<Option<Instant>>> {
         let mut hosts = self.hosts.lock();
-        if hosts.len() >= KEPT_GATES {
+        if hosts.len() >= KEPT_HOSTS {
             hosts.retain(|_, gate| {
                 Arc::strong_count(gate) > 1
                     || gate.try_lock().is_ok_and(|last| last.is_some_and(|last| last.elapsed() < LONGEST_PAUSE))
@@ -137,19 +137,19 @@ impl Rules {
 }
 
 /// Fetches pages politely.
-pub struct Visitor {
+pub struct RobotsClient {
     web: Arc<GuardedClient>,
-    gates: Arc<Gates>,
+    throttle: Arc<HostThrottle>,
     rules: ExpiringCache<String, Arc<Rules>>,
     outages: ExpiringCache<String, Arc<Rules>>,
 }
 
-impl Visitor {
+impl RobotsClient {
     /// Creates a client that uses these parts.
-    pub fn new(web: Arc<GuardedClient>, gates: Arc<Gates>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(web: Arc<GuardedClient>, throttle: Arc<HostThrottle>, clock: Arc<dyn Clock>) -> Self {
         Self {
             web,
-            gates,
+            throttle,
             rules: ExpiringCache::new(KEPT_ROBOTS, ROBOTS_LIFE, clock.clone()),
             outages: ExpiringCache::new(KEPT_ROBOTS, OUTAGE_LIFE, clock),
         }
@@ -163,7 +163,7 @@ impl Visitor {
         let rules = self.rules(url).await;
         rules.allow(url)?;
         let host = url.host_str().unwrap_or_default();
-        let turn = self.gates.turn(host, rules.pause()).await;
+        let turn = self.throttle.turn(host, rules.pause()).await;
         let answer = self.web.get_if_changed(url.as_str(), Expect::Html, limits, known).await?;
         drop(turn);
         if let Answer::Fetched(fetched) = &answer
@@ -180,7 +180,7 @@ impl Visitor {
         if let Some(rules) = find() {
             return rules;
         }
-        let _turn = self.gates.turn(url.host_str().unwrap_or_default(), None).await;
+        let _turn = self.throttle.turn(url.host_str().unwrap_or_default(), None).await;
         // Whoever held the gate may have asked the same.
         if let Some(rules) = find() {
             return rules;
@@ -276,32 +276,32 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_to_a_host_are_paused_between_and_hosts_do_not_wait_for_each_other() {
-        let gates = Gates::new(Duration::from_secs(1));
+        let throttle = HostThrottle::new(Duration::from_secs(1));
         let start = Instant::now();
-        drop(gates.turn("a.example", None).await);
-        drop(gates.turn("b.example", None).await);
+        drop(throttle.turn("a.example", None).await);
+        drop(throttle.turn("b.example", None).await);
         assert_eq!(start.elapsed(), Duration::ZERO);
-        drop(gates.turn("A.example", None).await);
+        drop(throttle.turn("A.example", None).await);
         assert_eq!(start.elapsed(), Duration::from_secs(1));
-        drop(gates.turn("a.example", Some(Duration::from_secs(4))).await);
+        drop(throttle.turn("a.example", Some(Duration::from_secs(4))).await);
         assert_eq!(start.elapsed(), Duration::from_secs(5));
-        drop(gates.turn("a.example", Some(Duration::MAX)).await);
+        drop(throttle.turn("a.example", Some(Duration::MAX)).await);
         assert_eq!(start.elapsed(), Duration::from_secs(5) + LONGEST_PAUSE);
-        let held = gates.turn("c.example", None).await;
-        let second = tokio::time::timeout(Duration::from_secs(60), gates.turn("c.example", None)).await;
+        let held = throttle.turn("c.example", None).await;
+        let second = tokio::time::timeout(Duration::from_secs(60), throttle.turn("c.example", None)).await;
         assert!(second.is_err());
         drop(held);
-        drop(gates.turn("c.example", None).await);
+        drop(throttle.turn("c.example", None).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn hosts_that_nobody_visits_are_forgotten() {
-        let gates = Gates::new(Duration::from_secs(1));
-        for number in 0..4 * KEPT_GATES {
-            drop(gates.turn(&format!("{number}.example"), None).await);
+        let throttle = HostThrottle::new(Duration::from_secs(1));
+        for number in 0..4 * KEPT_HOSTS {
+            drop(throttle.turn(&format!("{number}.example"), None).await);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert!(gates.hosts.lock().len() <= KEPT_GATES + 16);
+        assert!(throttle.hosts.lock().len() <= KEPT_HOSTS + 16);
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use tracing::warn;
 use super::work::read_message;
 use super::{Error, Taste, is_stale, waiting};
 use crate::data::update::Edit;
-use crate::domain::dead_letters::{self, Burial, Replay, letter_id};
+use crate::domain::dead_letters::{self, FailedMessage, Replay, letter_id};
 use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use crate::model::ids::TasteJobId;
 use crate::model::lease::Lease;
@@ -21,8 +21,8 @@ impl Taste {
     ///
     /// # Errors
     /// When the store fails; the message must then stay in its queue.
-    pub async fn bury(&self, burial: Burial) -> Result<(), Error> {
-        let Burial { text, message_id, source_queue, reason, dequeue_count } = burial;
+    pub async fn give_up(&self, failed: FailedMessage) -> Result<(), Error> {
+        let FailedMessage { text, message_id, source_queue, reason, dequeue_count } = failed;
         let message = read_message(&text);
         let job = match &message {
             Ok(message) => self.0.data.taste_jobs.find(&message.payload.job_id).await?,

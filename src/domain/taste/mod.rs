@@ -21,7 +21,7 @@ use crate::base::clock::Clock;
 use crate::config;
 use crate::data::update::Edit;
 use crate::data::{self, Data};
-use crate::domain::dead_letters::DeadLetterOffice;
+use crate::domain::dead_letters::DeadLetterService;
 use crate::domain::pictures::Pictures;
 use crate::llm::Model;
 use crate::model::ids::{ScrapedItemId, UserId};
@@ -70,7 +70,7 @@ pub struct Parts {
     /// Queue for jobs.
     pub queue: Arc<dyn JobQueue>,
     /// Dead letters.
-    pub dead_letters: DeadLetterOffice,
+    pub dead_letters: DeadLetterService,
     /// Pictures by URL.
     pub pictures: Pictures,
     /// Clock.

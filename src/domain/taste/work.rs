@@ -34,13 +34,13 @@ pub enum Worked {
 pub enum WorkError {
     /// Another worker holds the job.
     #[error("another worker has the job")]
-    Elsewhere,
+    HeldElsewhere,
     /// Another delivery may succeed.
     #[error("the job failed")]
     Failed(#[source] Box<dyn StdError + Send + Sync>),
     /// No delivery can succeed.
     #[error("the job cannot be done")]
-    Hopeless(#[source] Box<dyn StdError + Send + Sync>),
+    Permanent(#[source] Box<dyn StdError + Send + Sync>),
 }
 
 impl From<data::Error> for WorkError {
@@ -151,7 +151,7 @@ impl Taste {
                 (Some(TasteJob { status: TasteJobStatus::Completed | TasteJobStatus::DeadLettered, .. }), _) => {
                     Decision::Leave(Ok(()))
                 }
-                (Some(_), Standing::Held(_)) => Decision::Leave(Err(WorkError::Elsewhere)),
+                (Some(_), Standing::Held(_)) => Decision::Leave(Err(WorkError::HeldElsewhere)),
                 (Some(job), Standing::Free) => take(job),
                 // The document outlived its time, or somebody else sent the message.
                 (None, _) => take(TasteJob::queued(message.payload.clone(), now, now)),
@@ -169,7 +169,7 @@ impl Taste {
             Some(tastes) => tastes.clone(),
             None => {
                 let tastes = self.analyse_patiently(job).await.map_err(|error| match error.is_final() {
-                    true => WorkError::Hopeless(error.into()),
+                    true => WorkError::Permanent(error.into()),
                     false => WorkError::Failed(error.into()),
                 })?;
                 // Before the profile learns it: a worker that dies in between leaves it to the next.

@@ -28,7 +28,7 @@ fn app() -> TestApp {
 
 async fn give_up(app: &TestApp, text: &str, id: &str) {
     let delivery = Delivery { text: text.to_owned(), dequeue_count: 5, id: Some(id.to_owned()) };
-    taste::give_up(&app.state, delivery.bury(QUEUE, Some("no use".to_owned()))).await.unwrap();
+    taste::give_up(&app.state, delivery.into_failed(QUEUE, Some("no use".to_owned()))).await.unwrap();
 }
 
 fn message(job: &str) -> String {

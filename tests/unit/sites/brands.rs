@@ -12,7 +12,7 @@ use pluckit::domain::scraper::brand::generate::{GenerateError, generate_config};
 use pluckit::domain::scraper::brand::scrape::{MAX_PRODUCTS, scrape};
 use pluckit::domain::scraper::brand::{ConfigError, Pagination, SelectorConfig};
 use pluckit::domain::scraper::candidate::Candidate;
-use pluckit::domain::scraper::polite::{Gates, PoliteError, Visitor};
+use pluckit::domain::scraper::polite::{HostThrottle, PoliteError, RobotsClient};
 use pluckit::llm::CallContext;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::openai::{Limits, OpenAi, OpenAiOptions, Server};
@@ -44,8 +44,8 @@ impl Site {
     async fn start() -> Self {
         let web = Web::start().await;
         let clock = Arc::new(ManualClock::new(datetime!(2026-03-08 07:00 UTC)));
-        let gates = Arc::new(Gates::new(Duration::ZERO));
-        let brands = BrandSites::new(Arc::new(Visitor::new(Arc::new(web.client()), gates, clock.clone())));
+        let throttle = Arc::new(HostThrottle::new(Duration::ZERO));
+        let brands = BrandSites::new(Arc::new(RobotsClient::new(Arc::new(web.client()), throttle, clock.clone())));
         Self { web, clock, brands }
     }
 

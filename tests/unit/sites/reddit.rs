@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Response, header};
 use pluckit::domain::scraper::candidate::Candidate;
-use pluckit::domain::scraper::polite::Gates;
+use pluckit::domain::scraper::polite::HostThrottle;
 use pluckit::domain::scraper::reddit::client::{Comparison, Reddit, RedditError};
 use pluckit::domain::scraper::reddit::{RedditConfig, Sort, listing, posts};
 use pluckit::net;
@@ -38,9 +38,9 @@ fn candidate(id: &str) -> Candidate {
 }
 
 fn reddit(web: &Web, base: &str) -> Reddit {
-    let gates = Arc::new(Gates::new(Duration::ZERO));
+    let throttle = Arc::new(HostThrottle::new(Duration::ZERO));
     let services = net::services().unwrap();
-    Reddit::new(&web.client(), &services, base.parse().unwrap(), "test:pluckit:1", gates).unwrap()
+    Reddit::new(&web.client(), &services, base.parse().unwrap(), "test:pluckit:1", throttle).unwrap()
 }
 
 #[test]
@@ -280,10 +280,10 @@ async fn what_cannot_be_compared_proves_nothing() {
 
 #[test]
 fn a_name_that_no_header_can_carry_is_refused() {
-    let gates = Arc::new(Gates::new(Duration::ZERO));
+    let throttle = Arc::new(HostThrottle::new(Duration::ZERO));
     let web = pluckit::net::guarded::GuardedClient::new(crate::support::web::nowhere()).unwrap();
     let services = net::services().unwrap();
-    assert!(Reddit::new(&web, &services, BASE.parse().unwrap(), "a\nb", gates).is_err());
+    assert!(Reddit::new(&web, &services, BASE.parse().unwrap(), "a\nb", throttle).is_err());
 }
 
 const NAMES: &[&str] = &[

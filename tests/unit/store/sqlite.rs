@@ -392,7 +392,7 @@ async fn every_named_query_uses_an_index() {
     );
     asks!(data.jobs.stale(pending, now, 10).await.unwrap(), "Jobs_by_status_asc_leaseExpiresAt_asc_across");
     asks!(data.jobs.due_for_purge(now, 10).await.unwrap(), "Jobs_by_purgeAt_asc_across");
-    asks!(data.jobs.find_anyone_s(&"a".repeat(32).into()).await.unwrap(), "Jobs_by_jobId_asc_across");
+    asks!(data.jobs.find_for_any_user(&"a".repeat(32).into()).await.unwrap(), "Jobs_by_jobId_asc_across");
 
     let queries = std::mem::take(&mut *seen.lock().unwrap());
     assert_eq!(queries.len(), expected.len(), "{queries:?}");

@@ -28,7 +28,7 @@ use pluckit::blob::local::LocalBlobs;
 use pluckit::cli::demo::{self, Gallery};
 use pluckit::config::{Config, Source};
 use pluckit::domain::jobs::Kind;
-use pluckit::domain::scraper::polite::Gates;
+use pluckit::domain::scraper::polite::HostThrottle;
 use pluckit::imaging::pool::PixelPool;
 use pluckit::imaging::segment::{BuiltIn, Segmenter};
 use pluckit::imaging::segmentation::{SegmentationService, ServiceOptions};
@@ -202,7 +202,7 @@ impl Builder {
             clock: clock.clone(),
             http,
             web: self.web,
-            gates: Arc::new(Gates::new(Duration::ZERO)),
+            throttle: Arc::new(HostThrottle::new(Duration::ZERO)),
         };
         let state = app::with_kinds(config, backends, self.kinds);
         let service = router::with_functions(state.clone(), self.functions);

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use futures::{StreamExt, stream};
 use pluckit::base::clock::{Clock, ManualClock, SystemClock};
 use pluckit::data::Data;
-use pluckit::domain::dead_letters::{DeadLetterOffice, Replay};
+use pluckit::domain::dead_letters::{DeadLetterService, Replay};
 use pluckit::llm::{self, CallContext, ChatRequest, Message, Model, PartStream, Purpose, Reply};
 use pluckit::model::dead_letter::DeadLetterStatus;
 use pluckit::model::digest::{FanOut, Week};
@@ -461,7 +461,7 @@ async fn what_is_no_message_is_given_up() {
 struct Load {
     data: Data,
     queue: Arc<LocalQueue>,
-    office: DeadLetterOffice,
+    office: DeadLetterService,
     users: usize,
 }
 
@@ -572,7 +572,7 @@ async fn survive(users: usize, kills: usize) -> usize {
     let data = open_data(directory.path());
     add_users(&data, users).await;
     let queue = Arc::new(LocalQueue::open(&directory.path().join("queue.db"), Arc::new(SystemClock)).unwrap());
-    let office = DeadLetterOffice::new(data.clone(), queue.clone(), Arc::new(SystemClock));
+    let office = DeadLetterService::new(data.clone(), queue.clone(), Arc::new(SystemClock));
     let load = Load { data, queue, office, users };
 
     let mut process = Process::start(SERVICE, &settings).await;

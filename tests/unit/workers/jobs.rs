@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use pluckit::domain::dead_letters::Burial;
+use pluckit::domain::dead_letters::FailedMessage;
 use pluckit::domain::jobs;
 use pluckit::model::ids::{JobId, UserId};
 use pluckit::model::job::JobStatus::{Completed, Failed, Pending, Running, Terminated};
@@ -258,9 +258,9 @@ async fn each_sees_the_own_jobs_page_by_page(scene: Scene) {
     assert_eq!(completed.iter().map(|job| &job.id).collect::<Vec<_>>(), [&ids[5]]);
     let (all, _) = data.jobs.page(None, None, None, 500).await.unwrap();
     assert_eq!(all.into_iter().filter(|job| job.user_id == user).map(|job| job.id).collect::<Vec<_>>(), ids);
-    let found = data.jobs.find_anyone_s(&ids[0]).await.unwrap().unwrap();
+    let found = data.jobs.find_for_any_user(&ids[0]).await.unwrap().unwrap();
     assert_eq!(found.user_id, user);
-    assert!(data.jobs.find_anyone_s(&"timer-X".into()).await.unwrap().is_none());
+    assert!(data.jobs.find_for_any_user(&"timer-X".into()).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -355,8 +355,8 @@ async fn messages_without_a_job_are_kept_or_dropped() {
     keep(&scene.app.state, message("ada", &"0".repeat(32).into())).await.unwrap();
 }
 
-fn burial(scene: &Scene, id: &JobId) -> Burial {
-    message(&scene.user, id).bury(QUEUE, Some("the work failed".to_owned()))
+fn failed(scene: &Scene, id: &JobId) -> FailedMessage {
+    message(&scene.user, id).into_failed(QUEUE, Some("the work failed".to_owned()))
 }
 
 #[tokio::test]
@@ -364,7 +364,7 @@ async fn a_job_is_given_up_by_its_own_count_not_by_its_message_s() {
     let scene = Scene::new();
     let id = scene.accept(&["done"]).await;
     drop(scene.app.receive_job().await.unwrap());
-    give_up(&scene.app.state, burial(&scene, &id)).await.unwrap();
+    give_up(&scene.app.state, failed(&scene, &id)).await.unwrap();
     let job = scene.job(&id).await;
     assert_eq!((job.status, scene.queued().await), (Pending, 2), "it never failed, so it is queued again");
 

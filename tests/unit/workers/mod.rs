@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use pluckit::domain::dead_letters::Burial;
+use pluckit::domain::dead_letters::FailedMessage;
 use pluckit::state::AppState;
 use pluckit::workers::{DeadLetters, Delivery, Function, JobError, QueueTrigger, TimerTrigger, Trigger};
 use serde_json::{Value, json};
@@ -167,10 +167,10 @@ fn follow_script(_app: &AppState, delivery: Delivery) -> BoxFuture<'_, Result<()
     .boxed()
 }
 
-fn note_given_up(_app: &AppState, burial: Burial) -> BoxFuture<'_, Result<(), JobError>> {
+fn note_given_up(_app: &AppState, failed: FailedMessage) -> BoxFuture<'_, Result<(), JobError>> {
     async move {
-        let key = parse(&burial.text).map_or(burial.text.clone(), |(key, _)| key);
-        notes().records.entry(key).or_default().given_up.push((burial.reason.unwrap_or_default(), burial.text));
+        let key = parse(&failed.text).map_or(failed.text.clone(), |(key, _)| key);
+        notes().records.entry(key).or_default().given_up.push((failed.reason.unwrap_or_default(), failed.text));
         Ok(())
     }
     .boxed()

@@ -14,7 +14,7 @@ use pluckit::base::backoff::{Backoff, Jitter};
 use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::config::{Config, Source};
 use pluckit::data::Data;
-use pluckit::domain::scraper::polite::Gates;
+use pluckit::domain::scraper::polite::HostThrottle;
 use pluckit::store::{Container, Filter, Key, Query};
 use pluckit::workers::{FUNCTIONS, daily_scrape, pump, timers};
 use serde_json::{Value, json};
@@ -118,7 +118,7 @@ async fn the_scraper_that_is_killed() {
     let backends = Backends {
         store: Intercepted::new(backends.store.clone(), Arc::new(Noted(journal))),
         web: Arc::new(web.client()),
-        gates: Arc::new(Gates::new(Duration::from_millis(20))),
+        throttle: Arc::new(HostThrottle::new(Duration::from_millis(20))),
         clock: Arc::new(Ahead(Duration::from_secs(std::env::var(SHIFT).unwrap().parse().unwrap()))),
         ..backends
     };

@@ -269,8 +269,8 @@ async fn a_picture_that_cannot_be_had_is_given_up() {
         let Err(JobError::GiveUp(reason)) = taste::run(&scene.app.state, message.clone()).await else {
             panic!("{url} is not given up")
         };
-        taste::give_up(&scene.app.state, message.clone().bury(QUEUE, Some(reason.clone()))).await.unwrap();
-        taste::give_up(&scene.app.state, message.bury(QUEUE, Some(reason.clone()))).await.unwrap();
+        taste::give_up(&scene.app.state, message.clone().into_failed(QUEUE, Some(reason.clone()))).await.unwrap();
+        taste::give_up(&scene.app.state, message.into_failed(QUEUE, Some(reason.clone()))).await.unwrap();
         let letters = dead_letters(&scene.app).await;
         assert_eq!((letters.len(), &letters[0]["reason"]), (1, &json!(reason)), "{url}");
         let key = Key::new(Container::TasteAnalysisJobs, payload.job_id.as_str(), payload.job_id.as_str());
@@ -485,7 +485,7 @@ async fn what_cannot_be_read_is_kept_with_its_text() {
         };
         // Half of them come by the poison queue.
         match number % 2 {
-            0 => taste::give_up(&scene.app.state, message.bury(QUEUE, Some(reason))).await.unwrap(),
+            0 => taste::give_up(&scene.app.state, message.into_failed(QUEUE, Some(reason))).await.unwrap(),
             _ => dead_letter::keep_taste(&scene.app.state, message).await.unwrap(),
         }
     }

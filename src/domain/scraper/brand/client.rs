@@ -12,7 +12,7 @@ use super::scrape::{self, Page};
 use super::{ConfigError, SelectorConfig};
 use crate::base::chain::Chain;
 use crate::domain::scraper::candidate::Candidate;
-use crate::domain::scraper::polite::{PoliteError, Visitor};
+use crate::domain::scraper::polite::{PoliteError, RobotsClient};
 use crate::net::guarded::{Answer, FetchError, Fetched, Limits, UrlRefused, Validators, check_url};
 
 /// Limits of a page.
@@ -65,13 +65,13 @@ pub struct Harvest {
 
 /// Reads brands' sites.
 pub struct BrandSites {
-    visitor: Arc<Visitor>,
+    robots: Arc<RobotsClient>,
 }
 
 impl BrandSites {
     /// Creates a reader.
-    pub fn new(visitor: Arc<Visitor>) -> Self {
-        Self { visitor }
+    pub fn new(robots: Arc<RobotsClient>) -> Self {
+        Self { robots }
     }
 
     /// Fetches a page; returns its HTML and final URL.
@@ -79,7 +79,7 @@ impl BrandSites {
     /// # Errors
     /// When `robots.txt` forbids it, or the fetch fails.
     pub async fn page(&self, url: &Url) -> Result<(String, Url), PoliteError> {
-        match self.visitor.page(url, LIMITS, &Validators::default()).await? {
+        match self.robots.page(url, LIMITS, &Validators::default()).await? {
             Answer::Fetched(fetched) => Ok((decode(&fetched), fetched.url)),
             Answer::NotModified => Err(FetchError::Status(reqwest::StatusCode::NOT_MODIFIED).into()),
         }
@@ -101,7 +101,7 @@ impl BrandSites {
             visited.insert(url.clone());
             let unconditional = Validators::default();
             let known = if is_first { known } else { &unconditional };
-            let fetched = match self.visitor.page(&url, LIMITS, known).await {
+            let fetched = match self.robots.page(&url, LIMITS, known).await {
                 Ok(Answer::Fetched(fetched)) => fetched,
                 Ok(Answer::NotModified) => {
                     return Ok(Harvest { is_unchanged: true, validators: known.clone(), ..harvest });

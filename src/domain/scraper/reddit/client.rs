@@ -14,7 +14,7 @@ use super::{
     Candidate, RedditConfig, Shown, Voice, candidate, data, is_listing, is_removed, is_same_post, join, listing,
     post_path, whole,
 };
-use crate::domain::scraper::polite::Gates;
+use crate::domain::scraper::polite::HostThrottle;
 use crate::net::guarded::{Expect, FetchError, GuardedClient, Limits};
 use crate::net::read_at_most;
 
@@ -107,7 +107,7 @@ pub enum Comparison {
 pub struct Reddit {
     web: Transport,
     base_url: Url,
-    gates: Arc<Gates>,
+    throttle: Arc<HostThrottle>,
 }
 
 enum Transport {
@@ -128,7 +128,7 @@ impl Reddit {
         services: &Client,
         base_url: Url,
         user_agent: &str,
-        gates: Arc<Gates>,
+        throttle: Arc<HostThrottle>,
     ) -> Result<Self, InvalidHeaderValue> {
         let user_agent = HeaderValue::from_str(user_agent)?;
         let web = if base_url.scheme() == "http" {
@@ -136,7 +136,7 @@ impl Reddit {
         } else {
             Transport::Guarded(web.with_user_agent(user_agent))
         };
-        Ok(Self { web, base_url, gates })
+        Ok(Self { web, base_url, throttle })
     }
 
     /// Fetches the posts of a subreddit that its source accepts.
@@ -185,7 +185,7 @@ impl Reddit {
     }
 
     async fn ask(&self, url: &Url, limits: Limits) -> Result<Value, RedditError> {
-        let _turn = self.gates.turn(url.host_str().unwrap_or_default(), None).await;
+        let _turn = self.throttle.turn(url.host_str().unwrap_or_default(), None).await;
         let body = match &self.web {
             Transport::Guarded(web) => web.get(url.as_str(), Expect::Json, limits).await?.body,
             Transport::Own(client, user_agent) => {
