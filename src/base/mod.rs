@@ -9,3 +9,4 @@ pub mod deadline;
 pub mod hash;
 pub mod outage;
 pub mod private_files;
+pub mod text;

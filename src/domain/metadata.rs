@@ -8,7 +8,7 @@ use serde_json::Value;
 use tracing::warn;
 use utoipa::ToSchema;
 
-use super::taste::objects;
+use super::answer::objects;
 use crate::base::chain::Chain;
 use crate::imaging;
 use crate::imaging::decode::Limits;

@@ -1,5 +1,6 @@
 //! The service's logic, independent of HTTP and the Functions host.
 
+pub mod answer;
 pub mod backlog;
 pub mod best;
 pub mod budget;

@@ -171,9 +171,5 @@ fn now() -> OffsetDateTime {
 
 /// Truncates a text to what a trace may hold.
 fn cut(text: &str) -> String {
-    let mut end = text.len().min(LONGEST_CONTENT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
+    text[..text.floor_char_boundary(LONGEST_CONTENT)].to_owned()
 }

@@ -7,6 +7,7 @@
 use tracing::warn;
 
 use crate::base::chain::Chain;
+use crate::base::text::collapse;
 use crate::llm::{CallContext, ChatRequest, Message, Model, Purpose};
 use crate::model::vocabulary;
 
@@ -107,7 +108,7 @@ fn normalise(message: &str) -> String {
         .filter(|letter| !matches!(letter, '\'' | '’'))
         .map(|letter| if letter.is_alphanumeric() { letter } else { ' ' })
         .collect();
-    letters.split_whitespace().collect::<Vec<_>>().join(" ")
+    collapse(&letters)
 }
 
 /// What follows the consent with which the words begin (possibly nothing); `None` if they begin otherwise or take it back.

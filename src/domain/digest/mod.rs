@@ -19,13 +19,13 @@ use self::score::Summary;
 pub use self::weekly::{Counts, Starter};
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
+use crate::base::text::{cut, cut_each, escape_markdown};
 use crate::config;
 use crate::data::digests::Digests as Store;
 use crate::data::lease::{self, Claimed, Decision, Held, Leased, Standing};
 use crate::data::profiles::DigestNote;
 use crate::data::update::Edit;
 use crate::data::{self, Data};
-use crate::domain::chat::tools::cut;
 use crate::domain::climate;
 use crate::llm::{self, CallContext, Model};
 use crate::model::conversation::PreferenceKind;
@@ -242,10 +242,7 @@ impl Digests {
         profile: Option<&UserProfile>,
         wardrobe: &Summary,
     ) -> Result<Digest, Error> {
-        let few = |texts: &[String]| -> Vec<String> {
-            let short = texts.iter().map(|text| cut(text, LONGEST_WORD)).filter(|text| !text.is_empty());
-            short.take(MOST_WORDS).collect()
-        };
+        let few = |texts: &[String]| cut_each(texts, LONGEST_WORD, MOST_WORDS);
         let climate_zone = match profile.and_then(|profile| known(profile.climate_zone.as_deref())) {
             Some(zone) => Some(cut(zone, LONGEST_WORD)),
             None => {
@@ -415,7 +412,7 @@ fn known(text: Option<&str>) -> Option<&str> {
 pub fn markdown(digest: &Digest) -> String {
     let mut text = format!("# Ideas for your wardrobe\n\n{}\n", facts(digest));
     for (number, suggestion) in (1..).zip(&digest.suggestions) {
-        let (item, rationale) = (escaped(&suggestion.item), escaped(&suggestion.rationale));
+        let (item, rationale) = (escape_markdown(&suggestion.item), escape_markdown(&suggestion.rationale));
         // Writing to a `String` cannot fail.
         write!(text, "\n## {number}. {item}\n\n{rationale}\n").expect("a String takes all");
     }
@@ -435,16 +432,4 @@ pub fn facts(digest: &Digest) -> String {
         text += &format!(" Climate: {zone}.");
     }
     text
-}
-
-/// Escapes Markdown.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if matches!(character, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '!') {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
 }

@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::score::{Summary, TopItem};
-use crate::domain::chat::tools::cut;
+use crate::base::text::cut;
+use crate::domain::answer::objects;
 use crate::domain::style;
-use crate::domain::taste::objects;
 use crate::llm::{ChatRequest, Message, Purpose};
 use crate::model::digest::{DigestFeedback, Suggestion};
 use crate::model::vote::Signal;

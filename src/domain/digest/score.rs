@@ -9,9 +9,10 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::base::hash::sha256_hex;
+use crate::base::text::cut;
 use crate::data::{self, Data};
 use crate::domain::best::{Best, Score};
-use crate::domain::chat::tools::{Breather, cut};
+use crate::domain::chat::tools::Breather;
 use crate::domain::climate::Weather;
 use crate::domain::wear;
 use crate::model::digest::Suggestion;

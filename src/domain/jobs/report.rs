@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use url::Url;
 
+use crate::base::text;
 use crate::model::job::Job;
 use crate::model::timestamp::Timestamp;
 
@@ -110,15 +111,8 @@ fn address(url: &str) -> Option<String> {
 
 /// Puts a text on one line, shortens it and escapes Markdown.
 pub fn escape(text: &str) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut escaped = String::with_capacity(words.len());
-    for letter in words.chars().filter(|letter| !letter.is_control()).take(LONGEST_TEXT) {
-        if matches!(letter, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '~' | '&' | '!') {
-            escaped.push('\\');
-        }
-        escaped.push(letter);
-    }
-    escaped
+    let plain: String = text::collapse(text).chars().filter(|letter| !letter.is_control()).take(LONGEST_TEXT).collect();
+    text::escape_markdown(&plain)
 }
 
 #[cfg(test)]

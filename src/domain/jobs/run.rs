@@ -16,6 +16,7 @@ use tracing::warn;
 use super::report::Report;
 use super::{Fault, Finished, Jobs, REPORT, directory, outputs, settle};
 use crate::base::chain::Chain;
+use crate::base::text;
 use crate::blob::{BlobName, Span};
 use crate::data;
 use crate::data::lease::{self, Held, Lost};
@@ -137,7 +138,7 @@ impl Run {
     /// # Errors
     /// [`Fault::Lost`] when the job was terminated or taken over.
     pub async fn progress(&self, done: u64, total: u64, message: &str) -> Result<(), Fault> {
-        let message = message.chars().take(LONGEST_MESSAGE).collect();
+        let message = text::head(message, LONGEST_MESSAGE);
         let is_due = {
             let mut state = self.state();
             state.progress = Some(Progress { done, total, message });

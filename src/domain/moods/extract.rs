@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::text::plain;
-use crate::domain::taste::objects;
+use crate::domain::answer::objects;
 use crate::llm::{ChatRequest, Message, Purpose};
 use crate::model::mood::{MoodArticle, MoodSignals, SeenMood, Snippet};
 use crate::model::vocabulary;

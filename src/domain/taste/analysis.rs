@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Taste;
+use crate::domain::answer::objects;
 use crate::domain::pictures::{self, Picture};
 use crate::llm::{self, CallContext, ChatRequest, Image, Message, Purpose};
 use crate::model::taste_job::Tastes;
@@ -93,22 +94,6 @@ fn read(answer: &str) -> Result<Tastes, &'static str> {
         return Err("nothing is described");
     }
     Ok(Tastes { styles, brand })
-}
-
-/// Finds the outermost JSON objects in a text.
-pub(in crate::domain) fn objects(text: &str) -> impl Iterator<Item = Value> + '_ {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        while let Some(start) = rest.find('{') {
-            let mut values = serde_json::Deserializer::from_str(&rest[start..]).into_iter::<Value>();
-            if let Some(Ok(object)) = values.next() {
-                rest = &rest[start + values.byte_offset()..];
-                return Some(object);
-            }
-            rest = &rest[start + 1..];
-        }
-        None
-    })
 }
 
 fn words(list: &Value, most: usize) -> Result<Vec<String>, &'static str> {

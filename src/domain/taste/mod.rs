@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-pub(super) use self::analysis::objects;
 pub use self::dead::UNPARSED;
 pub use self::work::{WorkError, Worked, read_message};
 use crate::base::chain::Chain;

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use serde::Serialize;
 
-use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, cut, no_parameters, read_arguments};
+use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, no_parameters, read_arguments};
+use crate::base::text::cut;
 use crate::data::Data;
 use crate::domain::best::Best;
 use crate::domain::style;

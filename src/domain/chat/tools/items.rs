@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Parts, Tool, ToolError, check_query, cut, read_arguments};
+use super::{Parts, Tool, ToolError, check_query, read_arguments};
+use crate::base::text::cut;
 use crate::domain::pictures::Pictures;
 use crate::domain::similarity::items::{Found as Similar, SimilarItems};
 use crate::llm::{self, CallContext, Model, ToolSpec};

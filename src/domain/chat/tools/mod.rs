@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::base::clock::Clock;
+use crate::base::text::cut;
 use crate::data::{self, Data};
 use crate::domain::pictures::Pictures;
 use crate::domain::rates::ExchangeRates;
@@ -131,27 +132,6 @@ fn check_query(query: &str) -> Result<(), ToolError> {
         return Err(ToolError::BadArguments(format!("query may have at most {MAX_QUERY} characters")));
     }
     Ok(())
-}
-
-/// Text from outside on one line and at most `limit` characters long, the last one an ellipsis if something is missing.
-pub(in crate::domain) fn cut(text: &str, limit: usize) -> String {
-    let mut short = String::new();
-    let mut length = 0;
-    for word in text.split(|character: char| character.is_whitespace() || character.is_control()) {
-        if word.is_empty() {
-            continue;
-        }
-        for character in (length > 0).then_some(' ').into_iter().chain(word.chars()) {
-            length += 1;
-            if length > limit {
-                short.pop();
-                short.push('\u{2026}');
-                return short;
-            }
-            short.push(character);
-        }
-    }
-    short
 }
 
 /// Names with their numbers, the greatest number first, then by name. In JSON an object in that order.

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Parts, Tool, ToolError, check_query, cut, read_arguments};
+use super::{Parts, Tool, ToolError, check_query, read_arguments};
+use crate::base::text::{cut, cut_each};
 use crate::data::Data;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
@@ -32,22 +33,18 @@ impl From<Mood> for Trend {
         Self {
             name: cut(&mood.name, 80),
             primary_mood: cut(&mood.primary_mood, 40),
-            sub_moods: short(&mood.sub_moods),
+            sub_moods: cut_each(&mood.sub_moods, 60, 8),
             description: cut(&mood.description, 300),
             mood_signals: MoodSignals {
-                color_palette: short(&color_palette),
-                patterns: short(&patterns),
-                silhouettes: short(&silhouettes),
-                fabrics: short(&fabrics),
-                key_pieces: short(&key_pieces),
+                color_palette: cut_each(&color_palette, 60, 8),
+                patterns: cut_each(&patterns, 60, 8),
+                silhouettes: cut_each(&silhouettes, 60, 8),
+                fabrics: cut_each(&fabrics, 60, 8),
+                key_pieces: cut_each(&key_pieces, 60, 8),
             },
             trend_score: mood.trend_score,
         }
     }
-}
-
-fn short(entries: &[String]) -> Vec<String> {
-    entries.iter().map(|entry| cut(entry, 60)).filter(|entry| !entry.is_empty()).take(8).collect()
 }
 
 #[derive(Serialize)]

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{NoArguments, Parts, Tool, ToolError, cut, no_parameters, read_arguments};
+use super::{NoArguments, Parts, Tool, ToolError, no_parameters, read_arguments};
+use crate::base::text::{cut, cut_each};
 use crate::data::Data;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
@@ -31,9 +32,9 @@ struct Profile {
 impl From<UserProfile> for Profile {
     fn from(profile: UserProfile) -> Self {
         Self {
-            style_preferences: short(&profile.style_preferences),
-            favorite_brands: short(&profile.favorite_brands),
-            preferred_colours: short(&profile.preferred_colours),
+            style_preferences: cut_each(&profile.style_preferences, 60, MAX_ENTRIES),
+            favorite_brands: cut_each(&profile.favorite_brands, 60, MAX_ENTRIES),
+            preferred_colours: cut_each(&profile.preferred_colours, 60, MAX_ENTRIES),
             location_city: profile.location_city.map(|city| cut(&city, 100)),
             height_cm: profile.height_cm,
             preferred_size_system: cut(&profile.preferred_size_system, 12),
@@ -43,10 +44,6 @@ impl From<UserProfile> for Profile {
             climate_zone: profile.climate_zone.map(|zone| cut(&zone, 30)),
         }
     }
-}
-
-fn short(entries: &[String]) -> Vec<String> {
-    entries.iter().map(|entry| cut(entry, 60)).filter(|entry| !entry.is_empty()).take(MAX_ENTRIES).collect()
 }
 
 /// Reads the user's profile.

@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 use tracing::{debug, warn};
 
 use super::spending;
-use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, check_query, cut, no_parameters, read_arguments};
+use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, check_query, no_parameters, read_arguments};
 use crate::base::cache::ExpiringCache;
+use crate::base::text::{collapse, cut};
 use crate::data::Data;
 use crate::domain::best::{Best, Score};
 use crate::domain::rates::ExchangeRates;
@@ -189,7 +190,7 @@ impl SearchWardrobe {
 
     /// Search terms for a query: from the model, or the query's own words when it fails.
     async fn terms(&self, context: &CallContext, query: &str) -> Arc<[String]> {
-        let key = query.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        let key = collapse(query).to_lowercase();
         if key.is_empty() {
             return Arc::new([]);
         }

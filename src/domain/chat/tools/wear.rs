@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::{Parts, Tally, Tool, ToolError, check_query, cut, read_arguments};
+use super::{Parts, Tally, Tool, ToolError, check_query, read_arguments};
 use crate::base::clock::Clock;
+use crate::base::text::cut;
 use crate::data::Data;
 use crate::domain::wear;
 use crate::llm::{CallContext, ToolSpec};

@@ -13,8 +13,9 @@ use serde_json::json;
 use tracing::warn;
 use url::Url;
 
-use super::{Parts, Tool, ToolError, cut, read_arguments};
+use super::{Parts, Tool, ToolError, read_arguments};
 use crate::base::cache::ExpiringCache;
+use crate::base::text::{collapse, cut};
 use crate::data::Data;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;

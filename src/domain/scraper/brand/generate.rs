@@ -6,7 +6,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::{ConfigError, Pagination, SelectorConfig};
-use crate::domain::taste::objects;
+use crate::base::text::{collapse, head};
+use crate::domain::answer::objects;
 use crate::llm::{self, CallContext, ChatRequest, Message, Model, Purpose};
 use crate::net::html;
 
@@ -145,7 +146,7 @@ impl Prepared {
         self.push(&start_tag(element.value()));
         for child in element.children() {
             if let Node::Text(text) = child.value() {
-                let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                let words = collapse(text);
                 self.push(&escape(&words));
             } else if let Some(child) = ElementRef::wrap(child) {
                 self.add(child);
@@ -164,7 +165,7 @@ fn start_tag(element: &Element) -> String {
         if name == "style" || name.starts_with("on") {
             continue;
         }
-        let value: String = value.chars().take(MAX_VALUE).collect();
+        let value = head(value, MAX_VALUE);
         tag.push_str(&format!(" {name}=\"{}\"", escape(&value).replace('"', "&quot;")));
     }
     tag.push('>');

@@ -5,6 +5,8 @@
 
 use scraper::{ElementRef, Node};
 
+use crate::base::text::collapse;
+
 /// Longest number of a price, in characters.
 const MAX_PRICE: usize = 40;
 /// Longest text that is searched, in bytes.
@@ -170,8 +172,7 @@ impl Amount {
 /// Finds the price in a text: the first amount with a currency that is not an old price or saving, else a lone number.
 fn amount(text: &str, currency: Option<&str>) -> Option<String> {
     let is_seen = |letter: &char| !matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}');
-    let text: Vec<char> =
-        text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(is_seen).take(MAX_TEXT).collect();
+    let text: Vec<char> = collapse(text).chars().filter(is_seen).take(MAX_TEXT).collect();
     let amounts = amounts(&text);
     let with_currency = || amounts.iter().filter(|amount| amount.has_currency());
     let best = with_currency().find(|amount| !amount.is_old).or_else(|| with_currency().next());

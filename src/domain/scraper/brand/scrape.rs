@@ -8,6 +8,7 @@ use url::Url;
 use super::pictures::picture;
 use super::prices::price;
 use super::{ConfigError, SelectorConfig, Selectors};
+use crate::base::text::{collapse, head};
 use crate::domain::scraper::candidate::{Candidate, gallery};
 use crate::domain::scraper::tags;
 use crate::net::guarded::check_url;
@@ -112,13 +113,13 @@ fn product(container: ElementRef<'_>, selectors: &Selectors, base: &Url) -> Opti
     let (image_url, described) = pictures.first().cloned()?;
     let selected = selectors.title.as_ref().and_then(|selector| first(container, selector)).map(words);
     let title = selected.filter(|title| !title.is_empty()).or_else(|| likely_title(container));
-    let title = cut(&title.or_else(|| Some(described.clone()).filter(|text| !text.is_empty()))?, MAX_TITLE);
+    let title = head(&title.or_else(|| Some(described.clone()).filter(|text| !text.is_empty()))?, MAX_TITLE);
     let price = selectors.price.as_ref().and_then(|selector| all(container, selector).find_map(price));
     let mut found = Vec::new();
     for tag in tags::of_title(&title) {
         tags::add(&mut found, tag);
     }
-    let description = if described == title { String::new() } else { cut(&described, MAX_DESCRIPTION) };
+    let description = if described == title { String::new() } else { head(&described, MAX_DESCRIPTION) };
     Some(Candidate {
         description,
         image_url,
@@ -217,21 +218,6 @@ fn words(element: ElementRef<'_>) -> String {
         }
     }
     collapse(&text)
-}
-
-fn collapse(text: &str) -> String {
-    let mut collapsed = String::new();
-    for word in text.split_whitespace() {
-        if !collapsed.is_empty() {
-            collapsed.push(' ');
-        }
-        collapsed.push_str(word);
-    }
-    collapsed
-}
-
-fn cut(text: &str, most: usize) -> String {
-    text.chars().take(most).collect()
 }
 
 fn next(page: &Html, selector: &Selector, base: &Url) -> Option<Url> {

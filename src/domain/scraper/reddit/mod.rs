@@ -13,6 +13,7 @@ use url::Url;
 use self::pictures::pictures;
 use super::candidate::{Candidate, gallery};
 use super::tags;
+use crate::base::text::head;
 use crate::model::lenient;
 use crate::model::timestamp::Timestamp;
 use crate::net::guarded::check_url;
@@ -204,7 +205,7 @@ fn candidate(post: &Value, config: &RedditConfig, voice: Voice) -> Option<Candid
         return Some(candidate);
     }
     // Reddit's editor leaves zero-width spaces behind, escaped twice.
-    let description = unescape(&cut(text(&post["selftext"]), MAX_TEXT)).replace("&#x200B;", "").trim().to_owned();
+    let description = unescape(&head(text(&post["selftext"]), MAX_TEXT)).replace("&#x200B;", "").trim().to_owned();
     Some(Candidate { description, reddit_score: score, ..candidate })
 }
 
@@ -218,7 +219,7 @@ struct Shown {
 
 impl Shown {
     fn read(post: &Value) -> Option<Self> {
-        let title = unescape(&cut(text(&post["title"]), MAX_TITLE)).trim().to_owned();
+        let title = unescape(&head(text(&post["title"]), MAX_TITLE)).trim().to_owned();
         let path = permalink(text(&post["permalink"]))?;
         let subreddit = text(&post["subreddit"]);
         let is_foreign = !subreddit.eq_ignore_ascii_case(path.subreddit);
@@ -285,10 +286,6 @@ fn created_at(post: &Value) -> Option<Timestamp> {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
-}
-
-fn cut(text: &str, most: usize) -> String {
-    text.chars().take(most).collect()
 }
 
 /// Resolves Reddit's escapes of `<`, `>` and `&`, which occur in URLs too.

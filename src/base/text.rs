@@ -1,0 +1,76 @@
+//! Texts from outside, made fit to be shown, stored or sent on: shorter, on one line, without a meaning in Markdown.
+
+/// The first `most` characters.
+pub fn head(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
+/// The words of a text on one line, with a single blank between them.
+pub fn collapse(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The text on one line, without control characters and at most `most` characters long, the last one an ellipsis if something is
+/// missing.
+pub fn cut(text: &str, most: usize) -> String {
+    let mut short = String::new();
+    let mut length = 0;
+    for word in text.split(|character: char| character.is_whitespace() || character.is_control()) {
+        if word.is_empty() {
+            continue;
+        }
+        for character in (length > 0).then_some(' ').into_iter().chain(word.chars()) {
+            length += 1;
+            if length > most {
+                short.pop();
+                short.push('\u{2026}');
+                return short;
+            }
+            short.push(character);
+        }
+    }
+    short
+}
+
+/// The first `most` texts that are not empty, each as [`cut`] to `longest` characters.
+pub fn cut_each(texts: &[String], longest: usize, most: usize) -> Vec<String> {
+    texts.iter().map(|text| cut(text, longest)).filter(|text| !text.is_empty()).take(most).collect()
+}
+
+/// The text with a backslash before what Markdown would take for its own.
+pub fn escape_markdown(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if matches!(letter, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '~' | '&' | '!') {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_to_one_line_with_an_ellipsis() {
+        for (text, most, short) in [
+            ("plain", 5, "plain"),
+            ("plainer", 5, "plai\u{2026}"),
+            (" two\n\twords\u{7} ", 9, "two words"),
+            ("ä€𝄞x", 3, "ä€\u{2026}"),
+            ("", 3, ""),
+        ] {
+            assert_eq!(cut(text, most), short, "{text:?}");
+        }
+        let texts = ["a b", "", "\n", "long one", "c"].map(str::to_owned);
+        assert_eq!(cut_each(&texts, 4, 2), ["a b", "lon\u{2026}"]);
+        assert_eq!((head("ä€𝄞", 2), collapse(" a\n b ")), ("ä€".to_owned(), "a b".to_owned()));
+    }
+
+    #[test]
+    fn an_escaped_text_has_no_meaning_in_markdown() {
+        assert_eq!(escape_markdown("# [a](b) ~c~ &lt; 1*2"), r"\# \[a\](b) \~c\~ \&lt; 1\*2");
+    }
+}
