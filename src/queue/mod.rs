@@ -6,6 +6,7 @@
 
 pub mod azure;
 pub mod local;
+mod message;
 pub mod traced;
 
 use std::error::Error as StdError;
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
+
+pub use self::message::{QueueMessage, read_message};
 
 /// Longest message, in bytes of text: 64 KiB on the wire of Azure Storage, less base64.
 pub const MAX_MESSAGE_BYTES: usize = 48 * 1024;

@@ -8,6 +8,7 @@ use crate::data::profiles::Profiles;
 use crate::domain::digest::{Counts, Starter};
 use crate::model::digest::DigestMessage;
 use crate::model::ids::UserId;
+use crate::queue::QueueMessage;
 use crate::state::AppState;
 
 /// Name of the function.
@@ -32,7 +33,7 @@ struct NotMade {
 /// worker is processing one of them, [`JobError::GiveUp`] for a message that cannot be parsed.
 #[instrument(name = "worker.digest_batch", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
-    let (week, page, users) = match read(&delivery.text)? {
+    let (week, page, users) = match delivery.read()? {
         DigestMessage::FanOut { week } => {
             return app.digests.fan_out(week, Starter::Message).await.map_err(JobError::retry);
         }
@@ -78,17 +79,14 @@ pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
     }
 }
 
-fn read(text: &str) -> Result<DigestMessage, JobError> {
-    // Without the parser's words, which may quote the message.
-    let message =
-        serde_json::from_str(text).map_err(|_| JobError::give_up("the text is not a message of this queue"))?;
-    if let DigestMessage::Batch { users, .. } = &message {
-        if users.len() > MOST_USERS {
-            return Err(JobError::give_up(format!("more than {MOST_USERS} users")));
-        }
-        if !users.iter().all(|user: &UserId| Profiles::key(user).is_valid()) {
-            return Err(JobError::give_up("a user's id is not an id"));
+impl QueueMessage for DigestMessage {
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Batch { users, .. } if users.len() > MOST_USERS => Err(format!("more than {MOST_USERS} users")),
+            Self::Batch { users, .. } if !users.iter().all(|user: &UserId| Profiles::key(user).is_valid()) => {
+                Err("a user's id is not an id".to_owned())
+            }
+            Self::Batch { .. } | Self::FanOut { .. } => Ok(()),
         }
     }
-    Ok(message)
 }

@@ -7,7 +7,9 @@ use tracing::instrument;
 
 use super::{Delivery, JobError, dead_letter};
 use crate::domain::dead_letters::FailedMessage;
-use crate::domain::jobs::{WorkError, read_message};
+use crate::domain::jobs::WorkError;
+use crate::model::job::JobMessage;
+use crate::queue::read_message;
 use crate::state::AppState;
 
 /// Name of the function.
@@ -22,7 +24,7 @@ pub const POISON_FUNCTION: &str = "ProcessLongOperationDlq";
 /// [`JobError::Retry`] otherwise.
 #[instrument(name = "worker.job", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
-    let message = read_message(&delivery.text).map_err(JobError::give_up)?;
+    let message = delivery.read()?;
     match Box::pin(app.jobs.work(&message)).await {
         Ok(_) => Ok(()),
         Err(WorkError::HeldElsewhere) => Err(JobError::NotNow),
@@ -33,7 +35,7 @@ pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
 /// Handles a message after its last failure: marks the job, or stores a dead letter if it names none.
 pub fn give_up(app: &AppState, failed: FailedMessage) -> BoxFuture<'_, Result<(), JobError>> {
     async move {
-        match read_message(&failed.text) {
+        match read_message::<JobMessage>(&failed.text) {
             Ok(message) => app.jobs.give_up(&message).await.map_err(JobError::retry),
             Err(_) => dead_letter::give_up(app, failed).await,
         }
@@ -47,6 +49,6 @@ pub fn give_up(app: &AppState, failed: FailedMessage) -> BoxFuture<'_, Result<()
 /// [`JobError::Retry`] when that fails; the message then stays in its queue.
 #[instrument(name = "worker.job.poison", skip_all)]
 pub async fn keep(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
-    let reason = read_message(&delivery.text).err().map(str::to_owned);
+    let reason = read_message::<JobMessage>(&delivery.text).err();
     give_up(app, delivery.into_failed(&app.config.queues.operations.poison, reason)).await
 }

@@ -32,6 +32,7 @@ use crate::base::chain::Chain;
 use crate::config::{Config, POISON_SUFFIX, QueueNames};
 use crate::domain::dead_letters::FailedMessage;
 use crate::model::schedule::Schedule;
+use crate::queue::{QueueMessage, read_message};
 use crate::state::AppState;
 use crate::telemetry::trace_context;
 
@@ -242,6 +243,14 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Reads the message.
+    ///
+    /// # Errors
+    /// [`JobError::GiveUp`] for one that cannot be read.
+    pub fn read<T: QueueMessage>(&self) -> Result<T, JobError> {
+        read_message(&self.text).map_err(JobError::GiveUp)
+    }
+
     /// The message from `source_queue` as one that is given up.
     pub fn into_failed(self, source_queue: &str, reason: Option<String>) -> FailedMessage {
         let Self { text, dequeue_count, id } = self;

@@ -4,7 +4,7 @@
 use tracing::instrument;
 
 use super::{Delivery, JobError};
-use crate::domain::moods::{Error, read_message};
+use crate::domain::moods::{ChunkMessage, Error};
 use crate::state::AppState;
 
 /// Name of the function.
@@ -20,7 +20,7 @@ pub const POISON_FUNCTION: &str = "ProcessMoodChunkDlq";
 /// chunk that is gone, [`JobError::Retry`] otherwise.
 #[instrument(name = "worker.mood_chunk", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
-    let message = read_message(&delivery.text).map_err(JobError::GiveUp)?;
+    let message: ChunkMessage = delivery.read()?;
     match app.moods.work(&message.chunk).await {
         Ok(_) => Ok(()),
         Err(Error::HeldElsewhere) => Err(JobError::NotNow),

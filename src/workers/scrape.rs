@@ -20,7 +20,7 @@ pub const POISON_FUNCTION: &str = "ProcessScrapeDlq";
 /// message that cannot be parsed or a source that cannot be scraped, [`JobError::Retry`] otherwise.
 #[instrument(name = "worker.scrape", skip_all)]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
-    let message = Message::read(&delivery.text).map_err(JobError::give_up)?;
+    let message: Message = delivery.read()?;
     match app.scraper.work(&message, delivery.id.as_deref()).await {
         Ok(_) => Ok(()),
         Err(Error::Leased | Error::Busy) => Err(JobError::NotNow),

@@ -6,7 +6,7 @@ use tracing::instrument;
 use super::{Delivery, JobError};
 use crate::base::chain::Chain;
 use crate::domain::dead_letters::FailedMessage;
-use crate::domain::taste::{WorkError, Worked, read_message};
+use crate::domain::taste::{WorkError, Worked};
 use crate::state::AppState;
 
 /// Name of the function.
@@ -19,7 +19,7 @@ pub const FUNCTION: &str = "ProcessTasteAnalysisJob";
 /// picture that is not available, [`JobError::Retry`] otherwise.
 #[instrument(name = "worker.taste", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
 pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
-    let message = read_message(&delivery.text).map_err(JobError::GiveUp)?;
+    let message = delivery.read()?;
     match app.taste.work(message).await {
         Ok(Worked::Done { .. } | Worked::Final) => Ok(()),
         Err(WorkError::HeldElsewhere) => Err(JobError::NotNow),

@@ -52,7 +52,7 @@ use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobMessage, JobStatus, Output};
 use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
-use crate::queue::JobQueue;
+use crate::queue::{JobQueue, QueueMessage};
 
 /// How long an idempotency key stands for the same job.
 const KEY_SECONDS: i64 = 24 * 60 * 60;
@@ -335,16 +335,10 @@ impl Deref for Inner {
     }
 }
 
-/// Parses a message of the queue.
-///
-/// # Errors
-/// A description of what is wrong.
-pub fn read_message(text: &str) -> Result<JobMessage, &'static str> {
-    let message: JobMessage = serde_json::from_str(text).map_err(|_| "the text is not the message of a job")?;
-    if data::jobs::Jobs::is_valid_id(&message.job_id) && !message.user_id.as_str().is_empty() {
-        Ok(message)
-    } else {
-        Err("the message does not name a job")
+impl QueueMessage for JobMessage {
+    fn check(&self) -> Result<(), String> {
+        let is_job = data::jobs::Jobs::is_valid_id(&self.job_id) && !self.user_id.as_str().is_empty();
+        if is_job { Ok(()) } else { Err("the message does not name a job".to_owned()) }
     }
 }
 

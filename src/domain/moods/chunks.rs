@@ -20,6 +20,7 @@ use crate::llm::CallContext;
 use crate::model::lease::Lease;
 use crate::model::mood::{MoodRecord, SeenMood, Snippet};
 use crate::model::mood_intake::{ChunkReport, MoodChunk, PlannedMood};
+use crate::queue::QueueMessage;
 
 /// How long a chunk is kept: as long as dead letters, which can be replayed.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -35,18 +36,11 @@ pub struct ChunkMessage {
     pub chunk: String,
 }
 
-/// Parses a message.
-///
-/// # Errors
-/// A description of what is wrong.
-pub fn read_message(text: &str) -> Result<ChunkMessage, String> {
-    let message: ChunkMessage =
-        serde_json::from_str(text).map_err(|_| "the text is not a message about a chunk".to_owned())?;
-    let hash = message.chunk.strip_prefix(PREFIX).unwrap_or_default();
-    if hash.len() == HASH && hash.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        Ok(message)
-    } else {
-        Err("chunk is not an id".to_owned())
+impl QueueMessage for ChunkMessage {
+    fn check(&self) -> Result<(), String> {
+        let hash = self.chunk.strip_prefix(PREFIX).unwrap_or_default();
+        let is_id = hash.len() == HASH && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if is_id { Ok(()) } else { Err("chunk is not an id".to_owned()) }
     }
 }
 
@@ -233,14 +227,15 @@ impl Moods {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::read_message;
 
     #[test]
     fn a_message_names_a_chunk() {
         let id = format!("{PREFIX}{}", "0a".repeat(16));
         let message = |id: &str| serde_json::json!({"chunk": id, "more": 1}).to_string();
-        assert_eq!(read_message(&message(&id)).unwrap().chunk, id);
+        assert_eq!(read_message::<ChunkMessage>(&message(&id)).unwrap().chunk, id);
         for text in ["", "{}", "[1]", &message("mood-intake"), &message(&id[1..]), &message(&format!("{id}0"))] {
-            assert!(read_message(text).is_err(), "{text}");
+            assert!(read_message::<ChunkMessage>(text).is_err(), "{text}");
         }
     }
 }

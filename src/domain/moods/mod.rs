@@ -32,7 +32,7 @@ use crate::model::timestamp::Timestamp;
 use crate::net::guarded::{FetchError, GuardedClient};
 use crate::queue::{self, JobQueue};
 
-pub use self::chunks::{ChunkMessage, read_message};
+pub use self::chunks::ChunkMessage;
 pub use self::intake::TakenIn;
 pub use self::seed::{Collected, Failure, Seeded};
 

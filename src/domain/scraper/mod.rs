@@ -48,7 +48,7 @@ use crate::model::ids::{SourceId, UserId};
 use crate::model::source::{PageVersion, Source, SourceType};
 use crate::model::timestamp::Timestamp;
 use crate::net::guarded::Validators;
-use crate::queue::{self, JobQueue};
+use crate::queue::{self, JobQueue, QueueMessage};
 
 /// Time limit of a run.
 const RUN_TIME: Duration = Duration::from_secs(8 * 60);
@@ -168,20 +168,17 @@ pub struct Message {
     pub requested_at: Option<Timestamp>,
 }
 
-impl Message {
-    /// Parses a message.
-    ///
-    /// # Errors
-    /// A description of what is wrong, without quoting the message.
-    pub fn read(text: &str) -> Result<Self, &'static str> {
-        let message: Self = serde_json::from_str(text).map_err(|_| "the message does not name a source")?;
+impl QueueMessage for Message {
+    fn check(&self) -> Result<(), String> {
         let is_day = |day: &String| day.len() == 10 && day.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-        if message.source_id.as_str().is_empty() || !message.day.iter().all(is_day) {
-            return Err("the message's source or day is none");
+        if self.source_id.as_str().is_empty() || !self.day.iter().all(is_day) {
+            return Err("the message's source or day is none".to_owned());
         }
-        Ok(message)
+        Ok(())
     }
+}
 
+impl Message {
     /// Whether the source was scraped since the request.
     fn is_done(&self, source: &Source) -> bool {
         let is_done_since = |asked: Timestamp| source.last_scraped_at.is_some_and(|done| done >= asked);

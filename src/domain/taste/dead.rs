@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 use tracing::warn;
 
-use super::work::read_message;
 use super::{Error, Taste, is_stale, waiting};
 use crate::data::update::Edit;
 use crate::domain::dead_letters::{self, FailedMessage, Replay, letter_id};
 use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use crate::model::ids::TasteJobId;
 use crate::model::lease::Lease;
-use crate::model::taste_job::{TasteJob, TasteJobStatus};
+use crate::model::taste_job::{TasteJob, TasteJobStatus, TasteMessage};
 use crate::model::timestamp::Timestamp;
+use crate::queue::read_message;
 
 /// Job id of a message that names none.
 pub const UNPARSED: &str = "unparsed";
@@ -23,7 +23,7 @@ impl Taste {
     /// When the store fails; the message must then stay in its queue.
     pub async fn give_up(&self, failed: FailedMessage) -> Result<(), Error> {
         let FailedMessage { text, message_id, source_queue, reason, dequeue_count } = failed;
-        let message = read_message(&text);
+        let message = read_message::<TasteMessage>(&text);
         let job = match &message {
             Ok(message) => self.0.data.taste_jobs.find(&message.payload.job_id).await?,
             Err(_) => None,
@@ -102,7 +102,7 @@ impl Taste {
         }
         let now = self.now();
         // The job first: should we die before the message is sent, its lease runs out and it is queued again.
-        if let Ok(message) = read_message(&dead_letters::text_of(&letter.payload)?) {
+        if let Ok(message) = read_message::<TasteMessage>(&dead_letters::text_of(&letter.payload)?) {
             let lease = now + self.0.settings.dedupe_ttl;
             let reset = self.0.data.taste_jobs.edit(&message.payload.job_id, |found| match found {
                 Some(job) if matches!(job.status, TasteJobStatus::DeadLettered | TasteJobStatus::Failed) => {
@@ -133,7 +133,7 @@ fn payload(text: &str) -> Result<Value, serde_json::Error> {
     match serde_json::from_str::<Value>(text) {
         Ok(payload @ Value::Object(_)) => Ok(payload),
         // It was in base64.
-        Ok(_) | Err(_) => match read_message(text) {
+        Ok(_) | Err(_) => match read_message::<TasteMessage>(text) {
             Ok(message) => serde_json::to_value(message),
             Err(_) => Ok(json!({ "raw_payload": text })),
         },

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 pub use self::dead::UNPARSED;
-pub use self::work::{WorkError, Worked, read_message};
+pub use self::work::{WorkError, Worked};
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::config;

@@ -1,11 +1,7 @@
 //! Processing of a taste-analysis job: takes its lease, analyses the picture, and updates the profile.
 
-use std::borrow::Cow;
 use std::error::Error as StdError;
 
-use base64::Engine as _;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use tracing::{info, warn};
 
 use super::Taste;
@@ -16,6 +12,7 @@ use crate::data::lease::{self, Claimed, Decision, Held, Standing};
 use crate::data::{self, taste_jobs::TasteJobs};
 use crate::llm::CallContext;
 use crate::model::taste_job::{LONGEST_LEASE, TasteJob, TasteJobStatus, TasteMessage, TastePayload, Tastes};
+use crate::queue::QueueMessage;
 
 /// Outcome of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,63 +52,26 @@ impl From<lease::Error> for WorkError {
     }
 }
 
-/// Base64 with optional padding.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// Reads a message of the queue: JSON, plain, as a JSON string, or in base64, with or without a byte order mark.
-///
-/// # Errors
-/// What is wrong with it, for people.
-pub fn read_message(text: &str) -> Result<TasteMessage, String> {
-    // Some senders write a text of JSON as JSON.
-    let mut text = Cow::Borrowed(text);
-    while let Ok(inner) = serde_json::from_str::<String>(&text) {
-        text = Cow::Owned(inner);
-    }
-    let fault = match parse(&text) {
-        Ok(message) => return check(message),
-        Err(fault) => fault,
-    };
-    let decoded = LENIENT.decode(text.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    match decoded {
-        Some(json) => check(parse(&json)?),
-        None => Err(fault),
-    }
-}
-
-fn parse(json: &str) -> Result<TasteMessage, String> {
-    serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|error| {
-        // Without the parser's words, which may quote the message.
-        match error.classify() {
-            serde_json::error::Category::Data => "a field is missing or of the wrong type".to_owned(),
-            serde_json::error::Category::Syntax
-            | serde_json::error::Category::Eof
-            | serde_json::error::Category::Io => "the text is not JSON".to_owned(),
+impl QueueMessage for TasteMessage {
+    fn check(&self) -> Result<(), String> {
+        let TastePayload { job_id, user_id, item_id, image_url, .. } = &self.payload;
+        let fields = [
+            ("job_id", job_id.as_str()),
+            ("user_id", user_id.as_str()),
+            ("item_id", item_id.as_str()),
+            ("image_url", image_url),
+        ];
+        if let Some((name, _)) = fields.iter().find(|(_, value)| value.trim().is_empty()) {
+            return Err(format!("{name} is empty"));
         }
-    })
-}
-
-fn check(message: TasteMessage) -> Result<TasteMessage, String> {
-    let TastePayload { job_id, user_id, item_id, image_url, .. } = &message.payload;
-    let fields = [
-        ("job_id", job_id.as_str()),
-        ("user_id", user_id.as_str()),
-        ("item_id", item_id.as_str()),
-        ("image_url", image_url),
-    ];
-    if let Some((name, _)) = fields.iter().find(|(_, value)| value.trim().is_empty()) {
-        return Err(format!("{name} is empty"));
+        if !TasteJobs::is_valid_id(job_id) {
+            return Err("job_id is not an id".to_owned());
+        }
+        if !data::profiles::Profiles::key(user_id).is_valid() {
+            return Err("user_id is not an id".to_owned());
+        }
+        Ok(())
     }
-    if !TasteJobs::is_valid_id(job_id) {
-        return Err("job_id is not an id".to_owned());
-    }
-    if !data::profiles::Profiles::key(user_id).is_valid() {
-        return Err("user_id is not an id".to_owned());
-    }
-    Ok(message)
 }
 
 impl Taste {
@@ -236,24 +196,26 @@ impl Taste {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
+    use crate::queue::read_message;
 
     const MESSAGE: &str = r#"{"job_id":"j","user_id":"ada","item_id":"i","image_url":"https://x.example/a.jpg"}"#;
 
     #[test]
     fn a_message_is_read_plain_or_in_base64() {
-        let plain = read_message(MESSAGE).unwrap();
+        let plain: TasteMessage = read_message(MESSAGE).unwrap();
         assert_eq!(plain.payload.user_id.as_str(), "ada");
         assert_eq!((plain.retry_count, plain.payload.gallery_image_index), (0, None));
         let encoded = STANDARD.encode(MESSAGE);
-        assert_eq!(read_message(&encoded).unwrap(), plain);
-        assert_eq!(read_message(&format!(" {}\n", encoded.trim_end_matches('='))).unwrap(), plain);
-        assert_eq!(read_message(&MESSAGE.replace("job_id", "jobId")).unwrap(), plain);
+        assert_eq!(read_message::<TasteMessage>(&encoded).unwrap(), plain);
+        assert_eq!(read_message::<TasteMessage>(&format!(" {}\n", encoded.trim_end_matches('='))).unwrap(), plain);
+        assert_eq!(read_message::<TasteMessage>(&MESSAGE.replace("job_id", "jobId")).unwrap(), plain);
         let marked = format!("\u{feff}{MESSAGE}");
         assert_eq!(
-            [&marked, &STANDARD.encode(&marked)].map(|text| read_message(text).unwrap()),
+            [&marked, &STANDARD.encode(&marked)].map(|text| read_message::<TasteMessage>(text).unwrap()),
             [plain.clone(), plain]
         );
     }
@@ -270,7 +232,7 @@ mod tests {
             (&MESSAGE.replace("\"j\"", "\"a/b\""), "job_id is not an id"),
             (&MESSAGE.replace("ada", "a?b"), "user_id is not an id"),
         ] {
-            assert_eq!(read_message(text).unwrap_err(), reason, "{text}");
+            assert_eq!(read_message::<TasteMessage>(text).unwrap_err(), reason, "{text}");
         }
     }
 }

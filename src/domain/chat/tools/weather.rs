@@ -177,7 +177,7 @@ impl Forecasts {
 
     /// The weather in a city, or why there is none.
     async fn of(&self, city: &str) -> Result<(Place, Forecast), NoWeather> {
-        let city = city.split_whitespace().collect::<Vec<_>>().join(" ");
+        let city = collapse(&city);
         let shown = cut(&city, MAX_CITY);
         if shown != city {
             return Err(unknown(&shown));
