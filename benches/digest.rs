@@ -6,16 +6,19 @@
 mod support;
 
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
+use pluckit::app::Backends;
 use pluckit::base::clock::{Clock, ManualClock};
-use pluckit::config;
+use pluckit::config::{Config, Source};
 use pluckit::data::Data;
-use pluckit::domain::digest::{Counts, Digests, Parts, Starter};
+use pluckit::domain::base::Base;
+use pluckit::domain::digest::{Counts, Digests, Starter};
 use pluckit::llm::{self, CallContext, ChatRequest, Model, PartStream, Purpose, Reply};
 use pluckit::model::digest::Week;
 use pluckit::model::ids::UserId;
@@ -23,12 +26,13 @@ use pluckit::queue::JobQueue;
 use pluckit::queue::local::LocalQueue;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, Key, Write};
-use pluckit::telemetry::observe::Observer;
 use rusqlite::{Connection, params};
 use serde_json::json;
 use support::{Goal, print_figure, print_head};
 use tempfile::TempDir;
 use time::macros::datetime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 const QUEUE: &str = "digest-batches";
 const PROFILES: usize = 100_000;
@@ -94,17 +98,27 @@ impl Bench {
         let store = SqliteStore::open(&open("store.db"), clock.clone()).unwrap();
         let queue: Arc<dyn JobQueue> = Arc::new(LocalQueue::open(&open("queue.db"), clock.clone()).unwrap());
         let data = Data::new(Arc::new(store));
-        let settings =
-            config::Digest { schedule: "0 0 9 * * 1".parse().unwrap(), concurrency: 6, lease: Duration::from_secs(45) };
-        let digests = Digests::new(Parts {
-            data: data.clone(),
-            model: Arc::new(InstantModel),
-            queue,
-            queue_name: QUEUE.to_owned(),
+        let settings = [("PLUCKIT_DATA_DIR", directory.path().to_str().unwrap()), ("DIGEST_BATCH_QUEUE_NAME", QUEUE)];
+        let value =
+            |name: &str| settings.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let config = Config::read(|name| value(name).map(|value| (value, Source::Environment))).unwrap();
+        let Backends { blobs, pixels, http, web, telemetry, .. } =
+            Backends::open(&config, SocketAddr::from(([127, 0, 0, 1], 7071))).unwrap();
+        let digests = Digests::new(Arc::new(Base {
+            config,
             clock: clock.clone(),
-            observer: Observer::off(),
-            settings,
-        });
+            data: data.clone(),
+            queue,
+            blobs,
+            pixels,
+            model: Arc::new(InstantModel),
+            http,
+            web,
+            telemetry,
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+            ending: CancellationToken::new(),
+        }));
         Self { directory, data, clock, digests }
     }
 

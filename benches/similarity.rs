@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use pluckit::base::clock::SystemClock;
 use pluckit::data::Data;
 use pluckit::domain::similarity::hashes::HashSet;
-use pluckit::domain::similarity::items::{Parts, SimilarItems};
+use pluckit::domain::similarity::items::SimilarItems;
 use pluckit::domain::similarity::vectors::{Quantized, VectorIndex};
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::{CallContext, EMBEDDING_DIMENSIONS, Model};
@@ -285,7 +285,7 @@ async fn stored() {
         store.batch(Container::ScrapedItems, "global", &items.collect::<Vec<_>>()).await.unwrap();
     }
     let data = Data::new(store);
-    let similar = SimilarItems::new(Parts { data, clock, tasks: TaskTracker::new(), most_items: 200_000 });
+    let similar = SimilarItems::new(data, clock, TaskTracker::new(), 200_000);
     let begin = Instant::now();
     let mut first = similar.search(&random.vector(), BEST, -1.0).await.unwrap();
     let mut searches = 1;

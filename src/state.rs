@@ -3,13 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-use crate::base::clock::Clock;
 use crate::blob::BlobStore;
-use crate::config::Config;
-use crate::data::Data;
+use crate::domain::base::Base;
 use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
 use crate::domain::dead_letters::DeadLetterService;
@@ -29,10 +24,6 @@ use crate::domain::taste::Taste;
 use crate::identity::google::GoogleVerifier;
 use crate::identity::service::ServiceVerifier;
 use crate::identity::session::SessionService;
-use crate::llm::Model;
-use crate::net::guarded::GuardedClient;
-use crate::queue::JobQueue;
-use crate::telemetry::Telemetry;
 
 /// State shared by handlers and workers. Cheap to clone.
 #[derive(Clone)]
@@ -40,16 +31,8 @@ pub struct AppState(Arc<Parts>);
 
 /// The parts of an [`AppState`].
 pub struct Parts {
-    /// Settings.
-    pub config: Config,
-    /// Clock.
-    pub clock: Arc<dyn Clock>,
-    /// Typed access to documents.
-    pub data: Data,
-    /// Job queue.
-    pub queue: Arc<dyn JobQueue>,
-    /// Blob store.
-    pub blobs: Arc<dyn BlobStore>,
+    /// What the services share.
+    pub base: Arc<Base>,
     /// The blob store again if it is the embedded one, which only this service can serve.
     pub embedded_blobs: Option<Arc<dyn BlobStore>>,
     /// Sessions.
@@ -64,12 +47,8 @@ pub struct Parts {
     pub pictures: Pictures,
     /// Garment metadata from pictures.
     pub describer: Describer,
-    /// Language model.
-    pub model: Arc<dyn Model>,
     /// The stylist.
     pub chat: Arc<Chat>,
-    /// HTTP client for URLs from users, feeds and pages.
-    pub web: Arc<GuardedClient>,
     /// Taste analysis of liked pictures.
     pub taste: Taste,
     /// Dead letters.
@@ -94,14 +73,6 @@ pub struct Parts {
     pub bodies: BodyMemory,
     /// Token budgets of users.
     pub budget: Budget,
-    /// Telemetry besides the log.
-    pub telemetry: Telemetry,
-    /// Tasks that outlive their request; awaited at shutdown.
-    pub tasks: TaskTracker,
-    /// Cancelled when the process should stop.
-    pub shutdown: CancellationToken,
-    /// Cancelled when the grace period is over; open streams end then.
-    pub ending: CancellationToken,
 }
 
 impl From<Parts> for AppState {
@@ -115,5 +86,13 @@ impl Deref for AppState {
 
     fn deref(&self) -> &Parts {
         &self.0
+    }
+}
+
+impl Deref for Parts {
+    type Target = Base;
+
+    fn deref(&self) -> &Base {
+        &self.base
     }
 }

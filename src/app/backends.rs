@@ -19,6 +19,7 @@ use crate::blob::azure::AzureBlobs;
 use crate::blob::local::LocalBlobs;
 use crate::blob::{BlobStore, ContainerName};
 use crate::config::{self, Config, Documents, Environment, ModelServer};
+use crate::domain::jobs::Kind;
 use crate::domain::readiness::Probe;
 use crate::domain::scraper::polite::HostThrottle;
 use crate::imaging::pool::PixelPool;
@@ -80,6 +81,8 @@ pub struct Backends {
     pub throttle: Arc<HostThrottle>,
     /// What leaves the process about itself, beside the log.
     pub telemetry: Telemetry,
+    /// Kinds of jobs besides the service's own, for tests.
+    pub more_kinds: Vec<Kind>,
 }
 
 impl Backends {
@@ -115,6 +118,7 @@ impl Backends {
             web,
             throttle,
             telemetry: Telemetry::off(),
+            more_kinds: Vec::new(),
         })
     }
 }

@@ -15,4 +15,4 @@ pub use self::backends::{
 };
 pub use self::serve::{listen, look_for_damage, serve};
 pub use self::storage::{Preparation, inspect_containers, prepare_storage};
-pub use self::wiring::{open_insights, open_rates, state, with_kinds};
+pub use self::wiring::{open_rates, state};

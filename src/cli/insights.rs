@@ -18,7 +18,7 @@ use super::{UserArguments, block_on};
 use crate::app;
 use crate::base::clock::{Clock, SystemClock};
 use crate::data::Data;
-use crate::domain::insights::{DEFAULT_TARGET, DEFAULT_WINDOW, LONGEST_WINDOW, Question};
+use crate::domain::insights::{DEFAULT_TARGET, DEFAULT_WINDOW, Insights, LONGEST_WINDOW, Question};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::insights::{Badge, ConversionStatus, CpwIntel, VaultInsights, WearRateTrend};
 use crate::model::wardrobe::WardrobeItem;
@@ -75,7 +75,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = TaskTracker::new();
         let rates = Arc::new(app::open_rates(&config, &data, &net::services()?, &clock));
-        let insights = app::open_insights(&config, &data, rates, &clock, &tasks, &Metrics::default());
+        let (tracker, time_to_live) = (tasks.clone(), config.insights.time_to_live);
+        let insights = Insights::new(data.clone(), rates, clock, tracker, time_to_live, Metrics::default());
         let answer = insights.find(&user, question).await?;
         let text = if arguments.json {
             String::from_utf8(answer.body.to_vec())? + "\n"

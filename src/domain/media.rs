@@ -12,12 +12,12 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info};
 use url::Url;
 
 use crate::base::hash::{hex, sha256_hex};
 use crate::blob::{self, BlobName, BlobStore, ContainerName, Put, SourceHash};
+use crate::domain::base::Base;
 use crate::imaging;
 use crate::imaging::pipeline::Pipeline;
 use crate::model::ids::UserId;
@@ -146,18 +146,6 @@ fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
-/// Dependencies of [`Media`].
-pub struct Parts {
-    /// Processing steps.
-    pub pipeline: Pipeline,
-    /// Blob store for finished pictures.
-    pub blobs: Arc<dyn BlobStore>,
-    /// Container for finished pictures.
-    pub container: ContainerName,
-    /// Tracks work that outlives its request.
-    pub tasks: TaskTracker,
-}
-
 /// A picture being processed.
 #[derive(Clone)]
 struct Finishing {
@@ -170,19 +158,24 @@ struct Finishing {
 pub struct Media(Arc<Inner>);
 
 struct Inner {
-    parts: Parts,
+    base: Arc<Base>,
+    pipeline: Pipeline,
     in_work: Mutex<HashMap<PictureName, Finishing>>,
 }
 
 impl Media {
     /// Creates the service.
-    pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, in_work: Mutex::new(HashMap::new()) }))
+    pub fn new(base: Arc<Base>, pipeline: Pipeline) -> Self {
+        Self(Arc::new(Inner { base, pipeline, in_work: Mutex::default() }))
+    }
+
+    fn blobs(&self) -> (&dyn BlobStore, &ContainerName) {
+        (&*self.0.base.blobs, &self.0.base.config.storage.archive_container)
     }
 
     /// Returns the name of the background remover.
     pub fn segmenter(&self) -> &str {
-        self.0.parts.pipeline.segmenter().name()
+        self.0.pipeline.segmenter().name()
     }
 
     /// Processes a picture and returns its URL; if it exists already, only returns the URL. Concurrent uploads of the
@@ -219,18 +212,18 @@ impl Media {
             let _leaves = Leaves { media: &media, name: &name };
             media.work(&name, file, &of).await
         };
-        let task = self.0.parts.tasks.spawn(work.in_current_span());
+        let task = self.0.base.tasks.spawn(work.in_current_span());
         let outcome = async move { task.await.unwrap_or_else(|error| Err(Error::Broken(Arc::new(error)))) };
         Finishing { source, outcome: outcome.boxed().shared() }
     }
 
     async fn work(&self, name: &PictureName, file: Bytes, source: &SourceHash) -> Result<Url, Error> {
-        let Parts { blobs, container, pipeline, .. } = &self.0.parts;
+        let (blobs, container) = self.blobs();
         if let Some(url) = self.find(name, source).await? {
             return Ok(url);
         }
         let size = file.len();
-        let finished = pipeline.process(file).await?;
+        let finished = self.0.pipeline.process(file).await?;
         info!(
             picture.name = &*name.blob,
             segmenter = self.segmenter(),
@@ -258,7 +251,7 @@ impl Media {
     /// # Errors
     /// [`Error::OtherPicture`] if its owner created it from another file, and when the store fails.
     async fn find(&self, name: &PictureName, source: &SourceHash) -> Result<Option<Url>, Error> {
-        let Parts { blobs, container, .. } = &self.0.parts;
+        let (blobs, container) = self.blobs();
         let Some(found) = blobs.properties(container, &name.blob).await.map_err(kept)? else { return Ok(None) };
         let is_other = found.source.is_some_and(|found| found != *source);
         if name.is_owned && is_other {

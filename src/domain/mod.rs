@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod backlog;
+pub mod base;
 pub mod best;
 pub mod budget;
 pub mod chat;

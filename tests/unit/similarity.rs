@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pluckit::base::clock::{Clock, ManualClock};
 use pluckit::data::Data;
-use pluckit::domain::similarity::items::{Found, Parts, SimilarItems};
+use pluckit::domain::similarity::items::{Found, SimilarItems};
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::{CallContext, Model};
 use pluckit::model::timestamp::Timestamp;
@@ -40,7 +40,7 @@ impl Bench {
         let clock = Arc::new(ManualClock::new(datetime!(2026-03-10 12:00 UTC)));
         let store = Arc::new(SqliteStore::in_memory(clock.clone()).unwrap());
         let data = Data::new(store.clone());
-        let similar = SimilarItems::new(Parts { data, clock: clock.clone(), tasks: TaskTracker::new(), most_items });
+        let similar = SimilarItems::new(data, clock.clone(), TaskTracker::new(), most_items);
         Self { clock, store, similar }
     }
 
@@ -74,8 +74,7 @@ async fn items_in_cosmos_db_are_found_too() {
     let clock = Arc::new(ManualClock::new(datetime!(2026-03-10 12:00 UTC)));
     let store = Arc::new(cosmos().await);
     let data = Data::new(store.clone());
-    let parts = Parts { data, clock: clock.clone(), tasks: TaskTracker::new(), most_items: 10_000 };
-    let similar = SimilarItems::new(parts);
+    let similar = SimilarItems::new(data, clock.clone(), TaskTracker::new(), 10_000);
     let word = format!("kimono{}", uuid::Uuid::new_v4().simple());
     let vector = embed(&word).await;
     let save = async |number: i64, fields: Value| {
@@ -240,7 +239,7 @@ async fn over_stuck_store(has_vector_index: bool) -> SimilarItems {
     let only = Stored { json: item.to_string(), etag: ETag("1".to_owned()) };
     let Bench { clock, store, .. } = Bench::new();
     let data = Data::new(Intercepted::new(store, Arc::new(Stuck { only, has_vector_index })));
-    SimilarItems::new(Parts { data, clock, tasks: TaskTracker::new(), most_items: 10 })
+    SimilarItems::new(data, clock, TaskTracker::new(), 10)
 }
 
 #[tokio::test(start_paused = true)]

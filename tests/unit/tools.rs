@@ -12,28 +12,15 @@ use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::routing::get;
 use pluckit::base::clock::ManualClock;
-use pluckit::blob::local::LocalBlobs;
-
-use pluckit::data::Data;
-use pluckit::domain::chat::tools::{self, Parts, Tool, ToolError, weather};
-use pluckit::domain::pictures::Pictures;
-use pluckit::domain::rates::ExchangeRates;
-use pluckit::domain::similarity;
-use pluckit::domain::similarity::items::SimilarItems;
+use pluckit::domain::chat::tools::{Tool, ToolError};
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::{self, CallContext, ChatRequest, Message, Model, PartStream, Purpose, Reply, ToolSpec};
 use pluckit::model::ids::UserId;
-use pluckit::net;
-use pluckit::net::guarded::GuardedClient;
-use pluckit::store::sqlite::SqliteStore;
-use pluckit::store::{Container, DocumentStore, Key};
-use pluckit::telemetry::metrics::Metrics;
+use pluckit::store::Container;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use time::macros::datetime;
-use tokio_util::task::TaskTracker;
 
-use crate::support::web;
+use crate::support::TestApp;
 
 /// A model that answers with what it was given, counts how often it was asked, and embeds like the offline one.
 #[derive(Default)]
@@ -69,14 +56,10 @@ impl Model for ScriptedModel {
     }
 }
 
-/// Tools over a fresh store.
+/// The tools of a fresh service.
 struct Bench {
-    store: Arc<SqliteStore>,
-    clock: Arc<ManualClock>,
+    app: TestApp,
     model: Arc<ScriptedModel>,
-    tools: Vec<Arc<dyn Tool>>,
-    /// Where blobs are. Kept until the end.
-    _files: TempDir,
 }
 
 impl Bench {
@@ -86,38 +69,17 @@ impl Bench {
     }
 
     fn with_weather(service: SocketAddr) -> Self {
-        let clock = Arc::new(ManualClock::new(datetime!(2026-03-10 12:00 UTC)));
-        let store = Arc::new(SqliteStore::in_memory(clock.clone()).unwrap());
         let model = Arc::new(ScriptedModel::default());
-        let url = |path: &str| format!("http://{service}/{path}").parse().unwrap();
-        let data = Data::new(store.clone());
-        let similar = SimilarItems::new(similarity::items::Parts {
-            data: data.clone(),
-            clock: clock.clone(),
-            tasks: TaskTracker::new(),
-            most_items: 100,
-        });
-        let files = tempfile::tempdir().unwrap();
-        let blobs = LocalBlobs::open(files.path(), "http://127.0.0.1:7071/api/media".parse().unwrap(), &*clock);
-        let web = Arc::new(GuardedClient::new(web::nowhere()).unwrap());
-        let pictures = Pictures::new(web, Arc::new(blobs.unwrap()), "archive".parse().unwrap());
-        let parts = Parts {
-            metrics: Metrics::off(),
-            rates: Arc::new(ExchangeRates::new(
-                None,
-                data.exchange_rates.clone(),
-                net::services().unwrap(),
-                clock.clone(),
-            )),
-            data,
-            similar,
-            pictures,
-            model: model.clone(),
-            clock: clock.clone(),
-            http: net::services().unwrap(),
-            weather: weather::Endpoints { geocoding: url("geo"), forecast: url("sky/") },
-        };
-        Self { tools: tools::all(&parts), store, clock, model, _files: files }
+        let builder = TestApp::builder()
+            .clock(Arc::new(ManualClock::new(datetime!(2026-03-10 12:00 UTC))))
+            .model(model.clone())
+            .setting("OPEN_METEO_GEOCODING_URL", &format!("http://{service}/geo"))
+            .setting("OPEN_METEO_FORECAST_URL", &format!("http://{service}/sky/"));
+        Self { app: builder.start(), model }
+    }
+
+    fn tools(&self) -> &[Arc<dyn Tool>] {
+        self.app.state.chat.tools()
     }
 
     /// The model answers the next expansions so; `None` fails.
@@ -126,8 +88,7 @@ impl Bench {
     }
 
     async fn save(&self, container: Container, partition: &str, document: Value) {
-        let id = document["id"].as_str().unwrap().to_owned();
-        self.store.create(&Key::new(container, partition, id), &document).await.unwrap();
+        self.app.save(container, partition, document).await;
     }
 
     /// Saves an item of Ada's wardrobe.
@@ -148,7 +109,7 @@ impl Bench {
     }
 
     async fn try_run(&self, name: &str, arguments: &str) -> Result<String, ToolError> {
-        let tool = self.tools.iter().find(|tool| tool.spec().name == name).unwrap();
+        let tool = self.tools().iter().find(|tool| tool.spec().name == name).unwrap();
         tool.run(&UserId::from("ada"), &CallContext::service(), arguments).await
     }
 
@@ -166,10 +127,10 @@ fn ids(result: &Value) -> Vec<&str> {
     result["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect()
 }
 
-#[test]
-fn there_are_twelve_tools_with_object_schemas() {
+#[tokio::test]
+async fn there_are_twelve_tools_with_object_schemas() {
     let bench = Bench::new();
-    let names: Vec<&str> = bench.tools.iter().map(|tool| tool.spec().name).collect();
+    let names: Vec<&str> = bench.tools().iter().map(|tool| tool.spec().name).collect();
     assert_eq!(
         names,
         [
@@ -187,7 +148,7 @@ fn there_are_twelve_tools_with_object_schemas() {
             "forget_preference",
         ]
     );
-    for tool in &bench.tools {
+    for tool in bench.tools() {
         let spec = tool.spec();
         assert_eq!(spec.parameters["type"], "object", "{}", spec.name);
         assert!(spec.parameters["properties"].is_object() && !spec.description.is_empty(), "{}", spec.name);
@@ -281,10 +242,10 @@ async fn expansions_are_shared_for_half_an_hour() {
     bench.own("loafers", json!({ "tags": ["artisan"] })).await;
     bench.expand(&[Some(r#"["artisan"]"#), Some(r#"["linen"]"#)]);
     assert!(bench.search("Soft things").await["note"].is_null());
-    bench.clock.advance(Duration::from_secs(29 * 60));
+    bench.app.clock.advance(Duration::from_secs(29 * 60));
     assert!(bench.search("  soft   THINGS ").await["note"].is_null());
     assert_eq!(bench.model.asked.load(Ordering::SeqCst), 1);
-    bench.clock.advance(Duration::from_secs(60));
+    bench.app.clock.advance(Duration::from_secs(60));
     assert!(bench.search("soft things").await["note"].is_string(), "asked again, it says linen");
     assert_eq!(bench.model.asked.load(Ordering::SeqCst), 2);
 }
@@ -617,7 +578,7 @@ async fn places_are_kept_a_day_and_forecasts_a_quarter_of_an_hour() {
     let bench = Bench::with_weather(service.address);
     bench.profile(json!({ "locationCity": "oslo" })).await;
     for (wait_minutes, calls) in [(0, (1, 1)), (14, (1, 1)), (1, (1, 2)), (24 * 60, (2, 3))] {
-        bench.clock.advance(Duration::from_secs(wait_minutes * 60));
+        bench.app.clock.advance(Duration::from_secs(wait_minutes * 60));
         bench.try_run("get_weather", "").await.unwrap();
         assert_eq!(service.calls(), calls, "after {wait_minutes} more minutes");
     }
@@ -668,7 +629,7 @@ async fn a_weather_service_that_fails_costs_nothing_but_the_weather() {
 
 /// A turn of the offline stylist with the real tools: its answer and the tools it used.
 async fn ask_offline(bench: &Bench, message: &str) -> (String, Vec<String>) {
-    let tools: Arc<[ToolSpec]> = bench.tools.iter().map(|tool| tool.spec()).collect();
+    let tools: Arc<[ToolSpec]> = bench.tools().iter().map(|tool| tool.spec()).collect();
     let today = Message::System("Today is Tuesday, 2026-03-10.".to_owned());
     let mut messages = vec![today, Message::User(message.to_owned())];
     let mut used = Vec::new();

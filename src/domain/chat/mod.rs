@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use crate::base::clock::Clock;
 use crate::data::{self, Data};
+use crate::domain::base::Base;
 use crate::llm::{CallContext, Model, ToolSpec};
 use crate::model::conversation::Conversation;
 use crate::model::ids::{ItemId, UserId};
@@ -148,20 +149,25 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// A stylist with all tools, who may call at most `tool_call_limit` of them in a turn. Turns that are not over when
-    /// `ending` is cancelled end with an error.
-    pub fn new(parts: &tools::Parts, tool_call_limit: usize, ending: CancellationToken) -> Self {
+    /// A stylist with all tools. Turns that are not over when the grace period is end with an error.
+    pub fn new(parts: &tools::Parts) -> Self {
+        let Base { config, data, model, clock, ending, .. } = &*parts.base;
         let tools = tools::all(parts);
         let specs = tools.iter().map(|tool| tool.spec()).collect();
         Self {
-            data: parts.data.clone(),
-            model: parts.model.clone(),
-            clock: parts.clock.clone(),
+            data: data.clone(),
+            model: model.clone(),
+            clock: clock.clone(),
             tools,
             specs,
-            tool_call_limit,
-            ending,
+            tool_call_limit: config.stylist.tool_call_limit,
+            ending: ending.clone(),
         }
+    }
+
+    /// All tools, in the order in which the model sees them.
+    pub fn tools(&self) -> &[Arc<dyn Tool>] {
+        &self.tools
     }
 
     /// The tool of this name.

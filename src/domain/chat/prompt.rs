@@ -5,9 +5,9 @@ use std::fmt::Write;
 use time::OffsetDateTime;
 
 use super::PreparedTurn;
-use super::tools::cut;
 use super::tools::preferences::LONGEST_PREFERENCE;
 use super::tools::wardrobe::CompactItem;
+use crate::base::text::cut;
 use crate::model::conversation::PreferenceKind;
 
 const PERSONA: &str = "\

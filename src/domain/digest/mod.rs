@@ -18,16 +18,15 @@ use self::prompt::Person;
 use self::score::Summary;
 pub use self::weekly::{Counts, Starter};
 use crate::base::chain::Chain;
-use crate::base::clock::Clock;
 use crate::base::text::{cut, cut_each, escape_markdown};
-use crate::config;
+use crate::data;
 use crate::data::digests::Digests as Store;
 use crate::data::lease::{self, Claimed, Decision, Held, Leased, Standing};
 use crate::data::profiles::DigestNote;
 use crate::data::update::Edit;
-use crate::data::{self, Data};
+use crate::domain::base::Base;
 use crate::domain::climate;
-use crate::llm::{self, CallContext, Model};
+use crate::llm::{self, CallContext};
 use crate::model::conversation::PreferenceKind;
 use crate::model::digest::{Digest, Week, WeeklyOutcome, WeeklyRun};
 use crate::model::garment::{Description, Garment};
@@ -35,8 +34,8 @@ use crate::model::ids::UserId;
 use crate::model::lease::Lease;
 use crate::model::profile::UserProfile;
 use crate::model::timestamp::Timestamp;
-use crate::queue::{self, JobQueue};
-use crate::telemetry::observe::{Observation, Observer, Subject};
+use crate::queue;
+use crate::telemetry::observe::{Observation, Subject};
 
 /// Most styles, and most colours, of the profile that are considered, favourite first.
 const MOST_WORDS: usize = 10;
@@ -120,32 +119,14 @@ impl From<lease::Error> for Error {
     }
 }
 
-/// Dependencies of [`Digests`].
-pub struct Parts {
-    /// Typed access to documents.
-    pub data: Data,
-    /// Language model.
-    pub model: Arc<dyn Model>,
-    /// Queue for batches of the weekly run.
-    pub queue: Arc<dyn JobQueue>,
-    /// Name of the queue.
-    pub queue_name: String,
-    /// Clock.
-    pub clock: Arc<dyn Clock>,
-    /// Traces of model calls.
-    pub observer: Observer,
-    /// Settings.
-    pub settings: config::Digest,
-}
-
 /// Creates digests. Cheap to clone.
 #[derive(Clone)]
-pub struct Digests(Arc<Parts>);
+pub struct Digests(Arc<Base>);
 
 impl Digests {
     /// Creates the service.
-    pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+    pub fn new(base: Arc<Base>) -> Self {
+        Self(base)
     }
 
     fn now(&self) -> Timestamp {
@@ -292,7 +273,7 @@ impl Digests {
 
     /// Claims a user's week. If that is not possible, says why there is nothing to do, unless somebody is at it.
     async fn claim(&self, user: &UserId, week: Week) -> Result<Claimed<WeeklyRun, Option<Reason>>, Error> {
-        let leases = self.0.data.leases(&self.0.clock, self.0.settings.lease);
+        let leases = self.0.data.leases(&self.0.clock, self.0.config.digest.lease);
         let claimed = leases.claim(Store::run_key(user), |found: Option<WeeklyRun>, standing| match standing {
             _ if found.is_some_and(|run| run.is_settled(week)) => Decision::Leave(Some(Reason::WeekDone)),
             Standing::Held(_) => Decision::Leave(None),

@@ -118,7 +118,7 @@ impl Digests {
     async fn claim_fan_out(&self, week: Week, starter: Starter) -> Result<Option<Held<FanOut>>, Error> {
         let now = self.now();
         let is_this_week = week == Week::of(now.get());
-        let leases = self.0.data.leases(&self.0.clock, self.0.settings.lease);
+        let leases = self.0.data.leases(&self.0.clock, self.0.config.digest.lease);
         let claimed = leases.claim(Store::fan_out_key(week), |found: Option<FanOut>, _| match found {
             Some(state) if state.completed_at.is_some() => Decision::Leave(()),
             Some(state) => {
@@ -191,7 +191,7 @@ impl Digests {
     }
 
     async fn send(&self, message: &DigestMessage) -> Result<(), Error> {
-        Ok(self.0.queue.send(&self.0.queue_name, &serde_json::to_string(message)?).await?)
+        Ok(self.0.queue.send(&self.0.config.queues.digest.work, &serde_json::to_string(message)?).await?)
     }
 
     /// Creates the digests of a week for these users, several at a time. A failure does not stop the others; the rest
@@ -214,12 +214,12 @@ impl Digests {
             if started.elapsed() >= BUDGET {
                 return (user, None);
             }
-            let observed = self.0.observer.begin(&subject(&user, None));
+            let observed = self.0.telemetry.observer.begin(&subject(&user, None));
             let run = self.run(&user, Trigger { force: false, week: Some(week) }, observed);
             let outcome = Box::pin(run).await;
             (user, Some(outcome))
         });
-        let mut runs = stream::iter(runs).buffer_unordered(self.0.settings.concurrency);
+        let mut runs = stream::iter(runs).buffer_unordered(self.0.config.digest.concurrency);
         while let Some((user, outcome)) = runs.next().await {
             let count = match outcome {
                 Some(Ok(Outcome::Generated(_))) => &mut counts.generated,

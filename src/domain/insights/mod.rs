@@ -128,25 +128,16 @@ impl Answer {
     }
 }
 
-/// Dependencies of [`Insights`].
-pub struct Parts {
-    /// Typed access to documents.
-    pub data: Data,
-    /// Exchange rates.
-    pub rates: Arc<ExchangeRates>,
-    /// Clock.
-    pub clock: Arc<dyn Clock>,
-    /// Tracks cache writes.
-    pub tasks: TaskTracker,
-    /// Lifetime of cached answers; zero disables the cache.
-    pub time_to_live: Duration,
-    /// Metrics of the cache.
-    pub metrics: Metrics,
-}
-
 /// Computes and caches wardrobe statistics.
 pub struct Insights {
-    parts: Parts,
+    data: Data,
+    rates: Arc<ExchangeRates>,
+    clock: Arc<dyn Clock>,
+    /// Answers are saved while they are sent.
+    tasks: TaskTracker,
+    /// How long an answer is kept at most; not at all when zero.
+    time_to_live: Duration,
+    metrics: Metrics,
     memory: Cache<(UserId, Question), Arc<Known>, BodyBytes>,
     computations: Semaphore,
     /// Users with computations in progress or waiting. Each user has one at a time, which leaves the other
@@ -178,10 +169,18 @@ impl Weighter<(UserId, Question), Arc<Known>> for BodyBytes {
 }
 
 impl Insights {
-    /// Creates the service.
-    pub fn new(parts: Parts) -> Self {
+    /// Creates the service. Answers that are to be saved are saved by `tasks`.
+    pub fn new(
+        data: Data,
+        rates: Arc<ExchangeRates>,
+        clock: Arc<dyn Clock>,
+        tasks: TaskTracker,
+        time_to_live: Duration,
+        metrics: Metrics,
+    ) -> Self {
         let memory = Cache::with_weighter(256, MEMORY_BYTES, BodyBytes);
-        Self { parts, memory, computations: Semaphore::new(COMPUTATIONS), users: Mutex::default() }
+        let (computations, users) = (Semaphore::new(COMPUTATIONS), Mutex::default());
+        Self { data, rates, clock, tasks, time_to_live, metrics, memory, computations, users }
     }
 
     /// Returns the statistics of a user's wardrobe.
@@ -189,18 +188,18 @@ impl Insights {
     /// # Errors
     /// When the wardrobe cannot be read. A failing cache or exchange rate feed is tolerated.
     pub async fn find(&self, user: &UserId, question: Question) -> Result<Answer, Error> {
-        let now = self.parts.clock.now();
-        let data = &self.parts.data;
+        let now = self.clock.now();
+        let data = &self.data;
         let (profile, wardrobe, wears, rates) = tokio::join!(
             data.profiles.find(user),
             data.wardrobe.changes(user),
             data.wear_events.changes(user),
-            self.parts.rates.current(),
+            self.rates.current(),
         );
         let currency = profile?.map(|profile| profile.currency_code.trim().to_ascii_uppercase());
         let currency = currency.filter(|code| !code.is_empty()).unwrap_or_else(|| DEFAULT_CURRENCY.to_owned());
         let marks = [wardrobe?, wears?];
-        let fingerprint = fingerprint(&marks, &currency, &rates, now).filter(|_| !self.parts.time_to_live.is_zero());
+        let fingerprint = fingerprint(&marks, &currency, &rates, now).filter(|_| !self.time_to_live.is_zero());
         let key = (user.clone(), question);
         if let Some(fingerprint) = &fingerprint {
             let mut answer = self.recall(&key, fingerprint, now);
@@ -208,7 +207,7 @@ impl Insights {
                 let kept = self.look_up(user, question, fingerprint, now).await;
                 answer = kept.map(|known| self.remember(key.clone(), known));
             }
-            self.parts.metrics.cache_request("vault_insights", answer.is_some());
+            self.metrics.cache_request("vault_insights", answer.is_some());
             if let Some(answer) = answer {
                 return Ok(answer);
             }
@@ -222,7 +221,7 @@ impl Insights {
         let answer = self.compute(user, question, currency, rates, now).await?;
         drop(turn);
         let Some(fingerprint) = fingerprint else { return Ok(answer) };
-        let known = Known { fingerprint, expires_at: now + self.parts.time_to_live, answer };
+        let known = Known { fingerprint, expires_at: now + self.time_to_live, answer };
         self.keep(user, question, &known);
         let answer = self.remember(key, known);
         drop(turn_of_user);
@@ -251,7 +250,7 @@ impl Insights {
         now: OffsetDateTime,
     ) -> Result<Answer, Error> {
         let vault = Vault::new(question, currency, rates, now);
-        let data = &self.parts.data;
+        let data = &self.data;
         let items = async {
             let vault = vault.clone();
             let mut pages = pin!(data.wardrobe.owned_numbers(user, move |item| vault.piece(item)));
@@ -301,7 +300,7 @@ impl Insights {
         fingerprint: &str,
         now: OffsetDateTime,
     ) -> Option<Known> {
-        let cached = match self.parts.data.insights_cache.find(user, &question.id()).await {
+        let cached = match self.data.insights_cache.find(user, &question.id()).await {
             Ok(cached) => cached?,
             Err(error) => {
                 warn!(user.id = %user, error = %Chain(&error), "cached insights not read");
@@ -330,10 +329,10 @@ impl Insights {
             payload: String::new(),
             etag: etag.clone(),
             expires_at: (*expires_at).into(),
-            ttl: self.parts.time_to_live.as_millis().div_ceil(1000).try_into().unwrap_or(1),
+            ttl: self.time_to_live.as_millis().div_ceil(1000).try_into().unwrap_or(1),
         };
-        let (body, cache) = (body.clone(), self.parts.data.insights_cache.clone());
-        self.parts.tasks.spawn(async move {
+        let (body, cache) = (body.clone(), self.data.insights_cache.clone());
+        self.tasks.spawn(async move {
             let size_bytes = body.len();
             let packed = tokio::task::spawn_blocking(move || pack(&body)).await;
             match packed {

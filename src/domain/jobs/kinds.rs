@@ -1,5 +1,6 @@
 //! The service's kinds of jobs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -9,7 +10,7 @@ use tracing::warn;
 
 use super::{Fault, Finished, Kind, Link, Report, Run, Trouble};
 use crate::base::chain::Chain;
-use crate::data::Data;
+use crate::domain::base::Base;
 use crate::domain::digest::{self, Digests, Outcome, Trigger};
 use crate::domain::moods::{self, CHUNK, Collected, Moods};
 use crate::domain::scraper::ingest::{IngestReport, partition};
@@ -21,7 +22,6 @@ use crate::model::ids::{ScrapedItemId, SourceId};
 use crate::model::item::FeedItem;
 use crate::model::mood::Snippet;
 use crate::model::mood_intake::ChunkReport;
-use crate::telemetry::observe::Observer;
 
 /// Digest for the caller.
 pub const DIGEST: &str = "digest.run";
@@ -47,16 +47,14 @@ const PAGES: usize = 50;
 /// Services that jobs use.
 #[derive(Clone)]
 pub struct Services {
-    /// Typed access to documents.
-    pub data: Data,
+    /// What all services share.
+    pub base: Arc<Base>,
     /// Digests.
     pub digests: Digests,
     /// Moods.
     pub moods: Moods,
     /// Scraping.
     pub scraper: Scraper,
-    /// Traces of model calls.
-    pub observer: Observer,
 }
 
 /// Returns every kind.
@@ -91,7 +89,7 @@ enum Made {
 async fn make_digest(services: Services, run: Run, input: DigestInput) -> Result<Finished, Fault> {
     run.progress(0, 1, "Looking through the wardrobe").await?;
     let step = async {
-        let observed = services.observer.begin(&digest::subject(run.user(), None));
+        let observed = services.base.telemetry.observer.begin(&digest::subject(run.user(), None));
         let trigger = Trigger { force: input.force, week: None };
         // Made by a worker of this job that died before it could say so.
         let earlier = match run.is_repeated() {
@@ -223,7 +221,7 @@ async fn seed_moods(services: Services, run: Run, input: MoodsInput) -> Result<F
         return Err(Fault::Failed("None of the articles could be read: the model failed.".to_owned()));
     }
     run.progress(chunks.len() as u64, chunks.len() as u64, "Writing the report").await?;
-    let moods = services.data.moods.published_by_trend(None, MOST_MOODS).await?;
+    let moods = services.base.data.moods.published_by_trend(None, MOST_MOODS).await?;
     let touched = moods.into_iter().filter(|mood| mood.updated_at.is_some_and(|at| at >= run.asked_at()));
     let report = Report {
         title: "Moods of the press".to_owned(),
@@ -290,8 +288,8 @@ pub struct ScrapeInput {
 }
 
 async fn scrape(services: Services, run: Run, input: ScrapeInput) -> Result<Finished, Fault> {
-    let Services { data, scraper, .. } = &services;
-    let source = data.sources.find(&input.source_id).await?;
+    let Services { base, scraper, .. } = &services;
+    let source = base.data.sources.find(&input.source_id).await?;
     let source = source.ok_or_else(|| Fault::Failed("There is no such source.".to_owned()))?;
     run.progress(0, 3, "Fetching the source").await?;
     let fetch = async { scraper.fetch(&source).await.map_err(scraper_fault) };
@@ -309,9 +307,9 @@ async fn scrape(services: Services, run: Run, input: ScrapeInput) -> Result<Fini
         let mut new = Vec::new();
         let mut lines = String::new();
         for pages in pages.chunks(PAGES) {
-            let known = data.items.with_pages(partition(&source), pages).await?;
+            let known = base.data.items.with_pages(partition(&source), pages).await?;
             let ids: Vec<ScrapedItemId> = known.into_iter().map(|item| item.id).collect();
-            for item in data.items.find_in(partition(&source), &ids).await? {
+            for item in base.data.items.find_in(partition(&source), &ids).await? {
                 let is_new = item.scraped_at.is_some_and(|at| at >= run.asked_at());
                 lines.push_str(&item_line(&item, is_new).to_string());
                 lines.push('\n');

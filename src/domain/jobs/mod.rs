@@ -39,20 +39,19 @@ pub use self::outputs::{BadPath, OutputPath, natural_order};
 pub use self::report::{Link, Report, Trouble};
 pub use self::run::Run;
 use crate::base::chain::Chain;
-use crate::base::clock::Clock;
 use crate::base::hash::sha256_hex;
-use crate::blob::{self, Blob, BlobName, BlobStore, ContainerName, Span};
-use crate::config;
+use crate::blob::{self, Blob, BlobName, ContainerName, Span};
+use crate::data;
 use crate::data::lease::{Claimed, Decision, Standing};
 use crate::data::update::Edit;
-use crate::data::{self, Data};
 use crate::domain::backlog::{Backlog, Work};
+use crate::domain::base::Base;
 use crate::domain::budget::{Budget, BudgetExceeded};
 use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobMessage, JobStatus, Output};
 use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
-use crate::queue::{JobQueue, QueueMessage};
+use crate::queue::QueueMessage;
 
 /// How long an idempotency key stands for the same job.
 const KEY_SECONDS: i64 = 24 * 60 * 60;
@@ -221,32 +220,6 @@ impl Kind {
     }
 }
 
-/// Dependencies of [`Jobs`].
-pub struct Parts {
-    /// Typed access to documents.
-    pub data: Data,
-    /// Token budgets.
-    pub budget: Budget,
-    /// Backlogs of users.
-    pub backlog: Backlog,
-    /// Queue for jobs.
-    pub queue: Arc<dyn JobQueue>,
-    /// Name of the queue.
-    pub queue_name: String,
-    /// Blob store for outputs.
-    pub blobs: Arc<dyn BlobStore>,
-    /// Container for outputs; must not be publicly readable.
-    pub container: ContainerName,
-    /// Clock.
-    pub clock: Arc<dyn Clock>,
-    /// Settings.
-    pub settings: config::Operations,
-    /// Every kind.
-    pub kinds: Vec<Kind>,
-    /// Cancelled when the process should stop; jobs are then handed on.
-    pub shutdown: CancellationToken,
-}
-
 /// Outcome of terminating or purging a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
@@ -309,7 +282,10 @@ enum NotTaken {
 pub struct Jobs(Arc<Inner>);
 
 struct Inner {
-    parts: Parts,
+    base: Arc<Base>,
+    budget: Budget,
+    backlog: Backlog,
+    kinds: Vec<Kind>,
     /// Running jobs of this process, by job and attempt, with a token to stop each.
     running: Mutex<HashMap<(JobId, u32), CancellationToken>>,
 }
@@ -328,10 +304,10 @@ impl Drop for Running<'_> {
 }
 
 impl Deref for Inner {
-    type Target = Parts;
+    type Target = Base;
 
-    fn deref(&self) -> &Parts {
-        &self.parts
+    fn deref(&self) -> &Base {
+        &self.base
     }
 }
 
@@ -343,9 +319,13 @@ impl QueueMessage for JobMessage {
 }
 
 impl Jobs {
-    /// Creates the service.
-    pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, running: Mutex::default() }))
+    /// Creates the service with these kinds of jobs.
+    pub fn new(base: Arc<Base>, budget: Budget, backlog: Backlog, kinds: Vec<Kind>) -> Self {
+        Self(Arc::new(Inner { base, budget, backlog, kinds, running: Mutex::default() }))
+    }
+
+    fn container(&self) -> &ContainerName {
+        &self.0.config.storage.jobs_container
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<(JobId, u32), CancellationToken>> {
@@ -364,7 +344,7 @@ impl Jobs {
 
     /// Returns the first lease of a message in the queue.
     fn queue_lease(&self) -> Duration {
-        self.0.settings.lease * LEASES_IN_QUEUE
+        self.0.config.operations.lease * LEASES_IN_QUEUE
     }
 
     /// Finds a kind by name.
@@ -518,7 +498,7 @@ impl Jobs {
     pub async fn open_output(&self, job: &Job, path: &OutputPath) -> Result<Option<(Output, Blob)>, Error> {
         let Some(output) = job.outputs.iter().find(|output| output.path == path.as_str()) else { return Ok(None) };
         let Ok(name) = output.blob.parse::<BlobName>() else { return Ok(None) };
-        let blob = self.0.blobs.get(&self.0.container, &name, Span::Whole).await?;
+        let blob = self.0.blobs.get(self.container(), &name, Span::Whole).await?;
         Ok(blob.map(|blob| (output.clone(), blob)))
     }
 
@@ -595,7 +575,7 @@ impl Jobs {
 
     /// Claims the message's job.
     async fn claim(&self, message: &JobMessage) -> Result<Claimed<Job, NotTaken>, data::Error> {
-        let leases = self.0.data.leases(&self.0.clock, self.0.settings.lease).renewing_every(LONGEST_PAUSE);
+        let leases = self.0.data.leases(&self.0.clock, self.0.config.operations.lease).renewing_every(LONGEST_PAUSE);
         let key = data::jobs::Jobs::key(&message.user_id, &message.job_id);
         leases
             .claim(key, |found: Option<Job>, standing| match found {
@@ -710,13 +690,13 @@ impl Jobs {
     async fn erase(&self, user: &UserId, id: &JobId) -> Result<(), Error> {
         let prefix = format!("{}/", directory(id));
         loop {
-            let page = self.0.blobs.list(&self.0.container, &prefix, None, LISTED).await?;
+            let page = self.0.blobs.list(self.container(), &prefix, None, LISTED).await?;
             if page.blobs.is_empty() && page.next.is_none() {
                 break;
             }
             let names = page.blobs.into_iter().map(|listed| listed.name);
             stream::iter(names)
-                .map(|name| async move { self.0.blobs.delete(&self.0.container, &name).await })
+                .map(|name| async move { self.0.blobs.delete(self.container(), &name).await })
                 .buffer_unordered(DELETED_AT_ONCE)
                 .try_for_each(|_| std::future::ready(Ok(())))
                 .await?;
@@ -758,7 +738,7 @@ impl Jobs {
     async fn send(&self, job: &Job) -> Result<(), Cause> {
         let message = JobMessage { job_id: job.id.clone(), user_id: job.user_id.clone() };
         let text = serde_json::to_string(&message)?;
-        Ok(self.0.queue.send_for(&self.0.queue_name, job.user_id.as_str(), &text).await?)
+        Ok(self.0.queue.send_for(&self.0.config.queues.operations.work, job.user_id.as_str(), &text).await?)
     }
 
     /// Sends a new job's message. If that fails, the job is accepted nevertheless; the next sweep queues it.

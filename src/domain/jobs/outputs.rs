@@ -109,7 +109,7 @@ pub(super) async fn write(
         media_type: name.content_type().to_owned(),
         blob: name.to_string(),
     };
-    jobs.0.blobs.put_if_absent(&jobs.0.container, &name, content, None).await?;
+    jobs.0.blobs.put_if_absent(jobs.container(), &name, content, None).await?;
     Ok(output)
 }
 

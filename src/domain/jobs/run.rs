@@ -183,10 +183,10 @@ impl Run {
     }
 
     async fn read_step<T: DeserializeOwned>(&self, blob: &str) -> Result<T, Fault> {
-        let parts = &self.0.jobs.0;
+        let jobs = &self.0.jobs;
         let missing = || Fault::Failed("What an earlier step came to is not there any more.".to_owned());
         let name: BlobName = blob.parse().map_err(|_| missing())?;
-        let blob = parts.blobs.get(&parts.container, &name, Span::Whole).await?.ok_or_else(missing)?;
+        let blob = jobs.0.blobs.get(jobs.container(), &name, Span::Whole).await?.ok_or_else(missing)?;
         Ok(serde_json::from_slice(&blob.bytes().await?)?)
     }
 
@@ -197,10 +197,10 @@ impl Run {
             StepResult::Value(value)
         } else {
             self.check().await?;
-            let parts = &self.0.jobs.0;
+            let jobs = &self.0.jobs;
             let blob = format!("{}/steps/{}.json", directory(&self.0.id), self.place());
             let blob_name = blob.parse().map_err(|error| Fault::retry("A step could not be noted.", error))?;
-            parts.blobs.put_if_absent(&parts.container, &blob_name, text.into(), None).await?;
+            jobs.0.blobs.put_if_absent(jobs.container(), &blob_name, text.into(), None).await?;
             StepResult::Blob(blob)
         };
         self.edit(|job| {
@@ -216,9 +216,9 @@ impl Run {
 
     /// Whether to leave the rest to another invocation. Each runs at least one step, unless the process is stopping.
     fn has_worked_enough(&self) -> bool {
-        let parts = &self.0.jobs.0;
-        let is_over = self.0.begun.elapsed() >= parts.settings.slice && self.state().has_advanced;
-        is_over || parts.shutdown.is_cancelled()
+        let jobs = &self.0.jobs;
+        let is_over = self.0.begun.elapsed() >= jobs.0.config.operations.slice && self.state().has_advanced;
+        is_over || jobs.0.shutdown.is_cancelled()
     }
 
     // --- The job's document -----------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ impl Moods {
             ttl: KEPT.as_secs(),
             other: Map::new(),
         };
-        self.parts().data.moods.create_chunk(&chunk).await?;
+        self.base().data.moods.create_chunk(&chunk).await?;
         Ok(chunk.id)
     }
 
@@ -88,7 +88,7 @@ impl Moods {
     /// # Errors
     /// Like [`Moods::process_chunk`], and [`Error::Gone`] if the chunk does not exist.
     pub async fn work(&self, id: &str) -> Result<ChunkReport, Error> {
-        let leases = self.parts().data.leases(&self.parts().clock, MoodChunk::LONGEST);
+        let leases = self.base().data.leases(&self.base().clock, MoodChunk::LONGEST);
         let claimed =
             leases.claim(Store::chunk_key(id), |found: Option<MoodChunk>, standing| match (found, standing) {
                 (None, _) => Decision::Leave(Err(Error::Gone)),
@@ -150,7 +150,7 @@ impl Moods {
         if snippets.is_empty() {
             return Ok(Vec::new());
         }
-        let reply = self.parts().model.complete(&CallContext::service(), extract::request(snippets)).await?;
+        let reply = self.base().model.complete(&CallContext::service(), extract::request(snippets)).await?;
         extract::read(&reply.text, snippets).map_err(Error::Nonsense)
     }
 
@@ -159,7 +159,7 @@ impl Moods {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let vectors = self.parts().model.embed(&CallContext::service(), &names).await?;
+        let vectors = self.base().model.embed(&CallContext::service(), &names).await?;
         if vectors.len() == names.len() { Ok(vectors) } else { Err(Error::Nonsense("a name has no vector")) }
     }
 
@@ -168,7 +168,7 @@ impl Moods {
         let vectors = self.embed(seen.iter()).await?;
         let candidates = seen.into_iter().zip(vectors).map(|(seen, vector)| Candidate { seen, vector }).collect();
         let candidates = merge::within(candidates);
-        let nearest = merge::nearest(&self.parts().data.moods, &candidates, run).await?;
+        let nearest = merge::nearest(&self.base().data.moods, &candidates, run).await?;
         let (mut plan, mut vectors) = (Vec::new(), Vec::new());
         for (Candidate { seen, vector }, nearest) in candidates.into_iter().zip(nearest) {
             let planned = match nearest {
@@ -187,7 +187,7 @@ impl Moods {
             Likeness::Same => Verdict { is_same: true, description: None },
             Likeness::Perhaps => {
                 let request = extract::comparison((&nearest.name, &nearest.description), &seen);
-                let answer = self.parts().model.complete(&CallContext::service(), request).await;
+                let answer = self.base().model.complete(&CallContext::service(), request).await;
                 let verdict = match &answer {
                     Ok(reply) => extract::read_verdict(&reply.text),
                     Err(error) => {
@@ -220,7 +220,7 @@ impl Moods {
             }
             Edit::Save(record, if is_new { Saved::Created } else { Saved::Grown })
         };
-        self.parts().data.moods.edit(&seen.primary_mood, &id, edit).await
+        self.base().data.moods.edit(&seen.primary_mood, &id, edit).await
     }
 }
 

@@ -61,7 +61,7 @@ impl Moods {
 
     /// Reads the feeds once; `None` if another process did so meanwhile.
     async fn try_to_take_in(&self) -> Result<Option<TakenIn>, Error> {
-        let known = self.parts().data.moods.intake().await?;
+        let known = self.base().data.moods.intake().await?;
         let version = known.as_ref().map_or(0, |intake| intake.version);
         let mut taken = TakenIn::default();
         let (mut states, mut snippets, mut urls) = (Vec::new(), Vec::new(), HashSet::new());
@@ -96,7 +96,7 @@ impl Moods {
             chunks.push(self.save_chunk(&run, snippets).await?);
         }
         let is_ours = self
-            .parts()
+            .base()
             .data
             .moods
             .edit_intake(|found| {
@@ -119,16 +119,16 @@ impl Moods {
     /// # Errors
     /// When the store or queue failed.
     pub async fn send_unsent(&self) -> Result<usize, Error> {
-        let Some(intake) = self.parts().data.moods.intake().await? else { return Ok(0) };
+        let Some(intake) = self.base().data.moods.intake().await? else { return Ok(0) };
         if intake.unsent.is_empty() {
             return Ok(0);
         }
         for chunk in &intake.unsent {
             let message = serde_json::to_string(&ChunkMessage { chunk: chunk.clone() })?;
-            self.parts().queue.send(&self.parts().queue_name, &message).await?;
+            self.base().queue.send(&self.base().config.queues.moods.work, &message).await?;
         }
         let sent = intake.unsent;
-        self.parts()
+        self.base()
             .data
             .moods
             .edit_intake(|found| match found {
@@ -145,7 +145,7 @@ impl Moods {
 
     /// Reads the feeds concurrently, with the known state of each.
     async fn ask_all(&self, known: Vec<FeedState>) -> Vec<(FeedState, Result<News, SourceError>)> {
-        let feeds = self.parts().settings.feeds.iter().map(|url| {
+        let feeds = self.base().config.moods.feeds.iter().map(|url| {
             let state = known.iter().find(|state| state.url == url.as_str()).cloned();
             (url, state.unwrap_or_else(|| FeedState { url: url.to_string(), ..FeedState::default() }))
         });
@@ -164,7 +164,7 @@ impl Moods {
     async fn ask(&self, feed: &Url, state: &FeedState) -> Result<News, SourceError> {
         let limits = Limits { size_bytes: LARGEST_FEED_BYTES, ..Limits::default() };
         let known = Validators { etag: state.etag.clone(), last_modified: state.last_modified.clone() };
-        let fetched = match self.parts().web.get_if_changed(feed.as_str(), Expect::Feed, limits, &known).await? {
+        let fetched = match self.base().web.get_if_changed(feed.as_str(), Expect::Feed, limits, &known).await? {
             Answer::NotModified => return Ok(News::None),
             Answer::Fetched(fetched) => fetched,
         };

@@ -24,13 +24,12 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::base::clock::Clock;
-use crate::config;
-use crate::data::{self, Data, lease};
-use crate::llm::{self, Model};
+use crate::data::{self, lease};
+use crate::domain::base::Base;
+use crate::llm;
 use crate::model::timestamp::Timestamp;
-use crate::net::guarded::{FetchError, GuardedClient};
-use crate::queue::{self, JobQueue};
+use crate::net::guarded::FetchError;
+use crate::queue;
 
 pub use self::chunks::ChunkMessage;
 pub use self::intake::TakenIn;
@@ -111,46 +110,28 @@ pub enum SourceError {
     Broken(#[from] tokio::task::JoinError),
 }
 
-/// Dependencies of [`Moods`].
-pub struct Parts {
-    /// Typed access to documents.
-    pub data: Data,
-    /// Language model.
-    pub model: Arc<dyn Model>,
-    /// Queue for chunks.
-    pub queue: Arc<dyn JobQueue>,
-    /// HTTP client for feeds and sitemaps.
-    pub web: Arc<GuardedClient>,
-    /// Clock.
-    pub clock: Arc<dyn Clock>,
-    /// Settings.
-    pub settings: config::Moods,
-    /// Name of the queue.
-    pub queue_name: String,
-}
-
 /// Finds moods in the press. Cheap to clone.
 #[derive(Clone)]
 pub struct Moods(Arc<Inner>);
 
 struct Inner {
-    parts: Parts,
+    base: Arc<Base>,
     /// Held while moods are matched and saved, because concurrent chunks would not see each other's new moods.
     merging: Mutex<()>,
 }
 
 impl Moods {
     /// Creates the service.
-    pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, merging: Mutex::default() }))
+    pub fn new(base: Arc<Base>) -> Self {
+        Self(Arc::new(Inner { base, merging: Mutex::default() }))
     }
 
-    fn parts(&self) -> &Parts {
-        &self.0.parts
+    fn base(&self) -> &Base {
+        &self.0.base
     }
 
     fn now(&self) -> Timestamp {
-        self.parts().clock.now().into()
+        self.base().clock.now().into()
     }
 }
 

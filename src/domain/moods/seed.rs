@@ -108,8 +108,8 @@ impl Moods {
     /// # Errors
     /// When no publisher could be read. Individual failures are in the result.
     pub async fn collect(&self, months_back: u8) -> Result<Collected, Error> {
-        let since = self.parts().clock.now() - MONTH * i32::from(months_back);
-        let sites = self.parts().settings.sitemaps.iter();
+        let since = self.base().clock.now() - MONTH * i32::from(months_back);
+        let sites = self.base().config.moods.sitemaps.iter();
         let asked: Vec<_> = sites.map(|url| async move { (publisher(url), self.walk(url, since).await) }).collect();
         let found: Vec<_> = stream::iter(asked).buffered(SITES_AT_A_TIME).collect().await;
         let mut collected = Collected::default();
@@ -167,8 +167,8 @@ impl Moods {
 
     async fn read_sitemap(&self, url: &str, since: OffsetDateTime) -> Result<Found, SourceError> {
         let limits = Limits { size_bytes: LARGEST_SITEMAP_BYTES, ..Limits::default() };
-        let fetched = self.parts().web.get(url, Expect::Sitemap, limits).await?;
-        let until = self.parts().clock.now();
+        let fetched = self.base().web.get(url, Expect::Sitemap, limits).await?;
+        let until = self.base().clock.now();
         let read = move || {
             let mut found = Found { articles: Newest::new(MOST_ARTICLES), sitemaps: Newest::new(MOST_SITEMAPS) };
             let end = sitemaps::read(&fetched.body, |entry| {

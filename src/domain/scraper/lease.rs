@@ -71,7 +71,7 @@ impl Scraper {
     where
         F: Future<Output = Result<T, Error>> + Send,
     {
-        let leases = self.data().leases(&self.0.parts.clock, LEASE);
+        let leases = self.data().leases(&self.0.base.clock, LEASE);
         let claim = self.data().sources.claim(&leases, source, &owner.name, |other| owner.may_replace(other));
         let held = match claim.await? {
             Claimed::Ours(held) => Arc::new(held),

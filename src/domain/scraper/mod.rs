@@ -37,10 +37,9 @@ use self::reddit::client::Reddit;
 use super::backlog::{Backlog, Work};
 use super::similarity::known::{KnownHashes, PartitionHashes};
 use crate::base::chain::Chain;
-use crate::base::clock::Clock;
-use crate::config;
 use crate::data::sources::Finish;
 use crate::data::{self, Data};
+use crate::domain::base::Base;
 use crate::domain::pictures::Pictures;
 use crate::imaging::pool::PixelPool;
 use crate::llm::{self, CallContext, Model};
@@ -48,7 +47,7 @@ use crate::model::ids::{SourceId, UserId};
 use crate::model::source::{PageVersion, Source, SourceType};
 use crate::model::timestamp::Timestamp;
 use crate::net::guarded::Validators;
-use crate::queue::{self, JobQueue, QueueMessage};
+use crate::queue::{self, QueueMessage};
 
 /// Time limit of a run.
 const RUN_TIME: Duration = Duration::from_secs(8 * 60);
@@ -118,39 +117,17 @@ impl Error {
     }
 }
 
-/// Dependencies of [`Scraper`].
-pub struct Parts {
-    /// Typed access to documents.
-    pub data: Data,
-    /// Model for embeddings.
-    pub model: Arc<dyn Model>,
-    /// Pictures by URL.
-    pub pictures: Pictures,
-    /// Reddit client.
-    pub reddit: Reddit,
-    /// Client for brands' sites.
-    pub brands: BrandSites,
-    /// Thread pool for hashing pictures.
-    pub pixels: Arc<PixelPool>,
-    /// Queue of sources.
-    pub queue: Arc<dyn JobQueue>,
-    /// Name of the queue.
-    pub queue_name: String,
-    /// Backlogs of users.
-    pub backlog: Backlog,
-    /// Clock.
-    pub clock: Arc<dyn Clock>,
-    /// Settings.
-    pub settings: config::Scraper,
-}
-
 /// Scrapes sources. Cheap to clone.
 #[derive(Clone)]
 pub struct Scraper(Arc<Inner>);
 
 struct Inner {
-    parts: Parts,
-    pictures: KnownHashes,
+    base: Arc<Base>,
+    backlog: Backlog,
+    reddit: Reddit,
+    brands: BrandSites,
+    pictures: Pictures,
+    known_pictures: KnownHashes,
     slots: Semaphore,
 }
 
@@ -210,34 +187,34 @@ pub enum Worked {
 
 impl Scraper {
     /// Creates the service.
-    pub fn new(parts: Parts) -> Self {
-        let pictures = KnownHashes::new(parts.data.clone(), parts.clock.clone());
-        let slots = Semaphore::new(parts.settings.max_concurrency);
-        Self(Arc::new(Inner { parts, pictures, slots }))
+    pub fn new(base: Arc<Base>, backlog: Backlog, reddit: Reddit, brands: BrandSites, pictures: Pictures) -> Self {
+        let known_pictures = KnownHashes::new(base.data.clone(), base.clock.clone());
+        let slots = Semaphore::new(base.config.scraper.max_concurrency);
+        Self(Arc::new(Inner { base, backlog, reddit, brands, pictures, known_pictures, slots }))
     }
 
     fn now(&self) -> Timestamp {
-        self.0.parts.clock.now().into()
+        self.0.base.clock.now().into()
     }
 
     fn data(&self) -> &Data {
-        &self.0.parts.data
+        &self.0.base.data
     }
 
     fn model(&self) -> &dyn Model {
-        &*self.0.parts.model
+        &*self.0.base.model
     }
 
     fn pictures(&self) -> &Pictures {
-        &self.0.parts.pictures
+        &self.0.pictures
     }
 
     fn pixels(&self) -> &PixelPool {
-        &self.0.parts.pixels
+        &self.0.base.pixels
     }
 
     async fn known_pictures(&self, partition: &str) -> Result<Arc<PartitionHashes>, Error> {
-        Ok(self.0.pictures.of(partition).await?)
+        Ok(self.0.known_pictures.of(partition).await?)
     }
 
     /// Queues every active global source whose daily scrape is not done. Returns how many. Queueing one twice is
@@ -275,7 +252,7 @@ impl Scraper {
         if !is_wanted(source) {
             return Ok(false);
         }
-        if !self.0.parts.backlog.admit(user, &Work::Scrape(source.id.clone())).await? {
+        if !self.0.backlog.admit(user, &Work::Scrape(source.id.clone())).await? {
             return Err(Error::BacklogFull);
         }
         let until = now + QUEUED;
@@ -284,7 +261,7 @@ impl Scraper {
         }
         let text =
             serde_json::to_string(&Message { source_id: source.id.clone(), day: None, requested_at: Some(now) })?;
-        let sent = self.0.parts.queue.send_for(&self.0.parts.queue_name, user.as_str(), &text).await;
+        let sent = self.0.base.queue.send_for(&self.0.base.config.queues.scrape.work, user.as_str(), &text).await;
         if sent.is_err()
             && let Err(error) = self.data().sources.unqueue(source, until).await
         {
@@ -296,7 +273,7 @@ impl Scraper {
 
     async fn send(&self, message: &Message) -> Result<(), Error> {
         let text = serde_json::to_string(message)?;
-        Ok(self.0.parts.queue.send(&self.0.parts.queue_name, &text).await?)
+        Ok(self.0.base.queue.send(&self.0.base.config.queues.scrape.work, &text).await?)
     }
 
     /// Processes a message. `delivery` is its id in the queue, by which a redelivery takes over from an earlier one.
@@ -374,7 +351,7 @@ impl Scraper {
     /// [`Error::Fetch`], and [`Error::OverBudget`].
     pub async fn suggest(&self, user: &UserId, url: &Url) -> Result<Value, Error> {
         let (page, found_at) =
-            self.0.parts.brands.page(url).await.map_err(|error| Error::fetch(error.is_temporary(), error))?;
+            self.0.brands.page(url).await.map_err(|error| Error::fetch(error.is_temporary(), error))?;
         let config = generate_config(self.model(), &CallContext::user(user), page, &found_at).await;
         let config = config.map_err(|error| match error {
             GenerateError::Model(llm::Error::OverBudget { retry_after }) => Error::OverBudget { retry_after },
@@ -391,7 +368,7 @@ impl Scraper {
         match source.source_type {
             SourceType::Reddit => {
                 let config = RedditConfig::read(&source.config).map_err(|error| Error::fetch(false, error))?;
-                let posts = self.0.parts.reddit.fetch(&config).await;
+                let posts = self.0.reddit.fetch(&config).await;
                 let candidates = posts.map_err(|error| Error::fetch(error.is_temporary(), error))?;
                 Ok(Fetched { candidates, version: None })
             }
@@ -403,7 +380,7 @@ impl Scraper {
                     known.clone().map_or_else(Validators::default, |PageVersion { etag, last_modified, .. }| {
                         Validators { etag, last_modified }
                     });
-                let harvest = self.0.parts.brands.fetch(&config, &validators).await;
+                let harvest = self.0.brands.fetch(&config, &validators).await;
                 let harvest = harvest.map_err(|error| Error::fetch(error.is_temporary(), error))?;
                 if harvest.is_unchanged {
                     return Ok(Fetched { candidates: Vec::new(), version: known });

@@ -83,7 +83,7 @@ impl Scraper {
         let mut is_verified = false;
         if self.is_sampled() {
             let sample = take_sample(&mut candidates);
-            let comparisons = self.0.parts.reddit.spot_check(&sample, &config).await;
+            let comparisons = self.0.reddit.spot_check(&sample, &config).await;
             if comparisons.contains(&Comparison::Mismatch) {
                 self.ban(user).await?;
                 return Ok(Submitted::Banned);
@@ -116,16 +116,16 @@ impl Scraper {
 
     /// Reserves posts of the user's daily limit; returns how many.
     async fn reserve(&self, user: &UserId, posts: usize) -> Result<usize, Error> {
-        let most = self.0.parts.settings.posts_per_day;
+        let most = self.0.base.config.scraper.posts_per_day;
         if most == 0 {
             return Ok(posts);
         }
-        let today = self.0.parts.clock.now().date();
+        let today = self.0.base.clock.now().date();
         Ok(self.data().contributions.reserve(user, today, posts, most).await?)
     }
 
     fn until_midnight(&self) -> Duration {
-        let now = self.0.parts.clock.now();
+        let now = self.0.base.clock.now();
         let midnight = now.date().next_day().map(|day| OffsetDateTime::new_utc(day, Time::MIDNIGHT));
         midnight.map_or(Duration::from_secs(60), |midnight| (midnight - now).unsigned_abs())
     }
@@ -134,7 +134,7 @@ impl Scraper {
     fn is_sampled(&self) -> bool {
         // Without random numbers all are chosen.
         let random = getrandom::u32().unwrap_or(0);
-        f64::from(random) < self.0.parts.settings.spot_check_rate * (f64::from(u32::MAX) + 1.0)
+        f64::from(random) < self.0.base.config.scraper.spot_check_rate * (f64::from(u32::MAX) + 1.0)
     }
 
     async fn ban(&self, user: &UserId) -> Result<(), Error> {

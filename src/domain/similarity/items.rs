@@ -46,24 +46,17 @@ const ROUNDS: usize = 4;
 /// Factor of items requested from a store's vector index, which does not know how ties are broken.
 const SPARE: usize = 5;
 
-/// Dependencies of [`SimilarItems`].
-pub struct Parts {
-    /// Typed access to documents.
-    pub data: Data,
-    /// Clock.
-    pub clock: Arc<dyn Clock>,
-    /// Tracks loading that outlives its search.
-    pub tasks: TaskTracker,
-    /// Most embeddings in memory, 1.7 kB each. Older items are not found.
-    pub most_items: usize,
-}
-
 /// Finds items by similarity.
 #[derive(Clone)]
 pub struct SimilarItems(Arc<Shared>);
 
 struct Shared {
-    parts: Parts,
+    data: Data,
+    clock: Arc<dyn Clock>,
+    /// Tracks loading that outlives its search.
+    tasks: TaskTracker,
+    /// Most embeddings in memory, 1.7 kB each. Older items are not found.
+    most_items: usize,
     pool: Arc<RwLock<Pool>>,
     /// Held while items are loaded.
     reading: tokio::sync::Mutex<()>,
@@ -120,9 +113,9 @@ pub struct Found {
 
 impl SimilarItems {
     /// Creates a search that loads nothing before its first use.
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(data: Data, clock: Arc<dyn Clock>, tasks: TaskTracker, most_items: usize) -> Self {
         let pool = Arc::new(RwLock::new(Pool::default()));
-        Self(Arc::new(Shared { parts, pool, reading: tokio::sync::Mutex::new(()) }))
+        Self(Arc::new(Shared { data, clock, tasks, most_items, pool, reading: tokio::sync::Mutex::new(()) }))
     }
 
     /// Finds the `limit` items nearest to `wanted` with a cosine of at least `least`.
@@ -130,7 +123,7 @@ impl SimilarItems {
     /// # Errors
     /// When the store fails.
     pub async fn search(&self, wanted: &[f32], limit: usize, least: f32) -> Result<Found> {
-        let items = &self.0.parts.data.items;
+        let items = &self.0.data.items;
         if let Some(nearest) = items.nearest(wanted, limit * SPARE).await? {
             return Ok(Found { items: best_of(nearest, wanted, limit, least), is_complete: true });
         }
@@ -166,12 +159,12 @@ impl SimilarItems {
     /// Loads items if due, waiting for a limited time. Returns whether all have been loaded at least once.
     async fn freshen(&self) -> Result<bool> {
         let freshness = self.0.pool.read().await.freshness;
-        let now = self.0.parts.clock.instant();
+        let now = self.0.clock.instant();
         if freshness.is_some_and(|freshness| now - freshness.recent < RECENT) {
             return Ok(true);
         }
         let shared = self.0.clone();
-        let reading = self.0.parts.tasks.spawn(async move { shared.read().await }.in_current_span());
+        let reading = self.0.tasks.spawn(async move { shared.read().await }.in_current_span());
         match timeout(PATIENCE, reading).await {
             Ok(Ok(Err(error))) if freshness.is_none() => return Err(error),
             Ok(Ok(Err(error))) => warn!(error = %Chain(&error), "items for similarity search not brought up to date"),
@@ -187,7 +180,7 @@ impl Shared {
     /// Loads what is due. Concurrent callers wait for one.
     async fn read(&self) -> Result<()> {
         let _only = self.reading.lock().await;
-        let (now, now_at) = (self.parts.clock.instant(), self.parts.clock.now());
+        let (now, now_at) = (self.clock.instant(), self.clock.now());
         let freshness = self.pool.read().await.freshness;
         let complete = match freshness {
             Some(Freshness { recent, .. }) if now - recent < RECENT => return Ok(()),
@@ -211,13 +204,13 @@ impl Shared {
 
     async fn read_all(&self) -> Result<()> {
         let quantize = |ItemVector { id, embedding }: ItemVector| (id, Quantized::new(&embedding));
-        let mut pages = pin!(self.parts.data.items.vectors(quantize));
+        let mut pages = pin!(self.data.items.vectors(quantize));
         while let Some(page) = pages.try_next().await? {
             let mut pool = self.pool.write().await;
             for (id, vector) in page {
                 pool.insert(id, vector.as_ref());
             }
-            if pool.vectors.len() >= self.parts.most_items {
+            if pool.vectors.len() >= self.most_items {
                 self.warn_full();
                 break;
             }
@@ -227,7 +220,7 @@ impl Shared {
 
     async fn read_recent(&self, since: Timestamp) -> Result<()> {
         let mut unknown = Vec::new();
-        let mut ids = pin!(self.parts.data.items.ids(Some(since)));
+        let mut ids = pin!(self.data.items.ids(Some(since)));
         while let Some(id) = ids.try_next().await? {
             if !self.pool.read().await.knows(&id) {
                 unknown.push(id);
@@ -238,7 +231,7 @@ impl Shared {
 
     /// Removes items that are gone from the store, and loads missing ones.
     async fn compare_ids(&self) -> Result<()> {
-        let stored: HashSet<String> = self.parts.data.items.ids(None).try_collect().await?;
+        let stored: HashSet<String> = self.data.items.ids(None).try_collect().await?;
         let unknown = {
             let mut pool = self.pool.write().await;
             let gone: Vec<Arc<str>> =
@@ -258,14 +251,14 @@ impl Shared {
         let (waiting, room) = {
             let pool = self.pool.read().await;
             let waiting: Vec<String> = pool.waiting.iter().take(MOST_WAITING).cloned().collect();
-            (waiting, self.parts.most_items.saturating_sub(pool.vectors.len()))
+            (waiting, self.most_items.saturating_sub(pool.vectors.len()))
         };
         if unknown.len() > room {
             self.warn_full();
         }
         let ids: Vec<Arc<str>> = unknown.into_iter().chain(waiting).take(room).map(Arc::from).collect();
         for batch in ids.chunks(BATCH) {
-            let items = self.parts.data.items.find_many(batch).await?;
+            let items = self.data.items.find_many(batch).await?;
             let mut pool = self.pool.write().await;
             let mut missing: HashSet<&str> = batch.iter().map(|id| &**id).collect();
             for item in items {
@@ -281,10 +274,7 @@ impl Shared {
     }
 
     fn warn_full(&self) {
-        warn!(
-            most_items = self.parts.most_items,
-            "more items than similarity search may keep: older ones are not found"
-        );
+        warn!(most_items = self.most_items, "more items than similarity search may keep: older ones are not found");
     }
 }
 

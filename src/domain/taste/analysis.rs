@@ -59,7 +59,7 @@ impl Taste {
     /// Analyses the picture at this URL; calls the model in `context`.
     pub(super) async fn analyse(&self, context: &CallContext, url: &str) -> Result<Tastes, AnalysisError> {
         let limits = Limits { size_bytes: LARGEST_PICTURE_BYTES, time: FETCH_TIME };
-        let Picture { media_type, bytes } = self.0.pictures.get(url, limits).await?;
+        let Picture { media_type, bytes } = self.pictures.get(url, limits).await?;
         let image = Image { media_type, bytes };
         let request = ChatRequest {
             purpose: Purpose::AnalyseTaste,
@@ -70,7 +70,7 @@ impl Taste {
             tools: [].into(),
             max_tokens: Some(MAX_TOKENS),
         };
-        let reply = self.0.model.complete(context, request).await?;
+        let reply = self.base.model.complete(context, request).await?;
         read(&reply.text).map_err(AnalysisError::Nonsense)
     }
 }

@@ -25,7 +25,7 @@ impl Taste {
         let FailedMessage { text, message_id, source_queue, reason, dequeue_count } = failed;
         let message = read_message::<TasteMessage>(&text);
         let job = match &message {
-            Ok(message) => self.0.data.taste_jobs.find(&message.payload.job_id).await?,
+            Ok(message) => self.base.data.taste_jobs.find(&message.payload.job_id).await?,
             Err(_) => None,
         };
         if job.as_ref().is_some_and(|job| job.status == TasteJobStatus::Completed) {
@@ -52,7 +52,7 @@ impl Taste {
             dequeue_count: Some(dequeue_count),
             replayed_at: None,
         };
-        self.0.data.dead_letters.add(&letter).await?;
+        self.base.data.dead_letters.add(&letter).await?;
         warn!(dead_letter.id = %letter.id, job.id = %letter.job_id, reason = letter.reason, "message became a dead letter");
         if message.is_ok() {
             self.mark_dead(&letter.job_id).await?;
@@ -69,13 +69,13 @@ impl Taste {
             status: DeadLetterStatus::DeadLettered,
             payload: serde_json::to_value(&job.payload)?,
             created_at: Some(self.now()),
-            source_queue: self.0.queue_name.clone(),
+            source_queue: self.base.config.queues.taste.work.clone(),
             reason,
             dequeue_count: None,
             replayed_at: None,
         };
-        self.0.data.dead_letters.add(&letter).await?;
-        let marked = self.0.data.taste_jobs.edit(&job.id, |found| match found {
+        self.base.data.dead_letters.add(&letter).await?;
+        let marked = self.base.data.taste_jobs.edit(&job.id, |found| match found {
             Some(current) if current.updated_at == job.updated_at => Edit::Save(dead(current, self.now()), ()),
             Some(_) | None => Edit::Keep(()),
         });
@@ -85,7 +85,7 @@ impl Taste {
     /// Marks the job of a dead letter, unless it was queued again or a worker holds it.
     async fn mark_dead(&self, job: &TasteJobId) -> Result<(), Error> {
         let now = self.now();
-        let marked = self.0.data.taste_jobs.edit(job, |found| match found {
+        let marked = self.base.data.taste_jobs.edit(job, |found| match found {
             Some(job) if job.status == TasteJobStatus::Failed || is_stale(&job, now) => Edit::Save(dead(job, now), ()),
             Some(_) | None => Edit::Keep(()),
         });
@@ -103,8 +103,8 @@ impl Taste {
         let now = self.now();
         // The job first: should we die before the message is sent, its lease runs out and it is queued again.
         if let Ok(message) = read_message::<TasteMessage>(&dead_letters::text_of(&letter.payload)?) {
-            let lease = now + self.0.settings.dedupe_ttl;
-            let reset = self.0.data.taste_jobs.edit(&message.payload.job_id, |found| match found {
+            let lease = now + self.base.config.taste.dedupe_ttl;
+            let reset = self.base.data.taste_jobs.edit(&message.payload.job_id, |found| match found {
                 Some(job) if matches!(job.status, TasteJobStatus::DeadLettered | TasteJobStatus::Failed) => {
                     Edit::Save(TasteJob { requeues: 0, ..waiting(job, now, lease) }, ())
                 }
@@ -113,7 +113,7 @@ impl Taste {
             });
             reset.await?;
         }
-        self.0.dead_letters.replay(letter, &self.0.queue_name).await
+        self.dead_letters.replay(letter, &self.base.config.queues.taste.work).await
     }
 }
 

@@ -16,19 +16,17 @@ use tracing::{info, warn};
 pub use self::dead::UNPARSED;
 pub use self::work::{WorkError, Worked};
 use crate::base::chain::Chain;
-use crate::base::clock::Clock;
-use crate::config;
+use crate::data;
 use crate::data::update::Edit;
-use crate::data::{self, Data};
+use crate::domain::base::Base;
 use crate::domain::dead_letters::DeadLetterService;
 use crate::domain::pictures::Pictures;
-use crate::llm::Model;
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::FeedItem;
 use crate::model::lease::Lease;
 use crate::model::taste_job::{TasteJob, TasteJobStatus, TasteMessage, TastePayload};
 use crate::model::timestamp::Timestamp;
-use crate::queue::{self, JobQueue};
+use crate::queue;
 
 /// Most stale jobs per run, of each status.
 const STALE_BATCH: usize = 200;
@@ -60,38 +58,22 @@ pub enum Requested {
     NoPicture,
 }
 
-/// Dependencies of [`Taste`].
-pub struct Parts {
-    /// Typed access to documents.
-    pub data: Data,
-    /// Vision model.
-    pub model: Arc<dyn Model>,
-    /// Queue for jobs.
-    pub queue: Arc<dyn JobQueue>,
-    /// Dead letters.
-    pub dead_letters: DeadLetterService,
-    /// Pictures by URL.
-    pub pictures: Pictures,
-    /// Clock.
-    pub clock: Arc<dyn Clock>,
-    /// Settings.
-    pub settings: config::Taste,
-    /// Name of the queue.
-    pub queue_name: String,
-}
-
 /// Analyses liked pictures. Cheap to clone.
 #[derive(Clone)]
-pub struct Taste(Arc<Parts>);
+pub struct Taste {
+    base: Arc<Base>,
+    dead_letters: DeadLetterService,
+    pictures: Pictures,
+}
 
 impl Taste {
     /// Creates the service.
-    pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+    pub fn new(base: Arc<Base>, dead_letters: DeadLetterService, pictures: Pictures) -> Self {
+        Self { base, dead_letters, pictures }
     }
 
     fn now(&self) -> Timestamp {
-        self.0.clock.now().into()
+        self.base.clock.now().into()
     }
 
     /// Requests the analysis of an item's picture, or of the one at `gallery_index`.
@@ -105,10 +87,10 @@ impl Taste {
         gallery_index: Option<u64>,
     ) -> Result<Requested, Error> {
         let Some(payload) = payload(user.clone(), item, gallery_index) else { return Ok(Requested::NoPicture) };
-        let (now, settings) = (self.now(), &self.0.settings);
+        let (now, settings) = (self.now(), &self.base.config.taste);
         let lease = now + settings.dedupe_ttl;
         let claimed = self
-            .0
+            .base
             .data
             .taste_jobs
             .edit(&payload.job_id, |found| match found {
@@ -137,7 +119,7 @@ impl Taste {
     pub async fn requeue_stale(&self) -> Result<usize, Error> {
         let mut requeued = 0;
         for status in [TasteJobStatus::Queued, TasteJobStatus::InFlight] {
-            for job in self.0.data.taste_jobs.stale(status, self.now(), STALE_BATCH).await? {
+            for job in self.base.data.taste_jobs.stale(status, self.now(), STALE_BATCH).await? {
                 requeued += usize::from(self.requeue(&job).await?);
             }
         }
@@ -152,13 +134,13 @@ impl Taste {
     async fn requeue(&self, stale: &TasteJob) -> Result<bool, Error> {
         let now = self.now();
         let claimed = self
-            .0
+            .base
             .data
             .taste_jobs
             .edit(&stale.id, |found| match found {
                 Some(job) if is_stale(&job, now) => {
-                    let lease =
-                        self.0.settings.dedupe_ttl * 2_u32.pow(job.requeues.saturating_add(1).min(MOST_REQUEUES));
+                    let lease = self.base.config.taste.dedupe_ttl
+                        * 2_u32.pow(job.requeues.saturating_add(1).min(MOST_REQUEUES));
                     let requeues = job.requeues.saturating_add(1);
                     let job = TasteJob { requeues, ..waiting(job, now, now + lease) };
                     Edit::Save(job.clone(), Some(job))
@@ -185,10 +167,10 @@ impl Taste {
         };
         let text = serde_json::to_string(&message)?;
         let owner = job.payload.user_id.as_str();
-        let sent = self.0.queue.send_for(&self.0.queue_name, owner, &text).await;
+        let sent = self.base.queue.send_for(&self.base.config.queues.taste.work, owner, &text).await;
         if sent.is_err() {
             let ended = self
-                .0
+                .base
                 .data
                 .taste_jobs
                 .edit(&job.id, |found| match found {

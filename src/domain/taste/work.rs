@@ -102,8 +102,8 @@ impl Taste {
     /// Claims the job of a message; `None` if there is nothing left to do.
     async fn claim(&self, message: TasteMessage) -> Result<Option<Held<TasteJob>>, WorkError> {
         let now = self.now();
-        let length = self.0.settings.dedupe_ttl.min(LONGEST_LEASE);
-        let leases = self.0.data.leases(&self.0.clock, length);
+        let length = self.base.config.taste.dedupe_ttl.min(LONGEST_LEASE);
+        let leases = self.base.data.leases(&self.base.clock, length);
         let take =
             |job: TasteJob| Decision::Take(TasteJob { status: TasteJobStatus::InFlight, updated_at: Some(now), ..job });
         let claimed =
@@ -137,14 +137,14 @@ impl Taste {
                 tastes
             }
         };
-        let attempts = 1 + self.0.settings.profile_update_retries as usize;
+        let attempts = 1 + self.base.config.taste.profile_update_retries as usize;
         let brands: Vec<String> = brand.into_iter().collect();
-        Ok(self.0.data.profiles.add_tastes(&job.user_id, &styles, &brands, attempts).await?)
+        Ok(self.base.data.profiles.add_tastes(&job.user_id, &styles, &brands, attempts).await?)
     }
 
     async fn analyse_patiently(&self, job: &TasteJob) -> Result<Tastes, AnalysisError> {
         let context = CallContext::user(&job.user_id);
-        let settings = &self.0.settings;
+        let settings = &self.base.config.taste;
         let back_off = Backoff {
             first: settings.base_back_off,
             most: settings.max_back_off,

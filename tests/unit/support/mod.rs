@@ -203,8 +203,9 @@ impl Builder {
             http,
             web: self.web,
             throttle: Arc::new(HostThrottle::new(Duration::ZERO)),
+            more_kinds: self.kinds,
         };
-        let state = app::with_kinds(config, backends, self.kinds);
+        let state = app::state(config, backends);
         let service = router::with_functions(state.clone(), self.functions);
         TestApp { service, state, clock, pixels, _files: files }
     }

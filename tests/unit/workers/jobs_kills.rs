@@ -70,7 +70,7 @@ fn open(config: Config, address: SocketAddr, name: String) -> AppState {
             }
         })
     });
-    app::with_kinds(config, backends, kinds.into())
+    app::state(config, Backends { more_kinds: kinds.into(), ..backends })
 }
 
 #[derive(Deserialize)]

@@ -75,7 +75,7 @@ pub struct AnalyzeWardrobeGaps {
 impl AnalyzeWardrobeGaps {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.data.clone() }
+        Self { data: parts.base.data.clone() }
     }
 }
 

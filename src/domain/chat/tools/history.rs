@@ -77,7 +77,7 @@ pub struct GetWearHistory {
 impl GetWearHistory {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.data.clone(), clock: parts.clock.clone() }
+        Self { data: parts.base.data.clone(), clock: parts.base.clock.clone() }
     }
 
     /// The wearings of one item, the newest first: from its own documents, or from those that it keeps.

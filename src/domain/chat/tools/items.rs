@@ -76,7 +76,7 @@ pub struct SearchScrapedItems {
 impl SearchScrapedItems {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        Self { similar: parts.similar.clone(), model: parts.model.clone(), pictures: parts.pictures.clone() }
+        Self { similar: parts.similar.clone(), model: parts.base.model.clone(), pictures: parts.pictures.clone() }
     }
 }
 

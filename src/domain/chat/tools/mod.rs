@@ -23,15 +23,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::base::clock::Clock;
 use crate::base::text::cut;
-use crate::data::{self, Data};
+use crate::data;
+use crate::domain::base::Base;
 use crate::domain::pictures::Pictures;
 use crate::domain::rates::ExchangeRates;
 use crate::domain::similarity::items::SimilarItems;
-use crate::llm::{self, CallContext, Model, ToolSpec};
+use crate::llm::{self, CallContext, ToolSpec};
 use crate::model::ids::UserId;
-use crate::telemetry::metrics::Metrics;
 
 /// Why a tool has no result.
 #[derive(Debug, thiserror::Error)]
@@ -61,26 +60,15 @@ pub trait Tool: Send + Sync {
 }
 
 /// What tools are made of.
-#[derive(Clone)]
 pub struct Parts {
-    /// Typed access to documents.
-    pub data: Data,
-    /// The model, for query expansion and embeddings.
-    pub model: Arc<dyn Model>,
-    /// Clock.
-    pub clock: Arc<dyn Clock>,
+    /// What all services share.
+    pub base: Arc<Base>,
     /// Scraped items by similarity.
     pub similar: SimilarItems,
     /// Addresses of pictures as clients find them.
     pub pictures: Pictures,
     /// What currencies are worth.
     pub rates: Arc<ExchangeRates>,
-    /// Client for the weather service.
-    pub http: reqwest::Client,
-    /// Where the weather service is.
-    pub weather: weather::Endpoints,
-    /// Where it is noted how often caches helped.
-    pub metrics: Metrics,
 }
 
 /// All tools, in the order in which the model sees them.

@@ -65,7 +65,7 @@ pub struct GetTrendingMoods {
 impl GetTrendingMoods {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.data.clone() }
+        Self { data: parts.base.data.clone() }
     }
 }
 

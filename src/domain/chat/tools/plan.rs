@@ -100,7 +100,7 @@ pub struct PlanOutfits {
 impl PlanOutfits {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts, forecasts: &Forecasts) -> Self {
-        Self { data: parts.data.clone(), clock: parts.clock.clone(), forecasts: forecasts.clone() }
+        Self { data: parts.base.data.clone(), clock: parts.base.clock.clone(), forecasts: forecasts.clone() }
     }
 
     /// The newest pieces of the wardrobe.

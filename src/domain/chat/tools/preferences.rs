@@ -67,7 +67,7 @@ pub struct RememberPreference {
 impl RememberPreference {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.data.clone(), clock: parts.clock.clone() }
+        Self { data: parts.base.data.clone(), clock: parts.base.clock.clone() }
     }
 }
 
@@ -118,7 +118,7 @@ pub struct ForgetPreference {
 impl ForgetPreference {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.data.clone() }
+        Self { data: parts.base.data.clone() }
     }
 }
 

@@ -54,7 +54,7 @@ pub struct GetUserProfile {
 impl GetUserProfile {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.data.clone() }
+        Self { data: parts.base.data.clone() }
     }
 }
 

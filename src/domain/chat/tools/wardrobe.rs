@@ -183,9 +183,9 @@ pub struct SearchWardrobe {
 impl SearchWardrobe {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        let expansions = ExpiringCache::new(KEPT_EXPANSIONS, EXPANSION_LIFE, parts.clock.clone())
-            .observed(parts.metrics.of_cache("query_expansions"));
-        Self { data: parts.data.clone(), rates: parts.rates.clone(), model: parts.model.clone(), expansions }
+        let expansions = ExpiringCache::new(KEPT_EXPANSIONS, EXPANSION_LIFE, parts.base.clock.clone())
+            .observed(parts.base.telemetry.metrics.of_cache("query_expansions"));
+        Self { data: parts.base.data.clone(), rates: parts.rates.clone(), model: parts.base.model.clone(), expansions }
     }
 
     /// Search terms for a query: from the model, or the query's own words when it fails.
@@ -444,7 +444,7 @@ pub struct GetWardrobeSummary {
 impl GetWardrobeSummary {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.data.clone(), rates: parts.rates.clone() }
+        Self { data: parts.base.data.clone(), rates: parts.rates.clone() }
     }
 }
 

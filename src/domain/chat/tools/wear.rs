@@ -123,7 +123,7 @@ pub struct GetWearPatterns {
 impl GetWearPatterns {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.data.clone(), clock: parts.clock.clone() }
+        Self { data: parts.base.data.clone(), clock: parts.base.clock.clone() }
     }
 
     /// The newest wear events of an item: its own, else (older documents have none) those stored by themselves.

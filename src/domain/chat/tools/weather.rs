@@ -17,6 +17,7 @@ use super::{Parts, Tool, ToolError, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::base::text::{collapse, cut};
 use crate::data::Data;
+use crate::domain::base::Base;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
 use crate::net::read_at_most;
@@ -34,22 +35,6 @@ const PLACE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 const FORECAST_LIFE: Duration = Duration::from_secs(15 * 60);
 const KEPT_PLACES: usize = 1024;
 const KEPT_FORECASTS: usize = 256;
-
-/// Where the weather service is.
-#[derive(Debug, Clone)]
-pub struct Endpoints {
-    /// Base URL of the search for places.
-    pub geocoding: Url,
-    /// Base URL of the forecasts.
-    pub forecast: Url,
-}
-
-impl Default for Endpoints {
-    fn default() -> Self {
-        let url = |text| Url::parse(text).expect("a constant that is a URL");
-        Self { geocoding: url("https://geocoding-api.open-meteo.com"), forecast: url("https://api.open-meteo.com") }
-    }
-}
 
 /// Why there is no weather.
 #[derive(Debug, thiserror::Error)]
@@ -143,8 +128,7 @@ pub struct NoWeather(String);
 pub struct Forecasts(Arc<Client>);
 
 struct Client {
-    http: reqwest::Client,
-    endpoints: Endpoints,
+    base: Arc<Base>,
     places: ExpiringCache<String, Option<Place>>,
     forecasts: ExpiringCache<String, Forecast>,
 }
@@ -153,12 +137,11 @@ impl Forecasts {
     /// Forecasts of the service in `parts`.
     pub fn new(parts: &Parts) -> Self {
         Self(Arc::new(Client {
-            http: parts.http.clone(),
-            endpoints: parts.weather.clone(),
-            places: ExpiringCache::new(KEPT_PLACES, PLACE_LIFE, parts.clock.clone())
-                .observed(parts.metrics.of_cache("places")),
-            forecasts: ExpiringCache::new(KEPT_FORECASTS, FORECAST_LIFE, parts.clock.clone())
-                .observed(parts.metrics.of_cache("forecasts")),
+            base: parts.base.clone(),
+            places: ExpiringCache::new(KEPT_PLACES, PLACE_LIFE, parts.base.clock.clone())
+                .observed(parts.base.telemetry.metrics.of_cache("places")),
+            forecasts: ExpiringCache::new(KEPT_FORECASTS, FORECAST_LIFE, parts.base.clock.clone())
+                .observed(parts.base.telemetry.metrics.of_cache("forecasts")),
         }))
     }
 
@@ -177,7 +160,7 @@ impl Forecasts {
 
     /// The weather in a city, or why there is none.
     async fn of(&self, city: &str) -> Result<(Place, Forecast), NoWeather> {
-        let city = collapse(&city);
+        let city = collapse(city);
         let shown = cut(&city, MAX_CITY);
         if shown != city {
             return Err(unknown(&shown));
@@ -210,7 +193,7 @@ impl Client {
             return Ok(place);
         }
         let parameters = [("name", city), ("count", "1"), ("language", "en"), ("format", "json")];
-        let found: Places = self.ask(&self.endpoints.geocoding, "v1/search", &parameters).await?;
+        let found: Places = self.ask(&self.base.config.stylist.geocoding_url, "v1/search", &parameters).await?;
         let place = found.results.into_iter().next();
         self.places.insert(key, place.clone());
         Ok(place)
@@ -230,7 +213,7 @@ impl Client {
             ("forecast_days", "7"),
             ("timezone", "auto"),
         ];
-        let forecast: Forecast = self.ask(&self.endpoints.forecast, "v1/forecast", &parameters).await?;
+        let forecast: Forecast = self.ask(&self.base.config.stylist.forecast_url, "v1/forecast", &parameters).await?;
         self.forecasts.insert(key, forecast.clone());
         Ok(forecast)
     }
@@ -243,7 +226,7 @@ impl Client {
     ) -> Result<T, WeatherError> {
         let mut url = base.clone();
         url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
-        let response = self.http.get(url).query(parameters).send().await?;
+        let response = self.base.http.get(url).query(parameters).send().await?;
         if !response.status().is_success() {
             return Err(WeatherError::Refused(response.status().as_u16()));
         }
@@ -267,7 +250,7 @@ pub struct GetWeather {
 impl GetWeather {
     /// The tool, made of `parts`.
     pub fn new(parts: &Parts, forecasts: &Forecasts) -> Self {
-        Self { data: parts.data.clone(), forecasts: forecasts.clone() }
+        Self { data: parts.base.data.clone(), forecasts: forecasts.clone() }
     }
 }
 
