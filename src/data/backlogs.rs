@@ -15,7 +15,7 @@ const LIFE_SECONDS: u32 = 24 * 60 * 60;
 
 /// The backlogs of all users.
 #[derive(Clone)]
-pub struct Backlogs(Arc<dyn DocumentStore>);
+pub struct Backlogs(pub(super) Arc<dyn DocumentStore>);
 
 /// A user's backlog.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,10 +30,6 @@ pub struct Backlog {
 }
 
 impl Backlogs {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     fn key(user: &UserId) -> Key {
         Key::new(Container::Jobs, user.as_str(), "backlog")
     }

@@ -9,13 +9,9 @@ use crate::store::{Container, DocumentStore, Key, Query};
 
 /// All bans.
 #[derive(Clone)]
-pub struct Bans(Arc<dyn DocumentStore>);
+pub struct Bans(pub(super) Arc<dyn DocumentStore>);
 
 impl Bans {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     fn key(user: &UserId) -> Key {
         Key::by_id(Container::UserBans, user.as_str())
     }

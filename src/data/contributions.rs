@@ -15,7 +15,7 @@ const LIFE_SECONDS: u32 = 2 * 24 * 60 * 60;
 
 /// Submitted posts of all users.
 #[derive(Clone)]
-pub struct Contributions(Arc<dyn DocumentStore>);
+pub struct Contributions(pub(super) Arc<dyn DocumentStore>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,10 +29,6 @@ struct Day {
 }
 
 impl Contributions {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Counts up to `posts` of the user on this day, within the daily limit `most`. Returns how many fit.
     ///
     /// # Errors

@@ -11,13 +11,9 @@ use crate::store::{Container, DocumentStore, Key};
 
 /// The memories of all users.
 #[derive(Clone)]
-pub struct Conversations(Arc<dyn DocumentStore>);
+pub struct Conversations(pub(super) Arc<dyn DocumentStore>);
 
 impl Conversations {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     fn key(user: &UserId) -> Key {
         Key::new(Container::Conversations, user.as_str(), user.as_str())
     }

@@ -10,13 +10,9 @@ use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query
 
 /// All dead letters.
 #[derive(Clone)]
-pub struct DeadLetters(Arc<dyn DocumentStore>);
+pub struct DeadLetters(pub(super) Arc<dyn DocumentStore>);
 
 impl DeadLetters {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Saves a dead letter, unless it exists.
     pub async fn add(&self, letter: &DeadLetter) -> Result<()> {
         let key = Key::new(Container::TasteAnalysisJobDeadLetters, letter.job_id.as_str(), letter.id.as_str());

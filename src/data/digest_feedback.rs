@@ -14,13 +14,9 @@ const MOST_OF_DIGEST: usize = 100;
 
 /// Feedback of all users.
 #[derive(Clone)]
-pub struct Feedback(Arc<dyn DocumentStore>);
+pub struct Feedback(pub(super) Arc<dyn DocumentStore>);
 
 impl Feedback {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Builds the id of feedback; each idea has one.
     pub fn id(user: &UserId, digest: &DigestId, suggestion_index: u64) -> String {
         format!("{user}-{digest}-{suggestion_index}")

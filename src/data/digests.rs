@@ -24,13 +24,9 @@ leased!(FanOut, HANDED_ON);
 
 /// The digests of all users.
 #[derive(Clone)]
-pub struct Digests(Arc<dyn DocumentStore>);
+pub struct Digests(pub(super) Arc<dyn DocumentStore>);
 
 impl Digests {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     fn key(user: &UserId, digest: &DigestId) -> Key {
         Key::new(Container::Digests, user.as_str(), digest.as_str())
     }

@@ -14,13 +14,9 @@ const ID: &str = "fx-rates";
 
 /// The latest exchange rates.
 #[derive(Clone)]
-pub struct ExchangeRates(Arc<dyn DocumentStore>);
+pub struct ExchangeRates(pub(super) Arc<dyn DocumentStore>);
 
 impl ExchangeRates {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Edits the rates by compare-and-swap, starting with an empty record.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::store::{Container, DocumentStore, Key, Query};
 
 /// Cached statistics of all users.
 #[derive(Clone)]
-pub struct InsightsCache(Arc<dyn DocumentStore>);
+pub struct InsightsCache(pub(super) Arc<dyn DocumentStore>);
 
 /// Most entries per user.
 const MOST_QUESTIONS: usize = 4;
@@ -32,10 +32,6 @@ impl Kept {
 }
 
 impl InsightsCache {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Finds a cached entry.
     pub async fn find(&self, user: &UserId, id: &str) -> Result<Option<CachedInsights>> {
         let stored = self.0.read(&Key::new(Container::VaultInsightsCache, user.as_str(), id)).await?;

@@ -29,7 +29,7 @@ const SEARCH_FIELDS: &[&str] =
 
 /// Items of all partitions.
 #[derive(Clone)]
-pub struct Items(Arc<dyn DocumentStore>);
+pub struct Items(pub(super) Arc<dyn DocumentStore>);
 
 /// Order of the feed. Items without the sort field come last; ties are ordered by id.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -125,10 +125,6 @@ pub struct FeedPage {
 }
 
 impl Items {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Returns the key of a global item.
     pub fn key(item: &ScrapedItemId) -> Key {
         Key::new(Container::ScrapedItems, GLOBAL, item.as_str())

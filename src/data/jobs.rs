@@ -39,13 +39,9 @@ impl Leased for Job {
 
 /// Jobs of all users.
 #[derive(Clone)]
-pub struct Jobs(Arc<dyn DocumentStore>);
+pub struct Jobs(pub(super) Arc<dyn DocumentStore>);
 
 impl Jobs {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Where the user's job of this id is.
     pub fn key(user: &UserId, job: &JobId) -> Key {
         Key::new(Container::Jobs, user.as_str(), job.as_str())

@@ -61,13 +61,9 @@ pub struct MoodName {
 
 /// Moods of all categories.
 #[derive(Clone)]
-pub struct Moods(Arc<dyn DocumentStore>);
+pub struct Moods(pub(super) Arc<dyn DocumentStore>);
 
 impl Moods {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Finds the moods with the highest trend score, of one category or of all.
     pub async fn top_by_trend(&self, primary_mood: Option<&str>, limit: usize) -> Result<Vec<Mood>> {
         pages::page(&*self.0, &by_trend(primary_mood, limit).select(FIELDS)).await

@@ -31,13 +31,9 @@ pub struct DigestNote {
 
 /// Profiles of all users.
 #[derive(Clone)]
-pub struct Profiles(Arc<dyn DocumentStore>);
+pub struct Profiles(pub(super) Arc<dyn DocumentStore>);
 
 impl Profiles {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Returns the key of the profile.
     pub fn key(user: &UserId) -> Key {
         Key::by_id(Container::UserProfiles, user.as_str())

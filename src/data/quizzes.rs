@@ -10,13 +10,9 @@ use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query
 
 /// Quizzes of all users.
 #[derive(Clone)]
-pub struct Quizzes(Arc<dyn DocumentStore>);
+pub struct Quizzes(pub(super) Arc<dyn DocumentStore>);
 
 impl Quizzes {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Builds the id of a session's document.
     pub fn document_id(user: &UserId, session: &QuizSessionId) -> String {
         format!("{user}-{session}")

@@ -12,13 +12,9 @@ use crate::store::{self, Container, DocumentStore, ETag, Filter, Key, Query, Wri
 
 /// Sessions of all users.
 #[derive(Clone)]
-pub struct Sessions(Arc<dyn DocumentStore>);
+pub struct Sessions(pub(super) Arc<dyn DocumentStore>);
 
 impl Sessions {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     fn key(session: &Session) -> Key {
         Self::key_of(&session.user_id, &session.id)
     }

@@ -28,7 +28,7 @@ type Document = Map<String, Value>;
 
 /// All sources.
 #[derive(Clone)]
-pub struct Sources(Arc<dyn DocumentStore>);
+pub struct Sources(pub(super) Arc<dyn DocumentStore>);
 
 /// A source's document, with all its fields.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -121,10 +121,6 @@ pub enum Suggested {
 }
 
 impl Sources {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     fn key(source_type: SourceType, id: &SourceId) -> Key {
         Key::new(Container::ScraperSources, source_type.name(), id.as_str())
     }

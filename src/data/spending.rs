@@ -15,7 +15,7 @@ const LIFE_SECONDS: u32 = 2 * 24 * 60 * 60;
 
 /// Spent tokens of all users.
 #[derive(Clone)]
-pub struct SpendingDays(Arc<dyn DocumentStore>);
+pub struct SpendingDays(pub(super) Arc<dyn DocumentStore>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,10 +29,6 @@ struct Day {
 }
 
 impl SpendingDays {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Returns the tokens that the user spent on this day.
     ///
     /// # Errors

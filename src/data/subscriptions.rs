@@ -14,13 +14,9 @@ use crate::store::{Container, DocumentStore, Filter, Key, Query};
 
 /// Subscriptions of all users.
 #[derive(Clone)]
-pub struct Subscriptions(Arc<dyn DocumentStore>);
+pub struct Subscriptions(pub(super) Arc<dyn DocumentStore>);
 
 impl Subscriptions {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     fn key(user: &UserId, source: &SourceId) -> Key {
         Key::new(Container::UserSourceSubscriptions, user.as_str(), format!("{user}-{source}"))
     }

@@ -13,15 +13,11 @@ use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
 
 /// Jobs of all users.
 #[derive(Clone)]
-pub struct TasteJobs(Arc<dyn DocumentStore>);
+pub struct TasteJobs(pub(super) Arc<dyn DocumentStore>);
 
 leased!(TasteJob, LONGEST_LEASE);
 
 impl TasteJobs {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Where the job of this id is.
     pub fn key(job: &TasteJobId) -> Key {
         Key::new(Container::TasteAnalysisJobs, job.as_str(), job.as_str())

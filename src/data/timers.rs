@@ -30,13 +30,9 @@ impl Leased for TimerState {
 
 /// State of all timers.
 #[derive(Clone)]
-pub struct Timers(Arc<dyn DocumentStore>);
+pub struct Timers(pub(super) Arc<dyn DocumentStore>);
 
 impl Timers {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Builds the id of a function's document.
     pub fn id(function: &str) -> String {
         format!("timer-{function}")

@@ -32,13 +32,9 @@ const AS_WORN: &[&str] = &[
 
 /// Wardrobes of all users.
 #[derive(Clone)]
-pub struct Wardrobe(Arc<dyn DocumentStore>);
+pub struct Wardrobe(pub(super) Arc<dyn DocumentStore>);
 
 impl Wardrobe {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Returns the key of an item.
     pub fn key(user: &UserId, item: &ItemId) -> Key {
         Key::new(Container::Wardrobe, user.as_str(), item.as_str())

@@ -15,13 +15,9 @@ use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Quer
 
 /// Wear events of all users.
 #[derive(Clone)]
-pub struct WearEvents(Arc<dyn DocumentStore>);
+pub struct WearEvents(pub(super) Arc<dyn DocumentStore>);
 
 impl WearEvents {
-    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
-        Self(store)
-    }
-
     /// Item and time of all wear events of a user since `since`, and of some before, in pages, the newest first. Elements are
     /// `None` for events that do not say both.
     pub fn numbers_since(
