@@ -20,7 +20,7 @@ use futures::FutureExt;
 use pluckit::app::router;
 use pluckit::app::{self, Backends};
 use pluckit::config::{Config, Source};
-use pluckit::workers::{Function, QueueTrigger, Trigger};
+use pluckit::workers::{Function, QueueRole, QueueTrigger, Trigger};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -36,8 +36,11 @@ static FUNCTIONS: [Function; 1] = [Function {
         setting: "TASTE_JOB_QUEUE_NAME",
         suffix: "",
         names: |config| &config.queues.taste,
-        run: |_, _| async { Ok(()) }.boxed(),
-        dead_letters: None,
+        role: QueueRole::Work {
+            run: |_, _| async { Ok(()) }.boxed(),
+            give_up: |_, _| async { Ok(()) }.boxed(),
+            keeps_last_failure: false,
+        },
     }),
 }];
 

@@ -15,6 +15,7 @@ use crate::data::Data;
 use crate::domain::backlog::Backlog;
 use crate::domain::base::Base;
 use crate::domain::budget::{Budget, BudgetedModel};
+use crate::domain::chat::tools::weather::Forecasts;
 use crate::domain::chat::{Chat, tools};
 use crate::domain::dead_letters::DeadLetterService;
 use crate::domain::digest::Digests;
@@ -68,7 +69,13 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     let similar = SimilarItems::new(data.clone(), clock.clone(), tasks.clone(), most_items);
     let pictures = Pictures::new(web.clone(), blobs.clone(), config.storage.archive_container.clone());
     let rates = Arc::new(open_rates(config, data, http, clock));
-    let parts = tools::Parts { base: base.clone(), similar, pictures: pictures.clone(), rates: rates.clone() };
+    let parts = tools::Parts {
+        base: base.clone(),
+        similar,
+        pictures: pictures.clone(),
+        rates: rates.clone(),
+        forecasts: Forecasts::new(base.clone()),
+    };
     let keys = KeySet::new(config.identity.google_jwks_url.clone(), http.clone(), clock.clone(), tasks.clone());
     let dead_letters = DeadLetterService::new(data.clone(), queue.clone(), clock.clone());
     let (places, limits) = (config.limits.pending_jobs_per_user, &config.limits);
@@ -102,7 +109,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         services: ServiceVerifier::new(&config.media.service, http.clone(), clock.clone(), tasks.clone()),
         media: Media::new(base.clone(), Pipeline::new(pixels.clone(), segmenter, decode::Limits::default())),
-        chat: Arc::new(Chat::new(&parts)),
+        chat: Arc::new(Chat::new(&Arc::new(parts))),
         readiness: Readiness::new(clock.clone(), probes(&base, store, storage_probes)),
         describer: Describer::new(model.clone(), pixels.clone()),
         limits: Limits::new(limits, clock.clone()),

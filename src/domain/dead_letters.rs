@@ -30,8 +30,8 @@ pub struct FailedMessage {
     pub source_queue: String,
     /// Reason, if known.
     pub reason: Option<String>,
-    /// Number of deliveries.
-    pub dequeue_count: u32,
+    /// Number of deliveries; `None` for a message that was not delivered.
+    pub dequeue_count: Option<u32>,
 }
 
 /// Outcome of a replay.
@@ -49,7 +49,7 @@ pub enum Replay {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store failed.
-    #[error("the dead letter could not be read or written")]
+    #[error("a document could not be read or written")]
     Data(#[from] data::Error),
     /// The queue failed.
     #[error("the message could not be queued")]
@@ -79,16 +79,31 @@ impl DeadLetterService {
     /// # Errors
     /// When the store fails; the message must then stay in its queue.
     pub async fn keep(&self, failed: FailedMessage, group: &str) -> Result<(), Error> {
+        let object = queue::read_object(&failed.text);
+        let payload = object.unwrap_or_else(|| raw(&failed.text));
+        self.store(failed, group, payload).await
+    }
+
+    /// Stores a message that cannot be parsed in `group`, as text.
+    ///
+    /// # Errors
+    /// When the store fails; the message must then stay in its queue.
+    pub async fn keep_raw(&self, failed: FailedMessage, group: &str) -> Result<(), Error> {
+        let payload = raw(&failed.text);
+        self.store(failed, group, payload).await
+    }
+
+    async fn store(&self, failed: FailedMessage, group: &str, payload: Value) -> Result<(), Error> {
         let FailedMessage { text, message_id, source_queue, reason, dequeue_count } = failed;
         let letter = DeadLetter {
             id: letter_id(group, message_id.as_deref(), &text),
             job_id: group.into(),
             status: DeadLetterStatus::DeadLettered,
-            payload: payload(text),
+            payload,
             created_at: Some(self.clock.now().into()),
             source_queue,
             reason: reason.unwrap_or_else(|| "the process ended each time it was delivered".to_owned()),
-            dequeue_count: Some(dequeue_count),
+            dequeue_count,
             replayed_at: None,
         };
         self.data.dead_letters.add(&letter).await?;
@@ -132,12 +147,9 @@ impl DeadLetterService {
     }
 }
 
-/// Returns the message as JSON.
-fn payload(text: String) -> Value {
-    match serde_json::from_str(&text) {
-        Ok(payload @ Value::Object(_)) => payload,
-        Ok(_) | Err(_) => json!({ "raw_payload": text }),
-    }
+/// Returns a payload with the message as text.
+fn raw(text: &str) -> Value {
+    json!({ "raw_payload": text })
 }
 
 /// Returns the text of a dead letter's message.
@@ -152,7 +164,7 @@ pub fn text_of(payload: &Value) -> Result<String, serde_json::Error> {
 }
 
 /// Builds the id of a message's dead letter; the same message always gets the same id.
-pub fn letter_id(group: &str, message_id: Option<&str>, text: &str) -> DeadLetterId {
+fn letter_id(group: &str, message_id: Option<&str>, text: &str) -> DeadLetterId {
     let mut hash = sha256_hex(format!("{}\n{text}", message_id.unwrap_or_default()));
     hash.truncate(HASH_DIGITS);
     format!("{group}-{hash}").into()

@@ -1,11 +1,10 @@
 //! Reads the texts of messages.
 
-use std::borrow::Cow;
-
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::error::Category;
 
 /// The type of a queue's messages.
@@ -28,19 +27,30 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// # Errors
 /// What is wrong with it, for people; without the parser's words, which may quote the message.
 pub fn read_message<T: QueueMessage>(text: &str) -> Result<T, String> {
-    // Some senders write a text of JSON as JSON.
-    let mut text = Cow::Borrowed(text);
-    while let Ok(inner) = serde_json::from_str::<String>(&text) {
-        text = Cow::Owned(inner);
-    }
-    let message: T = parse(&text).or_else(|fault| {
-        let decoded = LENIENT.decode(text.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        decoded.map_or(Err(fault), |json| parse(&json))
-    })?;
+    let (plain, decoded) = forms(text);
+    let message: T = parse(&plain).or_else(|fault| decoded.map_or(Err(fault), |json| parse(&json)))?;
     message.check().map(|()| message)
 }
 
-fn parse<T: QueueMessage>(json: &str) -> Result<T, &'static str> {
+/// Reads a message that may be of any type, if it is a JSON object in one of the forms of [`read_message`].
+pub fn read_object(text: &str) -> Option<Value> {
+    let (plain, decoded) = forms(text);
+    let objects = [Some(plain), decoded].into_iter().flatten().filter_map(|json| parse::<Value>(&json).ok());
+    objects.into_iter().find(Value::is_object)
+}
+
+/// The text of a message, and what it is if it was in base64.
+fn forms(text: &str) -> (String, Option<String>) {
+    let mut plain = text.to_owned();
+    // Some senders write a text of JSON as JSON.
+    while let Ok(inner) = serde_json::from_str(&plain) {
+        plain = inner;
+    }
+    let decoded = LENIENT.decode(plain.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    (plain, decoded)
+}
+
+fn parse<T: DeserializeOwned>(json: &str) -> Result<T, &'static str> {
     serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|error| match error.classify() {
         Category::Data => "a field is missing or of the wrong type",
         Category::Syntax | Category::Eof | Category::Io => "the text is not JSON",

@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-pub use self::message::{QueueMessage, read_message};
+pub use self::message::{QueueMessage, read_message, read_object};
 
 /// Longest message, in bytes of text: 64 KiB on the wire of Azure Storage, less base64.
 pub const MAX_MESSAGE_BYTES: usize = 48 * 1024;

@@ -1,7 +1,7 @@
 //! Timer: reads the fashion feeds every morning and queues new articles in chunks. Running twice is harmless: known
 //! articles are recorded, and unsent chunks are sent the next time.
 
-use tracing::{info, instrument};
+use tracing::info;
 
 use super::JobError;
 use crate::state::AppState;
@@ -13,7 +13,6 @@ pub const FUNCTION: &str = "PluckItMoodProcessor";
 ///
 /// # Errors
 /// [`JobError::Retry`] when no feed could be read, or the store or queue failed.
-#[instrument(name = "worker.daily_moods", skip_all)]
 pub async fn run(app: &AppState) -> Result<(), JobError> {
     let taken = app.moods.take_in().await.map_err(JobError::retry)?;
     info!(?taken, "feeds read");

@@ -1,9 +1,9 @@
 //! Queue: creates the weekly digests of a batch of users, or continues queueing batches. Running twice is harmless: a
 //! user has at most one digest per week.
 
-use tracing::{info, instrument};
+use tracing::info;
 
-use super::{Delivery, JobError, MOST_DELIVERIES};
+use super::{Delivery, JobError, MOST_DELIVERIES, Outcome};
 use crate::data::profiles::Profiles;
 use crate::domain::digest::{Counts, Starter};
 use crate::model::digest::DigestMessage;
@@ -31,52 +31,53 @@ struct NotMade {
 /// # Errors
 /// [`JobError::Retry`] while digests fail; the next delivery retries only those. [`JobError::NotNow`] while another
 /// worker is processing one of them, [`JobError::GiveUp`] for a message that cannot be parsed.
-#[instrument(name = "worker.digest_batch", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
-pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
-    let (week, page, users) = match delivery.read()? {
-        DigestMessage::FanOut { week } => {
-            return app.digests.fan_out(week, Starter::Message).await.map_err(JobError::retry);
+pub fn run(app: &AppState, delivery: Delivery) -> Outcome<'_> {
+    Box::pin(async move {
+        let (week, page, users) = match delivery.read()? {
+            DigestMessage::FanOut { week } => {
+                return app.digests.fan_out(week, Starter::Message).await.map_err(JobError::retry);
+            }
+            DigestMessage::Batch { week, page, users } => (week, page, users),
+        };
+        let count = users.len();
+        let counts = app.digests.batch(week, page, users).await.map_err(JobError::retry)?;
+        let Counts { generated, skipped_by_hash, skipped_by_opt_out, skipped_empty, .. } = counts;
+        let Counts { already_done, failed, elsewhere, left, .. } = counts;
+        // Failures that another delivery tries again are no outcome yet.
+        let is_last = delivery.dequeue_count >= MOST_DELIVERIES;
+        let (failed_for_good, to_retry) = if is_last { (failed, 0) } else { (0, failed) };
+        info!(
+            %week,
+            page,
+            users = count,
+            generated,
+            skipped_by_hash,
+            skipped_by_opt_out,
+            skipped_empty,
+            already_done,
+            failed = failed_for_good,
+            to_retry,
+            elsewhere,
+            left,
+            "digest batch done"
+        );
+        for (outcome, count) in [
+            ("generated", generated),
+            ("skipped_by_hash", skipped_by_hash),
+            ("skipped_by_opt_out", skipped_by_opt_out),
+            ("skipped_empty", skipped_empty),
+            ("failed", failed_for_good),
+        ] {
+            if count > 0 {
+                app.telemetry.metrics.outcome("digest", outcome, count);
+            }
         }
-        DigestMessage::Batch { week, page, users } => (week, page, users),
-    };
-    let count = users.len();
-    let counts = app.digests.batch(week, page, users).await.map_err(JobError::retry)?;
-    let Counts { generated, skipped_by_hash, skipped_by_opt_out, skipped_empty, .. } = counts;
-    let Counts { already_done, failed, elsewhere, left, .. } = counts;
-    // Failures that another delivery tries again are no outcome yet.
-    let is_last = delivery.dequeue_count >= MOST_DELIVERIES;
-    let (failed_for_good, to_retry) = if is_last { (failed, 0) } else { (0, failed) };
-    info!(
-        %week,
-        page,
-        users = count,
-        generated,
-        skipped_by_hash,
-        skipped_by_opt_out,
-        skipped_empty,
-        already_done,
-        failed = failed_for_good,
-        to_retry,
-        elsewhere,
-        left,
-        "digest batch done"
-    );
-    for (outcome, count) in [
-        ("generated", generated),
-        ("skipped_by_hash", skipped_by_hash),
-        ("skipped_by_opt_out", skipped_by_opt_out),
-        ("skipped_empty", skipped_empty),
-        ("failed", failed_for_good),
-    ] {
-        if count > 0 {
-            app.telemetry.metrics.outcome("digest", outcome, count);
+        match (failed, elsewhere) {
+            (0, 0) => Ok(()),
+            (0, _) => Err(JobError::NotNow),
+            (failed, _) => Err(JobError::retry(NotMade { failed, users: count })),
         }
-    }
-    match (failed, elsewhere) {
-        (0, 0) => Ok(()),
-        (0, _) => Err(JobError::NotNow),
-        (failed, _) => Err(JobError::retry(NotMade { failed, users: count })),
-    }
+    })
 }
 
 impl QueueMessage for DigestMessage {

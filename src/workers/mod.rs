@@ -6,7 +6,6 @@
 
 pub mod daily_moods;
 pub mod daily_scrape;
-pub mod dead_letter;
 pub mod digest_batch;
 pub mod invocation;
 pub mod jobs;
@@ -44,89 +43,40 @@ pub static FUNCTIONS: &[Function] = &[
             setting: "TASTE_JOB_QUEUE_NAME",
             suffix: "",
             names: |config| &config.queues.taste,
-            run: |app, delivery| taste::run(app, delivery).boxed(),
-            dead_letters: Some(DeadLetters {
-                give_up: |app, failed| taste::give_up(app, failed).boxed(),
-                // Its jobs know it.
-                keeps_last_failure: false,
-            }),
+            // The job's document has the reason.
+            role: QueueRole::Work { run: taste::run, give_up: taste::give_up, keeps_last_failure: false },
         }),
     },
     Function {
-        name: dead_letter::TASTE_FUNCTION,
+        name: taste::POISON_FUNCTION,
         trigger: Trigger::Queue(QueueTrigger {
             setting: "TASTE_JOB_DEAD_LETTER_QUEUE_NAME",
             suffix: "",
             names: |config| &config.queues.taste,
-            run: |app, delivery| dead_letter::keep_taste(app, delivery).boxed(),
-            dead_letters: None,
+            role: QueueRole::Poison { give_up: taste::give_up },
         }),
     },
-    work(
-        mood_chunk::FUNCTION,
-        "MOOD_CHUNK_QUEUE_NAME",
-        |config| &config.queues.moods,
-        |app, delivery| mood_chunk::run(app, delivery).boxed(),
-    ),
-    poison(
-        mood_chunk::POISON_FUNCTION,
-        "MOOD_CHUNK_QUEUE_NAME",
-        |config| &config.queues.moods,
-        |app, delivery| dead_letter::keep(app, delivery, &app.config.queues.moods.poison).boxed(),
-    ),
+    work(mood_chunk::FUNCTION, "MOOD_CHUNK_QUEUE_NAME", |config| &config.queues.moods, mood_chunk::run, store),
+    poison(mood_chunk::POISON_FUNCTION, "MOOD_CHUNK_QUEUE_NAME", |config| &config.queues.moods, store),
     timer(daily_moods::FUNCTION, "MOOD_SCHEDULE", |config| &config.moods.schedule, |app| daily_moods::run(app).boxed()),
-    Function {
-        name: jobs::FUNCTION,
-        trigger: Trigger::Queue(QueueTrigger {
-            setting: "LONG_OPERATION_QUEUE_NAME",
-            suffix: "",
-            names: |config| &config.queues.operations,
-            run: |app, delivery| jobs::run(app, delivery).boxed(),
-            dead_letters: Some(DeadLetters { give_up: jobs::give_up, keeps_last_failure: true }),
-        }),
-    },
-    poison(
-        jobs::POISON_FUNCTION,
-        "LONG_OPERATION_QUEUE_NAME",
-        |config| &config.queues.operations,
-        |app, delivery| jobs::keep(app, delivery).boxed(),
-    ),
+    work(jobs::FUNCTION, "LONG_OPERATION_QUEUE_NAME", |config| &config.queues.operations, jobs::run, jobs::give_up),
+    poison(jobs::POISON_FUNCTION, "LONG_OPERATION_QUEUE_NAME", |config| &config.queues.operations, jobs::give_up),
     timer(
         weekly_digest::FUNCTION,
         "WEEKLY_DIGEST_SCHEDULE",
         |config| &config.digest.schedule,
         |app| weekly_digest::run(app).boxed(),
     ),
-    work(
-        digest_batch::FUNCTION,
-        "DIGEST_BATCH_QUEUE_NAME",
-        |config| &config.queues.digest,
-        |app, delivery| digest_batch::run(app, delivery).boxed(),
-    ),
-    poison(
-        digest_batch::POISON_FUNCTION,
-        "DIGEST_BATCH_QUEUE_NAME",
-        |config| &config.queues.digest,
-        |app, delivery| async { dead_letter::keep(app, delivery, &app.config.queues.digest.poison).await }.boxed(),
-    ),
+    work(digest_batch::FUNCTION, "DIGEST_BATCH_QUEUE_NAME", |config| &config.queues.digest, digest_batch::run, store),
+    poison(digest_batch::POISON_FUNCTION, "DIGEST_BATCH_QUEUE_NAME", |config| &config.queues.digest, store),
     timer(
         daily_scrape::FUNCTION,
         "SCRAPER_SCHEDULE",
         |config| &config.scraper.schedule,
         |app| daily_scrape::run(app).boxed(),
     ),
-    work(
-        scrape::FUNCTION,
-        "SCRAPE_QUEUE_NAME",
-        |config| &config.queues.scrape,
-        |app, delivery| scrape::run(app, delivery).boxed(),
-    ),
-    poison(
-        scrape::POISON_FUNCTION,
-        "SCRAPE_QUEUE_NAME",
-        |config| &config.queues.scrape,
-        |app, delivery| dead_letter::keep(app, delivery, &app.config.queues.scrape.poison).boxed(),
-    ),
+    work(scrape::FUNCTION, "SCRAPE_QUEUE_NAME", |config| &config.queues.scrape, scrape::run, store),
+    poison(scrape::POISON_FUNCTION, "SCRAPE_QUEUE_NAME", |config| &config.queues.scrape, store),
     timer(
         sweeper::FUNCTION,
         "JOB_SWEEPER_SCHEDULE",
@@ -142,9 +92,10 @@ pub const fn work(
     setting: &'static str,
     names: fn(&Config) -> &QueueNames,
     run: HandleMessage,
+    give_up: GiveUp,
 ) -> Function {
-    let dead_letters = Some(DeadLetters { give_up: dead_letter::give_up, keeps_last_failure: true });
-    Function { name, trigger: Trigger::Queue(QueueTrigger { setting, suffix: "", names, run, dead_letters }) }
+    let role = QueueRole::Work { run, give_up, keeps_last_failure: true };
+    Function { name, trigger: Trigger::Queue(QueueTrigger { setting, suffix: "", names, role }) }
 }
 
 /// Defines the function for a poison queue, where the host moves messages that ended the process each time.
@@ -152,10 +103,10 @@ pub const fn poison(
     name: &'static str,
     setting: &'static str,
     names: fn(&Config) -> &QueueNames,
-    run: HandleMessage,
+    give_up: GiveUp,
 ) -> Function {
-    let trigger = QueueTrigger { setting, suffix: POISON_SUFFIX, names, run, dead_letters: None };
-    Function { name, trigger: Trigger::Queue(trigger) }
+    let role = QueueRole::Poison { give_up };
+    Function { name, trigger: Trigger::Queue(QueueTrigger { setting, suffix: POISON_SUFFIX, names, role }) }
 }
 
 /// Defines a timer function.
@@ -166,6 +117,15 @@ pub const fn timer(
     run: RunTimer,
 ) -> Function {
     Function { name, trigger: Trigger::Timer(TimerTrigger { setting, schedule, run }) }
+}
+
+/// Stores a message that failed for good as a dead letter. Running twice is harmless: a dead letter's id is derived
+/// from the message.
+pub fn store(app: &AppState, failed: FailedMessage) -> Outcome<'_> {
+    Box::pin(async move {
+        let queue = app.config.queues.origin_of(&failed.source_queue).unwrap_or(&failed.source_queue).to_owned();
+        app.dead_letters.keep(failed, &queue).await.map_err(JobError::retry)
+    })
 }
 
 /// Deliveries after which a failing message is given up: `maxDequeueCount` in host.json.
@@ -199,19 +159,27 @@ pub struct QueueTrigger {
     pub suffix: &'static str,
     /// Returns the queue's names from the configuration.
     pub names: fn(&Config) -> &QueueNames,
-    /// Processes a message.
-    pub run: HandleMessage,
-    /// Handling of messages that failed for good; `None` for a poison queue, which stores them.
-    pub dead_letters: Option<DeadLetters>,
+    /// What the queue is for.
+    pub role: QueueRole,
 }
 
-/// Handling of messages that failed for good.
-pub struct DeadLetters {
-    /// Stores the message with a reason.
-    pub give_up: GiveUp,
-    /// Whether the last failing delivery stores the message itself, with its error as the reason. Otherwise the message
-    /// goes to the poison queue, whose function knows the reason from elsewhere.
-    pub keeps_last_failure: bool,
+/// What a queue is for.
+pub enum QueueRole {
+    /// Messages to process.
+    Work {
+        /// Processes a message.
+        run: HandleMessage,
+        /// Stores a message that failed for good, with a reason.
+        give_up: GiveUp,
+        /// Whether the last failing delivery stores the message itself, with its error as the reason. Otherwise the
+        /// message goes to the poison queue, and the reason is found elsewhere.
+        keeps_last_failure: bool,
+    },
+    /// Messages that ended the process each time.
+    Poison {
+        /// Stores such a message.
+        give_up: GiveUp,
+    },
 }
 
 /// Starts a function by a schedule.
@@ -225,11 +193,13 @@ pub struct TimerTrigger {
 }
 
 /// Processes a message.
-pub type HandleMessage = for<'a> fn(&'a AppState, Delivery) -> BoxFuture<'a, Result<(), JobError>>;
+pub type HandleMessage = for<'a> fn(&'a AppState, Delivery) -> Outcome<'a>;
 /// Runs a timer function.
-pub type RunTimer = for<'a> fn(&'a AppState) -> BoxFuture<'a, Result<(), JobError>>;
+pub type RunTimer = for<'a> fn(&'a AppState) -> Outcome<'a>;
 /// Stores a message that failed for good, with a reason.
-pub type GiveUp = for<'a> fn(&'a AppState, FailedMessage) -> BoxFuture<'a, Result<(), JobError>>;
+pub type GiveUp = for<'a> fn(&'a AppState, FailedMessage) -> Outcome<'a>;
+/// The run of a function.
+pub type Outcome<'a> = BoxFuture<'a, Result<(), JobError>>;
 
 /// A delivered message.
 #[derive(Debug, Clone)]
@@ -254,7 +224,13 @@ impl Delivery {
     /// The message from `source_queue` as one that is given up.
     pub fn into_failed(self, source_queue: &str, reason: Option<String>) -> FailedMessage {
         let Self { text, dequeue_count, id } = self;
-        FailedMessage { text, message_id: id, source_queue: source_queue.to_owned(), reason, dequeue_count }
+        FailedMessage {
+            text,
+            message_id: id,
+            source_queue: source_queue.to_owned(),
+            reason,
+            dequeue_count: Some(dequeue_count),
+        }
     }
 }
 
@@ -293,7 +269,7 @@ struct TooSlow(Duration);
 struct Panicked;
 
 /// Runs a function with a time limit, and catches panics.
-async fn attempt(work: BoxFuture<'_, Result<(), JobError>>, limit: Duration) -> Result<(), JobError> {
+async fn attempt(work: Outcome<'_>, limit: Duration) -> Result<(), JobError> {
     match tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_panic)) => Err(JobError::retry(Panicked)),
@@ -302,26 +278,34 @@ async fn attempt(work: BoxFuture<'_, Result<(), JobError>>, limit: Duration) -> 
 }
 
 impl QueueTrigger {
+    /// Whether the queue has messages to process, and not those that failed.
+    pub fn is_work(&self) -> bool {
+        matches!(self.role, QueueRole::Work { .. })
+    }
+
     /// Returns the queue's name.
     pub fn queue<'a>(&self, config: &'a Config) -> &'a str {
         let names = (self.names)(config);
-        if self.dead_letters.is_some() { &names.work } else { &names.poison }
+        if self.is_work() { &names.work } else { &names.poison }
     }
 
     /// Processes a message, or stores it as a dead letter after its last failure. `Ok` means that the message can be
     /// deleted.
     async fn handle(&self, app: &AppState, delivery: Delivery, limit: Duration) -> Result<(), JobError> {
-        let outcome = attempt((self.run)(app, delivery.clone()), limit).await;
-        let Some(dead_letters) = &self.dead_letters else { return outcome };
-        let is_last = dead_letters.keeps_last_failure && delivery.dequeue_count >= MOST_DELIVERIES;
-        let reason = match outcome {
+        let (run, give_up, keeps_last_failure) = match self.role {
+            QueueRole::Work { run, give_up, keeps_last_failure } => (run, give_up, keeps_last_failure),
+            QueueRole::Poison { give_up } => {
+                return attempt(give_up(app, delivery.into_failed(self.queue(&app.config), None)), limit).await;
+            }
+        };
+        let is_last = keeps_last_failure && delivery.dequeue_count >= MOST_DELIVERIES;
+        let reason = match attempt(run(app, delivery.clone()), limit).await {
             Err(JobError::GiveUp(reason)) => reason,
             Err(JobError::Retry(error)) if is_last => Chain(&*error).to_string(),
-            Ok(()) | Err(JobError::NotNow | JobError::Retry(_)) => return outcome,
+            outcome @ (Ok(()) | Err(JobError::NotNow | JobError::Retry(_))) => return outcome,
         };
         warn!(reason, "message given up");
-        let failed = delivery.into_failed(self.queue(&app.config), Some(reason));
-        attempt((dead_letters.give_up)(app, failed), limit).await
+        attempt(give_up(app, delivery.into_failed(self.queue(&app.config), Some(reason))), limit).await
     }
 }
 

@@ -1,9 +1,7 @@
 //! Queue: has the model read a chunk of articles, and saves the moods. Running twice is harmless: a finished chunk is
 //! left alone, and an article counts once per mood.
 
-use tracing::instrument;
-
-use super::{Delivery, JobError};
+use super::{Delivery, JobError, Outcome};
 use crate::domain::moods::{ChunkMessage, Error};
 use crate::state::AppState;
 
@@ -18,13 +16,14 @@ pub const POISON_FUNCTION: &str = "ProcessMoodChunkDlq";
 /// # Errors
 /// [`JobError::NotNow`] while another worker has it, [`JobError::GiveUp`] for a message that cannot be parsed or a
 /// chunk that is gone, [`JobError::Retry`] otherwise.
-#[instrument(name = "worker.mood_chunk", skip_all, fields(message.dequeue_count = delivery.dequeue_count))]
-pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
-    let message: ChunkMessage = delivery.read()?;
-    match app.moods.work(&message.chunk).await {
-        Ok(_) => Ok(()),
-        Err(Error::HeldElsewhere) => Err(JobError::NotNow),
-        Err(error @ Error::Gone) => Err(JobError::GiveUp(error.to_string())),
-        Err(error) => Err(JobError::retry(error)),
-    }
+pub fn run(app: &AppState, delivery: Delivery) -> Outcome<'_> {
+    Box::pin(async move {
+        let message: ChunkMessage = delivery.read()?;
+        match app.moods.work(&message.chunk).await {
+            Ok(_) => Ok(()),
+            Err(Error::HeldElsewhere) => Err(JobError::NotNow),
+            Err(error @ Error::Gone) => Err(JobError::GiveUp(error.to_string())),
+            Err(error) => Err(JobError::retry(error)),
+        }
+    })
 }

@@ -230,7 +230,7 @@ impl Pump {
     }
 
     fn was_tried_too_often(&self, message: &Message, limit: u32) -> bool {
-        self.trigger.dead_letters.is_some() && message.dequeue_count >= limit
+        self.trigger.is_work() && message.dequeue_count >= limit
     }
 
     async fn delete(&self, message: &Message) {

@@ -1,9 +1,7 @@
 //! Queue: scrapes a source, for the daily timer or a new subscriber. Running twice is harmless: the source records the
 //! day, and items are identified by their product.
 
-use tracing::instrument;
-
-use super::{Delivery, JobError};
+use super::{Delivery, JobError, Outcome};
 use crate::base::chain::Chain;
 use crate::domain::scraper::{Error, Message};
 use crate::state::AppState;
@@ -18,13 +16,14 @@ pub const POISON_FUNCTION: &str = "ProcessScrapeDlq";
 /// # Errors
 /// [`JobError::NotNow`] while another worker scrapes it or this process is at its limit, [`JobError::GiveUp`] for a
 /// message that cannot be parsed or a source that cannot be scraped, [`JobError::Retry`] otherwise.
-#[instrument(name = "worker.scrape", skip_all)]
-pub async fn run(app: &AppState, delivery: Delivery) -> Result<(), JobError> {
-    let message: Message = delivery.read()?;
-    match app.scraper.work(&message, delivery.id.as_deref()).await {
-        Ok(_) => Ok(()),
-        Err(Error::Leased | Error::Busy) => Err(JobError::NotNow),
-        Err(error @ Error::Fetch { is_temporary: false, .. }) => Err(JobError::give_up(Chain(&error).to_string())),
-        Err(error) => Err(JobError::retry(error)),
-    }
+pub fn run(app: &AppState, delivery: Delivery) -> Outcome<'_> {
+    Box::pin(async move {
+        let message: Message = delivery.read()?;
+        match app.scraper.work(&message, delivery.id.as_deref()).await {
+            Ok(_) => Ok(()),
+            Err(Error::Leased | Error::Busy) => Err(JobError::NotNow),
+            Err(error @ Error::Fetch { is_temporary: false, .. }) => Err(JobError::give_up(Chain(&error).to_string())),
+            Err(error) => Err(JobError::retry(error)),
+        }
+    })
 }

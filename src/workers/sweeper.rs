@@ -13,7 +13,7 @@ use crate::state::AppState;
 /// Name of the function.
 pub const FUNCTION: &str = "PluckItJobSweeper";
 
-type Outcome = Result<(), Box<dyn StdError + Send + Sync>>;
+type Swept = Result<(), Box<dyn StdError + Send + Sync>>;
 
 /// Finds and handles leftovers.
 ///
@@ -26,7 +26,7 @@ pub async fn run(app: &AppState) -> Result<(), JobError> {
     if let Ok(documents @ 1..) = swept {
         info!(documents, "expired documents deleted");
     }
-    let outcomes: [(&str, Outcome); 6] = [
+    let outcomes: [(&str, Swept); 6] = [
         ("unfinished blobs", boxed(app.blobs.sweep(app.clock.now()).await)),
         ("long operations", boxed(operations)),
         ("expired documents", boxed(swept)),
@@ -45,6 +45,6 @@ pub async fn run(app: &AppState) -> Result<(), JobError> {
     last
 }
 
-fn boxed<T, E: StdError + Send + Sync + 'static>(outcome: Result<T, E>) -> Outcome {
+fn boxed<T, E: StdError + Send + Sync + 'static>(outcome: Result<T, E>) -> Swept {
     outcome.map(drop).map_err(Into::into)
 }

@@ -1,8 +1,6 @@
 //! Timer: queues all users for their weekly digest, on Mondays. Running twice in a week is harmless: a document records
 //! the progress.
 
-use tracing::instrument;
-
 use super::JobError;
 use crate::domain::digest::Starter;
 use crate::model::digest::Week;
@@ -15,7 +13,6 @@ pub const FUNCTION: &str = "PluckItWeeklyDigest";
 ///
 /// # Errors
 /// [`JobError::Retry`] when the store or queue fails. The next attempt continues.
-#[instrument(name = "worker.weekly_digest", skip_all)]
 pub async fn run(app: &AppState) -> Result<(), JobError> {
     app.digests.fan_out(Week::of(app.clock.now()), Starter::Timer).await.map_err(JobError::retry)
 }

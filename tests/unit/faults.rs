@@ -18,7 +18,7 @@ use pluckit::model::digest::{DigestMessage, Week};
 use pluckit::queue::local::LocalQueue;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, Key, Query};
-use pluckit::workers::{Delivery, FUNCTIONS, Trigger, sweeper, weekly_digest};
+use pluckit::workers::{Delivery, FUNCTIONS, QueueRole, Trigger, sweeper, weekly_digest};
 use serde_json::{Value, json};
 use time::macros::datetime;
 
@@ -120,7 +120,11 @@ impl Scene {
                     let (text, id) = (message.text.clone(), Some(message.id.clone()));
                     let delivery = Delivery { text, dequeue_count: message.dequeue_count, id };
                     // What the queue does not hear of, it delivers again.
-                    let _heard = match (trigger.run)(state, delivery).await {
+                    let run = match trigger.role {
+                        QueueRole::Work { run, .. } => run(state, delivery),
+                        QueueRole::Poison { give_up } => give_up(state, delivery.into_failed(queue, None)),
+                    };
+                    let _heard = match run.await {
                         Ok(()) => state.queue.delete(queue, &message).await.is_ok(),
                         Err(_) => state.queue.renew(queue, &mut message, Duration::from_secs(30)).await.is_ok(),
                     };

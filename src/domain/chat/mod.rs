@@ -150,7 +150,7 @@ pub struct Chat {
 
 impl Chat {
     /// A stylist with all tools. Turns that are not over when the grace period is end with an error.
-    pub fn new(parts: &tools::Parts) -> Self {
+    pub fn new(parts: &Arc<tools::Parts>) -> Self {
         let Base { config, data, model, clock, ending, .. } = &*parts.base;
         let tools = tools::all(parts);
         let specs = tools.iter().map(|tool| tool.spec()).collect();

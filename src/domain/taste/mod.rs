@@ -16,36 +16,21 @@ use tracing::{info, warn};
 pub use self::dead::UNPARSED;
 pub use self::work::{WorkError, Worked};
 use crate::base::chain::Chain;
-use crate::data;
 use crate::data::update::Edit;
 use crate::domain::base::Base;
 use crate::domain::dead_letters::DeadLetterService;
+pub use crate::domain::dead_letters::Error;
 use crate::domain::pictures::Pictures;
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::FeedItem;
 use crate::model::lease::Lease;
 use crate::model::taste_job::{TasteJob, TasteJobStatus, TasteMessage, TastePayload};
 use crate::model::timestamp::Timestamp;
-use crate::queue;
 
 /// Most stale jobs per run, of each status.
 const STALE_BATCH: usize = 200;
 /// Times that a lost message is sent again before the job fails for good.
 const MOST_REQUEUES: u32 = 8;
-
-/// Why a job was not queued.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The store failed.
-    #[error("the job's document could not be read or written")]
-    Data(#[from] data::Error),
-    /// The queue failed.
-    #[error("the job's message could not be queued")]
-    Queue(#[from] queue::Error),
-    /// A message cannot be serialized; a bug.
-    #[error("the job's message cannot be written as JSON")]
-    Unwritable(#[from] serde_json::Error),
-}
 
 /// Outcome of requesting an analysis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use pluckit::net;
 use pluckit::queue::JobQueue;
 use pluckit::queue::azure::AzureQueue;
 use pluckit::store::{Container, DocumentStore, Key};
-use pluckit::workers::{FUNCTIONS, dead_letter, taste};
+use pluckit::workers::{FUNCTIONS, taste};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -198,7 +198,7 @@ async fn a_vote_teaches_the_profile_and_what_failed_is_replayed() {
         // Azurite counts whole seconds.
         assert!(pair[1].began - pair[0].began >= VISIBILITY - Duration::from_secs(1), "{failed:?}");
     }
-    let buried = scene.calls(dead_letter::TASTE_FUNCTION);
+    let buried = scene.calls(taste::POISON_FUNCTION);
     assert_eq!(buried.iter().map(outcome).collect::<Vec<_>>(), [(1, Some(200))]);
 
     let replay = scene.host.url(&format!("/api/admin/dead-letters/{}/replay", letter["id"].as_str().unwrap()));

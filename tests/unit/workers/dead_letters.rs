@@ -2,23 +2,17 @@
 
 use std::time::Duration;
 
-use futures::FutureExt;
 use pluckit::base::backoff::Backoff;
 use pluckit::workers::pump::{self, Options};
-use pluckit::workers::{Function, dead_letter, poison, work};
+use pluckit::workers::{Function, poison, store, work};
 use serde_json::{Value, json};
 
 use super::{follow_script, fresh_key, script, until_begun};
 use crate::support::{TestApp, until};
 
 static FUNCTIONS: [Function; 2] = [
-    work("Follow", "DIGEST_BATCH_QUEUE_NAME", |config| &config.queues.digest, follow_script),
-    poison(
-        "FollowDlq",
-        "DIGEST_BATCH_QUEUE_NAME",
-        |config| &config.queues.digest,
-        |app, delivery| dead_letter::keep(app, delivery, &app.config.queues.digest.poison).boxed(),
-    ),
+    work("Follow", "DIGEST_BATCH_QUEUE_NAME", |config| &config.queues.digest, follow_script, store),
+    poison("FollowDlq", "DIGEST_BATCH_QUEUE_NAME", |config| &config.queues.digest, store),
 ];
 
 fn app() -> TestApp {

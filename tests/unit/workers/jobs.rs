@@ -11,7 +11,7 @@ use pluckit::model::job::JobStatus::{Completed, Failed, Pending, Running, Termin
 use pluckit::model::job::{Job, JobStatus, StepResult};
 use pluckit::model::lease::Lease;
 use pluckit::store::{Container, DocumentStore, Key};
-use pluckit::workers::jobs::{give_up, keep, run};
+use pluckit::workers::jobs::{give_up, run};
 use pluckit::workers::{Delivery, JobError, sweeper};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -346,13 +346,13 @@ async fn messages_without_a_job_are_kept_or_dropped() {
     for text in ["", "{}", "null", r#"{"jobId":"timer-X","userId":"system"}"#, r#"{"jobId":"../..","userId":"ada"}"#] {
         assert!(matches!(run(&scene.app.state, deliver(text)).await, Err(JobError::GiveUp(_))), "{text}");
     }
-    keep(&scene.app.state, deliver("not json")).await.unwrap();
+    give_up(&scene.app.state, deliver("not json").into_failed(QUEUE, None)).await.unwrap();
     let (letters, _) = scene.app.state.data.dead_letters.page(None, None, 10).await.unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].payload, json!({"raw_payload": "not json"}));
     // A job that was deleted meanwhile.
     run(&scene.app.state, message("ada", &"0".repeat(32).into())).await.unwrap();
-    keep(&scene.app.state, message("ada", &"0".repeat(32).into())).await.unwrap();
+    give_up(&scene.app.state, message("ada", &"0".repeat(32).into()).into_failed(QUEUE, None)).await.unwrap();
 }
 
 fn failed(scene: &Scene, id: &JobId) -> FailedMessage {

@@ -26,7 +26,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use pluckit::domain::dead_letters::FailedMessage;
 use pluckit::state::AppState;
-use pluckit::workers::{DeadLetters, Delivery, Function, JobError, QueueTrigger, TimerTrigger, Trigger};
+use pluckit::workers::{Delivery, Function, JobError, QueueRole, QueueTrigger, TimerTrigger, Trigger};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -40,8 +40,7 @@ pub static SCRIPTED: [Function; 3] = [
             setting: "TASTE_JOB_QUEUE_NAME",
             suffix: "",
             names: |config| &config.queues.taste,
-            run: follow_script,
-            dead_letters: Some(DeadLetters { give_up: note_given_up, keeps_last_failure: false }),
+            role: QueueRole::Work { run: follow_script, give_up: note_given_up, keeps_last_failure: false },
         }),
     },
     Function {
@@ -50,8 +49,7 @@ pub static SCRIPTED: [Function; 3] = [
             setting: "TASTE_JOB_DEAD_LETTER_QUEUE_NAME",
             suffix: "",
             names: |config| &config.queues.taste,
-            run: note_dead_letter,
-            dead_letters: None,
+            role: QueueRole::Poison { give_up: note_dead_letter },
         }),
     },
     Function {
@@ -176,10 +174,10 @@ fn note_given_up(_app: &AppState, failed: FailedMessage) -> BoxFuture<'_, Result
     .boxed()
 }
 
-fn note_dead_letter(_app: &AppState, delivery: Delivery) -> BoxFuture<'_, Result<(), JobError>> {
+fn note_dead_letter(_app: &AppState, failed: FailedMessage) -> BoxFuture<'_, Result<(), JobError>> {
     async move {
-        let key = parse(&delivery.text).map_or(delivery.text.clone(), |(key, _)| key);
-        notes().records.entry(key).or_default().dead.push(delivery.text);
+        let key = parse(&failed.text).map_or(failed.text.clone(), |(key, _)| key);
+        notes().records.entry(key).or_default().dead.push(failed.text);
         Ok(())
     }
     .boxed()

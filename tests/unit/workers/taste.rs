@@ -15,7 +15,7 @@ use pluckit::model::taste_job::TastePayload;
 use pluckit::queue::MAX_MESSAGE_BYTES;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, Key, Query};
-use pluckit::workers::{Delivery, JobError, dead_letter, taste};
+use pluckit::workers::{Delivery, JobError, taste};
 use serde_json::{Value, json};
 use time::macros::datetime;
 use tokio::sync::Notify;
@@ -290,8 +290,9 @@ async fn a_message_delivered_too_often_is_kept_and_can_be_replayed() {
     }
     scene.app.state.queue.delete(QUEUE, &message).await.unwrap();
     let poison = Delivery { text: message.text, dequeue_count: 1, id: Some("p".to_owned()) };
-    dead_letter::keep_taste(&scene.app.state, poison.clone()).await.unwrap();
-    dead_letter::keep_taste(&scene.app.state, poison).await.unwrap();
+    let poison = poison.into_failed("taste-analysis-jobs-poison", None);
+    taste::give_up(&scene.app.state, poison.clone()).await.unwrap();
+    taste::give_up(&scene.app.state, poison).await.unwrap();
     let letters = dead_letters(&scene.app).await;
     assert_eq!((letters.len(), &letters[0]["sourceQueue"]), (1, &json!("taste-analysis-jobs-poison")));
     assert!(letters[0]["reason"].as_str().unwrap().contains("the model failed"), "{}", letters[0]);
@@ -486,7 +487,9 @@ async fn what_cannot_be_read_is_kept_with_its_text() {
         // Half of them come by the poison queue.
         match number % 2 {
             0 => taste::give_up(&scene.app.state, message.into_failed(QUEUE, Some(reason))).await.unwrap(),
-            _ => dead_letter::keep_taste(&scene.app.state, message).await.unwrap(),
+            _ => {
+                taste::give_up(&scene.app.state, message.into_failed("taste-analysis-jobs-poison", None)).await.unwrap()
+            }
         }
     }
     let letters = dead_letters(&scene.app).await;

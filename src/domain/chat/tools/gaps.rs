@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::pin::pin;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -9,7 +10,6 @@ use serde::Serialize;
 
 use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, no_parameters, read_arguments};
 use crate::base::text::cut;
-use crate::data::Data;
 use crate::domain::best::Best;
 use crate::domain::style;
 use crate::llm::{CallContext, ToolSpec};
@@ -68,16 +68,7 @@ struct Analysis {
 }
 
 /// Compares the wardrobe with what its owner's styles call for.
-pub struct AnalyzeWardrobeGaps {
-    data: Data,
-}
-
-impl AnalyzeWardrobeGaps {
-    /// The tool, made of `parts`.
-    pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.base.data.clone() }
-    }
-}
+pub struct AnalyzeWardrobeGaps(pub(super) Arc<Parts>);
 
 #[async_trait]
 impl Tool for AnalyzeWardrobeGaps {
@@ -93,7 +84,7 @@ impl Tool for AnalyzeWardrobeGaps {
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let NoArguments {} = read_arguments(arguments)?;
         let (mut styles, mut preferred_colour) = (Vec::new(), None);
-        if let Some(profile) = self.data.profiles.find(user).await? {
+        if let Some(profile) = self.0.base.data.profiles.find(user).await? {
             let named = profile.style_preferences.iter().map(|style| cut(style, 60)).filter(|style| !style.is_empty());
             styles = named.take(MAX_STYLES).collect();
             preferred_colour = profile.preferred_colours.iter().map(|name| cut(name, 30)).find(|name| !name.is_empty());
@@ -102,7 +93,7 @@ impl Tool for AnalyzeWardrobeGaps {
         let mut colours = Tally::default();
         let mut anchors = Best::new(MAX_ANCHORS);
         let mut breather = Breather::default();
-        let mut items = pin!(self.data.wardrobe.owned(user));
+        let mut items = pin!(self.0.base.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
             if let Some(category) = item.category.as_deref().and_then(Category::of_text) {
                 match owned.iter_mut().find(|(known, _)| *known == category) {

@@ -10,8 +10,6 @@ use serde_json::json;
 use time::{Date, Duration, OffsetDateTime};
 
 use super::{Parts, Tool, ToolError, cut, read_arguments};
-use crate::base::clock::Clock;
-use crate::data::Data;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::garment::Garment;
 use crate::model::ids::{ItemId, UserId};
@@ -69,20 +67,12 @@ struct History {
 }
 
 /// Tells what was worn when.
-pub struct GetWearHistory {
-    data: Data,
-    clock: Arc<dyn Clock>,
-}
+pub struct GetWearHistory(pub(super) Arc<Parts>);
 
 impl GetWearHistory {
-    /// The tool, made of `parts`.
-    pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.base.data.clone(), clock: parts.base.clock.clone() }
-    }
-
     /// The wearings of one item, the newest first: from its own documents, or from those that it keeps.
     async fn of_item(&self, user: &UserId, item: &WardrobeItem) -> Result<Vec<WearEvent>, ToolError> {
-        let events = self.data.wear_events.newest_of_item(user, &item.id, MAX_WEARS).await?;
+        let events = self.0.base.data.wear_events.newest_of_item(user, &item.id, MAX_WEARS).await?;
         if !events.is_empty() {
             return Ok(events);
         }
@@ -128,7 +118,7 @@ impl Tool for GetWearHistory {
 
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let HistoryArguments { from, to, item_ids } = read_arguments(arguments)?;
-        let now = self.clock.now();
+        let now = self.0.base.clock.now();
         let ids = item_ids.unwrap_or_default();
         if ids.len() > MAX_ITEMS {
             return Err(ToolError::BadArguments(format!("item_ids may have at most {MAX_ITEMS} ids")));
@@ -141,9 +131,9 @@ impl Tool for GetWearHistory {
         };
         let (mut events, mut is_cut) = (Vec::new(), false);
         if ids.is_empty() {
-            events = self.data.wear_events.between(user, first, last, MAX_WEARS + 1).await?;
+            events = self.0.base.data.wear_events.between(user, first, last, MAX_WEARS + 1).await?;
         } else {
-            let items = self.data.wardrobe.find_many(user, &ids).await?;
+            let items = self.0.base.data.wardrobe.find_many(user, &ids).await?;
             let found = stream::iter(0..items.len()).map(|index| self.of_item(user, &items[index]));
             let found = found.buffered(CONCURRENT_LOOKUPS);
             let found: Vec<Vec<WearEvent>> = found.try_collect().await?;
@@ -179,7 +169,7 @@ impl GetWearHistory {
         let mut ids: Vec<ItemId> = events.iter().map(|event| event.item_id.clone()).collect();
         ids.sort_unstable();
         ids.dedup();
-        let items = self.data.wardrobe.find_many(user, &ids).await?;
+        let items = self.0.base.data.wardrobe.find_many(user, &ids).await?;
         Ok(items.iter().map(|item| (item.id.clone(), Garment::from(item).name)).collect())
     }
 }

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{Parts, Tool, ToolError, check_query, read_arguments};
 use crate::base::text::cut;
 use crate::domain::pictures::Pictures;
-use crate::domain::similarity::items::{Found as Similar, SimilarItems};
-use crate::llm::{self, CallContext, Model, ToolSpec};
+use crate::domain::similarity::items::Found as Similar;
+use crate::llm::{self, CallContext, ToolSpec};
 use crate::model::buy_link::BuyLink;
 use crate::model::ids::UserId;
 use crate::model::item::ScrapedItem;
@@ -67,18 +67,7 @@ struct ItemsArguments {
 }
 
 /// Finds things to buy or to be inspired by.
-pub struct SearchScrapedItems {
-    similar: SimilarItems,
-    model: Arc<dyn Model>,
-    pictures: Pictures,
-}
-
-impl SearchScrapedItems {
-    /// The tool, made of `parts`.
-    pub fn new(parts: &Parts) -> Self {
-        Self { similar: parts.similar.clone(), model: parts.base.model.clone(), pictures: parts.pictures.clone() }
-    }
-}
+pub struct SearchScrapedItems(pub(super) Arc<Parts>);
 
 #[async_trait]
 impl Tool for SearchScrapedItems {
@@ -107,12 +96,12 @@ impl Tool for SearchScrapedItems {
         if query.trim().is_empty() {
             return Err(ToolError::BadArguments("query says what to look for; it is empty".into()));
         }
-        let vectors = self.model.embed(context, &[self.model.query_text(&query)]).await?;
+        let vectors = self.0.base.model.embed(context, &[self.0.base.model.query_text(&query)]).await?;
         let Some(wanted) = vectors.into_iter().next().filter(|wanted| wanted.len() == llm::EMBEDDING_DIMENSIONS) else {
             return Err(llm::Error::Nonsense("an embedding of the wrong length".into()).into());
         };
-        let Similar { items, is_complete } = self.similar.search(&wanted, MAX_RESULTS, LEAST_SIMILARITY).await?;
-        let items: Vec<Found> = items.into_iter().map(|item| Found::new(item, &self.pictures)).collect();
+        let Similar { items, is_complete } = self.0.similar.search(&wanted, MAX_RESULTS, LEAST_SIMILARITY).await?;
+        let items: Vec<Found> = items.into_iter().map(|item| Found::new(item, &self.0.pictures)).collect();
         let note = match (is_complete, items.is_empty()) {
             (true, true) => Some("Nothing similar was found."),
             (true, false) => None,

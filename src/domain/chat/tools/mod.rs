@@ -69,24 +69,26 @@ pub struct Parts {
     pub pictures: Pictures,
     /// What currencies are worth.
     pub rates: Arc<ExchangeRates>,
+    /// Weather of places.
+    pub forecasts: weather::Forecasts,
 }
 
 /// All tools, in the order in which the model sees them.
-pub fn all(parts: &Parts) -> Vec<Arc<dyn Tool>> {
-    let forecasts = weather::Forecasts::new(parts);
+pub fn all(parts: &Arc<Parts>) -> Vec<Arc<dyn Tool>> {
+    let parts = || parts.clone();
     vec![
-        Arc::new(wardrobe::SearchWardrobe::new(parts)),
-        Arc::new(wardrobe::GetWardrobeSummary::new(parts)),
-        Arc::new(weather::GetWeather::new(parts, &forecasts)),
-        Arc::new(profile::GetUserProfile::new(parts)),
-        Arc::new(gaps::AnalyzeWardrobeGaps::new(parts)),
-        Arc::new(moods::GetTrendingMoods::new(parts)),
-        Arc::new(wear::GetWearPatterns::new(parts)),
-        Arc::new(items::SearchScrapedItems::new(parts)),
-        Arc::new(history::GetWearHistory::new(parts)),
-        Arc::new(plan::PlanOutfits::new(parts, &forecasts)),
-        Arc::new(preferences::RememberPreference::new(parts)),
-        Arc::new(preferences::ForgetPreference::new(parts)),
+        Arc::new(wardrobe::SearchWardrobe::new(parts())),
+        Arc::new(wardrobe::GetWardrobeSummary(parts())),
+        Arc::new(weather::GetWeather(parts())),
+        Arc::new(profile::GetUserProfile(parts())),
+        Arc::new(gaps::AnalyzeWardrobeGaps(parts())),
+        Arc::new(moods::GetTrendingMoods(parts())),
+        Arc::new(wear::GetWearPatterns(parts())),
+        Arc::new(items::SearchScrapedItems(parts())),
+        Arc::new(history::GetWearHistory(parts())),
+        Arc::new(plan::PlanOutfits(parts())),
+        Arc::new(preferences::RememberPreference(parts())),
+        Arc::new(preferences::ForgetPreference(parts())),
     ]
 }
 

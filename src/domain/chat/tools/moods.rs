@@ -1,12 +1,13 @@
 //! What is in fashion.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Parts, Tool, ToolError, check_query, read_arguments};
 use crate::base::text::{cut, cut_each};
-use crate::data::Data;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
 use crate::model::mood::{Mood, MoodSignals};
@@ -58,16 +59,7 @@ struct TrendsArguments {
 }
 
 /// Lists the moods that are most in fashion.
-pub struct GetTrendingMoods {
-    data: Data,
-}
-
-impl GetTrendingMoods {
-    /// The tool, made of `parts`.
-    pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.base.data.clone() }
-    }
-}
+pub struct GetTrendingMoods(pub(super) Arc<Parts>);
 
 #[async_trait]
 impl Tool for GetTrendingMoods {
@@ -99,7 +91,7 @@ impl Tool for GetTrendingMoods {
                 ToolError::BadArguments(format!("primary_mood is one of {}, or empty", vocabulary::MOODS.join(", ")))
             })?),
         };
-        let moods = self.data.moods.top_by_trend(category, MAX_RESULTS).await?;
+        let moods = self.0.base.data.moods.top_by_trend(category, MAX_RESULTS).await?;
         Ok(serde_json::to_string(&TrendsResult { moods: moods.into_iter().map(Trend::from).collect() })?)
     }
 }

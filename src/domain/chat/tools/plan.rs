@@ -12,10 +12,8 @@ use serde_json::json;
 use time::{Date, Duration};
 
 use super::history::read_date;
-use super::weather::{self, Forecasts};
+use super::weather;
 use super::{Breather, Parts, Tool, ToolError, cut, read_arguments};
-use crate::base::clock::Clock;
-use crate::data::Data;
 use crate::domain::best::Best;
 use crate::domain::climate::{self, Season};
 use crate::domain::outfit::{self, Choice, Day, Outfit, Piece, Situation, Taste};
@@ -91,24 +89,15 @@ struct Packed {
 }
 
 /// Plans outfits.
-pub struct PlanOutfits {
-    data: Data,
-    clock: Arc<dyn Clock>,
-    forecasts: Forecasts,
-}
+pub struct PlanOutfits(pub(super) Arc<Parts>);
 
 impl PlanOutfits {
-    /// The tool, made of `parts`.
-    pub fn new(parts: &Parts, forecasts: &Forecasts) -> Self {
-        Self { data: parts.base.data.clone(), clock: parts.base.clock.clone(), forecasts: forecasts.clone() }
-    }
-
     /// The newest pieces of the wardrobe.
     async fn pieces(&self, user: &UserId) -> Result<Vec<Piece>, ToolError> {
-        let now = self.clock.now();
+        let now = self.0.base.clock.now();
         let mut best = Best::new(MAX_PIECES);
         let mut breather = Breather::default();
-        let mut items = pin!(self.data.wardrobe.owned(user));
+        let mut items = pin!(self.0.base.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
             best.offer((item.date_added, Reverse(item.id.clone())), || Piece::new(&item, now));
             breather.breathe().await;
@@ -151,15 +140,15 @@ impl Tool for PlanOutfits {
         if !(1..=MAX_DAYS).contains(&days) {
             return Err(ToolError::BadArguments(format!("days is between 1 and {MAX_DAYS}")));
         }
-        let today = self.clock.now().date();
+        let today = self.0.base.clock.now().date();
         let first = read_date(arguments.from.as_deref(), "from")?.unwrap_or(today).max(today);
-        let profile = self.data.profiles.find(user).await?;
+        let profile = self.0.base.data.profiles.find(user).await?;
         let home = profile.as_ref().and_then(|profile| profile.location_city.as_deref());
         let zone = profile.as_ref().and_then(|profile| profile.climate_zone.as_deref());
         let asked_place = arguments.place.as_deref().map(str::trim).filter(|place| !place.is_empty());
         let place = asked_place.or(home).map(|place| cut(place, 100));
         let zone = zone.filter(|_| asked_place.is_none());
-        let memory = self.data.conversations.find(user).await?;
+        let memory = self.0.base.data.conversations.find(user).await?;
         let mut taste = Taste::default();
         if let Some(profile) = &profile {
             let lower =
@@ -181,7 +170,7 @@ impl Tool for PlanOutfits {
         let forecast = match &place {
             // What the user says of the weather is better than a forecast.
             Some(place) if arguments.celsius.is_none() && (first - today).whole_days() < 7 => {
-                self.forecasts.days(place).await
+                self.0.forecasts.days(place).await
             }
             _ => Vec::new(),
         };

@@ -7,8 +7,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Parts, Tool, ToolError, cut, read_arguments};
-use crate::base::clock::Clock;
-use crate::data::Data;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::conversation::{Preference, PreferenceKind};
 use crate::model::ids::UserId;
@@ -59,17 +57,7 @@ struct ForgetArguments {
 }
 
 /// Keeps something in mind.
-pub struct RememberPreference {
-    data: Data,
-    clock: Arc<dyn Clock>,
-}
-
-impl RememberPreference {
-    /// The tool, made of `parts`.
-    pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.base.data.clone(), clock: parts.base.clock.clone() }
-    }
-}
+pub struct RememberPreference(pub(super) Arc<Parts>);
 
 #[async_trait]
 impl Tool for RememberPreference {
@@ -99,8 +87,8 @@ impl Tool for RememberPreference {
         let Some(kind) = PreferenceKind::named(&kind).filter(|_| !text.is_empty()) else {
             return Err(ToolError::BadArguments("kind is like, dislike or fact, and text is not empty".into()));
         };
-        let preference = Preference { text, kind, since: Some(self.clock.now().into()) };
-        let added = self.data.conversations.edit_preferences(user, |list| add(list, preference.clone())).await?;
+        let preference = Preference { text, kind, since: Some(self.0.base.clock.now().into()) };
+        let added = self.0.base.data.conversations.edit_preferences(user, |list| add(list, preference.clone())).await?;
         let result = if added {
             json!({ "remembered": preference.text, "kind": kind })
         } else {
@@ -111,16 +99,7 @@ impl Tool for RememberPreference {
 }
 
 /// Drops something from memory.
-pub struct ForgetPreference {
-    data: Data,
-}
-
-impl ForgetPreference {
-    /// The tool, made of `parts`.
-    pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.base.data.clone() }
-    }
-}
+pub struct ForgetPreference(pub(super) Arc<Parts>);
 
 #[async_trait]
 impl Tool for ForgetPreference {
@@ -142,7 +121,7 @@ impl Tool for ForgetPreference {
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let ForgetArguments { text } = read_arguments(arguments)?;
         let text = cut(&text, LONGEST_PREFERENCE);
-        let gone = self.data.conversations.edit_preferences(user, |list| remove(list, &text)).await?;
+        let gone = self.0.base.data.conversations.edit_preferences(user, |list| remove(list, &text)).await?;
         Ok(json!({ "forgotten": gone }).to_string())
     }
 }

@@ -1,12 +1,13 @@
 //! What the user told about themselves: tastes, sizes, city.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{NoArguments, Parts, Tool, ToolError, no_parameters, read_arguments};
 use crate::base::text::{cut, cut_each};
-use crate::data::Data;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
 use crate::model::profile::UserProfile;
@@ -47,16 +48,7 @@ impl From<UserProfile> for Profile {
 }
 
 /// Reads the user's profile.
-pub struct GetUserProfile {
-    data: Data,
-}
-
-impl GetUserProfile {
-    /// The tool, made of `parts`.
-    pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.base.data.clone() }
-    }
-}
+pub struct GetUserProfile(pub(super) Arc<Parts>);
 
 #[async_trait]
 impl Tool for GetUserProfile {
@@ -71,7 +63,7 @@ impl Tool for GetUserProfile {
 
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let NoArguments {} = read_arguments(arguments)?;
-        let profile = match self.data.profiles.find(user).await? {
+        let profile = match self.0.base.data.profiles.find(user).await? {
             Some(profile) => profile,
             // Whoever has told nothing yet has the defaults.
             None => serde_json::from_value(json!({ "id": user }))?,

@@ -19,11 +19,9 @@ use super::spending;
 use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, check_query, no_parameters, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::base::text::{collapse, cut};
-use crate::data::Data;
 use crate::domain::best::{Best, Score};
-use crate::domain::rates::ExchangeRates;
 use crate::domain::wear;
-use crate::llm::{CallContext, ChatRequest, Message, Model, Purpose, ToolSpec};
+use crate::llm::{CallContext, ChatRequest, Message, Purpose, ToolSpec};
 use crate::model::garment::{Description, Fit, Garment};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::thesaurus::{self, TermId};
@@ -174,18 +172,16 @@ struct SearchArguments {
 
 /// Finds owned items that fit a question.
 pub struct SearchWardrobe {
-    data: Data,
-    rates: Arc<ExchangeRates>,
-    model: Arc<dyn Model>,
+    parts: Arc<Parts>,
     expansions: ExpiringCache<String, Arc<[String]>>,
 }
 
 impl SearchWardrobe {
     /// The tool, made of `parts`.
-    pub fn new(parts: &Parts) -> Self {
+    pub fn new(parts: Arc<Parts>) -> Self {
         let expansions = ExpiringCache::new(KEPT_EXPANSIONS, EXPANSION_LIFE, parts.base.clock.clone())
             .observed(parts.base.telemetry.metrics.of_cache("query_expansions"));
-        Self { data: parts.base.data.clone(), rates: parts.rates.clone(), model: parts.base.model.clone(), expansions }
+        Self { parts, expansions }
     }
 
     /// Search terms for a query: from the model, or the query's own words when it fails.
@@ -203,17 +199,18 @@ impl SearchWardrobe {
             tools: Arc::new([]),
             max_tokens: Some(200),
         };
-        let expanded = match tokio::time::timeout(EXPANSION_PATIENCE, self.model.complete(context, request)).await {
-            Ok(Ok(reply)) => read_terms(&reply.text),
-            Ok(Err(error)) => {
-                warn!(%error, "query not expanded");
-                None
-            }
-            Err(_) => {
-                warn!("query not expanded in time");
-                None
-            }
-        };
+        let expanded =
+            match tokio::time::timeout(EXPANSION_PATIENCE, self.parts.base.model.complete(context, request)).await {
+                Ok(Ok(reply)) => read_terms(&reply.text),
+                Ok(Err(error)) => {
+                    warn!(%error, "query not expanded");
+                    None
+                }
+                Err(_) => {
+                    warn!("query not expanded in time");
+                    None
+                }
+            };
         match expanded {
             Some(terms) => {
                 let terms: Arc<[String]> = terms.into();
@@ -260,8 +257,8 @@ impl Tool for SearchWardrobe {
         let (sort_by, order) = (sort_by.unwrap_or_default(), order.unwrap_or_default());
         let terms = Terms::new(&self.terms(context, &query).await);
         let described = Description::of(&query);
-        let rates = self.rates.current().await;
-        let currency = self.data.profiles.find(user).await?.map(|profile| profile.currency_code);
+        let rates = self.parts.rates.current().await;
+        let currency = self.parts.base.data.profiles.find(user).await?.map(|profile| profile.currency_code);
         let in_currency = |item: &WardrobeItem| {
             let currency = currency.as_deref().unwrap_or("USD");
             item.price.as_ref().and_then(|price| spending::converted(price, &rates, currency))
@@ -269,7 +266,7 @@ impl Tool for SearchWardrobe {
         let mut best = Best::new(MAX_RESULTS);
         let (mut exact, mut scored) = (0, 0);
         let mut breather = Breather::default();
-        let mut items = pin!(self.data.wardrobe.owned(user));
+        let mut items = pin!(self.parts.base.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
             let garment = Garment::from(&item);
             let (fit, score) = (described.fit(&garment), terms.score(&item, &garment));
@@ -436,17 +433,7 @@ pub(super) struct Spent {
 }
 
 /// Counts the user's clothes.
-pub struct GetWardrobeSummary {
-    data: Data,
-    rates: Arc<ExchangeRates>,
-}
-
-impl GetWardrobeSummary {
-    /// The tool, made of `parts`.
-    pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.base.data.clone(), rates: parts.rates.clone() }
-    }
-}
+pub struct GetWardrobeSummary(pub(super) Arc<Parts>);
 
 #[async_trait]
 impl Tool for GetWardrobeSummary {
@@ -464,13 +451,13 @@ impl Tool for GetWardrobeSummary {
         let mut total_items = 0;
         let mut by_category = Tally::default();
         let mut colours = Tally::default();
-        let profile = self.data.profiles.find(user).await?;
+        let profile = self.0.base.data.profiles.find(user).await?;
         let currency =
             profile.map_or_else(|| "USD".to_owned(), |profile| cut(&profile.currency_code, 12).to_uppercase());
-        let rates = self.rates.current().await;
+        let rates = self.0.rates.current().await;
         let mut spent = spending::Spending::default();
         let mut breather = Breather::default();
-        let mut items = pin!(self.data.wardrobe.owned(user));
+        let mut items = pin!(self.0.base.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
             total_items += 1;
             let category = item.category.as_deref().filter(|category| !category.trim().is_empty());

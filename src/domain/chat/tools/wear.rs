@@ -11,9 +11,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{Parts, Tally, Tool, ToolError, check_query, read_arguments};
-use crate::base::clock::Clock;
 use crate::base::text::cut;
-use crate::data::Data;
 use crate::domain::wear;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::{ItemId, UserId};
@@ -115,22 +113,14 @@ struct PatternsArguments {
 }
 
 /// Finds out what the user wears, where to, and in what weather.
-pub struct GetWearPatterns {
-    data: Data,
-    clock: Arc<dyn Clock>,
-}
+pub struct GetWearPatterns(pub(super) Arc<Parts>);
 
 impl GetWearPatterns {
-    /// The tool, made of `parts`.
-    pub fn new(parts: &Parts) -> Self {
-        Self { data: parts.base.data.clone(), clock: parts.base.clock.clone() }
-    }
-
     /// The newest wear events of an item: its own, else (older documents have none) those stored by themselves.
     async fn events(&self, user: &UserId, item: &WardrobeItem) -> Result<Vec<Wear>, ToolError> {
         let mut events = item.wear_events.clone();
         if events.is_empty() && wear::has_history(item) {
-            let stored = self.data.wear_events.newest_of_item(user, &item.id, EVENTS_PER_ITEM).await?;
+            let stored = self.0.base.data.wear_events.newest_of_item(user, &item.id, EVENTS_PER_ITEM).await?;
             events = stored
                 .into_iter()
                 .map(|event| Wear {
@@ -169,7 +159,7 @@ impl Tool for GetWearPatterns {
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let PatternsArguments { query } = read_arguments(arguments)?;
         check_query(&query.unwrap_or_default())?;
-        let items = self.data.wardrobe.newest_owned(user, MAX_ITEMS).await?;
+        let items = self.0.base.data.wardrobe.newest_owned(user, MAX_ITEMS).await?;
         let items_with_wear_history = items.iter().filter(|item| wear::has_history(item)).count();
         if items_with_wear_history < FEWEST_WORN {
             let mut category_breakdown = Tally::default();
@@ -193,7 +183,7 @@ impl Tool for GetWearPatterns {
             }
         }
         drop(events);
-        let now = self.clock.now();
+        let now = self.0.base.clock.now();
         let mut ranked: Vec<RankedItem> = items.iter().map(|item| RankedItem::new(item, now)).collect();
         ranked.sort_by(|one, other| {
             let score = other.score.total_cmp(&one.score);

@@ -16,7 +16,6 @@ use url::Url;
 use super::{Parts, Tool, ToolError, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::base::text::{collapse, cut};
-use crate::data::Data;
 use crate::domain::base::Base;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
@@ -134,14 +133,14 @@ struct Client {
 }
 
 impl Forecasts {
-    /// Forecasts of the service in `parts`.
-    pub fn new(parts: &Parts) -> Self {
+    /// Forecasts of the configured service.
+    pub fn new(base: Arc<Base>) -> Self {
         Self(Arc::new(Client {
-            base: parts.base.clone(),
-            places: ExpiringCache::new(KEPT_PLACES, PLACE_LIFE, parts.base.clock.clone())
-                .observed(parts.base.telemetry.metrics.of_cache("places")),
-            forecasts: ExpiringCache::new(KEPT_FORECASTS, FORECAST_LIFE, parts.base.clock.clone())
-                .observed(parts.base.telemetry.metrics.of_cache("forecasts")),
+            places: ExpiringCache::new(KEPT_PLACES, PLACE_LIFE, base.clock.clone())
+                .observed(base.telemetry.metrics.of_cache("places")),
+            forecasts: ExpiringCache::new(KEPT_FORECASTS, FORECAST_LIFE, base.clock.clone())
+                .observed(base.telemetry.metrics.of_cache("forecasts")),
+            base,
         }))
     }
 
@@ -242,17 +241,7 @@ struct WeatherArguments {
 }
 
 /// Tells the weather in the user's city, or in another.
-pub struct GetWeather {
-    data: Data,
-    forecasts: Forecasts,
-}
-
-impl GetWeather {
-    /// The tool, made of `parts`.
-    pub fn new(parts: &Parts, forecasts: &Forecasts) -> Self {
-        Self { data: parts.base.data.clone(), forecasts: forecasts.clone() }
-    }
-}
+pub struct GetWeather(pub(super) Arc<Parts>);
 
 #[async_trait]
 impl Tool for GetWeather {
@@ -282,7 +271,15 @@ impl Tool for GetWeather {
         }
         let city = match city.filter(|city| !city.trim().is_empty()) {
             Some(city) => city,
-            None => self.data.profiles.find(user).await?.and_then(|profile| profile.location_city).unwrap_or_default(),
+            None => self
+                .0
+                .base
+                .data
+                .profiles
+                .find(user)
+                .await?
+                .and_then(|profile| profile.location_city)
+                .unwrap_or_default(),
         };
         if city.trim().is_empty() {
             return Ok(
@@ -290,7 +287,7 @@ impl Tool for GetWeather {
                     .into(),
             );
         }
-        Ok(match self.forecasts.of(&city).await {
+        Ok(match self.0.forecasts.of(&city).await {
             Ok((place, forecast)) => describe(&place, &forecast, days),
             Err(NoWeather(reason)) => reason,
         })
