@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod cache;
+pub mod calendar;
 pub mod chain;
 pub mod clock;
 pub mod crypto;

@@ -23,8 +23,7 @@ impl Bans {
 
     /// Finds the user's ban.
     pub async fn find(&self, user: &UserId) -> Result<Option<Ban>> {
-        let stored = self.0.read(&Self::key(user)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::UserBans, &stored)))
+        pages::find(&*self.0, &Self::key(user)).await
     }
 
     /// Bans a user, or replaces the reason.

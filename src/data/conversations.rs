@@ -20,8 +20,7 @@ impl Conversations {
 
     /// Finds the user's memory.
     pub async fn find(&self, user: &UserId) -> Result<Option<Conversation>> {
-        let stored = self.0.read(&Self::key(user)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::Conversations, &stored)))
+        pages::find(&*self.0, &Self::key(user)).await
     }
 
     /// Saves what the user wrote as their memory: the summary, and the preferences if there are any.

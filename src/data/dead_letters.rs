@@ -44,23 +44,17 @@ impl DeadLetters {
     /// Finds a dead letter.
     pub async fn find(&self, id: &DeadLetterId) -> Result<Option<DeadLetter>> {
         let Some(key) = self.locate(id).await? else { return Ok(None) };
-        let stored = self.0.read(&key).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::TasteAnalysisJobDeadLetters, &stored)))
+        pages::find(&*self.0, &key).await
     }
 
     /// Edits a dead letter by compare-and-swap; `None` if it is gone.
     pub async fn edit<R>(
         &self,
         letter: &DeadLetter,
-        mut edit: impl FnMut(DeadLetter) -> Edit<DeadLetter, R>,
+        edit: impl FnMut(DeadLetter) -> Edit<DeadLetter, R>,
     ) -> Result<Option<R>> {
         let key = Key::new(Container::TasteAnalysisJobDeadLetters, letter.job_id.as_str(), letter.id.as_str());
-        update::update(&*self.0, &key, |found: Option<DeadLetter>| match found.map(&mut edit) {
-            Some(Edit::Save(letter, result)) => Edit::Save(letter, Some(result)),
-            Some(Edit::Keep(result)) => Edit::Keep(Some(result)),
-            None => Edit::Keep(None),
-        })
-        .await
+        update::update_existing(&*self.0, &key, edit).await
     }
 
     /// Deletes a dead letter; returns whether there was one.

@@ -48,8 +48,7 @@ impl Digests {
 
     /// Finds a digest.
     pub async fn find(&self, user: &UserId, digest: &DigestId) -> Result<Option<Digest>> {
-        let stored = self.0.read(&Self::key(user, digest)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::Digests, &stored)))
+        pages::find(&*self.0, &Self::key(user, digest)).await
     }
 
     /// Finds the user's latest digest.

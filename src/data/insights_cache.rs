@@ -34,8 +34,7 @@ impl Kept {
 impl InsightsCache {
     /// Finds a cached entry.
     pub async fn find(&self, user: &UserId, id: &str) -> Result<Option<CachedInsights>> {
-        let stored = self.0.read(&Key::new(Container::VaultInsightsCache, user.as_str(), id)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::VaultInsightsCache, &stored)))
+        pages::find(&*self.0, &Key::new(Container::VaultInsightsCache, user.as_str(), id)).await
     }
 
     /// Saves an entry, replacing one with the same id, and deletes the oldest beyond `MOST_QUESTIONS`.

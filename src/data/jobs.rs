@@ -8,7 +8,7 @@ use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::base::hash::sha256_hex;
 use crate::model::ids::{JobId, UserId};
-use crate::model::job::{Job, JobKey, JobStatus, JobSummary, LONGEST_LEASE};
+use crate::model::job::{Job, JobKey, JobStatus, LONGEST_LEASE};
 use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
@@ -17,8 +17,19 @@ use crate::store::{self, Container, Direction, DocumentStore, ETag, Filter, Key,
 /// Length of a job id: a UUID without hyphens.
 const ID_LENGTH: usize = 32;
 /// Fields of a job in lists; others may be long.
-const SUMMARY: &[&str] =
-    &["id", "userId", "name", "status", "createdTime", "lastUpdatedTime", "customStatus", "input", "result", "error"];
+const SUMMARY: &[&str] = &[
+    "id",
+    "jobId",
+    "userId",
+    "name",
+    "status",
+    "createdTime",
+    "lastUpdatedTime",
+    "customStatus",
+    "input",
+    "result",
+    "error",
+];
 
 impl Leased for Job {
     const LONGEST: Duration = LONGEST_LEASE;
@@ -104,8 +115,7 @@ impl Jobs {
         if !Self::is_valid_id(job) {
             return Ok(None);
         }
-        let stored = self.0.read(&Self::key(user, job)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::Jobs, &stored)))
+        pages::find(&*self.0, &Self::key(user, job)).await
     }
 
     /// Finds a job of any user.
@@ -122,14 +132,9 @@ impl Jobs {
         &self,
         user: &UserId,
         job: &JobId,
-        mut edit: impl FnMut(Job) -> Edit<Job, R>,
+        edit: impl FnMut(Job) -> Edit<Job, R>,
     ) -> Result<Option<R>> {
-        update::update(&*self.0, &Self::key(user, job), |found: Option<Job>| match found.map(&mut edit) {
-            Some(Edit::Save(job, result)) => Edit::Save(job, Some(result)),
-            Some(Edit::Keep(result)) => Edit::Keep(Some(result)),
-            None => Edit::Keep(None),
-        })
-        .await
+        update::update_existing(&*self.0, &Self::key(user, job), edit).await
     }
 
     /// Lists a page of a user's jobs, or of all users', of one status or of all, newest first, with the token of the
@@ -140,7 +145,7 @@ impl Jobs {
         status: Option<JobStatus>,
         after: Option<String>,
         limit: usize,
-    ) -> Result<(Vec<JobSummary>, Option<String>)> {
+    ) -> Result<(Vec<Job>, Option<String>)> {
         let query = match user {
             Some(user) => Query::partition(Container::Jobs, user.as_str()),
             None => Query::all(Container::Jobs),

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use super::{Error, Result};
-use crate::store::{self, Container, DocumentStore, Query, Stored};
+use crate::store::{self, Container, DocumentStore, Key, Query, Stored};
 
 /// Page size for walking a query.
 const PAGE: usize = 500;
@@ -36,6 +36,11 @@ pub(super) fn parse<T: DeserializeOwned>(container: Container, stored: &Stored) 
             None
         }
     }
+}
+
+/// The document at `key` as a `T`; `None` if there is none or it does not match.
+pub(super) async fn find<T: DeserializeOwned>(store: &dyn DocumentStore, key: &Key) -> Result<Option<T>> {
+    Ok(store.read(key).await?.and_then(|stored| parse(key.container, &stored)))
 }
 
 /// Reads the records of one page, skipping documents that do not match.

@@ -41,8 +41,7 @@ impl Profiles {
 
     /// Finds the user's profile.
     pub async fn find(&self, user: &UserId) -> Result<Option<UserProfile>> {
-        let stored = self.0.read(&Self::key(user)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::UserProfiles, &stored)))
+        pages::find(&*self.0, &Self::key(user)).await
     }
 
     /// Lists a page of the ids of all users with a profile, in a stable order, with the token of the next page.

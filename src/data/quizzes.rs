@@ -24,8 +24,7 @@ impl Quizzes {
 
     /// Finds a session of the user.
     pub async fn find(&self, user: &UserId, session: &QuizSessionId) -> Result<Option<QuizSession>> {
-        let stored = self.0.read(&Self::key(user, session)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::TasteCalibration, &stored)))
+        pages::find(&*self.0, &Self::key(user, session)).await
     }
 
     /// Finds the user's latest session that is, or is not, complete.
@@ -53,13 +52,8 @@ impl Quizzes {
         &self,
         user: &UserId,
         session: &QuizSessionId,
-        mut edit: impl FnMut(QuizSession) -> Edit<QuizSession, R>,
+        edit: impl FnMut(QuizSession) -> Edit<QuizSession, R>,
     ) -> Result<Option<R>> {
-        update::update(&*self.0, &Self::key(user, session), |found: Option<QuizSession>| match found.map(&mut edit) {
-            Some(Edit::Save(session, result)) => Edit::Save(session, Some(result)),
-            Some(Edit::Keep(result)) => Edit::Keep(Some(result)),
-            None => Edit::Keep(None),
-        })
-        .await
+        update::update_existing(&*self.0, &Self::key(user, session), edit).await
     }
 }

@@ -30,8 +30,7 @@ impl TasteJobs {
 
     /// Finds a job.
     pub async fn find(&self, job: &TasteJobId) -> Result<Option<TasteJob>> {
-        let stored = self.0.read(&Self::key(job)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::TasteAnalysisJobs, &stored)))
+        pages::find(&*self.0, &Self::key(job)).await
     }
 
     /// Edits or creates a job by compare-and-swap.

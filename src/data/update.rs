@@ -38,6 +38,26 @@ where
     update_within(ATTEMPTS, store, key, edit).await
 }
 
+/// Edits a document like [`update`], unless it does not exist: then the result is `None`.
+///
+/// # Errors
+/// Like [`update`].
+pub async fn update_existing<T, R>(
+    store: &dyn DocumentStore,
+    key: &Key,
+    mut edit: impl FnMut(T) -> Edit<T, R>,
+) -> Result<Option<R>>
+where
+    T: Serialize + DeserializeOwned,
+{
+    update(store, key, |found: Option<T>| match found.map(&mut edit) {
+        Some(Edit::Save(record, result)) => Edit::Save(record, Some(result)),
+        Some(Edit::Keep(result)) => Edit::Keep(Some(result)),
+        None => Edit::Keep(None),
+    })
+    .await
+}
+
 /// Edits a document like [`update`], with another number of attempts.
 pub async fn update_within<T, R>(
     attempts: usize,

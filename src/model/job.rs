@@ -240,27 +240,6 @@ impl Job {
     }
 }
 
-/// A job as shown in lists.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "as in `Job`")]
-pub struct JobSummary {
-    pub id: JobId,
-    pub user_id: UserId,
-    pub name: String,
-    pub status: JobStatus,
-    pub created_time: Timestamp,
-    pub last_updated_time: Timestamp,
-    #[serde(default, deserialize_with = "lenient::optional")]
-    pub custom_status: Option<Progress>,
-    #[serde(default)]
-    pub input: Value,
-    #[serde(default)]
-    pub result: Option<Value>,
-    #[serde(default, deserialize_with = "lenient::optional")]
-    pub error: Option<String>,
-}
-
 /// A message of the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -8,7 +8,6 @@
 //! clock, or when that shows a time well before the one at which it was hidden: then the clock has been set back.
 
 use std::collections::HashMap;
-use std::error::Error as StdError;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,8 +74,7 @@ impl LocalQueue {
 
     /// Returns the current time in milliseconds since 1970.
     fn now_ms(&self) -> i64 {
-        let now = self.clock.now();
-        now.unix_timestamp() * 1000 + i64::from(now.millisecond())
+        sqlite::now_ms(&*self.clock)
     }
 
     /// Returns the time `later` from now in milliseconds since 1970.
@@ -315,29 +313,7 @@ fn moment(since_1970_ms: i64) -> Result<OffsetDateTime> {
         .map_err(|_| Error::Failed(BadMoment(since_1970_ms).into()))
 }
 
-impl From<sqlite::Error> for Error {
-    fn from(error: sqlite::Error) -> Self {
-        match error {
-            sqlite::Error::Unavailable(cause) => Self::Unavailable(cause),
-            sqlite::Error::Failed(cause) => Self::Failed(cause),
-        }
-    }
-}
-
-impl sqlite::WorkError for Error {
-    fn outage(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
-        match self {
-            Self::Unavailable(cause) => Some(&**cause),
-            Self::Lost | Self::TooLarge { .. } | Self::Failed(_) => None,
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        sqlite::Error::from(error).into()
-    }
-}
+sqlite::work_error!(Error);
 
 /// Migrates the tables. Cheap when they are current.
 fn bring_up_to_date(connection: &mut Connection) -> Result<()> {

@@ -20,7 +20,7 @@ use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read};
 use crate::http::layers::auth::CurrentUser;
 use crate::http::respond::{AcceptedResponse, LOOK_AGAIN, accepted};
 use crate::model::ids::{JobId, UserId};
-use crate::model::job::{Change, Job, JobStatus, JobSummary, Output, Progress};
+use crate::model::job::{Change, Job, JobStatus, Output, Progress};
 use crate::model::timestamp::Timestamp;
 use crate::state::AppState;
 
@@ -112,24 +112,6 @@ impl From<Job> for JobResponse {
     }
 }
 
-impl From<JobSummary> for JobResponse {
-    fn from(job: JobSummary) -> Self {
-        Self {
-            id: job.id,
-            user_id: None,
-            name: job.name,
-            status: job.status,
-            created_time: job.created_time,
-            last_updated_time: job.last_updated_time,
-            custom_status: job.custom_status,
-            input: job.input,
-            result: job.result,
-            error: job.error,
-            history: Vec::new(),
-        }
-    }
-}
-
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListJobsResponse {
@@ -164,7 +146,7 @@ async fn list_all_jobs(
 ) -> Result<AppJson<ListJobsResponse>, ApiError> {
     let status = request.status.as_deref().map(read_status).transpose()?;
     let (jobs, next_continuation_token) = app.data.jobs.page(None, status, request.after, PAGE).await?;
-    let owned = |job: JobSummary| JobResponse { user_id: Some(job.user_id.clone()), ..job.into() };
+    let owned = |job: Job| JobResponse { user_id: Some(job.user_id.clone()), ..job.into() };
     Ok(AppJson(ListJobsResponse { jobs: jobs.into_iter().map(owned).collect(), next_continuation_token }))
 }
 

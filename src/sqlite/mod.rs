@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{error, info};
 
 use crate::base::chain::Chain;
+use crate::base::clock::Clock;
 use crate::base::deadline::{self, Elapsed};
 
 use crate::base::private_files;
@@ -69,12 +70,36 @@ pub trait WorkError: From<Error> + Send + 'static {
     fn outage(&self) -> Option<&(dyn StdError + Send + Sync + 'static)>;
 }
 
+/// Makes an error with the variants `Unavailable` and `Failed` one of work on a database.
+macro_rules! work_error {
+    ($error:ty) => {
+        impl $crate::sqlite::WorkError for $error {
+            fn outage(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+                if let Self::Unavailable(cause) = self { Some(&**cause) } else { None }
+            }
+        }
+
+        impl From<$crate::sqlite::Error> for $error {
+            fn from(error: $crate::sqlite::Error) -> Self {
+                match error {
+                    $crate::sqlite::Error::Unavailable(cause) => Self::Unavailable(cause),
+                    $crate::sqlite::Error::Failed(cause) => Self::Failed(cause),
+                }
+            }
+        }
+
+        impl From<rusqlite::Error> for $error {
+            fn from(error: rusqlite::Error) -> Self {
+                $crate::sqlite::Error::from(error).into()
+            }
+        }
+    };
+}
+pub(crate) use work_error;
+
 impl WorkError for Error {
     fn outage(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
-        match self {
-            Self::Unavailable(cause) => Some(&**cause),
-            Self::Failed(_) => None,
-        }
+        if let Self::Unavailable(cause) = self { Some(&**cause) } else { None }
     }
 }
 
@@ -139,6 +164,12 @@ struct NewerLayout {
 pub fn layout(connection: &Connection, newest: u32) -> Result<u32> {
     let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > newest { Err(Error::Failed(NewerLayout { found, newest }.into())) } else { Ok(found) }
+}
+
+/// The present moment in milliseconds since 1970.
+pub fn now_ms(clock: &dyn Clock) -> i64 {
+    let now = clock.now();
+    now.unix_timestamp() * 1000 + i64::from(now.millisecond())
 }
 
 /// Set-up of a kind of file. `E` is its user's error type.

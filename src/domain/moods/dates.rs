@@ -2,6 +2,7 @@
 
 use time::{Date, Duration, Month, PrimitiveDateTime, Time, UtcOffset};
 
+use crate::base::calendar;
 use crate::model::timestamp::Timestamp;
 
 /// Longest text that is parsed, in bytes.
@@ -170,25 +171,8 @@ fn numbered(text: &str) -> Option<Month> {
 
 /// Parses a lower-case month name or its beginning: `sep`, `sept`, `september`.
 fn month(word: &str) -> Option<Month> {
-    const NAMES: [(&str, Month); 12] = [
-        ("january", Month::January),
-        ("february", Month::February),
-        ("march", Month::March),
-        ("april", Month::April),
-        ("may", Month::May),
-        ("june", Month::June),
-        ("july", Month::July),
-        ("august", Month::August),
-        ("september", Month::September),
-        ("october", Month::October),
-        ("november", Month::November),
-        ("december", Month::December),
-    ];
     let word = word.trim_end_matches('.');
-    if word.len() < 3 {
-        return None;
-    }
-    NAMES.iter().find(|(name, _)| name.starts_with(word)).map(|(_, month)| *month)
+    if word.len() < 3 { None } else { calendar::month(word) }
 }
 
 /// Parses a UTC offset by number or name: `+0100`, `+01:00`, `+01`, `GMT+1`, `UT`, `EST`, `CEST`. Ambiguous names have

@@ -2,6 +2,8 @@
 
 use time::{Date, Duration, Month, Weekday};
 
+use crate::base::calendar;
+
 /// A day or a row of days.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
@@ -12,31 +14,6 @@ pub struct Span {
     /// As one says it: "on Saturday", "last week".
     pub label: String,
 }
-
-const WEEKDAYS: [(&str, Weekday); 7] = [
-    ("monday", Weekday::Monday),
-    ("tuesday", Weekday::Tuesday),
-    ("wednesday", Weekday::Wednesday),
-    ("thursday", Weekday::Thursday),
-    ("friday", Weekday::Friday),
-    ("saturday", Weekday::Saturday),
-    ("sunday", Weekday::Sunday),
-];
-
-const MONTHS: [(&str, Month); 12] = [
-    ("january", Month::January),
-    ("february", Month::February),
-    ("march", Month::March),
-    ("april", Month::April),
-    ("may", Month::May),
-    ("june", Month::June),
-    ("july", Month::July),
-    ("august", Month::August),
-    ("september", Month::September),
-    ("october", Month::October),
-    ("november", Month::November),
-    ("december", Month::December),
-];
 
 const NUMBERS: [(&str, u16); 16] = [
     ("a", 1),
@@ -66,24 +43,15 @@ pub fn number(word: &str) -> Option<u16> {
 
 /// The month that a word names, in full or in three letters.
 pub fn month(word: &str) -> Option<Month> {
-    let is_it = |name: &str| {
-        name == word || (word.len() == 3 && name.starts_with(word)) || (word == "sept" && name == "september")
-    };
-    MONTHS.iter().find(|(name, _)| is_it(name)).map(|(_, month)| *month)
+    let month = if word.len() < 3 { None } else { calendar::month(word) }?;
+    (word.len() == 3 || word == "sept" || word.len() == month.to_string().len()).then_some(month)
 }
 
 /// The weekday that a word names, in full or shortened.
 fn weekday(word: &str) -> Option<Weekday> {
-    let is_it = |name: &str| {
-        name == word
-            || format!("{name}s") == word
-            || (matches!(word.len(), 3 | 4)
-                && word != "sat"
-                && word != "sun"
-                && word != "wed"
-                && name.starts_with(word))
-    };
-    WEEKDAYS.iter().find(|(name, _)| is_it(name)).map(|(_, day)| *day)
+    let (day, name) = calendar::weekday(word.strip_suffix('s').filter(|day| day.ends_with("day")).unwrap_or(word))?;
+    let is_short = matches!(word.len(), 3 | 4) && !matches!(word, "sat" | "sun" | "wed");
+    (is_short || word.len() >= name.len()).then_some(day)
 }
 
 /// Days to come, or days gone by if the message is about the past. The first that is named counts.

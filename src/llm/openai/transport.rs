@@ -24,6 +24,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::warn;
 
 use crate::base::backoff::{Backoff, Jitter};
+use crate::base::chain::Chain;
 use crate::llm::Error;
 use crate::telemetry::trace_context;
 
@@ -222,7 +223,7 @@ impl Call {
     async fn wait_after(&self, failure: Failure, attempt: u32) -> Result<u32, Failed> {
         let Some(wait) = self.pause(&failure, attempt) else { return Err(failure.failed) };
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        warn!(attempt, wait_ms, error = causes(&failure.failed.error), "model request failed, trying again");
+        warn!(attempt, wait_ms, error = %Chain(&failure.failed.error), "model request failed, trying again");
         tokio::time::sleep(wait).await;
         Ok(attempt + 1)
     }
@@ -546,18 +547,6 @@ pub(super) fn failed(error: OpenAIError) -> Failed {
         OpenAIError::FileSaveError(_) | OpenAIError::FileReadError(_) => nonsense("file"),
     };
     error.into()
-}
-
-/// Formats an error with its causes on one line.
-fn causes(error: &Error) -> String {
-    let mut line = error.to_string();
-    let mut below = std::error::Error::source(error);
-    while let Some(cause) = below {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        below = cause.source();
-    }
-    line
 }
 
 fn nonsense(what: &'static str) -> Error {

@@ -8,7 +8,6 @@ mod schema;
 mod sql;
 
 use std::borrow::Cow;
-use std::error::Error as StdError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -121,29 +120,7 @@ impl Drop for EndOnDrop {
     }
 }
 
-impl From<sqlite::Error> for Error {
-    fn from(error: sqlite::Error) -> Self {
-        match error {
-            sqlite::Error::Unavailable(cause) => Self::Unavailable(cause),
-            sqlite::Error::Failed(cause) => Self::Failed(cause),
-        }
-    }
-}
-
-impl sqlite::WorkError for Error {
-    fn outage(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
-        match self {
-            Self::Unavailable(cause) => Some(&**cause),
-            Self::Conflict | Self::TooLarge { .. } | Self::Failed(_) => None,
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        sqlite::Error::from(error).into()
-    }
-}
+sqlite::work_error!(Error);
 
 /// Documents in SQLite.
 pub struct SqliteStore {
@@ -235,8 +212,7 @@ impl SqliteStore {
 
     /// Returns the current time in milliseconds since 1970.
     fn now_ms(&self) -> i64 {
-        let now = self.clock.now();
-        now.unix_timestamp() * 1000 + i64::from(now.millisecond())
+        sqlite::now_ms(&*self.clock)
     }
 
     fn row(&self, key: &Key, document: &Value) -> Result<Row> {
