@@ -18,7 +18,7 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::blob::azure::AzureBlobs;
 use crate::blob::local::LocalBlobs;
 use crate::blob::{BlobStore, ContainerName};
-use crate::config::{self, Config, Documents, Environment, ModelServer};
+use crate::config::{self, Config, Documents, Environment};
 use crate::domain::jobs::Kind;
 use crate::domain::readiness::Probe;
 use crate::domain::scraper::polite::HostThrottle;
@@ -27,14 +27,14 @@ use crate::imaging::segment::{BuiltIn, Segmenter};
 use crate::imaging::segmentation::{SegmentationService, ServiceOptions};
 use crate::llm::Model;
 use crate::llm::offline::OfflineModel;
-use crate::llm::openai::{self, Credential, Deployments, OpenAi, OpenAiOptions, Server};
+use crate::llm::openai::{self, OpenAi};
 use crate::net;
 use crate::net::guarded::{GuardedClient, GuardedOptions};
 use crate::queue::JobQueue;
 use crate::queue::azure::AzureQueue;
 use crate::queue::local::LocalQueue;
 use crate::store::DocumentStore;
-use crate::store::cosmos::{CosmosOptions, CosmosStore};
+use crate::store::cosmos::CosmosStore;
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::Telemetry;
 
@@ -130,7 +130,7 @@ impl Backends {
 pub fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn DocumentStore>> {
     Ok(match &config.documents {
         Documents::Embedded { directory, .. } => Arc::new(open_embedded(directory, clock)?),
-        Documents::Cosmos(cosmos) => Arc::new(CosmosStore::new(cosmos_options(config, cosmos))),
+        Documents::Cosmos(cosmos) => Arc::new(CosmosStore::new(cosmos.clone(), identity(config))),
     })
 }
 
@@ -153,19 +153,6 @@ pub(super) fn open_embedded(directory: &Path, clock: &Arc<dyn Clock>) -> anyhow:
         .with_context(|| format!("the embedded store {} cannot be opened", file.display()))
 }
 
-/// Builds the options of the Cosmos DB store.
-pub fn cosmos_options(config: &Config, cosmos: &config::Cosmos) -> CosmosOptions {
-    CosmosOptions {
-        endpoint: cosmos.endpoint.clone(),
-        key: cosmos.key.clone(),
-        identity: identity(config),
-        database: cosmos.database.clone(),
-        container_names: cosmos.containers.clone(),
-        emulator: cosmos.emulator,
-        vector_search: cosmos.vector_search,
-    }
-}
-
 /// Creates the credential that is used where no key is given.
 ///
 /// # Errors
@@ -175,7 +162,7 @@ pub fn credential(config: &Config) -> anyhow::Result<Arc<dyn TokenCredential>> {
 }
 
 /// Selects the identity: a managed one in production, the account of `az` or `azd` in development.
-fn identity(config: &Config) -> Identity {
+pub fn identity(config: &Config) -> Identity {
     Identity {
         client_id: config.identity.azure_client_id.clone(),
         developer_tools: config.environment == Environment::Development,
@@ -183,24 +170,13 @@ fn identity(config: &Config) -> Identity {
 }
 
 fn open_model(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Model>> {
-    let server = match config.model.clone() {
-        ModelServer::Offline => {
-            let pace = NonZero::new(config.stylist.offline_tokens_per_second);
-            return Ok(Arc::new(OfflineModel::paced(pace)));
-        }
-        ModelServer::Azure { endpoint, key, api_version, deployment, nano_deployment, embedding_deployment } => {
-            let credential = match key {
-                Some(key) => Credential::ApiKey(key),
-                None => Credential::Entra { credential: identity(config).credential()?, clock: clock.clone() },
-            };
-            let deployments = Deployments { main: deployment, nano: nano_deployment, embedding: embedding_deployment };
-            Server::Azure { endpoint, api_version, credential, deployments }
-        }
-        ModelServer::Compatible { base_url, key, model, nano_model, embedding_model } => {
-            Server::Compatible { base_url, api_key: key, model, nano_model, embedding_model }
-        }
+    let Some(server) = config.model.clone() else {
+        return Ok(Arc::new(OfflineModel::paced(NonZero::new(config.stylist.offline_tokens_per_second))));
     };
-    Ok(Arc::new(OpenAi::new(OpenAiOptions { server, limits: openai::Limits::default() }, http.clone())?))
+    let signs_in = server.azure_version.is_some() && server.key.is_none();
+    let identity = signs_in.then(|| identity(config).credential()).transpose()?;
+    let identity = identity.map(|identity| (identity, clock.clone()));
+    Ok(Arc::new(OpenAi::new(server, identity, openai::Limits::default(), http.clone())?))
 }
 
 /// Opens a configured storage account.

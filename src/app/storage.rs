@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::backends::{STORE_FILE, cosmos_options, open_embedded, open_storage};
+use super::backends::{STORE_FILE, identity, open_embedded, open_storage};
 use crate::base::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Documents};
 use crate::store::cosmos::CosmosStore;
@@ -50,7 +50,7 @@ async fn prepare_documents(config: &Config) -> anyhow::Result<Vec<Preparation>> 
             Ok(vec![Preparation::new(format!("embedded store {}", file.display()), is_new)])
         }
         Documents::Cosmos(cosmos) => {
-            let report = Box::pin(CosmosStore::new(cosmos_options(config, cosmos)).init()).await?;
+            let report = Box::pin(CosmosStore::new(cosmos.clone(), identity(config)).init()).await?;
             let mut done = vec![Preparation::new(format!("database {}", cosmos.database), report.database_created)];
             done.extend(report.created.into_iter().map(|name| {
                 let remark = if report.without_vectors.contains(&name) { " (without its vector index)" } else { "" };
@@ -103,5 +103,5 @@ async fn prepare_blobs(config: &Config) -> anyhow::Result<Vec<Preparation>> {
 /// # Errors
 /// When the account does not answer.
 pub async fn inspect_containers(config: &Config, cosmos: &config::Cosmos) -> store::Result<Vec<Inspection>> {
-    CosmosStore::new(cosmos_options(config, cosmos)).inspect().await
+    CosmosStore::new(cosmos.clone(), identity(config)).inspect().await
 }

@@ -10,7 +10,7 @@ use tracing::warn;
 use super::backends::Backends;
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
-use crate::config::{Config, ModelServer};
+use crate::config::Config;
 use crate::data::Data;
 use crate::domain::backlog::Backlog;
 use crate::domain::base::Base;
@@ -138,7 +138,7 @@ fn probes(base: &Base, store: Arc<dyn DocumentStore>, of_storage: Probes) -> Pro
         let model = model.clone();
         async move { model.ping().await.map_err(|error| Chain(&error).to_string()) }.boxed()
     });
-    let has_server = !matches!(base.config.model, ModelServer::Offline);
+    let has_server = base.config.model.is_some();
     let model = [("model", has_server.then_some(asks_model))];
     [("documents", Some(documents))].into_iter().chain(of_storage).chain(model).collect()
 }

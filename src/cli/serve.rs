@@ -11,7 +11,7 @@ use super::demo;
 use super::output::{self, output};
 use super::{Flags, block_on, settings};
 use crate::app::{self, Backends};
-use crate::config::{Config, Documents, Environment, ModelServer, masked_url};
+use crate::config::{Config, Documents, Environment, masked_url};
 use crate::llm::Purpose;
 use crate::telemetry;
 use crate::workers::{FUNCTIONS, pump, timers};
@@ -88,11 +88,8 @@ fn announce(config: &Config, address: SocketAddr, model: &str) {
         return;
     }
     let model = match &config.model {
-        ModelServer::Offline => {
-            "offline (built in; set OPENAI_BASE_URL or AZURE_OPENAI_ENDPOINT for a real one)".to_owned()
-        }
-        ModelServer::Azure { endpoint, .. } => format!("{model} at {}", masked_url(endpoint.as_str())),
-        ModelServer::Compatible { base_url, .. } => format!("{model} at {}", masked_url(base_url.as_str())),
+        None => "offline (built in; set OPENAI_BASE_URL or AZURE_OPENAI_ENDPOINT for a real one)".to_owned(),
+        Some(server) => format!("{model} at {}", masked_url(server.url.as_str())),
     };
     let user = if development {
         format!("{} (development: every caller is this user)", config.identity.local_dev_user)

@@ -42,6 +42,13 @@ pub struct Cosmos {
     pub vector_search: bool,
 }
 
+impl Cosmos {
+    /// Returns the name of a container.
+    pub fn container_name(&self, container: Container) -> &str {
+        self.containers.get(&container).map_or(container.spec().default_name, String::as_str)
+    }
+}
+
 impl Documents {
     /// Reads the settings of this group.
     pub(super) fn read(reader: &mut Reader<'_>, directory: &Path) -> Result<Self, Error> {

@@ -77,10 +77,10 @@ pub fn refuse_open_door(server: &Server, platform: Platform, allowed: bool) -> R
 
 /// Refuses embedded back ends where a forgotten variable could lose data, jobs or pictures, or replace the stylist's
 /// model.
-pub fn refuse_embedded(documents: &Documents, storage: &Storage, model: &ModelServer) -> Result<(), Error> {
+pub fn refuse_embedded(documents: &Documents, storage: &Storage, model: Option<&ModelServer>) -> Result<(), Error> {
     let reason = if matches!(documents, Documents::Embedded { .. }) {
         "COSMOS_DB_ENDPOINT is not set, and the embedded store"
-    } else if matches!(model, ModelServer::Offline) {
+    } else if model.is_none() {
         "neither AZURE_OPENAI_ENDPOINT nor OPENAI_BASE_URL is set, and the offline model"
     } else if storage.queues.is_none() {
         "none of StorageQueue, STORAGE_ACCOUNT_NAME and AzureWebJobsStorage is set, and the embedded queue"

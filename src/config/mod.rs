@@ -76,7 +76,7 @@ pub struct Config {
     /// Picture uploads and background removal.
     pub media: Media,
     /// Language model.
-    pub model: ModelServer,
+    pub model: Option<ModelServer>,
     /// Settings of the stylist.
     pub stylist: Stylist,
     /// Background workers.
@@ -154,7 +154,7 @@ impl Config {
             refuse_open_door(&server, platform, allow_insecure)?;
         }
         if !allow_embedded && (under_functions_host || environment == Environment::Production) {
-            refuse_embedded(&documents, &storage, &model)?;
+            refuse_embedded(&documents, &storage, model.as_ref())?;
         }
         let telemetry = Telemetry {
             environment: match environment {

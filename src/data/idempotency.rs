@@ -73,7 +73,6 @@ pub struct Record {
     id: String,
     user_id: UserId,
     fingerprint: String,
-    #[serde(default)]
     created_at: Option<Timestamp>,
     /// The answer, once there is one.
     pub answer: Option<Answer>,

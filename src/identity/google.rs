@@ -41,7 +41,6 @@ pub struct GoogleVerifier {
 struct Claims {
     sub: String,
     exp: f64,
-    #[serde(default)]
     nbf: Option<f64>,
 }
 

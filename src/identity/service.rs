@@ -63,7 +63,6 @@ pub struct TokenVerifier {
 #[derive(Deserialize)]
 struct Claims {
     exp: f64,
-    #[serde(default)]
     nbf: Option<f64>,
 }
 

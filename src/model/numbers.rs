@@ -171,7 +171,6 @@ pub struct ItemNumbers {
     colours: List<Colour>,
     #[serde(default)]
     tags: List<String>,
-    #[serde(default)]
     draft_status: Option<IgnoredAny>,
     #[serde(default)]
     is_wishlisted: Lenient<bool>,

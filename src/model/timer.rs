@@ -17,22 +17,17 @@ pub struct TimerState {
     /// The due time.
     pub last_due: Timestamp,
     /// The process that runs it.
-    #[serde(default)]
     pub owner: Option<String>,
     /// End of the lease; absent when nobody runs the timer.
-    #[serde(default)]
     pub lease_expires_at: Option<Timestamp>,
     /// Number of attempts.
     #[serde(default)]
     pub attempts: u32,
     /// Completion time.
-    #[serde(default)]
     pub completed_at: Option<Timestamp>,
     /// When it failed for good.
-    #[serde(default)]
     pub failed_at: Option<Timestamp>,
     /// Reason of the last failure.
-    #[serde(default)]
     pub last_error: Option<String>,
     /// Fields that this service has no name for.
     #[serde(flatten)]

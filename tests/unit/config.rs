@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use pluckit::config::{Config, Documents, Environment, Error, ModelServer, Source, StorageAccount};
+use pluckit::config::{Config, Documents, Environment, Error, Source, StorageAccount};
 use serde_json::Value;
 
 /// Set by platforms, never by people, so the example does not have them.
@@ -128,7 +128,7 @@ fn the_example_works_offline_and_holds_no_secret() {
     let config = Config::read(|name| Some((example.get(name)?.clone(), Source::LocalSettings))).unwrap();
     assert_eq!(config.environment, Environment::Development);
     assert!(matches!(config.documents, Documents::Embedded { demo: true, .. }));
-    assert!(matches!(config.model, ModelServer::Offline));
+    assert!(config.model.is_none());
     let defaults = read(&[]).unwrap();
     for setting in &config.effective {
         assert_eq!(setting.value, shown(&defaults, setting.name), "{} in the example", setting.name);
@@ -267,13 +267,12 @@ fn the_endpoint_chooses_the_store() {
 fn the_model_is_azure_before_any_other_server_before_none() {
     let azure = ("AZURE_OPENAI_ENDPOINT", "https://models.azure.example");
     let other = ("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1");
-    assert!(matches!(read(&[azure, other]).unwrap().model, ModelServer::Azure { .. }));
-    assert!(matches!(read(&[other]).unwrap().model, ModelServer::Compatible { .. }));
+    let model = |settings: &[(&str, &str)]| read(settings).unwrap().model.unwrap();
+    assert!(model(&[azure, other]).azure_version.is_some());
+    assert!(model(&[other]).azure_version.is_none());
     // Small tasks go to the stylist's model unless there is one for them.
-    let config = read(&[azure, ("AZURE_OPENAI_DEPLOYMENT", "big")]).unwrap();
-    assert!(matches!(config.model, ModelServer::Azure { nano_deployment, .. } if nano_deployment == "big"));
-    let config = read(&[other, ("OPENAI_MODEL", "big"), ("OPENAI_NANO_MODEL", "small")]).unwrap();
-    assert!(matches!(config.model, ModelServer::Compatible { nano_model, .. } if nano_model == "small"));
+    assert_eq!(model(&[azure, ("AZURE_OPENAI_DEPLOYMENT", "big")]).nano_model, "big");
+    assert_eq!(model(&[other, ("OPENAI_MODEL", "big"), ("OPENAI_NANO_MODEL", "small")]).nano_model, "small");
 }
 
 #[test]

@@ -174,7 +174,7 @@ async fn emulators_are_looked_over_whole_and_half_made() {
 async fn make_wrong_container(settings: &BTreeMap<&str, String>, database: &str) {
     let config = Config::read(|name| settings.get(name).map(|value| (value.clone(), Source::Environment))).unwrap();
     let pluckit::config::Documents::Cosmos(cosmos) = &config.documents else { panic!("Cosmos DB is set") };
-    let client = pluckit::store::cosmos::connect(&app::cosmos_options(&config, cosmos)).await.unwrap();
+    let client = pluckit::store::cosmos::connect(cosmos, &app::identity(&config)).await.unwrap();
     client.create_database(database, None).await.unwrap();
     let properties = ContainerProperties::new("Wardrobe", "/id".into());
     client.database_client(database.to_owned()).create_container(properties, None).await.unwrap();

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use futures::StreamExt;
 use pluckit::base::clock::ManualClock;
-use pluckit::llm::openai::{Credential, Deployments, Limits, OpenAi, OpenAiOptions, OptionsError, Server};
+use pluckit::config;
+use pluckit::llm::openai::{Limits, OpenAi, OptionsError};
 use pluckit::llm::{CallContext, ChatRequest, Error, Message, Model, Part, Purpose, ToolCall, ToolSpec, Usage};
 use pluckit::net;
 use serde_json::{Value, json};
@@ -39,27 +40,29 @@ fn limits() -> Limits {
     }
 }
 
-fn azure_server(server: &ModelServer) -> Server {
-    Server::Azure {
-        endpoint: format!("{}/", server.url()).parse().unwrap(),
-        api_version: "2024-12-01-preview".to_owned(),
-        credential: Credential::ApiKey(KEY.into()),
-        deployments: Deployments { main: "big".to_owned(), nano: "small".to_owned(), embedding: "vectors".to_owned() },
+fn azure_server(server: &ModelServer) -> config::ModelServer {
+    config::ModelServer {
+        url: format!("{}/", server.url()).parse().unwrap(),
+        azure_version: Some("2024-12-01-preview".to_owned()),
+        key: Some(KEY.into()),
+        model: "big".to_owned(),
+        nano_model: "small".to_owned(),
+        embedding_model: "vectors".to_owned(),
     }
 }
 
-fn compatible_server(server: &ModelServer) -> Server {
-    Server::Compatible {
-        base_url: server.base_url().parse().unwrap(),
-        api_key: Some(KEY.into()),
+fn compatible_server(server: &ModelServer) -> config::ModelServer {
+    config::ModelServer {
+        key: Some(KEY.into()),
         model: "llama".to_owned(),
         nano_model: "tiny".to_owned(),
         embedding_model: "nomic".to_owned(),
+        ..server.settings()
     }
 }
 
-fn model(server: Server, limits: Limits) -> OpenAi {
-    OpenAi::new(OpenAiOptions { server, limits }, net::services().unwrap()).unwrap()
+fn model(server: config::ModelServer, limits: Limits) -> OpenAi {
+    OpenAi::new(server, None, limits, net::services().unwrap()).unwrap()
 }
 
 fn azure(server: &ModelServer) -> OpenAi {
@@ -213,11 +216,7 @@ async fn a_compatible_server_gets_its_model_and_bearer_key() {
 #[tokio::test]
 async fn a_server_without_a_key_gets_none() {
     let server = ModelServer::start().await;
-    let Server::Compatible { base_url, model: main, nano_model, embedding_model, .. } = compatible_server(&server)
-    else {
-        unreachable!("made as compatible")
-    };
-    let open = Server::Compatible { base_url, api_key: None, model: main, nano_model, embedding_model };
+    let open = config::ModelServer { key: None, ..compatible_server(&server) };
     read_all(&model(open, limits())).await;
     assert_eq!(server.received()[0].headers.get("authorization"), None);
 }
@@ -265,11 +264,9 @@ async fn an_entra_token_is_kept_and_replaced_in_time() {
     let server = ModelServer::start().await;
     let clock = Arc::new(ManualClock::new(datetime!(2026-11-20 10:00 UTC)));
     let tokens = Arc::new(Tokens { asked: AtomicUsize::new(0), works_until: 2 });
-    let Server::Azure { endpoint, api_version, deployments, .. } = azure_server(&server) else {
-        unreachable!("made as Azure")
-    };
-    let credential = Credential::Entra { credential: tokens.clone(), clock: clock.clone() };
-    let model = model(Server::Azure { endpoint, api_version, credential, deployments }, limits());
+    let keyless = config::ModelServer { key: None, ..azure_server(&server) };
+    let model =
+        OpenAi::new(keyless, Some((tokens.clone(), clock.clone())), limits(), net::services().unwrap()).unwrap();
     let bearer = || server.received().last().unwrap().header("authorization").to_owned();
 
     read_all(&model).await;
@@ -1106,9 +1103,10 @@ async fn endless_tokens() -> (String, Arc<AtomicUsize>) {
 #[tokio::test]
 async fn a_reader_who_stops_holds_the_server_back() {
     let (base_url, taken) = endless_tokens().await;
-    let server = Server::Compatible {
-        base_url: base_url.parse().unwrap(),
-        api_key: None,
+    let server = config::ModelServer {
+        url: base_url.parse().unwrap(),
+        azure_version: None,
+        key: None,
         model: "m".to_owned(),
         nano_model: "m".to_owned(),
         embedding_model: "m".to_owned(),
@@ -1185,9 +1183,8 @@ async fn ping_asks_for_the_models() {
 async fn keys_are_not_shown() {
     let server = ModelServer::start().await;
     for server in [azure_server(&server), compatible_server(&server)] {
-        let options = OpenAiOptions { server, limits: limits() };
-        assert!(!format!("{options:?}").contains(KEY), "{options:?}");
-        let model = OpenAi::new(options, net::services().unwrap()).unwrap();
+        assert!(!format!("{server:?}").contains(KEY), "{server:?}");
+        let model = model(server, limits());
         assert!(!format!("{model:#?}").contains(KEY), "{model:?}");
     }
 }
@@ -1245,14 +1242,9 @@ async fn neither_keys_nor_prompts_nor_answers_are_logged() {
 async fn options_that_cannot_work_are_refused() {
     let server = ModelServer::start().await;
     let attempt = |address: &str, key: &str| {
-        let server = Server::Compatible {
-            base_url: address.parse().unwrap(),
-            api_key: Some(key.into()),
-            model: String::new(),
-            nano_model: String::new(),
-            embedding_model: String::new(),
-        };
-        OpenAi::new(OpenAiOptions { server, limits: limits() }, net::services().unwrap()).map(drop)
+        let (url, key) = (address.parse().unwrap(), Some(key.into()));
+        let server = config::ModelServer { url, key, ..compatible_server(&server) };
+        OpenAi::new(server, None, limits(), net::services().unwrap()).map(drop)
     };
     assert_eq!(attempt(&server.base_url(), "fine"), Ok(()));
     assert_eq!(attempt(&server.base_url(), "line\nbreak"), Err(OptionsError::Key));

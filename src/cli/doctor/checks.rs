@@ -20,7 +20,7 @@ use crate::app::{self, Backends};
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::blob::{BlobName, BlobStore, ContainerName, Put, Span};
-use crate::config::{self, Config, Documents, Environment, ModelServer, ServiceCredential, StorageAccount};
+use crate::config::{self, Config, Documents, Environment, ServiceCredential, StorageAccount};
 use crate::llm::{CallContext, ChatRequest, EMBEDDING_DIMENSIONS, Message, Model, Purpose};
 use crate::net;
 use crate::queue::JobQueue;
@@ -173,7 +173,7 @@ async fn identity(config: &Config) -> Vec<Report> {
     if storage.iter().any(|account| matches!(account, Some(StorageAccount::Identity { .. }))) {
         scopes.push("https://storage.azure.com/.default");
     }
-    if matches!(&config.model, ModelServer::Azure { key: None, .. }) {
+    if config.model.as_ref().is_some_and(|server| server.azure_version.is_some() && server.key.is_none()) {
         scopes.push("https://cognitiveservices.azure.com/.default");
     }
     if scopes.is_empty() {
@@ -322,7 +322,7 @@ async fn blob_round_trip(blobs: &dyn BlobStore, container: &ContainerName) -> Ve
 /// Asks each deployment for a short answer, which costs a few tokens.
 async fn chat(config: &Config, model: &dyn Model) -> Vec<Report> {
     const CHECK: &str = "model";
-    if matches!(config.model, ModelServer::Offline) {
+    if config.model.is_none() {
         return Report::skipped(CHECK, "the built-in offline model answers");
     }
     let mut reports = Vec::new();
@@ -351,7 +351,7 @@ async fn chat(config: &Config, model: &dyn Model) -> Vec<Report> {
 
 async fn embeddings(config: &Config, model: &dyn Model) -> Vec<Report> {
     const CHECK: &str = "embeddings";
-    if matches!(config.model, ModelServer::Offline) {
+    if config.model.is_none() {
         return Report::skipped(CHECK, "the built-in offline model answers");
     }
     match model.embed(&CallContext::service(), &["linen shirt".to_owned()]).await {

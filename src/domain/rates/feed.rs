@@ -147,7 +147,6 @@ fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
 fn parse_json(text: &[u8]) -> Result<Day, FeedError> {
     #[derive(Deserialize)]
     struct Object<'a> {
-        #[serde(default)]
         base: Option<String>,
         date: String,
         #[serde(borrow)]

@@ -39,6 +39,7 @@ pub use self::transport::Limits;
 use self::transport::{Call, DONE, Events, Failed, Fault, failed};
 use super::{CallContext, ChatRequest, Error, Model, Part, PartStream, Purpose, Reply, Result};
 use crate::base::clock::Clock;
+use crate::config::ModelServer;
 
 /// Scope of a token for Azure OpenAI.
 const ENTRA_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
@@ -51,101 +52,6 @@ const EMBEDDING_BATCH: usize = 256;
 
 /// How long to wait for usage after the answer. Most servers send it at once, some never do and keep the stream open.
 const USAGE_GRACE: Duration = Duration::from_secs(2);
-
-/// Server, models and time limits.
-#[derive(Debug, Clone)]
-pub struct OpenAiOptions {
-    /// The server.
-    pub server: Server,
-    /// Time limits and retries.
-    pub limits: Limits,
-}
-
-/// A model server.
-#[derive(Clone)]
-pub enum Server {
-    /// Azure OpenAI, with a URL per deployment.
-    Azure {
-        /// The resource, such as `https://name.openai.azure.com`.
-        endpoint: Url,
-        /// API version, such as `2024-12-01-preview`.
-        api_version: String,
-        /// Credential.
-        credential: Credential,
-        /// Deployments.
-        deployments: Deployments,
-    },
-    /// An OpenAI-compatible server.
-    Compatible {
-        /// Base URL of the API with version: `https://api.openai.com/v1`.
-        base_url: Url,
-        /// API key; local servers often need none.
-        api_key: Option<SecretString>,
-        /// Model for the stylist.
-        model: String,
-        /// Model for small tasks.
-        nano_model: String,
-        /// Model for embeddings.
-        embedding_model: String,
-    },
-}
-
-/// Names of Azure deployments.
-#[derive(Debug, Clone)]
-pub struct Deployments {
-    /// For the stylist.
-    pub main: String,
-    /// For small tasks.
-    pub nano: String,
-    /// For embeddings.
-    pub embedding: String,
-}
-
-/// Credential for Azure.
-#[derive(Clone)]
-pub enum Credential {
-    /// API key.
-    ApiKey(SecretString),
-    /// A Microsoft Entra identity, managed or not.
-    Entra {
-        /// Source of tokens.
-        credential: Arc<dyn TokenCredential>,
-        /// Clock for their expiry.
-        clock: Arc<dyn Clock>,
-    },
-}
-
-impl fmt::Debug for Server {
-    // An address may carry a password and a credential may be careless, so neither is printed by its own means.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Azure { endpoint, api_version, credential, deployments } => formatter
-                .debug_struct("Azure")
-                .field("host", &endpoint.host_str())
-                .field("api_version", api_version)
-                .field("credential", credential)
-                .field("deployments", deployments)
-                .finish(),
-            Self::Compatible { base_url, api_key, model, nano_model, embedding_model } => formatter
-                .debug_struct("Compatible")
-                .field("host", &base_url.host_str())
-                .field("has_key", &api_key.is_some())
-                .field("model", model)
-                .field("nano_model", nano_model)
-                .field("embedding_model", embedding_model)
-                .finish(),
-        }
-    }
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::ApiKey(_) => "ApiKey",
-            Self::Entra { .. } => "Entra",
-        })
-    }
-}
 
 /// Why the options are invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -263,64 +169,45 @@ impl Config for Endpoint {
 }
 
 impl OpenAi {
-    /// Creates a model. Does not connect.
-    pub fn new(options: OpenAiOptions, http: reqwest::Client) -> std::result::Result<Self, OptionsError> {
-        let OpenAiOptions { server, limits } = options;
-        match server {
-            Server::Azure { endpoint, api_version, credential, deployments } => {
-                let base = format!("{}/openai", base(&endpoint)?);
-                let authentication = match credential {
-                    Credential::ApiKey(key) => {
-                        Authentication::fixed(HeaderName::from_static("api-key"), key.expose_secret())?
-                    }
-                    Credential::Entra { credential, clock } => {
-                        Authentication::Entra { credential, clock, token: Mutex::new(None) }
-                    }
-                };
-                let deployment = |name: String| {
-                    let base = format!("{base}/deployments/{name}");
-                    Deployment { name, base, is_named: false, learned: Learned::new(Dialect::OPENAI) }
-                };
-                let [main, nano] = pair(&deployment, deployments.main, deployments.nano);
-                Ok(Self {
-                    http,
-                    limits,
-                    authentication,
-                    query: vec![("api-version".to_owned(), api_version)],
-                    models_url: format!("{base}/models"),
-                    main,
-                    nano,
-                    embedding: deployment(deployments.embedding),
-                })
+    /// Creates a model. Does not connect. `identity` signs in to Azure without a key, by the clock.
+    pub fn new(
+        server: ModelServer,
+        identity: Option<(Arc<dyn TokenCredential>, Arc<dyn Clock>)>,
+        limits: Limits,
+        http: reqwest::Client,
+    ) -> std::result::Result<Self, OptionsError> {
+        let ModelServer { url, azure_version, key, model, nano_model, embedding_model } = server;
+        let is_azure = azure_version.is_some();
+        let base = base(&url)? + if is_azure { "/openai" } else { "" };
+        let authentication = match (&key, identity) {
+            (Some(key), _) if is_azure => {
+                Authentication::fixed(HeaderName::from_static("api-key"), key.expose_secret())?
             }
-            Server::Compatible { base_url, api_key, model, nano_model, embedding_model } => {
-                let base = base(&base_url)?;
-                let authentication = match api_key {
-                    None => Authentication::Open,
-                    Some(key) => Authentication::fixed(AUTHORIZATION, &format!("Bearer {}", key.expose_secret()))?,
-                };
-                let is_original = base_url.host_str() == Some("api.openai.com");
-                // Only where to begin: what the server refuses is found out.
-                let guess = if is_original { Dialect::OPENAI } else { Dialect::COMPATIBLE };
-                let deployment = |name: String| Deployment {
-                    name,
-                    base: base.clone(),
-                    is_named: true,
-                    learned: Learned::new(guess),
-                };
-                let [main, nano] = pair(&deployment, model, nano_model);
-                Ok(Self {
-                    http,
-                    limits,
-                    authentication,
-                    query: Vec::new(),
-                    models_url: format!("{base}/models"),
-                    main,
-                    nano,
-                    embedding: deployment(embedding_model),
-                })
-            }
+            (Some(key), _) => Authentication::fixed(AUTHORIZATION, &format!("Bearer {}", key.expose_secret()))?,
+            (None, Some((credential, clock))) => Authentication::Entra { credential, clock, token: Mutex::new(None) },
+            (None, None) => Authentication::Open,
+        };
+        // Only where to begin: what the server refuses is found out.
+        let is_original = is_azure || url.host_str() == Some("api.openai.com");
+        let guess = if is_original { Dialect::OPENAI } else { Dialect::COMPATIBLE };
+        let deployment = |name: String| {
+            let base = if is_azure { format!("{base}/deployments/{name}") } else { base.clone() };
+            Deployment { name, base, is_named: !is_azure, learned: Learned::new(guess) }
+        };
+        let (main, mut nano) = (deployment(model), deployment(nano_model));
+        if nano.name == main.name {
+            nano.learned = main.learned.clone();
         }
+        Ok(Self {
+            http,
+            limits,
+            authentication,
+            query: azure_version.map(|version| ("api-version".to_owned(), version)).into_iter().collect(),
+            models_url: format!("{base}/models"),
+            main,
+            nano,
+            embedding: deployment(embedding_model),
+        })
     }
 
     fn deployment(&self, purpose: Purpose) -> &Deployment {
@@ -363,15 +250,6 @@ impl OpenAi {
         let request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity")).json(body);
         request.build().map_err(|error| Error::Unavailable(Fault::connection(error).into()))
     }
-}
-
-/// Creates the two chat deployments. If they are the same model, they share the learned dialect.
-fn pair(deployment: &dyn Fn(String) -> Deployment, main: String, nano: String) -> [Deployment; 2] {
-    let (main, mut nano) = (deployment(main), deployment(nano));
-    if nano.name == main.name {
-        nano.learned = main.learned.clone();
-    }
-    [main, nano]
 }
 
 /// Strips trailing slashes, query and fragment from a URL.

@@ -29,13 +29,12 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures::StreamExt;
 use parking_lot::Mutex;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use tracing::{debug, warn};
-use url::Url;
 
 pub use schema::InitReport;
 
@@ -49,6 +48,7 @@ use crate::base::chain::Chain;
 use crate::base::crypto;
 use crate::base::deadline;
 use crate::base::outage;
+use crate::config::Cosmos;
 
 /// How long one read, write or page may take, retries included, whatever the SDK does within.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(8);
@@ -95,34 +95,10 @@ struct Counted {
     total: f64,
 }
 
-/// Which account, database and containers, and how to sign in.
-#[derive(Debug, Clone)]
-pub struct CosmosOptions {
-    /// The account's address.
-    pub endpoint: Url,
-    /// The account key; without one `identity` signs in.
-    pub key: Option<SecretString>,
-    /// Who signs in when there is no key.
-    pub identity: Identity,
-    /// Database name.
-    pub database: String,
-    /// Names of containers that differ from [`Container::spec`].
-    pub container_names: BTreeMap<Container, String>,
-    /// The address is an emulator's: HTTP/1.1, and on this machine its certificate is not checked.
-    pub emulator: bool,
-    /// Containers that hold vectors have an index for them.
-    pub vector_search: bool,
-}
-
-impl CosmosOptions {
-    fn container_name(&self, container: Container) -> &str {
-        self.container_names.get(&container).map_or(container.spec().default_name, String::as_str)
-    }
-}
-
 /// [`DocumentStore`] on Azure Cosmos DB.
 pub struct CosmosStore {
-    options: CosmosOptions,
+    account: Cosmos,
+    identity: Identity,
     client: Once<CosmosClient>,
     containers: [Once<ContainerClient>; Container::ALL.len()],
     /// The orders that a container has no composite index for, and when the service said so.
@@ -134,9 +110,11 @@ type Index = (Container, Vec<(&'static str, Direction)>);
 
 impl CosmosStore {
     /// The store. Makes no call yet.
-    pub fn new(options: CosmosOptions) -> Self {
+    /// Without a key, `identity` signs in.
+    pub fn new(account: Cosmos, identity: Identity) -> Self {
         Self {
-            options,
+            account,
+            identity,
             client: Once::new(),
             containers: [const { Once::new() }; Container::ALL.len()],
             lacking: Mutex::default(),
@@ -146,8 +124,8 @@ impl CosmosStore {
     /// The client, made by the first call; a failure is forgotten, so that the next call tries again.
     async fn client(&self) -> Result<&CosmosClient> {
         let make = || {
-            let options = self.options.clone();
-            async move { connect(&options).await }
+            let (account, identity) = (self.account.clone(), self.identity.clone());
+            async move { connect(&account, &identity).await }
         };
         self.client.get_or_make(CONNECT_DEADLINE, make).await
     }
@@ -158,8 +136,8 @@ impl CosmosStore {
             return Ok(client);
         }
         let describe = async {
-            let database = self.client().await?.database_client(self.options.database.clone());
-            let name = self.options.container_name(container).to_owned();
+            let database = self.client().await?.database_client(self.account.database.clone());
+            let name = self.account.container_name(container).to_owned();
             let make = || async move { database.container_client(name, None).await.map_err(error) };
             described.get_or_make(CONNECT_DEADLINE, make).await
         };
@@ -265,7 +243,7 @@ impl CosmosStore {
     }
 
     fn note_lacking(&self, index: Index) {
-        let container = self.options.container_name(index.0);
+        let container = self.account.container_name(index.0);
         let order = schema::in_words(&index.1);
         warn!(%container, %order, "composite index missing: run `pluckit storage init`, or deploy the template");
         self.lacking.lock().insert(index, Instant::now());
@@ -453,7 +431,7 @@ impl PartitionIndex for CosmosStore {
     }
 
     async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>> {
-        if !self.options.vector_search {
+        if !self.account.vector_search {
             return Ok(None);
         }
         let statement = sql::Sql::nearest(query, field, vector);
@@ -490,21 +468,21 @@ async fn answered<T>(call: impl Future<Output = T>) -> Result<T> {
 ///
 /// # Errors
 /// When it cannot be reached, or the key cannot be used.
-pub async fn connect(options: &CosmosOptions) -> Result<CosmosClient> {
+pub async fn connect(account: &Cosmos, identity: &Identity) -> Result<CosmosClient> {
     crypto::install(); // the SDK makes clients of its own
     let endpoint: AccountEndpoint =
-        options.endpoint.as_str().parse().map_err(|fault: CosmosError| Error::Failed(fault.into()))?;
-    let account = match &options.key {
+        account.endpoint.as_str().parse().map_err(|fault: CosmosError| Error::Failed(fault.into()))?;
+    let reference = match &account.key {
         Some(key) => AccountReference::with_authentication_key(endpoint, key.expose_secret().to_owned()),
         None => {
-            let credential = options.identity.credential().map_err(|fault| Error::Failed(fault.into()))?;
+            let credential = identity.credential().map_err(|fault| Error::Failed(fault.into()))?;
             AccountReference::with_credential(endpoint, credential)
         }
     };
     let mut pool = ConnectionPoolOptions::builder()
         .with_max_connect_timeout(Duration::from_secs(2))
         .with_max_metadata_request_timeout(Duration::from_secs(5));
-    if options.emulator {
+    if account.emulator {
         pool = pool
             .with_is_http2_allowed(false)
             .with_server_certificate_validation(ServerCertificateValidation::RequiredUnlessEmulator);
@@ -521,7 +499,7 @@ pub async fn connect(options: &CosmosOptions) -> Result<CosmosClient> {
         // JSON text, so that what we read is byte for byte what was stored, on every account and emulator alike.
         .with_binary_encoding_options(BinaryEncodingOptions::new().with_enabled(false));
     // No preference: the order in which the account lists its regions.
-    builder.build(account, RoutingStrategy::PreferredRegions(Vec::new())).await.map_err(error)
+    builder.build(reference, RoutingStrategy::PreferredRegions(Vec::new())).await.map_err(error)
 }
 
 /// The document as text, once it is sure that it can be saved at `key`.

@@ -53,11 +53,11 @@ impl CosmosStore {
         let client = self.client().await?;
         let mut report = InitReport::default();
         let options = CreateDatabaseOptions::default().with_operation_options(patient());
-        let created = client.create_database(&self.options.database, Some(options)).await;
+        let created = client.create_database(&self.account.database, Some(options)).await;
         report.database_created = is_new(created)?;
-        let database = client.database_client(self.options.database.clone());
+        let database = client.database_client(self.account.database.clone());
         for container in Container::ALL {
-            let name = self.options.container_name(container).to_owned();
+            let name = self.account.container_name(container).to_owned();
             match create(&database, &name, &container.spec()).await? {
                 Creation::Existing => {
                     let added = self.add_indexes(&name, &container.spec()).await?;
@@ -89,7 +89,7 @@ impl CosmosStore {
         let policy = properties.indexing_policy.get_or_insert_with(everything_indexed);
         policy.composite_indexes.extend(missing);
         let options = ReplaceContainerOptions::default().with_operation_options(patient());
-        let database = self.client().await?.database_client(self.options.database.clone());
+        let database = self.client().await?.database_client(self.account.database.clone());
         let container = Box::pin(database.container_client(name.to_owned(), None)).await.map_err(super::error)?;
         Box::pin(container.replace(properties, Some(options))).await.map_err(super::error)?;
         Ok(words)
@@ -139,7 +139,7 @@ impl CosmosStore {
     pub async fn inspect(&self) -> Result<Vec<Inspection>> {
         let mut inspections = Vec::new();
         for container in Container::ALL {
-            let name = self.options.container_name(container).to_owned();
+            let name = self.account.container_name(container).to_owned();
             let expected = properties(name.clone(), &container.spec());
             let findings = match self.describe(&name).await? {
                 None => vec![Finding::Missing],
@@ -151,7 +151,7 @@ impl CosmosStore {
     }
 
     async fn describe(&self, name: &str) -> Result<Option<ContainerProperties>> {
-        let database = self.client().await?.database_client(self.options.database.clone());
+        let database = self.client().await?.database_client(self.account.database.clone());
         let described =
             async { Box::pin(database.container_client(name.to_owned(), None)).await?.read(None).await?.into_model() };
         match described.await {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use pluckit::azure::Identity;
 use pluckit::base::clock::SystemClock;
 use pluckit::data::Data;
 use pluckit::model::dead_letter::{DeadLetter, DeadLetterStatus};
@@ -91,7 +92,7 @@ async fn dead_letters_are_listed_newest_first_page_by_page() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the emulators: run scripts/test"]
 async fn dead_letters_are_listed_without_a_composite_index() {
-    let store = Arc::new(CosmosStore::new(cosmos_backend::older_database().await));
+    let store = Arc::new(CosmosStore::new(cosmos_backend::older_database().await, Identity::default()));
     dead_letters_come_newest_first(TestApp::builder().setting("ADMIN_USER_IDS", "grace").store(store).start()).await;
 }
 

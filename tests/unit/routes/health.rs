@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use pluckit::azure::Identity;
 use pluckit::base::clock::ManualClock;
+use pluckit::config::Cosmos;
 use pluckit::queue::local::LocalQueue;
-use pluckit::store::cosmos::{CosmosOptions, CosmosStore};
+use pluckit::store::cosmos::CosmosStore;
 use pluckit::store::sqlite::SqliteStore;
 use serde_json::json;
 use time::macros::datetime;
@@ -113,16 +115,15 @@ async fn damage_that_is_found_makes_the_service_unready() {
 #[tokio::test]
 async fn a_dependency_that_is_down_is_named_and_asked_again_after_five_seconds() {
     // Port 9 (discard) is closed everywhere.
-    let options = CosmosOptions {
+    let options = Cosmos {
         endpoint: "http://127.0.0.1:9".parse().unwrap(),
         key: Some("a2V5".to_owned().into()),
-        identity: pluckit::azure::Identity::default(),
         database: "PluckIt".into(),
-        container_names: std::collections::BTreeMap::new(),
+        containers: std::collections::BTreeMap::new(),
         emulator: true,
         vector_search: false,
     };
-    let app = TestApp::builder().store(Arc::new(CosmosStore::new(options))).start();
+    let app = TestApp::builder().store(Arc::new(CosmosStore::new(options, Identity::default()))).start();
     let answer = app.nobody().get("/api/health/ready").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.json()["status"], "degraded");

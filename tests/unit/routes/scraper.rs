@@ -9,13 +9,15 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use futures::future::join_all;
+use pluckit::azure::Identity;
 use pluckit::base::clock::SystemClock;
+use pluckit::config::Cosmos;
 use pluckit::data::Data;
 use pluckit::data::items::{FeedOrder, FeedPosition, FeedQuery, feed_stretches};
 use pluckit::model::timestamp::Timestamp;
 use pluckit::model::vote::Signal;
 use pluckit::queue::{self, JobQueue, Message};
-use pluckit::store::cosmos::{CosmosOptions, CosmosStore};
+use pluckit::store::cosmos::CosmosStore;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
 use serde_json::{Value, json};
@@ -272,7 +274,7 @@ async fn filters_together_give_what_a_look_at_every_item_does() {
 #[ignore = "needs the emulators: run scripts/test"]
 async fn filters_together_give_what_a_look_at_every_item_does_on_cosmos() {
     let database = format!("Feed{}", Uuid::new_v4().simple());
-    let store = CosmosStore::new(CosmosOptions { database, ..cosmos_backend::options() });
+    let store = CosmosStore::new(Cosmos { database, ..cosmos_backend::options() }, Identity::default());
     store.init().await.unwrap();
     feed_as_a_look_at_every_item_gives_it(Arc::new(store), &["", "denim,URBAN"], &[20]).await;
 }
@@ -280,7 +282,7 @@ async fn filters_together_give_what_a_look_at_every_item_does_on_cosmos() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the emulators: run scripts/test"]
 async fn filters_together_give_what_a_look_at_every_item_does_with_the_older_indexes() {
-    let store = CosmosStore::new(cosmos_backend::older_database().await);
+    let store = CosmosStore::new(cosmos_backend::older_database().await, Identity::default());
     feed_as_a_look_at_every_item_gives_it(Arc::new(store), &["", "denim,URBAN"], &[20]).await;
 }
 

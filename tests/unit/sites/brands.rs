@@ -15,7 +15,7 @@ use pluckit::domain::scraper::candidate::Candidate;
 use pluckit::domain::scraper::polite::{HostThrottle, PoliteError, RobotsClient};
 use pluckit::llm::CallContext;
 use pluckit::llm::offline::OfflineModel;
-use pluckit::llm::openai::{Limits, OpenAi, OpenAiOptions, Server};
+use pluckit::llm::openai::{Limits, OpenAi};
 use pluckit::net;
 use pluckit::net::guarded::{FetchError, Validators};
 use proptest::prelude::*;
@@ -185,15 +185,7 @@ async fn a_page_whose_products_are_links_is_read() {
 async fn the_model_gets_the_page_as_data_and_its_selectors_are_checked() {
     let server = ModelServer::start().await;
     let limits = Limits { attempts: 1, ..Limits::default() };
-    let address = Server::Compatible {
-        base_url: server.base_url().parse().unwrap(),
-        api_key: None,
-        model: "llama".to_owned(),
-        nano_model: "tiny".to_owned(),
-        embedding_model: "nomic".to_owned(),
-    };
-    let options = OpenAiOptions { server: address, limits };
-    let model = OpenAi::new(options, net::services().unwrap()).unwrap();
+    let model = OpenAi::new(server.settings(), None, limits, net::services().unwrap()).unwrap();
     let url = url();
     let context = CallContext::service();
     let ask = |answer: &str| {

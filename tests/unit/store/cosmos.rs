@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pluckit::azure::Identity;
+use pluckit::config::Cosmos;
+use pluckit::store::cosmos::CosmosStore;
 use pluckit::store::cosmos::schema::{Finding, Inspection};
-use pluckit::store::cosmos::{CosmosOptions, CosmosStore};
 use pluckit::store::{Container, Direction, DocumentStore, Error, Filter, Key, Query, Upkeep, Write};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,13 +25,12 @@ fn fresh_key() -> (Key, Value) {
 }
 
 /// An account on a port of this machine where no emulator is.
-fn nowhere(port: u16) -> CosmosOptions {
-    CosmosOptions {
+fn nowhere(port: u16) -> Cosmos {
+    Cosmos {
         endpoint: Url::parse(&format!("http://127.0.0.1:{port}/")).unwrap(),
         key: Some("c2VjcmV0".into()),
-        identity: Identity::default(),
         database: "PluckIt".to_owned(),
-        container_names: BTreeMap::new(),
+        containers: BTreeMap::new(),
         emulator: true,
         vector_search: false,
     }
@@ -77,12 +77,12 @@ impl LossyProxy {
         proxy
     }
 
-    fn options(&self) -> CosmosOptions {
-        CosmosOptions { endpoint: Url::parse(&format!("http://{}/", self.address)).unwrap(), ..options() }
+    fn options(&self) -> Cosmos {
+        Cosmos { endpoint: Url::parse(&format!("http://{}/", self.address)).unwrap(), ..options() }
     }
 
     fn store(&self) -> CosmosStore {
-        CosmosStore::new(self.options())
+        CosmosStore::new(self.options(), Identity::default())
     }
 
     fn lose_answer_to(&self, start: &'static str) {
@@ -258,7 +258,7 @@ async fn a_read_without_an_answer_ends_in_time() {
 #[ignore = "needs the emulators: run scripts/test"]
 async fn setting_up_twice_changes_nothing() {
     let database = format!("Fresh{}", Uuid::new_v4().simple());
-    let store = CosmosStore::new(CosmosOptions { database, ..options() });
+    let store = CosmosStore::new(Cosmos { database, ..options() }, Identity::default());
     let first = store.init().await.unwrap();
     assert!(first.database_created);
     assert_eq!(first.created.len(), Container::ALL.len());
@@ -271,7 +271,7 @@ async fn setting_up_twice_changes_nothing() {
 #[ignore = "needs the emulators: run scripts/test"]
 async fn setting_up_adds_the_indexes_that_containers_lack_and_keeps_the_others() {
     let options = older_database().await;
-    let store = CosmosStore::new(options.clone());
+    let store = CosmosStore::new(options.clone(), Identity::default());
     let lacking = |inspections: Vec<Inspection>| -> Vec<(String, Vec<Finding>)> {
         let wrong = inspections.into_iter().filter(|inspection| !inspection.findings.is_empty());
         wrong.map(|Inspection { name, findings }| (name, findings)).collect()
@@ -306,7 +306,7 @@ async fn setting_up_adds_the_indexes_that_containers_lack_and_keeps_the_others()
 #[tokio::test]
 #[ignore = "needs the emulators: run scripts/test"]
 async fn every_order_is_answered_without_its_composite_index() {
-    let store = CosmosStore::new(older_database().await);
+    let store = CosmosStore::new(older_database().await, Identity::default());
     for container in Container::ALL {
         for order in container.spec().indexes.iter().filter(|order| order.len() > 1) {
             let fields: Map<String, Value> =
@@ -352,7 +352,7 @@ async fn an_account_without_vector_search_gets_its_containers_all_the_same() {
     let proxy = LossyProxy::start().await;
     *proxy.refused.lock().unwrap() = Some("vectorEmbeddingPolicy");
     let database = format!("Plain{}", Uuid::new_v4().simple());
-    let store = CosmosStore::new(CosmosOptions { database, ..proxy.options() });
+    let store = CosmosStore::new(Cosmos { database, ..proxy.options() }, Identity::default());
     let report = store.init().await.unwrap();
     assert_eq!(report.created.len(), Container::ALL.len());
     assert_eq!(report.without_vectors, ["Moods", "ScrapedItems"]);
@@ -363,7 +363,7 @@ async fn an_account_without_vector_search_gets_its_containers_all_the_same() {
 #[ignore = "needs the emulators: run scripts/test"]
 async fn a_wanting_container_is_a_failure_and_not_a_missing_document() {
     let database = format!("Empty{}", Uuid::new_v4().simple());
-    let store = CosmosStore::new(CosmosOptions { database, ..options() });
+    let store = CosmosStore::new(Cosmos { database, ..options() }, Identity::default());
     let (key, _) = fresh_key();
     assert!(matches!(store.read(&key).await, Err(Error::Failed(_))));
     assert!(matches!(store.ping().await, Err(Error::Failed(_))));
@@ -424,7 +424,7 @@ async fn pages_across_partitions_follow_each_other() {
 async fn a_silent_service_is_unavailable_in_time() {
     // It accepts, by the listener's backlog, and never says a word.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let store = CosmosStore::new(nowhere(listener.local_addr().unwrap().port()));
+    let store = CosmosStore::new(nowhere(listener.local_addr().unwrap().port()), Identity::default());
     let started = Instant::now();
     assert!(matches!(store.ping().await, Err(Error::Unavailable(_))));
     assert!(started.elapsed() < Duration::from_secs(12), "took {:?}", started.elapsed());
@@ -436,7 +436,7 @@ async fn an_absent_service_is_unavailable_soon_and_asked_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let store = CosmosStore::new(nowhere(port));
+    let store = CosmosStore::new(nowhere(port), Identity::default());
     let started = Instant::now();
     for _ in 0..2 {
         assert!(matches!(store.ping().await, Err(Error::Unavailable(_))));

@@ -6,9 +6,10 @@ use azure_data_cosmos::models::{
     CompositeIndex, CompositeIndexOrder, CompositeIndexProperty, ContainerProperties, IndexingPolicy,
 };
 use pluckit::azure::Identity;
+use pluckit::config::Cosmos;
 use pluckit::model::containers::TimeToLive;
 use pluckit::store::Container;
-use pluckit::store::cosmos::{CosmosOptions, CosmosStore, connect};
+use pluckit::store::cosmos::{CosmosStore, connect};
 use tokio::sync::OnceCell;
 use url::Url;
 use uuid::Uuid;
@@ -20,13 +21,12 @@ pub fn setting(name: &str) -> String {
 }
 
 /// The emulator, in a database that all tests share.
-pub fn options() -> CosmosOptions {
-    CosmosOptions {
+pub fn options() -> Cosmos {
+    Cosmos {
         endpoint: Url::parse(&setting("PLUCKIT_TEST_COSMOS_ENDPOINT")).unwrap(),
         key: Some(setting("PLUCKIT_TEST_COSMOS_KEY").into()),
-        identity: Identity::default(),
         database: "PluckItTest".to_owned(),
-        container_names: BTreeMap::new(),
+        containers: BTreeMap::new(),
         emulator: true,
         vector_search: false,
     }
@@ -36,16 +36,17 @@ pub fn options() -> CosmosOptions {
 pub async fn cosmos_with_own_jobs() -> CosmosStore {
     cosmos().await;
     let name = format!("Jobs-{}", Uuid::new_v4());
-    let store = CosmosStore::new(CosmosOptions { container_names: [(Container::Jobs, name)].into(), ..options() });
+    let store =
+        CosmosStore::new(Cosmos { containers: [(Container::Jobs, name)].into(), ..options() }, Identity::default());
     store.init().await.unwrap();
     store
 }
 
 /// A database as the templates of the older service make it: with its composite indexes and no others, and without the
 /// time to live of two containers.
-pub async fn older_database() -> CosmosOptions {
-    let options = CosmosOptions { database: format!("Older{}", Uuid::new_v4().simple()), ..options() };
-    let client = connect(&options).await.unwrap();
+pub async fn older_database() -> Cosmos {
+    let options = Cosmos { database: format!("Older{}", Uuid::new_v4().simple()), ..options() };
+    let client = connect(&options, &Identity::default()).await.unwrap();
     client.create_database(&options.database, None).await.unwrap();
     let database = client.database_client(options.database.clone());
     for container in Container::ALL {
@@ -75,7 +76,7 @@ pub async fn older_database() -> CosmosOptions {
 /// once.
 pub async fn cosmos() -> CosmosStore {
     static MADE: OnceCell<()> = OnceCell::const_new();
-    let store = CosmosStore::new(options());
+    let store = CosmosStore::new(options(), Identity::default());
     MADE.get_or_init(|| async {
         store.init().await.unwrap();
     })

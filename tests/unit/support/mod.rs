@@ -34,7 +34,7 @@ use pluckit::imaging::segment::{BuiltIn, Segmenter};
 use pluckit::imaging::segmentation::{SegmentationService, ServiceOptions};
 use pluckit::llm::Model;
 use pluckit::llm::offline::OfflineModel;
-use pluckit::llm::openai::{Limits, OpenAi, OpenAiOptions, Server};
+use pluckit::llm::openai::{Limits, OpenAi};
 use pluckit::model::ids::UserId;
 use pluckit::net;
 use pluckit::net::guarded::GuardedClient;
@@ -118,17 +118,8 @@ impl Builder {
 
     /// Asks this model server instead of the offline model.
     pub fn model_server(mut self, server: &ModelServer) -> Self {
-        let options = OpenAiOptions {
-            server: Server::Compatible {
-                base_url: server.base_url().parse().unwrap(),
-                api_key: None,
-                model: "stylist-1".into(),
-                nano_model: "nano-1".into(),
-                embedding_model: "embedding-1".into(),
-            },
-            limits: Limits { back_off: Duration::from_millis(1), ..Limits::default() },
-        };
-        self.model = Arc::new(OpenAi::new(options, net::services().unwrap()).unwrap());
+        let limits = Limits { back_off: Duration::from_millis(1), ..Limits::default() };
+        self.model = Arc::new(OpenAi::new(server.settings(), None, limits, net::services().unwrap()).unwrap());
         self
     }
 

@@ -23,6 +23,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use axum::serve::ListenerExt;
 use futures::stream;
+use pluckit::config;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -421,6 +422,18 @@ impl ModelServer {
     /// The address of the server, which is what Azure calls the endpoint.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The settings of a service that asks this server.
+    pub fn settings(&self) -> config::ModelServer {
+        config::ModelServer {
+            url: self.base_url().parse().unwrap(),
+            azure_version: None,
+            key: None,
+            model: "stylist-1".to_owned(),
+            nano_model: "nano-1".to_owned(),
+            embedding_model: "embedding-1".to_owned(),
+        }
     }
 
     /// The base address as OpenAI-compatible servers have it.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::join_all;
 use futures::{StreamExt, stream};
+use pluckit::azure::Identity;
 use pluckit::base::clock::{Clock, ManualClock, SystemClock};
+use pluckit::config::Cosmos;
 use pluckit::data::Data;
 use pluckit::domain::dead_letters::{DeadLetterService, Replay};
 use pluckit::llm::{self, CallContext, ChatRequest, Message, Model, PartStream, Purpose, Reply};
@@ -15,7 +17,7 @@ use pluckit::model::dead_letter::DeadLetterStatus;
 use pluckit::model::digest::{FanOut, Week};
 use pluckit::queue::JobQueue;
 use pluckit::queue::local::LocalQueue;
-use pluckit::store::cosmos::{CosmosOptions, CosmosStore};
+use pluckit::store::cosmos::CosmosStore;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key, Query};
 use pluckit::workers::{Delivery, JobError, digest_batch, sweeper, weekly_digest};
@@ -245,7 +247,7 @@ async fn two_timers_and_a_replay_make_one_digest_for_each_user() {
 async fn two_timers_and_a_replay_make_one_digest_for_each_user_on_cosmos() {
     // Profiles of all partitions are walked, so other tests must not add any.
     let database = format!("PluckItDigest{}", Uuid::new_v4().simple());
-    let store = CosmosStore::new(CosmosOptions { database, ..options() });
+    let store = CosmosStore::new(Cosmos { database, ..options() }, Identity::default());
     Box::pin(store.init()).await.unwrap();
     let clock = Arc::new(ManualClock::new(MONDAY));
     once_for_everybody(Scene::with(Arc::new(store), clock, CountingModel::default()), 1000).await;

@@ -31,7 +31,6 @@ const GONE: &str = "a piece that is no longer in the wardrobe";
 struct HistoryArguments {
     from: Option<String>,
     to: Option<String>,
-    #[serde(default)]
     item_ids: Option<Vec<ItemId>>,
 }
 

@@ -37,13 +37,9 @@ struct PlanArguments {
     days: Option<u16>,
     from: Option<String>,
     place: Option<String>,
-    #[serde(default)]
     occasions: Option<Vec<String>>,
-    #[serde(default)]
     include: Option<Vec<String>>,
-    #[serde(default)]
     avoid: Option<Vec<String>>,
-    #[serde(default)]
     unlike: Option<Vec<String>>,
     celsius: Option<f64>,
     wet: Option<bool>,

@@ -164,9 +164,7 @@ enum Order {
 #[derive(Deserialize)]
 struct SearchArguments {
     query: String,
-    #[serde(default)]
     sort_by: Option<SortBy>,
-    #[serde(default)]
     order: Option<Order>,
 }
 
