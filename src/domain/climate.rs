@@ -151,7 +151,8 @@ impl Weather {
 }
 
 /// A part of the year.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Season {
     /// The cold one.
     Winter,
@@ -176,12 +177,7 @@ impl Season {
 
     /// Its name.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Winter => "winter",
-            Self::Spring => "spring",
-            Self::Summer => "summer",
-            Self::Autumn => "autumn",
-        }
+        self.into_str()
     }
 }
 

@@ -22,7 +22,8 @@ const CACHE_LIFE: Duration = Duration::from_secs(5);
 pub type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// State of a dependency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Health {
     /// It works.
     Ok,
@@ -35,11 +36,7 @@ pub enum Health {
 impl Health {
     /// Returns the state as answered to callers.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Unconfigured => "unconfigured",
-            Self::Failing => "failing",
-        }
+        self.into_str()
     }
 }
 

@@ -65,7 +65,8 @@ pub enum Error {
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Purpose of a request. Determines the deployment (main or nano), the limits, and what the offline model does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Purpose {
     /// A turn of the stylist: streamed, with tools.
     Stylist,
@@ -122,18 +123,7 @@ impl Purpose {
 
     /// Name in logs and traces.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Stylist => "stylist",
-            Self::ExpandQuery => "expand_query",
-            Self::ClassifyFollowUp => "classify_follow_up",
-            Self::SummariseConversation => "summarise_conversation",
-            Self::AnalyseTaste => "analyse_taste",
-            Self::ExtractMetadata => "extract_metadata",
-            Self::GenerateSelectors => "generate_selectors",
-            Self::ExtractMoods => "extract_moods",
-            Self::CompareMoods => "compare_moods",
-            Self::WriteDigest => "write_digest",
-        }
+        self.into_str()
     }
 }
 

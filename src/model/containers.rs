@@ -3,17 +3,13 @@
 //! Other services use the same database, so this is a contract (`requirements/data.md`). The embedded store derives its
 //! tables and expression indexes from it, `pluckit storage init` the containers of an emulator or a fresh account.
 
-use Container::{
-    Conversations, DigestFeedback, Digests, ItemVotes, Jobs, Moods, RefreshTokens, ScrapedItems, ScraperSources,
-    StylingActivity, TasteAnalysisJobDeadLetters, TasteAnalysisJobs, TasteCalibration, UserBans, UserProfiles,
-    UserSourceSubscriptions, VaultInsightsCache, Wardrobe, WearEvents,
-};
-
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
 
 use Direction::{Ascending, Descending};
+use TimeToLive::{Days, Off, PerDocument};
+use strum::VariantArray as _;
 
 /// Direction of a sort key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,8 +21,8 @@ pub enum Direction {
 }
 
 /// A container of the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each is described by its row in `Container::spec`")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, strum::VariantArray)]
+#[expect(missing_docs, reason = "each is described by its row in `SPECS`")]
 pub enum Container {
     Wardrobe,
     UserProfiles,
@@ -102,171 +98,151 @@ pub struct Spec {
 
 impl Container {
     /// Every container.
-    pub const ALL: [Self; 19] = [
-        Wardrobe,
-        UserProfiles,
-        WearEvents,
-        StylingActivity,
-        RefreshTokens,
-        Conversations,
-        Digests,
-        DigestFeedback,
-        VaultInsightsCache,
-        Moods,
-        ScraperSources,
-        ScrapedItems,
-        UserSourceSubscriptions,
-        TasteCalibration,
-        UserBans,
-        TasteAnalysisJobs,
-        TasteAnalysisJobDeadLetters,
-        ItemVotes,
-        Jobs,
-    ];
+    pub const ALL: [Self; SPECS.len()] = {
+        let mut all = [Self::Wardrobe; SPECS.len()];
+        all.copy_from_slice(Self::VARIANTS);
+        all
+    };
 
     /// Returns the container's definition.
     pub const fn spec(self) -> Spec {
-        const fn spec(
-            default_name: &'static str,
-            variable: &'static str,
-            partition_key: &'static str,
-            time_to_live: TimeToLive,
-        ) -> Spec {
-            Spec {
-                default_name,
-                variable,
-                partition_key,
-                time_to_live,
-                indexes: &[],
-                foreign_indexes: &[],
-                across_partitions: false,
-                list: None,
-                tracks_changes: false,
-                vectors: &[],
-            }
-        }
-        use TimeToLive::{Days, Off, PerDocument};
-        match self {
-            // Clothes, written by the API.
-            Wardrobe => Spec {
-                indexes: &[
-                    &[("wearCount", Descending), ("id", Ascending)],
-                    &[("dateAdded", Descending), ("id", Ascending)],
-                ],
-                tracks_changes: true,
-                ..spec("Wardrobe", "COSMOS_DB_CONTAINER", "userId", Off)
-            },
-            // People's sizes, tastes and city.
-            UserProfiles => spec("UserProfiles", "COSMOS_DB_USER_PROFILES_CONTAINER", "id", Off),
-            // Which item was worn when.
-            WearEvents => Spec {
-                indexes: &[&[("itemId", Ascending), ("occurredAt", Descending)], &[("occurredAt", Descending)]],
-                tracks_changes: true,
-                ..spec("WearEvents", "COSMOS_DB_WEAR_EVENTS_CONTAINER", "userId", Off)
-            },
-            // What people did with outfits, written by the API.
-            StylingActivity => spec("StylingActivity", "COSMOS_DB_STYLING_ACTIVITY_CONTAINER", "userId", Days(90)),
-            // Sessions: hashes of access and refresh tokens. Looked up by hash across partitions, hence the indexes.
-            RefreshTokens => Spec {
-                indexes: &[&[("accessTokenHash", Ascending)], &[("refreshTokenHash", Ascending)]],
-                across_partitions: true,
-                ..spec("RefreshTokens", "COSMOS_DB_REFRESH_TOKENS_CONTAINER", "userId", PerDocument)
-            },
-            // One summary of past chats per user.
-            Conversations => spec("Conversations", "COSMOS_DB_CONVERSATIONS_CONTAINER", "userId", Days(30)),
-            // Weekly purchase ideas.
-            Digests => Spec {
-                indexes: &[&[("generatedAt", Descending)]],
-                ..spec("Digests", "COSMOS_DB_DIGESTS_CONTAINER", "userId", Off)
-            },
-            // Thumbs on purchase ideas.
-            DigestFeedback => Spec {
-                indexes: &[&[("digestId", Ascending), ("createdAt", Descending)], &[("createdAt", Descending)]],
-                ..spec("DigestFeedback", "COSMOS_DB_DIGEST_FEEDBACK_CONTAINER", "userId", Days(90))
-            },
-            // Computed insights; each document says when it expires.
-            VaultInsightsCache => {
-                spec("VaultInsightsCache", "COSMOS_DB_VAULT_INSIGHTS_CACHE_CONTAINER", "userId", PerDocument)
-            }
-            // What is in fashion, by category.
-            Moods => Spec {
-                indexes: &[&[("trendScore", Descending)]],
-                across_partitions: true,
-                vectors: &["nameEmbedding"],
-                ..spec("Moods", "COSMOS_DB_MOODS_CONTAINER", "primaryMood", Off)
-            },
-            // Where the discover feed comes from.
-            ScraperSources => Spec {
-                indexes: &[&[("isGlobal", Ascending), ("isActive", Ascending)], &[("createdBy", Ascending)]],
-                across_partitions: true,
-                ..spec("ScraperSources", "COSMOS_DB_SCRAPER_SOURCES_CONTAINER", "sourceType", Off)
-            },
-            // The discover feed.
-            ScrapedItems => Spec {
-                indexes: &[
-                    &[("scoreSignal", Descending), ("id", Ascending)],
-                    &[("scrapedAt", Descending), ("id", Ascending)],
-                    // Whether the feed has a page already.
-                    &[("productUrl", Ascending)],
-                    &[("needsEmbedding", Ascending)],
-                ],
-                foreign_indexes: &[
-                    &[("userId", Ascending), ("scoreSignal", Descending)],
-                    &[("userId", Ascending), ("scrapedAt", Descending)],
-                    &[("userId", Ascending), ("pHash", Ascending)],
-                ],
-                list: Some(&ListIndex {
-                    list: "tags",
-                    group: "sourceId",
-                    dated: &["sourceCreatedAt", "scrapedAt"],
-                    orders: &["scoreSignal", "scrapedAt"],
-                }),
-                vectors: &["embedding"],
-                ..spec("ScrapedItems", "COSMOS_DB_SCRAPED_ITEMS_CONTAINER", "userId", Days(30))
-            },
-            // Who follows which source.
-            UserSourceSubscriptions => {
-                spec("UserSourceSubscriptions", "COSMOS_DB_USER_SOURCE_SUBSCRIPTIONS_CONTAINER", "userId", Off)
-            }
-            // Taste quizzes.
-            TasteCalibration => Spec {
-                indexes: &[&[("isComplete", Ascending), ("createdAt", Descending)]],
-                ..spec("TasteCalibration", "COSMOS_DB_TASTE_CALIBRATION_CONTAINER", "userId", Off)
-            },
-            // People who may not contribute.
-            UserBans => spec("UserBans", "COSMOS_DB_USER_BANS_CONTAINER", "id", Off),
-            // One job per vote to analyse.
-            TasteAnalysisJobs => Spec {
-                indexes: &[&[("status", Ascending), ("leaseExpiresAt", Ascending)]],
-                across_partitions: true,
-                ..spec("TasteAnalysisJobs", "COSMOS_DB_TASTE_JOBS_CONTAINER", "jobId", Days(14))
-            },
-            // Messages that no delivery could get done.
-            TasteAnalysisJobDeadLetters => Spec {
-                indexes: &[
-                    &[("createdAt", Descending), ("id", Ascending)],
-                    &[("status", Ascending), ("createdAt", Descending), ("id", Ascending)],
-                ],
-                across_partitions: true,
-                ..spec("TasteAnalysisJobDeadLetters", "COSMOS_DB_TASTE_JOB_DEAD_LETTER_CONTAINER", "jobId", Days(30))
-            },
-            // Who voted what on which item.
-            ItemVotes => spec("ItemVotes", "COSMOS_DB_ITEM_VOTES_CONTAINER", "userId", Days(30)),
-            // Long operations; a final one says when it expires. Administrators find one by `jobId`, its id.
-            Jobs => Spec {
-                indexes: &[
-                    &[("createdTime", Descending), ("id", Ascending)],
-                    &[("status", Ascending), ("createdTime", Descending), ("id", Ascending)],
-                    &[("status", Ascending), ("leaseExpiresAt", Ascending)],
-                    &[("purgeAt", Ascending)],
-                    &[("jobId", Ascending)],
-                ],
-                across_partitions: true,
-                ..spec("Jobs", "COSMOS_DB_JOBS_CONTAINER", "userId", PerDocument)
-            },
-        }
+        SPECS[self as usize]
     }
 }
+
+const fn spec(
+    default_name: &'static str,
+    variable: &'static str,
+    partition_key: &'static str,
+    time_to_live: TimeToLive,
+) -> Spec {
+    Spec {
+        default_name,
+        variable,
+        partition_key,
+        time_to_live,
+        indexes: &[],
+        foreign_indexes: &[],
+        across_partitions: false,
+        list: None,
+        tracks_changes: false,
+        vectors: &[],
+    }
+}
+
+/// The containers, in the order of [`Container`].
+const SPECS: [Spec; 19] = [
+    // Clothes, written by the API.
+    Spec {
+        indexes: &[&[("wearCount", Descending), ("id", Ascending)], &[("dateAdded", Descending), ("id", Ascending)]],
+        tracks_changes: true,
+        ..spec("Wardrobe", "COSMOS_DB_CONTAINER", "userId", Off)
+    },
+    // People's sizes, tastes and city.
+    spec("UserProfiles", "COSMOS_DB_USER_PROFILES_CONTAINER", "id", Off),
+    // Which item was worn when.
+    Spec {
+        indexes: &[&[("itemId", Ascending), ("occurredAt", Descending)], &[("occurredAt", Descending)]],
+        tracks_changes: true,
+        ..spec("WearEvents", "COSMOS_DB_WEAR_EVENTS_CONTAINER", "userId", Off)
+    },
+    // What people did with outfits, written by the API.
+    spec("StylingActivity", "COSMOS_DB_STYLING_ACTIVITY_CONTAINER", "userId", Days(90)),
+    // Sessions: hashes of access and refresh tokens. Looked up by hash across partitions, hence the indexes.
+    Spec {
+        indexes: &[&[("accessTokenHash", Ascending)], &[("refreshTokenHash", Ascending)]],
+        across_partitions: true,
+        ..spec("RefreshTokens", "COSMOS_DB_REFRESH_TOKENS_CONTAINER", "userId", PerDocument)
+    },
+    // One summary of past chats per user.
+    spec("Conversations", "COSMOS_DB_CONVERSATIONS_CONTAINER", "userId", Days(30)),
+    // Weekly purchase ideas.
+    Spec {
+        indexes: &[&[("generatedAt", Descending)]],
+        ..spec("Digests", "COSMOS_DB_DIGESTS_CONTAINER", "userId", Off)
+    },
+    // Thumbs on purchase ideas.
+    Spec {
+        indexes: &[&[("digestId", Ascending), ("createdAt", Descending)], &[("createdAt", Descending)]],
+        ..spec("DigestFeedback", "COSMOS_DB_DIGEST_FEEDBACK_CONTAINER", "userId", Days(90))
+    },
+    // Computed insights; each document says when it expires.
+    spec("VaultInsightsCache", "COSMOS_DB_VAULT_INSIGHTS_CACHE_CONTAINER", "userId", PerDocument),
+    // What is in fashion, by category.
+    Spec {
+        indexes: &[&[("trendScore", Descending)]],
+        across_partitions: true,
+        vectors: &["nameEmbedding"],
+        ..spec("Moods", "COSMOS_DB_MOODS_CONTAINER", "primaryMood", Off)
+    },
+    // Where the discover feed comes from.
+    Spec {
+        indexes: &[&[("isGlobal", Ascending), ("isActive", Ascending)], &[("createdBy", Ascending)]],
+        across_partitions: true,
+        ..spec("ScraperSources", "COSMOS_DB_SCRAPER_SOURCES_CONTAINER", "sourceType", Off)
+    },
+    // The discover feed.
+    Spec {
+        indexes: &[
+            &[("scoreSignal", Descending), ("id", Ascending)],
+            &[("scrapedAt", Descending), ("id", Ascending)],
+            // Whether the feed has a page already.
+            &[("productUrl", Ascending)],
+            &[("needsEmbedding", Ascending)],
+        ],
+        foreign_indexes: &[
+            &[("userId", Ascending), ("scoreSignal", Descending)],
+            &[("userId", Ascending), ("scrapedAt", Descending)],
+            &[("userId", Ascending), ("pHash", Ascending)],
+        ],
+        list: Some(&ListIndex {
+            list: "tags",
+            group: "sourceId",
+            dated: &["sourceCreatedAt", "scrapedAt"],
+            orders: &["scoreSignal", "scrapedAt"],
+        }),
+        vectors: &["embedding"],
+        ..spec("ScrapedItems", "COSMOS_DB_SCRAPED_ITEMS_CONTAINER", "userId", Days(30))
+    },
+    // Who follows which source.
+    spec("UserSourceSubscriptions", "COSMOS_DB_USER_SOURCE_SUBSCRIPTIONS_CONTAINER", "userId", Off),
+    // Taste quizzes.
+    Spec {
+        indexes: &[&[("isComplete", Ascending), ("createdAt", Descending)]],
+        ..spec("TasteCalibration", "COSMOS_DB_TASTE_CALIBRATION_CONTAINER", "userId", Off)
+    },
+    // People who may not contribute.
+    spec("UserBans", "COSMOS_DB_USER_BANS_CONTAINER", "id", Off),
+    // One job per vote to analyse.
+    Spec {
+        indexes: &[&[("status", Ascending), ("leaseExpiresAt", Ascending)]],
+        across_partitions: true,
+        ..spec("TasteAnalysisJobs", "COSMOS_DB_TASTE_JOBS_CONTAINER", "jobId", Days(14))
+    },
+    // Messages that no delivery could get done.
+    Spec {
+        indexes: &[
+            &[("createdAt", Descending), ("id", Ascending)],
+            &[("status", Ascending), ("createdAt", Descending), ("id", Ascending)],
+        ],
+        across_partitions: true,
+        ..spec("TasteAnalysisJobDeadLetters", "COSMOS_DB_TASTE_JOB_DEAD_LETTER_CONTAINER", "jobId", Days(30))
+    },
+    // Who voted what on which item.
+    spec("ItemVotes", "COSMOS_DB_ITEM_VOTES_CONTAINER", "userId", Days(30)),
+    // Long operations; a final one says when it expires. Administrators find one by `jobId`, its id.
+    Spec {
+        indexes: &[
+            &[("createdTime", Descending), ("id", Ascending)],
+            &[("status", Ascending), ("createdTime", Descending), ("id", Ascending)],
+            &[("status", Ascending), ("leaseExpiresAt", Ascending)],
+            &[("purgeAt", Ascending)],
+            &[("jobId", Ascending)],
+        ],
+        across_partitions: true,
+        ..spec("Jobs", "COSMOS_DB_JOBS_CONTAINER", "userId", PerDocument)
+    },
+];
 
 /// A text that is not a valid container or blob name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -299,5 +275,17 @@ impl Deref for ContainerName {
 impl fmt::Display for ContainerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_are_in_the_order_of_the_containers() {
+        for container in Container::ALL {
+            assert_eq!(container.spec().default_name, format!("{container:?}"));
+        }
     }
 }

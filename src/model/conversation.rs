@@ -33,8 +33,9 @@ pub struct Conversation {
 }
 
 /// What a preference is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::EnumString)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum PreferenceKind {
     /// Something to suggest.
     Like,
@@ -47,12 +48,7 @@ pub enum PreferenceKind {
 impl PreferenceKind {
     /// The kind of this name.
     pub fn named(name: &str) -> Option<Self> {
-        match name.trim().to_ascii_lowercase().as_str() {
-            "like" => Some(Self::Like),
-            "dislike" => Some(Self::Dislike),
-            "fact" => Some(Self::Fact),
-            _ => None,
-        }
+        name.trim().to_ascii_lowercase().parse().ok()
     }
 }
 

@@ -9,8 +9,21 @@ use super::lenient;
 use super::timestamp::Timestamp;
 
 /// Status of a dead letter.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    strum::IntoStaticStr,
+    strum::EnumString,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum DeadLetterStatus {
     /// Not handled yet.
     #[default]
@@ -22,15 +35,12 @@ pub enum DeadLetterStatus {
 impl DeadLetterStatus {
     /// Returns the status as written in documents and answers.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::DeadLettered => "dead_lettered",
-            Self::Replayed => "replayed",
-        }
+        self.into_str()
     }
 
     /// Parses a status.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::DeadLettered, Self::Replayed].into_iter().find(|status| status.name() == name)
+        name.parse().ok()
     }
 }
 

@@ -17,7 +17,8 @@ const MAX_WORD: usize = 24;
 const ANY_FORMALITY: (u8, u8) = (1, 3);
 
 /// Where on the body a piece goes, in the order in which an outfit is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Slot {
     /// Instead of a top and bottoms.
     Dress,
@@ -42,15 +43,7 @@ impl Slot {
 
     /// Its name in results.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Dress => "dress",
-            Self::Top => "top",
-            Self::Knit => "knit",
-            Self::Bottoms => "bottoms",
-            Self::Shoes => "shoes",
-            Self::Outerwear => "outerwear",
-            Self::Accessory => "accessory",
-        }
+        self.into_str()
     }
 
     fn of(group: TermId) -> Option<Self> {

@@ -19,7 +19,10 @@ pub const LONGEST_LEASE: Duration = Duration::from_secs(600);
 pub const MOST_CHANGES: usize = 50;
 
 /// Status of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::IntoStaticStr, strum::EnumString,
+)]
+#[strum(serialize_all = "PascalCase", const_into_str)]
 pub enum JobStatus {
     /// A message for the job is in the queue, or about to be.
     Pending,
@@ -39,18 +42,12 @@ impl JobStatus {
 
     /// Returns the status as written in documents and answers.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Running => "Running",
-            Self::Completed => "Completed",
-            Self::Failed => "Failed",
-            Self::Terminated => "Terminated",
-        }
+        self.into_str()
     }
 
     /// Parses a status.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name() == name)
+        name.parse().ok()
     }
 
     /// Whether the status is final.

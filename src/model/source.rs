@@ -13,8 +13,9 @@ use super::lenient;
 use super::timestamp::Timestamp;
 
 /// Kind of source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum SourceType {
     /// A subreddit.
     Reddit,
@@ -28,10 +29,7 @@ impl SourceType {
 
     /// Returns the kind as written in documents and ids.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Reddit => "reddit",
-            Self::BrandSite => "brand_site",
-        }
+        self.into_str()
     }
 
     /// Parses a kind; clients write `brand` for a brand's site.

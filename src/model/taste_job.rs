@@ -16,8 +16,9 @@ use crate::base::hash::sha256_hex;
 pub const LONGEST_LEASE: Duration = Duration::from_secs(45);
 
 /// Status of a taste-analysis job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum TasteJobStatus {
     /// A message for the job is in the queue, or about to be.
     Queued,
@@ -34,13 +35,7 @@ pub enum TasteJobStatus {
 impl TasteJobStatus {
     /// Returns the status as written in documents.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::InFlight => "in_flight",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::DeadLettered => "dead_lettered",
-        }
+        self.into_str()
     }
 }
 

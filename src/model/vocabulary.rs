@@ -125,7 +125,8 @@ const GARMENTS: &[(Category, &[&str])] = &[
 ];
 
 /// Category of a garment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Category {
     /// Shirts, T-shirts, blouses.
     Tops,
@@ -150,17 +151,7 @@ pub enum Category {
 impl Category {
     /// Returns the name: lower case, plural.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tops => "tops",
-            Self::Bottoms => "bottoms",
-            Self::Outerwear => "outerwear",
-            Self::Shoes => "shoes",
-            Self::Accessories => "accessories",
-            Self::Dresses => "dresses",
-            Self::Knitwear => "knitwear",
-            Self::Activewear => "activewear",
-            Self::Swimwear => "swimwear",
-        }
+        self.into_str()
     }
 
     /// Returns the category that a search term denotes as a whole: `tee` does, `blazer` does not.

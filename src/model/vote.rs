@@ -8,8 +8,9 @@ use super::lenient;
 use super::timestamp::Timestamp;
 
 /// Thumb up or down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::EnumString)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "lowercase")]
 pub enum Signal {
     /// Liked.
     Up,
@@ -20,11 +21,7 @@ pub enum Signal {
 impl Signal {
     /// Parses a signal.
     pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "up" => Some(Self::Up),
-            "down" => Some(Self::Down),
-            _ => None,
-        }
+        name.parse().ok()
     }
 
     /// Returns the contribution to an item's score.

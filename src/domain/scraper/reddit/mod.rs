@@ -46,8 +46,9 @@ pub struct RedditConfig {
 }
 
 /// Order of a subreddit's posts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Sort {
     /// New and liked.
     #[default]
@@ -61,11 +62,7 @@ pub enum Sort {
 impl Sort {
     /// Returns the name in URLs.
     const fn name(self) -> &'static str {
-        match self {
-            Self::Hot => "hot",
-            Self::Top => "top",
-            Self::New => "new",
-        }
+        self.into_str()
     }
 }
 
