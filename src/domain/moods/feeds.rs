@@ -209,13 +209,17 @@ impl Outline {
     }
 }
 
+/// Sets what the feed parser sets, so that both see the same elements.
+fn be_tolerant(config: &mut quick_xml::reader::Config) {
+    config.expand_empty_elements = true;
+    config.allow_dangling_amp = true;
+    config.check_end_names = false;
+    config.allow_unmatched_ends = true;
+}
+
 fn outline(text: &str) -> Result<Outline, FeedError> {
     let mut reader = Reader::from_str(text);
-    // As the feed parser has it, so that both see the same elements.
-    reader.config_mut().expand_empty_elements = true;
-    reader.config_mut().allow_dangling_amp = true;
-    reader.config_mut().check_end_names = false;
-    reader.config_mut().allow_unmatched_ends = true;
+    be_tolerant(reader.config_mut());
     let mut open: Vec<String> = Vec::new();
     let mut found = Outline { head: 0, entries: Vec::new(), around: Vec::new(), repairs: Vec::new(), is_whole: false };
     let mut entry_start = None;
@@ -261,9 +265,8 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
                     found.repairs.push(Repair { place: before..before, text: closed.into() });
                 }
                 open.pop();
-                if let Some(start) = entry_start.filter(|_| open.len() == found.around.len()) {
-                    found.entries.push(start..place(reader.buffer_position()));
-                    entry_start = None;
+                if let Some(start) = entry_start.take_if(|_| open.len() == found.around.len()) {
+                    found.entries.push(start..after);
                     if found.entries.len() == MOST_ENTRIES {
                         found.is_whole = true;
                         break;
@@ -272,9 +275,8 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
             }
             Ok(Event::Text(_)) => {
                 let after = place(reader.buffer_position());
-                let ampersands = text[before..after].match_indices('&').map(|(at, _)| before + at);
-                let repairs = ampersands.map(|at| Repair { place: at..at + 1, text: "&amp;".into() });
-                found.repairs.extend(repairs.take(MOST_REPAIRS));
+                let ampersands = text[before..after].match_indices('&').map(|(at, _)| before + at).take(MOST_REPAIRS);
+                found.repairs.extend(ampersands.map(|at| Repair { place: at..at + 1, text: "&amp;".into() }));
             }
             // The parser would change its encoding there, and panics when it is too late for that.
             Ok(Event::Decl(_)) => break,
@@ -289,12 +291,8 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
     match (elements, found.entries.is_empty()) {
         (0, _) => Err(FeedError::NotAFeed),
         (_, true) if !found.is_whole => Err(FeedError::Broken),
-        (_, true) => {
-            // A feed may have nothing to say.
-            found.head = text.len();
-            found.around.clear();
-            Ok(found)
-        }
+        // A feed may have nothing to say.
+        (_, true) => Ok(Outline { head: text.len(), around: Vec::new(), ..found }),
         (_, false) => Ok(found),
     }
 }

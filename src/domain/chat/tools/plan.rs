@@ -13,14 +13,16 @@ use time::{Date, Duration};
 
 use super::history::read_date;
 use super::weather;
-use super::{Breather, Parts, Tool, ToolError, cut, read_arguments};
+use super::{Breather, Parts, Tool, ToolError, read_arguments};
+use crate::base::text::{cut, cut_each};
 use crate::domain::best::Best;
 use crate::domain::climate::{self, Season};
 use crate::domain::outfit::{self, Choice, Day, Outfit, Piece, Situation, Taste};
 use crate::llm::{CallContext, ToolSpec};
-use crate::model::conversation::PreferenceKind;
+use crate::model::conversation::{Conversation, PreferenceKind};
 use crate::model::garment::{Description, Slot};
 use crate::model::ids::{ItemId, UserId};
+use crate::model::profile::UserProfile;
 
 /// Days of a plan.
 const MAX_DAYS: u16 = 14;
@@ -145,19 +147,7 @@ impl Tool for PlanOutfits {
         let place = asked_place.or(home).map(|place| cut(place, 100));
         let zone = zone.filter(|_| asked_place.is_none());
         let memory = self.0.base.data.conversations.find(user).await?;
-        let mut taste = Taste::default();
-        if let Some(profile) = &profile {
-            let lower =
-                |texts: &[String]| texts.iter().take(MAX_TEXTS).map(|text| text.trim().to_lowercase()).collect();
-            (taste.colours, taste.brands) = (lower(&profile.preferred_colours), lower(&profile.favorite_brands));
-        }
-        for preference in memory.iter().flat_map(|memory| &memory.preferences) {
-            match preference.kind {
-                PreferenceKind::Like => taste.likes.push(Description::of(&preference.text)),
-                PreferenceKind::Dislike => taste.dislikes.push(Description::of(&preference.text)),
-                PreferenceKind::Fact => {}
-            }
-        }
+        let taste = taste(profile.as_ref(), memory.as_ref());
         let pieces = self.pieces(user).await?;
         if pieces.is_empty() {
             let note = Some("The wardrobe is empty.".to_owned());
@@ -170,19 +160,16 @@ impl Tool for PlanOutfits {
             }
             _ => Vec::new(),
         };
-        let texts = |list: Option<Vec<String>>| -> Vec<String> {
-            let texts = list.unwrap_or_default().into_iter().map(|text| cut(&text, MAX_TEXT));
-            texts.filter(|text| !text.is_empty()).take(MAX_TEXTS).collect()
-        };
+        let texts = |list: Option<Vec<String>>| cut_each(&list.unwrap_or_default(), MAX_TEXT, MAX_TEXTS);
         let occasions = texts(arguments.occasions);
+        let occasion = |day: usize| occasions.get(day % occasions.len().max(1)).map_or(EVERYDAY, String::as_str);
         let told = (arguments.celsius, arguments.wet.unwrap_or(false));
         let dates: Vec<Date> = (0..days).filter_map(|day| first.checked_add(Duration::days(i64::from(day)))).collect();
         let planned: Vec<Day> = dates
             .iter()
             .enumerate()
-            .map(|(day, date)| {
-                let occasion = occasions.get(day % occasions.len().max(1)).map_or(EVERYDAY, String::as_str);
-                Day { situation: situation(occasion, *date, &forecast, told, place.as_deref(), zone) }
+            .map(|(day, date)| Day {
+                situation: situation(occasion(day), *date, &forecast, told, place.as_deref(), zone),
             })
             .collect();
         let named = |texts: &[String]| -> Vec<usize> {
@@ -215,7 +202,7 @@ impl Tool for PlanOutfits {
             outfits.iter().zip(&planned).zip(&dates).enumerate().map(|(day, ((outfit, planned), date))| Planned {
                 date: date.to_string(),
                 weekday: date.weekday().to_string(),
-                occasion: occasions.get(day % occasions.len().max(1)).map_or(EVERYDAY, String::as_str).to_owned(),
+                occasion: occasion(day).to_owned(),
                 weather: described(&planned.situation, *date, &forecast, place.as_deref()),
                 pieces: told_pieces(&pieces, outfit),
                 missing: outfit.missing.iter().map(|slot| slot.name()).collect(),
@@ -223,6 +210,23 @@ impl Tool for PlanOutfits {
         let outfits = outfits.collect();
         Ok(serde_json::to_string(&Plan { note, place, outfits, packing })?)
     }
+}
+
+/// What the user likes and dislikes, by their profile and by what they asked to be remembered.
+fn taste(profile: Option<&UserProfile>, memory: Option<&Conversation>) -> Taste {
+    let mut taste = Taste::default();
+    if let Some(profile) = profile {
+        let lower = |texts: &[String]| texts.iter().take(MAX_TEXTS).map(|text| text.trim().to_lowercase()).collect();
+        (taste.colours, taste.brands) = (lower(&profile.preferred_colours), lower(&profile.favorite_brands));
+    }
+    for preference in memory.iter().flat_map(|memory| &memory.preferences) {
+        match preference.kind {
+            PreferenceKind::Like => taste.likes.push(Description::of(&preference.text)),
+            PreferenceKind::Dislike => taste.dislikes.push(Description::of(&preference.text)),
+            PreferenceKind::Fact => {}
+        }
+    }
+    taste
 }
 
 /// What a day asks for: by what the user said of the weather, the forecast, or the season.
