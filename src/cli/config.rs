@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn setting(name: &'static str, source: Source, shadowed: &[Source]) -> Effective {
-        Effective { name, value: "1".to_owned(), source, shadowed: shadowed.to_vec() }
+        Effective { name, value: "1".to_owned(), is_secret: false, source, shadowed: shadowed.to_vec() }
     }
 
     #[test]

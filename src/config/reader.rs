@@ -64,6 +64,8 @@ pub struct Effective {
     pub name: &'static str,
     /// Value, masked if it is a secret; empty if it is not set and has no default.
     pub value: String,
+    /// Whether it is a secret.
+    pub is_secret: bool,
     /// Source of the value.
     pub source: Source,
     /// Sources whose values were overridden.
@@ -96,7 +98,7 @@ impl<'a> Reader<'a> {
 
     pub fn note(&mut self, name: &'static str, value: String, source: Source) {
         self.effective.retain(|setting| setting.name != name);
-        self.effective.push(Effective { name, value, source, shadowed: Vec::new() });
+        self.effective.push(Effective { name, value, is_secret: false, source, shadowed: Vec::new() });
     }
 
     /// Records a default that depends on other settings.
@@ -120,6 +122,7 @@ impl<'a> Reader<'a> {
         let (value, source) = (self.lookup)(name).filter(|(value, _)| !value.trim().is_empty()).unzip();
         let shown = if value.is_some() { "********" } else { "" };
         self.note(name, shown.to_owned(), source.unwrap_or(Source::Default));
+        self.effective.last_mut().expect("just noted").is_secret = true;
         value.map(|value| SecretString::from(value.trim().to_owned()))
     }
 

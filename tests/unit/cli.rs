@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::store::cosmos_backend::setting;
+use crate::support::service::bare;
 
 /// Longer than anything here takes; only a fault waits so long.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -41,8 +42,8 @@ impl Place {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pluckit"));
-        command.args(arguments).env_clear().current_dir(self.0.path());
+        let mut command = bare(env!("CARGO_BIN_EXE_pluckit"), self.0.path());
+        command.args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use pluckit::config::{Config, Documents, Environment, Error, Source, StorageAccount};
 use serde_json::Value;
+
+use crate::support::service::bare;
 
 /// Set by platforms, never by people, so the example does not have them.
 const SET_BY_THE_HOST: [&str; 8] = [
@@ -21,16 +23,6 @@ const SET_BY_THE_HOST: [&str; 8] = [
 ];
 /// Read by the Functions host and its tools, never by us.
 const READ_BY_THE_HOST: [&str; 1] = ["FUNCTIONS_WORKER_RUNTIME"];
-const SECRETS: [&str; 8] = [
-    "AZURE_OPENAI_API_KEY",
-    "AzureWebJobsStorage",
-    "COSMOS_DB_KEY",
-    "METADATA_EXTRACT_API_KEY",
-    "OPENAI_API_KEY",
-    "SEGMENTATION_SHARED_TOKEN",
-    "STORAGE_ACCOUNT_KEY",
-    "StorageQueue",
-];
 /// Enough for production, and nothing more.
 const REMOTE: [(&str, &str); 3] = [
     ("COSMOS_DB_ENDPOINT", "https://account.documents.azure.com"),
@@ -119,10 +111,20 @@ fn the_example_has_every_setting_that_people_set() {
     assert_eq!(example, expected);
 }
 
+/// All secrets. What is named like one is one.
+fn secrets() -> Vec<&'static str> {
+    let effective = read(&[]).unwrap().effective;
+    for setting in &effective {
+        let is_named_so = ["_API_KEY", "SECRET", "PASSWORD", "_SHARED_TOKEN", "ACCOUNT_KEY", "DB_KEY", "_HEADERS"];
+        assert!(setting.is_secret || !is_named_so.iter().any(|part| setting.name.contains(part)), "{}", setting.name);
+    }
+    effective.into_iter().filter(|setting| setting.is_secret).map(|setting| setting.name).collect()
+}
+
 #[test]
 fn the_example_works_offline_and_holds_no_secret() {
     let example = example_settings();
-    for name in SECRETS {
+    for name in secrets() {
         assert_eq!(example[name], "", "{name} in the example");
     }
     let config = Config::read(|name| Some((example.get(name)?.clone(), Source::LocalSettings))).unwrap();
@@ -231,14 +233,14 @@ fn lists_are_split_and_blanks_dropped() {
 #[test]
 fn secrets_are_masked_wherever_settings_are_shown() {
     let mut settings = with(&[]);
-    settings.extend(SECRETS.map(|name| (name, "s3cr3t-value")));
+    settings.extend(secrets().into_iter().map(|name| (name, "name=s3cr3t-value")));
     settings.push(("STORAGE_ACCOUNT_NAME", "clothes"));
     settings.push(("AZURE_OPENAI_ENDPOINT", "https://models.azure.example"));
     let both_model_servers = read(&settings).unwrap();
     settings.retain(|(name, _)| *name != "AZURE_OPENAI_ENDPOINT");
     for config in [both_model_servers, read(&settings).unwrap()] {
         assert!(!format!("{config:?}").contains("s3cr3t"), "{config:?}");
-        for name in SECRETS {
+        for name in secrets() {
             assert_eq!(shown(&config, name), "********", "{name}");
         }
     }
@@ -403,13 +405,8 @@ fn the_host_says_where_to_listen() {
 fn run(arguments: &[&str], variables: &[(&str, &str)], local_settings: &str) -> Output {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("local.settings.json"), local_settings).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_pluckit"))
-        .args(arguments)
-        .current_dir(directory.path())
-        .env_clear()
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap()
+    let mut command = bare(env!("CARGO_BIN_EXE_pluckit"), directory.path());
+    command.args(arguments).envs(variables.iter().copied()).output().unwrap()
 }
 
 fn effective(variables: &[(&str, &str)], local_settings: &str) -> BTreeMap<String, (String, String)> {

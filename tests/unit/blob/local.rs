@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,8 +12,10 @@ use pluckit::blob::{BlobStore, ContainerName, Error, Put, Span};
 use time::macros::datetime;
 
 use super::contract::{fresh_container, name};
+use crate::support::process;
+use crate::support::service::bare;
 
-/// Tells [`a_writer_that_is_killed`] where to write.
+/// Tells [`process_of_a_writer`] where to write.
 const DIRECTORY: &str = "PLUCKIT_TEST_KILLED_WRITER";
 const KILLS: usize = 25;
 const SIZE: usize = 3 << 20;
@@ -34,7 +36,8 @@ fn written(directory: &Path) -> Vec<String> {
 
 /// Not a test by itself: the child process of [`no_kill_leaves_half_a_blob`], which writes until it is killed.
 #[tokio::test]
-async fn a_writer_that_is_killed() {
+#[ignore = "a process that other tests start"]
+async fn process_of_a_writer() {
     #[expect(clippy::disallowed_methods, reason = "how the parent talks to the child")]
     let Ok(directory) = std::env::var(DIRECTORY) else { return };
     let store = open(Path::new(&directory));
@@ -50,8 +53,9 @@ async fn no_kill_leaves_half_a_blob() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     for kill in 0..KILLS {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "blob::local::a_writer_that_is_killed"])
+        let (program, arguments) = process::program("blob::local::process_of_a_writer");
+        let mut child = bare(program, directory.path())
+            .args(arguments)
             .env(DIRECTORY, directory.path())
             .stdout(Stdio::null())
             .spawn()

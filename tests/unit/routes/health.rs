@@ -113,7 +113,7 @@ async fn damage_that_is_found_makes_the_service_unready() {
 }
 
 #[tokio::test]
-async fn a_dependency_that_is_down_is_named_and_asked_again_after_five_seconds() {
+async fn a_dependency_that_is_down_is_named() {
     // Port 9 (discard) is closed everywhere.
     let options = Cosmos {
         endpoint: "http://127.0.0.1:9".parse().unwrap(),
@@ -134,6 +134,4 @@ async fn a_dependency_that_is_down_is_named_and_asked_again_after_five_seconds()
     let answer = app.bearer("at-0123").get("/api/chat/memory").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.header("retry-after"), "5");
-    app.clock.advance(Duration::from_secs(5));
-    assert_eq!(app.nobody().get("/api/health/ready").await.status, StatusCode::SERVICE_UNAVAILABLE);
 }

@@ -4,13 +4,14 @@
 //! impatience, which the binary must not have. Without a Functions host, or as the program that the host's double starts.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
+use super::service::bare;
 use super::{host, until};
 
 /// The setting that makes the program a service.
@@ -18,7 +19,7 @@ pub const ROLE: &str = "PLUCKIT_TEST_ROLE";
 
 /// The program and its arguments.
 pub fn program(test: &str) -> (PathBuf, Vec<String>) {
-    let arguments = ["--exact", test, "--nocapture", "--test-threads=1"].map(str::to_owned).into();
+    let arguments = ["--exact", test, "--ignored", "--nocapture", "--test-threads=1"].map(str::to_owned).into();
     (std::env::current_exe().unwrap(), arguments)
 }
 
@@ -76,9 +77,8 @@ impl Process {
 
 fn spawn(test: &str, settings: &BTreeMap<String, String>) -> Child {
     let (program, arguments) = program(test);
-    Command::new(program)
+    Command::from(bare(program, Path::new(".")))
         .args(arguments)
-        .env_clear()
         .envs(settings)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

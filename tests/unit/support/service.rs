@@ -5,6 +5,7 @@
 
 #![expect(dead_code, reason = "each user of this file needs another part of it")]
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,13 @@ pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() ->
         assert!(begin.elapsed() < limit, "{what}: not within {limit:?}");
         std::thread::sleep(LOOK_AGAIN);
     }
+}
+
+/// A program that is started in this directory and inherits nothing from the environment of the test.
+pub fn bare(program: impl AsRef<OsStr>, directory: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().current_dir(directory);
+    command
 }
 
 /// How a service is started. Nothing is inherited from the environment of the test.
@@ -88,17 +96,13 @@ impl Launch {
     pub fn command(&self) -> Command {
         let mut command = match &self.through[..] {
             [program, arguments @ ..] => {
-                let mut command = Command::new(program);
+                let mut command = bare(program, self.directory.path());
                 command.args(arguments).arg(&self.binary);
                 command
             }
-            [] => Command::new(&self.binary),
+            [] => bare(&self.binary, self.directory.path()),
         };
-        command
-            .env_clear()
-            .envs(self.settings.iter().map(|(name, value)| (name, value)))
-            .current_dir(self.directory.path())
-            .stdin(Stdio::null());
+        command.envs(self.settings.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
         command
     }
 

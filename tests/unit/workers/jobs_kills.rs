@@ -30,7 +30,7 @@ use crate::support::jobs::QUEUE;
 use crate::support::process::{Process, ROLE, up_to};
 use crate::support::until;
 
-const SERVICE: &str = "workers::jobs_kills::the_service_with_long_operations";
+const SERVICE: &str = "workers::jobs_kills::process_of_long_operations";
 const JOURNALED: &str = "test.journaled";
 const GATED: &str = "test.gated";
 const STEPS: usize = 3;
@@ -38,8 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Runs only when a test starts it as a process of its own; then until it is killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a process that other tests start"]
 #[expect(clippy::disallowed_methods, reason = "as a process of its own it is the service, and reads its settings")]
-async fn the_service_with_long_operations() {
+async fn process_of_long_operations() {
     if std::env::var(ROLE).is_err() {
         return;
     }

@@ -38,7 +38,7 @@ use crate::support::process::{self, Process, ROLE, up_to};
 use crate::support::until;
 use crate::support::web::{self, Web};
 
-pub const SERVICE: &str = "workers::kills::the_service_that_is_killed";
+pub const SERVICE: &str = "workers::kills::process_of_the_service";
 pub const PICTURE: &str = "https://i.example/a.png";
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -72,8 +72,9 @@ fn state(config: Config, address: SocketAddr, web: &Web) -> AppState {
 
 /// Runs only when a test starts it as a process of its own; then until it is killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a process that other tests start"]
 #[expect(clippy::disallowed_methods, reason = "as a process of its own it is the service, and reads its settings")]
-async fn the_service_that_is_killed() {
+async fn process_of_the_service() {
     if std::env::var(ROLE).is_err() {
         return;
     }

@@ -29,7 +29,7 @@ use crate::support::process::{Process, ROLE, up_to};
 use crate::support::until;
 use crate::support::web::{self, Web};
 
-const SERVICE: &str = "workers::scrape_kills::the_scraper_that_is_killed";
+const SERVICE: &str = "workers::scrape_kills::process_of_the_scraper";
 const SOURCES: usize = 50;
 const KILLS: usize = 20;
 /// Where the process writes down what it did, a line each: it cannot tell otherwise.
@@ -91,8 +91,9 @@ impl Interceptor for Noted {
 
 /// Runs only when the test starts it as a process of its own; then until it is killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a process that other tests start"]
 #[expect(clippy::disallowed_methods, reason = "as a process of its own it is the service, and reads its settings")]
-async fn the_scraper_that_is_killed() {
+async fn process_of_the_scraper() {
     if std::env::var(ROLE).is_err() {
         return;
     }
