@@ -133,7 +133,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
     if tokio::time::timeout(GRACE, &mut drained).await.is_err() {
         ending.cancel();
         let all_ended = tokio::time::timeout(FAREWELL, drained).await.is_ok();
-        warn!(all_ended, "streams were still open");
+        warn!(all_ended, "streams still open after the grace period");
     }
     telemetry.shut_down(FLUSH_LIMIT).await;
     Ok(())
@@ -174,11 +174,11 @@ fn accept<S>(
 {
     // A token is worth sending at once, however small.
     if let Err(error) = stream.set_nodelay(true) {
-        debug!(error = %Chain(&error), "connection without no-delay");
+        debug!(error = %Chain(&error), "TCP_NODELAY not set");
     }
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(MOST_UNSENT_BYTES) {
-        debug!(error = %Chain(&error), "connection without a limit on what is unsent");
+        debug!(error = %Chain(&error), "limit on unsent bytes not set");
     }
     let (requests, drain) = (place.requests(), drain.clone());
     let service = service_fn(move |request: http::Request<Incoming>| {
@@ -204,7 +204,7 @@ fn accept<S>(
             outcome = connection => if let Err(error) = outcome {
                 debug!(error = %Chain(&error), "connection broke");
             },
-            () = place.closed() => debug!("connection closed by us"),
+            () = place.closed() => debug!("connection closed by the service"),
         }
     });
 }

@@ -33,7 +33,7 @@ pub enum Error {
     #[error("the storage account name is not valid")]
     BadAccount,
     /// The service or the connection failed.
-    #[error("the storage account did not do it")]
+    #[error("the storage account refused the operation")]
     Service(#[from] azure_core::Error),
 }
 

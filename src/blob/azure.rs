@@ -266,7 +266,7 @@ async fn call<T>(limit: Duration, call: impl Future<Output = azure_core::Result<
 fn listed(item: BlobItem) -> Option<Listed> {
     let name = item.name?;
     let Ok(name) = name.parse::<BlobName>() else {
-        debug!("blob with an unusual name left out");
+        debug!("blob with an invalid name skipped");
         return None;
     };
     let properties = item.properties?;

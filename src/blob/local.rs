@@ -83,7 +83,7 @@ impl LocalBlobs {
         let writing = directory.join(WRITING);
         private_files::create_directories(&writing)?;
         if let Err(error) = private_files::close_directory(directory) {
-            debug!(error = %Chain(&error), "blob directory left open to others");
+            debug!(error = %Chain(&error), "blob directory is accessible to other users");
         }
         sweep(&writing, clock.now())?;
         Ok(Self { root: directory.into(), identity: identity(directory)?, base })

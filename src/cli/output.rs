@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, IsTerminal, Stdout, Write};
 
 /// The reader of standard output closed it, as `head` does. The command then ends successfully.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads what is printed")]
+#[error("standard output is closed")]
 struct ReaderGone;
 
 /// Whether a command failed only because the reader of its output closed it.

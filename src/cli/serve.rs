@@ -102,6 +102,6 @@ fn announce(config: &Config, address: SocketAddr, model: &str) {
         version = env!("CARGO_PKG_VERSION"),
     );
     if output().write_all(banner.as_bytes()).is_err() {
-        tracing::debug!("nobody reads the banner");
+        tracing::debug!("banner not printed");
     }
 }

@@ -70,7 +70,7 @@ pub(super) use leased;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The lease was lost, or the document is gone.
-    #[error("the lease is somebody else's")]
+    #[error("another worker holds the lease")]
     Lost,
     /// The document could not be read or written.
     #[error(transparent)]

@@ -32,7 +32,7 @@ pub(super) fn parse<T: DeserializeOwned>(container: Container, stored: &Stored) 
         Err(error) => {
             let id = stored.parse::<Id>().map_or_else(|_| "?".to_owned(), |named| named.id);
             // The category alone: the error's text may quote the document.
-            warn!(document.container = ?container, document.id = %id, fault = ?error.classify(), "document left out");
+            warn!(document.container = ?container, document.id = %id, fault = ?error.classify(), "invalid document skipped");
             None
         }
     }

@@ -215,7 +215,7 @@ impl Budget {
             failures += 1;
             if failures >= WRITE_TRIES {
                 account.ledger().is_writing = false;
-                return warn!(user.id = %account.user, error = %Chain(&error), "spent tokens not written yet");
+                return warn!(user.id = %account.user, error = %Chain(&error), "token usage not saved yet");
             }
             tokio::time::sleep(WRITE_PAUSE).await;
         }

@@ -139,7 +139,7 @@ impl DeadLetterService {
         }
         if let Err(error) = self.queue.send(queue, &text).await {
             if let Err(error) = self.data.dead_letters.edit(letter, mark(DeadLetterStatus::DeadLettered)).await {
-                warn!(dead_letter.id = %letter.id, error = %Chain(&error), "failed replay not taken back");
+                warn!(dead_letter.id = %letter.id, error = %Chain(&error), "failed replay not undone");
             }
             return Err(error.into());
         }

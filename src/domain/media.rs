@@ -65,7 +65,7 @@ pub enum Error {
     #[error("Failed to upload image: {0}")]
     Upload(#[source] Arc<blob::Error>),
     /// Processing panicked; a bug.
-    #[error("the work on the picture broke")]
+    #[error("processing of the picture panicked")]
     Broken(#[source] Arc<dyn StdError + Send + Sync>),
 }
 

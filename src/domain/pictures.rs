@@ -31,7 +31,7 @@ pub enum Error {
     #[error("the store has no such picture")]
     Missing,
     /// The blob is not a picture.
-    #[error("the store has another kind of content there: {got}")]
+    #[error("the picture in the store has another type: {got}")]
     OtherContent {
         /// Its media type.
         got: String,

@@ -78,7 +78,7 @@ impl Readiness {
                 error!(dependency = name, damage, "damage found: stop the service and restore a backup");
                 self.damaged.lock().insert(name);
             }
-            Err(error) => warn!(dependency = name, error = %Chain(&error), "not looked over for damage"),
+            Err(error) => warn!(dependency = name, error = %Chain(&error), "stored data not checked for damage"),
         }
     }
 

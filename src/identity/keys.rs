@@ -52,7 +52,7 @@ pub enum Error {
     #[error("the answer has more than {LARGEST_SET_BYTES} bytes")]
     TooLong,
     /// The discovery document is for another issuer, or its keys are in a place that is not allowed.
-    #[error("the provider's description does not fit")]
+    #[error("the identity provider's metadata is not valid")]
     Mismatch,
     /// The provider did not answer in time.
     #[error("the signing keys did not come within {} s", FETCH_TIMEOUT.as_secs())]

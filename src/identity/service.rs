@@ -30,7 +30,7 @@ pub enum Error {
     #[error("METADATA_EXTRACT_API_KEY is not configured")]
     NoKey,
     /// The configured mode is unknown.
-    #[error("the configured way for services to sign in does not exist")]
+    #[error("METADATA_EXTRACT_AUTH_MODE has an unknown value")]
     UnknownMode,
 }
 

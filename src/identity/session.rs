@@ -236,7 +236,7 @@ impl SessionService {
             if spent.recovered_at.is_some_and(|at| now < at + RECOVERY_INTERVAL) {
                 return Ok(None);
             }
-            info!(user.id = %spent.user_id, "answer to a refresh was lost, another pair takes its place");
+            info!(user.id = %spent.user_id, "refresh repeated after a lost answer: new tokens issued");
             retire(&mut unused, now);
             let spent = Session { recovered_at: Some(now), ..spent };
             return self.replace(vec![(spent, etag), (unused, unused_etag)]).await;

@@ -62,7 +62,7 @@ impl ColourSpace {
         let transform = match transform {
             Ok(transform) => transform,
             Err(error) => {
-                debug!(%error, "a picture's profile is not used");
+                debug!(%error, "colour profile of a picture ignored");
                 return picture;
             }
         };
@@ -73,7 +73,7 @@ impl ColourSpace {
             before.clear();
             before.extend_from_slice(pixels);
             if let Err(error) = transform.transform(&before, pixels) {
-                debug!(%error, "a picture's profile is not used");
+                debug!(%error, "colour profile of a picture ignored");
                 break;
             }
         }

@@ -65,6 +65,6 @@ pub enum Error {
     #[error("too many pictures are waiting to be worked on")]
     Busy,
     /// The work panicked: a bug, of ours or of a decoder.
-    #[error("the work on the picture broke")]
+    #[error("processing of the picture panicked")]
     Broken,
 }

@@ -175,7 +175,7 @@ fn run_when_idle() {
 
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
-        debug!(?error, "pixels do not give way");
+        debug!(?error, "priority of image threads not lowered");
     }
 }
 

@@ -95,7 +95,7 @@ pub enum FetchError {
     #[error("the site answered with status {0}")]
     Status(StatusCode),
     /// A content type or encoding that was not requested.
-    #[error("the site answered with another kind of content: {got}")]
+    #[error("the site answered with unexpected content: {got}")]
     UnexpectedContent {
         /// The type or encoding; empty if missing.
         got: String,

@@ -83,7 +83,7 @@ pub fn builder() -> ClientBuilder {
 pub fn build(builder: impl Fn() -> ClientBuilder) -> reqwest::Result<Client> {
     builder().build().or_else(|error| {
         let client = builder().tls_certs_only([]).build()?;
-        warn!(error = %Chain(&error), "no HTTPS server is trusted: install ca-certificates");
+        warn!(error = %Chain(&error), "no CA certificates found: install ca-certificates");
         Ok(client)
     })
 }

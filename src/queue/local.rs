@@ -39,7 +39,7 @@ const SCHEMA: Schema<Error> = Schema { connect: |_| Ok(()), prepare: bring_up_to
 
 /// A point in time that a file cannot hold.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} ms since 1970 is no moment of this calendar")]
+#[error("{0} ms since 1970 is out of range")]
 struct BadMoment(i64);
 
 /// Queues in SQLite.
@@ -201,7 +201,7 @@ impl JobQueue for LocalQueue {
                 Ok(Ok(Some(left))) => end.min(Instant::now() + left),
                 Ok(Ok(None)) => end,
                 Ok(Err(error)) => {
-                    warn!(queue, error = %Chain(&error), "queue not looked at while waiting");
+                    warn!(queue, error = %Chain(&error), "queue not polled while waiting");
                     end
                 }
             };

@@ -106,9 +106,9 @@ impl WorkError for Error {
 /// Why the engine did not answer.
 #[derive(Debug, thiserror::Error)]
 enum Stopped {
-    #[error("the work broke, or the database's writer has stopped")]
+    #[error("the work panicked, or the database's writer has stopped")]
     Writer,
-    #[error("the work broke, or the database's readers have stopped")]
+    #[error("the work panicked, or the database's readers have stopped")]
     Readers,
     #[error("the database ended the transaction")]
     Transaction,
@@ -334,7 +334,7 @@ impl Drop for Engine {
         let search = self.search.get_mut().take();
         for thread in search.into_iter().chain(self.writer.take()) {
             if thread.join().is_err() {
-                error!("a thread of a database ended in a panic");
+                error!("a database thread panicked");
             }
         }
     }
@@ -666,9 +666,9 @@ impl Writer {
         let is_down = outcome.as_ref().is_err_and(|failure| failure.is_outage);
         match outcome {
             Err(failure) if is_down && !self.is_down => {
-                error!(%file, error = %Chain(&*failure.cause), "a database takes no writes");
+                error!(%file, error = %Chain(&*failure.cause), "database is not writable");
             }
-            Ok(_) if self.is_down => info!(%file, "a database takes writes again"),
+            Ok(_) if self.is_down => info!(%file, "database is writable again"),
             Ok(_) | Err(_) => {}
         }
         self.is_down = is_down;

@@ -75,7 +75,7 @@ impl Write for Output {
         let dropped = count();
         if dropped > self.reported {
             // Comes back to this thread as a line like any other, if there is room for it.
-            warn!(lines = dropped - self.reported, "log lines dropped: nobody read them");
+            warn!(lines = dropped - self.reported, "log lines dropped: the log is not being read");
             if count() == dropped {
                 self.reported = dropped;
             }

@@ -41,7 +41,7 @@ pub fn follow(span: &Span, traceparent: Option<&str>) {
     let Some(parent) = traceparent.and_then(parse) else { return };
     let context = Context::new().with_remote_span_context(parent);
     if let Err(error) = span.set_parent(context) {
-        debug!(error = %Chain(&error), "span without its parent");
+        debug!(error = %Chain(&error), "span has no parent");
     }
 }
 

@@ -89,14 +89,18 @@ async fn invoke(function: &'static Function, State(app): State<AppState>, reques
         Ok(body) => body,
         Err(error) => {
             let status = error.status();
-            warn!(function.name = function.name, http.status = status.as_u16(), "call of the host not read");
+            warn!(
+                function.name = function.name,
+                http.status = status.as_u16(),
+                "request of the Functions host not read"
+            );
             return answer(status, format!("{}: the call could not be read", function.name));
         }
     };
     let envelope = match Envelope::parse(&body) {
         Ok(envelope) => envelope,
         Err(fault) => {
-            warn!(function.name = function.name, fault, "call of the host not understood");
+            warn!(function.name = function.name, fault, "request of the Functions host not understood");
             return answer(StatusCode::BAD_REQUEST, format!("{}: {fault}", function.name));
         }
     };
@@ -108,7 +112,7 @@ async fn invoke(function: &'static Function, State(app): State<AppState>, reques
                 app.tasks.spawn(handle(app.clone(), function.name, trigger, delivery).instrument(span)).await
             }
             Err(fault) => {
-                warn!(function.name = function.name, fault, "call of the host not understood");
+                warn!(function.name = function.name, fault, "request of the Functions host not understood");
                 return answer(StatusCode::BAD_REQUEST, format!("{}: {fault}", function.name));
             }
         },

@@ -241,7 +241,7 @@ pub enum JobError {
     #[error("the work failed")]
     Retry(#[source] Box<dyn StdError + Send + Sync>),
     /// Another worker holds the work; try again later.
-    #[error("the work is being done elsewhere")]
+    #[error("another worker holds the work")]
     NotNow,
     /// No delivery can succeed; the message becomes a dead letter with this reason.
     #[error("the work cannot be done: {0}")]
@@ -346,7 +346,7 @@ fn log_outcome(app: &AppState, function: &'static str, outcome: &Result<(), JobE
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match outcome {
         Ok(()) => info!(duration_ms, "function done"),
-        Err(JobError::NotNow) => info!(duration_ms, "function not done now: the work is being done elsewhere"),
+        Err(JobError::NotNow) => info!(duration_ms, "function postponed: another worker holds the work"),
         Err(error @ (JobError::Retry(_) | JobError::GiveUp(_))) => {
             warn!(duration_ms, error = %Chain(error), "function failed");
         }

@@ -110,7 +110,7 @@ impl Pump {
                 }
                 Err(error) => {
                     drop(free);
-                    warn!(queue = self.queue, error = %Chain(&error), "queue not asked");
+                    warn!(queue = self.queue, error = %Chain(&error), "queue not polled");
                     faults = faults.saturating_add(1);
                     let pause = self.options.outage.pause(faults);
                     self.until_shutdown(tokio::time::sleep(pause)).await;
@@ -203,7 +203,7 @@ impl Pump {
                 Ok(()) => {}
                 Err(error @ queue::Error::Lost) => {
                     // Somebody else may be at it as well, which is harmless.
-                    warn!(error = %Chain(&error), "message not held any longer");
+                    warn!(error = %Chain(&error), "message no longer held");
                     done.cancelled().await;
                     break;
                 }
@@ -225,7 +225,7 @@ impl Pump {
             }
         };
         if let Err(error) = self.app.queue.renew(&self.queue, &mut message, pause).await {
-            warn!(error = %Chain(&error), "message not released: it is seen again when its time runs out");
+            warn!(error = %Chain(&error), "message not released: it becomes visible when its time-out ends");
         }
     }
 
@@ -236,16 +236,18 @@ impl Pump {
     async fn delete(&self, message: &Message) {
         match self.app.queue.delete(&self.queue, message).await {
             Ok(()) => {}
-            Err(queue::Error::Lost) => info!("message was not ours any more, but its work is done"),
-            Err(error) => warn!(error = %Chain(&error), "message not deleted: its work will be found done"),
+            Err(queue::Error::Lost) => info!("message was received by another worker, but its work is done"),
+            Err(error) => {
+                warn!(error = %Chain(&error), "message not deleted: its next delivery will find the work done")
+            }
         }
     }
 
     async fn move_to_dead_letters(&self, message: Message) {
         let to = &(self.trigger.names)(&self.app.config).poison;
         match self.app.queue.move_to(&self.queue, &message, to).await {
-            Ok(()) => warn!(queue = to, "message moved: it was tried too often"),
-            Err(error) => warn!(queue = to, error = %Chain(&error), "message not moved: it is seen again later"),
+            Ok(()) => warn!(queue = to, "message moved after its last failed delivery"),
+            Err(error) => warn!(queue = to, error = %Chain(&error), "message not moved: it will become visible again"),
         }
     }
 }

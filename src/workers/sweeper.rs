@@ -38,7 +38,7 @@ pub async fn run(app: &AppState) -> Result<(), JobError> {
     for (what, outcome) in outcomes {
         if let Err(error) = outcome {
             // Only one can be returned, and the next run is soon.
-            warn!(what, error = %Chain(&*error), "leftovers not seen to");
+            warn!(what, error = %Chain(&*error), "clean-up step failed");
             last = Err(JobError::Retry(error));
         }
     }

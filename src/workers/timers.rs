@@ -71,7 +71,7 @@ pub fn start(app: &AppState, functions: &'static [Function], options: &Options) 
             app.tasks.spawn(async move {
                 // A run that is cut off here is taken over when its lease has run out.
                 if shutdown.run_until_cancelled(timer.run()).await.is_some() {
-                    warn!(function.name = function.name, "timer is never due");
+                    warn!(function.name = function.name, "schedule never fires");
                 }
             });
         }
@@ -191,7 +191,7 @@ impl Timer {
         async {
             match held.keep(self.try_often()).await {
                 Ok(outcome) => self.finish(held, &outcome).await,
-                Err(Lost) => warn!("timer was taken over: it is left to the other process"),
+                Err(Lost) => warn!("timer taken over by another process"),
             }
         }
         .instrument(span(&self.app, self.name, None))
@@ -222,11 +222,11 @@ impl Timer {
         });
         match written.await {
             Ok(_) => {}
-            Err(lease::Error::Lost) => info!("timer was taken over while it ended"),
-            Err(error) => warn!(error = %Chain(&error), "end of the timer not written: it runs once more"),
+            Err(lease::Error::Lost) => info!("timer taken over by another process while it ended"),
+            Err(error) => warn!(error = %Chain(&error), "end of the timer not recorded: it will run again"),
         }
         if let Some(fault) = fault {
-            error!(due = %held.document().last_due, error = fault, "timer given up until it is due again");
+            error!(due = %held.document().last_due, error = fault, "timer failed too often: it waits until it is due again");
         }
     }
 }

@@ -40,8 +40,8 @@ pub async fn refresh(chat: &Chat, turn: &PreparedTurn, answer: &str) -> bool {
         let counted = chat.data.conversations.count_messages(&turn.turn.user, MESSAGES_PER_TURN);
         match tokio::time::timeout(COUNT_TIMEOUT, counted).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(error = %Chain(&error), "turn not counted for the memory"),
-            Err(_) => warn!("turn not counted for the memory in time"),
+            Ok(Err(error)) => warn!(error = %Chain(&error), "turn not counted towards the next summary"),
+            Err(_) => warn!("turn not counted towards the next summary in time"),
         }
     }
     folded
@@ -51,11 +51,11 @@ async fn try_to_fold(chat: &Chat, turn: &PreparedTurn, answer: &str, count: usiz
     match tokio::time::timeout(SUMMARY_TIMEOUT, fold(chat, turn, answer, count)).await {
         Ok(Ok(updated)) => updated,
         Ok(Err(error)) => {
-            warn!(error = %Chain(&error), "memory not rewritten");
+            warn!(error = %Chain(&error), "summary not updated");
             false
         }
         Err(_) => {
-            warn!("memory not rewritten in time");
+            warn!("summary not updated in time");
             false
         }
     }

@@ -198,7 +198,7 @@ impl Chat {
             // A fault in here must not cost the reader the end of the stream.
             let turn = AssertUnwindSafe(turn::run(&self, turn, run_id, &events)).catch_unwind();
             let is_broken = tokio::select! {
-                () = events.closed() => return debug!("the reader has left, turn ended"),
+                () = events.closed() => return debug!("client disconnected, turn ended"),
                 () = self.ending.cancelled() => true,
                 outcome = turn => outcome.is_err(),
             };

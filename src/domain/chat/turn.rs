@@ -101,7 +101,7 @@ pub async fn run(chat: &Chat, prepared: PreparedTurn, run_id: Uuid, events: &mps
     info!(model, tokens = token_count, tools.calls = conversation.tool_calls, duration_ms, "turn ended");
     // A reader who leaves now has everything but this.
     if conversation.events.send(ChatEvent::Done { model, token_count, run_id }).await.is_err() {
-        info!("the reader left before the end");
+        info!("client disconnected before the end of the answer");
     }
 }
 

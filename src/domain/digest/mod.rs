@@ -308,7 +308,7 @@ impl Digests {
         let failed = held.finish(|run| *run = weekly_run(&run.user_id, week, WeeklyOutcome::Failed, now));
         match failed.await {
             Ok(_) | Err(lease::Error::Lost) => {}
-            Err(error) => warn!(error = %Chain(&error), "failure not noted: the lease runs out by itself"),
+            Err(error) => warn!(error = %Chain(&error), "failure not recorded: the lease will expire"),
         }
     }
 

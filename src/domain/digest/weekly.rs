@@ -77,12 +77,12 @@ impl Digests {
         let Some(held) = self.claim_fan_out(week, starter).await? else { return Ok(()) };
         match self.send_pages(week, &held).await {
             Err(Error::LeaseLost) => {
-                info!(%week, "fan-out of the digests was taken over");
+                info!(%week, "digest fan-out taken over by another worker");
                 Ok(())
             }
             Err(error) => {
                 if let Err(error @ lease::Error::Data(_)) = held.release().await {
-                    warn!(%week, error = %Chain(&error), "fan-out not released: its lease runs out by itself");
+                    warn!(%week, error = %Chain(&error), "lease of the digest fan-out not released: it will expire");
                 }
                 Err(error)
             }
@@ -111,7 +111,7 @@ impl Digests {
             return Ok(false);
         }
         self.send(&DigestMessage::FanOut { week }).await?;
-        info!(%week, "fan-out of the digests goes on");
+        info!(%week, "digest fan-out continues");
         Ok(true)
     }
 
@@ -171,7 +171,7 @@ impl Digests {
                     state.lease = Lease::waiting(now + HANDED_ON);
                 });
                 let FanOut { users, pages, .. } = state.await?;
-                info!(%week, users, pages, "fan-out of the digests is handed on");
+                info!(%week, users, pages, "digest fan-out handed over to a message");
                 return self.send(&DigestMessage::FanOut { week }).await;
             }
             held.edit(moved).await?;
@@ -203,7 +203,7 @@ impl Digests {
         let mut counts = Counts::default();
         // Digests of the week before may still wait when a week begins; those of older ones have become pointless.
         if week < Week::of(self.0.clock.now() - WEEK) {
-            info!(%week, users = users.len(), "digests of a past week are not made any more");
+            info!(%week, users = users.len(), "digests of a past week are skipped");
             return Ok(counts);
         }
         users.sort_unstable();

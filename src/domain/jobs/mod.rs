@@ -96,7 +96,7 @@ pub enum Error {
     #[error("the job's message cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
     /// The user has the most waiting jobs allowed.
-    #[error("the user waits for enough already")]
+    #[error("the user has too many waiting jobs")]
     BacklogFull,
     /// The key was used for another request.
     #[error("the idempotency key was used for another request")]
@@ -110,10 +110,10 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The job was terminated or taken over; nothing more may be written.
-    #[error("the job is not this worker's any more")]
+    #[error("the job was taken over or terminated")]
     Lost,
     /// The rest is left to another invocation.
-    #[error("the job goes on in another invocation")]
+    #[error("the job continues in another invocation")]
     HandOn,
     /// Another attempt may succeed.
     #[error("{message}")]
@@ -536,7 +536,7 @@ impl Jobs {
         match outcome {
             Ok(worked) => Ok(worked),
             Err(Fault::Lost) => {
-                info!(job.id = %job.id, job.attempt = job.attempt, "job left: it is not this worker's any more");
+                info!(job.id = %job.id, job.attempt = job.attempt, "job abandoned: it was taken over or terminated");
                 Ok(Worked::Lost)
             }
             Err(Fault::HandOn) => self.hand_on(&run, &job).await,
@@ -605,7 +605,7 @@ impl Jobs {
         }
         // If this fails the message that we have comes back, which serves as well.
         self.send(job).await.map_err(WorkError::Failed)?;
-        info!(job.id = %job.id, "job handed on");
+        info!(job.id = %job.id, "job handed over to another invocation");
         Ok(Worked::HandedOn)
     }
 
@@ -744,7 +744,7 @@ impl Jobs {
     /// Sends a new job's message. If that fails, the job is accepted nevertheless; the next sweep queues it.
     async fn send_or_leave(&self, job: &Job) -> Result<(), Error> {
         let Err(error) = self.send(job).await else { return Ok(()) };
-        warn!(job.id = %job.id, error = %Chain(&*error), "job accepted, but its message was not sent: the sweeper will");
+        warn!(job.id = %job.id, error = %Chain(&*error), "job accepted, but its message was not sent: the sweeper will send it");
         let now = self.now();
         let ended = self.0.data.jobs.edit(&job.user_id, &job.id, |mut current| {
             if current.status != JobStatus::Pending || current.attempt > 0 {

@@ -253,7 +253,7 @@ impl Run {
             Ok(()) => {}
             Err(lease::Error::Lost) => return Err(Fault::Lost),
             Err(lease::Error::Data(data::Error::Store(error @ crate::store::Error::TooLarge { .. }))) => {
-                warn!(job.id = %self.0.id, error = %Chain(&error), "record of a job is too long");
+                warn!(job.id = %self.0.id, error = %Chain(&error), "job document is too large");
                 return Err(Fault::Failed("The job's record became too long.".to_owned()));
             }
             Err(lease::Error::Data(error)) => return Err(error.into()),

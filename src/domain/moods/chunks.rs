@@ -104,7 +104,7 @@ impl Moods {
         if outcome.is_err()
             && let Err(error @ lease::Error::Data(_)) = held.release().await
         {
-            warn!(chunk.id = id, error = %Chain(&error), "lease of a chunk not ended");
+            warn!(chunk.id = id, error = %Chain(&error), "lease of a chunk not released");
         }
         outcome
     }
@@ -135,7 +135,7 @@ impl Moods {
                 Ok(Saved::Unchanged) => report.unchanged += 1,
                 // Never to be read, however often it is tried.
                 Err(data::Error::Unwritable(error)) => {
-                    warn!(mood.id = planned.seen.id(), fault = ?error.classify(), "mood left as it is");
+                    warn!(mood.id = planned.seen.id(), fault = ?error.classify(), "mood not changed");
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -106,7 +106,7 @@ pub enum SourceError {
     #[error("it could not be read")]
     Sitemap(#[from] sitemaps::NotASitemap),
     /// Parsing panicked.
-    #[error("reading it ended unexpectedly")]
+    #[error("the reading task panicked")]
     Broken(#[from] tokio::task::JoinError),
 }
 

@@ -179,7 +179,7 @@ impl Moods {
         };
         let (found, end) = tokio::task::spawn_blocking(read).await??;
         if end == End::Cut {
-            warn!(sitemap.url = url, "sitemap cut at a limit or where it is broken");
+            warn!(sitemap.url = url, "sitemap truncated at a limit or a fault");
         }
         Ok(found)
     }

@@ -210,7 +210,7 @@ impl ExchangeRates {
         let (turn, last_good) = match claimed {
             Ok((turn, last_good)) => (turn, last_good),
             Err(error) => {
-                warn!(error = %Chain(&error), "exchange rates not looked up in the store");
+                warn!(error = %Chain(&error), "stored exchange rates not read");
                 (Turn::Ask, None)
             }
         };

@@ -165,12 +165,12 @@ impl Scraper {
         let vectors = match self.model().embed(context, &texts).await {
             Ok(vectors) => vectors,
             Err(error) => {
-                warn!(items = texts.len(), error = %Chain(&error), "items not embedded: a later run does it");
+                warn!(items = texts.len(), error = %Chain(&error), "items not embedded: a later run will embed them");
                 return None;
             }
         };
         if vectors.len() != texts.len() || vectors.iter().any(|vector| vector.len() != EMBEDDING_DIMENSIONS) {
-            warn!(items = texts.len(), "vectors of the wrong number or length: a later run asks again");
+            warn!(items = texts.len(), "embeddings have the wrong number or length: a later run will try again");
             return None;
         }
         Some(vectors.into_iter().map(|vector| vector.into_iter().map(shortest).collect()).collect())

@@ -84,7 +84,7 @@ impl Scraper {
         if !matches!(outcome, Err(Error::LeaseLost))
             && let Err(error @ lease::Error::Data(_)) = held.release().await
         {
-            warn!(error = %Chain(&error), "lease not given back: it runs out by itself");
+            warn!(error = %Chain(&error), "lease not released: it will expire");
         }
         outcome
     }

@@ -71,13 +71,13 @@ pub enum Error {
     #[error("there is no such source")]
     Missing,
     /// Somebody else holds the lease.
-    #[error("somebody else has the source's lease")]
+    #[error("another client or worker holds the source's lease")]
     Leased,
     /// The lease was taken over; nothing more is written.
     #[error("the source's lease was lost")]
     LeaseLost,
     /// The user has too much waiting work.
-    #[error("the user waits for enough already")]
+    #[error("the user has too many waiting jobs")]
     BacklogFull,
     /// This process is at its limit.
     #[error("too many sources are being scraped")]
@@ -149,7 +149,7 @@ impl QueueMessage for Message {
     fn check(&self) -> Result<(), String> {
         let is_day = |day: &String| day.len() == 10 && day.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
         if self.source_id.as_str().is_empty() || !self.day.iter().all(is_day) {
-            return Err("the message's source or day is none".to_owned());
+            return Err("the message's source or day is not valid".to_owned());
         }
         Ok(())
     }
@@ -265,7 +265,7 @@ impl Scraper {
         if sent.is_err()
             && let Err(error) = self.data().sources.unqueue(source, until).await
         {
-            warn!(source.id = %source.id, error = %Chain(&error), "source not queued, but noted as if it were");
+            warn!(source.id = %source.id, error = %Chain(&error), "source not queued, but marked as queued");
         }
         sent?;
         Ok(true)

@@ -46,7 +46,7 @@ pub enum PoliteError {
     #[error("the site's robots.txt forbids it")]
     Forbidden,
     /// `robots.txt` is not available, so everything is forbidden.
-    #[error("the site's robots.txt cannot be had")]
+    #[error("the site's robots.txt cannot be fetched")]
     NoRobots,
     /// The page could not be fetched.
     #[error("the page cannot be fetched")]

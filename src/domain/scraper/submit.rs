@@ -138,7 +138,7 @@ impl Scraper {
     }
 
     async fn ban(&self, user: &UserId) -> Result<(), Error> {
-        warn!(user.id = %user, "forged posts: the sender is banned");
+        warn!(user.id = %user, "forged posts: sender banned");
         let ban =
             Ban { id: user.clone(), reason: Some(FORGED.to_owned()), banned_at: Some(self.now()), banned_by: None };
         Ok(self.data().bans.set(&ban).await?)

@@ -167,10 +167,10 @@ impl SimilarItems {
         let reading = self.0.tasks.spawn(async move { shared.read().await }.in_current_span());
         match timeout(PATIENCE, reading).await {
             Ok(Ok(Err(error))) if freshness.is_none() => return Err(error),
-            Ok(Ok(Err(error))) => warn!(error = %Chain(&error), "items for similarity search not brought up to date"),
+            Ok(Ok(Err(error))) => warn!(error = %Chain(&error), "items for similarity search not refreshed"),
             Ok(Ok(Ok(()))) => {}
-            Ok(Err(error)) => warn!(error = %Chain(&error), "reading items for similarity search broke"),
-            Err(_) => debug!("similarity search does not wait for all items"),
+            Ok(Err(error)) => warn!(error = %Chain(&error), "loading items for similarity search failed"),
+            Err(_) => debug!("similarity search answers before all items are loaded"),
         }
         Ok(self.0.pool.read().await.freshness.is_some())
     }
@@ -274,7 +274,7 @@ impl Shared {
     }
 
     fn warn_full(&self) {
-        warn!(most_items = self.most_items, "more items than similarity search may keep: older ones are not found");
+        warn!(most_items = self.most_items, "similarity search is at its limit: older items are not found");
     }
 }
 

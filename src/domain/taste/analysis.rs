@@ -33,7 +33,7 @@ const REQUEST: &str = "Describe the taste that this picture shows.";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AnalysisError {
     /// The picture is not available.
-    #[error("the picture could not be had")]
+    #[error("the picture is not available")]
     Picture(#[from] pictures::Error),
     /// The model failed.
     #[error("the model failed")]

@@ -168,7 +168,7 @@ impl Taste {
                 })
                 .await;
             if let Err(error) = ended {
-                warn!(job.id = %job.id, error = %Chain(&error), "lease of an unsent job not ended");
+                warn!(job.id = %job.id, error = %Chain(&error), "lease of an unsent job not released");
             }
         }
         Ok(sent?)

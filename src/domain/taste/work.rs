@@ -189,7 +189,7 @@ impl Taste {
         });
         match noted.await {
             Ok(_) | Err(lease::Error::Lost) => {}
-            Err(error) => warn!(error = %Chain(&error), "failure of a job not noted"),
+            Err(error) => warn!(error = %Chain(&error), "failure of a job not recorded"),
         }
     }
 }

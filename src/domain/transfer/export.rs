@@ -88,7 +88,7 @@ impl<W: Write> Sheet<W> {
 
     fn add(&mut self, document: &Stored) -> io::Result<()> {
         let Ok(fields) = document.parse::<Map<String, Value>>() else {
-            warn!("document left out: it is not an object");
+            warn!("document skipped: it is not an object");
             return Ok(());
         };
         match &mut self.form {

@@ -51,7 +51,7 @@ pub enum Refusal {
     #[error("the body arrived too slowly")]
     TooSlow,
     /// Not enough memory was available.
-    #[error("there is no memory for the body")]
+    #[error("not enough memory for the body")]
     NoMemory,
     /// The connection broke.
     #[error("the body ended early")]

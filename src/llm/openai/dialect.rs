@@ -186,7 +186,7 @@ impl Attempt {
     /// Records that the server accepted the request without what it refused before.
     pub(super) fn succeed(self) {
         for parameter in self.refused {
-            warn!(parameter = parameter.name(), "model server refuses a parameter: it is not sent again");
+            warn!(parameter = parameter.name(), "model server refused a parameter, which is omitted from now on");
             self.learned.0.lock().leave_out(parameter);
         }
     }

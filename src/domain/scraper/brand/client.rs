@@ -34,7 +34,7 @@ pub enum BrandError {
     #[error("the site's address cannot be used")]
     Address(#[source] UrlRefused),
     /// Its first page could not be fetched.
-    #[error("the site's first page cannot be had")]
+    #[error("the site's first page cannot be fetched")]
     Page(#[from] PoliteError),
     /// The page could not be parsed.
     #[error("the site's page cannot be read")]
@@ -108,14 +108,14 @@ impl BrandSites {
                 }
                 Err(error) if is_first => return Err(error.into()),
                 Err(error) => {
-                    warn!(error = %Chain(&error), pages = visited.len() - 1, "list of products broken off");
+                    warn!(error = %Chain(&error), pages = visited.len() - 1, "product list read in part");
                     break;
                 }
             };
             if is_first {
                 harvest.validators = fetched.validators.clone();
             } else if fetched.url.origin() != url.origin() {
-                debug!("list of products leads to another site");
+                debug!("next page of a product list is on another site");
                 break;
             }
             // A page that redirects to one that was there before is not read twice.

@@ -30,13 +30,13 @@ const SPOT_CHECK_TIME: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 pub enum RedditError {
     /// Too many requests.
-    #[error("Reddit wants fewer requests")]
+    #[error("Reddit is rate limiting")]
     Throttled,
     /// Reddit rejects robots, or the subreddit is private.
-    #[error("Reddit refuses to show it")]
+    #[error("Reddit refused access")]
     Refused,
     /// The subreddit or post does not exist.
-    #[error("Reddit does not have it")]
+    #[error("not found at Reddit")]
     NotFound,
     /// Reddit is unreachable, or answers with an error.
     #[error("Reddit cannot be read")]

@@ -160,7 +160,7 @@ fn identify_at_once(app: &AppState, evidence: Evidence<'_>) -> Result<Option<Use
             Bypass::Foreign => {
                 return Err(ApiError::Forbidden("Pages of this origin may not call in development."));
             }
-            Bypass::Denied(reason) => info!(reason, "caller is not taken for the development user"),
+            Bypass::Denied(reason) => info!(reason, "caller is not treated as the development user"),
         }
     }
     Ok(bearer_token(evidence.headers).and_then(|token| app.sessions.known_user(token)))
