@@ -26,3 +26,4 @@ pub mod style;
 pub mod taste;
 pub mod transfer;
 pub mod wear;
+pub mod work;

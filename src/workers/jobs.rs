@@ -3,7 +3,6 @@
 
 use super::{Delivery, JobError, Outcome};
 use crate::domain::dead_letters::FailedMessage;
-use crate::domain::jobs::WorkError;
 use crate::model::job::JobMessage;
 use crate::queue::read_message;
 use crate::state::AppState;
@@ -21,11 +20,8 @@ pub const POISON_FUNCTION: &str = "ProcessLongOperationDlq";
 pub fn run(app: &AppState, delivery: Delivery) -> Outcome<'_> {
     Box::pin(async move {
         let message = delivery.read()?;
-        match Box::pin(app.jobs.work(&message)).await {
-            Ok(_) => Ok(()),
-            Err(WorkError::HeldElsewhere) => Err(JobError::NotNow),
-            Err(WorkError::Failed(cause)) => Err(JobError::Retry(cause)),
-        }
+        Box::pin(app.jobs.work(&message)).await?;
+        Ok(())
     })
 }
 

@@ -30,6 +30,7 @@ use tracing::{Span, field, info, info_span, warn};
 use crate::base::chain::Chain;
 use crate::config::{Config, POISON_SUFFIX, QueueNames};
 use crate::domain::dead_letters::FailedMessage;
+use crate::domain::work::WorkError;
 use crate::model::schedule::Schedule;
 use crate::queue::{QueueMessage, read_message};
 use crate::state::AppState;
@@ -246,6 +247,16 @@ pub enum JobError {
     /// No delivery can succeed; the message becomes a dead letter with this reason.
     #[error("the work cannot be done: {0}")]
     GiveUp(String),
+}
+
+impl From<WorkError> for JobError {
+    fn from(error: WorkError) -> Self {
+        match error {
+            WorkError::HeldElsewhere => Self::NotNow,
+            WorkError::Failed(cause) => Self::Retry(cause),
+            WorkError::Permanent(cause) => Self::GiveUp(Chain(&*cause).to_string()),
+        }
+    }
 }
 
 impl JobError {

@@ -2,9 +2,7 @@
 //! takes each word once.
 
 use super::{Delivery, JobError, Outcome};
-use crate::base::chain::Chain;
 use crate::domain::dead_letters::FailedMessage;
-use crate::domain::taste::{WorkError, Worked};
 use crate::state::AppState;
 
 /// Name of the function.
@@ -20,12 +18,8 @@ pub const POISON_FUNCTION: &str = "ProcessTasteAnalysisJobDlq";
 pub fn run(app: &AppState, delivery: Delivery) -> Outcome<'_> {
     Box::pin(async move {
         let message = delivery.read()?;
-        match app.taste.work(message).await {
-            Ok(Worked::Done { .. } | Worked::Final) => Ok(()),
-            Err(WorkError::HeldElsewhere) => Err(JobError::NotNow),
-            Err(WorkError::Failed(cause)) => Err(JobError::Retry(cause)),
-            Err(WorkError::Permanent(cause)) => Err(JobError::GiveUp(Chain(&*cause).to_string())),
-        }
+        app.taste.work(message).await?;
+        Ok(())
     })
 }
 

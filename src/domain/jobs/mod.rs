@@ -19,7 +19,6 @@ mod report;
 mod run;
 
 use std::collections::HashMap;
-use std::error::Error as StdError;
 use std::future::Future;
 use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
@@ -47,6 +46,7 @@ use crate::data::update::Edit;
 use crate::domain::backlog::{Backlog, Work};
 use crate::domain::base::Base;
 use crate::domain::budget::{Budget, BudgetExceeded};
+use crate::domain::work::{Cause, WorkError};
 use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobMessage, JobStatus, Output};
 use crate::model::lease::Lease;
@@ -128,9 +128,6 @@ pub enum Fault {
     #[error("{0}")]
     Failed(String),
 }
-
-/// Source of a [`Fault`].
-pub type Cause = Box<dyn StdError + Send + Sync>;
 
 impl Fault {
     /// Creates a [`Fault::Retry`] with a message for the owner.
@@ -244,25 +241,8 @@ pub enum Worked {
     Lost,
 }
 
-/// Why a message could not be processed.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkError {
-    /// Another worker holds the job.
-    #[error("another worker has the job")]
-    HeldElsewhere,
-    /// Another delivery may succeed.
-    #[error("the job failed")]
-    Failed(#[source] Cause),
-}
-
 impl From<Error> for WorkError {
     fn from(error: Error) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl From<data::Error> for WorkError {
-    fn from(error: data::Error) -> Self {
         Self::Failed(error.into())
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 pub use self::dead::UNPARSED;
-pub use self::work::{WorkError, Worked};
+pub use self::work::Worked;
 use crate::base::chain::Chain;
 use crate::data::update::Edit;
 use crate::domain::base::Base;

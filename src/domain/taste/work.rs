@@ -1,7 +1,5 @@
 //! Processing of a taste-analysis job: takes its lease, analyses the picture, and updates the profile.
 
-use std::error::Error as StdError;
-
 use tracing::{info, warn};
 
 use super::Taste;
@@ -10,6 +8,7 @@ use crate::base::backoff::{Backoff, Jitter};
 use crate::base::chain::Chain;
 use crate::data::lease::{self, Claimed, Decision, Held, Standing};
 use crate::data::{self, taste_jobs::TasteJobs};
+use crate::domain::work::WorkError;
 use crate::llm::CallContext;
 use crate::model::taste_job::{LONGEST_LEASE, TasteJob, TasteJobStatus, TasteMessage, TastePayload, Tastes};
 use crate::queue::QueueMessage;
@@ -24,32 +23,6 @@ pub enum Worked {
     },
     /// Nothing was left to do.
     Final,
-}
-
-/// Why a message was not processed.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkError {
-    /// Another worker holds the job.
-    #[error("another worker has the job")]
-    HeldElsewhere,
-    /// Another delivery may succeed.
-    #[error("the job failed")]
-    Failed(#[source] Box<dyn StdError + Send + Sync>),
-    /// No delivery can succeed.
-    #[error("the job cannot be done")]
-    Permanent(#[source] Box<dyn StdError + Send + Sync>),
-}
-
-impl From<data::Error> for WorkError {
-    fn from(error: data::Error) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl From<lease::Error> for WorkError {
-    fn from(error: lease::Error) -> Self {
-        Self::Failed(error.into())
-    }
 }
 
 impl QueueMessage for TasteMessage {
