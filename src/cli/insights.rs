@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use comfy_table::CellAlignment::{Left, Right};
+use comfy_table::{Table, presets};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use tokio_util::task::TaskTracker;
@@ -162,32 +164,30 @@ fn report(
         line(&mut text, format_args!("  {name:<8} {bar:<BAR$} {count}"));
     }
 
-    let width =
-        entries.iter().map(|entry| name_of(&entry.item_id, names).chars().count()).max().unwrap_or_default().max(4);
-    let heads = ["ITEM", "PER WEAR", "BADGE", "WEARS/MONTH", "BEFORE", "TREND", "TARGET REACHED"];
-    let [item, cost, badge, recent, before, trend, reached] = heads;
-    line(
-        &mut text,
-        format_args!("\n{item:<width$}  {cost:>10}  {badge:<7}  {recent:>11}  {before:>6}  {trend:<6}  {reached}"),
-    );
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["ITEM", "PER WEAR", "BADGE", "WEARS/MONTH", "BEFORE", "TREND", "TARGET REACHED"]);
     for entry in entries {
-        let name = name_of(&entry.item_id, names);
-        let cost = entry.cpw.map_or_else(|| "-".to_owned(), |cost| format!("{:.2}", cost.0));
         let badge = BADGES.iter().find(|(badge, _)| *badge == entry.badge).map_or("", |(_, name)| name);
-        let (recent, before) = (entry.recent_wear_rate.0, entry.historical_wear_rate.0);
         let trend = match entry.wear_rate_trend {
             WearRateTrend::Up => "up",
             WearRateTrend::Down => "down",
             WearRateTrend::Stable => "stable",
         };
-        let reached = when_reached(entry);
-        line(
-            &mut text,
-            format_args!(
-                "{name:<width$}  {cost:>10}  {badge:<7}  {recent:>11.2}  {before:>6.2}  {trend:<6}  {reached}"
-            ),
-        );
+        table.add_row([
+            name_of(&entry.item_id, names),
+            entry.cpw.map_or_else(|| "-".to_owned(), |cost| format!("{:.2}", cost.0)),
+            badge.to_owned(),
+            format!("{:.2}", entry.recent_wear_rate.0),
+            format!("{:.2}", entry.historical_wear_rate.0),
+            trend.to_owned(),
+            when_reached(entry),
+        ]);
     }
+    for (column, alignment) in table.column_iter_mut().zip([Left, Right, Left, Right, Right, Left, Left]) {
+        column.set_padding((0, 2)).set_cell_alignment(alignment);
+    }
+    line(&mut text, format_args!("\n{}", table.trim_fmt()));
     if entries.len() < items {
         line(&mut text, format_args!("… and {} more: --all lists them", items - entries.len()));
     }
@@ -289,10 +289,10 @@ mod tests {
           unknown                                 0
           unworn   ███████▌                       1
 
-        ITEM                  PER WEAR  BADGE    WEARS/MONTH  BEFORE  TREND   TARGET REACHED
-        dress                        -  unworn          0.67    0.50  up      2026-07, 10 more wears
-        COS navy outerwear       80.00  high            0.67    0.50  up      2026-07, 1 more wear
-        evil[2J id               30.00  medium          0.67    0.50  up      no price
+        ITEM                PER WEAR  BADGE   WEARS/MONTH  BEFORE  TREND  TARGET REACHED
+        dress                      -  unworn         0.67    0.50  up     2026-07, 10 more wears
+        COS navy outerwear     80.00  high           0.67    0.50  up     2026-07, 1 more wear
+        evil[2J id             30.00  medium         0.67    0.50  up     no price
         … and 1 more: --all lists them
         ");
         let all = report(&"ada".into(), 90, &insights, &ranked(&insights.cpw_intel, usize::MAX), &names);
