@@ -37,6 +37,11 @@ pub fn cut_each(texts: &[String], longest: usize, most: usize) -> Vec<String> {
     texts.iter().map(|text| cut(text, longest)).filter(|text| !text.is_empty()).take(most).collect()
 }
 
+/// Whether a list of words with a blank between them has this word.
+pub fn is_listed(list: &str, word: &str) -> bool {
+    list.split(' ').any(|listed| listed == word)
+}
+
 /// The text with a backslash before what Markdown would take for its own.
 pub fn escape_markdown(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

@@ -237,35 +237,11 @@ pub fn mood(text: &str) -> Option<&'static str> {
     MOODS.into_iter().find(|mood| words(mood) == wanted)
 }
 
-/// Words that consent begins with.
-const AFFIRMATIVES: &[&str] = &[
-    "yes",
-    "yeah",
-    "yep",
-    "yup",
-    "sure",
-    "ok",
-    "okay",
-    "please",
-    "go ahead",
-    "go for it",
-    "sounds good",
-    "sounds great",
-    "do it",
-    "do that",
-    "lets do it",
-    "lets do that",
-    "of course",
-    "absolutely",
-    "definitely",
-    "why not",
-    "great idea",
-    "good idea",
-    "that would be great",
-    "that would be nice",
-    "id love that",
-    "perfect",
-];
+/// Phrases that consent begins with, separated by `;`.
+const AFFIRMATIVES: &str = "\
+    yes;yeah;yep;yup;sure;ok;okay;please;go ahead;go for it;sounds good;sounds great;do it;do that;lets do it;\
+    lets do that;of course;absolutely;definitely;why not;great idea;good idea;that would be great;\
+    that would be nice;id love that;perfect";
 
 /// Returns the text after an initial consent; `None` if it does not begin with one.
 pub fn after_consent(text: &str) -> Option<String> {
@@ -273,7 +249,7 @@ pub fn after_consent(text: &str) -> Option<String> {
     let mut rest = said.as_str();
     let mut consents = false;
     while let Some((phrase, shorter)) =
-        AFFIRMATIVES.iter().find_map(|phrase| Some((phrase, strip_phrase(rest, phrase)?)))
+        AFFIRMATIVES.split(';').find_map(|phrase| Some((phrase, strip_phrase(rest, phrase)?)))
     {
         rest = shorter;
         // "Please" alone consents, "please show me …" asks for something else.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Map, Value};
 use tracing::warn;
 
-use super::{COLUMNS, Error, Format, Kind, table};
+use super::{Error, Format, Kind, column_names, table};
 use crate::data;
 use crate::model::ids::UserId;
 use crate::store::{DocumentStore, Key, Query, Stored};
@@ -79,7 +79,7 @@ impl<W: Write> Sheet<W> {
             Format::Lines => Form::Lines(out),
             Format::Csv => {
                 let mut table = Box::new(csv::Writer::from_writer(out));
-                table.write_record(COLUMNS)?;
+                table.write_record(column_names())?;
                 Form::Table(table)
             }
         };

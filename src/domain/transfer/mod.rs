@@ -32,7 +32,7 @@ use crate::store::{self, Container, DocumentStore, Key};
 
 pub use check::is_id;
 pub use export::{Exported, export};
-pub use table::COLUMNS;
+pub use table::column_names;
 
 /// Longest row, in bytes of JSON or CSV; slightly below the limit of documents.
 pub const LONGEST_ROW: usize = 1_900_000;
@@ -72,7 +72,7 @@ pub enum Format {
     Json,
     /// A JSON row per line.
     Lines,
-    /// A table of wardrobe items, see [`COLUMNS`].
+    /// A table of wardrobe items, see [`column_names`].
     Csv,
 }
 

@@ -21,35 +21,6 @@ use super::numbers::{self, Marks};
 use super::rows::{not_utf8, too_long};
 use super::{LONGEST_ROW, Row};
 
-/// The columns, in the order in which they are written. Any of them may be left out of a file, in any order.
-pub const COLUMNS: [&str; 25] = [
-    "id",
-    "category",
-    "brand",
-    "tags",
-    "colours",
-    "price",
-    "currency",
-    "pricePurchaseDate",
-    "purchaseDate",
-    "estimatedMarketValue",
-    "condition",
-    "sizeLetter",
-    "sizeWaist",
-    "sizeInseam",
-    "shoeSize",
-    "sizeSystem",
-    "aestheticTags",
-    "careInfo",
-    "notes",
-    "imageUrl",
-    "dateAdded",
-    "wearCount",
-    "lastWornAt",
-    "isWishlisted",
-    "draftStatus",
-];
-
 /// The longest first line by which the separator of cells is told.
 const LONGEST_HEAD: u64 = 64 * 1024;
 
@@ -64,36 +35,45 @@ enum Cells {
     Colours,
 }
 
+/// The columns in the order in which they are written, with the place of their value in a document and what it is. Any of
+/// them may be left out of a file, in any order.
+const COLUMNS: [(&str, &[&str], Cells); 25] = [
+    ("id", &["id"], Cells::Text),
+    ("category", &["category"], Cells::Text),
+    ("brand", &["brand"], Cells::Text),
+    ("tags", &["tags"], Cells::List),
+    ("colours", &["colours"], Cells::Colours),
+    ("price", &["price", "amount"], Cells::Money),
+    ("currency", &["price", "originalCurrency"], Cells::Text),
+    ("pricePurchaseDate", &["price", "purchaseDate"], Cells::Text),
+    ("purchaseDate", &["purchaseDate"], Cells::Text),
+    ("estimatedMarketValue", &["estimatedMarketValue"], Cells::Money),
+    ("condition", &["condition"], Cells::Text),
+    ("sizeLetter", &["size", "letter"], Cells::Text),
+    ("sizeWaist", &["size", "waist"], Cells::Number),
+    ("sizeInseam", &["size", "inseam"], Cells::Number),
+    ("shoeSize", &["size", "shoeSize"], Cells::Number),
+    ("sizeSystem", &["size", "system"], Cells::Text),
+    ("aestheticTags", &["aestheticTags"], Cells::List),
+    ("careInfo", &["careInfo"], Cells::List),
+    ("notes", &["notes"], Cells::Text),
+    ("imageUrl", &["imageUrl"], Cells::Text),
+    ("dateAdded", &["dateAdded"], Cells::Text),
+    ("wearCount", &["wearCount"], Cells::Number),
+    ("lastWornAt", &["lastWornAt"], Cells::Text),
+    ("isWishlisted", &["isWishlisted"], Cells::Flag),
+    ("draftStatus", &["draftStatus"], Cells::Text),
+];
+
+/// Returns the names of the columns, in the order in which they are written.
+pub fn column_names() -> [&'static str; 25] {
+    COLUMNS.map(|(name, ..)| name)
+}
+
 /// Where a column's value is in a document, and what it is.
-fn place(column: &str) -> (&[&str], Cells) {
-    match column {
-        "tags" => (&["tags"], Cells::List),
-        "aestheticTags" => (&["aestheticTags"], Cells::List),
-        "careInfo" => (&["careInfo"], Cells::List),
-        "colours" => (&["colours"], Cells::Colours),
-        "price" => (&["price", "amount"], Cells::Money),
-        "currency" => (&["price", "originalCurrency"], Cells::Text),
-        "pricePurchaseDate" => (&["price", "purchaseDate"], Cells::Text),
-        "estimatedMarketValue" => (&["estimatedMarketValue"], Cells::Money),
-        "sizeLetter" => (&["size", "letter"], Cells::Text),
-        "sizeWaist" => (&["size", "waist"], Cells::Number),
-        "sizeInseam" => (&["size", "inseam"], Cells::Number),
-        "shoeSize" => (&["size", "shoeSize"], Cells::Number),
-        "sizeSystem" => (&["size", "system"], Cells::Text),
-        "wearCount" => (&["wearCount"], Cells::Number),
-        "isWishlisted" => (&["isWishlisted"], Cells::Flag),
-        "id" => (&["id"], Cells::Text),
-        "category" => (&["category"], Cells::Text),
-        "brand" => (&["brand"], Cells::Text),
-        "purchaseDate" => (&["purchaseDate"], Cells::Text),
-        "condition" => (&["condition"], Cells::Text),
-        "notes" => (&["notes"], Cells::Text),
-        "imageUrl" => (&["imageUrl"], Cells::Text),
-        "dateAdded" => (&["dateAdded"], Cells::Text),
-        "lastWornAt" => (&["lastWornAt"], Cells::Text),
-        "draftStatus" => (&["draftStatus"], Cells::Text),
-        _ => unreachable!("every column is named here; a test goes through them"),
-    }
+fn place(column: &str) -> (&'static [&'static str], Cells) {
+    let found = COLUMNS.iter().find(|(name, ..)| *name == column);
+    found.map(|(_, path, cells)| (*path, *cells)).expect("columns come from the table")
 }
 
 /// Reads the rows of a table.
@@ -258,7 +238,7 @@ impl<R: Read> Read for Bounded<R> {
 /// The column of this name, in any case and with or without blanks and hyphens.
 fn known_column(name: &str) -> Option<&'static str> {
     let plain: String = name.chars().filter(|character| character.is_alphanumeric()).collect();
-    let known = COLUMNS.iter().find(|column| column.eq_ignore_ascii_case(&plain)).copied();
+    let known = column_names().into_iter().find(|column| column.eq_ignore_ascii_case(&plain));
     known.or_else(|| plain.eq_ignore_ascii_case("colors").then_some("colours"))
 }
 
@@ -273,7 +253,7 @@ fn names(record: &ByteRecord) -> Result<Vec<Option<&'static str>>, String> {
                 return Err(format!("the column {column} is there twice"));
             }
             None if !name.is_empty() => {
-                return Err(format!("there is no column {name:?}; there are {}", COLUMNS.join(", ")));
+                return Err(format!("there is no column {name:?}; there are {}", column_names().join(", ")));
             }
             _ => columns.push(column),
         }
@@ -357,12 +337,11 @@ fn unguarded(cell: &str) -> &str {
     cell.strip_prefix('\'').filter(|bare| is_formula(bare)).unwrap_or(cell)
 }
 
-/// The item's cells in the order of [`COLUMNS`], and how many values no cell can hold.
+/// The item's cells in the order of [`column_names`], and how many values no cell can hold.
 pub(super) fn record(item: &Map<String, Value>) -> (Vec<String>, usize) {
     let mut lost = 0;
-    let cells = COLUMNS.iter().map(|column| {
-        let (path, cells) = place(column);
-        let value = match (path, item.get(path[0])) {
+    let cells = COLUMNS.iter().map(|(_, path, cells)| {
+        let value = match (*path, item.get(path[0])) {
             ([_], value) => value,
             ([_, inner], Some(Value::Object(fields))) => fields.get(*inner),
             (["price", "amount"], amount) => amount,

@@ -5,6 +5,8 @@ use url::Url;
 
 use super::scrape::resolve;
 
+use crate::base::text::is_listed;
+
 /// Attributes for lazy loading, likeliest first; `src` beside them is a placeholder.
 const LAZY: [&str; 8] = [
     "data-src",
@@ -36,20 +38,8 @@ const WIDTH_TEMPLATE: (&str, &str) = ("{width}", "1080");
 const MAX_SIZES: usize = 40;
 
 /// File names of placeholders.
-const PLACEHOLDERS: [&str; 12] = [
-    "blank",
-    "spacer",
-    "transparent",
-    "pixel",
-    "loading",
-    "loader",
-    "lazy",
-    "lazyload",
-    "empty",
-    "dummy",
-    "clear",
-    "noimage",
-];
+const PLACEHOLDERS: &str = "\
+    blank spacer transparent pixel loading loader lazy lazyload empty dummy clear noimage";
 /// Supported picture extensions.
 const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "gif"];
 /// Types of a `<source>` that are not supported.
@@ -101,7 +91,7 @@ fn is_placeholder(address: &Url) -> bool {
         || stem == "1x1"
         || stem.contains("placeholder")
         || stem.starts_with("no-image")
-        || PLACEHOLDERS.contains(&name)
+        || is_listed(PLACEHOLDERS, name)
 }
 
 /// Whether a text can be a URL, possibly with a width placeholder.

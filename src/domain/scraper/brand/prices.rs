@@ -5,7 +5,7 @@
 
 use scraper::{ElementRef, Node};
 
-use crate::base::text::collapse;
+use crate::base::text::{collapse, is_listed};
 
 /// Longest number of a price, in characters.
 const MAX_PRICE: usize = 40;
@@ -17,22 +17,8 @@ const MAX_AMOUNTS: usize = 12;
 /// Elements that mark an old price.
 const OLD_ELEMENTS: [&str; 3] = ["del", "s", "strike"];
 /// Words in class names that mark an old price.
-const OLD_CLASSES: [&str; 14] = [
-    "compare",
-    "old",
-    "was",
-    "regular",
-    "original",
-    "crossed",
-    "strike",
-    "strikethrough",
-    "before",
-    "previous",
-    "prev",
-    "rrp",
-    "msrp",
-    "uvp",
-];
+const OLD_CLASSES: &str = "\
+    compare old was regular original crossed strike strikethrough before previous prev rrp msrp uvp";
 /// Words before an amount that mark an old price or a saving.
 const OLD_WORDS: [&str; 15] = [
     "was",
@@ -109,7 +95,7 @@ fn is_old(node: &Node) -> bool {
     let is_struck = |text: &str| text.replace('_', "-").contains("line-through");
     OLD_ELEMENTS.contains(&element.name())
         || element.attr("style").is_some_and(is_struck)
-        || element.classes().any(|class| is_struck(class) || words_of(class).any(|word| OLD_CLASSES.contains(&&*word)))
+        || element.classes().any(|class| is_struck(class) || words_of(class).any(|word| is_listed(OLD_CLASSES, &word)))
 }
 
 fn is_minor(node: &Node) -> bool {
@@ -278,80 +264,13 @@ fn number_end(text: &[char], start: usize) -> usize {
 
 /// Whether the character is a currency sign.
 fn is_sign(letter: char) -> bool {
-    matches!(
-        letter,
-        '$' | '€'
-            | '£'
-            | '¥'
-            | '￥'
-            | '₹'
-            | '₩'
-            | '₽'
-            | '₺'
-            | '₴'
-            | '₪'
-            | '₫'
-            | '฿'
-            | '₱'
-            | '₦'
-            | '₸'
-            | '₲'
-            | '₡'
-            | '₵'
-            | '₾'
-            | '₼'
-            | '₨'
-            | '৳'
-            | '﷼'
-            | '円'
-            | '元'
-            | '원'
-    )
+    "$€£¥￥₹₩₽₺₴₪₫฿₱₦₸₲₡₵₾₼₨৳﷼円元원".contains(letter)
 }
 
 /// Currency names other than codes, without full stops.
-const NAMES: [&str; 40] = [
-    "kr",
-    "Kr",
-    "KR",
-    "zł",
-    "zl",
-    "Kč",
-    "Ft",
-    "lei",
-    "Lei",
-    "CHF",
-    "Fr",
-    "SFr",
-    "Rs",
-    "RM",
-    "Rp",
-    "TL",
-    "S/",
-    "руб",
-    "р",
-    "грн",
-    "лв",
-    "ден",
-    "дин",
-    "din",
-    "Euro",
-    "euro",
-    "Euros",
-    "euros",
-    "Eur",
-    "eur",
-    "دإ",
-    "رس",
-    "جم",
-    "دك",
-    "رق",
-    "درهم",
-    "ريال",
-    "جنيه",
-    "تومان",
-    "دينار",
-];
+const NAMES: &str = "\
+    kr Kr KR zł zl Kč Ft lei Lei CHF Fr SFr Rs RM Rp TL S/ руб р грн лв ден дин din Euro euro Euros euros Eur \
+    eur دإ رس جم دك رق درهم ريال جنيه تومان دينار";
 
 /// Currency codes (ISO 4217) that shops use.
 const CODES: [&str; 58] = [
@@ -365,7 +284,7 @@ const MAX_NAME: usize = 7;
 
 fn is_name(word: &[char]) -> bool {
     let word: String = word.iter().filter(|letter| **letter != '.').collect();
-    CODES.contains(&word.as_str()) || NAMES.contains(&word.as_str())
+    CODES.contains(&word.as_str()) || is_listed(NAMES, word.as_str())
 }
 
 /// Whether a character can be part of a currency name.
