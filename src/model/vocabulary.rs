@@ -253,7 +253,7 @@ pub fn after_consent(text: &str) -> Option<String> {
     {
         rest = shorter;
         // "Please" alone consents, "please show me …" asks for something else.
-        consents |= *phrase != "please" || rest.is_empty();
+        consents |= phrase != "please" || rest.is_empty();
     }
     consents.then(|| rest.to_owned())
 }
