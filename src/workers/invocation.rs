@@ -22,6 +22,7 @@ use tracing::{Instrument, info, warn};
 
 use super::{
     Delivery, Function, JobError, QueueTrigger, TIME_LIMIT, TimerTrigger, Trigger, attempt, log_outcome, span,
+    while_held_elsewhere,
 };
 use crate::http::error::ApiError;
 use crate::http::extract::{AppJson, read_body};
@@ -131,8 +132,7 @@ async fn invoke(function: &'static Function, State(app): State<AppState>, reques
     }
 }
 
-/// Processes a message. While another worker holds the work, waits here: a failed call would use up one of few
-/// deliveries, and the lease of a dead process outlives them.
+/// Processes a message, here as long as another worker holds the work.
 async fn handle(
     app: AppState,
     name: &'static str,
@@ -140,18 +140,8 @@ async fn handle(
     delivery: Delivery,
 ) -> Result<(), JobError> {
     let started = Instant::now();
-    let outcome = loop {
-        let left = TIME_LIMIT.saturating_sub(started.elapsed());
-        match trigger.handle(&app, delivery.clone(), left).await {
-            Err(JobError::NotNow) if left > NOT_NOW_PAUSE => {
-                let pause = tokio::time::sleep(NOT_NOW_PAUSE);
-                if app.shutdown.run_until_cancelled(pause).await.is_none() {
-                    break Err(JobError::NotNow);
-                }
-            }
-            outcome => break outcome,
-        }
-    };
+    let attempt = |left| trigger.handle(&app, delivery.clone(), left);
+    let outcome = while_held_elsewhere(&app, TIME_LIMIT, NOT_NOW_PAUSE, attempt).await;
     log_outcome(&app, name, &outcome, started);
     outcome
 }

@@ -320,6 +320,25 @@ impl QueueTrigger {
     }
 }
 
+/// Repeats an attempt while another worker holds the work, up to `limit` and until the process stops. Giving the message
+/// back would use up one of few deliveries, and the lease of a dead process outlives them. `attempt` gets the time left.
+async fn while_held_elsewhere<F: Future<Output = Result<(), JobError>>>(
+    app: &AppState,
+    limit: Duration,
+    pause: Duration,
+    mut attempt: impl FnMut(Duration) -> F,
+) -> Result<(), JobError> {
+    let started = Instant::now();
+    loop {
+        let left = limit.saturating_sub(started.elapsed());
+        let outcome = attempt(left).await;
+        let may_wait = matches!(outcome, Err(JobError::NotNow)) && left > pause;
+        if !may_wait || app.shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return outcome;
+        }
+    }
+}
+
 /// Creates the span of a run.
 fn span(app: &AppState, function: &'static str, delivery: Option<&Delivery>) -> Span {
     let id = delivery.and_then(|delivery| delivery.id.as_deref());

@@ -12,7 +12,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, warn};
 
-use super::{Delivery, Function, JobError, MOST_DELIVERIES, QueueTrigger, TIME_LIMIT, Trigger, log_outcome, span};
+use super::{
+    Delivery, Function, JobError, MOST_DELIVERIES, QueueTrigger, TIME_LIMIT, Trigger, log_outcome, span,
+    while_held_elsewhere,
+};
 use crate::base::backoff::{Backoff, Jitter};
 use crate::base::chain::Chain;
 use crate::config::Config;
@@ -172,28 +175,25 @@ impl Pump {
         .await;
     }
 
-    /// Processes a message. While another worker holds the work, waits without a slot: releasing the message would use
-    /// up one of few deliveries, and the lease of a dead process outlives them.
+    /// Processes a message. While another worker holds the work, waits without a slot.
     async fn work(
         &self,
         delivery: Delivery,
         mut slot: Option<OwnedSemaphorePermit>,
         slots: Arc<Semaphore>,
     ) -> Result<(), JobError> {
-        let started = Instant::now();
-        loop {
-            let held = match slot.take() {
-                Some(slot) => Some(slot),
-                None => slots.clone().acquire_owned().await.ok(),
-            };
-            let outcome = self.trigger.handle(&self.app, delivery.clone(), self.options.time_limit).await;
-            let is_patient = started.elapsed() < self.options.time_limit && !self.app.shutdown.is_cancelled();
-            if !(matches!(outcome, Err(JobError::NotNow)) && is_patient) {
-                return outcome;
+        let (delivery, slots, limit) = (&delivery, &slots, self.options.time_limit);
+        let attempt = |_| {
+            let slot = slot.take();
+            async move {
+                let _held = match slot {
+                    Some(slot) => Some(slot),
+                    None => slots.clone().acquire_owned().await.ok(),
+                };
+                self.trigger.handle(&self.app, delivery.clone(), limit).await
             }
-            drop(held);
-            self.until_shutdown(tokio::time::sleep(self.options.not_now_pause)).await;
-        }
+        };
+        while_held_elsewhere(&self.app, limit, self.options.not_now_pause, attempt).await
     }
 
     /// Keeps the message invisible until `done`, and returns it with its latest receipt.
