@@ -38,23 +38,6 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why the demo data was not loaded completely. The next start tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An embedded file does not have the expected shape; a bug.
-    #[error("the demo file {file} cannot be read")]
-    Unreadable {
-        /// File name.
-        file: &'static str,
-        /// Position and reason.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A document lacks its id, its partition key or a field that loading needs; a bug.
-    #[error("a document of the demo file {file} has no {field}")]
-    Incomplete {
-        /// File name.
-        file: &'static str,
-        /// Missing field.
-        field: &'static str,
-    },
     /// The model could not embed the scraped items. Nothing was written.
     #[error("the scraped items of the demo could not be embedded")]
     Model(#[source] llm::Error),
@@ -72,12 +55,6 @@ pub enum Error {
     /// The blob store could not do it.
     #[error("the blob store failed")]
     Blobs(#[source] blob::Error),
-    /// The data name a picture in a way that no blob can be named: a fault in this program.
-    #[error("the demo's picture {name} cannot have this name")]
-    PictureName {
-        /// Its name.
-        name: String,
-    },
 }
 
 /// User id in the files; replaced by the user that the data is loaded for.
@@ -102,14 +79,13 @@ pub struct Gallery<'a> {
 }
 
 struct File {
-    name: &'static str,
     container: Container,
     text: &'static str,
 }
 
 macro_rules! file {
     ($name:literal, $container:ident) => {
-        File { name: $name, container: Container::$container, text: include_str!(concat!("../../../demo/", $name)) }
+        File { container: Container::$container, text: include_str!(concat!("../../../demo/", $name)) }
     };
 }
 
@@ -126,24 +102,25 @@ const FILES: [File; 6] = [
 /// All documents of the demo for `user`, with dates that count back from `load_day` (UTC) and pictures in `gallery`, in
 /// the order in which they are to be written. Scraped items have no vectors yet.
 ///
-/// # Errors
-/// [`Error::Unreadable`], [`Error::Incomplete`] or [`Error::PictureName`] when an embedded file is damaged.
-pub fn documents(user: &UserId, load_day: Date, gallery: Gallery<'_>) -> Result<Vec<(Key, Value)>> {
+/// # Panics
+/// When an embedded file is damaged, which a test rules out.
+pub fn documents(user: &UserId, load_day: Date, gallery: Gallery<'_>) -> Vec<(Key, Value)> {
     let mut documents = Vec::new();
     for file in &FILES {
         let owner = (file.container == Container::Wardrobe).then_some(user);
         let setting = Setting { user, load_day, gallery, owner };
-        for mut document in file.documents()? {
-            setting.settle(&mut document)?;
-            let field = |field: &'static str| {
-                let text = document.get(field).and_then(Value::as_str);
-                text.map(str::to_owned).ok_or(Error::Incomplete { file: file.name, field })
-            };
-            let key = Key::new(file.container, field(file.container.spec().partition_key)?, field("id")?);
+        for mut document in file.documents() {
+            setting.settle(&mut document);
+            let key =
+                Key::new(file.container, field(&document, file.container.spec().partition_key), field(&document, "id"));
             documents.push((key, document));
         }
     }
-    Ok(documents)
+    documents
+}
+
+fn field<'a>(document: &'a Value, name: &str) -> &'a str {
+    document[name].as_str().expect("every document of the demo has its keys")
 }
 
 /// Loads the demo for `user`, unless they have a profile, or a wardrobe with anything but demo items in it. Returns
@@ -166,14 +143,14 @@ pub async fn load_if_empty(
         return Ok(false);
     }
     let today = now.to_offset(UtcOffset::UTC).date();
-    let mut documents = documents(user, today, gallery)?;
+    let mut documents = documents(user, today, gallery);
     if owns_anything_else(store, user, &documents).await? {
         return Ok(false);
     }
     let vectors = embed(model, &documents).await?; // may fail, so before the first write
     let load_day = anchor(store, &documents, today).await?;
     if load_day != today {
-        documents = self::documents(user, load_day, gallery)?;
+        documents = self::documents(user, load_day, gallery);
     }
     let scraped = documents.iter_mut().filter(|(key, _)| key.container == Container::ScrapedItems);
     for ((_, item), vector) in scraped.zip(vectors) {
@@ -195,14 +172,14 @@ pub async fn load_if_empty(
 /// When a store fails.
 pub async fn import_pictures(data: &Data, gallery: Gallery<'_>, user: &UserId) -> Result<usize> {
     let Gallery { blobs, container } = gallery;
-    let mark = mark(user)?;
+    let mark = mark(user);
     if blobs.properties(container, &mark).await.map_err(Error::Blobs)?.is_some() || !shows_pictures(data, user).await? {
         return Ok(0);
     }
     let mut wanted = Vec::with_capacity(pictures::WARDROBE.len() + pictures::FEED.len());
     for (table, owner) in [(pictures::WARDROBE, Some(user)), (pictures::FEED, None)] {
         for Picture { name, file } in table {
-            wanted.push((picture_name(owner, name)?, Bytes::from_static(file)));
+            wanted.push((picture_name(owner, name), Bytes::from_static(file)));
         }
     }
     let written = stream::iter(wanted)
@@ -221,40 +198,32 @@ pub async fn import_pictures(data: &Data, gallery: Gallery<'_>, user: &UserId) -
 /// Whether the user has the demo, from a version that had pictures.
 async fn shows_pictures(data: &Data, user: &UserId) -> Result<bool> {
     let [wardrobe, ..] = &FILES;
-    let Some(first) = wardrobe.documents()?.into_iter().next() else { return Ok(false) };
-    let id = first["id"].as_str().ok_or(Error::Incomplete { file: wardrobe.name, field: "id" })?;
-    let key = Key::new(Container::Wardrobe, user.as_str(), id);
+    let Some(first) = wardrobe.documents().into_iter().next() else { return Ok(false) };
+    let key = Key::new(Container::Wardrobe, user.as_str(), field(&first, "id"));
     let found = data.store.read(&key).await.map_err(Error::Store)?;
     let item = found.and_then(|stored| stored.parse::<Value>().ok());
     Ok(item.is_some_and(|item| item["imageUrl"].is_string()))
 }
 
 /// Where a picture is kept: one of the wardrobe is its owner's, as if they had sent it, one of the feed is everybody's.
-fn picture_name(owner: Option<&UserId>, name: &str) -> Result<BlobName> {
-    let bad = || Error::PictureName { name: name.to_owned() };
-    match owner {
-        Some(owner) => Ok(media::blob_name(Some(owner), &name.parse::<PictureId>().map_err(|_| bad())?)),
-        None => format!("demo/feed/{name}.webp").parse().map_err(|_| bad()),
-    }
+fn picture_name(owner: Option<&UserId>, name: &str) -> BlobName {
+    let of_owner = |owner| media::blob_name(Some(owner), &name.parse::<PictureId>().expect("an id of a picture"));
+    owner.map_or_else(|| format!("demo/feed/{name}.webp").parse().expect("the name of a blob"), of_owner)
 }
 
 /// The blob that says that all pictures were written for this user.
-fn mark(user: &UserId) -> Result<BlobName> {
-    let name = picture_name(Some(user), "complete")?;
+fn mark(user: &UserId) -> BlobName {
+    let name = picture_name(Some(user), "complete");
     let directory = name.segments().next().unwrap_or_default();
-    let mark = format!("demo/users/{directory}.txt");
-    mark.parse().map_err(|_| Error::PictureName { name: mark })
+    format!("demo/users/{directory}.txt").parse().expect("the name of a blob")
 }
 
 impl File {
     /// Parses the documents of the file.
-    fn documents(&self) -> Result<Vec<Value>> {
-        let parsed = serde_json::from_str(self.text);
-        match parsed.map_err(|source| Error::Unreadable { file: self.name, source })? {
-            Value::Array(documents) => Ok(documents),
-            single @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
-                Ok(vec![single])
-            }
+    fn documents(&self) -> Vec<Value> {
+        match serde_json::from_str(self.text).expect("the demo's files are JSON") {
+            Value::Array(documents) => documents,
+            single => vec![single],
         }
     }
 }
@@ -270,7 +239,7 @@ struct Setting<'a> {
 
 impl Setting<'_> {
     /// Puts the user, absolute dates and addresses of pictures in their places, at every depth.
-    fn settle(&self, value: &mut Value) -> Result<()> {
+    fn settle(&self, value: &mut Value) {
         match value {
             Value::String(text) if text == PLACEHOLDER_USER => self.user.as_str().clone_into(text),
             Value::String(text) => {
@@ -278,14 +247,13 @@ impl Setting<'_> {
                     *text = at.to_string();
                 } else if let Some(name) = text.strip_prefix(PICTURE) {
                     let Gallery { blobs, container } = self.gallery;
-                    *text = blobs.public_url(container, &picture_name(self.owner, name)?).into();
+                    *text = blobs.public_url(container, &picture_name(self.owner, name)).into();
                 }
             }
-            Value::Array(elements) => elements.iter_mut().try_for_each(|element| self.settle(element))?,
-            Value::Object(fields) => fields.values_mut().try_for_each(|field| self.settle(field))?,
+            Value::Array(elements) => elements.iter_mut().for_each(|element| self.settle(element)),
+            Value::Object(fields) => fields.values_mut().for_each(|field| self.settle(field)),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
-        Ok(())
     }
 }
 
@@ -483,7 +451,7 @@ mod tests {
     }
 
     fn of(container: Container) -> Vec<Value> {
-        let all = documents(&ada(), LOAD_DAY, Files::new().gallery()).unwrap();
+        let all = documents(&ada(), LOAD_DAY, Files::new().gallery());
         all.into_iter().filter(|(key, _)| key.container == container).map(|(_, document)| document).collect()
     }
 
@@ -508,7 +476,7 @@ mod tests {
     #[test]
     fn every_file_gives_its_documents() {
         let mut counts: BTreeMap<Container, usize> = BTreeMap::new();
-        for (key, _) in documents(&ada(), LOAD_DAY, Files::new().gallery()).unwrap() {
+        for (key, _) in documents(&ada(), LOAD_DAY, Files::new().gallery()) {
             *counts.entry(key.container).or_default() += 1;
         }
         let expected = [
@@ -525,7 +493,7 @@ mod tests {
     #[test]
     fn keys_are_valid_unique_and_those_of_the_documents() {
         let mut seen = HashSet::new();
-        for (key, document) in documents(&ada(), LOAD_DAY, Files::new().gallery()).unwrap() {
+        for (key, document) in documents(&ada(), LOAD_DAY, Files::new().gallery()) {
             assert!(key.is_valid(), "{key:?}");
             assert_eq!(document["id"], key.id.as_str());
             assert_eq!(document[key.container.spec().partition_key], key.partition.as_str());
@@ -535,7 +503,7 @@ mod tests {
 
     #[test]
     fn the_user_takes_the_place_of_the_placeholder_and_dates_become_absolute() {
-        for (key, document) in documents(&ada(), LOAD_DAY, Files::new().gallery()).unwrap() {
+        for (key, document) in documents(&ada(), LOAD_DAY, Files::new().gallery()) {
             let mut found = Vec::new();
             texts(&document, &mut found);
             for text in found {
@@ -766,7 +734,7 @@ mod tests {
         let named = |container: Container| -> Vec<String> {
             let file = FILES.iter().find(|file| file.container == container).unwrap();
             let mut names = Vec::new();
-            for item in file.documents().unwrap() {
+            for item in file.documents() {
                 let gallery = item["galleryImages"].as_array().into_iter().flatten();
                 let own = item["imageUrl"].as_str().unwrap().strip_prefix(PICTURE).unwrap();
                 assert_eq!(item["id"], own);
@@ -816,7 +784,7 @@ mod tests {
         assert!(load_if_empty(&data, &MODEL, files.gallery(), &ada(), NOW).await.unwrap());
 
         // As after a load that was cut, or somebody's own picture under that name.
-        let first = picture_name(Some(&ada()), pictures::WARDROBE[0].name).unwrap();
+        let first = picture_name(Some(&ada()), pictures::WARDROBE[0].name);
         let own = Bytes::from_static(b"my own picture");
         files.blobs.put(&files.container, &first, own.clone()).await.unwrap();
         let all = pictures::WARDROBE.len() + pictures::FEED.len();
@@ -968,7 +936,7 @@ mod tests {
         let data = Data::new(shelf.clone());
         assert!(load_if_empty(&data, &MODEL, files.gallery(), &ada(), NOW).await.unwrap());
         let first = shelf.contents();
-        assert_eq!(first.len(), documents(&ada(), LOAD_DAY, files.gallery()).unwrap().len());
+        assert_eq!(first.len(), documents(&ada(), LOAD_DAY, files.gallery()).len());
         for (key, document) in first.iter().filter(|(key, _)| key.container == Container::ScrapedItems) {
             let vector = document["embedding"].as_array().unwrap();
             assert_eq!(vector.len(), EMBEDDING_DIMENSIONS, "{key:?}");
