@@ -5,6 +5,10 @@ use serde_json::{Map, Value};
 
 use super::ids::UserId;
 use super::lenient;
+use crate::base::text::{cut, cut_each};
+
+/// Most words of a list in [`ProfileFacts`].
+const MOST_WORDS: usize = 30;
 
 /// A user's profile. Other services write it too, so unknown fields are kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,6 +52,41 @@ pub struct UserProfile {
     /// Fields that this service has no name for.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// A profile as models see it: in this order, with short texts.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "as in `UserProfile`")]
+pub struct ProfileFacts {
+    pub style_preferences: Vec<String>,
+    pub favorite_brands: Vec<String>,
+    pub preferred_colours: Vec<String>,
+    pub location_city: Option<String>,
+    pub height_cm: Option<f64>,
+    pub preferred_size_system: String,
+    pub currency_code: String,
+    pub recommendation_opt_in: bool,
+    pub style_confidence_profile: Option<f64>,
+    pub climate_zone: Option<String>,
+}
+
+impl From<UserProfile> for ProfileFacts {
+    fn from(profile: UserProfile) -> Self {
+        let words = |list: &[String]| cut_each(list, 60, MOST_WORDS);
+        Self {
+            style_preferences: words(&profile.style_preferences),
+            favorite_brands: words(&profile.favorite_brands),
+            preferred_colours: words(&profile.preferred_colours),
+            location_city: profile.location_city.map(|city| cut(&city, 100)),
+            height_cm: profile.height_cm,
+            preferred_size_system: cut(&profile.preferred_size_system, 12),
+            currency_code: cut(&profile.currency_code, 12),
+            recommendation_opt_in: profile.recommendation_opt_in,
+            style_confidence_profile: profile.style_confidence_profile,
+            climate_zone: profile.climate_zone.map(|zone| cut(&zone, 30)),
+        }
+    }
 }
 
 fn usd() -> String {

@@ -10,6 +10,7 @@ use super::turn::{Answer, Turn, Unfinished};
 use super::understand::{Ask, Named};
 use crate::model::conversation::PreferenceKind;
 use crate::model::garment::{Description, Fit, Garment, Words, is_plural, shown};
+use crate::model::profile::ProfileFacts;
 use crate::model::thesaurus::{self, Kind, TermId};
 use crate::model::vocabulary;
 
@@ -1774,19 +1775,8 @@ fn shop(turn: &Turn<'_>) -> Answer {
     Ok(lines.join("\n"))
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Profile {
-    style_preferences: Vec<String>,
-    favorite_brands: Vec<String>,
-    preferred_colours: Vec<String>,
-    location_city: Option<String>,
-    height_cm: Option<f64>,
-    preferred_size_system: Option<String>,
-}
-
 fn profile(turn: &Turn<'_>, ask: Ask) -> Answer {
-    let profile: Profile = turn.read("get_user_profile", json!({}))?;
+    let profile: ProfileFacts = turn.read("get_user_profile", json!({}))?;
     if ask == "size" {
         return size(turn, &profile);
     }
@@ -1811,7 +1801,7 @@ fn profile(turn: &Turn<'_>, ask: Ask) -> Answer {
 }
 
 /// Sizes, by the clothes that are owned.
-fn size(turn: &Turn<'_>, profile: &Profile) -> Answer {
+fn size(turn: &Turn<'_>, profile: &ProfileFacts) -> Answer {
     let query = turn.asked.about().map(|named| named.text.clone()).unwrap_or_default();
     let found = sorted(turn, &query, "wear_count", "desc")?;
     let mut sizes: Vec<(String, usize)> = Vec::new();
@@ -1847,7 +1837,7 @@ fn size(turn: &Turn<'_>, profile: &Profile) -> Answer {
             told.push(entry.clone());
         }
     }
-    let system = profile.preferred_size_system.as_deref().map(shown).filter(|system| !system.is_empty());
+    let system = Some(shown(&profile.preferred_size_system)).filter(|system| !system.is_empty());
     let system = system.map(|system| format!(" ({system} sizes)")).unwrap_or_default();
     let height = profile.height_cm.map(|height| format!(" You're {height:.0} cm tall.")).unwrap_or_default();
     if told.is_empty() {
