@@ -21,6 +21,7 @@ use crate::domain::quota::body_memory::BodyMemory;
 use crate::domain::readiness::Readiness;
 use crate::domain::scraper::Scraper;
 use crate::domain::taste::Taste;
+use crate::identity::api_token::ApiTokenService;
 use crate::identity::google::GoogleVerifier;
 use crate::identity::service::ServiceVerifier;
 use crate::identity::session::SessionService;
@@ -37,6 +38,8 @@ pub struct Parts {
     pub embedded_blobs: Option<Arc<dyn BlobStore>>,
     /// Sessions.
     pub sessions: SessionService,
+    /// API tokens.
+    pub api_tokens: ApiTokenService,
     /// Verifier of Google ID tokens.
     pub google: GoogleVerifier,
     /// Verifier of other services' credentials.

@@ -12,7 +12,7 @@ use crate::domain::quota::Kind;
 use crate::http::layers::bodies::DEFAULT_LIMIT;
 use crate::http::layers::idempotency::Repeats;
 use crate::routes::docs::Description;
-use crate::routes::{admin, auth, chat, digest, docs, health, insights, jobs, media, moods, scraper, taste};
+use crate::routes::{admin, auth, chat, digest, docs, health, insights, jobs, media, moods, scraper, taste, tokens};
 use crate::state::AppState;
 
 /// Time within which a handler must begin to answer, unless its group says otherwise.
@@ -27,16 +27,18 @@ const SLOW_TIME_LIMIT: Duration = Duration::from_secs(220);
 pub enum Access {
     /// Everybody.
     Public,
-    /// Signed-in users.
+    /// Signed-in users, and programs with one of their API tokens.
     User,
-    /// Administrators.
+    /// Signed-in users, not their API tokens.
+    SignedIn,
+    /// Administrators, not their API tokens.
     Admin,
     /// Signed-in users and other services.
     UserOrService,
     /// Other services.
     Service,
 }
-use Access::{Admin, Public, Service, User, UserOrService};
+use Access::{Admin, Public, Service, SignedIn, User, UserOrService};
 
 /// Routes that share their rules.
 pub struct Group {
@@ -89,6 +91,11 @@ impl Group {
         Self { repeats: Repeats::Never, ..self }
     }
 
+    /// The routes answer with secrets, which are not kept.
+    fn secrets(self) -> Self {
+        Self { repeats: Repeats::Never, ..self }
+    }
+
     /// The routes do their work as a job if the caller asks for that (`Prefer: respond-async`).
     fn may_be_later(self) -> Self {
         Self { repeats: Repeats::UnlessAsync, ..self }
@@ -107,6 +114,7 @@ pub fn groups() -> Vec<Group> {
         Group::new("health", Public, health::public()).probes(),
         Group::new("docs", Public, docs::public(description)),
         Group::new("auth", Public, auth::public()).quota(Kind::Auth).largest_body(auth::LARGEST_BODY),
+        Group::new("auth", SignedIn, tokens::signed_in()).largest_body(auth::LARGEST_BODY).secrets(),
         Group::new("chat", User, chat::user()),
         Group::new("chat", User, chat::user_turns()).quota(Kind::Model).largest_body(chat::LARGEST_TURN).streams(),
         Group::new("digest", User, digest::user()),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use utoipa::{OpenApi, ToSchema};
 
-use super::groups::Access::{self, Admin, Public, Service, User, UserOrService};
+use super::groups::Access::{self, Admin, Public, Service, SignedIn, User, UserOrService};
 use super::groups::{Group, groups};
 use crate::http::error::Fault;
 use crate::http::layers::idempotency::Repeats;
@@ -20,8 +20,11 @@ impl Access {
     fn security(self) -> Value {
         match self {
             Public => json!([]),
-            User | Admin => json!([{ "user": [] }]),
-            UserOrService => json!([{ "user": [] }, { "serviceKey": [] }, { "serviceToken": [] }]),
+            User => json!([{ "user": [] }, { "apiToken": [] }]),
+            SignedIn | Admin => json!([{ "user": [] }]),
+            UserOrService => {
+                json!([{ "user": [] }, { "apiToken": [] }, { "serviceKey": [] }, { "serviceToken": [] }])
+            }
             Service => json!([{ "serviceKey": [] }, { "serviceToken": [] }]),
         }
     }
@@ -30,8 +33,8 @@ impl Access {
     fn statuses(self) -> &'static [u16] {
         match self {
             Public => &[429, 500, 503],
-            User | UserOrService | Service => &[401, 429, 500, 503],
-            Admin => &[401, 403, 429, 500, 503],
+            Service => &[401, 429, 500, 503],
+            User | UserOrService | SignedIn | Admin => &[401, 403, 429, 500, 503],
         }
     }
 }
@@ -85,7 +88,7 @@ pub fn document() -> Value {
             let path = path.replace("{*", "{");
             for (method, operation) in operations.as_object_mut().into_iter().flatten() {
                 // The layer is around what users call.
-                if matches!(access, User | Admin) && method != "get" && repeats != Repeats::Never {
+                if matches!(access, User | SignedIn | Admin) && method != "get" && repeats != Repeats::Never {
                     repeat_answers(operation);
                 }
                 if repeats == Repeats::UnlessAsync {
@@ -259,6 +262,11 @@ fn credentials() -> Value {
             "scheme": "bearer",
             "description": "An access token of `POST /api/auth/mobile-token`, or a Google ID token. Administrators are \
                 the users in `ADMIN_USER_IDS`.",
+        },
+        "apiToken": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token of `POST /api/auth/tokens`, for programs: `pat-…`. One that may only read changes nothing.",
         },
         "serviceKey": {
             "type": "apiKey",

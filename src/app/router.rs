@@ -4,7 +4,7 @@
 use std::any::Any;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower::{Layer, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -14,7 +14,9 @@ use tracing::warn;
 use super::groups::{Access, Group, groups, page};
 use crate::config::Environment;
 use crate::http::error::ApiError;
-use crate::http::layers::auth::{require_admin, require_service, require_user, require_user_or_service};
+use crate::http::layers::auth::{
+    refuse_api_tokens, require_admin, require_service, require_user, require_user_or_service,
+};
 use crate::http::layers::bodies::bound_body;
 use crate::http::layers::cors::{allow_origins, refuse_preflight};
 use crate::http::layers::idempotency::{Repeats, repeat_answers};
@@ -59,16 +61,20 @@ fn guarded(group: Group, state: &AppState) -> Router<AppState> {
             routes.layer(from_fn_with_state((state.clone(), repeats), repeat_answers))
         }
     };
-    let signed_in = |routes: Router<AppState>| {
+    let identified = |routes: Router<AppState>| {
         let layers = ServiceBuilder::new().layer(from_fn_with_state(state.clone(), require_user));
         routes.layer(layers.layer(from_fn_with_state(quota.clone(), limit_user)))
     };
     let routes = match access {
         Access::Public if is_probe => routes,
         Access::Public => routes.layer(from_fn_with_state(quota, limit_address)),
-        Access::User => signed_in(repeating(routes)),
+        Access::User => identified(repeating(routes)),
+        Access::SignedIn => identified(repeating(routes).layer(from_fn(refuse_api_tokens))),
         // Inside the layer that checks for administrators: who is none any more gets no answer repeated either.
-        Access::Admin => signed_in(repeating(routes).layer(from_fn_with_state(state.clone(), require_admin))),
+        Access::Admin => {
+            let layers = ServiceBuilder::new().layer(from_fn(refuse_api_tokens));
+            identified(repeating(routes).layer(layers.layer(from_fn_with_state(state.clone(), require_admin))))
+        }
         Access::UserOrService => {
             let layers = ServiceBuilder::new().layer(from_fn_with_state(state.clone(), require_user_or_service));
             routes.layer(layers.layer(from_fn_with_state(quota, limit_upload)))

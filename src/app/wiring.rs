@@ -36,6 +36,7 @@ use crate::domain::scraper::polite::RobotsClient;
 use crate::domain::scraper::reddit::client::Reddit;
 use crate::domain::similarity::items::SimilarItems;
 use crate::domain::taste::Taste;
+use crate::identity::api_token::ApiTokenService;
 use crate::identity::google::GoogleVerifier;
 use crate::identity::keys::KeySet;
 use crate::identity::service::ServiceVerifier;
@@ -105,7 +106,8 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         ),
         jobs: Jobs::new(base.clone(), budget.clone(), backlog, kinds),
         quiz: QuizService::new(data.clone(), clock.clone()),
-        sessions: SessionService::new(data.sessions.clone(), clock.clone()).watched(telemetry.metrics.clone()),
+        sessions: SessionService::new(data.sessions.clone(), clock.clone()).watched(&telemetry.metrics),
+        api_tokens: ApiTokenService::new(data.api_tokens.clone(), clock.clone()).watched(&telemetry.metrics),
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         services: ServiceVerifier::new(&config.media.service, http.clone(), clock.clone(), tasks.clone()),
         media: Media::new(base.clone(), Pipeline::new(pixels.clone(), segmenter, decode::Limits::default())),

@@ -29,7 +29,7 @@ pub struct ServiceArguments {
     /// URL of the service
     #[arg(long, default_value = "http://127.0.0.1:7071", value_parser = parse_url, global = true)]
     url: Url,
-    /// Session token or Google ID token; visible to other users of this machine, so prefer --token-file
+    /// Session token, API token or Google ID token; visible to other users of this machine, so prefer --token-file
     #[arg(long, conflicts_with = "token_file", global = true)]
     token: Option<String>,
     /// File with the token

@@ -17,6 +17,7 @@ mod package;
 mod process_image;
 mod serve;
 mod storage;
+mod token;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -60,6 +61,8 @@ enum Command {
     Export(export::Arguments),
     /// Show wardrobe statistics: cost per wear, unworn items, colours.
     Insights(insights::Arguments),
+    /// Create, list and revoke API tokens.
+    Token(token::Arguments),
     /// List, show, follow, terminate and restart jobs of a running service.
     Jobs(jobs::Arguments),
     /// Show effective settings and their sources; secrets are masked.
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Insights(arguments) => insights::run(&arguments),
+        Command::Token(arguments) => token::run(arguments),
         Command::Jobs(arguments) => jobs::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

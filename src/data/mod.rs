@@ -1,6 +1,7 @@
 //! The typed side of the store: for each kind of document its container, partition key, shape and named queries,
 //! written once for both back ends.
 
+pub mod api_tokens;
 pub mod backlogs;
 pub mod bans;
 pub mod contributions;
@@ -60,6 +61,8 @@ pub struct Data {
     pub store: Arc<dyn DocumentStore>,
     /// Sessions.
     pub sessions: sessions::Sessions,
+    /// API tokens.
+    pub api_tokens: api_tokens::ApiTokens,
     /// Wardrobe items.
     pub wardrobe: wardrobe::Wardrobe,
     /// Wear events.
@@ -118,6 +121,7 @@ impl Data {
     pub fn new(store: Arc<dyn DocumentStore>) -> Self {
         Self {
             sessions: sessions::Sessions(store.clone()),
+            api_tokens: api_tokens::ApiTokens(store.clone()),
             wardrobe: wardrobe::Wardrobe(store.clone()),
             wear_events: wear_events::WearEvents(store.clone()),
             profiles: profiles::Profiles(store.clone()),

@@ -10,7 +10,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -20,7 +19,7 @@ use serde_json::Map;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::base::cache::ExpiringCache;
+use super::credential_cache::CredentialCache;
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::base::hash::sha256_hex;
@@ -51,11 +50,6 @@ const MOST_SESSIONS: usize = 50;
 const KEPT_SURPLUS_SECONDS: i64 = 24 * 60 * 60;
 /// How long the store keeps a session after its refresh token expired.
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// Lifetime of a cached look-up: a revocation on another instance takes effect within this time.
-const CACHE_LIFE: Duration = Duration::from_secs(30);
-const CACHED_SESSIONS: usize = 10_000;
-/// Most rejected tokens that are cached, each for [`CACHE_LIFE`].
-const CACHED_REFUSALS: usize = 10_000;
 /// Passes over a user's sessions until none is live; later ones catch refreshes that raced with earlier ones.
 const REVOKE_PASSES: usize = 5;
 /// Longest token: a user id of 255 bytes in base64url, and the rest.
@@ -82,25 +76,19 @@ pub struct Grant {
 pub struct SessionService {
     sessions: Sessions,
     clock: Arc<dyn Clock>,
-    /// Verified access tokens by hash: user and expiry.
-    known: ExpiringCache<String, (UserId, Timestamp)>,
-    /// Hashes of rejected access tokens.
-    refused: ExpiringCache<String, ()>,
-    /// Counts revocations, so that a look-up that began before one is not cached after it.
-    revocations: AtomicU64,
+    /// Access tokens that were checked: user and expiry.
+    checked: CredentialCache<(UserId, Timestamp)>,
 }
 
 impl SessionService {
     /// Creates a service that stores its sessions in `sessions`.
     pub fn new(sessions: Sessions, clock: Arc<dyn Clock>) -> Self {
-        let known = ExpiringCache::new(CACHED_SESSIONS, CACHE_LIFE, clock.clone());
-        let refused = ExpiringCache::new(CACHED_REFUSALS, CACHE_LIFE, clock.clone());
-        Self { sessions, clock, known, refused, revocations: AtomicU64::new(0) }
+        Self { sessions, checked: CredentialCache::new(&clock), clock }
     }
 
     /// Records cache hits and misses in metrics.
-    pub fn watched(self, metrics: Metrics) -> Self {
-        Self { known: self.known.observed(metrics.of_cache("sessions")), ..self }
+    pub fn watched(self, metrics: &Metrics) -> Self {
+        Self { checked: self.checked.watched(metrics, "sessions"), ..self }
     }
 
     /// Whether a bearer token has the form of our access tokens.
@@ -145,7 +133,7 @@ impl SessionService {
         if !Self::is_access_token(access_token) || access_token.len() > LONGEST_TOKEN_BYTES {
             return None;
         }
-        let (user, expires_at) = self.known.get(sha256_hex(access_token).as_str())?;
+        let (user, expires_at) = self.checked.find(&sha256_hex(access_token))?;
         (expires_at >= self.now()).then_some(user)
     }
 
@@ -158,10 +146,10 @@ impl SessionService {
             return Ok(None);
         }
         let hash = sha256_hex(access_token);
-        if self.refused.get(hash.as_str()).is_some() {
+        if self.checked.is_refused(&hash) {
             return Ok(None);
         }
-        let revocations = self.revocations.load(Ordering::Acquire);
+        let look_up = self.checked.look_up();
         let found = match session_named_by(access_token, ACCESS_PREFIX) {
             Some((user, id)) => self.sessions.find(&user, &id).await?,
             None => self.sessions.find_by_access_hash(&hash).await?,
@@ -175,12 +163,10 @@ impl SessionService {
             None => None,
         };
         let Some(session) = session else {
-            self.refused.insert(hash, ());
+            self.checked.refuse(hash);
             return Ok(None);
         };
-        if self.revocations.load(Ordering::Acquire) == revocations {
-            self.known.insert(hash, (session.user_id.clone(), session.access_token_expires_at));
-        }
+        self.checked.remember(look_up, hash, (session.user_id.clone(), session.access_token_expires_at));
         Ok(Some(session.user_id))
     }
 
@@ -325,8 +311,7 @@ impl SessionService {
     }
 
     fn forget(&self, session: &Session) {
-        self.revocations.fetch_add(1, Ordering::AcqRel);
-        self.known.remove(session.access_token_hash.as_str());
+        self.checked.revoke(&session.access_token_hash);
     }
 
     fn now(&self) -> Timestamp {

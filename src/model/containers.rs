@@ -43,6 +43,7 @@ pub enum Container {
     TasteAnalysisJobDeadLetters,
     ItemVotes,
     Jobs,
+    ApiTokens,
 }
 
 /// Default lifetime of a container's documents.
@@ -131,7 +132,7 @@ const fn spec(
 }
 
 /// The containers, in the order of [`Container`].
-const SPECS: [Spec; 19] = [
+const SPECS: [Spec; 20] = [
     // Clothes, written by the API.
     Spec {
         indexes: &[&[("wearCount", Descending), ("id", Ascending)], &[("dateAdded", Descending), ("id", Ascending)]],
@@ -242,6 +243,8 @@ const SPECS: [Spec; 19] = [
         across_partitions: true,
         ..spec("Jobs", "COSMOS_DB_JOBS_CONTAINER", "userId", PerDocument)
     },
+    // Credentials of programs: a list per user, and a key per token, which expires with it.
+    spec("ApiTokens", "COSMOS_DB_API_TOKENS_CONTAINER", "userId", PerDocument),
 ];
 
 /// A text that is not a valid container or blob name.

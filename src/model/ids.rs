@@ -58,6 +58,8 @@ ids! {
     SessionId;
     /// All sessions that descend from one sign-in.
     FamilyId;
+    /// An API token.
+    ApiTokenId;
     /// A source of the discover feed: a subreddit or a brand's site.
     SourceId;
     /// An item of the discover feed.

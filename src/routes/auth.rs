@@ -171,7 +171,7 @@ async fn revoke_sessions(
         return Ok(AppJson(RevokeResponse { revoked: true }));
     }
     let Some(user) = body.user else { return Ok(AppJson(RevokeResponse { revoked: false })) };
-    if auth::identify(&app, (&parts).into()).await? != user {
+    if auth::identify_signed_in(&app, (&parts).into()).await? != user {
         return Err(ApiError::Forbidden("Unauthorized to revoke this user."));
     }
     app.sessions.revoke_user(&user).await?;

@@ -12,3 +12,4 @@ pub mod media;
 pub mod moods;
 pub mod scraper;
 pub mod taste;
+pub mod tokens;

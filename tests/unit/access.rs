@@ -2,11 +2,12 @@
 
 use axum::http::{Method, StatusCode};
 use pluckit::app::groups::Access;
+use pluckit::model::api_token::Scopes;
 use pluckit::workers::FUNCTIONS;
 
 use crate::support::TestApp;
 
-use Access::{Admin, Public, Service, User, UserOrService};
+use Access::{Admin, Public, Service, SignedIn, User, UserOrService};
 
 /// All of them; `openapi.rs` compares the list with the description of the API, which is made from the router.
 pub const ROUTES: &[(Method, &str, Access)] = &[
@@ -16,6 +17,9 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::POST, "/api/auth/mobile-token", Public),
     (Method::POST, "/api/auth/refresh", Public),
     (Method::POST, "/api/auth/revoke", Public),
+    (Method::POST, "/api/auth/tokens", SignedIn),
+    (Method::GET, "/api/auth/tokens", SignedIn),
+    (Method::DELETE, "/api/auth/tokens/x", SignedIn),
     (Method::POST, "/api/process-image", UserOrService),
     (Method::POST, "/api/extract-clothing-metadata", Service),
     (Method::GET, "/api/media/archive/a-transparent.webp", Public),
@@ -63,6 +67,9 @@ async fn a_route_is_open_to_those_it_is_for() {
     let app =
         TestApp::builder().setting("ADMIN_USER_IDS", "root, grace").setting("METADATA_EXTRACT_API_KEY", "key").start();
     let (ada, grace) = (app.user("ada").await, app.user("grace").await);
+    // Of an administrator: it is worth no more than anybody's.
+    let token = app.state.api_tokens.create(&"grace".into(), "A program", 1, Scopes::ALL).await.unwrap().unwrap();
+    let pat = app.bearer(&token.secret);
     for (method, path, access) in ROUTES.iter().cloned() {
         let body = || "{}".to_owned();
         let nobody = app.nobody().send(method.clone(), path, Some("application/json"), body()).await;
@@ -75,15 +82,21 @@ async fn a_route_is_open_to_those_it_is_for() {
         };
         let expected = match access {
             Public => "nothing",
-            User | UserOrService | Admin => "a user",
+            User | SignedIn | UserOrService | Admin => "a user",
             Service => "a service",
         };
         assert_eq!(needs, expected, "{method} {path} as nobody: {}", nobody.status);
         let service = app.nobody().header("x-api-key", "key");
         let service = service.send(method.clone(), path, Some("application/json"), body()).await;
         let is_let_in = service.status != StatusCode::UNAUTHORIZED;
-        let needs_user = matches!(access, User | Admin);
+        let needs_user = matches!(access, User | SignedIn | Admin);
         assert_eq!(is_let_in || access == Public, !needs_user, "{method} {path} as a service: {}", service.status);
+        // Before she signs in herself: her program must not find what she has changed.
+        let program = pat.send(method.clone(), path, Some("application/json"), body()).await;
+        let is_refused = program.text().contains("API tokens may not call this route.");
+        assert_eq!(is_refused, matches!(access, SignedIn | Admin), "{method} {path} with a token: {}", program.status);
+        let is_refused = program.status == StatusCode::UNAUTHORIZED;
+        assert_eq!(is_refused, access == Service, "{method} {path} with a token: {}", program.status);
         let user = ada.send(method.clone(), path, Some("application/json"), body()).await;
         assert_eq!(user.status == StatusCode::UNAUTHORIZED, access == Service, "{method} {path}: {}", user.status);
         let is_refused = user.status == StatusCode::FORBIDDEN && user.text().contains("Admin access required.");

@@ -13,3 +13,4 @@ mod moods;
 mod scraper;
 mod sources;
 mod taste;
+mod tokens;

@@ -6,7 +6,7 @@ pub mod development;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{Span, info};
@@ -15,17 +15,62 @@ use self::development::Bypass;
 use crate::config::Environment;
 use crate::http::error::ApiError;
 use crate::http::layers::limits::{Peer, address_of};
+use crate::identity::api_token::{ApiTokenService, Grantee};
 use crate::identity::session::SessionService;
 use crate::identity::{google, service};
+use crate::model::api_token::{Scope, Scopes};
 use crate::model::ids::UserId;
 use crate::state::AppState;
 
 /// Header with a service's key.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const NO_TOKENS: ApiError = ApiError::Forbidden("API tokens may not call this route.");
+const READ_ONLY: ApiError = ApiError::Forbidden("This API token may only read.");
 
 /// The calling user, as verified by the user or admin layer.
 #[derive(Debug, Clone)]
 pub struct CurrentUser(pub UserId);
+
+/// The program's token that a request came with, in place of its user's sign-in. Absent otherwise.
+#[derive(Debug, Clone)]
+pub struct ByApiToken(pub Scopes);
+
+/// Who sent a request.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The user on whose behalf it is made.
+    pub user: UserId,
+    /// What the API token allows that it came with; `None` if the user signed in.
+    pub token: Option<Scopes>,
+}
+
+impl Identity {
+    fn signed_in(user: UserId) -> Self {
+        Self { user, token: None }
+    }
+
+    /// Hands the identity on to the layers inside and the handler.
+    fn record(self, request: &mut Request) {
+        Span::current().record("user.id", self.user.as_str());
+        let extensions = request.extensions_mut();
+        extensions.insert(CurrentUser(self.user));
+        if let Some(scopes) = self.token {
+            extensions.insert(ByApiToken(scopes));
+        }
+    }
+
+    /// Checks that the request does not change anything which its token may only read.
+    fn check_scopes(&self, method: &Method) -> Result<(), ApiError> {
+        let needed = if method.is_safe() { Scope::WardrobeRead } else { Scope::WardrobeWrite };
+        if self.token.as_ref().is_none_or(|scopes| scopes.allow(needed)) { Ok(()) } else { Err(READ_ONLY) }
+    }
+}
+
+impl From<Grantee> for Identity {
+    fn from(Grantee { user, scopes }: Grantee) -> Self {
+        Self { user, token: Some(scopes) }
+    }
+}
 
 /// A route that needs a user is outside of the layer that identifies one; a bug.
 #[derive(Debug, thiserror::Error)]
@@ -63,18 +108,29 @@ impl<'a> From<&'a Parts> for Evidence<'a> {
     }
 }
 
-/// Layer for user routes: admits authenticated users.
+/// Layer for user routes: admits users, and programs with an API token of theirs.
 ///
 /// # Errors
-/// Those of [`identify`].
+/// Those of [`identify`], and 403 for a token that may only read.
 pub async fn require_user(State(app): State<AppState>, mut request: Request, next: Next) -> Result<Response, ApiError> {
-    let user = identify(&app, (&request).into()).await?;
-    Span::current().record("user.id", user.as_str());
-    request.extensions_mut().insert(CurrentUser(user));
+    let identity = identify(&app, (&request).into()).await?;
+    identity.check_scopes(request.method())?;
+    identity.record(&mut request);
     Ok(next.run(request).await)
 }
 
-/// Layer for admin routes, inside [`require_user`]: admits administrators.
+/// Layer for routes of users who signed in, inside [`require_user`]: refuses API tokens.
+///
+/// # Errors
+/// 403 for a program with a token.
+pub async fn refuse_api_tokens(request: Request, next: Next) -> Result<Response, ApiError> {
+    if request.extensions().get::<ByApiToken>().is_some() {
+        return Err(NO_TOKENS);
+    }
+    Ok(next.run(request).await)
+}
+
+/// Layer for admin routes, inside [`refuse_api_tokens`]: admits administrators.
 ///
 /// # Errors
 /// 403 for everybody else.
@@ -113,9 +169,9 @@ pub async fn require_user_or_service(
     let is_open = app.config.media.is_open;
     if !is_open || bearer_token(request.headers()).is_some() {
         match identify_user_or_service(&app, (&request).into()).await {
-            Ok(Some(user)) => {
-                Span::current().record("user.id", user.as_str());
-                request.extensions_mut().insert(CurrentUser(user));
+            Ok(Some(identity)) => {
+                identity.check_scopes(request.method())?;
+                identity.record(&mut request);
             }
             Err(refusal) if !is_open => return Err(refusal),
             Ok(None) | Err(_) => {}
@@ -125,13 +181,13 @@ pub async fn require_user_or_service(
 }
 
 /// Identifies the caller: a user, or `None` for a service.
-async fn identify_user_or_service(app: &AppState, evidence: Evidence<'_>) -> Result<Option<UserId>, ApiError> {
-    if let Some(user) = identify_at_once(app, evidence)? {
-        return Ok(Some(user));
+async fn identify_user_or_service(app: &AppState, evidence: Evidence<'_>) -> Result<Option<Identity>, ApiError> {
+    if let Some(identity) = identify_at_once(app, evidence)? {
+        return Ok(Some(identity));
     }
     let check = async {
         match verify_user(app, evidence.headers).await {
-            Ok(user) => Ok(Some(user)),
+            Ok(identity) => Ok(Some(identity)),
             Err(refusal) if check_service(app, evidence.headers).await.is_err() => Err(refusal),
             Err(_) => Ok(None),
         }
@@ -144,26 +200,41 @@ async fn identify_user_or_service(app: &AppState, evidence: Evidence<'_>) -> Res
 /// # Errors
 /// 401 without a valid credential, 429 after too many rejections, 503 when the credential cannot be checked; in
 /// development 403 for a page of a foreign origin.
-pub async fn identify(app: &AppState, evidence: Evidence<'_>) -> Result<UserId, ApiError> {
+pub async fn identify(app: &AppState, evidence: Evidence<'_>) -> Result<Identity, ApiError> {
     match identify_at_once(app, evidence)? {
-        Some(user) => Ok(user),
+        Some(identity) => Ok(identity),
         // Boxed: the future of every request would have room for it.
         None => Box::pin(metered(app, evidence, verify_user(app, evidence.headers))).await,
     }
 }
 
+/// Identifies a user who signed in, like [`identify`].
+///
+/// # Errors
+/// Those of [`identify`], and 403 for a program with an API token.
+pub async fn identify_signed_in(app: &AppState, evidence: Evidence<'_>) -> Result<UserId, ApiError> {
+    match identify(app, evidence).await? {
+        Identity { user, token: None } => Ok(user),
+        Identity { token: Some(_), .. } => Err(NO_TOKENS),
+    }
+}
+
 /// Identifies the user without a look-up: the development user, or the owner of a recently verified token.
-fn identify_at_once(app: &AppState, evidence: Evidence<'_>) -> Result<Option<UserId>, ApiError> {
+fn identify_at_once(app: &AppState, evidence: Evidence<'_>) -> Result<Option<Identity>, ApiError> {
     if app.config.environment == Environment::Development {
         match development::decide(&evidence, &app.config.server.allowed_origins) {
-            Bypass::Applies => return Ok(Some(app.config.identity.local_dev_user.clone())),
+            Bypass::Applies => return Ok(Some(Identity::signed_in(app.config.identity.local_dev_user.clone()))),
             Bypass::Foreign => {
                 return Err(ApiError::Forbidden("Pages of this origin may not call in development."));
             }
             Bypass::Denied(reason) => info!(reason, "caller is not treated as the development user"),
         }
     }
-    Ok(bearer_token(evidence.headers).and_then(|token| app.sessions.known_user(token)))
+    let Some(token) = bearer_token(evidence.headers) else { return Ok(None) };
+    if ApiTokenService::is_api_token(token) {
+        return Ok(app.api_tokens.known(token).map(Identity::from));
+    }
+    Ok(app.sessions.known_user(token).map(Identity::signed_in))
 }
 
 /// Checks a credential, unless too many from that address were rejected recently. Requests without one are not counted.
@@ -184,13 +255,17 @@ async fn metered<T>(
     outcome
 }
 
-async fn verify_user(app: &AppState, headers: &HeaderMap) -> Result<UserId, ApiError> {
+async fn verify_user(app: &AppState, headers: &HeaderMap) -> Result<Identity, ApiError> {
     let token = bearer_token(headers).ok_or(ApiError::Unauthorized("Missing Authorization header."))?;
     if SessionService::is_access_token(token) {
         let user = app.sessions.find_user(token).await.map_err(ApiError::unavailable)?;
-        return user.ok_or(ApiError::Unauthorized("Invalid or expired access token."));
+        return user.map(Identity::signed_in).ok_or(ApiError::Unauthorized("Invalid or expired access token."));
     }
-    verify_google(app, token).await
+    if ApiTokenService::is_api_token(token) {
+        let grantee = app.api_tokens.find(token).await.map_err(ApiError::unavailable)?;
+        return grantee.map(Identity::from).ok_or(ApiError::Unauthorized("Invalid or expired API token."));
+    }
+    verify_google(app, token).await.map(Identity::signed_in)
 }
 
 async fn check_service(app: &AppState, headers: &HeaderMap) -> Result<(), ApiError> {

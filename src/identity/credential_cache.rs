@@ -1,0 +1,76 @@
+//! What was found out about credentials, for at most half a minute: a busy client must not cause a look-up per request, and
+//! a revocation on another instance takes effect within that time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::base::cache::ExpiringCache;
+use crate::base::clock::Clock;
+use crate::telemetry::metrics::Metrics;
+
+/// How long a finding is kept.
+const LIFE: Duration = Duration::from_secs(30);
+/// Most credentials that are known to be good, and most that are known to be bad.
+const CAPACITY: usize = 10_000;
+
+/// Findings about credentials, by their SHA-256.
+pub struct CredentialCache<T> {
+    known: ExpiringCache<String, T>,
+    refused: ExpiringCache<String, ()>,
+    /// Counts revocations, so that a look-up that began before one is not kept after it.
+    revocations: AtomicU64,
+}
+
+/// A look-up that is going on. What it finds counts only if nothing was revoked meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub struct LookUp(u64);
+
+impl<T: Clone> CredentialCache<T> {
+    /// Creates an empty cache.
+    pub fn new(clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            known: ExpiringCache::new(CAPACITY, LIFE, clock.clone()),
+            refused: ExpiringCache::new(CAPACITY, LIFE, clock.clone()),
+            revocations: AtomicU64::new(0),
+        }
+    }
+
+    /// Records hits and misses in metrics, under this name.
+    pub fn watched(self, metrics: &Metrics, name: &'static str) -> Self {
+        Self { known: self.known.observed(metrics.of_cache(name)), ..self }
+    }
+
+    /// Returns what is known of a good credential.
+    pub fn find(&self, hash: &str) -> Option<T> {
+        self.known.get(hash)
+    }
+
+    /// Whether the credential was found to be bad.
+    pub fn is_refused(&self, hash: &str) -> bool {
+        self.refused.get(hash).is_some()
+    }
+
+    /// Begins a look-up.
+    pub fn look_up(&self) -> LookUp {
+        LookUp(self.revocations.load(Ordering::Acquire))
+    }
+
+    /// Keeps what a look-up found, unless something was revoked since it began.
+    pub fn remember(&self, LookUp(begun): LookUp, hash: String, finding: T) {
+        if self.revocations.load(Ordering::Acquire) == begun {
+            self.known.insert(hash, finding);
+        }
+    }
+
+    /// Keeps that a credential is bad.
+    pub fn refuse(&self, hash: String) {
+        self.refused.insert(hash, ());
+    }
+
+    /// Forgets a credential that was revoked.
+    pub fn revoke(&self, hash: &str) {
+        self.revocations.fetch_add(1, Ordering::AcqRel);
+        self.known.remove(hash);
+    }
+}
