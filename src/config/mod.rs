@@ -4,6 +4,7 @@
 //! default given here. [`Config::read`] takes a function from name to value, so tests pass a map. `docs/settings.md`
 //! and `local.settings.json.example` list the same names; a test compares them.
 
+mod chat_runs;
 pub mod connection_string;
 mod digest;
 mod documents;
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use self::chat_runs::ChatRuns;
 pub use self::digest::Digest;
 pub use self::documents::{Cosmos, Documents};
 pub use self::environment::Environment;
@@ -79,6 +81,8 @@ pub struct Config {
     pub model: Option<ModelServer>,
     /// Settings of the stylist.
     pub stylist: Stylist,
+    /// Settings of chat runs.
+    pub chat_runs: ChatRuns,
     /// Background workers.
     pub workers: Workers,
     /// Wardrobe statistics.
@@ -122,6 +126,7 @@ impl Config {
         let media = Media::read(&mut reader)?;
         let model = ModelServer::read(&mut reader)?;
         let stylist = Stylist::read(&mut reader)?;
+        let chat_runs = ChatRuns::read(&mut reader, &documents)?;
         let log_filter = read_log_filter(&mut reader)?;
         let workers = Workers::read(&mut reader)?;
         let insights = Insights::read(&mut reader)?;
@@ -175,6 +180,7 @@ impl Config {
             media,
             model,
             stylist,
+            chat_runs,
             workers,
             insights,
             moods,

@@ -174,13 +174,26 @@ impl Leases {
             }
         });
         Ok(match claimed.await? {
-            Ok(document) => {
-                let state = Mutex::new(State { document, ends });
-                let (late, is_finishing) = (Notify::new(), AtomicBool::new(false));
-                Claimed::Ours(Held { leases: self.clone(), key, owner: owner.to_owned(), state, late, is_finishing })
-            }
+            Ok(document) => Claimed::Ours(self.held(key, owner.to_owned(), State { document, ends })),
             Err(reason) => Claimed::Left(reason),
         })
+    }
+
+    /// A lease that begins now, of a new owner, for a document that is about to be created with it.
+    pub fn first(&self) -> FirstLease {
+        let owner = Uuid::new_v4().simple().to_string();
+        let lease = Lease::new(&owner, self.now() + self.length);
+        FirstLease { owner, lease, ends: self.clock.instant() + self.length }
+    }
+
+    /// The lease of a document that was just created with it.
+    pub fn created<T: Leased>(&self, key: Key, document: T, first: FirstLease) -> Held<T> {
+        self.held(key, first.owner, State { document, ends: first.ends })
+    }
+
+    fn held<T>(&self, key: Key, owner: String, state: State<T>) -> Held<T> {
+        let (late, is_finishing) = (Notify::new(), AtomicBool::new(false));
+        Held { leases: self.clone(), key, owner, state: Mutex::new(state), late, is_finishing }
     }
 
     fn take<T: Leased, R>(&self, mut document: T, owner: &str, now: Timestamp) -> Edit<T, std::result::Result<T, R>> {
@@ -190,6 +203,20 @@ impl Leases {
 
     fn now(&self) -> Timestamp {
         self.clock.now().into()
+    }
+}
+
+/// A lease for a document that does not exist yet.
+pub struct FirstLease {
+    owner: String,
+    lease: Lease,
+    ends: Instant,
+}
+
+impl FirstLease {
+    /// The lease as the document has it.
+    pub fn lease(&self) -> Lease {
+        self.lease.clone()
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod api_tokens;
 pub mod backlogs;
 pub mod bans;
+pub mod chat_runs;
 pub mod contributions;
 pub mod conversations;
 pub mod dead_letters;
@@ -71,6 +72,8 @@ pub struct Data {
     pub profiles: profiles::Profiles,
     /// The stylist's memory.
     pub conversations: conversations::Conversations,
+    /// Chat runs and their event logs.
+    pub chat_runs: chat_runs::ChatRuns,
     /// Answers to requests with an `Idempotency-Key`.
     pub idempotency: idempotency::Idempotency,
     /// Token budgets.
@@ -126,6 +129,7 @@ impl Data {
             wear_events: wear_events::WearEvents(store.clone()),
             profiles: profiles::Profiles(store.clone()),
             conversations: conversations::Conversations(store.clone()),
+            chat_runs: chat_runs::ChatRuns(store.clone()),
             idempotency: idempotency::Idempotency::new(store.clone()),
             spending: spending::SpendingDays(store.clone()),
             moods: moods::Moods(store.clone()),

@@ -44,6 +44,7 @@ pub enum Container {
     ItemVotes,
     Jobs,
     ApiTokens,
+    ChatRuns,
 }
 
 /// Default lifetime of a container's documents.
@@ -132,7 +133,7 @@ const fn spec(
 }
 
 /// The containers, in the order of [`Container`].
-const SPECS: [Spec; 20] = [
+const SPECS: [Spec; 21] = [
     // Clothes, written by the API.
     Spec {
         indexes: &[&[("wearCount", Descending), ("id", Ascending)], &[("dateAdded", Descending), ("id", Ascending)]],
@@ -245,6 +246,17 @@ const SPECS: [Spec; 20] = [
     },
     // Credentials of programs: a list per user, and a key per token, which expires with it.
     spec("ApiTokens", "COSMOS_DB_API_TOKENS_CONTAINER", "userId", PerDocument),
+    // Turns of the stylist, the pieces of their event logs, and the newest run of each chat.
+    Spec {
+        indexes: &[
+            &[("createdAt", Descending), ("id", Ascending)],
+            &[("chatId", Ascending), ("createdAt", Descending), ("id", Ascending)],
+            &[("status", Ascending), ("leaseExpiresAt", Ascending)],
+            &[("runId", Ascending), ("firstSeq", Ascending)],
+        ],
+        across_partitions: true,
+        ..spec("ChatRuns", "COSMOS_DB_CHAT_RUNS_CONTAINER", "userId", PerDocument)
+    },
 ];
 
 /// A text that is not a valid container or blob name.

@@ -74,6 +74,10 @@ ids! {
     QuizSessionId;
     /// A digest.
     DigestId;
+    /// A chat run: one turn of the stylist.
+    RunId;
+    /// A chat, as its client names it.
+    ChatId;
 }
 
 impl UserId {

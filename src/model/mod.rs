@@ -5,6 +5,7 @@
 pub mod api_token;
 pub mod ban;
 pub mod buy_link;
+pub mod chat_run;
 pub mod containers;
 pub mod conversation;
 pub mod dead_letter;

@@ -1,0 +1,220 @@
+//! Chat runs, the pieces of their logs, and the newest run of each chat, all in one container: what belongs together is
+//! written together.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::lease::leased;
+use super::update::{self, Edit};
+use super::{Result, pages};
+use crate::base::hash::sha256_hex;
+use crate::model::chat_run::{ChatHead, ChatRun, LogPiece, RunStatus, RunSummary};
+use crate::model::ids::{ChatId, RunId, UserId};
+use crate::model::timestamp::Timestamp;
+use crate::store::query::Comparison;
+use crate::store::{self, Container, Direction, DocumentStore, ETag, Filter, Key, Query, Write};
+
+/// The longest lease on a run that any version of the service takes.
+const LONGEST_LEASE: std::time::Duration = std::time::Duration::from_secs(60);
+/// Length of a run's id: a UUID with hyphens.
+const ID_LENGTH: usize = 36;
+/// What lists show.
+const SUMMARY: &[&str] = &["id", "userId", "chatId", "status", "createdAt", "updatedAt", "message", "lastSeq"];
+/// Pieces that are read in one round trip.
+const PIECES: usize = 20;
+
+leased!(ChatRun, LONGEST_LEASE);
+
+/// What became of a piece that was to be added to a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is in the log.
+    Done,
+    /// Somebody else has written there: whoever tried has lost the run.
+    Refused,
+}
+
+/// The chat runs of all users.
+#[derive(Clone)]
+pub struct ChatRuns(pub(super) Arc<dyn DocumentStore>);
+
+impl ChatRuns {
+    /// Where the user's run of this id is.
+    pub fn key(user: &UserId, run: &RunId) -> Key {
+        Key::new(Container::ChatRuns, user.as_str(), run.as_str())
+    }
+
+    fn piece_key(user: &UserId, run: &RunId, first_seq: u64) -> Key {
+        Key::new(Container::ChatRuns, user.as_str(), LogPiece::id(run, first_seq))
+    }
+
+    fn head_key(user: &UserId, chat: &ChatId) -> Key {
+        Key::new(Container::ChatRuns, user.as_str(), format!("chat-{}", sha256_hex(chat.as_str())))
+    }
+
+    /// Whether this is the id of a run rather than of another document in the container.
+    pub fn is_valid_id(run: &RunId) -> bool {
+        run.as_str().len() == ID_LENGTH && uuid::Uuid::try_parse(run.as_str()).is_ok()
+    }
+
+    /// The user's run of this id.
+    pub async fn find(&self, user: &UserId, run: &RunId) -> Result<Option<ChatRun>> {
+        if !Self::is_valid_id(run) {
+            return Ok(None);
+        }
+        let stored = self.0.read(&Self::key(user, run)).await?;
+        Ok(stored.and_then(|stored| pages::parse(Container::ChatRuns, &stored)))
+    }
+
+    /// The newest run of a user's chat, and the version of that.
+    pub async fn find_head(&self, user: &UserId, chat: &ChatId) -> Result<Option<(ChatHead, ETag)>> {
+        let stored = self.0.read(&Self::head_key(user, chat)).await?;
+        Ok(stored.and_then(|stored| Some((pages::parse(Container::ChatRuns, &stored)?, stored.etag))))
+    }
+
+    /// Saves a new run.
+    pub async fn create(&self, run: &ChatRun) -> Result<()> {
+        match self.0.create(&Self::key(&run.user_id, &run.id), &serde_json::to_value(run)?).await {
+            // Ids are random: an earlier try of the same write had succeeded.
+            Ok(_) | Err(store::Error::Conflict) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Saves a new run as the newest of its chat, if that is still as it was when `before` was read; `false` if it is not.
+    pub async fn create_in_chat(&self, run: &ChatRun, chat: &ChatId, before: Option<&ETag>) -> Result<bool> {
+        let head = ChatHead {
+            id: Self::head_key(&run.user_id, chat).id,
+            user_id: run.user_id.clone(),
+            newest_run: run.id.clone(),
+            ttl: run.ttl,
+        };
+        let document = serde_json::to_value(&head)?;
+        let head = match before {
+            Some(etag) => Write::Replace { document, etag: etag.clone() },
+            None => Write::Create { document },
+        };
+        let writes = [Write::Create { document: serde_json::to_value(run)? }, head];
+        match self.0.batch(Container::ChatRuns, run.user_id.as_str(), &writes).await {
+            Ok(()) => Ok(true),
+            // The answer to an earlier try of the same write may have been lost.
+            Err(store::Error::Conflict) => {
+                let head = self.find_head(&run.user_id, chat).await?;
+                Ok(head.is_some_and(|(head, _)| head.newest_run == run.id))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Adds a piece to a run's log.
+    pub async fn append(&self, piece: &LogPiece) -> Result<Appended> {
+        let key = Self::piece_key(&piece.user_id, &piece.run_id, piece.first_seq);
+        match self.0.create(&key, &serde_json::to_value(piece)?).await {
+            Ok(_) => Ok(Appended::Done),
+            Err(store::Error::Conflict) => {
+                // The answer to an earlier try of the same write may have been lost.
+                let found = self.find_piece(&piece.user_id, &piece.run_id, piece.first_seq).await?;
+                let is_ours = found.is_some_and(|found| found.written_by == piece.written_by);
+                Ok(if is_ours { Appended::Done } else { Appended::Refused })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The piece of a run's log that begins with this event.
+    pub async fn find_piece(&self, user: &UserId, run: &RunId, first_seq: u64) -> Result<Option<LogPiece>> {
+        let stored = self.0.read(&Self::piece_key(user, run, first_seq)).await?;
+        Ok(stored.and_then(|stored| pages::parse(Container::ChatRuns, &stored)))
+    }
+
+    /// Pieces of a run's log with events after this one, in their order; there may be more.
+    pub async fn pieces_after(&self, user: &UserId, run: &RunId, seq: u64) -> Result<Vec<LogPiece>> {
+        let query = Query::partition(Container::ChatRuns, user.as_str())
+            .matching(Filter::equal("runId", run.as_str()))
+            .matching(Filter::Compare("lastSeq", Comparison::Greater, seq.into()))
+            .order_by("firstSeq", Direction::Ascending)
+            .limit(PIECES);
+        pages::page(&*self.0, &query).await
+    }
+
+    /// The last piece of a run's log.
+    pub async fn last_piece(&self, user: &UserId, run: &RunId) -> Result<Option<LogPiece>> {
+        let query = Query::partition(Container::ChatRuns, user.as_str())
+            .matching(Filter::equal("runId", run.as_str()))
+            .order_by("firstSeq", Direction::Descending)
+            .limit(1);
+        Ok(pages::page(&*self.0, &query).await?.pop())
+    }
+
+    /// A page of a user's runs, of one chat and status or of all, the newest first, and what continues after it.
+    pub async fn page(
+        &self,
+        user: &UserId,
+        chat: Option<&ChatId>,
+        status: Option<RunStatus>,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<RunSummary>, Option<String>)> {
+        let mut query = Query::partition(Container::ChatRuns, user.as_str());
+        if let Some(chat) = chat {
+            query = query.matching(Filter::equal("chatId", chat.as_str()));
+        }
+        if let Some(status) = status {
+            query = query.matching(Filter::equal("status", status.name()));
+        }
+        let query = query
+            // What has no such time is no run.
+            .matching(Filter::Compare("createdAt", Comparison::GreaterOrEqual, "".into()))
+            .order_by("createdAt", Direction::Descending)
+            .order_by("id", Direction::Ascending)
+            .select(SUMMARY)
+            .limit(limit)
+            .after(after);
+        pages::page_and_next(&*self.0, &query).await
+    }
+
+    /// Runs whose process died or handed them back, the oldest lease first, at most `limit`.
+    pub async fn abandoned(&self, now: Timestamp, limit: usize) -> Result<Vec<ChatRun>> {
+        let query = Query::all(Container::ChatRuns)
+            .matching(Filter::equal("status", RunStatus::Running.name()))
+            .matching(Filter::Compare("leaseExpiresAt", Comparison::LessOrEqual, now.to_string().into()))
+            .order_by("leaseExpiresAt", Direction::Ascending)
+            .limit(limit);
+        pages::page(&*self.0, &query).await
+    }
+
+    /// Notes in a run that is not over that somebody asked for its end. Returns the run as it then is; `None` if there is
+    /// none.
+    pub async fn request_stop(&self, user: &UserId, run: &RunId, now: Timestamp) -> Result<Option<ChatRun>> {
+        update::update(&*self.0, &Self::key(user, run), |found: Option<ChatRun>| match found {
+            Some(run) if run.status.is_final() || run.stop_requested.is_some() => Edit::Keep(Some(run)),
+            Some(mut run) => {
+                run.stop_requested = Some(now);
+                Edit::Save(run.clone(), Some(run))
+            }
+            None => Edit::Keep(None),
+        })
+        .await
+    }
+
+    /// Deletes a run and its log.
+    pub async fn remove(&self, user: &UserId, run: &RunId) -> Result<()> {
+        // The document first: whoever still works on it has lost it then. What is left of its log expires by itself.
+        self.0.delete(&Self::key(user, run), None).await?;
+        loop {
+            let pieces = self.pieces_after(user, run, 0).await?;
+            if pieces.is_empty() {
+                return Ok(());
+            }
+            let mut has_deleted = false;
+            for piece in pieces {
+                has_deleted |= self.0.delete(&Self::piece_key(user, run, piece.first_seq), None).await?;
+            }
+            if !has_deleted {
+                warn!(run.id = %run, "pieces of a log stay until they expire");
+                return Ok(());
+            }
+        }
+    }
+}

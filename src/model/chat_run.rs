@@ -1,0 +1,485 @@
+//! Chat runs: a turn of the stylist, the log of its events, and what it cost.
+//!
+//! A run's document says how far it is and holds what is needed to go on with it; its events are in documents of their
+//! own, in pieces. The events of a run are numbered from 1 without gaps. Everything that clients see of a turn, in
+//! whatever protocol, is made from these events.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::ids::{ChatId, ItemId, RunId, UserId};
+use super::lease::Lease;
+use super::lenient;
+use super::timestamp::Timestamp;
+
+/// Characters of a user's message that lists of runs show.
+pub const SHOWN_MESSAGE: usize = 120;
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    /// Somebody works on it, or will.
+    Running,
+    /// The answer is whole.
+    Completed,
+    /// It was ended before its end; what was said so far stays.
+    Stopped,
+    /// It ended with an error event.
+    Failed,
+}
+
+impl RunStatus {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Running, Self::Completed, Self::Stopped, Self::Failed];
+
+    /// The status as documents and callers write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The status of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
+    /// Whether nothing will change any more.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Running)
+    }
+}
+
+/// What becomes of a run when the client that began it goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDisconnect {
+    /// It is stopped.
+    Cancel,
+    /// It goes on to its end.
+    Continue,
+}
+
+/// Why a run was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StopReason {
+    /// Its user stopped it.
+    User,
+    /// The client that began it went away.
+    Disconnected,
+}
+
+impl StopReason {
+    /// The reason as documents and clients have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Disconnected => "disconnected",
+        }
+    }
+}
+
+/// Who said something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The user.
+    User,
+    /// The stylist.
+    Assistant,
+}
+
+/// A message of the conversation before a turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecentMessage {
+    /// Who said it.
+    pub role: Role,
+    /// What.
+    pub content: String,
+}
+
+/// What happens in a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum ChatEvent {
+    /// A piece of the answer, as the model sent it.
+    Token {
+        /// The piece.
+        content: String,
+    },
+    /// A tool starts.
+    ToolUse {
+        /// Name of the tool.
+        name: String,
+        /// Names the call within the run.
+        call_id: String,
+        /// Arguments as the model wrote them: JSON if all is well.
+        input: String,
+    },
+    /// A tool has ended.
+    ToolResult {
+        /// Name of the tool.
+        name: String,
+        /// The call that it answers.
+        call_id: String,
+        /// The first characters of the result.
+        summary: String,
+        /// The result.
+        output: String,
+        /// Whether the result tells what went wrong.
+        is_error: bool,
+        /// How long it took, in milliseconds.
+        tool_latency_ms: u64,
+    },
+    /// A step was broken off, and is done again: what was said in it is void.
+    StepReset {
+        /// The first event of the step. This one and all since are void.
+        from_seq: u64,
+    },
+    /// The answer is complete; the memory was looked after.
+    MemoryUpdate {
+        /// Whether it was rewritten.
+        updated: bool,
+    },
+    /// The run failed.
+    Error {
+        /// What the user reads.
+        content: Cow<'static, str>,
+    },
+    /// The last event of every run.
+    Done {
+        /// The model that answered.
+        model: String,
+        /// Tokens of the answer.
+        token_count: u64,
+        /// The run.
+        run_id: RunId,
+        /// Why it was stopped, if it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stopped: Option<StopReason>,
+        /// What it cost.
+        #[serde(default)]
+        usage: RunUsage,
+    },
+}
+
+/// A [`ChatEvent`] as logs keep it. Most events are tokens, which take the room of their text alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LoggedEvent {
+    /// A piece of the answer.
+    Token(Box<str>),
+    /// Any other event.
+    Other(Box<ChatEvent>),
+}
+
+impl From<ChatEvent> for LoggedEvent {
+    fn from(event: ChatEvent) -> Self {
+        match event {
+            ChatEvent::Token { content } => Self::Token(content.into()),
+            event => Self::Other(Box::new(event)),
+        }
+    }
+}
+
+impl From<LoggedEvent> for ChatEvent {
+    fn from(event: LoggedEvent) -> Self {
+        match event {
+            LoggedEvent::Token(content) => Self::Token { content: content.into() },
+            LoggedEvent::Other(event) => *event,
+        }
+    }
+}
+
+impl LoggedEvent {
+    /// Whether it is the last event of a run.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Other(event) if matches!(**event, ChatEvent::Done { .. }))
+    }
+}
+
+/// Calls of one model, and their tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelUsage {
+    /// The model.
+    pub model: String,
+    /// Calls.
+    pub calls: u64,
+    /// Tokens of requests.
+    pub input_tokens: u64,
+    /// Tokens of answers.
+    pub output_tokens: u64,
+}
+
+/// What a run cost, in all and by model.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunUsage {
+    /// Calls of models.
+    #[serde(default)]
+    pub calls: u64,
+    /// Tokens of requests.
+    #[serde(default)]
+    pub input_tokens: u64,
+    /// Tokens of answers.
+    #[serde(default)]
+    pub output_tokens: u64,
+    /// The same by model.
+    #[serde(default)]
+    pub by_model: Vec<ModelUsage>,
+}
+
+impl RunUsage {
+    /// Adds calls of one model.
+    pub fn add(&mut self, usage: &ModelUsage) {
+        self.calls += usage.calls;
+        self.input_tokens += usage.input_tokens;
+        self.output_tokens += usage.output_tokens;
+        match self.by_model.iter_mut().find(|known| known.model == usage.model) {
+            Some(known) => {
+                known.calls += usage.calls;
+                known.input_tokens += usage.input_tokens;
+                known.output_tokens += usage.output_tokens;
+            }
+            None => self.by_model.push(usage.clone()),
+        }
+    }
+}
+
+/// What was asked, as far as it is needed to do a step again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunRequest {
+    /// The user's message.
+    pub message: String,
+    /// The conversation before, oldest first, as models take it.
+    pub recent: Vec<RecentMessage>,
+    /// Messages of the conversation before, as the client sent it.
+    #[serde(default)]
+    pub said_before: usize,
+    /// The last of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_last: Option<RecentMessage>,
+    /// Items that the outfit should be built around.
+    #[serde(default)]
+    pub selected: Vec<ItemId>,
+}
+
+/// A tool call of a step that is finished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishedCall {
+    /// Names the call within the run.
+    pub id: String,
+    /// Name of the tool.
+    pub name: String,
+    /// Arguments as the model wrote them.
+    pub arguments: String,
+    /// The result, as the model reads it.
+    pub result: String,
+}
+
+/// A step that is finished: an answer of the model, and the results of the tools that it asked for. A step without tools
+/// is the last one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishedStep {
+    /// What the model said.
+    pub text: String,
+    /// The tools that it asked for.
+    #[serde(default)]
+    pub calls: Vec<FinishedCall>,
+    /// In a first step that a user's consent brought about: what the model is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
+    /// Tokens of what the model said.
+    #[serde(default)]
+    pub tokens: u64,
+}
+
+/// The document of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatRun {
+    /// The run.
+    pub id: RunId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The chat that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_id: Option<ChatId>,
+    /// How far it is.
+    pub status: RunStatus,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it was last worked on.
+    pub updated_at: Timestamp,
+    /// The first characters of the user's message.
+    #[serde(default)]
+    pub message: String,
+    /// What was asked, while the run is not over.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub request: Option<RunRequest>,
+    /// The client's name for the turn, repeated in its events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The steps that are finished, while the run is not over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<FinishedStep>,
+    /// Number of the first event of the step that is not finished.
+    #[serde(default)]
+    pub step_seq: u64,
+    /// Number of the last event in the log when this document was written.
+    #[serde(default)]
+    pub last_seq: u64,
+    /// The process that works on it.
+    #[serde(flatten)]
+    pub lease: Lease,
+    /// When somebody asked for its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_requested: Option<Timestamp>,
+    /// Why it was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<StopReason>,
+    /// How often a process began to work on it, those that handed it back not counted.
+    #[serde(default)]
+    pub attempts: u32,
+    /// What it cost so far.
+    #[serde(default)]
+    pub usage: RunUsage,
+    /// The model that answers.
+    #[serde(default)]
+    pub model: String,
+    /// What the user reads, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// All events, of a run whose log is not in pieces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<LoggedEvent>>,
+    /// Seconds from the last write until the store deletes it.
+    pub ttl: i64,
+    /// Fields that this service has no name for.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl ChatRun {
+    /// The run as lists show it.
+    pub fn summary(&self) -> RunSummary {
+        RunSummary {
+            id: self.id.clone(),
+            chat_id: self.chat_id.clone(),
+            status: self.status,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            message: self.message.clone(),
+            last_seq: self.last_seq,
+        }
+    }
+}
+
+/// A run as lists show it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "as in `ChatRun`")]
+pub struct RunSummary {
+    pub id: RunId,
+    #[serde(default)]
+    pub chat_id: Option<ChatId>,
+    pub status: RunStatus,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    #[serde(default)]
+    pub message: String,
+    #[serde(default)]
+    pub last_seq: u64,
+}
+
+/// Events of a run's log that follow one another.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogPiece {
+    /// The run and the number of the first event, see [`LogPiece::id`].
+    pub id: String,
+    /// The run.
+    pub run_id: RunId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// Who wrote it: the lease of the run that it was written under.
+    pub written_by: String,
+    /// Number of the first event.
+    pub first_seq: u64,
+    /// Number of the last event.
+    pub last_seq: u64,
+    /// The events.
+    pub events: Vec<LoggedEvent>,
+    /// Seconds until the store deletes it.
+    pub ttl: i64,
+}
+
+impl LogPiece {
+    /// Id of the piece that begins with this event.
+    pub fn id(run: &RunId, first_seq: u64) -> String {
+        format!("{run}-{first_seq:08}")
+    }
+}
+
+/// The newest run of a chat: at most one of a chat is running.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatHead {
+    /// `chat-` and a hash of the chat's id.
+    pub id: String,
+    /// Whose chat it is.
+    pub user_id: UserId,
+    /// The run.
+    pub newest_run: RunId,
+    /// Seconds until the store deletes it.
+    pub ttl: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn tokens_take_the_room_of_their_text() {
+        let events = [
+            ChatEvent::Token { content: "Wear ".to_owned() },
+            ChatEvent::MemoryUpdate { updated: false },
+            ChatEvent::Error { content: "No.".into() },
+        ];
+        let logged: Vec<_> = events.iter().cloned().map(LoggedEvent::from).collect();
+        let document = serde_json::to_value(&logged).unwrap();
+        let expected =
+            json!(["Wear ", {"type": "memory_update", "updated": false}, {"type": "error", "content": "No."}]);
+        assert_eq!(document, expected);
+        let back: Vec<LoggedEvent> = serde_json::from_value(document).unwrap();
+        assert_eq!(back.into_iter().map(ChatEvent::from).collect::<Vec<_>>(), events);
+    }
+
+    #[test]
+    fn usage_is_added_up_by_model() {
+        let call = |model: &str, input_tokens, output_tokens| ModelUsage {
+            model: model.to_owned(),
+            calls: 1,
+            input_tokens,
+            output_tokens,
+        };
+        let mut usage = RunUsage::default();
+        for call in [call("a", 10, 2), call("b", 1, 1), call("a", 5, 3)] {
+            usage.add(&call);
+        }
+        assert_eq!((usage.calls, usage.input_tokens, usage.output_tokens), (3, 16, 6));
+        assert_eq!(usage.by_model[0], ModelUsage { calls: 2, ..call("a", 15, 5) });
+    }
+}
