@@ -7,6 +7,7 @@ use crate::blob::BlobStore;
 use crate::domain::base::Base;
 use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
+use crate::domain::chat::runs::Runs;
 use crate::domain::dead_letters::DeadLetterService;
 use crate::domain::digest::Digests;
 use crate::domain::insights::Insights;
@@ -52,6 +53,8 @@ pub struct Parts {
     pub describer: Describer,
     /// The stylist.
     pub chat: Arc<Chat>,
+    /// Chat runs: the stylist's turns.
+    pub runs: Runs,
     /// Taste analysis of liked pictures.
     pub taste: Taste,
     /// Dead letters.

@@ -12,7 +12,9 @@ use crate::domain::quota::Kind;
 use crate::http::layers::bodies::DEFAULT_LIMIT;
 use crate::http::layers::idempotency::Repeats;
 use crate::routes::docs::Description;
-use crate::routes::{admin, auth, chat, digest, docs, health, insights, jobs, media, moods, scraper, taste, tokens};
+use crate::routes::{
+    admin, auth, chat, chat_runs, digest, docs, health, insights, jobs, media, moods, scraper, taste, tokens,
+};
 use crate::state::AppState;
 
 /// Time within which a handler must begin to answer, unless its group says otherwise.
@@ -116,6 +118,8 @@ pub fn groups() -> Vec<Group> {
         Group::new("auth", Public, auth::public()).quota(Kind::Auth).largest_body(auth::LARGEST_BODY),
         Group::new("auth", SignedIn, tokens::signed_in()).largest_body(auth::LARGEST_BODY).secrets(),
         Group::new("chat", User, chat::user()),
+        Group::new("chat", User, chat_runs::user()),
+        Group::new("chat", User, chat_runs::user_streams()).streams(),
         Group::new("chat", User, chat::user_turns()).quota(Kind::Model).largest_body(chat::LARGEST_TURN).streams(),
         Group::new("digest", User, digest::user()),
         Group::new("digest", User, digest::slow_user()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT).may_be_later(),

@@ -15,6 +15,7 @@ use crate::data::Data;
 use crate::domain::backlog::Backlog;
 use crate::domain::base::Base;
 use crate::domain::budget::{Budget, BudgetedModel};
+use crate::domain::chat::runs::Runs;
 use crate::domain::chat::tools::weather::Forecasts;
 use crate::domain::chat::{Chat, tools};
 use crate::domain::dead_letters::DeadLetterService;
@@ -94,6 +95,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         scraper: scraper.clone(),
     };
     let kinds = kinds::all(&services).into_iter().chain(more_kinds).collect();
+    let chat = Arc::new(Chat::new(&Arc::new(parts)));
     AppState::from(Parts {
         taste: Taste::new(base.clone(), dead_letters.clone(), pictures.clone()),
         insights: Insights::new(
@@ -111,7 +113,8 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         services: ServiceVerifier::new(&config.media.service, http.clone(), clock.clone(), tasks.clone()),
         media: Media::new(base.clone(), Pipeline::new(pixels.clone(), segmenter, decode::Limits::default())),
-        chat: Arc::new(Chat::new(&Arc::new(parts))),
+        runs: Runs::new(base.clone(), chat.clone()),
+        chat,
         readiness: Readiness::new(clock.clone(), probes(&base, store, storage_probes)),
         describer: Describer::new(model.clone(), pixels.clone()),
         limits: Limits::new(limits, clock.clone()),

@@ -65,6 +65,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let app = app::state(config, backends);
         demo::load(&app).await;
         app::look_for_damage(&app);
+        app.runs.watch();
         if !app.config.server.under_functions_host {
             // Under the host, it is the host that starts functions.
             pump::start(&app, FUNCTIONS, &pump::Options::from_config(&app.config));

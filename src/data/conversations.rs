@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::model::conversation::{Conversation, Preference};
-use crate::model::ids::UserId;
+use crate::model::ids::{RunId, UserId};
 use crate::model::timestamp::Timestamp;
 use crate::store::{Container, DocumentStore, Key};
 
@@ -52,10 +52,11 @@ impl Conversations {
     }
 
     /// Saves a summary derived from the memory `before`. Does nothing, and returns that, when the memory has changed
-    /// since: what the user wrote, or another instance saved, is newer.
+    /// since (what the user wrote, or another instance saved, is newer), or has counted the run.
     pub async fn fold_summary(
         &self,
         user: &UserId,
+        run: Option<&RunId>,
         before: Option<&Conversation>,
         summary: &str,
         summarised_messages: usize,
@@ -69,6 +70,9 @@ impl Conversations {
                 return Edit::Keep(false);
             }
             let mut conversation = found.unwrap_or_else(|| empty(user));
+            if !conversation.note_counted(run) {
+                return Edit::Keep(false);
+            }
             summary.clone_into(&mut conversation.summary);
             let messages_since = Some(0);
             Edit::Save(
@@ -95,10 +99,14 @@ impl Conversations {
         .await
     }
 
-    /// Adds to the number of messages since the summary. Does nothing without a summary or a count.
-    pub async fn count_messages(&self, user: &UserId, messages: u64) -> Result<()> {
+    /// Adds to the number of messages since the summary. Does nothing without a summary or a count, or when the run was
+    /// counted before.
+    pub async fn count_messages(&self, user: &UserId, run: Option<&RunId>, messages: u64) -> Result<()> {
         update::update(&*self.0, &Self::key(user), |found: Option<Conversation>| match found {
             Some(mut conversation) if conversation.messages_since.is_some() => {
+                if !conversation.note_counted(run) {
+                    return Edit::Keep(());
+                }
                 conversation.messages_since = conversation.messages_since.map(|since| since.saturating_add(messages));
                 Edit::Save(conversation, ())
             }
@@ -116,6 +124,7 @@ fn empty(user: &UserId) -> Conversation {
         updated_at: None,
         summarised_messages: 0,
         messages_since: Some(0),
+        counted_runs: Vec::new(),
         preferences: Vec::new(),
     }
 }

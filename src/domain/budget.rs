@@ -27,10 +27,14 @@ use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::data::{self, Data};
 use crate::llm::{
-    self, CallContext, ChatRequest, Error, Message, Model, Part, PartStream, Payer, Purpose, Reply, ToolSpec, Usage,
+    self, CallContext, ChatRequest, Error, Message, Meter, Model, Part, PartStream, Payer, Purpose, Reply, ToolSpec,
+    Usage,
 };
+use crate::model::chat_run::ModelUsage;
 use crate::model::ids::UserId;
 
+/// Model name of embeddings in usage figures.
+const EMBEDDING: &str = "embedding";
 /// Bytes of text per token in an estimate.
 const BYTES_PER_TOKEN: usize = 4;
 /// Tokens per picture in an estimate: what servers charge for a large one.
@@ -257,7 +261,7 @@ impl BudgetedModel {
     }
 
     /// Reserves the estimated cost of a call.
-    async fn begin(&self, context: &CallContext, prompt: u64, answer: u64) -> llm::Result<Cost> {
+    async fn begin(&self, context: &CallContext, model: &str, prompt: u64, answer: u64) -> llm::Result<Cost> {
         let reservation = match &context.payer {
             Payer::User(user) if self.budget.0.tokens_per_day > 0 => {
                 let reserved = self.budget.reserve(user, prompt.saturating_add(answer)).await;
@@ -267,13 +271,16 @@ impl BudgetedModel {
             }
             Payer::User(_) | Payer::Service => None,
         };
-        Ok(Cost { reservation, prompt, pieces: 0, bytes: 0, usage: None, is_free: false })
+        let meter = context.meter.clone().map(|meter| (meter, model.to_owned()));
+        Ok(Cost { reservation, meter, prompt, pieces: 0, bytes: 0, usage: None, is_free: false })
     }
 }
 
 /// Cost of a call, counted as it proceeds. Charged on drop: at the end of the call, or when its caller leaves.
 struct Cost {
     reservation: Option<Reservation>,
+    /// Meter of the caller, and the name of the model.
+    meter: Option<(Meter, String)>,
     /// Estimated tokens of the request.
     prompt: u64,
     /// Chunks and bytes of the answer so far.
@@ -310,22 +317,29 @@ impl Cost {
         };
     }
 
-    fn tokens(&self) -> u64 {
+    fn tokens(&self) -> Usage {
         match self.usage {
-            _ if self.is_free => 0,
+            _ if self.is_free => Usage::default(),
             // Some servers send a usage of zeros.
-            Some(usage) if usage.input_tokens + usage.output_tokens > 0 => usage.input_tokens + usage.output_tokens,
+            Some(usage) if usage.input_tokens + usage.output_tokens > 0 => usage,
             // Servers put one token into a piece, or several.
-            Some(_) | None => self.prompt + self.pieces.max(tokens_in(self.bytes)),
+            Some(_) | None => {
+                Usage { input_tokens: self.prompt, output_tokens: self.pieces.max(tokens_in(self.bytes)) }
+            }
         }
     }
 }
 
 impl Drop for Cost {
     fn drop(&mut self) {
-        let tokens = self.tokens();
+        let Usage { input_tokens, output_tokens } = self.tokens();
+        if let Some((meter, model)) = &self.meter
+            && !self.is_free
+        {
+            meter.add(&ModelUsage { model: model.clone(), calls: 1, input_tokens, output_tokens });
+        }
         if let Some(reservation) = &mut self.reservation {
-            reservation.actual = tokens;
+            reservation.actual = input_tokens.saturating_add(output_tokens);
         }
     }
 }
@@ -358,7 +372,8 @@ impl Model for BudgetedModel {
 
     async fn stream(&self, context: &CallContext, request: ChatRequest) -> llm::Result<PartStream> {
         let answer = request.max_tokens.map_or(ANSWER_TOKENS, u64::from);
-        let mut cost = self.begin(context, prompt_tokens(&request), answer).await?;
+        let model = self.inner.name(request.purpose);
+        let mut cost = self.begin(context, model, prompt_tokens(&request), answer).await?;
         match self.inner.stream(context, request).await {
             Ok(parts) => Ok(Counted { parts, cost }.boxed()),
             Err(error) => {
@@ -370,7 +385,8 @@ impl Model for BudgetedModel {
 
     async fn complete(&self, context: &CallContext, request: ChatRequest) -> llm::Result<Reply> {
         let answer = request.max_tokens.map_or(ANSWER_TOKENS, u64::from);
-        let mut cost = self.begin(context, prompt_tokens(&request), answer).await?;
+        let model = self.inner.name(request.purpose);
+        let mut cost = self.begin(context, model, prompt_tokens(&request), answer).await?;
         let reply = self.inner.complete(context, request).await;
         match &reply {
             Ok(Reply { text, tool_calls, usage }) => {
@@ -385,7 +401,7 @@ impl Model for BudgetedModel {
 
     async fn embed(&self, context: &CallContext, texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
         let prompt = texts.iter().map(|text| tokens_in(text.len())).sum();
-        let mut cost = self.begin(context, prompt, 0).await?;
+        let mut cost = self.begin(context, EMBEDDING, prompt, 0).await?;
         let vectors = self.inner.embed(context, texts).await;
         if let Err(error) = &vectors {
             cost.fail(error);

@@ -18,6 +18,7 @@ use crate::blob;
 use crate::data;
 use crate::domain::backlog::Backlog;
 use crate::domain::budget::BudgetExceeded;
+use crate::domain::chat::runs;
 use crate::domain::dead_letters;
 use crate::domain::jobs;
 use crate::domain::media;
@@ -304,6 +305,20 @@ impl From<BudgetExceeded> for ApiError {
     fn from(BudgetExceeded { retry_after }: BudgetExceeded) -> Self {
         let detail = "The day's budget for the stylist is used up. Please come back tomorrow.";
         Self::TooManyRequests { detail, retry_after }
+    }
+}
+
+impl From<runs::Error> for ApiError {
+    fn from(error: runs::Error) -> Self {
+        match error {
+            runs::Error::NotFound => Self::NotFound("Run not found."),
+            runs::Error::Busy => Self::Conflict("An answer is still being written."),
+            runs::Error::TooManyFollowers => Self::TooManyRequests {
+                detail: "Too many readers follow this answer. Please wait until one has left.",
+                retry_after: RETRY_AFTER_OUTAGE,
+            },
+            runs::Error::Data(error) => error.into(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What all routes share: reading requests, writing answers, and layers.
 
+pub mod chat_events;
 pub mod error;
 pub mod extract;
 pub mod layers;

@@ -1,5 +1,10 @@
 //! Context of model calls: who pays, and the trace.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::model::chat_run::{ModelUsage, RunUsage};
 use crate::model::ids::UserId;
 use crate::telemetry::observe::Observation;
 
@@ -10,6 +15,29 @@ pub struct CallContext {
     pub payer: Payer,
     /// Parent of the call's Langfuse trace.
     pub observation: Observation,
+    /// Adds up what the calls cost, if anybody wants to know.
+    pub meter: Option<Meter>,
+}
+
+/// Adds up what model calls cost. Cheap to clone: clones add to the same sum.
+#[derive(Clone, Default)]
+pub struct Meter(Arc<Mutex<RunUsage>>);
+
+impl Meter {
+    /// Goes on from this sum.
+    pub fn starting_at(usage: RunUsage) -> Self {
+        Self(Arc::new(Mutex::new(usage)))
+    }
+
+    /// Adds calls of one model.
+    pub fn add(&self, usage: &ModelUsage) {
+        self.0.lock().add(usage);
+    }
+
+    /// The sum so far.
+    pub fn total(&self) -> RunUsage {
+        self.0.lock().clone()
+    }
 }
 
 /// Whose budget a call is charged to.
@@ -24,16 +52,21 @@ pub enum Payer {
 impl CallContext {
     /// Creates an untraced context for a call that the service pays for.
     pub fn service() -> Self {
-        Self { payer: Payer::Service, observation: Observation::default() }
+        Self { payer: Payer::Service, observation: Observation::default(), meter: None }
     }
 
     /// Creates an untraced context for a call that a user pays for.
     pub fn user(user: &UserId) -> Self {
-        Self { payer: Payer::User(user.clone()), observation: Observation::default() }
+        Self { payer: Payer::User(user.clone()), observation: Observation::default(), meter: None }
     }
 
     /// Returns the context with another parent trace.
     pub fn observed_by(self, observation: Observation) -> Self {
         Self { observation, ..self }
+    }
+
+    /// Returns the context with its calls added up.
+    pub fn metered_by(self, meter: Meter) -> Self {
+        Self { meter: Some(meter), ..self }
     }
 }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use serde_json::Value;
 
-pub use self::context::{CallContext, Payer};
+pub use self::context::{CallContext, Meter, Payer};
 
 /// Dimensions of an embedding: those of `text-embedding-3-small`, fixed by the database's vector indexes.
 pub const EMBEDDING_DIMENSIONS: usize = 1536;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ids::UserId;
+use super::ids::{RunId, UserId};
 use super::lenient;
 use super::timestamp::Timestamp;
 
@@ -27,9 +27,29 @@ pub struct Conversation {
     /// Messages since the last summary, in all conversations. Absent in summaries of the older service.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub messages_since: Option<u64>,
+    /// The newest chat runs that were counted or summarised, so that none is twice.
+    #[serde(default, deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]
+    pub counted_runs: Vec<RunId>,
     /// What the user asked to be remembered, the oldest first.
     #[serde(default, deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]
     pub preferences: Vec<Preference>,
+}
+
+/// Chat runs that a memory knows to be counted.
+const MOST_COUNTED_RUNS: usize = 8;
+
+impl Conversation {
+    /// Notes that a run is counted; `false` if it is already.
+    pub fn note_counted(&mut self, run: Option<&RunId>) -> bool {
+        let Some(run) = run else { return true };
+        if self.counted_runs.contains(run) {
+            return false;
+        }
+        self.counted_runs.push(run.clone());
+        let excess = self.counted_runs.len().saturating_sub(MOST_COUNTED_RUNS);
+        self.counted_runs.drain(..excess);
+        true
+    }
 }
 
 /// What a preference is about.

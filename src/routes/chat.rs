@@ -1,43 +1,35 @@
 //! The stylist, over server-sent events, and its memory.
 
-use std::convert::Infallible;
-use std::time::Duration;
-
 use axum::extract::State;
-use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::Response;
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tracing::Instrument;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::domain::chat::runs::NewRun;
 use crate::domain::chat::{
-    ChatEvent, LONGEST_MESSAGE, LONGEST_PREFERENCE, LONGEST_SUMMARY, LONGEST_TRACE_ID, MOST_PREFERENCES,
-    MOST_RECENT_MESSAGES, MOST_SELECTED_ITEMS, RecentMessage, Role, Turn,
+    LONGEST_MESSAGE, LONGEST_PREFERENCE, LONGEST_SUMMARY, LONGEST_TRACE_ID, MOST_PREFERENCES, MOST_RECENT_MESSAGES,
+    MOST_SELECTED_ITEMS, RecentMessage, Role, Turn,
 };
+use crate::http::chat_events::{Form, WireEvent, stream_events};
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
-use crate::http::extract::{AppJson, Fields, Read, trace_name};
+use crate::http::extract::{AppJson, Fields, Read, chat_id, trace_name};
 use crate::http::layers::auth::CurrentUser;
+use crate::model::chat_run::OnDisconnect;
 use crate::model::conversation::{Preference, PreferenceKind};
 use crate::model::ids::ItemId;
 use crate::model::timestamp::Timestamp;
 use crate::state::AppState;
 use crate::telemetry::observe::Subject;
 
-/// Events buffered for a slow reader; when the buffer is full, the model waits.
-const BUFFERED_EVENTS: usize = 32;
-/// Interval of the comments that keep an idle connection open.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+
+/// Longest choice that is looked at, in characters.
+const LONGEST_CHOICE: usize = 20;
 
 /// Largest body of a turn, in bytes; it holds the conversation so far.
 pub const LARGEST_TURN: usize = 1024 * 1024;
@@ -57,6 +49,8 @@ struct ChatRequest {
     recent: Vec<RecentMessage>,
     selected: Vec<ItemId>,
     trace_id: Option<String>,
+    chat_id: Option<String>,
+    on_disconnect: Option<String>,
 }
 
 impl Read for ChatRequest {
@@ -71,11 +65,22 @@ impl Read for ChatRequest {
                 .map(ItemId::from)
                 .collect(),
             trace_id: fields.optional_text("traceId", LONGEST_TRACE_ID),
+            chat_id: fields.optional_chat_id("chatId"),
+            on_disconnect: fields.on_disconnect(),
         }
     }
 }
 
 described!(ChatRequest);
+
+impl Fields {
+    /// What becomes of the answer when the client leaves, which is still to be checked.
+    fn on_disconnect(&mut self) -> Option<String> {
+        let choice = self.optional_text("onDisconnect", LONGEST_CHOICE);
+        self.rule("onDisconnect", || json!({ "enum": ["", "cancel", "continue"] }));
+        choice.filter(|choice| !choice.is_empty())
+    }
+}
 
 impl Read for RecentMessage {
     fn read(fields: &mut Fields) -> Self {
@@ -88,18 +93,13 @@ impl Read for RecentMessage {
     }
 }
 
-/// An event on the wire.
-#[derive(Serialize, ToSchema)]
-struct WireEvent<'a> {
-    #[serde(flatten)]
-    event: ChatEvent,
-    #[serde(rename = "traceId", skip_serializing_if = "Option::is_none")]
-    trace_id: Option<&'a str>,
-}
-
 /// Asks the stylist; the answer is streamed.
 #[utoipa::path(post, path = "/api/chat", params(("X-Trace-Id" = Option<String>, Header, description = "Trace id, repeated in every event; the body may have one instead.")), request_body = ChatRequest, responses(
-    (status = 200, body = WireEvent, content_type = "text/event-stream")
+    (status = 200, body = WireEvent, content_type = "text/event-stream", headers(
+        ("x-run-id" = String, description = "The run: what to resume or stop.")
+    )),
+    (status = 400, description = "The chat's id is a reserved name, or there is no such choice for `onDisconnect`."),
+    (status = 409, description = "An answer is still being written in this chat.")
 ))]
 async fn take_turn(
     State(app): State<AppState>,
@@ -108,7 +108,13 @@ async fn take_turn(
     AppJson(body): AppJson<ChatRequest>,
 ) -> Result<Response, ApiError> {
     let trace_id = body.trace_id.filter(|id| !id.is_empty()).or_else(|| trace_id_header(&headers));
-    let observed = app.telemetry.observer.begin(&Subject {
+    let chat_id = body.chat_id.map(chat_id::check).transpose()?;
+    let on_disconnect = match body.on_disconnect.as_deref() {
+        None | Some("cancel") => OnDisconnect::Cancel,
+        Some("continue") => OnDisconnect::Continue,
+        Some(_) => return Err(ApiError::BadRequest("onDisconnect is 'cancel' or 'continue'.")),
+    };
+    let observation = app.telemetry.observer.begin(&Subject {
         name: "chat-turn",
         trace_id: trace_id.as_deref().or_else(|| trace_name(&headers)),
         user: Some(user.as_str()),
@@ -119,18 +125,9 @@ async fn take_turn(
     let open = (app.limits.open_stream(&user)?, app.telemetry.metrics.open_stream());
     app.budget.check(&user).await??;
     let turn = Turn { user, message: body.message, recent: body.recent, selected: body.selected };
-    let turn = app.chat.prepare(turn, observed).await?; // the last place that can still answer with an ordinary error
-    let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
-    app.tasks.spawn(app.chat.clone().take_turn(turn, sender).in_current_span());
-    let events = ReceiverStream::new(receiver).map(move |event| {
-        let _open = &open;
-        let event = Event::default().json_data(WireEvent { event, trace_id: trace_id.as_deref() });
-        Ok::<_, Infallible>(event.expect("an event is plain text and numbers"))
-    });
-    let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive"));
-    let headers =
-        [(CACHE_CONTROL, HeaderValue::from_static("no-cache")), (X_ACCEL_BUFFERING, HeaderValue::from_static("no"))];
-    Ok((headers, stream).into_response())
+    // The last place that can still answer with an ordinary error.
+    let events = app.runs.begin(NewRun { turn, chat_id, on_disconnect, trace_id, observation }).await?;
+    Ok(stream_events(events, Form::Plain, open))
 }
 
 /// Returns the caller's trace id, if it is valid.

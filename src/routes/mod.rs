@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod auth;
 pub mod chat;
+pub mod chat_runs;
 pub mod digest;
 pub mod docs;
 pub mod health;

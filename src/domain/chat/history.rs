@@ -3,7 +3,7 @@
 //! Clients send what they have: answers of any length, a question that was never answered, an answer that broke off. Some
 //! model servers refuse an empty message, one of the assistant's at the beginning, or two of one role in a row.
 
-use super::{RecentMessage, Role};
+use crate::model::chat_run::{RecentMessage, Role};
 
 /// Messages that a model is shown at most.
 const MOST_MESSAGES: usize = 50;
@@ -28,6 +28,21 @@ pub(super) fn tidy(recent: Vec<RecentMessage>) -> Vec<RecentMessage> {
         }
     }
     tidy
+}
+
+/// The newest messages that have at most so many bytes together, the user's first.
+pub(super) fn newest_within(recent: &[RecentMessage], most_bytes: usize) -> Vec<RecentMessage> {
+    let mut left = most_bytes;
+    let fits = |message: &&RecentMessage| match left.checked_sub(message.content.len()) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    let mut newest: Vec<_> = recent.iter().rev().take_while(fits).cloned().collect();
+    newest.reverse();
+    tidy(newest)
 }
 
 /// Two messages of one role as one.

@@ -1,31 +1,26 @@
-//! The stylist: a turn of the conversation, streamed while it happens.
+//! The stylist: a turn of the conversation, told while it happens.
 //!
 //! A [`Turn`] is what the caller sent, [`Chat::prepare`] reads what it needs (the last step that can still fail as an
-//! ordinary error), and [`Chat::take_turn`] does it, writing [`ChatEvent`]s to a bounded channel. A reader who leaves ends
-//! the turn, the model's answer and the tools that run.
+//! ordinary error). [`Runs`](runs::Runs) does it: as a run, with a log of its events that any number of readers follow, that
+//! outlives connections and processes.
 
 mod follow_up;
 mod history;
 mod memory;
 mod prompt;
+pub mod runs;
 pub mod tools;
 mod turn;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-
-use futures::FutureExt;
-use serde::Serialize;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info_span};
-use uuid::Uuid;
 
 use crate::base::clock::Clock;
 use crate::data::{self, Data};
 use crate::domain::base::Base;
-use crate::llm::{CallContext, Model, ToolSpec};
+use crate::llm::{CallContext, Meter, Model, ToolSpec};
+pub use crate::model::chat_run::{ChatEvent, RecentMessage, Role};
+use crate::model::chat_run::{RunRequest, RunUsage};
 use crate::model::conversation::Conversation;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::wardrobe::WardrobeItem;
@@ -33,7 +28,6 @@ use crate::telemetry::observe::Observation;
 pub use memory::LONGEST_SUMMARY;
 use tools::Tool;
 pub use tools::preferences::{LONGEST_PREFERENCE, MOST_PREFERENCES};
-use utoipa::ToSchema;
 
 /// Longest message of a user, in characters.
 pub const LONGEST_MESSAGE: usize = 8_000;
@@ -45,70 +39,6 @@ pub const MOST_SELECTED_ITEMS: usize = 20;
 pub const LONGEST_TRACE_ID: usize = 128;
 /// A turn ends after this long, whatever the model does: front ends cut a request off at 230 s.
 const TURN_TIMEOUT: Duration = Duration::from_secs(200);
-
-/// What happens in a turn, as clients see it.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
-pub enum ChatEvent {
-    /// A piece of the answer.
-    Token {
-        /// The piece, as the model sent it.
-        content: String,
-    },
-    /// A tool starts.
-    ToolUse {
-        /// Its name.
-        name: String,
-    },
-    /// A tool has ended.
-    #[schema(rename_all = "camelCase")]
-    ToolResult {
-        /// Its name.
-        name: String,
-        /// The first characters of its result.
-        summary: String,
-        /// How long it took, in milliseconds.
-        tool_latency_ms: u64,
-    },
-    /// The answer is complete; the memory was looked after.
-    MemoryUpdate {
-        /// Whether it was rewritten.
-        updated: bool,
-    },
-    /// The turn failed.
-    Error {
-        /// What the user reads.
-        content: &'static str,
-    },
-    /// The last event of every turn.
-    #[schema(rename_all = "camelCase")]
-    Done {
-        /// The model that answered.
-        model: String,
-        /// Tokens of the answer.
-        token_count: u64,
-        /// Names the turn in logs and traces.
-        run_id: Uuid,
-    },
-}
-
-/// Who said something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The user.
-    User,
-    /// The stylist.
-    Assistant,
-}
-
-/// A message of the conversation before this turn.
-#[derive(Debug, Clone)]
-pub struct RecentMessage {
-    /// Who said it.
-    pub role: Role,
-    /// What.
-    pub content: String,
-}
 
 /// What a user says, and what was said before.
 #[derive(Debug, Clone)]
@@ -131,6 +61,8 @@ pub struct PreparedTurn {
     /// The last of them.
     said_last: Option<RecentMessage>,
     context: CallContext,
+    /// Adds up what the turn's model calls cost.
+    meter: Meter,
     memory: Option<Conversation>,
     selected: Vec<WardrobeItem>,
 }
@@ -144,14 +76,12 @@ pub struct Chat {
     /// What the model sees of the tools.
     specs: Arc<[ToolSpec]>,
     tool_call_limit: usize,
-    /// Cancelled when turns have to end.
-    ending: CancellationToken,
 }
 
 impl Chat {
-    /// A stylist with all tools. Turns that are not over when the grace period is end with an error.
+    /// A stylist with all tools.
     pub fn new(parts: &Arc<tools::Parts>) -> Self {
-        let Base { config, data, model, clock, ending, .. } = &*parts.base;
+        let Base { config, data, model, clock, .. } = &*parts.base;
         let tools = tools::all(parts);
         let specs = tools.iter().map(|tool| tool.spec()).collect();
         Self {
@@ -161,7 +91,6 @@ impl Chat {
             tools,
             specs,
             tool_call_limit: config.stylist.tool_call_limit,
-            ending: ending.clone(),
         }
     }
 
@@ -179,34 +108,48 @@ impl Chat {
     ///
     /// # Errors
     /// When the documents cannot be read.
-    pub async fn prepare(&self, turn: Turn, observation: Observation) -> data::Result<PreparedTurn> {
-        let said_before = turn.recent.len();
-        let said_last = turn.recent.iter().rfind(|message| !message.content.trim().is_empty()).cloned();
-        let turn = Turn { recent: history::tidy(turn.recent), ..turn };
+    async fn prepare(&self, turn: Turn, observation: Observation) -> data::Result<PreparedTurn> {
+        let request = RunRequest {
+            said_before: turn.recent.len(),
+            said_last: turn.recent.iter().rfind(|message| !message.content.trim().is_empty()).cloned(),
+            recent: history::tidy(turn.recent),
+            message: turn.message,
+            selected: turn.selected,
+        };
+        self.prepare_again(turn.user, request, RunUsage::default(), observation).await
+    }
+
+    /// Reads what a turn needs of which this is known, and which has cost so much so far.
+    async fn prepare_again(
+        &self,
+        user: UserId,
+        request: RunRequest,
+        usage: RunUsage,
+        observation: Observation,
+    ) -> data::Result<PreparedTurn> {
+        let RunRequest { message, recent, said_before, said_last, selected } = request;
+        let turn = Turn { user, message, recent, selected };
         let memory = self.data.conversations.find(&turn.user);
         let selected = self.data.wardrobe.find_many(&turn.user, &turn.selected);
         let (memory, selected) = futures::try_join!(memory, selected)?;
-        let context = CallContext::user(&turn.user).observed_by(observation);
-        Ok(PreparedTurn { turn, said_before, said_last, context, memory, selected })
-    }
-
-    /// Does the turn: writes events until `done`, or until nobody reads them any more.
-    pub async fn take_turn(self: Arc<Self>, turn: PreparedTurn, events: mpsc::Sender<ChatEvent>) {
-        let run_id = Uuid::new_v4();
-        let span = info_span!("chat.turn", run.id = %run_id, user.id = turn.turn.user.as_str());
-        async {
-            // A fault in here must not cost the reader the end of the stream.
-            let turn = AssertUnwindSafe(turn::run(&self, turn, run_id, &events)).catch_unwind();
-            let is_broken = tokio::select! {
-                () = events.closed() => return debug!("client disconnected, turn ended"),
-                () = self.ending.cancelled() => true,
-                outcome = turn => outcome.is_err(),
-            };
-            if is_broken {
-                turn::apologise(&self, run_id, &events).await;
-            }
-        }
-        .instrument(span)
-        .await;
+        let meter = Meter::starting_at(usage);
+        let context = CallContext::user(&turn.user).observed_by(observation).metered_by(meter.clone());
+        Ok(PreparedTurn { turn, said_before, said_last, context, meter, memory, selected })
     }
 }
+
+impl PreparedTurn {
+    /// What is needed to take the turn up again.
+    fn request(&self) -> RunRequest {
+        RunRequest {
+            message: self.turn.message.clone(),
+            recent: history::newest_within(&self.turn.recent, LONGEST_HISTORY),
+            said_before: self.said_before,
+            said_last: self.said_last.clone().filter(|last| last.content.len() <= LONGEST_HISTORY),
+            selected: self.turn.selected.clone(),
+        }
+    }
+}
+
+/// Longest history that is kept with a run, in bytes: the largest document has twice as many.
+const LONGEST_HISTORY: usize = 512 * 1024;

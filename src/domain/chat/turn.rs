@@ -1,17 +1,19 @@
 //! The loop of a turn: stream the model, run the tools it asks for, feed their results back, until it answers.
+//!
+//! An answer of the model and the results of its tools are a step. A turn can be taken up again after any finished step.
 
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::mpsc;
-use tracing::{Instrument, error, info, info_span, warn};
-use uuid::Uuid;
+use tracing::{Instrument, info_span, warn};
 
 use super::follow_up::{self, FollowUp};
+use super::runs::Log;
 use super::tools::ToolError;
-use super::{Chat, ChatEvent, PreparedTurn, Role, TURN_TIMEOUT, history, memory, prompt};
+use super::{Chat, PreparedTurn, history, prompt};
 use crate::base::chain::Chain;
 use crate::llm::{self, CallContext, ChatRequest, Message, Part, Purpose, ToolCall};
+use crate::model::chat_run::{ChatEvent, FinishedCall, FinishedStep, Role};
 use crate::model::ids::UserId;
 
 /// Longest run of one tool.
@@ -23,25 +25,15 @@ const SUMMARY_LENGTH: usize = 120;
 /// Characters of a tool's name that are repeated: models can make names up.
 const LONGEST_NAME: usize = 64;
 
-const FAILED: &str = "Something went wrong. Please try again.";
-const LIMIT_REACHED: &str = "Tool-call limit reached. Please retry with a shorter request.";
-
-/// Nobody reads the events any more.
-struct ReaderLeft;
-
 /// Why a turn ends without an answer.
-enum Stop {
-    ReaderLeft,
+#[derive(Debug)]
+pub enum Stop {
+    /// The model asked for more tools than a turn may have.
     LimitReached,
     /// The model had nothing to say: its thoughts at most.
     Silent,
+    /// The model failed.
     Model(llm::Error),
-}
-
-impl From<ReaderLeft> for Stop {
-    fn from(ReaderLeft: ReaderLeft) -> Self {
-        Self::ReaderLeft
-    }
 }
 
 impl From<llm::Error> for Stop {
@@ -50,96 +42,92 @@ impl From<llm::Error> for Stop {
     }
 }
 
-/// Does the turn and says everything about it, `done` last.
-pub async fn run(chat: &Chat, prepared: PreparedTurn, run_id: Uuid, events: &mpsc::Sender<ChatEvent>) {
-    let started = Instant::now();
-    let mut conversation = Conversation {
-        chat,
-        user: &prepared.turn.user,
-        context: &prepared.context,
-        events: Events(events),
-        messages: Vec::new(),
-        answer: String::new(),
-        pieces: 0,
-        output_tokens: 0,
-        tool_calls: 0,
-    };
-    let outcome = tokio::time::timeout(TURN_TIMEOUT, conversation.hold(&prepared)).await;
-    let said = match outcome {
-        Ok(Ok(())) => {
-            prepared.context.observation.output(&conversation.answer);
-            let updated = memory::refresh(chat, &prepared, &conversation.answer).await;
-            conversation.events.send(ChatEvent::MemoryUpdate { updated }).await
-        }
-        Ok(Err(Stop::ReaderLeft)) => Err(ReaderLeft),
-        Ok(Err(Stop::LimitReached)) => {
-            warn!(tools.calls = conversation.tool_calls, "tool-call limit reached");
-            conversation.events.send(ChatEvent::Error { content: LIMIT_REACHED }).await
-        }
-        Ok(Err(Stop::Silent)) => {
-            error!("turn failed: the model answered nothing");
-            prepared.context.observation.failed("silent");
-            conversation.events.send(ChatEvent::Error { content: FAILED }).await
-        }
-        Ok(Err(Stop::Model(fault))) => {
-            error!(error = %Chain(&fault), "turn failed");
-            prepared.context.observation.failed("model");
-            conversation.events.send(ChatEvent::Error { content: FAILED }).await
-        }
-        Err(_) => {
-            error!(limit_s = TURN_TIMEOUT.as_secs(), "turn took too long");
-            conversation.events.send(ChatEvent::Error { content: FAILED }).await
-        }
-    };
-    if said.is_err() {
-        return;
-    }
-    // The server's count if it told one, else the pieces that were streamed.
-    let token_count = if conversation.output_tokens > 0 { conversation.output_tokens } else { conversation.pieces };
-    let model = chat.model.name(Purpose::Stylist).to_owned();
-    let duration_ms = milliseconds(started.elapsed());
-    info!(model, tokens = token_count, tools.calls = conversation.tool_calls, duration_ms, "turn ended");
-    // A reader who leaves now has everything but this.
-    if conversation.events.send(ChatEvent::Done { model, token_count, run_id }).await.is_err() {
-        info!("client disconnected before the end of the answer");
-    }
-}
-
-/// Ends the stream of a turn that broke, as every stream ends.
-pub async fn apologise(chat: &Chat, run_id: Uuid, events: &mpsc::Sender<ChatEvent>) {
-    let events = Events(events);
-    let model = chat.model.name(Purpose::Stylist).to_owned();
-    for event in [ChatEvent::Error { content: FAILED }, ChatEvent::Done { model, token_count: 0, run_id }] {
-        if events.send(event).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// The way to the reader.
-struct Events<'a>(&'a mpsc::Sender<ChatEvent>);
-
-impl Events<'_> {
-    async fn send(&self, event: ChatEvent) -> Result<(), ReaderLeft> {
-        self.0.send(event).await.map_err(|_| ReaderLeft)
-    }
+/// A tool's result as the model reads it, and whether it tells what went wrong.
+struct ToolOutput {
+    text: String,
+    is_error: bool,
 }
 
 /// A turn while it happens.
-struct Conversation<'a> {
+pub struct Conversation<'a> {
     chat: &'a Chat,
     user: &'a UserId,
     context: &'a CallContext,
-    events: Events<'a>,
+    log: &'a Log,
     messages: Vec<Message>,
-    answer: String,
+    /// The steps that are finished.
+    steps: Vec<FinishedStep>,
+    /// What the model is told of the consent that brought the turn about, until a step remembers it.
+    accepted: Option<String>,
+    /// What the model has said in the step that goes on.
+    text: String,
     pieces: u64,
     output_tokens: u64,
     tool_calls: usize,
 }
 
-impl Conversation<'_> {
-    async fn hold(&mut self, prepared: &PreparedTurn) -> Result<(), Stop> {
+impl<'a> Conversation<'a> {
+    /// The turn of `prepared`, of which these steps are finished, told to `log`.
+    pub fn new(chat: &'a Chat, prepared: &'a PreparedTurn, steps: Vec<FinishedStep>, log: &'a Log) -> Self {
+        Self {
+            chat,
+            user: &prepared.turn.user,
+            context: &prepared.context,
+            log,
+            messages: Vec::new(),
+            tool_calls: steps.iter().map(|step| step.calls.len()).sum(),
+            steps,
+            accepted: None,
+            text: String::new(),
+            pieces: 0,
+            output_tokens: 0,
+        }
+    }
+
+    /// All that the model has said.
+    pub fn answer(&self) -> String {
+        let finished = self.steps.iter().map(|step| step.text.as_str());
+        finished.chain([self.text.as_str()]).collect()
+    }
+
+    /// Tokens of the answer: the server's count if it told one, else the pieces that were streamed.
+    pub fn token_count(&self) -> u64 {
+        self.steps.iter().map(|step| step.tokens).sum::<u64>() + self.tokens_of_step()
+    }
+
+    fn tokens_of_step(&self) -> u64 {
+        if self.output_tokens > 0 { self.output_tokens } else { self.pieces }
+    }
+
+    /// Tools that were asked for.
+    pub fn tool_calls(&self) -> usize {
+        self.tool_calls
+    }
+
+    /// Goes on until the model has answered.
+    pub async fn hold(&mut self, prepared: &PreparedTurn) -> Result<(), Stop> {
+        self.begin(prepared);
+        if self.steps.last().is_some_and(|step| step.calls.is_empty()) {
+            return Ok(());
+        }
+        if self.steps.is_empty()
+            && let Some(accepted) = self.recognise_consent(prepared).await
+        {
+            self.do_what_was_accepted(accepted).await?;
+        }
+        loop {
+            let calls = self.stream_answer().await?;
+            let is_last = calls.is_empty();
+            let calls = if is_last { Vec::new() } else { self.run_tools(calls).await? };
+            self.finish_step(calls).await;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells the model what was said before, the finished steps among it.
+    fn begin(&mut self, prepared: &PreparedTurn) {
         let turn = &prepared.turn;
         self.messages.push(Message::System(prompt::system(prepared, self.chat.clock.now())));
         for message in &turn.recent {
@@ -155,25 +143,49 @@ impl Conversation<'_> {
             _ => turn.message.clone(),
         };
         self.messages.push(Message::User(message));
-        if let Some(accepted) = self.accepted(prepared).await {
-            self.do_what_was_accepted(accepted).await?;
-        }
-        loop {
-            let calls = self.stream_answer().await?;
-            if calls.is_empty() {
-                return Ok(());
+        for step in self.steps.clone() {
+            if let Some(note) = &step.accepted {
+                self.tell_of_consent(note);
             }
-            self.run_tools(calls).await?;
+            self.remember(&step);
         }
     }
 
+    /// Adds a finished step to what the model knows.
+    fn remember(&mut self, step: &FinishedStep) {
+        if step.calls.is_empty() {
+            return;
+        }
+        let call = |call: &FinishedCall| ToolCall {
+            id: call.id.clone(),
+            name: call.name.clone(),
+            arguments: call.arguments.clone(),
+        };
+        let tool_calls = step.calls.iter().map(call).collect();
+        self.messages.push(Message::Assistant { content: step.text.clone(), tool_calls });
+        let results = step.calls.iter();
+        self.messages
+            .extend(results.map(|call| Message::Tool { call_id: call.id.clone(), content: call.result.clone() }));
+    }
+
+    /// Ends a step, which need not be done again from now on.
+    async fn finish_step(&mut self, calls: Vec<FinishedCall>) {
+        let tokens = self.tokens_of_step();
+        (self.pieces, self.output_tokens) = (0, 0);
+        let (text, accepted) = (std::mem::take(&mut self.text), self.accepted.take());
+        let step = FinishedStep { text, calls, accepted, tokens };
+        self.remember(&step);
+        self.steps.push(step);
+        self.log.finish_step(&self.steps).await;
+    }
+
     /// What the user's message accepts of the stylist's last one.
-    async fn accepted(&self, prepared: &PreparedTurn) -> Option<FollowUp> {
+    async fn recognise_consent(&self, prepared: &PreparedTurn) -> Option<FollowUp> {
         let offer = prepared.said_last.as_ref().filter(|last| last.role == Role::Assistant)?;
         follow_up::recognise(&*self.chat.model, self.context, &offer.content, &prepared.turn.message).await
     }
 
-    /// Streams one answer of the model to the reader and returns the tools that it asks for.
+    /// Streams one answer of the model to the log and returns the tools that it asks for.
     async fn stream_answer(&mut self) -> Result<Vec<ToolCall>, Stop> {
         let request = ChatRequest {
             purpose: Purpose::Stylist,
@@ -182,37 +194,37 @@ impl Conversation<'_> {
             max_tokens: None,
         };
         let mut parts = self.chat.model.stream(self.context, request).await?;
-        let mut content = String::new();
         let mut calls = Vec::new();
         while let Some(part) = parts.next().await {
             match part? {
                 Part::Text(text) => {
-                    content.push_str(&text);
+                    self.text.push_str(&text);
                     self.pieces += 1;
-                    self.events.send(ChatEvent::Token { content: text }).await?;
+                    self.log.say(ChatEvent::Token { content: text }).await;
                 }
                 Part::ToolCall(call) => calls.push(call),
                 Part::Usage(usage) => self.output_tokens += usage.output_tokens,
             }
         }
-        if calls.is_empty() && content.trim().is_empty() {
+        if calls.is_empty() && self.text.trim().is_empty() {
             return Err(Stop::Silent);
-        }
-        self.answer.push_str(&content);
-        if !calls.is_empty() {
-            self.messages.push(Message::Assistant { content, tool_calls: calls.clone() });
         }
         Ok(calls)
     }
 
-    /// Runs the tools of one answer, all at once, and adds their results in the order of the calls.
-    async fn run_tools(&mut self, calls: Vec<ToolCall>) -> Result<(), Stop> {
+    /// Runs the tools of one answer, all at once, and returns them with their results in the order of the calls.
+    async fn run_tools(&mut self, calls: Vec<ToolCall>) -> Result<Vec<FinishedCall>, Stop> {
+        let first = self.tool_calls;
         self.tool_calls += calls.len();
         if self.tool_calls > self.chat.tool_call_limit {
             return Err(Stop::LimitReached);
         }
-        for call in &calls {
-            self.events.send(ChatEvent::ToolUse { name: shorten(&call.name, LONGEST_NAME) }).await?;
+        // Models use their names for calls again in the next step.
+        let call_id = |position: usize| format!("call-{}", first + position + 1);
+        for (position, call) in calls.iter().enumerate() {
+            let name = shorten(&call.name, LONGEST_NAME);
+            let input = shorten(&call.arguments, LONGEST_RESULT);
+            self.log.say(ChatEvent::ToolUse { name, call_id: call_id(position), input }).await;
         }
         let (chat, user, context) = (self.chat, self.user, self.context);
         let mut running: FuturesUnordered<_> = calls
@@ -228,17 +240,18 @@ impl Conversation<'_> {
         while let Some((position, call, result, latency)) = running.next().await {
             let event = ChatEvent::ToolResult {
                 name: shorten(&call.name, LONGEST_NAME),
-                summary: shorten(&result, SUMMARY_LENGTH),
+                call_id: call_id(position),
+                summary: shorten(&result.text, SUMMARY_LENGTH),
+                output: result.text.clone(),
+                is_error: result.is_error,
                 tool_latency_ms: milliseconds(latency),
             };
-            self.events.send(event).await?;
-            results[position] = result;
+            self.log.say(event).await;
+            results[position] = result.text;
         }
         drop(running);
-        for (call, content) in calls.into_iter().zip(results) {
-            self.messages.push(Message::Tool { call_id: call.id, content });
-        }
-        Ok(())
+        let finished = |(ToolCall { id, name, arguments }, result)| FinishedCall { id, name, arguments, result };
+        Ok(calls.into_iter().zip(results).map(finished).collect())
     }
 
     /// The user accepted an offer: runs its tool before the model speaks, so that the answer tells results.
@@ -256,21 +269,27 @@ impl Conversation<'_> {
                 ("They accepted: the search was run.", Some(("search_scraped_items", query(text))))
             }
         };
+        self.tell_of_consent(note);
+        self.accepted = Some(note.to_owned());
+        let Some((name, arguments)) = call else { return Ok(()) };
+        let call = ToolCall { id: format!("accepted-{name}"), name: name.to_owned(), arguments };
+        let calls = self.run_tools(vec![call]).await?;
+        self.finish_step(calls).await;
+        Ok(())
+    }
+
+    fn tell_of_consent(&mut self, note: &str) {
         if let Some(Message::System(text)) = self.messages.first_mut() {
             text.push_str("\n\nThe person's last message accepts your offer. ");
             text.push_str(note);
             text.push_str(" Tell the actual results; do not offer the same again.");
         }
-        let Some((name, arguments)) = call else { return Ok(()) };
-        let call = ToolCall { id: format!("accepted-{name}"), name: name.to_owned(), arguments };
-        self.messages.push(Message::Assistant { content: String::new(), tool_calls: vec![call.clone()] });
-        self.run_tools(vec![call]).await
     }
 }
 
 impl Chat {
     /// The tool's result, or what went wrong in words for the model. Nothing that a tool does ends the turn.
-    async fn run_tool(&self, user: &UserId, context: &CallContext, call: &ToolCall) -> String {
+    async fn run_tool(&self, user: &UserId, context: &CallContext, call: &ToolCall) -> ToolOutput {
         let Some(tool) = self.tool(&call.name) else {
             return tool_error("There is no such tool.");
         };
@@ -285,8 +304,7 @@ impl Chat {
             Err(_) => observed.failed("timeout"),
         }
         match result {
-            Ok(Ok(result)) if result.chars().count() > LONGEST_RESULT => shorten(&result, LONGEST_RESULT),
-            Ok(Ok(result)) => result,
+            Ok(Ok(text)) => ToolOutput { text: shortened(text, LONGEST_RESULT), is_error: false },
             Ok(Err(ToolError::BadArguments(reason))) => tool_error(&format!("The arguments do not fit: {reason}")),
             Ok(Err(fault)) => {
                 warn!(tool = tool.spec().name, error = %Chain(&fault), "tool failed");
@@ -300,12 +318,13 @@ impl Chat {
     }
 }
 
-fn milliseconds(span: Duration) -> u64 {
+/// A span of time in whole milliseconds.
+pub fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn tool_error(text: &str) -> String {
-    serde_json::json!({ "error": text }).to_string()
+fn tool_error(text: &str) -> ToolOutput {
+    ToolOutput { text: serde_json::json!({ "error": text }).to_string(), is_error: true }
 }
 
 /// The first `most` characters, with `…` if any were cut.
@@ -314,4 +333,9 @@ fn shorten(text: &str, most: usize) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// The text itself if it has at most so many characters, else what [`shorten`] leaves of it.
+fn shortened(text: String, most: usize) -> String {
+    if text.len() <= most { text } else { shorten(&text, most) }
 }

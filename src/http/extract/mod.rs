@@ -3,6 +3,7 @@
 //! A request type implements [`Read`] over [`Fields`]; each field that does not fit adds a [`Fault`], and a value is
 //! used only if there is none. Unknown fields are ignored. Fields may be written in `camelCase` or `snake_case`.
 
+pub mod chat_id;
 pub mod description;
 
 use std::borrow::Cow;

@@ -3,6 +3,7 @@
 mod admin;
 pub mod auth;
 mod chat;
+mod chat_runs;
 mod conventions;
 mod digest;
 mod health;

@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod collector;
 pub mod counted;
+pub mod events;
 pub mod feeds;
 pub mod google;
 pub mod host;
@@ -267,6 +268,12 @@ impl TestApp {
         let id = document["id"].as_str().unwrap();
         self.state.data.store.upsert(&Key::new(container, partition, id), &document).await.unwrap();
     }
+}
+
+/// How often a test repeats something: as its environment says, or by default.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says so")]
+pub fn number_of(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |number| number.parse().unwrap())
 }
 
 /// No condition takes longer to come true, unless something hangs.

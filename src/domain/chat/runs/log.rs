@@ -1,0 +1,190 @@
+//! Storing a run's log: a task of its own, so that neither the model nor a client waits for the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use super::live::Live;
+use crate::base::backoff::{Backoff, Jitter};
+use crate::base::chain::Chain;
+use crate::base::clock::Clock;
+use crate::data::chat_runs::{Appended, ChatRuns};
+use crate::data::lease::{self, Held, Lost};
+use crate::llm::Meter;
+use crate::model::chat_run::{ChatEvent, ChatRun, FinishedStep, LogPiece, LoggedEvent, RunUsage};
+
+/// Events in a piece of the log.
+const PIECE: usize = 64;
+/// Bytes in a piece of the log, unless one event is longer.
+const PIECE_BYTES: usize = 512 * 1024;
+/// How long the next step waits for the one before to be stored.
+const STEP_PATIENCE: Duration = Duration::from_secs(2);
+/// Pauses between attempts to write.
+const PAUSES: Backoff =
+    Backoff { first: Duration::from_millis(100), most: Duration::from_secs(2), jitter: Jitter::Full };
+/// Attempts to store a finished step; without it, a process that takes over does the step again.
+const STEP_ATTEMPTS: u32 = 5;
+
+/// Receives what happens in a turn.
+pub struct Log {
+    live: Arc<Live>,
+    meter: Meter,
+    /// The task that stores; `None` if the log is not stored.
+    steps: Option<mpsc::Sender<StepEnd>>,
+}
+
+/// A finished step, to be stored after the events up to its end.
+pub(super) struct StepEnd {
+    steps: Vec<FinishedStep>,
+    usage: RunUsage,
+    /// The last event of the step.
+    last_seq: u64,
+    stored: oneshot::Sender<()>,
+}
+
+impl Log {
+    pub(super) fn new(live: Arc<Live>, meter: Meter, steps: Option<mpsc::Sender<StepEnd>>) -> Self {
+        Self { live, meter, steps }
+    }
+
+    /// Adds an event.
+    pub async fn say(&self, event: ChatEvent) {
+        self.live.push(event).await;
+    }
+
+    /// Notes that a step is finished; `steps` are all so far. Returns when that is stored, unless it is the last one or
+    /// the store is slow.
+    pub async fn finish_step(&self, steps: &[FinishedStep]) {
+        let Some(writer) = &self.steps else { return };
+        let (stored, when_stored) = oneshot::channel();
+        let end = StepEnd { steps: steps.to_vec(), usage: self.meter.total(), last_seq: self.live.last(), stored };
+        let is_last = steps.last().is_some_and(|step| step.calls.is_empty());
+        if writer.send(end).await.is_ok() && !is_last {
+            // A step is not begun, and so not paid for, before the one before is known for good.
+            drop(tokio::time::timeout(STEP_PATIENCE, when_stored).await);
+        }
+    }
+}
+
+/// Stores the log of a run.
+pub(super) struct LogWriter {
+    pub runs: ChatRuns,
+    pub live: Arc<Live>,
+    pub held: Arc<Held<ChatRun>>,
+    pub clock: Arc<dyn Clock>,
+    /// How long events wait for others.
+    pub flush: Duration,
+    pub ttl: i64,
+}
+
+impl LogWriter {
+    /// Stores events and steps until the sender of the steps is dropped and everything is stored.
+    ///
+    /// # Errors
+    /// When another process has the run.
+    pub async fn run(self, mut steps: mpsc::Receiver<StepEnd>) -> Result<(), Lost> {
+        loop {
+            let stored = self.live.stored();
+            let enough = async {
+                self.live.has_after(stored).await;
+                tokio::select! {
+                    () = self.live.has_after(stored + PIECE as u64 - 1) => {}
+                    () = tokio::time::sleep(self.flush) => {}
+                }
+            };
+            let step = tokio::select! {
+                biased;
+                step = steps.recv() => Some(step),
+                () = enough => None,
+            };
+            self.store_events().await?;
+            match step {
+                Some(Some(step)) => self.store_step(step).await?,
+                Some(None) => return Ok(()),
+                None => {}
+            }
+        }
+    }
+
+    /// Stores the events that there are now.
+    async fn store_events(&self) -> Result<(), Lost> {
+        let last = self.live.last();
+        let mut stored = self.live.stored();
+        while stored < last {
+            let mut events = self.live.after(stored, PIECE);
+            cut_to_size(&mut events);
+            let piece = LogPiece {
+                id: LogPiece::id(&self.live.id, stored + 1),
+                run_id: self.live.id.clone(),
+                user_id: self.live.user.clone(),
+                written_by: self.held.owner().to_owned(),
+                first_seq: stored + 1,
+                last_seq: stored + events.len() as u64,
+                events,
+                ttl: self.ttl,
+            };
+            self.append(&piece).await?;
+            stored = piece.last_seq;
+            self.live.note_stored(stored);
+        }
+        Ok(())
+    }
+
+    async fn append(&self, piece: &LogPiece) -> Result<(), Lost> {
+        let mut attempt = 0;
+        loop {
+            match self.runs.append(piece).await {
+                Ok(Appended::Done) => return Ok(()),
+                Ok(Appended::Refused) => return Err(Lost),
+                Err(error) => {
+                    attempt += 1;
+                    warn!(run.id = %piece.run_id, attempt, error = %Chain(&error), "log not stored yet");
+                    tokio::time::sleep(PAUSES.pause(attempt)).await;
+                }
+            }
+        }
+    }
+
+    async fn store_step(&self, end: StepEnd) -> Result<(), Lost> {
+        let StepEnd { steps, usage, last_seq, stored } = end;
+        for attempt in 1..=STEP_ATTEMPTS {
+            let edited = self.held.edit(|run| {
+                (run.steps, run.usage) = (steps.clone(), usage.clone());
+                (run.step_seq, run.last_seq) = (last_seq + 1, self.live.stored());
+                run.updated_at = self.clock.now().into();
+            });
+            match edited.await {
+                Ok(()) => break,
+                Err(lease::Error::Lost) => return Err(Lost),
+                Err(lease::Error::Data(error)) => {
+                    warn!(run.id = %self.live.id, attempt, error = %Chain(&error), "step not stored");
+                    tokio::time::sleep(PAUSES.pause(attempt)).await;
+                }
+            }
+        }
+        // Nobody waits any more if it took long.
+        let _waits = stored.send(());
+        Ok(())
+    }
+}
+
+/// Leaves the first events, as many as a piece holds.
+fn cut_to_size(events: &mut Vec<LoggedEvent>) {
+    let mut bytes = 0;
+    let size = |event: &LoggedEvent| match event {
+        LoggedEvent::Token(content) => content.len(),
+        LoggedEvent::Other(event) => match &**event {
+            ChatEvent::ToolUse { input, .. } => input.len(),
+            ChatEvent::ToolResult { output, .. } => output.len(),
+            _ => 0,
+        },
+    };
+    let fitting = events.iter().take_while(|event| {
+        bytes += size(event);
+        bytes <= PIECE_BYTES
+    });
+    let count = fitting.count().max(1);
+    events.truncate(count);
+}

@@ -1,0 +1,316 @@
+//! Chat runs: turns that outlive connections and processes.
+//!
+//! A run is one turn. Whoever begins it works on it: one task talks to the model and adds events to the log in memory
+//! ([`live`]), another stores them ([`log`]), and readers follow from memory or from the store ([`follow`]). A stored run has
+//! a lease. When its process dies, another takes the run over after the lease has expired ([`work`]): it voids the step that
+//! was broken off, which is done again; the results of finished steps are stored.
+//!
+//! A run that nobody can come back to (its client's leaving stops it, and it belongs to no chat) is stored once, when it is
+//! over.
+
+mod follow;
+mod live;
+mod log;
+mod view;
+mod work;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tracing::{Instrument, info, info_span, warn};
+use uuid::Uuid;
+
+pub use self::follow::Follower;
+use self::live::{End, Live};
+pub use self::log::Log;
+pub use self::view::{RunView, ToolView};
+use super::{Chat, PreparedTurn, Turn};
+use crate::base::chain::Chain;
+use crate::data;
+use crate::data::chat_runs::ChatRuns;
+use crate::data::lease::Leases;
+use crate::domain::base::Base;
+use crate::llm::Purpose;
+use crate::model::chat_run::{ChatRun, OnDisconnect, RunStatus, RunUsage, SHOWN_MESSAGE, StopReason};
+use crate::model::ids::{ChatId, RunId, UserId};
+use crate::model::lease::Lease;
+use crate::model::timestamp::Timestamp;
+use crate::telemetry::observe::Observation;
+
+/// Length of a lease on a run.
+pub const LEASE: Duration = Duration::from_secs(10);
+/// Pause between two renewals.
+const RENEWAL: Duration = Duration::from_secs(3);
+/// Pause between two looks for runs whose process has died.
+const SWEEP_PAUSE: Duration = Duration::from_secs(15);
+/// Abandoned runs that one sweep takes over.
+const SWEPT: usize = 20;
+/// How long a request waits for a run that is being stopped.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two looks at a run that another process is stopping.
+const STOP_PAUSE: Duration = Duration::from_millis(100);
+/// Attempts to begin a run in a chat where others begin and end.
+const BEGIN_ATTEMPTS: usize = 3;
+
+/// Why something about a run did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The user has no such run.
+    #[error("there is no such run")]
+    NotFound,
+    /// A run of the chat is going on.
+    #[error("an answer is still being written")]
+    Busy,
+    /// As many read the run as may.
+    #[error("too many readers follow the run")]
+    TooManyFollowers,
+    /// The documents could not be read or written.
+    #[error(transparent)]
+    Data(#[from] data::Error),
+}
+
+/// A run to begin.
+pub struct NewRun {
+    /// The turn.
+    pub turn: Turn,
+    /// The chat that it belongs to.
+    pub chat_id: Option<ChatId>,
+    /// What becomes of it when its client leaves.
+    pub on_disconnect: OnDisconnect,
+    /// The client's name for the turn, repeated in its events.
+    pub trace_id: Option<String>,
+    /// The trace of the turn.
+    pub observation: Observation,
+}
+
+/// All chat runs. Cheap to clone.
+#[derive(Clone)]
+pub struct Runs(Arc<Inner>);
+
+struct Inner {
+    base: Arc<Base>,
+    chat: Arc<Chat>,
+    leases: Leases,
+    /// Runs that live in this process.
+    here: Mutex<HashMap<RunId, Arc<Live>>>,
+    /// Readers by run.
+    followers: Mutex<HashMap<RunId, usize>>,
+}
+
+impl Runs {
+    /// Creates the service. When the process should stop, stored runs are handed back; all others end when the grace
+    /// period does.
+    pub fn new(base: Arc<Base>, chat: Arc<Chat>) -> Self {
+        let leases = base.data.leases(&base.clock, LEASE).renewing_every(RENEWAL);
+        Self(Arc::new(Inner { base, chat, leases, here: Mutex::default(), followers: Mutex::default() }))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.base.clock.now().into()
+    }
+
+    /// Returns the user's run of this id, if it lives in this process.
+    fn here(&self, user: &UserId, id: &RunId) -> Option<Arc<Live>> {
+        self.0.here.lock().get(id).filter(|live| live.user == *user).cloned()
+    }
+
+    /// Whether nobody works on a run that is not over.
+    fn is_abandoned(&self, run: &ChatRun) -> bool {
+        !run.status.is_final() && !run.lease.is_live(self.now(), LEASE)
+    }
+
+    /// Begins a run, and returns its events for the client that asked for it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when a run of the chat is going on, or when the documents cannot be read or written.
+    pub async fn begin(&self, new: NewRun) -> Result<Follower, Error> {
+        let NewRun { turn, chat_id, on_disconnect, trace_id, observation } = new;
+        let prepared = self.0.chat.prepare(turn, observation).await?;
+        let id = RunId::from(Uuid::new_v4().to_string());
+        let cancels = on_disconnect == OnDisconnect::Cancel;
+        let is_stored = chat_id.is_some() || !cancels;
+        let mut run = self.new_run(&id, &prepared, chat_id, trace_id);
+        let held = if is_stored {
+            let first = self.0.leases.first();
+            run.lease = first.lease();
+            run.request = Some(prepared.request());
+            self.create(&run).await?;
+            Some(self.0.leases.created(ChatRuns::key(&run.user_id, &id), run.clone(), first))
+        } else {
+            None
+        };
+        let live = Arc::new(Live::new(&run, 0, is_stored));
+        let follower = Follower::of_client(self, live.clone(), cancels);
+        self.start(work::Work::new(self, live, prepared, run, held));
+        Ok(follower)
+    }
+
+    fn new_run(
+        &self,
+        id: &RunId,
+        prepared: &PreparedTurn,
+        chat_id: Option<ChatId>,
+        trace_id: Option<String>,
+    ) -> ChatRun {
+        let now = self.now();
+        ChatRun {
+            id: id.clone(),
+            user_id: prepared.turn.user.clone(),
+            chat_id,
+            status: RunStatus::Running,
+            created_at: now,
+            updated_at: now,
+            message: prepared.turn.message.chars().take(SHOWN_MESSAGE).collect(),
+            request: None,
+            trace_id,
+            steps: Vec::new(),
+            step_seq: 1,
+            last_seq: 0,
+            lease: Lease::default(),
+            stop_requested: None,
+            stopped: None,
+            attempts: 1,
+            usage: RunUsage::default(),
+            model: self.0.chat.model.name(Purpose::Stylist).to_owned(),
+            error: None,
+            events: None,
+            ttl: self.0.base.config.chat_runs.ttl_seconds,
+            other: serde_json::Map::new(),
+        }
+    }
+
+    /// Saves a new run, the only one of its chat that is going on.
+    async fn create(&self, run: &ChatRun) -> Result<(), Error> {
+        let chat_runs = &self.0.base.data.chat_runs;
+        let Some(chat) = &run.chat_id else { return Ok(chat_runs.create(run).await?) };
+        for _ in 0..BEGIN_ATTEMPTS {
+            let head = chat_runs.find_head(&run.user_id, chat).await?;
+            if let Some((head, _)) = &head
+                && self.is_going_on(&run.user_id, &head.newest_run).await?
+            {
+                return Err(Error::Busy);
+            }
+            let before = head.as_ref().map(|(_, etag)| etag);
+            if chat_runs.create_in_chat(run, chat, before).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Whether a run is not over. Waits for one that is being stopped.
+    async fn is_going_on(&self, user: &UserId, id: &RunId) -> data::Result<bool> {
+        let Some(run) = self.0.base.data.chat_runs.find(user, id).await? else { return Ok(false) };
+        let is_stopping = run.stop_requested.is_some() || self.here(user, id).is_some_and(|live| live.is_stopping());
+        if run.status.is_final() || !is_stopping {
+            return Ok(!run.status.is_final());
+        }
+        Ok(!self.wait_for_end(user, id).await?.is_some_and(RunStatus::is_final))
+    }
+
+    /// Works on a run in a task of its own.
+    fn start(&self, work: work::Work) {
+        let span = info_span!("chat.turn", run.id = %work.live().id, user.id = work.live().user.as_str());
+        self.0.here.lock().insert(work.live().id.clone(), work.live().clone());
+        self.0.base.tasks.spawn(work.run().instrument(span).in_current_span());
+    }
+
+    /// Stops a run, and returns its status afterwards. What is over stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the user has no such run, or when the documents cannot be read or written.
+    pub async fn stop(&self, user: &UserId, id: &RunId) -> Result<RunStatus, Error> {
+        let here = self.here(user, id);
+        if let Some(live) = &here {
+            live.stop(StopReason::User);
+        }
+        match self.0.base.data.chat_runs.request_stop(user, id, self.now()).await? {
+            None if here.is_none() => return Err(Error::NotFound),
+            Some(run) if run.status.is_final() => return Ok(run.status),
+            Some(run) if here.is_none() && self.is_abandoned(&run) => self.take_over(user, id).await?,
+            None | Some(_) => {}
+        }
+        if let Some(live) = here {
+            let ended = tokio::time::timeout(STOP_PATIENCE, live.ended()).await;
+            if let Ok(End::Over(status)) = ended {
+                return Ok(status);
+            }
+        }
+        // Whoever works on it will stop it, and whoever takes it over.
+        Ok(self.wait_for_end(user, id).await?.filter(|status| status.is_final()).unwrap_or(RunStatus::Stopped))
+    }
+
+    /// Waits for the end of a run for a while, and returns its status; `None` if it is gone.
+    async fn wait_for_end(&self, user: &UserId, id: &RunId) -> data::Result<Option<RunStatus>> {
+        let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
+        loop {
+            let status = self.0.base.data.chat_runs.find(user, id).await?.map(|run| run.status);
+            if status.is_none_or(RunStatus::is_final) || tokio::time::Instant::now() >= deadline {
+                return Ok(status);
+            }
+            tokio::time::sleep(STOP_PAUSE).await;
+        }
+    }
+
+    /// Deletes a run and its log; one that is going on is stopped first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the user has no such run, or when the documents cannot be read or written.
+    pub async fn delete(&self, user: &UserId, id: &RunId) -> Result<(), Error> {
+        self.stop(user, id).await?;
+        if let Some(live) = self.here(user, id) {
+            // Its end is still being stored.
+            drop(tokio::time::timeout(STOP_PATIENCE, live.ended()).await);
+        }
+        Ok(self.0.base.data.chat_runs.remove(user, id).await?)
+    }
+
+    /// Returns the run of a user's chat that is going on. One whose process has died is taken over.
+    ///
+    /// # Errors
+    /// When the documents cannot be read or written.
+    pub async fn running_in(&self, user: &UserId, chat: &ChatId) -> Result<Option<RunId>, Error> {
+        let Some((head, _)) = self.0.base.data.chat_runs.find_head(user, chat).await? else { return Ok(None) };
+        let Some(run) = self.0.base.data.chat_runs.find(user, &head.newest_run).await? else { return Ok(None) };
+        if run.status.is_final() {
+            return Ok(None);
+        }
+        if self.is_abandoned(&run) {
+            self.take_over(user, &run.id).await?;
+        }
+        Ok(Some(run.id))
+    }
+
+    /// Takes over runs whose process has died, now and every few seconds, as a task that ends with the process.
+    pub fn watch(&self) {
+        let runs = self.clone();
+        self.0.base.tasks.spawn(async move {
+            let shutdown = runs.0.base.shutdown.clone();
+            let watching = async {
+                loop {
+                    if let Err(error) = runs.sweep().await {
+                        warn!(error = %Chain(&error), "abandoned chat runs not looked for");
+                    }
+                    tokio::time::sleep(SWEEP_PAUSE).await;
+                }
+            };
+            shutdown.run_until_cancelled(watching).await
+        });
+    }
+
+    /// Takes over runs whose process has died; there may be more.
+    ///
+    /// # Errors
+    /// When the documents cannot be read or written.
+    pub async fn sweep(&self) -> data::Result<()> {
+        for run in self.0.base.data.chat_runs.abandoned(self.now(), SWEPT).await? {
+            if self.is_abandoned(&run) {
+                info!(run.id = %run.id, "abandoned chat run found");
+                self.take_over(&run.user_id, &run.id).await?;
+            }
+        }
+        Ok(())
+    }
+}

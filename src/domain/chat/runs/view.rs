@@ -1,0 +1,145 @@
+//! What a run came to so far, from its events.
+
+use super::{Error, Runs};
+use crate::data;
+use crate::model::chat_run::{ChatEvent, ChatRun, LoggedEvent, RunStatus, RunSummary, RunUsage, StopReason};
+use crate::model::ids::{RunId, UserId};
+
+/// A run and what it came to so far.
+pub struct RunView {
+    /// The run.
+    pub summary: RunSummary,
+    /// All that was said.
+    pub answer: String,
+    /// The tools that were used.
+    pub tools: Vec<ToolView>,
+    /// The model that answers, when it has.
+    pub model: Option<String>,
+    /// What it cost.
+    pub usage: RunUsage,
+    /// What the user reads, if it failed.
+    pub error: Option<String>,
+    /// Why it was stopped, if it was.
+    pub stopped: Option<StopReason>,
+}
+
+/// A tool that was used.
+pub struct ToolView {
+    /// Names the call within the run.
+    pub call_id: String,
+    /// Name of the tool.
+    pub name: String,
+    /// The first characters of the result, and how long it took in milliseconds.
+    pub result: Option<(String, u64)>,
+}
+
+/// What events came to.
+#[derive(Default)]
+pub(super) struct Fold {
+    pub last_seq: u64,
+    pub answer: String,
+    pub tools: Vec<ToolView>,
+    pub error: Option<String>,
+    /// Model, usage and reason of the last event.
+    pub done: Option<(String, RunUsage, Option<StopReason>)>,
+}
+
+impl Fold {
+    /// Goes through a log from its beginning.
+    pub fn of(events: Vec<LoggedEvent>) -> Self {
+        let mut fold = Self { last_seq: events.len() as u64, ..Self::default() };
+        let mut valid: Vec<(u64, ChatEvent)> = Vec::new();
+        for (seq, event) in (1..).zip(events.into_iter().map(ChatEvent::from)) {
+            match event {
+                ChatEvent::StepReset { from_seq } => valid.retain(|(seq, _)| *seq < from_seq),
+                event => valid.push((seq, event)),
+            }
+        }
+        for (_, event) in valid {
+            fold.see(event);
+        }
+        fold
+    }
+
+    fn see(&mut self, event: ChatEvent) {
+        match event {
+            ChatEvent::Token { content } => self.answer.push_str(&content),
+            ChatEvent::ToolUse { name, call_id, .. } => self.tools.push(ToolView { call_id, name, result: None }),
+            ChatEvent::ToolResult { call_id, summary, tool_latency_ms, .. } => {
+                if let Some(tool) = self.tools.iter_mut().find(|tool| tool.call_id == call_id) {
+                    tool.result = Some((summary, tool_latency_ms));
+                }
+            }
+            ChatEvent::Error { content } => self.error = Some(content.into_owned()),
+            ChatEvent::Done { model, usage, stopped, .. } => self.done = Some((model, usage, stopped)),
+            ChatEvent::MemoryUpdate { .. } | ChatEvent::StepReset { .. } => {}
+        }
+    }
+
+    /// The status that follows from the events.
+    pub fn status(&self) -> RunStatus {
+        match &self.done {
+            None => RunStatus::Running,
+            Some((_, _, Some(_))) => RunStatus::Stopped,
+            Some(_) if self.error.is_some() => RunStatus::Failed,
+            Some(_) => RunStatus::Completed,
+        }
+    }
+}
+
+impl Runs {
+    /// Returns a run with what it came to so far.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the user has no such run, or when the documents cannot be read.
+    pub async fn find(&self, user: &UserId, id: &RunId) -> Result<RunView, Error> {
+        if let Some(live) = self.here(user, id)
+            && let Some(events) = live.all()
+        {
+            return Ok(view(live.summary.clone(), events));
+        }
+        let run = self.0.base.data.chat_runs.find(user, id).await?.ok_or(Error::NotFound)?;
+        let events = self.events(&run).await?;
+        let mut view = view(run.summary(), events);
+        // A log that could not be stored to its end.
+        if run.status.is_final() {
+            view.summary.status = run.status;
+        }
+        if view.usage.calls == 0 {
+            view.usage = run.usage;
+        }
+        view.error = view.error.or(run.error);
+        view.stopped = view.stopped.or(run.stopped);
+        Ok(view)
+    }
+
+    /// Reads all stored events of a run.
+    pub(super) async fn events(&self, run: &ChatRun) -> data::Result<Vec<LoggedEvent>> {
+        if let Some(events) = &run.events {
+            return Ok(events.clone());
+        }
+        let mut events = Vec::new();
+        loop {
+            let pieces = self.0.base.data.chat_runs.pieces_after(&run.user_id, &run.id, events.len() as u64).await?;
+            let before = events.len();
+            for piece in pieces {
+                if piece.first_seq == events.len() as u64 + 1 {
+                    events.extend(piece.events);
+                }
+            }
+            if events.len() == before {
+                return Ok(events);
+            }
+        }
+    }
+}
+
+fn view(summary: RunSummary, events: Vec<LoggedEvent>) -> RunView {
+    let fold = Fold::of(events);
+    let summary = RunSummary { status: fold.status(), last_seq: fold.last_seq.max(summary.last_seq), ..summary };
+    let (model, usage, stopped) = match fold.done {
+        Some((model, usage, stopped)) => (Some(model), usage, stopped),
+        None => (None, RunUsage::default(), None),
+    };
+    RunView { summary, answer: fold.answer, tools: fold.tools, model, usage, error: fold.error, stopped }
+}
