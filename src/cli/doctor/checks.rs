@@ -53,8 +53,8 @@ pub enum Verdict {
 /// Report of one check.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Subject of the check.
-    pub check: String,
+    /// Subject of the check; the check's own name if it says none.
+    pub check: &'static str,
     /// Result.
     pub verdict: Verdict,
     /// Findings.
@@ -64,27 +64,27 @@ pub struct Report {
 }
 
 impl Report {
-    fn new(check: &str, verdict: Verdict, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { check: check.to_owned(), verdict, found: found.into(), fix: fix.into() }
+    fn new(verdict: Verdict, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { check: "", verdict, found: found.into(), fix: fix.into() }
     }
 
-    fn good(check: &str, found: impl Into<String>) -> Vec<Self> {
-        vec![Self::new(check, Verdict::Good, found, "")]
+    fn good(found: impl Into<String>) -> Vec<Self> {
+        vec![Self::new(Verdict::Good, found, "")]
     }
 
-    fn fault(check: &str, found: impl Into<String>, fix: impl Into<String>) -> Vec<Self> {
-        vec![Self::new(check, Verdict::Fault, found, fix)]
+    fn fault(found: impl Into<String>, fix: impl Into<String>) -> Vec<Self> {
+        vec![Self::new(Verdict::Fault, found, fix)]
     }
 
-    fn skipped(check: &str, found: impl Into<String>) -> Vec<Self> {
-        vec![Self::new(check, Verdict::Skipped, found, "")]
+    fn skipped(found: impl Into<String>) -> Vec<Self> {
+        vec![Self::new(Verdict::Skipped, found, "")]
     }
 }
 
 /// Runs all checks concurrently. Reports come in a fixed order.
 pub async fn examine(config: &Config, backends: Backends) -> Vec<Report> {
     let Backends { store, queue, blobs, model, clock, http, .. } = backends;
-    let checks: Vec<(&str, BoxFuture<'_, Vec<Report>>)> = vec![
+    let checks: Vec<(&'static str, BoxFuture<'_, Vec<Report>>)> = vec![
         ("settings", async { settings(config) }.boxed()),
         ("certificates", async { certificates() }.boxed()),
         ("identity", identity(config).boxed()),
@@ -98,18 +98,21 @@ pub async fn examine(config: &Config, backends: Backends) -> Vec<Report> {
         ("segmentation", segmentation(config, &http).boxed()),
     ];
     let bounded = checks.into_iter().map(|(name, check)| async move {
-        let limit =
-            || Report::fault(name, format!("no answer within {} s", CHECK_LIMIT.as_secs()), "look at the network");
-        tokio::time::timeout(CHECK_LIMIT, check).await.unwrap_or_else(|_| limit())
+        let limit = || Report::fault(format!("no answer within {} s", CHECK_LIMIT.as_secs()), "look at the network");
+        let mut reports = tokio::time::timeout(CHECK_LIMIT, check).await.unwrap_or_else(|_| limit());
+        for report in reports.iter_mut().filter(|report| report.check.is_empty()) {
+            report.check = name;
+        }
+        reports
     });
     let reports: Vec<Vec<Report>> = stream::iter(bounded).buffered(AT_ONCE).collect().await;
     reports.concat()
 }
 
 fn settings(config: &Config) -> Vec<Report> {
-    let mut reports = Report::good("settings", format!("{} read", config.effective.len()));
+    let mut reports = Report::good(format!("{} read", config.effective.len()));
     let mut warn = |found: &str, fix: &str| {
-        reports.push(Report::new("settings", Verdict::Warning, found, fix));
+        reports.push(Report::new(Verdict::Warning, found, fix));
     };
     for setting in config.effective.iter().filter(|setting| !setting.shadowed.is_empty()) {
         let places: Vec<&str> = setting.shadowed.iter().map(|source| source.name()).collect();
@@ -157,10 +160,10 @@ fn settings(config: &Config) -> Vec<Report> {
 /// Checks the system's CA certificates.
 fn certificates() -> Vec<Report> {
     if net::has_authorities() {
-        return Report::good("certificates", "of authorities, from the system");
+        return Report::good("of authorities, from the system");
     }
     let found = "none of authorities: no HTTPS server is trusted";
-    vec![Report::new("certificates", Verdict::Warning, found, "install ca-certificates, or set SSL_CERT_FILE")]
+    vec![Report::new(Verdict::Warning, found, "install ca-certificates, or set SSL_CERT_FILE")]
 }
 
 /// Checks that the configured identities get tokens.
@@ -177,18 +180,17 @@ async fn identity(config: &Config) -> Vec<Report> {
         scopes.push("https://cognitiveservices.azure.com/.default");
     }
     if scopes.is_empty() {
-        return Report::skipped("identity", "nothing signs in with one");
+        return Report::skipped("nothing signs in with one");
     }
     let credential = match app::credential(config) {
         Ok(credential) => credential,
-        Err(error) => return Report::fault("identity", format!("{error:#}"), "look at AZURE_CLIENT_ID"),
+        Err(error) => return Report::fault(format!("{error:#}"), "look at AZURE_CLIENT_ID"),
     };
     let mut reports = Vec::new();
     for scope in scopes {
         reports.extend(match credential.get_token(&[scope], None).await {
-            Ok(_) => Report::good("identity", format!("a token for {scope}")),
+            Ok(_) => Report::good(format!("a token for {scope}")),
             Err(error) => Report::fault(
-                "identity",
                 format!("no token for {scope}: {}", Chain(&error)),
                 "assign the app an identity, and AZURE_CLIENT_ID if it is a user-assigned one",
             ),
@@ -198,26 +200,21 @@ async fn identity(config: &Config) -> Vec<Report> {
 }
 
 async fn documents(config: &Config, store: &dyn DocumentStore) -> Vec<Report> {
-    const CHECK: &str = "documents";
     let Documents::Cosmos(cosmos) = &config.documents else {
         return match store.ping().await {
-            Ok(()) => Report::good(CHECK, "the embedded store answers"),
-            Err(error) => {
-                Report::fault(CHECK, Chain(&error).to_string(), "look at PLUCKIT_DATA_DIR: its disk, its owner")
-            }
+            Ok(()) => Report::good("the embedded store answers"),
+            Err(error) => Report::fault(Chain(&error).to_string(), "look at PLUCKIT_DATA_DIR: its disk, its owner"),
         };
     };
     match app::inspect_containers(config, cosmos).await {
         Err(error) => Report::fault(
-            CHECK,
             Chain(&error).to_string(),
             "look at COSMOS_DB_ENDPOINT, the key or the identity's role, and the firewall",
         ),
         Ok(inspections) => {
             let wrong: Vec<Report> = inspections.iter().flat_map(container_reports).collect();
             let good = inspections.iter().filter(|inspection| inspection.findings.is_empty()).count();
-            [Report::good(CHECK, format!("{good} of {} containers are as they should be", inspections.len())), wrong]
-                .concat()
+            [Report::good(format!("{good} of {} containers are as they should be", inspections.len())), wrong].concat()
         }
     }
 }
@@ -244,13 +241,12 @@ fn container_reports(Inspection { name, findings }: &Inspection) -> Vec<Report> 
                 "run pluckit storage init with the account's key, or deploy the template",
             ),
         };
-        Report::new("documents", verdict, format!("container {name} {found}"), fix)
+        Report::new(verdict, format!("container {name} {found}"), fix)
     };
     findings.iter().map(report).collect()
 }
 
 async fn queues(config: &Config, queue: &dyn JobQueue) -> Vec<Report> {
-    const CHECK: &str = "queues";
     let fix = "look at StorageQueue, StorageQueue__queueServiceUri or the account, and the identity's role";
     let mark = format!("{{\"doctor\":\"{}\"}}", Uuid::new_v4());
     let round_trip = async {
@@ -269,25 +265,22 @@ async fn queues(config: &Config, queue: &dyn JobQueue) -> Vec<Report> {
         }
     };
     let mut reports = match round_trip.await {
-        Ok(true) => Report::good(CHECK, "a message went in and came out"),
-        Ok(false) => Report::fault(
-            CHECK,
-            "a message went in and did not come out",
-            "look whether somebody else reads pluckit-doctor",
-        ),
-        Err(error) => return Report::fault(CHECK, Chain(&error).to_string(), fix),
+        Ok(true) => Report::good("a message went in and came out"),
+        Ok(false) => {
+            Report::fault("a message went in and did not come out", "look whether somebody else reads pluckit-doctor")
+        }
+        Err(error) => return Report::fault(Chain(&error).to_string(), fix),
     };
     for names in config.queues.all() {
         match queue.length(&names.poison).await {
             Ok(0) => {}
             Ok(waiting) => reports.push(Report::new(
-                CHECK,
                 Verdict::Warning,
                 format!("{waiting} messages wait in {}", names.poison),
                 "see that its function runs; GET /api/admin/dead-letters shows what was kept",
             )),
             Err(error) => {
-                reports.push(Report::new(CHECK, Verdict::Fault, format!("{}: {}", names.poison, Chain(&error)), fix))
+                reports.push(Report::new(Verdict::Fault, format!("{}: {}", names.poison, Chain(&error)), fix))
             }
         }
     }
@@ -295,11 +288,10 @@ async fn queues(config: &Config, queue: &dyn JobQueue) -> Vec<Report> {
 }
 
 async fn blob_round_trip(blobs: &dyn BlobStore, container: &ContainerName) -> Vec<Report> {
-    const CHECK: &str = "blobs";
     let fix = "look at STORAGE_ACCOUNT_NAME, the identity's role, and run pluckit storage init";
     let name: BlobName = match format!("doctor/{}.txt", Uuid::new_v4()).parse() {
         Ok(name) => name,
-        Err(error) => return Report::fault(CHECK, format!("{error}"), ""),
+        Err(error) => return Report::fault(format!("{error}"), ""),
     };
     let content = Bytes::from_static(b"written by pluckit doctor");
     let round_trip = async {
@@ -313,17 +305,16 @@ async fn blob_round_trip(blobs: &dyn BlobStore, container: &ContainerName) -> Ve
         Ok::<bool, crate::blob::Error>(put == Put::Created && same && deleted)
     };
     match round_trip.await {
-        Ok(true) => Report::good(CHECK, format!("a blob was written to {container}, read and deleted")),
-        Ok(false) => Report::fault(CHECK, "a blob did not come back as it was written", fix),
-        Err(error) => Report::fault(CHECK, Chain(&error).to_string(), fix),
+        Ok(true) => Report::good(format!("a blob was written to {container}, read and deleted")),
+        Ok(false) => Report::fault("a blob did not come back as it was written", fix),
+        Err(error) => Report::fault(Chain(&error).to_string(), fix),
     }
 }
 
 /// Asks each deployment for a short answer, which costs a few tokens.
 async fn chat(config: &Config, model: &dyn Model) -> Vec<Report> {
-    const CHECK: &str = "model";
     if config.model.is_none() {
-        return Report::skipped(CHECK, "the built-in offline model answers");
+        return Report::skipped("the built-in offline model answers");
     }
     let mut reports = Vec::new();
     for (purpose, setting) in [
@@ -338,9 +329,8 @@ async fn chat(config: &Config, model: &dyn Model) -> Vec<Report> {
             max_tokens: Some(16),
         };
         reports.extend(match model.complete(&CallContext::service(), request).await {
-            Ok(_) => Report::good(CHECK, format!("{name} answers")),
+            Ok(_) => Report::good(format!("{name} answers")),
             Err(error) => Report::fault(
-                CHECK,
                 format!("{name}: {}", Chain(&error)),
                 format!("look at the endpoint, the key or role, and AZURE_OPENAI_{setting}"),
             ),
@@ -350,21 +340,18 @@ async fn chat(config: &Config, model: &dyn Model) -> Vec<Report> {
 }
 
 async fn embeddings(config: &Config, model: &dyn Model) -> Vec<Report> {
-    const CHECK: &str = "embeddings";
     if config.model.is_none() {
-        return Report::skipped(CHECK, "the built-in offline model answers");
+        return Report::skipped("the built-in offline model answers");
     }
     match model.embed(&CallContext::service(), &["linen shirt".to_owned()]).await {
         Ok(vectors) if vectors.first().is_some_and(|vector| vector.len() == EMBEDDING_DIMENSIONS) => {
-            Report::good(CHECK, format!("vectors of {EMBEDDING_DIMENSIONS} numbers"))
+            Report::good(format!("vectors of {EMBEDDING_DIMENSIONS} numbers"))
         }
         Ok(_) => Report::fault(
-            CHECK,
             "vectors of another length",
             format!("choose a model whose vectors have {EMBEDDING_DIMENSIONS} numbers, as the indexes of the database"),
         ),
         Err(error) => Report::fault(
-            CHECK,
             Chain(&error).to_string(),
             "look at AZURE_OPENAI_EMBEDDING_DEPLOYMENT or OPENAI_EMBEDDING_MODEL",
         ),
@@ -373,32 +360,33 @@ async fn embeddings(config: &Config, model: &dyn Model) -> Vec<Report> {
 
 /// Fetches Google's signing keys, and compares our clock with the server's.
 async fn keys(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> Vec<Report> {
-    const CHECK: &str = "sign-in";
     if config.environment == Environment::Development {
-        return Report::skipped(CHECK, "nobody signs in in development");
+        return Report::skipped("nobody signs in in development");
     }
     let url = &config.identity.google_jwks_url;
     let (count, date) = match fetch_keys(http, url.clone()).await {
         Ok(found) => found,
         Err(fault) => {
-            return Report::fault(CHECK, format!("{url}: {fault}"), "let the service reach it, or set GOOGLE_JWKS_URL");
+            return Report::fault(format!("{url}: {fault}"), "let the service reach it, or set GOOGLE_JWKS_URL");
         }
     };
     let mut reports = if count > 0 {
-        Report::good(CHECK, format!("{count} signing keys at {url}"))
+        Report::good(format!("{count} signing keys at {url}"))
     } else {
-        Report::fault(CHECK, format!("no signing keys at {url}"), "look at GOOGLE_JWKS_URL")
+        Report::fault(format!("no signing keys at {url}"), "look at GOOGLE_JWKS_URL")
     };
     let Some(theirs) = date else { return reports };
     let skew = (clock.now() - theirs).unsigned_abs();
     let seconds = skew.as_secs();
-    reports.push(if skew > SKEW.1 {
-        Report::new("clock", Verdict::Fault, format!("{seconds} s off"), "set the clock: tokens are checked by it")
+    let off = format!("{seconds} s off");
+    let of_clock = if skew > SKEW.1 {
+        Report::new(Verdict::Fault, off, "set the clock: tokens are checked by it")
     } else if skew > SKEW.0 {
-        Report::new("clock", Verdict::Warning, format!("{seconds} s off"), "let the machine keep its time by NTP")
+        Report::new(Verdict::Warning, off, "let the machine keep its time by NTP")
     } else {
-        Report::new("clock", Verdict::Good, format!("at most {} s off", seconds + 1), "")
-    });
+        Report::new(Verdict::Good, format!("at most {} s off", seconds + 1), "")
+    };
+    reports.push(Report { check: "clock", ..of_clock });
     reports
 }
 
@@ -414,17 +402,13 @@ async fn fetch_keys(http: &reqwest::Client, url: Url) -> Result<(usize, Option<O
 }
 
 async fn service_tokens(config: &Config, http: &reqwest::Client) -> Vec<Report> {
-    const CHECK: &str = "service tokens";
     match &config.media.service {
-        ServiceCredential::ApiKey(_) => Report::skipped(CHECK, "services show a key"),
-        ServiceCredential::Unknown => Report::fault(
-            CHECK,
-            "METADATA_EXTRACT_AUTH_MODE names no way that there is",
-            "set it to api-key or azuread",
-        ),
+        ServiceCredential::ApiKey(_) => Report::skipped("services show a key"),
+        ServiceCredential::Unknown => {
+            Report::fault("METADATA_EXTRACT_AUTH_MODE names no way that there is", "set it to api-key or azuread")
+        }
         ServiceCredential::Entra { issuer: None, .. } | ServiceCredential::Entra { audience: None, .. } => {
             Report::fault(
-                CHECK,
                 "azuread wants an issuer and an audience",
                 "set METADATA_EXTRACT_AZURE_AD_ISSUER and METADATA_EXTRACT_AZURE_AD_AUDIENCE",
             )
@@ -438,32 +422,25 @@ async fn service_tokens(config: &Config, http: &reqwest::Client) -> Vec<Report> 
                 fetch_keys(http, keys).await
             };
             match found.await {
-                Ok((count, _)) if count > 0 => Report::good(CHECK, format!("{count} signing keys of {issuer}")),
-                Ok(_) => Report::fault(
-                    CHECK,
-                    format!("{issuer} has no signing keys"),
-                    "look at METADATA_EXTRACT_AZURE_AD_ISSUER",
-                ),
-                Err(fault) => {
-                    Report::fault(CHECK, format!("{url}: {fault}"), "look at METADATA_EXTRACT_AZURE_AD_ISSUER")
+                Ok((count, _)) if count > 0 => Report::good(format!("{count} signing keys of {issuer}")),
+                Ok(_) => {
+                    Report::fault(format!("{issuer} has no signing keys"), "look at METADATA_EXTRACT_AZURE_AD_ISSUER")
                 }
+                Err(fault) => Report::fault(format!("{url}: {fault}"), "look at METADATA_EXTRACT_AZURE_AD_ISSUER"),
             }
         }
     }
 }
 
 async fn segmentation(config: &Config, http: &reqwest::Client) -> Vec<Report> {
-    const CHECK: &str = "segmentation";
     let Some(service) = &config.media.segmentation else {
-        return Report::skipped(CHECK, "the built-in remover for plain backgrounds works");
+        return Report::skipped("the built-in remover for plain backgrounds works");
     };
     // Any answer shows that somebody is there; a picture would cost them work.
     match http.head(service.endpoint.clone()).send().await {
-        Ok(_) => Report::good(CHECK, "somebody answers"),
-        Err(error) => Report::fault(
-            CHECK,
-            Chain(&error.without_url()).to_string(),
-            "look at SEGMENTATION_ENDPOINT_URL and its network",
-        ),
+        Ok(_) => Report::good("somebody answers"),
+        Err(error) => {
+            Report::fault(Chain(&error.without_url()).to_string(), "look at SEGMENTATION_ENDPOINT_URL and its network")
+        }
     }
 }
