@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Result, pages};
+use super::{Result, pages, update};
 use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
-use crate::store::{self, Container, DocumentStore, ETag, Key};
+use crate::store::{Container, DocumentStore, ETag, Key};
 
 /// Lifetime after the last change, in seconds.
 const LIFE_SECONDS: u32 = 24 * 60 * 60;
@@ -57,10 +57,6 @@ impl Backlogs {
             Some(version) => self.0.replace(&key, &document, version).await,
             None => self.0.create(&key, &document).await,
         };
-        match written {
-            Ok(_) => Ok(true),
-            Err(store::Error::Conflict) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        update::won(written)
     }
 }

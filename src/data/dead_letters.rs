@@ -6,7 +6,7 @@ use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use crate::model::ids::DeadLetterId;
-use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query};
+use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
 
 /// All dead letters.
 #[derive(Clone)]
@@ -16,10 +16,8 @@ impl DeadLetters {
     /// Saves a dead letter, unless it exists.
     pub async fn add(&self, letter: &DeadLetter) -> Result<()> {
         let key = Key::new(Container::TasteAnalysisJobDeadLetters, letter.job_id.as_str(), letter.id.as_str());
-        match self.0.create(&key, &serde_json::to_value(letter)?).await {
-            Ok(_) | Err(store::Error::Conflict) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        update::won(self.0.create(&key, &serde_json::to_value(letter)?).await)?;
+        Ok(())
     }
 
     /// Lists a page of dead letters of one status or of all, newest first, with the token of the next page.

@@ -12,7 +12,7 @@ use super::{Result, pages};
 use crate::model::digest::{Digest, FanOut, Week, WeeklyRun};
 use crate::model::ids::{DigestId, UserId};
 use crate::store::query::Comparison;
-use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query, Stored};
+use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query, Stored};
 
 /// Longest lease of a user's week that the settings allow.
 const LONGEST_LEASE: Duration = Duration::from_secs(600);
@@ -87,11 +87,9 @@ impl Digests {
             (found, _) => Edit::Keep(found),
         });
         let moved = moved.await?;
-        match self.0.delete(&Self::former_run_key(user), Some(&former.etag)).await {
-            // An older program is at it, and its lease was moved with it.
-            Ok(_) | Err(store::Error::Conflict) => Ok(moved),
-            Err(error) => Err(error.into()),
-        }
+        // If it was changed, an older program is at it, and its lease was moved with it.
+        update::won(self.0.delete(&Self::former_run_key(user), Some(&former.etag)).await)?;
+        Ok(moved)
     }
 
     /// Edits the weekly run of a user by compare-and-swap.

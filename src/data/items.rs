@@ -16,7 +16,7 @@ use crate::model::lenient;
 use crate::model::perceptual_hash::PerceptualHash;
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
-use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Page, Query, Scope, Stored};
+use crate::store::{Container, Direction, DocumentStore, Filter, Key, Page, Query, Scope, Stored};
 
 /// Partition of global items.
 pub const GLOBAL: &str = "global";
@@ -202,11 +202,7 @@ impl Items {
     /// Creates an item; returns whether it is new.
     pub async fn add(&self, item: &NewItem) -> Result<bool> {
         let key = Key::new(Container::ScrapedItems, &item.user_id, item.id.as_str());
-        match self.0.create(&key, &serde_json::to_value(item)?).await {
-            Ok(_) => Ok(true),
-            Err(store::Error::Conflict) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        update::won(self.0.create(&key, &serde_json::to_value(item)?).await)
     }
 
     /// Finds at most `limit` items of a partition whose embedding is missing.

@@ -12,7 +12,7 @@ use crate::model::job::{Job, JobKey, JobStatus, LONGEST_LEASE};
 use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
-use crate::store::{self, Container, Direction, DocumentStore, ETag, Filter, Key, Query, Write};
+use crate::store::{Container, Direction, DocumentStore, ETag, Filter, Key, Query, Write};
 
 /// Length of a job id: a UUID without hyphens.
 const ID_LENGTH: usize = 32;
@@ -88,11 +88,7 @@ impl Jobs {
             Write::Create { document: serde_json::to_value(&record)? },
             Write::Create { document: serde_json::to_value(job)? },
         ];
-        match self.0.batch(Container::Jobs, job.user_id.as_str(), &writes).await {
-            Ok(()) => Ok(true),
-            Err(store::Error::Conflict) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        update::won(self.0.batch(Container::Jobs, job.user_id.as_str(), &writes).await)
     }
 
     /// Finds a key of the user that has not expired, and its version.
@@ -104,10 +100,8 @@ impl Jobs {
     /// Deletes a user's key, unless it has changed.
     pub async fn forget_key(&self, key: &JobKey, etag: &ETag) -> Result<()> {
         let place = Key::new(Container::Jobs, key.user_id.as_str(), key.id.as_str());
-        match self.0.delete(&place, Some(etag)).await {
-            Ok(_) | Err(store::Error::Conflict) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        update::won(self.0.delete(&place, Some(etag)).await)?;
+        Ok(())
     }
 
     /// Finds a job of the user.

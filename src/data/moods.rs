@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use super::lease::leased;
 use super::timers::PARTITION;
-use super::update::{Edit, update};
+use super::update::{Edit, update, won};
 use super::{Result, pages};
 use crate::model::lenient;
 use crate::model::mood::{Mood, MoodRecord, PublishedMood};
 use crate::model::mood_intake::{MoodChunk, MoodIntake};
-use crate::store::{self, Container, Direction, DocumentStore, Key, Query};
+use crate::store::{Container, Direction, DocumentStore, Key, Query};
 
 /// How long a chunk is leased for.
 const CHUNK_LEASE: Duration = Duration::from_secs(45);
@@ -136,10 +136,8 @@ impl Moods {
     /// # Errors
     /// When the store fails.
     pub async fn create_chunk(&self, chunk: &MoodChunk) -> Result<()> {
-        match self.0.create(&system_key(&chunk.id), &serde_json::to_value(chunk)?).await {
-            Ok(_) | Err(store::Error::Conflict) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        won(self.0.create(&system_key(&chunk.id), &serde_json::to_value(chunk)?).await)?;
+        Ok(())
     }
 
     /// Where the chunk of this id is.

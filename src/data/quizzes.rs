@@ -6,7 +6,7 @@ use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::model::ids::{QuizSessionId, UserId};
 use crate::model::quiz::QuizSession;
-use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query};
+use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
 
 /// Quizzes of all users.
 #[derive(Clone)]
@@ -40,11 +40,7 @@ impl Quizzes {
     /// Creates a session; `false` if its id exists.
     pub async fn create(&self, session: &QuizSession) -> Result<bool> {
         let key = Self::key(&session.user_id, &session.session_id);
-        match self.0.create(&key, &serde_json::to_value(session)?).await {
-            Ok(_) => Ok(true),
-            Err(store::Error::Conflict) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        update::won(self.0.create(&key, &serde_json::to_value(session)?).await)
     }
 
     /// Edits a session by compare-and-swap; `None` if it does not exist.

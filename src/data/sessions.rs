@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use futures::stream::Stream;
 
-use super::{Result, pages};
+use super::{Result, pages, update};
 use crate::model::ids::{FamilyId, SessionId, UserId};
 use crate::model::session::Session;
-use crate::store::{self, Container, DocumentStore, ETag, Filter, Key, Query, Write};
+use crate::store::{Container, DocumentStore, ETag, Filter, Key, Query, Write};
 
 /// Sessions of all users.
 #[derive(Clone)]
@@ -85,21 +85,17 @@ impl Sessions {
             writes.push(Write::Replace { document: serde_json::to_value(session)?, etag: etag.clone() });
         }
         writes.push(Write::Create { document: serde_json::to_value(successor)? });
-        match self.0.batch(Container::RefreshTokens, successor.user_id.as_str(), &writes).await {
-            Ok(()) => Ok(true),
-            Err(store::Error::Conflict) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        update::won(self.0.batch(Container::RefreshTokens, successor.user_id.as_str(), &writes).await)
     }
 
     /// Edits a session by compare-and-swap and returns it; `None` if it is gone.
     pub async fn edit(&self, session: &Session, edit: impl Fn(&mut Session)) -> Result<Option<Session>> {
-        super::update::update(&*self.0, &Self::key(session), |found: Option<Session>| match found {
+        update::update(&*self.0, &Self::key(session), |found: Option<Session>| match found {
             Some(mut session) => {
                 edit(&mut session);
-                super::update::Edit::Save(session.clone(), Some(session))
+                update::Edit::Save(session.clone(), Some(session))
             }
-            None => super::update::Edit::Keep(None),
+            None => update::Edit::Keep(None),
         })
         .await
     }

@@ -81,13 +81,20 @@ where
             Some(stored) => store.replace(key, &document, &stored.etag).await,
             None => store.create(key, &document).await,
         };
-        match written {
-            Ok(_) => return Ok(result),
-            Err(store::Error::Conflict) => {}
-            Err(error) => return Err(error.into()),
+        if won(written)? {
+            return Ok(result);
         }
     }
     Err(Error::Contended)
+}
+
+/// Whether something was written; not if somebody else was first.
+pub(super) fn won<T>(written: store::Result<T>) -> Result<bool> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(store::Error::Conflict) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Waits before an attempt after lost races: longer each time and randomised, so that writers do not keep colliding.

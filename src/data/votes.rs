@@ -136,11 +136,9 @@ impl Votes {
     async fn settle(&self, vote: &Vote, etag: ETag) -> Result<Option<i64>> {
         let score = self.apply(vote).await?;
         let settled = serde_json::to_value(Vote { pending: false, ..vote.clone() })?;
-        match self.store.replace(&Self::key(&vote.user_id, &vote.id), &settled, &etag).await {
-            // On a conflict somebody else has settled it.
-            Ok(_) | Err(store::Error::Conflict) => Ok(score),
-            Err(error) => Err(error.into()),
-        }
+        // On a conflict somebody else has settled it.
+        update::won(self.store.replace(&Self::key(&vote.user_id, &vote.id), &settled, &etag).await)?;
+        Ok(score)
     }
 
     /// Applies a pending vote to the item's score, unless it is included. Returns the score.
@@ -173,10 +171,8 @@ impl Votes {
             let score = score + vote.signal.worth() - vote.previous;
             item.insert("scoreSignal".to_owned(), score.into());
             item.insert(APPLIED.to_owned(), serde_json::to_value(&applied)?);
-            match self.store.replace(&key, &Value::Object(item), &stored.etag).await {
-                Ok(_) => return Ok(Some(score)),
-                Err(store::Error::Conflict) => {}
-                Err(error) => return Err(error.into()),
+            if update::won(self.store.replace(&key, &Value::Object(item), &stored.etag).await)? {
+                return Ok(Some(score));
             }
         }
         Err(Error::Contended)
