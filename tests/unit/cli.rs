@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::store::cosmos_backend::setting;
-use crate::support::service::bare;
+use crate::support::service::{bare, signal};
 
 /// Longer than anything here takes; only a fault waits so long.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -626,8 +626,7 @@ fn nobody_waits_for_who_reads_the_log_and_the_end_comes_all_the_same() {
         connection.read_exact(&mut body).unwrap();
         assert_eq!(body, br#"{"detail":"Not Found"}"#);
     }
-    let id = process.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    signal(process.id(), "TERM");
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(process.wait()));
     let ended = receiver.recv_timeout(LIMIT).expect("the process ends").unwrap();

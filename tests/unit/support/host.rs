@@ -34,6 +34,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::service::bare;
+
 /// How long the real host waits for a handler to answer its first ping.
 const INITIALIZATION: Duration = Duration::from_secs(30);
 /// Time between two of those pings.
@@ -345,10 +347,8 @@ impl Shared {
         self.starts.send_modify(|starts| *starts += 1);
         let log = fs::File::options().create(true).append(true).open(self.package.with_extension("log")).unwrap();
         let id = Uuid::new_v4().to_string();
-        Command::new(&self.executable)
+        Command::from(bare(&self.executable, &self.package))
             .args(&self.arguments)
-            .current_dir(&self.package)
-            .env_clear()
             .envs(&self.settings)
             .envs([("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string()), ("FUNCTIONS_HTTPWORKER_PORT", port.to_string())])
             .envs([("FUNCTIONS_CUSTOMHANDLER_WORKER_ID", &id), ("FUNCTIONS_HTTPWORKER_ID", &id)])

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
-use super::service::bare;
+use super::service::{self, bare};
 use super::{host, until};
 
 /// The setting that makes the program a service.
@@ -55,18 +55,16 @@ impl Process {
 
     /// Puts it to sleep with SIGSTOP, whatever it is doing.
     pub fn stop(&self) {
-        self.signal("-STOP");
+        self.signal("STOP");
     }
 
     /// Wakes it with SIGCONT.
     pub fn resume(&self) {
-        self.signal("-CONT");
+        self.signal("CONT");
     }
 
     fn signal(&self, signal: &str) {
-        let id = self.child.id().expect("it was not killed").to_string();
-        let status = std::process::Command::new("kill").args([signal, &id]).status().unwrap();
-        assert!(status.success(), "kill {signal}: {status}");
+        service::signal(self.child.id().expect("it was not killed"), signal);
     }
 
     /// Kills it for good.

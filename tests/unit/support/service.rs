@@ -40,6 +40,14 @@ pub fn bare(program: impl AsRef<OsStr>, directory: &Path) -> Command {
     command
 }
 
+/// Sends a process a signal, `TERM` for instance.
+pub fn signal(process: u32, name: &str) {
+    // The shell has this built in; to send signals from here would need unsafe code.
+    let command = format!("kill -{name} {process}");
+    let sent = Command::new("sh").arg("-c").arg(command).status().expect("a shell");
+    assert!(sent.success(), "the process is there");
+}
+
 /// How a service is started. Nothing is inherited from the environment of the test.
 #[derive(Clone)]
 pub struct Launch {
@@ -162,10 +170,7 @@ impl Service {
 
     /// Sends it a signal, `TERM` for instance.
     pub fn signal(&self, name: &str) {
-        // The shell has this built in; to send signals from here would need unsafe code.
-        let command = format!("kill -{name} {}", self.id());
-        let sent = Command::new("sh").arg("-c").arg(command).status().expect("a shell");
-        assert!(sent.success(), "the process is there");
+        signal(self.id(), name);
     }
 
     /// Ends it at once (SIGKILL), as a crash or an operating system without memory would.
