@@ -13,7 +13,7 @@ use crate::http::layers::bodies::DEFAULT_LIMIT;
 use crate::http::layers::idempotency::Repeats;
 use crate::routes::docs::Description;
 use crate::routes::{
-    admin, auth, chat, chat_runs, digest, docs, health, insights, jobs, media, moods, scraper, taste, tokens,
+    admin, auth, chat, chat_runs, console, digest, docs, health, insights, jobs, media, moods, scraper, taste, tokens,
 };
 use crate::state::AppState;
 
@@ -155,4 +155,9 @@ pub fn groups() -> Vec<Group> {
 /// The page that shows the description of the API, for development. It is not a part of the API.
 pub fn page() -> Group {
     Group::new("docs", Public, docs::development())
+}
+
+/// The console, where it is on. It is not a part of the API.
+pub fn console_pages() -> Group {
+    Group::new("console", Public, console::pages())
 }

@@ -11,7 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tracing::warn;
 
-use super::groups::{Access, Group, groups, page};
+use super::groups::{Access, Group, console_pages, groups, page};
 use crate::config::Environment;
 use crate::http::error::ApiError;
 use crate::http::layers::auth::{
@@ -37,8 +37,9 @@ pub fn app(state: AppState) -> App {
 /// Builds the service with these functions for the Functions host.
 pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let page = (state.config.environment == Environment::Development).then(page);
+    let console = state.config.server.console.then(console_pages);
     let (mut probes, mut routes) = (Router::new(), Router::new());
-    for group in groups().into_iter().chain(page) {
+    for group in groups().into_iter().chain(page).chain(console) {
         let to = if group.is_probe { &mut probes } else { &mut routes };
         *to = std::mem::take(to).merge(guarded(group, &state));
     }

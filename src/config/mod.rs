@@ -151,6 +151,9 @@ impl Config {
                 Environment::Production => "Production",
             },
         );
+        // Alone in development everybody on the machine gets the console. The Functions host has a `/` of its own.
+        let is_at_home = environment == Environment::Development && server.bind.is_loopback();
+        server.console = reader.flag("CONSOLE", is_at_home && !under_functions_host)? && !under_functions_host;
         let allow_insecure = reader.flag("PLUCKIT_ALLOW_INSECURE_DEV", false)?;
         let allow_embedded = reader.flag("PLUCKIT_ALLOW_EMBEDDED", false)?;
         let platform = read_platform(&mut reader);

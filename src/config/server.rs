@@ -22,6 +22,8 @@ pub struct Server {
     pub under_functions_host: bool,
     /// Web origins that may call the API.
     pub allowed_origins: AllowedOrigins,
+    /// Whether the console is served.
+    pub console: bool,
     /// URL at which clients reach the service, if it differs from the address it listens on.
     pub public_url: Option<Url>,
 }
@@ -59,6 +61,6 @@ impl Server {
         });
         let public_url = public_url.or(site);
         let allowed_origins = AllowedOrigins::new(origins);
-        Ok(Server { bind, port, under_functions_host, allowed_origins, public_url })
+        Ok(Server { bind, port, under_functions_host, allowed_origins, console: false, public_url })
     }
 }

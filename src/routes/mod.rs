@@ -4,6 +4,7 @@ pub mod admin;
 pub mod auth;
 pub mod chat;
 pub mod chat_runs;
+pub mod console;
 pub mod digest;
 pub mod docs;
 pub mod health;

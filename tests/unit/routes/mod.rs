@@ -4,6 +4,7 @@ mod admin;
 pub mod auth;
 mod chat;
 mod chat_runs;
+mod console;
 mod conventions;
 mod digest;
 mod health;

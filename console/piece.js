@@ -1,0 +1,134 @@
+// One piece: its form, its wearings, and what can be done with it. Drafts are reviewed in the same form.
+import { call, get, has } from "/console/api.js";
+import { act, confirm, dialog, field, h, picture, select, toast, when } from "/console/dom.js";
+import { drop, forget, nameOf, replace } from "/console/pieces.js";
+import { pick } from "/console/stylist.js";
+
+export const CATEGORIES = ["Tops", "Bottoms", "Outerwear", "Footwear", "Accessories", "Knitwear", "Dresses", "Activewear", "Swimwear", "Underwear"];
+const OCCASIONS = ["", "casual", "office", "dinner", "party", "travel", "sport", "formal"];
+const list = (text) => text.split(",").map((part) => part.trim()).filter(Boolean);
+const today = () => new Date().toISOString().slice(0, 10);
+
+/** Marks a piece as worn; returns it as it is then. */
+export async function wear(item, occasion) {
+  const body = { source: "vault_card", clientEventId: `wear-${crypto.randomUUID()}` };
+  if (occasion) body.occasion = occasion;
+  const worn = await call("PATCH", `/api/wardrobe/${encodeURIComponent(item.id)}/wear`, body);
+  await replace({ ...worn, imageUrl: worn.imageUrl ?? item.imageUrl });
+  toast(`Worn: ${nameOf(item)}.`);
+  return worn;
+}
+
+/** The form of a piece, and what it says in the end. */
+function form(item) {
+  const text = (value, attributes = {}) => h("input", { type: "text", value: value ?? "", maxLength: 200, ...attributes });
+  const categories = CATEGORIES.some((name) => name === item.category) || !item.category ? CATEGORIES : [item.category, ...CATEGORIES];
+  const input = {
+    category: select([["", "–"], ...categories.map((name) => [name, name])], item.category ?? ""),
+    brand: text(item.brand),
+    colours: text(item.colours?.map((colour) => colour.name).join(", ")),
+    tags: text(item.tags?.join(", "), { maxLength: 1000 }),
+    amount: h("input", { type: "number", min: 0, step: "0.01", value: item.price?.amount ?? "", inputMode: "decimal" }),
+    currency: text(item.price?.originalCurrency ?? "", { maxLength: 3, placeholder: "EUR", size: 4, pattern: "[A-Za-z]{3}" }),
+    purchaseDate: h("input", { type: "date", value: (item.purchaseDate ?? item.price?.purchaseDate ?? "").slice(0, 10), max: today() }),
+    condition: select([["", "–"], ...["New", "Excellent", "Good", "Fair"].map((name) => [name, name])], item.condition ?? ""),
+    letter: text(item.size?.letter, { maxLength: 10 }),
+    notes: h("textarea", { rows: 3, maxLength: 2000, value: item.notes ?? "" }),
+    isWishlisted: h("input", { type: "checkbox", checked: item.isWishlisted }),
+  };
+  const care = ["dry_clean", "wash", "iron", "bleach"].map((name) => [name, h("input", { type: "checkbox", checked: item.careInfo?.includes(name) })]);
+  const element = h("div.stack",
+    h("div.fields", field("Category", input.category), field("Brand", input.brand), field("Colours", input.colours, "Separated by commas"), field("Condition", input.condition),
+      field("Price", input.amount), field("Currency", input.currency), field("Bought on", input.purchaseDate), field("Size", input.letter)),
+    field("Tags", input.tags, "What it is and what for: shirt, linen, office"), field("Notes", input.notes),
+    h("fieldset.row.care", h("legend", "Care"), care.map(([name, box]) => h("label.check", box, name.replace("_", " ")))),
+    h("label.check", input.isWishlisted, "A wish: I don't own it yet"));
+  const read = () => {
+    const known = new Map((item.colours ?? []).map((colour) => [colour.name.toLowerCase(), colour]));
+    const others = (item.careInfo ?? []).filter((name) => !care.some(([own]) => own === name));
+    const next = {
+      ...item, category: input.category.value || null, brand: input.brand.value.trim() || null, tags: list(input.tags.value),
+      colours: list(input.colours.value).map((name) => known.get(name.toLowerCase()) ?? { name, hex: "" }),
+      condition: input.condition.value || null, notes: input.notes.value.trim() || null, isWishlisted: input.isWishlisted.checked,
+      purchaseDate: input.purchaseDate.value || null, careInfo: [...others, ...care.filter(([, box]) => box.checked).map(([name]) => name)],
+      size: { ...item.size, letter: input.letter.value.trim() || null },
+      price: input.amount.value === "" ? null : { ...item.price, amount: Number(input.amount.value), originalCurrency: input.currency.value.toUpperCase() || "USD" },
+    };
+    if (Object.values(next.size).every((value) => value === null || value === undefined)) next.size = null;
+    return next;
+  };
+  return { element, read };
+}
+
+const put = (item) => call("PUT", `/api/wardrobe/${encodeURIComponent(item.id)}`, item);
+
+/** Shows a piece; `onchange` runs when it was changed or deleted. */
+export function showPiece(item, onchange = () => {}) {
+  const { element, read } = form(item);
+  const history = h("div");
+  const occasion = select(OCCASIONS.map((name) => [name, name || "no occasion"]), "", { "aria-label": "Occasion" });
+  const stats = h("p.soft");
+  const draw = (item) => stats.replaceChildren(item.wearCount ? `Worn ${item.wearCount} ${item.wearCount === 1 ? "time" : "times"}, last ` : "Never worn.", item.wearCount ? when(item.lastWornAt) : "");
+  draw(item);
+  const save = h("button.primary", { type: "submit" }, "Save");
+  const submit = async (event) => {
+    event.preventDefault();
+    await act(save, async () => {
+      const next = read();
+      await put(next);
+      await replace(next);
+      toast("Saved.");
+      box.close();
+      onchange();
+    });
+  };
+  const log = h("button", { type: "button", onclick: () => act(log, async () => {
+    draw(await wear(item, occasion.value));
+    await drawHistory(item, history);
+    onchange();
+  }) }, "Log a wear");
+  const gone = h("button.danger", { type: "button", onclick: async () => {
+    if (!(await confirm("Delete this piece?", `${nameOf(item)} and its picture will be gone for good.`, "Delete"))) return;
+    await act(gone, async () => {
+      await call("DELETE", `/api/wardrobe/${encodeURIComponent(item.id)}`);
+      await drop(item.id);
+      toast("Deleted.");
+      box.close();
+      onchange();
+    });
+  } }, "Delete");
+  const style = h("button", { type: "button", onclick: () => { box.close(); pick(item.id); } }, "Style this");
+  const side = h("div.stack", picture(item.imageUrl, nameOf(item), nameOf(item)), stats, h("div.row", occasion, log), style, h("h3", "Worn"), history);
+  const box = dialog(nameOf(item), h("form.detail", { onsubmit: submit }, side, h("div.stack", element, h("div.actions", gone, save))), { wide: true });
+  drawHistory(item, history);
+}
+
+async function drawHistory(item, place) {
+  if (!has("get", "/api/wardrobe/{}/wear-history")) return;
+  try {
+    const { events, summary } = await get(`/api/wardrobe/${encodeURIComponent(item.id)}/wear-history`);
+    const entries = events.slice(0, 8).map((event) => h("li.soft", when(event.occurredAt), event.occasion && ` · ${event.occasion}`, event.weatherSnapshot && ` · ${Math.round(event.weatherSnapshot.tempCelsius)} °C`));
+    const more = Math.max(events.length - 8, 0) + (summary.legacyUntrackedCount ?? 0);
+    place.replaceChildren(entries.length ? h("ul.plain", entries, more > 0 && h("li.soft", `and ${more} more`)) : h("p.soft", "No wear is on record."));
+  } catch (fault) {
+    place.replaceChildren(h("p.soft", fault.message));
+  }
+}
+
+/** Shows what was made of a photo, to be corrected and accepted. */
+export function review(draft, onchange) {
+  const { element, read } = form(draft);
+  const accept = h("button.primary", { type: "submit" }, "Add to wardrobe");
+  const submit = async (event) => {
+    event.preventDefault();
+    await act(accept, async () => {
+      await put(read());
+      await call("PATCH", `/api/wardrobe/drafts/${encodeURIComponent(draft.id)}/accept`, {});
+      forget();
+      toast("Added to your wardrobe.");
+      box.close();
+      onchange();
+    });
+  };
+  const box = dialog("Is this right?", h("form.detail", { onsubmit: submit }, h("div.stack", picture(draft.imageUrl, "The new piece", draft.category)), h("div.stack", element, h("div.actions", accept))), { wide: true });
+}

@@ -1,0 +1,62 @@
+// Who the stylist dresses: the profile, and what it remembers.
+import { call, get, has } from "/console/api.js";
+import { act, field, h, select, toast, when } from "/console/dom.js";
+
+const list = (text) => text.split(",").map((part) => part.trim()).filter(Boolean);
+const MEASURES = [["heightCm", "Height, cm"], ["weightKg", "Weight, kg"], ["chestCm", "Chest, cm"], ["waistCm", "Waist, cm"], ["hipsCm", "Hips, cm"], ["inseamCm", "Inseam, cm"]];
+
+export async function show({ content, signal }) {
+  const sections = [memory(await get("/api/chat/memory", { signal }))];
+  if (has("get", "/api/profile")) sections.unshift(profile(await get("/api/profile", { signal })));
+  content.replaceChildren(h("div.columns", sections));
+}
+
+function profile(stored) {
+  const text = (name) => h("input", { type: "text", value: Array.isArray(stored[name]) ? stored[name].join(", ") : stored[name] ?? "", maxLength: 400 });
+  const input = {
+    locationCity: text("locationCity"), stylePreferences: text("stylePreferences"), preferredColours: text("preferredColours"), favoriteBrands: text("favoriteBrands"),
+    currencyCode: h("input", { value: stored.currencyCode ?? "USD", maxLength: 3, pattern: "[A-Z]{3}" }),
+    preferredSizeSystem: select([["EU", "EU"], ["US", "US"], ["UK", "UK"]], stored.preferredSizeSystem ?? "US"),
+  };
+  const measures = MEASURES.map(([name, label]) => [name, label, h("input", { type: "number", min: 1, max: 1000, step: "0.1", value: stored[name] ?? "" })]);
+  const digest = h("input", { type: "checkbox", checked: stored.recommendationOptIn !== false });
+  const save = h("button.primary", { type: "submit" }, "Save profile");
+  const submit = (event) => {
+    event.preventDefault();
+    act(save, async () => {
+      const lists = Object.fromEntries(["stylePreferences", "preferredColours", "favoriteBrands"].map((name) => [name, list(input[name].value)]));
+      const sizes = Object.fromEntries(measures.map(([name, , element]) => [name, element.value === "" ? null : Number(element.value)]));
+      await call("PUT", "/api/profile", { ...stored, ...lists, ...sizes, locationCity: input.locationCity.value.trim() || null, currencyCode: input.currencyCode.value.toUpperCase(), preferredSizeSystem: input.preferredSizeSystem.value, recommendationOptIn: digest.checked });
+      toast("Profile saved.");
+    });
+  };
+  return h("form.card.stack", { onsubmit: submit }, h("h2", "Profile"),
+    h("div.fields", field("City", input.locationCity, "For weather and season"), field("Currency", input.currencyCode), field("Sizes", input.preferredSizeSystem)),
+    field("Styles", input.stylePreferences, "Separated by commas: minimalist, smart casual"), field("Colours", input.preferredColours), field("Brands", input.favoriteBrands),
+    h("div.fields", measures.map(([, label, element]) => field(label, element))),
+    h("label.check", digest, "Write me a digest of ideas every week"), h("div.actions", save));
+}
+
+function memory(stored) {
+  const summary = h("textarea", { rows: 4, value: stored.summary ?? "", maxLength: 4000 });
+  const rows = h("ul.plain");
+  const row = ({ text = "", kind = "like" } = {}) => {
+    const element = h("li.row", select([["like", "Likes"], ["dislike", "Dislikes"], ["fact", "Fact"]], kind, { "aria-label": "Kind" }),
+      h("input.grow", { value: text, maxLength: 200, "aria-label": "Preference", required: true }),
+      h("button.quiet.small", { type: "button", "aria-label": `Remove ${text || "this"}`, onclick: () => element.remove() }, "✕"));
+    return element;
+  };
+  rows.append(...(stored.preferences ?? []).map(row));
+  const add = h("button.small", { type: "button", onclick: () => { const made = row(); rows.append(made); made.querySelector("input").focus(); } }, "+ Add");
+  const save = h("button.primary", { type: "submit" }, "Save memory");
+  const submit = (event) => {
+    event.preventDefault();
+    act(save, async () => {
+      const preferences = [...rows.children].map((one) => ({ text: one.querySelector("input").value.trim(), kind: one.querySelector("select").value })).filter((one) => one.text);
+      await call("PUT", "/api/chat/memory", { summary: summary.value, preferences });
+      toast("Memory saved.");
+    });
+  };
+  return h("form.card.stack", { onsubmit: submit }, h("h2", "What the stylist remembers"), h("h3", "Preferences"), rows, h("div", add),
+    field("From earlier conversations", summary), stored.updatedAt && h("p.soft", "Changed ", when(stored.updatedAt)), h("div.actions", save));
+}

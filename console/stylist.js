@@ -1,0 +1,183 @@
+// The stylist: a streamed conversation with pictures of the pieces that it names.
+import { call, events, get, has, send } from "/console/api.js";
+import { h, picture } from "/console/dom.js";
+import { named, nameOf, pieces } from "/console/pieces.js";
+import { showPiece } from "/console/piece.js";
+
+const STORE = "pluckit_chat";
+const IDEAS = ["What should I wear today?", "What goes with my camel coat?", "Pack for 3 days in Lisbon", "What have I never worn?", "What am I missing?"];
+const TOOLS = {
+  search_wardrobe: "Looking through your wardrobe", plan_outfits: "Putting an outfit together", get_weather: "Checking the weather",
+  get_user_profile: "Reading your profile", get_wear_history: "Looking at what you wore", get_wear_patterns: "Looking at what you wear",
+  get_wardrobe_summary: "Counting your wardrobe", analyze_wardrobe_gaps: "Checking for gaps", get_trending_moods: "Looking at trends",
+  search_scraped_items: "Looking through the feeds", remember_preference: "Noting that down", forget_preference: "Forgetting that",
+};
+const canRejoin = () => has("get", "/api/chat/runs/{}/events");
+
+let chat = JSON.parse(sessionStorage.getItem(STORE) ?? "null") ?? { id: crypto.randomUUID(), turns: [], picked: [] };
+let running = null;
+let view = null;
+
+function save() {
+  sessionStorage.setItem(STORE, JSON.stringify(chat));
+}
+
+/** Takes a piece along to the next question. */
+export function pick(id) {
+  if (!chat.picked.includes(id)) chat.picked.push(id);
+  save();
+  location.hash = "#/stylist";
+}
+
+export async function show({ content, head, signal }) {
+  const items = await pieces(signal).catch(() => []);
+  const log = h("div.log", { role: "log", "aria-label": "Conversation", tabIndex: 0 });
+  const picked = h("div.picked");
+  const input = h("textarea", { rows: 1, placeholder: "Ask your stylist", "aria-label": "Message", maxLength: 4000 });
+  const ask = h("button.primary", { type: "submit" }, "Send");
+  const stop = h("button", { type: "button", hidden: true, onclick: () => running?.stop() }, "Stop");
+  const form = h("form.compose", { onsubmit: (event) => { event.preventDefault(); submit(input.value); } }, input, stop, ask);
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      form.requestSubmit();
+    }
+  });
+  head.append(h("button", { type: "button", onclick: begin }, "New conversation"));
+  content.replaceChildren(h("div.chat", log, picked, form));
+
+  function begin() {
+    running?.stop();
+    chat = { id: crypto.randomUUID(), turns: [], picked: [] };
+    save();
+    draw();
+    input.focus();
+  }
+
+  function draw() {
+    log.replaceChildren(...chat.turns.flatMap((turn) => [h("div.said.user", turn.message), bubble(turn, items)]));
+    if (!chat.turns.length) {
+      const ideas = IDEAS.map((idea) => h("button", { type: "button", onclick: () => submit(idea) }, idea));
+      log.append(h("div.empty", h("h2", "What shall we put on?"), h("p", "I know your wardrobe, what you wore when, and what it cost."), h("div.ideas", ideas)));
+    }
+    drawPicked();
+    log.scrollTop = log.scrollHeight;
+  }
+
+  function drawPicked() {
+    const names = chat.picked.map((id) => items.find((item) => item.id === id)).filter(Boolean);
+    picked.replaceChildren(...names.map((item) => h("button.small", { type: "button", "aria-label": `Leave out ${nameOf(item)}`, onclick: () => {
+      chat.picked = chat.picked.filter((id) => id !== item.id);
+      save();
+      drawPicked();
+    } }, nameOf(item), " ✕")));
+    picked.hidden = !names.length;
+  }
+
+  async function submit(text) {
+    const message = text.trim();
+    if (!message || running) return;
+    input.value = "";
+    const recent = chat.turns.filter((turn) => turn.text).flatMap((turn) => [{ role: "user", content: turn.message }, { role: "assistant", content: turn.text }]).slice(-16);
+    const turn = { message, text: "", tools: [], state: "running" };
+    const body = { message, recentMessages: recent };
+    if (chat.picked.length) body.selectedItemIds = chat.picked;
+    if (canRejoin()) Object.assign(body, { chatId: chat.id, onDisconnect: "continue" });
+    chat.turns.push(turn);
+    draw();
+    await follow(turn, (options) => send("POST", "/api/chat", body, options));
+  }
+
+  view = {
+    update(turn) {
+      if (turn !== chat.turns.at(-1)) return;
+      const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+      log.lastElementChild?.replaceWith(bubble(turn, items));
+      if (isAtEnd) log.scrollTop = log.scrollHeight;
+      stop.hidden = !running;
+      ask.hidden = Boolean(running);
+    },
+  };
+  draw();
+  const last = chat.turns.at(-1);
+  if (last?.state === "running" && !running) {
+    if (last.run && canRejoin()) {
+      Object.assign(last, { text: "", tools: [] });
+      follow(last, (options) => send("GET", `/api/chat/runs/${last.run}/events?after=0`, undefined, options));
+    } else {
+      last.state = "stopped";
+      draw();
+    }
+  }
+  if (running) view.update(running.turn);
+  input.focus({ preventScroll: true });
+}
+
+/** Reads the events of an answer as they come, also while another page is shown. */
+async function follow(turn, open) {
+  const control = new AbortController();
+  running = {
+    turn,
+    stop: async () => {
+      turn.state = "stopped";
+      if (turn.run) await call("POST", `/api/chat/runs/${turn.run}/stop`).catch(() => {});
+      control.abort();
+    },
+  };
+  view?.update(turn);
+  try {
+    const response = await open({ signal: control.signal });
+    turn.run = canRejoin() ? response.headers.get("X-Run-Id") ?? turn.run : null;
+    save();
+    for await (const event of events(response)) {
+      take(turn, event);
+      view?.update(turn);
+    }
+    if (turn.state === "running") turn.state = "done";
+  } catch (fault) {
+    if (turn.state !== "stopped") Object.assign(turn, { state: "failed", fault: fault.message });
+  }
+  running = null;
+  save();
+  view?.update(turn);
+}
+
+function take(turn, event) {
+  if (event.type === "token") turn.text += event.content;
+  else if (event.type === "tool_use") turn.tools.push({ name: event.name });
+  else if (event.type === "tool_result") {
+    const tool = turn.tools.findLast((tool) => tool.name === event.name && tool.ms === undefined);
+    if (tool) tool.ms = event.toolLatencyMs ?? 0;
+  } else if (event.type === "step_reset") Object.assign(turn, { text: "", tools: [] });
+  else if (event.type === "error") Object.assign(turn, { state: "failed", fault: event.content ?? event.message ?? "The answer broke off." });
+}
+
+function bubble(turn, items) {
+  const isRunning = turn.state === "running";
+  const tools = turn.tools.map((tool) => {
+    const isOver = tool.ms !== undefined || !isRunning;
+    return h(`span.chip${isOver ? ".good" : ""}`, isOver ? "✓ " : h("span.spinner", { "aria-hidden": "true" }), TOOLS[tool.name] ?? tool.name, isOver && tool.ms !== undefined && h("span.soft", ` ${tool.ms} ms`));
+  });
+  const looks = named(turn.text, items).slice(0, 12);
+  return h("div.said.stylist", { "aria-busy": String(isRunning) },
+    tools.length > 0 && h("div.tools-run", tools),
+    isRunning && !turn.text && !tools.length && h("span.spinner", { role: "img", "aria-label": "Thinking" }),
+    h("div.text", written(turn.text)),
+    looks.length > 0 && h("ul.looks", looks.map((item) => h("li", h("button", { type: "button", onclick: () => showPiece(item) }, picture(item.imageUrl, "", nameOf(item)), nameOf(item))))),
+    turn.state === "stopped" && h("small", "Stopped."),
+    turn.state === "failed" && h("p.chip.bad", turn.fault));
+}
+
+/** Paragraphs, lists and bold words of an answer. */
+function written(text) {
+  const blocks = [];
+  for (const line of text.split("\n")) {
+    const entry = line.match(/^\s*(?:[-*•]|\d+\.)\s+(.*)/);
+    const bold = (part) => part.split(/\*\*(.+?)\*\*/).map((piece, place) => (place % 2 ? h("strong", piece) : piece));
+    if (entry) {
+      if (blocks.at(-1)?.tagName !== "UL") blocks.push(h("ul"));
+      blocks.at(-1).append(h("li", bold(entry[1])));
+    } else if (line.trim()) blocks.push(h("p", bold(line.replace(/^#+\s*/, ""))));
+  }
+  return blocks;
+}

@@ -1,0 +1,141 @@
+// The wardrobe: grid, search, filters, photos that become pieces, files in and out.
+import { Fault, call, get, has } from "/console/api.js";
+import { act, confirm, download, empty, h, money, picture, select, toast } from "/console/dom.js";
+import { forget, matches, nameOf, pieces } from "/console/pieces.js";
+import { review, showPiece, wear } from "/console/piece.js";
+
+const SORTS = {
+  newest: ["Newest first", (one, other) => (other.dateAdded ?? "").localeCompare(one.dateAdded ?? "")],
+  worn: ["Most worn", (one, other) => other.wearCount - one.wearCount],
+  rarely: ["Least worn", (one, other) => one.wearCount - other.wearCount],
+  dear: ["Highest price", (one, other) => (other.price?.amount ?? -1) - (one.price?.amount ?? -1)],
+  cheap: ["Lowest price", (one, other) => (one.price?.amount ?? Infinity) - (other.price?.amount ?? Infinity)],
+};
+const filter = { query: "", category: "", sort: "newest", wishes: false };
+const AT_ONCE = 120;
+
+export async function show({ content, head, signal }) {
+  const grid = h("ul.grid", { "aria-label": "Pieces" });
+  const count = h("p.soft", { role: "status" });
+  const drafts = h("section.drafts", { "aria-label": "New photos" });
+  const search = h("input", { type: "search", placeholder: "Search: navy wool office", "aria-label": "Search", value: filter.query });
+  const category = select([["", "All categories"]], "", { "aria-label": "Category" });
+  const sort = select(Object.entries(SORTS).map(([key, [title]]) => [key, title]), filter.sort, { "aria-label": "Order" });
+  const wishes = h("input", { type: "checkbox", checked: filter.wishes });
+  const file = h("input.visually-hidden", { type: "file", accept: "image/*", multiple: true, tabIndex: -1, "aria-label": "Photos", onchange: () => upload([...file.files]) });
+  const add = h("button.primary", { type: "button", onclick: () => file.click() }, "Add by photo");
+  const importer = h("input.visually-hidden", { type: "file", accept: ".json,application/json", tabIndex: -1, "aria-label": "Wardrobe file", onchange: () => act(importButton, () => importFile(importer.files[0])) });
+  const importButton = h("button", { type: "button", onclick: () => importer.click() }, "Import");
+  const exportButton = h("button", { type: "button", onclick: () => act(exportButton, exportFile) }, "Export");
+  head.append(importButton, exportButton, ...(has("post", "/api/wardrobe/upload") ? [add] : []), file, importer);
+
+  const items = await pieces(signal);
+  content.replaceChildren(drafts, h("div.tools", search, category, sort, h("label.check", wishes, "Wishes")), count, grid);
+
+  async function refresh() {
+    const items = await pieces(signal);
+    const owned = items.filter((item) => filter.wishes || !item.isWishlisted);
+    const names = [...new Set(owned.map((item) => item.category).filter(Boolean))].sort((one, other) => one.localeCompare(other));
+    category.replaceChildren(h("option", { value: "" }, "All categories"), ...names.map((name) => h("option", { value: name }, name)));
+    category.value = names.includes(filter.category) ? filter.category : "";
+    draw(items);
+  }
+
+  function draw(items) {
+    const found = items.filter((item) => (filter.wishes || !item.isWishlisted) && (!filter.category || item.category === filter.category) && matches(item, filter.query)).sort(SORTS[filter.sort][1]);
+    count.textContent = found.length === 1 ? "1 piece" : `${found.length} pieces`;
+    const more = found.slice(AT_ONCE);
+    const rest = h("li", h("button", { type: "button", onclick: () => rest.replaceWith(...more.map(card)) }, `Show ${more.length} more`));
+    grid.replaceChildren(...found.slice(0, AT_ONCE).map(card), ...(more.length ? [rest] : []));
+    if (found.length) return;
+    grid.replaceChildren(h("li", items.length ? empty("Nothing fits", "Try other words, or another category.") : empty("Your wardrobe is empty", "Add a photo of a piece; its background is removed and its details are filled in.")));
+  }
+
+  function card(item) {
+    const worn = h("button.small", { type: "button", "aria-label": `+1 wear of ${nameOf(item)}`, onclick: () => act(worn, async () => { await wear(item); draw(await pieces()); }) }, "+1 wear");
+    return h("li.piece", h("button.open", { type: "button", onclick: () => showPiece(item, refresh) }, picture(item.imageUrl, "", nameOf(item)), h("span.name", nameOf(item)),
+      h("span.soft.row", (item.colours ?? []).slice(0, 3).map(swatch), item.category)),
+      h("div.foot", h("span.soft", [item.price && money(item.price.amount, item.price.originalCurrency), item.wearCount ? `worn ${item.wearCount}×` : "unworn"].filter(Boolean).join(" · ")), item.isWishlisted ? h("span.chip", "wish") : worn));
+  }
+
+  // ---- Photos
+
+  async function upload(files) {
+    file.value = "";
+    const pictures = files.filter((one) => one.type.startsWith("image/") || /\.(heic|heif)$/i.test(one.name));
+    if (!pictures.length) return;
+    await act(add, async () => {
+      for (const one of pictures) {
+        const body = new FormData();
+        body.append("image", one, one.name);
+        await call("POST", "/api/wardrobe/upload", body);
+      }
+      toast(pictures.length === 1 ? "Photo sent. Its background is being removed." : `${pictures.length} photos sent.`);
+    });
+    watch();
+  }
+
+  let timer = null;
+  async function watch() {
+    clearTimeout(timer);
+    if (!has("get", "/api/wardrobe/drafts") || signal.aborted) return;
+    const page = await get("/api/wardrobe/drafts", { signal }).catch(() => ({ items: [] }));
+    drafts.replaceChildren(...page.items.map(draftCard));
+    if (page.items.some((draft) => draft.draftStatus === "Processing")) timer = setTimeout(watch, 1500);
+  }
+
+  function draftCard(draft) {
+    const path = encodeURIComponent(draft.id);
+    const button = (label, work, kind = "") => {
+      const element = h(`button.small${kind}`, { type: "button", onclick: () => act(element, work) }, label);
+      return element;
+    };
+    const dismiss = button("Dismiss", async () => { await call("DELETE", `/api/wardrobe/${path}`); await watch(); });
+    const state = {
+      Processing: () => [h("p.row", h("span.spinner", { "aria-hidden": "true" }), "Cutting it out…")],
+      Ready: () => [h("p", "Ready"), h("div.row", button("Review", async () => review(draft, () => { watch(); refresh(); }), ".primary"), dismiss)],
+      Failed: () => [h("p.chip.bad", draft.draftError ?? "That did not work."), h("div.row", button("Try again", async () => { await call("POST", `/api/wardrobe/drafts/${path}/retry`, {}); await watch(); }), dismiss)],
+    }[draft.draftStatus]?.() ?? [draft.draftStatus];
+    return h("article.card.draft", picture(draft.imageUrl, "", "…"), h("div.stack", state));
+  }
+
+  const over = (event, is) => { event.preventDefault(); content.classList.toggle("drop", is); };
+  content.addEventListener("dragover", (event) => over(event, true));
+  content.addEventListener("dragleave", (event) => over(event, false));
+  content.addEventListener("drop", (event) => { over(event, false); upload([...event.dataTransfer.files]); });
+  addEventListener("paste", (event) => event.clipboardData?.files.length && upload([...event.clipboardData.files]), { signal });
+
+  // ---- Files
+
+  async function exportFile() {
+    const items = await pieces(signal);
+    download(`wardrobe-${new Date().toISOString().slice(0, 10)}.json`, new Blob([JSON.stringify({ items }, null, 2)], { type: "application/json" }));
+  }
+
+  async function importFile(chosen) {
+    importer.value = "";
+    const read = JSON.parse(await chosen.text().catch(() => "null"));
+    const items = Array.isArray(read) ? read : read?.items;
+    if (!Array.isArray(items)) throw new Fault(0, "The file has no list of pieces.");
+    if (!(await confirm("Import these pieces?", `${items.length} pieces. Those that are there already stay as they are.`, "Import"))) return;
+    let [made, known, refused] = [0, 0, 0];
+    for (const item of items) {
+      await call("POST", "/api/wardrobe", item).then(() => made++, (fault) => (fault.status === 409 ? known++ : refused++));
+    }
+    forget();
+    toast(`${made} imported, ${known} known already, ${refused} refused.`, refused ? "fault" : "note");
+    await refresh();
+  }
+
+  search.addEventListener("input", () => { filter.query = search.value; draw(items); });
+  for (const [element, name] of [[category, "category"], [sort, "sort"]]) element.addEventListener("change", () => { filter[name] = element.value; refresh(); });
+  wishes.addEventListener("change", () => { filter.wishes = wishes.checked; refresh(); });
+  await refresh();
+  await watch();
+}
+
+function swatch(colour) {
+  const dot = h("span.swatch", { title: colour.name });
+  if (/^#[0-9a-f]{3,8}$/i.test(colour.hex ?? "")) dot.style.background = colour.hex;
+  return dot;
+}

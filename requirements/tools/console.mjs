@@ -1,0 +1,240 @@
+// Uses the console of a started binary as people do, in a real browser: journeys, accessibility, themes, phone width.
+//
+// usage: node console.mjs BINARY [SCREENSHOTS]
+//
+// Fails on a fault of a journey, an error in the browser's console, a request to another host, a page that is wider than the
+// phone, and what axe-core calls serious. The browser is the Chromium of @sparticuz/chromium, which needs no system package.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+
+import sparticuz from "@sparticuz/chromium";
+import { chromium } from "playwright-core";
+
+const [binary, screenshots] = process.argv.slice(2);
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const faults = [];
+const fault = (where, text) => faults.push(`${where}: ${text}`);
+
+function expect(holds, text) {
+  if (!holds) throw new Error(text);
+}
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  return port;
+}
+
+async function start() {
+  const port = await freePort();
+  const data = await mkdtemp(join(tmpdir(), "pluckit-console-"));
+  const nowhere = { OPEN_METEO_GEOCODING_URL: "http://127.0.0.1:9", OPEN_METEO_FORECAST_URL: "http://127.0.0.1:9" };
+  const service = spawn(binary, ["--port", String(port), "--data-dir", data], {
+    env: { PATH: process.env.PATH, PLUCKIT_ALLOW_INSECURE_DEV: "1", ADMIN_USER_IDS: "local-dev-user", RATE_LIMITS: "false", OFFLINE_TOKENS_PER_SECOND: "200", ...nowhere },
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  const base = `http://127.0.0.1:${port}`;
+  for (let tries = 0; ; tries++) {
+    if (await fetch(`${base}/api/health`).then((answer) => answer.ok, () => false)) break;
+    expect(tries < 150 && service.exitCode === null, "the service does not start");
+    await pause(200);
+  }
+  const stop = async () => {
+    service.kill("SIGTERM");
+    await once(service, "exit");
+    await rm(data, { recursive: true, force: true });
+  };
+  return { base, stop };
+}
+
+/** Opens a page of the console and waits until it is drawn. */
+async function open(page, name) {
+  await page.evaluate((name) => { location.hash = `#/${name}`; }, name);
+  await page.waitForFunction((name) => document.querySelector("main").dataset.page === name && !document.querySelector("main .loading"), name);
+}
+
+async function answered(page) {
+  await page.locator(".said.stylist").last().and(page.locator("[aria-busy=false]")).waitFor();
+  return page.locator(".said.stylist").last().innerText();
+}
+
+const journeys = {
+  async "ask the stylist, by keyboard alone"(page) {
+    await open(page, "stylist");
+    await page.getByRole("textbox", { name: "Message" }).focus();
+    await page.keyboard.type("What should I wear to dinner?");
+    await page.keyboard.press("Enter");
+    const text = await answered(page);
+    expect(/Shoes: your/.test(text), `no outfit: ${text}`);
+    if (await has(page, "/api/wardrobe")) expect(await page.locator(".looks img").count() > 2, "no pictures of the pieces");
+    await page.keyboard.type("not those shoes");
+    await page.keyboard.press("Enter");
+    expect(/as before/.test(await answered(page)), "the conversation does not go on");
+  },
+  async "stop an answer"(page) {
+    await open(page, "stylist");
+    await page.getByRole("button", { name: "New conversation" }).click();
+    await page.getByRole("textbox", { name: "Message" }).fill("Pack for 14 days in Lisbon");
+    await page.keyboard.press("Enter");
+    await page.locator(".said.stylist .text p").first().waitFor();
+    await page.getByRole("button", { name: "Stop" }).click();
+    await page.getByText("Stopped.").waitFor();
+    await page.getByRole("button", { name: "Send" }).waitFor();
+  },
+  async "rejoin an answer after a reload"(page) {
+    if (!(await page.evaluate(async () => Object.keys((await (await fetch("/api/openapi.json")).json()).paths).some((path) => /chat\/runs\/.*events/.test(path))))) return;
+    await open(page, "stylist");
+    await page.getByRole("button", { name: "New conversation" }).click();
+    await page.getByRole("textbox", { name: "Message" }).fill("Pack for 14 days in Lisbon");
+    await page.keyboard.press("Enter");
+    await page.locator(".said.stylist .text p").first().waitFor();
+    await page.reload();
+    expect(/Add underwear and socks for 14 days/.test(await answered(page)), "the answer is not whole after a reload");
+    expect(!/Stopped/.test(await answered(page)), "the answer stopped");
+  },
+  async "find, wear, edit and delete a piece"(page) {
+    if (!(await has(page, "/api/wardrobe"))) return;
+    await open(page, "wardrobe");
+    await page.getByRole("searchbox").fill("camel coat");
+    await page.getByText("1 piece", { exact: true }).waitFor();
+    const before = Number((await page.locator(".piece .foot").innerText()).match(/worn (\d+)/)[1]);
+    await page.getByRole("button", { name: /\+1 wear/ }).click();
+    await page.getByText(`worn ${before + 1}×`).waitFor();
+    await page.locator(".piece .open").click();
+    const box = page.getByRole("dialog");
+    await box.getByLabel("Notes").fill("For the first frost.");
+    await box.getByRole("button", { name: "Save" }).click();
+    await box.waitFor({ state: "detached" });
+    await page.reload();
+    await open(page, "wardrobe");
+    await page.getByRole("searchbox").fill("first frost");
+    await page.locator(".piece .open").click();
+    expect(await box.getByLabel("Notes").inputValue() === "For the first frost.", "the edit is gone");
+    await box.getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("dialog", { name: /Delete/ }).getByRole("button", { name: "Delete" }).click();
+    await page.getByText("0 pieces").waitFor();
+  },
+  async "add a piece by photo"(page) {
+    if (!(await has(page, "/api/wardrobe/upload"))) return;
+    await open(page, "wardrobe");
+    await page.getByLabel("Photos").setInputFiles(join(import.meta.dirname, "../../demo/photographs/oxford-shirt-on-a-wall.jpg"));
+    await page.getByRole("button", { name: "Review" }).click({ timeout: 60_000 });
+    const box = page.getByRole("dialog");
+    await box.getByLabel("Brand").fill("Console & Sons");
+    await box.getByRole("button", { name: "Add to wardrobe" }).click();
+    await box.waitFor({ state: "detached" });
+    await page.getByRole("searchbox").fill("console sons");
+    await page.getByText("1 piece", { exact: true }).waitFor();
+  },
+  async "export the wardrobe"(page) {
+    if (!(await has(page, "/api/wardrobe"))) return;
+    await open(page, "wardrobe");
+    const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export" }).click()]);
+    expect(JSON.parse(await readFile(await file.path(), "utf8")).items.length > 40, "the file has no pieces");
+  },
+  async "vote in the feed"(page) {
+    await open(page, "discover");
+    const card = page.locator(".feed > li").nth(1);
+    const score = () => card.locator(".votes span").innerText();
+    const before = Number(await score());
+    await card.getByRole("button", { name: /^Like/ }).click();
+    await page.waitForFunction(([element, before]) => Number(element.textContent) === before + 1, [await card.locator(".votes span").elementHandle(), before]);
+  },
+  async "have a digest written and judge it"(page) {
+    await open(page, "digest");
+    await page.getByRole("button", { name: "Write a new one" }).click();
+    await page.getByRole("button", { name: /^Good idea/ }).first().click();
+    await page.locator("button.on").waitFor();
+  },
+  async "take the quiz by arrow keys"(page) {
+    await open(page, "quiz");
+    for (let card = 0; card < 60 && !(await page.getByText("Thank you!").isVisible()); card++) {
+      const done = await page.locator("progress").getAttribute("value").catch(() => null);
+      await page.keyboard.press(card % 3 ? "ArrowRight" : "ArrowLeft");
+      await page.waitForFunction((done) => document.querySelector("progress")?.getAttribute("value") !== done, done);
+    }
+    await page.getByText("Thank you!").waitFor();
+  },
+  async "tell the stylist what to remember"(page) {
+    await open(page, "profile");
+    await page.getByRole("button", { name: "+ Add" }).click();
+    await page.getByLabel("Kind").last().selectOption("dislike");
+    await page.getByLabel("Preference").last().fill("brown shoes");
+    await page.getByRole("button", { name: "Save memory" }).click();
+    await page.getByText("Memory saved.").waitFor();
+    await page.reload();
+    await open(page, "profile");
+    expect(await page.getByLabel("Preference").last().inputValue() === "brown shoes", "the preference is gone");
+  },
+  async "look after the service"(page) {
+    await page.evaluate(() => fetch("/api/digest/run?force=true", { method: "POST", headers: { Prefer: "respond-async", "Content-Type": "application/json" }, body: "{}" }));
+    await open(page, "jobs");
+    await page.getByRole("button", { name: "Open" }).first().click();
+    await page.getByRole("dialog").getByText("Input").waitFor();
+    await page.keyboard.press("Escape");
+    for (const name of ["letters", "sources", "health"]) await open(page, name);
+    await page.getByText("pluckit-processor").waitFor();
+  },
+};
+
+const has = (page, path) => page.evaluate(async (path) => path in (await (await fetch("/api/openapi.json")).json()).paths, path);
+
+/** Looks at every page: picture, accessibility, width. */
+async function look(page, session, kind) {
+  const names = await page.locator("nav a").evaluateAll((links) => links.map((link) => link.dataset.page));
+  for (const name of names) {
+    await open(page, name);
+    await page.waitForFunction(() => [...document.images].every((image) => image.complete || image.getBoundingClientRect().top > innerHeight));
+    if (screenshots) await page.screenshot({ path: join(screenshots, `${kind}-${name}.png`) });
+    // Through the debugger, because the page lets no foreign script in.
+    const { result } = await session.send("Runtime.evaluate", { expression: `${axe}; axe.run().then((found) => JSON.stringify(found.violations))`, awaitPromise: true, returnByValue: true });
+    for (const { id, impact, nodes } of JSON.parse(result.value)) {
+      if (["serious", "critical"].includes(impact)) fault(`${kind} ${name}`, `axe: ${id}: ${nodes[0].html.slice(0, 120)}`);
+    }
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    if (over > 0) fault(`${kind} ${name}`, `${over} pixels too wide`);
+  }
+}
+
+const { base, stop } = await start();
+const browser = await chromium.launch({ executablePath: await sparticuz.executablePath(), args: sparticuz.args.filter((option) => !/single-process|headless/.test(option)), headless: true });
+if (screenshots) await mkdir(screenshots, { recursive: true });
+try {
+  const views = [["light", 1280, 860, "light"], ["dark", 1280, 860, "dark"], ["phone", 390, 844, "light"]];
+  for (const [kind, width, height, colorScheme] of views) {
+    const context = await browser.newContext({ viewport: { width, height }, colorScheme, reducedMotion: "reduce" });
+    const page = await context.newPage();
+    page.setDefaultTimeout(20_000);
+    let where = "start";
+    page.on("console", (message) => message.type() === "error" && fault(`${kind} ${where}`, message.text()));
+    page.on("pageerror", (error) => fault(`${kind} ${where}`, error.message));
+    page.on("request", (request) => {
+      const { protocol, host } = new URL(request.url());
+      if (protocol.startsWith("http") && host !== new URL(base).host) fault(`${kind} ${where}`, `asks another host: ${request.url()}`);
+    });
+    await page.goto(base);
+    await page.locator("nav a").first().waitFor();
+    for (const [name, journey] of Object.entries(kind === "light" ? journeys : {})) {
+      where = name;
+      const began = performance.now();
+      await journey(page).then(() => console.log(`ok     ${name} (${Math.round(performance.now() - began)} ms)`), (error) => fault(name, error.message));
+    }
+    where = "look";
+    await look(page, await context.newCDPSession(page), kind).catch((error) => fault(`${kind} look`, error.message));
+    await context.close();
+  }
+} finally {
+  await browser.close();
+  await stop();
+}
+for (const text of faults) console.error(`FAULT  ${text}`);
+process.exitCode = faults.length ? 1 : 0;
