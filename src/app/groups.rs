@@ -14,6 +14,7 @@ use crate::http::layers::idempotency::Repeats;
 use crate::routes::docs::Description;
 use crate::routes::{
     admin, auth, chat, chat_runs, console, digest, docs, health, insights, jobs, media, moods, scraper, taste, tokens,
+    usage,
 };
 use crate::state::AppState;
 
@@ -148,7 +149,9 @@ pub fn groups() -> Vec<Group> {
         Group::new("jobs", User, jobs::user()),
         Group::new("jobs", User, jobs::user_restarts()).quota(Kind::Model),
         Group::new("jobs", Admin, jobs::admin()),
+        Group::new("usage", User, usage::user()),
         Group::new("admin", Admin, admin::admin()),
+        Group::new("admin", Admin, usage::admin()),
     ]
 }
 

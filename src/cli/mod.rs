@@ -18,6 +18,7 @@ mod process_image;
 mod serve;
 mod storage;
 mod token;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -63,6 +64,8 @@ enum Command {
     Insights(insights::Arguments),
     /// Create, list and revoke API tokens.
     Token(token::Arguments),
+    /// Show what model calls cost, by day and model.
+    Usage(usage::Arguments),
     /// List, show, follow, terminate and restart jobs of a running service.
     Jobs(jobs::Arguments),
     /// Show effective settings and their sources; secrets are masked.
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Insights(arguments) => insights::run(&arguments),
+        Command::Usage(arguments) => usage::run(&arguments),
         Command::Token(arguments) => token::run(arguments),
         Command::Jobs(arguments) => jobs::run(arguments),
         Command::Config(arguments) => config::run(&arguments),

@@ -45,6 +45,7 @@ pub enum Container {
     Jobs,
     ApiTokens,
     ChatRuns,
+    Usage,
 }
 
 /// Default lifetime of a container's documents.
@@ -133,7 +134,7 @@ const fn spec(
 }
 
 /// The containers, in the order of [`Container`].
-const SPECS: [Spec; 21] = [
+const SPECS: [Spec; 22] = [
     // Clothes, written by the API.
     Spec {
         indexes: &[&[("wearCount", Descending), ("id", Ascending)], &[("dateAdded", Descending), ("id", Ascending)]],
@@ -256,6 +257,12 @@ const SPECS: [Spec; 21] = [
         ],
         across_partitions: true,
         ..spec("ChatRuns", "COSMOS_DB_CHAT_RUNS_CONTAINER", "userId", PerDocument)
+    },
+    // What model calls cost, and token budgets, by user and day.
+    Spec {
+        indexes: &[&[("date", Descending), ("userId", Ascending)]],
+        across_partitions: true,
+        ..spec("Usage", "COSMOS_DB_USAGE_CONTAINER", "userId", PerDocument)
     },
 ];
 

@@ -15,3 +15,4 @@ pub mod moods;
 pub mod scraper;
 pub mod taste;
 pub mod tokens;
+pub mod usage;

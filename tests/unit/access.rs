@@ -58,6 +58,8 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::POST, "/api/jobs/x/restart", User),
     (Method::GET, "/api/jobs/x/outputs", User),
     (Method::GET, "/api/jobs/x/outputs/index.md", User),
+    (Method::GET, "/api/usage", User),
+    (Method::GET, "/api/admin/usage", Admin),
     (Method::POST, "/api/admin/ban/x", Admin),
     (Method::POST, "/api/admin/unban/x", Admin),
     (Method::GET, "/api/admin/bans", Admin),

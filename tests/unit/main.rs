@@ -33,4 +33,5 @@ mod stylist;
 mod support;
 mod telemetry;
 mod tools;
+mod usage;
 mod workers;
