@@ -13,8 +13,8 @@ use crate::http::layers::bodies::DEFAULT_LIMIT;
 use crate::http::layers::idempotency::Repeats;
 use crate::routes::docs::Description;
 use crate::routes::{
-    admin, auth, chat, chat_runs, console, digest, docs, health, insights, jobs, media, moods, scraper, taste, tokens,
-    usage,
+    admin, auth, chat, chat_runs, console, digest, docs, health, insights, jobs, media, moods, openai, scraper, taste,
+    tokens, usage,
 };
 use crate::state::AppState;
 
@@ -122,6 +122,12 @@ pub fn groups() -> Vec<Group> {
         Group::new("chat", User, chat_runs::user()),
         Group::new("chat", User, chat_runs::user_streams()).streams(),
         Group::new("chat", User, chat::user_turns()).quota(Kind::Model).largest_body(chat::LARGEST_TURN).streams(),
+        Group::new("openai", User, openai::user()),
+        Group::new("openai", User, openai::user_completions())
+            .quota(Kind::Model)
+            .largest_body(chat::LARGEST_TURN)
+            .time_limit(SLOW_TIME_LIMIT)
+            .streams(),
         Group::new("digest", User, digest::user()),
         Group::new("digest", User, digest::slow_user()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT).may_be_later(),
         Group::new("insights", User, insights::user()),

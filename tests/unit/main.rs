@@ -22,6 +22,7 @@ mod limits;
 mod llm;
 mod media;
 mod moods;
+mod openai_clients;
 mod openapi;
 mod process;
 mod queue;

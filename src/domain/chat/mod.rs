@@ -52,6 +52,8 @@ pub struct Turn {
     pub recent: Vec<RecentMessage>,
     /// Items that the outfit should be built around.
     pub selected: Vec<ItemId>,
+    /// What the client says about the conversation: data for the model, after its instructions.
+    pub client_notes: String,
 }
 
 /// A turn with all that it needs to know.
@@ -116,6 +118,7 @@ impl Chat {
             recent: history::tidy(turn.recent),
             message: turn.message,
             selected: turn.selected,
+            client_notes: turn.client_notes,
         };
         self.prepare_again(turn.user, request, RunUsage::default(), observation).await
     }
@@ -128,8 +131,8 @@ impl Chat {
         usage: RunUsage,
         observation: Observation,
     ) -> data::Result<PreparedTurn> {
-        let RunRequest { message, recent, said_before, said_last, selected } = request;
-        let turn = Turn { user, message, recent, selected };
+        let RunRequest { message, recent, said_before, said_last, selected, client_notes } = request;
+        let turn = Turn { user, message, recent, selected, client_notes };
         let memory = self.data.conversations.find(&turn.user);
         let selected = self.data.wardrobe.find_many(&turn.user, &turn.selected);
         let (memory, selected) = futures::try_join!(memory, selected)?;
@@ -148,6 +151,7 @@ impl PreparedTurn {
             said_before: self.said_before,
             said_last: self.said_last.clone().filter(|last| last.content.len() <= LONGEST_HISTORY),
             selected: self.turn.selected.clone(),
+            client_notes: self.turn.client_notes.clone(),
         }
     }
 }

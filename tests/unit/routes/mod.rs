@@ -12,6 +12,7 @@ mod insights;
 mod jobs;
 pub mod media;
 mod moods;
+mod openai;
 mod scraper;
 mod sources;
 mod taste;
