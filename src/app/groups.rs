@@ -13,8 +13,7 @@ use crate::http::layers::bodies::DEFAULT_LIMIT;
 use crate::http::layers::idempotency::Repeats;
 use crate::routes::docs::Description;
 use crate::routes::{
-    admin, auth, chat, chat_runs, console, digest, docs, health, insights, jobs, media, moods, openai, scraper, taste,
-    tokens, usage,
+    admin, auth, chat, chat_runs, console, digest, docs, health, insights, jobs, media, moods, scraper, taste, tokens,
 };
 use crate::state::AppState;
 
@@ -122,12 +121,6 @@ pub fn groups() -> Vec<Group> {
         Group::new("chat", User, chat_runs::user()),
         Group::new("chat", User, chat_runs::user_streams()).streams(),
         Group::new("chat", User, chat::user_turns()).quota(Kind::Model).largest_body(chat::LARGEST_TURN).streams(),
-        Group::new("openai", User, openai::user()),
-        Group::new("openai", User, openai::user_completions())
-            .quota(Kind::Model)
-            .largest_body(chat::LARGEST_TURN)
-            .time_limit(SLOW_TIME_LIMIT)
-            .streams(),
         Group::new("digest", User, digest::user()),
         Group::new("digest", User, digest::slow_user()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT).may_be_later(),
         Group::new("insights", User, insights::user()),
@@ -155,9 +148,7 @@ pub fn groups() -> Vec<Group> {
         Group::new("jobs", User, jobs::user()),
         Group::new("jobs", User, jobs::user_restarts()).quota(Kind::Model),
         Group::new("jobs", Admin, jobs::admin()),
-        Group::new("usage", User, usage::user()),
         Group::new("admin", Admin, admin::admin()),
-        Group::new("admin", Admin, usage::admin()),
     ]
 }
 

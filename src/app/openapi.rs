@@ -14,7 +14,6 @@ use super::groups::Access::{self, Admin, Public, Service, SignedIn, User, UserOr
 use super::groups::{Group, groups};
 use crate::http::error::Fault;
 use crate::http::layers::idempotency::Repeats;
-use crate::http::layers::openai_errors::{self, ErrorBody};
 
 impl Access {
     /// Returns the security requirement.
@@ -67,7 +66,7 @@ struct ValidationError {
         license(name = "MIT", identifier = "MIT")
     ),
     servers((url = "/", description = "This service")),
-    components(schemas(Error, ValidationError, ErrorBody))
+    components(schemas(Error, ValidationError))
 )]
 struct Base;
 
@@ -96,9 +95,6 @@ pub fn document() -> Value {
                     may_be_later(operation);
                 }
                 complete(operation, access, tag);
-                if openai_errors::applies_to(&path) {
-                    use_openai_form(operation);
-                }
             }
             merge(&mut document["paths"][path], operations);
         }
@@ -224,27 +220,6 @@ fn complete(operation: &mut Value, access: Access, tag: &str) {
     }
 }
 
-/// Describes the errors and the stream of an operation as OpenAI's API has them.
-fn use_openai_form(operation: &mut Value) {
-    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
-        if let Some(reference) = response.get_mut("$ref") {
-            *reference = json!(format!("#/components/responses/{OPENAI_PREFIX}{status}"));
-        } else if status.as_str() >= "400" {
-            response["content"] = json_body("OpenAiError");
-        }
-        if let Some(stream) = response.pointer_mut("/content/text~1event-stream/schema") {
-            stream["description"] = json!(
-                "Server-sent events: blocks of `data: `, a chunk as JSON in one line, and an empty line. Comments \
-                 (`: keep-alive`) come after 15 s of silence. The last block is `data: [DONE]`. What fails after the first \
-                 byte is a block with an `error`."
-            );
-        }
-    }
-}
-
-/// What the names of shared responses in OpenAI's form begin with.
-const OPENAI_PREFIX: &str = "openai-";
-
 /// Returns the schema of an event stream. OpenAPI 3.1 has no notation for streams, so it describes one event block.
 fn event_stream(event: &Value) -> Value {
     json!({
@@ -355,17 +330,8 @@ fn responses() -> Value {
         (status.to_string(), response)
     };
     let mut responses: Map<_, _> = shared.into_iter().map(response).collect();
-    let in_openai_form = |(status, response): (&String, &Value)| {
-        let mut response = response.clone();
-        response["content"] = json_body("OpenAiError");
-        (format!("{OPENAI_PREFIX}{status}"), response)
-    };
-    let in_openai_form: Vec<_> = responses.iter().map(in_openai_form).collect();
-    responses.extend(in_openai_form);
     // Answered by the connection, where nothing is known of routes.
-    for prefix in ["", OPENAI_PREFIX] {
-        responses.insert(format!("{prefix}414"), json!({ "description": "The URL is longer than 64 KiB." }));
-        responses.insert(format!("{prefix}431"), json!({ "description": "URL and headers are longer than 80 KiB." }));
-    }
+    responses.insert("414".to_owned(), json!({ "description": "The URL is longer than 64 KiB." }));
+    responses.insert("431".to_owned(), json!({ "description": "URL and headers are longer than 80 KiB." }));
     responses.into()
 }

@@ -16,10 +16,8 @@ mod output;
 mod package;
 mod process_image;
 mod serve;
-mod shell;
 mod storage;
 mod token;
-mod usage;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -28,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::app;
 use crate::base::clock::{Clock, SystemClock};
@@ -52,72 +50,32 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Start the service (default).
-    #[command(after_help = "Examples:\n  pluckit\n  pluckit serve --port 8080 --data-dir /var/lib/pluckit --no-demo")]
     Serve(serve::Arguments),
     /// Talk to the stylist of a running service.
-    #[command(
-        after_help = "Examples:\n  pluckit chat 'What should I wear to a casual dinner?'\n  pluckit chat --url https://pluckit.example --token-file token.txt"
-    )]
     Chat(chat::Arguments),
     /// Create purchase ideas for a wardrobe.
-    #[command(after_help = "Examples:\n  pluckit digest\n  pluckit digest --user 1234567890 --force --json")]
     Digest(digest::Arguments),
     /// Import wardrobe items, a profile and wear events from files.
-    #[command(
-        after_help = "Examples:\n  pluckit import wardrobe.csv\n  pluckit import items.json wears.jsonl --user 1234567890\n  pluckit import --dry-run - < export.json"
-    )]
     Import(import::Arguments),
     /// Export wardrobe items, the profile and wear events to a file.
-    #[command(
-        after_help = "Examples:\n  pluckit export --output backup.json\n  pluckit export --kind wardrobe --format csv > wardrobe.csv"
-    )]
     Export(export::Arguments),
     /// Show wardrobe statistics: cost per wear, unworn items, colours.
-    #[command(
-        after_help = "Examples:\n  pluckit insights\n  pluckit insights --window-days 30 --target-cpw 15 --all\n  pluckit insights --json"
-    )]
     Insights(insights::Arguments),
     /// Create, list and revoke API tokens.
-    #[command(after_help = "Examples:\n  pluckit token create 'Chat UI'\n  pluckit token list")]
     Token(token::Arguments),
-    /// Show what model calls cost, by day and model.
-    #[command(
-        after_help = "Examples:\n  pluckit usage\n  pluckit usage --all --days 7\n  MODEL_PRICES=gpt-4.1-mini=0.40/1.60 pluckit usage"
-    )]
-    Usage(usage::Arguments),
     /// List, show, follow, terminate and restart jobs of a running service.
-    #[command(
-        after_help = "Examples:\n  pluckit jobs\n  pluckit jobs list --status Running\n  pluckit jobs tail ID --url https://pluckit.example --token-file token.txt"
-    )]
     Jobs(jobs::Arguments),
     /// Show effective settings and their sources; secrets are masked.
-    #[command(after_help = "Examples:\n  pluckit config")]
     Config(config::Arguments),
     /// Check a deployment and suggest fixes.
-    #[command(after_help = "Examples:\n  pluckit doctor\n  pluckit doctor --json")]
     Doctor(doctor::Arguments),
     /// Create databases, queues and containers, or describe them for templates.
-    #[command(
-        subcommand,
-        after_help = "Examples:\n  pluckit storage init\n  pluckit storage schema > deploy/storage.json"
-    )]
+    #[command(subcommand)]
     Storage(storage::Command),
     /// Build the Azure Functions package.
-    #[command(after_help = "Examples:\n  pluckit package --out dist")]
     Package(package::Arguments),
     /// Remove the backgrounds of pictures and write them as WebP.
-    #[command(
-        after_help = "Examples:\n  pluckit process-image coat.heic -o coat.webp\n  pluckit process-image photos/*.jpg -o cut-out/"
-    )]
     ProcessImage(process_image::Arguments),
-    /// Print a completion script for a shell.
-    #[command(
-        after_help = "Examples:\n  pluckit completions bash > ~/.local/share/bash-completion/completions/pluckit\n  pluckit completions zsh > ~/.zfunc/_pluckit\n  pluckit completions fish > ~/.config/fish/completions/pluckit.fish"
-    )]
-    Completions(shell::CompletionsArguments),
-    /// Write manual pages.
-    #[command(after_help = "Examples:\n  pluckit man --out ~/.local/share/man/man1")]
-    Man(shell::ManArguments),
 }
 
 /// Values that flags give to settings, by the setting's name.
@@ -134,14 +92,11 @@ pub fn main() -> ExitCode {
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Insights(arguments) => insights::run(&arguments),
-        Command::Usage(arguments) => usage::run(&arguments),
         Command::Token(arguments) => token::run(arguments),
         Command::Jobs(arguments) => jobs::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Storage(command) => storage::run(&command),
-        Command::Completions(arguments) => shell::print_completions(&arguments, CommandLine::command()),
-        Command::Man(arguments) => shell::write_man_pages(&arguments, CommandLine::command()),
         Command::Package(arguments) => package::run(&arguments),
         Command::ProcessImage(arguments) => process_image::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
@@ -212,30 +167,4 @@ fn parse_user(text: &str) -> Result<UserId, String> {
 
 fn data_dir_flag(directory: Option<&Path>) -> Flags {
     directory.map(|directory| ("PLUCKIT_DATA_DIR", directory.display().to_string())).into_iter().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Commands without examples in their help, with their parents' names.
-    fn without_examples(command: &clap::Command, path: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        for child in command.get_subcommands() {
-            let path = format!("{path} {}", child.get_name());
-            let help = child.get_after_help().map(ToString::to_string).unwrap_or_default();
-            found.extend(without_examples(child, &path));
-            if !help.starts_with("Examples:\n  ") || !help.contains(&path) {
-                found.push(path);
-            }
-        }
-        found
-    }
-
-    #[test]
-    fn every_command_has_examples_in_its_help() {
-        let command = CommandLine::command();
-        command.clone().debug_assert();
-        assert_eq!(without_examples(&command, "pluckit"), [""; 0]);
-    }
 }

@@ -42,7 +42,6 @@ pub use self::insights::{Feed, Insights};
 pub use self::limits::Limits;
 pub use self::media::{Media, Segmentation, ServiceCredential};
 pub use self::model::ModelServer;
-use self::model::read_prices;
 pub use self::moods::Moods;
 pub use self::names::UnknownName;
 use self::names::unknown_name;
@@ -58,7 +57,6 @@ pub use self::taste::Taste;
 use self::telemetry::read_log_filter;
 pub use self::telemetry::{Langfuse, Telemetry};
 pub use self::workers::{Operations, Workers};
-use crate::model::prices::Prices;
 
 /// All settings.
 #[derive(Debug, Clone)]
@@ -81,8 +79,6 @@ pub struct Config {
     pub media: Media,
     /// Language model.
     pub model: Option<ModelServer>,
-    /// Prices of models.
-    pub model_prices: Prices,
     /// Settings of the stylist.
     pub stylist: Stylist,
     /// Settings of chat runs.
@@ -129,7 +125,6 @@ impl Config {
         let queues = Queues::read(&mut reader, under_functions_host)?;
         let media = Media::read(&mut reader)?;
         let model = ModelServer::read(&mut reader)?;
-        let model_prices = read_prices(&mut reader)?;
         let stylist = Stylist::read(&mut reader)?;
         let chat_runs = ChatRuns::read(&mut reader, &documents)?;
         let log_filter = read_log_filter(&mut reader)?;
@@ -187,7 +182,6 @@ impl Config {
             queues,
             media,
             model,
-            model_prices,
             stylist,
             chat_runs,
             workers,

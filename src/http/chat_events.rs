@@ -7,7 +7,7 @@ use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::stream::{self, Stream};
+use futures::stream;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::Schema;
@@ -192,17 +192,12 @@ pub fn stream_events<T: Send + 'static>(follower: Follower, form: Form, open: T)
         let line = line.json_data(WireEvent::new(&event, follower.trace_id()));
         Some((Ok::<_, Infallible>(line.expect("an event is plain text and numbers")), (follower, open)))
     });
-    let mut response = answer_stream(events);
+    let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive"));
+    let headers =
+        [(CACHE_CONTROL, HeaderValue::from_static("no-cache")), (X_ACCEL_BUFFERING, HeaderValue::from_static("no"))];
+    let mut response = (headers, stream).into_response();
     if let Ok(run_id) = run_id {
         response.headers_mut().insert(X_RUN_ID, run_id);
     }
     response
-}
-
-/// Answers with a stream of events, which nothing on the way should collect.
-pub fn answer_stream(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
-    let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive"));
-    let headers =
-        [(CACHE_CONTROL, HeaderValue::from_static("no-cache")), (X_ACCEL_BUFFERING, HeaderValue::from_static("no"))];
-    (headers, stream).into_response()
 }

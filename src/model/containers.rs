@@ -45,7 +45,6 @@ pub enum Container {
     Jobs,
     ApiTokens,
     ChatRuns,
-    Usage,
 }
 
 /// Default lifetime of a container's documents.
@@ -134,7 +133,7 @@ const fn spec(
 }
 
 /// The containers, in the order of [`Container`].
-const SPECS: [Spec; 22] = [
+const SPECS: [Spec; 21] = [
     // Clothes, written by the API.
     Spec {
         indexes: &[&[("wearCount", Descending), ("id", Ascending)], &[("dateAdded", Descending), ("id", Ascending)]],
@@ -257,12 +256,6 @@ const SPECS: [Spec; 22] = [
         ],
         across_partitions: true,
         ..spec("ChatRuns", "COSMOS_DB_CHAT_RUNS_CONTAINER", "userId", PerDocument)
-    },
-    // What model calls cost, and token budgets, by user and day.
-    Spec {
-        indexes: &[&[("date", Descending), ("userId", Ascending)]],
-        across_partitions: true,
-        ..spec("Usage", "COSMOS_DB_USAGE_CONTAINER", "userId", PerDocument)
     },
 ];
 

@@ -124,8 +124,7 @@ async fn take_turn(
     });
     let open = (app.limits.open_stream(&user)?, app.telemetry.metrics.open_stream());
     app.budget.check(&user).await??;
-    let turn =
-        Turn { user, message: body.message, recent: body.recent, selected: body.selected, client_notes: String::new() };
+    let turn = Turn { user, message: body.message, recent: body.recent, selected: body.selected };
     // The last place that can still answer with an ordinary error.
     let events = app.runs.begin(NewRun { turn, chat_id, on_disconnect, trace_id, observation }).await?;
     Ok(stream_events(events, Form::Plain, open))

@@ -12,8 +12,6 @@ pub mod insights;
 pub mod jobs;
 pub mod media;
 pub mod moods;
-pub mod openai;
 pub mod scraper;
 pub mod taste;
 pub mod tokens;
-pub mod usage;

@@ -19,11 +19,10 @@ use crate::base::clock::Clock;
 use crate::data::{self, Data};
 use crate::domain::base::Base;
 use crate::llm::{CallContext, Meter, Model, ToolSpec};
-use crate::model::chat_run::RunRequest;
 pub use crate::model::chat_run::{ChatEvent, RecentMessage, Role};
+use crate::model::chat_run::{RunRequest, RunUsage};
 use crate::model::conversation::Conversation;
 use crate::model::ids::{ItemId, UserId};
-use crate::model::usage::RunUsage;
 use crate::model::wardrobe::WardrobeItem;
 use crate::telemetry::observe::Observation;
 pub use memory::LONGEST_SUMMARY;
@@ -52,8 +51,6 @@ pub struct Turn {
     pub recent: Vec<RecentMessage>,
     /// Items that the outfit should be built around.
     pub selected: Vec<ItemId>,
-    /// What the client says about the conversation: data for the model, after its instructions.
-    pub client_notes: String,
 }
 
 /// A turn with all that it needs to know.
@@ -118,7 +115,6 @@ impl Chat {
             recent: history::tidy(turn.recent),
             message: turn.message,
             selected: turn.selected,
-            client_notes: turn.client_notes,
         };
         self.prepare_again(turn.user, request, RunUsage::default(), observation).await
     }
@@ -131,8 +127,8 @@ impl Chat {
         usage: RunUsage,
         observation: Observation,
     ) -> data::Result<PreparedTurn> {
-        let RunRequest { message, recent, said_before, said_last, selected, client_notes } = request;
-        let turn = Turn { user, message, recent, selected, client_notes };
+        let RunRequest { message, recent, said_before, said_last, selected } = request;
+        let turn = Turn { user, message, recent, selected };
         let memory = self.data.conversations.find(&turn.user);
         let selected = self.data.wardrobe.find_many(&turn.user, &turn.selected);
         let (memory, selected) = futures::try_join!(memory, selected)?;
@@ -151,7 +147,6 @@ impl PreparedTurn {
             said_before: self.said_before,
             said_last: self.said_last.clone().filter(|last| last.content.len() <= LONGEST_HISTORY),
             selected: self.turn.selected.clone(),
-            client_notes: self.turn.client_notes.clone(),
         }
     }
 }

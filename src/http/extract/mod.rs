@@ -5,7 +5,6 @@
 
 pub mod chat_id;
 pub mod description;
-pub mod parts;
 
 use std::borrow::Cow;
 use std::num::IntErrorKind;
@@ -395,11 +394,6 @@ impl Fields {
         }
     }
 
-    /// Reads the `continuationToken` of a query; `None` for the first page.
-    pub fn continuation_token(&mut self) -> Option<String> {
-        self.optional_text("continuationToken", LONGEST_CONTINUATION_TOKEN).filter(|token| !token.is_empty())
-    }
-
     /// Reads an optional integer, which may be written as a string, as in queries.
     pub fn optional_integer(&mut self, name: &'static str) -> Option<i64> {
         self.ask(name, false, Place::integer);
@@ -533,26 +527,6 @@ impl Fields {
         Some(records)
     }
 
-    /// Reads an object that may be missing or null.
-    pub fn optional_object<T: Read>(&mut self, name: &'static str) -> Option<T> {
-        self.ask(name, false, |_| description::body_schema::<T>());
-        match self.take(name)? {
-            Value::Null => None,
-            Value::Object(object) => {
-                let place = self.place.iter().cloned().chain([Step::Name(name)]).collect();
-                let mut fields = Self { object, place, faults: Vec::new(), notes: None };
-                let record = T::read(&mut fields);
-                self.faults.append(&mut fields.faults);
-                Some(record)
-            }
-            other => {
-                let msg = "Input should be a valid dictionary or object to extract fields from";
-                self.fault("model_attributes_type", &[Step::Name(name)], msg, other, Value::Null);
-                None
-            }
-        }
-    }
-
     /// Reads a required list of at most `most` objects without interpreting them.
     pub fn raw_objects(&mut self, name: &'static str, most: usize) -> Vec<Value> {
         self.ask(name, true, |_| description::list(most, json!({ "type": "object" })));
@@ -617,8 +591,6 @@ impl Fields {
 
 /// Longest signal that is examined, in characters.
 const LONGEST_SIGNAL: usize = 20;
-/// Longest continuation token, in characters. Tokens of Cosmos DB grow with the number of partitions.
-const LONGEST_CONTINUATION_TOKEN: usize = 16_000;
 
 /// Whether the number is an integer in the range of `i64`. In JSON, 47.0 is the same number as 47.
 fn is_whole(number: &serde_json::Number) -> bool {

@@ -12,7 +12,6 @@ mod insights;
 mod jobs;
 pub mod media;
 mod moods;
-mod openai;
 mod scraper;
 mod sources;
 mod taste;

@@ -13,8 +13,7 @@ use crate::base::clock::Clock;
 use crate::data::chat_runs::{Appended, ChatRuns};
 use crate::data::lease::{self, Held, Lost};
 use crate::llm::Meter;
-use crate::model::chat_run::{ChatEvent, ChatRun, FinishedStep, LogPiece, LoggedEvent};
-use crate::model::usage::RunUsage;
+use crate::model::chat_run::{ChatEvent, ChatRun, FinishedStep, LogPiece, LoggedEvent, RunUsage};
 
 /// Events in a piece of the log.
 const PIECE: usize = 64;
