@@ -13,7 +13,8 @@ use crate::http::layers::bodies::DEFAULT_LIMIT;
 use crate::http::layers::idempotency::Repeats;
 use crate::routes::docs::Description;
 use crate::routes::{
-    admin, auth, chat, chat_runs, console, digest, docs, health, insights, jobs, media, moods, scraper, taste, tokens,
+    admin, auth, chat, chat_runs, console, digest, docs, health, insights, jobs, media, moods, reddit, scraper, taste,
+    tokens,
 };
 use crate::state::AppState;
 
@@ -152,12 +153,17 @@ pub fn groups() -> Vec<Group> {
     ]
 }
 
+/// What a web client asks of its own origin beside the API. It is not a part of the API.
+pub fn client() -> Group {
+    Group::new("client", Public, reddit::public()).quota(Kind::Ingest)
+}
+
 /// The page that shows the description of the API, for development. It is not a part of the API.
 pub fn page() -> Group {
     Group::new("docs", Public, docs::development())
 }
 
-/// The console, where it is on. It is not a part of the API.
-pub fn console_pages() -> Group {
-    Group::new("console", Public, console::pages())
+/// The console, where it is on, at `/` as well unless a client is served there. It is not a part of the API.
+pub fn console_pages(is_at_root: bool) -> Group {
+    Group::new("console", Public, console::pages(is_at_root))
 }

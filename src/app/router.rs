@@ -11,7 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tracing::warn;
 
-use super::groups::{Access, Group, console_pages, groups, page};
+use super::groups::{Access, Group, client, console_pages, groups, page};
 use crate::config::Environment;
 use crate::http::error::ApiError;
 use crate::http::layers::auth::{
@@ -23,6 +23,7 @@ use crate::http::layers::idempotency::{Repeats, repeat_answers};
 use crate::http::layers::limits::{admit_service, limit_address, limit_upload, limit_user, shed};
 use crate::http::layers::log::{log_probe, log_request};
 use crate::http::layers::time::limit_time;
+use crate::http::web_client::WebClient;
 use crate::state::AppState;
 use crate::workers::{FUNCTIONS, Function, invocation};
 
@@ -37,11 +38,15 @@ pub fn app(state: AppState) -> App {
 /// Builds the service with these functions for the Functions host.
 pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let page = (state.config.environment == Environment::Development).then(page);
-    let console = state.config.server.console.then(console_pages);
+    let has_client = state.config.server.served_client().is_some();
+    let console = state.config.server.console.then(|| console_pages(!has_client));
     let (mut probes, mut routes) = (Router::new(), Router::new());
     for group in groups().into_iter().chain(page).chain(console) {
         let to = if group.is_probe { &mut probes } else { &mut routes };
         *to = std::mem::take(to).merge(guarded(group, &state));
+    }
+    if has_client {
+        routes = routes.merge(guarded(client(), &state));
     }
     // A function's time limit is its own, and much longer.
     if state.config.server.under_functions_host {
@@ -95,6 +100,10 @@ pub fn with_layers(probes: Router<AppState>, routes: Router<AppState>, state: Ap
     for ignored in origins.ignored() {
         warn!(origin = ignored, "ignored: CORS_ALLOWED_ORIGINS takes origins such as https://app.example");
     }
+    let server = &state.config.server;
+    if server.web_root.is_some() && server.served_client().is_none() {
+        warn!("ignored: WEB_ROOT is for a service that runs without the Functions host");
+    }
     let inside = ServiceBuilder::new()
         .layer(from_fn_with_state(state.clone(), refuse_preflight))
         .option_layer((!origins.is_empty()).then(|| allow_origins(&state)))
@@ -103,13 +112,16 @@ pub fn with_layers(probes: Router<AppState>, routes: Router<AppState>, state: Ap
     let probes = probes
         .method_not_allowed_fallback(wrong_method)
         .layer(ServiceBuilder::new().layer(from_fn_with_state(state.clone(), log_probe)).layer(inside.clone()));
-    let routes =
-        routes.fallback(async || ApiError::NotFound("Not Found")).method_not_allowed_fallback(wrong_method).layer(
-            ServiceBuilder::new()
-                .layer(from_fn_with_state(state.clone(), log_request))
-                .layer(inside)
-                .layer(from_fn_with_state(state.clone(), shed)),
-        );
+    let routes = match server.served_client().map(WebClient::new) {
+        Some(client) => routes.fallback(move |request| client.clone().answer(request)),
+        None => routes.fallback(async || ApiError::NotFound("Not Found")),
+    };
+    let routes = routes.method_not_allowed_fallback(wrong_method).layer(
+        ServiceBuilder::new()
+            .layer(from_fn_with_state(state.clone(), log_request))
+            .layer(inside)
+            .layer(from_fn_with_state(state.clone(), shed)),
+    );
     NormalizePathLayer::trim_trailing_slash().layer(probes.merge(routes).with_state(state))
 }
 

@@ -12,6 +12,7 @@ use super::output::{self, output};
 use super::{Flags, block_on, settings};
 use crate::app::{self, Backends};
 use crate::config::{Config, Documents, Environment, masked_url};
+use crate::http::web_client;
 use crate::llm::Purpose;
 use crate::telemetry;
 use crate::workers::{FUNCTIONS, pump, timers};
@@ -55,6 +56,7 @@ impl Arguments {
 /// Runs the service until it is stopped.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = settings(&arguments.flags())?;
+    check_client(&config)?;
     block_on(async {
         // The port first: the Functions host waits for it, and requests wait in it.
         let listener = app::listen(&config).await?;
@@ -75,6 +77,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         app::serve(listener, app).await?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Checks that the directory of the web client has one.
+fn check_client(config: &Config) -> anyhow::Result<()> {
+    if let Some(root) = config.server.served_client() {
+        let index = root.join(web_client::INDEX);
+        anyhow::ensure!(index.is_file(), "WEB_ROOT is {:?}: expected a directory with {}", root, web_client::INDEX);
+    }
+    Ok(())
 }
 
 /// Shows address and back ends: as a banner on a terminal, else in the log.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use url::Url;
 
@@ -26,6 +27,8 @@ pub struct Server {
     pub console: bool,
     /// URL at which clients reach the service, if it differs from the address it listens on.
     pub public_url: Option<Url>,
+    /// Directory of a built web client to serve; ignored under the Functions host.
+    pub web_root: Option<PathBuf>,
 }
 
 impl Server {
@@ -39,6 +42,13 @@ impl Server {
         };
         let listener = format!("http://{}", SocketAddr::new(host, address.port()));
         self.public_url.clone().unwrap_or_else(|| Url::parse(&listener).expect("an address makes a URL"))
+    }
+}
+
+impl Server {
+    /// Returns the directory of the web client that is served. Under the Functions host none is: `GET /` is the host's.
+    pub fn served_client(&self) -> Option<&Path> {
+        self.web_root.as_deref().filter(|_| !self.under_functions_host)
     }
 }
 
@@ -61,6 +71,7 @@ impl Server {
         });
         let public_url = public_url.or(site);
         let allowed_origins = AllowedOrigins::new(origins);
-        Ok(Server { bind, port, under_functions_host, allowed_origins, console: false, public_url })
+        let web_root = reader.optional("WEB_ROOT").map(PathBuf::from);
+        Ok(Server { bind, port, under_functions_host, allowed_origins, console: false, public_url, web_root })
     }
 }

@@ -5,3 +5,4 @@ pub mod error;
 pub mod extract;
 pub mod layers;
 pub mod respond;
+pub mod web_client;

@@ -51,11 +51,9 @@ fn tag(text: &str) -> String {
 
 /// Routes for everybody, where the console is on. They are not a part of the API, so the description leaves them out.
 #[expect(clippy::disallowed_methods, reason = "the pages are not described")]
-pub fn pages() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .route("/", get(show_page))
-        .route("/console", get(show_page))
-        .route("/console/{file}", get(show_file))
+pub fn pages(is_at_root: bool) -> OpenApiRouter<AppState> {
+    let pages = OpenApiRouter::new().route("/console", get(show_page)).route("/console/{file}", get(show_file));
+    if is_at_root { pages.route("/", get(show_page)) } else { pages }
 }
 
 /// Shows the page.

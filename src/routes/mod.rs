@@ -12,6 +12,7 @@ pub mod insights;
 pub mod jobs;
 pub mod media;
 pub mod moods;
+pub mod reddit;
 pub mod scraper;
 pub mod taste;
 pub mod tokens;

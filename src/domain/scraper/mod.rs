@@ -19,6 +19,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -33,7 +34,7 @@ use self::candidate::Candidate;
 use self::ingest::{IngestReport, Origin};
 use self::lease::{LeasedSource, Owner};
 use self::reddit::RedditConfig;
-use self::reddit::client::Reddit;
+use self::reddit::client::{Reddit, RedditError};
 use super::backlog::{Backlog, Work};
 use super::similarity::known::{KnownHashes, PartitionHashes};
 use crate::base::chain::Chain;
@@ -358,6 +359,14 @@ impl Scraper {
             error => Error::fetch(false, error),
         })?;
         Ok(serde_json::to_value(config)?)
+    }
+
+    /// Fetches a subreddit's listing as Reddit wrote it, for clients that submit its posts.
+    ///
+    /// # Errors
+    /// When Reddit does not answer with a listing.
+    pub async fn listing(&self, config: &RedditConfig) -> Result<Bytes, RedditError> {
+        self.0.reddit.listing(config).await
     }
 
     /// Fetches the current items of a source; none if its page is unchanged.

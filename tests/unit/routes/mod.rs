@@ -16,3 +16,4 @@ mod scraper;
 mod sources;
 mod taste;
 mod tokens;
+mod web_client;

@@ -144,10 +144,25 @@ impl Reddit {
     /// # Errors
     /// When Reddit does not answer with a listing.
     pub async fn fetch(&self, config: &RedditConfig) -> Result<Vec<Candidate>, RedditError> {
+        let (_, answer) = self.ask_for_listing(config).await?;
+        Ok(listing(&answer, config))
+    }
+
+    /// Fetches the listing of a subreddit as Reddit wrote it.
+    ///
+    /// # Errors
+    /// When Reddit does not answer with a listing.
+    pub async fn listing(&self, config: &RedditConfig) -> Result<Bytes, RedditError> {
+        let asking = self.ask_for_listing(config);
+        let (body, _) = timeout(LISTING_LIMITS.time, asking).await.map_err(|_| FetchError::TimedOut)??;
+        Ok(body)
+    }
+
+    async fn ask_for_listing(&self, config: &RedditConfig) -> Result<(Bytes, Value), RedditError> {
         let mut url = join(&self.base_url, &format!("/r/{}/{}.json", config.subreddit, config.sort.name()));
         url.query_pairs_mut().append_pair("limit", &config.limit.to_string());
-        let answer = self.ask(&url, LISTING_LIMITS).await?;
-        if is_listing(&answer) { Ok(listing(&answer, config)) } else { Err(RedditError::of_body(&answer)) }
+        let (body, answer) = self.ask(&url, LISTING_LIMITS).await?;
+        if is_listing(&answer) { Ok((body, answer)) } else { Err(RedditError::of_body(&answer)) }
     }
 
     /// Compares title, URL and pictures of the first three submitted posts with Reddit's, in order. Votes change and
@@ -175,7 +190,7 @@ impl Reddit {
         let mut url = join(&self.base_url, &path);
         url.query_pairs_mut().append_pair("limit", "1");
         match self.ask(&url, POST_LIMITS).await {
-            Ok(answer) => compare(post, &answer, config),
+            Ok((_, answer)) => compare(post, &answer, config),
             Err(RedditError::NotFound) => Comparison::Mismatch,
             Err(error) => {
                 tracing::debug!(%error, "post not compared");
@@ -184,7 +199,7 @@ impl Reddit {
         }
     }
 
-    async fn ask(&self, url: &Url, limits: Limits) -> Result<Value, RedditError> {
+    async fn ask(&self, url: &Url, limits: Limits) -> Result<(Bytes, Value), RedditError> {
         let _turn = self.throttle.turn(url.host_str().unwrap_or_default(), None).await;
         let body = match &self.web {
             Transport::Guarded(web) => web.get(url.as_str(), Expect::Json, limits).await?.body,
@@ -193,7 +208,8 @@ impl Reddit {
                 timeout(limits.time, read).await.map_err(|_| FetchError::TimedOut)??
             }
         };
-        serde_json::from_slice(&body).map_err(RedditError::Unreadable)
+        let answer = serde_json::from_slice(&body).map_err(RedditError::Unreadable)?;
+        Ok((body, answer))
     }
 }
 

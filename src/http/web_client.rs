@@ -1,0 +1,225 @@
+//! The files of a built web client (`WEB_ROOT`), served beside the API so that both have one origin.
+//!
+//! A path without a file is a page of the client's own router and gets `index.html`; one that names a file (with an
+//! extension) or lies under `.well-known` is 404 then. File names that contain a hash of the content never change and are
+//! kept by browsers for a year; all others are asked for again, if they were modified.
+
+use std::path::Path;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
+use tower::{Layer, ServiceExt};
+use tower_http::compression::predicate::{And, DefaultPredicate, NotForContentType, Predicate, SizeAbove};
+use tower_http::compression::{Compression, CompressionLayer};
+use tower_http::services::{ServeDir, ServeFile};
+
+use crate::http::error::ApiError;
+
+/// Page that starts the client.
+pub const INDEX: &str = "index.html";
+/// First segments of paths that are never the client's.
+const SERVED_ELSEWHERE: [&str; 2] = ["api", "reddit-api"];
+/// Directory of files that other programs look for, in a place that is agreed on (RFC 8615).
+const WELL_KNOWN: &str = ".well-known";
+/// Bytes that are read, and compressed, in one go.
+const CHUNK_BYTES: usize = 16 * 1024;
+/// Smaller files are not worth compressing.
+const LEAST_COMPRESSED: u16 = 1024;
+/// Characters of a hash in a file's name; one in hex may have more.
+const SHORT_HASH: usize = 8;
+
+const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
+/// Sign-in with Google opens a window that reports back to the page.
+const OPENER_POLICY: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin-allow-popups"));
+
+type WorthCompressing = And<And<DefaultPredicate, SizeAbove>, NotForContentType>;
+
+/// Serves the files of a client. Cheap to clone.
+#[derive(Clone)]
+pub struct WebClient {
+    files: Compression<ServeDir, WorthCompressing>,
+    index: Compression<ServeFile, WorthCompressing>,
+}
+
+impl WebClient {
+    /// Serves the files of this directory.
+    pub fn new(root: &Path) -> Self {
+        let worth_it = DefaultPredicate::new()
+            .and(SizeAbove::new(LEAST_COMPRESSED))
+            .and(NotForContentType::const_new("font/woff2"));
+        let gzip = CompressionLayer::new().gzip(true).compress_when(worth_it);
+        // A trailing slash is cut before anything is routed, so a redirect to one would never end.
+        let files = ServeDir::new(root)
+            .append_index_html_on_directories(false)
+            .with_buf_chunk_size(CHUNK_BYTES)
+            .precompressed_gzip();
+        let index = ServeFile::new(root.join(INDEX)).with_buf_chunk_size(CHUNK_BYTES).precompressed_gzip();
+        Self { files: gzip.layer(files), index: gzip.layer(index) }
+    }
+
+    /// Answers a request for a path that no route has.
+    pub async fn answer(self, request: Request) -> Response {
+        let mut response = self.find(request).await.unwrap_or_else(IntoResponse::into_response);
+        let (name, value) = OPENER_POLICY;
+        response.headers_mut().insert(name, value);
+        response
+    }
+
+    async fn find(self, request: Request) -> Result<Response, ApiError> {
+        const NOT_FOUND: ApiError = ApiError::NotFound("Not Found");
+        let kind = PathKind::of(request.uri().path());
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        if kind == PathKind::Foreign || !is_read {
+            return Err(NOT_FOUND);
+        }
+        let (parts, _) = request.into_parts();
+        let is_hashed = is_hashed(parts.uri.path());
+        let ask = || {
+            let mut request = Request::new(Body::empty());
+            *request.method_mut() = parts.method.clone();
+            *request.uri_mut() = parts.uri.clone();
+            *request.headers_mut() = parts.headers.clone();
+            request
+        };
+        let found = self.files.oneshot(ask()).await.map_err(ApiError::internal)?.map(Body::new);
+        let response = match (found.status(), kind) {
+            (StatusCode::NOT_FOUND, PathKind::Page) => {
+                self.index.oneshot(ask()).await.map_err(ApiError::internal)?.map(Body::new)
+            }
+            (StatusCode::NOT_FOUND, _) => return Err(NOT_FOUND),
+            _ => found,
+        };
+        Ok(with_headers(response, is_hashed))
+    }
+}
+
+/// Says how long an answer may be kept.
+fn with_headers(mut response: Response, is_hashed: bool) -> Response {
+    let is_fine = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, if is_hashed && is_fine { FOR_EVER } else { REVALIDATE });
+    response
+}
+
+/// What a path asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PathKind {
+    /// A file, and nothing else.
+    File,
+    /// A page of the client, unless there is a file of this name.
+    Page,
+    /// What is never served from the directory.
+    Foreign,
+}
+
+impl PathKind {
+    fn of(path: &str) -> Self {
+        let decoded = percent_decode_str(path.trim_start_matches('/')).decode_utf8_lossy();
+        let mut segments = decoded.split(['/', '\\']);
+        let first = segments.clone().next().unwrap_or_default();
+        if SERVED_ELSEWHERE.contains(&first) {
+            return Self::Foreign;
+        }
+        // Settings, and histories of version control, lie in hidden files.
+        let is_hidden =
+            |(place, segment): (usize, &str)| segment.starts_with('.') && (place > 0 || segment != WELL_KNOWN);
+        if segments.clone().enumerate().any(is_hidden) {
+            return Self::Foreign;
+        }
+        let names_file = segments.next_back().is_some_and(|last| last.contains('.'));
+        if names_file || first == WELL_KNOWN { Self::File } else { Self::Page }
+    }
+}
+
+/// Whether the name of a file contains a hash of its content, as build tools write it: `main-ABCD1234.js`,
+/// `styles.3ff695c00d717f2d2a11.css`, `index-DiwrgTda.js`.
+fn is_hashed(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let Some((stem, _extension)) = name.rsplit_once('.') else { return false };
+    let stem = stem.strip_suffix(".min").unwrap_or(stem);
+    let Some(start) = stem.rfind(['-', '.']) else { return false };
+    let part = &stem[start + 1..];
+    let all = |is: fn(&u8) -> bool| part.bytes().all(|byte| is(&byte));
+    let any = |is: fn(&u8) -> bool| part.bytes().any(|byte| is(&byte));
+    let is_short = part.len() == SHORT_HASH;
+    // As esbuild, webpack and Vite write them.
+    let is_base32 =
+        is_short && all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) && any(u8::is_ascii_uppercase);
+    let is_hex = part.len() >= SHORT_HASH
+        && all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && any(u8::is_ascii_digit)
+        && any(u8::is_ascii_lowercase);
+    let is_base64 = is_short
+        && all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        && any(u8::is_ascii_lowercase)
+        && part[1..].bytes().any(|byte| byte.is_ascii_uppercase());
+    is_base32 || is_hex || is_base64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_a_hash_are_told_from_others() {
+        for name in [
+            "main-QWERTYUI.js",
+            "main-5AB3XK2Q.js",
+            "chunk-ABCD1234.js",
+            "styles.3ff695c00d717f2d2a11.css",
+            "assets/index-DiwrgTda.js",
+            "media/inter-latin-4AB12CD3.woff2",
+            "main.3ff695c0.min.js",
+        ] {
+            assert!(is_hashed(&format!("/{name}")), "{name}");
+        }
+        for name in [
+            "index.html",
+            "favicon.ico",
+            "manifest.webmanifest",
+            "my-component.js",
+            "logo-horizontal.svg",
+            "report-20261129.pdf",
+            "icon-512x512.png",
+            "splash-2048x2732.png",
+            "inter-400italic.woff2",
+            "my-Component.js",
+            "vault",
+            "robots.txt",
+            "jquery.min.js",
+        ] {
+            assert!(!is_hashed(&format!("/{name}")), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_a_page_a_file_or_neither() {
+        for (path, kind) in [
+            ("/", PathKind::Page),
+            ("/vault", PathKind::Page),
+            ("/collections", PathKind::Page),
+            ("/main-QWERTYUI.js", PathKind::File),
+            ("/assets/icons/a.svg", PathKind::File),
+            ("/.well-known/apple-app-site-association", PathKind::File),
+            ("/api", PathKind::Foreign),
+            ("/api/nothing", PathKind::Foreign),
+            ("/%61pi/nothing", PathKind::Foreign),
+            ("/reddit-api/r/a", PathKind::Foreign),
+            ("/.env", PathKind::Foreign),
+            ("/%2egit/config", PathKind::Foreign),
+            ("/assets/.hidden", PathKind::Foreign),
+            ("/a/.well-known/b", PathKind::Foreign),
+            ("/../etc/passwd", PathKind::Foreign),
+            ("/..%2f..%5cetc", PathKind::Foreign),
+            ("/apis", PathKind::Page),
+        ] {
+            assert_eq!(PathKind::of(path), kind, "{path}");
+        }
+    }
+}
