@@ -72,6 +72,21 @@ pub struct ListIndex {
     pub orders: &'static [&'static str],
 }
 
+/// Fields that queries of one partition filter by in any combination, and their orders. Cosmos DB indexes all fields anyway;
+/// the embedded store keeps a narrow table with a column for each, see `store/sqlite/columns.rs`. Only for containers
+/// whose documents never expire.
+#[derive(Debug, Clone, Copy)]
+pub struct ColumnIndex {
+    /// Texts that queries compare without regard to case.
+    pub texts: &'static [&'static str],
+    /// Fields that queries compare.
+    pub fields: &'static [&'static str],
+    /// Lists of texts, of which queries look for an element.
+    pub lists: &'static [&'static str],
+    /// Fields that queries compare and sort by, largest first, with ties broken by id; or in the opposite order.
+    pub orders: &'static [&'static str],
+}
+
 /// Definition of a container.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
@@ -91,6 +106,8 @@ pub struct Spec {
     pub across_partitions: bool,
     /// The list field that the embedded store indexes.
     pub list: Option<&'static ListIndex>,
+    /// The fields that the embedded store keeps in a narrow table.
+    pub columns: Option<&'static ColumnIndex>,
     /// Whether `PartitionIndex::changes` tells what became of a partition. Every write then
     /// costs the embedded store a little more.
     pub tracks_changes: bool,
@@ -127,6 +144,7 @@ const fn spec(
         foreign_indexes: &[],
         across_partitions: false,
         list: None,
+        columns: None,
         tracks_changes: false,
         vectors: &[],
     }
@@ -134,9 +152,19 @@ const fn spec(
 
 /// The containers, in the order of [`Container`].
 const SPECS: [Spec; 21] = [
-    // Clothes, written by the API.
+    // Clothes.
     Spec {
-        indexes: &[&[("wearCount", Descending), ("id", Ascending)], &[("dateAdded", Descending), ("id", Ascending)]],
+        indexes: &[
+            &[("wearCount", Descending), ("id", Ascending)],
+            &[("dateAdded", Descending), ("id", Ascending)],
+            &[("price.amount", Descending), ("id", Ascending)],
+        ],
+        columns: Some(&ColumnIndex {
+            texts: &["category", "brand"],
+            fields: &["condition", "isWishlisted", "draftStatus"],
+            lists: &["tags", "aestheticTags"],
+            orders: &["dateAdded", "wearCount", "price.amount"],
+        }),
         tracks_changes: true,
         ..spec("Wardrobe", "COSMOS_DB_CONTAINER", "userId", Off)
     },
@@ -149,7 +177,10 @@ const SPECS: [Spec; 21] = [
         ..spec("WearEvents", "COSMOS_DB_WEAR_EVENTS_CONTAINER", "userId", Off)
     },
     // What people did with outfits, written by the API.
-    spec("StylingActivity", "COSMOS_DB_STYLING_ACTIVITY_CONTAINER", "userId", Days(90)),
+    Spec {
+        indexes: &[&[("status", Ascending), ("occurredAt", Descending)]],
+        ..spec("StylingActivity", "COSMOS_DB_STYLING_ACTIVITY_CONTAINER", "userId", Days(90))
+    },
     // Sessions: hashes of access and refresh tokens. Looked up by hash across partitions, hence the indexes.
     Spec {
         indexes: &[&[("accessTokenHash", Ascending)], &[("refreshTokenHash", Ascending)]],

@@ -198,6 +198,9 @@ pub trait PartitionIndex: Send + Sync {
     /// ([`Spec::tracks_changes`](crate::model::containers::Spec::tracks_changes)).
     async fn changes(&self, container: Container, partition: &str) -> Result<Option<ChangeMark>>;
 
+    /// Counts the documents that `query` asks for, whatever its order, fields and page.
+    async fn count(&self, query: &Query) -> Result<u64>;
+
     /// Finds the documents that `query` asks for (whose order and position do not count) whose vector in `field` is nearest
     /// to `vector` by cosine, the nearest first. `None` from a store without an index of vectors; its caller compares all
     /// documents instead.

@@ -47,6 +47,8 @@ pub enum Scope {
 pub enum Filter {
     /// The field compares so to the value (a string, number, boolean or null).
     Compare(&'static str, Comparison, Value),
+    /// The field is a string that equals the text, without regard to case. A field that is no string is as good as missing.
+    EqualIgnoringCase(&'static str, String),
     /// The field equals one of the values.
     In(&'static str, Vec<Value>),
     /// The field is a list with an element equal to the value. Here and in the next one, a field that is no list is as

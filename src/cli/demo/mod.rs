@@ -878,6 +878,10 @@ mod tests {
             Ok(None)
         }
 
+        async fn count(&self, query: &Query) -> store::Result<u64> {
+            Ok(self.query(query).await?.documents.len() as u64)
+        }
+
         async fn nearest(&self, _: &Query, _: &'static str, _: &[f32]) -> store::Result<Option<Vec<Stored>>> {
             Ok(None)
         }

@@ -194,9 +194,22 @@ impl CosmosStore {
 
     /// How many documents the partition has, and the newest and the sum of the seconds in which they were written.
     async fn count_changes(&self, container: Container, partition: &str) -> Result<Counted> {
+        let scope = Scope::Partition(partition.to_owned());
+        self.aggregate(container, &scope, sql::changes(container, partition)?).await
+    }
+
+    /// The sums of a statement that counts documents.
+    async fn aggregate(
+        &self,
+        container: Container,
+        scope: &Scope,
+        statement: azure_data_cosmos::Query,
+    ) -> Result<Counted> {
         let client = self.container(container).await?;
-        let statement = sql::changes(container, partition)?;
-        let scope = FeedScope::partition(partition.to_owned());
+        let scope = match scope {
+            Scope::Partition(partition) => FeedScope::partition(partition.clone()),
+            Scope::All => FeedScope::full_container(),
+        };
         let asked = answered(client.query_items::<Counted>(statement, scope, None)).await?;
         let mut pages = Box::pin(asked.map_err(error)?.into_pages());
         let mut all = Counted::default();
@@ -428,6 +441,14 @@ impl PartitionIndex for CosmosStore {
         let value = format!("{documents:.0}-{:.0}-{total:.0}", newest.unwrap_or_default());
         let newest = newest.and_then(|newest| OffsetDateTime::from_unix_timestamp(newest as i64).ok());
         Ok(Some(ChangeMark { value, certain_from: newest.map(|newest| newest + SETTLING) }))
+    }
+
+    async fn count(&self, query: &Query) -> Result<u64> {
+        let statement = sql::Sql::count(query).statement()?;
+        let counting = Box::pin(self.aggregate(query.container, &query.scope, statement));
+        let Counted { documents, .. } = deadline::within(QUERY_DEADLINE, counting).await??;
+        // A whole number that is not negative, sent as the service likes.
+        Ok(documents as u64)
     }
 
     async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>> {

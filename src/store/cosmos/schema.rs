@@ -353,6 +353,7 @@ mod tests {
             json!([
                 [{ "path": "/wearCount", "order": "descending" }, { "path": "/id", "order": "ascending" }],
                 [{ "path": "/dateAdded", "order": "descending" }, { "path": "/id", "order": "ascending" }],
+                [{ "path": "/price/amount", "order": "descending" }, { "path": "/id", "order": "ascending" }],
             ])
         );
         let moods = created(Container::Moods);

@@ -67,6 +67,13 @@ impl Sql {
         sql
     }
 
+    /// Compiles the number of documents of `query`.
+    pub(super) fn count(query: &Query) -> Self {
+        let all = Self::new(&Query { order: Vec::new(), fields: None, ..query.clone() });
+        let text = all.text.replacen("SELECT *", "SELECT COUNT(1) AS documents", 1);
+        Self { text, ..all }
+    }
+
     /// The same as the SDK wants it.
     pub(super) fn statement(&self) -> Result<Statement> {
         let text = Statement::from(self.text.as_str());
@@ -87,6 +94,14 @@ impl Sql {
                 let value = self.parameter(value.clone());
                 let test = format!("{} {} {value}", path(field), operator(*comparison));
                 if negated { format!("NOT ({test})") } else { test }
+            }
+            Filter::EqualIgnoringCase(field, text) => {
+                let text = self.parameter(lower_case(text).into());
+                let test = format!("LOWER({}) = {text}", path(field));
+                if !negated {
+                    return Condition::Test(test);
+                }
+                return Condition::All(format!("IS_STRING({}) AND NOT ({test})", path(field)));
             }
             // An empty list of values is met by nothing.
             Filter::In(field, values) if values.is_empty() && negated => format!("IS_DEFINED({})", path(field)),

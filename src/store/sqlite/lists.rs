@@ -192,7 +192,7 @@ impl<'a> Lookup<'a> {
         if elements.is_empty() {
             elements.insert(String::new());
         }
-        let subject = Subject::of_list(query.container, list);
+        let subject = Subject::narrow(query.container);
         let elements = elements.into_iter().collect();
         Some(Self { subject, list, partition, elements, groups, since, others, order: by })
     }

@@ -3,6 +3,7 @@
 //! [`crate::sqlite`] has the threads and connections, `schema` tables and indexes, `sql` the queries. Several processes may
 //! use one file. `ANALYZE` is never run: plans then follow from the schema alone, and the tests see those that users get.
 
+mod columns;
 mod lists;
 mod schema;
 mod sql;
@@ -377,6 +378,16 @@ impl PartitionIndex for SqliteStore {
         };
         let count = self.run(read).await?;
         Ok(Some(ChangeMark { value: count.to_string(), certain_from: None }))
+    }
+
+    async fn count(&self, query: &Query) -> Result<u64> {
+        let statement = sql::count(query, self.now_ms())?;
+        let read = move |connection: &Connection| {
+            let mut prepared = connection.prepare_cached(&statement.text)?;
+            let count: i64 = prepared.query_row(params_from_iter(statement.bind(0)), |row| row.get(0))?;
+            Ok(count.unsigned_abs())
+        };
+        self.read_in_turn(read).await
     }
 
     async fn nearest(&self, _: &Query, _: &'static str, _: &[f32]) -> Result<Option<Vec<Stored>>> {

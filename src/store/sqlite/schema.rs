@@ -8,6 +8,8 @@
 //! In a container that is also asked across partitions (`Spec::across_partitions`) each gets another one over (its
 //! fields, partition, id). They are made and dropped when a file is opened and are no part of the layout's version.
 //!
+//! Orders that the narrow table of a container serves (`Spec::columns`, see `columns`) have their indexes there.
+//!
 //! The same goes for triggers: those of a container that tracks changes (`Spec::tracks_changes`) count its writes, by
 //! partition, in the table `changes`. So every writer counts, a program of an older version too. Those of a container with
 //! a list (`Spec::list`) keep its table, see `lists`.
@@ -20,7 +22,7 @@ use std::fmt::Write as _;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::{lists, sql};
+use super::{columns, lists, sql};
 use crate::sqlite;
 use crate::store::{Container, Direction, Error, Result, Scope};
 
@@ -36,6 +38,7 @@ pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     let mut wanted = indexes()?;
     wanted.extend(triggers());
     wanted.extend(lists::indexes_and_triggers()?);
+    wanted.extend(columns::indexes_and_triggers()?);
     if sqlite::layout(connection, LAYOUT)? == LAYOUT && existing(connection)? == wanted {
         return Ok(());
     }
@@ -49,6 +52,7 @@ pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     transaction.pragma_update(None, "user_version", LAYOUT)?;
     create_tables(&transaction)?;
     lists::bring_up_to_date(&transaction, &existing(&transaction)?)?;
+    columns::bring_up_to_date(&transaction, &existing(&transaction)?)?;
     update(&transaction, &wanted)?;
     Ok(transaction.commit()?)
 }
@@ -123,7 +127,7 @@ fn indexes() -> Result<BTreeMap<String, String>> {
         let expiry = format!("{}_by_expiry", spec.default_name);
         let statement = format!("CREATE INDEX \"{expiry}\" ON {table} (expires_at) WHERE expires_at IS NOT NULL");
         indexes.insert(expiry, statement);
-        for order in spec.indexes {
+        for order in spec.indexes.iter().filter(|order| !columns::serves(container, order)) {
             let partitions = Scope::Partition(String::new());
             let scopes: &[Scope] = if spec.across_partitions { &[partitions, Scope::All] } else { &[partitions] };
             for scope in scopes {

@@ -25,8 +25,8 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{Value as SqlValue, ValueRef};
 use serde_json::Value;
 
-use super::lists;
-use crate::model::containers::ListIndex;
+use super::{columns, lists};
+use crate::model::containers::TimeToLive;
 use crate::store::query::{Comparison, compare_first, lower_case};
 use crate::store::{Container, Direction, Error, Filter, Query, Result, Scope};
 
@@ -93,24 +93,24 @@ impl Field {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subject {
     pub(super) container: Container,
-    /// The list whose table is read, instead of the container's.
-    pub(super) list: Option<&'static ListIndex>,
+    /// Whether a table with a column per field is read, instead of the container's.
+    is_narrow: bool,
     /// The field that the position bounds, and on which side.
     bounded: Option<(&'static str, char)>,
 }
 
 impl Subject {
     pub(super) const fn new(container: Container) -> Self {
-        Self { container, list: None, bounded: None }
+        Self { container, is_narrow: false, bounded: None }
     }
 
-    pub(super) const fn of_list(container: Container, list: &'static ListIndex) -> Self {
-        Self { container, list: Some(list), bounded: None }
+    pub(super) const fn narrow(container: Container) -> Self {
+        Self { container, is_narrow: true, bounded: None }
     }
 
     fn field(&self, name: &'static str) -> Result<Field> {
         let mut found = field(self.container, name)?;
-        if self.list.is_some() && !found.is_column {
+        if self.is_narrow && !found.is_column {
             found.value = format!("\"{name}\"");
         }
         found.bounded = self.bounded.filter(|(bounded, _)| *bounded == name).map(|(_, side)| side);
@@ -248,6 +248,12 @@ pub(super) fn condition(subject: Subject, filter: &Filter, holds: bool) -> Resul
         (Filter::Compare(name, comparison, value), false) => {
             compare(&subject.field(name)?, opposite(*comparison), value)
         }
+        (Filter::EqualIgnoringCase(name, text), _) => {
+            let Field { value, kind, .. } = subject.field(name)?;
+            let operator = if holds { "=" } else { "<>" };
+            let test = format!("{kind} = 'text' AND lower_case({value}) {operator} ?");
+            Ok(Condition::with(test, lower_case(text)))
+        }
         (Filter::CompareFirst(fields, comparison, value), _) => {
             condition(subject, &compare_first(fields, *comparison, value, holds), true)
         }
@@ -360,7 +366,7 @@ fn is_in(field: &Field, values: &[Value], holds: bool) -> Result<Condition> {
 }
 
 /// A value of a filter, as the expression of a field gives it.
-fn parameter(value: &Value) -> Result<SqlValue> {
+pub(super) fn parameter(value: &Value) -> Result<SqlValue> {
     match value {
         Value::Null => Ok(SqlValue::Null),
         Value::Bool(value) => Ok(SqlValue::Real(if *value { TRUE } else { FALSE })),
@@ -420,17 +426,12 @@ pub(super) fn statements(query: &Query, now_ms: i64) -> Result<Statements> {
     if let Some(lookup) = lists::Lookup::of(query, &order) {
         return lookup.statements(query, &order, now_ms);
     }
+    if let Some(lookup) = columns::Lookup::of(query, &order) {
+        return lookup.statements(query, &order);
+    }
     let subject = Subject::new(query.container);
     let keys = sort_keys(subject, &query.scope, &order)?;
-    let within = match &query.scope {
-        Scope::Partition(partition) => Some(Condition::with("partition = ?", partition.clone())),
-        Scope::All => None,
-    };
-    let which = |subject: Subject| {
-        let matches = query.filter.as_ref().map(|filter| condition(subject, filter, true));
-        let all = [within.clone().map(Ok), Some(Ok(Condition::with(IS_LIVE, now_ms))), matches];
-        Condition::join(all.into_iter().flatten(), " AND ", "1")
-    };
+    let which = |subject: Subject| which(query, subject, now_ms);
     // A list of ids is read from the primary key and its rows' heads, without the documents, which may be long.
     let document = if query.fields == Some(&["id"]) { "json_object('id', id)" } else { "document" };
     let values = keys.iter().map(|key| key.value.as_str());
@@ -445,6 +446,26 @@ pub(super) fn statements(query: &Query, now_ms: i64) -> Result<Statements> {
     });
     let list = statements.collect::<Result<_>>()?;
     Ok(Statements { list, keys: 1..1 + keys.len(), etag: 1 + keys.len(), if_few: None })
+}
+
+/// True of the documents of `query`, wherever its page begins.
+fn which(query: &Query, subject: Subject, now_ms: i64) -> Result<Condition> {
+    let within = match &query.scope {
+        Scope::Partition(partition) => Some(Condition::with("partition = ?", partition.clone())),
+        Scope::All => None,
+    };
+    let may_expire = subject.container.spec().time_to_live != TimeToLive::Off;
+    let live = may_expire.then(|| Condition::with(IS_LIVE, now_ms));
+    let matches = query.filter.as_ref().map(|filter| condition(subject, filter, true));
+    let all = [within.map(Ok), live.map(Ok), matches];
+    Condition::join(all.into_iter().flatten(), " AND ", "1")
+}
+
+/// The statement that counts the documents of `query`.
+pub(super) fn count(query: &Query, now_ms: i64) -> Result<Statement> {
+    let Condition { text, parameters } = which(query, Subject::new(query.container), now_ms)?;
+    let text = format!("SELECT count(*) FROM {} WHERE {text}", table(query.container));
+    Ok(Statement { text, parameters: parameters.into_iter().map(Parameter::Value).collect() })
 }
 
 /// A stretch of an order.

@@ -453,6 +453,113 @@ pub async fn lists_in_lower_case_may_say_so(store: &dyn DocumentStore) {
     }
 }
 
+pub async fn texts_are_equal_in_any_case(store: &dyn DocumentStore) {
+    let equals = |text: &str| Filter::EqualIgnoringCase("a", text.to_owned());
+    let user = unique("user");
+    let documents = [
+        ("lower", json!({ "a": "été" })),
+        ("upper", json!({ "a": "ÉTÉ", "b": 1 })),
+        ("longer", json!({ "a": "été2" })),
+        ("number", json!({ "a": 7 })),
+        ("list", json!({ "a": ["été"] })),
+        ("null", json!({ "a": null })),
+        ("none", json!({})),
+    ];
+    fill(store, Container::Wardrobe, &user, documents).await;
+    let matching = async |filter: Filter| {
+        sorted(ids(store, Query::partition(Container::Wardrobe, &user).matching(filter)).await).join(" ")
+    };
+    assert_eq!(matching(equals("Été")).await, "lower upper");
+    assert_eq!(matching(equals("7")).await, "");
+    assert_eq!(matching(equals("")).await, "");
+    assert_eq!(matching(Filter::Not(Box::new(equals("été")))).await, "longer");
+    assert_eq!(matching(Filter::All(vec![equals("ÉTÉ"), Filter::equal("b", 1)])).await, "upper");
+}
+
+pub async fn documents_are_counted(store: &dyn DocumentStore) {
+    let (user, other) = (unique("user"), unique("user"));
+    for (owner, count) in [(&user, 7), (&other, 2)] {
+        for n in 0..count {
+            let key = Key::new(Container::WearEvents, owner, format!("event-{n}"));
+            store.create(&key, &document(&key, json!({ "itemId": format!("item-{}", n % 2) }))).await.unwrap();
+        }
+    }
+    let all = Query::partition(Container::WearEvents, &user);
+    assert_eq!(store.count(&all).await.unwrap(), 7);
+    let some = all.clone().matching(Filter::equal("itemId", "item-0"));
+    assert_eq!(store.count(&some).await.unwrap(), 4);
+    // Order, fields and page do not matter.
+    let page = some.order_by("itemId", Ascending).select(&["id"]).limit(1).after(Some("x".to_owned()));
+    assert_eq!(store.count(&page).await.unwrap(), 4);
+    assert_eq!(store.count(&Query::partition(Container::WearEvents, unique("user"))).await.unwrap(), 0);
+}
+
+/// Every combination of filters that a wardrobe is asked with, in every order, page by page, beside the same in plain code.
+pub async fn filters_of_a_wardrobe_combine_in_every_order(store: &dyn DocumentStore) {
+    type Test = Box<dyn Fn(&Value) -> bool>;
+    fn test(test: impl Fn(&Value) -> bool + 'static) -> Test {
+        Box::new(test)
+    }
+    let user = unique("user");
+    let (categories, tags) = (["Tops", "tops", "Bottoms"], ["a", "b", "é"]);
+    let wishes = [json!(null), json!(false), json!(true)];
+    let mut documents = Vec::new();
+    for n in 0..30_usize {
+        let (category, tag) = (categories[n % 3], tags[n % 3]);
+        let wish = if n > 5 { &wishes[n % 3] } else { &wishes[0] };
+        let day = format!("2026-03-{:02}", n % 7 + 1);
+        let fields = json!({
+            "category": category, "tags": [tag, "x"], "wearCount": n % 4, "isWishlisted": wish,
+            "price": { "amount": n % 5 }, "dateAdded": day,
+        });
+        let draft = if n == 0 { json!("Ready") } else { json!(null) };
+        let sparse = json!({ "category": "TOPS", "tags": "a", "draftStatus": draft });
+        documents.push((format!("item-{n:02}"), if n % 6 == 0 { sparse } else { fields }));
+    }
+    fill(store, Container::Wardrobe, &user, documents.iter().map(|(id, fields)| (id.as_str(), fields.clone()))).await;
+    let has = |item: &Value, tag: &str| item["tags"].as_array().is_some_and(|tags| tags.contains(&json!(tag)));
+    let filters: Vec<(Filter, Test)> = vec![
+        (
+            Filter::EqualIgnoringCase("category", "tOPS".to_owned()),
+            test(|item| item["category"].as_str().is_some_and(|category| category.eq_ignore_ascii_case("tops"))),
+        ),
+        (Filter::Contains("tags", json!("a")), test(move |item| has(item, "a"))),
+        (
+            Filter::Any(vec![Filter::Contains("tags", json!("é")), Filter::Contains("tags", json!("b"))]),
+            test(move |item| has(item, "é") || has(item, "b")),
+        ),
+        (
+            Filter::Any(vec![Filter::is_absent("isWishlisted"), Filter::not_equal("isWishlisted", true)]),
+            test(|item| item["isWishlisted"] != true),
+        ),
+        (Filter::is_absent("draftStatus"), test(|item| item["draftStatus"].is_null())),
+        (
+            Filter::Compare("price.amount", GreaterOrEqual, json!(2)),
+            test(|item| item["price"]["amount"].as_f64().is_some_and(|amount| amount >= 2.0)),
+        ),
+        (
+            Filter::Compare("wearCount", LessOrEqual, json!(1)),
+            test(|item| item["wearCount"].as_f64().is_some_and(|count| count <= 1.0)),
+        ),
+    ];
+    for chosen in 0..1_usize << filters.len() {
+        let chosen: Vec<&(Filter, Test)> =
+            filters.iter().enumerate().filter(|(n, _)| chosen >> n & 1 == 1).map(|(_, filter)| filter).collect();
+        let passes = |item: &Value| chosen.iter().all(|(_, test)| test(item));
+        let expected: Vec<String> =
+            documents.iter().filter(|(_, item)| passes(item)).map(|(id, _)| id.clone()).collect();
+        let order = ["dateAdded", "wearCount", "price.amount"][chosen.len() % 3];
+        let all: Vec<Filter> = chosen.iter().map(|(filter, _)| filter.clone()).collect();
+        let whole = Query::partition(Container::Wardrobe, &user).matching(Filter::All(all.clone())).limit(7);
+        let down = whole.clone().order_by(order, Descending).order_by("id", Ascending);
+        let up = whole.order_by(order, Ascending).order_by("id", Descending);
+        let (down, mut up) = (walk(store, down).await, walk(store, up).await);
+        assert_eq!(sorted(down.clone()), expected, "{all:?} by {order}");
+        up.reverse();
+        assert_eq!(up, down, "{all:?} by {order}");
+    }
+}
+
 pub async fn the_first_field_that_is_there_is_compared(store: &dyn DocumentStore) {
     let user = unique("user");
     let documents = [

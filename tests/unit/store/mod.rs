@@ -39,6 +39,9 @@ macro_rules! each_promise {
             texts_in_lists_are_found_in_any_case
             whole_texts_in_lists_are_found_in_any_case
             lists_in_lower_case_may_say_so
+            texts_are_equal_in_any_case
+            documents_are_counted
+            filters_of_a_wardrobe_combine_in_every_order
             the_first_field_that_is_there_is_compared
             tokens_that_were_made_up_start_from_the_beginning
             presence_is_not_nullness

@@ -170,6 +170,11 @@ impl<T: DocumentStore + ?Sized> PartitionIndex for Intercepted<T> {
         self.through(at("store.changes", container), store::Error::Unavailable, work).await
     }
 
+    async fn count(&self, query: &Query) -> store::Result<u64> {
+        let call = Call { query: Some(query), ..at("store.count", query.container) };
+        self.through(call, store::Error::Unavailable, self.inner.count(query)).await
+    }
+
     async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> store::Result<Option<Vec<Stored>>> {
         let call = Call { query: Some(query), ..at("store.nearest", query.container) };
         let work = async {
