@@ -20,6 +20,10 @@ use crate::state::AppState;
 pub const LARGEST_BODY: usize = 32 * 1024;
 /// Longest token that is examined, in characters: several times the length of Google's, and three of them fit a body.
 const LONGEST_TOKEN: usize = 4 * 1024;
+/// Names of a Google ID token in a body, in order of preference.
+const ID_TOKEN: [&str; 3] = ["id_token", "token", "idTokenValue"];
+/// Names of a refresh token in a body, in order of preference.
+const REFRESH_TOKEN: [&str; 3] = ["refresh_token", "token", "tokenValue"];
 
 /// Routes for everybody: the token in the body is the credential.
 pub fn public() -> OpenApiRouter<AppState> {
@@ -75,8 +79,8 @@ struct SignInRequest {
 
 impl Read for SignInRequest {
     fn read(fields: &mut Fields) -> Self {
-        let id_token = first_token(fields, "id_token");
-        fields.one_of(&["id_token", "token"]);
+        let id_token = first_token(fields, &ID_TOKEN);
+        fields.one_of(&ID_TOKEN);
         Self { id_token }
     }
 }
@@ -105,8 +109,8 @@ struct RefreshRequest {
 
 impl Read for RefreshRequest {
     fn read(fields: &mut Fields) -> Self {
-        let refresh_token = first_token(fields, "refresh_token");
-        fields.one_of(&["refresh_token", "token"]);
+        let refresh_token = first_token(fields, &REFRESH_TOKEN);
+        fields.one_of(&REFRESH_TOKEN);
         Self { refresh_token }
     }
 }
@@ -136,8 +140,8 @@ struct RevokeRequest {
 
 impl Read for RevokeRequest {
     fn read(fields: &mut Fields) -> Self {
-        let refresh_token = first_token(fields, "refresh_token");
-        fields.one_of(&["refresh_token", "token", "user_id"]);
+        let refresh_token = first_token(fields, &REFRESH_TOKEN);
+        fields.one_of(&[REFRESH_TOKEN.as_slice(), &["user_id"]].concat());
         let user = fields.optional_text("user_id", 255).filter(|id| !id.trim().is_empty());
         Self { refresh_token, user: user.map(|id| UserId::from(id.trim())) }
     }
@@ -148,6 +152,14 @@ described!(RevokeRequest);
 #[derive(Serialize, ToSchema)]
 struct RevokeResponse {
     revoked: bool,
+    /// Message; clients of another service show it.
+    message: &'static str,
+}
+
+impl RevokeResponse {
+    const fn new(revoked: bool) -> Self {
+        Self { revoked, message: "Refresh sessions revoked." }
+    }
 }
 
 /// Ends all sessions of a user: the owner of the refresh token, or the caller.
@@ -168,18 +180,18 @@ async fn revoke_sessions(
     if let Some(token) = &body.refresh_token
         && app.sessions.revoke_by_token(token).await?
     {
-        return Ok(AppJson(RevokeResponse { revoked: true }));
+        return Ok(AppJson(RevokeResponse::new(true)));
     }
-    let Some(user) = body.user else { return Ok(AppJson(RevokeResponse { revoked: false })) };
+    let Some(user) = body.user else { return Ok(AppJson(RevokeResponse::new(false))) };
     if auth::identify_signed_in(&app, (&parts).into()).await? != user {
         return Err(ApiError::Forbidden("Unauthorized to revoke this user."));
     }
     app.sessions.revoke_user(&user).await?;
-    Ok(AppJson(RevokeResponse { revoked: true }))
+    Ok(AppJson(RevokeResponse::new(true)))
 }
 
-/// Returns the token under its name, else under `token`; `None` if both are missing or blank.
-fn first_token(fields: &mut Fields, name: &'static str) -> Option<String> {
-    let tokens = [fields.optional_text(name, LONGEST_TOKEN), fields.optional_text("token", LONGEST_TOKEN)];
-    tokens.into_iter().flatten().map(|token| token.trim().to_owned()).find(|token| !token.is_empty())
+/// Returns the first token that is not blank under one of these names, which clients of several ages use.
+fn first_token(fields: &mut Fields, names: &[&'static str]) -> Option<String> {
+    let tokens: Vec<_> = names.iter().filter_map(|name| fields.optional_text(name, LONGEST_TOKEN)).collect();
+    tokens.into_iter().map(|token| token.trim().to_owned()).find(|token| !token.is_empty())
 }

@@ -637,7 +637,7 @@ async fn bad_tokens_are_refused_on_the_wire_and_not_logged() {
             let body = json!({ "refresh_token": token }).to_string();
             let answer = exchange(address, &bytes(&format!("POST {path}"), "", body.as_bytes()));
             let refused =
-                if path == REFRESH { status_of(&answer) == 401 } else { answer.ends_with("{\"revoked\":false}") };
+                if path == REFRESH { status_of(&answer) == 401 } else { answer.contains("{\"revoked\":false,") };
             assert!(refused, "{name}: {answer}");
         }
     }

@@ -12,9 +12,9 @@ use pluckit::model::ids::UserId;
 use pluckit::store::{Container, Query};
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
 use crate::support::counted::Counted;
 use crate::support::google::{CLIENT_ID, Google, Key, NEXT, STRANGE};
+use crate::support::{TestApp, refusal};
 
 const SIGN_IN: &str = "/api/auth/mobile-token";
 const REFRESH: &str = "/api/auth/refresh";
@@ -118,22 +118,22 @@ async fn a_body_without_a_token_is_told_what_is_missing() {
     let app = TestApp::new();
     for body in [json!({}), json!({"id_token": ""}), json!({"token": "  "}), json!({"id_token": null})] {
         let answer = app.nobody().post(SIGN_IN, body).await;
-        assert_eq!(answer.summary(), (400, json!({"detail": "Missing required field: id_token."})));
+        assert_eq!(answer.summary(), (400, refusal("Missing required field: id_token.")));
     }
     let answer = app.nobody().post(REFRESH, json!({"refresh": "x"})).await;
-    assert_eq!(answer.summary(), (400, json!({"detail": "Missing required field: refresh_token."})));
+    assert_eq!(answer.summary(), (400, refusal("Missing required field: refresh_token.")));
     let answer = app.nobody().post(REVOKE, json!({})).await;
-    assert_eq!(answer.summary(), (400, json!({"detail": "Missing refresh_token or user_id."})));
+    assert_eq!(answer.summary(), (400, refusal("Missing refresh_token or user_id.")));
 }
 
 #[tokio::test]
 async fn without_client_ids_nobody_signs_in_with_google() {
     let app = TestApp::new();
     let answer = app.nobody().post(SIGN_IN, json!({"token": "x.y.z"})).await;
-    assert_eq!(answer.summary(), (401, json!({"detail": "Google OAuth client ids are not configured."})));
+    assert_eq!(answer.summary(), (401, refusal("Google OAuth client ids are not configured.")));
     assert_eq!(answer.header("www-authenticate"), "Bearer");
     let answer = app.nobody().get(MEMORY).await;
-    assert_eq!(answer.summary(), (401, json!({"detail": "Missing Authorization header."})));
+    assert_eq!(answer.summary(), (401, refusal("Missing Authorization header.")));
 }
 
 /// Longest token that a body may have, in characters.
@@ -235,7 +235,7 @@ async fn no_bad_token_lets_anybody_in() {
         assert_eq!(detail, format!("Invalid or expired {expected}."), "{name}");
         let answer = app.nobody().post(SIGN_IN, json!({ "id_token": token })).await;
         if token.len() <= LONGEST_IN_BODY {
-            assert_eq!(answer.summary(), (401, json!({"detail": "Invalid or expired Google ID token."})), "{name}");
+            assert_eq!(answer.summary(), (401, refusal("Invalid or expired Google ID token.")), "{name}");
         } else if token.len() < 900_000 {
             assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{name}");
         } else {
@@ -351,7 +351,7 @@ async fn a_refresh_token_works_once() {
     let (won, lost): (Vec<_>, Vec<_>) = attempts.into_iter().partition(|(status, _)| *status == StatusCode::OK);
     assert_eq!(won.len(), 1);
     for (status, body) in lost {
-        assert_eq!((status.as_u16(), body), (401, json!({"detail": "Invalid or expired refresh token."})));
+        assert_eq!((status.as_u16(), body), (401, refusal("Invalid or expired refresh token.")));
     }
     assert!(is_signed_in(&app, &won[0].1).await, "a retry within 30 s harms nobody");
 }
@@ -376,7 +376,7 @@ async fn an_expired_refresh_token_is_marked_revoked() {
     let grant = sign_in(&app, &google).await;
     app.clock.advance(Duration::from_secs(30 * 24 * 60 * 60 + 1));
     let (status, body) = refresh(&app, &grant["refresh_token"]).await;
-    assert_eq!((status.as_u16(), body), (401, json!({"detail": "Invalid or expired refresh token."})));
+    assert_eq!((status.as_u16(), body), (401, refusal("Invalid or expired refresh token.")));
     let page = app.state.data.store.query(&Query::all(Container::RefreshTokens)).await.unwrap();
     let session: Value = page.documents[0].parse().unwrap();
     assert_eq!(session["revoked"], true);
@@ -390,12 +390,12 @@ async fn signing_out_by_refresh_token_ends_every_session_of_the_user() {
     let there = sign_in(&app, &google).await;
     assert!(is_signed_in(&app, &there).await);
     let answer = app.nobody().post(REVOKE, json!({"refresh_token": here["refresh_token"]})).await;
-    assert_eq!(answer.summary(), (200, json!({"revoked": true})));
+    assert_eq!(answer.summary(), (200, json!({"revoked": true, "message": "Refresh sessions revoked."})));
     assert!(!is_signed_in(&app, &here).await);
     assert!(!is_signed_in(&app, &there).await);
     assert_eq!(refresh(&app, &there["refresh_token"]).await.0, StatusCode::UNAUTHORIZED);
     let answer = app.nobody().post(REVOKE, json!({"token": "rt-unknown"})).await;
-    assert_eq!(answer.summary(), (200, json!({"revoked": false})));
+    assert_eq!(answer.summary(), (200, json!({"revoked": false, "message": "Refresh sessions revoked."})));
 }
 
 #[tokio::test]
@@ -405,11 +405,11 @@ async fn signing_out_by_user_id_is_for_that_user() {
     let body = json!({"userId": "ada"});
     assert_eq!(app.nobody().post(REVOKE, body.clone()).await.status, StatusCode::UNAUTHORIZED);
     let answer = app.user("eve").await.post(REVOKE, body.clone()).await;
-    assert_eq!(answer.summary(), (403, json!({"detail": "Unauthorized to revoke this user."})));
+    assert_eq!(answer.summary(), (403, refusal("Unauthorized to revoke this user.")));
     assert!(is_signed_in(&app, &grant).await);
     let caller = app.bearer(grant["access_token"].as_str().unwrap());
     let answer = caller.post(REVOKE, json!({"refresh_token": "rt-unknown", "user_id": "ada"})).await;
-    assert_eq!(answer.summary(), (200, json!({"revoked": true})));
+    assert_eq!(answer.summary(), (200, json!({"revoked": true, "message": "Refresh sessions revoked."})));
     assert!(!is_signed_in(&app, &grant).await);
 }
 
@@ -456,7 +456,7 @@ async fn in_development_callers_from_elsewhere_show_a_credential() {
         .setting("ADMIN_USER_IDS", "local-dev-user")
         .setting("METADATA_EXTRACT_API_KEY", "key")
         .start();
-    let missing = (401, json!({"detail": "Missing Authorization header."}));
+    let missing = (401, refusal("Missing Authorization header."));
     let elsewhere = [
         app.nobody().from("192.168.1.7"),
         app.nobody().header("host", "attacker.example"),
@@ -480,7 +480,7 @@ async fn in_development_callers_from_elsewhere_show_a_credential() {
     ];
     for caller in &foreign {
         let answer = caller.post("/api/admin/ban/eve", json!({"reason": "spam"})).await;
-        assert_eq!(answer.summary(), (403, json!({"detail": "Pages of this origin may not call in development."})));
+        assert_eq!(answer.summary(), (403, refusal("Pages of this origin may not call in development.")));
         assert_eq!(caller.get(MEMORY).await.status, StatusCode::FORBIDDEN);
     }
     assert_eq!(app.nobody().get("/api/admin/bans").await.json()["bans"], json!([]));
