@@ -5,16 +5,18 @@
 
 use std::time::Duration;
 
+use axum::middleware::map_response;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::openapi::DOCUMENT;
+use super::openapi::served_document;
 use crate::domain::quota::Kind;
 use crate::http::layers::bodies::DEFAULT_LIMIT;
 use crate::http::layers::idempotency::Repeats;
+use crate::http::respond::say_charset;
 use crate::routes::docs::Description;
 use crate::routes::{
-    admin, auth, chat, chat_runs, console, digest, docs, health, insights, jobs, media, moods, reddit, scraper, taste,
-    tokens,
+    admin, auth, chat, chat_runs, console, digest, docs, health, insights, jobs, media, moods, profile, reddit,
+    scraper, taste, tokens, wardrobe,
 };
 use crate::state::AppState;
 
@@ -61,6 +63,8 @@ pub struct Group {
     pub repeats: Repeats,
     /// Whether the routes are health checks: answered under any load, without a quota, and logged at debug level.
     pub is_probe: bool,
+    /// Whether a body that does not match its schema is refused with 400 and a text instead of 422 and a list of faults.
+    pub refuses_with_text: bool,
 }
 
 impl Group {
@@ -74,6 +78,7 @@ impl Group {
             time_limit: TIME_LIMIT,
             repeats: Repeats::All,
             is_probe: false,
+            refuses_with_text: false,
         }
     }
 
@@ -104,16 +109,22 @@ impl Group {
         Self { repeats: Repeats::UnlessAsync, ..self }
     }
 
+    /// Routes of the wardrobe API, for users. Bodies are read by [`TextJson`](crate::http::extract::text::TextJson).
+    fn wardrobe(tag: &'static str, routes: OpenApiRouter<AppState>) -> Self {
+        let group = Self::new(tag, User, routes.layer(map_response(say_charset))).largest_body(wardrobe::LARGEST_BODY);
+        Self { refuses_with_text: true, ..group }
+    }
+
     /// The routes are health checks.
     fn probes(self) -> Self {
         Self { is_probe: true, ..self }
     }
 }
 
-/// All groups that the description of the API lists.
-pub fn groups() -> Vec<Group> {
-    let description = Description(|| DOCUMENT.clone());
-    vec![
+/// All groups that the description of the API lists, with the [wardrobe API](wardrobe_groups) or without it.
+pub fn groups(wardrobe_api: bool) -> Vec<Group> {
+    let description = Description(served_document(wardrobe_api));
+    let mut groups = vec![
         Group::new("health", Public, health::public()).probes(),
         Group::new("docs", Public, docs::public(description)),
         Group::new("auth", Public, auth::public()).quota(Kind::Auth).largest_body(auth::LARGEST_BODY),
@@ -150,7 +161,16 @@ pub fn groups() -> Vec<Group> {
         Group::new("jobs", User, jobs::user_restarts()).quota(Kind::Model),
         Group::new("jobs", Admin, jobs::admin()),
         Group::new("admin", Admin, admin::admin()),
-    ]
+    ];
+    if wardrobe_api {
+        groups.extend(wardrobe_groups());
+    }
+    groups
+}
+
+/// The groups of the wardrobe API, which `WARDROBE_API` turns on and off.
+fn wardrobe_groups() -> Vec<Group> {
+    vec![Group::wardrobe("profile", profile::user()), Group::wardrobe("wardrobe", wardrobe::user())]
 }
 
 /// What a web client asks of its own origin beside the API. It is not a part of the API.

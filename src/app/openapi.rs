@@ -45,6 +45,8 @@ impl Access {
 struct Error {
     /// Message.
     detail: String,
+    /// The same text.
+    error: String,
 }
 
 /// A body, query or path that does not match its schema.
@@ -53,13 +55,15 @@ struct Error {
 struct ValidationError {
     /// All faults found.
     detail: Vec<Fault>,
+    /// The first fault as a text.
+    error: String,
 }
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "PluckIt Processor",
-        description = "The backend of an AI wardrobe stylist. Errors are `{\"detail\": …}`. Unknown fields of a body are \
+        description = "The backend of an AI wardrobe stylist. Errors are `{\"detail\": …, \"error\": …}`. Unknown fields of a body are \
             ignored; a name in camelCase may be written in snake_case and the other way round. A trailing slash of a path \
             is ignored. A request may carry `x-request-id` (1 to 128 of letters, digits and `-_.:`), which its answer and \
             the log repeat.",
@@ -70,16 +74,23 @@ struct ValidationError {
 )]
 struct Base;
 
-/// The document as JSON, generated at the first request.
-pub static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
+/// Returns a function that returns the document as JSON, with or without the wardrobe API. It is generated at the first
+/// request.
+pub fn served_document(wardrobe_api: bool) -> fn() -> Bytes {
+    static WITH_WARDROBE: LazyLock<Bytes> = LazyLock::new(|| document(true).to_string().into());
+    static WITHOUT_WARDROBE: LazyLock<Bytes> = LazyLock::new(|| document(false).to_string().into());
+    if wardrobe_api { || WITH_WARDROBE.clone() } else { || WITHOUT_WARDROBE.clone() }
+}
 
-/// Generates the document.
-pub fn document() -> Value {
+/// Generates the document, with or without the wardrobe API.
+pub fn document(wardrobe_api: bool) -> Value {
     let mut document = value(&Base::openapi());
     document["components"]["securitySchemes"] = credentials();
     document["components"]["headers"] = headers();
     document["components"]["responses"] = responses();
-    for Group { tag, access, routes, repeats, .. } in groups() {
+    for group in groups(wardrobe_api) {
+        let rules = Rules::of(&group);
+        let Group { access, routes, repeats, .. } = group;
         let mut group = value(&routes.into_openapi());
         merge(&mut document["components"]["schemas"], group["components"]["schemas"].take());
         let Value::Object(paths) = group["paths"].take() else { continue };
@@ -94,7 +105,7 @@ pub fn document() -> Value {
                 if repeats == Repeats::UnlessAsync {
                     may_be_later(operation);
                 }
-                complete(operation, access, tag);
+                complete(operation, &rules);
             }
             merge(&mut document["paths"][path], operations);
         }
@@ -160,11 +171,29 @@ fn repeat_answers(operation: &mut Value) {
     }
 }
 
+/// What a group says of all its operations.
+struct Rules {
+    tag: &'static str,
+    access: Access,
+    /// Statuses for a body that does not match its schema.
+    body_mismatch: &'static [u16],
+    /// Statuses for a path or query that does not match its schema.
+    address_mismatch: &'static [u16],
+}
+
+impl Rules {
+    fn of(group: &Group) -> Self {
+        let (body_mismatch, address_mismatch): (&[u16], &[u16]) =
+            if group.refuses_with_text { (&[400], &[]) } else { (&[415, 422], &[422]) };
+        Self { tag: group.tag, access: group.access, body_mismatch, address_mismatch }
+    }
+}
+
 /// Completes an operation with what follows from its group, parameters and body.
-fn complete(operation: &mut Value, access: Access, tag: &str) {
-    operation["tags"] = json!([tag]);
-    operation["security"] = access.security();
-    let mut statuses = access.statuses().to_vec();
+fn complete(operation: &mut Value, rules: &Rules) {
+    operation["tags"] = json!([rules.tag]);
+    operation["security"] = rules.access.security();
+    let mut statuses = rules.access.statuses().to_vec();
     // A body that may be missing may not be null for that.
     if let Some(choice) = operation.pointer_mut("/requestBody/content/application~1json/schema/oneOf") {
         let mut schemas = choice.as_array().into_iter().flatten();
@@ -175,18 +204,22 @@ fn complete(operation: &mut Value, access: Access, tag: &str) {
     if let Some(body) = operation.get("requestBody") {
         statuses.extend([408, 413]);
         if body["content"].get("application/json").is_some() {
-            statuses.extend([415, 422]);
+            statuses.extend(rules.body_mismatch);
         }
     }
     let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
     if parameters.iter().any(|parameter| parameter["in"] != "header") {
-        statuses.push(422);
+        statuses.extend(rules.address_mismatch);
     }
     if parameters.iter().any(|parameter| parameter["in"] == "query") {
         statuses.extend([414, 431]);
     }
     let is_conditional = parameters.iter().any(|parameter| parameter["name"] == "If-None-Match");
+    let needs_version = parameters.iter().any(|parameter| parameter["name"] == "If-Match");
     let Some(responses) = operation["responses"].as_object_mut() else { return };
+    if needs_version {
+        statuses.push(412);
+    }
     if is_conditional {
         responses.entry("304").or_insert_with(|| json!({ "description": "Not modified." }));
     }
@@ -309,11 +342,17 @@ fn headers() -> Value {
 /// Returns the responses that many routes share, by status.
 fn responses() -> Value {
     let shared = [
-        (400, "Error", "A value that breaks a rule, such as an `Idempotency-Key` of more than 128 characters.", None),
+        (
+            400,
+            "Error",
+            "A body that cannot be read, or a value that breaks a rule, such as an `Idempotency-Key` of more than 128 characters.",
+            None,
+        ),
         (401, "Error", "Missing or invalid credential.", Some(("www-authenticate", "WwwAuthenticate"))),
         (403, "Error", "The caller is not allowed to do this.", None),
         (408, "Error", "The body arrived too slowly.", None),
         (409, "Error", "A request with this `Idempotency-Key` is in progress.", None),
+        (412, "Error", "The version does not match `If-Match`.", None),
         (413, "Error", "Body too large.", None),
         (415, "Error", "The body is not JSON.", None),
         (422, "ValidationError", "The body, query or path does not match its schema.", None),

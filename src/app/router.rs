@@ -41,7 +41,8 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let has_client = state.config.server.served_client().is_some();
     let console = state.config.server.console.then(|| console_pages(!has_client));
     let (mut probes, mut routes) = (Router::new(), Router::new());
-    for group in groups().into_iter().chain(page).chain(console) {
+    let wardrobe_api = state.config.wardrobe_api.is_on;
+    for group in groups(wardrobe_api).into_iter().chain(page).chain(console) {
         let to = if group.is_probe { &mut probes } else { &mut routes };
         *to = std::mem::take(to).merge(guarded(group, &state));
     }

@@ -25,6 +25,7 @@ mod storage;
 mod stylist;
 mod taste;
 mod telemetry;
+mod wardrobe;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +57,7 @@ pub use self::stylist::Stylist;
 pub use self::taste::Taste;
 use self::telemetry::read_log_filter;
 pub use self::telemetry::{Langfuse, Telemetry};
+pub use self::wardrobe::WardrobeApi;
 pub use self::workers::{Operations, Workers};
 
 /// All settings.
@@ -97,6 +99,8 @@ pub struct Config {
     pub limits: Limits,
     /// Weekly digests.
     pub digest: Digest,
+    /// Wardrobe API.
+    pub wardrobe_api: WardrobeApi,
     /// Jobs.
     pub operations: Operations,
     /// Traces, metrics and log export.
@@ -135,6 +139,7 @@ impl Config {
         let digest = Digest::read(&mut reader)?;
         let scraper = Scraper::read(&mut reader)?;
         let operations = Operations::read(&mut reader)?;
+        let wardrobe_api = WardrobeApi::read(&mut reader, under_functions_host)?;
 
         let limits = Limits::read(&mut reader, under_functions_host)?;
         let telemetry = Telemetry::read(&mut reader)?;
@@ -191,6 +196,7 @@ impl Config {
             scraper,
             limits,
             digest,
+            wardrobe_api,
             operations,
             telemetry,
             log_filter,

@@ -23,6 +23,7 @@ pub mod quizzes;
 pub mod sessions;
 pub mod sources;
 pub mod spending;
+pub mod styling;
 pub mod subscriptions;
 pub mod taste_jobs;
 pub mod timers;
@@ -30,6 +31,7 @@ pub mod update;
 pub mod votes;
 pub mod wardrobe;
 pub mod wear_events;
+pub mod wears;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +70,8 @@ pub struct Data {
     pub wardrobe: wardrobe::Wardrobe,
     /// Wear events.
     pub wear_events: wear_events::WearEvents,
+    /// Styling activities.
+    pub styling: styling::StylingActivities,
     /// User profiles.
     pub profiles: profiles::Profiles,
     /// The stylist's memory.
@@ -127,6 +131,7 @@ impl Data {
             api_tokens: api_tokens::ApiTokens(store.clone()),
             wardrobe: wardrobe::Wardrobe(store.clone()),
             wear_events: wear_events::WearEvents(store.clone()),
+            styling: styling::StylingActivities(store.clone()),
             profiles: profiles::Profiles(store.clone()),
             conversations: conversations::Conversations(store.clone()),
             chat_runs: chat_runs::ChatRuns(store.clone()),

@@ -9,10 +9,27 @@ use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::model::ids::UserId;
 use crate::model::profile::UserProfile;
-use crate::store::{Container, DocumentStore, Key, Query};
+use crate::store::{self, Container, DocumentStore, ETag, Key, Query};
 
 /// Field with the hash of the owned items at the latest digest.
 const DIGEST_HASH: &str = "wardrobeHashAtLastDigest";
+
+/// The fields that belong to the user: [`Profiles::replace_fields`] replaces these and keeps all others.
+pub const OWN_FIELDS: [&str; 13] = [
+    "heightCm",
+    "weightKg",
+    "chestCm",
+    "waistCm",
+    "hipsCm",
+    "inseamCm",
+    "currencyCode",
+    "preferredSizeSystem",
+    "stylePreferences",
+    "favoriteBrands",
+    "preferredColours",
+    "locationCity",
+    "recommendationOptIn",
+];
 
 /// What a digest changes in a profile.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +59,61 @@ impl Profiles {
     /// Finds the user's profile.
     pub async fn find(&self, user: &UserId) -> Result<Option<UserProfile>> {
         pages::find(&*self.0, &Self::key(user)).await
+    }
+
+    /// Finds the user's profile and its version; the default profile, without a version, if there is none.
+    pub async fn find_or_default(&self, user: &UserId) -> Result<(UserProfile, Option<ETag>)> {
+        let stored = self.0.read(&Self::key(user)).await?;
+        let profile = stored.as_ref().and_then(|stored| pages::parse(Container::UserProfiles, stored));
+        let profile = match profile {
+            Some(profile) => profile,
+            None => serde_json::from_value(new_profile(user).into())?,
+        };
+        Ok((profile, stored.map(|stored| stored.etag)))
+    }
+
+    /// Creates the default profile of a user without one.
+    pub async fn create_if_missing(&self, user: &UserId) -> Result<()> {
+        let key = Self::key(user);
+        if self.0.read(&key).await?.is_some() {
+            return Ok(());
+        }
+        match self.0.create(&key, &new_profile(user).into()).await {
+            Ok(_) | Err(store::Error::Conflict) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Replaces the [fields of the user](OWN_FIELDS) with those of `fields` that are not null; a missing one is cleared or
+    /// gets its default. All other fields are kept, but another city clears the climate that was found for the old one.
+    /// Returns `false`, without a change, if `admits` refuses the version that is stored.
+    pub async fn replace_fields(
+        &self,
+        user: &UserId,
+        fields: &Map<String, Value>,
+        admits: impl Fn(Option<&ETag>) -> bool,
+    ) -> Result<bool> {
+        let edit = |found: Option<Map<String, Value>>, version: Option<&ETag>| {
+            if !admits(version) {
+                return Edit::Keep(false);
+            }
+            let mut profile = found.unwrap_or_default();
+            let old_city = profile.get("locationCity").filter(|city| !city.is_null()).cloned();
+            let defaults = new_profile(user);
+            for name in OWN_FIELDS {
+                let given = fields.get(name).filter(|value| !value.is_null());
+                match given.or_else(|| defaults.get(name)) {
+                    Some(value) => profile.insert(name.to_owned(), value.clone()),
+                    None => profile.remove(name),
+                };
+            }
+            if profile.get("locationCity") != old_city.as_ref() {
+                profile.remove("climateZone");
+            }
+            profile.insert("id".to_owned(), user.as_str().into());
+            Edit::Save(profile, true)
+        };
+        update::update_versioned(update::ATTEMPTS, &*self.0, &Self::key(user), edit).await
     }
 
     /// Lists a page of the ids of all users with a profile, in a stable order, with the token of the next page.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Error, Result};
 use crate::base::backoff::{Backoff, Jitter};
-use crate::store::{self, DocumentStore, Key};
+use crate::store::{self, DocumentStore, ETag, Key};
 
 /// Attempts before giving up; each lost race means that another write succeeded.
 pub(super) const ATTEMPTS: usize = 24;
@@ -68,11 +68,24 @@ pub async fn update_within<T, R>(
 where
     T: Serialize + DeserializeOwned,
 {
+    update_versioned(attempts, store, key, |found, _| edit(found)).await
+}
+
+/// Edits a document like [`update_within`]; `edit` also gets the version of the current record.
+pub async fn update_versioned<T, R>(
+    attempts: usize,
+    store: &dyn DocumentStore,
+    key: &Key,
+    mut edit: impl FnMut(Option<T>, Option<&ETag>) -> Edit<T, R>,
+) -> Result<R>
+where
+    T: Serialize + DeserializeOwned,
+{
     for attempt in 0..attempts {
         pause_before(attempt).await;
         let stored = store.read(key).await?;
         let record = stored.as_ref().map(store::Stored::parse::<T>).transpose()?;
-        let (record, result) = match edit(record) {
+        let (record, result) = match edit(record, stored.as_ref().map(|stored| &stored.etag)) {
             Edit::Save(record, result) => (record, result),
             Edit::Keep(result) => return Ok(result),
         };

@@ -4,13 +4,20 @@ use std::sync::Arc;
 
 use futures::stream::{Stream, TryStreamExt};
 use futures::{StreamExt, stream};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+use tracing::warn;
 
+use super::update::{self, Edit};
+use super::wear_events::WearEvents;
+use super::wears::{self, NewWear};
 use super::{Result, pages};
+use crate::base::chain::Chain;
+use crate::base::hash::sha256_hex_of;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::numbers::ItemNumbers;
 use crate::model::wardrobe::WardrobeItem;
-use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Key, Query};
+use crate::store::query::Comparison;
+use crate::store::{self, ChangeMark, Container, Direction, DocumentStore, ETag, Filter, Key, Query};
 
 /// Concurrent reads when several items are looked up by id.
 const CONCURRENT_READS: usize = 8;
@@ -30,6 +37,154 @@ const AS_WORN: &[&str] = &[
     "isWishlisted",
 ];
 
+/// The fields that belong to the owner: [`Wardrobe::replace_fields`] replaces these and keeps all others.
+pub const OWN_FIELDS: [&str; 13] = [
+    "tags",
+    "colours",
+    "brand",
+    "category",
+    "price",
+    "notes",
+    "estimatedMarketValue",
+    "purchaseDate",
+    "careInfo",
+    "condition",
+    "size",
+    "aestheticTags",
+    "isWishlisted",
+];
+
+/// Outcome of [`Wardrobe::replace_fields`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// The fields are saved.
+    Saved,
+    /// There is no such item.
+    Missing,
+    /// The version that is stored was refused.
+    Stale,
+}
+
+/// Outcome of [`Wardrobe::add_wear`].
+#[derive(Debug)]
+pub enum Worn {
+    /// The wear is counted.
+    Counted(Box<WardrobeItem>),
+    /// The wear had been counted before.
+    Repeated(Box<WardrobeItem>),
+    /// The item is a draft.
+    Draft,
+    /// There is no such item.
+    Missing,
+}
+
+/// Field by which a list of items is sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ItemOrder {
+    /// When the item was added.
+    DateAdded,
+    /// How often it was worn.
+    WearCount,
+    /// What it cost.
+    Price,
+}
+
+impl ItemOrder {
+    /// Returns the name of the field.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::DateAdded => "dateAdded",
+            Self::WearCount => "wearCount",
+            Self::Price => "price.amount",
+        }
+    }
+}
+
+/// Which items a list has, in which order.
+#[derive(Debug, Clone)]
+pub struct ItemsQuery {
+    /// Category, in any case.
+    pub category: Option<String>,
+    /// Brand, in any case.
+    pub brand: Option<String>,
+    /// Condition.
+    pub condition: Option<&'static str>,
+    /// Tags of which an item has one; empty for any item.
+    pub tags: Vec<String>,
+    /// Style words of which an item has one; empty for any item.
+    pub aesthetic_tags: Vec<String>,
+    /// Least and largest price.
+    pub price: (Option<f64>, Option<f64>),
+    /// Least and largest number of wears.
+    pub wears: (Option<i64>, Option<i64>),
+    /// Whether wishes are listed too.
+    pub with_wishes: bool,
+    /// Field of the order. Items that lack it come first in ascending order, last in descending order.
+    pub order: ItemOrder,
+    /// Direction of the order. Items that tie come by id: ascending in descending order, else the other way round.
+    pub direction: Direction,
+    /// Token of the page.
+    pub after: Option<String>,
+    /// Items per page.
+    pub limit: usize,
+}
+
+impl ItemsQuery {
+    fn question(&self, user: &UserId) -> Query {
+        let mut filters = Vec::new();
+        let text = |field, text: &Option<String>| text.clone().map(|text| Filter::EqualIgnoringCase(field, text));
+        filters.extend(text("category", &self.category));
+        filters.extend(text("brand", &self.brand));
+        filters.extend(self.condition.map(|condition| Filter::equal("condition", condition)));
+        for (list, elements) in [("tags", &self.tags), ("aestheticTags", &self.aesthetic_tags)] {
+            let has = |element: &String| Filter::Contains(list, element.as_str().into());
+            if !elements.is_empty() {
+                filters.push(Filter::Any(elements.iter().map(has).collect()));
+            }
+        }
+        let mut bounds = |field, least: Option<Value>, most: Option<Value>| {
+            filters.extend(least.map(|least| Filter::Compare(field, Comparison::GreaterOrEqual, least)));
+            filters.extend(most.map(|most| Filter::Compare(field, Comparison::LessOrEqual, most)));
+        };
+        bounds("price.amount", self.price.0.map(Value::from), self.price.1.map(Value::from));
+        bounds("wearCount", self.wears.0.map(Value::from), self.wears.1.map(Value::from));
+        if !self.with_wishes {
+            filters.push(is_no_wish());
+        }
+        filters.push(Filter::is_absent("draftStatus"));
+        let by_id = match self.direction {
+            Direction::Descending => Direction::Ascending,
+            Direction::Ascending => Direction::Descending,
+        };
+        Query::partition(Container::Wardrobe, user.as_str())
+            .matching(Filter::All(filters))
+            .order_by(self.order.field(), self.direction)
+            .order_by("id", by_id)
+            .limit(self.limit)
+    }
+
+    /// Tells the user's query from others.
+    fn fingerprint(&self, user: &UserId) -> String {
+        let Self { category, brand, condition, tags, aesthetic_tags, price, wears, with_wishes, .. } = self;
+        let lower = |text: &Option<String>| text.as_deref().map(str::to_lowercase);
+        let filters = json!([
+            user,
+            lower(category),
+            lower(brand),
+            condition,
+            tags,
+            aesthetic_tags,
+            price,
+            wears,
+            with_wishes,
+            self.order.field(),
+            self.direction == Direction::Ascending,
+        ]);
+        let hash = sha256_hex_of([filters.to_string().as_bytes()]);
+        hash[..16].to_owned()
+    }
+}
+
 /// Wardrobes of all users.
 #[derive(Clone)]
 pub struct Wardrobe(pub(super) Arc<dyn DocumentStore>);
@@ -38,6 +193,12 @@ impl Wardrobe {
     /// Returns the key of an item.
     pub fn key(user: &UserId, item: &ItemId) -> Key {
         Key::new(Container::Wardrobe, user.as_str(), item.as_str())
+    }
+
+    /// Finds an item (a garment, a wish or a draft) and its version.
+    pub async fn find(&self, user: &UserId, item: &ItemId) -> Result<Option<(WardrobeItem, ETag)>> {
+        let stored = self.0.read(&Self::key(user, item)).await?;
+        Ok(stored.and_then(|stored| Some((pages::parse(Container::Wardrobe, &stored)?, stored.etag))))
     }
 
     /// Streams all owned items of a user, in no particular order.
@@ -80,8 +241,8 @@ impl Wardrobe {
         pages::take(pages::walk(&*self.0, query), limit).await
     }
 
-    /// Finds those of `ids` that the user owns, in the order of `ids`.
-    pub async fn find_many(&self, user: &UserId, ids: &[ItemId]) -> Result<Vec<WardrobeItem>> {
+    /// Finds those of `ids` that exist, be they garments, wishes or drafts, in the order of `ids`.
+    pub async fn find_all(&self, user: &UserId, ids: &[ItemId]) -> Result<Vec<WardrobeItem>> {
         let keys: Vec<Key> = ids.iter().map(|id| Self::key(user, id)).collect();
         let reads = keys.into_iter().map(|key| {
             let store = self.0.clone();
@@ -91,14 +252,134 @@ impl Wardrobe {
             }
         });
         let found: Vec<_> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
-        Ok(found.into_iter().flatten().filter(WardrobeItem::is_owned).collect())
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Finds those of `ids` that the user owns, in the order of `ids`.
+    pub async fn find_many(&self, user: &UserId, ids: &[ItemId]) -> Result<Vec<WardrobeItem>> {
+        let mut found = self.find_all(user, ids).await?;
+        found.retain(WardrobeItem::is_owned);
+        Ok(found)
+    }
+
+    /// Finds a page of garments, and of wishes if the query wants them, with the token of the next page. Drafts are never on
+    /// it. A token that belongs to another query starts from the beginning.
+    pub async fn page(&self, user: &UserId, query: &ItemsQuery) -> Result<(Vec<WardrobeItem>, Option<String>)> {
+        let asked = query.question(user);
+        let fingerprint = query.fingerprint(user);
+        let after = query.after.as_deref().and_then(|token| token.split_once('.'));
+        let after = after.filter(|(of, _)| *of == fingerprint).map(|(_, token)| token.to_owned());
+        let (items, next) = pages::page_and_next(&*self.0, &asked.after(after)).await?;
+        Ok((items, next.map(|token| format!("{fingerprint}.{token}"))))
+    }
+
+    /// Creates an item from its document; returns `false` if there is one of that id.
+    pub async fn create(&self, user: &UserId, item: &ItemId, document: &Value) -> Result<bool> {
+        match self.0.create(&Self::key(user, item), document).await {
+            Ok(_) => Ok(true),
+            Err(store::Error::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Replaces the [fields of the owner](OWN_FIELDS) with those of `fields`; a missing one is cleared. All other fields are
+    /// kept: a copy that a client read minutes ago undoes no wear. An item without a picture gets `picture`.
+    pub async fn replace_fields(
+        &self,
+        user: &UserId,
+        item: &ItemId,
+        fields: &Map<String, Value>,
+        picture: Option<&str>,
+        admits: impl Fn(Option<&ETag>) -> bool,
+    ) -> Result<Replaced> {
+        let edit = |found: Option<Map<String, Value>>, version: Option<&ETag>| {
+            let Some(mut item) = found else { return Edit::Keep(Replaced::Missing) };
+            if !admits(version) {
+                return Edit::Keep(Replaced::Stale);
+            }
+            for name in OWN_FIELDS {
+                match fields.get(name) {
+                    Some(value) => item.insert(name.to_owned(), value.clone()),
+                    None => item.remove(name),
+                };
+            }
+            if let (Some(picture), None) = (picture, item.get("imageUrl").and_then(Value::as_str)) {
+                item.insert("imageUrl".to_owned(), picture.into());
+            }
+            Edit::Save(item, Replaced::Saved)
+        };
+        update::update_versioned(update::ATTEMPTS, &*self.0, &Self::key(user, item), edit).await
+    }
+
+    /// Deletes an item, and returns what it was; `None` if there is none.
+    pub async fn delete(&self, user: &UserId, item: &ItemId) -> Result<Option<WardrobeItem>> {
+        let key = Self::key(user, item);
+        let Some(stored) = self.0.read(&key).await? else { return Ok(None) };
+        let deleted = self.0.delete(&key, None).await?;
+        Ok(if deleted { pages::parse(Container::Wardrobe, &stored) } else { None })
+    }
+
+    /// Counts a wear of an item, once per `action`.
+    ///
+    /// The item's document is the truth: one write of it counts the wear, remembers the action and keeps the wear event until
+    /// that has a document of its own. So nothing is lost when the process dies in between, and a wear that was counted
+    /// is found again, here or there, however many others came after it.
+    pub async fn add_wear(&self, user: &UserId, item: &ItemId, wear: &NewWear) -> Result<Worn> {
+        let key = Self::key(user, item);
+        for attempt in 0..update::ATTEMPTS {
+            update::pause_before(attempt).await;
+            let Some(stored) = self.0.read(&key).await? else { return Ok(Worn::Missing) };
+            let mut document: Map<String, Value> = stored.parse()?;
+            if document.get("draftStatus").is_some_and(|status| !status.is_null()) {
+                return Ok(Worn::Draft);
+            }
+            // In this order: an event has its document before the item forgets it.
+            self.save_pending_events(user, &document).await?;
+            let is_counted = match &wear.action {
+                Some(action) => {
+                    wears::has_action(&document, action) || self.events().exists(user, &wear.event_id).await?
+                }
+                None => false,
+            };
+            if is_counted {
+                return Ok(Worn::Repeated(Box::new(serde_json::from_value(document.into())?)));
+            }
+            wears::count(&mut document, wear);
+            let document = Value::Object(document);
+            match self.0.replace(&key, &document, &stored.etag).await {
+                Ok(_) => {
+                    if let Err(error) = self.events().create(user, &wear.event_id, &wear.event).await {
+                        warn!(user.id = %user, error = %Chain(&error), "wear event saved by the item's next wear");
+                    }
+                    return Ok(Worn::Counted(Box::new(serde_json::from_value(document)?)));
+                }
+                Err(store::Error::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(super::Error::Contended)
+    }
+
+    fn events(&self) -> WearEvents {
+        WearEvents(self.0.clone())
+    }
+
+    /// Saves the wear events that only the item's document has, because a process died after it had counted them.
+    pub async fn save_pending_events(&self, user: &UserId, item: &Map<String, Value>) -> Result<()> {
+        for (id, event) in wears::pending(item) {
+            if !self.events().exists(user, id).await? {
+                self.events().create(user, id, event).await?;
+            }
+        }
+        Ok(())
     }
 }
 
 /// Returns a filter for owned items: neither drafts nor wishes. Absent and null both mean no.
 fn is_owned() -> Filter {
-    Filter::All(vec![
-        Filter::is_absent("draftStatus"),
-        Filter::Any(vec![Filter::is_absent("isWishlisted"), Filter::not_equal("isWishlisted", Value::Bool(true))]),
-    ])
+    Filter::All(vec![Filter::is_absent("draftStatus"), is_no_wish()])
+}
+
+fn is_no_wish() -> Filter {
+    Filter::Any(vec![Filter::is_absent("isWishlisted"), Filter::not_equal("isWishlisted", Value::Bool(true))])
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use futures::Stream;
+use futures::{Stream, TryStreamExt};
+use serde_json::Value;
 use time::{Date, Duration, OffsetDateTime, UtcOffset};
 
 use super::{Result, pages};
@@ -11,7 +12,10 @@ use crate::model::numbers::WearNumbers;
 use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::WearEvent;
 use crate::store::query::Comparison;
-use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Query};
+use crate::store::{self, ChangeMark, Container, Direction, DocumentStore, Filter, Key, Query};
+
+/// Events of which the oldest is taken.
+const OLDEST: usize = 10;
 
 /// Wear events of all users.
 #[derive(Clone)]
@@ -62,5 +66,71 @@ impl WearEvents {
             .order_by("occurredAt", Direction::Descending)
             .limit(limit);
         pages::page(&*self.0, &query).await
+    }
+
+    /// Returns the key of a wear event.
+    pub fn key(user: &UserId, id: &str) -> Key {
+        Key::new(Container::WearEvents, user.as_str(), id)
+    }
+
+    /// Whether the wear event exists.
+    pub async fn exists(&self, user: &UserId, id: &str) -> Result<bool> {
+        Ok(self.0.read(&Self::key(user, id)).await?.is_some())
+    }
+
+    /// Creates a wear event from its document; an existing one of the same id is kept.
+    pub async fn create(&self, user: &UserId, id: &str, event: &Value) -> Result<()> {
+        match self.0.create(&Self::key(user, id), event).await {
+            Ok(_) | Err(store::Error::Conflict) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Finds the wear events of an item between two points in time, newest first, at most `limit`.
+    pub async fn history(
+        &self,
+        user: &UserId,
+        item: &ItemId,
+        from: Option<OffsetDateTime>,
+        to: Option<OffsetDateTime>,
+        limit: usize,
+    ) -> Result<Vec<WearEvent>> {
+        // Texts are compared, which may have an offset: a day more on both sides has all that is meant.
+        let day = |at: OffsetDateTime, more: Duration| at.date().saturating_add(more).to_string();
+        let from_day =
+            from.map(|at| Filter::Compare("occurredAt", Comparison::GreaterOrEqual, day(at, -Duration::DAY).into()));
+        let to_day = to.map(|at| Filter::Compare("occurredAt", Comparison::Less, day(at, 2 * Duration::DAY).into()));
+        let query = [from_day, to_day].into_iter().flatten().fold(Self::of_item(user, item), Query::matching);
+        let query = query.order_by("itemId", Direction::Ascending).order_by("occurredAt", Direction::Descending);
+        let is_within = |event: &WearEvent| match event.occurred_at {
+            Some(at) => from.is_none_or(|from| at.get() >= from) && to.is_none_or(|to| at.get() <= to),
+            None => from.is_none() && to.is_none(),
+        };
+        let within =
+            pages::walk::<WearEvent>(&*self.0, query).try_filter(move |event| std::future::ready(is_within(event)));
+        let mut events = pages::take(within, limit).await?;
+        events.sort_by_key(|event| std::cmp::Reverse(event.occurred_at));
+        Ok(events)
+    }
+
+    /// Counts the wear events of an item.
+    pub async fn count_of_item(&self, user: &UserId, item: &ItemId) -> Result<u64> {
+        Ok(self.0.count(&Self::of_item(user, item)).await?)
+    }
+
+    /// Finds the time of the oldest wear event of an item.
+    pub async fn oldest_of_item(&self, user: &UserId, item: &ItemId) -> Result<Option<Timestamp>> {
+        // The first texts: with an offset one may name a later moment than the next.
+        let query = Self::of_item(user, item)
+            .matching(Filter::Compare("occurredAt", Comparison::GreaterOrEqual, "".into()))
+            .order_by("itemId", Direction::Descending)
+            .order_by("occurredAt", Direction::Ascending)
+            .limit(OLDEST);
+        let events: Vec<WearEvent> = pages::page(&*self.0, &query).await?;
+        Ok(events.iter().filter_map(|event| event.occurred_at).min())
+    }
+
+    fn of_item(user: &UserId, item: &ItemId) -> Query {
+        Query::partition(Container::WearEvents, user.as_str()).matching(Filter::equal("itemId", item.as_str()))
     }
 }

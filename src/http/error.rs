@@ -4,6 +4,7 @@
 //! extensions to the request layer, which logs it once.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +68,9 @@ pub enum ApiError {
     /// 408: the body arrived too slowly.
     #[error("The request body took too long to arrive.")]
     BodyTooSlow,
+    /// 412: the caller has another version than there is (`If-Match`).
+    #[error("{0}")]
+    PreconditionFailed(&'static str),
     /// 413: the body is too large.
     #[error("Request body too large.")]
     TooLarge,
@@ -148,6 +152,20 @@ pub struct Fault {
     pub ctx: Value,
 }
 
+impl fmt::Display for Fault {
+    /// Writes location and message: `body.tags.3: Input should be a valid string`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, step) in self.loc.iter().enumerate() {
+            let dot = if index > 0 { "." } else { "" };
+            match step {
+                Step::Name(name) => write!(f, "{dot}{name}")?,
+                Step::Position(position) => write!(f, "{dot}{position}")?,
+            }
+        }
+        write!(f, ": {}", self.msg)
+    }
+}
+
 /// A step in the location of a [`Fault`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
@@ -219,6 +237,7 @@ impl ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) | Self::UnderWay { .. } => StatusCode::CONFLICT,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::OutOfRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -259,9 +278,11 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(mut self) -> Response {
+        /// Clients read the one or the other.
         #[derive(Serialize)]
-        struct Body<T> {
+        struct Body<'a, T> {
             detail: T,
+            error: &'a str,
         }
         if let Self::Invalid(faults) = &mut self {
             faults.truncate(MOST_FAULTS);
@@ -274,8 +295,14 @@ impl IntoResponse for ApiError {
         }
         let status = self.status();
         let mut response = match &self {
-            Self::Invalid(faults) => (status, AppJson(Body { detail: faults })).into_response(),
-            other => (status, AppJson(Body { detail: other.to_string() })).into_response(),
+            Self::Invalid(faults) => {
+                let first = faults.first().map(Fault::to_string).unwrap_or_default();
+                (status, AppJson(Body { detail: faults, error: &first })).into_response()
+            }
+            other => {
+                let text = other.to_string();
+                (status, AppJson(Body { detail: &text, error: &text })).into_response()
+            }
         };
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {

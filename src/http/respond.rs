@@ -1,7 +1,9 @@
 //! Answers that several routes share: conditional GET, and 202 for background jobs.
 
 use axum::body::Bytes;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use axum::extract::FromRequestParts;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -12,6 +14,7 @@ use crate::domain::jobs::Jobs;
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
 use crate::model::ids::{JobId, UserId};
+use crate::store;
 
 /// Cache policy that forces revalidation.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache, no-store, max-age=0, must-revalidate");
@@ -24,6 +27,58 @@ pub struct IfNoneMatch {
     /// `ETag`s that the caller has, or `*`.
     #[param(rename = "If-None-Match")]
     if_none_match: Option<String>,
+}
+
+/// Header of a conditional PUT, for the OpenAPI document, which then lists 412 for the route.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the description is made from it")]
+pub struct IfMatchHeader {
+    /// Versions that the caller may overwrite: a list of tags, or `*`.
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+}
+
+/// The versions that a PUT may overwrite, by its `If-Match`. Without that header it may overwrite any.
+#[derive(Debug, Clone)]
+pub struct IfMatch(Option<Vec<String>>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let headers = parts.headers.get_all(IF_MATCH);
+        let lists = headers.iter().map(|header| header.to_str().unwrap_or_default());
+        let tags: Vec<String> = lists.flat_map(|list| list.split(',')).map(|tag| tag.trim().to_owned()).collect();
+        Ok(Self((!tags.is_empty()).then_some(tags)))
+    }
+}
+
+impl IfMatch {
+    /// Whether a document of this version may be overwritten; `None` is a document that is not stored yet.
+    pub fn admits(&self, version: Option<&store::ETag>) -> bool {
+        let Some(tags) = &self.0 else { return true };
+        let current = version_tag(version);
+        tags.iter().any(|tag| tag == "*" || *tag == current)
+    }
+}
+
+/// 412: what is stored is not the version that `If-Match` names.
+pub const STALE_VERSION: ApiError = ApiError::PreconditionFailed("It has changed since you read it.");
+
+/// The strong `ETag` of a document's version. A document that is not stored yet, and answered as a default, has one too.
+pub fn version_tag(version: Option<&store::ETag>) -> String {
+    let hash = sha256_hex(version.map_or("", |version| version.0.as_str()));
+    format!("\"{}\"", &hash[..32])
+}
+
+/// Layer that names the charset of JSON answers.
+pub async fn say_charset(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    if headers.get(CONTENT_TYPE).is_some_and(|content_type| content_type == "application/json") {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    }
+    response
 }
 
 /// Interval for polling a job, in seconds.

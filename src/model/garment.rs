@@ -4,8 +4,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use super::thesaurus::{self, Facts, Kind, TermId};
 use super::vocabulary::{self, Category};
 use super::wardrobe::WardrobeItem;
@@ -109,9 +107,9 @@ pub struct Garment {
 impl From<&WardrobeItem> for Garment {
     fn from(item: &WardrobeItem) -> Self {
         let colours: Vec<&str> = item.colours.iter().map(|colour| colour.name.as_str()).collect();
-        let tags: Vec<&str> = item.tags.iter().chain(&item.aesthetic_tags).map(String::as_str).collect();
-        let care = item.other.get("careInfo").and_then(Value::as_array).into_iter().flatten();
-        let care: Vec<&str> = care.filter_map(Value::as_str).collect();
+        let tags: Vec<&str> =
+            item.tags.iter().chain(item.aesthetic_tags.iter().flatten()).map(String::as_str).collect();
+        let care: Vec<&str> = item.care_info.iter().flatten().map(String::as_str).collect();
         Self::new(Words {
             id: item.id.as_str(),
             category: item.category.as_deref(),

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -26,6 +26,14 @@ pub fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> 
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => Ok(Vec::new()),
     }
+}
+
+/// Reads a list like [`list`]; `None` if it is not a list.
+pub fn optional_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    if value.is_array() { list(value).map(Some).map_err(de::Error::custom) } else { Ok(None) }
 }
 
 /// Reads a list of numbers; anything but a list is empty. Unlike [`list`], it does not allocate a [`Value`] per

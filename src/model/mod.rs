@@ -27,6 +27,7 @@ pub mod quiz;
 pub mod schedule;
 pub mod session;
 pub mod source;
+pub mod styling;
 pub mod subscription;
 pub mod taste_job;
 pub mod thesaurus;

@@ -19,6 +19,21 @@ pub struct UserProfile {
     /// Body height in centimetres.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub height_cm: Option<f64>,
+    /// Weight in kilograms.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub weight_kg: Option<f64>,
+    /// Chest in centimetres.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub chest_cm: Option<f64>,
+    /// Waist in centimetres.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub waist_cm: Option<f64>,
+    /// Hips in centimetres.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub hips_cm: Option<f64>,
+    /// Inseam in centimetres.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub inseam_cm: Option<f64>,
     /// ISO 4217 code of the display currency.
     #[serde(default = "usd", deserialize_with = "usd_or")]
     pub currency_code: String,
@@ -49,6 +64,9 @@ pub struct UserProfile {
     /// Hash of the set of owned items at the last digest.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub wardrobe_hash_at_last_digest: Option<String>,
+    /// Hash of the set of owned items, as another service keeps it.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub wardrobe_fingerprint: Option<String>,
     /// Fields that this service has no name for.
     #[serde(flatten)]
     pub other: Map<String, Value>,

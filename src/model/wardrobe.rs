@@ -7,7 +7,16 @@ use super::ids::{ItemId, UserId};
 use super::lenient;
 use super::timestamp::Timestamp;
 
-/// A wardrobe item. Other services write it; this service does only on import.
+/// Conditions of items, best first.
+pub const CONDITIONS: [&str; 4] = ["New", "Excellent", "Good", "Fair"];
+
+/// Finds a condition by its name, in any case.
+pub fn condition(name: &str) -> Option<&'static str> {
+    CONDITIONS.into_iter().find(|condition| condition.eq_ignore_ascii_case(name))
+}
+
+/// A wardrobe item: a garment, a wish, or a draft made from a photo. This record is for
+/// reading: edits change the fields of the stored document one by one, so that fields of an unexpected shape survive.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WardrobeItem {
@@ -36,6 +45,15 @@ pub struct WardrobeItem {
     /// Notes of the owner.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
+    /// Estimated resale value.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub estimated_market_value: Option<f64>,
+    /// Date of purchase, as the owner wrote it.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub purchase_date: Option<String>,
+    /// Care instructions, such as `dry_clean`.
+    #[serde(default, deserialize_with = "lenient::optional_list", skip_serializing_if = "Option::is_none")]
+    pub care_info: Option<Vec<String>>,
     /// When the item was added.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub date_added: Option<Timestamp>,
@@ -45,6 +63,9 @@ pub struct WardrobeItem {
     /// When the item was last worn.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub last_worn_at: Option<Timestamp>,
+    /// The client's id of the last wear.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub last_wear_action_id: Option<String>,
     /// The newest wears, at most 30.
     #[serde(default, deserialize_with = "lenient::list")]
     pub wear_events: Vec<Wear>,
@@ -55,11 +76,20 @@ pub struct WardrobeItem {
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
     /// Style words.
-    #[serde(default, deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]
-    pub aesthetic_tags: Vec<String>,
+    #[serde(default, deserialize_with = "lenient::optional_list", skip_serializing_if = "Option::is_none")]
+    pub aesthetic_tags: Option<Vec<String>>,
     /// Status of a draft created from a photo; a draft is not owned yet.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub draft_status: Option<Value>,
+    /// Why the draft failed.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub draft_error: Option<String>,
+    /// When the draft was created.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub draft_created_at: Option<Timestamp>,
+    /// When the draft last changed.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub draft_updated_at: Option<Timestamp>,
     /// Whether the item is on the wish list.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub is_wishlisted: bool,
@@ -71,7 +101,12 @@ pub struct WardrobeItem {
 impl WardrobeItem {
     /// Whether the item is owned, that is, neither a draft nor a wish.
     pub fn is_owned(&self) -> bool {
-        self.draft_status.as_ref().is_none_or(Value::is_null) && !self.is_wishlisted
+        !self.is_draft() && !self.is_wishlisted
+    }
+
+    /// Whether the item is a draft, in whatever state.
+    pub fn is_draft(&self) -> bool {
+        self.draft_status.as_ref().is_some_and(|status| !status.is_null())
     }
 }
 
@@ -94,9 +129,16 @@ pub struct Price {
     pub amount: f64,
     /// ISO 4217 code.
     pub original_currency: String,
-    /// Date of purchase.
+    /// Date of purchase, as the owner wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub purchase_date: Option<Timestamp>,
+    pub purchase_date: Option<String>,
+}
+
+impl Price {
+    /// When the item was bought, if the owner wrote a date.
+    pub fn bought_at(&self) -> Option<Timestamp> {
+        self.purchase_date.as_deref().and_then(Timestamp::parse)
+    }
 }
 
 impl<'de> Deserialize<'de> for Price {
@@ -108,7 +150,7 @@ impl<'de> Deserialize<'de> for Price {
             #[serde(default, deserialize_with = "lenient::optional")]
             original_currency: Option<String>,
             #[serde(default, deserialize_with = "lenient::optional")]
-            purchase_date: Option<Timestamp>,
+            purchase_date: Option<String>,
         }
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -187,12 +229,21 @@ pub struct WearEvent {
     /// Time of the wear.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Timestamp>,
+    /// Where the wear was logged, such as `vault_card`.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Occasion.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub occasion: Option<String>,
     /// Weather at the time.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub weather_snapshot: Option<WeatherSnapshot>,
+    /// The styling activity that led to the wear.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub styling_activity_id: Option<String>,
+    /// When the wear was logged.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
     /// Fields that this service has no name for.
     #[serde(flatten)]
     pub other: Map<String, Value>,

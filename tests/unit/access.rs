@@ -5,7 +5,7 @@ use pluckit::app::groups::Access;
 use pluckit::model::api_token::Scopes;
 use pluckit::workers::FUNCTIONS;
 
-use crate::support::TestApp;
+use crate::support::{TestApp, refusal};
 
 use Access::{Admin, Public, Service, SignedIn, User, UserOrService};
 
@@ -58,6 +58,18 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::POST, "/api/jobs/x/restart", User),
     (Method::GET, "/api/jobs/x/outputs", User),
     (Method::GET, "/api/jobs/x/outputs/index.md", User),
+    (Method::GET, "/api/profile", User),
+    (Method::PUT, "/api/profile", User),
+    (Method::GET, "/api/wardrobe", User),
+    (Method::POST, "/api/wardrobe", User),
+    (Method::GET, "/api/wardrobe/x", User),
+    (Method::PUT, "/api/wardrobe/x", User),
+    (Method::DELETE, "/api/wardrobe/x", User),
+    (Method::PATCH, "/api/wardrobe/x/wear", User),
+    (Method::GET, "/api/wardrobe/x/wear-history", User),
+    (Method::POST, "/api/wardrobe/styling-activity", User),
+    (Method::GET, "/api/wardrobe/suggestions/wear", User),
+    (Method::PATCH, "/api/wardrobe/suggestions/wear/x", User),
     (Method::POST, "/api/admin/ban/x", Admin),
     (Method::POST, "/api/admin/unban/x", Admin),
     (Method::GET, "/api/admin/bans", Admin),
@@ -129,7 +141,7 @@ async fn functions_are_for_the_functions_host_alone() {
     for function in FUNCTIONS {
         let path = format!("/{}", function.name);
         for answer in [alone.nobody().post(&path, message.clone()).await, forged.post(&path, message.clone()).await] {
-            assert_eq!(answer.summary(), (404, serde_json::json!({"detail": "Not Found"})), "{path}");
+            assert_eq!(answer.summary(), (404, refusal("Not Found")), "{path}");
         }
     }
 }

@@ -624,7 +624,7 @@ fn nobody_waits_for_who_reads_the_log_and_the_end_comes_all_the_same() {
         }
         let mut body = vec![0; length];
         connection.read_exact(&mut body).unwrap();
-        assert_eq!(body, br#"{"detail":"Not Found"}"#);
+        assert_eq!(body, br#"{"detail":"Not Found","error":"Not Found"}"#);
     }
     signal(process.id(), "TERM");
     let (sender, receiver) = mpsc::channel();

@@ -11,8 +11,8 @@ use pluckit::store::{Container, DocumentStore, Key, Query};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
-use crate::support::TestApp;
 use crate::support::caller::Caller;
+use crate::support::{TestApp, refusal};
 
 async fn ban(app: &TestApp) -> Caller {
     app.user("grace").await.header("idempotency-key", "key-1 / ?#")
@@ -68,7 +68,7 @@ async fn who_is_no_administrator_any_more_gets_no_answer_repeated() {
     assert_eq!(ban(&before).await.post("/api/admin/ban/eve", request.clone()).await.status, StatusCode::OK);
     let after = TestApp::builder().store(store).setting("ADMIN_USER_IDS", "root").start();
     let answer = ban(&after).await.post("/api/admin/ban/eve", request).await;
-    assert_eq!(answer.summary(), (403, json!({"detail": "Admin access required."})));
+    assert_eq!(answer.summary(), (403, refusal("Admin access required.")));
 }
 
 /// The id of the one record of `user`.
@@ -98,7 +98,7 @@ async fn a_request_whose_process_died_is_done_again_after_seconds() {
     record["leaseExpiresAt"] = json!((app.clock.now() + Duration::from_secs(10)).format(&Rfc3339).unwrap());
     app.state.data.store.upsert(&key, &record).await.unwrap();
     let again = grace.post("/api/admin/ban/eve", json!({"reason": "spam"})).await;
-    assert_eq!(again.summary(), (409, json!({"detail": "A request with this Idempotency-Key is under way."})));
+    assert_eq!(again.summary(), (409, refusal("A request with this Idempotency-Key is under way.")));
     assert_eq!(again.header("retry-after"), "2");
     app.clock.advance(Duration::from_secs(10));
     let again = grace.post("/api/admin/ban/eve", json!({"reason": "spam"})).await;

@@ -6,10 +6,10 @@ use axum::http::{Method, StatusCode};
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::support::TestApp;
 use crate::support::caller::Caller;
 use crate::support::counted::Counted;
 use crate::support::model::{Answer, Kind, ModelServer, Step, say};
+use crate::support::{TestApp, refusal};
 
 fn app(settings: &[(&str, &str)]) -> TestApp {
     let builder = TestApp::builder().setting("RATE_LIMITS", "true");
@@ -27,7 +27,7 @@ async fn a_user_who_asks_too_often_waits_and_others_do_not() {
         assert_eq!(answer.header("ratelimit"), format!("\"requests\";r={left};t={}", 20 * (3 - left)));
     }
     let refused = ada.get("/api/chat/memory").await;
-    assert_eq!(refused.summary(), (429, json!({"detail": "Too many requests. Please slow down."})));
+    assert_eq!(refused.summary(), (429, refusal("Too many requests. Please slow down.")));
     assert_eq!(refused.header("retry-after"), "20");
     assert_eq!(eve.get("/api/chat/memory").await.status, StatusCode::OK);
     app.clock.advance(Duration::from_secs(20));

@@ -24,6 +24,7 @@ use crate::routes::auth::{LONGEST_IN_BODY, bad_tokens};
 use crate::store::cosmos_backend;
 use crate::support::google::{CLIENT_ID, Google};
 use crate::support::model::{self, Answer as Scripted, Kind, ModelServer, Step, call, say};
+use crate::support::refusal;
 use crate::support::service::{Launch, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pluckit");
@@ -159,7 +160,7 @@ async fn race_refreshes(client: &Client, first: Value, rounds: usize) -> Vec<Val
             callers.join_all().await.into_iter().partition(|(status, _)| *status == 200);
         assert_eq!(won.len(), 1, "round {round}");
         for (status, body) in lost {
-            assert_eq!((status, body), (401, json!({"detail": "Invalid or expired refresh token."})), "round {round}");
+            assert_eq!((status, body), (401, refusal("Invalid or expired refresh token.")), "round {round}");
         }
         grants.extend(won.into_iter().map(|(_, grant)| grant));
     }
@@ -569,14 +570,14 @@ async fn bad_bodies_are_answered_and_nothing_of_them_is_logged() {
     assert!(large.len() > 10_000_000);
     for _ in 0..10 {
         let request = client.request("POST", CHAT).header("content-type", "application/json").body(large.clone());
-        assert_eq!(answer(request).await, (413, json!({"detail": "Request body too large."})));
+        assert_eq!(answer(request).await, (413, refusal("Request body too large.")));
     }
     let unannounced = futures::stream::iter((0..1000).map(|_| Ok::<_, std::io::Error>("secret-words ".repeat(1000))));
     let request = client.request("POST", CHAT).header("content-type", "application/json");
     let request = request.body(reqwest::Body::wrap_stream(unannounced));
-    assert_eq!(answer(request).await, (413, json!({"detail": "Request body too large."})), "chunked");
+    assert_eq!(answer(request).await, (413, refusal("Request body too large.")), "chunked");
 
-    assert_eq!(client.get("/api/secret-words").await, (404, json!({"detail": "Not Found"})));
+    assert_eq!(client.get("/api/secret-words").await, (404, refusal("Not Found")));
     assert_eq!(client.get("/").await.0, 404);
     for (method, path, allowed) in
         [("DELETE", "/api/health", "GET,HEAD"), ("GET", CHAT, "POST"), ("PATCH", MEMORY, "GET,HEAD,PUT")]
@@ -585,7 +586,7 @@ async fn bad_bodies_are_answered_and_nothing_of_them_is_logged() {
         assert_eq!((response.status().as_u16(), &response.headers()["allow"]), (405, &allowed.parse().unwrap()));
     }
     let request = client.request("POST", CHAT).header("content-type", "text/plain").body("secret-words");
-    assert_eq!(answer(request).await, (415, json!({"detail": "Unsupported Media Type"})));
+    assert_eq!(answer(request).await, (415, refusal("Unsupported Media Type")));
 
     let events = client.ask("secret-words: what should I wear?").await;
     assert_eq!(events.last().unwrap()["type"], "done");

@@ -173,7 +173,7 @@ fn mentions(words: &[String], count: &CategoryCount) -> bool {
 impl TopItem {
     fn new(item: &WardrobeItem, score: f64) -> Self {
         let short = |text: &Option<String>, limit| text.as_deref().map(|text| cut(text, limit));
-        let tags = item.aesthetic_tags.iter().map(|tag| cut(tag, LONGEST_TAG)).filter(|tag| !tag.is_empty());
+        let tags = item.aesthetic_tags.iter().flatten().map(|tag| cut(tag, LONGEST_TAG)).filter(|tag| !tag.is_empty());
         Self {
             category: short(&item.category, LONGEST_CATEGORY),
             brand: short(&item.brand, LONGEST_BRAND),

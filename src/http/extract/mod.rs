@@ -5,6 +5,7 @@
 
 pub mod chat_id;
 pub mod description;
+pub mod text;
 
 use std::borrow::Cow;
 use std::num::IntErrorKind;
@@ -232,27 +233,39 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// Reads a JSON body. Its parsed values may take many times the memory of the text, and that is charged to the caller
 /// too.
 async fn read_json<T: Read>(bytes: &[u8], account: Option<&Account>) -> Result<T, ApiError> {
-    if let Some(account) = account {
-        let values = bytes.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
-        if values > FREE_VALUES {
-            account.charge(values * BYTES_PER_VALUE).await?;
-        }
-    }
+    charge_values(bytes, account).await?;
     parse_json(bytes)
 }
 
-/// Parses JSON as clients write it: UTF-8, possibly with a byte order mark. Half of a surrogate pair is read as U+FFFD,
-/// since JavaScript produces that when a text is cut within an emoji.
+/// Charges the memory that the values of a JSON text will take.
+async fn charge_values(bytes: &[u8], account: Option<&Account>) -> Result<(), ApiError> {
+    let Some(account) = account else { return Ok(()) };
+    let values = bytes.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
+    if values > FREE_VALUES {
+        account.charge(values * BYTES_PER_VALUE).await?;
+    }
+    Ok(())
+}
+
 fn parse_json<T: Read>(bytes: &[u8]) -> Result<T, ApiError> {
-    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let text = without_mark(bytes);
     if text.is_empty() {
         return Err(ApiError::Invalid(vec![missing(vec![Step::Name("body")], Value::Null)]));
     }
-    let body: Result<Value, _> = serde_json::from_slice(text);
-    let body =
-        body.or_else(|error| replace_lone_surrogates(text).map_or(Err(error), |text| serde_json::from_slice(&text)));
-    let body = body.map_err(|error| ApiError::Invalid(vec![malformed(text, &error)]))?;
+    let body = parse_value(text).map_err(|error| ApiError::Invalid(vec![malformed(text, &error)]))?;
     Fields::read_object("body", body)
+}
+
+/// The text without its byte order mark, if it has one.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
+}
+
+/// Parses JSON as clients write it. Half of a surrogate pair is read as U+FFFD, since JavaScript produces that when a text
+/// is cut within an emoji.
+fn parse_value(text: &[u8]) -> serde_json::Result<Value> {
+    let body = serde_json::from_slice(text);
+    body.or_else(|error| replace_lone_surrogates(text).map_or(Err(error), |text| serde_json::from_slice(&text)))
 }
 
 /// Replaces every escape of half a surrogate pair with `\ufffd`; `None` if there is none.

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::sitemaps::gzip;
 use super::{answer, asks_for_moods, count, mood, shown, stored};
-use crate::support::TestApp;
 use crate::support::model::{ModelServer, say};
 use crate::support::web::{self, Web};
+use crate::support::{TestApp, refusal};
 
 struct Scene {
     app: TestApp,
@@ -132,7 +132,7 @@ async fn a_seed_that_fails_says_so_and_keeps_what_is_done() {
     let grace = scene.app.user("grace").await;
     // Without a body at all.
     let answer = grace.send(axum::http::Method::POST, "/api/moods/seed", None, "").await;
-    assert_eq!(answer.summary(), (500, json!({"detail": "Mood seeding failed."})));
+    assert_eq!(answer.summary(), (500, refusal("Mood seeding failed.")));
     assert_eq!(stored(&scene.app).await[0]["trendScore"], 25.0);
     assert_eq!(count(&scene.model, asks_for_moods), 2);
     grace.post("/api/moods/seed", json!({})).await;

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use time::macros::datetime;
 
 use crate::store::cosmos_backend;
-use crate::support::TestApp;
 use crate::support::caller::Caller;
+use crate::support::{TestApp, refusal};
 
 const LETTERS: &str = "/api/admin/dead-letters";
 const QUEUE: &str = "taste-analysis-jobs";
@@ -54,7 +54,7 @@ async fn a_ban_is_set_listed_and_lifted() {
     let app = app();
     let grace = app.user("grace").await;
     let missing = grace.post("/api/admin/unban/eve", json!({})).await.summary();
-    assert_eq!(missing, (404, json!({"detail": "User ban record not found."})));
+    assert_eq!(missing, (404, refusal("User ban record not found.")));
     let banned = grace.post("/api/admin/ban/eve", json!({"reason": " spam "})).await.summary();
     assert_eq!(banned, (200, json!({"status": "banned", "userId": "eve"})));
     grace.post("/api/admin/ban/mallory", json!({})).await;
@@ -143,7 +143,7 @@ async fn a_dead_letter_is_deleted() {
     let letter = letters(&grace, "").await.remove(0);
     let path = format!("{LETTERS}/{}", letter["id"].as_str().unwrap());
     assert_eq!(grace.delete(&path).await.status, 200);
-    assert_eq!(grace.delete(&path).await.summary(), (404, json!({"detail": "Dead letter not found."})));
+    assert_eq!(grace.delete(&path).await.summary(), (404, refusal("Dead letter not found.")));
     assert_eq!(letters(&grace, "").await.len(), 0);
 }
 

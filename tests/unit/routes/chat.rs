@@ -10,9 +10,9 @@ use pluckit::llm::{self, CallContext, ChatRequest, Model, PartStream, Purpose, R
 use pluckit::store::Container;
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
 use crate::support::caller::{Answer, Caller};
 use crate::support::model::{self, Answer as Scripted, Kind, ModelServer, Step, call, say};
+use crate::support::{TestApp, refusal};
 
 const CHAT: &str = "/api/chat";
 const MEMORY: &str = "/api/chat/memory";
@@ -464,7 +464,7 @@ async fn the_memory_is_shown_set_and_bounded() {
     let expected = json!({"summary": "Likes navy.", "updatedAt": "2026-03-02T09:15:00.000Z", "preferences": []});
     assert_eq!(ada.get(MEMORY).await.json(), expected);
     let answer = ada.put(MEMORY, json!({"summary": "é".repeat(2001)})).await;
-    assert_eq!(answer.summary(), (400, json!({"detail": "Summary must be 2000 characters or fewer."})));
+    assert_eq!(answer.summary(), (400, refusal("Summary must be 2000 characters or fewer.")));
     assert_eq!(ada.put(MEMORY, json!({"summary": "é".repeat(2000)})).await.status, StatusCode::OK);
     assert_eq!(ada.put(MEMORY, json!({"summary": null})).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(ada.put(MEMORY, json!({})).await.status, StatusCode::UNPROCESSABLE_ENTITY);

@@ -14,7 +14,7 @@ use time::macros::datetime;
 use crate::support::caller::Caller;
 use crate::support::events::{EventStream, Parser, Received, Transcript, text};
 use crate::support::model::{self, Answer, Kind, ModelServer, Step, call, say};
-use crate::support::{TestApp, number_of, until};
+use crate::support::{TestApp, number_of, refusal, until};
 
 const RUNS: &str = "/api/chat/runs";
 /// For what happens at once.
@@ -163,7 +163,7 @@ async fn a_run_is_listed_shown_and_replayed() {
 
     // Of all this, Eve sees nothing.
     assert_eq!(eve.get(RUNS).await.json()["runs"], json!([]));
-    let not_found = (404, json!({"detail": "Run not found."}));
+    let not_found = (404, refusal("Run not found."));
     for run in [run.as_str(), other.as_str(), "nonsense", "8c4d54a4-6d93-4b53-a3bb-0f3bb6d5b0aa"] {
         let path = format!("{RUNS}/{run}");
         assert_eq!(eve.get(&path).await.summary(), not_found);
@@ -213,7 +213,7 @@ async fn a_chat_has_one_answer_at_a_time() {
     cluster.model.push(Kind::Stream, stalling(&["Wear "]));
     let mut stream = EventStream::ask(&ada, to_stay("Hi")).await;
     stream.take(1).await;
-    let busy = (409, json!({"detail": "An answer is still being written."}));
+    let busy = (409, refusal("An answer is still being written."));
     for caller in [&ada, &ada_there] {
         assert_eq!(caller.post("/api/chat", to_stay("And now?")).await.summary(), busy);
     }
@@ -231,7 +231,7 @@ async fn a_chat_has_one_answer_at_a_time() {
         (json!({"message": "x", "chatId": " "}), "The id of a chat is 1 to 128 characters."),
         (json!({"message": "x", "onDisconnect": "wait"}), "onDisconnect is 'cancel' or 'continue'."),
     ] {
-        assert_eq!(ada.post("/api/chat", body).await.summary(), (400, json!({ "detail": detail })));
+        assert_eq!(ada.post("/api/chat", body).await.summary(), (400, refusal(detail)));
     }
 }
 

@@ -1,9 +1,8 @@
 //! The console: where it is served, and with which headers.
 
 use axum::http::StatusCode;
-use serde_json::json;
 
-use crate::support::TestApp;
+use crate::support::{TestApp, refusal};
 
 fn development() -> TestApp {
     TestApp::builder().setting("AZURE_FUNCTIONS_ENVIRONMENT", "Development").start()
@@ -36,7 +35,7 @@ async fn the_console_is_one_page_with_a_strict_policy() {
         assert_eq!((known.status, known.text()), (StatusCode::NOT_MODIFIED, ""));
     }
     for path in ["/console/index.html", "/console/none.js", "/console/..%2fCargo.toml", "/app.js"] {
-        assert_eq!(nobody.get(path).await.summary(), (404, json!({"detail": "Not Found"})), "{path}");
+        assert_eq!(nobody.get(path).await.summary(), (404, refusal("Not Found")), "{path}");
     }
 }
 

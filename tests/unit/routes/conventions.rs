@@ -9,8 +9,8 @@ use axum::routing::get;
 use pluckit::app::router;
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
 use crate::support::caller::Caller;
+use crate::support::{TestApp, refusal};
 
 const JSON: Option<&str> = Some("application/json");
 const REFRESH: &str = "/api/auth/refresh";
@@ -19,10 +19,10 @@ const REFRESH: &str = "/api/auth/refresh";
 async fn unknown_paths_and_wrong_methods_are_told_apart() {
     let app = TestApp::new();
     for path in ["/", "/api", "/api/nothing", "/api/chat/memory/more", "/ProcessTasteAnalysisJob", "/api/%2e%2e/etc"] {
-        assert_eq!(app.nobody().get(path).await.summary(), (404, json!({"detail": "Not Found"})), "{path}");
+        assert_eq!(app.nobody().get(path).await.summary(), (404, refusal("Not Found")), "{path}");
     }
     let answer = app.nobody().send(Method::DELETE, "/api/health", None, "").await;
-    assert_eq!(answer.summary(), (405, json!({"detail": "Method Not Allowed"})));
+    assert_eq!(answer.summary(), (405, refusal("Method Not Allowed")));
     assert_eq!(answer.header("allow"), "GET,HEAD");
     let answer = app.user("ada").await.get("/api/chat").await;
     assert_eq!((answer.status, answer.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, "POST"));
@@ -79,7 +79,8 @@ async fn bodies_that_cannot_be_read_are_answered_with_their_fault() {
           "msg": "JSON decode error",
           "type": "json_invalid"
         }
-      ]
+      ],
+      "error": "body.18: JSON decode error"
     }
     "#);
     for malformed in [&b"{'a':1}"[..], b"nul", b"{\"a\":\"\xff\xfe\"}", b"\xff", b"{\"a\":\"\\ud8\"}", b"{}{}", b"[1,]"]
@@ -103,7 +104,7 @@ async fn bodies_that_cannot_be_read_are_answered_with_their_fault() {
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "multipart/form-data"]
     {
         let answer = post(Some(content_type), b"{}".to_vec()).await;
-        assert_eq!(answer.summary(), (415, json!({"detail": "Unsupported Media Type"})), "{content_type}");
+        assert_eq!(answer.summary(), (415, refusal("Unsupported Media Type")), "{content_type}");
     }
     for content_type in
         [None, Some("application/json; charset=utf-8"), Some("APPLICATION/JSON"), Some("application/x+json")]
@@ -120,7 +121,7 @@ async fn a_body_over_the_limit_is_refused() {
     assert_eq!(at_limit.status, StatusCode::UNAUTHORIZED);
     for size in [32 * 1024 + 1, 10_000_000] {
         let answer = app.nobody().send(Method::POST, REFRESH, JSON, body(size)).await;
-        assert_eq!(answer.summary(), (413, json!({"detail": "Request body too large."})));
+        assert_eq!(answer.summary(), (413, refusal("Request body too large.")));
     }
 }
 
@@ -159,7 +160,7 @@ async fn listed_origins_may_call_with_credentials_and_others_may_not() {
         assert_eq!(answer.header("access-control-allow-origin"), "", "{origin}");
         assert_eq!(answer.header("access-control-allow-credentials"), "", "{origin}");
         let refused = preflight(origin).await;
-        assert_eq!(refused.summary(), (400, json!({"detail": "Disallowed CORS origin."})), "{origin}");
+        assert_eq!(refused.summary(), (400, refusal("Disallowed CORS origin.")), "{origin}");
         assert!(!refused.header("x-request-id").is_empty());
     }
 }
@@ -241,7 +242,7 @@ async fn a_panic_is_answered_and_logged_with_the_request_s_id() {
     let caller = Caller::new(router::with_layers(Router::new(), routes, app.state.clone()), None);
     for _ in 0..2 {
         let answer = caller.clone().header("x-request-id", "request-7").get("/api/panic").await;
-        assert_eq!(answer.summary(), (500, json!({"detail": "Internal server error."})));
+        assert_eq!(answer.summary(), (500, refusal("Internal server error.")));
         assert_eq!(answer.header("x-request-id"), "request-7");
     }
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

@@ -8,9 +8,9 @@ use pluckit::model::ids::UserId;
 use pluckit::store::{Container, Key, Query};
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
 use crate::support::intercepted::{Call, Fate, Intercepted};
 use crate::support::model::{Answer, Kind, ModelServer, say};
+use crate::support::{TestApp, refusal};
 
 const IDEAS: &str = r#"Here you are:
 {"suggestions": [{"item": "Navy chinos", "rationale": "Go with your shirts."}, {"item": "Leather belt", "reason": "Ties it together."},
@@ -364,7 +364,7 @@ async fn a_digest_that_fails_leaves_nothing_behind() {
     ] {
         model.push(Kind::Complete, answer);
         let failed = ada.post("/api/digest/run", json!({})).await;
-        assert_eq!(failed.summary(), (500, json!({"detail": "Could not run digest."})));
+        assert_eq!(failed.summary(), (500, refusal("Could not run digest.")));
     }
     assert_eq!(profile(&app, "ada").await, Value::Null);
     assert_eq!(ada.get("/api/digest/latest").await.json(), json!({"digest": null}));
@@ -435,7 +435,7 @@ async fn thumbs_are_for_digests_of_the_caller() {
     let thumb = |digest: &str, words: &str| json!({"digestId": digest, "suggestionIndex": 99, "suggestionDescription": words, "signal": "up"});
     for (caller, digest) in [(&bob, "d"), (&ada, "e"), (&ada, "a/b"), (&ada, &*"𝕏".repeat(300))] {
         let answer = caller.post("/api/digest/feedback", thumb(digest, "x")).await;
-        assert_eq!(answer.summary(), (404, json!({"detail": "Digest not found."})), "{digest}");
+        assert_eq!(answer.summary(), (404, refusal("Digest not found.")), "{digest}");
     }
     // Clients send what we sent them, however long that was.
     assert_eq!(ada.post("/api/digest/feedback", thumb("d", &"é".repeat(5_000))).await.status, StatusCode::OK);
@@ -507,7 +507,7 @@ async fn what_does_not_fit_is_refused() {
         json!({"digestId": "d", "suggestionIndex": 1, "signal": null}),
         json!({"digestId": "d", "suggestionIndex": 1}),
     ] {
-        let detail = json!({"detail": "signal must be 'up' or 'down'."});
+        let detail = refusal("signal must be 'up' or 'down'.");
         assert_eq!(ada.post("/api/digest/feedback", body).await.summary(), (400, detail));
     }
     assert_eq!(ada.send(Method::GET, "/api/digest/run", None, "").await.status, StatusCode::METHOD_NOT_ALLOWED);
@@ -525,7 +525,7 @@ async fn a_store_or_model_that_is_down_is_worth_another_try() {
     let app = TestApp::builder().store(store).start();
     let ada = app.user("ada").await;
     for answer in [ada.get("/api/digest/latest").await, ada.post("/api/digest/run", json!({})).await] {
-        let detail = json!({"detail": "The service is temporarily unavailable. Please try again."});
+        let detail = refusal("The service is temporarily unavailable. Please try again.");
         assert_eq!((answer.summary(), answer.header("retry-after")), ((503, detail), "5"));
     }
     assert_eq!(profile(&whole, "ada").await, Value::Null, "the profile does not learn of a digest that is not saved");

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::store::cosmos_backend::cosmos;
 use crate::support::caller::{Answer, Caller};
 use crate::support::intercepted::{Call, Fate, Intercepted};
-use crate::support::{TestApp, until};
+use crate::support::{TestApp, refusal, until};
 
 const VAULT: &str = "/api/insights/vault";
 
@@ -366,7 +366,7 @@ async fn a_store_that_is_down_is_worth_another_try() {
     let store = Intercepted::new(whole, Arc::new(without_wardrobes));
     let app = TestApp::builder().clock(clock).store(store).start();
     let answer = app.user("ada").await.get(VAULT).await;
-    let detail = json!({"detail": "The service is temporarily unavailable. Please try again."});
+    let detail = refusal("The service is temporarily unavailable. Please try again.");
     assert_eq!((answer.summary(), answer.header("retry-after")), ((503, detail), "5"));
 }
 

@@ -9,9 +9,9 @@ use pluckit::model::ids::JobId;
 use pluckit::workers::jobs::run;
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
 use crate::support::caller::Caller;
 use crate::support::jobs::{FOR_ADMINS, Stage, message, script};
+use crate::support::{TestApp, refusal};
 
 struct Scene {
     app: TestApp,
@@ -37,7 +37,7 @@ impl Scene {
     }
 }
 
-const NO_JOB: (u16, &str) = (404, r#"{"detail":"Job not found"}"#);
+const NO_JOB: (u16, &str) = (404, r#"{"detail":"Job not found","error":"Job not found"}"#);
 
 #[tokio::test]
 async fn a_job_tells_how_far_it_is_and_what_came_of_it() {
@@ -165,7 +165,7 @@ async fn a_job_is_terminated_once_and_with_a_reason() {
     let job = scene.ada.get(&format!("/api/jobs/{id}")).await.json();
     assert_eq!((&job["status"], &job["history"][1]["detail"]), (&json!("Terminated"), &json!("not now")));
     let again = scene.ada.send(Method::POST, &path, None, "").await;
-    assert_eq!(again.summary(), (409, json!({"detail": "Job has already ended."})));
+    assert_eq!(again.summary(), (409, refusal("Job has already ended.")));
     let done = scene.done(&["done"]).await;
     assert_eq!(scene.ada.post(&format!("/api/jobs/{done}/terminate"), json!({})).await.status, 409);
     let open = scene.app.accept("ada", &["done"]).await;
@@ -255,7 +255,7 @@ async fn outputs_are_listed_and_read_as_json_or_as_they_are() {
     let headers = ["content-length", "x-content-type-options", "cache-control"].map(|name| raw.header(name));
     assert_eq!(headers, ["9", "nosniff", "private, no-store"]);
     let missing = scene.ada.get(&format!("{base}/nothing.md")).await;
-    assert_eq!(missing.summary(), (404, json!({"detail": "File not found"})));
+    assert_eq!(missing.summary(), (404, refusal("File not found")));
     let public = scene.app.nobody().get(&format!("/api/media/jobs/jobs/{id}/outputs/1-0/index.md")).await;
     assert_eq!(public.status, 404, "no public route shows them");
 }

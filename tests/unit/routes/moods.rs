@@ -3,7 +3,7 @@
 use pluckit::store::Container;
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
+use crate::support::{TestApp, refusal};
 
 fn mood(id: &str, category: &str, score: f64) -> Value {
     json!({
@@ -49,8 +49,10 @@ async fn moods_come_by_trend_without_what_is_internal() {
             ada.get(&format!("/api/moods?primaryMood={unknown}")).await.summary(),
             (
                 400,
-                json!({"detail": format!("Unknown primaryMood '{unknown}'. Valid values: Minimalist, Maximalist, Romantic, \
-                Edgy, Preppy, Bohemian, Sporty, Classic, Streetwear, Coastal, Cottagecore, Dark Academia")})
+                refusal(&format!(
+                    "Unknown primaryMood '{unknown}'. Valid values: Minimalist, Maximalist, Romantic, Edgy, Preppy, \
+                     Bohemian, Sporty, Classic, Streetwear, Coastal, Cottagecore, Dark Academia"
+                ))
             )
         );
     }
@@ -103,7 +105,7 @@ async fn a_mood_is_found_by_every_form_of_its_id() {
     for asked in ["coastal", "coastal-none", "dark-moods", "goth-x", "coastal-a%2Fb", "coastal-%3F", "%20"] {
         assert_eq!(
             ada.get(&format!("/api/moods/{asked}")).await.summary(),
-            (404, json!({"detail": "Mood not found."})),
+            (404, refusal("Mood not found.")),
             "{asked}"
         );
     }

@@ -25,8 +25,8 @@ use time::macros::datetime;
 use uuid::Uuid;
 
 use crate::store::cosmos_backend;
-use crate::support::TestApp;
 use crate::support::caller::Caller;
+use crate::support::{TestApp, refusal};
 
 const FEED: &str = "/api/scraper/items";
 const QUEUE: &str = "taste-analysis-jobs";
@@ -393,7 +393,7 @@ async fn a_vote_that_makes_no_sense_is_refused() {
     let app = TestApp::new();
     save(&app, item("a", json!(3))).await;
     let ada = app.user("ada").await;
-    let wrong = (400, json!({"detail": "signal must be 'up' or 'down'"}));
+    let wrong = (400, refusal("signal must be 'up' or 'down'"));
     assert_eq!(vote(&ada, "a", "sideways").await, wrong);
     let long = "up".repeat(1000);
     for body in
@@ -402,7 +402,7 @@ async fn a_vote_that_makes_no_sense_is_refused() {
         assert_eq!(ada.post(&format!("{FEED}/a/feedback"), body).await.summary(), wrong);
     }
     for id in ["b", "%2e%2e", "a%2Fb"] {
-        assert_eq!(vote(&ada, id, "up").await, (404, json!({"detail": "Item not found."})), "{id}");
+        assert_eq!(vote(&ada, id, "up").await, (404, refusal("Item not found.")), "{id}");
     }
     assert_eq!(
         ada.post(&format!("{FEED}/%ff/feedback"), json!({"signal": "up"})).await.json()["detail"][0]["loc"],

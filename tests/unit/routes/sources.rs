@@ -10,11 +10,11 @@ use pluckit::store::{Container, Key, Query};
 use pluckit::workers::{Delivery, JobError, scrape};
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
 use crate::support::caller::Caller;
 use crate::support::feeds::{post, selectors, show_posts, show_shop};
 use crate::support::model::{ModelServer, say};
 use crate::support::web::{self, PUBLIC, Web};
+use crate::support::{TestApp, refusal};
 
 const SOURCES: &str = "/api/scraper/sources";
 const INGEST: &str = "/api/scraper/ingest/reddit";
@@ -98,7 +98,7 @@ async fn a_user_sees_what_everybody_has_and_their_own() {
     assert_eq!(ids(&eve).await, ["reddit-aa"]);
     for path in ["lease", "subscribe"] {
         let path = format!("/api/scraper/{path}/reddit-ada");
-        assert_eq!(eve.post(&path, json!({})).await.summary(), (404, json!({"detail": "Source not found."})));
+        assert_eq!(eve.post(&path, json!({})).await.summary(), (404, refusal("Source not found.")));
         assert!(ada.post(&path, json!({})).await.status.is_success());
     }
     let body = json!({"source_id": "reddit-ada", "posts": []});
@@ -145,7 +145,7 @@ async fn a_lease_keeps_others_away_for_a_quarter_of_an_hour() {
     let (ada, eve) = (app.user("ada").await, app.user("eve").await);
     save(&app, subreddit("aa")).await;
     let lease = "/api/scraper/lease/reddit-aa";
-    let held = (409, json!({"detail": "Lease already held by another user."}));
+    let held = (409, refusal("Lease already held by another user."));
     let granted = ada.post(lease, json!({})).await.summary();
     assert_eq!(granted, (200, json!({"status": "ok", "expiresAt": "2026-03-02T09:30:00.000Z"})));
     assert_eq!(eve.post(lease, json!({})).await.summary(), held);
@@ -156,7 +156,7 @@ async fn a_lease_keeps_others_away_for_a_quarter_of_an_hour() {
     app.clock.advance(Duration::from_secs(15 * 60));
     assert_eq!(eve.post(lease, json!({})).await.status, StatusCode::OK);
     let missing = ada.post("/api/scraper/lease/reddit-bb", json!({})).await.summary();
-    assert_eq!(missing, (404, json!({"detail": "Source not found."})));
+    assert_eq!(missing, (404, refusal("Source not found.")));
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn only_what_needs_posts_from_clients_can_be_leased() {
     fresh["lastScrapedAt"] = "2026-03-02T06:00:00.000Z".into();
     save(&app, fresh).await;
     save(&app, json!({"id": "brand-x", "sourceType": "brand_site", "isGlobal": true, "isActive": true})).await;
-    let refused = (409, json!({"detail": "Source needs no posts from clients at present."}));
+    let refused = (409, refusal("Source needs no posts from clients at present."));
     for id in ["reddit-aa", "brand-x"] {
         assert_eq!(ada.post(&format!("/api/scraper/lease/{id}"), json!({})).await.summary(), refused, "{id}");
     }
@@ -176,7 +176,7 @@ async fn only_what_needs_posts_from_clients_can_be_leased() {
     let (ada, eve) = (app.user("ada").await, app.user("eve").await);
     app.state.data.bans.set(&Ban { id: "eve".into(), reason: None, banned_at: None, banned_by: None }).await.unwrap();
     let banned = eve.post("/api/scraper/lease/reddit-aa", json!({})).await.summary();
-    assert_eq!(banned, (403, json!({"detail": "User is banned from contributing."})));
+    assert_eq!(banned, (403, refusal("User is banned from contributing.")));
     lease(&ada).await;
 }
 
@@ -214,7 +214,7 @@ async fn a_client_s_lease_does_not_keep_the_service_away() {
     let run = root.post("/api/scraper/run/reddit-aa", json!({})).await.summary();
     assert_eq!(run, (200, json!({"sourceId": "reddit-aa", "newItems": 1})));
     let late = ada.post(INGEST, body(&[post("aa", "p1")])).await.summary();
-    assert_eq!(late, (409, json!({"detail": "Lease the source before you send posts for it."})));
+    assert_eq!(late, (409, refusal("Lease the source before you send posts for it.")));
 }
 
 // --- Following ------------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ async fn a_follower_has_the_source_scraped() {
     assert_eq!(never.delete(path).await.summary(), left, "without having followed");
     for answer in [ada.post("/api/scraper/subscribe/x", json!({})).await, ada.delete("/api/scraper/subscribe/x").await]
     {
-        assert_eq!(answer.summary(), (404, json!({"detail": "Source not found."})));
+        assert_eq!(answer.summary(), (404, refusal("Source not found.")));
     }
     let mut gone = read(&app, "reddit", "reddit-aa").await;
     gone["isActive"] = false.into();
@@ -293,7 +293,7 @@ async fn a_user_has_so_many_scrapes_and_operations_waiting() {
     }
     for refused in [follow(&ada, "cc").await, digest().await] {
         let detail = "Too many of your operations are waiting. Please wait until one has ended.";
-        assert_eq!(refused.summary(), (429, json!({"detail": detail})));
+        assert_eq!(refused.summary(), (429, refusal(detail)));
         assert_eq!(refused.header("retry-after"), "10");
     }
     let followed = ada.get(SOURCES).await.json();
@@ -364,12 +364,12 @@ async fn what_cannot_be_taken_is_told() {
     let nothing =
         |dropped: usize| (200, json!({"count": 0, "status": "no_valid_items", "verified": false, "dropped": dropped}));
     let detail = "Lease the source before you send posts for it.";
-    assert_eq!(status(body(&[post("aa", "p1")])).await, (409, json!({"detail": detail})));
+    assert_eq!(status(body(&[post("aa", "p1")])).await, (409, refusal(detail)));
     lease(&ada).await;
     assert_eq!(status(body(&[])).await, nothing(0));
     assert_eq!(status(body(&[json!({}), post("bb", "p2")])).await, nothing(2));
     assert_eq!(read(&app, "reddit", "reddit-aa").await["lastScrapedAt"], Value::Null);
-    assert_eq!(status(json!({"source_id": "x", "posts": []})).await, (404, json!({"detail": "Source not found."})));
+    assert_eq!(status(json!({"source_id": "x", "posts": []})).await, (404, refusal("Source not found.")));
     assert_eq!(status(json!({"source_id": "reddit-aa"})).await.0, 422);
     assert_eq!(status(json!({"posts": []})).await.0, 422);
     assert_eq!(status(body(&[json!("post")])).await.0, 422);
@@ -477,13 +477,13 @@ async fn a_user_sends_so_many_posts_a_minute_and_a_day() {
     save(&app, subreddit("aa")).await;
     lease(&ada).await;
     let refused = send("aa", &["p3"]).await;
-    assert_eq!(refused.summary(), (429, json!({"detail": "You have sent enough posts for today."})));
+    assert_eq!(refused.summary(), (429, refusal("You have sent enough posts for today.")));
     assert_eq!(refused.header("retry-after"), ((14 * 60 + 45) * 60).to_string());
     for _ in 0..3 {
         send("aa", &[]).await;
     }
     let refused = send("aa", &[]).await;
-    assert_eq!(refused.summary(), (429, json!({"detail": "Too many requests. Please slow down."})));
+    assert_eq!(refused.summary(), (429, refusal("Too many requests. Please slow down.")));
     assert_eq!(ada.get(SOURCES).await.status, StatusCode::OK, "other requests have another quota");
 }
 
@@ -516,7 +516,7 @@ async fn whoever_forges_posts_is_found_out_and_banned() {
         let (eve, admin) = (app.user("eve").await, app.user("ada").await);
         let mut forged = post("aa", "p3");
         forge(&mut forged);
-        let banned = (403, json!({"detail": "User is banned from contributing."}));
+        let banned = (403, refusal("User is banned from contributing."));
         lease(&eve).await;
         // Genuine posts beside it change nothing.
         assert_eq!(eve.post(INGEST, body(&[post("aa", "p1"), forged, post("aa", "p2")])).await.summary(), banned);
@@ -605,7 +605,7 @@ async fn a_brand_s_site_becomes_the_user_s_source() {
     let voted = ada.post(&path, json!({"signal": "up"})).await;
     assert_eq!((voted.status, &voted.json()["scoreSignal"]), (StatusCode::OK, &json!(1)));
     let stranger = eve.post(&path, json!({"signal": "up"})).await;
-    assert_eq!(stranger.summary(), (404, json!({"detail": "Item not found."})));
+    assert_eq!(stranger.summary(), (404, refusal("Item not found.")));
     assert_eq!(walk(&ada, "score").await[1], *second);
 }
 
@@ -643,7 +643,7 @@ async fn an_address_that_is_refused_is_told_why() {
         ("https://localhost/", "URL resolves to a private or reserved address."),
     ] {
         let answer = ada.post(SOURCES, json!({"name": "Shop", "url": url})).await.summary();
-        assert_eq!(answer, (400, json!({"detail": reason})), "{url}");
+        assert_eq!(answer, (400, refusal(reason)), "{url}");
     }
     for (body, status) in [
         (json!({"name": "Shop"}), 422),
@@ -664,7 +664,7 @@ async fn an_address_that_is_refused_is_told_why() {
 async fn without_selectors_there_is_no_source() {
     let (app, web, model) = shop_scene().await;
     let ada = app.user("ada").await;
-    let failed = (500, json!({"detail": "Could not generate scraper config."}));
+    let failed = (500, refusal("Could not generate scraper config."));
     let suggest = async |url: &str| ada.post(SOURCES, json!({"name": "Shop", "url": url})).await.summary();
     assert_eq!(suggest("https://shop.example/gone").await, failed, "no such page");
     web.page("https://shop.example/picture", |_| web::page("image/png", "x"));
@@ -691,8 +691,8 @@ async fn an_administrator_scrapes_a_source() {
     let run = async |id: &str| root.post(&format!("/api/scraper/run/{id}"), json!({})).await.summary();
     assert_eq!(run("reddit-aa").await, (200, json!({"sourceId": "reddit-aa", "newItems": 3})));
     assert_eq!(run("reddit-aa").await, (200, json!({"sourceId": "reddit-aa", "newItems": 0})));
-    assert_eq!(run("reddit-x").await, (404, json!({"detail": "Source not found."})));
-    assert_eq!(run("reddit-bb").await, (500, json!({"detail": "Scrape failed."})), "no such subreddit");
+    assert_eq!(run("reddit-x").await, (404, refusal("Source not found.")));
+    assert_eq!(run("reddit-bb").await, (500, refusal("Scrape failed.")), "no such subreddit");
     let source = read(&app, "reddit", "reddit-bb").await;
     assert_eq!((&source["leaseOwner"], &source["lastScrapedAt"]), (&Value::Null, &Value::Null));
     let found = app.state.data.sources.find(&"reddit-aa".into()).await.unwrap().unwrap();

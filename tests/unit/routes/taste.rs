@@ -5,8 +5,8 @@ use futures::future::join_all;
 use pluckit::store::{Container, Key, Query};
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
 use crate::support::caller::Caller;
+use crate::support::{TestApp, refusal};
 
 const QUIZ: &str = "/api/taste/quiz";
 
@@ -161,11 +161,11 @@ async fn what_makes_no_sense_is_refused() {
     let up = json!({"signal": "up", "cardPrimaryMood": "Edgy"});
     assert_eq!(
         respond(&ada, &session, json!({"signal": "maybe", "cardPrimaryMood": "Edgy"})).await,
-        (400, json!({"detail": "signal must be 'up' or 'down'"}))
+        (400, refusal("signal must be 'up' or 'down'"))
     );
     for body in [json!({"cardPrimaryMood": "Edgy"}), json!({"signal": {}, "cardPrimaryMood": "Edgy"})] {
         let answer = respond(&ada, &session, body).await;
-        assert_eq!(answer, (400, json!({"detail": "signal must be 'up' or 'down'"})));
+        assert_eq!(answer, (400, refusal("signal must be 'up' or 'down'")));
     }
     assert_eq!(respond(&ada, &session, json!({"signal": "up"})).await.0, 400);
     assert_eq!(respond(&ada, &session, json!({"signal": "up", "cardPrimaryMood": "Gothic"})).await.0, 400);

@@ -15,9 +15,9 @@ use pluckit::store::{Container, DocumentStore, Query};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::TestApp;
 use crate::support::caller::Caller;
 use crate::support::intercepted::{Call, Fate, Intercepted};
+use crate::support::{TestApp, refusal};
 
 const TOKENS: &str = "/api/auth/tokens";
 const MEMORY: &str = "/api/chat/memory";
@@ -37,7 +37,7 @@ fn text(value: &Value) -> &str {
 async fn is_let_in(app: &TestApp, token: &str) -> bool {
     let answer = app.bearer(token).get(MEMORY).await;
     if answer.status != StatusCode::OK {
-        assert_eq!(answer.summary(), (401, json!({"detail": "Invalid or expired API token."})), "{token}");
+        assert_eq!(answer.summary(), (401, refusal("Invalid or expired API token.")), "{token}");
     }
     answer.status == StatusCode::OK
 }
@@ -91,7 +91,7 @@ async fn a_token_creates_and_revokes_no_credentials() {
     let ada = app.user("ada").await;
     let made = make(&ada, "Program").await;
     let program = app.bearer(text(&made["token"]));
-    let refused = (403, json!({"detail": "API tokens may not call this route."}));
+    let refused = (403, refusal("API tokens may not call this route."));
     assert_eq!(program.post(TOKENS, json!({"name": "Another"})).await.summary(), refused);
     assert_eq!(program.get(TOKENS).await.summary(), refused);
     assert_eq!(program.delete(&format!("{TOKENS}/{}", text(&made["id"]))).await.summary(), refused);
@@ -124,7 +124,7 @@ async fn a_token_with_scopes_is_held_to_them() {
 }
 
 fn refused_to_write() -> (u16, Value) {
-    (403, json!({"detail": "This API token may only read."}))
+    (403, refusal("This API token may only read."))
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn tokens_of_others_and_of_no_form_are_refused() {
     let (ada, eve) = (app.user("ada").await, app.user("eve").await);
     let (of_ada, of_eve) = (make(&ada, "a").await, make(&eve, "e").await);
     let path = format!("{TOKENS}/{}", text(&of_ada["id"]));
-    let missing = (404, json!({"detail": "API token not found."}));
+    let missing = (404, refusal("API token not found."));
     assert_eq!(eve.delete(&path).await.summary(), missing);
     for id in ["x", "tokens", "..%2Ftokens", &Uuid::new_v4().to_string(), &"x".repeat(2000)] {
         assert_eq!(ada.delete(&format!("{TOKENS}/{id}")).await.summary(), missing, "{id}");
@@ -306,7 +306,7 @@ async fn a_user_has_no_more_than_twenty_however_many_ask_at_once(store: Arc<dyn 
     assert_eq!((made.len(), refused.len()), (2, 6));
     for answer in refused {
         let detail = format!("You have {MOST_TOKENS} API tokens. Delete one first.");
-        assert_eq!(answer.summary(), (409, json!({ "detail": detail })));
+        assert_eq!(answer.summary(), (409, refusal(&detail)));
     }
     let listed = list(&owner).await;
     let ids: BTreeSet<_> = listed.iter().map(|token| text(&token["id"])).collect();

@@ -46,6 +46,11 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
+    /// The status as a number.
+    pub fn code(&self) -> u16 {
+        self.status.as_u16()
+    }
+
     /// Status and body, for snapshots.
     pub fn summary(&self) -> (u16, Value) {
         (self.status.as_u16(), self.json())

@@ -276,6 +276,11 @@ pub fn number_of(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |number| number.parse().unwrap())
 }
 
+/// Body of an error with this text, which clients read under one of two names.
+pub fn refusal(text: &str) -> Value {
+    serde_json::json!({ "detail": text, "error": text })
+}
+
 /// No condition takes longer to come true, unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -56,7 +56,7 @@ async fn the_package_runs_as_it_is() {
         let url = format!("http://127.0.0.1:{}/{function}", host.handler_port().await);
         let answer = client.post(url).header("x-ms-invocation-id", "1").json(&forged).send().await.unwrap();
         assert_eq!(answer.status(), 404, "{function} with the header of the proxy");
-        assert_eq!(answer.text().await.unwrap(), r#"{"detail":"Not Found"}"#);
+        assert_eq!(answer.text().await.unwrap(), r#"{"detail":"Not Found","error":"Not Found"}"#);
     }
     assert_eq!(host.violations(), Vec::<String>::new());
     assert_eq!((host.starts(), host.exits()), (1, vec![]));

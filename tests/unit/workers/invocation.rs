@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::{SCRIPTED, fresh_key, record, release, script, until_begun};
-use crate::support::TestApp;
 use crate::support::caller::Answer;
 use crate::support::host::{self, queue_envelope};
+use crate::support::{TestApp, refusal};
 
 fn hosted() -> TestApp {
     TestApp::builder().under_functions_host().functions(&SCRIPTED).start()
@@ -168,7 +168,7 @@ async fn the_world_outside_finds_no_functions() {
     let hosted = hosted();
     let forged = hosted.nobody().header("x-ms-invocation-id", &fresh_key());
     let unknown = alone.nobody().post("/NoSuchFunction", message.clone()).await;
-    assert_eq!(unknown.summary(), (404, json!({"detail": "Not Found"})));
+    assert_eq!(unknown.summary(), (404, refusal("Not Found")));
     for path in ["/Scripted", "/ScriptedDlq", "/ScriptedTimer", "/Scripted/"] {
         for answer in [alone.nobody().post(path, message.clone()).await, forged.post(path, message.clone()).await] {
             assert_eq!(answer.summary(), unknown.summary(), "{path}");

@@ -23,7 +23,7 @@ use crate::support::feeds::{show_posts, show_shop};
 use crate::support::host::{Faster, Handler, Host};
 use crate::support::jobs::QUEUE;
 use crate::support::web::{self, Web};
-use crate::support::{Builder, TestApp, feeds, until};
+use crate::support::{Builder, TestApp, feeds, refusal, until};
 
 const SITEMAPS: &str = "https://b.example/sitemap.xml,https://down.example/sitemap.xml";
 
@@ -240,7 +240,7 @@ async fn without_the_preference_the_caller_waits_and_no_one_else_may_ask() {
         assert_eq!(ada.post(path, json!({})).await.status, StatusCode::FORBIDDEN, "{path}");
     }
     let missing = root.header("prefer", "respond-async").post("/api/scraper/run/nowhere", json!({})).await;
-    assert_eq!(missing.summary(), (404, json!({"detail": "Source not found."})));
+    assert_eq!(missing.summary(), (404, refusal("Source not found.")));
     assert_eq!(app.state.queue.length(QUEUE).await.unwrap(), 0);
 }
 

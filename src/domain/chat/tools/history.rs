@@ -89,6 +89,9 @@ fn of_wear(user: &UserId, item: &WardrobeItem, wear: &crate::model::wardrobe::We
         occurred_at: wear.occurred_at,
         occasion: wear.occasion.clone(),
         weather_snapshot: wear.weather_snapshot.clone(),
+        source: None,
+        styling_activity_id: None,
+        created_at: None,
         other: serde_json::Map::new(),
     }
 }

@@ -27,7 +27,7 @@ use crate::model::ids::{ItemId, UserId};
 use crate::model::thesaurus::{self, TermId};
 use crate::model::timestamp::Timestamp;
 use crate::model::vocabulary::{self, Category};
-use crate::model::wardrobe::{Size, WardrobeItem};
+use crate::model::wardrobe::{Price, Size, WardrobeItem};
 
 /// Items in a result of a search.
 const MAX_RESULTS: usize = 30;
@@ -94,7 +94,7 @@ impl From<&WardrobeItem> for CompactItem {
             text.filter(|text| !text.is_empty())
         };
         let mut tags: Vec<String> = Vec::new();
-        for tag in item.tags.iter().chain(&item.aesthetic_tags).map(|tag| cut(tag, 40)) {
+        for tag in item.tags.iter().chain(item.aesthetic_tags.iter().flatten()).map(|tag| cut(tag, 40)) {
             if !tag.is_empty() && tags.len() < 16 && !tags.iter().any(|known| known.eq_ignore_ascii_case(&tag)) {
                 tags.push(tag);
             }
@@ -102,17 +102,23 @@ impl From<&WardrobeItem> for CompactItem {
         let colours = item.colours.iter().map(|colour| cut(&colour.name, 30)).filter(|name| !name.is_empty());
         let paid = item.price.as_ref().filter(|price| price.amount.is_finite() && price.amount > 0.0);
         let day = |at: Timestamp| at.get().date().to_string();
-        let care = item.other.get("careInfo").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         Self {
             name: Garment::from(item).name,
             price: paid.map(|price| Paid {
                 amount: wear::round(price.amount),
                 currency: cut(&price.original_currency, 12).to_uppercase(),
             }),
-            bought: item.price.as_ref().and_then(|price| price.purchase_date).map(day),
+            bought: item.price.as_ref().and_then(Price::bought_at).map(day),
             wear_count: item.wear_count,
             last_worn: wear::last_worn(item).map(day),
-            care: care.map(|text| cut(text, 60)).filter(|text| !text.is_empty()).take(4).collect(),
+            care: item
+                .care_info
+                .iter()
+                .flatten()
+                .map(|text| cut(text, 60))
+                .filter(|text| !text.is_empty())
+                .take(4)
+                .collect(),
             id: item.id.clone(),
             category: short(&item.category, 40),
             brand: short(&item.brand, 60),
@@ -313,7 +319,7 @@ impl Tool for SearchWardrobe {
 
 /// When the item was bought; the day on which it came into the wardrobe if nobody noted that.
 fn bought(item: &WardrobeItem) -> Option<Timestamp> {
-    item.price.as_ref().and_then(|price| price.purchase_date).or(item.date_added)
+    item.price.as_ref().and_then(Price::bought_at).or(item.date_added)
 }
 
 /// What one search term asks of an item.
@@ -363,7 +369,7 @@ impl Terms {
             .into_iter()
             .chain(item.category.as_deref())
             .chain(item.brand.as_deref())
-            .chain(item.tags.iter().chain(&item.aesthetic_tags).map(String::as_str))
+            .chain(item.tags.iter().chain(item.aesthetic_tags.iter().flatten()).map(String::as_str))
             .chain(colours)
             .chain(item.notes.as_deref())
             .map(vocabulary::folded_words)

@@ -92,7 +92,7 @@ struct RankedItem {
 
 impl RankedItem {
     fn new(item: &WardrobeItem, now: OffsetDateTime) -> Self {
-        let tags = item.aesthetic_tags.iter().map(|tag| cut(tag, 40)).filter(|tag| !tag.is_empty());
+        let tags = item.aesthetic_tags.iter().flatten().map(|tag| cut(tag, 40)).filter(|tag| !tag.is_empty());
         Self {
             id: item.id.clone(),
             category: item.category.as_deref().map(|category| cut(category, 40)),

@@ -1,0 +1,253 @@
+//! The wardrobe API: garments, wishes and drafts, and how they are worn.
+
+pub mod item;
+mod styling;
+mod wears;
+
+use axum::extract::State;
+use axum::http::header::{ETAG, LOCATION};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::Value;
+use tracing::warn;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use self::item::{CreateItemRequest, ItemRequest, ItemResponse};
+use crate::base::chain::Chain;
+use crate::data::wardrobe::{ItemOrder, ItemsQuery, Replaced};
+use crate::http::error::ApiError;
+use crate::http::extract::AppJson;
+use crate::http::extract::text::{BODY_REQUIRED, LenientQuery, TextJson, TextPath};
+use crate::http::layers::auth::CurrentUser;
+use crate::http::respond::{IfMatch, IfMatchHeader, STALE_VERSION, version_tag};
+use crate::model::ids::ItemId;
+use crate::model::wardrobe::condition;
+use crate::state::AppState;
+use crate::store::Direction;
+
+/// Largest body of a request of the wardrobe API, pictures aside, in bytes.
+pub const LARGEST_BODY: usize = 1024 * 1024;
+
+/// There is no such item, or it is someone else's.
+pub const NO_ITEM: ApiError = ApiError::NotFound("Item not found.");
+
+/// Items on a page unless the caller says otherwise.
+const PAGE: i64 = 24;
+const LONGEST_PAGE: i64 = 100;
+/// Longest id of an item that a client may choose, in characters.
+const LONGEST_ID: usize = 128;
+/// Ids that would be taken for a part of a path.
+const RESERVED_IDS: [&str; 6] = [".", "..", "drafts", "styling-activity", "suggestions", "upload"];
+
+/// Routes for users.
+pub fn user() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_wardrobe, create_item))
+        .routes(routes!(find_item, update_item, delete_item))
+        .routes(routes!(wears::log_wear))
+        .routes(routes!(wears::list_wears))
+        .routes(routes!(styling::record_styling))
+        .routes(routes!(styling::list_suggestions))
+        .routes(routes!(styling::update_suggestion))
+}
+
+/// The query of a list. Names are taken in any case; what cannot be read is ignored.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+#[expect(dead_code, reason = "only the description is made from it")]
+struct ListItemsQuery {
+    /// Items per page: 24 by default, from 1 to 100.
+    page_size: Option<String>,
+    /// Category, in any case.
+    category: Option<String>,
+    /// Brand, in any case.
+    brand: Option<String>,
+    /// `New`, `Excellent`, `Good` or `Fair`.
+    condition: Option<String>,
+    /// Tags, separated by commas, of which an item has at least one.
+    tags: Option<String>,
+    /// Style words, separated by commas, of which an item has at least one.
+    aesthetic_tags: Option<String>,
+    /// Least price. Items without a price are left out.
+    price_min: Option<String>,
+    /// Largest price. Items without a price are left out.
+    price_max: Option<String>,
+    /// Least number of wears.
+    min_wears: Option<String>,
+    /// Largest number of wears.
+    max_wears: Option<String>,
+    /// `true` adds wishes.
+    include_wishlisted: Option<String>,
+    /// `dateAdded` (default), `wearCount` or `price.amount`.
+    sort_field: Option<String>,
+    /// `asc`, else descending.
+    sort_dir: Option<String>,
+    /// `nextContinuationToken` of the page before.
+    continuation_token: Option<String>,
+}
+
+fn items_query(query: &LenientQuery) -> Result<ItemsQuery, ApiError> {
+    let text = |name: &str| query.text(name).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    let elements = |name: &str| {
+        let elements = query.text(name).unwrap_or_default().split(',').filter(|element| !element.is_empty());
+        elements.take(MOST_ELEMENTS).map(str::to_owned).collect()
+    };
+    let price = |name: &str| query.parsed::<f64>(name).filter(|price| price.is_finite());
+    let (price, wears) =
+        ((price("priceMin"), price("priceMax")), (query.parsed::<i64>("minWears"), query.parsed::<i64>("maxWears")));
+    if let (Some(least), Some(most)) = price
+        && least > most
+    {
+        return Err(ApiError::BadRequest("priceMin must not exceed priceMax."));
+    }
+    if let (Some(least), Some(most)) = wears
+        && least > most
+    {
+        return Err(ApiError::BadRequest("minWears must not exceed maxWears."));
+    }
+    let orders = [ItemOrder::WearCount, ItemOrder::Price];
+    let order = query
+        .text("sortField")
+        .map(str::trim)
+        .and_then(|name| orders.into_iter().find(|order| order.field().eq_ignore_ascii_case(name)));
+    let is_ascending = query.text("sortDir").is_some_and(|direction| direction.trim().eq_ignore_ascii_case("asc"));
+    Ok(ItemsQuery {
+        category: text("category"),
+        brand: text("brand"),
+        condition: text("condition").and_then(|name| condition(&name)),
+        tags: elements("tags"),
+        aesthetic_tags: elements("aestheticTags"),
+        price,
+        wears,
+        with_wishes: query.is_true("includeWishlisted"),
+        order: order.unwrap_or(ItemOrder::DateAdded),
+        direction: if is_ascending { Direction::Ascending } else { Direction::Descending },
+        after: text("continuationToken"),
+        limit: usize::try_from(query.parsed("pageSize").unwrap_or(PAGE).clamp(1, LONGEST_PAGE)).unwrap_or(1),
+    })
+}
+
+/// Elements of a list in a query that are looked for. More are left out.
+const MOST_ELEMENTS: usize = 50;
+
+/// A page of items.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ListWardrobeResponse)]
+pub struct ListItemsResponse {
+    items: Vec<ItemResponse>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_continuation_token: Option<String>,
+}
+
+/// Lists garments, and wishes if asked for; never drafts.
+#[utoipa::path(get, path = "/api/wardrobe", params(ListItemsQuery), responses(
+    (status = 200, body = ListItemsResponse),
+    (status = 400, description = "A least value exceeds its largest one.")
+))]
+async fn list_wardrobe(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    query: LenientQuery,
+) -> Result<AppJson<ListItemsResponse>, ApiError> {
+    let (items, next_continuation_token) = app.data.wardrobe.page(&user, &items_query(&query)?).await?;
+    let items = items.into_iter().map(|item| ItemResponse::new(&app, item)).collect();
+    Ok(AppJson(ListItemsResponse { items, next_continuation_token }))
+}
+
+/// Returns an item: a garment, a wish or a draft.
+#[utoipa::path(get, path = "/api/wardrobe/{id}", params(("id" = ItemId, Path)), responses(
+    (status = 200, body = ItemResponse),
+    (status = 404, description = "Item not found.")
+))]
+async fn find_item(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    TextPath(id): TextPath<ItemId>,
+) -> Result<Response, ApiError> {
+    let (item, version) = app.data.wardrobe.find(&user, &id).await?.ok_or(NO_ITEM)?;
+    Ok(([(ETAG, version_tag(Some(&version)))], AppJson(ItemResponse::new(&app, item))).into_response())
+}
+
+/// Adds an item, for imports: with wears that were counted elsewhere.
+#[utoipa::path(post, path = "/api/wardrobe", request_body = CreateItemRequest, responses(
+    (status = 201, body = ItemResponse),
+    (status = 400, description = "The body cannot be read, or a value breaks a rule."),
+    (status = 409, description = "An item with this id exists.")
+))]
+async fn create_item(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    TextJson(body): TextJson<Option<CreateItemRequest>>,
+) -> Result<Response, ApiError> {
+    let body = body.ok_or(BODY_REQUIRED)?;
+    let id = match body.id().map(str::trim).filter(|id| !id.is_empty()) {
+        Some(id) if is_valid_id(id) => ItemId::from(id),
+        Some(_) => {
+            return Err(ApiError::BadRequest("An id has 1 to 128 of letters, digits, dots, hyphens and underscores."));
+        }
+        None => ItemId::from(Uuid::new_v4().simple().to_string()),
+    };
+    let document = Value::Object(body.document(&app, &user, &id)?);
+    if !app.data.wardrobe.create(&user, &id, &document).await? {
+        return Err(ApiError::Conflict("An item with this id exists already."));
+    }
+    // The weekly digest walks profiles. The item is there in any case.
+    if let Err(error) = app.data.profiles.create_if_missing(&user).await {
+        warn!(user.id = %user, error = %Chain(&error), "profile not created with the first item");
+    }
+    let item = serde_json::from_value(document).map_err(ApiError::internal)?;
+    let mut response = (StatusCode::CREATED, AppJson(ItemResponse::new(&app, item))).into_response();
+    if let Ok(location) = HeaderValue::from_str(&format!("/api/wardrobe/{id}")) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+fn is_valid_id(id: &str) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(is_known) && !RESERVED_IDS.contains(&id)
+}
+
+/// Replaces the owner's fields of an item or draft. A field that is absent or null is cleared; wears, dates and the picture
+/// are kept.
+#[utoipa::path(put, path = "/api/wardrobe/{id}", params(("id" = ItemId, Path), IfMatchHeader), request_body = ItemRequest, responses(
+    (status = 204),
+    (status = 400, description = "The body cannot be read, is for another item, or a value breaks a rule."),
+    (status = 404, description = "Item not found.")
+))]
+async fn update_item(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    TextPath(id): TextPath<ItemId>,
+    if_match: IfMatch,
+    TextJson(body): TextJson<Option<ItemRequest>>,
+) -> Result<StatusCode, ApiError> {
+    let is_meant = |body: &ItemRequest| body.id().is_some_and(|given| given.eq_ignore_ascii_case(id.as_str()));
+    let body = body.filter(is_meant).ok_or(ApiError::BadRequest("ID in path and body must match."))?;
+    let picture = body.picture(&app, &user, &id);
+    let (fields, wardrobe) = (body.fields()?, &app.data.wardrobe);
+    match wardrobe.replace_fields(&user, &id, &fields, picture.as_deref(), |version| if_match.admits(version)).await? {
+        Replaced::Saved => Ok(StatusCode::NO_CONTENT),
+        Replaced::Missing => Err(NO_ITEM),
+        Replaced::Stale => Err(STALE_VERSION),
+    }
+}
+
+/// Deletes an item, or dismisses a draft.
+#[utoipa::path(delete, path = "/api/wardrobe/{id}", params(("id" = ItemId, Path)), responses(
+    (status = 204),
+    (status = 404, description = "Item not found.")
+))]
+async fn delete_item(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    TextPath(id): TextPath<ItemId>,
+) -> Result<StatusCode, ApiError> {
+    app.data.wardrobe.delete(&user, &id).await?.ok_or(NO_ITEM)?;
+    Ok(StatusCode::NO_CONTENT)
+}
