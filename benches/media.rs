@@ -28,7 +28,7 @@ use futures::future::join_all;
 use heifer::encode::{EncodeOptions, encode_rgb8};
 use pluckit::imaging::decode::{Limits, decode};
 use pluckit::imaging::picture::{Layout, Picture};
-use pluckit::imaging::pipeline::Pipeline;
+use pluckit::imaging::pipeline::{Background, Pipeline};
 use pluckit::imaging::pool::{PixelPool, PoolOptions, give_way};
 use pluckit::imaging::remove::{Removal, remove_background};
 use pluckit::imaging::segment::BuiltIn;
@@ -72,7 +72,7 @@ fn main() {
     for _ in 0..9 {
         parts.push(parts_alone(&photograph));
         let begin = Instant::now();
-        black_box(runtime.block_on(one.process(photograph.clone())).unwrap());
+        black_box(runtime.block_on(one.process(photograph.clone(), Background::Removed)).unwrap());
         whole.push(milliseconds(begin.elapsed()));
     }
     let sums: Vec<f64> = parts.iter().map(|(decode, resize, encode)| decode + resize + encode).collect();
@@ -91,7 +91,7 @@ fn main() {
         for (threads, rates) in [1, 2].into_iter().zip(&mut rates) {
             let pipeline = pipeline(threads);
             let begin = Instant::now();
-            let pictures = (0..16).map(|_| pipeline.process(photograph.clone()));
+            let pictures = (0..16).map(|_| pipeline.process(photograph.clone(), Background::Removed));
             let results = runtime.block_on(join_all(pictures));
             assert!(results.iter().all(Result::is_ok));
             rates.push(16.0 / begin.elapsed().as_secs_f64());

@@ -3,14 +3,15 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::blob::BlobStore;
 use crate::domain::base::Base;
 use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
 use crate::domain::chat::runs::Runs;
 use crate::domain::dead_letters::DeadLetterService;
 use crate::domain::digest::Digests;
+use crate::domain::drafts::Drafts;
 use crate::domain::insights::Insights;
+use crate::domain::item_blobs::ItemBlobs;
 use crate::domain::jobs::Jobs;
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
@@ -35,8 +36,6 @@ pub struct AppState(Arc<Parts>);
 pub struct Parts {
     /// What the services share.
     pub base: Arc<Base>,
-    /// The blob store again if it is the embedded one, which only this service can serve.
-    pub embedded_blobs: Option<Arc<dyn BlobStore>>,
     /// Sessions.
     pub sessions: SessionService,
     /// API tokens.
@@ -65,6 +64,10 @@ pub struct Parts {
     pub moods: Moods,
     /// Digests.
     pub digests: Digests,
+    /// Wardrobe items that are made from photos.
+    pub drafts: Drafts,
+    /// Blobs of wardrobe items.
+    pub item_blobs: ItemBlobs,
     /// Scraping of the discover feed.
     pub scraper: Scraper,
     /// Taste quizzes.

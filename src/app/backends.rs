@@ -50,7 +50,7 @@ const QUEUE_FILE: &str = "queue.db";
 /// Directory of embedded blobs.
 const BLOB_DIRECTORY: &str = "blobs";
 
-/// Path of the route that serves embedded blobs.
+/// Path of the route that serves blobs.
 const MEDIA_PATH: [&str; 2] = ["api", "media"];
 
 /// The back ends that the settings select, and the clock.
@@ -61,8 +61,6 @@ pub struct Backends {
     pub queue: Arc<dyn JobQueue>,
     /// Blob store for pictures and the outputs of jobs.
     pub blobs: Arc<dyn BlobStore>,
-    /// The blob store if it is the embedded one, whose blobs only this service can serve.
-    pub embedded_blobs: Option<Arc<dyn BlobStore>>,
     /// Thread pool for image processing.
     pub pixels: Arc<PixelPool>,
     /// Background remover.
@@ -94,7 +92,7 @@ impl Backends {
     pub fn open(config: &Config, address: SocketAddr) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let http = net::services()?;
-        let (blobs, embedded_blobs) = open_blobs(config, &clock, address)?;
+        let blobs = open_blobs(config, &clock, address)?;
         let blobs_probe = blobs_probe(blobs.clone(), &config.storage.archive_container);
         let (queue, queue_probe) = open_queue(config, &clock)?;
         let storage_probes = vec![("blobs", Some(blobs_probe)), ("queue", Some(queue_probe))];
@@ -108,7 +106,6 @@ impl Backends {
             store,
             queue,
             blobs,
-            embedded_blobs,
             pixels,
             segmenter,
             model,
@@ -206,20 +203,18 @@ fn open_segmenter(config: &Config, http: &reqwest::Client, pixels: &Arc<PixelPoo
     }
 }
 
-type OpenBlobs = (Arc<dyn BlobStore>, Option<Arc<dyn BlobStore>>);
-
-fn open_blobs(config: &Config, clock: &Arc<dyn Clock>, address: SocketAddr) -> anyhow::Result<OpenBlobs> {
+fn open_blobs(config: &Config, clock: &Arc<dyn Clock>, address: SocketAddr) -> anyhow::Result<Arc<dyn BlobStore>> {
     if let Some(account) = &config.storage.blobs {
-        return Ok((Arc::new(AzureBlobs::new(Arc::new(open_storage(config, account)?))), None));
+        let account = Arc::new(open_storage(config, account)?);
+        return Ok(Arc::new(AzureBlobs::new(account).served_below(media_url(config, address))));
     }
     let directory = config.data_directory.join(BLOB_DIRECTORY);
     let store = LocalBlobs::open(&directory, media_url(config, address), &**clock)
         .with_context(|| format!("the blob directory {} cannot be used", directory.display()))?;
-    let store: Arc<dyn BlobStore> = Arc::new(store);
-    Ok((store.clone(), Some(store)))
+    Ok(Arc::new(store))
 }
 
-/// Returns the URL of the route that serves embedded blobs, for a service that listens on `address`.
+/// Returns the URL of the route that serves blobs, for a service that listens on `address`.
 pub fn media_url(config: &Config, address: SocketAddr) -> Url {
     let mut url = config.server.public_base(address);
     url.path_segments_mut().expect("an http address has a path").pop_if_empty().extend(MEDIA_PATH);

@@ -10,10 +10,12 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::openapi::served_document;
 use crate::domain::quota::Kind;
+use crate::http::extract::upload::LARGEST_UPLOAD;
 use crate::http::layers::bodies::DEFAULT_LIMIT;
 use crate::http::layers::idempotency::Repeats;
 use crate::http::respond::say_charset;
 use crate::routes::docs::Description;
+use crate::routes::wardrobe::drafts;
 use crate::routes::{
     admin, auth, chat, chat_runs, console, digest, docs, health, insights, jobs, media, moods, profile, reddit,
     scraper, taste, tokens, wardrobe,
@@ -94,8 +96,8 @@ impl Group {
         Self { time_limit, ..self }
     }
 
-    /// The routes answer with streams, which cannot be repeated.
-    fn streams(self) -> Self {
+    /// Answers are not kept: streams, and those to bodies that are too large to be compared.
+    fn never_repeats(self) -> Self {
         Self { repeats: Repeats::Never, ..self }
     }
 
@@ -131,8 +133,11 @@ pub fn groups(wardrobe_api: bool) -> Vec<Group> {
         Group::new("auth", SignedIn, tokens::signed_in()).largest_body(auth::LARGEST_BODY).secrets(),
         Group::new("chat", User, chat::user()),
         Group::new("chat", User, chat_runs::user()),
-        Group::new("chat", User, chat_runs::user_streams()).streams(),
-        Group::new("chat", User, chat::user_turns()).quota(Kind::Model).largest_body(chat::LARGEST_TURN).streams(),
+        Group::new("chat", User, chat_runs::user_streams()).never_repeats(),
+        Group::new("chat", User, chat::user_turns())
+            .quota(Kind::Model)
+            .largest_body(chat::LARGEST_TURN)
+            .never_repeats(),
         Group::new("digest", User, digest::user()),
         Group::new("digest", User, digest::slow_user()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT).may_be_later(),
         Group::new("insights", User, insights::user()),
@@ -152,7 +157,7 @@ pub fn groups(wardrobe_api: bool) -> Vec<Group> {
         Group::new("media", Public, media::public()),
         Group::new("media", UserOrService, media::user_or_service())
             .quota(Kind::Upload)
-            .largest_body(media::LARGEST_UPLOAD)
+            .largest_body(LARGEST_UPLOAD)
             .time_limit(MEDIA_TIME_LIMIT),
         Group::new("media", Service, media::service())
             .largest_body(media::LARGEST_ENCODED)
@@ -170,7 +175,16 @@ pub fn groups(wardrobe_api: bool) -> Vec<Group> {
 
 /// The groups of the wardrobe API, which `WARDROBE_API` turns on and off.
 fn wardrobe_groups() -> Vec<Group> {
-    vec![Group::wardrobe("profile", profile::user()), Group::wardrobe("wardrobe", wardrobe::user())]
+    vec![
+        Group::wardrobe("profile", profile::user()),
+        Group::wardrobe("wardrobe", wardrobe::user()),
+        Group::wardrobe("wardrobe", drafts::user()),
+        Group::wardrobe("wardrobe", drafts::user_uploads())
+            .quota(Kind::Upload)
+            .largest_body(LARGEST_UPLOAD)
+            .time_limit(MEDIA_TIME_LIMIT)
+            .never_repeats(),
+    ]
 }
 
 /// What a web client asks of its own origin beside the API. It is not a part of the API.

@@ -25,14 +25,15 @@ use crate::http::layers::log::{log_probe, log_request};
 use crate::http::layers::time::limit_time;
 use crate::http::web_client::WebClient;
 use crate::state::AppState;
-use crate::workers::{FUNCTIONS, Function, invocation};
+use crate::workers::{Function, functions, invocation};
 
 /// The whole service, as run by the listener and called by tests.
 pub type App = NormalizePath<Router>;
 
 /// Builds the service.
 pub fn app(state: AppState) -> App {
-    with_functions(state, FUNCTIONS)
+    let functions = functions(state.config.wardrobe_api.is_on);
+    with_functions(state, functions)
 }
 
 /// Builds the service with these functions for the Functions host.

@@ -77,7 +77,7 @@ async fn prepare_queues(config: &Config) -> anyhow::Result<Vec<Preparation>> {
     };
     let account = open_storage(config, account)?;
     let mut done = Vec::new();
-    for name in config.queues.all().into_iter().flat_map(|queue| [&queue.work, &queue.poison]) {
+    for name in config.queues_in_use().flat_map(|queue| [&queue.work, &queue.poison]) {
         let created = Box::pin(account.create_queue(name)).await.with_context(|| format!("queue {name}"))?;
         done.push(Preparation::new(format!("queue {name}"), created));
     }
@@ -90,7 +90,9 @@ async fn prepare_blobs(config: &Config) -> anyhow::Result<Vec<Preparation>> {
     };
     let account = open_storage(config, account)?;
     let mut done = Vec::new();
-    for name in [&config.storage.archive_container, &config.storage.jobs_container] {
+    let config::Storage { archive_container, jobs_container, uploads_container, .. } = &config.storage;
+    let of_wardrobe = config.wardrobe_api.is_on.then_some(uploads_container);
+    for name in [archive_container, jobs_container].into_iter().chain(of_wardrobe) {
         let created =
             Box::pin(account.create_blob_container(name)).await.with_context(|| format!("blob container {name}"))?;
         done.push(Preparation::new(format!("blob container {name}"), created));

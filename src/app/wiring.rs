@@ -20,7 +20,9 @@ use crate::domain::chat::tools::weather::Forecasts;
 use crate::domain::chat::{Chat, tools};
 use crate::domain::dead_letters::DeadLetterService;
 use crate::domain::digest::Digests;
+use crate::domain::drafts::{self, Drafts};
 use crate::domain::insights::Insights;
+use crate::domain::item_blobs::ItemBlobs;
 use crate::domain::jobs::{Jobs, kinds};
 use crate::domain::media::Media;
 use crate::domain::metadata::Describer;
@@ -56,7 +58,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     if config.media.is_open {
         warn!("PROCESS_IMAGE_AUTH_MODE is anonymous: whoever reaches the service may have pictures processed");
     }
-    let Backends { store, queue, blobs, embedded_blobs, pixels, segmenter, model, storage_probes, .. } = backends;
+    let Backends { store, queue, blobs, pixels, segmenter, model, storage_probes, .. } = backends;
     let Backends { clock, http, web, throttle, telemetry, more_kinds, .. } = backends;
     let queue: Arc<dyn JobQueue> = if telemetry.is_tracing() { Arc::new(TracedQueue(queue)) } else { queue };
     let (data, tasks) = (Data::new(store.clone()), TaskTracker::new());
@@ -69,7 +71,12 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     let Base { config, clock, data, queue, blobs, pixels, model, http, web, telemetry, tasks, .. } = &*base;
     let most_items = config.stylist.similarity_max_items;
     let similar = SimilarItems::new(data.clone(), clock.clone(), tasks.clone(), most_items);
-    let pictures = Pictures::new(web.clone(), blobs.clone(), config.storage.archive_container.clone());
+    let item_blobs = ItemBlobs {
+        store: blobs.clone(),
+        archive: config.storage.archive_container.clone(),
+        uploads: config.storage.uploads_container.clone(),
+    };
+    let pictures = Pictures::new(web.clone(), item_blobs.clone(), clock.clone());
     let rates = Arc::new(open_rates(config, data, http, clock));
     let parts = tools::Parts {
         base: base.clone(),
@@ -94,6 +101,17 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         moods: moods.clone(),
         scraper: scraper.clone(),
     };
+    let media = Media::new(base.clone(), Pipeline::new(pixels.clone(), segmenter, decode::Limits::default()));
+    let describer = Describer::new(model.clone(), pixels.clone());
+    let bodies = BodyMemory::new(limits.body_memory);
+    let parts_of_drafts = drafts::Parts {
+        base: base.clone(),
+        blobs: item_blobs.clone(),
+        media: media.clone(),
+        describer: describer.clone(),
+        dead_letters: dead_letters.clone(),
+        memory: bodies.clone(),
+    };
     let kinds = kinds::all(&services).into_iter().chain(more_kinds).collect();
     let chat = Arc::new(Chat::new(&Arc::new(parts)));
     AppState::from(Parts {
@@ -112,20 +130,21 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         api_tokens: ApiTokenService::new(data.api_tokens.clone(), clock.clone()).watched(&telemetry.metrics),
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         services: ServiceVerifier::new(&config.media.service, http.clone(), clock.clone(), tasks.clone()),
-        media: Media::new(base.clone(), Pipeline::new(pixels.clone(), segmenter, decode::Limits::default())),
+        drafts: Drafts::new(parts_of_drafts),
         runs: Runs::new(base.clone(), chat.clone()),
         chat,
         readiness: Readiness::new(clock.clone(), probes(&base, store, storage_probes)),
-        describer: Describer::new(model.clone(), pixels.clone()),
         limits: Limits::new(limits, clock.clone()),
-        bodies: BodyMemory::new(limits.body_memory),
+        media,
+        describer,
+        bodies,
+        item_blobs,
         digests,
         moods,
         scraper,
         dead_letters,
         pictures,
         budget,
-        embedded_blobs,
         base: base.clone(),
     })
 }

@@ -1,5 +1,6 @@
 //! Azure identities, and clients of a storage account.
 
+mod sas;
 mod shared_key;
 pub mod storage;
 
@@ -12,6 +13,7 @@ use azure_identity::{
     DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
 };
 
+pub use sas::BlobSigner;
 pub use storage::StorageAccount;
 
 use crate::net;

@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::Identity;
+use super::sas::BlobSigner;
 use super::shared_key::SharedKey;
 use crate::config::connection_string::{self, ConnectionString};
 
@@ -41,6 +42,7 @@ pub enum Error {
 pub struct StorageAccount {
     blobs: BlobServiceClient,
     queues: QueueServiceClient,
+    signer: Option<BlobSigner>,
 }
 
 impl StorageAccount {
@@ -79,7 +81,8 @@ impl StorageAccount {
         let key = key.expose_secret();
         BASE64_STANDARD.decode(key).map_err(|_| Error::BadKey)?;
         let policy: Arc<dyn Policy> = Arc::new(SharedKey::new(account, key));
-        Self::new(blob_endpoint, queue_endpoint, None, Some(policy))
+        let signer = BlobSigner::new(account, key, blob_endpoint.scheme() == "https");
+        Ok(Self { signer: Some(signer), ..Self::new(blob_endpoint, queue_endpoint, None, Some(policy))? })
     }
 
     fn new(
@@ -96,6 +99,7 @@ impl StorageAccount {
         Ok(Self {
             blobs: BlobServiceClient::new(blob_endpoint, credential.clone(), Some(for_blobs))?,
             queues: QueueServiceClient::new(queue_endpoint, credential, Some(for_queues))?,
+            signer: None,
         })
     }
 
@@ -107,6 +111,11 @@ impl StorageAccount {
     /// Returns the client of the queue service.
     pub fn queues(&self) -> &QueueServiceClient {
         &self.queues
+    }
+
+    /// Returns what signs URLs of blobs; `None` without the account's key.
+    pub fn signer(&self) -> Option<&BlobSigner> {
+        self.signer.as_ref()
     }
 
     /// Creates a private blob container, unless it exists; returns whether it is new.

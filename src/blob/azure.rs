@@ -18,7 +18,7 @@ use azure_storage_blob::models::{
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
-use tracing::debug;
+use tracing::{debug, warn};
 use url::Url;
 
 use super::{
@@ -26,6 +26,7 @@ use super::{
     Span, UNKNOWN_TYPE, located_below, url_below,
 };
 use crate::azure::{StorageAccount, storage};
+use crate::base::chain::Chain;
 use crate::base::deadline::{self, Elapsed};
 use crate::base::outage;
 
@@ -54,12 +55,19 @@ enum Fault {
 /// Containers in a storage account.
 pub struct AzureBlobs {
     account: Arc<StorageAccount>,
+    /// Address below which this service answers with blobs.
+    served_below: Option<Url>,
 }
 
 impl AzureBlobs {
     /// Creates blobs of this account. Makes no call yet.
     pub fn new(account: Arc<StorageAccount>) -> Self {
-        Self { account }
+        Self { account, served_below: None }
+    }
+
+    /// Has browsers read blobs below this address of this service, where no key signs their own addresses.
+    pub fn served_below(self, base: Url) -> Self {
+        Self { served_below: Some(base), ..self }
     }
 
     fn client(&self, container: &ContainerName, name: &BlobName) -> BlobClient {
@@ -229,8 +237,21 @@ impl BlobStore for AzureBlobs {
         url_below(self.account.blobs().url(), [&**container].into_iter().chain(name.segments()))
     }
 
+    fn shown_url(&self, container: &ContainerName, name: &BlobName, now: OffsetDateTime) -> Url {
+        let plain = self.public_url(container, name);
+        let Some(signer) = self.account.signer() else {
+            let Some(base) = &self.served_below else { return plain };
+            return url_below(base, [&**container].into_iter().chain(name.segments()));
+        };
+        signer.sign(plain.clone(), container, name, now).unwrap_or_else(|error| {
+            warn!(error = %Chain(&error), "address of a blob not signed");
+            plain
+        })
+    }
+
     fn locate(&self, address: &str) -> Option<(ContainerName, BlobName)> {
-        located_below(self.account.blobs().url(), address)
+        let bases = [Some(self.account.blobs().url()), self.served_below.as_ref()];
+        bases.into_iter().flatten().find_map(|base| located_below(base, address))
     }
 
     async fn is_ready(&self, container: &ContainerName) -> Result<bool> {

@@ -285,8 +285,14 @@ pub trait BlobStore: Send + Sync {
     /// The address at which a browser finds the blob, as far as it may.
     fn public_url(&self, container: &ContainerName, name: &BlobName) -> Url;
 
-    /// The container and the blob that an address names, if it is one that [`Self::public_url`] gives, without regard to a
-    /// query behind it. It may be relative, and those of this machine may have another port: the service that gave it may
+    /// The address at which a browser can read the blob for the next two hours, whoever may read its container. It stays for
+    /// up to an hour, so that browsers can cache what is there. Not to be stored: see [`Self::public_url`].
+    fn shown_url(&self, container: &ContainerName, name: &BlobName, _now: OffsetDateTime) -> Url {
+        self.public_url(container, name)
+    }
+
+    /// The container and the blob that an address names, if it is one that [`Self::public_url`] or [`Self::shown_url`] gives,
+    /// without regard to a query behind it. It may be relative, and those of this machine may have another port: the service that gave it may
     /// have listened there. Whether there is such a blob is not asked.
     fn locate(&self, address: &str) -> Option<(ContainerName, BlobName)>;
 

@@ -9,8 +9,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::output::output;
-use crate::workers::FUNCTIONS;
-use crate::workers::package;
+use crate::workers::{functions, package};
 
 /// Flags of `package`.
 #[derive(Args)]
@@ -21,6 +20,9 @@ pub struct Arguments {
     /// Binary to package, built for the host's system [default: this binary]
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// Include the functions of the wardrobe API, which then must be on (WARDROBE_API)
+    #[arg(long)]
+    wardrobe_api: bool,
 }
 
 /// Writes the package.
@@ -29,11 +31,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(binary) => binary.clone(),
         None => env::current_exe().context("this program does not know its own file")?,
     };
-    package::write(FUNCTIONS, &arguments.out, &binary)?;
+    let functions = functions(arguments.wardrobe_api);
+    package::write(functions, &arguments.out, &binary)?;
     writeln!(
         output(),
         "Package of {} functions and the HTTP routes in {}. Try it: cd {} && func start",
-        FUNCTIONS.len(),
+        functions.len(),
         arguments.out.display(),
         arguments.out.display(),
     )?;

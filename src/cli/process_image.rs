@@ -18,7 +18,7 @@ use super::block_on;
 use super::output::{output, tell};
 use crate::base::chain::Chain;
 use crate::imaging::decode::Limits;
-use crate::imaging::pipeline::{Pipeline, Processed};
+use crate::imaging::pipeline::{Background, Pipeline, Processed};
 use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::BuiltIn;
 
@@ -133,7 +133,8 @@ async fn process_one(pipeline: &Pipeline, limits: &Limits, order: &Order, force:
     let size = tokio::fs::metadata(&order.source).await.context("it cannot be read")?.len();
     limits.check_file(usize::try_from(size).unwrap_or(usize::MAX))?;
     let bytes = tokio::fs::read(&order.source).await.context("it cannot be read")?;
-    let processed = pipeline.process(bytes.into()).await.map_err(|error| anyhow::anyhow!("{}", Chain(&error)))?;
+    let processed = pipeline.process(bytes.into(), Background::Removed).await;
+    let processed = processed.map_err(|error| anyhow::anyhow!("{}", Chain(&error)))?;
     let (target, webp) = (order.target.clone(), processed.webp.clone());
     tokio::task::spawn_blocking(move || write(&target, &webp, force)).await??;
     Ok(processed)

@@ -15,7 +15,7 @@ use crate::config::{Config, Documents, Environment, masked_url};
 use crate::http::web_client;
 use crate::llm::Purpose;
 use crate::telemetry;
-use crate::workers::{FUNCTIONS, pump, timers};
+use crate::workers::{functions, pump, timers};
 
 /// Flags of `serve`; each one overrides a setting.
 #[derive(Args, Default)]
@@ -70,8 +70,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         app.runs.watch();
         if !app.config.server.under_functions_host {
             // Under the host, it is the host that starts functions.
-            pump::start(&app, FUNCTIONS, &pump::Options::from_config(&app.config));
-            timers::start(&app, FUNCTIONS, &timers::Options::default());
+            let functions = functions(app.config.wardrobe_api.is_on);
+            pump::start(&app, functions, &pump::Options::from_config(&app.config));
+            timers::start(&app, functions, &timers::Options::default());
         }
         announce(&app.config, address, app.model.name(Purpose::Stylist));
         app::serve(listener, app).await?;

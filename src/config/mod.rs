@@ -205,6 +205,12 @@ impl Config {
         })
     }
 
+    /// Returns the queues that this service reads: all, but those of the wardrobe API only if that is on.
+    pub fn queues_in_use(&self) -> impl Iterator<Item = &QueueNames> {
+        let wardrobe_api = self.wardrobe_api.is_on;
+        self.queues.all().into_iter().filter(move |queue| wardrobe_api || **queue != self.queues.images)
+    }
+
     /// Reads the settings of this process from command-line `flags`, the environment and, in development,
     /// `local.settings.json` in the working directory.
     ///

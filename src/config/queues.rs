@@ -22,13 +22,15 @@ pub struct Queues {
     pub scrape: QueueNames,
     /// Jobs.
     pub operations: QueueNames,
+    /// Photos that drafts are made from. In use only with the wardrobe API.
+    pub images: QueueNames,
 }
 
 impl Queues {
     /// Returns all queues.
-    pub fn all(&self) -> [&QueueNames; 5] {
-        let Self { taste, digest, moods, scrape, operations } = self;
-        [taste, digest, moods, scrape, operations]
+    pub fn all(&self) -> [&QueueNames; 6] {
+        let Self { taste, digest, moods, scrape, operations, images } = self;
+        [taste, digest, moods, scrape, operations, images]
     }
 
     /// Returns the work queue for the name of a work or poison queue.
@@ -59,6 +61,7 @@ impl Queues {
         let moods = names("MOOD_CHUNK_QUEUE_NAME", "mood-chunks")?;
         let scrape = names("SCRAPE_QUEUE_NAME", "scrape-sources")?;
         let operations = names("LONG_OPERATION_QUEUE_NAME", "long-operations")?;
+        let images = names("IMAGE_JOB_QUEUE_NAME", "image-processing-jobs")?;
         // Where the Functions host moves messages, whatever we think of it.
         let variable = "TASTE_JOB_DEAD_LETTER_QUEUE_NAME";
         let dead_letter_queue = reader.text(variable, &taste.poison);
@@ -67,7 +70,7 @@ impl Queues {
             return Err(Error::Invalid { name: variable, got: dead_letter_queue, expected });
         }
         taste.poison = dead_letter_queue;
-        Ok(Queues { taste, digest, moods, scrape, operations })
+        Ok(Queues { taste, digest, moods, scrape, operations, images })
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Storage {
     pub archive_container: ContainerName,
     /// Blob container of job outputs; not publicly readable.
     pub jobs_container: ContainerName,
+    /// Blob container of uploaded photos; not publicly readable. In use only with the wardrobe API.
+    pub uploads_container: ContainerName,
 }
 
 /// Access to a storage account.
@@ -74,20 +76,33 @@ impl Storage {
             })?;
             Ok(Some(identity(service)))
         };
-        let default = "archive".parse().expect("a good name");
-        let expected = "3 to 63 of a-z, 0-9 and single hyphens between them";
-        let archive_container = reader.parsed::<ContainerName>("ARCHIVE_CONTAINER_NAME", default, expected)?;
-        let default = "jobs".parse().expect("a good name");
-        let jobs_container = reader.parsed::<ContainerName>("JOBS_CONTAINER_NAME", default, expected)?;
-        if jobs_container == archive_container {
-            let expected = "another container than ARCHIVE_CONTAINER_NAME, which everybody may read".to_owned();
-            return Err(Error::Invalid { name: "JOBS_CONTAINER_NAME", got: jobs_container.to_string(), expected });
-        }
+        let archive_container = container(reader, "ARCHIVE_CONTAINER_NAME", "archive", &[])?;
+        let jobs_container = container(reader, "JOBS_CONTAINER_NAME", "jobs", &[&archive_container])?;
+        let others = [&archive_container, &jobs_container];
+        let uploads_container = container(reader, "UPLOADS_CONTAINER_NAME", "uploads", &others)?;
         Ok(Storage {
             queues: queue.or(queue_service).or(account("queue")?).or_else(|| host.clone()),
             blobs: account("blob")?.or(host),
             archive_container,
             jobs_container,
+            uploads_container,
         })
     }
+}
+
+/// Reads the name of a blob container that must not be one of `others`, the first of which everybody may read.
+fn container(
+    reader: &mut Reader<'_>,
+    name: &'static str,
+    default: &str,
+    others: &[&ContainerName],
+) -> Result<ContainerName, Error> {
+    let expected = "3 to 63 of a-z, 0-9 and single hyphens between them";
+    let read = reader.parsed::<ContainerName>(name, default.parse().expect("a good name"), expected)?;
+    let expected = match others.iter().position(|other| **other == read) {
+        None => return Ok(read),
+        Some(0) => "another container than ARCHIVE_CONTAINER_NAME, which everybody may read",
+        Some(_) => "another container than JOBS_CONTAINER_NAME",
+    };
+    Err(Error::Invalid { name, got: read.to_string(), expected: expected.to_owned() })
 }

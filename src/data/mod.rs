@@ -10,6 +10,7 @@ pub mod conversations;
 pub mod dead_letters;
 pub mod digest_feedback;
 pub mod digests;
+pub mod drafts;
 pub mod exchange_rates;
 pub mod idempotency;
 pub mod insights_cache;
@@ -110,6 +111,8 @@ pub struct Data {
     pub dead_letters: dead_letters::DeadLetters,
     /// Digests.
     pub digests: digests::Digests,
+    /// Drafts of wardrobe items.
+    pub drafts: drafts::Drafts,
     /// Feedback on digests.
     pub digest_feedback: digest_feedback::Feedback,
     /// Taste quizzes.
@@ -151,6 +154,7 @@ impl Data {
             insights_cache: insights_cache::InsightsCache(store.clone()),
             dead_letters: dead_letters::DeadLetters(store.clone()),
             digests: digests::Digests(store.clone()),
+            drafts: drafts::Drafts(store.clone()),
             digest_feedback: digest_feedback::Feedback(store.clone()),
             quizzes: quizzes::Quizzes(store.clone()),
             bans: bans::Bans(store.clone()),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::stream::{Stream, TryStreamExt};
 use futures::{StreamExt, stream};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
@@ -14,6 +15,7 @@ use super::{Result, pages};
 use crate::base::chain::Chain;
 use crate::base::hash::sha256_hex_of;
 use crate::model::ids::{ItemId, UserId};
+use crate::model::lenient;
 use crate::model::numbers::ItemNumbers;
 use crate::model::wardrobe::WardrobeItem;
 use crate::store::query::Comparison;
@@ -183,6 +185,19 @@ impl ItemsQuery {
         let hash = sha256_hex_of([filters.to_string().as_bytes()]);
         hash[..16].to_owned()
     }
+}
+
+/// What tells which picture an item shows.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    /// Item id.
+    pub id: ItemId,
+    /// Owner.
+    pub user_id: UserId,
+    /// Picture URL.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub image_url: Option<String>,
 }
 
 /// Wardrobes of all users.
@@ -373,6 +388,20 @@ impl Wardrobe {
         }
         Ok(())
     }
+
+    /// Finds all items with one of these ids, whoever owns them, drafts and wishes included.
+    pub async fn find_all_users(&self, ids: &[ItemId]) -> Result<Vec<Shown>> {
+        pages::walk(&*self.0, all_users_query(ids)).try_collect().await
+    }
+}
+
+/// What [`Wardrobe::find_all_users`] asks the store.
+pub fn all_users_query(ids: &[ItemId]) -> Query {
+    let ids = ids.iter().map(|id| id.as_str().into()).collect();
+    Query::all(Container::Wardrobe)
+        .matching(Filter::In("id", ids))
+        .order_by("id", Direction::Ascending)
+        .select(&["id", "userId", "imageUrl"])
 }
 
 /// Returns a filter for owned items: neither drafts nor wishes. Absent and null both mean no.

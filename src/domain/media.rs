@@ -22,6 +22,10 @@ use crate::imaging;
 use crate::imaging::pipeline::Pipeline;
 use crate::model::ids::UserId;
 
+pub use crate::imaging::pipeline::Background;
+
+/// Largest file that is accepted, in bytes.
+pub const LARGEST_FILE: usize = 20 * 1024 * 1024;
 /// Media type of finished pictures.
 pub const MEDIA_TYPE: &str = "image/webp";
 /// Suffix of the names of finished pictures.
@@ -133,9 +137,21 @@ pub fn blob_name(owner: Option<&UserId>, id: &PictureId) -> BlobName {
     PictureName::new(owner, id).blob
 }
 
+/// Returns the directory of a user's pictures: the beginning of the hash of their id.
+pub fn directory(owner: &UserId) -> String {
+    let mut hash = sha256_hex(owner.as_str());
+    hash.truncate(OWNER_DIGITS);
+    hash
+}
+
+/// Whether a directory can be a user's.
+pub fn is_directory(name: &str) -> bool {
+    name.len() == OWNER_DIGITS && name.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 impl PictureName {
     fn new(owner: Option<&UserId>, id: &PictureId) -> Self {
-        let directory = owner.map(|owner| format!("{}/", &sha256_hex(owner.as_str())[..OWNER_DIGITS]));
+        let directory = owner.map(|owner| format!("{}/", directory(owner)));
         let name = format!("{}{}{SUFFIX}", directory.unwrap_or_default(), id.as_str());
         let blob = name.parse().expect("a hash and an id have only what a name may have, and an end that is no dot");
         Self { blob, is_owned: owner.is_some() }
@@ -181,17 +197,23 @@ impl Media {
     /// Processes a picture and returns its URL; if it exists already, only returns the URL. Concurrent uploads of the
     /// same picture share one run, which continues when the first caller leaves. A failure is not kept.
     ///
-    /// `owner` is the user, or `None` for a service.
+    /// `owner` is the user, or `None` for a service. `background` has no effect on a picture that exists already.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn finish(&self, owner: Option<&UserId>, id: &PictureId, file: Bytes) -> Result<Url, Error> {
+    pub async fn finish(
+        &self,
+        owner: Option<&UserId>,
+        id: &PictureId,
+        file: Bytes,
+        background: Background,
+    ) -> Result<Url, Error> {
         let name = PictureName::new(owner, id);
         let (file, source) = hashed(file).await?;
         loop {
             let finishing = {
                 let mut in_work = self.0.in_work.lock();
-                let begin = || self.begin(name.clone(), file.clone(), source.clone());
+                let begin = || self.begin(name.clone(), file.clone(), source.clone(), background);
                 in_work.entry(name.clone()).or_insert_with(begin).clone()
             };
             if !name.is_owned || finishing.source == source {
@@ -206,24 +228,30 @@ impl Media {
         }
     }
 
-    fn begin(&self, name: PictureName, file: Bytes, source: SourceHash) -> Finishing {
+    fn begin(&self, name: PictureName, file: Bytes, source: SourceHash, background: Background) -> Finishing {
         let (media, of) = (self.clone(), source.clone());
         let work = async move {
             let _leaves = Leaves { media: &media, name: &name };
-            media.work(&name, file, &of).await
+            media.work(&name, file, &of, background).await
         };
         let task = self.0.base.tasks.spawn(work.in_current_span());
         let outcome = async move { task.await.unwrap_or_else(|error| Err(Error::Broken(Arc::new(error)))) };
         Finishing { source, outcome: outcome.boxed().shared() }
     }
 
-    async fn work(&self, name: &PictureName, file: Bytes, source: &SourceHash) -> Result<Url, Error> {
+    async fn work(
+        &self,
+        name: &PictureName,
+        file: Bytes,
+        source: &SourceHash,
+        background: Background,
+    ) -> Result<Url, Error> {
         let (blobs, container) = self.blobs();
         if let Some(url) = self.find(name, source).await? {
             return Ok(url);
         }
         let size = file.len();
-        let finished = self.0.pipeline.process(file).await?;
+        let finished = self.0.pipeline.process(file, background).await?;
         info!(
             picture.name = &*name.blob,
             segmenter = self.segmenter(),

@@ -50,17 +50,36 @@ pub struct Colour {
     pub hex: String,
 }
 
+/// Why a garment was not described.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+pub enum Error {
+    /// The picture cannot be decoded.
     #[error("the picture cannot be shown to the model")]
     Picture(#[from] imaging::Error),
+    /// The model failed.
     #[error("the model did not describe the picture")]
     Model(#[from] llm::Error),
+    /// The answer is something else.
     #[error("the model's answer has no description")]
     Nonsense,
 }
 
-/// Describes garments with a vision model.
+impl Error {
+    /// Whether another attempt may succeed.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Picture(error) => matches!(error, imaging::Error::Busy),
+            Self::Model(error) => {
+                use llm::Error::{Interrupted, OverBudget, RateLimited, Unavailable};
+                matches!(error, RateLimited { .. } | OverBudget { .. } | Unavailable(_) | Interrupted(_))
+            }
+            Self::Nonsense => false,
+        }
+    }
+}
+
+/// Describes garments with a vision model. Cheap to clone.
+#[derive(Clone)]
 pub struct Describer {
     model: Arc<dyn Model>,
     pool: Arc<PixelPool>,
@@ -75,13 +94,17 @@ impl Describer {
     /// Describes the garment in a picture; calls the model in `context`. Failures are logged and give empty metadata,
     /// since callers prefer a garment without metadata to none.
     pub async fn describe(&self, context: &CallContext, picture: Bytes) -> Metadata {
-        self.ask(context, picture).await.unwrap_or_else(|error| {
+        self.try_describe(context, picture).await.unwrap_or_else(|error| {
             warn!(error = %Chain(&error), "garment not described");
             Metadata::default()
         })
     }
 
-    async fn ask(&self, context: &CallContext, picture: Bytes) -> Result<Metadata, Fault> {
+    /// Describes the garment in a picture; calls the model in `context`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn try_describe(&self, context: &CallContext, picture: Bytes) -> Result<Metadata, Error> {
         let (picture, memory) = pipeline::open(&self.pool, picture, &Limits::default(), LONGEST_SIDE).await?;
         let jpeg = self.pool.run(move || to_jpeg(picture, JPEG_QUALITY)).await?;
         drop(memory);
@@ -96,7 +119,7 @@ impl Describer {
             max_tokens: Some(MAX_TOKENS),
         };
         let reply = self.model.complete(context, request).await?;
-        read(&reply.text).ok_or(Fault::Nonsense)
+        read(&reply.text).ok_or(Error::Nonsense)
     }
 }
 

@@ -1,15 +1,19 @@
 //! Pictures by URL. The service's own pictures are read from its blob store, since their URLs may be relative or
 //! unreachable; others are fetched with the guarded client.
 //!
-//! URLs are stored as they were when the picture was saved. [`Pictures::shown`] returns the current URL, for example
-//! after the port changed.
+//! URLs are stored as they were when the picture was saved, without a signature. [`Pictures::shown`] returns the current one,
+//! signed where the store wants that: the port may have changed, or the base address. What a wardrobe item may show is
+//! narrower ([`Pictures::of_item`]), since its URL can come from a client.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::base::clock::Clock;
 use crate::base::deadline::{self, Elapsed};
-use crate::blob::{self, Blob, BlobName, BlobStore, ContainerName, Span};
+use crate::blob::{self, Blob, BlobName, Span};
+use crate::domain::item_blobs::{ItemBlobs, is_own, is_picture_of};
+use crate::model::ids::{ItemId, UserId};
 use crate::net::guarded::{Expect, FetchError, GuardedClient, Limits};
 
 /// A picture.
@@ -66,14 +70,14 @@ impl Error {
 #[derive(Clone)]
 pub struct Pictures {
     web: Arc<GuardedClient>,
-    blobs: Arc<dyn BlobStore>,
-    container: ContainerName,
+    blobs: ItemBlobs,
+    clock: Arc<dyn Clock>,
 }
 
 impl Pictures {
-    /// Reads pictures in `container` of `blobs` from there, and others with `web`.
-    pub fn new(web: Arc<GuardedClient>, blobs: Arc<dyn BlobStore>, container: ContainerName) -> Self {
-        Self { web, blobs, container }
+    /// Reads pictures in the archive of `blobs` from there, and others with `web`.
+    pub fn new(web: Arc<GuardedClient>, blobs: ItemBlobs, clock: Arc<dyn Clock>) -> Self {
+        Self { web, blobs, clock }
     }
 
     /// Reads the picture at `address`, within `limits`.
@@ -81,29 +85,39 @@ impl Pictures {
     /// # Errors
     /// See [`Error`].
     pub async fn get(&self, address: &str, limits: Limits) -> Result<Picture, Error> {
-        let Some(name) = self.own(address) else {
+        let Some(name) = self.blobs.in_archive(address) else {
             let fetched = self.web.get(address, Expect::Image, limits).await.map_err(Error::Fetch)?;
             return Ok(Picture { media_type: essence(&fetched.content_type), bytes: fetched.body });
         };
         let read = async {
-            let blob = self.blobs.get(&self.container, &name, Span::Whole).await.map_err(Error::Store)?;
+            let blob = self.blobs.store.get(&self.blobs.archive, &name, Span::Whole).await.map_err(Error::Store)?;
             read(blob.ok_or(Error::Missing)?, limits.size_bytes).await
         };
         deadline::within(limits.time, read).await.map_err(Error::TimedOut)?
     }
 
-    /// Returns the current URL of a stored one.
+    /// Returns the URL at which a browser finds the picture with this stored URL now. It is not to be stored.
     pub fn shown(&self, address: String) -> String {
-        match self.own(&address) {
-            Some(name) => self.blobs.public_url(&self.container, &name).into(),
+        match self.blobs.in_archive(&address) {
+            Some(name) => self.show(&name),
             None => address,
         }
     }
 
-    /// Returns the blob name, if the picture is one of ours.
-    fn own(&self, address: &str) -> Option<BlobName> {
-        let (container, name) = self.blobs.locate(address)?;
-        (container == self.container).then_some(name)
+    /// Returns the URL at which a browser finds the picture of a wardrobe item with this stored URL now. A blob that does not
+    /// belong to the item is not signed: its URL is as good as a foreign one.
+    pub fn of_item(&self, user: &UserId, item: &ItemId, address: String) -> String {
+        let Some((container, name)) = self.blobs.store.locate(&address) else { return address };
+        let is_its_own = is_picture_of(user, item, &name) || is_own(user, &name);
+        if container == self.blobs.archive && is_its_own {
+            self.show(&name)
+        } else {
+            self.blobs.store.public_url(&container, &name).into()
+        }
+    }
+
+    fn show(&self, name: &BlobName) -> String {
+        self.blobs.store.shown_url(&self.blobs.archive, name, self.clock.now()).into()
     }
 }
 

@@ -21,6 +21,7 @@ use crate::domain::backlog::Backlog;
 use crate::domain::budget::BudgetExceeded;
 use crate::domain::chat::runs;
 use crate::domain::dead_letters;
+use crate::domain::drafts;
 use crate::domain::jobs;
 use crate::domain::media;
 use crate::http::extract::AppJson;
@@ -57,6 +58,9 @@ pub enum ApiError {
     /// 409: changed in the meantime.
     #[error("{0}")]
     Conflict(&'static str),
+    /// 410: it was there and is no longer.
+    #[error("{0}")]
+    Gone(&'static str),
     /// 409: already in progress; try again later for the outcome.
     #[error("{detail}")]
     UnderWay {
@@ -236,6 +240,7 @@ impl ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) | Self::UnderWay { .. } => StatusCode::CONFLICT,
+            Self::Gone(_) => StatusCode::GONE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -382,7 +387,7 @@ macro_rules! of {
     };
 }
 
-of!(data::Error, queue::Error, llm::Error);
+of!(data::Error, drafts::Error, queue::Error, llm::Error);
 
 impl From<blob::Error> for ApiError {
     fn from(error: blob::Error) -> Self {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::decode::{self, Limits};
 use super::pool::{Memory, PixelPool};
-use super::segment::{LONGEST_SIDE, Segmenter};
+use super::segment::{CutOut, LONGEST_SIDE, Segmenter};
 use super::{Picture, Result, remove, webp};
 
 /// Memory that is held for a picture once it is shrunk, in bytes: itself, and what a segmentation service answers. Cutting
@@ -36,6 +36,15 @@ pub struct Pipeline {
     pool: Arc<PixelPool>,
     segmenter: Arc<dyn Segmenter>,
     limits: Limits,
+}
+
+/// What becomes of a picture's background.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Background {
+    /// It is taken away, as far as that is possible.
+    Removed,
+    /// It stays: the picture was cut out before, or is to be shown whole.
+    Kept,
 }
 
 /// A picture as it is kept.
@@ -69,14 +78,17 @@ impl Pipeline {
         &*self.segmenter
     }
 
-    /// Makes a WebP without background from the bytes of a picture.
+    /// Makes a WebP from the bytes of a picture, with its background or without.
     ///
     /// # Errors
     /// Any [`Error`](super::Error): those of decoding are the sender's fault, [`Busy`](super::Error::Busy) is nobody's,
     /// the others are ours or the segmentation service's.
-    pub async fn process(&self, bytes: Bytes) -> Result<Processed> {
+    pub async fn process(&self, bytes: Bytes, background: Background) -> Result<Processed> {
         let (picture, _memory) = open(&self.pool, bytes, &self.limits, LONGEST_SIDE).await?;
-        let cut = self.segmenter.cut_out(picture).await?;
+        let cut = match background {
+            Background::Removed => self.segmenter.cut_out(picture).await?,
+            Background::Kept => CutOut { picture, kept_whole: None },
+        };
         let work = move || {
             Ok(Processed {
                 webp: webp::encode(&cut.picture)?.into(),
@@ -101,7 +113,6 @@ mod tests {
 
     use super::*;
     use crate::imaging::pool::PoolOptions;
-    use crate::imaging::segment::CutOut;
 
     /// A service that takes pictures and gives none back until it may.
     struct Slow {
@@ -136,7 +147,7 @@ mod tests {
         let pool = Arc::new(PixelPool::new(PoolOptions { memory: FIT as u64 * SHRUNK_BYTES, ..options }));
         let service = Arc::new(Slow { taken: 0.into(), most: 0.into(), may: Semaphore::new(0) });
         let pipeline = Pipeline::new(pool, service.clone(), Limits::default());
-        let results = join_all((0..SENT).map(|_| pipeline.process(picture())));
+        let results = join_all((0..SENT).map(|_| pipeline.process(picture(), Background::Removed)));
         let watch = async {
             for done in 0..SENT {
                 let expected = FIT.min(SENT - done);

@@ -87,6 +87,15 @@ pub struct ColumnIndex {
     pub orders: &'static [&'static str],
 }
 
+/// An index of the documents that have its first field. Others cost it nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct SparseIndex {
+    /// The sort order, with the filters before it.
+    pub order: &'static [(&'static str, Direction)],
+    /// Whether its queries span partitions.
+    pub across_partitions: bool,
+}
+
 /// Definition of a container.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
@@ -104,6 +113,8 @@ pub struct Spec {
     pub foreign_indexes: &'static [&'static [(&'static str, Direction)]],
     /// Whether queries in these orders also span partitions. The embedded store then has a second index for each order.
     pub across_partitions: bool,
+    /// Sort orders of queries that look for documents with their first field, which few have.
+    pub sparse_indexes: &'static [SparseIndex],
     /// The list field that the embedded store indexes.
     pub list: Option<&'static ListIndex>,
     /// The fields that the embedded store keeps in a narrow table.
@@ -143,6 +154,7 @@ const fn spec(
         indexes: &[],
         foreign_indexes: &[],
         across_partitions: false,
+        sparse_indexes: &[],
         list: None,
         columns: None,
         tracks_changes: false,
@@ -165,6 +177,16 @@ const SPECS: [Spec; 21] = [
             lists: &["tags", "aestheticTags"],
             orders: &["dateAdded", "wearCount", "price.amount"],
         }),
+        sparse_indexes: &[
+            // A user's drafts, and those of all users that nobody has changed for long.
+            SparseIndex { order: &[("draftCreatedAt", Descending), ("id", Ascending)], across_partitions: false },
+            SparseIndex {
+                order: &[("draftStatus", Ascending), ("draftUpdatedAt", Ascending)],
+                across_partitions: true,
+            },
+            // Whose items have an id.
+            SparseIndex { order: &[("id", Ascending)], across_partitions: true },
+        ],
         tracks_changes: true,
         ..spec("Wardrobe", "COSMOS_DB_CONTAINER", "userId", Off)
     },

@@ -10,6 +10,7 @@ pub mod containers;
 pub mod conversation;
 pub mod dead_letter;
 pub mod digest;
+pub mod draft;
 pub mod exchange_rates;
 pub mod garment;
 pub mod ids;

@@ -1,15 +1,12 @@
 //! Pictures: background removal, garment metadata, and finished pictures.
 //!
-//! `GET /api/media/…` replaces the public URLs of a storage account when blobs are files. It is public like those,
-//! because an `<img>` sends no token, and serves only the container of finished pictures. The uploader chose the id in
-//! the URL.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! `GET /api/media/…` replaces the URLs of a storage account when blobs are files, or when nothing can sign those URLs. It is
+//! public, because an `<img>` sends no token, and serves only the container of finished pictures. The uploader chose the id
+//! in the URL, or it has 128 random bits.
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
 };
@@ -17,8 +14,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::engine::general_purpose::STANDARD;
 use base64::{DecodeError, Engine as _};
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
 use httpdate::fmt_http_date;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -30,31 +25,21 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::blob::{BlobName, Properties, Span};
-use crate::domain::media::{MEDIA_TYPE, PictureId};
+use crate::domain::media::{Background, LARGEST_FILE, MEDIA_TYPE, PictureId};
 use crate::domain::metadata::Metadata;
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::description::verbatim;
-use crate::http::extract::{
-    AppJson, AppPath, AppQuery, Fields, Gathered, Read, announced_length, read_body, trace_name,
-};
+use crate::http::extract::upload::{FORM_OVERHEAD, LONGEST_FIELD, Part, PictureFile, Upload};
+use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read, trace_name};
 use crate::http::layers::auth::CurrentUser;
-use crate::http::layers::bodies::Account;
 use crate::http::respond::{IfNoneMatch, has_match};
 use crate::llm::CallContext;
 use crate::state::AppState;
 use crate::telemetry::observe::Subject;
 
-/// Largest picture file, in bytes.
-const LARGEST_PICTURE: usize = 20 * 1024 * 1024;
-/// Space for the rest of a form, in bytes.
-const FORM_OVERHEAD: usize = 64 * 1024;
-/// Largest body with a picture, raw or in a form, in bytes.
-pub const LARGEST_UPLOAD: usize = LARGEST_PICTURE + FORM_OVERHEAD;
 /// Largest body with a picture as base64 in JSON, in bytes.
-pub const LARGEST_ENCODED: usize = LARGEST_PICTURE.div_ceil(3) * 4 + FORM_OVERHEAD;
-/// Longest text field of a form, in bytes.
-const LONGEST_FIELD: usize = 1024;
+pub const LARGEST_ENCODED: usize = LARGEST_FILE.div_ceil(3) * 4 + FORM_OVERHEAD;
 /// Longest trace header, in bytes.
 const LONGEST_TRACE: usize = 128;
 /// Pattern of picture ids in the OpenAPI document; excludes `.` and `..`. The empty text means none.
@@ -65,14 +50,7 @@ const PICTURE_ID: &str = concat!(
 /// Pattern of base64 pictures in the OpenAPI document, optionally as a `data:` URL.
 const BASE64: &str =
     "^(data:[^,]*,)?([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
-const NO_IMAGE: &str = "No image provided.";
-const BAD_ID: &str = "item_id must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'.";
-const BAD_FORM: &str = "The form could not be read.";
-const TOO_MANY_PARTS: &str = "A form may have at most 16 parts.";
-/// Longest head of a form's part, in bytes. The parser scans all of it again with every chunk that arrives.
-const LONGEST_PART_HEAD: usize = 16 * 1024;
-/// Most parts of a form.
-const MOST_PARTS: usize = 16;
+const BAD_ID: ApiError = ApiError::BadRequest("item_id must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'.");
 /// Cache policy of finished pictures, which are never overwritten.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
@@ -117,29 +95,17 @@ async fn process_picture(
     user: Option<Extension<CurrentUser>>,
     request: Request,
 ) -> Result<(StatusCode, AppJson<PictureResponse>), ApiError> {
-    let account = request.extensions().get::<Account>().cloned();
     let given = query.item_id.as_deref().map(picture_id).transpose()?;
-    let received = if is_form(request.headers()) {
-        read_form(request, given).await?
-    } else {
-        let (parts, body) = request.into_parts();
-        Received { picture: read_body(&parts.headers, body).await?, id: given, file_name: None }
-    };
-    let Received { picture, id, file_name } = received;
-    if picture.is_empty() {
-        return Err(ApiError::BadRequest(NO_IMAGE));
-    }
-    if picture.len() > LARGEST_PICTURE {
-        return Err(ApiError::TooLarge);
-    }
-    // The work on it may outlive the request.
-    let picture = match account {
-        Some(account) => account.hold(picture),
-        None => picture,
-    };
-    let id = id.unwrap_or_else(|| PictureId::for_file(file_name.as_deref()));
+    let upload = Upload::read(request, &BAD_ID, |name, _| match name {
+        Some("image") => Part::File,
+        Some("item_id" | "itemId") => Part::Text,
+        _ => Part::Other,
+    });
+    let upload = upload.await?;
+    let id = upload.text(&["item_id", "itemId"]).map(picture_id).transpose()?.or(given);
+    let id = id.unwrap_or_else(|| PictureId::for_file(upload.file_name.as_deref()));
     let owner = user.as_ref().map(|Extension(CurrentUser(user))| user);
-    let url = app.media.finish(owner, &id, picture).await?;
+    let url = app.media.finish(owner, &id, upload.picture, Background::Removed).await?;
     let body = PictureResponse { id: id.as_str().to_owned(), image_url: url.into(), media_type: MEDIA_TYPE };
     Ok((StatusCode::CREATED, AppJson(body)))
 }
@@ -163,12 +129,6 @@ struct PictureForm {
     item_id: Option<String>,
 }
 
-/// A picture: JPEG, PNG, WebP, GIF, BMP, TIFF or HEIC, at most 20 MiB and 50 megapixels.
-#[derive(ToSchema)]
-#[schema(value_type = String, format = Binary)]
-#[expect(dead_code, reason = "only the description is made from it")]
-struct PictureFile(Vec<u8>);
-
 struct ProcessQuery {
     item_id: Option<String>,
 }
@@ -183,76 +143,8 @@ impl Read for ProcessQuery {
 
 described!(ProcessQuery);
 
-/// An upload.
-struct Received {
-    picture: Bytes,
-    id: Option<PictureId>,
-    file_name: Option<String>,
-}
-
-/// Reads the whole form, because a caller who is still sending would not see an early answer.
-async fn read_form(request: Request, given: Option<PictureId>) -> Result<Received, ApiError> {
-    let mut picture = Gathered::new(announced_length(request.headers()));
-    let left = Arc::new(AtomicUsize::new(LONGEST_PART_HEAD));
-    let request = request.map(|body| at_most(left.clone(), body));
-    let mut form = Multipart::from_request(request, &()).await.map_err(|_| ApiError::BadRequest(BAD_FORM))?;
-    let (mut id, mut file_name) = (given, None);
-    let mut parts = 0;
-    while let Some(mut field) = form.next_field().await.map_err(|_| ApiError::BadRequest(BAD_FORM))? {
-        left.store(usize::MAX, Ordering::Relaxed);
-        parts += 1;
-        if parts > MOST_PARTS {
-            return Err(ApiError::BadRequest(TOO_MANY_PARTS));
-        }
-        let is_picture = field.name() == Some("image");
-        let is_id = matches!(field.name(), Some("item_id" | "itemId"));
-        if is_picture {
-            file_name = field.file_name().map(str::to_owned);
-        }
-        let mut text = BytesMut::new();
-        while let Some(piece) = field.chunk().await.map_err(|_| ApiError::BadRequest(BAD_FORM))? {
-            if is_id && text.len() + piece.len() <= LONGEST_FIELD {
-                text.extend_from_slice(&piece);
-            } else if is_id {
-                return Err(ApiError::BadRequest(BAD_ID));
-            }
-            if is_picture {
-                picture.push(&piece);
-            }
-        }
-        let text = std::str::from_utf8(&text).map_err(|_| ApiError::BadRequest(BAD_ID))?;
-        if is_id && !text.trim().is_empty() {
-            id = Some(picture_id(text)?);
-        }
-        drop(field);
-        left.store(LONGEST_PART_HEAD, Ordering::Relaxed);
-    }
-    Ok(Received { picture: picture.into(), id, file_name })
-}
-
-/// Limits a body to the bytes that are left; reading more is an error.
-fn at_most(left: Arc<AtomicUsize>, body: Body) -> Body {
-    Body::from_stream(body.into_data_stream().map(move |piece| {
-        let piece = piece?;
-        // The piece in which the limit is reached is here already, and may have more than the head.
-        let before =
-            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(piece.len())));
-        if before == Ok(0) { Err(axum::Error::new(PartHeadTooLong)) } else { Ok(piece) }
-    }))
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the head of a part is too long")]
-struct PartHeadTooLong;
-
 fn picture_id(text: &str) -> Result<PictureId, ApiError> {
-    text.trim().parse().map_err(|_| ApiError::BadRequest(BAD_ID))
-}
-
-fn is_form(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|content_type| content_type.to_str().ok());
-    content_type
-        .is_some_and(|content_type| content_type.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"))
+    text.trim().parse().map_err(|_| BAD_ID)
 }
 
 struct ExtractRequest {
@@ -298,7 +190,7 @@ async fn extract_metadata(
     });
     let picture = decode_base64(&body.image)?;
     drop(body);
-    if picture.len() > LARGEST_PICTURE {
+    if picture.len() > LARGEST_FILE {
         return Err(ApiError::TooLarge);
     }
     // The service that calls has no budget of its own: its callers' drafts are the product's.
@@ -355,7 +247,6 @@ async fn show_picture(
     path: Result<AppPath<(String, String)>, ApiError>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let blobs = app.embedded_blobs.as_ref().ok_or(NO_PICTURE)?;
     // Whatever is wrong with an address, there is no picture.
     let Ok(AppPath((container, name))) = path else { return Err(NO_PICTURE) };
     let name: BlobName = name.parse().map_err(|_| NO_PICTURE)?;
@@ -363,12 +254,12 @@ async fn show_picture(
     if *container != **archive {
         return Err(NO_PICTURE);
     }
-    let properties = blobs.properties(archive, &name).await?.ok_or(NO_PICTURE)?;
+    let properties = app.blobs.properties(archive, &name).await?.ok_or(NO_PICTURE)?;
     if has_match(&headers, &properties.etag) {
         return Ok((StatusCode::NOT_MODIFIED, description(&properties)).into_response());
     }
     let span = wanted_span(&headers, &properties.etag);
-    let blob = blobs.get(archive, &name, span).await?.ok_or(NO_PICTURE)?;
+    let blob = app.blobs.get(archive, &name, span).await?.ok_or(NO_PICTURE)?;
     let mut description = description(&blob.properties);
     let (range, size) = (blob.range, blob.properties.size);
     description.insert(CONTENT_LENGTH, (range.end - range.start).into());
@@ -376,8 +267,25 @@ async fn show_picture(
     if status == StatusCode::PARTIAL_CONTENT {
         insert(&mut description, CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end - 1));
     }
-    insert(&mut description, CONTENT_TYPE, &blob.properties.content_type);
+    description.insert(CONTENT_TYPE, HeaderValue::from_static(picture_type(&blob.properties.content_type)));
     Ok((status, description, Body::from_stream(blob.content)).into_response())
+}
+
+/// Returns the type of a picture as browsers get it. Others can have stored a blob of any type in an account, and nothing that
+/// a browser would run may come from this origin.
+fn picture_type(stored: &str) -> &'static str {
+    const KNOWN: [&str; 9] = [
+        "image/webp",
+        "image/png",
+        "image/jpeg",
+        "image/gif",
+        "image/avif",
+        "image/heic",
+        "image/heif",
+        "image/bmp",
+        "image/tiff",
+    ];
+    KNOWN.into_iter().find(|known| known.eq_ignore_ascii_case(stored.trim())).unwrap_or("application/octet-stream")
 }
 
 /// Builds the headers that describe a picture.

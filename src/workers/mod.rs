@@ -4,13 +4,16 @@
 //! `function.json` files ([`package`]) and, without the host, the [`pump`] of the queues and the [`timers`]. Delivery
 //! is at least once, so every function must be harmless when it runs twice.
 
+pub mod abandoned_drafts;
 pub mod daily_moods;
 pub mod daily_scrape;
 pub mod digest_batch;
 pub mod invocation;
 pub mod jobs;
 pub mod mood_chunk;
+pub mod orphan_blobs;
 pub mod package;
+pub mod process_image;
 pub mod pump;
 pub mod scrape;
 pub mod sweeper;
@@ -84,7 +87,42 @@ pub static FUNCTIONS: &[Function] = &[
         |config| &config.workers.job_sweeper_schedule,
         |app| sweeper::run(app).boxed(),
     ),
+    // Those of the wardrobe API come last: see `functions`.
+    work(
+        process_image::FUNCTION,
+        "IMAGE_JOB_QUEUE_NAME",
+        |config| &config.queues.images,
+        process_image::run,
+        process_image::give_up,
+    ),
+    poison(
+        process_image::POISON_FUNCTION,
+        "IMAGE_JOB_QUEUE_NAME",
+        |config| &config.queues.images,
+        process_image::give_up,
+    ),
+    timer(
+        orphan_blobs::FUNCTION,
+        "ORPHAN_BLOBS_SCHEDULE",
+        |config| &config.workers.orphan_blobs_schedule,
+        |app| orphan_blobs::run(app).boxed(),
+    ),
+    timer(
+        abandoned_drafts::FUNCTION,
+        "ABANDONED_DRAFTS_SCHEDULE",
+        |config| &config.workers.abandoned_drafts_schedule,
+        |app| abandoned_drafts::run(app).boxed(),
+    ),
 ];
+
+/// How many of [`FUNCTIONS`], at its end, belong to the wardrobe API.
+const WARDROBE_FUNCTIONS: usize = 4;
+
+/// Returns the functions of a service with the wardrobe API, or without it. Another service may then own the wardrobe: it
+/// has functions of the same names, for the same queue.
+pub fn functions(wardrobe_api: bool) -> &'static [Function] {
+    if wardrobe_api { FUNCTIONS } else { &FUNCTIONS[..FUNCTIONS.len() - WARDROBE_FUNCTIONS] }
+}
 
 /// Defines a function for a queue; its poison queue needs a [`poison`] function. A message ends either done or as a
 /// dead letter with a reason.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::store::cosmos::schema;
 use crate::workers::invocation::BINDING;
-use crate::workers::{Function, Trigger};
+use crate::workers::{Function, Trigger, process_image};
 
 /// Contents of `host.json`.
 pub const HOST_JSON: &str = include_str!("../../host.json");
@@ -125,6 +125,9 @@ fn local_settings(functions: &[Function]) -> anyhow::Result<Value> {
         let name = setting(function);
         values.insert(name, default(&defaults, name)?);
     }
+    if functions.iter().any(|function| function.name == process_image::FUNCTION) {
+        values.insert("WARDROBE_API", "true".to_owned());
+    }
     Ok(json!({ "IsEncrypted": false, "Values": values }))
 }
 
@@ -149,6 +152,7 @@ pub fn azure_schema(functions: &[Function]) -> anyhow::Result<Value> {
         "blobContainers": [
             { "name": config.storage.archive_container.to_string(), "public": true },
             { "name": config.storage.jobs_container.to_string(), "public": false },
+            { "name": config.storage.uploads_container.to_string(), "public": false },
         ],
         "settings": settings,
     }))

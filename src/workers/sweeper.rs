@@ -26,7 +26,7 @@ pub async fn run(app: &AppState) -> Result<(), JobError> {
     if let Ok(documents @ 1..) = swept {
         info!(documents, "expired documents deleted");
     }
-    let outcomes: [(&str, Swept); 6] = [
+    let mut outcomes: Vec<(&str, Swept)> = vec![
         ("unfinished blobs", boxed(app.blobs.sweep(app.clock.now()).await)),
         ("long operations", boxed(operations)),
         ("expired documents", boxed(swept)),
@@ -34,6 +34,9 @@ pub async fn run(app: &AppState) -> Result<(), JobError> {
         ("chunks of articles", boxed(app.moods.send_unsent().await)),
         ("weekly digests", boxed(app.digests.resume_fan_out().await)),
     ];
+    if app.config.wardrobe_api.is_on {
+        outcomes.push(("drafts", boxed(app.drafts.requeue_stale().await)));
+    }
     let mut last = Ok(());
     for (what, outcome) in outcomes {
         if let Err(error) = outcome {

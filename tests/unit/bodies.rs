@@ -81,7 +81,7 @@ async fn no_route_reads_a_body_without_end() {
                     path if path.starts_with("/api/auth/") => 32 * KIB,
                     "/api/chat" => MIB,
                     "/api/scraper/ingest/reddit" => 4 * MIB,
-                    "/api/process-image" | "/api/extract-clothing-metadata" => 28 * MIB,
+                    "/api/process-image" | "/api/wardrobe/upload" | "/api/extract-clothing-metadata" => 28 * MIB,
                     path if path.starts_with("/api/wardrobe") || path == "/api/profile" => MIB,
                     _ => 64 * KIB,
                 };

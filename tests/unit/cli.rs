@@ -392,6 +392,8 @@ fn accounts_are_prepared_and_take_an_import() {
                     ("SCRAPE_QUEUE_NAME", "s"),
                     ("LONG_OPERATION_QUEUE_NAME", "l"),
                     ("JOBS_CONTAINER_NAME", "j"),
+                    ("IMAGE_JOB_QUEUE_NAME", "i"),
+                    ("UPLOADS_CONTAINER_NAME", "u"),
                 ]
                 .map(|(variable, suffix)| (variable, format!("{name}-{suffix}"))),
             );
@@ -400,8 +402,8 @@ fn accounts_are_prepared_and_take_an_import() {
     for state in ["created ", "existed "] {
         let done = run(&["storage", "init"], "");
         assert_eq!(done.code, Some(0), "{done:?}");
-        // A database and its containers, five queues with a poison queue each, and two blob containers.
-        let expected = 1 + Container::ALL.len() + 10 + 2;
+        // A database and its containers, six queues with a poison queue each, and three blob containers.
+        let expected = 1 + Container::ALL.len() + 12 + 3;
         assert_eq!(done.out.lines().filter(|line| line.starts_with(state)).count(), expected, "{done:?}");
     }
     let first = run(&["import", "-"], ITEMS);

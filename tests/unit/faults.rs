@@ -25,6 +25,7 @@ use time::macros::datetime;
 use crate::support::TestApp;
 use crate::support::caller::{Answer, Caller};
 use crate::support::intercepted::{Call, Fate, Intercepted, Interceptor};
+use crate::support::photos;
 use crate::support::web::{self, Web};
 
 const PICTURE: &str = "https://i.example/a.png";
@@ -313,6 +314,58 @@ async fn an_upload() {
         let page = scene.app.state.blobs.list(container, "", None, 1000).await.unwrap();
         let own = page.blobs.iter().filter(|blob| blob.name.contains(&format!("{user}-transparent")));
         assert_eq!(own.count(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_photo_and_its_draft() {
+    let scene = Scene::new().await;
+    loop_over("a photo and its draft", &scene, async |scene, user| {
+        let caller = scene.app.user(user).await;
+        let upload = async || photos::upload(&caller, &photos::photo([170, 30, 30]), &[]).await;
+        let (uploaded, accepted) = under_fault(scene, async {
+            let uploaded = upload().await;
+            scene.work().await;
+            let id = uploaded.json()["id"].as_str().map(str::to_owned);
+            let accepted = match &id {
+                Some(id) => Some(photos::accept(&caller, id).await),
+                None => None,
+            };
+            (uploaded, accepted)
+        })
+        .await;
+        let uploaded = match is_done(&uploaded, StatusCode::ACCEPTED) {
+            true => uploaded,
+            false => upload().await,
+        };
+        assert_eq!(uploaded.status, StatusCode::ACCEPTED, "{}", uploaded.text());
+        let id = uploaded.json()["id"].as_str().unwrap().to_owned();
+        // Accepted, not ready yet, or to be tried again.
+        if let Some(accepted) = accepted.filter(|accepted| accepted.status != StatusCode::CONFLICT) {
+            is_done(&accepted, StatusCode::OK);
+        }
+        scene.recover().await;
+        for draft in photos::drafts(&caller).await {
+            assert_eq!(draft["draftStatus"], "Ready", "{draft}");
+            let accepted = photos::accept(&caller, draft["id"].as_str().unwrap()).await;
+            assert_eq!(accepted.status, StatusCode::OK, "{}", accepted.text());
+        }
+        // A first upload of which the caller did not hear may have become an item, too.
+        let items = scene.documents(&Query::partition(Container::Wardrobe, user)).await;
+        assert!((1..=2).contains(&items.len()), "{items:?}");
+        let ids: Vec<&str> = items.iter().map(|item| item["id"].as_str().unwrap()).collect();
+        assert!(ids.contains(&id.as_str()), "{id} is not in {ids:?}");
+        let storage = &scene.app.state.config.storage;
+        let directory = pluckit::domain::media::directory(&user.into());
+        let mut pictures = photos::blobs(&scene.app, &storage.archive_container).await;
+        pictures.retain(|name| name.starts_with(&directory));
+        assert_eq!(pictures.len(), items.len(), "{pictures:?}");
+        for item in items {
+            assert!(item.get("draftStatus").is_none() && item["imageUrl"].is_string(), "{item}");
+        }
+        let profile = scene.document(Key::by_id(Container::UserProfiles, user)).await;
+        assert_eq!(profile["currencyCode"], "USD");
     })
     .await;
 }

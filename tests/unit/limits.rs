@@ -62,6 +62,8 @@ async fn a_request_counts_against_the_quota_of_its_route() {
         (&grace, Method::POST, "/api/scraper/run/x", "model"),
         (&grace, Method::POST, "/api/scraper/ingest/reddit", "ingest"),
         (&grace, Method::POST, "/api/process-image", "upload"),
+        (&grace, Method::POST, "/api/wardrobe/upload", "upload"),
+        (&grace, Method::GET, "/api/wardrobe/drafts", "requests"),
         (&grace, Method::GET, "/api/jobs", "requests"),
         (&grace, Method::POST, "/api/jobs/x/restart", "model"),
         (&grace, Method::GET, "/api/admin/jobs", "requests"),

@@ -271,7 +271,7 @@ async fn queues(config: &Config, queue: &dyn JobQueue) -> Vec<Report> {
         }
         Err(error) => return Report::fault(Chain(&error).to_string(), fix),
     };
-    for names in config.queues.all() {
+    for names in config.queues_in_use() {
         match queue.length(&names.poison).await {
             Ok(0) => {}
             Ok(waiting) => reports.push(Report::new(

@@ -6,6 +6,7 @@
 pub mod chat_id;
 pub mod description;
 pub mod text;
+pub mod upload;
 
 use std::borrow::Cow;
 use std::num::IntErrorKind;

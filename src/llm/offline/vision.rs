@@ -51,10 +51,11 @@ pub(super) fn describe(file: &[u8]) -> Result<String, Fault> {
 /// The garment's metadata as a vision model would answer them, as far as colours tell: JSON with `brand`, `category`, `tags`
 /// and `colours`.
 pub(super) fn list_colours(file: &[u8]) -> Result<String, Fault> {
-    let colours: Vec<_> = colours::dominant(&decode(file)?, MOST_COLOURS)
-        .into_iter()
-        .map(|colour| json!({"name": colour.name, "hex": colour.hex.to_string()}))
-        .collect();
+    let mut colours = colours::dominant(&decode(file)?, MOST_COLOURS);
+    // The garment's before its background's.
+    colours.sort_by_key(|colour| colour.corners > BACKGROUND_CORNERS);
+    let colours: Vec<_> =
+        colours.into_iter().map(|colour| json!({"name": colour.name, "hex": colour.hex.to_string()})).collect();
     Ok(json!({"brand": null, "category": null, "tags": [], "colours": colours}).to_string())
 }
 

@@ -7,6 +7,7 @@ use url::Url;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
+use crate::domain::item_blobs::{is_own, is_picture_of};
 use crate::http::error::ApiError;
 use crate::http::extract::description::verbatim;
 use crate::http::extract::text::{object, objects};
@@ -172,7 +173,7 @@ impl ItemResponse {
 
 /// Returns the current URL of an item's picture, signed where the store needs a signature.
 pub fn shown_picture(app: &AppState, item: &WardrobeItem) -> Option<String> {
-    item.image_url.clone().map(|url| app.pictures.shown(url))
+    item.image_url.clone().map(|url| app.pictures.of_item(&item.user_id, &item.id, url))
 }
 
 /// A number as the wire has it: a whole one without a fraction.
@@ -522,7 +523,7 @@ fn stored_picture(app: &AppState, user: &UserId, id: &ItemId, url: &str) -> Opti
         return None;
     }
     let Some((container, name)) = app.blobs.locate(url) else { return Some(url.to_owned()) };
-    let own = [format!("{id}-transparent.webp"), format!("{id}-transparent.png"), format!("{user}/{id}")];
-    let is_own = container == app.config.storage.archive_container && own.iter().any(|own| **own == *name);
-    is_own.then(|| app.blobs.public_url(&container, &name).into())
+    let is_its_own = is_picture_of(user, id, &name) || is_own(user, &name);
+    (container == app.config.storage.archive_container && is_its_own)
+        .then(|| app.blobs.public_url(&container, &name).into())
 }

@@ -1,5 +1,6 @@
 //! The wardrobe API: garments, wishes and drafts, and how they are worn.
 
+pub mod drafts;
 pub mod item;
 mod styling;
 mod wears;
@@ -248,6 +249,10 @@ async fn delete_item(
     CurrentUser(user): CurrentUser,
     TextPath(id): TextPath<ItemId>,
 ) -> Result<StatusCode, ApiError> {
-    app.data.wardrobe.delete(&user, &id).await?.ok_or(NO_ITEM)?;
+    let item = app.data.wardrobe.delete(&user, &id).await?.ok_or(NO_ITEM)?;
+    // What is left is deleted as an orphan.
+    if let Err(error) = app.drafts.delete_blobs(&user, &id, item.image_url.as_deref()).await {
+        warn!(user.id = %user, error = %Chain(&error), "blobs of an item not deleted");
+    }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -260,8 +260,9 @@ fn patient() -> OperationOptions {
 /// The composite indexes that our queries and those of other services need.
 fn composite_indexes(spec: &Spec) -> Vec<CompositeIndex> {
     // One key is indexed anyway.
-    let orders = spec.indexes.iter().chain(spec.foreign_indexes).filter(|keys| keys.len() > 1);
-    orders.map(|keys| composite_index(keys)).collect()
+    let sparse = spec.sparse_indexes.iter().map(|index| index.order);
+    let orders = spec.indexes.iter().chain(spec.foreign_indexes).copied().chain(sparse).filter(|keys| keys.len() > 1);
+    orders.map(composite_index).collect()
 }
 
 fn composite_index(keys: &[(&'static str, Direction)]) -> CompositeIndex {

@@ -6,7 +6,8 @@
 //!
 //! Indexes follow from `Container::spec`, by this rule: each sort order gets an index over (partition, its fields, id).
 //! In a container that is also asked across partitions (`Spec::across_partitions`) each gets another one over (its
-//! fields, partition, id). They are made and dropped when a file is opened and are no part of the layout's version.
+//! fields, partition, id). A sparse one (`Spec::sparse_indexes`) has only the rows with its first field. They are made and
+//! dropped when a file is opened and are no part of the layout's version.
 //!
 //! Orders that the narrow table of a container serves (`Spec::columns`, see `columns`) have their indexes there.
 //!
@@ -127,30 +128,47 @@ fn indexes() -> Result<BTreeMap<String, String>> {
         let expiry = format!("{}_by_expiry", spec.default_name);
         let statement = format!("CREATE INDEX \"{expiry}\" ON {table} (expires_at) WHERE expires_at IS NOT NULL");
         indexes.insert(expiry, statement);
+        let partition = Scope::Partition(String::new());
         for order in spec.indexes.iter().filter(|order| !columns::serves(container, order)) {
-            let partitions = Scope::Partition(String::new());
-            let scopes: &[Scope] = if spec.across_partitions { &[partitions, Scope::All] } else { &[partitions] };
-            for scope in scopes {
-                let mut name = format!("{}_by", spec.default_name);
-                let mut columns = match scope {
-                    Scope::Partition(_) => vec!["partition".to_owned()],
-                    Scope::All => Vec::new(),
-                };
-                for (field, direction) in *order {
-                    let suffix = if *direction == Direction::Descending { "_desc" } else { "_asc" };
-                    // Writing to a string cannot fail.
-                    write!(name, "_{field}{suffix}").map_err(|error| Error::Failed(error.into()))?;
-                }
-                if *scope == Scope::All {
-                    name.push_str("_across");
-                }
-                for key in sql::sort_keys(sql::Subject::new(container), scope, order)? {
-                    columns.push(key.to_string());
-                }
-                let statement = format!("CREATE INDEX \"{name}\" ON {table} ({})", columns.join(", "));
-                indexes.insert(name, statement);
+            indexes.extend([index(container, order, &partition, false)?]);
+            if spec.across_partitions {
+                indexes.extend([index(container, order, &Scope::All, false)?]);
             }
+        }
+        for sparse in spec.sparse_indexes {
+            let scope = if sparse.across_partitions { &Scope::All } else { &partition };
+            indexes.extend([index(container, sparse.order, scope, true)?]);
         }
     }
     Ok(indexes)
+}
+
+/// Returns name and statement of an index for queries of one partition or all in this order. A sparse one has only the
+/// documents with its first field.
+fn index(
+    container: Container,
+    order: &[(&'static str, Direction)],
+    scope: &Scope,
+    is_sparse: bool,
+) -> Result<(String, String)> {
+    let mut name = format!("{}_by", container.spec().default_name);
+    let mut columns = match scope {
+        Scope::Partition(_) => vec!["partition".to_owned()],
+        Scope::All => Vec::new(),
+    };
+    for (field, direction) in order {
+        let suffix = if *direction == Direction::Descending { "_desc" } else { "_asc" };
+        // Writing to a string cannot fail.
+        write!(name, "_{field}{suffix}").map_err(|error| Error::Failed(error.into()))?;
+    }
+    if *scope == Scope::All {
+        name.push_str("_across");
+    }
+    let keys = sql::sort_keys(sql::Subject::new(container), scope, order)?;
+    columns.extend(keys.iter().map(ToString::to_string));
+    // SQLite sees that a comparison of this expression implies the condition.
+    let first = keys.first().filter(|key| is_sparse && key.nullable);
+    let condition = first.map(|key| format!(" WHERE {} IS NOT NULL", key.value)).unwrap_or_default();
+    let (table, columns) = (sql::table(container), columns.join(", "));
+    Ok((name.clone(), format!("CREATE INDEX \"{name}\" ON {table} ({columns}){condition}")))
 }

@@ -160,7 +160,7 @@ pub(super) struct SortKey {
     pub(super) value: String,
     pub(super) direction: Direction,
     /// Whether the value can be NULL.
-    nullable: bool,
+    pub(super) nullable: bool,
 }
 
 impl fmt::Display for SortKey {

@@ -335,6 +335,8 @@ pub async fn an_address_leads_back_to_its_blob(store: impl BlobStore) {
     for blob in ["a.webp", "u1/a b.webp", "ü/日本語.png", "a%2Fb/c?d#e.webp", "demo/feed/x-2.webp"] {
         let url = store.public_url(&container, &name(blob));
         assert_eq!(store.locate(url.as_str()), Some((container.clone(), name(blob))), "{url}");
+        let shown = store.shown_url(&container, &name(blob), time::macros::datetime!(2026-03-02 09:15 UTC));
+        assert_eq!(store.locate(shown.as_str()), Some((container.clone(), name(blob))), "{shown}");
         // With a signature, as clients send addresses back, and without the host.
         assert_eq!(store.locate(&format!("{url}?sv=2025-01-05&sig=x")), Some((container.clone(), name(blob))));
         assert_eq!(store.locate(url.path()), Some((container.clone(), name(blob))));

@@ -7,6 +7,7 @@ mod chat_runs;
 mod console;
 mod conventions;
 mod digest;
+mod drafts;
 mod health;
 mod insights;
 mod jobs;

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use pluckit::base::clock::ManualClock;
 use pluckit::data::Data;
+use pluckit::model::draft::DraftStatus;
 use pluckit::model::ids::{FamilyId, ItemId, UserId};
 use pluckit::model::job::JobStatus;
 use pluckit::model::timestamp::Timestamp;
@@ -379,6 +380,12 @@ async fn every_named_query_uses_an_index() {
     );
     let now = Timestamp::from(datetime!(2026-03-02 09:15 UTC));
     asks!(data.styling.pending(&ada, now, 10).await.unwrap(), "StylingActivity_by_status_asc_occurredAt_desc");
+    asks!(data.wardrobe.find_all_users(&["a".into(), "b".into()]).await.unwrap(), "Wardrobe_by_id_asc_across");
+    asks!(data.drafts.page(&ada, 10, None).await.unwrap(), "Wardrobe_by_draftCreatedAt_desc_id_asc");
+    asks!(
+        data.drafts.unchanged_since(DraftStatus::Failed, now, 10).await.unwrap(),
+        "Wardrobe_by_draftStatus_asc_draftUpdatedAt_asc_across"
+    );
     asks!(data.wardrobe.owned_numbers(&ada, |_| ()).collect::<Vec<_>>().await, "sqlite_autoindex_Wardrobe_1");
     let since = datetime!(2026-01-01 0:00 UTC);
     asks!(data.wear_events.numbers_since(&ada, since).collect::<Vec<_>>().await, "WearEvents_by_occurredAt_desc");

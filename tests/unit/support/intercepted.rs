@@ -289,6 +289,10 @@ impl<T: BlobStore + ?Sized> BlobStore for Intercepted<T> {
         self.inner.public_url(container, name)
     }
 
+    fn shown_url(&self, container: &ContainerName, name: &BlobName, now: OffsetDateTime) -> Url {
+        self.inner.shown_url(container, name, now)
+    }
+
     fn locate(&self, address: &str) -> Option<(ContainerName, BlobName)> {
         self.inner.locate(address)
     }

@@ -11,6 +11,7 @@ pub mod hostile;
 pub mod intercepted;
 pub mod jobs;
 pub mod model;
+pub mod photos;
 pub mod process;
 pub mod segmentation;
 pub mod service;
@@ -185,7 +186,6 @@ impl Builder {
             telemetry: Telemetry::off(),
             store,
             queue,
-            embedded_blobs: Some(blobs.clone()),
             blobs,
             pixels: pixels.clone(),
             segmenter,

@@ -4,6 +4,8 @@
 mod chain;
 mod dead_letters;
 mod digest;
+mod draft_kills;
+mod drafts;
 mod host;
 mod invocation;
 mod jobs;

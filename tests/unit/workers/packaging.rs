@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use pluckit::workers::package;
-use pluckit::workers::{FUNCTIONS, TIME_LIMIT, Trigger};
+use pluckit::workers::{FUNCTIONS, TIME_LIMIT, Trigger, functions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -26,14 +26,28 @@ fn names(directory: &Path) -> BTreeSet<String> {
 
 #[test]
 fn the_package_is_what_the_list_says() {
+    let of_wardrobe: BTreeSet<_> = FUNCTIONS[functions(false).len()..].iter().map(|function| function.name).collect();
+    assert_eq!(
+        of_wardrobe,
+        ["ProcessImageJob", "ProcessImageJobDlq", "CleanUpOrphanBlobs", "CleanupAbandonedDrafts"].into()
+    );
+    for wardrobe_api in [false, true] {
+        check_package(wardrobe_api);
+    }
+}
+
+/// Checks the package that the binary writes, with the functions of the wardrobe API or without them.
+fn check_package(wardrobe_api: bool) {
+    let functions = functions(wardrobe_api);
     let directory = TempDir::new().unwrap();
     let dist = directory.path().join("dist");
-    let made = Command::new(BINARY).args(["package", "--out"]).arg(&dist).output().unwrap();
+    let flag: &[&str] = if wardrobe_api { &["--wardrobe-api"] } else { &[] };
+    let made = Command::new(BINARY).args(["package", "--out"]).arg(&dist).args(flag).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
     let mut expected: BTreeSet<String> =
         ["host.json", "http", "pluckit", ".funcignore", "local.settings.json"].map(str::to_owned).into();
-    expected.extend(FUNCTIONS.iter().map(|function| function.name.to_owned()));
+    expected.extend(functions.iter().map(|function| function.name.to_owned()));
     assert_eq!(names(&dist), expected);
     assert_eq!(fs::read_to_string(dist.join("host.json")).unwrap(), package::HOST_JSON);
     assert_eq!(fs::metadata(dist.join("pluckit")).unwrap().permissions().mode() & 0o777, 0o755);
@@ -45,7 +59,8 @@ fn the_package_is_what_the_list_says() {
     assert_eq!(http["bindings"].as_array().unwrap().len(), 2, "a proxied function has these two and no more");
 
     let settings = read(&dist.join("local.settings.json"));
-    for function in FUNCTIONS {
+    assert_eq!(settings["Values"]["WARDROBE_API"].as_str(), wardrobe_api.then_some("true"));
+    for function in functions {
         let folder = dist.join(function.name);
         assert_eq!(names(&folder), BTreeSet::from(["function.json".to_owned()]));
         let written = read(&folder.join("function.json"));

@@ -1,0 +1,115 @@
+//! Drafts, in the wardrobes of their owners.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lease::Leased;
+use super::update::{self, Edit};
+use super::{Result, pages};
+use crate::model::draft::{DraftItem, DraftStatus, LONGEST_LEASE};
+use crate::model::ids::{ItemId, UserId};
+use crate::model::lease::Lease;
+use crate::model::timestamp::Timestamp;
+use crate::model::wardrobe::WardrobeItem;
+use crate::store::query::Comparison;
+use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query};
+
+/// The drafts of all users.
+#[derive(Clone)]
+pub struct Drafts(pub(super) Arc<dyn DocumentStore>);
+
+impl Leased for DraftItem {
+    const LONGEST: Duration = LONGEST_LEASE;
+
+    fn lease(&self) -> Lease {
+        self.lease()
+    }
+
+    fn set_lease(&mut self, lease: Lease) {
+        self.set_lease(&lease);
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.is_processing()
+    }
+}
+
+impl Drafts {
+    /// Returns the key of a draft, which is that of the item.
+    pub fn key(user: &UserId, item: &ItemId) -> Key {
+        Key::new(Container::Wardrobe, user.as_str(), item.as_str())
+    }
+
+    /// Saves a new draft.
+    ///
+    /// # Errors
+    /// [`store::Error::Conflict`] if there is an item of this id.
+    pub async fn create(&self, draft: &DraftItem) -> Result<()> {
+        let key = Self::key(&draft.user_id, &draft.id);
+        self.0.create(&key, &serde_json::to_value(draft)?).await?;
+        Ok(())
+    }
+
+    /// Finds an item, whether it is a draft or not.
+    pub async fn find(&self, user: &UserId, item: &ItemId) -> Result<Option<DraftItem>> {
+        pages::find(&*self.0, &Self::key(user, item)).await
+    }
+
+    /// Edits an item by compare-and-swap, as [`update::update`] does.
+    pub async fn edit<R>(
+        &self,
+        user: &UserId,
+        item: &ItemId,
+        edit: impl FnMut(Option<DraftItem>) -> Edit<DraftItem, R>,
+    ) -> Result<R> {
+        update::update(&*self.0, &Self::key(user, item), edit).await
+    }
+
+    /// Lists a page of a user's drafts, the newest first, with the token of the next page.
+    pub async fn page(
+        &self,
+        user: &UserId,
+        limit: usize,
+        after: Option<String>,
+    ) -> Result<(Vec<WardrobeItem>, Option<String>)> {
+        pages::page_and_next(&*self.0, &newest_query(user).limit(limit).after(after)).await
+    }
+
+    /// Lists drafts of all users with this status that last changed at `until` or before, the oldest first.
+    pub async fn unchanged_since(&self, status: DraftStatus, until: Timestamp, limit: usize) -> Result<Vec<DraftItem>> {
+        pages::page(&*self.0, &unchanged_query(status, until).limit(limit)).await
+    }
+
+    /// Deletes a draft if it still has this status and has not changed since `until`; returns whether it did.
+    pub async fn delete_unchanged(&self, draft: &DraftItem, status: DraftStatus, until: Timestamp) -> Result<bool> {
+        let key = Self::key(&draft.user_id, &draft.id);
+        let Some(stored) = self.0.read(&key).await? else { return Ok(false) };
+        let found: DraftItem = stored.parse()?;
+        if found.draft_status != Some(status) || found.draft_updated_at.is_none_or(|at| at > until) {
+            return Ok(false);
+        }
+        match self.0.delete(&key, Some(&stored.etag)).await {
+            Ok(deleted) => Ok(deleted),
+            Err(store::Error::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What [`Drafts::page`] asks the store.
+pub fn newest_query(user: &UserId) -> Query {
+    Query::partition(Container::Wardrobe, user.as_str())
+        .matching(Filter::Not(Box::new(Filter::is_absent("draftStatus"))))
+        // All drafts have it: the index of those that do is short.
+        .matching(Filter::Compare("draftCreatedAt", Comparison::Greater, "".into()))
+        .order_by("draftCreatedAt", Direction::Descending)
+        .order_by("id", Direction::Ascending)
+}
+
+/// What [`Drafts::unchanged_since`] asks the store.
+pub fn unchanged_query(status: DraftStatus, until: Timestamp) -> Query {
+    Query::all(Container::Wardrobe)
+        .matching(Filter::equal("draftStatus", status.name()))
+        .matching(Filter::Compare("draftUpdatedAt", Comparison::LessOrEqual, until.to_string().into()))
+        .order_by("draftUpdatedAt", Direction::Ascending)
+}

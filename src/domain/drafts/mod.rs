@@ -1,0 +1,232 @@
+//! Drafts: wardrobe items that are made from an uploaded photo.
+//!
+//! ```text
+//! upload → Processing → Ready → accept → item        any → DELETE → gone
+//!                     ↘ Failed → retry → Processing   Failed 7 days → gone
+//! ```
+//!
+//! An upload keeps the photo, then the draft's document, then sends the message that has the photo processed. These have no
+//! common transaction: a message that was never sent, or lost, is sent again by [`Drafts::requeue_stale`], and a photo or
+//! picture without an item is deleted by [`Drafts::delete_orphans`].
+//!
+//! The photo stays when the draft is accepted, so that its picture can be made again, and is deleted with the item.
+
+mod upkeep;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use getrandom::fill;
+use tracing::warn;
+
+pub use self::upkeep::{Orphans, Requeued};
+pub use self::work::Worked;
+use super::base::Base;
+use super::dead_letters::DeadLetterService;
+use super::item_blobs::{DRAFT_PREFIX, ItemBlobs, upload_name};
+use super::media::Media;
+use super::metadata::Describer;
+use super::quota::body_memory::BodyMemory;
+use crate::base::chain::Chain;
+use crate::base::hash::hex;
+use crate::blob::{self, BadName, BlobName};
+use crate::data;
+use crate::data::update::Edit;
+use crate::model::draft::{DraftItem, DraftStatus, ImageJobMessage};
+use crate::model::ids::{ItemId, UserId};
+use crate::model::timestamp::Timestamp;
+use crate::queue;
+
+/// Random bytes of a draft's id.
+const ID_BYTES: usize = 16;
+/// How long a draft that was accepted can be accepted again: an answer may have been lost.
+const REPEATABLE: Duration = Duration::from_secs(60 * 60);
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The documents failed.
+    #[error("the draft could not be read or written")]
+    Data(#[from] data::Error),
+    /// The blobs failed.
+    #[error("the photo could not be read or written")]
+    Blobs(#[from] blob::Error),
+    /// The queue failed.
+    #[error("the photo could not be queued")]
+    Queue(#[from] queue::Error),
+    /// A record does not turn into JSON: a fault in this program.
+    #[error("a record cannot be written as JSON")]
+    Unwritable(#[from] serde_json::Error),
+    /// The user's id cannot be part of a blob's name.
+    #[error("the photo cannot have a name")]
+    BadName(#[from] BadName),
+}
+
+/// A photo that a user sends.
+pub struct Upload {
+    /// The file.
+    pub photo: Bytes,
+    /// Whether the background stays in the picture.
+    pub skip_segmentation: bool,
+    /// Whether the garment is a wish.
+    pub is_wishlisted: bool,
+}
+
+/// What came of accepting a draft.
+#[derive(Debug)]
+pub enum Accepted {
+    /// It is an item of the wardrobe.
+    Item(Box<DraftItem>),
+    /// It is not ready, or no draft.
+    NotReady,
+    /// The user has no such item.
+    Missing,
+}
+
+/// What came of trying a draft again.
+#[derive(Debug)]
+pub enum Retried {
+    /// Its photo waits for a worker.
+    Queued(Box<DraftItem>),
+    /// It has not failed.
+    NotFailed,
+    /// The user has no such item.
+    Missing,
+    /// Its photo is no longer there.
+    PhotoGone,
+}
+
+/// What drafts are made with.
+pub struct Parts {
+    /// What the services share.
+    pub base: Arc<Base>,
+    /// Photos and pictures.
+    pub blobs: ItemBlobs,
+    /// What finishes pictures.
+    pub media: Media,
+    /// What describes garments.
+    pub describer: Describer,
+    /// Where messages go that cannot be done.
+    pub dead_letters: DeadLetterService,
+    /// Memory for photos, which that of uploads is part of.
+    pub memory: BodyMemory,
+}
+
+/// Drafts of all users. Cheap to clone.
+#[derive(Clone)]
+pub struct Drafts(Arc<Parts>);
+
+impl Drafts {
+    /// Creates the service.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.base.clock.now().into()
+    }
+
+    /// Keeps a photo and makes a draft of it, which a worker finishes. A message that cannot be sent is sent by
+    /// [`Drafts::requeue_stale`].
+    ///
+    /// # Errors
+    /// When blobs or documents fail. There may be a draft then all the same.
+    pub async fn upload(&self, user: &UserId, upload: Upload) -> Result<DraftItem, Error> {
+        let (data, blobs) = (&self.0.base.data, &self.0.blobs);
+        let id = new_id();
+        let name = upload_name(user, &id).ok_or(BadName)?;
+        blobs.store.put(&blobs.uploads, &name, upload.photo).await?;
+        let mut draft = DraftItem::uploaded(id, user.clone(), self.url_of(&name), self.now());
+        draft.skip_segmentation = upload.skip_segmentation;
+        draft.other.insert("isWishlisted".to_owned(), upload.is_wishlisted.into());
+        draft.other.insert("wearCount".to_owned(), 0.into());
+        data.drafts.create(&draft).await?;
+        self.send_or_leave(&draft).await;
+        Ok(draft)
+    }
+
+    fn url_of(&self, photo: &BlobName) -> String {
+        self.0.blobs.store.public_url(&self.0.blobs.uploads, photo).into()
+    }
+
+    /// Makes an item of the wardrobe of a ready draft. Accepting it again within the hour changes nothing.
+    ///
+    /// # Errors
+    /// When the documents fail. Accepting it again heals that.
+    pub async fn accept(&self, user: &UserId, item: &ItemId) -> Result<Accepted, Error> {
+        let (data, now) = (&self.0.base.data, self.now());
+        // The weekly digest finds users by their profiles. Before the item: nobody would create one later.
+        if data.drafts.find(user, item).await?.is_some_and(|draft| draft.draft_status == Some(DraftStatus::Ready)) {
+            data.profiles.create_if_missing(user).await?;
+        }
+        let accepted = data.drafts.edit(user, item, |found| match found {
+            Some(mut draft) if draft.draft_status == Some(DraftStatus::Ready) => {
+                draft.accept(now);
+                Edit::Save(draft.clone(), Accepted::Item(Box::new(draft)))
+            }
+            Some(item) if was_accepted_lately(&item, now) => Edit::Keep(Accepted::Item(Box::new(item))),
+            Some(_) => Edit::Keep(Accepted::NotReady),
+            None => Edit::Keep(Accepted::Missing),
+        });
+        Ok(accepted.await?)
+    }
+
+    /// Has the photo of a failed draft processed again.
+    ///
+    /// # Errors
+    /// When blobs or documents fail.
+    pub async fn retry(&self, user: &UserId, item: &ItemId) -> Result<Retried, Error> {
+        let (data, blobs) = (&self.0.base.data, &self.0.blobs);
+        let Some(draft) = data.drafts.find(user, item).await? else { return Ok(Retried::Missing) };
+        if draft.draft_status != Some(DraftStatus::Failed) {
+            return Ok(Retried::NotFailed);
+        }
+        let photo = match upload_name(user, item) {
+            Some(name) => blobs.store.properties(&blobs.uploads, &name).await?,
+            None => None,
+        };
+        if photo.is_none() {
+            return Ok(Retried::PhotoGone);
+        }
+        let now = self.now();
+        let retried = data.drafts.edit(user, item, |found| match found {
+            Some(mut draft) if draft.draft_status == Some(DraftStatus::Failed) => {
+                draft.wait_again(now);
+                draft.draft_attempts = 0;
+                Edit::Save(draft.clone(), Retried::Queued(Box::new(draft)))
+            }
+            Some(_) => Edit::Keep(Retried::NotFailed),
+            None => Edit::Keep(Retried::Missing),
+        });
+        let retried = retried.await?;
+        if let Retried::Queued(draft) = &retried {
+            self.send_or_leave(draft).await;
+        }
+        Ok(retried)
+    }
+
+    /// Sends the message that has a draft's photo processed; if that fails, [`Drafts::requeue_stale`] does it later.
+    async fn send_or_leave(&self, draft: &DraftItem) {
+        if let Err(error) = self.send(draft).await {
+            warn!(item.id = %draft.id, error = %Chain(&error), "photo not queued: the sweeper does it");
+        }
+    }
+
+    async fn send(&self, draft: &DraftItem) -> Result<(), Error> {
+        let text = serde_json::to_string(&ImageJobMessage::of(draft, self.now()))?;
+        let Base { queue, config, .. } = &*self.0.base;
+        Ok(queue.send_for(&config.queues.images.work, draft.user_id.as_str(), &text).await?)
+    }
+}
+
+fn was_accepted_lately(item: &DraftItem, now: Timestamp) -> bool {
+    item.draft_status.is_none() && item.accepted_at.is_some_and(|at| at + REPEATABLE > now)
+}
+
+fn new_id() -> ItemId {
+    let mut bits = [0; ID_BYTES];
+    fill(&mut bits).expect("the system has random numbers");
+    format!("{DRAFT_PREFIX}{}", hex(&bits)).into()
+}

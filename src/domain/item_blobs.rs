@@ -1,0 +1,182 @@
+//! Which blobs belong to a wardrobe item.
+//!
+//! An item's document names its picture by URL, and documents come from clients and imports, so a URL alone gives no right
+//! to a blob. By its name a blob belongs to the item of one user:
+//!
+//! | container | name | what |
+//! |---|---|---|
+//! | archive | `<hash of the user id>/<item>-transparent.webp` | the finished picture |
+//! | archive | `<item>-transparent.webp`, `.png` | the finished picture, as other services named it |
+//! | archive | `<user>/<item>` | the finished picture, as other services named one that was cut out before |
+//! | uploads | `<user>/<item>` | the photo as it was uploaded |
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream;
+
+use crate::blob::{self, BlobName, BlobStore, ContainerName};
+use crate::domain::media::{self, PictureId};
+use crate::model::ids::{ItemId, UserId};
+
+/// Ends the names of finished pictures.
+const SUFFIXES: [&str; 2] = ["-transparent.webp", "-transparent.png"];
+/// Starts the ids of drafts that were made from an upload.
+pub const DRAFT_PREFIX: &str = "upload-";
+const DRAFT_DIGITS: usize = 32;
+
+/// The name of the photo that an item was made from; `None` if no blob can have it.
+pub fn upload_name(user: &UserId, item: &ItemId) -> Option<BlobName> {
+    format!("{user}/{item}").parse().ok()
+}
+
+/// The name of the picture that this service makes for an item; `None` if no blob can have it.
+pub fn picture_name(user: &UserId, item: &ItemId) -> Option<BlobName> {
+    Some(media::blob_name(Some(user), &item.as_str().parse::<PictureId>().ok()?))
+}
+
+/// Whether a blob of the archive belongs to this item of this user.
+pub fn is_picture_of(user: &UserId, item: &ItemId, name: &BlobName) -> bool {
+    Named::of(name).is_some_and(|named| named.item == *item && named.may_be_of(user))
+}
+
+/// Whether a blob of the archive is named after this user, and not after an item alone.
+pub fn is_named_after(user: &UserId, name: &BlobName) -> bool {
+    Named::of(name).is_some_and(|named| named.directory.is_some() && named.may_be_of(user))
+}
+
+/// Whether a blob of the archive lies in the user's own directory, where only they and this service put pictures.
+pub fn is_own(user: &UserId, name: &BlobName) -> bool {
+    name.strip_prefix(&media::directory(user)).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The item that a blob of the archive belongs to, as far as its name tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The item.
+    pub item: ItemId,
+    /// The user, or the hash of their id; `None` if the name does not tell.
+    directory: Option<String>,
+}
+
+impl Named {
+    /// Reads the name; `None` if it has none of the forms of an item's picture.
+    pub fn of(name: &BlobName) -> Option<Self> {
+        let mut segments = name.segments();
+        let (first, second) = (segments.next()?, segments.next());
+        if segments.next().is_some() {
+            return None;
+        }
+        let stem = |file: &str| SUFFIXES.iter().find_map(|suffix| file.strip_suffix(suffix)).map(str::to_owned);
+        let (item, directory) = match second {
+            None => (stem(first)?, None),
+            Some(file) => (stem(file).unwrap_or_else(|| file.to_owned()), Some(first.to_owned())),
+        };
+        (!item.is_empty()).then(|| Self { item: item.into(), directory })
+    }
+
+    /// Reads the name of a blob of the uploads; `None` if it has none of the form of a photo.
+    pub fn of_photo(name: &BlobName) -> Option<Self> {
+        let mut segments = name.segments();
+        let (user, item) = (segments.next()?, segments.next()?);
+        segments.next().is_none().then(|| Self { item: item.into(), directory: Some(user.to_owned()) })
+    }
+
+    /// Whether the blob can be one of this user's.
+    pub fn may_be_of(&self, user: &UserId) -> bool {
+        self.directory
+            .as_deref()
+            .is_none_or(|directory| directory == user.as_str() || directory == media::directory(user))
+    }
+
+    /// Whether nobody misses the blob when there is no such item. In the directories of users lie also pictures that they had
+    /// finished for something else: of those, only the pictures of drafts are an item's for certain.
+    pub fn is_of_items_alone(&self) -> bool {
+        self.directory.as_deref().is_none_or(|directory| !media::is_directory(directory)) || is_draft_id(&self.item)
+    }
+}
+
+fn is_draft_id(item: &ItemId) -> bool {
+    let digits = item.as_str().strip_prefix(DRAFT_PREFIX).unwrap_or_default();
+    digits.len() == DRAFT_DIGITS && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
+/// The blobs of wardrobe items. Cheap to clone.
+#[derive(Clone)]
+pub struct ItemBlobs {
+    /// The store.
+    pub store: Arc<dyn BlobStore>,
+    /// The container of finished pictures.
+    pub archive: ContainerName,
+    /// The container of uploaded photos.
+    pub uploads: ContainerName,
+}
+
+impl ItemBlobs {
+    /// The blob of the archive that a URL names, if it is in the archive.
+    pub fn in_archive(&self, address: &str) -> Option<BlobName> {
+        let (container, name) = self.store.locate(address)?;
+        (container == self.archive).then_some(name)
+    }
+
+    /// Deletes the blobs of an item that is gone: its photo, the picture that was made from it, and the one at `image_url`,
+    /// if that belongs to the item and its name says whose it is. Tries all of them.
+    ///
+    /// A picture without a user in its name may be that of another user's item with the same id. It is left to
+    /// [`Drafts::delete_blobs`](super::drafts::Drafts::delete_blobs), which looks for such items.
+    ///
+    /// # Errors
+    /// The last failure.
+    pub async fn delete_all(&self, user: &UserId, item: &ItemId, image_url: Option<&str>) -> blob::Result<()> {
+        let shown = image_url.and_then(|url| self.in_archive(url));
+        let shown = shown.filter(|name| is_picture_of(user, item, name) && is_named_after(user, name));
+        let pictures = [picture_name(user, item), shown].into_iter().flatten().map(|name| (&self.archive, name));
+        let all = pictures.chain(upload_name(user, item).map(|name| (&self.uploads, name)));
+        let outcomes =
+            stream::iter(all).then(|(container, name)| async move { self.store.delete(container, &name).await });
+        outcomes.fold(Ok(()), async |last, outcome| outcome.map(drop).and(last)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> BlobName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_blob_belongs_to_the_item_in_its_name() {
+        let (ada, coat) = (UserId::from("ada"), ItemId::from("coat"));
+        // The start of the SHA-256 of "ada".
+        for own in
+            ["fdee430d40bd57de/coat-transparent.webp", "coat-transparent.webp", "coat-transparent.png", "ada/coat"]
+        {
+            assert!(is_picture_of(&ada, &coat, &name(own)), "{own}");
+        }
+        for foreign in [
+            "fdee430d40bd57de/hat-transparent.webp",
+            "0000000000000000/coat-transparent.webp",
+            "hat-transparent.webp",
+            "coat",
+            "coat.webp",
+            "eve/coat",
+            "ada/coat/1",
+            "ada/x/coat-transparent.webp",
+            "coat-transparent.webp/x",
+        ] {
+            assert!(!is_picture_of(&ada, &coat, &name(foreign)), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_an_item_s_for_certain_can_be_an_orphan() {
+        let draft = format!("upload-{}", "0a".repeat(16));
+        let certain = |text: &str| Named::of(&name(text)).is_some_and(|named| named.is_of_items_alone());
+        assert!(certain("coat-transparent.webp") && certain("ada/coat"));
+        assert!(certain(&format!("fdee430d40bd57de/{draft}-transparent.webp")));
+        assert!(!certain("fdee430d40bd57de/coat-transparent.webp"));
+        assert!(!certain("demo/feed/coat.webp") && !certain("notes.txt"));
+    }
+}

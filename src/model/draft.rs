@@ -1,0 +1,234 @@
+//! Drafts: wardrobe items that are made from an uploaded photo, until their owner accepts them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::ids::{ItemId, UserId};
+use super::lease::Lease;
+use super::lenient;
+use super::timestamp::Timestamp;
+use super::wardrobe::WardrobeItem;
+
+/// The longest lease of a worker. Well below the time in which the Functions host gives a message up (five deliveries, 30 s
+/// apart), so that another takes over before that.
+pub const LONGEST_LEASE: Duration = Duration::from_secs(45);
+
+/// How far a draft is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DraftStatus {
+    /// Its photo waits for a worker, or one is at it.
+    Processing,
+    /// Its picture is finished; the owner can accept it.
+    Ready,
+    /// Its photo could not be processed; the owner can have it tried again.
+    Failed,
+}
+
+impl DraftStatus {
+    /// The status as documents have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Processing => "Processing",
+            Self::Ready => "Ready",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// A wardrobe item, as far as its life as a draft is concerned. Everything else that its document has is kept in `other`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DraftItem {
+    /// Item id.
+    pub id: ItemId,
+    /// Owner.
+    pub user_id: UserId,
+    /// How far it is; `None` for an item that is no draft, or no longer one.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub draft_status: Option<DraftStatus>,
+    /// Why it failed, in a few words for its owner.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub draft_error: Option<String>,
+    /// URL of the uploaded photo. For other services: this one knows where it is.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub raw_image_blob_url: Option<String>,
+    /// When the photo was uploaded.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub draft_created_at: Option<Timestamp>,
+    /// When the status last changed, or the photo was last queued.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub draft_updated_at: Option<Timestamp>,
+    /// Whether the background stays in the picture.
+    #[serde(default, deserialize_with = "lenient::or_default", skip_serializing_if = "std::ops::Not::not")]
+    pub skip_segmentation: bool,
+    /// How often the photo was queued again because no worker had finished it.
+    #[serde(default, deserialize_with = "lenient::or_default", skip_serializing_if = "is_zero")]
+    pub draft_attempts: u32,
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    draft_lease_owner: Option<String>,
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    draft_lease_expires_at: Option<Timestamp>,
+    /// When its owner accepted it.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub accepted_at: Option<Timestamp>,
+    /// When it was added to the wardrobe.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub date_added: Option<Timestamp>,
+    /// URL of the finished picture.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub image_url: Option<String>,
+    /// The other fields of the item.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl DraftItem {
+    /// Creates a draft whose photo waits for a worker.
+    pub fn uploaded(id: ItemId, user_id: UserId, photo: String, now: Timestamp) -> Self {
+        Self {
+            id,
+            user_id,
+            draft_status: Some(DraftStatus::Processing),
+            draft_error: None,
+            raw_image_blob_url: Some(photo),
+            draft_created_at: Some(now),
+            draft_updated_at: Some(now),
+            skip_segmentation: false,
+            draft_attempts: 0,
+            draft_lease_owner: None,
+            draft_lease_expires_at: None,
+            accepted_at: None,
+            date_added: None,
+            image_url: None,
+            other: Map::new(),
+        }
+    }
+
+    /// Reads the whole item from this view of it.
+    ///
+    /// # Errors
+    /// When a field cannot be written as JSON.
+    pub fn into_item(self) -> serde_json::Result<WardrobeItem> {
+        serde_json::from_value(serde_json::to_value(self)?)
+    }
+
+    /// Whether the photo waits for a worker, or one is at it.
+    pub fn is_processing(&self) -> bool {
+        self.draft_status == Some(DraftStatus::Processing)
+    }
+
+    /// The lease of the worker that processes the photo.
+    pub fn lease(&self) -> Lease {
+        Lease::from_parts(self.draft_lease_owner.clone(), self.draft_lease_expires_at)
+    }
+
+    /// Replaces the lease of the worker that processes the photo.
+    pub fn set_lease(&mut self, lease: &Lease) {
+        self.draft_lease_owner = lease.owner().map(str::to_owned);
+        self.draft_lease_expires_at = lease.expires_at();
+    }
+
+    /// Whether a worker has its lease.
+    pub fn is_leased(&self, now: Timestamp) -> bool {
+        self.lease().is_live(now, LONGEST_LEASE)
+    }
+
+    /// Queues the photo anew: it waits for a worker from now on, whoever had it.
+    pub fn wait_again(&mut self, now: Timestamp) {
+        self.draft_status = Some(DraftStatus::Processing);
+        self.draft_error = None;
+        self.draft_updated_at = Some(now);
+        self.set_lease(&Lease::default());
+    }
+
+    /// Ends the processing without a picture.
+    pub fn fail(&mut self, reason: &str, now: Timestamp) {
+        self.draft_status = Some(DraftStatus::Failed);
+        self.draft_error = Some(reason.to_owned());
+        self.draft_updated_at = Some(now);
+        self.set_lease(&Lease::default());
+    }
+
+    /// Turns a ready draft into an item of the wardrobe.
+    pub fn accept(&mut self, now: Timestamp) {
+        (self.draft_status, self.draft_error) = (None, None);
+        (self.draft_created_at, self.draft_updated_at) = (None, None);
+        self.draft_attempts = 0;
+        self.set_lease(&Lease::default());
+        (self.accepted_at, self.date_added) = (Some(now), Some(now));
+    }
+}
+
+/// A message of the queue: which draft's photo is to be processed. Other fields are for other services.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageJobMessage {
+    /// The draft.
+    pub item_id: ItemId,
+    /// Its owner.
+    pub user_id: UserId,
+    /// URL of the photo.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub raw_image_blob_url: String,
+    /// Always 1, as other services write it.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub attempt: u32,
+    /// When it was sent.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub enqueued_at: Option<Timestamp>,
+    /// Whether the background stays in the picture.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub skip_segmentation: bool,
+}
+
+impl ImageJobMessage {
+    /// The message that has this draft's photo processed.
+    pub fn of(draft: &DraftItem, now: Timestamp) -> Self {
+        Self {
+            item_id: draft.id.clone(),
+            user_id: draft.user_id.clone(),
+            raw_image_blob_url: draft.raw_image_blob_url.clone().unwrap_or_default(),
+            attempt: 1,
+            enqueued_at: Some(now),
+            skip_segmentation: draft.skip_segmentation,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn explicit_nulls_are_absent_and_unknown_fields_stay() {
+        let stored = json!({
+            "id": "upload-1", "userId": "ada", "draftStatus": "Ready", "draftError": null, "imageUrl": "https://x/a.webp",
+            "price": {"amount": 3.5}, "careInfo": null, "draftAttempts": null,
+        });
+        let mut draft: DraftItem = serde_json::from_value(stored).unwrap();
+        assert_eq!((draft.draft_status, draft.draft_attempts), (Some(DraftStatus::Ready), 0));
+        draft.accept(Timestamp::parse("2026-03-02T09:15:00Z").unwrap());
+        assert_eq!(
+            serde_json::to_value(draft).unwrap(),
+            json!({
+                "id": "upload-1", "userId": "ada", "imageUrl": "https://x/a.webp", "price": {"amount": 3.5},
+                "careInfo": null, "acceptedAt": "2026-03-02T09:15:00.000Z", "dateAdded": "2026-03-02T09:15:00.000Z",
+            })
+        );
+    }
+
+    #[test]
+    fn an_item_that_is_no_draft_has_no_status() {
+        let item: DraftItem =
+            serde_json::from_value(json!({"id": "coat", "userId": "ada", "draftStatus": null})).unwrap();
+        assert_eq!(item.draft_status, None);
+    }
+}
