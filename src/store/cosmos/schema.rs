@@ -355,6 +355,8 @@ mod tests {
                 [{ "path": "/wearCount", "order": "descending" }, { "path": "/id", "order": "ascending" }],
                 [{ "path": "/dateAdded", "order": "descending" }, { "path": "/id", "order": "ascending" }],
                 [{ "path": "/price/amount", "order": "descending" }, { "path": "/id", "order": "ascending" }],
+                [{ "path": "/draftCreatedAt", "order": "descending" }, { "path": "/id", "order": "ascending" }],
+                [{ "path": "/draftStatus", "order": "ascending" }, { "path": "/draftUpdatedAt", "order": "ascending" }],
             ])
         );
         let moods = created(Container::Moods);
