@@ -313,7 +313,9 @@ impl Description {
         // Few owners note what everything is made of: of a piece without a material any may be meant.
         let is_material = |term: &TermId| term.kind() == Kind::Material;
         let is_noted = self.garment.is_none() || piece.terms.iter().any(is_material);
-        let has = |quality: &TermId| piece.is(*quality) || piece.says(quality.name());
+        let has = |quality: &TermId| {
+            piece.is(*quality) || piece.says(quality.name()) || (quality.term().facts.waterproof && piece.waterproof)
+        };
         let may_be = |quality: &TermId| has(quality) || (is_material(quality) && !is_noted);
         let is_like = self.words.iter().all(|word| piece.says(word)) && self.qualities.iter().all(may_be);
         let is_sure = self.qualities.iter().all(has);
@@ -464,6 +466,7 @@ mod tests {
         let blazer = piece("outerwear", "Massimo Dutti", &["charcoal"], &["office", "blazer"]);
         let loafers = piece("shoes", "Carmina", &["brown"], &["office", "loafers"]);
         let knit = piece("Knitwear", "Howlin'", &["navy"], &["wool", "sweater"]);
+        let trench = piece("outerwear", "Mango", &["stone"], &["rain", "trench coat"]);
         for (text, piece, fit) in [
             ("blazer", &blazer, Fit::Exact),
             ("grey jacket", &blazer, Fit::Shade),
@@ -474,6 +477,8 @@ mod tests {
             ("blue jumper", &knit, Fit::Shade),
             ("wool", &knit, Fit::Exact),
             ("uniqlo sweater", &knit, Fit::Near),
+            ("waterproof coat", &trench, Fit::Exact),
+            ("waterproof jacket", &knit, Fit::None),
             ("the", &knit, Fit::None),
         ] {
             assert_eq!(Description::of(text).fit(piece), fit, "{text}");

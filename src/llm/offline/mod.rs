@@ -11,6 +11,7 @@ mod digest;
 mod embedding;
 mod errands;
 mod moods;
+mod phrases;
 mod selectors;
 mod time;
 mod turn;

@@ -15,30 +15,15 @@ pub struct Span {
     pub label: String,
 }
 
-const NUMBERS: [(&str, u16); 16] = [
-    ("a", 1),
-    ("an", 1),
-    ("one", 1),
-    ("couple", 2),
-    ("two", 2),
-    ("three", 3),
-    ("few", 3),
-    ("four", 4),
-    ("five", 5),
-    ("six", 6),
-    ("seven", 7),
-    ("eight", 8),
-    ("nine", 9),
-    ("ten", 10),
-    ("twelve", 12),
-    ("fourteen", 14),
-];
+const NUMBERS: &str = "a=1 an=1 one=1 couple=2 two=2 three=3 few=3 four=4 five=5 six=6 seven=7 eight=8 nine=9 ten=10 twelve=12 \
+    fourteen=14";
 
 /// The number that a word means.
 pub fn number(word: &str) -> Option<u16> {
     let digits = word.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let named = NUMBERS.iter().find(|(name, _)| *name == word).map(|(_, number)| *number);
-    named.or_else(|| digits.parse().ok().filter(|number| *number <= 999))
+    let named = NUMBERS.split_whitespace().filter_map(|entry| entry.split_once('=')).find(|(name, _)| *name == word);
+    let digits = named.map_or(digits, |(_, number)| number);
+    digits.parse().ok().filter(|number| *number <= 999)
 }
 
 /// The month that a word names, in full or in three letters.
@@ -220,7 +205,7 @@ pub fn ago(date: Date, today: Date) -> String {
         days @ 2..=13 => format!("{days} days ago"),
         days @ 14..=59 => count(days / 7, "week"),
         days @ 60..=364 => count(days / 30, "month"),
-        days => count(days / 365, "year"),
+        days => count((days + 182) / 365, "year"),
     }
 }
 

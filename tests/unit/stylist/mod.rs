@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::TestApp;
 use crate::support::caller::Caller;
+use crate::support::model::{Kind, ModelServer, call, say};
 
 /// Of each kind of question at least this share has to be answered right.
 const LEAST_SHARE: f64 = 0.9;
@@ -181,4 +182,206 @@ async fn searches_find_what_words_mean() {
     assert!(count >= 60, "{count}");
     recall /= f64::from(count);
     assert!(recall >= LEAST_RECALL, "{recall:.3}; missed: {}", misses.join(", "));
+}
+
+/// Questions, the call that a language model makes for each, and what is in the result: after `!` what is not.
+const CALLS: [(&str, &str, &str, &[&str]); 18] = [
+    (
+        "What did I wear last week?",
+        "get_wear_history",
+        r#"{"from":"2026-02-23","to":"2026-03-01"}"#,
+        &["weekday", "occasion", "items"],
+    ),
+    (
+        "When did I last wear my camel coat?",
+        "get_wear_history",
+        r#"{"item_ids":["demo-camel-wool-coat"]}"#,
+        &["camel Arket coat", "date"],
+    ),
+    ("What did I wear in 1999?", "get_wear_history", r#"{"from":"1999-01-01","to":"1999-12-31"}"#, &["\"wears\":[]"]),
+    ("What did my camel coat cost?", "search_wardrobe", r#"{"query":"camel coat"}"#, &["279", "EUR", "bought"]),
+    (
+        "What was my most expensive piece?",
+        "search_wardrobe",
+        r#"{"query":"","sort_by":"price","order":"desc"}"#,
+        &["Carmina", "395"],
+    ),
+    (
+        "What is my best buy?",
+        "search_wardrobe",
+        r#"{"query":"","sort_by":"cost_per_wear","order":"asc"}"#,
+        &["Anderson's belt"],
+    ),
+    ("What did I buy last?", "search_wardrobe", r#"{"query":"","sort_by":"bought","order":"desc"}"#, &["terracotta"]),
+    (
+        "What have I never worn?",
+        "search_wardrobe",
+        r#"{"query":"","sort_by":"wear_count","order":"asc"}"#,
+        &["\"wear_count\":0", "Ganni"],
+    ),
+    ("Which of my coats are waterproof?", "search_wardrobe", r#"{"query":"waterproof coats"}"#, &["stone Mango coat"]),
+    (
+        "How much have I spent on clothes?",
+        "get_wardrobe_summary",
+        "{}",
+        &["\"spent\"", "by_category", "items_with_price", "EUR"],
+    ),
+    ("Will it rain in Oslo this week?", "get_weather", r#"{"city":"Oslo","days":7}"#, &["Oslo", "not available"]),
+    (
+        "Pack for 5 days in Lisbon",
+        "plan_outfits",
+        r#"{"days":5,"place":"Lisbon","occasions":["travel","casual dinner"]}"#,
+        &["\"packing\"", "\"count\"", "Friday"],
+    ),
+    (
+        "What should I wear to the office tomorrow?",
+        "plan_outfits",
+        r#"{"from":"2026-03-03","occasions":["office"]}"#,
+        &["Tuesday", "\"slot\":\"shoes\"", "\"why\"", "!sandals"],
+    ),
+    ("Outfits for the week, please", "plan_outfits", r#"{"days":7}"#, &["Monday", "Sunday"]),
+    (
+        "Never suggest brown shoes again",
+        "remember_preference",
+        r#"{"text":"brown shoes","kind":"dislike"}"#,
+        &["\"remembered\":\"brown shoes\""],
+    ),
+    (
+        "What should I wear to dinner?",
+        "plan_outfits",
+        r#"{"occasions":["dinner"]}"#,
+        &["\"slot\":\"shoes\"", "!brown Carmina"],
+    ),
+    (
+        "My office is cold, remember that",
+        "remember_preference",
+        r#"{"text":"my office is cold","kind":"fact"}"#,
+        &["remembered"],
+    ),
+    (
+        "Brown shoes are fine after all",
+        "forget_preference",
+        r#"{"text":"brown shoes"}"#,
+        &["\"forgotten\":[\"brown shoes\"]"],
+    ),
+];
+
+#[tokio::test]
+async fn a_language_model_gets_from_the_tools_what_the_questions_need() {
+    let server = ModelServer::start().await;
+    let app = TestApp::builder().model_server(&server).start();
+    app.load_demo(&UserId::from("ada")).await;
+    let ada = app.user("ada").await;
+    // It calls the tool that the question is for, and then tells what it got.
+    server.when(
+        |received| received.kind == Kind::Stream && received.tool_results() == 0,
+        |received| {
+            let question = received.last_message();
+            let (_, tool, arguments, _) = CALLS.iter().find(|(known, ..)| *known == question).unwrap();
+            call("c1", tool, arguments)
+        },
+    );
+    server.when(|received| received.kind == Kind::Stream, |received| say(&[received.last_message()]));
+    for (question, tool, _, parts) in CALLS {
+        let (text, tools) = converse(&ada, &[question]).await;
+        assert_eq!(tools, [tool], "{question}");
+        for part in parts {
+            let holds = match part.strip_prefix('!') {
+                Some(part) => !text.contains(part),
+                None => text.contains(part),
+            };
+            assert!(holds, "{question}: {part}\n{text}");
+        }
+    }
+    let prompts: Vec<String> =
+        server.received().iter().map(|received| received.body["messages"][0].to_string()).collect();
+    let told = |text: &str| prompts.iter().filter(|prompt| prompt.contains(text)).count();
+    assert!(told("dislikes: brown shoes") > 0 && told("fact: my office is cold") > 0);
+    assert!(!prompts.last().unwrap().is_empty());
+    let kept = ada.get("/api/chat/memory").await.json();
+    assert_eq!(
+        (&kept["preferences"][0]["text"], kept["preferences"].as_array().unwrap().len()),
+        (&json!("my office is cold"), 1)
+    );
+}
+
+#[tokio::test]
+async fn the_digest_of_a_user_who_dislikes_brown_has_nothing_brown() {
+    let ideas = r#"{"suggestions": [
+        {"item": "Brown suede loafers", "rationale": "You wear loafers most."},
+        {"item": "Tan leather belt", "rationale": "It goes with your chinos."},
+        {"item": "Navy cap", "rationale": "You own one accessory."}]}"#;
+    let server = ModelServer::start().await;
+    server.when(|received| received.kind == Kind::Complete, move |_| say(&[ideas]));
+    let app = TestApp::builder().model_server(&server).start();
+    app.load_demo(&UserId::from("ada")).await;
+    let ada = app.user("ada").await;
+    let items = |answer: Value| -> Vec<String> {
+        let ideas = answer["digest"]["suggestions"].as_array().unwrap().clone();
+        ideas.iter().map(|idea| idea["item"].as_str().unwrap().to_owned()).collect()
+    };
+    let before = items(ada.post("/api/digest/run?force=true", json!({})).await.json());
+    assert_eq!(before[0], "Brown suede loafers");
+    let brown = json!({ "summary": "", "preferences": [{ "text": "brown", "kind": "dislike" }] });
+    assert_eq!(ada.put("/api/chat/memory", brown).await.status, StatusCode::OK);
+    let after = items(ada.post("/api/digest/run?force=true", json!({})).await.json());
+    assert_eq!(after, ["Navy cap"]);
+    assert!(server.received().last().unwrap().body.to_string().contains("brown"), "the model is told");
+}
+
+#[tokio::test]
+async fn the_built_in_digest_obeys_dislikes_too() {
+    let (_app, ada) = demo().await;
+    let has_navy = |answer: &Value| answer["digest"]["suggestions"].to_string().to_lowercase().contains("navy");
+    assert!(has_navy(&ada.post("/api/digest/run?force=true", json!({})).await.json()));
+    ada.put("/api/chat/memory", json!({ "summary": "", "preferences": [{ "text": "navy", "kind": "dislike" }] })).await;
+    let digest = ada.post("/api/digest/run?force=true", json!({})).await.json();
+    assert!(
+        !has_navy(&digest) && digest["digest"]["suggestions"].as_array().is_some_and(|ideas| !ideas.is_empty()),
+        "{digest}"
+    );
+}
+
+/// The conversations in `docs/conversations.md` are held anew, and the answers are the same.
+#[tokio::test]
+async fn the_documented_conversations_are_what_the_stylist_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/conversations.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let (_app, ada) = demo().await;
+    let (mut held, mut recent, mut is_answer) = (String::new(), Vec::new(), false);
+    let mut count = (0, 0);
+    for line in document.lines() {
+        if is_answer {
+            is_answer = line != "```";
+            continue;
+        }
+        if line == "```text" {
+            is_answer = true;
+            continue;
+        }
+        held += line;
+        held.push('\n');
+        if line.starts_with("## ") {
+            recent.clear();
+            ada.put("/api/chat/memory", json!({ "summary": "", "preferences": [] })).await;
+            count.0 += 1;
+        }
+        if let Some(message) = line.strip_prefix("> ") {
+            let answer = ada.post("/api/chat", json!({ "message": message, "recentMessages": recent })).await;
+            let events = answer.events();
+            let tokens = events.iter().filter(|event| event["type"] == "token");
+            let text: String = tokens.map(|event| event["content"].as_str().unwrap()).collect();
+            held += &format!("\n```text\n{text}\n```\n");
+            recent.push(json!({ "role": "user", "content": message }));
+            recent.push(json!({ "role": "assistant", "content": text }));
+            count.1 += 1;
+        }
+    }
+    let held = held.replace("```\n\n\n", "```\n\n").trim_end().to_owned() + "\n";
+    if held != document {
+        let out = std::env::temp_dir().join("conversations.md");
+        std::fs::write(&out, &held).unwrap();
+        panic!("docs/conversations.md is out of date; what is said now is in {}", out.display());
+    }
+    assert_eq!(count, (10, 60));
 }

@@ -1,0 +1,126 @@
+//! Phrases and lists of words by which messages are understood. They stand in `phrases.txt`, which says how they are written.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::LazyLock;
+
+use crate::model::thesaurus;
+
+/// Words of a pattern that `*` stands for at most.
+const WIDEST_GAP: usize = 6;
+
+/// A kind of question, by its name in `phrases.txt`.
+pub type Ask = &'static str;
+
+struct Phrases {
+    /// Kinds of question with their patterns; the first that holds decides.
+    kinds: Vec<(Ask, Vec<Pattern>)>,
+    /// Patterns that change what was asked before.
+    changes: HashMap<&'static str, Vec<Pattern>>,
+    lists: HashMap<&'static str, HashSet<&'static str>>,
+    /// Words of all patterns, which misspelt words may stand for.
+    triggers: Vec<&'static str>,
+}
+
+type Pattern = Vec<Slot>;
+
+enum Slot {
+    /// One of these words.
+    One(Vec<&'static str>),
+    /// One of these words, or none.
+    Maybe(Vec<&'static str>),
+    /// A few words of any kind.
+    Gap,
+}
+
+static PHRASES: LazyLock<Phrases> = LazyLock::new(|| {
+    let (mut kinds, mut changes, mut lists) = (Vec::new(), HashMap::new(), HashMap::<_, HashSet<_>>::new());
+    let lines = include_str!("phrases.txt").lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    for (name, text) in lines.filter_map(|line| line.split_once(':')) {
+        match name.split_at(1) {
+            ("=", name) => lists.entry(name).or_default().extend(text.split_whitespace()),
+            ("~", name) => drop(changes.insert(name, patterns(text))),
+            _ => kinds.push((name, patterns(text))),
+        }
+    }
+    let mut triggers: BTreeSet<&'static str> = lists["triggers"].iter().copied().collect();
+    for slot in kinds.iter().flat_map(|(_, patterns)| patterns).flatten() {
+        if let Slot::One(choices) | Slot::Maybe(choices) = slot {
+            triggers.extend(choices);
+        }
+    }
+    Phrases { kinds, changes, lists, triggers: triggers.into_iter().collect() }
+});
+
+fn patterns(text: &'static str) -> Vec<Pattern> {
+    let slot = |token: &'static str| match token.strip_prefix('?') {
+        _ if token == "*" => Slot::Gap,
+        Some(choices) => Slot::Maybe(choices.split('|').collect()),
+        None => Slot::One(token.split('|').collect()),
+    };
+    let texts = text.split(';').map(str::trim).filter(|text| !text.is_empty());
+    texts.map(|text| text.split_whitespace().map(slot).collect()).collect()
+}
+
+/// Words that misspelt ones may stand for.
+pub fn triggers() -> &'static [&'static str] {
+    &PHRASES.triggers
+}
+
+/// Whether a pattern has this word.
+pub fn is_trigger(word: &str) -> bool {
+    PHRASES.triggers.binary_search(&word).is_ok()
+}
+
+/// Whether a list has this word.
+pub fn is_listed(list: &str, word: &str) -> bool {
+    PHRASES.lists[list].contains(word)
+}
+
+/// Whether a word for clothes means something else beside these words: "what does this work with".
+pub fn is_verb(word: &str, before: &str, after: &str) -> bool {
+    let is_in = |place: &str, other: &str| {
+        let list = PHRASES.lists.get(format!("{word} no garment {place}").as_str());
+        list.is_some_and(|words| words.contains(other))
+    };
+    is_listed("never garments", word) || is_in("after", before) || is_in("before", after)
+}
+
+/// Whether a message has a pattern of this name.
+pub fn is_said(name: &str, words: &[String]) -> bool {
+    has_one(&PHRASES.changes[name], words)
+}
+
+/// The kind of question that a sentence, or a part of one, is.
+pub fn kind(words: &[String], sentence: &str) -> Option<Ask> {
+    let holds = |ask: Ask, patterns: &[Pattern]| may_be(ask, words, sentence) && has_one(patterns, words);
+    PHRASES.kinds.iter().find(|(ask, patterns)| holds(ask, patterns)).map(|(ask, _)| *ask)
+}
+
+/// Whether a sentence can be of a kind at all.
+fn may_be(ask: Ask, words: &[String], sentence: &str) -> bool {
+    let asks = || {
+        let first = words.first().map(String::as_str).unwrap_or_default();
+        sentence.trim_end().ends_with('?') || is_listed("question words", first) || is_listed("requests", first)
+    };
+    match ask {
+        // What somebody says about themselves is no question.
+        "dislike" | "fact" | "remember" => !asks(),
+        "like" => !asks() && words.iter().any(|word| thesaurus::lookup(word).is_some()),
+        "opinion" => !words.iter().any(|word| is_listed("open questions", word)),
+        _ => true,
+    }
+}
+
+fn has_one(patterns: &[Pattern], words: &[String]) -> bool {
+    patterns.iter().any(|pattern| (0..words.len()).any(|start| matches_here(pattern, &words[start..])))
+}
+
+fn matches_here(pattern: &[Slot], words: &[String]) -> bool {
+    let Some((slot, rest)) = pattern.split_first() else { return true };
+    let is_one = |choices: &[&str]| words.first().is_some_and(|word| choices.contains(&word.as_str()));
+    match slot {
+        Slot::One(choices) => is_one(choices) && matches_here(rest, &words[1..]),
+        Slot::Maybe(choices) => (is_one(choices) && matches_here(rest, &words[1..])) || matches_here(rest, words),
+        Slot::Gap => (0..=WIDEST_GAP.min(words.len())).any(|width| matches_here(rest, &words[width..])),
+    }
+}

@@ -1,0 +1,210 @@
+//! The words of a message, and the clothes that it names and rejects.
+
+use super::Named;
+use crate::llm::offline::{phrases, time};
+use crate::model::garment::Description;
+use crate::model::thesaurus::{self, Found, Kind as Word};
+use crate::model::vocabulary;
+
+/// Words between a "not" and what it rejects.
+const REACH_OF_NOT: usize = 5;
+
+/// A word of a message.
+pub struct Token {
+    /// In lower case, corrected.
+    pub word: String,
+    /// As it was written.
+    written: String,
+    /// Whether punctuation stands before it.
+    is_after_break: bool,
+}
+
+pub fn tokens(message: &str) -> Vec<Token> {
+    let mut tokens: Vec<Token> = Vec::new();
+    let mut is_after_break = true;
+    for part in message.split_whitespace() {
+        for (place, piece) in part.split(['-', '/']).enumerate() {
+            let written = piece.trim_matches(|letter: char| !letter.is_alphanumeric());
+            let ends = piece.ends_with([',', '.', '!', '?', ';', ':', ')']);
+            for word in vocabulary::words(written) {
+                let is_name = written.chars().next().is_some_and(char::is_uppercase) && !is_after_break;
+                let corrected = if is_name { None } else { thesaurus::correct(&word, phrases::triggers()) };
+                let word = corrected.map_or(word, str::to_owned);
+                tokens.push(Token { word, written: written.to_owned(), is_after_break: is_after_break && place == 0 });
+                is_after_break = false;
+            }
+            is_after_break |= ends;
+        }
+    }
+    tokens
+}
+
+/// Words that are garments in one place and verbs or something else in another.
+pub fn without_verbs(mut found: Vec<Found>, words: &[String]) -> Vec<Found> {
+    let word = |place: usize| words.get(place).map_or("", String::as_str);
+    found.retain(|found| {
+        if found.end - found.start != 1 {
+            return true;
+        }
+        let before = if found.start > 0 { word(found.start - 1) } else { "" };
+        let after = word(found.end);
+        let this = word(found.start);
+        !phrases::is_verb(this, before, after) && (this != "top" || time::number(after).is_none())
+    });
+    found
+}
+
+/// The clothes that a message names, and those that it rejects.
+pub fn clothes(tokens: &[Token], found: &[Found]) -> (Vec<Named>, Vec<String>, bool) {
+    let describes = |kind| matches!(kind, Word::Garment | Word::Colour | Word::Material | Word::Feature | Word::Brand);
+    let (mut all, mut rejected, mut rejects_shown) = (Vec::new(), Vec::new(), false);
+    let mut index = 0;
+    while index < found.len() {
+        let first = found[index];
+        let is_bare_style = first.term.kind() == Word::Style
+            && found.get(index + 1).is_some_and(|next| next.start == first.end && next.term.kind() == Word::Garment);
+        if !describes(first.term.kind()) && !is_bare_style {
+            index += 1;
+            continue;
+        }
+        // Words that belong together: "light blue linen shirt", "black and white striped tee".
+        let (mut start, mut end) = (first.start, first.end);
+        let mut last = index;
+        while let Some(next) = found.get(last + 1) {
+            let gap = &tokens[end..next.start];
+            let joins = gap.is_empty()
+                || (gap.len() == 1
+                    && gap[0].word == "and"
+                    && next.term.kind() == Word::Colour
+                    && found[last].term.kind() == Word::Colour)
+                || (gap.len() == 1 && is_name(&gap[0]));
+            let is_whole = found[last].term.kind() == Word::Garment;
+            if !joins || is_whole || !describes(next.term.kind()) || tokens[next.start].is_after_break {
+                break;
+            }
+            end = next.end;
+            last += 1;
+        }
+        // A maker that the thesaurus does not have stands right before: "my Carmina loafers".
+        let mut makers: Vec<String> = Vec::new();
+        if start > 0 && is_name(&tokens[start - 1]) && !tokens[start].is_after_break {
+            makers.push(tokens[start - 1].word.clone());
+            start -= 1;
+        }
+        makers.extend(
+            tokens[start..end]
+                .iter()
+                .filter(|token| is_name(token) && thesaurus::lookup(&token.word).is_none())
+                .map(|token| token.word.clone()),
+        );
+        // "A coat from Arket".
+        if let [preposition, _, ..] = &tokens[end..]
+            && matches!(preposition.word.as_str(), "from" | "by")
+            && let Some(brand) =
+                found.get(last + 1).filter(|next| next.start == end + 1 && next.term.kind() == Word::Brand)
+        {
+            makers.push(
+                tokens[brand.start..brand.end].iter().map(|token| token.word.as_str()).collect::<Vec<_>>().join(" "),
+            );
+            end = brand.end;
+            last += 1;
+        }
+        let text = tokens[start..end].iter().map(|token| token.word.as_str()).collect::<Vec<_>>().join(" ");
+        let mut description = Description::of(&text);
+        makers.retain(|maker| !description.words.contains(maker));
+        description.words.extend(makers);
+        let before = if start > 0 { tokens[start - 1].word.as_str() } else { "" };
+        let is_claimed = matches!(before, "my" | "the" | "this" | "these" | "those" | "that" | "mine")
+            || (before == "old" || before == "new" || before == "favourite")
+                && tokens[start.saturating_sub(2)].word == "my";
+        let named = Named { text, description, is_claimed, start, end };
+        if is_rejected(tokens, start, end) {
+            rejects_shown |= named.is_claimed;
+            rejected.push(without(&named, before));
+        } else {
+            all.push(named);
+        }
+        index = last + 1;
+    }
+    (all, rejected, rejects_shown)
+}
+
+/// What is rejected: "without a jacket" means any, coats too.
+fn without(named: &Named, before: &str) -> String {
+    let is_any = matches!(before, "a" | "any" | "without" | "no") && named.description.colours.is_empty();
+    let is_outer = named.description.garment.is_some_and(|kind| matches!(kind.name(), "jacket" | "coat"));
+    if is_any && is_outer { "outerwear".to_owned() } else { named.text.clone() }
+}
+
+/// Whether a word looks like the name of a maker: a capital letter, and no word that we know.
+fn is_name(token: &Token) -> bool {
+    token.written.chars().next().is_some_and(char::is_uppercase)
+        && !token.is_after_break
+        && thesaurus::lookup(&token.word).is_none()
+        && !vocabulary::is_stop_word(&token.word)
+        && time::month(&token.word).is_none()
+        && !phrases::is_trigger(&token.word)
+        && token.word.len() > 2
+}
+
+/// Whether words before these clothes say that they are not wanted.
+fn is_rejected(tokens: &[Token], start: usize, end: usize) -> bool {
+    let word = |place: usize| tokens.get(place).map_or("", |token| token.word.as_str());
+    let reach = start.saturating_sub(REACH_OF_NOT);
+    for place in (reach..start).rev() {
+        let (this, next) = (word(place), word(place + 1));
+        let negates = match this {
+            "not" | "without" | "except" | "skip" | "avoid" | "hate" | "dislike" | "loathe" | "detest" | "despise"
+            | "besides" | "minus" | "drop" | "lose" => true,
+            "no" => !matches!(next, "idea" | "problem"),
+            "nothing" => matches!(next, "with" | "in" | "like"),
+            "dont" | "doesnt" | "didnt" | "cant" | "cannot" | "never" => {
+                !(place + 1..start).any(|between| {
+                    matches!(word(between), "have" | "own" | "forget" | "know" | "need" | "worn" | "wear" | "wore")
+                }) || (place + 1..start).any(|between| matches!(word(between), "want" | "like" | "suggest" | "see"))
+                    || this == "never" && (place + 1..start).any(|between| word(between) == "suggest")
+                    || matches!(next, "wear") && place > 0 && word(place - 1) == "i"
+            }
+            "stop" => matches!(next, "suggesting" | "showing" | "recommending" | "offering" | "giving"),
+            "instead" | "rather" => matches!(next, "of" | "than") || (this == "rather" && next == "not"),
+            "anything" | "other" | "everything" => matches!(next, "but" | "than" | "except"),
+            "apart" => next == "from",
+            "fan" => place > 1 && (reach..place).any(|before| matches!(word(before), "not" | "isnt" | "no")),
+            "allergic" => next == "to",
+            "tired" | "sick" | "bored" => next == "of",
+            _ => false,
+        };
+        if negates {
+            return true;
+        }
+        let ends_reach = match this {
+            "but" => place == 0 || !matches!(word(place - 1), "anything" | "everything"),
+            "with" | "in" => place == 0 || word(place - 1) != "nothing",
+            _ => tokens[place + 1].is_after_break,
+        };
+        if ends_reach {
+            return false;
+        }
+    }
+    // "Loafers are not my thing", "the loafers look awful", "the shoes are too formal".
+    let after: Vec<&str> = (end..end + 4).map(word).collect();
+    matches!(
+        after[..],
+        ["are" | "is", "not" | "too" | "awful" | "horrible" | "ugly", ..]
+            | ["arent" | "isnt", ..]
+            | ["look" | "looks", "awful" | "bad" | "terrible" | "horrible", ..]
+            | ["hurt" | "itch" | "itches" | "pinch", ..]
+    ) && !matches!(word(0), "what" | "which" | "is" | "are" | "when" | "where")
+}
+
+/// A description as clothes that were named.
+pub fn named(text: &str) -> Named {
+    let mut description = Description::of(text);
+    for word in text.split_whitespace().filter(|word| word.chars().next().is_some_and(char::is_uppercase)) {
+        let word = word.to_lowercase();
+        if thesaurus::lookup(&word).is_none() {
+            description.words.push(word);
+        }
+    }
+    Named { text: text.to_owned(), description, is_claimed: true, start: 0, end: 0 }
+}
