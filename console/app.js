@@ -12,6 +12,7 @@ const PAGES = [
   { name: "profile", title: "Profile", needs: ["get", "/api/chat/memory"] },
   { name: "jobs", title: "Jobs", needs: ["get", "/api/jobs"], operator: true },
   { name: "letters", title: "Dead letters", needs: ["get", "/api/admin/dead-letters"], operator: true, admin: true },
+  { name: "usage", title: "Usage", needs: ["get", "/api/usage"], operator: true },
   { name: "sources", title: "Sources", needs: ["get", "/api/scraper/sources"], operator: true },
   { name: "health", title: "Health", needs: ["get", "/api/health/ready"], operator: true },
 ];

@@ -1,5 +1,5 @@
 // What an operator looks at: jobs, dead letters, sources, health.
-import { Fault, call, get, send } from "/console/api.js";
+import { Fault, all, call, get, send } from "/console/api.js";
 import { act, confirm, dialog, download, empty, h, select, toast, when } from "/console/dom.js";
 
 const KINDS = { Completed: "good", Failed: "bad", Terminated: "warn", Running: "", Pending: "", dead_lettered: "bad", replayed: "good", ok: "good", ready: "good" };
@@ -15,7 +15,7 @@ const button = (label, work, kind = "") => {
   return element;
 };
 
-export const show = (page) => ({ jobs, letters, sources, health })[page.name](page);
+export const show = (page) => ({ jobs, letters, usage, sources, health })[page.name](page);
 
 /** A list that comes in pages, with a filter by state, drawn again when something changed. */
 async function paged({ content, head, signal, path, key, states, heads, row, none, every }) {
@@ -46,14 +46,14 @@ async function paged({ content, head, signal, path, key, states, heads, row, non
 // ---- Jobs
 
 async function jobs(page) {
-  let all = page.isAdmin;
+  let everybody = page.isAdmin;
   if (page.isAdmin) {
     const whose = select([["all", "Everybody's jobs"], ["own", "My jobs"]], "all", { "aria-label": "Whose" });
     page.head.append(whose);
-    whose.addEventListener("change", () => { all = whose.value === "all"; draw(); });
+    whose.addEventListener("change", () => { everybody = whose.value === "all"; draw(); });
   }
   const draw = await paged({
-    ...page, path: () => (all ? "/api/admin/jobs" : "/api/jobs"), key: "jobs", every: 5000,
+    ...page, path: () => (everybody ? "/api/admin/jobs" : "/api/jobs"), key: "jobs", every: 5000,
     states: ["Pending", "Running", "Completed", "Failed", "Terminated"], heads: ["State", "Job", "Progress", "Started", "Changed", ""],
     none: empty("No jobs", "Long operations, such as a forced digest or a scrape, are listed here."),
     row: (job, draw) => h("tr", h("td", state(job.status)), h("td", h("strong", job.name), h("br"), h("small", [job.id, job.userId].filter(Boolean).join(" · "))),
@@ -100,6 +100,22 @@ function letters(page) {
         letter.status !== "replayed" && button("Replay", async () => { await call("POST", `/api/admin/dead-letters/${encodeURIComponent(letter.id)}/replay`); toast("Queued again."); await draw(); }, ".primary"),
         button("Delete", async () => { if (await confirm("Delete this dead letter?", "Its message is lost for good.", "Delete")) { await call("DELETE", `/api/admin/dead-letters/${encodeURIComponent(letter.id)}`); await draw(); } }, ".danger")))),
   });
+}
+
+// ---- Usage
+
+async function usage({ content, head, signal, isAdmin }) {
+  const days = select([["1", "Today"], ["7", "7 days"], ["30", "30 days"]], "7", { "aria-label": "Days" });
+  async function draw() {
+    const rows = isAdmin ? await all(`/api/admin/usage?days=${days.value}`, "days", { signal }) : (await get(`/api/usage?days=${days.value}`, { signal })).days;
+    const number = (value) => value.toLocaleString("en");
+    const row = (day) => h("tr", h("td", day.date), h("td", isAdmin ? day.userId ?? "the service" : "you"), h("td", day.model), h("td", number(day.calls)), h("td", number(day.inputTokens)), h("td", number(day.outputTokens)), h("td", day.cost ?? "–"));
+    content.replaceChildren(rows.length ? table(["Day", "User", "Model", "Calls", "Tokens in", "Tokens out", "Cost"], rows.map(row)) : empty("No calls", "No model was asked for anything in these days."));
+  }
+  const again = button("Reload", draw);
+  days.addEventListener("change", () => act(again, draw));
+  head.append(days, again);
+  await draw();
 }
 
 // ---- Sources

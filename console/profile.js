@@ -1,6 +1,6 @@
 // Who the stylist dresses: the profile, and what it remembers.
 import { call, get, has } from "/console/api.js";
-import { act, field, h, select, toast, when } from "/console/dom.js";
+import { act, confirm, dialog, field, h, select, toast, when } from "/console/dom.js";
 
 const list = (text) => text.split(",").map((part) => part.trim()).filter(Boolean);
 const MEASURES = [["heightCm", "Height, cm"], ["weightKg", "Weight, kg"], ["chestCm", "Chest, cm"], ["waistCm", "Waist, cm"], ["hipsCm", "Hips, cm"], ["inseamCm", "Inseam, cm"]];
@@ -8,6 +8,7 @@ const MEASURES = [["heightCm", "Height, cm"], ["weightKg", "Weight, kg"], ["ches
 export async function show({ content, signal }) {
   const sections = [memory(await get("/api/chat/memory", { signal }))];
   if (has("get", "/api/profile")) sections.unshift(profile(await get("/api/profile", { signal })));
+  if (has("post", "/api/auth/tokens")) sections.push(await tokens().catch((fault) => h("p.card", fault.message)));
   content.replaceChildren(h("div.columns", sections));
 }
 
@@ -59,4 +60,36 @@ function memory(stored) {
   };
   return h("form.card.stack", { onsubmit: submit }, h("h2", "What the stylist remembers"), h("h3", "Preferences"), rows, h("div", add),
     field("From earlier conversations", summary), stored.updatedAt && h("p.soft", "Changed ", when(stored.updatedAt)), h("div.actions", save));
+}
+
+/** Credentials for programs: listed, made, ended. A new one is shown once. */
+async function tokens() {
+  const list = h("ul.plain");
+  const name = h("input", { required: true, maxLength: 100, placeholder: "laptop script" });
+  const days = h("input", { type: "number", min: 1, max: 365, value: 90, required: true });
+  const make = h("button.primary", { type: "submit" }, "Make a token");
+  async function draw() {
+    const { tokens } = await get("/api/auth/tokens");
+    list.replaceChildren(...tokens.map((token) => {
+      const end = h("button.danger.small", { type: "button", "aria-label": `End ${token.name}`, onclick: () => act(end, async () => {
+        if (!(await confirm("End this token?", `Programs that use ${token.name} are refused from now on.`, "End"))) return;
+        await call("DELETE", `/api/auth/tokens/${encodeURIComponent(token.id)}`);
+        await draw();
+      }) }, "End");
+      return h("li.row.spread", h("span", h("strong", token.name), h("br"), h("small", "ends ", when(token.expiresAt), ", ", token.lastUsedAt ? ["used ", when(token.lastUsedAt)] : "never used")), end);
+    }));
+    if (!tokens.length) list.append(h("li.soft", "None yet."));
+  }
+  const submit = (event) => {
+    event.preventDefault();
+    act(make, async () => {
+      const { token } = await call("POST", "/api/auth/tokens", { name: name.value, expiresInDays: Number(days.value) });
+      name.value = "";
+      await draw();
+      const copy = h("button", { type: "button", onclick: () => act(copy, async () => { await navigator.clipboard.writeText(token); toast("Copied."); }) }, "Copy");
+      dialog("Your new token", h("div.stack", h("p", "Keep it now: it is not shown again."), h("pre", { tabIndex: 0 }, token), h("div.actions", copy)));
+    });
+  };
+  await draw();
+  return h("form.card.stack", { onsubmit: submit }, h("h2", "Tokens for programs"), list, h("div.fields", field("Name", name), field("Days", days)), h("div.actions", make));
 }
