@@ -1,5 +1,5 @@
-# The service alone, for those who run it on a machine of their own. The binary is static, so the image holds nothing else:
-# no shell, no packages, no root.
+# The service alone, for those who run it on a machine of their own. The binary is static, so the image holds nothing else but
+# the network for cut-outs: no shell, no packages, no root.
 #
 #   docker build --tag pluckit .
 #   docker run --publish 7071:7071 --volume pluckit-data:/data --env AZURE_FUNCTIONS_ENVIRONMENT=Production \
@@ -16,11 +16,13 @@ WORKDIR /source
 COPY requirements/tools/release.txt requirements/tools/
 RUN pip install --break-system-packages --require-hashes --requirement requirements/tools/release.txt
 COPY . .
-RUN scripts/build-release /out \
+RUN scripts/fetch-models /out/models && scripts/build-release /out \
     && install --directory --owner=65532 --group=65532 /data
 
 FROM scratch
 COPY --from=build /out/pluckit /pluckit
+# The network for cut-outs and its licence.
+COPY --from=build /out/models /models
 COPY --from=build --chown=65532:65532 /data /data
 # For those who ask TLS of others: the store of authorities that the build image trusts.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

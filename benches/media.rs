@@ -28,10 +28,10 @@ use futures::future::join_all;
 use heifer::encode::{EncodeOptions, encode_rgb8};
 use pluckit::imaging::decode::{Limits, decode};
 use pluckit::imaging::picture::{Layout, Picture};
-use pluckit::imaging::pipeline::{Background, Pipeline};
+use pluckit::imaging::pipeline::Pipeline;
 use pluckit::imaging::pool::{PixelPool, PoolOptions, give_way};
 use pluckit::imaging::remove::{Removal, remove_background};
-use pluckit::imaging::segment::BuiltIn;
+use pluckit::imaging::segment::{BuiltIn, CutoutOptions};
 use pluckit::imaging::transform::to_jpeg;
 use pluckit::imaging::webp::encode;
 use support::load::{self, Connection};
@@ -72,7 +72,7 @@ fn main() {
     for _ in 0..9 {
         parts.push(parts_alone(&photograph));
         let begin = Instant::now();
-        black_box(runtime.block_on(one.process(photograph.clone(), Background::Removed)).unwrap());
+        black_box(runtime.block_on(one.process(photograph.clone(), CutoutOptions::default())).unwrap());
         whole.push(milliseconds(begin.elapsed()));
     }
     let sums: Vec<f64> = parts.iter().map(|(decode, resize, encode)| decode + resize + encode).collect();
@@ -91,7 +91,7 @@ fn main() {
         for (threads, rates) in [1, 2].into_iter().zip(&mut rates) {
             let pipeline = pipeline(threads);
             let begin = Instant::now();
-            let pictures = (0..16).map(|_| pipeline.process(photograph.clone(), Background::Removed));
+            let pictures = (0..16).map(|_| pipeline.process(photograph.clone(), CutoutOptions::default()));
             let results = runtime.block_on(join_all(pictures));
             assert!(results.iter().all(Result::is_ok));
             rates.push(16.0 / begin.elapsed().as_secs_f64());
@@ -174,7 +174,7 @@ fn pipeline(threads: usize) -> Pipeline {
     let threads = NonZeroUsize::new(threads).unwrap();
     let patience = Duration::from_secs(600);
     let pool = Arc::new(PixelPool::new(PoolOptions { patience, ..PoolOptions::with_threads(threads) }));
-    Pipeline::new(pool.clone(), Arc::new(BuiltIn::new(pool)), Limits::default())
+    Pipeline::new(pool.clone(), Arc::new(BuiltIn::new(pool, None)), Limits::default())
 }
 
 /// Milliseconds that requests to `/api/health` of the real binary take.

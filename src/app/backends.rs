@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +18,11 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::blob::azure::AzureBlobs;
 use crate::blob::local::LocalBlobs;
 use crate::blob::{BlobStore, ContainerName};
-use crate::config::{self, Config, Documents, Environment};
+use crate::config::{self, Config, CutoutModel, Documents, Environment};
 use crate::domain::jobs::Kind;
 use crate::domain::readiness::Probe;
 use crate::domain::scraper::polite::HostThrottle;
+use crate::imaging::network::{self, Network};
 use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::{BuiltIn, Segmenter};
 use crate::imaging::segmentation::{SegmentationService, ServiceOptions};
@@ -101,7 +102,7 @@ impl Backends {
         let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
         let throttle = Arc::new(HostThrottle::new(HOST_PAUSE));
         let pixels = Arc::new(PixelPool::default());
-        let segmenter = open_segmenter(config, &http, &pixels);
+        let segmenter = open_segmenter(config, &http, &pixels)?;
         Ok(Self {
             store,
             queue,
@@ -193,12 +194,41 @@ pub fn open_storage(config: &Config, account: &config::StorageAccount) -> anyhow
     })
 }
 
-fn open_segmenter(config: &Config, http: &reqwest::Client, pixels: &Arc<PixelPool>) -> Arc<dyn Segmenter> {
-    match config.media.segmentation.clone() {
-        None => Arc::new(BuiltIn::new(pixels.clone())),
+fn open_segmenter(
+    config: &Config,
+    http: &reqwest::Client,
+    pixels: &Arc<PixelPool>,
+) -> anyhow::Result<Arc<dyn Segmenter>> {
+    let model = cutout_model(&config.media.cutout_model, &config.data_directory);
+    let built_in = open_removers(model.as_deref(), pixels)?;
+    Ok(match config.media.segmentation.clone() {
+        None => Arc::new(built_in),
         Some(config::Segmentation { endpoint, token }) => {
             let options = ServiceOptions::new(endpoint, token);
-            Arc::new(SegmentationService::new(options, http.clone(), pixels.clone()))
+            Arc::new(SegmentationService::new(options, http.clone(), pixels.clone(), built_in))
+        }
+    })
+}
+
+/// Opens the built-in background removers: the rules, and the network if there is a file of it.
+///
+/// # Errors
+/// When the file cannot be read, is damaged or another model.
+pub fn open_removers(model: Option<&Path>, pixels: &Arc<PixelPool>) -> anyhow::Result<BuiltIn> {
+    let network = model.map(Network::open).transpose().context("CUTOUT_MODEL")?;
+    Ok(BuiltIn::new(pixels.clone(), network))
+}
+
+/// Returns the file of the network for cut-outs: the one that the setting names, or the one in a usual place. Those are
+/// `models/u2netp.onnx` beside the data directory and beside the binary.
+pub fn cutout_model(setting: &CutoutModel, data_directory: &Path) -> Option<PathBuf> {
+    match setting {
+        CutoutModel::Off => None,
+        CutoutModel::File(path) => Some(path.clone()),
+        CutoutModel::IfThere => {
+            let binary = std::env::current_exe().ok();
+            let beside = [Some(data_directory), binary.as_deref()].into_iter().flatten().filter_map(Path::parent);
+            beside.map(|directory| directory.join("models").join(network::FILE_NAME)).find(|path| path.exists())
         }
     }
 }

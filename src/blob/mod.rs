@@ -20,7 +20,7 @@ use percent_encoding::percent_decode_str;
 use time::OffsetDateTime;
 use url::Url;
 
-use crate::base::hash::sha256_hex;
+use crate::base::hash::{sha256_hex, sha256_hex_of};
 use crate::config::is_loopback;
 
 pub use crate::model::containers::{BadName, ContainerName};
@@ -136,6 +136,11 @@ impl SourceHash {
     /// The hash of this file.
     pub fn of(file: &[u8]) -> Self {
         Self(sha256_hex(file))
+    }
+
+    /// The hash of a file and what else a blob was made from, one after the other.
+    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self(sha256_hex_of(parts))
     }
 }
 

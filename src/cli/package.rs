@@ -9,6 +9,9 @@ use anyhow::Context;
 use clap::Args;
 
 use super::output::output;
+use crate::app;
+use crate::config::read_cutout_model;
+use crate::imaging::network::Network;
 use crate::workers::{functions, package};
 
 /// Flags of `package`.
@@ -32,10 +35,20 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         None => env::current_exe().context("this program does not know its own file")?,
     };
     let functions = functions(arguments.wardrobe_api);
-    package::write(functions, &arguments.out, &binary)?;
+    let (setting, data_directory) = read_cutout_model();
+    let model = app::cutout_model(&setting, &data_directory);
+    if let Some(model) = &model {
+        // Checked here, so that no package is deployed that does not start.
+        Network::open(model).context("CUTOUT_MODEL")?;
+    }
+    package::write(functions, &arguments.out, &binary, model.as_deref())?;
+    let network = match &model {
+        Some(model) => format!("with the network for cut-outs, {}", model.display()),
+        None => "without the network for cut-outs, which scripts/fetch-models gets".to_owned(),
+    };
     writeln!(
         output(),
-        "Package of {} functions and the HTTP routes in {}. Try it: cd {} && func start",
+        "Package of {} functions and the HTTP routes in {}, {network}. Try it: cd {} && func start",
         functions.len(),
         arguments.out.display(),
         arguments.out.display(),

@@ -16,11 +16,13 @@ use tempfile::NamedTempFile;
 
 use super::block_on;
 use super::output::{output, tell};
+use crate::app;
 use crate::base::chain::Chain;
+use crate::config::read_cutout_model;
 use crate::imaging::decode::Limits;
-use crate::imaging::pipeline::{Background, Pipeline, Processed};
+use crate::imaging::pipeline::{Pipeline, Processed};
 use crate::imaging::pool::PixelPool;
-use crate::imaging::segment::BuiltIn;
+use crate::imaging::segment::{BuiltIn, CutoutMode, CutoutOptions, Segmenter};
 
 /// Flags of `process-image`.
 #[derive(Args)]
@@ -34,6 +36,17 @@ pub struct Arguments {
     /// Overwrite existing files
     #[arg(long)]
     force: bool,
+    /// Who removes the background: auto, plain (rules), network (CUTOUT_MODEL) or none
+    #[arg(long, value_name = "MODE", default_value = CutoutMode::default().name())]
+    cutout: CutoutMode,
+    /// Least confidence in the network's cut, 0 to 1; below it the picture stays whole
+    #[arg(long, value_name = "SHARE", default_value_t = CutoutOptions::THRESHOLD, value_parser = parse_share)]
+    threshold: f32,
+}
+
+fn parse_share(text: &str) -> Result<f32, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "it must be a number from 0 to 1".to_owned())
 }
 
 /// A picture to process: input and output path.
@@ -46,7 +59,15 @@ struct Order {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let orders = orders(&arguments.files, &arguments.output)?;
     let total = orders.len();
-    let failed = block_on(process(orders, arguments.force))?;
+    let (setting, data_directory) = read_cutout_model();
+    let model = app::cutout_model(&setting, &data_directory);
+    let pool = Arc::new(PixelPool::default());
+    let removers = app::open_removers(model.as_deref(), &pool)?;
+    if arguments.cutout == CutoutMode::Network && !removers.has_network() {
+        bail!("the network for cut-outs is not installed: scripts/fetch-models gets it, CUTOUT_MODEL names its file");
+    }
+    let options = CutoutOptions { mode: arguments.cutout, threshold: arguments.threshold };
+    let failed = block_on(process(orders, arguments.force, pool, removers, options))?;
     match failed {
         0 => Ok(()),
         _ if total == 1 => bail!("the picture was not processed"),
@@ -76,17 +97,22 @@ fn orders(files: &[PathBuf], output: &Path) -> anyhow::Result<Vec<Order>> {
 }
 
 /// Processes pictures concurrently; returns how many failed.
-async fn process(orders: Vec<Order>, force: bool) -> anyhow::Result<usize> {
-    let pool = Arc::new(PixelPool::default());
+async fn process(
+    orders: Vec<Order>,
+    force: bool,
+    pool: Arc<PixelPool>,
+    removers: BuiltIn,
+    options: CutoutOptions,
+) -> anyhow::Result<usize> {
     // Files are read and written while others are worked on.
     let at_once = 2 * pool.threads();
     let limits = Limits::default();
-    let pipeline = &Pipeline::new(pool.clone(), Arc::new(BuiltIn::new(pool)), limits.clone());
+    let pipeline = &Pipeline::new(pool, Arc::new(removers), limits.clone());
     let bar = progress(orders.len());
     let (mut failed, limits) = (0, &limits);
     let mut results = stream::iter(orders)
         .map(|order| async move {
-            let outcome = process_one(pipeline, limits, &order, force).await;
+            let outcome = process_one(pipeline, limits, &order, force, options).await;
             (order, outcome)
         })
         .buffered(at_once);
@@ -115,17 +141,25 @@ fn progress(pictures: usize) -> ProgressBar {
 }
 
 fn report(order: &Order, processed: &Processed) -> io::Result<()> {
-    let Processed { webp, width, height, transparent_share, kept_whole } = processed;
+    let Processed { webp, width, height, transparent_share, by, confidence, kept_whole } = processed;
     let what = match kept_whole {
         Some(reason) => format!("kept whole: {reason}"),
         None => format!("background removed, {:.0} % of the picture", transparent_share * 100.0),
     };
+    let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
+    let confidence = confidence.map(|confidence| format!(", confidence {confidence:.2}")).unwrap_or_default();
     let (source, target) = (order.source.display(), order.target.display());
     let kilobytes = webp.len().div_ceil(1000);
-    writeln!(output(), "{source} -> {target}  {width} × {height}, {kilobytes} kB, {what}")
+    writeln!(output(), "{source} -> {target}  {width} × {height}, {kilobytes} kB, {what}{by}{confidence}")
 }
 
-async fn process_one(pipeline: &Pipeline, limits: &Limits, order: &Order, force: bool) -> anyhow::Result<Processed> {
+async fn process_one(
+    pipeline: &Pipeline,
+    limits: &Limits,
+    order: &Order,
+    force: bool,
+    options: CutoutOptions,
+) -> anyhow::Result<Processed> {
     if !force && order.target.exists() {
         bail!(exists(&order.target));
     }
@@ -133,7 +167,7 @@ async fn process_one(pipeline: &Pipeline, limits: &Limits, order: &Order, force:
     let size = tokio::fs::metadata(&order.source).await.context("it cannot be read")?.len();
     limits.check_file(usize::try_from(size).unwrap_or(usize::MAX))?;
     let bytes = tokio::fs::read(&order.source).await.context("it cannot be read")?;
-    let processed = pipeline.process(bytes.into(), Background::Removed).await;
+    let processed = pipeline.process(bytes.into(), options).await;
     let processed = processed.map_err(|error| anyhow::anyhow!("{}", Chain(&error)))?;
     let (target, webp) = (order.target.clone(), processed.webp.clone());
     tokio::task::spawn_blocking(move || write(&target, &webp, force)).await??;

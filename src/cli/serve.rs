@@ -74,7 +74,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             pump::start(&app, functions, &pump::Options::from_config(&app.config));
             timers::start(&app, functions, &timers::Options::default());
         }
-        announce(&app.config, address, app.model.name(Purpose::Stylist));
+        announce(&app.config, address, app.model.name(Purpose::Stylist), app.media.segmenter());
         app::serve(listener, app).await?;
         Ok(ExitCode::SUCCESS)
     })
@@ -90,13 +90,13 @@ fn check_client(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Shows address and back ends: as a banner on a terminal, else in the log.
-fn announce(config: &Config, address: SocketAddr, model: &str) {
+fn announce(config: &Config, address: SocketAddr, model: &str, segmenter: &str) {
     let documents = match &config.documents {
         Documents::Embedded { directory, .. } => format!("SQLite in {}", directory.display()),
         Documents::Cosmos(cosmos) => format!("Cosmos DB at {}", masked_url(cosmos.endpoint.as_str())),
     };
     let development = config.environment == Environment::Development;
-    tracing::info!(%address, documents, model, development, "listening");
+    tracing::info!(%address, documents, model, segmenter, development, "listening");
     if config.server.under_functions_host || !output::is_terminal() {
         return;
     }
@@ -104,13 +104,20 @@ fn announce(config: &Config, address: SocketAddr, model: &str) {
         None => "offline (built in; set OPENAI_BASE_URL or AZURE_OPENAI_ENDPOINT for a real one)".to_owned(),
         Some(server) => format!("{model} at {}", masked_url(server.url.as_str())),
     };
+    let cutouts = match &config.media.segmentation {
+        Some(service) => format!("service at {}", masked_url(service.endpoint.as_str())),
+        None => match app::cutout_model(&config.media.cutout_model, &config.data_directory) {
+            Some(file) => format!("rules for plain backgrounds, else the network {}", file.display()),
+            None => "rules for plain backgrounds alone (scripts/fetch-models gets the network for others)".to_owned(),
+        },
+    };
     let user = if development {
         format!("{} (development: every caller is this user)", config.identity.local_dev_user)
     } else {
         "callers sign in".to_owned()
     };
     let banner = format!(
-        "\n  PluckIt Processor {version}\n\n  URL        http://{address}\n  Documents  {documents}\n  Model      {model}\n  \
+        "\n  PluckIt Processor {version}\n\n  URL        http://{address}\n  Documents  {documents}\n  Model      {model}\n  Cut-outs   {cutouts}\n  \
          User       {user}\n\n  Try        pluckit chat --url http://{address} \"What should I wear to a casual dinner?\"\n\n",
         version = env!("CARGO_PKG_VERSION"),
     );

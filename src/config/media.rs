@@ -1,5 +1,7 @@
 //! Pictures: who may send them, and who cuts them out.
 
+use std::path::PathBuf;
+
 use secrecy::SecretString;
 use url::Url;
 
@@ -12,8 +14,10 @@ pub struct Media {
     pub is_open: bool,
     /// How other services authenticate.
     pub service: ServiceCredential,
-    /// Segmentation service; `None` for the built-in remover.
+    /// Segmentation service; `None` for the built-in removers.
     pub segmentation: Option<Segmentation>,
+    /// Where the network for cut-outs is.
+    pub cutout_model: CutoutModel,
 }
 
 /// How other services authenticate.
@@ -30,6 +34,28 @@ pub enum ServiceCredential {
     },
     /// Unknown mode. Callers get an error; everything else works.
     Unknown,
+}
+
+/// Where the network that cuts garments out is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CutoutModel {
+    /// From this file, without which the service does not start.
+    File(PathBuf),
+    /// From the usual places, if it is there.
+    IfThere,
+    /// Nowhere: rules for plain backgrounds alone.
+    Off,
+}
+
+impl CutoutModel {
+    /// Reads the setting.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        match reader.optional("CUTOUT_MODEL") {
+            None => Self::IfThere,
+            Some(off) if off.eq_ignore_ascii_case("off") => Self::Off,
+            Some(file) => Self::File(file.into()),
+        }
+    }
 }
 
 /// A service that removes backgrounds.
@@ -64,6 +90,7 @@ impl Media {
         };
         let endpoint = reader.optional_url("SEGMENTATION_ENDPOINT_URL")?;
         let token = reader.secret("SEGMENTATION_SHARED_TOKEN");
-        Ok(Media { is_open, service, segmentation: endpoint.map(|endpoint| Segmentation { endpoint, token }) })
+        let segmentation = endpoint.map(|endpoint| Segmentation { endpoint, token });
+        Ok(Media { is_open, service, segmentation, cutout_model: CutoutModel::read(reader) })
     }
 }

@@ -41,7 +41,7 @@ use self::environment::{is_meant_for_others, read_platform, refuse_embedded, ref
 pub use self::identity::Identity;
 pub use self::insights::{Feed, Insights};
 pub use self::limits::Limits;
-pub use self::media::{Media, Segmentation, ServiceCredential};
+pub use self::media::{CutoutModel, Media, Segmentation, ServiceCredential};
 pub use self::model::ModelServer;
 pub use self::moods::Moods;
 pub use self::names::UnknownName;
@@ -123,7 +123,7 @@ impl Config {
         let under_functions_host = reader.optional("FUNCTIONS_CUSTOMHANDLER_PORT").is_some();
         let mut server = Server::read(&mut reader, under_functions_host)?;
         let identity = Identity::read(&mut reader)?;
-        let data_directory = PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"));
+        let data_directory = read_data_directory(&mut reader);
         let documents = Documents::read(&mut reader, &data_directory)?;
         let storage = Storage::read(&mut reader)?;
         let queues = Queues::read(&mut reader, under_functions_host)?;
@@ -243,6 +243,23 @@ impl Config {
         config.unknown_names = names.iter().filter_map(|name| unknown_name(name, &known)).collect();
         Ok(config)
     }
+}
+
+/// Reads where the network for cut-outs is, and the data directory, from the environment alone: for commands that start no
+/// service, and so need no settings that allow one.
+#[expect(clippy::disallowed_methods, reason = "these settings are read for a command that needs no others")]
+pub fn read_cutout_model() -> (CutoutModel, PathBuf) {
+    let lookup = |name: &str| {
+        let value = std::env::var(name).ok().filter(|value| !value.trim().is_empty())?;
+        Some((value, Source::Environment))
+    };
+    let mut reader = Reader::new(&lookup);
+    let data_directory = read_data_directory(&mut reader);
+    (CutoutModel::read(&mut reader), data_directory)
+}
+
+fn read_data_directory(reader: &mut Reader<'_>) -> PathBuf {
+    PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"))
 }
 
 fn read_local_settings(path: &Path) -> Result<Option<BTreeMap<String, String>>, Error> {

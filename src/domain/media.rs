@@ -20,9 +20,8 @@ use crate::blob::{self, BlobName, BlobStore, ContainerName, Put, SourceHash};
 use crate::domain::base::Base;
 use crate::imaging;
 use crate::imaging::pipeline::Pipeline;
+use crate::imaging::segment::{CutoutMode, CutoutOptions};
 use crate::model::ids::UserId;
-
-pub use crate::imaging::pipeline::Background;
 
 /// Largest file that is accepted, in bytes.
 pub const LARGEST_FILE: usize = 20 * 1024 * 1024;
@@ -59,6 +58,9 @@ pub enum Error {
         #[source]
         cause: Arc<imaging::Error>,
     },
+    /// The network was asked for and is not installed.
+    #[error("the network for cut-outs is not installed")]
+    NoNetwork,
     /// Encoding as WebP failed.
     #[error("WebP conversion failed: the picture cannot be encoded")]
     Conversion(#[source] Arc<imaging::Error>),
@@ -75,12 +77,15 @@ pub enum Error {
 
 impl From<imaging::Error> for Error {
     fn from(error: imaging::Error) -> Self {
-        use imaging::Error::{Broken, Busy, Corrupt, Encoding, Segmentation, TooLarge, TooManyPixels, Unsupported};
+        use imaging::Error::{
+            Broken, Busy, Corrupt, Encoding, NoNetwork, Segmentation, TooLarge, TooManyPixels, Unsupported,
+        };
         match error {
             Unsupported(_) | Corrupt(_) => Self::Unreadable(Arc::new(error)),
             TooManyPixels { .. } | TooLarge { .. } => Self::TooLarge(Arc::new(error)),
             Busy => Self::Busy,
             Segmentation(ref cause) => Self::Segmentation { reason: cause.to_string(), cause: Arc::new(error) },
+            NoNetwork => Self::NoNetwork,
             Encoding(_) => Self::Conversion(Arc::new(error)),
             Broken => Self::Broken(Arc::new(error)),
         }
@@ -197,7 +202,7 @@ impl Media {
     /// Processes a picture and returns its URL; if it exists already, only returns the URL. Concurrent uploads of the
     /// same picture share one run, which continues when the first caller leaves. A failure is not kept.
     ///
-    /// `owner` is the user, or `None` for a service. `background` has no effect on a picture that exists already.
+    /// `owner` is the user, or `None` for a service. The options are part of what the picture is made from.
     ///
     /// # Errors
     /// See [`Error`].
@@ -206,14 +211,17 @@ impl Media {
         owner: Option<&UserId>,
         id: &PictureId,
         file: Bytes,
-        background: Background,
+        options: CutoutOptions,
     ) -> Result<Url, Error> {
+        if options.mode == CutoutMode::Network && !self.0.pipeline.segmenter().has_network() {
+            return Err(Error::NoNetwork);
+        }
         let name = PictureName::new(owner, id);
-        let (file, source) = hashed(file).await?;
+        let (file, source) = hashed(file, options).await?;
         loop {
             let finishing = {
                 let mut in_work = self.0.in_work.lock();
-                let begin = || self.begin(name.clone(), file.clone(), source.clone(), background);
+                let begin = || self.begin(name.clone(), file.clone(), source.clone(), options);
                 in_work.entry(name.clone()).or_insert_with(begin).clone()
             };
             if !name.is_owned || finishing.source == source {
@@ -228,11 +236,11 @@ impl Media {
         }
     }
 
-    fn begin(&self, name: PictureName, file: Bytes, source: SourceHash, background: Background) -> Finishing {
+    fn begin(&self, name: PictureName, file: Bytes, source: SourceHash, options: CutoutOptions) -> Finishing {
         let (media, of) = (self.clone(), source.clone());
         let work = async move {
             let _leaves = Leaves { media: &media, name: &name };
-            media.work(&name, file, &of, background).await
+            media.work(&name, file, &of, options).await
         };
         let task = self.0.base.tasks.spawn(work.in_current_span());
         let outcome = async move { task.await.unwrap_or_else(|error| Err(Error::Broken(Arc::new(error)))) };
@@ -244,14 +252,14 @@ impl Media {
         name: &PictureName,
         file: Bytes,
         source: &SourceHash,
-        background: Background,
+        options: CutoutOptions,
     ) -> Result<Url, Error> {
         let (blobs, container) = self.blobs();
         if let Some(url) = self.find(name, source).await? {
             return Ok(url);
         }
         let size = file.len();
-        let finished = self.0.pipeline.process(file, background).await?;
+        let finished = self.0.pipeline.process(file, options).await?;
         info!(
             picture.name = &*name.blob,
             segmenter = self.segmenter(),
@@ -260,6 +268,8 @@ impl Media {
             width = finished.width,
             height = finished.height,
             transparent_share = finished.transparent_share,
+            cutout.by = finished.by.map(|by| by.name()),
+            cutout.confidence = finished.confidence,
             kept_whole = finished.kept_whole.map(|reason| reason.to_string()),
             "picture finished"
         );
@@ -289,10 +299,15 @@ impl Media {
     }
 }
 
-/// Hashes a file on a blocking thread.
-async fn hashed(file: Bytes) -> Result<(Bytes, SourceHash), Error> {
+/// Hashes a file on a blocking thread, together with the options if they are not the defaults.
+async fn hashed(file: Bytes, options: CutoutOptions) -> Result<(Bytes, SourceHash), Error> {
     let hashing = tokio::task::spawn_blocking(move || {
-        let source = SourceHash::of(&file);
+        let CutoutOptions { mode, threshold } = options;
+        let source = if options == CutoutOptions::default() {
+            SourceHash::of(&file)
+        } else {
+            SourceHash::of_parts([&*file, format!("cutout={},{threshold}", mode.name()).as_bytes()])
+        };
         (file, source)
     });
     hashing.await.map_err(|error| Error::Broken(Arc::new(error)))

@@ -442,6 +442,7 @@ impl From<media::Error> for ApiError {
         match error {
             media::Error::Unreadable(_) => Self::BadRequest("Unsupported or corrupt image."),
             media::Error::TooLarge(_) => Self::TooLarge,
+            media::Error::NoNetwork => Self::BadRequest("The network for cut-outs is not installed."),
             media::Error::OtherPicture => Self::Conflict("Another picture has this id."),
             // Whoever waited for it reads why, whether or not another try is worth it.
             media::Error::Segmentation { .. } if is_outage(&error) => {

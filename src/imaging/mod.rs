@@ -8,6 +8,7 @@ pub mod colours;
 pub mod decode;
 mod heic;
 mod jpeg;
+pub mod network;
 mod oklab;
 pub mod phash;
 pub mod picture;
@@ -58,6 +59,9 @@ pub enum Error {
     /// The background could not be removed; the cause says so in plain words.
     #[error("the picture cannot be segmented")]
     Segmentation(#[source] Cause),
+    /// The network for cut-outs was asked for and is not installed.
+    #[error("the network for cut-outs is not installed")]
+    NoNetwork,
     /// The result cannot be written in its format.
     #[error("the picture cannot be encoded")]
     Encoding(#[source] Cause),

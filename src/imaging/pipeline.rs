@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::decode::{self, Limits};
 use super::pool::{Memory, PixelPool};
-use super::segment::{CutOut, LONGEST_SIDE, Segmenter};
+use super::segment::{CutoutOptions, LONGEST_SIDE, Remover, Segmenter};
 use super::{Picture, Result, remove, webp};
 
 /// Memory that is held for a picture once it is shrunk, in bytes: itself, and what a segmentation service answers. Cutting
@@ -38,15 +38,6 @@ pub struct Pipeline {
     limits: Limits,
 }
 
-/// What becomes of a picture's background.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Background {
-    /// It is taken away, as far as that is possible.
-    Removed,
-    /// It stays: the picture was cut out before, or is to be shown whole.
-    Kept,
-}
-
 /// A picture as it is kept.
 #[derive(Debug, Clone)]
 pub struct Processed {
@@ -58,6 +49,10 @@ pub struct Processed {
     pub height: u32,
     /// Part of the pixels, 0 to 1, that are transparent.
     pub transparent_share: f64,
+    /// Who had the last word on the background; `None` if nobody was asked.
+    pub by: Option<Remover>,
+    /// The network's confidence in its cut, 0 to 1, taken or not.
+    pub confidence: Option<f32>,
     /// Why the background is still there, if it is.
     pub kept_whole: Option<remove::Reason>,
 }
@@ -83,18 +78,17 @@ impl Pipeline {
     /// # Errors
     /// Any [`Error`](super::Error): those of decoding are the sender's fault, [`Busy`](super::Error::Busy) is nobody's,
     /// the others are ours or the segmentation service's.
-    pub async fn process(&self, bytes: Bytes, background: Background) -> Result<Processed> {
+    pub async fn process(&self, bytes: Bytes, options: CutoutOptions) -> Result<Processed> {
         let (picture, _memory) = open(&self.pool, bytes, &self.limits, LONGEST_SIDE).await?;
-        let cut = match background {
-            Background::Removed => self.segmenter.cut_out(picture).await?,
-            Background::Kept => CutOut { picture, kept_whole: None },
-        };
+        let cut = self.segmenter.cut_out(picture, options).await?;
         let work = move || {
             Ok(Processed {
                 webp: webp::encode(&cut.picture)?.into(),
                 width: cut.picture.width(),
                 height: cut.picture.height(),
                 transparent_share: cut.picture.transparent_share(),
+                by: cut.by,
+                confidence: cut.confidence,
                 kept_whole: cut.kept_whole,
             })
         };
@@ -127,11 +121,15 @@ mod tests {
             "slow"
         }
 
-        async fn cut_out(&self, picture: Picture) -> Result<CutOut> {
+        fn has_network(&self) -> bool {
+            false
+        }
+
+        async fn cut_out(&self, picture: Picture, _: CutoutOptions) -> Result<CutOut> {
             self.most.fetch_max(self.taken.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             self.may.acquire().await.unwrap().forget();
             self.taken.fetch_sub(1, Ordering::SeqCst);
-            Ok(CutOut { picture, kept_whole: None })
+            Ok(CutOut { picture, by: Some(Remover::Service), confidence: None, kept_whole: None })
         }
     }
 
@@ -147,7 +145,7 @@ mod tests {
         let pool = Arc::new(PixelPool::new(PoolOptions { memory: FIT as u64 * SHRUNK_BYTES, ..options }));
         let service = Arc::new(Slow { taken: 0.into(), most: 0.into(), may: Semaphore::new(0) });
         let pipeline = Pipeline::new(pool, service.clone(), Limits::default());
-        let results = join_all((0..SENT).map(|_| pipeline.process(picture(), Background::Removed)));
+        let results = join_all((0..SENT).map(|_| pipeline.process(picture(), CutoutOptions::default())));
         let watch = async {
             for done in 0..SENT {
                 let expected = FIT.min(SENT - done);

@@ -51,7 +51,8 @@ impl PoolOptions {
             threads,
             memory: MEMORY_PER_THREAD * threads.get() as u64,
             queue: 16 * threads.get(),
-            patience: Duration::from_secs(10),
+            // The network takes up to a second per picture, one after the other.
+            patience: Duration::from_secs(30),
         }
     }
 }

@@ -1,23 +1,143 @@
-//! Cutting a garment out of its picture: what a segmentation service does, or the built-in remover.
+//! Cutting a garment out of its picture: by rules where its background is plain, else by a network, or by a service.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 
+use super::network::Network;
 use super::pool::PixelPool;
-use super::remove::{self, Removal};
-use super::{Picture, Result};
+use super::remove::{self, Reason, Removal};
+use super::{Error, Picture, Result};
 
 /// Longest side of a picture that is segmented, in pixels, and so of the result.
 pub const LONGEST_SIDE: u32 = 1536;
+
+/// Who removes the background.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum CutoutMode {
+    /// The segmentation service, if there is one. Else the rules where they are sure, and the network for the rest.
+    #[default]
+    Auto,
+    /// The rules for plain backgrounds alone.
+    Plain,
+    /// The network alone.
+    Network,
+    /// Nobody: the picture stays whole.
+    None,
+}
+
+impl CutoutMode {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Plain, Self::Network, Self::None];
+
+    /// Its name in requests and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Plain => "plain",
+            Self::Network => "network",
+            Self::None => "none",
+        }
+    }
+}
+
+/// A text that names no [`CutoutMode`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it must be auto, plain, network or none")]
+pub struct UnknownMode;
+
+impl FromStr for CutoutMode {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> std::result::Result<Self, UnknownMode> {
+        Self::ALL.into_iter().find(|mode| mode.name() == text).ok_or(UnknownMode)
+    }
+}
+
+/// How a picture is cut out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CutoutOptions {
+    /// Who removes the background.
+    pub mode: CutoutMode,
+    /// The least confidence, 0 to 1, that the network must have in its cut; below it the picture stays whole.
+    pub threshold: f32,
+}
+
+impl CutoutOptions {
+    /// The usual threshold.
+    pub const THRESHOLD: f32 = 0.8;
+}
+
+impl Default for CutoutOptions {
+    fn default() -> Self {
+        CutoutMode::default().into()
+    }
+}
+
+impl From<CutoutMode> for CutoutOptions {
+    fn from(mode: CutoutMode) -> Self {
+        Self { mode, threshold: Self::THRESHOLD }
+    }
+}
+
+/// Who has looked at a background.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remover {
+    /// The rules for plain backgrounds.
+    Plain,
+    /// The network.
+    Network,
+    /// The segmentation service.
+    Service,
+}
+
+impl Remover {
+    /// Its name in logs and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Network => "network",
+            Self::Service => "service",
+        }
+    }
+}
+
+impl fmt::Display for Remover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// What became of a picture's background.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CutOut {
     /// The picture, transparent where its background was removed.
     pub picture: Picture,
+    /// Who had the last word; `None` if nobody was asked.
+    pub by: Option<Remover>,
+    /// The network's confidence in its cut, 0 to 1, taken or not.
+    pub confidence: Option<f32>,
     /// Why nothing was removed, if so.
-    pub kept_whole: Option<remove::Reason>,
+    pub kept_whole: Option<Reason>,
+}
+
+impl CutOut {
+    /// What came of it when `by` was asked.
+    pub fn new(removal: Removal, by: Remover, confidence: Option<f32>) -> Self {
+        let (picture, kept_whole) = match removal {
+            Removal::Cut { picture, .. } => (picture, None),
+            Removal::KeptWhole { picture, reason } => (picture, Some(reason)),
+        };
+        Self { picture, by: Some(by), confidence, kept_whole }
+    }
+
+    /// A picture that was to stay whole.
+    fn as_asked(picture: Picture) -> Self {
+        Self { picture, by: None, confidence: None, kept_whole: Some(Reason::AsAsked) }
+    }
 }
 
 /// Removes backgrounds.
@@ -26,39 +146,75 @@ pub trait Segmenter: Send + Sync {
     /// Name in logs and ready checks.
     fn name(&self) -> &str;
 
+    /// Whether [`CutoutMode::Network`] may be asked for.
+    fn has_network(&self) -> bool;
+
     /// Removes the background of a picture, whose longest side is at most [`LONGEST_SIDE`] pixels.
     ///
     /// # Errors
-    /// [`Segmentation`](super::Error::Segmentation) with a cause in plain words, which callers read; and those of
+    /// [`NoNetwork`](super::Error::NoNetwork) when the network is asked for and not there,
+    /// [`Segmentation`](super::Error::Segmentation) with a cause in plain words, which callers read, and those of
     /// [`PixelPool::run`].
-    async fn cut_out(&self, picture: Picture) -> Result<CutOut>;
+    async fn cut_out(&self, picture: Picture, options: CutoutOptions) -> Result<CutOut>;
 }
 
-/// The remover for plain backgrounds, which is always there.
+/// The removers that work in this process: rules for plain backgrounds, and a network if its file is installed.
 pub struct BuiltIn {
     pool: Arc<PixelPool>,
+    network: Option<Arc<Network>>,
+    /// The network works on one picture at a time: that bounds its memory, and leaves threads of the pool to pictures that
+    /// do without it.
+    turns: Arc<Semaphore>,
 }
 
 impl BuiltIn {
-    /// It works on the threads of `pool`.
-    pub fn new(pool: Arc<PixelPool>) -> Self {
-        Self { pool }
+    /// They work on the threads of `pool`.
+    pub fn new(pool: Arc<PixelPool>, network: Option<Network>) -> Self {
+        Self { pool, network: network.map(Arc::new), turns: Arc::new(Semaphore::new(1)) }
+    }
+
+    async fn by_rules(&self, picture: Picture, rules: fn(Picture) -> Removal) -> Result<CutOut> {
+        self.pool.run(move || Ok(CutOut::new(rules(picture), Remover::Plain, None))).await
+    }
+
+    async fn by_network(&self, network: Arc<Network>, picture: Picture, threshold: f32) -> Result<CutOut> {
+        let turn = self.turns.clone().acquire_owned().await.map_err(|_| Error::Broken)?;
+        let work = move || {
+            // Held until the work is done, even if the caller has left.
+            let _turn = turn;
+            let found = remove::remove_by_network(picture, &network, threshold).map_err(Error::Segmentation)?;
+            Ok(CutOut::new(found.removal, Remover::Network, found.confidence))
+        };
+        self.pool.run(work).await
     }
 }
 
 #[async_trait]
 impl Segmenter for BuiltIn {
     fn name(&self) -> &str {
-        "builtin"
+        if self.has_network() { "network" } else { "builtin" }
     }
 
-    async fn cut_out(&self, picture: Picture) -> Result<CutOut> {
-        let work = move || {
-            Ok(match remove::remove_background(picture) {
-                Removal::Cut { picture, .. } => CutOut { picture, kept_whole: None },
-                Removal::KeptWhole { picture, reason } => CutOut { picture, kept_whole: Some(reason) },
-            })
-        };
-        self.pool.run(work).await
+    fn has_network(&self) -> bool {
+        self.network.is_some()
+    }
+
+    async fn cut_out(&self, picture: Picture, options: CutoutOptions) -> Result<CutOut> {
+        let CutoutOptions { mode, threshold } = options;
+        match (mode, self.network.clone()) {
+            (CutoutMode::None, _) => Ok(CutOut::as_asked(picture)),
+            (CutoutMode::Network, None) => Err(Error::NoNetwork),
+            (CutoutMode::Network, Some(network)) => self.by_network(network, picture, threshold).await,
+            (CutoutMode::Plain, _) | (CutoutMode::Auto, None) => {
+                self.by_rules(picture, remove::remove_background).await
+            }
+            (CutoutMode::Auto, Some(network)) => {
+                let cut = self.by_rules(picture, remove::remove_surely_plain).await?;
+                if cut.kept_whole.is_none_or(Reason::is_final) {
+                    return Ok(cut);
+                }
+                self.by_network(network, cut.picture, threshold).await
+            }
+        }
     }
 }

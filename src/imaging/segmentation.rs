@@ -18,7 +18,7 @@ use crate::base::deadline;
 use crate::base::outage;
 use crate::imaging::decode::Limits;
 use crate::imaging::pool::PixelPool;
-use crate::imaging::segment::{CutOut, Segmenter};
+use crate::imaging::segment::{BuiltIn, CutOut, CutoutMode, CutoutOptions, Remover, Segmenter};
 use crate::imaging::transform::{JPEG_QUALITY, from_segmentation, to_jpeg};
 use crate::imaging::{Error, Picture, Result};
 use crate::net::read_at_most;
@@ -85,6 +85,8 @@ pub struct SegmentationService {
     options: ServiceOptions,
     http: reqwest::Client,
     pool: Arc<PixelPool>,
+    /// Removers for those who ask for one of them.
+    built_in: BuiltIn,
     breaker: Breaker,
 }
 
@@ -114,9 +116,9 @@ impl Breaker {
 }
 
 impl SegmentationService {
-    /// Asks the service; pixels are worked on by `pool`.
-    pub fn new(options: ServiceOptions, http: reqwest::Client, pool: Arc<PixelPool>) -> Self {
-        Self { options, http, pool, breaker: Breaker::default() }
+    /// Asks the service, and `built_in` for what is not [`CutoutMode::Auto`]; pixels are worked on by `pool`.
+    pub fn new(options: ServiceOptions, http: reqwest::Client, pool: Arc<PixelPool>, built_in: BuiltIn) -> Self {
+        Self { options, http, pool, built_in, breaker: Breaker::default() }
     }
 
     /// Asks once more if there was no connection, or it was closed without an answer: the work is the same each time.
@@ -153,7 +155,14 @@ impl Segmenter for SegmentationService {
         "service"
     }
 
-    async fn cut_out(&self, picture: Picture) -> Result<CutOut> {
+    fn has_network(&self) -> bool {
+        self.built_in.has_network()
+    }
+
+    async fn cut_out(&self, picture: Picture, options: CutoutOptions) -> Result<CutOut> {
+        if options.mode != CutoutMode::Auto {
+            return self.built_in.cut_out(picture, options).await;
+        }
         let refused = |fault: Fault| Error::Segmentation(fault.into());
         self.breaker.admit().map_err(refused)?;
         let encode = move || {
@@ -166,6 +175,7 @@ impl Segmenter for SegmentationService {
         self.breaker.note(answer.as_ref().err());
         let answer = answer.map_err(refused)?;
         let read = move || from_segmentation(picture, &answer, &Limits::default());
-        Ok(CutOut { picture: self.pool.run(read).await?, kept_whole: None })
+        let picture = self.pool.run(read).await?;
+        Ok(CutOut { picture, by: Some(Remover::Service), confidence: None, kept_whole: None })
     }
 }

@@ -62,6 +62,11 @@ pub(super) fn shrunk(picture: &Picture, longest_side: u32) -> Picture {
     }
 }
 
+/// A copy of a picture of exactly this size, whatever that does to its proportions.
+pub(super) fn stretched(picture: &Picture, size: (u32, u32)) -> Picture {
+    resize(picture, size)
+}
+
 /// The size in these proportions whose longest side is `longest_side`; `None` if it is no longer as it is.
 fn smaller((width, height): (u32, u32), longest_side: u32) -> Option<(u32, u32)> {
     let longest = width.max(height);

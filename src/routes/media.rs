@@ -25,7 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::blob::{BlobName, Properties, Span};
-use crate::domain::media::{Background, LARGEST_FILE, MEDIA_TYPE, PictureId};
+use crate::domain::media::{LARGEST_FILE, MEDIA_TYPE, PictureId};
 use crate::domain::metadata::Metadata;
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
@@ -34,6 +34,7 @@ use crate::http::extract::upload::{FORM_OVERHEAD, LONGEST_FIELD, Part, PictureFi
 use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read, trace_name};
 use crate::http::layers::auth::CurrentUser;
 use crate::http::respond::{IfNoneMatch, has_match};
+use crate::imaging::segment::{CutoutMode, CutoutOptions};
 use crate::llm::CallContext;
 use crate::state::AppState;
 use crate::telemetry::observe::Subject;
@@ -51,6 +52,9 @@ const PICTURE_ID: &str = concat!(
 const BASE64: &str =
     "^(data:[^,]*,)?([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
 const BAD_ID: ApiError = ApiError::BadRequest("item_id must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'.");
+const BAD_MODE: ApiError = ApiError::BadRequest("mode must be auto, plain, network or none.");
+/// Longest name of a cut-out mode, in characters.
+const LONGEST_MODE: usize = 16;
 /// Cache policy of finished pictures, which are never overwritten.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
@@ -96,6 +100,7 @@ async fn process_picture(
     request: Request,
 ) -> Result<(StatusCode, AppJson<PictureResponse>), ApiError> {
     let given = query.item_id.as_deref().map(picture_id).transpose()?;
+    let mode: CutoutMode = query.mode.parse().map_err(|_| BAD_MODE)?;
     let upload = Upload::read(request, &BAD_ID, |name, _| match name {
         Some("image") => Part::File,
         Some("item_id" | "itemId") => Part::Text,
@@ -105,7 +110,7 @@ async fn process_picture(
     let id = upload.text(&["item_id", "itemId"]).map(picture_id).transpose()?.or(given);
     let id = id.unwrap_or_else(|| PictureId::for_file(upload.file_name.as_deref()));
     let owner = user.as_ref().map(|Extension(CurrentUser(user))| user);
-    let url = app.media.finish(owner, &id, upload.picture, Background::Removed).await?;
+    let url = app.media.finish(owner, &id, upload.picture, CutoutOptions::from(mode)).await?;
     let body = PictureResponse { id: id.as_str().to_owned(), image_url: url.into(), media_type: MEDIA_TYPE };
     Ok((StatusCode::CREATED, AppJson(body)))
 }
@@ -131,13 +136,16 @@ struct PictureForm {
 
 struct ProcessQuery {
     item_id: Option<String>,
+    mode: String,
 }
 
 impl Read for ProcessQuery {
     fn read(fields: &mut Fields) -> Self {
         let item_id = fields.optional_text("item_id", LONGEST_FIELD).filter(|id| !id.trim().is_empty());
         fields.rule("item_id", picture_id_rule);
-        Self { item_id }
+        let mode = fields.optional_text("mode", LONGEST_MODE);
+        fields.rule("mode", || json!({ "type": "string", "enum": CutoutMode::ALL.map(CutoutMode::name) }));
+        Self { item_id, mode: mode.unwrap_or_else(|| CutoutMode::default().name().to_owned()) }
     }
 }
 

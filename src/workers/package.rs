@@ -1,5 +1,5 @@
 //! Writes the package for the Functions host: `host.json`, a folder with `function.json` for each function and one for
-//! HTTP, and the binary.
+//! HTTP, the binary, and the network for cut-outs with its licence.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::imaging::network;
 use crate::store::cosmos::schema;
 use crate::workers::invocation::BINDING;
 use crate::workers::{Function, Trigger, process_image};
@@ -24,17 +25,22 @@ pub const QUEUE_CONNECTION: &str = "StorageQueue";
 /// Name of the binary in the package, as in `host.json`.
 pub const BINARY: &str = "pluckit";
 
+/// Folder of the network for cut-outs in the package, where the binary looks for it.
+pub const MODELS: &str = "models";
+/// Licence of the network for cut-outs, which goes with its file.
+const MODEL_LICENCE: &str = include_str!("../../models/LICENSE-u2netp");
+
 const FUNCTION_JSON: &str = "function.json";
 const LOCAL_SETTINGS: &str = "local.settings.json";
 /// Files that are not deployed.
 const FUNCIGNORE: &str = "local.settings.json\ndata/\n.git*\n*.log\n";
 
-/// Writes the package of `functions` to the directory `out`, with a copy of `binary`. Keeps the settings of an existing
-/// package and removes functions that no longer exist.
+/// Writes the package of `functions` to the directory `out`, with copies of `binary` and of `model`, the network for
+/// cut-outs. Keeps the settings and the network of an existing package and removes functions that no longer exist.
 ///
 /// # Errors
 /// When `out` contains anything but such a package, or a file cannot be written.
-pub fn write(functions: &[Function], out: &Path, binary: &Path) -> anyhow::Result<()> {
+pub fn write(functions: &[Function], out: &Path, binary: &Path, model: Option<&Path>) -> anyhow::Result<()> {
     if !is_ours_to_write(out)? {
         bail!("{} is not empty and no package of pluckit: choose another directory", out.display());
     }
@@ -50,7 +56,12 @@ pub fn write(functions: &[Function], out: &Path, binary: &Path) -> anyhow::Resul
     if !settings.exists() {
         write_json(&settings, &local_settings(functions)?)?;
     }
-    copy_binary(binary, &out.join(BINARY))
+    if let Some(model) = model {
+        let models = out.join(MODELS);
+        write_text(&models.join("LICENSE-u2netp"), MODEL_LICENCE)?;
+        copy_file(model, &models.join(network::FILE_NAME), 0o644)?;
+    }
+    copy_file(binary, &out.join(BINARY), 0o755)
 }
 
 /// Returns the `function.json` of the HTTP function. Proxying requires exactly these two bindings.
@@ -207,12 +218,12 @@ fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
     write().with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// Copies the binary to a temporary file and renames it, since a running binary cannot be overwritten.
-fn copy_binary(from: &Path, to: &Path) -> anyhow::Result<()> {
+/// Copies a file to a temporary one and renames it, since a running binary cannot be overwritten.
+fn copy_file(from: &Path, to: &Path, mode: u32) -> anyhow::Result<()> {
     let beside: PathBuf = to.with_extension("new");
     let copy = || {
         fs::copy(from, &beside)?;
-        fs::set_permissions(&beside, fs::Permissions::from_mode(0o755))?;
+        fs::set_permissions(&beside, fs::Permissions::from_mode(mode))?;
         fs::rename(&beside, to)
     };
     copy().with_context(|| format!("{} cannot be copied to {}", from.display(), to.display()))

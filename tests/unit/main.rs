@@ -9,6 +9,7 @@ mod bodies;
 mod budget;
 mod cli;
 mod config;
+mod cutouts;
 mod demo;
 mod doctor;
 mod documents;

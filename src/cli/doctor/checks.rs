@@ -21,6 +21,9 @@ use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::blob::{BlobName, BlobStore, ContainerName, Put, Span};
 use crate::config::{self, Config, Documents, Environment, ServiceCredential, StorageAccount};
+use crate::imaging::Picture;
+use crate::imaging::picture::Layout;
+use crate::imaging::segment::{CutoutMode, Segmenter};
 use crate::llm::{CallContext, ChatRequest, EMBEDDING_DIMENSIONS, Message, Model, Purpose};
 use crate::net;
 use crate::queue::JobQueue;
@@ -83,7 +86,7 @@ impl Report {
 
 /// Runs all checks concurrently. Reports come in a fixed order.
 pub async fn examine(config: &Config, backends: Backends) -> Vec<Report> {
-    let Backends { store, queue, blobs, model, clock, http, .. } = backends;
+    let Backends { store, queue, blobs, model, clock, http, segmenter, .. } = backends;
     let checks: Vec<(&'static str, BoxFuture<'_, Vec<Report>>)> = vec![
         ("settings", async { settings(config) }.boxed()),
         ("certificates", async { certificates() }.boxed()),
@@ -96,6 +99,7 @@ pub async fn examine(config: &Config, backends: Backends) -> Vec<Report> {
         ("sign-in", keys(config, &http, &clock).boxed()),
         ("service tokens", service_tokens(config, &http).boxed()),
         ("segmentation", segmentation(config, &http).boxed()),
+        ("cut-outs", cutouts(config, &*segmenter).boxed()),
     ];
     let bounded = checks.into_iter().map(|(name, check)| async move {
         let limit = || Report::fault(format!("no answer within {} s", CHECK_LIMIT.as_secs()), "look at the network");
@@ -434,7 +438,7 @@ async fn service_tokens(config: &Config, http: &reqwest::Client) -> Vec<Report> 
 
 async fn segmentation(config: &Config, http: &reqwest::Client) -> Vec<Report> {
     let Some(service) = &config.media.segmentation else {
-        return Report::skipped("the built-in remover for plain backgrounds works");
+        return Report::skipped("no service; the built-in removers work");
     };
     // Any answer shows that somebody is there; a picture would cost them work.
     match http.head(service.endpoint.clone()).send().await {
@@ -442,5 +446,21 @@ async fn segmentation(config: &Config, http: &reqwest::Client) -> Vec<Report> {
         Err(error) => {
             Report::fault(Chain(&error.without_url()).to_string(), "look at SEGMENTATION_ENDPOINT_URL and its network")
         }
+    }
+}
+
+/// Runs the network for cut-outs once, if it is installed.
+async fn cutouts(config: &Config, segmenter: &dyn Segmenter) -> Vec<Report> {
+    let Some(file) =
+        app::cutout_model(&config.media.cutout_model, &config.data_directory).filter(|_| segmenter.has_network())
+    else {
+        return Report::skipped("rules for plain backgrounds alone; scripts/fetch-models gets the network");
+    };
+    let side = 64;
+    let grey = vec![128; 3 * side as usize * side as usize];
+    let picture = Picture::new(side, side, Layout::Rgb, grey).expect("it has as many bytes as its size says");
+    match segmenter.cut_out(picture, CutoutMode::Network.into()).await {
+        Ok(_) => Report::good(format!("rules for plain backgrounds; the network {} works", file.display())),
+        Err(error) => Report::fault(Chain(&error).to_string(), "fetch it anew with scripts/fetch-models"),
     }
 }

@@ -16,11 +16,12 @@ use crate::data::lease::{self, Claimed, Decision, Held, Lost, Standing};
 use crate::data::update::Edit;
 use crate::domain::dead_letters::FailedMessage;
 use crate::domain::item_blobs::{picture_name, upload_name};
-use crate::domain::media::{self, Background, PictureId};
+use crate::domain::media::{self, PictureId};
 use crate::domain::metadata::Metadata;
 use crate::domain::quota::Caller;
 use crate::domain::quota::body_memory::{Charge, NoRoom};
 use crate::domain::work::WorkError;
+use crate::imaging::segment::CutoutMode;
 use crate::llm::CallContext;
 use crate::model::draft::{DraftItem, DraftStatus, ImageJobMessage, LONGEST_LEASE};
 use crate::model::ids::{ItemId, UserId};
@@ -133,8 +134,8 @@ impl Drafts {
         let DraftItem { user_id, id, .. } = draft;
         let picture_id: PictureId = id.as_str().parse().map_err(|_| Fault::Final(NOT_PROCESSED))?;
         let (photo, _memory) = self.photo(user_id, id).await?;
-        let background = if draft.skip_segmentation { Background::Kept } else { Background::Removed };
-        let picture = self.0.media.finish(Some(user_id), &picture_id, photo, background).await.map_err(fault_of)?;
+        let mode = if draft.skip_segmentation { CutoutMode::None } else { CutoutMode::Auto };
+        let picture = self.0.media.finish(Some(user_id), &picture_id, photo, mode.into()).await.map_err(fault_of)?;
         Ok(Finished { picture, metadata: self.describe(user_id, id).await? })
     }
 
@@ -265,7 +266,7 @@ fn fault_of(error: media::Error) -> Fault {
     match error {
         media::Error::Unreadable(_) => Fault::Final(UNREADABLE),
         media::Error::TooLarge(_) => Fault::Final(TOO_LARGE),
-        media::Error::OtherPicture => Fault::Final(NOT_PROCESSED),
+        media::Error::OtherPicture | media::Error::NoNetwork => Fault::Final(NOT_PROCESSED),
         media::Error::Busy => Fault::NoRoom,
         media::Error::Segmentation { .. }
         | media::Error::Conversion(_)

@@ -44,6 +44,15 @@ impl Mask {
         self.pixels.iter().filter(|belongs| **belongs).count()
     }
 
+    /// The part of the picture's border, 0 to 1, that belongs.
+    pub fn border_share(&self) -> f32 {
+        let (width, height) = (self.width, self.height);
+        let rows = [0, height - 1].into_iter().flat_map(|y| (0..width).map(move |x| (x, y)));
+        let columns = [0, width - 1].into_iter().flat_map(|x| (0..height).map(move |y| (x, y)));
+        let belong = rows.chain(columns).filter(|(x, y)| self.has(*x, *y)).count();
+        belong as f32 / (2 * (width + height)) as f32
+    }
+
     /// Everything else.
     pub fn inverted(mut self) -> Self {
         for pixel in &mut self.pixels {

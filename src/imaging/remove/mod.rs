@@ -1,4 +1,5 @@
-//! Removes plain backgrounds: a wall, a floor, a table, with a soft shadow and uneven light.
+//! Removes backgrounds: plain ones by rules (a wall, a floor, a table, with a soft shadow and uneven light), others by what
+//! the network finds.
 //!
 //! The border of a picture tells what the background looks like. If it is of one colour that changes slowly, that colour
 //! is grown inwards from the border until it meets an edge. It is honest rather than clever: when the border is not
@@ -10,11 +11,14 @@
 mod backdrop;
 mod mask;
 mod matte;
+mod salient;
 
 use std::fmt;
 
 use self::backdrop::Backdrop;
 use self::mask::Mask;
+use super::Cause;
+use super::network::Network;
 use super::oklab::{Converter, Lab, distance};
 use super::picture::Picture;
 use super::transform;
@@ -39,6 +43,17 @@ const TORN: f64 = 1.25;
 /// The part of the outline that may look the same on both sides. More means that the background was grown into the
 /// garment.
 const UNCLEAR_OUTLINE: f64 = 0.2;
+
+/// A cut is sure if no more of the outline than this looks the same on both sides …
+const SURE_OUTLINE: f64 = 0.1;
+/// … the background varies no more than this, beside the slow change …
+const SURE_NOISE: f32 = 0.015;
+/// … no more of the picture's border than this is garment …
+const SURE_BORDER: f32 = 0.01;
+/// … and no more of the garment than this …
+const SURE_CRUMBS: f64 = 0.01;
+/// … comes in parts smaller than this part of the picture.
+const CRUMB: f64 = 0.01;
 
 /// What became of a picture.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +89,22 @@ pub enum Reason {
     NoBackground,
     /// The garment's edge looks like the background.
     UnclearEdge,
+    /// The network is not sure what belongs to the garment.
+    LowConfidence,
+    /// The caller wants it so.
+    AsAsked,
+}
+
+impl Reason {
+    /// Whether no other remover would make anything else of the picture.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::AlreadyTransparent | Self::TooSmall | Self::AsAsked => true,
+            Self::BusyBackground | Self::NothingLeft | Self::NoBackground | Self::UnclearEdge | Self::LowConfidence => {
+                false
+            }
+        }
+    }
 }
 
 impl fmt::Display for Reason {
@@ -85,6 +116,8 @@ impl fmt::Display for Reason {
             Self::NothingLeft => "nothing stands out from its background",
             Self::NoBackground => "it has hardly any background",
             Self::UnclearEdge => "its edge cannot be told from the background",
+            Self::LowConfidence => "it is not clear what belongs to the garment",
+            Self::AsAsked => "as asked",
         })
     }
 }
@@ -92,17 +125,60 @@ impl fmt::Display for Reason {
 /// Removes the background of a picture, if it is plain enough for that.
 pub fn remove_background(picture: Picture) -> Removal {
     match find_garment(&picture) {
-        Ok((mask, small)) => {
-            let picture = matte::cut(picture, &mask, &small);
-            let background_share = picture.transparent_share();
-            Removal::Cut { picture, background_share }
-        }
+        Ok((garment, small)) => cut(picture, &garment.mask, &small),
         Err(reason) => Removal::KeptWhole { picture, reason },
     }
 }
 
-/// The garment, as a mask on a small copy of the picture.
-fn find_garment(picture: &Picture) -> Result<(Mask, Picture), Reason> {
+/// Removes the background of a picture like [`remove_background`], but only where that is sure: the network does better with
+/// light and patterns on a wall.
+pub fn remove_surely_plain(picture: Picture) -> Removal {
+    match find_garment(&picture) {
+        Ok((garment, small)) if garment.is_sure => cut(picture, &garment.mask, &small),
+        Ok(_) => Removal::KeptWhole { picture, reason: Reason::UnclearEdge },
+        Err(reason) => Removal::KeptWhole { picture, reason },
+    }
+}
+
+fn cut(picture: Picture, mask: &Mask, small: &Picture) -> Removal {
+    let picture = matte::cut(picture, mask, small);
+    let background_share = picture.transparent_share();
+    Removal::Cut { picture, background_share }
+}
+
+/// What the network made of a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The picture.
+    pub removal: Removal,
+    /// The network's confidence in its cut, 0 to 1, if it was asked.
+    pub confidence: Option<f32>,
+}
+
+/// Removes the background of a picture, whatever it is, if the network's confidence is at least `threshold`.
+///
+/// # Errors
+/// When the network cannot be read or does not run.
+pub fn remove_by_network(picture: Picture, network: &Network, threshold: f32) -> Result<Found, Cause> {
+    let kept = |picture, reason, confidence| Ok(Found { removal: Removal::KeptWhole { picture, reason }, confidence });
+    let small = match small_copy(&picture) {
+        Ok(small) => small,
+        Err(reason) => return kept(picture, reason, None),
+    };
+    let saliency = network.find(&small)?;
+    let mask = match salient::find_garment(&saliency, &small) {
+        Ok(mask) => mask,
+        Err(reason) => return kept(picture, reason, None),
+    };
+    let confidence = salient::confidence(&saliency, &mask, &small);
+    if confidence < threshold {
+        return kept(picture, Reason::LowConfidence, Some(confidence));
+    }
+    Ok(Found { removal: cut(picture, &mask, &small), confidence: Some(confidence) })
+}
+
+/// The copy of a picture that the garment is looked for on.
+fn small_copy(picture: &Picture) -> Result<Picture, Reason> {
     if picture.transparent_share() > CUT_ALREADY {
         return Err(Reason::AlreadyTransparent);
     }
@@ -110,9 +186,20 @@ fn find_garment(picture: &Picture) -> Result<(Mask, Picture), Reason> {
         return Err(Reason::TooSmall);
     }
     let small = transform::shrunk(picture, WORK_SIDE);
-    if small.width().min(small.height()) < LEAST_SIDE {
-        return Err(Reason::TooSmall);
-    }
+    if small.width().min(small.height()) < LEAST_SIDE { Err(Reason::TooSmall) } else { Ok(small) }
+}
+
+/// A garment on a plain background.
+struct Garment {
+    /// It, on the small copy of the picture.
+    mask: Mask,
+    /// Whether nothing speaks against it.
+    is_sure: bool,
+}
+
+/// The garment by the rules, and the small copy of the picture.
+fn find_garment(picture: &Picture) -> Result<(Garment, Picture), Reason> {
+    let small = small_copy(picture)?;
     let field = Field::of(&small);
     let backdrop = Backdrop::find(&field).ok_or(Reason::BusyBackground)?;
     let background = grow(&field, &backdrop);
@@ -135,10 +222,18 @@ fn find_garment(picture: &Picture) -> Result<(Mask, Picture), Reason> {
     }
     let is_torn =
         garment.closed_count(small.width().max(small.height()) as usize / 36) as f64 > garment.count() as f64 * TORN;
-    if is_torn || unclear_share(&field, &garment, backdrop.noise) > UNCLEAR_OUTLINE {
+    let unclear = unclear_share(&field, &garment, backdrop.noise);
+    if is_torn || unclear > UNCLEAR_OUTLINE {
         return Err(Reason::UnclearEdge);
     }
-    Ok((garment, small))
+    let mut large = garment.clone();
+    large.remove_parts_below(pixels * CRUMB);
+    let crumbs = 1.0 - large.count() as f64 / garment.count() as f64;
+    let is_sure = unclear <= SURE_OUTLINE
+        && backdrop.noise <= SURE_NOISE
+        && garment.border_share() <= SURE_BORDER
+        && crumbs <= SURE_CRUMBS;
+    Ok((Garment { mask: garment, is_sure }, small))
 }
 
 /// The colours of a picture, channel by channel and row by row, with the finest noise smoothed away.

@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod collector;
 pub mod counted;
+pub mod cutouts;
 pub mod events;
 pub mod feeds;
 pub mod google;
@@ -19,6 +20,7 @@ pub mod web;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ use pluckit::cli::demo::{self, Gallery};
 use pluckit::config::{Config, Source};
 use pluckit::domain::jobs::Kind;
 use pluckit::domain::scraper::polite::HostThrottle;
+use pluckit::imaging::network::Network;
 use pluckit::imaging::pool::PixelPool;
 use pluckit::imaging::segment::{BuiltIn, Segmenter};
 use pluckit::imaging::segmentation::{SegmentationService, ServiceOptions};
@@ -77,6 +80,7 @@ pub struct Builder {
     model: Arc<dyn Model>,
     web: Arc<GuardedClient>,
     segmentation: Option<ServiceOptions>,
+    has_network: bool,
     blobs: Option<Arc<dyn BlobStore>>,
     blob_interceptor: Option<Arc<dyn Interceptor>>,
     kinds: Vec<Kind>,
@@ -143,6 +147,12 @@ impl Builder {
         self
     }
 
+    /// Has the network for cut-outs beside the rules. `scripts/fetch-models` gets its file.
+    pub fn network(mut self) -> Self {
+        self.has_network = true;
+        self
+    }
+
     /// Keeps blobs in this store, which others can show as little as files.
     pub fn blobs(mut self, blobs: Arc<dyn BlobStore>) -> Self {
         self.blobs = Some(blobs);
@@ -177,9 +187,11 @@ impl Builder {
         };
         let http = net::services().unwrap();
         let pixels = Arc::new(PixelPool::default());
+        let network = self.has_network.then(|| Network::open(&model_file()).unwrap());
+        let built_in = BuiltIn::new(pixels.clone(), network);
         let segmenter: Arc<dyn Segmenter> = match self.segmentation {
-            Some(options) => Arc::new(SegmentationService::new(options, http.clone(), pixels.clone())),
-            None => Arc::new(BuiltIn::new(pixels.clone())),
+            Some(options) => Arc::new(SegmentationService::new(options, http.clone(), pixels.clone(), built_in)),
+            None => Arc::new(built_in),
         };
         let blobs_probe = app::blobs_probe(blobs.clone(), &config.storage.archive_container);
         let backends = Backends {
@@ -203,6 +215,11 @@ impl Builder {
     }
 }
 
+/// The file of the network for cut-outs.
+pub fn model_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/u2netp.onnx")
+}
+
 impl TestApp {
     /// A service in production, where callers sign in, with the embedded store and the offline model.
     pub fn builder() -> Builder {
@@ -223,6 +240,7 @@ impl TestApp {
             model: Arc::new(OfflineModel::new()),
             web: Arc::new(GuardedClient::new(web::nowhere()).unwrap()),
             segmentation: None,
+            has_network: false,
             blobs: None,
             blob_interceptor: None,
             kinds: Vec::new(),

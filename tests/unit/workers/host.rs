@@ -28,7 +28,7 @@ pub fn package(functions: &[Function]) -> (TempDir, PathBuf) {
     #[expect(clippy::disallowed_methods, reason = "of the test, not of the service")]
     let binary = std::env::var_os("PLUCKIT_TEST_BINARY");
     let binary = binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_pluckit").into());
-    package::write(functions, &dist, binary.as_ref()).unwrap();
+    package::write(functions, &dist, binary.as_ref(), None).unwrap();
     (directory, dist)
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::SCRIPTED;
-use crate::support::host;
+use crate::support::{host, model_file};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pluckit");
 
@@ -42,7 +42,7 @@ fn check_package(wardrobe_api: bool) {
     let directory = TempDir::new().unwrap();
     let dist = directory.path().join("dist");
     let flag: &[&str] = if wardrobe_api { &["--wardrobe-api"] } else { &[] };
-    let made = Command::new(BINARY).args(["package", "--out"]).arg(&dist).args(flag).output().unwrap();
+    let made = package_command(&dist).args(flag).env("CUTOUT_MODEL", "off").output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
     let mut expected: BTreeSet<String> =
@@ -85,6 +85,33 @@ fn check_package(wardrobe_api: bool) {
     assert!(fs::read_to_string(dist.join(".funcignore")).unwrap().contains("local.settings.json"));
 }
 
+fn package_command(dist: &Path) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(["package", "--out"]).arg(dist);
+    command
+}
+
+#[test]
+#[ignore = "needs the network for cut-outs: run scripts/test"]
+fn the_package_has_the_network_for_cut_outs_with_its_licence() {
+    let directory = TempDir::new().unwrap();
+    let dist = directory.path().join("dist");
+    let made = package_command(&dist).env("CUTOUT_MODEL", model_file()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let models = dist.join(package::MODELS);
+    assert_eq!(names(&models), ["LICENSE-u2netp", "u2netp.onnx"].map(str::to_owned).into());
+    assert_eq!(fs::read(models.join("u2netp.onnx")).unwrap(), fs::read(model_file()).unwrap());
+    // Beside the binary, where it is found without a setting.
+    let doctor = Command::new(dist.join("pluckit"))
+        .args(["doctor", "--json"])
+        .current_dir(directory.path())
+        .env_clear()
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&doctor.stdout);
+    assert!(said.contains("u2netp.onnx works"), "{said}");
+}
+
 #[test]
 fn host_json_is_what_our_own_numbers_assume() {
     let host: Value = serde_json::from_str(package::HOST_JSON).unwrap();
@@ -120,10 +147,10 @@ fn queue_and_timer_functions_bind_as_the_host_wants() {
 fn a_package_is_written_over_but_nothing_else_is() {
     let directory = TempDir::new().unwrap();
     let dist = directory.path().join("dist");
-    package::write(&SCRIPTED, &dist, Path::new(BINARY)).unwrap();
+    package::write(&SCRIPTED, &dist, Path::new(BINARY), None).unwrap();
     fs::write(dist.join("local.settings.json"), "{\"mine\":1}").unwrap();
     fs::create_dir(dist.join("data")).unwrap();
-    package::write(FUNCTIONS, &dist, Path::new(BINARY)).unwrap();
+    package::write(FUNCTIONS, &dist, Path::new(BINARY), None).unwrap();
     assert!(!dist.join("Scripted").exists(), "the host would go on to start it");
     assert!(dist.join(FUNCTIONS[0].name).join("function.json").exists());
     assert!(dist.join("data").exists());
@@ -132,7 +159,7 @@ fn a_package_is_written_over_but_nothing_else_is() {
     for (file, content) in [("notes.txt", ""), ("host.json", package::HOST_JSON), ("host.json", "{}")] {
         let foreign = TempDir::new().unwrap();
         fs::write(foreign.path().join(file), content).unwrap();
-        let refused = package::write(FUNCTIONS, foreign.path(), Path::new(BINARY)).unwrap_err();
+        let refused = package::write(FUNCTIONS, foreign.path(), Path::new(BINARY), None).unwrap_err();
         assert!(refused.to_string().contains("choose another directory"), "{refused}");
         assert_eq!(names(foreign.path()).len(), 1);
     }
@@ -141,12 +168,12 @@ fn a_package_is_written_over_but_nothing_else_is() {
 #[test]
 fn a_running_binary_can_be_packaged_over() {
     let directory = TempDir::new().unwrap();
-    package::write(FUNCTIONS, directory.path(), Path::new("/bin/sleep")).unwrap();
+    package::write(FUNCTIONS, directory.path(), Path::new("/bin/sleep"), None).unwrap();
     let mut running = Command::new(directory.path().join("pluckit")).arg("60").spawn().unwrap();
-    let again = package::write(FUNCTIONS, directory.path(), Path::new(BINARY));
+    let again = package::write(FUNCTIONS, directory.path(), Path::new(BINARY), None);
     running.kill().unwrap();
     running.wait().unwrap();
     again.unwrap();
-    let missing = package::write(FUNCTIONS, directory.path(), Path::new("/nowhere/pluckit")).unwrap_err();
+    let missing = package::write(FUNCTIONS, directory.path(), Path::new("/nowhere/pluckit"), None).unwrap_err();
     assert!(missing.to_string().contains("/nowhere/pluckit"), "{missing}");
 }

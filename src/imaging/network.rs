@@ -1,0 +1,237 @@
+//! The network that finds a garment in a picture: U²-Net-p, 1.1 million weights, run by `rten`.
+//!
+//! Its file is not part of the program (`scripts/fetch-models`). Only the one file is taken whose hash is known: it is
+//! checked when the service starts, and read when the first picture needs it, so that a service without pictures has the
+//! memory for it free.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, op_registry};
+
+use super::pool::give_way;
+use super::{Cause, Picture, transform};
+use crate::base::hash::sha256_hex;
+
+/// Name of the model's file.
+pub const FILE_NAME: &str = "u2netp.onnx";
+/// SHA-256 of the model's file.
+const SHA256: &str = "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8";
+/// Size of the model's file, in bytes.
+const FILE_BYTES: u64 = 4_574_861;
+/// Sides of the picture that the network looks at, in pixels.
+pub(super) const SIDE: u32 = 320;
+/// Mean and standard deviation of red, green and blue that the network was trained with.
+const CHANNELS: [(f32, f32); 3] = [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)];
+/// Where a run is divided (see [`Loaded::find`]), by the names of values in the model's file: the two that its last stage
+/// joins …
+const HALVES: [&str; 2] = ["1705", "947"];
+/// … what they are joined to …
+const JOINED: &str = "1706";
+/// … its channels …
+const JOINED_CHANNELS: usize = 128;
+/// … what is made of it, and nothing else …
+const REDUCED: &str = "1709";
+/// … and what else the end of the model needs of its beginning.
+const SIDES: [&str; 5] = ["1876", "1896", "1916", "1936", "1956"];
+
+/// Why a model's file is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("{} cannot be read", .path.display())]
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// It is damaged, or another model.
+    #[error("{} is damaged or another model: {found}, not those of u2netp.onnx; scripts/fetch-models gets it", .path.display())]
+    Foreign {
+        /// Its path.
+        path: PathBuf,
+        /// Its size or hash.
+        found: String,
+    },
+}
+
+/// The network. It works on a thread of its own: with more, each would take 60 MiB more.
+pub struct Network {
+    path: PathBuf,
+    loaded: Mutex<Option<Arc<Loaded>>>,
+}
+
+/// What the network makes of a picture: for each of [`SIDE`] × [`SIDE`] places how surely it belongs to the garment.
+pub(super) struct Saliency(Vec<f32>);
+
+impl Saliency {
+    /// From 0 to 1, row by row.
+    pub fn values(&self) -> &[f32] {
+        &self.0
+    }
+
+    /// A map that somebody else has drawn.
+    #[cfg(test)]
+    pub fn from_values(values: Vec<f32>) -> Self {
+        assert_eq!(values.len(), (SIDE * SIDE) as usize);
+        Self(values)
+    }
+}
+
+struct Loaded {
+    model: Model,
+    input: NodeId,
+    output: NodeId,
+    halves: [NodeId; 2],
+    joined: NodeId,
+    reduced: NodeId,
+    sides: [NodeId; 5],
+    thread: Arc<ThreadPool>,
+}
+
+impl Network {
+    /// The network in this file, which is checked here and read when it is needed.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not the one file that is known.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        read(path)?;
+        Ok(Self { path: path.to_owned(), loaded: Mutex::new(None) })
+    }
+
+    /// Path of the model's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn load(&self) -> Result<Arc<Loaded>, Cause> {
+        let mut loaded = self.loaded.lock();
+        if let Some(loaded) = &*loaded {
+            return Ok(loaded.clone());
+        }
+        // Again, as it may be another file by now.
+        let new = Arc::new(Loaded::new(read(&self.path)?)?);
+        *loaded = Some(new.clone());
+        Ok(new)
+    }
+
+    /// Looks for the garment in a picture. Blocks until it is found: about half a second on one core.
+    pub(super) fn find(&self, picture: &Picture) -> Result<Saliency, Cause> {
+        self.load()?.find(picture)
+    }
+}
+
+impl Loaded {
+    fn new(file: Vec<u8>) -> Result<Self, Cause> {
+        // The operators that the file has; all others stay out of the program.
+        let operators =
+            op_registry!(Add, Cast, Concat, Conv, Gather, MaxPool, Relu, Resize, Shape, Sigmoid, Slice, Unsqueeze);
+        let model = ModelOptions::with_ops(operators).load(file)?;
+        let (Some(&input), Some(&output)) = (model.input_ids().first(), model.output_ids().first()) else {
+            return Err("the model takes or gives nothing".into());
+        };
+        let [first, second] = HALVES.map(|name| model.node_id(name));
+        let halves = [first?, second?];
+        let (joined, reduced) = (model.node_id(JOINED)?, model.node_id(REDUCED)?);
+        let mut sides = [joined; SIDES.len()];
+        for (side, name) in sides.iter_mut().zip(SIDES) {
+            *side = model.node_id(name)?;
+        }
+        let thread = Arc::new(ThreadPool::with_num_threads(1));
+        thread.run(give_way);
+        Ok(Self { model, input, output, halves, joined, reduced, sides, thread })
+    }
+
+    /// The model's last stage joins two values of 25 MiB. Left to itself, the runtime has both and what they are joined to in
+    /// memory at once, beside what it keeps for later: 136 MiB. So it is run up to there, the two are joined here, one after
+    /// the other, and what it keeps is given back twice.
+    fn find(&self, picture: &Picture) -> Result<Saliency, Cause> {
+        let side = SIDE as usize;
+        let input = Value::from_shape([1, CHANNELS.len(), side, side], normalised(picture))?;
+        let wanted: Vec<NodeId> = self.halves.iter().chain(&self.sides).copied().collect();
+        let mut values = self.model.run(vec![(self.input, input.into())], &wanted, self.options())?;
+        let sides = values.split_off(self.halves.len());
+        let mut joined: Vec<f32> = Vec::with_capacity(JOINED_CHANNELS * side * side);
+        for half in values {
+            joined.extend_from_slice(&half.into_shape_vec::<f32, 4>()?.1);
+        }
+        let joined = Value::from_shape([1, JOINED_CHANNELS, side, side], joined)?;
+        let [reduced] = self.model.run_n(vec![(self.joined, joined.into())], [self.reduced], self.options())?;
+        let mut inputs = vec![(self.reduced, reduced.into())];
+        inputs.extend(self.sides.into_iter().zip(sides.into_iter().map(Value::into)));
+        let [output] = self.model.run_n(inputs, [self.output], self.options())?;
+        let (_, values) = output.into_shape_vec::<f32, 4>()?;
+        if values.len() != side * side {
+            return Err("the model gives a map of another size".into());
+        }
+        let (least, most) =
+            values.iter().fold((f32::MAX, f32::MIN), |(least, most), value| (least.min(*value), most.max(*value)));
+        let range = (most - least).max(1e-6);
+        Ok(Saliency(values.into_iter().map(|value| (value - least) / range).collect()))
+    }
+
+    fn options(&self) -> Option<RunOptions> {
+        Some(RunOptions::default().with_thread_pool(Some(self.thread.clone())))
+    }
+}
+
+/// The picture as the network takes it: shrunk to a square, its brightest value 1, channel after channel.
+fn normalised(picture: &Picture) -> Vec<f32> {
+    let small = transform::stretched(picture, (SIDE, SIDE)).into_rgb();
+    let brightest = f32::from(small.bytes().iter().copied().max().unwrap_or_default().max(1));
+    let mut values = Vec::with_capacity(small.bytes().len());
+    for (channel, (mean, deviation)) in CHANNELS.into_iter().enumerate() {
+        values.extend(small.pixels().map(|pixel| (f32::from(pixel[channel]) / brightest - mean) / deviation));
+    }
+    values
+}
+
+/// Reads a model's file, if it is the one that is known. One of another size is not read.
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let unreadable = |cause| Error::Unreadable { path: path.to_owned(), cause };
+    let foreign = |found| Error::Foreign { path: path.to_owned(), found };
+    // Before it is opened, which would wait for whoever writes to a pipe.
+    let size = path.metadata().map_err(unreadable)?.len();
+    if size != FILE_BYTES {
+        return Err(foreign(format!("it has {size} bytes")));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    File::open(path).and_then(|file| file.take(FILE_BYTES).read_to_end(&mut bytes)).map_err(unreadable)?;
+    let hash = sha256_hex(&bytes);
+    if hash != SHA256 { Err(foreign(format!("its SHA-256 is {hash}"))) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_file_is_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("other.onnx");
+        let fault = |path: &Path| Network::open(path).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(fault(&path).ends_with("other.onnx cannot be read"), "{}", fault(&path));
+        std::fs::write(&path, "short").unwrap();
+        assert!(fault(&path).contains("other.onnx is damaged or another model: it has 5 bytes"), "{}", fault(&path));
+        std::fs::write(&path, vec![0; FILE_BYTES as usize]).unwrap();
+        assert!(fault(&path).contains("other.onnx is damaged or another model: its SHA-256 is "), "{}", fault(&path));
+        assert!(fault(directory.path()).contains("is damaged or another model"), "{}", fault(directory.path()));
+    }
+
+    #[test]
+    fn the_brightest_value_becomes_one() {
+        let picture = Picture::new(2, 1, super::super::picture::Layout::Rgb, vec![0, 50, 100, 0, 50, 100]).unwrap();
+        let values = normalised(&picture);
+        let of = |value: f32, channel: usize| (value - CHANNELS[channel].0) / CHANNELS[channel].1;
+        let places = (SIDE * SIDE) as usize;
+        assert_eq!(values.len(), 3 * places);
+        for (channel, expected) in [0.0, 0.5, 1.0].into_iter().enumerate() {
+            assert!((values[channel * places + 7] - of(expected, channel)).abs() < 1e-5, "{channel}");
+        }
+    }
+}
