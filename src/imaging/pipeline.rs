@@ -107,6 +107,7 @@ mod tests {
 
     use super::*;
     use crate::imaging::pool::PoolOptions;
+    use crate::imaging::segment::CutOut;
 
     /// A service that takes pictures and gives none back until it may.
     struct Slow {

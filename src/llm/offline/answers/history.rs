@@ -84,7 +84,7 @@ pub fn ranking(turn: &Turn<'_>, ask: Ask) -> Answer {
         let next = items.get(1).map(|item| format!(" Next comes your {} ({}).", item.name(), note(item)));
         return Ok(format!("Your {name} {is} {superlative}: {}.{}", note(first), next.unwrap_or_default()));
     }
-    let kind = about.map(|named| several(named)).unwrap_or_else(|| "pieces".to_owned());
+    let kind = about.map(several).unwrap_or_else(|| "pieces".to_owned());
     let head = match items.len() {
         1 if ask == "never" => "One piece has never been worn:".to_owned(),
         count if ask == "never" => format!("{} {kind} have never been worn:", sentence_case(&spelled(count as u64))),

@@ -180,7 +180,7 @@ pub fn extreme(turn: &Turn<'_>, ask: Ask) -> Answer {
         "dressiest" => "dressiest",
         _ => "most casual",
     };
-    let kind = turn.asked.about().map(|named| several(named)).unwrap_or_else(|| "pieces".to_owned());
+    let kind = turn.asked.about().map(several).unwrap_or_else(|| "pieces".to_owned());
     Ok(match &best[..] {
         [one] => format!("The {word} of your {kind}: your {}.", one.name()),
         several => format!("The {word} of your {kind}, about equally so:\n{}", bullets(several)),
