@@ -194,7 +194,8 @@ fn vary(request: Request, before: &Request, shown: &[String], said: Option<&str>
         }
     }
     // What is not wanted was not in it: another outfit is.
-    if rejected.len() == request.rejected.len() && next.kept.len() == last.len() && !rejected.is_empty() {
+    let is_missed = rejected.len() == request.rejected.len() && next.kept.len() == last.len();
+    if is_missed && !rejected.is_empty() && !next.asks.contains(&"packing") {
         next.kept.clear();
         next.unlike.extend(last.iter().cloned());
     }
