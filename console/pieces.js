@@ -47,6 +47,18 @@ export function nameOf(item) {
 
 const words = (text) => text.toLowerCase().normalize("NFD").replace(/\p{M}/gu, "").match(/[\p{L}\d]+/gu) ?? [];
 
+const spoken = new WeakMap();
+
+/** The words by which a piece is named, worked out once. */
+function spokenOf(item) {
+  if (!spoken.has(item)) {
+    const rest = [...(item.tags ?? []).flatMap(words), ...words(item.category ?? "")];
+    const colours = (item.colours ?? []).flatMap((colour) => words(colour.name));
+    spoken.set(item, { brand: words(item.brand ?? ""), colours, rest: new Set(rest.flatMap((word) => [word, word.replace(/s$/, "")])) });
+  }
+  return spoken.get(item);
+}
+
 /** Pieces that a text names as the reader's: "your navy Uniqlo shirt". Each once, in the order of the text. */
 export function named(text, items) {
   const found = new Set();
@@ -54,13 +66,11 @@ export function named(text, items) {
     const said = words(phrase).slice(0, 7);
     let best = null;
     for (const item of items) {
-      const brand = words(item.brand ?? "");
-      const colours = (item.colours ?? []).flatMap((colour) => words(colour.name));
-      const rest = [...(item.tags ?? []).flatMap(words), ...words(item.category ?? "")].flatMap((word) => [word, word.replace(/s$/, "")]);
+      const { brand, colours, rest } = spokenOf(item);
       const has = (word) => said.includes(word);
       let points = brand.length && brand.every(has) ? 3 : 0;
       if (colours.some(has)) points += 2;
-      if (said.some((word) => rest.includes(word) || rest.includes(word.replace(/s$/, "")))) points += 2;
+      if (said.some((word) => rest.has(word) || rest.has(word.replace(/s$/, "")))) points += 2;
       if (points >= 4 && points > (best?.points ?? 0)) best = { item, points };
     }
     if (best) found.add(best.item);

@@ -88,12 +88,17 @@ export async function show({ content, head, signal }) {
     await follow(turn, (options) => send("POST", "/api/chat", body, options));
   }
 
+  let frame = null;
   view = {
+    // Words come faster than pictures are drawn: once a frame is enough.
     update(turn) {
-      if (turn !== chat.turns.at(-1)) return;
-      const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-      log.lastElementChild?.replaceWith(bubble(turn, items));
-      if (isAtEnd) log.scrollTop = log.scrollHeight;
+      frame ??= requestAnimationFrame(() => {
+        frame = null;
+        if (turn !== chat.turns.at(-1)) return;
+        const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+        fill(log.lastElementChild, turn, items);
+        if (isAtEnd) log.scrollTop = log.scrollHeight;
+      });
       stop.hidden = !running;
       ask.hidden = Boolean(running);
     },
@@ -153,19 +158,34 @@ function take(turn, event) {
 }
 
 function bubble(turn, items) {
+  const element = h("div.said.stylist");
+  fill(element, turn, items);
+  return element;
+}
+
+/** Draws an answer as far as it has come; pictures that are there stay. */
+function fill(element, turn, items) {
   const isRunning = turn.state === "running";
   const tools = turn.tools.map((tool) => {
     const isOver = tool.ms !== undefined || !isRunning;
     return h(`span.chip${isOver ? ".good" : ""}`, isOver ? "✓ " : h("span.spinner", { "aria-hidden": "true" }), TOOLS[tool.name] ?? tool.name, isOver && tool.ms !== undefined && h("span.soft", ` ${tool.ms} ms`));
   });
   const looks = named(turn.text, items).slice(0, 12);
-  return h("div.said.stylist", { "aria-busy": String(isRunning) },
+  const row = element.querySelector(".looks") ?? h("ul.looks");
+  for (const item of looks.filter((item) => ![...row.children].some((look) => look.dataset.id === item.id))) {
+    row.append(h("li", h("button", { type: "button", onclick: () => showPiece(item) }, picture(item.imageUrl, "", nameOf(item)), nameOf(item))));
+    row.lastChild.dataset.id = item.id;
+  }
+  for (const look of [...row.children]) if (!looks.some((item) => item.id === look.dataset.id)) look.remove();
+  element.setAttribute("aria-busy", String(isRunning));
+  element.replaceChildren(...[
     tools.length > 0 && h("div.tools-run", tools),
     isRunning && !turn.text && !tools.length && h("span.spinner", { role: "img", "aria-label": "Thinking" }),
     h("div.text", written(turn.text)),
-    looks.length > 0 && h("ul.looks", looks.map((item) => h("li", h("button", { type: "button", onclick: () => showPiece(item) }, picture(item.imageUrl, "", nameOf(item)), nameOf(item))))),
+    looks.length > 0 && row,
     turn.state === "stopped" && h("small", "Stopped."),
-    turn.state === "failed" && h("p.chip.bad", turn.fault));
+    turn.state === "failed" && h("p.chip.bad", turn.fault),
+  ].filter(Boolean));
 }
 
 /** Paragraphs, lists and bold words of an answer. */

@@ -17,7 +17,7 @@ const AT_ONCE = 120;
 export async function show({ content, head, signal }) {
   const grid = h("ul.grid", { "aria-label": "Pieces" });
   const count = h("p.soft", { role: "status" });
-  const drafts = h("section.drafts", { "aria-label": "New photos" });
+  const drafts = h("section.drafts", { "aria-label": "Being added" });
   const search = h("input", { type: "search", placeholder: "Search: navy wool office", "aria-label": "Search", value: filter.query });
   const category = select([["", "All categories"]], "", { "aria-label": "Category" });
   const sort = select(Object.entries(SORTS).map(([key, [title]]) => [key, title]), filter.sort, { "aria-label": "Order" });
@@ -29,7 +29,7 @@ export async function show({ content, head, signal }) {
   const exportButton = h("button", { type: "button", onclick: () => act(exportButton, exportFile) }, "Export");
   head.append(importButton, exportButton, ...(has("post", "/api/wardrobe/upload") ? [add] : []), file, importer);
 
-  const items = await pieces(signal);
+  await pieces(signal);
   content.replaceChildren(drafts, h("div.tools", search, category, sort, h("label.check", wishes, "Wishes")), count, grid);
 
   async function refresh() {
@@ -127,7 +127,7 @@ export async function show({ content, head, signal }) {
     await refresh();
   }
 
-  search.addEventListener("input", () => { filter.query = search.value; draw(items); });
+  search.addEventListener("input", async () => { filter.query = search.value; draw(await pieces(signal)); });
   for (const [element, name] of [[category, "category"], [sort, "sort"]]) element.addEventListener("change", () => { filter[name] = element.value; refresh(); });
   wishes.addEventListener("change", () => { filter.wishes = wishes.checked; refresh(); });
   await refresh();

@@ -63,7 +63,8 @@ async function open(page, name) {
 }
 
 async function answered(page) {
-  await page.locator(".said.stylist").last().and(page.locator("[aria-busy=false]")).waitFor();
+  // A machine that draws in software, and builds at the same time, is slow with pictures.
+  await page.locator(".said.stylist").last().and(page.locator("[aria-busy=false]")).waitFor({ timeout: 60_000 });
   return page.locator(".said.stylist").last().innerText();
 }
 
@@ -126,7 +127,7 @@ const journeys = {
   async "add a piece by photo"(page) {
     if (!(await has(page, "/api/wardrobe/upload"))) return;
     await open(page, "wardrobe");
-    await page.getByLabel("Photos").setInputFiles(join(import.meta.dirname, "../../demo/photographs/oxford-shirt-on-a-wall.jpg"));
+    await page.getByLabel("Photos", { exact: true }).setInputFiles(join(import.meta.dirname, "../../demo/photographs/oxford-shirt-on-a-wall.jpg"));
     await page.getByRole("button", { name: "Review" }).click({ timeout: 60_000 });
     const box = page.getByRole("dialog");
     await box.getByLabel("Brand").fill("Console & Sons");
