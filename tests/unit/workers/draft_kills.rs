@@ -29,7 +29,7 @@ const DIRECTORY: &str = "b544b040654823d0";
 /// Kills, unless `PLUCKIT_TEST_KILLS` says how many.
 const KILLS: usize = 30;
 const LATEST_KILL: Duration = Duration::from_millis(400);
-const UPLOADERS: usize = 3;
+const UPLOADERS: usize = 2;
 const NEVER: &str = "0 0 0 1 1 *";
 const EVERY_TWO_SECONDS: &str = "*/2 * * * * *";
 
@@ -78,12 +78,16 @@ impl<'a> Callers<'a> {
         self.send("GET", path, "", Vec::new()).await
     }
 
+    /// Uploads two photos: more than the workers can process before the next kill would only make the list of drafts long.
     async fn upload(&self) -> Option<()> {
-        loop {
+        for _ in 0..2 {
             let body = form(&photo([170, 30, 30]), &[]);
             let (status, draft) = self.send("POST", "/api/wardrobe/upload", &form_type(), body).await?;
             assert_eq!(status, 202, "{draft}");
             self.heard.lock().unwrap().uploaded.insert(draft["id"].as_str().unwrap().to_owned());
+        }
+        loop {
+            self.get("/api/health").await?;
         }
     }
 
