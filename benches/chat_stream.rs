@@ -28,6 +28,12 @@ const STREAMS: usize = 200;
 /// Tokens of a long answer, and the time between two of them: a model's usual pace.
 const TOKENS: usize = 100;
 const PACE: Duration = Duration::from_millis(20);
+/// Streams at once for a long time, each of so many events, and the time between two of them.
+const MANY_STREAMS: usize = 1000;
+const MANY_EVENTS: usize = 100;
+const MANY_PACE: Duration = Duration::from_millis(50);
+/// What an event says before the time at which the model server sent it.
+const STAMP: &str = "at-";
 
 fn main() {
     if asked_for(MODEL_SERVER).is_some() {
@@ -50,6 +56,11 @@ async fn serve_model() {
     server.otherwise(|received| {
         let mut steps = vec![model::azure_preamble(), model::delta(json!({"role": "assistant", "content": ""}))];
         steps.push(model::text(&format!("began-{} ", microseconds())));
+        if received.last_message().starts_with("paced") {
+            for _ in 0..MANY_EVENTS {
+                steps.extend([Step::Pause(MANY_PACE), Step::Stamped(STAMP)]);
+            }
+        }
         if received.last_message().starts_with("long") {
             for n in 1..TOKENS {
                 steps.extend([Step::Pause(PACE), model::text(&format!("token{n} "))]);
@@ -94,14 +105,44 @@ fn through(message: &str) -> Vec<u8> {
     load::post("/api/chat", &json!({ "message": message }).to_string())
 }
 
-/// The same turn so many times at once.
-async fn all_at_once(address: SocketAddr, request: &[u8]) -> Vec<Turn> {
+/// A turn whose run is stored while it goes on, in a chat of its own.
+fn logged(message: &str, number: usize) -> Vec<u8> {
+    let body = json!({ "message": message, "chatId": format!("chat-{number}"), "onDisconnect": "continue" });
+    load::post("/api/chat", &body.to_string())
+}
+
+/// So many turns at once.
+async fn all_at_once(address: SocketAddr, request: impl Fn(usize) -> Vec<u8>) -> Vec<Turn> {
     let mut streams = JoinSet::new();
-    for _ in 0..STREAMS {
-        let request = request.to_vec();
+    for number in 0..STREAMS {
+        let request = request(number);
         streams.spawn(async move { take_turn(address, &request).await });
     }
     streams.join_all().await
+}
+
+/// Many turns at once. Returns the delays of their events in milliseconds, and how many turns were not whole.
+async fn many_paced(address: SocketAddr, request: impl Fn(usize) -> Vec<u8>) -> (Vec<f64>, usize) {
+    let mut streams = JoinSet::new();
+    for number in 0..MANY_STREAMS {
+        let request = request(number);
+        streams.spawn(async move {
+            let mut delays = Vec::with_capacity(MANY_EVENTS);
+            let mut connection = Connection::open(address).await?;
+            let arrived = |sent: &str| {
+                let sent = sent.parse().unwrap_or(0);
+                delays.push(microseconds().saturating_sub(sent) as f64 / 1000.0);
+            };
+            connection.ask_marks(&request, STAMP, b' ', arrived).await?;
+            Ok::<_, std::io::Error>(delays)
+        });
+        // Not all in one moment: what is measured is what comes after.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let ended = streams.join_all().await;
+    let whole: Vec<_> = ended.into_iter().flatten().filter(|delays| delays.len() == MANY_EVENTS).collect();
+    let failures = MANY_STREAMS - whole.len();
+    (whole.concat(), failures)
 }
 
 async fn measure() {
@@ -109,14 +150,15 @@ async fn measure() {
     let server = Program::start(&[MODEL_SERVER, "yes"]);
     let base_url = format!("http://{}/v1", server.address);
     let launch = Launch::development(BINARY).setting("PLUCKIT_DEMO", "false").setting("OPENAI_BASE_URL", &base_url);
-    let (mut service, address) = launch.start();
+    let (service, address) = launch.start();
     for _ in 0..50 {
         take_turn(address, &through("warm up")).await;
         take_turn(server.address, &direct("warm up")).await;
     }
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
+    let (mut ours, mut with_log, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..TURNS {
         ours.push(take_turn(address, &through("short")).await);
+        with_log.push(take_turn(address, &logged("short", number)).await);
         theirs.push(take_turn(server.address, &direct("short")).await);
     }
     let delays = |turns: &[Turn]| turns.iter().map(|turn| turn.delay).collect::<Vec<_>>();
@@ -127,21 +169,62 @@ async fn measure() {
     let (our_delays, their_delays) = (delays(&ours), delays(&theirs));
     figure("model's first byte to first token, p50", &our_delays, &their_delays, 0.5, Goal::None);
     figure("the same, p99", &our_delays, &their_delays, 0.99, Goal::AtMost(2.0));
+    let logged_delays = delays(&with_log);
+    figure("with the log on, p50", &logged_delays, &their_delays, 0.5, Goal::None);
+    figure("the same, p99", &logged_delays, &their_delays, 0.99, Goal::None);
+    let added = quantile(&logged_delays, 0.99) - quantile(&their_delays, 0.99);
+    let added_without = quantile(&our_delays, 0.99) - quantile(&their_delays, 0.99);
+    print_figure(
+        "added to the first token with the log on (baseline: off), p99",
+        "ms",
+        added,
+        added_without,
+        Goal::AtMost(1.0),
+    );
     let (our_totals, their_totals) = (totals(&ours), totals(&theirs));
     figure("request to first token, p50", &our_totals, &their_totals, 0.5, Goal::None);
     figure("the same, p99", &our_totals, &their_totals, 0.99, Goal::None);
     let before = service.resident_kib();
 
-    let ours = all_at_once(address, &through("long")).await;
-    let theirs = all_at_once(server.address, &direct("long")).await;
-    let failures = ours.iter().filter(|turn| !is_whole(&turn.answer)).count();
+    let theirs = all_at_once(server.address, |_| direct("long")).await;
     let failures_there = theirs.iter().filter(|turn| !turn.answer.contains("[DONE]")).count();
-    print_figure("200 streams at once: failures", "", failures as f64, failures_there as f64, Goal::AtMost(0.0));
-    let (our_delays, their_delays) = (delays(&ours), delays(&theirs));
-    figure("model's first byte to first token then, p50", &our_delays, &their_delays, 0.5, Goal::None);
-    figure("the same, p99", &our_delays, &their_delays, 0.99, Goal::None);
+    let their_delays = delays(&theirs);
+    let kinds: [(&str, Box<dyn Fn(usize) -> Vec<u8>>); 2] = [
+        ("200 streams at once", Box::new(|_| through("long"))),
+        ("200 streams at once with the log on", Box::new(|number| logged("long", TURNS + number))),
+    ];
+    for (name, request) in kinds {
+        let ours = all_at_once(address, request).await;
+        let failures = ours.iter().filter(|turn| !is_whole(&turn.answer)).count();
+        print_figure(&format!("{name}: failures"), "", failures as f64, failures_there as f64, Goal::AtMost(0.0));
+        let our_delays = delays(&ours);
+        figure(&format!("{name}: first byte to first token, p50"), &our_delays, &their_delays, 0.5, Goal::None);
+        let added = quantile(&our_delays, 0.99) - quantile(&their_delays, 0.99);
+        let baseline = quantile(&their_delays, 0.99);
+        print_figure(&format!("{name}: added to the first token, p99"), "ms", added, baseline, Goal::AtMost(10.0));
+    }
     let mib = |kib: u64| kib as f64 / 1024.0;
     print_figure("most memory under that load", "MiB", mib(service.peak_kib()), mib(before), Goal::AtMost(64.0));
+    drop(service);
+    measure_many(&launch, server.address).await;
+}
+
+/// Many streams for a longer time.
+async fn measure_many(launch: &Launch, model_server: SocketAddr) {
+    let (mut service, address) = launch.start();
+    for number in 0..50 {
+        take_turn(address, &logged("warm up", number)).await;
+    }
+    let before = service.resident_kib();
+    let (theirs, failures_there) = many_paced(model_server, |_| direct("paced")).await;
+    let (ours, failures) = many_paced(address, |number| logged("paced", 1000 + number)).await;
+    let name = "1,000 streams of 20 events per second with the log on";
+    print_figure(&format!("{name}: failures"), "", failures as f64, failures_there as f64, Goal::AtMost(0.0));
+    print_figure(&format!("{name}: delay, p50"), "ms", quantile(&ours, 0.5), quantile(&theirs, 0.5), Goal::None);
+    let added = quantile(&ours, 0.99) - quantile(&theirs, 0.99);
+    print_figure(&format!("{name}: added delay, p99"), "ms", added, quantile(&theirs, 0.99), Goal::AtMost(25.0));
+    let each = service.peak_kib().saturating_sub(before) as f64 / MANY_STREAMS as f64;
+    print_figure(&format!("{name}: memory of a stream"), "KiB", each, before as f64, Goal::AtMost(32.0));
     assert!(service.is_running());
 }
 

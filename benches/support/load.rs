@@ -69,11 +69,41 @@ impl Connection {
         }
     }
 
+    /// Sends a request and reads its answer to the end. Calls `arrived`, for each `mark` in it, with what is between it and
+    /// `end`, the moment it is there. Returns the last bytes.
+    pub async fn ask_marks(
+        &mut self,
+        request: &[u8],
+        mark: &str,
+        end: u8,
+        mut arrived: impl FnMut(&str),
+    ) -> std::io::Result<String> {
+        self.stream.write_all(request).await?;
+        self.buffer.clear();
+        while self.stream.read_buf(&mut self.buffer).await? > 0 {
+            let mut done = 0;
+            while let Some(at) = find(&self.buffer[done..], mark.as_bytes()) {
+                let begin = done + at + mark.len();
+                let Some(length) = self.buffer[begin..].iter().position(|byte| *byte == end) else { break };
+                arrived(&String::from_utf8_lossy(&self.buffer[begin..begin + length]));
+                done = begin + length;
+            }
+            // A mark may have begun.
+            let kept = self.buffer.len().saturating_sub(256).max(done);
+            self.buffer.drain(..kept);
+        }
+        Ok(String::from_utf8_lossy(&self.buffer).into_owned())
+    }
+
     /// Reads what is left until the other side closes. Returns all of the answer.
     pub async fn rest(mut self) -> std::io::Result<String> {
         self.stream.read_to_end(&mut self.buffer).await?;
         Ok(String::from_utf8_lossy(&self.buffer).into_owned())
     }
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
 /// Status and length of the whole answer, if its head is there.

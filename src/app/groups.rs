@@ -18,7 +18,7 @@ use crate::routes::docs::Description;
 use crate::routes::wardrobe::drafts;
 use crate::routes::{
     admin, auth, chat, chat_runs, console, digest, docs, health, insights, jobs, media, moods, profile, reddit,
-    scraper, taste, tokens, wardrobe,
+    scraper, taste, tokens, ui_chats, wardrobe,
 };
 use crate::state::AppState;
 
@@ -134,6 +134,8 @@ pub fn groups(wardrobe_api: bool) -> Vec<Group> {
         Group::new("chat", User, chat::user()),
         Group::new("chat", User, chat_runs::user()),
         Group::new("chat", User, chat_runs::user_streams()).never_repeats(),
+        Group::new("chat", User, ui_chats::user()),
+        Group::new("chat", User, ui_chats::user_streams()).never_repeats(),
         Group::new("chat", User, chat::user_turns())
             .quota(Kind::Model)
             .largest_body(chat::LARGEST_TURN)

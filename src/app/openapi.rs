@@ -258,8 +258,8 @@ fn event_stream(event: &Value) -> Value {
     json!({
         "type": "object",
         "description": "Server-sent events: blocks of `data: `, an event as JSON in one line, and an empty line; none has \
-            `event:` or `id:`. Comments (`: keep-alive`) come after 15 s of silence. The last event is `done`. What fails \
-            after the first byte is an `error` event.",
+            `event:`, and only those of streams that can be resumed have `id:`. Comments (`: keep-alive`) come after 15 s of \
+            silence. What fails after the first byte is an `error` event, before the last one.",
         "properties": {
             "data": { "type": "string", "contentMediaType": "application/json", "contentSchema": event },
         },

@@ -1,24 +1,21 @@
 //! `pluckit chat`: talks to the stylist of a running service, over the same wire as every other client.
 //!
-//! With a message: one turn. Without: a conversation, by line, until the end of the input. On a terminal Ctrl-C stops
-//! the answer and, at the prompt, ends the conversation.
+//! With a message: one turn. Without: a conversation, by line, until the end of the input. Ctrl-C stops the answer, at the
+//! service too, and ends the conversation at the prompt. An answer whose connection is lost is rejoined.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::thread;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
-use eventsource_stream::Eventsource;
-use futures::StreamExt;
 use reqwest::Method;
-use reqwest::header::ACCEPT;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::block_on;
+use super::chat_run::{AnswerStream, Chat, Event, last_runs};
 use super::client::{Service, ServiceArguments};
 use super::output::{Output, complain, harmless, is_reader_gone, is_terminal, styled, words};
 use crate::domain::chat::LONGEST_MESSAGE;
@@ -35,6 +32,9 @@ const MOST_REMEMBERED: usize = 50;
 pub struct Arguments {
     /// Message to send; without it, an interactive conversation
     message: Option<String>,
+    /// Go on with the last conversation, and with its answer if that is still being written
+    #[arg(long)]
+    resume: bool,
     #[command(flatten)]
     service_arguments: ServiceArguments,
 }
@@ -42,8 +42,11 @@ pub struct Arguments {
 /// Sends one message, or runs a conversation. The exit code is 0 if every turn was answered.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let service = arguments.service_arguments.service()?;
-    let mut conversation = Conversation { service, said: VecDeque::new(), screen: Screen::new() };
+    let mut conversation = Conversation::new(service);
     block_on(async {
+        if arguments.resume {
+            conversation.resume().await?;
+        }
         let all_answered = match arguments.message {
             Some(message) => conversation.say(&message).await?,
             None if io::stdin().is_terminal() => conversation.on_a_terminal().await?,
@@ -53,32 +56,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// An event of the stream. Unknown kinds are ignored.
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
-enum Event {
-    Token {
-        content: String,
-    },
-    ToolUse {
-        name: String,
-    },
-    ToolResult {
-        name: String,
-        #[serde(default)]
-        summary: String,
-        tool_latency_ms: Option<u64>,
-    },
-    Error {
-        content: String,
-    },
-    Done,
-    #[serde(other)]
-    Other,
-}
-
 struct Conversation {
     service: Service,
+    chat: Chat,
     /// The conversation so far, oldest message first, sent as `recentMessages`.
     said: VecDeque<Value>,
     screen: Screen,
@@ -87,7 +67,8 @@ struct Conversation {
 /// What an answer consisted of.
 #[derive(Default)]
 struct Answer {
-    text: String,
+    /// Pieces of the text, with the numbers of their events.
+    pieces: Vec<(u64, String)>,
     /// Whether an `error` event arrived.
     failed: bool,
     /// Whether the `done` event arrived.
@@ -95,44 +76,67 @@ struct Answer {
 }
 
 impl Conversation {
+    fn new(service: Service) -> Self {
+        Self { service, chat: Chat::new(), said: VecDeque::new(), screen: Screen::new() }
+    }
+
     /// Runs one turn. Returns whether it was answered.
     async fn say(&mut self, message: &str) -> anyhow::Result<bool> {
         let mut answer = Answer::default();
-        let outcome = self.take_turn(message, &mut answer).await;
-        self.finish(message, answer, outcome)
+        let outcome = tokio::select! {
+            outcome = self.take_turn(message, &mut answer) => outcome,
+            interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).map(|()| Ended::Interrupted),
+        };
+        if matches!(outcome, Ok(Ended::Interrupted)) {
+            self.chat.stop(&self.service).await;
+        }
+        self.finish(message, answer, outcome.map(drop))
     }
 
-    /// Streams the answer to `message` into `answer` and onto the screen. Dropping the future closes the connection,
-    /// which ends the turn.
-    async fn take_turn(&mut self, message: &str, answer: &mut Answer) -> anyhow::Result<()> {
-        let body = json!({ "message": message, "recentMessages": self.said });
-        let request = self.service.request(Method::POST, "/api/chat").header(ACCEPT, "text/event-stream").json(&body);
-        let response = self.service.send(request).await?;
-        let mut events = response.bytes_stream().eventsource();
-        while let Some(event) = events.next().await {
-            let event =
-                event.map_err(|_| anyhow::anyhow!("the connection broke off before the answer was complete"))?;
-            let event = serde_json::from_str(&event.data).context("the service sent an event that cannot be read")?;
-            self.screen.show(&event)?;
-            match event {
-                Event::Token { content } => answer.text.push_str(&content),
-                Event::Error { .. } => answer.failed = true,
-                Event::Done => {
-                    answer.complete = true;
-                    return Ok(());
-                }
-                Event::ToolUse { .. } | Event::ToolResult { .. } | Event::Other => {}
-            }
+    /// Streams the answer to `message` into `answer` and onto the screen.
+    async fn take_turn(&mut self, message: &str, answer: &mut Answer) -> anyhow::Result<Ended> {
+        let events = self.chat.ask(&self.service, message, &self.said).await?;
+        read(events, &mut self.screen, answer).await
+    }
+
+    /// Goes on with the last conversation: shows its last answer, as it is written if it still is.
+    async fn resume(&mut self) -> anyhow::Result<()> {
+        let mut runs = last_runs(&self.service).await?;
+        let last = runs.pop().context("there is no conversation to go on with")?;
+        if let Some(chat) = &last.chat_id {
+            self.chat = Chat { id: chat.clone() };
         }
-        bail!("the connection broke off before the answer was complete")
+        for run in runs {
+            self.remember("user", &run.message);
+            self.remember("assistant", &run.answer);
+        }
+        self.screen.write(&format!("> {}\n", harmless(&last.message)))?;
+        let mut answer = Answer::default();
+        let outcome = if last.status == "running" {
+            let events = AnswerStream::join(&self.service, &last.id).await?;
+            tokio::select! {
+                outcome = read(events, &mut self.screen, &mut answer) => outcome,
+                interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).map(|()| Ended::Interrupted),
+            }
+        } else {
+            let event = Event::Token { content: last.answer };
+            self.screen.show(&event)?;
+            answer.note(1, event);
+            Ok(Ended::Complete)
+        };
+        if matches!(outcome, Ok(Ended::Interrupted)) {
+            self.chat.stop(&self.service).await;
+        }
+        self.finish(&last.message, answer, outcome.map(drop)).map(drop)
     }
 
     /// Ends the turn on the screen and adds it to the conversation, even if the answer is incomplete.
     fn finish(&mut self, message: &str, answer: Answer, outcome: anyhow::Result<()>) -> anyhow::Result<bool> {
         self.screen.end_turn()?;
-        if !answer.text.is_empty() {
+        let text = answer.text();
+        if !text.is_empty() {
             self.remember("user", message);
-            self.remember("assistant", &answer.text);
+            self.remember("assistant", &text);
         }
         outcome?;
         Ok(answer.complete && !answer.failed)
@@ -199,14 +203,7 @@ impl Conversation {
                 Ok(Next::Leave) => return Ok(true),
                 Ok(Next::Go) => {}
                 Ok(Next::Say(message)) => {
-                    let mut answer = Answer::default();
-                    let outcome = tokio::select! {
-                        outcome = self.take_turn(&message, &mut answer) => outcome,
-                        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into),
-                    };
-                    if let Err(error) = self.finish(&message, answer, outcome) {
-                        complain(&format!("{error:#}"));
-                    }
+                    self.say_or_complain(&message).await?;
                 }
                 Err(error) => complain(&format!("{error:#}")),
             }
@@ -220,6 +217,7 @@ impl Conversation {
             "/quit" | "/exit" => Ok(Next::Leave),
             "/clear" => {
                 self.said.clear();
+                self.chat = Chat::new();
                 self.screen.write("What was said is forgotten here; what the stylist remembers is not.\n")?;
                 Ok(Next::Go)
             }
@@ -233,6 +231,48 @@ impl Conversation {
             }
             message => Ok(Next::Say(message.to_owned())),
         }
+    }
+}
+
+/// How reading an answer ended.
+enum Ended {
+    Complete,
+    Interrupted,
+}
+
+/// Reads an answer to its end.
+async fn read(mut events: AnswerStream<'_>, screen: &mut Screen, answer: &mut Answer) -> anyhow::Result<Ended> {
+    loop {
+        let (seq, event) = events.next().await?;
+        // What is void already need not be told.
+        if !matches!(event, Event::StepReset { from_seq } if !answer.has_since(from_seq)) {
+            screen.show(&event)?;
+        }
+        answer.note(seq, event);
+        if answer.complete {
+            return Ok(Ended::Complete);
+        }
+    }
+}
+
+impl Answer {
+    fn note(&mut self, seq: u64, event: Event) {
+        match event {
+            Event::Token { content } => self.pieces.push((seq, content)),
+            Event::StepReset { from_seq } => self.pieces.retain(|(seq, _)| *seq < from_seq),
+            Event::Error { .. } => self.failed = true,
+            Event::Done => self.complete = true,
+            Event::ToolUse { .. } | Event::ToolResult { .. } | Event::Other => {}
+        }
+    }
+
+    /// Whether something was said from this event on.
+    fn has_since(&self, from_seq: u64) -> bool {
+        self.pieces.last().is_some_and(|(seq, _)| *seq >= from_seq)
+    }
+
+    fn text(&self) -> String {
+        self.pieces.iter().map(|(_, piece)| piece.as_str()).collect()
     }
 }
 
@@ -315,6 +355,11 @@ impl<W: Write> Screen<W> {
                 let erase = self.begin_line();
                 self.write(&format!("{erase}! {}\n", words(content)))
             }
+            Event::StepReset { .. } => {
+                let erase = self.begin_line();
+                self.running.clear();
+                self.write(&format!("{erase}[the service was interrupted and says this again]\n"))
+            }
             Event::Done | Event::Other => Ok(()),
         }
     }
@@ -370,7 +415,7 @@ mod tests {
     #[test]
     fn a_long_conversation_keeps_to_the_limits_of_the_service() {
         let service = Service::new(Url::parse("http://127.0.0.1").unwrap(), None).unwrap();
-        let mut conversation = Conversation { service, said: VecDeque::new(), screen: Screen::new() };
+        let mut conversation = Conversation::new(service);
         for number in 0..60 {
             conversation.remember("user", &format!("{number}{}", "é".repeat(LONGEST_MESSAGE)));
         }

@@ -3,6 +3,7 @@
 #![expect(clippy::doc_markdown, reason = "doc comments of flags are the help that people read")]
 
 mod chat;
+mod chat_run;
 mod client;
 mod config;
 pub mod demo;

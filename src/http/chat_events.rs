@@ -7,7 +7,7 @@ use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::stream;
+use futures::stream::{self, Stream};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::Schema;
@@ -179,7 +179,7 @@ pub enum Form {
 
 /// Answers with the events of a run. `open` is dropped with the stream.
 pub fn stream_events<T: Send + 'static>(follower: Follower, form: Form, open: T) -> Response {
-    let run_id = HeaderValue::from_str(follower.run_id().as_str());
+    let run = follower.run_id().clone();
     let events = stream::unfold((follower, open), move |(mut follower, open)| async move {
         let (seq, event) = follower.next().await?;
         if form == Form::Plain && matches!(event, ChatEvent::StepReset { .. }) {
@@ -192,12 +192,17 @@ pub fn stream_events<T: Send + 'static>(follower: Follower, form: Form, open: T)
         let line = line.json_data(WireEvent::new(&event, follower.trace_id()));
         Some((Ok::<_, Infallible>(line.expect("an event is plain text and numbers")), (follower, open)))
     });
+    event_stream(events, &run)
+}
+
+/// Answers with server-sent events about a run.
+pub fn event_stream(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static, run: &RunId) -> Response {
     let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive"));
     let headers =
         [(CACHE_CONTROL, HeaderValue::from_static("no-cache")), (X_ACCEL_BUFFERING, HeaderValue::from_static("no"))];
     let mut response = (headers, stream).into_response();
-    if let Ok(run_id) = run_id {
-        response.headers_mut().insert(X_RUN_ID, run_id);
+    if let Ok(run) = HeaderValue::from_str(run.as_str()) {
+        response.headers_mut().insert(X_RUN_ID, run);
     }
     response
 }

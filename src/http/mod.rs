@@ -5,4 +5,5 @@ pub mod error;
 pub mod extract;
 pub mod layers;
 pub mod respond;
+pub mod ui_messages;
 pub mod web_client;

@@ -5,7 +5,9 @@ use axum::http::{HeaderMap, HeaderName};
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -16,9 +18,10 @@ use crate::domain::chat::{
 };
 use crate::http::chat_events::{Form, WireEvent, stream_events};
 use crate::http::error::ApiError;
-use crate::http::extract::description::described;
+use crate::http::extract::description::{body_schema, described, verbatim};
 use crate::http::extract::{AppJson, Fields, Read, chat_id, trace_name};
 use crate::http::layers::auth::CurrentUser;
+use crate::http::ui_messages::{UiRequest, stream_chunks};
 use crate::model::chat_run::OnDisconnect;
 use crate::model::conversation::{Preference, PreferenceKind};
 use crate::model::ids::ItemId;
@@ -71,7 +74,29 @@ impl Read for ChatRequest {
     }
 }
 
-described!(ChatRequest);
+/// A turn as either kind of client sends it.
+enum TakeTurnRequest {
+    Plain(ChatRequest),
+    Ui(UiRequest),
+}
+
+impl Read for TakeTurnRequest {
+    fn read(fields: &mut Fields) -> Self {
+        if fields.has("messages") { Self::Ui(UiRequest::read(fields)) } else { Self::Plain(ChatRequest::read(fields)) }
+    }
+}
+
+impl PartialSchema for TakeTurnRequest {
+    fn schema() -> RefOr<Schema> {
+        verbatim(json!({ "anyOf": [body_schema::<ChatRequest>(), body_schema::<UiRequest>()] }))
+    }
+}
+
+impl ToSchema for TakeTurnRequest {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "ChatRequest".into()
+    }
+}
 
 impl Fields {
     /// What becomes of the answer when the client leaves, which is still to be checked.
@@ -94,7 +119,7 @@ impl Read for RecentMessage {
 }
 
 /// Asks the stylist; the answer is streamed.
-#[utoipa::path(post, path = "/api/chat", params(("X-Trace-Id" = Option<String>, Header, description = "Trace id, repeated in every event; the body may have one instead.")), request_body = ChatRequest, responses(
+#[utoipa::path(post, path = "/api/chat", params(("X-Trace-Id" = Option<String>, Header, description = "Trace id, repeated in every event; the body may have one instead.")), request_body = TakeTurnRequest, responses(
     (status = 200, body = WireEvent, content_type = "text/event-stream", headers(
         ("x-run-id" = String, description = "The run: what to resume or stop.")
     )),
@@ -105,8 +130,12 @@ async fn take_turn(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
     headers: HeaderMap,
-    AppJson(body): AppJson<ChatRequest>,
+    AppJson(body): AppJson<TakeTurnRequest>,
 ) -> Result<Response, ApiError> {
+    let (form, body) = match body {
+        TakeTurnRequest::Plain(body) => (Some(Form::Plain), body),
+        TakeTurnRequest::Ui(body) => (None, body.into()),
+    };
     let trace_id = body.trace_id.filter(|id| !id.is_empty()).or_else(|| trace_id_header(&headers));
     let chat_id = body.chat_id.map(chat_id::check).transpose()?;
     let on_disconnect = match body.on_disconnect.as_deref() {
@@ -125,9 +154,22 @@ async fn take_turn(
     let open = (app.limits.open_stream(&user)?, app.telemetry.metrics.open_stream());
     app.budget.check(&user).await??;
     let turn = Turn { user, message: body.message, recent: body.recent, selected: body.selected };
+    let new = NewRun { turn, chat_id: chat_id.clone(), on_disconnect, trace_id, observation };
     // The last place that can still answer with an ordinary error.
-    let events = app.runs.begin(NewRun { turn, chat_id, on_disconnect, trace_id, observation }).await?;
-    Ok(stream_events(events, Form::Plain, open))
+    let events = app.runs.begin(new).await?;
+    Ok(match form {
+        Some(form) => stream_events(events, form, open),
+        None => stream_chunks(events.resumable(), chat_id.as_ref(), 0, None, open),
+    })
+}
+
+impl From<UiRequest> for ChatRequest {
+    fn from(request: UiRequest) -> Self {
+        let UiRequest { chat_id, message, recent, selected } = request;
+        // The client comes back for an answer that it has lost.
+        let on_disconnect = Some("continue".to_owned());
+        Self { message, recent, selected, trace_id: None, chat_id: Some(chat_id), on_disconnect }
+    }
 }
 
 /// Returns the caller's trace id, if it is valid.

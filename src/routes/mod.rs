@@ -17,4 +17,5 @@ pub mod reddit;
 pub mod scraper;
 pub mod taste;
 pub mod tokens;
+pub mod ui_chats;
 pub mod wardrobe;

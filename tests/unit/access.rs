@@ -31,6 +31,8 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::DELETE, "/api/chat/runs/x", User),
     (Method::GET, "/api/chat/runs/x/events", User),
     (Method::POST, "/api/chat/runs/x/stop", User),
+    (Method::GET, "/api/chat/x/stream", User),
+    (Method::POST, "/api/chat/x/stop", User),
     (Method::POST, "/api/digest/run", User),
     (Method::GET, "/api/digest/latest", User),
     (Method::GET, "/api/digest/feedback", User),

@@ -154,7 +154,11 @@ fn answer_once(answer: &str) -> (String, mpsc::Receiver<String>) {
 /// The body of the next request.
 fn body(asked: &mpsc::Receiver<String>) -> Value {
     let request = asked.recv_timeout(LIMIT).unwrap();
-    serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap()
+    let mut body: Value = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let fields = body.as_object_mut().unwrap();
+    assert_eq!(fields.remove("onDisconnect"), Some(json!("continue")));
+    assert!(fields.remove("chatId").is_some());
+    body
 }
 
 fn events(events: &[Value]) -> String {
@@ -461,8 +465,9 @@ fn an_error_event_fails_the_turn_but_shows_what_was_said() {
     let asked = asked.recv_timeout(LIMIT).unwrap();
     assert!(asked.starts_with("POST /api/chat HTTP/1.1\r\n"), "{asked}");
     assert!(asked.contains("authorization: Bearer at-secret\r\n"), "{asked}");
-    let body: Value = serde_json::from_str(asked.split("\r\n\r\n").nth(1).unwrap()).unwrap();
-    assert_eq!(body, json!({ "message": "Hello", "recentMessages": [] }));
+    let mut body: Value = serde_json::from_str(asked.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert!(body["chatId"].take().as_str().is_some_and(|chat| chat.starts_with("cli-")), "{body}");
+    assert_eq!(body, json!({ "message": "Hello", "recentMessages": [], "chatId": null, "onDisconnect": "continue" }));
 }
 
 #[test]

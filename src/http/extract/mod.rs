@@ -399,6 +399,16 @@ impl Fields {
         }
     }
 
+    /// Whether the object has a field of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.object.contains_key(name)
+    }
+
+    /// Adds a fault of a field that was read.
+    pub fn refuse(&mut self, name: &'static str, kind: &'static str, msg: &str) {
+        self.fault(kind, &[Step::Name(name)], msg, Value::Null, Value::Null);
+    }
+
     /// Reads an optional string of at most `most` characters.
     pub fn optional_text(&mut self, name: &'static str, most: usize) -> Option<String> {
         self.ask(name, false, |_| description::text(0, most));

@@ -127,6 +127,8 @@ pub enum Step {
     Event(Value),
     /// These bytes as they are.
     Raw(String),
+    /// A piece of text that begins with these characters and the time at which it is sent, in microseconds since 1970.
+    Stamped(&'static str),
     /// The end mark.
     Done,
     /// Nothing for a while.
@@ -615,12 +617,22 @@ async fn handle(State(script): State<Arc<Script>>, request: Request) -> Result<R
     })
 }
 
+/// Microseconds since 1970: two processes have no other clock in common.
+#[expect(clippy::disallowed_methods, reason = "two processes of a benchmark have no other clock in common")]
+fn microseconds() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_micros())
+}
+
 fn play(steps: Vec<Step>, watch: Watch) -> impl futures::Stream<Item = io::Result<Bytes>> + Send {
     stream::unfold((VecDeque::from(steps), watch), |(mut steps, mut watch)| async {
         loop {
             let bytes = match steps.pop_front() {
                 Some(Step::Event(event)) => format!("data: {event}\n\n"),
                 Some(Step::Raw(raw)) => raw,
+                Some(Step::Stamped(mark)) => {
+                    let Step::Event(event) = text(&format!("{mark}{} ", microseconds())) else { continue };
+                    format!("data: {event}\n\n")
+                }
                 Some(Step::Done) => "data: [DONE]\n\n".to_owned(),
                 Some(Step::Pause(pause)) => {
                     tokio::time::sleep(pause).await;

@@ -89,6 +89,11 @@ impl Launch {
         self
     }
 
+    /// The value of a setting.
+    pub fn value(&self, name: &str) -> Option<String> {
+        self.settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+
     /// Has the binary started by this command, as its last arguments.
     pub fn through(mut self, command: &[&str]) -> Self {
         self.through = command.iter().map(|&part| part.to_owned()).collect();

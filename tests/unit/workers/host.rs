@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use pluckit::azure::{Identity, StorageAccount};
+use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::net;
 use pluckit::queue::JobQueue;
 use pluckit::queue::azure::AzureQueue;
@@ -16,8 +17,10 @@ use uuid::Uuid;
 
 use super::{SCRIPTED, fresh_key, record, script};
 use crate::store::cosmos_backend::{cosmos, setting};
+use crate::support::events::{Parser, Transcript};
+use crate::support::google::{CLIENT_ID, Google};
 use crate::support::host::{Call, Faster, Handler, Host, is_open, queue_envelope};
-use crate::support::model::{Answer, Kind, ModelServer, Step, text};
+use crate::support::model::{Answer, Kind, ModelServer, Step, say, text};
 use crate::support::{TestApp, until};
 
 /// A package in a directory of its own. The binary in it is the one that was built for the tests, or the one that
@@ -76,6 +79,37 @@ async fn a_killed_process_is_started_again_and_goes_on() {
         assert_eq!(host.fire(sweeper::FUNCTION).await, Some(200));
     }
     assert_eq!(host.exits(), [], "it never ended by itself");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_survives_the_death_of_the_handler() {
+    let (google, server) = (Google::start().await, ModelServer::start().await);
+    server.push(Kind::Stream, Answer::Steps(vec![text("Wear "), Step::Stall]));
+    server.push(Kind::Stream, say(&["Wear ", "navy."]));
+    let (_directory, dist) = package(FUNCTIONS);
+    let base_url = server.base_url();
+    let settings = [
+        &EMBEDDED[..],
+        &[("GOOGLE_CLIENT_ID", CLIENT_ID), ("GOOGLE_JWKS_URL", &google.url)],
+        &[("OPENAI_BASE_URL", &base_url), ("OPENAI_MODEL", "stylist-1")],
+    ]
+    .concat();
+    let host = Host::start(&dist, Handler::Binary, &settings, Faster::default()).await;
+    let client = net::services().unwrap();
+    let id_token = google.key.sign(&Google::claims(SystemClock.now().unix_timestamp()));
+    let grant = client.post(host.url("/api/auth/mobile-token")).json(&json!({"id_token": id_token})).send().await;
+    let grant: serde_json::Value = grant.unwrap().json().await.unwrap();
+    let token = grant["access_token"].as_str().unwrap();
+    let body = json!({"message": "What now?", "chatId": "c", "onDisconnect": "continue"});
+    let mut asked = client.post(host.url("/api/chat")).bearer_auth(token).json(&body).send().await.unwrap();
+    let run = asked.headers()["x-run-id"].to_str().unwrap().to_owned();
+    assert!(asked.chunk().await.unwrap().is_some());
+    host.kill().await;
+    host.until_ready().await;
+    let events = host.url(&format!("/api/chat/runs/{run}/events"));
+    let events = client.get(events).bearer_auth(token).send().await.unwrap().text().await.unwrap();
+    let transcript = Transcript::of(Parser::default().push(events.as_bytes()));
+    assert_eq!((transcript.text().as_str(), transcript.is_over()), ("Wear navy.", true));
 }
 
 #[tokio::test]

@@ -112,6 +112,11 @@ impl Follower {
         }
     }
 
+    /// Returns the follower of a client that may go on from an event later.
+    pub fn resumable(self) -> Self {
+        Self { can_come_back: true, ..self }
+    }
+
     /// The run.
     pub fn run_id(&self) -> &RunId {
         &self.id

@@ -21,6 +21,8 @@ const AHEAD_OF_READER: u64 = 32;
 /// Events by which readers who can come back are ahead of the store at most. A process that takes the run over after a
 /// crash numbers its first event so much higher, so no number ever means two events.
 pub(super) const AHEAD_OF_STORE: u64 = 128;
+/// Events in a piece of the stored log.
+pub(super) const PIECE: usize = 64;
 /// Events that a reader takes at once.
 const TAKEN: usize = 64;
 
@@ -39,6 +41,8 @@ pub struct Live {
     grown: Notify,
     /// Wakes the task that adds events: somebody has caught up.
     taken: Notify,
+    /// Wakes the task that stores: there are enough events for a piece.
+    piece: Notify,
     stopping: CancellationToken,
 }
 
@@ -98,6 +102,7 @@ impl Live {
             state: Mutex::new(state),
             grown: Notify::new(),
             taken: Notify::new(),
+            piece: Notify::new(),
             stopping: CancellationToken::new(),
         }
     }
@@ -136,6 +141,9 @@ impl Live {
                 state.first += 1;
             }
             state.events.extend(event.take());
+            if state.stored.is_some_and(|stored| last + 1 - stored == PIECE as u64) {
+                self.piece.notify_one();
+            }
         }
         self.grown.notify_waiters();
         true
@@ -198,6 +206,13 @@ impl Live {
         self.wait(|state| (state.last() > seq || state.end.is_some()).then_some(())).await;
     }
 
+    /// Waits until there are enough events after this one for a piece. Unlike a reader, it does not wake for each event.
+    pub(super) async fn has_piece_after(&self, seq: u64) {
+        while self.last() < seq + PIECE as u64 {
+            self.piece.notified().await;
+        }
+    }
+
     /// What comes after this event; waits until there is something. A reader who can come back to the run sees events
     /// only a little before they are stored.
     pub(super) async fn look(&self, seq: u64, can_come_back: bool) -> Look {
@@ -247,9 +262,9 @@ impl Live {
         self.state().stop.unwrap_or(StopReason::User)
     }
 
-    /// Whether somebody has stopped the run.
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.is_cancelled()
+    /// Whether the run is over, or about to be.
+    pub(super) fn is_ending(&self) -> bool {
+        self.stopping.is_cancelled() || self.state().events.back().is_some_and(LoggedEvent::is_done)
     }
 
     /// Nothing more happens here.

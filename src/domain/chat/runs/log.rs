@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-use super::live::Live;
+use super::live::{Live, PIECE};
 use crate::base::backoff::{Backoff, Jitter};
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
@@ -15,8 +15,6 @@ use crate::data::lease::{self, Held, Lost};
 use crate::llm::Meter;
 use crate::model::chat_run::{ChatEvent, ChatRun, FinishedStep, LogPiece, LoggedEvent, RunUsage};
 
-/// Events in a piece of the log.
-const PIECE: usize = 64;
 /// Bytes in a piece of the log, unless one event is longer.
 const PIECE_BYTES: usize = 512 * 1024;
 /// How long the next step waits for the one before to be stored.
@@ -90,7 +88,7 @@ impl LogWriter {
             let enough = async {
                 self.live.has_after(stored).await;
                 tokio::select! {
-                    () = self.live.has_after(stored + PIECE as u64 - 1) => {}
+                    () = self.live.has_piece_after(stored) => {}
                     () = tokio::time::sleep(self.flush) => {}
                 }
             };

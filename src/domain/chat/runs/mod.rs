@@ -33,7 +33,7 @@ use crate::data::chat_runs::ChatRuns;
 use crate::data::lease::Leases;
 use crate::domain::base::Base;
 use crate::llm::Purpose;
-use crate::model::chat_run::{ChatRun, OnDisconnect, RunStatus, RunUsage, SHOWN_MESSAGE, StopReason};
+use crate::model::chat_run::{ChatRun, LoggedEvent, OnDisconnect, RunStatus, RunUsage, SHOWN_MESSAGE, StopReason};
 use crate::model::ids::{ChatId, RunId, UserId};
 use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
@@ -200,14 +200,25 @@ impl Runs {
         Err(Error::Busy)
     }
 
-    /// Whether a run is not over. Waits for one that is being stopped.
+    /// Whether a run is not over. Waits for one that is about to be.
     async fn is_going_on(&self, user: &UserId, id: &RunId) -> data::Result<bool> {
         let Some(run) = self.0.base.data.chat_runs.find(user, id).await? else { return Ok(false) };
-        let is_stopping = run.stop_requested.is_some() || self.here(user, id).is_some_and(|live| live.is_stopping());
-        if run.status.is_final() || !is_stopping {
+        if run.status.is_final() || !self.is_ending(&run).await? {
             return Ok(!run.status.is_final());
         }
         Ok(!self.wait_for_end(user, id).await?.is_some_and(RunStatus::is_final))
+    }
+
+    /// Whether the end of a run that is not over was asked for, or is in its log already and only its document lags.
+    async fn is_ending(&self, run: &ChatRun) -> data::Result<bool> {
+        if run.stop_requested.is_some() {
+            return Ok(true);
+        }
+        if let Some(live) = self.here(&run.user_id, &run.id) {
+            return Ok(live.is_ending());
+        }
+        let last = self.0.base.data.chat_runs.last_piece(&run.user_id, &run.id).await?;
+        Ok(last.is_some_and(|piece| piece.events.last().is_some_and(LoggedEvent::is_done)))
     }
 
     /// Works on a run in a task of its own.
@@ -274,7 +285,7 @@ impl Runs {
     pub async fn running_in(&self, user: &UserId, chat: &ChatId) -> Result<Option<RunId>, Error> {
         let Some((head, _)) = self.0.base.data.chat_runs.find_head(user, chat).await? else { return Ok(None) };
         let Some(run) = self.0.base.data.chat_runs.find(user, &head.newest_run).await? else { return Ok(None) };
-        if run.status.is_final() {
+        if run.status.is_final() || self.is_ending(&run).await? {
             return Ok(None);
         }
         if self.is_abandoned(&run) {

@@ -3,7 +3,7 @@
 use super::{Error, Runs};
 use crate::data;
 use crate::model::chat_run::{ChatEvent, ChatRun, LoggedEvent, RunStatus, RunSummary, RunUsage, StopReason};
-use crate::model::ids::{RunId, UserId};
+use crate::model::ids::{ChatId, RunId, UserId};
 
 /// A run and what it came to so far.
 pub struct RunView {
@@ -111,6 +111,22 @@ impl Runs {
         view.error = view.error.or(run.error);
         view.stopped = view.stopped.or(run.stopped);
         Ok(view)
+    }
+
+    /// Returns the chat of a run and its events so far.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the user has no such run, or when the documents cannot be read.
+    pub async fn snapshot(&self, user: &UserId, id: &RunId) -> Result<(Option<ChatId>, Vec<ChatEvent>), Error> {
+        let (chat, events) =
+            match self.here(user, id).and_then(|live| Some((live.summary.chat_id.clone(), live.all()?))) {
+                Some(found) => found,
+                None => {
+                    let run = self.0.base.data.chat_runs.find(user, id).await?.ok_or(Error::NotFound)?;
+                    (run.chat_id.clone(), self.events(&run).await?)
+                }
+            };
+        Ok((chat, events.into_iter().map(ChatEvent::from).collect()))
     }
 
     /// Reads all stored events of a run.
