@@ -17,8 +17,8 @@ use crate::http::respond::say_charset;
 use crate::routes::docs::Description;
 use crate::routes::wardrobe::drafts;
 use crate::routes::{
-    admin, auth, chat, chat_runs, console, digest, docs, health, insights, jobs, media, moods, profile, reddit,
-    scraper, taste, tokens, ui_chats, wardrobe,
+    admin, auth, chat, chat_runs, collections, console, digest, docs, health, insights, jobs, media, moods, profile,
+    reddit, scraper, stylist, taste, tokens, ui_chats, wardrobe,
 };
 use crate::state::AppState;
 
@@ -186,6 +186,8 @@ fn wardrobe_groups() -> Vec<Group> {
             .largest_body(LARGEST_UPLOAD)
             .time_limit(MEDIA_TIME_LIMIT)
             .never_repeats(),
+        Group::wardrobe("collections", collections::user()),
+        Group::wardrobe("stylist", stylist::slow_user()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT),
     ]
 }
 

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::backends::{STORE_FILE, identity, open_embedded, open_storage};
+use super::backends::{STORE_FILE, identity, open_embedded, open_storage, open_store};
 use crate::base::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Documents};
+use crate::data::Data;
+use crate::domain::collections;
 use crate::store::cosmos::CosmosStore;
 use crate::store::cosmos::schema::Inspection;
 use crate::store::{self};
@@ -41,6 +43,17 @@ pub async fn prepare_storage(config: &Config) -> Vec<(&'static str, anyhow::Resu
 }
 
 async fn prepare_documents(config: &Config) -> anyhow::Result<Vec<Preparation>> {
+    let mut done = prepare_containers(config).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let data = Data::new(open_store(config, &clock)?);
+    let members = collections::index_members(&data, clock.now().into()).await?;
+    if members > 0 {
+        done.push(Preparation { what: format!("{members} members of collections"), state: "indexed" });
+    }
+    Ok(done)
+}
+
+async fn prepare_containers(config: &Config) -> anyhow::Result<Vec<Preparation>> {
     match &config.documents {
         Documents::Embedded { directory, .. } => {
             let file = directory.join(STORE_FILE);

@@ -5,6 +5,7 @@ pub mod api_tokens;
 pub mod backlogs;
 pub mod bans;
 pub mod chat_runs;
+pub mod collections;
 pub mod contributions;
 pub mod conversations;
 pub mod dead_letters;
@@ -119,6 +120,8 @@ pub struct Data {
     pub quizzes: quizzes::Quizzes,
     /// Bans.
     pub bans: bans::Bans,
+    /// Collections of wardrobe items.
+    pub collections: collections::Collections,
 }
 
 impl Data {
@@ -158,6 +161,7 @@ impl Data {
             digest_feedback: digest_feedback::Feedback(store.clone()),
             quizzes: quizzes::Quizzes(store.clone()),
             bans: bans::Bans(store.clone()),
+            collections: collections::Collections(store.clone()),
             store,
         }
     }

@@ -1,5 +1,6 @@
 //! Wardrobe items, by owner.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::stream::{Stream, TryStreamExt};
@@ -254,6 +255,20 @@ impl Wardrobe {
             .order_by("dateAdded", Direction::Descending)
             .order_by("id", Direction::Ascending);
         pages::take(pages::walk(&*self.0, query), limit).await
+    }
+
+    /// Finds those of `ids` that the user has, in the order of `ids`: owned items and wishes, not drafts.
+    pub async fn find_kept(&self, user: &UserId, ids: &[ItemId]) -> Result<Vec<WardrobeItem>> {
+        let mut found: HashMap<ItemId, WardrobeItem> = HashMap::with_capacity(ids.len());
+        for ids in ids.chunks(pages::PAGE_OF_LONG) {
+            let query = Query::partition(Container::Wardrobe, user.as_str())
+                .matching(Filter::In("id", ids.iter().map(|id| id.as_str().into()).collect()))
+                .matching(Filter::is_absent("draftStatus"))
+                .limit(ids.len());
+            let items: Vec<WardrobeItem> = pages::take(pages::walk(&*self.0, query), ids.len()).await?;
+            found.extend(items.into_iter().map(|item| (item.id.clone(), item)));
+        }
+        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 
     /// Finds those of `ids` that exist, be they garments, wishes or drafts, in the order of `ids`.

@@ -88,6 +88,8 @@ pub enum Purpose {
     CompareMoods,
     /// Creates purchase ideas for a wardrobe: a JSON object.
     WriteDigest,
+    /// Puts outfits together from a wardrobe: a JSON list.
+    RecommendOutfits,
 }
 
 impl Purpose {
@@ -99,7 +101,8 @@ impl Purpose {
             | Self::AnalyseTaste
             | Self::ExtractMetadata
             | Self::GenerateSelectors
-            | Self::WriteDigest => false,
+            | Self::WriteDigest
+            | Self::RecommendOutfits => false,
             Self::ExpandQuery
             | Self::ClassifyFollowUp
             | Self::SummariseConversation
@@ -117,7 +120,11 @@ impl Purpose {
             | Self::ExtractMoods
             | Self::CompareMoods
             | Self::WriteDigest => true,
-            Self::Stylist | Self::ExpandQuery | Self::ClassifyFollowUp | Self::SummariseConversation => false,
+            Self::Stylist
+            | Self::ExpandQuery
+            | Self::ClassifyFollowUp
+            | Self::SummariseConversation
+            | Self::RecommendOutfits => false,
         }
     }
 

@@ -45,6 +45,8 @@ pub enum Container {
     Jobs,
     ApiTokens,
     ChatRuns,
+    Collections,
+    CollectionMembers,
 }
 
 /// Default lifetime of a container's documents.
@@ -163,7 +165,7 @@ const fn spec(
 }
 
 /// The containers, in the order of [`Container`].
-const SPECS: [Spec; 21] = [
+const SPECS: [Spec; 23] = [
     // Clothes.
     Spec {
         indexes: &[
@@ -310,6 +312,14 @@ const SPECS: [Spec; 21] = [
         across_partitions: true,
         ..spec("ChatRuns", "COSMOS_DB_CHAT_RUNS_CONTAINER", "userId", PerDocument)
     },
+    // Collections of wardrobe items. Found by id across partitions, too: who joins one does not know its owner.
+    Spec {
+        indexes: &[&[("createdAt", Descending), ("id", Ascending)]],
+        sparse_indexes: &[SparseIndex { order: &[("id", Ascending)], across_partitions: true }],
+        ..spec("Collections", "COSMOS_DB_COLLECTIONS_CONTAINER", "ownerId", Off)
+    },
+    // Who joined which collection: an index by member.
+    spec("CollectionMembers", "COSMOS_DB_COLLECTION_MEMBERS_CONTAINER", "userId", Off),
 ];
 
 /// A text that is not a valid container or blob name.

@@ -54,6 +54,8 @@ ids! {
     UserId;
     /// A wardrobe item.
     ItemId;
+    /// A collection of wardrobe items.
+    CollectionId;
     /// A sign-in on one device, from one refresh to the next.
     SessionId;
     /// All sessions that descend from one sign-in.

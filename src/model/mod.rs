@@ -6,6 +6,7 @@ pub mod api_token;
 pub mod ban;
 pub mod buy_link;
 pub mod chat_run;
+pub mod collection;
 pub mod containers;
 pub mod conversation;
 pub mod dead_letter;

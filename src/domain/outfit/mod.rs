@@ -12,8 +12,10 @@ use time::OffsetDateTime;
 
 pub use self::plan::{Day, plan};
 use crate::domain::wear;
+use crate::model::conversation::{Conversation, PreferenceKind};
 use crate::model::garment::{Description, Garment, Slot};
 use crate::model::ids::ItemId;
+use crate::model::profile::UserProfile;
 use crate::model::thesaurus::{self, Kind, TermId};
 use crate::model::wardrobe::WardrobeItem;
 
@@ -21,6 +23,8 @@ use crate::model::wardrobe::WardrobeItem;
 const TRIED: usize = 8;
 /// Points below which a knit or an accessory is left out.
 const WELCOME: i32 = 4;
+/// Colours, and brands, of a profile that count, the first ones.
+const MAX_WORDS: usize = 30;
 /// Degrees Celsius below which a knit goes over a top, and a jacket over everything.
 const KNIT_BELOW: f64 = 14.0;
 const JACKET_BELOW: f64 = 18.0;
@@ -92,6 +96,24 @@ pub struct Taste {
 }
 
 impl Taste {
+    /// Reads it from the user's profile, and from what the stylist remembers of them.
+    pub fn of(profile: Option<&UserProfile>, memory: Option<&Conversation>) -> Self {
+        let mut taste = Self::default();
+        if let Some(profile) = profile {
+            let lower =
+                |texts: &[String]| texts.iter().take(MAX_WORDS).map(|text| text.trim().to_lowercase()).collect();
+            (taste.colours, taste.brands) = (lower(&profile.preferred_colours), lower(&profile.favorite_brands));
+        }
+        for preference in memory.into_iter().flat_map(|memory| &memory.preferences) {
+            match preference.kind {
+                PreferenceKind::Like => taste.likes.push(Description::of(&preference.text)),
+                PreferenceKind::Dislike => taste.dislikes.push(Description::of(&preference.text)),
+                PreferenceKind::Fact => {}
+            }
+        }
+        taste
+    }
+
     /// Whether the owner does not want to wear this.
     pub fn rejects(&self, garment: &Garment) -> bool {
         self.dislikes.iter().any(|dislike| dislike.fits(garment))

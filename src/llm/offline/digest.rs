@@ -99,7 +99,8 @@ pub fn write(prompt: &str) -> String {
     json!({ "suggestions": ideas }).to_string()
 }
 
-fn data(prompt: &str) -> Option<&str> {
+/// Returns the text of the prompt's data block.
+pub(super) fn data(prompt: &str) -> Option<&str> {
     let start = prompt.find(DATA.0)? + DATA.0.len();
     let end = prompt.rfind(DATA.1).filter(|end| *end >= start)?;
     Some(&prompt[start..end])

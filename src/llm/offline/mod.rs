@@ -11,6 +11,7 @@ mod digest;
 mod embedding;
 mod errands;
 mod moods;
+mod outfits;
 mod phrases;
 mod selectors;
 mod time;
@@ -83,7 +84,8 @@ impl Model for OfflineModel {
             | Purpose::GenerateSelectors
             | Purpose::ExtractMoods
             | Purpose::CompareMoods
-            | Purpose::WriteDigest => None,
+            | Purpose::WriteDigest
+            | Purpose::RecommendOutfits => None,
         };
         if let Some(look) = look
             && let Some(image) = last_image(&request.messages)
@@ -124,6 +126,7 @@ fn answer(request: &ChatRequest) -> Reply {
         Purpose::ExtractMoods => (moods::extract(last_user_message(&request.messages)), Vec::new()),
         Purpose::CompareMoods => (moods::compare(last_user_message(&request.messages)), Vec::new()),
         Purpose::WriteDigest => (digest::write(last_user_message(&request.messages)), Vec::new()),
+        Purpose::RecommendOutfits => (outfits::recommend(last_user_message(&request.messages)), Vec::new()),
         // Without a picture there is nothing to see.
         Purpose::AnalyseTaste | Purpose::ExtractMetadata => ("{}".to_owned(), Vec::new()),
     };

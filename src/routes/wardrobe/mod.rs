@@ -20,6 +20,7 @@ use uuid::Uuid;
 use self::item::{CreateItemRequest, ItemRequest, ItemResponse};
 use crate::base::chain::Chain;
 use crate::data::wardrobe::{ItemOrder, ItemsQuery, Replaced};
+use crate::domain::collections;
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
 use crate::http::extract::text::{BODY_REQUIRED, LenientQuery, TextJson, TextPath};
@@ -249,7 +250,12 @@ async fn delete_item(
     CurrentUser(user): CurrentUser,
     TextPath(id): TextPath<ItemId>,
 ) -> Result<StatusCode, ApiError> {
-    let item = app.data.wardrobe.delete(&user, &id).await?.ok_or(NO_ITEM)?;
+    let deleted = app.data.wardrobe.delete(&user, &id).await?;
+    // Also when the item is gone: whoever deleted it may not have got further.
+    if let Err(error) = collections::remove_from_all(&app.data, &user, &id).await {
+        warn!(error = %Chain(&error), "deleted item not removed from collections");
+    }
+    let item = deleted.ok_or(NO_ITEM)?;
     // What is left is deleted as an orphan.
     if let Err(error) = app.drafts.delete_blobs(&user, &id, item.image_url.as_deref()).await {
         warn!(user.id = %user, error = %Chain(&error), "blobs of an item not deleted");

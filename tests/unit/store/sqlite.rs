@@ -352,6 +352,7 @@ async fn every_named_query_uses_an_index() {
     }
     let data = Data::new(Intercepted::new(store.clone(), Arc::new(record)));
     let ada = UserId::from("ada");
+    let ids_of_items = [ItemId::from("a"), ItemId::from("b")];
     let mut expected = Vec::new();
     // Runs one query and says which index it should use.
     macro_rules! asks {
@@ -415,6 +416,11 @@ async fn every_named_query_uses_an_index() {
     asks!(data.jobs.stale(pending, now, 10).await.unwrap(), "Jobs_by_status_asc_leaseExpiresAt_asc_across");
     asks!(data.jobs.due_for_purge(now, 10).await.unwrap(), "Jobs_by_purgeAt_asc_across");
     asks!(data.jobs.find_for_any_user(&"a".repeat(32).into()).await.unwrap(), "Jobs_by_jobId_asc_across");
+    asks!(data.collections.list(&ada).await.unwrap(), "Collections_by_createdAt_desc_id_asc ");
+    asks!(data.collections.find_anywhere(&"a".into()).await.unwrap(), "Collections_by_id_asc_across");
+    asks!(data.collections.holding(&ada, &"a".into()).await.unwrap(), "sqlite_autoindex_Collections_1");
+    asks!(data.collections.memberships(&ada).await.unwrap(), "sqlite_autoindex_CollectionMembers_1");
+    asks!(data.wardrobe.find_kept(&ada, &ids_of_items).await.unwrap(), "sqlite_autoindex_Wardrobe_1");
 
     let queries = std::mem::take(&mut *seen.lock().unwrap());
     assert_eq!(queries.len(), expected.len(), "{queries:?}");

@@ -19,10 +19,8 @@ use crate::domain::best::Best;
 use crate::domain::climate::{self, Season};
 use crate::domain::outfit::{self, Choice, Day, Outfit, Piece, Situation, Taste};
 use crate::llm::{CallContext, ToolSpec};
-use crate::model::conversation::{Conversation, PreferenceKind};
 use crate::model::garment::{Description, Slot};
 use crate::model::ids::{ItemId, UserId};
-use crate::model::profile::UserProfile;
 
 /// Days of a plan.
 const MAX_DAYS: u16 = 14;
@@ -147,7 +145,7 @@ impl Tool for PlanOutfits {
         let place = asked_place.or(home).map(|place| cut(place, 100));
         let zone = zone.filter(|_| asked_place.is_none());
         let memory = self.0.base.data.conversations.find(user).await?;
-        let taste = taste(profile.as_ref(), memory.as_ref());
+        let taste = Taste::of(profile.as_ref(), memory.as_ref());
         let pieces = self.pieces(user).await?;
         if pieces.is_empty() {
             let note = Some("The wardrobe is empty.".to_owned());
@@ -210,23 +208,6 @@ impl Tool for PlanOutfits {
         let outfits = outfits.collect();
         Ok(serde_json::to_string(&Plan { note, place, outfits, packing })?)
     }
-}
-
-/// What the user likes and dislikes, by their profile and by what they asked to be remembered.
-fn taste(profile: Option<&UserProfile>, memory: Option<&Conversation>) -> Taste {
-    let mut taste = Taste::default();
-    if let Some(profile) = profile {
-        let lower = |texts: &[String]| texts.iter().take(MAX_TEXTS).map(|text| text.trim().to_lowercase()).collect();
-        (taste.colours, taste.brands) = (lower(&profile.preferred_colours), lower(&profile.favorite_brands));
-    }
-    for preference in memory.iter().flat_map(|memory| &memory.preferences) {
-        match preference.kind {
-            PreferenceKind::Like => taste.likes.push(Description::of(&preference.text)),
-            PreferenceKind::Dislike => taste.dislikes.push(Description::of(&preference.text)),
-            PreferenceKind::Fact => {}
-        }
-    }
-    taste
 }
 
 /// What a day asks for: by what the user said of the weather, the forecast, or the season.

@@ -1,0 +1,139 @@
+//! Collections, by owner, and the index of who joined which.
+//!
+//! A collection says who its members are; the index (`CollectionMembers`, partitioned by member) only says where to look. An
+//! entry is written before its user becomes a member and deleted after they have left, so a crash leaves an entry too many at
+//! worst, never one too few. Whoever reads an entry therefore looks at the collection as well.
+
+use std::sync::Arc;
+
+use futures::Stream;
+
+use super::update::{self, Edit};
+use super::{Result, pages};
+use crate::model::collection::{Collection, Membership};
+use crate::model::ids::{CollectionId, ItemId, UserId};
+use crate::store::{Container, Direction, DocumentStore, ETag, Filter, Key, Query};
+
+/// Collections of one owner, and joined ones of one user, that are listed at most.
+const MOST_LISTED: usize = 1000;
+/// Attempts of an edit. Many users may join a collection at the same moment.
+const ATTEMPTS: usize = 64;
+
+/// Collections of all users.
+#[derive(Clone)]
+pub struct Collections(pub(super) Arc<dyn DocumentStore>);
+
+impl Collections {
+    fn key(owner: &UserId, id: &CollectionId) -> Key {
+        Key::new(Container::Collections, owner.as_str(), id.as_str())
+    }
+
+    /// Saves a new collection.
+    pub async fn create(&self, collection: &Collection) -> Result<()> {
+        let key = Self::key(&collection.owner_id, &collection.id);
+        self.0.create(&key, &serde_json::to_value(collection)?).await?;
+        Ok(())
+    }
+
+    /// Finds a collection of this owner.
+    pub async fn find(&self, owner: &UserId, id: &CollectionId) -> Result<Option<Collection>> {
+        let stored = self.0.read(&Self::key(owner, id)).await?;
+        Ok(stored.and_then(|stored| pages::parse(Container::Collections, &stored)))
+    }
+
+    /// Finds a collection whose owner is not known. Asks all partitions.
+    pub async fn find_anywhere(&self, id: &CollectionId) -> Result<Option<Collection>> {
+        let query = Query::all(Container::Collections).matching(Filter::equal("id", id.as_str())).limit(1);
+        Ok(pages::page(&*self.0, &query).await?.pop())
+    }
+
+    /// Lists the owner's collections, the newest first.
+    pub async fn list(&self, owner: &UserId) -> Result<Vec<Collection>> {
+        let query = Query::partition(Container::Collections, owner.as_str())
+            .order_by("createdAt", Direction::Descending)
+            .order_by("id", Direction::Ascending);
+        pages::take(pages::walk(&*self.0, query), MOST_LISTED).await
+    }
+
+    /// Streams all collections of all owners.
+    pub fn all(&self) -> impl Stream<Item = Result<Collection>> + Send + '_ {
+        pages::walk(&*self.0, Query::all(Container::Collections))
+    }
+
+    /// Lists those of the owner's collections that hold the item.
+    pub async fn holding(&self, owner: &UserId, item: &ItemId) -> Result<Vec<Collection>> {
+        let query = Query::partition(Container::Collections, owner.as_str())
+            .matching(Filter::Contains("clothingItemIds", item.as_str().into()));
+        pages::take(pages::walk(&*self.0, query), usize::MAX).await
+    }
+
+    /// Edits a collection by compare-and-swap; `None` if there is none.
+    pub async fn edit<R>(
+        &self,
+        owner: &UserId,
+        id: &CollectionId,
+        mut edit: impl FnMut(Collection) -> Edit<Collection, R>,
+    ) -> Result<Option<R>> {
+        update::update_within(ATTEMPTS, &*self.0, &Self::key(owner, id), |found: Option<Collection>| {
+            let Some(collection) = found else { return Edit::Keep(None) };
+            match edit(collection) {
+                Edit::Save(collection, result) => Edit::Save(collection, Some(result)),
+                Edit::Keep(result) => Edit::Keep(Some(result)),
+            }
+        })
+        .await
+    }
+
+    /// Deletes a collection of this owner; returns it if there was one.
+    pub async fn delete(&self, owner: &UserId, id: &CollectionId) -> Result<Option<Collection>> {
+        let key = Self::key(owner, id);
+        let Some(stored) = self.0.read(&key).await? else { return Ok(None) };
+        self.0.delete(&key, None).await?;
+        Ok(pages::parse(Container::Collections, &stored))
+    }
+
+    fn member_key(user: &UserId, id: &CollectionId) -> Key {
+        Key::new(Container::CollectionMembers, user.as_str(), id.as_str())
+    }
+
+    /// Finds the entry of a user and a collection in the index, with its version.
+    pub async fn find_membership(&self, user: &UserId, id: &CollectionId) -> Result<Option<(Membership, ETag)>> {
+        let stored = self.0.read(&Self::member_key(user, id)).await?;
+        Ok(stored.and_then(|stored| Some((pages::parse(Container::CollectionMembers, &stored)?, stored.etag))))
+    }
+
+    /// Lists a user's entries in the index, each with its version.
+    pub async fn memberships(&self, user: &UserId) -> Result<Vec<(Membership, ETag)>> {
+        let mut query = Query::partition(Container::CollectionMembers, user.as_str()).limit(MOST_LISTED);
+        let mut found = Vec::new();
+        while found.len() < MOST_LISTED {
+            let page = self.0.query(&query).await?;
+            found.extend(
+                page.documents.iter().filter_map(|stored| {
+                    Some((pages::parse(Container::CollectionMembers, stored)?, stored.etag.clone()))
+                }),
+            );
+            let Some(next) = page.next else { break };
+            query = query.after(Some(next));
+        }
+        found.truncate(MOST_LISTED);
+        Ok(found)
+    }
+
+    /// Puts an entry into the index, in place of the one that is there, and returns its version.
+    pub async fn note_membership(&self, membership: &Membership) -> Result<ETag> {
+        let key = Self::member_key(&membership.user_id, &membership.id);
+        Ok(self.0.upsert(&key, &serde_json::to_value(membership)?).await?)
+    }
+
+    /// Puts an entry into the index unless there is one; returns whether there was none.
+    pub async fn add_membership(&self, membership: &Membership) -> Result<bool> {
+        let key = Self::member_key(&membership.user_id, &membership.id);
+        update::won(self.0.create(&key, &serde_json::to_value(membership)?).await)
+    }
+
+    /// Deletes an entry of the index; with a version, only if that is still the entry's.
+    pub async fn forget_membership(&self, user: &UserId, id: &CollectionId, version: Option<&ETag>) -> Result<()> {
+        update::won(self.0.delete(&Self::member_key(user, id), version).await).map(drop)
+    }
+}
