@@ -179,13 +179,16 @@ struct Rules {
     body_mismatch: &'static [u16],
     /// Statuses for a path or query that does not match its schema.
     address_mismatch: &'static [u16],
+    /// Whether `null` counts as a body that is missing.
+    takes_null: bool,
 }
 
 impl Rules {
     fn of(group: &Group) -> Self {
         let (body_mismatch, address_mismatch): (&[u16], &[u16]) =
             if group.refuses_with_text { (&[400], &[]) } else { (&[415, 422], &[422]) };
-        Self { tag: group.tag, access: group.access, body_mismatch, address_mismatch }
+        let takes_null = group.refuses_with_text;
+        Self { tag: group.tag, access: group.access, body_mismatch, address_mismatch, takes_null }
     }
 }
 
@@ -194,11 +197,13 @@ fn complete(operation: &mut Value, rules: &Rules) {
     operation["tags"] = json!([rules.tag]);
     operation["security"] = rules.access.security();
     let mut statuses = rules.access.statuses().to_vec();
-    // A body that may be missing may not be null for that.
-    if let Some(choice) = operation.pointer_mut("/requestBody/content/application~1json/schema/oneOf") {
+    if let Some(choice) = operation.pointer("/requestBody/content/application~1json/schema/oneOf") {
         let mut schemas = choice.as_array().into_iter().flatten();
         let schema = schemas.find(|schema| schema["type"] != "null").cloned();
-        operation["requestBody"]["content"]["application/json"]["schema"] = schema.unwrap_or_default();
+        // Elsewhere, a body that may be missing may not be null for that.
+        if !rules.takes_null {
+            operation["requestBody"]["content"]["application/json"]["schema"] = schema.unwrap_or_default();
+        }
         operation["requestBody"]["required"] = json!(false);
     }
     if let Some(body) = operation.get("requestBody") {

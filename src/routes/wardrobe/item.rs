@@ -417,6 +417,7 @@ pub struct CreateItemRequest {
     id: Option<String>,
     image_url: Option<String>,
     date_added: Option<Timestamp>,
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 4294967295_i64)]
     wear_count: Option<u32>,
     last_worn_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "objects")]
