@@ -18,6 +18,7 @@ mod faults;
 mod guarded;
 mod idempotency;
 mod imaging;
+mod journeys;
 mod layers;
 mod leases;
 mod limits;

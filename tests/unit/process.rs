@@ -27,7 +27,7 @@ use crate::support::model::{self, Answer as Scripted, Kind, ModelServer, Step, c
 use crate::support::refusal;
 use crate::support::service::{Launch, wait_until};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_pluckit");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_pluckit");
 const SIGN_IN: &str = "/api/auth/mobile-token";
 const REFRESH: &str = "/api/auth/refresh";
 const CHAT: &str = "/api/chat";
@@ -123,11 +123,11 @@ fn words(events: &[Value]) -> String {
     events.iter().filter(|event| event["type"] == "token").map(|event| text(&event["content"])).collect()
 }
 
-fn now() -> i64 {
+pub fn now() -> i64 {
     SystemClock.now().unix_timestamp()
 }
 
-fn with_google(launch: Launch, google: &Google) -> Launch {
+pub fn with_google(launch: Launch, google: &Google) -> Launch {
     launch.setting("GOOGLE_CLIENT_ID", CLIENT_ID).setting("GOOGLE_JWKS_URL", &google.url)
 }
 
