@@ -22,6 +22,8 @@ use crate::state::AppState;
 
 const DEFAULT_PAGE: i64 = 20;
 const LARGEST_PAGE: i64 = 100;
+/// Largest number of an event that is taken: what JavaScript can count to.
+const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 const LONGEST_STATUS: usize = 20;
 /// Tokens of Cosmos DB grow with the number of partitions.
 const LONGEST_TOKEN: usize = 16_000;
@@ -203,7 +205,7 @@ struct FollowRunRequest {
 
 impl Read for FollowRunRequest {
     fn read(fields: &mut Fields) -> Self {
-        let after = fields.integer_within("after", 0, 0..=i64::MAX);
+        let after = fields.integer_within("after", 0, 0..=LARGEST_NUMBER);
         Self { after: (after > 0).then_some(after) }
     }
 }

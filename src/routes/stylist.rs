@@ -19,6 +19,8 @@ use crate::llm::{self, CallContext};
 use crate::model::ids::ItemId;
 use crate::state::AppState;
 
+/// What an `f64` can count to without leaving a number out.
+const LARGEST_WHOLE: f64 = 9_007_199_254_740_991.0;
 /// Most items that the stylist chooses from.
 const MOST_ITEMS: i64 = 100;
 /// Longest wish, in characters.
@@ -59,10 +61,12 @@ struct RecommendOutfitsRequest {
     category: Option<String>,
 }
 
-/// Reads a whole number, or the nearest one that fits. In JSON, 7.0 is the same number as 7.
+/// Reads a whole number. In JSON, 7.0 is the same number as 7.
 fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     match Option::<f64>::deserialize(deserializer)? {
-        Some(number) if number.fract() != 0.0 => Err(D::Error::custom("not a whole number")),
+        Some(number) if number.fract() != 0.0 || number.abs() > LARGEST_WHOLE => {
+            Err(D::Error::custom("not a whole number"))
+        }
         number => Ok(number.map(|number| number as i64)),
     }
 }

@@ -82,7 +82,12 @@ async fn no_route_reads_a_body_without_end() {
                     "/api/chat" => MIB,
                     "/api/scraper/ingest/reddit" => 4 * MIB,
                     "/api/process-image" | "/api/wardrobe/upload" | "/api/extract-clothing-metadata" => 28 * MIB,
-                    path if path.starts_with("/api/wardrobe") || path == "/api/profile" => MIB,
+                    path if ["/api/wardrobe", "/api/profile", "/api/collections", "/api/stylist"]
+                        .iter()
+                        .any(|start| path.starts_with(start)) =>
+                    {
+                        MIB
+                    }
                     _ => 64 * KIB,
                 };
                 // Pieces are read whole, and one more is asked for.

@@ -9,11 +9,10 @@ use pluckit::imaging::network::Network;
 use pluckit::imaging::pool::PixelPool;
 use pluckit::imaging::segment::{BuiltIn, CutoutMode, CutoutOptions, Remover, Segmenter};
 use pluckit::imaging::transform::{shrink, to_jpeg};
-use serde_json::json;
 
 use crate::routes::media::{path_of, send_raw};
 use crate::support::cutouts::{Sample, samples};
-use crate::support::{TestApp, model_file};
+use crate::support::{TestApp, model_file, refusal};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pluckit");
 
@@ -99,9 +98,9 @@ async fn a_mode_is_checked_and_belongs_to_the_picture() {
         send_raw(&ada, &path, photograph("oxford-shirt-on-a-wall")).await
     };
     let wrong = send("magic").await;
-    assert_eq!(wrong.summary(), (400, json!({ "detail": "mode must be auto, plain, network or none." })));
+    assert_eq!(wrong.summary(), (400, refusal("mode must be auto, plain, network or none.")));
     let missing = send("network").await;
-    assert_eq!(missing.summary(), (400, json!({ "detail": "The network for cut-outs is not installed." })));
+    assert_eq!(missing.summary(), (400, refusal("The network for cut-outs is not installed.")));
     let whole = send("none").await;
     assert_eq!(whole.status, 201);
     let shown = app.nobody().get(&path_of(&whole)).await;

@@ -144,9 +144,14 @@ async fn a_model_chooses_from_what_the_user_owns() {
 
 #[tokio::test]
 async fn recommendations_are_paid_from_the_user_s_budget() {
-    let app = TestApp::builder().setting("MODEL_TOKENS_PER_USER_AND_DAY", "10").start();
+    let server = ModelServer::start().await;
+    let app = TestApp::builder().model_server(&server).setting("MODEL_TOKENS_PER_USER_AND_DAY", "10").start();
     save_wardrobe(&app, "ada").await;
-    let answer = app.user("ada").await.post(RECOMMENDATIONS, json!({})).await;
+    let ada = app.user("ada").await;
+    let outfit = r#"[{"id": "a", "title": "A", "description": "B.", "clothingItemIds": ["shirt", "jeans"]}]"#;
+    server.push(Kind::Complete, say(&[outfit]).usage(100, 10));
+    assert_eq!(ada.post(RECOMMENDATIONS, json!({})).await.code(), 200, "the budget is not spent yet");
+    let answer = ada.post(RECOMMENDATIONS, json!({})).await;
     assert_eq!(answer.code(), 429);
     assert!(answer.headers.contains_key("retry-after"), "{:?}", answer.headers);
 }

@@ -193,7 +193,7 @@ async fn kills_amid_uploads_accepts_and_wears_lose_nothing_and_do_nothing_twice(
         .setting("ORPHAN_BLOBS_SCHEDULE", NEVER);
     let client = net::builder().no_proxy().build().unwrap();
     let heard = Mutex::new(Heard::default());
-    for _ in 0..kills() {
+    for round in 0..=kills() {
         let (mut service, address) = launch.start();
         let callers = Callers::new(&client, address, &heard);
         let calls = async {
@@ -202,7 +202,12 @@ async fn kills_amid_uploads_accepts_and_wears_lose_nothing_and_do_nothing_twice(
         };
         let moment = process::up_to(LATEST_KILL);
         let killer = async {
-            tokio::time::sleep(moment).await;
+            // The first one comes when something was uploaded, accepted and worn.
+            if round == 0 {
+                until("something is worn", async || heard.lock().unwrap().acknowledged_wears > 0).await;
+            } else {
+                tokio::time::sleep(moment).await;
+            }
             service.kill();
         };
         tokio::join!(calls, killer);

@@ -263,6 +263,7 @@ async fn a_photo_that_no_worker_finishes_fails_after_three_more_tries() {
     app.save(Container::Wardrobe, "ada", draft).await;
     assert_eq!(requeue(&app).await, Requeued::default());
     app.clock.advance(MINUTE);
+    let ada = app.user("ada").await; // the first session has expired
     assert_eq!(requeue(&app).await, Requeued { queued: 0, failed: 1 });
     assert_eq!(status(&ada, &id).await, (json!("Failed"), json!(NOT_PROCESSED)));
     assert_eq!(retry(&ada, &id).await.status, 202);
