@@ -189,11 +189,8 @@ async fn measure() {
     let theirs = all_at_once(server.address, |_| direct("long")).await;
     let failures_there = theirs.iter().filter(|turn| !turn.answer.contains("[DONE]")).count();
     let their_delays = delays(&theirs);
-    let kinds: [(&str, Box<dyn Fn(usize) -> Vec<u8>>); 2] = [
-        ("200 streams at once", Box::new(|_| through("long"))),
-        ("200 streams at once with the log on", Box::new(|number| logged("long", TURNS + number))),
-    ];
-    for (name, request) in kinds {
+    for (name, is_logged) in [("200 streams at once", false), ("200 streams at once with the log on", true)] {
+        let request = |number| if is_logged { logged("long", TURNS + number) } else { through("long") };
         let ours = all_at_once(address, request).await;
         let failures = ours.iter().filter(|turn| !is_whole(&turn.answer)).count();
         print_figure(&format!("{name}: failures"), "", failures as f64, failures_there as f64, Goal::AtMost(0.0));

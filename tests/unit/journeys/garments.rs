@@ -117,6 +117,9 @@ pub fn shown(item: &Value) -> Value {
     item
 }
 
+/// Whether a filter takes the item of that number.
+type Filter = Box<dyn Fn(u64) -> bool>;
+
 /// Edits a draft in the review and accepts it, twice: the first answer may have been lost.
 async fn review(browser: &Browser, draft: Value, category: &str, tags: &[&str]) -> Value {
     let mut edited = draft.clone();
@@ -185,7 +188,7 @@ pub async fn browse(stage: &Stage<'_>) {
             "id": format!("i{number:02}"), "userId": browser.user, "tags": [], "colours": [], "wearCount": number % 7,
             "wearEvents": [], "dateAdded": format!("2026-01-01T00:{number:02}:00.000Z"),
             "category": if number % 2 == 0 { "Bottoms" } else { "Tops" }, "brand": if number % 3 == 0 { "Arket" } else { "COS" },
-            "condition": if number % 4 == 0 { "Good" } else { "New" },
+            "condition": if number.is_multiple_of(4) { "Good" } else { "New" },
         });
         if number % 5 > 0 {
             item["price"] = json!({"amount": (number * 37) % 50, "originalCurrency": "EUR"});
@@ -195,7 +198,7 @@ pub async fn browse(stage: &Stage<'_>) {
     }
     let numbers = |is_in: &dyn Fn(u64) -> bool| -> Vec<u64> { (0..60).filter(|number| is_in(*number)).collect() };
     let owned = |number: u64| number % 10 != 9;
-    let price = |number: u64| (number % 5 > 0).then_some((number * 37) % 50);
+    let price = |number: u64| (!number.is_multiple_of(5)).then_some((number * 37) % 50);
     // The newest first, 24 a page, each once.
     let newest: Vec<u64> = numbers(&|number| owned(number)).into_iter().rev().collect();
     assert_eq!(walk(&browser, FIRST_PAGE).await, newest);
@@ -213,8 +216,8 @@ pub async fn browse(stage: &Stage<'_>) {
     by_price.reverse();
     assert_eq!(walk(&browser, "/api/wardrobe?pageSize=24&sortField=price.amount&sortDir=asc").await, by_price);
     // The vault's filters.
-    let filters: [(&str, Box<dyn Fn(u64) -> bool>); 6] = [
-        ("condition=good", Box::new(|number| number % 4 == 0)),
+    let filters: [(&str, Filter); 6] = [
+        ("condition=good", Box::new(|number| number.is_multiple_of(4))),
         ("minWears=5", Box::new(|number| number % 7 >= 5)),
         ("maxWears=1", Box::new(|number| number % 7 <= 1)),
         ("brand=arket", Box::new(|number| number % 3 == 0)),

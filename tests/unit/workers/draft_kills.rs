@@ -157,7 +157,12 @@ fn age(directory: &Path, by: Duration) {
         if path.is_dir() {
             age(&path, by);
         } else {
-            File::options().append(true).open(&path).unwrap().set_modified(SystemTime::now() - by).unwrap();
+            File::options()
+                .append(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(SystemTime::from(SystemClock.now() - by))
+                .unwrap();
         }
     }
 }
