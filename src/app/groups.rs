@@ -123,7 +123,7 @@ impl Group {
     }
 }
 
-/// All groups that the description of the API lists, with the [wardrobe API](wardrobe_groups) or without it.
+/// All groups that the description of the API lists, with the wardrobe API or without it.
 pub fn groups(wardrobe_api: bool) -> Vec<Group> {
     let description = Description(served_document(wardrobe_api));
     let mut groups = vec![

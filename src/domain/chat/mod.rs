@@ -1,6 +1,6 @@
 //! The stylist: a turn of the conversation, told while it happens.
 //!
-//! A [`Turn`] is what the caller sent, [`Chat::prepare`] reads what it needs (the last step that can still fail as an
+//! A [`Turn`] is what the caller sent, `Chat::prepare` reads what it needs (the last step that can still fail as an
 //! ordinary error). [`Runs`](runs::Runs) does it: as a run, with a log of its events that any number of readers follow, that
 //! outlives connections and processes.
 

@@ -1,6 +1,6 @@
 //! Outfits on request: the model puts them together from the user's newest items.
 //!
-//! The prompt holds drafts that the rules of [`outfit`](super::outfit) made, so that a model has something sound to start
+//! The prompt holds drafts that the rules of [`outfit`] made, so that a model has something sound to start
 //! from, and the built-in one something to answer with.
 
 mod prompt;
