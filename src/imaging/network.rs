@@ -26,17 +26,6 @@ const FILE_BYTES: u64 = 4_574_861;
 pub(super) const SIDE: u32 = 320;
 /// Mean and standard deviation of red, green and blue that the network was trained with.
 const CHANNELS: [(f32, f32); 3] = [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)];
-/// Where a run is divided (see [`Loaded::find`]), by the names of values in the model's file: the two that its last stage
-/// joins …
-const HALVES: [&str; 2] = ["1705", "947"];
-/// … what they are joined to …
-const JOINED: &str = "1706";
-/// … its channels …
-const JOINED_CHANNELS: usize = 128;
-/// … what is made of it, and nothing else …
-const REDUCED: &str = "1709";
-/// … and what else the end of the model needs of its beginning.
-const SIDES: [&str; 5] = ["1876", "1896", "1916", "1936", "1956"];
 
 /// Why a model's file is not used.
 #[derive(Debug, thiserror::Error)]
@@ -87,10 +76,6 @@ struct Loaded {
     model: Model,
     input: NodeId,
     output: NodeId,
-    halves: [NodeId; 2],
-    joined: NodeId,
-    reduced: NodeId,
-    sides: [NodeId; 5],
     thread: Arc<ThreadPool>,
 }
 
@@ -135,36 +120,15 @@ impl Loaded {
         let (Some(&input), Some(&output)) = (model.input_ids().first(), model.output_ids().first()) else {
             return Err("the model takes or gives nothing".into());
         };
-        let [first, second] = HALVES.map(|name| model.node_id(name));
-        let halves = [first?, second?];
-        let (joined, reduced) = (model.node_id(JOINED)?, model.node_id(REDUCED)?);
-        let mut sides = [joined; SIDES.len()];
-        for (side, name) in sides.iter_mut().zip(SIDES) {
-            *side = model.node_id(name)?;
-        }
         let thread = Arc::new(ThreadPool::with_num_threads(1));
         thread.run(give_way);
-        Ok(Self { model, input, output, halves, joined, reduced, sides, thread })
+        Ok(Self { model, input, output, thread })
     }
 
-    /// The model's last stage joins two values of 25 MiB. Left to itself, the runtime has both and what they are joined to in
-    /// memory at once, beside what it keeps for later: 136 MiB. So it is run up to there, the two are joined here, one after
-    /// the other, and what it keeps is given back twice.
     fn find(&self, picture: &Picture) -> Result<Saliency, Cause> {
         let side = SIDE as usize;
         let input = Value::from_shape([1, CHANNELS.len(), side, side], normalised(picture))?;
-        let wanted: Vec<NodeId> = self.halves.iter().chain(&self.sides).copied().collect();
-        let mut values = self.model.run(vec![(self.input, input.into())], &wanted, self.options())?;
-        let sides = values.split_off(self.halves.len());
-        let mut joined: Vec<f32> = Vec::with_capacity(JOINED_CHANNELS * side * side);
-        for half in values {
-            joined.extend_from_slice(&half.into_shape_vec::<f32, 4>()?.1);
-        }
-        let joined = Value::from_shape([1, JOINED_CHANNELS, side, side], joined)?;
-        let [reduced] = self.model.run_n(vec![(self.joined, joined.into())], [self.reduced], self.options())?;
-        let mut inputs = vec![(self.reduced, reduced.into())];
-        inputs.extend(self.sides.into_iter().zip(sides.into_iter().map(Value::into)));
-        let [output] = self.model.run_n(inputs, [self.output], self.options())?;
+        let [output] = self.model.run_n(vec![(self.input, input.into())], [self.output], self.options())?;
         let (_, values) = output.into_shape_vec::<f32, 4>()?;
         if values.len() != side * side {
             return Err("the model gives a map of another size".into());
