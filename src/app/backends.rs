@@ -226,6 +226,7 @@ pub fn cutout_model(setting: &CutoutModel, data_directory: &Path) -> Option<Path
         CutoutModel::Off => None,
         CutoutModel::File(path) => Some(path.clone()),
         CutoutModel::IfThere => {
+            // Where the system cannot tell the binary's path, only the data directory is looked at.
             let binary = std::env::current_exe().ok();
             let beside = [Some(data_directory), binary.as_deref()].into_iter().flatten().filter_map(Path::parent);
             beside.map(|directory| directory.join("models").join(network::FILE_NAME)).find(|path| path.exists())

@@ -45,7 +45,7 @@ impl Access {
 struct Error {
     /// Message.
     detail: String,
-    /// The same text.
+    /// Message, as in `detail`.
     error: String,
 }
 

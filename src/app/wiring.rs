@@ -151,7 +151,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
 
 type Probes = Vec<(&'static str, Option<Probe>)>;
 
-/// What readiness asks.
+/// Returns the checks that readiness makes.
 fn probes(base: &Base, store: Arc<dyn DocumentStore>, of_storage: Probes) -> Probes {
     let documents: Probe = Arc::new(move || {
         let store = store.clone();

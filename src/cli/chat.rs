@@ -234,7 +234,7 @@ impl Conversation {
     }
 }
 
-/// How reading an answer ended.
+/// Whether an answer was read to its end or Ctrl-C interrupted it.
 enum Ended {
     Complete,
     Interrupted,

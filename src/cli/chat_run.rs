@@ -56,7 +56,7 @@ pub enum Event {
     },
     /// The turn failed.
     Error {
-        /// What the user reads.
+        /// Error message for the user.
         content: String,
     },
     /// The end.
@@ -80,7 +80,7 @@ pub struct Run {
     pub id: String,
     /// The chat that it belongs to.
     pub chat_id: Option<String>,
-    /// How far it is.
+    /// Status of the run, such as `running`.
     pub status: String,
     /// The beginning of the user's message.
     pub message: String,

@@ -19,7 +19,7 @@ use crate::store::{self, Container, Direction, DocumentStore, ETag, Filter, Key,
 const LONGEST_LEASE: std::time::Duration = std::time::Duration::from_secs(60);
 /// Length of a run's id: a UUID with hyphens.
 const ID_LENGTH: usize = 36;
-/// What lists show.
+/// Fields of a run that a list of runs reads.
 const SUMMARY: &[&str] = &["id", "userId", "chatId", "status", "createdAt", "updatedAt", "message", "lastSeq"];
 /// Pieces that are read in one round trip.
 const PIECES: usize = 20;

@@ -86,9 +86,9 @@ pub enum Worn {
 pub enum ItemOrder {
     /// When the item was added.
     DateAdded,
-    /// How often it was worn.
+    /// Number of wears.
     WearCount,
-    /// What it cost.
+    /// Purchase price.
     Price,
 }
 

@@ -151,7 +151,7 @@ pub enum ChatEvent {
     },
     /// The run failed.
     Error {
-        /// What the user reads.
+        /// Error message for the user.
         content: Cow<'static, str>,
     },
     /// The last event of every run.
@@ -165,7 +165,7 @@ pub enum ChatEvent {
         /// Why it was stopped, if it was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stopped: Option<StopReason>,
-        /// What it cost.
+        /// Model calls and tokens of the run.
         #[serde(default)]
         usage: RunUsage,
     },
@@ -310,12 +310,12 @@ pub struct FinishedStep {
 pub struct ChatRun {
     /// The run.
     pub id: RunId,
-    /// Whose it is.
+    /// User who asked.
     pub user_id: UserId,
     /// The chat that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_id: Option<ChatId>,
-    /// How far it is.
+    /// Whether the run is running, completed, stopped or failed.
     pub status: RunStatus,
     /// When it began.
     pub created_at: Timestamp,
@@ -410,7 +410,7 @@ pub struct LogPiece {
     pub id: String,
     /// The run.
     pub run_id: RunId,
-    /// Whose it is.
+    /// User who asked.
     pub user_id: UserId,
     /// Who wrote it: the lease of the run that it was written under.
     pub written_by: String,

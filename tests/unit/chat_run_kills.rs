@@ -18,9 +18,9 @@ use uuid::Uuid;
 use crate::store::cosmos_backend;
 use crate::support::events::{Parser, Transcript};
 use crate::support::model::{Kind, ModelServer, Turn, call, say};
-use crate::support::number_of;
 use crate::support::process::up_to;
 use crate::support::service::{Launch, Service};
+use crate::support::{number_of, until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pluckit");
 /// Runs that go on when a process is killed.
@@ -181,14 +181,9 @@ async fn check(client: &Client, model: &ModelServer, message: &str, run: &str, t
         ["tool_use", "tool_result", "tool_use", "tool_result", "token", "memory_update", "done"],
         "{run}"
     );
-    let mut shown = Value::Null;
-    for _ in 0..100 {
-        shown = client.get(0, &format!("/api/chat/runs/{run}")).await;
-        if shown["status"] != "running" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let path = format!("/api/chat/runs/{run}");
+    until("the run has ended", async || client.get(0, &path).await["status"] != "running").await;
+    let shown = client.get(0, &path).await;
     assert_eq!((&shown["status"], &shown["answer"]), (&json!("completed"), &json!(answer())), "{run}");
     assert_eq!(shown["usage"]["calls"], STEPS, "{run}: {shown}");
     let asked = model.received();

@@ -81,6 +81,14 @@ fn to_stay(message: &str) -> Value {
     json!({"message": message, "chatId": "c1", "onDisconnect": "continue"})
 }
 
+/// Begins a run at an instance, and reads its first event.
+async fn begin(app: &TestApp) -> (EventStream, String) {
+    let mut stream = EventStream::ask(&app.user("ada").await, to_stay("Hi")).await;
+    let run = stream.run();
+    stream.take(1).await;
+    (stream, run)
+}
+
 fn values(events: &[Received]) -> Vec<&Value> {
     events.iter().map(|received| &received.event).collect()
 }
@@ -359,9 +367,7 @@ async fn a_run_is_tried_three_times_and_no_more() {
     let cluster = Cluster::start().await;
     let first = cluster.instance();
     cluster.model.otherwise(|_| stalling(&["Wear "]));
-    let mut stream = EventStream::ask(&first.user("ada").await, to_stay("Hi")).await;
-    let run = stream.run();
-    stream.take(1).await;
+    let (_stream, run) = begin(&first).await;
     let mut others = Vec::new();
     for attempt in 2..=4_u32 {
         let other = cluster.instance();
@@ -385,9 +391,7 @@ async fn a_run_is_handed_back_when_its_process_stops() {
     let cluster = Cluster::start().await;
     let (here, there) = (cluster.instance(), cluster.instance());
     cluster.model.push(Kind::Stream, stalling(&["Wear "]));
-    let mut stream = EventStream::ask(&here.user("ada").await, to_stay("Hi")).await;
-    let run = stream.run();
-    stream.take(1).await;
+    let (mut stream, run) = begin(&here).await;
     let ada = there.user("ada").await;
     let mut follower = EventStream::follow(&ada, &run, 0).await;
     follower.take(1).await;
@@ -413,9 +417,7 @@ async fn a_stop_outlives_the_process_that_should_have_stopped() {
     let cluster = Cluster::start().await;
     let (here, there) = (cluster.instance(), cluster.instance());
     cluster.model.push(Kind::Stream, stalling(&["Wear "]));
-    let mut stream = EventStream::ask(&here.user("ada").await, to_stay("Hi")).await;
-    let run = stream.run();
-    stream.take(1).await;
+    let (_stream, run) = begin(&here).await;
     cluster.until_stored(&run, 1).await;
     there.clock.advance(LEASE);
     let stopped = there.user("ada").await.post(&format!("{RUNS}/{run}/stop"), json!({})).await;

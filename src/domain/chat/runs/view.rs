@@ -15,11 +15,11 @@ pub struct RunView {
     pub tools: Vec<ToolView>,
     /// The model that answers, when it has.
     pub model: Option<String>,
-    /// What it cost.
+    /// Model calls and tokens of the run.
     pub usage: RunUsage,
-    /// What the user reads, if it failed.
+    /// Error message for the user, if the run failed.
     pub error: Option<String>,
-    /// Why it was stopped, if it was.
+    /// Why the run was stopped, if it was.
     pub stopped: Option<StopReason>,
 }
 
