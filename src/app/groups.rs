@@ -15,7 +15,7 @@ use crate::http::layers::bodies::DEFAULT_LIMIT;
 use crate::http::layers::idempotency::Repeats;
 use crate::http::respond::say_charset;
 use crate::routes::docs::Description;
-use crate::routes::wardrobe::drafts;
+use crate::routes::wardrobe::{cutouts, drafts};
 use crate::routes::{
     admin, auth, chat, chat_runs, collections, console, digest, docs, health, insights, jobs, media, moods, profile,
     reddit, scraper, stylist, taste, tokens, ui_chats, wardrobe,
@@ -181,6 +181,8 @@ fn wardrobe_groups() -> Vec<Group> {
         Group::wardrobe("profile", profile::user()),
         Group::wardrobe("wardrobe", wardrobe::user()),
         Group::wardrobe("wardrobe", drafts::user()),
+        Group::wardrobe("wardrobe", cutouts::user()),
+        Group::wardrobe("wardrobe", cutouts::slow_user()).quota(Kind::Upload).time_limit(MEDIA_TIME_LIMIT),
         Group::wardrobe("wardrobe", drafts::user_uploads())
             .quota(Kind::Upload)
             .largest_body(LARGEST_UPLOAD)

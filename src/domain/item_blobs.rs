@@ -6,6 +6,7 @@
 //! | container | name | what |
 //! |---|---|---|
 //! | archive | `<hash of the user id>/<item>-transparent.webp` | the finished picture |
+//! | archive | `<hash of the user id>/<item>/<16 hex>-transparent.webp` | the picture that was made again |
 //! | archive | `<item>-transparent.webp`, `.png` | the finished picture, as other services named it |
 //! | archive | `<user>/<item>` | the finished picture, as other services named one that was cut out before |
 //! | uploads | `<user>/<item>` | the photo as it was uploaded |
@@ -14,7 +15,9 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream;
+use getrandom::fill;
 
+use crate::base::hash::hex;
 use crate::blob::{self, BlobName, BlobStore, ContainerName};
 use crate::domain::media::{self, PictureId};
 use crate::model::ids::{ItemId, UserId};
@@ -33,6 +36,13 @@ pub fn upload_name(user: &UserId, item: &ItemId) -> Option<BlobName> {
 /// The name of the picture that this service makes for an item; `None` if no blob can have it.
 pub fn picture_name(user: &UserId, item: &ItemId) -> Option<BlobName> {
     Some(media::blob_name(Some(user), &item.as_str().parse::<PictureId>().ok()?))
+}
+
+/// A new name for a picture of an item that is made again; `None` if no blob can have it.
+pub fn new_picture_name(user: &UserId, item: &ItemId) -> Option<BlobName> {
+    let mut bits = [0; 8];
+    fill(&mut bits).expect("the system has random numbers");
+    format!("{}/{item}/{}{}", media::directory(user), hex(&bits), SUFFIXES[0]).parse().ok()
 }
 
 /// Whether a blob of the archive belongs to this item of this user.
@@ -57,29 +67,40 @@ pub struct Named {
     pub item: ItemId,
     /// The user, or the hash of their id; `None` if the name does not tell.
     directory: Option<String>,
+    /// Whether it is a picture that was made again, which nothing but an item can have.
+    is_remade: bool,
 }
 
 impl Named {
     /// Reads the name; `None` if it has none of the forms of an item's picture.
     pub fn of(name: &BlobName) -> Option<Self> {
         let mut segments = name.segments();
-        let (first, second) = (segments.next()?, segments.next());
+        let (first, second, third) = (segments.next()?, segments.next(), segments.next());
         if segments.next().is_some() {
             return None;
         }
         let stem = |file: &str| SUFFIXES.iter().find_map(|suffix| file.strip_suffix(suffix)).map(str::to_owned);
-        let (item, directory) = match second {
-            None => (stem(first)?, None),
-            Some(file) => (stem(file).unwrap_or_else(|| file.to_owned()), Some(first.to_owned())),
+        let (item, directory) = match (second, third) {
+            (None, _) => (stem(first)?, None),
+            (Some(file), None) => (stem(file).unwrap_or_else(|| file.to_owned()), Some(first.to_owned())),
+            (Some(item), Some(file)) => {
+                stem(file).filter(|_| media::is_directory(first))?;
+                (item.to_owned(), Some(first.to_owned()))
+            }
         };
-        (!item.is_empty()).then(|| Self { item: item.into(), directory })
+        let is_remade = third.is_some();
+        (!item.is_empty()).then(|| Self { item: item.into(), directory, is_remade })
     }
 
     /// Reads the name of a blob of the uploads; `None` if it has none of the form of a photo.
     pub fn of_photo(name: &BlobName) -> Option<Self> {
         let mut segments = name.segments();
         let (user, item) = (segments.next()?, segments.next()?);
-        segments.next().is_none().then(|| Self { item: item.into(), directory: Some(user.to_owned()) })
+        segments.next().is_none().then(|| Self {
+            item: item.into(),
+            directory: Some(user.to_owned()),
+            is_remade: false,
+        })
     }
 
     /// Whether the blob can be one of this user's.
@@ -92,7 +113,9 @@ impl Named {
     /// Whether nobody misses the blob when there is no such item. In the directories of users lie also pictures that they had
     /// finished for something else: of those, only the pictures of drafts are an item's for certain.
     pub fn is_of_items_alone(&self) -> bool {
-        self.directory.as_deref().is_none_or(|directory| !media::is_directory(directory)) || is_draft_id(&self.item)
+        self.is_remade
+            || self.directory.as_deref().is_none_or(|directory| !media::is_directory(directory))
+            || is_draft_id(&self.item)
     }
 }
 
@@ -117,6 +140,18 @@ impl ItemBlobs {
     pub fn in_archive(&self, address: &str) -> Option<BlobName> {
         let (container, name) = self.store.locate(address)?;
         (container == self.archive).then_some(name)
+    }
+
+    /// Deletes the picture at a URL that an item no longer shows, if it is its own.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn delete_replaced(&self, user: &UserId, item: &ItemId, url: &str) -> blob::Result<()> {
+        let shown = self.in_archive(url).filter(|name| is_picture_of(user, item, name) && is_named_after(user, name));
+        match shown {
+            Some(name) => self.store.delete(&self.archive, &name).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Deletes the blobs of an item that is gone: its photo, the picture that was made from it, and the one at `image_url`,
@@ -150,9 +185,13 @@ mod tests {
     fn a_blob_belongs_to_the_item_in_its_name() {
         let (ada, coat) = (UserId::from("ada"), ItemId::from("coat"));
         // The start of the SHA-256 of "ada".
-        for own in
-            ["fdee430d40bd57de/coat-transparent.webp", "coat-transparent.webp", "coat-transparent.png", "ada/coat"]
-        {
+        for own in [
+            "fdee430d40bd57de/coat-transparent.webp",
+            "coat-transparent.webp",
+            "coat-transparent.png",
+            "ada/coat",
+            "fdee430d40bd57de/coat/0123-transparent.webp",
+        ] {
             assert!(is_picture_of(&ada, &coat, &name(own)), "{own}");
         }
         for foreign in [
@@ -163,6 +202,9 @@ mod tests {
             "coat.webp",
             "eve/coat",
             "ada/coat/1",
+            "ada/coat/1-transparent.webp",
+            "fdee430d40bd57de/hat/1-transparent.webp",
+            "fdee430d40bd57de/coat/1",
             "ada/x/coat-transparent.webp",
             "coat-transparent.webp/x",
         ] {

@@ -18,9 +18,11 @@ use url::Url;
 use crate::base::hash::{hex, sha256_hex};
 use crate::blob::{self, BlobName, BlobStore, ContainerName, Put, SourceHash};
 use crate::domain::base::Base;
+use crate::domain::wear::round;
 use crate::imaging;
-use crate::imaging::pipeline::Pipeline;
+use crate::imaging::pipeline::{Pipeline, Processed};
 use crate::imaging::segment::{CutoutMode, CutoutOptions};
+use crate::model::draft::Cutout;
 use crate::model::ids::UserId;
 
 /// Largest file that is accepted, in bytes.
@@ -171,7 +173,25 @@ fn is_id_byte(byte: u8) -> bool {
 #[derive(Clone)]
 struct Finishing {
     source: SourceHash,
-    outcome: Shared<BoxFuture<'static, Result<Url, Error>>>,
+    outcome: Shared<BoxFuture<'static, Result<FinishedPicture, Error>>>,
+}
+
+/// A finished picture in its store.
+#[derive(Debug, Clone)]
+pub struct FinishedPicture {
+    /// Its URL.
+    pub url: Url,
+    /// How it was cut out; `None` if that was done before.
+    pub cutout: Option<Cutout>,
+}
+
+fn cutout_of(mode: CutoutMode, processed: &Processed) -> Cutout {
+    Cutout {
+        mode: mode.name().to_owned(),
+        by: processed.by.map(|by| by.name().to_owned()),
+        confidence: processed.confidence.map(|confidence| round(f64::from(confidence))),
+        kept_whole: processed.kept_whole.map(|reason| reason.to_string()),
+    }
 }
 
 /// Creates and finds finished pictures. Cheap to clone.
@@ -199,8 +219,8 @@ impl Media {
         self.0.pipeline.segmenter().name()
     }
 
-    /// Processes a picture and returns its URL; if it exists already, only returns the URL. Concurrent uploads of the
-    /// same picture share one run, which continues when the first caller leaves. A failure is not kept.
+    /// Processes a picture; if that was done before, only returns its URL. Concurrent uploads of the same picture share one
+    /// run, which continues when the first caller leaves. A failure is not kept.
     ///
     /// `owner` is the user, or `None` for a service. The options are part of what the picture is made from.
     ///
@@ -212,8 +232,8 @@ impl Media {
         id: &PictureId,
         file: Bytes,
         options: CutoutOptions,
-    ) -> Result<Url, Error> {
-        if options.mode == CutoutMode::Network && !self.0.pipeline.segmenter().has_network() {
+    ) -> Result<FinishedPicture, Error> {
+        if options.mode == CutoutMode::Network && !self.has_network() {
             return Err(Error::NoNetwork);
         }
         let name = PictureName::new(owner, id);
@@ -236,6 +256,21 @@ impl Media {
         }
     }
 
+    /// Whether the network for cut-outs is installed.
+    pub fn has_network(&self) -> bool {
+        self.0.pipeline.segmenter().has_network()
+    }
+
+    /// Processes a picture that the caller stores: returns the WebP, and how it was cut out.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn cut_out(&self, file: Bytes, options: CutoutOptions) -> Result<(Bytes, Cutout), Error> {
+        let processed = self.0.pipeline.process(file, options).await?;
+        let cutout = cutout_of(options.mode, &processed);
+        Ok((processed.webp, cutout))
+    }
+
     fn begin(&self, name: PictureName, file: Bytes, source: SourceHash, options: CutoutOptions) -> Finishing {
         let (media, of) = (self.clone(), source.clone());
         let work = async move {
@@ -253,13 +288,14 @@ impl Media {
         file: Bytes,
         source: &SourceHash,
         options: CutoutOptions,
-    ) -> Result<Url, Error> {
+    ) -> Result<FinishedPicture, Error> {
         let (blobs, container) = self.blobs();
         if let Some(url) = self.find(name, source).await? {
-            return Ok(url);
+            return Ok(FinishedPicture { url, cutout: None });
         }
         let size = file.len();
         let finished = self.0.pipeline.process(file, options).await?;
+        let cutout = cutout_of(options.mode, &finished);
         info!(
             picture.name = &*name.blob,
             segmenter = self.segmenter(),
@@ -268,20 +304,19 @@ impl Media {
             width = finished.width,
             height = finished.height,
             transparent_share = finished.transparent_share,
-            cutout.by = finished.by.map(|by| by.name()),
-            cutout.confidence = finished.confidence,
-            kept_whole = finished.kept_whole.map(|reason| reason.to_string()),
+            cutout.by = cutout.by,
+            cutout.confidence = cutout.confidence,
+            kept_whole = cutout.kept_whole,
             "picture finished"
         );
         let put = blobs.put_if_absent(container, &name.blob, finished.webp, Some(source)).await.map_err(kept)?;
-        match put {
-            Put::Created => Ok(blobs.public_url(container, &name.blob)),
+        let found = match put {
+            Put::Created => None,
             // Another process was quicker.
-            Put::Exists => {
-                let found = self.find(name, source).await?;
-                Ok(found.unwrap_or_else(|| blobs.public_url(container, &name.blob)))
-            }
-        }
+            Put::Exists => self.find(name, source).await?,
+        };
+        let url = found.unwrap_or_else(|| blobs.public_url(container, &name.blob));
+        Ok(FinishedPicture { url, cutout: Some(cutout) })
     }
 
     /// Returns the URL of a picture that exists already.

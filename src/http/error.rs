@@ -436,6 +436,18 @@ impl From<dead_letters::Error> for ApiError {
     }
 }
 
+impl From<drafts::CutoutError> for ApiError {
+    fn from(error: drafts::CutoutError) -> Self {
+        match error {
+            drafts::CutoutError::Missing => Self::NotFound("Item not found."),
+            drafts::CutoutError::Unfinished => Self::Conflict("The picture is not finished."),
+            drafts::CutoutError::PhotoGone => Self::Gone("The uploaded photo is no longer there."),
+            drafts::CutoutError::Picture(error) => error.into(),
+            drafts::CutoutError::Failed(error) => error.into(),
+        }
+    }
+}
+
 impl From<media::Error> for ApiError {
     fn from(error: media::Error) -> Self {
         let detail = error.to_string();

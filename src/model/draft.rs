@@ -79,9 +79,29 @@ pub struct DraftItem {
     /// URL of the finished picture.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub image_url: Option<String>,
+    /// How its picture was cut out, as far as that is known.
+    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    pub cutout: Option<Cutout>,
     /// The other fields of the item.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// How a picture was cut out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cutout {
+    /// What was asked for: `auto`, `plain`, `network` or `none`.
+    pub mode: String,
+    /// Who had the last word: `plain`, `network` or `service`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The network's confidence, 0 to 1, if it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
+    /// Why the background is still there, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_whole: Option<String>,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -106,6 +126,7 @@ impl DraftItem {
             accepted_at: None,
             date_added: None,
             image_url: None,
+            cutout: None,
             other: Map::new(),
         }
     }

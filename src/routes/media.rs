@@ -110,8 +110,8 @@ async fn process_picture(
     let id = upload.text(&["item_id", "itemId"]).map(picture_id).transpose()?.or(given);
     let id = id.unwrap_or_else(|| PictureId::for_file(upload.file_name.as_deref()));
     let owner = user.as_ref().map(|Extension(CurrentUser(user))| user);
-    let url = app.media.finish(owner, &id, upload.picture, CutoutOptions::from(mode)).await?;
-    let body = PictureResponse { id: id.as_str().to_owned(), image_url: url.into(), media_type: MEDIA_TYPE };
+    let finished = app.media.finish(owner, &id, upload.picture, CutoutOptions::from(mode)).await?;
+    let body = PictureResponse { id: id.as_str().to_owned(), image_url: finished.url.into(), media_type: MEDIA_TYPE };
     Ok((StatusCode::CREATED, AppJson(body)))
 }
 

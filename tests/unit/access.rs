@@ -87,6 +87,8 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::POST, "/api/collections/x/items", User),
     (Method::DELETE, "/api/collections/x/items/x", User),
     (Method::POST, "/api/stylist/recommendations", User),
+    (Method::GET, "/api/wardrobe/x/pictures", User),
+    (Method::POST, "/api/wardrobe/x/cutout", User),
     (Method::POST, "/api/admin/ban/x", Admin),
     (Method::POST, "/api/admin/unban/x", Admin),
     (Method::GET, "/api/admin/bans", Admin),

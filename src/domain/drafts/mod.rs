@@ -11,6 +11,8 @@
 //!
 //! The photo stays when the draft is accepted, so that its picture can be made again, and is deleted with the item.
 
+mod cutout;
+mod photo;
 mod upkeep;
 mod work;
 
@@ -21,6 +23,7 @@ use bytes::Bytes;
 use getrandom::fill;
 use tracing::warn;
 
+pub use self::cutout::{CutoutError, ItemPictures};
 pub use self::upkeep::{Orphans, Requeued};
 pub use self::work::Worked;
 use super::base::Base;

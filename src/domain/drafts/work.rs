@@ -1,13 +1,11 @@
 //! What a worker does with a draft: takes its lease, finishes its picture, describes it, and says so in its document.
 
 use std::error::Error as StdError;
-use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use tracing::{info, warn};
-use url::Url;
 
+use super::photo::Unread;
 use super::{Drafts, Parts};
 use crate::base::chain::Chain;
 use crate::blob::Span;
@@ -15,11 +13,10 @@ use crate::data::drafts;
 use crate::data::lease::{self, Claimed, Decision, Held, Lost, Standing};
 use crate::data::update::Edit;
 use crate::domain::dead_letters::FailedMessage;
-use crate::domain::item_blobs::{picture_name, upload_name};
-use crate::domain::media::{self, PictureId};
+use crate::domain::item_blobs::picture_name;
+use crate::domain::media::{self, FinishedPicture, PictureId};
 use crate::domain::metadata::Metadata;
 use crate::domain::quota::Caller;
-use crate::domain::quota::body_memory::{Charge, NoRoom};
 use crate::domain::work::WorkError;
 use crate::imaging::segment::CutoutMode;
 use crate::llm::CallContext;
@@ -28,8 +25,6 @@ use crate::model::ids::{ItemId, UserId};
 use crate::model::vocabulary::{self, Category};
 use crate::queue::QueueMessage;
 
-/// How long a photo waits for memory before its message does.
-const PATIENCE: Duration = Duration::from_secs(30);
 const UNREADABLE: &str = "Unsupported or corrupt image.";
 const TOO_LARGE: &str = "The picture is too large.";
 const PHOTO_GONE: &str = "The uploaded photo is no longer there.";
@@ -63,9 +58,20 @@ impl Fault {
     }
 }
 
+impl From<Unread> for Fault {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Gone => Self::Final(PHOTO_GONE),
+            Unread::TooLarge { .. } => Self::Final(TOO_LARGE),
+            Unread::NoRoom => Self::NoRoom,
+            Unread::Failed(error) => Self::temporary(error),
+        }
+    }
+}
+
 /// What a photo has become.
 struct Finished {
-    picture: Url,
+    picture: FinishedPicture,
     /// `None` if the model could not describe it.
     metadata: Option<Metadata>,
 }
@@ -133,28 +139,11 @@ impl Drafts {
     async fn finish_picture(&self, draft: &DraftItem) -> Result<Finished, Fault> {
         let DraftItem { user_id, id, .. } = draft;
         let picture_id: PictureId = id.as_str().parse().map_err(|_| Fault::Final(NOT_PROCESSED))?;
-        let (photo, _memory) = self.photo(user_id, id).await?;
+        // Held until the picture is finished.
+        let (photo, _charge) = self.photo(Caller::Service, user_id, id).await?;
         let mode = if draft.skip_segmentation { CutoutMode::None } else { CutoutMode::Auto };
         let picture = self.0.media.finish(Some(user_id), &picture_id, photo, mode.into()).await.map_err(fault_of)?;
         Ok(Finished { picture, metadata: self.describe(user_id, id).await? })
-    }
-
-    /// Reads the photo, when there is memory for it.
-    async fn photo(&self, user: &UserId, item: &ItemId) -> Result<(Bytes, Charge), Fault> {
-        let Parts { blobs, memory, .. } = &*self.0;
-        let name = upload_name(user, item).ok_or(Fault::Final(PHOTO_GONE))?;
-        let found = blobs.store.get(&blobs.uploads, &name, Span::Whole).await.map_err(Fault::temporary)?;
-        let blob = found.ok_or(Fault::Final(PHOTO_GONE))?;
-        let size = usize::try_from(blob.properties.size).unwrap_or(usize::MAX);
-        if size > media::LARGEST_FILE {
-            return Err(Fault::Final(TOO_LARGE));
-        }
-        let charge = memory.charge(Caller::Service);
-        charge.take(size, &mut PATIENCE.clone()).await.map_err(|refusal| match refusal {
-            NoRoom::Ever => Fault::Final(TOO_LARGE),
-            NoRoom::InTime => Fault::NoRoom,
-        })?;
-        Ok((blob.bytes().await.map_err(Fault::temporary)?.into(), charge))
     }
 
     /// Describes the finished picture; `None` if the model says nothing of use.
@@ -182,7 +171,8 @@ impl Drafts {
             draft.draft_error = None;
             draft.draft_updated_at = Some(now);
             draft.draft_attempts = 0;
-            draft.image_url = Some(finished.picture.to_string());
+            draft.image_url = Some(finished.picture.url.to_string());
+            draft.cutout = finished.picture.cutout.clone();
             if let Some(metadata) = &finished.metadata {
                 describe_in(draft, metadata);
             }

@@ -1,5 +1,6 @@
 //! The wardrobe API: garments, wishes and drafts, and how they are worn.
 
+pub mod cutouts;
 pub mod drafts;
 pub mod item;
 mod styling;

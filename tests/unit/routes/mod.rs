@@ -7,6 +7,7 @@ mod chat_runs;
 mod collections;
 mod console;
 mod conventions;
+mod cutouts;
 mod digest;
 mod drafts;
 mod health;

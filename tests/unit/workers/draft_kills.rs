@@ -1,5 +1,5 @@
-//! The real binary, killed with -9 at random moments while photos are uploaded, drafts accepted and items worn: what was
-//! acknowledged is there once, every draft ends, and no blob is left without an item.
+//! The real binary, killed with -9 at random moments while photos are uploaded, drafts accepted, items worn and their pictures
+//! made again: what was acknowledged is there once, every draft ends, every picture that is shown is there, and no other blob.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -47,6 +47,8 @@ struct Heard {
     worn: BTreeMap<String, BTreeSet<String>>,
     /// How many of these were acknowledged.
     acknowledged_wears: usize,
+    /// How many pictures were made again.
+    made_again: usize,
 }
 
 /// Calls the service until it is gone.
@@ -129,6 +131,21 @@ impl<'a> Callers<'a> {
         }
     }
 
+    async fn cut_out_again(&self) -> Option<()> {
+        for mode in ["none", "plain"].into_iter().cycle() {
+            let item = self.heard.lock().unwrap().accepted.last().cloned();
+            if let Some(item) = item {
+                let body = json!({"mode": mode}).to_string().into_bytes();
+                let path = format!("/api/wardrobe/{item}/cutout");
+                let (status, answer) = self.send("POST", &path, "application/json", body).await?;
+                assert_eq!(status, 200, "{answer}");
+                self.heard.lock().unwrap().made_again += 1;
+            }
+            self.get("/api/health").await?;
+        }
+        None
+    }
+
     async fn wear_once(&self, item: &str, event: &str) -> Option<(u16, Value)> {
         let body = json!({"source": "vault_card", "clientEventId": event});
         self.patch(&format!("/api/wardrobe/{item}/wear"), body).await
@@ -189,7 +206,7 @@ async fn age_drafts(store: &SqliteStore) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kills_amid_uploads_accepts_and_wears_lose_nothing_and_do_nothing_twice() {
+async fn kills_amid_uploads_accepts_wears_and_cut_outs_lose_nothing_and_do_nothing_twice() {
     let launch = Launch::development(BINARY)
         .setting("PLUCKIT_DEMO", "false")
         // A message of a killed process is seen again soon.
@@ -203,7 +220,7 @@ async fn kills_amid_uploads_accepts_and_wears_lose_nothing_and_do_nothing_twice(
         let callers = Callers::new(&client, address, &heard);
         let calls = async {
             let uploads = join_all((0..UPLOADERS).map(|_| callers.upload()));
-            tokio::join!(uploads, callers.accept(), callers.wear());
+            tokio::join!(uploads, callers.accept(), callers.wear(), callers.cut_out_again());
         };
         let moment = process::up_to(LATEST_KILL);
         let killer = async {
@@ -244,12 +261,12 @@ async fn kills_amid_uploads_accepts_and_wears_lose_nothing_and_do_nothing_twice(
     })
     .await;
 
-    let (uploaded, accepted, worn, acknowledged_wears) = {
-        let Heard { uploaded, accepted, worn, acknowledged_wears } = &*heard.lock().unwrap();
-        (uploaded.clone(), accepted.clone(), worn.clone(), *acknowledged_wears)
+    let (uploaded, accepted, worn, acknowledged_wears, made_again) = {
+        let Heard { uploaded, accepted, worn, acknowledged_wears, made_again } = &*heard.lock().unwrap();
+        (uploaded.clone(), accepted.clone(), worn.clone(), *acknowledged_wears, *made_again)
     };
     // Otherwise the kills came too early or too late to tell anything.
-    assert!(!uploaded.is_empty() && !accepted.is_empty() && acknowledged_wears > 0);
+    assert!(!uploaded.is_empty() && !accepted.is_empty() && acknowledged_wears > 0 && made_again > 0);
     for (item, events) in &worn {
         // Whoever did not hear of a wear sends it again; so do some who did.
         for event in events {
@@ -263,14 +280,16 @@ async fn kills_amid_uploads_accepts_and_wears_lose_nothing_and_do_nothing_twice(
     let ids: BTreeSet<String> = documents.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect();
     assert!(uploaded.is_subset(&ids) && accepted.is_subset(&ids));
     assert!(documents.iter().all(|item| item.get("draftStatus").is_none() && item["imageUrl"].is_string()));
-    let pictures: BTreeSet<_> = ids.iter().map(|id| format!("{DIRECTORY}/{id}-transparent.webp")).collect();
+    let shown = |item: &Value| item["imageUrl"].as_str().unwrap().split_once("/archive/").unwrap().1.to_owned();
+    let pictures: BTreeSet<_> = documents.iter().map(shown).collect();
+    assert!(pictures.iter().all(|name| name.starts_with(DIRECTORY)) && pictures.len() == ids.len());
     let photos: BTreeSet<_> = ids.iter().map(|id| format!("{USER}/{id}")).collect();
     until("no blob is left without an item", async || {
         files(&data.join("blobs/archive")) == pictures && files(&data.join("blobs/uploads")) == photos
     })
     .await;
     report(&format!(
-        "{} kills: {} uploads, {} accepts and {acknowledged_wears} wears acknowledged; {} items, {aged} taken up again",
+        "{} kills: {} uploads, {} accepts, {acknowledged_wears} wears and {made_again} cut-outs acknowledged; {} items, {aged} taken up again",
         kills(),
         uploaded.len(),
         accepted.len(),

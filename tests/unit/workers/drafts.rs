@@ -134,6 +134,17 @@ async fn a_draft_that_is_gone_when_the_work_ends_leaves_no_blob() {
     assert_eq!(blobs(&app, uploads(&app)).await, Vec::<String>::new());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_picture_made_again_for_an_item_that_is_gone_is_deleted() {
+    let is_renewed = |call: &Call<'_>| call.document.is_some_and(|document| document["cutout"]["mode"] == "none");
+    let (app, ada, id) = with_deletion_before(is_renewed).await;
+    process(&app).await;
+    let answer = ada.post(&format!("/api/wardrobe/{id}/cutout"), json!({"mode": "none"})).await;
+    assert_eq!(answer.status.as_u16(), 404);
+    // The first picture is left to whoever has deleted the item.
+    assert_eq!(blobs(&app, archive(&app)).await, [format!("fdee430d40bd57de/{id}-transparent.webp")]);
+}
+
 #[tokio::test]
 async fn a_message_of_a_draft_that_is_gone_deletes_what_the_worker_before_left() {
     let app = TestApp::new();
@@ -324,6 +335,7 @@ async fn blobs_without_an_item_are_deleted_after_a_week() {
         ("eve", "same", json!(format!("{base}/same-transparent.webp"))),
         // Shows another picture of its own now.
         ("ada", "renewed", json!(format!("{base}/{}", own("renewed")))),
+        ("ada", "again", json!(format!("{base}/{hash}/again/00112233aabbccdd-transparent.webp"))),
         ("ada", "no-picture-yet", Value::Null),
     ] {
         app.save(Container::Wardrobe, user, json!({"id": id, "userId": user, "imageUrl": url})).await;
@@ -336,6 +348,7 @@ async fn blobs_without_an_item_are_deleted_after_a_week() {
         "same-transparent.webp".to_owned(),
         "no-picture-yet-transparent.webp".to_owned(),
         own("renewed"),
+        format!("{hash}/again/00112233aabbccdd-transparent.webp"),
         // Pictures that Ada had finished for something else, and what is named otherwise.
         own("process-image"),
         "demo/feed/coat.webp".to_owned(),
@@ -351,6 +364,10 @@ async fn blobs_without_an_item_are_deleted_after_a_week() {
         "eve/coat".to_owned(),
         "renewed-transparent.webp".to_owned(),
         own(&gone),
+        // Made again by a process that died before or after its item showed them.
+        format!("{hash}/{accepted}/00112233aabbccdd-transparent.webp"),
+        format!("{hash}/again/ffffffffffffffff-transparent.webp"),
+        format!("{hash}/{gone}/00112233aabbccdd-transparent.webp"),
     ];
     for name in kept_in_archive.iter().chain(&orphans) {
         app.state.blobs.put_if_absent(archive(&app), &name.parse().unwrap(), vec![1].into(), None).await.unwrap();
@@ -364,7 +381,7 @@ async fn blobs_without_an_item_are_deleted_after_a_week() {
     assert_eq!(app.state.drafts.delete_orphans().await.unwrap(), Orphans::default(), "none is old enough");
     app.clock.advance(DAY + MINUTE);
     let report = app.state.drafts.delete_orphans().await.unwrap();
-    assert_eq!((report.found, report.deleted), (8, 8), "{report:?}");
+    assert_eq!((report.found, report.deleted), (11, 11), "{report:?}");
     let mut left = blobs(&app, archive(&app)).await;
     left.sort();
     let mut expected = kept_in_archive.to_vec();

@@ -1,5 +1,6 @@
 //! The wardrobe API.
 
+mod costs;
 mod items;
 mod lists;
 mod styling;

@@ -1,0 +1,151 @@
+//! An item's picture made again from its photo, cut out in another way.
+//!
+//! Each time it gets a name of its own: browsers keep what they have read at an address, and since a picture that was replaced
+//! is never shown again, it can be deleted at once.
+
+use tracing::{info, warn};
+
+use super::photo::Unread;
+use super::{Drafts, Error, Parts};
+use crate::base::chain::Chain;
+use crate::blob::{self, Properties};
+use crate::data;
+use crate::data::update::Edit;
+use crate::domain::item_blobs::{new_picture_name, upload_name};
+use crate::domain::media::{self, LARGEST_FILE};
+use crate::domain::quota::Caller;
+use crate::imaging;
+use crate::imaging::segment::CutoutOptions;
+use crate::model::draft::{Cutout, DraftItem, DraftStatus};
+use crate::model::ids::{ItemId, UserId};
+
+/// The pictures of an item.
+#[derive(Debug)]
+pub struct ItemPictures {
+    /// URL of the one that is shown, as it is stored.
+    pub image_url: Option<String>,
+    /// The photo that it was made from, if it is still there.
+    pub photo: Option<Properties>,
+    /// How it was cut out, as far as that is known.
+    pub cutout: Option<Cutout>,
+}
+
+/// Why a picture was not made again.
+#[derive(Debug, thiserror::Error)]
+pub enum CutoutError {
+    /// The user has no such item.
+    #[error("there is no such item")]
+    Missing,
+    /// It is a draft without a finished picture.
+    #[error("the draft has no finished picture")]
+    Unfinished,
+    /// There is no photo, or no longer.
+    #[error("the photo is not there")]
+    PhotoGone,
+    /// The picture was not made or stored.
+    #[error("the picture was not made")]
+    Picture(#[from] media::Error),
+    /// Documents or blobs failed.
+    #[error("the item could not be read or written")]
+    Failed(#[from] Error),
+}
+
+impl From<data::Error> for CutoutError {
+    fn from(error: data::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<blob::Error> for CutoutError {
+    fn from(error: blob::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<Unread> for CutoutError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Gone => Self::PhotoGone,
+            Unread::TooLarge { bytes } => Self::Picture(imaging::Error::TooLarge { bytes, limit: LARGEST_FILE }.into()),
+            Unread::NoRoom => Self::Picture(media::Error::Busy),
+            Unread::Failed(error) => error.into(),
+        }
+    }
+}
+
+/// What became of the document of an item whose picture was made again.
+enum Replaced {
+    /// It shows the new picture, and showed the one at this URL before.
+    Done {
+        item: Box<DraftItem>,
+        before: Option<String>,
+    },
+    Unfinished,
+    Missing,
+}
+
+fn is_finished(item: &DraftItem) -> bool {
+    matches!(item.draft_status, None | Some(DraftStatus::Ready))
+}
+
+impl Drafts {
+    /// Returns what pictures an item has; `None` if the user has no such item.
+    ///
+    /// # Errors
+    /// When documents or blobs fail.
+    pub async fn pictures(&self, user: &UserId, item: &ItemId) -> Result<Option<ItemPictures>, Error> {
+        let Parts { base, blobs, .. } = &*self.0;
+        let Some(found) = base.data.drafts.find(user, item).await? else { return Ok(None) };
+        let photo = match upload_name(user, item) {
+            Some(name) => blobs.store.properties(&blobs.uploads, &name).await?,
+            None => None,
+        };
+        Ok(Some(ItemPictures { image_url: found.image_url, photo, cutout: found.cutout }))
+    }
+
+    /// Makes an item's picture again from its photo, and deletes the one that it replaces.
+    ///
+    /// # Errors
+    /// See [`CutoutError`]. The item shows what it showed before.
+    pub async fn cut_out_again(
+        &self,
+        user: &UserId,
+        item: &ItemId,
+        options: CutoutOptions,
+    ) -> Result<DraftItem, CutoutError> {
+        let Parts { base, blobs, media, .. } = &*self.0;
+        let found = base.data.drafts.find(user, item).await?.ok_or(CutoutError::Missing)?;
+        if !is_finished(&found) {
+            return Err(CutoutError::Unfinished);
+        }
+        let name = new_picture_name(user, item).ok_or(CutoutError::PhotoGone)?;
+        let (photo, charge) = self.photo(Caller::User(user.clone()), user, item).await?;
+        let (picture, cutout) = media.cut_out(photo, options).await?;
+        drop(charge);
+        blobs.store.put(&blobs.archive, &name, picture).await?;
+        let url = blobs.store.public_url(&blobs.archive, &name).to_string();
+        let replaced = base.data.drafts.edit(user, item, |found| match found {
+            Some(mut item) if is_finished(&item) => {
+                let before = item.image_url.replace(url.clone());
+                item.cutout = Some(cutout.clone());
+                Edit::Save(item.clone(), Replaced::Done { item: Box::new(item), before })
+            }
+            Some(_) => Edit::Keep(Replaced::Unfinished),
+            None => Edit::Keep(Replaced::Missing),
+        });
+        let (outcome, unused) = match replaced.await? {
+            Replaced::Done { item, before } => {
+                info!(item.id = %item.id, cutout.mode = cutout.mode, cutout.by = cutout.by, cutout.confidence, "picture made again");
+                (Ok(*item), before)
+            }
+            Replaced::Unfinished => (Err(CutoutError::Unfinished), Some(url)),
+            Replaced::Missing => (Err(CutoutError::Missing), Some(url)),
+        };
+        if let Some(unused) = unused
+            && let Err(error) = blobs.delete_replaced(user, item, &unused).await
+        {
+            warn!(item.id = %item, error = %Chain(&error), "replaced picture not deleted: it is an orphan now");
+        }
+        outcome
+    }
+}

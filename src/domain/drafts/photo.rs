@@ -1,0 +1,51 @@
+//! Reading a photo that was uploaded, once there is memory for it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Drafts, Parts};
+use crate::blob::{self, Span};
+use crate::domain::item_blobs::upload_name;
+use crate::domain::media::LARGEST_FILE;
+use crate::domain::quota::Caller;
+use crate::domain::quota::body_memory::{Charge, NoRoom};
+use crate::model::ids::{ItemId, UserId};
+
+/// How long a photo waits for memory.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why a photo was not read.
+pub(super) enum Unread {
+    /// There is none, or no longer.
+    Gone,
+    /// It is larger than what is accepted.
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// There was no memory for it in time.
+    NoRoom,
+    /// The blobs failed.
+    Failed(blob::Error),
+}
+
+impl Drafts {
+    /// Reads the photo of an item. Its memory is charged to `caller` until the charge is dropped.
+    pub(super) async fn photo(&self, caller: Caller, user: &UserId, item: &ItemId) -> Result<(Bytes, Charge), Unread> {
+        let Parts { blobs, memory, .. } = &*self.0;
+        let name = upload_name(user, item).ok_or(Unread::Gone)?;
+        let found = blobs.store.get(&blobs.uploads, &name, Span::Whole).await.map_err(Unread::Failed)?;
+        let blob = found.ok_or(Unread::Gone)?;
+        let bytes = usize::try_from(blob.properties.size).unwrap_or(usize::MAX);
+        if bytes > LARGEST_FILE {
+            return Err(Unread::TooLarge { bytes });
+        }
+        let charge = memory.charge(caller);
+        charge.take(bytes, &mut PATIENCE.clone()).await.map_err(|refusal| match refusal {
+            NoRoom::Ever => Unread::TooLarge { bytes },
+            NoRoom::InTime => Unread::NoRoom,
+        })?;
+        Ok((blob.bytes().await.map_err(Unread::Failed)?.into(), charge))
+    }
+}

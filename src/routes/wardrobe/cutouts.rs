@@ -1,0 +1,148 @@
+//! The pictures of an item: which there are, and its picture made again in another way.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use tracing::Instrument;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::NO_ITEM;
+use super::item::ItemResponse;
+use crate::domain::drafts::ItemPictures;
+use crate::http::error::ApiError;
+use crate::http::extract::AppJson;
+use crate::http::extract::text::{TextJson, TextPath};
+use crate::http::layers::auth::CurrentUser;
+use crate::imaging::segment::{CutoutMode, CutoutOptions};
+use crate::model::draft::Cutout;
+use crate::model::ids::ItemId;
+use crate::model::timestamp::Timestamp;
+use crate::state::AppState;
+
+const BAD_MODE: ApiError = ApiError::BadRequest("mode must be auto, plain, network or none.");
+const BAD_THRESHOLD: ApiError = ApiError::BadRequest("threshold must be a number from 0 to 1.");
+
+/// Routes for users.
+pub fn user() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list_pictures))
+}
+
+/// Routes for users that process a photo.
+pub fn slow_user() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(cut_out_again))
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ListPicturesResponse {
+    /// URL of the picture that is shown, signed where the store needs a signature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_url: Option<String>,
+    /// The photo that it was made from. It is kept for the owner and never shown; without it there is no other cut-out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    photo: Option<PhotoResponse>,
+    /// How the picture was cut out, as far as that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cutout: Option<CutoutResponse>,
+    /// Modes of cut-outs that can be asked for.
+    modes: Vec<&'static str>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PhotoResponse {
+    size_bytes: u64,
+    uploaded_at: Timestamp,
+}
+
+/// How a picture was cut out.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CutoutResponse {
+    /// What was asked for: `auto`, `plain`, `network` or `none`.
+    mode: String,
+    /// Who had the last word: `plain`, `network` or `service`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    /// The network's confidence, 0 to 1, if it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confidence: Option<f64>,
+    /// Why the picture has its background, if it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_whole: Option<String>,
+}
+
+impl From<Cutout> for CutoutResponse {
+    fn from(cutout: Cutout) -> Self {
+        let Cutout { mode, by, confidence, kept_whole } = cutout;
+        Self { mode, by, confidence, kept_whole }
+    }
+}
+
+/// Lists what pictures an item has, and how it can be cut out.
+#[utoipa::path(get, path = "/api/wardrobe/{id}/pictures", params(("id" = ItemId, Path)), responses(
+    (status = 200, body = ListPicturesResponse),
+    (status = 404, description = "Item not found.")
+))]
+async fn list_pictures(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    TextPath(id): TextPath<ItemId>,
+) -> Result<AppJson<ListPicturesResponse>, ApiError> {
+    let ItemPictures { image_url, photo, cutout } = app.drafts.pictures(&user, &id).await?.ok_or(NO_ITEM)?;
+    let modes = CutoutMode::ALL.into_iter().filter(|mode| *mode != CutoutMode::Network || app.media.has_network());
+    Ok(AppJson(ListPicturesResponse {
+        image_url: image_url.map(|url| app.pictures.of_item(&user, &id, url)),
+        photo: photo.map(|photo| PhotoResponse { size_bytes: photo.size, uploaded_at: photo.last_modified.into() }),
+        cutout: cutout.map(CutoutResponse::from),
+        modes: modes.map(CutoutMode::name).collect(),
+    }))
+}
+
+/// How a picture is to be cut out. Both fields may be absent or null, and so may the body.
+#[derive(Default, Deserialize, ToSchema)]
+struct CutoutRequest {
+    /// `auto` (default), `plain` (rules), `network`, or `none` for the whole photo.
+    mode: Option<String>,
+    /// Least confidence that the network must have in its cut, 0 to 1; below it the picture stays whole. By default 0.8.
+    #[schema(minimum = 0, maximum = 1)]
+    threshold: Option<f32>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct CutoutAgainResponse {
+    /// The item, which shows the new picture.
+    item: ItemResponse,
+    /// How it was cut out.
+    cutout: Option<CutoutResponse>,
+}
+
+/// Makes the picture of an item or a draft again from its photo, cut out as asked. The picture that it replaces is deleted.
+#[utoipa::path(post, path = "/api/wardrobe/{id}/cutout", params(("id" = ItemId, Path)), request_body = Option<CutoutRequest>, responses(
+    (status = 200, body = CutoutAgainResponse),
+    (status = 400, description = "The mode or the threshold is wrong, or the network is not installed."),
+    (status = 404, description = "Item not found."),
+    (status = 409, description = "The draft has no finished picture yet."),
+    (status = 410, description = "The photo is no longer there.")
+))]
+async fn cut_out_again(
+    State(app): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    TextPath(id): TextPath<ItemId>,
+    body: Option<TextJson<Option<CutoutRequest>>>,
+) -> Result<AppJson<CutoutAgainResponse>, ApiError> {
+    let request = body.and_then(|TextJson(request)| request).unwrap_or_default();
+    let mode = request.mode.map_or(Ok(CutoutMode::Auto), |mode| mode.parse()).map_err(|_| BAD_MODE)?;
+    let threshold = request.threshold.unwrap_or(CutoutOptions::THRESHOLD);
+    if !(0.0..=1.0).contains(&threshold) {
+        return Err(BAD_THRESHOLD);
+    }
+    let drafts = app.drafts.clone();
+    // Whoever hangs up now finds it done.
+    let work = async move { drafts.cut_out_again(&user, &id, CutoutOptions { mode, threshold }).await };
+    let item = app.tasks.spawn(work.in_current_span()).await.map_err(ApiError::internal)??;
+    let cutout = item.cutout.clone().map(CutoutResponse::from);
+    let item = ItemResponse::new(&app, item.into_item().map_err(ApiError::internal)?);
+    Ok(AppJson(CutoutAgainResponse { item, cutout }))
+}
