@@ -1,6 +1,7 @@
 // One piece: its form, its wearings, and what can be done with it. Drafts are reviewed in the same form.
 import { call, get, has } from "/console/api.js";
-import { act, confirm, dialog, field, h, picture, select, toast, when } from "/console/dom.js";
+import { cutout } from "/console/cutout.js";
+import { act, confirm, dialog, field, h, select, toast, when } from "/console/dom.js";
 import { drop, forget, nameOf, replace } from "/console/pieces.js";
 import { pick } from "/console/stylist.js";
 
@@ -98,7 +99,11 @@ export function showPiece(item, onchange = () => {}) {
     });
   } }, "Delete");
   const style = h("button", { type: "button", onclick: () => { box.close(); pick(item.id); } }, "Style this");
-  const side = h("div.stack", picture(item.imageUrl, nameOf(item), nameOf(item)), stats, h("div.row", occasion, log), style, h("h3", "Worn"), history);
+  const shown = cutout(item, nameOf(item), nameOf(item), async (changed) => {
+    await replace(changed);
+    onchange();
+  });
+  const side = h("div.stack", shown, stats, h("div.row", occasion, log), style, h("h3", "Worn"), history);
   const box = dialog(nameOf(item), h("form.detail", { onsubmit: submit }, side, h("div.stack", element, h("div.actions", gone, save))), { wide: true });
   drawHistory(item, history);
 }
@@ -130,5 +135,5 @@ export function review(draft, onchange) {
       onchange();
     });
   };
-  const box = dialog("Is this right?", h("form.detail", { onsubmit: submit }, h("div.stack", picture(draft.imageUrl, "The new piece", draft.category)), h("div.stack", element, h("div.actions", accept))), { wide: true });
+  const box = dialog("Is this right?", h("form.detail", { onsubmit: submit }, cutout(draft, "The new piece", draft.category, onchange), h("div.stack", element, h("div.actions", accept))), { wide: true });
 }

@@ -5,20 +5,25 @@
 // Fails on a fault of a journey, an error in the browser's console, a request to another host, a page that is wider than the
 // phone, and what axe-core calls serious. The browser is the Chromium of @sparticuz/chromium, which needs no system package.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { promisify } from "node:util";
 
 import sparticuz from "@sparticuz/chromium";
 import { chromium } from "playwright-core";
 
 const [binary, screenshots] = process.argv.slice(2);
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const photographs = join(import.meta.dirname, "../../demo/photographs");
+// The network for cut-outs, if scripts/fetch-models was here.
+const model = join(import.meta.dirname, "../../models/u2netp.onnx");
 const faults = [];
 const fault = (where, text) => faults.push(`${where}: ${text}`);
 
@@ -39,7 +44,7 @@ async function start() {
   const data = await mkdtemp(join(tmpdir(), "pluckit-console-"));
   const nowhere = { OPEN_METEO_GEOCODING_URL: "http://127.0.0.1:9", OPEN_METEO_FORECAST_URL: "http://127.0.0.1:9" };
   const service = spawn(binary, ["--port", String(port), "--data-dir", data], {
-    env: { PATH: process.env.PATH, PLUCKIT_ALLOW_INSECURE_DEV: "1", ADMIN_USER_IDS: "local-dev-user", RATE_LIMITS: "false", OFFLINE_TOKENS_PER_SECOND: "200", ...nowhere },
+    env: { PATH: process.env.PATH, PLUCKIT_ALLOW_INSECURE_DEV: "1", ADMIN_USER_IDS: "local-dev-user", RATE_LIMITS: "false", OFFLINE_TOKENS_PER_SECOND: "200", CUTOUT_MODEL: existsSync(model) ? model : "off", ...nowhere },
     stdio: ["ignore", "ignore", "inherit"],
   });
   const base = `http://127.0.0.1:${port}`;
@@ -127,7 +132,7 @@ const journeys = {
   async "add a piece by photo"(page) {
     if (!(await has(page, "/api/wardrobe/upload"))) return;
     await open(page, "wardrobe");
-    await page.getByLabel("Photos", { exact: true }).setInputFiles(join(import.meta.dirname, "../../demo/photographs/oxford-shirt-on-a-wall.jpg"));
+    await page.getByLabel("Photos", { exact: true }).setInputFiles(join(photographs, "oxford-shirt-on-a-wall.jpg"));
     await page.getByRole("button", { name: "Review" }).click({ timeout: 60_000 });
     const box = page.getByRole("dialog");
     await box.getByLabel("Brand").fill("Console & Sons");
@@ -135,6 +140,77 @@ const journeys = {
     await box.waitFor({ state: "detached" });
     await page.getByRole("searchbox").fill("console sons");
     await page.getByText("1 piece", { exact: true }).waitFor();
+  },
+  async "choose how a photo is cut out, in review and later"(page) {
+    if (!(await has(page, "/api/wardrobe/{id}/cutout"))) return;
+    await open(page, "wardrobe");
+    await page.getByLabel("Photos", { exact: true }).setInputFiles(join(photographs, "jeans-on-a-rug.jpg"));
+    await page.getByRole("button", { name: "Review" }).click({ timeout: 60_000 });
+    const box = page.getByRole("dialog");
+    const cut = box.getByLabel("Background");
+    const choose = async (mode) => {
+      const before = await box.locator("img.picture").getAttribute("src");
+      await cut.selectOption(mode);
+      await page.waitForFunction((before) => {
+        const image = document.querySelector("dialog img.picture");
+        return image && image.getAttribute("src") !== before && image.complete && image.naturalWidth > 0 && !document.querySelector("dialog .cutout [aria-busy]");
+      }, before, { timeout: 60_000 });
+      return seeThrough(page);
+    };
+    await cut.waitFor();
+    const withNetwork = existsSync(model);
+    expect((await cut.locator("option").count()) === (withNetwork ? 4 : 3), "the modes are not those of the service");
+    await shot(page, "cutout-review");
+    expect((await choose("none")) === 0, "a whole photo has no background");
+    await shot(page, "cutout-whole");
+    if (withNetwork) {
+      const share = await choose("network");
+      expect(share > 0.3 && share < 0.9, `the network cut out ${share}`);
+      await box.getByText("Cut out by the network").waitFor();
+      await shot(page, "cutout-network");
+    }
+    await box.getByLabel("Brand").fill("Rug & Co");
+    await box.getByRole("button", { name: "Add to wardrobe" }).click();
+    await box.waitFor({ state: "detached" });
+    await page.getByRole("searchbox").fill("rug co");
+    await page.locator(".piece .open").click();
+    await cut.waitFor();
+    expect((await cut.inputValue()) === (withNetwork ? "network" : "none"), "the piece does not say how it was cut out");
+    await choose("plain");
+    expect((await choose("none")) === 0, "the piece is not whole");
+    await shot(page, "cutout-piece");
+    await page.keyboard.press("Escape");
+    await page.reload();
+    await open(page, "wardrobe");
+    await page.getByRole("searchbox").fill("rug co");
+    await page.locator(".piece img.picture").first().evaluate((image) => image.decode());
+  },
+  async "send a photo by curl, accept it here and ask about it"(page) {
+    if (!(await has(page, "/api/wardrobe/upload"))) return;
+    await promisify(execFile)("curl", ["--fail", "--silent", `${base}/api/wardrobe/upload`, "-F", `image=@${join(photographs, "crossbody-bag-on-concrete.jpg")}`]);
+    await page.reload();
+    await open(page, "wardrobe");
+    await page.getByRole("button", { name: "Review" }).click({ timeout: 60_000 });
+    const box = page.getByRole("dialog");
+    await box.getByLabel("Brand").fill("Curlew");
+    await box.getByLabel("Category").selectOption("Accessories");
+    await box.getByLabel("Tags").fill("crossbody, bag");
+    await box.locator("img.picture").evaluate((image) => image.decode());
+    await shot(page, "curl-review");
+    await box.getByRole("button", { name: "Add to wardrobe" }).click();
+    await box.waitFor({ state: "detached" });
+    await page.getByRole("searchbox").fill("curlew");
+    await page.getByText("1 piece", { exact: true }).waitFor();
+    await page.locator(".piece img.picture").first().evaluate((image) => image.decode());
+    await shot(page, "curl-wardrobe");
+    await open(page, "stylist");
+    await page.getByRole("button", { name: "New conversation" }).click();
+    await page.getByRole("textbox", { name: "Message" }).fill("What goes with my Curlew bag?");
+    await page.keyboard.press("Enter");
+    const text = await answered(page);
+    expect(/Curlew/.test(text), `the stylist does not know the bag: ${text}`);
+    await page.locator(".looks img").first().evaluate((image) => image.decode());
+    await shot(page, "curl-asked");
   },
   async "export the wardrobe"(page) {
     if (!(await has(page, "/api/wardrobe"))) return;
@@ -186,6 +262,21 @@ const journeys = {
     await page.getByText("pluckit-processor").waitFor();
   },
 };
+
+/** The part of the picture in the dialog that one sees through. */
+const seeThrough = (page) => page.evaluate(() => {
+  const image = document.querySelector("dialog img.picture");
+  const [width, height] = [image.naturalWidth, image.naturalHeight];
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const { data } = context.getImageData(0, 0, width, height);
+  let through = 0;
+  for (let at = 3; at < data.length; at += 4) through += data[at] < 10;
+  return through / (width * height);
+});
+
+const shot = async (page, name) => screenshots && page.screenshot({ path: join(screenshots, `${name}.png`) });
 
 const has = (page, path) => page.evaluate(async (path) => path in (await (await fetch("/api/openapi.json")).json()).paths, path);
 

@@ -34,9 +34,9 @@ struct File {
     text: &'static str,
 }
 
-const FILES: [File; 16] = files![
-    "api.js": "text/javascript", "app.js": "text/javascript", "charts.js": "text/javascript", "digest.js": "text/javascript",
-    "discover.js": "text/javascript", "dom.js": "text/javascript", "icon.svg": "image/svg+xml", "insights.js": "text/javascript",
+const FILES: [File; 17] = files![
+    "api.js": "text/javascript", "app.js": "text/javascript", "charts.js": "text/javascript", "cutout.js": "text/javascript",
+    "digest.js": "text/javascript", "discover.js": "text/javascript", "dom.js": "text/javascript", "icon.svg": "image/svg+xml", "insights.js": "text/javascript",
     "operator.js": "text/javascript", "piece.js": "text/javascript", "pieces.js": "text/javascript", "profile.js": "text/javascript",
     "quiz.js": "text/javascript", "style.css": "text/css", "stylist.js": "text/javascript",
     "wardrobe.js": "text/javascript",
