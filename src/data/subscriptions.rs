@@ -18,7 +18,8 @@ pub struct Subscriptions(pub(super) Arc<dyn DocumentStore>);
 
 impl Subscriptions {
     fn key(user: &UserId, source: &SourceId) -> Key {
-        Key::new(Container::UserSourceSubscriptions, user.as_str(), format!("{user}-{source}"))
+        let id = Key::composed_id(format!("{user}-{source}"));
+        Key::new(Container::UserSourceSubscriptions, user.as_str(), id)
     }
 
     /// Lists the sources that a user is subscribed to.

@@ -397,8 +397,8 @@ impl Wardrobe {
     /// Saves the wear events that only the item's document has, because a process died after it had counted them.
     pub async fn save_pending_events(&self, user: &UserId, item: &Map<String, Value>) -> Result<()> {
         for (id, event) in wears::pending(item) {
-            if !self.events().exists(user, id).await? {
-                self.events().create(user, id, event).await?;
+            if !self.events().exists(user, &id).await? {
+                self.events().create(user, &id, &event).await?;
             }
         }
         Ok(())

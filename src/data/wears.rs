@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::timestamp::Timestamp;
+use crate::store::Key;
 
 /// Wears that an item lists, and actions that it remembers.
 const MOST_REMEMBERED: usize = 30;
@@ -36,9 +37,15 @@ pub(super) fn has_action(item: &Map<String, Value>, action: &str) -> bool {
 }
 
 /// Ids and documents of the wear events that may not have been saved yet.
-pub(super) fn pending(item: &Map<String, Value>) -> impl Iterator<Item = (&str, &Value)> {
+pub(super) fn pending(item: &Map<String, Value>) -> impl Iterator<Item = (String, Value)> {
     let events = item.get(PENDING_EVENTS).and_then(Value::as_array).into_iter().flatten();
-    events.filter_map(|event| Some((event.get("id")?.as_str()?, event)))
+    events.filter_map(|event| {
+        // Older versions gave events of items with long ids an id that no document can have.
+        let id = Key::composed_id(event.get("id")?.as_str()?.to_owned());
+        let mut event = event.clone();
+        event["id"] = id.as_str().into();
+        Some((id, event))
+    })
 }
 
 /// Counts a wear. Wear events that were pending must have been saved.

@@ -17,6 +17,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::base::deadline::Elapsed;
+use crate::base::hash::sha256_hex;
 
 pub use crate::model::containers::{Container, Direction};
 pub use query::{Filter, Page, Query, Scope};
@@ -59,6 +60,9 @@ impl From<Elapsed> for Error {
 /// Source of an [`Error`].
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
+/// Longest id of a document, in bytes.
+const LONGEST_ID: usize = 1023;
+
 /// Where a document is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -87,8 +91,22 @@ impl Key {
     pub fn is_valid(&self) -> bool {
         // The id becomes a segment of a URL, where one or two dots would mean another place.
         let names_itself = !matches!(&*self.id, "" | "." | "..") && !self.id.contains(['/', '\\', '?', '#']);
-        let id_fits = names_itself && self.id.len() <= 1023;
+        let id_fits = names_itself && self.id.len() <= LONGEST_ID;
         id_fits && !self.partition.is_empty() && self.partition.len() <= 2048
+    }
+
+    /// An id that is composed of others, such as that of an item. If it is longer than an id may be, its end is replaced by a
+    /// hash of the whole.
+    pub fn composed_id(id: String) -> String {
+        if id.len() <= LONGEST_ID {
+            return id;
+        }
+        let hash = sha256_hex(&id);
+        let mut end = LONGEST_ID - 1 - hash.len();
+        while !id.is_char_boundary(end) {
+            end -= 1;
+        }
+        format!("{}-{hash}", &id[..end])
     }
 }
 
@@ -239,4 +257,20 @@ pub(crate) fn check_size(json: &str) -> Result<()> {
         return Err(Error::TooLarge { size_bytes: json.len() });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_composed_id_always_fits_and_is_another_for_other_parts() {
+        assert_eq!(Key::composed_id("wear-coat-1".to_owned()), "wear-coat-1");
+        let longest = "a".repeat(LONGEST_ID);
+        assert_eq!(Key::composed_id(longest.clone()), longest);
+        let ids = ["1", "2"].map(|end| Key::composed_id(format!("{}{end}", "é".repeat(512))));
+        assert!(ids[0].starts_with('é') && ids[0] != ids[1]);
+        assert!(ids.iter().all(|id| Key::by_id(Container::Wardrobe, id.as_str()).is_valid()), "{ids:?}");
+        assert_eq!(Key::composed_id(ids[0].clone()), ids[0], "it is composed already");
+    }
 }

@@ -25,6 +25,7 @@ use crate::model::styling::ActivityStatus;
 use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::WearEvent;
 use crate::state::AppState;
+use crate::store::Key;
 
 /// Longest text of a wear, in characters.
 const LONGEST_TEXT: usize = 200;
@@ -77,7 +78,7 @@ impl LogWearRequest {
             Some(action) => sha256_hex_of([item.as_str().as_bytes(), b"\n", action.as_bytes()])[..32].to_owned(),
             None => Uuid::new_v4().simple().to_string(),
         };
-        let event_id = format!("wear-{item}-{suffix}");
+        let event_id = Key::composed_id(format!("wear-{item}-{suffix}"));
         let occurred_at = self.occurred_at.unwrap_or(now);
         let listed = listed_wear(Some(occurred_at), self.occasion.as_deref(), self.weather_snapshot.as_ref());
         let source = self.source.filter(|source| !source.trim().is_empty());

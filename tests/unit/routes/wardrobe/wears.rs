@@ -84,6 +84,33 @@ async fn a_wear_counts_once_and_leaves_an_event() {
 }
 
 #[tokio::test]
+async fn an_item_with_the_longest_id_is_worn_like_any_other() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    let [fresh, stuck] = ["a", "b"].map(|letter| letter.repeat(1023));
+    app.save(Container::Wardrobe, "ada", json!({"id": fresh, "userId": "ada", "wearCount": 0})).await;
+    // As an older version left it after the first wear: the event has an id that no document can have.
+    let event = json!({
+        "id": format!("wear-{stuck}-0"), "userId": "ada", "itemId": stuck, "occurredAt": "2026-03-01T14:30:00.000Z",
+    });
+    let worn = json!({"id": stuck, "userId": "ada", "wearCount": 1, "pendingWearEvents": [event]});
+    app.save(Container::Wardrobe, "ada", worn).await;
+    for (item, before) in [(&fresh, 0), (&stuck, 1)] {
+        let path = format!("/api/wardrobe/{item}/wear");
+        let wear = |action: &str| {
+            let body = json!({"clientEventId": action}).to_string();
+            ada.send(Method::PATCH, &path, Some("application/json"), body)
+        };
+        for (action, count) in [("first", 1), ("second", 2), ("first", 2)] {
+            let answer = wear(action).await;
+            assert_eq!((answer.code(), &answer.json()["wearCount"]), (200, &json!(before + count)), "{action}");
+        }
+        let history = ada.get(&format!("/api/wardrobe/{item}/wear-history")).await.json();
+        assert_eq!(history["summary"]["totalInRange"], before + 2, "{history}");
+    }
+}
+
+#[tokio::test]
 async fn a_wear_needs_no_body_and_every_one_without_an_id_counts() {
     let app = TestApp::new();
     let ada = with_coat(&app).await;
