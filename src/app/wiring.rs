@@ -35,7 +35,7 @@ use crate::domain::rates::ExchangeRates;
 use crate::domain::readiness::{Probe, Readiness};
 use crate::domain::scraper::Scraper;
 use crate::domain::scraper::brand::client::BrandSites;
-use crate::domain::scraper::polite::RobotsClient;
+use crate::domain::scraper::polite::{HostThrottle, RobotsClient};
 use crate::domain::scraper::reddit::client::Reddit;
 use crate::domain::similarity::items::SimilarItems;
 use crate::domain::taste::Taste;
@@ -68,14 +68,10 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     let (shutdown, ending) = (CancellationToken::new(), CancellationToken::new());
     let base = Base { config, clock, data, queue, blobs, pixels, model, http, web, telemetry, tasks, shutdown, ending };
     let base = Arc::new(base);
-    let Base { config, clock, data, queue, blobs, pixels, model, http, web, telemetry, tasks, .. } = &*base;
+    let Base { config, clock, data, queue, pixels, model, http, web, telemetry, tasks, .. } = &*base;
     let most_items = config.stylist.similarity_max_items;
     let similar = SimilarItems::new(data.clone(), clock.clone(), tasks.clone(), most_items);
-    let item_blobs = ItemBlobs {
-        store: blobs.clone(),
-        archive: config.storage.archive_container.clone(),
-        uploads: config.storage.uploads_container.clone(),
-    };
+    let item_blobs = open_item_blobs(&base);
     let pictures = Pictures::new(web.clone(), item_blobs.clone(), clock.clone());
     let rates = Arc::new(open_rates(config, data, http, clock));
     let parts = tools::Parts {
@@ -89,11 +85,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     let dead_letters = DeadLetterService::new(data.clone(), queue.clone(), clock.clone());
     let (places, limits) = (config.limits.pending_jobs_per_user, &config.limits);
     let backlog = Backlog::new(data.clone(), clock.clone(), if limits.enabled { places } else { 0 });
-    let (url, agent) = (config.scraper.reddit_url.clone(), &config.scraper.reddit_user_agent);
-    let reddit = Reddit::new(web, http, url, agent, throttle.clone());
-    let reddit = reddit.expect("the settings let only printable ASCII through");
-    let brands = BrandSites::new(Arc::new(RobotsClient::new(web.clone(), throttle, clock.clone())));
-    let scraper = Scraper::new(base.clone(), backlog.clone(), reddit, brands, pictures.clone());
+    let scraper = open_scraper(&base, backlog.clone(), pictures.clone(), throttle);
     let (moods, digests) = (Moods::new(base.clone()), Digests::new(base.clone()));
     let services = kinds::Services {
         base: base.clone(),
@@ -116,14 +108,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     let chat = Arc::new(Chat::new(&Arc::new(parts)));
     AppState::from(Parts {
         taste: Taste::new(base.clone(), dead_letters.clone(), pictures.clone()),
-        insights: Insights::new(
-            data.clone(),
-            rates,
-            clock.clone(),
-            tasks.clone(),
-            config.insights.time_to_live,
-            telemetry.metrics.clone(),
-        ),
+        insights: open_insights(&base, rates),
         jobs: Jobs::new(base.clone(), budget.clone(), backlog, kinds),
         quiz: QuizService::new(data.clone(), clock.clone()),
         sessions: SessionService::new(data.sessions.clone(), clock.clone()).watched(&telemetry.metrics),
@@ -165,6 +150,32 @@ fn probes(base: &Base, store: Arc<dyn DocumentStore>, of_storage: Probes) -> Pro
     let has_server = base.config.model.is_some();
     let model = [("model", has_server.then_some(asks_model))];
     [("documents", Some(documents))].into_iter().chain(of_storage).chain(model).collect()
+}
+
+/// Opens the files that belong to items, in the containers that the settings name.
+fn open_item_blobs(base: &Base) -> ItemBlobs {
+    let storage = &base.config.storage;
+    ItemBlobs {
+        store: base.blobs.clone(),
+        archive: storage.archive_container.clone(),
+        uploads: storage.uploads_container.clone(),
+    }
+}
+
+/// Opens the statistics, whose sums are in the user's currency at `rates`.
+fn open_insights(base: &Base, rates: Arc<ExchangeRates>) -> Insights {
+    let (data, clock, tasks) = (base.data.clone(), base.clock.clone(), base.tasks.clone());
+    Insights::new(data, rates, clock, tasks, base.config.insights.time_to_live, base.telemetry.metrics.clone())
+}
+
+/// Opens the scraper with its clients, which share one throttle.
+fn open_scraper(base: &Arc<Base>, backlog: Backlog, pictures: Pictures, throttle: Arc<HostThrottle>) -> Scraper {
+    let Base { config, http, web, clock, .. } = &**base;
+    let (url, agent) = (config.scraper.reddit_url.clone(), &config.scraper.reddit_user_agent);
+    let reddit = Reddit::new(web, http, url, agent, throttle.clone());
+    let reddit = reddit.expect("the settings let only printable ASCII through");
+    let brands = BrandSites::new(Arc::new(RobotsClient::new(web.clone(), throttle, clock.clone())));
+    Scraper::new(base.clone(), backlog, reddit, brands, pictures)
 }
 
 /// Opens the exchange rates that the settings name.

@@ -19,8 +19,28 @@ pub enum Environment {
     Production,
 }
 
+impl Environment {
+    /// Reads it. What only a shared service has makes production the default.
+    pub(super) fn read(
+        reader: &mut Reader<'_>,
+        under_functions_host: bool,
+        identity: &Identity,
+        documents: &Documents,
+    ) -> Self {
+        const NAME: &str = "AZURE_FUNCTIONS_ENVIRONMENT";
+        let environment = match reader.optional(NAME) {
+            Some(name) if name.eq_ignore_ascii_case("development") => Self::Development,
+            Some(_) => Self::Production,
+            None if under_functions_host || is_meant_for_others(identity, documents) => Self::Production,
+            None => Self::Development,
+        };
+        reader.note_default(NAME, if environment == Self::Development { "Development" } else { "Production" });
+        environment
+    }
+}
+
 /// Whether settings are present that only a shared service needs, so that development cannot be the default.
-pub fn is_meant_for_others(identity: &Identity, documents: &Documents) -> bool {
+fn is_meant_for_others(identity: &Identity, documents: &Documents) -> bool {
     let remote = matches!(documents, Documents::Cosmos(cosmos) if !is_loopback(&cosmos.endpoint));
     remote || !identity.google_client_ids.is_empty()
 }

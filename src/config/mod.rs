@@ -37,7 +37,7 @@ pub use self::chat_runs::ChatRuns;
 pub use self::digest::Digest;
 pub use self::documents::{Cosmos, Documents};
 pub use self::environment::Environment;
-use self::environment::{is_meant_for_others, read_platform, refuse_embedded, refuse_open_door};
+use self::environment::{read_platform, refuse_embedded, refuse_open_door};
 pub use self::identity::Identity;
 pub use self::insights::{Feed, Insights};
 pub use self::limits::Limits;
@@ -143,19 +143,7 @@ impl Config {
 
         let limits = Limits::read(&mut reader, under_functions_host)?;
         let telemetry = Telemetry::read(&mut reader)?;
-        let environment = match reader.optional("AZURE_FUNCTIONS_ENVIRONMENT") {
-            Some(name) if name.eq_ignore_ascii_case("development") => Environment::Development,
-            Some(_) => Environment::Production,
-            None if under_functions_host || is_meant_for_others(&identity, &documents) => Environment::Production,
-            None => Environment::Development,
-        };
-        reader.note_default(
-            "AZURE_FUNCTIONS_ENVIRONMENT",
-            match environment {
-                Environment::Development => "Development",
-                Environment::Production => "Production",
-            },
-        );
+        let environment = Environment::read(&mut reader, under_functions_host, &identity, &documents);
         // Alone in development everybody on the machine gets the console. The Functions host has a `/` of its own.
         let is_at_home = environment == Environment::Development && server.bind.is_loopback();
         server.console = reader.flag("CONSOLE", is_at_home && !under_functions_host)? && !under_functions_host;
