@@ -1,7 +1,7 @@
 //! What the queues promise, and what only one of them has.
 //!
-//! Each promise is a function in [`contract`], named once in `each_promise`; a macro per back end turns all of them into
-//! tests. Queues have random names, so all tests can share one account.
+//! Each promise is a function in [`contract`], named once in `each_promise`, which makes tests of all of them for each
+//! back end. Queues have random names, so all tests can share one account.
 
 pub mod azure;
 mod contract;
@@ -12,11 +12,15 @@ use std::sync::Arc;
 use pluckit::base::clock::SystemClock;
 use pluckit::queue::azure::AzureQueue;
 use pluckit::queue::local::LocalQueue;
+use tempfile::TempDir;
 
-/// Hands the names of all promises to the macro of a back end.
+use crate::support::contract::promises;
+
+/// Tests all promises on a back end.
 macro_rules! each_promise {
-    ($back_end:ident) => {
-        $back_end! {
+    ($back_end:tt) => {
+        promises! {
+            $back_end
             a_sent_message_is_received
             a_deleted_message_is_gone
             a_message_is_hidden_while_it_is_held
@@ -43,46 +47,14 @@ macro_rules! each_promise {
     };
 }
 
-macro_rules! in_memory {
-    ($($promise:ident)+) => {
-        mod in_memory {
-            $(#[tokio::test]
-            async fn $promise() {
-                let queue = super::LocalQueue::in_memory(super::system_clock()).unwrap();
-                super::contract::$promise(&queue).await;
-            })+
-        }
-    };
-}
-each_promise!(in_memory);
+each_promise!({ in_memory, (LocalQueue::in_memory(system_clock()).unwrap(), ()) });
+each_promise!({ in_a_file, in_a_file() });
+each_promise!({ on_azure, (AzureQueue::new(azure::account()), ()), on the emulators });
 
-macro_rules! in_a_file {
-    ($($promise:ident)+) => {
-        mod in_a_file {
-            $(#[tokio::test]
-            async fn $promise() {
-                let directory = tempfile::tempdir().unwrap();
-                let queue = super::LocalQueue::open(&directory.path().join("queue.db"), super::system_clock()).unwrap();
-                super::contract::$promise(&queue).await;
-            })+
-        }
-    };
+fn in_a_file() -> (LocalQueue, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    (LocalQueue::open(&directory.path().join("queue.db"), system_clock()).unwrap(), directory)
 }
-each_promise!(in_a_file);
-
-macro_rules! on_azure {
-    ($($promise:ident)+) => {
-        mod on_azure {
-            $(#[tokio::test]
-            #[ignore = "needs the emulators: run scripts/test"]
-            async fn $promise() {
-                let queue = super::AzureQueue::new(super::azure::account());
-                super::contract::$promise(&queue).await;
-            })+
-        }
-    };
-}
-each_promise!(on_azure);
 
 fn system_clock() -> Arc<SystemClock> {
     Arc::new(SystemClock)

@@ -1,7 +1,7 @@
 //! What the document stores promise, and what only one of them has.
 //!
-//! Each promise is a function in [`contract`], named once in `each_promise`; a macro per back end turns all of them into
-//! tests. Documents are written to partitions with random names, so all tests can share one database.
+//! Each promise is a function in [`contract`], named once in `each_promise`, which makes tests of all of them for each
+//! back end. Documents are written to partitions with random names, so all tests can share one database.
 
 mod contract;
 mod cosmos;
@@ -12,11 +12,15 @@ use std::sync::Arc;
 
 use pluckit::base::clock::SystemClock;
 use pluckit::store::sqlite::SqliteStore;
+use tempfile::TempDir;
 
-/// Hands the names of all promises to the macro of a back end.
+use crate::support::contract::promises;
+
+/// Tests all promises on a back end.
 macro_rules! each_promise {
-    ($back_end:ident) => {
-        $back_end! {
+    ($back_end:tt) => {
+        promises! {
+            $back_end
             a_created_document_reads_back
             what_is_not_there_reads_as_none
             creating_over_a_document_conflicts
@@ -83,46 +87,14 @@ macro_rules! each_promise {
     };
 }
 
-macro_rules! in_memory {
-    ($($promise:ident)+) => {
-        mod in_memory {
-            $(#[tokio::test]
-            async fn $promise() {
-                let store = super::SqliteStore::in_memory(super::system_clock()).unwrap();
-                super::contract::$promise(&store).await;
-            })+
-        }
-    };
-}
-each_promise!(in_memory);
+each_promise!({ in_memory, (SqliteStore::in_memory(system_clock()).unwrap(), ()) });
+each_promise!({ in_a_file, in_a_file() });
+each_promise!({ on_cosmos, (cosmos_backend::cosmos().await, ()), on the emulators });
 
-macro_rules! in_a_file {
-    ($($promise:ident)+) => {
-        mod in_a_file {
-            $(#[tokio::test]
-            async fn $promise() {
-                let directory = tempfile::tempdir().unwrap();
-                let store = super::SqliteStore::open(&directory.path().join("store.db"), super::system_clock()).unwrap();
-                super::contract::$promise(&store).await;
-            })+
-        }
-    };
+fn in_a_file() -> (SqliteStore, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    (SqliteStore::open(&directory.path().join("store.db"), system_clock()).unwrap(), directory)
 }
-each_promise!(in_a_file);
-
-macro_rules! on_cosmos {
-    ($($promise:ident)+) => {
-        mod on_cosmos {
-            $(#[tokio::test]
-            #[ignore = "needs the emulators: run scripts/test"]
-            async fn $promise() {
-                let store = super::cosmos_backend::cosmos().await;
-                super::contract::$promise(&store).await;
-            })+
-        }
-    };
-}
-each_promise!(on_cosmos);
 
 fn system_clock() -> Arc<SystemClock> {
     Arc::new(SystemClock)

@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod collector;
+pub mod contract;
 pub mod counted;
 pub mod cutouts;
 pub mod events;

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use pluckit::base::backoff::{Backoff, Jitter};
+use pluckit::state::AppState;
+use pluckit::workers::{FUNCTIONS, pump, timers};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
@@ -21,6 +24,18 @@ pub const ROLE: &str = "PLUCKIT_TEST_ROLE";
 pub fn program(test: &str) -> (PathBuf, Vec<String>) {
     let arguments = ["--exact", test, "--ignored", "--nocapture", "--test-threads=1"].map(str::to_owned).into();
     (std::env::current_exe().unwrap(), arguments)
+}
+
+/// Receives messages and runs timers as a service does that takes up again soon what another process left behind.
+pub fn start_workers(app: &AppState) {
+    let options = pump::Options {
+        visibility: Duration::from_secs(2),
+        // Often enough to find what another process has sent, or left behind.
+        idle: Backoff { first: Duration::from_millis(50), most: Duration::from_millis(100), jitter: Jitter::None },
+        ..pump::Options::from_config(&app.config)
+    };
+    pump::start(app, FUNCTIONS, &options);
+    timers::start(app, FUNCTIONS, &timers::Options { lease: Duration::from_secs(2), ..timers::Options::default() });
 }
 
 /// A random time up to this long.

@@ -12,14 +12,12 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use pluckit::app::{self, Backends};
-use pluckit::base::backoff::{Backoff, Jitter};
 use pluckit::config::{Config, Source};
 use pluckit::domain::jobs::{Fault, Finished, Kind, Report, Run};
 use pluckit::model::ids::{JobId, UserId};
 use pluckit::model::job::{Job, JobStatus};
 use pluckit::state::AppState;
 use pluckit::store::{Container, Key};
-use pluckit::workers::{FUNCTIONS, pump, timers};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -27,7 +25,7 @@ use uuid::Uuid;
 
 use super::kills::left_before;
 use crate::support::jobs::QUEUE;
-use crate::support::process::{Process, ROLE, up_to};
+use crate::support::process::{Process, ROLE, start_workers, up_to};
 use crate::support::until;
 
 const SERVICE: &str = "workers::jobs_kills::process_of_long_operations";
@@ -48,13 +46,7 @@ async fn process_of_long_operations() {
     let name = config.identity.local_dev_user.to_string();
     let listener = app::listen(&config).await.unwrap();
     let app = open(config, listener.local_addr().unwrap(), name);
-    let options = pump::Options {
-        visibility: Duration::from_secs(2),
-        idle: Backoff { first: Duration::from_millis(50), most: Duration::from_millis(100), jitter: Jitter::None },
-        ..pump::Options::from_config(&app.config)
-    };
-    pump::start(&app, FUNCTIONS, &options);
-    timers::start(&app, FUNCTIONS, &timers::Options { lease: Duration::from_secs(2), ..timers::Options::default() });
+    start_workers(&app);
     app::serve(listener, app).await.unwrap();
 }
 

@@ -11,7 +11,6 @@ use futures::{StreamExt, stream};
 use image::{ImageFormat, Rgb, RgbImage};
 use pluckit::app::{self, Backends};
 use pluckit::azure::{Identity, StorageAccount};
-use pluckit::base::backoff::{Backoff, Jitter};
 use pluckit::base::clock::SystemClock;
 use pluckit::config::{Config, Source};
 use pluckit::data::Data;
@@ -21,7 +20,7 @@ use pluckit::queue::azure::AzureQueue;
 use pluckit::queue::local::LocalQueue;
 use pluckit::state::AppState;
 use pluckit::store::{Container, Key};
-use pluckit::workers::{FUNCTIONS, pump, timers};
+use pluckit::workers::FUNCTIONS;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -34,7 +33,7 @@ use super::{POISON_QUEUE, QUEUE};
 use crate::store::cosmos_backend::setting;
 use crate::support::host::{Faster, Handler, Host};
 use crate::support::model::{ModelServer, say};
-use crate::support::process::{self, Process, ROLE, up_to};
+use crate::support::process::{self, Process, ROLE, start_workers, up_to};
 use crate::support::until;
 use crate::support::web::{self, Web};
 
@@ -83,14 +82,7 @@ async fn process_of_the_service() {
     let web = Web::start().await;
     let app = state(config, listener.local_addr().unwrap(), &web);
     if !app.config.server.under_functions_host {
-        let options = pump::Options {
-            visibility: Duration::from_secs(2),
-            // Often enough to find what another process has sent, or left behind.
-            idle: Backoff { first: Duration::from_millis(50), most: Duration::from_millis(100), jitter: Jitter::None },
-            ..pump::Options::from_config(&app.config)
-        };
-        pump::start(&app, FUNCTIONS, &options);
-        timers::start(&app, FUNCTIONS, &timers::Options::default());
+        start_workers(&app);
     }
     app::serve(listener, app).await.unwrap();
 }

@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use pluckit::app::{self, Backends};
-use pluckit::base::backoff::{Backoff, Jitter};
 use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::config::{Config, Source};
 use pluckit::data::Data;
 use pluckit::domain::scraper::polite::HostThrottle;
 use pluckit::store::{Container, Filter, Key, Query};
-use pluckit::workers::{FUNCTIONS, daily_scrape, pump, timers};
+use pluckit::workers::daily_scrape;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -25,7 +24,7 @@ use time::macros::time;
 use super::poison::open_data;
 use crate::support::feeds::{listing, post, seed, show_picture};
 use crate::support::intercepted::{Call, Fate, Intercepted, Interceptor};
-use crate::support::process::{Process, ROLE, up_to};
+use crate::support::process::{Process, ROLE, start_workers, up_to};
 use crate::support::until;
 use crate::support::web::{self, Web};
 
@@ -124,13 +123,7 @@ async fn process_of_the_scraper() {
         ..backends
     };
     let app = app::state(config, backends);
-    let options = pump::Options {
-        visibility: Duration::from_secs(2),
-        idle: Backoff { first: Duration::from_millis(50), most: Duration::from_millis(100), jitter: Jitter::None },
-        ..pump::Options::from_config(&app.config)
-    };
-    pump::start(&app, FUNCTIONS, &options);
-    timers::start(&app, FUNCTIONS, &timers::Options { lease: Duration::from_secs(2), ..timers::Options::default() });
+    start_workers(&app);
     app::serve(listener, app).await.unwrap();
 }
 
