@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::thesaurus::{self, Facts, Kind, TermId};
 use super::vocabulary::{self, Category};
 use super::wardrobe::WardrobeItem;
@@ -15,7 +17,8 @@ const MAX_WORD: usize = 24;
 const ANY_FORMALITY: (u8, u8) = (1, 3);
 
 /// Where on the body a piece goes, in the order in which an outfit is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
+#[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Slot {
     /// Instead of a top and bottoms.
@@ -293,6 +296,11 @@ impl Description {
             }
         }
         description
+    }
+
+    /// Where on the body that kind of garment goes.
+    pub fn slot(&self) -> Option<Slot> {
+        self.garment.map(TermId::group).and_then(Slot::of)
     }
 
     /// Whether it says nothing.

@@ -35,6 +35,7 @@ pub mod taste_job;
 pub mod thesaurus;
 pub mod timer;
 pub mod timestamp;
+pub mod tool_results;
 pub mod vocabulary;
 pub mod vote;
 pub mod wardrobe;

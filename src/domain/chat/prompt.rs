@@ -6,9 +6,9 @@ use time::OffsetDateTime;
 
 use super::PreparedTurn;
 use super::tools::preferences::LONGEST_PREFERENCE;
-use super::tools::wardrobe::CompactItem;
 use crate::base::text::cut;
 use crate::model::conversation::PreferenceKind;
+use crate::model::tool_results::CompactItem;
 
 const PERSONA: &str = "\
 You are PluckIt's personal stylist: warm, concise and practical. You help one person get more out of the clothes they \

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use time::{Date, Duration, OffsetDateTime};
 
@@ -14,6 +14,7 @@ use crate::llm::{CallContext, ToolSpec};
 use crate::model::garment::Garment;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::timestamp::Timestamp;
+use crate::model::tool_results::{WearHistory, WornItem, WornTogether};
 use crate::model::wardrobe::{WardrobeItem, WearEvent, WeatherSnapshot};
 
 /// Wearings in a result.
@@ -32,37 +33,6 @@ struct HistoryArguments {
     from: Option<String>,
     to: Option<String>,
     item_ids: Option<Vec<ItemId>>,
-}
-
-/// What was worn together. Fields in this order.
-#[derive(Serialize)]
-struct Occasion {
-    /// `YYYY-MM-DD`.
-    date: String,
-    weekday: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    occasion: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    weather: Option<String>,
-    items: Vec<Named>,
-    #[serde(skip)]
-    at: Option<Timestamp>,
-}
-
-#[derive(Serialize)]
-struct Named {
-    id: ItemId,
-    name: String,
-}
-
-#[derive(Serialize)]
-struct History {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<&'static str>,
-    from: String,
-    to: String,
-    /// The newest first.
-    wears: Vec<Occasion>,
 }
 
 /// Tells what was worn when.
@@ -151,12 +121,13 @@ impl Tool for GetWearHistory {
             is_cut = true;
         }
         let names = self.names(user, &events).await?;
-        let history = History {
+        let history = WearHistory {
             note: match (events.is_empty(), is_cut) {
                 (true, _) => Some("Nothing is on record for that."),
                 (false, true) => Some("There is more; ask for fewer days."),
                 (false, false) => None,
-            },
+            }
+            .map(str::to_owned),
             from: if first == Date::MIN { "the beginning".to_owned() } else { first.to_string() },
             to: last.to_string(),
             wears: grouped(events, &names),
@@ -177,16 +148,16 @@ impl GetWearHistory {
 }
 
 /// Wearings of the same moment are one occasion.
-fn grouped(events: Vec<WearEvent>, names: &HashMap<ItemId, String>) -> Vec<Occasion> {
-    let mut occasions: Vec<Occasion> = Vec::new();
+fn grouped(events: Vec<WearEvent>, names: &HashMap<ItemId, String>) -> Vec<WornTogether> {
+    let mut occasions: Vec<WornTogether> = Vec::new();
     for event in events {
         let name = names.get(&event.item_id).cloned().unwrap_or_else(|| GONE.to_owned());
-        let item = Named { id: event.item_id, name };
+        let item = WornItem { id: event.item_id, name };
         match occasions.last_mut().filter(|last| last.at == event.occurred_at) {
             Some(last) => last.items.push(item),
             None => {
                 let date = event.occurred_at.map_or(OffsetDateTime::UNIX_EPOCH, Timestamp::get).date();
-                occasions.push(Occasion {
+                occasions.push(WornTogether {
                     date: date.to_string(),
                     weekday: date.weekday().to_string(),
                     occasion: event.occasion.map(|occasion| cut(&occasion, 40)).filter(|text| !text.is_empty()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use time::{Date, Duration};
 
@@ -20,7 +20,8 @@ use crate::domain::climate::{self, Season};
 use crate::domain::outfit::{self, Choice, Day, Outfit, Piece, Situation, Taste};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::garment::{Description, Slot};
-use crate::model::ids::{ItemId, UserId};
+use crate::model::ids::UserId;
+use crate::model::tool_results::{OutfitPlan, PackedPieces, PlannedOutfit, PlannedPiece};
 
 /// Days of a plan.
 const MAX_DAYS: u16 = 14;
@@ -43,45 +44,6 @@ struct PlanArguments {
     unlike: Option<Vec<String>>,
     celsius: Option<f64>,
     wet: Option<bool>,
-}
-
-/// A plan. Fields in this order.
-#[derive(Serialize)]
-struct Plan {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    place: Option<String>,
-    outfits: Vec<Planned>,
-    /// Of a plan for several days: how many pieces of each kind it takes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    packing: Vec<Packed>,
-}
-
-#[derive(Serialize)]
-struct Planned {
-    date: String,
-    weekday: String,
-    occasion: String,
-    weather: String,
-    pieces: Vec<PlannedPiece>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    missing: Vec<&'static str>,
-}
-
-#[derive(Serialize)]
-struct PlannedPiece {
-    slot: &'static str,
-    id: ItemId,
-    name: String,
-    why: String,
-}
-
-#[derive(Serialize)]
-struct Packed {
-    kind: &'static str,
-    count: usize,
-    names: Vec<String>,
 }
 
 /// Plans outfits.
@@ -149,7 +111,7 @@ impl Tool for PlanOutfits {
         let pieces = self.pieces(user).await?;
         if pieces.is_empty() {
             let note = Some("The wardrobe is empty.".to_owned());
-            return Ok(serde_json::to_string(&Plan { note, place, outfits: Vec::new(), packing: Vec::new() })?);
+            return Ok(serde_json::to_string(&OutfitPlan { note, place, outfits: Vec::new(), packing: Vec::new() })?);
         }
         let forecast = match &place {
             // What the user says of the weather is better than a forecast.
@@ -196,17 +158,18 @@ impl Tool for PlanOutfits {
         let choice = Choice { anchors: &anchors, avoided: &avoided, spared: &named(&unlike), packed: &[] };
         let outfits = outfit::plan(&pieces, &planned, &taste, choice);
         let packing = if days > 1 { packing(&pieces, &outfits) } else { Vec::new() };
-        let outfits =
-            outfits.iter().zip(&planned).zip(&dates).enumerate().map(|(day, ((outfit, planned), date))| Planned {
+        let outfits = outfits.iter().zip(&planned).zip(&dates).enumerate().map(|(day, ((outfit, planned), date))| {
+            PlannedOutfit {
                 date: date.to_string(),
                 weekday: date.weekday().to_string(),
                 occasion: occasion(day).to_owned(),
                 weather: described(&planned.situation, *date, &forecast, place.as_deref()),
                 pieces: told_pieces(&pieces, outfit),
-                missing: outfit.missing.iter().map(|slot| slot.name()).collect(),
-            });
+                missing: outfit.missing.clone(),
+            }
+        });
         let outfits = outfits.collect();
-        Ok(serde_json::to_string(&Plan { note, place, outfits, packing })?)
+        Ok(serde_json::to_string(&OutfitPlan { note, place, outfits, packing })?)
     }
 }
 
@@ -251,18 +214,13 @@ fn described(situation: &Situation, date: Date, forecast: &[weather::Day], place
 fn told_pieces(pieces: &[Piece], outfit: &Outfit) -> Vec<PlannedPiece> {
     let told = outfit.worn.iter().map(|worn| {
         let piece = &pieces[worn.piece];
-        PlannedPiece {
-            slot: worn.slot.name(),
-            id: piece.id.clone(),
-            name: piece.garment.name.clone(),
-            why: worn.why.clone(),
-        }
+        PlannedPiece { slot: worn.slot, id: piece.id.clone(), name: piece.garment.name.clone(), why: worn.why.clone() }
     });
     told.collect()
 }
 
 /// What several outfits take, each piece once.
-fn packing(pieces: &[Piece], outfits: &[Outfit]) -> Vec<Packed> {
+fn packing(pieces: &[Piece], outfits: &[Outfit]) -> Vec<PackedPieces> {
     let mut by_slot: BTreeMap<Slot, Vec<usize>> = BTreeMap::new();
     for worn in outfits.iter().flat_map(|outfit| &outfit.worn) {
         let places = by_slot.entry(worn.slot).or_default();
@@ -270,8 +228,8 @@ fn packing(pieces: &[Piece], outfits: &[Outfit]) -> Vec<Packed> {
             places.push(worn.piece);
         }
     }
-    let packed = by_slot.into_iter().map(|(slot, places)| Packed {
-        kind: slot.name(),
+    let packed = by_slot.into_iter().map(|(slot, places)| PackedPieces {
+        kind: slot,
         count: places.len(),
         names: places.iter().map(|place| pieces[*place].garment.name.clone()).collect(),
     });

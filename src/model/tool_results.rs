@@ -1,0 +1,209 @@
+//! Results of the stylist's tools that the built-in model reads as well. Fields in the order in which models see them.
+
+use serde::{Deserialize, Serialize};
+
+use super::garment::{Garment, Slot, Words};
+use super::ids::ItemId;
+use super::timestamp::Timestamp;
+use super::wardrobe::Size;
+
+/// What a search of the wardrobe found.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FoundItems {
+    /// Why these are not what was searched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Items of the whole wardrobe that are all that the query names by kind, colour, material or brand; they come first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exact_matches: Option<u64>,
+    /// The items, the best first.
+    pub items: Vec<CompactItem>,
+}
+
+/// An owned item.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CompactItem {
+    /// Names it.
+    pub id: ItemId,
+    /// Kind of garment.
+    #[serde(default)]
+    pub category: Option<String>,
+    /// Maker.
+    #[serde(default)]
+    pub brand: Option<String>,
+    /// Names only.
+    #[serde(default)]
+    pub colours: Vec<String>,
+    /// Free and aesthetic tags, each once.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// One of the conditions of the vocabulary, or what its owner wrote.
+    #[serde(default)]
+    pub condition: Option<String>,
+    /// Size, in whichever systems it is known.
+    #[serde(default)]
+    pub size: Option<Size>,
+    /// What its owner noted.
+    #[serde(default)]
+    pub notes: Option<String>,
+    /// What it is called.
+    pub name: String,
+    /// What it cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Paid>,
+    /// Day of the purchase, `YYYY-MM-DD`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bought: Option<String>,
+    /// Number of wears.
+    pub wear_count: u32,
+    /// Day on which it was worn last, `YYYY-MM-DD`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_worn: Option<String>,
+    /// How to look after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub care: Vec<String>,
+}
+
+impl From<&CompactItem> for Garment {
+    fn from(item: &CompactItem) -> Self {
+        let [colours, tags, care] =
+            [&item.colours, &item.tags, &item.care].map(|texts| texts.iter().map(String::as_str).collect::<Vec<_>>());
+        Self::new(Words {
+            id: item.id.as_str(),
+            category: item.category.as_deref(),
+            brand: item.brand.as_deref(),
+            colours: &colours,
+            tags: &tags,
+            care: &care,
+        })
+    }
+}
+
+/// A price, in the currency in which it was paid.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Paid {
+    /// How much.
+    pub amount: f64,
+    /// Code of the currency.
+    pub currency: String,
+}
+
+/// Outfits for days to come.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OutfitPlan {
+    /// What could not be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// An outfit for each day.
+    pub outfits: Vec<PlannedOutfit>,
+    /// Of a plan for several days: how many pieces of each kind it takes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub packing: Vec<PackedPieces>,
+}
+
+/// The outfit of a day.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlannedOutfit {
+    /// `YYYY-MM-DD`.
+    pub date: String,
+    /// Name of the weekday.
+    pub weekday: String,
+    /// What it is for.
+    pub occasion: String,
+    /// The weather that it is for, in words.
+    pub weather: String,
+    /// Its pieces, in the order of their places.
+    pub pieces: Vec<PlannedPiece>,
+    /// What it lacks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Slot>,
+}
+
+impl PlannedOutfit {
+    /// The piece that goes there.
+    pub fn piece(&self, slot: Slot) -> Option<&PlannedPiece> {
+        self.pieces.iter().find(|piece| piece.slot == slot)
+    }
+
+    /// The outfit without a piece.
+    pub fn without(&self, id: &ItemId) -> Self {
+        let mut rest = self.clone();
+        rest.pieces.retain(|piece| piece.id != *id);
+        rest
+    }
+}
+
+/// A piece of an outfit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlannedPiece {
+    /// Where it goes.
+    pub slot: Slot,
+    /// Names it.
+    pub id: ItemId,
+    /// What it is called.
+    pub name: String,
+    /// What speaks for it, in a few words.
+    pub why: String,
+}
+
+/// Pieces of a kind to pack.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PackedPieces {
+    /// Where they go.
+    pub kind: Slot,
+    /// How many.
+    pub count: usize,
+    /// What they are called.
+    pub names: Vec<String>,
+}
+
+/// What was worn on days gone by.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WearHistory {
+    /// What is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// First day, `YYYY-MM-DD`.
+    pub from: String,
+    /// Last day, `YYYY-MM-DD`.
+    pub to: String,
+    /// The newest first.
+    pub wears: Vec<WornTogether>,
+}
+
+/// What was worn together.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WornTogether {
+    /// `YYYY-MM-DD`.
+    pub date: String,
+    /// Name of the weekday.
+    pub weekday: String,
+    /// What it was worn to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occasion: Option<String>,
+    /// What the weather was like, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weather: Option<String>,
+    /// The pieces.
+    pub items: Vec<WornItem>,
+    /// The moment, which stays in the service.
+    #[serde(skip)]
+    pub at: Option<Timestamp>,
+}
+
+/// A worn piece.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WornItem {
+    /// Names it.
+    pub id: ItemId,
+    /// What it is called.
+    pub name: String,
+}
