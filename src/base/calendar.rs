@@ -1,4 +1,4 @@
-//! Names of months and weekdays in English.
+//! Months, weekdays and days gone by in English.
 
 use time::{Month, Weekday};
 
@@ -6,6 +6,20 @@ use time::{Month, Weekday};
 pub fn month(word: &str) -> Option<Month> {
     let months = (1..=12).filter_map(|number| Month::try_from(number).ok());
     months.into_iter().find(|month| month.to_string().to_lowercase().starts_with(word))
+}
+
+/// So many days before today, in words.
+pub fn ago(days: i64) -> String {
+    let count =
+        |count: i64, unit: &str| if count == 1 { format!("a {unit} ago") } else { format!("{count} {unit}s ago") };
+    match days {
+        ..=0 => "today".to_owned(),
+        1 => "yesterday".to_owned(),
+        2..=13 => count(days, "day"),
+        14..=59 => count(days / 7, "week"),
+        60..=364 => count(days / 30, "month"),
+        _ => count((days + 182) / 365, "year"),
+    }
 }
 
 /// The weekday whose name begins with `word`, in lower case, and that name.

@@ -53,9 +53,11 @@ impl Conversation {
 }
 
 /// What a preference is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::EnumString)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::EnumString, strum::IntoStaticStr,
+)]
 #[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "lowercase")]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum PreferenceKind {
     /// Something to suggest.
     Like,
@@ -69,6 +71,11 @@ impl PreferenceKind {
     /// The kind of this name.
     pub fn named(name: &str) -> Option<Self> {
         name.trim().to_ascii_lowercase().parse().ok()
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        self.into_str()
     }
 }
 

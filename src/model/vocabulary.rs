@@ -220,6 +220,12 @@ pub fn fold_plural(word: &str) -> String {
     }
 }
 
+/// A noun in the singular with its article.
+pub fn with_article(noun: &str) -> String {
+    let article = if noun.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+    format!("{article} {noun}")
+}
+
 /// Whether a lower-case word has no meaning for clothing.
 pub fn is_stop_word(word: &str) -> bool {
     STOP_WORDS.split(' ').any(|stop_word| stop_word == word)

@@ -18,6 +18,7 @@ use time::{Date, Duration, Month};
 use super::dates;
 use super::feeds::TITLE;
 use super::text::{LONGEST_URL, plain};
+use crate::base::text::capitalised;
 use crate::model::timestamp::Timestamp;
 
 /// Largest decompressed sitemap: a quarter more than the protocol's 50 MiB.
@@ -313,10 +314,7 @@ pub fn title_of(url: &str) -> Option<String> {
     let slugs = path.split('/').skip(1).map(words_of);
     // The last one of those with as many words.
     let words = slugs.max_by_key(Vec::len).filter(|words| words.len() >= FEWEST_WORDS)?;
-    let title = words.join(" ");
-    let mut letters = title.chars();
-    let first = letters.next()?;
-    Some(plain(&first.to_uppercase().chain(letters).collect::<String>(), TITLE))
+    Some(plain(&capitalised(&words.join(" ")), TITLE))
 }
 
 /// Returns the words of a slug, without its extension and the article's number.

@@ -2,6 +2,8 @@
 //! taste, and which colours go together.
 
 use super::{Piece, Situation, Taste};
+use crate::base::calendar::ago;
+use crate::base::text::times;
 use crate::model::garment::{Garment, Slot};
 use crate::model::thesaurus::TermId;
 
@@ -235,47 +237,16 @@ pub(super) fn reason(
     }
 }
 
-fn times(count: u32) -> String {
-    if count == 2 { "twice".to_owned() } else { format!("{count} times") }
-}
-
 fn their(name: &str) -> &'static str {
     if crate::model::garment::is_plural(name) { "their" } else { "its" }
 }
 
 /// An occasion after "for".
 fn purpose(occasion: Option<TermId>) -> String {
-    occasion.map_or_else(|| "for the occasion".to_owned(), |occasion| format!("for {}", with_article(occasion)))
+    occasion.map_or_else(|| "for the occasion".to_owned(), |occasion| format!("for {}", occasion.with_article()))
 }
 
 /// An occasion after "you wore it".
 fn event(occasion: TermId) -> String {
-    format!("to {}", with_article(occasion))
-}
-
-/// An occasion as one speaks of it.
-pub fn with_article(occasion: TermId) -> String {
-    let name = occasion.name();
-    match name {
-        "dinner" | "brunch" | "drinks" | "travel" | "church" | "school" | "sport" | "home" | "black tie" | "court" => {
-            name.to_owned()
-        }
-        "office" | "gym" | "beach" | "theatre" | "museum" | "weekend" | "spa" | "races" | "nursery" => {
-            format!("the {name}")
-        }
-        _ if name.starts_with(['a', 'e', 'i', 'o']) => format!("an {name}"),
-        _ => format!("a {name}"),
-    }
-}
-
-/// So many days before today, in words.
-pub fn ago(days: i64) -> String {
-    match days {
-        ..=0 => "today".to_owned(),
-        1 => "yesterday".to_owned(),
-        2..=13 => format!("{days} days ago"),
-        14..=59 => format!("{} weeks ago", days / 7),
-        60..=729 => format!("{} months ago", days / 30),
-        _ => format!("{} years ago", days / 365),
-    }
+    format!("to {}", occasion.with_article())
 }

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 pub use self::prompt::Recommendation;
 use self::prompt::{Draft, Wish};
+use crate::base::text::capitalised;
 use crate::data::wardrobe::{ItemOrder, ItemsQuery};
 use crate::data::{self, Data};
 use crate::domain::climate;
@@ -162,9 +163,4 @@ fn draft(outfit: &Outfit, pieces: &[Piece]) -> Draft {
     let description = format!("{}.", capitalised(&reasons.collect::<Vec<_>>().join(", ")));
     let items = outfit.worn.iter().map(|worn| pieces[worn.piece].id.clone()).collect();
     Draft { title: capitalised(&title), description, items }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -66,6 +66,10 @@ pub struct Facts {
     pub neutral: bool,
     /// Whether the weather is wet.
     pub wet: bool,
+    /// Whether an occasion is spoken of without an article.
+    pub bare: bool,
+    /// Whether an occasion is spoken of with "the".
+    pub definite: bool,
 }
 
 /// A term.
@@ -97,6 +101,16 @@ impl TermId {
     /// What it is about.
     pub fn kind(self) -> Kind {
         self.term().kind
+    }
+
+    /// An occasion as one speaks of it: "a wedding", "the office", "dinner".
+    pub fn with_article(self) -> String {
+        match self.term() {
+            Term { name: "home", .. } => "a day at home".to_owned(),
+            Term { name, facts, .. } if facts.bare => (*name).to_owned(),
+            Term { name, facts, .. } if facts.definite => format!("the {name}"),
+            Term { name, .. } => vocabulary::with_article(name),
+        }
     }
 
     /// Whether it is `other`, or a kind of it.
@@ -220,6 +234,8 @@ fn read_facts(text: &str) -> Facts {
             "swim" => facts.swim = true,
             "neutral" => facts.neutral = true,
             "wet" => facts.wet = true,
+            "bare" => facts.bare = true,
+            "definite" => facts.definite = true,
             number => {
                 let (kind, number) = number.split_at(1);
                 let read = |text: &str| text.parse::<u8>().expect("a small number");
