@@ -177,6 +177,24 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// Its text, whoever wrote it.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::System(text) | Self::User(text) | Self::UserWithImage { text, .. } => text,
+            Self::Assistant { content, .. } | Self::Tool { content, .. } => content,
+        }
+    }
+
+    /// What the user wrote; none for the messages of others.
+    pub fn user_text(&self) -> Option<&str> {
+        match self {
+            Self::User(text) | Self::UserWithImage { text, .. } => Some(text),
+            Self::System(_) | Self::Assistant { .. } | Self::Tool { .. } => None,
+        }
+    }
+}
+
 /// A picture file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {

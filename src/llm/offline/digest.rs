@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::base::text::capitalised;
 use crate::model::garment::{Description, Garment};
 use crate::model::vocabulary::{self, Category};
 
@@ -15,10 +16,6 @@ const DATA: (&str, &str) = ("<wardrobe_data>", "</wardrobe_data>");
 /// Ideas at least, as long as there is anything to suggest, and at most.
 const FEWEST_IDEAS: usize = 3;
 const MOST_IDEAS: usize = 5;
-/// Words of pieces that nobody needs in the heat.
-const WARM: [&str; 6] = ["puffer", "beanie", "sweater", "cardigan", "hoodie", "boot"];
-/// Words of pieces that nobody needs in the cold.
-const COLD_FEET: [&str; 3] = ["slide", "short", "bikini"];
 
 /// What the prompt tells. What it lacks is empty.
 #[derive(Default, Deserialize)]
@@ -118,12 +115,10 @@ impl Told {
     /// The piece in the favourite colour, with a capital letter.
     fn name(&self, piece: &str) -> String {
         let is_wanted = |colour: &&String| self.is_wanted(&format!("{colour} {piece}"));
-        let name = match self.preferred_colours.iter().find(is_wanted) {
-            Some(colour) => format!("{} {piece}", colour.to_lowercase()),
-            None => piece.to_owned(),
-        };
-        let mut letters = name.chars();
-        letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+        match self.preferred_colours.iter().find(is_wanted) {
+            Some(colour) => capitalised(&format!("{} {piece}", colour.to_lowercase())),
+            None => capitalised(piece),
+        }
     }
 
     /// Whether it is nothing that the user said they dislike.
@@ -132,18 +127,20 @@ impl Told {
         !self.dislikes.iter().any(|dislike| Description::of(dislike).fits(&piece))
     }
 
+    /// Whether it suits the climate and is nothing that the user dislikes.
     fn suits(&self, piece: &str) -> bool {
-        let words = vocabulary::folded_words(piece);
-        let unwanted: &[&str] = match self.climate_zone.as_deref() {
-            Some("tropical" | "arid") => &WARM,
-            Some("continental" | "polar") => &COLD_FEET,
-            _ => &[],
+        let warmth = Garment::described(piece).warmth;
+        let is_needed = match self.climate_zone.as_deref() {
+            Some("tropical" | "arid") => warmth < 2,
+            Some("continental" | "polar") => warmth > 0,
+            _ => true,
         };
+        let words = vocabulary::folded_words(piece);
         let is_disliked = self.feedback.disliked.iter().any(|idea| {
             let idea = vocabulary::folded_words(idea);
             words.iter().all(|word| idea.contains(word))
         });
-        !is_disliked && self.is_wanted(piece) && !words.iter().any(|word| unwanted.contains(&word.as_str()))
+        is_needed && !is_disliked && self.is_wanted(piece)
     }
 
     fn likes(&self, category: &str) -> bool {

@@ -1,6 +1,8 @@
 //! The small tasks: search terms, whether an offer is accepted, and summaries of conversations.
 
-use super::understand;
+use super::phrases::{is_listed, is_said};
+use super::{last_user_message, understand};
+use crate::base::text::head;
 use crate::llm::Message;
 use crate::model::{thesaurus, vocabulary};
 
@@ -29,55 +31,40 @@ pub fn expand_query(query: &str) -> String {
     serde_json::Value::from(terms).to_string()
 }
 
+/// Labels of consents, by the list of words that tell what was offered.
+const CONFIRMATIONS: [(&str, &str); 3] = [
+    ("offers of gaps", "CONFIRM_GAPS"),
+    ("offers of searches", "CONFIRM_SEARCH"),
+    ("offers of outfits", "CONFIRM_OUTFIT"),
+];
+/// The label of what is no consent.
+const NO_CONFIRMATION: &str = "NOT_A_CONFIRM";
+
 /// The label for the last message, an answer to the assistant's message before it. Both may also stand in one message, as
 /// lines that begin with `assistant:` and `user:`.
 pub fn classify_follow_up(messages: &[Message]) -> &'static str {
     let (offer, answer) = last_exchange(messages);
-    let answer_words = format!(" {} ", vocabulary::words(&answer).join(" "));
-    let refuses = [" no ", " not ", " nope ", " dont ", " later ", " never mind "];
-    if refuses.iter().any(|word| answer_words.contains(word)) {
-        return "NOT_A_CONFIRM";
-    }
-    let agrees = [" love that ", " would be great ", " would be nice ", " lets do ", " do it ", " do that ", " go on "];
-    if vocabulary::after_consent(&answer).is_none() && !agrees.iter().any(|phrase| answer_words.contains(phrase)) {
-        return "NOT_A_CONFIRM";
-    }
-    let offer = understand::offer(&offer).unwrap_or_default();
-    if vocabulary::after_consent(&answer).is_some_and(|refinement| understand::is_another_wish(&refinement, offer)) {
-        return "NOT_A_CONFIRM";
+    let words = vocabulary::words(answer);
+    let consent = vocabulary::after_consent(answer);
+    let offer = understand::offer(offer).unwrap_or_default();
+    let is_other = consent.as_ref().is_some_and(|refinement| understand::is_another_wish(refinement, offer));
+    if is_said("refusal", &words) || (consent.is_none() && !is_said("agreement", &words)) || is_other {
+        return NO_CONFIRMATION;
     }
     let offered = vocabulary::words(offer);
-    let offers = |words: &[&str]| offered.iter().any(|word| words.contains(&word.as_str()));
-    if offers(&["gap", "gaps", "missing", "lack", "lacking"]) {
-        "CONFIRM_GAPS"
-    } else if offers(&["search", "find", "discover", "buy", "shop", "where"]) {
-        "CONFIRM_SEARCH"
-    } else if offers(&["outfit", "outfits", "look", "looks", "wear", "dress", "style", "combine", "together"]) {
-        "CONFIRM_OUTFIT"
-    } else {
-        "NOT_A_CONFIRM"
-    }
+    let label = CONFIRMATIONS.iter().find(|(list, _)| offered.iter().any(|word| is_listed(list, word)));
+    label.map_or(NO_CONFIRMATION, |(_, label)| label)
 }
 
 /// What the assistant said last and what the user answered.
-fn last_exchange(messages: &[Message]) -> (String, String) {
-    let answer = messages.iter().rev().find_map(|message| match message {
-        Message::User(text) | Message::UserWithImage { text, .. } => Some(text.as_str()),
-        Message::System(_) | Message::Assistant { .. } | Message::Tool { .. } => None,
-    });
-    let answer = answer.unwrap_or_default();
-    let offer = messages.iter().rev().find_map(|message| match message {
-        Message::Assistant { content, .. } => Some(content.clone()),
-        Message::System(_) | Message::User(_) | Message::UserWithImage { .. } | Message::Tool { .. } => None,
-    });
-    match (offer, answer.to_lowercase().rfind("user:")) {
-        (None, Some(place)) => {
-            // Lower-casing can change lengths; then the place is only near.
-            let place = (0..=place.min(answer.len())).rev().find(|place| answer.is_char_boundary(*place));
-            let (before, after) = answer.split_at(place.unwrap_or_default());
-            (before.to_owned(), after.get("user:".len()..).unwrap_or_default().to_owned())
-        }
-        (offer, _) => (offer.unwrap_or_default(), answer.to_owned()),
+fn last_exchange(messages: &[Message]) -> (&str, &str) {
+    const USER: &str = "user:";
+    let answer = last_user_message(messages);
+    let mut answers = messages.iter().rev().filter(|message| matches!(message, Message::Assistant { .. }));
+    match (answers.next(), answer.to_ascii_lowercase().rfind(USER)) {
+        (Some(offer), _) => (offer.text(), answer),
+        (None, Some(place)) => (&answer[..place], &answer[place + USER.len()..]),
+        (None, None) => ("", answer),
     }
 }
 
@@ -85,11 +72,7 @@ fn last_exchange(messages: &[Message]) -> (String, String) {
 /// to dress for and plan. What the stylist said is no fact about them.
 pub fn summarise(messages: &[Message]) -> String {
     let mut candidates: Vec<(usize, String)> = Vec::new();
-    let text = messages.iter().filter_map(|message| match message {
-        Message::User(text) | Message::UserWithImage { text, .. } => Some(text.as_str()),
-        Message::System(_) | Message::Assistant { .. } | Message::Tool { .. } => None,
-    });
-    for line in text.flat_map(str::lines) {
+    for line in messages.iter().filter_map(Message::user_text).flat_map(str::lines) {
         // A line of a transcript says whose it is; others are remembered from before, or the person's own.
         let Some((line, is_memory)) = of_person(line) else { continue };
         for sentence in understand::sentences(line) {
@@ -100,7 +83,7 @@ pub fn summarise(messages: &[Message]) -> String {
                 continue;
             }
             let telling = words.iter().filter(|word| thesaurus::lookup(word).is_some()).count();
-            let taste = words.iter().filter(|word| TASTE.split(' ').any(|taste| taste == *word)).count();
+            let taste = words.iter().filter(|word| is_listed("taste", word)).count();
             let is_first_person = words.iter().any(|word| matches!(word.as_str(), "i" | "im" | "ive" | "my" | "me"));
             let weight = 2 * telling.min(4) + 4 * taste.min(2) + 3 * usize::from(is_first_person);
             // Small talk and wishes of the moment are not worth keeping.
@@ -114,7 +97,7 @@ pub fn summarise(messages: &[Message]) -> String {
     order.truncate(MAX_SENTENCES);
     order.sort_unstable();
     let sentences = order.into_iter().map(|place| {
-        let short: String = candidates[place].1.chars().take(MAX_SENTENCE).collect();
+        let short = head(&candidates[place].1, MAX_SENTENCE);
         if short.ends_with(['.', '!', '?']) { short } else { format!("{}.", short.trim_end_matches([',', ';', ':'])) }
     });
     let summary = sentences.collect::<Vec<_>>().join(" ");
@@ -123,10 +106,6 @@ pub fn summarise(messages: &[Message]) -> String {
 
 /// The summary of a conversation in which the person said nothing about themselves.
 pub const NOTHING_SAID: &str = "Nothing in particular was said about tastes or plans.";
-
-/// Words with which people say what they like, have to dress for, or plan.
-const TASTE: &str = "like love prefer favourite favorite hate dislike avoid never always need want missing gap style size \
-    allergic wedding interview trip holiday birthday planning plan moving work office dont cant";
 
 /// What a line of a transcript says of the person, and whether it was remembered before; none for the stylist's lines and
 /// for headings.

@@ -14,6 +14,7 @@ mod moods;
 mod outfits;
 mod phrases;
 mod selectors;
+mod sentences;
 mod time;
 mod turn;
 mod understand;
@@ -74,18 +75,10 @@ impl Model for OfflineModel {
     }
 
     async fn complete(&self, _context: &CallContext, request: ChatRequest) -> Result<Reply> {
-        let look = match request.purpose {
-            Purpose::AnalyseTaste => Some(vision::describe as Look),
-            Purpose::ExtractMetadata => Some(vision::list_colours as Look),
-            Purpose::Stylist
-            | Purpose::ExpandQuery
-            | Purpose::ClassifyFollowUp
-            | Purpose::SummariseConversation
-            | Purpose::GenerateSelectors
-            | Purpose::ExtractMoods
-            | Purpose::CompareMoods
-            | Purpose::WriteDigest
-            | Purpose::RecommendOutfits => None,
+        let look: Option<Look> = match request.purpose {
+            Purpose::AnalyseTaste => Some(vision::describe),
+            Purpose::ExtractMetadata => Some(vision::list_colours),
+            _ => None,
         };
         if let Some(look) = look
             && let Some(image) = last_image(&request.messages)
@@ -130,10 +123,7 @@ fn answer(request: &ChatRequest) -> Reply {
         // Without a picture there is nothing to see.
         Purpose::AnalyseTaste | Purpose::ExtractMetadata => ("{}".to_owned(), Vec::new()),
     };
-    let input_words = request.messages.iter().map(|message| match message {
-        Message::System(text) | Message::User(text) | Message::UserWithImage { text, .. } => count_words(text),
-        Message::Assistant { content, .. } | Message::Tool { content, .. } => count_words(content),
-    });
+    let input_words = request.messages.iter().map(|message| count_words(message.text()));
     let usage = Usage { input_tokens: input_words.sum(), output_tokens: count_words(&text) };
     Reply { text, tool_calls, usage: Some(usage) }
 }
@@ -143,11 +133,20 @@ fn count_words(text: &str) -> u64 {
 }
 
 fn last_user_message(messages: &[Message]) -> &str {
-    let last = messages.iter().rev().find_map(|message| match message {
-        Message::User(text) | Message::UserWithImage { text, .. } => Some(text.as_str()),
-        Message::System(_) | Message::Assistant { .. } | Message::Tool { .. } => None,
-    });
-    last.unwrap_or_default()
+    messages.iter().rev().find_map(Message::user_text).unwrap_or_default()
+}
+
+/// What comes most often first, and of that the first first; each once.
+fn most_frequent<T: PartialEq>(all: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut counts: Vec<(T, usize)> = Vec::new();
+    for one in all {
+        match counts.iter_mut().find(|(known, _)| *known == one) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((one, 1)),
+        }
+    }
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.into_iter().map(|(one, _)| one).collect()
 }
 
 fn last_image(messages: &[Message]) -> Option<Image> {

@@ -3,38 +3,15 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::most_frequent;
+use super::phrases::{is_listed, list};
+use crate::base::text::capitalised;
 use crate::model::vocabulary::{self, Category};
 
 /// Moods of one answer.
 const MOST_MOODS: usize = 6;
 /// Most characteristics per list.
 const MOST_SIGNALS: usize = 6;
-
-/// Words by which a category is known, as `vocabulary::fold_plural` leaves them.
-const MARKS: [(&str, &str); 12] = [
-    ("Minimalist", "minimalist minimal minimalism quiet capsule understated neutral clean tonal simple sleek"),
-    (
-        "Maximalist",
-        "maximalist maximalism bold clashing statement sequin ornate loud opulent feather colourful colorful",
-    ),
-    ("Romantic", "romantic ruffle lace bow ballet balletcore floaty corset pearl bridal feminine rose tulle wedding"),
-    ("Edgy", "edgy leather punk grunge stud goth gothic moto biker rock spike dark"),
-    ("Preppy", "preppy prep varsity argyle tennis collegiate polo pleated ivy"),
-    ("Bohemian", "bohemian boho fringe crochet paisley festival peasant tassel suede"),
-    ("Sporty", "sporty sport athletic athleisure track jersey sneaker gym running soccer football activewear"),
-    ("Classic", "classic tailored tailoring timeless trench heritage elegant blazer cashmere luxury investment"),
-    ("Streetwear", "streetwear street hoodie cargo oversized graphic skate baggy utility"),
-    ("Coastal", "coastal nautical linen beach seaside breton marine riviera resort vacation swim swimsuit"),
-    ("Cottagecore", "cottagecore cottage gingham prairie pastoral garden picnic smock apron meadow"),
-    ("Dark Academia", "academia academic tweed library scholarly plaid oxford herringbone vintage"),
-];
-
-const FABRICS: &str = "cotton linen silk satin velvet wool cashmere denim leather suede lace tulle tweed corduroy mesh \
-                       crochet jersey chiffon organza flannel poplin";
-const PATTERNS: &str = "stripe striped floral plaid gingham check polka leopard zebra argyle paisley animal houndstooth \
-                        herringbone tartan";
-const SILHOUETTES: &str = "oversized tailored wide slim cropped baggy flared straight maxi mini midi boxy relaxed fitted \
-                           column voluminous barrel bubble";
 
 #[derive(Deserialize)]
 struct Article {
@@ -58,8 +35,9 @@ pub fn extract(block: &str) -> String {
         .map(|article| (article.number, vocabulary::folded_words(&format!("{} {}", article.title, article.text))))
         .collect();
     let mut moods: Vec<(usize, Value)> = Vec::new();
-    for (category, marks) in MARKS {
-        let has_mark = |words: &[String]| words.iter().any(|word| is_among(word, marks));
+    for category in vocabulary::MOODS {
+        let marks = list(&format!("mood {category}"));
+        let has_mark = |words: &[String]| words.iter().any(|word| marks.contains(word.as_str()));
         let shown: Vec<&(usize, Vec<String>)> = articles.iter().filter(|(_, words)| has_mark(words)).collect();
         if !shown.is_empty() {
             moods.push((shown.len(), mood(category, &shown)));
@@ -73,11 +51,13 @@ pub fn extract(block: &str) -> String {
 
 fn mood(category: &str, articles: &[&(usize, Vec<String>)]) -> Value {
     let words = || articles.iter().flat_map(|(_, words)| words);
-    let most = |is_one: &dyn Fn(&str) -> bool| most_frequent(words().filter(|word| is_one(word)));
+    let most = |is_one: &dyn Fn(&str) -> bool| -> Vec<String> {
+        most_frequent(words().filter(|word| is_one(word))).into_iter().take(MOST_SIGNALS).cloned().collect()
+    };
     let colours = most(&|word| vocabulary::colour(word).is_some());
-    let fabrics = most(&|word| is_among(word, FABRICS));
-    let patterns = most(&|word| is_among(word, PATTERNS));
-    let silhouettes = most(&|word| is_among(word, SILHOUETTES));
+    let fabrics = most(&|word| is_listed("fabrics", word));
+    let patterns = most(&|word| is_listed("patterns", word));
+    let silhouettes = most(&|word| is_listed("silhouettes", word));
     let pieces = most(&|word| Category::of_garment(word).is_some());
     let named = [&pieces, &fabrics, &patterns, &colours, &silhouettes].into_iter().find_map(|words| words.first());
     let name = match named {
@@ -98,28 +78,6 @@ fn mood(category: &str, articles: &[&(usize, Vec<String>)]) -> Value {
         },
         "articles": numbers,
     })
-}
-
-fn is_among(word: &str, list: &str) -> bool {
-    list.split_ascii_whitespace().any(|known| known == word)
-}
-
-/// The words that come most often, the first of those that come as often first.
-fn most_frequent<'a>(words: impl Iterator<Item = &'a String>) -> Vec<String> {
-    let mut counts: Vec<(&String, usize)> = Vec::new();
-    for word in words {
-        match counts.iter_mut().find(|(known, _)| *known == word) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((word, 1)),
-        }
-    }
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    counts.into_iter().take(MOST_SIGNALS).map(|(word, _)| word.clone()).collect()
-}
-
-fn capitalised(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 #[derive(Deserialize)]
@@ -178,9 +136,8 @@ mod tests {
 
     #[test]
     fn every_category_has_marks() {
-        assert_eq!(MARKS.map(|(category, _)| category), vocabulary::MOODS);
-        for word in MARKS.iter().flat_map(|(_, marks)| marks.split(' ')) {
-            assert_eq!(vocabulary::fold_plural(word), word);
+        for word in vocabulary::MOODS.iter().flat_map(|category| list(&format!("mood {category}"))) {
+            assert_eq!(vocabulary::fold_plural(word), *word);
         }
     }
 

@@ -28,6 +28,8 @@ enum Slot {
     One(Vec<&'static str>),
     /// One of these words, or none.
     Maybe(Vec<&'static str>),
+    /// A word, but none of these.
+    Other(Vec<&'static str>),
     /// A few words of any kind.
     Gap,
 }
@@ -52,10 +54,14 @@ static PHRASES: LazyLock<Phrases> = LazyLock::new(|| {
 });
 
 fn patterns(text: &'static str) -> Vec<Pattern> {
-    let slot = |token: &'static str| match token.strip_prefix('?') {
-        _ if token == "*" => Slot::Gap,
-        Some(choices) => Slot::Maybe(choices.split('|').collect()),
-        None => Slot::One(token.split('|').collect()),
+    let slot = |token: &'static str| {
+        let choices = token.trim_start_matches(['?', '!']).split('|').collect();
+        match token.as_bytes()[0] {
+            b'*' => Slot::Gap,
+            b'?' => Slot::Maybe(choices),
+            b'!' => Slot::Other(choices),
+            _ => Slot::One(choices),
+        }
     };
     let texts = text.split(';').map(str::trim).filter(|text| !text.is_empty());
     texts.map(|text| text.split_whitespace().map(slot).collect()).collect()
@@ -71,9 +77,14 @@ pub fn is_trigger(word: &str) -> bool {
     PHRASES.triggers.binary_search(&word).is_ok()
 }
 
+/// The words of a list.
+pub fn list(name: &str) -> &'static HashSet<&'static str> {
+    &PHRASES.lists[name]
+}
+
 /// Whether a list has this word.
-pub fn is_listed(list: &str, word: &str) -> bool {
-    PHRASES.lists[list].contains(word)
+pub fn is_listed(name: &str, word: &str) -> bool {
+    list(name).contains(word)
 }
 
 /// Whether a word for clothes means something else beside these words: "what does this work with".
@@ -86,41 +97,47 @@ pub fn is_verb(word: &str, before: &str, after: &str) -> bool {
 }
 
 /// Whether a message has a pattern of this name.
-pub fn is_said(name: &str, words: &[String]) -> bool {
+pub fn is_said<W: AsRef<str>>(name: &str, words: &[W]) -> bool {
     has_one(&PHRASES.changes[name], words)
 }
 
+/// Whether words begin with a pattern of this name.
+pub fn begins<W: AsRef<str>>(name: &str, words: &[W]) -> bool {
+    PHRASES.changes[name].iter().any(|pattern| matches_here(pattern, words))
+}
+
 /// The kind of question that a sentence, or a part of one, is.
-pub fn kind(words: &[String], sentence: &str) -> Option<Ask> {
+pub fn kind<W: AsRef<str>>(words: &[W], sentence: &str) -> Option<Ask> {
     let holds = |ask: Ask, patterns: &[Pattern]| may_be(ask, words, sentence) && has_one(patterns, words);
     PHRASES.kinds.iter().find(|(ask, patterns)| holds(ask, patterns)).map(|(ask, _)| *ask)
 }
 
 /// Whether a sentence can be of a kind at all.
-fn may_be(ask: Ask, words: &[String], sentence: &str) -> bool {
+fn may_be<W: AsRef<str>>(ask: Ask, words: &[W], sentence: &str) -> bool {
     let asks = || {
-        let first = words.first().map(String::as_str).unwrap_or_default();
+        let first = words.first().map_or("", AsRef::as_ref);
         sentence.trim_end().ends_with('?') || is_listed("question words", first) || is_listed("requests", first)
     };
     match ask {
         // What somebody says about themselves is no question.
         "dislike" | "fact" | "remember" => !asks(),
-        "like" => !asks() && words.iter().any(|word| thesaurus::lookup(word).is_some()),
-        "opinion" => !words.iter().any(|word| is_listed("open questions", word)),
+        "like" => !asks() && words.iter().any(|word| thesaurus::lookup(word.as_ref()).is_some()),
+        "opinion" => !words.iter().any(|word| is_listed("open questions", word.as_ref())),
         _ => true,
     }
 }
 
-fn has_one(patterns: &[Pattern], words: &[String]) -> bool {
+fn has_one<W: AsRef<str>>(patterns: &[Pattern], words: &[W]) -> bool {
     patterns.iter().any(|pattern| (0..words.len()).any(|start| matches_here(pattern, &words[start..])))
 }
 
-fn matches_here(pattern: &[Slot], words: &[String]) -> bool {
+fn matches_here<W: AsRef<str>>(pattern: &[Slot], words: &[W]) -> bool {
     let Some((slot, rest)) = pattern.split_first() else { return true };
-    let is_one = |choices: &[&str]| words.first().is_some_and(|word| choices.contains(&word.as_str()));
+    let is_one = |choices: &[&str]| words.first().is_some_and(|word| choices.contains(&word.as_ref()));
     match slot {
         Slot::One(choices) => is_one(choices) && matches_here(rest, &words[1..]),
         Slot::Maybe(choices) => (is_one(choices) && matches_here(rest, &words[1..])) || matches_here(rest, words),
+        Slot::Other(choices) => !words.is_empty() && !is_one(choices) && matches_here(rest, &words[1..]),
         Slot::Gap => (0..=WIDEST_GAP.min(words.len())).any(|width| matches_here(rest, &words[width..])),
     }
 }

@@ -151,7 +151,7 @@ fn every_kind_of_question_asks_its_tools_and_words_their_results() {
         ("What did I wear on Sunday?", &["get_wear_history"], &["you wore", "Morjas loafers"]),
         ("What did my loafers cost?", &["search_wardrobe"], &["\u{20ac}285", "1 March 2025"]),
         ("What's the cost per wear of my loafers?", &["search_wardrobe"], &["\u{20ac}9.50 per wear"]),
-        ("How much have I spent?", &["get_wardrobe_summary"], &["\u{20ac}1,234.50", "50 pieces"]),
+        ("How much have I spent?", &["get_wardrobe_summary"], &["about \u{20ac}1,235 on the 50 pieces"]),
         ("How do I clean my suede loafers?", &["search_wardrobe"], &["suede brush"]),
         ("Never suggest brown shoes again", &["remember_preference"], &["brown shoes"]),
         ("Forget that I dislike brown shoes", &["forget_preference"], &["Forgotten: brown shoes"]),

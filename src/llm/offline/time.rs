@@ -1,5 +1,6 @@
 //! Days that a message speaks of: tomorrow, Saturday, 14 June, last week, in December.
 
+use time::format_description::well_known::Iso8601;
 use time::{Date, Duration, Month, Weekday};
 
 use crate::base::calendar;
@@ -168,22 +169,20 @@ fn named_day(words: &[String], before: Option<&str>, today: Date, is_past: bool)
 
 /// How many days a trip or a plan takes: "5 days", "a week", "three nights", "the weekend".
 pub fn days(words: &[String]) -> Option<u16> {
-    let pairs = words.iter().zip(words.iter().skip(1).chain([words.last()?]));
-    for (first, second) in pairs {
-        match (number(first), second.as_str()) {
-            (Some(count), "day" | "days") => return Some(count),
-            (Some(count), "night" | "nights") => return Some(count + 1),
-            (Some(count), "week" | "weeks") => return Some(count * 7),
-            (_, "weekend") if first == "long" => return Some(4),
-            _ => {}
-        }
-        match first.as_str() {
-            "fortnight" => return Some(14),
-            "overnight" => return Some(2),
-            _ => {}
-        }
-    }
-    words.iter().any(|word| word == "weekend").then_some(3)
+    let counted = words.windows(2).find_map(|pair| match (number(&pair[0]), pair[1].as_str()) {
+        (Some(count), "day" | "days") => Some(count),
+        (Some(count), "night" | "nights") => Some(count + 1),
+        (Some(count), "week" | "weeks") => Some(count * 7),
+        (_, "weekend") if pair[0] == "long" => Some(4),
+        _ => None,
+    });
+    let named = |word: &String| match word.as_str() {
+        "fortnight" => Some(14),
+        "overnight" => Some(2),
+        "weekend" => Some(3),
+        _ => None,
+    };
+    counted.or_else(|| words.iter().find_map(named))
 }
 
 /// A day in words: "4 April", with the year if it is another one.
@@ -195,26 +194,9 @@ pub fn shown(date: Date, today: Date) -> String {
     }
 }
 
-/// How long ago a day was, in words.
-pub fn ago(date: Date, today: Date) -> String {
-    let count =
-        |count: i64, unit: &str| if count == 1 { format!("a {unit} ago") } else { format!("{count} {unit}s ago") };
-    match (today - date).whole_days() {
-        ..=0 => "today".to_owned(),
-        1 => "yesterday".to_owned(),
-        days @ 2..=13 => format!("{days} days ago"),
-        days @ 14..=59 => count(days / 7, "week"),
-        days @ 60..=364 => count(days / 30, "month"),
-        days => count((days + 182) / 365, "year"),
-    }
-}
-
 /// A day as a tool writes it.
 pub fn read(text: &str) -> Option<Date> {
-    let mut parts = text.get(..10)?.split('-');
-    let mut number = || parts.next()?.parse::<i32>().ok();
-    let (year, month, day) = (number()?, number()?, number()?);
-    Date::from_calendar_date(year, Month::try_from(u8::try_from(month).ok()?).ok()?, u8::try_from(day).ok()?).ok()
+    Date::parse(text.get(..10)?, &Iso8601::DATE).ok()
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub enum Unfinished {
     Call(&'static str, Value),
     /// A tool failed, or is not there; this is what to say.
     Sorry(String),
+    /// There is no more to say than this.
+    Answered(String),
 }
 
 /// An answer, or why there is none yet.
@@ -43,18 +45,18 @@ pub struct Turn<'a> {
     system: &'a str,
     results: Vec<(&'a ToolCall, &'a str)>,
     /// Chooses between sentences that say the same.
-    seed: u64,
+    pub(super) seed: u64,
 }
 
 impl<'a> Turn<'a> {
     /// Reads the request.
     pub fn new(request: &'a ChatRequest) -> Self {
         let messages = &request.messages[..];
-        let is_user = |message: &&Message| matches!(message, Message::User(_) | Message::UserWithImage { .. });
-        let last = messages.iter().rposition(|message| is_user(&message)).map_or(messages.len(), |place| place + 1);
+        let last = messages.iter().rposition(|message| message.user_text().is_some());
+        let last = last.map_or(messages.len(), |place| place + 1);
         let system = messages.iter().find_map(|message| match message {
             Message::System(text) => Some(text.as_str()),
-            Message::User(_) | Message::UserWithImage { .. } | Message::Assistant { .. } | Message::Tool { .. } => None,
+            _ => None,
         });
         let system = system.unwrap_or_default();
         let today = system.find(TODAY).and_then(|start| {
@@ -65,10 +67,12 @@ impl<'a> Turn<'a> {
         let mut said = Vec::new();
         let mut answer: Option<&str> = None;
         for message in &messages[..last] {
-            match message {
-                Message::User(text) | Message::UserWithImage { text, .. } => said.push((answer.take(), text.as_str())),
-                Message::Assistant { content, .. } if !content.is_empty() => answer = Some(content),
-                Message::Assistant { .. } | Message::System(_) | Message::Tool { .. } => {}
+            if let Some(text) = message.user_text() {
+                said.push((answer.take(), text));
+            } else if let Message::Assistant { content, .. } = message
+                && !content.is_empty()
+            {
+                answer = Some(content);
             }
         }
         let asked = understand::conversation(&said, today);
@@ -82,7 +86,7 @@ impl<'a> Turn<'a> {
                         results.push((*call, content.as_str()));
                     }
                 }
-                Message::System(_) | Message::User(_) | Message::UserWithImage { .. } => {}
+                _ => {}
             }
         }
         let text = said.last().map(|(_, text)| *text).unwrap_or_default();
@@ -94,7 +98,7 @@ impl<'a> Turn<'a> {
     /// The text, or the tool calls that have to come first.
     pub fn answer(&self) -> (String, Vec<ToolCall>) {
         match answers::answer(self) {
-            Ok(text) | Err(Unfinished::Sorry(text)) => (text, Vec::new()),
+            Ok(text) | Err(Unfinished::Sorry(text) | Unfinished::Answered(text)) => (text, Vec::new()),
             Err(Unfinished::Call(name, arguments)) => {
                 let id = format!("offline-{}", self.results.len() + 1);
                 (String::new(), vec![ToolCall { id, name: name.to_owned(), arguments: arguments.to_string() }])
@@ -111,10 +115,13 @@ impl<'a> Turn<'a> {
                     || serde_json::from_str(&call.arguments).is_ok_and(|known: Value| known == arguments))
         });
         match result {
-            Some((_, content)) if is_error(content) => Err(Unfinished::Sorry(apology(name))),
+            Some((_, content)) if is_error(content) => {
+                let what = self.may_say(&format!("to {name}"), &[]).unwrap_or_else(|| self.say("to do it", &[]));
+                Err(Unfinished::Sorry(self.say("failed", &[("what", &what)])))
+            }
             Some((_, content)) => Ok(content),
             None if !self.request.tools.iter().any(|tool| tool.name == name) || self.results.len() >= MOST_CALLS => {
-                Err(Unfinished::Sorry("I'm sorry, I can't look that up right now.".to_owned()))
+                Err(Unfinished::Sorry(self.say("no such tool", &[])))
             }
             None => Err(Unfinished::Call(name, arguments)),
         }
@@ -123,10 +130,7 @@ impl<'a> Turn<'a> {
     /// The result of a tool that answers in JSON.
     pub fn read<T: DeserializeOwned>(&self, name: &'static str, arguments: Value) -> Answer<T> {
         let text = self.call(name, arguments)?;
-        serde_json::from_str(text).map_err(|_| {
-            let sorry = "I couldn't make sense of what I found just now, sorry. Please ask me again in a moment.";
-            Unfinished::Sorry(sorry.to_owned())
-        })
+        serde_json::from_str(text).map_err(|_| Unfinished::Sorry(self.say("unreadable", &[])))
     }
 
     /// Arguments of a search that ran because its offer was accepted.
@@ -134,11 +138,6 @@ impl<'a> Turn<'a> {
         let (call, _) = self.results.iter().find(|(call, _)| call.name == name && call.id.starts_with("accepted-"))?;
         let arguments: Value = serde_json::from_str(&call.arguments).ok()?;
         Some(arguments.get("query")?.as_str()?.to_owned())
-    }
-
-    /// One of several ways to say something, the same for the same conversation.
-    pub fn pick(&self, ways: &[&'static str]) -> &'static str {
-        ways[usize::try_from(self.seed % ways.len() as u64).unwrap_or_default()]
     }
 
     /// Ids of the pieces that the user picked.
@@ -173,21 +172,4 @@ fn is_error(result: &str) -> bool {
     let named = serde_json::from_str::<Value>(result).is_ok_and(|value| value.get("error").is_some());
     let start = result.trim_start().get(..5).unwrap_or_default();
     named || start.eq_ignore_ascii_case("error")
-}
-
-/// An apology for a tool that failed.
-fn apology(tool: &str) -> String {
-    let what = match tool {
-        "search_wardrobe" | "get_wardrobe_summary" => "look into your wardrobe",
-        "plan_outfits" => "put an outfit together",
-        "get_weather" => "check the weather",
-        "get_user_profile" => "read your profile",
-        "analyze_wardrobe_gaps" => "check your wardrobe for gaps",
-        "get_trending_moods" => "see what is in fashion",
-        "get_wear_patterns" | "get_wear_history" => "look at what you wore",
-        "search_scraped_items" => "look for new pieces",
-        "remember_preference" => "note that: my memory is full, or out of reach",
-        _ => "do that",
-    };
-    format!("I'm sorry, I couldn't {what} just now. Please try again in a moment.")
 }

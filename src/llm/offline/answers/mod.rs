@@ -8,29 +8,28 @@ mod outside;
 mod pairs;
 mod pieces;
 mod search;
+mod weather;
 mod wording;
 
-use self::history::{last_worn, ranking, worn};
+use self::history::{about_piece, ranking, worn};
 use self::memory::{forget, recall, remember};
-use self::money::{about_piece, spent};
+use self::money::spent;
 use self::outfits::{outfit, packing};
-use self::outside::{care, gaps, profile, shop, trends, weather};
+use self::outside::{gaps, profile, shop, trends};
 use self::pairs::{opinion, pair};
 use self::pieces::{count, extreme, find, summary};
+use self::weather::weather;
 use super::advice;
 use super::phrases::Ask;
 use super::turn::{Answer, Turn, Unfinished};
 
 /// Pieces in a list.
-pub const MOST_LISTED: usize = 12;
+const MOST_LISTED: usize = 12;
 
 /// The answer to everything that a message asks.
 pub fn answer(turn: &Turn<'_>) -> Answer {
     if turn.asked.is_foreign {
-        return Ok("Sorry, I only understand English: I'm PluckIt's built-in model, not a large language model. \
-                   (Ich verstehe nur Englisch. Je ne comprends que l'anglais. Solo entiendo inglés.) Ask me in English what to wear, \
-                   or about the clothes you own."
-            .to_owned());
+        return Ok(turn.say("foreign", &[]));
     }
     let mut asks = turn.asked.asks.clone();
     // Whoever picked pieces wants them worn.
@@ -47,6 +46,7 @@ pub fn answer(turn: &Turn<'_>) -> Answer {
                 is_sorry = true;
                 text
             }
+            Err(Unfinished::Answered(text)) => text,
             other => other?,
         };
         if !text.is_empty() && !paragraphs.contains(&text) {
@@ -54,31 +54,20 @@ pub fn answer(turn: &Turn<'_>) -> Answer {
         }
     }
     if paragraphs.is_empty() {
-        return Ok(advice::lost(turn));
+        return Ok(small_talk(turn, "lost"));
     }
     // Somebody who just accepted an offer gets the result, not the next offer; nor does what failed lead on to more.
     let last = asks.last().filter(|ask| {
         !turn.asked.is_accepted && !is_sorry && (**ask != "pair" || paragraphs.iter().any(|text| text.contains("\n- ")))
     });
-    paragraphs.extend(last.and_then(|ask| next_step(turn, ask)).map(str::to_owned));
+    paragraphs.extend(last.and_then(|ask| next_step(turn, ask)));
     Ok(paragraphs.join("\n\n"))
 }
 
 /// What could come next.
-fn next_step(turn: &Turn<'_>, ask: Ask) -> Option<&'static str> {
-    match ask {
-        "summary" | "spent" => Some("Want me to check your wardrobe for gaps?"),
-        "trends" => Some("Want me to put together an outfit in that mood from your wardrobe?"),
-        "weather" => Some("Want me to put together an outfit for it?"),
-        "greet" => Some("Want me to put together an outfit for today?"),
-        "never" | "neglected" => Some("Want me to put together an outfit with one of them?"),
-        "outfit" | "pair" if !turn.asked.is_variation => Some(turn.pick(&[
-            "If something isn't right, tell me which piece, or say \"another one\".",
-            "Not quite it? Tell me what to leave out, or ask for something warmer or smarter.",
-            "Say the word if you'd rather have another one.",
-        ])),
-        _ => None,
-    }
+fn next_step(turn: &Turn<'_>, ask: Ask) -> Option<String> {
+    let is_known = turn.asked.is_variation && matches!(ask, "outfit" | "pair");
+    turn.may_say(&format!("after {ask}"), &[]).filter(|_| !is_known)
 }
 
 fn one(turn: &Turn<'_>, ask: Ask) -> Answer {
@@ -90,15 +79,12 @@ fn one(turn: &Turn<'_>, ask: Ask) -> Answer {
         "find" => find(turn),
         "count" => count(turn),
         "summary" | "colours" => summary(turn, ask),
-        "never" | "neglected" | "mostworn" | "dearest" | "cheapest" | "newest" | "oldest" | "bestvalue"
-        | "worstvalue" => ranking(turn, ask),
         "warmest" | "lightest" | "dressiest" | "plainest" => extreme(turn, ask),
-        "lastworn" | "howoften" => last_worn(turn),
+        "lastworn" | "howoften" | "bought" | "price" | "perwear" => about_piece(turn, ask),
         "worn" => worn(turn),
-        "bought" | "price" | "perwear" => about_piece(turn, ask),
         "spent" => spent(turn),
         "weather" => weather(turn),
-        "care" => care(turn),
+        "care" => pieces::care(turn),
         "dislike" | "like" | "fact" | "remember" => remember(turn, ask),
         "forget" => forget(turn),
         "recall" => Ok(recall(turn)),
@@ -106,6 +92,16 @@ fn one(turn: &Turn<'_>, ask: Ask) -> Answer {
         "trends" => trends(turn),
         "shop" => shop(turn),
         "size" | "profile" => profile(turn, ask),
-        other => Ok(advice::small_talk(turn, other)),
+        _ if history::is_ranking(ask) => ranking(turn, ask),
+        _ => Ok(small_talk(turn, ask)),
     }
+}
+
+/// The answer to what needs no tool.
+fn small_talk(turn: &Turn<'_>, ask: Ask) -> String {
+    let words = &turn.asked.words;
+    let what = advice::about(words, |kind| kind == "cannot").map_or("do that", |(_, text)| text);
+    let is_lost_word = ask == "lost" && words.len() <= 2;
+    turn.may_say(if is_lost_word { "lost in a word" } else { ask }, &[("what", &what)])
+        .unwrap_or_else(|| small_talk(turn, "lost"))
 }

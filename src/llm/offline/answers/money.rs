@@ -1,126 +1,64 @@
-//! What clothes have cost.
+//! What the wardrobe has cost.
 
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::history::{on, ranking};
-use super::search::{Item, Price, not_owned, owned};
-use super::wording::{amount, collective, list, money, spelled, times};
-use crate::llm::offline::phrases::Ask;
+use super::pieces::tally;
+use super::search::fitting;
+use super::wording::{collective, list, spelled};
 use crate::llm::offline::turn::{Answer, Turn};
-use crate::model::garment::{is_plural, shown};
-
-/// When a piece was bought, what it cost, or what each wearing has cost.
-pub fn about_piece(turn: &Turn<'_>, ask: Ask) -> Answer {
-    let Some(named) = turn.asked.about() else {
-        return match ask {
-            "bought" => ranking(turn, "newest"),
-            "perwear" => ranking(turn, "bestvalue"),
-            _ => spent(turn),
-        };
-    };
-    let owned = owned(turn, named)?;
-    if owned.fitting.is_empty() {
-        return Ok(not_owned(turn, named, &owned.close));
-    }
-    let sentence = |item: &Item| {
-        let name = item.name();
-        let plural = is_plural(&name);
-        let bought = item.bought.as_deref().map(|day| on(turn, day));
-        match (ask, &item.price) {
-            ("bought", _) => match bought {
-                Some(day) => format!("You bought your {name} {day}."),
-                None => format!("There's no purchase date on record for your {name}."),
-            },
-            (_, None) => format!("There's no price on record for your {name}."),
-            ("perwear", Some(price)) if item.wear_count > 0 => format!(
-                "Your {name} {} cost you {} per wear so far: {}, worn {}.",
-                if plural { "have" } else { "has" },
-                amount(price.amount / f64::from(item.wear_count), &price.currency),
-                money(price),
-                times(item.wear_count)
-            ),
-            ("perwear", Some(price)) => format!(
-                "You paid {} for your {name} and haven't worn {} yet, so there is no cost per wear.",
-                money(price),
-                if plural { "them" } else { "it" }
-            ),
-            (_, Some(price)) => format!(
-                "Your {name} cost {}{}.",
-                money(price),
-                bought.map(|day| format!(", bought {day}")).unwrap_or_default()
-            ),
-        }
-    };
-    match &owned.fitting[..] {
-        [one] => Ok(sentence(one)),
-        several => {
-            Ok(several.iter().take(6).map(|item| format!("- {}", sentence(item))).collect::<Vec<_>>().join("\n"))
-        }
-    }
-}
+use crate::llm::offline::understand::Named;
+use crate::model::garment::shown;
+use crate::model::tool_results::Paid;
 
 /// What the wardrobe cost, or a part of it.
 pub fn spent(turn: &Turn<'_>) -> Answer {
     let result: Value = turn.read("get_wardrobe_summary", json!({}))?;
     let spent = &result["spent"];
-    let currency = spent["currency"].as_str().unwrap_or("USD").to_owned();
-    let total = spent["total"].as_f64().unwrap_or_default();
     let priced = spent["items_with_price"].as_u64().unwrap_or_default();
     if priced == 0 {
-        return Ok(
-            "No prices are on record for your clothes, so I can't add them up. Add them in the app, and I will."
-                .to_owned(),
-        );
+        return Ok(turn.say("no prices", &[]));
     }
-    let by_category: Vec<(String, f64)> = {
-        let entries = spent["by_category"].as_object().into_iter().flatten();
-        let mut all: Vec<(String, f64)> =
-            entries.filter_map(|(name, sum)| Some((shown(name), sum.as_f64()?))).collect();
-        all.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-        all
-    };
+    let currency = spent["currency"].as_str().unwrap_or("USD");
+    let about = |amount: f64| Paid { amount, currency: currency.to_owned() }.rounded();
+    let kinds = tally(&spent["by_category"], shown);
     if let Some(named) = turn.asked.about() {
-        let category = named.description.garment.map(|kind| match kind.group().name() {
-            "top" => "tops",
-            "dress" => "dresses",
-            other => other,
-        });
-        let is_whole = named.description.colours.is_empty()
-            && named.description.words.is_empty()
-            && named.description.garment.is_some_and(|kind| kind == kind.group());
-        let sum = by_category.iter().find(|(name, _)| Some(name.as_str()) == category);
-        if let Some((_, sum)) = sum.filter(|_| is_whole) {
-            return Ok(format!(
-                "Your {} have cost about {} in all.",
-                category.unwrap_or_default(),
-                amount(*sum, &currency)
-            ));
-        }
-        let owned = owned(turn, named)?;
-        let prices: Vec<&Price> = owned.fitting.iter().filter_map(|item| item.price.as_ref()).collect();
-        let Some(first) = prices.first() else { return Ok(not_owned(turn, named, &owned.close)) };
-        let same: Vec<&&Price> = prices.iter().filter(|price| price.currency == first.currency).collect();
-        let sum: f64 = same.iter().map(|price| price.amount).sum();
-        return Ok(format!(
-            "{} for {} {}.",
-            amount(sum, &first.currency),
-            spelled(same.len() as u64),
-            collective(named, same.len() as u64)
-        ));
+        let kind = whole_kind(named);
+        return match kinds.iter().find(|(name, _)| Some(name.as_str()) == kind) {
+            Some((kind, sum)) => Ok(turn.say("spent on kind", &[("kind", kind), ("sum", &about(*sum))])),
+            None => spent_on(turn, named),
+        };
     }
-    let top: Vec<String> =
-        by_category.iter().take(3).map(|(name, sum)| format!("{} for {name}", amount(*sum, &currency))).collect();
+    let most: Vec<String> = kinds.iter().take(3).map(|(name, sum)| format!("{} for {name}", about(*sum))).collect();
+    let total = about(spent["total"].as_f64().unwrap_or_default());
+    let mut text = turn.say("spent", &[("sum", &total), ("priced", &priced), ("most", &list(&most))]);
     let unpriced = spent["items_without_price"].as_u64().unwrap_or_default();
-    let without = match unpriced {
-        0 => String::new(),
-        1 => " One more has no price on record.".to_owned(),
-        count => format!(" {count} more have no price on record."),
+    if unpriced > 0 {
+        let number = if unpriced == 1 { "One".to_owned() } else { unpriced.to_string() };
+        text = format!("{text} {}", turn.say("unpriced", &[("number", &number), ("count", &unpriced)]));
+    }
+    Ok(text)
+}
+
+/// The category that is named as a whole, as the summary calls it.
+fn whole_kind(named: &Named) -> Option<&'static str> {
+    let is_whole = named.description.colours.is_empty() && named.description.words.is_empty();
+    let kind = named.description.garment.filter(|kind| is_whole && *kind == kind.group())?;
+    Some(match kind.name() {
+        "top" => "tops",
+        "dress" => "dresses",
+        other => other,
+    })
+}
+
+/// What pieces cost that were named, in the currency of the first of them.
+fn spent_on(turn: &Turn<'_>, named: &Named) -> Answer {
+    let owned = fitting(turn, named)?;
+    let prices: Vec<&Paid> = owned.fitting.iter().filter_map(|item| item.price.as_ref()).collect();
+    let Some(first) = prices.first() else {
+        return Ok(turn.say("price unknown", &[("name", &named.text)]));
     };
-    let start = turn.pick(&["You've spent about", "All told, you've spent about", "It adds up to about"]);
-    Ok(format!(
-        "{start} {} on the {priced} pieces with a price, most of it {}.{without}",
-        amount(total, &currency),
-        list(&top)
-    ))
+    let amounts: Vec<f64> =
+        prices.iter().filter(|price| price.currency == first.currency).map(|price| price.amount).collect();
+    let (sum, count) = (Paid { amount: amounts.iter().sum(), currency: first.currency.clone() }, amounts.len() as u64);
+    Ok(turn.say("spent on pieces", &[("sum", &sum), ("number", &spelled(count)), ("what", &collective(named, count))]))
 }

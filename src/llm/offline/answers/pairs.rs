@@ -3,14 +3,20 @@
 use serde_json::json;
 
 use super::MOST_LISTED;
-use super::outfits::{Piece, Plan, Planned, lines, nothing_to_wear, outfit, plan_arguments, remarks, slot_of};
-use super::search::{Item, not_owned, owned};
-use super::wording::{bullets, clean, several, with_article};
-use crate::llm::offline::advice;
+use super::outfits::{lines, nothing_to_wear, one_text, outfit, plan_arguments, remarks};
+use super::search::{fitting, name, names, not_owned, owned};
+use super::wording::{clean, noun, several};
 use crate::llm::offline::turn::{Answer, Turn};
 use crate::llm::offline::understand::Named;
-use crate::model::garment::is_plural;
-use crate::model::thesaurus::Kind;
+use crate::model::garment::{Garment, Slot, is_plural};
+use crate::model::thesaurus::{Kind, TermId};
+use crate::model::tool_results::{CompactItem, OutfitPlan, PlannedOutfit, PlannedPiece};
+
+/// Degrees Celsius that a garment of each warmth is made for.
+const CELSIUS_BY_WARMTH: [f64; 4] = [25.0, 17.0, 13.0, 8.0];
+/// Degrees Celsius below which what is for the heat is too cold, and above which what is for the cold is too warm.
+const TOO_COLD_BELOW: f64 = 18.0;
+const TOO_WARM_ABOVE: f64 = 21.0;
 
 /// What goes with a piece.
 pub fn pair(turn: &Turn<'_>) -> Answer {
@@ -18,182 +24,163 @@ pub fn pair(turn: &Turn<'_>) -> Answer {
     // "Which shoes go with the sage shirt": the shoes are asked for, the shirt is there.
     let anchor = asked.named.iter().rfind(|named| named.is_claimed).or_else(|| asked.named.last());
     let Some(anchor) = anchor else { return outfit(turn) };
-    let wanted =
-        asked.named.iter().find(|named| *named != anchor && !named.is_claimed && slot_of(&named.description).is_some());
     let owned = owned(turn, anchor)?;
-    let Some(item) = owned.fitting.first() else {
-        let mut text = not_owned(turn, anchor, &owned.close);
-        if let Some(close) = owned.close.first() {
-            let plan = plan_with(turn, close, Vec::new())?;
-            if let Some(planned) = plan.outfits.first() {
-                let it = if owned.close.len() > 1 {
-                    "the first"
-                } else if is_plural(&close.name()) {
-                    "those"
-                } else {
-                    "that"
-                };
-                text += &format!(" With {it} I'd wear:\n{}", lines(turn, &without(planned, &close.id)));
-            }
-        } else if let Some(garment) = anchor.description.garment {
-            text += &format!(" In general, {}.", advice::goes_with(garment, &anchor.description.colours));
-        }
-        return Ok(text);
-    };
-    let name = item.name();
-    if let Some(slot) = wanted.and_then(|wanted| slot_of(&wanted.description)) {
-        let mut choices: Vec<Piece> = Vec::new();
-        while choices.len() < 3 {
-            let avoid = choices.iter().map(|piece| piece.id.clone()).collect();
-            let plan = plan_with(turn, item, avoid)?;
-            match plan.outfits.first().and_then(|planned| planned.pieces.iter().find(|piece| piece.slot == slot)) {
-                Some(piece) if !choices.iter().any(|known| known.id == piece.id) => choices.push(piece.clone()),
-                _ => break,
-            }
-        }
-        if choices.is_empty() {
-            return Ok(format!("I found no {slot} among your pieces that I'd put with your {name}."));
-        }
-        let head = turn.pick(&["I'd put these with your", "These go well with your", "With your"]);
-        let head = if head == "With your" {
-            format!("With your {name}, try one of these:")
-        } else {
-            format!("{head} {name}:")
-        };
-        let line = |piece: &Piece| format!("- your {}, {}.", clean(&piece.name), clean(&piece.why));
-        return Ok(format!("{head}\n{}", choices.iter().map(line).collect::<Vec<_>>().join("\n")));
+    let Some(item) = owned.fitting.first() else { return pair_unowned(turn, anchor, &owned.close) };
+    let name = name(item);
+    let mut wished = asked.named.iter().filter(|named| *named != anchor && !named.is_claimed);
+    if let Some(slot) = wished.find_map(|named| named.description.slot()) {
+        let line = |piece: PlannedPiece| format!("your {}, {}.", clean(&piece.name), clean(&piece.why));
+        let lines = choices(turn, item, slot)?.into_iter().map(line);
+        return Ok(turn.say_list("pair choices", &[("slot", &slot.name()), ("name", &name)], lines));
     }
-    let plan = plan_with(turn, item, Vec::new())?;
+    let plan = plan_with(turn, item, &[])?;
     let Some(planned) = plan.outfits.first().filter(|planned| !planned.pieces.is_empty()) else {
-        return Ok(nothing_to_wear(&plan));
+        return Ok(nothing_to_wear(turn, &plan));
     };
-    let head = match turn.pick(&["with", "around", "build"]) {
-        "with" => format!("With your {name} I'd wear:"),
-        "around" => format!("I'd build this around your {name}:"),
-        _ => format!("Your {name} {} well with:", if is_plural(&name) { "go" } else { "goes" }),
-    };
-    let others = without(planned, &item.id);
-    let mut text = format!("{head}\n{}", lines(turn, &others));
-    if others.pieces.iter().any(|piece| piece.slot == "outerwear") || !planned.missing.is_empty() {
+    let others = planned.without(&item.id);
+    let mut text = format!("{}\n{}", turn.say("pair", &[("name", &name)]), lines(turn, &others));
+    if others.piece(Slot::Outerwear).is_some() || !planned.missing.is_empty() {
         text += &remarks(turn, &plan, planned);
     }
     Ok(text)
 }
 
-fn plan_with(turn: &Turn<'_>, item: &Item, avoid: Vec<String>) -> Answer<Plan> {
-    let mut arguments = plan_arguments(turn, vec![item.id.clone()], avoid);
-    // The clothes of the question are no wish of their own here.
-    let occasion = turn.asked.occasion_text();
-    match arguments.as_object_mut() {
-        Some(fields) if occasion.is_empty() => drop(fields.remove("occasions")),
-        Some(fields) => drop(fields.insert("occasions".to_owned(), json!([occasion]))),
-        None => {}
+/// What goes with something that is not owned: with what is closest to it, or in general.
+fn pair_unowned(turn: &Turn<'_>, anchor: &Named, close: &[CompactItem]) -> Answer {
+    let mut text = not_owned(turn, anchor, close);
+    if let Some(first) = close.first() {
+        if let Some(planned) = plan_with(turn, first, &[])?.outfits.first() {
+            let it = match close.len() {
+                1 if is_plural(&name(first)) => "those",
+                1 => "that",
+                _ => "the first",
+            };
+            let head = turn.say("pair close", &[("it", &it)]);
+            text += &format!(" {head}\n{}", lines(turn, &planned.without(&first.id)));
+        }
+    } else if let Some(garment) = anchor.description.garment {
+        let slot = anchor.description.slot().map_or("it", Slot::name);
+        let is_loud = anchor.description.colours.iter().any(|colour| !colour.term().facts.neutral);
+        let quiet = if is_loud { ", all of it in neutral colours" } else { "" };
+        let with = turn.say(&format!("with {slot}"), &[]);
+        let garment = noun(garment.name());
+        text += &format!(" {}", turn.say("in general", &[("garment", &garment), ("with", &with), ("quiet", &quiet)]));
     }
-    if turn.asked.occasion.is_empty() && turn.asked.when.is_none() && turn.asked.celsius.is_none() {
-        // Out of season the piece would find no company: it is dressed for the weather it is made for.
-        arguments["celsius"] = json!(match item.garment().warmth {
-            0 => 25.0,
-            1 => 17.0,
-            2 => 13.0,
-            _ => 8.0,
-        });
-    }
-    turn.read("plan_outfits", arguments)
+    Ok(text)
 }
 
-fn without(planned: &Planned, id: &str) -> Planned {
-    Planned { pieces: planned.pieces.iter().filter(|piece| piece.id != id).cloned().collect(), ..planned.clone() }
+/// The best pieces for a slot beside a piece.
+fn choices(turn: &Turn<'_>, item: &CompactItem, slot: Slot) -> Answer<Vec<PlannedPiece>> {
+    let mut choices: Vec<PlannedPiece> = Vec::new();
+    while choices.len() < 3 {
+        let avoid: Vec<String> = choices.iter().map(|piece| piece.id.to_string()).collect();
+        let plan = plan_with(turn, item, &avoid)?;
+        match plan.outfits.first().and_then(|planned| planned.piece(slot)) {
+            Some(piece) if !choices.iter().any(|known| known.id == piece.id) => choices.push(piece.clone()),
+            _ => break,
+        }
+    }
+    Ok(choices)
+}
+
+fn plan_with(turn: &Turn<'_>, item: &CompactItem, avoid: &[String]) -> Answer<OutfitPlan> {
+    let asked = &turn.asked;
+    let mut arguments = plan_arguments(turn, &[item.id.to_string()], avoid);
+    // The clothes of the question are no wish of their own here.
+    arguments["occasions"] = json!(one_text(asked.occasion_text()));
+    if asked.occasion.is_empty() && asked.when.is_none() && asked.celsius.is_none() {
+        // Out of season the piece would find no company: it is dressed for the weather it is made for.
+        let warmth = usize::from(Garment::from(item).warmth).min(CELSIUS_BY_WARMTH.len() - 1);
+        arguments["celsius"] = json!(CELSIUS_BY_WARMTH[warmth]);
+    }
+    turn.read("plan_outfits", arguments)
 }
 
 /// Whether something can be worn: to an occasion, in a season, or with another piece.
 pub fn opinion(turn: &Turn<'_>) -> Answer {
     let asked = &turn.asked;
     let Some(first) = asked.named.first() else { return outfit(turn) };
-    if let Some(second) = asked
-        .named
-        .get(1)
-        .filter(|second| second.description.garment.is_some() || !second.description.colours.is_empty())
-    {
-        let said = |named: &Named| if named.is_claimed { format!("your {}", named.text) } else { named.text.clone() };
-        // Something that is not owned goes with nothing.
-        for named in [first, second].into_iter().filter(|named| named.is_claimed && named.description.garment.is_some())
-        {
-            let owned = owned(turn, named)?;
-            if owned.fitting.is_empty() {
-                return Ok(not_owned(turn, named, &owned.close));
-            }
-        }
-        return Ok(advice::together(&first.description, &second.description, &said(first), &said(second)));
+    let is_thing = |named: &&Named| named.description.garment.is_some() || !named.description.colours.is_empty();
+    if let Some(second) = asked.named.get(1).filter(is_thing) {
+        return together(turn, first, second);
     }
-    let found = owned(turn, first)?;
-    if found.fitting.is_empty() && first.is_claimed {
-        return Ok(not_owned(turn, first, &found.close));
-    }
+    let found = if first.is_claimed { fitting(turn, first)? } else { owned(turn, first)? };
     // "Are any of my shoes good in rain?": those that are.
     if asked.wet && asked.says(&["any", "which", "some"]) && !found.fitting.is_empty() {
-        let dry: Vec<Item> = found.fitting.iter().filter(|item| item.garment().waterproof).cloned().collect();
-        return Ok(match dry.len() {
-            0 => format!("None that I know to keep the rain out, of the {} you have.", several(first)),
-            count => format!(
-                "Yes, {} the rain out:\n{}",
-                if count == 1 { "this keeps" } else { "these keep" },
-                bullets(&dry[..count.min(MOST_LISTED)])
-            ),
-        });
+        let dry: Vec<CompactItem> = found.fitting.into_iter().filter(|item| Garment::from(item).waterproof).collect();
+        let (kind, names) = (several(first), names(&dry, MOST_LISTED));
+        return Ok(turn.say_list("dry", &[("kind", &kind), ("count", &dry.len())], names));
     }
     let item = found.fitting.first();
-    let garment = item.map(Item::garment);
-    let facts = garment.as_ref().map(|garment| (garment.warmth, garment.formality, garment.spoils));
-    let facts = facts.or_else(|| {
-        first.description.garment.map(|kind| {
-            let facts = kind.term().facts;
-            (facts.warmth.unwrap_or(1), facts.formality.unwrap_or((1, 3)), facts.spoils)
-        })
-    });
-    let Some((warmth, formality, spoils)) = facts else { return outfit(turn) };
-    let plan: Plan = turn.read("plan_outfits", plan_arguments(turn, Vec::new(), vec![first.text.clone()]))?;
-    let planned = plan.outfits.first();
-    let weather = planned.map(|planned| planned.weather.clone()).unwrap_or_default();
-    let celsius = asked.celsius.or_else(|| celsius_in(&weather));
-    let wet = asked.wet || weather.contains("rain") && !weather.starts_with("no forecast") || weather.contains("snow");
-    let occasion = asked.occasion.iter().rfind(|term| term.term().facts.formality.is_some());
-    let (least, most) = occasion.and_then(|term| term.term().facts.formality).unwrap_or((0, 5));
-    let subject = item.map_or_else(|| first.text.clone(), |item| format!("your {}", item.name()));
-    let are = if is_plural(&subject) { "are" } else { "is" };
-    let is_seasonal = asked.when.is_some()
-        || asked.celsius.is_some()
-        || asked.wet
-        || asked.occasion.iter().any(|term| term.kind() == Kind::Season);
-    let about = celsius.map(|celsius| format!(" (about {celsius:.0} \u{b0}C)")).unwrap_or_default();
-    let when = asked.when.as_ref().map_or_else(|| "then".to_owned(), |when| when.label.clone());
-    let verdict = if is_seasonal && warmth == 0 && celsius.is_some_and(|celsius| celsius < 18.0) {
-        Err(format!("I'd rather not: it's too cold {when}{about} for {subject}."))
-    } else if is_seasonal && warmth >= 3 && celsius.is_some_and(|celsius| celsius > 21.0) {
-        Err(format!("I'd rather not: {subject} {are} too warm {when}{about}."))
-    } else if wet && spoils {
-        Err(format!("Better not in the wet: rain would ruin {subject}."))
-    } else if let Some(occasion) = occasion.filter(|_| formality.1 < least) {
-        Err(format!("I wouldn't: {subject} {are} too casual for {}.", with_article(*occasion)))
-    } else if let Some(occasion) = occasion.filter(|_| formality.0 > most) {
-        Err(format!("I wouldn't: {subject} {are} too dressy for {}.", with_article(*occasion)))
-    } else {
-        Ok(match occasion {
-            Some(occasion) => format!("Yes, {subject} {are} fine for {}.", with_article(*occasion)),
-            None => format!("Yes, go ahead: {subject} {are} fine {when}{about}."),
-        })
+    let kind = first.description.garment;
+    let Some(garment) = item.map(Garment::from).or_else(|| Some(Garment::described(kind?.name()))) else {
+        return outfit(turn);
     };
-    let instead = slot_of(&first.description).and_then(|slot| planned?.pieces.iter().find(|piece| piece.slot == slot));
-    Ok(match verdict {
-        Ok(yes) if item.is_none() => format!("{yes} {}", not_owned(turn, first, &found.close))
-            .replace("Yes, ", "That would be fine in principle: "),
-        Ok(yes) => yes,
-        Err(no) => match instead {
+    let plan: OutfitPlan = turn.read("plan_outfits", plan_arguments(turn, &[], std::slice::from_ref(&first.text)))?;
+    let planned = plan.outfits.first();
+    let it = item.map_or_else(|| first.text.clone(), |item| format!("your {}", name(item)));
+    Ok(match (verdict(turn, &garment, planned, &it), item) {
+        (Ok(yes), Some(_)) => yes,
+        (Ok(yes), None) => {
+            let yes = yes.replacen("Yes, ", "That would be fine in principle: ", 1);
+            format!("{yes} {}", not_owned(turn, first, &found.close))
+        }
+        (Err(no), _) => match first.description.slot().and_then(|slot| planned?.piece(slot)) {
             Some(piece) => {
-                format!("{no} Your {} would be the better choice ({}).", clean(&piece.name), clean(&piece.why))
+                format!("{no} {}", turn.say("better", &[("name", &clean(&piece.name)), ("why", &clean(&piece.why))]))
             }
             None => no,
         },
     })
+}
+
+/// Whether a garment fits the weather and the occasion that are asked about, and why not.
+fn verdict(turn: &Turn<'_>, garment: &Garment, planned: Option<&PlannedOutfit>, it: &str) -> Result<String, String> {
+    let asked = &turn.asked;
+    let weather = planned.map(|planned| planned.weather.as_str()).unwrap_or_default();
+    let celsius = asked.celsius.or_else(|| celsius_in(weather));
+    let has_rain = weather.contains("rain") && !weather.starts_with("no forecast") || weather.contains("snow");
+    let wanted = asked.occasion.iter().rfind(|term| term.term().facts.formality.is_some()).copied();
+    let (least, most) = wanted.and_then(|term| term.term().facts.formality).unwrap_or((0, 5));
+    let is_season = |term: &TermId| term.kind() == Kind::Season;
+    let is_seasonal =
+        asked.when.is_some() || asked.celsius.is_some() || asked.wet || asked.occasion.iter().any(is_season);
+    let degrees = celsius.filter(|_| is_seasonal);
+    let (verdict, is_fine) = match wanted {
+        _ if garment.warmth == 0 && degrees.is_some_and(|celsius| celsius < TOO_COLD_BELOW) => ("too cold", false),
+        _ if garment.warmth >= 3 && degrees.is_some_and(|celsius| celsius > TOO_WARM_ABOVE) => ("too warm", false),
+        _ if garment.spoils && (asked.wet || has_rain) => ("too wet", false),
+        Some(_) if garment.formality.1 < least => ("too casual", false),
+        Some(_) if garment.formality.0 > most => ("too dressy", false),
+        Some(_) => ("fine for it", true),
+        None => ("fine", true),
+    };
+    let about = celsius.map(|celsius| format!(" (about {celsius:.0} \u{b0}C)")).unwrap_or_default();
+    let when = asked.when.as_ref().map_or("then", |when| when.label.as_str());
+    let wanted = wanted.map(TermId::with_article).unwrap_or_default();
+    let text = turn.say(verdict, &[("it", &it), ("occasion", &wanted), ("when", &format!("{when}{about}"))]);
+    if is_fine { Ok(text) } else { Err(text) }
+}
+
+/// Whether two things go together, by their colours.
+fn together(turn: &Turn<'_>, first: &Named, second: &Named) -> Answer {
+    // Something that is not owned goes with nothing.
+    for named in [first, second].into_iter().filter(|named| named.is_claimed && named.description.garment.is_some()) {
+        fitting(turn, named)?;
+    }
+    let it = |named: &Named| if named.is_claimed { format!("your {}", named.text) } else { named.text.clone() };
+    let colours = (first.description.colours.first(), second.description.colours.first());
+    let is_neutral = |colour: &TermId| colour.term().facts.neutral;
+    let (sentence, colour, other) = match colours {
+        (Some(mine), Some(theirs)) if is_neutral(mine) => ("together neutral", mine.name(), theirs.name()),
+        (Some(mine), Some(theirs)) if is_neutral(theirs) => ("together neutral", theirs.name(), mine.name()),
+        (Some(mine), Some(theirs)) if mine.with_broader().any(|broad| theirs.is_a(broad)) => {
+            ("together shades", mine.name(), theirs.name())
+        }
+        (Some(mine), Some(theirs)) => ("together bold", mine.name(), theirs.name()),
+        _ => ("together", "", ""),
+    };
+    Ok(turn.say(sentence, &[("first", &it(first)), ("second", &it(second)), ("colour", &colour), ("other", &other)]))
 }
 
 /// The temperature in a plan's words about the weather.

@@ -1,92 +1,79 @@
-//! What is owned: which pieces, how many, of which colours and sizes.
+//! What is owned: which pieces, how many, of which colours, the warmest of them, and how to look after them.
 
-use serde_json::Value;
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use super::MOST_LISTED;
-use super::outfits::{Plan, nothing_to_wear};
-use super::search::{Item, loose_query, not_owned, owned, search, sorted};
-use super::wording::{bullets, clean, collective, list, sentence_case, several, spelled};
-use crate::llm::offline::phrases::Ask;
+use super::search::{loose_query, name, names, not_owned, owned, search, sorted};
+use super::wording::{clean, collective, list, several, spelled, yours};
+use crate::base::text::capitalised;
+use crate::llm::offline::advice;
+use crate::llm::offline::phrases::{Ask, is_listed};
+use crate::llm::offline::sentences::Values;
 use crate::llm::offline::time as days;
 use crate::llm::offline::turn::{Answer, Turn};
+use crate::llm::offline::understand::named;
 use crate::model::garment::{Garment, shown};
 use crate::model::thesaurus;
-use crate::model::vocabulary;
+use crate::model::tool_results::CompactItem;
+use crate::model::vocabulary::Category;
 
 pub fn find(turn: &Turn<'_>) -> Answer {
-    let asked = &turn.asked;
     let accepted = turn.accepted_query("search_wardrobe");
-    let named = match (&accepted, asked.about()) {
-        (Some(query), _) => {
-            Some(crate::llm::offline::understand::named(query)).filter(|named| !named.description.is_empty())
-        }
-        (None, named) => named.cloned(),
+    let named = match &accepted {
+        Some(query) => Some(named(query)).filter(|named| !named.description.is_empty()),
+        None => turn.asked.about().cloned(),
     };
-    let Some(named) = named else {
-        let query = accepted.unwrap_or_else(|| loose_query(turn));
-        if query.is_empty() {
-            return summary(turn, "summary");
-        }
-        let found = search(turn, &query)?;
-        // "Everything from arket": who carries a word that the thesaurus does not have is meant.
-        let unknown: Vec<&str> = query.split(' ').filter(|word| thesaurus::lookup(word).is_none()).collect();
-        let carries = |item: &Item| {
-            let garment = item.garment();
-            unknown.iter().any(|word| garment.says(word))
-        };
-        let meant: Vec<Item> = found.items.iter().filter(|item| carries(item)).cloned().collect();
-        let items = if meant.is_empty() { found.items } else { meant };
-        return Ok(match (items.as_slice(), &found.note) {
-            ([], _) => nothing_to_wear(&Plan { note: Some("empty".to_owned()), ..Plan::default() }),
-            (_, Some(_)) => format!(
-                "I found nothing like that among your clothes ({query}). Name a kind of garment, a colour or a brand, and I'll look again."
-            ),
-            (items, None) => format!(
-                "{}\n{}",
-                turn.pick(&["These would do:", "Here's what I'd look at:", "These come to mind:"]),
-                bullets(&items[..items.len().min(5)])
-            ),
-        });
-    };
+    let Some(named) = named else { return find_loosely(turn, &accepted.unwrap_or_else(|| loose_query(turn))) };
     let owned = owned(turn, &named)?;
+    let is_yes_no = turn.asked.words.first().is_some_and(|first| is_listed("yes or no", first));
     if owned.fitting.is_empty() {
-        let first = asked.words.first().map(String::as_str).unwrap_or_default();
-        let no = if matches!(first, "do" | "have" | "any" | "got" | "is" | "are") { "No. " } else { "" };
-        return Ok(format!("{no}{}", not_owned(turn, &named, &owned.close)).replace("No. You", "No, you"));
+        let no = not_owned(turn, &named, &owned.close);
+        return Ok(if is_yes_no { format!("No, {no}").replacen("No, You", "No, you", 1) } else { no });
     }
-    let what = collective(&named, owned.count);
-    let first = asked.words.first().map(String::as_str).unwrap_or_default();
-    let is_yes_no = matches!(first, "do" | "have" | "any" | "got" | "is" | "are" | "can");
-    if owned.is_shade && !named.description.colours.is_empty() {
-        let colours: Vec<&str> = named.description.colours.iter().map(|colour| colour.name()).collect();
-        let intro = format!(
-            "Nothing in plain {}, but {} close:",
-            colours.join(" or "),
-            if owned.count == 1 { "this comes" } else { "these come" }
-        );
-        return Ok(format!("{intro}\n{}", bullets(&owned.fitting[..owned.fitting.len().min(MOST_LISTED)])));
-    }
-    let count = spelled(owned.count);
-    let head = match (is_yes_no, owned.count) {
-        (true, 1) => format!("Yes, {count}:"),
-        (true, _) => format!("Yes, you have {count} {what}:"),
-        (false, 1) => format!("You have {count} {what}:"),
-        (false, _) => match turn.pick(&["have", "own", "here"]) {
-            "have" => format!("You have {count} {what}:"),
-            "own" => format!("You own {count} {what}:"),
-            _ => format!("Here are your {count} {what}:"),
-        },
+    let colours: Vec<&str> = named.description.colours.iter().map(|colour| colour.name()).collect();
+    let sentence = match (is_yes_no, owned.count) {
+        _ if owned.is_shade && !colours.is_empty() => "shades",
+        (true, 1) => "yes one",
+        (true, _) => "yes",
+        (false, 1) => "has one",
+        (false, _) => "has",
     };
+    let (number, what) = (spelled(owned.count), collective(&named, owned.count));
+    let values: &Values<'_> =
+        &[("colours", &colours.join(" or ")), ("count", &owned.count), ("number", &number), ("what", &what)];
     let more = owned.count.saturating_sub(MOST_LISTED as u64);
     let more = if more > 0 { format!("\nAnd {more} more.") } else { String::new() };
-    Ok(format!("{head}\n{}{more}", bullets(&owned.fitting[..owned.fitting.len().min(MOST_LISTED)])))
+    Ok(turn.say_list(sentence, values, names(&owned.fitting, MOST_LISTED)) + &more)
+}
+
+/// Pieces for words that name no clothes.
+fn find_loosely(turn: &Turn<'_>, query: &str) -> Answer {
+    if query.is_empty() {
+        return summary(turn, "summary");
+    }
+    let found = search(turn, query)?;
+    if found.items.is_empty() {
+        return Ok(turn.say("empty", &[]));
+    }
+    if found.note.is_some() {
+        return Ok(turn.say("nothing like it", &[("query", &query)]));
+    }
+    // "Everything from arket": who carries a word that the thesaurus does not have is meant.
+    let carries = |item: &&CompactItem| {
+        let garment = Garment::from(*item);
+        query.split(' ').any(|word| thesaurus::lookup(word).is_none() && garment.says(word))
+    };
+    let meant: Vec<CompactItem> = found.items.iter().filter(carries).cloned().collect();
+    let items = if meant.is_empty() { found.items } else { meant };
+    Ok(turn.say_list("like it", &[], names(&items, 5)))
 }
 
 pub fn count(turn: &Turn<'_>) -> Answer {
-    let shown: Vec<String> = turn.asked.counted.iter().map(|name| format!("your {}", clean(name))).collect();
-    if !shown.is_empty() {
-        return Ok(format!("{}: {}.", sentence_case(&spelled(shown.len() as u64)), list(&shown)));
+    let counted = yours(&turn.asked.counted);
+    if !counted.is_empty() {
+        return Ok(format!("{}: {}.", capitalised(&spelled(counted.len() as u64)), list(&counted)));
     }
     let Some(named) = turn.asked.about() else { return summary(turn, "summary") };
     let owned = owned(turn, named)?;
@@ -101,70 +88,54 @@ pub fn count(turn: &Turn<'_>) -> Answer {
         Some(_) => "No, you",
         None => "You",
     };
-    let head = format!("{yes} own {} {}", owned.count, collective(named, owned.count));
-    let names: Vec<String> =
-        owned.fitting.iter().take(MOST_LISTED).map(|item| format!("your {}", item.name())).collect();
-    if owned.count <= 12 {
-        Ok(format!("{head}: {}.", list(&names)))
-    } else {
-        Ok(format!("{head}, among them {}.", list(&names[..5])))
-    }
+    let is_many = owned.count > MOST_LISTED as u64;
+    let names = names(&owned.fitting, if is_many { 5 } else { MOST_LISTED });
+    Ok(turn.say(
+        if is_many { "count many" } else { "count" },
+        &[("yes", &yes), ("count", &owned.count), ("what", &collective(named, owned.count)), ("names", &list(&names))],
+    ))
 }
 
 pub fn summary(turn: &Turn<'_>, ask: Ask) -> Answer {
     let result: Value = turn.read("get_wardrobe_summary", json!({}))?;
-    let total = result.get("total_items").and_then(Value::as_u64).unwrap_or_default();
+    let total = result["total_items"].as_u64().unwrap_or_default();
     if total == 0 {
-        return Ok(
-            "Your wardrobe is still empty. Add a few pieces in the app, and I'll help you style them.".to_owned()
-        );
+        return Ok(turn.say("empty", &[]));
     }
     // Categories are written as people like; "Shorts" are bottoms.
-    let mut kinds: Vec<(String, u64)> = Vec::new();
-    for (name, count) in tally(result.get("by_category")) {
-        let kind = vocabulary::Category::of_text(&name).map_or(name, |category| category.name().to_owned());
-        match kinds.iter_mut().find(|(known, _)| *known == kind) {
-            Some((_, known)) => *known += count,
-            None => kinds.push((kind, count)),
-        }
-    }
-    kinds.sort_by(|(one, more), (other, less)| less.cmp(more).then_with(|| one.cmp(other)));
-    let kinds: Vec<String> = kinds.into_iter().take(7).map(|(name, count)| format!("{count} {name}")).collect();
-    let colours: Vec<String> =
-        tally(result.get("top_colours")).into_iter().take(4).map(|(name, count)| format!("{name} ({count})")).collect();
+    let kind = |name: &str| Category::of_text(name).map_or_else(|| shown(name), |category| category.name().to_owned());
+    let kinds = tally(&result["by_category"], kind);
+    let kinds: Vec<String> = kinds.iter().take(7).map(|(name, count)| format!("{count} {name}")).collect();
+    let colours = tally(&result["top_colours"], shown);
+    let colours: Vec<String> = colours.iter().take(4).map(|(name, count)| format!("{name} ({count})")).collect();
+    let colours = list(&colours);
     if ask == "colours" && !colours.is_empty() {
-        return Ok(format!("Mostly {}, out of {total} pieces.", list(&colours)));
+        return Ok(turn.say("colours", &[("colours", &colours), ("total", &total)]));
     }
-    let pieces = if total == 1 { "piece" } else { "pieces" };
-    let mut text = format!("You own {total} {pieces}");
-    if !kinds.is_empty() {
-        text += &format!(": {}", list(&kinds));
-    }
-    text.push('.');
+    let kinds = if kinds.is_empty() { String::new() } else { format!(": {}", list(&kinds)) };
+    let mut text = turn.say("summary", &[("total", &total), ("kinds", &kinds)]);
     if !colours.is_empty() {
-        text += &format!(" The colours you have most of are {}.", list(&colours));
+        text = format!("{text} {}", turn.say("summary colours", &[("colours", &colours)]));
     }
     Ok(text)
 }
 
-/// Names and numbers of a JSON object, the largest number first.
-fn tally(value: Option<&Value>) -> Vec<(String, u64)> {
-    let entries = value.and_then(Value::as_object).into_iter().flatten();
-    let mut tally: Vec<(String, u64)> =
-        entries.filter_map(|(name, count)| Some((shown(name), count.as_u64()?))).collect();
-    tally.sort_by(|(one, more), (other, less)| less.cmp(more).then_with(|| one.cmp(other)));
-    tally
+/// The sums of a JSON object's numbers by name, the largest first.
+pub fn tally(numbers: &Value, name: impl Fn(&str) -> String) -> Vec<(String, f64)> {
+    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
+    for (key, number) in numbers.as_object().into_iter().flatten() {
+        *sums.entry(name(key)).or_default() += number.as_f64().unwrap_or_default();
+    }
+    let mut sums: Vec<(String, f64)> = sums.into_iter().collect();
+    sums.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    sums
 }
 
 /// The piece that is the most or least so of its kind: the warmest coat.
 pub fn extreme(turn: &Turn<'_>, ask: Ask) -> Answer {
-    let query = turn.asked.about().map(|named| named.text.clone()).unwrap_or_default();
-    let found = sorted(turn, &query, "wear_count", "desc")?;
-    if let Some(named) = turn.asked.about().filter(|_| found.note.is_some() || found.items.is_empty()) {
-        return Ok(not_owned(turn, named, &[]));
-    }
-    let degree = |item: &Item| {
-        let Garment { warmth, formality: (least, most), .. } = item.garment();
+    let items = sorted(turn, "wear_count", "desc")?;
+    let degree = |item: &CompactItem| {
+        let Garment { warmth, formality: (least, most), .. } = item.into();
         match ask {
             "warmest" => i16::from(warmth),
             "lightest" => -i16::from(warmth),
@@ -172,17 +143,34 @@ pub fn extreme(turn: &Turn<'_>, ask: Ask) -> Answer {
             _ => -i16::from(least) - i16::from(most),
         }
     };
-    let Some(most) = found.items.iter().map(degree).max() else { return Ok(nothing_to_wear(&Plan::default())) };
-    let best: Vec<Item> = found.items.into_iter().filter(|item| degree(item) == most).take(5).collect();
-    let word = match ask {
-        "warmest" => "warmest",
-        "lightest" => "lightest",
-        "dressiest" => "dressiest",
-        _ => "most casual",
-    };
-    let kind = turn.asked.about().map(several).unwrap_or_else(|| "pieces".to_owned());
+    let Some(most) = items.iter().map(degree).max() else { return Ok(turn.say("nothing to wear", &[])) };
+    let best: Vec<CompactItem> = items.into_iter().filter(|item| degree(item) == most).collect();
+    let word = if ask == "plainest" { "most casual" } else { ask };
+    let kind = turn.asked.about().map_or_else(|| "pieces".to_owned(), several);
     Ok(match &best[..] {
-        [one] => format!("The {word} of your {kind}: your {}.", one.name()),
-        several => format!("The {word} of your {kind}, about equally so:\n{}", bullets(several)),
+        [one] => turn.say("most", &[("word", &word), ("kind", &kind), ("name", &name(one))]),
+        best => turn.say_list("most of several", &[("word", &word), ("kind", &kind)], names(best, 5)),
     })
+}
+
+/// How to look after what a message is about, by its care label and in general.
+pub fn care(turn: &Turn<'_>) -> Answer {
+    let found = advice::about(&turn.asked.words, |kind| kind != "cannot");
+    let general = found.map_or_else(|| turn.say("care usual", &[]), |(_, text)| text.to_owned()) + ".";
+    let Some(named) = turn.asked.about() else { return Ok(general) };
+    let owned = owned(turn, named)?;
+    let labels = owned.fitting.iter().take(3).filter(|item| !item.care.is_empty()).map(|item| {
+        let care: Vec<String> = item.care.iter().map(|text| clean(text).to_lowercase()).collect();
+        turn.say("care label", &[("name", &name(item)), ("care", &care.join(", "))])
+    });
+    let mut lines: Vec<String> = labels.collect();
+    if owned.fitting.is_empty() && named.is_claimed && named.description.garment.is_some() {
+        lines.push(not_owned(turn, named, &[]));
+    }
+    // No care label helps with a stain or a hole.
+    let is_trouble = found.is_some_and(|(kind, _)| kind != "care");
+    if lines.is_empty() || is_trouble {
+        lines.insert(0, general);
+    }
+    Ok(lines.join(" "))
 }

@@ -1,162 +1,161 @@
 //! Names, numbers and lists in words.
 
-use super::search::{Item, Price};
+use std::fmt;
+
+use crate::base::text::capitalised;
 use crate::llm::offline::phrases::is_listed;
 use crate::llm::offline::understand::Named;
 use crate::model::garment::{is_plural, shown};
-use crate::model::thesaurus;
-use crate::model::thesaurus::{Kind, TermId};
+use crate::model::thesaurus::{self, Kind};
+use crate::model::tool_results::Paid;
 use crate::model::vocabulary;
 
-pub fn article(text: &str) -> &'static str {
-    if text.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" }
+/// Words of a text that a tool returned.
+const MOST_WORDS: usize = 24;
+/// Numbers that are written as words.
+const NUMBERS: [&str; 13] =
+    ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+/// Words that people say of themselves, and what is said to them.
+const SECOND_PERSON: &str =
+    "i=you im=you're i'm=you're ive=you've i've=you've my=your me=you am=are dont=don't cant=can't";
+
+impl Paid {
+    /// The price of each wear.
+    pub fn per_wear(&self, wears: u32) -> Self {
+        Self { amount: self.amount / f64::from(wears.max(1)), currency: self.currency.clone() }
+    }
+
+    /// The price without cents.
+    pub fn rounded(&self) -> Self {
+        Self { amount: self.amount.round(), currency: self.currency.clone() }
+    }
 }
 
-/// An occasion as one speaks of it.
-pub fn with_article(occasion: TermId) -> String {
-    let name = occasion.name();
-    match name {
-        "home" => "a day at home".to_owned(),
-        name if is_listed("occasions without article", &name.replace(' ', "-")) => name.to_owned(),
-        name if is_listed("occasions with the", name) => format!("the {name}"),
-        name => format!("{} {name}", article(name)),
+/// The price as people write it.
+impl fmt::Display for Paid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_whole = self.amount.fract().abs() < 0.005;
+        let digits = if is_whole { format!("{:.0}", self.amount) } else { format!("{:.2}", self.amount) };
+        let (whole, cents) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
+        let mut number = String::new();
+        for (place, digit) in whole.chars().enumerate() {
+            if place > 0 && (whole.len() - place).is_multiple_of(3) {
+                number.push(',');
+            }
+            number.push(digit);
+        }
+        match self.currency.as_str() {
+            "EUR" => write!(formatter, "\u{20ac}{number}{cents}"),
+            "USD" => write!(formatter, "${number}{cents}"),
+            "GBP" => write!(formatter, "\u{a3}{number}{cents}"),
+            other => write!(formatter, "{number}{cents} {}", shown(other)),
+        }
     }
+}
+
+/// A noun with its article, if it is in the singular: "a coat", "jeans".
+pub fn noun(noun: &str) -> String {
+    if is_plural(noun) { noun.to_owned() } else { vocabulary::with_article(noun) }
 }
 
 /// Text of a tool on one line.
 pub fn clean(text: &str) -> String {
-    text.split_whitespace().filter(|word| !word.contains("://")).take(24).collect::<Vec<_>>().join(" ")
+    clean_to(text, MOST_WORDS)
 }
 
-/// Several of what was named: "pairs of black shoes", "white shirts".
+/// Text on one line, of so many words and without addresses.
+pub fn clean_to(text: &str, most_words: usize) -> String {
+    text.split_whitespace().filter(|word| !word.contains("://")).take(most_words).collect::<Vec<_>>().join(" ")
+}
+
+/// So many of what was named: "pairs of black shoes", "white shirts", "white shirt".
 pub fn collective(named: &Named, count: u64) -> String {
-    let text = &named.text;
-    match named.description.garment {
-        None => {
-            let makers = if named.description.words.is_empty() { text.clone() } else { capital(text) };
-            format!("{makers} {}", if count == 1 { "piece" } else { "pieces" })
-        }
-        Some(_) if text.ends_with("wear") => format!("{} of {text}", if count == 1 { "piece" } else { "pieces" }),
-        Some(kind) if (kind.is("shoes") && is_plural(text)) || is_pair(text) => {
-            format!("{} of {text}", if count == 1 { "pair" } else { "pairs" })
-        }
-        Some(_) if count == 1 && text.ends_with('s') && !text.ends_with("ss") && !is_pair(text) => {
-            text.trim_end_matches('s').to_owned()
-        }
-        Some(_)
-            if count == 1
-                || text.ends_with('s') && !text.ends_with("ss")
-                || text.ends_with("wear")
-                || text.ends_with("knitwear") =>
-        {
-            text.clone()
-        }
-        Some(_) if text.ends_with("ss") || text.ends_with("ch") || text.ends_with("sh") => format!("{text}es"),
-        Some(_) => format!("{text}s"),
+    let Named { text, description, .. } = named;
+    let last = text.rsplit(' ').next().unwrap_or_default();
+    let unit = match description.garment {
+        Some(_) if text.ends_with("wear") => Some("piece"),
+        Some(kind) if is_listed("pairs", last) || kind.is("shoes") && is_plural(text) => Some("pair"),
+        _ => None,
+    };
+    match unit {
+        Some(unit) if count == 1 => format!("{unit} of {text}"),
+        Some(unit) => format!("{unit}s of {text}"),
+        None if count == 1 => singular(&several(named)),
+        None => several(named),
     }
+}
+
+fn singular(text: &str) -> String {
+    // "Hoodies" are no hoody.
+    text.strip_suffix('s')
+        .filter(|stem| stem.ends_with("ie"))
+        .map_or_else(|| vocabulary::fold_plural(text), str::to_owned)
 }
 
 /// Several of what was named, without counting them: "black shoes", "white shirts".
 pub fn several(named: &Named) -> String {
-    let text = collective(named, 2);
-    let counted = text.split_once(" of ").filter(|(unit, _)| matches!(*unit, "pairs" | "pieces"));
-    counted.map_or_else(|| text.clone(), |(_, text)| text.to_owned())
+    let Named { text, description, .. } = named;
+    if description.garment.is_none() {
+        let is_maker = !description.words.is_empty();
+        let capitals = text.split(' ').map(capitalised).collect::<Vec<_>>().join(" ");
+        return format!("{} pieces", if is_maker { capitals } else { text.clone() });
+    }
+    let is_hissing = ["ss", "ch", "sh"].iter().any(|ending| text.ends_with(ending));
+    match text {
+        text if is_hissing => format!("{text}es"),
+        text if text.ends_with('s') || text.ends_with("wear") => text.clone(),
+        text => format!("{text}s"),
+    }
 }
 
-fn is_pair(text: &str) -> bool {
-    is_listed("pairs", text.rsplit(' ').next().unwrap_or_default())
-}
-
-fn capital(text: &str) -> String {
-    text.split(' ').map(sentence_case).collect::<Vec<_>>().join(" ")
-}
-
+/// A number in words, if it is small.
 pub fn spelled(count: u64) -> String {
-    let words =
-        ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
-    usize::try_from(count)
-        .ok()
-        .and_then(|count| words.get(count))
-        .map_or_else(|| count.to_string(), |word| (*word).to_owned())
-}
-
-pub fn bullets(items: &[Item]) -> String {
-    items.iter().map(|item| format!("- your {}", item.name())).collect::<Vec<_>>().join("\n")
-}
-
-pub fn money(price: &Price) -> String {
-    amount(price.amount, &price.currency)
-}
-
-pub fn amount(amount: f64, currency: &str) -> String {
-    let digits =
-        if amount.fract().abs() < 0.005 && amount < 10_000.0 { format!("{amount:.0}") } else { format!("{amount:.2}") };
-    let (whole, cents) = digits.split_once('.').map_or((digits.as_str(), None), |(whole, cents)| (whole, Some(cents)));
-    let mut grouped = String::new();
-    for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place) % 3 == 0 && whole.len() > 3 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    let number = cents.map_or_else(|| grouped.clone(), |cents| format!("{grouped}.{cents}"));
-    match currency {
-        "EUR" => format!("\u{20ac}{number}"),
-        "USD" => format!("${number}"),
-        "GBP" => format!("\u{a3}{number}"),
-        other => format!("{number} {}", shown(other)),
-    }
-}
-
-pub fn times(count: u32) -> String {
-    match count {
-        0 => "never".to_owned(),
-        1 => "once".to_owned(),
-        2 => "twice".to_owned(),
-        count => format!("{count} times"),
-    }
-}
-
-pub fn sentence_case(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>()).unwrap_or_default()
+    let word = usize::try_from(count).ok().and_then(|count| NUMBERS.get(count));
+    word.map_or_else(|| count.to_string(), |word| (*word).to_owned())
 }
 
 /// What the user says of themselves, said to them.
 pub fn second_person(text: &str) -> String {
     let words: Vec<&str> = text.split(' ').collect();
-    // "Carmina loafers": a word that nobody knows, right before a garment.
-    let is_name = |pair: &[&str]| {
-        thesaurus::lookup(pair[0]).is_none()
-            && !vocabulary::is_stop_word(pair[0])
-            && pair[0].len() > 3
-            && thesaurus::lookup(pair[1]).is_some_and(|term| term.kind() == Kind::Garment)
+    let term = |word: &str| thesaurus::lookup(&word.to_lowercase());
+    // "Carmina loafers": what nobody knows right before a garment is a maker.
+    let is_maker = |place: usize| {
+        let word = words[place];
+        term(word).is_none()
+            && !vocabulary::is_stop_word(word)
+            && word.len() > 3
             && words.len() <= 4
+            && words.get(place + 1).and_then(|next| term(next)).is_some_and(|term| term.kind() == Kind::Garment)
     };
-    let names: Vec<&str> = words.windows(2).filter(|pair| is_name(pair)).map(|pair| pair[0]).collect();
-    let word = |word: &str| match word.to_lowercase().as_str() {
-        "i" => "you".to_owned(),
-        "im" | "i'm" => "you're".to_owned(),
-        "ive" | "i've" => "you've".to_owned(),
-        "my" => "your".to_owned(),
-        "me" => "you".to_owned(),
-        "am" => "are".to_owned(),
-        "dont" => "don't".to_owned(),
-        "cant" => "can't".to_owned(),
-        // What the thesaurus does not know, or knows as one, is a maker.
-        lower if names.contains(&lower) || thesaurus::lookup(lower).is_some_and(|term| term.kind() == Kind::Brand) => {
-            capital(word)
+    let said = words.iter().enumerate().map(|(place, word)| {
+        let is_brand = term(word).is_some_and(|term| term.kind() == Kind::Brand);
+        let lower = word.to_lowercase();
+        let mut pairs = SECOND_PERSON.split(' ').filter_map(|pair| pair.split_once('='));
+        match pairs.find(|(first, _)| *first == lower) {
+            Some((_, second)) => second.to_owned(),
+            None if is_brand || is_maker(place) => capitalised(word),
+            None => (*word).to_owned(),
         }
-        _ => word.to_owned(),
-    };
-    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+    });
+    said.collect::<Vec<_>>().join(" ")
 }
 
 /// "a", "a and b", "a, b and c".
-pub fn list(names: &[String]) -> String {
-    match names {
+pub fn list<S: AsRef<str>>(names: &[S]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    match &names[..] {
         [] => String::new(),
-        [one] => one.clone(),
+        [one] => (*one).to_owned(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
+}
+
+/// Lines with a dash before each.
+pub fn bullets(lines: impl IntoIterator<Item = String>) -> String {
+    lines.into_iter().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Pieces as the user's: "your navy coat".
+pub fn yours<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Vec<String> {
+    names.into_iter().map(|name| format!("your {}", clean(name.as_ref()))).collect()
 }

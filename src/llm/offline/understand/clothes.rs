@@ -1,7 +1,8 @@
 //! The words of a message, and the clothes that it names and rejects.
 
 use super::Named;
-use crate::llm::offline::{phrases, time};
+use crate::llm::offline::phrases::{self, is_listed};
+use crate::llm::offline::time;
 use crate::model::garment::Description;
 use crate::model::thesaurus::{self, Found, Kind as Word};
 use crate::model::vocabulary;
@@ -17,6 +18,16 @@ pub struct Token {
     written: String,
     /// Whether punctuation stands before it.
     is_after_break: bool,
+}
+
+impl AsRef<str> for Token {
+    fn as_ref(&self) -> &str {
+        &self.word
+    }
+}
+
+fn words_of(tokens: &[Token]) -> String {
+    tokens.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(" ")
 }
 
 pub fn tokens(message: &str) -> Vec<Token> {
@@ -59,8 +70,7 @@ pub fn clothes(tokens: &[Token], found: &[Found]) -> (Vec<Named>, Vec<String>, b
     let describes = |kind| matches!(kind, Word::Garment | Word::Colour | Word::Material | Word::Feature | Word::Brand);
     let (mut all, mut rejected, mut rejects_shown) = (Vec::new(), Vec::new(), false);
     let mut index = 0;
-    while index < found.len() {
-        let first = found[index];
+    while let Some(first) = found.get(index) {
         let is_bare_style = first.term.kind() == Word::Style
             && found.get(index + 1).is_some_and(|next| next.start == first.end && next.term.kind() == Word::Garment);
         if !describes(first.term.kind()) && !is_bare_style {
@@ -72,12 +82,12 @@ pub fn clothes(tokens: &[Token], found: &[Found]) -> (Vec<Named>, Vec<String>, b
         let mut last = index;
         while let Some(next) = found.get(last + 1) {
             let gap = &tokens[end..next.start];
-            let joins = gap.is_empty()
-                || (gap.len() == 1
-                    && gap[0].word == "and"
-                    && next.term.kind() == Word::Colour
-                    && found[last].term.kind() == Word::Colour)
-                || (gap.len() == 1 && is_name(&gap[0]));
+            let are_colours = [found[last], *next].iter().all(|found| found.term.kind() == Word::Colour);
+            let joins = match gap {
+                [] => true,
+                [one] => one.word == "and" && are_colours || is_name(one),
+                _ => false,
+            };
             let is_whole = found[last].term.kind() == Word::Garment;
             if !joins || is_whole || !describes(next.term.kind()) || tokens[next.start].is_after_break {
                 break;
@@ -86,37 +96,23 @@ pub fn clothes(tokens: &[Token], found: &[Found]) -> (Vec<Named>, Vec<String>, b
             last += 1;
         }
         // A maker that the thesaurus does not have stands right before: "my Carmina loafers".
-        let mut makers: Vec<String> = Vec::new();
         if start > 0 && is_name(&tokens[start - 1]) && !tokens[start].is_after_break {
-            makers.push(tokens[start - 1].word.clone());
             start -= 1;
         }
-        makers.extend(
-            tokens[start..end]
-                .iter()
-                .filter(|token| is_name(token) && thesaurus::lookup(&token.word).is_none())
-                .map(|token| token.word.clone()),
-        );
         // "A coat from Arket".
-        if let [preposition, _, ..] = &tokens[end..]
-            && matches!(preposition.word.as_str(), "from" | "by")
-            && let Some(brand) =
-                found.get(last + 1).filter(|next| next.start == end + 1 && next.term.kind() == Word::Brand)
-        {
-            makers.push(
-                tokens[brand.start..brand.end].iter().map(|token| token.word.as_str()).collect::<Vec<_>>().join(" "),
-            );
+        let brand = found.get(last + 1).filter(|next| next.start == end + 1 && next.term.kind() == Word::Brand);
+        if let Some(brand) = brand.filter(|_| matches!(tokens[end].word.as_str(), "from" | "by")) {
             end = brand.end;
             last += 1;
         }
-        let text = tokens[start..end].iter().map(|token| token.word.as_str()).collect::<Vec<_>>().join(" ");
+        let text = words_of(&tokens[start..end]);
         let mut description = Description::of(&text);
-        makers.retain(|maker| !description.words.contains(maker));
+        let makers = tokens[start..end].iter().filter(|token| is_name(token)).map(|token| &token.word);
+        let makers: Vec<String> = makers.filter(|maker| !description.words.contains(maker)).cloned().collect();
         description.words.extend(makers);
         let before = if start > 0 { tokens[start - 1].word.as_str() } else { "" };
-        let is_claimed = matches!(before, "my" | "the" | "this" | "these" | "those" | "that" | "mine")
-            || (before == "old" || before == "new" || before == "favourite")
-                && tokens[start.saturating_sub(2)].word == "my";
+        let is_claimed = is_listed("claims", before)
+            || is_listed("claimed qualities", before) && tokens[start.saturating_sub(2)].word == "my";
         let named = Named { text, description, is_claimed, start, end };
         if is_rejected(tokens, start, end) {
             rejects_shown |= named.is_claimed;
@@ -147,39 +143,20 @@ fn is_name(token: &Token) -> bool {
         && token.word.len() > 2
 }
 
-/// Whether words before these clothes say that they are not wanted.
+/// Whether words before or after these clothes say that they are not wanted.
 fn is_rejected(tokens: &[Token], start: usize, end: usize) -> bool {
     let word = |place: usize| tokens.get(place).map_or("", |token| token.word.as_str());
-    let reach = start.saturating_sub(REACH_OF_NOT);
-    for place in (reach..start).rev() {
-        let (this, next) = (word(place), word(place + 1));
-        let negates = match this {
-            "not" | "without" | "except" | "skip" | "avoid" | "hate" | "dislike" | "loathe" | "detest" | "despise"
-            | "besides" | "minus" | "drop" | "lose" => true,
-            "no" => !matches!(next, "idea" | "problem"),
-            "nothing" => matches!(next, "with" | "in" | "like"),
-            "dont" | "doesnt" | "didnt" | "cant" | "cannot" | "never" => {
-                !(place + 1..start).any(|between| {
-                    matches!(word(between), "have" | "own" | "forget" | "know" | "need" | "worn" | "wear" | "wore")
-                }) || (place + 1..start).any(|between| matches!(word(between), "want" | "like" | "suggest" | "see"))
-                    || this == "never" && (place + 1..start).any(|between| word(between) == "suggest")
-                    || matches!(next, "wear") && place > 0 && word(place - 1) == "i"
-            }
-            "stop" => matches!(next, "suggesting" | "showing" | "recommending" | "offering" | "giving"),
-            "instead" | "rather" => matches!(next, "of" | "than") || (this == "rather" && next == "not"),
-            "anything" | "other" | "everything" => matches!(next, "but" | "than" | "except"),
-            "apart" => next == "from",
-            "fan" => place > 1 && (reach..place).any(|before| matches!(word(before), "not" | "isnt" | "no")),
-            "allergic" => next == "to",
-            "tired" | "sick" | "bored" => next == "of",
-            _ => false,
-        };
-        if negates {
+    for place in (start.saturating_sub(REACH_OF_NOT)..start).rev() {
+        let before = if place > 0 { word(place - 1) } else { "" };
+        // "I don't have", "I never wear".
+        let states = tokens[place + 1..start].iter().any(|token| is_listed("states", &token.word));
+        let denies = is_listed("denials", word(place)) && (!states || before == "i" && word(place + 1) == "wear");
+        if denies || phrases::begins("negation", &tokens[place..end]) {
             return true;
         }
-        let ends_reach = match this {
-            "but" => place == 0 || !matches!(word(place - 1), "anything" | "everything"),
-            "with" | "in" => place == 0 || word(place - 1) != "nothing",
+        let ends_reach = match word(place) {
+            "but" => !matches!(before, "anything" | "everything"),
+            "with" | "in" => before != "nothing",
             _ => tokens[place + 1].is_after_break,
         };
         if ends_reach {
@@ -187,14 +164,7 @@ fn is_rejected(tokens: &[Token], start: usize, end: usize) -> bool {
         }
     }
     // "Loafers are not my thing", "the loafers look awful", "the shoes are too formal".
-    let after: Vec<&str> = (end..end + 4).map(word).collect();
-    matches!(
-        after[..],
-        ["are" | "is", "not" | "too" | "awful" | "horrible" | "ugly", ..]
-            | ["arent" | "isnt", ..]
-            | ["look" | "looks", "awful" | "bad" | "terrible" | "horrible", ..]
-            | ["hurt" | "itch" | "itches" | "pinch", ..]
-    ) && !matches!(word(0), "what" | "which" | "is" | "are" | "when" | "where")
+    phrases::begins("complaint", &tokens[end..]) && !is_listed("plain questions", word(0))
 }
 
 /// A description as clothes that were named.

@@ -1,5 +1,6 @@
 //! Details of a message: numbers, degrees, places, its language.
 
+use crate::base::text::capitalised;
 use crate::llm::offline::phrases::{self, is_listed};
 use crate::llm::offline::time;
 use crate::model::thesaurus::{self, Found, Kind as Word};
@@ -32,56 +33,34 @@ pub fn ordinal(words: &[String]) -> Option<usize> {
     ends.or_else(|| words.last().and_then(|word| place(word)))
 }
 
-/// Degrees Celsius that a message names.
-pub fn degrees(words: &[String], message: &str) -> Option<f64> {
-    let is_fahrenheit =
-        words.iter().any(|word| matches!(word.as_str(), "fahrenheit" | "f")) || message.contains("\u{b0}F");
-    let place = words.iter().position(|word| {
-        matches!(word.as_str(), "degrees" | "degree" | "celsius" | "fahrenheit" | "c") || word.ends_with("degrees")
-    });
-    let place = place.or_else(|| {
-        words
-            .iter()
-            .position(|word| word.len() > 1 && word.ends_with('c') && word[..word.len() - 1].parse::<u8>().is_ok())
-    });
-    let sign_before = |place: usize| place > 0 && matches!(words[place - 1].as_str(), "minus" | "negative");
-    let (number, is_minus) = match place {
-        Some(place) if place > 0 && words[place - 1].parse::<f64>().is_ok() => (
-            words[place - 1].parse().ok()?,
-            sign_before(place - 1) || message.contains(&format!("-{}", words[place - 1])),
-        ),
-        Some(place) => {
-            let digits: String = words[place].chars().take_while(char::is_ascii_digit).collect();
-            (digits.parse::<f64>().ok()?, sign_before(place) || message.contains(&format!("-{digits}")))
-        }
-        None if bare_minus(message).is_some() => (bare_minus(message)?, true),
-        None => {
-            let place = words.iter().position(|word| word == "minus")?;
-            (words.get(place + 1)?.parse::<f64>().ok()?, true)
-        }
-    };
-    let number = if is_minus { -number } else { number };
-    let celsius = if is_fahrenheit { (number - 32.0) / 1.8 } else { number };
-    (-60.0..=60.0).contains(&celsius).then_some(celsius)
-}
-
-/// A number with a minus sign: "it's -5".
-fn bare_minus(message: &str) -> Option<f64> {
-    let is_digit = |letter: char| letter.is_ascii_digit();
-    message
+/// Degrees Celsius that a message names: "8 degrees", "46F", "-5", "minus 5".
+pub fn degrees(message: &str) -> Option<f64> {
+    let lower = message.to_lowercase().replace('\u{b0}', " ");
+    let words: Vec<&str> = lower
         .split_whitespace()
-        .find_map(|word| word.strip_prefix('-')?.trim_end_matches(|letter| !is_digit(letter)).parse().ok())
+        .map(|word| word.trim_end_matches(|letter: char| !letter.is_alphanumeric()))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let degrees = |place: usize| -> Option<f64> {
+        let word = words[place].trim_start_matches('-');
+        let is_minus = words[place].starts_with('-') || place > 0 && matches!(words[place - 1], "minus" | "negative");
+        let end = word.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(word.len());
+        let number: f64 = word[..end].parse().ok()?;
+        let unit = Some(&word[end..]).filter(|unit| !unit.is_empty()).or(words.get(place + 1).copied());
+        let unit = unit.filter(|unit| unit.starts_with("deg") || matches!(*unit, "c" | "celsius" | "f" | "fahrenheit"));
+        if unit.is_none() && !is_minus {
+            return None;
+        }
+        let number = if is_minus { -number } else { number };
+        let is_fahrenheit = words.iter().any(|word| matches!(*word, "f" | "fahrenheit")) || unit == Some("f");
+        Some(if is_fahrenheit { (number - 32.0) / 1.8 } else { number })
+    };
+    (0..words.len()).find_map(degrees).filter(|celsius| (-60.0..=60.0).contains(celsius))
 }
 
 /// How many outfits are asked for.
 pub fn outfits(words: &[String]) -> u16 {
-    let is_outfit = |word: &String| {
-        matches!(
-            word.as_str(),
-            "outfits" | "looks" | "options" | "ideas" | "combinations" | "suggestions" | "alternatives" | "choices"
-        )
-    };
-    let Some(place) = words.iter().position(is_outfit) else { return 1 };
+    let Some(place) = words.iter().position(|word| is_listed("several outfits", word)) else { return 1 };
     let counts = words[place.saturating_sub(3)..place]
         .iter()
         .rev()
@@ -96,41 +75,37 @@ pub fn place(message: &str, words: &[String], found: &[Found]) -> Option<String>
         .filter(|word| !word.is_empty())
         .collect();
     let is_trip = words.iter().any(|word| is_listed("words about trips", word));
-    for (index, word) in written.iter().enumerate() {
-        let lower = word.to_lowercase();
-        if !matches!(lower.as_str(), "in" | "to" | "for" | "visiting" | "at" | "around" | "near" | "from" | "about") {
-            continue;
+    let is_known_term = |plain: &String| {
+        found.iter().any(|found| words[found.start..found.end].contains(plain) && found.term.kind() != Word::Brand)
+    };
+    (0..written.len()).find_map(|place| {
+        let before = written[place].to_lowercase();
+        if !is_listed("before places", &before) {
+            return None;
         }
         let mut name: Vec<String> = Vec::new();
-        for next in written.iter().skip(index + 1).take(3) {
+        for next in written[place + 1..].iter().take(3) {
             let plain = vocabulary::words(next).join(" ");
-            let is_capital = next.chars().next().is_some_and(char::is_uppercase);
             let is_known = vocabulary::is_stop_word(&plain)
                 || time::number(&plain).is_some()
                 || time::month(&plain).is_some()
                 || phrases::is_trigger(&plain)
                 || is_listed("no places", &plain)
-                || found
-                    .iter()
-                    .any(|found| words[found.start..found.end].contains(&plain) && found.term.kind() != Word::Brand)
-                || (lower == "from" && thesaurus::lookup(&plain).is_some());
+                || is_known_term(&plain)
+                || (before == "from" && thesaurus::lookup(&plain).is_some());
             let begins_name = name.is_empty() && is_listed("first words of places", &plain);
             let ends_name = name.len() == 1 && is_listed("first words of places", &name[0].to_lowercase());
-            let is_known = is_known && !begins_name && !ends_name;
+            let is_capital = next.starts_with(char::is_uppercase);
             let may_be_place = is_capital
-                || (is_trip && name.is_empty() && !matches!(lower.as_str(), "for" | "from" | "about" | "at"));
-            if is_known || !(may_be_place || ends_name || !name.is_empty() && is_capital) {
+                || ends_name
+                || is_trip && name.is_empty() && !matches!(before.as_str(), "for" | "from" | "about" | "at");
+            if is_known && !begins_name && !ends_name || !may_be_place {
                 break;
             }
-            let mut letters = plain.chars();
-            let first = letters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
-            name.push(if is_capital { (*next).to_owned() } else { first + letters.as_str() });
+            name.push(if is_capital { (*next).to_owned() } else { capitalised(&plain) });
         }
-        if !name.is_empty() {
-            return Some(name.join(" "));
-        }
-    }
-    None
+        (!name.is_empty()).then(|| name.join(" "))
+    })
 }
 
 /// Whether a message is in another language than English.

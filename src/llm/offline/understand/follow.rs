@@ -3,205 +3,310 @@
 use ::time::Date;
 
 use super::clothes::named;
+use super::shown::{counted_names, shown_names, shown_outfits};
 use super::{Named, OUTFITS, Request, offer, read, settle};
-use crate::llm::offline::phrases::{self, is_listed};
+use crate::llm::offline::phrases::{Ask, is_listed, is_said};
 use crate::llm::offline::time::Span;
 use crate::model::garment::Description;
 use crate::model::thesaurus::TermId;
 use crate::model::vocabulary;
 
-/// Words of a message that only makes sense after another one.
+/// Words of a message that only makes sense after another one, and of a consent with its details.
 const LONGEST_FOLLOW_UP: usize = 7;
+const LONGEST_CONSENT: usize = 12;
+/// Kinds of question that consent to an offer may repeat without being a wish of its own.
+const KINDS_OF_CONSENT: [&str; 3] = ["find", "outfit", "thanks"];
 
-/// Understands a message after what was asked and said before it.
-pub fn follow(before: &Request, said: Option<&str>, shown: &[String], message: &str, today: Date) -> Request {
-    let mut request = read(message, today);
-    let first = request.words.first().cloned().unwrap_or_default();
-    let first = first.as_str();
-    let has_before = !before.asks.is_empty();
-    // Consent to an offer: what was offered, and how they refine it.
-    if request.words.len() <= 12
-        && let Some(offer) = said.and_then(offer)
-        && !request.says(&["thanks", "thank", "thx", "cheers"])
-        && let Some(refinement) = vocabulary::after_consent(&request.words.join(" "))
-    {
-        let offered = read(offer, today);
-        let refined = read(&refinement, today);
+/// A message of the user as it was understood.
+pub struct Asked<'a> {
+    /// What it asked.
+    pub request: Request,
+    /// What was answered.
+    pub answer: Option<&'a str>,
+}
+
+/// The conversation before a message.
+pub struct Talk<'a> {
+    /// The messages, the last one last.
+    pub asked: Vec<Asked<'a>>,
+    /// All pieces that were shown.
+    pub shown: Vec<String>,
+    /// The day it is.
+    pub today: Date,
+}
+
+impl<'a> Talk<'a> {
+    /// The message that the next one goes on from. Counting what was shown is an aside.
+    fn last(&self) -> Option<&Asked<'a>> {
+        self.asked.iter().rev().find(|asked| asked.request.counted.is_empty())
+    }
+
+    /// The last message that asked for an outfit, if only asides came after it: "will it rain?", "thanks".
+    fn last_outfit(&self) -> Option<&Asked<'a>> {
+        let goes_on = |asked: &&Asked| {
+            asked.request.is_outfit() || asked.request.asks.iter().any(|ask| is_listed("kinds that go on", ask))
+        };
+        self.asked.iter().rev().find(goes_on).filter(|asked| asked.request.is_outfit())
+    }
+
+    /// Understands the next message; `said` is the answer right before it.
+    pub fn follow(&self, message: &str, said: Option<&str>) -> Request {
+        let request = read(message, self.today);
+        let last = self.last();
+        if let Some(next) = self.consent(&request, said) {
+            return next;
+        }
+        let is_right_after = last.is_some_and(|last| last.request.is_outfit());
+        if let Some(outfit) = self.last_outfit().filter(|_| request.changes_outfit(is_right_after)) {
+            return vary_outfit(request, outfit, &self.shown);
+        }
+        let Some(last) = last.filter(|last| !last.request.asks.is_empty()) else { return settle(request) };
+        if request.is_varied() && request.is_short() {
+            return vary(request, last, &self.shown);
+        }
+        self.go_on(request, last, said)
+    }
+
+    /// What was offered, with the details of a consent to it; or the wish that comes with the consent.
+    fn consent(&self, request: &Request, said: Option<&str>) -> Option<Request> {
+        let offer = said.and_then(offer)?;
+        if request.words.len() > LONGEST_CONSENT || request.says(&["thanks", "thank", "thx", "cheers"]) {
+            return None;
+        }
+        let refinement = vocabulary::after_consent(&request.words.join(" "))?;
+        let offered = read(offer, self.today);
         // "Not quite it?" offers nothing.
         if offered.asks.is_empty() {
-            return settle(request);
+            return Some(settle(request.clone()));
         }
-        let is_another =
-            refined.asks.iter().any(|ask| !matches!(*ask, "find" | "outfit" | "thanks") && !offered.asks.contains(ask));
-        if is_another {
-            return refined;
+        let refined = read(&refinement, self.today);
+        if refined.is_another_wish_than(&offered) {
+            return Some(refined);
         }
-        let mut accepted = read(&format!("{offer} {refinement}"), today);
+        let mut accepted = read(&format!("{offer} {refinement}"), self.today);
         accepted.asks = offered.asks;
         accepted.is_accepted = true;
         // "Want me to put together an outfit for it?": what it is for was said before.
-        inherit(&mut accepted, before);
-        return accepted;
-    }
-    if !has_before {
-        return settle(request);
-    }
-    let is_question = is_listed("question words", first)
-        && !request.words.get(1).is_some_and(|word| matches!(word.as_str(), "about" | "if" | "else"));
-    let opens = is_listed("openers", first);
-    let varies = phrases::is_said("variation", &request.words);
-    let modifies = request.warmer != 0.0 || phrases::is_said("modifier", &request.words);
-    let weak = request.asks.iter().all(|ask| {
-        matches!(*ask, "find" | "outfit" | "pair" | "shop" | "thanks" | "greet" | "howareyou" | "none" | "help")
-    });
-    let is_short = request.words.len() <= LONGEST_FOLLOW_UP;
-    let is_rejection = !request.rejected.is_empty() || matches!(first, "no" | "nope" | "nah");
-    let has_details = request.when.is_some()
-        || request.place.is_some()
-        || !request.named.is_empty()
-        || !request.occasion.is_empty()
-        || request.wet
-        || request.celsius.is_some()
-        || request.past.is_some();
-    let own_wish = request.asks.iter().any(|ask| matches!(*ask, "outfit" | "pair" | "find"))
-        && request.words.len() > 3
-        && is_question;
-    if weak && varies && (before.is_outfit() || is_short) && !own_wish {
-        return vary(request, before, shown, said);
-    }
-    let is_about_shown = request.ordinal.is_some() && request.asks.iter().all(|ask| *ask == "dislike");
-    if before.is_outfit() && (is_rejection || is_about_shown) && (weak || request.asks.contains(&"dislike")) {
-        // What is not wanted now, or never again: either way another outfit.
-        let is_for_good = !request.rejected.is_empty() && request.rejects_for_good();
-        let remembered = request.asks.contains(&"dislike") && is_for_good;
-        let mut next = vary(request, before, shown, said);
-        if remembered {
-            next.asks.insert(0, "dislike");
+        if let Some(last) = self.last() {
+            accepted.inherit(&last.request);
         }
-        return next;
+        Some(accepted)
     }
-    if weak && modifies && before.is_outfit() && !own_wish {
-        return vary(request, before, shown, said);
-    }
-    if request.says(&["there"]) && request.place.is_none() {
-        request.place.clone_from(&before.place);
-    }
-    // "How many shoes is that?"
-    if request.asks == ["count"] && request.says(&["that", "those", "these"]) {
-        let last = said.map(counted_names).unwrap_or_default();
-        let fits = |name: &String| request.about().is_none_or(|about| is_kind_of(name, &about.description));
-        request.counted = last.into_iter().filter(fits).collect();
-    }
-    // "When did I last wear it?", "which is the warmest?"
-    let points_back = request.says(&["it", "its", "that", "them", "their", "those", "this", "these", "one"])
-        || (first == "which" && is_short);
-    if request.named.is_empty() && points_back && (!weak || request.asks == ["pair"] && !before.named.is_empty()) {
-        request.named.clone_from(&before.named);
-        if request.named.is_empty() {
-            let last = said.map(shown_names).unwrap_or_default();
-            request.named.extend(last.iter().take(1).map(|name| named(name)));
+
+    /// A message that points back, or leaves out what was said before.
+    fn go_on(&self, mut request: Request, last: &Asked<'_>, said: Option<&str>) -> Request {
+        let before = &last.request;
+        if request.says(&["there"]) && request.place.is_none() {
+            request.place.clone_from(&before.place);
         }
-        return settle(request);
+        // "How many shoes is that?"
+        if request.asks == ["count"] && request.says(&["that", "those", "these"]) {
+            let names = said.map(counted_names).unwrap_or_default();
+            let fits = |name: &String| request.about().is_none_or(|about| is_kind_of(name, &about.description));
+            request.counted = names.into_iter().filter(fits).collect();
+        }
+        // "When did I last wear it?", "which is the warmest?"
+        let points_back = request.says(&["it", "its", "that", "them", "their", "those", "this", "these", "one"])
+            || (request.first_word() == "which" && request.is_short());
+        let may_point = !request.is_weak() || request.asks == ["pair"] && !before.named.is_empty();
+        if request.named.is_empty() && points_back && may_point {
+            request.named.clone_from(&before.named);
+            if request.named.is_empty() {
+                let names = said.map(shown_names).unwrap_or_default();
+                request.named.extend(names.iter().take(1).map(|name| named(name)));
+            }
+            return settle(request);
+        }
+        // "Would the sandals work with that?": with what was shown, on that day.
+        if before.is_outfit() && request.asks == ["opinion"] && points_back {
+            request.inherit(before);
+            let today = || Span { first: self.today, last: self.today, label: "today".to_owned() };
+            request.when.get_or_insert_with(today);
+        }
+        if request.is_elliptic() { complete(request, before, said) } else { settle(request) }
     }
-    // "Would the sandals work with that?": with what was shown, on that day.
-    if before.is_outfit() && request.asks == ["opinion"] && points_back {
-        inherit(&mut request, before);
-        request.when = request.when.or(Some(Span { first: today, last: today, label: "today".to_owned() }));
+}
+
+impl Request {
+    fn first_word(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
     }
-    let is_elliptic = is_short
-        && !is_question
-        && (opens || has_details)
-        && (request.asks.is_empty() || weak && (opens || request.words.len() <= 3));
-    if is_elliptic && has_details && weak {
-        return complete(request, before, said);
+
+    /// Whether it asks for nothing in particular.
+    fn is_weak(&self) -> bool {
+        self.asks.iter().all(|ask| is_listed("weak kinds", ask))
     }
-    settle(request)
+
+    fn is_short(&self) -> bool {
+        self.words.len() <= LONGEST_FOLLOW_UP
+    }
+
+    fn is_question(&self) -> bool {
+        let second = self.words.get(1).map_or("", String::as_str);
+        is_listed("question words", self.first_word()) && !matches!(second, "about" | "if" | "else")
+    }
+
+    /// Whether it asks neither for something in particular nor for an outfit of its own.
+    fn leaves_open(&self) -> bool {
+        let is_own = |ask: &Ask| matches!(*ask, "outfit" | "pair" | "find");
+        self.is_weak() && !(self.is_question() && self.words.len() > 3 && self.asks.iter().any(is_own))
+    }
+
+    /// Whether it wants another one.
+    fn is_varied(&self) -> bool {
+        self.leaves_open() && is_said("variation", &self.words)
+    }
+
+    /// Whether it wants an outfit that was shown to be different, right after it or after asides, to which a "no" may belong.
+    fn changes_outfit(&self, is_right_after: bool) -> bool {
+        let is_modified = self.warmer != 0.0 || is_said("modifier", &self.words);
+        let is_changed = self.is_varied() || self.leaves_open() && is_modified;
+        let is_about_shown = self.ordinal.is_some() && self.asks.iter().all(|ask| *ask == "dislike");
+        let refuses = !self.rejected.is_empty() || is_about_shown;
+        if is_right_after {
+            let says_no = matches!(self.first_word(), "no" | "nope" | "nah");
+            is_changed || (refuses || says_no) && (self.is_weak() || self.asks.contains(&"dislike"))
+        } else {
+            self.is_short() && (is_changed || refuses && self.is_weak())
+        }
+    }
+
+    /// Whether it says only what is different: "and for tomorrow?".
+    fn is_elliptic(&self) -> bool {
+        let opens = is_listed("openers", self.first_word());
+        let is_bare = self.asks.is_empty() || opens || self.words.len() <= 3;
+        let has_details = self.has_situation() || self.place.is_some() || !self.named.is_empty() || self.past.is_some();
+        self.is_weak() && self.is_short() && !self.is_question() && has_details && is_bare
+    }
+
+    /// Whether it asks for something else than what was offered, rather than for a detail of it.
+    pub fn is_another_wish_than(&self, offered: &Self) -> bool {
+        self.asks.iter().any(|ask| !KINDS_OF_CONSENT.contains(ask) && !offered.asks.contains(ask))
+    }
+
+    /// Takes what it leaves open from the request before.
+    fn inherit(&mut self, before: &Self) {
+        if self.occasion.is_empty() {
+            self.occasion.clone_from(&before.occasion);
+        }
+        self.when = self.when.take().or_else(|| before.when.clone());
+        self.place = self.place.take().or_else(|| before.place.clone());
+        self.days = self.days.or(before.days);
+        self.celsius = self.celsius.or(before.celsius);
+        self.wet |= before.wet;
+        for rejected in &before.rejected {
+            if !self.rejected.contains(rejected) {
+                self.rejected.push(rejected.clone());
+            }
+        }
+        if self.is_accepted && self.named.is_empty() && self.asks.first() == Some(&"outfit") {
+            self.unlike.clone_from(&before.unlike);
+        }
+    }
+
+    /// The kind of clothes that it names.
+    fn names_group(&self, group: Option<TermId>) -> bool {
+        self.named.iter().any(|named| group_of(&named.description) == group)
+    }
+}
+
+/// Another outfit: what is not wanted now, or never again.
+fn vary_outfit(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
+    let is_for_good = !request.rejected.is_empty() && request.rejects_for_good() && request.asks.contains(&"dislike");
+    let mut next = vary(request, before, shown);
+    if is_for_good {
+        next.asks.insert(0, "dislike");
+    }
+    next
 }
 
 /// The request before once more, changed by what the message says.
-fn vary(request: Request, before: &Request, shown: &[String], said: Option<&str>) -> Request {
-    let mut next = before.clone();
-    let mut outfits = said.map(shown_outfits).unwrap_or_default();
-    let mut rejected = Vec::new();
-    let last = match (outfits.len(), request.ordinal) {
-        // "The first one, but not those trousers": one of several outfits goes on.
-        (2.., Some(place)) if place < outfits.len() => {
-            next.outfits = 1;
-            if request.rejected.is_empty() { Vec::new() } else { outfits.swap_remove(place) }
-        }
-        (2.., _) => Vec::new(),
-        // "I don't like the second one": of the pieces of one outfit.
-        (1, Some(place)) if place < outfits[0].len() => {
-            rejected.push(outfits[0].remove(place));
-            outfits.swap_remove(0)
-        }
-        _ => outfits.pop().unwrap_or_default(),
-    };
+fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
+    let mut next = before.request.clone();
     next.is_variation = true;
     next.is_accepted = false;
-    next.words = request.words;
-    next.asks.retain(|ask| OUTFITS.contains(ask) || before.asks.len() == 1);
+    next.asks.retain(|ask| OUTFITS.contains(ask) || before.request.asks.len() == 1);
     if next.asks.first() == Some(&"opinion") {
         next.asks = vec!["outfit"];
     }
-    next.when = request.when.or(next.when);
-    next.place = request.place.or(next.place);
+    next.when = request.when.clone().or(next.when);
+    next.place = request.place.clone().or(next.place);
     next.celsius = request.celsius.or(next.celsius);
     next.wet |= request.wet;
     next.warmer += request.warmer;
-    if !request.occasion.is_empty() {
-        next.occasion.extend(request.occasion);
-    }
+    next.occasion.extend(&request.occasion);
+    next.words.clone_from(&request.words);
+    let (last, pointed_at) = subject(&request, before.answer, &mut next);
+    let mut rejected: Vec<String> = pointed_at.into_iter().collect();
     // Without the piece that was pointed at, the rest stays.
     next.kept = if rejected.is_empty() { Vec::new() } else { last.clone() };
+    reject(&request, &last, &mut next, &mut rejected);
     // "Different shoes": the rest stays, that pair does not come again.
-    let swapped: Vec<&Named> = request
-        .named
-        .iter()
-        .filter(|named| {
-            !named.is_claimed && named.description.garment.is_some() && named.description.colours.is_empty()
-        })
-        .collect();
-    let is_swap = phrases::is_said("swap", &next.words) && !swapped.is_empty();
+    let is_kind = |named: &&Named| {
+        !named.is_claimed && named.description.garment.is_some() && named.description.colours.is_empty()
+    };
+    let swapped: Vec<&Named> = request.named.iter().filter(is_kind).filter(|_| is_said("swap", &next.words)).collect();
+    if swapped.is_empty() {
+        if rejected.is_empty() && request.warmer == 0.0 {
+            next.unlike.extend(shown.iter().cloned());
+        }
+        // "With the boots instead": they are what it is built around.
+        next.named.retain(|known| !request.names_group(group_of(&known.description)));
+        next.named.extend(request.named);
+    } else {
+        let is_gone = |name: &&String| swapped.iter().any(|named| is_kind_of(name, &named.description));
+        next.unlike.extend(shown.iter().filter(is_gone).cloned());
+        next.kept.extend(last.iter().filter(|name| !is_gone(name)).cloned());
+    }
+    // What is not wanted was not in it: another outfit is.
+    let is_missed = rejected.len() == request.rejected.len() && next.kept.len() == last.len();
+    if is_missed && !rejected.is_empty() && !next.asks.contains(&"packing") {
+        next.kept.clear();
+        next.unlike.extend(last);
+    }
+    next.rejected.extend(rejected);
+    next.unlike.dedup();
+    next
+}
+
+/// The outfit that a message is about, and the piece of it that it points at and does not want.
+fn subject(request: &Request, answer: Option<&str>, next: &mut Request) -> (Vec<String>, Option<String>) {
+    let mut outfits = answer.map(shown_outfits).unwrap_or_default();
+    match (outfits.len(), request.ordinal) {
+        // "The first one, but not those trousers": one of several outfits goes on.
+        (2.., Some(place)) if place < outfits.len() => {
+            next.outfits = 1;
+            (if request.rejected.is_empty() { Vec::new() } else { outfits.swap_remove(place) }, None)
+        }
+        (2.., _) => (Vec::new(), None),
+        // "I don't like the second one": of the pieces of one outfit.
+        (1, Some(place)) if place < outfits[0].len() => {
+            let piece = outfits[0].remove(place);
+            (outfits.swap_remove(0), Some(piece))
+        }
+        _ => (outfits.pop().unwrap_or_default(), None),
+    }
+}
+
+/// Leaves out what a message rejects and keeps the rest of the outfit.
+fn reject(request: &Request, last: &[String], next: &mut Request, rejected: &mut Vec<String>) {
+    let points = request.rejects_shown && request.says(&["those", "these", "that", "this"]);
     for text in &request.rejected {
         let description = Description::of(text);
-        let group = description.garment.map(TermId::group);
         let is_it = |name: &String| is_kind_of(name, &description);
-        let is_like_it = |name: &String| named(name).description.garment.map(TermId::group) == group;
-        let points = request.rejects_shown && next.says(&["those", "these", "that", "this"]);
-        let is_there = !points || last.iter().any(is_it);
+        let is_like_it = |name: &String| group_of(&named(name).description) == group_of(&description);
         // "Not those trousers", which are jeans.
+        let is_there = !points || last.iter().any(is_it);
         let (gone, kept): (Vec<String>, Vec<String>) =
             last.iter().cloned().partition(|name| if is_there { is_it(name) } else { is_like_it(name) });
         next.kept.extend(kept);
         // "Not those shoes": those, not all shoes.
         if request.rejects_shown && !gone.is_empty() { rejected.extend(gone) } else { rejected.push(text.clone()) }
     }
-    if is_swap {
-        let gone = |name: &&String| swapped.iter().any(|named| is_kind_of(name, &named.description));
-        next.unlike.extend(shown.iter().filter(gone).cloned());
-        next.kept.extend(last.iter().filter(|name| !gone(name)).cloned());
-    } else if rejected.is_empty() && request.warmer == 0.0 {
-        next.unlike.extend(shown.iter().cloned());
-    }
-    if !is_swap {
-        for named in request.named {
-            // "With the boots instead": they are what it is built around.
-            next.named.retain(|known| {
-                known.description.garment.map(TermId::group) != named.description.garment.map(TermId::group)
-            });
-            next.named.push(named);
-        }
-    }
-    // What is not wanted was not in it: another outfit is.
-    let is_missed = rejected.len() == request.rejected.len() && next.kept.len() == last.len();
-    if is_missed && !rejected.is_empty() && !next.asks.contains(&"packing") {
-        next.kept.clear();
-        next.unlike.extend(last.iter().cloned());
-    }
-    next.rejected.extend(rejected);
-    next.unlike.dedup();
-    next
+}
+
+fn group_of(description: &Description) -> Option<TermId> {
+    description.garment.map(TermId::group)
 }
 
 /// Whether a piece that was shown is of the kind that is described, or without a kind of its colour.
@@ -215,84 +320,29 @@ fn is_kind_of(name: &str, wanted: &Description) -> bool {
 
 /// A message that says only what is different from the request before: "and for tomorrow?".
 fn complete(request: Request, before: &Request, said: Option<&str>) -> Request {
-    let mut next = Request { asks: before.asks.clone(), words: request.words.clone(), ..request.clone() };
+    let mut next = Request { asks: before.asks.clone(), ..request.clone() };
     if next.named.is_empty() {
         next.named.clone_from(&before.named);
-    } else if before.asks.first() == Some(&"find") {
+    } else if before.asks.first() == Some(&"find")
+        && let Some(kind) = before.about().and_then(|named| named.description.garment)
+    {
         // "Only the black ones": of what was asked for.
-        for named in &mut next.named {
-            if named.description.garment.is_none()
-                && let Some(kind) = before.named.first().and_then(|named| named.description.garment)
-            {
-                named.description.garment = Some(kind);
-                named.text = format!("{} {}", named.text, kind.name());
-            }
+        for named in next.named.iter_mut().filter(|named| named.description.garment.is_none()) {
+            named.description.garment = Some(kind);
+            named.text = format!("{} {}", named.text, kind.name());
         }
     }
     next.past = next.past.or_else(|| before.past.clone().filter(|_| request.when.is_none()));
     if before.is_outfit() && !request.named.is_empty() {
         // "And what about shoes?": within the outfit that was shown.
-        let last = said.map(shown_names).unwrap_or_default();
-        let is_new = |name: &String| {
-            let own = named(name).description.garment.map(TermId::group);
-            request.named.iter().all(|named| named.description.garment.map(TermId::group) != own)
-        };
-        next.kept = last.into_iter().filter(is_new).collect();
+        let mut names = said.map(shown_names).unwrap_or_default();
+        names.retain(|name| !request.names_group(group_of(&named(name).description)));
+        next.kept = names;
         if before.asks.first() != Some(&"opinion") {
             next.is_variation = true;
             next.asks = vec!["outfit"];
         }
     }
-    inherit(&mut next, before);
+    next.inherit(before);
     settle(next)
-}
-
-/// Takes what the request leaves open from the one before.
-fn inherit(next: &mut Request, before: &Request) {
-    if next.occasion.is_empty() {
-        next.occasion.clone_from(&before.occasion);
-    }
-    next.when = next.when.take().or_else(|| before.when.clone());
-    next.place = next.place.take().or_else(|| before.place.clone());
-    next.days = next.days.or(before.days);
-    next.celsius = next.celsius.or(before.celsius);
-    next.wet |= before.wet;
-    for rejected in &before.rejected {
-        if !next.rejected.contains(rejected) {
-            next.rejected.push(rejected.clone());
-        }
-    }
-    if next.is_accepted && next.named.is_empty() && next.asks.first() == Some(&"outfit") {
-        next.unlike.clone_from(&before.unlike);
-    }
-}
-
-/// The pieces of each outfit that an answer of ours listed: one, or several with blank lines between them.
-fn shown_outfits(answer: &str) -> Vec<Vec<String>> {
-    answer.split("\n\n").map(shown_names).filter(|names| !names.is_empty()).collect()
-}
-
-/// The pieces of an answer of ours, also where a line has several: "- 2 tops: your white tee and your navy polo."
-fn counted_names(answer: &str) -> Vec<String> {
-    let lines = answer.lines().filter_map(|line| line.strip_prefix("- "));
-    let names = |line: &'_ str| -> Vec<String> {
-        let (head, rest) = line.split_once(": ").unwrap_or(("", line));
-        if !head.starts_with(|first: char| first.is_ascii_digit()) {
-            return shown_names(&format!("- {line}"));
-        }
-        let names = rest.split("your ").map(|name| name.trim_end_matches([' ', ',', '.']).trim_end_matches(" and"));
-        names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
-    };
-    lines.flat_map(names).collect()
-}
-
-/// The pieces that an answer of ours listed.
-pub fn shown_names(answer: &str) -> Vec<String> {
-    let lines = answer.lines().filter(|line| line.starts_with("- "));
-    let name = |line: &str| {
-        let rest = line.split_once("your ").map(|(_, rest)| rest)?;
-        let end = rest.find([',', ';', ':', '(']).or_else(|| rest.find(". ")).unwrap_or(rest.len());
-        Some(rest[..end].trim_end_matches('.').trim().to_owned())
-    };
-    lines.filter_map(name).filter(|name| !name.is_empty()).collect()
 }

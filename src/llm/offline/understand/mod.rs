@@ -7,17 +7,19 @@
 mod clothes;
 mod details;
 mod follow;
+mod shown;
 
 use ::time::Date;
 
 pub use self::clothes::named;
-use self::clothes::{clothes, tokens, without_verbs};
+use self::clothes::{Token, clothes, tokens, without_verbs};
 use self::details::{degrees, is_foreign, ordinal, outfits, place, without_lead};
-use self::follow::{follow, shown_names};
+use self::follow::{Asked, Talk};
+use self::shown::shown_names;
 use super::phrases::{self, Ask, is_listed};
 use super::time::{self, Span};
 use crate::model::garment::Description;
-use crate::model::thesaurus::{self, Found, Kind as Word, TermId};
+use crate::model::thesaurus::{self, Facts, Found, Kind as Word, TermId};
 
 /// Kinds that end with an outfit.
 pub const OUTFITS: [Ask; 4] = ["outfit", "pair", "packing", "opinion"];
@@ -119,23 +121,21 @@ impl Request {
 /// Understands the last of the user's messages after those before it. `said` are the stylist's answers: the one before each
 /// message, if there is one.
 pub fn conversation(messages: &[(Option<&str>, &str)], today: Date) -> Request {
-    let (mut request, mut before) = (Request::default(), Request::default());
-    let mut shown: Vec<String> = Vec::new();
+    let mut talk = Talk { asked: Vec::new(), shown: Vec::new(), today };
     for (said, message) in messages {
-        shown.extend(said.map(shown_names).unwrap_or_default());
-        let next = follow(&before, *said, &shown, message, today);
-        // Counting what was shown is an aside: the talk goes on from what was asked before.
-        if next.counted.is_empty() {
-            before.clone_from(&next);
+        talk.shown.extend(said.map(shown_names).unwrap_or_default());
+        if let Some(last) = talk.asked.last_mut() {
+            last.answer = *said;
         }
-        request = next;
+        let request = talk.follow(message, *said);
+        talk.asked.push(Asked { request, answer: None });
     }
-    request
+    talk.asked.pop().map(|asked| asked.request).unwrap_or_default()
 }
 
 /// Gives a request that no phrase explains the kind that its clothes or occasions speak for.
 fn settle(mut request: Request) -> Request {
-    let is_chat = |ask: &Ask| matches!(*ask, "greet" | "thanks" | "bye" | "howareyou" | "help");
+    let is_chat = |ask: &Ask| is_listed("small talk", ask);
     if !request.asks.iter().all(is_chat) {
         request.asks.retain(|ask| !is_chat(ask));
     }
@@ -192,73 +192,94 @@ fn settle(mut request: Request) -> Request {
 fn read(message: &str, today: Date) -> Request {
     let tokens = tokens(message);
     let words: Vec<String> = tokens.iter().map(|token| token.word.clone()).collect();
-    let mut request = Request { is_foreign: is_foreign(message, &words), outfits: 1, ..Request::default() };
     let found = without_verbs(thesaurus::scan(&words), &words);
     let (mut named, rejected, rejects_shown) = clothes(&tokens, &found);
-    let mut before = "";
-    for sentence in sentences(message) {
-        let sentence_words: Vec<String> = clothes::tokens(sentence).into_iter().map(|token| token.word).collect();
-        for (ask, part) in asks_of(sentence, &sentence_words) {
-            if matches!(ask, "fact" | "remember") {
-                // "My feet are always cold. Keep that in mind": what was said right before.
-                let fact =
-                    Some(without_lead(part)).filter(|fact| !fact.is_empty()).unwrap_or_else(|| without_lead(before));
-                request.facts.push(fact.to_owned());
-            }
-            if !request.asks.contains(&ask) {
-                request.asks.push(ask);
-            }
-        }
-        before = sentence;
-    }
-    (request.rejected, request.rejects_shown) = (rejected, rejects_shown);
+    let (asks, facts) = asks(message);
     let is_inside = |found: &Found| named.iter().any(|named| named.start <= found.start && found.end <= named.end);
     let situations = found.iter().filter(|found| match found.term.kind() {
         Word::Occasion | Word::Season => true,
         Word::Style => !is_inside(found) || named.iter().any(|named| named.description.garment.is_none()),
         _ => false,
     });
-    request.occasion = situations.map(|found| found.term).collect();
-    let weather =
-        || found.iter().filter(|found| found.term.kind() == Word::Weather).map(|found| found.term.term().facts);
-    request.wet = weather().any(|facts| facts.wet);
-    request.celsius = degrees(&words, message)
-        .or_else(|| weather().filter_map(|facts| facts.celsius).find(|_| !request.asks.contains(&"weather")));
-    request.when = time::find(&words, today, false);
-    request.past = time::find(&words, today, true);
-    request.days = time::days(&words);
-    request.outfits = outfits(&words);
-    request.place = place(message, &words, &found);
-    request.ordinal = ordinal(&words);
-    request.warmer = if words.iter().any(|word| matches!(word.as_str(), "warmer" | "cosier" | "cozier"))
-        || phrases::is_said("too cold", &words)
-    {
+    let mut occasion: Vec<TermId> = situations.map(|found| found.term).collect();
+    occasion.extend(dressier(&words));
+    let weather: Vec<Facts> =
+        found.iter().filter(|found| found.term.kind() == Word::Weather).map(|found| found.term.term().facts).collect();
+    let usual = weather.iter().find_map(|facts| facts.celsius).filter(|_| !asks.contains(&"weather"));
+    let place = place(message, &words, &found);
+    // A place is no garment, not even Cape Town.
+    let in_place = place.as_deref().unwrap_or_default().to_lowercase();
+    named.retain(|named| !named.description.is_empty() && !in_place.split(' ').any(|word| word == named.text));
+    Request {
+        asks,
+        facts,
+        named,
+        rejected,
+        rejects_shown,
+        occasion,
+        place,
+        wet: weather.iter().any(|facts| facts.wet),
+        celsius: degrees(message).or(usual),
+        when: time::find(&words, today, false),
+        past: time::find(&words, today, true),
+        days: time::days(&words),
+        outfits: outfits(&words),
+        ordinal: ordinal(&words),
+        warmer: warmer(&words),
+        is_foreign: is_foreign(message, &words),
+        words,
+        ..Request::default()
+    }
+}
+
+/// The kinds of question in a message, and what it says of the user.
+fn asks(message: &str) -> (Vec<Ask>, Vec<String>) {
+    let (mut asks, mut facts) = (Vec::new(), Vec::new());
+    let mut before = "";
+    for sentence in sentences(message) {
+        for (ask, part) in asks_of(sentence, &tokens(sentence)) {
+            if matches!(ask, "fact" | "remember") {
+                // "My feet are always cold. Keep that in mind": what was said right before.
+                let fact =
+                    Some(without_lead(part)).filter(|fact| !fact.is_empty()).unwrap_or_else(|| without_lead(before));
+                facts.push(fact.to_owned());
+            }
+            if !asks.contains(&ask) {
+                asks.push(ask);
+            }
+        }
+        before = sentence;
+    }
+    (asks, facts)
+}
+
+/// How much warmer it should be dressed for than it is, in degrees Celsius: less, if somebody is cold.
+fn warmer(words: &[String]) -> f64 {
+    if phrases::is_said("too cold", words) {
         -8.0
-    } else if words.iter().any(|word| matches!(word.as_str(), "cooler" | "lighter" | "airier"))
-        || phrases::is_said("too hot", &words)
-    {
+    } else if phrases::is_said("too hot", words) {
         8.0
     } else {
         0.0
-    };
-    if phrases::is_said("dressier", &words) {
-        request.occasion.push(thesaurus::named("elegant"));
-    } else if phrases::is_said("plainer", &words) {
-        request.occasion.push(thesaurus::named("casual"));
     }
-    // A place is no garment, not even Cape Town.
-    let place = request.place.as_deref().unwrap_or_default().to_lowercase();
-    named.retain(|named| !named.description.is_empty() && !place.split(' ').any(|word| word == named.text));
-    request.named = named;
-    request.words = words;
-    request
+}
+
+/// A style for somebody who wants it dressier or plainer.
+fn dressier(words: &[String]) -> Option<TermId> {
+    if phrases::is_said("dressier", words) {
+        Some(thesaurus::named("elegant"))
+    } else if phrases::is_said("plainer", words) {
+        Some(thesaurus::named("casual"))
+    } else {
+        None
+    }
 }
 
 /// The kinds of question in a sentence, each with the part that asks it: one, or one for each half of "… and …".
-fn asks_of<'a>(sentence: &'a str, words: &[String]) -> Vec<(Ask, &'a str)> {
-    let ask = |words: &[String]| phrases::kind(words, sentence);
+fn asks_of<'a>(sentence: &'a str, words: &[Token]) -> Vec<(Ask, &'a str)> {
+    let ask = |words: &[Token]| phrases::kind(words, sentence);
     if let (Some(middle), Some((left, right))) =
-        (words.iter().position(|word| word == "and"), sentence.split_once(" and "))
+        (words.iter().position(|token| token.word == "and"), sentence.split_once(" and "))
     {
         let halves = [ask(&words[..middle]), ask(&words[middle + 1..])];
         let is_own = |ask: Ask| !is_listed("kinds that stay whole", ask);
@@ -276,9 +297,7 @@ fn asks_of<'a>(sentence: &'a str, words: &[String]) -> Vec<(Ask, &'a str)> {
 /// Whether what follows somebody's consent is a wish of its own, not a detail of what was offered.
 pub fn is_another_wish(refinement: &str, offer: &str) -> bool {
     let today = Date::from_ordinal_date(1970, 1).expect("the first day of a year");
-    let offered = read(offer, today).asks;
-    let wishes = read(refinement, today).asks;
-    wishes.iter().any(|ask| !matches!(*ask, "find" | "outfit" | "thanks") && !offered.contains(ask))
+    read(refinement, today).is_another_wish_than(&read(offer, today))
 }
 
 /// The last sentence that offers something; none if the text offers nothing.
