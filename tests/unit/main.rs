@@ -1,6 +1,7 @@
 //! All tests that use the service as a whole or need more than one part of it, as one binary.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and helpers are part of it")]
+#![expect(clippy::too_many_lines, reason = "a test tells its story from beginning to end")]
 
 mod access;
 mod azure;

@@ -24,6 +24,7 @@ pub enum Fate {
 use Fate::{Harmless, Refused, TooLarge};
 
 /// All of them. `picture` reads a proper file of `tests/data`.
+#[expect(clippy::too_many_lines, reason = "a list")]
 pub fn files(picture: impl Fn(&str) -> Vec<u8>) -> Vec<Hostile> {
     let mut files = Vec::new();
     let mut add = |name: &'static str, fate: Fate, bytes: Vec<u8>| files.push(Hostile { name, bytes, fate });
