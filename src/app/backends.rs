@@ -46,10 +46,10 @@ const HOST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) const STORE_FILE: &str = "pluckit.db";
 
 /// Name of the embedded queue's file. Separate from the store, so that neither waits for the other's transactions.
-const QUEUE_FILE: &str = "queue.db";
+pub(super) const QUEUE_FILE: &str = "queue.db";
 
 /// Directory of embedded blobs.
-const BLOB_DIRECTORY: &str = "blobs";
+pub(super) const BLOB_DIRECTORY: &str = "blobs";
 
 /// Path of the route that serves blobs.
 const MEDIA_PATH: [&str; 2] = ["api", "media"];
@@ -132,11 +132,44 @@ pub fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc
     })
 }
 
-/// Opens the document store for commands that only read. The embedded store is a snapshot.
+/// Opens the document store for commands that only read: an embedded store that does not exist is not created.
 ///
 /// # Errors
-/// When its file cannot be opened.
+/// When there is no store, or its file cannot be opened.
+pub fn open_existing_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn DocumentStore>> {
+    check_exists(config)?;
+    open_store(config, clock)
+}
+
+/// Whether the embedded store is selected and has no file yet.
+pub fn has_no_store(config: &Config) -> bool {
+    matches!(&config.documents, Documents::Embedded { directory, .. } if !directory.join(STORE_FILE).exists())
+}
+
+fn check_exists(config: &Config) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !has_no_store(config),
+        "there is no store in {}: start the service, import a wardrobe, or name another directory (--data-dir)",
+        config.data_directory.display()
+    );
+    Ok(())
+}
+
+/// Opens an empty document store in memory.
+///
+/// # Errors
+/// When SQLite refuses.
+pub fn open_empty_store(clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn DocumentStore>> {
+    Ok(Arc::new(SqliteStore::in_memory(clock.clone())?))
+}
+
+/// Opens the document store for commands that only read. The embedded store is a snapshot; one that does not exist is not
+/// created.
+///
+/// # Errors
+/// When there is no store, or its file cannot be opened.
 pub fn open_snapshot(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn DocumentStore>> {
+    check_exists(config)?;
     match &config.documents {
         Documents::Embedded { directory, .. } => Ok(Arc::new(
             open_embedded(directory, clock)?.at_this_moment().context("the embedded store cannot be read")?,

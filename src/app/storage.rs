@@ -1,10 +1,11 @@
-//! Makes everything that the service keeps things in: `pluckit storage init`.
+//! Creates what the service stores data in: `pluckit storage init`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::backends::{STORE_FILE, identity, open_embedded, open_storage, open_store};
+use super::backends::{BLOB_DIRECTORY, QUEUE_FILE, STORE_FILE, identity, open_embedded, open_storage, open_store};
 use crate::base::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Documents};
 use crate::data::Data;
@@ -17,7 +18,7 @@ use crate::store::{self};
 pub struct Preparation {
     /// Kind and name of the object.
     pub what: String,
-    /// `created`, `existed`, `indexed` or `not configured`.
+    /// `created`, `existed`, `indexed` or `embedded`.
     pub state: &'static str,
 }
 
@@ -26,8 +27,9 @@ impl Preparation {
         Self { what: what.into(), state: if is_new { "created" } else { "existed" } }
     }
 
-    fn not_configured(what: &str) -> Vec<Self> {
-        vec![Self { what: what.to_owned(), state: "not configured" }]
+    /// Kept in files that the service creates by itself.
+    fn embedded(what: &str, place: &Path) -> Vec<Self> {
+        vec![Self { what: format!("{what} in {}", place.display()), state: "embedded" }]
     }
 }
 
@@ -84,9 +86,7 @@ async fn prepare_containers(config: &Config) -> anyhow::Result<Vec<Preparation>>
 
 async fn prepare_queues(config: &Config) -> anyhow::Result<Vec<Preparation>> {
     let Some(account) = &config.storage.queues else {
-        return Ok(Preparation::not_configured(
-            "queues (StorageQueue, StorageQueue__queueServiceUri, STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)",
-        ));
+        return Ok(Preparation::embedded("queues", &config.data_directory.join(QUEUE_FILE)));
     };
     let account = open_storage(config, account)?;
     let mut done = Vec::new();
@@ -99,7 +99,7 @@ async fn prepare_queues(config: &Config) -> anyhow::Result<Vec<Preparation>> {
 
 async fn prepare_blobs(config: &Config) -> anyhow::Result<Vec<Preparation>> {
     let Some(account) = &config.storage.blobs else {
-        return Ok(Preparation::not_configured("blob containers (STORAGE_ACCOUNT_NAME or AzureWebJobsStorage)"));
+        return Ok(Preparation::embedded("blobs", &config.data_directory.join(BLOB_DIRECTORY)));
     };
     let account = open_storage(config, account)?;
     let mut done = Vec::new();

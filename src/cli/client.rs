@@ -10,6 +10,7 @@ use futures::StreamExt;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, Response};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::{Host, Url};
 
@@ -54,7 +55,11 @@ impl ServiceArguments {
     }
 }
 
-fn parse_url(text: &str) -> Result<Url, String> {
+/// Reads an address of a service.
+///
+/// # Errors
+/// When it is not an http or https URL.
+pub fn parse_url(text: &str) -> Result<Url, String> {
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
         Ok(_) | Err(_) => Err("not an http or https URL".to_owned()),
@@ -64,8 +69,7 @@ fn parse_url(text: &str) -> Result<Url, String> {
 /// A client of a running service.
 pub struct Service {
     client: Client,
-    /// Base URL of the service.
-    pub url: Url,
+    url: Url,
     authorization: Option<HeaderValue>,
 }
 
@@ -100,31 +104,57 @@ impl Service {
                 .connect_timeout(CONNECT_TIMEOUT)
                 .read_timeout(SILENCE_TIMEOUT)
                 .redirect(Policy::none())
-                .user_agent(concat!("pluckit-chat/", env!("CARGO_PKG_VERSION")))
+                .user_agent(concat!("pluckit/", env!("CARGO_PKG_VERSION")))
         });
         Ok(Self { client: client?, url, authorization })
     }
 
+    /// Address of the service, without a slash at its end.
+    pub fn address(&self) -> &str {
+        self.url.as_str().trim_end_matches('/')
+    }
+
     /// Starts a request that carries the token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let base = self.url.as_str().trim_end_matches('/');
-        let request = self.client.request(method, format!("{base}{path}"));
+        let request = self.client.request(method, format!("{}{path}", self.address()));
         match &self.authorization {
             Some(header) => request.header(AUTHORIZATION, header),
             None => request,
         }
     }
 
-    /// Sends a request. Anything but success becomes a one-line error.
-    pub async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
-        let response = match request.send().await {
-            Ok(response) => response,
+    /// Asks for a path and reads the JSON of the answer.
+    ///
+    /// # Errors
+    /// When the service does not answer, refuses, or says something else.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<T> {
+        read(self.send(self.request(Method::GET, path).query(query)).await?).await
+    }
+
+    /// Sends a request and returns the answer, whatever its status.
+    ///
+    /// # Errors
+    /// When the service does not answer, as one line.
+    pub async fn try_send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        match request.send().await {
+            Ok(response) => Ok(response),
             Err(error) if error.is_connect() => {
-                bail!("nothing answers at {}: start the service with `pluckit serve`, or give another --url", self.url)
+                bail!(
+                    "nothing answers at {}: start the service with `pluckit serve`, or give another --url",
+                    self.address()
+                )
             }
-            Err(error) if error.is_timeout() => bail!("{} takes too long to answer", self.url),
-            Err(error) => return Err(error.without_url()).context(format!("{} cannot be asked", self.url)),
-        };
+            Err(error) if error.is_timeout() => bail!("{} takes too long to answer", self.address()),
+            Err(error) => Err(error.without_url()).context(format!("{} cannot be asked", self.address())),
+        }
+    }
+
+    /// Sends a request. Anything but success becomes a one-line error.
+    ///
+    /// # Errors
+    /// When the service does not answer, or refuses.
+    pub async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        let response = self.try_send(request).await?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -139,6 +169,22 @@ impl Service {
         }
         bail!("{} ({})", detail(&body).unwrap_or_else(|| "the service refused".to_owned()), status.as_u16())
     }
+}
+
+/// Reads the JSON of an answer.
+///
+/// # Errors
+/// When the answer breaks off or is something else.
+pub async fn read<T: DeserializeOwned>(response: Response) -> anyhow::Result<T> {
+    let body = response.bytes().await.context("the answer broke off")?;
+    serde_json::from_slice(&body).context("the service's answer cannot be read")
+}
+
+/// Builds a path below `base`; the steps are escaped.
+pub fn path_below(base: &str, steps: &[&str]) -> String {
+    let mut url = Url::parse("http://localhost").and_then(|url| url.join(base)).expect("a path of this program");
+    url.path_segments_mut().expect("an http URL has a path").extend(steps);
+    url.path().to_owned()
 }
 
 /// Returns the message in an error body, on one line.
@@ -163,6 +209,13 @@ fn fault(fault: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_stays_one_part_of_the_path() {
+        assert_eq!(path_below("/api/jobs", &["0a", "restart"]), "/api/jobs/0a/restart");
+        assert_eq!(path_below("/api/jobs", &["../admin/jobs"]), "/api/jobs/..%2Fadmin%2Fjobs");
+        assert_eq!(path_below("/api/jobs", &["a?b#c"]), "/api/jobs/a%3Fb%23c");
+    }
 
     #[test]
     fn an_error_is_told_in_one_line() {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -11,8 +12,11 @@ use encoding_rs::Encoding;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{output, tell};
-use super::{UserArguments, block_on};
+use super::{UserArguments, block_on, clock};
+use crate::app;
 use crate::domain::transfer::{self, Format, Kind, Options, Rejection, Source};
+use crate::model::ids::UserId;
+use crate::store::DocumentStore;
 
 /// Flags of `import`.
 #[derive(Args)]
@@ -79,7 +83,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let bar = progress_bar(&arguments.files);
     let sources = arguments.files.iter().map(|file| open(file, arguments, &bar)).collect::<anyhow::Result<_>>()?;
-    let (_, store, user) = arguments.user_arguments.open()?;
+    let (store, user) = open_store(arguments)?;
     let options = Options {
         user,
         take_over: arguments.user_arguments.user.is_some(),
@@ -95,6 +99,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let remark = if arguments.dry_run { " (dry run: nothing was written)" } else { "" };
     writeln!(output(), "{created} created, {updated} updated, {unchanged} unchanged, {rejected} rejected{remark}")?;
     Ok(if rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Opens the store. A dry run creates none: without one, it compares with an empty one.
+fn open_store(arguments: &Arguments) -> anyhow::Result<(Arc<dyn DocumentStore>, UserId)> {
+    let (config, user) = arguments.user_arguments.settings()?;
+    let store = if arguments.dry_run && app::has_no_store(&config) {
+        app::open_empty_store(&clock())
+    } else {
+        app::open_store(&config, &clock())
+    };
+    Ok((store?, user))
 }
 
 fn parse_encoding(name: &str) -> Result<&'static Encoding, String> {

@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let question =
         Question::new(arguments.window_days.into(), arguments.target_cpw).context("no such window or target")?;
     let text = block_on(async {
-        let (config, store, user) = arguments.user_arguments.open()?;
+        let (config, store, user) = arguments.user_arguments.open_existing()?;
         let data = Data::new(store);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = TaskTracker::new();

@@ -4,17 +4,16 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::block_on;
-use super::client::{Service, ServiceArguments};
+use super::client::{Service, ServiceArguments, path_below, read};
 use super::output::{one_line, output, tell, words};
 
 /// Default time between polls, and the longest `Retry-After` that is obeyed.
@@ -158,20 +157,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Builds the path of a job; escapes the id.
+/// Builds the path of a job.
 fn path_of(id: &str, rest: &[&str]) -> String {
-    let mut url = url::Url::parse("http://localhost/api/jobs").expect("a good URL");
-    url.path_segments_mut().expect("it has a path").push(id).extend(rest);
-    url.path().to_owned()
-}
-
-async fn read<T: DeserializeOwned>(response: reqwest::Response) -> anyhow::Result<T> {
-    let body = response.bytes().await.context("the answer broke off")?;
-    serde_json::from_slice(&body).context("the service's answer cannot be read")
-}
-
-async fn find(service: &Service, id: &str) -> anyhow::Result<Job> {
-    read(service.send(service.request(Method::GET, &path_of(id, &[]))).await?).await
+    path_below("/api/jobs", &[&[id], rest].concat())
 }
 
 fn say(line: &str) -> io::Result<()> {
@@ -185,7 +173,7 @@ async fn list(service: &Service, status: Option<&str>, all: bool) -> anyhow::Res
         let mut query: Vec<(&str, &str)> = Vec::new();
         query.extend(status.map(|status| ("status", status)));
         query.extend(after.as_deref().map(|token| ("continuationToken", token)));
-        let page: Page = read(service.send(service.request(Method::GET, path).query(&query)).await?).await?;
+        let page: Page = service.get(path, &query).await?;
         for job in page.jobs.iter().take(MOST_LISTED - listed) {
             say(&line(job))?;
             listed += 1;
@@ -213,7 +201,7 @@ fn line(job: &Job) -> String {
 }
 
 async fn show(service: &Service, id: &str) -> anyhow::Result<()> {
-    let job = find(service, id).await?;
+    let job: Job = service.get(&path_of(id, &[]), &[]).await?;
     let mut lines = vec![
         format!("Job      {}", job.id),
         format!("Kind     {}", job.name),
@@ -233,8 +221,7 @@ async fn show(service: &Service, id: &str) -> anyhow::Result<()> {
         let detail = detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
         lines.push(format!("         {at} {status}{detail}"));
     }
-    let request = service.request(Method::GET, &path_of(id, &["outputs"]));
-    let Files { files } = read(service.send(request).await?).await?;
+    let Files { files } = service.get(&path_of(id, &["outputs"]), &[]).await?;
     for File { path, title, size } in files {
         lines.push(format!("File     {path} ({size} bytes): {title}"));
     }
@@ -296,13 +283,6 @@ async fn look(service: &Service, id: &str) -> anyhow::Result<(Job, Duration)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_id_stays_one_part_of_the_path() {
-        assert_eq!(path_of("0a", &["restart"]), "/api/jobs/0a/restart");
-        assert_eq!(path_of("../admin/jobs", &[]), "/api/jobs/..%2Fadmin%2Fjobs");
-        assert_eq!(path_of("a?b#c", &[]), "/api/jobs/a%3Fb%23c");
-    }
 
     #[test]
     fn a_job_is_one_harmless_line() {

@@ -3,13 +3,14 @@
 #![expect(clippy::doc_markdown, reason = "doc comments of flags are the help that people read")]
 
 mod chat;
-mod chat_run;
 mod client;
 mod config;
+mod dead_letters;
 pub mod demo;
 mod digest;
 pub mod doctor;
 mod export;
+mod health;
 mod import;
 mod insights;
 mod jobs;
@@ -66,6 +67,14 @@ enum Command {
     Token(token::Arguments),
     /// List, show, follow, terminate and restart jobs of a running service.
     Jobs(jobs::Arguments),
+    /// List, show, replay and delete messages that failed for good, at a running service.
+    #[command(
+        after_help = "Examples:\n  pluckit dead-letters\n  pluckit dead-letters replay ID --url https://pluckit.example --token-file token.txt"
+    )]
+    DeadLetters(dead_letters::Arguments),
+    /// Check that a running service answers; exit code 0 if it does.
+    #[command(after_help = "Examples:\n  pluckit health\n  pluckit health --ready --url https://pluckit.example")]
+    Health(health::Arguments),
     /// Show effective settings and their sources; secrets are masked.
     Config(config::Arguments),
     /// Check a deployment and suggest fixes.
@@ -95,6 +104,8 @@ pub fn main() -> ExitCode {
         Command::Insights(arguments) => insights::run(&arguments),
         Command::Token(arguments) => token::run(arguments),
         Command::Jobs(arguments) => jobs::run(arguments),
+        Command::DeadLetters(arguments) => dead_letters::run(arguments),
+        Command::Health(arguments) => health::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Storage(command) => storage::run(&command),
@@ -130,10 +141,10 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 #[derive(Args)]
 struct UserArguments {
     /// User id [default: LOCAL_DEV_USER_ID]
-    #[arg(long, value_name = "ID", value_parser = parse_user)]
+    #[arg(long, value_name = "ID", value_parser = parse_user, global = true)]
     user: Option<UserId>,
     /// Directory of the embedded store [default: ./data] (PLUCKIT_DATA_DIR)
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", global = true)]
     data_dir: Option<PathBuf>,
 }
 
@@ -142,6 +153,14 @@ impl UserArguments {
     fn open(&self) -> anyhow::Result<(Config, Arc<dyn DocumentStore>, UserId)> {
         let (config, user) = self.settings()?;
         let store = app::open_store(&config, &clock())?;
+        Ok((config, store, user))
+    }
+
+    /// Opens the store for a command that only reads; returns the settings, the store and the user. An embedded store
+    /// that does not exist is not created.
+    fn open_existing(&self) -> anyhow::Result<(Config, Arc<dyn DocumentStore>, UserId)> {
+        let (config, user) = self.settings()?;
+        let store = app::open_existing_store(&config, &clock())?;
         Ok((config, store, user))
     }
 
@@ -163,7 +182,7 @@ fn clock() -> Arc<dyn Clock> {
 }
 
 fn parse_user(text: &str) -> Result<UserId, String> {
-    if transfer::is_id(text) { Ok(text.into()) } else { Err("no document can have this id".to_owned()) }
+    if transfer::is_id(text) { Ok(text.into()) } else { Err("not a valid user id".to_owned()) }
 }
 
 fn data_dir_flag(directory: Option<&Path>) -> Flags {

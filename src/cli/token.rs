@@ -61,7 +61,10 @@ fn parse_name(text: &str) -> Result<String, String> {
 /// Runs the sub-command on the configured store.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { command, user_arguments } = arguments;
-    let (_, store, user) = user_arguments.open()?;
+    let (_, store, user) = match command {
+        Command::Create { .. } => user_arguments.open()?,
+        Command::List | Command::Delete { .. } => user_arguments.open_existing()?,
+    };
     let tokens = ApiTokenService::new(Data::new(store).api_tokens, clock());
     let mut out = output();
     block_on(async {

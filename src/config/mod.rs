@@ -233,17 +233,26 @@ impl Config {
     }
 }
 
-/// Reads where the network for cut-outs is, and the data directory, from the environment alone: for commands that start no
-/// service, and so need no settings that allow one.
-#[expect(clippy::disallowed_methods, reason = "these settings are read for a command that needs no others")]
+/// Reads a setting from the environment alone, for commands that start no service and so need no settings that allow one.
+#[expect(clippy::disallowed_methods, reason = "the command needs no other settings")]
+fn environment_alone(name: &str) -> Option<(String, Source)> {
+    let value = std::env::var(name).ok().filter(|value| !value.trim().is_empty())?;
+    Some((value, Source::Environment))
+}
+
+/// Reads where the network for cut-outs is, and the data directory, from the environment alone.
 pub fn read_cutout_model() -> (CutoutModel, PathBuf) {
-    let lookup = |name: &str| {
-        let value = std::env::var(name).ok().filter(|value| !value.trim().is_empty())?;
-        Some((value, Source::Environment))
-    };
-    let mut reader = Reader::new(&lookup);
+    let mut reader = Reader::new(&environment_alone);
     let data_directory = read_data_directory(&mut reader);
     (CutoutModel::read(&mut reader), data_directory)
+}
+
+/// Reads the port that the service listens on, from the environment alone.
+///
+/// # Errors
+/// When it is no port.
+pub fn read_port() -> Result<u16, Error> {
+    server::read_port(&mut Reader::new(&environment_alone))
 }
 
 fn read_data_directory(reader: &mut Reader<'_>) -> PathBuf {

@@ -52,11 +52,15 @@ impl Server {
     }
 }
 
+pub(super) fn read_port(reader: &mut Reader<'_>) -> Result<u16, Error> {
+    reader.number("PORT", 7071, 0, u16::MAX)
+}
+
 impl Server {
     /// Reads the settings of this group.
     pub(super) fn read(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Self, Error> {
         let bind = reader.parsed("PLUCKIT_BIND", IpAddr::V4(Ipv4Addr::LOCALHOST), "an IP address")?;
-        let port = reader.number("PORT", 7071, 0, u16::MAX)?;
+        let port = read_port(reader)?;
         let origins = reader.list("CORS_ALLOWED_ORIGINS", &[',']);
         let (bind, port) = if under_functions_host {
             (IpAddr::V4(Ipv4Addr::LOCALHOST), reader.number("FUNCTIONS_CUSTOMHANDLER_PORT", 0, 1, u16::MAX)?)

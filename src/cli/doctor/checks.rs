@@ -164,9 +164,9 @@ fn settings(config: &Config) -> Vec<Report> {
 /// Checks the system's CA certificates.
 fn certificates() -> Vec<Report> {
     if net::has_authorities() {
-        return Report::good("of authorities, from the system");
+        return Report::good("the system's certificate authorities are found");
     }
-    let found = "none of authorities: no HTTPS server is trusted";
+    let found = "no certificate authorities are found: no HTTPS server is trusted";
     vec![Report::new(Verdict::Warning, found, "install ca-certificates, or set SSL_CERT_FILE")]
 }
 
@@ -184,7 +184,7 @@ async fn identity(config: &Config) -> Vec<Report> {
         scopes.push("https://cognitiveservices.azure.com/.default");
     }
     if scopes.is_empty() {
-        return Report::skipped("nothing signs in with one");
+        return Report::skipped("no managed identity is used");
     }
     let credential = match app::credential(config) {
         Ok(credential) => credential,
@@ -365,7 +365,7 @@ async fn embeddings(config: &Config, model: &dyn Model) -> Vec<Report> {
 /// Fetches Google's signing keys, and compares our clock with the server's.
 async fn keys(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> Vec<Report> {
     if config.environment == Environment::Development {
-        return Report::skipped("nobody signs in in development");
+        return Report::skipped("not used in development");
     }
     let url = &config.identity.google_jwks_url;
     let (count, date) = match fetch_keys(http, url.clone()).await {

@@ -7,12 +7,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
+use tempfile::TempDir;
 
 use self::checks::{Report, Verdict};
 use super::output::{is_terminal, one_line, output, styled};
 use super::{block_on, data_dir_flag, settings};
-use crate::app::Backends;
+use crate::app::{self, Backends};
+use crate::config::{Config, Documents};
 
 /// Flags of `doctor`.
 #[derive(Args)]
@@ -27,12 +30,21 @@ pub struct Arguments {
 
 /// Runs the checks and prints their reports; fails if anything is broken.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let config = settings(&data_dir_flag(arguments.data_dir.as_deref()))?;
-    let reports = block_on(async {
+    let mut config = settings(&data_dir_flag(arguments.data_dir.as_deref()))?;
+    let wanted = config.data_directory.clone();
+    let stand_in = app::has_no_store(&config).then(|| stand_in(&mut config)).transpose()?;
+    let mut reports = block_on(async {
         let address = SocketAddr::new(config.server.bind, config.server.port);
         let backends = Backends::open(&config, address)?;
         Ok(checks::examine(&config, backends).await)
     })?;
+    if stand_in.is_some() {
+        let documents =
+            reports.iter_mut().find(|report| report.check == "documents" && report.verdict == Verdict::Good);
+        if let Some(report) = documents {
+            report.found = format!("there is no store in {} yet: the first start creates it", wanted.display());
+        }
+    }
     if arguments.json {
         writeln!(output(), "{}", serde_json::to_string_pretty(&reports)?)?;
     } else {
@@ -42,8 +54,26 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Has the checks use a directory beside the one for the embedded store, which does not exist. It is deleted when it is
+/// dropped: an examination leaves nothing behind.
+fn stand_in(config: &mut Config) -> anyhow::Result<TempDir> {
+    let here = std::path::absolute(&config.data_directory)?;
+    let parent =
+        here.ancestors().skip(1).find(|directory| directory.is_dir()).context("no directory of the path exists")?;
+    let directory = tempfile::Builder::new()
+        .prefix(".pluckit-doctor-")
+        .tempdir_in(parent)
+        .with_context(|| format!("nothing can be created in {}", parent.display()))?;
+    let path = directory.path().to_owned();
+    if let Documents::Embedded { directory, .. } = &mut config.documents {
+        directory.clone_from(&path);
+    }
+    config.data_directory = path;
+    Ok(directory)
+}
+
 fn show(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
-    let coloured = is_terminal();
+    let coloured = is_terminal() && console::colors_enabled();
     let width = reports.iter().map(|report| report.check.len()).max().unwrap_or(0);
     for Report { check, verdict, found, fix } in reports {
         let (word, colour) = match verdict {
@@ -61,5 +91,6 @@ fn show(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
     }
     let faults = reports.iter().filter(|report| report.verdict == Verdict::Fault).count();
     let warnings = reports.iter().filter(|report| report.verdict == Verdict::Warning).count();
-    writeln!(out, "\n{faults} faults, {warnings} warnings")
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    writeln!(out, "\n{}, {}", count(faults, "fault"), count(warnings, "warning"))
 }

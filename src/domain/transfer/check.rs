@@ -204,7 +204,7 @@ fn id(kind: Kind, fields: &Map<String, Value>) -> Result<String, String> {
         && kind == Kind::WearEvents
         && !is_id(item)
     {
-        return Err(format!("itemId is {item:?}: no document can have this id"));
+        return Err(format!("itemId is {item:?}: not a valid id"));
     }
     match fields.get("id") {
         None | Some(Value::Null) => {

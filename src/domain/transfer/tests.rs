@@ -197,7 +197,7 @@ async fn each_fault_is_named() {
         (r#"{"id":"bob","locationCity":"Rome"}"#, others),
         (r#"{"styleConfidenceProfile":2}"#, "styleConfidenceProfile is 2: expected a number from 0 to 1"),
         (r#"{"itemId":"coat"}"#, "occurredAt is missing"),
-        (r#"{"itemId":"a?","occurredAt":"2026-01-01"}"#, r#"itemId is "a?": no document can have this id"#),
+        (r#"{"itemId":"a?","occurredAt":"2026-01-01"}"#, r#"itemId is "a?": not a valid id"#),
     ] {
         let outcome = import_with(&empty_store(), options(), Some(Format::Lines), row).await;
         assert_eq!(outcome, (counts(0, 0, 0, 1), vec![format!("1: {reason}")]), "{row}");

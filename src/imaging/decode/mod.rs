@@ -240,7 +240,7 @@ fn head_of(format: Format, bytes: &[u8], limits: &Limits, least_side: u32) -> Re
 
 fn known_format(bytes: &[u8], limits: &Limits) -> Result<Format> {
     limits.check_file(bytes.len())?;
-    Format::of(bytes).ok_or_else(|| Error::Unsupported("it begins like no format that is known here".into()))
+    Format::of(bytes).ok_or_else(|| Error::Unsupported("not a picture format that can be read".into()))
 }
 
 fn decode_raw(bytes: &[u8], limits: &Limits, least_side: u32) -> Result<Raw> {

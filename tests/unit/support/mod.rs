@@ -17,6 +17,7 @@ pub mod photos;
 pub mod process;
 pub mod segmentation;
 pub mod service;
+pub mod terminal;
 pub mod web;
 
 use std::collections::BTreeMap;

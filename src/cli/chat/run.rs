@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::client::Service;
-use super::output::complain;
+use crate::cli::client::Service;
+use crate::cli::output::complain;
 
 /// How long a lost answer is looked for.
 const REJOIN_PATIENCE: Duration = Duration::from_secs(90);
@@ -43,9 +43,6 @@ pub enum Event {
     ToolResult {
         /// Name of the tool.
         name: String,
-        /// The first characters of the result.
-        #[serde(default)]
-        summary: String,
         /// How long it took, in milliseconds.
         tool_latency_ms: Option<u64>,
     },
@@ -123,8 +120,7 @@ impl Chat {
 /// Finds the newest run, and those before it in its chat, the oldest first.
 pub async fn last_runs(service: &Service) -> anyhow::Result<Vec<Run>> {
     let list = async |query: String| -> anyhow::Result<Vec<Run>> {
-        let answer = service.send(service.request(Method::GET, &format!("/api/chat/runs?{query}"))).await?;
-        let mut page: Value = answer.json().await.context("the service's answer cannot be read")?;
+        let mut page: Value = service.get(&format!("/api/chat/runs?{query}"), &[]).await?;
         serde_json::from_value(page["runs"].take()).context("the service's answer cannot be read")
     };
     let newest = list("pageSize=1".to_owned()).await?;
@@ -138,8 +134,7 @@ pub async fn last_runs(service: &Service) -> anyhow::Result<Vec<Run>> {
     };
     let mut runs = Vec::new();
     for id in ids.into_iter().rev() {
-        let answer = service.send(service.request(Method::GET, &format!("/api/chat/runs/{id}"))).await?;
-        runs.push(answer.json().await.context("the service's answer cannot be read")?);
+        runs.push(service.get(&format!("/api/chat/runs/{id}"), &[]).await?);
     }
     Ok(runs)
 }
@@ -148,7 +143,7 @@ pub async fn last_runs(service: &Service) -> anyhow::Result<Vec<Run>> {
 pub struct AnswerStream<'a> {
     service: &'a Service,
     /// The run; `None` if the service knows none.
-    run: Option<String>,
+    pub run: Option<String>,
     /// Number of the last event.
     seen: u64,
     events: BoxStream<'static, Option<(String, String)>>,

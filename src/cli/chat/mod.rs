@@ -3,27 +3,38 @@
 //! With a message: one turn. Without: a conversation, by line, until the end of the input. Ctrl-C stops the answer, at the
 //! service too, and ends the conversation at the prompt. An answer whose connection is lost is rejoined.
 
+mod pieces;
+mod prompt;
+mod run;
+mod screen;
+
 use std::collections::VecDeque;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::thread;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
-use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use self::pieces::{Piece, named};
+use self::prompt::Prompt;
+use self::run::{AnswerStream, Chat, Event, last_runs};
+use self::screen::Screen;
 use super::block_on;
-use super::chat_run::{AnswerStream, Chat, Event, last_runs};
 use super::client::{Service, ServiceArguments};
-use super::output::{Output, complain, harmless, is_reader_gone, is_terminal, styled, words};
+use super::output::{complain, harmless, is_reader_gone, is_terminal, words};
 use crate::domain::chat::LONGEST_MESSAGE;
 
-const DIM: &str = "\x1b[2m";
-const PLAIN: &str = "\x1b[0m";
-/// Moves the cursor to the start of the line and erases it.
-const ERASE_LINE: &str = "\r\x1b[2K";
+const HELP: &str = "\
+/help     show this
+/memory   show what the stylist remembers
+/new      begin a new conversation; what the stylist remembers is kept
+/quit     leave, like Ctrl-D
+Ctrl-C    stop the answer; at the prompt, leave
+Arrow keys edit the line and go through earlier ones.
+";
 /// Messages of the conversation that are sent along: as many as the service passes to the model.
 const MOST_REMEMBERED: usize = 50;
 
@@ -62,6 +73,8 @@ struct Conversation {
     /// The conversation so far, oldest message first, sent as `recentMessages`.
     said: VecDeque<Value>,
     screen: Screen,
+    /// The wardrobe, once an answer was shown at a terminal.
+    pieces: Option<Vec<Piece>>,
 }
 
 /// What an answer consisted of.
@@ -77,12 +90,13 @@ struct Answer {
 
 impl Conversation {
     fn new(service: Service) -> Self {
-        Self { service, chat: Chat::new(), said: VecDeque::new(), screen: Screen::new() }
+        Self { service, chat: Chat::new(), said: VecDeque::new(), screen: Screen::new(), pieces: None }
     }
 
     /// Runs one turn. Returns whether it was answered.
     async fn say(&mut self, message: &str) -> anyhow::Result<bool> {
         let mut answer = Answer::default();
+        self.screen.wait();
         let outcome = tokio::select! {
             outcome = self.take_turn(message, &mut answer) => outcome,
             interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).map(|()| Ended::Interrupted),
@@ -90,7 +104,29 @@ impl Conversation {
         if matches!(outcome, Ok(Ended::Interrupted)) {
             self.chat.stop(&self.service).await;
         }
-        self.finish(message, answer, outcome.map(drop))
+        let text = answer.text();
+        let is_answered = self.finish(message, answer, outcome.map(drop))?;
+        self.show_pieces(&text).await?;
+        Ok(is_answered)
+    }
+
+    /// Shows the pieces that an answer names, at a terminal: programs read the text.
+    async fn show_pieces(&mut self, answer: &str) -> anyhow::Result<()> {
+        if !is_terminal() || answer.is_empty() {
+            return Ok(());
+        }
+        if self.pieces.is_none() {
+            // A service may have no wardrobe; the answer was given all the same.
+            self.pieces = Some(pieces::load(&self.service).await.unwrap_or_default());
+        }
+        let lines: Vec<String> = named(answer, self.pieces.as_deref().unwrap_or_default())
+            .into_iter()
+            .map(|piece| self.screen.dim(&format!("  {}", piece.line())))
+            .collect();
+        if !lines.is_empty() {
+            self.screen.write(&format!("\n{}\n", lines.join("\n")))?;
+        }
+        Ok(())
     }
 
     /// Streams the answer to `message` into `answer` and onto the screen.
@@ -181,25 +217,14 @@ impl Conversation {
 
     /// Reads messages from a terminal.
     async fn on_a_terminal(&mut self) -> anyhow::Result<bool> {
-        self.screen.write(&format!(
-            "Talking to {}. /memory shows what the stylist remembers, /clear begins anew, /quit leaves.\n",
-            self.service.url
-        ))?;
-        let mut lines = lines_of_input();
+        // Nobody types a message for a service that is not there.
+        self.service.get::<Value>("/api/health", &[]).await?;
+        self.screen.tell(&format!("The stylist at {}. /help lists the commands.", self.service.address()))?;
+        let mut prompt = Prompt::open()?;
         loop {
-            self.screen.write("\n> ")?;
-            let line = tokio::select! {
-                line = lines.recv() => line,
-                interrupted = tokio::signal::ctrl_c() => {
-                    interrupted?;
-                    None
-                }
-            };
-            let Some(line) = line else {
-                self.screen.write("\n")?;
-                return Ok(true);
-            };
-            match self.obey(&line?).await {
+            self.screen.write("\n")?;
+            let Some(line) = prompt.read().await? else { return Ok(true) };
+            match self.obey(&line).await {
                 Ok(Next::Leave) => return Ok(true),
                 Ok(Next::Go) => {}
                 Ok(Next::Say(message)) => {
@@ -215,20 +240,28 @@ impl Conversation {
         match line.trim() {
             "" => Ok(Next::Go),
             "/quit" | "/exit" => Ok(Next::Leave),
-            "/clear" => {
+            "/help" => {
+                self.screen.write(HELP)?;
+                Ok(Next::Go)
+            }
+            "/new" | "/clear" => {
                 self.said.clear();
                 self.chat = Chat::new();
-                self.screen.write("What was said is forgotten here; what the stylist remembers is not.\n")?;
+                self.screen.tell("New conversation. What the stylist remembers is kept (/memory).")?;
                 Ok(Next::Go)
             }
             "/memory" => {
-                let response = self.service.send(self.service.request(Method::GET, "/api/chat/memory")).await?;
-                let memory: Value = response.json().await.context("the service's answer cannot be read")?;
-                let summary = memory["summary"].as_str().unwrap_or_default();
-                let summary = if summary.is_empty() { "Nothing is remembered yet." } else { summary };
-                self.screen.write(&format!("{}\n", harmless(summary)))?;
+                let memory: Value = self.service.get("/api/chat/memory", &[]).await?;
+                let summary = memory["summary"].as_str().filter(|summary| !summary.is_empty());
+                self.screen.tell(summary.unwrap_or("Nothing is remembered yet."))?;
+                for preference in memory["preferences"].as_array().into_iter().flatten() {
+                    let (kind, text) = (preference["kind"].as_str(), preference["text"].as_str());
+                    let line = format!("- {}: {}", kind.unwrap_or("fact"), text.unwrap_or_default());
+                    self.screen.tell(&words(&line))?;
+                }
                 Ok(Next::Go)
             }
+            command if command.starts_with('/') => bail!("there is no command {}: /help lists them", words(command)),
             message => Ok(Next::Say(message.to_owned())),
         }
     }
@@ -247,6 +280,9 @@ async fn read(mut events: AnswerStream<'_>, screen: &mut Screen, answer: &mut An
         // What is void already need not be told.
         if !matches!(event, Event::StepReset { from_seq } if !answer.has_since(from_seq)) {
             screen.show(&event)?;
+        }
+        if let (Event::Error { .. }, Some(run)) = (&event, &events.run) {
+            screen.tell(&format!("The log has more about run {run}."))?;
         }
         answer.note(seq, event);
         if answer.complete {
@@ -298,119 +334,11 @@ fn lines_of_input() -> mpsc::Receiver<io::Result<String>> {
     receiver
 }
 
-/// Prints the answer as it arrives; on a terminal, a status line shows running tools.
-struct Screen<W = Output> {
-    out: W,
-    is_terminal: bool,
-    running: Vec<String>,
-    /// Whether the cursor is in the middle of a line.
-    mid_line: bool,
-}
-
-impl Screen {
-    fn new() -> Self {
-        Self { is_terminal: is_terminal(), out: styled(), running: Vec::new(), mid_line: false }
-    }
-}
-
-impl<W: Write> Screen<W> {
-    fn write(&mut self, text: &str) -> io::Result<()> {
-        self.out.write_all(text.as_bytes())?;
-        self.out.flush()
-    }
-
-    fn show(&mut self, event: &Event) -> io::Result<()> {
-        match event {
-            Event::Token { content } if content.is_empty() => Ok(()),
-            Event::Token { content } => {
-                let erase = self.erase_status();
-                self.mid_line = !content.ends_with('\n');
-                self.write(&format!("{erase}{}", harmless(content)))
-            }
-            Event::ToolUse { name } => {
-                let name = words(name);
-                let erase = self.begin_line();
-                self.running.push(name.clone());
-                if self.is_terminal {
-                    let status = self.status();
-                    return self.write(&format!("{erase}{status}"));
-                }
-                self.write(&format!("{erase}[{name} …]\n"))
-            }
-            Event::ToolResult { name, summary, tool_latency_ms } => {
-                let name = words(name);
-                let erase = self.begin_line();
-                if let Some(position) = self.running.iter().position(|running| *running == name) {
-                    self.running.remove(position);
-                }
-                let took = tool_latency_ms.map(|latency| format!(", {latency} ms")).unwrap_or_default();
-                let line = format!("[{name}{took}] {}", words(summary));
-                if self.is_terminal {
-                    let status = self.status();
-                    return self.write(&format!("{erase}{DIM}{line}{PLAIN}\n{status}"));
-                }
-                self.write(&format!("{erase}{line}\n"))
-            }
-            Event::Error { content } => {
-                let erase = self.begin_line();
-                self.write(&format!("{erase}! {}\n", words(content)))
-            }
-            Event::StepReset { .. } => {
-                let erase = self.begin_line();
-                self.running.clear();
-                self.write(&format!("{erase}[the service was interrupted and says this again]\n"))
-            }
-            Event::Done | Event::Other => Ok(()),
-        }
-    }
-
-    /// Returns the characters that move the cursor to the start of an empty line.
-    fn begin_line(&mut self) -> &'static str {
-        let erase = self.erase_status();
-        if std::mem::take(&mut self.mid_line) { "\n" } else { erase }
-    }
-
-    fn erase_status(&self) -> &'static str {
-        if self.is_terminal && !self.mid_line && !self.running.is_empty() { ERASE_LINE } else { "" }
-    }
-
-    fn status(&self) -> String {
-        if self.running.is_empty() { String::new() } else { format!("{DIM}{} …{PLAIN}", self.running.join(", ")) }
-    }
-
-    fn end_turn(&mut self) -> io::Result<()> {
-        let end = self.begin_line();
-        self.running.clear();
-        self.write(end)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use url::Url;
 
     use super::*;
-
-    fn shown(is_terminal: bool, events: &[Event]) -> String {
-        let mut screen = Screen { out: Vec::new(), is_terminal, running: Vec::new(), mid_line: false };
-        for event in events {
-            screen.show(event).unwrap();
-        }
-        screen.end_turn().unwrap();
-        String::from_utf8(screen.out).unwrap()
-    }
-
-    fn token(content: &str) -> Event {
-        Event::Token { content: content.to_owned() }
-    }
-
-    fn tool_use(name: &str) -> Event {
-        Event::ToolUse { name: name.to_owned() }
-    }
-
-    fn tool_result(name: &str) -> Event {
-        Event::ToolResult { name: name.to_owned(), summary: "{\"a\":\n1}".to_owned(), tool_latency_ms: Some(12) }
-    }
 
     #[test]
     fn a_long_conversation_keeps_to_the_limits_of_the_service() {
@@ -426,39 +354,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_answer_has_no_escapes() {
-        let events = [tool_use("a"), tool_use("b"), tool_result("a"), tool_result("b"), token("Wear "), token("it.")];
-        assert_eq!(shown(false, &events), "[a …]\n[b …]\n[a, 12 ms] {\"a\": 1}\n[b, 12 ms] {\"a\": 1}\nWear it.\n");
-    }
-
-    #[test]
-    fn a_terminal_shows_the_tools_that_run_in_words() {
-        let events = [tool_use("a"), tool_use("b"), tool_result("a"), tool_result("b"), token("Yes.")];
-        let expected = format!(
-            "{DIM}a …{PLAIN}{ERASE_LINE}{DIM}a, b …{PLAIN}{ERASE_LINE}{DIM}[a, 12 ms] {{\"a\": 1}}{PLAIN}\n\
-             {DIM}b …{PLAIN}{ERASE_LINE}{DIM}[b, 12 ms] {{\"a\": 1}}{PLAIN}\nYes.\n"
-        );
-        assert_eq!(shown(true, &events), expected);
-    }
-
-    #[test]
-    fn a_tool_in_the_middle_of_a_text_begins_a_line() {
-        assert_eq!(shown(false, &[token("Let me see."), tool_use("a")]), "Let me see.\n[a …]\n");
-    }
-
-    #[test]
-    fn escapes_in_an_answer_do_not_reach_the_terminal() {
-        assert_eq!(shown(true, &[token("a\x1b[2Jb\u{9b}c\td\n")]), "a[2Jbc\td\n");
-    }
-
-    #[test]
     fn events_of_the_wire_are_read() {
         let read = |text| serde_json::from_str::<Event>(text).unwrap();
         assert_eq!(read(r#"{"type":"done","model":"offline","tokenCount":3,"runId":"x"}"#), Event::Done);
         assert_eq!(read(r#"{"type":"memory_update","updated":true}"#), Event::Other);
         assert_eq!(
             read(r#"{"type":"tool_result","name":"a","summary":"{\"a\":\n1}","toolLatencyMs":12,"traceId":"t"}"#),
-            tool_result("a")
+            Event::ToolResult { name: "a".to_owned(), tool_latency_ms: Some(12) }
         );
     }
 }

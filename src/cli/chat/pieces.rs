@@ -1,0 +1,178 @@
+//! The pieces of the wardrobe that an answer names, as lines below it.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+
+use crate::cli::client::Service;
+use crate::cli::output::words as one_line;
+
+/// Pages of the wardrobe that are read.
+const MOST_PAGES: usize = 20;
+/// Pieces that are shown below an answer.
+const MOST_SHOWN: usize = 12;
+/// Words after "your" that can name a piece.
+const LONGEST_NAME: usize = 7;
+/// Tags that say when something is worn, not what it is.
+const OCCASIONS: [&str; 15] = [
+    "casual", "office", "dinner", "formal", "summer", "winter", "autumn", "spring", "travel", "party", "smart", "warm",
+    "layering", "basic", "sport",
+];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    items: Vec<Piece>,
+    next_continuation_token: Option<String>,
+}
+
+/// A piece of the wardrobe.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Piece {
+    id: String,
+    brand: Option<String>,
+    category: Option<String>,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    colours: Vec<Colour>,
+    wear_count: Option<u64>,
+    price: Option<Price>,
+}
+
+#[derive(Deserialize)]
+struct Colour {
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Price {
+    amount: Option<f64>,
+    original_currency: Option<String>,
+}
+
+/// Reads the wardrobe of the service's user.
+///
+/// # Errors
+/// When the service does not answer, or has no wardrobe.
+pub async fn load(service: &Service) -> anyhow::Result<Vec<Piece>> {
+    let (mut pieces, mut after) = (Vec::new(), None::<String>);
+    for _ in 0..MOST_PAGES {
+        let mut query = vec![("pageSize", "100")];
+        query.extend(after.as_deref().map(|token| ("continuationToken", token)));
+        let page: Page = service.get("/api/wardrobe", &query).await?;
+        pieces.extend(page.items);
+        after = page.next_continuation_token;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(pieces)
+}
+
+impl Piece {
+    /// The piece in a line: what it is, how often it was worn, what it cost.
+    pub fn line(&self) -> String {
+        let worn = match self.wear_count {
+            None | Some(0) => "never worn".to_owned(),
+            Some(1) => "worn once".to_owned(),
+            Some(count) => format!("worn {count} times"),
+        };
+        let price = self.price.as_ref().and_then(|price| Some((price.amount?, price.original_currency.as_deref())));
+        let price = price.map(|(amount, currency)| format!(", {} {amount:.2}", currency.unwrap_or("USD")));
+        one_line(&format!("{}, {worn}{}", self.name(), price.unwrap_or_default()))
+    }
+
+    /// Colour, maker and kind.
+    fn name(&self) -> String {
+        let kind = self.tags.iter().map(|tag| tag.to_lowercase()).rfind(|tag| !OCCASIONS.contains(&&**tag));
+        let category = || self.category.as_deref().unwrap_or("piece").to_lowercase();
+        let kind = kind.unwrap_or_else(|| singular(&category()).to_owned());
+        let brand = self.brand.as_deref().unwrap_or_default();
+        let kind = if brand.to_lowercase().contains(&kind) { String::new() } else { kind };
+        let colour = self.colours.first().map(|colour| colour.name.to_lowercase()).unwrap_or_default();
+        one_line(&format!("{colour} {brand} {kind}"))
+    }
+
+    /// How well the words after "your" name the piece; 4 and more are enough.
+    fn fits(&self, said: &[String]) -> u32 {
+        let says = |word: &String| said.contains(word);
+        let brand = words(self.brand.as_deref().unwrap_or_default());
+        let kinds: HashSet<String> = self
+            .tags
+            .iter()
+            .chain(&self.category)
+            .flat_map(|text| words(text))
+            .map(|word| singular(&word).to_owned())
+            .collect();
+        let mut points = 0;
+        if !brand.is_empty() && brand.iter().all(says) {
+            points += 3;
+        }
+        if self.colours.iter().flat_map(|colour| words(&colour.name)).any(|word| says(&word)) {
+            points += 2;
+        }
+        if said.iter().any(|word| kinds.contains(singular(word))) {
+            points += 2;
+        }
+        points
+    }
+}
+
+/// Returns the pieces that a text names as the reader's ("your navy Uniqlo shirt"), each once, in the order of the text.
+pub fn named<'a>(text: &str, pieces: &'a [Piece]) -> Vec<&'a Piece> {
+    let mut found: Vec<&Piece> = Vec::new();
+    for (position, _) in text.match_indices("our ") {
+        let mut before = text[..position].chars().rev();
+        let is_your = matches!(before.next(), Some('y' | 'Y')) && !before.next().is_some_and(char::is_alphanumeric);
+        if !is_your {
+            continue;
+        }
+        let ends = |character| matches!(character, '\n' | '.' | ',' | ';' | ':' | '(' | ')' | '!' | '?');
+        let phrase = text[position + "our ".len()..].split(ends).next().unwrap_or_default();
+        let said: Vec<String> = words(phrase).into_iter().take(LONGEST_NAME).collect();
+        // The first of the best ones.
+        let best = pieces.iter().rev().max_by_key(|piece| piece.fits(&said)).filter(|piece| piece.fits(&said) >= 4);
+        if let Some(best) = best
+            && found.len() < MOST_SHOWN
+            && found.iter().all(|known| known.id != best.id)
+        {
+            found.push(best);
+        }
+    }
+    found
+}
+
+fn words(text: &str) -> Vec<String> {
+    let words = text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).collect()
+}
+
+fn singular(word: &str) -> &str {
+    word.strip_suffix('s').unwrap_or(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pieces_are_found_by_how_they_are_called() {
+        let pieces: Vec<Piece> = serde_json::from_value(json!([
+            { "id": "a", "brand": "Uniqlo", "category": "Tops", "tags": ["button-down", "dinner"], "colours": [{ "name": "Navy" }],
+              "wearCount": 4, "price": { "amount": 39.9, "originalCurrency": "EUR" } },
+            { "id": "b", "brand": "Uniqlo", "category": "Knitwear", "tags": ["sweater"], "colours": [{ "name": "grey" }], "wearCount": 1 },
+            { "id": "c", "brand": "Carmina", "category": "Shoes", "tags": ["loafers"], "colours": [{ "name": "brown" }] },
+        ]))
+        .unwrap();
+        let text = "- Top: your navy Uniqlo button-down, a safe choice.\n- Shoes: Your brown loafers. Of your colour, our navy one.\n\
+                    Your navy Uniqlo button-down again; four shoes";
+        let lines: Vec<String> = named(text, &pieces).into_iter().map(Piece::line).collect();
+        assert_eq!(lines, ["navy Uniqlo button-down, worn 4 times, EUR 39.90", "brown Carmina loafers, never worn"]);
+        assert_eq!(pieces[1].line(), "grey Uniqlo sweater, worn once");
+    }
+}
