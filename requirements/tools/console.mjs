@@ -297,6 +297,21 @@ async function look(page, session, kind) {
   }
 }
 
+/** Reads the page of the API at each of its addresses, and sends the request that it fills in. */
+async function tryApi(page, kind) {
+  for (const path of ["/docs", "/api/docs/", "/api/docs"]) {
+    await page.goto(`${base}${path}`);
+    await page.getByText("Ask the stylist", { exact: false }).first().waitFor();
+  }
+  if (screenshots) await page.screenshot({ path: join(screenshots, `${kind}-docs.png`) });
+  const operation = page.locator("#operations-chat-take_turn");
+  if (!(await operation.isVisible())) await page.locator("#operations-tag-chat").click();
+  await operation.locator(".opblock-summary-control").click();
+  await operation.getByRole("button", { name: "Execute" }).click();
+  await operation.locator(".live-responses-table .response-col_status").getByText("200").waitFor();
+  if (screenshots) await operation.screenshot({ path: join(screenshots, `${kind}-docs-operation.png`) });
+}
+
 const { base, stop } = await start();
 const browser = await chromium.launch({ executablePath: await sparticuz.executablePath(), args: sparticuz.args.filter((option) => !/single-process|headless/.test(option)), headless: true });
 if (screenshots) await mkdir(screenshots, { recursive: true });
@@ -322,6 +337,8 @@ try {
     }
     where = "look";
     await look(page, await context.newCDPSession(page), kind).catch((error) => fault(`${kind} look`, error.message));
+    where = "docs";
+    await tryApi(page, kind).catch((error) => fault(`${kind} docs`, error.message));
     await context.close();
   }
 } finally {

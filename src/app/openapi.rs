@@ -4,6 +4,7 @@
 //! A handler lists only its own responses. Those that follow from its group, body or query (401, 413, 422 and so on)
 //! and the common headers are added.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -15,7 +16,41 @@ use super::groups::{Group, groups};
 use crate::http::error::Fault;
 use crate::http::layers::idempotency::Repeats;
 
+/// Headings of the routes with what they are about, in the order in which one comes to use them.
+const TAGS: [(&str, &str); 18] = [
+    ("chat", "Ask the stylist; follow, stop and list its answers; read and set what it remembers."),
+    ("wardrobe", "Garments, photos of new ones, and what is worn."),
+    ("profile", "The user's sizes, place and currency."),
+    ("collections", "Selections of garments, which other users may join."),
+    ("stylist", "Outfits for an occasion, all at once."),
+    ("insights", "What the wardrobe cost, and how it is worn."),
+    ("digest", "Weekly ideas of what to buy."),
+    ("moods", "Trends in the fashion press."),
+    ("scraper", "The discover feed: its items, votes and sources."),
+    ("taste", "A quiz about taste."),
+    ("media", "Backgrounds of photos, descriptions of garments, stored pictures."),
+    ("jobs", "Work in the background: its progress, outputs and end."),
+    ("auth", "Sign-in with Google, and tokens for programs."),
+    ("openai", "The stylist as a model of OpenAI's API, for programs that speak it."),
+    ("usage", "What calls of models cost."),
+    ("admin", "For administrators: users, timers, messages that failed."),
+    ("health", "Whether the service answers."),
+    ("docs", "This description."),
+];
+
 impl Access {
+    /// Returns who may call, as a sentence.
+    fn sentence(self) -> &'static str {
+        match self {
+            Public => "For everybody.",
+            User => "For signed-in users and their API tokens.",
+            SignedIn => "For signed-in users; API tokens are refused.",
+            Admin => "For administrators (`ADMIN_USER_IDS`).",
+            UserOrService => "For signed-in users, their API tokens, and other services.",
+            Service => "For other services, by their key or token.",
+        }
+    }
+
     /// Returns the security requirement.
     fn security(self) -> Value {
         match self {
@@ -67,6 +102,7 @@ struct ValidationError {
             ignored; a name in camelCase may be written in snake_case and the other way round. A trailing slash of a path \
             is ignored. A request may carry `x-request-id` (1 to 128 of letters, digits and `-_.:`), which its answer and \
             the log repeat.",
+        contact(name = "PluckIt"),
         license(name = "MIT", identifier = "MIT")
     ),
     servers((url = "/", description = "This service")),
@@ -88,6 +124,9 @@ pub fn document(wardrobe_api: bool) -> Value {
     document["components"]["securitySchemes"] = credentials();
     document["components"]["headers"] = headers();
     document["components"]["responses"] = responses();
+    let used: HashSet<_> = groups(wardrobe_api).iter().map(|group| group.tag).collect();
+    let tags = TAGS.iter().filter(|(name, _)| used.contains(name));
+    document["tags"] = tags.map(|(name, about)| json!({ "name": name, "description": about })).collect();
     for group in groups(wardrobe_api) {
         let rules = Rules::of(&group);
         let Group { access, routes, repeats, .. } = group;
@@ -195,6 +234,8 @@ impl Rules {
 /// Completes an operation with what follows from its group, parameters and body.
 fn complete(operation: &mut Value, rules: &Rules) {
     operation["tags"] = json!([rules.tag]);
+    let about = [operation["description"].as_str(), Some(rules.access.sentence())];
+    operation["description"] = about.into_iter().flatten().collect::<Vec<_>>().join("\n\n").into();
     operation["security"] = rules.access.security();
     let mut statuses = rules.access.statuses().to_vec();
     if let Some(choice) = operation.pointer("/requestBody/content/application~1json/schema/oneOf") {
@@ -235,10 +276,12 @@ fn complete(operation: &mut Value, rules: &Rules) {
             response["description"] = json!(if is_error { "Error" } else { "OK" });
         }
         if let Some(stream) = response.pointer_mut("/content/text~1event-stream") {
-            stream["schema"] = event_stream(&stream["schema"]);
+            describe_stream(stream);
+            response["description"] = json!(STREAM);
         }
         if is_error && response.get("content").is_none() {
             response["content"] = json_body("Error");
+            response["content"]["application/json"]["example"] = error_example(&response["description"]);
         }
         response["headers"]["x-request-id"] = header("RequestId");
         if is_conditional && !is_error {
@@ -258,18 +301,58 @@ fn complete(operation: &mut Value, rules: &Rules) {
     }
 }
 
-/// Returns the schema of an event stream. OpenAPI 3.1 has no notation for streams, so it describes one event block.
-fn event_stream(event: &Value) -> Value {
-    json!({
-        "type": "object",
-        "description": "Server-sent events: blocks of `data: `, an event as JSON in one line, and an empty line; none has \
-            `event:`, and only those of streams that can be resumed have `id:`. Comments (`: keep-alive`) come after 15 s of \
-            silence. What fails after the first byte is an `error` event, before the last one.",
-        "properties": {
-            "data": { "type": "string", "contentMediaType": "application/json", "contentSchema": event },
-        },
-        "required": ["data"],
-    })
+/// How events are sent.
+const STREAM: &str = "Server-sent events: blocks of `data: `, an event as JSON in one line, and an empty line. No block has \
+    `event:`; only those of streams that can be resumed have `id:`. A comment (`: keep-alive`) is sent after 15 s of silence. \
+    A failure after the first byte is an `error` event, before the last one.";
+
+/// Streams as they are sent, by the end of the reference to the schema of their events.
+const STREAMS: [(&str, &str); 2] = [
+    (
+        "/ChatEvent",
+        r#"data: {"type":"tool_use","name":"search_wardrobe"}
+
+data: {"type":"tool_result","name":"search_wardrobe","summary":"{\"items\":[{\"id\":\"demo-camel-wool-coat\"…","toolLatencyMs":7}
+
+data: {"type":"token","content":"Wear your camel coat."}
+
+data: {"type":"memory_update","updated":false}
+
+data: {"type":"done","model":"gpt-4.1-mini","tokenCount":9,"runId":"4f0c5c1e-6a55-4a3f-8f0e-2d3a0d3b1c55"}
+
+"#,
+    ),
+    (
+        "/UiMessageChunk",
+        r#"data: {"type":"start","messageId":"4f0c5c1e-6a55-4a3f-8f0e-2d3a0d3b1c55"}
+
+data: {"type":"text-start","id":"t1"}
+
+data: {"type":"text-delta","id":"t1","delta":"Wear your camel coat."}
+
+data: {"type":"text-end","id":"t1"}
+
+data: {"type":"finish"}
+
+data: [DONE]
+
+"#,
+    ),
+];
+
+/// Describes a stream of events: a text, which OpenAPI 3.1 has no closer word for, with the schema of the events in it.
+fn describe_stream(stream: &mut Value) {
+    let event = stream["schema"].take();
+    let reference = event["$ref"].as_str().unwrap_or_default();
+    if let Some((_, example)) = STREAMS.iter().find(|(end, _)| reference.ends_with(end)) {
+        stream["example"] = json!(example);
+    }
+    stream["schema"] = json!({ "type": "string", "contentMediaType": "text/event-stream", "contentSchema": event });
+}
+
+/// Returns an error body as an example.
+fn error_example(detail: &Value) -> Value {
+    json!({ "detail": detail, "error": detail })
 }
 
 /// Returns the 202 response of a request that runs in the background.
@@ -344,33 +427,62 @@ fn headers() -> Value {
     })
 }
 
+/// Returns the body of a 422 as an example.
+fn mismatch_example() -> Value {
+    json!({
+        "detail": [{ "type": "missing", "loc": ["body", "message"], "msg": "Field required", "input": {} }],
+        "error": "body.message: Field required",
+    })
+}
+
 /// Returns the responses that many routes share, by status.
 fn responses() -> Value {
     let shared = [
         (
             400,
-            "Error",
             "A body that cannot be read, or a value that breaks a rule, such as an `Idempotency-Key` of more than 128 characters.",
+            "Idempotency-Key must be 1 to 128 plain characters.",
             None,
         ),
-        (401, "Error", "Missing or invalid credential.", Some(("www-authenticate", "WwwAuthenticate"))),
-        (403, "Error", "The caller is not allowed to do this.", None),
-        (408, "Error", "The body arrived too slowly.", None),
-        (409, "Error", "A request with this `Idempotency-Key` is in progress.", None),
-        (412, "Error", "The version does not match `If-Match`.", None),
-        (413, "Error", "Body too large.", None),
-        (415, "Error", "The body is not JSON.", None),
-        (422, "ValidationError", "The body, query or path does not match its schema.", None),
-        (429, "Error", "Rate limit exceeded.", Some(("retry-after", "RetryAfter"))),
-        (500, "Error", "Internal error.", None),
-        (503, "Error", "The service is overloaded, or a dependency is down.", Some(("retry-after", "RetryAfter"))),
+        (
+            401,
+            "Missing or invalid credential.",
+            "Missing Authorization header.",
+            Some(("www-authenticate", "WwwAuthenticate")),
+        ),
+        (403, "The caller is not allowed to do this.", "Admin access required.", None),
+        (408, "The body arrived too slowly.", "The request body took too long to arrive.", None),
+        (
+            409,
+            "A request with this `Idempotency-Key` is in progress.",
+            "A request with this Idempotency-Key is under way.",
+            None,
+        ),
+        (412, "The version does not match `If-Match`.", "It has changed since you read it.", None),
+        (413, "Body too large.", "Request body too large.", None),
+        (415, "The body is not JSON.", "Unsupported Media Type", None),
+        (422, "The body, query or path does not match its schema.", "", None),
+        (429, "Rate limit exceeded.", "Too many requests. Please slow down.", Some(("retry-after", "RetryAfter"))),
+        (500, "Internal error.", "Internal server error.", None),
+        (
+            503,
+            "The service is overloaded, or a dependency is down.",
+            "The service is temporarily unavailable. Please try again.",
+            Some(("retry-after", "RetryAfter")),
+        ),
     ];
-    let response = |(status, schema, description, with): (u16, &str, &str, Option<(&str, &str)>)| {
+    let response = |(status, description, detail, with): (u16, &str, &str, Option<(&str, &str)>)| {
         let mut headers = json!({ "x-request-id": header("RequestId") });
         if let Some((name, component)) = with {
             headers[name] = header(component);
         }
-        let response = json!({ "description": description, "headers": headers, "content": json_body(schema) });
+        let (schema, example) = match status {
+            422 => ("ValidationError", mismatch_example()),
+            _ => ("Error", error_example(&detail.into())),
+        };
+        let mut content = json_body(schema);
+        content["application/json"]["example"] = example;
+        let response = json!({ "description": description, "headers": headers, "content": content });
         (status.to_string(), response)
     };
     let mut responses: Map<_, _> = shared.into_iter().map(response).collect();

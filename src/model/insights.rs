@@ -19,6 +19,7 @@ pub struct VaultInsights<L = Vec<CpwIntel>> {
     /// Source of the exchange rates.
     pub conversion_status: ConversionStatus,
     /// Cost per wear of each item, ordered by item id.
+    #[schema(value_type = Vec<CpwIntel>)]
     pub cpw_intel: L,
     /// ISO 4217 code of the currency of all amounts.
     pub currency: String,

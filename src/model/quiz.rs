@@ -109,7 +109,7 @@ pub struct QuizImage {
 }
 
 /// An answer to a card or picture.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct QuizResponse {
     /// Thumb up or down.
@@ -123,7 +123,7 @@ pub struct QuizResponse {
 }
 
 /// The subject of an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum QuizSubject {
     /// A card, by its category.
     #[serde(rename = "cardPrimaryMood")]

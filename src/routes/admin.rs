@@ -57,7 +57,7 @@ struct BanStatusResponse {
 }
 
 /// Bans a user from contributing to the feed.
-#[utoipa::path(post, path = "/api/admin/ban/{target_user_id}", params(("target_user_id" = UserId, Path)), request_body = BanUserRequest, responses(
+#[utoipa::path(post, path = "/api/admin/ban/{target_user_id}", params(("target_user_id" = UserId, Path, example = "eve")), request_body(content = BanUserRequest, example = json!({"reason": "spam"})), responses(
     (status = 200, body = BanStatusResponse),
     (status = 400, description = "The user id is invalid.")
 ))]
@@ -77,7 +77,7 @@ async fn ban_user(
 }
 
 /// Lifts a ban.
-#[utoipa::path(post, path = "/api/admin/unban/{target_user_id}", params(("target_user_id" = UserId, Path)), responses(
+#[utoipa::path(post, path = "/api/admin/unban/{target_user_id}", params(("target_user_id" = UserId, Path, example = "eve")), responses(
     (status = 200, body = BanStatusResponse),
     (status = 404, description = "The user is not banned.")
 ))]
@@ -214,7 +214,7 @@ struct DeadLetterStatusResponse {
 }
 
 /// Sends a dead letter back to its queue.
-#[utoipa::path(post, path = "/api/admin/dead-letters/{id}/replay", params(("id" = DeadLetterId, Path)), responses(
+#[utoipa::path(post, path = "/api/admin/dead-letters/{id}/replay", params(("id" = DeadLetterId, Path, example = "b9c118a7-2858-4709-8f80-6cdd21118b05")), responses(
     (status = 200, body = DeadLetterStatusResponse),
     (status = 400, description = "The message is too long for the queue."),
     (status = 404, description = "Dead letter not found."),
@@ -239,7 +239,7 @@ async fn replay_dead_letter(
 }
 
 /// Deletes a dead letter.
-#[utoipa::path(delete, path = "/api/admin/dead-letters/{id}", params(("id" = DeadLetterId, Path)), responses(
+#[utoipa::path(delete, path = "/api/admin/dead-letters/{id}", params(("id" = DeadLetterId, Path, example = "b9c118a7-2858-4709-8f80-6cdd21118b05")), responses(
     (status = 200, body = DeadLetterStatusResponse),
     (status = 404, description = "Dead letter not found.")
 ))]

@@ -88,7 +88,7 @@ impl Read for SignInRequest {
 described!(SignInRequest);
 
 /// Signs in with a Google ID token.
-#[utoipa::path(post, path = "/api/auth/mobile-token", request_body = SignInRequest, responses(
+#[utoipa::path(post, path = "/api/auth/mobile-token", request_body(content = SignInRequest, example = json!({"id_token": "eyJhbGciOiJSUzI1NiJ9.e30.c2ln"})), responses(
     (status = 200, body = GrantResponse),
     (status = 400, description = "The token is missing."),
     (status = 401, description = "The token is not valid.")
@@ -118,7 +118,7 @@ impl Read for RefreshRequest {
 described!(RefreshRequest);
 
 /// Exchanges a refresh token for the next pair. Each refresh token works once.
-#[utoipa::path(post, path = "/api/auth/refresh", request_body = RefreshRequest, responses(
+#[utoipa::path(post, path = "/api/auth/refresh", request_body(content = RefreshRequest, example = json!({"refresh_token": "rt-example"})), responses(
     (status = 200, body = GrantResponse),
     (status = 400, description = "The token is missing."),
     (status = 401, description = "The token is not valid.")
@@ -163,7 +163,7 @@ impl RevokeResponse {
 }
 
 /// Ends all sessions of a user: the owner of the refresh token, or the caller.
-#[utoipa::path(post, path = "/api/auth/revoke", request_body = RevokeRequest, responses(
+#[utoipa::path(post, path = "/api/auth/revoke", request_body(content = RevokeRequest, example = json!({"refresh_token": "rt-example"})), responses(
     (status = 200, body = RevokeResponse),
     (status = 400, description = "Neither a token nor a user is given."),
     (status = 401, description = "A user is given, but no valid credential."),

@@ -5,8 +5,8 @@ use axum::http::{HeaderMap, HeaderName};
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::json;
-use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
+use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -58,7 +58,7 @@ struct ChatRequest {
 
 impl Read for ChatRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self {
+        let request = Self {
             message: fields.text("message", 1, LONGEST_MESSAGE),
             recent: fields.objects("recentMessages", MOST_RECENT_MESSAGES),
             selected: fields
@@ -70,7 +70,19 @@ impl Read for ChatRequest {
             trace_id: fields.optional_text("traceId", LONGEST_TRACE_ID),
             chat_id: fields.optional_chat_id("chatId"),
             on_disconnect: fields.on_disconnect(),
-        }
+        };
+        fields.describe(&[
+            ("message", "What the user says."),
+            ("recentMessages", "The conversation so far, oldest message first; the newest 50 are read."),
+            ("selectedItemIds", "Garments that the message is about."),
+            ("traceId", "Repeated in every event."),
+            ("chatId", "Groups answers; only one of a chat is written at a time."),
+            (
+                "onDisconnect",
+                "`continue` has the answer go on when the connection breaks; `cancel` (default) stops it.",
+            ),
+        ]);
+        request
     }
 }
 
@@ -88,7 +100,8 @@ impl Read for TakeTurnRequest {
 
 impl PartialSchema for TakeTurnRequest {
     fn schema() -> RefOr<Schema> {
-        verbatim(json!({ "anyOf": [body_schema::<ChatRequest>(), body_schema::<UiRequest>()] }))
+        let form = |name: &str| json!({ "$ref": Ref::from_schema_name(name).ref_location });
+        verbatim(json!({ "anyOf": [form(PLAIN_FORM), form(UI_FORM)] }))
     }
 }
 
@@ -96,7 +109,16 @@ impl ToSchema for TakeTurnRequest {
     fn name() -> std::borrow::Cow<'static, str> {
         "ChatRequest".into()
     }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((PLAIN_FORM.to_owned(), verbatim(body_schema::<ChatRequest>())));
+        schemas.push((UI_FORM.to_owned(), verbatim(body_schema::<UiRequest>())));
+    }
 }
+
+/// Names of the two forms of a turn, in the description.
+const PLAIN_FORM: &str = "PlainChatRequest";
+const UI_FORM: &str = "UiChatRequest";
 
 impl Fields {
     /// What becomes of the answer when the client leaves, which is still to be checked.
@@ -119,7 +141,7 @@ impl Read for RecentMessage {
 }
 
 /// Asks the stylist; the answer is streamed.
-#[utoipa::path(post, path = "/api/chat", params(("X-Trace-Id" = Option<String>, Header, description = "Trace id, repeated in every event; the body may have one instead.")), request_body = TakeTurnRequest, responses(
+#[utoipa::path(post, path = "/api/chat", params(("X-Trace-Id" = Option<String>, Header, description = "Trace id, repeated in every event; the body may have one instead.")), request_body(content = TakeTurnRequest, example = json!({"message": "What should I wear to a casual dinner?"})), responses(
     (status = 200, body = WireEvent, content_type = "text/event-stream", headers(
         ("x-run-id" = String, description = "The run: what to resume or stop.")
     )),
@@ -238,7 +260,7 @@ struct StatusResponse {
 
 /// Replaces what the stylist remembers; an empty text clears the summary, an empty list the preferences. Without
 /// preferences in the body they stay as they are.
-#[utoipa::path(put, path = "/api/chat/memory", request_body = SetMemoryRequest, responses(
+#[utoipa::path(put, path = "/api/chat/memory", request_body(content = SetMemoryRequest, example = json!({"summary": "Prefers navy."})), responses(
     (status = 200, body = StatusResponse),
     (status = 400, description = "The summary is too long, or a preference is of no known kind.")
 ))]

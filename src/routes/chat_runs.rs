@@ -187,7 +187,7 @@ impl From<RunView> for RunResponse {
 }
 
 /// Shows a run with its answer so far.
-#[utoipa::path(get, path = "/api/chat/runs/{run_id}", params(("run_id" = RunId, Path)), responses(
+#[utoipa::path(get, path = "/api/chat/runs/{run_id}", params(("run_id" = RunId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), responses(
     (status = 200, body = RunResponse),
     (status = 404, description = "There is no such run, or it is someone else's.")
 ))]
@@ -215,7 +215,7 @@ described!(FollowRunRequest);
 /// Streams a run's events from any one on, each with its number as `id`: those that there are, then the others as they
 /// happen, until `done`.
 #[utoipa::path(get, path = "/api/chat/runs/{run_id}/events", params(
-    ("run_id" = RunId, Path),
+    ("run_id" = RunId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d"),
     FollowRunRequest,
     ("Last-Event-ID" = Option<String>, Header, description = "As `after`, which counts if both are there.")
 ), responses(
@@ -243,7 +243,7 @@ struct StopRunResponse {
 }
 
 /// Stops a run; what was said so far stays. A run that is over stays as it is.
-#[utoipa::path(post, path = "/api/chat/runs/{run_id}/stop", params(("run_id" = RunId, Path)), responses(
+#[utoipa::path(post, path = "/api/chat/runs/{run_id}/stop", params(("run_id" = RunId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), responses(
     (status = 200, body = StopRunResponse),
     (status = 404, description = "There is no such run, or it is someone else's.")
 ))]
@@ -256,7 +256,7 @@ async fn stop_run(
 }
 
 /// Deletes a run and its events; one that is going on is stopped first.
-#[utoipa::path(delete, path = "/api/chat/runs/{run_id}", params(("run_id" = RunId, Path)), responses(
+#[utoipa::path(delete, path = "/api/chat/runs/{run_id}", params(("run_id" = RunId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), responses(
     (status = 204, description = "It is deleted."),
     (status = 404, description = "There is no such run, or it is someone else's.")
 ))]

@@ -94,7 +94,7 @@ struct CreateCollectionRequest {
 }
 
 /// Creates a collection.
-#[utoipa::path(post, path = "/api/collections", request_body = CreateCollectionRequest, responses(
+#[utoipa::path(post, path = "/api/collections", request_body(content = CreateCollectionRequest, example = json!({"name": "Winter", "isPublic": true, "clothingItemIds": ["demo-camel-wool-coat"]})), responses(
     (status = 201, body = CollectionResponse),
     (status = 404, description = "One of the items is not the user's.")
 ))]
@@ -129,7 +129,7 @@ fn check_texts(name: Option<&String>, description: Option<&String>) -> Result<()
 }
 
 /// Returns a collection that the user owns or has joined.
-#[utoipa::path(get, path = "/api/collections/{id}", params(("id" = CollectionId, Path)), responses(
+#[utoipa::path(get, path = "/api/collections/{id}", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 200, body = CollectionResponse),
     (status = 404, description = "Collection not found.")
 ))]
@@ -159,7 +159,7 @@ struct UpdateCollectionRequest {
 }
 
 /// Changes name, description or visibility of a collection of the user's. Fields that are absent or null keep their value.
-#[utoipa::path(put, path = "/api/collections/{id}", params(("id" = CollectionId, Path)), request_body = UpdateCollectionRequest, responses(
+#[utoipa::path(put, path = "/api/collections/{id}", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), request_body(content = UpdateCollectionRequest, example = json!({"description": "For cold days"})), responses(
     (status = 204),
     (status = 404, description = "The user owns no such collection.")
 ))]
@@ -190,7 +190,7 @@ async fn update_collection(
 }
 
 /// Deletes a collection of the user's; does nothing if there is none.
-#[utoipa::path(delete, path = "/api/collections/{id}", params(("id" = CollectionId, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/collections/{id}", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses((status = 204)))]
 async fn delete_collection(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -201,7 +201,7 @@ async fn delete_collection(
 }
 
 /// Makes the user a member of a public collection.
-#[utoipa::path(post, path = "/api/collections/{id}/join", params(("id" = CollectionId, Path)), responses(
+#[utoipa::path(post, path = "/api/collections/{id}/join", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 204),
     (status = 400, description = "The collection has as many members as it can have."),
     (status = 403, description = "The collection is private."),
@@ -221,7 +221,7 @@ async fn join_collection(
 }
 
 /// Ends the user's membership; does nothing if there is none.
-#[utoipa::path(delete, path = "/api/collections/{id}/leave", params(("id" = CollectionId, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/collections/{id}/leave", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses((status = 204)))]
 async fn leave_collection(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -237,7 +237,7 @@ struct CollectionItemsResponse {
 }
 
 /// Lists the items of a collection that the user owns or has joined. They are the owner's.
-#[utoipa::path(get, path = "/api/collections/{id}/items", params(("id" = CollectionId, Path)), responses(
+#[utoipa::path(get, path = "/api/collections/{id}/items", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 200, body = CollectionItemsResponse),
     (status = 404, description = "Collection not found.")
 ))]
@@ -261,7 +261,7 @@ struct AddCollectionItemRequest {
 }
 
 /// Adds an item of the user's to a collection of theirs.
-#[utoipa::path(post, path = "/api/collections/{id}/items", params(("id" = CollectionId, Path)), request_body = AddCollectionItemRequest, responses(
+#[utoipa::path(post, path = "/api/collections/{id}/items", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), request_body(content = AddCollectionItemRequest, example = json!({"itemId": "demo-black-chelsea-boots"})), responses(
     (status = 204),
     (status = 404, description = "The user owns no such collection, or has no such item.")
 ))]
@@ -282,7 +282,7 @@ async fn add_collection_item(
 }
 
 /// Removes an item from a collection of the user's; does nothing if it is not in it.
-#[utoipa::path(delete, path = "/api/collections/{id}/items/{item_id}", params(("id" = CollectionId, Path), ("item_id" = ItemId, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/collections/{id}/items/{item_id}", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d"), ("item_id" = ItemId, Path, example = "demo-camel-wool-coat")), responses((status = 204)))]
 async fn remove_collection_item(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,

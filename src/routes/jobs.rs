@@ -156,7 +156,7 @@ fn read_status(name: &str) -> Result<JobStatus, ApiError> {
 }
 
 /// Returns a job with its progress and history.
-#[utoipa::path(get, path = "/api/jobs/{job_id}", params(("job_id" = JobId, Path)), responses(
+#[utoipa::path(get, path = "/api/jobs/{job_id}", params(("job_id" = JobId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), responses(
     (status = 200, body = JobResponse, headers(
         ("retry-after" = Option<u32>, description = "Seconds until the next poll; absent when the job has ended.")
     )),
@@ -202,7 +202,7 @@ impl Read for TerminateJobRequest {
 described!(TerminateJobRequest);
 
 /// Terminates a job.
-#[utoipa::path(post, path = "/api/jobs/{job_id}/terminate", params(("job_id" = JobId, Path)), request_body = Option<TerminateJobRequest>, responses(
+#[utoipa::path(post, path = "/api/jobs/{job_id}/terminate", params(("job_id" = JobId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), request_body(content = Option<TerminateJobRequest>, example = json!({"reason": "no longer needed"})), responses(
     (status = 202, body = AcceptedResponse, headers(
         ("location" = String, description = "URL of the job."),
         ("retry-after" = u32, description = "Seconds until the next poll.")
@@ -226,7 +226,7 @@ async fn terminate_job(
 }
 
 /// Restarts a job as a new one.
-#[utoipa::path(post, path = "/api/jobs/{job_id}/restart", params(("job_id" = JobId, Path)), responses(
+#[utoipa::path(post, path = "/api/jobs/{job_id}/restart", params(("job_id" = JobId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), responses(
     (status = 202, body = AcceptedResponse, headers(
         ("location" = String, description = "URL of the job."),
         ("retry-after" = u32, description = "Seconds until the next poll.")
@@ -255,7 +255,7 @@ struct PurgeJobResponse {
 }
 
 /// Deletes a finished job and its outputs.
-#[utoipa::path(delete, path = "/api/jobs/{job_id}", params(("job_id" = JobId, Path)), responses(
+#[utoipa::path(delete, path = "/api/jobs/{job_id}", params(("job_id" = JobId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), responses(
     (status = 200, body = PurgeJobResponse),
     (status = 404, description = "Job not found."),
     (status = 409, description = "The job has not ended.")
@@ -295,7 +295,7 @@ struct ListOutputsResponse {
 }
 
 /// Lists the outputs of a job.
-#[utoipa::path(get, path = "/api/jobs/{job_id}/outputs", params(("job_id" = JobId, Path)), responses(
+#[utoipa::path(get, path = "/api/jobs/{job_id}/outputs", params(("job_id" = JobId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), responses(
     (status = 200, body = ListOutputsResponse),
     (status = 404, description = "Job not found.")
 ))]
@@ -315,8 +315,8 @@ struct OutputContentResponse {
 
 /// Returns an output of a job: as JSON, or with its own media type if that is preferred in `Accept`.
 #[utoipa::path(get, path = "/api/jobs/{job_id}/outputs/{*path}", params(
-    ("job_id" = JobId, Path),
-    ("path" = String, Path, description = "Path from the list of outputs."),
+    ("job_id" = JobId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d"),
+    ("path" = String, Path, description = "Path from the list of outputs.", example = "index.md"),
 ), responses(
     (status = 200, content(
         (OutputContentResponse = "application/json"),

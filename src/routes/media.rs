@@ -174,7 +174,7 @@ impl Read for ExtractRequest {
 described!(ExtractRequest);
 
 /// Describes the garment in a picture.
-#[utoipa::path(post, path = "/api/extract-clothing-metadata", params(("X-Trace-Id" = Option<String>, Header)), request_body = ExtractRequest, responses(
+#[utoipa::path(post, path = "/api/extract-clothing-metadata", params(("X-Trace-Id" = Option<String>, Header)), request_body(content = ExtractRequest, example = json!({"item_id": "shirt", "image_bytes_base64": "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAIAAAAmkwkpAAAAEElEQVR42mNQMEiAIwbiOAAaQwsBvkrdpwAAAABJRU5ErkJggg==", "media_type": "image/png"})), responses(
     (status = 200, body = Metadata),
     (status = 400, description = "The picture is missing or not base64.")
 ))]
@@ -239,8 +239,8 @@ fn traced<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// Returns a finished picture, or a range of it.
 #[utoipa::path(get, path = "/api/media/{container}/{*name}", params(
-    ("container" = String, Path),
-    ("name" = String, Path),
+    ("container" = String, Path, example = "archive"),
+    ("name" = String, Path, example = "demo/feed/reddit-b9c118a72858709f.webp"),
     ("Range" = Option<String>, Header),
     ("If-Range" = Option<String>, Header),
     IfNoneMatch

@@ -120,7 +120,7 @@ fn category(named: &str) -> Result<&'static str, ApiError> {
 }
 
 /// Returns a mood.
-#[utoipa::path(get, path = "/api/moods/{mood_id}", params(("mood_id" = String, Path)), responses(
+#[utoipa::path(get, path = "/api/moods/{mood_id}", params(("mood_id" = String, Path, example = "minimalist-quiet-tailoring")), responses(
     (status = 200, body = MoodResponse),
     (status = 404, description = "Mood not found.")
 ))]
@@ -151,7 +151,7 @@ struct SeedMoodsResponse {
 }
 
 /// Reads the fashion press of the last months. Progress is kept: after a failure or time-out, call again to continue.
-#[utoipa::path(post, path = "/api/moods/seed", request_body = Option<SeedMoodsRequest>, responses((status = 200, body = SeedMoodsResponse)))]
+#[utoipa::path(post, path = "/api/moods/seed", request_body(content = Option<SeedMoodsRequest>, example = json!({"months_back": 3})), responses((status = 200, body = SeedMoodsResponse)))]
 async fn seed_moods(
     State(app): State<AppState>,
     CurrentUser(admin): CurrentUser,

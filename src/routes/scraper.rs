@@ -174,7 +174,7 @@ struct SuggestSourceResponse {
 }
 
 /// Suggests a brand's site as a source.
-#[utoipa::path(post, path = "/api/scraper/sources", request_body = SuggestSourceRequest, responses(
+#[utoipa::path(post, path = "/api/scraper/sources", request_body(content = SuggestSourceRequest, example = json!({"name": "Example", "url": "https://shop.example/new"})), responses(
     (status = 201, body = SuggestSourceResponse),
     (status = 400, description = "The URL is refused, the name has no letter or digit, or the type is not supported."),
     (status = 409, description = "Another user has a source of this name."),
@@ -221,7 +221,7 @@ struct LeaseResponse {
 }
 
 /// Leases a source, so that no other client fetches it meanwhile.
-#[utoipa::path(post, path = "/api/scraper/lease/{source_id}", params(("source_id" = SourceId, Path)), responses(
+#[utoipa::path(post, path = "/api/scraper/lease/{source_id}", params(("source_id" = SourceId, Path, example = "reddit-malefashionadvice")), responses(
     (status = 200, body = LeaseResponse),
     (status = 403, description = "The caller is banned."),
     (status = 404, description = "Source not found."),
@@ -278,7 +278,16 @@ struct IngestPostsResponse {
 }
 
 /// Submits posts of a subreddit that the client fetched.
-#[utoipa::path(post, path = "/api/scraper/ingest/reddit", request_body = IngestPostsRequest, responses(
+#[utoipa::path(post, path = "/api/scraper/ingest/reddit", request_body(content = IngestPostsRequest, example = json!({
+        "source_id": "reddit-malefashionadvice",
+        "posts": [{
+            "id": "1abc",
+            "title": "A post without a picture",
+            "subreddit": "malefashionadvice",
+            "permalink": "/r/malefashionadvice/comments/1abc/a/",
+            "url": "https://www.reddit.com/r/malefashionadvice/comments/1abc/a/"
+        }]
+    })), responses(
     (status = 200, body = IngestPostsResponse),
     (status = 400, description = "The source is not a subreddit."),
     (status = 403, description = "The caller is banned."),
@@ -323,7 +332,7 @@ struct SubscriptionResponse {
 }
 
 /// Subscribes to a source and has it scraped.
-#[utoipa::path(post, path = "/api/scraper/subscribe/{source_id}", params(("source_id" = SourceId, Path)), responses(
+#[utoipa::path(post, path = "/api/scraper/subscribe/{source_id}", params(("source_id" = SourceId, Path, example = "reddit-malefashionadvice")), responses(
     (status = 201, body = SubscriptionResponse),
     (status = 404, description = "Source not found."),
     (status = 429, description = "Too many of the caller's jobs are waiting.")
@@ -345,7 +354,7 @@ async fn subscribe(
 }
 
 /// Unsubscribes from a source, even if it is no longer active.
-#[utoipa::path(delete, path = "/api/scraper/subscribe/{source_id}", params(("source_id" = SourceId, Path)), responses(
+#[utoipa::path(delete, path = "/api/scraper/subscribe/{source_id}", params(("source_id" = SourceId, Path, example = "reddit-malefashionadvice")), responses(
     (status = 200, body = SubscriptionResponse),
     (status = 404, description = "Source not found.")
 ))]
@@ -368,7 +377,7 @@ struct RunSourceResponse {
 }
 
 /// Scrapes a source.
-#[utoipa::path(post, path = "/api/scraper/run/{source_id}", params(("source_id" = SourceId, Path)), responses(
+#[utoipa::path(post, path = "/api/scraper/run/{source_id}", params(("source_id" = SourceId, Path, example = "reddit-malefashionadvice")), responses(
     (status = 200, body = RunSourceResponse),
     (status = 404, description = "Source not found."),
     (status = 409, description = "The source is being scraped.")
@@ -549,7 +558,7 @@ struct AddItemFeedbackResponse {
 }
 
 /// Votes on an item.
-#[utoipa::path(post, path = "/api/scraper/items/{item_id}/feedback", params(("item_id" = ScrapedItemId, Path)), request_body = AddItemFeedbackRequest, responses(
+#[utoipa::path(post, path = "/api/scraper/items/{item_id}/feedback", params(("item_id" = ScrapedItemId, Path, example = "reddit-b9c118a72858709f")), request_body(content = AddItemFeedbackRequest, example = json!({"signal": "up"})), responses(
     (status = 200, body = AddItemFeedbackResponse),
     (status = 400, description = "The signal is not `up` or `down`."),
     (status = 404, description = "Item not found.")

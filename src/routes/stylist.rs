@@ -126,7 +126,7 @@ impl From<Recommendation> for OutfitResponse {
 }
 
 /// Recommends outfits made of the user's newest items.
-#[utoipa::path(post, path = "/api/stylist/recommendations", request_body = Option<RecommendOutfitsRequest>, responses(
+#[utoipa::path(post, path = "/api/stylist/recommendations", request_body(content = Option<RecommendOutfitsRequest>, example = json!({"occasion": "casual dinner", "preferredColors": ["navy"], "excludedColors": ["red"]})), responses(
     (status = 200, body = Vec<OutfitResponse>),
     (status = 400, description = "The body breaks a rule, or there is no item to choose from.")
 ))]

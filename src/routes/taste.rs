@@ -12,7 +12,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::{AppJson, AppPath, Fields, Read};
 use crate::http::layers::auth::CurrentUser;
-use crate::model::ids::{QuizSessionId, UserId};
+use crate::model::ids::{QuizSessionId, ScrapedItemId, UserId};
 use crate::model::quiz::{InferredTastes, QuizCard, QuizImage, QuizResponse, QuizSession, QuizSubject};
 use crate::model::timestamp::Timestamp;
 use crate::model::vote::Signal;
@@ -38,7 +38,30 @@ struct QuizSessionResponse {
     cards: Vec<QuizCard>,
     image_items: Vec<QuizImage>,
     target_responses: usize,
-    responses: Vec<QuizResponse>,
+    responses: Vec<QuizAnswerResponse>,
+}
+
+/// An answer to a card or a picture: one of the two.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct QuizAnswerResponse {
+    signal: Signal,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    card_primary_mood: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scraped_item_id: Option<ScrapedItemId>,
+    responded_at: Option<Timestamp>,
+}
+
+impl From<QuizResponse> for QuizAnswerResponse {
+    fn from(answer: QuizResponse) -> Self {
+        let QuizResponse { signal, subject, responded_at } = answer;
+        let (card_primary_mood, scraped_item_id) = match subject {
+            QuizSubject::Card(mood) => (Some(mood), None),
+            QuizSubject::Image(item) => (None, Some(item)),
+        };
+        Self { signal, card_primary_mood, scraped_item_id, responded_at }
+    }
 }
 
 impl QuizSessionResponse {
@@ -56,7 +79,7 @@ impl QuizSessionResponse {
             cards,
             image_items: image_items.into_iter().map(shown).collect(),
             target_responses,
-            responses,
+            responses: responses.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -97,7 +120,7 @@ struct AddResponseResponse {
 }
 
 /// Answers a card or picture.
-#[utoipa::path(post, path = "/api/taste/quiz/{session_id}/respond", params(("session_id" = QuizSessionId, Path)), request_body = AddResponseRequest, responses(
+#[utoipa::path(post, path = "/api/taste/quiz/{session_id}/respond", params(("session_id" = QuizSessionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), request_body(content = AddResponseRequest, example = json!({"signal": "up", "cardPrimaryMood": "Minimalist"})), responses(
     (status = 200, body = AddResponseResponse),
     (status = 400, description = "The signal is not `up` or `down`, or the subject is not part of the session."),
     (status = 404, description = "Session not found."),
@@ -133,7 +156,7 @@ struct CompleteQuizResponse {
 }
 
 /// Completes a quiz session.
-#[utoipa::path(post, path = "/api/taste/quiz/{session_id}/complete", params(("session_id" = QuizSessionId, Path)), responses(
+#[utoipa::path(post, path = "/api/taste/quiz/{session_id}/complete", params(("session_id" = QuizSessionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 200, body = CompleteQuizResponse),
     (status = 404, description = "Session not found.")
 ))]

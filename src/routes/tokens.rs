@@ -61,7 +61,7 @@ struct CreateTokenResponse {
 }
 
 /// Makes an API token for a program, which is shown this once.
-#[utoipa::path(post, path = "/api/auth/tokens", request_body = CreateTokenRequest, responses(
+#[utoipa::path(post, path = "/api/auth/tokens", request_body(content = CreateTokenRequest, example = json!({"name": "My script", "expiresInDays": 90})), responses(
     (status = 201, body = CreateTokenResponse),
     (status = 400, description = "The name is blank, or there is no such scope."),
     (status = 409, description = "The caller has the most tokens allowed.")
@@ -143,7 +143,7 @@ async fn list_tokens(
 }
 
 /// Ends an API token, everywhere within 30 s.
-#[utoipa::path(delete, path = "/api/auth/tokens/{id}", params(("id" = ApiTokenId, Path)), responses(
+#[utoipa::path(delete, path = "/api/auth/tokens/{id}", params(("id" = ApiTokenId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 204, description = "The token has ended."),
     (status = 404, description = "The caller has no such token.")
 ))]

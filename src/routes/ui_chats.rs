@@ -47,7 +47,7 @@ described!(ResumeChatRequest);
 /// Streams the answer that is being written in a chat, from its first chunk, as a UI message stream. The id may be that of
 /// a run, which is streamed even if it is over.
 #[utoipa::path(get, path = "/api/chat/{chat_id}/stream", params(
-    ("chat_id" = String, Path, description = "The chat, or a run."),
+    ("chat_id" = String, Path, description = "The chat, or a run.", example = "page-1"),
     ResumeChatRequest
 ), responses(
     (status = 200, body = UiChunk, content_type = "text/event-stream", headers(
@@ -111,8 +111,8 @@ struct StopChatResponse {
 /// Stops the answer that is being written in a chat; what was said so far stays. With the id of a stream, only if it is
 /// that one.
 #[utoipa::path(post, path = "/api/chat/{chat_id}/stop", params(
-    ("chat_id" = String, Path, description = "The chat, or a run.")
-), request_body = Option<StopChatRequest>, responses(
+    ("chat_id" = String, Path, description = "The chat, or a run.", example = "page-1")
+), request_body(content = Option<StopChatRequest>, example = json!({})), responses(
     (status = 200, body = StopChatResponse),
     (status = 400, description = "The chat's id is a reserved name, blank or too long.")
 ))]

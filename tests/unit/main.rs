@@ -4,6 +4,7 @@
 #![expect(clippy::too_many_lines, reason = "a test tells its story from beginning to end")]
 
 mod access;
+mod api_clients;
 mod azure;
 mod blob;
 mod bodies;
@@ -36,6 +37,7 @@ mod store;
 mod stylist;
 mod support;
 mod telemetry;
+mod terminal;
 mod tools;
 mod ui_messages;
 mod workers;

@@ -109,6 +109,13 @@ impl Fields {
         }
     }
 
+    /// Documents what fields that were read mean.
+    pub fn describe(&mut self, fields: &[(&'static str, &str)]) {
+        for (name, meaning) in fields {
+            self.rule(name, || json!({ "description": meaning }));
+        }
+    }
+
     /// Documents that one of these fields must be present and not blank.
     pub fn one_of(&mut self, names: &[&str]) {
         if let Some(notes) = &mut self.notes {

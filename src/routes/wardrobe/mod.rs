@@ -163,7 +163,7 @@ async fn list_wardrobe(
 }
 
 /// Returns an item: a garment, a wish or a draft.
-#[utoipa::path(get, path = "/api/wardrobe/{id}", params(("id" = ItemId, Path)), responses(
+#[utoipa::path(get, path = "/api/wardrobe/{id}", params(("id" = ItemId, Path, example = "demo-camel-wool-coat")), responses(
     (status = 200, body = ItemResponse),
     (status = 404, description = "Item not found.")
 ))]
@@ -177,7 +177,7 @@ async fn find_item(
 }
 
 /// Adds an item, for imports: with wears that were counted elsewhere.
-#[utoipa::path(post, path = "/api/wardrobe", request_body = CreateItemRequest, responses(
+#[utoipa::path(post, path = "/api/wardrobe", request_body(content = CreateItemRequest, example = json!({"category": "Tops", "tags": ["linen"], "price": {"amount": 49.5, "originalCurrency": "EUR"}})), responses(
     (status = 201, body = ItemResponse),
     (status = 400, description = "The body cannot be read, or a value breaks a rule."),
     (status = 409, description = "An item with this id exists.")
@@ -218,7 +218,7 @@ fn is_valid_id(id: &str) -> bool {
 
 /// Replaces the owner's fields of an item or draft. A field that is absent or null is cleared; wears, dates and the picture
 /// are kept.
-#[utoipa::path(put, path = "/api/wardrobe/{id}", params(("id" = ItemId, Path), IfMatchHeader), request_body = ItemRequest, responses(
+#[utoipa::path(put, path = "/api/wardrobe/{id}", params(("id" = ItemId, Path, example = "demo-camel-wool-coat"), IfMatchHeader), request_body(content = ItemRequest, example = json!({"id": "demo-camel-wool-coat", "category": "Outerwear", "tags": ["coat", "favorite"]})), responses(
     (status = 204),
     (status = 400, description = "The body cannot be read, is for another item, or a value breaks a rule."),
     (status = 404, description = "Item not found.")
@@ -242,7 +242,7 @@ async fn update_item(
 }
 
 /// Deletes an item, or dismisses a draft.
-#[utoipa::path(delete, path = "/api/wardrobe/{id}", params(("id" = ItemId, Path)), responses(
+#[utoipa::path(delete, path = "/api/wardrobe/{id}", params(("id" = ItemId, Path, example = "demo-camel-wool-coat")), responses(
     (status = 204),
     (status = 404, description = "Item not found.")
 ))]

@@ -62,7 +62,7 @@ pub(super) struct RecordStylingResponse {
 }
 
 /// Records that a garment was put on the style board.
-#[utoipa::path(post, path = "/api/wardrobe/styling-activity", request_body = RecordStylingRequest, responses(
+#[utoipa::path(post, path = "/api/wardrobe/styling-activity", request_body(content = RecordStylingRequest, example = json!({"itemId": "demo-camel-wool-coat", "clientEventId": "style-1", "source": "dashboard_toggle"})), responses(
     (status = 200, body = RecordStylingResponse),
     (status = 400, description = "The body cannot be read, or a value breaks a rule."),
     (status = 404, description = "Item not found.")
@@ -196,7 +196,7 @@ pub(super) struct UpdateSuggestionResponse {
 }
 
 /// Answers a suggestion.
-#[utoipa::path(patch, path = "/api/wardrobe/suggestions/wear/{id}", params(("id" = String, Path)), request_body = UpdateSuggestionRequest, responses(
+#[utoipa::path(patch, path = "/api/wardrobe/suggestions/wear/{id}", params(("id" = String, Path, example = "style-1")), request_body(content = UpdateSuggestionRequest, example = json!({"status": "Dismissed"})), responses(
     (status = 200, body = UpdateSuggestionResponse),
     (status = 400, description = "There is no such status."),
     (status = 404, description = "Suggestion not found.")

@@ -99,7 +99,7 @@ impl LogWearRequest {
 }
 
 /// Counts a wear of an item, once per `clientEventId`.
-#[utoipa::path(patch, path = "/api/wardrobe/{id}/wear", params(("id" = ItemId, Path)), request_body = Option<LogWearRequest>, responses(
+#[utoipa::path(patch, path = "/api/wardrobe/{id}/wear", params(("id" = ItemId, Path, example = "demo-camel-wool-coat")), request_body(content = Option<LogWearRequest>, example = json!({"clientEventId": "wear-1", "source": "vault_card", "occasion": "work"})), responses(
     (status = 200, body = ItemResponse),
     (status = 400, description = "The body cannot be read, or a value breaks a rule."),
     (status = 404, description = "Item not found."),
@@ -200,7 +200,7 @@ impl From<WearEvent> for WearEventResponse {
 }
 
 /// Lists when an item was worn, the newest first.
-#[utoipa::path(get, path = "/api/wardrobe/{id}/wear-history", params(("id" = ItemId, Path), ListWearsQuery), responses(
+#[utoipa::path(get, path = "/api/wardrobe/{id}/wear-history", params(("id" = ItemId, Path, example = "demo-camel-wool-coat"), ListWearsQuery), responses(
     (status = 200, body = ListWearsResponse),
     (status = 404, description = "Item not found.")
 ))]
