@@ -58,6 +58,9 @@ param httpConcurrency int = 100
 @description('Whether the database bills by request. A busy one is cheaper with throughput of its own.')
 param serverless bool = true
 
+@description('Address that alerts are sent to. Empty: alerts are only shown in the portal.')
+param alertEmail string = ''
+
 @secure()
 @description('Key that other services show to have garments described.')
 param metadataExtractApiKey string = ''
@@ -372,6 +375,184 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
   resource appSettings 'config' = {
     name: 'appsettings'
     properties: settings
+  }
+}
+
+// --- Alerts: docs/operations.md says what each means and what to do --------------------------------------------------------
+
+resource alertReaders 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(alertEmail)) {
+  name: '${name}-alerts'
+  location: 'global'
+  properties: {
+    groupShortName: take(name, 12)
+    enabled: true
+    emailReceivers: [{ name: 'operators', emailAddress: alertEmail, useCommonAlertSchema: true }]
+  }
+}
+
+var actionGroups = empty(alertEmail) ? [] : [alertReaders.id]
+
+// The log's lines as the service writes them.
+var lines = 'AppTraces | extend line = parse_json(Message) | where isnotempty(line.level) | extend said = tostring(line.message)'
+var requests = '${lines} | where said in ("request answered", "request failed") | extend status = toint(line["http.status"])'
+
+// Each fires when its query finds a row.
+var logAlerts = [
+  {
+    name: '5xx'
+    description: 'More than 1 % of the requests failed: a fault of the service (500) or of a dependency (503).'
+    severity: 1
+    window: 'PT10M'
+    every: 'PT5M'
+    query: '${requests} | summarize failed = countif(status >= 500), total = count() | where failed > 3 and failed * 100 > total'
+  }
+  {
+    name: 'slow-answers'
+    description: 'One in twenty turns of the stylist took more than a minute: the model server is slow.'
+    severity: 2
+    window: 'PT15M'
+    every: 'PT5M'
+    query: '${lines} | where said == "turn ended" | summarize slow = percentile(tolong(line.duration_ms), 95), turns = count() | where turns >= 10 and slow > 60000'
+  }
+  {
+    name: 'dead-letters'
+    description: 'A message could not be processed by any delivery, and is kept with its reason.'
+    severity: 2
+    window: 'PT10M'
+    every: 'PT5M'
+    query: '${lines} | where said == "message became a dead letter"'
+  }
+  {
+    name: 'timer-missed'
+    description: 'A timer has not run, or has failed, for two days.'
+    severity: 2
+    window: 'P2D'
+    every: 'PT1H'
+    query: 'datatable(name: string) ["PluckItJobSweeper", "PluckItScraper", "PluckItMoodProcessor"] | join kind=leftanti (${lines} | where said == "function done" | distinct name = tostring(line.spans[0]["function.name"])) on name'
+  }
+  {
+    name: 'shedding'
+    description: 'Requests were refused because too many were under way.'
+    severity: 2
+    window: 'PT10M'
+    every: 'PT5M'
+    query: '${lines} | where said == "request failed" and line.error startswith "The service is busy"'
+  }
+  {
+    name: 'connections'
+    description: 'Connections were not accepted: the limit of open files, or an address that has half of them.'
+    severity: 2
+    window: 'PT10M'
+    every: 'PT5M'
+    query: '${lines} | where said == "connection not accepted"'
+  }
+  {
+    name: '429'
+    description: 'More than 5 % of the requests met a limit or a budget.'
+    severity: 3
+    window: 'PT15M'
+    every: 'PT5M'
+    query: '${requests} | summarize refused = countif(status == 429), total = count() | where refused > 20 and refused * 20 > total'
+  }
+]
+
+resource logAlertRules 'Microsoft.Insights/scheduledQueryRules@2022-06-15' = [for alert in logAlerts: {
+  name: '${name}-${alert.name}'
+  location: location
+  properties: {
+    displayName: '${name}: ${alert.name}'
+    description: alert.description
+    severity: alert.severity
+    enabled: true
+    evaluationFrequency: alert.every
+    windowSize: alert.window
+    scopes: [logs.id]
+    // A template may come before the first line of the log, and so before the table.
+    skipQueryValidation: true
+    autoMitigate: true
+    criteria: {
+      allOf: [
+        {
+          query: alert.query
+          timeAggregation: 'Count'
+          operator: 'GreaterThan'
+          threshold: 0
+          failingPeriods: { numberOfEvaluationPeriods: 1, minFailingPeriodsToAlert: 1 }
+        }
+      ]
+    }
+    actions: { actionGroups: actionGroups }
+  }
+}]
+
+resource readiness 'Microsoft.Insights/webtests@2022-06-15' = {
+  name: '${name}-ready'
+  location: location
+  kind: 'standard'
+  tags: { 'hidden-link:${insights.id}': 'Resource' }
+  properties: {
+    SyntheticMonitorId: '${name}-ready'
+    Name: '${name}-ready'
+    Kind: 'standard'
+    Enabled: true
+    Frequency: 300
+    Timeout: 30
+    RetryEnabled: true
+    Locations: [
+      { Id: 'emea-nl-ams-azr' }
+      { Id: 'us-va-ash-azr' }
+      { Id: 'apac-sg-sin-azr' }
+    ]
+    Request: { RequestUrl: 'https://${app.properties.defaultHostName}/api/health/ready', HttpVerb: 'GET' }
+    ValidationRules: { ExpectedHttpStatusCode: 200, SSLCheck: true, SSLCertRemainingLifetimeCheck: 7 }
+  }
+}
+
+resource notReady 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: '${name}-not-ready'
+  location: 'global'
+  properties: {
+    description: 'A dependency fails; the answer of /api/health/ready names it.'
+    severity: 0
+    enabled: true
+    evaluationFrequency: 'PT1M'
+    windowSize: 'PT5M'
+    scopes: [readiness.id, insights.id]
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria'
+      webTestId: readiness.id
+      componentId: insights.id
+      failedLocationCount: 2
+    }
+    actions: [for group in actionGroups: { actionGroupId: group }]
+  }
+}
+
+resource waitingMessages 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: '${name}-old-messages'
+  location: 'global'
+  properties: {
+    description: 'More than 1,000 messages wait: workers cannot keep up, or do not run.'
+    severity: 2
+    enabled: true
+    evaluationFrequency: 'PT1H'
+    windowSize: 'PT1H'
+    scopes: ['${hostStorage.id}/queueServices/default']
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'waiting'
+          metricNamespace: 'Microsoft.Storage/storageAccounts/queueServices'
+          metricName: 'QueueMessageCount'
+          timeAggregation: 'Average'
+          operator: 'GreaterThan'
+          threshold: 1000
+        }
+      ]
+    }
+    actions: [for group in actionGroups: { actionGroupId: group }]
   }
 }
 
