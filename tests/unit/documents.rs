@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use pluckit::app::openapi;
 use pluckit::workers::FUNCTIONS;
 use tempfile::TempDir;
 
 use crate::support::service::Launch;
+use crate::terminal::dead_letters;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pluckit");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -28,16 +29,31 @@ fn file(name: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(name)).unwrap()
 }
 
-/// The code blocks of a Markdown text that are shell commands.
+/// What shell commands need that a test has not: behind `sh` in the first line of their block.
+const NOT_RUN: [&str; 4] = ["azure", "build", "docker", "sqlite3"];
+
+/// The code blocks of a Markdown text that are shell commands and need nothing special. They may be indented.
 fn shell_blocks(markdown: &str) -> Vec<String> {
-    let blocks = markdown.split("```sh\n").skip(1);
-    blocks.map(|rest| rest.split("\n```").next().unwrap_or_default().to_owned()).collect()
+    let mut blocks = Vec::new();
+    let mut lines = markdown.lines();
+    while let Some(line) = lines.next() {
+        let Some(needs) = line.trim_start().strip_prefix("```sh") else { continue };
+        let indent = line.len() - line.trim_start().len();
+        let block: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "```").collect();
+        let block: Vec<&str> = block.iter().map(|line| line.get(indent..).unwrap_or_default()).collect();
+        match needs.trim() {
+            "" => blocks.push(block.join("\n")),
+            needs => assert!(NOT_RUN.contains(&needs), "{line}"),
+        }
+    }
+    blocks
 }
 
 /// The settings of a block that starts a server: `NAME=value pluckit serve`.
 fn server_settings(block: &str) -> Option<Vec<(String, String)>> {
     let assignments = block.trim().strip_suffix("pluckit serve")?;
-    let setting = |word: &str| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let assignments = assignments.strip_suffix("target/release/").unwrap_or(assignments).replace("\\\n", " ");
+    let setting = |word: &str| word.split_once('=').map(|(name, value)| (name.to_owned(), value.replace('"', "")));
     assignments.split_whitespace().map(setting).collect()
 }
 
@@ -124,15 +140,96 @@ fn every_example_of_the_api_is_answered_as_printed() {
     assert!(missing.is_empty(), "docs/api.md has no example of {missing:?}");
 }
 
-#[test]
-fn the_examples_of_the_readme_succeed() {
-    let readme = file("README.md");
-    let section = readme.split_once("\n## Call\n").unwrap().1.split("\n## ").next().unwrap();
-    let (_service, address) = Launch::development(BINARY).start();
-    let answers = run(&shell_blocks(section).concat(), address);
-    assert_eq!(answers.len(), 3);
-    for Answer { status, method, path } in answers {
-        assert!((200..300).contains(&status), "{status} {method} {path}");
+/// Runs `pluckit` as an operator would: commands that call a service call the one of this test, and `ID` stands for what there
+/// is to name: a job that has ended, one whose site no name server knows, so that it waits, a token, a dead letter.
+const OPERATING: &str = r#"
+pluckit() {
+    local id
+    case "$1 ${2-}" in
+        "jobs terminate") id=$waiting ;;
+        "jobs "*) id=$job ;;
+        "token "*) id=$key ;;
+        *) id=$letter ;;
+    esac
+    case "$1" in
+        chat | jobs | dead-letters | health)
+            case "$*" in *--url*) ;; *) set -- "$@" --url "http://localhost:7071" ;; esac ;;
+    esac
+    local argument arguments=()
+    for argument; do
+        if [[ $argument == ID ]]; then argument=$id; fi
+        arguments+=("$argument")
+    done
+    command pluckit "${arguments[@]}"
+}
+curl() { command curl --silent --show-error --fail --max-time 300 "$@"; }
+jq() { grep --quiet . && echo "$1"; }
+field() { grep -o "\"$1\":\"[^\"]*\"" | head -n 1 | cut -d '"' -f 4; }
+job=$(curl -X POST localhost:7071/api/digest/run -H 'Prefer: respond-async' | field id)
+waiting=$(curl -X POST localhost:7071/api/scraper/run/brand-example-atelier -H 'Prefer: respond-async' | field id)
+command pluckit token create Other 2>told >token.txt
+key=$(cut -d ' ' -f 2 told)
+"#;
+
+/// Lays what the documents' commands read into the directory that they run in.
+fn lay_files(place: &Path) {
+    let write = |name: &str, text: &str| fs::write(place.join(name), text).unwrap();
+    write("wardrobe.csv", "id,category,brand\ncoat-1,outerwear,COS\n");
+    write("items.json", r#"[{"id": "coat-2", "category": "outerwear"}]"#);
+    write("profile.json", r#"{"currencyCode": "EUR"}"#);
+    write("wears.jsonl", "{\"id\": \"w\", \"itemId\": \"coat-2\", \"occurredAt\": \"2026-03-02\"}\n");
+    write("export.json", r#"[{"id": "coat-3", "category": "outerwear"}]"#);
+    fs::create_dir_all(place.join("photos")).unwrap();
+    fs::create_dir_all(place.join("client")).unwrap();
+    write("client/index.html", "<!doctype html><title>Client</title>");
+    for (from, to) in [("plain.heic", "coat.heic"), ("shirt.jpg", "photos/a.jpg"), ("grey.jpg", "photos/b.jpg")] {
+        fs::copy(Path::new(ROOT).join("tests/data").join(from), place.join(to)).unwrap();
+    }
+    std::os::unix::fs::symlink(Path::new(ROOT).join("demo"), place.join("demo")).unwrap();
+    fs::create_dir_all(place.join("bin")).unwrap();
+    std::os::unix::fs::symlink(BINARY, place.join("bin/pluckit")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_command_of_the_documents_runs() {
+    for document in ["README.md", "docs/cli.md", "docs/operations.md"] {
+        let place = TempDir::new().unwrap();
+        lay_files(place.path());
+        let launch = Launch::development(BINARY).setting("ADMIN_USER_IDS", "local-dev-user");
+        let letter = dead_letters(&launch, 1).await.remove(0);
+        let (_service, address) = launch.start();
+        let mut script = String::new();
+        for block in shell_blocks(&file(document)) {
+            let Some(settings) = server_settings(&block) else {
+                script += &format!("{block}\n");
+                continue;
+            };
+            let set = |launch: Launch, (name, value): (String, String)| match name.as_str() {
+                "WEB_ROOT" => launch.setting(&name, &place.path().join("client").display().to_string()),
+                _ => launch.setting(&name, &value),
+            };
+            // It listens, and that is all that is to be seen here.
+            settings.into_iter().fold(Launch::development(BINARY), set).start();
+        }
+        let here = format!("localhost:{}", address.port());
+        let script = format!("letter={letter}\n{OPERATING}\n{script}")
+            .replace("https://pluckit.example", &format!("http://{here}"));
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", place.path().join("bin").display());
+        let data = launch.store_file().parent().unwrap().display().to_string();
+        let done = Command::new("bash")
+            .args(["-e", "-u", "-o", "pipefail", "-c", &script.replace("localhost:7071", &here)])
+            .env_clear()
+            .envs([
+                ("PATH", path.as_str()),
+                ("PLUCKIT_DATA_DIR", data.as_str()),
+                ("HOME", place.path().to_str().unwrap()),
+            ])
+            .stdin(Stdio::null())
+            .current_dir(place.path())
+            .output()
+            .expect("bash and curl are needed");
+        let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{document}: {said}\n{script}");
     }
 }
 
