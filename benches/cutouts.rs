@@ -188,7 +188,7 @@ impl Memory {
         let mut first = None;
         for number in 0..=MORE_PICTURES {
             let head = format!(
-                "POST /api/process-image?item_id=large-{number}&mode={mode} HTTP/1.1\r\nhost: bench\r\n\
+                "POST /api/process-image?item_id=large-{number}&mode={mode} HTTP/1.1\r\nhost: localhost\r\n\
                  content-type: image/jpeg\r\ncontent-length: {}\r\n\r\n",
                 file.len()
             );

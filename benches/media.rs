@@ -324,7 +324,7 @@ async fn memory_of(pictures: usize, file: &Bytes) -> (f64, f64) {
 
 fn upload(id: &str, file: &Bytes) -> Vec<u8> {
     let head = format!(
-        "POST /api/process-image?item_id={id} HTTP/1.1\r\nhost: bench\r\ncontent-type: image/jpeg\r\ncontent-length: \
+        "POST /api/process-image?item_id={id} HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/jpeg\r\ncontent-length: \
          {}\r\n\r\n",
         file.len()
     );
