@@ -1,6 +1,7 @@
 //! Builds the service from its settings, listens, and stops.
 
 mod backends;
+pub mod backup;
 mod connections;
 pub mod groups;
 mod linger;

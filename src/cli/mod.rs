@@ -2,6 +2,7 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments of flags are the help that people read")]
 
+mod backup;
 mod chat;
 mod client;
 mod config;
@@ -82,6 +83,12 @@ enum Command {
     /// Create databases, queues and containers, or describe them for templates.
     #[command(subcommand)]
     Storage(storage::Command),
+    /// Back up documents, queue and blobs of the embedded store; the service may run.
+    Backup(backup::BackupArguments),
+    /// Restore a backup into an empty data directory.
+    Restore(backup::RestoreArguments),
+    /// Delete the embedded store and load the demo again, in development.
+    Reset(backup::ResetArguments),
     /// Build the Azure Functions package.
     Package(package::Arguments),
     /// Remove the backgrounds of pictures and write them as WebP.
@@ -109,6 +116,9 @@ pub fn main() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Storage(command) => storage::run(&command),
+        Command::Backup(arguments) => backup::back_up(&arguments),
+        Command::Restore(arguments) => backup::restore(&arguments),
+        Command::Reset(arguments) => backup::reset(&arguments),
         Command::Package(arguments) => package::run(&arguments),
         Command::ProcessImage(arguments) => process_image::run(&arguments).map(|()| ExitCode::SUCCESS),
     };

@@ -60,6 +60,22 @@ impl LocalQueue {
         Ok(Self::on(Engine::open(path, &SCHEMA)?, clock))
     }
 
+    /// Writes a copy of the file as it is at one moment, whatever is written to it meanwhile.
+    ///
+    /// # Errors
+    /// When the file cannot be read or the copy not written.
+    pub fn copy(from: &Path, to: &Path) -> Result<()> {
+        Ok(sqlite::files::copy(from, to, SCHEMA.connect)?)
+    }
+
+    /// Checks a file for damage; `None` if there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn find_damage_in(path: &Path) -> Result<Option<String>> {
+        Ok(sqlite::files::find_damage(path, SCHEMA.connect)?)
+    }
+
     /// Creates queues in memory.
     ///
     /// # Errors

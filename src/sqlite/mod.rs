@@ -8,6 +8,8 @@
 //! replaced takes no more writes until it is back, because writes to a file without a name are lost when the process
 //! ends.
 
+pub mod files;
+
 use std::error::Error as StdError;
 use std::fs::Metadata;
 use std::io;

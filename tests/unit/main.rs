@@ -6,6 +6,7 @@
 mod access;
 mod api_clients;
 mod azure;
+mod backup;
 mod blob;
 mod bodies;
 mod budget;

@@ -376,7 +376,7 @@ pub async fn load(app: &AppState) {
 }
 
 /// Where the demo's pictures are kept.
-fn gallery(app: &AppState) -> Gallery<'_> {
+pub fn gallery(app: &AppState) -> Gallery<'_> {
     Gallery { blobs: &*app.blobs, container: &app.config.storage.archive_container }
 }
 

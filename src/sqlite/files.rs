@@ -1,0 +1,80 @@
+//! Database files as a whole: copies while others write, checks, and whether anybody uses them.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{Error, Result, first_damage, set_up};
+use crate::base::private_files;
+
+/// Functions that a kind of file needs.
+type Connect = fn(&Connection) -> rusqlite::Result<()>;
+
+/// Writes a copy of the file as it is at one moment, whatever others write meanwhile. There must be nothing at `to`. The copy
+/// is readable only by its owner, needs no log, and is on the disk when this returns.
+///
+/// # Errors
+/// When the file cannot be read or the copy not written.
+pub fn copy(from: &Path, to: &Path, connect: Connect) -> Result<()> {
+    let unusable = |error: io::Error| Error::Unavailable(error.into());
+    let target = to.to_str().ok_or_else(|| unusable(io::ErrorKind::InvalidFilename.into()))?;
+    // SQLite fills an empty file; one that it makes itself could be read by others.
+    private_files::options().write(true).create_new(true).open(to).map_err(unusable)?;
+    let connection = open(from, connect)?;
+    connection.execute("VACUUM INTO ?1", [target])?;
+    File::open(to).and_then(|file| file.sync_all()).map_err(unusable)
+}
+
+/// Checks a file for damage; `None` if there is none.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn find_damage(path: &Path, connect: Connect) -> Result<Option<String>> {
+    match open(path, connect).and_then(|connection| Ok(first_damage(&connection)?)) {
+        Err(Error::Unavailable(error) | Error::Failed(error)) if is_damage(&*error) => Ok(Some(error.to_string())),
+        found => found,
+    }
+}
+
+fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let code = error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+fn open(path: &Path, connect: Connect) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = Connection::open_with_flags(path, flags)?;
+    set_up(&connection, connect)?;
+    Ok(connection)
+}
+
+/// Deletes a file and its log, unless another process has it open: then nothing is deleted. Returns whether there is none
+/// any more.
+///
+/// # Errors
+/// When the file cannot be opened or deleted.
+pub fn delete(path: &Path) -> Result<bool> {
+    let unusable = |error: io::Error| Error::Unavailable(error.into());
+    if !path.try_exists().map_err(unusable)? {
+        return Ok(true);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    // Leaving the log needs the file for oneself.
+    let mode = connection.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get::<_, String>(0));
+    match mode {
+        Ok(mode) if mode == "delete" => {}
+        Ok(_) => return Ok(false),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => return Ok(false),
+        // What is no database is nobody's.
+        Err(error) if is_damage(&error) => {}
+        Err(error) => return Err(error.into()),
+    }
+    drop(connection);
+    fs::remove_file(path).map_err(unusable)?;
+    Ok(true)
+}

@@ -1,0 +1,206 @@
+//! Backups of a service that runs, and what comes of them elsewhere.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use pluckit::net;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::service::{Launch, bare};
+use crate::support::until;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_pluckit");
+
+fn pluckit(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command: Command = bare(Path::new(BINARY), directory);
+    command.args(arguments).env("PLUCKIT_ALLOW_INSECURE_DEV", "1").output().unwrap()
+}
+
+fn succeed(directory: &Path, arguments: &[&str]) -> String {
+    let output = pluckit(directory, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn refusal(directory: &Path, arguments: &[&str]) -> String {
+    let output = pluckit(directory, arguments);
+    assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The documents of a store by container, partition and id.
+fn documents(file: &Path) -> BTreeMap<String, String> {
+    let connection = Connection::open(file).unwrap();
+    let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
+    let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let mut found = BTreeMap::new();
+    for table in tables {
+        let Ok(mut rows) = connection.prepare(&format!("SELECT partition, id, document FROM \"{table}\"")) else {
+            continue;
+        };
+        let rows = rows.query_map([], |row| {
+            let (partition, id): (String, String) = (row.get(0)?, row.get(1)?);
+            Ok((format!("{table}/{partition}/{id}"), row.get::<_, String>(2)?))
+        });
+        found.extend(rows.unwrap().map(Result::unwrap));
+    }
+    found
+}
+
+/// The files below a directory by path, with their contents.
+fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
+                found.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+fn modes(directory: &Path) {
+    let mut open = vec![directory.to_owned()];
+    while let Some(next) = open.pop() {
+        assert_eq!(fs::metadata(&next).unwrap().permissions().mode() & 0o777, 0o700, "{}", next.display());
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_under_load_is_restored_elsewhere() {
+    let launch = Launch::development(BINARY);
+    let (mut service, address) = launch.start();
+    until("the demo is complete", async || service.log().contains("pictures of the demo written")).await;
+    let place = TempDir::new().unwrap();
+    let data = launch.store_file().parent().unwrap().to_str().unwrap().to_owned();
+    let (backup, ended, saved) = (place.path().join("backup"), AtomicBool::new(false), AtomicU64::new(0));
+    let http = net::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+    let add = async |notes: String| {
+        let item = json!({"category": "Tops", "notes": notes});
+        let answer = http.post(format!("http://{address}/api/wardrobe")).json(&item).send().await.unwrap();
+        assert_eq!(answer.status(), 201);
+    };
+    let load = async {
+        while !ended.load(Ordering::Relaxed) {
+            let number = saved.load(Ordering::Relaxed);
+            add(format!("number {number}")).await;
+            saved.store(number + 1, Ordering::Relaxed);
+        }
+    };
+    let back_up = async {
+        until("some are saved", async || saved.load(Ordering::Relaxed) >= 20).await;
+        let before = saved.load(Ordering::Relaxed);
+        let (directory, arguments) = (place.path().to_owned(), [data.clone(), backup.display().to_string()]);
+        let run = move || succeed(&directory, &["backup", "--data-dir", &arguments[0], &arguments[1]]);
+        let told = tokio::task::spawn_blocking(run).await.unwrap();
+        ended.store(true, Ordering::Relaxed);
+        (before, told)
+    };
+    let ((before, told), ()) = tokio::join!(back_up, load);
+    assert!(told.contains("blobs      ") && told.contains(" copied, 0 removed)"), "{told}");
+    modes(&backup);
+
+    // Elsewhere, everything is there that was saved before the backup began, in order and without a gap.
+    let elsewhere = place.path().join("elsewhere");
+    let (from, to) = (backup.to_str().unwrap(), elsewhere.to_str().unwrap());
+    succeed(place.path(), &["restore", "--data-dir", to, from]);
+    modes(&elsewhere);
+    let restored = documents(&elsewhere.join("pluckit.db"));
+    let numbers = |documents: &BTreeMap<String, String>| -> Vec<u64> {
+        let notes = documents.values().filter_map(|json| {
+            let document: Value = serde_json::from_str(json).ok()?;
+            document["notes"].as_str()?.strip_prefix("number ")?.parse().ok()
+        });
+        let mut numbers: Vec<u64> = notes.collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    let found = numbers(&restored);
+    assert!(found.len() as u64 >= before && found.iter().copied().eq(0..found.len() as u64), "{before}: {found:?}");
+    assert_eq!(files(&elsewhere.join("blobs")), files(&backup.join("blobs")));
+
+    // Again into the same directory, once all is quiet: now it is equal to what the service has.
+    add("the last one".to_owned()).await;
+    service.signal("TERM");
+    service.wait(Duration::from_secs(20));
+    let blobs = Path::new(&data).join("blobs");
+    let gone = files(&blobs).into_keys().find(|name| name.ends_with(".webp")).unwrap();
+    fs::remove_file(blobs.join(gone)).unwrap();
+    let told = succeed(place.path(), &["backup", "--data-dir", &data, from]);
+    assert!(told.contains("(0 copied, 1 removed)"), "{told}");
+    let again = place.path().join("again");
+    succeed(place.path(), &["restore", "--data-dir", again.to_str().unwrap(), from]);
+    assert_eq!(documents(&again.join("pluckit.db")), documents(&launch.store_file()));
+    let without_temporary = |mut files: BTreeMap<String, Vec<u8>>| {
+        files.retain(|name, _| !name.starts_with(".writing"));
+        files
+    };
+    assert_eq!(files(&again.join("blobs")), without_temporary(files(&blobs)));
+
+    // What was restored is a store like any other.
+    let (_restored, address) = Launch::development(BINARY).setting("PLUCKIT_DATA_DIR", again.to_str().unwrap()).start();
+    let page: Value =
+        http.get(format!("http://{address}/api/wardrobe?pageSize=1")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(page["items"][0]["notes"], "the last one", "{page}");
+}
+
+#[test]
+fn nothing_is_overwritten_and_nothing_damaged_restored() {
+    let place = TempDir::new().unwrap();
+    let run = place.path();
+    assert!(refusal(run, &["backup", "to"]).contains("there is nothing in ./data"));
+    assert!(refusal(run, &["restore", "to"]).contains("to is no complete backup"));
+    assert!(refusal(run, &["reset", "--yes"]).contains("--demo"));
+    assert!(succeed(run, &["reset", "--demo", "--yes"]).contains("Demo loaded, with "));
+    succeed(run, &["backup", "to"]);
+    assert!(refusal(run, &["restore", "to"]).contains("restore into an empty directory"));
+    assert!(refusal(run, &["reset", "--demo"]).contains("--yes is needed"));
+
+    // A page of it is overwritten.
+    let file = run.join("to/pluckit.db");
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..middle + 8192].fill(0xff);
+    fs::write(&file, bytes).unwrap();
+    assert!(refusal(run, &["restore", "--data-dir", "elsewhere", "to"]).contains("pluckit.db is damaged"));
+    assert!(!run.join("elsewhere/pluckit.db").exists());
+
+    let production = bare(Path::new(BINARY), run)
+        .args(["reset", "--demo", "--yes"])
+        .envs([("AZURE_FUNCTIONS_ENVIRONMENT", "Production"), ("PLUCKIT_ALLOW_EMBEDDED", "1")])
+        .output()
+        .unwrap();
+    assert!(!production.status.success() && run.join("data/pluckit.db").exists());
+}
+
+#[test]
+fn a_store_in_use_is_not_reset() {
+    let launch = Launch::development(BINARY);
+    let (_service, _) = launch.start();
+    let data = launch.store_file().parent().unwrap().to_str().unwrap().to_owned();
+    let place = TempDir::new().unwrap();
+    let told = refusal(place.path(), &["reset", "--demo", "--yes", "--data-dir", &data]);
+    assert!(told.contains("stop the service first"), "{told}");
+    assert!(!documents(&launch.store_file()).is_empty());
+}
