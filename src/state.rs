@@ -3,6 +3,9 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+
+use crate::data;
 use crate::domain::base::Base;
 use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
@@ -27,6 +30,8 @@ use crate::identity::api_token::ApiTokenService;
 use crate::identity::google::GoogleVerifier;
 use crate::identity::service::ServiceVerifier;
 use crate::identity::session::SessionService;
+use crate::model::schedule::Schedule;
+use crate::model::timestamp::Timestamp;
 
 /// State shared by handlers and workers. Cheap to clone.
 #[derive(Clone)]
@@ -82,6 +87,30 @@ pub struct Parts {
     pub bodies: BodyMemory,
     /// Token budgets of users.
     pub budget: Budget,
+    /// Timers.
+    pub timers: TimerControl,
+}
+
+/// The timers, for administrators. The functions that they run are above the routes, and are reached through this.
+pub struct TimerControl {
+    /// Names and schedules.
+    pub all: Vec<(&'static str, Schedule)>,
+    /// Runs a timer once, now.
+    pub start: StartTimer,
+}
+
+/// Starts the timer of this name, in the background.
+pub type StartTimer = for<'a> fn(&'a AppState, &'a str) -> BoxFuture<'a, data::Result<TimerStart>>;
+
+/// What became of the start of a timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimerStart {
+    /// It runs.
+    Started,
+    /// Some process runs it already; its lease ends at this time unless it is renewed.
+    UnderWay(Timestamp),
+    /// There is no such timer.
+    Missing,
 }
 
 impl From<Parts> for AppState {

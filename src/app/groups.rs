@@ -17,8 +17,8 @@ use crate::http::respond::say_charset;
 use crate::routes::docs::Description;
 use crate::routes::wardrobe::{cutouts, drafts};
 use crate::routes::{
-    admin, auth, chat, chat_runs, collections, console, digest, docs, health, insights, jobs, media, moods, profile,
-    reddit, scraper, stylist, taste, tokens, ui_chats, wardrobe,
+    admin, audit, auth, chat, chat_runs, collections, console, digest, docs, health, insights, jobs, logs, media,
+    metrics, moods, profile, reddit, scraper, settings, stylist, taste, timers, tokens, ui_chats, users, wardrobe,
 };
 use crate::state::AppState;
 
@@ -65,6 +65,8 @@ pub struct Group {
     pub repeats: Repeats,
     /// Whether the routes are health checks: answered under any load, without a quota, and logged at debug level.
     pub is_probe: bool,
+    /// Whether what administrators do there is recorded in the audit log.
+    pub is_audited: bool,
     /// Whether a body that does not match its schema is refused with 400 and a text instead of 422 and a list of faults.
     pub refuses_with_text: bool,
 }
@@ -80,6 +82,7 @@ impl Group {
             time_limit: TIME_LIMIT,
             repeats: Repeats::All,
             is_probe: false,
+            is_audited: access == Admin,
             refuses_with_text: false,
         }
     }
@@ -115,6 +118,11 @@ impl Group {
     fn wardrobe(tag: &'static str, routes: OpenApiRouter<AppState>) -> Self {
         let group = Self::new(tag, User, routes.layer(map_response(say_charset))).largest_body(wardrobe::LARGEST_BODY);
         Self { refuses_with_text: true, ..group }
+    }
+
+    /// Users may call the routes for what is theirs, and administrators for what is anybody's.
+    fn audited(self) -> Self {
+        Self { is_audited: true, ..self }
     }
 
     /// The routes are health checks.
@@ -164,10 +172,15 @@ pub fn groups(wardrobe_api: bool) -> Vec<Group> {
         Group::new("media", Service, media::service())
             .largest_body(media::LARGEST_ENCODED)
             .time_limit(MEDIA_TIME_LIMIT),
-        Group::new("jobs", User, jobs::user()),
-        Group::new("jobs", User, jobs::user_restarts()).quota(Kind::Model),
+        Group::new("jobs", User, jobs::user()).audited(),
+        Group::new("jobs", User, jobs::user_restarts()).quota(Kind::Model).audited(),
         Group::new("jobs", Admin, jobs::admin()),
         Group::new("admin", Admin, admin::admin()),
+        Group::new("admin", Admin, users::admin()),
+        Group::new("admin", Admin, timers::admin()),
+        Group::new("admin", Admin, logs::admin()),
+        Group::new("admin", Admin, settings::admin()),
+        Group::new("admin", Admin, audit::admin()),
     ];
     if wardrobe_api {
         groups.extend(wardrobe_groups());
@@ -201,6 +214,11 @@ pub fn client() -> Group {
 /// The page that shows the description of the API, for development. It is not a part of the API.
 pub fn page() -> Group {
     Group::new("docs", Public, docs::development())
+}
+
+/// The page of metrics, where it is on. It is not a part of the API.
+pub fn metrics_page() -> Group {
+    Group::new("metrics", Public, metrics::page()).probes()
 }
 
 /// The console, where it is on, at `/` as well unless a client is served there. It is not a part of the API.

@@ -277,7 +277,9 @@ fn complete(operation: &mut Value, rules: &Rules) {
         }
         if let Some(stream) = response.pointer_mut("/content/text~1event-stream") {
             describe_stream(stream);
-            response["description"] = json!(STREAM);
+            if response["description"] == "OK" {
+                response["description"] = json!(STREAM);
+            }
         }
         if is_error && response.get("content").is_none() {
             response["content"] = json_body("Error");

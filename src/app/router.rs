@@ -11,9 +11,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tracing::warn;
 
-use super::groups::{Access, Group, client, console_pages, groups, page};
+use super::groups::{Access, Group, client, console_pages, groups, metrics_page, page};
 use crate::config::Environment;
 use crate::http::error::ApiError;
+use crate::http::layers::audit::record_action;
 use crate::http::layers::auth::{
     refuse_api_tokens, require_admin, require_service, require_user, require_user_or_service,
 };
@@ -41,9 +42,10 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     let page = (state.config.environment == Environment::Development).then(page);
     let has_client = state.config.server.served_client().is_some();
     let console = state.config.server.console.then(|| console_pages(!has_client));
+    let metrics = state.config.telemetry.scraping.is_some().then(metrics_page);
     let (mut probes, mut routes) = (Router::new(), Router::new());
     let wardrobe_api = state.config.wardrobe_api.is_on;
-    for group in groups(wardrobe_api).into_iter().chain(page).chain(console) {
+    for group in groups(wardrobe_api).into_iter().chain(page).chain(console).chain(metrics) {
         let to = if group.is_probe { &mut probes } else { &mut routes };
         *to = std::mem::take(to).merge(guarded(group, &state));
     }
@@ -60,8 +62,10 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
 
 /// Puts the layers around the routes of a group that follow from what holds for it.
 fn guarded(group: Group, state: &AppState) -> Router<AppState> {
-    let Group { access, quota, largest_body, time_limit, repeats, is_probe, .. } = group;
+    let Group { access, quota, largest_body, time_limit, repeats, is_probe, is_audited, .. } = group;
     let routes = Router::from(group.routes);
+    // Innermost: what is refused, or answered as before, is no action.
+    let routes = if is_audited { routes.layer(from_fn_with_state(state.clone(), record_action)) } else { routes };
     let quota = (state.clone(), quota);
     let repeating = |routes: Router<AppState>| match repeats {
         Repeats::Never => routes,

@@ -52,6 +52,7 @@ use crate::queue::JobQueue;
 use crate::queue::traced::TracedQueue;
 use crate::state::{AppState, Parts};
 use crate::store::DocumentStore;
+use crate::workers::timers;
 
 /// The state that handlers and workers share. The one way to build it, for the binary and for every test.
 pub fn state(config: Config, backends: Backends) -> AppState {
@@ -82,7 +83,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         forecasts: Forecasts::new(base.clone()),
     };
     let keys = KeySet::new(config.identity.google_jwks_url.clone(), http.clone(), clock.clone(), tasks.clone());
-    let dead_letters = DeadLetterService::new(data.clone(), queue.clone(), clock.clone());
+    let dead_letters = DeadLetterService::new(data.clone(), queue.clone(), clock.clone(), telemetry.metrics.clone());
     let (places, limits) = (config.limits.pending_jobs_per_user, &config.limits);
     let backlog = Backlog::new(data.clone(), clock.clone(), if limits.enabled { places } else { 0 });
     let scraper = open_scraper(&base, backlog.clone(), pictures.clone(), throttle);
@@ -120,6 +121,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         chat,
         readiness: Readiness::new(clock.clone(), probes(&base, store, storage_probes)),
         limits: Limits::new(limits, clock.clone()),
+        timers: timers::control(config),
         media,
         describer,
         bodies,

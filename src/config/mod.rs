@@ -16,6 +16,7 @@ mod media;
 mod model;
 mod moods;
 mod names;
+mod notes;
 mod origins;
 mod queues;
 mod reader;
@@ -56,7 +57,7 @@ pub use self::storage::{Storage, StorageAccount};
 pub use self::stylist::Stylist;
 pub use self::taste::Taste;
 use self::telemetry::read_log_filter;
-pub use self::telemetry::{Langfuse, Telemetry};
+pub use self::telemetry::{Langfuse, LogFormat, Scraping, Telemetry};
 pub use self::wardrobe::WardrobeApi;
 pub use self::workers::{Operations, Workers};
 
@@ -142,7 +143,7 @@ impl Config {
         let wardrobe_api = WardrobeApi::read(&mut reader, under_functions_host)?;
 
         let limits = Limits::read(&mut reader, under_functions_host)?;
-        let telemetry = Telemetry::read(&mut reader)?;
+        let telemetry = Telemetry::read(&mut reader, under_functions_host)?;
         let environment = Environment::read(&mut reader, under_functions_host, &identity, &documents);
         // Alone in development everybody on the machine gets the console. The Functions host has a `/` of its own.
         let is_at_home = environment == Environment::Development && server.bind.is_loopback();

@@ -25,10 +25,57 @@ pub struct Telemetry {
     pub headers: Option<SecretString>,
     /// Service name.
     pub service_name: String,
+    /// Whether and to whom `/metrics` is shown.
+    pub scraping: Option<Scraping>,
+    /// Format of the log; `None` for text on a terminal and JSON elsewhere.
+    pub log_format: Option<LogFormat>,
     /// `development` or `production`.
     pub environment: &'static str,
     /// Langfuse project that receives turns, digests and extractions.
     pub langfuse: Option<Langfuse>,
+}
+
+/// Who may read `/metrics`.
+#[derive(Debug, Clone)]
+pub struct Scraping {
+    /// Token of the callers; `None` for callers on this machine.
+    pub token: Option<SecretString>,
+}
+
+impl Scraping {
+    fn read(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Option<Self>, Error> {
+        let is_on = reader.flag("METRICS", false)?;
+        let token = reader.secret("METRICS_TOKEN");
+        if is_on && under_functions_host && token.is_none() {
+            let reason =
+                "METRICS needs METRICS_TOKEN under the Functions host: there, all callers seem to be on this machine";
+            return Err(Error::Refused(reason.to_owned()));
+        }
+        Ok(is_on.then_some(Self { token }))
+    }
+}
+
+/// Format of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object per line.
+    Json,
+}
+
+impl LogFormat {
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Error> {
+        match reader.optional("LOG_FORMAT").as_deref() {
+            None => Ok(None),
+            Some("text") => Ok(Some(Self::Text)),
+            Some("json") => Ok(Some(Self::Json)),
+            Some(other) => {
+                let (got, expected) = (other.to_owned(), "text or json".to_owned());
+                Err(Error::Invalid { name: "LOG_FORMAT", got, expected })
+            }
+        }
+    }
 }
 
 /// A Langfuse project.
@@ -68,7 +115,7 @@ fn below(base: &Url, segments: &[&str]) -> Url {
 
 impl Telemetry {
     /// Reads the settings of this group.
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+    pub(super) fn read(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Self, Error> {
         let base = reader.optional_url("OTEL_EXPORTER_OTLP_ENDPOINT")?;
         let mut signal = |endpoint, exporter, path| -> Result<Option<Url>, Error> {
             let own = reader.optional_url(endpoint)?;
@@ -88,6 +135,8 @@ impl Telemetry {
             return Err(Error::Invalid { name: "OTEL_EXPORTER_OTLP_PROTOCOL", got: protocol, expected });
         }
         let headers = reader.secret("OTEL_EXPORTER_OTLP_HEADERS");
+        let scraping = Scraping::read(reader, under_functions_host)?;
+        let log_format = LogFormat::read(reader)?;
         let service_name = reader.text("OTEL_SERVICE_NAME", "pluckit-processor");
         let public_key = reader.optional("LANGFUSE_PUBLIC_KEY");
         let secret_key = reader.secret("LANGFUSE_SECRET_KEY");
@@ -98,7 +147,17 @@ impl Telemetry {
         let langfuse = public_key.zip(secret_key);
         let langfuse =
             langfuse.map(|(public_key, secret_key)| Langfuse { host, public_key, secret_key, capture_content });
-        Ok(Telemetry { traces, metrics, logs, headers, service_name, environment: "production", langfuse })
+        Ok(Telemetry {
+            traces,
+            metrics,
+            logs,
+            headers,
+            service_name,
+            scraping,
+            log_format,
+            environment: "production",
+            langfuse,
+        })
     }
 }
 

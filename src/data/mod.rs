@@ -2,6 +2,7 @@
 //! written once for both back ends.
 
 pub mod api_tokens;
+pub mod audit;
 pub mod backlogs;
 pub mod bans;
 pub mod chat_runs;
@@ -120,6 +121,8 @@ pub struct Data {
     pub quizzes: quizzes::Quizzes,
     /// Bans.
     pub bans: bans::Bans,
+    /// What administrators did.
+    pub audit: audit::AuditLog,
     /// Collections of wardrobe items.
     pub collections: collections::Collections,
 }
@@ -161,6 +164,7 @@ impl Data {
             digest_feedback: digest_feedback::Feedback(store.clone()),
             quizzes: quizzes::Quizzes(store.clone()),
             bans: bans::Bans(store.clone()),
+            audit: audit::AuditLog(store.clone()),
             collections: collections::Collections(store.clone()),
             store,
         }

@@ -237,6 +237,11 @@ impl Wardrobe {
         })
     }
 
+    /// Counts the user's items, drafts and wishes included.
+    pub async fn count(&self, user: &UserId) -> Result<u64> {
+        Ok(self.0.count(&Query::partition(Container::Wardrobe, user.as_str())).await?)
+    }
+
     /// Returns a mark of the wardrobe's current state; `None` if the store has none.
     pub async fn changes(&self, user: &UserId) -> Result<Option<ChangeMark>> {
         Ok(self.0.changes(Container::Wardrobe, user.as_str()).await?)

@@ -124,6 +124,16 @@ impl Budget {
         Ok(self.verdict(&ledger))
     }
 
+    /// Returns the tokens of the user's budget that are spent today, with those that are reserved for calls in progress.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn spent_today(&self, user: &UserId) -> data::Result<u64> {
+        let account = self.account(user).await?;
+        let ledger = account.ledger();
+        Ok(ledger.total())
+    }
+
     /// Reserves tokens in the user's budget of today, unless it is used up; the last reservation may overdraw it.
     ///
     /// # Errors

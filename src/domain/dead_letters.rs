@@ -15,6 +15,7 @@ use crate::data::{self, Data};
 use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use crate::model::ids::DeadLetterId;
 use crate::queue::{self, JobQueue};
+use crate::telemetry::metrics::Metrics;
 
 /// Hex digits of the message's hash in a dead letter's id.
 const HASH_DIGITS: usize = 16;
@@ -65,12 +66,13 @@ pub struct DeadLetterService {
     data: Data,
     queue: Arc<dyn JobQueue>,
     clock: Arc<dyn Clock>,
+    metrics: Metrics,
 }
 
 impl DeadLetterService {
     /// Creates a service for messages of `queue`.
-    pub fn new(data: Data, queue: Arc<dyn JobQueue>, clock: Arc<dyn Clock>) -> Self {
-        Self { data, queue, clock }
+    pub fn new(data: Data, queue: Arc<dyn JobQueue>, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+        Self { data, queue, clock, metrics }
     }
 
     /// Stores a message in `group`, the partition of such dead letters: a job id or a queue name. Storing the same
@@ -107,6 +109,7 @@ impl DeadLetterService {
             replayed_at: None,
         };
         self.data.dead_letters.add(&letter).await?;
+        self.metrics.outcome("message", "dead_letter", 1);
         warn!(
             dead_letter.id = %letter.id,
             queue = letter.source_queue,

@@ -195,12 +195,17 @@ pub fn stream_events<T: Send + 'static>(follower: Follower, form: Form, open: T)
     event_stream(events, &run)
 }
 
-/// Answers with server-sent events about a run.
-pub fn event_stream(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static, run: &RunId) -> Response {
+/// Answers with server-sent events.
+pub fn server_sent_events(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
     let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive"));
     let headers =
         [(CACHE_CONTROL, HeaderValue::from_static("no-cache")), (X_ACCEL_BUFFERING, HeaderValue::from_static("no"))];
-    let mut response = (headers, stream).into_response();
+    (headers, stream).into_response()
+}
+
+/// Answers with server-sent events about a run.
+pub fn event_stream(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static, run: &RunId) -> Response {
+    let mut response = server_sent_events(events);
     if let Ok(run) = HeaderValue::from_str(run.as_str()) {
         response.headers_mut().insert(X_RUN_ID, run);
     }

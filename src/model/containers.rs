@@ -47,6 +47,7 @@ pub enum Container {
     ChatRuns,
     Collections,
     CollectionMembers,
+    AuditEntries,
 }
 
 /// Default lifetime of a container's documents.
@@ -165,7 +166,7 @@ const fn spec(
 }
 
 /// The containers, in the order of [`Container`].
-const SPECS: [Spec; 23] = [
+const SPECS: [Spec; 24] = [
     // Clothes.
     Spec {
         indexes: &[
@@ -320,6 +321,12 @@ const SPECS: [Spec; 23] = [
     },
     // Who joined which collection: an index by member.
     spec("CollectionMembers", "COSMOS_DB_COLLECTION_MEMBERS_CONTAINER", "userId", Off),
+    // What administrators did.
+    Spec {
+        indexes: &[&[("at", Descending), ("id", Ascending)]],
+        across_partitions: true,
+        ..spec("AuditEntries", "COSMOS_DB_AUDIT_CONTAINER", "userId", Days(365))
+    },
 ];
 
 /// A text that is not a valid container or blob name.

@@ -3,6 +3,7 @@
 //! Other services write some of them too, so reading is lenient ([`lenient`]) and fields without a name here are kept.
 
 pub mod api_token;
+pub mod audit;
 pub mod ban;
 pub mod buy_link;
 pub mod chat_run;

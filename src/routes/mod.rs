@@ -1,6 +1,7 @@
 //! The HTTP routes: one file per domain, one `router()` per kind of caller.
 
 pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod chat;
 pub mod chat_runs;
@@ -11,13 +12,18 @@ pub mod docs;
 pub mod health;
 pub mod insights;
 pub mod jobs;
+pub mod logs;
 pub mod media;
+pub mod metrics;
 pub mod moods;
 pub mod profile;
 pub mod reddit;
 pub mod scraper;
+pub mod settings;
 pub mod stylist;
 pub mod taste;
+pub mod timers;
 pub mod tokens;
 pub mod ui_chats;
+pub mod users;
 pub mod wardrobe;

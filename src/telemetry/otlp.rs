@@ -1,5 +1,5 @@
 //! Export of traces, metrics and logs over OTLP (http/protobuf), configured by the standard variables, and of traces to
-//! Langfuse, which speaks OTLP too.
+//! Langfuse, which speaks OTLP too; metrics for Prometheus, from the same instruments.
 //!
 //! Exporters run on threads of their own with a blocking HTTP client, because the SDK's threads have no asynchronous
 //! runtime. An unreachable collector does not affect the service.
@@ -18,6 +18,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use prometheus::{Registry, TextEncoder};
 use secrecy::ExposeSecret;
 use tracing::level_filters::LevelFilter;
 use tracing::{Subscriber, debug};
@@ -44,19 +45,25 @@ pub struct Providers {
     metrics: Option<SdkMeterProvider>,
     logs: Option<SdkLoggerProvider>,
     langfuse: Option<SdkTracerProvider>,
+    /// What is scraped, if metrics are.
+    registry: Option<Registry>,
 }
 
 impl Providers {
-    /// Builds the providers; `None` if no endpoint is set.
+    /// Builds the providers; `None` if no endpoint is set and metrics are not scraped.
     pub fn build(settings: &config::Telemetry) -> anyhow::Result<Option<Self>> {
-        let config::Telemetry { traces, metrics, logs, headers, langfuse, .. } = settings;
-        if traces.is_none() && metrics.is_none() && logs.is_none() && langfuse.is_none() {
+        let config::Telemetry { traces, metrics, logs, headers, langfuse, scraping, .. } = settings;
+        let has_metrics = metrics.is_some() || scraping.is_some();
+        if traces.is_none() && !has_metrics && logs.is_none() && langfuse.is_none() {
             return Ok(None);
         }
+        let registry = scraping.as_ref().map(|_| Registry::new());
         let resource = resource(settings);
         let headers = headers.as_ref().map(|headers| parse_headers(headers.expose_secret())).unwrap_or_default();
         let traces = traces.as_ref().map(|url| tracer(url, headers.clone(), resource.clone())).transpose();
-        let metrics = metrics.as_ref().map(|url| meter(url, headers.clone(), resource.clone())).transpose();
+        let metrics = has_metrics
+            .then(|| meter(metrics.as_ref(), registry.as_ref(), headers.clone(), resource.clone()))
+            .transpose();
         let logs = logs.as_ref().map(|url| logger(url, headers.clone(), resource.clone())).transpose();
         let langfuse = langfuse.as_ref().map(|langfuse| {
             let headers = HashMap::from([("authorization".to_owned(), langfuse.authorization())]);
@@ -67,7 +74,17 @@ impl Providers {
             metrics: metrics.context("the exporter of metrics")?,
             logs: logs.context("the exporter of logs")?,
             langfuse: langfuse.transpose().context("the exporter to Langfuse")?,
+            registry,
         }))
+    }
+
+    /// Returns the metrics as a text of Prometheus; empty if they are not scraped.
+    ///
+    /// # Errors
+    /// When a metric cannot be written.
+    pub fn scrape(&self) -> Result<String, prometheus::Error> {
+        let Some(registry) = &self.registry else { return Ok(String::new()) };
+        TextEncoder::new().encode_to_string(&registry.gather())
     }
 
     pub fn has_traces(&self) -> bool {
@@ -123,7 +140,7 @@ impl Providers {
 
     /// Sends buffered data.
     pub fn flush(&self) {
-        let Self { traces, metrics, logs, langfuse } = self;
+        let Self { traces, metrics, logs, langfuse, registry: _ } = self;
         report(traces.as_ref().map(SdkTracerProvider::force_flush));
         report(langfuse.as_ref().map(SdkTracerProvider::force_flush));
         report(logs.as_ref().map(SdkLoggerProvider::force_flush));
@@ -132,7 +149,7 @@ impl Providers {
 
     /// Sends buffered data and shuts down.
     pub fn shut_down(&self, limit: Duration) {
-        let Self { traces, metrics, logs, langfuse } = self;
+        let Self { traces, metrics, logs, langfuse, registry: _ } = self;
         report(traces.as_ref().map(|provider| provider.shutdown_with_timeout(limit)));
         report(langfuse.as_ref().map(|provider| provider.shutdown_with_timeout(limit)));
         report(logs.as_ref().map(|provider| provider.shutdown_with_timeout(limit)));
@@ -193,9 +210,24 @@ fn tracer(url: &Url, headers: HashMap<String, String>, resource: Resource) -> an
     Ok(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build())
 }
 
-fn meter(url: &Url, headers: HashMap<String, String>, resource: Resource) -> anyhow::Result<SdkMeterProvider> {
-    let exporter = aimed(MetricExporter::builder().with_http(), url, headers).build()?;
-    Ok(SdkMeterProvider::builder().with_resource(resource).with_periodic_exporter(exporter).build())
+/// Builds the provider of metrics, which are sent to `url`, or scraped from `registry`, or both.
+fn meter(
+    url: Option<&Url>,
+    registry: Option<&Registry>,
+    headers: HashMap<String, String>,
+    resource: Resource,
+) -> anyhow::Result<SdkMeterProvider> {
+    let mut builder = SdkMeterProvider::builder().with_resource(resource);
+    if let Some(url) = url {
+        let exporter = aimed(MetricExporter::builder().with_http(), url, headers).build()?;
+        builder = builder.with_periodic_exporter(exporter);
+    }
+    if let Some(registry) = registry {
+        // All metrics are of one scope, whose name would stand on every line.
+        let exporter = opentelemetry_prometheus::exporter().with_registry(registry.clone()).scope_info_enabled(false);
+        builder = builder.with_reader(exporter.build()?);
+    }
+    Ok(builder.build())
 }
 
 fn logger(url: &Url, headers: HashMap<String, String>, resource: Resource) -> anyhow::Result<SdkLoggerProvider> {

@@ -6,21 +6,23 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::{Instrument, error, info, warn};
 use uuid::Uuid;
 
-use super::{Function, JobError, TIME_LIMIT, TimerTrigger, Trigger, attempt, log_outcome, span};
+use super::{Function, JobError, TIME_LIMIT, TimerTrigger, Trigger, attempt, functions, log_outcome, span};
 use crate::base::backoff::{Backoff, Jitter};
 use crate::base::chain::Chain;
+use crate::config::Config;
 use crate::data;
 use crate::data::lease::{self, Claimed, Decision, Held, Lost, Standing};
 use crate::data::timers::{PARTITION, Timers};
 use crate::model::schedule::Schedule;
 use crate::model::timer::TimerState;
 use crate::model::timestamp::Timestamp;
-use crate::state::AppState;
+use crate::state::{AppState, TimerControl, TimerStart};
 
 /// Parameters of the timers.
 #[derive(Debug, Clone)]
@@ -52,29 +54,62 @@ impl Default for Options {
     }
 }
 
+/// Returns what administrators need of the timers.
+pub fn control(config: &Config) -> TimerControl {
+    let timers = timers(functions(config.wardrobe_api.is_on));
+    let all = timers.map(|(name, trigger)| (name, (trigger.schedule)(config).clone())).collect();
+    TimerControl { all, start: |app, name| run_now(app, functions(app.config.wardrobe_api.is_on), name).boxed() }
+}
+
+fn timers(functions: &'static [Function]) -> impl Iterator<Item = (&'static str, &'static TimerTrigger)> {
+    functions.iter().filter_map(|function| match &function.trigger {
+        Trigger::Timer(trigger) => Some((function.name, trigger)),
+        Trigger::Queue(_) => None,
+    })
+}
+
+/// Runs the timer of this name once, in the background, whether or not it is due. It takes the lease under which due times
+/// run, so nobody else runs it meanwhile; a due time that nobody has seen to counts as done with it.
+///
+/// # Errors
+/// When the timer's document cannot be read or written.
+pub async fn run_now(app: &AppState, functions: &'static [Function], name: &str) -> data::Result<TimerStart> {
+    let Some((name, trigger)) = timers(functions).find(|(known, _)| *known == name) else {
+        return Ok(TimerStart::Missing);
+    };
+    let timer = Timer::new(app, name, trigger, Uuid::new_v4().to_string(), Options::default());
+    let latest = timer.schedule.latest(app.clock.now());
+    let leases = app.data.leases(&app.clock, timer.options.lease);
+    let claimed = leases.claim_as(&timer.owner, Timers::key(name), |found, standing| {
+        timer.decide_now(found, standing, latest.map(Into::into))
+    });
+    let held = match claimed.await? {
+        Claimed::Ours(held) => held,
+        Claimed::Left(until) => return Ok(TimerStart::UnderWay(until)),
+    };
+    let shutdown = app.shutdown.clone();
+    app.tasks.spawn(async move {
+        // Cut off here, it is taken over when its lease has run out, where the service runs timers itself.
+        if shutdown.run_until_cancelled(timer.run_due(&held)).await.is_none() {
+            info!(function.name = name, "timer cut off: the service stops");
+        }
+    });
+    Ok(TimerStart::Started)
+}
+
 /// Starts the timers, as tasks of `app` that end when it does.
 pub fn start(app: &AppState, functions: &'static [Function], options: &Options) {
     // A process takes only its own claims for its own: a new one waits until those of the one before have run out.
     let owner = Uuid::new_v4().to_string();
-    for function in functions {
-        if let Trigger::Timer(trigger) = &function.trigger {
-            let schedule = (trigger.schedule)(&app.config).clone();
-            let timer = Timer {
-                app: app.clone(),
-                name: function.name,
-                trigger,
-                schedule,
-                owner: owner.clone(),
-                options: options.clone(),
-            };
-            let shutdown = app.shutdown.clone();
-            app.tasks.spawn(async move {
-                // A run that is cut off here is taken over when its lease has run out.
-                if shutdown.run_until_cancelled(timer.run()).await.is_some() {
-                    warn!(function.name = function.name, "schedule never fires");
-                }
-            });
-        }
+    for (name, trigger) in timers(functions) {
+        let timer = Timer::new(app, name, trigger, owner.clone(), options.clone());
+        let shutdown = app.shutdown.clone();
+        app.tasks.spawn(async move {
+            // A run that is cut off here is taken over when its lease has run out.
+            if shutdown.run_until_cancelled(timer.run()).await.is_some() {
+                warn!(function.name = name, "schedule never fires");
+            }
+        });
     }
 }
 
@@ -97,6 +132,17 @@ enum NotClaimed {
 }
 
 impl Timer {
+    fn new(
+        app: &AppState,
+        name: &'static str,
+        trigger: &'static TimerTrigger,
+        owner: String,
+        options: Options,
+    ) -> Self {
+        let schedule = (trigger.schedule)(&app.config).clone();
+        Self { app: app.clone(), name, trigger, schedule, owner, options }
+    }
+
     /// Runs the timer; returns only if the schedule has no due time.
     async fn run(self) {
         // The newest due time that is known to be settled: until the next one, the store need not be asked.
@@ -167,6 +213,24 @@ impl Timer {
             return Decision::Save(state, NotClaimed::Settled);
         }
         state.attempts += 1;
+        (state.completed_at, state.failed_at) = (None, None);
+        Decision::Take(state)
+    }
+
+    /// Decides about a run that somebody asked for.
+    fn decide_now(
+        &self,
+        found: Option<TimerState>,
+        standing: Standing,
+        latest: Option<Timestamp>,
+    ) -> Decision<TimerState, Timestamp> {
+        if let Standing::Held(until) = standing {
+            return Decision::Leave(until);
+        }
+        let now = self.app.clock.now().into();
+        let mut state = found.unwrap_or_else(|| self.beginning(latest.unwrap_or(now), now));
+        state.last_due = latest.map_or(state.last_due, |latest| latest.max(state.last_due));
+        state.attempts = 1;
         (state.completed_at, state.failed_at) = (None, None);
         Decision::Take(state)
     }

@@ -27,6 +27,7 @@ mod leases;
 mod limits;
 mod llm;
 mod media;
+mod metrics;
 mod moods;
 mod openapi;
 mod process;

@@ -223,3 +223,47 @@ async fn a_collector_that_is_down_costs_nobody_anything() {
     service.signal("TERM");
     assert!(service.wait(Duration::from_secs(20)).success());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_has_the_path_of_a_404_and_the_whole_time_of_a_stream() {
+    let launch = Launch::development(BINARY).setting("ADMIN_USER_IDS", "local-dev-user");
+    let (service, address) = launch.setting("OFFLINE_TOKENS_PER_SECOND", "50").start();
+    let (http, url) = (http(), |path: &str| format!("http://{address}{path}"));
+    let missing = http.get(url("/api/nothing/here?secret=words")).header("x-request-id", "missing");
+    assert_eq!(missing.send().await.unwrap().status(), 404);
+    let chat = http.post(url("/api/chat")).header("x-request-id", "chat").json(&json!({"message": SECRET_WORDS}));
+    let answer = chat.send().await.unwrap();
+    assert!(answer.text().await.unwrap().contains("\"done\""));
+    let line = |id: &str| -> Option<Value> {
+        let log = service.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find(|line| line["message"] == "request answered" && line["spans"][0]["request.id"] == id)
+    };
+    until("both are logged", async || line("missing").is_some() && line("chat").is_some()).await;
+    assert_eq!(line("missing").unwrap()["url.path"], "/api/nothing/here");
+    let chat = line("chat").unwrap();
+    let [began, ended] = ["begun_ms", "duration_ms"].map(|name| chat[name].as_u64().unwrap());
+    assert!(ended > began && ended >= 100, "it begins after {began} ms and ends after {ended} ms");
+    assert_eq!(chat["is_complete"], true);
+
+    // Administrators see the lines that were printed.
+    let shown: Value =
+        http.get(url("/api/admin/logs?requestId=chat&limit=2000")).send().await.unwrap().json().await.unwrap();
+    let printed = service.log();
+    for line in shown["lines"].as_array().unwrap() {
+        let time = line["time"].as_str().unwrap();
+        let message = line["message"].as_str().unwrap();
+        assert!(printed.lines().any(|line| line.contains(time) && line.contains(message)), "{line}");
+    }
+    assert!(shown["lines"].as_array().unwrap().iter().any(|line| line["message"] == "request answered"));
+    assert!(!shown.to_string().contains("anniversary"), "nothing that was said");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_text_where_that_is_asked_for() {
+    let service = Launch::development(BINARY).setting("LOG_FORMAT", "text").spawn();
+    until("it listens", async || service.log().contains("listening")).await;
+    let log = service.log();
+    let line = log.lines().find(|line| line.contains("listening")).unwrap();
+    assert!(line.contains(" INFO ") && line.contains("address=127.0.0.1:") && !line.contains('\u{1b}'), "{line}");
+}

@@ -1,17 +1,22 @@
 //! A line in the log, a span and an id for each request.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
+use hyper::body::{Frame, SizeHint};
 use tracing::{Instrument, Span, debug, debug_span, error, field, info, info_span, warn};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
 use crate::base::chain::Chain;
+use crate::base::text::cut;
 use crate::http::error::ApiError;
 use crate::state::AppState;
 use crate::telemetry::{Telemetry, trace_context};
@@ -20,6 +25,22 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// Longest path that is logged, in characters.
+const LONGEST_PATH: usize = 200;
+/// Longest segment of a path that is logged. Ids of users and documents fit in, credentials do not.
+const LONGEST_SEGMENT: usize = 40;
+
+/// The id of a request, for the layers inside.
+#[derive(Debug, Clone)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// Returns the id as a text.
+    pub fn text(&self) -> Option<String> {
+        self.0.to_str().ok().map(str::to_owned)
+    }
+}
 
 /// Layer of all routes but probes: gives each request an id and a span, and writes its line in the log.
 pub async fn log_request(State(app): State<AppState>, request: Request, next: Next) -> Response {
@@ -31,7 +52,8 @@ pub async fn log_probe(State(app): State<AppState>, request: Request, next: Next
     log(LogEntry::new(&request, &app.telemetry, true), request, next).await
 }
 
-async fn log(entry: LogEntry, request: Request, next: Next) -> Response {
+async fn log(entry: LogEntry, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(RequestId(entry.id.clone()));
     let response = next.run(request).instrument(entry.span.clone()).await;
     entry.finish(response)
 }
@@ -41,6 +63,7 @@ struct LogEntry {
     id: HeaderValue,
     started: Instant,
     is_probe: bool,
+    uri: Uri,
     span: Span,
     seen: Option<Seen>,
 }
@@ -104,7 +127,7 @@ impl LogEntry {
             )
         };
         let seen = Seen::begin(telemetry, request, route, &span);
-        Self { id, started: Instant::now(), is_probe, span, seen }
+        Self { id, started: Instant::now(), is_probe, uri: request.uri().clone(), span, seen }
     }
 
     /// Logs the response and adds the common headers.
@@ -114,7 +137,7 @@ impl LogEntry {
         if let Some(seen) = &self.seen {
             seen.finish(status, duration, &self.span);
         }
-        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let duration_ms = millis(duration);
         self.span.in_scope(|| match response.extensions().get::<ApiError>() {
             Some(
                 fault @ (ApiError::Failed { .. }
@@ -133,8 +156,17 @@ impl LogEntry {
                 warn!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
             }
             _ if self.is_probe => debug!(http.status = status, duration_ms, "request answered"),
+            _ if response.status() == StatusCode::NOT_FOUND => {
+                info!(http.status = status, duration_ms, url.path = shown(self.uri.path()), "request answered");
+            }
+            _ if is_stream(&response) => {}
             _ => info!(http.status = status, duration_ms, "request answered"),
         });
+        if is_stream(&response) {
+            let ending =
+                StreamEnd { span: self.span, started: self.started, status, begun_ms: duration_ms, is_complete: false };
+            response = response.map(|body| Body::new(LoggedStream { body, ending }));
+        }
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, self.id);
         // What a route says itself counts: pictures may be kept, most else is for one reader alone.
@@ -142,6 +174,73 @@ impl LogEntry {
         headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
         response
     }
+}
+
+/// Whether the answer goes on after it has begun.
+fn is_stream(response: &Response) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    content_type.is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// Writes the log line of a stream when it ends, however it ends.
+struct StreamEnd {
+    span: Span,
+    started: Instant,
+    status: u16,
+    begun_ms: u64,
+    /// Whether the last piece was sent.
+    is_complete: bool,
+}
+
+impl Drop for StreamEnd {
+    fn drop(&mut self) {
+        let Self { started, status, begun_ms, is_complete, .. } = *self;
+        let duration_ms = millis(started.elapsed());
+        self.span.in_scope(|| info!(http.status = status, duration_ms, begun_ms, is_complete, "request answered"));
+    }
+}
+
+/// The body of a stream.
+struct LoggedStream {
+    body: Body,
+    ending: StreamEnd,
+}
+
+impl hyper::body::Body for LoggedStream {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.ending.is_complete = frame.is_none();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns a path as it is logged. A caller may have put anything into it, so segments that could be a credential or an e-mail
+/// address become `*`.
+fn shown(path: &str) -> String {
+    let lower = path.to_ascii_lowercase();
+    let may_be_secret =
+        |segment: &str| segment.len() > LONGEST_SEGMENT || segment.contains('@') || segment.contains("%40");
+    let segments = path.split('/').zip(lower.split('/'));
+    let shown: Vec<&str> = segments.map(|(segment, lower)| if may_be_secret(lower) { "*" } else { segment }).collect();
+    cut(&shown.join("/"), LONGEST_PATH)
 }
 
 /// Returns the caller's request id if it is valid, else a new one.
@@ -157,4 +256,27 @@ fn request_id(request: &Request) -> HeaderValue {
         let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
         HeaderValue::from_str(text).expect("a UUID is plain text")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_logged_without_what_may_be_secret() {
+        let token = "x".repeat(41);
+        for (path, expected) in [
+            ("/api/nothing", "/api/nothing".to_owned()),
+            (
+                "/api/moods/6f9619ff-8b86-d011-b42d-00cf4fc964ff",
+                "/api/moods/6f9619ff-8b86-d011-b42d-00cf4fc964ff".to_owned(),
+            ),
+            (&format!("/api/{token}/x"), "/api/*/x".to_owned()),
+            ("/users/ada@example.com", "/users/*".to_owned()),
+            ("/users/ada%40example.com/a", "/users/*/a".to_owned()),
+            (&"/ab".repeat(100), format!("{}\u{2026}", &"/ab".repeat(100)[..199])),
+        ] {
+            assert_eq!(shown(path), expected);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Layers around the routes, one file each.
 
+pub mod audit;
 pub mod auth;
 pub mod bodies;
 pub mod cors;

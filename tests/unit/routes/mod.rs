@@ -15,6 +15,7 @@ mod insights;
 mod jobs;
 pub mod media;
 mod moods;
+mod operator;
 mod profile;
 mod scraper;
 mod sources;

@@ -20,6 +20,7 @@ use pluckit::queue::local::LocalQueue;
 use pluckit::store::cosmos::CosmosStore;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key, Query};
+use pluckit::telemetry::metrics::Metrics;
 use pluckit::workers::{Delivery, JobError, digest_batch, sweeper, weekly_digest};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -574,7 +575,7 @@ async fn survive(users: usize, kills: usize) -> usize {
     let data = open_data(directory.path());
     add_users(&data, users).await;
     let queue = Arc::new(LocalQueue::open(&directory.path().join("queue.db"), Arc::new(SystemClock)).unwrap());
-    let office = DeadLetterService::new(data.clone(), queue.clone(), Arc::new(SystemClock));
+    let office = DeadLetterService::new(data.clone(), queue.clone(), Arc::new(SystemClock), Metrics::off());
     let load = Load { data, queue, office, users };
 
     let mut process = Process::start(SERVICE, &settings).await;
