@@ -97,5 +97,8 @@ export async function discover() {
   paths = Object.fromEntries(described.map(([path, methods]) => [path.replace(/{[^}]*}/g, "{}"), methods]));
 }
 
+/** What a route does, in the words of the API's description. */
+export const summary = (method, path) => paths[path.replace(/{[^}]*}/g, "{}")]?.[method.toLowerCase()]?.summary?.replace(/\.$/, "") ?? `${method} ${path}`;
+
 /** Whether the service has a route: `has("get", "/api/wardrobe/{}")`. */
 export const has = (method, path) => Boolean(paths[path]?.[method]);

@@ -13,7 +13,12 @@ const PAGES = [
   { name: "jobs", title: "Jobs", needs: ["get", "/api/jobs"], operator: true },
   { name: "letters", title: "Dead letters", needs: ["get", "/api/admin/dead-letters"], operator: true, admin: true },
   { name: "usage", title: "Usage", needs: ["get", "/api/usage"], operator: true },
+  { name: "timers", title: "Timers", needs: ["get", "/api/admin/timers"], operator: true, admin: true },
   { name: "sources", title: "Sources", needs: ["get", "/api/scraper/sources"], operator: true },
+  { name: "users", title: "Users", needs: ["get", "/api/admin/users"], operator: true, admin: true },
+  { name: "log", title: "Log", needs: ["get", "/api/admin/logs"], operator: true, admin: true },
+  { name: "audit", title: "Audit", needs: ["get", "/api/admin/audit"], operator: true, admin: true },
+  { name: "settings", title: "Settings", needs: ["get", "/api/admin/settings"], operator: true, admin: true },
   { name: "health", title: "Health", needs: ["get", "/api/health/ready"], operator: true },
 ];
 

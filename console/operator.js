@@ -1,6 +1,6 @@
-// What an operator looks at: jobs, dead letters, sources, health.
-import { Fault, all, call, get, send } from "/console/api.js";
-import { act, confirm, dialog, download, empty, h, select, toast, when } from "/console/dom.js";
+// What an operator looks at: jobs, dead letters, usage, timers, sources, users, log, audit, settings, health.
+import { Fault, all, call, events, get, send, summary } from "/console/api.js";
+import { act, confirm, dialog, download, empty, field, h, loading, select, toast, when } from "/console/dom.js";
 
 const KINDS = { Completed: "good", Failed: "bad", Terminated: "warn", Running: "", Pending: "", dead_lettered: "bad", replayed: "good", ok: "good", ready: "good" };
 const state = (name) => h(`span.chip${KINDS[name] ? `.${KINDS[name]}` : ""}`, String(name).replace("_", " "));
@@ -15,19 +15,25 @@ const button = (label, work, kind = "") => {
   return element;
 };
 
-export const show = (page) => ({ jobs, letters, usage, sources, health })[page.name](page);
+export const show = (page) => ({ jobs, letters, usage, timers, sources, users, log, audit, settings, health })[page.name](page);
 
-/** A list that comes in pages, with a filter by state, drawn again when something changed. */
-async function paged({ content, head, signal, path, key, states, heads, row, none, every }) {
+/** Draws again every some milliseconds while nobody is using the page. */
+function redraw({ content, signal }, draw, every) {
+  const timer = setInterval(() => document.querySelector("dialog") || content.contains(document.activeElement) || draw().catch(() => {}), every);
+  signal.addEventListener("abort", () => clearInterval(timer));
+}
+
+/** A list that comes in pages, with a filter by state if there are states, drawn again when something changed. */
+async function paged({ content, head, signal, path, key, states = [], heads, row, none, every }) {
   const filter = select([["", "All states"], ...states.map((name) => [name, name.replace("_", " ")])], "", { "aria-label": "State" });
   const again = button("Reload", draw);
-  head.append(filter, again);
-  const rest = h("div.row");
+  head.append(...(states.length ? [filter] : []), again);
+  const rest = h("div.row.more");
   async function draw() {
     const found = [];
     const more = async (after) => {
       const query = new URLSearchParams({ ...(filter.value && { status: filter.value }), ...(after && { continuationToken: after }) });
-      const page = await get(`${path()}?${query}`, { signal });
+      const page = await get(`${path()}${path().includes("?") ? "&" : "?"}${query}`, { signal });
       found.push(...page[key]);
       content.replaceChildren(found.length ? table(heads, found.map((one) => row(one, draw))) : none, rest);
       rest.replaceChildren(...(page.nextContinuationToken ? [button("Show more", () => more(page.nextContinuationToken))] : []));
@@ -36,10 +42,7 @@ async function paged({ content, head, signal, path, key, states, heads, row, non
   }
   filter.addEventListener("change", () => act(again, draw));
   await draw();
-  if (every) {
-    const timer = setInterval(() => document.querySelector("dialog") || content.contains(document.activeElement) || draw().catch(() => {}), every);
-    signal.addEventListener("abort", () => clearInterval(timer));
-  }
+  if (every) redraw({ content, signal }, draw, every);
   return draw;
 }
 
@@ -138,6 +141,155 @@ async function sources({ content, head, signal, isAdmin }) {
   }
   head.append(button("Reload", draw));
   await draw();
+}
+
+// ---- Timers
+
+async function timers({ content, head, signal }) {
+  async function draw() {
+    const { timers } = await get("/api/admin/timers", { signal });
+    const run = (timer) => button("Run now", async () => { await call("POST", `/api/admin/timers/${timer.name}/run`); toast(`${timer.name} runs.`); await draw(); });
+    const ended = (timer) => timer.failedAt ? [state("Failed"), " ", when(timer.failedAt), timer.lastError && h("div", h("small", timer.lastError))] : when(timer.completedAt);
+    const row = (timer) => h("tr", h("td", h("strong", timer.name), h("br"), h("small", h("code", timer.schedule))), h("td", timer.isRunning ? state("Running") : "waiting"),
+      h("td", ended(timer)), h("td", when(timer.nextDue)), h("td", !timer.isRunning && run(timer)));
+    content.replaceChildren(table(["Timer", "State", "Last run", "Next run", ""], timers.map(row)));
+  }
+  head.append(button("Reload", draw));
+  await draw();
+  redraw({ content, signal }, draw, 5000);
+}
+
+// ---- Users
+
+async function users(page) {
+  const id = h("input", { type: "search", placeholder: "User id", "aria-label": "User id", maxLength: 500 });
+  const find = h("form.row", { onsubmit: (event) => { event.preventDefault(); act(find.lastChild, draw); } }, id, h("button.small", { type: "submit" }, "Find"));
+  page.head.append(find);
+  const draw = await paged({
+    ...page, path: () => `/api/admin/users?${new URLSearchParams(id.value.trim() ? { userId: id.value.trim() } : {})}`, key: "users", heads: ["User", "Pieces", "Tokens today", "Feed", ""],
+    none: empty("No users", "Users are listed once they have a profile."),
+    row: (user, draw) => h("tr", h("td", h("strong", user.userId), user.isAdmin && [" ", h("span.chip", "admin")]), h("td", user.items.toLocaleString("en")), h("td", tokens(user)),
+      h("td", user.ban ? [h("span.chip.bad", "banned"), " ", when(user.ban.bannedAt), h("div", h("small", [user.ban.reason, user.ban.bannedBy ? `by ${user.ban.bannedBy}` : "by the service"].filter(Boolean).join(" · ")))] : "may contribute"),
+      h("td", user.ban ? button("Lift ban", async () => { await call("POST", `/api/admin/unban/${encodeURIComponent(user.userId)}`); toast("The ban is lifted."); await draw(); })
+        : button("Ban", () => ban(user.userId, draw), ".danger"))),
+  });
+}
+
+function tokens({ tokensToday, tokensPerDay }) {
+  const number = (value) => value.toLocaleString("en");
+  if (!tokensPerDay) return number(tokensToday);
+  return h("div", h("progress", { max: tokensPerDay, value: Math.min(tokensToday, tokensPerDay), "aria-label": "Tokens of the daily limit" }), h("small", `${number(tokensToday)} of ${number(tokensPerDay)}`));
+}
+
+function ban(user, changed) {
+  const reason = h("input", { maxLength: 500, autofocus: true });
+  const submit = h("button.danger", { type: "submit" }, "Ban");
+  const send = async () => { await call("POST", `/api/admin/ban/${encodeURIComponent(user)}`, { reason: reason.value.trim() || null }); box.close(); toast(`${user} is banned.`); await changed(); };
+  const box = dialog(`Ban ${user}?`, h("form.stack", { onsubmit: (event) => { event.preventDefault(); act(submit, send); } },
+    h("p", "They can no longer contribute to the feed, from their next request on."), field("Reason", reason, "Administrators see it."), h("div.actions", submit)));
+}
+
+// ---- Log
+
+const LOUD = { error: "bad", warn: "warn", info: "", debug: "", trace: "" };
+/** Most lines on the page. */
+const MOST_LINES = 500;
+
+async function log({ content, head, signal, query }) {
+  const level = select([["error", "Errors"], ["warn", "Warnings and errors"], ["info", "Info and above"], ["", "Everything"]], query.get("level") ?? "info", { "aria-label": "Level" });
+  const request = h("input", { type: "search", placeholder: "Request id", "aria-label": "Request id", maxLength: 128, value: query.get("requestId") ?? "" });
+  const text = h("input", { type: "search", placeholder: "Text", "aria-label": "Text", maxLength: 200 });
+  const live = h("button.small", { type: "button", "aria-pressed": "true", onclick: () => { const isOn = live.getAttribute("aria-pressed") !== "true"; live.setAttribute("aria-pressed", isOn); live.textContent = isOn ? "Live" : "Paused"; begin(); } }, "Live");
+  head.append(h("div.tools", level, request, text, live));
+  const list = h("ol.lines", { tabIndex: 0, "aria-label": "Lines of the log, newest first" });
+  const note = h("p", { role: "status" });
+  content.replaceChildren(note, list);
+  let following = new AbortController();
+  signal.addEventListener("abort", () => following.abort());
+
+  const only = (id) => { request.value = id; begin(); };
+  const rest = (fields) => h("small", Object.entries(fields).map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`).join("  "));
+  const told = ({ message, fields }) => {
+    if (message !== "request answered") return [h("strong", message), " ", rest(fields)];
+    const { "http.method": method, "http.route": route, "url.path": path, "http.status": status, duration_ms, ...others } = fields;
+    return [h("strong", method, " ", path ?? route), " ", h(`span.chip${status < 400 ? ".good" : status < 500 ? ".warn" : ".bad"}`, status), " ", h("small", `${duration_ms} ms  `), rest(others)];
+  };
+  const row = (line) => h("li", h("time", { dateTime: line.time, title: line.time }, new Date(line.time).toLocaleTimeString()), h(`span.chip${LOUD[line.level] ? `.${LOUD[line.level]}` : ""}`, line.level),
+    h("div", told(line)), line.requestId && !request.value && button("Request", async () => only(line.requestId), ".quiet"));
+  const show = (line) => {
+    list.prepend(row(line));
+    while (list.children.length > MOST_LINES) list.lastChild.remove();
+    note.textContent = "";
+  };
+
+  const begin = () => follow().catch((fault) => fault.name === "AbortError" || note.replaceChildren(h("span.chip.bad", fault.message)));
+  async function follow() {
+    following.abort();
+    if (signal.aborted) return;
+    following = new AbortController();
+    const mine = following.signal;
+    list.replaceChildren();
+    note.replaceChildren(loading());
+    const wanted = new URLSearchParams({ limit: "200", ...(level.value && { level: level.value }), ...(request.value.trim() && { requestId: request.value.trim() }), ...(text.value.trim() && { text: text.value.trim() }) });
+    const nothing = () => { if (!list.children.length) note.textContent = "No line fits so far."; };
+    if (live.getAttribute("aria-pressed") !== "true") {
+      const { lines } = await get(`/api/admin/logs?${wanted}`, { signal: mine });
+      lines.forEach(show);
+      return nothing();
+    }
+    setTimeout(nothing, 500);
+    // A stream that breaks is taken up where it was.
+    for (let last = 0; !mine.aborted;) {
+      try {
+        const response = await send("GET", `/api/admin/logs?${wanted}&follow=true&after=${last}`, undefined, { signal: mine });
+        for await (const line of events(response)) {
+          show(line);
+          last = line.number;
+        }
+      } catch (fault) {
+        if (mine.aborted) return;
+        if (fault instanceof Fault && fault.status) throw fault;
+        note.textContent = "The connection is lost. Trying again…";
+      }
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+    }
+  }
+  level.addEventListener("change", begin);
+  for (const input of [request, text]) input.addEventListener("change", begin);
+  begin();
+}
+
+// ---- Audit
+
+function audit(page) {
+  const path = ({ route, target }) => (target ? route.replace(/{.*}/, target) : route);
+  const kind = (status) => (status === null ? "" : status < 400 ? ".good" : ".bad");
+  return paged({
+    ...page, path: () => "/api/admin/audit", key: "actions", heads: ["When", "Who", "What", "Outcome", ""],
+    none: empty("Nothing yet", "What administrators change is listed here: bans, replays, runs, and the jobs of others."),
+    row: (action) => h("tr", h("td", when(action.at)), h("td", action.userId), h("td", h("strong", summary(action.method, action.route)), h("br"), h("small", `${action.method} ${path(action)}`)),
+      h("td", h(`span.chip${kind(action.status)}`, action.status ?? "cut off")), h("td", action.requestId && h("a", { href: `#/log?requestId=${encodeURIComponent(action.requestId)}` }, "Log"))),
+  });
+}
+
+// ---- Settings
+
+async function settings({ content, head, signal }) {
+  const wanted = h("input", { type: "search", placeholder: "Name or value", "aria-label": "Name or value" });
+  const which = select([["", "All settings"], ["set", "Those that are set"]], "", { "aria-label": "Which" });
+  head.append(h("div.tools", wanted, which));
+  const { settings, warnings, version, environment } = await get("/api/admin/settings", { signal });
+  const row = (setting) => h("tr", h("td", h("code", setting.name)), h("td", setting.value ? h("code", setting.value) : "–"), h("td", setting.source === "default" ? "default" : h("span.chip.good", setting.source), setting.note && h("div", h("small", setting.note))));
+  const rows = h("div.stack");
+  function draw() {
+    const word = wanted.value.trim().toLowerCase();
+    const found = settings.filter((setting) => `${setting.name} ${setting.value}`.toLowerCase().includes(word) && (!which.value || setting.source !== "default"));
+    rows.replaceChildren(found.length ? table(["Setting", "Value", "From"], found.map(row)) : empty("No setting fits", "Settings are read when the service starts."));
+  }
+  wanted.addEventListener("input", draw);
+  which.addEventListener("change", draw);
+  draw();
+  content.replaceChildren(h("p", `Version ${version}, in ${environment}.`), ...warnings.map((warning) => h("p.chip.warn", warning)), rows);
 }
 
 // ---- Health

@@ -42,7 +42,7 @@ async function freePort() {
 async function start() {
   const port = await freePort();
   const data = await mkdtemp(join(tmpdir(), "pluckit-console-"));
-  const nowhere = { OPEN_METEO_GEOCODING_URL: "http://127.0.0.1:9", OPEN_METEO_FORECAST_URL: "http://127.0.0.1:9" };
+  const nowhere = { REDDIT_BASE_URL: "http://127.0.0.1:9", JOB_RETRY_BASE_SECONDS: "1", OPEN_METEO_GEOCODING_URL: "http://127.0.0.1:9", OPEN_METEO_FORECAST_URL: "http://127.0.0.1:9" };
   const service = spawn(binary, ["--port", String(port), "--data-dir", data], {
     env: { PATH: process.env.PATH, PLUCKIT_ALLOW_INSECURE_DEV: "1", ADMIN_USER_IDS: "local-dev-user", RATE_LIMITS: "false", OFFLINE_TOKENS_PER_SECOND: "200", CUTOUT_MODEL: existsSync(model) ? model : "off", ...nowhere },
     stdio: ["ignore", "ignore", "inherit"],
@@ -53,6 +53,8 @@ async function start() {
     expect(tries < 150 && service.exitCode === null, "the service does not start");
     await pause(200);
   }
+  // Tried five times until it fails, since Reddit cannot be reached: a journey restarts it.
+  await fetch(`${base}/api/scraper/run/reddit-malefashionadvice`, { method: "POST", headers: { Prefer: "respond-async", "Content-Type": "application/json" }, body: "{}" });
   const stop = async () => {
     service.kill("SIGTERM");
     await once(service, "exit");
@@ -260,6 +262,70 @@ const journeys = {
     await page.keyboard.press("Escape");
     for (const name of ["letters", "sources", "health"]) await open(page, name);
     await page.getByText("pluckit-processor").waitFor();
+  },
+  async "find a job that failed, and restart it"(page) {
+    await open(page, "jobs");
+    await page.getByLabel("State").selectOption("Failed");
+    const reload = page.getByRole("button", { name: "Reload" });
+    const failed = page.locator("tbody tr").filter({ hasText: "Failed" });
+    for (let tries = 0; tries < 60 && !(await failed.count()); tries++) {
+      await pause(500);
+      await reload.click();
+      await page.waitForFunction(() => !document.querySelector("[aria-busy]"));
+    }
+    await failed.first().getByRole("button", { name: "Open" }).click();
+    const box = page.getByRole("dialog");
+    await box.getByText("History").waitFor();
+    await box.getByRole("button", { name: "Restart" }).click();
+    await box.waitFor({ state: "detached" });
+    await page.getByLabel("State").selectOption("");
+    await page.waitForFunction(() => [...document.querySelectorAll("tbody tr")].filter((row) => /scrape/i.test(row.textContent)).length >= 2);
+  },
+  async "run a timer, by keyboard alone"(page) {
+    await open(page, "timers");
+    const row = page.locator("tbody tr").filter({ hasText: "PluckItJobSweeper" });
+    await row.getByRole("button", { name: "Run now" }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByText("PluckItJobSweeper runs.").waitFor();
+    await page.getByRole("button", { name: "Reload" }).click();
+    await row.getByText(/second|now/).first().waitFor();
+  },
+  async "ban a user and lift the ban"(page) {
+    await open(page, "users");
+    await page.getByRole("searchbox", { name: "User id" }).fill("eve");
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: "Ban", exact: true }).click();
+    await page.getByRole("dialog").getByLabel("Reason").fill("spam");
+    await page.keyboard.press("Enter");
+    await page.getByText("banned", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Lift ban" }).click();
+    await page.getByText("may contribute").waitFor();
+  },
+  async "see in the audit log what was done, and its lines in the log"(page) {
+    await open(page, "audit");
+    const row = page.locator("tbody tr").filter({ hasText: "Bans a user" });
+    await row.first().getByRole("link", { name: "Log" }).click();
+    await page.locator(".lines li").filter({ hasText: "POST /api/admin/ban" }).first().waitFor();
+  },
+  async "follow the log"(page) {
+    await open(page, "log");
+    await page.locator(".lines li").first().waitFor();
+    await page.getByRole("searchbox", { name: "Request id" }).fill("a-request");
+    await page.keyboard.press("Enter");
+    await page.getByText("No line fits so far.").waitFor();
+    await page.evaluate(() => fetch("/api/moods", { headers: { "x-request-id": "a-request" } }));
+    await page.locator(".lines li").filter({ hasText: "/api/moods" }).waitFor();
+    await page.getByRole("searchbox", { name: "Request id" }).fill("");
+    await page.getByRole("searchbox", { name: "Text" }).fill("listening");
+    await page.keyboard.press("Enter");
+    await page.locator(".lines li").filter({ hasText: "listening" }).first().waitFor();
+    await page.getByLabel("Level").selectOption("error");
+    await page.getByText("No line fits so far.").waitFor();
+  },
+  async "look at the settings"(page) {
+    await open(page, "settings");
+    await page.getByRole("searchbox").fill("ADMIN_USER");
+    await page.getByRole("cell", { name: "local-dev-user" }).waitFor();
   },
 };
 
