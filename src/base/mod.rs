@@ -8,6 +8,8 @@ pub mod clock;
 pub mod crypto;
 pub mod deadline;
 pub mod hash;
+pub mod json;
 pub mod outage;
 pub mod private_files;
+pub mod schema;
 pub mod text;

@@ -317,12 +317,14 @@ impl Wardrobe {
         }
     }
 
-    /// Replaces the [fields of the owner](OWN_FIELDS) with those of `fields`; a missing one is cleared. All other fields are
-    /// kept: a copy that a client read minutes ago undoes no wear. An item without a picture gets `picture`.
+    /// Replaces the fields with these names, which are among those [of the owner](OWN_FIELDS), with those of `fields`; a
+    /// missing one is cleared. All other fields are kept: a copy that a client read minutes ago undoes no wear. An item without
+    /// a picture gets `picture`.
     pub async fn replace_fields(
         &self,
         user: &UserId,
         item: &ItemId,
+        names: &[&str],
         fields: &Map<String, Value>,
         picture: Option<&str>,
         admits: impl Fn(Option<&ETag>) -> bool,
@@ -332,10 +334,10 @@ impl Wardrobe {
             if !admits(version) {
                 return Edit::Keep(Replaced::Stale);
             }
-            for name in OWN_FIELDS {
-                match fields.get(name) {
-                    Some(value) => item.insert(name.to_owned(), value.clone()),
-                    None => item.remove(name),
+            for name in names {
+                match fields.get(*name) {
+                    Some(value) => item.insert((*name).to_owned(), value.clone()),
+                    None => item.remove(*name),
                 };
             }
             if let (Some(picture), None) = (picture, item.get("imageUrl").and_then(Value::as_str)) {

@@ -29,5 +29,6 @@ pub mod similarity;
 pub mod style;
 pub mod taste;
 pub mod transfer;
+pub mod wardrobe;
 pub mod wear;
 pub mod work;

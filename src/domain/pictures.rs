@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::base::clock::Clock;
 use crate::base::deadline::{self, Elapsed};
-use crate::blob::{self, Blob, BlobName, Span};
+use crate::blob::{self, Blob, BlobName, ContainerName, Span};
 use crate::domain::item_blobs::{ItemBlobs, is_own, is_picture_of};
 use crate::model::ids::{ItemId, UserId};
 use crate::net::guarded::{Expect, FetchError, GuardedClient, Limits};
@@ -96,6 +96,27 @@ impl Pictures {
         deadline::within(limits.time, read).await.map_err(Error::TimedOut)?
     }
 
+    /// Reads the picture of a wardrobe item with this stored URL. A blob that does not belong to the item is not read.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn get_of_item(
+        &self,
+        user: &UserId,
+        item: &ItemId,
+        address: &str,
+        limits: Limits,
+    ) -> Result<Picture, Error> {
+        match self.blobs.store.locate(address) {
+            Some((container, name)) if !self.is_its_own(user, item, &container, &name) => Err(Error::Missing),
+            _ => self.get(address, limits).await,
+        }
+    }
+
+    fn is_its_own(&self, user: &UserId, item: &ItemId, container: &ContainerName, name: &BlobName) -> bool {
+        *container == self.blobs.archive && (is_picture_of(user, item, name) || is_own(user, name))
+    }
+
     /// Returns the URL at which a browser finds the picture with this stored URL now. It is not to be stored.
     pub fn shown(&self, address: String) -> String {
         match self.blobs.in_archive(&address) {
@@ -108,8 +129,7 @@ impl Pictures {
     /// belong to the item is not signed: its URL is as good as a foreign one.
     pub fn of_item(&self, user: &UserId, item: &ItemId, address: String) -> String {
         let Some((container, name)) = self.blobs.store.locate(&address) else { return address };
-        let is_its_own = is_picture_of(user, item, &name) || is_own(user, &name);
-        if container == self.blobs.archive && is_its_own {
+        if self.is_its_own(user, item, &container, &name) {
             self.show(&name)
         } else {
             self.blobs.store.public_url(&container, &name).into()

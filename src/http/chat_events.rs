@@ -14,9 +14,9 @@ use utoipa::openapi::schema::Schema;
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::base::schema::verbatim;
 use crate::domain::chat::ChatEvent;
 use crate::domain::chat::runs::Follower;
-use crate::http::extract::description::verbatim;
 use crate::model::chat_run::StopReason;
 use crate::model::ids::RunId;
 

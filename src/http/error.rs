@@ -24,6 +24,7 @@ use crate::domain::dead_letters;
 use crate::domain::drafts;
 use crate::domain::jobs;
 use crate::domain::media;
+use crate::domain::wardrobe::{self, Unfit};
 use crate::http::extract::AppJson;
 use crate::imaging;
 use crate::imaging::segmentation;
@@ -337,6 +338,21 @@ impl From<BudgetExceeded> for ApiError {
     fn from(BudgetExceeded { retry_after }: BudgetExceeded) -> Self {
         let detail = "The day's budget for the stylist is used up. Please come back tomorrow.";
         Self::TooManyRequests { detail, retry_after }
+    }
+}
+
+impl From<Unfit> for ApiError {
+    fn from(Unfit(detail): Unfit) -> Self {
+        Self::BadRequest(detail)
+    }
+}
+
+impl From<wardrobe::Error> for ApiError {
+    fn from(error: wardrobe::Error) -> Self {
+        match error {
+            wardrobe::Error::Unfit(unfit) => unfit.into(),
+            wardrobe::Error::Data(error) => error.into(),
+        }
     }
 }
 

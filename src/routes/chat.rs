@@ -11,6 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::base::schema::verbatim;
 use crate::domain::chat::runs::NewRun;
 use crate::domain::chat::{
     LONGEST_MESSAGE, LONGEST_PREFERENCE, LONGEST_SUMMARY, LONGEST_TRACE_ID, MOST_PREFERENCES, MOST_RECENT_MESSAGES,
@@ -18,7 +19,7 @@ use crate::domain::chat::{
 };
 use crate::http::chat_events::{Form, WireEvent, stream_events};
 use crate::http::error::ApiError;
-use crate::http::extract::description::{body_schema, described, verbatim};
+use crate::http::extract::description::{body_schema, described};
 use crate::http::extract::{AppJson, Fields, Read, chat_id, trace_name};
 use crate::http::layers::auth::CurrentUser;
 use crate::http::ui_messages::{UiRequest, stream_chunks};

@@ -24,12 +24,12 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::base::schema::verbatim;
 use crate::blob::{BlobName, Properties, Span};
 use crate::domain::media::{LARGEST_FILE, MEDIA_TYPE, PictureId};
 use crate::domain::metadata::Metadata;
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
-use crate::http::extract::description::verbatim;
 use crate::http::extract::upload::{FORM_OVERHEAD, LONGEST_FIELD, Part, PictureFile, Upload};
 use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read, trace_name};
 use crate::http::layers::auth::CurrentUser;

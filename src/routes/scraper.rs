@@ -9,12 +9,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tracing::{Instrument, warn};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::base::chain::Chain;
 use crate::data::items::{FeedOrder, FeedPosition, FeedQuery};
 use crate::data::sources::{ClientClaim, Suggested};
 use crate::domain::budget::BudgetExceeded;
@@ -24,7 +22,6 @@ use crate::domain::scraper;
 use crate::domain::scraper::lease::Owner;
 use crate::domain::scraper::reddit::MAX_POSTS;
 use crate::domain::scraper::submit::Submitted;
-use crate::domain::taste;
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, PreferAsync, Read};
@@ -53,8 +50,6 @@ pub const LARGEST_POSTS: usize = 4 * 1024 * 1024;
 const CLIENT_LEASE: Duration = Duration::from_secs(15 * 60);
 /// How long a user who leased a source without submitting anything cannot lease it again.
 const CLIENT_WAIT: Duration = Duration::from_secs(4 * 60 * 60);
-/// How long a vote waits for its taste-analysis job to be queued; then queueing continues in the background.
-const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
 const NO_SOURCE: ApiError = ApiError::NotFound("Source not found.");
 const TAKEN: ApiError = ApiError::Conflict("A source of this name exists already.");
 const BANNED: ApiError = ApiError::Forbidden("User is banned from contributing.");
@@ -570,28 +565,7 @@ async fn add_item_feedback(
     AppJson(body): AppJson<AddItemFeedbackRequest>,
 ) -> Result<AppJson<AddItemFeedbackResponse>, ApiError> {
     let signal = Signal::parse(&body.signal).ok_or(ApiError::BadRequest("signal must be 'up' or 'down'"))?;
-    let score = app.data.votes.cast(&user, &item_id, signal, app.clock.now().into()).await?;
+    let score = app.taste.rate(&user, &item_id, signal, body.gallery_index).await?;
     let score_signal = score.ok_or(ApiError::NotFound("Item not found."))?;
-    if signal == Signal::Up
-        && let Some(item) = app.data.items.find_for(&user, &item_id).await?
-    {
-        let taste = app.taste.clone();
-        let (user, gallery_index) = (user.clone(), body.gallery_index);
-        let queueing = async move { taste.request(&user, &item, gallery_index).await };
-        let queueing = app.tasks.spawn(queueing.in_current_span());
-        // A job that is stored and not queued is found by the sweeper. One that could not be stored is asked for by sending
-        // the vote again, which counts once.
-        match tokio::time::timeout(QUEUE_PATIENCE, queueing).await {
-            Ok(Ok(Err(taste::Error::Data(error)))) => match ApiError::of(error) {
-                fault @ ApiError::Unavailable(_) => return Err(fault),
-                fault => warn!(item.id = %item_id, error = %Chain(&fault), "analysis of a liked picture not queued"),
-            },
-            Ok(Ok(Err(error))) => {
-                warn!(item.id = %item_id, error = %Chain(&error), "analysis of a liked picture not queued");
-            }
-            Ok(Ok(Ok(_))) => {}
-            Ok(Err(_)) | Err(_) => warn!(item.id = %item_id, "analysis of a liked picture not queued in time"),
-        }
-    }
     Ok(AppJson(AddItemFeedbackResponse { item_id, signal, score_signal }))
 }

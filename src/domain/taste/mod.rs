@@ -6,6 +6,7 @@
 
 mod analysis;
 mod dead;
+mod rate;
 mod work;
 
 use std::sync::Arc;

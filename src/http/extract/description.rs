@@ -2,9 +2,10 @@
 //! fields it reads. So the document cannot state other bounds than those that are checked.
 
 use serde_json::{Map, Value, json};
+use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{Object, Schema, SchemaType};
-use utoipa::openapi::{RefOr, Required};
+
+use crate::base::schema::verbatim;
 
 use super::{Fields, Read, Step};
 
@@ -53,17 +54,6 @@ pub fn query_parameters<T: Read>() -> Vec<Parameter> {
             .build()
     };
     notes::<T>("query").asked.into_iter().map(parameter).collect()
-}
-
-/// Wraps a finished JSON schema.
-pub fn verbatim(schema: Value) -> RefOr<Schema> {
-    let keywords = match schema {
-        Value::Object(keywords) => keywords,
-        _ => Map::new(),
-    };
-    // All that a schema says can be said in its extensions, whatever their names.
-    let extensions = keywords.into_iter().collect();
-    Object::builder().schema_type(SchemaType::AnyValue).extensions(Some(extensions)).into()
 }
 
 fn notes<T: Read>(root: &'static str) -> Notes {
@@ -202,7 +192,7 @@ macro_rules! described {
     ($($request:ident),+) => {$(
         impl utoipa::PartialSchema for $request {
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-                $crate::http::extract::description::verbatim($crate::http::extract::description::body_schema::<$request>())
+                $crate::base::schema::verbatim($crate::http::extract::description::body_schema::<$request>())
             }
         }
 

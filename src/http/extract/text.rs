@@ -6,9 +6,7 @@
 
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Request};
 use axum::http::request::Parts;
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
 use super::{charge_values, parse_value, read_body, without_mark};
@@ -49,36 +47,6 @@ impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for TextJson<T>
         }
         serde_json::from_value(body).map(|body| Some(Self(body))).map_err(|_| INVALID_BODY)
     }
-}
-
-/// Reads a field that is an object, `null` or absent, and never a list of an object's fields; for `deserialize_with`.
-///
-/// # Errors
-/// When it is neither.
-pub fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        object @ Value::Object(_) => serde_json::from_value(object).map(Some).map_err(D::Error::custom),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(D::Error::custom("not an object"))
-        }
-    }
-}
-
-/// Reads a field that is a list of objects, `null` or absent, like [`object`].
-///
-/// # Errors
-/// When it is neither.
-pub fn objects<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
-    let Some(elements) = Option::<Vec<Value>>::deserialize(deserializer)? else { return Ok(None) };
-    let read = |element: Value| {
-        if element.is_object() {
-            serde_json::from_value(element).map_err(D::Error::custom)
-        } else {
-            Err(D::Error::custom("not an object"))
-        }
-    };
-    elements.into_iter().map(read).collect::<Result<_, _>>().map(Some)
 }
 
 /// The variable segments of a path. One that is not UTF-8 names nothing: 404.
@@ -132,6 +100,7 @@ impl<S: Send + Sync> FromRequestParts<S> for LenientQuery {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use serde::Deserialize;
 
     use super::*;
 

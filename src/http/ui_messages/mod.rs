@@ -16,8 +16,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use self::encoder::Encoder;
 use super::chat_events::event_stream;
-use super::extract::description::verbatim;
 use super::extract::{Fields, Read};
+use crate::base::schema::verbatim;
 use crate::domain::chat::runs::Follower;
 use crate::domain::chat::{ChatEvent, LONGEST_MESSAGE, MOST_SELECTED_ITEMS, RecentMessage, Role};
 use crate::model::ids::{ChatId, ItemId, RunId};

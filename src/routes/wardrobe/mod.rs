@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use self::item::{CreateItemRequest, ItemRequest, ItemResponse};
 use crate::base::chain::Chain;
-use crate::data::wardrobe::{ItemOrder, ItemsQuery, Replaced};
+use crate::data::wardrobe::{ItemOrder, ItemsQuery, OWN_FIELDS, Replaced};
 use crate::domain::collections;
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
@@ -234,7 +234,8 @@ async fn update_item(
     let body = body.filter(is_meant).ok_or(ApiError::BadRequest("ID in path and body must match."))?;
     let picture = body.picture(&app, &user, &id);
     let (fields, wardrobe) = (body.fields()?, &app.data.wardrobe);
-    match wardrobe.replace_fields(&user, &id, &fields, picture.as_deref(), |version| if_match.admits(version)).await? {
+    let admits = |version: Option<&_>| if_match.admits(version);
+    match wardrobe.replace_fields(&user, &id, &OWN_FIELDS, &fields, picture.as_deref(), admits).await? {
         Replaced::Saved => Ok(StatusCode::NO_CONTENT),
         Replaced::Missing => Err(NO_ITEM),
         Replaced::Stale => Err(STALE_VERSION),

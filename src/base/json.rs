@@ -1,0 +1,35 @@
+//! Reading fields of JSON that have to be what they are said to be.
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// Reads a field that is an object, `null` or absent, and never a list of an object's fields; for `deserialize_with`.
+///
+/// # Errors
+/// When it is neither.
+pub fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        object @ Value::Object(_) => serde_json::from_value(object).map(Some).map_err(D::Error::custom),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(D::Error::custom("not an object"))
+        }
+    }
+}
+
+/// Reads a field that is a list of objects, `null` or absent, like [`object`].
+///
+/// # Errors
+/// When it is neither.
+pub fn objects<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+    let Some(elements) = Option::<Vec<Value>>::deserialize(deserializer)? else { return Ok(None) };
+    let read = |element: Value| {
+        if element.is_object() {
+            serde_json::from_value(element).map_err(D::Error::custom)
+        } else {
+            Err(D::Error::custom("not an object"))
+        }
+    };
+    elements.into_iter().map(read).collect::<Result<_, _>>().map(Some)
+}

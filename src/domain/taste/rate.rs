@@ -1,0 +1,58 @@
+//! Votes on found items: a liked one is analysed.
+
+use std::time::Duration;
+
+use tracing::{Instrument, warn};
+
+use super::{Error, Taste};
+use crate::base::chain::Chain;
+use crate::data;
+use crate::model::ids::{ScrapedItemId, UserId};
+use crate::model::vote::Signal;
+use crate::store;
+
+/// How long a vote waits for its taste-analysis job to be queued; then queueing continues in the background.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Taste {
+    /// Casts a user's vote on an item of the feed, and has the picture of a liked one analysed, or the one at `gallery_index`.
+    /// Returns the item's score; `None` if the user sees no such item. The same vote again counts once.
+    ///
+    /// # Errors
+    /// When the documents fail.
+    pub async fn rate(
+        &self,
+        user: &UserId,
+        item: &ScrapedItemId,
+        signal: Signal,
+        gallery_index: Option<u64>,
+    ) -> data::Result<Option<i64>> {
+        let data = &self.base.data;
+        let Some(score) = data.votes.cast(user, item, signal, self.now()).await? else { return Ok(None) };
+        if signal == Signal::Up
+            && let Some(liked) = data.items.find_for(user, item).await?
+        {
+            let (taste, user) = (self.clone(), user.clone());
+            let queueing = async move { taste.request(&user, &liked, gallery_index).await };
+            let queueing = self.base.tasks.spawn(queueing.in_current_span());
+            // A job that is stored and not queued is found by the sweeper. One that could not be stored is asked for by
+            // sending the vote again, which counts once.
+            match tokio::time::timeout(QUEUE_PATIENCE, queueing).await {
+                Ok(Ok(Err(Error::Data(error)))) if is_outage(&error) => return Err(error),
+                Ok(Ok(Err(error))) => {
+                    warn!(item.id = %item, error = %Chain(&error), "analysis of a liked picture not queued");
+                }
+                Ok(Ok(Ok(_))) => {}
+                Ok(Err(_)) | Err(_) => warn!(item.id = %item, "analysis of a liked picture not queued in time"),
+            }
+        }
+        Ok(Some(score))
+    }
+}
+
+fn is_outage(error: &data::Error) -> bool {
+    match error {
+        data::Error::Store(store::Error::Unavailable(_)) | data::Error::Contended => true,
+        data::Error::Store(_) | data::Error::Unwritable(_) => false,
+    }
+}

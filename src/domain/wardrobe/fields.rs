@@ -1,0 +1,187 @@
+//! The fields of an item that its owner writes, and their bounds.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+
+use super::Unfit;
+use crate::base::json::{object, objects};
+use crate::base::schema::verbatim;
+use crate::model::numbers::Number;
+use crate::model::wardrobe::{CONDITIONS, condition};
+
+/// Longest text of an item, in characters.
+const LONGEST_TEXT: usize = 2000;
+/// Longest notes, in characters.
+const LONGEST_NOTES: usize = 10_000;
+/// Longest element of a list, in characters.
+pub const LONGEST_ELEMENT: usize = 200;
+/// Most elements of a list.
+pub const MOST_ELEMENTS: usize = 200;
+
+/// The fields of an item that its owner writes. A field that is absent or null is cleared.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemFields {
+    #[serde(default)]
+    #[schema(max_items = 200)]
+    tags: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "objects")]
+    #[schema(max_items = 200)]
+    colours: Option<Vec<ColourFields>>,
+    #[schema(max_length = 2000)]
+    brand: Option<String>,
+    #[schema(max_length = 2000)]
+    category: Option<String>,
+    /// An amount with its currency, or a number, which is one in US dollars.
+    #[serde(default, deserialize_with = "price")]
+    #[schema(schema_with = price_schema)]
+    price: Option<PriceFields>,
+    #[schema(max_length = 10000)]
+    notes: Option<String>,
+    #[schema(value_type = Option<f64>)]
+    estimated_market_value: Option<Number>,
+    #[schema(max_length = 2000)]
+    purchase_date: Option<String>,
+    #[schema(max_items = 200)]
+    care_info: Option<Vec<String>>,
+    /// `New`, `Excellent`, `Good` or `Fair`, in any case.
+    #[serde(default, deserialize_with = "condition_in_any_case")]
+    #[schema(schema_with = condition_schema)]
+    condition: Option<String>,
+    #[serde(default, deserialize_with = "object")]
+    size: Option<SizeFields>,
+    #[schema(max_items = 200)]
+    aesthetic_tags: Option<Vec<String>>,
+    is_wishlisted: Option<bool>,
+}
+
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = ColourRequest)]
+struct ColourFields {
+    #[schema(max_length = 200)]
+    name: Option<String>,
+    #[schema(max_length = 200)]
+    hex: Option<String>,
+}
+
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = PriceRequest)]
+struct PriceFields {
+    amount: Number,
+    #[schema(max_length = 200)]
+    original_currency: Option<String>,
+    #[schema(max_length = 200)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purchase_date: Option<String>,
+}
+
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SizeRequest)]
+struct SizeFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
+    letter: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waist: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inseam: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    shoe_size: Option<Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
+    system: Option<String>,
+}
+
+/// Reads a price: an object, or a number, which is one in US dollars.
+fn price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PriceFields>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        amount @ Value::Number(_) => {
+            let amount = serde_json::from_value(amount).map_err(D::Error::custom)?;
+            Ok(Some(PriceFields { amount, original_currency: None, purchase_date: None }))
+        }
+        object @ Value::Object(_) => serde_json::from_value(object).map(Some).map_err(D::Error::custom),
+        Value::Bool(_) | Value::String(_) | Value::Array(_) => Err(D::Error::custom("not a price")),
+    }
+}
+
+fn price_schema() -> RefOr<Schema> {
+    let text = json!({ "type": ["string", "null"], "maxLength": 200 });
+    verbatim(json!({ "oneOf": [
+        { "type": "object", "required": ["amount"], "properties": {
+            "amount": { "type": "number" }, "originalCurrency": text, "purchaseDate": text,
+        } },
+        { "type": "number" },
+        { "type": "null" },
+    ] }))
+}
+
+/// Reads the name of a condition, in any case.
+fn condition_in_any_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    condition(&name).map(|known| Some(known.to_owned())).ok_or_else(|| D::Error::custom("not a condition"))
+}
+
+fn condition_schema() -> RefOr<Schema> {
+    // Patterns of JSON schema have no way to say that the case does not matter.
+    let in_any_case = |letter: char| format!("[{}{}]", letter.to_ascii_uppercase(), letter.to_ascii_lowercase());
+    let names = CONDITIONS.map(|name| name.chars().map(in_any_case).collect::<String>());
+    verbatim(json!({ "type": ["string", "null"], "pattern": format!("^({})$", names.join("|")) }))
+}
+
+impl ItemFields {
+    /// Checks the bounds and returns the fields as they are stored: without those that are cleared, lists and flags aside.
+    ///
+    /// # Errors
+    /// When a text or list is too long.
+    pub fn checked(mut self) -> Result<Map<String, Value>, Unfit> {
+        let is_short =
+            |text: &Option<String>, most: usize| text.as_ref().is_none_or(|text| text.chars().count() <= most);
+        let (size, price) = (self.size.as_ref(), self.price.as_ref());
+        let colours = self.colours.iter().flatten();
+        let are_short =
+            [&self.brand, &self.category, &self.purchase_date].into_iter().all(|text| is_short(text, LONGEST_TEXT))
+                && is_short(&self.notes, LONGEST_NOTES)
+                && size.is_none_or(|it| is_short(&it.letter, LONGEST_ELEMENT) && is_short(&it.system, LONGEST_ELEMENT))
+                && price.is_none_or(|it| {
+                    is_short(&it.original_currency, LONGEST_ELEMENT) && is_short(&it.purchase_date, LONGEST_ELEMENT)
+                })
+                && colours.clone().all(|it| is_short(&it.name, LONGEST_ELEMENT) && is_short(&it.hex, LONGEST_ELEMENT));
+        if !are_short {
+            return Err(Unfit(
+                "A text is too long: notes have at most 10,000 characters, others 2,000, and 200 in lists.",
+            ));
+        }
+        let lists = [&self.tags, &self.care_info, &self.aesthetic_tags];
+        let is_list = |list: &Vec<String>| {
+            list.len() <= MOST_ELEMENTS && list.iter().all(|element| element.chars().count() <= LONGEST_ELEMENT)
+        };
+        if !lists.into_iter().flatten().all(is_list) || colours.count() > MOST_ELEMENTS {
+            return Err(Unfit("A list may have at most 200 entries of at most 200 characters."));
+        }
+        if let Some(price) = &mut self.price {
+            let code = price.original_currency.take().filter(|code| !code.trim().is_empty());
+            price.original_currency = Some(code.unwrap_or_else(|| "USD".to_owned()));
+        }
+        for colour in self.colours.iter_mut().flatten() {
+            colour.name.get_or_insert_default();
+            colour.hex.get_or_insert_default();
+        }
+        self.tags.get_or_insert_default();
+        self.colours.get_or_insert_default();
+        self.is_wishlisted.get_or_insert_default();
+        match serde_json::to_value(self).expect("texts, numbers and lists are JSON") {
+            Value::Object(mut fields) => {
+                fields.retain(|_, value| !value.is_null());
+                Ok(fields)
+            }
+            _ => Ok(Map::new()),
+        }
+    }
+}

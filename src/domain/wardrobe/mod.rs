@@ -1,0 +1,47 @@
+//! What owners do with the items of their wardrobe.
+
+pub mod fields;
+pub mod wears;
+
+use serde_json::{Map, Value};
+
+use self::fields::ItemFields;
+use crate::data::wardrobe::Replaced;
+use crate::data::{self, Data};
+use crate::model::ids::{ItemId, UserId};
+use crate::model::wardrobe::WardrobeItem;
+
+/// A value that breaks a rule, in words for whoever sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unfit(pub &'static str);
+
+/// Changes some fields of an item or draft, those with these names (in [`OWN_FIELDS`](data::wardrobe::OWN_FIELDS)), to what
+/// `fields` has; one that it lacks is cleared. Returns the item as it is then; `None` if the user has no such item.
+///
+/// # Errors
+/// When a field breaks a rule, or the documents fail.
+pub async fn change(
+    data: &Data,
+    user: &UserId,
+    item: &ItemId,
+    names: &[&str],
+    fields: ItemFields,
+) -> Result<Option<WardrobeItem>, Error> {
+    let fields: Map<String, Value> = fields.checked()?;
+    match data.wardrobe.replace_fields(user, item, names, &fields, None, |_| true).await? {
+        Replaced::Saved => Ok(data.wardrobe.find(user, item).await?.map(|(item, _)| item)),
+        Replaced::Missing | Replaced::Stale => Ok(None),
+    }
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value breaks a rule.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The documents failed.
+    #[error("the item could not be read or written")]
+    Data(#[from] data::Error),
+}
