@@ -10,6 +10,7 @@ use crate::domain::base::Base;
 use crate::domain::budget::Budget;
 use crate::domain::chat::Chat;
 use crate::domain::chat::runs::Runs;
+use crate::domain::chat::tools::Tool;
 use crate::domain::dead_letters::DeadLetterService;
 use crate::domain::digest::Digests;
 use crate::domain::drafts::Drafts;
@@ -59,6 +60,8 @@ pub struct Parts {
     pub chat: Arc<Chat>,
     /// Chat runs: the stylist's turns.
     pub runs: Runs,
+    /// What assistants can do for a user: the stylist's tools, and those for other assistants alone.
+    pub tools: Vec<Arc<dyn Tool>>,
     /// Taste analysis of liked pictures.
     pub taste: Taste,
     /// Dead letters.

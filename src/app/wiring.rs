@@ -70,18 +70,9 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     let base = Base { config, clock, data, queue, blobs, pixels, model, http, web, telemetry, tasks, shutdown, ending };
     let base = Arc::new(base);
     let Base { config, clock, data, queue, pixels, model, http, web, telemetry, tasks, .. } = &*base;
-    let most_items = config.stylist.similarity_max_items;
-    let similar = SimilarItems::new(data.clone(), clock.clone(), tasks.clone(), most_items);
     let item_blobs = open_item_blobs(&base);
     let pictures = Pictures::new(web.clone(), item_blobs.clone(), clock.clone());
     let rates = Arc::new(open_rates(config, data, http, clock));
-    let parts = tools::Parts {
-        base: base.clone(),
-        similar,
-        pictures: pictures.clone(),
-        rates: rates.clone(),
-        forecasts: Forecasts::new(base.clone()),
-    };
     let keys = KeySet::new(config.identity.google_jwks_url.clone(), http.clone(), clock.clone(), tasks.clone());
     let dead_letters = DeadLetterService::new(data.clone(), queue.clone(), clock.clone(), telemetry.metrics.clone());
     let (places, limits) = (config.limits.pending_jobs_per_user, &config.limits);
@@ -106,9 +97,14 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         memory: bodies.clone(),
     };
     let kinds = kinds::all(&services).into_iter().chain(more_kinds).collect();
-    let chat = Arc::new(Chat::new(&Arc::new(parts)));
+    let drafts = Drafts::new(parts_of_drafts);
+    let taste = Taste::new(base.clone(), dead_letters.clone(), pictures.clone());
+    let parts_of_tools = open_parts_of_tools(&base, &pictures, &rates, (&drafts, &taste));
+    let chat = Arc::new(Chat::new(&parts_of_tools));
+    let tools = chat.tools().iter().cloned().chain(tools::only_for_programs(&parts_of_tools)).collect();
     AppState::from(Parts {
-        taste: Taste::new(base.clone(), dead_letters.clone(), pictures.clone()),
+        taste,
+        tools,
         insights: open_insights(&base, rates),
         jobs: Jobs::new(base.clone(), budget.clone(), backlog, kinds),
         quiz: QuizService::new(data.clone(), clock.clone()),
@@ -116,7 +112,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         api_tokens: ApiTokenService::new(data.api_tokens.clone(), clock.clone()).watched(&telemetry.metrics),
         google: GoogleVerifier::new(&config.identity.google_client_ids, keys, clock.clone()),
         services: ServiceVerifier::new(&config.media.service, http.clone(), clock.clone(), tasks.clone()),
-        drafts: Drafts::new(parts_of_drafts),
+        drafts,
         runs: Runs::new(base.clone(), chat.clone()),
         chat,
         readiness: Readiness::new(clock.clone(), probes(&base, store, storage_probes)),
@@ -178,6 +174,26 @@ fn open_scraper(base: &Arc<Base>, backlog: Backlog, pictures: Pictures, throttle
     let reddit = reddit.expect("the settings let only printable ASCII through");
     let brands = BrandSites::new(Arc::new(RobotsClient::new(web.clone(), throttle, clock.clone())));
     Scraper::new(base.clone(), backlog, reddit, brands, pictures)
+}
+
+/// Returns what tools are made of.
+fn open_parts_of_tools(
+    base: &Arc<Base>,
+    pictures: &Pictures,
+    rates: &Arc<ExchangeRates>,
+    (drafts, taste): (&Drafts, &Taste),
+) -> Arc<tools::Parts> {
+    let Base { config, clock, data, tasks, .. } = &**base;
+    let most_items = config.stylist.similarity_max_items;
+    Arc::new(tools::Parts {
+        base: base.clone(),
+        similar: SimilarItems::new(data.clone(), clock.clone(), tasks.clone(), most_items),
+        pictures: pictures.clone(),
+        rates: rates.clone(),
+        forecasts: Forecasts::new(base.clone()),
+        drafts: drafts.clone(),
+        taste: taste.clone(),
+    })
 }
 
 /// Opens the exchange rates that the settings name.

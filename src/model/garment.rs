@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::thesaurus::{self, Facts, Kind, TermId};
 use super::vocabulary::{self, Category};
@@ -17,7 +18,9 @@ const MAX_WORD: usize = 24;
 const ANY_FORMALITY: (u8, u8) = (1, 3);
 
 /// Where on the body a piece goes, in the order in which an outfit is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema, strum::IntoStaticStr,
+)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Slot {

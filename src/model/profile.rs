@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::ids::UserId;
 use super::lenient;
@@ -73,7 +74,7 @@ pub struct UserProfile {
 }
 
 /// A profile as models see it: in this order, with short texts.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 #[expect(missing_docs, reason = "as in `UserProfile`")]
 pub struct ProfileFacts {

@@ -1,6 +1,7 @@
 //! Results of the stylist's tools that the built-in model reads as well. Fields in the order in which models see them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::garment::{Garment, Slot, Words};
 use super::ids::ItemId;
@@ -8,7 +9,7 @@ use super::timestamp::Timestamp;
 use super::wardrobe::Size;
 
 /// What a search of the wardrobe found.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FoundItems {
     /// Why these are not what was searched for.
@@ -22,7 +23,7 @@ pub struct FoundItems {
 }
 
 /// An owned item.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct CompactItem {
     /// Names it.
     pub id: ItemId,
@@ -81,7 +82,7 @@ impl From<&CompactItem> for Garment {
 }
 
 /// A price, in the currency in which it was paid.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct Paid {
     /// How much.
     pub amount: f64,
@@ -90,7 +91,7 @@ pub struct Paid {
 }
 
 /// Outfits for days to come.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct OutfitPlan {
     /// What could not be done.
@@ -107,7 +108,7 @@ pub struct OutfitPlan {
 }
 
 /// The outfit of a day.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct PlannedOutfit {
     /// `YYYY-MM-DD`.
@@ -140,7 +141,7 @@ impl PlannedOutfit {
 }
 
 /// A piece of an outfit.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PlannedPiece {
     /// Where it goes.
     pub slot: Slot,
@@ -153,7 +154,7 @@ pub struct PlannedPiece {
 }
 
 /// Pieces of a kind to pack.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PackedPieces {
     /// Where they go.
     pub kind: Slot,
@@ -164,7 +165,7 @@ pub struct PackedPieces {
 }
 
 /// What was worn on days gone by.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct WearHistory {
     /// What is missing.
@@ -179,7 +180,7 @@ pub struct WearHistory {
 }
 
 /// What was worn together.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct WornTogether {
     /// `YYYY-MM-DD`.
@@ -200,7 +201,7 @@ pub struct WornTogether {
 }
 
 /// A worn piece.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct WornItem {
     /// Names it.
     pub id: ItemId,

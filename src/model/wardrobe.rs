@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::ids::{ItemId, UserId};
 use super::lenient;
@@ -169,7 +170,7 @@ impl<'de> Deserialize<'de> for Price {
 }
 
 /// A size, in whichever systems it is known.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Size {
     /// `S`, `M`, `L` …

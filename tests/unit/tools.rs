@@ -457,7 +457,7 @@ async fn scraped_items_are_found_by_similarity() {
         result["items"].as_array().unwrap().iter().map(|item| item["title"].as_str().unwrap()).collect();
     assert_eq!(found, ["Loafers in brown suede", "Brown suede penny loafers by Morjas"]);
     let keys: Vec<&String> = result["items"][0].as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["buyLinks", "imageUrl", "productUrl", "scoreSignal", "sourceId", "tags", "title"]);
+    assert_eq!(keys, ["buyLinks", "id", "imageUrl", "productUrl", "scoreSignal", "sourceId", "tags", "title"]);
     // A picture of our own is where the service is now.
     assert_eq!(result["items"][0]["imageUrl"], "http://127.0.0.1:7071/api/media/archive/1.webp");
     let nothing = bench.run("search_scraped_items", json!({ "query": "scuba tank" })).await;

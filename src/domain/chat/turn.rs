@@ -5,21 +5,15 @@
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use tracing::{Instrument, info_span, warn};
 
 use super::follow_up::{self, FollowUp};
 use super::runs::Log;
-use super::tools::ToolError;
+use super::tools::{self, LONGEST_RESULT, ToolOutput, shorten};
 use super::{Chat, PreparedTurn, history, prompt};
-use crate::base::chain::Chain;
 use crate::llm::{self, CallContext, ChatRequest, Message, Part, Purpose, ToolCall};
 use crate::model::chat_run::{ChatEvent, FinishedCall, FinishedStep, Role};
 use crate::model::ids::UserId;
 
-/// Longest run of one tool.
-const TOOL_TIMEOUT: Duration = Duration::from_secs(20);
-/// Longest tool result that the model reads, in characters.
-const LONGEST_RESULT: usize = 32 * 1024;
 /// Characters of a result that clients see.
 const SUMMARY_LENGTH: usize = 120;
 /// Characters of a tool's name that are repeated: models can make names up.
@@ -40,12 +34,6 @@ impl From<llm::Error> for Stop {
     fn from(error: llm::Error) -> Self {
         Self::Model(error)
     }
-}
-
-/// A tool's result as the model reads it, and whether it tells what went wrong.
-struct ToolOutput {
-    text: String,
-    is_error: bool,
 }
 
 /// A turn while it happens.
@@ -291,51 +279,13 @@ impl Chat {
     /// The tool's result, or what went wrong in words for the model. Nothing that a tool does ends the turn.
     async fn run_tool(&self, user: &UserId, context: &CallContext, call: &ToolCall) -> ToolOutput {
         let Some(tool) = self.tool(&call.name) else {
-            return tool_error("There is no such tool.");
+            return ToolOutput::error("There is no such tool.");
         };
-        let name = tool.spec().name;
-        let observed = context.observation.tool(name, &call.arguments);
-        let span = info_span!("tool", otel.name = format_args!("execute_tool {name}"), gen_ai.tool.name = name);
-        let work = tool.run(user, context, &call.arguments).instrument(span);
-        let result = tokio::time::timeout(TOOL_TIMEOUT, work).await;
-        match &result {
-            Ok(Ok(result)) => observed.output(result),
-            Ok(Err(_)) => observed.failed("tool_error"),
-            Err(_) => observed.failed("timeout"),
-        }
-        match result {
-            Ok(Ok(text)) => ToolOutput { text: shortened(text, LONGEST_RESULT), is_error: false },
-            Ok(Err(ToolError::BadArguments(reason))) => tool_error(&format!("The arguments do not fit: {reason}")),
-            Ok(Err(fault)) => {
-                warn!(tool = tool.spec().name, error = %Chain(&fault), "tool failed");
-                tool_error("The tool failed. Answer without it, or try again later.")
-            }
-            Err(_) => {
-                warn!(tool = tool.spec().name, limit_s = TOOL_TIMEOUT.as_secs(), "tool took too long");
-                tool_error("The tool took too long. Answer without it.")
-            }
-        }
+        tools::call(tool, user, context, &call.arguments).await
     }
 }
 
 /// A span of time in whole milliseconds.
 pub fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn tool_error(text: &str) -> ToolOutput {
-    ToolOutput { text: serde_json::json!({ "error": text }).to_string(), is_error: true }
-}
-
-/// The first `most` characters, with `…` if any were cut.
-fn shorten(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// The text itself if it has at most so many characters, else what [`shorten`] leaves of it.
-fn shortened(text: String, most: usize) -> String {
-    if text.len() <= most { text } else { shorten(&text, most) }
 }

@@ -33,7 +33,7 @@ use super::media::Media;
 use super::metadata::Describer;
 use super::quota::body_memory::BodyMemory;
 use crate::base::chain::Chain;
-use crate::base::hash::hex;
+use crate::base::hash::{hex, sha256_hex_of};
 use crate::blob::{self, BadName, BlobName};
 use crate::data;
 use crate::data::update::Edit;
@@ -41,6 +41,7 @@ use crate::model::draft::{DraftItem, DraftStatus, ImageJobMessage};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::timestamp::Timestamp;
 use crate::queue;
+use crate::store;
 
 /// Random bytes of a draft's id.
 const ID_BYTES: usize = 16;
@@ -137,8 +138,33 @@ impl Drafts {
     /// # Errors
     /// When blobs or documents fail. There may be a draft then all the same.
     pub async fn upload(&self, user: &UserId, upload: Upload) -> Result<DraftItem, Error> {
+        self.keep(user, new_id(), upload).await
+    }
+
+    /// Keeps a photo like [`Drafts::upload`], once per key: returns the draft, or the item that it has become, if there is one.
+    ///
+    /// # Errors
+    /// When blobs or documents fail. There may be a draft then all the same.
+    pub async fn upload_once(&self, user: &UserId, key: &str, upload: Upload) -> Result<DraftItem, Error> {
+        let id = id_of_key(user, key);
+        match self.keep(user, id, upload).await {
+            Err(Error::Data(data::Error::Store(store::Error::Conflict))) => {
+                self.find_by_key(user, key).await?.ok_or(Error::Data(data::Error::Contended))
+            }
+            kept => kept,
+        }
+    }
+
+    /// Finds what [`Drafts::upload_once`] made under a key: a draft, or the item that it has become.
+    ///
+    /// # Errors
+    /// When the documents fail.
+    pub async fn find_by_key(&self, user: &UserId, key: &str) -> Result<Option<DraftItem>, Error> {
+        Ok(self.0.base.data.drafts.find(user, &id_of_key(user, key)).await?)
+    }
+
+    async fn keep(&self, user: &UserId, id: ItemId, upload: Upload) -> Result<DraftItem, Error> {
         let (data, blobs) = (&self.0.base.data, &self.0.blobs);
-        let id = new_id();
         let name = upload_name(user, &id).ok_or(BadName)?;
         blobs.store.put(&blobs.uploads, &name, upload.photo).await?;
         let mut draft = DraftItem::uploaded(id, user.clone(), self.url_of(&name), self.now());
@@ -226,6 +252,12 @@ impl Drafts {
 
 fn was_accepted_lately(item: &DraftItem, now: Timestamp) -> bool {
     item.draft_status.is_none() && item.accepted_at.is_some_and(|at| at + REPEATABLE > now)
+}
+
+/// The id of the draft that a user's request with this key makes.
+fn id_of_key(user: &UserId, key: &str) -> ItemId {
+    let hash = sha256_hex_of([user.as_str().as_bytes(), b"\n", key.as_bytes()]);
+    format!("{DRAFT_PREFIX}{}", &hash[..2 * ID_BYTES]).into()
 }
 
 fn new_id() -> ItemId {

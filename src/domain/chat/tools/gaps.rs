@@ -7,8 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, no_parameters, read_arguments};
+use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, Traits, no_parameters, read_arguments};
 use crate::base::text::cut;
 use crate::domain::best::Best;
 use crate::domain::style;
@@ -25,7 +26,7 @@ const MAX_ANCHORS: usize = 3;
 const MAX_STYLES: usize = 10;
 
 /// A category that falls short. Fields in this order.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Gap {
     category: &'static str,
     current: u32,
@@ -36,7 +37,7 @@ struct Gap {
 }
 
 /// A piece that the user wears most. Fields in this order.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Anchor {
     id: ItemId,
     category: Option<String>,
@@ -59,7 +60,7 @@ impl From<&WardrobeItem> for Anchor {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Analysis {
     /// The largest shortage first.
     gaps: Vec<Gap>,
@@ -79,6 +80,10 @@ impl Tool for AnalyzeWardrobeGaps {
                           categories that fall short with example pieces. Use it for what is missing or worth buying.",
             parameters: no_parameters(),
         }
+    }
+
+    fn traits(&self) -> Traits {
+        Traits::reads("Find gaps in the wardrobe").result::<Analysis>()
     }
 
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {

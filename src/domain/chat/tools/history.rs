@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 use time::{Date, Duration, OffsetDateTime};
 
-use super::{Parts, Tool, ToolError, cut, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, cut, read_arguments};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::garment::Garment;
 use crate::model::ids::{ItemId, UserId};
@@ -86,6 +86,10 @@ impl Tool for GetWearHistory {
                 "additionalProperties": false,
             }),
         }
+    }
+
+    fn traits(&self) -> Traits {
+        Traits::reads("List what was worn").result::<WearHistory>()
     }
 
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, check_query, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, check_query, read_arguments};
 use crate::base::text::cut;
 use crate::domain::pictures::Pictures;
+use crate::domain::quota::Kind;
 use crate::domain::similarity::items::Found as Similar;
 use crate::llm::{self, CallContext, ToolSpec};
 use crate::model::buy_link::BuyLink;
@@ -25,12 +27,15 @@ const LEAST_SIMILARITY: f32 = 0.3;
 const MAX_LINK_BYTES: usize = 1000;
 
 /// An item as the model sees it. Fields in this order.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Found {
+    /// What a vote names it by.
+    id: String,
     title: String,
     image_url: String,
     product_url: String,
+    #[schema(value_type = Vec<Object>)]
     buy_links: Vec<BuyLink>,
     tags: Vec<String>,
     source_id: String,
@@ -43,6 +48,7 @@ impl Found {
         let is_short = |link: &BuyLink| serde_json::to_string(link).is_ok_and(|json| json.len() <= MAX_LINK_BYTES);
         let buy_links = item.buy_links.into_iter().filter(is_short);
         Self {
+            id: item.id,
             title: cut(&item.title, 200),
             image_url: link(pictures.shown(item.image_url)),
             product_url: link(item.product_url),
@@ -54,7 +60,7 @@ impl Found {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ItemsResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
@@ -88,6 +94,10 @@ impl Tool for SearchScrapedItems {
                 "additionalProperties": false,
             }),
         }
+    }
+
+    fn traits(&self) -> Traits {
+        Traits::reads("Search for finds").counts_as(Kind::Model).result::<ItemsResult>()
     }
 
     async fn run(&self, _user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError> {

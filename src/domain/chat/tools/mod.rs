@@ -1,34 +1,50 @@
 //! What the stylist can do: look into the user's wardrobe, profile and weather, and at what is in fashion.
 //!
 //! A tool is a file with its schema, its input and `run`. Its result is text for the model (JSON unless said otherwise):
-//! data, never instructions. Running a tool twice, or dropping it half-way, harms nothing: all but those for preferences only
-//! read, and those write what is there already.
+//! data, never instructions. Running a tool twice, or dropping it half-way, harms nothing: most only read, and the others write
+//! what is there already, or once per key.
+//!
+//! The stylist has [`all`] of them but those that [`only_for_programs`] are, which other assistants call for the user.
 
+pub mod add_item;
+mod call;
 pub mod gaps;
 pub mod history;
 pub mod items;
+pub mod log_wear;
 pub mod moods;
 pub mod plan;
 pub mod preferences;
 pub mod profile;
+pub mod rate;
 mod spending;
+mod traits;
+pub mod update_item;
 pub mod wardrobe;
 pub mod wear;
 pub mod weather;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
+pub use self::call::{LONGEST_RESULT, ToolOutput, call, shorten};
+pub use self::traits::{Effect, Traits};
 use crate::base::text::cut;
 use crate::data;
 use crate::domain::base::Base;
+use crate::domain::drafts::{self, Drafts};
 use crate::domain::pictures::Pictures;
 use crate::domain::rates::ExchangeRates;
 use crate::domain::similarity::items::SimilarItems;
+use crate::domain::taste::Taste;
+use crate::domain::wardrobe as owners;
 use crate::llm::{self, CallContext, ToolSpec};
 use crate::model::ids::UserId;
 
@@ -38,6 +54,12 @@ pub enum ToolError {
     /// The model's arguments do not fit the schema. The text is told to the model.
     #[error("the arguments do not fit: {0}")]
     BadArguments(String),
+    /// What is asked for cannot be done. The text is told to the model.
+    #[error("{0}")]
+    Refused(String),
+    /// The photo could not be kept.
+    #[error("the photo could not be kept")]
+    Drafts(#[from] drafts::Error),
     /// The documents could not be read.
     #[error("the documents could not be read")]
     Data(#[from] data::Error),
@@ -49,11 +71,30 @@ pub enum ToolError {
     Unwritable(#[from] serde_json::Error),
 }
 
-/// Something the stylist can do for a user.
+impl ToolError {
+    /// The user has no item of this id.
+    fn no_item() -> Self {
+        Self::Refused("There is no such item.".to_owned())
+    }
+}
+
+impl From<owners::Error> for ToolError {
+    fn from(error: owners::Error) -> Self {
+        match error {
+            owners::Error::Unfit(unfit) => Self::BadArguments(unfit.to_string()),
+            owners::Error::Data(error) => Self::Data(error),
+        }
+    }
+}
+
+/// Something the stylist, or another assistant, can do for a user.
 #[async_trait]
 pub trait Tool: Send + Sync {
     /// Name, description and argument schema, as the model sees them.
     fn spec(&self) -> ToolSpec;
+
+    /// What programs are told of it beside that.
+    fn traits(&self) -> Traits;
 
     /// Does it for `user`; models are asked in `context`. `arguments` is what the model wrote.
     async fn run(&self, user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError>;
@@ -71,9 +112,13 @@ pub struct Parts {
     pub rates: Arc<ExchangeRates>,
     /// Weather of places.
     pub forecasts: weather::Forecasts,
+    /// Items that are made from photos.
+    pub drafts: Drafts,
+    /// Votes on found items.
+    pub taste: Taste,
 }
 
-/// All tools, in the order in which the model sees them.
+/// The stylist's tools, in the order in which the model sees them.
 pub fn all(parts: &Arc<Parts>) -> Vec<Arc<dyn Tool>> {
     let parts = || parts.clone();
     vec![
@@ -89,6 +134,17 @@ pub fn all(parts: &Arc<Parts>) -> Vec<Arc<dyn Tool>> {
         Arc::new(plan::PlanOutfits(parts())),
         Arc::new(preferences::RememberPreference(parts())),
         Arc::new(preferences::ForgetPreference(parts())),
+    ]
+}
+
+/// Tools that change the wardrobe, for assistants that a user lets do that. The stylist has none of them.
+pub fn only_for_programs(parts: &Arc<Parts>) -> Vec<Arc<dyn Tool>> {
+    let parts = || parts.clone();
+    vec![
+        Arc::new(log_wear::LogWear(parts())),
+        Arc::new(update_item::UpdateItem(parts())),
+        Arc::new(add_item::AddItem(parts())),
+        Arc::new(rate::RateFeedItem(parts())),
     ]
 }
 
@@ -124,6 +180,24 @@ fn check_query(query: &str) -> Result<(), ToolError> {
     Ok(())
 }
 
+/// The longest key that names what a call does, in characters.
+const LONGEST_KEY: usize = 128;
+
+/// Schema of the key that names what a call does.
+fn key_parameter(what: &str) -> Value {
+    let description = format!("Names {what}: a call that is repeated with the same key has no further effect.");
+    json!({ "type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "description": description })
+}
+
+/// Refuses a key that names nothing, or is too long.
+fn check_key(key: &str) -> Result<String, ToolError> {
+    let key = key.trim();
+    if key.is_empty() || key.chars().count() > LONGEST_KEY {
+        return Err(ToolError::BadArguments(format!("idempotency_key has 1 to {LONGEST_KEY} characters")));
+    }
+    Ok(key.to_owned())
+}
+
 /// Names with their numbers, the greatest number first, then by name. In JSON an object in that order.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Tally(Vec<(String, u64)>);
@@ -154,6 +228,14 @@ impl Serialize for Tally {
         serializer.collect_map(self.0.iter().map(|(name, count)| (name, count)))
     }
 }
+
+impl PartialSchema for Tally {
+    fn schema() -> RefOr<Schema> {
+        <BTreeMap<String, u64>>::schema()
+    }
+}
+
+impl ToSchema for Tally {}
 
 /// Lets other tasks run now and then while a long walk goes over many documents that are already here.
 #[derive(Default)]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, check_query, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, check_query, read_arguments};
 use crate::base::text::{cut, cut_each};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
@@ -17,7 +18,7 @@ use crate::model::vocabulary;
 const MAX_RESULTS: usize = 10;
 
 /// A mood as the model sees it. Fields in this order.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Trend {
     name: String,
@@ -48,7 +49,7 @@ impl From<Mood> for Trend {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct TrendsResult {
     moods: Vec<Trend>,
 }
@@ -79,6 +80,10 @@ impl Tool for GetTrendingMoods {
                 "additionalProperties": false,
             }),
         }
+    }
+
+    fn traits(&self) -> Traits {
+        Traits::reads("List moods in fashion").result::<TrendsResult>()
     }
 
     async fn run(&self, _user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {

@@ -13,7 +13,7 @@ use time::{Date, Duration};
 
 use super::history::read_date;
 use super::weather;
-use super::{Breather, Parts, Tool, ToolError, read_arguments};
+use super::{Breather, Parts, Tool, ToolError, Traits, read_arguments};
 use crate::base::text::{cut, cut_each};
 use crate::domain::best::Best;
 use crate::domain::climate::{self, Season};
@@ -90,6 +90,10 @@ impl Tool for PlanOutfits {
                 "additionalProperties": false,
             }),
         }
+    }
+
+    fn traits(&self) -> Traits {
+        Traits::reads("Plan outfits").outside().result::<OutfitPlan>()
     }
 
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, cut, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, cut, read_arguments};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::conversation::{Preference, PreferenceKind};
 use crate::model::ids::UserId;
@@ -56,6 +57,17 @@ struct ForgetArguments {
     text: String,
 }
 
+#[derive(Serialize, ToSchema)]
+struct Remembered {
+    kind: PreferenceKind,
+    remembered: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Forgotten {
+    forgotten: Vec<String>,
+}
+
 /// Keeps something in mind.
 pub struct RememberPreference(pub(super) Arc<Parts>);
 
@@ -81,6 +93,10 @@ impl Tool for RememberPreference {
         }
     }
 
+    fn traits(&self) -> Traits {
+        Traits::replaces("Remember a preference").result::<Remembered>()
+    }
+
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let RememberArguments { text, kind } = read_arguments(arguments)?;
         let text = cut(&text, LONGEST_PREFERENCE);
@@ -89,12 +105,11 @@ impl Tool for RememberPreference {
         };
         let preference = Preference { text, kind, since: Some(self.0.base.clock.now().into()) };
         let added = self.0.base.data.conversations.edit_preferences(user, |list| add(list, preference.clone())).await?;
-        let result = if added {
-            json!({ "remembered": preference.text, "kind": kind })
-        } else {
-            json!({ "error": format!("{MOST_PREFERENCES} preferences are remembered already; forget one first.") })
-        };
-        Ok(result.to_string())
+        if !added {
+            let reason = format!("{MOST_PREFERENCES} preferences are remembered already; forget one first.");
+            return Err(ToolError::Refused(reason));
+        }
+        Ok(serde_json::to_string(&Remembered { kind, remembered: preference.text })?)
     }
 }
 
@@ -118,11 +133,15 @@ impl Tool for ForgetPreference {
         }
     }
 
+    fn traits(&self) -> Traits {
+        Traits::replaces("Forget a preference").result::<Forgotten>()
+    }
+
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let ForgetArguments { text } = read_arguments(arguments)?;
         let text = cut(&text, LONGEST_PREFERENCE);
         let gone = self.0.base.data.conversations.edit_preferences(user, |list| remove(list, &text)).await?;
-        Ok(json!({ "forgotten": gone }).to_string())
+        Ok(serde_json::to_string(&Forgotten { forgotten: gone })?)
     }
 }
 

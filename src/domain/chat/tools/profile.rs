@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::{NoArguments, Parts, Tool, ToolError, no_parameters, read_arguments};
+use super::{NoArguments, Parts, Tool, ToolError, Traits, no_parameters, read_arguments};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
 use crate::model::profile::ProfileFacts;
@@ -22,6 +22,10 @@ impl Tool for GetUserProfile {
                           currency and climate zone. Use it when tastes, sizes or the place matter.",
             parameters: no_parameters(),
         }
+    }
+
+    fn traits(&self) -> Traits {
+        Traits::reads("Read the profile").result::<ProfileFacts>()
     }
 
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {

@@ -14,12 +14,14 @@ use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tracing::{debug, warn};
+use utoipa::ToSchema;
 
 use super::spending;
-use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, check_query, no_parameters, read_arguments};
+use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, Traits, check_query, no_parameters, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::base::text::{collapse, cut};
 use crate::domain::best::{Best, Score};
+use crate::domain::quota::Kind;
 use crate::domain::wear;
 use crate::llm::{CallContext, ChatRequest, Message, Purpose, ToolSpec};
 use crate::model::garment::{Description, Fit, Garment};
@@ -209,6 +211,10 @@ impl Tool for SearchWardrobe {
         }
     }
 
+    fn traits(&self) -> Traits {
+        Traits::reads("Search the wardrobe").counts_as(Kind::Model).result::<FoundItems>()
+    }
+
     async fn run(&self, user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let SearchArguments { query, sort_by, order } = read_arguments(arguments)?;
         check_query(&query)?;
@@ -369,7 +375,7 @@ fn read_terms(answer: &str) -> Option<Vec<String>> {
 }
 
 /// The wardrobe in numbers.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Summary {
     total_items: u64,
     /// The 15 largest categories.
@@ -380,7 +386,7 @@ struct Summary {
 }
 
 /// What the clothes cost together.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Spent {
     pub(super) currency: String,
     pub(super) total: f64,
@@ -402,6 +408,10 @@ impl Tool for GetWardrobeSummary {
                           the user's currency. Use it for questions about the wardrobe as a whole.",
             parameters: no_parameters(),
         }
+    }
+
+    fn traits(&self) -> Traits {
+        Traits::reads("Summarise the wardrobe").result::<Summary>()
     }
 
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {

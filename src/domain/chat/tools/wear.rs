@@ -9,8 +9,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
-use super::{Parts, Tally, Tool, ToolError, check_query, read_arguments};
+use super::{Parts, Tally, Tool, ToolError, Traits, check_query, read_arguments};
 use crate::base::text::cut;
 use crate::domain::wear;
 use crate::llm::{CallContext, ToolSpec};
@@ -37,7 +38,7 @@ const TOP_OCCASIONS: usize = 5;
 const TOP_CONDITIONS: usize = 3;
 
 /// Too little history. Fields in this order.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Sparse {
     sparse: bool,
@@ -47,7 +48,7 @@ struct Sparse {
 }
 
 /// Enough history. Fields in this order.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Patterns {
     sparse: bool,
@@ -59,14 +60,22 @@ struct Patterns {
     top_ranked_items: Vec<RankedItem>,
 }
 
+/// What is known of how the user wears their clothes.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum WearPatterns {
+    Sparse(Sparse),
+    Known(Patterns),
+}
+
 /// How often something occurred.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Counted {
     name: String,
     count: u64,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct CategoryWear {
     total_wears: u64,
@@ -75,7 +84,7 @@ struct CategoryWear {
     items: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct RankedItem {
     id: ItemId,
@@ -156,6 +165,10 @@ impl Tool for GetWearPatterns {
         }
     }
 
+    fn traits(&self) -> Traits {
+        Traits::reads("Find wear patterns").result::<WearPatterns>()
+    }
+
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let PatternsArguments { query } = read_arguments(arguments)?;
         check_query(&query.unwrap_or_default())?;
@@ -164,12 +177,12 @@ impl Tool for GetWearPatterns {
         if items_with_wear_history < FEWEST_WORN {
             let mut category_breakdown = Tally::default();
             items.iter().for_each(|item| category_breakdown.add(&category_of(item)));
-            let sparse = Sparse {
+            let sparse = WearPatterns::Sparse(Sparse {
                 sparse: true,
                 message: "Too few items have a wear history to show patterns.",
                 total_items: items.len(),
                 category_breakdown: category_breakdown.top(usize::MAX),
-            };
+            });
             return Ok(serde_json::to_string(&sparse)?);
         }
         let (mut occasions, mut conditions) = (Tally::default(), Tally::default());
@@ -190,7 +203,7 @@ impl Tool for GetWearPatterns {
             score.then_with(|| other.last_worn_at.cmp(&one.last_worn_at)).then_with(|| one.id.cmp(&other.id))
         });
         ranked.truncate(MAX_RANKED);
-        let patterns = Patterns {
+        let patterns = WearPatterns::Known(Patterns {
             sparse: false,
             total_items: items.len(),
             items_with_wear_history,
@@ -198,7 +211,7 @@ impl Tool for GetWearPatterns {
             top_climate_conditions: counted(conditions.top(TOP_CONDITIONS)),
             category_wear_summary: wear_by_category(&items, now),
             top_ranked_items: ranked,
-        };
+        });
         Ok(serde_json::to_string(&patterns)?)
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use tracing::warn;
 use url::Url;
 
-use super::{Parts, Tool, ToolError, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::base::text::{collapse, cut};
 use crate::domain::base::Base;
@@ -261,6 +261,10 @@ impl Tool for GetWeather {
                 "additionalProperties": false,
             }),
         }
+    }
+
+    fn traits(&self) -> Traits {
+        Traits::reads("Tell the weather").outside()
     }
 
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {

@@ -1,0 +1,88 @@
+//! Logs that a piece was worn.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{Parts, Tool, ToolError, Traits, check_key, key_parameter, read_arguments};
+use crate::data::wardrobe::Worn;
+use crate::domain::wardrobe::wears::{self, NewWearFields, WeatherFields};
+use crate::llm::{CallContext, ToolSpec};
+use crate::model::ids::{ItemId, UserId};
+use crate::model::timestamp::Timestamp;
+use crate::model::tool_results::CompactItem;
+
+/// Where wears come from that programs log.
+const SOURCE: &str = "assistant";
+
+#[derive(Deserialize)]
+struct LogWearArguments {
+    item_id: ItemId,
+    idempotency_key: String,
+    worn_at: Option<Timestamp>,
+    occasion: Option<String>,
+    celsius: Option<f64>,
+    conditions: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct LoggedWear {
+    /// False if a wear with this key was counted before.
+    counted: bool,
+    item: CompactItem,
+}
+
+/// Counts a wear of an item.
+pub struct LogWear(pub(super) Arc<Parts>);
+
+#[async_trait]
+impl Tool for LogWear {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: "log_wear",
+            description: "Logs that the user wore a piece of their wardrobe. One call per piece and occasion. Use it when they \
+                          say what they wore or will wear today, not for suggestions.",
+            parameters: json!({
+                "type": "object",
+                "properties": {
+                    "item_id": { "type": "string", "description": "The piece, by the id that search_wardrobe returned." },
+                    "idempotency_key": key_parameter("the wear, for example the day and the occasion"),
+                    "worn_at": { "type": "string", "description": "When, as an ISO 8601 time or day; now without it." },
+                    "occasion": { "type": "string", "maxLength": 200 },
+                    "celsius": { "type": "number", "description": "The temperature, if the user named it." },
+                    "conditions": { "type": "string", "maxLength": 200, "description": "The weather in a word or two." },
+                },
+                "required": ["item_id", "idempotency_key"],
+                "additionalProperties": false,
+            }),
+        }
+    }
+
+    fn traits(&self) -> Traits {
+        Traits::adds("Log a wear").result::<LoggedWear>()
+    }
+
+    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
+        let LogWearArguments { item_id, idempotency_key, worn_at, occasion, celsius, conditions } =
+            read_arguments(arguments)?;
+        let fields = NewWearFields {
+            client_event_id: Some(check_key(&idempotency_key)?),
+            source: Some(SOURCE.to_owned()),
+            occurred_at: worn_at,
+            occasion,
+            styling_activity_id: None,
+            weather_snapshot: WeatherFields::known(celsius, conditions),
+        };
+        let base = &self.0.base;
+        let (counted, item) = match wears::log(&base.data, user, &item_id, fields, base.clock.now()).await? {
+            Worn::Counted(item) => (true, item),
+            Worn::Repeated(item) => (false, item),
+            Worn::Draft => return Err(ToolError::Refused("Draft items cannot be worn.".to_owned())),
+            Worn::Missing => return Err(ToolError::no_item()),
+        };
+        Ok(serde_json::to_string(&LoggedWear { counted, item: CompactItem::from(&*item) })?)
+    }
+}

@@ -1,0 +1,76 @@
+//! Changes what is known of a piece.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::{MAX_COMPLAINT, Parts, Tool, ToolError, Traits, read_arguments};
+use crate::base::schema::schema_of;
+use crate::base::text::cut;
+use crate::data::wardrobe::OWN_FIELDS;
+use crate::domain::wardrobe;
+use crate::domain::wardrobe::fields::ItemFields;
+use crate::llm::{CallContext, ToolSpec};
+use crate::model::ids::{ItemId, UserId};
+use crate::model::tool_results::CompactItem;
+
+#[derive(Deserialize)]
+struct UpdateItemArguments {
+    item_id: ItemId,
+    changes: Map<String, Value>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct UpdatedItem {
+    item: CompactItem,
+}
+
+/// Changes fields of an item.
+pub struct UpdateItem(pub(super) Arc<Parts>);
+
+#[async_trait]
+impl Tool for UpdateItem {
+    fn spec(&self) -> ToolSpec {
+        let mut changes = schema_of::<ItemFields>();
+        // The schemas that it refers to belong to the whole.
+        let parts = changes.as_object_mut().and_then(|schema| schema.remove("$defs")).unwrap_or_default();
+        changes["description"] = json!("The fields to change. Others stay as they are; null clears a field.");
+        changes["additionalProperties"] = json!(false);
+        ToolSpec {
+            name: "update_item",
+            description: "Changes what is known of a piece of the wardrobe: its tags, colours, brand, category, price, notes, \
+                          size, condition or care, or whether it is a wish. Wears and the picture stay.",
+            parameters: json!({
+                "type": "object",
+                "properties": {
+                    "item_id": { "type": "string", "description": "The piece, by the id that search_wardrobe returned." },
+                    "changes": changes,
+                },
+                "required": ["item_id", "changes"],
+                "additionalProperties": false,
+                "$defs": parts,
+            }),
+        }
+    }
+
+    fn traits(&self) -> Traits {
+        Traits::replaces("Update an item").result::<UpdatedItem>()
+    }
+
+    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
+        let UpdateItemArguments { item_id, changes } = read_arguments(arguments)?;
+        let names: Vec<&str> = OWN_FIELDS.into_iter().filter(|name| changes.contains_key(*name)).collect();
+        if names.is_empty() || names.len() < changes.len() {
+            let known = OWN_FIELDS.join(", ");
+            return Err(ToolError::BadArguments(format!("changes has one or more of {known}, and nothing else")));
+        }
+        let fields: ItemFields = serde_json::from_value(changes.clone().into())
+            .map_err(|error| ToolError::BadArguments(cut(&error.to_string(), MAX_COMPLAINT)))?;
+        let changed = wardrobe::change(&self.0.base.data, user, &item_id, &names, fields).await?;
+        let item = changed.ok_or_else(ToolError::no_item)?;
+        Ok(serde_json::to_string(&UpdatedItem { item: CompactItem::from(&item) })?)
+    }
+}
