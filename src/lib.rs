@@ -12,6 +12,7 @@ pub mod http;
 pub mod identity;
 pub mod imaging;
 pub mod llm;
+pub mod mcp;
 pub mod model;
 pub mod net;
 pub mod queue;

@@ -17,7 +17,7 @@ use crate::http::respond::say_charset;
 use crate::routes::docs::Description;
 use crate::routes::wardrobe::{cutouts, drafts};
 use crate::routes::{
-    admin, audit, auth, chat, chat_runs, collections, console, digest, docs, health, insights, jobs, logs, media,
+    admin, audit, auth, chat, chat_runs, collections, console, digest, docs, health, insights, jobs, logs, mcp, media,
     metrics, moods, profile, reddit, scraper, settings, stylist, taste, timers, tokens, ui_chats, users, wardrobe,
 };
 use crate::state::AppState;
@@ -67,6 +67,10 @@ pub struct Group {
     pub is_probe: bool,
     /// Whether what administrators do there is recorded in the audit log.
     pub is_audited: bool,
+    /// Whether the routes check themselves what a token may change. Elsewhere one that may only read sends no `POST`.
+    pub checks_scopes: bool,
+    /// Path of the description that a caller without a valid credential is told of, if there is one.
+    pub description: Option<&'static str>,
     /// Whether a body that does not match its schema is refused with 400 and a text instead of 422 and a list of faults.
     pub refuses_with_text: bool,
 }
@@ -83,6 +87,8 @@ impl Group {
             repeats: Repeats::All,
             is_probe: false,
             is_audited: access == Admin,
+            checks_scopes: false,
+            description: None,
             refuses_with_text: false,
         }
     }
@@ -123,6 +129,11 @@ impl Group {
     /// Users may call the routes for what is theirs, and administrators for what is anybody's.
     fn audited(self) -> Self {
         Self { is_audited: true, ..self }
+    }
+
+    /// The routes check themselves what a token may change, and are described at this path.
+    fn described_at(self, path: &'static str) -> Self {
+        Self { checks_scopes: true, description: Some(path), ..self }
     }
 
     /// The routes are health checks.
@@ -202,6 +213,11 @@ fn wardrobe_groups() -> Vec<Group> {
             .time_limit(MEDIA_TIME_LIMIT)
             .never_repeats(),
         Group::wardrobe("collections", collections::user()),
+        Group::new("mcp", Public, mcp::public()),
+        Group::new("mcp", User, mcp::user())
+            .described_at(mcp::DESCRIPTION)
+            .largest_body(wardrobe::LARGEST_BODY)
+            .never_repeats(),
         Group::wardrobe("stylist", stylist::slow_user()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT),
     ]
 }

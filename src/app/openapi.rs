@@ -17,7 +17,7 @@ use crate::http::error::Fault;
 use crate::http::layers::idempotency::Repeats;
 
 /// Headings of the routes with what they are about, in the order in which one comes to use them.
-const TAGS: [(&str, &str); 18] = [
+const TAGS: [(&str, &str); 19] = [
     ("chat", "Ask the stylist; follow, stop and list its answers; read and set what it remembers."),
     ("wardrobe", "Garments, photos of new ones, and what is worn."),
     ("profile", "The user's sizes, place and currency."),
@@ -32,6 +32,7 @@ const TAGS: [(&str, &str); 18] = [
     ("jobs", "Work in the background: its progress, outputs and end."),
     ("auth", "Sign-in with Google, and tokens for programs."),
     ("openai", "The stylist as a model of OpenAI's API, for programs that speak it."),
+    ("mcp", "The wardrobe for other assistants, by the Model Context Protocol."),
     ("usage", "What calls of models cost."),
     ("admin", "For administrators: users, timers, messages that failed."),
     ("health", "Whether the service answers."),
@@ -425,7 +426,7 @@ fn headers() -> Value {
         },
         "RateLimit": text("Remaining quota and seconds until it is full, as `\"name\";r=59;t=1`."),
         "RateLimitPolicy": text("Quota in requests per window in seconds, as `\"name\";q=60;w=60`."),
-        "WwwAuthenticate": { "description": "Always `Bearer`.", "required": true, "schema": { "type": "string" } },
+        "WwwAuthenticate": { "description": "`Bearer`, and of `/api/mcp` where it is described: `resource_metadata`.", "required": true, "schema": { "type": "string" } },
     })
 }
 

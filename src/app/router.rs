@@ -15,8 +15,9 @@ use super::groups::{Access, Group, client, console_pages, groups, metrics_page, 
 use crate::config::Environment;
 use crate::http::error::ApiError;
 use crate::http::layers::audit::record_action;
+use crate::http::layers::auth::challenge::name_description;
 use crate::http::layers::auth::{
-    refuse_api_tokens, require_admin, require_service, require_user, require_user_or_service,
+    identify_user, refuse_api_tokens, require_admin, require_service, require_user, require_user_or_service,
 };
 use crate::http::layers::bodies::bound_body;
 use crate::http::layers::cors::{allow_origins, refuse_preflight};
@@ -62,7 +63,18 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
 
 /// Puts the layers around the routes of a group that follow from what holds for it.
 fn guarded(group: Group, state: &AppState) -> Router<AppState> {
-    let Group { access, quota, largest_body, time_limit, repeats, is_probe, is_audited, .. } = group;
+    let Group {
+        access,
+        quota,
+        largest_body,
+        time_limit,
+        repeats,
+        is_probe,
+        is_audited,
+        checks_scopes,
+        description,
+        ..
+    } = group;
     let routes = Router::from(group.routes);
     // Innermost: what is refused, or answered as before, is no action.
     let routes = if is_audited { routes.layer(from_fn_with_state(state.clone(), record_action)) } else { routes };
@@ -74,8 +86,12 @@ fn guarded(group: Group, state: &AppState) -> Router<AppState> {
         }
     };
     let identified = |routes: Router<AppState>| {
-        let layers = ServiceBuilder::new().layer(from_fn_with_state(state.clone(), require_user));
-        routes.layer(layers.layer(from_fn_with_state(quota.clone(), limit_user)))
+        let routes = routes.layer(from_fn_with_state(quota.clone(), limit_user));
+        if checks_scopes {
+            routes.layer(from_fn_with_state(state.clone(), identify_user))
+        } else {
+            routes.layer(from_fn_with_state(state.clone(), require_user))
+        }
     };
     let routes = match access {
         Access::Public if is_probe => routes,
@@ -95,6 +111,10 @@ fn guarded(group: Group, state: &AppState) -> Router<AppState> {
             let layers = ServiceBuilder::new().layer(from_fn_with_state(state.clone(), require_service));
             routes.layer(layers.layer(from_fn_with_state(state.clone(), admit_service)))
         }
+    };
+    let routes = match description {
+        Some(path) => routes.layer(from_fn_with_state((state.clone(), path), name_description)),
+        None => routes,
     };
     let bounds = ServiceBuilder::new().layer(from_fn_with_state((state.clone(), largest_body), bound_body));
     routes.layer(bounds.layer(from_fn_with_state(time_limit, limit_time)))

@@ -15,6 +15,7 @@ mod health;
 mod import;
 mod insights;
 mod jobs;
+mod mcp;
 mod output;
 mod package;
 mod process_image;
@@ -66,6 +67,8 @@ enum Command {
     Insights(insights::Arguments),
     /// Create, list and revoke API tokens.
     Token(token::Arguments),
+    /// Serve the wardrobe to an assistant on this machine (Model Context Protocol, stdio).
+    Mcp(mcp::Arguments),
     /// List, show, follow, terminate and restart jobs of a running service.
     Jobs(jobs::Arguments),
     /// List, show, replay and delete messages that failed for good, at a running service.
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Export(arguments) => export::run(&arguments),
         Command::Insights(arguments) => insights::run(&arguments),
         Command::Token(arguments) => token::run(arguments),
+        Command::Mcp(arguments) => mcp::run(&arguments),
         Command::Jobs(arguments) => jobs::run(arguments),
         Command::DeadLetters(arguments) => dead_letters::run(arguments),
         Command::Health(arguments) => health::run(&arguments),

@@ -13,6 +13,7 @@ pub mod health;
 pub mod insights;
 pub mod jobs;
 pub mod logs;
+pub mod mcp;
 pub mod media;
 pub mod metrics;
 pub mod moods;

@@ -89,6 +89,8 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::POST, "/api/stylist/recommendations", User),
     (Method::GET, "/api/wardrobe/x/pictures", User),
     (Method::POST, "/api/wardrobe/x/cutout", User),
+    (Method::POST, "/api/mcp", User),
+    (Method::GET, "/api/mcp/resource-metadata", Public),
     (Method::POST, "/api/admin/ban/x", Admin),
     (Method::POST, "/api/admin/unban/x", Admin),
     (Method::GET, "/api/admin/bans", Admin),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders, and `state.rs`, from the bottom to the top.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "base",
     "model",
     "config",
@@ -21,6 +21,7 @@ const ORDER: [&str; 21] = [
     "identity",
     "domain",
     "state",
+    "mcp",
     "http",
     "routes",
     "workers",

@@ -224,7 +224,7 @@ impl From<Gathered> for Bytes {
 }
 
 /// Whether the body is JSON. A body without a type counts as JSON, because some clients send none.
-fn is_json(headers: &HeaderMap) -> bool {
+pub fn is_json(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return true };
     let Ok(content_type) = content_type.to_str() else { return false };
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -239,7 +239,7 @@ async fn read_json<T: Read>(bytes: &[u8], account: Option<&Account>) -> Result<T
 }
 
 /// Charges the memory that the values of a JSON text will take.
-async fn charge_values(bytes: &[u8], account: Option<&Account>) -> Result<(), ApiError> {
+pub async fn charge_values(bytes: &[u8], account: Option<&Account>) -> Result<(), ApiError> {
     let Some(account) = account else { return Ok(()) };
     let values = bytes.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
     if values > FREE_VALUES {

@@ -13,6 +13,7 @@ mod drafts;
 mod health;
 mod insights;
 mod jobs;
+mod mcp;
 pub mod media;
 mod moods;
 mod operator;

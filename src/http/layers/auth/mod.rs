@@ -1,6 +1,7 @@
 //! Authentication. A layer rejects callers, and the [`CurrentUser`] extractor hands over what the layer verified, so a
 //! route is closed unless it is opened explicitly.
 
+pub mod challenge;
 pub mod development;
 
 use axum::extract::{FromRequestParts, Request, State};
@@ -116,6 +117,19 @@ pub async fn require_user(State(app): State<AppState>, mut request: Request, nex
     let identity = identify(&app, (&request).into()).await?;
     identity.check_scopes(request.method())?;
     identity.record(&mut request);
+    Ok(next.run(request).await)
+}
+
+/// Layer for routes of users that check themselves what a token may change, instead of [`require_user`].
+///
+/// # Errors
+/// Those of [`identify`].
+pub async fn identify_user(
+    State(app): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    identify(&app, (&request).into()).await?.record(&mut request);
     Ok(next.run(request).await)
 }
 

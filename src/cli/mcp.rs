@@ -1,0 +1,55 @@
+//! `pluckit mcp`: serves the wardrobe of a data directory to an assistant on this machine, over standard input and output.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::demo;
+use super::output::{complain, is_terminal};
+use super::{UserArguments, block_on};
+use crate::app::{self, Backends};
+use crate::mcp::{Server, pipes};
+use crate::model::api_token::{Scope, Scopes};
+use crate::workers::{functions, pump};
+
+/// How long what is under way may take when the assistant has left.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Flags of `mcp`.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    user_arguments: UserArguments,
+    /// Offer no tool that changes something
+    #[arg(long)]
+    read_only: bool,
+}
+
+/// Answers messages until standard input ends.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let (config, user) = arguments.user_arguments.settings()?;
+    if is_terminal() {
+        complain(
+            "waiting for messages of the Model Context Protocol on standard input; docs/mcp.md says who sends them",
+        );
+    }
+    let scopes = if arguments.read_only { Scopes::only([Scope::WardrobeRead]) } else { Scopes::ALL };
+    block_on(async {
+        // Nothing listens: the address only makes links to pictures, which `pluckit serve` answers.
+        let backends = Backends::open(&config, SocketAddr::from((Ipv4Addr::LOCALHOST, config.server.port)))?;
+        let app = app::state(config, backends);
+        demo::load(&app).await;
+        // A picture that is added becomes a piece also when no service runs on this directory.
+        pump::start(&app, functions(app.config.wardrobe_api.is_on), &pump::Options::from_config(&app.config));
+        let server = Server::new(app.clone(), user, scopes);
+        pipes::serve(&server, tokio::io::stdin(), tokio::io::stdout()).await?;
+        app.shutdown.cancel();
+        app.tasks.close();
+        if tokio::time::timeout(GRACE, app.tasks.wait()).await.is_err() {
+            complain("some work is not done; `pluckit serve` goes on with it");
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
