@@ -26,6 +26,7 @@ mod layers;
 mod leases;
 mod limits;
 mod llm;
+mod mcp_clients;
 mod media;
 mod metrics;
 mod moods;
