@@ -1,7 +1,8 @@
-// Has a real browser show a page with `useChat()`; the page's server passes `/api` on to the service.
+// Has a real browser show a page with `useChat()` that asks the service at another port, and so at another origin.
 // node browser.mjs <base URL> <directory for screenshots>
 import assert from "node:assert/strict";
-import { createServer, request as ask } from "node:http";
+import { createServer } from "node:http";
+import { connect, createServer as createRelay } from "node:net";
 import { join } from "node:path";
 import chromium from "@sparticuz/chromium";
 import { build } from "esbuild";
@@ -20,38 +21,43 @@ const bundle = await build({
 });
 const style = "body{font:16px sans-serif;margin:2rem;max-width:40rem}article{padding:.2rem 1rem;margin:.5rem 0;border-radius:.5rem}.user{background:#e8eefc}.assistant{background:#f2f2f2}.tool{color:#555}footer{color:#777;margin-top:1rem}";
 const html = `<!doctype html><meta charset="utf-8"><title>PluckIt</title><style>${style}</style><div id="root"></div><script>${bundle.outputFiles[0].text.replaceAll("</script", "<\\/script")}</script>`;
-/** Answers that are being passed on. */
-const open = new Set();
-const server = createServer((request, response) => {
-  if (!request.url.startsWith("/api/")) return response.writeHead(200, { "content-type": "text/html" }).end(html);
-  const headers = Object.fromEntries(Object.entries(request.headers).filter(([name]) => !/^(host|origin|referer|sec-)/.test(name)));
-  const passed = ask(base + request.url, { method: request.method, headers }, answer => {
-    response.writeHead(answer.statusCode, answer.headers);
-    answer.pipe(response);
-    answer.on("error", () => response.destroy());
-  });
-  passed.on("error", () => response.destroy());
-  open.add(response);
-  response.on("close", () => {
-    open.delete(response);
-    passed.destroy();
-  });
-  request.pipe(passed);
-});
-await new Promise(done => server.listen(0, "127.0.0.1", done));
-const origin = `http://127.0.0.1:${server.address().port}`;
+const listen = async server => {
+  await new Promise(done => server.listen(0, "127.0.0.1", done));
+  return `http://127.0.0.1:${server.address().port}`;
+};
+const server = createServer((_, response) => response.writeHead(200, { "content-type": "text/html" }).end(html));
+const origin = await listen(server);
 
+/** Connections to the service, which can be cut. */
+const open = new Set();
+const { hostname, port } = new URL(base);
+const relay = createRelay(near => {
+  const far = connect(port, hostname);
+  for (const socket of [near, far]) {
+    open.add(socket);
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      open.delete(socket);
+      (socket === near ? far : near).destroy();
+    });
+  }
+  near.pipe(far).pipe(near);
+});
+const api = encodeURIComponent(`${await listen(relay)}/api/chat`);
+
+// With web security, which the package turns off.
+const args = chromium.args.filter(flag => flag !== "--disable-web-security");
 let failed = 0;
 
 async function on(name, script) {
   // One process has it all, and ends with its page.
-  const browser = await playwright.launch({ args: chromium.args, executablePath: await chromium.executablePath(), headless: true });
+  const browser = await playwright.launch({ args, executablePath: await chromium.executablePath(), headless: true });
   const page = await browser.newPage();
   page.setDefaultTimeout(15_000);
   const faults = [];
   page.on("pageerror", error => faults.push(error.message));
   try {
-    await page.goto(`${origin}/?api=/api/chat&chat=chat-${crypto.randomUUID()}`);
+    await page.goto(`${origin}/?api=${api}&chat=chat-${crypto.randomUUID()}`);
     await script(page);
     assert.deepEqual(faults, []);
     console.log(`ok ${name}`);
@@ -93,7 +99,7 @@ await on("reload in the middle of an answer", async page => {
 await on("resume after a cut", async page => {
   await say(page, "long please");
   await answer(page).getByText("2 3 4").waitFor();
-  for (const response of open) response.destroy();
+  for (const socket of open) socket.destroy();
   await page.locator("#status", { hasText: "error" }).waitFor();
   await page.locator("#resume").click();
   await isReady(page);

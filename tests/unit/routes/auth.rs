@@ -442,7 +442,17 @@ async fn in_development_callers_on_this_machine_are_the_development_user() {
     let app = TestApp::builder().setting("AZURE_FUNCTIONS_ENVIRONMENT", "development").start();
     assert_eq!(app.nobody().get(MEMORY).await.status, StatusCode::OK);
     assert_eq!(app.bearer("at-nonsense").get(MEMORY).await.status, StatusCode::OK);
-    assert_eq!(app.nobody().header("origin", "http://localhost:4200").get(MEMORY).await.status, StatusCode::OK);
+    for (name, value) in [
+        ("origin", "http://localhost:4200"),
+        ("origin", "http://127.0.0.1:4200"),
+        ("origin", "http://[::1]:4200"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        let page = app.nobody().header(name, value);
+        assert_eq!(page.get(MEMORY).await.status, StatusCode::OK, "{name}: {value}");
+        let answer = page.post("/api/chat", json!({"message": "Thank you!"})).await;
+        assert_eq!(answer.status, StatusCode::OK, "{name}: {value}");
+    }
     let answer = app.nobody().post(REVOKE, json!({"user_id": "somebody"})).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     let answer = app.nobody().post(REVOKE, json!({"user_id": "local-dev-user"})).await;

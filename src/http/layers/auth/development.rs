@@ -54,12 +54,22 @@ pub fn was_forwarded(headers: &HeaderMap) -> bool {
 fn is_foreign(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
     let mut sent = headers.get_all(ORIGIN).iter().peekable();
     if sent.peek().is_none() {
-        // Navigations and pictures come without an origin. "none" is the address bar.
-        let site = headers.get_all(SEC_FETCH_SITE).iter();
-        return site.into_iter().any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
+        // Navigations and pictures come without an origin. "none" is the address bar, and "same-site" a page of this host
+        // at another port: a site of one machine is a scheme and a host (https://html.spec.whatwg.org/#sites).
+        return headers.get_all(SEC_FETCH_SITE).iter().any(|site| match site.as_bytes() {
+            b"same-origin" | b"none" => false,
+            b"same-site" => !are_pages_of_host_allowed(headers, origins),
+            _ => true,
+        });
     }
     let host = headers.get(HOST).map(|host| [b"http://", host.as_bytes()].concat());
     sent.any(|origin| !origins.allows(origin.as_bytes()) && host.as_deref() != Some(origin.as_bytes()))
+}
+
+/// Whether pages of the requested host are allowed, whatever their port.
+fn are_pages_of_host_allowed(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
+    let host = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    host.is_some_and(|host| origins.allows(format!("http://{}", host.host()).as_bytes()))
 }
 
 /// Whether `Host`, and the host of the URL if it has one, name this machine.
@@ -117,6 +127,7 @@ mod tests {
             ("origin", "http://127.0.0.1:4200"),
             ("origin", "https://app.example"),
             ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "same-site"),
             ("sec-fetch-site", "none"),
         ] {
             assert_eq!(decide_for("127.0.0.1:5000", "/api/moods", &[host, header]), Bypass::Applies, "{header:?}");
@@ -163,7 +174,9 @@ mod tests {
             &[host, ("origin", "http://localhost.evil.example")],
             &[host, ("origin", "http://localhost:7071"), ("origin", "https://evil.example")],
             &[host, ("sec-fetch-site", "cross-site")],
-            &[host, ("sec-fetch-site", "same-site")],
+            &[("host", "app.example"), ("sec-fetch-site", "same-site")],
+            &[("host", "127.0.0.3"), ("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "same-site")],
         ] {
             assert_eq!(decide_for("127.0.0.1:5000", "/", headers), Bypass::Foreign, "{headers:?}");
         }
