@@ -1,6 +1,6 @@
-//! How much later the first token comes through the service than from the model server itself, and 200 streams at once.
-//! The model server of the tests runs as a process of its own: this binary, run again. The baseline is the same client
-//! at the model server directly.
+//! How much later tokens come through the service than from the model server itself: one turn after the other, 200 streams
+//! at once, and 1,000 for a longer time. The model server of the tests runs as a process of its own: this binary, run again.
+//! The baseline is the same client at the model server directly.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 
@@ -15,7 +15,7 @@ use model::{ModelServer, Step};
 use serde_json::json;
 use support::load::{self, Connection};
 use support::service::Launch;
-use support::{BINARY, Goal, Program, asked_for, print_figure, print_head, quantile, runtime};
+use support::{BINARY, Goal, Program, asked_for, print_figure, print_head, processor_microseconds, quantile, runtime};
 use tokio::task::JoinSet;
 
 const MODEL_SERVER: &str = "--model-server";
@@ -23,8 +23,11 @@ const MODEL_SERVER: &str = "--model-server";
 const MARK: &str = "\"content\":\"began-";
 /// Turns one after the other.
 const TURNS: usize = 1000;
-/// Streams at once.
+/// Streams at once, and how often that is measured.
 const STREAMS: usize = 200;
+const ROUNDS: usize = 5;
+/// Time between the beginnings of two streams that do not all begin in one moment.
+const GAP: Duration = Duration::from_millis(5);
 /// Tokens of a long answer, and the time between two of them: a model's usual pace.
 const TOKENS: usize = 100;
 const PACE: Duration = Duration::from_millis(20);
@@ -111,12 +114,15 @@ fn logged(message: &str, number: usize) -> Vec<u8> {
     load::post("/api/chat", &body.to_string())
 }
 
-/// So many turns at once.
-async fn all_at_once(address: SocketAddr, request: impl Fn(usize) -> Vec<u8>) -> Vec<Turn> {
+/// So many turns at once, begun so long after each other.
+async fn all_at_once(address: SocketAddr, gap: Duration, request: impl Fn(usize) -> Vec<u8>) -> Vec<Turn> {
     let mut streams = JoinSet::new();
     for number in 0..STREAMS {
         let request = request(number);
         streams.spawn(async move { take_turn(address, &request).await });
+        if !gap.is_zero() {
+            tokio::time::sleep(gap).await;
+        }
     }
     streams.join_all().await
 }
@@ -149,61 +155,93 @@ async fn measure() {
     print_head("Chat");
     let server = Program::start(&[MODEL_SERVER, "yes"]);
     let base_url = format!("http://{}/v1", server.address);
-    let launch = Launch::development(BINARY).setting("PLUCKIT_DEMO", "false").setting("OPENAI_BASE_URL", &base_url);
+    let launch = Launch::development(BINARY)
+        .setting("PLUCKIT_DEMO", "false")
+        .setting("OPENAI_BASE_URL", &base_url)
+        // All turns are one user's.
+        .setting("MODEL_TOKENS_PER_USER_AND_DAY", "1000000000");
     let (service, address) = launch.start();
     for _ in 0..50 {
         take_turn(address, &through("warm up")).await;
         take_turn(server.address, &direct("warm up")).await;
     }
-    let (mut ours, mut with_log, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
-    for number in 0..TURNS {
-        ours.push(take_turn(address, &through("short")).await);
-        with_log.push(take_turn(address, &logged("short", number)).await);
-        theirs.push(take_turn(server.address, &direct("short")).await);
-    }
-    let delays = |turns: &[Turn]| turns.iter().map(|turn| turn.delay).collect::<Vec<_>>();
-    let totals = |turns: &[Turn]| turns.iter().map(|turn| turn.first_token).collect::<Vec<_>>();
-    let figure = |name: &str, ours: &[f64], theirs: &[f64], part: f64, goal: Goal| {
-        print_figure(name, "ms", quantile(ours, part), quantile(theirs, part), goal);
-    };
-    let (our_delays, their_delays) = (delays(&ours), delays(&theirs));
-    figure("model's first byte to first token, p50", &our_delays, &their_delays, 0.5, Goal::None);
-    figure("the same, p99", &our_delays, &their_delays, 0.99, Goal::AtMost(2.0));
-    let logged_delays = delays(&with_log);
-    figure("with the log on, p50", &logged_delays, &their_delays, 0.5, Goal::None);
-    figure("the same, p99", &logged_delays, &their_delays, 0.99, Goal::None);
-    let added = quantile(&logged_delays, 0.99) - quantile(&their_delays, 0.99);
-    let added_without = quantile(&our_delays, 0.99) - quantile(&their_delays, 0.99);
-    print_figure(
-        "added to the first token with the log on (baseline: off), p99",
-        "ms",
-        added,
-        added_without,
-        Goal::AtMost(1.0),
-    );
-    let (our_totals, their_totals) = (totals(&ours), totals(&theirs));
-    figure("request to first token, p50", &our_totals, &their_totals, 0.5, Goal::None);
-    figure("the same, p99", &our_totals, &their_totals, 0.99, Goal::None);
+    measure_one_by_one(address, server.address).await;
     let before = service.resident_kib();
-
-    let theirs = all_at_once(server.address, |_| direct("long")).await;
-    let failures_there = theirs.iter().filter(|turn| !turn.answer.contains("[DONE]")).count();
-    let their_delays = delays(&theirs);
-    for (name, is_logged) in [("200 streams at once", false), ("200 streams at once with the log on", true)] {
-        let request = |number| if is_logged { logged("long", TURNS + number) } else { through("long") };
-        let ours = all_at_once(address, request).await;
-        let failures = ours.iter().filter(|turn| !is_whole(&turn.answer)).count();
-        print_figure(&format!("{name}: failures"), "", failures as f64, failures_there as f64, Goal::AtMost(0.0));
-        let our_delays = delays(&ours);
-        figure(&format!("{name}: first byte to first token, p50"), &our_delays, &their_delays, 0.5, Goal::None);
-        let added = quantile(&our_delays, 0.99) - quantile(&their_delays, 0.99);
-        let baseline = quantile(&their_delays, 0.99);
-        print_figure(&format!("{name}: added to the first token, p99"), "ms", added, baseline, Goal::AtMost(10.0));
-    }
+    measure_at_once((address, service.id()), (server.address, server.id())).await;
     let mib = |kib: u64| kib as f64 / 1024.0;
     print_figure("most memory under that load", "MiB", mib(service.peak_kib()), mib(before), Goal::AtMost(64.0));
     drop(service);
     measure_many(&launch, server.address).await;
+}
+
+fn delays(turns: &[Turn]) -> Vec<f64> {
+    turns.iter().map(|turn| turn.delay).collect()
+}
+
+fn print_milliseconds(name: &str, ours: &[f64], theirs: &[f64], part: f64, goal: Goal) {
+    print_figure(name, "ms", quantile(ours, part), quantile(theirs, part), goal);
+}
+
+/// Prints by how much a quantile is above the baseline's.
+fn print_added(name: &str, ours: &[f64], theirs: &[f64], part: f64, goal: Goal) {
+    let baseline = quantile(theirs, part);
+    print_figure(name, "ms", quantile(ours, part) - baseline, baseline, goal);
+}
+
+/// One turn after the other.
+async fn measure_one_by_one(address: SocketAddr, model_server: SocketAddr) {
+    let (mut ours, mut with_log, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..TURNS {
+        ours.push(take_turn(address, &through("short")).await);
+        with_log.push(take_turn(address, &logged("short", number)).await);
+        theirs.push(take_turn(model_server, &direct("short")).await);
+    }
+    let totals = |turns: &[Turn]| turns.iter().map(|turn| turn.first_token).collect::<Vec<_>>();
+    let (our_delays, logged_delays, their_delays) = (delays(&ours), delays(&with_log), delays(&theirs));
+    print_milliseconds("model's first byte to first token, p50", &our_delays, &their_delays, 0.5, Goal::None);
+    print_milliseconds("the same, p99", &our_delays, &their_delays, 0.99, Goal::AtMost(2.0));
+    print_milliseconds("with the log on, p50", &logged_delays, &their_delays, 0.5, Goal::None);
+    print_added("added with the log on, p99", &logged_delays, &their_delays, 0.99, Goal::AtMost(1.0));
+    let (our_totals, their_totals) = (totals(&ours), totals(&theirs));
+    print_milliseconds("request to first token, p50", &our_totals, &their_totals, 0.5, Goal::None);
+    print_milliseconds("the same, p99", &our_totals, &their_totals, 0.99, Goal::None);
+}
+
+/// Many turns at once, with the log off and on, and begun in one moment or one after the other.
+async fn measure_at_once((address, process): (SocketAddr, u32), (model_server, model_process): (SocketAddr, u32)) {
+    for (how, gap) in [("at once", Duration::ZERO), ("at once, begun 5 ms apart", GAP)] {
+        let (mut theirs, mut ours, mut with_log) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut our_time, mut their_time) = (0.0, 0.0);
+        for round in 0..ROUNDS {
+            let before = processor_microseconds(model_process);
+            theirs.extend(all_at_once(model_server, gap, |_| direct("long")).await);
+            their_time += processor_microseconds(model_process) - before;
+            let before = processor_microseconds(process);
+            ours.extend(all_at_once(address, gap, |_| through("long")).await);
+            our_time += processor_microseconds(process) - before;
+            let first = TURNS + round * STREAMS;
+            with_log.extend(all_at_once(address, gap, |number| logged("long", first + number)).await);
+        }
+        let failures_there = theirs.iter().filter(|turn| !turn.answer.contains("[DONE]")).count();
+        let their_delays = delays(&theirs);
+        for (log, turns) in [("", &ours), (" with the log on", &with_log)] {
+            let name = format!("200 streams {how}{log}");
+            let failures = turns.iter().filter(|turn| !is_whole(&turn.answer)).count();
+            print_figure(&format!("{name}: failures"), "", failures as f64, failures_there as f64, Goal::AtMost(0.0));
+            let our_delays = delays(turns);
+            print_milliseconds(&format!("{name}: first token, p50"), &our_delays, &their_delays, 0.5, Goal::None);
+            print_added(
+                &format!("{name}: added to the first token, p99"),
+                &our_delays,
+                &their_delays,
+                0.99,
+                Goal::AtMost(10.0),
+            );
+        }
+        let each = |time: f64| time / (ROUNDS * STREAMS) as f64 / 1000.0;
+        let name = format!("200 streams {how}: processor time of a turn (baseline: the model server's)");
+        print_figure(&name, "ms", each(our_time), each(their_time), Goal::None);
+    }
 }
 
 /// Many streams for a longer time.
