@@ -18,7 +18,7 @@ use crate::routes::docs::Description;
 use crate::routes::wardrobe::{cutouts, drafts};
 use crate::routes::{
     admin, audit, auth, chat, chat_runs, collections, console, digest, docs, health, insights, jobs, logs, mcp, media,
-    metrics, moods, profile, reddit, scraper, settings, stylist, taste, timers, tokens, ui_chats, users, wardrobe,
+    metrics, moods, profile, reddit, scraper, settings, stylist, taste, timers, tokens, ui_chats, usage, users, wardrobe,
 };
 use crate::state::AppState;
 
@@ -186,12 +186,14 @@ pub fn groups(wardrobe_api: bool) -> Vec<Group> {
         Group::new("jobs", User, jobs::user()).audited(),
         Group::new("jobs", User, jobs::user_restarts()).quota(Kind::Model).audited(),
         Group::new("jobs", Admin, jobs::admin()),
+        Group::new("usage", User, usage::user()),
         Group::new("admin", Admin, admin::admin()),
         Group::new("admin", Admin, users::admin()),
         Group::new("admin", Admin, timers::admin()),
         Group::new("admin", Admin, logs::admin()),
         Group::new("admin", Admin, settings::admin()),
         Group::new("admin", Admin, audit::admin()),
+        Group::new("admin", Admin, usage::admin()),
     ];
     if wardrobe_api {
         groups.extend(wardrobe_groups());

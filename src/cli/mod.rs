@@ -22,6 +22,7 @@ mod process_image;
 mod serve;
 mod storage;
 mod token;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -69,6 +70,8 @@ enum Command {
     Token(token::Arguments),
     /// Serve the wardrobe to an assistant on this machine (Model Context Protocol, stdio).
     Mcp(mcp::Arguments),
+    /// Show what model calls cost, by day and model.
+    Usage(usage::Arguments),
     /// List, show, follow, terminate and restart jobs of a running service.
     Jobs(jobs::Arguments),
     /// List, show, replay and delete messages that failed for good, at a running service.
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Insights(arguments) => insights::run(&arguments),
+        Command::Usage(arguments) => usage::run(&arguments),
         Command::Token(arguments) => token::run(arguments),
         Command::Mcp(arguments) => mcp::run(&arguments),
         Command::Jobs(arguments) => jobs::run(arguments),

@@ -44,6 +44,7 @@ pub use self::insights::{Feed, Insights};
 pub use self::limits::Limits;
 pub use self::media::{CutoutModel, Media, Segmentation, ServiceCredential};
 pub use self::model::ModelServer;
+use self::model::read_prices;
 pub use self::moods::Moods;
 pub use self::names::UnknownName;
 use self::names::unknown_name;
@@ -60,6 +61,7 @@ use self::telemetry::read_log_filter;
 pub use self::telemetry::{Langfuse, LogFormat, Scraping, Telemetry};
 pub use self::wardrobe::WardrobeApi;
 pub use self::workers::{Operations, Workers};
+use crate::model::prices::Prices;
 
 /// All settings.
 #[derive(Debug, Clone)]
@@ -82,6 +84,8 @@ pub struct Config {
     pub media: Media,
     /// Language model.
     pub model: Option<ModelServer>,
+    /// Prices of models.
+    pub model_prices: Prices,
     /// Settings of the stylist.
     pub stylist: Stylist,
     /// Settings of chat runs.
@@ -130,6 +134,7 @@ impl Config {
         let queues = Queues::read(&mut reader, under_functions_host)?;
         let media = Media::read(&mut reader)?;
         let model = ModelServer::read(&mut reader)?;
+        let model_prices = read_prices(&mut reader)?;
         let stylist = Stylist::read(&mut reader)?;
         let chat_runs = ChatRuns::read(&mut reader, &documents)?;
         let log_filter = read_log_filter(&mut reader)?;
@@ -176,6 +181,7 @@ impl Config {
             queues,
             media,
             model,
+            model_prices,
             stylist,
             chat_runs,
             workers,

@@ -4,6 +4,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::reader::{Error, Reader};
+use crate::model::prices::Prices;
 
 /// Model server: Azure OpenAI, or an OpenAI-compatible one.
 #[derive(Debug, Clone)]
@@ -40,4 +41,11 @@ impl ModelServer {
         let other = base_url.map(|url| Self { url, azure_version: None, key, model, nano_model, embedding_model });
         Ok(azure.or(other))
     }
+}
+
+/// Reads the prices of models.
+pub(super) fn read_prices(reader: &mut Reader<'_>) -> Result<Prices, Error> {
+    let expected =
+        "prices per million tokens of requests and answers, such as gpt-4.1-mini=0.40/1.60, separated by commas";
+    reader.parsed("MODEL_PRICES", Prices::default(), expected)
 }

@@ -25,12 +25,12 @@ pub mod profiles;
 pub mod quizzes;
 pub mod sessions;
 pub mod sources;
-pub mod spending;
 pub mod styling;
 pub mod subscriptions;
 pub mod taste_jobs;
 pub mod timers;
 pub mod update;
+pub mod usage;
 pub mod votes;
 pub mod wardrobe;
 pub mod wear_events;
@@ -83,8 +83,8 @@ pub struct Data {
     pub chat_runs: chat_runs::ChatRuns,
     /// Answers to requests with an `Idempotency-Key`.
     pub idempotency: idempotency::Idempotency,
-    /// Token budgets.
-    pub spending: spending::SpendingDays,
+    /// What model calls cost, and token budgets.
+    pub usage: usage::Usage,
     /// Moods.
     pub moods: moods::Moods,
     /// Submitted posts.
@@ -145,7 +145,7 @@ impl Data {
             conversations: conversations::Conversations(store.clone()),
             chat_runs: chat_runs::ChatRuns(store.clone()),
             idempotency: idempotency::Idempotency::new(store.clone()),
-            spending: spending::SpendingDays(store.clone()),
+            usage: usage::Usage(store.clone()),
             moods: moods::Moods(store.clone()),
             contributions: contributions::Contributions(store.clone()),
             backlogs: backlogs::Backlogs(store.clone()),

@@ -1,13 +1,13 @@
-//! Daily token budgets of users, stored so that they hold for all instances together.
+//! Daily token budgets of users, and what model calls cost, stored so that both hold for all instances together.
 //!
 //! [`BudgetedModel`] is the only model that the rest of the service gets. Before a call it reserves an estimate in the
 //! payer's budget; when the call ends, in whatever way, it corrects the estimate to what the server counted, or to what
-//! was sent and received if the server counted nothing. Reservations count as spent, so concurrent calls can overdraw a
-//! budget by at most one call.
+//! was sent and received if the server counted nothing, and adds the call to the payer's usage of the day. Reservations
+//! count as spent, so concurrent calls can overdraw a budget by at most one call.
 //!
-//! A reservation takes effect at once and is stored some milliseconds later; calls do not wait for that. A process that
-//! is killed during a call leaves its reservations as spent. They do not exceed what the calls may have cost, and
-//! expire with the day.
+//! A reservation takes effect at once and is stored some milliseconds later; calls do not wait for that. The end of a
+//! call is stored at once, in the same document. A process that is killed during a call leaves its reservations as spent,
+//! and the call is not in the usage. Reservations do not exceed what the calls may have cost, and expire with the day.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -19,22 +19,24 @@ use async_trait::async_trait;
 use futures::{Stream, StreamExt};
 use parking_lot::{Mutex, MutexGuard};
 use time::{Date, OffsetDateTime, Time};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
+use uuid::Uuid;
 
+use crate::base::backoff::{Backoff, Jitter};
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
+use crate::data::usage::Change;
 use crate::data::{self, Data};
 use crate::llm::{
     self, CallContext, ChatRequest, Error, Message, Meter, Model, Part, PartStream, Payer, Purpose, Reply, ToolSpec,
     Usage,
 };
-use crate::model::chat_run::ModelUsage;
 use crate::model::ids::UserId;
+use crate::model::usage::ModelUsage;
 
-/// Model name of embeddings in usage figures.
-const EMBEDDING: &str = "embedding";
 /// Bytes of text per token in an estimate.
 const BYTES_PER_TOKEN: usize = 4;
 /// Tokens per picture in an estimate: what servers charge for a large one.
@@ -45,11 +47,12 @@ const ANSWER_TOKENS: u64 = 1_000;
 const FRESH: Duration = Duration::from_secs(1);
 /// `Retry-After` when only calls in progress exhaust the budget.
 const RESERVED_RETRY_AFTER: Duration = Duration::from_secs(5);
-/// Delay before a change is stored, so that a short call makes one write, which does not compete with its first token.
+/// Delay before a reservation is stored, so that a short call makes one write, which does not compete with its first token.
 const WRITE_DELAY: Duration = Duration::from_millis(50);
-/// Attempts to store a change, and the delay between two; afterwards it waits for the next change.
-const WRITE_TRIES: u32 = 3;
-const WRITE_PAUSE: Duration = Duration::from_millis(500);
+/// Attempts to store a change, over some ten minutes; afterwards it waits for the next change.
+const WRITE_TRIES: u32 = 25;
+const WRITE_PAUSES: Backoff =
+    Backoff { first: Duration::from_millis(500), most: Duration::from_secs(30), jitter: Jitter::Half };
 /// Number of accounts above which idle ones are dropped.
 const MOST_IDLE_ACCOUNTS: usize = 1024;
 
@@ -63,7 +66,7 @@ struct Inner {
     tasks: TaskTracker,
     /// Tokens per user and UTC day; zero for no limit.
     tokens_per_day: u64,
-    accounts: Mutex<HashMap<(UserId, Date), Arc<Account>>>,
+    accounts: Mutex<HashMap<(Payer, Date), Arc<Account>>>,
 }
 
 /// The daily token budget is used up.
@@ -73,21 +76,25 @@ pub struct BudgetExceeded {
     pub retry_after: Duration,
 }
 
-/// A user's account for a day, in this process.
+/// A payer's account for a day, in this process.
 struct Account {
-    user: UserId,
+    payer: Payer,
     day: Date,
     ledger: Mutex<Ledger>,
     /// Held while the total is read or written, so that an older total never replaces a newer one.
     storing: tokio::sync::Mutex<()>,
+    /// Notified when a call has ended.
+    call_ended: Notify,
 }
 
 #[derive(Default)]
 struct Ledger {
     /// The stored total, and when it was read.
     stored: Option<(u64, Instant)>,
-    /// Tokens to be added to it.
-    unwritten: i64,
+    /// Change that is being stored. It keeps its id until that has succeeded.
+    writing: Option<Change>,
+    /// Change to be stored after it.
+    unwritten: Change,
     /// Estimates of calls in progress, stored or not.
     reserved: u64,
     is_writing: bool,
@@ -95,7 +102,24 @@ struct Ledger {
 
 impl Ledger {
     fn total(&self) -> u64 {
-        self.stored.map_or(0, |(total, _)| total).saturating_add_signed(self.unwritten)
+        let unstored = self.writing.as_ref().map_or(0, |change| change.tokens).saturating_add(self.unwritten.tokens);
+        self.stored.map_or(0, |(total, _)| total).saturating_add_signed(unstored)
+    }
+
+    fn is_stored(&self) -> bool {
+        self.writing.is_none() && self.unwritten.tokens == 0 && self.unwritten.models.is_empty()
+    }
+
+    /// Returns what to store next: what failed before, or all that is new.
+    fn next_change(&mut self) -> Option<Change> {
+        if self.is_stored() {
+            return None;
+        }
+        let writing = self.writing.get_or_insert_with(|| {
+            let id = Uuid::new_v4().simple().to_string();
+            Change { id, ..std::mem::take(&mut self.unwritten) }
+        });
+        Some(writing.clone())
     }
 }
 
@@ -119,7 +143,7 @@ impl Budget {
         if self.0.tokens_per_day == 0 {
             return Ok(Ok(()));
         }
-        let account = self.account(user).await?;
+        let account = self.fresh_account(user).await?;
         let ledger = account.ledger();
         Ok(self.verdict(&ledger))
     }
@@ -138,17 +162,18 @@ impl Budget {
     ///
     /// # Errors
     /// When the store fails.
-    async fn reserve(&self, user: &UserId, tokens: u64) -> data::Result<Result<Reservation, BudgetExceeded>> {
-        let account = self.account(user).await?;
+    async fn reserve(&self, user: &UserId, tokens: u64) -> data::Result<Result<Arc<Account>, BudgetExceeded>> {
+        let account = self.fresh_account(user).await?;
         {
             let mut ledger = account.ledger();
             if let Err(exceeded) = self.verdict(&ledger) {
                 return Ok(Err(exceeded));
             }
             ledger.reserved = ledger.reserved.saturating_add(tokens);
-            self.change(&account, ledger, signed(tokens));
+            ledger.unwritten.tokens = ledger.unwritten.tokens.saturating_add(signed(tokens));
+            self.store_soon(&account, ledger);
         }
-        Ok(Ok(Reservation { budget: self.clone(), account, tokens, actual: tokens }))
+        Ok(Ok(account))
     }
 
     fn verdict(&self, ledger: &Ledger) -> Result<(), BudgetExceeded> {
@@ -166,96 +191,92 @@ impl Budget {
         Err(BudgetExceeded { retry_after })
     }
 
-    /// Returns the user's account of today, with a fresh total.
-    async fn account(&self, user: &UserId) -> data::Result<Arc<Account>> {
+    /// Returns the payer's account of today.
+    fn account(&self, payer: &Payer) -> Arc<Account> {
         let day = self.0.clock.now().date();
-        let account = {
-            let mut accounts = self.0.accounts.lock();
-            if accounts.len() >= MOST_IDLE_ACCOUNTS {
-                accounts.retain(|(_, of), account| {
-                    let is_idle = Arc::strong_count(account) == 1 && account.ledger().unwritten == 0;
-                    !is_idle && of.next_day().is_some_and(|next| next >= day)
-                });
-            }
-            let new = || Account { user: user.clone(), day, ledger: Mutex::default(), storing: Default::default() };
-            Arc::clone(accounts.entry((user.clone(), day)).or_insert_with(|| Arc::new(new())))
+        let mut accounts = self.0.accounts.lock();
+        if accounts.len() >= MOST_IDLE_ACCOUNTS {
+            accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.ledger().is_stored());
+        }
+        let new = || Account {
+            payer: payer.clone(),
+            day,
+            ledger: Mutex::default(),
+            storing: Default::default(),
+            call_ended: Notify::new(),
         };
+        Arc::clone(accounts.entry((payer.clone(), day)).or_insert_with(|| Arc::new(new())))
+    }
+
+    /// Returns the user's account of today, with a fresh total.
+    async fn fresh_account(&self, user: &UserId) -> data::Result<Arc<Account>> {
+        let account = self.account(&Payer::User(user.clone()));
         let is_fresh = |account: &Account| account.ledger().stored.is_some_and(|(_, at)| at.elapsed() < FRESH);
         if !is_fresh(&account) {
             let _storing = account.storing.lock().await;
             if !is_fresh(&account) {
-                let total = self.0.data.spending.find(user, day).await?;
+                let total = self.0.data.usage.tokens(&account.payer, account.day).await?;
                 account.ledger().stored = Some((total, Instant::now()));
             }
         }
         Ok(account)
     }
 
-    /// Changes a day's total: here at once, in the store soon.
-    fn change(&self, account: &Arc<Account>, mut ledger: MutexGuard<'_, Ledger>, tokens: i64) {
-        ledger.unwritten = ledger.unwritten.saturating_add(tokens);
-        if ledger.is_writing || ledger.unwritten == 0 {
+    /// Has a change of an account stored, unless that is under way.
+    fn store_soon(&self, account: &Arc<Account>, mut ledger: MutexGuard<'_, Ledger>) {
+        if ledger.is_writing || ledger.is_stored() {
             return;
         }
         ledger.is_writing = true;
         drop(ledger);
         let (budget, account) = (self.clone(), Arc::clone(account));
-        self.0.tasks.spawn(async move { budget.write(&account).await });
+        self.0.tasks.spawn(async move { budget.store(&account).await });
     }
 
     /// Stores the changes of an account until there are none.
-    async fn write(&self, account: &Account) {
-        tokio::time::sleep(WRITE_DELAY).await;
+    async fn store(&self, account: &Account) {
+        tokio::select! {
+            () = tokio::time::sleep(WRITE_DELAY) => {}
+            () = account.call_ended.notified() => {}
+        }
         let mut failures = 0;
         loop {
             let outcome = {
                 let _storing = account.storing.lock().await;
-                let tokens = {
+                let change = {
                     let mut ledger = account.ledger();
-                    if ledger.unwritten == 0 {
+                    let Some(change) = ledger.next_change() else {
                         ledger.is_writing = false;
                         return;
-                    }
-                    ledger.unwritten
+                    };
+                    change
                 };
-                let added = self.0.data.spending.add(&account.user, account.day, tokens).await;
+                let added = self.0.data.usage.add(&account.payer, account.day, &change).await;
                 added.map(|total| {
                     let mut ledger = account.ledger();
                     ledger.stored = Some((total, Instant::now()));
-                    ledger.unwritten -= tokens;
+                    ledger.writing = None;
                 })
             };
-            let Err(error) = outcome else { continue };
+            let Err(error) = outcome else {
+                failures = 0;
+                continue;
+            };
             failures += 1;
-            if failures >= WRITE_TRIES {
-                account.ledger().is_writing = false;
-                return warn!(user.id = %account.user, error = %Chain(&error), "token usage not saved yet");
+            if failures == 1 || failures == WRITE_TRIES {
+                warn!(payer = ?account.payer, error = %Chain(&error), "usage of models not saved yet");
             }
-            tokio::time::sleep(WRITE_PAUSE).await;
+            if failures == WRITE_TRIES {
+                account.ledger().is_writing = false;
+                return;
+            }
+            tokio::time::sleep(WRITE_PAUSES.pause(failures)).await;
         }
     }
 }
 
 fn signed(tokens: u64) -> i64 {
     i64::try_from(tokens).unwrap_or(i64::MAX)
-}
-
-/// Tokens reserved for a call; corrected to the actual cost on drop.
-struct Reservation {
-    budget: Budget,
-    account: Arc<Account>,
-    tokens: u64,
-    /// Actual cost of the call.
-    actual: u64,
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        let mut ledger = self.account.ledger();
-        ledger.reserved = ledger.reserved.saturating_sub(self.tokens);
-        let correction = signed(self.actual).saturating_sub(signed(self.tokens));
-        self.budget.change(&self.account, ledger, correction);
-    }
 }
 
 /// A model that charges its calls to users.
@@ -272,25 +293,42 @@ impl BudgetedModel {
 
     /// Reserves the estimated cost of a call.
     async fn begin(&self, context: &CallContext, model: &str, prompt: u64, answer: u64) -> llm::Result<Cost> {
-        let reservation = match &context.payer {
+        let estimate = prompt.saturating_add(answer);
+        let (account, reserved) = match &context.payer {
             Payer::User(user) if self.budget.0.tokens_per_day > 0 => {
-                let reserved = self.budget.reserve(user, prompt.saturating_add(answer)).await;
+                let account = self.budget.reserve(user, estimate).await;
                 // Nobody knows whether they may: as long as that is so nobody spends anything.
-                let reserved = reserved.map_err(|error| Error::Unavailable(error.into()))?;
-                Some(reserved.map_err(|BudgetExceeded { retry_after }| Error::OverBudget { retry_after })?)
+                let account = account.map_err(|error| Error::Unavailable(error.into()))?;
+                let account = account.map_err(|BudgetExceeded { retry_after }| Error::OverBudget { retry_after })?;
+                (account, Some(estimate))
             }
-            Payer::User(_) | Payer::Service => None,
+            payer @ (Payer::User(_) | Payer::Service) => (self.budget.account(payer), None),
         };
-        let meter = context.meter.clone().map(|meter| (meter, model.to_owned()));
-        Ok(Cost { reservation, meter, prompt, pieces: 0, bytes: 0, usage: None, is_free: false })
+        Ok(Cost {
+            budget: self.budget.clone(),
+            account,
+            reserved,
+            model: model.to_owned(),
+            meter: context.meter.clone(),
+            prompt,
+            pieces: 0,
+            bytes: 0,
+            usage: None,
+            is_free: false,
+        })
     }
 }
 
 /// Cost of a call, counted as it proceeds. Charged on drop: at the end of the call, or when its caller leaves.
 struct Cost {
-    reservation: Option<Reservation>,
-    /// Meter of the caller, and the name of the model.
-    meter: Option<(Meter, String)>,
+    budget: Budget,
+    account: Arc<Account>,
+    /// Tokens reserved for the call; `None` if the payer has no budget.
+    reserved: Option<u64>,
+    /// Name of the model.
+    model: String,
+    /// Meter of the caller.
+    meter: Option<Meter>,
     /// Estimated tokens of the request.
     prompt: u64,
     /// Chunks and bytes of the answer so far.
@@ -343,14 +381,21 @@ impl Cost {
 impl Drop for Cost {
     fn drop(&mut self) {
         let Usage { input_tokens, output_tokens } = self.tokens();
-        if let Some((meter, model)) = &self.meter
-            && !self.is_free
-        {
-            meter.add(&ModelUsage { model: model.clone(), calls: 1, input_tokens, output_tokens });
+        let call = ModelUsage { model: std::mem::take(&mut self.model), calls: 1, input_tokens, output_tokens };
+        let mut ledger = self.account.ledger();
+        if let Some(reserved) = self.reserved {
+            ledger.reserved = ledger.reserved.saturating_sub(reserved);
+            let correction = signed(input_tokens.saturating_add(output_tokens)).saturating_sub(signed(reserved));
+            ledger.unwritten.tokens = ledger.unwritten.tokens.saturating_add(correction);
         }
-        if let Some(reservation) = &mut self.reservation {
-            reservation.actual = input_tokens.saturating_add(output_tokens);
+        if !self.is_free {
+            call.add_to(&mut ledger.unwritten.models);
+            if let Some(meter) = &self.meter {
+                meter.add(&call);
+            }
         }
+        self.budget.store_soon(&self.account, ledger);
+        self.account.call_ended.notify_one();
     }
 }
 
@@ -378,6 +423,10 @@ fn prompt_tokens(request: &ChatRequest) -> u64 {
 impl Model for BudgetedModel {
     fn name(&self, purpose: Purpose) -> &str {
         self.inner.name(purpose)
+    }
+
+    fn embedding_name(&self) -> &str {
+        self.inner.embedding_name()
     }
 
     async fn stream(&self, context: &CallContext, request: ChatRequest) -> llm::Result<PartStream> {
@@ -411,7 +460,7 @@ impl Model for BudgetedModel {
 
     async fn embed(&self, context: &CallContext, texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
         let prompt = texts.iter().map(|text| tokens_in(text.len())).sum();
-        let mut cost = self.begin(context, EMBEDDING, prompt, 0).await?;
+        let mut cost = self.begin(context, self.inner.embedding_name(), prompt, 0).await?;
         let vectors = self.inner.embed(context, texts).await;
         if let Err(error) = &vectors {
             cost.fail(error);

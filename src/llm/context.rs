@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::model::chat_run::{ModelUsage, RunUsage};
 use crate::model::ids::UserId;
+use crate::model::usage::{ModelUsage, RunUsage};
 use crate::telemetry::observe::Observation;
 
 /// Context of a model call: who pays for it, and the trace it belongs to.
@@ -41,7 +41,7 @@ impl Meter {
 }
 
 /// Whose budget a call is charged to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Payer {
     /// The service itself, for shared work such as moods and the feed.
     Service,

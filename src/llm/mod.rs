@@ -266,6 +266,11 @@ pub trait Model: Send + Sync {
     /// Returns the name of the model for `purpose`, as in `done` events and logs; `offline` for the built-in one.
     fn name(&self, purpose: Purpose) -> &str;
 
+    /// Returns the name of the model for embeddings.
+    fn embedding_name(&self) -> &str {
+        "embedding"
+    }
+
     /// Starts a streamed answer. Returns once the server has begun to answer; earlier failures are retried.
     async fn stream(&self, context: &CallContext, request: ChatRequest) -> Result<PartStream>;
 

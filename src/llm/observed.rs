@@ -64,6 +64,10 @@ impl Model for ObservedModel {
         self.inner.name(purpose)
     }
 
+    fn embedding_name(&self) -> &str {
+        self.inner.embedding_name()
+    }
+
     async fn stream(&self, context: &CallContext, request: ChatRequest) -> Result<PartStream> {
         let mut call = self.begin(context, &request);
         match self.inner.stream(context, request).instrument(call.span.clone()).await {

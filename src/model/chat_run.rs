@@ -14,6 +14,7 @@ use super::ids::{ChatId, ItemId, RunId, UserId};
 use super::lease::Lease;
 use super::lenient;
 use super::timestamp::Timestamp;
+use super::usage::RunUsage;
 
 /// Characters of a user's message that lists of runs show.
 pub const SHOWN_MESSAGE: usize = 120;
@@ -203,55 +204,6 @@ impl LoggedEvent {
     /// Whether it is the last event of a run.
     pub fn is_done(&self) -> bool {
         matches!(self, Self::Other(event) if matches!(**event, ChatEvent::Done { .. }))
-    }
-}
-
-/// Calls of one model, and their tokens.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ModelUsage {
-    /// The model.
-    pub model: String,
-    /// Calls.
-    pub calls: u64,
-    /// Tokens of requests.
-    pub input_tokens: u64,
-    /// Tokens of answers.
-    pub output_tokens: u64,
-}
-
-/// What a run cost, in all and by model.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RunUsage {
-    /// Calls of models.
-    #[serde(default)]
-    pub calls: u64,
-    /// Tokens of requests.
-    #[serde(default)]
-    pub input_tokens: u64,
-    /// Tokens of answers.
-    #[serde(default)]
-    pub output_tokens: u64,
-    /// The same by model.
-    #[serde(default)]
-    pub by_model: Vec<ModelUsage>,
-}
-
-impl RunUsage {
-    /// Adds calls of one model.
-    pub fn add(&mut self, usage: &ModelUsage) {
-        self.calls += usage.calls;
-        self.input_tokens += usage.input_tokens;
-        self.output_tokens += usage.output_tokens;
-        match self.by_model.iter_mut().find(|known| known.model == usage.model) {
-            Some(known) => {
-                known.calls += usage.calls;
-                known.input_tokens += usage.input_tokens;
-                known.output_tokens += usage.output_tokens;
-            }
-            None => self.by_model.push(usage.clone()),
-        }
     }
 }
 
@@ -465,21 +417,5 @@ mod tests {
         assert_eq!(document, expected);
         let back: Vec<LoggedEvent> = serde_json::from_value(document).unwrap();
         assert_eq!(back.into_iter().map(ChatEvent::from).collect::<Vec<_>>(), events);
-    }
-
-    #[test]
-    fn usage_is_added_up_by_model() {
-        let call = |model: &str, input_tokens, output_tokens| ModelUsage {
-            model: model.to_owned(),
-            calls: 1,
-            input_tokens,
-            output_tokens,
-        };
-        let mut usage = RunUsage::default();
-        for call in [call("a", 10, 2), call("b", 1, 1), call("a", 5, 3)] {
-            usage.add(&call);
-        }
-        assert_eq!((usage.calls, usage.input_tokens, usage.output_tokens), (3, 16, 6));
-        assert_eq!(usage.by_model[0], ModelUsage { calls: 2, ..call("a", 15, 5) });
     }
 }

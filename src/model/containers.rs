@@ -48,6 +48,7 @@ pub enum Container {
     Collections,
     CollectionMembers,
     AuditEntries,
+    Usage,
 }
 
 /// Default lifetime of a container's documents.
@@ -326,6 +327,11 @@ const SPECS: [Spec; 24] = [
         indexes: &[&[("at", Descending), ("id", Ascending)]],
         across_partitions: true,
         ..spec("AuditEntries", "COSMOS_DB_AUDIT_CONTAINER", "userId", Days(365))
+    // What model calls cost, and token budgets, by user and day.
+    Spec {
+        indexes: &[&[("date", Descending), ("userId", Ascending)]],
+        across_partitions: true,
+        ..spec("Usage", "COSMOS_DB_USAGE_CONTAINER", "userId", PerDocument)
     },
 ];
 

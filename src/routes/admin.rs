@@ -22,8 +22,6 @@ use crate::state::AppState;
 const PAGE: usize = 50;
 const LONGEST_REASON: usize = 500;
 const LONGEST_STATUS: usize = 20;
-/// Longest continuation token. Tokens of Cosmos DB grow with the number of partitions.
-const LONGEST_TOKEN: usize = 16_000;
 const NO_DEAD_LETTER: ApiError = ApiError::NotFound("Dead letter not found.");
 
 /// Routes for administrators.
@@ -97,15 +95,11 @@ struct ListBansRequest {
 
 impl Read for ListBansRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self { after: read_token(fields) }
+        Self { after: fields.continuation_token() }
     }
 }
 
 described!(ListBansRequest);
-
-fn read_token(fields: &mut Fields) -> Option<String> {
-    fields.optional_text("continuationToken", LONGEST_TOKEN).filter(|token| !token.is_empty())
-}
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -143,7 +137,7 @@ impl Read for ListDeadLettersRequest {
     fn read(fields: &mut Fields) -> Self {
         let status = fields.optional_text("status", LONGEST_STATUS).filter(|status| !status.is_empty());
         fields.rule("status", || json!({ "enum": ["", "dead_lettered", "replayed"] }));
-        Self { status, after: read_token(fields) }
+        Self { status, after: fields.continuation_token() }
     }
 }
 

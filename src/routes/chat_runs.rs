@@ -15,9 +15,10 @@ use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read, chat_id};
 use crate::http::layers::auth::CurrentUser;
-use crate::model::chat_run::{RunStatus, RunSummary, RunUsage, StopReason};
+use crate::model::chat_run::{RunStatus, RunSummary, StopReason};
 use crate::model::ids::{ChatId, RunId};
 use crate::model::timestamp::Timestamp;
+use crate::model::usage::RunUsage;
 use crate::state::AppState;
 
 const DEFAULT_PAGE: i64 = 20;

@@ -27,8 +27,6 @@ use crate::state::AppState;
 const PAGE: usize = 50;
 const LONGEST_REASON: usize = 500;
 const LONGEST_STATUS: usize = 20;
-/// Longest continuation token. Tokens of Cosmos DB grow with the number of partitions.
-const LONGEST_TOKEN: usize = 16_000;
 const NO_JOB: ApiError = ApiError::NotFound("Job not found");
 const NO_FILE: ApiError = ApiError::NotFound("File not found");
 const BAD_PATH: ApiError = ApiError::BadRequest("Invalid path.");
@@ -65,10 +63,7 @@ impl Read for ListJobsRequest {
     fn read(fields: &mut Fields) -> Self {
         let status = fields.optional_text("status", LONGEST_STATUS).filter(|status| !status.is_empty());
         fields.rule("status", || json!({ "enum": ["", "Pending", "Running", "Completed", "Failed", "Terminated"] }));
-        Self {
-            status,
-            after: fields.optional_text("continuationToken", LONGEST_TOKEN).filter(|token| !token.is_empty()),
-        }
+        Self { status, after: fields.continuation_token() }
     }
 }
 

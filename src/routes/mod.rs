@@ -27,4 +27,5 @@ pub mod timers;
 pub mod tokens;
 pub mod ui_chats;
 pub mod users;
+pub mod usage;
 pub mod wardrobe;

@@ -91,6 +91,8 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::POST, "/api/wardrobe/x/cutout", User),
     (Method::POST, "/api/mcp", User),
     (Method::GET, "/api/mcp/resource-metadata", Public),
+    (Method::GET, "/api/usage", User),
+    (Method::GET, "/api/admin/usage", Admin),
     (Method::POST, "/api/admin/ban/x", Admin),
     (Method::POST, "/api/admin/unban/x", Admin),
     (Method::GET, "/api/admin/bans", Admin),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use futures::future::join_all;
 use http_body_util::BodyExt;
+use pluckit::llm::Payer;
 use pluckit::store::Container;
 use pluckit::workers::{Delivery, taste};
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ fn app(server: &ModelServer, tokens: u64) -> TestApp {
 
 async fn spent(app: &TestApp, user: &str) -> u64 {
     let today = pluckit::base::clock::Clock::now(&*app.clock).date();
-    app.state.data.spending.find(&user.into(), today).await.unwrap()
+    app.state.data.usage.tokens(&Payer::User(user.into()), today).await.unwrap()
 }
 
 async fn ask(caller: &Caller) -> crate::support::caller::Answer {

@@ -43,4 +43,5 @@ mod telemetry;
 mod terminal;
 mod tools;
 mod ui_messages;
+mod usage;
 mod workers;

@@ -418,6 +418,11 @@ impl Fields {
         }
     }
 
+    /// Reads the `continuationToken` of a query; `None` for the first page.
+    pub fn continuation_token(&mut self) -> Option<String> {
+        self.optional_text("continuationToken", LONGEST_CONTINUATION_TOKEN).filter(|token| !token.is_empty())
+    }
+
     /// Reads an optional integer, which may be written as a string, as in queries.
     pub fn optional_integer(&mut self, name: &'static str) -> Option<i64> {
         self.ask(name, false, Place::integer);
@@ -615,6 +620,8 @@ impl Fields {
 
 /// Longest signal that is examined, in characters.
 const LONGEST_SIGNAL: usize = 20;
+/// Longest continuation token, in characters. Tokens of Cosmos DB grow with the number of partitions.
+const LONGEST_CONTINUATION_TOKEN: usize = 16_000;
 
 /// Whether the number is an integer in the range of `i64`. In JSON, 47.0 is the same number as 47.
 fn is_whole(number: &serde_json::Number) -> bool {

@@ -5,8 +5,9 @@
 
 use serde_json::{Value, json};
 
-use crate::model::chat_run::{ChatEvent, RunUsage, StopReason};
+use crate::model::chat_run::{ChatEvent, StopReason};
 use crate::model::ids::{ChatId, RunId};
+use crate::model::usage::RunUsage;
 
 /// Chunks per event that voids a step: as many as an event of the broken step may have had. Clients that skip the chunks
 /// that they have get at least one of them then.

@@ -58,6 +58,10 @@ impl Model for OfflineModel {
         "offline"
     }
 
+    fn embedding_name(&self) -> &str {
+        "offline"
+    }
+
     async fn stream(&self, _context: &CallContext, request: ChatRequest) -> Result<PartStream> {
         let Reply { text, tool_calls, usage } = answer(&request);
         let mut parts: Vec<Part> = text.split_inclusive(' ').map(|word| Part::Text(word.to_owned())).collect();

@@ -270,6 +270,10 @@ impl Model for OpenAi {
         &self.deployment(purpose).name
     }
 
+    fn embedding_name(&self) -> &str {
+        &self.embedding.name
+    }
+
     async fn stream(&self, _context: &CallContext, request: ChatRequest) -> Result<PartStream> {
         let call = self.call();
         let deployment = self.deployment(request.purpose);

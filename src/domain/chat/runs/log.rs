@@ -13,7 +13,8 @@ use crate::base::clock::Clock;
 use crate::data::chat_runs::{Appended, ChatRuns};
 use crate::data::lease::{self, Held, Lost};
 use crate::llm::Meter;
-use crate::model::chat_run::{ChatEvent, ChatRun, FinishedStep, LogPiece, LoggedEvent, RunUsage};
+use crate::model::chat_run::{ChatEvent, ChatRun, FinishedStep, LogPiece, LoggedEvent};
+use crate::model::usage::RunUsage;
 
 /// Bytes in a piece of the log, unless one event is longer.
 const PIECE_BYTES: usize = 512 * 1024;

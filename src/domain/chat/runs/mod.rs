@@ -33,10 +33,11 @@ use crate::data::chat_runs::ChatRuns;
 use crate::data::lease::Leases;
 use crate::domain::base::Base;
 use crate::llm::Purpose;
-use crate::model::chat_run::{ChatRun, LoggedEvent, OnDisconnect, RunStatus, RunUsage, SHOWN_MESSAGE, StopReason};
+use crate::model::chat_run::{ChatRun, LoggedEvent, OnDisconnect, RunStatus, SHOWN_MESSAGE, StopReason};
 use crate::model::ids::{ChatId, RunId, UserId};
 use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
+use crate::model::usage::RunUsage;
 use crate::telemetry::observe::Observation;
 
 /// Length of a lease on a run.

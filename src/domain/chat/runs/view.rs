@@ -2,8 +2,9 @@
 
 use super::{Error, Runs};
 use crate::data;
-use crate::model::chat_run::{ChatEvent, ChatRun, LoggedEvent, RunStatus, RunSummary, RunUsage, StopReason};
+use crate::model::chat_run::{ChatEvent, ChatRun, LoggedEvent, RunStatus, RunSummary, StopReason};
 use crate::model::ids::{ChatId, RunId, UserId};
+use crate::model::usage::RunUsage;
 
 /// A run and what it came to so far.
 pub struct RunView {
