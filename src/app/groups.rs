@@ -18,7 +18,8 @@ use crate::routes::docs::Description;
 use crate::routes::wardrobe::{cutouts, drafts};
 use crate::routes::{
     admin, audit, auth, chat, chat_runs, collections, console, digest, docs, health, insights, jobs, logs, mcp, media,
-    metrics, moods, profile, reddit, scraper, settings, stylist, taste, timers, tokens, ui_chats, usage, users, wardrobe,
+    metrics, moods, openai, profile, reddit, scraper, settings, stylist, taste, timers, tokens, ui_chats, usage, users,
+    wardrobe,
 };
 use crate::state::AppState;
 
@@ -158,6 +159,12 @@ pub fn groups(wardrobe_api: bool) -> Vec<Group> {
         Group::new("chat", User, chat::user_turns())
             .quota(Kind::Model)
             .largest_body(chat::LARGEST_TURN)
+            .never_repeats(),
+        Group::new("openai", User, openai::user()),
+        Group::new("openai", User, openai::user_completions())
+            .quota(Kind::Model)
+            .largest_body(chat::LARGEST_TURN)
+            .time_limit(SLOW_TIME_LIMIT)
             .never_repeats(),
         Group::new("digest", User, digest::user()),
         Group::new("digest", User, digest::slow_user()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT).may_be_later(),

@@ -15,6 +15,7 @@ use super::groups::Access::{self, Admin, Public, Service, SignedIn, User, UserOr
 use super::groups::{Group, groups};
 use crate::http::error::Fault;
 use crate::http::layers::idempotency::Repeats;
+use crate::http::layers::openai_errors::{self, ErrorBody};
 
 /// Headings of the routes with what they are about, in the order in which one comes to use them.
 const TAGS: [(&str, &str); 19] = [
@@ -107,7 +108,7 @@ struct ValidationError {
         license(name = "MIT", identifier = "MIT")
     ),
     servers((url = "/", description = "This service")),
-    components(schemas(Error, ValidationError))
+    components(schemas(Error, ValidationError, ErrorBody))
 )]
 struct Base;
 
@@ -146,6 +147,9 @@ pub fn document(wardrobe_api: bool) -> Value {
                     may_be_later(operation);
                 }
                 complete(operation, &rules);
+                if openai_errors::applies_to(&path) {
+                    use_openai_form(operation);
+                }
             }
             merge(&mut document["paths"][path], operations);
         }
@@ -303,6 +307,27 @@ fn complete(operation: &mut Value, rules: &Rules) {
         responses.entry(status.to_string()).or_insert(shared);
     }
 }
+
+/// Describes the errors and the stream of an operation as OpenAI's API has them.
+fn use_openai_form(operation: &mut Value) {
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        if let Some(reference) = response.get_mut("$ref") {
+            *reference = json!(format!("#/components/responses/{OPENAI_PREFIX}{status}"));
+        } else if status.as_str() >= "400" {
+            response["content"] = json_body("OpenAiError");
+        }
+        if let Some(stream) = response.pointer_mut("/content/text~1event-stream/schema") {
+            stream["description"] = json!(
+                "Server-sent events: blocks of `data: `, a chunk as JSON in one line, and an empty line. Comments \
+                 (`: keep-alive`) come after 15 s of silence. The last block is `data: [DONE]`. What fails after the first \
+                 byte is a block with an `error`."
+            );
+        }
+    }
+}
+
+/// What the names of shared responses in OpenAI's form begin with.
+const OPENAI_PREFIX: &str = "openai-";
 
 /// How events are sent.
 const STREAM: &str = "Server-sent events: blocks of `data: `, an event as JSON in one line, and an empty line. No block has \
@@ -489,8 +514,17 @@ fn responses() -> Value {
         (status.to_string(), response)
     };
     let mut responses: Map<_, _> = shared.into_iter().map(response).collect();
+    let in_openai_form = |(status, response): (&String, &Value)| {
+        let mut response = response.clone();
+        response["content"] = json_body("OpenAiError");
+        (format!("{OPENAI_PREFIX}{status}"), response)
+    };
+    let in_openai_form: Vec<_> = responses.iter().map(in_openai_form).collect();
+    responses.extend(in_openai_form);
     // Answered by the connection, where nothing is known of routes.
-    responses.insert("414".to_owned(), json!({ "description": "The URL is longer than 64 KiB." }));
-    responses.insert("431".to_owned(), json!({ "description": "URL and headers are longer than 80 KiB." }));
+    for prefix in ["", OPENAI_PREFIX] {
+        responses.insert(format!("{prefix}414"), json!({ "description": "The URL is longer than 64 KiB." }));
+        responses.insert(format!("{prefix}431"), json!({ "description": "URL and headers are longer than 80 KiB." }));
+    }
     responses.into()
 }

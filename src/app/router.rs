@@ -24,6 +24,7 @@ use crate::http::layers::cors::{allow_origins, refuse_preflight};
 use crate::http::layers::idempotency::{Repeats, repeat_answers};
 use crate::http::layers::limits::{admit_service, limit_address, limit_upload, limit_user, shed};
 use crate::http::layers::log::{log_probe, log_request};
+use crate::http::layers::openai_errors::write_openai_errors;
 use crate::http::layers::time::limit_time;
 use crate::http::web_client::WebClient;
 use crate::state::AppState;
@@ -145,6 +146,7 @@ pub fn with_layers(probes: Router<AppState>, routes: Router<AppState>, state: Ap
     let routes = routes.method_not_allowed_fallback(wrong_method).layer(
         ServiceBuilder::new()
             .layer(from_fn_with_state(state.clone(), log_request))
+            .layer(from_fn(write_openai_errors))
             .layer(inside)
             .layer(from_fn_with_state(state.clone(), shed)),
     );

@@ -224,6 +224,9 @@ pub struct RunRequest {
     /// Items that the outfit should be built around.
     #[serde(default)]
     pub selected: Vec<ItemId>,
+    /// What the client says about the conversation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub client_notes: String,
 }
 
 /// A tool call of a step that is finished.

@@ -327,6 +327,7 @@ const SPECS: [Spec; 24] = [
         indexes: &[&[("at", Descending), ("id", Ascending)]],
         across_partitions: true,
         ..spec("AuditEntries", "COSMOS_DB_AUDIT_CONTAINER", "userId", Days(365))
+    },
     // What model calls cost, and token budgets, by user and day.
     Spec {
         indexes: &[&[("date", Descending), ("userId", Ascending)]],

@@ -176,7 +176,8 @@ async fn take_turn(
     });
     let open = (app.limits.open_stream(&user)?, app.telemetry.metrics.open_stream());
     app.budget.check(&user).await??;
-    let turn = Turn { user, message: body.message, recent: body.recent, selected: body.selected };
+    let ChatRequest { message, recent, selected, .. } = body;
+    let turn = Turn { user, message, recent, selected, client_notes: String::new() };
     let new = NewRun { turn, chat_id: chat_id.clone(), on_disconnect, trace_id, observation };
     // The last place that can still answer with an ordinary error.
     let events = app.runs.begin(new).await?;

@@ -30,6 +30,7 @@ mod mcp_clients;
 mod media;
 mod metrics;
 mod moods;
+mod openai_clients;
 mod openapi;
 mod process;
 mod queue;

@@ -36,6 +36,8 @@ pub const LONGEST_MESSAGE: usize = 8_000;
 pub const MOST_RECENT_MESSAGES: usize = 500;
 /// Most items that a user can select.
 pub const MOST_SELECTED_ITEMS: usize = 20;
+/// Longest notes of a client that count, in characters.
+const LONGEST_NOTES: usize = 8_000;
 /// Longest trace id that is carried into the events, in characters.
 pub const LONGEST_TRACE_ID: usize = 128;
 /// A turn ends after this long, whatever the model does: front ends cut a request off at 230 s.
@@ -52,6 +54,8 @@ pub struct Turn {
     pub recent: Vec<RecentMessage>,
     /// Items that the outfit should be built around.
     pub selected: Vec<ItemId>,
+    /// What the client says about the conversation: data for the model, after its instructions.
+    pub client_notes: String,
 }
 
 /// A turn with all that it needs to know.
@@ -116,6 +120,7 @@ impl Chat {
             recent: history::tidy(turn.recent),
             message: turn.message,
             selected: turn.selected,
+            client_notes: turn.client_notes.chars().take(LONGEST_NOTES).collect(),
         };
         self.prepare_again(turn.user, request, RunUsage::default(), observation).await
     }
@@ -128,8 +133,8 @@ impl Chat {
         usage: RunUsage,
         observation: Observation,
     ) -> data::Result<PreparedTurn> {
-        let RunRequest { message, recent, said_before, said_last, selected } = request;
-        let turn = Turn { user, message, recent, selected };
+        let RunRequest { message, recent, said_before, said_last, selected, client_notes } = request;
+        let turn = Turn { user, message, recent, selected, client_notes };
         let memory = self.data.conversations.find(&turn.user);
         let selected = self.data.wardrobe.find_many(&turn.user, &turn.selected);
         let (memory, selected) = futures::try_join!(memory, selected)?;
@@ -148,6 +153,7 @@ impl PreparedTurn {
             said_before: self.said_before,
             said_last: self.said_last.clone().filter(|last| last.content.len() <= LONGEST_HISTORY),
             selected: self.turn.selected.clone(),
+            client_notes: self.turn.client_notes.clone(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod chat_id;
 pub mod description;
+pub mod parts;
 pub mod text;
 pub mod upload;
 
@@ -554,6 +555,26 @@ impl Fields {
             self.faults.append(&mut fields.faults);
         }
         Some(records)
+    }
+
+    /// Reads an object that may be missing or null.
+    pub fn optional_object<T: Read>(&mut self, name: &'static str) -> Option<T> {
+        self.ask(name, false, |_| description::body_schema::<T>());
+        match self.take(name)? {
+            Value::Null => None,
+            Value::Object(object) => {
+                let place = self.place.iter().cloned().chain([Step::Name(name)]).collect();
+                let mut fields = Self { object, place, faults: Vec::new(), notes: None };
+                let record = T::read(&mut fields);
+                self.faults.append(&mut fields.faults);
+                Some(record)
+            }
+            other => {
+                let msg = "Input should be a valid dictionary or object to extract fields from";
+                self.fault("model_attributes_type", &[Step::Name(name)], msg, other, Value::Null);
+                None
+            }
+        }
     }
 
     /// Reads a required list of at most `most` objects without interpreting them.

@@ -8,4 +8,5 @@ pub mod flusher;
 pub mod idempotency;
 pub mod limits;
 pub mod log;
+pub mod openai_errors;
 pub mod time;

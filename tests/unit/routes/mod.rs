@@ -16,6 +16,7 @@ mod jobs;
 mod mcp;
 pub mod media;
 mod moods;
+mod openai;
 mod operator;
 mod profile;
 mod scraper;

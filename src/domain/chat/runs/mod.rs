@@ -26,6 +26,7 @@ pub use self::follow::Follower;
 use self::live::{End, Live};
 pub use self::log::Log;
 pub use self::view::{RunView, ToolView};
+pub use self::work::FAILED;
 use super::{Chat, PreparedTurn, Turn};
 use crate::base::chain::Chain;
 use crate::data;

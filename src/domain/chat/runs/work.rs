@@ -41,7 +41,8 @@ const PAUSES: Backoff =
 /// Largest document of a run whose events are in it, in bytes.
 const LARGEST_WHOLE: usize = 1024 * 1024;
 
-const FAILED: &str = "Something went wrong. Please try again.";
+/// What the user reads when a turn has failed.
+pub const FAILED: &str = "Something went wrong. Please try again.";
 const LIMIT_REACHED: &str = "Tool-call limit reached. Please retry with a shorter request.";
 
 /// One process's work on one run.
