@@ -154,6 +154,10 @@ pub fn document(wardrobe_api: bool) -> Value {
             merge(&mut document["paths"][path], operations);
         }
     }
+    let paths = document["paths"].to_string();
+    if let Some(responses) = document["components"]["responses"].as_object_mut() {
+        responses.retain(|status, _| paths.contains(&format!("#/components/responses/{status}\"")));
+    }
     document
 }
 

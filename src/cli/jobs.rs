@@ -36,6 +36,7 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// List your jobs, newest first (default)
+    #[command(after_help = "Examples:\n  pluckit jobs list --status Failed --all")]
     List {
         /// Only jobs with this status: Pending, Running, Completed, Failed or Terminated
         #[arg(long)]
@@ -45,16 +46,19 @@ enum Command {
         all: bool,
     },
     /// Show a job with its history and outputs
+    #[command(after_help = "Examples:\n  pluckit jobs show ID")]
     Show {
         /// Job id
         id: String,
     },
     /// Follow a job until it ends; exit code 0 if it completed
+    #[command(after_help = "Examples:\n  pluckit jobs tail ID")]
     Tail {
         /// Job id
         id: String,
     },
     /// Terminate a job
+    #[command(after_help = "Examples:\n  pluckit jobs terminate ID --reason 'no need'")]
     Terminate {
         /// Job id
         id: String,
@@ -63,6 +67,7 @@ enum Command {
         reason: Option<String>,
     },
     /// Start a new job with the same input
+    #[command(after_help = "Examples:\n  pluckit jobs restart ID")]
     Restart {
         /// Job id
         id: String,

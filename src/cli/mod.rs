@@ -20,6 +20,7 @@ mod output;
 mod package;
 mod process_image;
 mod serve;
+mod shell;
 mod storage;
 mod token;
 mod usage;
@@ -31,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::app;
 use crate::base::clock::{Clock, SystemClock};
@@ -44,7 +45,12 @@ use self::output::{complain, is_reader_gone, output};
 
 /// The backend of PluckIt, an AI wardrobe stylist.
 #[derive(Parser)]
-#[command(name = "pluckit", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "pluckit",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  pluckit\n  pluckit chat 'What should I wear today?'"
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -55,24 +61,46 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Start the service (default).
+    #[command(after_help = "Examples:\n  pluckit\n  pluckit serve --port 8080 --data-dir /var/lib/pluckit --no-demo")]
     Serve(serve::Arguments),
     /// Talk to the stylist of a running service.
+    #[command(
+        after_help = "Examples:\n  pluckit chat 'What should I wear to a casual dinner?'\n  pluckit chat --url https://pluckit.example --token-file token.txt"
+    )]
     Chat(chat::Arguments),
     /// Create purchase ideas for a wardrobe.
+    #[command(after_help = "Examples:\n  pluckit digest\n  pluckit digest --user 1234567890 --force --json")]
     Digest(digest::Arguments),
     /// Import wardrobe items, a profile and wear events from files.
+    #[command(
+        after_help = "Examples:\n  pluckit import wardrobe.csv\n  pluckit import items.json wears.jsonl --user 1234567890\n  pluckit import --dry-run - < export.json"
+    )]
     Import(import::Arguments),
     /// Export wardrobe items, the profile and wear events to a file.
+    #[command(
+        after_help = "Examples:\n  pluckit export --output backup.json\n  pluckit export --kind wardrobe --format csv > wardrobe.csv"
+    )]
     Export(export::Arguments),
     /// Show wardrobe statistics: cost per wear, unworn items, colours.
+    #[command(
+        after_help = "Examples:\n  pluckit insights\n  pluckit insights --window-days 30 --target-cpw 15 --all\n  pluckit insights --json"
+    )]
     Insights(insights::Arguments),
     /// Create, list and revoke API tokens.
+    #[command(after_help = "Examples:\n  pluckit token create 'Chat UI'\n  pluckit token list")]
     Token(token::Arguments),
     /// Serve the wardrobe to an assistant on this machine (Model Context Protocol, stdio).
+    #[command(after_help = "Examples:\n  pluckit mcp\n  pluckit mcp --data-dir ./data --read-only")]
     Mcp(mcp::Arguments),
     /// Show what model calls cost, by day and model.
+    #[command(
+        after_help = "Examples:\n  pluckit usage\n  pluckit usage --all --days 7\n  MODEL_PRICES=gpt-4.1-mini=0.40/1.60 pluckit usage"
+    )]
     Usage(usage::Arguments),
     /// List, show, follow, terminate and restart jobs of a running service.
+    #[command(
+        after_help = "Examples:\n  pluckit jobs\n  pluckit jobs list --status Running\n  pluckit jobs tail ID --url https://pluckit.example --token-file token.txt"
+    )]
     Jobs(jobs::Arguments),
     /// List, show, replay and delete messages that failed for good, at a running service.
     #[command(
@@ -83,22 +111,42 @@ enum Command {
     #[command(after_help = "Examples:\n  pluckit health\n  pluckit health --ready --url https://pluckit.example")]
     Health(health::Arguments),
     /// Show effective settings and their sources; secrets are masked.
+    #[command(after_help = "Examples:\n  pluckit config")]
     Config(config::Arguments),
     /// Check a deployment and suggest fixes.
+    #[command(after_help = "Examples:\n  pluckit doctor\n  pluckit doctor --json")]
     Doctor(doctor::Arguments),
     /// Create databases, queues and containers, or describe them for templates.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  pluckit storage init\n  pluckit storage schema > deploy/storage.json"
+    )]
     Storage(storage::Command),
     /// Back up documents, queue and blobs of the embedded store; the service may run.
+    #[command(after_help = "Examples:\n  pluckit backup /var/backups/pluckit")]
     Backup(backup::BackupArguments),
     /// Restore a backup into an empty data directory.
+    #[command(after_help = "Examples:\n  pluckit restore /var/backups/pluckit --data-dir ./restored")]
     Restore(backup::RestoreArguments),
     /// Delete the embedded store and load the demo again, in development.
+    #[command(after_help = "Examples:\n  pluckit reset --demo")]
     Reset(backup::ResetArguments),
     /// Build the Azure Functions package.
+    #[command(after_help = "Examples:\n  pluckit package --out dist")]
     Package(package::Arguments),
     /// Remove the backgrounds of pictures and write them as WebP.
+    #[command(
+        after_help = "Examples:\n  pluckit process-image coat.heic -o coat.webp\n  pluckit process-image photos/*.jpg -o cut-out/"
+    )]
     ProcessImage(process_image::Arguments),
+    /// Print a completion script for a shell.
+    #[command(
+        after_help = "Examples:\n  pluckit completions bash > ~/.local/share/bash-completion/completions/pluckit\n  pluckit completions zsh > ~/.zfunc/_pluckit\n  pluckit completions fish > ~/.config/fish/completions/pluckit.fish"
+    )]
+    Completions(shell::CompletionsArguments),
+    /// Write manual pages.
+    #[command(after_help = "Examples:\n  pluckit man --out ~/.local/share/man/man1")]
+    Man(shell::ManArguments),
 }
 
 /// Values that flags give to settings, by the setting's name.
@@ -127,6 +175,8 @@ pub fn main() -> ExitCode {
         Command::Backup(arguments) => backup::back_up(&arguments),
         Command::Restore(arguments) => backup::restore(&arguments),
         Command::Reset(arguments) => backup::reset(&arguments),
+        Command::Completions(arguments) => shell::print_completions(&arguments, CommandLine::command()),
+        Command::Man(arguments) => shell::write_man_pages(&arguments, CommandLine::command()),
         Command::Package(arguments) => package::run(&arguments),
         Command::ProcessImage(arguments) => process_image::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
@@ -205,4 +255,41 @@ fn parse_user(text: &str) -> Result<UserId, String> {
 
 fn data_dir_flag(directory: Option<&Path>) -> Flags {
     directory.map(|directory| ("PLUCKIT_DATA_DIR", directory.display().to_string())).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a command as a shell passes them on, without the settings before it and the redirections after it.
+    fn words(command: &str) -> Vec<String> {
+        let command = command.split(['<', '>']).next().unwrap_or_default();
+        let words = command.split('\'').enumerate().flat_map(|(position, part)| match position % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        });
+        words.skip_while(|word| word != "pluckit").collect()
+    }
+
+    /// Commands without examples in their help, and examples that are no commands.
+    fn faults(command: &clap::Command, path: &str) -> Vec<String> {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let mut found = Vec::new();
+        if !help.starts_with("Examples:\n  ") || !help.contains(path) {
+            found.push(path.to_owned());
+        }
+        let is_wrong = |example: &&str| CommandLine::try_parse_from(words(example)).is_err();
+        found.extend(help.lines().skip(1).filter(is_wrong).map(str::to_owned));
+        for child in command.get_subcommands() {
+            found.extend(faults(child, &format!("{path} {}", child.get_name())));
+        }
+        found
+    }
+
+    #[test]
+    fn every_command_has_examples_in_its_help() {
+        let command = CommandLine::command();
+        command.clone().debug_assert();
+        assert_eq!(faults(&command, "pluckit"), [""; 0]);
+    }
 }

@@ -17,8 +17,10 @@ use crate::workers::package;
 #[derive(Subcommand)]
 pub enum Command {
     /// Create missing databases, containers, queues and blob containers; safe to repeat.
+    #[command(after_help = "Examples:\n  pluckit storage init --data-dir /var/lib/pluckit")]
     Init(Arguments),
     /// Print containers, queues, blob containers and the settings that functions refer to as JSON, for templates
+    #[command(after_help = "Examples:\n  pluckit storage schema > deploy/storage.json")]
     Schema,
 }
 

@@ -28,6 +28,9 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Create a token and print it, once
+    #[command(
+        after_help = "Examples:\n  pluckit token create 'Chat UI' > token.txt\n  pluckit token create 'Read only' --user 1234567890 --expires-in-days 365 --scope wardrobe:read"
+    )]
     Create {
         /// Name of the token
         #[arg(value_parser = parse_name)]
@@ -41,8 +44,10 @@ enum Command {
         scope: Vec<Scope>,
     },
     /// List the tokens, newest first
+    #[command(after_help = "Examples:\n  pluckit token list --user 1234567890")]
     List,
     /// Revoke a token; running services refuse it within 30 s
+    #[command(after_help = "Examples:\n  pluckit token delete 0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")]
     Delete {
         /// Id of the token
         id: String,

@@ -153,7 +153,7 @@ impl Budget {
     /// # Errors
     /// When the store fails.
     pub async fn spent_today(&self, user: &UserId) -> data::Result<u64> {
-        let account = self.account(user).await?;
+        let account = self.fresh_account(user).await?;
         let ledger = account.ledger();
         Ok(ledger.total())
     }

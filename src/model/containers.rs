@@ -167,7 +167,7 @@ const fn spec(
 }
 
 /// The containers, in the order of [`Container`].
-const SPECS: [Spec; 24] = [
+const SPECS: [Spec; 25] = [
     // Clothes.
     Spec {
         indexes: &[

@@ -363,6 +363,33 @@ fn tokens_are_made_listed_and_ended_and_a_running_service_takes_them() {
 }
 
 #[test]
+fn completions_and_manual_pages_are_made_from_the_commands() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let done = place.run(&["completions", shell]);
+        assert_eq!((done.code, done.error.as_str()), (Some(0), ""), "{done:?}");
+        assert!(done.out.contains("process-image") && done.out.contains("token-file"), "{shell}: {}", done.out);
+    }
+    let script = place.write("pluckit.bash", &place.run(&["completions", "bash"]).out);
+    let words = "COMP_WORDS=(pluckit tok); COMP_CWORD=1; _pluckit pluckit tok pluckit; echo \"${COMPREPLY[@]}\"";
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &format!("source {}; {words}", script.display())]);
+    bash.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    assert_eq!(finish(bash, "").out, "token\n");
+    assert_eq!(place.run(&["completions", "tcsh"]).code, Some(2));
+
+    let done = place.run(&["man", "--out", "share/man1"]);
+    assert_eq!((done.code, done.out.as_str(), done.error.as_str()), (Some(0), "", ""), "{done:?}");
+    for page in ["pluckit.1", "pluckit-chat.1", "pluckit-jobs-tail.1", "pluckit-token-create.1"] {
+        let page = fs::read_to_string(place.0.path().join("share/man1").join(page)).unwrap();
+        assert!(page.contains(".SH NAME") && page.contains("Examples:"), "{page}");
+    }
+    let file = place.write("file", "");
+    let done = place.run(&["man", "--out", file.to_str().unwrap()]);
+    assert_eq!((done.code, done.error.lines().count()), (Some(1), 1), "{done:?}");
+}
+
+#[test]
 fn what_cannot_be_prepared_does_not_stop_the_rest() {
     let place = Place::new();
     let mut command = place.command(&["storage", "init", "--data-dir", "store"]);

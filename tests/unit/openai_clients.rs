@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::store::cosmos_backend::setting;
-use crate::support::model::{ModelServer, Step, call, say, text};
+use crate::support::model::{Answer, ModelServer, Step, call, say, text};
 use crate::support::service::{Launch, Service};
 
 /// No client takes longer, unless something hangs.
@@ -32,9 +32,9 @@ fn start(model_url: &str, turns_per_minute: &str) -> (Service, String, String) {
 async fn is_satisfied(program: impl AsRef<OsStr>, script: &str) {
     let server = ModelServer::start().await;
     server.otherwise(|request| match (request.tool_results(), request.last_message()) {
-        (0, "What do I own?") => call("a", "get_wardrobe_summary", "{}").usage(100, 10).into(),
-        (_, "Go on for ever") => vec![text("one "), text("two "), Step::Stall].into(),
-        _ => say(&["You own ", "a coat."]).usage(200, 20).into(),
+        (0, "What do I own?") => Answer::from(call("a", "get_wardrobe_summary", "{}").usage(100, 10)),
+        (_, "Go on for ever") => Answer::from(vec![text("one "), text("two "), Step::Stall]),
+        _ => Answer::from(say(&["You own ", "a coat."]).usage(200, 20)),
     });
     let (_service, url, key) = start(&server.base_url(), "1000");
     let (_broken, broken_url, broken_key) = start("http://127.0.0.1:9/v1", "2");

@@ -577,7 +577,7 @@ async fn bad_bodies_are_answered_and_nothing_of_them_is_logged() {
     let request = request.body(reqwest::Body::wrap_stream(unannounced));
     assert_eq!(answer(request).await, (413, refusal("Request body too large.")), "chunked");
 
-    assert_eq!(client.get("/api/secret-words").await, (404, refusal("Not Found")));
+    assert_eq!(client.get("/api/no-such-route").await, (404, refusal("Not Found")));
     assert_eq!(client.get("/").await.0, 404);
     for (method, path, allowed) in
         [("DELETE", "/api/health", "GET,HEAD"), ("GET", CHAT, "POST"), ("PATCH", MEMORY, "GET,HEAD,PUT")]

@@ -286,7 +286,7 @@ fn a_killed_service_has_counted_what_had_ended() {
         let curl = |path: &str, body: Option<&str>| {
             let mut curl = std::process::Command::new("curl");
             curl.args(["-s", "-N", "--max-time", "30", &format!("http://localhost:{}{path}", address.port())]);
-            curl.args(body.iter().flat_map(|body| ["-H", "content-type: application/json", "-d", body]));
+            curl.args(body.iter().flat_map(|body| ["-H", "content-type: application/json", "-d", *body]));
             String::from_utf8(curl.output().unwrap().stdout).unwrap()
         };
         let counted = || {

@@ -57,8 +57,8 @@ fn prompt(received: &Received) -> (String, Vec<(String, String)>) {
 async fn app_with_tools() -> (TestApp, ModelServer) {
     let server = ModelServer::start().await;
     server.otherwise(|request| match request.tool_results() {
-        0 => call("a", "get_wardrobe_summary", "{}").usage(100, 10).into(),
-        _ => say(&["You own ", "a coat."]).usage(200, 20).into(),
+        0 => call("a", "get_wardrobe_summary", "{}").usage(100, 10),
+        _ => say(&["You own ", "a coat."]).usage(200, 20),
     });
     (TestApp::builder().model_server(&server).start(), server)
 }
@@ -314,7 +314,7 @@ async fn a_budget_that_is_used_up_is_a_quota() {
 #[tokio::test]
 async fn who_leaves_ends_the_turn() {
     let server = ModelServer::start().await;
-    server.otherwise(|_| vec![text("one "), text("two "), Step::Stall].into());
+    server.otherwise(|_| vec![text("one "), text("two "), Step::Stall]);
     let app = TestApp::builder().model_server(&server).start();
     let ada = app.user("ada").await;
     for (number, is_streamed) in [(1, true), (2, false)] {

@@ -450,7 +450,11 @@ async fn every_declared_order_uses_its_index() {
             }
         }
         for (order, equal) in orders {
-            let mut queries = vec![Query::partition(container, "p")];
+            let mut queries = Vec::new();
+            // Nobody orders one partition by the field that names it.
+            if order.iter().all(|(field, _)| *field != spec.partition_key) {
+                queries.push(Query::partition(container, "p"));
+            }
             if spec.across_partitions {
                 queries.push(Query::all(container));
             }
