@@ -12,6 +12,7 @@ mod bodies;
 mod budget;
 mod chat_run_kills;
 mod cli;
+mod cli_chat;
 mod config;
 mod cutouts;
 mod demo;
