@@ -73,6 +73,17 @@ async fn garments_on_any_ground_are_cut_out_well_or_kept_whole() {
 
 #[tokio::test]
 #[ignore = "needs the network for cut-outs: run scripts/test"]
+async fn a_ground_that_frays_the_outline_is_left_to_the_network() {
+    let removers = BuiltIn::new(PixelPool::default().into(), Some(Network::open(&model_file()).unwrap()));
+    for (name, by) in [("jeans-on-a-rug", Remover::Network), ("roll-neck-on-bed-linen", Remover::Plain)] {
+        let picture = decode(&photograph(name), &Limits::default()).unwrap();
+        let cut = removers.cut_out(picture, CutoutMode::Auto.into()).await.unwrap();
+        assert_eq!((cut.by, cut.kept_whole), (Some(by), None), "{name}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the network for cut-outs: run scripts/test"]
 async fn an_upload_on_a_busy_ground_is_cut_out_by_the_network() {
     let app = TestApp::builder().network().start();
     assert_eq!(app.nobody().get("/api/health/ready").await.json()["segmentation"], "network");

@@ -50,6 +50,11 @@ const SURE_OUTLINE: f64 = 0.1;
 const SURE_NOISE: f32 = 0.015;
 /// … no more of the picture's border than this is garment …
 const SURE_BORDER: f32 = 0.01;
+/// … its outline has no more notches than closing them makes the garment larger by this part: a rough ground, such as a rug,
+/// frays it …
+const SURE_FRAY: f64 = 0.004;
+/// … closed as far as this, in pixels of the small copy …
+const NOTCH: usize = 2;
 /// … and no more of the garment than this …
 const SURE_CRUMBS: f64 = 0.01;
 /// … comes in parts smaller than this part of the picture.
@@ -232,6 +237,7 @@ fn find_garment(picture: &Picture) -> Result<(Garment, Picture), Reason> {
     let is_sure = unclear <= SURE_OUTLINE
         && backdrop.noise <= SURE_NOISE
         && garment.border_share() <= SURE_BORDER
+        && garment.closed_count(NOTCH) as f64 <= garment.count() as f64 * (1.0 + SURE_FRAY)
         && crumbs <= SURE_CRUMBS;
     Ok((Garment { mask: garment, is_sure }, small))
 }
