@@ -2,13 +2,16 @@
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tracing::Instrument;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::NO_ITEM;
 use super::item::ItemResponse;
+use crate::base::schema::verbatim;
 use crate::domain::drafts::ItemPictures;
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
@@ -100,10 +103,17 @@ async fn list_pictures(
     }))
 }
 
+fn mode_schema() -> RefOr<Schema> {
+    let names = CutoutMode::ALL.map(CutoutMode::name).map(Value::from);
+    let names: Vec<Value> = names.into_iter().chain([Value::Null]).collect();
+    verbatim(json!({ "type": ["string", "null"], "enum": names }))
+}
+
 /// How a picture is to be cut out. Both fields may be absent or null, and so may the body.
 #[derive(Default, Deserialize, ToSchema)]
 struct CutoutRequest {
     /// `auto` (default), `plain` (rules), `network`, or `none` for the whole photo.
+    #[schema(schema_with = mode_schema)]
     mode: Option<String>,
     /// Least confidence that the network must have in its cut, 0 to 1; below it the picture stays whole. By default 0.8.
     #[schema(minimum = 0, maximum = 1)]
