@@ -339,6 +339,10 @@ async fn a_photo_becomes_an_item_on_azure_and_is_shown_by_a_signed_url() {
     let accepted = accept(&caller, &id).await;
     assert_eq!(accepted.status, StatusCode::OK, "{}", accepted.text());
     assert_eq!(accept(&caller, &id).await.summary(), accepted.summary());
+    let again = caller.post(&format!("/api/wardrobe/{id}/cutout"), json!({"mode": "none"})).await;
+    assert_eq!(again.status, StatusCode::OK, "{}", again.text());
+    assert_eq!(again.json()["cutout"], json!({"mode": "none", "keptWhole": "as asked"}));
+    assert_eq!(blobs(&app, &archive).await.len(), 1, "the picture before is deleted");
 
     // The clock of the tests stands in the past; Azurite has one of its own.
     let signed: url::Url = {
