@@ -26,6 +26,7 @@ use pluckit::queue::JobQueue;
 use pluckit::queue::local::LocalQueue;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, Key, Write};
+use pluckit::telemetry::Telemetry;
 use rusqlite::{Connection, params};
 use serde_json::json;
 use support::{Goal, print_figure, print_head};
@@ -103,7 +104,7 @@ impl Bench {
             |name: &str| settings.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let config = Config::read(|name| value(name).map(|value| (value, Source::Environment))).unwrap();
         let Backends { blobs, pixels, http, web, telemetry, .. } =
-            Backends::open(&config, SocketAddr::from(([127, 0, 0, 1], 7071))).unwrap();
+            Backends::open(&config, SocketAddr::from(([127, 0, 0, 1], 7071)), Telemetry::off()).unwrap();
         let digests = Digests::new(Arc::new(Base {
             config,
             clock: clock.clone(),

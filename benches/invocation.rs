@@ -20,6 +20,7 @@ use futures::FutureExt;
 use pluckit::app::router;
 use pluckit::app::{self, Backends};
 use pluckit::config::{Config, Source};
+use pluckit::telemetry::Telemetry;
 use pluckit::workers::{Function, QueueRole, QueueTrigger, Trigger};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -54,7 +55,7 @@ fn service() -> router::App {
     let lookup = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     let config = Config::read(|name| lookup(name).map(|value| (value, Source::Environment))).unwrap();
     // The function opens no file, so the directory may go when this returns.
-    let backends = Backends::open(&config, SocketAddr::from(([127, 0, 0, 1], 7071))).unwrap();
+    let backends = Backends::open(&config, SocketAddr::from(([127, 0, 0, 1], 7071)), Telemetry::off()).unwrap();
     router::with_functions(app::state(config, backends), &FUNCTIONS)
 }
 

@@ -38,6 +38,7 @@ use crate::store::DocumentStore;
 use crate::store::cosmos::CosmosStore;
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::Metrics;
 
 /// Delay between two requests to a scraped site.
 const HOST_PAUSE: Duration = Duration::from_secs(1);
@@ -85,19 +86,19 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// Opens the back ends that the settings select, for a service that listens on `address`, without telemetry. Opens
-    /// files and directories, but calls no service.
+    /// Opens the back ends that the settings select, for a service that listens on `address`. Opens files and directories,
+    /// but calls no service.
     ///
     /// # Errors
     /// When a file cannot be opened or a setting is invalid.
-    pub fn open(config: &Config, address: SocketAddr) -> anyhow::Result<Self> {
+    pub fn open(config: &Config, address: SocketAddr, telemetry: Telemetry) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let http = net::services()?;
         let blobs = open_blobs(config, &clock, address)?;
         let blobs_probe = blobs_probe(blobs.clone(), &config.storage.archive_container);
         let (queue, queue_probe) = open_queue(config, &clock)?;
         let storage_probes = vec![("blobs", Some(blobs_probe)), ("queue", Some(queue_probe))];
-        let store = open_store(config, &clock)?;
+        let store = open_store(config, &clock, &telemetry.metrics)?;
         let model = open_model(config, &http, &clock)?;
         let web = Arc::new(GuardedClient::new(GuardedOptions::default())?);
         let throttle = Arc::new(HostThrottle::new(HOST_PAUSE));
@@ -115,7 +116,7 @@ impl Backends {
             http,
             web,
             throttle,
-            telemetry: Telemetry::off(),
+            telemetry,
             more_kinds: Vec::new(),
         })
     }
@@ -125,10 +126,14 @@ impl Backends {
 ///
 /// # Errors
 /// When its file cannot be opened.
-pub fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn DocumentStore>> {
+pub fn open_store(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+) -> anyhow::Result<Arc<dyn DocumentStore>> {
     Ok(match &config.documents {
         Documents::Embedded { directory, .. } => Arc::new(open_embedded(directory, clock)?),
-        Documents::Cosmos(cosmos) => Arc::new(CosmosStore::new(cosmos.clone(), identity(config))),
+        Documents::Cosmos(cosmos) => Arc::new(CosmosStore::new(cosmos.clone(), identity(config)).watched(metrics)),
     })
 }
 
@@ -138,7 +143,7 @@ pub fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc
 /// When there is no store, or its file cannot be opened.
 pub fn open_existing_store(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn DocumentStore>> {
     check_exists(config)?;
-    open_store(config, clock)
+    open_store(config, clock, &Metrics::off())
 }
 
 /// Whether the embedded store is selected and has no file yet.
@@ -174,7 +179,7 @@ pub fn open_snapshot(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<
         Documents::Embedded { directory, .. } => Ok(Arc::new(
             open_embedded(directory, clock)?.at_this_moment().context("the embedded store cannot be read")?,
         )),
-        Documents::Cosmos(_) => open_store(config, clock),
+        Documents::Cosmos(_) => open_store(config, clock, &Metrics::off()),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::collections;
 use crate::store::cosmos::CosmosStore;
 use crate::store::cosmos::schema::Inspection;
 use crate::store::{self};
+use crate::telemetry::metrics::Metrics;
 
 /// A result of [`prepare_storage`].
 pub struct Preparation {
@@ -47,7 +48,7 @@ pub async fn prepare_storage(config: &Config) -> Vec<(&'static str, anyhow::Resu
 async fn prepare_documents(config: &Config) -> anyhow::Result<Vec<Preparation>> {
     let mut done = prepare_containers(config).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let data = Data::new(open_store(config, &clock)?);
+    let data = Data::new(open_store(config, &clock, &Metrics::off())?);
     let members = collections::index_members(&data, clock.now().into()).await?;
     if members > 0 {
         done.push(Preparation { what: format!("{members} members of collections"), state: "indexed" });

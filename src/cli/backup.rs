@@ -12,6 +12,7 @@ use super::{block_on, clock, data_dir_flag, demo, settings};
 use crate::app::backup::{self, BlobChanges, Manifest};
 use crate::app::{self, Backends};
 use crate::config::{Config, Documents, Environment};
+use crate::telemetry::Telemetry;
 
 /// Flags of `backup`.
 #[derive(Args)]
@@ -113,7 +114,7 @@ fn confirm(config: &Config) -> anyhow::Result<()> {
 
 async fn load_demo(config: Config) -> anyhow::Result<(bool, usize)> {
     let address = (config.server.bind, config.server.port).into();
-    let backends = Backends::open(&config, address)?;
+    let backends = Backends::open(&config, address, Telemetry::off())?;
     let app = app::state(config, backends);
     let user = &app.config.identity.local_dev_user;
     let documents = demo::load_if_empty(&app.data, &*app.model, demo::gallery(&app), user, app.clock.now()).await?;

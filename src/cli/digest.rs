@@ -13,6 +13,7 @@ use crate::app::{self, Backends};
 use crate::domain::digest::{Outcome, Reason, Trigger, facts};
 use crate::model::digest::Digest;
 use crate::routes::digest::RunDigestResponse;
+use crate::telemetry::Telemetry;
 use crate::telemetry::observe::Observation;
 
 /// Width of printed text, in characters.
@@ -36,7 +37,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = settings(&data_dir_flag(arguments.user_arguments.data_dir.as_deref()))?;
     let user = arguments.user_arguments.user.clone().unwrap_or_else(|| config.identity.local_dev_user.clone());
     // Nothing listens: the address only makes links to pictures, of which a digest has none.
-    let backends = Backends::open(&config, SocketAddr::from((Ipv4Addr::LOCALHOST, config.server.port)))?;
+    let backends =
+        Backends::open(&config, SocketAddr::from((Ipv4Addr::LOCALHOST, config.server.port)), Telemetry::off())?;
     let outcome = block_on(async {
         let app = app::state(config, backends);
         demo::load(&app).await;

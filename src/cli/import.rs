@@ -17,6 +17,7 @@ use crate::app;
 use crate::domain::transfer::{self, Format, Kind, Options, Rejection, Source};
 use crate::model::ids::UserId;
 use crate::store::DocumentStore;
+use crate::telemetry::metrics::Metrics;
 
 /// Flags of `import`.
 #[derive(Args)]
@@ -107,7 +108,7 @@ fn open_store(arguments: &Arguments) -> anyhow::Result<(Arc<dyn DocumentStore>, 
     let store = if arguments.dry_run && app::has_no_store(&config) {
         app::open_empty_store(&clock())
     } else {
-        app::open_store(&config, &clock())
+        app::open_store(&config, &clock(), &Metrics::off())
     };
     Ok((store?, user))
 }

@@ -12,6 +12,7 @@ use super::{UserArguments, block_on};
 use crate::app::{self, Backends};
 use crate::mcp::{Server, pipes};
 use crate::model::api_token::{Scope, Scopes};
+use crate::telemetry::Telemetry;
 use crate::workers::{functions, pump};
 
 /// How long what is under way may take when the assistant has left.
@@ -38,7 +39,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let scopes = if arguments.read_only { Scopes::only([Scope::WardrobeRead]) } else { Scopes::ALL };
     block_on(async {
         // Nothing listens: the address only makes links to pictures, which `pluckit serve` answers.
-        let backends = Backends::open(&config, SocketAddr::from((Ipv4Addr::LOCALHOST, config.server.port)))?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.server.port));
+        let backends = Backends::open(&config, address, Telemetry::off())?;
         let app = app::state(config, backends);
         demo::load(&app).await;
         // A picture that is added becomes a piece also when no service runs on this directory.

@@ -40,6 +40,7 @@ use crate::config::Config;
 use crate::domain::transfer;
 use crate::model::ids::UserId;
 use crate::store::DocumentStore;
+use crate::telemetry::metrics::Metrics;
 
 use self::output::{complain, is_reader_gone, output};
 
@@ -220,7 +221,7 @@ impl UserArguments {
     /// Reads the settings and opens the store; returns both, and the user.
     fn open(&self) -> anyhow::Result<(Config, Arc<dyn DocumentStore>, UserId)> {
         let (config, user) = self.settings()?;
-        let store = app::open_store(&config, &clock())?;
+        let store = app::open_store(&config, &clock(), &Metrics::off())?;
         Ok((config, store, user))
     }
 

@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let address = listener.local_addr()?;
         let (filter, settings) = (config.log_filter.clone(), config.telemetry.clone());
         let (telemetry, _log) = tokio::task::spawn_blocking(move || telemetry::start(&filter, &settings)).await??;
-        let backends = Backends { telemetry, ..Backends::open(&config, address)? };
+        let backends = Backends::open(&config, address, telemetry)?;
         let app = app::state(config, backends);
         demo::load(&app).await;
         app::look_for_damage(&app);

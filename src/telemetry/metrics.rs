@@ -27,6 +27,8 @@ struct Instruments {
     cache_requests: Counter<u64>,
     open_streams: UpDownCounter<i64>,
     outcomes: Counter<u64>,
+    request_units: Counter<f64>,
+    store_retries: Counter<u64>,
 }
 
 impl Metrics {
@@ -70,6 +72,16 @@ impl Metrics {
                 .with_description("Chat streams that are open.")
                 .build(),
             outcomes: count("pluckit.outcomes", "{outcome}", "What came of pieces of work, such as digests."),
+            request_units: meter
+                .f64_counter("pluckit.store.request_units")
+                .with_unit("{request_unit}")
+                .with_description("Request units that Cosmos DB charged.")
+                .build(),
+            store_retries: count(
+                "pluckit.store.retries",
+                "{request}",
+                "Requests to Cosmos DB that repeat one which failed.",
+            ),
         })))
     }
 
@@ -147,6 +159,16 @@ impl Metrics {
     pub fn outcome(&self, work: &'static str, outcome: &'static str, count: u64) {
         let Some(instruments) = &self.0 else { return };
         instruments.outcomes.add(count, &[KeyValue::new("work", work), KeyValue::new("outcome", outcome)]);
+    }
+
+    /// Counts what a call of Cosmos DB cost, and how many of its requests were retries.
+    pub fn store_call(&self, container: &str, request_units: f64, retries: u64) {
+        let Some(instruments) = &self.0 else { return };
+        let attributes = [KeyValue::new("container", container.to_owned())];
+        instruments.request_units.add(request_units, &attributes);
+        if retries > 0 {
+            instruments.store_retries.add(retries, &attributes);
+        }
     }
 
     /// Counts a chat stream as open until the returned guard is dropped.

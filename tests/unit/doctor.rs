@@ -8,6 +8,7 @@ use axum::routing::get;
 use azure_data_cosmos::models::ContainerProperties;
 use pluckit::app;
 use pluckit::config::{Config, Source};
+use pluckit::telemetry::metrics::Metrics;
 use pluckit::workers::{self, package};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -174,7 +175,7 @@ async fn emulators_are_looked_over_whole_and_half_made() {
 async fn make_wrong_container(settings: &BTreeMap<&str, String>, database: &str) {
     let config = Config::read(|name| settings.get(name).map(|value| (value.clone(), Source::Environment))).unwrap();
     let pluckit::config::Documents::Cosmos(cosmos) = &config.documents else { panic!("Cosmos DB is set") };
-    let client = pluckit::store::cosmos::connect(cosmos, &app::identity(&config)).await.unwrap();
+    let client = pluckit::store::cosmos::connect(cosmos, &app::identity(&config), &Metrics::off()).await.unwrap();
     client.create_database(database, None).await.unwrap();
     let properties = ContainerProperties::new("Wardrobe", "/id".into());
     client.database_client(database.to_owned()).create_container(properties, None).await.unwrap();

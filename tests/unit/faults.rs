@@ -18,7 +18,7 @@ use pluckit::model::digest::{DigestMessage, Week};
 use pluckit::queue::local::LocalQueue;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, Key, Query};
-use pluckit::workers::{Delivery, FUNCTIONS, QueueRole, Trigger, sweeper, weekly_digest};
+use pluckit::workers::{FUNCTIONS, Trigger, sweeper, weekly_digest};
 use serde_json::{Value, json};
 use time::macros::datetime;
 
@@ -106,30 +106,11 @@ impl Scene {
 
     /// Does what lies in the queues, as a pump does, until nothing is visible.
     async fn work(&self) {
-        let state = &self.app.state;
         for _ in 0..50 {
             let mut is_idle = true;
             for function in FUNCTIONS {
                 let Trigger::Queue(trigger) = &function.trigger else { continue };
-                let queue = trigger.queue(&state.config);
-                let Ok(messages) = state.queue.receive(queue, 1, Duration::from_secs(30)).await else {
-                    is_idle = false;
-                    continue;
-                };
-                for mut message in messages {
-                    is_idle = false;
-                    let (text, id) = (message.text.clone(), Some(message.id.clone()));
-                    let delivery = Delivery { text, dequeue_count: message.dequeue_count, id };
-                    // What the queue does not hear of, it delivers again.
-                    let run = match trigger.role {
-                        QueueRole::Work { run, .. } => run(state, delivery),
-                        QueueRole::Poison { give_up } => give_up(state, delivery.into_failed(queue, None)),
-                    };
-                    let _heard = match run.await {
-                        Ok(()) => state.queue.delete(queue, &message).await.is_ok(),
-                        Err(_) => state.queue.renew(queue, &mut message, Duration::from_secs(30)).await.is_ok(),
-                    };
-                }
+                is_idle &= matches!(self.app.deliver(trigger).await, Ok(false));
             }
             if is_idle {
                 return;

@@ -16,6 +16,7 @@ use super::output::{is_terminal, one_line, output, styled};
 use super::{block_on, data_dir_flag, settings};
 use crate::app::{self, Backends};
 use crate::config::{Config, Documents};
+use crate::telemetry::Telemetry;
 
 /// Flags of `doctor`.
 #[derive(Args)]
@@ -35,7 +36,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let stand_in = app::has_no_store(&config).then(|| stand_in(&mut config)).transpose()?;
     let mut reports = block_on(async {
         let address = SocketAddr::new(config.server.bind, config.server.port);
-        let backends = Backends::open(&config, address)?;
+        let backends = Backends::open(&config, address, Telemetry::off())?;
         Ok(checks::examine(&config, backends).await)
     })?;
     if stand_in.is_some() {

@@ -10,10 +10,13 @@ mod sql;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use azure_core::http::Context;
 use azure_core::http::Etag;
+use azure_data_cosmos::diagnostics::{CosmosOperationContext, DiagnosticsContext, DiagnosticsHandler};
 use azure_data_cosmos::feed::{ContinuationToken, FeedScope};
 use azure_data_cosmos::models::{ItemResponse, TransactionalBatchOperationResult};
 use azure_data_cosmos::options::{
@@ -49,6 +52,7 @@ use crate::base::crypto;
 use crate::base::deadline;
 use crate::base::outage;
 use crate::config::Cosmos;
+use crate::telemetry::metrics::Metrics;
 
 /// How long one read, write or page may take, retries included, whatever the SDK does within.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(8);
@@ -99,6 +103,7 @@ struct Counted {
 pub struct CosmosStore {
     account: Cosmos,
     identity: Identity,
+    metrics: Metrics,
     client: Once<CosmosClient>,
     containers: [Once<ContainerClient>; Container::ALL.len()],
     /// The orders that a container has no composite index for, and when the service said so.
@@ -115,17 +120,24 @@ impl CosmosStore {
         Self {
             account,
             identity,
+            metrics: Metrics::off(),
             client: Once::new(),
             containers: [const { Once::new() }; Container::ALL.len()],
             lacking: Mutex::default(),
         }
     }
 
+    /// The store, which records what its calls cost.
+    #[must_use]
+    pub fn watched(self, metrics: &Metrics) -> Self {
+        Self { metrics: metrics.clone(), ..self }
+    }
+
     /// The client, made by the first call; a failure is forgotten, so that the next call tries again.
     async fn client(&self) -> Result<&CosmosClient> {
         let make = || {
-            let (account, identity) = (self.account.clone(), self.identity.clone());
-            async move { connect(&account, &identity).await }
+            let (account, identity, metrics) = (self.account.clone(), self.identity.clone(), self.metrics.clone());
+            async move { connect(&account, &identity, &metrics).await }
         };
         self.client.get_or_make(CONNECT_DEADLINE, make).await
     }
@@ -489,7 +501,7 @@ async fn answered<T>(call: impl Future<Output = T>) -> Result<T> {
 ///
 /// # Errors
 /// When it cannot be reached, or the key cannot be used.
-pub async fn connect(account: &Cosmos, identity: &Identity) -> Result<CosmosClient> {
+pub async fn connect(account: &Cosmos, identity: &Identity, metrics: &Metrics) -> Result<CosmosClient> {
     crypto::install(); // the SDK makes clients of its own
     let endpoint: AccountEndpoint =
         account.endpoint.as_str().parse().map_err(|fault: CosmosError| Error::Failed(fault.into()))?;
@@ -514,13 +526,29 @@ pub async fn connect(account: &Cosmos, identity: &Identity) -> Result<CosmosClie
         .with_end_to_end_latency_policy(SDK_DEADLINE.into())
         .with_throttling_retry_options(ThrottlingRetryOptionsBuilder::new().with_max_retry_count(3).build())
         .build();
-    let builder = CosmosClient::builder()
+    let mut builder = CosmosClient::builder()
         .with_runtime(runtime)
         .with_default_operation_options(operations)
         // JSON text, so that what we read is byte for byte what was stored, on every account and emulator alike.
         .with_binary_encoding_options(BinaryEncodingOptions::new().with_enabled(false));
+    if metrics.is_on() {
+        builder = builder.with_diagnostics_handler(Arc::new(CallMeter(metrics.clone())));
+    }
     // No preference: the order in which the account lists its regions.
     builder.build(reference, RoutingStrategy::PreferredRegions(Vec::new())).await.map_err(error)
+}
+
+/// Records what each call of the SDK cost.
+struct CallMeter(Metrics);
+
+impl DiagnosticsHandler for CallMeter {
+    fn handle(&self, diagnostics: &DiagnosticsContext, context: &Context<'_>) {
+        let operation = context.value::<CosmosOperationContext>();
+        let container = operation.and_then(CosmosOperationContext::container_name).unwrap_or("none");
+        let retries = diagnostics.request_count().saturating_sub(1);
+        let request_units = diagnostics.total_request_charge().value();
+        self.0.store_call(container, request_units, u64::try_from(retries).unwrap_or(u64::MAX));
+    }
 }
 
 /// The document as text, once it is sure that it can be saved at `key`.

@@ -11,12 +11,12 @@ use pluckit::store::cosmos::CosmosStore;
 use pluckit::store::cosmos::schema::{Finding, Inspection};
 use pluckit::store::{Container, Direction, DocumentStore, Error, Filter, Key, Query, Upkeep, Write};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use url::Url;
 use uuid::Uuid;
 
 use super::cosmos_backend::{cosmos, older_database, options};
+use crate::support::cosmos_proxy::{CosmosProxy, Passage};
 
 fn fresh_key() -> (Key, Value) {
     let (user, id) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
@@ -36,49 +36,49 @@ fn nowhere(port: u16) -> Cosmos {
     }
 }
 
-/// Stands between the SDK and the emulator, and does not pass on certain requests and answers.
+/// A proxy before the emulator that loses answers and refuses requests when it is told to.
 struct LossyProxy {
-    target: String,
-    address: String,
+    proxy: Arc<CosmosProxy>,
+    faults: Arc<Faults>,
+}
+
+#[derive(Default)]
+struct Faults {
     /// How many answers were not passed on.
     lost: AtomicUsize,
     /// Starts of requests whose next answer is lost, each once, and how.
-    losses: Mutex<VecDeque<(&'static str, Loss)>>,
+    losses: Mutex<VecDeque<(&'static str, Passage)>>,
     /// A text that makes a request be answered with 400.
     refused: Mutex<Option<&'static str>>,
 }
 
-#[derive(Clone, Copy)]
-enum Loss {
-    /// The connection is closed.
-    Closed,
-    /// The connection stays, and nothing comes.
-    Silent,
+impl Faults {
+    fn decide(&self, request: &[u8]) -> Passage {
+        let refused = *self.refused.lock().unwrap();
+        if refused.is_some_and(|text| String::from_utf8_lossy(request).contains(text)) {
+            return Passage::Refused("HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}".to_owned());
+        }
+        let mut losses = self.losses.lock().unwrap();
+        match losses.pop_front_if(|(start, _)| request.starts_with(start.as_bytes())) {
+            Some((_, loss)) => {
+                self.lost.fetch_add(1, Ordering::SeqCst);
+                loss
+            }
+            None => Passage::Open,
+        }
+    }
 }
 
 impl LossyProxy {
-    async fn start() -> Arc<Self> {
-        let endpoint = options().endpoint;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = Arc::new(Self {
-            target: format!("{}:{}", endpoint.host_str().unwrap(), endpoint.port().unwrap()),
-            address: listener.local_addr().unwrap().to_string(),
-            lost: AtomicUsize::new(0),
-            losses: Mutex::new(VecDeque::new()),
-            refused: Mutex::new(None),
-        });
-        let accepting = proxy.clone();
-        #[expect(clippy::disallowed_methods, reason = "the proxy ends with the test's runtime")]
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(accepting.clone().pass_on(client));
-            }
-        });
-        proxy
+    async fn start() -> Self {
+        let faults = Arc::new(Faults::default());
+        let deciding = faults.clone();
+        let decide = move |request: &[u8]| deciding.decide(request);
+        Self { proxy: CosmosProxy::start(&options().endpoint, Duration::ZERO, decide).await, faults }
     }
 
     fn options(&self) -> Cosmos {
-        Cosmos { endpoint: Url::parse(&format!("http://{}/", self.address)).unwrap(), ..options() }
+        Cosmos { endpoint: self.proxy.endpoint(), ..options() }
     }
 
     fn store(&self) -> CosmosStore {
@@ -86,74 +86,15 @@ impl LossyProxy {
     }
 
     fn lose_answer_to(&self, start: &'static str) {
-        self.losses.lock().unwrap().push_back((start, Loss::Closed));
+        self.faults.losses.lock().unwrap().push_back((start, Passage::AnswerLost));
     }
 
     fn withhold_answer_to(&self, start: &'static str) {
-        self.losses.lock().unwrap().push_back((start, Loss::Silent));
+        self.faults.losses.lock().unwrap().push_back((start, Passage::AnswerWithheld));
     }
 
     fn lost(&self) -> usize {
-        self.lost.load(Ordering::SeqCst)
-    }
-
-    fn loss_of(&self, request: &[u8]) -> Option<Loss> {
-        let mut losses = self.losses.lock().unwrap();
-        let is_next = losses.front().is_some_and(|(start, _)| request.starts_with(start.as_bytes()));
-        if is_next { losses.pop_front().map(|(_, loss)| loss) } else { None }
-    }
-
-    fn refuses(&self, request: &[u8]) -> bool {
-        self.refused.lock().unwrap().is_some_and(|text| String::from_utf8_lossy(request).contains(text))
-    }
-
-    async fn pass_on(self: Arc<Self>, mut client: TcpStream) {
-        let mut server = TcpStream::connect(&self.target).await.unwrap();
-        while let Some(request) = message(&mut client).await {
-            let answer = if self.refuses(&request) {
-                b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}".to_vec()
-            } else {
-                server.write_all(&request).await.unwrap();
-                let Some(answer) = message(&mut server).await else { return };
-                answer
-            };
-            if let Some(loss) = self.loss_of(&request) {
-                self.lost.fetch_add(1, Ordering::SeqCst);
-                if matches!(loss, Loss::Silent) {
-                    std::future::pending::<()>().await;
-                }
-                return;
-            }
-            // The account's answer names the emulator, and the SDK must come back to us. Both addresses have the same
-            // length, or the announced one would be wrong.
-            assert_eq!(self.target.len(), self.address.len(), "ports have five digits");
-            let passed_on = String::from_utf8_lossy(&answer).replace(&self.target, &self.address);
-            if client.write_all(passed_on.as_bytes()).await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// Reads one HTTP message: its head and as many bytes as it announces.
-async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    loop {
-        let mut chunk = [0; 8192];
-        let read = stream.read(&mut chunk).await.ok().filter(|read| *read > 0)?;
-        bytes.extend_from_slice(&chunk[..read]);
-        let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
-        if text.contains("transfer-encoding: chunked") {
-            if bytes.ends_with(b"0\r\n\r\n") {
-                return Some(bytes);
-            }
-            continue;
-        }
-        let length = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-        if bytes.len() >= head + 4 + length.unwrap_or(0_usize) {
-            return Some(bytes);
-        }
+        self.faults.lost.load(Ordering::SeqCst)
     }
 }
 
@@ -250,7 +191,7 @@ async fn a_read_without_an_answer_ends_in_time() {
     let outcome = store.read(&key).await;
     assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
     assert!(started.elapsed() < Duration::from_secs(12), "took {:?}", started.elapsed());
-    proxy.losses.lock().unwrap().clear();
+    proxy.faults.losses.lock().unwrap().clear();
     assert!(store.read(&key).await.unwrap().is_some(), "the next one has nothing to wait for");
 }
 
@@ -292,7 +233,7 @@ async fn setting_up_adds_the_indexes_that_containers_lack_and_keeps_the_others()
     let items = report.indexed.iter().find(|(name, _)| name == "ScrapedItems").map(|(_, added)| added.len());
     assert_eq!(items, Some(2));
     // What it does not do is to let documents expire that did not before.
-    let expected = ["RefreshTokens", "VaultInsightsCache", "Jobs", "ApiTokens", "ChatRuns"];
+    let expected = ["RefreshTokens", "VaultInsightsCache", "Jobs", "ApiTokens", "ChatRuns", "Usage"];
     assert_eq!(lacking(store.inspect().await.unwrap()), expected.map(|name| (name.to_owned(), vec![off()])));
     assert_eq!(store.init().await.unwrap().indexed, []);
     // The older service's own query, which needs the index that was there.
@@ -356,7 +297,7 @@ async fn every_order_is_answered_without_its_composite_index() {
 #[ignore = "needs the emulators: run scripts/test"]
 async fn an_account_without_vector_search_gets_its_containers_all_the_same() {
     let proxy = LossyProxy::start().await;
-    *proxy.refused.lock().unwrap() = Some("vectorEmbeddingPolicy");
+    *proxy.faults.refused.lock().unwrap() = Some("vectorEmbeddingPolicy");
     let database = format!("Plain{}", Uuid::new_v4().simple());
     let store = CosmosStore::new(Cosmos { database, ..proxy.options() }, Identity::default());
     let report = store.init().await.unwrap();

@@ -10,6 +10,7 @@ use pluckit::config::Cosmos;
 use pluckit::model::containers::TimeToLive;
 use pluckit::store::Container;
 use pluckit::store::cosmos::{CosmosStore, connect};
+use pluckit::telemetry::metrics::Metrics;
 use tokio::sync::OnceCell;
 use url::Url;
 use uuid::Uuid;
@@ -46,7 +47,7 @@ pub async fn cosmos_with_own_jobs() -> CosmosStore {
 /// time to live of two containers.
 pub async fn older_database() -> Cosmos {
     let options = Cosmos { database: format!("Older{}", Uuid::new_v4().simple()), ..options() };
-    let client = connect(&options, &Identity::default()).await.unwrap();
+    let client = connect(&options, &Identity::default(), &Metrics::off()).await.unwrap();
     client.create_database(&options.database, None).await.unwrap();
     let database = client.database_client(options.database.clone());
     for container in Container::ALL {

@@ -16,6 +16,7 @@ use pluckit::store::{
 };
 use serde_json::Value;
 use time::OffsetDateTime;
+use tokio::task::yield_now;
 use url::Url;
 
 /// A call to something that the service depends on.
@@ -29,11 +30,13 @@ pub struct Call<'a> {
     pub document: Option<&'a Value>,
     /// The query that it runs.
     pub query: Option<&'a Query>,
+    /// How many documents a batch writes.
+    pub writes: usize,
 }
 
 impl Call<'_> {
     fn to(name: &'static str) -> Self {
-        Self { name, container: None, document: None, query: None }
+        Self { name, container: None, document: None, query: None, writes: 0 }
     }
 }
 
@@ -42,6 +45,8 @@ impl Call<'_> {
 pub enum Fate {
     /// It is passed on.
     Passes,
+    /// It is passed on once everybody else had a turn, so that calls which do not wait for each other overlap.
+    GivesWay,
     /// It fails, and nothing is done.
     Fails,
     /// It is done, and the answer is lost.
@@ -55,7 +60,7 @@ pub trait Interceptor: Send + Sync {
     /// What becomes of the call.
     fn before(&self, call: &Call<'_>) -> Fate;
 
-    /// The call is done, and its answer on the way.
+    /// The call is done or has failed, and its answer is on the way.
     fn after(&self, _call: &Call<'_>) {}
 
     /// A page in place of the store's own.
@@ -93,10 +98,13 @@ impl<T: ?Sized> Intercepted<T> {
         work: impl Future<Output = Result<R, E>>,
     ) -> Result<R, E> {
         match self.interceptor.before(&call) {
-            Fate::Passes => {
-                let done = work.await?;
+            fate @ (Fate::Passes | Fate::GivesWay) => {
+                if fate == Fate::GivesWay {
+                    yield_now().await;
+                }
+                let done = work.await;
                 self.interceptor.after(&call);
-                Ok(done)
+                done
             }
             Fate::Fails => Err(fault("intercepted before it was done".into())),
             Fate::LosesAnswer => {
@@ -148,7 +156,8 @@ impl<T: DocumentStore + ?Sized> DocumentStore for Intercepted<T> {
 
     async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> store::Result<()> {
         let work = self.inner.batch(container, partition, writes);
-        self.through(at("store.batch", container), store::Error::Unavailable, work).await
+        let call = Call { writes: writes.len(), ..at("store.batch", container) };
+        self.through(call, store::Error::Unavailable, work).await
     }
 
     async fn query(&self, query: &Query) -> store::Result<Page> {
@@ -316,7 +325,11 @@ impl<T: Model + ?Sized> Model for Intercepted<T> {
     async fn stream(&self, context: &CallContext, request: ChatRequest) -> llm::Result<PartStream> {
         let call = Call::to("model.stream");
         match self.interceptor.before(&call) {
-            Fate::Passes => self.inner.stream(context, request).await,
+            Fate::Passes | Fate::GivesWay => {
+                let parts = self.inner.stream(context, request).await;
+                self.interceptor.after(&call);
+                parts
+            }
             Fate::Fails => Err(llm::Error::Unavailable("intercepted before it was done".into())),
             Fate::LosesAnswer => {
                 let first = self.inner.stream(context, request).await?.take(1);

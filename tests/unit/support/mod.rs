@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod collector;
 pub mod contract;
+pub mod cosmos_proxy;
 pub mod counted;
 pub mod cutouts;
 pub mod events;
@@ -45,13 +46,13 @@ use pluckit::llm::openai::{Limits, OpenAi};
 use pluckit::model::ids::UserId;
 use pluckit::net;
 use pluckit::net::guarded::GuardedClient;
-use pluckit::queue::JobQueue;
 use pluckit::queue::local::LocalQueue;
+use pluckit::queue::{self, JobQueue};
 use pluckit::state::AppState;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
 use pluckit::telemetry::Telemetry;
-use pluckit::workers::{FUNCTIONS, Function};
+use pluckit::workers::{Delivery, FUNCTIONS, Function, QueueRole, QueueTrigger};
 use serde_json::Value;
 use tempfile::TempDir;
 use time::macros::datetime;
@@ -281,6 +282,25 @@ impl TestApp {
         let (data, model) = (&self.state.data, &*self.state.model);
         assert!(demo::load_if_empty(data, model, gallery, user, self.clock.now()).await.unwrap());
         assert!(demo::import_pictures(data, gallery, user).await.unwrap() > 0);
+    }
+
+    /// Hands the next message of a queue to its function, as a pump does. Returns whether there was one.
+    pub async fn deliver(&self, trigger: &QueueTrigger) -> queue::Result<bool> {
+        let (state, queue) = (&self.state, trigger.queue(&self.state.config));
+        let message = state.queue.receive(queue, 1, Duration::from_secs(30)).await?.into_iter().next();
+        let Some(mut message) = message else { return Ok(false) };
+        let (text, id) = (message.text.clone(), Some(message.id.clone()));
+        let delivery = Delivery { text, dequeue_count: message.dequeue_count, id };
+        let run = match trigger.role {
+            QueueRole::Work { run, .. } => run(state, delivery),
+            QueueRole::Poison { give_up } => give_up(state, delivery.into_failed(queue, None)),
+        };
+        // What the queue does not hear of, it delivers again.
+        let _heard = match run.await {
+            Ok(()) => state.queue.delete(queue, &message).await,
+            Err(_) => state.queue.renew(queue, &mut message, Duration::from_secs(30)).await,
+        };
+        Ok(true)
     }
 
     /// Saves a document of a user, as another service would.

@@ -18,6 +18,7 @@ use pluckit::model::ids::{JobId, UserId};
 use pluckit::model::job::{Job, JobStatus};
 use pluckit::state::AppState;
 use pluckit::store::{Container, Key};
+use pluckit::telemetry::Telemetry;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -52,7 +53,7 @@ async fn process_of_long_operations() {
 
 /// The service in a directory, as the process of this name.
 fn open(config: Config, address: SocketAddr, name: String) -> AppState {
-    let backends = Backends::open(&config, address).unwrap();
+    let backends = Backends::open(&config, address, Telemetry::off()).unwrap();
     let place = Place { directory: config.data_directory.clone(), name };
     let kinds = [JOURNALED, GATED].map(|kind| {
         let place = place.clone();

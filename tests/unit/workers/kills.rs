@@ -20,6 +20,7 @@ use pluckit::queue::azure::AzureQueue;
 use pluckit::queue::local::LocalQueue;
 use pluckit::state::AppState;
 use pluckit::store::{Container, Key};
+use pluckit::telemetry::Telemetry;
 use pluckit::workers::FUNCTIONS;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -65,7 +66,8 @@ pub fn show_picture(web: &Web) {
 /// The state of a service that finds the picture on the internet of the tests.
 fn state(config: Config, address: SocketAddr, web: &Web) -> AppState {
     show_picture(web);
-    let backends = Backends { web: Arc::new(web.client()), ..Backends::open(&config, address).unwrap() };
+    let backends =
+        Backends { web: Arc::new(web.client()), ..Backends::open(&config, address, Telemetry::off()).unwrap() };
     app::state(config, backends)
 }
 

@@ -14,6 +14,7 @@ use pluckit::model::dead_letter::DeadLetter;
 use pluckit::model::taste_job::{TasteJobStatus, TastePayload};
 use pluckit::queue::JobQueue;
 use pluckit::queue::azure::AzureQueue;
+use pluckit::telemetry::metrics::Metrics;
 use pluckit::workers::{FUNCTIONS, pump};
 use serde_json::json;
 use tempfile::TempDir;
@@ -82,7 +83,7 @@ pub fn open_data(directory: &Path) -> Data {
     let settings = BTreeMap::from([("PLUCKIT_DATA_DIR", directory.to_str().unwrap())]);
     let config =
         Config::read(|name| settings.get(name).map(|value| ((*value).to_owned(), Source::Environment))).unwrap();
-    Data::new(app::open_store(&config, &(Arc::new(SystemClock) as _)).unwrap())
+    Data::new(app::open_store(&config, &(Arc::new(SystemClock) as _), &Metrics::off()).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]

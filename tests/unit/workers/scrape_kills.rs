@@ -15,6 +15,7 @@ use pluckit::config::{Config, Source};
 use pluckit::data::Data;
 use pluckit::domain::scraper::polite::HostThrottle;
 use pluckit::store::{Container, Filter, Key, Query};
+use pluckit::telemetry::Telemetry;
 use pluckit::workers::daily_scrape;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -114,7 +115,7 @@ async fn process_of_the_scraper() {
             web::page("application/json", answer.clone())
         });
     }
-    let backends = Backends::open(&config, listener.local_addr().unwrap()).unwrap();
+    let backends = Backends::open(&config, listener.local_addr().unwrap(), Telemetry::off()).unwrap();
     let backends = Backends {
         store: Intercepted::new(backends.store.clone(), Arc::new(Noted(journal))),
         web: Arc::new(web.client()),

@@ -1,6 +1,5 @@
 //! The wardrobe API.
 
-mod costs;
 mod items;
 mod lists;
 mod styling;

@@ -1,0 +1,214 @@
+//! What a read costs with Cosmos DB: processor time of a point read and of a page through the store against bare `reqwest`
+//! calls to the same emulator, and the time of each route when every call of the store takes 5 ms.
+//!
+//! Needs the emulator: `requirements/tools/README.md` says how to start it.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
+
+mod support;
+
+#[path = "../tests/unit/support/cosmos_proxy.rs"]
+#[expect(dead_code, reason = "tests also refuse requests and lose answers")]
+mod cosmos_proxy;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pluckit::azure::Identity;
+use pluckit::config::Cosmos;
+use pluckit::net;
+use pluckit::store::cosmos::CosmosStore;
+use pluckit::store::{Container, DocumentStore, Key, Query};
+use serde_json::{Value, json};
+use support::load::{Connection, get};
+use support::service::Launch;
+use support::{BINARY, Goal, median, print_figure, print_head, processor_microseconds, quantile, runtime};
+use tokio::task::JoinSet;
+use url::Url;
+
+/// Callers at the same time.
+const CALLERS: usize = 16;
+const ROUNDS: usize = 9;
+const SPAN: Duration = Duration::from_secs(1);
+const USER: &str = "ada";
+const PAGE: usize = 50;
+/// A region's distance.
+const DISTANCE: Duration = Duration::from_millis(5);
+/// What a route may take beside its calls one after the other, in milliseconds.
+const REST: f64 = 3.0;
+const REPEATS: usize = 40;
+
+fn main() {
+    runtime().block_on(measure());
+}
+
+/// A variable that says where the emulator is.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the emulator's address is the benchmark's own setting, not the service's"
+)]
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: see requirements/tools/README.md"))
+}
+
+fn account(database: &str, endpoint: Url) -> Cosmos {
+    Cosmos {
+        endpoint,
+        key: Some(variable("PLUCKIT_TEST_COSMOS_KEY").into()),
+        database: database.to_owned(),
+        containers: BTreeMap::new(),
+        emulator: true,
+        vector_search: false,
+    }
+}
+
+async fn measure() {
+    print_head("Cosmos DB");
+    let endpoint = Url::parse(&variable("PLUCKIT_TEST_COSMOS_ENDPOINT")).unwrap();
+    let store = Arc::new(CosmosStore::new(account("Bench", endpoint.clone()), Identity::default()));
+    store.init().await.unwrap();
+    fill(&*store).await;
+    costs(&store, &endpoint).await;
+    routes(&endpoint).await;
+}
+
+async fn fill(store: &dyn DocumentStore) {
+    for number in 0..PAGE {
+        let id = format!("garment-{number:02}");
+        let notes = "linen ".repeat(100);
+        let garment = json!({"id": id, "userId": USER, "category": "Tops", "notes": notes, "dateAdded": "2026-03-02"});
+        store.upsert(&Key::new(Container::Wardrobe, USER, &id), &garment).await.unwrap();
+    }
+}
+
+/// Processor time of this process per call, in microseconds.
+async fn cost<F: Future<Output = ()> + Send>(call: impl Fn() -> F + Clone + Send + 'static) -> f64 {
+    let (begin, before) = (Instant::now(), processor_microseconds(std::process::id()));
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let call = call.clone();
+        callers.spawn(async move {
+            let mut calls = 0_u32;
+            while begin.elapsed() < SPAN {
+                call().await;
+                calls += 1;
+            }
+            calls
+        });
+    }
+    let calls: u32 = callers.join_all().await.into_iter().sum();
+    (processor_microseconds(std::process::id()) - before) / f64::from(calls)
+}
+
+/// A point read and a page, through the store and without it.
+async fn costs(store: &Arc<CosmosStore>, endpoint: &Url) {
+    let http = net::builder().no_proxy().build().unwrap();
+    let documents = format!("{endpoint}dbs/Bench/colls/Wardrobe/docs");
+    let bare = move |path: &str, query: Option<&'static str>| {
+        let url = format!("{documents}{path}");
+        let request = match query {
+            None => http.get(url),
+            Some(query) => http
+                .post(url)
+                .header("content-type", "application/query+json")
+                .header("x-ms-documentdb-isquery", "true")
+                .header("x-ms-max-item-count", PAGE)
+                .body(query),
+        };
+        let request = request
+            .header("authorization", "type%3dmaster%26ver%3d1.0%26sig%3d")
+            .header("x-ms-version", "2020-07-15")
+            .header("x-ms-documentdb-partitionkey", format!("[\"{USER}\"]"));
+        async move { request.send().await.unwrap().error_for_status().unwrap().bytes().await.unwrap() }
+    };
+    const STATEMENT: &str = r#"{"query": "SELECT * FROM c ORDER BY c.dateAdded DESC", "parameters": []}"#;
+    let found: Value = serde_json::from_slice(&bare("", Some(STATEMENT)).await).unwrap();
+    assert_eq!(found["Documents"].as_array().map(Vec::len), Some(PAGE), "both ask for the same");
+
+    let (mut reads, mut pages) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    for _ in 0..ROUNDS {
+        let asking = store.clone();
+        let read = move || {
+            let store = asking.clone();
+            async move {
+                let key = Key::new(Container::Wardrobe, USER, "garment-07");
+                assert!(store.read(&key).await.unwrap().is_some());
+            }
+        };
+        reads.0.push(cost(read).await);
+        let asking = bare.clone();
+        reads.1.push(
+            cost(move || {
+                let answer = asking("/garment-07", None);
+                async move { drop(answer.await) }
+            })
+            .await,
+        );
+        let asking = store.clone();
+        let page = move || {
+            let store = asking.clone();
+            async move {
+                let query = Query::partition(Container::Wardrobe, USER)
+                    .order_by("dateAdded", pluckit::store::Direction::Descending)
+                    .limit(PAGE);
+                assert_eq!(store.query(&query).await.unwrap().documents.len(), PAGE);
+            }
+        };
+        pages.0.push(cost(page).await);
+        let asking = bare.clone();
+        pages.1.push(
+            cost(move || {
+                let answer = asking("", Some(STATEMENT));
+                async move { drop(answer.await) }
+            })
+            .await,
+        );
+    }
+    let figures = [("a point read, processor time", reads, 120.0), ("a page of 50, processor time", pages, 200.0)];
+    for (name, (ours, bare), most) in figures {
+        print_figure(name, "µs", median(&ours), median(&bare), Goal::AtMost(most));
+    }
+}
+
+/// Reads of the API, and how many calls of the store each makes one after the other: the column of `docs/costs.md`.
+fn read_routes() -> Vec<(String, usize)> {
+    let sheet = include_str!("../docs/costs.md");
+    let rows = sheet.lines().filter_map(|line| line.strip_prefix("| `GET "));
+    let rows = rows.filter_map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let (path, depth) = (cells[0].trim_end_matches('`'), cells[cells.len() - 3].parse().ok()?);
+        (!path.contains(['{', ' '])).then(|| (path.to_owned(), depth))
+    });
+    rows.collect()
+}
+
+/// The time of each route, with every call as long as to another region.
+async fn routes(endpoint: &Url) {
+    let proxy = cosmos_proxy::CosmosProxy::start(endpoint, DISTANCE, |_| cosmos_proxy::Passage::Open).await;
+    let (_service, address) = Launch::development(BINARY)
+        .setting("COSMOS_DB_ENDPOINT", proxy.endpoint().as_str())
+        .setting("COSMOS_DB_KEY", &variable("PLUCKIT_TEST_COSMOS_KEY"))
+        .setting("COSMOS_DB_DATABASE", "Bench")
+        .setting("RATE_LIMITS", "false")
+        .start();
+    let mut connection = Connection::open(address).await.unwrap();
+    for (path, depth) in read_routes() {
+        let request = get(&path, "");
+        let mut times = Vec::new();
+        for _ in 0..REPEATS {
+            let begin = Instant::now();
+            assert_eq!(connection.ask(&request).await.unwrap(), 200, "{path}");
+            times.push(begin.elapsed().as_secs_f64() * 1000.0);
+        }
+        let distance = DISTANCE.as_secs_f64() * 1000.0 * depth as f64;
+        let most = distance + REST;
+        print_figure(
+            &format!("{path}, {depth} in a row, p50"),
+            "ms",
+            quantile(&times, 0.5),
+            distance,
+            Goal::AtMost(most),
+        );
+    }
+}
