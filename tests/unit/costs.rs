@@ -277,7 +277,7 @@ async fn insights_and_digest(scene: &mut Scene) {
     let feedback = json!({"digestId": id, "suggestionIndex": 0, "signal": "up"});
     scene.post("/api/digest/feedback", "/api/digest/feedback", feedback, StatusCode::OK).await;
     let path = format!("/api/digest/feedback?digestId={}", id.as_str().unwrap());
-    scene.get("/api/digest/feedback", &path).await;
+    scene.get("/api/digest/feedback?digestId={id}", &path).await;
     let user = scene.user.clone().header("prefer", "respond-async");
     let queued = user.post("/api/digest/run?force=true", json!({}));
     let queued = scene.row("POST /api/digest/run (in the background)", queued).await;
