@@ -33,7 +33,7 @@ const LOCK: &str = ".lock";
 /// The newest form of backups that is known.
 const FORM: u32 = 1;
 
-/// What a backup has.
+/// The description of a backup, in `backup.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -51,7 +51,7 @@ pub struct Manifest {
     pub blobs: Option<u64>,
 }
 
-/// What became of the blobs.
+/// Counts of blobs that a backup copied and removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BlobChanges {
     /// Copied ones.

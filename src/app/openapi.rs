@@ -333,7 +333,7 @@ fn use_openai_form(operation: &mut Value) {
 /// What the names of shared responses in OpenAI's form begin with.
 const OPENAI_PREFIX: &str = "openai-";
 
-/// How events are sent.
+/// Describes a response that is a stream of server-sent events.
 const STREAM: &str = "Server-sent events: blocks of `data: `, an event as JSON in one line, and an empty line. No block has \
     `event:`; only those of streams that can be resumed have `id:`. A comment (`: keep-alive`) is sent after 15 s of silence. \
     A failure after the first byte is an `error` event, before the last one.";

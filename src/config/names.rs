@@ -25,6 +25,9 @@ const OTHERS_PREFIXES: [&str; 1] = ["PLUCKIT_TEST_"];
 /// Shortest setting that a misspelt name is compared with; short ones such as `PORT` resemble too many names.
 const SHORTEST_LIKE: usize = 10;
 
+/// Most changes of letters by which a misspelt name differs from a setting.
+const LIKE: usize = 2;
+
 /// A name that looks like a setting but is not one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownName {
@@ -47,14 +50,17 @@ pub fn unknown_name(name: &str, known: &[&'static str]) -> Option<UnknownName> {
     if known.contains(&name) || OTHERS_PREFIXES.iter().any(|prefix| upper.starts_with(prefix)) {
         return None;
     }
-    let distance = |other: &str| strsim::osa_distance(&upper, &other.to_ascii_uppercase());
-    let (nearest, apart) = known.iter().map(|known| (*known, distance(known))).min_by_key(|(_, apart)| *apart)?;
     let is_own = OWN_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
-    let is_like = apart <= 2 && nearest.len() >= SHORTEST_LIKE;
+    // A difference in length is a lower bound of the distance, and most variables of a system are far from all settings.
+    let may_be_like = |known: &&&'static str| is_own || known.len().abs_diff(name.len()) <= LIKE;
+    let distance = |other: &str| strsim::osa_distance(&upper, &other.to_ascii_uppercase());
+    let candidates = known.iter().filter(may_be_like).map(|known| (*known, distance(known)));
+    let (nearest, apart) = candidates.min_by_key(|(_, apart)| *apart)?;
+    let is_like = apart <= LIKE && nearest.len() >= SHORTEST_LIKE;
     if !is_own && !is_like {
         return None;
     }
     // Further away it is no mistyped name, but a made-up one.
-    let nearest = (apart <= 2.max(name.len() / 4)).then_some(nearest);
+    let nearest = (apart <= LIKE.max(name.len() / 4)).then_some(nearest);
     Some(UnknownName { name: name.to_owned(), nearest })
 }

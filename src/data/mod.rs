@@ -121,7 +121,7 @@ pub struct Data {
     pub quizzes: quizzes::Quizzes,
     /// Bans.
     pub bans: bans::Bans,
-    /// What administrators did.
+    /// Audit log: the actions of administrators.
     pub audit: audit::AuditLog,
     /// Collections of wardrobe items.
     pub collections: collections::Collections,

@@ -322,7 +322,7 @@ const SPECS: [Spec; 25] = [
     },
     // Who joined which collection: an index by member.
     spec("CollectionMembers", "COSMOS_DB_COLLECTION_MEMBERS_CONTAINER", "userId", Off),
-    // What administrators did.
+    // Audit log: the actions of administrators.
     Spec {
         indexes: &[&[("at", Descending), ("id", Ascending)]],
         across_partitions: true,

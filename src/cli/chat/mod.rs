@@ -77,7 +77,7 @@ struct Conversation {
     pieces: Option<Vec<Piece>>,
 }
 
-/// What an answer consisted of.
+/// The parts of an answer that were received.
 #[derive(Default)]
 struct Answer {
     /// Pieces of the text, with the numbers of their events.
@@ -312,7 +312,7 @@ impl Answer {
     }
 }
 
-/// What to do after a line.
+/// The action that a line of input asks for.
 enum Next {
     Say(String),
     Go,

@@ -40,7 +40,7 @@ fn tool_words(name: &str) -> String {
     TOOLS.iter().find(|(known, _)| *known == name).map_or_else(|| words(name), |(_, text)| (*text).to_owned())
 }
 
-/// What the terminal can show.
+/// The capabilities of the terminal: width, colours, spinner.
 #[derive(Clone, Copy)]
 pub struct Look {
     /// Columns of a line; `None` if lines are not wrapped.

@@ -39,7 +39,7 @@ struct AddItemArguments {
     is_wishlisted: bool,
 }
 
-/// How far the piece is.
+/// Progress of adding a piece.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Stage {
