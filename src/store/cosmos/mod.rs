@@ -3,12 +3,13 @@
 //! The client is made by the first call that needs it, so starting up never waits for Cosmos DB; until it can be made,
 //! calls answer [`Error::Unavailable`]. [`CosmosStore::init`] makes database and containers where that is our task.
 
+mod document;
 mod once;
 pub mod schema;
 mod sql;
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,6 +42,7 @@ use tracing::{debug, warn};
 
 pub use schema::InitReport;
 
+use self::document::Document;
 use self::once::Once;
 use super::{
     ChangeMark, Container, Direction, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, PartitionIndex, Query,
@@ -83,12 +85,6 @@ const LARGEST_BATCH: usize = 100;
 /// The service notes the second of a write. A second write within it changes nothing that [`PartitionIndex::changes`] sees, so
 /// a mark counts only when that second is over, on a clock that may differ from the service's by some more.
 const SETTLING: Duration = Duration::from_secs(5);
-
-/// Fields that the service adds to every document.
-const SYSTEM_FIELDS: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
-
-/// A document's fields, each as the text that was stored.
-type Fields = BTreeMap<String, Box<RawValue>>;
 
 /// The answer to [`sql::changes`]. There is nothing newest in an empty partition.
 #[derive(Debug, Default, Deserialize)]
@@ -182,7 +178,7 @@ impl CosmosStore {
         let mut wanted = document.clone();
         if let Some(fields) = wanted.as_object_mut() {
             // The service puts its own in their place.
-            fields.retain(|name, _| !SYSTEM_FIELDS.contains(&name.as_str()));
+            fields.retain(|name, _| !document::SYSTEM_FIELDS.contains(&name.as_str()));
         }
         Ok(same_content(&content, &wanted).then_some(stored.etag))
     }
@@ -320,10 +316,10 @@ impl CosmosStore {
         if let Some(token) = token {
             options = options.with_continuation_token(ContinuationToken::from_string(token));
         }
-        let asked = answered(container.query_items::<Fields>(statement, scope, Some(options))).await?;
+        let asked = answered(container.query_items::<Document>(statement, scope, Some(options))).await?;
         let mut pages = Box::pin(asked.map_err(error)?.into_pages());
         let Some(answer) = answered(pages.next()).await? else { return Ok((Vec::new(), None)) };
-        let documents = answer.map_err(error)?.into_items().into_iter().map(stored).collect::<Result<_>>()?;
+        let documents = answer.map_err(error)?.into_items().into_iter().map(|Document(stored)| stored).collect();
         let token = pages.to_continuation_token().map_err(error)?;
         Ok((documents, (!is_end(&token)).then(|| token.as_str().to_owned())))
     }
@@ -337,7 +333,10 @@ impl DocumentStore for CosmosStore {
         }
         let container = self.container(key.container).await?;
         match answered(container.read_item(key.partition.clone(), &key.id, None)).await? {
-            Ok(response) => stored(response.into_model().map_err(error)?).map(Some),
+            Ok(response) => {
+                let Document(stored) = response.into_model().map_err(error)?;
+                Ok(Some(stored))
+            }
             Err(failure) if failure.status().is_not_found() => Ok(None),
             Err(failure) => Err(error(failure)),
         }
@@ -604,17 +603,6 @@ fn id_of(document: &Value) -> Result<&str> {
     document.get("id").and_then(Value::as_str).ok_or_else(|| failed("a document without an id"))
 }
 
-/// A document as it is handed out: without the fields of the service.
-fn stored(mut fields: Fields) -> Result<Stored> {
-    let etag = fields.get("_etag").ok_or_else(|| failed("the service sent a document without a version"))?;
-    let etag = serde_json::from_str(etag.get()).map_err(|fault| Error::Failed(fault.into()))?;
-    for name in SYSTEM_FIELDS {
-        fields.remove(name);
-    }
-    let json = serde_json::to_string(&fields).map_err(|fault| Error::Failed(fault.into()))?;
-    Ok(Stored { json, etag: ETag(etag) })
-}
-
 fn if_match(etag: &ETag) -> Precondition {
     Precondition::if_match(Etag::from(etag.0.clone()))
 }
@@ -744,16 +732,5 @@ mod tests {
         assert!(is_end(&token(json!({ "root": { "kind": "drained" } }))));
         assert!(!is_end(&token(json!({ "root": { "kind": "request", "server_continuation": "drained" } }))));
         assert!(!is_end(&ContinuationToken::from_string("of the service".to_owned())));
-    }
-
-    #[test]
-    fn what_the_service_adds_is_not_handed_out() {
-        let fields: Fields = serde_json::from_value(json!({
-            "id": "coat", "_etag": "\"7\"", "_rid": "r", "_self": "s", "_ts": 1, "_attachments": "a", "_mine": 1.50
-        }))
-        .unwrap();
-        let stored = stored(fields).unwrap();
-        assert_eq!(stored.etag, ETag("\"7\"".to_owned()));
-        assert_eq!(stored.json, r#"{"_mine":1.5,"id":"coat"}"#);
     }
 }
