@@ -35,16 +35,17 @@ impl Collections {
         Ok(())
     }
 
-    /// Finds a collection of this owner.
-    pub async fn find(&self, owner: &UserId, id: &CollectionId) -> Result<Option<Collection>> {
+    /// Finds a collection of this owner, and its version.
+    pub async fn find(&self, owner: &UserId, id: &CollectionId) -> Result<Option<(Collection, ETag)>> {
         let stored = self.0.read(&Self::key(owner, id)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::Collections, &stored)))
+        Ok(stored.and_then(|stored| Some((pages::parse(Container::Collections, &stored)?, stored.etag))))
     }
 
-    /// Finds a collection whose owner is not known. Asks all partitions.
-    pub async fn find_anywhere(&self, id: &CollectionId) -> Result<Option<Collection>> {
+    /// Finds a collection whose owner is not known, and its version. Asks all partitions.
+    pub async fn find_anywhere(&self, id: &CollectionId) -> Result<Option<(Collection, ETag)>> {
         let query = Query::all(Container::Collections).matching(Filter::equal("id", id.as_str())).limit(1);
-        Ok(pages::page(&*self.0, &query).await?.pop())
+        let stored = self.0.query(&query).await?.documents.pop();
+        Ok(stored.and_then(|stored| Some((pages::parse(Container::Collections, &stored)?, stored.etag))))
     }
 
     /// Lists the owner's collections, the newest first.
@@ -72,16 +73,19 @@ impl Collections {
         &self,
         owner: &UserId,
         id: &CollectionId,
-        mut edit: impl FnMut(Collection) -> Edit<Collection, R>,
+        edit: impl FnMut(Collection) -> Edit<Collection, R>,
     ) -> Result<Option<R>> {
-        update::update_within(ATTEMPTS, &*self.0, &Self::key(owner, id), |found: Option<Collection>| {
-            let Some(collection) = found else { return Edit::Keep(None) };
-            match edit(collection) {
-                Edit::Save(collection, result) => Edit::Save(collection, Some(result)),
-                Edit::Keep(result) => Edit::Keep(Some(result)),
-            }
-        })
-        .await
+        update::update_within(ATTEMPTS, &*self.0, &Self::key(owner, id), update::unless_missing(edit)).await
+    }
+
+    /// Edits a collection that was read before, and its version, by compare-and-swap; `None` if it is gone.
+    pub async fn edit_known<R>(
+        &self,
+        (collection, version): (Collection, ETag),
+        edit: impl FnMut(Collection) -> Edit<Collection, R>,
+    ) -> Result<Option<R>> {
+        let key = Self::key(&collection.owner_id, &collection.id);
+        update::update_known(ATTEMPTS, &*self.0, &key, (collection, version), edit).await
     }
 
     /// Deletes a collection of this owner; returns it if there was one.

@@ -12,7 +12,7 @@ use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::WardrobeItem;
 use crate::store::query::Comparison;
-use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query};
+use crate::store::{self, Container, Direction, DocumentStore, ETag, Filter, Key, Query};
 
 /// The drafts of all users.
 #[derive(Clone)]
@@ -53,6 +53,22 @@ impl Drafts {
     /// Finds an item, whether it is a draft or not.
     pub async fn find(&self, user: &UserId, item: &ItemId) -> Result<Option<DraftItem>> {
         pages::find(&*self.0, &Self::key(user, item)).await
+    }
+
+    /// Finds an item, whether it is a draft or not, and its version.
+    pub async fn find_version(&self, user: &UserId, item: &ItemId) -> Result<Option<(DraftItem, ETag)>> {
+        let stored = self.0.read(&Self::key(user, item)).await?;
+        Ok(stored.and_then(|stored| Some((pages::parse(Container::Wardrobe, &stored)?, stored.etag))))
+    }
+
+    /// Edits an item that was read before, and its version, by compare-and-swap; `None` if it is gone.
+    pub async fn edit_known<R>(
+        &self,
+        known: (DraftItem, ETag),
+        edit: impl FnMut(DraftItem) -> Edit<DraftItem, R>,
+    ) -> Result<Option<R>> {
+        let key = Self::key(&known.0.user_id, &known.0.id);
+        update::update_known(update::ATTEMPTS, &*self.0, &key, known, edit).await
     }
 
     /// Edits an item by compare-and-swap, as [`update::update`] does.

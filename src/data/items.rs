@@ -135,16 +135,6 @@ impl Items {
         [Self::key(item), Key::new(Container::ScrapedItems, user.as_str(), item.as_str())]
     }
 
-    /// Finds an item that the user sees.
-    pub async fn find_for(&self, user: &UserId, item: &ScrapedItemId) -> Result<Option<FeedItem>> {
-        for key in Self::keys_for(user, item) {
-            if let Some(stored) = self.0.read(&key).await? {
-                return Ok(pages::parse(Container::ScrapedItems, &stored));
-            }
-        }
-        Ok(None)
-    }
-
     /// Streams the embeddings of global items whose picture is available, in pages: newest first, items of unknown age
     /// last. `convert` runs on a blocking thread.
     pub fn vectors<T: Send + 'static>(

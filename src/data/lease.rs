@@ -21,12 +21,12 @@ use tokio::sync::Notify;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::update::{Edit, update};
+use super::update::{self, Edit, compare_and_swap};
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
-use crate::store::{DocumentStore, Key};
+use crate::store::{DocumentStore, ETag, Key};
 
 /// Renewals per length of a lease.
 const RENEWALS: u32 = 3;
@@ -111,6 +111,7 @@ pub enum Decision<T, R> {
 }
 
 /// Outcome of a claim.
+#[expect(clippy::large_enum_variant, reason = "made once for each piece of work, which holds a whole document")]
 pub enum Claimed<T, R> {
     /// We hold the lease.
     Ours(Held<T>),
@@ -134,7 +135,7 @@ impl Leases {
     /// effect of its own. It may take a lease that is held, from a predecessor that it knows to be gone.
     ///
     /// # Errors
-    /// As [`update`].
+    /// As [`update::update`].
     pub async fn claim<T: Leased, R>(
         &self,
         key: Key,
@@ -147,7 +148,7 @@ impl Leases {
     /// renewed and returned without asking `decide`: the answer to an earlier claim was lost.
     ///
     /// # Errors
-    /// As [`update`].
+    /// As [`update::update`].
     pub async fn claim_as<T: Leased, R>(
         &self,
         owner: &str,
@@ -155,7 +156,7 @@ impl Leases {
         mut decide: impl FnMut(Option<T>, Standing) -> Decision<T, R>,
     ) -> super::Result<Claimed<T, R>> {
         let ends = self.clock.instant() + self.length;
-        let claimed = update(&*self.store, &key, |found: Option<T>| {
+        let claimed = compare_and_swap(update::ATTEMPTS, &*self.store, &key, None, |found: Option<T>, _| {
             let now = self.now();
             let standing = match &found {
                 Some(document) if document.lease().is_live(now, T::LONGEST) => {
@@ -174,8 +175,8 @@ impl Leases {
             }
         });
         Ok(match claimed.await? {
-            Ok(document) => Claimed::Ours(self.held(key, owner.to_owned(), State { document, ends })),
-            Err(reason) => Claimed::Left(reason),
+            (Ok(document), etag) => Claimed::Ours(self.held(key, owner.to_owned(), State { document, etag, ends })),
+            (Err(reason), _) => Claimed::Left(reason),
         })
     }
 
@@ -188,7 +189,7 @@ impl Leases {
 
     /// The lease of a document that was just created with it.
     pub fn created<T: Leased>(&self, key: Key, document: T, first: FirstLease) -> Held<T> {
-        self.held(key, first.owner, State { document, ends: first.ends })
+        self.held(key, first.owner, State { document, etag: None, ends: first.ends })
     }
 
     fn held<T>(&self, key: Key, owner: String, state: State<T>) -> Held<T> {
@@ -235,6 +236,8 @@ pub struct Held<T> {
 struct State<T> {
     /// As it was read or written last.
     document: T,
+    /// Its version then, if that is known.
+    etag: Option<ETag>,
     /// When the lease ends unless it is renewed.
     ends: Instant,
 }
@@ -325,13 +328,13 @@ impl<T: Leased> Held<T> {
     /// [`Error::Lost`] if it is not.
     pub async fn edit<R>(&self, mut change: impl FnMut(&mut T) -> R) -> Result<R, Error> {
         let asked = self.leases.clock.instant();
-        let (document, result) = self
+        let ((document, result), etag) = self
             .write(|document| {
                 document.set_lease(Lease::new(&self.owner, self.leases.now() + self.leases.length));
                 change(document)
             })
             .await?;
-        *self.state() = State { document, ends: asked + self.leases.length };
+        *self.state() = State { document, etag, ends: asked + self.leases.length };
         Ok(result)
     }
 
@@ -347,7 +350,8 @@ impl<T: Leased> Held<T> {
         });
         let written = written.await;
         self.is_finishing.store(written.is_ok(), Ordering::Relaxed);
-        Ok(written?.0)
+        let ((document, ()), _) = written?;
+        Ok(document)
     }
 
     /// Gives the lease back, so that others need not wait for its end.
@@ -362,15 +366,22 @@ impl<T: Leased> Held<T> {
         self.is_finishing.load(Ordering::Relaxed)
     }
 
-    async fn write<R>(&self, mut change: impl FnMut(&mut T) -> R) -> Result<(T, R), Error> {
-        let written = update(&*self.leases.store, &self.key, |found: Option<T>| match found {
+    /// Writes the document if it is still ours. It is read only if somebody else has written it since we did.
+    async fn write<R>(&self, mut change: impl FnMut(&mut T) -> R) -> Result<((T, R), Option<ETag>), Error> {
+        let known = {
+            let state = self.state();
+            state.etag.clone().map(|etag| (state.document.clone(), etag))
+        };
+        let edit = |found: Option<T>, _: Option<&ETag>| match found {
             Some(mut document) if self.is_ours(&document) => {
                 let result = change(&mut document);
                 Edit::Save(document.clone(), Some((document, result)))
             }
             Some(_) | None => Edit::Keep(None),
-        });
-        written.await?.ok_or(Error::Lost)
+        };
+        let written = compare_and_swap(update::ATTEMPTS, &*self.leases.store, &self.key, known, edit);
+        let (written, etag) = written.await?;
+        Ok((written.ok_or(Error::Lost)?, etag))
     }
 
     fn left(&self) -> Duration {

@@ -151,12 +151,13 @@ impl Sources {
 
     /// Lists the active sources that a user sees: global ones, then their own.
     pub async fn visible_to(&self, user: &UserId) -> Result<Vec<Source>> {
-        let mut sources = pages::take(self.global(), MOST_SHOWN).await?;
         let private = self.own(user).filter(|source| {
             let is_shown = source.as_ref().map_or(true, |source| source.is_active && !source.is_global);
             std::future::ready(is_shown)
         });
-        sources.extend(pages::take(private, MOST_SHOWN).await?);
+        let (mut sources, private) =
+            tokio::try_join!(pages::take(self.global(), MOST_SHOWN), pages::take(private, MOST_SHOWN))?;
+        sources.extend(private);
         Ok(sources)
     }
 

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Error, Result};
 use crate::base::backoff::{Backoff, Jitter};
-use crate::store::{self, DocumentStore, ETag, Key};
+use crate::store::{self, DocumentStore, ETag, Key, Stored};
 
 /// Attempts before giving up; each lost race means that another write succeeded.
 pub(super) const ATTEMPTS: usize = 24;
@@ -45,17 +45,23 @@ where
 pub async fn update_existing<T, R>(
     store: &dyn DocumentStore,
     key: &Key,
-    mut edit: impl FnMut(T) -> Edit<T, R>,
+    edit: impl FnMut(T) -> Edit<T, R>,
 ) -> Result<Option<R>>
 where
     T: Serialize + DeserializeOwned,
 {
-    update(store, key, |found: Option<T>| match found.map(&mut edit) {
+    update(store, key, unless_missing(edit)).await
+}
+
+/// The same edit, with the result `None` when there is no record.
+pub(super) fn unless_missing<T, R>(
+    mut edit: impl FnMut(T) -> Edit<T, R>,
+) -> impl FnMut(Option<T>) -> Edit<T, Option<R>> {
+    move |found| match found.map(&mut edit) {
         Some(Edit::Save(record, result)) => Edit::Save(record, Some(result)),
         Some(Edit::Keep(result)) => Edit::Keep(Some(result)),
         None => Edit::Keep(None),
-    })
-    .await
+    }
 }
 
 /// Edits a document like [`update`], with another number of attempts.
@@ -76,26 +82,64 @@ pub async fn update_versioned<T, R>(
     attempts: usize,
     store: &dyn DocumentStore,
     key: &Key,
-    mut edit: impl FnMut(Option<T>, Option<&ETag>) -> Edit<T, R>,
+    edit: impl FnMut(Option<T>, Option<&ETag>) -> Edit<T, R>,
 ) -> Result<R>
+where
+    T: Serialize + DeserializeOwned,
+{
+    Ok(compare_and_swap(attempts, store, key, None, edit).await?.0)
+}
+
+/// Edits a document like [`update_existing`], with another number of attempts. The first of them edits the record that the
+/// caller has read already, with its version, and reads nothing.
+pub async fn update_known<T, R>(
+    attempts: usize,
+    store: &dyn DocumentStore,
+    key: &Key,
+    known: (T, ETag),
+    edit: impl FnMut(T) -> Edit<T, R>,
+) -> Result<Option<R>>
+where
+    T: Serialize + DeserializeOwned,
+{
+    let mut edit = unless_missing(edit);
+    Ok(compare_and_swap(attempts, store, key, Some(known), |found, _| edit(found)).await?.0)
+}
+
+/// The protocol of all edits. Returns the edit's result and the version that the document has then, if there is one. If the
+/// caller knows a record and its version already, the first attempt edits that and reads nothing.
+pub(super) async fn compare_and_swap<T, R>(
+    attempts: usize,
+    store: &dyn DocumentStore,
+    key: &Key,
+    mut known: Option<(T, ETag)>,
+    mut edit: impl FnMut(Option<T>, Option<&ETag>) -> Edit<T, R>,
+) -> Result<(R, Option<ETag>)>
 where
     T: Serialize + DeserializeOwned,
 {
     for attempt in 0..attempts {
         pause_before(attempt).await;
-        let stored = store.read(key).await?;
-        let record = stored.as_ref().map(store::Stored::parse::<T>).transpose()?;
-        let (record, result) = match edit(record, stored.as_ref().map(|stored| &stored.etag)) {
+        let (record, etag) = match known.take() {
+            Some((record, etag)) => (Some(record), Some(etag)),
+            None => {
+                let stored = store.read(key).await?;
+                (stored.as_ref().map(Stored::parse::<T>).transpose()?, stored.map(|stored| stored.etag))
+            }
+        };
+        let (record, result) = match edit(record, etag.as_ref()) {
             Edit::Save(record, result) => (record, result),
-            Edit::Keep(result) => return Ok(result),
+            Edit::Keep(result) => return Ok((result, etag)),
         };
         let document = serde_json::to_value(&record)?;
-        let written = match stored {
-            Some(stored) => store.replace(key, &document, &stored.etag).await,
+        let written = match etag {
+            Some(etag) => store.replace(key, &document, &etag).await,
             None => store.create(key, &document).await,
         };
-        if won(written)? {
-            return Ok(result);
+        match written {
+            Ok(etag) => return Ok((result, Some(etag))),
+            Err(store::Error::Conflict) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Err(Error::Contended)

@@ -6,13 +6,13 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::Map;
 use time::Date;
 
-use super::update::{Edit, update};
+use super::update::{self, Edit, compare_and_swap};
 use super::{Result, pages};
 use crate::llm::Payer;
 use crate::model::ids::UserId;
 use crate::model::usage::{ModelUsage, UsageDay};
 use crate::store::query::Comparison;
-use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
+use crate::store::{Container, Direction, DocumentStore, ETag, Filter, Key, Query};
 
 /// Days for which usage is kept, and the most that can be listed.
 pub const KEPT_DAYS: u16 = 400;
@@ -37,23 +37,29 @@ pub struct Change {
 pub struct Usage(pub(super) Arc<dyn DocumentStore>);
 
 impl Usage {
-    /// Returns the tokens of the payer's day that count against a budget.
+    /// Finds the payer's day, and its version.
     ///
     /// # Errors
     /// When the store fails or the document is invalid.
-    pub async fn tokens(&self, payer: &Payer, day: Date) -> Result<u64> {
+    pub async fn find(&self, payer: &Payer, day: Date) -> Result<Option<(UsageDay, ETag)>> {
         let stored = self.0.read(&place(payer, day)).await?;
-        let day: Option<UsageDay> = stored.map(|stored| stored.parse()).transpose()?;
-        Ok(day.map_or(0, |day| day.tokens))
+        stored.map(|stored| Ok((stored.parse()?, stored.etag))).transpose()
     }
 
-    /// Changes the payer's day and returns the new total of tokens. A change that was made already is not made again.
+    /// Changes the payer's day and returns it, with its version. A change that was made already is not made again. `known` is
+    /// the day as it was found or changed last, if at all.
     ///
     /// # Errors
-    /// Like [`update`].
-    pub async fn add(&self, payer: &Payer, day: Date, change: &Change) -> Result<u64> {
+    /// Like [`update::update`].
+    pub async fn add(
+        &self,
+        payer: &Payer,
+        day: Date,
+        change: &Change,
+        known: Option<(UsageDay, ETag)>,
+    ) -> Result<(UsageDay, Option<ETag>)> {
         let place = place(payer, day);
-        update(&*self.0, &place, |found: Option<UsageDay>| {
+        compare_and_swap(update::ATTEMPTS, &*self.0, &place, known, |found: Option<UsageDay>, _| {
             let mut day = found.unwrap_or_else(|| UsageDay {
                 id: place.id.clone(),
                 user_id: UserId::from(place.partition.as_str()),
@@ -65,7 +71,7 @@ impl Usage {
                 other: Map::new(),
             });
             if day.writes.contains(&change.id) {
-                return Edit::Keep(day.tokens);
+                return Edit::Keep(day);
             }
             day.tokens = day.tokens.saturating_add_signed(change.tokens);
             for more in &change.models {
@@ -74,8 +80,7 @@ impl Usage {
             let surplus = (day.writes.len() + 1).saturating_sub(KEPT_WRITES);
             day.writes.drain(..surplus);
             day.writes.push(change.id.clone());
-            let tokens = day.tokens;
-            Edit::Save(day, tokens)
+            Edit::Save(day.clone(), day)
         })
         .await
     }

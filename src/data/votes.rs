@@ -4,7 +4,7 @@
 //!
 //! 1. The vote is saved as pending, with the contribution of the previous vote and a new operation id.
 //! 2. The item adds the difference and records the operation id, in one write; a recorded id is not applied again.
-//!    Between reading and writing the item, the vote must still be pending.
+//!    The vote must be pending at some moment between the reading and the writing of the item.
 //! 3. The vote is saved as settled.
 //!
 //! Whoever finds a pending vote performs steps 2 and 3 first, so a crash in between loses nothing and counts nothing
@@ -18,12 +18,14 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
+use tokio::try_join;
 use uuid::Uuid;
 
 use super::items::Items;
 use super::update::{self, Edit};
 use super::{Error, Result, pages};
 use crate::model::ids::{ScrapedItemId, UserId};
+use crate::model::item::FeedItem;
 use crate::model::timestamp::Timestamp;
 use crate::model::vote::{Signal, Vote};
 use crate::store::{self, Container, DocumentStore, ETag, Key, Stored};
@@ -46,6 +48,15 @@ pub struct Votes {
     hasher: RandomState,
 }
 
+/// A vote that was cast.
+#[derive(Debug)]
+pub struct Cast {
+    /// The item's score, with the vote.
+    pub score: i64,
+    /// The item, unless its document is not one.
+    pub item: Option<FeedItem>,
+}
+
 /// An operation that an item's score includes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -64,8 +75,7 @@ impl Votes {
         Key::new(Container::ItemVotes, user.as_str(), item.as_str())
     }
 
-    /// Casts a user's vote on an item, replacing an earlier one. Returns the item's new score; `None` if the item does
-    /// not exist.
+    /// Casts a user's vote on an item, replacing an earlier one; `None` if the item does not exist.
     ///
     /// # Errors
     /// [`Error::Contended`] when other votes kept winning the race; this one is then counted with the user's next vote.
@@ -75,21 +85,20 @@ impl Votes {
         item: &ScrapedItemId,
         signal: Signal,
         now: Timestamp,
-    ) -> Result<Option<i64>> {
+    ) -> Result<Option<Cast>> {
         for attempt in 0..ATTEMPTS {
             update::pause_before(attempt).await;
-            let Some((_, stored)) = self.item(user, item).await? else { return Ok(None) };
-            let score = score_of(&stored.parse()?);
-            let before = match self.find(user, item).await? {
-                Some((vote, etag)) if vote.pending => {
-                    self.settle(&vote, etag).await?;
-                    continue;
-                }
-                before => before,
-            };
+            let (found, before) = try_join!(self.item(user, item), self.find(user, item))?;
+            let Some(found) = found else { return Ok(None) };
+            if let Some((vote, etag)) = before.as_ref().filter(|(vote, _)| vote.pending) {
+                self.settle(vote, etag.clone(), None).await?;
+                continue;
+            }
+            let (_, stored) = &found;
+            let cast = |score| Cast { score, item: pages::parse(Container::ScrapedItems, stored) };
             let previous = before.as_ref().map_or(0, |(vote, _)| vote.signal.worth());
             if previous == signal.worth() {
-                return Ok(Some(score));
+                return Ok(Some(cast(score_of(&stored.parse()?))));
             }
             let vote = Vote {
                 id: item.clone(),
@@ -107,7 +116,7 @@ impl Votes {
                 None => self.store.create(&key, &document).await,
             };
             match saved {
-                Ok(etag) => return self.settle(&vote, etag).await,
+                Ok(etag) => return Ok(self.settle(&vote, etag, Some(&found)).await?.map(cast)),
                 // Another request of the same user.
                 Err(store::Error::Conflict) => {}
                 Err(error) => return Err(error.into()),
@@ -132,9 +141,10 @@ impl Votes {
         Ok(None)
     }
 
-    /// Applies a pending vote to the item's score and settles it. Returns the score.
-    async fn settle(&self, vote: &Vote, etag: ETag) -> Result<Option<i64>> {
-        let score = self.apply(vote).await?;
+    /// Applies a pending vote to the item's score and settles it. Returns the score. `known` is the item as it was read before
+    /// the vote was saved.
+    async fn settle(&self, vote: &Vote, etag: ETag, known: Option<&(Key, Stored)>) -> Result<Option<i64>> {
+        let score = self.apply(vote, known).await?;
         let settled = serde_json::to_value(Vote { pending: false, ..vote.clone() })?;
         // On a conflict somebody else has settled it.
         update::won(self.store.replace(&Self::key(&vote.user_id, &vote.id), &settled, &etag).await)?;
@@ -142,24 +152,30 @@ impl Votes {
     }
 
     /// Applies a pending vote to the item's score, unless it is included. Returns the score.
-    async fn apply(&self, vote: &Vote) -> Result<Option<i64>> {
+    async fn apply(&self, vote: &Vote, known: Option<&(Key, Stored)>) -> Result<Option<i64>> {
         let lock = usize::try_from(self.hasher.hash_one(&vote.id) % LOCKS as u64).unwrap_or_default();
-        let _turn = self.locks[lock].lock().await;
+        let (_turn, mut known) = match self.locks[lock].try_lock() {
+            Ok(turn) => (turn, known),
+            // Whoever has it is changing the item.
+            Err(_) => (self.locks[lock].lock().await, None),
+        };
         for attempt in 0..ATTEMPTS {
             update::pause_before(attempt).await;
-            let Some((key, stored)) = self.item(&vote.user_id, &vote.id).await? else { return Ok(None) };
+            let known = known.take();
+            let found = match known {
+                Some(known) => Some(known.clone()),
+                None => self.item(&vote.user_id, &vote.id).await?,
+            };
+            let Some((key, stored)) = found else { return Ok(None) };
             let mut item: Map<String, Value> = stored.parse()?;
             let score = score_of(&item);
             let mut applied = applied_to(&item);
             if applied.iter().any(|change| change.operation == vote.operation) {
                 return Ok(Some(score));
             }
-            // In this order: a vote that is pending now was not forgotten by the item as it was read before.
-            let is_pending = self
-                .find(&vote.user_id, &vote.id)
-                .await?
-                .is_some_and(|(current, _)| current.pending && current.operation == vote.operation);
-            if !is_pending {
+            // In this order: a vote that is pending now was not forgotten by the item as it was read before. One that was
+            // saved after that needs no look.
+            if known.is_none() && !self.is_pending(vote).await? {
                 return Ok(Some(score));
             }
             if applied.len() >= MOST_APPLIED {
@@ -176,6 +192,12 @@ impl Votes {
             }
         }
         Err(Error::Contended)
+    }
+
+    /// Whether the vote is the user's current one on its item, and pending.
+    async fn is_pending(&self, vote: &Vote) -> Result<bool> {
+        let current = self.find(&vote.user_id, &vote.id).await?;
+        Ok(current.is_some_and(|(current, _)| current.pending && current.operation == vote.operation))
     }
 
     /// Settles votes that the item includes but whose processes died before they did so.

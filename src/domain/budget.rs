@@ -35,7 +35,8 @@ use crate::llm::{
     Usage,
 };
 use crate::model::ids::UserId;
-use crate::model::usage::ModelUsage;
+use crate::model::usage::{ModelUsage, UsageDay};
+use crate::store::ETag;
 
 /// Bytes of text per token in an estimate.
 const BYTES_PER_TOKEN: usize = 4;
@@ -91,6 +92,8 @@ struct Account {
 struct Ledger {
     /// The stored total, and when it was read.
     stored: Option<(u64, Instant)>,
+    /// The stored day and its version, to write the next change without reading it again.
+    known: Option<(UsageDay, ETag)>,
     /// Change that is being stored. It keeps its id until that has succeeded.
     writing: Option<Change>,
     /// Change to be stored after it.
@@ -215,8 +218,10 @@ impl Budget {
         if !is_fresh(&account) {
             let _storing = account.storing.lock().await;
             if !is_fresh(&account) {
-                let total = self.0.data.usage.tokens(&account.payer, account.day).await?;
-                account.ledger().stored = Some((total, Instant::now()));
+                let known = self.0.data.usage.find(&account.payer, account.day).await?;
+                let total = known.as_ref().map_or(0, |(day, _)| day.tokens);
+                let mut ledger = account.ledger();
+                (ledger.stored, ledger.known) = (Some((total, Instant::now())), known);
             }
         }
         Ok(account)
@@ -243,18 +248,19 @@ impl Budget {
         loop {
             let outcome = {
                 let _storing = account.storing.lock().await;
-                let change = {
+                let (change, known) = {
                     let mut ledger = account.ledger();
                     let Some(change) = ledger.next_change() else {
                         ledger.is_writing = false;
                         return;
                     };
-                    change
+                    (change, ledger.known.take())
                 };
-                let added = self.0.data.usage.add(&account.payer, account.day, &change).await;
-                added.map(|total| {
+                let added = self.0.data.usage.add(&account.payer, account.day, &change, known).await;
+                added.map(|(day, version)| {
                     let mut ledger = account.ledger();
-                    ledger.stored = Some((total, Instant::now()));
+                    ledger.stored = Some((day.tokens, Instant::now()));
+                    ledger.known = version.map(|version| (day, version));
                     ledger.writing = None;
                 })
             };

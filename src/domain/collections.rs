@@ -96,7 +96,7 @@ pub async fn create(data: &Data, owner: &UserId, new: NewCollection, now: Timest
 pub async fn list(data: &Data, user: &UserId, now: Timestamp) -> Result<Vec<Collection>> {
     let (mut collections, entries) = tokio::try_join!(data.collections.list(user), data.collections.memberships(user))?;
     let looks = entries.into_iter().map(|(entry, version)| async move {
-        let found = data.collections.find(&entry.owner_id, &entry.id).await?;
+        let found = data.collections.find(&entry.owner_id, &entry.id).await?.map(|(collection, _)| collection);
         let found = found.filter(|collection| collection.has_member(user) && collection.owner_id != *user);
         if found.is_none() && entry.joined_at + UNCONFIRMED < now {
             data.collections.forget_membership(user, &entry.id, Some(&version)).await?;
@@ -115,7 +115,13 @@ pub async fn list(data: &Data, user: &UserId, now: Timestamp) -> Result<Vec<Coll
 /// # Errors
 /// When a document could not be read.
 pub async fn find(data: &Data, user: &UserId, id: &CollectionId, now: Timestamp) -> Result<Option<Collection>> {
-    let Some(Located { collection, is_indexed }) = locate(data, user, id).await? else { return Ok(None) };
+    if let Some((own, _)) = data.collections.find(user, id).await? {
+        return Ok(Some(own));
+    }
+    let entry = data.collections.find_membership(user, id).await?;
+    let Some(Located { known: (collection, _), is_indexed }) = locate(data, user, id, entry.as_ref()).await? else {
+        return Ok(None);
+    };
     if !collection.is_shown_to(user) {
         return Ok(None);
     }
@@ -127,24 +133,27 @@ pub async fn find(data: &Data, user: &UserId, id: &CollectionId, now: Timestamp)
 
 /// A collection, wherever it was found.
 struct Located {
-    collection: Collection,
+    /// The collection, and its version.
+    known: (Collection, ETag),
     /// Whether the index knows of it, as far as that matters: an owner needs no entry.
     is_indexed: bool,
 }
 
-/// Finds a collection, whoever owns it: among the user's own, by the index, and then everywhere. The older service keeps no
-/// index.
-async fn locate(data: &Data, user: &UserId, id: &CollectionId) -> Result<Option<Located>> {
-    if let Some(collection) = data.collections.find(user, id).await? {
-        return Ok(Some(Located { collection, is_indexed: true }));
-    }
-    if let Some((entry, _)) = data.collections.find_membership(user, id).await?
-        && let Some(collection) = data.collections.find(&entry.owner_id, id).await?
+/// Finds a collection that is probably another user's: by the user's entry in the index, and then everywhere. The older
+/// service keeps no index.
+async fn locate(
+    data: &Data,
+    user: &UserId,
+    id: &CollectionId,
+    entry: Option<&(Membership, ETag)>,
+) -> Result<Option<Located>> {
+    if let Some((entry, _)) = entry
+        && let Some(known) = data.collections.find(&entry.owner_id, id).await?
     {
-        return Ok(Some(Located { collection, is_indexed: true }));
+        return Ok(Some(Located { known, is_indexed: true }));
     }
     let found = data.collections.find_anywhere(id).await?;
-    Ok(found.map(|collection| Located { is_indexed: collection.owner_id == *user, collection }))
+    Ok(found.map(|known| Located { is_indexed: known.0.owner_id == *user, known }))
 }
 
 /// Puts the user and the collection into the index.
@@ -183,12 +192,14 @@ pub async fn index_members(data: &Data, now: Timestamp) -> Result<usize> {
 /// # Errors
 /// When a document could not be read or written.
 pub async fn join(data: &Data, user: &UserId, id: &CollectionId, now: Timestamp) -> Result<Join> {
-    let Some(Located { collection, is_indexed }) = locate(data, user, id).await? else {
+    let entry = data.collections.find_membership(user, id).await?;
+    let Some(Located { known, is_indexed }) = locate(data, user, id, entry.as_ref()).await? else {
         return Ok(Join::NoCollection);
     };
+    let (collection, _) = &known;
     if collection.is_shown_to(user) {
         if !is_indexed {
-            note(data, user, &collection, now).await?;
+            note(data, user, collection, now).await?;
         }
         return Ok(Join::Done);
     }
@@ -196,8 +207,8 @@ pub async fn join(data: &Data, user: &UserId, id: &CollectionId, now: Timestamp)
         return Ok(Join::Private);
     }
     // First, and anew if there is one: a list that finds an old entry without a membership deletes it.
-    let version = note(data, user, &collection, now).await?;
-    let edited = data.collections.edit(&collection.owner_id, id, |mut collection| {
+    let version = note(data, user, collection, now).await?;
+    let edited = data.collections.edit_known(known, |mut collection| {
         if collection.has_member(user) {
             Edit::Keep(Join::Done)
         } else if !collection.is_public {
@@ -223,10 +234,10 @@ pub async fn join(data: &Data, user: &UserId, id: &CollectionId, now: Timestamp)
 pub async fn leave(data: &Data, user: &UserId, id: &CollectionId) -> Result<()> {
     // Before the collection is changed: a join that comes after that writes an entry of its own.
     let entry = data.collections.find_membership(user, id).await?;
-    if let Some(Located { collection, .. }) = locate(data, user, id).await?
-        && collection.has_member(user)
+    if let Some(Located { known, .. }) = locate(data, user, id, entry.as_ref()).await?
+        && known.0.has_member(user)
     {
-        let edited = data.collections.edit(&collection.owner_id, id, |mut collection| {
+        let edited = data.collections.edit_known(known, |mut collection| {
             if !collection.has_member(user) {
                 return Edit::Keep(());
             }
@@ -268,13 +279,14 @@ pub async fn add_item(data: &Data, owner: &UserId, id: &CollectionId, item: &Ite
         let found = data.wardrobe.find_kept(owner, std::slice::from_ref(item)).await?;
         Result::Ok(!found.is_empty())
     };
-    match data.collections.find(owner, id).await? {
-        None => return Ok(Added::NoCollection),
-        Some(collection) if collection.clothing_item_ids.contains(item) => return Ok(Added::Done),
-        Some(_) if !is_kept().await? => return Ok(Added::NoItem),
-        Some(_) => {}
+    let Some(known) = data.collections.find(owner, id).await? else { return Ok(Added::NoCollection) };
+    if known.0.clothing_item_ids.contains(item) {
+        return Ok(Added::Done);
     }
-    let edited = data.collections.edit(owner, id, |mut collection| {
+    if !is_kept().await? {
+        return Ok(Added::NoItem);
+    }
+    let edited = data.collections.edit_known(known, |mut collection| {
         if collection.clothing_item_ids.contains(item) {
             Edit::Keep(Added::Done)
         } else if collection.clothing_item_ids.len() >= MAX_ITEMS {

@@ -8,7 +8,8 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
+    LAST_MODIFIED, RANGE,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -262,11 +263,15 @@ async fn show_picture(
     if *container != **archive {
         return Err(NO_PICTURE);
     }
-    let properties = app.blobs.properties(archive, &name).await?.ok_or(NO_PICTURE)?;
-    if has_match(&headers, &properties.etag) {
-        return Ok((StatusCode::NOT_MODIFIED, description(&properties)).into_response());
+    // Only a condition needs to know the version before the picture is read.
+    let mut span = wanted_span(&headers, None);
+    if headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_RANGE) {
+        let properties = app.blobs.properties(archive, &name).await?.ok_or(NO_PICTURE)?;
+        if has_match(&headers, &properties.etag) {
+            return Ok((StatusCode::NOT_MODIFIED, description(&properties)).into_response());
+        }
+        span = wanted_span(&headers, Some(&properties.etag));
     }
-    let span = wanted_span(&headers, &properties.etag);
     let blob = app.blobs.get(archive, &name, span).await?.ok_or(NO_PICTURE)?;
     let mut description = description(&blob.properties);
     let (range, size) = (blob.range, blob.properties.size);
@@ -317,8 +322,8 @@ fn insert(headers: &mut HeaderMap, name: axum::http::HeaderName, value: &str) {
 }
 
 /// Returns the requested range. Multiple, invalid and outdated ranges mean the whole picture.
-fn wanted_span(headers: &HeaderMap, etag: &str) -> Span {
-    let is_other = headers.get(IF_RANGE).is_some_and(|version| version.as_bytes() != etag.as_bytes());
+fn wanted_span(headers: &HeaderMap, etag: Option<&str>) -> Span {
+    let is_other = headers.get(IF_RANGE).is_some_and(|version| Some(version.as_bytes()) != etag.map(str::as_bytes));
     let range = headers.get(RANGE).and_then(|range| range.to_str().ok());
     range.filter(|_| !is_other).and_then(read_span).unwrap_or_default()
 }

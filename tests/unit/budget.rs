@@ -25,7 +25,8 @@ fn app(server: &ModelServer, tokens: u64) -> TestApp {
 
 async fn spent(app: &TestApp, user: &str) -> u64 {
     let today = pluckit::base::clock::Clock::now(&*app.clock).date();
-    app.state.data.usage.tokens(&Payer::User(user.into()), today).await.unwrap()
+    let found = app.state.data.usage.find(&Payer::User(user.into()), today).await.unwrap();
+    found.map_or(0, |(day, _)| day.tokens)
 }
 
 async fn ask(caller: &Caller) -> crate::support::caller::Answer {

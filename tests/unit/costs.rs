@@ -288,7 +288,9 @@ async fn insights_and_digest(scene: &mut Scene) {
 }
 
 async fn feed(scene: &mut Scene) {
-    let page = scene.get("/api/scraper/items", "/api/scraper/items?sortBy=recent&pageSize=50&timeRange=30d").await;
+    let feed = "/api/scraper/items?sortBy=recent&timeRange=30d&pageSize=";
+    let page = scene.get("/api/scraper/items?pageSize=10", &format!("{feed}10")).await;
+    scene.get("/api/scraper/items (the last page)", &format!("{feed}50")).await;
     let vote = format!("/api/scraper/items/{}/feedback", page["items"][0]["id"].as_str().unwrap());
     let up = json!({"signal": "up"});
     scene.post("/api/scraper/items/{id}/feedback", &vote, up, StatusCode::OK).await;

@@ -147,6 +147,14 @@ async fn an_edit_renews_it(bench: Bench) {
     assert_eq!(bench.stored().await.lease.expires_at(), Some(until.into()));
 }
 
+async fn an_edit_keeps_what_others_have_written_since(bench: Bench) {
+    let held = bench.claim(LENGTH).await.unwrap();
+    held.edit(|work| work.steps += 1).await.unwrap();
+    bench.change(|work| work.steps += 10).await;
+    held.edit(|work| work.steps += 100).await.unwrap();
+    assert_eq!((held.document().steps, bench.stored().await.steps), (111, 111));
+}
+
 async fn it_is_given_back_with_the_last_edit(bench: Bench) {
     let held = bench.claim(LENGTH).await.unwrap();
     let finished = held.finish(|work| work.steps = 3).await.unwrap();
@@ -245,6 +253,7 @@ macro_rules! each_promise {
             it_ends_when_it_is_not_renewed_and_refuses_whoever_had_it
             one_that_ends_too_late_is_ended
             an_edit_renews_it
+            an_edit_keeps_what_others_have_written_since
             it_is_given_back_with_the_last_edit
             it_is_renewed_while_work_goes_on
             work_stops_when_it_is_lost

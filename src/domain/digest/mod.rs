@@ -231,8 +231,10 @@ impl Digests {
                 climate::infer(city, &wardrobe.weather).map(str::to_owned)
             }
         };
-        let thumbs = self.0.data.digest_feedback.newest(user, prompt::RECENT_FEEDBACK).await?;
-        let memory = self.0.data.conversations.find(user).await?;
+        let (thumbs, memory) = tokio::try_join!(
+            self.0.data.digest_feedback.newest(user, prompt::RECENT_FEEDBACK),
+            self.0.data.conversations.find(user),
+        )?;
         let said = |kind| -> Vec<String> {
             let preferences = memory.iter().flat_map(|memory| &memory.preferences);
             preferences.filter(|preference| preference.kind == kind).map(|preference| preference.text.clone()).collect()

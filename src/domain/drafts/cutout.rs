@@ -114,8 +114,8 @@ impl Drafts {
         options: CutoutOptions,
     ) -> Result<DraftItem, CutoutError> {
         let Parts { base, blobs, media, .. } = &*self.0;
-        let found = base.data.drafts.find(user, item).await?.ok_or(CutoutError::Missing)?;
-        if !is_finished(&found) {
+        let known = base.data.drafts.find_version(user, item).await?.ok_or(CutoutError::Missing)?;
+        if !is_finished(&known.0) {
             return Err(CutoutError::Unfinished);
         }
         let name = new_picture_name(user, item).ok_or(CutoutError::PhotoGone)?;
@@ -124,16 +124,15 @@ impl Drafts {
         drop(charge);
         blobs.store.put(&blobs.archive, &name, picture).await?;
         let url = blobs.store.public_url(&blobs.archive, &name).to_string();
-        let replaced = base.data.drafts.edit(user, item, |found| match found {
-            Some(mut item) if is_finished(&item) => {
-                let before = item.image_url.replace(url.clone());
-                item.cutout = Some(cutout.clone());
-                Edit::Save(item.clone(), Replaced::Done { item: Box::new(item), before })
+        let replaced = base.data.drafts.edit_known(known, |mut item| {
+            if !is_finished(&item) {
+                return Edit::Keep(Replaced::Unfinished);
             }
-            Some(_) => Edit::Keep(Replaced::Unfinished),
-            None => Edit::Keep(Replaced::Missing),
+            let before = item.image_url.replace(url.clone());
+            item.cutout = Some(cutout.clone());
+            Edit::Save(item.clone(), Replaced::Done { item: Box::new(item), before })
         });
-        let (outcome, unused) = match replaced.await? {
+        let (outcome, unused) = match replaced.await?.unwrap_or(Replaced::Missing) {
             Replaced::Done { item, before } => {
                 info!(item.id = %item.id, cutout.mode = cutout.mode, cutout.by = cutout.by, cutout.confidence, "picture made again");
                 (Ok(*item), before)

@@ -186,20 +186,22 @@ impl Drafts {
     /// When the documents fail. Accepting it again heals that.
     pub async fn accept(&self, user: &UserId, item: &ItemId) -> Result<Accepted, Error> {
         let (data, now) = (&self.0.base.data, self.now());
+        let Some(known) = data.drafts.find_version(user, item).await? else { return Ok(Accepted::Missing) };
         // The weekly digest finds users by their profiles. Before the item: nobody would create one later.
-        if data.drafts.find(user, item).await?.is_some_and(|draft| draft.draft_status == Some(DraftStatus::Ready)) {
+        if known.0.draft_status == Some(DraftStatus::Ready) {
             data.profiles.create_if_missing(user).await?;
         }
-        let accepted = data.drafts.edit(user, item, |found| match found {
-            Some(mut draft) if draft.draft_status == Some(DraftStatus::Ready) => {
+        let accepted = data.drafts.edit_known(known, |mut draft| {
+            if draft.draft_status == Some(DraftStatus::Ready) {
                 draft.accept(now);
                 Edit::Save(draft.clone(), Accepted::Item(Box::new(draft)))
+            } else if was_accepted_lately(&draft, now) {
+                Edit::Keep(Accepted::Item(Box::new(draft)))
+            } else {
+                Edit::Keep(Accepted::NotReady)
             }
-            Some(item) if was_accepted_lately(&item, now) => Edit::Keep(Accepted::Item(Box::new(item))),
-            Some(_) => Edit::Keep(Accepted::NotReady),
-            None => Edit::Keep(Accepted::Missing),
         });
-        Ok(accepted.await?)
+        Ok(accepted.await?.unwrap_or(Accepted::Missing))
     }
 
     /// Has the photo of a failed draft processed again.
@@ -208,8 +210,8 @@ impl Drafts {
     /// When blobs or documents fail.
     pub async fn retry(&self, user: &UserId, item: &ItemId) -> Result<Retried, Error> {
         let (data, blobs) = (&self.0.base.data, &self.0.blobs);
-        let Some(draft) = data.drafts.find(user, item).await? else { return Ok(Retried::Missing) };
-        if draft.draft_status != Some(DraftStatus::Failed) {
+        let Some(known) = data.drafts.find_version(user, item).await? else { return Ok(Retried::Missing) };
+        if known.0.draft_status != Some(DraftStatus::Failed) {
             return Ok(Retried::NotFailed);
         }
         let photo = match upload_name(user, item) {
@@ -220,16 +222,15 @@ impl Drafts {
             return Ok(Retried::PhotoGone);
         }
         let now = self.now();
-        let retried = data.drafts.edit(user, item, |found| match found {
-            Some(mut draft) if draft.draft_status == Some(DraftStatus::Failed) => {
-                draft.wait_again(now);
-                draft.draft_attempts = 0;
-                Edit::Save(draft.clone(), Retried::Queued(Box::new(draft)))
+        let retried = data.drafts.edit_known(known, |mut draft| {
+            if draft.draft_status != Some(DraftStatus::Failed) {
+                return Edit::Keep(Retried::NotFailed);
             }
-            Some(_) => Edit::Keep(Retried::NotFailed),
-            None => Edit::Keep(Retried::Missing),
+            draft.wait_again(now);
+            draft.draft_attempts = 0;
+            Edit::Save(draft.clone(), Retried::Queued(Box::new(draft)))
         });
-        let retried = retried.await?;
+        let retried = retried.await?.unwrap_or(Retried::Missing);
         if let Retried::Queued(draft) = &retried {
             self.send_or_leave(draft).await;
         }

@@ -279,7 +279,7 @@ impl Run {
 
     /// Writes a report and fails the job.
     pub(super) async fn fail(&self, reason: &str) -> Result<(), Fault> {
-        self.write_report(&Report::cut_short(&self.job().await?.name, "failed", reason)).await?;
+        self.write_report(&Report::cut_short(&self.0.held.document().name, "failed", reason)).await?;
         self.edit(|job| {
             settle(job, JobStatus::Failed, Some(reason.to_owned()), self.0.jobs.now());
             job.error = Some(reason.to_owned());
@@ -288,12 +288,8 @@ impl Run {
     }
 
     async fn write_report(&self, report: &Report) -> Result<(), Fault> {
-        let text = report.to_markdown(&self.job().await?, self.0.jobs.now());
+        let text = report.to_markdown(&self.0.held.document(), self.0.jobs.now());
         self.write_output(REPORT, text).await
-    }
-
-    async fn job(&self) -> Result<Job, Fault> {
-        self.0.jobs.0.data.jobs.find(&self.0.user, &self.0.id).await?.ok_or(Fault::Lost)
     }
 
     /// Records a failure and releases the job for the next delivery. Returns the failures since the last finished step.

@@ -98,11 +98,11 @@ pub async fn recommend(
         after: None,
         limit: request.most_items,
     };
-    let (items, _) = data.wardrobe.page(user, &newest).await?;
+    let ((items, _), profile, memory) =
+        tokio::try_join!(data.wardrobe.page(user, &newest), data.profiles.find(user), data.conversations.find(user),)?;
     if items.is_empty() {
         return Err(Error::NoItems);
     }
-    let (profile, memory) = tokio::try_join!(data.profiles.find(user), data.conversations.find(user))?;
     let mut taste = Taste::of(profile.as_ref(), memory.as_ref());
     taste.colours.extend(request.preferred_colours.iter().map(|colour| colour.to_lowercase()));
     taste.dislikes.extend(request.excluded_colours.iter().map(|colour| Description::of(colour)));

@@ -7,6 +7,7 @@ use tracing::{Instrument, warn};
 use super::{Error, Taste};
 use crate::base::chain::Chain;
 use crate::data;
+use crate::data::votes::Cast;
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::vote::Signal;
 use crate::store;
@@ -27,10 +28,10 @@ impl Taste {
         signal: Signal,
         gallery_index: Option<u64>,
     ) -> data::Result<Option<i64>> {
-        let data = &self.base.data;
-        let Some(score) = data.votes.cast(user, item, signal, self.now()).await? else { return Ok(None) };
+        let cast = self.base.data.votes.cast(user, item, signal, self.now()).await?;
+        let Some(Cast { score, item: found }) = cast else { return Ok(None) };
         if signal == Signal::Up
-            && let Some(liked) = data.items.find_for(user, item).await?
+            && let Some(liked) = found
         {
             let (taste, user) = (self.clone(), user.clone());
             let queueing = async move { taste.request(&user, &liked, gallery_index).await };

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use axum::extract::State;
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use tracing::warn;
@@ -160,11 +161,12 @@ pub(super) async fn list_suggestions(
         }
     }
     // They need no answer any more. What fails is tried again the next time.
-    for id in worn.iter().take(MOST_SUGGESTIONS) {
-        if let Err(error) = app.data.styling.set_status(&user, id, ActivityStatus::Expired, None, now).await {
-            warn!(user.id = %user, error = %Chain(&error), "styling activity not expired");
-            break;
-        }
+    let expiring = worn
+        .iter()
+        .take(MOST_SUGGESTIONS)
+        .map(|id| app.data.styling.set_status(&user, id, ActivityStatus::Expired, None, now));
+    if let Err(error) = try_join_all(expiring).await {
+        warn!(user.id = %user, error = %Chain(&error), "styling activity not expired");
     }
     Ok(AppJson(ListSuggestionsResponse { suggestions }))
 }
