@@ -118,6 +118,8 @@ async fn load_demo(config: Config) -> anyhow::Result<(bool, usize)> {
     let app = app::state(config, backends);
     let user = &app.config.identity.local_dev_user;
     let documents = demo::load_if_empty(&app.data, &*app.model, demo::gallery(&app), user, app.clock.now()).await?;
+    demo::examples::import_documents(&app).await?;
+    demo::examples::import_files(&app).await?;
     let pictures = demo::import_pictures(&app.data, demo::gallery(&app), user).await?;
     app.tasks.close();
     app.tasks.wait().await;

@@ -208,7 +208,7 @@ struct DeadLetterStatusResponse {
 }
 
 /// Sends a dead letter back to its queue.
-#[utoipa::path(post, path = "/api/admin/dead-letters/{id}/replay", params(("id" = DeadLetterId, Path, example = "b9c118a7-2858-4709-8f80-6cdd21118b05")), responses(
+#[utoipa::path(post, path = "/api/admin/dead-letters/{id}/replay", params(("id" = DeadLetterId, Path, example = "demo-batch-b9c118a728584709")), responses(
     (status = 200, body = DeadLetterStatusResponse),
     (status = 400, description = "The message is too long for the queue."),
     (status = 404, description = "Dead letter not found."),
@@ -233,7 +233,7 @@ async fn replay_dead_letter(
 }
 
 /// Deletes a dead letter.
-#[utoipa::path(delete, path = "/api/admin/dead-letters/{id}", params(("id" = DeadLetterId, Path, example = "b9c118a7-2858-4709-8f80-6cdd21118b05")), responses(
+#[utoipa::path(delete, path = "/api/admin/dead-letters/{id}", params(("id" = DeadLetterId, Path, example = "demo-batch-b9c118a728584709")), responses(
     (status = 200, body = DeadLetterStatusResponse),
     (status = 404, description = "Dead letter not found.")
 ))]

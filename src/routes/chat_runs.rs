@@ -1,4 +1,4 @@
-//! Chat runs: lists, what a run came to, its events from any one on, and its end.
+//! Chat runs: list, show, follow, stop, delete.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
@@ -158,7 +158,7 @@ struct RunResponse {
     /// The tools so far.
     tools: Vec<ToolResponse>,
     usage: RunUsageResponse,
-    /// What the user reads, if the run failed.
+    /// Error message for the user, if the run failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     /// Why the run was stopped, if it was.
@@ -188,7 +188,7 @@ impl From<RunView> for RunResponse {
 }
 
 /// Shows a run with its answer so far.
-#[utoipa::path(get, path = "/api/chat/runs/{run_id}", params(("run_id" = RunId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), responses(
+#[utoipa::path(get, path = "/api/chat/runs/{run_id}", params(("run_id" = RunId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 200, body = RunResponse),
     (status = 404, description = "There is no such run, or it is someone else's.")
 ))]
@@ -216,7 +216,7 @@ described!(FollowRunRequest);
 /// Streams a run's events from any one on, each with its number as `id`: those that there are, then the others as they
 /// happen, until `done`.
 #[utoipa::path(get, path = "/api/chat/runs/{run_id}/events", params(
-    ("run_id" = RunId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d"),
+    ("run_id" = RunId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d"),
     FollowRunRequest,
     ("Last-Event-ID" = Option<String>, Header, description = "As `after`, which counts if both are there.")
 ), responses(
@@ -244,7 +244,7 @@ struct StopRunResponse {
 }
 
 /// Stops a run; what was said so far stays. A run that is over stays as it is.
-#[utoipa::path(post, path = "/api/chat/runs/{run_id}/stop", params(("run_id" = RunId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), responses(
+#[utoipa::path(post, path = "/api/chat/runs/{run_id}/stop", params(("run_id" = RunId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 200, body = StopRunResponse),
     (status = 404, description = "There is no such run, or it is someone else's.")
 ))]
@@ -257,7 +257,7 @@ async fn stop_run(
 }
 
 /// Deletes a run and its events; one that is going on is stopped first.
-#[utoipa::path(delete, path = "/api/chat/runs/{run_id}", params(("run_id" = RunId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), responses(
+#[utoipa::path(delete, path = "/api/chat/runs/{run_id}", params(("run_id" = RunId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 204, description = "It is deleted."),
     (status = 404, description = "There is no such run, or it is someone else's.")
 ))]

@@ -168,7 +168,7 @@ struct ListFeedbackRequest {
 impl Read for ListFeedbackRequest {
     fn read(fields: &mut Fields) -> Self {
         let digest_id = fields.text("digestId", 1, LONGEST_ID).into();
-        fields.rule("digestId", || json!({ "examples": ["0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d"] }));
+        fields.rule("digestId", || json!({ "examples": ["demo-digest"] }));
         Self { digest_id }
     }
 }
@@ -227,7 +227,7 @@ struct AddFeedbackResponse {
 }
 
 /// Records a thumbs up or down for an idea; replaces an earlier one.
-#[utoipa::path(post, path = "/api/digest/feedback", operation_id = "add_digest_feedback", request_body(content = AddFeedbackRequest, example = json!({"digestId": "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d", "suggestionIndex": 0, "signal": "up"})), responses(
+#[utoipa::path(post, path = "/api/digest/feedback", operation_id = "add_digest_feedback", request_body(content = AddFeedbackRequest, example = json!({"digestId": "demo-digest", "suggestionIndex": 0, "signal": "up"})), responses(
     (status = 200, body = AddFeedbackResponse),
     (status = 400, description = "The signal is not `up` or `down`."),
     (status = 404, description = "Digest not found.")

@@ -197,7 +197,7 @@ impl Read for TerminateJobRequest {
 described!(TerminateJobRequest);
 
 /// Terminates a job.
-#[utoipa::path(post, path = "/api/jobs/{job_id}/terminate", params(("job_id" = JobId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), request_body(content = Option<TerminateJobRequest>, example = json!({"reason": "no longer needed"})), responses(
+#[utoipa::path(post, path = "/api/jobs/{job_id}/terminate", params(("job_id" = JobId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3e")), request_body(content = Option<TerminateJobRequest>, example = json!({"reason": "no longer needed"})), responses(
     (status = 202, body = AcceptedResponse, headers(
         ("location" = String, description = "URL of the job."),
         ("retry-after" = u32, description = "Seconds until the next poll.")

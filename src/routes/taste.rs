@@ -120,7 +120,7 @@ struct AddResponseResponse {
 }
 
 /// Answers a card or picture.
-#[utoipa::path(post, path = "/api/taste/quiz/{session_id}/respond", params(("session_id" = QuizSessionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), request_body(content = AddResponseRequest, example = json!({"signal": "up", "cardPrimaryMood": "Minimalist"})), responses(
+#[utoipa::path(post, path = "/api/taste/quiz/{session_id}/respond", params(("session_id" = QuizSessionId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), request_body(content = AddResponseRequest, example = json!({"signal": "up", "scrapedItemId": "reddit-e73ddc70aa606774"})), responses(
     (status = 200, body = AddResponseResponse),
     (status = 400, description = "The signal is not `up` or `down`, or the subject is not part of the session."),
     (status = 404, description = "Session not found."),
@@ -156,7 +156,7 @@ struct CompleteQuizResponse {
 }
 
 /// Completes a quiz session.
-#[utoipa::path(post, path = "/api/taste/quiz/{session_id}/complete", params(("session_id" = QuizSessionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
+#[utoipa::path(post, path = "/api/taste/quiz/{session_id}/complete", params(("session_id" = QuizSessionId, Path, example = "0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d")), responses(
     (status = 200, body = CompleteQuizResponse),
     (status = 404, description = "Session not found.")
 ))]

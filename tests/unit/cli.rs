@@ -264,7 +264,10 @@ fn the_demo_goes_round_in_every_format_while_the_service_runs() {
     }
     let mut items = place.rows("demo", "wardrobe");
     for item in &mut items {
-        item.as_object_mut().unwrap().remove("wearEvents");
+        // Tables have no columns for these.
+        for name in ["wearEvents", "cutout", "draftCreatedAt", "draftUpdatedAt"] {
+            item.as_object_mut().unwrap().remove(name);
+        }
     }
     assert_eq!(place.rows("csv", "wardrobe"), items);
     let left_behind = fs::read_dir(place.0.path())

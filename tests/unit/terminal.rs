@@ -212,7 +212,8 @@ pub async fn dead_letters(launch: &Launch, count: usize) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_letters_are_listed_shown_replayed_and_deleted() {
-    let launch = Launch::development(BINARY).setting("ADMIN_USER_IDS", "local-dev-user");
+    let launch =
+        Launch::development(BINARY).setting("ADMIN_USER_IDS", "local-dev-user").setting("PLUCKIT_DEMO", "false");
     dead_letters(&launch, 120).await;
     let (_service, address) = launch.start();
     let home = TempDir::new().unwrap();

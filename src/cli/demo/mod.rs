@@ -7,6 +7,7 @@
 //! the day that all dates count from; the profile is written last and says that everything is there. Whoever finds the
 //! former without the latter completes the work.
 
+pub mod examples;
 mod pictures;
 
 use std::collections::HashSet;
@@ -105,18 +106,26 @@ const FILES: [File; 6] = [
 /// # Panics
 /// When an embedded file is damaged, which a test rules out.
 pub fn documents(user: &UserId, load_day: Date, gallery: Gallery<'_>) -> Vec<(Key, Value)> {
-    let mut documents = Vec::new();
-    for file in &FILES {
-        let owner = (file.container == Container::Wardrobe).then_some(user);
-        let setting = Setting { user, load_day, gallery, owner };
-        for mut document in file.documents() {
-            setting.settle(&mut document);
-            let key =
-                Key::new(file.container, field(&document, file.container.spec().partition_key), field(&document, "id"));
-            documents.push((key, document));
-        }
-    }
-    documents
+    let of_file = |file: &File| {
+        let container = file.container;
+        file.documents().into_iter().map(move |document| (container, document))
+    };
+    let place = |(container, document)| placed(container, document, user, load_day, gallery);
+    FILES.iter().flat_map(of_file).map(place).collect()
+}
+
+/// A document of a file with the user, dates and addresses of pictures in their places, and its key.
+fn placed(
+    container: Container,
+    mut document: Value,
+    user: &UserId,
+    load_day: Date,
+    gallery: Gallery<'_>,
+) -> (Key, Value) {
+    let owner = (container == Container::Wardrobe).then_some(user);
+    Setting { user, load_day, gallery, owner }.settle(&mut document);
+    let key = Key::new(container, field(&document, container.spec().partition_key), field(&document, "id"));
+    (key, document)
 }
 
 fn field<'a>(document: &'a Value, name: &str) -> &'a str {
@@ -171,11 +180,10 @@ pub async fn load_if_empty(
 /// # Errors
 /// When a store fails.
 pub async fn import_pictures(data: &Data, gallery: Gallery<'_>, user: &UserId) -> Result<usize> {
-    let Gallery { blobs, container } = gallery;
-    let mark = mark(user);
-    if blobs.properties(container, &mark).await.map_err(Error::Blobs)?.is_some() || !shows_pictures(data, user).await? {
+    if !lacks_files(data, gallery, user).await? {
         return Ok(0);
     }
+    let Gallery { blobs, container } = gallery;
     let mut wanted = Vec::with_capacity(pictures::WARDROBE.len() + pictures::FEED.len());
     for (table, owner) in [(pictures::WARDROBE, Some(user)), (pictures::FEED, None)] {
         for Picture { name, file } in table {
@@ -191,8 +199,15 @@ pub async fn import_pictures(data: &Data, gallery: Gallery<'_>, user: &UserId) -
         .try_fold(0, |count, put| std::future::ready(Ok(count + usize::from(put == Put::Created))))
         .await?;
     let note = Bytes::from_static(b"All pictures of the demo were written.\n");
-    blobs.put_if_absent(container, &mark, note, None).await.map_err(Error::Blobs)?;
+    blobs.put_if_absent(container, &mark(user), note, None).await.map_err(Error::Blobs)?;
     Ok(written)
+}
+
+/// Whether the user has the demo, but not yet all of its files.
+async fn lacks_files(data: &Data, gallery: Gallery<'_>, user: &UserId) -> Result<bool> {
+    let Gallery { blobs, container } = gallery;
+    let written = blobs.properties(container, &mark(user)).await.map_err(Error::Blobs)?;
+    Ok(written.is_none() && shows_pictures(data, user).await?)
 }
 
 /// Whether the user has the demo, from a version that had pictures.
@@ -228,7 +243,7 @@ impl File {
     }
 }
 
-/// What stands for the placeholders of the files.
+/// Values for the placeholders in the files.
 struct Setting<'a> {
     user: &'a UserId,
     load_day: Date,
@@ -241,9 +256,13 @@ impl Setting<'_> {
     /// Puts the user, absolute dates and addresses of pictures in their places, at every depth.
     fn settle(&self, value: &mut Value) {
         match value {
-            Value::String(text) if text == PLACEHOLDER_USER => self.user.as_str().clone_into(text),
             Value::String(text) => {
-                if let Some(at) = relative(text, self.load_day) {
+                // Some ids begin with their user's.
+                let of_user =
+                    text.strip_prefix(PLACEHOLDER_USER).filter(|rest| rest.is_empty() || rest.starts_with('-'));
+                if let Some(rest) = of_user {
+                    *text = format!("{}{rest}", self.user);
+                } else if let Some(at) = relative(text, self.load_day) {
                     *text = at.to_string();
                 } else if let Some(name) = text.strip_prefix(PICTURE) {
                     let Gallery { blobs, container } = self.gallery;
@@ -359,13 +378,19 @@ pub async fn load(app: &AppState) {
         Ok(false) => {}
         Err(error) => return warn!(error = %Chain(&error), "demo wardrobe not loaded"),
     }
+    if let Err(error) = examples::import_documents(app).await {
+        return warn!(error = %Chain(&error), "examples of the demo not written");
+    }
     // Beside the first requests: each file is brought to the disk, which takes longer than everything else at the start.
     let importing = app.clone();
     app.tasks.spawn(async move {
         let app = importing;
-        let user = &app.config.identity.local_dev_user;
+        let import = async {
+            examples::import_files(&app).await?;
+            import_pictures(&app.data, gallery(&app), &app.config.identity.local_dev_user).await
+        };
         tokio::select! {
-            imported = import_pictures(&app.data, gallery(&app), user) => match imported {
+            imported = import => match imported {
                 Ok(0) => {}
                 Ok(pictures) => info!(pictures, "pictures of the demo written"),
                 Err(error) => warn!(error = %Chain(&error), "pictures of the demo not written"),

@@ -2,7 +2,7 @@
 
 /// A picture of the demo.
 pub struct Picture {
-    /// What the data call it, behind `picture:`.
+    /// Name of the picture in the data, after `picture:`.
     pub name: &'static str,
     /// The file, WebP.
     pub file: &'static [u8],

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use time::macros::{date, datetime};
 
@@ -17,11 +17,20 @@ use crate::domain::scraper::reddit::RedditConfig;
 use crate::imaging::pool::PixelPool;
 use crate::imaging::{decode, phash};
 use crate::llm::{ChatRequest, EMBEDDING_DIMENSIONS, PartStream, Purpose, Reply};
+use crate::model::api_token::{ApiTokenKey, ApiTokenList};
 use crate::model::buy_link::BuyLink;
+use crate::model::chat_run::{ChatHead, ChatRun, LogPiece};
+use crate::model::collection::Collection;
+use crate::model::dead_letter::DeadLetter;
+use crate::model::digest::Digest;
+use crate::model::draft::DraftItem;
 use crate::model::item::ScrapedItem;
+use crate::model::job::Job;
 use crate::model::mood::Mood;
 use crate::model::profile::UserProfile;
+use crate::model::quiz::QuizSession;
 use crate::model::source::{Source, SourceType};
+use crate::model::styling::StylingActivity;
 use crate::model::wardrobe::{Price, WardrobeItem, WearEvent};
 use crate::store::{ChangeMark, ETag, Page, PartitionIndex, Scope, Stored, Upkeep, Write};
 
@@ -646,4 +655,33 @@ fn loading_can_be_a_background_task() {
     fn is_send<T: Send>(_: &T) {}
     let data = Data::new(Shelf::with_writes(0));
     is_send(&load_if_empty(&data, &MODEL, files.gallery(), &ada(), NOW));
+}
+
+#[test]
+fn examples_are_documents_as_the_service_writes_them() {
+    fn reads<T: DeserializeOwned>(document: &Value) {
+        serde_json::from_value::<T>(document.clone()).unwrap();
+    }
+    let mut seen = BTreeSet::new();
+    for (key, document) in examples::documents(&ada(), LOAD_DAY, Files::new().gallery()) {
+        assert!(key.is_valid() && seen.insert((key.container, key.id.clone())), "{key:?}");
+        assert!(!document.to_string().contains(PLACEHOLDER_USER), "{key:?}");
+        assert!(!document.to_string().contains("\"P-"), "{key:?}");
+        match key.container {
+            Container::Wardrobe => reads::<DraftItem>(&document),
+            Container::StylingActivity => reads::<StylingActivity>(&document),
+            Container::Digests => reads::<Digest>(&document),
+            Container::TasteCalibration => reads::<QuizSession>(&document),
+            Container::Jobs => reads::<Job>(&document),
+            Container::ChatRuns if document["events"].is_array() => reads::<LogPiece>(&document),
+            Container::ChatRuns if document["status"].is_string() => reads::<ChatRun>(&document),
+            Container::Collections => reads::<Collection>(&document),
+            Container::ApiTokens if document["owner"].is_string() => reads::<ApiTokenKey>(&document),
+            Container::TasteAnalysisJobDeadLetters => reads::<DeadLetter>(&document),
+            Container::ChatRuns => reads::<ChatHead>(&document),
+            Container::ApiTokens => reads::<ApiTokenList>(&document),
+            other => panic!("no example is expected in {other:?}"),
+        }
+    }
+    assert_eq!(seen.len(), 14);
 }

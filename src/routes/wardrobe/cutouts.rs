@@ -84,7 +84,7 @@ impl From<Cutout> for CutoutResponse {
 }
 
 /// Lists what pictures an item has, and how it can be cut out.
-#[utoipa::path(get, path = "/api/wardrobe/{id}/pictures", params(("id" = ItemId, Path, example = "demo-camel-wool-coat")), responses(
+#[utoipa::path(get, path = "/api/wardrobe/{id}/pictures", params(("id" = ItemId, Path, example = "demo-oxford-draft")), responses(
     (status = 200, body = ListPicturesResponse),
     (status = 404, description = "Item not found.")
 ))]
@@ -129,7 +129,7 @@ struct CutoutAgainResponse {
 }
 
 /// Makes the picture of an item or a draft again from its photo, cut out as asked. The picture that it replaces is deleted.
-#[utoipa::path(post, path = "/api/wardrobe/{id}/cutout", params(("id" = ItemId, Path, example = "demo-camel-wool-coat")), request_body(content = Option<CutoutRequest>, example = json!({"mode": "none"})), responses(
+#[utoipa::path(post, path = "/api/wardrobe/{id}/cutout", params(("id" = ItemId, Path, example = "demo-oxford-draft")), request_body(content = Option<CutoutRequest>, example = json!({"mode": "none"})), responses(
     (status = 200, body = CutoutAgainResponse),
     (status = 400, description = "The mode or the threshold is wrong, or the network is not installed."),
     (status = 404, description = "Item not found."),

@@ -122,7 +122,7 @@ async fn list_drafts(
 }
 
 /// Accepts a ready draft into the wardrobe.
-#[utoipa::path(patch, path = "/api/wardrobe/drafts/{id}/accept", params(("id" = ItemId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
+#[utoipa::path(patch, path = "/api/wardrobe/drafts/{id}/accept", params(("id" = ItemId, Path, example = "demo-oxford-draft")), responses(
     (status = 200, body = ItemResponse, description = "The item. A draft that was accepted within the last hour is answered again."),
     (status = 404, description = "Draft not found."),
     (status = 409, description = "The draft is not ready.")
@@ -140,7 +140,7 @@ async fn accept_draft(
 }
 
 /// Processes the photo of a failed draft again.
-#[utoipa::path(post, path = "/api/wardrobe/drafts/{id}/retry", params(("id" = ItemId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
+#[utoipa::path(post, path = "/api/wardrobe/drafts/{id}/retry", params(("id" = ItemId, Path, example = "demo-oxford-draft")), responses(
     (status = 202, body = ItemResponse, description = "The draft, which is being processed."),
     (status = 404, description = "Draft not found."),
     (status = 409, description = "The draft has not failed."),
