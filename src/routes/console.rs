@@ -10,6 +10,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::base::hash::sha256_hex;
@@ -46,14 +47,16 @@ const FILES: [File; 17] = files![
 static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| FILES.iter().map(|file| tag(file.text)).collect());
 
 fn tag(text: &str) -> String {
-    format!("\"{}\"", &sha256_hex(text.as_bytes())[..16])
+    // Weak, since the bytes differ with the encoding.
+    format!("W/\"{}\"", &sha256_hex(text.as_bytes())[..16])
 }
 
 /// Routes for everybody, where the console is on. They are not a part of the API, so the description leaves them out.
 #[expect(clippy::disallowed_methods, reason = "the pages are not described")]
 pub fn pages(is_at_root: bool) -> OpenApiRouter<AppState> {
     let pages = OpenApiRouter::new().route("/console", get(show_page)).route("/console/{file}", get(show_file));
-    if is_at_root { pages.route("/", get(show_page)) } else { pages }
+    let pages = if is_at_root { pages.route("/", get(show_page)) } else { pages };
+    pages.layer(CompressionLayer::new())
 }
 
 /// Shows the page.

@@ -10,10 +10,11 @@ use axum::http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
+use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::Config;
@@ -51,14 +52,17 @@ pub struct Description(pub fn() -> Bytes);
 
 /// Routes for everybody.
 pub fn public(description: Description) -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(show_description)).layer(Extension(description))
+    OpenApiRouter::new().routes(routes!(show_description)).layer((CompressionLayer::new(), Extension(description)))
 }
 
-/// Routes for everybody, in development. The page is not a part of the API, so the description leaves it out.
+/// Routes for everybody, in development: the page, also at the addresses that other frameworks have for it. It is not a part of
+/// the API, so the description leaves it out.
 #[expect(clippy::disallowed_methods, reason = "the page is not described")]
 pub fn development() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .route("/docs", get(show_page))
+        .route("/redoc", get(async || Redirect::temporary("/api/docs")))
+        .route("/openapi.json", get(async || Redirect::temporary("/api/openapi.json")))
         .route("/api/docs", get(show_page))
         .route("/api/docs/{file}", get(show_file))
 }

@@ -163,11 +163,18 @@ async fn the_description_is_for_everybody_and_the_page_for_developers() {
     let answer = app.nobody().get("/api/openapi.json").await;
     assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "application/json"));
     assert_eq!(answer.json(), openapi::document(true));
+    let packed = app.nobody().header("accept-encoding", "gzip").get("/api/openapi.json").await;
+    assert_eq!(packed.header("content-encoding"), "gzip");
+    assert!(packed.body.len() * 5 < answer.body.len(), "{} bytes", packed.body.len());
     assert_eq!(app.nobody().get("/api/docs").await.status, StatusCode::NOT_FOUND);
 
     let app = TestApp::builder().setting("AZURE_FUNCTIONS_ENVIRONMENT", "Development").start();
     let page = app.nobody().get("/api/docs").await;
     assert_eq!((page.status, page.header("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
+    for (elsewhere, place) in [("/redoc", "/api/docs"), ("/openapi.json", "/api/openapi.json")] {
+        let moved = app.nobody().get(elsewhere).await;
+        assert_eq!((moved.status, moved.header("location")), (StatusCode::TEMPORARY_REDIRECT, place));
+    }
     let foreign = page.text().split(['"', '\'', '(']).find(|text| text.starts_with("http") || text.starts_with("//"));
     assert_eq!(foreign, None, "the page works offline");
 }
