@@ -98,7 +98,7 @@ export async function discover() {
 }
 
 /** What a route does, in the words of the API's description. */
-export const summary = (method, path) => paths[path.replace(/{[^}]*}/g, "{}")]?.[method.toLowerCase()]?.summary?.replace(/\.$/, "") ?? `${method} ${path}`;
+export const summary = (method, path) => paths[path.replace(/{[^}]*}/g, "{}")]?.[method.toLowerCase()]?.summary?.split(/\.(\s|$)/)[0] ?? `${method} ${path}`;
 
 /** Whether the service has a route: `has("get", "/api/wardrobe/{}")`. */
 export const has = (method, path) => Boolean(paths[path]?.[method]);

@@ -2,7 +2,7 @@
 import { h, s } from "/console/dom.js";
 
 /** Charts are drawn for the width that they get, so that their texts stay readable. */
-const WIDTH = matchMedia("(max-width: 760px)").matches ? 340 : 520;
+const WIDTH = matchMedia("(max-width: 760px)").matches ? 340 : 440;
 
 const figure = (title, svg, rows) =>
   h("section.card", h("h2", title), svg, h("table.visually-hidden", h("caption", title), rows.map(([label, value]) => h("tr", h("th", { scope: "row" }, label), h("td", value)))));
@@ -10,11 +10,11 @@ const figure = (title, svg, rows) =>
 /** Horizontal bars: [label, number, text] each. */
 export function bars(title, rows, colour = 1) {
   const largest = Math.max(...rows.map(([, number]) => number), 1);
-  const [width, line, left] = [WIDTH, 30, WIDTH < 500 ? 150 : 190];
+  const [width, line, left] = [WIDTH, 30, WIDTH < 400 ? 150 : 170];
   const svg = s("svg", { viewBox: `0 0 ${width} ${rows.length * line}`, class: "chart", "aria-hidden": "true" }, rows.flatMap(([label, number, text], place) => {
     const top = place * line;
     const length = Math.max((number / largest) * (width - left - 80), 2);
-    const most = WIDTH < 500 ? 21 : 27;
+    const most = WIDTH < 400 ? 21 : 24;
     const short = label.length > most ? `${label.slice(0, most - 1)}…` : label;
     return [
       s("text", { x: 0, y: top + 19, class: "strong" }, short),
@@ -54,11 +54,11 @@ export function ring(title, rows) {
     return arc;
   });
   const keys = rows.flatMap(([label, number, colour], place) => {
-    const [x, y] = WIDTH < 500 ? [14 + (place % 2) * 165, 226 + Math.floor(place / 2) * 22] : [230 + Math.floor(place / 8) * 150, 24 + (place % 8) * 22];
+    const [x, y] = WIDTH < 400 ? [14 + (place % 2) * 165, 226 + Math.floor(place / 2) * 22] : [222 + Math.floor(place / 8) * 118, 24 + (place % 8) * 22];
     return [s("circle", { cx: x, cy: y - 4, r: 6, fill: colour, stroke: "#8888" }), s("text", { x: x + 14, y, class: "strong" }, `${label} ${Math.round((number / total) * 100)} %`)];
   });
-  const height = WIDTH < 500 ? 216 + Math.ceil(rows.length / 2) * 22 : 200;
-  const centre = WIDTH < 500 ? WIDTH / 2 - 100 : 0;
+  const height = WIDTH < 400 ? 216 + Math.ceil(rows.length / 2) * 22 : 200;
+  const centre = WIDTH < 400 ? WIDTH / 2 - 100 : 0;
   const svg = s("svg", { viewBox: `0 0 ${WIDTH} ${height}`, class: "chart", "aria-hidden": "true" }, s("g", { transform: `translate(${centre} 0)` }, arcs, [52.5, 87.5].map((r) => s("circle", { cx: 100, cy: 100, r, fill: "none", class: "axis" }))), keys);
   return figure(title, svg, rows.map(([label, number]) => [label, String(number)]));
 }

@@ -18,7 +18,7 @@ export async function show(page) {
     const signals = new Map(feedback.map((one) => [one.suggestionIndex, one.signal]));
     const idea = (suggestion, index) => {
       const thumb = (signal, label) => h(`button.small${signals.get(index) === signal ? ".on" : ""}`, {
-        type: "button", "aria-label": `${label}: ${suggestion.item}`, "aria-pressed": String(signals.get(index) === signal),
+        type: "button", title: label, "aria-label": `${label}: ${suggestion.item}`, "aria-pressed": String(signals.get(index) === signal),
         onclick: (event) => act(event.currentTarget, async () => {
           await call("POST", "/api/digest/feedback", { digestId: digest.id, suggestionIndex: index, suggestionDescription: suggestion.item, signal });
           await draw();
@@ -29,7 +29,7 @@ export async function show(page) {
     content.replaceChildren(
       h("p.soft", "Written ", when(digest.generatedAt), ` from ${digest.totalItems} pieces, ${digest.itemsWithWearHistory} of them worn`, digest.climateZone && `, for a ${digest.climateZone} climate`, "."),
       h("p.row", (digest.stylesConsidered ?? []).map((style) => h("span.chip", style))),
-      h("ul.columns", digest.suggestions.map(idea)));
+      h("ul.columns.even", digest.suggestions.map(idea)));
   }
 
   content.classList.add("stack");

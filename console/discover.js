@@ -64,7 +64,7 @@ function card(item, names) {
   const links = [item.productUrl && { url: item.productUrl, platform: item.sourceType === "reddit" ? "Post" : "Shop" }, ...(item.buyLinks ?? [])].filter((link) => /^https?:/.test(link?.url ?? ""));
   const price = item.price && typeof item.price === "object" ? money(item.price.amount, item.price.currency ?? item.price.originalCurrency) : typeof item.price === "string" ? item.price : null;
   return h("li.card", picture(item.imageUrl, item.title, item.title), h("strong", item.title), item.description && h("p.soft", item.description),
-    h("div.row.soft", price && h("span.chip", price), names.get(item.sourceId) ?? item.sourceId, " · ", when(item.sourceCreatedAt ?? item.scrapedAt)),
+    h("p.soft", price && [h("span.chip", price), " "], names.get(item.sourceId) ?? item.sourceId, " · ", when(item.sourceCreatedAt ?? item.scrapedAt)),
     h("div.row.spread", h("div.votes", up, score, down), links.slice(0, 2).map((link) => h("a", { href: link.url, target: "_blank", rel: "noopener noreferrer" }, link.label ?? link.platform ?? "Shop"))));
 }
 

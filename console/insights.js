@@ -2,7 +2,7 @@
 import { get } from "/console/api.js";
 import { empty, h, money, near } from "/console/dom.js";
 import { bars, columns, ring } from "/console/charts.js";
-import { nameOf, pieces } from "/console/pieces.js";
+import { pieces, titleOf } from "/console/pieces.js";
 import { showPiece } from "/console/piece.js";
 
 export async function show({ content, signal }) {
@@ -10,11 +10,11 @@ export async function show({ content, signal }) {
   if (vault.insufficientData) return content.replaceChildren(empty("Nothing to show yet", "Add pieces to your wardrobe and log what you wear."));
   const owned = items.filter((item) => !item.isWishlisted);
   const known = new Map(items.map((item) => [item.id, item]));
-  const label = (id) => (known.has(id) ? nameOf(known.get(id)) : id.replace(/^demo-/, "").replaceAll("-", " "));
+  const label = (id) => (known.has(id) ? titleOf(known.get(id)) : id.replace(/^demo-/, "").replaceAll("-", " "));
   const amount = (number) => money(number, vault.currency);
   const { behavioralInsights: habits, cpwIntel: all } = vault;
   const priced = all.filter((one) => one.cpw !== null).sort((one, other) => one.cpw - other.cpw);
-  const value = sums(owned, (item) => item.category ?? "other", (item) => item.price?.amount ?? 0);
+  const value = sums(owned, (item) => item.category ?? "other", (item) => (item.price?.originalCurrency === vault.currency ? item.price.amount : 0));
   const unworn = habits.mostExpensiveUnworn;
   const tile = (number, text) => h("div.card.tile", h("b", number), h("span.soft", text));
 
@@ -22,27 +22,28 @@ export async function show({ content, signal }) {
     owned.length > 0 && tile(String(owned.length), "pieces"),
     owned.length > 0 && tile(String(owned.reduce((sum, item) => sum + item.wearCount, 0)), "wears on record"),
     habits.unworn90dPct !== null && tile(`${habits.unworn90dPct} %`, "not worn for 90 days"),
-    habits.topColorWearShare && tile(habits.topColorWearShare.color, `worn most: ${habits.topColorWearShare.pct} % of wears`),
+    habits.topColorWearShare && tile(title(habits.topColorWearShare.color), `worn most: ${habits.topColorWearShare.pct} % of wears`),
     tile(String(all.filter((one) => one.breakEvenReached).length), `pieces below ${amount(10)} a wear`),
   ];
   const charts = [bars("Best cost per wear", priced.slice(0, 8).map((one) => [label(one.itemId), one.cpw, amount(one.cpw)]))];
   if (priced.length > 8) charts.push(bars("Highest cost per wear", priced.slice(-8).reverse().map((one) => [label(one.itemId), one.cpw, amount(one.cpw)]), 2));
   if (owned.length) {
     charts.push(columns("Wears by month", months(owned)), ring("Colours", colours(owned)));
-    charts.push(bars("Value by category", value.slice(0, 8).map(([name, sum]) => [name, sum, Math.round(sum).toLocaleString()]), 3));
+    charts.push(bars(`Bought in ${vault.currency}, by category`, value.slice(0, 8).map(([name, sum]) => [name, sum, amount(Math.round(sum))]), 3));
   }
   const rising = all.filter((one) => one.wearRateTrend === "up").slice(0, 5);
   const falling = all.filter((one) => one.wearRateTrend === "down").slice(0, 5);
   const trend = (title, ones) => ones.length > 0 && h("section.card", h("h2", title), h("ul.plain", ones.map((one) => h("li.row.spread", label(one.itemId), h("span.soft", `${one.historicalWearRate} → ${one.recentWearRate} a month`)))));
   const idle = unworn && known.get(unworn.itemId);
-  content.replaceChildren(h("div.tiles", tiles), h("div.columns", charts,
+  content.replaceChildren(h("div.tiles", tiles), h("div.columns.even", charts,
     unworn && h("section.card.stack", h("h2", "Waiting to be worn"), h("div.row", idle && h("button.quiet", { type: "button", "aria-label": `Open ${label(unworn.itemId)}`, onclick: () => showPiece(idle) }, h("img", { src: near(idle.imageUrl ?? "/console/icon.svg"), alt: "", width: 96, height: 96 })), h("p", h("strong", label(unworn.itemId)), h("br"), `${money(unworn.amount, unworn.currency)}, never worn`))),
     trend("Worn more than usual", rising), trend("Worn less than usual", falling)));
 }
 
+const title = (text) => text.charAt(0).toUpperCase() + text.slice(1).toLowerCase();
+
 function sums(items, key, number) {
   const by = new Map();
-  const title = (text) => text.charAt(0).toUpperCase() + text.slice(1).toLowerCase();
   for (const item of items) by.set(title(key(item)), (by.get(title(key(item))) ?? 0) + number(item));
   return [...by].filter(([, sum]) => sum > 0).sort(([, one], [, other]) => other - one);
 }

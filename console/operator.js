@@ -59,8 +59,8 @@ async function jobs(page) {
     ...page, path: () => (everybody ? "/api/admin/jobs" : "/api/jobs"), key: "jobs", every: 5000,
     states: ["Pending", "Running", "Completed", "Failed", "Terminated"], heads: ["State", "Job", "Progress", "Started", "Changed", ""],
     none: empty("No jobs", "Long operations, such as a forced digest or a scrape, are listed here."),
-    row: (job, draw) => h("tr", h("td", state(job.status)), h("td", h("strong", job.name), h("br"), h("small", [job.id, job.userId].filter(Boolean).join(" · "))),
-      h("td", progress(job)), h("td", when(job.createdTime)), h("td", when(job.lastUpdatedTime)), h("td", button("Open", () => openJob(job.id, draw)))),
+    row: (job, draw) => h("tr", h("td", state(job.status)), h("td", h("strong", job.name), h("br"), h("small", job.id, job.userId && [h("br"), job.userId])),
+      h("td.wide", progress(job)), h("td", when(job.createdTime)), h("td", when(job.lastUpdatedTime)), h("td", button("Open", () => openJob(job.id, draw)))),
   });
 }
 
@@ -70,6 +70,7 @@ function progress(job) {
   if (!told) return "–";
   if (typeof told === "string") return told;
   if (told.total) return h("div", h("progress", { max: told.total, value: told.done ?? 0, "aria-label": "Progress" }), h("small", told.message ?? `${told.done} of ${told.total}`));
+  if (told.message) return h("small", told.message);
   return h("small", Object.entries(told).filter(([, value]) => typeof value !== "object").map(([name, value]) => `${name}: ${value}`).join(", "));
 }
 
@@ -97,7 +98,7 @@ async function openJob(id, changed) {
 function letters(page) {
   return paged({
     ...page, path: () => "/api/admin/dead-letters", key: "deadLetters", states: ["dead_lettered", "replayed"], heads: ["State", "Reason", "Queue", "Tries", "Since", ""],
-    none: empty("No dead letters", "Messages that could not be worked off end here, with their text."),
+    none: empty("No dead letters", "A message that failed at every try ends here, with the reason."),
     row: (letter, draw) => h("tr", h("td", state(letter.status)), h("td", letter.reason, h("br"), h("small", letter.jobId)), h("td", letter.sourceQueue), h("td", letter.dequeueCount ?? "–"), h("td", when(letter.createdAt)),
       h("td", h("div.row", button("Body", async () => dialog("Message", shown(letter.payload), { wide: true })),
         letter.status !== "replayed" && button("Replay", async () => { await call("POST", `/api/admin/dead-letters/${encodeURIComponent(letter.id)}/replay`); toast("Queued again."); await draw(); }, ".primary"),
@@ -151,7 +152,7 @@ async function timers({ content, head, signal }) {
     const run = (timer) => button("Run now", async () => { await call("POST", `/api/admin/timers/${timer.name}/run`); toast(`${timer.name} runs.`); await draw(); });
     const ended = (timer) => timer.failedAt ? [state("Failed"), " ", when(timer.failedAt), timer.lastError && h("div", h("small", timer.lastError))] : when(timer.completedAt);
     const row = (timer) => h("tr", h("td", h("strong", timer.name), h("br"), h("small", h("code", timer.schedule))), h("td", timer.isRunning ? state("Running") : "waiting"),
-      h("td", ended(timer)), h("td", when(timer.nextDue)), h("td", !timer.isRunning && run(timer)));
+      h("td", timer.completedAt || timer.failedAt ? ended(timer) : "not yet"), h("td", when(timer.nextDue)), h("td", !timer.isRunning && run(timer)));
     content.replaceChildren(table(["Timer", "State", "Last run", "Next run", ""], timers.map(row)));
   }
   head.append(button("Reload", draw));
@@ -289,7 +290,7 @@ async function settings({ content, head, signal }) {
   wanted.addEventListener("input", draw);
   which.addEventListener("change", draw);
   draw();
-  content.replaceChildren(h("p", `Version ${version}, in ${environment}.`), ...warnings.map((warning) => h("p.chip.warn", warning)), rows);
+  content.replaceChildren(h("p.soft.count", `Version ${version}, in ${environment}.`), ...warnings.map((warning) => h("p.chip.warn", warning)), rows);
 }
 
 // ---- Health

@@ -2,7 +2,7 @@
 import { call, get, has } from "/console/api.js";
 import { cutout } from "/console/cutout.js";
 import { act, confirm, dialog, field, h, select, toast, when } from "/console/dom.js";
-import { drop, forget, nameOf, replace } from "/console/pieces.js";
+import { drop, forget, nameOf, replace, titleOf } from "/console/pieces.js";
 import { pick } from "/console/stylist.js";
 
 export const CATEGORIES = ["Tops", "Bottoms", "Outerwear", "Footwear", "Accessories", "Knitwear", "Dresses", "Activewear", "Swimwear", "Underwear"];
@@ -58,7 +58,7 @@ function form(item) {
     if (Object.values(next.size).every((value) => value === null || value === undefined)) next.size = null;
     return next;
   };
-  return { element, read };
+  return { element, read, input };
 }
 
 const put = (item) => call("PUT", `/api/wardrobe/${encodeURIComponent(item.id)}`, item);
@@ -89,7 +89,7 @@ export function showPiece(item, onchange = () => {}) {
     onchange();
   }) }, "Log a wear");
   const gone = h("button.danger", { type: "button", onclick: async () => {
-    if (!(await confirm("Delete this piece?", `${nameOf(item)} and its picture will be gone for good.`, "Delete"))) return;
+    if (!(await confirm("Delete this piece?", `${titleOf(item)} and its picture will be gone for good.`, "Delete"))) return;
     await act(gone, async () => {
       await call("DELETE", `/api/wardrobe/${encodeURIComponent(item.id)}`);
       await drop(item.id);
@@ -103,8 +103,8 @@ export function showPiece(item, onchange = () => {}) {
     await replace(changed);
     onchange();
   });
-  const side = h("div.stack", shown, stats, h("div.row", occasion, log), style, h("h3", "Worn"), history);
-  const box = dialog(nameOf(item), h("form.detail", { onsubmit: submit }, side, h("div.stack", element, h("div.actions", gone, save))), { wide: true });
+  const side = h("div.stack", shown, stats, h("div.row.wearing", occasion, log), style, h("h3", "Worn"), history);
+  const box = dialog(titleOf(item), h("form.detail", { onsubmit: submit }, side, h("div.stack", element, h("div.actions", gone, save))), { wide: true });
   drawHistory(item, history);
 }
 
@@ -122,7 +122,9 @@ async function drawHistory(item, place) {
 
 /** Shows what was made of a photo, to be corrected and accepted. */
 export function review(draft, onchange) {
-  const { element, read } = form(draft);
+  const { element, read, input } = form(draft);
+  // Without a category the stylist cannot tell what it is.
+  input.category.required = true;
   const accept = h("button.primary", { type: "submit" }, "Add to wardrobe");
   const submit = async (event) => {
     event.preventDefault();

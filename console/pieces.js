@@ -34,8 +34,10 @@ export async function drop(id) {
 
 const GENERAL = new Set(["casual", "office", "dinner", "formal", "summer", "winter", "autumn", "spring", "travel", "party", "smart", "warm", "layering", "basic", "sport"]);
 
+const SINGULAR = { tops: "top", dresses: "dress", accessories: "accessory" };
+
 /** The tag that says what it is: the last that is no occasion or season. */
-const noun = (item) => (item.tags ?? []).findLast((tag) => !GENERAL.has(tag.toLowerCase())) ?? (item.category ?? "piece").toLowerCase().replace(/s$/, "");
+const noun = (item) => (item.tags ?? []).findLast((tag) => !GENERAL.has(tag.toLowerCase())) ?? SINGULAR[item.category?.toLowerCase()] ?? (item.category ?? "piece").toLowerCase();
 
 /** What a piece is called: colour, maker, kind. */
 export function nameOf(item) {
@@ -44,6 +46,9 @@ export function nameOf(item) {
   const brand = item.brand && item.brand.toLowerCase().includes(kind) ? item.brand : [item.brand, kind].filter(Boolean).join(" ");
   return [colour, brand].filter(Boolean).join(" ");
 }
+
+/** Its name as a heading. */
+export const titleOf = (item) => nameOf(item).replace(/^./u, (letter) => letter.toUpperCase());
 
 const words = (text) => text.toLowerCase().normalize("NFD").replace(/\p{M}/gu, "").match(/[\p{L}\d]+/gu) ?? [];
 

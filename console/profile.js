@@ -39,7 +39,7 @@ function profile(stored) {
 }
 
 function memory(stored) {
-  const summary = h("textarea", { rows: 4, value: stored.summary ?? "", maxLength: 4000 });
+  const summary = h("textarea", { rows: 4, value: stored.summary ?? "", maxLength: 2000 });
   const rows = h("ul.plain");
   const row = ({ text = "", kind = "like" } = {}) => {
     const element = h("li.row", select([["like", "Likes"], ["dislike", "Dislikes"], ["fact", "Fact"]], kind, { "aria-label": "Kind" }),

@@ -25,7 +25,7 @@ export async function show(page) {
       h("article.card.stack", (card.imageUrl || card.scrapedItemId) && picture(card.imageUrl, card.title ?? key(card), card.title ?? key(card)),
         h("h2", card.title ?? card.primaryMood ?? key(card)), card.description && h("p", card.description),
         h("p.row", (card.tags ?? card.subMoods ?? []).slice(0, 6).map((tag) => h("span.chip", tag)))),
-      h("div.actions", down, up), h("p.soft", "Or press ← and →"));
+      h("div.actions", down, up), h("p.soft", `${done + 1} of ${target} · ← and → work, too`));
   }
 
   async function respond(card, choice) {

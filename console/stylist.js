@@ -1,7 +1,7 @@
 // The stylist: a streamed conversation with pictures of the pieces that it names.
 import { call, events, get, has, send } from "/console/api.js";
 import { h, picture } from "/console/dom.js";
-import { named, nameOf, pieces } from "/console/pieces.js";
+import { named, nameOf, pieces, titleOf } from "/console/pieces.js";
 import { showPiece } from "/console/piece.js";
 
 const STORE = "pluckit_chat";
@@ -33,7 +33,7 @@ export async function show({ content, head, signal }) {
   const items = await pieces(signal).catch(() => []);
   const log = h("div.log", { role: "log", "aria-label": "Conversation", tabIndex: 0 });
   const picked = h("div.picked");
-  const input = h("textarea", { rows: 1, placeholder: "Ask your stylist", "aria-label": "Message", maxLength: 4000 });
+  const input = h("textarea", { rows: 1, placeholder: "Ask your stylist", "aria-label": "Message", maxLength: 8000 });
   const ask = h("button.primary", { type: "submit" }, "Send");
   const stop = h("button", { type: "button", hidden: true, onclick: () => running?.stop() }, "Stop");
   const form = h("form.compose", { onsubmit: (event) => { event.preventDefault(); submit(input.value); } }, input, stop, ask);
@@ -173,7 +173,7 @@ function fill(element, turn, items) {
   const looks = named(turn.text, items).slice(0, 12);
   const row = element.querySelector(".looks") ?? h("ul.looks");
   for (const item of looks.filter((item) => ![...row.children].some((look) => look.dataset.id === item.id))) {
-    row.append(h("li", h("button", { type: "button", onclick: () => showPiece(item) }, picture(item.imageUrl, "", nameOf(item)), nameOf(item))));
+    row.append(h("li", h("button", { type: "button", onclick: () => showPiece(item) }, picture(item.imageUrl, "", nameOf(item)), titleOf(item))));
     row.lastChild.dataset.id = item.id;
   }
   for (const look of [...row.children]) if (!looks.some((item) => item.id === look.dataset.id)) look.remove();

@@ -1,7 +1,7 @@
 // The wardrobe: grid, search, filters, photos that become pieces, files in and out.
 import { Fault, call, get, has } from "/console/api.js";
 import { act, confirm, download, empty, h, money, picture, select, toast } from "/console/dom.js";
-import { forget, matches, nameOf, pieces } from "/console/pieces.js";
+import { forget, matches, nameOf, pieces, titleOf } from "/console/pieces.js";
 import { review, showPiece, wear } from "/console/piece.js";
 
 const SORTS = {
@@ -16,7 +16,7 @@ const AT_ONCE = 120;
 
 export async function show({ content, head, signal }) {
   const grid = h("ul.grid", { "aria-label": "Pieces" });
-  const count = h("p.soft", { role: "status" });
+  const count = h("p.soft.count", { role: "status" });
   const drafts = h("section.drafts", { "aria-label": "Being added" });
   const search = h("input", { type: "search", placeholder: "Search: navy wool office", "aria-label": "Search", value: filter.query });
   const category = select([["", "All categories"]], "", { "aria-label": "Category" });
@@ -53,8 +53,8 @@ export async function show({ content, head, signal }) {
 
   function card(item) {
     const worn = h("button.small", { type: "button", "aria-label": `+1 wear of ${nameOf(item)}`, onclick: () => act(worn, async () => { await wear(item); draw(await pieces()); }) }, "+1 wear");
-    return h("li.piece", h("button.open", { type: "button", onclick: () => showPiece(item, refresh) }, picture(item.imageUrl, "", nameOf(item)), h("span.name", nameOf(item)),
-      h("span.soft.row", (item.colours ?? []).slice(0, 3).map(swatch), item.category)),
+    return h("li.piece", h("button.open", { type: "button", onclick: () => showPiece(item, refresh) }, picture(item.imageUrl, "", nameOf(item)), h("span.name", titleOf(item)),
+      h("span.soft.row", (item.colours ?? []).slice(0, 3).map(swatch), h("span.category", item.category))),
       h("div.foot", h("span.soft", [item.price && money(item.price.amount, item.price.originalCurrency), item.wearCount ? `worn ${item.wearCount}×` : "unworn"].filter(Boolean).join(" · ")), item.isWishlisted ? h("span.chip", "wish") : worn));
   }
 
@@ -93,7 +93,7 @@ export async function show({ content, head, signal }) {
     const dismiss = button("Dismiss", async () => { await call("DELETE", `/api/wardrobe/${path}`); await watch(); });
     const state = {
       Processing: () => [h("p.row", h("span.spinner", { "aria-hidden": "true" }), "Cutting it out…")],
-      Ready: () => [h("p", "Ready"), h("div.row", button("Review", async () => review(draft, () => { watch(); refresh(); }), ".primary"), dismiss)],
+      Ready: () => [h("p", "Ready to review"), h("div.row", button("Review", async () => review(draft, () => { watch(); refresh(); }), ".primary"), dismiss)],
       Failed: () => [h("p.chip.bad", draft.draftError ?? "That did not work."), h("div.row", button("Try again", async () => { await call("POST", `/api/wardrobe/drafts/${path}/retry`, {}); await watch(); }), dismiss)],
     }[draft.draftStatus]?.() ?? [draft.draftStatus];
     return h("article.card.draft", picture(draft.imageUrl, "", "…"), h("div.stack", state));
