@@ -1,5 +1,6 @@
 //! `pluckit serve`: runs the service.
 
+use std::env;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -112,13 +113,17 @@ fn announce(config: &Config, address: SocketAddr, model: &str, segmenter: &str) 
         },
     };
     let user = if development {
-        format!("{} (development: every caller is this user)", config.identity.local_dev_user)
+        format!("{} (development: everybody on this machine is this user)", config.identity.local_dev_user)
     } else {
         "callers sign in".to_owned()
     };
+    let docs = if development { format!("  API docs   http://{address}/api/docs\n") } else { String::new() };
+    let token = if development { "" } else { " --token-file token.txt" };
+    // As it was called: `cargo run` and archives do not put it on the path.
+    let program = env::args().next().unwrap_or_else(|| "pluckit".to_owned());
     let banner = format!(
-        "\n  PluckIt Processor {version}\n\n  URL        http://{address}\n  Documents  {documents}\n  Model      {model}\n  Cut-outs   {cutouts}\n  \
-         User       {user}\n\n  Try        pluckit chat --url http://{address} \"What should I wear to a casual dinner?\"\n\n",
+        "\n  PluckIt Processor {version}\n\n  URL        http://{address}\n{docs}  Documents  {documents}\n  Model      {model}\n  Cut-outs   {cutouts}\n  \
+         User       {user}\n\n  Try        {program} chat --url http://{address}{token} \"What should I wear to a casual dinner?\"\n\n",
         version = env!("CARGO_PKG_VERSION"),
     );
     if output().write_all(banner.as_bytes()).is_err() {

@@ -2,8 +2,8 @@
 //! HTTP, the binary, and the network for cut-outs with its licence.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,8 @@ pub const MODELS: &str = "models";
 /// Licence of the network for cut-outs, which goes with its file.
 const MODEL_LICENCE: &str = include_str!("../../models/LICENSE-u2netp");
 
+/// First bytes of a Linux program.
+const ELF: &[u8] = b"\x7fELF";
 const FUNCTION_JSON: &str = "function.json";
 const LOCAL_SETTINGS: &str = "local.settings.json";
 /// Files that are not deployed.
@@ -39,10 +41,17 @@ const FUNCIGNORE: &str = "local.settings.json\ndata/\n.git*\n*.log\n";
 /// cut-outs. Keeps the settings and the network of an existing package and removes functions that no longer exist.
 ///
 /// # Errors
-/// When `out` contains anything but such a package, or a file cannot be written.
+/// When `out` contains anything but such a package, `binary` is no Linux program, or a file cannot be written.
 pub fn write(functions: &[Function], out: &Path, binary: &Path, model: Option<&Path>) -> anyhow::Result<()> {
     if !is_ours_to_write(out)? {
         bail!("{} is not empty and no package of pluckit: choose another directory", out.display());
+    }
+    let format = format_of(binary).with_context(|| format!("{} cannot be read", binary.display()))?;
+    if format != ELF {
+        bail!(
+            "{} is not a Linux program (ELF), which the Functions host needs: name one with --binary",
+            binary.display()
+        );
     }
     fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
     remove_functions(out)?;
@@ -62,6 +71,13 @@ pub fn write(functions: &[Function], out: &Path, binary: &Path, model: Option<&P
         copy_file(model, &models.join(network::FILE_NAME), 0o644)?;
     }
     copy_file(binary, &out.join(BINARY), 0o755)
+}
+
+/// Returns the first bytes of a file, which name its format; fewer of a shorter file.
+fn format_of(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(ELF.len() as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Returns the `function.json` of the HTTP function. Proxying requires exactly these two bindings.

@@ -252,9 +252,13 @@ impl Conversation {
             }
             "/memory" => {
                 let memory: Value = self.service.get("/api/chat/memory", &[]).await?;
-                let summary = memory["summary"].as_str().filter(|summary| !summary.is_empty());
-                self.screen.tell(summary.unwrap_or("Nothing is remembered yet."))?;
-                for preference in memory["preferences"].as_array().into_iter().flatten() {
+                let preferences = memory["preferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+                match memory["summary"].as_str().filter(|summary| !summary.is_empty()) {
+                    Some(summary) => self.screen.tell(summary)?,
+                    None if preferences.is_empty() => self.screen.tell("Nothing is remembered yet.")?,
+                    None => {}
+                }
+                for preference in preferences {
                     let (kind, text) = (preference["kind"].as_str(), preference["text"].as_str());
                     let line = format!("- {}: {}", kind.unwrap_or("fact"), text.unwrap_or_default());
                     self.screen.tell(&words(&line))?;

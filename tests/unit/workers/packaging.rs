@@ -176,4 +176,7 @@ fn a_running_binary_can_be_packaged_over() {
     again.unwrap();
     let missing = package::write(FUNCTIONS, directory.path(), Path::new("/nowhere/pluckit"), None).unwrap_err();
     assert!(missing.to_string().contains("/nowhere/pluckit"), "{missing}");
+    let script = directory.path().join("host.json");
+    let refused = package::write(FUNCTIONS, directory.path(), &script, None).unwrap_err();
+    assert!(refused.to_string().contains("is not a Linux program"), "{refused}");
 }
