@@ -40,7 +40,7 @@ pub struct AppState(Arc<Parts>);
 
 /// The parts of an [`AppState`].
 pub struct Parts {
-    /// What the services share.
+    /// Parts that all services share.
     pub base: Arc<Base>,
     /// Sessions.
     pub sessions: SessionService,
@@ -105,7 +105,7 @@ pub struct TimerControl {
 /// Starts the timer of this name, in the background.
 pub type StartTimer = for<'a> fn(&'a AppState, &'a str) -> BoxFuture<'a, data::Result<TimerStart>>;
 
-/// What became of the start of a timer.
+/// Outcome of starting a timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimerStart {
     /// It runs.

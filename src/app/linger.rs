@@ -1,4 +1,4 @@
-//! Reads on when nobody wants the rest of a request's body any more.
+//! Reads and discards the rest of a request's body once no handler wants it.
 //!
 //! A request can be answered before its body has come: it is too long, say, or its caller unknown. To close the
 //! connection then would take the answer from a client that is still writing: it would see a broken pipe in place of our
@@ -23,7 +23,7 @@ const MOST_BYTES: usize = 32 * 1024 * 1024;
 const LONGEST: Duration = Duration::from_secs(5);
 /// Bytes of all bodies that are thrown away per second.
 const PACE: u32 = 128 * 1024 * 1024;
-/// What a body is taken to send at first, in bytes.
+/// Assumed size of the first piece of a body, in bytes.
 const FIRST_PIECE: usize = 64 * 1024;
 
 /// Throws away what is left of bodies. Clones share one pace.

@@ -219,7 +219,7 @@ fn repeat_answers(operation: &mut Value) {
     }
 }
 
-/// What a group says of all its operations.
+/// Rules that a group applies to all its operations.
 struct Rules {
     tag: &'static str,
     access: Access,

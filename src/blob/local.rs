@@ -403,7 +403,7 @@ fn behind(content: &[u8], source: Option<&SourceHash>) -> Vec<u8> {
     [source.as_bytes(), SOURCE_MARK].concat()
 }
 
-/// What stands behind the content of a file.
+/// What follows the content in a blob's file.
 enum Tail {
     Nothing,
     Source(Option<SourceHash>),

@@ -160,7 +160,7 @@ impl fmt::Display for SourceHash {
     }
 }
 
-/// What became of a [`BlobStore::put_if_absent`].
+/// Outcome of [`BlobStore::put_if_absent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     /// The blob is new.
@@ -169,7 +169,7 @@ pub enum Put {
     Exists,
 }
 
-/// What is known of a blob without reading it.
+/// Properties of a blob: what is known without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Properties {
     /// Size in bytes.
@@ -187,7 +187,7 @@ pub struct Properties {
 /// Which bytes of a blob are wanted, as HTTP says it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Span {
-    /// All of them.
+    /// The whole blob.
     #[default]
     Whole,
     /// From this one to the end.
@@ -216,7 +216,7 @@ impl Span {
 
 /// A blob that is being read.
 pub struct Blob {
-    /// What is known of it.
+    /// Properties of the blob.
     pub properties: Properties,
     /// The bytes that come.
     pub range: Range<u64>,
@@ -242,9 +242,9 @@ impl Blob {
 /// A blob as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// Its name.
+    /// Name of the blob.
     pub name: BlobName,
-    /// What is known of it.
+    /// Properties of the blob.
     pub properties: Properties,
 }
 
@@ -277,7 +277,7 @@ pub trait BlobStore: Send + Sync {
     /// Begins to read a blob, or a part of it.
     async fn get(&self, container: &ContainerName, name: &BlobName, span: Span) -> Result<Option<Blob>>;
 
-    /// What is known of a blob.
+    /// Returns the properties of a blob, or `None` if it does not exist.
     async fn properties(&self, container: &ContainerName, name: &BlobName) -> Result<Option<Properties>>;
 
     /// Up to `most` (at least 1, at most [`MOST_LISTED`]) of the blobs whose names begin with `prefix`, in order of the

@@ -1,4 +1,4 @@
-//! Where documents are kept.
+//! Storage of documents.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -52,7 +52,7 @@ pub enum Platform {
     Azure(&'static str),
     /// A container or cluster; the variable that shows it.
     Container(&'static str),
-    /// None that is known.
+    /// No known environment.
     Unknown,
 }
 

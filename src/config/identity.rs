@@ -1,4 +1,4 @@
-//! Who may call.
+//! Sign-in: who may call.
 
 use std::collections::HashSet;
 

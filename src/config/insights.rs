@@ -1,4 +1,4 @@
-//! Numbers about wardrobes.
+//! Wardrobe statistics.
 
 use std::path::PathBuf;
 use std::time::Duration;

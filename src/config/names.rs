@@ -1,4 +1,4 @@
-//! Names that look like settings and are none.
+//! Finds environment variables whose names look like misspelt settings.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What leaves the process about itself: the log, traces, metrics.
+//! Telemetry: the log, traces and metrics.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -40,7 +40,7 @@ pub enum Appended {
 pub struct ChatRuns(pub(super) Arc<dyn DocumentStore>);
 
 impl ChatRuns {
-    /// Where the user's run of this id is.
+    /// Returns the key of a user's run.
     pub fn key(user: &UserId, run: &RunId) -> Key {
         Key::new(Container::ChatRuns, user.as_str(), run.as_str())
     }

@@ -112,7 +112,7 @@ impl Drafts {
     }
 }
 
-/// What [`Drafts::page`] asks the store.
+/// Builds the query of [`Drafts::page`].
 pub fn newest_query(user: &UserId) -> Query {
     Query::partition(Container::Wardrobe, user.as_str())
         .matching(Filter::Not(Box::new(Filter::is_absent("draftStatus"))))
@@ -122,7 +122,7 @@ pub fn newest_query(user: &UserId) -> Query {
         .order_by("id", Direction::Ascending)
 }
 
-/// What [`Drafts::unchanged_since`] asks the store.
+/// Builds the query of [`Drafts::unchanged_since`].
 pub fn unchanged_query(status: DraftStatus, until: Timestamp) -> Query {
     Query::all(Container::Wardrobe)
         .matching(Filter::equal("draftStatus", status.name()))

@@ -53,7 +53,7 @@ impl Leased for Job {
 pub struct Jobs(pub(super) Arc<dyn DocumentStore>);
 
 impl Jobs {
-    /// Where the user's job of this id is.
+    /// Returns the key of a user's job.
     pub fn key(user: &UserId, job: &JobId) -> Key {
         Key::new(Container::Jobs, user.as_str(), job.as_str())
     }

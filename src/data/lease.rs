@@ -94,9 +94,9 @@ pub struct Leases {
 /// State of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Nobody holds it.
+    /// The lease is free.
     Free,
-    /// Somebody holds it until this time.
+    /// Another worker holds the lease until this time.
     Held(Timestamp),
 }
 
@@ -135,7 +135,7 @@ impl Leases {
     /// effect of its own. It may take a lease that is held, from a predecessor that it knows to be gone.
     ///
     /// # Errors
-    /// As [`update::update`].
+    /// Same as for [`update::update`].
     pub async fn claim<T: Leased, R>(
         &self,
         key: Key,
@@ -148,7 +148,7 @@ impl Leases {
     /// renewed and returned without asking `decide`: the answer to an earlier claim was lost.
     ///
     /// # Errors
-    /// As [`update::update`].
+    /// Same as for [`update::update`].
     pub async fn claim_as<T: Leased, R>(
         &self,
         owner: &str,
@@ -234,9 +234,9 @@ pub struct Held<T> {
 }
 
 struct State<T> {
-    /// As it was read or written last.
+    /// The document as last read or written.
     document: T,
-    /// Its version then, if that is known.
+    /// Version of that document, if it is known.
     etag: Option<ETag>,
     /// When the lease ends unless it is renewed.
     ends: Instant,
@@ -248,7 +248,7 @@ impl<T: Leased> Held<T> {
         self.state().document.clone()
     }
 
-    /// Who has the lease: we.
+    /// Returns the name under which this process holds the lease.
     pub fn owner(&self) -> &str {
         &self.owner
     }

@@ -140,7 +140,7 @@ impl Moods {
         Ok(())
     }
 
-    /// Where the chunk of this id is.
+    /// Returns the key of a chunk.
     pub fn chunk_key(id: &str) -> Key {
         system_key(id)
     }

@@ -31,7 +31,7 @@ pub const OWN_FIELDS: [&str; 13] = [
     "recommendationOptIn",
 ];
 
-/// What a digest changes in a profile.
+/// Changes that a digest makes to a profile.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DigestNote {
     /// Hash of the owned items.

@@ -79,7 +79,7 @@ impl SourceDocument {
 /// Why a lease was not granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotClaimed {
-    /// Somebody else holds it.
+    /// Another worker holds the lease.
     Theirs,
     /// The source does not exist.
     Gone,
@@ -90,7 +90,7 @@ pub enum NotClaimed {
 pub enum ClientClaim {
     /// The client holds it.
     Granted,
-    /// Somebody else holds it.
+    /// Another worker holds the lease.
     Theirs,
     /// The source needs nothing from clients at present.
     NotNeeded,
@@ -100,7 +100,7 @@ pub enum ClientClaim {
     Gone,
 }
 
-/// What a finished scrape records.
+/// Results of a finished scrape.
 #[derive(Debug, Clone, Copy)]
 pub struct Finish<'a> {
     /// End of the scrape.

@@ -18,7 +18,7 @@ pub struct TasteJobs(pub(super) Arc<dyn DocumentStore>);
 leased!(TasteJob, LONGEST_LEASE);
 
 impl TasteJobs {
-    /// Where the job of this id is.
+    /// Returns the key of a job.
     pub fn key(job: &TasteJobId) -> Key {
         Key::new(Container::TasteAnalysisJobs, job.as_str(), job.as_str())
     }

@@ -47,7 +47,7 @@ impl Timers {
         Ok(stored.map(|stored| stored.parse()).transpose()?)
     }
 
-    /// Where the document of a function is.
+    /// Returns the key of a function's document.
     pub fn key(function: &str) -> Key {
         Key::new(Container::Jobs, PARTITION, Self::id(function))
     }

@@ -188,7 +188,7 @@ impl ItemsQuery {
     }
 }
 
-/// What tells which picture an item shows.
+/// The fields that tell which picture an item shows.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Shown {
@@ -417,7 +417,7 @@ impl Wardrobe {
     }
 }
 
-/// What [`Wardrobe::find_all_users`] asks the store.
+/// Builds the query of [`Wardrobe::find_all_users`].
 pub fn all_users_query(ids: &[ItemId]) -> Query {
     let ids = ids.iter().map(|id| id.as_str().into()).collect();
     Query::all(Container::Wardrobe)

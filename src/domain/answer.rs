@@ -1,4 +1,4 @@
-//! What models answer in words, with JSON somewhere in it.
+//! Finds the JSON in an answer that a model has wrapped in words.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What the services of `domain/` share.
+//! Parts that the services of `domain/` share.
 
 use std::sync::Arc;
 

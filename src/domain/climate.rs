@@ -175,7 +175,7 @@ impl Season {
         }
     }
 
-    /// Its name.
+    /// Name of the climate zone.
     pub const fn name(self) -> &'static str {
         self.into_str()
     }

@@ -179,7 +179,7 @@ struct Finishing {
 /// A finished picture in its store.
 #[derive(Debug, Clone)]
 pub struct FinishedPicture {
-    /// Its URL.
+    /// URL of the picture.
     pub url: Url,
     /// How it was cut out; `None` if that was done before.
     pub cutout: Option<Cutout>,

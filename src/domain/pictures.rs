@@ -37,7 +37,7 @@ pub enum Error {
     /// The blob is not a picture.
     #[error("the picture in the store has another type: {got}")]
     OtherContent {
-        /// Its media type.
+        /// Media type of the file.
         got: String,
     },
     /// The file exceeds the limit.

@@ -107,14 +107,14 @@ fn with_headers(mut response: Response, is_hashed: bool) -> Response {
     response
 }
 
-/// What a path asks for.
+/// Kind of file that a path asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PathKind {
     /// A file, and nothing else.
     File,
     /// A page of the client, unless there is a file of this name.
     Page,
-    /// What is never served from the directory.
+    /// Something that is never served from the directory.
     Foreign,
 }
 

@@ -43,7 +43,7 @@ const SECRET_BYTES: usize = 32;
 
 /// A new token. Does not implement `Debug`, so that it cannot reach a log.
 pub struct NewToken {
-    /// What is known of it.
+    /// Its entry in the user's list.
     pub token: ApiToken,
     /// The credential, which cannot be shown again.
     pub secret: String,
@@ -52,7 +52,7 @@ pub struct NewToken {
 /// A token of a user's list.
 #[derive(Debug, Clone)]
 pub struct ListedToken {
-    /// What is known of it.
+    /// Its entry in the user's list.
     pub token: ApiToken,
     /// Midnight, UTC, before its last use.
     pub last_used_at: Option<Timestamp>,

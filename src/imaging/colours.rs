@@ -62,7 +62,7 @@ const LOOKS: [(&str, [u8; 3]); 36] = [
     ("cream", [243, 234, 212]),
 ];
 
-/// One of a picture's colours.
+/// A colour of a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Colour {
     /// Its name, one of [`COLOURS`](crate::model::vocabulary::COLOURS).

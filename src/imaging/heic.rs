@@ -118,7 +118,7 @@ fn open<'a>(bytes: &'a [u8], limits: &Limits, least_side: u32) -> Result<Opened<
 /// The coded pictures that a picture is made of side by side: itself, or the tiles of a grid.
 struct Parts {
     ids: Vec<ItemId>,
-    /// How many of them make a row.
+    /// Number of tiles in a row.
     columns: u32,
     /// Of each but those that the right and the lower edge cut off.
     size: (u32, u32),
@@ -332,7 +332,7 @@ enum Refusal {
 /// The work that a file may make.
 struct Budget<'a> {
     file: &'a HeifFile<'a>,
-    /// What is left of it, in pixels.
+    /// Remaining budget in pixels.
     left: u64,
     /// What each item costs with all that it is made of. A tile that is used a thousand times is looked at once.
     known: HashMap<ItemId, u64>,

@@ -45,7 +45,7 @@ const BEHIND_THE_END: [u8; 66] = {
 /// Most bytes between segments that the faster decoder passes over.
 const SMALL_GAP: usize = 3;
 
-/// What the markers of a file say.
+/// Information from a file's markers.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outline {
     width: u32,

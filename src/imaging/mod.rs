@@ -51,7 +51,7 @@ pub enum Error {
     /// The file itself is too large.
     #[error("the picture's file has {bytes} bytes, more than {limit}")]
     TooLarge {
-        /// Its size.
+        /// Size of the file in bytes.
         bytes: usize,
         /// The most that is taken.
         limit: usize,

@@ -33,7 +33,7 @@ pub enum Error {
     /// It cannot be read.
     #[error("{} cannot be read", .path.display())]
     Unreadable {
-        /// Its path.
+        /// Path of the model file.
         path: PathBuf,
         /// Why.
         #[source]
@@ -42,9 +42,9 @@ pub enum Error {
     /// It is damaged, or another model.
     #[error("{} is damaged or another model: {found}, not those of u2netp.onnx; scripts/fetch-models gets it", .path.display())]
     Foreign {
-        /// Its path.
+        /// Path of the model file.
         path: PathBuf,
-        /// Its size or hash.
+        /// Size or hash of the file.
         found: String,
     },
 }

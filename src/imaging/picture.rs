@@ -48,12 +48,12 @@ impl Picture {
         self.height
     }
 
-    /// How its bytes lie.
+    /// Returns the layout of the pixels in memory.
     pub fn layout(&self) -> Layout {
         self.layout
     }
 
-    /// Its bytes, row by row.
+    /// Returns the bytes, row by row.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -63,7 +63,7 @@ impl Picture {
         self.bytes
     }
 
-    /// Its pixels: three or four bytes each.
+    /// Iterates over the pixels, three or four bytes each.
     pub fn pixels(&self) -> std::slice::ChunksExact<'_, u8> {
         self.bytes.chunks_exact(self.layout.channels())
     }

@@ -21,7 +21,7 @@ use super::{Error, Result};
 
 /// Memory for pictures in work, per thread, in bytes. Decoding a JPEG of 12 megapixels and shrinking it takes 48 MiB.
 const MEMORY_PER_THREAD: u64 = 60 * 1024 * 1024;
-/// What one permit stands for, in bytes.
+/// Bytes of memory that one permit stands for.
 const PERMIT_BYTES: u64 = 64 * 1024;
 
 /// Sizes of a [`PixelPool`].

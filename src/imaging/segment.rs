@@ -15,7 +15,7 @@ use super::{Error, Picture, Result};
 /// Longest side of a picture that is segmented, in pixels, and so of the result.
 pub const LONGEST_SIDE: u32 = 1536;
 
-/// Who removes the background.
+/// Method of removing the background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum CutoutMode {
     /// The segmentation service, if there is one. Else the rules where they are sure, and the network for the rest.
@@ -25,15 +25,15 @@ pub enum CutoutMode {
     Plain,
     /// The network alone.
     Network,
-    /// Nobody: the picture stays whole.
+    /// The background stays.
     None,
 }
 
 impl CutoutMode {
-    /// All of them.
+    /// Every mode.
     pub const ALL: [Self; 4] = [Self::Auto, Self::Plain, Self::Network, Self::None];
 
-    /// Its name in requests and on the command line.
+    /// Returns the name in requests and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -57,10 +57,10 @@ impl FromStr for CutoutMode {
     }
 }
 
-/// How a picture is cut out.
+/// Options of a cut-out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CutoutOptions {
-    /// Who removes the background.
+    /// Method of removing the background.
     pub mode: CutoutMode,
     /// The least confidence, 0 to 1, that the network must have in its cut; below it the picture stays whole.
     pub threshold: f32,
@@ -83,7 +83,7 @@ impl From<CutoutMode> for CutoutOptions {
     }
 }
 
-/// Who has looked at a background.
+/// A remover of backgrounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remover {
     /// The rules for plain backgrounds.
@@ -95,7 +95,7 @@ pub enum Remover {
 }
 
 impl Remover {
-    /// Its name in logs and answers.
+    /// Returns the name in logs and answers.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -111,7 +111,7 @@ impl fmt::Display for Remover {
     }
 }
 
-/// What became of a picture's background.
+/// Result of removing a background.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CutOut {
     /// The picture, transparent where its background was removed.
@@ -125,7 +125,7 @@ pub struct CutOut {
 }
 
 impl CutOut {
-    /// What came of it when `by` was asked.
+    /// The result of a removal by `by`.
     pub fn new(removal: Removal, by: Remover, confidence: Option<f32>) -> Self {
         let (picture, kept_whole) = match removal {
             Removal::Cut { picture, .. } => (picture, None),

@@ -178,7 +178,7 @@ pub enum Message {
 }
 
 impl Message {
-    /// Its text, whoever wrote it.
+    /// Returns the text of the message, whoever wrote it.
     pub fn text(&self) -> &str {
         match self {
             Self::System(text) | Self::User(text) | Self::UserWithImage { text, .. } => text,

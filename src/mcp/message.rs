@@ -24,9 +24,9 @@ pub enum Message {
 pub struct Request {
     /// A number or text, which the answer repeats.
     pub id: Value,
-    /// What is asked for.
+    /// Method that is called.
     pub method: String,
-    /// Its parameters; none if they are absent.
+    /// Parameters of the call; empty if they are absent.
     pub params: Map<String, Value>,
 }
 

@@ -1,4 +1,4 @@
-//! Where a found item is sold.
+//! Links to shops that sell an item.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};

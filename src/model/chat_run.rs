@@ -19,17 +19,17 @@ use super::usage::RunUsage;
 /// Characters of a user's message that lists of runs show.
 pub const SHOWN_MESSAGE: usize = 120;
 
-/// How far a run is.
+/// Status of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
-    /// Somebody works on it, or will.
+    /// The answer is being written, or waits for an instance to write it.
     Running,
-    /// The answer is whole.
+    /// The answer is complete.
     Completed,
-    /// It was ended before its end; what was said so far stays.
+    /// Stopped early; the text so far is kept.
     Stopped,
-    /// It ended with an error event.
+    /// Ended with an error event.
     Failed,
 }
 
@@ -72,7 +72,7 @@ pub enum OnDisconnect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StopReason {
-    /// Its user stopped it.
+    /// The user stopped it.
     User,
     /// The client that began it went away.
     Disconnected,
@@ -88,7 +88,7 @@ impl StopReason {
     }
 }
 
-/// Who said something.
+/// Author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -101,13 +101,13 @@ pub enum Role {
 /// A message of the conversation before a turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecentMessage {
-    /// Who said it.
+    /// Author of the message.
     pub role: Role,
-    /// What.
+    /// Text of the message.
     pub content: String,
 }
 
-/// What happens in a run.
+/// An event of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum ChatEvent {
@@ -137,7 +137,7 @@ pub enum ChatEvent {
         output: String,
         /// Whether the result tells what went wrong.
         is_error: bool,
-        /// How long it took, in milliseconds.
+        /// Duration of the call in milliseconds.
         tool_latency_ms: u64,
     },
     /// A step was broken off, and is done again: what was said in it is void.
@@ -246,7 +246,7 @@ pub struct FinishedCall {
 /// is the last one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishedStep {
-    /// What the model said.
+    /// Text that the model wrote.
     pub text: String,
     /// The tools that it asked for.
     #[serde(default)]
@@ -279,7 +279,7 @@ pub struct ChatRun {
     /// The first characters of the user's message.
     #[serde(default)]
     pub message: String,
-    /// What was asked, while the run is not over.
+    /// The request; removed when the run ends.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub request: Option<RunRequest>,
     /// The client's name for the turn, repeated in its events.
@@ -306,16 +306,16 @@ pub struct ChatRun {
     /// How often a process began to work on it, those that handed it back not counted.
     #[serde(default)]
     pub attempts: u32,
-    /// What it cost so far.
+    /// Model calls and tokens so far.
     #[serde(default)]
     pub usage: RunUsage,
     /// The model that answers.
     #[serde(default)]
     pub model: String,
-    /// What the user reads, if it failed.
+    /// Error message for the user, if the run failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// All events, of a run whose log is not in pieces.
+    /// The whole event log, for a run whose log is not stored in pieces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<LoggedEvent>>,
     /// Seconds from the last write until the store deletes it.

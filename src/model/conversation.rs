@@ -73,7 +73,7 @@ impl PreferenceKind {
         name.trim().to_ascii_lowercase().parse().ok()
     }
 
-    /// Its name.
+    /// Returns the name in documents and on the wire.
     pub const fn name(self) -> &'static str {
         self.into_str()
     }
@@ -84,7 +84,7 @@ impl PreferenceKind {
 pub struct Preference {
     /// In a few words, such as "brown shoes".
     pub text: String,
-    /// What it is about.
+    /// Whether the user likes it, dislikes it, or it is a fact.
     pub kind: PreferenceKind,
     /// When it was said.
     #[serde(default, deserialize_with = "lenient::optional")]

@@ -181,7 +181,7 @@ pub struct WeeklyRun {
     /// The profile's wardrobe hash before the update; while the profile still has it, the update is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_hash: Option<String>,
-    /// Who is at it.
+    /// The worker that processes the user.
     #[serde(flatten)]
     pub lease: Lease,
     /// Time of the last write.

@@ -15,12 +15,12 @@ use super::wardrobe::WardrobeItem;
 /// apart), so that another takes over before that.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(45);
 
-/// How far a draft is.
+/// Status of a draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DraftStatus {
-    /// Its photo waits for a worker, or one is at it.
+    /// The photo waits for a worker, or is being processed.
     Processing,
-    /// Its picture is finished; the owner can accept it.
+    /// The picture is finished; the owner can accept the draft.
     Ready,
     /// Its photo could not be processed; the owner can have it tried again.
     Failed,
@@ -192,7 +192,7 @@ impl DraftItem {
 pub struct ImageJobMessage {
     /// The draft.
     pub item_id: ItemId,
-    /// Its owner.
+    /// Owner of the draft.
     pub user_id: UserId,
     /// URL of the photo.
     #[serde(default, deserialize_with = "lenient::or_default")]

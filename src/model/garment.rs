@@ -36,16 +36,16 @@ pub enum Slot {
     Shoes,
     /// Coats and jackets.
     Outerwear,
-    /// What completes it.
+    /// Belts, bags, hats and the like.
     Accessory,
 }
 
 impl Slot {
-    /// All of them, in order.
+    /// Every slot, in the order of answers.
     pub const ALL: [Self; 7] =
         [Self::Dress, Self::Top, Self::Knit, Self::Bottoms, Self::Shoes, Self::Outerwear, Self::Accessory];
 
-    /// Its name in results.
+    /// Returns the name of the slot in tool results.
     pub const fn name(self) -> &'static str {
         self.into_str()
     }
@@ -77,14 +77,14 @@ pub struct Words<'a> {
     pub colours: &'a [&'a str],
     /// Free words.
     pub tags: &'a [&'a str],
-    /// How to look after it, which tells materials.
+    /// Care instructions, which hint at the material.
     pub care: &'a [&'a str],
 }
 
 /// A piece of clothing as the thesaurus understands it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Garment {
-    /// What it is called: colour, maker and kind.
+    /// Display name: colour, maker and kind.
     pub name: String,
     /// Where it goes; none for what is worn to sleep, to swim, or unknown.
     pub slot: Option<Slot>,
@@ -128,7 +128,7 @@ impl From<&WardrobeItem> for Garment {
 }
 
 impl Garment {
-    /// What these words make of a piece.
+    /// Describes a piece by its words.
     pub fn new(words: Words<'_>) -> Self {
         let category = words.category.and_then(garment_of).or_else(|| {
             let known = words.category.and_then(Category::of_text);
@@ -274,7 +274,7 @@ pub enum Fit {
 pub struct Description {
     /// Kind of garment.
     pub garment: Option<TermId>,
-    /// One of these colours.
+    /// Acceptable colours; any of them will do.
     pub colours: Vec<TermId>,
     /// Materials, patterns, cuts and styles.
     pub qualities: Vec<TermId>,
@@ -301,7 +301,7 @@ impl Description {
         description
     }
 
-    /// Where on the body that kind of garment goes.
+    /// Returns the slot that this kind of garment fills.
     pub fn slot(&self) -> Option<Slot> {
         self.garment.map(TermId::group).and_then(Slot::of)
     }
@@ -366,7 +366,7 @@ fn colour_of(name: &str) -> Option<TermId> {
     thesaurus::terms(name).into_iter().rfind(|term| term.kind() == Kind::Colour)
 }
 
-/// What a piece is called: colour, maker and kind.
+/// Builds the display name of a piece: colour, maker and kind.
 fn name(words: Words<'_>, category: Option<TermId>) -> String {
     let colour = words.colours.iter().map(|name| shown(name).to_lowercase()).find(|name| !name.is_empty());
     let brand = words.brand.map(shown).filter(|brand| !brand.is_empty());

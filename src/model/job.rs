@@ -147,7 +147,7 @@ pub struct Job {
     /// The worker that has it, or until when its message waits in the queue.
     #[serde(flatten)]
     pub lease: Lease,
-    /// How often a worker took it.
+    /// Number of times that a worker has taken the job.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub attempt: u32,
     /// Number of attempts since the last finished step.

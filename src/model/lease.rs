@@ -45,7 +45,7 @@ impl Lease {
         Self { owner, expires_at }
     }
 
-    /// Who took it last, if they have not given it back.
+    /// Returns who took the lease last, if they have not given it back.
     pub fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
     }

@@ -74,7 +74,7 @@ pub struct MoodChunk {
     /// Report; present when the chunk is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<ChunkReport>,
-    /// Who works on it.
+    /// The worker that reads the chunk.
     #[serde(flatten)]
     pub lease: Lease,
     /// Seconds until the document expires, from its last change.

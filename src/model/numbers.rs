@@ -1,4 +1,4 @@
-//! What wardrobe items and wear events say in numbers, read from a few of their fields.
+//! The numbers in wardrobe items and wear events, read from a few of their fields.
 //!
 //! Every field may have any shape; one of an unexpected shape counts as absent.
 
@@ -230,7 +230,7 @@ impl ItemNumbers {
         self.colours.iter()
     }
 
-    /// Its tags.
+    /// Returns the item's tags.
     pub fn tags(&self) -> impl Iterator<Item = &String> {
         self.tags.iter()
     }

@@ -24,7 +24,7 @@ pub enum SourceType {
 }
 
 impl SourceType {
-    /// All kinds.
+    /// Every kind of source.
     pub const ALL: [Self; 2] = [Self::Reddit, Self::BrandSite];
 
     /// Returns the kind as written in documents and ids.

@@ -62,7 +62,7 @@ pub enum ActivityStatus {
 }
 
 impl ActivityStatus {
-    /// All statuses.
+    /// Every status.
     pub const ALL: [Self; 4] = [Self::Pending, Self::Accepted, Self::Dismissed, Self::Expired];
 
     /// Returns the name in documents.

@@ -45,12 +45,12 @@ pub struct CompactItem {
     /// Size, in whichever systems it is known.
     #[serde(default)]
     pub size: Option<Size>,
-    /// What its owner noted.
+    /// The owner's notes.
     #[serde(default)]
     pub notes: Option<String>,
-    /// What it is called.
+    /// Display name.
     pub name: String,
-    /// What it cost.
+    /// Price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Paid>,
     /// Day of the purchase, `YYYY-MM-DD`.
@@ -61,7 +61,7 @@ pub struct CompactItem {
     /// Day on which it was worn last, `YYYY-MM-DD`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_worn: Option<String>,
-    /// How to look after it.
+    /// Care instructions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub care: Vec<String>,
 }
@@ -84,7 +84,7 @@ impl From<&CompactItem> for Garment {
 /// A price, in the currency in which it was paid.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct Paid {
-    /// How much.
+    /// Amount.
     pub amount: f64,
     /// Code of the currency.
     pub currency: String,
@@ -94,10 +94,10 @@ pub struct Paid {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct OutfitPlan {
-    /// What could not be done.
+    /// What could not be done, in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Where.
+    /// City of the weather.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// An outfit for each day.
@@ -115,13 +115,13 @@ pub struct PlannedOutfit {
     pub date: String,
     /// Name of the weekday.
     pub weekday: String,
-    /// What it is for.
+    /// Occasion.
     pub occasion: String,
     /// The weather that it is for, in words.
     pub weather: String,
     /// Its pieces, in the order of their places.
     pub pieces: Vec<PlannedPiece>,
-    /// What it lacks.
+    /// Slots for which no piece was found.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<Slot>,
 }
@@ -143,24 +143,24 @@ impl PlannedOutfit {
 /// A piece of an outfit.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PlannedPiece {
-    /// Where it goes.
+    /// Slot of the piece.
     pub slot: Slot,
     /// Names it.
     pub id: ItemId,
-    /// What it is called.
+    /// Display name.
     pub name: String,
-    /// What speaks for it, in a few words.
+    /// Reason for the choice, in a few words.
     pub why: String,
 }
 
 /// Pieces of a kind to pack.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PackedPieces {
-    /// Where they go.
+    /// Slot of the pieces.
     pub kind: Slot,
-    /// How many.
+    /// Number of pieces.
     pub count: usize,
-    /// What they are called.
+    /// Display names.
     pub names: Vec<String>,
 }
 
@@ -168,7 +168,7 @@ pub struct PackedPieces {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct WearHistory {
-    /// What is missing.
+    /// What is missing from the wardrobe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// First day, `YYYY-MM-DD`.
@@ -187,10 +187,10 @@ pub struct WornTogether {
     pub date: String,
     /// Name of the weekday.
     pub weekday: String,
-    /// What it was worn to.
+    /// Occasion of the wear.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub occasion: Option<String>,
-    /// What the weather was like, in words.
+    /// The weather, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weather: Option<String>,
     /// The pieces.
@@ -205,6 +205,6 @@ pub struct WornTogether {
 pub struct WornItem {
     /// Names it.
     pub id: ItemId,
-    /// What it is called.
+    /// Display name.
     pub name: String,
 }

@@ -12,7 +12,7 @@ pub trait QueueMessage: DeserializeOwned {
     /// Checks what deserialization does not.
     ///
     /// # Errors
-    /// What is wrong with it, for people.
+    /// Checks the message; the error says what is wrong with it.
     fn check(&self) -> Result<(), String>;
 }
 

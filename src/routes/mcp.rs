@@ -130,7 +130,7 @@ struct ResourceResponse {
     resource: String,
     resource_name: &'static str,
     scopes_supported: [Scope; 2],
-    /// How a credential is sent.
+    /// Ways of sending a credential.
     bearer_methods_supported: [&'static str; 1],
 }
 

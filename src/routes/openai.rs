@@ -372,7 +372,7 @@ struct Answer {
     wants_usage: bool,
     shows_tools: bool,
     is_at_line_start: bool,
-    /// What the user reads, if the turn failed.
+    /// Error message for the user, if the turn failed.
     failure: Option<String>,
     is_done: bool,
 }

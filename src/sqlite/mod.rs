@@ -293,7 +293,7 @@ impl Engine {
     /// Runs `work`, which only reads.
     ///
     /// # Errors
-    /// That of `work`.
+    /// The error of `work`.
     pub async fn read<T, E>(&self, work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
@@ -529,9 +529,9 @@ trait Job: Send {
 /// Outcome of a [`Job`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ran {
-    /// Its changes stay.
+    /// Commit the changes.
     Done,
-    /// Its changes must be undone.
+    /// Roll the changes back.
     Refused,
     /// Its changes must be undone, and the connection met a disk error that it may remember.
     Broken,

@@ -63,7 +63,7 @@ pub type Cause = Box<dyn StdError + Send + Sync>;
 /// Longest id of a document, in bytes.
 const LONGEST_ID: usize = 1023;
 
-/// Where a document is.
+/// Address of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The container.
@@ -125,7 +125,7 @@ impl fmt::Display for ETag {
 pub struct Stored {
     /// The document's JSON text, without the store's own fields (`_etag`, `_ts` …).
     pub json: String,
-    /// Its version.
+    /// Version of the document.
     pub etag: ETag,
 }
 
@@ -156,19 +156,19 @@ impl ChangeMark {
 /// One write of a [`DocumentStore::batch`].
 #[derive(Debug, Clone)]
 pub enum Write {
-    /// As [`DocumentStore::create`].
+    /// Same as [`DocumentStore::create`].
     Create {
         /// The new document; its `id` names it.
         document: Value,
     },
-    /// As [`DocumentStore::replace`].
+    /// Same as [`DocumentStore::replace`].
     Replace {
         /// The new content.
         document: Value,
         /// The version that was read.
         etag: ETag,
     },
-    /// As [`DocumentStore::delete`] with an etag.
+    /// Same as [`DocumentStore::delete`] with an etag.
     Delete {
         /// `id` of the document.
         id: String,

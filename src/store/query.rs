@@ -13,7 +13,7 @@ use super::{Container, Stored};
 pub struct Query {
     /// The container that is asked.
     pub container: Container,
-    /// One partition or all of them.
+    /// Partitions to search.
     pub scope: Scope,
     /// Which documents.
     pub filter: Option<Filter>,
@@ -29,7 +29,7 @@ pub struct Query {
     pub after: Option<String>,
 }
 
-/// How far a query reaches.
+/// Scope of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// The documents of one partition.
@@ -65,7 +65,7 @@ pub enum Filter {
     Defined(&'static str),
     /// The field is missing or null. Always true or false; indexes that have the field serve it.
     Absent(&'static str),
-    /// All of them hold.
+    /// All of these filters match.
     All(Vec<Filter>),
     /// At least one of them holds.
     Any(Vec<Filter>),
@@ -73,7 +73,7 @@ pub enum Filter {
     Not(Box<Filter>),
 }
 
-/// How two values compare.
+/// A comparison of two values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
     /// `=`
@@ -136,12 +136,12 @@ impl Filter {
 }
 
 impl Query {
-    /// All documents of one partition, 100 a page.
+    /// Creates a query for all documents of a partition, 100 per page.
     pub fn partition(container: Container, partition: impl Into<String>) -> Self {
         Self::new(container, Scope::Partition(partition.into()))
     }
 
-    /// All documents of a container, 100 a page.
+    /// Creates a query for all documents of a container, 100 per page.
     pub fn all(container: Container) -> Self {
         Self::new(container, Scope::All)
     }

@@ -45,7 +45,7 @@ pub struct Providers {
     metrics: Option<SdkMeterProvider>,
     logs: Option<SdkLoggerProvider>,
     langfuse: Option<SdkTracerProvider>,
-    /// What is scraped, if metrics are.
+    /// The registry behind `GET /metrics`, if that is on.
     registry: Option<Registry>,
 }
 

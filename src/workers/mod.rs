@@ -178,7 +178,7 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(9 * 60);
 pub struct Function {
     /// Name of the function, as operators and the host know it.
     pub name: &'static str,
-    /// What starts the function.
+    /// Trigger of the function.
     pub trigger: Trigger,
 }
 
@@ -198,7 +198,7 @@ pub struct QueueTrigger {
     pub suffix: &'static str,
     /// Returns the queue's names from the configuration.
     pub names: fn(&Config) -> &QueueNames,
-    /// What the queue is for.
+    /// Purpose of the queue.
     pub role: QueueRole,
 }
 

@@ -43,7 +43,7 @@ pub enum Event {
     ToolResult {
         /// Name of the tool.
         name: String,
-        /// How long it took, in milliseconds.
+        /// Duration of the call in milliseconds.
         tool_latency_ms: Option<u64>,
     },
     /// The events from this number on are void.

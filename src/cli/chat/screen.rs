@@ -1,4 +1,4 @@
-//! What `pluckit chat` shows: the answer as it arrives, tools in words, and a spinner until there is something to read.
+//! The output of `pluckit chat`: the answer as it arrives, tools in words, and a spinner until there is something to read.
 //!
 //! Only a terminal gets wrapped lines, colours and the spinner. `NO_COLOR` turns the colours off, `TERM=dumb` all escapes.
 

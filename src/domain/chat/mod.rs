@@ -1,4 +1,4 @@
-//! The stylist: a turn of the conversation, told while it happens.
+//! The stylist: runs a turn of the conversation, and reports its events as they happen.
 //!
 //! A [`Turn`] is what the caller sent, `Chat::prepare` reads what it needs (the last step that can still fail as an
 //! ordinary error). [`Runs`](runs::Runs) does it: as a run, with a log of its events that any number of readers follow, that
@@ -46,9 +46,9 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(200);
 /// What a user says, and what was said before.
 #[derive(Debug, Clone)]
 pub struct Turn {
-    /// Who.
+    /// Author of the message.
     pub user: UserId,
-    /// What.
+    /// Text of the message.
     pub message: String,
     /// The conversation before, oldest first.
     pub recent: Vec<RecentMessage>,

@@ -47,7 +47,7 @@ pub struct Conversation<'a> {
     steps: Vec<FinishedStep>,
     /// What the model is told of the consent that brought the turn about, until a step remembers it.
     accepted: Option<String>,
-    /// What the model has said in the step that goes on.
+    /// Text of the model in the current step.
     text: String,
     pieces: u64,
     output_tokens: u64,
@@ -72,7 +72,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// All that the model has said.
+    /// All text of the model so far.
     pub fn answer(&self) -> String {
         let finished = self.steps.iter().map(|step| step.text.as_str());
         finished.chain([self.text.as_str()]).collect()

@@ -55,9 +55,9 @@ pub struct Person {
     pub preferred_colours: Vec<String>,
     /// Climate zone, if known.
     pub climate_zone: Option<String>,
-    /// What they said they like.
+    /// Things that the user said they like.
     pub likes: Vec<String>,
-    /// What they said they do not want to wear.
+    /// Things that the user said they do not want to wear.
     pub dislikes: Vec<String>,
 }
 

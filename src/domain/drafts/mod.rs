@@ -92,27 +92,27 @@ pub enum Accepted {
 /// What came of trying a draft again.
 #[derive(Debug)]
 pub enum Retried {
-    /// Its photo waits for a worker.
+    /// The photo waits for a worker.
     Queued(Box<DraftItem>),
     /// It has not failed.
     NotFailed,
     /// The user has no such item.
     Missing,
-    /// Its photo is no longer there.
+    /// The photo is gone.
     PhotoGone,
 }
 
 /// What drafts are made with.
 pub struct Parts {
-    /// What the services share.
+    /// Parts that all services share.
     pub base: Arc<Base>,
     /// Photos and pictures.
     pub blobs: ItemBlobs,
-    /// What finishes pictures.
+    /// Finishes pictures.
     pub media: Media,
-    /// What describes garments.
+    /// Describes garments.
     pub describer: Describer,
-    /// Where messages go that cannot be done.
+    /// Keeps messages that failed for good.
     pub dead_letters: DeadLetterService,
     /// Memory for photos, which that of uploads is part of.
     pub memory: BodyMemory,

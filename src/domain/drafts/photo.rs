@@ -21,7 +21,7 @@ pub(super) enum Unread {
     Gone,
     /// It is larger than what is accepted.
     TooLarge {
-        /// Its size.
+        /// Size of the photo.
         bytes: usize,
     },
     /// There was no memory for it in time.

@@ -1,4 +1,4 @@
-//! What is done about drafts that nobody works on, and about blobs that belong to no item any more.
+//! Cleans up drafts that no worker processes, and blobs that belong to no item any more.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -45,9 +45,9 @@ pub struct Requeued {
 pub struct Orphans {
     /// Old blobs whose names are those of an item's.
     pub examined: usize,
-    /// Those among them that belong to no item.
+    /// Blobs that belong to no item.
     pub found: usize,
-    /// Those that were deleted.
+    /// Blobs that were deleted.
     pub deleted: usize,
 }
 

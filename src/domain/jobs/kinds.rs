@@ -47,7 +47,7 @@ const PAGES: usize = 50;
 /// Services that jobs use.
 #[derive(Clone)]
 pub struct Services {
-    /// What all services share.
+    /// Parts that all services share.
     pub base: Arc<Base>,
     /// Digests.
     pub digests: Digests,

@@ -34,9 +34,9 @@ const JACKET_BELOW: f64 = 18.0;
 pub struct Piece {
     /// Names it.
     pub id: ItemId,
-    /// What it is.
+    /// Description of the piece.
     pub garment: Garment,
-    /// Who made it, in lower case.
+    /// Brand, in lower case.
     pub brand: String,
     /// Number of wears.
     pub wear_count: u32,
@@ -89,9 +89,9 @@ pub struct Taste {
     pub colours: Vec<String>,
     /// Brands they like, lower case.
     pub brands: Vec<String>,
-    /// What they said they like.
+    /// Things that the user said they like.
     pub likes: Vec<Description>,
-    /// What they said they do not want to wear.
+    /// Things that the user said they do not want to wear.
     pub dislikes: Vec<Description>,
 }
 
@@ -123,7 +123,7 @@ impl Taste {
 /// What an outfit is for.
 #[derive(Debug, Clone)]
 pub struct Situation {
-    /// What it is worn to, the most formal first.
+    /// Occasions that it is worn to, the most formal first.
     pub occasions: Vec<TermId>,
     /// Range of formality, from 0 (sport) to 5 (black tie).
     pub formality: (u8, u8),
@@ -177,18 +177,18 @@ impl Situation {
 /// A piece in an outfit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worn {
-    /// Where it goes.
+    /// Slot of the piece.
     pub slot: Slot,
     /// Its place among the pieces that the outfit was made from.
     pub piece: usize,
-    /// What speaks for it, in a few words.
+    /// Reason for the choice, in a few words.
     pub why: String,
 }
 
 /// Clothes to wear together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outfit {
-    /// What goes where, in the order of the slots.
+    /// The pieces, in the order of the slots.
     pub worn: Vec<Worn>,
     /// What it lacks, although nobody (or nobody in this weather) can go without.
     pub missing: Vec<Slot>,

@@ -6,7 +6,7 @@ use crate::model::garment::Slot;
 /// A day to dress for.
 #[derive(Debug, Clone)]
 pub struct Day {
-    /// What for, and in what weather.
+    /// Occasion and weather.
     pub situation: Situation,
 }
 

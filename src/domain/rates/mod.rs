@@ -158,7 +158,7 @@ struct Known {
 enum Turn {
     /// Nothing to do for this long.
     Wait(Duration),
-    /// This caller fetches.
+    /// This caller has to fetch the rates.
     Ask,
 }
 

@@ -33,7 +33,7 @@ const EVERYDAY: &str = "casual";
 pub struct Request {
     /// The style, in the user's words.
     pub style_prompt: Option<String>,
-    /// What the outfits are for.
+    /// Occasion.
     pub occasion: Option<String>,
     /// Colours that the user wants.
     pub preferred_colours: Vec<String>,

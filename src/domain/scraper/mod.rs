@@ -71,7 +71,7 @@ pub enum Error {
     /// The source does not exist.
     #[error("there is no such source")]
     Missing,
-    /// Somebody else holds the lease.
+    /// Another worker holds the lease.
     #[error("another client or worker holds the source's lease")]
     Leased,
     /// The lease was taken over; nothing more is written.

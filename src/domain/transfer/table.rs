@@ -169,9 +169,9 @@ impl<R: BufRead> Iterator for Rows<R> {
 
 /// The start of a table.
 struct Head {
-    /// What was read of it and is still to be parsed.
+    /// Text that was read and is still to be parsed.
     text: Vec<u8>,
-    /// What separates cells.
+    /// Separator of cells.
     separator: u8,
     /// Lines that were passed over.
     skipped: u64,

@@ -80,7 +80,7 @@ pub struct NewWearFields {
     pub source: Option<String>,
     /// When it was worn; now, if absent.
     pub occurred_at: Option<Timestamp>,
-    /// What it was worn for.
+    /// Occasion of the wear.
     #[schema(max_length = 200)]
     pub occasion: Option<String>,
     /// The styling activity that led to the wear.

@@ -36,7 +36,7 @@ const MOST_PARTS: usize = 16;
 #[expect(dead_code, reason = "only the description is made from it")]
 pub struct PictureFile(Vec<u8>);
 
-/// What a part of a form is.
+/// Role of a part of a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// The file.

@@ -39,11 +39,11 @@ const UNDER_WAY: ApiError =
 /// Which requests of a group are answered again when they come again under the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeats {
-    /// All that change something.
+    /// Answers of all requests that change something are repeated.
     All,
     /// All that change something and that the caller waits for. With `Prefer: respond-async` the key is the job's.
     UnlessAsync,
-    /// None: a stream is no answer to repeat.
+    /// Nothing is repeated, because a stream cannot be.
     Never,
 }
 

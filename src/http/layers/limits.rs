@@ -139,7 +139,7 @@ pub async fn limit_upload(
 /// Layer for routes of services, inside the one that authenticates them. There is no quota.
 ///
 /// # Errors
-/// None of its own.
+/// Only those of the routes behind it.
 pub async fn admit_service(State(app): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
     admit(&app, &Caller::Service, request, next).await
 }

@@ -71,7 +71,7 @@ pub struct ErrorBody {
 #[derive(Serialize, ToSchema)]
 #[schema(as = OpenAiErrorObject)]
 struct ErrorObject {
-    /// What is wrong, for people.
+    /// Error message for people.
     message: String,
     /// Kind of the error, such as `invalid_request_error`.
     #[serde(rename = "type")]

@@ -33,7 +33,7 @@ const MOST_MESSAGES: usize = 10_000;
 /// Longest word that is looked at, in characters.
 const LONGEST_WORD: usize = 64;
 
-/// What `useChat()` sends.
+/// Body of a request by `useChat()`.
 pub struct UiRequest {
     /// The chat, still to be checked.
     pub chat_id: String,
@@ -116,7 +116,7 @@ impl ToSchema for UiChunk {
     }
 }
 
-/// What is written of a stream, and how far it is.
+/// State of a stream of chunks.
 struct Chunks<T> {
     follower: Follower,
     encoder: Encoder,

@@ -31,7 +31,7 @@ const WEBP_WORK: u64 = 4;
 const GIF_WORK: u64 = 4;
 const TIFF_WORK: u64 = 0;
 
-/// What is decoded at all.
+/// Limits on the pictures that are decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Size of the file, in bytes.
@@ -121,9 +121,9 @@ impl Format {
 /// Decoded, and how it must be turned.
 #[derive(Debug)]
 pub struct Raw {
-    /// As it lies in the file.
+    /// The picture as stored in the file.
     pub(super) picture: Picture,
-    /// What EXIF says about it.
+    /// Orientation from EXIF.
     pub(super) orientation: Orientation,
     /// What its colours mean, if it is known not to be sRGB.
     pub(super) colours: Option<ColourSpace>,
@@ -194,7 +194,7 @@ pub(super) fn reduction((width, height): (u32, u32), least_side: u32) -> u32 {
     [8, 4, 2].into_iter().find(|by| width.max(height).div_ceil(*by) >= least_side).unwrap_or(1)
 }
 
-/// What the head of a file says.
+/// Information from the head of a file.
 #[derive(Debug)]
 pub(super) struct Head {
     /// Width and height of the picture in the file.

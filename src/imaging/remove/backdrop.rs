@@ -15,7 +15,7 @@ const MOST_NOISE: f32 = 0.022;
 const MOST_STRETCHES: usize = 8;
 /// How much darker than the rest a shadow may be, in lightness.
 const DARKER: f32 = 0.35;
-/// How much brighter a light.
+/// Largest increase in brightness that still counts as light.
 const BRIGHTER: f32 = 0.12;
 
 /// A plain background.

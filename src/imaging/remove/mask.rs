@@ -94,7 +94,7 @@ impl Mask {
         grown
     }
 
-    /// What belongs to both.
+    /// Intersects two masks.
     pub fn and(mut self, other: &Self) -> Self {
         self.pixels.iter_mut().zip(&other.pixels).for_each(|(one, other)| *one &= other);
         self

@@ -132,7 +132,7 @@ pub fn refine(mask: &mut Mask, small: &Picture) {
     }
 }
 
-/// Where a garment on a small picture ends.
+/// Edge of a garment on a small picture.
 struct Edge<'a> {
     small: &'a Picture,
     /// All but what is wholly background, being this far from the edge …

@@ -60,10 +60,10 @@ const SURE_CRUMBS: f64 = 0.01;
 /// … comes in parts smaller than this part of the picture.
 const CRUMB: f64 = 0.01;
 
-/// What became of a picture.
+/// Result of removing a background.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Removal {
-    /// Its background is transparent.
+    /// The background was removed and is transparent.
     Cut {
         /// The picture, with alpha.
         picture: Picture,
@@ -86,7 +86,7 @@ pub enum Reason {
     AlreadyTransparent,
     /// It is too small to tell.
     TooSmall,
-    /// Its border is not of one colour.
+    /// The border of the picture does not have one colour.
     BusyBackground,
     /// Everything would go.
     NothingLeft,
@@ -151,7 +151,7 @@ fn cut(picture: Picture, mask: &Mask, small: &Picture) -> Removal {
     Removal::Cut { picture, background_share }
 }
 
-/// What the network made of a picture.
+/// Result of the network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     /// The picture.
@@ -295,7 +295,7 @@ impl Field {
         [0, 1, 2].map(|channel| &self.channels[channel][y * self.width..(y + 1) * self.width])
     }
 
-    /// How much the colour changes here, per pixel.
+    /// Returns the change of colour per pixel at this point.
     fn change(&self, x: usize, y: usize) -> f32 {
         let (right, below) = ((x + 1).min(self.width - 1), (y + 1).min(self.height - 1));
         let (left, above) = (x.saturating_sub(1), y.saturating_sub(1));

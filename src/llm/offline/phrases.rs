@@ -24,9 +24,9 @@ struct Phrases {
 type Pattern = Vec<Slot>;
 
 enum Slot {
-    /// One of these words.
+    /// Exactly one of these words.
     One(Vec<&'static str>),
-    /// One of these words, or none.
+    /// Optionally one of these words.
     Maybe(Vec<&'static str>),
     /// A word, but none of these.
     Other(Vec<&'static str>),

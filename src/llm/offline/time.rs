@@ -12,7 +12,7 @@ pub struct Span {
     pub first: Date,
     /// The last day.
     pub last: Date,
-    /// As one says it: "on Saturday", "last week".
+    /// Wording for answers: "on Saturday", "last week".
     pub label: String,
 }
 

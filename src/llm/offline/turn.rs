@@ -19,7 +19,7 @@ const MOST_CALLS: usize = 7;
 const SELECTED: (&str, &str) = ("<selected_items>", "</selected_items>");
 const MEMORY: (&str, &str) = ("<memory>", "</memory>");
 const PREFERENCES: (&str, &str) = ("<preferences>", "</preferences>");
-/// How the stylist's prompt says which day it is.
+/// Text before the date in the stylist's prompt.
 const TODAY: &str = "Today is ";
 
 /// Why an answer is not finished.
@@ -38,7 +38,7 @@ pub type Answer<T = String> = Result<T, Unfinished>;
 /// A turn as the request shows it.
 pub struct Turn<'a> {
     request: &'a ChatRequest,
-    /// What is asked.
+    /// The request of the user's message.
     pub asked: Request,
     /// The day it is.
     pub today: Date,
@@ -146,12 +146,12 @@ impl<'a> Turn<'a> {
         items.iter().filter_map(|item| Some(item.get("id")?.as_str()?.to_owned())).collect()
     }
 
-    /// What is remembered of earlier conversations.
+    /// Returns the summary of earlier conversations.
     pub fn memory(&self) -> &'a str {
         self.block(MEMORY)
     }
 
-    /// What the user asked to be remembered.
+    /// Returns the preferences that the user asked to be remembered.
     pub fn preferences(&self) -> Vec<(PreferenceKind, &'a str)> {
         let line = |line: &'a str| {
             let (kind, text) = line.split_once(": ")?;

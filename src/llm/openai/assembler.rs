@@ -31,7 +31,7 @@ pub(super) struct Assembler {
     usage: Option<Usage>,
 }
 
-/// What follows the text of an answer.
+/// The part of an answer that follows its text.
 pub(super) struct Ending {
     /// An unpaired half of a surrogate pair.
     pub text: Option<char>,

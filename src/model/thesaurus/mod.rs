@@ -16,22 +16,22 @@ const SHORTEST_CORRECTED: usize = 5;
 /// Changes of a letter between a misspelt word and what was meant.
 const MOST_CHANGES: usize = 2;
 
-/// What a term is about.
+/// Kind of a term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A piece of clothing, or a group of them.
     Garment,
     /// A colour.
     Colour,
-    /// What something is made of.
+    /// A material, such as wool.
     Material,
-    /// How something is cut, patterned or made.
+    /// A cut, pattern or other feature.
     Feature,
     /// A way to dress.
     Style,
     /// Something to dress for.
     Occasion,
-    /// What it is like outside.
+    /// A kind of weather.
     Weather,
     /// A part of the year.
     Season,
@@ -43,7 +43,7 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TermId(u16);
 
-/// What is known about a term.
+/// Facts about a term.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Facts {
     /// Range of formality, from 0 (sport) to 5 (black tie).
@@ -77,9 +77,9 @@ pub struct Facts {
 pub struct Term {
     /// The word for it that is preferred.
     pub name: &'static str,
-    /// What it is about.
+    /// Kind of the term.
     pub kind: Kind,
-    /// What is known about it.
+    /// Facts about the term.
     pub facts: Facts,
     /// Itself and all broader terms.
     broader: BTreeSet<TermId>,
@@ -93,12 +93,12 @@ impl TermId {
         &THESAURUS.terms[usize::from(self.0)]
     }
 
-    /// Its preferred word.
+    /// Returns the preferred word for the term.
     pub fn name(self) -> &'static str {
         self.term().name
     }
 
-    /// What it is about.
+    /// Returns the kind of the term.
     pub fn kind(self) -> Kind {
         self.term().kind
     }

@@ -1,4 +1,4 @@
-//! A value that takes a call to the outside to be made, and is then kept.
+//! A value that is made once, by a call to the outside, and then kept.
 
 use std::error::Error as StdError;
 use std::future::Future;

@@ -29,7 +29,7 @@ const VECTOR_DIMENSIONS: u32 = 1536;
 
 const SECONDS_PER_DAY: u32 = 24 * 60 * 60;
 
-/// What [`CosmosStore::init`] found and did.
+/// Report of [`CosmosStore::init`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InitReport {
     /// Whether the database is new.
@@ -99,29 +99,29 @@ impl CosmosStore {
 /// What [`CosmosStore::inspect`] found of one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
-    /// Its name.
+    /// Name of the container.
     pub name: String,
-    /// What is not as it should be.
+    /// Differences from the definition.
     pub findings: Vec<Finding>,
 }
 
-/// What can be wrong with a container.
+/// A difference between a container and its definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// There is none.
     Missing,
     /// It has another partition key.
     PartitionKey {
-        /// Its own.
+        /// Actual value.
         found: String,
-        /// What it should be.
+        /// Expected value.
         expected: String,
     },
     /// It has another default time to live.
     TimeToLive {
-        /// Its own, in words.
+        /// Actual value, in words.
         found: String,
-        /// What it should be.
+        /// Expected value.
         expected: String,
     },
     /// It lacks composite indexes.
@@ -271,7 +271,7 @@ fn composite_index(keys: &[(&'static str, Direction)]) -> CompositeIndex {
     })
 }
 
-/// What every container begins with.
+/// Returns the indexing policy that every container starts from.
 fn everything_indexed() -> IndexingPolicy {
     let mut indexing = IndexingPolicy::default().with_included_path("/*").with_excluded_path("/\"_etag\"/?");
     // The SDK's default would leave documents out unless each asked to be indexed.

@@ -168,7 +168,7 @@ impl Sql {
 /// A condition by what joins its tests. It is bracketed only where it must be: for each bracket within brackets the
 /// emulator takes several times as long to read a query.
 enum Condition {
-    /// One test.
+    /// A single test.
     Test(String),
     /// Tests joined by `AND`, which binds closer than `OR`.
     All(String),
@@ -190,7 +190,7 @@ impl Condition {
         text
     }
 
-    /// As one of several conditions that all hold.
+    /// Formats the condition as an operand of `AND`.
     fn in_all(self) -> String {
         match self {
             Self::Any(text) => format!("({text})"),

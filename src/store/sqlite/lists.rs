@@ -105,7 +105,7 @@ fn triggers(container: Container, list: &ListIndex) -> Result<[(String, String);
     }))
 }
 
-/// What gives the rows of the documents in `source`.
+/// Builds the query for the rows of the documents in `source`.
 fn rows(container: Container, list: &ListIndex, source: &str) -> Result<String> {
     let value = |name: &&'static str| sql::value(container, name);
     let dated = list.dated.iter().map(value).collect::<Result<Vec<_>>>()?.join(", ");

@@ -126,7 +126,7 @@ sqlite::work_error!(Error);
 /// Documents in SQLite.
 pub struct SqliteStore {
     engine: Engine,
-    /// None in memory.
+    /// Path of the file; `None` for a store in memory.
     path: Option<PathBuf>,
     clock: Arc<dyn Clock>,
     /// The moment that is read, as a connection in a transaction; else each read is of the present.
@@ -210,7 +210,7 @@ impl SqliteStore {
     /// looks into a slow query.
     ///
     /// # Errors
-    /// As [`DocumentStore::query`].
+    /// Same as for [`DocumentStore::query`].
     pub async fn query_plan(&self, query: &Query) -> Result<Vec<String>> {
         let sql::Statements { mut list, if_few, .. } = sql::statements(query, self.now_ms())?;
         list.extend(if_few.into_iter().flat_map(|(count, list)| [vec![count], list].concat()));

@@ -68,9 +68,9 @@ pub(super) fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
     })
 }
 
-/// How a field is read.
+/// SQL expressions for reading a field.
 struct Field {
-    /// Its place in the order, see the module's table.
+    /// Rank of the value in the sort order; see the module's table.
     value: String,
     /// Its JSON type as SQLite names it; NULL if the document lacks the field.
     kind: String,
@@ -89,7 +89,7 @@ impl Field {
     }
 }
 
-/// What conditions are about.
+/// Subject of a condition.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subject {
     pub(super) container: Container,
@@ -388,7 +388,7 @@ pub(super) struct Statement {
     pub(super) parameters: Vec<Parameter>,
 }
 
-/// What stands for a question mark.
+/// Value for a `?` in a statement.
 #[derive(Debug, Clone)]
 pub(super) enum Parameter {
     Value(SqlValue),
@@ -478,7 +478,7 @@ pub(super) struct Range<'a> {
 }
 
 impl Range<'_> {
-    /// What conditions within this stretch are about.
+    /// Returns the subject of conditions within this stretch.
     pub(super) fn subject(&self, subject: Subject) -> Subject {
         Subject { bounded: self.bounded, ..subject }
     }

@@ -188,7 +188,7 @@ impl Live {
         self.state().stored.unwrap_or_default()
     }
 
-    /// All events, if all are in memory.
+    /// All events, if all of them are in memory.
     pub(super) fn all(&self) -> Option<Vec<LoggedEvent>> {
         let state = self.state();
         (state.first == 1).then(|| state.events.iter().cloned().collect())

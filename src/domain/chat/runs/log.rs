@@ -73,7 +73,7 @@ pub(super) struct LogWriter {
     pub live: Arc<Live>,
     pub held: Arc<Held<ChatRun>>,
     pub clock: Arc<dyn Clock>,
-    /// How long events wait for others.
+    /// Longest time for which events are collected before they are written.
     pub flush: Duration,
     pub ttl: i64,
 }

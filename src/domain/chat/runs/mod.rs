@@ -65,7 +65,7 @@ pub enum Error {
     /// A run of the chat is going on.
     #[error("an answer is still being written")]
     Busy,
-    /// As many read the run as may.
+    /// The run has as many readers as are allowed.
     #[error("too many readers follow the run")]
     TooManyFollowers,
     /// The documents could not be read or written.

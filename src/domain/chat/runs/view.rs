@@ -10,7 +10,7 @@ use crate::model::usage::RunUsage;
 pub struct RunView {
     /// The run.
     pub summary: RunSummary,
-    /// All that was said.
+    /// The whole answer so far.
     pub answer: String,
     /// The tools that were used.
     pub tools: Vec<ToolView>,

@@ -47,7 +47,7 @@ enum Stage {
     Processing,
     /// It is in the wardrobe.
     Added,
-    /// Its picture could not be used.
+    /// The item's picture could not be used.
     Failed,
 }
 

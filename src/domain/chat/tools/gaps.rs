@@ -43,7 +43,7 @@ struct Anchor {
     category: Option<String>,
     brand: Option<String>,
     colours: Vec<String>,
-    /// What it is called.
+    /// Display name.
     name: String,
 }
 

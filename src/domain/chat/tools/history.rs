@@ -141,7 +141,7 @@ impl Tool for GetWearHistory {
 }
 
 impl GetWearHistory {
-    /// What the worn items are called.
+    /// Display names of the worn items.
     async fn names(&self, user: &UserId, events: &[WearEvent]) -> Result<HashMap<ItemId, String>, ToolError> {
         let mut ids: Vec<ItemId> = events.iter().map(|event| event.item_id.clone()).collect();
         ids.sort_unstable();

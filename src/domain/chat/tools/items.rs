@@ -30,7 +30,7 @@ const MAX_LINK_BYTES: usize = 1000;
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Found {
-    /// What a vote names it by.
+    /// Id by which a vote names the item.
     id: String,
     title: String,
     image_url: String,

@@ -102,13 +102,13 @@ pub trait Tool: Send + Sync {
 
 /// What tools are made of.
 pub struct Parts {
-    /// What all services share.
+    /// Parts that all services share.
     pub base: Arc<Base>,
     /// Scraped items by similarity.
     pub similar: SimilarItems,
     /// Addresses of pictures as clients find them.
     pub pictures: Pictures,
-    /// What currencies are worth.
+    /// Exchange rates.
     pub rates: Arc<ExchangeRates>,
     /// Weather of places.
     pub forecasts: weather::Forecasts,

@@ -321,7 +321,7 @@ impl Terms {
         Self(terms)
     }
 
-    /// How many of the terms the item matches.
+    /// Number of search terms that the item matches.
     fn score(&self, item: &WardrobeItem, garment: &Garment) -> usize {
         let category = item.category.as_deref().and_then(Category::of_text);
         let colours = item.colours.iter().map(|colour| colour.name.as_str());

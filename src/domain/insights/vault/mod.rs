@@ -83,7 +83,7 @@ impl Vault {
         Ok(body)
     }
 
-    /// What stays of an item.
+    /// The parts of an item that are needed.
     pub fn piece(&self, item: &ItemNumbers) -> Piece {
         let cost = item.cost();
         let price = cost
@@ -194,7 +194,7 @@ impl Serialize for Entries<'_> {
     }
 }
 
-/// What stays of an item.
+/// The parts of an item that are needed.
 pub struct Piece {
     id: Box<str>,
     /// Price in the currency of the answer.

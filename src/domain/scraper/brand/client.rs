@@ -27,13 +27,13 @@ const ENCODING_BYTES: usize = 1024;
 /// Why a site gave no products.
 #[derive(Debug, thiserror::Error)]
 pub enum BrandError {
-    /// Its configuration is invalid.
+    /// The source's configuration is invalid.
     #[error("the site's configuration cannot be used")]
     Config(#[from] ConfigError),
-    /// Its configured URL is refused.
+    /// The source's URL is refused.
     #[error("the site's address cannot be used")]
     Address(#[source] UrlRefused),
-    /// Its first page could not be fetched.
+    /// The source's first page could not be fetched.
     #[error("the site's first page cannot be fetched")]
     Page(#[from] PoliteError),
     /// The page could not be parsed.

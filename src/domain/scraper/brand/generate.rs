@@ -47,7 +47,7 @@ pub enum GenerateError {
     /// The model's answer was unusable.
     #[error("the model's answer has no selectors")]
     Nonsense,
-    /// Its selectors are invalid.
+    /// The generated selectors are invalid.
     #[error("the model's selectors cannot be used")]
     Unusable(#[from] ConfigError),
     /// The page could not be prepared.

@@ -80,7 +80,7 @@ pub fn ranking(turn: &Turn<'_>, ask: Ask) -> Answer {
     Ok(turn.say_list(&format!("ranked {ask}{one}"), &[("kind", &kind), ("number", &number)], lines))
 }
 
-/// What a piece is ranked by, in words.
+/// Says in words what a piece is ranked by.
 fn note(turn: &Turn<'_>, by: &str, item: &CompactItem) -> String {
     let bought = |otherwise: &str| {
         item.bought.as_deref().map_or_else(|| otherwise.to_owned(), |day| format!("bought {}", on(turn, day)))
@@ -161,7 +161,7 @@ fn on_record(turn: &Turn<'_>, ask: Ask, item: &CompactItem, wears: &[WornTogethe
     )
 }
 
-/// What was worn on days gone by.
+/// Answers what was worn on past days.
 pub fn worn(turn: &Turn<'_>) -> Answer {
     let asked = &turn.asked;
     let wanted = asked.occasion.iter().rfind(|term| term.kind() == Kind::Occasion);

@@ -64,7 +64,7 @@ pub fn answer(turn: &Turn<'_>) -> Answer {
     Ok(paragraphs.join("\n\n"))
 }
 
-/// What could come next.
+/// Suggests what the user could ask next.
 fn next_step(turn: &Turn<'_>, ask: Ask) -> Option<String> {
     let is_known = turn.asked.is_variation && matches!(ask, "outfit" | "pair");
     turn.may_say(&format!("after {ask}"), &[]).filter(|_| !is_known)

@@ -10,7 +10,7 @@ use crate::llm::offline::understand::Named;
 use crate::model::garment::shown;
 use crate::model::tool_results::Paid;
 
-/// What the wardrobe cost, or a part of it.
+/// Answers what the wardrobe, or a part of it, cost.
 pub fn spent(turn: &Turn<'_>) -> Answer {
     let result: Value = turn.read("get_wardrobe_summary", json!({}))?;
     let spent = &result["spent"];

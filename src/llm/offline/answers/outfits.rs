@@ -170,7 +170,7 @@ fn purpose(turn: &Turn<'_>) -> String {
     format!("for {what} {when}").trim().to_owned()
 }
 
-/// What an outfit lacks, and which weather it is for.
+/// Says what an outfit lacks and which weather it is for.
 pub fn remarks(turn: &Turn<'_>, plan: &OutfitPlan, planned: &PlannedOutfit) -> String {
     let mut remarks = Vec::new();
     // What the user does not want is not missed.

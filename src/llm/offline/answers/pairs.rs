@@ -18,7 +18,7 @@ const CELSIUS_BY_WARMTH: [f64; 4] = [25.0, 17.0, 13.0, 8.0];
 const TOO_COLD_BELOW: f64 = 18.0;
 const TOO_WARM_ABOVE: f64 = 21.0;
 
-/// What goes with a piece.
+/// Answers what goes with a piece.
 pub fn pair(turn: &Turn<'_>) -> Answer {
     let asked = &turn.asked;
     // "Which shoes go with the sage shirt": the shoes are asked for, the shirt is there.

@@ -12,7 +12,7 @@ use crate::model::vocabulary;
 /// Items that a search returns at most.
 const MOST_FOUND: usize = 30;
 
-/// What a piece is called.
+/// Returns the display name of a piece.
 pub fn name(item: &CompactItem) -> String {
     clean(&item.name)
 }
@@ -38,7 +38,7 @@ pub fn sorted(turn: &Turn<'_>, by: &str, order: &str) -> Answer<Vec<CompactItem>
     }
 }
 
-/// What was found for clothes that were named.
+/// Search results for the clothes that a message names.
 pub struct Owned {
     /// Pieces that are just that, or a shade of it.
     pub fitting: Vec<CompactItem>,
@@ -46,7 +46,7 @@ pub struct Owned {
     pub is_shade: bool,
     /// Of all pieces those that come closest, when none fits.
     pub close: Vec<CompactItem>,
-    /// How many of the whole wardrobe fit.
+    /// Number of matching pieces in the whole wardrobe.
     pub count: u64,
 }
 

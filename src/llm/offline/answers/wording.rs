@@ -114,7 +114,7 @@ pub fn spelled(count: u64) -> String {
     word.map_or_else(|| count.to_string(), |word| (*word).to_owned())
 }
 
-/// What the user says of themselves, said to them.
+/// Rewrites the user's words about themselves in the second person.
 pub fn second_person(text: &str) -> String {
     let words: Vec<&str> = text.split(' ').collect();
     let term = |word: &str| thesaurus::lookup(&word.to_lowercase());

@@ -14,7 +14,7 @@ const REACH_OF_NOT: usize = 5;
 pub struct Token {
     /// In lower case, corrected.
     pub word: String,
-    /// As it was written.
+    /// The word as the user wrote it.
     written: String,
     /// Whether punctuation stands before it.
     is_after_break: bool,

@@ -58,7 +58,7 @@ pub fn degrees(message: &str) -> Option<f64> {
     (0..words.len()).find_map(degrees).filter(|celsius| (-60.0..=60.0).contains(celsius))
 }
 
-/// How many outfits are asked for.
+/// Returns the number of outfits that are asked for.
 pub fn outfits(words: &[String]) -> u16 {
     let Some(place) = words.iter().position(|word| is_listed("several outfits", word)) else { return 1 };
     let counts = words[place.saturating_sub(3)..place]

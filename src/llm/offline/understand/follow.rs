@@ -19,9 +19,9 @@ const KINDS_OF_CONSENT: [&str; 3] = ["find", "outfit", "thanks"];
 
 /// A message of the user as it was understood.
 pub struct Asked<'a> {
-    /// What it asked.
+    /// Request of the earlier message.
     pub request: Request,
-    /// What was answered.
+    /// The stylist's answer to it.
     pub answer: Option<&'a str>,
 }
 
@@ -29,7 +29,7 @@ pub struct Asked<'a> {
 pub struct Talk<'a> {
     /// The messages, the last one last.
     pub asked: Vec<Asked<'a>>,
-    /// All pieces that were shown.
+    /// Names of the pieces that the answer showed.
     pub shown: Vec<String>,
     /// The day it is.
     pub today: Date,

@@ -27,9 +27,9 @@ pub const OUTFITS: [Ask; 4] = ["outfit", "pair", "packing", "opinion"];
 /// Clothes that a message names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Named {
-    /// As they were named, in lower case.
+    /// The user's words, in lower case.
     pub text: String,
-    /// What that describes.
+    /// Description made from these words.
     pub description: Description,
     /// Whether the message speaks of them as of something that is there: "my", "the".
     pub is_claimed: bool,
@@ -37,7 +37,7 @@ pub struct Named {
     end: usize,
 }
 
-/// What a message asks for.
+/// A message's request, as far as it is understood.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// The kinds of question, in the order of the message.
@@ -52,7 +52,7 @@ pub struct Request {
     pub rejects_shown: bool,
     /// Of what was shown, the one that it is about: 1 for "the second one".
     pub ordinal: Option<usize>,
-    /// What it says of the user, as they wrote it.
+    /// Facts about the user, in their own words.
     pub facts: Vec<String>,
     /// Clothes that were shown and should not come again.
     pub unlike: Vec<String>,
@@ -68,7 +68,7 @@ pub struct Request {
     pub place: Option<String>,
     /// Days of a trip or a plan.
     pub days: Option<u16>,
-    /// How many outfits: 0 for several.
+    /// Number of outfits; 0 for "several".
     pub outfits: u16,
     /// Degrees Celsius that the message names.
     pub celsius: Option<f64>,
