@@ -1,5 +1,6 @@
 //! `pluckit jobs`: lists, shows, follows, terminates and restarts jobs of a running service.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -106,6 +107,17 @@ struct Progress {
     message: String,
 }
 
+impl fmt::Display for Progress {
+    /// The message, after "1/3" where it is known how much there is to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { done, total, message } = self;
+        if *total > 0 {
+            write!(f, "{done}/{total} ")?;
+        }
+        f.write_str(message)
+    }
+}
+
 #[derive(Deserialize)]
 struct Change {
     at: String,
@@ -196,8 +208,7 @@ async fn list(service: &Service, status: Option<&str>, all: bool) -> anyhow::Res
 /// Formats a job as one line.
 fn line(job: &Job) -> String {
     let progress = job.custom_status.as_ref().filter(|_| !job.is_final());
-    let progress =
-        progress.map(|Progress { done, total, message }| format!("  {done}/{total} {message}")).unwrap_or_default();
+    let progress = progress.map(|progress| format!("  {progress}")).unwrap_or_default();
     let owner = job.user_id.as_ref().map(|owner| format!("  {owner}")).unwrap_or_default();
     let error = job.error.as_ref().map(|error| format!("  {error}")).unwrap_or_default();
     let Job { id, name, status, created_time, .. } = job;
@@ -215,9 +226,7 @@ async fn show(service: &Service, id: &str) -> anyhow::Result<()> {
         format!("Updated  {}", job.last_updated_time),
         format!("Input    {}", job.input),
     ];
-    if let Some(Progress { done, total, message }) = &job.custom_status {
-        lines.push(format!("Progress {done} of {total}: {message}"));
-    }
+    lines.extend(job.custom_status.iter().map(|progress| format!("Progress {progress}")));
     if !job.result.is_null() {
         lines.push(format!("Result   {}", job.result));
     }
@@ -238,8 +247,8 @@ async fn show(service: &Service, id: &str) -> anyhow::Result<()> {
 
 async fn tail(service: &Service, id: &str) -> anyhow::Result<ExitCode> {
     let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    let style = ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len} {wide_msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let style = |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let (measured, unmeasured) = (style("{spinner} {bar:30} {wide_msg}"), style("{spinner} {wide_msg}"));
     bar.enable_steady_tick(Duration::from_millis(120));
     let (mut faults, mut last) = (0, String::new());
     let job = loop {
@@ -247,11 +256,15 @@ async fn tail(service: &Service, id: &str) -> anyhow::Result<ExitCode> {
             Ok((job, _)) if job.is_final() => break job,
             Ok((job, pause)) => {
                 faults = 0;
-                let Progress { done, total, message } = job.custom_status.unwrap_or_default();
-                bar.set_length(total);
-                bar.set_position(done);
-                bar.set_message(words(&format!("{} {message}", job.status)));
-                let now = words(&format!("{} {done}/{total} {message}", job.status));
+                let progress = job.custom_status.unwrap_or_default();
+                // Why it waits, if it was tried before.
+                let reason = job.history.last().filter(|change| change.status == "Pending");
+                let reason = reason.and_then(|change| change.detail.as_ref()).map(|detail| format!(" ({detail})"));
+                let now = words(&format!("{} {progress}{}", job.status, reason.unwrap_or_default()));
+                bar.set_style(if progress.total > 0 { measured.clone() } else { unmeasured.clone() });
+                bar.set_length(progress.total);
+                bar.set_position(progress.done);
+                bar.set_message(now.clone());
                 // Where there is no bar, each change is a line.
                 if bar.is_hidden() && now != last {
                     tell(&now);
