@@ -4,11 +4,11 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::Stream;
 use futures::stream::StreamExt;
+use tokio::time::Instant;
 use tracing::{Instrument, Span, field, info_span};
 
 use super::{CallContext, ChatRequest, Error, Message, Model, Part, PartStream, Purpose, Reply, Result, Usage};

@@ -1,8 +1,7 @@
 //! Tools: those of the stylist, and those that change the wardrobe, as the protocol wants them.
 
-use std::time::Instant;
-
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::message::Fault;

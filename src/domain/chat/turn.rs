@@ -2,9 +2,10 @@
 //!
 //! An answer of the model and the results of its tools are a step. A turn can be taken up again after any finished step.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
 
 use super::follow_up::{self, FollowUp};
 use super::runs::Log;
