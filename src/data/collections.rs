@@ -12,7 +12,7 @@ use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::model::collection::{Collection, Membership};
 use crate::model::ids::{CollectionId, ItemId, UserId};
-use crate::store::{Container, Direction, DocumentStore, ETag, Filter, Key, Query};
+use crate::store::{self, Container, Direction, DocumentStore, ETag, Filter, Key, Query};
 
 /// Collections of one owner, and joined ones of one user, that are listed at most.
 const MOST_LISTED: usize = 1000;
@@ -31,8 +31,11 @@ impl Collections {
     /// Saves a new collection.
     pub async fn create(&self, collection: &Collection) -> Result<()> {
         let key = Self::key(&collection.owner_id, &collection.id);
-        self.0.create(&key, &serde_json::to_value(collection)?).await?;
-        Ok(())
+        match self.0.create(&key, &serde_json::to_value(collection)?).await {
+            // Ids are random: an earlier try of the same request had succeeded.
+            Ok(_) | Err(store::Error::Conflict) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Finds a collection of this owner, and its version.

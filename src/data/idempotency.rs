@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::lease::{Claimed, Decision, Held, Leases, Standing, leased};
 use super::{Result, pages};
@@ -74,6 +75,9 @@ pub struct Record {
     user_id: UserId,
     fingerprint: String,
     created_at: Option<Timestamp>,
+    /// Names what the request creates, in every try.
+    #[serde(default = "Uuid::new_v4")]
+    pub operation: Uuid,
     /// The answer, once there is one.
     pub answer: Option<Answer>,
     ttl: u32,
@@ -102,11 +106,12 @@ impl Idempotency {
             (Some(record), _) if record.fingerprint != fingerprint => Decision::Leave(Begun::Other),
             (Some(Record { answer: Some(answer), .. }), _) => Decision::Leave(Begun::Answered(answer)),
             (Some(_), Standing::Held(_)) => Decision::Leave(Begun::UnderWay),
-            (Some(_) | None, _) => Decision::Take(Record {
+            (found, _) => Decision::Take(Record {
                 id: id.clone(),
                 user_id: user.clone(),
                 fingerprint: fingerprint.to_owned(),
                 created_at: Some(clock.now().into()),
+                operation: found.map_or_else(Uuid::new_v4, |earlier| earlier.operation),
                 answer: None,
                 ttl: LIFE_SECONDS,
                 lease: Lease::default(),

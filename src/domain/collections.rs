@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tracing::warn;
-use uuid::Uuid;
 
 use crate::base::chain::Chain;
 use crate::data::update::Edit;
@@ -27,6 +26,8 @@ const UNCONFIRMED: Duration = Duration::from_secs(10 * 60);
 /// A collection that is to be created.
 #[derive(Debug, Clone)]
 pub struct NewCollection {
+    /// Its id, which nobody else has.
+    pub id: CollectionId,
     /// Name.
     pub name: String,
     /// Description.
@@ -68,14 +69,14 @@ pub enum Added {
 /// # Errors
 /// When a document could not be read or written.
 pub async fn create(data: &Data, owner: &UserId, new: NewCollection, now: Timestamp) -> Result<Option<Collection>> {
-    let NewCollection { name, description, is_public, mut items } = new;
+    let NewCollection { id, name, description, is_public, mut items } = new;
     let mut seen = std::collections::HashSet::new();
     items.retain(|item| seen.insert(item.clone()));
     if data.wardrobe.find_kept(owner, &items).await?.len() < items.len() {
         return Ok(None);
     }
     let collection = Collection {
-        id: Uuid::new_v4().to_string().into(),
+        id,
         owner_id: owner.clone(),
         name,
         description,

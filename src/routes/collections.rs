@@ -13,6 +13,7 @@ use crate::data::update::Edit;
 use crate::domain::collections::{self, Added, Join, NewCollection};
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
+use crate::http::extract::new_id::NewId;
 use crate::http::extract::text::{INVALID_BODY, TextJson, TextPath};
 use crate::http::layers::auth::CurrentUser;
 use crate::model::collection::{Collection, MAX_ITEMS};
@@ -101,6 +102,7 @@ struct CreateCollectionRequest {
 async fn create_collection(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
+    new_id: NewId,
     TextJson(body): TextJson<Option<CreateCollectionRequest>>,
 ) -> Result<(StatusCode, AppJson<CollectionResponse>), ApiError> {
     let body = body.ok_or(INVALID_BODY)?;
@@ -111,7 +113,8 @@ async fn create_collection(
         return Err(TOO_MANY_ITEMS);
     }
     let description = body.description.filter(|description| !description.is_empty());
-    let new = NewCollection { name, description, is_public: body.is_public.unwrap_or_default(), items };
+    let id = new_id.id().to_string().into();
+    let new = NewCollection { id, name, description, is_public: body.is_public.unwrap_or_default(), items };
     let created = collections::create(&app.data, &user, new, app.clock.now().into()).await?;
     Ok((StatusCode::CREATED, AppJson(created.ok_or(NO_ITEM)?.into())))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use futures::future::join_all;
 use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::store::sqlite::SqliteStore;
@@ -11,7 +11,7 @@ use pluckit::store::{Container, DocumentStore, Key, Query};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
-use crate::support::caller::Caller;
+use crate::support::caller::{Answer, Caller};
 use crate::support::{TestApp, refusal};
 
 async fn ban(app: &TestApp) -> Caller {
@@ -105,6 +105,48 @@ async fn a_request_whose_process_died_is_done_again_after_seconds() {
     assert_eq!((again.status, again.header("idempotency-replayed")), (StatusCode::OK, ""));
     let again = grace.post("/api/admin/ban/eve", json!({"reason": "spam"})).await;
     assert_eq!((again.status, again.header("idempotency-replayed")), (StatusCode::OK, "true"));
+}
+
+/// How many documents of the user there are in each container that requests add to.
+async fn added(app: &TestApp, user: &str) -> Vec<u64> {
+    let containers = [Container::Wardrobe, Container::Collections, Container::StylingActivity, Container::WearEvents];
+    let counts = containers
+        .map(|container| async move { app.state.data.store.count(&Query::partition(container, user)).await.unwrap() });
+    join_all(counts).await
+}
+
+#[tokio::test]
+async fn what_a_request_created_before_its_process_died_is_created_once() {
+    let app = TestApp::new();
+    let coat = json!({ "id": "coat", "userId": "ada", "category": "Outerwear" });
+    app.save(Container::Wardrobe, "ada", coat).await;
+    let requests = [
+        (Method::POST, "/api/wardrobe", json!({ "category": "Tops" })),
+        (Method::POST, "/api/collections", json!({ "name": "Summer" })),
+        (Method::POST, "/api/wardrobe/styling-activity", json!({ "itemId": "coat" })),
+        (Method::PATCH, "/api/wardrobe/coat/wear", json!({})),
+    ];
+    for (number, (method, path, body)) in requests.into_iter().enumerate() {
+        let ada = app.user("ada").await.header("idempotency-key", &format!("key-{number}"));
+        let before = records(&app, "ada").await;
+        let send = async || ada.send(method.clone(), path, Some("application/json"), body.to_string()).await;
+        let first = send().await;
+        assert!(first.status.is_success(), "{path}: {first:?}");
+        let there = added(&app, "ada").await;
+        // As it is when the process died after that, or the store's answer was lost.
+        let new = records(&app, "ada").await.into_iter().find(|id| !before.contains(id)).unwrap();
+        let key = Key::new(Container::Conversations, "ada", &new);
+        let mut record: Value = app.state.data.store.read(&key).await.unwrap().unwrap().parse().unwrap();
+        record["answer"] = Value::Null;
+        app.state.data.store.upsert(&key, &record).await.unwrap();
+        let again = send().await;
+        assert_eq!((again.status, again.header("idempotency-replayed")), (first.status, ""), "{path}");
+        assert_eq!(added(&app, "ada").await, there, "{path}");
+        let id = |answer: &Answer| answer.json().get("id").or(answer.json().get("activityId")).cloned();
+        assert_eq!(id(&again), id(&first), "{path}");
+    }
+    let coat = app.user("ada").await.get("/api/wardrobe/coat").await.json();
+    assert_eq!(coat["wearCount"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@
 
 pub mod chat_id;
 pub mod description;
+pub mod new_id;
 pub mod parts;
 pub mod text;
 pub mod upload;

@@ -3,8 +3,9 @@
 //!
 //! For requests of users that change something. The first answer is kept for a day, with a hash of what was asked; another
 //! request under the same key is a fault of the caller (422). While the first is under way, others are told to come back
-//! (409); when its process dies, for some seconds. An answer of 5xx is not kept: then the next try is a try. What is done
-//! later is a job, which keeps its key itself.
+//! (409); when its process dies, for some seconds. An answer of 5xx is not kept: then the next try is a try. What a
+//! request creates has the same id in each try ([`NewId`]), so a try that got as far as that is not repeated either. What is
+//! done later is a job, which keeps its key itself.
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::base::chain::Chain;
 use crate::base::hash::sha256_hex_of;
 use crate::data::idempotency::{Answer, Begun};
 use crate::http::error::{ApiError, Fault, Step};
+use crate::http::extract::new_id::NewId;
 use crate::http::extract::{IDEMPOTENCY_KEY, idempotency_key, prefers_async, read_body};
 use crate::http::layers::auth::CurrentUser;
 use crate::model::ids::UserId;
@@ -78,7 +80,7 @@ async fn answer_once(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let body = read_body(&parts.headers, body).await?;
     let uri = parts.uri.to_string();
     let fingerprint = sha256_hex_of([parts.method.as_str().as_bytes(), b"\n", uri.as_bytes(), b"\n", &body]);
@@ -89,6 +91,7 @@ async fn answer_once(
         Begun::Other => return Err(reused()),
         Begun::Answered(answer) => return Ok(replay(answer)),
     };
+    parts.extensions.insert(NewId::of_repeatable(held.document().operation));
     if kept.is_tidying_due(user) {
         let (kept, user) = (kept.clone(), user.clone());
         app.tasks.spawn(async move {

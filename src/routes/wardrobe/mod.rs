@@ -16,7 +16,6 @@ use tracing::warn;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use uuid::Uuid;
 
 use self::item::{CreateItemRequest, ItemRequest, ItemResponse};
 use crate::base::chain::Chain;
@@ -24,6 +23,7 @@ use crate::data::wardrobe::{ItemOrder, ItemsQuery, OWN_FIELDS, Replaced};
 use crate::domain::collections;
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
+use crate::http::extract::new_id::NewId;
 use crate::http::extract::text::{BODY_REQUIRED, LenientQuery, TextJson, TextPath};
 use crate::http::layers::auth::CurrentUser;
 use crate::http::respond::{IfMatch, IfMatchHeader, STALE_VERSION, version_tag};
@@ -185,18 +185,19 @@ async fn find_item(
 async fn create_item(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
+    new_id: NewId,
     TextJson(body): TextJson<Option<CreateItemRequest>>,
 ) -> Result<Response, ApiError> {
     let body = body.ok_or(BODY_REQUIRED)?;
-    let id = match body.id().map(str::trim).filter(|id| !id.is_empty()) {
-        Some(id) if is_valid_id(id) => ItemId::from(id),
+    let (id, may_exist) = match body.id().map(str::trim).filter(|id| !id.is_empty()) {
+        Some(id) if is_valid_id(id) => (ItemId::from(id), false),
         Some(_) => {
             return Err(ApiError::BadRequest("An id has 1 to 128 of letters, digits, dots, hyphens and underscores."));
         }
-        None => ItemId::from(Uuid::new_v4().simple().to_string()),
+        None => (ItemId::from(new_id.id().simple().to_string()), new_id.may_exist()),
     };
     let document = Value::Object(body.document(&app, &user, &id)?);
-    if !app.data.wardrobe.create(&user, &id, &document).await? {
+    if !app.data.wardrobe.create(&user, &id, &document).await? && !may_exist {
         return Err(ApiError::Conflict("An item with this id exists already."));
     }
     // The weekly digest walks profiles. The item is there in any case.

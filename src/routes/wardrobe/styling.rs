@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use tracing::warn;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::NO_ITEM;
 use super::item::shown_picture;
@@ -17,6 +16,7 @@ use crate::base::chain::Chain;
 use crate::data::styling::StylingActivities;
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
+use crate::http::extract::new_id::NewId;
 use crate::http::extract::text::{BODY_REQUIRED, TextJson, TextPath};
 use crate::http::layers::auth::CurrentUser;
 use crate::model::ids::ItemId;
@@ -71,6 +71,7 @@ pub(super) struct RecordStylingResponse {
 pub(super) async fn record_styling(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
+    new_id: NewId,
     TextJson(body): TextJson<Option<RecordStylingRequest>>,
 ) -> Result<AppJson<RecordStylingResponse>, ApiError> {
     let body = body.ok_or(BODY_REQUIRED)?;
@@ -80,7 +81,7 @@ pub(super) async fn record_styling(
         return Err(ApiError::BadRequest("A text may have at most 200 characters."));
     }
     let event = body.client_event_id.filter(|id| !id.trim().is_empty());
-    let id = event.clone().unwrap_or_else(|| format!("sty-{}", Uuid::new_v4().simple()));
+    let id = event.clone().unwrap_or_else(|| format!("sty-{}", new_id.id().simple()));
     if !StylingActivities::key(&user, &id).is_valid() {
         return Err(ApiError::BadRequest("clientEventId must not contain slashes, backslashes, ? or #."));
     }

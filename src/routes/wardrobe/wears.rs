@@ -11,6 +11,7 @@ use crate::data::wardrobe::Worn;
 use crate::domain::wardrobe::wears::{self, NewWearFields};
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
+use crate::http::extract::new_id::NewId;
 use crate::http::extract::text::{LenientQuery, TextJson, TextPath};
 use crate::http::layers::auth::CurrentUser;
 use crate::model::ids::{ItemId, UserId};
@@ -32,9 +33,13 @@ pub(super) async fn log_wear(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
     TextPath(id): TextPath<ItemId>,
+    new_id: NewId,
     body: Option<TextJson<Option<NewWearFields>>>,
 ) -> Result<AppJson<ItemResponse>, ApiError> {
-    let fields = body.and_then(|TextJson(body)| body).unwrap_or_default();
+    let mut fields = body.and_then(|TextJson(body)| body).unwrap_or_default();
+    if new_id.may_exist() && fields.client_event_id.is_none() {
+        fields.client_event_id = Some(new_id.id().simple().to_string());
+    }
     let item = match wears::log(&app.data, &user, &id, fields, app.clock.now()).await? {
         Worn::Counted(item) | Worn::Repeated(item) => *item,
         Worn::Draft => return Err(ApiError::Conflict("Draft items cannot be worn.")),
