@@ -8,7 +8,7 @@ use super::lenient;
 use super::timestamp::Timestamp;
 
 /// Largest clock difference between two processes that is tolerated.
-const MOST_SKEW: Duration = Duration::from_secs(30);
+pub const MOST_SKEW: Duration = Duration::from_secs(30);
 
 /// Who works on a document, and until when nobody else may. To be flattened into the document, before its unnamed fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,9 @@
 //! Each due time is claimed by compare-and-swap on the timer's document, with a lease that is renewed while the
 //! function runs, so that one process runs it and another takes over if that one dies. Missed due times are made up by
 //! one run. The very first start runs nothing; it records where to begin.
+//!
+//! A due time that is recorded and still to come was seen to by a process whose clock was ahead. It does not count, or the
+//! timer would rest until then: the newest due time is run, perhaps again.
 
 use std::time::Duration;
 
@@ -19,6 +22,7 @@ use crate::config::Config;
 use crate::data;
 use crate::data::lease::{self, Claimed, Decision, Held, Lost, Standing};
 use crate::data::timers::{PARTITION, Timers};
+use crate::model::lease::MOST_SKEW;
 use crate::model::schedule::Schedule;
 use crate::model::timer::TimerState;
 use crate::model::timestamp::Timestamp;
@@ -154,8 +158,10 @@ impl Timer {
             if latest.is_none() && wake.is_none() {
                 return;
             }
-            if let Some(latest) = latest.filter(|latest| settled.is_none_or(|settled| settled < *latest)) {
-                match self.claim(latest).await {
+            let is_settled =
+                |latest: OffsetDateTime| settled.is_some_and(|settled| (latest..=now + MOST_SKEW).contains(&settled));
+            if let Some(latest) = latest.filter(|latest| !is_settled(*latest)) {
+                match self.claim(latest, now).await {
                     Ok(Claimed::Ours(held)) => {
                         self.run_due(&held).await;
                         continue;
@@ -179,12 +185,18 @@ impl Timer {
         until_wake.unwrap_or(self.options.tick).clamp(Duration::from_millis(1), self.options.tick)
     }
 
-    /// Claims the newest due time that nobody has seen to, or the one that somebody died over.
-    async fn claim(&self, latest: OffsetDateTime) -> data::Result<Claimed<TimerState, NotClaimed>> {
+    /// Claims the newest due time at `now` that nobody has seen to, or the one that somebody died over.
+    async fn claim(
+        &self,
+        latest: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> data::Result<Claimed<TimerState, NotClaimed>> {
         let leases = self.app.data.leases(&self.app.clock, self.options.lease);
         // The name is that of the process: if the answer to a claim is lost, the next look finds it ours.
         let key = Timers::key(self.name);
-        leases.claim_as(&self.owner, key, |found, standing| self.decide(found, standing, latest.into())).await
+        leases
+            .claim_as(&self.owner, key, |found, standing| self.decide(found, standing, latest.into(), now.into()))
+            .await
     }
 
     fn decide(
@@ -192,8 +204,8 @@ impl Timer {
         found: Option<TimerState>,
         standing: Standing,
         latest: Timestamp,
+        now: Timestamp,
     ) -> Decision<TimerState, NotClaimed> {
-        let now = self.app.clock.now().into();
         let Some(mut state) = found else {
             return Decision::Save(self.beginning(latest, now), NotClaimed::Settled);
         };
@@ -201,10 +213,11 @@ impl Timer {
             return Decision::Leave(NotClaimed::Theirs(until));
         }
         // With a lease that has ended: whoever ran it died, or lost the store.
-        if state.last_due >= latest && state.lease_expires_at.is_none() {
+        let is_to_come = state.last_due > now + MOST_SKEW;
+        if state.last_due >= latest && state.lease_expires_at.is_none() && !is_to_come {
             return Decision::Leave(NotClaimed::Settled);
         }
-        if state.last_due < latest {
+        if state.last_due < latest || is_to_come {
             (state.last_due, state.attempts) = (latest, 0);
         }
         if state.attempts >= self.options.attempts {

@@ -104,6 +104,22 @@ impl Drop for Service {
     }
 }
 
+#[tokio::test]
+async fn a_timer_goes_on_when_a_clock_that_was_ahead_is_right_again() {
+    const AHEAD: Duration = Duration::from_secs(2 * 60 * 60);
+    let mut service = Service::in_memory();
+    service.start_process();
+    service.until_completed(FIRST_DUE).await;
+    service.clock.advance(AHEAD);
+    service.until_completed(FIRST_DUE + AHEAD).await;
+    service.clock.set_back(AHEAD);
+    service.until_completed(FIRST_DUE).await;
+    service.clock.advance(PERIOD);
+    service.until_completed(FIRST_DUE + PERIOD).await;
+    service.stop_processes().await;
+    assert_eq!(service.runs(), 3, "one due time ahead, the newest one again, and the next");
+}
+
 /// Moves the clock through 200 due times under the eyes of all processes.
 async fn run_200(service: &mut Service) {
     service.until_completed(FIRST_DUE).await;
