@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and helpers are part of it")]
 #![expect(clippy::too_many_lines, reason = "a test tells its story from beginning to end")]
 
+#[path = "../doubles/mod.rs"]
+mod doubles;
+
 mod access;
 mod api_clients;
 mod azure;

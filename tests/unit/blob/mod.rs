@@ -53,6 +53,25 @@ macro_rules! local_files {
 }
 each_promise!(local_files);
 
+macro_rules! in_memory {
+    ($($promise:ident)+) => {
+        mod in_memory {
+            use std::sync::Arc;
+
+            use pluckit::base::clock::SystemClock;
+
+            use crate::doubles::blobs::MemoryBlobs;
+
+            $(#[tokio::test]
+            async fn $promise() {
+                let base = "http://127.0.0.1:7071/api/media".parse().unwrap();
+                super::contract::$promise(MemoryBlobs::new(base, Arc::new(SystemClock))).await;
+            })+
+        }
+    };
+}
+each_promise!(in_memory);
+
 macro_rules! on_azure {
     ($($promise:ident)+) => {
         mod on_azure {
