@@ -1,5 +1,7 @@
 //! The backend of PluckIt, an AI wardrobe stylist. `README.md` says how to run it, `CONTRIBUTING.md` how to change it.
 
+#![forbid(unsafe_code)]
+
 pub mod app;
 pub mod azure;
 pub mod base;

@@ -1,5 +1,7 @@
 //! The `pluckit` binary: parses the command line and runs a sub-command.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
