@@ -124,6 +124,9 @@ fn host_json_is_what_our_own_numbers_assume() {
     assert_eq!(queues["maxDequeueCount"], 5);
     assert_eq!(host::span(queues["visibilityTimeout"].as_str().unwrap()).as_secs(), 30);
     assert_eq!(queues["messageEncoding"], "base64");
+    // Queries and alerts count lines of the log.
+    let sampling = &host["logging"]["applicationInsights"]["samplingSettings"];
+    assert!(sampling["excludedTypes"].as_str().unwrap().split(';').any(|kind| kind == "Trace"));
     // With routes of its own the host refuses to start beside any function.json.
     assert_eq!(host["customHandler"].get("http"), None);
 }
