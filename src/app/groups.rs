@@ -231,7 +231,7 @@ fn wardrobe_groups() -> Vec<Group> {
     ]
 }
 
-/// What a web client asks of its own origin beside the API. It is not a part of the API.
+/// Routes that a web client calls on its own origin beside the API. They are not part of the API.
 pub fn client() -> Group {
     Group::new("client", Public, reddit::public()).quota(Kind::Ingest)
 }

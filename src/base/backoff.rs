@@ -17,7 +17,7 @@ pub struct Backoff {
 /// The random part of a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jitter {
-    /// The pause is what it is.
+    /// No random part.
     None,
     /// From half of the pause to all of it.
     Half,

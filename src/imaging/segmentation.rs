@@ -27,7 +27,7 @@ use crate::telemetry::trace_context;
 /// Longest answer, in bytes: more than a PNG of the size that we send can have.
 const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
-/// How long the others are told what one has found out: that the service does not answer.
+/// Time for which other requests are refused at once after one has found that the service does not answer.
 const VERDICT_LIFE: Duration = Duration::from_secs(5);
 
 /// Why there is no answer, in the words that callers read.

@@ -144,7 +144,7 @@ pub fn from_segmentation(sent: Picture, answer: &[u8], limits: &Limits) -> Resul
     Ok(with_alpha(sent, &resize_mask(&alpha, from, to)))
 }
 
-/// The picture with this alpha, which has a byte per pixel, instead of its own.
+/// Replaces the alpha channel of a picture; `alpha` has a byte per pixel.
 fn with_alpha(picture: Picture, alpha: &[u8]) -> Picture {
     let (width, height) = (picture.width(), picture.height());
     let mut bytes = picture.into_rgba().into_bytes();

@@ -52,7 +52,7 @@ impl Conversation {
     }
 }
 
-/// What a preference is about.
+/// Kind of a preference.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::EnumString, strum::IntoStaticStr,
 )]

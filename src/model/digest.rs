@@ -229,7 +229,7 @@ pub struct FanOut {
     /// Time at which the last page was queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
-    /// Who is at it, or until when a message waits for somebody to go on.
+    /// The worker that queues users, or until when a message waits for the next one.
     #[serde(flatten)]
     pub lease: Lease,
     /// Seconds until the document expires.

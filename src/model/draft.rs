@@ -139,7 +139,7 @@ impl DraftItem {
         serde_json::from_value(serde_json::to_value(self)?)
     }
 
-    /// Whether the photo waits for a worker, or one is at it.
+    /// Whether the photo waits for a worker or is being processed.
     pub fn is_processing(&self) -> bool {
         self.draft_status == Some(DraftStatus::Processing)
     }

@@ -40,7 +40,7 @@ impl Lease {
         Self { owner: None, expires_at: Some(until) }
     }
 
-    /// A lease as a document has it that keeps these two under names of its own.
+    /// Builds a lease from a document that has other names for its two fields.
     pub fn from_parts(owner: Option<String>, expires_at: Option<Timestamp>) -> Self {
         Self { owner, expires_at }
     }

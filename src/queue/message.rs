@@ -39,7 +39,7 @@ pub fn read_object(text: &str) -> Option<Value> {
     objects.into_iter().find(Value::is_object)
 }
 
-/// The text of a message, and what it is if it was in base64.
+/// Returns the text of a message, and its decoded form if it may be base64.
 fn forms(text: &str) -> (String, Option<String>) {
     let mut plain = text.to_owned();
     // Some senders write a text of JSON as JSON.

@@ -202,7 +202,7 @@ pub struct QueueTrigger {
     pub role: QueueRole,
 }
 
-/// What a queue is for.
+/// Purpose of a queue.
 pub enum QueueRole {
     /// Messages to process.
     Work {

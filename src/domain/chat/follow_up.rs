@@ -42,7 +42,7 @@ pub enum FollowUp {
     Outfit,
 }
 
-/// What an offer is about.
+/// Subject of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Offer {
     Gaps,

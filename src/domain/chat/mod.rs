@@ -43,7 +43,7 @@ pub const LONGEST_TRACE_ID: usize = 128;
 /// A turn ends after this long, whatever the model does: front ends cut a request off at 230 s.
 const TURN_TIMEOUT: Duration = Duration::from_secs(200);
 
-/// What a user says, and what was said before.
+/// A user's message, with the conversation before it.
 #[derive(Debug, Clone)]
 pub struct Turn {
     /// Author of the message.

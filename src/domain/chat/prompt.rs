@@ -1,4 +1,4 @@
-//! What the model is told before the conversation.
+//! The system prompt of the stylist.
 
 use std::fmt::Write;
 

@@ -46,7 +46,7 @@ pub struct Conversation<'a> {
     messages: Vec<Message>,
     /// The steps that are finished.
     steps: Vec<FinishedStep>,
-    /// What the model is told of the consent that brought the turn about, until a step remembers it.
+    /// Note for the model about the offer that the user has accepted, until a step has stored it.
     accepted: Option<String>,
     /// Text of the model in the current step.
     text: String,

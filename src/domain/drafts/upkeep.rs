@@ -51,7 +51,7 @@ pub struct Orphans {
     pub deleted: usize,
 }
 
-/// What the sweeper does about a draft.
+/// Action of the sweeper on a draft.
 enum Swept {
     Queue(Box<DraftItem>),
     Failed,

@@ -69,7 +69,7 @@ impl From<Unread> for Fault {
     }
 }
 
-/// What a photo has become.
+/// Result of processing a photo.
 struct Finished {
     picture: FinishedPicture,
     /// `None` if the model could not describe it.

@@ -120,7 +120,7 @@ impl Taste {
     }
 }
 
-/// What an outfit is for.
+/// Occasion and weather of an outfit.
 #[derive(Debug, Clone)]
 pub struct Situation {
     /// Occasions that it is worn to, the most formal first.
@@ -135,7 +135,7 @@ pub struct Situation {
     pub celsius: f64,
     /// Whether rain or snow is to be expected.
     pub wet: bool,
-    /// What the weather is called in a reason: "9 °C" or "November".
+    /// Name of the weather in a reason: "9 °C" or "November".
     pub weather: String,
 }
 

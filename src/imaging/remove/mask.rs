@@ -170,8 +170,8 @@ impl Mask {
         runs
     }
 
-    /// Values from 0 to 255: the part of the square around each pixel, `reach` to all sides, that belongs. Beyond the
-    /// border goes on what is at it. `reach` is at most 31.
+    /// Blurs the mask: for each pixel, from 0 to 255, the share of set pixels in the square that reaches `reach` pixels to all
+    /// sides. Beyond the border, the border's pixels are repeated. `reach` is at most 31.
     pub fn blurred(&self, reach: usize) -> Vec<u8> {
         let (width, height) = (self.width, self.height);
         let row = |y: usize| self.row(y.min(height - 1));
@@ -209,7 +209,7 @@ fn size(part: &Part) -> usize {
     part.iter().map(|(_, run)| run.len()).sum()
 }
 
-/// What a part is called in the end; the way there is made shorter for the next time.
+/// Finds the root of a part (union-find), and shortens the path to it.
 fn root(joined: &mut [usize], mut part: usize) -> usize {
     while joined[part] != part {
         joined[part] = joined[joined[part]];

@@ -112,7 +112,7 @@ pub fn kind<W: AsRef<str>>(words: &[W], sentence: &str) -> Option<Ask> {
     PHRASES.kinds.iter().find(|(ask, patterns)| holds(ask, patterns)).map(|(ask, _)| *ask)
 }
 
-/// Whether a sentence can be of a kind at all.
+/// Whether a sentence can be a request of this kind.
 fn may_be<W: AsRef<str>>(ask: Ask, words: &[W], sentence: &str) -> bool {
     let asks = || {
         let first = words.first().map_or("", AsRef::as_ref);

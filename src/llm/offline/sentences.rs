@@ -14,7 +14,7 @@ static SENTENCES: LazyLock<HashMap<&str, Vec<&str>>> = LazyLock::new(|| {
     lines.flat_map(|(names, ways)| names.split(", ").map(|name| (name, ways.split(" | ").collect()))).collect()
 });
 
-/// What a sentence is about, by the names that stand for it in the sentence.
+/// Values for the names in a sentence.
 pub type Values<'a> = [(&'a str, &'a dyn Display)];
 
 impl Turn<'_> {

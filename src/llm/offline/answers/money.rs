@@ -1,4 +1,4 @@
-//! What the wardrobe has cost.
+//! Answers about what the wardrobe has cost.
 
 use serde_json::{Value, json};
 
