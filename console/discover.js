@@ -36,7 +36,7 @@ export async function show({ content, head, signal }) {
     after = page.nextContinuationToken;
     more.hidden = !after;
     feed.append(...page.items.map((item) => card(item, names)));
-    if (!feed.children.length) feed.append(h("li", empty("Nothing here", "Try a longer time, or another source.")));
+    if (!feed.children.length) feed.append(h("li", names.size ? empty("Nothing here", "Try a longer time, or another source.") : empty("No sources yet", "Suggest a shop: what it sells is shown here once it has been read.")));
   }
 
   await restart();

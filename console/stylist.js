@@ -5,7 +5,11 @@ import { named, nameOf, pieces, titleOf } from "/console/pieces.js";
 import { showPiece } from "/console/piece.js";
 
 const STORE = "pluckit_chat";
-const IDEAS = ["What should I wear today?", "What goes with my camel coat?", "Pack for 3 days in Lisbon", "What have I never worn?", "What am I missing?"];
+/** Questions to begin with; one is about the dearest piece. */
+function ideas(items) {
+  const [dearest] = items.filter((item) => !item.isWishlisted).sort((one, other) => (other.price?.amount ?? 0) - (one.price?.amount ?? 0));
+  return ["What should I wear today?", `What goes with my ${nameOf(dearest)}?`, "Pack for 3 days in Lisbon", "What have I never worn?", "What am I missing?"];
+}
 const TOOLS = {
   search_wardrobe: "Looking through your wardrobe", plan_outfits: "Putting an outfit together", get_weather: "Checking the weather",
   get_user_profile: "Reading your profile", get_wear_history: "Looking at what you wore", get_wear_patterns: "Looking at what you wear",
@@ -57,8 +61,8 @@ export async function show({ content, head, signal }) {
   function draw() {
     log.replaceChildren(...chat.turns.flatMap((turn) => [h("div.said.user", turn.message), bubble(turn, items)]));
     if (!chat.turns.length) {
-      const ideas = IDEAS.map((idea) => h("button", { type: "button", onclick: () => submit(idea) }, idea));
-      log.append(h("div.empty", h("h2", "What shall we put on?"), h("p", "I know your wardrobe, what you wore when, and what it cost."), h("div.ideas", ideas)));
+      const begin = items.length ? ideas(items).map((idea) => h("button", { type: "button", onclick: () => submit(idea) }, idea)) : h("a.button", { href: "#/wardrobe" }, "Add your first piece");
+      log.append(h("div.empty", h("h2", "What shall we put on?"), h("p", items.length ? "I know your wardrobe, what you wore when, and what it cost." : "Your wardrobe is empty so far. I can answer more once it is not."), h("div.ideas", begin)));
     }
     drawPicked();
     log.scrollTop = log.scrollHeight;

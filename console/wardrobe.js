@@ -48,7 +48,7 @@ export async function show({ content, head, signal }) {
     const rest = h("li", h("button", { type: "button", onclick: () => rest.replaceWith(...more.map(card)) }, `Show ${more.length} more`));
     grid.replaceChildren(...found.slice(0, AT_ONCE).map(card), ...(more.length ? [rest] : []));
     if (found.length) return;
-    grid.replaceChildren(h("li", items.length ? empty("Nothing fits", "Try other words, or another category.") : empty("Your wardrobe is empty", "Add a photo of a piece; its background is removed and its details are filled in.")));
+    grid.replaceChildren(h("li", items.length ? empty("Nothing fits", "Try other words, or another category.") : empty("Your wardrobe is empty", "Add a photo of a piece: its background is removed, and its details are filled in as far as they can be seen.")));
   }
 
   function card(item) {
