@@ -10,6 +10,9 @@ use crate::store::{ETag, Stored};
 /// Fields that the service adds to every document.
 pub(super) const SYSTEM_FIELDS: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
 
+/// Bytes that most documents fit into.
+const USUAL_LENGTH: usize = 1024;
+
 /// A document as it is handed out: without the [`SYSTEM_FIELDS`], and each other field as the text that the service sent. Read in
 /// one pass over the answer, from which the texts are copied once.
 pub(super) struct Document(pub(super) Stored);
@@ -30,7 +33,8 @@ impl<'de> Visitor<'de> for Fields {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Stored, A::Error> {
-        let (mut json, mut etag) = (String::from("{"), None);
+        let (mut json, mut etag) = (String::with_capacity(USUAL_LENGTH), None);
+        json.push('{');
         // Names, too, are texts with their quotes and escapes; the service writes its own without.
         while let Some((quoted, value)) = fields.next_entry::<&RawValue, &RawValue>()? {
             let name = quoted.get().trim_matches('"');
