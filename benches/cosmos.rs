@@ -1,5 +1,5 @@
 //! What a read costs with Cosmos DB: processor time of a point read and of a page through the store against bare `reqwest`
-//! calls to the same emulator, and the time of each route when every call of the store takes 5 ms.
+//! calls to the same emulator, and the time of each route when every call of the store takes 5 ms more.
 //!
 //! Needs the emulator: `requirements/tools/README.md` says how to start it.
 
@@ -15,15 +15,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cosmos_proxy::{CosmosProxy, Passage};
 use pluckit::azure::Identity;
 use pluckit::config::Cosmos;
+use pluckit::data::items::GLOBAL;
 use pluckit::net;
 use pluckit::store::cosmos::CosmosStore;
 use pluckit::store::{Container, DocumentStore, Key, Query};
 use serde_json::{Value, json};
 use support::load::{Connection, get};
-use support::service::Launch;
-use support::{BINARY, Goal, median, print_figure, print_head, processor_microseconds, quantile, runtime};
+use support::service::{Launch, Service};
+use support::{BINARY, Goal, median, print_figure, print_head, processor_microseconds, runtime};
 use tokio::task::JoinSet;
 use url::Url;
 
@@ -33,6 +35,8 @@ const ROUNDS: usize = 9;
 const SPAN: Duration = Duration::from_secs(1);
 const USER: &str = "ada";
 const PAGE: usize = 50;
+/// One of the garments.
+const GARMENT: &str = "garment-07";
 /// A region's distance.
 const DISTANCE: Duration = Duration::from_millis(5);
 /// What a route may take beside its calls one after the other, in milliseconds.
@@ -79,6 +83,9 @@ async fn fill(store: &dyn DocumentStore) {
         let notes = "linen ".repeat(100);
         let garment = json!({"id": id, "userId": USER, "category": "Tops", "notes": notes, "dateAdded": "2026-03-02"});
         store.upsert(&Key::new(Container::Wardrobe, USER, &id), &garment).await.unwrap();
+        let id = format!("found-{number:02}");
+        let found = json!({"id": id, "userId": GLOBAL, "sourceId": "brand-a", "title": "Coat", "scoreSignal": number});
+        store.upsert(&Key::new(Container::ScrapedItems, GLOBAL, &id), &found).await.unwrap();
     }
 }
 
@@ -132,7 +139,7 @@ async fn costs(store: &Arc<CosmosStore>, endpoint: &Url) {
         let read = move || {
             let store = asking.clone();
             async move {
-                let key = Key::new(Container::Wardrobe, USER, "garment-07");
+                let key = Key::new(Container::Wardrobe, USER, GARMENT);
                 assert!(store.read(&key).await.unwrap().is_some());
             }
         };
@@ -140,7 +147,7 @@ async fn costs(store: &Arc<CosmosStore>, endpoint: &Url) {
         let asking = bare.clone();
         reads.1.push(
             cost(move || {
-                let answer = asking("/garment-07", None);
+                let answer = asking(&format!("/{GARMENT}"), None);
                 async move { drop(answer.await) }
             })
             .await,
@@ -178,37 +185,53 @@ fn read_routes() -> Vec<(String, usize)> {
     let rows = rows.filter_map(|row| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let (path, depth) = (cells[0].trim_end_matches('`'), cells[cells.len() - 3].parse().ok()?);
-        (!path.contains(['{', ' '])).then(|| (path.to_owned(), depth))
+        let path = path.replace("/api/wardrobe/{id}", &format!("/api/wardrobe/{GARMENT}"));
+        (!path.contains(['{', ' '])).then_some((path, depth))
     });
     rows.collect()
 }
 
-/// The time of each route, with every call as long as to another region.
-async fn routes(endpoint: &Url) {
-    let proxy = cosmos_proxy::CosmosProxy::start(endpoint, DISTANCE, |_| cosmos_proxy::Passage::Open).await;
-    let (_service, address) = Launch::development(BINARY)
+/// The median of the times that something takes, in milliseconds.
+async fn median_time(mut work: impl AsyncFnMut()) -> f64 {
+    let mut times = Vec::new();
+    for _ in 0..REPEATS {
+        let begin = Instant::now();
+        work().await;
+        times.push(begin.elapsed().as_secs_f64() * 1000.0);
+    }
+    median(&times)
+}
+
+/// The time of a call without the service: the proxy takes time, too.
+async fn bare_call(account: &Url) -> f64 {
+    let http = net::builder().no_proxy().build().unwrap();
+    median_time(async || drop(http.get(account.clone()).send().await.unwrap().bytes().await.unwrap())).await
+}
+
+/// Starts the service at a distance from the emulator. Returns a connection to it and the address of its account, too.
+async fn start(endpoint: &Url, distance: Duration) -> (Service, Connection, Url) {
+    let proxy = CosmosProxy::start(endpoint, distance, |_| Passage::Open).await;
+    let (service, address) = Launch::development(BINARY)
         .setting("COSMOS_DB_ENDPOINT", proxy.endpoint().as_str())
         .setting("COSMOS_DB_KEY", &variable("PLUCKIT_TEST_COSMOS_KEY"))
         .setting("COSMOS_DB_DATABASE", "Bench")
-        .setting("RATE_LIMITS", "false")
+        .setting("LOCAL_DEV_USER_ID", USER)
         .start();
-    let mut connection = Connection::open(address).await.unwrap();
+    (service, Connection::open(address).await.unwrap(), proxy.endpoint())
+}
+
+/// The time of each route with every call as long as to another region, and as its baseline that without any distance, which is
+/// the time of the emulator and ours.
+async fn routes(endpoint: &Url) {
+    let (_far_service, mut far, far_account) = start(endpoint, DISTANCE).await;
+    let (_near_service, mut near, near_account) = start(endpoint, Duration::ZERO).await;
+    let name = "a call without the service, p50";
+    print_figure(name, "ms", bare_call(&far_account).await, bare_call(&near_account).await, Goal::None);
     for (path, depth) in read_routes() {
         let request = get(&path, "");
-        let mut times = Vec::new();
-        for _ in 0..REPEATS {
-            let begin = Instant::now();
-            assert_eq!(connection.ask(&request).await.unwrap(), 200, "{path}");
-            times.push(begin.elapsed().as_secs_f64() * 1000.0);
-        }
-        let distance = DISTANCE.as_secs_f64() * 1000.0 * depth as f64;
-        let most = distance + REST;
-        print_figure(
-            &format!("{path}, {depth} in a row, p50"),
-            "ms",
-            quantile(&times, 0.5),
-            distance,
-            Goal::AtMost(most),
-        );
+        let at_a_distance = median_time(async || assert_eq!(far.ask(&request).await.unwrap(), 200, "{path}")).await;
+        let here = median_time(async || assert_eq!(near.ask(&request).await.unwrap(), 200, "{path}")).await;
+        let most = DISTANCE.as_secs_f64() * 1000.0 * depth as f64 + REST;
+        print_figure(&format!("{path}, {depth} in a row, p50"), "ms", at_a_distance, here, Goal::AtMost(most));
     }
 }

@@ -69,7 +69,9 @@ impl CosmosProxy {
         server.set_nodelay(true).unwrap();
         while let Some(request) = message(&mut client).await {
             if !self.delay.is_zero() {
-                tokio::time::sleep(self.delay).await;
+                let delay = self.delay;
+                // The runtime's timer counts in whole milliseconds, and adds one.
+                tokio::task::spawn_blocking(move || std::thread::sleep(delay)).await.unwrap();
             }
             let passage = (self.decide)(&request);
             if let Passage::Refused(answer) = passage {
