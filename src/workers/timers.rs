@@ -161,7 +161,7 @@ impl Timer {
             let is_settled =
                 |latest: OffsetDateTime| settled.is_some_and(|settled| (latest..=now + MOST_SKEW).contains(&settled));
             if let Some(latest) = latest.filter(|latest| !is_settled(*latest)) {
-                match self.claim(latest, now).await {
+                match self.claim().await {
                     Ok(Claimed::Ours(held)) => {
                         self.run_due(&held).await;
                         continue;
@@ -185,27 +185,21 @@ impl Timer {
         until_wake.unwrap_or(self.options.tick).clamp(Duration::from_millis(1), self.options.tick)
     }
 
-    /// Claims the newest due time at `now` that nobody has seen to, or the one that somebody died over.
-    async fn claim(
-        &self,
-        latest: OffsetDateTime,
-        now: OffsetDateTime,
-    ) -> data::Result<Claimed<TimerState, NotClaimed>> {
+    /// Claims the newest due time that nobody has seen to, or the one that somebody died over.
+    async fn claim(&self) -> data::Result<Claimed<TimerState, NotClaimed>> {
         let leases = self.app.data.leases(&self.app.clock, self.options.lease);
         // The name is that of the process: if the answer to a claim is lost, the next look finds it ours.
         let key = Timers::key(self.name);
-        leases
-            .claim_as(&self.owner, key, |found, standing| self.decide(found, standing, latest.into(), now.into()))
-            .await
+        leases.claim_as(&self.owner, key, |found, standing| self.decide(found, standing)).await
     }
 
-    fn decide(
-        &self,
-        found: Option<TimerState>,
-        standing: Standing,
-        latest: Timestamp,
-        now: Timestamp,
-    ) -> Decision<TimerState, NotClaimed> {
+    fn decide(&self, found: Option<TimerState>, standing: Standing) -> Decision<TimerState, NotClaimed> {
+        // As it is now: a time from before the document was read would make what others did since seem to be to come.
+        let now = self.app.clock.now();
+        let Some(latest) = self.schedule.latest(now).map(Timestamp::from) else {
+            return Decision::Leave(NotClaimed::Settled);
+        };
+        let now = Timestamp::from(now);
         let Some(mut state) = found else {
             return Decision::Save(self.beginning(latest, now), NotClaimed::Settled);
         };
