@@ -82,7 +82,7 @@ impl Device {
     pub async fn live(&mut self, end: Duration) {
         self.sign_in().await;
         while self.world.elapsed() < end {
-            tokio::time::sleep(self.dice.pause(300, 9_000)).await;
+            tokio::time::sleep(self.dice.pause(200, 6_000)).await;
             match self.dice.below(100) {
                 0..15 => self.refresh().await,
                 15..35 if self.is_first => self.remember().await,

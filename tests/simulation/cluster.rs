@@ -192,8 +192,8 @@ impl Instance {
             ("PORT", port_text.as_str()),
             ("MODEL_TOKENS_PER_USER_AND_DAY", tokens.as_str()),
             ("LONG_OPERATION_LEASE_SECONDS", "12"),
-            ("JOB_SWEEPER_SCHEDULE", "0 * * * * *"),
-            ("MOOD_SCHEDULE", "30 * * * * *"),
+            ("JOB_SWEEPER_SCHEDULE", "0,30 * * * * *"),
+            ("MOOD_SCHEDULE", "5,25,45 * * * * *"),
             ("MAX_CONCURRENT_REQUESTS", "32"),
             ("MAX_CONCURRENT_REQUESTS_PER_CALLER", "8"),
         ];
@@ -346,7 +346,7 @@ impl Cluster {
     pub async fn run_mishaps(self: Arc<Self>, end: Duration) {
         let (world, mut dice) = (self.world.clone(), self.world.dice("mishaps"));
         loop {
-            tokio::time::sleep(dice.pause(2_000, 25_000)).await;
+            tokio::time::sleep(dice.pause(1_500, 15_000)).await;
             if world.elapsed() >= end {
                 break;
             }
@@ -354,7 +354,7 @@ impl Cluster {
                 continue;
             }
             let (mishap, number) = (*dice.one_of(&world.profile.mishaps), dice.below(world.profile.instances as u64));
-            let (length, step_s) = (dice.pause(500, 40_000), dice.between(0, 4 * 60 * 60));
+            let (length, step_s) = (dice.pause(500, 30_000), dice.between(0, 4 * 60 * 60));
             if world.may_fail() {
                 self.befall(mishap, usize::try_from(number).unwrap(), length, step_s).await;
             }

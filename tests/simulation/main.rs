@@ -36,9 +36,9 @@ use seeds::Outcomes;
 use world::{Outcome, World};
 
 /// How long users use the service and faults happen.
-const LENGTH: Duration = Duration::from_secs(90);
+const LENGTH: Duration = Duration::from_secs(60);
 /// After that, until what is on its way has arrived and stalled processes go on.
-const CALM: Duration = Duration::from_secs(60);
+const CALM: Duration = Duration::from_secs(40);
 /// The queue of long operations, and a message that nobody can read.
 const JOB_QUEUE: &str = "long-operations";
 const UNREADABLE: &str = "not a job";
