@@ -99,14 +99,13 @@ impl Service {
             complain("the token travels unencrypted: use an https URL");
         }
         // No redirects: the token goes to the address that was given and nowhere else.
-        let client = net::build(|| {
-            net::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(SILENCE_TIMEOUT)
-                .redirect(Policy::none())
-                .user_agent(concat!("pluckit/", env!("CARGO_PKG_VERSION")))
-        });
-        Ok(Self { client: client?, url, authorization })
+        let client = net::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(SILENCE_TIMEOUT)
+            .redirect(Policy::none())
+            .user_agent(concat!("pluckit/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { client, url, authorization })
     }
 
     /// Address of the service, without a slash at its end.

@@ -1,6 +1,6 @@
 //! `pluckit dead-letters`: lists, shows, replays and deletes the messages that failed for good, at a running service.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::block_on;
 use super::client::{Service, ServiceArguments, path_below};
-use super::output::{one_line, output, tell};
+use super::output::{one_line, say, tell};
 
 /// Most dead letters that are listed or searched for one.
 const MOST_LISTED: usize = 1000;
@@ -106,10 +106,6 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Delete { ids } => each(&service, Method::DELETE, &ids, &[], "deleted").await,
         }
     })
-}
-
-fn say(line: &str) -> io::Result<()> {
-    writeln!(output(), "{}", one_line(line))
 }
 
 /// Hands the dead letters over, newest first, until `is_enough`. Returns whether there are more.

@@ -1,6 +1,5 @@
 //! `pluckit health`: asks a running service whether it answers, for scripts and the health checks of containers.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use url::Url;
 
 use super::block_on;
 use super::client::{Service, parse_url, read};
-use super::output::{one_line, output};
+use super::output::say;
 use crate::config::read_port;
 
 /// Flags of `health`.
@@ -53,7 +52,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let failing = health.checks.iter().filter(|(_, state)| *state == "failing").map(|(name, _)| name.as_str());
     let failing: Vec<&str> = failing.collect();
     let reason = if failing.is_empty() { String::new() } else { format!(": {} failing", failing.join(", ")) };
-    writeln!(output(), "{}", one_line(&format!("{}{reason}", health.status)))?;
+    say(&format!("{}{reason}", health.status))?;
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

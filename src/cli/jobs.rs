@@ -1,7 +1,7 @@
 //! `pluckit jobs`: lists, shows, follows, terminates and restarts jobs of a running service.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::block_on;
 use super::client::{Service, ServiceArguments, path_below, read};
-use super::output::{one_line, output, tell, words};
+use super::output::{one_line, say, tell, words};
 
 /// Default time between polls, and the longest `Retry-After` that is obeyed.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -177,10 +177,6 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// Builds the path of a job.
 fn path_of(id: &str, rest: &[&str]) -> String {
     path_below("/api/jobs", &[&[id], rest].concat())
-}
-
-fn say(line: &str) -> io::Result<()> {
-    writeln!(output(), "{}", one_line(line))
 }
 
 async fn list(service: &Service, status: Option<&str>, all: bool) -> anyhow::Result<()> {

@@ -87,6 +87,14 @@ impl Guard {
     }
 }
 
+/// Prints one line on standard output.
+///
+/// # Errors
+/// When the line cannot be written.
+pub fn say(line: &str) -> io::Result<()> {
+    writeln!(output(), "{}", one_line(line))
+}
+
 /// Prints one line on standard error, which the Functions host logs as an error. Write errors are ignored.
 pub fn tell(line: &str) {
     if writeln!(io::stderr(), "{}", one_line(line)).is_err() {}

@@ -15,6 +15,7 @@ use crate::app::{self, Backends};
 use crate::config::{Config, Documents, Environment, masked_url};
 use crate::http::web_client;
 use crate::llm::Purpose;
+use crate::net;
 use crate::telemetry;
 use crate::workers::{functions, pump, timers};
 
@@ -59,6 +60,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = settings(&arguments.flags())?;
     check_client(&config)?;
     block_on(async {
+        // Reading the certificates takes as long as the steps below: do it at the same time.
+        drop(tokio::task::spawn_blocking(net::authorities));
         // The port first: the Functions host waits for it, and requests wait in it.
         let listener = app::listen(&config).await?;
         let address = listener.local_addr()?;

@@ -24,7 +24,7 @@ use tracing::debug;
 use url::{Host, ParseError, SyntaxViolation, Url};
 
 use super::address::is_public;
-use super::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, USER_AGENT, build, read_at_most};
+use super::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, USER_AGENT, authorities, builder_that_trusts, read_at_most};
 
 /// The HTTPS port; other ports must be allowed explicitly.
 const HTTPS_PORT: u16 = 443;
@@ -466,29 +466,24 @@ impl GuardedClient {
     /// Creates a client with its own connection pool.
     ///
     /// # Errors
-    /// Like [`build`].
+    /// When the client cannot be created.
     pub fn new(options: GuardedOptions) -> reqwest::Result<Self> {
         let GuardedOptions { resolver, dial, roots, extra_ports } = options;
         let guard = Guard { resolver, dial };
         // A proxy would resolve the names again, and by itself.
-        let client = build(|| {
-            let builder = super::builder()
-                .https_only(true)
-                .no_proxy()
-                .redirect(Policy::none())
-                .referer(false)
-                .dns_resolver(guard.clone())
-                .connect_timeout(CONNECT_TIMEOUT)
-                .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-                .http2_max_header_list_size(MAX_HEAD_BYTES)
-                .tcp_nodelay(true)
-                .user_agent(USER_AGENT);
-            match &roots {
-                Some(roots) => builder.tls_certs_only(roots.iter().cloned()),
-                None => builder,
-            }
-        });
-        Ok(Self { client: client?, guard, extra_ports, user_agent: None })
+        let client = builder_that_trusts(roots.as_deref().unwrap_or(authorities()))
+            .https_only(true)
+            .no_proxy()
+            .redirect(Policy::none())
+            .referer(false)
+            .dns_resolver(guard.clone())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .http2_max_header_list_size(MAX_HEAD_BYTES)
+            .tcp_nodelay(true)
+            .user_agent(USER_AGENT)
+            .build()?;
+        Ok(Self { client, guard, extra_ports, user_agent: None })
     }
 
     /// Returns a client that shares the connections but sends another `User-Agent`.

@@ -10,14 +10,14 @@ pub mod guarded;
 pub mod html;
 mod proxy;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Response};
+use reqwest::{Certificate, Client, ClientBuilder, Response};
 use tracing::warn;
 
-use crate::base::chain::Chain;
 use crate::base::crypto;
 
 /// Time limit for connecting, including TLS.
@@ -41,51 +41,58 @@ const AZURE_READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Value of `User-Agent`.
 const USER_AGENT: &str = concat!("pluckit-processor/", env!("CARGO_PKG_VERSION"));
 
+/// Returns the system's CA certificates. The first call reads hundreds of files, which takes milliseconds.
+///
+/// Without any, as in a bare container, clients trust no HTTPS server; everything else works.
+pub fn authorities() -> &'static [Certificate] {
+    static AUTHORITIES: LazyLock<Vec<Certificate>> = LazyLock::new(|| {
+        // A file that cannot be read costs its own certificates alone.
+        let found = rustls_native_certs::load_native_certs().certs;
+        found.iter().filter_map(|certificate| Certificate::from_der(certificate).ok()).collect()
+    });
+    &AUTHORITIES
+}
+
 /// Creates the client for configured services.
 ///
 /// It has no overall time limit, which would cut long streams; callers set their own. It follows no redirects, so that
 /// keys only go to the configured host.
 ///
 /// # Errors
-/// Like [`build`].
+/// When the client cannot be created.
 pub fn services() -> reqwest::Result<Client> {
-    build(|| {
-        builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .tcp_keepalive(TCP_KEEPALIVE)
-            .tcp_nodelay(true)
-            .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .redirect(Policy::none())
-            .user_agent(USER_AGENT)
-    })
+    if authorities().is_empty() {
+        warn!("no CA certificates found: install ca-certificates");
+    }
+    builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .tcp_keepalive(TCP_KEEPALIVE)
+        .tcp_nodelay(true)
+        .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .redirect(Policy::none())
+        .user_agent(USER_AGENT)
+        .build()
 }
 
 /// Creates the client for Azure Storage and managed identities.
 ///
 /// # Errors
-/// Like [`build`].
+/// When the client cannot be created.
 pub fn azure() -> reqwest::Result<Client> {
-    build(|| builder().connect_timeout(AZURE_CONNECT_TIMEOUT).read_timeout(AZURE_READ_TIMEOUT).redirect(Policy::none()))
+    builder().connect_timeout(AZURE_CONNECT_TIMEOUT).read_timeout(AZURE_READ_TIMEOUT).redirect(Policy::none()).build()
 }
 
 /// Starts a client that uses the environment's proxy for hosts outside, but not for this machine or network.
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn builder() -> ClientBuilder {
-    crypto::install();
-    Client::builder().proxy(proxy::for_hosts_outside())
+    builder_that_trusts(authorities())
 }
 
-/// Builds a client. Without CA certificates, as in a bare container, it trusts no HTTPS server; everything else works.
-///
-/// # Errors
-/// When the builder's options are invalid.
-pub fn build(builder: impl Fn() -> ClientBuilder) -> reqwest::Result<Client> {
-    builder().build().or_else(|error| {
-        let client = builder().tls_certs_only([]).build()?;
-        warn!(error = %Chain(&error), "no CA certificates found: install ca-certificates");
-        Ok(client)
-    })
+/// Starts a client like [`builder`], for HTTPS servers whose certificates these authorities signed.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+fn builder_that_trusts(authorities: &[Certificate]) -> ClientBuilder {
+    crypto::install();
+    Client::builder().proxy(proxy::for_hosts_outside()).tls_certs_only(authorities.iter().cloned())
 }
 
 /// Reads the body of an answer; `None` if it has more bytes than `limit`, announced or not.
@@ -104,9 +111,4 @@ pub async fn read_at_most(mut response: Response, limit: usize) -> reqwest::Resu
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body.freeze()))
-}
-
-/// Whether the system has CA certificates.
-pub fn has_authorities() -> bool {
-    builder().build().is_ok()
 }

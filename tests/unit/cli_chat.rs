@@ -188,6 +188,8 @@ async fn an_answer_is_stopped_rejoined_and_resumed() {
     let (before, after) = out.split_once("\n[the service was interrupted and says this again]\n").expect("it is said");
     assert!(whole_answer().starts_with(before) && before.contains(" 20 "), "{before}");
     assert_eq!(after, format!("{}\n", whole_answer()));
+    // The client's answer is complete before the run is stored as such.
+    until("the run is completed", async || newest_run(&http, second_address).await["status"] == "completed").await;
     let run = newest_run(&http, second_address).await;
     assert_eq!((&run["answer"], &run["usage"]["calls"]), (&whole_answer().into(), &1.into()), "{run}");
 }
