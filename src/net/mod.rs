@@ -90,7 +90,7 @@ pub fn builder() -> ClientBuilder {
 
 /// Starts a client like [`builder`], for HTTPS servers whose certificates these authorities signed.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-fn builder_that_trusts(authorities: &[Certificate]) -> ClientBuilder {
+pub fn builder_that_trusts(authorities: &[Certificate]) -> ClientBuilder {
     crypto::install();
     Client::builder().proxy(proxy::for_hosts_outside()).tls_certs_only(authorities.iter().cloned())
 }

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use pluckit::net;
 use rmcp::model::{CallToolRequestParams, GetPromptRequestParams, ProtocolVersion, ReadResourceRequestParams};
 use rmcp::service::{ClientLifecycleMode, ClientServiceExt, RoleClient, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
@@ -112,7 +113,8 @@ async fn the_official_rust_package_uses_it_over_http() {
     let wardrobe = Wardrobe::start();
     for (index, beginning) in beginnings().into_iter().enumerate() {
         let config = StreamableHttpClientTransportConfig::with_uri(format!("{}/api/mcp", wardrobe.url));
-        let transport = StreamableHttpClientTransport::with_client(reqwest::Client::new(), config);
+        let http = net::builder().no_proxy().build().unwrap();
+        let transport = StreamableHttpClientTransport::with_client(http, config);
         let client = ().serve_with_lifecycle(transport, beginning).await.unwrap();
         let key = format!("over HTTP {index}");
         tokio::time::timeout(LIMIT, try_out(client, &key)).await.expect("the service answers");
