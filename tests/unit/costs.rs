@@ -98,6 +98,8 @@ impl Scene {
             .model(Intercepted::new(Arc::new(OfflineModel::new()), tally.clone()))
             .clock(clock)
             .setting("ADMIN_USER_IDS", "ada")
+            // How often a budget is looked at and reserved from depends on how long calls of the model take.
+            .setting("MODEL_TOKENS_PER_USER_AND_DAY", "0")
             // The runs of this test are shorter: none is stored before its end.
             .setting("CHAT_RUN_FLUSH_MS", "10000")
             .start();
