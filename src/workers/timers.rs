@@ -164,6 +164,8 @@ impl Timer {
                 match self.claim().await {
                     Ok(Claimed::Ours(held)) => {
                         self.run_due(&held).await;
+                        // The clock may have been set while it ran.
+                        settled = None;
                         continue;
                     }
                     Ok(Claimed::Left(NotClaimed::Theirs(until))) => wake = Some(until.get()),
