@@ -174,7 +174,7 @@ fn process_of_a_seed() {
 /// Not a test by itself: shows a seed's trace to whoever runs `scripts/simulate --seed`.
 #[test]
 #[ignore = "for scripts/simulate"]
-fn show_a_seed() {
+fn process_of_a_shown_seed() {
     seeds::show();
 }
 
