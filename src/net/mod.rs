@@ -46,7 +46,7 @@ const USER_AGENT: &str = concat!("pluckit-processor/", env!("CARGO_PKG_VERSION")
 /// Without any, as in a bare container, clients trust no HTTPS server; everything else works.
 pub fn authorities() -> &'static [Certificate] {
     static AUTHORITIES: LazyLock<Vec<Certificate>> = LazyLock::new(|| {
-        // A file that cannot be read costs its own certificates alone.
+        // An error concerns one file; the certificates of the others are used.
         let found = rustls_native_certs::load_native_certs().certs;
         found.iter().filter_map(|certificate| Certificate::from_der(certificate).ok()).collect()
     });
