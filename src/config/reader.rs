@@ -224,6 +224,7 @@ pub fn masked_url(text: &str) -> String {
 
 /// Parses a URL. Credentials in it are refused, because `pluckit config` and logs would show them.
 pub fn parse_url(name: &'static str, got: String) -> Result<Url, Error> {
+    // The message says what is expected, whatever is wrong with the value.
     let parsed = Url::parse(&got).ok();
     let has_credentials = |url: &Url| !url.username().is_empty() || url.password().is_some();
     match parsed {

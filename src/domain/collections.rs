@@ -26,7 +26,7 @@ const UNCONFIRMED: Duration = Duration::from_secs(10 * 60);
 /// A collection that is to be created.
 #[derive(Debug, Clone)]
 pub struct NewCollection {
-    /// Its id, which nobody else has.
+    /// Id, unique among all collections.
     pub id: CollectionId,
     /// Name.
     pub name: String,

@@ -6,8 +6,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use uuid::Uuid;
 
-/// The id of what a request creates. Under an `Idempotency-Key` every try has the same: one that goes on where the process of
-/// another died, or lost the answer of the store, finds what that one created.
+/// Id for the document that a request creates. All tries of a request with an `Idempotency-Key` get the same id, so a retry
+/// finds what an earlier try created before its process died or the store's answer was lost.
 #[derive(Debug, Clone, Copy)]
 pub struct NewId {
     id: Uuid,
@@ -15,7 +15,7 @@ pub struct NewId {
 }
 
 impl NewId {
-    /// The id that every try of a request with an `Idempotency-Key` has.
+    /// Wraps the id that all tries of a request with an `Idempotency-Key` share.
     pub fn of_repeatable(id: Uuid) -> Self {
         Self { id, is_repeatable: true }
     }

@@ -3,9 +3,9 @@
 //!
 //! For requests of users that change something. The first answer is kept for a day, with a hash of what was asked; another
 //! request under the same key is a fault of the caller (422). While the first is under way, others are told to come back
-//! (409); when its process dies, for some seconds. An answer of 5xx is not kept: then the next try is a try. What a
-//! request creates has the same id in each try ([`NewId`]), so a try that got as far as that is not repeated either. What is
-//! done later is a job, which keeps its key itself.
+//! (409); when its process dies, for some seconds. An answer of 5xx is not kept, and the next try runs the request again.
+//! All tries create their document under the same id ([`NewId`]), so a retry never creates a second one. Work that is done
+//! later is a job, which keeps its key itself.
 
 use std::time::Duration;
 
