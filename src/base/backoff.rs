@@ -1,12 +1,12 @@
-//! Pauses between tries: each twice as long as the one before, up to a limit, with a random part, so that callers who failed
-//! together do not come back together.
+//! Exponential back-off: pauses that double up to a limit, with jitter, so that callers that failed together do not
+//! retry together.
 
 use std::time::Duration;
 
-/// How long to pause between tries.
+/// How long to pause between attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
-    /// The pause after the first failed try, before jitter.
+    /// The pause after the first failed attempt, before jitter.
     pub first: Duration,
     /// The longest pause, before jitter.
     pub most: Duration,
@@ -28,7 +28,7 @@ pub enum Jitter {
 }
 
 impl Backoff {
-    /// The pause after try number `attempt` has failed; the first is number 1.
+    /// Returns the pause after attempt number `attempt` has failed; the first is number 1.
     pub fn pause(&self, attempt: u32) -> Duration {
         let doubled = self.first.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
         self.jitter.apply(doubled.min(self.most))
@@ -36,9 +36,9 @@ impl Backoff {
 }
 
 impl Jitter {
-    /// The pause with its random part.
+    /// Returns the pause with jitter applied.
     pub fn apply(self, pause: Duration) -> Duration {
-        // The middle, should the system have no random numbers.
+        // If the system has no random numbers, use the middle.
         let share = || getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));
         match self {
             Self::None => pause,

@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 
 use crate::base::clock::Clock;
 
-/// A cache with limits on the number and age of entries; useful entries are preferred over new ones.
+/// A cache with limits on the number and age of entries; frequently used entries are preferred over new ones.
 pub struct ExpiringCache<K, V> {
     entries: Cache<K, (Instant, V)>,
     time_to_live: Duration,

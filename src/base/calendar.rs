@@ -1,14 +1,14 @@
-//! Months, weekdays and days gone by in English.
+//! English names of months and weekdays, and past days in words.
 
 use time::{Month, Weekday};
 
-/// The month whose name begins with `word`, in lower case.
+/// Returns the month whose lower-case name begins with `word`.
 pub fn month(word: &str) -> Option<Month> {
     let months = (1..=12).filter_map(|number| Month::try_from(number).ok());
     months.into_iter().find(|month| month.to_string().to_lowercase().starts_with(word))
 }
 
-/// So many days before today, in words.
+/// Returns a number of days before today in words.
 pub fn ago(days: i64) -> String {
     let count =
         |count: i64, unit: &str| if count == 1 { format!("a {unit} ago") } else { format!("{count} {unit}s ago") };
@@ -22,7 +22,7 @@ pub fn ago(days: i64) -> String {
     }
 }
 
-/// The weekday whose name begins with `word`, in lower case, and that name.
+/// Returns the weekday whose lower-case name begins with `word`, and that name.
 pub fn weekday(word: &str) -> Option<(Weekday, String)> {
     let days = (0..7).map(|number| Weekday::Monday.nth_next(number));
     days.map(|day| (day, day.to_string().to_lowercase())).find(|(_, name)| name.starts_with(word))

@@ -1,10 +1,7 @@
-//! Clocks.
-//!
-//! Nothing else asks the operating system for the time of day: handlers, workers and stores use the [`Clock`] they are
-//! given, so tests can stop time or skip a month.
-//!
-//! The time of day may be set, forwards and backwards, while the process runs. It is used for what is stored or shown;
-//! durations within the process are measured with [`Clock::instant`], which is monotonic.
+//! Clocks. Only this module reads the operating system's time of day: handlers, workers and stores use the [`Clock`]
+//! they are given, so tests can stop time or skip a month. The time of day may be set forwards and backwards while the
+//! process runs. Stored and displayed times use it; durations within the process are measured with [`Clock::instant`],
+//! which is monotonic.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Time limits for calls to the outside, independent of what a client, driver or disk does.
+//! Time limits for calls to dependencies, independent of the behaviour of a client, driver or disk.
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,10 +1,11 @@
-//! Reading fields of JSON that have to be what they are said to be.
+//! Strict reading of JSON fields: an object must be an object.
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// Reads a field that is an object, `null` or absent, and never a list of an object's fields; for `deserialize_with`.
+/// Reads a field that is an object, `null` or absent, for `deserialize_with`. Unlike serde's default, it rejects a list
+/// of the object's fields.
 ///
 /// # Errors
 /// When it is neither.

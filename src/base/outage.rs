@@ -15,7 +15,7 @@ pub fn of_io(error: &io::Error) -> bool {
             | ErrorKind::IsADirectory
             | ErrorKind::DirectoryNotEmpty
             | ErrorKind::Unsupported
-            // Not of the system's making.
+            // Errors that do not come from the operating system.
             | ErrorKind::Other
     )
 }

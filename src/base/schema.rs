@@ -1,11 +1,11 @@
-//! JSON schemas, of types and as they stand.
+//! JSON schemas, derived from types or given as JSON.
 
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{Object, Schema, SchemaType};
 
-/// Where the description of the API keeps schemas, and where a schema that stands alone does.
+/// Where the OpenAPI description keeps schemas, and where a standalone schema does.
 const SHARED: &str = "#/components/schemas/";
 const OWN: &str = "#/$defs/";
 
@@ -15,17 +15,17 @@ pub fn verbatim(schema: Value) -> RefOr<Schema> {
         Value::Object(keywords) => keywords,
         _ => Map::new(),
     };
-    // All that a schema says can be said in its extensions, whatever their names.
+    // Extensions can hold every keyword of a schema, whatever its name.
     let extensions = keywords.into_iter().collect();
     Object::builder().schema_type(SchemaType::AnyValue).extensions(Some(extensions)).into()
 }
 
-/// Returns the schema of a type that is an object in JSON, with the schemas that it refers to in `$defs`.
+/// Returns the schema of a type that serializes to an object, with the schemas that it refers to in `$defs`.
 pub fn schema_of<T: ToSchema>() -> Value {
     let mut parts: Vec<(String, RefOr<Schema>)> = Vec::new();
     T::schemas(&mut parts);
     let mut whole = json!(T::schema());
-    // Also when it is a choice of objects.
+    // Also for a choice of objects.
     whole["type"] = json!("object");
     if !parts.is_empty() {
         whole["$defs"] = parts.into_iter().map(|(name, schema)| (name, json!(schema))).collect::<Map<_, _>>().into();

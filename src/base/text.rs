@@ -1,17 +1,17 @@
-//! Texts from outside, made fit to be shown, stored or sent on: shorter, on one line, without a meaning in Markdown.
+//! Preparing external text for display, storage or forwarding: truncating, joining lines, escaping Markdown.
 
 /// The first `most` characters.
 pub fn head(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
 
-/// The text with a capital letter at its start.
+/// Returns the text with its first letter capitalised.
 pub fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// How many times something was done.
+/// Returns a count in words, such as "once" or "3 times".
 pub fn times(count: u32) -> String {
     match count {
         0 => "never".to_owned(),
@@ -21,13 +21,12 @@ pub fn times(count: u32) -> String {
     }
 }
 
-/// The words of a text on one line, with a single blank between them.
+/// Returns the words of a text on one line, separated by single spaces.
 pub fn collapse(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The text on one line, without control characters and at most `most` characters long, the last one an ellipsis if something is
-/// missing.
+/// Returns the text on one line, without control characters, truncated to `most` characters with an ellipsis.
 pub fn cut(text: &str, most: usize) -> String {
     let mut short = String::new();
     let mut length = 0;
@@ -48,17 +47,17 @@ pub fn cut(text: &str, most: usize) -> String {
     short
 }
 
-/// The first `most` texts that are not empty, each as [`cut`] to `longest` characters.
+/// Returns the first `most` non-empty texts, each truncated by [`cut`] to `longest` characters.
 pub fn cut_each(texts: &[String], longest: usize, most: usize) -> Vec<String> {
     texts.iter().map(|text| cut(text, longest)).filter(|text| !text.is_empty()).take(most).collect()
 }
 
-/// Whether a list of words with a blank between them has this word.
+/// Whether a space-separated list contains this word.
 pub fn is_listed(list: &str, word: &str) -> bool {
     list.split(' ').any(|listed| listed == word)
 }
 
-/// The text with a backslash before what Markdown would take for its own.
+/// Returns the text with Markdown's special characters escaped by a backslash.
 pub fn escape_markdown(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
