@@ -1,7 +1,6 @@
-//! API tokens: long-lived credentials that users make for their programs.
-//!
-//! Two documents in one container. The list, in the user's partition, names the tokens and bounds their number; the key, in
-//! a partition named after the token, has what a request is checked against and is found by one point read.
+//! API tokens: long-lived credentials that users create for their programs. There are two kinds of document in one
+//! container. The list, in the user's partition, names the tokens and bounds their number. The key, in a partition
+//! named after the token, authenticates requests and is found by one point read.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,13 +13,13 @@ use utoipa::ToSchema;
 use super::ids::{ApiTokenId, UserId};
 use super::timestamp::Timestamp;
 
-/// Something that a token may be limited to.
+/// A permission that a token may be limited to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub enum Scope {
-    /// Read what the user has.
+    /// Read the user's data.
     #[serde(rename = "wardrobe:read")]
     WardrobeRead,
-    /// Read and change what the user has.
+    /// Read and change the user's data.
     #[serde(rename = "wardrobe:write")]
     WardrobeWrite,
 }
@@ -57,7 +56,7 @@ impl FromStr for Scope {
     }
 }
 
-/// What a token may do: everything that its user may, or a part of that.
+/// What a token may do: everything that its user may, or only some scopes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Scopes(Option<BTreeSet<Scope>>);
@@ -71,24 +70,24 @@ impl Scopes {
         Self(Some(scopes.into_iter().collect()))
     }
 
-    /// Whether nothing is left out.
+    /// Whether the token is unrestricted.
     pub fn are_all(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Whether a token with these scopes may do this. Who may write may read.
+    /// Whether a token with these scopes has this permission. Writing includes reading.
     pub fn allow(&self, scope: Scope) -> bool {
         let Some(scopes) = &self.0 else { return true };
         scopes.contains(&scope) || scope == Scope::WardrobeRead && scopes.contains(&Scope::WardrobeWrite)
     }
 
-    /// The scopes one by one; `None` for everything.
+    /// Returns the individual scopes; `None` if unrestricted.
     pub fn list(&self) -> Option<Vec<Scope>> {
         self.0.as_ref().map(|scopes| scopes.iter().copied().collect())
     }
 }
 
-/// A token as its user's list names it.
+/// A token as an entry of its user's list.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiToken {
@@ -96,9 +95,9 @@ pub struct ApiToken {
     pub id: ApiTokenId,
     /// Name that the user gave it.
     pub name: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// Until when it is good.
+    /// When it expires.
     pub expires_at: Timestamp,
     /// What it may do.
     #[serde(default, skip_serializing_if = "Scopes::are_all")]
@@ -113,39 +112,39 @@ pub struct ApiTokenList {
     pub id: String,
     /// Owner of the tokens.
     pub user_id: UserId,
-    /// The tokens, in the order in which they were made.
+    /// The tokens, in order of creation.
     #[serde(default)]
     pub tokens: Vec<ApiToken>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-/// What a token's request is checked against.
+/// The document that authenticates a token's requests.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiTokenKey {
     /// Id of the token.
     pub id: ApiTokenId,
-    /// Partition of the document: names the token, and is no user's.
+    /// Partition of the document; named after the token, never a user's.
     #[serde(rename = "userId")]
     pub partition: String,
     /// User on whose behalf the token acts.
     pub owner: UserId,
     /// SHA-256 of the token, in hex. The token itself is not stored.
     pub token_hash: String,
-    /// Until when the token is good.
+    /// When the token expires.
     pub expires_at: Timestamp,
     /// What the token may do.
     #[serde(default, skip_serializing_if = "Scopes::are_all")]
     pub scopes: Scopes,
-    /// Midnight before the token was last used.
+    /// Day on which the token was last used, as midnight UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<Timestamp>,
     /// Seconds after the last write until the store deletes the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<i64>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

@@ -1,4 +1,4 @@
-//! Audit entries: what administrators did.
+//! Audit entries: actions of administrators.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::ids::UserId;
 use super::timestamp::Timestamp;
 
-/// An action of an administrator. It is saved before the action begins and again when it was answered.
+/// An action of an administrator. It is saved before the action begins and again after the response.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
@@ -20,16 +20,16 @@ pub struct AuditEntry {
     pub method: String,
     /// Route of the request, such as `/api/admin/ban/{target_user_id}`.
     pub route: String,
-    /// What the path names, such as the id of a job.
+    /// The target named in the path, such as a job id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// Id of the request, which the log has too.
+    /// Id of the request, as in the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// Status of the answer; absent while the action runs, and if it was cut off.
+    /// Status of the response; absent while the action runs, or if it was interrupted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

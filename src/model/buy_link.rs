@@ -16,13 +16,13 @@ pub struct BuyLink {
     /// Text of the link.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
 impl BuyLink {
-    /// Creates an offer from a URL; `None` if it is not a valid one.
+    /// Creates an offer from a URL; `None` if the URL is invalid.
     pub fn at(url: &str) -> Option<Self> {
         let parsed = Url::parse(url).ok()?;
         let host = parsed.host_str()?;

@@ -1,8 +1,7 @@
-//! Chat runs: a turn of the stylist, the log of its events, and what it cost.
-//!
-//! A run's document says how far it is and holds what is needed to go on with it; its events are in documents of their
-//! own, in pieces. The events of a run are numbered from 1 without gaps. Everything that clients see of a turn, in
-//! whatever protocol, is made from these events.
+//! Chat runs: a turn of the stylist, the log of its events, and what it cost. A run's document has its progress and
+//! everything needed to continue it; its events are stored in chunks, in separate documents. The events of a run are
+//! numbered from 1 without gaps. Everything that clients see of a turn, in whatever protocol, is derived from these
+//! events.
 
 use std::borrow::Cow;
 
@@ -52,13 +51,13 @@ impl RunStatus {
         Self::ALL.into_iter().find(|status| status.name() == name)
     }
 
-    /// Whether nothing will change any more.
+    /// Whether the status is final.
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Running)
     }
 }
 
-/// What becomes of a run when the client that began it goes away.
+/// What happens to a run when the client that started it disconnects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDisconnect {
@@ -74,7 +73,7 @@ pub enum OnDisconnect {
 pub enum StopReason {
     /// The user stopped it.
     User,
-    /// The client that began it went away.
+    /// The client that started it disconnected.
     Disconnected,
 }
 
@@ -122,7 +121,7 @@ pub enum ChatEvent {
         name: String,
         /// Names the call within the run.
         call_id: String,
-        /// Arguments as the model wrote them: JSON if all is well.
+        /// Arguments as the model wrote them: normally JSON.
         input: String,
     },
     /// A tool has ended.
@@ -135,17 +134,17 @@ pub enum ChatEvent {
         summary: String,
         /// The result.
         output: String,
-        /// Whether the result tells what went wrong.
+        /// Whether the result is an error message.
         is_error: bool,
         /// Duration of the call in milliseconds.
         tool_latency_ms: u64,
     },
-    /// A step was broken off, and is done again: what was said in it is void.
+    /// A step was interrupted and is repeated: its events so far are void.
     StepReset {
-        /// The first event of the step. This one and all since are void.
+        /// The first event of the step. This event and all later ones are void.
         from_seq: u64,
     },
-    /// The answer is complete; the memory was looked after.
+    /// The answer is complete, and the memory was updated if necessary.
     MemoryUpdate {
         /// Whether it was rewritten.
         updated: bool,
@@ -172,7 +171,7 @@ pub enum ChatEvent {
     },
 }
 
-/// A [`ChatEvent`] as logs keep it. Most events are tokens, which take the room of their text alone.
+/// A [`ChatEvent`] as stored in the event log. Most events are tokens, which take only the space of their text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LoggedEvent {
@@ -207,7 +206,7 @@ impl LoggedEvent {
     }
 }
 
-/// What was asked, as far as it is needed to do a step again.
+/// The parts of a request that are needed to repeat a step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunRequest {
@@ -224,7 +223,7 @@ pub struct RunRequest {
     /// Items that the outfit should be built around.
     #[serde(default)]
     pub selected: Vec<ItemId>,
-    /// What the client says about the conversation.
+    /// The client's notes on the conversation.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub client_notes: String,
 }
@@ -251,10 +250,10 @@ pub struct FinishedStep {
     /// The tools that it asked for.
     #[serde(default)]
     pub calls: Vec<FinishedCall>,
-    /// In a first step that a user's consent brought about: what the model is told of it.
+    /// The note to the model, if the user's consent triggered this first step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<String>,
-    /// Tokens of what the model said.
+    /// Tokens that the model generated.
     #[serde(default)]
     pub tokens: u64,
 }
@@ -285,10 +284,10 @@ pub struct ChatRun {
     /// The client's name for the turn, repeated in its events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
-    /// The steps that are finished, while the run is not over.
+    /// The finished steps, while the run is active.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<FinishedStep>,
-    /// Number of the first event of the step that is not finished.
+    /// Number of the first event of the unfinished step.
     #[serde(default)]
     pub step_seq: u64,
     /// Number of the last event in the log when this document was written.
@@ -297,13 +296,13 @@ pub struct ChatRun {
     /// The process that works on it.
     #[serde(flatten)]
     pub lease: Lease,
-    /// When somebody asked for its end.
+    /// When a stop was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_requested: Option<Timestamp>,
     /// Why it was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<StopReason>,
-    /// How often a process began to work on it, those that handed it back not counted.
+    /// Number of processes that started to work on it, without those that handed it back.
     #[serde(default)]
     pub attempts: u32,
     /// Model calls and tokens so far.
@@ -320,7 +319,7 @@ pub struct ChatRun {
     pub events: Option<Vec<LoggedEvent>>,
     /// Seconds from the last write until the store deletes it.
     pub ttl: i64,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -357,7 +356,7 @@ pub struct RunSummary {
     pub last_seq: u64,
 }
 
-/// Events of a run's log that follow one another.
+/// Consecutive events of a run's log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LogPiece {
@@ -367,7 +366,7 @@ pub struct LogPiece {
     pub run_id: RunId,
     /// User who asked.
     pub user_id: UserId,
-    /// Who wrote it: the lease of the run that it was written under.
+    /// The lease under which it was written.
     pub written_by: String,
     /// Number of the first event.
     pub first_seq: u64,
@@ -386,7 +385,7 @@ impl LogPiece {
     }
 }
 
-/// The newest run of a chat: at most one of a chat is running.
+/// The newest run of a chat. At most one run of a chat is active.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChatHead {

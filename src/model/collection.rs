@@ -7,12 +7,12 @@ use super::ids::{CollectionId, ItemId, UserId};
 use super::lenient;
 use super::timestamp::Timestamp;
 
-/// Items that a collection holds at most.
+/// Most items in a collection.
 pub const MAX_ITEMS: usize = 1000;
-/// Members that a collection has at most, beside its owner.
+/// Most members of a collection, not counting its owner.
 pub const MAX_MEMBERS: usize = 500;
 
-/// A collection of its owner's items. Members see it; anybody can become one of a public collection.
+/// A collection of its owner's items. Members see it; any user can join a public collection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Collection {
@@ -38,7 +38,7 @@ pub struct Collection {
     /// When the collection was created.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

@@ -1,7 +1,8 @@
 //! The containers of the database: names, partition keys, lifetimes and indexes.
 //!
 //! Other services use the same database, so this is a contract (`requirements/data.md`). The embedded store derives its
-//! tables and expression indexes from it, `pluckit storage init` the containers of an emulator or a fresh account.
+//! tables and expression indexes from it, and `pluckit storage init` creates the containers of an emulator or a new
+//! account from it.
 
 use std::fmt;
 use std::ops::Deref;
@@ -62,7 +63,7 @@ pub enum TimeToLive {
     Days(u32),
 }
 
-/// A list field whose elements queries filter by, together with other fields and an order. Cosmos DB indexes lists
+/// A list field whose elements queries filter by, combined with other fields and a sort order. Cosmos DB indexes lists
 /// anyway; the embedded store keeps a table with a row per element, see `store/sqlite/lists.rs`.
 #[derive(Debug, Clone, Copy)]
 pub struct ListIndex {
@@ -91,7 +92,7 @@ pub struct ColumnIndex {
     pub orders: &'static [&'static str],
 }
 
-/// An index of the documents that have its first field. Others cost it nothing.
+/// An index of only the documents that have its first field.
 #[derive(Debug, Clone, Copy)]
 pub struct SparseIndex {
     /// The sort order, with the filters before it.
@@ -123,8 +124,8 @@ pub struct Spec {
     pub list: Option<&'static ListIndex>,
     /// The fields that the embedded store keeps in a narrow table.
     pub columns: Option<&'static ColumnIndex>,
-    /// Whether `PartitionIndex::changes` tells what became of a partition. Every write then
-    /// costs the embedded store a little more.
+    /// Whether `PartitionIndex::changes` reports changes of a partition. It makes every write to the embedded store
+    /// slightly slower.
     pub tracks_changes: bool,
     /// Vector fields: excluded from the ordinary index, with a vector index instead.
     pub vectors: &'static [&'static str],
@@ -182,19 +183,19 @@ const SPECS: [Spec; 25] = [
             orders: &["dateAdded", "wearCount", "price.amount"],
         }),
         sparse_indexes: &[
-            // A user's drafts, and those of all users that nobody has changed for long.
+            // A user's drafts, and stale drafts of all users.
             SparseIndex { order: &[("draftCreatedAt", Descending), ("id", Ascending)], across_partitions: false },
             SparseIndex {
                 order: &[("draftStatus", Ascending), ("draftUpdatedAt", Ascending)],
                 across_partitions: true,
             },
-            // Whose items have an id.
+            // The owners of the items with an id.
             SparseIndex { order: &[("id", Ascending)], across_partitions: true },
         ],
         tracks_changes: true,
         ..spec("Wardrobe", "COSMOS_DB_CONTAINER", "userId", Off)
     },
-    // People's sizes, tastes and city.
+    // Users' sizes, tastes and city.
     spec("UserProfiles", "COSMOS_DB_USER_PROFILES_CONTAINER", "id", Off),
     // Which item was worn when.
     Spec {
@@ -202,7 +203,7 @@ const SPECS: [Spec; 25] = [
         tracks_changes: true,
         ..spec("WearEvents", "COSMOS_DB_WEAR_EVENTS_CONTAINER", "userId", Off)
     },
-    // What people did with outfits, written by the API.
+    // Users' actions on outfits, written by the API.
     Spec {
         indexes: &[&[("status", Ascending), ("occurredAt", Descending)]],
         ..spec("StylingActivity", "COSMOS_DB_STYLING_ACTIVITY_CONTAINER", "userId", Days(90))
@@ -245,7 +246,7 @@ const SPECS: [Spec; 25] = [
         indexes: &[
             &[("scoreSignal", Descending), ("id", Ascending)],
             &[("scrapedAt", Descending), ("id", Ascending)],
-            // Whether the feed has a page already.
+            // Whether the feed already has a page.
             &[("productUrl", Ascending)],
             &[("needsEmbedding", Ascending)],
         ],
@@ -263,14 +264,14 @@ const SPECS: [Spec; 25] = [
         vectors: &["embedding"],
         ..spec("ScrapedItems", "COSMOS_DB_SCRAPED_ITEMS_CONTAINER", "userId", Days(30))
     },
-    // Who follows which source.
+    // Users' subscriptions to sources.
     spec("UserSourceSubscriptions", "COSMOS_DB_USER_SOURCE_SUBSCRIPTIONS_CONTAINER", "userId", Off),
     // Taste quizzes.
     Spec {
         indexes: &[&[("isComplete", Ascending), ("createdAt", Descending)]],
         ..spec("TasteCalibration", "COSMOS_DB_TASTE_CALIBRATION_CONTAINER", "userId", Off)
     },
-    // People who may not contribute.
+    // Users who may not contribute.
     spec("UserBans", "COSMOS_DB_USER_BANS_CONTAINER", "id", Off),
     // One job per vote to analyse.
     Spec {
@@ -278,7 +279,7 @@ const SPECS: [Spec; 25] = [
         across_partitions: true,
         ..spec("TasteAnalysisJobs", "COSMOS_DB_TASTE_JOBS_CONTAINER", "jobId", Days(14))
     },
-    // Messages that no delivery could get done.
+    // Messages that failed for good.
     Spec {
         indexes: &[
             &[("createdAt", Descending), ("id", Ascending)],
@@ -287,7 +288,7 @@ const SPECS: [Spec; 25] = [
         across_partitions: true,
         ..spec("TasteAnalysisJobDeadLetters", "COSMOS_DB_TASTE_JOB_DEAD_LETTER_CONTAINER", "jobId", Days(30))
     },
-    // Who voted what on which item.
+    // Users' votes on items.
     spec("ItemVotes", "COSMOS_DB_ITEM_VOTES_CONTAINER", "userId", Days(30)),
     // Long operations; a final one says when it expires. Administrators find one by `jobId`, its id.
     Spec {
@@ -314,13 +315,14 @@ const SPECS: [Spec; 25] = [
         across_partitions: true,
         ..spec("ChatRuns", "COSMOS_DB_CHAT_RUNS_CONTAINER", "userId", PerDocument)
     },
-    // Collections of wardrobe items. Found by id across partitions, too: who joins one does not know its owner.
+    // Collections of wardrobe items. Also found by id across partitions, because a joining user does not know the
+    // owner.
     Spec {
         indexes: &[&[("createdAt", Descending), ("id", Ascending)]],
         sparse_indexes: &[SparseIndex { order: &[("id", Ascending)], across_partitions: true }],
         ..spec("Collections", "COSMOS_DB_COLLECTIONS_CONTAINER", "ownerId", Off)
     },
-    // Who joined which collection: an index by member.
+    // Memberships of collections: an index by member.
     spec("CollectionMembers", "COSMOS_DB_COLLECTION_MEMBERS_CONTAINER", "userId", Off),
     // Audit log: the actions of administrators.
     Spec {
@@ -328,7 +330,7 @@ const SPECS: [Spec; 25] = [
         across_partitions: true,
         ..spec("AuditEntries", "COSMOS_DB_AUDIT_CONTAINER", "userId", Days(365))
     },
-    // What model calls cost, and token budgets, by user and day.
+    // Model usage and token budgets, by user and day.
     Spec {
         indexes: &[&[("date", Descending), ("userId", Ascending)]],
         across_partitions: true,

@@ -27,19 +27,19 @@ pub struct Conversation {
     /// Messages since the last summary, in all conversations. Absent in summaries of the older service.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub messages_since: Option<u64>,
-    /// The newest chat runs that were counted or summarised, so that none is twice.
+    /// The newest chat runs that were counted or summarised, so that none is counted twice.
     #[serde(default, deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]
     pub counted_runs: Vec<RunId>,
-    /// What the user asked to be remembered, the oldest first.
+    /// Preferences that the user asked the stylist to remember, oldest first.
     #[serde(default, deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]
     pub preferences: Vec<Preference>,
 }
 
-/// Chat runs that a memory knows to be counted.
+/// Most entries of [`Conversation::counted_runs`].
 const MOST_COUNTED_RUNS: usize = 8;
 
 impl Conversation {
-    /// Notes that a run is counted; `false` if it is already.
+    /// Records that a run is counted; returns `false` if it already is.
     pub fn note_counted(&mut self, run: Option<&RunId>) -> bool {
         let Some(run) = run else { return true };
         if self.counted_runs.contains(run) {
@@ -82,7 +82,7 @@ impl PreferenceKind {
 /// Something that the user asked to be remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Preference {
-    /// In a few words, such as "brown shoes".
+    /// Text in a few words, such as "brown shoes".
     pub text: String,
     /// Whether the user likes it, dislikes it, or it is a fact.
     pub kind: PreferenceKind,

@@ -118,12 +118,12 @@ pub struct Digest {
     /// Share of ideas that match what the user wears, 0 to 1; copied to the profile.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub style_confidence: Option<f64>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-/// A user's thumb on one purchase idea. Each idea has at most one per user.
+/// A user's vote on one purchase idea; at most one per idea.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DigestFeedback {
@@ -158,9 +158,9 @@ pub enum WeeklyOutcome {
     Failed,
 }
 
-/// Progress of the weekly run for one user; one document per user. It holds the digest until the digest has a document
-/// of its own, so that creating a digest and recording it is one write. It is not stored among the digests, because
-/// older readers take the newest document there for a digest.
+/// Progress of the weekly run for one user; one document per user. It holds the digest until the digest has its own
+/// document, so that creating and recording a digest is one write. It is stored in another container than the digests,
+/// because older readers treat the newest document there as a digest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WeeklyRun {
@@ -195,7 +195,7 @@ impl WeeklyRun {
     /// Id of the document.
     pub const ID: &str = "weekly-run";
 
-    /// Lifetime in seconds: longer than a week can still be processed after it began.
+    /// Lifetime in seconds: longer than the time in which a week can still be processed.
     pub const fn life() -> u32 {
         60 * 24 * 60 * 60
     }
@@ -229,7 +229,7 @@ pub struct FanOut {
     /// Time at which the last page was queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
-    /// The worker that queues users, or until when a message waits for the next one.
+    /// The worker that queues users, or the time until which a waiting message stands for the next one.
     #[serde(flatten)]
     pub lease: Lease,
     /// Seconds until the document expires.

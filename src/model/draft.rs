@@ -1,4 +1,4 @@
-//! Drafts: wardrobe items that are made from an uploaded photo, until their owner accepts them.
+//! Drafts: wardrobe items created from an uploaded photo, until their owner accepts them.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use super::lenient;
 use super::timestamp::Timestamp;
 use super::wardrobe::WardrobeItem;
 
-/// The longest lease of a worker. Well below the time in which the Functions host gives a message up (five deliveries, 30 s
-/// apart), so that another takes over before that.
+/// The longest lease of a worker. Well below the time after which the Functions host gives up on a message (five
+/// deliveries, 30 s apart), so that another worker takes over before that.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(45);
 
 /// Status of a draft.
@@ -22,7 +22,7 @@ pub enum DraftStatus {
     Processing,
     /// The picture is finished; the owner can accept the draft.
     Ready,
-    /// Its photo could not be processed; the owner can have it tried again.
+    /// The photo could not be processed; the owner can retry.
     Failed,
 }
 
@@ -37,7 +37,7 @@ impl DraftStatus {
     }
 }
 
-/// A wardrobe item, as far as its life as a draft is concerned. Everything else that its document has is kept in `other`.
+/// A draft's view of a wardrobe item. All other fields of the document are kept in `other`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DraftItem {
@@ -45,13 +45,13 @@ pub struct DraftItem {
     pub id: ItemId,
     /// Owner.
     pub user_id: UserId,
-    /// How far it is; `None` for an item that is no draft, or no longer one.
+    /// Progress of the draft; `None` for an item that is not a draft (any more).
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub draft_status: Option<DraftStatus>,
-    /// Why it failed, in a few words for its owner.
+    /// Reason for the failure, in a few words for the owner.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub draft_error: Option<String>,
-    /// URL of the uploaded photo. For other services: this one knows where it is.
+    /// URL of the uploaded photo, for other services; this service derives its location.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub raw_image_blob_url: Option<String>,
     /// When the photo was uploaded.
@@ -63,7 +63,7 @@ pub struct DraftItem {
     /// Whether the background stays in the picture.
     #[serde(default, deserialize_with = "lenient::or_default", skip_serializing_if = "std::ops::Not::not")]
     pub skip_segmentation: bool,
-    /// How often the photo was queued again because no worker had finished it.
+    /// Number of times the photo was queued again because no worker had finished it.
     #[serde(default, deserialize_with = "lenient::or_default", skip_serializing_if = "is_zero")]
     pub draft_attempts: u32,
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ pub struct DraftItem {
     /// URL of the finished picture.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub image_url: Option<String>,
-    /// How its picture was cut out, as far as that is known.
+    /// How its picture was cut out, if known.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub cutout: Option<Cutout>,
     /// The other fields of the item.
@@ -91,15 +91,15 @@ pub struct DraftItem {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cutout {
-    /// What was asked for: `auto`, `plain`, `network` or `none`.
+    /// Requested mode: `auto`, `plain`, `network` or `none`.
     pub mode: String,
-    /// Who had the last word: `plain`, `network` or `service`.
+    /// Method that made the final cut: `plain`, `network` or `service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// The network's confidence, 0 to 1, if it was asked.
+    /// The network's confidence, 0 to 1, if it was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f64>,
-    /// Why the background is still there, if it is.
+    /// Reason for keeping the background, if it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_whole: Option<String>,
 }
@@ -131,7 +131,7 @@ impl DraftItem {
         }
     }
 
-    /// Reads the whole item from this view of it.
+    /// Converts this view into the whole item.
     ///
     /// # Errors
     /// When a field cannot be written as JSON.
@@ -155,12 +155,12 @@ impl DraftItem {
         self.draft_lease_expires_at = lease.expires_at();
     }
 
-    /// Whether a worker has its lease.
+    /// Whether a worker holds its lease.
     pub fn is_leased(&self, now: Timestamp) -> bool {
         self.lease().is_live(now, LONGEST_LEASE)
     }
 
-    /// Queues the photo anew: it waits for a worker from now on, whoever had it.
+    /// Marks the photo as waiting for a worker again, even if a worker has it.
     pub fn wait_again(&mut self, now: Timestamp) {
         self.draft_status = Some(DraftStatus::Processing);
         self.draft_error = None;
@@ -186,7 +186,7 @@ impl DraftItem {
     }
 }
 
-/// A message of the queue: which draft's photo is to be processed. Other fields are for other services.
+/// A queue message: the draft whose photo is to be processed. Other fields are for other services.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageJobMessage {
@@ -209,7 +209,7 @@ pub struct ImageJobMessage {
 }
 
 impl ImageJobMessage {
-    /// The message that has this draft's photo processed.
+    /// Creates the message that starts the processing of this draft's photo.
     pub fn of(draft: &DraftItem, now: Timestamp) -> Self {
         Self {
             item_id: draft.id.clone(),

@@ -1,6 +1,6 @@
-//! What a piece of clothing is, read from the words that its owner gave it, and whether it fits a description.
+//! Classifies a piece of clothing by its owner's words, and decides whether it matches a description.
 //!
-//! Both sides go through the [`thesaurus`]: "a blue jumper" describes a navy crewneck.
+//! Both go through the [`thesaurus`]: "a blue jumper" matches a navy crewneck.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,13 @@ use super::thesaurus::{self, Facts, Kind, TermId};
 use super::vocabulary::{self, Category};
 use super::wardrobe::WardrobeItem;
 
-/// Words of one name, and letters of one word, that are shown.
+/// Limits of a displayed name: words, and letters per word.
 const MAX_NAME_WORDS: usize = 5;
 const MAX_WORD: usize = 24;
-/// Formality of what nothing is known about.
+/// Formality of a piece that nothing is known about.
 const ANY_FORMALITY: (u8, u8) = (1, 3);
 
-/// Where on the body a piece goes, in the order in which an outfit is told.
+/// Where on the body a piece goes, in the order in which an outfit is described.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema, strum::IntoStaticStr,
 )]
@@ -64,10 +64,10 @@ impl Slot {
     }
 }
 
-/// The words that an owner gave a piece.
+/// The owner's words for a piece.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Words<'a> {
-    /// Names it for good; what it says counts a little.
+    /// Permanent id; its words count a little.
     pub id: &'a str,
     /// Kind of garment.
     pub category: Option<&'a str>,
@@ -86,13 +86,13 @@ pub struct Words<'a> {
 pub struct Garment {
     /// Display name: colour, maker and kind.
     pub name: String,
-    /// Where it goes; none for what is worn to sleep, to swim, or unknown.
+    /// Its slot; `None` for sleepwear, swimwear and unknown kinds.
     pub slot: Option<Slot>,
-    /// The kinds of garment it is, the narrowest first.
+    /// Its kinds of garment, narrowest first.
     kinds: Vec<TermId>,
     /// Its colours, the dominant one first.
     pub colours: Vec<TermId>,
-    /// Everything it is, with broader terms, but for colours.
+    /// All its terms except colours, including broader ones.
     terms: BTreeSet<TermId>,
     /// Its words, plurals folded.
     words: BTreeSet<String>,
@@ -139,7 +139,7 @@ impl Garment {
         let mut terms: Vec<TermId> = texts.flat_map(thesaurus::terms).collect();
         let is_material = |term: &TermId| term.kind() == Kind::Material;
         terms.extend(words.care.iter().flat_map(|text| thesaurus::terms(text)).filter(is_material));
-        // A shirt that is tagged "oxford" is no shoe.
+        // A shirt that is tagged "oxford" is not a shoe.
         let belongs = |term: &TermId| {
             category.is_none_or(|category| {
                 let (group, of_category) = (term.group(), category.group());
@@ -153,7 +153,7 @@ impl Garment {
         });
         let mut kinds: Vec<TermId> = terms.iter().copied().filter(|term| term.kind() == Kind::Garment).collect();
         kinds.extend(category);
-        // The narrowest term says most; what comes first is what its owner calls it.
+        // The narrowest term is the most specific; among equals, the owner's first word wins.
         kinds.sort_by_key(|term| std::cmp::Reverse(term.with_broader().count()));
         kinds.dedup();
         let colours: Vec<TermId> = words.colours.iter().filter_map(|name| colour_of(name)).collect();
@@ -178,7 +178,7 @@ impl Garment {
         garment
     }
 
-    /// Works out what its terms say about when it can be worn.
+    /// Derives formality, warmth and layering from its terms.
     fn weigh(&mut self, terms: &[TermId]) {
         let kind = self.kinds.first().map(|kind| kind.term().facts).unwrap_or_default();
         let (mut least, mut most) = kind.formality.unwrap_or(ANY_FORMALITY);
@@ -202,10 +202,10 @@ impl Garment {
                     };
                 }
                 Kind::Style | Kind::Occasion => {
-                    // What it was tagged for widens what it is good for, by one step at most.
+                    // Occasion tags widen its range of formality by one step at most.
                     if let Some((low, high)) = formality {
                         least = least.min(low.max(usual_least.saturating_sub(1)));
-                        // A preppy style makes no shorts fit for an interview; "formal" means what it says.
+                        // A preppy style does not make shorts suitable for an interview; "formal" is taken literally.
                         if term.kind() == Kind::Occasion || low >= 3 {
                             most = most.max(high.min(usual_most + 1));
                         }
@@ -229,7 +229,7 @@ impl Garment {
         self.formality = (least, most.max(least));
     }
 
-    /// A piece that somebody describes in words, such as "Brown suede loafers".
+    /// Creates a piece from a description, such as "Brown suede loafers".
     pub fn described(text: &str) -> Self {
         let colours: Vec<&str> =
             thesaurus::terms(text).into_iter().filter(|term| term.kind() == Kind::Colour).map(TermId::name).collect();
@@ -244,7 +244,7 @@ impl Garment {
         }
     }
 
-    /// Whether it carries this word or these words in some order.
+    /// Whether its words include these words, in any order.
     pub fn says(&self, text: &str) -> bool {
         let words = vocabulary::folded_words(text);
         !words.is_empty() && words.iter().all(|word| self.words.contains(word))
@@ -256,20 +256,20 @@ impl Garment {
     }
 }
 
-/// How well a piece fits a description, the best last.
+/// How well a piece fits a description, best last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fit {
     /// It is something else.
     None,
     /// It is of a related kind or colour.
     Near,
-    /// It fits, if a shade is taken for its colour.
+    /// It fits if shades of a colour count as that colour.
     Shade,
     /// It is just that.
     Exact,
 }
 
-/// What is said about a piece of clothing, such as "navy wool coat". All of it has to hold.
+/// A description of a piece of clothing, such as "navy wool coat". Every part has to match.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Description {
     /// Kind of garment.
@@ -278,14 +278,14 @@ pub struct Description {
     pub colours: Vec<TermId>,
     /// Materials, patterns, cuts and styles.
     pub qualities: Vec<TermId>,
-    /// Makers and other words that a piece has to carry.
+    /// Brands and other words that a piece must have.
     pub words: Vec<String>,
-    /// The description as it was said.
+    /// The original text.
     pub text: String,
 }
 
 impl Description {
-    /// Reads a description. Words that the thesaurus does not have are left alone.
+    /// Parses a description. Words missing from the thesaurus are kept as they are.
     pub fn of(text: &str) -> Self {
         let words = vocabulary::words(text);
         let mut description = Self { text: words.join(" "), ..Self::default() };
@@ -311,7 +311,7 @@ impl Description {
         self.garment.is_none() && self.colours.is_empty() && self.qualities.is_empty() && self.words.is_empty()
     }
 
-    /// How well a piece fits. Nothing fits a description that says nothing.
+    /// Returns how well a piece fits. Nothing fits an empty description.
     pub fn fit(&self, piece: &Garment) -> Fit {
         if self.is_empty() {
             return Fit::None;
@@ -321,7 +321,7 @@ impl Description {
             garment.with_broader().filter(|broader| *broader != garment).any(|broader| piece.is(broader))
                 && piece.slot != Some(Slot::Accessory)
         });
-        // Few owners note what everything is made of: of a piece without a material any may be meant.
+        // Few owners record materials, so a piece without one matches any material.
         let is_material = |term: &TermId| term.kind() == Kind::Material;
         let is_noted = self.garment.is_none() || piece.terms.iter().any(is_material);
         let has = |quality: &TermId| {
@@ -338,14 +338,15 @@ impl Description {
             (true, true) if same && is_sure => Fit::Exact,
             (true, true) if shade => Fit::Shade,
             (true, true) if near => Fit::Near,
-            // A coat of another colour is nearer to a red coat than a red dress is; without a kind the colour has to fit.
+            // A coat of another colour is closer to a red coat than a red dress is; without a kind, the colour must
+            // match.
             (true, _) if self.garment.is_some() => Fit::Near,
             (false, true) if is_close && shade => Fit::Near,
             _ => Fit::None,
         }
     }
 
-    /// Whether a piece is what is described.
+    /// Whether a piece matches the description.
     pub fn fits(&self, piece: &Garment) -> bool {
         self.fit(piece) >= Fit::Shade
     }
@@ -356,12 +357,12 @@ fn are_near(one: TermId, other: TermId) -> bool {
     one.with_broader().any(|broad| other.is_a(broad))
 }
 
-/// The kind of garment that a text ends with: a denim jacket is a jacket.
+/// Returns the kind of garment that a text ends with: a denim jacket is a jacket.
 fn garment_of(text: &str) -> Option<TermId> {
     thesaurus::terms(text).into_iter().rfind(|term| term.kind() == Kind::Garment)
 }
 
-/// The colour that a name means, with or without words that shade it.
+/// Returns the colour that a name denotes, with or without modifiers such as "light".
 fn colour_of(name: &str) -> Option<TermId> {
     thesaurus::terms(name).into_iter().rfind(|term| term.kind() == Kind::Colour)
 }
@@ -383,7 +384,7 @@ fn noun(words: Words<'_>, category: Option<TermId>) -> String {
     let is_garment = |tag: &&&str| {
         let length = vocabulary::words(tag).len();
         let term = garment_of(tag);
-        // A whole group names nothing; the last word of a tag has to be the garment.
+        // A group name is too vague, and the last word of a tag must be the garment.
         length <= 3
             && term.is_some_and(|term| Some(term) != group && ends_with_term(tag, term) && fits_group(term, group))
     };
@@ -393,8 +394,7 @@ fn noun(words: Words<'_>, category: Option<TermId>) -> String {
     let category_text = words.category.map(shown).unwrap_or_default().to_lowercase();
     match group.map(TermId::name) {
         _ if category_text.is_empty() => "piece".to_owned(),
-        // A category that is a garment already, like "Jeans".
-        // "T-Shirts" is one t-shirt.
+        // A category that is itself a garment, like "Jeans". "T-Shirts" becomes "t-shirt".
         Some(_) if category.is_some_and(|category| Some(category) != group && !is_plural(category.name())) => {
             vocabulary::fold_plural(&category_text)
         }
@@ -418,7 +418,7 @@ fn fits_group(term: TermId, group: Option<TermId>) -> bool {
     group.is_none_or(|group| term.is_a(group) || group.name() == "activewear")
 }
 
-/// A name from outside, fit to be shown: short, on one line, without links.
+/// Sanitizes an external name for display: short, on one line, without links.
 pub fn shown(text: &str) -> String {
     let is_link = |word: &&str| word.contains("://") || word.starts_with("www.");
     let words = text.split(|character: char| character.is_whitespace() || character.is_control());

@@ -94,7 +94,7 @@ pub struct Output {
     pub size: u64,
     /// Media type.
     pub media_type: String,
-    /// Name of the blob. Each attempt writes blobs of its own, so a worker that lost the job cannot overwrite any.
+    /// Name of the blob. Each attempt writes its own blobs, so a worker that lost the job cannot overwrite any.
     pub blob: String,
 }
 
@@ -144,7 +144,7 @@ pub struct Job {
     /// Results of finished steps, by name.
     #[serde(default, deserialize_with = "lenient::or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub steps: BTreeMap<String, StepResult>,
-    /// The worker that has it, or until when its message waits in the queue.
+    /// The worker that has it, or the time until which its message counts as queued.
     #[serde(flatten)]
     pub lease: Lease,
     /// Number of times that a worker has taken the job.
@@ -177,13 +177,13 @@ pub struct Job {
     /// Seconds after the last write until the store deletes the document.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub ttl: Option<i64>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
 impl Job {
-    /// A job that waits in the queue.
+    /// Creates a job that waits in the queue.
     pub fn pending(
         id: JobId,
         user_id: UserId,

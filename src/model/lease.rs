@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::lenient;
 use super::timestamp::Timestamp;
 
-/// Largest clock difference between two processes that is tolerated.
+/// Largest tolerated clock difference between two processes.
 pub const MOST_SKEW: Duration = Duration::from_secs(30);
 
-/// Who works on a document, and until when nobody else may. To be flattened into the document, before its unnamed fields.
+/// The process that works on a document, and until when no other process may. Flatten it into the document before its
+/// unknown fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     #[serde(
@@ -35,7 +36,7 @@ impl Lease {
         Self { owner: Some(owner.to_owned()), expires_at: Some(expires_at) }
     }
 
-    /// Nobody's lease, with a time before which nobody looks for the message that is to start the work.
+    /// Creates a lease without an owner, with a time until which the message that starts the work counts as queued.
     pub fn waiting(until: Timestamp) -> Self {
         Self { owner: None, expires_at: Some(until) }
     }
@@ -45,24 +46,25 @@ impl Lease {
         Self { owner, expires_at }
     }
 
-    /// Returns who took the lease last, if they have not given it back.
+    /// Returns the last owner, unless the lease was released.
     pub fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
     }
 
-    /// When it ends, or the wait for a message does.
+    /// Returns when the lease, or the wait for a message, ends.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at
     }
 
-    /// Whether somebody has it at `now`. Leases of such documents are taken for `longest` at most.
+    /// Whether a process holds it at `now`. Leases of this kind of document last `longest` at most.
     pub fn is_live(&self, now: Timestamp, longest: Duration) -> bool {
         self.owner.is_some() && is_live(self.expires_at, now, longest)
     }
 }
 
-/// Whether a lease that ends at `expires_at` is live at `now`. One that ends later than a lease taken now would was taken
-/// before the clock was set back; nobody renews it any more, or it would end earlier, so it is as good as ended.
+/// Whether a lease that ends at `expires_at` is live at `now`. A lease that ends later than one taken now would end was
+/// taken before the clock was set back. Its owner no longer renews it, or it would end earlier, so it counts as
+/// expired.
 pub fn is_live(expires_at: Option<Timestamp>, now: Timestamp, length: Duration) -> bool {
     expires_at.is_some_and(|until| until > now && until <= now + length + MOST_SKEW)
 }

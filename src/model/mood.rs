@@ -37,7 +37,7 @@ pub struct Mood {
 /// # Errors
 /// Those of the serializer.
 pub fn whole_if_whole<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    // What an `f64` can count to without leaving a number out.
+    // The largest integer up to which an `f64` represents all integers.
     const MOST: f64 = 9_007_199_254_740_992.0;
     if number.fract() == 0.0 && number.abs() <= MOST {
         serializer.serialize_i64(*number as i64)
@@ -165,7 +165,7 @@ pub struct MoodRecord {
     /// The run that first saw the mood.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub detected_in: Option<String>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -226,7 +226,7 @@ impl MoodRecord {
     /// number of new articles; without any, nothing changes.
     pub fn add(&mut self, seen: &SeenMood, description: Option<&str>, now: Timestamp) -> usize {
         if self.seen_sources.is_empty() {
-            // Written before there was such a list.
+            // A document from before this list existed.
             self.seen_sources = self.sources.iter().map(|source| short_hash(&source.url)).collect();
         }
         let known = self.seen_sources.len();
@@ -241,7 +241,7 @@ impl MoodRecord {
         if added == 0 {
             return 0;
         }
-        // Stable, so that of articles without a date the oldest stay.
+        // A stable sort, so that the oldest articles without a date are kept.
         self.sources.sort_by_key(|source| std::cmp::Reverse(source.published_at));
         self.sources.truncate(Self::MOST_SOURCES);
         self.seen_sources.drain(..self.seen_sources.len().saturating_sub(Self::MOST_SEEN));
@@ -351,7 +351,7 @@ mod tests {
         let mut record = MoodRecord::new(&seen([]), vec![1.0], "run");
         assert_eq!(record.add(&seen(0..25), None, now), 25);
         assert_eq!((record.sources.len(), record.mood.trend_score), (20, 25.0));
-        // The newest are shown; the first five are no longer among them, and count as little again as those.
+        // The newest are shown. The first five are no longer among them, but still do not count again.
         assert_eq!(record.sources[0].title, "Article 24");
         let before = serde_json::to_value(&record).unwrap();
         assert_eq!(record.add(&seen(0..25), Some("Better."), now + std::time::Duration::from_secs(60)), 0);

@@ -21,7 +21,7 @@ pub struct MoodIntake {
     pub feeds: Vec<FeedState>,
     /// Ids of chunks whose messages may not have been sent yet.
     pub unsent: Vec<String>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -47,7 +47,7 @@ impl FeedState {
     /// Most hashes kept per feed: four times the articles read at once.
     pub const MOST_SEEN: usize = 200;
 
-    /// Remembers these articles, of all the latest.
+    /// Marks these articles as known and drops the oldest entries.
     pub fn see(&mut self, hashes: Vec<String>) {
         self.seen.retain(|hash| !hashes.contains(hash));
         self.seen.extend(hashes);
@@ -79,7 +79,7 @@ pub struct MoodChunk {
     pub lease: Lease,
     /// Seconds until the document expires, from its last change.
     pub ttl: u64,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

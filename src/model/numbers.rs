@@ -39,7 +39,7 @@ impl Serialize for Number {
         let number = self.0.normalize();
         match i64::try_from(number.mantissa()) {
             Ok(whole) if number.scale() == 0 => serializer.serialize_i64(whole),
-            // One division of numbers that a float holds exactly gives the float nearest to the quotient.
+            // Dividing two exactly representable floats gives the float nearest to the quotient.
             Ok(mantissa) if mantissa.unsigned_abs() < 1 << 53 && number.scale() <= 22 => {
                 serializer.serialize_f64(mantissa as f64 / 10_f64.powi(number.scale().cast_signed()))
             }
@@ -95,7 +95,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
     }
 }
 
-/// A list of which only the elements of the expected shape count.
+/// A list that ignores elements of an unexpected shape.
 type List<T> = Lenient<Vec<Lenient<T>>>;
 
 impl<T> List<T> {
@@ -104,7 +104,7 @@ impl<T> List<T> {
     }
 }
 
-/// A number, read exactly. The JSON reader may be off by the last bit.
+/// A number, read exactly; the JSON parser may be off by one bit.
 #[derive(Debug)]
 struct Exact(f64);
 
@@ -117,7 +117,7 @@ impl<'de> Deserialize<'de> for Exact {
     }
 }
 
-/// A price as an item has it: a number, or an object.
+/// A price as stored in an item: a number or an object.
 #[derive(Debug)]
 struct Price {
     amount: f64,
@@ -144,14 +144,14 @@ impl<'de> Deserialize<'de> for Price {
     }
 }
 
-/// One of the times that an item was worn, as the item keeps it.
+/// A wear, as stored in the item.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wear {
     occurred_at: Timestamp,
 }
 
-/// What an item of the wardrobe says in numbers.
+/// The numbers of a wardrobe item.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemNumbers {
@@ -196,7 +196,7 @@ impl ItemNumbers {
         self.draft_status.is_none() && self.is_wishlisted.0 != Some(true)
     }
 
-    /// What it cost. A negative amount is none, and neither is one above [`LARGEST_AMOUNT`].
+    /// Returns the cost; `None` for a negative amount or one above [`LARGEST_AMOUNT`].
     pub fn cost(&self) -> Option<Cost<'_>> {
         let price = self.price.0.as_ref()?;
         let amount = decimal(price.amount).filter(|amount| !amount.is_sign_negative() || amount.is_zero())?;
@@ -206,7 +206,7 @@ impl ItemNumbers {
 
     /// Returns the number of wears.
     pub fn wear_count(&self) -> u32 {
-        // Saturates: less than nothing is nothing.
+        // The cast saturates: negative counts become 0.
         self.wear_count.0.as_ref().map_or(0, |Exact(count)| *count as u32)
     }
 
@@ -220,12 +220,12 @@ impl ItemNumbers {
         self.last_worn_at.0.or_else(|| self.wears().max())
     }
 
-    /// The newest times that it was worn, as far as the item keeps them itself.
+    /// Returns the newest wears that are stored in the item itself.
     pub fn wears(&self) -> impl Iterator<Item = Timestamp> {
         self.wear_events.iter().map(|wear| wear.occurred_at)
     }
 
-    /// Its colours, the dominant one first; a name or a hex value that is missing is empty.
+    /// Returns its colours, dominant first; a missing name or hex value is empty.
     pub fn colours(&self) -> impl Iterator<Item = &Colour> {
         self.colours.iter()
     }
@@ -236,7 +236,7 @@ impl ItemNumbers {
     }
 }
 
-/// What a wear event says in numbers.
+/// The numbers of a wear event.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WearNumbers {
@@ -250,7 +250,7 @@ impl WearNumbers {
     /// Document fields that are read; `id` is for the log.
     pub const FIELDS: &'static [&'static str] = &["id", "itemId", "occurredAt"];
 
-    /// What was worn, and when; `None` if it does not say both.
+    /// Returns the worn item and the time; `None` if either is missing.
     pub fn read(self) -> Option<(String, Timestamp)> {
         Some((self.item_id.0?, self.occurred_at.0?))
     }
@@ -283,7 +283,7 @@ mod tests {
             ("100", "100"),
             ("1e2", "100"),
             ("120.50", "120.5"),
-            // The float nearest to 0.3 has more digits; nobody wrote them.
+            // The float nearest to 0.3 has more digits than its text.
             ("0.299999999999999988897769753748", "0.3"),
             ("0", "0"),
             ("-0.0", "0"),

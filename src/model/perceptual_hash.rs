@@ -29,7 +29,7 @@ impl FromStr for PerceptualHash {
     type Err = NotAHash;
 
     fn from_str(text: &str) -> Result<Self, NotAHash> {
-        // `from_str_radix` would take a sign too.
+        // `from_str_radix` would also accept a sign.
         let is_hash = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
         let number = u64::from_str_radix(text, 16).ok().filter(|_| is_hash);
         number.map(Self).ok_or(NotAHash)

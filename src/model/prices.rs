@@ -8,9 +8,9 @@ use rust_decimal::Decimal;
 
 use super::usage::ModelUsage;
 
-/// Tokens that a price is for.
+/// Number of tokens that a price refers to.
 const TOKENS: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
-/// Largest price, and the most digits after its point: then no cost of any usage overflows or is rounded.
+/// Largest price, and most decimal places: within these limits no cost overflows or is rounded.
 const LARGEST: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
 const MOST_DIGITS: u32 = 6;
 
@@ -27,7 +27,7 @@ pub struct Price {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prices(BTreeMap<String, Price>);
 
-/// A text that does not list prices.
+/// The text is not a valid price list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a list of prices")]
 pub struct BadPrices;
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(cost("a/b:c=d", 7, 1).unwrap(), "0.000000000001");
         assert_eq!(cost("other", 1, 1), None);
         assert_eq!(prices.to_string().parse::<Prices>().unwrap(), prices);
-        // A hundred thousand calls of a tenth of a cent, added up as tokens, are a hundred units and nothing else.
+        // The tokens of a hundred thousand calls at a tenth of a cent cost exactly a hundred units.
         assert_eq!(cost("gpt-4.1-mini", 250_000_000, 0).unwrap(), "100");
         let dearest: Prices = "m=1000000/1000000".parse().unwrap();
         assert!(dearest.cost(&usage("m", u64::MAX, u64::MAX)).is_some());

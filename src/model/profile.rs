@@ -68,7 +68,7 @@ pub struct UserProfile {
     /// Hash of the set of owned items, as another service keeps it.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub wardrobe_fingerprint: Option<String>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

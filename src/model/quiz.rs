@@ -48,7 +48,7 @@ pub struct QuizSession {
     /// Answers so far, one per card or picture.
     #[serde(default, deserialize_with = "lenient::list")]
     pub responses: Vec<QuizResponse>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

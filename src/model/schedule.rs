@@ -57,14 +57,14 @@ impl FromStr for Schedule {
 
     fn from_str(text: &str) -> Result<Self, BadSchedule> {
         let text = text.trim();
-        // The parser knows more signs and nicknames than the host, which would refuse to start.
+        // The parser accepts more signs and nicknames than the host, which would refuse to start.
         let known = |sign: char| sign.is_ascii_alphanumeric() || SIGNS.contains(sign);
         let mut words = text.split(|sign: char| !sign.is_ascii_alphabetic()).filter(|word| !word.is_empty());
         let all_named = words.all(|word| NAMES.iter().any(|name| name.eq_ignore_ascii_case(word)));
         if text.split_whitespace().count() != 6 || !text.chars().all(known) || !all_named {
             return Err(BadSchedule);
         }
-        // The host wants both the day and the weekday to fit, where both are given.
+        // If both are given, the host requires the day and the weekday to match.
         let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).dom_and_dow(true).build();
         let cron = parser.parse(text).map_err(|_| BadSchedule)?;
         Ok(Self { text: text.to_owned(), cron })

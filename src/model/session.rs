@@ -57,7 +57,7 @@ pub struct Session {
     /// Seconds after the last write until the store deletes the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<i64>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

@@ -76,7 +76,7 @@ pub struct Source {
     /// User who suggested it.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub created_by: Option<UserId>,
-    /// When it was last scraped completely, or posts of it were submitted.
+    /// When it was last scraped completely, or posts from it were submitted.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub last_scraped_at: Option<Timestamp>,
     /// The last UTC day of a daily scrape, `2026-03-02`.
@@ -91,7 +91,7 @@ pub struct Source {
     /// Owner of the lease: a user, or a run of the service.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub lease_owner: Option<String>,
-    /// Until when a scrape for a subscriber counts as waiting in the queue.
+    /// Time until which a scrape for a subscriber counts as queued.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub queued_until: Option<Timestamp>,
     /// The subscriber that scrape is for.

@@ -29,12 +29,12 @@ pub struct StylingActivity {
     /// When it was done.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Timestamp>,
-    /// Whether the user was asked about a wear, and what came of it.
+    /// Whether the user was asked about a wear, and the outcome.
     pub status: ActivityStatus,
     /// Question to the user, instead of the default one.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub suggestion_message: Option<String>,
-    /// When the question loses its meaning.
+    /// When the question expires.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// The wear event that the activity led to.
@@ -43,7 +43,7 @@ pub struct StylingActivity {
     /// When the activity last changed.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub last_updated_at: Option<Timestamp>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

@@ -11,8 +11,8 @@ use super::lenient;
 use super::timestamp::Timestamp;
 use crate::base::hash::sha256_hex;
 
-/// The longest lease of a worker. Well below the time in which the Functions host gives a message up (five deliveries, 30 s
-/// apart), so that another takes over before that.
+/// The longest lease of a worker. Well below the time after which the Functions host gives up on a message (five
+/// deliveries, 30 s apart), so that another worker takes over before that.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(45);
 
 /// Status of a taste-analysis job.
@@ -77,7 +77,7 @@ pub struct TasteMessage {
     /// Time of sending.
     #[serde(rename = "createdAt", default, deserialize_with = "lenient::optional")]
     pub created_at: Option<Timestamp>,
-    /// How often the job was queued before.
+    /// Number of times the job was queued before.
     #[serde(rename = "retryCount", default, deserialize_with = "lenient::or_default")]
     pub retry_count: u32,
 }
@@ -131,23 +131,23 @@ pub struct TasteJob {
     pub dead_lettered: Option<bool>,
     /// Input of the job.
     pub payload: TastePayload,
-    /// The worker that has it, or until when its message waits in the queue.
+    /// The worker that has it, or the time until which its message counts as queued.
     #[serde(flatten)]
     pub lease: Lease,
-    /// What the model saw, from its answer until the job is done. A model answers differently each time, so a later
-    /// attempt must add exactly this to the profile.
+    /// The model's result, kept from its answer until the job is done. A model answers differently each time, so a
+    /// later attempt must add exactly this to the profile.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub tastes: Option<Tastes>,
-    /// How often the lease expired and the job was queued again.
+    /// Number of times the lease expired and the job was queued again.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub requeues: u32,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
 impl TasteJob {
-    /// A job that waits in the queue.
+    /// Creates a job that waits in the queue.
     pub fn queued(payload: TastePayload, now: Timestamp, waits_until: Timestamp) -> Self {
         Self {
             id: payload.job_id.clone(),
@@ -175,7 +175,7 @@ impl TasteJob {
     pub fn is_leased(&self, now: Timestamp) -> bool {
         match self.status {
             TasteJobStatus::InFlight => lease::is_live(self.lease.expires_at(), now, LONGEST_LEASE),
-            // Not a worker's: it says for how long nobody looks for the message.
+            // Not a worker's lease: the time until which the message counts as queued.
             TasteJobStatus::Queued
             | TasteJobStatus::Completed
             | TasteJobStatus::Failed

@@ -18,7 +18,7 @@ pub struct TimerState {
     pub last_due: Timestamp,
     /// The process that runs it.
     pub owner: Option<String>,
-    /// End of the lease; absent when nobody runs the timer.
+    /// End of the lease; absent when no process runs the timer.
     pub lease_expires_at: Option<Timestamp>,
     /// Number of attempts.
     #[serde(default)]
@@ -29,7 +29,7 @@ pub struct TimerState {
     pub failed_at: Option<Timestamp>,
     /// Reason of the last failure.
     pub last_error: Option<String>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

@@ -23,7 +23,7 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
-            // In UTC it may be in a year that there is no room for.
+            // In UTC the year may be out of range.
             return at.checked_to_offset(UtcOffset::UTC).map(Self);
         }
         let zoneless = format_description!(

@@ -1,4 +1,4 @@
-//! Results of the stylist's tools that the built-in model reads as well. Fields in the order in which models see them.
+//! Results of the stylist's tools that the built-in model also reads. Fields are in the order in which models see them.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,14 +8,14 @@ use super::ids::ItemId;
 use super::timestamp::Timestamp;
 use super::wardrobe::Size;
 
-/// What a search of the wardrobe found.
+/// Result of a wardrobe search.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FoundItems {
-    /// Why these are not what was searched for.
+    /// Why the items do not match the query exactly.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Items of the whole wardrobe that are all that the query names by kind, colour, material or brand; they come first.
+    /// Number of items in the whole wardrobe that match the query's kind, colour, material and brand; they come first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exact_matches: Option<u64>,
     /// The items, the best first.
@@ -39,10 +39,10 @@ pub struct CompactItem {
     /// Free and aesthetic tags, each once.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// One of the conditions of the vocabulary, or what its owner wrote.
+    /// A condition of the vocabulary, or the owner's own text.
     #[serde(default)]
     pub condition: Option<String>,
-    /// Size, in whichever systems it is known.
+    /// Size, in the systems in which it is known.
     #[serde(default)]
     pub size: Option<Size>,
     /// The owner's notes.
@@ -58,7 +58,7 @@ pub struct CompactItem {
     pub bought: Option<String>,
     /// Number of wears.
     pub wear_count: u32,
-    /// Day on which it was worn last, `YYYY-MM-DD`.
+    /// Day on which it was last worn, `YYYY-MM-DD`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_worn: Option<String>,
     /// Care instructions.
@@ -94,7 +94,7 @@ pub struct Paid {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct OutfitPlan {
-    /// What could not be done, in a sentence.
+    /// What could not be planned, in one sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// City of the weather.
@@ -102,7 +102,7 @@ pub struct OutfitPlan {
     pub place: Option<String>,
     /// An outfit for each day.
     pub outfits: Vec<PlannedOutfit>,
-    /// Of a plan for several days: how many pieces of each kind it takes.
+    /// Number of pieces of each kind, for a plan of several days.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub packing: Vec<PackedPieces>,
 }
@@ -119,7 +119,7 @@ pub struct PlannedOutfit {
     pub occasion: String,
     /// The weather that it is for, in words.
     pub weather: String,
-    /// Its pieces, in the order of their places.
+    /// Its pieces, in the order of their slots.
     pub pieces: Vec<PlannedPiece>,
     /// Slots for which no piece was found.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -164,7 +164,7 @@ pub struct PackedPieces {
     pub names: Vec<String>,
 }
 
-/// What was worn on days gone by.
+/// Wears on past days.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct WearHistory {
@@ -195,7 +195,7 @@ pub struct WornTogether {
     pub weather: Option<String>,
     /// The pieces.
     pub items: Vec<WornItem>,
-    /// The moment, which stays in the service.
+    /// Time of the wear; not sent to models.
     #[serde(skip)]
     pub at: Option<Timestamp>,
 }

@@ -1,4 +1,4 @@
-//! What model calls cost: calls and tokens by model, and a document per user and day.
+//! Usage of models: calls and tokens by model, and a document per user and day.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -37,7 +37,7 @@ impl ModelUsage {
     }
 }
 
-/// What a turn's model calls cost, in total and by model.
+/// Usage of a turn's model calls, in total and by model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunUsage {
@@ -65,13 +65,13 @@ impl RunUsage {
     }
 }
 
-/// What a user's model calls of one UTC day cost. Those of the service itself are in a document of the same form.
+/// Usage of a user's model calls on one UTC day. The service's own calls are in a document of the same form.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UsageDay {
     /// Id of the document: the date.
     pub id: String,
-    /// The user, or a partition that is no user's.
+    /// The user, or the partition of the service's own calls.
     pub user_id: UserId,
     /// The date, as `2026-03-02`.
     pub date: String,
@@ -81,13 +81,13 @@ pub struct UsageDay {
     /// Finished calls by model.
     #[serde(default, deserialize_with = "lenient::list")]
     pub models: Vec<ModelUsage>,
-    /// Ids of the last writes, by which a write whose answer was lost is not made twice.
+    /// Ids of the last writes, so that a write whose answer was lost is not repeated.
     #[serde(default)]
     pub writes: Vec<String>,
     /// Seconds after the last write until the store deletes the document.
     #[serde(default)]
     pub ttl: u32,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -96,7 +96,7 @@ impl UsageDay {
     /// Partition of the calls that the service pays for. No user id contains a `#`.
     pub const SERVICE: &str = "#service";
 
-    /// The user who paid; `None` if it was the service.
+    /// Returns the user who is charged; `None` if it is the service.
     pub fn payer(&self) -> Option<&UserId> {
         Some(&self.user_id).filter(|user| user.as_str() != Self::SERVICE)
     }

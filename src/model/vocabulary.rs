@@ -170,7 +170,7 @@ impl Category {
     /// Returns the category of an item's `category` text, however written: `T-Shirts`, `FOOTWEAR`, `Denim jacket`.
     pub fn of_text(text: &str) -> Option<Self> {
         let words = folded_words(text);
-        // The last noun names the thing: a denim jacket is a jacket.
+        // The last noun is the garment: a denim jacket is a jacket.
         Self::of_garment(&words.join(" ")).or_else(|| words.iter().rev().find_map(|word| Self::of_garment(word)))
     }
 }

@@ -73,7 +73,7 @@ pub struct WardrobeItem {
     /// Condition.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
-    /// Size, in whichever system is known.
+    /// Size, in the systems in which it is known.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
     /// Style words.
@@ -94,7 +94,7 @@ pub struct WardrobeItem {
     /// Whether the item is on the wish list.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub is_wishlisted: bool,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -169,7 +169,7 @@ impl<'de> Deserialize<'de> for Price {
     }
 }
 
-/// A size, in whichever systems it is known.
+/// A size, in the systems in which it is known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Size {
@@ -217,7 +217,7 @@ pub struct WeatherSnapshot {
     pub conditions: Option<String>,
 }
 
-/// A wear event, as a document of its own.
+/// A wear event, as a separate document.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WearEvent {
@@ -245,7 +245,7 @@ pub struct WearEvent {
     /// When the wear was logged.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    /// Fields that this service has no name for.
+    /// Fields unknown to this service.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

@@ -1,8 +1,7 @@
-//! The thesaurus of clothing: garments, colours, materials, styles, occasions and weather, with the words that mean them.
-//!
-//! The words stand in `words.txt`, which says what its columns are. Texts are scanned for terms, the longest first, so that
-//! a rain jacket is neither rain nor just a jacket. Misspelt words are corrected towards terms, but no ordinary English
-//! word is taken for a misspelt garment: those that lie near one are listed in `english.txt`.
+//! The thesaurus of clothing: garments, colours, materials, styles, occasions and weather, with the words that mean
+//! them. The words are in `words.txt`, which explains its columns. Texts are scanned for terms, longest first, so that
+//! a rain jacket is neither rain nor just a jacket. Misspelt words are corrected to terms, except ordinary English
+//! words that resemble one, which `english.txt` lists.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::LazyLock;
@@ -13,7 +12,7 @@ use super::vocabulary::{self, fold_plural};
 const LONGEST_TERM: usize = 4;
 /// Words shorter than this are corrected for swapped letters only.
 const SHORTEST_CORRECTED: usize = 5;
-/// Changes of a letter between a misspelt word and what was meant.
+/// Most letter changes between a misspelt word and its correction.
 const MOST_CHANGES: usize = 2;
 
 /// Kind of a term.
@@ -50,7 +49,7 @@ pub struct Facts {
     pub formality: Option<(u8, u8)>,
     /// Warmth, from 0 (only in the heat) to 3 (only in the cold).
     pub warmth: Option<u8>,
-    /// Degrees Celsius that a season or a weather stands for.
+    /// Temperature of a season or weather, in degrees Celsius.
     pub celsius: Option<f64>,
     /// Whether it keeps the rain out.
     pub waterproof: bool,
@@ -60,22 +59,22 @@ pub struct Facts {
     pub layer: bool,
     /// Whether it is for sport.
     pub sport: bool,
-    /// Whether it is for the water.
+    /// Whether it is swimwear.
     pub swim: bool,
     /// Whether the colour goes with every other.
     pub neutral: bool,
     /// Whether the weather is wet.
     pub wet: bool,
-    /// Whether an occasion is spoken of without an article.
+    /// Whether an occasion is named without an article.
     pub bare: bool,
-    /// Whether an occasion is spoken of with "the".
+    /// Whether an occasion is named with "the".
     pub definite: bool,
 }
 
 /// A term.
 #[derive(Debug)]
 pub struct Term {
-    /// The word for it that is preferred.
+    /// The preferred word for it.
     pub name: &'static str,
     /// Kind of the term.
     pub kind: Kind,
@@ -103,7 +102,7 @@ impl TermId {
         self.term().kind
     }
 
-    /// An occasion as one speaks of it: "a wedding", "the office", "dinner".
+    /// Returns an occasion with its article: "a wedding", "the office", "dinner".
     pub fn with_article(self) -> String {
         match self.term() {
             Term { name: "home", .. } => "a day at home".to_owned(),
@@ -133,14 +132,14 @@ impl TermId {
         self.with_broader().any(|term| term.name() == name)
     }
 
-    /// The group that the garment belongs to in the end, such as shoes.
+    /// Returns the broadest group of the garment, such as shoes.
     pub fn group(self) -> Self {
         let is_root = |term: &Self| term.term().broader.len() == 1;
         self.with_broader().find(is_root).unwrap_or(self)
     }
 }
 
-/// A term in a text, and the words that say it: from `start` up to `end`.
+/// A term in a text, and the position of its words: from `start` up to `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
     /// The term.
@@ -153,11 +152,11 @@ pub struct Found {
 
 struct Thesaurus {
     terms: Vec<Term>,
-    /// Terms by the words for them, as they are written and with plurals folded.
+    /// Terms by their words, as written and with plurals folded.
     index: HashMap<String, TermId>,
-    /// Single words that a misspelt one may stand for.
+    /// Single words that misspelt words are corrected to.
     correct: Vec<&'static str>,
-    /// English words that are near one of those, and are none.
+    /// Ordinary English words that resemble one of those.
     english: HashSet<&'static str>,
 }
 
@@ -254,7 +253,7 @@ fn read_facts(text: &str) -> Facts {
 /// The term of this name.
 ///
 /// # Panics
-/// When there is none: names are written in this program.
+/// When there is none: names are constants of this program.
 pub fn named(name: &str) -> TermId {
     lookup(name).unwrap_or_else(|| unreachable!("{name} is a term"))
 }
@@ -268,7 +267,8 @@ pub fn lookup(words: &str) -> Option<TermId> {
     })
 }
 
-/// The terms in a row of words (in lower case), the longest first, without overlaps, in the order of the text.
+/// Finds the terms in a sequence of lower-case words, preferring the longest, without overlaps, in the order of the
+/// text.
 pub fn scan<S: AsRef<str>>(words: &[S]) -> Vec<Found> {
     let mut found = Vec::new();
     let mut start = 0;
@@ -290,8 +290,8 @@ pub fn terms(text: &str) -> Vec<TermId> {
     scan(&vocabulary::words(text)).into_iter().map(|found| found.term).collect()
 }
 
-/// What is looked for beside the words of a query: preferred words for its terms, and what its occasions, styles, seasons
-/// and weather call for. Each once, at most `limit`.
+/// Returns additional search words for a query: preferred words for its terms, and words implied by its occasions,
+/// styles, seasons and weather. Each occurs once, at most `limit` in all.
 pub fn expansion(query: &str, limit: usize) -> Vec<&'static str> {
     let said = vocabulary::words(query);
     let mut added: Vec<&'static str> = Vec::new();
@@ -308,8 +308,8 @@ pub fn expansion(query: &str, limit: usize) -> Vec<&'static str> {
     added
 }
 
-/// What a misspelt word (in lower case) stands for: a word of the thesaurus, or one of `also`. None for words that are
-/// known, ordinary English, short, or too far from everything.
+/// Corrects a misspelt lower-case word to a word of the thesaurus or one of `also`. `None` for words that are known,
+/// ordinary English, short, or too far from every candidate.
 pub fn correct(word: &str, also: &[&'static str]) -> Option<&'static str> {
     let length = word.chars().count();
     let is_plain = word.chars().all(|letter| letter.is_ascii_lowercase());
@@ -322,7 +322,7 @@ pub fn correct(word: &str, also: &[&'static str]) -> Option<&'static str> {
         return None;
     }
     let distance = |candidate: &&'static str| {
-        // Hardly anybody misses the first letter.
+        // Misspellings rarely change the first letter.
         let same_start = candidate.as_bytes().first() == word.as_bytes().first();
         let near_length = candidate.len().abs_diff(word.len()) <= MOST_CHANGES;
         if !same_start || !near_length || candidate.len() < SHORTEST_CORRECTED - 1 {
