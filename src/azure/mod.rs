@@ -18,7 +18,7 @@ pub use storage::StorageAccount;
 
 use crate::net;
 
-/// Identity that is used where no key is given.
+/// The identity used when no key is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Client id of a user-assigned managed identity (`AZURE_CLIENT_ID`); `None` for the system-assigned one.

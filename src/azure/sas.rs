@@ -1,4 +1,4 @@
-//! Signed URLs of single blobs (service SAS), with which a browser reads a private container for a while.
+//! Signed URLs of single blobs (service SAS), which give browsers temporary access to a private container.
 //!
 //! <https://learn.microsoft.com/rest/api/storageservices/create-service-sas>
 
@@ -10,9 +10,9 @@ use azure_core::hmac::hmac_sha256;
 use azure_core::time::OffsetDateTime;
 use url::Url;
 
-/// Version of the service whose rules the signature follows.
+/// Service version of the signature format.
 const VERSION: &str = "2020-12-06";
-/// Least time for which a URL is valid.
+/// Minimum time for which a URL is valid.
 const VALIDITY: Duration = Duration::from_secs(2 * 60 * 60);
 const SECONDS_PER_HOUR: i64 = 60 * 60;
 
@@ -20,7 +20,7 @@ const SECONDS_PER_HOUR: i64 = 60 * 60;
 pub struct BlobSigner {
     account: String,
     key: Secret,
-    /// Whether the URL works over https only. An emulator has nothing but http.
+    /// Whether the URL works over https only. Emulators support only http.
     https_only: bool,
 }
 
@@ -30,8 +30,8 @@ impl BlobSigner {
         Self { account: account.into(), key: Secret::new(key.to_owned()), https_only }
     }
 
-    /// Adds a signature to the URL of a blob, with which it can be read for two to three hours. All URLs of a blob that are
-    /// signed within one hour are equal, so that browsers can cache them.
+    /// Adds a signature to the URL of a blob that allows reading it for two to three hours. All URLs of a blob signed
+    /// within the same hour are equal, so that browsers can cache them.
     ///
     /// # Errors
     /// When the key cannot be used.
@@ -52,13 +52,13 @@ impl BlobSigner {
         let resource = format!("/blob/{}/{container}/{blob}", self.account);
         let protocol = if self.https_only { "https" } else { "" };
         // Permissions, start, expiry, resource, identifier, addresses, protocol, version, kind of resource, snapshot,
-        // encryption scope, and five headers that the answer could have.
+        // encryption scope, and five response headers.
         let lines = ["r", "", expiry, &resource, "", "", protocol, VERSION, "b", "", "", "", "", "", "", ""];
         lines.join("\n")
     }
 }
 
-/// The end of the hour in which `now` lies, and [`VALIDITY`] after that.
+/// Returns the end of the current hour plus [`VALIDITY`].
 fn expiry(now: OffsetDateTime) -> String {
     let seconds = now.unix_timestamp();
     let hour = seconds + (SECONDS_PER_HOUR - 1) - (seconds - 1).rem_euclid(SECONDS_PER_HOUR);

@@ -32,7 +32,7 @@ impl SharedKey {
             .map(|(name, value)| (name.as_str().to_ascii_lowercase(), value.as_str()))
             .collect();
         let header = |name: &str| headers.get(name).copied().unwrap_or_default();
-        // A body of no bytes is signed as if its length were not given.
+        // An empty body is signed as if no length were given.
         let length = request.body().len().filter(|length| *length > 0).map(|length| length.to_string());
         let mut lines = vec![
             request.method().as_str().to_owned(),
@@ -47,7 +47,7 @@ impl SharedKey {
         lines.extend(conditions.map(|name| header(name).to_owned()));
         let own = headers.iter().filter(|(name, _)| name.starts_with("x-ms-"));
         lines.extend(own.map(|(name, value)| format!("{name}:{}", value.trim())));
-        // An emulator's path begins with the account already; it is signed twice there.
+        // An emulator's path already begins with the account, so it is signed twice there.
         lines.push(format!("/{}{}", self.account, request.url().path()));
         let mut parameters: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in request.url().query_pairs() {

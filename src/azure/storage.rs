@@ -46,7 +46,7 @@ pub struct StorageAccount {
 }
 
 impl StorageAccount {
-    /// Creates clients from a connection string; without a key in it, `identity` signs in.
+    /// Creates clients from a connection string; if it has no key, `identity` signs in.
     ///
     /// # Errors
     /// An invalid string, key or identity.
@@ -113,7 +113,7 @@ impl StorageAccount {
         &self.queues
     }
 
-    /// Returns what signs URLs of blobs; `None` without the account's key.
+    /// Returns the signer of blob URLs; `None` without the account's key.
     pub fn signer(&self) -> Option<&BlobSigner> {
         self.signer.as_ref()
     }
@@ -136,14 +136,14 @@ impl StorageAccount {
     /// [`Error::Service`], also while a queue of this name is being deleted.
     pub async fn create_queue(&self, name: &str) -> Result<bool> {
         match self.queues.queue_client(name)?.create(None).await {
-            // 204 answers the same creation once more.
+            // 204: the queue already exists with the same metadata.
             Ok(response) => Ok(response.status() == StatusCode::Created),
             Err(error) if has_code(&error, "QueueAlreadyExists") => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Whether a blob container exists. Retries for long; the caller sets a limit.
+    /// Whether a blob container exists. Retries for a long time; the caller sets a time limit.
     ///
     /// # Errors
     /// [`Error::Service`].
@@ -151,7 +151,7 @@ impl StorageAccount {
         Ok(self.blobs.blob_container_client(name).exists().await?)
     }
 
-    /// Whether a queue exists. Retries for long; the caller sets a limit.
+    /// Whether a queue exists. Retries for a long time; the caller sets a time limit.
     ///
     /// # Errors
     /// [`Error::Service`].

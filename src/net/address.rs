@@ -1,4 +1,4 @@
-//! Tells public IP addresses from others.
+//! Distinguishes public IP addresses from others.
 //!
 //! Based on the IANA registries of special-purpose addresses (RFC 6890 and updates). For IPv4 the non-public blocks are
 //! listed. For IPv6 only `2000::/3` has been allocated, so everything else is refused, and so are all forms that embed
@@ -40,7 +40,7 @@ const SPECIAL_V6: [(Ipv6Addr, u32); 4] = [
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20), // documentation
 ];
 
-/// Whether the address is reachable for everybody on the internet.
+/// Whether the address is publicly reachable on the internet.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !SPECIAL_V4.iter().any(|block| contains_v4(*block, address)),

@@ -1,9 +1,8 @@
-//! HTTP client for URLs that come from users, feeds and pages.
-//!
-//! A URL can make a server connect to where its author cannot: other machines in the network, the platform's metadata,
-//! the server itself. This client only speaks HTTPS to host names whose addresses are all public, and connects to
-//! exactly the addresses it checked, so a changed DNS answer has no effect. Redirects are followed one by one under the
-//! same rules. Size, time and content type are limited.
+//! HTTP client for URLs that come from users, feeds and pages. A malicious URL can make a server connect to targets
+//! that its author cannot reach: other machines in the network, the platform's metadata service, the server itself
+//! (SSRF). This client only speaks HTTPS to host names whose addresses are all public, and connects to exactly the
+//! addresses it checked, so a changed DNS answer has no effect. Each redirect is checked by the same rules. Size, time
+//! and content type are limited.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -53,7 +52,7 @@ const MAX_LABEL_BYTES: usize = 63;
 /// `localdomain`), alone or as a suffix.
 const LOCAL_NAMES: [&str; 5] = ["localhost", "localdomain", "local", "internal", "home.arpa"];
 
-/// Why a URL is refused. The text is shown to whoever gave the URL.
+/// Why a URL is refused. The text is shown to the user who provided the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlRefused {
     /// Not a URL, or one that browsers would have to repair.
@@ -144,7 +143,7 @@ impl From<reqwest::Error> for FetchError {
         if error.is_timeout() {
             return Self::TimedOut;
         }
-        // URLs can be signed, so they do not belong into logs.
+        // URLs can contain signatures, so they must not be logged.
         Self::Failed(error.without_url())
     }
 }
@@ -281,7 +280,7 @@ impl Resolve for SystemResolver {
         let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
         let name = name.to_owned();
         let lookup = tokio::task::spawn_blocking(move || {
-            // Kept until the system's call is over, which nobody can cut short, and not only until we stop waiting.
+            // Held until the system call returns, which cannot be cancelled, even if we stop waiting earlier.
             let _permit = permit;
             (name.as_str(), HTTPS_PORT).to_socket_addrs().map(|found| found.map(|socket| socket.ip()).collect())
         });
@@ -298,8 +297,8 @@ impl Dial for Direct {
     }
 }
 
-/// Parts of a [`GuardedClient`]. The default is for production; tests substitute an internet of their own under the
-/// same rules.
+/// Parts of a [`GuardedClient`]. The default is for production; tests substitute their own internet under the same
+/// rules.
 pub struct GuardedOptions {
     /// Resolver whose addresses are checked.
     pub resolver: Arc<dyn Resolve>,
@@ -380,14 +379,14 @@ fn check_parts(mut url: Url, extra_ports: &[u16]) -> Result<Url, UrlRefused> {
     if !is_dns_name(&name) {
         return Err(UrlRefused::Invalid);
     }
-    // No public name is without a dot; the system would look one up in the local network.
+    // Public names have a dot; the system would look up others in the local network.
     if is_local(&name) || !name.contains('.') {
         return Err(UrlRefused::NotPublic);
     }
     if url.port().is_some_and(|port| !extra_ports.contains(&port)) {
         return Err(UrlRefused::Port);
     }
-    // Certificates are made out to names without a dot at the end.
+    // Certificates contain names without a final dot.
     url.set_host(Some(&name)).map_err(|_| UrlRefused::Invalid)?;
     Ok(url)
 }
@@ -421,7 +420,7 @@ impl Guard {
     async fn public_addresses(&self, name: &str) -> Result<Vec<IpAddr>, UrlRefused> {
         let found = match timeout(RESOLVE_TIMEOUT, self.resolver.addresses(name)).await {
             Ok(Ok(found)) => found,
-            // A refusal has no room for the cause, which would tell whoever gave the URL about our network.
+            // The refusal omits the cause, which would reveal our network to the user who provided the URL.
             Ok(Err(error)) => {
                 debug!(%error, "name not resolved");
                 return Err(UrlRefused::Unresolved);
@@ -470,7 +469,7 @@ impl GuardedClient {
     pub fn new(options: GuardedOptions) -> reqwest::Result<Self> {
         let GuardedOptions { resolver, dial, roots, extra_ports } = options;
         let guard = Guard { resolver, dial };
-        // A proxy would resolve the names again, and by itself.
+        // A proxy would resolve the names again, unchecked.
         let client = builder_that_trusts(roots.as_deref().unwrap_or(authorities()))
             .https_only(true)
             .no_proxy()
@@ -588,7 +587,7 @@ async fn read(response: Response, url: Url, expect: Expect, limits: Limits) -> R
     if !expect.accepts(&content_type) {
         return Err(FetchError::UnexpectedContent { got: content_type });
     }
-    // The client takes the header away from what it decompresses, so what is left is an encoding that it cannot read.
+    // The client removes the header when it decompresses, so a remaining header names an unsupported encoding.
     if let Some(got) = header(&response, CONTENT_ENCODING).filter(|got| !got.eq_ignore_ascii_case("identity")) {
         return Err(FetchError::UnexpectedContent { got });
     }
@@ -598,7 +597,7 @@ async fn read(response: Response, url: Url, expect: Expect, limits: Limits) -> R
     Ok(Fetched { url, content_type, body, validators })
 }
 
-/// Returns a header's value as text. Not only ASCII: some sites send other letters in `Location`.
+/// Returns a header's value as text, including non-ASCII characters, which some sites send in `Location`.
 fn header(response: &Response, name: HeaderName) -> Option<String> {
     response.headers().get(name).and_then(|value| str::from_utf8(value.as_bytes()).ok()).map(str::to_owned)
 }

@@ -107,7 +107,7 @@ pub fn selector(text: &str) -> Result<Selector, SelectorError> {
         return Err(SelectorError::TooComplex);
     }
     let selector = Selector::parse(text).map_err(|_| SelectorError::Invalid)?;
-    // The canonical text has no escapes left where names are known, and one blank between steps.
+    // The canonical text has no escapes in known names, and one space between steps.
     if is_cheap(&selector.to_css_string()) { Ok(selector) } else { Err(SelectorError::TooComplex) }
 }
 
@@ -116,7 +116,7 @@ fn is_cheap(canonical: &str) -> bool {
         return false;
     }
     let mut steps = 1;
-    // What every open parenthesis belongs to.
+    // The function that each open parenthesis belongs to.
     let mut open: Vec<&str> = Vec::new();
     let mut quote = None;
     let mut in_brackets = false;
@@ -140,7 +140,7 @@ fn is_cheap(canonical: &str) -> bool {
                 open.pop();
             }
             ',' => {
-                // The blank after it.
+                // The space after it.
                 letters.next_if(|(_, letter)| *letter == ' ');
             }
             '~' => return false,
@@ -161,7 +161,7 @@ fn is_cheap(canonical: &str) -> bool {
             return false;
         }
     }
-    // `a > b` has two blanks.
+    // `a > b` has two spaces.
     steps <= 2 * MAX_STEPS
 }
 
@@ -174,7 +174,7 @@ mod tests {
     fn is_bounded(page: &str) {
         let html = parse(page);
         assert!(html.tree.nodes().len() <= 2 * MAX_NODES);
-        // One token may open all formatting elements again.
+        // One token may reopen all formatting elements.
         let depth = html.tree.nodes().map(|node| node.ancestors().count()).max().unwrap_or_default();
         assert!(depth <= 2 * MAX_DEPTH + 16, "{depth}");
     }
@@ -198,7 +198,7 @@ mod tests {
         is_bounded(&"<b>".repeat(size / 3));
         is_bounded(&"<table>".repeat(size / 7));
         is_bounded(&"<a><table><tr><td><b>x".repeat(size / 22));
-        // Formatting elements that every paragraph opens again, and one tag with nothing but attributes.
+        // Formatting elements that every paragraph reopens, and one tag with a huge number of attributes.
         is_bounded(&format!("<p>{}</p>{}", numbered("<b id=#>", 2_000), "<p>x</p>".repeat(size / 8)));
         is_bounded(&format!("<p>{}", numbered("<b id=#></p><p>", 100_000)));
         is_bounded(&format!("<a {}>", numbered("a# ", size / 8)));

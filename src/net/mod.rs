@@ -31,7 +31,7 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// HTTP/2 window per stream: how much a server may send ahead. The default of 2 MiB would let a model generate tokens
-/// for a reader who has stopped; within a region this does not slow down large answers.
+/// for a stalled reader; within a region, 64 KiB does not slow down large answers.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 
 /// Limits that the Azure SDK sets for its own client.
@@ -46,7 +46,7 @@ const USER_AGENT: &str = concat!("pluckit-processor/", env!("CARGO_PKG_VERSION")
 /// Without any, as in a bare container, clients trust no HTTPS server; everything else works.
 pub fn authorities() -> &'static [Certificate] {
     static AUTHORITIES: LazyLock<Vec<Certificate>> = LazyLock::new(|| {
-        // An error concerns one file; the certificates of the others are used.
+        // An error affects only one file; certificates from the others are used.
         let found = rustls_native_certs::load_native_certs().certs;
         found.iter().filter_map(|certificate| Certificate::from_der(certificate).ok()).collect()
     });
@@ -83,12 +83,13 @@ pub fn azure() -> reqwest::Result<Client> {
     builder().connect_timeout(AZURE_CONNECT_TIMEOUT).read_timeout(AZURE_READ_TIMEOUT).redirect(Policy::none()).build()
 }
 
-/// Starts a client that uses the environment's proxy for hosts outside, but not for this machine or network.
+/// Returns a builder for a client that uses the environment's proxy for external hosts, but not for this machine or
+/// network.
 pub fn builder() -> ClientBuilder {
     builder_that_trusts(authorities())
 }
 
-/// Starts a client like [`builder`], for HTTPS servers whose certificates these authorities signed.
+/// Returns a builder like [`builder`] that trusts these certificate authorities.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn builder_that_trusts(authorities: &[Certificate]) -> ClientBuilder {
     crypto::install();

@@ -1,8 +1,8 @@
 //! Decides which hosts are called through a proxy.
 //!
 //! The environment may name a proxy (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`) and exceptions (`NO_PROXY`). A proxy is
-//! for the outside: it cannot reach this machine. Loopback and private addresses, and names of the local network, are
-//! always called directly.
+//! for external hosts: it cannot reach this machine. Loopback and private addresses, and names of the local network,
+//! are always called directly.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,7 @@ use super::address;
 /// Name endings that do not exist in public DNS.
 const LOCAL_ENDINGS: [&str; 4] = [".localhost", ".local", ".internal", ".home.arpa"];
 
-/// Returns the environment's proxy, for all hosts outside.
+/// Returns the environment's proxy, for external hosts.
 pub(super) fn for_hosts_outside() -> Proxy {
     by(Matcher::from_system())
 }
@@ -34,7 +34,7 @@ pub fn is_near(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => {
             let name = name.trim_end_matches('.').to_ascii_lowercase();
-            // A name without a dot is one of a container or of the local network.
+            // A name without a dot belongs to a container or the local network.
             !name.contains('.') || LOCAL_ENDINGS.iter().any(|ending| name.ends_with(ending))
         }
         Some(Host::Ipv4(address)) => !address::is_public(address.into()),

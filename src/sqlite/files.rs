@@ -1,4 +1,4 @@
-//! Database files as a whole: copies while others write, checks, and whether anybody uses them.
+//! Operations on whole database files: hot copies, integrity checks, deletion unless in use.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,15 +13,15 @@ use crate::base::private_files;
 /// Functions that a kind of file needs.
 type Connect = fn(&Connection) -> rusqlite::Result<()>;
 
-/// Writes a copy of the file as it is at one moment, whatever others write meanwhile. There must be nothing at `to`. The copy
-/// is readable only by its owner, needs no log, and is on the disk when this returns.
+/// Writes a consistent snapshot of the file, even during concurrent writes. `to` must not exist. The copy is readable
+/// only by its owner, needs no write-ahead log, and is durable when this returns.
 ///
 /// # Errors
 /// When the file cannot be read or the copy not written.
 pub fn copy(from: &Path, to: &Path, connect: Connect) -> Result<()> {
     let unusable = |error: io::Error| Error::Unavailable(error.into());
     let target = to.to_str().ok_or_else(|| unusable(io::ErrorKind::InvalidFilename.into()))?;
-    // SQLite fills an empty file; one that it makes itself could be read by others.
+    // SQLite accepts an empty file; a file that it creates itself could be read by other users.
     private_files::options().write(true).create_new(true).open(to).map_err(unusable)?;
     let connection = open(from, connect)?;
     connection.execute("VACUUM INTO ?1", [target])?;
@@ -51,8 +51,7 @@ fn open(path: &Path, connect: Connect) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Deletes a file and its log, unless another process has it open: then nothing is deleted. Returns whether there is none
-/// any more.
+/// Deletes a file and its log, unless another process has it open. Returns whether it is gone.
 ///
 /// # Errors
 /// When the file cannot be opened or deleted.
@@ -64,13 +63,13 @@ pub fn delete(path: &Path) -> Result<bool> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::ZERO)?;
-    // Leaving the log needs the file for oneself.
+    // Leaving WAL mode needs exclusive access to the file.
     let mode = connection.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get::<_, String>(0));
     match mode {
         Ok(mode) if mode == "delete" => {}
         Ok(_) => return Ok(false),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => return Ok(false),
-        // What is no database is nobody's.
+        // A file that is not a database is not in use.
         Err(error) if is_damage(&error) => {}
         Err(error) => return Err(error.into()),
     }
