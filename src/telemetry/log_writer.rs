@@ -1,4 +1,4 @@
-//! Writes the log to standard output on a thread of its own, so that a slow reader blocks nobody.
+//! Writes the log to standard output on a separate thread, so that a slow reader does not block the service.
 //!
 //! Lines that cannot be written are dropped and counted; the count is logged when writing works again, and is a metric.
 
@@ -35,13 +35,13 @@ pub struct LogGuard(Option<WorkerGuard>);
 impl Drop for LogGuard {
     fn drop(&mut self) {
         let Some(worker) = self.0.take() else { return };
-        // On a thread that may be left behind: it waits for standard output when nobody reads that.
+        // On a detached thread, because dropping the guard blocks while standard output is not read.
         let (done, ended) = mpsc::channel::<()>();
         thread::spawn(move || {
             drop(worker);
             drop(done);
         });
-        // Both outcomes are ends: the channel closes, or the time is up.
+        // Either the channel closes or the time is up; both end the wait.
         if ended.recv_timeout(FLUSH_LIMIT).is_err() {}
     }
 }
@@ -56,7 +56,7 @@ pub fn start() -> (NonBlocking, DroppedLines, LogGuard) {
     (writer, DroppedLines(counter), LogGuard(Some(worker)))
 }
 
-/// Opens standard output without the standard library's lock, which others would wait for. `None` if it is closed.
+/// Opens standard output without the standard library's lock, which would block other threads. `None` if it is closed.
 fn standard_output() -> Option<File> {
     io::stdout().as_fd().try_clone_to_owned().ok().map(File::from)
 }
@@ -74,7 +74,7 @@ impl Write for Output {
         let count = || self.dropped.get().map_or(0, ErrorCounter::dropped_lines);
         let dropped = count();
         if dropped > self.reported {
-            // Comes back to this thread as a line like any other, if there is room for it.
+            // This line is itself queued for this thread, if there is space.
             warn!(lines = dropped - self.reported, "log lines dropped: the log is not being read");
             if count() == dropped {
                 self.reported = dropped;

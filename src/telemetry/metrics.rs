@@ -211,7 +211,7 @@ impl Drop for OpenStream {
     }
 }
 
-/// Maps methods that callers made up to the name that the semantic conventions have for them.
+/// Maps unknown methods to the name that the semantic conventions prescribe.
 fn known_method(method: &str) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];
     KNOWN.into_iter().find(|known| *known == method).unwrap_or("_OTHER")

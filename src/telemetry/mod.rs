@@ -36,7 +36,7 @@ use self::recent::RecentLines;
 use crate::config;
 use crate::config::LogFormat;
 
-/// Handles for telemetry that leaves the process, besides the log. Cheap to clone, and free when nothing is configured.
+/// Handles for exported telemetry, in addition to the log. Cheap to clone, and without cost when nothing is configured.
 #[derive(Clone, Default)]
 pub struct Telemetry {
     /// Metrics.
@@ -64,7 +64,7 @@ impl Telemetry {
         self.providers.as_ref().is_some_and(|providers| providers.has_traces())
     }
 
-    /// Returns the metrics as a text of Prometheus; empty if they are not scraped.
+    /// Returns the metrics in Prometheus text format; empty if they are not scraped.
     ///
     /// # Errors
     /// When a metric cannot be written.
@@ -72,7 +72,7 @@ impl Telemetry {
         self.providers.as_ref().map_or_else(|| Ok(String::new()), |providers| providers.scrape())
     }
 
-    /// Sends buffered data. What takes longer than `limit` continues in the background.
+    /// Sends buffered data. After `limit`, sending continues in the background.
     pub async fn flush(&self, limit: Duration) {
         self.finish(limit, "telemetry not flushed in time", |providers, _| providers.flush()).await;
     }

@@ -1,8 +1,7 @@
 //! Export of traces, metrics and logs over OTLP (http/protobuf), configured by the standard variables, and of traces to
-//! Langfuse, which speaks OTLP too; metrics for Prometheus, from the same instruments.
-//!
-//! Exporters run on threads of their own with a blocking HTTP client, because the SDK's threads have no asynchronous
-//! runtime. An unreachable collector does not affect the service.
+//! Langfuse, which speaks OTLP too; metrics for Prometheus, from the same instruments. Exporters run on separate
+//! threads with a blocking HTTP client, because the SDK's threads have no asynchronous runtime. An unreachable
+//! collector does not affect the service.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -190,7 +189,7 @@ fn parse_headers(text: &str) -> HashMap<String, String> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
     pairs
         .map(|(name, value)| {
-            // What forms give a meaning to has none here.
+            // Characters that are special in forms have no special meaning here.
             let value = value.trim().replace('+', "%2B").replace('=', "%3D").replace('&', "%26");
             let decoded = url::form_urlencoded::parse(value.as_bytes()).next();
             (name.trim().to_owned(), decoded.map(|(value, _)| value.into_owned()).unwrap_or_default())
@@ -223,7 +222,7 @@ fn meter(
         builder = builder.with_periodic_exporter(exporter);
     }
     if let Some(registry) = registry {
-        // All metrics are of one scope, whose name would stand on every line.
+        // All metrics have the same scope, so its name would only repeat on every line.
         let exporter = opentelemetry_prometheus::exporter().with_registry(registry.clone()).scope_info_enabled(false);
         builder = builder.with_reader(exporter.build()?);
     }

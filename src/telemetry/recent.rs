@@ -1,4 +1,4 @@
-//! The newest lines of the log, kept in memory for administrators: the same lines that are printed.
+//! The newest log lines, as printed, kept in memory for administrators.
 
 use std::collections::VecDeque;
 use std::io;
@@ -63,7 +63,7 @@ pub struct LogFilter {
     pub level: Level,
     /// The request that they belong to.
     pub request_id: Option<String>,
-    /// A text that they contain, without regard to case.
+    /// A text that they contain, ignoring case.
     pub text: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl Default for RecentLines {
 }
 
 impl RecentLines {
-    /// Adds a line, which is JSON as the log layer writes it. One of more than 64 KiB is not kept.
+    /// Adds a JSON line from the log layer. Lines over 64 KiB are dropped.
     pub fn push(&self, line: &str) {
         let line = line.trim_end();
         if line.is_empty() || line.len() > LONGEST_LINE {
@@ -93,13 +93,13 @@ impl RecentLines {
         self.0.newest.send_replace(newest);
     }
 
-    /// Tells of new lines, by the number of the newest one.
+    /// Returns a receiver that is notified of new lines with the number of the newest one.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.0.newest.subscribe()
     }
 
-    /// Returns the newest lines that the filter admits, oldest first, but none up to the number `after`. A number that no line
-    /// has yet counts as none.
+    /// Returns the newest lines after the number `after` that match the filter, oldest first. A number that no line has
+    /// yet is ignored.
     pub fn newest(&self, filter: &LogFilter, after: u64, most: usize) -> Vec<LogLine> {
         let kept = self.kept(after);
         let mut found: Vec<_> =
@@ -108,7 +108,8 @@ impl RecentLines {
         found
     }
 
-    /// Returns the first lines after the number `after` that the filter admits, and the number up to which it looked.
+    /// Returns the first lines after the number `after` that match the filter, and the number of the last line it
+    /// checked.
     pub fn next(&self, filter: &LogFilter, after: u64, most: usize) -> (Vec<LogLine>, u64) {
         let kept = self.kept(after);
         let (mut found, mut seen) = (Vec::new(), after);
@@ -122,11 +123,11 @@ impl RecentLines {
         (found, seen)
     }
 
-    /// The kept lines after the number `after`, with their numbers. The lock is held for a moment only.
+    /// Returns the kept lines after the number `after`, with their numbers. The lock is held only briefly.
     fn kept(&self, after: u64) -> Vec<(u64, Arc<str>)> {
         let lines = self.0.lines.lock();
         let first = lines.newest - lines.kept.len() as u64 + 1;
-        // A number that was not given out yet is one of a process before this one.
+        // A number beyond the newest is from an earlier process.
         let after = if after > lines.newest { 0 } else { after };
         let numbered = (first..).zip(lines.kept.iter().cloned());
         numbered.skip_while(|(number, _)| *number <= after).collect()
@@ -165,7 +166,7 @@ fn parse(number: u64, text: &str) -> Option<LogLine> {
         span.remove("name");
         fields.extend(span);
     }
-    // A line's own fields go before those of its spans.
+    // A line's own fields override those of its spans.
     fields.extend(line);
     let request_id = match fields.remove("request.id") {
         Some(Value::String(id)) => Some(id),

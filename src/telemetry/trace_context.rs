@@ -18,7 +18,7 @@ pub const TRACEPARENT: &str = "traceparent";
 /// Length of version 00, `00-<trace>-<span>-<flags>`.
 const LENGTH: usize = 55;
 
-/// The context in a `traceparent`, if it is one.
+/// Parses a `traceparent`.
 pub fn parse(text: &str) -> Option<SpanContext> {
     let carrier = HashMap::from([(TRACEPARENT.to_owned(), text.to_owned())]);
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
