@@ -30,13 +30,13 @@ use crate::base::chain::Chain;
 use crate::base::deadline::{self, Elapsed};
 use crate::base::outage;
 
-/// Time limit of a small call with its retries; the SDK alone would retry for minutes.
+/// Time limit of a small call including retries; the SDK alone would retry for minutes.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// Time limit of an upload.
 const UPLOAD_LIMIT: Duration = Duration::from_secs(60);
 /// Longest wait for the next bytes of a blob.
 const PIECE_LIMIT: Duration = Duration::from_secs(30);
-/// Attempts to read the end of a blob that others are replacing.
+/// Attempts to read the end of a blob that is being replaced.
 const TRIES: usize = 3;
 /// Metadata key of a blob's source hash.
 const SOURCE: &str = "sourcesha256";
@@ -55,7 +55,7 @@ enum Fault {
 /// Containers in a storage account.
 pub struct AzureBlobs {
     account: Arc<StorageAccount>,
-    /// Address below which this service answers with blobs.
+    /// URL below which this service serves blobs.
     served_below: Option<Url>,
 }
 
@@ -65,7 +65,7 @@ impl AzureBlobs {
         Self { account, served_below: None }
     }
 
-    /// Has browsers read blobs below this address of this service, where no key signs their own addresses.
+    /// Makes browsers read blobs through this URL of the service if there is no key to sign blob URLs.
     pub fn served_below(self, base: Url) -> Self {
         Self { served_below: Some(base), ..self }
     }
@@ -151,7 +151,7 @@ impl BlobStore for AzureBlobs {
         match self.upload(container, name, content, source, Some(Etag::from("*"))).await {
             Ok(()) => Ok(Put::Created),
             Err(Call::Refused(error)) if has_code(&error, "BlobAlreadyExists") => Ok(Put::Exists),
-            // The same while the one that wins has not ended yet.
+            // The same conflict, while the winning write is still in progress.
             Err(Call::Refused(error)) if error.http_status() == Some(StatusCode::PreconditionFailed) => Ok(Put::Exists),
             Err(error) => Err(error.into()),
         }
@@ -166,7 +166,7 @@ impl BlobStore for AzureBlobs {
             let mut options = BlobClientDownloadOptions::default();
             let mut wanted = None;
             if span != Span::Whole {
-                // The service has no way to ask for the end, and one answer to all ranges that it does not like.
+                // The service does not support suffix ranges, and gives the same answer to all invalid ranges.
                 let Some(properties) = self.properties(container, name).await? else { return Ok(None) };
                 let range = span.resolve(properties.size)?;
                 options.range = Some(range.clone().into());
@@ -191,7 +191,7 @@ impl BlobStore for AzureBlobs {
     async fn properties(&self, container: &ContainerName, name: &BlobName) -> Result<Option<Properties>> {
         let answer = match call(CALL_LIMIT, self.client(container, name).get_properties(None)).await {
             Ok(answer) => answer,
-            // A request without a body has its error's code in a header, or not at all.
+            // The error code of a request without a body is in a header, if anywhere.
             Err(Call::Refused(error)) if error.http_status() == Some(StatusCode::NotFound) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
@@ -233,7 +233,7 @@ impl BlobStore for AzureBlobs {
     }
 
     fn public_url(&self, container: &ContainerName, name: &BlobName) -> Url {
-        // The client's own addresses have the slashes of the name encoded.
+        // The client's own URLs have the slashes of the name encoded.
         url_below(self.account.blobs().url(), [&**container].into_iter().chain(name.segments()))
     }
 
@@ -283,7 +283,7 @@ async fn call<T>(limit: Duration, call: impl Future<Output = azure_core::Result<
     answer.map_err(Call::Silence)?.map_err(Call::Refused)
 }
 
-/// Converts a listed blob; invalid names are skipped, as nobody could request them.
+/// Converts a listed blob; invalid names are skipped, because they cannot be requested.
 fn listed(item: BlobItem) -> Option<Listed> {
     let name = item.name?;
     let Ok(name) = name.parse::<BlobName>() else {
@@ -333,7 +333,7 @@ fn fault(error: azure_core::Error) -> Error {
     let passes = match error.kind() {
         ErrorKind::HttpResponse { status, .. } => {
             outage::of_status((*status).into())
-                // For half a minute after a container was deleted.
+                // Returned for half a minute after a container was deleted.
                 || has_code(&error, "ContainerBeingDeleted")
         }
         ErrorKind::Connection | ErrorKind::Io | ErrorKind::Credential => true,

@@ -1,14 +1,9 @@
-//! Blobs as files: `<directory>/<container>/<segments of the name>`.
-//!
-//! A blob is written to a file of another name in the same file system, brought to the disk, and only then linked or
-//! renamed to its place, so what has a name is whole, whenever a writer dies. What dead writers left behind is deleted at
-//! the next start, when it is old enough.
-//!
-//! What a blob was made from stands behind its content, in the same file, so that both are there or neither. Programs that
-//! show pictures pass over it.
-//!
-//! Azure lets `a` and `a/b` both be blobs, a file system does not let `a` be both file and directory. So directories are
-//! named `a%d`; a file whose own name ends in `%d` or `%f` gets another `%f`, and no two names meet.
+//! Blobs as files: `<directory>/<container>/<segments of the name>`. A blob is written to a temporary file in the same
+//! file system, synced, and only then linked or renamed to its place, so every named blob is complete, even if a writer
+//! crashes. Old temporary files of crashed writers are deleted at the next start. A blob's source hash is appended to
+//! its content, in the same file, so that the file has both or neither. Image viewers ignore it. On Azure, `a` and
+//! `a/b` can both be blobs; in a file system, `a` cannot be both a file and a directory. So directories are named
+//! `a%d`; a file whose own name ends in `%d` or `%f` gets an additional `%f`, so that names never collide.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -38,32 +33,32 @@ use crate::base::deadline;
 use crate::base::outage;
 use crate::base::private_files;
 
-/// Where blobs are written before they get their names. Not a name that a container can have.
+/// Directory of temporary files. Not a valid container name.
 const WRITING: &str = ".writing";
 /// Ends the names of directories.
 const DIRECTORY_MARK: &str = "%d";
-/// Ends the names of files that would end like directories.
+/// Suffix of file names that would otherwise look like directory names.
 const FILE_MARK: &str = "%f";
-/// Age at which a file in [`WRITING`] belongs to nobody any more: no write takes nearly as long.
+/// Age at which a file in [`WRITING`] counts as abandoned: no write takes nearly as long.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
-/// How long a caller waits for a disk that does not answer.
+/// How long a caller waits for an unresponsive disk.
 const DISK_DEADLINE: Duration = Duration::from_secs(8);
-/// Bytes that are written to see whether there is room.
+/// Bytes written to check for free space.
 const TRIAL: usize = 4096;
-/// Bytes that are read at once.
+/// Bytes read at once.
 const PIECE: usize = 128 * 1024;
-/// Ends a file that has a source behind its content.
+/// Marks the end of a file with an appended source hash.
 const SOURCE_MARK: &[u8; 16] = b"\0pluckit source\0";
-/// Bytes behind the content of such a file: the source, or blanks for none, and the mark.
+/// Bytes appended to the content: the source hash (spaces for none) and the mark.
 const SOURCE_BYTES: usize = SourceHash::LENGTH + SOURCE_MARK.len();
-/// Tries to write into a directory that others delete, since it is empty, as often as we make it.
+/// Attempts to write into a directory that others keep deleting because it is empty.
 const TRIES: usize = 100;
 
 /// Blobs in a directory. Cheap to clone.
 #[derive(Clone)]
 pub struct LocalBlobs {
     root: Arc<Path>,
-    /// Device and number of that directory. Another one under the same name has others.
+    /// Device and inode of that directory, which identify it among directories of the same name.
     identity: (u64, u64),
     base: Url,
 }
@@ -74,11 +69,11 @@ pub struct LocalBlobs {
 struct Replaced(PathBuf);
 
 impl LocalBlobs {
-    /// The blobs in `directory`, which is made if it is not there; `base` is the address below which others find
-    /// `<container>/<name>`. Deletes what writers that died an hour ago or more left behind.
+    /// Opens the blobs in `directory`, creating it if missing; `base` is the URL below which clients find
+    /// `<container>/<name>`. Deletes temporary files that crashed writers left an hour ago or earlier.
     ///
     /// # Errors
-    /// When the directory cannot be made or read.
+    /// When the directory cannot be created or read.
     pub fn open(directory: &Path, base: Url, clock: &dyn Clock) -> io::Result<Self> {
         let writing = directory.join(WRITING);
         private_files::create_directories(&writing)?;
@@ -99,7 +94,7 @@ impl LocalBlobs {
         path
     }
 
-    /// Runs `work` on a thread that may wait for the disk.
+    /// Runs `work` on a blocking thread.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
@@ -110,8 +105,8 @@ impl LocalBlobs {
         done.map_err(|error| Error::Failed(error.into()))?.map_err(fault)
     }
 
-    /// Whether the directory is the one that was opened. What is written to another one could not be found by whoever moves
-    /// this one back, and what is missing from another one may be in this.
+    /// Checks that the directory is the one that was opened. Data written to another directory would be lost when the
+    /// original is moved back, and blobs missing from it may exist in the original.
     fn check(&self) -> io::Result<()> {
         if identity(&self.root)? == self.identity {
             return Ok(());
@@ -119,7 +114,7 @@ impl LocalBlobs {
         Err(io::Error::new(ErrorKind::NotFound, Replaced(self.root.to_path_buf())))
     }
 
-    /// `None` for what is not there, as far as that can be known.
+    /// Maps a missing file to `None`, if the directory is still the one that was opened.
     fn found<T>(&self, result: io::Result<T>) -> io::Result<Option<T>> {
         let found = found(result)?;
         if found.is_none() {
@@ -128,7 +123,7 @@ impl LocalBlobs {
         Ok(found)
     }
 
-    /// Brings bytes to the disk, in a file without a name of meaning.
+    /// Writes and syncs bytes to a temporary file.
     fn write_temporary(&self, content: &[u8], tail: &[u8]) -> io::Result<Temporary> {
         self.check()?;
         let writing = self.root.join(WRITING);
@@ -154,7 +149,7 @@ impl LocalBlobs {
                 Err(error) if error.kind() == ErrorKind::NotFound && tries < TRIES => {
                     tries += 1;
                     match self.make(directory) {
-                        // A part of it was deleted before the next was made.
+                        // A parent directory was deleted before its child was created.
                         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                         _ => {}
                     }
@@ -162,15 +157,15 @@ impl LocalBlobs {
                 Err(error) => return Err(error),
             }
         }
-        // The name is on the disk when its directory is.
+        // Syncing the directory makes the name durable.
         match File::open(directory).and_then(|directory| directory.sync_all()) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            // Deleted again already, directory and all.
+            // Already deleted again, with its directory.
             _ => Ok(Put::Created),
         }
     }
 
-    /// Makes a directory, and brings it and those above it to the disk.
+    /// Creates a directory, and syncs it and its parents.
     fn make(&self, directory: &Path) -> io::Result<()> {
         private_files::create_directories(directory)?;
         for above in directory.ancestors().skip(1).take_while(|above| above.starts_with(&self.root)) {
@@ -188,7 +183,7 @@ impl LocalBlobs {
         }
         let container = self.root.join(&**container);
         for above in path.ancestors().skip(1).take_while(|above| **above != container) {
-            // Fails when it is not empty, and then those above are not, either.
+            // Fails when it is not empty; then its parents are not empty either.
             if fs::remove_dir(above).is_err() {
                 break;
             }
@@ -204,7 +199,7 @@ impl LocalBlobs {
         let next = if names.len() > most { names.pop_last().and(names.keys().next_back().cloned()) } else { None };
         let blobs = names.into_iter().filter_map(|(name, metadata)| {
             let name: BlobName = name.parse().ok()?;
-            // What was deleted meanwhile, or cannot be read, was not there.
+            // A blob that was deleted meanwhile, or cannot be read, counts as missing.
             let (_, tail) = found(open(&self.path(container, &name))).ok()??;
             let properties = Properties { source: None, ..properties(&name, &metadata, tail) };
             Some(Listed { properties, name })
@@ -224,7 +219,7 @@ impl BlobStore for LocalBlobs {
     ) -> Result<Put> {
         let (path, source) = (self.path(container, name), source.cloned());
         self.blocking(move |store| {
-            // Spares the writing; the link below is what decides.
+            // Only saves the write; the link below decides.
             if fs::symlink_metadata(&path).is_ok() {
                 return Ok(Put::Exists);
             }
@@ -292,12 +287,12 @@ impl BlobStore for LocalBlobs {
     }
 }
 
-/// Deletes files that no living writer can have.
+/// Deletes files of writers that have crashed.
 fn sweep(writing: &Path, now: OffsetDateTime) -> io::Result<usize> {
     let mut swept = 0;
     for entry in fs::read_dir(writing)? {
         let path = entry?.path();
-        // Another process may be doing the same.
+        // Another process may be deleting the same files.
         let Ok(metadata) = fs::metadata(&path) else { continue };
         if now - last_modified(&metadata) >= ABANDONED {
             remove(&path);
@@ -307,7 +302,7 @@ fn sweep(writing: &Path, now: OffsetDateTime) -> io::Result<usize> {
     Ok(swept)
 }
 
-/// A file under a name of no meaning, which ends with this value. The file may have got another name meanwhile.
+/// A temporary file, deleted when this is dropped. It may have been renamed before.
 struct Temporary(PathBuf);
 
 impl Temporary {
@@ -333,7 +328,7 @@ fn identity(directory: &Path) -> io::Result<(u64, u64)> {
 
 fn remove(path: &Path) {
     match fs::remove_file(path) {
-        // Renamed, or deleted by somebody else.
+        // Renamed, or deleted by another process.
         Err(error) if error.kind() != ErrorKind::NotFound => {
             debug!(path = %path.display(), error = %Chain(&error), "temporary file not deleted");
         }
@@ -341,7 +336,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// Goes through directories and keeps the first names there are, so that memory is bounded by the page.
+/// Walks directories and keeps only the first names, so that memory is bounded by the page size.
 struct Walk<'a> {
     prefix: &'a str,
     after: &'a str,
@@ -350,12 +345,12 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Looks at a directory; the names of all that is in it begin with `name`.
+    /// Reads a directory whose blobs have names beginning with `name`.
     fn enter(&mut self, directory: &Path, name: String) -> io::Result<()> {
         let Some(entries) = found(fs::read_dir(directory))? else { return Ok(()) };
         for entry in entries {
             let entry = entry?;
-            // What we did not write is none of ours.
+            // Ignore files that we did not write.
             let Some(file) = entry.file_name().to_str().map(str::to_owned) else { continue };
             if let Some(segment) = file.strip_suffix(DIRECTORY_MARK) {
                 let below = format!("{name}{segment}/");
@@ -376,7 +371,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Whether names that begin with `start` can be among those wanted.
+    /// Whether names that begin with `start` can be on the page.
     fn may_have(&self, start: &str) -> bool {
         (start.starts_with(self.prefix) || self.prefix.starts_with(start))
             && (start > self.after || self.after.starts_with(start))
@@ -393,7 +388,7 @@ fn file_name(segment: &str) -> String {
     format!("{segment}{mark}")
 }
 
-/// What is written behind the content: its source, or that there is none, where the content alone looks like having one.
+/// Returns the bytes to append to the content: its source hash, or an empty mark if the content itself ends like one.
 fn behind(content: &[u8], source: Option<&SourceHash>) -> Vec<u8> {
     let source = match source {
         Some(source) => source.to_string(),
@@ -409,7 +404,7 @@ enum Tail {
     Source(Option<SourceHash>),
 }
 
-/// Opens a file and reads what stands behind its content.
+/// Opens a file and reads the bytes appended to its content.
 fn open(path: &Path) -> io::Result<(File, Tail)> {
     let file = File::open(path)?;
     let mut end = [0; SOURCE_BYTES];
@@ -431,7 +426,7 @@ fn properties(name: &BlobName, metadata: &Metadata, tail: Tail) -> Properties {
         size: metadata.len().saturating_sub(beyond),
         source,
         content_type: name.content_type().to_owned(),
-        // A file is never changed in its place, so this pair is one content.
+        // Files are never changed in place, so this pair identifies the content.
         etag: format!("\"{:x}-{:x}\"", metadata.ino(), last_modified(metadata).unix_timestamp_nanos()),
         last_modified: last_modified(metadata),
     }
@@ -442,7 +437,7 @@ fn last_modified(metadata: &Metadata) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// The next `length` bytes of a file.
+/// Streams the next `length` bytes of a file.
 fn pieces(file: tokio::fs::File, length: u64) -> BoxStream<'static, Result<Bytes>> {
     stream::try_unfold((file, length), |(mut file, left)| async move {
         if left == 0 {
@@ -458,7 +453,7 @@ fn pieces(file: tokio::fs::File, length: u64) -> BoxStream<'static, Result<Bytes
     .boxed()
 }
 
-/// `None` for what is not there.
+/// Maps a missing file to `None`.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

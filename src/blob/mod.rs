@@ -1,8 +1,7 @@
-//! Blobs: finished pictures and what jobs write, as files behind one small interface.
-//!
-//! Two back ends keep the same promises: Azure Storage ([`azure`]) and files in the data directory ([`local`]). A blob is
-//! whole or not there, at any moment and whatever happens to a writer. Its type follows from its name: files have no place
-//! of their own for a type, and a second file with it could not be replaced together with the first.
+//! Blobs: finished pictures and outputs of jobs, behind one small interface. Two back ends give the same guarantees:
+//! Azure Storage ([`azure`]) and files in the data directory ([`local`]). At any moment, a blob is complete or absent,
+//! even if a writer crashes. Its content type follows from its name: files cannot store a type, and a second file could
+//! not be replaced atomically with the first.
 
 pub mod azure;
 pub mod local;
@@ -27,11 +26,11 @@ pub use crate::model::containers::{BadName, ContainerName};
 /// Longest name of a blob, in bytes.
 /// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>
 pub const LONGEST_NAME_BYTES: usize = 1024;
-/// Longest part of a name between slashes, in bytes: a file system takes 255, and two of them are ours.
+/// Longest segment of a name, in bytes: file systems allow 255, and suffixes need some of them.
 pub const LONGEST_SEGMENT_BYTES: usize = 250;
-/// Most blobs that one page of a listing has.
+/// Most blobs on one page of a listing.
 pub const MOST_LISTED: usize = 5000;
-/// Type of what has no known extension.
+/// Content type of blobs without a known extension.
 const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// Result of an operation on blobs.
@@ -43,10 +42,10 @@ pub type Cause = Box<dyn StdError + Send + Sync>;
 /// Why an operation on blobs failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store cannot be reached, is throttling, or has no room: worth another try later.
+    /// The store is unreachable, throttled or full; a later retry may succeed.
     #[error("the blob store is unavailable")]
     Unavailable(#[source] Cause),
-    /// The range begins behind the end of the blob.
+    /// The range starts after the end of the blob.
     #[error("the range begins behind the end of the blob, which has {size} bytes")]
     OutOfRange {
         /// Size of the blob, in bytes.
@@ -57,22 +56,22 @@ pub enum Error {
     Failed(#[source] Cause),
 }
 
-/// Name of a blob within its container: segments with slashes between them. None is empty, `.` or `..`, or ends in a dot
-/// (Azure drops it), and there are no backslashes and no control characters, so a name cannot lead out of its container.
+/// Name of a blob within its container: segments separated by slashes. No segment is empty, `.` or `..`, or ends in a
+/// dot (which Azure drops), and there are no backslashes or control characters, so a name cannot escape its container.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlobName(String);
 
 impl BlobName {
-    /// The parts between the slashes; at least one.
+    /// Returns the segments between the slashes; at least one.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }
 
-    /// The type that the extension tells, as `Content-Type` has it.
+    /// Returns the content type for the extension.
     pub fn content_type(&self) -> &'static str {
         let file = self.segments().last().unwrap_or_default();
         let extension = file.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
-        // Nothing in which a browser would run a script.
+        // No types in which a browser would run scripts.
         match extension.as_deref() {
             Some("webp") => "image/webp",
             Some("png") => "image/png",
@@ -124,8 +123,8 @@ impl fmt::Display for BlobName {
     }
 }
 
-/// SHA-256 of the file that a blob was made from, in hexadecimal. It is kept with the blob, so that the same file can be told
-/// from another one.
+/// SHA-256 of the file that a blob was made from, in hexadecimal. It is stored with the blob, to distinguish the same
+/// file from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceHash(String);
 
@@ -138,7 +137,7 @@ impl SourceHash {
         Self(sha256_hex(file))
     }
 
-    /// The hash of a file and what else a blob was made from, one after the other.
+    /// Returns the hash of all concatenated inputs of a blob.
     pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self(sha256_hex_of(parts))
     }
@@ -165,44 +164,44 @@ impl fmt::Display for SourceHash {
 pub enum Put {
     /// The blob is new.
     Created,
-    /// There was one already, which stayed as it is.
+    /// A blob of this name already existed and is unchanged.
     Exists,
 }
 
-/// Properties of a blob: what is known without reading it.
+/// Properties of a blob that are known without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Properties {
     /// Size in bytes.
     pub size: u64,
     /// Media type.
     pub content_type: String,
-    /// Its version, quoted, as `ETag` has it: another one whenever the blob was written anew.
+    /// Quoted entity tag, which changes with every write.
     pub etag: String,
     /// When it was written.
     pub last_modified: OffsetDateTime,
-    /// What the blob was made from, if its writer said so. Listings leave it out.
+    /// Hash of the blob's source, if the writer gave one. Listings omit it.
     pub source: Option<SourceHash>,
 }
 
-/// Which bytes of a blob are wanted, as HTTP says it.
+/// A byte range, as in HTTP.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Span {
     /// The whole blob.
     #[default]
     Whole,
-    /// From this one to the end.
+    /// From this byte to the end.
     From(u64),
-    /// From the first to the last of these, both included, or to the end if that comes before.
+    /// From the first to the second of these bytes, inclusive, or to the end if that comes first.
     Between(u64, u64),
-    /// This many at the end, or all if there are fewer.
+    /// This many bytes at the end, or all if there are fewer.
     Last(u64),
 }
 
 impl Span {
-    /// The bytes that it means in a blob of `size` bytes.
+    /// Returns the range within a blob of `size` bytes.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] if it means none of them, unless the whole blob has none.
+    /// [`Error::OutOfRange`] if the range contains no bytes, unless the blob is empty.
     pub fn resolve(self, size: u64) -> Result<Range<u64>> {
         let range = match self {
             Self::Whole => return Ok(0..size),
@@ -228,7 +227,7 @@ impl Blob {
     /// Reads to the end.
     ///
     /// # Errors
-    /// When reading fails on the way.
+    /// When reading fails.
     pub async fn bytes(self) -> Result<Vec<u8>> {
         let expected = usize::try_from(self.range.end - self.range.start).unwrap_or_default();
         let read = |mut bytes: Vec<u8>, piece: Bytes| async move {
@@ -239,7 +238,7 @@ impl Blob {
     }
 }
 
-/// A blob as a listing shows it.
+/// An entry of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Name of the blob.
@@ -248,21 +247,20 @@ pub struct Listed {
     pub properties: Properties,
 }
 
-/// A part of a listing. May be empty, and have a part after it all the same.
+/// A page of a listing. Even an empty page may have a next page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
     /// The blobs, in order of their names.
     pub blobs: Vec<Listed>,
-    /// What asks for the part after this one; `None` at the end.
+    /// Token of the next page; `None` at the end.
     pub next: Option<String>,
 }
 
-/// Blobs in containers. Every back end keeps every promise made here.
-///
-/// A container is made when it is first written to. What is not there reads as `None`, its container included.
+/// Blobs in containers. Every back end guarantees what is documented here. A container is created by the first write. A
+/// missing blob or container reads as `None`.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
-    /// Saves a blob unless there is one of this name. Of many who try at once, one creates it. `source` is kept with it.
+    /// Saves a blob, with `source`, unless one of this name exists. Of many concurrent callers, exactly one creates it.
     async fn put_if_absent(
         &self,
         container: &ContainerName,
@@ -271,47 +269,48 @@ pub trait BlobStore: Send + Sync {
         source: Option<&SourceHash>,
     ) -> Result<Put>;
 
-    /// Saves a blob in the place of the one there is. Readers that have begun may break off, but never see a mixture.
+    /// Saves a blob, replacing an existing one. Readers in progress may fail, but never see a mixture.
     async fn put(&self, container: &ContainerName, name: &BlobName, content: Bytes) -> Result<()>;
 
-    /// Begins to read a blob, or a part of it.
+    /// Starts reading a blob or a range of it.
     async fn get(&self, container: &ContainerName, name: &BlobName, span: Span) -> Result<Option<Blob>>;
 
     /// Returns the properties of a blob, or `None` if it does not exist.
     async fn properties(&self, container: &ContainerName, name: &BlobName) -> Result<Option<Properties>>;
 
-    /// Up to `most` (at least 1, at most [`MOST_LISTED`]) of the blobs whose names begin with `prefix`, in order of the
-    /// names' bytes. `after` is the `next` of the page before; blobs that come or go meanwhile may be in the rest or not.
+    /// Lists up to `most` (1 to [`MOST_LISTED`]) blobs whose names begin with `prefix`, in byte order of their names.
+    /// `after` is the `next` of the previous page; blobs created or deleted meanwhile may or may not be listed.
     async fn list(&self, container: &ContainerName, prefix: &str, after: Option<&str>, most: usize) -> Result<Page>;
 
-    /// Deletes a blob; says whether there was one.
+    /// Deletes a blob; returns whether it existed.
     async fn delete(&self, container: &ContainerName, name: &BlobName) -> Result<bool>;
 
-    /// The address at which a browser finds the blob, as far as it may.
+    /// Returns the permanent URL of the blob, which works only if the container is publicly readable.
     fn public_url(&self, container: &ContainerName, name: &BlobName) -> Url;
 
-    /// The address at which a browser can read the blob for the next two hours, whoever may read its container. It stays for
-    /// up to an hour, so that browsers can cache what is there. Not to be stored: see [`Self::public_url`].
+    /// Returns a URL at which a browser can read the blob for the next two hours, even in a private container. It stays
+    /// the same for up to an hour, so that browsers can cache the blob. Do not store it; store [`Self::public_url`]
+    /// instead.
     fn shown_url(&self, container: &ContainerName, name: &BlobName, _now: OffsetDateTime) -> Url {
         self.public_url(container, name)
     }
 
-    /// The container and the blob that an address names, if it is one that [`Self::public_url`] or [`Self::shown_url`] gives,
-    /// without regard to a query behind it. It may be relative, and those of this machine may have another port: the service that gave it may
-    /// have listened there. Whether there is such a blob is not asked.
+    /// Parses the container and blob from a URL returned by [`Self::public_url`] or [`Self::shown_url`], ignoring its
+    /// query. The URL may be relative, and on this machine may have another port, where the service may have listened
+    /// before. Does not check whether the blob exists.
     fn locate(&self, address: &str) -> Option<(ContainerName, BlobName)>;
 
-    /// Whether the store answers, and has the container or makes it by itself.
+    /// Whether the store answers, and the container exists or is created on demand.
     async fn is_ready(&self, container: &ContainerName) -> Result<bool>;
 
-    /// Deletes what writers that died long before `now` left behind, and returns how much that was. Zero from a store that
-    /// sees to it by itself.
+    /// Deletes leftovers of writers that crashed long before `now`, and returns their number. Returns zero for a store
+    /// that cleans up by itself.
     async fn sweep(&self, _now: OffsetDateTime) -> Result<usize> {
         Ok(0)
     }
 }
 
-/// `base` and, below it, these parts, each encoded as a part of a path.
+/// Appends these segments to `base`, each percent-encoded.
 fn url_below<'a>(base: &Url, parts: impl IntoIterator<Item = &'a str>) -> Url {
     let mut url = base.clone();
     url.set_query(None);
@@ -320,7 +319,7 @@ fn url_below<'a>(base: &Url, parts: impl IntoIterator<Item = &'a str>) -> Url {
     url
 }
 
-/// What [`url_below`] made of this address with `base`; see [`BlobStore::locate`].
+/// Reverses [`url_below`]; see [`BlobStore::locate`].
 fn located_below(base: &Url, address: &str) -> Option<(ContainerName, BlobName)> {
     let url = base.join(address).ok()?;
     if url.origin() != base.origin() && !(is_loopback(&url) && is_loopback(base)) {
