@@ -1,7 +1,7 @@
 //! The queues of an Azure storage account.
 //!
-//! Texts travel in base64, as the Functions host expects them. Messages that others put there as they are come out as
-//! they are. They never expire here, whoever receives them or not.
+//! Texts are sent in base64, as the Functions host expects. Messages that others sent as plain text are returned
+//! unchanged. Messages never expire.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -73,7 +73,7 @@ impl AzureQueue {
         let client = self.client(queue)?;
         match put(&client, wire_text).await {
             Err(Call::Refused(error)) if has_code(&error, "QueueNotFound") => {
-                // 204 and 409 answer a creation that somebody else was quicker with.
+                // 204 and 409: another process has already created the queue.
                 match call(client.create(None)).await {
                     Ok(_) => {}
                     Err(Call::Refused(error)) if has_code(&error, "QueueAlreadyExists") => {}
@@ -132,10 +132,10 @@ impl JobQueue for AzureQueue {
     }
 
     async fn move_to(&self, from: &str, message: &Message, to: &str) -> Result<()> {
-        // Shows that it is ours before there is a copy of it.
+        // Prove ownership before making a copy.
         let receipt = self.hide(from, message, seconds(MOVE)).await?;
         let message = Message { receipt, ..message.clone() };
-        // A longer one came as it is from somebody else, and goes as it came.
+        // A longer message was sent by others as plain text, and is forwarded unchanged.
         let encoded = (message.text.len() <= MAX_MESSAGE_BYTES).then(|| BASE64_STANDARD.encode(&message.text));
         self.put(to, encoded.as_deref().unwrap_or(&message.text)).await?;
         self.delete(from, &message).await
@@ -154,7 +154,7 @@ impl JobQueue for AzureQueue {
     }
 
     async fn wait(&self, _queue: &str, limit: Duration) {
-        // The service does not tell. Those who began to wait together should not go on asking together.
+        // The service has no notifications. Jitter keeps waiters from polling in step.
         tokio::time::sleep(Jitter::Half.apply(limit)).await;
     }
 }
@@ -227,7 +227,7 @@ fn fault(error: azure_core::Error) -> Error {
     let passes = match error.kind() {
         ErrorKind::HttpResponse { status, .. } => {
             outage::of_status((*status).into())
-                // For half a minute after a queue was deleted.
+                // Returned for half a minute after a queue was deleted.
                 || has_code(&error, "QueueBeingDeleted")
         }
         ErrorKind::Connection | ErrorKind::Io | ErrorKind::Credential => true,

@@ -1,11 +1,8 @@
-//! The embedded back end: messages in a SQLite file, or in memory.
-//!
-//! The file is not the documents' one, so neither waits for the other's transactions. Several processes may use it. A
-//! message is received in a write transaction, so two receivers never get the same one; calls that come at once share a
-//! transaction and its sync to disk.
-//!
-//! A message that waits can be received whatever the clock says. A hidden one is seen again at a moment by the system's
-//! clock, or when that shows a time well before the one at which it was hidden: then the clock has been set back.
+//! The embedded back end: messages in a SQLite file, or in memory. The file is separate from the documents, so neither
+//! waits for the other's transactions. Several processes may use it. A message is received in a write transaction, so
+//! two receivers never get the same one; concurrent calls share a transaction and its sync to disk. A waiting message
+//! can be received whatever the clock says. A hidden one becomes visible at a time of the system's clock, or when the
+//! clock shows a time well before the one at which it was hidden, because then the clock was set back.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,7 +23,7 @@ use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::sqlite::{self, Engine, Schema};
 
-/// Changes of the tables, from layout 0 (a new file) to 1, from 1 to 2 and so on.
+/// Migrations of the tables, from layout 0 (a new file) to 1, from 1 to 2 and so on.
 const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[create_tables, give_turns, note_when_hidden];
 
 /// Current layout.
@@ -60,7 +57,7 @@ impl LocalQueue {
         Ok(Self::on(Engine::open(path, &SCHEMA)?, clock))
     }
 
-    /// Writes a copy of the file as it is at one moment, whatever is written to it meanwhile.
+    /// Writes a consistent snapshot of the file, even during concurrent writes.
     ///
     /// # Errors
     /// When the file cannot be read or the copy not written.
@@ -190,7 +187,7 @@ impl JobQueue for LocalQueue {
 
     async fn ping(&self, queue: &str) -> Result<()> {
         self.engine.check().await?;
-        // Nobody can receive what comes and goes in one transaction, but the disk has to take it.
+        // A message added and deleted in one transaction cannot be received, but must reach the disk.
         let (queue, now_ms) = (queue.to_owned(), self.now_ms());
         let come_and_go = move |connection: &Connection| {
             insert(connection, &queue, "", "", now_ms)?;
@@ -209,7 +206,7 @@ impl JobQueue for LocalQueue {
         let end = Instant::now() + limit;
         loop {
             let mut changed = std::pin::pin!(change.notified());
-            // Before looking: what comes between looking and waiting is not missed.
+            // Before the check, so that a message that arrives between check and wait is not missed.
             changed.as_mut().enable();
             let looked = tokio::time::timeout_at(end, self.until_visible(queue)).await;
             let next = match looked {
@@ -261,7 +258,7 @@ fn next_turn(connection: &Connection, queue: &str, owner: &str) -> Result<i64> {
     Ok(on.unwrap_or(0).max(last.map_or(0, |last| last + 1)))
 }
 
-/// Gives returned messages a turn after their owners' waiting messages.
+/// Gives returned messages turns after their owners' waiting messages.
 fn give_turns_back(connection: &Connection, queue: &str, now_ms: i64) -> Result<()> {
     for (condition, moment) in [
         ("INDEXED BY messages_hidden WHERE queue = ? AND turn IS NULL AND visible_at <= ? ORDER BY visible_at", now_ms),
@@ -283,7 +280,7 @@ fn give_turns_back(connection: &Connection, queue: &str, now_ms: i64) -> Result<
     Ok(())
 }
 
-/// Takes the waiting messages whose turn it is, of each turn the oldest first.
+/// Takes waiting messages by turn, oldest first within each turn.
 fn take(connection: &Connection, queue: &str, most: usize, now_ms: i64, visible_at: i64) -> Result<Vec<Message>> {
     give_turns_back(connection, queue, now_ms)?;
     let mut waiting = connection.prepare_cached(
@@ -337,7 +334,7 @@ fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Looked at again, now that no other process can change it.
+    // Checked again, now that no other process can change it.
     let past = sqlite::layout(&transaction, LAYOUT)?;
     for migrate in MIGRATIONS.iter().skip(past as usize) {
         migrate(&transaction)?;
@@ -346,7 +343,8 @@ fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     Ok(transaction.commit()?)
 }
 
-/// When a message was hidden tells whether the clock has been set back since. The new indexes are of hidden messages alone.
+/// Adds the time at which a message was hidden, which shows whether the clock has been set back since. The new indexes
+/// cover only hidden messages.
 fn note_when_hidden(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "ALTER TABLE messages ADD COLUMN hidden_at INTEGER NOT NULL DEFAULT 0; -- milliseconds since 1970

@@ -25,7 +25,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// Reads a message: JSON, plain, as a JSON string or in base64, with or without a byte order mark.
 ///
 /// # Errors
-/// What is wrong with it, for people; without the parser's words, which may quote the message.
+/// A description of the problem, without the parser's text, which may quote the message.
 pub fn read_message<T: QueueMessage>(text: &str) -> Result<T, String> {
     let (plain, decoded) = forms(text);
     let message: T = parse(&plain).or_else(|fault| decoded.map_or(Err(fault), |json| parse(&json)))?;
@@ -42,7 +42,7 @@ pub fn read_object(text: &str) -> Option<Value> {
 /// Returns the text of a message, and its decoded form if it may be base64.
 fn forms(text: &str) -> (String, Option<String>) {
     let mut plain = text.to_owned();
-    // Some senders write a text of JSON as JSON.
+    // Some senders encode JSON text as a JSON string.
     while let Ok(inner) = serde_json::from_str(&plain) {
         plain = inner;
     }

@@ -1,8 +1,8 @@
 //! Queues of small messages, delivered at least once.
 //!
-//! A received message is hidden from others for a while, then deleted by whoever finished it, or seen again with its
-//! count of deliveries one higher. Two back ends: Azure Storage queues ([`azure`]) and the embedded one ([`local`]).
-//! What is promised here holds on both; `tests/unit/queue/contract.rs` says so case by case.
+//! A received message is hidden from others for a while; then its receiver deletes it, or it becomes visible again with
+//! its delivery count increased by one. Two back ends: Azure Storage queues ([`azure`]) and the embedded one
+//! ([`local`]). Both give the guarantees documented here; `tests/unit/queue/contract.rs` tests them case by case.
 
 pub mod azure;
 pub mod local;
@@ -29,11 +29,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why a queue operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The receipt is outdated: somebody else received the message after its timeout, or it was deleted.
+    /// The receipt is outdated: another receiver got the message after its timeout, or it was deleted.
     #[error("the message is no longer ours")]
     Lost,
-    /// The queue is throttled, unreachable or too slow; the same call may succeed later. It may also have been done
-    /// already without our hearing of it: a repeated `send` can then queue twice, a repeated `delete` find it lost.
+    /// The queue is throttled, unreachable or too slow; the same call may succeed later. The failed call may
+    /// nevertheless have taken effect: a repeated `send` can then queue twice, and a repeated `delete` return
+    /// [`Error::Lost`].
     #[error("the queue is unavailable")]
     Unavailable(#[source] Cause),
     /// The text is longer than [`MAX_MESSAGE_BYTES`].
@@ -55,8 +56,8 @@ pub type Cause = Box<dyn StdError + Send + Sync>;
 pub struct Message {
     /// Id of the message in the queue.
     pub id: String,
-    /// Receipt that proves ownership; each renewal gives a new one. It stays valid after the timeout until somebody
-    /// else receives the message.
+    /// Receipt that proves ownership; each renewal gives a new one. It stays valid after the timeout until another
+    /// receiver gets the message.
     pub receipt: String,
     /// Text as sent. A message in another encoding is returned as it is.
     pub text: String,
@@ -72,21 +73,21 @@ pub trait JobQueue: Send + Sync {
     /// Sends a message, which is stored when this returns. Creates the queue if needed.
     async fn send(&self, queue: &str, text: &str) -> Result<()>;
 
-    /// As [`send`](Self::send), for work that one user has asked for. The embedded queue then gives users their turns: the
-    /// first message of one comes before the second of another, however many that one has waiting. Azure Storage has no
-    /// such order.
+    /// Sends a message like [`send`](Self::send), for work requested by one user. The embedded queue serves users
+    /// round-robin: a user's first message comes before another user's second, however many the other has waiting.
+    /// Azure Storage has no such order.
     async fn send_for(&self, queue: &str, _user: &str, text: &str) -> Result<()> {
         self.send(queue, text).await
     }
 
-    /// Takes at most `most` messages (1–[`MAX_RECEIVED`]; other numbers mean the nearest of these) that nobody holds,
-    /// oldest first as far as possible (of those sent for users, see [`send_for`](Self::send_for)), and hides each for `visibility`: one second to seven days, on Azure in whole
-    /// seconds, rounded up. A queue that is not there is empty. What is received by a call that is given up comes back
-    /// when its time has run out.
+    /// Receives at most `most` visible messages (clamped to 1–[`MAX_RECEIVED`]), oldest first where possible (see
+    /// [`send_for`](Self::send_for) for users' messages), and hides each for `visibility`: one second to seven days,
+    /// rounded up to whole seconds on Azure. A missing queue is empty. Messages received by a cancelled call become
+    /// visible again after `visibility`.
     async fn receive(&self, queue: &str, most: usize, visibility: Duration) -> Result<Vec<Message>>;
 
-    /// Hides a message for `visibility` from now on (zero makes it visible) and gives it a new receipt. [`Error::Lost`]
-    /// if it is no longer ours.
+    /// Hides a message for `visibility` from now (zero makes it visible) and gives it a new receipt. [`Error::Lost`] if
+    /// it is no longer ours.
     async fn renew(&self, queue: &str, message: &mut Message, visibility: Duration) -> Result<()>;
 
     /// Deletes a message. [`Error::Lost`] if it is no longer ours.
@@ -99,7 +100,7 @@ pub trait JobQueue: Send + Sync {
     /// Returns the number of messages, including hidden ones; approximate on Azure.
     async fn length(&self, queue: &str) -> Result<usize>;
 
-    /// Asks whether the queue answers and, where that is for us to know, takes messages: the embedded one writes something.
+    /// Checks that the queue answers; the embedded queue also makes a test write.
     async fn ping(&self, queue: &str) -> Result<()> {
         self.length(queue).await.map(drop)
     }
@@ -109,10 +110,10 @@ pub trait JobQueue: Send + Sync {
         Ok(None)
     }
 
-    /// Returns when there may be a message to receive, at the latest after `limit`: what a pump waits for instead of
-    /// asking all the time. The embedded queue returns at once if there is one, and as soon as this process sends or
-    /// releases one, or one's time runs out; messages of other processes, and all on Azure, are found by asking again
-    /// after `limit`.
+    /// Waits until there may be a message to receive, at most for `limit`; a pump uses it instead of polling. The
+    /// embedded queue returns at once if there is a message, and as soon as this process sends or releases one or a
+    /// timeout expires. Messages of other processes, and all messages on Azure, are found by polling again after
+    /// `limit`.
     async fn wait(&self, queue: &str, limit: Duration);
 }
 

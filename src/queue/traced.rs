@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::{JobQueue, MAX_MESSAGE_BYTES, Message, Result};
 use crate::telemetry::trace_context;
 
-/// Adds `traceparent` to each message that is a JSON object and has room for it.
+/// Adds `traceparent` to each message that is a JSON object, if it fits.
 pub struct TracedQueue(pub Arc<dyn JobQueue>);
 
 #[async_trait]
