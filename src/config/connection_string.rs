@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 use url::Url;
 
-/// Name of the storage account of every emulator. It and its key are public:
+/// Account name of every storage emulator. The name and its key are public:
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>
 pub const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
 const EMULATOR_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
@@ -47,7 +47,7 @@ impl ConnectionString {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut parts = Vec::new();
         for (index, part) in text.split(';').map(str::trim).filter(|part| !part.is_empty()).enumerate() {
-            // Keys end in `=`, so only the first one parts.
+            // Keys end in `=`, so only the first one separates.
             let (name, value) = part.split_once('=').ok_or(Error::NotAPair(index + 1))?;
             parts.push((name.trim().to_ascii_lowercase(), value.trim()));
         }

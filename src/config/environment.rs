@@ -1,4 +1,4 @@
-//! Development or production, and what each refuses.
+//! Development and production, and the settings that each refuses.
 
 use url::Url;
 
@@ -20,7 +20,7 @@ pub enum Environment {
 }
 
 impl Environment {
-    /// Reads it. What only a shared service has makes production the default.
+    /// Reads it. Settings that only a shared service needs make production the default.
     pub(super) fn read(
         reader: &mut Reader<'_>,
         under_functions_host: bool,
@@ -61,10 +61,10 @@ pub enum Platform {
 pub fn read_platform(reader: &mut Reader<'_>) -> Platform {
     const AZURE: [&str; 4] = ["WEBSITE_INSTANCE_ID", "WEBSITE_POD_NAME", "WEBSITE_SKU", "WEBSITE_OWNER_NAME"];
     const CONTAINERS: [&str; 2] = ["CONTAINER_NAME", "KUBERNETES_SERVICE_HOST"];
-    // All are read, so that all are shown.
+    // Read all of them, so that `pluckit config` shows all.
     let azure: Vec<_> = AZURE.into_iter().filter(|name| reader.optional(name).is_some()).collect();
     let containers: Vec<_> = CONTAINERS.into_iter().filter(|name| reader.optional(name).is_some()).collect();
-    // The host's tools on a developer's machine set it too, to an address of that machine.
+    // The host's tools on a developer's machine also set it, to a local address.
     let is_local = |host: &str| Url::parse(&format!("http://{host}")).is_ok_and(|url| is_loopback(&url));
     let site = reader.optional("WEBSITE_HOSTNAME").filter(|host| !is_local(host)).map(|_| "WEBSITE_HOSTNAME");
     match (azure.first().copied().or(site), containers.first().copied()) {

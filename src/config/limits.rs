@@ -1,4 +1,4 @@
-//! How much of the service one caller may have.
+//! Limits per caller.
 
 use super::reader::{Error, Reader};
 

@@ -1,4 +1,4 @@
-//! Pictures: who may send them, and who cuts them out.
+//! Pictures: access control and background removal.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ pub struct Media {
     pub service: ServiceCredential,
     /// Segmentation service; `None` for the built-in removers.
     pub segmentation: Option<Segmentation>,
-    /// Where the network for cut-outs is.
+    /// Where the background-removal network is.
     pub cutout_model: CutoutModel,
 }
 
@@ -36,14 +36,14 @@ pub enum ServiceCredential {
     Unknown,
 }
 
-/// Where the network that cuts garments out is read from.
+/// Where the background-removal network is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CutoutModel {
     /// From this file, without which the service does not start.
     File(PathBuf),
-    /// From the usual places, if it is there.
+    /// From the default locations, if present.
     IfThere,
-    /// Nowhere: rules for plain backgrounds alone.
+    /// Disabled: only the rules for plain backgrounds.
     Off,
 }
 

@@ -1,4 +1,4 @@
-//! Settings: read and checked once, at start.
+//! Settings, read and validated once at startup.
 //!
 //! A value comes from the command line, else the environment, else (in development) `local.settings.json`, else the
 //! default given here. [`Config::read`] takes a function from name to value, so tests pass a map. `docs/settings.md`
@@ -150,7 +150,7 @@ impl Config {
         let limits = Limits::read(&mut reader, under_functions_host)?;
         let telemetry = Telemetry::read(&mut reader, under_functions_host)?;
         let environment = Environment::read(&mut reader, under_functions_host, &identity, &documents);
-        // Alone in development everybody on the machine gets the console. The Functions host has a `/` of its own.
+        // Standalone in development, every user of the machine gets the console. The Functions host has its own `/`.
         let is_at_home = environment == Environment::Development && server.bind.is_loopback();
         server.console = reader.flag("CONSOLE", is_at_home && !under_functions_host)? && !under_functions_host;
         let allow_insecure = reader.flag("PLUCKIT_ALLOW_INSECURE_DEV", false)?;
@@ -200,7 +200,7 @@ impl Config {
         })
     }
 
-    /// Returns the queues that this service reads: all, but those of the wardrobe API only if that is on.
+    /// Returns the queues that this service reads: those of the wardrobe API only if it is on.
     pub fn queues_in_use(&self) -> impl Iterator<Item = &QueueNames> {
         let wardrobe_api = self.wardrobe_api.is_on;
         self.queues.all().into_iter().filter(move |queue| wardrobe_api || **queue != self.queues.images)
@@ -240,24 +240,25 @@ impl Config {
     }
 }
 
-/// Reads a setting from the environment alone, for commands that start no service and so need no settings that allow one.
+/// Reads a setting from the environment only, for commands that do not start a service and need no valid service
+/// settings.
 #[expect(clippy::disallowed_methods, reason = "the command needs no other settings")]
 fn environment_alone(name: &str) -> Option<(String, Source)> {
     let value = std::env::var(name).ok().filter(|value| !value.trim().is_empty())?;
     Some((value, Source::Environment))
 }
 
-/// Reads where the network for cut-outs is, and the data directory, from the environment alone.
+/// Reads the location of the background-removal network and the data directory from the environment only.
 pub fn read_cutout_model() -> (CutoutModel, PathBuf) {
     let mut reader = Reader::new(&environment_alone);
     let data_directory = read_data_directory(&mut reader);
     (CutoutModel::read(&mut reader), data_directory)
 }
 
-/// Reads the port that the service listens on, from the environment alone.
+/// Reads the port that the service listens on from the environment only.
 ///
 /// # Errors
-/// When it is no port.
+/// When it is not a valid port.
 pub fn read_port() -> Result<u16, Error> {
     server::read_port(&mut Reader::new(&environment_alone))
 }

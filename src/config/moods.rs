@@ -1,4 +1,4 @@
-//! Where moods are read from, and when.
+//! Publishers and schedule of moods.
 
 use url::Url;
 

@@ -19,13 +19,13 @@ const OWN_PREFIXES: [&str; 13] = [
     "FX_RATES_",
 ];
 
-/// Prefixes of other programs' names among those.
+/// Prefixes among those that belong to other programs.
 const OTHERS_PREFIXES: [&str; 1] = ["PLUCKIT_TEST_"];
 
 /// Shortest setting that a misspelt name is compared with; short ones such as `PORT` resemble too many names.
 const SHORTEST_LIKE: usize = 10;
 
-/// Most changes of letters by which a misspelt name differs from a setting.
+/// Most letter changes between a misspelt name and a setting.
 const LIKE: usize = 2;
 
 /// A name that looks like a setting but is not one.
@@ -51,7 +51,7 @@ pub fn unknown_name(name: &str, known: &[&'static str]) -> Option<UnknownName> {
         return None;
     }
     let is_own = OWN_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
-    // A difference in length is a lower bound of the distance, and most variables of a system are far from all settings.
+    // The difference in length is a cheap lower bound of the distance, which rules out most variables.
     let may_be_like = |known: &&&'static str| is_own || known.len().abs_diff(name.len()) <= LIKE;
     let distance = |other: &str| strsim::osa_distance(&upper, &other.to_ascii_uppercase());
     let candidates = known.iter().filter(may_be_like).map(|known| (*known, distance(known)));
@@ -60,7 +60,7 @@ pub fn unknown_name(name: &str, known: &[&'static str]) -> Option<UnknownName> {
     if !is_own && !is_like {
         return None;
     }
-    // Further away it is no mistyped name, but a made-up one.
+    // Beyond this distance it is not a typo but another name.
     let nearest = (apart <= LIKE.max(name.len() / 4)).then_some(nearest);
     Some(UnknownName { name: name.to_owned(), nearest })
 }

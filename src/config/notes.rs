@@ -14,7 +14,7 @@ const REPLACED: &[(&str, &[&str])] = &[
 ];
 
 impl Effective {
-    /// Returns a remark about a setting that has no effect, or goes before another value; `all` are all settings.
+    /// Returns a remark about a setting that has no effect or overrides another value; `all` are all settings.
     pub fn note(&self, all: &[Self]) -> Option<String> {
         let is_set = |name: &str| all.iter().any(|other| other.name == name && other.source != Source::Default);
         let replacement = REPLACED.iter().find(|(winner, idle)| idle.contains(&self.name) && is_set(winner));

@@ -62,7 +62,7 @@ impl Queues {
         let scrape = names("SCRAPE_QUEUE_NAME", "scrape-sources")?;
         let operations = names("LONG_OPERATION_QUEUE_NAME", "long-operations")?;
         let images = names("IMAGE_JOB_QUEUE_NAME", "image-processing-jobs")?;
-        // Where the Functions host moves messages, whatever we think of it.
+        // The Functions host always moves messages there.
         let variable = "TASTE_JOB_DEAD_LETTER_QUEUE_NAME";
         let dead_letter_queue = reader.text(variable, &taste.poison);
         if under_functions_host && dead_letter_queue != taste.poison {
@@ -74,7 +74,7 @@ impl Queues {
     }
 }
 
-/// Name of a queue that leaves room for the name of its poison queue.
+/// Name of a queue, short enough for the name of its poison queue.
 struct QueueName(String);
 
 impl QueueName {

@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
 pub fn masked_url(text: &str) -> String {
     const MASK: &str = "********";
     let authority = text.find("://").map_or(0, |mark| mark + 3);
-    // Nobody knows how far a password goes in what is no address.
+    // In an invalid URL, the end of a password cannot be determined.
     let end = match Url::parse(text) {
         Ok(_) => text[authority..].find(['/', '?', '#']).map_or(text.len(), |length| authority + length),
         Err(_) => text.len(),
@@ -224,7 +224,7 @@ pub fn masked_url(text: &str) -> String {
 
 /// Parses a URL. Credentials in it are refused, because `pluckit config` and logs would show them.
 pub fn parse_url(name: &'static str, got: String) -> Result<Url, Error> {
-    // The message says what is expected, whatever is wrong with the value.
+    // The message says what is expected, whatever the mistake.
     let parsed = Url::parse(&got).ok();
     let has_credentials = |url: &Url| !url.username().is_empty() || url.password().is_some();
     match parsed {

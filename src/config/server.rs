@@ -1,4 +1,4 @@
-//! Where and how to listen.
+//! Listening address and public URL.
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -34,7 +34,7 @@ pub struct Server {
 impl Server {
     /// Returns the URL at which clients reach the service; `address` is what it listens on.
     pub fn public_base(&self, address: SocketAddr) -> Url {
-        // Not an address that anybody could ask for.
+        // Clients cannot connect to this address.
         let host = match address.ip() {
             IpAddr::V4(any) if any.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             IpAddr::V6(any) if any.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -46,7 +46,8 @@ impl Server {
 }
 
 impl Server {
-    /// Returns the directory of the web client that is served. Under the Functions host none is: `GET /` is the host's.
+    /// Returns the directory of the web client that is served. Under the Functions host there is none, because `GET /`
+    /// belongs to the host.
     pub fn served_client(&self) -> Option<&Path> {
         self.web_root.as_deref().filter(|_| !self.under_functions_host)
     }
@@ -69,7 +70,7 @@ impl Server {
         };
         let public_url = reader.optional_url("PLUCKIT_PUBLIC_URL")?;
         let site = reader.optional("WEBSITE_HOSTNAME").and_then(|host| {
-            // The host's tools on a developer's machine set it too, and speak no TLS.
+            // The host's tools on a developer's machine also set it, but do not support TLS.
             let is_local = Url::parse(&format!("http://{host}")).is_ok_and(|url| is_loopback(&url));
             Url::parse(&format!("{}://{host}", if is_local { "http" } else { "https" })).ok()
         });

@@ -53,7 +53,7 @@ impl Storage {
         let key = reader.secret("STORAGE_ACCOUNT_KEY");
         let account = |service: &str| -> Result<Option<StorageAccount>, Error> {
             let Some(name) = name.clone() else { return Ok(None) };
-            // The emulator's account is on no server of Azure. A connection string may say where it is.
+            // The emulator's account does not exist in Azure. A connection string may give its address.
             if name == EMULATOR_ACCOUNT {
                 let is_emulator = |text: &SecretString| {
                     ConnectionString::parse(text.expose_secret()).is_ok_and(|parsed| parsed.account == EMULATOR_ACCOUNT)
@@ -90,7 +90,7 @@ impl Storage {
     }
 }
 
-/// Reads the name of a blob container that must not be one of `others`, the first of which everybody may read.
+/// Reads the name of a blob container that must not be one of `others`, the first of which is public.
 fn container(
     reader: &mut Reader<'_>,
     name: &'static str,

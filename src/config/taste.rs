@@ -1,4 +1,4 @@
-//! Jobs that analyse the pictures which users like.
+//! Jobs that analyse pictures that users like.
 
 use std::time::Duration;
 

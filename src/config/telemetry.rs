@@ -25,7 +25,7 @@ pub struct Telemetry {
     pub headers: Option<SecretString>,
     /// Service name.
     pub service_name: String,
-    /// Whether and to whom `/metrics` is shown.
+    /// Whether and to whom `/metrics` is served.
     pub scraping: Option<Scraping>,
     /// Format of the log; `None` for text on a terminal and JSON elsewhere.
     pub log_format: Option<LogFormat>,
@@ -168,7 +168,7 @@ pub fn read_log_filter(reader: &mut Reader<'_>) -> Result<String, Error> {
     let text = reader.text(NAME, default);
     let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
     let filter = parts.join(",");
-    // A word alone that is no level would be a target, and nothing else would be written.
+    // A single word that is not a level would be taken for a target and silence all others.
     let is_known = |part: &&str| part.contains(['=', '[', ']', '}']) || part.parse::<LevelFilter>().is_ok();
     if parts.iter().all(is_known) && EnvFilter::builder().parse(&filter).is_ok() {
         return Ok(filter);

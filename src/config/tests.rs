@@ -29,7 +29,7 @@ fn shared_documents_need_shared_queues_and_pictures_outside_development() {
         ] {
             assert!(read(&[&settings[..], &[enough]].concat()).is_ok(), "{enough:?}");
         }
-        // Jobs are shared then, pictures are not.
+        // Then jobs are shared, but pictures are not.
         for queue in [
             ("StorageQueue", "UseDevelopmentStorage=true"),
             ("StorageQueue__queueServiceUri", "https://account.queue.core.windows.net"),
