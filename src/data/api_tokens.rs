@@ -1,4 +1,4 @@
-//! API tokens: a list per user, and a key per token by which a request's token is found.
+//! API tokens: a list per user, and a key per token that authenticates requests.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl ApiTokens {
         Key::new(Container::ApiTokens, user.as_str(), LIST)
     }
 
-    /// Finds what a token is checked against.
+    /// Finds the key of a token.
     pub async fn find_key(&self, id: &ApiTokenId) -> Result<Option<ApiTokenKey>> {
         let stored = self.0.read(&Self::place_of(id)).await?;
         Ok(stored.and_then(|stored| pages::parse(Container::ApiTokens, &stored)))
@@ -51,7 +51,7 @@ impl ApiTokens {
         Ok(())
     }
 
-    /// Deletes the key of a token; the token is then good for nothing.
+    /// Deletes the key of a token, which invalidates the token.
     pub async fn delete_key(&self, id: &ApiTokenId) -> Result<()> {
         self.0.delete(&Self::place_of(id), None).await?;
         Ok(())
@@ -69,7 +69,7 @@ impl ApiTokens {
         .await
     }
 
-    /// Lists a user's tokens that have not expired, in the order in which they were made.
+    /// Lists a user's unexpired tokens in order of creation.
     pub async fn list(&self, user: &UserId, now: Timestamp) -> Result<Vec<ApiToken>> {
         let stored = self.0.read(&Self::place_of_list(user)).await?;
         let list: Option<ApiTokenList> = stored.and_then(|stored| pages::parse(Container::ApiTokens, &stored));
@@ -78,7 +78,7 @@ impl ApiTokens {
         Ok(tokens)
     }
 
-    /// Adds a token to its user's list, from which those that have expired go; `false` if there are `most` already.
+    /// Adds a token to its user's list and removes expired ones; `false` if the list already has `most`.
     pub async fn add(&self, user: &UserId, token: &ApiToken, now: Timestamp, most: usize) -> Result<bool> {
         update(&*self.0, &Self::place_of_list(user), |found: Option<ApiTokenList>| {
             let mut list = found.unwrap_or_else(|| ApiTokenList {
@@ -97,7 +97,7 @@ impl ApiTokens {
         .await
     }
 
-    /// Takes a token from its user's list; `false` if it was not there.
+    /// Removes a token from its user's list; `false` if it was not in the list.
     pub async fn remove(&self, user: &UserId, id: &ApiTokenId) -> Result<bool> {
         update(&*self.0, &Self::place_of_list(user), |found: Option<ApiTokenList>| {
             let Some(mut list) = found else { return Edit::Keep(false) };

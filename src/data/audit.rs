@@ -1,4 +1,4 @@
-//! The audit log: what administrators did.
+//! The audit log: actions of administrators.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use crate::model::audit::AuditEntry;
 use crate::model::ids::UserId;
 use crate::store::{Container, Direction, DocumentStore, Key, Query};
 
-/// All audit entries. The container's time to live ends them.
+/// All audit entries. They expire by the container's time to live.
 #[derive(Clone)]
 pub struct AuditLog(pub(super) Arc<dyn DocumentStore>);
 
 impl AuditLog {
-    /// Saves an entry, or replaces it. Only the request that it is about writes it.
+    /// Saves or replaces an entry. Only the request it describes writes it.
     ///
     /// # Errors
     /// When the store fails.

@@ -1,4 +1,4 @@
-//! What users have waiting: one short document per user, in the container of jobs.
+//! Users' waiting jobs and scrapes: one short document per user, in the container of jobs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Backlogs {
         Ok((known.unwrap_or_else(empty), stored.map(|stored| stored.etag)))
     }
 
-    /// Saves a backlog that was found as `version`; returns whether nobody else changed it first.
+    /// Saves a backlog if its version is still `version`; returns whether it was saved.
     ///
     /// # Errors
     /// When the store fails.

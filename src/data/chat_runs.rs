@@ -1,5 +1,5 @@
-//! Chat runs, the pieces of their logs, and the newest run of each chat, all in one container: what belongs together is
-//! written together.
+//! Chat runs, the pieces of their event logs, and the newest run of each chat, in one container, so that related
+//! documents are written in one batch.
 
 use std::sync::Arc;
 
@@ -21,17 +21,17 @@ const LONGEST_LEASE: std::time::Duration = std::time::Duration::from_secs(60);
 const ID_LENGTH: usize = 36;
 /// Fields of a run that a list of runs reads.
 const SUMMARY: &[&str] = &["id", "userId", "chatId", "status", "createdAt", "updatedAt", "message", "lastSeq"];
-/// Pieces that are read in one round trip.
+/// Pieces read in one round trip.
 const PIECES: usize = 20;
 
 leased!(ChatRun, LONGEST_LEASE);
 
-/// What became of a piece that was to be added to a log.
+/// Outcome of appending a piece to a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
     /// It is in the log.
     Done,
-    /// Somebody else has written there: whoever tried has lost the run.
+    /// Another writer has written at this position: the caller has lost the run.
     Refused,
 }
 
@@ -58,7 +58,7 @@ impl ChatRuns {
         run.as_str().len() == ID_LENGTH && uuid::Uuid::try_parse(run.as_str()).is_ok()
     }
 
-    /// The user's run of this id.
+    /// Finds a run of the user.
     pub async fn find(&self, user: &UserId, run: &RunId) -> Result<Option<ChatRun>> {
         if !Self::is_valid_id(run) {
             return Ok(None);
@@ -67,7 +67,7 @@ impl ChatRuns {
         Ok(stored.and_then(|stored| pages::parse(Container::ChatRuns, &stored)))
     }
 
-    /// The newest run of a user's chat, and the version of that.
+    /// Finds the newest run of a user's chat, and the version of its record.
     pub async fn find_head(&self, user: &UserId, chat: &ChatId) -> Result<Option<(ChatHead, ETag)>> {
         let stored = self.0.read(&Self::head_key(user, chat)).await?;
         Ok(stored.and_then(|stored| Some((pages::parse(Container::ChatRuns, &stored)?, stored.etag))))
@@ -76,13 +76,13 @@ impl ChatRuns {
     /// Saves a new run.
     pub async fn create(&self, run: &ChatRun) -> Result<()> {
         match self.0.create(&Self::key(&run.user_id, &run.id), &serde_json::to_value(run)?).await {
-            // Ids are random: an earlier try of the same write had succeeded.
+            // Ids are random, so an earlier attempt of the same write succeeded.
             Ok(_) | Err(store::Error::Conflict) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Saves a new run as the newest of its chat, if that is still as it was when `before` was read; `false` if it is not.
+    /// Saves a new run as the newest of its chat; `false` if the chat has changed since `before` was read.
     pub async fn create_in_chat(&self, run: &ChatRun, chat: &ChatId, before: Option<&ETag>) -> Result<bool> {
         let head = ChatHead {
             id: Self::head_key(&run.user_id, chat).id,
@@ -122,13 +122,13 @@ impl ChatRuns {
         }
     }
 
-    /// The piece of a run's log that begins with this event.
+    /// Finds the piece of a run's log that begins with this event.
     pub async fn find_piece(&self, user: &UserId, run: &RunId, first_seq: u64) -> Result<Option<LogPiece>> {
         let stored = self.0.read(&Self::piece_key(user, run, first_seq)).await?;
         Ok(stored.and_then(|stored| pages::parse(Container::ChatRuns, &stored)))
     }
 
-    /// Pieces of a run's log with events after this one, in their order; there may be more.
+    /// Lists pieces of a run's log with events after this one, in order; there may be more.
     pub async fn pieces_after(&self, user: &UserId, run: &RunId, seq: u64) -> Result<Vec<LogPiece>> {
         let query = Query::partition(Container::ChatRuns, user.as_str())
             .matching(Filter::equal("runId", run.as_str()))
@@ -138,7 +138,7 @@ impl ChatRuns {
         pages::page(&*self.0, &query).await
     }
 
-    /// The last piece of a run's log.
+    /// Finds the last piece of a run's log.
     pub async fn last_piece(&self, user: &UserId, run: &RunId) -> Result<Option<LogPiece>> {
         let query = Query::partition(Container::ChatRuns, user.as_str())
             .matching(Filter::equal("runId", run.as_str()))
@@ -147,7 +147,7 @@ impl ChatRuns {
         Ok(pages::page(&*self.0, &query).await?.pop())
     }
 
-    /// A page of a user's runs, of one chat and status or of all, the newest first, and what continues after it.
+    /// Lists a page of a user's runs, optionally of one chat and status, newest first, with the token of the next page.
     pub async fn page(
         &self,
         user: &UserId,
@@ -164,7 +164,7 @@ impl ChatRuns {
             query = query.matching(Filter::equal("status", status.name()));
         }
         let query = query
-            // What has no such time is no run.
+            // Only runs have this field.
             .matching(Filter::Compare("createdAt", Comparison::GreaterOrEqual, "".into()))
             .order_by("createdAt", Direction::Descending)
             .order_by("id", Direction::Ascending)
@@ -174,7 +174,7 @@ impl ChatRuns {
         pages::page_and_next(&*self.0, &query).await
     }
 
-    /// Runs whose process died or handed them back, the oldest lease first, at most `limit`.
+    /// Lists at most `limit` runs whose process died or handed them back, oldest lease first.
     pub async fn abandoned(&self, now: Timestamp, limit: usize) -> Result<Vec<ChatRun>> {
         let query = Query::all(Container::ChatRuns)
             .matching(Filter::equal("status", RunStatus::Running.name()))
@@ -184,8 +184,7 @@ impl ChatRuns {
         pages::page(&*self.0, &query).await
     }
 
-    /// Notes in a run that is not over that somebody asked for its end. Returns the run as it then is; `None` if there is
-    /// none.
+    /// Records a stop request in an active run. Returns the resulting run; `None` if it does not exist.
     pub async fn request_stop(&self, user: &UserId, run: &RunId, now: Timestamp) -> Result<Option<ChatRun>> {
         update::update(&*self.0, &Self::key(user, run), |found: Option<ChatRun>| match found {
             Some(run) if run.status.is_final() || run.stop_requested.is_some() => Edit::Keep(Some(run)),
@@ -200,7 +199,7 @@ impl ChatRuns {
 
     /// Deletes a run and its log.
     pub async fn remove(&self, user: &UserId, run: &RunId) -> Result<()> {
-        // The document first: whoever still works on it has lost it then. What is left of its log expires by itself.
+        // The document first, so that a process still working on the run loses it. Remaining pieces of the log expire.
         self.0.delete(&Self::key(user, run), None).await?;
         loop {
             let pieces = self.pieces_after(user, run, 0).await?;

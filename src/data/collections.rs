@@ -1,8 +1,8 @@
-//! Collections, by owner, and the index of who joined which.
+//! Collections, by owner, and the index of memberships.
 //!
-//! A collection says who its members are; the index (`CollectionMembers`, partitioned by member) only says where to look. An
-//! entry is written before its user becomes a member and deleted after they have left, so a crash leaves an entry too many at
-//! worst, never one too few. Whoever reads an entry therefore looks at the collection as well.
+//! A collection says who its members are; the index (`CollectionMembers`, partitioned by member) only says where to
+//! look. An entry is written before its user becomes a member and deleted after they have left, so a crash can leave an
+//! extra entry, but never a missing one. Readers of an entry therefore check the collection as well.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::model::collection::{Collection, Membership};
 use crate::model::ids::{CollectionId, ItemId, UserId};
 use crate::store::{self, Container, Direction, DocumentStore, ETag, Filter, Key, Query};
 
-/// Collections of one owner, and joined ones of one user, that are listed at most.
+/// Most listed collections of one owner, and most joined ones of one user.
 const MOST_LISTED: usize = 1000;
 /// Attempts of an edit. Many users may join a collection at the same moment.
 const ATTEMPTS: usize = 64;
@@ -32,7 +32,7 @@ impl Collections {
     pub async fn create(&self, collection: &Collection) -> Result<()> {
         let key = Self::key(&collection.owner_id, &collection.id);
         match self.0.create(&key, &serde_json::to_value(collection)?).await {
-            // Ids are random: an earlier try of the same request had succeeded.
+            // Ids are random, so an earlier attempt of the same request succeeded.
             Ok(_) | Err(store::Error::Conflict) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -44,14 +44,14 @@ impl Collections {
         Ok(stored.and_then(|stored| Some((pages::parse(Container::Collections, &stored)?, stored.etag))))
     }
 
-    /// Finds a collection whose owner is not known, and its version. Asks all partitions.
+    /// Finds a collection whose owner is unknown, and its version. Queries all partitions.
     pub async fn find_anywhere(&self, id: &CollectionId) -> Result<Option<(Collection, ETag)>> {
         let query = Query::all(Container::Collections).matching(Filter::equal("id", id.as_str())).limit(1);
         let stored = self.0.query(&query).await?.documents.pop();
         Ok(stored.and_then(|stored| Some((pages::parse(Container::Collections, &stored)?, stored.etag))))
     }
 
-    /// Lists the owner's collections, the newest first.
+    /// Lists the owner's collections, newest first.
     pub async fn list(&self, owner: &UserId) -> Result<Vec<Collection>> {
         let query = Query::partition(Container::Collections, owner.as_str())
             .order_by("createdAt", Direction::Descending)
@@ -81,7 +81,8 @@ impl Collections {
         update::update_within(ATTEMPTS, &*self.0, &Self::key(owner, id), update::unless_missing(edit)).await
     }
 
-    /// Edits a collection that was read before, and its version, by compare-and-swap; `None` if it is gone.
+    /// Edits a collection by compare-and-swap, starting from a copy and version that the caller has read; `None` if it
+    /// is gone.
     pub async fn edit_known<R>(
         &self,
         (collection, version): (Collection, ETag),
@@ -127,19 +128,19 @@ impl Collections {
         Ok(found)
     }
 
-    /// Puts an entry into the index, in place of the one that is there, and returns its version.
+    /// Inserts or replaces an entry of the index, and returns its version.
     pub async fn note_membership(&self, membership: &Membership) -> Result<ETag> {
         let key = Self::member_key(&membership.user_id, &membership.id);
         Ok(self.0.upsert(&key, &serde_json::to_value(membership)?).await?)
     }
 
-    /// Puts an entry into the index unless there is one; returns whether there was none.
+    /// Inserts an entry into the index unless it exists; returns whether it is new.
     pub async fn add_membership(&self, membership: &Membership) -> Result<bool> {
         let key = Self::member_key(&membership.user_id, &membership.id);
         update::won(self.0.create(&key, &serde_json::to_value(membership)?).await)
     }
 
-    /// Deletes an entry of the index; with a version, only if that is still the entry's.
+    /// Deletes an entry of the index; if a version is given, only if the entry still has it.
     pub async fn forget_membership(&self, user: &UserId, id: &CollectionId, version: Option<&ETag>) -> Result<()> {
         update::won(self.0.delete(&Self::member_key(user, id), version).await).map(drop)
     }

@@ -23,7 +23,7 @@ impl Conversations {
         pages::find(&*self.0, &Self::key(user)).await
     }
 
-    /// Saves what the user wrote as their memory: the summary, and the preferences if there are any.
+    /// Saves the memory as edited by the user: the summary, and the preferences if given.
     pub async fn set_memory(
         &self,
         user: &UserId,
@@ -35,7 +35,7 @@ impl Conversations {
             let mut conversation = found.unwrap_or_else(|| empty(user));
             summary.clone_into(&mut conversation.summary);
             if let Some(preferences) = preferences {
-                // What was said before keeps its date.
+                // Unchanged preferences keep their date.
                 let known = std::mem::take(&mut conversation.preferences);
                 let since = |new: &Preference| {
                     known
@@ -51,8 +51,8 @@ impl Conversations {
         .await
     }
 
-    /// Saves a summary derived from the memory `before`. Does nothing, and returns that, when the memory has changed
-    /// since (what the user wrote, or another instance saved, is newer), or has counted the run.
+    /// Saves a summary derived from the memory `before`. Returns `false`, without saving, if the memory has changed
+    /// since (by the user or another instance) or has already counted the run.
     pub async fn fold_summary(
         &self,
         user: &UserId,
@@ -62,7 +62,7 @@ impl Conversations {
         summarised_messages: usize,
         now: Timestamp,
     ) -> Result<bool> {
-        // Without a summary yet it does not matter whether there are preferences already.
+        // Without a summary, existing preferences do not matter.
         let expected = before.map_or(("", None), |before| (before.summary.as_str(), before.updated_at));
         update::update(&*self.0, &Self::key(user), |found: Option<Conversation>| {
             let current = found.as_ref().map_or(("", None), |found| (found.summary.as_str(), found.updated_at));
@@ -83,8 +83,7 @@ impl Conversations {
         .await
     }
 
-    /// Changes what the user asked to be remembered, and returns what `edit` makes of it. Nothing is saved when that leaves
-    /// the list as it was.
+    /// Edits the user's preferences, and returns the result of `edit`. Saves only if the list changed.
     pub async fn edit_preferences<T>(
         &self,
         user: &UserId,

@@ -17,7 +17,7 @@ const MOST_OF_DIGEST: usize = 100;
 pub struct Feedback(pub(super) Arc<dyn DocumentStore>);
 
 impl Feedback {
-    /// Builds the id of feedback; each idea has one.
+    /// Builds the id of a user's feedback on an idea.
     pub fn id(user: &UserId, digest: &DigestId, suggestion_index: u64) -> String {
         format!("{user}-{digest}-{suggestion_index}")
     }

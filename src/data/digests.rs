@@ -16,7 +16,7 @@ use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query, Stor
 
 /// Longest lease of a user's week that the settings allow.
 const LONGEST_LEASE: Duration = Duration::from_secs(600);
-/// Time after which a message that should go on with a fan-out counts as lost.
+/// Time after which a message that should continue a fan-out counts as lost.
 pub const HANDED_ON: Duration = Duration::from_secs(15 * 60);
 
 leased!(WeeklyRun, LONGEST_LEASE);
@@ -31,7 +31,7 @@ impl Digests {
         Key::new(Container::Digests, user.as_str(), digest.as_str())
     }
 
-    /// Where the document is that says how far the weekly run has come for a user.
+    /// Returns the key of a user's weekly-run progress.
     pub fn run_key(user: &UserId) -> Key {
         Key::new(Container::Jobs, user.as_str(), WeeklyRun::ID)
     }
@@ -54,7 +54,7 @@ impl Digests {
     /// Finds the user's latest digest.
     pub async fn latest(&self, user: &UserId) -> Result<Option<Digest>> {
         let query = Query::partition(Container::Digests, user.as_str())
-            // What else is in the partition is no digest.
+            // Only digests have this field.
             .matching(Filter::Compare("generatedAt", Comparison::GreaterOrEqual, "".into()))
             .order_by("generatedAt", Direction::Descending)
             .limit(1);
@@ -87,7 +87,7 @@ impl Digests {
             (found, _) => Edit::Keep(found),
         });
         let moved = moved.await?;
-        // If it was changed, an older program is at it, and its lease was moved with it.
+        // If it was changed, an older version is processing it, and its lease was moved as well.
         update::won(self.0.delete(&Self::former_run_key(user), Some(&former.etag)).await)?;
         Ok(moved)
     }
@@ -125,7 +125,7 @@ impl Digests {
         format!("digest-fan-out-{week}")
     }
 
-    /// Where the document is that says how far a week's fan-out has come.
+    /// Returns the key of a week's fan-out progress.
     pub fn fan_out_key(week: Week) -> Key {
         Key::new(Container::Jobs, PARTITION, Self::fan_out_id(week))
     }

@@ -35,15 +35,15 @@ impl Leased for DraftItem {
 }
 
 impl Drafts {
-    /// Returns the key of a draft, which is that of the item.
+    /// Returns the key of a draft, which is the item's key.
     pub fn key(user: &UserId, item: &ItemId) -> Key {
         Key::new(Container::Wardrobe, user.as_str(), item.as_str())
     }
 
-    /// Saves a new draft.
+    /// Creates a draft.
     ///
     /// # Errors
-    /// [`store::Error::Conflict`] if there is an item of this id.
+    /// [`store::Error::Conflict`] if an item with this id exists.
     pub async fn create(&self, draft: &DraftItem) -> Result<()> {
         let key = Self::key(&draft.user_id, &draft.id);
         self.0.create(&key, &serde_json::to_value(draft)?).await?;
@@ -61,7 +61,8 @@ impl Drafts {
         Ok(stored.and_then(|stored| Some((pages::parse(Container::Wardrobe, &stored)?, stored.etag))))
     }
 
-    /// Edits an item that was read before, and its version, by compare-and-swap; `None` if it is gone.
+    /// Edits an item by compare-and-swap, starting from a copy and version that the caller has read; `None` if it is
+    /// gone.
     pub async fn edit_known<R>(
         &self,
         known: (DraftItem, ETag),
@@ -81,7 +82,7 @@ impl Drafts {
         update::update(&*self.0, &Self::key(user, item), edit).await
     }
 
-    /// Lists a page of a user's drafts, the newest first, with the token of the next page.
+    /// Lists a page of a user's drafts, newest first, with the token of the next page.
     pub async fn page(
         &self,
         user: &UserId,
@@ -91,12 +92,12 @@ impl Drafts {
         pages::page_and_next(&*self.0, &newest_query(user).limit(limit).after(after)).await
     }
 
-    /// Lists drafts of all users with this status that last changed at `until` or before, the oldest first.
+    /// Lists drafts of all users with this status that last changed at or before `until`, oldest first.
     pub async fn unchanged_since(&self, status: DraftStatus, until: Timestamp, limit: usize) -> Result<Vec<DraftItem>> {
         pages::page(&*self.0, &unchanged_query(status, until).limit(limit)).await
     }
 
-    /// Deletes a draft if it still has this status and has not changed since `until`; returns whether it did.
+    /// Deletes a draft if it still has this status and has not changed since `until`; returns whether it was deleted.
     pub async fn delete_unchanged(&self, draft: &DraftItem, status: DraftStatus, until: Timestamp) -> Result<bool> {
         let key = Self::key(&draft.user_id, &draft.id);
         let Some(stored) = self.0.read(&key).await? else { return Ok(false) };
@@ -116,7 +117,7 @@ impl Drafts {
 pub fn newest_query(user: &UserId) -> Query {
     Query::partition(Container::Wardrobe, user.as_str())
         .matching(Filter::Not(Box::new(Filter::is_absent("draftStatus"))))
-        // All drafts have it: the index of those that do is short.
+        // Only drafts have this field, so its index is short.
         .matching(Filter::Compare("draftCreatedAt", Comparison::Greater, "".into()))
         .order_by("draftCreatedAt", Direction::Descending)
         .order_by("id", Direction::Ascending)

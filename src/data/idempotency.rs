@@ -75,7 +75,7 @@ pub struct Record {
     user_id: UserId,
     fingerprint: String,
     created_at: Option<Timestamp>,
-    /// Names what the request creates, in every try.
+    /// Identifies the documents that the request creates, in every attempt.
     #[serde(default = "Uuid::new_v4")]
     pub operation: Uuid,
     /// The answer, once there is one.
@@ -92,13 +92,13 @@ impl Idempotency {
         Self { store, begun: Arc::new(Cache::new(COUNTED_USERS)) }
     }
 
-    /// Begins a request with this fingerprint and key, unless it was begun before. If an earlier one has no answer and
-    /// its lease has expired, its process died, and it is begun again.
+    /// Starts a request with this fingerprint and key, unless it was started before. If an earlier attempt has no
+    /// answer and its lease has expired, its process died, and the request starts again.
     ///
     /// # Errors
     /// Like [`update`](super::update::update).
     pub async fn begin(&self, user: &UserId, key: &str, fingerprint: &str, clock: &Arc<dyn Clock>) -> Result<Begun> {
-        // Keys are the callers' and may hold what ids may not.
+        // Callers' keys may contain characters that ids may not.
         let key = Key::new(Container::Conversations, user.as_str(), format!("{PREFIX}{}", sha256_hex(key)));
         let leases = Leases::new(self.store.clone(), clock.clone(), LEASE);
         let id = key.id.clone();

@@ -183,7 +183,7 @@ impl Items {
         let urls = urls.iter().map(|url| url.as_str().into()).collect();
         let query = Query::partition(Container::ScrapedItems, partition)
             .matching(Filter::In("productUrl", urls))
-            // In the order of the index that serves it.
+            // In the order of the index that serves this query.
             .order_by("productUrl", Direction::Ascending)
             .select(KnownItem::FIELDS);
         pages::take(pages::walk(&*self.0, query), MOST_WITH_PAGES).await
@@ -258,7 +258,7 @@ impl Items {
 
     /// Returns a page of the feed.
     pub async fn feed(&self, query: &FeedQuery) -> Result<FeedPage> {
-        // One more than asked for tells whether there is another page.
+        // One extra item shows whether there is another page.
         let wanted = query.limit + 1;
         let mut found: Vec<Stored> = Vec::with_capacity(wanted);
         for stretch in feed_stretches(query) {
@@ -340,7 +340,7 @@ fn found_since(since: Timestamp) -> Filter {
 }
 
 fn has_image() -> Filter {
-    // As short as it gets: the emulator takes twice as long for every bracket within brackets.
+    // Kept flat: the emulator takes twice as long for every nested bracket.
     let is_missing = Filter::Not(Box::new(Filter::is_defined("imageExpired")));
     Filter::Any(vec![is_missing, Filter::not_equal("imageExpired", Value::Bool(true))])
 }

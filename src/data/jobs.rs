@@ -42,7 +42,7 @@ impl Leased for Job {
         self.lease = lease;
     }
 
-    /// A job that was terminated keeps its lease: it tells for how long somebody may still be busy.
+    /// A terminated job keeps its lease, which shows how long a worker may still be busy.
     fn may_go_on(&self) -> bool {
         self.status == JobStatus::Running
     }
@@ -131,7 +131,7 @@ impl Jobs {
         update::update_existing(&*self.0, &Self::key(user, job), edit).await
     }
 
-    /// Lists a page of a user's jobs, or of all users', of one status or of all, newest first, with the token of the
+    /// Lists a page of jobs of one user or all users, optionally of one status, newest first, with the token of the
     /// next page.
     pub async fn page(
         &self,
@@ -149,7 +149,7 @@ impl Jobs {
             None => query,
         };
         let query = query
-            // What has no such time is no job.
+            // Only jobs have this field.
             .matching(Filter::Compare("createdTime", Comparison::GreaterOrEqual, "".into()))
             .matching(Filter::is_absent("purgedAt"))
             .order_by("createdTime", Direction::Descending)

@@ -1,11 +1,9 @@
-//! Leases: one process at a time works on a document, and one that died keeps others away for seconds only.
-//!
-//! A lease is claimed by compare-and-swap ([`Leases::claim`]) and renewed while work goes on ([`Held::keep`]), three times in
-//! its length. Work stops when the lease is lost: when somebody else has it, or when it could not be renewed before it ended.
-//! What the work writes into the document goes through [`Held::edit`], which refuses a writer who has lost the lease. At the end
-//! [`Held::finish`] writes the last edit and gives the lease back in one write.
-//!
-//! Documents keep their leases under names of their own ([`Leased`]); everything else about leases is here.
+//! Leases: one process at a time works on a document, and a dead process blocks others only for seconds. A lease is
+//! claimed by compare-and-swap ([`Leases::claim`]) and renewed three times per lease length while work continues
+//! ([`Held::keep`]). Work stops when the lease is lost: when another process has it, or when it could not be renewed
+//! before it ended. The work writes to the document through [`Held::edit`], which fails once the lease is lost.
+//! Finally, [`Held::finish`] makes the last edit and releases the lease in one write. Documents name their lease fields
+//! themselves ([`Leased`]); everything else about leases is here.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -28,7 +26,7 @@ use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
 use crate::store::{DocumentStore, ETag, Key};
 
-/// Renewals per length of a lease.
+/// Renewals per lease length.
 const RENEWALS: u32 = 3;
 
 /// A document with a lease.
@@ -42,7 +40,7 @@ pub trait Leased: Clone + Serialize + DeserializeOwned + Send {
     /// Replaces the lease on the document.
     fn set_lease(&mut self, lease: Lease);
 
-    /// Whether whoever has the lease may go on: not when the work was ended from outside.
+    /// Whether the holder of the lease may continue; `false` if the work was ended from outside.
     fn may_go_on(&self) -> bool {
         true
     }
@@ -100,11 +98,11 @@ pub enum Standing {
     Held(Timestamp),
 }
 
-/// What to do with a document whose lease is wanted.
+/// What [`Leases::claim`] does with the document.
 pub enum Decision<T, R> {
     /// Save this document with our lease.
     Take(T),
-    /// Save it so, and take no lease.
+    /// Save this document without taking a lease.
     Save(T, R),
     /// Leave the document unchanged.
     Leave(R),
@@ -125,14 +123,14 @@ impl Leases {
         Self { store, clock, length, pause: length / RENEWALS }
     }
 
-    /// Renews at least this often, so that work learns sooner that it was ended from outside.
+    /// Renews at least this often, so that work notices sooner that it was ended from outside.
     pub fn renewing_every(self, pause: Duration) -> Self {
         Self { pause: self.pause.min(pause), ..self }
     }
 
-    /// Claims the lease of the document at `key`, as `decide` says, which sees the document as it is (`None` if there is none)
-    /// and whether somebody works on it. It runs again when somebody else changed the document meanwhile, so it must have no
-    /// effect of its own. It may take a lease that is held, from a predecessor that it knows to be gone.
+    /// Claims the lease of the document at `key`, as `decide` says. `decide` gets the current document (`None` if there
+    /// is none) and whether a process holds its lease. It runs again if the document changed meanwhile, so it must not
+    /// have side effects. It may take over a live lease from a predecessor that it knows to be gone.
     ///
     /// # Errors
     /// Same as for [`update::update`].
@@ -144,8 +142,8 @@ impl Leases {
         self.claim_as(&Uuid::new_v4().simple().to_string(), key, &mut decide).await
     }
 
-    /// Claims the lease as [`Leases::claim`] does, under a name that nobody else has. A lease that is live under this name is
-    /// renewed and returned without asking `decide`: the answer to an earlier claim was lost.
+    /// Claims the lease like [`Leases::claim`], under a unique name. A live lease under this name is renewed and
+    /// returned without calling `decide`, because the answer to an earlier claim was lost.
     ///
     /// # Errors
     /// Same as for [`update::update`].
@@ -180,14 +178,14 @@ impl Leases {
         })
     }
 
-    /// A lease that begins now, of a new owner, for a document that is about to be created with it.
+    /// Creates a lease that begins now, with a new owner, for a document that is about to be created.
     pub fn first(&self) -> FirstLease {
         let owner = Uuid::new_v4().simple().to_string();
         let lease = Lease::new(&owner, self.now() + self.length);
         FirstLease { owner, lease, ends: self.clock.instant() + self.length }
     }
 
-    /// The lease of a document that was just created with it.
+    /// Returns the held lease of a document that was just created with it.
     pub fn created<T: Leased>(&self, key: Key, document: T, first: FirstLease) -> Held<T> {
         self.held(key, first.owner, State { document, etag: None, ends: first.ends })
     }
@@ -215,21 +213,21 @@ pub struct FirstLease {
 }
 
 impl FirstLease {
-    /// The lease as the document has it.
+    /// Returns the lease to store in the document.
     pub fn lease(&self) -> Lease {
         self.lease.clone()
     }
 }
 
-/// A lease that is ours, unless it was lost meanwhile.
+/// A lease that this process holds unless it was lost meanwhile.
 pub struct Held<T> {
     leases: Leases,
     key: Key,
     owner: String,
     state: Mutex<State<T>>,
-    /// Wakes whoever renews, when the work finds that the lease has ended.
+    /// Wakes the renewal when the work finds that the lease has ended.
     late: Notify,
-    /// Whether the lease is being given back: then it is not lost, although it is not ours any more.
+    /// Whether the lease is being released: then it is not lost, although it is no longer ours.
     is_finishing: AtomicBool,
 }
 
@@ -243,7 +241,7 @@ struct State<T> {
 }
 
 impl<T: Leased> Held<T> {
-    /// The document as it was read or written last.
+    /// Returns the document as last read or written.
     pub fn document(&self) -> T {
         self.state().document.clone()
     }
@@ -253,14 +251,14 @@ impl<T: Leased> Held<T> {
         &self.owner
     }
 
-    /// Whether this document, read just now, is still ours.
+    /// Whether we still hold the lease of this document, which was just read.
     pub fn is_ours(&self, document: &T) -> bool {
         document.may_go_on() && document.lease().owner() == Some(&*self.owner)
     }
 
-    /// Does `work` as long as the lease is ours, and renews it meanwhile. The work is dropped, wherever it waits, when the lease
-    /// is lost. It does not go on after the lease has ended, in a process that slept for instance, before it is renewed. The
-    /// work may end with [`Held::finish`].
+    /// Runs `work` while the lease is ours, renewing it meanwhile. When the lease is lost, the work is dropped at its
+    /// next await point. After the lease has ended, for example because the process was suspended, the work continues
+    /// only once the lease is renewed. The work may end with [`Held::finish`].
     ///
     /// # Errors
     /// [`Lost`] when the work was dropped.
@@ -268,7 +266,7 @@ impl<T: Leased> Held<T> {
         self.keep_noting(|_| (), work).await
     }
 
-    /// Does `work` as [`Held::keep`] does, and makes an edit with each renewal.
+    /// Runs `work` like [`Held::keep`], and makes an edit with each renewal.
     ///
     /// # Errors
     /// [`Lost`] when the work was dropped.
@@ -292,8 +290,8 @@ impl<T: Leased> Held<T> {
                 }
                 continue;
             }
-            // An answer that comes after the lease has ended comes too late; one that was asked for then may find that nobody
-            // else was interested.
+            // An answer that arrives after the lease has ended is too late; a renewal requested after that may still
+            // succeed if no other process took the lease.
             let left = self.left().max(self.leases.length / RENEWALS);
             match tokio::time::timeout(left, self.edit(&mut note)).await {
                 Ok(Ok(())) => {}
@@ -309,7 +307,7 @@ impl<T: Leased> Held<T> {
         }
     }
 
-    /// Does `work` while the lease has not ended. A renewal wakes whoever waits for both.
+    /// Runs `work` while the lease has not ended. A renewal wakes the task that waits for both.
     async fn unless_late<O>(&self, work: impl Future<Output = O>) -> O {
         let mut work = pin!(work);
         poll_fn(|context| {
@@ -322,7 +320,7 @@ impl<T: Leased> Held<T> {
         .await
     }
 
-    /// Edits the document, if the lease is still ours, and renews that.
+    /// Edits the document and renews the lease, if it is still ours.
     ///
     /// # Errors
     /// [`Error::Lost`] if it is not.
@@ -338,7 +336,7 @@ impl<T: Leased> Held<T> {
         Ok(result)
     }
 
-    /// Edits the document a last time, if the lease is still ours, and gives that back. Returns the document.
+    /// Makes a last edit and releases the lease, if it is still ours. Returns the document.
     ///
     /// # Errors
     /// [`Error::Lost`] if it is not.
@@ -354,10 +352,10 @@ impl<T: Leased> Held<T> {
         Ok(document)
     }
 
-    /// Gives the lease back, so that others need not wait for its end.
+    /// Releases the lease, so that others need not wait for its end.
     ///
     /// # Errors
-    /// [`Error::Lost`] if it is somebody else's, who is not disturbed.
+    /// [`Error::Lost`] if another process holds it; that process is not affected.
     pub async fn release(&self) -> Result<(), Error> {
         self.finish(|_| {}).await.map(drop)
     }
@@ -366,7 +364,7 @@ impl<T: Leased> Held<T> {
         self.is_finishing.load(Ordering::Relaxed)
     }
 
-    /// Writes the document if it is still ours. It is read only if somebody else has written it since we did.
+    /// Writes the document if it is still ours. Reads it only if another process has written it since our last write.
     async fn write<R>(&self, mut change: impl FnMut(&mut T) -> R) -> Result<((T, R), Option<ETag>), Error> {
         let known = {
             let state = self.state();

@@ -1,5 +1,5 @@
-//! The typed side of the store: for each kind of document its container, partition key, shape and named queries,
-//! written once for both back ends.
+//! Typed access to the store: container, partition key, shape and named queries of each kind of document, written once
+//! for both back ends.
 
 pub mod api_tokens;
 pub mod audit;
@@ -83,7 +83,7 @@ pub struct Data {
     pub chat_runs: chat_runs::ChatRuns,
     /// Answers to requests with an `Idempotency-Key`.
     pub idempotency: idempotency::Idempotency,
-    /// What model calls cost, and token budgets.
+    /// Model usage and token budgets.
     pub usage: usage::Usage,
     /// Moods.
     pub moods: moods::Moods,
@@ -128,7 +128,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// Takes leases of this length on documents of the store.
+    /// Returns a factory of leases of this length on documents of the store.
     pub fn leases(&self, clock: &Arc<dyn Clock>, length: Duration) -> Leases {
         Leases::new(self.store.clone(), clock.clone(), length)
     }

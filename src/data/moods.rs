@@ -15,7 +15,7 @@ use crate::model::mood::{Mood, MoodRecord, PublishedMood};
 use crate::model::mood_intake::{MoodChunk, MoodIntake};
 use crate::store::{Container, Direction, DocumentStore, Key, Query};
 
-/// How long a chunk is leased for.
+/// Length of the lease on a chunk.
 const CHUNK_LEASE: Duration = Duration::from_secs(45);
 
 leased!(MoodChunk, CHUNK_LEASE);
@@ -74,7 +74,7 @@ impl Moods {
         pages::page(&*self.0, &by_trend(primary_mood, limit).select(PUBLISHED_FIELDS)).await
     }
 
-    /// Finds a mood by its id, in any of the forms that ids ever had.
+    /// Finds a mood by its id, in any current or former form.
     pub async fn find(&self, id: &str) -> Result<Option<PublishedMood>> {
         let Some(category) = Mood::category_of(id) else { return Ok(None) };
         let Some(rest) = id.get(category.len()..) else { return Ok(None) };

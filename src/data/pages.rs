@@ -18,10 +18,10 @@ const PAGE: usize = 500;
 /// Documents in one round trip when a few short fields of each are fetched.
 pub(super) const PAGE_OF_SHORT: usize = 1000;
 
-/// Documents in one round trip when they are long: some megabytes.
+/// Long documents fetched in one round trip: a few megabytes.
 pub(super) const PAGE_OF_LONG: usize = 100;
 
-/// The document as a `T`, or `None` and a line in the log.
+/// Parses the document as a `T`; otherwise logs a line and returns `None`.
 pub(super) fn parse<T: DeserializeOwned>(container: Container, stored: &Stored) -> Option<T> {
     #[derive(Deserialize)]
     struct Id {
@@ -31,14 +31,14 @@ pub(super) fn parse<T: DeserializeOwned>(container: Container, stored: &Stored) 
         Ok(record) => Some(record),
         Err(error) => {
             let id = stored.parse::<Id>().map_or_else(|_| "?".to_owned(), |named| named.id);
-            // The category alone: the error's text may quote the document.
+            // Only the category, because the error's text may quote the document.
             warn!(document.container = ?container, document.id = %id, fault = ?error.classify(), "invalid document skipped");
             None
         }
     }
 }
 
-/// The document at `key` as a `T`; `None` if there is none or it does not match.
+/// Finds the document at `key` as a `T`; `None` if there is none or it does not match.
 pub(super) async fn find<T: DeserializeOwned>(store: &dyn DocumentStore, key: &Key) -> Result<Option<T>> {
     Ok(store.read(key).await?.and_then(|stored| parse(key.container, &stored)))
 }
@@ -74,8 +74,8 @@ pub(super) fn walk<'a, T: DeserializeOwned + Send + 'a>(
     .try_filter_map(move |stored| async move { Ok(parse(container, &stored)) })
 }
 
-/// The documents that a query asks for, in pages of its limit, each turned into a `U` on a thread for such work while the
-/// next page is being read.
+/// Streams the documents of a query in pages of its limit, each converted to a `U` on a blocking thread while the next
+/// page is being read.
 pub(super) fn converted_pages<'a, T, U>(
     store: &'a dyn DocumentStore,
     query: Query,
@@ -98,7 +98,7 @@ where
     .try_buffered(2)
 }
 
-/// Turns documents into `U`s on a thread for such work; those that do not fit are left out.
+/// Converts documents to `U`s on a blocking thread, skipping those that do not match.
 pub(super) fn convert<T, U>(
     container: Container,
     documents: Vec<Stored>,
@@ -108,7 +108,7 @@ where
     T: DeserializeOwned,
     U: Send + 'static,
 {
-    // Begins at once, not when it is waited for.
+    // Starts at once, not when first polled.
     let work = move || documents.iter().filter_map(|stored| parse(container, stored)).map(convert).collect();
     let converting = tokio::task::spawn_blocking(work);
     async move { converting.await.map_err(|error| store::Error::Failed(error.into()).into()) }

@@ -36,7 +36,7 @@ pub const OWN_FIELDS: [&str; 13] = [
 pub struct DigestNote {
     /// Hash of the owned items.
     pub wardrobe_hash: String,
-    /// Hash at the previous digest. A profile with another hash has recorded a newer digest already.
+    /// Hash at the previous digest. A profile with another hash has already recorded a newer digest.
     pub previous_hash: Option<String>,
     /// Share of ideas that match what the user wears; `None` keeps the profile's value.
     pub style_confidence: Option<f64>,
@@ -84,9 +84,9 @@ impl Profiles {
         }
     }
 
-    /// Replaces the [fields of the user](OWN_FIELDS) with those of `fields` that are not null; a missing one is cleared or
-    /// gets its default. All other fields are kept, but another city clears the climate that was found for the old one.
-    /// Returns `false`, without a change, if `admits` refuses the version that is stored.
+    /// Replaces the [fields of the user](OWN_FIELDS) with those of `fields` that are not null; a missing one is cleared
+    /// or gets its default. All other fields are kept, but another city clears the climate that was found for the old
+    /// one. Returns `false`, without a change, if `admits` rejects the stored version.
     pub async fn replace_fields(
         &self,
         user: &UserId,
@@ -165,7 +165,7 @@ impl Profiles {
         brands: &[String],
         attempts: usize,
     ) -> Result<bool> {
-        // The document itself is edited, not a record made from it: a field of an unexpected shape must survive, too.
+        // Edit the document itself, not a parsed record, so that fields of an unexpected shape survive.
         update::update_within(attempts, &*self.0, &Self::key(user), |found: Option<Map<String, Value>>| {
             if found.is_none() && styles.is_empty() && brands.is_empty() {
                 return Edit::Keep(false);

@@ -1,8 +1,8 @@
-//! Where the discover feed comes from.
+//! Sources of the discover feed.
 //!
-//! Others write these documents, too, so only single fields of them are edited, by compare-and-swap; all others stay as
-//! they are. A source has one lease: a client that fetches it, or one run of the service ([`super::lease`]). Whoever holds it
-//! can be told apart by name.
+//! Other services also write these documents, so edits change single fields by compare-and-swap and keep all others. A
+//! source has one lease, held by a client that fetches it or by a run of the service ([`super::lease`]). The owner's
+//! name distinguishes them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Leased for SourceDocument {
 
     fn lease(&self) -> Lease {
         let text = |name| self.0.get(name).and_then(Value::as_str);
-        // Others may lease a source without a name; their leases count, too.
+        // Other services may lease a source without a name; their leases also count.
         Lease::from_parts(
             Some(text("leaseOwner").unwrap_or_default().to_owned()),
             text("leaseExpiresAt").and_then(Timestamp::parse),
@@ -59,7 +59,7 @@ impl SourceDocument {
         serde_json::from_value(Value::Object(self.0.clone())).ok()
     }
 
-    /// Notes what a finished scrape leaves behind.
+    /// Records the results of a finished scrape.
     pub fn note_scrape(&mut self, finish: &Finish<'_>) {
         let Some(source) = self.source() else { return };
         let Self(document) = self;
@@ -92,7 +92,7 @@ pub enum ClientClaim {
     Granted,
     /// Another worker holds the lease.
     Theirs,
-    /// The source needs nothing from clients at present.
+    /// The source currently needs nothing from clients.
     NotNeeded,
     /// The user leased it before without submitting anything, and has to wait until this time.
     Waits(Timestamp),
@@ -161,7 +161,8 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Claims the lease of a source for a run of this name, unless somebody has it whom `may_replace` does not name.
+    /// Claims the lease of a source for a run of this name. A live lease is replaced only if `may_replace` names its
+    /// owner.
     pub async fn claim(
         &self,
         leases: &Leases,
@@ -249,11 +250,11 @@ impl Sources {
         .map(Option::unwrap_or_default)
     }
 
-    /// Writes down that posts of a source were taken from a user's client, and gives the lease back. Whether it was written:
-    /// not when the lease is somebody else's.
+    /// Records that a user's client submitted posts of a source, and releases the lease. Returns `false`, without
+    /// recording, if another owner holds the lease.
     pub async fn finish_for_client(&self, source: &Source, user: &UserId, finish: &Finish<'_>) -> Result<bool> {
         self.edit(source, |mut document, source| {
-            // Whoever brought something need not wait, even if another took the lease over meanwhile.
+            // A user who submitted posts need not wait, even if another owner has taken over the lease.
             let waits = document.get_mut("clientWaits").and_then(Value::as_object_mut);
             let waited = waits.is_some_and(|waits| waits.remove(user.as_str()).is_some());
             if source.lease_owner.as_deref() != Some(user.as_str()) {
@@ -294,7 +295,7 @@ impl Sources {
             document.insert("name".to_owned(), name.into());
             document.insert("config".to_owned(), config.clone());
             document.insert("isActive".to_owned(), true.into());
-            // Of whatever page the configuration named before.
+            // The version belongs to the previously configured page.
             document.remove("pageVersion");
             Edit::Save(document, Suggested::Saved)
         })

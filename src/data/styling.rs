@@ -33,7 +33,7 @@ impl StylingActivities {
 
     /// Finds the newest pending activities that have not expired at `now`, and some that have, at most `limit`.
     pub async fn pending(&self, user: &UserId, now: Timestamp, limit: usize) -> Result<Vec<StylingActivity>> {
-        // Texts are compared, which may have an offset: a day less has all that is meant.
+        // Times are compared as texts and may have a UTC offset, so start a day earlier.
         let since = now.get().date().saturating_sub(time::Duration::days(1)).to_string();
         let query = Query::partition(Container::StylingActivity, user.as_str())
             .matching(Filter::equal("status", ActivityStatus::Pending.name()))
@@ -56,7 +56,7 @@ impl StylingActivities {
         wear: Option<&str>,
         now: Timestamp,
     ) -> Result<bool> {
-        // The document itself is edited, so that fields of an unexpected shape survive.
+        // Edit the document itself, so that fields of an unexpected shape survive.
         update::update(&*self.0, &Self::key(user, id), |found: Option<Map<String, Value>>| {
             let Some(mut activity) = found else { return Edit::Keep(false) };
             let is = |field: &str, text: &str| activity.get(field).and_then(Value::as_str) == Some(text);

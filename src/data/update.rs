@@ -11,7 +11,7 @@ use crate::store::{self, DocumentStore, ETag, Key, Stored};
 
 /// Attempts before giving up; each lost race means that another write succeeded.
 pub(super) const ATTEMPTS: usize = 24;
-/// First attempts without delay; two writers that collide by chance rarely do so twice.
+/// Number of first attempts without delay; two writers that collide by chance rarely do so twice.
 const AT_ONCE: u32 = 2;
 /// Delays before later attempts.
 const PAUSES: Backoff =
@@ -53,7 +53,7 @@ where
     update(store, key, unless_missing(edit)).await
 }
 
-/// The same edit, with the result `None` when there is no record.
+/// Wraps an edit so that its result is `None` when there is no record.
 pub(super) fn unless_missing<T, R>(
     mut edit: impl FnMut(T) -> Edit<T, R>,
 ) -> impl FnMut(Option<T>) -> Edit<T, Option<R>> {
@@ -90,8 +90,8 @@ where
     Ok(compare_and_swap(attempts, store, key, None, edit).await?.0)
 }
 
-/// Edits a document like [`update_existing`], with another number of attempts. The first of them edits the record that the
-/// caller has read already, with its version, and reads nothing.
+/// Edits a document like [`update_existing`], with another number of attempts. The first attempt uses the record and
+/// version that the caller has already read.
 pub async fn update_known<T, R>(
     attempts: usize,
     store: &dyn DocumentStore,
@@ -106,8 +106,8 @@ where
     Ok(compare_and_swap(attempts, store, key, Some(known), |found, _| edit(found)).await?.0)
 }
 
-/// The protocol of all edits. Returns the edit's result and the version that the document has then, if there is one. If the
-/// caller knows a record and its version already, the first attempt edits that and reads nothing.
+/// Implements all edits. Returns the edit's result and the resulting version of the document, if it exists. If the
+/// caller already has a record and its version, the first attempt uses them and reads nothing.
 pub(super) async fn compare_and_swap<T, R>(
     attempts: usize,
     store: &dyn DocumentStore,
@@ -145,7 +145,7 @@ where
     Err(Error::Contended)
 }
 
-/// Whether something was written; not if somebody else was first.
+/// Whether the write succeeded; `false` if another writer was first.
 pub(super) fn won<T>(written: store::Result<T>) -> Result<bool> {
     match written {
         Ok(_) => Ok(true),

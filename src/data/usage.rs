@@ -1,4 +1,4 @@
-//! What model calls cost: a document per user and day, and one per day for the calls that the service pays for.
+//! Usage of models: a document per user and day, and one per day for the service's own calls.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ const KEPT_WRITES: usize = 16;
 /// A change of a day: tokens of the budget, and calls that ended.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    /// Names the write, so that it is made once however often it is tried.
+    /// Identifies the write, so that it takes effect once, however often it is tried.
     pub id: String,
     /// Tokens to add to the budget's total, or to subtract.
     pub tokens: i64,
@@ -46,8 +46,8 @@ impl Usage {
         stored.map(|stored| Ok((stored.parse()?, stored.etag))).transpose()
     }
 
-    /// Changes the payer's day and returns it, with its version. A change that was made already is not made again. `known` is
-    /// the day as it was found or changed last, if at all.
+    /// Applies a change to the payer's day, once, and returns the day with its version. `known` is the day as last
+    /// found or changed, if any.
     ///
     /// # Errors
     /// Like [`update::update`].
@@ -94,7 +94,7 @@ impl Usage {
         pages::walk(&*self.0, query).take(usize::from(KEPT_DAYS)).try_collect().await
     }
 
-    /// Lists a page of everybody's days since `first`, newest first, and what continues after it.
+    /// Lists a page of all payers' days since `first`, newest first, with the token of the next page.
     ///
     /// # Errors
     /// When the store fails.

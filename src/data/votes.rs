@@ -5,11 +5,9 @@
 //! 1. The vote is saved as pending, with the contribution of the previous vote and a new operation id.
 //! 2. The item adds the difference and records the operation id, in one write; a recorded id is not applied again.
 //!    The vote must be pending at some moment between the reading and the writing of the item.
-//! 3. The vote is saved as settled.
-//!
-//! Whoever finds a pending vote performs steps 2 and 3 first, so a crash in between loses nothing and counts nothing
-//! twice. The item drops an operation id only when its vote is settled; since settled votes are never applied (step 2),
-//! a dropped id cannot count again.
+//! 3. The vote is saved as settled. A process that finds a pending vote first performs steps 2 and 3, so a crash in
+//! between loses nothing and counts nothing twice. The item drops an operation id only when its vote is settled; since
+//! settled votes are never applied (step 2), a dropped id cannot count again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -146,7 +144,7 @@ impl Votes {
     async fn settle(&self, vote: &Vote, etag: ETag, known: Option<&(Key, Stored)>) -> Result<Option<i64>> {
         let score = self.apply(vote, known).await?;
         let settled = serde_json::to_value(Vote { pending: false, ..vote.clone() })?;
-        // On a conflict somebody else has settled it.
+        // On a conflict, another process has settled it.
         update::won(self.store.replace(&Self::key(&vote.user_id, &vote.id), &settled, &etag).await)?;
         Ok(score)
     }
@@ -156,7 +154,7 @@ impl Votes {
         let lock = usize::try_from(self.hasher.hash_one(&vote.id) % LOCKS as u64).unwrap_or_default();
         let (_turn, mut known) = match self.locks[lock].try_lock() {
             Ok(turn) => (turn, known),
-            // Whoever has it is changing the item.
+            // The holder of the lock is changing the item.
             Err(_) => (self.locks[lock].lock().await, None),
         };
         for attempt in 0..ATTEMPTS {
@@ -173,8 +171,8 @@ impl Votes {
             if applied.iter().any(|change| change.operation == vote.operation) {
                 return Ok(Some(score));
             }
-            // In this order: a vote that is pending now was not forgotten by the item as it was read before. One that was
-            // saved after that needs no look.
+            // The order matters: if the vote is pending now, the item read before cannot have dropped it. A vote saved
+            // after the read needs no check.
             if known.is_none() && !self.is_pending(vote).await? {
                 return Ok(Some(score));
             }
@@ -218,7 +216,7 @@ impl Votes {
 
 fn score_of(item: &Map<String, Value>) -> i64 {
     let score = item.get("scoreSignal");
-    // A score with a fraction is nobody's; whole numbers may be written as 3.0.
+    // Scores are whole numbers, but may be written as 3.0.
     score.and_then(|score| score.as_i64().or_else(|| score.as_f64().map(|score| score as i64))).unwrap_or_default()
 }
 

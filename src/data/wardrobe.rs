@@ -64,7 +64,7 @@ pub enum Replaced {
     Saved,
     /// There is no such item.
     Missing,
-    /// The version that is stored was refused.
+    /// The stored version was rejected.
     Stale,
 }
 
@@ -73,7 +73,7 @@ pub enum Replaced {
 pub enum Worn {
     /// The wear is counted.
     Counted(Box<WardrobeItem>),
-    /// The wear had been counted before.
+    /// The wear was already counted.
     Repeated(Box<WardrobeItem>),
     /// The item is a draft.
     Draft,
@@ -103,7 +103,7 @@ impl ItemOrder {
     }
 }
 
-/// Which items a list has, in which order.
+/// Filters and order of a list of items.
 #[derive(Debug, Clone)]
 pub struct ItemsQuery {
     /// Category, in any case.
@@ -112,9 +112,9 @@ pub struct ItemsQuery {
     pub brand: Option<String>,
     /// Condition.
     pub condition: Option<&'static str>,
-    /// Tags of which an item has one; empty for any item.
+    /// Only items with one of these tags; all if empty.
     pub tags: Vec<String>,
-    /// Style words of which an item has one; empty for any item.
+    /// Only items with one of these style words; all if empty.
     pub aesthetic_tags: Vec<String>,
     /// Least and largest price.
     pub price: (Option<f64>, Option<f64>),
@@ -124,7 +124,7 @@ pub struct ItemsQuery {
     pub with_wishes: bool,
     /// Field of the order. Items that lack it come first in ascending order, last in descending order.
     pub order: ItemOrder,
-    /// Direction of the order. Items that tie come by id: ascending in descending order, else the other way round.
+    /// Direction of the order. Ties are ordered by id in the opposite direction.
     pub direction: Direction,
     /// Token of the page.
     pub after: Option<String>,
@@ -166,7 +166,7 @@ impl ItemsQuery {
             .limit(self.limit)
     }
 
-    /// Tells the user's query from others.
+    /// Returns a hash that identifies the user's query.
     fn fingerprint(&self, user: &UserId) -> String {
         let Self { category, brand, condition, tags, aesthetic_tags, price, wears, with_wishes, .. } = self;
         let lower = |text: &Option<String>| text.as_deref().map(str::to_lowercase);
@@ -188,7 +188,7 @@ impl ItemsQuery {
     }
 }
 
-/// The fields that tell which picture an item shows.
+/// The fields that determine which picture an item shows.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Shown {
@@ -223,14 +223,14 @@ impl Wardrobe {
             .try_filter(|item| std::future::ready(item.is_owned()))
     }
 
-    /// The numbers of all owned items of a user, in pages and no particular order, each turned into a `T` on a thread for
-    /// such work. Elements are `None` for what is not owned.
+    /// Streams the numbers of all owned items of a user, in pages and no particular order, each converted to a `T` on a
+    /// blocking thread. Elements are `None` for items that are not owned.
     pub fn owned_numbers<T: Send + 'static>(
         &self,
         user: &UserId,
         convert: impl Fn(&ItemNumbers) -> T + Clone + Send + 'static,
     ) -> impl Stream<Item = Result<Vec<Option<T>>>> + Send + '_ {
-        // Who owns nearly all of what is there reads it all: to look for the rest costs more than to pass it over.
+        // Users own nearly all of their items, so reading everything and skipping the rest is cheaper than filtering.
         let query = Query::partition(Container::Wardrobe, user.as_str()).select(ItemNumbers::FIELDS);
         pages::converted_pages(&*self.0, query.limit(pages::PAGE_OF_SHORT), move |item: ItemNumbers| {
             item.is_owned().then(|| convert(&item))
@@ -242,7 +242,7 @@ impl Wardrobe {
         Ok(self.0.count(&Query::partition(Container::Wardrobe, user.as_str())).await?)
     }
 
-    /// Returns a mark of the wardrobe's current state; `None` if the store has none.
+    /// Returns a token that identifies the wardrobe's current state; `None` if the store does not track changes.
     pub async fn changes(&self, user: &UserId) -> Result<Option<ChangeMark>> {
         Ok(self.0.changes(Container::Wardrobe, user.as_str()).await?)
     }
@@ -276,7 +276,7 @@ impl Wardrobe {
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 
-    /// Finds those of `ids` that exist, be they garments, wishes or drafts, in the order of `ids`.
+    /// Finds those of `ids` that exist (garments, wishes or drafts), in the order of `ids`.
     pub async fn find_all(&self, user: &UserId, ids: &[ItemId]) -> Result<Vec<WardrobeItem>> {
         let keys: Vec<Key> = ids.iter().map(|id| Self::key(user, id)).collect();
         let reads = keys.into_iter().map(|key| {
@@ -297,8 +297,8 @@ impl Wardrobe {
         Ok(found)
     }
 
-    /// Finds a page of garments, and of wishes if the query wants them, with the token of the next page. Drafts are never on
-    /// it. A token that belongs to another query starts from the beginning.
+    /// Lists a page of garments, and wishes if the query includes them, with the token of the next page. Drafts are
+    /// never listed. A token of another query starts from the beginning.
     pub async fn page(&self, user: &UserId, query: &ItemsQuery) -> Result<(Vec<WardrobeItem>, Option<String>)> {
         let asked = query.question(user);
         let fingerprint = query.fingerprint(user);
@@ -308,7 +308,7 @@ impl Wardrobe {
         Ok((items, next.map(|token| format!("{fingerprint}.{token}"))))
     }
 
-    /// Creates an item from its document; returns `false` if there is one of that id.
+    /// Creates an item from its document; returns `false` if the id exists.
     pub async fn create(&self, user: &UserId, item: &ItemId, document: &Value) -> Result<bool> {
         match self.0.create(&Self::key(user, item), document).await {
             Ok(_) => Ok(true),
@@ -317,9 +317,9 @@ impl Wardrobe {
         }
     }
 
-    /// Replaces the fields with these names, which are among those [of the owner](OWN_FIELDS), with those of `fields`; a
-    /// missing one is cleared. All other fields are kept: a copy that a client read minutes ago undoes no wear. An item without
-    /// a picture gets `picture`.
+    /// Replaces the fields with these names, which are among those [of the owner](OWN_FIELDS), with those of `fields`;
+    /// a missing one is cleared. All other fields are kept, so a client's outdated copy does not undo wears. An item
+    /// without a picture gets `picture`.
     pub async fn replace_fields(
         &self,
         user: &UserId,
@@ -348,7 +348,7 @@ impl Wardrobe {
         update::update_versioned(update::ATTEMPTS, &*self.0, &Self::key(user, item), edit).await
     }
 
-    /// Deletes an item, and returns what it was; `None` if there is none.
+    /// Deletes and returns an item; `None` if there is none.
     pub async fn delete(&self, user: &UserId, item: &ItemId) -> Result<Option<WardrobeItem>> {
         let key = Self::key(user, item);
         let Some(stored) = self.0.read(&key).await? else { return Ok(None) };
@@ -358,9 +358,9 @@ impl Wardrobe {
 
     /// Counts a wear of an item, once per `action`.
     ///
-    /// The item's document is the truth: one write of it counts the wear, remembers the action and keeps the wear event until
-    /// that has a document of its own. So nothing is lost when the process dies in between, and a wear that was counted
-    /// is found again, here or there, however many others came after it.
+    /// The item's document is authoritative: one write of it counts the wear, records the action and keeps the wear
+    /// event until the event has its own document. So a crash in between loses nothing, and a counted wear can always
+    /// be found, in the item or in its event, however many others follow.
     pub async fn add_wear(&self, user: &UserId, item: &ItemId, wear: &NewWear) -> Result<Worn> {
         let key = Self::key(user, item);
         for attempt in 0..update::ATTEMPTS {
@@ -370,7 +370,7 @@ impl Wardrobe {
             if document.get("draftStatus").is_some_and(|status| !status.is_null()) {
                 return Ok(Worn::Draft);
             }
-            // In this order: an event has its document before the item forgets it.
+            // The order matters: an event has its document before the item drops it.
             self.save_pending_events(user, &document).await?;
             let is_counted = match &wear.action {
                 Some(action) => {
@@ -401,7 +401,7 @@ impl Wardrobe {
         WearEvents(self.0.clone())
     }
 
-    /// Saves the wear events that only the item's document has, because a process died after it had counted them.
+    /// Saves wear events that exist only in the item's document because a process died after counting them.
     pub async fn save_pending_events(&self, user: &UserId, item: &Map<String, Value>) -> Result<()> {
         for (id, event) in wears::pending(item) {
             if !self.events().exists(user, &id).await? {
@@ -411,7 +411,7 @@ impl Wardrobe {
         Ok(())
     }
 
-    /// Finds all items with one of these ids, whoever owns them, drafts and wishes included.
+    /// Finds all items with one of these ids, of any owner, including drafts and wishes.
     pub async fn find_all_users(&self, ids: &[ItemId]) -> Result<Vec<Shown>> {
         pages::walk(&*self.0, all_users_query(ids)).try_collect().await
     }

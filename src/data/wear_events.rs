@@ -14,7 +14,7 @@ use crate::model::wardrobe::WearEvent;
 use crate::store::query::Comparison;
 use crate::store::{self, ChangeMark, Container, Direction, DocumentStore, Filter, Key, Query};
 
-/// Events of which the oldest is taken.
+/// Number of events from which the oldest is chosen.
 const OLDEST: usize = 10;
 
 /// Wear events of all users.
@@ -22,14 +22,14 @@ const OLDEST: usize = 10;
 pub struct WearEvents(pub(super) Arc<dyn DocumentStore>);
 
 impl WearEvents {
-    /// Item and time of all wear events of a user since `since`, and of some before, in pages, the newest first. Elements are
-    /// `None` for events that do not say both.
+    /// Streams item and time of all wear events of a user since `since`, and of some earlier ones, in pages, newest
+    /// first. Elements are `None` for events that lack either.
     pub fn numbers_since(
         &self,
         user: &UserId,
         since: OffsetDateTime,
     ) -> impl Stream<Item = Result<Vec<Option<(String, Timestamp)>>>> + Send + '_ {
-        // Texts are compared: with an offset one may name a moment that another text, a day apart from it, names as well.
+        // Times are compared as texts: with UTC offsets, the same moment can have texts a day apart.
         let day = since.to_offset(UtcOffset::UTC).date().saturating_sub(time::Duration::days(2));
         let query = Query::partition(Container::WearEvents, user.as_str())
             .matching(Filter::Compare("occurredAt", Comparison::GreaterOrEqual, day.to_string().into()))
@@ -39,12 +39,13 @@ impl WearEvents {
         pages::converted_pages(&*self.0, query, WearNumbers::read)
     }
 
-    /// Returns a mark of the current state of the wear events; `None` if the store has none.
+    /// Returns a token that identifies the current state of the wear events; `None` if the store does not track
+    /// changes.
     pub async fn changes(&self, user: &UserId) -> Result<Option<ChangeMark>> {
         Ok(self.0.changes(Container::WearEvents, user.as_str()).await?)
     }
 
-    /// The newest wear events from the day `first` to the day `last` and about them, at most `limit`.
+    /// Lists at most `limit` newest wear events from the day `first` to the day `last`, and some just outside.
     pub async fn between(&self, user: &UserId, first: Date, last: Date, limit: usize) -> Result<Vec<WearEvent>> {
         // Texts are compared, which may have an offset: a day more on both sides has all that is meant.
         let from = first.saturating_sub(Duration::days(1)).to_string();
@@ -120,7 +121,7 @@ impl WearEvents {
 
     /// Finds the time of the oldest wear event of an item.
     pub async fn oldest_of_item(&self, user: &UserId, item: &ItemId) -> Result<Option<Timestamp>> {
-        // The first texts: with an offset one may name a later moment than the next.
+        // The first few texts: with a UTC offset, a text may denote a later moment than the next one.
         let query = Self::of_item(user, item)
             .matching(Filter::Compare("occurredAt", Comparison::GreaterOrEqual, "".into()))
             .order_by("itemId", Direction::Descending)

@@ -5,32 +5,32 @@ use serde_json::{Map, Value, json};
 use crate::model::timestamp::Timestamp;
 use crate::store::Key;
 
-/// Wears that an item lists, and actions that it remembers.
+/// Most wears that an item lists, and most actions that it records.
 const MOST_REMEMBERED: usize = 30;
 
-/// Field with the wear events that may not have a document of their own yet.
+/// Field with the wear events that may not have their own document yet.
 const PENDING_EVENTS: &str = "pendingWearEvents";
 /// Field with the clients' ids of the newest wears, oldest first.
 const RECENT_ACTIONS: &str = "recentWearActionIds";
 /// Field with the client's id of the last wear; another service writes and reads it.
 const LAST_ACTION: &str = "lastWearActionId";
 
-/// A wear that is to be counted.
+/// A wear to be counted.
 #[derive(Debug, Clone)]
 pub struct NewWear {
-    /// The client's id of the wear: sent again, it is the same wear.
+    /// The client's id of the wear; repeating it does not count another wear.
     pub action: Option<String>,
     /// When it was worn.
     pub occurred_at: Timestamp,
     /// The wear as the item lists it.
     pub listed: Value,
-    /// Id of the wear event. It follows from the action, if there is one.
+    /// Id of the wear event, derived from the action if there is one.
     pub event_id: String,
     /// The wear event's document.
     pub event: Value,
 }
 
-/// Whether a wear with this action was counted lately.
+/// Whether a wear with this action was counted recently.
 pub(super) fn has_action(item: &Map<String, Value>, action: &str) -> bool {
     let recent = item.get(RECENT_ACTIONS).and_then(Value::as_array).into_iter().flatten();
     recent.chain(item.get(LAST_ACTION)).any(|known| known.as_str() == Some(action))
@@ -40,7 +40,7 @@ pub(super) fn has_action(item: &Map<String, Value>, action: &str) -> bool {
 pub(super) fn pending(item: &Map<String, Value>) -> impl Iterator<Item = (String, Value)> {
     let events = item.get(PENDING_EVENTS).and_then(Value::as_array).into_iter().flatten();
     events.filter_map(|event| {
-        // Older versions gave events of items with long ids an id that no document can have.
+        // Older versions gave events of items with long ids an invalid id.
         let id = Key::composed_id(event.get("id")?.as_str()?.to_owned());
         let mut event = event.clone();
         event["id"] = id.as_str().into();
@@ -51,7 +51,7 @@ pub(super) fn pending(item: &Map<String, Value>) -> impl Iterator<Item = (String
 /// Counts a wear. Wear events that were pending must have been saved.
 pub(super) fn count(item: &mut Map<String, Value>, wear: &NewWear) {
     let number = item.get("wearCount").and_then(Value::as_f64).unwrap_or_default();
-    // Saturates: less than nothing is nothing.
+    // The cast saturates: negative counts become 0.
     item.insert("wearCount".to_owned(), (number as u32).saturating_add(1).into());
     let last = item.get("lastWornAt").and_then(Value::as_str).and_then(Timestamp::parse);
     if last.is_none_or(|last| last < wear.occurred_at) {
