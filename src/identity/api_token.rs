@@ -1,10 +1,9 @@
-//! API tokens: credentials for programs, which act on behalf of the user who made them.
+//! API tokens: credentials for programs that act on behalf of the user who created them.
 //!
-//! A token is `pat-<id>.<secret>`, both parts in base64url, of 16 and 32 random bytes. It is shown once, when it is made;
-//! only its SHA-256 is stored. The id names the document with that hash, so a token is found by one point read.
-//!
-//! The key is written before the list names the token, and deleted before the list forgets it: a token that is good is
-//! in the list as soon as anybody has it, and one that is not in the list is good for nothing.
+//! A token is `pat-<id>.<secret>`, both parts in base64url, of 16 and 32 random bytes. It is shown once, when it is
+//! created; only its SHA-256 is stored. The id names the document with that hash, so a token is found by one point
+//! read. The key is written before the token is added to the list, and deleted before the token is removed from it:
+//! every token in use is in the list, and a token that is not in the list is invalid.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +30,7 @@ use crate::telemetry::metrics::Metrics;
 pub const MOST_TOKENS: usize = 20;
 /// Longest life of a token, in days.
 pub const MOST_DAYS: i64 = 365;
-/// Life of a token for which no other was asked for, in days.
+/// Default life of a token, in days.
 pub const DEFAULT_DAYS: i64 = 90;
 /// Longest name, in characters.
 pub const LONGEST_NAME: usize = 100;
@@ -54,11 +53,11 @@ pub struct NewToken {
 pub struct ListedToken {
     /// Its entry in the user's list.
     pub token: ApiToken,
-    /// Midnight, UTC, before its last use.
+    /// Day of its last use, as midnight UTC.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// On whose behalf a token acts, and how far.
+/// The user on whose behalf a token acts, and its scopes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grantee {
     /// The user.
@@ -67,7 +66,7 @@ pub struct Grantee {
     pub scopes: Scopes,
 }
 
-/// Makes, lists, checks and ends API tokens.
+/// Creates, lists, verifies and revokes API tokens.
 pub struct ApiTokenService {
     tokens: ApiTokens,
     clock: Arc<dyn Clock>,
@@ -90,10 +89,10 @@ impl ApiTokenService {
         token.starts_with(PREFIX)
     }
 
-    /// Makes a token that is good for so many days; `None` if the user has [`MOST_TOKENS`] already.
+    /// Creates a token that is valid for this many days; `None` if the user already has [`MOST_TOKENS`].
     ///
     /// # Errors
-    /// When the documents fail. The token may then be in the list, and nobody has it.
+    /// When the store fails. The list may then contain a token that was never issued.
     pub async fn create(&self, user: &UserId, name: &str, days: i64, scopes: Scopes) -> Result<Option<NewToken>> {
         let now = self.now();
         if self.tokens.list(user, now).await?.len() >= MOST_TOKENS {
@@ -120,7 +119,7 @@ impl ApiTokenService {
                 Ok(Some(NewToken { token, secret }))
             }
             refused => {
-                // Nobody has it: what is left of it when this fails, too, expires.
+                // The token was never issued; if this also fails, its key expires.
                 if let Err(error) = self.tokens.delete_key(&token.id).await {
                     warn!(token.id = %token.id, error = %Chain(&error), "key of an unused API token not deleted");
                 }
@@ -129,7 +128,7 @@ impl ApiTokenService {
         }
     }
 
-    /// Lists a user's tokens, the newest first. Those that have expired are not listed.
+    /// Lists a user's unexpired tokens, newest first.
     ///
     /// # Errors
     /// When the documents fail.
@@ -140,10 +139,11 @@ impl ApiTokenService {
         Ok(tokens.into_iter().rev().map(|token| ListedToken { last_used_at: last_use(&token.id), token }).collect())
     }
 
-    /// Ends a token of a user, here at once and on other instances within 30 s; `false` if the user has none of this id.
+    /// Revokes a token of a user, at once on this instance and within 30 s on others; `false` if the user has no such
+    /// token.
     ///
     /// # Errors
-    /// When the documents fail. Ending it again finishes what was begun.
+    /// When the store fails. Revoking it again completes the revocation.
     pub async fn revoke(&self, user: &UserId, id: &ApiTokenId) -> Result<bool> {
         if self.tokens.list(user, self.now()).await?.iter().all(|token| token.id != *id) {
             return Ok(false);
@@ -158,7 +158,7 @@ impl ApiTokenService {
         Ok(was_there)
     }
 
-    /// Returns whose a token is if that is known without a look-up.
+    /// Returns the user of a token if known without a look-up.
     pub fn known(&self, token: &str) -> Option<Grantee> {
         id_named_by(token)?;
         self.known_hash(&sha256_hex(token))
@@ -169,7 +169,7 @@ impl ApiTokenService {
         (expires_at > self.now()).then_some(grantee)
     }
 
-    /// Returns whose a token is; `None` if it is unknown, expired or ended.
+    /// Returns the user of a token; `None` if it is unknown, expired or revoked.
     ///
     /// # Errors
     /// When the documents fail.
@@ -196,7 +196,7 @@ impl ApiTokenService {
         Ok(Some(grantee))
     }
 
-    /// Writes on which day the token was used, once a day. A failure is nobody's who uses it.
+    /// Records the day of the token's last use, once a day. A failure does not affect the request.
     async fn note_use(&self, key: &ApiTokenKey, now: Timestamp) {
         let today = Timestamp::from(now.get().replace_time(Time::MIDNIGHT));
         if key.last_used_at.is_some_and(|at| at >= today) {
@@ -207,7 +207,7 @@ impl ApiTokenService {
             key.ttl = Some(seconds_until(key.expires_at, now));
         };
         match self.tokens.edit_key(&key.id, edit).await {
-            // Others wrote the same day.
+            // Another process recorded the same day.
             Ok(()) | Err(data::Error::Contended) => {}
             Err(error) => warn!(token.id = %key.id, error = %Chain(&error), "last use of an API token not noted"),
         }
@@ -222,7 +222,7 @@ fn seconds_until(end: Timestamp, now: Timestamp) -> i64 {
     (end.get() - now.get()).whole_seconds().max(1)
 }
 
-/// A new id, and a token that names it.
+/// Creates a new id, and a token that contains it.
 fn new_secret() -> (ApiTokenId, String) {
     let id = Uuid::new_v4();
     let mut secret = [0_u8; SECRET_BYTES];
@@ -231,7 +231,7 @@ fn new_secret() -> (ApiTokenId, String) {
     (ApiTokenId::from(id.to_string()), token)
 }
 
-/// The id that a token names, good or not; `None` if it has not the form of one.
+/// Parses the id in a token, valid or not; `None` if it is not in the form of a token.
 fn id_named_by(token: &str) -> Option<ApiTokenId> {
     let (id, secret) = token.strip_prefix(PREFIX)?.split_once('.')?;
     // Longer ones are not decoded at all.

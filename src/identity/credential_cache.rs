@@ -1,5 +1,5 @@
-//! What was found out about credentials, for at most half a minute: a busy client must not cause a look-up per request, and
-//! a revocation on another instance takes effect within that time.
+//! Caches verified and refused credentials for at most half a minute: a busy client does not cause a look-up per
+//! request, and a revocation on another instance takes effect within that time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,12 +9,12 @@ use crate::base::cache::ExpiringCache;
 use crate::base::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
-/// How long a finding is kept.
+/// How long a result is kept.
 const LIFE: Duration = Duration::from_secs(30);
-/// Most credentials that are known to be good, and most that are known to be bad.
+/// Most cached valid credentials, and most cached refused ones.
 const CAPACITY: usize = 10_000;
 
-/// Findings about credentials, by their SHA-256.
+/// Cached results by the SHA-256 of credentials.
 pub struct CredentialCache<T> {
     known: ExpiringCache<String, T>,
     refused: ExpiringCache<String, ()>,
@@ -22,7 +22,7 @@ pub struct CredentialCache<T> {
     revocations: AtomicU64,
 }
 
-/// A look-up that is going on. What it finds counts only if nothing was revoked meanwhile.
+/// A look-up in progress. Its result counts only if nothing was revoked meanwhile.
 #[derive(Debug, Clone, Copy)]
 pub struct LookUp(u64);
 
@@ -41,12 +41,12 @@ impl<T: Clone> CredentialCache<T> {
         Self { known: self.known.observed(metrics.of_cache(name)), ..self }
     }
 
-    /// Returns what is known of a good credential.
+    /// Returns the cached result of a valid credential.
     pub fn find(&self, hash: &str) -> Option<T> {
         self.known.get(hash)
     }
 
-    /// Whether the credential was found to be bad.
+    /// Whether the credential is cached as refused.
     pub fn is_refused(&self, hash: &str) -> bool {
         self.refused.get(hash).is_some()
     }
@@ -56,19 +56,19 @@ impl<T: Clone> CredentialCache<T> {
         LookUp(self.revocations.load(Ordering::Acquire))
     }
 
-    /// Keeps what a look-up found, unless something was revoked since it began.
+    /// Caches the result of a look-up, unless something was revoked since it began.
     pub fn remember(&self, LookUp(begun): LookUp, hash: String, finding: T) {
         if self.revocations.load(Ordering::Acquire) == begun {
             self.known.insert(hash, finding);
         }
     }
 
-    /// Keeps that a credential is bad.
+    /// Caches a credential as refused.
     pub fn refuse(&self, hash: String) {
         self.refused.insert(hash, ());
     }
 
-    /// Forgets a credential that was revoked.
+    /// Removes a revoked credential.
     pub fn revoke(&self, hash: &str) {
         self.revocations.fetch_add(1, Ordering::AcqRel);
         self.known.remove(hash);

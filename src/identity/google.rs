@@ -48,7 +48,7 @@ impl GoogleVerifier {
     /// Accepts tokens that were issued to one of `client_ids`.
     pub fn new(client_ids: &[String], keys: KeySet, clock: Arc<dyn Clock>) -> Self {
         let validation = (!client_ids.is_empty()).then(|| {
-            // The algorithm is ours to choose, never the token's: anything but RS256 is refused.
+            // Never take the algorithm from the token: anything but RS256 is refused.
             let mut validation = Validation::new(Algorithm::RS256);
             validation.set_audience(client_ids);
             validation.set_issuer(&ISSUERS);

@@ -1,8 +1,8 @@
 //! Public keys of an identity provider (a JSON Web Key Set), fetched and cached.
 //!
 //! An unknown key id triggers at most one fetch a minute, so forged ids cannot flood the provider. While the provider
-//! is down, the last good set stays in use. One fetch runs at a time, in a task of its own with a time limit; all
-//! callers that need it share its outcome, and callers that leave do not cancel it.
+//! is down, the last good set stays in use. One fetch runs at a time, in a separate task with a time limit; all callers
+//! that need it share its outcome, and a cancelled caller does not cancel it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const SHORTEST_LIFE: Duration = Duration::from_secs(5 * 60);
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Interval between fetches caused by unknown key ids or a failing provider.
 const REFETCH_INTERVAL: Duration = Duration::from_secs(60);
-/// Interval between fetches while there is no set, so that nobody can sign in.
+/// Interval between fetches while there is no set and sign-in is impossible.
 const FIRST_FETCH_INTERVAL: Duration = Duration::from_secs(2);
 /// Time limit of a fetch, including the provider's discovery document.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -153,7 +153,7 @@ impl Inner {
         }
         let inner = self.clone();
         let task = self.tasks.spawn(async move { inner.fetch_and_keep().await }.in_current_span());
-        // It ends early when the runtime goes down, and nobody waits any more.
+        // The task ends early only when the runtime shuts down; then there are no waiters.
         let fetch = task.map(drop).boxed().shared();
         state.fetch = Some(fetch.clone());
         Some(fetch)
@@ -206,7 +206,7 @@ impl Inner {
         let (Description { issuer: named, jwks_uri }, life) = self.get(place.clone()).await?;
         let jwks_uri = Url::parse(&jwks_uri).map_err(|_| Error::Mismatch)?;
         let is_named = named.trim_end_matches('/') == issuer.trim_end_matches('/');
-        // As safe as the description itself, or safer.
+        // At least as secure as the discovery document itself.
         if !is_named || (jwks_uri.scheme() != "https" && jwks_uri.scheme() != place.scheme()) {
             return Err(Error::Mismatch);
         }

@@ -47,7 +47,7 @@ pub struct Shown<'a> {
 pub enum ServiceVerifier {
     /// By the hash of the API key.
     ApiKey(Option<[u8; 32]>),
-    /// By token; nobody has a valid one while issuer or audience is missing.
+    /// By token; no token is valid while issuer or audience is missing.
     Entra(Option<Box<TokenVerifier>>),
     /// Unknown mode.
     Unknown,
@@ -99,7 +99,7 @@ impl ServiceVerifier {
             Self::ApiKey(None) => Err(Error::NoKey),
             Self::ApiKey(Some(expected)) => {
                 let shown = shown.key.map(digest);
-                // Hashes have one length, and how much of them is equal tells nothing.
+                // Hashes have equal lengths, and the comparison reveals nothing through timing.
                 let is_equal = shown.is_some_and(|shown| bool::from(shown.ct_eq(expected)));
                 if is_equal { Ok(()) } else { Err(Error::Refused) }
             }
@@ -114,10 +114,10 @@ impl ServiceVerifier {
 
 impl TokenVerifier {
     fn new(issuer: &str, audience: &str, http: reqwest::Client, clock: Arc<dyn Clock>, tasks: TaskTracker) -> Self {
-        // The algorithm is ours to choose, never the token's: anything but RS256 is refused.
+        // Never take the algorithm from the token: anything but RS256 is refused.
         let mut validation = Validation::new(Algorithm::RS256);
         validation.set_audience(&[audience]);
-        // A setting may lack the slash at the end that an issuer has, and the other way round.
+        // The setting may lack the issuer's trailing slash, or have an extra one.
         let bare = issuer.trim_end_matches('/');
         validation.set_issuer(&[bare.to_owned(), format!("{bare}/")]);
         validation.set_required_spec_claims(&["exp", "aud", "iss"]);

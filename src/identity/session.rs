@@ -1,12 +1,11 @@
 //! Sessions: pairs of an access token (valid for half an hour) and a single-use refresh token (30 days).
 //!
 //! Only SHA-256 hashes of tokens are stored. A refresh retires the old session and saves its successor in one atomic
-//! write, so exactly one of many concurrent refreshes succeeds. A spent refresh token that is presented again belongs
-//! to a client that never received the new pair, which gets another pair as long as nobody has used that one. Otherwise
-//! the token was stolen, and the whole family of sessions that descends from that sign-in ends.
-//!
-//! A token names its session: `at-<user>.<session and secret>`, both parts in base64url, so it is found by a point
-//! read. Tokens of older versions and other services do not; they are found by their hash.
+//! write, so exactly one of many concurrent refreshes succeeds. If a spent refresh token is presented again and the new
+//! pair has not been used, the client never received that pair and gets another one. Otherwise the token was stolen,
+//! and all sessions that descend from that sign-in end. A token contains its session id: `at-<user>.<session and
+//! secret>`, both parts in base64url, so a point read finds the session. Sessions of older versions and other services
+//! are found by the token's hash.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -40,13 +39,13 @@ const RACE: Duration = Duration::from_secs(5);
 /// A spent refresh token presented again within this time, without a lost answer to explain it, is rejected without
 /// further consequences.
 const REUSE_GRACE: Duration = Duration::from_secs(30);
-/// How long the answer to a refresh may count as lost while nobody uses its tokens.
+/// How long the answer to a refresh may count as lost while its tokens are unused.
 const RECOVERY: Duration = Duration::from_secs(10 * 60);
 /// Shortest interval between two exchanges of the same spent refresh token.
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(1);
 /// Most sessions per user.
 const MOST_SESSIONS: usize = 50;
-/// How long the store keeps a session that was ended because there were too many, in seconds.
+/// How long the store keeps a session that ended because the user had too many, in seconds.
 const KEPT_SURPLUS_SECONDS: i64 = 24 * 60 * 60;
 /// How long the store keeps a session after its refresh token expired.
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -72,7 +71,7 @@ pub struct Grant {
     pub refresh_token_expires_at: Timestamp,
 }
 
-/// Opens, refreshes, checks and ends sessions.
+/// Opens, refreshes, verifies and ends sessions.
 pub struct SessionService {
     sessions: Sessions,
     clock: Arc<dyn Clock>,
@@ -234,7 +233,7 @@ impl SessionService {
         Ok(None)
     }
 
-    /// Saves these sessions and the successor of the first one. `None` if somebody else was faster.
+    /// Saves these sessions and the successor of the first one; `None` if another request was first.
     async fn replace(&self, mut retired: Vec<(Session, ETag)>) -> Result<Option<Grant>> {
         let now = self.now();
         let (first, _) = &mut retired[0];
@@ -288,7 +287,7 @@ impl SessionService {
                 return Ok(ended);
             }
         }
-        // Somebody refreshes faster than we revoke.
+        // A client refreshes faster than we revoke.
         Err(data::Error::Contended)
     }
 
