@@ -1,8 +1,8 @@
-//! Finds the JSON in an answer that a model has wrapped in words.
+//! Extracts JSON from a model's answer that surrounds it with prose.
 
 use serde_json::Value;
 
-/// The JSON objects in a text, those within others left out.
+/// Returns the outermost JSON objects in a text.
 pub fn objects(text: &str) -> impl Iterator<Item = Value> + '_ {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -1,8 +1,6 @@
 //! Limits how much work a user may have waiting: jobs and subscription scrapes together, so that one user cannot occupy
-//! the workers.
-//!
-//! A place is taken before the work is queued and never returned: when no place is free, those whose work is done are
-//! reused. So a process that dies in between costs a place for a minute at most.
+//! the workers. A place is taken before the work is queued and never released: when no place is free, places of
+//! finished work are reused. So a crash in between costs a place for at most a minute.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +14,7 @@ use crate::model::timestamp::Timestamp;
 
 /// How long a place counts as taken before its work can be found in the store.
 const GRACE: Duration = Duration::from_secs(60);
-/// Attempts against concurrent requests of the same user; each lost one has taken one of few places.
+/// Attempts against concurrent requests of the same user; each lost race means that one of few places was taken.
 const TRIES: usize = 24;
 /// Prefix of a place for a scrape, followed by the source id.
 const SCRAPE: &str = "scrape:";
@@ -96,8 +94,8 @@ impl Backlog {
         Err(data::Error::Contended)
     }
 
-    /// Whether the work of a place is not done. Work that cannot be found counts for a while, as it may be about to be
-    /// stored.
+    /// Whether the work of a place is unfinished. Work that cannot be found counts as unfinished for a while, because
+    /// it may be about to be stored.
     async fn still_waits(&self, user: &UserId, name: &str, since: Timestamp, now: Timestamp) -> data::Result<bool> {
         let is_new = since + GRACE > now;
         let job = match (name.strip_prefix(JOB), name.strip_prefix(KEYED_JOB)) {

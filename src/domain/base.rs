@@ -15,7 +15,7 @@ use crate::net::guarded::GuardedClient;
 use crate::queue::JobQueue;
 use crate::telemetry::Telemetry;
 
-/// Settings, back ends, clients and the life of the process, for all services.
+/// Settings, back ends, clients and lifecycle of the process, shared by all services.
 pub struct Base {
     /// Settings.
     pub config: Config,

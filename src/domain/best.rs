@@ -97,7 +97,7 @@ mod tests {
             });
         }
         let mut kept: Vec<_> = best.into_sorted().collect();
-        // The two that tie come in any order.
+        // The two tied values may come in any order.
         kept[..2].sort_unstable();
         assert_eq!(kept, [(9, 'c'), (9, 'f'), (7, 'd')]);
         assert_eq!(made, 5);

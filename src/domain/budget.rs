@@ -1,13 +1,14 @@
-//! Daily token budgets of users, and what model calls cost, stored so that both hold for all instances together.
+//! Daily token budgets of users, and usage of models, stored so that both hold across instances.
 //!
 //! [`BudgetedModel`] is the only model that the rest of the service gets. Before a call it reserves an estimate in the
-//! payer's budget; when the call ends, in whatever way, it corrects the estimate to what the server counted, or to what
-//! was sent and received if the server counted nothing, and adds the call to the payer's usage of the day. Reservations
-//! count as spent, so concurrent calls can overdraw a budget by at most one call.
+//! payer's budget. However the call ends, it then corrects the estimate to the server's count, or to the amount sent
+//! and received if the server counted nothing, and adds the call to the payer's usage of the day. Reservations count as
+//! spent, so concurrent calls can overdraw a budget by at most one call.
 //!
 //! A reservation takes effect at once and is stored some milliseconds later; calls do not wait for that. The end of a
-//! call is stored at once, in the same document. A process that is killed during a call leaves its reservations as spent,
-//! and the call is not in the usage. Reservations do not exceed what the calls may have cost, and expire with the day.
+//! call is stored at once, in the same document. If a process is killed during a call, its reservations stay spent, and
+//! the call is missing from the usage. Reservations do not exceed the possible cost of the calls, and expire with the
+//! day.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -48,7 +49,8 @@ const ANSWER_TOKENS: u64 = 1_000;
 const FRESH: Duration = Duration::from_secs(1);
 /// `Retry-After` when only calls in progress exhaust the budget.
 const RESERVED_RETRY_AFTER: Duration = Duration::from_secs(5);
-/// Delay before a reservation is stored, so that a short call makes one write, which does not compete with its first token.
+/// Delay before a reservation is stored, so that a short call makes only one write, which does not delay its first
+/// token.
 const WRITE_DELAY: Duration = Duration::from_millis(50);
 /// Attempts to store a change, over some ten minutes; afterwards it waits for the next change.
 const WRITE_TRIES: u32 = 25;
@@ -94,9 +96,9 @@ struct Ledger {
     stored: Option<(u64, Instant)>,
     /// The stored day and its version, to write the next change without reading it again.
     known: Option<(UsageDay, ETag)>,
-    /// Change that is being stored. It keeps its id until that has succeeded.
+    /// Change that is being stored. It keeps its id until it is stored.
     writing: Option<Change>,
-    /// Change to be stored after it.
+    /// Change to be stored next.
     unwritten: Change,
     /// Estimates of calls in progress, stored or not.
     reserved: u64,
@@ -113,7 +115,7 @@ impl Ledger {
         self.writing.is_none() && self.unwritten.tokens == 0 && self.unwritten.models.is_empty()
     }
 
-    /// Returns what to store next: what failed before, or all that is new.
+    /// Returns the change to store next: one that failed before, or all new changes.
     fn next_change(&mut self) -> Option<Change> {
         if self.is_stored() {
             return None;
@@ -151,7 +153,7 @@ impl Budget {
         Ok(self.verdict(&ledger))
     }
 
-    /// Returns the tokens of the user's budget that are spent today, with those that are reserved for calls in progress.
+    /// Returns the tokens of the user's budget spent today, including those reserved for calls in progress.
     ///
     /// # Errors
     /// When the store fails.
@@ -227,7 +229,7 @@ impl Budget {
         Ok(account)
     }
 
-    /// Has a change of an account stored, unless that is under way.
+    /// Starts storing the changes of an account, unless this is already in progress.
     fn store_soon(&self, account: &Arc<Account>, mut ledger: MutexGuard<'_, Ledger>) {
         if ledger.is_writing || ledger.is_stored() {
             return;
@@ -303,7 +305,7 @@ impl BudgetedModel {
         let (account, reserved) = match &context.payer {
             Payer::User(user) if self.budget.0.tokens_per_day > 0 => {
                 let account = self.budget.reserve(user, estimate).await;
-                // Nobody knows whether they may: as long as that is so nobody spends anything.
+                // Without a known total, no call is allowed.
                 let account = account.map_err(|error| Error::Unavailable(error.into()))?;
                 let account = account.map_err(|BudgetExceeded { retry_after }| Error::OverBudget { retry_after })?;
                 (account, Some(estimate))
@@ -351,7 +353,7 @@ impl Cost {
             Ok(Part::Text(text)) => self.hear(text.len()),
             Ok(Part::ToolCall(call)) => self.hear(call.name.len() + call.arguments.len()),
             Ok(Part::Usage(usage)) => self.usage = Some(*usage),
-            // What has come until then was paid for by us.
+            // We pay for everything received until then.
             Err(_) => {}
         }
     }
@@ -376,7 +378,7 @@ impl Cost {
             _ if self.is_free => Usage::default(),
             // Some servers send a usage of zeros.
             Some(usage) if usage.input_tokens + usage.output_tokens > 0 => usage,
-            // Servers put one token into a piece, or several.
+            // Servers put one or more tokens into a chunk.
             Some(_) | None => {
                 Usage { input_tokens: self.prompt, output_tokens: self.pieces.max(tokens_in(self.bytes)) }
             }

@@ -104,7 +104,7 @@ impl Weather {
         if at > now || at < now - YEAR {
             return;
         }
-        // What nobody has ever felt on Earth is a fault of the writer.
+        // Temperatures never measured on Earth are data errors.
         if let Some(celsius) = weather.temp_celsius.filter(|celsius| (-90.0..=60.0).contains(celsius)) {
             let (sum, count) = &mut self.months[usize::from(u8::from(at.month())) - 1];
             *sum += celsius;
@@ -131,7 +131,7 @@ impl Weather {
         let mean = means.iter().sum::<f64>() / means.len() as f64;
         let is_dry = self.described >= FEWEST_WEARINGS && f64::from(self.wet) < DRY_SHARE * f64::from(self.described);
         if means.len() < FEWEST_MONTHS {
-            // A part of the year shows extremes only when they are beyond those of every milder zone.
+            // Part of a year proves an extreme zone only if its temperatures exceed those of every milder zone.
             return Some(match mean {
                 mean if mean >= 26.0 && is_dry => ARID,
                 mean if mean >= 26.0 => TROPICAL,
@@ -165,7 +165,7 @@ pub enum Season {
 }
 
 impl Season {
-    /// The season of a month, where a place is.
+    /// Returns the season of a month at a place.
     pub fn of(month: Month, place: Option<&str>) -> Self {
         match (northern(month, place) % 12) / 3 {
             0 => Self::Winter,
@@ -181,8 +181,8 @@ impl Season {
     }
 }
 
-/// What the temperature of a day in this month is likely to be, in degrees Celsius: by the zone of the place (temperate if
-/// nobody knows better) and its hemisphere.
+/// Returns the typical temperature of a day in this month, in degrees Celsius, by the zone of the place (temperate if
+/// unknown) and its hemisphere.
 pub fn usual_temperature(month: Month, place: Option<&str>, zone: Option<&str>) -> f64 {
     let zone = place.and_then(of_city).or(zone);
     let year = YEARS.iter().find(|(name, ..)| Some(*name) == zone).unwrap_or(&YEARS[2]);
@@ -191,7 +191,7 @@ pub fn usual_temperature(month: Month, place: Option<&str>, zone: Option<&str>) 
     (year.1 + year.2 * angle.cos()).round()
 }
 
-/// The number of the month that has the same season north of the equator.
+/// Returns the number of the month with the same season north of the equator.
 fn northern(month: Month, place: Option<&str>) -> i32 {
     let number = i32::from(u8::from(month));
     let named = place.unwrap_or_default().split(',').map(|part| vocabulary::words(part).join(" "));
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn little_weather_tells_little() {
         assert_eq!(weather(&[5.0; 4], "Rain").zone(), None);
-        // A winter alone is no polar year.
+        // A winter alone does not make a polar climate.
         assert_eq!(weather(&[4.0; 5], "Rain").zone(), Some(TEMPERATE));
         assert_eq!(weather(&[-4.0; 5], "Snow").zone(), Some(CONTINENTAL));
         let mut impossible = weather(&[5.0; 4], "Rain");

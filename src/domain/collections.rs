@@ -1,7 +1,7 @@
-//! Collections of wardrobe items: who sees them, who joins, and what they hold.
+//! Collections of wardrobe items: access, membership and contents.
 //!
-//! Only the owner's non-draft items can be in a collection. An item that is deleted leaves its owner's collections
-//! ([`remove_from_all`]); one that is deleted while it is being added is looked for again afterwards.
+//! Only the owner's non-draft items can be in a collection. A deleted item is removed from its owner's collections
+//! ([`remove_from_all`]); after adding an item, its existence is checked again, in case it was deleted meanwhile.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::store::ETag;
 
 /// Documents that are read or written at once.
 const AT_ONCE: usize = 8;
-/// Age from which an entry of the index that the collection does not confirm is deleted. Before that its user may be about to
+/// Age at which an index entry that the collection does not confirm is deleted. Before that, its user may be about to
 /// become a member.
 const UNCONFIRMED: Duration = Duration::from_secs(10 * 60);
 
-/// A collection that is to be created.
+/// A collection to be created.
 #[derive(Debug, Clone)]
 pub struct NewCollection {
     /// Id, unique among all collections.
@@ -64,7 +64,7 @@ pub enum Added {
     Full,
 }
 
-/// Creates a collection of the user's; `None` if one of its items is not theirs.
+/// Creates a collection of the user; `None` if one of its items is not theirs.
 ///
 /// # Errors
 /// When a document could not be read or written.
@@ -90,7 +90,7 @@ pub async fn create(data: &Data, owner: &UserId, new: NewCollection, now: Timest
     Ok(Some(collection))
 }
 
-/// Lists the user's own collections, then those that they joined, each the newest first.
+/// Lists the user's own collections, then those they joined, each newest first.
 ///
 /// # Errors
 /// When a document could not be read.
@@ -132,16 +132,16 @@ pub async fn find(data: &Data, user: &UserId, id: &CollectionId, now: Timestamp)
     Ok(Some(collection))
 }
 
-/// A collection, wherever it was found.
+/// A collection and how it was found.
 struct Located {
     /// The collection, and its version.
     known: (Collection, ETag),
-    /// Whether the index knows of it, as far as that matters: an owner needs no entry.
+    /// Whether the index has an entry for it, or needs none because the user is the owner.
     is_indexed: bool,
 }
 
-/// Finds a collection that is probably another user's: by the user's entry in the index, and then everywhere. The older
-/// service keeps no index.
+/// Finds a collection that is probably another user's: by the user's index entry, then in all partitions, because the
+/// older service keeps no index.
 async fn locate(
     data: &Data,
     user: &UserId,
@@ -157,7 +157,7 @@ async fn locate(
     Ok(found.map(|known| Located { is_indexed: known.0.owner_id == *user, known }))
 }
 
-/// Puts the user and the collection into the index.
+/// Adds an index entry for the user and the collection.
 async fn note(data: &Data, user: &UserId, collection: &Collection, now: Timestamp) -> Result<ETag> {
     data.collections.note_membership(&entry(user, collection, now)).await
 }
@@ -171,7 +171,7 @@ fn entry(user: &UserId, collection: &Collection, now: Timestamp) -> Membership {
     }
 }
 
-/// Adds the members of all collections to the index that lacks them, and returns their number. The older service keeps no
+/// Adds missing index entries for the members of all collections, and returns their number. The older service keeps no
 /// index. Running it again adds nothing.
 ///
 /// # Errors
@@ -207,7 +207,7 @@ pub async fn join(data: &Data, user: &UserId, id: &CollectionId, now: Timestamp)
     if !collection.is_public {
         return Ok(Join::Private);
     }
-    // First, and anew if there is one: a list that finds an old entry without a membership deletes it.
+    // First, and replacing an existing entry: a listing deletes old entries without a membership.
     let version = note(data, user, collection, now).await?;
     let edited = data.collections.edit_known(known, |mut collection| {
         if collection.has_member(user) {
@@ -233,7 +233,7 @@ pub async fn join(data: &Data, user: &UserId, id: &CollectionId, now: Timestamp)
 /// # Errors
 /// When a document could not be read or written.
 pub async fn leave(data: &Data, user: &UserId, id: &CollectionId) -> Result<()> {
-    // Before the collection is changed: a join that comes after that writes an entry of its own.
+    // Before the collection is changed: a later join writes its own entry.
     let entry = data.collections.find_membership(user, id).await?;
     if let Some(Located { known, .. }) = locate(data, user, id, entry.as_ref()).await?
         && known.0.has_member(user)
@@ -253,10 +253,10 @@ pub async fn leave(data: &Data, user: &UserId, id: &CollectionId) -> Result<()> 
     }
 }
 
-/// Deletes a collection of the user's, if there is one, and its members' entries in the index.
+/// Deletes a collection of the user, if it exists, and its members' index entries.
 ///
 /// # Errors
-/// When the collection could not be deleted. An entry that stays is deleted when its user lists their collections.
+/// When the collection could not be deleted. A remaining entry is deleted when its user lists their collections.
 pub async fn delete(data: &Data, owner: &UserId, id: &CollectionId) -> Result<()> {
     let Some(collection) = data.collections.delete(owner, id).await? else { return Ok(()) };
     let forgotten = collection
@@ -271,7 +271,7 @@ pub async fn delete(data: &Data, owner: &UserId, id: &CollectionId) -> Result<()
     Ok(())
 }
 
-/// Adds an item of the user's to a collection of theirs.
+/// Adds an item of the user to one of their collections.
 ///
 /// # Errors
 /// When a document could not be read or written.
@@ -298,7 +298,7 @@ pub async fn add_item(data: &Data, owner: &UserId, id: &CollectionId, item: &Ite
         }
     });
     let outcome = edited.await?.unwrap_or(Added::NoCollection);
-    // Deleted meanwhile, perhaps after its deletion looked for collections that hold it.
+    // The item was deleted meanwhile, perhaps after its deletion searched for collections.
     if outcome == Added::Done && !is_kept().await? {
         remove_item(data, owner, id, item).await?;
         return Ok(Added::NoItem);
@@ -306,7 +306,7 @@ pub async fn add_item(data: &Data, owner: &UserId, id: &CollectionId, item: &Ite
     Ok(outcome)
 }
 
-/// Removes an item from a collection of the user's, if it is in it.
+/// Removes an item from a collection of the user, if it contains it.
 ///
 /// # Errors
 /// When a document could not be read or written.
@@ -321,7 +321,7 @@ pub async fn remove_item(data: &Data, owner: &UserId, id: &CollectionId, item: &
     edited.await.map(Option::unwrap_or_default)
 }
 
-/// Removes an item from all collections of its owner. To be called after the item was deleted.
+/// Removes an item from all collections of its owner. Call this after deleting the item.
 ///
 /// # Errors
 /// When a document could not be read or written.

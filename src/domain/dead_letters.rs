@@ -1,6 +1,6 @@
 //! Dead letters: messages that failed for good are stored with text and reason, and can be replayed.
 //!
-//! This is what all queues share. Taste analysis also marks its job ([`super::taste`]).
+//! All queues share this; taste analysis also marks its job ([`super::taste`]).
 
 use std::sync::Arc;
 
@@ -38,9 +38,9 @@ pub struct FailedMessage {
 /// Outcome of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replay {
-    /// The message is in its queue again.
+    /// The message was sent back to its queue.
     Queued,
-    /// The dead letter was replayed before.
+    /// The dead letter was already replayed.
     AlreadyReplayed,
     /// The dead letter does not exist.
     Missing,

@@ -1,7 +1,5 @@
-//! Which blobs belong to a wardrobe item.
-//!
-//! An item's document names its picture by URL, and documents come from clients and imports, so a URL alone gives no right
-//! to a blob. By its name a blob belongs to the item of one user:
+//! Ownership of blobs by wardrobe items. An item's document refers to its picture by URL, and documents come from
+//! clients and imports, so a URL alone gives no right to a blob. The blob's name determines its owner:
 //!
 //! | container | name | what |
 //! |---|---|---|
@@ -22,35 +20,35 @@ use crate::blob::{self, BlobName, BlobStore, ContainerName};
 use crate::domain::media::{self, PictureId};
 use crate::model::ids::{ItemId, UserId};
 
-/// Ends the names of finished pictures.
+/// Suffixes of finished pictures.
 const SUFFIXES: [&str; 2] = ["-transparent.webp", "-transparent.png"];
-/// Starts the ids of drafts that were made from an upload.
+/// Prefix of the ids of drafts created from an upload.
 pub const DRAFT_PREFIX: &str = "upload-";
 const DRAFT_DIGITS: usize = 32;
 
-/// The name of the photo that an item was made from; `None` if no blob can have it.
+/// Returns the name of the photo that an item was made from; `None` if it would be invalid.
 pub fn upload_name(user: &UserId, item: &ItemId) -> Option<BlobName> {
     format!("{user}/{item}").parse().ok()
 }
 
-/// The name of the picture that this service makes for an item; `None` if no blob can have it.
+/// Returns the name of the picture that this service creates for an item; `None` if it would be invalid.
 pub fn picture_name(user: &UserId, item: &ItemId) -> Option<BlobName> {
     Some(media::blob_name(Some(user), &item.as_str().parse::<PictureId>().ok()?))
 }
 
-/// A new name for a picture of an item that is made again; `None` if no blob can have it.
+/// Returns a new name for a recreated picture of an item; `None` if it would be invalid.
 pub fn new_picture_name(user: &UserId, item: &ItemId) -> Option<BlobName> {
     let mut bits = [0; 8];
     fill(&mut bits).expect("the system has random numbers");
     format!("{}/{item}/{}{}", media::directory(user), hex(&bits), SUFFIXES[0]).parse().ok()
 }
 
-/// Whether a blob of the archive belongs to this item of this user.
+/// Whether a blob of the archive is a picture of this user's item.
 pub fn is_picture_of(user: &UserId, item: &ItemId, name: &BlobName) -> bool {
     Named::of(name).is_some_and(|named| named.item == *item && named.may_be_of(user))
 }
 
-/// Whether a blob of the archive is named after this user, and not after an item alone.
+/// Whether the name of an archive blob contains this user, not only an item.
 pub fn is_named_after(user: &UserId, name: &BlobName) -> bool {
     Named::of(name).is_some_and(|named| named.directory.is_some() && named.may_be_of(user))
 }
@@ -60,19 +58,19 @@ pub fn is_own(user: &UserId, name: &BlobName) -> bool {
     name.strip_prefix(&media::directory(user)).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The item that a blob of the archive belongs to, as far as its name tells.
+/// The item that a blob belongs to, according to its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// The item.
     pub item: ItemId,
-    /// The user, or the hash of their id; `None` if the name does not tell.
+    /// The user, or the hash of their id; `None` if the name has neither.
     directory: Option<String>,
-    /// Whether it is a picture that was made again, which nothing but an item can have.
+    /// Whether it is a recreated picture, which only items have.
     is_remade: bool,
 }
 
 impl Named {
-    /// Reads the name; `None` if it has none of the forms of an item's picture.
+    /// Parses the name; `None` if it is not the name of an item's picture.
     pub fn of(name: &BlobName) -> Option<Self> {
         let mut segments = name.segments();
         let (first, second, third) = (segments.next()?, segments.next(), segments.next());
@@ -92,7 +90,7 @@ impl Named {
         (!item.is_empty()).then(|| Self { item: item.into(), directory, is_remade })
     }
 
-    /// Reads the name of a blob of the uploads; `None` if it has none of the form of a photo.
+    /// Parses the name of an uploaded blob; `None` if it is not the name of a photo.
     pub fn of_photo(name: &BlobName) -> Option<Self> {
         let mut segments = name.segments();
         let (user, item) = (segments.next()?, segments.next()?);
@@ -103,15 +101,15 @@ impl Named {
         })
     }
 
-    /// Whether the blob can be one of this user's.
+    /// Whether the blob may belong to this user.
     pub fn may_be_of(&self, user: &UserId) -> bool {
         self.directory
             .as_deref()
             .is_none_or(|directory| directory == user.as_str() || directory == media::directory(user))
     }
 
-    /// Whether nobody misses the blob when there is no such item. In the directories of users lie also pictures that they had
-    /// finished for something else: of those, only the pictures of drafts are an item's for certain.
+    /// Whether the blob is useless without the item. Users' directories also contain pictures made for other purposes;
+    /// among those, only pictures of drafts certainly belong to items.
     pub fn is_of_items_alone(&self) -> bool {
         self.is_remade
             || self.directory.as_deref().is_none_or(|directory| !media::is_directory(directory))
@@ -136,13 +134,13 @@ pub struct ItemBlobs {
 }
 
 impl ItemBlobs {
-    /// The blob of the archive that a URL names, if it is in the archive.
+    /// Returns the archive blob that a URL refers to.
     pub fn in_archive(&self, address: &str) -> Option<BlobName> {
         let (container, name) = self.store.locate(address)?;
         (container == self.archive).then_some(name)
     }
 
-    /// Deletes the picture at a URL that an item no longer shows, if it is its own.
+    /// Deletes the picture at a URL that an item no longer shows, if it belongs to the item.
     ///
     /// # Errors
     /// When the store fails.
@@ -154,10 +152,10 @@ impl ItemBlobs {
         }
     }
 
-    /// Deletes the blobs of an item that is gone: its photo, the picture that was made from it, and the one at `image_url`,
-    /// if that belongs to the item and its name says whose it is. Tries all of them.
+    /// Deletes the blobs of a deleted item: its photo, the picture made from it, and the one at `image_url` if it
+    /// belongs to the item and its name contains the owner. Tries all of them.
     ///
-    /// A picture without a user in its name may be that of another user's item with the same id. It is left to
+    /// A picture without a user in its name may belong to another user's item with the same id. It is left to
     /// [`Drafts::delete_blobs`](super::drafts::Drafts::delete_blobs), which looks for such items.
     ///
     /// # Errors

@@ -60,7 +60,7 @@ pub enum Error {
         #[source]
         cause: Arc<imaging::Error>,
     },
-    /// The network was asked for and is not installed.
+    /// The network was requested but is not installed.
     #[error("the network for cut-outs is not installed")]
     NoNetwork,
     /// Encoding as WebP failed.
@@ -139,7 +139,7 @@ struct PictureName {
     is_owned: bool,
 }
 
-/// The name under which a finished picture is kept: in its owner's directory, or in none if it is a service's.
+/// Returns the name under which a finished picture is stored: in its owner's directory, or in none for a service.
 pub fn blob_name(owner: Option<&UserId>, id: &PictureId) -> BlobName {
     PictureName::new(owner, id).blob
 }
@@ -181,7 +181,7 @@ struct Finishing {
 pub struct FinishedPicture {
     /// URL of the picture.
     pub url: Url,
-    /// How it was cut out; `None` if that was done before.
+    /// How it was cut out; `None` if the picture already existed.
     pub cutout: Option<Cutout>,
 }
 
@@ -219,10 +219,10 @@ impl Media {
         self.0.pipeline.segmenter().name()
     }
 
-    /// Processes a picture; if that was done before, only returns its URL. Concurrent uploads of the same picture share one
-    /// run, which continues when the first caller leaves. A failure is not kept.
+    /// Processes a picture; if that was done before, only returns its URL. Concurrent uploads of the same picture share
+    /// one run, which continues if the first caller is cancelled. Failures are not remembered.
     ///
-    /// `owner` is the user, or `None` for a service. The options are part of what the picture is made from.
+    /// `owner` is the user, or `None` for a service. The options count as part of the source.
     ///
     /// # Errors
     /// See [`Error`].
@@ -245,11 +245,11 @@ impl Media {
                 in_work.entry(name.clone()).or_insert_with(begin).clone()
             };
             if !name.is_owned || finishing.source == source {
-                // Whoever only waits gives its file and the memory for it back.
+                // A caller that only waits releases its file and its memory.
                 drop(file);
                 return finishing.outcome.await;
             }
-            // Of two different pictures the first to be finished has the id.
+            // Of two different pictures, the first to finish gets the id.
             if finishing.outcome.await.is_ok() {
                 return Err(Error::OtherPicture);
             }
@@ -312,14 +312,14 @@ impl Media {
         let put = blobs.put_if_absent(container, &name.blob, finished.webp, Some(source)).await.map_err(kept)?;
         let found = match put {
             Put::Created => None,
-            // Another process was quicker.
+            // Another process was first.
             Put::Exists => self.find(name, source).await?,
         };
         let url = found.unwrap_or_else(|| blobs.public_url(container, &name.blob));
         Ok(FinishedPicture { url, cutout: Some(cutout) })
     }
 
-    /// Returns the URL of a picture that exists already.
+    /// Returns the URL of an existing picture.
     ///
     /// # Errors
     /// [`Error::OtherPicture`] if its owner created it from another file, and when the store fails.

@@ -1,9 +1,9 @@
 //! Pictures by URL. The service's own pictures are read from its blob store, since their URLs may be relative or
 //! unreachable; others are fetched with the guarded client.
 //!
-//! URLs are stored as they were when the picture was saved, without a signature. [`Pictures::shown`] returns the current one,
-//! signed where the store wants that: the port may have changed, or the base address. What a wardrobe item may show is
-//! narrower ([`Pictures::of_item`]), since its URL can come from a client.
+//! URLs are stored as they were when the picture was saved, without a signature. [`Pictures::shown`] returns the
+//! current one, signed where the store wants that: the port may have changed, or the base address. Wardrobe items may
+//! show fewer pictures ([`Pictures::of_item`]), since their URLs can come from a client.
 
 use std::sync::Arc;
 
@@ -117,7 +117,7 @@ impl Pictures {
         *container == self.blobs.archive && (is_picture_of(user, item, name) || is_own(user, name))
     }
 
-    /// Returns the URL at which a browser finds the picture with this stored URL now. It is not to be stored.
+    /// Returns the current URL, for browsers, of the picture with this stored URL. Do not store it.
     pub fn shown(&self, address: String) -> String {
         match self.blobs.in_archive(&address) {
             Some(name) => self.show(&name),
@@ -125,8 +125,8 @@ impl Pictures {
         }
     }
 
-    /// Returns the URL at which a browser finds the picture of a wardrobe item with this stored URL now. A blob that does not
-    /// belong to the item is not signed: its URL is as good as a foreign one.
+    /// Returns the current URL, for browsers, of a wardrobe item's picture with this stored URL. A blob that does not
+    /// belong to the item is not signed: its URL is treated like a foreign one.
     pub fn of_item(&self, user: &UserId, item: &ItemId, address: String) -> String {
         let Some((container, name)) = self.blobs.store.locate(&address) else { return address };
         if self.is_its_own(user, item, &container, &name) {

@@ -75,7 +75,7 @@ impl QuizService {
             if before.is_none() {
                 before = quizzes.newest(user, true).await?.map(|session| session.session_id);
             }
-            // Made from the session before it, so that all who open the next one give it the same id.
+            // Derived from the previous session, so that concurrent requests give the next one the same id.
             let id = next_id(user, before.as_ref());
             let session = self.compose(user, id.clone()).await?;
             if quizzes.create(&session).await? {
@@ -83,7 +83,7 @@ impl QuizService {
             }
             match quizzes.find(user, &id).await? {
                 Some(session) if !session.is_complete => return Ok(session),
-                // It was opened and ended in between.
+                // It was opened and completed in between.
                 Some(session) => before = Some(session.session_id),
                 None => {}
             }
@@ -164,7 +164,7 @@ impl QuizService {
     ) -> Result<Option<InferredTastes>, data::Error> {
         let quizzes = &self.data.quizzes;
         let now = self.clock.now().into();
-        // Before the profile: from here on no answer changes what it will learn.
+        // Before the profile: from here on, answers no longer change the result.
         let ended = quizzes.edit(user, session, |session| {
             if session.is_complete {
                 let tastes = session.inferred_tastes.clone().unwrap_or_default();

@@ -47,7 +47,7 @@ pub struct Readiness {
     last: Mutex<Option<(Instant, Checks)>>,
     /// Damaged dependencies, until the process restarts for a repair.
     damaged: Mutex<BTreeSet<&'static str>>,
-    /// Held during a check, so that concurrent callers share it.
+    /// Held during a check, so that concurrent callers share its result.
     asking: tokio::sync::Mutex<()>,
 }
 

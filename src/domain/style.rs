@@ -1,6 +1,6 @@
 //! Typical wardrobes by style, and pieces that would fill a gap.
 //!
-//! Numbers and pieces are taken from the product, not measured.
+//! Numbers and pieces are defined by the product, not measured.
 
 use std::collections::BTreeMap;
 
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_mean_counts_what_a_style_does_without_as_zero() {
-        // Athleisure has no outerwear and techwear three; activewear the other way round.
+        // Athleisure has no outerwear and techwear three; for activewear it is the reverse.
         let mean = mean_baseline(["athleisure", "techwear"]);
         assert_eq!(mean, [(Tops, 6), (Bottoms, 4), (Outerwear, 2), (Shoes, 3), (Accessories, 3), (Activewear, 2)]);
     }

@@ -1,4 +1,4 @@
-//! Why work that a queue message asks for was not done.
+//! Errors of processing queue messages.
 
 use std::error::Error as StdError;
 

@@ -1,8 +1,8 @@
 //! Short replies to an offer: "yes, go ahead".
 //!
-//! The stylist often ends with an offer. When the next message is short, this module finds out what it accepts, first by
-//! rule and only then by a small model call, so that the accepted search or analysis runs at once. Any other turn costs
-//! nothing extra.
+//! The stylist often ends with an offer. When the next message is short, this module determines what it accepts, first
+//! by rules and only then by a small model call, so that the accepted search or analysis runs at once. Other turns have
+//! no extra cost.
 
 use tracing::warn;
 
@@ -11,12 +11,12 @@ use crate::base::text::collapse;
 use crate::llm::{CallContext, ChatRequest, Message, Model, Purpose};
 use crate::model::vocabulary;
 
-/// A longer message speaks for itself.
+/// A longer message is not treated as a reply to an offer.
 const MOST_WORDS: usize = 12;
 /// Longest search query taken from an offer, in characters.
 const LONGEST_QUERY: usize = 200;
 
-/// Words that take a consent back.
+/// Words that revoke consent.
 const NEGATIONS: [&str; 10] = ["no", "not", "dont", "nope", "nah", "never", "later", "instead", "thanks", "thank"];
 const OFFER_PHRASES: [&str; 3] = ["want me to", "i can", "shall i"];
 
@@ -51,7 +51,8 @@ enum Offer {
     Discovery,
 }
 
-/// What `message` accepts of the stylist's last message; `None` if it accepts nothing, or that was no offer.
+/// Returns the offer of the stylist's last message that `message` accepts; `None` if it accepts none, or there was no
+/// offer.
 pub async fn recognise(model: &dyn Model, context: &CallContext, last: &str, message: &str) -> Option<FollowUp> {
     let offer = offer_in(last)?;
     if message.split_whitespace().count() > MOST_WORDS {
@@ -72,7 +73,7 @@ pub async fn recognise(model: &dyn Model, context: &CallContext, last: &str, mes
     Some(follow_up(kind, &offer, &refinement))
 }
 
-/// The sentences of the message that offer something, lower-case; `None` if there are none.
+/// Returns the sentences of the message that make an offer, in lower case; `None` if there are none.
 fn offer_in(text: &str) -> Option<String> {
     let text = text.to_lowercase().replace('’', "'");
     let offers: Vec<&str> = text
@@ -83,8 +84,7 @@ fn offer_in(text: &str) -> Option<String> {
     (!offers.is_empty()).then(|| offers.join(" "))
 }
 
-/// What the offer is about. The most specific wording decides: "an outfit search" is a search for what fills a gap before
-/// it is an outfit.
+/// Returns the kind of offer. The most specific wording decides: "an outfit search" is a search rather than an outfit.
 fn kind_of(offer: &str) -> Option<Offer> {
     let says = |words: &[&str]| words.iter().any(|word| offer.contains(word));
     if says(&["gap", "missing", "what you lack", "basics you"]) {
@@ -111,7 +111,7 @@ fn normalise(message: &str) -> String {
     collapse(&letters)
 }
 
-/// What follows the consent with which the words begin (possibly nothing); `None` if they begin otherwise or take it back.
+/// Returns the words after an initial consent (possibly none); `None` if they do not begin with consent, or revoke it.
 fn affirmed(words: &str) -> Option<String> {
     let rest = vocabulary::after_consent(words)?;
     let taken_back = rest.split(' ').any(|word| NEGATIONS.contains(&word));
@@ -127,7 +127,7 @@ fn follow_up(kind: Offer, offer: &str, refinement: &str) -> FollowUp {
     }
 }
 
-/// What is to be searched for: the object of the offer, then the user's refinement.
+/// Builds the search query: the object of the offer, then the user's refinement.
 fn query(offer: &str, refinement: &str) -> String {
     const LEADS: [&str; 9] = [
         "search for",
@@ -157,7 +157,7 @@ fn query(offer: &str, refinement: &str) -> String {
     words.collect::<Vec<_>>().join(" ").chars().take(LONGEST_QUERY).collect()
 }
 
-/// Asks the small model. A failure means that nothing was accepted: the turn goes on as any other.
+/// Asks the small model. On failure nothing counts as accepted, and the turn continues normally.
 async fn ask(model: &dyn Model, context: &CallContext, offer: &str, message: &str) -> Option<Offer> {
     let request = ChatRequest {
         purpose: Purpose::ClassifyFollowUp,

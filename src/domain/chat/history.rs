@@ -1,18 +1,17 @@
-//! The conversation before a turn, made acceptable to models.
-//!
-//! Clients send what they have: answers of any length, a question that was never answered, an answer that broke off. Some
-//! model servers refuse an empty message, one of the assistant's at the beginning, or two of one role in a row.
+//! Normalises the conversation before a turn, so that models accept it. Clients send whatever they have: answers of any
+//! length, unanswered questions, truncated answers. Some model servers refuse an empty message, an assistant message at
+//! the beginning, or two messages of one role in a row.
 
 use crate::model::chat_run::{RecentMessage, Role};
 
-/// Messages that a model is shown at most.
+/// Most messages sent to a model.
 const MOST_MESSAGES: usize = 50;
-/// Longest message, in characters; of a longer one the middle is left out.
+/// Longest message, in characters; the middle of a longer one is omitted.
 const LONGEST_TEXT: usize = 8_000;
-/// What stands in the place of the middle.
+/// Replaces the omitted middle.
 const LEFT_OUT: &str = "\n[…]\n";
 
-/// The newest messages, none of them empty or too long, the roles taking turns, the user first.
+/// Returns the newest messages, none empty or too long, with alternating roles, starting with the user.
 pub(super) fn tidy(recent: Vec<RecentMessage>) -> Vec<RecentMessage> {
     let newest = recent.len().saturating_sub(MOST_MESSAGES);
     let mut tidy: Vec<RecentMessage> = Vec::new();
@@ -30,7 +29,7 @@ pub(super) fn tidy(recent: Vec<RecentMessage>) -> Vec<RecentMessage> {
     tidy
 }
 
-/// The newest messages that have at most so many bytes together, the user's first.
+/// Returns the newest messages within a total size in bytes, starting with a user message.
 pub(super) fn newest_within(recent: &[RecentMessage], most_bytes: usize) -> Vec<RecentMessage> {
     let mut left = most_bytes;
     let fits = |message: &&RecentMessage| match left.checked_sub(message.content.len()) {
@@ -45,7 +44,7 @@ pub(super) fn newest_within(recent: &[RecentMessage], most_bytes: usize) -> Vec<
     tidy(newest)
 }
 
-/// Two messages of one role as one.
+/// Joins two messages of one role.
 pub(super) fn joined(first: &str, second: &str) -> String {
     format!("{first}\n\n{second}")
 }
@@ -79,7 +78,7 @@ mod tests {
         let one = |role, content: &str| (role, content.to_owned());
         assert_eq!(said(&[(Assistant, "Hi."), (User, "a"), (Assistant, "b")]), [one(User, "a"), one(Assistant, "b")]);
         assert_eq!(said(&[(User, "a"), (User, "b")]), [one(User, "a\n\nb")]);
-        // What an empty answer leaves behind.
+        // An empty answer is dropped.
         assert_eq!(said(&[(User, "a"), (Assistant, " \n"), (User, "b")]), [one(User, "a\n\nb")]);
         assert_eq!(said(&[(User, ""), (Assistant, "x"), (Assistant, "y")]), []);
     }

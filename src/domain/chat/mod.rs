@@ -1,8 +1,7 @@
-//! The stylist: runs a turn of the conversation, and reports its events as they happen.
-//!
-//! A [`Turn`] is what the caller sent, `Chat::prepare` reads what it needs (the last step that can still fail as an
-//! ordinary error). [`Runs`](runs::Runs) does it: as a run, with a log of its events that any number of readers follow, that
-//! outlives connections and processes.
+//! The stylist: runs a turn of the conversation, and reports its events as they happen. A [`Turn`] is the caller's
+//! request. `Chat::prepare` reads the data it needs, the last step that can fail with an ordinary error.
+//! [`Runs`](runs::Runs) executes it as a run, with an event log that any number of readers can follow and that outlives
+//! connections and processes.
 
 mod follow_up;
 mod history;
@@ -32,15 +31,15 @@ pub use tools::preferences::{LONGEST_PREFERENCE, MOST_PREFERENCES};
 
 /// Longest message of a user, in characters.
 pub const LONGEST_MESSAGE: usize = 8_000;
-/// Most messages of the conversation before that a turn takes. The newest of them count.
+/// Most earlier messages that a turn accepts; only the newest are used.
 pub const MOST_RECENT_MESSAGES: usize = 500;
 /// Most items that a user can select.
 pub const MOST_SELECTED_ITEMS: usize = 20;
-/// Longest notes of a client that count, in characters.
+/// Longest notes of a client, in characters; the rest is ignored.
 const LONGEST_NOTES: usize = 8_000;
 /// Longest trace id that is carried into the events, in characters.
 pub const LONGEST_TRACE_ID: usize = 128;
-/// A turn ends after this long, whatever the model does: front ends cut a request off at 230 s.
+/// Time limit of a turn: front ends cut off requests after 230 s.
 const TURN_TIMEOUT: Duration = Duration::from_secs(200);
 
 /// A user's message, with the conversation before it.
@@ -54,11 +53,11 @@ pub struct Turn {
     pub recent: Vec<RecentMessage>,
     /// Items that the outfit should be built around.
     pub selected: Vec<ItemId>,
-    /// What the client says about the conversation: data for the model, after its instructions.
+    /// The client's notes on the conversation: data for the model, after its instructions.
     pub client_notes: String,
 }
 
-/// A turn with all that it needs to know.
+/// A turn with all the data it needs.
 pub struct PreparedTurn {
     turn: Turn,
     /// Messages of the conversation before, as the client sent it.
@@ -66,7 +65,7 @@ pub struct PreparedTurn {
     /// The last of them.
     said_last: Option<RecentMessage>,
     context: CallContext,
-    /// Adds up what the turn's model calls cost.
+    /// Adds up the usage of the turn's model calls.
     meter: Meter,
     memory: Option<Conversation>,
     selected: Vec<WardrobeItem>,
@@ -78,7 +77,7 @@ pub struct Chat {
     model: Arc<dyn Model>,
     clock: Arc<dyn Clock>,
     tools: Vec<Arc<dyn Tool>>,
-    /// What the model sees of the tools.
+    /// The tools as the model sees them.
     specs: Arc<[ToolSpec]>,
     tool_call_limit: usize,
 }
@@ -125,7 +124,7 @@ impl Chat {
         self.prepare_again(turn.user, request, RunUsage::default(), observation).await
     }
 
-    /// Reads what a turn needs of which this is known, and which has cost so much so far.
+    /// Prepares a turn that is resumed from `request`, with its usage so far.
     async fn prepare_again(
         &self,
         user: UserId,
@@ -145,7 +144,7 @@ impl Chat {
 }
 
 impl PreparedTurn {
-    /// What is needed to take the turn up again.
+    /// Returns the data needed to resume the turn.
     fn request(&self) -> RunRequest {
         RunRequest {
             message: self.turn.message.clone(),
@@ -158,5 +157,5 @@ impl PreparedTurn {
     }
 }
 
-/// Longest history that is kept with a run, in bytes: the largest document has twice as many.
+/// Longest history stored with a run, in bytes; well below the limit of documents (2 MB).
 const LONGEST_HISTORY: usize = 512 * 1024;

@@ -1,6 +1,6 @@
-//! The loop of a turn: stream the model, run the tools it asks for, feed their results back, until it answers.
+//! The loop of a turn: stream the model, run the tools it calls, feed their results back, until it answers.
 //!
-//! An answer of the model and the results of its tools are a step. A turn can be taken up again after any finished step.
+//! An answer of the model and the results of its tools are a step. A turn can be resumed after any finished step.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use crate::model::ids::UserId;
 
 /// Characters of a result that clients see.
 const SUMMARY_LENGTH: usize = 120;
-/// Characters of a tool's name that are repeated: models can make names up.
+/// Longest tool name that is repeated, in characters: models can invent names.
 const LONGEST_NAME: usize = 64;
 
 /// Why a turn ends without an answer.
 #[derive(Debug)]
 pub enum Stop {
-    /// The model asked for more tools than a turn may have.
+    /// The model called more tools than a turn allows.
     LimitReached,
-    /// The model had nothing to say: its thoughts at most.
+    /// The model gave no answer, at most reasoning.
     Silent,
     /// The model failed.
     Model(llm::Error),
@@ -56,7 +56,7 @@ pub struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    /// The turn of `prepared`, of which these steps are finished, told to `log`.
+    /// Creates the loop of `prepared`, after these finished steps, with its events going to `log`.
     pub fn new(chat: &'a Chat, prepared: &'a PreparedTurn, steps: Vec<FinishedStep>, log: &'a Log) -> Self {
         Self {
             chat,
@@ -73,13 +73,13 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// All text of the model so far.
+    /// Returns all text of the model so far.
     pub fn answer(&self) -> String {
         let finished = self.steps.iter().map(|step| step.text.as_str());
         finished.chain([self.text.as_str()]).collect()
     }
 
-    /// Tokens of the answer: the server's count if it told one, else the pieces that were streamed.
+    /// Returns the tokens of the answer: the server's count, or else the number of streamed chunks.
     pub fn token_count(&self) -> u64 {
         self.steps.iter().map(|step| step.tokens).sum::<u64>() + self.tokens_of_step()
     }
@@ -93,7 +93,7 @@ impl<'a> Conversation<'a> {
         self.tool_calls
     }
 
-    /// Goes on until the model has answered.
+    /// Runs until the model has answered.
     pub async fn hold(&mut self, prepared: &PreparedTurn) -> Result<(), Stop> {
         self.begin(prepared);
         if self.steps.last().is_some_and(|step| step.calls.is_empty()) {
@@ -115,7 +115,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Tells the model what was said before, the finished steps among it.
+    /// Builds the messages for the model, including the finished steps.
     fn begin(&mut self, prepared: &PreparedTurn) {
         let turn = &prepared.turn;
         self.messages.push(Message::System(prompt::system(prepared, self.chat.clock.now())));
@@ -126,7 +126,7 @@ impl<'a> Conversation<'a> {
                 Role::Assistant => Message::Assistant { content, tool_calls: Vec::new() },
             });
         }
-        // A question that was not answered is asked together with this one.
+        // An unanswered question is merged with this one.
         let message = match self.messages.pop_if(|last| matches!(last, Message::User(_))) {
             Some(Message::User(before)) => history::joined(&before, &turn.message),
             _ => turn.message.clone(),
@@ -140,7 +140,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Adds a finished step to what the model knows.
+    /// Adds a finished step to the messages.
     fn remember(&mut self, step: &FinishedStep) {
         if step.calls.is_empty() {
             return;
@@ -157,7 +157,7 @@ impl<'a> Conversation<'a> {
             .extend(results.map(|call| Message::Tool { call_id: call.id.clone(), content: call.result.clone() }));
     }
 
-    /// Ends a step, which need not be done again from now on.
+    /// Records a step as finished, so that it is never repeated.
     async fn finish_step(&mut self, calls: Vec<FinishedCall>) {
         let tokens = self.tokens_of_step();
         (self.pieces, self.output_tokens) = (0, 0);
@@ -168,13 +168,13 @@ impl<'a> Conversation<'a> {
         self.log.finish_step(&self.steps).await;
     }
 
-    /// What the user's message accepts of the stylist's last one.
+    /// Determines what the user's message accepts of the stylist's last one.
     async fn recognise_consent(&self, prepared: &PreparedTurn) -> Option<FollowUp> {
         let offer = prepared.said_last.as_ref().filter(|last| last.role == Role::Assistant)?;
         follow_up::recognise(&*self.chat.model, self.context, &offer.content, &prepared.turn.message).await
     }
 
-    /// Streams one answer of the model to the log and returns the tools that it asks for.
+    /// Streams one answer of the model to the log and returns its tool calls.
     async fn stream_answer(&mut self) -> Result<Vec<ToolCall>, Stop> {
         let request = ChatRequest {
             purpose: Purpose::Stylist,
@@ -201,14 +201,14 @@ impl<'a> Conversation<'a> {
         Ok(calls)
     }
 
-    /// Runs the tools of one answer, all at once, and returns them with their results in the order of the calls.
+    /// Runs the tools of one answer concurrently, and returns them with their results in the order of the calls.
     async fn run_tools(&mut self, calls: Vec<ToolCall>) -> Result<Vec<FinishedCall>, Stop> {
         let first = self.tool_calls;
         self.tool_calls += calls.len();
         if self.tool_calls > self.chat.tool_call_limit {
             return Err(Stop::LimitReached);
         }
-        // Models use their names for calls again in the next step.
+        // Models reuse call ids in the next step.
         let call_id = |position: usize| format!("call-{}", first + position + 1);
         for (position, call) in calls.iter().enumerate() {
             let name = shorten(&call.name, LONGEST_NAME);
@@ -243,7 +243,7 @@ impl<'a> Conversation<'a> {
         Ok(calls.into_iter().zip(results).map(finished).collect())
     }
 
-    /// The user accepted an offer: runs its tool before the model speaks, so that the answer tells results.
+    /// Runs the tool of an accepted offer before the model speaks, so that its answer can use the result.
     async fn do_what_was_accepted(&mut self, accepted: FollowUp) -> Result<(), Stop> {
         let query = |query: String| serde_json::json!({ "query": query }).to_string();
         let (note, call) = match accepted {
@@ -277,7 +277,7 @@ impl<'a> Conversation<'a> {
 }
 
 impl Chat {
-    /// The tool's result, or what went wrong in words for the model. Nothing that a tool does ends the turn.
+    /// Runs a tool and returns its result, or an error worded for the model. A failing tool never ends the turn.
     async fn run_tool(&self, user: &UserId, context: &CallContext, call: &ToolCall) -> ToolOutput {
         let Some(tool) = self.tool(&call.name) else {
             return ToolOutput::error("There is no such tool.");
@@ -286,7 +286,7 @@ impl Chat {
     }
 }
 
-/// A span of time in whole milliseconds.
+/// Converts a duration to whole milliseconds.
 pub fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,8 +2,8 @@
 //!
 //! A digest is about one set of owned items; without a change no new one is created, except on demand. In the weekly
 //! run (`weekly`) each user gets at most one: a document per user holds the lease, and receives the digest together
-//! with the outcome in one write. From there the digest is copied to the others and recorded in the profile, by a later
-//! attempt if necessary. Work of a dead process is taken over when its lease expires.
+//! with the outcome in one write. From there the digest is copied to the other digests and recorded in the profile, by
+//! a later attempt if necessary. Work of a dead process is taken over when its lease expires.
 
 mod prompt;
 mod score;
@@ -155,7 +155,7 @@ impl Digests {
         }
         let profile = self.0.data.profiles.find(user).await?;
         match &profile {
-            // Nothing is noted about whoever has gone.
+            // Record nothing about users who are gone.
             None if week.is_some() => return Ok(Outcome::Skipped(Reason::NoItems)),
             Some(profile) if !profile.recommendation_opt_in && !force => {
                 return self.skip(user, week, Reason::OptedOut).await;
@@ -249,7 +249,7 @@ impl Digests {
         let request = prompt::request(wardrobe, &person, &thumbs)?;
         let reply = self.0.model.complete(context, request).await?;
         let mut suggestions = prompt::read(&reply.text).map_err(Error::Nonsense)?;
-        // What a model forgets, this does not.
+        // Enforce dislikes even if the model ignores them.
         let disliked: Vec<Description> = person.dislikes.iter().map(|text| Description::of(text)).collect();
         suggestions.retain(|idea| {
             let piece = Garment::described(&idea.item);
@@ -273,7 +273,7 @@ impl Digests {
         })
     }
 
-    /// Claims a user's week. If that is not possible, says why there is nothing to do, unless somebody is at it.
+    /// Claims a user's week; otherwise returns why there is nothing to do, or that another worker holds it.
     async fn claim(&self, user: &UserId, week: Week) -> Result<Claimed<WeeklyRun, Option<Reason>>, Error> {
         let leases = self.0.data.leases(&self.0.clock, self.0.config.digest.lease);
         let claimed = leases.claim(Store::run_key(user), |found: Option<WeeklyRun>, standing| match standing {
@@ -284,7 +284,7 @@ impl Digests {
         Ok(claimed.await?)
     }
 
-    /// Notes the digest of a user's week and that the week is done, in one write, and finishes it.
+    /// Records the digest and completes the user's week in one write, then finishes it.
     async fn settle(
         &self,
         held: &Held<WeeklyRun>,
@@ -303,8 +303,8 @@ impl Digests {
         Ok(digest)
     }
 
-    /// Notes the failure and gives the week back, so that the next delivery can take it at once. Does nothing if it is not ours
-    /// any more.
+    /// Records the failure and releases the week, so that the next delivery can claim it at once. Does nothing if the
+    /// lease was lost.
     async fn fail(&self, held: &Held<WeeklyRun>, week: Week) {
         let now = self.now();
         let failed = held.finish(|run| *run = weekly_run(&run.user_id, week, WeeklyOutcome::Failed, now));

@@ -55,9 +55,9 @@ pub struct Person {
     pub preferred_colours: Vec<String>,
     /// Climate zone, if known.
     pub climate_zone: Option<String>,
-    /// Things that the user said they like.
+    /// Stated likes of the user.
     pub likes: Vec<String>,
-    /// Things that the user said they do not want to wear.
+    /// Stated dislikes of the user.
     pub dislikes: Vec<String>,
 }
 

@@ -29,7 +29,7 @@ const MOST_CATEGORIES: usize = 40;
 const OTHER: &str = "other";
 /// Hex digits of a wardrobe hash.
 const HASH_DIGITS: usize = 16;
-/// Fewest items of a category that say something about a style.
+/// Fewest items of a category that indicate a style.
 const ENOUGH_ITEMS: u64 = 3;
 
 const LONGEST_CATEGORY: usize = 40;
@@ -97,7 +97,7 @@ impl Summary {
             count(&mut categories, &item);
             worn_items += u64::from(wear::has_history(&item));
             item.wear_events.iter().for_each(|wear| weather.add(wear, now));
-            // Of two with one score the more worn comes first, then the smaller id.
+            // Ties: most worn first, then by id.
             let score = wear::score(&item, now);
             let rank = (Score(score), item.wear_count, Reverse(item.id.clone()));
             best.offer(rank, || TopItem::new(&item, score));

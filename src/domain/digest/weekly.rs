@@ -125,7 +125,7 @@ impl Digests {
                 let is_message_here = starter == Starter::Message && state.lease.owner().is_none();
                 if is_message_here || !is_awaited(&state, now) { Decision::Take(state) } else { Decision::Leave(()) }
             }
-            // A message of a week that nobody remembers any more.
+            // A message of a week whose progress has expired.
             None if !is_this_week => Decision::Leave(()),
             None => Decision::Take(FanOut {
                 id: Store::fan_out_id(week),
@@ -178,7 +178,7 @@ impl Digests {
         }
     }
 
-    /// Queues the next page of profiles. Returns how many there were, and where the page after it begins.
+    /// Queues the next page of profiles. Returns their number and the position of the following page.
     async fn send_page(&self, state: FanOut) -> Result<(u64, Option<String>), Error> {
         let FanOut { week, pages, after, .. } = state;
         let (users, next) = self.0.data.profiles.page_of_ids(after, PAGE).await?;
@@ -201,7 +201,7 @@ impl Digests {
     /// When the rest cannot be queued.
     pub async fn batch(&self, week: Week, page: u64, mut users: Vec<UserId>) -> Result<Counts, Error> {
         let mut counts = Counts::default();
-        // Digests of the week before may still wait when a week begins; those of older ones have become pointless.
+        // Digests of the previous week may still be waiting when a week begins; older ones are obsolete.
         if week < Week::of(self.0.clock.now() - WEEK) {
             info!(%week, users = users.len(), "digests of a past week are skipped");
             return Ok(counts);
@@ -246,7 +246,7 @@ impl Digests {
     }
 }
 
-/// Whether somebody is at a fan-out, or the message is on its way that is to go on with it.
+/// Whether a worker is processing the fan-out, or the message that continues it is in transit.
 fn is_awaited(state: &FanOut, now: Timestamp) -> bool {
     is_live(state.lease.expires_at(), now, FanOut::LONGEST)
 }

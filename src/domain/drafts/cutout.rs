@@ -1,7 +1,7 @@
-//! An item's picture made again from its photo, cut out in another way.
+//! Recreates an item's picture from its photo, cut out in another way.
 //!
-//! Each time it gets a name of its own: browsers keep what they have read at an address, and since a picture that was replaced
-//! is never shown again, it can be deleted at once.
+//! Each picture gets a new name, because browsers cache pictures by URL; a replaced picture is never shown again, so it
+//! is deleted at once.
 
 use tracing::{info, warn};
 
@@ -22,15 +22,15 @@ use crate::model::ids::{ItemId, UserId};
 /// The pictures of an item.
 #[derive(Debug)]
 pub struct ItemPictures {
-    /// URL of the one that is shown, as it is stored.
+    /// URL of the current picture, as stored.
     pub image_url: Option<String>,
-    /// The photo that it was made from, if it is still there.
+    /// The photo that it was made from, if it still exists.
     pub photo: Option<Properties>,
-    /// How it was cut out, as far as that is known.
+    /// How it was cut out, if known.
     pub cutout: Option<Cutout>,
 }
 
-/// Why a picture was not made again.
+/// Why a picture was not recreated.
 #[derive(Debug, thiserror::Error)]
 pub enum CutoutError {
     /// The user has no such item.
@@ -39,10 +39,10 @@ pub enum CutoutError {
     /// It is a draft without a finished picture.
     #[error("the draft has no finished picture")]
     Unfinished,
-    /// There is no photo, or no longer.
+    /// The photo does not exist (any more).
     #[error("the photo is not there")]
     PhotoGone,
-    /// The picture was not made or stored.
+    /// The picture could not be created or stored.
     #[error("the picture was not made")]
     Picture(#[from] media::Error),
     /// Documents or blobs failed.
@@ -73,9 +73,9 @@ impl From<Unread> for CutoutError {
     }
 }
 
-/// What became of the document of an item whose picture was made again.
+/// Outcome of updating an item whose picture was recreated.
 enum Replaced {
-    /// It shows the new picture, and showed the one at this URL before.
+    /// It shows the new picture instead of the one at this URL.
     Done {
         item: Box<DraftItem>,
         before: Option<String>,
@@ -89,7 +89,7 @@ fn is_finished(item: &DraftItem) -> bool {
 }
 
 impl Drafts {
-    /// Returns what pictures an item has; `None` if the user has no such item.
+    /// Returns an item's pictures; `None` if the user has no such item.
     ///
     /// # Errors
     /// When documents or blobs fail.
@@ -103,10 +103,10 @@ impl Drafts {
         Ok(Some(ItemPictures { image_url: found.image_url, photo, cutout: found.cutout }))
     }
 
-    /// Makes an item's picture again from its photo, and deletes the one that it replaces.
+    /// Recreates an item's picture from its photo, and deletes the replaced one.
     ///
     /// # Errors
-    /// See [`CutoutError`]. The item shows what it showed before.
+    /// See [`CutoutError`]. The item then still shows its old picture.
     pub async fn cut_out_again(
         &self,
         user: &UserId,

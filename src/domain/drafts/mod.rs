@@ -1,15 +1,15 @@
-//! Drafts: wardrobe items that are made from an uploaded photo.
+//! Drafts: wardrobe items created from an uploaded photo.
 //!
 //! ```text
 //! upload → Processing → Ready → accept → item        any → DELETE → gone
 //!                     ↘ Failed → retry → Processing   Failed 7 days → gone
 //! ```
 //!
-//! An upload keeps the photo, then the draft's document, then sends the message that has the photo processed. These have no
-//! common transaction: a message that was never sent, or lost, is sent again by [`Drafts::requeue_stale`], and a photo or
-//! picture without an item is deleted by [`Drafts::delete_orphans`].
+//! An upload stores the photo, then the draft's document, then sends the message that starts the processing. These
+//! steps are not atomic: [`Drafts::requeue_stale`] sends lost messages again, and [`Drafts::delete_orphans`] deletes
+//! photos and pictures without an item.
 //!
-//! The photo stays when the draft is accepted, so that its picture can be made again, and is deleted with the item.
+//! An accepted draft keeps its photo, so that its picture can be recreated; the photo is deleted with the item.
 
 mod cutout;
 mod photo;
@@ -45,7 +45,7 @@ use crate::store;
 
 /// Random bytes of a draft's id.
 const ID_BYTES: usize = 16;
-/// How long a draft that was accepted can be accepted again: an answer may have been lost.
+/// How long accepting a draft can be repeated, in case the answer was lost.
 const REPEATABLE: Duration = Duration::from_secs(60 * 60);
 
 /// Why something was not done.
@@ -60,7 +60,7 @@ pub enum Error {
     /// The queue failed.
     #[error("the photo could not be queued")]
     Queue(#[from] queue::Error),
-    /// A record does not turn into JSON: a fault in this program.
+    /// A record cannot be serialized; a bug.
     #[error("a record cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
     /// The user's id cannot be part of a blob's name.
@@ -78,18 +78,18 @@ pub struct Upload {
     pub is_wishlisted: bool,
 }
 
-/// What came of accepting a draft.
+/// Outcome of accepting a draft.
 #[derive(Debug)]
 pub enum Accepted {
     /// It is an item of the wardrobe.
     Item(Box<DraftItem>),
-    /// It is not ready, or no draft.
+    /// It is not ready, or not a draft.
     NotReady,
     /// The user has no such item.
     Missing,
 }
 
-/// What came of trying a draft again.
+/// Outcome of retrying a draft.
 #[derive(Debug)]
 pub enum Retried {
     /// The photo waits for a worker.
@@ -112,9 +112,9 @@ pub struct Parts {
     pub media: Media,
     /// Describes garments.
     pub describer: Describer,
-    /// Keeps messages that failed for good.
+    /// Stores messages that failed for good.
     pub dead_letters: DeadLetterService,
-    /// Memory for photos, which that of uploads is part of.
+    /// Memory for photos, shared with uploads.
     pub memory: BodyMemory,
 }
 
@@ -180,14 +180,15 @@ impl Drafts {
         self.0.blobs.store.public_url(&self.0.blobs.uploads, photo).into()
     }
 
-    /// Makes an item of the wardrobe of a ready draft. Accepting it again within the hour changes nothing.
+    /// Turns a ready draft into an item of the wardrobe. Repeating this within an hour changes nothing.
     ///
     /// # Errors
-    /// When the documents fail. Accepting it again heals that.
+    /// When the store fails; then accept it again.
     pub async fn accept(&self, user: &UserId, item: &ItemId) -> Result<Accepted, Error> {
         let (data, now) = (&self.0.base.data, self.now());
         let Some(known) = data.drafts.find_version(user, item).await? else { return Ok(Accepted::Missing) };
-        // The weekly digest finds users by their profiles. Before the item: nobody would create one later.
+        // The weekly digest finds users by their profiles. Create it before the item, because it would not be created
+        // later.
         if known.0.draft_status == Some(DraftStatus::Ready) {
             data.profiles.create_if_missing(user).await?;
         }
@@ -204,7 +205,7 @@ impl Drafts {
         Ok(accepted.await?.unwrap_or(Accepted::Missing))
     }
 
-    /// Has the photo of a failed draft processed again.
+    /// Queues the photo of a failed draft again.
     ///
     /// # Errors
     /// When blobs or documents fail.
@@ -237,7 +238,8 @@ impl Drafts {
         Ok(retried)
     }
 
-    /// Sends the message that has a draft's photo processed; if that fails, [`Drafts::requeue_stale`] does it later.
+    /// Sends the message that starts the processing of a draft's photo; if that fails, [`Drafts::requeue_stale`] sends
+    /// it later.
     async fn send_or_leave(&self, draft: &DraftItem) {
         if let Err(error) = self.send(draft).await {
             warn!(item.id = %draft.id, error = %Chain(&error), "photo not queued: the sweeper does it");
@@ -255,7 +257,7 @@ fn was_accepted_lately(item: &DraftItem, now: Timestamp) -> bool {
     item.draft_status.is_none() && item.accepted_at.is_some_and(|at| at + REPEATABLE > now)
 }
 
-/// The id of the draft that a user's request with this key makes.
+/// Returns the id of the draft created by a user's request with this key.
 fn id_of_key(user: &UserId, key: &str) -> ItemId {
     let hash = sha256_hex_of([user.as_str().as_bytes(), b"\n", key.as_bytes()]);
     format!("{DRAFT_PREFIX}{}", &hash[..2 * ID_BYTES]).into()

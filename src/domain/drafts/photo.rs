@@ -1,4 +1,4 @@
-//! Reading a photo that was uploaded, once there is memory for it.
+//! Reads uploaded photos when there is memory for them.
 
 use std::time::Duration;
 
@@ -17,21 +17,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a photo was not read.
 pub(super) enum Unread {
-    /// There is none, or no longer.
+    /// The photo does not exist (any more).
     Gone,
-    /// It is larger than what is accepted.
+    /// The photo exceeds the size limit.
     TooLarge {
         /// Size of the photo.
         bytes: usize,
     },
-    /// There was no memory for it in time.
+    /// No memory became available in time.
     NoRoom,
     /// The blobs failed.
     Failed(blob::Error),
 }
 
 impl Drafts {
-    /// Reads the photo of an item. Its memory is charged to `caller` until the charge is dropped.
+    /// Reads the photo of an item, charging its memory to `caller` until the charge is dropped.
     pub(super) async fn photo(&self, caller: Caller, user: &UserId, item: &ItemId) -> Result<(Bytes, Charge), Unread> {
         let Parts { blobs, memory, .. } = &*self.0;
         let name = upload_name(user, item).ok_or(Unread::Gone)?;

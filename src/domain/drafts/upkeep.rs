@@ -1,4 +1,4 @@
-//! Cleans up drafts that no worker processes, and blobs that belong to no item any more.
+//! Cleans up stale drafts, and blobs that no longer belong to an item.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,15 +20,15 @@ use crate::model::timestamp::Timestamp;
 const BATCH: usize = 200;
 /// Time without a worker after which a photo is queued again.
 const STALE_AFTER: Duration = Duration::from_secs(10 * 60);
-/// How often a photo is queued again before its draft fails.
+/// Number of times a photo is queued again before its draft fails.
 const MOST_ATTEMPTS: u32 = 3;
-/// Age at which a failed draft is deleted, and a blob without an item.
+/// Age at which failed drafts and blobs without an item are deleted.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Blobs in one page of a listing.
 const LISTED: usize = 1000;
-/// Items that are looked up at once.
+/// Items looked up in one query.
 const LOOKED_UP: usize = 100;
-/// Up to so many orphans nothing is suspicious.
+/// Number of orphans up to which nothing is suspicious.
 const FEW_ORPHANS: usize = 1000;
 
 /// What [`Drafts::requeue_stale`] did.
@@ -43,7 +43,7 @@ pub struct Requeued {
 /// What [`Drafts::delete_orphans`] found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Orphans {
-    /// Old blobs whose names are those of an item's.
+    /// Old blobs named like blobs of items.
     pub examined: usize,
     /// Blobs that belong to no item.
     pub found: usize,
@@ -59,8 +59,8 @@ enum Swept {
 }
 
 impl Drafts {
-    /// Queues photos again that have waited without a worker for ten minutes: their message was lost or never sent, or their
-    /// worker died. After three times the draft fails. There may be more than one call finds.
+    /// Queues photos again that have waited without a worker for ten minutes, because their message was lost or never
+    /// sent, or their worker died. After three times the draft fails. One call may not find all.
     ///
     /// # Errors
     /// When documents or queue fail. What is left is found the next time.
@@ -100,7 +100,7 @@ impl Drafts {
         Ok(swept.await?)
     }
 
-    /// Sends the message of a draft that waits again. When that fails, it is as if it had not been tried.
+    /// Sends the message of a waiting draft again; on failure, undoes the attempt.
     async fn send_or_undo(&self, before: &DraftItem, waiting: &DraftItem) -> Result<(), Error> {
         let sent = self.send(waiting).await;
         if sent.is_err() {
@@ -119,7 +119,7 @@ impl Drafts {
         sent
     }
 
-    /// Deletes drafts that failed a week ago, with their photos. Returns how many.
+    /// Deletes drafts that failed a week ago, with their photos. Returns their number.
     ///
     /// # Errors
     /// When documents fail. What is left is found the next time.
@@ -150,8 +150,8 @@ impl Drafts {
         Ok(deleted)
     }
 
-    /// Deletes the blobs of an item that is gone: its photo and its pictures. A picture without a user in its name stays while
-    /// another user has an item of this id.
+    /// Deletes the blobs of an item that is gone: its photo and its pictures. A picture without a user in its name is
+    /// kept while another user has an item with this id.
     ///
     /// # Errors
     /// When blobs or documents fail. [`Drafts::delete_orphans`] deletes what is left.
@@ -167,9 +167,9 @@ impl Drafts {
         Ok(blobs.delete_all(user, item, image_url).await?)
     }
 
-    /// Deletes photos and finished pictures that are older than a week and belong to no item. Counts them first. If they are
-    /// many, and more than half of all, it is more likely that the documents are others' than that the blobs are left over:
-    /// then nothing is deleted.
+    /// Deletes photos and finished pictures that are older than a week and belong to no item. It counts them first: if
+    /// they are many, and more than half of all, the documents probably belong to another deployment, and nothing is
+    /// deleted.
     ///
     /// # Errors
     /// When blobs or documents fail. What is left is found the next time.
@@ -209,7 +209,7 @@ impl Drafts {
         Ok(report)
     }
 
-    /// A blob that may be an orphan, if its name and age allow that.
+    /// Returns the blob as a possible orphan, judging by its name and age.
     fn candidate(&self, blob: Listed, is_archive: bool) -> Option<(BlobName, Named)> {
         let is_old = blob.properties.last_modified <= before(self.now(), KEPT).get();
         let named = if is_archive {
@@ -246,8 +246,8 @@ impl Drafts {
         Ok(())
     }
 
-    /// Whether an item needs this blob, which is named like one of its own: every photo, and a picture unless the item shows
-    /// another one of its own.
+    /// Whether an item needs this blob, which is named like one of its own: always for a photo; for a picture unless
+    /// the item shows another of its own pictures.
     fn needs(&self, item: &Shown, container: &ContainerName, name: &BlobName, named: &Named) -> bool {
         if !named.may_be_of(&item.user_id) {
             return false;
@@ -262,7 +262,7 @@ fn before(now: Timestamp, time: Duration) -> Timestamp {
     (now.get() - time).into()
 }
 
-/// Whether a draft has waited for a worker since `until`, and has none.
+/// Whether a draft has waited since `until` without a worker.
 fn is_stale(draft: &DraftItem, now: Timestamp, until: Timestamp) -> bool {
     draft.is_processing() && !draft.is_leased(now) && draft.draft_updated_at.is_none_or(|at| at <= until)
 }

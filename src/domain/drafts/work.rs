@@ -1,4 +1,4 @@
-//! What a worker does with a draft: takes its lease, finishes its picture, describes it, and says so in its document.
+//! Processes a draft: takes its lease, finishes its picture, describes it, and updates its document.
 
 use std::error::Error as StdError;
 
@@ -28,25 +28,25 @@ use crate::queue::QueueMessage;
 const UNREADABLE: &str = "Unsupported or corrupt image.";
 const TOO_LARGE: &str = "The picture is too large.";
 const PHOTO_GONE: &str = "The uploaded photo is no longer there.";
-/// For whatever another try may mend.
+/// Reason for failures that a retry may fix.
 pub(super) const NOT_PROCESSED: &str = "The picture could not be processed. Please try again.";
 
-/// What was done with a message.
+/// Outcome of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Worked {
     /// The draft is ready.
     Ready,
-    /// The photo is none that can be processed.
+    /// The photo cannot be processed.
     Failed,
-    /// There was nothing left to do.
+    /// There was nothing to do.
     Nothing,
 }
 
-/// Why a photo has not become a picture.
+/// Why a photo could not be processed.
 enum Fault {
-    /// No try can succeed, for this reason.
+    /// Retries cannot help, for this reason.
     Final(&'static str),
-    /// There is no room for it at the moment.
+    /// No memory is available at the moment.
     NoRoom,
     /// Another try may succeed.
     Temporary(Box<dyn StdError + Send + Sync>),
@@ -80,7 +80,7 @@ struct Finished {
 enum Left {
     /// There is no such item.
     Gone,
-    /// It does not wait for a worker.
+    /// It is not waiting for a worker.
     Settled,
     /// Another worker has it.
     Elsewhere,
@@ -94,7 +94,7 @@ impl QueueMessage for ImageJobMessage {
 }
 
 impl Drafts {
-    /// Does what a message asks for. Doing it again changes nothing.
+    /// Processes a message. Repeating it changes nothing.
     ///
     /// # Errors
     /// See [`WorkError`].
@@ -102,7 +102,7 @@ impl Drafts {
         let ImageJobMessage { user_id, item_id, .. } = message;
         let held = match self.claim(user_id, item_id).await? {
             Claimed::Ours(held) => held,
-            // Perhaps the worker before this one had finished its picture.
+            // The previous worker may already have finished its picture.
             Claimed::Left(Left::Gone) => return self.clean_up(user_id, item_id).await,
             Claimed::Left(Left::Settled) => return Ok(Worked::Nothing),
             Claimed::Left(Left::Elsewhere) => return Err(WorkError::HeldElsewhere),
@@ -146,14 +146,14 @@ impl Drafts {
         Ok(Finished { picture, metadata: self.describe(user_id, id).await? })
     }
 
-    /// Describes the finished picture; `None` if the model says nothing of use.
+    /// Describes the finished picture; `None` if the model gives no usable description.
     async fn describe(&self, user: &UserId, item: &ItemId) -> Result<Option<Metadata>, Fault> {
         let Parts { blobs, describer, .. } = &*self.0;
         let name = picture_name(user, item).ok_or(Fault::Final(NOT_PROCESSED))?;
         let found = blobs.store.get(&blobs.archive, &name, Span::Whole).await.map_err(Fault::temporary)?;
         let Some(blob) = found else { return Ok(None) };
         let picture = blob.bytes().await.map_err(Fault::temporary)?.into();
-        // Whoever may upload may have it described: that costs the service's tokens, and not those for the stylist.
+        // Every user who may upload gets a description, at the service's expense rather than from the user's budget.
         match describer.try_describe(&CallContext::service(), picture).await {
             Ok(metadata) => Ok(Some(metadata)),
             Err(error) if error.is_temporary() => Err(Fault::temporary(error)),
@@ -204,7 +204,7 @@ impl Drafts {
         }
     }
 
-    /// Sees what has become of a draft whose lease was lost while its photo was processed.
+    /// Checks the state of a draft whose lease was lost during processing.
     async fn after_loss(&self, user: &UserId, item: &ItemId, lost: Lost) -> Result<Worked, WorkError> {
         match self.0.base.data.drafts.find(user, item).await? {
             None => self.clean_up(user, item).await,
@@ -220,7 +220,7 @@ impl Drafts {
         Ok(Worked::Nothing)
     }
 
-    /// Marks the draft of a message that no delivery could get done, and stores the message as a dead letter of `queue`.
+    /// Marks the draft of a message that failed for good, and stores the message as a dead letter of `queue`.
     ///
     /// # Errors
     /// [`WorkError::HeldElsewhere`] while a worker has the draft; when documents fail. The message must then stay in its queue.
@@ -244,7 +244,7 @@ impl Drafts {
     }
 }
 
-/// Gives the lease back, so that the next delivery can take it at once.
+/// Releases the lease, so that the next delivery can take it at once.
 async fn release(held: &Held<DraftItem>) {
     match held.release().await {
         Ok(()) | Err(lease::Error::Lost) => {}
@@ -265,7 +265,7 @@ fn fault_of(error: media::Error) -> Fault {
     }
 }
 
-/// Writes what the model sees into a draft.
+/// Copies the model's description into a draft.
 fn describe_in(draft: &mut DraftItem, metadata: &Metadata) {
     let Metadata { brand, category, tags, colours } = metadata;
     let category = category.as_deref().map(category_for_people);
@@ -280,7 +280,7 @@ fn describe_in(draft: &mut DraftItem, metadata: &Metadata) {
     }
 }
 
-/// The category as clients spell it, for those that they have a size control for; else the text.
+/// Returns the category in the clients' spelling if they have a size control for it; otherwise the text.
 fn category_for_people(text: &str) -> String {
     if vocabulary::folded_words(text).iter().any(|word| UNDERWEAR.contains(&word.as_str())) {
         return "Underwear".to_owned();
@@ -299,7 +299,7 @@ fn category_for_people(text: &str) -> String {
     known.unwrap_or(text).to_owned()
 }
 
-/// Words for underwear, as folded by [`vocabulary::fold_plural`]. To search and advice it is no category of its own.
+/// Words for underwear, as folded by [`vocabulary::fold_plural`]. Search and advice have no separate category for it.
 const UNDERWEAR: [&str; 7] = ["underwear", "bra", "bralette", "lingerie", "boxer", "brief", "underpant"];
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ const DARKEST_WHITE: u8 = 235;
 pub struct Colour(u8);
 
 impl Colour {
-    /// The first known colour of the item: of its colours by name, else by hex value, and then of its tags.
+    /// Returns the item's first known colour: from its colours, by name or else by hex value, and then from its tags.
     pub fn of(item: &ItemNumbers) -> Option<Self> {
         let by_colours =
             item.colours().find_map(|colour| Self::named_in(&colour.name).or_else(|| Self::of_hex(&colour.hex)));

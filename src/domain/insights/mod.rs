@@ -135,7 +135,7 @@ pub struct Insights {
     clock: Arc<dyn Clock>,
     /// Answers are saved while they are sent.
     tasks: TaskTracker,
-    /// How long an answer is kept at most; not at all when zero.
+    /// Maximum time an answer is kept; zero disables caching.
     time_to_live: Duration,
     metrics: Metrics,
     memory: Cache<(UserId, Question), Arc<Known>, BodyBytes>,
@@ -163,7 +163,7 @@ struct BodyBytes;
 
 impl Weighter<(UserId, Question), Arc<Known>> for BodyBytes {
     fn weight(&self, _key: &(UserId, Question), known: &Arc<Known>) -> u64 {
-        // With something for the entry itself.
+        // Plus the overhead of the entry.
         known.answer.body.len() as u64 + 512
     }
 }
@@ -214,7 +214,7 @@ impl Insights {
         }
         let turn_of_user = self.turn_of(user).await;
         let turn = self.computations.acquire().await.map_err(|closed| Error::Broken(closed.into()))?;
-        // Somebody else may have computed it while we waited.
+        // Another request may have computed it while we waited.
         if let Some(answer) = fingerprint.as_ref().and_then(|fingerprint| self.recall(&key, fingerprint, now)) {
             return Ok(answer);
         }
@@ -269,7 +269,7 @@ impl Insights {
             Ok(wears)
         };
         let (items, wears) = tokio::try_join!(items, wears)?;
-        // Takes longer than the runtime should wait when there are thousands.
+        // Too slow for the async runtime when there are thousands of items.
         let body = tokio::task::spawn_blocking(move || vault.finish(items, &wears).map(Answer::new));
         match body.await {
             Ok(Ok(answer)) => Ok(answer),

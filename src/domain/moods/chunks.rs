@@ -52,9 +52,9 @@ enum Saved {
 }
 
 impl Moods {
-    /// Has the model read these articles, and saves the moods. Repeating it continues where it was interrupted; once
-    /// done, it returns the same report and changes nothing. New moods of one `run` are merged more readily with each
-    /// other.
+    /// Extracts moods from these articles with the model, and saves them. Repeating it continues where it was
+    /// interrupted; once done, it returns the same report and changes nothing. New moods of one `run` are merged more
+    /// readily with each other.
     ///
     /// # Errors
     /// When the model or store failed, or another worker holds the chunk: see [`Error`].
@@ -133,7 +133,7 @@ impl Moods {
                 Ok(Saved::Created) => report.created += 1,
                 Ok(Saved::Grown) => report.grown += 1,
                 Ok(Saved::Unchanged) => report.unchanged += 1,
-                // Never to be read, however often it is tried.
+                // Unreadable, so retries cannot help.
                 Err(data::Error::Unwritable(error)) => {
                     warn!(mood.id = planned.seen.id(), fault = ?error.classify(), "mood not changed");
                 }
@@ -145,7 +145,7 @@ impl Moods {
         Ok(report)
     }
 
-    /// Has the model find moods in the articles.
+    /// Extracts moods from the articles with the model.
     async fn extract(&self, snippets: &[Snippet]) -> Result<Vec<SeenMood>, Error> {
         if snippets.is_empty() {
             return Ok(Vec::new());
@@ -210,7 +210,7 @@ impl Moods {
         let edit = |found: Option<MoodRecord>| {
             let is_new = found.is_none();
             let mut record = found.unwrap_or_else(|| MoodRecord::new(seen, vector.clone(), run));
-            // Deleted meanwhile, perhaps under another name.
+            // Deleted meanwhile, perhaps with an id in another form.
             record.mood.id.clone_from(&id);
             if record.name_embedding.is_empty() && target.is_none() {
                 record.name_embedding.clone_from(&vector);

@@ -8,8 +8,8 @@ use crate::model::timestamp::Timestamp;
 /// Longest text that is parsed, in bytes.
 const LONGEST: usize = 100;
 
-/// Parses a date; `None` if it is none. Without a time it is midnight, without a zone UTC. Weekdays are ignored, since
-/// they are often wrong or in another language.
+/// Parses a date; `None` if it is invalid. Without a time it is midnight, without a zone UTC. Weekdays are ignored,
+/// since they are often wrong or in another language.
 pub fn parse(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if text.is_empty() || text.len() > LONGEST || !text.is_ascii() {
@@ -63,7 +63,7 @@ impl Parts {
             "am" => self.is_afternoon = Some(false),
             "pm" => self.is_afternoon = Some(true),
             lower if lower.starts_with(|first: char| first.is_ascii_alphabetic()) => {
-                // A weekday, or a word that says nothing: "at", "(CET)".
+                // A weekday, or a word without meaning: "at", "(CET)".
                 if self.month.is_none()
                     && let Some(month) = month(lower)
                 {
@@ -91,7 +91,7 @@ impl Parts {
                 self.month = numbered(month);
                 self.day = Some(day.parse().ok()?);
             }
-            // Who writes the day first and who the month cannot be told, unless the month is a word.
+            // The order of day and month is ambiguous unless the month is a word.
             [day, month, year] if month.starts_with(|first: char| first.is_ascii_alphabetic()) => {
                 self.day = Some(day.parse().ok()?);
                 self.month = self::month(&month.to_ascii_lowercase());
@@ -158,7 +158,7 @@ fn full_year(text: &str) -> Option<i32> {
     let year: i32 = text.parse().ok()?;
     match text.len() {
         4 => Some(year),
-        // As RFC 2822 says.
+        // As in RFC 2822.
         2 if year < 50 => Some(2000 + year),
         2 | 3 => Some(1900 + year),
         _ => None,

@@ -78,12 +78,12 @@ pub fn read(body: &[u8], content_type: &str, url: &Url, publisher: &str) -> Resu
     if text.trim_start_matches('\u{feff}').trim_start().starts_with('{') {
         return json_feed::read(&text, url, publisher);
     }
-    // That of a text in UTF-16 can be read only now.
+    // The declaration of a UTF-16 text can be read only now.
     let text = declaration(text.trim_start().as_bytes()).map_or(&*text, |found| &text.trim_start()[found.len()..]);
     let outline = outline(text)?;
     let mut entries = parse(&outline.document(text, outline.entries.iter()), url).map(|feed| feed.entries);
     if entries.is_err() && outline.entries.len() > 1 {
-        // One entry that the parser refuses does not cost the others.
+        // An entry that the parser rejects does not affect the others.
         let single = |entry| parse(&outline.document(text, std::iter::once(entry)), url).ok();
         entries = Ok(outline.entries.iter().filter_map(single).flat_map(|feed| feed.entries).collect());
     }
@@ -106,7 +106,7 @@ pub(super) fn each_once(found: impl Iterator<Item = Snippet>) -> Vec<Snippet> {
 /// Decompresses a gzip file, as far as possible and within the limit.
 fn unpack(body: &[u8]) -> Vec<u8> {
     let mut unpacked = Vec::new();
-    // What comes before a fault counts.
+    // Data before an error is used.
     MultiGzDecoder::new(body).take(MOST_BYTES).read_to_end(&mut unpacked).ok();
     unpacked
 }
@@ -138,7 +138,7 @@ fn decode<'a>(body: &'a [u8], content_type: &str) -> Cow<'a, str> {
     let declared = declaration.and_then(|declaration| decode_as(str::from_utf8(declaration).ok()?, rest));
     let labelled = || decode_as(&format!("<?xml version=\"1.0\" encoding=\"{}\"?>", label?), rest);
     declared.or_else(labelled).unwrap_or_else(|| {
-        // UTF-8: what a reader takes everything for that it has not seen yet.
+        // UTF-8, the default of a reader before any input.
         DecodingReader::new(&b""[..]).encoding().decode(rest).0
     })
 }
@@ -259,7 +259,7 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
                     found.repairs.push(Repair { place: before..after, text: "".into() });
                     continue;
                 };
-                // What was opened since then and never closed.
+                // Elements opened since then and never closed.
                 let closed: String = open.drain(depth + 1..).rev().map(|name| format!("</{name}>")).collect();
                 if !closed.is_empty() {
                     found.repairs.push(Repair { place: before..before, text: closed.into() });
@@ -278,7 +278,7 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
                 let ampersands = text[before..after].match_indices('&').map(|(at, _)| before + at).take(MOST_REPAIRS);
                 found.repairs.extend(ampersands.map(|at| Repair { place: at..at + 1, text: "&amp;".into() }));
             }
-            // The parser would change its encoding there, and panics when it is too late for that.
+            // The parser would change its encoding there, and panics if that comes too late.
             Ok(Event::Decl(_)) => break,
             Ok(Event::Eof) => {
                 found.is_whole = open.is_empty() && elements > 0;
@@ -291,7 +291,7 @@ fn outline(text: &str) -> Result<Outline, FeedError> {
     match (elements, found.entries.is_empty()) {
         (0, _) => Err(FeedError::NotAFeed),
         (_, true) if !found.is_whole => Err(FeedError::Broken),
-        // A feed may have nothing to say.
+        // A feed may be empty.
         (_, true) => Ok(Outline { head: text.len(), around: Vec::new(), ..found }),
         (_, false) => Ok(found),
     }
@@ -328,7 +328,7 @@ fn snippet(entry: &Entry, publisher: &str) -> Option<Snippet> {
     let link = page.or(entry.links.first()).map_or(entry.id.as_str(), |link| link.href.as_str());
     let summary = entry.summary.as_ref().map(|summary| summary.content.as_str());
     let content = entry.content.as_ref().and_then(|content| content.body.as_deref());
-    // The longer of the two; the summary of two that are as long.
+    // The longer of the two; the summary if equal.
     let text = [content, summary].into_iter().flatten().map(|markup| plain(head(markup), TEXT));
     let published = entry.published.or(entry.updated);
     Some(Snippet {

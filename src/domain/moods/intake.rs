@@ -171,7 +171,7 @@ impl Moods {
         let (validators, publisher) = (fetched.validators.clone(), publisher(feed));
         let read = move || feeds::read(&fetched.body, &fetched.content_type, &fetched.url, &publisher);
         let articles = tokio::task::spawn_blocking(read).await??;
-        // The rest of a feed that is broken may come when it is read again.
+        // The rest of a truncated feed may be available next time.
         let validators = if articles.is_whole { validators } else { Validators::default() };
         let hashes: Vec<String> = articles.snippets.iter().map(|snippet| short_hash(&snippet.url)).collect();
         let is_new = |hash: &String| !state.seen.contains(hash);

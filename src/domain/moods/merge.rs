@@ -116,7 +116,7 @@ pub async fn nearest(moods: &Moods, candidates: &[Candidate], run: &str) -> data
 }
 
 fn likeness(candidate: &Candidate, stored: &MoodName, run: &str) -> Option<(Likeness, f32)> {
-    // The same name is the same mood, whatever model made the vectors.
+    // Equal names are the same mood, whatever model made the embeddings.
     if candidate.seen.id() == stored.id || candidate.seen.name.eq_ignore_ascii_case(stored.name.trim()) {
         return Some((Likeness::Same, f32::INFINITY));
     }

@@ -5,7 +5,7 @@
 //! then records in one write that their articles are known and their messages due, then sends these. After an
 //! interruption the next run continues.
 //!
-//! A chunk's moods, and the stored moods they match, are recorded before the first one is saved. So repeating it
+//! A chunk's moods, and the stored moods they match, are recorded before the first one is saved. So repeating a chunk
 //! changes nothing: an article counts once per mood.
 
 mod chunks;

@@ -195,7 +195,7 @@ impl Found {
     fn take(&mut self, entry: Entry, since: OffsetDateTime, until: OffsetDateTime) {
         match entry {
             Entry::Page(listed) => {
-                // Without a title it is a section, or the front page.
+                // Without a title it is a section or the front page.
                 let is_article = listed.title.is_some() || sitemaps::title_of(&listed.url).is_some();
                 if let Some(at) = appeared(&listed).filter(|at| is_article && *at >= since) {
                     self.articles.add(at, listed);
@@ -206,7 +206,7 @@ impl Found {
                 let (first, last) = match (modified, period) {
                     (Some(at), _) => (at.get(), at.get()),
                     (None, Some((first, last))) => (first.assume_utc(), last.assume_utc() + time::Duration::DAY),
-                    // Whatever it has may be new.
+                    // Its entries may be new.
                     (None, None) => (since, until),
                 };
                 if first <= until && last >= since {
@@ -239,7 +239,7 @@ impl<T> Newest<T> {
 
     fn add(&mut self, at: OffsetDateTime, thing: T) {
         self.things.push((at, thing));
-        // Not each time, so that it costs next to nothing for each.
+        // Amortised: not on every insertion.
         if self.things.len() >= 2 * self.most {
             self.shrink();
         }

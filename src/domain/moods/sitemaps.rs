@@ -59,9 +59,9 @@ pub struct Listed {
 /// How reading ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// With its last entry, or where the reader had enough.
+    /// At its last entry, or where the visitor stopped.
     Reached,
-    /// At a limit, or where it is broken. The entries before that count.
+    /// At a limit or an error. The entries before that are used.
     Cut,
 }
 
@@ -70,7 +70,7 @@ pub enum End {
 #[error("this is not a sitemap")]
 pub struct NotASitemap;
 
-/// Calls `visit` with each entry of a sitemap, until it breaks off.
+/// Calls `visit` with each entry of a sitemap, until `visit` breaks.
 ///
 /// # Errors
 /// When it is neither a list of pages nor one of sitemaps.
@@ -154,7 +154,7 @@ fn walk(source: impl Read, mut visit: impl FnMut(Entry) -> ControlFlow<()>) -> R
         return walk_lines(source, &left, visit);
     }
     let mut reader = Reader::from_reader(source);
-    // An `&` in an address that begins no reference.
+    // An `&` in a URL that does not begin a reference.
     reader.config_mut().allow_dangling_amp = true;
     let mut buffer = Vec::new();
     let mut depth = 0_usize;
@@ -312,7 +312,7 @@ pub const MONTH: Duration = Duration::days(31);
 pub fn title_of(url: &str) -> Option<String> {
     let path = url.split(['?', '#']).next().unwrap_or_default().split_once("://")?.1;
     let slugs = path.split('/').skip(1).map(words_of);
-    // The last one of those with as many words.
+    // The last one of those with the most words.
     let words = slugs.max_by_key(Vec::len).filter(|words| words.len() >= FEWEST_WORDS)?;
     Some(plain(&capitalised(&words.join(" ")), TITLE))
 }
@@ -326,6 +326,6 @@ fn words_of(slug: &str) -> Vec<&str> {
         digits >= 5 && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
     };
     words.retain(|word| !is_number(word));
-    // What is not a word but an escape says nothing.
+    // Percent-escapes are not words.
     if words.iter().any(|word| word.contains('%') || word.contains('.')) { Vec::new() } else { words }
 }

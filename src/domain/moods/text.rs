@@ -168,7 +168,7 @@ pub fn article_url(text: &str) -> Option<String> {
             url.query_pairs_mut().extend_pairs(kept);
         }
     }
-    // Parsing may have made it longer: what is not ASCII is escaped.
+    // Parsing may have made it longer by escaping non-ASCII characters.
     (url.as_str().len() <= LONGEST_URL).then(|| url.into())
 }
 

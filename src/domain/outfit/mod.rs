@@ -1,7 +1,6 @@
-//! Putting clothes together: which pieces of a wardrobe go together, for what, and in which weather.
-//!
-//! [`compose`] makes one outfit, [`plan()`] those of several days. Only pieces that were given are used. What speaks for and
-//! against a piece is in `rules`, each rule on its own.
+//! Outfits: which pieces of a wardrobe go together, for which occasion, and in which weather. [`compose`] creates one
+//! outfit, [`plan()`] outfits for several days. Only the given pieces are used. `rules` scores the pieces, with a
+//! function per rule.
 
 mod plan;
 mod rules;
@@ -19,11 +18,11 @@ use crate::model::profile::UserProfile;
 use crate::model::thesaurus::{self, Kind, TermId};
 use crate::model::wardrobe::WardrobeItem;
 
-/// Pieces of a slot that are tried together with those of the others, the best.
+/// Number of best pieces of a slot that are combined with those of other slots.
 const TRIED: usize = 8;
-/// Points below which a knit or an accessory is left out.
+/// Points below which an optional knit or accessory is left out.
 const WELCOME: i32 = 4;
-/// Colours, and brands, of a profile that count, the first ones.
+/// Most colours, and most brands, of a profile that are considered.
 const MAX_WORDS: usize = 30;
 /// Degrees Celsius below which a knit goes over a top, and a jacket over everything.
 const KNIT_BELOW: f64 = 14.0;
@@ -40,14 +39,14 @@ pub struct Piece {
     pub brand: String,
     /// Number of wears.
     pub wear_count: u32,
-    /// Whole days since it was worn last.
+    /// Whole days since it was last worn.
     pub days_since_worn: Option<i64>,
-    /// How often it was worn to what, among its newest wearings.
+    /// Number of its newest wears by occasion.
     pub occasions: BTreeMap<String, u32>,
 }
 
 impl Piece {
-    /// A piece of the wardrobe, as it is at this moment.
+    /// Creates a piece from an item, as of `now`.
     pub fn new(item: &WardrobeItem, now: OffsetDateTime) -> Self {
         let mut occasions = BTreeMap::new();
         for occasion in item.wear_events.iter().filter_map(|wear| wear.occasion.as_deref()) {
@@ -63,16 +62,16 @@ impl Piece {
         }
     }
 
-    /// Whether a text names this piece: its id, or a description that it fits.
+    /// Whether a text refers to this piece, by its id or a matching description.
     pub fn is_named(&self, text: &str) -> bool {
         self.id.as_str() == text || named_description(text).fits(&self.garment)
     }
 }
 
-/// What a text describes; a name as [`Garment::name`] has it asks for its maker, too.
+/// Parses a description; a text in the form of [`Garment::name`] must also match the brand.
 fn named_description(text: &str) -> Description {
     let mut description = Description::of(text);
-    // "brown Carmina loafers": what stands with a capital letter in a name is the maker.
+    // "brown Carmina loafers": a capitalised word within a name is the brand.
     for word in text.split_whitespace().skip(1).filter(|word| word.chars().next().is_some_and(char::is_uppercase)) {
         let word = word.to_lowercase();
         if thesaurus::lookup(&word).is_none() && !description.words.contains(&word) {
@@ -82,21 +81,21 @@ fn named_description(text: &str) -> Description {
     description
 }
 
-/// What the owner likes and does not like.
+/// The owner's likes and dislikes.
 #[derive(Debug, Clone, Default)]
 pub struct Taste {
     /// Colours they like, lower case.
     pub colours: Vec<String>,
     /// Brands they like, lower case.
     pub brands: Vec<String>,
-    /// Things that the user said they like.
+    /// Stated likes.
     pub likes: Vec<Description>,
-    /// Things that the user said they do not want to wear.
+    /// Stated dislikes.
     pub dislikes: Vec<Description>,
 }
 
 impl Taste {
-    /// Reads it from the user's profile, and from what the stylist remembers of them.
+    /// Reads the taste from the user's profile and the stylist's memory.
     pub fn of(profile: Option<&UserProfile>, memory: Option<&Conversation>) -> Self {
         let mut taste = Self::default();
         if let Some(profile) = profile {
@@ -114,7 +113,7 @@ impl Taste {
         taste
     }
 
-    /// Whether the owner does not want to wear this.
+    /// Whether the owner dislikes the garment.
     pub fn rejects(&self, garment: &Garment) -> bool {
         self.dislikes.iter().any(|dislike| dislike.fits(garment))
     }
@@ -123,24 +122,24 @@ impl Taste {
 /// Occasion and weather of an outfit.
 #[derive(Debug, Clone)]
 pub struct Situation {
-    /// Occasions that it is worn to, the most formal first.
+    /// Its occasions, most formal first.
     pub occasions: Vec<TermId>,
     /// Range of formality, from 0 (sport) to 5 (black tie).
     pub formality: (u8, u8),
-    /// Words that fitting pieces are tagged with.
+    /// Tags of suitable pieces.
     pub wants: Vec<&'static str>,
-    /// Kinds, colours, materials and styles that were asked for.
+    /// Requested kinds, colours, materials and styles.
     pub asked: Description,
     /// Degrees Celsius.
     pub celsius: f64,
-    /// Whether rain or snow is to be expected.
+    /// Whether rain or snow is expected.
     pub wet: bool,
     /// Name of the weather in a reason: "9 °C" or "November".
     pub weather: String,
 }
 
 impl Situation {
-    /// What a text asks for, such as "casual dinner" or "office". Words about the weather count; otherwise it is `celsius`.
+    /// Parses a request such as "casual dinner" or "office". Words about the weather override `celsius`.
     pub fn new(text: &str, celsius: f64, wet: bool, weather: String) -> Self {
         let terms = thesaurus::terms(text);
         let of = |kind| terms.iter().copied().filter(move |term| term.kind() == kind);
@@ -148,7 +147,7 @@ impl Situation {
         occasions.sort_by_key(|term| std::cmp::Reverse(term.term().facts.formality.map(|(least, _)| least)));
         let style = of(Kind::Style).filter_map(|term| term.term().facts.formality).next_back();
         let formality = match (occasions.first().and_then(|occasion| occasion.term().facts.formality), style) {
-            // "A casual dinner": the style says how the occasion is meant.
+            // "A casual dinner": the style modifies the occasion.
             (Some(_), Some(style)) => style,
             (Some(formality), None) | (None, Some(formality)) => formality,
             (None, None) => (1, 2),
@@ -179,7 +178,7 @@ impl Situation {
 pub struct Worn {
     /// Slot of the piece.
     pub slot: Slot,
-    /// Its place among the pieces that the outfit was made from.
+    /// Its index among the given pieces.
     pub piece: usize,
     /// Reason for the choice, in a few words.
     pub why: String,
@@ -190,7 +189,7 @@ pub struct Worn {
 pub struct Outfit {
     /// The pieces, in the order of the slots.
     pub worn: Vec<Worn>,
-    /// What it lacks, although nobody (or nobody in this weather) can go without.
+    /// Required slots (for this weather) that could not be filled.
     pub missing: Vec<Slot>,
 }
 
@@ -201,27 +200,27 @@ impl Outfit {
     }
 }
 
-/// Which pieces have to be in an outfit, and which should not.
+/// Which pieces an outfit must and should not contain.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Choice<'a> {
-    /// Places of pieces that it is built around.
+    /// Indices of pieces that it is built around.
     pub anchors: &'a [usize],
-    /// Places of pieces that it must not have.
+    /// Indices of pieces that it must not contain.
     pub avoided: &'a [usize],
-    /// Places of pieces that it has only if there is nothing else.
+    /// Indices of pieces to use only if there is no alternative.
     pub spared: &'a [usize],
-    /// Places of pieces that are at hand, and good to have again.
+    /// Indices of pieces that are already packed, and preferred.
     pub packed: &'a [usize],
 }
 
-/// What a piece would add to an outfit.
+/// A piece that may be added to an outfit, with its points.
 #[derive(Clone, Copy)]
 struct Candidate {
     piece: usize,
     points: i32,
 }
 
-/// The best outfit of these pieces: all anchors that go on the body, and what completes them.
+/// Returns the best outfit of these pieces: all wearable anchors, completed with other pieces.
 pub fn compose(pieces: &[Piece], situation: &Situation, taste: &Taste, choice: Choice<'_>) -> Outfit {
     let maker = Maker { pieces, situation, taste, choice };
     let mut chosen: Vec<(Slot, usize)> = Vec::new();
@@ -267,7 +266,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// The pieces that can go there, the best first.
+    /// Returns the candidates that satisfy `fits`, best first.
     fn candidates(&self, fits: impl Fn(&Piece) -> bool) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = (0..self.pieces.len())
             .filter(|place| fits(&self.pieces[*place]) && !self.choice.avoided.contains(place))
@@ -291,12 +290,12 @@ impl Maker<'_> {
         chosen.iter().map(|(_, other)| rules::harmony(&self.pieces[piece].garment, &self.pieces[*other].garment)).sum()
     }
 
-    /// Whether a knit that needs nothing under it is there.
+    /// Whether it contains a knit that needs nothing under it.
     fn has_closed_knit(&self, chosen: &[(Slot, usize)]) -> bool {
         chosen.iter().any(|(slot, piece)| *slot == Slot::Knit && !self.pieces[*piece].garment.layer)
     }
 
-    /// Chooses a top and bottoms, or a dress, and shoes, so that they go together best.
+    /// Adds the best combination of top and bottoms, or a dress, and shoes.
     fn add_base(&self, chosen: &mut Vec<(Slot, usize)>) {
         let has = |slot| chosen.iter().any(|(taken, _)| *taken == slot);
         let of = |slot: Slot| {
@@ -340,7 +339,7 @@ impl Maker<'_> {
             if !has_dress {
                 for top in &tops {
                     for bottom in &bottoms {
-                        // What is missing weighs heavily: a dress may be there.
+                        // A missing slot weighs heavily, so that a dress can win.
                         let lacks =
                             i32::from(needs_top && top.is_none()) + i32::from(bottom.is_none() && !has(Slot::Bottoms));
                         let is_knit = |top: &Candidate| self.pieces[top.piece].garment.slot == Some(Slot::Knit);
@@ -354,7 +353,7 @@ impl Maker<'_> {
                 consider(shoe.iter().copied().collect(), 0);
             }
             for dress in dresses.iter().flatten() {
-                // One piece has the points of two.
+                // A dress gets the points of two pieces.
                 consider([Some(*dress), *shoe].into_iter().flatten().collect(), dress.points.min(20));
             }
         }
@@ -362,7 +361,7 @@ impl Maker<'_> {
         chosen.extend(parts.iter().filter_map(|part| Some((self.pieces[part.piece].garment.slot?, part.piece))));
     }
 
-    /// Adds what goes over it: a knit in the cold, a jacket or coat, an accessory.
+    /// Adds layers: a knit in the cold, a jacket or coat, an accessory.
     fn add_layers(&self, chosen: &mut Vec<(Slot, usize)>, missing: &mut Vec<Slot>) {
         let Situation { celsius, wet, formality, .. } = *self.situation;
         if chosen.is_empty() || self.situation.is_sport() {
@@ -393,11 +392,11 @@ impl Maker<'_> {
         }
     }
 
-    /// Adds the best piece for a slot, if it has enough points together with the rest. Says whether it did.
+    /// Adds the best piece for a slot, if it scores enough with the rest of the outfit. Returns whether it did.
     fn add(&self, chosen: &mut Vec<(Slot, usize)>, slot: Slot, least: i32, fits: impl Fn(&Piece) -> bool) -> bool {
         let candidates = self.candidates(|piece| piece.garment.slot == Some(slot) && fits(piece));
         let with_others = |candidate: &Candidate| candidate.points + self.harmony(candidate.piece, chosen);
-        // Of equals the first: they are sorted by id.
+        // Ties go to the first, because the pieces are sorted by id.
         let best = candidates.iter().rev().max_by_key(|candidate| with_others(candidate));
         match best.filter(|best| with_others(best) >= least) {
             Some(best) => {

@@ -1,4 +1,4 @@
-//! Outfits for several days: no piece twice on following days, as far as the wardrobe allows.
+//! Outfits for several days, without repeating pieces on consecutive days if the wardrobe allows.
 
 use super::{Choice, Outfit, Piece, Situation, Taste, compose};
 use crate::model::garment::Slot;
@@ -10,13 +10,13 @@ pub struct Day {
     pub situation: Situation,
 }
 
-/// One outfit for each day. Coats and shoes come back sooner than other pieces if there are few of them.
+/// Plans one outfit per day. Coats and shoes are repeated sooner than other pieces if there are few of them.
 pub fn plan(pieces: &[Piece], days: &[Day], taste: &Taste, choice: Choice<'_>) -> Vec<Outfit> {
     let mut outfits: Vec<Outfit> = Vec::new();
     let mut used: Vec<usize> = Vec::new();
     for day in days {
         let yesterday: Vec<usize> = outfits.last().map(|outfit| outfit.pieces().collect()).unwrap_or_default();
-        // Coats, shoes and belts are few, trousers and knits can be worn again; tops and dresses are fresh every day.
+        // Coats, shoes and belts are few, trousers and knits can be worn again; tops and dresses change every day.
         let is_few = |place: &usize| {
             matches!(pieces[*place].garment.slot, Some(Slot::Outerwear | Slot::Shoes | Slot::Accessory))
         };
@@ -25,7 +25,7 @@ pub fn plan(pieces: &[Piece], days: &[Day], taste: &Taste, choice: Choice<'_>) -
         let spared: Vec<usize> =
             choice.spared.iter().chain(used.iter().filter(|place| !is_reused(place))).copied().collect();
         let packed: Vec<usize> = used.iter().copied().filter(is_reused).collect();
-        // First without anything of yesterday, then with its coat and shoes, then with all of it.
+        // First without yesterday's pieces, then with its coat and shoes, then with all of them.
         let mut best: Option<Outfit> = None;
         for forbidden in [&yesterday[..], &kept[..], &[]] {
             let avoided: Vec<usize> = choice.avoided.iter().chain(forbidden).copied().collect();

@@ -1,5 +1,4 @@
-//! What speaks for a piece and against it, rule by rule: formality, weather, occasion, when it was worn last, the owner's
-//! taste, and which colours go together.
+//! Scores pieces by rule: formality, weather, occasion, recent wears, the owner's taste, and harmony of colours.
 
 use super::{Piece, Situation, Taste};
 use crate::base::calendar::ago;
@@ -7,15 +6,15 @@ use crate::base::text::times;
 use crate::model::garment::{Garment, Slot};
 use crate::model::thesaurus::TermId;
 
-/// Degrees Celsius below which nobody wears what is for the heat, and above which nobody wears what is for the cold.
+/// Temperatures below which hot-weather pieces, and above which cold-weather pieces, are ruled out, in degrees Celsius.
 const TOO_COLD: f64 = 18.0;
 const TOO_WARM: f64 = 21.0;
-/// Days after which a piece deserves an outing.
+/// Days after which an unworn piece gets extra points.
 const NEGLECTED_DAYS: i64 = 45;
 /// Wearings that make a favourite.
 const FAVOURITE: u32 = 20;
 
-/// What speaks for a piece, in points; none if it is out of the question.
+/// Returns the points of a piece; `None` if it is ruled out.
 pub(super) fn points(piece: &Piece, situation: &Situation, taste: &Taste) -> Option<i32> {
     if taste.rejects(&piece.garment) {
         return None;
@@ -30,7 +29,7 @@ pub(super) fn points(piece: &Piece, situation: &Situation, taste: &Taste) -> Opt
     )
 }
 
-/// What is dressier or plainer than the occasion, and what is for sport where there is none.
+/// Scores formality: penalises pieces that are too dressy or too plain for the occasion, and sportswear without sport.
 pub(super) fn formality(garment: &Garment, situation: &Situation) -> i32 {
     let ((least, most), (low, high)) = (garment.formality, situation.formality);
     let distance = least.saturating_sub(high).max(low.saturating_sub(most));
@@ -46,12 +45,12 @@ pub(super) fn formality(garment: &Garment, situation: &Situation) -> i32 {
         1 => -14,
         _ => -60,
     };
-    // Of what fits, what is usually as formal fits best.
+    // Among suitable pieces, the closest typical formality fits best.
     let off = (least + most).abs_diff(low + high);
     fit + sport - 2 * i32::from(off)
 }
 
-/// What the weather allows. Nothing for the heat is worn in the cold, nor the other way round; nothing that rain ruins in
+/// Scores suitability for the weather. Rules out hot-weather pieces in the cold and the reverse, and delicate pieces in
 /// the rain.
 pub(super) fn weather(garment: &Garment, situation: &Situation) -> Option<i32> {
     let Situation { celsius, wet, .. } = *situation;
@@ -66,7 +65,7 @@ pub(super) fn weather(garment: &Garment, situation: &Situation) -> Option<i32> {
         Slot::Dress | Slot::Bottoms | Slot::Shoes
             if is_for_heat && (celsius < TOO_COLD || (wet && slot == Slot::Shoes)) =>
         {
-            // A fine dress is worn to a feast in winter, too: under a coat.
+            // A formal dress is also worn in winter, under a coat.
             if slot == Slot::Dress && garment.formality.1 >= 3 && situation.formality.0 >= 3 {
                 return Some(-6);
             }
@@ -82,7 +81,7 @@ pub(super) fn weather(garment: &Garment, situation: &Situation) -> Option<i32> {
         (false, Slot::Outerwear, true) if garment.formality.1 <= 2 => -4,
         _ => 0,
     };
-    // Warmth that is wanted, from 0 in the heat to 3 in the cold.
+    // Desired warmth, from 0 in the heat to 3 in the cold.
     let wanted = ((22.0 - celsius) / 5.5).clamp(0.0, 3.0);
     let off = (f64::from(garment.warmth) - wanted).abs();
     let warmth = match slot {
@@ -92,11 +91,11 @@ pub(super) fn weather(garment: &Garment, situation: &Situation) -> Option<i32> {
         Slot::Dress | Slot::Shoes => 3.0 - 2.0 * off,
     };
     let light_top = if slot == Slot::Top && garment.warmth == 0 && celsius < TOO_COLD { -10 } else { 0 };
-    // Rounded towards zero: a point more or less decides nothing.
+    // Truncated towards zero; a single point is not decisive.
     Some(rain + light_top + warmth as i32)
 }
 
-/// Whether it is tagged for the occasion, or for what that calls for, and was worn to it.
+/// Scores tags for the occasion or its style, and earlier wears to it.
 pub(super) fn occasion(piece: &Piece, situation: &Situation) -> i32 {
     let garment = &piece.garment;
     let direct = situation.occasions.iter().any(|occasion| garment.is(*occasion));
@@ -106,13 +105,13 @@ pub(super) fn occasion(piece: &Piece, situation: &Situation) -> i32 {
     12 * i32::from(direct) + 4 * called_for as i32 + worn as i32
 }
 
-/// How often a piece was worn to an occasion.
+/// Returns the number of wears of a piece to an occasion.
 fn worn_to(piece: &Piece, occasion: TermId) -> u32 {
     let is_it = |name: &str| crate::model::thesaurus::lookup(name).is_some_and(|term| term.is_a(occasion));
     piece.occasions.iter().filter(|(name, _)| is_it(name)).map(|(_, count)| count).sum()
 }
 
-/// What was worn these days rests; what was not worn for long deserves an outing.
+/// Penalises recently worn pieces and favours neglected ones.
 pub(super) fn recency(piece: &Piece) -> i32 {
     match piece.days_since_worn {
         Some(0..=1) => -14,
@@ -124,7 +123,7 @@ pub(super) fn recency(piece: &Piece) -> i32 {
     }
 }
 
-/// Colours and brands of the profile, and what was said in conversations.
+/// Scores the colours and brands of the profile, and preferences from conversations.
 pub(super) fn liking(piece: &Piece, taste: &Taste) -> i32 {
     let colour = piece.garment.colours.iter().any(|colour| taste.colours.iter().any(|liked| colour.name() == liked));
     let brand = taste.brands.contains(&piece.brand);
@@ -132,26 +131,26 @@ pub(super) fn liking(piece: &Piece, taste: &Taste) -> i32 {
     2 * i32::from(colour) + 2 * i32::from(brand) + 8 * i32::from(liked)
 }
 
-/// Kinds, colours and materials that were asked for.
+/// Scores requested kinds, colours and materials.
 pub(super) fn request(garment: &Garment, situation: &Situation) -> i32 {
     let asked = &situation.asked;
     match asked.garment {
         Some(kind) if garment.is(kind) => 60 * i32::from(asked.fits(garment)) + 20,
-        // The colour of a named garment is that garment's alone.
+        // A colour requested with a garment applies only to that garment.
         Some(_) => 0,
         None if !asked.is_empty() && asked.fits(garment) => 14,
         None => 0,
     }
 }
 
-/// How well two pieces look together, by their colours. Neutral colours go with everything; of the others, shades of one
-/// colour do, and hues that lie apart are left to the brave.
+/// Scores how well the colours of two pieces go together. Neutral colours go with everything, shades of one colour with
+/// each other; distant hues are penalised.
 pub(super) fn harmony(one: &Garment, other: &Garment) -> i32 {
     let (Some(mine), Some(theirs)) = (one.colours.first(), other.colours.first()) else { return 0 };
     let is_neutral = |colour: &TermId| colour.term().facts.neutral;
     let shares = mine.with_broader().any(|broad| theirs.is_a(broad));
     let are_garments = one.slot != Some(Slot::Accessory) && other.slot != Some(Slot::Accessory);
-    // A knitted vest wants a collar under it.
+    // A knitted vest needs a collar under it.
     let is_vest = |garment: &Garment| garment.kind().is_some_and(|kind| kind.is("knit vest"));
     let is_tee = |garment: &Garment| garment.kind().is_some_and(|kind| kind.is("tee"));
     if (is_vest(one) && is_tee(other)) || (is_tee(one) && is_vest(other)) {
@@ -159,7 +158,7 @@ pub(super) fn harmony(one: &Garment, other: &Garment) -> i32 {
     }
     let leather = |garment: &Garment| matches!(garment.slot, Some(Slot::Shoes | Slot::Accessory));
     match (is_neutral(mine), is_neutral(theirs)) {
-        // A belt repeats the shoes.
+        // The belt should match the shoes.
         _ if leather(one) && leather(other) => {
             if mine == theirs {
                 6
@@ -184,7 +183,7 @@ pub(super) fn harmony(one: &Garment, other: &Garment) -> i32 {
     }
 }
 
-/// What speaks for a piece, in a few words that follow its name. Nothing that was `said` in this outfit is said again.
+/// Returns the reason for a piece, in a few words that follow its name, without repeating reasons in `said`.
 pub(super) fn reason(
     piece: &Piece,
     others: &[&Piece],
@@ -246,7 +245,7 @@ fn purpose(occasion: Option<TermId>) -> String {
     occasion.map_or_else(|| "for the occasion".to_owned(), |occasion| format!("for {}", occasion.with_article()))
 }
 
-/// An occasion after "you wore it".
+/// Returns an occasion as worded after "you wore it".
 fn event(occasion: TermId) -> String {
     format!("to {}", occasion.with_article())
 }

@@ -1,7 +1,7 @@
 //! Memory budget for request bodies, shared by the process, with a share per caller.
 //!
-//! Memory is taken as bytes arrive, not as announced. A caller may hold its share, and one larger body; large bodies
-//! together leave a quarter to small ones, and an eighth is reserved for ordinary requests.
+//! Memory is taken as bytes arrive, not as announced. A caller may hold its share and one larger body. Large bodies
+//! together leave a quarter of the budget to small ones, and an eighth is reserved for ordinary requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ struct Ledger {
 /// Memory of one caller.
 #[derive(Default)]
 struct Share {
-    /// Bytes of all its bodies but the large one.
+    /// Bytes of all its bodies except the large one.
     held: usize,
     /// Whether one of its bodies exceeds the share. Only one may at a time.
     has_large: bool,
@@ -130,7 +130,7 @@ impl Charge {
         let held = charged.held;
         self.release(&charged, held);
         *charged = Charged { caller: caller.clone(), held: 0, is_large: false };
-        // It is in memory already, whether the new caller has room for it or not.
+        // The bytes are already in memory, even if they exceed the new caller's share.
         self.pool.ledger().add(&mut charged, held);
     }
 
@@ -181,7 +181,7 @@ impl Charge {
         let taken = timeout(*patience, async {
             loop {
                 let mut freed = std::pin::pin!(self.pool.freed.notified());
-                // Before looking, or what comes free meanwhile is missed.
+                // Before the check, so that memory released meanwhile is not missed.
                 freed.as_mut().enable();
                 if self.try_take(bytes)? {
                     return Ok(());

@@ -1,7 +1,7 @@
 //! Limits per caller: requests per minute by kind of route, concurrent requests and chat streams, memory for bodies;
 //! and concurrent requests in total.
 //!
-//! They hold per instance, to keep one caller from starving others. Token budgets hold for all instances and are stored
+//! They hold per instance, to keep one caller from starving others. Token budgets are stored and hold across instances
 //! ([`budget`](super::budget)).
 
 pub mod body_memory;
@@ -261,7 +261,7 @@ impl Limits {
             }
             None
         };
-        // A call that came over no connection is a test's.
+        // Only tests make requests without a connection.
         subscriber(forwarded.or(peer).unwrap_or(IpAddr::from([127, 0, 0, 1])))
     }
 }

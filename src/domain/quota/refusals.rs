@@ -67,7 +67,7 @@ impl Refusals {
     }
 }
 
-/// Share of one check. It stays taken unless returned, so a caller who leaves before the verdict has used it.
+/// Share of one check. It stays taken unless returned, so a caller that disconnects before the result has used it.
 #[must_use]
 pub struct Attempt {
     refusals: Refusals,

@@ -68,7 +68,7 @@ pub enum FeedError {
 
 impl From<reqwest::Error> for FeedError {
     fn from(error: reqwest::Error) -> Self {
-        // The address may hold a key: not for the log.
+        // The URL may contain a key, so keep it out of the log.
         Self::Unreachable(error.without_url())
     }
 }
@@ -99,7 +99,7 @@ pub(super) async fn fetch(feed: &Feed, http: &reqwest::Client, now: OffsetDateTi
 fn parse(text: &[u8], now: OffsetDateTime) -> Result<Rates, FeedError> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii();
     let (date, per_euro) = if text.starts_with(b"<") { parse_xml(text)? } else { parse_json(text)? };
-    // A day that is not yet anywhere is a mistake.
+    // A date in the future everywhere on Earth is an error.
     let tomorrow = now.date().saturating_add(time::Duration::days(1));
     if per_euro.is_empty() || !(FIRST_DAY..=tomorrow).contains(&date) {
         return Err(FeedError::Empty);
@@ -113,7 +113,7 @@ type Day = (Date, BTreeMap<String, Decimal>);
 fn parse_xml(text: &[u8]) -> Result<Day, FeedError> {
     let mut reader = Reader::from_reader(text);
     let mut newest: Option<Day> = None;
-    // Whether what follows belongs to the newest day.
+    // Whether the following rates belong to the newest day.
     let mut is_newest = false;
     loop {
         let element = match reader.read_event().map_err(FeedError::Xml)? {

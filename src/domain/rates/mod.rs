@@ -86,7 +86,7 @@ impl Rates {
             return Some(amount);
         }
         let (multiplier, divisor) = self.pair(from, to)?;
-        // In this order, so that what divides evenly stays exact.
+        // Multiply first, so that results that divide evenly stay exact.
         let converted = amount.checked_mul(multiplier)?.checked_div(divisor)?;
         (converted <= LARGEST_AMOUNT).then_some(converted)
     }
@@ -183,7 +183,7 @@ impl ExchangeRates {
         let known = self.known();
         let asking = match (self.asking.try_lock(), known.rates.status()) {
             (Ok(asking), _) => asking,
-            // Somebody else asks. Yesterday's rates are good enough meanwhile; none at all are not.
+            // Another caller fetches. Yesterday's rates will do meanwhile, but having none will not.
             (Err(_), ConversionStatus::LiveRates) => return known.rates,
             (Err(_), ConversionStatus::StaticRates) => self.asking.lock().await,
         };
@@ -258,7 +258,7 @@ fn claim(kept: KeptRates, feed: &Feed, now: OffsetDateTime) -> Edit<KeptRates, (
     let rates = Rates::from_kept(&kept);
     let name = name(feed);
     if kept.feed == name {
-        // A moment in the future is a clock's fault and no reason to wait for it.
+        // A time in the future comes from a wrong clock, so do not wait for it.
         let until = |at: Option<crate::model::timestamp::Timestamp>, interval: Duration| {
             let at = at.map(|at| at.get()).filter(|at| *at <= now)?;
             Duration::try_from(at + interval - now).ok().filter(|wait| !wait.is_zero())
@@ -267,7 +267,7 @@ fn claim(kept: KeptRates, feed: &Feed, now: OffsetDateTime) -> Edit<KeptRates, (
             return Edit::Keep((Turn::Wait(wait), rates));
         }
         if let Some(wait) = until(kept.asked_at, RETRY_INTERVAL) {
-            // Who asked may be about to succeed.
+            // The process that claimed the fetch may be about to succeed.
             return Edit::Keep((Turn::Wait(wait.min(LOOK_AGAIN)), rates));
         }
     }

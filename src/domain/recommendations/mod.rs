@@ -1,7 +1,7 @@
-//! Outfits on request: the model puts them together from the user's newest items.
+//! Outfits on request: the model composes them from the user's newest items.
 //!
-//! The prompt holds drafts that the rules of [`outfit`] made, so that a model has something sound to start
-//! from, and the built-in one something to answer with.
+//! The prompt contains drafts made by the rules of [`outfit`], as a sound basis for a model and as answers for the
+//! built-in one.
 
 mod prompt;
 
@@ -25,7 +25,7 @@ use crate::telemetry::observe::Subject;
 
 /// Drafts in a prompt.
 const DRAFTS: usize = 3;
-/// What outfits are for when nobody says.
+/// Default occasion.
 const EVERYDAY: &str = "casual";
 
 /// What a user asks for.
@@ -43,7 +43,7 @@ pub struct Request {
     pub category: Option<String>,
     /// Fewest and most wears of the items to choose from.
     pub wears: (Option<i64>, Option<i64>),
-    /// Most items to choose from, the newest.
+    /// Number of newest items to choose from.
     pub most_items: usize,
 }
 
@@ -56,13 +56,13 @@ pub enum Error {
     /// The model failed.
     #[error("the model failed")]
     Model(#[from] llm::Error),
-    /// The model's answer is no list of outfits of these items.
+    /// The model's answer is not a list of outfits of these items.
     #[error("the model's answer cannot be read: {0}")]
     Nonsense(&'static str),
     /// The documents failed.
     #[error("a document could not be read")]
     Data(#[from] data::Error),
-    /// The prompt cannot be written as JSON: a fault in this program.
+    /// The prompt cannot be serialized; a bug.
     #[error("the prompt cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
 }
@@ -125,7 +125,7 @@ pub async fn recommend(
     prompt::read(&reply.text, &items).map_err(Error::Nonsense)
 }
 
-/// Outfits by the rules, each with as few pieces of those before as possible.
+/// Composes outfits by the rules, each repeating as few pieces of earlier ones as possible.
 fn drafts(items: &[WardrobeItem], situation: &Situation, taste: &Taste, now: OffsetDateTime) -> Vec<Draft> {
     let pieces: Vec<Piece> = items.iter().map(|item| Piece::new(item, now)).collect();
     let (mut drafts, mut seen, mut spared) = (Vec::new(), BTreeSet::new(), Vec::new());
@@ -138,7 +138,7 @@ fn drafts(items: &[WardrobeItem], situation: &Situation, taste: &Taste, now: Off
         spared.extend(outfit.pieces());
         drafts.push(draft(&outfit, &pieces));
     }
-    // Of pieces that make no outfit, the newest is something to start with.
+    // If the pieces make no outfit, start with the newest.
     if drafts.is_empty()
         && let Some(piece) = pieces.iter().find(|piece| !taste.rejects(&piece.garment))
     {

@@ -42,7 +42,7 @@ const AFTER: &str = "\n</wardrobe_data>\nWhich outfits do you recommend?";
 /// An outfit that the user can wear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recommendation {
-    /// Names the outfit within the answer.
+    /// Id of the outfit within the answer.
     pub id: String,
     /// Short title.
     pub title: String,
@@ -132,7 +132,7 @@ pub(super) fn request(wish: &Wish<'_>, items: &[WardrobeItem], drafts: &[Draft])
     })
 }
 
-/// Parses the model's answer: a list, possibly in an object, a code fence or surrounded by prose. Ids that are none of
+/// Parses the model's answer: a list, possibly in an object, a code fence or surrounded by prose. Ids that are not in
 /// `items` are dropped, and so are outfits without items or a title.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Candidates: what a source offers, before de-duplication.
+//! Candidates: items of a source before de-duplication.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Ingestion of candidates: new ones are written to the feed with picture hash and embedding.
 //!
-//! Safe to repeat: an item's id is derived from source and page. Works in batches, and finds what earlier ones have
-//! written.
+//! Safe to repeat: an item's id is derived from source and page. Works in batches, each of which detects items written
+//! by earlier ones.
 
 use std::collections::HashSet;
 use std::ops::AddAssign;
@@ -31,7 +31,7 @@ use crate::net::guarded::{FetchError, Limits, UrlRefused, check_url};
 
 /// Most candidates per run.
 const MOST_CANDIDATES: usize = 500;
-/// Candidates that are looked up, embedded and written together.
+/// Candidates looked up, embedded and written together.
 const BATCH: usize = 50;
 /// Concurrent picture downloads.
 const CONCURRENT_PICTURES: usize = 8;
@@ -150,7 +150,7 @@ impl Scraper {
         waiting.retain(|item| seen.insert(item.id.clone()));
         let mut filled = 0;
         for batch in waiting.chunks(BATCH) {
-            // Whoever the items are from, this is the feed's business.
+            // The service pays for embeddings of earlier items, whoever submitted them.
             let texts = batch.iter().map(text_of_item).collect();
             let Some(vectors) = self.embed(&CallContext::service(), texts).await else { break };
             for (item, vector) in batch.iter().zip(vectors) {
@@ -241,7 +241,7 @@ impl Batch<'_> {
         if fresh.is_empty() {
             return Ok(());
         }
-        // One failure is enough: the model's own patience is long.
+        // Stop after one failure: the model's own time limit is long.
         let vectors = match *model_answers {
             true => {
                 let texts = fresh.iter().map(|(candidate, _)| text_of_candidate(candidate)).collect();
@@ -254,7 +254,7 @@ impl Batch<'_> {
         let writes = fresh.into_iter().zip(vectors).map(|((candidate, picture), vector)| async move {
             let item = self.item(candidate, picture.as_ref().map(Claimed::hash), vector);
             let is_new = self.scraper.data().items.add(&item).await?;
-            // The picture is known from now on, unless another run was faster with the same item, whose it is then.
+            // Keep the claim on the picture, unless another run wrote the same item first.
             if let Some(picture) = picture {
                 picture.keep();
             }
@@ -282,7 +282,7 @@ impl Batch<'_> {
             let picture = self.scraper.look_at(&url);
             tokio::time::timeout_at(self.pictures_until, picture).await.unwrap_or(Picture::Unknown)
         });
-        // In their order: of two that look alike, the first one stays.
+        // In order: of two similar pictures, the first one is kept.
         let pictures: Vec<Picture> = stream::iter(pictures).buffered(CONCURRENT_PICTURES).collect().await;
         let known = self.scraper.known_pictures(self.partition).await?;
         let mut fresh = Vec::with_capacity(candidates.len());
@@ -325,7 +325,7 @@ impl Batch<'_> {
             reddit_score: candidate.reddit_score,
             score_signal: 0,
             scraped_at: now,
-            // Nothing was found before it appeared.
+            // An item cannot have been found before it was published.
             source_created_at: candidate.source_created_at.filter(|at| *at <= now),
             image_expired: false,
             submitter_id: submitter.map_or(NewItem::SERVER, UserId::as_str).to_owned(),

@@ -1,8 +1,8 @@
 //! Leases of sources: only one run scrapes a source at a time. A client's lease excludes other clients, but not runs.
 //!
 //! A lease is short and renewed, so that a dead process does not block others for long. A run that loses its lease
-//! stops. A redelivered message takes the lease of its earlier delivery over at once, since that one is dead or out of
-//! touch.
+//! stops. A redelivered message takes over the lease of its earlier delivery at once, since that worker is dead or
+//! disconnected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,20 +48,21 @@ impl Owner {
     }
 }
 
-/// A source whose lease a run has.
+/// A source whose lease a run holds.
 #[derive(Clone)]
 pub struct LeasedSource {
-    /// The source as it was when the lease was taken: whoever had it before may have done what there was to do.
+    /// The source as of when the lease was taken; its previous owner may have done the work.
     pub source: Source,
     pub(super) held: Arc<Held<SourceDocument>>,
 }
 
 impl Scraper {
-    /// Does `work` on the source while `owner` has its lease. The work is dropped, wherever it waits, when the lease is lost.
-    /// Work that ends well gives the lease back itself ([`Scraper::complete`]) or leaves it to this.
+    /// Runs `work` on the source while `owner` holds its lease. When the lease is lost, the work is dropped at its next
+    /// await point. Successful work releases the lease itself ([`Scraper::complete`]) or leaves that to this function.
     ///
     /// # Errors
-    /// [`Error::Leased`] while somebody else has the lease, [`Error::LeaseLost`], [`Error::Missing`], and what `work` says.
+    /// [`Error::Leased`] while another owner holds the lease, [`Error::LeaseLost`], [`Error::Missing`], and what `work`
+    /// says.
     pub async fn with_lease<T, F>(
         &self,
         source: &Source,

@@ -218,7 +218,7 @@ impl Scraper {
         Ok(self.0.known_pictures.of(partition).await?)
     }
 
-    /// Queues every active global source whose daily scrape is not done. Returns how many. Queueing one twice is
+    /// Queues every active global source whose daily scrape is not done. Returns how many. Queueing a source twice is
     /// harmless.
     ///
     /// # Errors
@@ -309,7 +309,7 @@ impl Scraper {
         let slot = tokio::time::timeout(SLOT_PATIENCE, self.0.slots.acquire()).await;
         let _slot = slot.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)?;
         let work = |leased: LeasedSource| async move {
-            // As it is under the lease: whoever had that before may have done the work.
+            // Check under the lease: its previous owner may have done the work.
             if message.is_some_and(|message| message.is_done(&leased.source)) {
                 return Ok(Worked::Nothing);
             }
@@ -325,8 +325,7 @@ impl Scraper {
         outcome
     }
 
-    /// Ingests what was fetched and writes down that the source was scraped, for a day's scrape if it was one. Gives the lease
-    /// back.
+    /// Ingests the fetched items, records the scrape (with its day, for a daily scrape), and releases the lease.
     ///
     /// # Errors
     /// [`Error::LeaseLost`] and [`Error::Data`].
@@ -346,7 +345,7 @@ impl Scraper {
         }
     }
 
-    /// Has the model find selectors for a brand's site. `user` pays.
+    /// Finds selectors for a brand's site with the model, at `user`'s expense.
     ///
     /// # Errors
     /// [`Error::Fetch`], and [`Error::OverBudget`].
@@ -361,7 +360,7 @@ impl Scraper {
         Ok(serde_json::to_value(config)?)
     }
 
-    /// Fetches a subreddit's listing as Reddit wrote it, for clients that submit its posts.
+    /// Fetches a subreddit's listing unchanged, for clients that submit its posts.
     ///
     /// # Errors
     /// When Reddit does not answer with a listing.

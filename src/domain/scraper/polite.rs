@@ -23,7 +23,7 @@ const ROBOT: &str = "pluckit-processor";
 /// Longest delay that a site can request with `Crawl-delay`, which is not in the standard.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Limits of `robots.txt`, of which the part that the standard requires is read.
+/// Limits of `robots.txt`; the part that the standard requires is read.
 const ROBOTS_LIMITS: Limits = Limits { size_bytes: 2 * 1024 * 1024, time: Duration::from_secs(10) };
 const MAX_ROBOTS_BYTES: usize = 500 * 1024;
 
@@ -181,7 +181,7 @@ impl RobotsClient {
             return rules;
         }
         let _turn = self.throttle.turn(url.host_str().unwrap_or_default(), None).await;
-        // Whoever held the gate may have asked the same.
+        // The previous holder may have fetched the same file.
         if let Some(rules) = find() {
             return rules;
         }
@@ -203,10 +203,10 @@ impl RobotsClient {
 fn without_file(error: &FetchError) -> Rules {
     debug!(%error, "no robots.txt");
     match error {
-        // Asked to slow down, we do not begin.
+        // The site asks to slow down, so do not start.
         FetchError::Status(StatusCode::TOO_MANY_REQUESTS) => Rules::Nothing,
         FetchError::Status(status) if status.is_client_error() => Rules::Everything,
-        // Something else in its place, which has no rules.
+        // The site answers with something else, which contains no rules.
         FetchError::UnexpectedContent { .. } | FetchError::TooManyRedirects => Rules::Everything,
         FetchError::Status(_)
         | FetchError::Refused(_)

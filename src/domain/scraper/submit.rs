@@ -1,8 +1,8 @@
 //! Posts submitted by clients, since Reddit rejects servers more often than people. Random checks find forged posts and
 //! ban their sender.
 //!
-//! Of a checked post Reddit's version is stored. Of others only title and pictures are taken: text, flair and votes
-//! would be unverified claims shown to everybody.
+//! For a checked post, Reddit's version is stored. From others, only title and pictures are used, because text, flair
+//! and votes would be unverified claims shown to all users.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ impl Scraper {
             for (claimed, comparison) in sample.into_iter().zip(comparisons.into_iter().chain(unreachable)) {
                 match comparison {
                     Comparison::Same(reddits) => compared.extend(reddits.map(|reddits| *reddits)),
-                    // Nobody can see it any more.
+                    // The post is no longer visible at Reddit.
                     Comparison::Gone | Comparison::Mismatch => {}
                     Comparison::Unreachable => {
                         is_verified = false;
@@ -132,7 +132,7 @@ impl Scraper {
 
     /// Decides randomly whether to check this submission.
     fn is_sampled(&self) -> bool {
-        // Without random numbers all are chosen.
+        // Without random numbers, check all.
         let random = getrandom::u32().unwrap_or(0);
         f64::from(random) < self.0.base.config.scraper.spot_check_rate * (f64::from(u32::MAX) + 1.0)
     }
@@ -149,7 +149,8 @@ impl Scraper {
 fn take_sample(candidates: &mut Vec<Candidate>) -> Vec<Candidate> {
     let mut chosen = Vec::with_capacity(COMPARED);
     while chosen.len() < COMPARED && !candidates.is_empty() {
-        // Without random numbers the first ones. The remainder favours nobody noticeably: a hundred of four thousand million.
+        // Without random numbers, take the first ones. The bias of the remainder is negligible: a hundred in four
+        // billion.
         let random = getrandom::u32().unwrap_or(0) as usize;
         chosen.push(candidates.swap_remove(random % candidates.len()));
     }

@@ -1,5 +1,5 @@
-//! The perceptual hashes of a partition's pictures, compared one by one: 100,000 of them take a fraction of a millisecond,
-//! beside the download and decoding of the picture that is looked for.
+//! The perceptual hashes of a partition's pictures, compared one by one: 100,000 comparisons take a fraction of a
+//! millisecond, much less than downloading and decoding the picture.
 
 use crate::model::perceptual_hash::PerceptualHash;
 
@@ -23,7 +23,7 @@ impl HashSet {
         (nearest.distance(hash) <= MOST_DISTANCE).then_some(nearest)
     }
 
-    /// Adds a hash. Returns false if it was there already.
+    /// Adds a hash; returns `false` if it already exists.
     pub fn insert(&mut self, hash: PerceptualHash) -> bool {
         let place = self.0.binary_search(&hash);
         if let Err(place) = place {
@@ -32,7 +32,7 @@ impl HashSet {
         place.is_err()
     }
 
-    /// Removes a hash. Returns false if it was not there.
+    /// Removes a hash; returns `false` if it does not exist.
     pub fn remove(&mut self, hash: PerceptualHash) -> bool {
         let place = self.0.binary_search(&hash);
         if let Ok(place) = place {

@@ -41,7 +41,7 @@ const MOST_CANDIDATES: usize = 256;
 const BATCH: usize = 50;
 /// Most items without embedding that are checked again each time.
 const MOST_WAITING: usize = 500;
-/// Rounds of a search whose results turn out to be gone.
+/// Rounds of a search when results turn out to be gone.
 const ROUNDS: usize = 4;
 /// Factor of items requested from a store's vector index, which does not know how ties are broken.
 const SPARE: usize = 5;
@@ -134,7 +134,7 @@ impl SimilarItems {
             let vector = wanted.to_vec();
             let compared =
                 tokio::task::spawn_blocking(move || pool.vectors.candidates(&vector, limit, least, MOST_CANDIDATES));
-            // It fails if it panics, which is a fault of ours.
+            // It fails only if it panics, which is a bug.
             let candidates = compared.await.unwrap_or_default();
             let mut found = Vec::with_capacity(candidates.len());
             for batch in candidates.chunks(BATCH) {
@@ -282,7 +282,7 @@ fn best_of(items: Vec<ScrapedItem>, wanted: &[f32], limit: usize, least: f32) ->
     let mut best = Best::new(limit);
     for item in items {
         if let Some(similarity) = cosine(wanted, &item.embedding).filter(|similarity| *similarity >= least) {
-            // Of two that are as similar the better voted comes first, then the smaller id.
+            // Ties: higher score first, then by id.
             let rank = (Score(similarity.into()), item.score_signal, Reverse(item.id.clone()));
             best.offer(rank, || item);
         }

@@ -1,7 +1,7 @@
 //! Known pictures of each partition: hashes, loaded from the store at first use.
 //!
 //! Other instances add items too, so new ones are loaded every minute, and everything periodically, which drops expired
-//! ones. In between two instances may both store the same new picture.
+//! ones. In between, two instances may both store the same new picture.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -84,9 +84,9 @@ pub struct PartitionHashes {
 #[derive(Default)]
 struct State {
     hashes: HashSet,
-    /// What was claimed since everything was read last: its items may not be stored yet.
+    /// Hashes claimed since the last full read; their items may not be stored yet.
     claimed: HashSet,
-    /// What was claimed before that: its items may have been stored while everything was read.
+    /// Hashes claimed before that; their items may have been stored during the full read.
     claimed_before: HashSet,
 }
 

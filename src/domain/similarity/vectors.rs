@@ -11,24 +11,24 @@ use std::thread;
 
 use crate::llm::EMBEDDING_DIMENSIONS;
 
-/// Pairs of numbers in a vector: two bytes are one word, which lets the compiler use vector instructions that every
-/// processor has. On bytes alone they would be used half as well.
+/// Pairs of numbers in a vector: two bytes form a word, for which the compiler uses baseline vector instructions. With
+/// single bytes they would be half as effective.
 const WORDS: usize = EMBEDDING_DIMENSIONS / 2;
 /// Steps on either side of zero.
 const STEPS: f32 = 127.0;
-/// Steps of the vector that is looked for. Products with [`STEPS`], added up over all numbers, fit into 32 bits.
+/// Steps of the query vector. Products with [`STEPS`], summed over all numbers, fit into 32 bits.
 const QUERY_STEPS: f32 = 10_000.0;
 /// Vectors in a block: 1.5 MiB.
 const BLOCK: usize = 1024;
-/// Vectors that are worth a thread.
+/// Fewest vectors per thread.
 const THREAD: usize = 4096;
-/// Threads of one search at most.
+/// Most threads per search.
 const MOST_THREADS: usize = 4;
-/// How far a cosine may be off, in steps. Each number is off by at most half a step, 0.29 on the average of its square, so
-/// the cosine with a vector of unit length is off by that much: this is seven times as far.
+/// Assumed maximum error of a cosine, in steps. Each number is off by at most half a step (0.29 as root mean square),
+/// and so is the cosine with a unit vector; this is seven times as much.
 const DEVIATIONS: f32 = 2.0;
 
-/// A vector as it is kept.
+/// A quantised vector.
 #[derive(Debug, Clone)]
 pub struct Quantized {
     words: Box<[i16; WORDS]>,
@@ -36,7 +36,7 @@ pub struct Quantized {
 }
 
 impl Quantized {
-    /// The vector in steps. `None` if it has no direction: of another length, zero, or not finite.
+    /// Quantises a vector; `None` if its length is wrong, or it is zero or not finite.
     pub fn new(vector: &[f32]) -> Option<Self> {
         let (levels, step) = quantized(vector, STEPS)?;
         let (pairs, _) = levels.as_chunks::<2>();
@@ -48,7 +48,7 @@ impl Quantized {
     }
 }
 
-/// The vector at unit length in whole steps, and the size of a step.
+/// Returns the normalised vector in whole steps, and the size of a step.
 fn quantized(vector: &[f32], steps: f32) -> Option<(Vec<i16>, f32)> {
     if vector.len() != EMBEDDING_DIMENSIONS {
         return None;
@@ -84,9 +84,9 @@ impl Wanted {
         Some(Self { low, high, step })
     }
 
-    /// The sum of the products of both vectors' numbers, in steps of both.
+    /// Returns the dot product of both vectors, in the product of their steps.
     fn product(&self, words: &[i16; WORDS]) -> i32 {
-        // Both halves of a word in one turn: in this form the compiler takes eight words at a time.
+        // Both halves of a word per iteration: in this form the compiler processes eight words at a time.
         let halves = words.iter().zip(&*self.low).zip(&*self.high);
         halves
             .map(|((word, low), high)| {
@@ -96,10 +96,10 @@ impl Wanted {
     }
 }
 
-/// Vectors by the ids of what they belong to.
+/// Vectors by the ids of their items.
 #[derive(Debug, Default)]
 pub struct VectorIndex {
-    /// Words of [`BLOCK`] vectors each, the last one perhaps of fewer.
+    /// Words of [`BLOCK`] vectors each; the last block may have fewer.
     blocks: Vec<Vec<i16>>,
     steps: Vec<f32>,
     ids: Vec<Arc<str>>,
@@ -122,7 +122,7 @@ impl VectorIndex {
         self.ids.is_empty()
     }
 
-    /// Whether there is a vector of this id.
+    /// Whether there is a vector with this id.
     pub fn contains(&self, id: &str) -> bool {
         self.places.contains_key(id)
     }
@@ -132,7 +132,7 @@ impl VectorIndex {
         &self.ids
     }
 
-    /// Takes a vector in, in place of the one of the same id if there is one.
+    /// Inserts a vector, replacing one with the same id.
     pub fn insert(&mut self, id: &str, vector: &Quantized) {
         if let Some(place) = self.places.get(id).copied() {
             self.words_mut(place).copy_from_slice(&*vector.words);
@@ -141,7 +141,7 @@ impl VectorIndex {
         }
         let place = self.len();
         if place.is_multiple_of(BLOCK) {
-            // The first one grows with what is in it; a small pool stays small.
+            // The first block grows as needed, so that a small index stays small.
             self.blocks.push(if place == 0 { Vec::new() } else { Vec::with_capacity(BLOCK * WORDS) });
         }
         self.blocks[place / BLOCK].extend_from_slice(&*vector.words);
@@ -151,7 +151,7 @@ impl VectorIndex {
         self.places.insert(id, place);
     }
 
-    /// Removes a vector; its place is taken by the last one. False if there was none.
+    /// Removes a vector, moving the last one to its place; returns `false` if it does not exist.
     pub fn remove(&mut self, id: &str) -> bool {
         let Some(place) = self.places.remove(id) else { return false };
         let last = self.len() - 1;
@@ -177,8 +177,8 @@ impl VectorIndex {
         &mut self.blocks[place / BLOCK][place % BLOCK * WORDS..][..WORDS]
     }
 
-    /// Everything that may be among the `limit` nearest to `vector` and have a cosine of at least `least` with it, the
-    /// likely nearest first, at most `most` of them. More than `limit`, since cosines are known only nearly here.
+    /// Returns at most `most` ids that may be among the `limit` nearest to `vector` with a cosine of at least `least`,
+    /// likely nearest first. They may be more than `limit`, because cosines are only approximate here.
     pub fn candidates(&self, vector: &[f32], limit: usize, least: f32, most: usize) -> Vec<Arc<str>> {
         let Some(wanted) = Wanted::new(vector) else { return Vec::new() };
         if limit == 0 {
@@ -186,7 +186,7 @@ impl VectorIndex {
         }
         let cosines = self.cosines(&wanted);
         let margin = |place: usize| DEVIATIONS * (self.steps[place] + wanted.step);
-        // Cosines that the nearest have at least, the smallest first.
+        // Lower bounds of the nearest cosines, smallest first.
         let mut floors: Vec<f32> = Vec::with_capacity(limit + 1);
         for (place, cosine) in cosines.iter().enumerate() {
             let floor = cosine - margin(place);
@@ -205,7 +205,7 @@ impl VectorIndex {
         candidates.into_iter().map(|(_, place)| self.ids[place].clone()).collect()
     }
 
-    /// The cosine of each vector with the wanted one, nearly.
+    /// Returns the approximate cosine of each vector with the wanted one.
     fn cosines(&self, wanted: &Wanted) -> Vec<f32> {
         let mut cosines = vec![0.0_f32; self.len()];
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_THREADS);
@@ -214,7 +214,7 @@ impl VectorIndex {
         let parts = self.blocks.chunks(blocks).zip(self.steps.chunks(blocks * BLOCK));
         let mut parts = parts.zip(cosines.chunks_mut(blocks * BLOCK));
         thread::scope(|scope| {
-            // One of them is done here.
+            // This thread processes one part itself.
             let own = parts.next();
             for ((blocks, steps), cosines) in parts {
                 let work = move || compare(wanted, blocks, steps, cosines);
@@ -251,7 +251,7 @@ mod tests {
         product(one, other) / (product(one, one) * product(other, other)).sqrt()
     }
 
-    /// The ids of the best, by comparing all of them exactly.
+    /// Returns the ids of the best by exact comparison of all vectors.
     fn scanned(vectors: &[(String, Vec<f32>)], wanted: &[f32], limit: usize, least: f64) -> Vec<String> {
         let mut all: Vec<(f64, &String)> = vectors.iter().map(|(id, vector)| (cosine(vector, wanted), id)).collect();
         all.retain(|(cosine, _)| *cosine >= least);
@@ -341,7 +341,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(6))]
 
-        /// Enough of them for two blocks, and so that a removal moves vectors from one block to another.
+        /// Enough vectors for two blocks, so that a removal moves vectors between blocks.
         #[test]
         fn what_comes_and_goes_is_found_while_it_is_there(
             changes in vec((0..1500_u64, prop::bool::weighted(0.6)), 0..200),

@@ -48,7 +48,7 @@ impl AnalysisError {
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Picture(error) => !error.is_temporary(),
-            // Not before tomorrow, which is later than any delivery.
+            // The budget renews tomorrow, after the last delivery.
             Self::Model(llm::Error::OverBudget { .. }) => true,
             Self::Model(_) | Self::Nonsense(_) => false,
         }

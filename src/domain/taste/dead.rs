@@ -10,7 +10,7 @@ use crate::model::taste_job::{TasteJob, TasteJobStatus, TasteMessage, TastePaylo
 use crate::model::timestamp::Timestamp;
 use crate::queue::read_message;
 
-/// Job id of a message that names none.
+/// Job id of a message without one.
 pub const UNPARSED: &str = "unparsed";
 
 impl Taste {
@@ -41,7 +41,7 @@ impl Taste {
     pub(super) async fn abandon(&self, job: &TasteJob, reason: String) -> Result<(), Error> {
         let failed = FailedMessage {
             text: serde_json::to_string(&job.payload)?,
-            // Each time a job is abandoned it leaves another dead letter.
+            // Each time a job is abandoned, it creates another dead letter.
             message_id: Some(self.now().to_string()),
             source_queue: self.base.config.queues.taste.work.clone(),
             reason: Some(reason),
@@ -74,7 +74,7 @@ impl Taste {
             return Ok(Replay::AlreadyReplayed);
         }
         let now = self.now();
-        // The job first: should we die before the message is sent, its lease runs out and it is queued again.
+        // The job first: after a crash before the message is sent, its lease expires and it is queued again.
         if let Ok(message) = read_message::<TasteMessage>(&dead_letters::text_of(&letter.payload)?) {
             let lease = now + self.base.config.taste.dedupe_ttl;
             let reset = self.base.data.taste_jobs.edit(&message.payload.job_id, |found| match found {

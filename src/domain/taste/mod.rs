@@ -1,4 +1,4 @@
-//! Taste analysis: what liked pictures show is added to the user's profile.
+//! Taste analysis: adds styles and brands of liked pictures to the user's profile.
 //!
 //! Each analysis is a job: a document with its progress, and a message that starts a worker. The document is written
 //! first and has a lease; when that expires without progress, the message was lost, and the job is queued again by the
@@ -115,8 +115,8 @@ impl Taste {
         Ok(requeued)
     }
 
-    /// Queues a job again if its lease is still expired. If the first message is only late, a second one is harmless;
-    /// so that a long queue does not grow, the lease doubles each time.
+    /// Queues a job again if its lease is still expired. If the first message is only late, a second one is harmless.
+    /// The lease doubles each time, so that a long queue does not keep growing.
     async fn requeue(&self, stale: &TasteJob) -> Result<bool, Error> {
         let now = self.now();
         let claimed = self
@@ -192,7 +192,7 @@ fn is_duplicate(job: &TasteJob, now: Timestamp, completed_ttl: Duration) -> bool
         TasteJobStatus::Completed => job.last_completed_at.is_some_and(|at| at + completed_ttl > now),
         TasteJobStatus::Queued | TasteJobStatus::InFlight => job.is_leased(now),
         TasteJobStatus::Failed => false,
-        // Tried as often as it may be; an administrator can replay it.
+        // All attempts are used up; an administrator can replay it.
         TasteJobStatus::DeadLettered => true,
     }
 }

@@ -1,4 +1,4 @@
-//! Votes on found items: a liked one is analysed.
+//! Votes on scraped items, and analysis of liked ones.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::store;
 const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Taste {
-    /// Casts a user's vote on an item of the feed, and has the picture of a liked one analysed, or the one at `gallery_index`.
-    /// Returns the item's score; `None` if the user sees no such item. The same vote again counts once.
+    /// Casts a user's vote on an item of the feed, and queues the analysis of a liked item's picture, or the one at
+    /// `gallery_index`. Returns the item's score; `None` if the user sees no such item. A repeated vote counts once.
     ///
     /// # Errors
     /// When the documents fail.
@@ -36,8 +36,8 @@ impl Taste {
             let (taste, user) = (self.clone(), user.clone());
             let queueing = async move { taste.request(&user, &liked, gallery_index).await };
             let queueing = self.base.tasks.spawn(queueing.in_current_span());
-            // A job that is stored and not queued is found by the sweeper. One that could not be stored is asked for by
-            // sending the vote again, which counts once.
+            // The sweeper finds a job that is stored but not queued. If the job could not be stored, sending the vote
+            // again requests it, and the vote still counts once.
             match tokio::time::timeout(QUEUE_PATIENCE, queueing).await {
                 Ok(Ok(Err(Error::Data(error)))) if is_outage(&error) => return Err(error),
                 Ok(Ok(Err(error))) => {

@@ -86,7 +86,7 @@ impl Taste {
                 }
                 (Some(_), Standing::Held(_)) => Decision::Leave(Err(WorkError::HeldElsewhere)),
                 (Some(job), Standing::Free) => take(job),
-                // The document outlived its time, or somebody else sent the message.
+                // The document has expired, or another service sent the message.
                 (None, _) => take(TasteJob::queued(message.payload.clone(), now, now)),
             });
         match claimed.await? {
@@ -95,8 +95,8 @@ impl Taste {
         }
     }
 
-    /// Analyses the picture, trying again when something outside fails, and adds what it shows to the profile. Returns
-    /// whether the profile learned something.
+    /// Analyses the picture, retrying when a dependency fails, and adds the result to the profile. Returns whether the
+    /// profile changed.
     async fn do_job(&self, held: &Held<TasteJob>, job: &TasteJob) -> Result<bool, WorkError> {
         let Tastes { styles, brand } = match &job.tastes {
             Some(tastes) => tastes.clone(),
@@ -105,7 +105,7 @@ impl Taste {
                     true => WorkError::Permanent(error.into()),
                     false => WorkError::Failed(error.into()),
                 })?;
-                // Before the profile learns it: a worker that dies in between leaves it to the next.
+                // Before the profile is updated: after a crash in between, the next worker uses this result.
                 held.edit(|job| job.tastes = Some(tastes.clone())).await?;
                 tastes
             }
@@ -145,13 +145,13 @@ impl Taste {
             (job.last_error, job.tastes, job.requeues) = (None, None, 0);
         });
         match finished.await {
-            // Whoever took it over will find that there is nothing to add.
+            // The worker that took over will find nothing left to add.
             Ok(_) | Err(lease::Error::Lost) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Notes the failure and gives the job back, so that the next delivery can take it at once.
+    /// Records the failure and releases the job, so that the next delivery can take it at once.
     async fn fail(&self, held: &Held<TasteJob>, error: &WorkError) {
         let now = self.now();
         let reason = Chain(error).to_string();

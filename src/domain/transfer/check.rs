@@ -135,7 +135,7 @@ pub(super) fn document(row: Value, options: &Options) -> Result<(Kind, String, M
         }
     }
     if fields.get("id").is_none_or(Value::is_null) {
-        // Only a row with an id can be about a document that is there, and so have something to clear.
+        // Only a row with an id can refer to an existing document, and so have fields to clear.
         fields.retain(|_, value| !value.is_null());
     }
     let id = id(kind, &fields)?;
@@ -151,8 +151,8 @@ fn shape_of(kind: Kind) -> &'static [Field] {
     }
 }
 
-/// Determines the kind of a row: with `itemId` it is a wear event; otherwise its fields tell, since items and profiles
-/// share none.
+/// Determines the kind of a row: with `itemId` it is a wear event; otherwise its fields decide, since items and
+/// profiles share none.
 fn kind(fields: &Map<String, Value>, given: Option<Kind>) -> Result<Kind, String> {
     let has = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
     let has_any = |shape: &[Field]| shape.iter().any(|(name, _)| has(name));

@@ -2,7 +2,7 @@
 //!
 //! Import is strict where reading is lenient: values that readers would silently ignore are rejected, row by row. Rows
 //! are merged into stored documents by compare-and-swap, and only changes are written, so importing again does nothing.
-//! Wear counts are not derived from wear events, nor the other way round.
+//! Wear counts and wear events are not derived from each other.
 
 mod check;
 mod encoding;
@@ -128,7 +128,7 @@ pub struct Report {
 /// Why an import or export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store failed. What was imported stays; importing again is safe.
+    /// The store failed. Imported rows stay; importing again is safe.
     #[error("the store failed half-way")]
     Store(#[from] data::Error),
     /// The reader thread panicked; a bug.
@@ -231,7 +231,7 @@ fn open(
 ) -> Box<dyn Iterator<Item = Row>> {
     let mut input = encoding::utf8(input, encoding);
     let format = format.unwrap_or_else(|| {
-        // What cannot be read is met and reported by the readers.
+        // The readers report errors.
         let start = input.fill_buf().unwrap_or_default();
         let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
         if matches!(first, None | Some(b'[' | b'{')) { Format::Json } else { Format::Csv }
@@ -280,7 +280,7 @@ fn digest(parts: &[&[u8]]) -> [u8; 16] {
     half
 }
 
-/// The fields as JSON that does not depend on their order: a `Map` keeps its keys sorted.
+/// Serializes the fields independently of their order: a `Map` keeps its keys sorted.
 fn canonical(fields: &Map<String, Value>) -> String {
     Value::Object(fields.clone()).to_string()
 }
@@ -313,18 +313,18 @@ async fn write(store: &dyn DocumentStore, row: Checked, dry_run: bool) -> Result
     }
 }
 
-/// Puts `given` into `stored`; fields that are not given stay, in nested objects too. Whether that changed anything.
+/// Merges `given` into `stored`, recursively, keeping missing fields. Returns whether anything changed.
 fn merge(stored: &mut Map<String, Value>, given: &Map<String, Value>) -> bool {
     let mut changed = false;
     for (name, value) in given {
         match (stored.get_mut(name), value) {
             (Some(Value::Object(stored)), Value::Object(given)) => changed |= merge(stored, given),
-            // A price without a currency says nothing against the one that is stored.
+            // A price without a currency does not override the stored currency.
             (Some(Value::Object(price)), Value::Number(_)) if price.contains_key("amount") => {
                 changed |= merge(price, &Map::from_iter([("amount".to_owned(), value.clone())]));
             }
             (Some(stored), given) if same(stored, given) => {}
-            // Absent and null both mean that nobody said.
+            // Absent and null both mean unknown.
             (None, Value::Null) => {}
             (_, given) => {
                 stored.insert(name.clone(), given.clone());
@@ -335,7 +335,7 @@ fn merge(stored: &mut Map<String, Value>, given: &Map<String, Value>) -> bool {
     changed
 }
 
-/// Whether two values say the same: stores may write a number or a time in another way than it was given.
+/// Whether two values are equivalent: stores may format numbers and times differently.
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),

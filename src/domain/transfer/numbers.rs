@@ -1,21 +1,21 @@
-//! Numbers as people and their spreadsheets write them: `1,299.00`, `1.299,00`, `1 299`, `€120.50`.
+//! Parses numbers as written by people and spreadsheets: `1,299.00`, `1.299,00`, `1 299`, `€120.50`.
 //!
-//! What could be two numbers is none: a thousandfold price would not be noticed.
+//! Ambiguous numbers are rejected, because a price that is off by a factor of a thousand might go unnoticed.
 
 use serde_json::Number;
 
-/// Which of two meanings a file gives to a comma or point before exactly three digits.
+/// Meaning of a comma or point before exactly three digits, depending on the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Marks {
-    /// Cells are separated by commas: a point is the decimal mark, a comma parts thousands.
+    /// Cells are separated by commas: a point is the decimal mark, a comma separates thousands.
     Points,
-    /// Cells are separated by semicolons, as where the comma is the decimal mark: neither is sure.
+    /// Cells are separated by semicolons, which suggests a decimal comma: both are ambiguous.
     Commas,
-    /// Cells are separated by something else: a point is the decimal mark, a comma is not sure.
+    /// Cells are separated by another character: a point is the decimal mark, a comma is ambiguous.
     Unknown,
 }
 
-/// A number, if the text is one.
+/// Parses a number.
 pub(super) fn number(text: &str, marks: Marks) -> Option<Number> {
     let text = text.trim();
     let (sign, digits) = match text.strip_prefix(['-', '\u{2212}']) {
@@ -25,7 +25,7 @@ pub(super) fn number(text: &str, marks: Marks) -> Option<Number> {
     if !digits.contains(|character: char| character.is_ascii_digit()) {
         return None;
     }
-    // As programs write it: with an exponent, and as many digits as there are.
+    // As written by programs: with an exponent or any number of digits.
     let is_plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'-' | b'+');
     if marks != Marks::Commas && digits.bytes().all(is_plain) && digits.matches('.').count() <= 1 {
         return serde_json::from_str(&format!("{sign}{}", without_zeros(digits))).ok();
@@ -35,15 +35,15 @@ pub(super) fn number(text: &str, marks: Marks) -> Option<Number> {
     serde_json::from_str(&format!("{sign}{}{point}{fraction}", without_zeros(&whole))).ok()
 }
 
-/// An amount of money: a number, and the currency that stands before or behind it.
+/// Parses an amount of money: a number, and the currency before or after it.
 pub(super) fn money(text: &str, marks: Marks) -> Option<(Number, Option<&str>)> {
     let text = text.trim();
     let is_number = |character: char| character.is_ascii_digit();
     let (first, last) = (text.find(is_number)?, text.rfind(is_number)? + 1);
-    // A sign, or a mark of a fraction without a whole, belongs to the number; a full stop may end an abbreviation.
+    // A sign, or a decimal mark without a whole part, belongs to the number; a full stop may end an abbreviation.
     let first = text[..first].trim_end_matches(['-', '+', '\u{2212}']).len();
     let (before, after) = (text[..first].trim(), text[last..].trim());
-    // `120,-` is how round prices are written.
+    // Whole prices are written as `120,-`.
     let after = after.trim_start_matches(",-").trim_start_matches(",–").trim_start();
     let currency = match (before, after) {
         ("", "") => None,
@@ -56,7 +56,7 @@ pub(super) fn money(text: &str, marks: Marks) -> Option<(Number, Option<&str>)> 
     Some((number(&text[first..last], marks)?, currency))
 }
 
-/// The codes of the currencies that a symbol or code can mean.
+/// Returns the codes of the currencies that a symbol or code can denote.
 pub(super) fn currencies(text: &str) -> Vec<String> {
     let known: &[&str] = match text {
         "€" | "Euro" | "euro" => &["EUR"],
@@ -84,20 +84,20 @@ pub(super) fn currencies(text: &str) -> Vec<String> {
     if is_code { vec![text.to_ascii_uppercase()] } else { known.iter().map(|code| (*code).to_owned()).collect() }
 }
 
-/// JSON has no zeros before a number.
+/// Strips leading zeros, which JSON does not allow.
 fn without_zeros(digits: &str) -> String {
     let bare = digits.trim_start_matches('0');
     if bare.starts_with(|character: char| character.is_ascii_digit()) { bare.to_owned() } else { format!("0{bare}") }
 }
 
-/// The digits before and behind the decimal mark.
+/// Returns the digits before and after the decimal mark.
 fn parts(text: &str, marks: Marks) -> Option<(String, &str)> {
-    // Blanks and apostrophes part thousands and nothing else.
+    // Spaces and apostrophes always separate thousands.
     let is_gap = |character: char| matches!(character, ' ' | '\u{a0}' | '\u{202f}' | '\u{2009}' | '\'' | '’');
     let (points, commas) = (text.matches('.').count(), text.matches(',').count());
     let mark = match (points, commas) {
         (0, 0) => None,
-        // The last of both is the decimal mark.
+        // If both occur, the last one is the decimal mark.
         (1.., 1..) => text.chars().rev().find(|character| matches!(character, '.' | ',')),
         (1, 0) => decimal('.', text, marks)?,
         (0, 1) => decimal(',', text, marks)?,
@@ -120,7 +120,8 @@ fn parts(text: &str, marks: Marks) -> Option<(String, &str)> {
     (are_thousands && groups.iter().all(is_digits)).then(|| (groups.concat(), fraction))
 }
 
-/// The decimal mark of a number with one comma or point: that, or none if it parts thousands. `None` if nobody can tell.
+/// Determines the decimal mark of a number with one comma or point: that mark, or none if it separates thousands.
+/// `None` if ambiguous.
 fn decimal(mark: char, text: &str, marks: Marks) -> Option<Option<char>> {
     let (whole, fraction) = text.split_once(mark)?;
     let may_part_thousands = fraction.len() == 3 && (1..=3).contains(&whole.len()) && !whole.starts_with('0');

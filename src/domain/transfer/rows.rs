@@ -1,7 +1,7 @@
-//! The rows of a JSON file, one at a time: a list of them, one in each line, or one after another.
+//! Reads the rows of a JSON file one at a time: from a list, one per line, or concatenated.
 //!
-//! Rows are told apart by their brackets alone, before they are parsed, so a row that is not JSON costs only itself, and
-//! one that is too long is passed over without being held.
+//! Rows are delimited by their brackets alone, before parsing, so an invalid row does not affect others, and a row that
+//! is too long is skipped without being buffered.
 
 use std::io::BufRead;
 
@@ -9,16 +9,16 @@ use serde_json::Value;
 
 use super::{LONGEST_ROW, Row};
 
-/// How the rows of a file follow each other.
+/// How the rows of a file are arranged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Layout {
     /// Not known before the first row has ended.
     Unknown,
-    /// In a list. Where commas are missing nobody complains.
+    /// In a list. Missing commas are tolerated.
     List,
-    /// A row in each line, as lines of their own or not: a broken one ends with its line.
+    /// One row per line: a broken row ends with its line.
     Lines,
-    /// One after another, each over several lines or not.
+    /// Concatenated, each on one or more lines.
     Values,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Rows<R> {
 }
 
 impl<R: BufRead> Rows<R> {
-    /// Rows in whichever layout the file turns out to have.
+    /// Creates a reader that detects the layout.
     pub(super) fn new(input: R) -> Self {
         Self { input, layout: Layout::Unknown, line: 1, ended: false }
     }
@@ -57,7 +57,7 @@ impl<R: BufRead> Rows<R> {
         self.line += u64::from(byte == b'\n');
     }
 
-    /// The next row, or none at the end of the file.
+    /// Reads the next row; `None` at the end of the file.
     fn read(&mut self) -> std::io::Result<Option<Row>> {
         loop {
             let Some(byte) = self.peek()? else {
@@ -82,7 +82,7 @@ impl<R: BufRead> Rows<R> {
         }
     }
 
-    /// After the list there must be nothing.
+    /// Checks that nothing follows the list.
     fn read_end(&mut self) -> std::io::Result<Option<Row>> {
         self.ended = true;
         while let Some(byte) = self.peek()? {
@@ -122,8 +122,8 @@ impl<R: BufRead> Rows<R> {
             if in_string {
                 text.push(byte);
                 if byte == b'\n' {
-                    // No text of JSON spans lines: its end is missing. The rows that follow are saved by ending the row, if
-                    // it began on this line, or else by going on outside the text.
+                    // JSON strings do not span lines, so its end is missing. To save the following rows, end the row if
+                    // it began on this line, or else continue outside the string.
                     if self.line == line + 1 {
                         return Ok(text.parse(line));
                     }
@@ -161,7 +161,7 @@ impl<R: BufRead> Rows<R> {
         Ok(text.parse(line))
     }
 
-    /// A first row that fills its line means a row in each line.
+    /// Detects the layout: a first row that fills its line means one row per line.
     fn settle_layout(&mut self) -> std::io::Result<()> {
         if self.layout != Layout::Unknown {
             return Ok(());
@@ -193,11 +193,11 @@ impl<R: BufRead> Iterator for Rows<R> {
     }
 }
 
-/// The text of a row, as far as it may be held.
+/// The text of a row, up to the size limit.
 #[derive(Default)]
 struct Text {
     bytes: Vec<u8>,
-    /// Length, of which no more is held than a row may have.
+    /// Total length; only the permitted length is buffered.
     size: usize,
 }
 
@@ -211,7 +211,7 @@ impl Text {
         }
     }
 
-    /// Layout does not count towards the length.
+    /// Adds whitespace, which does not count towards the length.
     fn push_blank(&mut self) {
         if self.bytes.last() != Some(&b' ') {
             self.push(b' ');
@@ -227,7 +227,7 @@ impl Text {
         }
         let content = serde_json::from_slice::<Value>(&self.bytes).map_err(|error| {
             let text = error.to_string();
-            // Its own line and column are those within the row, blanks left out.
+            // The error's line and column refer to the row without whitespace, so drop them.
             let reason = text.split(" at line ").next().unwrap_or_default();
             format!("not JSON: {reason}")
         });
@@ -235,7 +235,7 @@ impl Text {
     }
 }
 
-/// What to do about a text of another encoding.
+/// Returns advice for a text in another encoding.
 pub(super) fn not_utf8(what: &str) -> String {
     format!("{what} is not UTF-8: save the file as UTF-8, or name its encoding, as with --encoding windows-1252")
 }

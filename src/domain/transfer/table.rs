@@ -1,13 +1,11 @@
-//! Wardrobe items as a table, both ways.
+//! Reads and writes wardrobe items as a table.
 //!
 //! Cells are separated by commas, semicolons or tabs, whichever makes most column names of the first line.
 //!
-//! An empty cell means: not given. Lists are separated by `;` or `|`; one that holds those characters is written as JSON,
-//! as is an empty one. What no column holds (`wearEvents`, fields that this service has no name for) is not in the table,
-//! and stays as it is when a table is imported.
-//!
-//! Spreadsheets run a cell that begins with `=`, `+`, `-`, `@`, a tab or a carriage return as a formula. Such a cell is
-//! written behind an apostrophe, which is taken away when it is read.
+//! An empty cell means: not given. Lists are separated by `;` or `|`; one that holds those characters is written as
+//! JSON, as is an empty one. Fields without a column (`wearEvents`, unknown fields) are not in the table, and importing
+//! a table keeps them. Spreadsheets treat a cell that begins with `=`, `+`, `-`, `@`, a tab or a carriage return as a
+//! formula. Such a cell is written with a leading apostrophe, which is removed on reading.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Cursor, Read};
@@ -21,10 +19,10 @@ use super::numbers::{self, Marks};
 use super::rows::{not_utf8, too_long};
 use super::{LONGEST_ROW, Row};
 
-/// The longest first line by which the separator of cells is told.
+/// Longest part of the first line that is searched for the separator.
 const LONGEST_HEAD: u64 = 64 * 1024;
 
-/// How a cell becomes a value.
+/// How a cell is converted to a value.
 #[derive(Clone, Copy)]
 enum Cells {
     Text,
@@ -35,8 +33,8 @@ enum Cells {
     Colours,
 }
 
-/// The columns in the order in which they are written, with the place of their value in a document and what it is. Any of
-/// them may be left out of a file, in any order.
+/// The columns in the order in which they are written, with the path of their value in a document and its type. A file
+/// may omit and reorder them.
 const COLUMNS: [(&str, &[&str], Cells); 25] = [
     ("id", &["id"], Cells::Text),
     ("category", &["category"], Cells::Text),
@@ -70,7 +68,7 @@ pub fn column_names() -> [&'static str; 25] {
     COLUMNS.map(|(name, ..)| name)
 }
 
-/// Where a column's value is in a document, and what it is.
+/// Returns the path of a column's value in a document, and its type.
 fn place(column: &str) -> (&'static [&'static str], Cells) {
     let found = COLUMNS.iter().find(|(name, ..)| *name == column);
     found.map(|(_, path, cells)| (*path, *cells)).expect("columns come from the table")
@@ -79,12 +77,12 @@ fn place(column: &str) -> (&'static [&'static str], Cells) {
 /// Reads the rows of a table.
 pub(super) struct Rows<R> {
     reader: csv::Reader<Bounded<io::Chain<Cursor<Vec<u8>>, R>>>,
-    /// Bytes that may still be read before the row must have ended.
+    /// Bytes left before the row must end.
     budget: Rc<Cell<usize>>,
     /// Lines before the first one that the reader sees.
     skipped: u64,
     marks: Marks,
-    /// None before the first line was read; a column without a name is none.
+    /// `None` before the first line was read; the entry of an unnamed column is `None`.
     columns: Option<Vec<Option<&'static str>>>,
     ended: bool,
 }
@@ -125,7 +123,7 @@ impl<R: BufRead> Rows<R> {
             let line = self.skipped + record.position().map_or(line, csv::Position::line);
             let size = record.as_slice().len();
             match found {
-                // The names of the columns, or an empty line.
+                // The header, or an empty line.
                 None => {}
                 Some(content) => return Some(Row { line, content, size }),
             }
@@ -169,7 +167,7 @@ impl<R: BufRead> Iterator for Rows<R> {
 
 /// The start of a table.
 struct Head {
-    /// Text that was read and is still to be parsed.
+    /// Text that is still to be parsed.
     text: Vec<u8>,
     /// Separator of cells.
     separator: u8,
@@ -183,11 +181,11 @@ impl Head {
         let (mut skipped, mut declared) = (0, None);
         loop {
             let mut text = Vec::new();
-            // What cannot be read is met and reported by the reader of the rows.
+            // The reader of the rows reports errors.
             let length = input.take(LONGEST_HEAD).read_until(b'\n', &mut text).unwrap_or_default();
             let line = text.trim_ascii();
             let bare = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
-            // Not of the trimmed line, since the separator may be a tab.
+            // Of the untrimmed line, since the separator may be a tab.
             let is_declaration =
                 declared.is_none() && bare.len() <= 5 && bare.to_ascii_lowercase().starts_with(b"sep=");
             if is_declaration {
@@ -202,7 +200,7 @@ impl Head {
     }
 }
 
-/// The separator with which a first line names most columns.
+/// Returns the separator with which the first line names the most columns.
 fn likely_separator(head: &[u8]) -> u8 {
     let names = |separator: &u8| {
         let mut reader = ReaderBuilder::new().has_headers(false).delimiter(*separator).from_reader(head);
@@ -212,11 +210,11 @@ fn likely_separator(head: &[u8]) -> u8 {
             Ok(false) | Err(_) => 0,
         }
     };
-    // The last of those that name as many: a comma, if all are the same.
+    // Ties go to the last one: a comma if all are equal.
     [b'|', b'\t', b';', b','].into_iter().max_by_key(names).unwrap_or(b',')
 }
 
-/// Stops a row that never ends, before it fills the memory.
+/// Stops an endless row before it fills the memory.
 struct Bounded<R> {
     input: R,
     budget: Rc<Cell<usize>>,
@@ -235,14 +233,14 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-/// The column of this name, in any case and with or without blanks and hyphens.
+/// Finds a column by name, ignoring case, spaces and hyphens.
 fn known_column(name: &str) -> Option<&'static str> {
     let plain: String = name.chars().filter(|character| character.is_alphanumeric()).collect();
     let known = column_names().into_iter().find(|column| column.eq_ignore_ascii_case(&plain));
     known.or_else(|| plain.eq_ignore_ascii_case("colors").then_some("colours"))
 }
 
-/// The columns that the first line names; one without a name, which spreadsheets leave at the end, must stay empty.
+/// Parses the header; columns without a name, which spreadsheets leave at the end, must stay empty.
 fn names(record: &ByteRecord) -> Result<Vec<Option<&'static str>>, String> {
     let mut columns = Vec::new();
     for name in record {
@@ -263,7 +261,7 @@ fn names(record: &ByteRecord) -> Result<Vec<Option<&'static str>>, String> {
 
 fn item(columns: &[Option<&'static str>], record: &ByteRecord, marks: Marks) -> Result<Value, String> {
     let mut fields = Map::new();
-    // Each amount with a currency of its own: its column, the cell, and what it says of the currency.
+    // Each amount with its own currency: column, cell, and currency symbol.
     let mut moneys = Vec::new();
     for (number, (column, cell)) in columns.iter().zip(record).enumerate() {
         if cell.trim_ascii().is_empty() {
@@ -297,7 +295,7 @@ fn item(columns: &[Option<&'static str>], record: &ByteRecord, marks: Marks) -> 
     for (column, cell, currency) in moneys {
         settle_currency(&mut fields, currency).map_err(|reason| format!("{column} is {cell:?}: {reason}"))?;
     }
-    // An amount alone is how it is without a currency.
+    // Without a currency, store the bare amount.
     if let Some(Value::Object(price)) = fields.get("price")
         && let (1, Some(amount)) = (price.len(), price.get("amount"))
     {
@@ -307,7 +305,7 @@ fn item(columns: &[Option<&'static str>], record: &ByteRecord, marks: Marks) -> 
     Ok(Value::Object(fields))
 }
 
-/// The currency in a cell must be that of the row, or becomes it.
+/// Checks that the currency in a cell matches the row's, or sets the row's.
 fn settle_currency(fields: &mut Map<String, Value>, symbol: &str) -> Result<(), String> {
     let meant = numbers::currencies(symbol);
     let price = fields.entry("price").or_insert_with(|| json!({}));
@@ -322,12 +320,12 @@ fn settle_currency(fields: &mut Map<String, Value>, symbol: &str) -> Result<(), 
     }
 }
 
-/// Whether a spreadsheet would run the cell, or the cell looks like one that was guarded against that.
+/// Whether a spreadsheet would treat the cell as a formula, or the cell looks like an escaped one.
 fn is_formula(cell: &str) -> bool {
     cell.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
-/// The cell as a spreadsheet shows it without running it.
+/// Escapes a cell so that spreadsheets show it as text.
 fn guarded(cell: String) -> String {
     if is_formula(&cell) { format!("'{cell}") } else { cell }
 }
@@ -337,7 +335,7 @@ fn unguarded(cell: &str) -> &str {
     cell.strip_prefix('\'').filter(|bare| is_formula(bare)).unwrap_or(cell)
 }
 
-/// The item's cells in the order of [`column_names`], and how many values no cell can hold.
+/// Returns the item's cells in the order of [`column_names`], and the number of values that do not fit into a cell.
 pub(super) fn record(item: &Map<String, Value>) -> (Vec<String>, usize) {
     let mut lost = 0;
     let cells = COLUMNS.iter().map(|(_, path, cells)| {
@@ -388,7 +386,7 @@ impl Cells {
         }
     }
 
-    /// The cell that [`Cells::parse`] reads as this value; none if there is none.
+    /// Returns the cell that [`Cells::parse`] reads as this value, if possible.
     fn write(self, value: &Value) -> Option<String> {
         let cell = match (self, value) {
             (Self::Text, Value::String(text)) => text.clone(),
@@ -416,7 +414,7 @@ fn parts(cell: &str) -> impl Iterator<Item = &str> {
     cell.split([';', '|']).map(str::trim).filter(|part| !part.is_empty())
 }
 
-/// `name:#hex`, or one of the two. A hex value that is none is kept, to be refused.
+/// Parses `name:#hex`, or one of the two. An invalid hex value is kept, so that it is rejected later.
 fn colour(part: &str) -> Value {
     if part.starts_with('#') {
         return json!({ "hex": part });

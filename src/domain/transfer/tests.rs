@@ -55,7 +55,7 @@ fn counts(created: u64, updated: u64, unchanged: u64, rejected: u64) -> Report {
     Report { created, updated, unchanged, rejected }
 }
 
-/// Documents of each kind, some with fields that this service has no name for.
+/// Returns documents of each kind, some with unknown fields.
 fn full_set() -> Value {
     json!([
         { "id": "ada", "locationCity": "Lisbon", "heightCm": 174, "stylePreferences": ["minimalist"], "x": { "y": [1] } },
@@ -112,7 +112,7 @@ async fn a_table_gives_back_what_it_has_columns_for() {
         item.as_object_mut().unwrap().retain(|name, _| name != "wearEvents" && name != "apiField");
     }
     assert_eq!(stored(&second, Container::Wardrobe).await, expected);
-    // What the table lacks stays where it was.
+    // Fields that the table lacks are kept.
     assert_eq!(import_text(&first, &text).await.0, counts(0, 0, 2, 0));
 }
 
@@ -134,7 +134,7 @@ async fn a_row_is_merged_into_what_is_stored() {
     assert_eq!(coat["size"], json!({ "letter": "M", "system": "EU", "waist": 32 }));
     assert_eq!(coat["apiField"], json!({ "kept": true }));
     assert_eq!(coat.get("lastWornAt"), None);
-    // A bare amount keeps the currency; another spelling of a number or a time is no change.
+    // A bare amount keeps the currency; another format of a number or time is not a change.
     let same = json!({ "id": "coat", "price": 45.0, "dateAdded": "2026-03-08T07:00:00+01:00" });
     assert_eq!(import_text(&store, same.to_string()).await, (counts(0, 0, 1, 0), vec![]));
 }
@@ -145,7 +145,7 @@ async fn an_item_without_an_id_gets_one_from_its_content() {
     let rows = "{\"category\":\"tops\",\"brand\":\"COS\"}\n{\"brand\":\"COS\",\"category\":\"tops\",\"notes\":null}\n";
     assert_eq!(import_text(&store, rows).await.0, counts(1, 0, 1, 0));
     assert_eq!(import_text(&store, rows).await.0, counts(0, 0, 2, 0));
-    // It must never change: it decides which stored item a row is.
+    // It must never change: it determines which stored item a row refers to.
     let id = "item-67ccc6bfde212b81f3febf44292d730a";
     let expected = json!({ "id": id, "userId": "ada", "brand": "COS", "category": "tops" });
     assert_eq!(stored(&store, Container::Wardrobe).await, [expected]);

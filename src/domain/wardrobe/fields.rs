@@ -1,4 +1,4 @@
-//! The fields of an item that its owner writes, and their bounds.
+//! The owner's fields of an item, and their limits.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -129,7 +129,7 @@ fn condition_in_any_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
 }
 
 fn condition_schema() -> RefOr<Schema> {
-    // Patterns of JSON schema have no way to say that the case does not matter.
+    // JSON schema patterns cannot ignore case.
     let in_any_case = |letter: char| format!("[{}{}]", letter.to_ascii_uppercase(), letter.to_ascii_lowercase());
     let names = CONDITIONS.map(|name| name.chars().map(in_any_case).collect::<String>());
     verbatim(json!({ "type": ["string", "null"], "pattern": format!("^({})$", names.join("|")) }))

@@ -1,4 +1,4 @@
-//! What owners do with the items of their wardrobe.
+//! Owners' changes to the items of their wardrobe.
 
 pub mod fields;
 pub mod wears;
@@ -11,7 +11,7 @@ use crate::data::{self, Data};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::wardrobe::WardrobeItem;
 
-/// A value that breaks a rule, in words for whoever sent it.
+/// A value that breaks a rule; the message is for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unfit(pub &'static str);

@@ -1,4 +1,4 @@
-//! Wears as their owner logs them.
+//! Wears logged by owners.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub struct WeatherFields {
 }
 
 impl WeatherFields {
-    /// The weather with this temperature and these conditions; `None` if nothing is known of it.
+    /// Creates weather from temperature and conditions; `None` if both are unknown.
     pub fn known(celsius: Option<f64>, conditions: Option<String>) -> Option<Self> {
         let temp_celsius = celsius.and_then(decimal).map(Number);
         (temp_celsius.is_some() || conditions.is_some()).then_some(Self { temp_celsius, conditions })
@@ -56,7 +56,7 @@ impl WeatherFields {
     }
 }
 
-/// A wear as an item lists it.
+/// Returns a wear in the form in which an item lists it.
 pub fn listed_wear(
     occurred_at: Option<Timestamp>,
     occasion: Option<&str>,
@@ -105,7 +105,7 @@ impl NewWearFields {
         Ok(())
     }
 
-    /// Makes the wear that is to be counted.
+    /// Creates the wear to be counted.
     fn wear(self, user: &UserId, item: &ItemId, now: Timestamp) -> NewWear {
         let action = self.client_event_id.filter(|id| !id.trim().is_empty());
         let suffix = match &action {
@@ -150,7 +150,7 @@ pub async fn log(
     if let (Some(activity), Worn::Counted(_) | Worn::Repeated(_)) = (activity, &worn) {
         let accepted = ActivityStatus::Accepted;
         let linked = data.styling.set_status(user, &activity, accepted, Some(&wear.event_id), now.into()).await;
-        // The wear is counted; a repeat links the activity.
+        // The wear is counted; repeating the request links the activity.
         if let Err(error) = linked {
             warn!(user.id = %user, error = %Chain(&error), "styling activity not linked to its wear");
         }

@@ -1,7 +1,6 @@
-//! Adds a piece to the wardrobe, from a picture on the web.
-//!
-//! The picture becomes a draft, which a worker finishes; a later call under the same key accepts it. The id of the draft
-//! follows from the key, so that calls at the same time, and one after the process died, find the same draft.
+//! Adds a piece to the wardrobe, from a picture on the web. The picture becomes a draft, which a worker finishes; a
+//! later call with the same key accepts it. The draft's id is derived from the key, so that concurrent calls, and calls
+//! after a crash, find the same draft.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,7 @@ use crate::net::guarded::{Expect, Limits};
 const LONGEST_URL: usize = 2048;
 /// Longest reason why there is no picture, in characters: it may quote the site.
 const LONGEST_REASON: usize = 200;
-/// Patience with the site of the picture: less than a tool may run.
+/// Time limit for the picture's site: shorter than that of a tool.
 const PATIENCE: Duration = Duration::from_secs(12);
 
 #[derive(Deserialize)]
@@ -43,7 +42,7 @@ struct AddItemArguments {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Stage {
-    /// Its picture is being worked on: a call in some seconds tells more.
+    /// Its picture is being processed: call again in a few seconds.
     Processing,
     /// It is in the wardrobe.
     Added,
@@ -65,7 +64,7 @@ struct AddedItem {
 pub struct AddItem(pub(super) Arc<Parts>);
 
 impl AddItem {
-    /// Fetches the picture and makes a draft of it.
+    /// Fetches the picture and creates a draft from it.
     async fn begin(&self, user: &UserId, key: &str, arguments: &AddItemArguments) -> Result<DraftItem, ToolError> {
         let limits = Limits { time: PATIENCE, ..Limits::default() };
         let fetched = self.0.base.web.get(&arguments.picture_url, Expect::Image, limits).await;

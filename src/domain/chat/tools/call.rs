@@ -1,4 +1,4 @@
-//! A call of a tool: bounded in time and length, observed, and never a failure of whoever calls.
+//! Calls tools: bounded in time and length, and traced. Failures become results for the model.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const TOOL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest tool result that the model reads, in characters.
 pub const LONGEST_RESULT: usize = 32 * 1024;
 
-/// A tool's result as the model reads it, and whether it tells what went wrong.
+/// A tool's result as the model reads it, and whether it is an error.
 #[derive(Debug)]
 pub struct ToolOutput {
     /// The result; an object with the member `error` if something went wrong.
@@ -25,13 +25,13 @@ pub struct ToolOutput {
 }
 
 impl ToolOutput {
-    /// What went wrong, in words for the model.
+    /// Creates an error result, worded for the model.
     pub fn error(text: &str) -> Self {
         Self { text: json!({ "error": text }).to_string(), is_error: true }
     }
 }
 
-/// Returns the tool's result, or what went wrong in words for the model.
+/// Calls the tool and returns its result, or an error worded for the model.
 pub async fn call(tool: &dyn Tool, user: &UserId, context: &CallContext, arguments: &str) -> ToolOutput {
     let name = tool.spec().name;
     let observed = context.observation.tool(name, arguments);
@@ -58,7 +58,7 @@ pub async fn call(tool: &dyn Tool, user: &UserId, context: &CallContext, argumen
     }
 }
 
-/// The first `most` characters, with `…` if any were cut.
+/// Returns the first `most` characters, with `…` if any were cut.
 pub fn shorten(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -66,7 +66,7 @@ pub fn shorten(text: &str, most: usize) -> String {
     }
 }
 
-/// The text itself if it has at most so many characters, else what [`shorten`] leaves of it.
+/// Returns the text, shortened by [`shorten`] if it is too long.
 fn shortened(text: String, most: usize) -> String {
     if text.len() <= most { text } else { shorten(&text, most) }
 }

@@ -1,4 +1,4 @@
-//! What the wardrobe lacks, measured against the styles that the user likes.
+//! Gaps in the wardrobe, measured against the styles that the user likes.
 
 use std::cmp::Reverse;
 use std::pin::pin;
@@ -22,10 +22,10 @@ use crate::model::wardrobe::WardrobeItem;
 /// Owned pieces to build around.
 const MAX_ANCHORS: usize = 3;
 
-/// Styles of the profile that count, the dearest first.
+/// Most styles of the profile that are considered, favourite first.
 const MAX_STYLES: usize = 10;
 
-/// A category that falls short. Fields in this order.
+/// A category with too few items. Fields in this order.
 #[derive(Debug, Serialize, ToSchema)]
 struct Gap {
     category: &'static str,
@@ -36,7 +36,7 @@ struct Gap {
     suggestion: String,
 }
 
-/// A piece that the user wears most. Fields in this order.
+/// One of the most worn pieces. Fields in this order.
 #[derive(Debug, Serialize, ToSchema)]
 struct Anchor {
     id: ItemId,
@@ -68,7 +68,7 @@ struct Analysis {
     anchor_pieces: Vec<Anchor>,
 }
 
-/// Compares the wardrobe with what its owner's styles call for.
+/// Compares the wardrobe with the baselines of its owner's styles.
 pub struct AnalyzeWardrobeGaps(pub(super) Arc<Parts>);
 
 #[async_trait]
@@ -107,7 +107,7 @@ impl Tool for AnalyzeWardrobeGaps {
                 }
             }
             item.colours.iter().for_each(|colour| colours.add(&colour.name));
-            // The more worn, then the newer, then the smaller id.
+            // Most worn first, then newest, then by id.
             anchors.offer((item.wear_count, item.date_added, Reverse(item.id.clone())), || Anchor::from(&item));
             breather.breathe().await;
         }
@@ -121,7 +121,7 @@ impl Tool for AnalyzeWardrobeGaps {
     }
 }
 
-/// The categories of which there are too few, the largest shortage first.
+/// Returns the categories with too few items, largest shortage first.
 fn gaps(styles: &[String], owned: &[(Category, u32)], colour: Option<&str>) -> Vec<Gap> {
     let wanted = style::mean_baseline(styles.iter().map(String::as_str));
     let mut gaps: Vec<Gap> = wanted

@@ -1,4 +1,4 @@
-//! What the user wore on which day, to what, and in which weather.
+//! Wears by day, with occasion and weather.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use crate::model::wardrobe::{WardrobeItem, WearEvent, WeatherSnapshot};
 
 /// Wearings in a result.
 const MAX_WEARS: usize = 120;
-/// Items that can be asked for.
+/// Most items in a request.
 const MAX_ITEMS: usize = 10;
-/// Days that are told when no day is named.
+/// Number of days returned when none is named.
 const USUAL_DAYS: i64 = 30;
 /// Look-ups at once.
 const CONCURRENT_LOOKUPS: usize = 4;
@@ -39,7 +39,7 @@ struct HistoryArguments {
 pub struct GetWearHistory(pub(super) Arc<Parts>);
 
 impl GetWearHistory {
-    /// The wearings of one item, the newest first: from its own documents, or from those that it keeps.
+    /// Returns the wears of one item, newest first: from wear events, or from the item itself.
     async fn of_item(&self, user: &UserId, item: &WardrobeItem) -> Result<Vec<WearEvent>, ToolError> {
         let events = self.0.base.data.wear_events.newest_of_item(user, &item.id, MAX_WEARS).await?;
         if !events.is_empty() {
@@ -151,7 +151,7 @@ impl GetWearHistory {
     }
 }
 
-/// Wearings of the same moment are one occasion.
+/// Groups wears with the same time into one occasion.
 fn grouped(events: Vec<WearEvent>, names: &HashMap<ItemId, String>) -> Vec<WornTogether> {
     let mut occasions: Vec<WornTogether> = Vec::new();
     for event in events {
@@ -182,7 +182,7 @@ fn weather(snapshot: &WeatherSnapshot) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// A day as the model writes it.
+/// Parses a date written by the model.
 pub(super) fn read_date(text: Option<&str>, name: &str) -> Result<Option<Date>, ToolError> {
     let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
     let day = Timestamp::parse(text).map(|at| at.get().date());

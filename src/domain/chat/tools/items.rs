@@ -1,4 +1,4 @@
-//! Things found in feeds and on brands' sites, by similarity.
+//! Similarity search in scraped items.
 
 use std::sync::Arc;
 
@@ -20,17 +20,17 @@ use crate::model::item::ScrapedItem;
 /// Items in a result.
 const MAX_RESULTS: usize = 5;
 
-/// The least cosine at which an item resembles the query. The product's number.
+/// Minimum cosine similarity of a result. Defined by the product.
 const LEAST_SIMILARITY: f32 = 0.3;
 
-/// The longest URL or link that is passed on, in bytes. A longer one is left out: cut, it would lead astray.
+/// Longest URL that is passed on, in bytes. A longer one is omitted, because a truncated URL would be wrong.
 const MAX_LINK_BYTES: usize = 1000;
 
 /// An item as the model sees it. Fields in this order.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Found {
-    /// Id by which a vote names the item.
+    /// Id of the item, for votes.
     id: String,
     title: String,
     image_url: String,
@@ -72,7 +72,7 @@ struct ItemsArguments {
     query: String,
 }
 
-/// Finds things to buy or to be inspired by.
+/// Finds items to buy or as inspiration.
 pub struct SearchScrapedItems(pub(super) Arc<Parts>);
 
 #[async_trait]

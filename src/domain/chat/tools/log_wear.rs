@@ -15,7 +15,7 @@ use crate::model::ids::{ItemId, UserId};
 use crate::model::timestamp::Timestamp;
 use crate::model::tool_results::CompactItem;
 
-/// Where wears come from that programs log.
+/// Source of wears logged by programs.
 const SOURCE: &str = "assistant";
 
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ struct LogWearArguments {
 
 #[derive(Serialize, ToSchema)]
 struct LoggedWear {
-    /// False if a wear with this key was counted before.
+    /// `false` if a wear with this key was already counted.
     counted: bool,
     item: CompactItem,
 }

@@ -1,10 +1,10 @@
-//! What the stylist can do: look into the user's wardrobe, profile and weather, and at what is in fashion.
+//! Tools of the stylist: they read the user's wardrobe and profile, the weather, and fashion trends.
 //!
-//! A tool is a file with its schema, its input and `run`. Its result is text for the model (JSON unless said otherwise):
-//! data, never instructions. Running a tool twice, or dropping it half-way, harms nothing: most only read, and the others write
-//! what is there already, or once per key.
+//! A tool is a file with its schema, its input and `run`. Its result is text for the model (JSON unless said
+//! otherwise): data, never instructions. Running a tool twice, or cancelling it, is harmless: most only read, and the
+//! others' writes are idempotent, some by a key.
 //!
-//! The stylist has [`all`] of them but those that [`only_for_programs`] are, which other assistants call for the user.
+//! The stylist has the tools in [`all`]; other assistants also get those in [`only_for_programs`].
 
 pub mod add_item;
 mod call;
@@ -51,13 +51,13 @@ use crate::model::ids::UserId;
 /// Why a tool has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
-    /// The model's arguments do not fit the schema. The text is told to the model.
+    /// The model's arguments do not match the schema. The text is sent to the model.
     #[error("the arguments do not fit: {0}")]
     BadArguments(String),
-    /// What is asked for cannot be done. The text is told to the model.
+    /// The request cannot be fulfilled. The text is sent to the model.
     #[error("{0}")]
     Refused(String),
-    /// The photo could not be kept.
+    /// The photo could not be stored.
     #[error("the photo could not be kept")]
     Drafts(#[from] drafts::Error),
     /// The documents could not be read.
@@ -66,13 +66,13 @@ pub enum ToolError {
     /// The model that helps the tool failed.
     #[error("the model could not help")]
     Model(#[from] llm::Error),
-    /// The result does not turn into JSON: a fault in this program.
+    /// The result cannot be serialized; a bug.
     #[error("the result cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
 }
 
 impl ToolError {
-    /// The user has no item of this id.
+    /// Creates the error for an item that the user does not have.
     fn no_item() -> Self {
         Self::Refused("There is no such item.".to_owned())
     }
@@ -87,16 +87,16 @@ impl From<owners::Error> for ToolError {
     }
 }
 
-/// Something the stylist, or another assistant, can do for a user.
+/// A tool that the stylist or another assistant can call for a user.
 #[async_trait]
 pub trait Tool: Send + Sync {
     /// Name, description and argument schema, as the model sees them.
     fn spec(&self) -> ToolSpec;
 
-    /// What programs are told of it beside that.
+    /// Further properties for programs.
     fn traits(&self) -> Traits;
 
-    /// Does it for `user`; models are asked in `context`. `arguments` is what the model wrote.
+    /// Runs the tool for `user`, calling models in `context`. `arguments` is the model's text.
     async fn run(&self, user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError>;
 }
 
@@ -106,13 +106,13 @@ pub struct Parts {
     pub base: Arc<Base>,
     /// Scraped items by similarity.
     pub similar: SimilarItems,
-    /// Addresses of pictures as clients find them.
+    /// URLs of pictures for clients.
     pub pictures: Pictures,
     /// Exchange rates.
     pub rates: Arc<ExchangeRates>,
     /// Weather of places.
     pub forecasts: weather::Forecasts,
-    /// Items that are made from photos.
+    /// Items created from photos.
     pub drafts: Drafts,
     /// Votes on found items.
     pub taste: Taste,
@@ -137,7 +137,7 @@ pub fn all(parts: &Arc<Parts>) -> Vec<Arc<dyn Tool>> {
     ]
 }
 
-/// Tools that change the wardrobe, for assistants that a user lets do that. The stylist has none of them.
+/// Returns tools that change the wardrobe, for assistants that a user authorised. The stylist does not have them.
 pub fn only_for_programs(parts: &Arc<Parts>) -> Vec<Arc<dyn Tool>> {
     let parts = || parts.clone();
     vec![
@@ -151,10 +151,10 @@ pub fn only_for_programs(parts: &Arc<Parts>) -> Vec<Arc<dyn Tool>> {
 /// The longest query that a tool takes, in characters.
 const MAX_QUERY: usize = 500;
 
-/// The longest complaint about arguments: it may quote them.
+/// Longest error message about arguments, which may quote them.
 const MAX_COMPLAINT: usize = 300;
 
-/// Reads a tool's arguments. Models write nothing at all, or null, for a tool without arguments.
+/// Parses a tool's arguments. For a tool without arguments, models write nothing or `null`.
 fn read_arguments<T: DeserializeOwned>(arguments: &str) -> Result<T, ToolError> {
     let text = match arguments.trim() {
         "" | "null" => "{}",
@@ -172,7 +172,7 @@ fn no_parameters() -> Value {
     json!({ "type": "object", "properties": {}, "additionalProperties": false })
 }
 
-/// Refuses a query that is too long to be one.
+/// Refuses a query that is too long.
 fn check_query(query: &str) -> Result<(), ToolError> {
     if query.chars().count() > MAX_QUERY {
         return Err(ToolError::BadArguments(format!("query may have at most {MAX_QUERY} characters")));
@@ -180,16 +180,16 @@ fn check_query(query: &str) -> Result<(), ToolError> {
     Ok(())
 }
 
-/// The longest key that names what a call does, in characters.
+/// Longest idempotency key, in characters.
 const LONGEST_KEY: usize = 128;
 
-/// Schema of the key that names what a call does.
+/// Returns the schema of an idempotency key.
 fn key_parameter(what: &str) -> Value {
     let description = format!("Names {what}: a call that is repeated with the same key has no further effect.");
     json!({ "type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "description": description })
 }
 
-/// Refuses a key that names nothing, or is too long.
+/// Refuses an empty or overlong key.
 fn check_key(key: &str) -> Result<String, ToolError> {
     let key = key.trim();
     if key.is_empty() || key.chars().count() > LONGEST_KEY {
@@ -198,12 +198,12 @@ fn check_key(key: &str) -> Result<String, ToolError> {
     Ok(key.to_owned())
 }
 
-/// Names with their numbers, the greatest number first, then by name. In JSON an object in that order.
+/// Names with counts, largest count first, then by name. Serializes to an object in that order.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Tally(Vec<(String, u64)>);
 
 impl Tally {
-    /// Counts one more of `name`. Names that differ in case or spaces are the same; the empty name is none.
+    /// Counts `name`, ignoring case and differences in spaces. An empty name is not counted.
     fn add(&mut self, name: &str) {
         let name = cut(name, 40).to_lowercase();
         if name.is_empty() {
@@ -237,14 +237,14 @@ impl PartialSchema for Tally {
 
 impl ToSchema for Tally {}
 
-/// Lets other tasks run now and then while a long walk goes over many documents that are already here.
+/// Yields to other tasks now and then during a long loop over documents in memory.
 #[derive(Default)]
 pub(in crate::domain) struct Breather {
     walked: u32,
 }
 
 impl Breather {
-    /// Documents between two breaths: reading and scoring sixteen clothes takes less than half a millisecond.
+    /// Documents between two yields: parsing and scoring sixteen garments takes less than half a millisecond.
     const STRIDE: u32 = 16;
 
     pub(in crate::domain) async fn breathe(&mut self) {

@@ -1,4 +1,4 @@
-//! What is in fashion.
+//! Current fashion trends.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ struct TrendsArguments {
     primary_mood: Option<String>,
 }
 
-/// Lists the moods that are most in fashion.
+/// Lists the top moods.
 pub struct GetTrendingMoods(pub(super) Arc<Parts>);
 
 #[async_trait]

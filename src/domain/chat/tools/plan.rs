@@ -1,4 +1,4 @@
-//! Outfits for days to come, by rules: weather, season, occasion, what was worn lately, and what the user likes.
+//! Plans outfits for coming days, by rules: weather, season, occasion, recent wears, and the user's taste.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -25,12 +25,12 @@ use crate::model::tool_results::{OutfitPlan, PackedPieces, PlannedOutfit, Planne
 
 /// Days of a plan.
 const MAX_DAYS: u16 = 14;
-/// Pieces that are looked at, the newest of the wardrobe.
+/// Most pieces considered, newest first.
 const MAX_PIECES: usize = 2_000;
-/// Texts in a list of arguments, and the longest of them, in characters.
+/// Most texts in a list of arguments, and the longest of them, in characters.
 const MAX_TEXTS: usize = 30;
 const MAX_TEXT: usize = 200;
-/// What outfits are for when nobody says.
+/// Default occasion.
 const EVERYDAY: &str = "casual";
 
 #[derive(Deserialize)]
@@ -50,7 +50,7 @@ struct PlanArguments {
 pub struct PlanOutfits(pub(super) Arc<Parts>);
 
 impl PlanOutfits {
-    /// The newest pieces of the wardrobe.
+    /// Reads the newest pieces of the wardrobe.
     async fn pieces(&self, user: &UserId) -> Result<Vec<Piece>, ToolError> {
         let now = self.0.base.clock.now();
         let mut best = Best::new(MAX_PIECES);
@@ -118,7 +118,7 @@ impl Tool for PlanOutfits {
             return Ok(serde_json::to_string(&OutfitPlan { note, place, outfits: Vec::new(), packing: Vec::new() })?);
         }
         let forecast = match &place {
-            // What the user says of the weather is better than a forecast.
+            // The user's own statement about the weather overrides the forecast.
             Some(place) if arguments.celsius.is_none() && (first - today).whole_days() < 7 => {
                 self.0.forecasts.days(place).await
             }
@@ -142,7 +142,7 @@ impl Tool for PlanOutfits {
         };
         let (include, avoid, unlike) = (texts(arguments.include), texts(arguments.avoid), texts(arguments.unlike));
         let avoided = named(&avoid);
-        // A description may fit several pieces: the best of them is worn.
+        // A description may match several pieces; use the best one.
         let anchors: Vec<usize> = include
             .iter()
             .filter_map(|text| {
@@ -177,7 +177,7 @@ impl Tool for PlanOutfits {
     }
 }
 
-/// What a day asks for: by what the user said of the weather, the forecast, or the season.
+/// Returns the conditions of a day: from the user's statement, the forecast, or the season.
 fn situation(
     occasion: &str,
     date: Date,
@@ -202,7 +202,7 @@ fn degrees(celsius: f64) -> String {
     format!("{:.0} \u{b0}C", celsius.round() + 0.0)
 }
 
-/// The weather that an outfit is for, in words.
+/// Describes the weather of an outfit in words.
 fn described(situation: &Situation, date: Date, forecast: &[weather::Day], place: Option<&str>) -> String {
     if let Some(day) = forecast.iter().find(|day| day.date == date.to_string()) {
         return format!("{}, {}", degrees(day.celsius), day.condition);
@@ -223,7 +223,7 @@ fn told_pieces(pieces: &[Piece], outfit: &Outfit) -> Vec<PlannedPiece> {
     told.collect()
 }
 
-/// What several outfits take, each piece once.
+/// Returns the packing list of several outfits, each piece once.
 fn packing(pieces: &[Piece], outfits: &[Outfit]) -> Vec<PackedPieces> {
     let mut by_slot: BTreeMap<Slot, Vec<usize>> = BTreeMap::new();
     for worn in outfits.iter().flat_map(|outfit| &outfit.worn) {

@@ -1,4 +1,4 @@
-//! What the user asks to be remembered: likes, dislikes and facts, kept with the memory of conversations.
+//! Preferences that the user asks the stylist to remember: likes, dislikes and facts, stored with the memory.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ pub const MOST_PREFERENCES: usize = 50;
 /// Longest preference, in characters.
 pub const LONGEST_PREFERENCE: usize = 200;
 
-/// Adds a preference to a list, in the place of one that says the same of whatever kind. Says whether there was room.
+/// Adds a preference to a list, replacing one with the same text of any kind. Returns `false` if the list is full.
 pub fn add(list: &mut Vec<Preference>, preference: Preference) -> bool {
     let said = vocabulary::folded_words(&preference.text);
     if list.iter().any(|known| known.kind == preference.kind && vocabulary::folded_words(&known.text) == said) {
         return true;
     }
-    // A change of mind: who likes what they disliked no longer dislikes it.
+    // A new preference overrides the opposite one.
     list.retain(|known| vocabulary::folded_words(&known.text) != said);
     if list.len() >= MOST_PREFERENCES {
         return false;
@@ -33,7 +33,7 @@ pub fn add(list: &mut Vec<Preference>, preference: Preference) -> bool {
     true
 }
 
-/// Removes the preferences that a text means: those with its words. Returns their texts.
+/// Removes the preferences that contain a text's words, and returns their texts.
 pub fn remove(list: &mut Vec<Preference>, text: &str) -> Vec<String> {
     let wanted = vocabulary::folded_words(text);
     let is_meant = |known: &Preference| {

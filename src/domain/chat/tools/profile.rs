@@ -1,4 +1,4 @@
-//! What the user told about themselves: tastes, sizes, city.
+//! The user's profile: tastes, sizes, city.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ impl Tool for GetUserProfile {
         let NoArguments {} = read_arguments(arguments)?;
         let profile = match self.0.base.data.profiles.find(user).await? {
             Some(profile) => profile,
-            // Whoever has told nothing yet has the defaults.
+            // A user without a profile has the defaults.
             None => serde_json::from_value(json!({ "id": user }))?,
         };
         Ok(serde_json::to_string(&ProfileFacts::from(profile))?)

@@ -1,4 +1,4 @@
-//! Tells what the user likes of the things found elsewhere.
+//! Records votes on scraped items.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ struct RateArguments {
 struct Rated {
     item_id: ScrapedItemId,
     signal: Signal,
-    /// Votes of all users, up less down.
+    /// Up-votes minus down-votes of all users.
     score_signal: i64,
 }
 

@@ -1,4 +1,4 @@
-//! What clothes cost, in one currency.
+//! Prices of clothes in one currency.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::model::wardrobe::{Price, WardrobeItem};
 /// Categories in a result.
 const MAX_CATEGORIES: usize = 15;
 
-/// A price in another currency; none without a rate, or for what is no price.
+/// Converts a price to another currency; `None` without a rate or for an invalid price.
 pub fn converted(price: &Price, rates: &Rates, currency: &str) -> Option<f64> {
     let amount = Decimal::from_f64(price.amount).filter(|amount| *amount > Decimal::ZERO)?;
     rates.convert(amount, &price.original_currency, currency)?.to_f64()
@@ -44,7 +44,7 @@ impl Spending {
         *self.by_category.entry(if name.is_empty() { "uncategorised".to_owned() } else { name }).or_default() += price;
     }
 
-    /// The sum, as the model sees it.
+    /// Returns the sum as the model sees it.
     pub fn told(self, currency: String) -> Spent {
         let mut by_category: Vec<(String, f64)> = self.by_category.into_iter().collect();
         by_category.sort_by(|(one, more), (other, less)| less.total_cmp(more).then_with(|| one.cmp(other)));

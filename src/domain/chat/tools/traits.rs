@@ -1,4 +1,4 @@
-//! What programs are told of a tool, beside what the model sees.
+//! Properties of a tool for programs, beyond what the model sees.
 
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -17,18 +17,18 @@ pub enum Effect {
     Replaces,
 }
 
-/// How a tool behaves. Whatever it does, doing it again with the same arguments changes nothing more.
+/// How a tool behaves. All tools are idempotent: repeating a call with the same arguments has no further effect.
 #[derive(Debug, Clone)]
 pub struct Traits {
     /// Name for people.
     pub title: &'static str,
     /// What a call changes.
     pub effect: Effect,
-    /// Whether it looks at something outside of this service.
+    /// Whether it accesses anything outside this service.
     pub asks_outside: bool,
     /// Quota that a program's call counts against, besides that of requests.
     pub quota: Option<Kind>,
-    /// Schema of the result, which is an object then; else it is a text.
+    /// Schema of the result, if it is an object; otherwise it is text.
     pub result: Option<fn() -> Value>,
 }
 
@@ -47,22 +47,22 @@ impl Traits {
         Self::new(title, Effect::Adds)
     }
 
-    /// A tool that may replace or remove something.
+    /// Creates the traits of a tool that may replace or remove something.
     pub const fn replaces(title: &'static str) -> Self {
         Self::new(title, Effect::Replaces)
     }
 
-    /// Its result is a `T` in JSON.
+    /// Declares that its result is a `T` in JSON.
     pub fn result<T: ToSchema>(self) -> Self {
         Self { result: Some(schema_of::<T>), ..self }
     }
 
-    /// A program's call counts against this quota, too.
+    /// Declares that a program's call also counts against this quota.
     pub fn counts_as(self, kind: Kind) -> Self {
         Self { quota: Some(kind), ..self }
     }
 
-    /// It looks at something outside of this service.
+    /// Declares that it accesses something outside this service.
     pub fn outside(self) -> Self {
         Self { asks_outside: true, ..self }
     }

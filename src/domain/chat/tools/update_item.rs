@@ -1,4 +1,4 @@
-//! Changes what is known of a piece.
+//! Changes the fields of a piece.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub struct UpdateItem(pub(super) Arc<Parts>);
 impl Tool for UpdateItem {
     fn spec(&self) -> ToolSpec {
         let mut changes = schema_of::<ItemFields>();
-        // The schemas that it refers to belong to the whole.
+        // Move the referenced schemas to the top level.
         let parts = changes.as_object_mut().and_then(|schema| schema.remove("$defs")).unwrap_or_default();
         changes["description"] = json!("The fields to change. Others stay as they are; null clears a field.");
         changes["additionalProperties"] = json!(false);

@@ -1,7 +1,6 @@
-//! The user's clothes: search by meaning and words, and a summary by category and colour.
-//!
-//! A search asks the small model for terms, then scores every owned item by how many of them it matches as whole words.
-//! Items that tie come newest first, then by id, so the same question has the same answer.
+//! The user's clothes: search by meaning and words, and a summary by category and colour. A search asks the small model
+//! for terms, then scores every owned item by how many of them it matches as whole words. Ties are ordered newest
+//! first, then by id, so the same query always has the same result.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -32,20 +31,20 @@ use crate::model::tool_results::{CompactItem, FoundItems, Paid};
 use crate::model::vocabulary::{self, Category};
 use crate::model::wardrobe::{Price, Size, WardrobeItem};
 
-/// Items in a result of a search.
+/// Most items in a search result.
 const MAX_RESULTS: usize = 30;
 
-/// Expanded queries that are kept, and for how long.
+/// Number of cached query expansions, and their lifetime.
 const KEPT_EXPANSIONS: usize = 128;
 const EXPANSION_LIFE: Duration = Duration::from_secs(30 * 60);
 
-/// Patience with the model that expands a query; then the words themselves do.
+/// Time limit of query expansion by the model; after that the query's own words are used.
 const EXPANSION_PATIENCE: Duration = Duration::from_secs(6);
 
-/// Search terms taken from one expansion, and the longest of them, in characters.
+/// Most search terms taken from one expansion, and the longest of them, in characters.
 const MAX_TERMS: usize = 24;
 const MAX_TERM: usize = 60;
-/// Terms that the thesaurus adds to a query's own words.
+/// Most terms that the thesaurus adds to a query's own words.
 const MAX_EXPANSION: usize = 12;
 
 /// Prompt for expanding a query.
@@ -102,7 +101,7 @@ impl From<&WardrobeItem> for CompactItem {
     }
 }
 
-/// What the items of a result are sorted by.
+/// Sort order of a result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum SortBy {
@@ -130,7 +129,7 @@ struct SearchArguments {
     order: Option<Order>,
 }
 
-/// Finds owned items that fit a question.
+/// Finds owned items that match a query.
 pub struct SearchWardrobe {
     parts: Arc<Parts>,
     expansions: ExpiringCache<String, Arc<[String]>>,
@@ -144,7 +143,7 @@ impl SearchWardrobe {
         Self { parts, expansions }
     }
 
-    /// Search terms for a query: from the model, or the query's own words when it fails.
+    /// Returns search terms for a query: from the model, or the query's own words if that fails.
     async fn terms(&self, context: &CallContext, query: &str) -> Arc<[String]> {
         let key = collapse(query).to_lowercase();
         if key.is_empty() {
@@ -177,7 +176,7 @@ impl SearchWardrobe {
                 self.expansions.insert(key, terms.clone());
                 terms
             }
-            // Not kept: the next question may find the model well again.
+            // Not cached: the model may work again for the next query.
             None => own_terms(&key).into(),
         }
     }
@@ -247,7 +246,8 @@ impl Tool for SearchWardrobe {
                 SortBy::Bought => bought(&item).map(|at| at.get().unix_timestamp() as f64),
             };
             let key = key.map(|key| Score(if order == Order::Asc { -key } else { key }));
-            // What is sorted has to fit; what is not comes by fit, the more terms, then the newer, then the smaller id.
+            // With an explicit sort order, items must fit. Otherwise order by fit, number of terms, age (newest first),
+            // then id.
             let is_asked_for = fit >= Fit::Shade || (described.is_empty() && (query.trim().is_empty() || score > 0));
             let rank = match sort_by {
                 SortBy::Match => (fit, key, score),
@@ -277,25 +277,25 @@ impl Tool for SearchWardrobe {
     }
 }
 
-/// When the item was bought; the day on which it came into the wardrobe if nobody noted that.
+/// Returns when the item was bought or, if unknown, when it was added to the wardrobe.
 fn bought(item: &WardrobeItem) -> Option<Timestamp> {
     item.price.as_ref().and_then(Price::bought_at).or(item.date_added)
 }
 
-/// What one search term asks of an item.
+/// A search term.
 #[derive(Debug, PartialEq, Eq)]
 enum Term {
     /// To be of a category.
     Category(Category),
     /// To be in a condition.
     Condition(&'static str),
-    /// To be of a kind, colour, material or the like that the thesaurus knows, or to say so.
+    /// The item is of this kind, colour or material in the thesaurus, or contains its words.
     Known(TermId, Vec<String>),
-    /// To contain these words in a row, plurals folded.
+    /// The item contains these consecutive words, with plurals folded.
     Words(Vec<String>),
 }
 
-/// What a search asks of an item; each demand once.
+/// The distinct terms of a search.
 struct Terms(Vec<Term>);
 
 impl Terms {
@@ -321,7 +321,7 @@ impl Terms {
         Self(terms)
     }
 
-    /// Number of search terms that the item matches.
+    /// Returns the number of search terms that the item matches.
     fn score(&self, item: &WardrobeItem, garment: &Garment) -> usize {
         let category = item.category.as_deref().and_then(Category::of_text);
         let colours = item.colours.iter().map(|colour| colour.name.as_str());
@@ -347,12 +347,12 @@ impl Terms {
     }
 }
 
-/// The term that a text is, if it is one and nothing else.
+/// Returns the thesaurus term if the text consists of exactly one.
 fn is_one_term(text: &str) -> Option<TermId> {
     thesaurus::lookup(&vocabulary::words(text).join(" "))
 }
 
-/// The query's own words without those that say nothing, each a term.
+/// Returns the query's own words as terms, without stop words.
 fn own_terms(query: &str) -> Vec<String> {
     let tellings = query.split_whitespace().filter(|word| {
         let words = vocabulary::words(word);
@@ -362,8 +362,8 @@ fn own_terms(query: &str) -> Vec<String> {
     own.chain(thesaurus::expansion(query, MAX_EXPANSION).into_iter().map(str::to_owned)).collect()
 }
 
-/// The terms in a model's answer: a JSON list of strings, or an object around one, with whatever prose or fence around it.
-/// `None` when there is no usable one.
+/// Parses the terms in a model's answer: a JSON list of strings, possibly within an object, a code fence or prose.
+/// `None` if there is none.
 fn read_terms(answer: &str) -> Option<Vec<String>> {
     let list = answer.match_indices('[').find_map(|(start, _)| {
         let mut values = serde_json::Deserializer::from_str(&answer[start..]).into_iter::<Vec<Value>>();

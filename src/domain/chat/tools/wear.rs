@@ -1,4 +1,4 @@
-//! How the user wears their clothes: favourites, occasions, weather.
+//! Wear patterns: favourites, occasions, weather.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -19,19 +19,19 @@ use crate::model::ids::{ItemId, UserId};
 use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::{WardrobeItem, Wear};
 
-/// Items that are looked at, the newest of the wardrobe.
+/// Most items considered, newest first.
 const MAX_ITEMS: usize = 500;
 
-/// Items with a wear history below which there is no pattern to speak of.
+/// Fewest items with a wear history for a meaningful pattern.
 const FEWEST_WORN: usize = 5;
 
 /// Ranked items in the result.
 const MAX_RANKED: usize = 50;
 
-/// Wear events of one item that count, the newest.
+/// Newest wear events considered per item.
 const EVENTS_PER_ITEM: usize = 10;
 
-/// Look-ups at once for items that keep no events of their own.
+/// Concurrent look-ups for items that do not contain their events.
 const CONCURRENT_LOOKUPS: usize = 8;
 
 const TOP_OCCASIONS: usize = 5;
@@ -60,7 +60,7 @@ struct Patterns {
     top_ranked_items: Vec<RankedItem>,
 }
 
-/// What is known of how the user wears their clothes.
+/// Result: patterns, or too little history.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum WearPatterns {
@@ -121,11 +121,12 @@ struct PatternsArguments {
     query: Option<String>,
 }
 
-/// Finds out what the user wears, where to, and in what weather.
+/// Analyses what the user wears, on which occasions, and in which weather.
 pub struct GetWearPatterns(pub(super) Arc<Parts>);
 
 impl GetWearPatterns {
-    /// The newest wear events of an item: its own, else (older documents have none) those stored by themselves.
+    /// Returns the newest wear events of an item: those in the item, or (for older documents without any) the separate
+    /// documents.
     async fn events(&self, user: &UserId, item: &WardrobeItem) -> Result<Vec<Wear>, ToolError> {
         let mut events = item.wear_events.clone();
         if events.is_empty() && wear::has_history(item) {

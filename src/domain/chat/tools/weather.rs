@@ -1,7 +1,6 @@
 //! The weather in a city, from Open-Meteo: now and on the next days, in plain text for the model and in numbers for the
-//! planning of outfits.
-//!
-//! A service that is down, or a city that nobody knows, is not an error: the model is told so in friendly words and goes on.
+//! planning of outfits. A service outage or unknown city is not an error: the model gets a friendly message and
+//! continues.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +23,10 @@ use crate::net::read_at_most;
 /// The longest name of a city, in characters; the longest real one has 85 (Taumatawhakatangihanga…).
 const MAX_CITY: usize = 100;
 
-/// The largest answer of the service that is read; a forecast has about 1.2 KB.
+/// Largest accepted answer of the service; a forecast has about 1.2 KB.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Time for both questions to the service.
+/// Time limit of both requests to the service.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const PLACE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -52,7 +51,7 @@ enum WeatherError {
 
 impl From<reqwest::Error> for WeatherError {
     fn from(error: reqwest::Error) -> Self {
-        // The URL says where somebody lives: not for the log.
+        // The URL contains the user's city, so keep it out of the log.
         Self::Unreachable(error.without_url())
     }
 }
@@ -101,7 +100,7 @@ struct Daily {
     precipitation_sum: Vec<Option<f64>>,
 }
 
-/// The days of a forecast, and those that are told unless more are asked for.
+/// Days of a forecast, and days returned by default.
 const FORECAST_DAYS: usize = 7;
 const USUAL_DAYS: usize = 3;
 
@@ -122,7 +121,7 @@ pub struct Day {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoWeather(String);
 
-/// Asks for the weather, and remembers what it was told. Cheap to clone.
+/// Fetches and caches forecasts. Cheap to clone.
 #[derive(Clone)]
 pub struct Forecasts(Arc<Client>);
 
@@ -144,7 +143,7 @@ impl Forecasts {
         }))
     }
 
-    /// The days that the service knows of; none when there is no weather.
+    /// Returns the days of the forecast; empty if there is none.
     pub(super) async fn days(&self, city: &str) -> Vec<Day> {
         let Ok((_, forecast)) = self.of(city).await else { return Vec::new() };
         let daily = &forecast.daily;
@@ -157,7 +156,7 @@ impl Forecasts {
         daily.time.iter().enumerate().filter_map(day).collect()
     }
 
-    /// The weather in a city, or why there is none.
+    /// Returns the weather in a city, or why there is none.
     async fn of(&self, city: &str) -> Result<(Place, Forecast), NoWeather> {
         let city = collapse(city);
         let shown = cut(&city, MAX_CITY);
@@ -179,7 +178,7 @@ impl Forecasts {
 }
 
 impl Client {
-    /// The weather in a city; `None` when the service does not know the city.
+    /// Fetches the weather in a city; `None` if the service does not know the city.
     async fn weather(&self, city: &str) -> Result<Option<(Place, Forecast)>, WeatherError> {
         let Some(place) = self.place(city).await? else { return Ok(None) };
         let forecast = self.forecast(&place).await?;
@@ -240,7 +239,7 @@ struct WeatherArguments {
     days: Option<usize>,
 }
 
-/// Tells the weather in the user's city, or in another.
+/// Returns the weather in the user's city or another one.
 pub struct GetWeather(pub(super) Arc<Parts>);
 
 #[async_trait]
@@ -299,7 +298,7 @@ impl Tool for GetWeather {
 }
 
 impl WeatherError {
-    /// The cause in words, for the log.
+    /// Returns the cause in words, for the log.
     fn source_text(&self) -> Option<String> {
         std::error::Error::source(self).map(ToString::to_string)
     }

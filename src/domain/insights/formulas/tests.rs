@@ -103,7 +103,7 @@ fn a_trend_needs_more_than_a_twentieth_and_a_fifth() {
         ((16, 100), (1, 10), "0.06", WearRateTrend::Up),
         ((1, 20), (0, 1), "0.05", WearRateTrend::Stable),
         ((0, 1), (1, 20), "-0.05", WearRateTrend::Stable),
-        // 1/3 above 5/18 by exactly a fifth of it: as decimals both would be cut off.
+        // 1/3 exceeds 5/18 by exactly a fifth; as decimals both would be truncated.
         ((1, 3), (5, 18), "0.06", WearRateTrend::Stable),
         ((1, 8), (0, 1), "0.13", WearRateTrend::Up),
         ((0, 1), (1, 8), "-0.13", WearRateTrend::Down),

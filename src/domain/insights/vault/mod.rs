@@ -58,10 +58,10 @@ impl Vault {
         (begin..=self.end).contains(&at.get())
     }
 
-    /// The answer as canonical JSON.
+    /// Returns the answer as canonical JSON.
     ///
     /// # Errors
-    /// When it does not turn into JSON: a fault in this program.
+    /// When it cannot be serialized; a bug.
     pub fn finish(&self, mut pieces: Vec<Piece>, wears: &Wears) -> serde_json::Result<Vec<u8>> {
         pieces.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         for piece in &mut pieces {
@@ -121,7 +121,7 @@ impl Vault {
         let unworn = count(|piece| piece.wears == 0 || !piece.is_worn_lately);
         let unworn_pieces = pieces.iter().filter(|piece| piece.wears == 0);
         let dearest = unworn_pieces.filter_map(|piece| Some((piece.price?, &piece.id)));
-        // Of several, the one whose id comes first.
+        // Ties go to the smallest id.
         let dearest = dearest.reduce(|first, next| if next.0 > first.0 { next } else { first });
         BehavioralInsights {
             most_expensive_unworn: dearest.map(|(price, id)| UnwornItem {

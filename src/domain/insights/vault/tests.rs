@@ -115,7 +115,7 @@ fn the_dearest_unworn_item_is_told_in_the_user_s_currency() {
     let is = |id: &str, amount, currency: &str| {
         Some(UnwornItem { amount: number(amount), currency: currency.into(), item_id: id.into() })
     };
-    // 46.005 EUR are 49.6854 USD; as they are they round up.
+    // 46.005 EUR are 49.6854 USD; unconverted they round up.
     assert_eq!(dearest("USD"), is("a", "49.69", "USD"));
     assert_eq!(dearest("EUR"), is("a", "46.01", "EUR"));
     assert_eq!(dearest("JPY"), is("d", "9999", "JPY"));
@@ -139,7 +139,7 @@ fn unworn_is_what_was_not_worn_for_more_than_ninety_days() {
     ] {
         assert_eq!(share(std::slice::from_ref(&item), &[]), number(expected), "{item}");
     }
-    // Beyond the window of seven days, the events tell what the item does not.
+    // Beyond the window of seven days, events have wears that the item lacks.
     assert_eq!(share(&[item("a", 1, None)], &[wear("a", days_ago(80))]), number("0"));
     let three = [item("a", 1, Some(days_ago(1))), item("b", 1, None), item("c", 0, None)];
     assert_eq!(share(&three, &[]), number("66.7"));
@@ -155,7 +155,7 @@ fn the_window_ends_a_day_ahead() {
         (json!(days_ago(0)), "1"),
         (json!(days_ago(30)), "1"),
         (json!("2026-02-01"), "1"),
-        // The last moment of the window, written where it was another day.
+        // The last moment of the window, with a UTC offset that makes it another day.
         (json!("2026-01-30T21:45:00-11:30"), "1"),
         (json!(days_ago(-1)), "1"),
         (json!(beyond), "0"),
@@ -273,7 +273,7 @@ proptest! {
             prop_assert_eq!(entry.break_even_reached, is_at_target);
             prop_assert!(entry.recent_wear_rate >= number("0") && entry.historical_wear_rate >= number("0"));
         }
-        // Whoever comes first makes no difference, as long as ids are those of one item.
+        // Order makes no difference, as long as the ids are of one item.
         let mut ids = std::collections::HashSet::new();
         let mut items: Vec<_> = items.into_iter().filter(|item| ids.insert(item["id"].to_string())).collect();
         let mut wears = wears;

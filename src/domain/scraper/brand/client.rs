@@ -118,7 +118,7 @@ impl BrandSites {
                 debug!("next page of a product list is on another site");
                 break;
             }
-            // A page that redirects to one that was there before is not read twice.
+            // A page that redirects to an earlier one is not read twice.
             if fetched.url != url && !visited.insert(fetched.url.clone()) {
                 break;
             }
@@ -129,7 +129,7 @@ impl BrandSites {
             let room = MAX_PRODUCTS - before;
             let new = candidates.into_iter().filter(|candidate| products.insert(candidate.product_url.clone()));
             harvest.candidates.extend(new.take(room));
-            // A page of nothing new is the last one again under another address.
+            // A page without new products is the last one again, at another URL.
             next = following.filter(|_| harvest.candidates.len() > before);
         }
         Ok(harvest)

@@ -1,4 +1,4 @@
-//! Has the model find the selectors of a site.
+//! Finds the selectors of a site with the model.
 
 use scraper::node::Element;
 use scraper::{ElementRef, Node};
@@ -161,7 +161,7 @@ impl Prepared {
 fn start_tag(element: &Element) -> String {
     let mut tag = format!("<{}", element.name());
     for (name, value) in element.attrs() {
-        // What it looks like and does says nothing of what it is.
+        // Styles and event handlers do not help to identify elements.
         if name == "style" || name.starts_with("on") {
             continue;
         }

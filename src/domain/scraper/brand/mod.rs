@@ -19,8 +19,8 @@ use crate::net::html::{self, SelectorError};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SelectorConfig {
-    /// Selects the element of each product. All others except the pagination select within it, and may be empty to use
-    /// the likeliest element.
+    /// Selects the element of each product. All others except the pagination select within it; if empty, the likeliest
+    /// element is used.
     #[serde(deserialize_with = "lenient::or_default")]
     pub product_container: String,
     /// Selects the name.

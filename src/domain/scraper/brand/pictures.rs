@@ -66,13 +66,13 @@ pub fn picture(element: ElementRef<'_>, attribute: &str, base: &Url) -> Option<S
             best(LAZY_SETS.iter().chain(&["srcset"]).find_map(attribute)?)
         })
     };
-    // Whatever else a script would take a picture's address from.
+    // Other places from which scripts take a picture's URL.
     let others = || {
         let data = element.value().attrs().filter(|(name, _)| name.starts_with("data-"));
         data.map(|(_, value)| value.trim()).filter(|value| names_picture(value))
     };
     let style = || value("style").or_else(|| value("data-bg")).and_then(background);
-    // An attribute of its own that the configuration names is known to be right; `src` is not.
+    // A custom attribute named by the configuration is reliable; `src` is not.
     let found = named.into_iter().filter(|_| attribute != "src").chain(lazy()).chain(plain());
     let found = found.chain(value("srcset").and_then(best)).chain(sources()).chain(others()).chain(style());
     found

@@ -46,7 +46,7 @@ const MINOR_CLASSES: [&str; 5] = ["cents", "cent", "decimal", "decimals", "fract
 pub fn price(element: ElementRef<'_>) -> Option<String> {
     let currency = currency(element);
     let machine_readable = attribute(element, "content").and_then(|content| amount(content, currency));
-    // A price that is crossed out counts only if there is no other.
+    // A crossed-out price counts only if there is no other.
     machine_readable.or_else(|| [false, true].iter().find_map(|with_old| amount(&text(element, *with_old), currency)))
 }
 
@@ -116,7 +116,7 @@ fn words_of(class: &str) -> impl Iterator<Item = String> + '_ {
                 word.push(letter.to_ascii_lowercase());
             }
         }
-        // What is written in capitals is one word.
+        // Text in capitals is one word.
         if words.iter().all(|word| word.len() <= 1) { vec![part.to_ascii_lowercase()] } else { words }
     })
 }
@@ -146,7 +146,7 @@ impl Amount {
         match self.currency {
             (before, _) if before < start => format!("{}{number}", part(before, start)),
             (_, after) => {
-                // What separates the number from its currency, but for the dash of `49,– €`.
+                // The separator between number and currency, except the dash of `49,– €`.
                 let currency = part(end, after);
                 let currency = currency.trim_start_matches(is_dash_end);
                 format!("{number}{currency}")
@@ -185,7 +185,7 @@ fn amounts(text: &[char]) -> Vec<Amount> {
         }
         let end = number_end(text, place);
         let is_at = |place: usize, wanted: fn(char) -> bool| text.get(place).is_some_and(|letter| wanted(*letter));
-        // Of `,89` the separator is a part; of `,899` nobody knows what is missing.
+        // In `,89` the separator belongs to the number; in `,899` the missing part is unknown.
         let begins_late = place > 0
             && matches!(text[place - 1], ',' | '.' | '٫')
             && !(place > 1 && (text[place - 2].is_alphanumeric() || matches!(text[place - 2], ',' | '.')));
@@ -207,7 +207,7 @@ fn amounts(text: &[char]) -> Vec<Amount> {
         }
         label_start = after.max(end);
     }
-    // 89–129 €: shown as the range that it is, since the lower number alone stands nowhere beside its currency.
+    // 89–129 €: kept as a range, because the lower number does not stand next to its currency.
     for index in 1..amounts.len() {
         let (one, other) = (&amounts[index - 1], &amounts[index]);
         let between: String = text[one.number.1..other.number.0].iter().filter(|letter| **letter != ' ').collect();
@@ -237,11 +237,11 @@ fn is_dash_end(letter: char) -> bool {
     matches!(letter, ',' | '.' | ':' | '-' | '–' | '—' | '−')
 }
 
-/// Returns the end of the number at this position: digits with separators and blanks between them.
+/// Returns the end of the number at this position: digits with separators and spaces between them.
 fn number_end(text: &[char], start: usize) -> usize {
     let is_digit = |place: usize| text.get(place).is_some_and(|letter| is_digit(*letter));
     let mut end = start;
-    // Digits since the last blank, or the beginning.
+    // Digits since the last space or the beginning.
     let mut run = 0;
     loop {
         let separates = text.get(end).is_some_and(|letter| is_separator(*letter)) && is_digit(end + 1);

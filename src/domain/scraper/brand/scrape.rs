@@ -157,7 +157,7 @@ fn link(container: ElementRef<'_>, selector: Option<&Selector>, base: &Url) -> O
             }
         }
     }
-    // In the product, or around it.
+    // Within the product, or around it.
     let around = container.ancestors().filter_map(ElementRef::wrap).find(|element| element.value().name() == "a");
     address(container).or_else(|| named(container, &["a"]).find_map(address)).or_else(|| address(around?))
 }
@@ -181,7 +181,7 @@ fn pictures(container: ElementRef<'_>, selectors: &Selectors, base: &Url) -> Vec
     }
     named(container, &["img"]).take(1 + MAX_GALLERY).for_each(&mut add);
     if found.is_empty() {
-        // Pages that load pictures with a script have them here for readers without one.
+        // Pages that load pictures by script repeat them here for clients without scripts.
         for hidden in named(container, &["noscript"]).take(MAX_GALLERY) {
             let markup: String = hidden.text().collect();
             let inside = html::parse(&markup);

@@ -55,7 +55,7 @@ impl RedditError {
         match self {
             Self::Throttled | Self::NotAListing => true,
             Self::Failed(error) => error.is_temporary(),
-            // A connection that broke off leaves half a text, but then the fetch itself fails.
+            // A broken connection truncates the text, but then the fetch itself fails.
             Self::Refused | Self::NotFound | Self::Unreadable(_) => false,
         }
     }
@@ -97,7 +97,7 @@ pub enum Comparison {
     Same(Option<Box<Candidate>>),
     /// Different: another title or picture, or no such post.
     Mismatch,
-    /// Reddit no longer shows the post, which proves nothing.
+    /// Reddit no longer shows the post, so it cannot be verified.
     Gone,
     /// Reddit could not be reached.
     Unreachable,
@@ -148,7 +148,7 @@ impl Reddit {
         Ok(listing(&answer, config))
     }
 
-    /// Fetches the listing of a subreddit as Reddit wrote it.
+    /// Fetches the listing of a subreddit unchanged.
     ///
     /// # Errors
     /// When Reddit does not answer with a listing.

@@ -66,7 +66,7 @@ impl Sort {
     }
 }
 
-/// The configuration names no valid subreddit.
+/// The configuration does not name a valid subreddit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the source's configuration names no subreddit")]
 pub struct NoSubreddit;
@@ -132,8 +132,8 @@ fn is_listing(answer: &Value) -> bool {
     answer["kind"] == "Listing" && answer["data"]["children"].is_array()
 }
 
-/// Returns the submitted posts that the source accepts, without what a client is not trusted for. Posts may have
-/// Reddit's envelope or not. Posts with a URL that could not be fetched are skipped.
+/// Returns the submitted posts that the source accepts, without fields for which clients are not trusted. Reddit's
+/// envelope is optional. Posts with a URL that could not be fetched are skipped.
 pub fn posts(posts: &[Value], config: &RedditConfig) -> Vec<Candidate> {
     let safe = posts.iter().take(MAX_POSTS).map(data).filter(|post| has_safe_addresses(post));
     safe.filter_map(|post| candidate(post, config, Voice::Client)).collect()
@@ -156,7 +156,7 @@ fn has_safe_addresses(post: &Value) -> bool {
 
 fn is_safe_address(address: &str) -> bool {
     let address = unescape(address);
-    // A post that passes another one on has that one's path here.
+    // A crosspost has the path of the original post here.
     let is_path = address.starts_with('/') && !address.starts_with("//") && !address.contains('\\');
     address.is_empty() || is_path || check_url(&address).is_ok()
 }
@@ -167,7 +167,7 @@ fn candidate(post: &Value, config: &RedditConfig, voice: Voice) -> Option<Candid
     let is_gone = is_removed(post) || is_removed(parent);
     let is_adult = is_true(&post["over_18"]) || is_true(&parent["over_18"]);
     let score = whole(&post["score"]).unwrap_or_default();
-    // What a client has found worth sending may have few votes.
+    // Posts submitted by a client may have few votes.
     let is_unliked = voice == Voice::Listing && score < config.min_score;
     if is_gone || is_adult || is_unliked {
         return None;
@@ -201,7 +201,7 @@ fn candidate(post: &Value, config: &RedditConfig, voice: Voice) -> Option<Candid
     if voice == Voice::Client {
         return Some(candidate);
     }
-    // Reddit's editor leaves zero-width spaces behind, escaped twice.
+    // Reddit's editor inserts zero-width spaces, escaped twice.
     let description = unescape(&head(text(&post["selftext"]), MAX_TEXT)).replace("&#x200B;", "").trim().to_owned();
     Some(Candidate { description, reddit_score: score, ..candidate })
 }

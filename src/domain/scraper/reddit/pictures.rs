@@ -41,7 +41,7 @@ fn of_post(post: &Value) -> Vec<String> {
 fn of_gallery(post: &Value) -> Vec<String> {
     let media = &post["media_metadata"];
     let items = post["gallery_data"]["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-    // Each may be there twice; more than that is not a gallery of Reddit's.
+    // Each may occur twice; Reddit's galleries never have more.
     let chosen = valid(items.iter().take(2 * MAX_PICTURES).map(|item| &media[text(&item["media_id"])]));
     if !chosen.is_empty() {
         return chosen;
@@ -77,7 +77,7 @@ pub fn lasting(address: &str) -> Option<String> {
     let name = file_name(&url)?;
     match url.host_str()? {
         ORIGINALS => Some(format!("https://{ORIGINALS}/{name}")),
-        // Some previews are named after the post as well: its words, a version, and the name of the original.
+        // Names of some previews also contain the post's title and a version before the name of the original.
         PREVIEWS => Some(format!("https://{ORIGINALS}/{}", name.rsplit_once("-v0-").map_or(name, |(_, name)| name))),
         host if SITES.contains(&host) => Some(format!("https://{host}{}", url.path())),
         _ => None,
