@@ -60,7 +60,7 @@ pub struct Parts {
     pub chat: Arc<Chat>,
     /// Chat runs: the stylist's turns.
     pub runs: Runs,
-    /// What assistants can do for a user: the stylist's tools, and those for other assistants alone.
+    /// Tools for assistants: the stylist's, and those only for other assistants.
     pub tools: Vec<Arc<dyn Tool>>,
     /// Taste analysis of liked pictures.
     pub taste: Taste,
@@ -72,7 +72,7 @@ pub struct Parts {
     pub moods: Moods,
     /// Digests.
     pub digests: Digests,
-    /// Wardrobe items that are made from photos.
+    /// Wardrobe items created from photos.
     pub drafts: Drafts,
     /// Blobs of wardrobe items.
     pub item_blobs: ItemBlobs,
@@ -94,7 +94,7 @@ pub struct Parts {
     pub timers: TimerControl,
 }
 
-/// The timers, for administrators. The functions that they run are above the routes, and are reached through this.
+/// The timers, for administrators. Routes cannot use the functions directly, so they reach them through this.
 pub struct TimerControl {
     /// Names and schedules.
     pub all: Vec<(&'static str, Schedule)>,
@@ -110,7 +110,7 @@ pub type StartTimer = for<'a> fn(&'a AppState, &'a str) -> BoxFuture<'a, data::R
 pub enum TimerStart {
     /// It runs.
     Started,
-    /// Some process runs it already; its lease ends at this time unless it is renewed.
+    /// A process is already running it; its lease ends at this time unless renewed.
     UnderWay(Timestamp),
     /// There is no such timer.
     Missing,
