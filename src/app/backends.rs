@@ -1,4 +1,4 @@
-//! Opens the back ends that the settings name. Nothing else in the service names them.
+//! Opens the back ends that the settings select. No other part of the service names them.
 
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -79,7 +79,7 @@ pub struct Backends {
     pub web: Arc<GuardedClient>,
     /// Rate limits per scraped site.
     pub throttle: Arc<HostThrottle>,
-    /// What leaves the process about itself, beside the log.
+    /// Exported telemetry, in addition to the log.
     pub telemetry: Telemetry,
     /// Kinds of jobs besides the service's own, for tests.
     pub more_kinds: Vec<Kind>,
@@ -189,7 +189,7 @@ pub(super) fn open_embedded(directory: &Path, clock: &Arc<dyn Clock>) -> anyhow:
         .with_context(|| format!("the embedded store {} cannot be opened", file.display()))
 }
 
-/// Creates the credential that is used where no key is given.
+/// Creates the credential used when no key is given.
 ///
 /// # Errors
 /// When the SDK rejects its settings.
@@ -225,7 +225,7 @@ pub fn open_storage(config: &Config, account: &config::StorageAccount) -> anyhow
             StorageAccount::from_connection_string(text.expose_secret(), &identity(config))?
         }
         config::StorageAccount::Key { name, key } => StorageAccount::with_key(name, key)?,
-        // The setting is one service's address, and only that service's client is asked for anything.
+        // The setting is the URL of one service, and only that service's client is used.
         config::StorageAccount::Identity { service } => {
             StorageAccount::with_identity(service.clone(), service.clone(), &identity(config))?
         }
@@ -248,23 +248,23 @@ fn open_segmenter(
     })
 }
 
-/// Opens the built-in background removers: the rules, and the network if there is a file of it.
+/// Opens the built-in background removers: the rules, and the network if its file exists.
 ///
 /// # Errors
-/// When the file cannot be read, is damaged or another model.
+/// When the file cannot be read, is damaged, or is another model.
 pub fn open_removers(model: Option<&Path>, pixels: &Arc<PixelPool>) -> anyhow::Result<BuiltIn> {
     let network = model.map(Network::open).transpose().context("CUTOUT_MODEL")?;
     Ok(BuiltIn::new(pixels.clone(), network))
 }
 
-/// Returns the file of the network for cut-outs: the one that the setting names, or the one in a usual place. Those are
-/// `models/u2netp.onnx` beside the data directory and beside the binary.
+/// Returns the file of the background-removal network: the one in the setting, or else `models/u2netp.onnx` beside the
+/// data directory or beside the binary.
 pub fn cutout_model(setting: &CutoutModel, data_directory: &Path) -> Option<PathBuf> {
     match setting {
         CutoutModel::Off => None,
         CutoutModel::File(path) => Some(path.clone()),
         CutoutModel::IfThere => {
-            // Where the system cannot tell the binary's path, only the data directory is looked at.
+            // If the binary's path is unknown, only the data directory is searched.
             let binary = std::env::current_exe().ok();
             let beside = [Some(data_directory), binary.as_deref()].into_iter().flatten().filter_map(Path::parent);
             beside.map(|directory| directory.join("models").join(network::FILE_NAME)).find(|path| path.exists())

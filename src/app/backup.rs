@@ -1,11 +1,11 @@
-//! Backups of what the service keeps in its data directory: documents, queue and blobs.
+//! Backups of the data directory: documents, queue and blobs.
 //!
-//! A backup is a directory with the same files and a `backup.json`, which is written last. It is made while the service
-//! runs. The queue is copied before the documents: a message of a document that is not there yet has no use, while a
-//! document whose message is missing is found by the sweeper. Blobs are copied before and after, so that those that the
-//! documents name are there even if they are deleted meanwhile.
+//! A backup is a directory with the same files and a `backup.json`, which is written last. It can be written while the
+//! service runs. The queue is copied before the documents: a message without its document is useless, but the sweeper
+//! finds a document without its message. Blobs are copied before and after both, so that every blob a document refers
+//! to is included, even if it is deleted meanwhile.
 //!
-//! Into the same directory a backup is made again: it copies new blobs only, and replaces each file at once.
+//! A repeated backup to the same directory copies only new blobs, and replaces each file atomically.
 
 use std::collections::HashSet;
 use std::fs::{self, File, FileTimes, Metadata, TryLockError};
@@ -24,13 +24,13 @@ use crate::queue::local::LocalQueue;
 use crate::sqlite;
 use crate::store::sqlite::SqliteStore;
 
-/// Says that a backup is complete, and of what.
+/// File that marks a backup as complete and describes it.
 const MANIFEST: &str = "backup.json";
-/// Where files are written before they get their names. Not a name that a blob's container can have.
+/// Directory of temporary files. Not a valid container name.
 const WRITING: &str = ".writing";
 /// Held by the process that writes a backup.
 const LOCK: &str = ".lock";
-/// The newest form of backups that is known.
+/// Newest supported backup format.
 const FORM: u32 = 1;
 
 /// The description of a backup, in `backup.json`.
@@ -43,7 +43,7 @@ pub struct Manifest {
     version: String,
     /// The moment of the documents.
     pub created_at: Timestamp,
-    /// Size of the documents' file; `None` if they are kept elsewhere.
+    /// Size of the documents' file; `None` if they are stored elsewhere.
     pub document_bytes: Option<u64>,
     /// Size of the queue's file; `None` if it is elsewhere.
     pub queue_bytes: Option<u64>,
@@ -56,11 +56,11 @@ pub struct Manifest {
 pub struct BlobChanges {
     /// Copied ones.
     pub copied: u64,
-    /// Ones that the backup had and the service has no more.
+    /// Blobs in the backup that the service no longer has.
     pub removed: u64,
 }
 
-/// Which parts of the service's data are in its data directory.
+/// The parts of the service's data that are in its data directory.
 struct Parts {
     documents: Option<PathBuf>,
     queue: Option<PathBuf>,
@@ -93,7 +93,7 @@ impl Parts {
     }
 }
 
-/// Writes a backup into a directory, which is made if it is not there. A service may run meanwhile.
+/// Writes a backup to a directory, creating it if missing. The service may run meanwhile.
 ///
 /// # Errors
 /// When there is nothing to back up, another backup is being written there, or a file cannot be read or written.
@@ -127,7 +127,7 @@ pub fn back_up(config: &Config, to: &Path, now: Timestamp) -> anyhow::Result<(Ma
         blobs: blobs.map(|_| mirror.seen.len() as u64),
     };
     write(&writing.join(MANIFEST), serde_json::to_string_pretty(&manifest)?.as_bytes())?;
-    // Documents that are newer than the queue do no harm, should this be cut off in between.
+    // If this is interrupted in between, documents that are newer than the queue are harmless.
     for (name, is_there) in [(STORE_FILE, documents.is_some()), (QUEUE_FILE, queue.is_some()), (MANIFEST, true)] {
         if is_there {
             fs::rename(writing.join(name), to.join(name))?;
@@ -139,16 +139,16 @@ pub fn back_up(config: &Config, to: &Path, now: Timestamp) -> anyhow::Result<(Ma
     Ok((manifest, BlobChanges { copied: mirror.copied, removed }))
 }
 
-/// Puts a backup into an empty data directory.
+/// Restores a backup to an empty data directory.
 ///
 /// # Errors
-/// When the data directory has data, the backup is not complete or damaged, or a file cannot be read or written.
+/// When the data directory has data, the backup is incomplete or damaged, or a file cannot be read or written.
 pub fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
     let parts = Parts::of(config)?;
     let manifest = read_manifest(from)?;
     for part in parts.all() {
         let is_used = match fs::read_dir(part) {
-            // Where blobs are written is there as soon as a service has started.
+            // The directory of temporary blobs exists as soon as a service has started.
             Ok(mut entries) => entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != ".writing")),
             Err(_) => part.exists(),
         };
@@ -184,7 +184,7 @@ pub fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
     Ok(manifest)
 }
 
-/// Deletes what is in the data directory, unless a process uses it.
+/// Deletes the contents of the data directory, unless a process uses it.
 ///
 /// # Errors
 /// When a service runs on it, or a file cannot be deleted.
@@ -219,7 +219,7 @@ fn copy_database(
     Ok(Some(fs::metadata(to)?.len()))
 }
 
-/// Copies a database of a backup, checks it and gives it its name.
+/// Copies a database from a backup, checks it, and renames it into place.
 fn place(
     from: &Path,
     staged: &Path,
@@ -233,17 +233,17 @@ fn place(
     Ok(fs::rename(staged, to)?)
 }
 
-/// Copies blobs into a directory of the same form.
+/// Copies blobs to a directory of the same structure.
 struct Mirror<'a> {
     to: &'a Path,
     writing: &'a Path,
-    /// Blobs that there were, by their path below the directory.
+    /// Existing blobs, by their path below the directory.
     seen: HashSet<PathBuf>,
     copied: u64,
 }
 
 impl Mirror<'_> {
-    /// Copies all blobs that are not there yet.
+    /// Copies all missing blobs.
     fn copy(&mut self, from: &Path) -> anyhow::Result<()> {
         self.enter(from, Path::new("")).with_context(|| format!("{} cannot be copied", from.display()))
     }
@@ -265,8 +265,8 @@ impl Mirror<'_> {
         Ok(())
     }
 
-    /// Copies a blob, unless it is there; returns whether it is now. A blob's file is never changed in its place, so one with
-    /// the same size and time is the same.
+    /// Copies a blob if missing; returns whether it exists now. Files of blobs are never changed in place, so equal
+    /// size and time mean equal content.
     fn bring(&mut self, from: &Path, path: &Path, metadata: &Metadata) -> io::Result<bool> {
         let to = self.to.join(path);
         let is_same = |known: &Metadata| {
@@ -314,7 +314,7 @@ impl Mirror<'_> {
     }
 }
 
-/// Copies a file with its time, readable only by the owner, and brings it to the disk.
+/// Copies a file with its modification time, readable only by the owner, and syncs it.
 fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = File::open(from)?;
     let mut copy = private_files::options().write(true).create(true).truncate(true).open(to)?;
@@ -347,7 +347,7 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// `None` for what is not there.
+/// Maps a missing file to `None`.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

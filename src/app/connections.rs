@@ -1,4 +1,4 @@
-//! Open connections: their number, which one is closed to admit another, and time-outs.
+//! Open connections: their limit, eviction and time-outs.
 //!
 //! The number is limited so that file descriptors remain for everything else. At the limit, a new connection replaces
 //! the one that has been idle longest, among those of the address with the most connections. A connection with a
@@ -30,8 +30,8 @@ use crate::base::chain::Chain;
 
 /// Time limit for the head of a request, from its first byte.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// Time limit between requests. Longer than the minute for which proxies usually keep a connection, so that they close
-/// it, and do not send a request on a connection that is being closed here.
+/// Time limit between requests. Longer than the minute for which proxies usually keep a connection, so that the proxy
+/// closes it, rather than sending a request on a connection that is being closed here.
 const IDLE_LIMIT: Duration = Duration::from_secs(75);
 /// Time within which a client must read something.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
@@ -186,7 +186,7 @@ impl Registry {
                 (state < CLOSING).then_some((std::cmp::Reverse(rank), state, connection))
             })
             .collect();
-        // Some may have begun a request meanwhile.
+        // Some may have started a request meanwhile.
         waiting.sort_unstable_by_key(|(rank, state, _)| (*rank, *state));
         waiting.into_iter().any(|(_, state, connection)| connection.close_if(state))
     }
@@ -318,7 +318,7 @@ impl Drop for UnderWay {
 }
 
 pin_project! {
-    /// A response body whose end is the end of its request.
+    /// A response body that ends its request when it ends.
     pub struct LastOf<B> {
         #[pin]
         body: B,
@@ -454,7 +454,7 @@ mod tests {
             places.push(connections.admit(address).await.unwrap());
             tokio::time::advance(Duration::from_millis(10)).await;
         }
-        // The first of the greediest has a request.
+        // The first connection of the address with the most has a request.
         let under_way = places[1].requests().begin().unwrap();
         let (new, ()) = tokio::join!(connections.admit(ip(4)), async {
             places[2].closed().await;

@@ -1,6 +1,6 @@
-//! All routes, in groups: who may call them, their quota and their limits.
+//! All routes, in groups, with their callers, quota and limits.
 //!
-//! The [router](super::router) puts layers around each group by these rules, and the [description of the API](super::openapi)
+//! The [router](super::router) applies layers to each group by these rules, and the [OpenAPI document](super::openapi)
 //! states them.
 
 use std::time::Duration;
@@ -25,9 +25,9 @@ use crate::state::AppState;
 
 /// Time within which a handler must begin to answer, unless its group says otherwise.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
-/// Time for a handler that takes a picture in and has it worked on, by a service that may take 85 s.
+/// Time limit of handlers that accept and process a picture with a service that may take 85 s.
 const MEDIA_TIME_LIMIT: Duration = Duration::from_secs(180);
-/// Time for work that takes minutes. What stands before us gives up after 230 s.
+/// Time limit of work that takes minutes. Front ends give up after 230 s.
 const SLOW_TIME_LIMIT: Duration = Duration::from_secs(220);
 
 /// Callers that a route accepts.
@@ -35,7 +35,7 @@ const SLOW_TIME_LIMIT: Duration = Duration::from_secs(220);
 pub enum Access {
     /// Everybody.
     Public,
-    /// Signed-in users, and programs with one of their API tokens.
+    /// Signed-in users, and programs with a user's API token.
     User,
     /// Signed-in users, not their API tokens.
     SignedIn,
@@ -50,7 +50,7 @@ use Access::{Admin, Public, Service, SignedIn, User, UserOrService};
 
 /// Routes that share their rules.
 pub struct Group {
-    /// Heading of the routes in the description of the API.
+    /// Tag of the routes in the OpenAPI document.
     pub tag: &'static str,
     /// Callers that the routes accept.
     pub access: Access,
@@ -62,17 +62,17 @@ pub struct Group {
     pub largest_body: usize,
     /// Time within which a handler must begin to answer.
     pub time_limit: Duration,
-    /// Which requests with an `Idempotency-Key` get their first answer again.
+    /// Requests whose answer is repeated for an `Idempotency-Key`.
     pub repeats: Repeats,
     /// Whether the routes are health checks: answered under any load, without a quota, and logged at debug level.
     pub is_probe: bool,
-    /// Whether what administrators do there is recorded in the audit log.
+    /// Whether actions of administrators are recorded in the audit log.
     pub is_audited: bool,
-    /// Whether the routes check themselves what a token may change. Elsewhere one that may only read sends no `POST`.
+    /// Whether the routes check a token's scopes themselves. Elsewhere a read-only token may not send a `POST`.
     pub checks_scopes: bool,
-    /// Path of the description that a caller without a valid credential is told of, if there is one.
+    /// Path of the resource description named to callers without a valid credential, if any.
     pub description: Option<&'static str>,
-    /// Whether a body that does not match its schema is refused with 400 and a text instead of 422 and a list of faults.
+    /// Whether a body that does not match its schema gets 400 with a text instead of 422 with a list of errors.
     pub refuses_with_text: bool,
 }
 
@@ -106,33 +106,34 @@ impl Group {
         Self { time_limit, ..self }
     }
 
-    /// Answers are not kept: streams, and those to bodies that are too large to be compared.
+    /// Disables repeated answers: for streams, and for bodies too large to compare.
     fn never_repeats(self) -> Self {
         Self { repeats: Repeats::Never, ..self }
     }
 
-    /// The routes answer with secrets, which are not kept.
+    /// Disables repeated answers because they contain secrets.
     fn secrets(self) -> Self {
         Self { repeats: Repeats::Never, ..self }
     }
 
-    /// The routes do their work as a job if the caller asks for that (`Prefer: respond-async`).
+    /// Lets callers request execution as a job (`Prefer: respond-async`).
     fn may_be_later(self) -> Self {
         Self { repeats: Repeats::UnlessAsync, ..self }
     }
 
-    /// Routes of the wardrobe API, for users. Bodies are read by [`TextJson`](crate::http::extract::text::TextJson).
+    /// Creates a group of the wardrobe API, for users. Bodies are read by
+    /// [`TextJson`](crate::http::extract::text::TextJson).
     fn wardrobe(tag: &'static str, routes: OpenApiRouter<AppState>) -> Self {
         let group = Self::new(tag, User, routes.layer(map_response(say_charset))).largest_body(wardrobe::LARGEST_BODY);
         Self { refuses_with_text: true, ..group }
     }
 
-    /// Users may call the routes for what is theirs, and administrators for what is anybody's.
+    /// Records administrators' calls: users may access their own data here, administrators all data.
     fn audited(self) -> Self {
         Self { is_audited: true, ..self }
     }
 
-    /// The routes check themselves what a token may change, and are described at this path.
+    /// Leaves checking a token's scopes to the routes, which are described at this path.
     fn described_at(self, path: &'static str) -> Self {
         Self { checks_scopes: true, description: Some(path), ..self }
     }
@@ -143,7 +144,7 @@ impl Group {
     }
 }
 
-/// All groups that the description of the API lists, with the wardrobe API or without it.
+/// Returns all groups of the OpenAPI document, with or without the wardrobe API.
 pub fn groups(wardrobe_api: bool) -> Vec<Group> {
     let description = Description(served_document(wardrobe_api));
     let mut groups = vec![
@@ -208,7 +209,7 @@ pub fn groups(wardrobe_api: bool) -> Vec<Group> {
     groups
 }
 
-/// The groups of the wardrobe API, which `WARDROBE_API` turns on and off.
+/// Returns the groups of the wardrobe API, which `WARDROBE_API` turns on and off.
 fn wardrobe_groups() -> Vec<Group> {
     vec![
         Group::wardrobe("profile", profile::user()),
@@ -231,22 +232,22 @@ fn wardrobe_groups() -> Vec<Group> {
     ]
 }
 
-/// Routes that a web client calls on its own origin beside the API. They are not part of the API.
+/// Returns routes that a web client calls on its own origin. They are not part of the API.
 pub fn client() -> Group {
     Group::new("client", Public, reddit::public()).quota(Kind::Ingest)
 }
 
-/// The page that shows the description of the API, for development. It is not a part of the API.
+/// Returns the page that shows the OpenAPI document, in development. It is not part of the API.
 pub fn page() -> Group {
     Group::new("docs", Public, docs::development())
 }
 
-/// The page of metrics, where it is on. It is not a part of the API.
+/// Returns the metrics page, if enabled. It is not part of the API.
 pub fn metrics_page() -> Group {
     Group::new("metrics", Public, metrics::page()).probes()
 }
 
-/// The console, where it is on, at `/` as well unless a client is served there. It is not a part of the API.
+/// Returns the console, if enabled; also at `/` unless a client is served there. It is not part of the API.
 pub fn console_pages(is_at_root: bool) -> Group {
     Group::new("console", Public, console::pages(is_at_root))
 }

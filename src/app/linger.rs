@@ -1,9 +1,8 @@
-//! Reads and discards the rest of a request's body once no handler wants it.
-//!
-//! A request can be answered before its body has come: it is too long, say, or its caller unknown. To close the
-//! connection then would take the answer from a client that is still writing: it would see a broken pipe in place of our
-//! 413. So what is left of a body is read and thrown away, up to limits that keep this from being a way to occupy us:
-//! bytes and time for each body, and a pace for all of them together, since reading takes processor time from others.
+//! Reads and discards the rest of a request's body once no handler wants it. A request can be answered before its body
+//! has arrived, for example because it is too long or its caller is unknown. If the connection were closed then, a
+//! client that is still writing would see a broken pipe instead of our 413. So the rest of the body is read and
+//! discarded. Limits prevent abuse: bytes and time per body, and a total rate, since reading takes processor time from
+//! other requests.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,12 +20,12 @@ use tokio_util::task::TaskTracker;
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 /// Time limit for discarding.
 const LONGEST: Duration = Duration::from_secs(5);
-/// Bytes of all bodies that are thrown away per second.
+/// Most bytes discarded per second, for all bodies together.
 const PACE: u32 = 128 * 1024 * 1024;
 /// Assumed size of the first piece of a body, in bytes.
 const FIRST_PIECE: usize = 64 * 1024;
 
-/// Throws away what is left of bodies. Clones share one pace.
+/// Discards the rest of bodies. Clones share one rate limit.
 #[derive(Clone)]
 pub struct Drain {
     tasks: TaskTracker,
@@ -40,7 +39,7 @@ impl Drain {
         Self { tasks, next: Arc::new(Mutex::new(Instant::now())) }
     }
 
-    /// Waits until it is the turn of so many bytes.
+    /// Waits until the rate limit admits this many bytes.
     async fn turn(&self, bytes: usize) {
         let turn = {
             let mut next = self.next.lock();
@@ -58,7 +57,7 @@ impl Drain {
             self.turn(piece).await;
             match body.frame().await {
                 Some(Ok(frame)) => piece = frame.data_ref().map_or(0, Bytes::len),
-                // It is over, or the client has left.
+                // The body has ended, or the client has disconnected.
                 Some(Err(_)) | None => return,
             }
             discarded += piece;
@@ -73,7 +72,7 @@ pub struct Lingering {
 }
 
 impl Lingering {
-    /// What is left of `body` in the end goes down `drain`.
+    /// Wraps `body`; its unread rest will be discarded by `drain`.
     pub fn new(body: Incoming, drain: Drain) -> Self {
         Self { body: Some(body), drain }
     }
@@ -119,7 +118,7 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    /// A body of so many bytes, in pieces of 64 KiB that are there at once.
+    /// Creates a body of this size, in chunks of 64 KiB that are available at once.
     fn body(bytes: usize) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
         let pieces = bytes / FIRST_PIECE;
         StreamBody::new(stream::iter((0..pieces).map(|_| Ok(Frame::data(Bytes::from_static(&[0; FIRST_PIECE]))))))

@@ -1,5 +1,5 @@
-//! The OpenAPI 3.1 document. It is generated from annotations at the handlers (`#[utoipa::path]`, `ToSchema`, and the
-//! [`Read`](crate::http::extract::Read) of request types); what all routes of a kind share is added here.
+//! The OpenAPI 3.1 document. It is generated from annotations of the handlers (`#[utoipa::path]`, `ToSchema`, and the
+//! [`Read`](crate::http::extract::Read) of request types); this module adds what routes of a kind share.
 //!
 //! A handler lists only its own responses. Those that follow from its group, body or query (401, 413, 422 and so on)
 //! and the common headers are added.
@@ -17,7 +17,7 @@ use crate::http::error::Fault;
 use crate::http::layers::idempotency::Repeats;
 use crate::http::layers::openai_errors::{self, ErrorBody};
 
-/// Headings of the routes with what they are about, in the order in which one comes to use them.
+/// Tags of the routes with descriptions, in typical order of use.
 const TAGS: [(&str, &str); 19] = [
     ("chat", "Ask the stylist; follow, stop and list its answers; read and set what it remembers."),
     ("wardrobe", "Garments, photos of new ones, and what is worn."),
@@ -136,10 +136,10 @@ pub fn document(wardrobe_api: bool) -> Value {
         merge(&mut document["components"]["schemas"], group["components"]["schemas"].take());
         let Value::Object(paths) = group["paths"].take() else { continue };
         for (path, mut operations) in paths {
-            // What the router takes for the rest of a path is a parameter like any other here.
+            // The router's catch-all segment is an ordinary parameter here.
             let path = path.replace("{*", "{");
             for (method, operation) in operations.as_object_mut().into_iter().flatten() {
-                // The layer is around what users call.
+                // The layer covers users' routes.
                 if matches!(access, User | SignedIn | Admin) && method != "get" && repeats != Repeats::Never {
                     repeat_answers(operation);
                 }
@@ -183,7 +183,7 @@ fn add_parameter(operation: &mut Value, parameter: Value) {
     }
 }
 
-/// Adds to an operation that it may be done later, by [`crate::http::extract::PreferAsync`].
+/// Documents on an operation that it may run later, by [`crate::http::extract::PreferAsync`].
 fn may_be_later(operation: &mut Value) {
     let prefer = json!({
         "name": "Prefer",
@@ -250,7 +250,7 @@ fn complete(operation: &mut Value, rules: &Rules) {
     if let Some(choice) = operation.pointer("/requestBody/content/application~1json/schema/oneOf") {
         let mut schemas = choice.as_array().into_iter().flatten();
         let schema = schemas.find(|schema| schema["type"] != "null").cloned();
-        // Elsewhere, a body that may be missing may not be null for that.
+        // Elsewhere, an optional body may not be null.
         if !rules.takes_null {
             operation["requestBody"]["content"]["application/json"]["schema"] = schema.unwrap_or_default();
         }
@@ -312,7 +312,7 @@ fn complete(operation: &mut Value, rules: &Rules) {
     }
 }
 
-/// Describes the errors and the stream of an operation as OpenAI's API has them.
+/// Describes the errors and the stream of an operation in OpenAI's format.
 fn use_openai_form(operation: &mut Value) {
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         if let Some(reference) = response.get_mut("$ref") {
@@ -330,7 +330,7 @@ fn use_openai_form(operation: &mut Value) {
     }
 }
 
-/// What the names of shared responses in OpenAI's form begin with.
+/// Name prefix of shared responses in OpenAI's format.
 const OPENAI_PREFIX: &str = "openai-";
 
 /// Describes a response that is a stream of server-sent events.
@@ -338,7 +338,7 @@ const STREAM: &str = "Server-sent events: blocks of `data: `, an event as JSON i
     `event:`; only those of streams that can be resumed have `id:`. A comment (`: keep-alive`) is sent after 15 s of silence. \
     A failure after the first byte is an `error` event, before the last one.";
 
-/// Streams as they are sent, by the end of the reference to the schema of their events.
+/// Example streams, by the end of the reference to the schema of their events.
 const STREAMS: [(&str, &str); 2] = [
     (
         "/ChatEvent",
@@ -372,7 +372,7 @@ data: [DONE]
     ),
 ];
 
-/// Describes a stream of events: a text, which OpenAPI 3.1 has no closer word for, with the schema of the events in it.
+/// Describes a stream of events: as text, because OpenAPI 3.1 has no better type, with the schema of its events.
 fn describe_stream(stream: &mut Value) {
     let event = stream["schema"].take();
     let reference = event["$ref"].as_str().unwrap_or_default();
@@ -525,7 +525,7 @@ fn responses() -> Value {
     };
     let in_openai_form: Vec<_> = responses.iter().map(in_openai_form).collect();
     responses.extend(in_openai_form);
-    // Answered by the connection, where nothing is known of routes.
+    // Answered by the connection, before routing.
     for prefix in ["", OPENAI_PREFIX] {
         responses.insert(format!("{prefix}414"), json!({ "description": "The URL is longer than 64 KiB." }));
         responses.insert(format!("{prefix}431"), json!({ "description": "URL and headers are longer than 80 KiB." }));

@@ -1,5 +1,5 @@
-//! The service as a whole: all groups of routes, each inside the layers that follow from what holds for it, and the layers
-//! around all of them, outermost first: trailing slash, request id and log line, CORS, panics, requests at once.
+//! The complete service: all groups of routes, each inside the layers that follow from its rules, and the layers around
+//! all of them, outermost first: trailing slash, request id and log line, CORS, panics, concurrent requests.
 
 use std::any::Any;
 
@@ -54,7 +54,7 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     if has_client {
         routes = routes.merge(guarded(client(), &state));
     }
-    // A function's time limit is its own, and much longer.
+    // Functions have their own, much longer time limit.
     if state.config.server.under_functions_host {
         probes = probes.merge(invocation::probe());
         routes = routes.merge(invocation::router(functions, &state));
@@ -62,7 +62,7 @@ pub fn with_functions(state: AppState, functions: &'static [Function]) -> App {
     with_layers(probes, routes, state)
 }
 
-/// Puts the layers around the routes of a group that follow from what holds for it.
+/// Applies the layers that follow from the rules of a group to its routes.
 fn guarded(group: Group, state: &AppState) -> Router<AppState> {
     let Group {
         access,
@@ -77,7 +77,7 @@ fn guarded(group: Group, state: &AppState) -> Router<AppState> {
         ..
     } = group;
     let routes = Router::from(group.routes);
-    // Innermost: what is refused, or answered as before, is no action.
+    // Innermost: refused requests and repeated answers are not actions.
     let routes = if is_audited { routes.layer(from_fn_with_state(state.clone(), record_action)) } else { routes };
     let quota = (state.clone(), quota);
     let repeating = |routes: Router<AppState>| match repeats {
@@ -99,7 +99,7 @@ fn guarded(group: Group, state: &AppState) -> Router<AppState> {
         Access::Public => routes.layer(from_fn_with_state(quota, limit_address)),
         Access::User => identified(repeating(routes)),
         Access::SignedIn => identified(repeating(routes).layer(from_fn(refuse_api_tokens))),
-        // Inside the layer that checks for administrators: who is none any more gets no answer repeated either.
+        // Inside the check for administrators: former administrators do not get repeated answers either.
         Access::Admin => {
             let layers = ServiceBuilder::new().layer(from_fn(refuse_api_tokens));
             identified(repeating(routes).layer(layers.layer(from_fn_with_state(state.clone(), require_admin))))
@@ -121,7 +121,7 @@ fn guarded(group: Group, state: &AppState) -> Router<AppState> {
     routes.layer(bounds.layer(from_fn_with_state(time_limit, limit_time)))
 }
 
-/// Puts what every route has around these. Probes are answered however many requests are under way.
+/// Applies the layers of all routes. Probes are answered under any load.
 pub fn with_layers(probes: Router<AppState>, routes: Router<AppState>, state: AppState) -> App {
     let origins = &state.config.server.allowed_origins;
     for ignored in origins.ignored() {

@@ -50,7 +50,7 @@ const LARGEST_HEAD: usize = 80 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bytes of a response that the system buffers for a slow reader. The default is megabytes, which would let a model
-/// generate tokens for a reader who has stopped.
+/// generate tokens for a stalled reader.
 #[cfg(target_os = "linux")]
 const MOST_UNSENT_BYTES: u32 = 16 * 1024;
 
@@ -142,7 +142,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
 /// Resolves when a signal asks the process to stop.
 fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
     let mut kinds = vec![SignalKind::terminate(), SignalKind::interrupt()];
-    // What `nohup` starts goes on when its terminal is closed.
+    // A program started with `nohup` continues when its terminal is closed.
     if !ignores_hangup() {
         kinds.push(SignalKind::hangup());
     }
@@ -172,7 +172,7 @@ fn accept<S>(
 ) where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
-    // A token is worth sending at once, however small.
+    // Send every token at once, however small.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(error = %Chain(&error), "TCP_NODELAY not set");
     }
@@ -186,7 +186,7 @@ fn accept<S>(
         let request = take_in(request, peer, &drain);
         async move {
             let Some(under_way) = under_way else {
-                // The connection is closed before anybody could read an answer.
+                // The connection is closed before a client could read an answer.
                 return std::future::pending().await;
             };
             let response = service.ready().await?.call(request).await?;
@@ -194,7 +194,7 @@ fn accept<S>(
         }
     });
     let connection = http1::Builder::new()
-        // The place has a limit for heads, which does not hold between requests as this one would.
+        // [`Connections`] limits the time for request heads; unlike this timeout, that does not apply between requests.
         .header_read_timeout(None)
         .max_buf_size(LARGEST_HEAD)
         .serve_connection(TokioIo::new(place.watch(stream)), service);
@@ -215,7 +215,7 @@ fn take_in(mut request: http::Request<Incoming>, peer: Peer, drain: &Drain) -> R
     if request.body().is_end_stream() {
         return request.map(|_| Body::empty());
     }
-    // Who waits for "100 Continue" has not begun to send, and is not asked to.
+    // A client that waits for "100 Continue" has not started to send, and is not asked to.
     if request.headers().contains_key(EXPECT) {
         return request.map(Body::new);
     }

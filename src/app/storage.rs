@@ -1,4 +1,4 @@
-//! Creates what the service stores data in: `pluckit storage init`.
+//! Creates the service's storage: `pluckit storage init`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,15 +28,14 @@ impl Preparation {
         Self { what: what.into(), state: if is_new { "created" } else { "existed" } }
     }
 
-    /// Kept in files that the service creates by itself.
+    /// Reports a part that is stored in files that the service creates by itself.
     fn embedded(what: &str, place: &Path) -> Vec<Self> {
         vec![Self { what: format!("{what} in {}", place.display()), state: "embedded" }]
     }
 }
 
-/// Creates everything that the service stores data in, as far as configured: the database and its containers (or the
-/// embedded store's file, migrated), queues and blob containers. Safe to repeat. A failed part does not stop the
-/// others.
+/// Creates all configured storage: the database and its containers (or the embedded store's file, migrated), queues and
+/// blob containers. Safe to repeat. A failed part does not stop the others.
 pub async fn prepare_storage(config: &Config) -> Vec<(&'static str, anyhow::Result<Vec<Preparation>>)> {
     vec![
         ("documents", prepare_documents(config).await),

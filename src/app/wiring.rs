@@ -54,7 +54,7 @@ use crate::state::{AppState, Parts};
 use crate::store::DocumentStore;
 use crate::workers::timers;
 
-/// The state that handlers and workers share. The one way to build it, for the binary and for every test.
+/// Builds the state that handlers and workers share. The binary and all tests use this function.
 pub fn state(config: Config, backends: Backends) -> AppState {
     if config.media.is_open {
         warn!("PROCESS_IMAGE_AUTH_MODE is anonymous: whoever reaches the service may have pictures processed");
@@ -134,7 +134,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
 
 type Probes = Vec<(&'static str, Option<Probe>)>;
 
-/// Returns the checks that readiness makes.
+/// Returns the readiness checks.
 fn probes(base: &Base, store: Arc<dyn DocumentStore>, of_storage: Probes) -> Probes {
     let documents: Probe = Arc::new(move || {
         let store = store.clone();
@@ -150,7 +150,7 @@ fn probes(base: &Base, store: Arc<dyn DocumentStore>, of_storage: Probes) -> Pro
     [("documents", Some(documents))].into_iter().chain(of_storage).chain(model).collect()
 }
 
-/// Opens the files that belong to items, in the containers that the settings name.
+/// Opens the blobs of items, in the configured containers.
 fn open_item_blobs(base: &Base) -> ItemBlobs {
     let storage = &base.config.storage;
     ItemBlobs {
@@ -160,7 +160,7 @@ fn open_item_blobs(base: &Base) -> ItemBlobs {
     }
 }
 
-/// Opens the statistics, whose sums are in the user's currency at `rates`.
+/// Opens the statistics service, which converts amounts to the user's currency with `rates`.
 fn open_insights(base: &Base, rates: Arc<ExchangeRates>) -> Insights {
     let (data, clock, tasks) = (base.data.clone(), base.clock.clone(), base.tasks.clone());
     Insights::new(data, rates, clock, tasks, base.config.insights.time_to_live, base.telemetry.metrics.clone())
@@ -176,7 +176,7 @@ fn open_scraper(base: &Arc<Base>, backlog: Backlog, pictures: Pictures, throttle
     Scraper::new(base.clone(), backlog, reddit, brands, pictures)
 }
 
-/// Returns what tools are made of.
+/// Returns the parts that tools need.
 fn open_parts_of_tools(
     base: &Arc<Base>,
     pictures: &Pictures,
@@ -196,7 +196,7 @@ fn open_parts_of_tools(
     })
 }
 
-/// Opens the exchange rates that the settings name.
+/// Opens the configured exchange rates.
 pub fn open_rates(config: &Config, data: &Data, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> ExchangeRates {
     ExchangeRates::new(config.insights.feed.clone(), data.exchange_rates.clone(), http.clone(), clock.clone())
 }
