@@ -86,10 +86,10 @@ impl<'a> WireEvent<'a> {
     }
 }
 
-/// Name, JSON type and meaning of a field; a name that ends with `?` is of one that may be missing.
+/// Name, JSON type and meaning of a field; optional ones have a name that ends with `?`.
 type Field = (&'static str, &'static str, &'static str);
 
-/// The kinds of events, for the description: name of the schema, `type`, meaning and fields.
+/// The kinds of events, for the OpenAPI document: schema name, `type`, meaning and fields.
 const KINDS: [(&str, &str, &str, &[Field]); 7] = [
     ("TokenEvent", "token", "A piece of the answer, as the model sent it.", &[("content", "string", "The piece.")]),
     ("ToolUseEvent", "tool_use", "A tool starts.", &[("name", "string", "Name of the tool.")]),
@@ -171,9 +171,9 @@ impl ToSchema for WireEvent<'_> {
 /// The form of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Events without numbers, which end when they cannot go on where they are.
+    /// Events without numbers; the stream ends when it cannot continue.
     Plain,
-    /// Events with their numbers, from any of which a client can go on.
+    /// Numbered events; a client can resume after any of them.
     Resumable,
 }
 

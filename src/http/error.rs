@@ -1,7 +1,7 @@
 //! Errors as callers see them: one enum and one body for all routes.
 //!
-//! `Display` is the `detail` for callers, so 5xx variants reveal nothing internal; the cause travels in the response's
-//! extensions to the request layer, which logs it once.
+//! `Display` is the `detail` for callers, so 5xx variants reveal nothing internal; the response's extensions carry the
+//! cause to the request layer, which logs it once.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -59,7 +59,7 @@ pub enum ApiError {
     /// 409: changed in the meantime.
     #[error("{0}")]
     Conflict(&'static str),
-    /// 410: it was there and is no longer.
+    /// 410: it existed but is gone.
     #[error("{0}")]
     Gone(&'static str),
     /// 409: already in progress; try again later for the outcome.
@@ -284,7 +284,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(mut self) -> Response {
-        /// Clients read the one or the other.
+        /// Error body; some clients read `detail`, others `error`.
         #[derive(Serialize)]
         struct Body<'a, T> {
             detail: T,
@@ -321,7 +321,7 @@ impl IntoResponse for ApiError {
             _ => None,
         };
         if let Some(wait) = retry_after {
-            // Whole seconds, and never too few.
+            // Whole seconds, rounded up.
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
         }
         if let Self::OutOfRange { size } = self
@@ -472,7 +472,7 @@ impl From<media::Error> for ApiError {
             media::Error::TooLarge(_) => Self::TooLarge,
             media::Error::NoNetwork => Self::BadRequest("The network for cut-outs is not installed."),
             media::Error::OtherPicture => Self::Conflict("Another picture has this id."),
-            // Whoever waited for it reads why, whether or not another try is worth it.
+            // The caller gets the reason, whether or not a retry may help.
             media::Error::Segmentation { .. } if is_outage(&error) => {
                 Self::StepUnavailable { detail, cause: Arc::new(error) }
             }

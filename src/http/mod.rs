@@ -1,4 +1,4 @@
-//! What all routes share: reading requests, writing answers, and layers.
+//! Shared by all routes: extractors, responses and layers.
 
 pub mod chat_events;
 pub mod error;

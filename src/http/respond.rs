@@ -1,4 +1,4 @@
-//! Answers that several routes share: conditional GET, and 202 for background jobs.
+//! Shared responses: conditional GET, and 202 for background jobs.
 
 use axum::body::Bytes;
 use axum::extract::FromRequestParts;
@@ -39,7 +39,7 @@ pub struct IfMatchHeader {
     if_match: Option<String>,
 }
 
-/// The versions that a PUT may overwrite, by its `If-Match`. Without that header it may overwrite any.
+/// The versions that a PUT may overwrite according to `If-Match`; any version without that header.
 #[derive(Debug, Clone)]
 pub struct IfMatch(Option<Vec<String>>);
 
@@ -55,7 +55,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 }
 
 impl IfMatch {
-    /// Whether a document of this version may be overwritten; `None` is a document that is not stored yet.
+    /// Whether a document of this version may be overwritten; `None` means that it is not stored yet.
     pub fn admits(&self, version: Option<&store::ETag>) -> bool {
         let Some(tags) = &self.0 else { return true };
         let current = version_tag(version);
@@ -63,16 +63,16 @@ impl IfMatch {
     }
 }
 
-/// 412: what is stored is not the version that `If-Match` names.
+/// 412: the stored version does not match `If-Match`.
 pub const STALE_VERSION: ApiError = ApiError::PreconditionFailed("It has changed since you read it.");
 
-/// The strong `ETag` of a document's version. A document that is not stored yet, and answered as a default, has one too.
+/// Returns the strong `ETag` of a document's version. A default document that is not stored yet has one too.
 pub fn version_tag(version: Option<&store::ETag>) -> String {
     let hash = sha256_hex(version.map_or("", |version| version.0.as_str()));
     format!("\"{}\"", &hash[..32])
 }
 
-/// Layer that names the charset of JSON answers.
+/// Layer that adds the charset to JSON answers.
 pub async fn say_charset(mut response: Response) -> Response {
     let headers = response.headers_mut();
     if headers.get(CONTENT_TYPE).is_some_and(|content_type| content_type == "application/json") {
@@ -138,7 +138,7 @@ pub fn conditional<T: Serialize>(request: &HeaderMap, body: &T) -> Response {
     answer(request, &sha256_hex(&canonical), || AppJson(body).into_response())
 }
 
-/// Answers like [`conditional`] with a body that is canonical JSON already, and its SHA-256 in hex.
+/// Answers like [`conditional`], with a body that already is canonical JSON, and its SHA-256 in hex.
 pub fn conditional_text(request: &HeaderMap, canonical: Bytes, sha256: &str) -> Response {
     answer(request, sha256, || {
         ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], canonical).into_response()

@@ -1,8 +1,7 @@
-//! The files of a built web client (`WEB_ROOT`), served beside the API so that both have one origin.
-//!
-//! A path without a file is a page of the client's own router and gets `index.html`; one that names a file (with an
-//! extension) or lies under `.well-known` is 404 then. File names that contain a hash of the content never change and are
-//! kept by browsers for a year; all others are asked for again, if they were modified.
+//! The files of a built web client (`WEB_ROOT`), served beside the API so that both have one origin. A path without a
+//! file is a page of the client's own router and gets `index.html`, unless it has an extension or is under
+//! `.well-known`: then it is 404. Files with a content hash in their name never change, and browsers cache them for a
+//! year; all others are revalidated.
 
 use std::path::Path;
 
@@ -21,13 +20,13 @@ use crate::http::error::ApiError;
 
 /// Page that starts the client.
 pub const INDEX: &str = "index.html";
-/// First segments of paths that are never the client's.
+/// First path segments that never belong to the client.
 const SERVED_ELSEWHERE: [&str; 2] = ["api", "reddit-api"];
-/// Directory of files that other programs look for, in a place that is agreed on (RFC 8615).
+/// Directory of well-known files (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
-/// Bytes that are read, and compressed, in one go.
+/// Bytes read and compressed at once.
 const CHUNK_BYTES: usize = 16 * 1024;
-/// Smaller files are not worth compressing.
+/// Files below this size are not compressed.
 const LEAST_COMPRESSED: u16 = 1024;
 /// Characters of a hash in a file's name; one in hex may have more.
 const SHORT_HASH: usize = 8;
@@ -48,13 +47,13 @@ pub struct WebClient {
 }
 
 impl WebClient {
-    /// Serves the files of this directory.
+    /// Creates a server for the files of this directory.
     pub fn new(root: &Path) -> Self {
         let worth_it = DefaultPredicate::new()
             .and(SizeAbove::new(LEAST_COMPRESSED))
             .and(NotForContentType::const_new("font/woff2"));
         let gzip = CompressionLayer::new().gzip(true).compress_when(worth_it);
-        // A trailing slash is cut before anything is routed, so a redirect to one would never end.
+        // Trailing slashes are removed before routing, so a redirect to one would loop.
         let files = ServeDir::new(root)
             .append_index_html_on_directories(false)
             .with_buf_chunk_size(CHUNK_BYTES)
@@ -63,7 +62,7 @@ impl WebClient {
         Self { files: gzip.layer(files), index: gzip.layer(index) }
     }
 
-    /// Answers a request for a path that no route has.
+    /// Answers a request for a path without a route.
     pub async fn answer(self, request: Request) -> Response {
         let mut response = self.find(request).await.unwrap_or_else(IntoResponse::into_response);
         let (name, value) = OPENER_POLICY;
@@ -99,7 +98,7 @@ impl WebClient {
     }
 }
 
-/// Says how long an answer may be kept.
+/// Adds the cache policy to an answer.
 fn with_headers(mut response: Response, is_hashed: bool) -> Response {
     let is_fine = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
     let headers = response.headers_mut();
@@ -107,12 +106,12 @@ fn with_headers(mut response: Response, is_hashed: bool) -> Response {
     response
 }
 
-/// Kind of file that a path asks for.
+/// Kind of file that a path requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PathKind {
     /// A file, and nothing else.
     File,
-    /// A page of the client, unless there is a file of this name.
+    /// A page of the client, unless a file of this name exists.
     Page,
     /// Something that is never served from the directory.
     Foreign,
@@ -126,7 +125,7 @@ impl PathKind {
         if SERVED_ELSEWHERE.contains(&first) {
             return Self::Foreign;
         }
-        // Settings, and histories of version control, lie in hidden files.
+        // Hidden files contain settings and version control data.
         let is_hidden =
             |(place, segment): (usize, &str)| segment.starts_with('.') && (place > 0 || segment != WELL_KNOWN);
         if segments.clone().enumerate().any(is_hidden) {
@@ -148,7 +147,7 @@ fn is_hashed(path: &str) -> bool {
     let all = |is: fn(&u8) -> bool| part.bytes().all(|byte| is(&byte));
     let any = |is: fn(&u8) -> bool| part.bytes().any(|byte| is(&byte));
     let is_short = part.len() == SHORT_HASH;
-    // As esbuild, webpack and Vite write them.
+    // In the style of esbuild, webpack and Vite.
     let is_base32 =
         is_short && all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) && any(u8::is_ascii_uppercase);
     let is_hex = part.len() >= SHORT_HASH

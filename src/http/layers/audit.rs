@@ -1,4 +1,4 @@
-//! The audit log of what administrators do.
+//! The audit log of administrators' actions.
 
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
@@ -19,11 +19,11 @@ use crate::state::AppState;
 /// Longest target of an action, in characters.
 const LONGEST_TARGET: usize = 200;
 
-/// Layer of routes by which administrators change something: records who did what and when, and the status of the answer.
-/// The entry is saved first, so that there is no action without one. Requests that only read leave none.
+/// Layer of admin routes that change something: records user, action, time and response status. The entry is saved
+/// first, so that every action has one. Read-only requests are not recorded.
 ///
 /// # Errors
-/// 503 when the entry cannot be saved. Nothing was done then.
+/// 503 when the entry cannot be saved; then the action is not performed.
 pub async fn record_action(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
@@ -54,9 +54,9 @@ pub async fn record_action(
     Ok(response)
 }
 
-/// What the path names: the values of its parameters.
+/// Returns the target: the values of the path parameters.
 async fn target(parts: &mut Parts) -> Option<String> {
-    // What is no text once it is decoded names nothing, and the handler refuses it.
+    // A parameter that is not UTF-8 once decoded has no target; the handler refuses it.
     let params = RawPathParams::from_request_parts(parts, &()).await.ok()?;
     let values: Vec<&str> = params.iter().map(|(_, value)| value).collect();
     let target = values.join("/");

@@ -1,16 +1,14 @@
-//! Bounds on request bodies, applied before any parser sees a byte.
-//!
-//! [`bound_body`] stands around every group of routes and gives each request that has a body an [`Account`]. The body then
-//! streams through it:
-//!
-//! - The body may have as many bytes as the group allows, [`DEFAULT_LIMIT`] if it says nothing else. More is a 413.
+//! Bounds on request bodies, applied before any parser sees a byte. [`bound_body`] wraps every group of routes and
+//! gives each request that has a body an [`Account`]. The body then streams through it:
+//! - The body may have as many bytes as the group allows, by default [`DEFAULT_LIMIT`]. More is a 413.
 //! - It must keep arriving at `SLOWEST_RATE`, with `GRACE` to spare. A slower one is a 408.
 //! - Bytes are charged to [`BodyMemory`], one budget for the whole process in which each caller has a share, as they
-//!   arrive and not as they are announced. A body for which there is no memory waits for at most `PATIENCE` in total and
-//!   is then a 503. Memory is given back when the handler has answered and nobody [holds](Account::hold) the bytes.
+//!   arrive and not as they are announced. A body for which there is no memory waits for at most `PATIENCE` in total
+//!   and is then a 503. Memory is released when the handler has answered and no copy of the bytes is
+//!   [held](Account::hold).
 //!
-//! A body that breaks a bound ends with a [`Refusal`] for its reader. Parsers hide such errors among their own, so
-//! [`bound_body`] answers with the refusal's status whatever a handler made of it.
+//! A body that breaks a bound ends with a [`Refusal`] for its reader. Parsers wrap such errors in their own, so
+//! [`bound_body`] answers with the refusal's status whatever the handler returned.
 
 use std::error::Error as StdError;
 use std::sync::{Arc, OnceLock};
@@ -87,7 +85,7 @@ impl From<Refusal> for ApiError {
             Refusal::TooLarge => Self::TooLarge,
             Refusal::TooSlow => Self::BodyTooSlow,
             Refusal::NoMemory => Self::Overloaded,
-            // The caller broke off; nobody reads this answer.
+            // The caller disconnected and will not read this answer.
             Refusal::Broken => Self::BadRequest("The request body could not be read."),
         }
     }
@@ -139,7 +137,7 @@ impl Account {
             match reader.next().await {
                 Ok(piece) => piece.map(|piece| (Ok(piece), Some(reader))),
                 Err(refusal) => {
-                    // Only the first counts; there is no second.
+                    // Only the first refusal counts.
                     reader.account.0.refusal.get_or_init(|| refusal);
                     Some((Err(refusal), None))
                 }
@@ -182,7 +180,7 @@ impl Reader {
                 Ok(None) => return Ok(None),
                 Ok(Some(Err(_))) => return Err(Refusal::Broken),
                 Ok(Some(Ok(frame))) => {
-                    // Trailers are no part of it.
+                    // Trailers do not count.
                     if let Ok(piece) = frame.into_data() {
                         break piece;
                     }
@@ -194,14 +192,14 @@ impl Reader {
             return Err(Refusal::TooLarge);
         }
         account.charge.take(piece.len(), &mut self.patience).await?;
-        // Whoever is fast earns time, but never more than the grace: else a body could stop for minutes near its end.
+        // Fast senders earn time, but at most the grace period, or a body could pause for minutes near its end.
         let earned = Duration::from_secs(1) * u32::try_from(piece.len()).unwrap_or(u32::MAX) / SLOWEST_RATE;
         self.deadline = Some((deadline + earned).min(Instant::now() + GRACE));
         Ok(Some(piece))
     }
 }
 
-/// Layer of a group of routes whose bodies may have so many bytes. It stands outside of whatever reads them.
+/// Layer that limits the bodies of a group of routes to `limit` bytes. It must be outside everything that reads them.
 pub async fn bound_body(State((app, limit)): State<(AppState, usize)>, request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -210,7 +208,7 @@ pub async fn bound_body(State((app, limit)): State<(AppState, usize)>, request: 
     let account = Account::new(&app.bodies, Caller::Address(address), announced_length(request.headers()), limit);
     let mut request = request.map(|body| account.clone().bound(body));
     request.extensions_mut().insert(account.clone());
-    // The account is held while the handler works with the body, or with what it has made of it.
+    // The account is held while the handler uses the body or data derived from it.
     let response = next.run(request).await;
     let is_error = response.status().is_client_error() || response.status().is_server_error();
     let refusal = account.refusal().map(ApiError::from);
@@ -330,7 +328,7 @@ mod tests {
                     return;
                 }
             }
-            // The connection stays open until the body is over or refused.
+            // The connection stays open until the body ends or is refused.
             sender.closed().await;
         };
         let reading = async {

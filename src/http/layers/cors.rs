@@ -1,4 +1,4 @@
-//! Which pages of other origins may call, and what browsers are told about it.
+//! CORS: the foreign origins that may call, and the headers for browsers.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ const EXPOSED_HEADERS: [&str; 13] = [
     "x-workflow-stream-tail-index",
 ];
 
-/// Makes the layer that tells browsers that pages of the allowed origins may call.
+/// Creates the layer that sends CORS headers for the allowed origins.
 pub fn allow_origins(app: &AppState) -> CorsLayer {
     let allows = {
         let app = app.clone();

@@ -1,6 +1,6 @@
-//! Flushes telemetry when requests have ended.
+//! Flushes telemetry after requests.
 //!
-//! The Functions host may stop an idle process at once, while batches wait for seconds to fill up.
+//! The Functions host may stop an idle process at once, while batches take seconds to fill.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,11 +1,11 @@
-//! `Idempotency-Key`: a request that is sent again, because its answer was lost on the way, is answered as it was the first
-//! time and done once.
+//! `Idempotency-Key`: a request that is repeated because its answer was lost is executed once and gets the first answer
+//! again.
 //!
-//! For requests of users that change something. The first answer is kept for a day, with a hash of what was asked; another
-//! request under the same key is a fault of the caller (422). While the first is under way, others are told to come back
-//! (409); when its process dies, for some seconds. An answer of 5xx is not kept, and the next try runs the request again.
-//! All tries create their document under the same id ([`NewId`]), so a retry never creates a second one. Work that is done
-//! later is a job, which keeps its key itself.
+//! For requests of users that change something. The first answer is kept for a day, with a hash of the request; a
+//! different request under the same key is an error (422). While the first is in progress, and for some seconds after
+//! its process dies, others get 409. A 5xx answer is not kept, and the next attempt executes the request again. All
+//! attempts create their document under the same id ([`NewId`]), so a retry never creates a second one. Background work
+//! is a job, which stores its key itself.
 
 use std::time::Duration;
 
@@ -38,18 +38,18 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 const UNDER_WAY: ApiError =
     ApiError::UnderWay { detail: "A request with this Idempotency-Key is under way.", retry_after: RETRY_AFTER };
 
-/// Which requests of a group are answered again when they come again under the same key.
+/// The requests of a group whose answers are repeated for the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeats {
-    /// Answers of all requests that change something are repeated.
+    /// All requests that change something.
     All,
-    /// All that change something and that the caller waits for. With `Prefer: respond-async` the key is the job's.
+    /// All synchronous requests that change something. With `Prefer: respond-async` the key belongs to the job.
     UnlessAsync,
-    /// Nothing is repeated, because a stream cannot be.
+    /// None, because streams cannot be repeated.
     Never,
 }
 
-/// Layer of what users call, inside the one that knows them. Groups that never repeat answers do not have it.
+/// Layer of user routes, inside the one that identifies users. Groups that never repeat answers do not have it.
 ///
 /// # Errors
 /// 400 for a bad key, 422 for one that was used for another request, 409 while the first request is under way, 503 when the
@@ -68,7 +68,7 @@ pub async fn repeat_answers(
         return Ok(next.run(request).await);
     }
     let Some(key) = idempotency_key(request.headers())? else { return Ok(next.run(request).await) };
-    // Boxed: the future of every request, with a key or without one, would have room for it.
+    // Boxed, because otherwise every request's future, with or without a key, would reserve space for it.
     Box::pin(answer_once(&app, &user, &key, request, next)).await
 }
 
@@ -104,7 +104,7 @@ async fn answer_once(
         let (parts, body) = next.run(Request::from_parts(parts, Body::from(body))).await.into_parts();
         (parts, Limited::new(body, LONGEST_ANSWER).collect().await)
     });
-    // Another process took over, or the store was away for so long that one may have.
+    // Another process took over, or may have while the store was unavailable.
     let (parts, body) = answered.await.map_err(|_| UNDER_WAY)?;
     let body = match body {
         Ok(body) => body.to_bytes(),
@@ -120,7 +120,7 @@ async fn answer_once(
         location: text(LOCATION),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
-    // What was refused for now, or failed, may be tried again under the same key.
+    // Failed and temporarily refused requests may be retried with the same key.
     let may_change = parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS;
     let noted = held.finish(|record| record.answer = (!may_change).then(|| answer.clone())).await;
     if let Err(error) = noted {

@@ -94,7 +94,7 @@ pub async fn limit_user(
     limit(&app, kind, &Caller::User(user), request, next).await
 }
 
-/// Layer of what everybody may call: each address has a quota.
+/// Layer of public routes: enforces a quota per address.
 ///
 /// # Errors
 /// 429 when it is used up.
@@ -107,8 +107,9 @@ pub async fn limit_address(
     limit(&app, kind, &caller, request, next).await
 }
 
-/// Layer of what users and services may call to upload, inside the one that knows who calls: each user has a quota. Services,
-/// and callers without a credential where everybody may upload, call for many users: each address of theirs has another quota.
+/// Layer of upload routes for users and services, inside the one that identifies callers: enforces a quota per user.
+/// Services, and callers without a credential where that is allowed, act for many users; they have a separate quota per
+/// address.
 ///
 /// # Errors
 /// 429 when it is used up.
@@ -144,8 +145,8 @@ pub async fn admit_service(State(app): State<AppState>, request: Request, next: 
     admit(&app, &Caller::Service, request, next).await
 }
 
-/// Layer of all routes but probes: refuses what would be more requests under way than the service can serve. Better some are
-/// asked to come back than all wait.
+/// Layer of all routes except probes: sheds requests beyond the number that the service can process concurrently, so
+/// that the others stay fast.
 ///
 /// # Errors
 /// 503 when too many are under way.

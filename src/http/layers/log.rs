@@ -1,4 +1,4 @@
-//! A line in the log, a span and an id for each request.
+//! Log line, span and id of each request.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -29,7 +29,7 @@ const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Longest path that is logged, in characters.
 const LONGEST_PATH: usize = 200;
-/// Longest segment of a path that is logged. Ids of users and documents fit in, credentials do not.
+/// Longest segment of a path that is logged. Ids of users and documents fit, credentials do not.
 const LONGEST_SEGMENT: usize = 40;
 
 /// The id of a request, for the layers inside.
@@ -43,12 +43,12 @@ impl RequestId {
     }
 }
 
-/// Layer of all routes but probes: gives each request an id and a span, and writes its line in the log.
+/// Layer of all routes except probes: gives each request an id and a span, and writes its log line.
 pub async fn log_request(State(app): State<AppState>, request: Request, next: Next) -> Response {
     log(LogEntry::new(&request, &app.telemetry, false), request, next).await
 }
 
-/// Layer of probes: does what [`log_request`] does, but for debugging. Probes come often and say little.
+/// Layer of probes: like [`log_request`], but at debug level, because probes are frequent.
 pub async fn log_probe(State(app): State<AppState>, request: Request, next: Next) -> Response {
     log(LogEntry::new(&request, &app.telemetry, true), request, next).await
 }
@@ -107,7 +107,7 @@ impl LogEntry {
     fn new(request: &Request, telemetry: &Telemetry, is_probe: bool) -> Self {
         let id = request_id(request);
         let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
-        // A probe's line is for debugging, and so is its span, which would cost more than the answer.
+        // A probe's line and span are at debug level, because a span would cost more than the answer.
         let span = if is_probe {
             debug_span!(
                 "request",
@@ -170,14 +170,14 @@ impl LogEntry {
         }
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, self.id);
-        // What a route says itself counts: pictures may be kept, most else is for one reader alone.
+        // A route's own header takes precedence: pictures may be cached, most other answers are private.
         headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
         headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
         response
     }
 }
 
-/// Whether the answer goes on after it has begun.
+/// Whether the answer is a stream.
 fn is_stream(response: &Response) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE);
     content_type.is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/event-stream"))

@@ -1,4 +1,4 @@
-//! Layers around the routes, one file each.
+//! Layers of the routes, one file each.
 
 pub mod audit;
 pub mod auth;

@@ -1,4 +1,4 @@
-//! Errors in the form of OpenAI's API, for the routes that speak it: `{"error":{"message","type","param","code"}}`.
+//! Errors in OpenAI's format, for the routes of its API: `{"error":{"message","type","param","code"}}`.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -11,24 +11,24 @@ use utoipa::ToSchema;
 
 use crate::http::error::{ApiError, Fault, Step};
 
-/// Path of the routes, and what is below it.
+/// Path prefix of the routes.
 const PATH: &str = "/api/v1";
-/// Most faults of a body that the message names.
+/// Most errors of a body that the message names.
 const MOST_FAULTS: usize = 5;
 
-/// Whether a path is one of those whose errors have this form.
+/// Whether errors of a path have this format.
 pub fn applies_to(path: &str) -> bool {
     path.strip_prefix(PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// An error of a route that speaks OpenAI's API.
+/// An error of a route of OpenAI's API.
 #[derive(Debug)]
 pub struct OpenAiError {
     error: ApiError,
     details: Details,
 }
 
-/// What a client can tell errors of one status apart by.
+/// Details that distinguish errors of the same status.
 #[derive(Debug, Clone, Copy, Default)]
 struct Details {
     param: Option<&'static str>,
@@ -36,7 +36,7 @@ struct Details {
 }
 
 impl OpenAiError {
-    /// Names the parameter of the request that is at fault.
+    /// Sets the invalid parameter of the request.
     pub fn param(self, param: &'static str) -> Self {
         Self { details: Details { param: Some(param), ..self.details }, ..self }
     }
@@ -76,14 +76,14 @@ struct ErrorObject {
     /// Kind of the error, such as `invalid_request_error`.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The parameter of the request that is at fault.
+    /// The invalid parameter of the request.
     param: Option<String>,
     /// The error, for programs.
     code: Option<&'static str>,
 }
 
 impl ErrorBody {
-    /// Describes a failure after the answer has begun.
+    /// Creates an error for a failure after the start of the answer.
     pub fn broken(message: impl Into<String>) -> Self {
         Self { error: ErrorObject { message: message.into(), kind: "server_error", param: None, code: None } }
     }
@@ -114,17 +114,18 @@ fn message_of(faults: &[Fault]) -> String {
     lines.collect::<Vec<_>>().join("; ") + more
 }
 
-/// Where a fault is, without the part of the request.
+/// Returns the location of an error, without the part of the request.
 fn place(fault: &Fault) -> Option<String> {
     let steps = fault.loc.iter().skip(1).map(|step| match step {
         Step::Name(name) => (*name).to_owned(),
         Step::Position(position) => position.to_string(),
     });
-    // The place of a fault in the JSON itself is no parameter.
+    // The position of a JSON syntax error is not a parameter.
     Some(steps.collect::<Vec<_>>().join(".")).filter(|place| !place.is_empty() && fault.kind != "json_invalid")
 }
 
-/// Layer of all routes, outside of every one that can refuse a request: puts errors of OpenAI's routes into their form.
+/// Layer of all routes, outside every layer that can refuse a request: converts errors of OpenAI's routes to their
+/// format.
 pub async fn write_openai_errors(request: Request, next: Next) -> Response {
     let applies = applies_to(request.uri().path());
     let mut response = next.run(request).await;

@@ -1,4 +1,4 @@
-//! The time that a handler may take.
+//! Time limit of handlers.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use axum::response::Response;
 
 use crate::http::error::ApiError;
 
-/// Layer of routes that must begin to answer within the limit. A stream may go on for longer.
+/// Layer of routes that must start to answer within the limit. A stream may last longer.
 ///
 /// # Errors
-/// 503 when the time is over.
+/// 503 when the limit is exceeded.
 pub async fn limit_time(State(limit): State<Duration>, request: Request, next: Next) -> Result<Response, ApiError> {
     tokio::time::timeout(limit, next.run(request)).await.map_err(|_| ApiError::TimedOut)
 }

@@ -1,7 +1,7 @@
-//! Events of a run as chunks of a UI message stream.
+//! Encodes events of a run as chunks of a UI message stream.
 //!
-//! Clients throw on a chunk that does not follow from those before: a delta of a text that has not begun, an output of a
-//! tool that was not called. So the encoder knows where in a step the stream is.
+//! Clients throw on an inconsistent chunk, such as a delta of a text that has not started or an output of a tool that
+//! was not called. So the encoder tracks the position within a step.
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,8 @@ use crate::model::chat_run::{ChatEvent, StopReason};
 use crate::model::ids::{ChatId, RunId};
 use crate::model::usage::RunUsage;
 
-/// Chunks per event that voids a step: as many as an event of the broken step may have had. Clients that skip the chunks
-/// that they have get at least one of them then.
+/// Chunks per event that voids a step: as many as an event of the interrupted step may have had, so that clients that
+/// skip received chunks get at least one.
 const CHUNKS_PER_RESET: usize = 2;
 
 /// Turns the events of one run into chunks, from the first event on.
@@ -24,7 +24,7 @@ struct Step {
     first_seq: u64,
     /// Id of the text part that is open.
     text: Option<String>,
-    /// Whether a tool has ended: what the model says next is another step.
+    /// Whether a tool has ended: the model's next text belongs to another step.
     has_results: bool,
     /// Whether the step was just voided.
     is_reset: bool,
@@ -72,7 +72,7 @@ impl Encoder {
                 if let Some(step) = &mut self.step {
                     step.has_results = true;
                 }
-                // Logs in one document keep the beginning of results only.
+                // Event logs in a single document keep only the beginning of results.
                 let text = if output.is_empty() { summary } else { output };
                 chunks.push(tool_output(&call_id, text, is_error));
             }
@@ -93,7 +93,7 @@ impl Encoder {
         chunks
     }
 
-    /// Returns the step that something is said in, which begins if the one before has ended.
+    /// Returns the current step, starting a new one if the previous one has ended.
     fn in_step(&mut self, seq: u64, chunks: &mut Vec<Value>) -> &mut Step {
         if self.step.as_ref().is_some_and(|step| step.has_results) {
             self.end_step(chunks);
@@ -106,11 +106,11 @@ impl Encoder {
         step
     }
 
-    /// Voids what was said in the step that was broken off. The step before it, if that is where the stream is, stays.
+    /// Voids the interrupted step. If the stream is still in the previous step, that step is kept.
     fn reset(&mut self, seq: u64, from_seq: u64, chunks: &mut Vec<Value>) {
         if self.step.as_ref().is_none_or(|step| step.first_seq < from_seq) {
             self.end_step(chunks);
-            // A client that has seen more than this stream has begun a step.
+            // A client that has seen more than this stream is in a new step.
             chunks.push(json!({ "type": "start-step" }));
         }
         self.step = Some(Step::new(seq, true));
@@ -184,7 +184,7 @@ mod tests {
         ChatEvent::Done { model: "m".to_owned(), token_count: 3, run_id: "r".into(), stopped, usage }
     }
 
-    /// The kinds of the chunks of these events, in short.
+    /// Returns the kinds of the chunks of these events, abbreviated.
     fn kinds(events: Vec<ChatEvent>) -> Vec<String> {
         let (mut encoder, start) = Encoder::begin(&"r".into(), Some(&"c".into()));
         assert_eq!(start["messageMetadata"], json!({ "runId": "r", "chatId": "c" }));
@@ -221,7 +221,7 @@ mod tests {
         let expected = "start-step text-start text-delta reset-step reset-step reset-step reset-step \
             start-step text-start text-delta text-end finish-step finish";
         assert_eq!(broken.join(" "), expected);
-        // The step before is whole.
+        // The previous step is complete.
         let between = kinds(vec![tool_use("a"), tool_result("a"), reset(3), token("You"), done(None)]);
         let expected = "start-step tool-input-start tool-input-available tool-output-available finish-step \
             start-step reset-step reset-step start-step text-start text-delta text-end finish-step finish";

@@ -1,4 +1,4 @@
-//! The UI message stream of Vercel's AI SDK (version 1): what `useChat()` sends to `/api/chat`, and what it reads.
+//! The UI message stream of Vercel's AI SDK (version 1): requests of `useChat()` to `/api/chat`, and their answers.
 
 mod encoder;
 
@@ -28,14 +28,14 @@ const WORKFLOW_RUN_ID: HeaderName = HeaderName::from_static("x-workflow-run-id")
 const TAIL_INDEX: HeaderName = HeaderName::from_static("x-workflow-stream-tail-index");
 /// The last frame of a stream.
 const DONE: &str = "[DONE]";
-/// Messages that are read at most; the size of the body is bounded as well.
+/// Most messages that are read; the size of the body is bounded as well.
 const MOST_MESSAGES: usize = 10_000;
-/// Longest word that is looked at, in characters.
+/// Longest word that is examined, in characters.
 const LONGEST_WORD: usize = 64;
 
 /// Body of a request by `useChat()`.
 pub struct UiRequest {
-    /// The chat, still to be checked.
+    /// The chat id, not yet validated.
     pub chat_id: String,
     /// The text of the user's last message.
     pub message: String,
@@ -57,7 +57,7 @@ impl Read for UiRequest {
         let last = said.iter().rposition(|message| message.role == Role::User);
         let message = match last {
             Some(last) => {
-                // What came after is what is to be answered again.
+                // Later messages are to be regenerated.
                 said.truncate(last + 1);
                 said.pop().map(|message| message.content).unwrap_or_default()
             }
@@ -77,7 +77,7 @@ impl Read for UiRequest {
     }
 }
 
-/// The role and the text of a message; parts of other kinds are left out.
+/// Reads the role and the text of a message, ignoring other parts.
 fn read_message(message: &Value) -> RecentMessage {
     let role = if message["role"] == "user" { Role::User } else { Role::Assistant };
     let parts = message["parts"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -91,7 +91,7 @@ pub fn count_chunks(run: &RunId, chat: Option<&ChatId>, events: Vec<ChatEvent>) 
     1 + (1..).zip(events).map(|(seq, event)| encoder.encode(seq, event).len()).sum::<usize>()
 }
 
-/// A chunk of a UI message stream, for the description.
+/// A chunk of a UI message stream, for the OpenAPI document.
 pub struct UiChunk;
 
 impl PartialSchema for UiChunk {
@@ -121,7 +121,7 @@ struct Chunks<T> {
     follower: Follower,
     encoder: Encoder,
     waiting: VecDeque<String>,
-    /// Chunks that the client has already.
+    /// Chunks that the client already has.
     skipped: usize,
     is_over: bool,
     _open: T,
@@ -156,8 +156,8 @@ impl<T> Chunks<T> {
     }
 }
 
-/// Answers with the chunks of a run, whose first event `follower` is at, without so many of them. `open` is dropped with
-/// the stream.
+/// Answers with the chunks of a run, skipping the first `skipped`; `follower` must be at its first event. `open` is
+/// dropped with the stream.
 pub fn stream_chunks<T: Send + 'static>(
     follower: Follower,
     chat: Option<&ChatId>,

@@ -1,5 +1,5 @@
-//! Protected resources for clients that find out by themselves what they need (RFC 9728): what a refused one is told, and
-//! which pages may call.
+//! Protected resource metadata for clients that discover credentials themselves (RFC 9728): the challenge to refused
+//! clients, and the allowed origins.
 
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN, WWW_AUTHENTICATE};
@@ -11,7 +11,7 @@ use axum::response::Response;
 use crate::config::AllowedOrigins;
 use crate::state::AppState;
 
-/// Layer outside of the one that identifies callers: tells who is refused at which path the resource is described.
+/// Layer outside the one that identifies callers: tells refused callers the path of the resource's description.
 pub async fn name_description(
     State((app, path)): State<(AppState, &'static str)>,
     request: Request,
@@ -28,7 +28,7 @@ pub async fn name_description(
     response
 }
 
-/// Where the caller finds this service, without a slash at the end: as set, else as they called it.
+/// Returns the service's base URL without a trailing slash: as configured, or else as in the request.
 pub fn public_base(app: &AppState, headers: &HeaderMap) -> Option<String> {
     if let Some(url) = &app.config.server.public_url {
         return Some(url.as_str().trim_end_matches('/').to_owned());
@@ -37,7 +37,7 @@ pub fn public_base(app: &AppState, headers: &HeaderMap) -> Option<String> {
     (!host.as_str().contains('@')).then(|| format!("http://{host}"))
 }
 
-/// Whether a page of another origin sent the request, and not one of those that are allowed to.
+/// Whether a page of a foreign origin that is not allowed sent the request.
 pub fn is_foreign_page(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
     let host = headers.get(HOST).map(HeaderValue::as_bytes);
     let is_own = |origin: &[u8]| {

@@ -1,5 +1,5 @@
-//! Authentication. A layer rejects callers, and the [`CurrentUser`] extractor hands over what the layer verified, so a
-//! route is closed unless it is opened explicitly.
+//! Authentication. A layer rejects callers, and the [`CurrentUser`] extractor returns the user that the layer verified,
+//! so a route is closed unless it is opened explicitly.
 
 pub mod challenge;
 pub mod development;
@@ -32,16 +32,16 @@ const READ_ONLY: ApiError = ApiError::Forbidden("This API token may only read.")
 #[derive(Debug, Clone)]
 pub struct CurrentUser(pub UserId);
 
-/// The program's token that a request came with, in place of its user's sign-in. Absent otherwise.
+/// Scopes of the API token of a request. Absent if the user signed in.
 #[derive(Debug, Clone)]
 pub struct ByApiToken(pub Scopes);
 
 /// Who sent a request.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The user on whose behalf it is made.
+    /// The user on whose behalf the request is made.
     pub user: UserId,
-    /// What the API token allows that it came with; `None` if the user signed in.
+    /// Scopes of the request's API token; `None` if the user signed in.
     pub token: Option<Scopes>,
 }
 
@@ -50,7 +50,7 @@ impl Identity {
         Self { user, token: None }
     }
 
-    /// Hands the identity on to the layers inside and the handler.
+    /// Passes the identity to the inner layers and the handler.
     fn record(self, request: &mut Request) {
         Span::current().record("user.id", self.user.as_str());
         let extensions = request.extensions_mut();
@@ -60,7 +60,7 @@ impl Identity {
         }
     }
 
-    /// Checks that the request does not change anything which its token may only read.
+    /// Checks that a request with a read-only token does not change anything.
     fn check_scopes(&self, method: &Method) -> Result<(), ApiError> {
         let needed = if method.is_safe() { Scope::WardrobeRead } else { Scope::WardrobeWrite };
         if self.token.as_ref().is_none_or(|scopes| scopes.allow(needed)) { Ok(()) } else { Err(READ_ONLY) }
@@ -73,7 +73,7 @@ impl From<Grantee> for Identity {
     }
 }
 
-/// A route that needs a user is outside of the layer that identifies one; a bug.
+/// A route that needs a user is outside the layer that identifies one; a bug.
 #[derive(Debug, thiserror::Error)]
 #[error("the route has no user layer")]
 struct NoUserLayer;
@@ -109,7 +109,7 @@ impl<'a> From<&'a Parts> for Evidence<'a> {
     }
 }
 
-/// Layer for user routes: admits users, and programs with an API token of theirs.
+/// Layer for user routes: admits users, and programs with a user's API token.
 ///
 /// # Errors
 /// Those of [`identify`], and 403 for a token that may only read.
@@ -120,7 +120,7 @@ pub async fn require_user(State(app): State<AppState>, mut request: Request, nex
     Ok(next.run(request).await)
 }
 
-/// Layer for routes of users that check themselves what a token may change, instead of [`require_user`].
+/// Layer for user routes that check a token's scopes themselves, instead of [`require_user`].
 ///
 /// # Errors
 /// Those of [`identify`].
@@ -217,7 +217,7 @@ async fn identify_user_or_service(app: &AppState, evidence: Evidence<'_>) -> Res
 pub async fn identify(app: &AppState, evidence: Evidence<'_>) -> Result<Identity, ApiError> {
     match identify_at_once(app, evidence)? {
         Some(identity) => Ok(identity),
-        // Boxed: the future of every request would have room for it.
+        // Boxed, because otherwise every request's future would reserve space for it.
         None => Box::pin(metered(app, evidence, verify_user(app, evidence.headers))).await,
     }
 }
