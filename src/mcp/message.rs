@@ -1,4 +1,4 @@
-//! Messages of JSON-RPC 2.0, as the protocol has them: no batches, parameters by name.
+//! JSON-RPC 2.0 messages, as restricted by the protocol: no batches, parameters by name.
 
 use std::borrow::Cow;
 
@@ -37,12 +37,12 @@ pub struct Fault {
     pub code: i64,
     message: Cow<'static, str>,
     data: Option<Value>,
-    /// Whether the message itself is at fault: nobody looked at what it asks for.
+    /// Whether the message itself is malformed, so that its request was not processed.
     pub is_malformed: bool,
 }
 
 impl Fault {
-    /// A fault with a code of the protocol.
+    /// Creates an error with a code of the protocol.
     pub fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), data: None, is_malformed: false }
     }
@@ -72,12 +72,12 @@ impl Fault {
         Self::new(INTERNAL_ERROR, message)
     }
 
-    /// Marks the message itself as at fault.
+    /// Marks the message itself as malformed.
     pub fn malformed(self) -> Self {
         Self { is_malformed: true, ..self }
     }
 
-    /// Adds what a program needs to know of it.
+    /// Adds data for programs.
     pub fn with_data(self, data: Value) -> Self {
         Self { data: Some(data), ..self }
     }
@@ -92,7 +92,8 @@ impl Message {
     /// Reads a message.
     ///
     /// # Errors
-    /// When it is none, or an answer: the service asks clients nothing. The id of the request is returned, too, if it has one.
+    /// When it is invalid, or a response: the service sends no requests to clients. Includes the id of the request, if
+    /// any.
     pub fn read(message: Value) -> Result<Self, (Value, Fault)> {
         let Value::Object(mut fields) = message else {
             return Err((Value::Null, Fault::invalid_request("A message is an object; there are no batches.")));

@@ -1,4 +1,4 @@
-//! Messages over a pair of pipes: one a line, each way.
+//! Messages over a pair of pipes, one per line.
 
 use std::io;
 use std::pin::pin;
@@ -11,10 +11,10 @@ use super::Server;
 
 /// Longest message, in bytes.
 const LONGEST_MESSAGE: u64 = 1024 * 1024;
-/// Messages that are worked on at once.
+/// Most messages processed concurrently.
 const MOST_AT_ONCE: usize = 16;
 
-/// Answers the messages of `input` to `output` until there are no more.
+/// Answers the messages of `input` on `output` until the input ends.
 ///
 /// # Errors
 /// When a pipe breaks.
@@ -42,7 +42,8 @@ pub async fn serve(
     Ok(())
 }
 
-/// The next line that is not blank. Of one that is too long the beginning, which is no message, and the rest is passed over.
+/// Reads the next line that is not blank. Of a line that is too long it returns the beginning, which is not a valid
+/// message, and skips the rest.
 async fn next_line(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
     loop {
         let mut line = Vec::new();
@@ -59,7 +60,7 @@ async fn next_line(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option
     }
 }
 
-/// Reads to the end of the line, keeping nothing.
+/// Skips the rest of the line.
 async fn pass_over(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<()> {
     loop {
         let read = input.fill_buf().await?;

@@ -1,4 +1,4 @@
-//! Prompts: what a person can have their assistant begin with.
+//! Prompts with which users can start a conversation with their assistant.
 
 use serde_json::{Map, Value, json};
 
@@ -41,7 +41,7 @@ pub(super) fn all() -> Value {
 /// Fills a prompt in.
 ///
 /// # Errors
-/// When there is no such prompt, or an argument is missing or no text.
+/// When there is no such prompt, or an argument is missing or not a string.
 pub(super) fn get(params: &Map<String, Value>) -> Result<Outcome, Fault> {
     let name = super::text(params, "name")?;
     let arguments = match params.get("arguments") {

@@ -1,6 +1,5 @@
-//! Resources: the pieces of the wardrobe, and their pictures.
-//!
-//! `wardrobe://items/{id}` is what a search tells of a piece, `wardrobe://items/{id}/picture` its picture.
+//! Resources: the pieces of the wardrobe, and their pictures. `wardrobe://items/{id}` is a piece as in search results,
+//! `wardrobe://items/{id}/picture` its picture.
 
 use std::time::Duration;
 
@@ -26,17 +25,17 @@ use crate::store::Direction;
 const PREFIX: &str = "wardrobe://items/";
 const PICTURE: &str = "picture";
 const JSON: &str = "application/json";
-/// Pieces on a page, each with its picture.
+/// Pieces per page, each with its picture.
 const PAGE: usize = 50;
 /// Longest name in a list, in characters.
 const LONGEST_NAME: usize = 100;
-/// Code of what is not there, in the era of `initialize`.
+/// Error code of a missing resource in protocol versions with `initialize`.
 const NOT_FOUND: i64 = -32002;
-/// Longest URI that is looked at, in bytes.
+/// Longest URI that is examined, in bytes.
 const LONGEST_URI: usize = 1024;
-/// Bounds of a picture: the finished ones are far smaller.
+/// Limits of a picture; finished ones are far smaller.
 const PICTURE_LIMITS: Limits = Limits { size_bytes: 5 * 1024 * 1024, time: Duration::from_secs(15) };
-/// What of an id may stand in a URI.
+/// Characters of an id that are not escaped in a URI.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
 /// What a URI names.
@@ -88,7 +87,7 @@ pub(super) fn templates() -> Value {
     ])
 }
 
-/// There is no such resource; the code depends on the era.
+/// Creates the error for a missing resource; its code depends on the protocol version.
 fn not_found(era: Era) -> Fault {
     match era {
         Era::Initialized => Fault::new(NOT_FOUND, "There is no such resource."),
@@ -97,7 +96,7 @@ fn not_found(era: Era) -> Fault {
 }
 
 impl Server {
-    /// Lists pieces, wishes among them, the newest first, each followed by its picture.
+    /// Lists pieces, including wishes, newest first, each followed by its picture.
     pub(super) async fn page_of_resources(&self, params: &Map<String, Value>) -> Result<Outcome, Fault> {
         let after = match params.get("cursor") {
             None | Some(Value::Null) => None,
@@ -126,7 +125,7 @@ impl Server {
         Ok(Outcome::kept(list, 0))
     }
 
-    /// Reads a resource of the user's.
+    /// Reads a resource of the user.
     pub(super) async fn resource(&self, params: &Map<String, Value>, era: Era) -> Result<Outcome, Fault> {
         let uri = text(params, "uri")?;
         let named = Named::read(uri).ok_or_else(|| not_found(era))?;
@@ -166,7 +165,7 @@ impl Server {
     }
 }
 
-/// A piece in a list, and its picture.
+/// Returns the list entries of a piece and its picture.
 fn listed(item: &WardrobeItem) -> Vec<Value> {
     let name = cut(&Garment::from(item).name, LONGEST_NAME);
     let piece = json!({ "uri": uri_of(&item.id), "name": name, "mimeType": JSON });

@@ -1,4 +1,4 @@
-//! Tools: those of the stylist, and those that change the wardrobe, as the protocol wants them.
+//! The tools of the stylist, and those that change the wardrobe, in the form of the protocol.
 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use crate::telemetry::observe::Subject;
 const READ_ONLY: &str = "This API token may only read.";
 
 impl Server {
-    /// The tools that the caller may use.
+    /// Lists the tools that the caller may use.
     pub(super) fn listed_tools(&self) -> Vec<Value> {
         let tools = self.app.tools.iter().map(|tool| (tool, tool.traits()));
         tools.filter(|(_, traits)| self.may_call(traits)).map(|(tool, traits)| described(&**tool, &traits)).collect()
@@ -24,7 +24,7 @@ impl Server {
         traits.effect == Effect::Reads || self.may_change()
     }
 
-    /// Calls a tool. What goes wrong in it is a result, so that the assistant reads it.
+    /// Calls a tool. Its errors are returned as results, so that the assistant reads them.
     pub(super) async fn call(&self, params: &Map<String, Value>) -> Result<Outcome, Fault> {
         let wanted = text(params, "name")?;
         let tool = self.app.tools.iter().find(|tool| tool.spec().name == wanted);
@@ -77,7 +77,7 @@ fn described(tool: &dyn Tool, traits: &Traits) -> Value {
     })
 }
 
-/// Schema of a result that is a text.
+/// Returns the schema of a text result.
 fn schema_of_text() -> Value {
     json!({ "type": "object", "properties": { "text": { "type": "string" } }, "required": ["text"] })
 }
@@ -91,7 +91,7 @@ fn slow_down(exceeded: Exceeded) -> String {
     }
 }
 
-/// Makes the protocol's result: the text, and the same as an object of the tool's schema.
+/// Builds the protocol's result: the text, and the same content as an object of the tool's schema.
 fn result(name: &str, output: ToolOutput, traits: &Traits) -> Value {
     let ToolOutput { text, is_error } = output;
     let told =

@@ -1,8 +1,7 @@
-//! Versions of the protocol, and what a request of each has to say about itself.
-//!
-//! Until 2025-11-25 a client begins with `initialize` and its requests say no more than what they ask for. From 2026-07-28 on
-//! there is no beginning: each request has its version and the client's capabilities in `_meta`, and over HTTP headers repeat
-//! what the body says, for those on the way who do not read bodies.
+//! Versions of the protocol, and the metadata that each requires in requests. Up to 2025-11-25 a client begins with
+//! `initialize`, and its requests need no metadata. From 2026-07-28 on there is no handshake: each request has its
+//! version and the client's capabilities in `_meta`, and over HTTP headers repeat parts of the body, for intermediaries
+//! that do not read bodies.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,11 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::message::{Fault, Request};
 
-/// All versions that are spoken, the oldest first.
+/// All supported versions, oldest first.
 pub const VERSIONS: [&str; 5] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", STATELESS];
 /// The newest version that begins with `initialize`.
 const NEWEST_INITIALIZED: &str = "2025-11-25";
-/// The first version without a beginning.
+/// The first version without a handshake.
 const STATELESS: &str = "2026-07-28";
 
 const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -32,7 +31,8 @@ pub enum Era {
     Stateless,
 }
 
-/// Headers of HTTP that repeat what a message says. One that comes twice, or is no text, is empty here: nothing is equal to it.
+/// HTTP headers that repeat parts of a message. A header that is repeated or not text is empty here, so it matches
+/// nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Headers {
     /// `MCP-Protocol-Version`.
@@ -44,10 +44,10 @@ pub struct Headers {
 }
 
 impl Era {
-    /// Finds out how a request is meant, and checks what it says about itself. There are headers over HTTP alone.
+    /// Determines the protocol version of a request and checks its metadata. Only HTTP has headers.
     ///
     /// # Errors
-    /// When it says too little, a version that is not spoken, or one thing in its body and another in its headers.
+    /// When metadata is missing, the version is not supported, or body and headers differ.
     pub fn of(request: &Request, headers: Option<&Headers>) -> Result<Self, Fault> {
         let header = headers.and_then(|headers| headers.version.as_deref());
         let meta = request.params.get("_meta").and_then(Value::as_object);
@@ -80,7 +80,7 @@ impl Era {
         Ok(Self::Stateless)
     }
 
-    /// Adds what a result of this era has besides: whether and how long it may be kept, for this user.
+    /// Adds the further fields of a result in this version: whether and how long this user may cache it.
     pub fn complete(self, result: &mut Map<String, Value>, life_ms: Option<u64>) {
         if self == Self::Initialized {
             return;
@@ -94,7 +94,7 @@ impl Era {
 }
 
 impl Headers {
-    /// Checks that the headers say what the request says.
+    /// Checks that the headers match the request.
     fn check(&self, request: &Request) -> Result<(), Fault> {
         if self.method.as_deref() != Some(&request.method) {
             return Err(mismatch("Mcp-Method is not the method of the body."));
@@ -113,7 +113,7 @@ impl Headers {
     }
 }
 
-/// The text of a header: what is not plain ASCII is sent as `=?base64?…?=`.
+/// Decodes a header: text that is not plain ASCII is sent as `=?base64?…?=`.
 fn decoded(header: &str) -> Option<String> {
     match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
         Some(encoded) => String::from_utf8(STANDARD.decode(encoded).ok()?).ok(),
@@ -121,7 +121,7 @@ fn decoded(header: &str) -> Option<String> {
     }
 }
 
-/// The version with which `initialize` is answered: the one that is wanted, else the newest that has `initialize`.
+/// Returns the version for the answer to `initialize`: the requested one, or else the newest with `initialize`.
 pub fn negotiated(wanted: &str) -> &'static str {
     let spoken = VERSIONS.into_iter().find(|version| *version == wanted && *version != STATELESS);
     spoken.unwrap_or(NEWEST_INITIALIZED)
