@@ -221,7 +221,7 @@ async fn replay_dead_letter(
     let letter = app.data.dead_letters.find(&id).await?.ok_or(NO_DEAD_LETTER)?;
     let replayed = match app.config.queues.origin_of(&letter.source_queue) {
         Some(queue) if queue != app.config.queues.taste.work => app.dead_letters.replay(&letter, queue).await,
-        // Older letters may name a queue that has another name by now.
+        // Older dead letters may name a queue that has since been renamed.
         Some(_) | None => app.taste.replay(&letter).await,
     };
     match replayed {

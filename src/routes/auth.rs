@@ -25,7 +25,7 @@ const ID_TOKEN: [&str; 3] = ["id_token", "token", "idTokenValue"];
 /// Names of a refresh token in a body, in order of preference.
 const REFRESH_TOKEN: [&str; 3] = ["refresh_token", "token", "tokenValue"];
 
-/// Routes for everybody: the token in the body is the credential.
+/// Public routes: the token in the body is the credential.
 pub fn public() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(sign_in)).routes(routes!(refresh_session)).routes(routes!(revoke_sessions))
 }
@@ -190,7 +190,7 @@ async fn revoke_sessions(
     Ok(AppJson(RevokeResponse::new(true)))
 }
 
-/// Returns the first token that is not blank under one of these names, which clients of several ages use.
+/// Returns the first non-blank token under one of these names, which clients of various versions use.
 fn first_token(fields: &mut Fields, names: &[&'static str]) -> Option<String> {
     let tokens: Vec<_> = names.iter().filter_map(|name| fields.optional_text(name, LONGEST_TOKEN)).collect();
     tokens.into_iter().map(|token| token.trim().to_owned()).find(|token| !token.is_empty())

@@ -32,13 +32,13 @@ use crate::telemetry::observe::Subject;
 
 const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
-/// Longest choice that is looked at, in characters.
+/// Longest choice that is examined, in characters.
 const LONGEST_CHOICE: usize = 20;
 
 /// Largest body of a turn, in bytes; it holds the conversation so far.
 pub const LARGEST_TURN: usize = 1024 * 1024;
 
-/// The route for users who talk to the stylist, whose bodies have up to [`LARGEST_TURN`].
+/// The chat route for users, with bodies of up to [`LARGEST_TURN`].
 pub fn user_turns() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(take_turn))
 }
@@ -87,7 +87,7 @@ impl Read for ChatRequest {
     }
 }
 
-/// A turn as either kind of client sends it.
+/// A turn in either client format.
 enum TakeTurnRequest {
     Plain(ChatRequest),
     Ui(UiRequest),
@@ -117,7 +117,7 @@ impl ToSchema for TakeTurnRequest {
     }
 }
 
-/// Names of the two forms of a turn, in the description.
+/// Schema names of the two formats of a turn.
 const PLAIN_FORM: &str = "PlainChatRequest";
 const UI_FORM: &str = "UiChatRequest";
 
@@ -135,7 +135,7 @@ impl Read for RecentMessage {
         let role = fields.text("role", 0, 64);
         Self {
             role: if role == "assistant" { Role::Assistant } else { Role::User },
-            // However long: what is too much is cut.
+            // Any length: longer texts are truncated.
             content: fields.text("content", 0, usize::MAX),
         }
     }
@@ -170,7 +170,7 @@ async fn take_turn(
         name: "chat-turn",
         trace_id: trace_id.as_deref().or_else(|| trace_name(&headers)),
         user: Some(user.as_str()),
-        // One conversation goes on for as long as its user does.
+        // All turns of a user belong to one session.
         session: Some(user.as_str()),
         input: &body.message,
     });
@@ -190,7 +190,7 @@ async fn take_turn(
 impl From<UiRequest> for ChatRequest {
     fn from(request: UiRequest) -> Self {
         let UiRequest { chat_id, message, recent, selected } = request;
-        // The client comes back for an answer that it has lost.
+        // The client returns for an answer that it lost.
         let on_disconnect = Some("continue".to_owned());
         Self { message, recent, selected, trace_id: None, chat_id: Some(chat_id), on_disconnect }
     }
@@ -277,7 +277,7 @@ async fn set_memory(
     let preferences =
         body.preferences.map(|preferences| preferences.into_iter().map(preference).collect::<Result<Vec<_>, _>>());
     let preferences = preferences.transpose()?;
-    // A write that is acknowledged is stored; any failure is the caller's to know.
+    // An acknowledged write is stored; any failure is reported to the caller.
     let (conversations, now) = (&app.data.conversations, app.clock.now().into());
     let saved = conversations.set_memory(&user, body.summary.trim(), preferences.as_deref(), now).await;
     saved.map_err(ApiError::unavailable)?;

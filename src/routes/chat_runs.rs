@@ -23,7 +23,7 @@ use crate::state::AppState;
 
 const DEFAULT_PAGE: i64 = 20;
 const LARGEST_PAGE: i64 = 100;
-/// Largest number of an event that is taken: what JavaScript can count to.
+/// Largest accepted event number: the largest safe integer of JavaScript.
 const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 const LONGEST_STATUS: usize = 20;
 /// Tokens of Cosmos DB grow with the number of partitions.

@@ -1,5 +1,5 @@
-//! The console: a web page for users and operators, made of the files in `console/`, which are part of the binary. Whatever it
-//! shows and does goes through the API, so the page itself is no secret.
+//! The console: a web page for users and operators, from the files in `console/`, which are embedded in the binary.
+//! Everything it shows and does goes through the API, so the page itself is public.
 
 use std::sync::LazyLock;
 
@@ -18,11 +18,11 @@ use crate::http::error::ApiError;
 use crate::state::AppState;
 
 const PAGE: &str = include_str!("../../console/index.html");
-/// Stands in the page where the OAuth client of Google's button belongs.
+/// Placeholder in the page for the OAuth client id of Google's button.
 const CLIENT_ID: &str = "{{google-client-id}}";
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// Puts the files of the console into the binary.
+/// Embeds the files of the console in the binary.
 macro_rules! files {
     ($($name:literal: $kind:literal),+ $(,)?) => {
         [$(File { name: $name, kind: $kind, text: include_str!(concat!("../../console/", $name)) }),+]
@@ -43,7 +43,7 @@ const FILES: [File; 17] = files![
     "wardrobe.js": "text/javascript",
 ];
 
-/// Tags of the files, in their order: the page changes with the binary.
+/// Entity tags of the files, in their order.
 static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| FILES.iter().map(|file| tag(file.text)).collect());
 
 fn tag(text: &str) -> String {
@@ -51,7 +51,7 @@ fn tag(text: &str) -> String {
     format!("W/\"{}\"", &sha256_hex(text.as_bytes())[..16])
 }
 
-/// Routes for everybody, where the console is on. They are not a part of the API, so the description leaves them out.
+/// Public routes of the console. They are not part of the API, so the OpenAPI document omits them.
 #[expect(clippy::disallowed_methods, reason = "the pages are not described")]
 pub fn pages(is_at_root: bool) -> OpenApiRouter<AppState> {
     let pages = OpenApiRouter::new().route("/console", get(show_page)).route("/console/{file}", get(show_file));
@@ -62,7 +62,7 @@ pub fn pages(is_at_root: bool) -> OpenApiRouter<AppState> {
 /// Shows the page.
 async fn show_page(State(app): State<AppState>, headers: HeaderMap) -> Response {
     let client = app.config.identity.google_client_ids.first().map(String::as_str).unwrap_or_default();
-    // An id that is more than letters, digits, dots and dashes is none of Google's.
+    // Google's ids contain only letters, digits, dots and dashes.
     let is_plain = client.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
     let client = if is_plain { client } else { "" };
     let page = PAGE.replace(CLIENT_ID, client);
@@ -72,14 +72,14 @@ async fn show_page(State(app): State<AppState>, headers: HeaderMap) -> Response 
     (policy, answer(&headers, "text/html", &tag, page)).into_response()
 }
 
-/// Shows a file of the page.
+/// Serves a file of the page.
 async fn show_file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
     let place = FILES.iter().position(|file| file.name == name).ok_or(ApiError::NotFound("Not Found"))?;
     Ok(answer(&headers, FILES[place].kind, &TAGS[place], FILES[place].text.to_owned()))
 }
 
-/// The content security policy. Pictures may come from elsewhere, because those of feeds do; everything else is this service's,
-/// but for Google's button where users sign in with it.
+/// Builds the content security policy. Pictures may come from other hosts, because those of feeds do; everything else
+/// comes from this service, except Google's sign-in button.
 fn policy(with_google: bool) -> String {
     let google = if with_google { " https://accounts.google.com/gsi/" } else { "" };
     format!(
@@ -105,7 +105,7 @@ fn answer(request: &HeaderMap, kind: &str, tag: &str, text: String) -> Response 
 mod tests {
     use super::*;
 
-    /// Every file of the console is served, and every module that one imports is there.
+    /// Every file of the console is served, and every imported module exists.
     #[test]
     fn the_console_is_complete_and_small() {
         let directory = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/console")).unwrap();

@@ -28,8 +28,8 @@ use crate::state::AppState;
 
 /// Longest digest id that is accepted, in characters: a user id and 65 more.
 const LONGEST_ID: usize = 400;
-/// Longest description of an idea that is stored, in characters. Longer ones are cut, since clients send back what they
-/// got.
+/// Longest stored description of an idea, in characters. Longer ones are truncated rather than refused, since clients
+/// send back descriptions they received.
 const LONGEST_DESCRIPTION: usize = 1000;
 /// Longest description that is accepted; the body limit is lower.
 const MOST_READ: usize = 64 * 1024;
@@ -42,7 +42,7 @@ pub fn user() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(find_latest_digest)).routes(routes!(list_feedback, add_feedback))
 }
 
-/// Routes for users who wait for a model to think.
+/// Routes for users that wait for a model.
 pub fn slow_user() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(run_digest))
 }
@@ -246,7 +246,7 @@ async fn add_feedback(
     let index = usize::try_from(suggestion_index).unwrap_or_default();
     let mut description: String = suggestion_description.trim().chars().take(LONGEST_DESCRIPTION).collect();
     if description.is_empty() {
-        // The next digest learns from the words, so a thumb without any would be lost.
+        // The next digest learns from the description, so a vote without one would be lost.
         description = digest.suggestions.into_iter().nth(index).map(|idea| idea.item).unwrap_or_default();
     }
     let suggestion_index = index as u64;

@@ -22,11 +22,11 @@ use utoipa_swagger_ui::Config;
 use crate::http::error::ApiError;
 use crate::state::AppState;
 
-/// The page. Its files are those of the crate `utoipa-swagger-ui`, so nothing comes from the network.
+/// The page. Its files come from the crate `utoipa-swagger-ui`, so nothing is loaded from the network.
 const PAGE: &str = include_str!("docs.html");
 /// The document and the page change with the binary.
 const REVALIDATE: (HeaderName, &str) = (CACHE_CONTROL, "no-cache");
-/// Content security policy: everything is this service's. Swagger UI sets styles of its elements by scripts.
+/// Content security policy: everything comes from this service. Swagger UI sets styles by scripts.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; \
                       img-src 'self' blob: data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -41,7 +41,7 @@ static SETTINGS: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
         .default_models_expand_depth(-1)
         .try_it_out_enabled(true)
         .request_snippets_enabled(true)
-        // Otherwise a service of Swagger's is asked about the document.
+        // Otherwise the document is sent to an online validator.
         .validator_url("none");
     Arc::new(config)
 });
@@ -55,8 +55,8 @@ pub fn public(description: Description) -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(show_description)).layer((CompressionLayer::new(), Extension(description)))
 }
 
-/// Routes for everybody, in development: the page, also at the addresses that other frameworks have for it. It is not a part of
-/// the API, so the description leaves it out.
+/// Public routes in development: the page, also at the paths that other frameworks use. It is not part of the API, so
+/// the OpenAPI document omits it.
 #[expect(clippy::disallowed_methods, reason = "the page is not described")]
 pub fn development() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -73,7 +73,7 @@ async fn show_description(Extension(Description(make)): Extension<Description>) 
     ([(CONTENT_TYPE, "application/json"), REVALIDATE], make())
 }
 
-/// Shows a page to try the API.
+/// Serves a page to try the API.
 async fn show_page() -> impl IntoResponse {
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -85,7 +85,7 @@ async fn show_page() -> impl IntoResponse {
     (headers, PAGE)
 }
 
-/// Shows a file of the page.
+/// Serves a file of the page.
 async fn show_file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
     let file = utoipa_swagger_ui::serve(&name, SETTINGS.clone());
     let file = file.map_err(|error| ApiError::internal(std::io::Error::other(error.to_string())))?;

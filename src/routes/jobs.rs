@@ -1,6 +1,6 @@
 //! Jobs: list, progress, outputs, terminate, restart, delete.
 //!
-//! A job is visible to its owner and to administrators; for everybody else it does not exist.
+//! A job is visible to its owner and to administrators; for other users it does not exist.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -44,7 +44,7 @@ pub fn user() -> OpenApiRouter<AppState> {
         .routes(routes!(find_output))
 }
 
-/// Routes for users that do a job's work again.
+/// Routes for users that run a job again.
 pub fn user_restarts() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(restart_job))
 }
@@ -327,7 +327,7 @@ async fn find_output(
     path: Result<AppPath<(JobId, String)>, ApiError>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    // What is no text once it is decoded names no file.
+    // A path that is not UTF-8 once decoded names no file.
     let Ok(AppPath((id, path))) = path else { return Err(BAD_PATH) };
     let path = OutputPath::parse(&path).map_err(|_| BAD_PATH)?;
     let job = load(&app, &user, &id).await?;
@@ -356,7 +356,7 @@ fn wants_json(headers: &HeaderMap) -> bool {
         let Some(name) = parts.next().filter(|name| name.contains('/')) else { continue };
         let quality = parts.find_map(|part| part.strip_prefix("q=").and_then(|quality| quality.parse().ok()));
         let quality = quality.unwrap_or(1.0);
-        // Of equal choices, the first.
+        // Among equal preferences, the first.
         if quality > 0.0 && best.as_ref().is_none_or(|(known, _)| quality > *known) {
             best = Some((quality, name));
         }

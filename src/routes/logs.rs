@@ -29,7 +29,7 @@ const DEFAULT_LINES: i64 = 200;
 const LONGEST_LEVEL: usize = 10;
 const LONGEST_REQUEST_ID: usize = 128;
 const LONGEST_TEXT: usize = 200;
-/// Largest number of a line that is taken: what JavaScript can count to.
+/// Largest accepted line number: the largest safe integer of JavaScript.
 const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 /// Lines that a stream reads at once.
 const BATCH: usize = 50;
@@ -144,7 +144,7 @@ async fn list_lines(
     let seen = *wake.borrow();
     let reading = {
         let (recent, filter) = (recent.clone(), filter.clone());
-        // Two thousand lines take some milliseconds.
+        // Two thousand lines take a few milliseconds.
         tokio::task::spawn_blocking(move || recent.newest(&filter, after, limit))
     };
     let mut lines: Vec<LogLine> = reading.await.map_err(ApiError::internal)?;
@@ -161,7 +161,7 @@ struct Follower {
     recent: RecentLines,
     filter: LogFilter,
     wake: watch::Receiver<u64>,
-    /// Number of the last line that was looked at.
+    /// Number of the last line that was examined.
     seen: u64,
     ready: VecDeque<LogLine>,
     shutdown: CancellationToken,
@@ -177,7 +177,7 @@ impl Follower {
         })
     }
 
-    /// The next line; `None` when the service stops. Lines that made way for others before they were read are left out.
+    /// Returns the next line; `None` when the service stops. Lines evicted before they were read are skipped.
     async fn next(&mut self) -> Option<LogLine> {
         loop {
             if let Some(line) = self.ready.pop_front() {

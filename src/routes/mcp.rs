@@ -1,7 +1,6 @@
 //! The wardrobe for other assistants, by the Model Context Protocol over HTTP.
 //!
-//! Stateless: a message is a POST, and its answer is JSON. What surrounds it is that of every route: credentials, limits,
-//! bounds of bodies.
+//! Stateless: a message is a POST, and its answer is JSON. Credentials and limits are those of every route.
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -29,7 +28,7 @@ const ROUTE: &str = "/api/mcp";
 /// Path of its description.
 pub const DESCRIPTION: &str = "/api/mcp/resource-metadata";
 
-/// Routes for users, and for programs with a token that may only read.
+/// Routes for users and programs, including those with a read-only token.
 pub fn user() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(answer_message))
 }
@@ -116,7 +115,7 @@ async fn answer_message(
     })
 }
 
-/// The value of a header; empty if there are several, or it is no text.
+/// Returns the value of a header; empty if it is repeated or not text.
 fn single(headers: &HeaderMap, name: &str) -> Option<String> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok().filter(|_| values.next().is_none());

@@ -68,7 +68,7 @@ pub fn public() -> OpenApiRouter<AppState> {
 
 /// Routes for users and other services.
 pub fn user_or_service() -> OpenApiRouter<AppState> {
-    // The handler has its own limit, which multipart readers need not double.
+    // The handler has its own limit, so disable that of multipart extractors.
     OpenApiRouter::new().routes(routes!(process_picture)).layer(DefaultBodyLimit::disable())
 }
 
@@ -163,7 +163,7 @@ struct ExtractRequest {
 
 impl Read for ExtractRequest {
     fn read(fields: &mut Fields) -> Self {
-        // Told apart by its content, whatever this says.
+        // The type is detected from the content; this field is ignored.
         fields.optional_text("media_type", LONGEST_FIELD);
         let item_id = fields.text("item_id", 0, LONGEST_FIELD);
         let image = fields.text("image_bytes_base64", 0, usize::MAX);
@@ -202,7 +202,7 @@ async fn extract_metadata(
     if picture.len() > LARGEST_FILE {
         return Err(ApiError::TooLarge);
     }
-    // The service that calls has no budget of its own: its callers' drafts are the product's.
+    // The calling service has no budget; this service pays for its drafts.
     let context = CallContext::service().observed_by(observed);
     let description = app.describer.describe(&context, picture.into()).instrument(span).await;
     Ok(AppJson(description))
@@ -231,7 +231,7 @@ fn fault_of(error: &DecodeError) -> &'static str {
     }
 }
 
-/// Returns a trace header of the caller, if it is valid.
+/// Returns the caller's trace header, if valid.
 fn traced<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let text = headers.get(name)?.to_str().ok()?;
     let is_sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
@@ -256,14 +256,14 @@ async fn show_picture(
     path: Result<AppPath<(String, String)>, ApiError>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    // Whatever is wrong with an address, there is no picture.
+    // An invalid path is a missing picture.
     let Ok(AppPath((container, name))) = path else { return Err(NO_PICTURE) };
     let name: BlobName = name.parse().map_err(|_| NO_PICTURE)?;
     let archive = &app.config.storage.archive_container;
     if *container != **archive {
         return Err(NO_PICTURE);
     }
-    // Only a condition needs to know the version before the picture is read.
+    // Only conditional requests need the version before the picture is read.
     let mut span = wanted_span(&headers, None);
     if headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_RANGE) {
         let properties = app.blobs.properties(archive, &name).await?.ok_or(NO_PICTURE)?;
@@ -284,8 +284,8 @@ async fn show_picture(
     Ok((status, description, Body::from_stream(blob.content)).into_response())
 }
 
-/// Returns the type of a picture as browsers get it. Others can have stored a blob of any type in an account, and nothing that
-/// a browser would run may come from this origin.
+/// Returns the content type of a picture for browsers. Other services may have stored blobs of any type, and this
+/// origin must not serve anything that a browser would execute.
 fn picture_type(stored: &str) -> &'static str {
     const KNOWN: [&str; 9] = [
         "image/webp",
@@ -332,7 +332,7 @@ fn wanted_span(headers: &HeaderMap, etag: Option<&str>) -> Span {
 fn read_span(range: &str) -> Option<Span> {
     let (unit, range) = range.split_once('=')?;
     let (first, last) = range.trim().split_once('-')?;
-    // Not by the parser alone, which takes `+5` too. More digits than fit mean the end of any picture.
+    // The parser alone would also accept `+5`. Numbers that overflow are beyond the end of any picture.
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         digits.then(|| text.parse().unwrap_or(u64::MAX))

@@ -1,4 +1,4 @@
-//! Metrics in the form of Prometheus.
+//! Metrics in Prometheus text format.
 
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
@@ -17,13 +17,13 @@ use crate::state::AppState;
 /// Version 0.0.4 of the text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Routes for who scrapes. The page is not a part of the API, so the description leaves it out.
+/// Routes for Prometheus. They are not part of the API, so the OpenAPI document omits them.
 #[expect(clippy::disallowed_methods, reason = "the page is not described")]
 pub fn page() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().route("/metrics", get(show_metrics))
 }
 
-/// Shows the metrics to callers with the token of the settings or, if these have none, to callers on this machine.
+/// Serves the metrics to callers with the configured token or, without one, to callers on this machine.
 async fn show_metrics(State(app): State<AppState>, request: Request) -> Result<Response, ApiError> {
     let Scraping { token } = app.config.telemetry.scraping.as_ref().ok_or(ApiError::NotFound("Not Found"))?;
     match token {

@@ -1,7 +1,7 @@
 //! The stylist for clients of OpenAI's chat API: as one model, below `/api/v1`.
 //!
 //! A turn is that of `POST /api/chat`: its tools run here, its memory and budget are the user's. Clients see text only.
-//! Parameters that have no meaning here are ignored. Errors have OpenAI's form.
+//! Parameters without a meaning here are ignored. Errors have OpenAI's form.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -34,9 +34,9 @@ use crate::telemetry::observe::Subject;
 
 /// Name of the stylist among models.
 const MODEL: &str = "pluckit-stylist";
-/// When the model was made, as clients show it: 2026-01-01.
+/// Creation date of the model that clients show: 2026-01-01.
 const MODEL_CREATED: i64 = 1_767_225_600;
-/// Most messages that a request may have. The newest count.
+/// Most messages in a request; only the newest are used.
 const MOST_MESSAGES: usize = 4_000;
 /// Longest name of a model or role that is examined, in characters.
 const LONGEST_NAME: usize = 256;
@@ -46,7 +46,7 @@ pub fn user() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list_models)).routes(routes!(find_model))
 }
 
-/// The route for users who talk to the stylist.
+/// The chat completion route for users.
 pub fn user_completions() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(create_completion))
 }
@@ -136,7 +136,7 @@ described!(CompletionRequest);
 /// Most tools that are counted before they are refused.
 const MOST_TOOLS: usize = 1_000;
 
-/// An object that is not looked at.
+/// An object whose content is ignored.
 struct Ignored;
 
 impl Read for Ignored {
@@ -177,7 +177,7 @@ impl Read for Message {
 }
 
 impl CompletionRequest {
-    /// The turn that the messages stand for: the user's last message, what was said before, and what the client says.
+    /// Converts the messages to a turn: the user's last message, the conversation before it, and the client's notes.
     fn turn(self, user: UserId) -> Result<Turn, OpenAiError> {
         let bad = |detail: &'static str, param| OpenAiError::from(ApiError::BadRequest(detail)).param(param);
         check_model(self.model.as_deref().unwrap_or(MODEL))?;
@@ -199,7 +199,7 @@ impl CompletionRequest {
                 "assistant" if question.is_none() => {
                     recent.push(RecentMessage { role: Role::Assistant, content: content.text });
                 }
-                // What came after the question, and calls of tools that the client had.
+                // Messages after the question, and tool calls of the client.
                 _ => {}
             }
         }
@@ -326,7 +326,7 @@ async fn create_completion(
     });
     let open = (app.limits.open_stream(&user)?, app.telemetry.metrics.open_stream());
     app.budget.check(&user).await?.map_err(|exceeded| OpenAiError::from(exceeded).code("insufficient_quota"))?;
-    // A client that leaves drops the reader of the events, and that ends the turn.
+    // When the client disconnects, the reader of the events is dropped, which ends the turn.
     let on_disconnect = OnDisconnect::Cancel;
     let mut events = app.runs.begin(NewRun { turn, chat_id: None, on_disconnect, trace_id: None, observation }).await?;
     let mut answer = Answer {
@@ -364,7 +364,7 @@ async fn create_completion(
 #[error("the turn failed")]
 struct TurnFailed;
 
-/// An answer while it is written.
+/// An answer that is being written.
 struct Answer {
     id: String,
     created: i64,
@@ -378,7 +378,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// Returns what an event adds to the text.
+    /// Returns the text that an event adds.
     fn text_of(&mut self, event: ChatEvent) -> Option<String> {
         let text = match event {
             ChatEvent::Token { content } => content,
@@ -395,7 +395,7 @@ impl Answer {
                 self.is_done = true;
                 return None;
             }
-            // Clients cannot take back what they have read.
+            // Clients cannot discard text that they have read.
             ChatEvent::StepReset { .. } => {
                 self.failure = Some(FAILED.to_owned());
                 return None;
@@ -408,7 +408,7 @@ impl Answer {
         Some(text)
     }
 
-    /// Returns what the user reads if the turn failed, or ended without saying so.
+    /// Returns the message for the user if the turn failed or ended unexpectedly.
     fn failure(&mut self) -> Option<String> {
         self.failure.take().or_else(|| (!self.is_done).then(|| FAILED.to_owned()))
     }

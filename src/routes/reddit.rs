@@ -1,5 +1,5 @@
-//! `/reddit-api`: listings of subreddits for the web client, which reads them from its own origin because Reddit does not
-//! let pages of others read them. Nothing else of Reddit is passed on.
+//! `/reddit-api`: listings of subreddits for the web client, which reads them from its own origin because Reddit does
+//! not allow cross-origin requests. Nothing else of Reddit is forwarded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::http::error::ApiError;
 use crate::http::extract::{AppPath, AppQuery, Fields, Read};
 use crate::state::AppState;
 
-/// Posts of a listing unless the caller says otherwise.
+/// Default number of posts in a listing.
 const POSTS: i64 = 50;
 /// `Retry-After` when Reddit wants fewer requests.
 const THROTTLED: Duration = Duration::from_secs(60);
 const NOT_FOUND: ApiError = ApiError::NotFound("Not Found");
 
-/// Routes for everybody, where the service itself serves the client.
+/// Public routes, if the service serves the client.
 #[expect(clippy::disallowed_methods, reason = "it is not a part of the API that is described")]
 pub fn public() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().route("/reddit-api/r/{subreddit}/{listing}", get(find_listing))
@@ -40,7 +40,7 @@ impl Read for ListingRequest {
     }
 }
 
-/// Passes on a listing of a subreddit: `hot.json`, `new.json` or `top.json`.
+/// Forwards a listing of a subreddit: `hot.json`, `new.json` or `top.json`.
 async fn find_listing(
     State(app): State<AppState>,
     AppPath((subreddit, listing)): AppPath<(String, String)>,

@@ -1,4 +1,4 @@
-//! The settings that are in effect.
+//! The effective settings.
 
 use axum::extract::State;
 use serde::Serialize;

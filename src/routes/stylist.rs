@@ -19,7 +19,7 @@ use crate::llm::{self, CallContext};
 use crate::model::ids::ItemId;
 use crate::state::AppState;
 
-/// What an `f64` can count to without leaving a number out.
+/// The largest integer up to which an `f64` represents all integers.
 const LARGEST_WHOLE: f64 = 9_007_199_254_740_991.0;
 /// Most items that the stylist chooses from.
 const MOST_ITEMS: i64 = 100;
@@ -30,7 +30,7 @@ const LONGEST_WORD: usize = 100;
 /// Most colours of a list.
 const MOST_COLOURS: usize = 50;
 
-/// Routes for users who wait for a model.
+/// Routes for users that wait for a model.
 pub fn slow_user() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(recommend_outfits))
 }

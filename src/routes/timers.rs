@@ -1,4 +1,4 @@
-//! Timers: when they ran, when they are due, and a run at once.
+//! Timers: last and next runs, and running one now.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -59,7 +59,7 @@ impl TimerResponse {
         Self {
             is_running: state.lease().is_live(now, TimerState::LONGEST),
             last_due: Some(state.last_due),
-            // A timer that is new counts as done without a run.
+            // A new timer counts as done without a run.
             completed_at: state.completed_at.filter(|_| state.attempts > 0),
             failed_at: state.failed_at,
             last_error: state.last_error.filter(|_| state.failed_at.is_some()),

@@ -23,7 +23,7 @@ use crate::state::AppState;
 const MOST_SCOPES: usize = 8;
 const LONGEST_SCOPE: usize = 64;
 
-/// Routes for users who signed in.
+/// Routes for signed-in users.
 pub fn signed_in() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(create_token, list_tokens)).routes(routes!(delete_token))
 }
@@ -91,7 +91,7 @@ async fn create_token(
     Ok((StatusCode::CREATED, AppJson(body)).into_response())
 }
 
-/// The scopes with these names, at least one.
+/// Parses the scopes with these names; at least one is required.
 fn named(names: &[String]) -> Result<Scopes, ApiError> {
     let scopes: Result<Vec<Scope>, _> = names.iter().map(|name| name.parse()).collect();
     match scopes {

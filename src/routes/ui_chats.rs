@@ -1,4 +1,4 @@
-//! What clients of Vercel's AI SDK ask beside `POST /api/chat`: the answer that is being written in a chat, and its end.
+//! Further routes for clients of Vercel's AI SDK: resuming and stopping the answer that is being written in a chat.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -18,7 +18,7 @@ use crate::http::ui_messages::{UiChunk, count_chunks, stream_chunks};
 use crate::model::ids::{RunId, UserId};
 use crate::state::AppState;
 
-/// Longest id of a stream that is looked at, in characters.
+/// Longest stream id that is examined, in characters.
 const LONGEST_STREAM_ID: usize = 128;
 
 /// Routes for users.
@@ -77,7 +77,7 @@ async fn resume_chat(
     Ok(stream_chunks(follower, chat.as_ref(), skipped, Some(count - 1), open))
 }
 
-/// Returns the run that is going on in a chat, or the run of this id if it is one.
+/// Returns the active run of a chat, or the run with this id.
 async fn find_run(app: &AppState, user: &UserId, id: String, may_be_over: bool) -> Result<Option<RunId>, ApiError> {
     let chat = chat_id::check(id)?;
     let run = RunId::from(chat.as_str());

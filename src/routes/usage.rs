@@ -1,4 +1,4 @@
-//! What model calls cost: the caller's, and for administrators everybody's.
+//! Usage of models: the caller's and, for administrators, all users'.
 
 use axum::extract::State;
 use serde::Serialize;
@@ -17,9 +17,9 @@ use crate::model::prices::Prices;
 use crate::model::usage::{ModelUsage, UsageDay};
 use crate::state::AppState;
 
-/// Days that are listed unless others are asked for: today and those before.
+/// Default number of listed days, including today.
 const DEFAULT_DAYS: i64 = 30;
-/// Users' days in a page of everybody's.
+/// Entries (user and day) per page for administrators.
 const PAGE: usize = 100;
 
 /// Routes for users.
@@ -83,7 +83,7 @@ fn read_days(fields: &mut Fields) -> i64 {
     fields.integer_within("days", DEFAULT_DAYS, 1..=i64::from(KEPT_DAYS))
 }
 
-/// Returns the first of so many days up to today.
+/// Returns the first of this many days up to today.
 pub fn first_of(days: i64, today: Date) -> Date {
     today.saturating_sub(Duration::days(days - 1))
 }
@@ -129,7 +129,7 @@ pub struct UserUsageResponse {
     usage: UsageResponse,
 }
 
-/// Returns somebody's day as the API shows it to administrators: an entry per model.
+/// Returns a payer's day as the API shows it to administrators: an entry per model.
 pub fn with_payer(day: UsageDay, prices: &Prices) -> impl Iterator<Item = UserUsageResponse> {
     let user_id = day.payer().cloned();
     of_user(day, prices).map(move |usage| UserUsageResponse { user_id: user_id.clone(), usage })

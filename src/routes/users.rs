@@ -1,4 +1,4 @@
-//! Users, as administrators see them: what they use, their limits, and their bans.
+//! Users, for administrators: usage, limits and bans.
 
 use axum::extract::State;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -17,12 +17,12 @@ use crate::model::timestamp::Timestamp;
 use crate::state::AppState;
 
 const PAGE: usize = 50;
-/// Users that are looked up at once.
+/// Concurrent look-ups of users.
 const CONCURRENT: usize = 8;
 const LONGEST_ID: usize = 500;
 /// Longest continuation token: those of Cosmos DB grow with the number of partitions, and this adds a prefix.
 const LONGEST_TOKEN: usize = 16_010;
-/// Begins the tokens of the second part of the list.
+/// Prefix of the tokens of the list's second part.
 const BANNED: &str = "banned:";
 
 /// Routes for administrators.

@@ -1,4 +1,4 @@
-//! The pictures of an item: which there are, and its picture made again in another way.
+//! The pictures of an item, and recreating them in another way.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -149,7 +149,7 @@ async fn cut_out_again(
         return Err(BAD_THRESHOLD);
     }
     let drafts = app.drafts.clone();
-    // Whoever hangs up now finds it done.
+    // The work completes even if the client disconnects.
     let work = async move { drafts.cut_out_again(&user, &id, CutoutOptions { mode, threshold }).await };
     let item = app.tasks.spawn(work.in_current_span()).await.map_err(ApiError::internal)??;
     let cutout = item.cutout.clone().map(CutoutResponse::from);

@@ -20,7 +20,7 @@ use crate::model::draft::DraftItem;
 use crate::model::ids::ItemId;
 use crate::state::AppState;
 
-/// Most drafts on a page, and how many there are if the caller does not say.
+/// Most drafts per page, and the default.
 const PAGE: usize = 50;
 /// Text fields of an upload.
 const SKIP_SEGMENTATION: &str = "skip_segmentation";
@@ -37,9 +37,9 @@ pub fn user() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list_drafts)).routes(routes!(accept_draft)).routes(routes!(retry_draft))
 }
 
-/// Routes for users that take a photo in.
+/// Routes for users that accept a photo.
 pub fn user_uploads() -> OpenApiRouter<AppState> {
-    // The group has its own limit, which multipart readers need not double.
+    // The group has its own limit, so disable that of multipart extractors.
     OpenApiRouter::new().routes(routes!(upload_photo)).layer(DefaultBodyLimit::disable())
 }
 
@@ -86,7 +86,7 @@ async fn upload_photo(
     let (skip_segmentation, is_wishlisted) = (is_true(SKIP_SEGMENTATION), is_true(IS_WISHLISTED));
     let upload = Upload { photo: upload.picture, skip_segmentation, is_wishlisted };
     let drafts = app.drafts.clone();
-    // Whoever hangs up now has sent the whole photo.
+    // The whole photo has arrived, so store it even if the client disconnects.
     let keeping = app.tasks.spawn(async move { drafts.upload(&user, upload).await }.in_current_span());
     let draft = keeping.await.map_err(ApiError::internal)??;
     Ok((StatusCode::ACCEPTED, answer(&app, draft)?))

@@ -1,4 +1,4 @@
-//! An item on the wire: what is answered, and what a client may send.
+//! Items in requests and responses.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -127,7 +127,7 @@ pub struct WeatherResponse {
 }
 
 impl ItemResponse {
-    /// Makes the answer of an item, with the current URL of its picture.
+    /// Creates the response of an item, with the current URL of its picture.
     pub fn new(app: &AppState, item: WardrobeItem) -> Self {
         let image_url = shown_picture(app, &item);
         let status = item.draft_status.as_ref().and_then(|status| status.as_str()).map(str::to_owned);
@@ -166,7 +166,7 @@ pub fn shown_picture(app: &AppState, item: &WardrobeItem) -> Option<String> {
     item.image_url.clone().map(|url| app.pictures.of_item(&item.user_id, &item.id, url))
 }
 
-/// A number as the wire has it: a whole one without a fraction.
+/// Converts a number for JSON; whole numbers have no fraction.
 fn number(number: Option<f64>) -> Option<Number> {
     number.and_then(decimal).map(Number)
 }
@@ -221,7 +221,7 @@ pub struct ItemRequest {
 }
 
 impl ItemRequest {
-    /// Returns the id that was sent.
+    /// Returns the id in the request.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
@@ -271,7 +271,7 @@ struct WearRequest {
 }
 
 impl CreateItemRequest {
-    /// Returns the id that was sent.
+    /// Returns the id in the request.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }

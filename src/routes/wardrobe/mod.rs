@@ -1,4 +1,4 @@
-//! The wardrobe API: garments, wishes and drafts, and how they are worn.
+//! The wardrobe API: garments, wishes, drafts and wears.
 
 pub mod cutouts;
 pub mod drafts;
@@ -38,12 +38,12 @@ pub const LARGEST_BODY: usize = 1024 * 1024;
 /// There is no such item, or it is someone else's.
 pub const NO_ITEM: ApiError = ApiError::NotFound("Item not found.");
 
-/// Items on a page unless the caller says otherwise.
+/// Default number of items per page.
 const PAGE: i64 = 24;
 const LONGEST_PAGE: i64 = 100;
 /// Longest id of an item that a client may choose, in characters.
 const LONGEST_ID: usize = 128;
-/// Ids that would be taken for a part of a path.
+/// Ids that would be mistaken for a part of a path.
 const RESERVED_IDS: [&str; 6] = [".", "..", "drafts", "styling-activity", "suggestions", "upload"];
 
 /// Routes for users.
@@ -134,7 +134,7 @@ fn items_query(query: &LenientQuery) -> Result<ItemsQuery, ApiError> {
     })
 }
 
-/// Elements of a list in a query that are looked for. More are left out.
+/// Most elements of a list in a query; the rest is ignored.
 const MOST_ELEMENTS: usize = 50;
 
 /// A page of items.
@@ -200,7 +200,7 @@ async fn create_item(
     if !app.data.wardrobe.create(&user, &id, &document).await? && !may_exist {
         return Err(ApiError::Conflict("An item with this id exists already."));
     }
-    // The weekly digest walks profiles. The item is there in any case.
+    // The weekly digest iterates over profiles. A failure does not affect the item.
     if let Err(error) = app.data.profiles.create_if_missing(&user).await {
         warn!(user.id = %user, error = %Chain(&error), "profile not created with the first item");
     }
@@ -254,12 +254,12 @@ async fn delete_item(
     TextPath(id): TextPath<ItemId>,
 ) -> Result<StatusCode, ApiError> {
     let deleted = app.data.wardrobe.delete(&user, &id).await?;
-    // Also when the item is gone: whoever deleted it may not have got further.
+    // Also if the item is gone: an earlier deletion may have been interrupted.
     if let Err(error) = collections::remove_from_all(&app.data, &user, &id).await {
         warn!(error = %Chain(&error), "deleted item not removed from collections");
     }
     let item = deleted.ok_or(NO_ITEM)?;
-    // What is left is deleted as an orphan.
+    // Remaining blobs are deleted as orphans.
     if let Err(error) = app.drafts.delete_blobs(&user, &id, item.image_url.as_deref()).await {
         warn!(user.id = %user, error = %Chain(&error), "blobs of an item not deleted");
     }

@@ -1,4 +1,4 @@
-//! What users put on the style board, and the question whether they wore it.
+//! Garments on the style board, and questions whether they were worn.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -33,7 +33,7 @@ const ADDED_TO_BOARD: &str = "AddedToStyleBoard";
 const LIFE: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// How far a client's clock may be ahead.
 const CLOCK_ERROR: Duration = Duration::from_secs(24 * 60 * 60);
-/// Pending activities that are looked at for suggestions.
+/// Most pending activities examined for suggestions.
 const MOST_PENDING: usize = 200;
 /// Most suggestions in an answer.
 const MOST_SUGGESTIONS: usize = 20;
@@ -161,7 +161,7 @@ pub(super) async fn list_suggestions(
             });
         }
     }
-    // They need no answer any more. What fails is tried again the next time.
+    // They no longer need an answer. Failures are retried the next time.
     let expiring = worn
         .iter()
         .take(MOST_SUGGESTIONS)

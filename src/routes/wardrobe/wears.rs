@@ -127,7 +127,7 @@ pub(super) async fn list_wears(
     query: LenientQuery,
 ) -> Result<AppJson<ListWearsResponse>, ApiError> {
     let (item, _) = app.data.wardrobe.find(&user, &id).await?.ok_or(NO_ITEM)?;
-    // A process may have died after it had counted a wear.
+    // A process may have died after counting a wear.
     app.data.wardrobe.save_pending_events(&user, &item.other).await?;
     let wears = &app.data.wear_events;
     let from = query.text("from").and_then(Timestamp::parse).map(Timestamp::get);
@@ -146,7 +146,7 @@ pub(super) async fn list_wears(
     Ok(AppJson(ListWearsResponse { item_id: id, events, summary }))
 }
 
-/// The latest moment that a text means: the end of a bare day.
+/// Returns the latest time that a text denotes: the end of the day for a date.
 fn end_of(text: &str) -> Option<OffsetDateTime> {
     let at = Timestamp::parse(text)?.get();
     let is_day = !text.contains([':', 'T', 't']);
