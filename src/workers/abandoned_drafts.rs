@@ -1,4 +1,5 @@
-//! Timer: deletes drafts that failed a week ago, every night. Running twice is harmless: what was deleted is not found again.
+//! Timer: deletes drafts that failed a week ago, every night. Running twice is harmless: deleted drafts are not found
+//! again.
 
 use super::JobError;
 use crate::state::AppState;

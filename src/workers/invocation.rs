@@ -42,7 +42,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 /// Delay before work that another worker holds is tried again.
 const NOT_NOW_PAUSE: Duration = Duration::from_secs(5);
 
-/// The endpoints of `functions`. To be mounted only when the host started us: they trust who calls.
+/// Returns the endpoints of `functions`. Mount them only when the host started us, because they trust the caller.
 pub fn router(functions: &'static [Function], state: &AppState) -> Router<AppState> {
     let mut router = Router::new();
     for function in functions {
@@ -55,7 +55,7 @@ pub fn router(functions: &'static [Function], state: &AppState) -> Router<AppSta
         .layer(from_fn_with_state((state.clone(), LARGEST_BODY), bound_body))
 }
 
-/// What the host asks for every 25 ms while we start, and later to see how we are.
+/// Returns the endpoint that the host polls every 25 ms during startup, and later as a health check.
 pub fn probe() -> Router<AppState> {
     Router::new().route("/", get(async || AppJson(Answer::default())))
 }
@@ -105,7 +105,7 @@ async fn invoke(function: &'static Function, State(app): State<AppState>, reques
             return answer(StatusCode::BAD_REQUEST, format!("{}: {fault}", function.name));
         }
     };
-    // A task of its own ends well even if the host hangs up; the message comes back then, and finds its work done.
+    // A separate task completes even if the host disconnects; the redelivered message then finds its work done.
     let outcome = match &function.trigger {
         Trigger::Queue(trigger) => match envelope.delivery() {
             Ok(delivery) => {
@@ -122,17 +122,17 @@ async fn invoke(function: &'static Function, State(app): State<AppState>, reques
             app.tasks.spawn(work.instrument(span(&app, function.name, None))).await
         }
     };
-    // The host may end us as soon as it has its answer.
+    // The host may stop the process as soon as it has its answer.
     app.telemetry.flush(FLUSH_LIMIT).await;
     match outcome {
         Ok(Ok(())) => answer(StatusCode::OK, format!("{} done", function.name)),
         Ok(Err(error)) => answer(StatusCode::INTERNAL_SERVER_ERROR, format!("{}: {error}", function.name)),
-        // The runtime is going down.
+        // The runtime is shutting down.
         Err(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, format!("{}: stopped", function.name)),
     }
 }
 
-/// Processes a message, here as long as another worker holds the work.
+/// Processes a message, waiting here while another worker holds the work.
 async fn handle(
     app: AppState,
     name: &'static str,
@@ -250,7 +250,7 @@ mod tests {
         for text in ["not json", "eyJqb2IiOiJtLTE3In0=", "", "\"", "{", "a \"quoted\" \\ text", "5", "null", "  x "] {
             assert_eq!(delivery(&json!({"Data": {"item": scalar(text)}})).text, text);
         }
-        // Not what a message should be, but one all the same: it must become a dead letter.
+        // An invalid message, which must still become a dead letter.
         assert_eq!(delivery(&json!({"Data": {"item": null}})).text, "null");
     }
 

@@ -87,7 +87,7 @@ pub static FUNCTIONS: &[Function] = &[
         |config| &config.workers.job_sweeper_schedule,
         |app| sweeper::run(app).boxed(),
     ),
-    // Those of the wardrobe API come last: see `functions`.
+    // The functions of the wardrobe API come last: see `functions`.
     work(
         process_image::FUNCTION,
         "IMAGE_JOB_QUEUE_NAME",
@@ -115,11 +115,11 @@ pub static FUNCTIONS: &[Function] = &[
     ),
 ];
 
-/// How many of [`FUNCTIONS`], at its end, belong to the wardrobe API.
+/// Number of functions at the end of [`FUNCTIONS`] that belong to the wardrobe API.
 const WARDROBE_FUNCTIONS: usize = 4;
 
-/// Returns the functions of a service with the wardrobe API, or without it. Another service may then own the wardrobe: it
-/// has functions of the same names, for the same queue.
+/// Returns the functions of a service with or without the wardrobe API. In the latter case another service may own the
+/// wardrobe, with functions of the same names for the same queue.
 pub fn functions(wardrobe_api: bool) -> &'static [Function] {
     if wardrobe_api { FUNCTIONS } else { &FUNCTIONS[..FUNCTIONS.len() - WARDROBE_FUNCTIONS] }
 }
@@ -137,7 +137,7 @@ pub const fn work(
     Function { name, trigger: Trigger::Queue(QueueTrigger { setting, suffix: "", names, role }) }
 }
 
-/// Defines the function for a poison queue, where the host moves messages that ended the process each time.
+/// Defines the function for a poison queue, where the host moves messages whose every delivery crashed the process.
 pub const fn poison(
     name: &'static str,
     setting: &'static str,
@@ -167,7 +167,7 @@ pub fn store(app: &AppState, failed: FailedMessage) -> Outcome<'_> {
     })
 }
 
-/// Deliveries after which a failing message is given up: `maxDequeueCount` in host.json.
+/// Deliveries after which a failing message becomes a dead letter: `maxDequeueCount` in host.json.
 pub const MOST_DELIVERIES: u32 = 5;
 
 /// Time limit of a function. When a function exceeds `functionTimeout` in host.json (10 min), the host restarts the
@@ -214,7 +214,7 @@ pub enum QueueRole {
         /// message goes to the poison queue, and the reason is found elsewhere.
         keeps_last_failure: bool,
     },
-    /// Messages that ended the process each time.
+    /// Messages whose every delivery crashed the process.
     Poison {
         /// Stores such a message.
         give_up: GiveUp,
@@ -227,7 +227,7 @@ pub struct TimerTrigger {
     pub setting: &'static str,
     /// Returns the schedule from the configuration.
     pub schedule: fn(&Config) -> &Schedule,
-    /// Does the work. It has no input: it examines what is stored and does what is missing.
+    /// Runs the function. It has no input: it examines the store and does pending work.
     pub run: RunTimer,
 }
 
@@ -260,7 +260,7 @@ impl Delivery {
         read_message(&self.text).map_err(JobError::GiveUp)
     }
 
-    /// The message from `source_queue` as one that is given up.
+    /// Converts a message from `source_queue` into a failed message.
     pub fn into_failed(self, source_queue: &str, reason: Option<String>) -> FailedMessage {
         let Self { text, dequeue_count, id } = self;
         FailedMessage {
@@ -327,7 +327,7 @@ async fn attempt(work: Outcome<'_>, limit: Duration) -> Result<(), JobError> {
 }
 
 impl QueueTrigger {
-    /// Whether the queue has messages to process, and not those that failed.
+    /// Whether the queue is a work queue rather than a poison queue.
     pub fn is_work(&self) -> bool {
         matches!(self.role, QueueRole::Work { .. })
     }
@@ -358,8 +358,9 @@ impl QueueTrigger {
     }
 }
 
-/// Repeats an attempt while another worker holds the work, up to `limit` and until the process stops. Giving the message
-/// back would use up one of few deliveries, and the lease of a dead process outlives them. `attempt` gets the time left.
+/// Repeats an attempt while another worker holds the work, up to `limit` and until the process stops. Releasing the
+/// message would use up one of few deliveries, and the lease of a dead process outlives them. `attempt` gets the time
+/// left.
 async fn while_held_elsewhere<F: Future<Output = Result<(), JobError>>>(
     app: &AppState,
     limit: Duration,

@@ -1,5 +1,5 @@
-//! Queue: has the model read a chunk of articles, and saves the moods. Running twice is harmless: a finished chunk is
-//! left alone, and an article counts once per mood.
+//! Queue: extracts moods from a chunk of articles with the model, and saves them. Running twice is harmless: a finished
+//! chunk is left alone, and an article counts once per mood.
 
 use super::{Delivery, JobError, Outcome};
 use crate::domain::moods::{ChunkMessage, Error};

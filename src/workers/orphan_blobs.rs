@@ -1,5 +1,5 @@
-//! Timer: deletes photos and finished pictures that belong to no wardrobe item, every night. Running twice is harmless: what
-//! was deleted is not found again.
+//! Timer: deletes photos and finished pictures that belong to no wardrobe item, every night. Running twice is harmless:
+//! deleted blobs are not found again.
 
 use super::JobError;
 use crate::state::AppState;

@@ -113,7 +113,7 @@ pub fn function_json(function: &Function) -> Value {
                 "schedule": format!("%{}%", trigger.setting),
                 // Otherwise every new instance would run it.
                 "runOnStartup": false,
-                // A run that was missed is made up for.
+                // Makes up for a missed run.
                 "useMonitor": true,
             }],
             "retry": {
@@ -143,7 +143,7 @@ fn local_settings(functions: &[Function]) -> anyhow::Result<Value> {
             ("FUNCTIONS_WORKER_RUNTIME", "custom"),
             ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
             (QUEUE_CONNECTION, "UseDevelopmentStorage=true"),
-            // Under the host, what is built in must be wanted.
+            // Under the host, the built-in back ends must be allowed explicitly.
             ("PLUCKIT_ALLOW_EMBEDDED", "true"),
         ]
         .map(|(name, value)| (name, value.to_owned())),
@@ -203,7 +203,7 @@ fn is_ours_to_write(out: &Path) -> anyhow::Result<bool> {
     }
     let host: Option<Value> = fs::read(out.join("host.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let starts = host.as_ref().and_then(|host| host.pointer("/customHandler/description/defaultExecutablePath"));
-    // The sources have a host.json as well, but no function beside it.
+    // The source tree has a host.json as well, but no functions beside it.
     Ok(starts.is_some_and(|binary| binary == BINARY) && out.join(HTTP_FOLDER).join(FUNCTION_JSON).exists())
 }
 

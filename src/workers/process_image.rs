@@ -1,5 +1,5 @@
-//! Queue: makes the picture of a draft from its uploaded photo. Running twice is harmless: a draft that is ready or failed is
-//! left alone, and a picture that is finished is not finished again.
+//! Queue: creates the picture of a draft from its uploaded photo. Running twice is harmless: a ready or failed draft is
+//! left alone, and a finished picture is not created again.
 
 use super::{Delivery, Outcome};
 use crate::domain::dead_letters::FailedMessage;

@@ -51,7 +51,7 @@ impl Options {
     pub fn from_config(config: &Config) -> Self {
         Self {
             concurrency: config.workers.concurrency,
-            // A message of a process that died is seen again by the time its work may be taken over.
+            // A dead process's message becomes visible by the time its work can be taken over.
             visibility: config.operations.lease.min(Duration::from_secs(30)),
             deliveries: MOST_DELIVERIES,
             retry: Backoff {
@@ -106,7 +106,7 @@ impl Pump {
                 Ok(messages) => {
                     (empty, faults) = (0, 0);
                     for message in messages {
-                        // A queue that gave more than it was asked for makes the rest wait in `deliver`.
+                        // If a queue returns more messages than requested, the rest waits in `deliver`.
                         let slot = free.pop();
                         self.app.tasks.spawn(self.clone().deliver(message, slot, slots.clone()));
                     }
@@ -155,7 +155,7 @@ impl Pump {
         let span = span(&self.app, self.name, Some(&delivery));
         async {
             if self.was_tried_too_often(&message, self.options.deliveries + 1) {
-                // Nobody said that the last delivery failed: perhaps its message ends the process.
+                // The last delivery reported no failure, so the message may have crashed the process.
                 return self.move_to_dead_letters(message).await;
             }
             let wait = self.app.clock.now() - message.inserted_at;
@@ -202,7 +202,7 @@ impl Pump {
             match self.app.queue.renew(&self.queue, &mut message, self.options.visibility).await {
                 Ok(()) => {}
                 Err(error @ queue::Error::Lost) => {
-                    // Somebody else may be at it as well, which is harmless.
+                    // Another worker may also be processing it, which is harmless.
                     warn!(error = %Chain(&error), "message no longer held");
                     done.cancelled().await;
                     break;

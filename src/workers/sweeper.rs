@@ -1,6 +1,6 @@
 //! Timer: cleans up every few minutes. It deletes expired documents and old jobs with their outputs, queues work again
-//! whose message was lost or never sent, and continues fan-outs whose process died. Running twice is harmless: what was
-//! handled is not found again.
+//! whose message was lost or never sent, and continues fan-outs whose process died. Running twice is harmless: handled
+//! leftovers are not found again.
 
 use std::error::Error as StdError;
 
@@ -20,7 +20,7 @@ type Swept = Result<(), Box<dyn StdError + Send + Sync>>;
 /// # Errors
 /// [`JobError::Retry`] when the store or queue failed. One failure does not stop the rest.
 pub async fn run(app: &AppState) -> Result<(), JobError> {
-    // The documents of old jobs go after their outputs, so before those that the store deletes by itself.
+    // Delete old jobs with their outputs before the store deletes expired documents.
     let operations = app.jobs.sweep().await;
     let swept = app.data.store.sweep_expired().await;
     if let Ok(documents @ 1..) = swept {

@@ -4,8 +4,8 @@
 //! function runs, so that one process runs it and another takes over if that one dies. Missed due times are made up by
 //! one run. The very first start runs nothing; it records where to begin.
 //!
-//! A due time that is recorded and still to come was seen to by a process whose clock was ahead. It does not count, or the
-//! timer would rest until then: the newest due time is run, perhaps again.
+//! A recorded due time in the future comes from a process whose clock was ahead. It is ignored, or the timer would
+//! pause until then; the newest due time is run, perhaps again.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub struct Options {
     pub tries: u32,
     /// Delay after the first failed attempt, doubled each time.
     pub retry_pause: Duration,
-    /// Longest time between two looks at the clock, which may be set.
+    /// Longest time between two reads of the clock, which may be set.
     pub tick: Duration,
     /// Time limit of an attempt.
     pub time_limit: Duration,
@@ -58,7 +58,7 @@ impl Default for Options {
     }
 }
 
-/// Returns what administrators need of the timers.
+/// Returns the timer control for administrators.
 pub fn control(config: &Config) -> TimerControl {
     let timers = timers(functions(config.wardrobe_api.is_on));
     let all = timers.map(|(name, trigger)| (name, (trigger.schedule)(config).clone())).collect();
@@ -72,8 +72,8 @@ fn timers(functions: &'static [Function]) -> impl Iterator<Item = (&'static str,
     })
 }
 
-/// Runs the timer of this name once, in the background, whether or not it is due. It takes the lease under which due times
-/// run, so nobody else runs it meanwhile; a due time that nobody has seen to counts as done with it.
+/// Runs the timer of this name once, in the background, whether or not it is due. It takes the lease under which due
+/// times run, so no other process runs it meanwhile; a pending due time counts as handled.
 ///
 /// # Errors
 /// When the timer's document cannot be read or written.
@@ -93,7 +93,7 @@ pub async fn run_now(app: &AppState, functions: &'static [Function], name: &str)
     };
     let shutdown = app.shutdown.clone();
     app.tasks.spawn(async move {
-        // Cut off here, it is taken over when its lease has run out, where the service runs timers itself.
+        // If interrupted here, the run is taken over when its lease expires, provided the service runs timers itself.
         if shutdown.run_until_cancelled(timer.run_due(&held)).await.is_none() {
             info!(function.name = name, "timer cut off: the service stops");
         }
@@ -103,13 +103,13 @@ pub async fn run_now(app: &AppState, functions: &'static [Function], name: &str)
 
 /// Starts the timers, as tasks of `app` that end when it does.
 pub fn start(app: &AppState, functions: &'static [Function], options: &Options) {
-    // A process takes only its own claims for its own: a new one waits until those of the one before have run out.
+    // A new process does not recognise claims of its predecessor, and waits until they expire.
     let owner = Uuid::new_v4().to_string();
     for (name, trigger) in timers(functions) {
         let timer = Timer::new(app, name, trigger, owner.clone(), options.clone());
         let shutdown = app.shutdown.clone();
         app.tasks.spawn(async move {
-            // A run that is cut off here is taken over when its lease has run out.
+            // An interrupted run is taken over when its lease expires.
             if shutdown.run_until_cancelled(timer.run()).await.is_some() {
                 warn!(function.name = name, "schedule never fires");
             }
@@ -127,7 +127,7 @@ struct Timer {
     options: Options,
 }
 
-/// Why a due time is not to be run.
+/// Why a due time was not claimed.
 enum NotClaimed {
     /// Another process runs it; its lease ends at this time.
     Theirs(Timestamp),
@@ -149,7 +149,7 @@ impl Timer {
 
     /// Runs the timer; returns only if the schedule has no due time.
     async fn run(self) {
-        // The newest due time that is known to be settled: until the next one, the store need not be asked.
+        // The newest due time known to be handled; no need to read the store before the next one.
         let mut settled = None;
         loop {
             let now = self.app.clock.now();
@@ -183,20 +183,20 @@ impl Timer {
     /// Time to sleep until `wake`, limited because the clock may be set.
     fn pause(&self, now: OffsetDateTime, wake: Option<OffsetDateTime>) -> Duration {
         let until_wake = wake.and_then(|wake| Duration::try_from(wake - now).ok());
-        // Whole milliseconds: a sleep may end that much too early.
+        // Whole milliseconds, because a sleep may end up to a millisecond early.
         until_wake.unwrap_or(self.options.tick).clamp(Duration::from_millis(1), self.options.tick)
     }
 
-    /// Claims the newest due time that nobody has seen to, or the one that somebody died over.
+    /// Claims the newest due time that was not handled, or whose process died.
     async fn claim(&self) -> data::Result<Claimed<TimerState, NotClaimed>> {
         let leases = self.app.data.leases(&self.app.clock, self.options.lease);
-        // The name is that of the process: if the answer to a claim is lost, the next look finds it ours.
+        // The owner is the process: if the answer to a claim is lost, the next attempt recognises it as ours.
         let key = Timers::key(self.name);
         leases.claim_as(&self.owner, key, |found, standing| self.decide(found, standing)).await
     }
 
     fn decide(&self, found: Option<TimerState>, standing: Standing) -> Decision<TimerState, NotClaimed> {
-        // As it is now: a time from before the document was read would make what others did since seem to be to come.
+        // Read the clock here: with an earlier time, others' recent actions would seem to be in the future.
         let now = self.app.clock.now();
         let Some(latest) = self.schedule.latest(now).map(Timestamp::from) else {
             return Decision::Leave(NotClaimed::Settled);
@@ -208,7 +208,7 @@ impl Timer {
         if let Standing::Held(until) = standing {
             return Decision::Leave(NotClaimed::Theirs(until));
         }
-        // With a lease that has ended: whoever ran it died, or lost the store.
+        // The lease has ended: the process that ran it died or lost the store.
         let is_to_come = state.last_due > now + MOST_SKEW;
         if state.last_due >= latest && state.lease_expires_at.is_none() && !is_to_come {
             return Decision::Leave(NotClaimed::Settled);
@@ -226,7 +226,7 @@ impl Timer {
         Decision::Take(state)
     }
 
-    /// Decides about a run that somebody asked for.
+    /// Decides about a requested run.
     fn decide_now(
         &self,
         found: Option<TimerState>,
