@@ -1,4 +1,4 @@
-//! `pluckit backup`, `restore` and `reset`: the data directory as a whole.
+//! `pluckit backup`, `restore` and `reset`: operations on the whole data directory.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ pub struct RestoreArguments {
     data_dir: Option<PathBuf>,
 }
 
-/// Puts a backup into an empty data directory.
+/// Restores a backup to an empty data directory.
 pub fn restore(arguments: &RestoreArguments) -> anyhow::Result<ExitCode> {
     let config = settings(&data_dir_flag(arguments.data_dir.as_deref()))?;
     let manifest = backup::restore(&config, &arguments.directory)?;

@@ -82,7 +82,7 @@ impl Service {
         let authorization = match token {
             Some(token) => {
                 let header = HeaderValue::from_str(&format!("Bearer {token}"));
-                // Not the cause, which could say what is in the token.
+                // Omit the cause, which could contain the token.
                 let Ok(mut header) = header else { bail!("the token has characters that no token has") };
                 header.set_sensitive(true);
                 Some(header)
@@ -98,7 +98,7 @@ impl Service {
         if authorization.is_some() && url.scheme() == "http" && !is_here {
             complain("the token travels unencrypted: use an https URL");
         }
-        // No redirects: the token goes to the address that was given and nowhere else.
+        // No redirects, so that the token is sent only to the given address.
         let client = net::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(SILENCE_TIMEOUT)
@@ -113,7 +113,7 @@ impl Service {
         self.url.as_str().trim_end_matches('/')
     }
 
-    /// Starts a request that carries the token.
+    /// Starts a request with the token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.address()));
         match &self.authorization {
@@ -122,10 +122,10 @@ impl Service {
         }
     }
 
-    /// Asks for a path and reads the JSON of the answer.
+    /// Requests a path and parses the JSON answer.
     ///
     /// # Errors
-    /// When the service does not answer, refuses, or says something else.
+    /// When the service does not answer, refuses, or answers with something else.
     pub async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<T> {
         read(self.send(self.request(Method::GET, path).query(query)).await?).await
     }
@@ -173,7 +173,7 @@ impl Service {
 /// Reads the JSON of an answer.
 ///
 /// # Errors
-/// When the answer breaks off or is something else.
+/// When the answer is truncated or something else.
 pub async fn read<T: DeserializeOwned>(response: Response) -> anyhow::Result<T> {
     let body = response.bytes().await.context("the answer broke off")?;
     serde_json::from_slice(&body).context("the service's answer cannot be read")

@@ -1,4 +1,4 @@
-//! `pluckit dead-letters`: lists, shows, replays and deletes the messages that failed for good, at a running service.
+//! `pluckit dead-letters`: lists, shows, replays and deletes a running service's messages that failed for good.
 
 use std::io;
 use std::process::ExitCode;
@@ -108,7 +108,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Hands the dead letters over, newest first, until `is_enough`. Returns whether there are more.
+/// Reads dead letters, newest first, until `is_enough`. Returns whether there are more.
 async fn read_all(
     service: &Service,
     status: Option<Status>,
@@ -181,7 +181,7 @@ async fn show(service: &Service, id: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Does the same to each dead letter. One that is refused does not stop the others.
+/// Performs an action on each dead letter. A refused one does not stop the others.
 async fn each(
     service: &Service,
     method: Method,

@@ -36,7 +36,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = settings(&data_dir_flag(arguments.user_arguments.data_dir.as_deref()))?;
     let user = arguments.user_arguments.user.clone().unwrap_or_else(|| config.identity.local_dev_user.clone());
-    // Nothing listens: the address only makes links to pictures, of which a digest has none.
+    // Nothing listens: the address is only used for picture URLs, and digests have none.
     let backends =
         Backends::open(&config, SocketAddr::from((Ipv4Addr::LOCALHOST, config.server.port)), Telemetry::off())?;
     let outcome = block_on(async {

@@ -128,7 +128,7 @@ impl Job<'_> {
         let part = PathBuf::from(name);
         let written = (|| {
             let out = File::create(&part).with_context(fault)?;
-            // For as long as this process lives, and so tells what others left behind.
+            // Held while this process lives, so that abandoned files can be recognised.
             out.lock().with_context(fault)?;
             let exported = self.write(BufWriter::new(&out))?;
             out.sync_all().with_context(fault)?;

@@ -1,4 +1,4 @@
-//! `pluckit health`: asks a running service whether it answers, for scripts and the health checks of containers.
+//! `pluckit health`: checks that a running service answers, for scripts and container health checks.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -36,7 +36,7 @@ struct Health {
     checks: Map<String, Value>,
 }
 
-/// Asks the service and prints what it answers. The exit code is 0 if it is well.
+/// Queries the service and prints its answer. The exit code is 0 if it is healthy.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let url = match &arguments.url {
         Some(url) => url.clone(),

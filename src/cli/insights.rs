@@ -89,7 +89,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             let names = names(&data, &user, &entries).await?;
             report(&user, arguments.window_days, &insights, &entries, &names)
         };
-        // The answer is kept for the next one who asks.
+        // Wait until the answer is cached.
         tasks.close();
         tasks.wait().await;
         Ok(text)

@@ -108,7 +108,7 @@ struct Progress {
 }
 
 impl fmt::Display for Progress {
-    /// The message, after "1/3" where it is known how much there is to do.
+    /// Writes the message, after "1/3" if the total is known.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { done, total, message } = self;
         if *total > 0 {
@@ -253,7 +253,7 @@ async fn tail(service: &Service, id: &str) -> anyhow::Result<ExitCode> {
             Ok((job, pause)) => {
                 faults = 0;
                 let progress = job.custom_status.unwrap_or_default();
-                // Why it waits, if it was tried before.
+                // The reason for waiting, if it was tried before.
                 let reason = job.history.last().filter(|change| change.status == "Pending");
                 let reason = reason.and_then(|change| change.detail.as_ref()).map(|detail| format!(" ({detail})"));
                 let now = words(&format!("{} {progress}{}", job.status, reason.unwrap_or_default()));
@@ -261,14 +261,14 @@ async fn tail(service: &Service, id: &str) -> anyhow::Result<ExitCode> {
                 bar.set_length(progress.total);
                 bar.set_position(progress.done);
                 bar.set_message(now.clone());
-                // Where there is no bar, each change is a line.
+                // Without a progress bar, each change is a line.
                 if bar.is_hidden() && now != last {
                     tell(&now);
                     last = now;
                 }
                 pause
             }
-            // A service that is started anew answers again soon; a job that is not there never will.
+            // A restarting service will answer again soon; a missing job will not.
             Err(error) if faults + 1 >= MOST_FAULTS || error.to_string().ends_with("(404)") => return Err(error),
             Err(_) => {
                 faults += 1;

@@ -15,7 +15,7 @@ use crate::model::api_token::{Scope, Scopes};
 use crate::telemetry::Telemetry;
 use crate::workers::{functions, pump};
 
-/// How long what is under way may take when the assistant has left.
+/// Time limit of work in progress after the assistant has disconnected.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Flags of `mcp`.
@@ -38,12 +38,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let scopes = if arguments.read_only { Scopes::only([Scope::WardrobeRead]) } else { Scopes::ALL };
     block_on(async {
-        // Nothing listens: the address only makes links to pictures, which `pluckit serve` answers.
+        // Nothing listens: the address is only used for picture URLs, which `pluckit serve` answers.
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.server.port));
         let backends = Backends::open(&config, address, Telemetry::off())?;
         let app = app::state(config, backends);
         demo::load(&app).await;
-        // A picture that is added becomes a piece also when no service runs on this directory.
+        // Run the pump, so that an added picture becomes a piece even if no service runs on this directory.
         pump::start(&app, functions(app.config.wardrobe_api.is_on), &pump::Options::from_config(&app.config));
         let server = Server::new(app.clone(), user, scopes);
         pipes::serve(&server, tokio::io::stdin(), tokio::io::stdout()).await?;

@@ -181,7 +181,7 @@ pub fn main() -> ExitCode {
         Command::Package(arguments) => package::run(&arguments),
         Command::ProcessImage(arguments) => process_image::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
-    // What waits in a buffer was not printed.
+    // Buffered output is not printed yet.
     let outcome = outcome.and_then(|code| Ok(output().flush().map(|()| code)?));
     outcome.unwrap_or_else(|error| {
         if is_reader_gone(&error) {
@@ -262,7 +262,7 @@ fn data_dir_flag(directory: Option<&Path>) -> Flags {
 mod tests {
     use super::*;
 
-    /// The words of a command as a shell passes them on, without the settings before it and the redirections after it.
+    /// Splits a command into words like a shell, without leading settings and trailing redirections.
     fn words(command: &str) -> Vec<String> {
         let command = command.split(['<', '>']).next().unwrap_or_default();
         let words = command.split('\'').enumerate().flat_map(|(position, part)| match position % 2 {
@@ -272,7 +272,7 @@ mod tests {
         words.skip_while(|word| word != "pluckit").collect()
     }
 
-    /// Commands without examples in their help, and examples that are no commands.
+    /// Returns commands without examples in their help, and examples that are not valid commands.
     fn faults(command: &clap::Command, path: &str) -> Vec<String> {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let mut found = Vec::new();

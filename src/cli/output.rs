@@ -1,4 +1,4 @@
-//! Everything that commands print goes through here, to standard output and standard error.
+//! All output of commands, to standard output and standard error.
 
 use std::io::{self, ErrorKind, IsTerminal, Stdout, Write};
 
@@ -57,8 +57,8 @@ fn translate(error: io::Error) -> io::Error {
     if error.kind() == ErrorKind::BrokenPipe { io::Error::new(ErrorKind::BrokenPipe, ReaderGone) } else { error }
 }
 
-/// Removes ASCII and C1 control characters from text that arrives in pieces. A C1 character has two bytes, which two
-/// pieces may share.
+/// Removes ASCII and C1 control characters from text that arrives in pieces. A C1 character has two bytes, which may be
+/// split between two pieces.
 #[derive(Default)]
 struct Guard {
     has_first: bool,

@@ -104,7 +104,7 @@ async fn process(
     removers: BuiltIn,
     options: CutoutOptions,
 ) -> anyhow::Result<usize> {
-    // Files are read and written while others are worked on.
+    // Files are read and written while others are being processed.
     let at_once = 2 * pool.threads();
     let limits = Limits::default();
     let pipeline = &Pipeline::new(pool, Arc::new(removers), limits.clone());
@@ -163,7 +163,7 @@ async fn process_one(
     if !force && order.target.exists() {
         bail!(exists(&order.target));
     }
-    // Known before it is read: a film dropped among the pictures does not fill the memory.
+    // Check the size before reading, so that a video among the pictures does not fill the memory.
     let size = tokio::fs::metadata(&order.source).await.context("it cannot be read")?.len();
     limits.check_file(usize::try_from(size).unwrap_or(usize::MAX))?;
     let bytes = tokio::fs::read(&order.source).await.context("it cannot be read")?;
@@ -182,7 +182,7 @@ fn exists(target: &Path) -> String {
 fn write(target: &Path, bytes: &Bytes, force: bool) -> anyhow::Result<()> {
     let cannot = || format!("{} cannot be written", target.display());
     let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // What the process's umask leaves of these, as for any other file.
+    // Subject to the process's umask, as for any other file.
     let permissions = Permissions::from_mode(0o666);
     let mut file: NamedTempFile = tempfile::Builder::new()
         .prefix(".pluckit-")

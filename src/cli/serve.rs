@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     block_on(async {
         // Reading the certificates takes as long as the steps below: do it at the same time.
         drop(tokio::task::spawn_blocking(net::authorities));
-        // The port first: the Functions host waits for it, and requests wait in it.
+        // Open the port first: the Functions host waits for it, and early requests are queued.
         let listener = app::listen(&config).await?;
         let address = listener.local_addr()?;
         let (filter, settings) = (config.log_filter.clone(), config.telemetry.clone());
@@ -73,7 +73,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         app::look_for_damage(&app);
         app.runs.watch();
         if !app.config.server.under_functions_host {
-            // Under the host, it is the host that starts functions.
+            // Under the Functions host, the host starts functions.
             let functions = functions(app.config.wardrobe_api.is_on);
             pump::start(&app, functions, &pump::Options::from_config(&app.config));
             timers::start(&app, functions, &timers::Options::default());
@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Checks that the directory of the web client has one.
+/// Checks that the web client's directory contains a client.
 fn check_client(config: &Config) -> anyhow::Result<()> {
     if let Some(root) = config.server.served_client() {
         let index = root.join(web_client::INDEX);
@@ -122,7 +122,7 @@ fn announce(config: &Config, address: SocketAddr, model: &str, segmenter: &str) 
     };
     let docs = if development { format!("  API docs   http://{address}/api/docs\n") } else { String::new() };
     let token = if development { "" } else { " --token-file token.txt" };
-    // As it was called: `cargo run` and archives do not put it on the path.
+    // As invoked, because `cargo run` and archives do not install it on the path.
     let program = env::args().next().unwrap_or_else(|| "pluckit".to_owned());
     let banner = format!(
         "\n  PluckIt Processor {version}\n\n  URL        http://{address}\n{docs}  Documents  {documents}\n  Model      {model}\n  Cut-outs   {cutouts}\n  \

@@ -29,7 +29,7 @@ pub struct ManArguments {
 
 /// Prints the completion script of a shell.
 pub fn print_completions(arguments: &CompletionsArguments, mut command: Command) -> anyhow::Result<ExitCode> {
-    // Into memory first: the generator panics when it cannot write.
+    // Into memory first, because the generator panics on write errors.
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut command, "pluckit", &mut script);
     output().write_all(&script)?;

@@ -1,7 +1,8 @@
-//! `pluckit chat`: talks to the stylist of a running service, over the same wire as every other client.
+//! `pluckit chat`: talks to the stylist of a running service, through the public API.
 //!
-//! With a message: one turn. Without: a conversation, by line, until the end of the input. Ctrl-C stops the answer, at the
-//! service too, and ends the conversation at the prompt. An answer whose connection is lost is rejoined.
+//! With a message, it runs one turn; without, a conversation, line by line, until the end of the input. Ctrl-C stops
+//! the answer, also in the service, and ends the conversation at the prompt. If the connection is lost, it rejoins the
+//! answer.
 
 mod pieces;
 mod prompt;
@@ -35,7 +36,7 @@ const HELP: &str = "\
 Ctrl-C    stop the answer; at the prompt, leave
 Arrow keys edit the line and go through earlier ones.
 ";
-/// Messages of the conversation that are sent along: as many as the service passes to the model.
+/// Most earlier messages sent with a turn: as many as the service passes to the model.
 const MOST_REMEMBERED: usize = 50;
 
 /// Flags of `chat`.
@@ -110,13 +111,13 @@ impl Conversation {
         Ok(is_answered)
     }
 
-    /// Shows the pieces that an answer names, at a terminal: programs read the text.
+    /// Shows the pieces that an answer names, on a terminal only; programs just get the text.
     async fn show_pieces(&mut self, answer: &str) -> anyhow::Result<()> {
         if !is_terminal() || answer.is_empty() {
             return Ok(());
         }
         if self.pieces.is_none() {
-            // A service may have no wardrobe; the answer was given all the same.
+            // A service may have no wardrobe; the answer is unaffected.
             self.pieces = Some(pieces::load(&self.service).await.unwrap_or_default());
         }
         let lines: Vec<String> = named(answer, self.pieces.as_deref().unwrap_or_default())
@@ -135,7 +136,7 @@ impl Conversation {
         read(events, &mut self.screen, answer).await
     }
 
-    /// Goes on with the last conversation: shows its last answer, as it is written if it still is.
+    /// Continues the last conversation: shows its last answer, live if it is still being written.
     async fn resume(&mut self) -> anyhow::Result<()> {
         let mut runs = last_runs(&self.service).await?;
         let last = runs.pop().context("there is no conversation to go on with")?;
@@ -217,7 +218,7 @@ impl Conversation {
 
     /// Reads messages from a terminal.
     async fn on_a_terminal(&mut self) -> anyhow::Result<bool> {
-        // Nobody types a message for a service that is not there.
+        // Check first, so that nobody types a message in vain.
         self.service.get::<Value>("/api/health", &[]).await?;
         self.screen.tell(&format!("The stylist at {}. /help lists the commands.", self.service.address()))?;
         let mut prompt = Prompt::open()?;
@@ -281,7 +282,7 @@ enum Ended {
 async fn read(mut events: AnswerStream<'_>, screen: &mut Screen, answer: &mut Answer) -> anyhow::Result<Ended> {
     loop {
         let (seq, event) = events.next().await?;
-        // What is void already need not be told.
+        // Events already voided need not be shown.
         if !matches!(event, Event::StepReset { from_seq } if !answer.has_since(from_seq)) {
             screen.show(&event)?;
         }
@@ -306,7 +307,7 @@ impl Answer {
         }
     }
 
-    /// Whether something was said from this event on.
+    /// Whether the answer has text from this event on.
     fn has_since(&self, from_seq: u64) -> bool {
         self.pieces.last().is_some_and(|(seq, _)| *seq >= from_seq)
     }
@@ -323,8 +324,8 @@ enum Next {
     Leave,
 }
 
-/// Reads standard input line by line on a thread of its own. Unlike tokio's standard input, the thread does not delay
-/// the end of the program.
+/// Reads standard input line by line on a separate thread. Unlike tokio's standard input, the thread does not delay the
+/// end of the program.
 fn lines_of_input() -> mpsc::Receiver<io::Result<String>> {
     let (sender, receiver) = mpsc::channel(1);
     thread::spawn(move || {

@@ -7,11 +7,11 @@ use serde::Deserialize;
 use crate::cli::client::Service;
 use crate::cli::output::words as one_line;
 
-/// Pages of the wardrobe that are read.
+/// Most pages of the wardrobe that are read.
 const MOST_PAGES: usize = 20;
-/// Pieces that are shown below an answer.
+/// Most pieces shown below an answer.
 const MOST_SHOWN: usize = 12;
-/// Words after "your" that can name a piece.
+/// Most words after "your" that can name a piece.
 const LONGEST_NAME: usize = 7;
 /// Tags that say when something is worn, not what it is.
 const OCCASIONS: [&str; 15] = [
@@ -73,7 +73,7 @@ pub async fn load(service: &Service) -> anyhow::Result<Vec<Piece>> {
 }
 
 impl Piece {
-    /// The piece in a line: what it is, how often it was worn, what it cost.
+    /// Formats the piece as a line: name, number of wears, price.
     pub fn line(&self) -> String {
         let worn = match self.wear_count {
             None | Some(0) => "never worn".to_owned(),
@@ -96,7 +96,7 @@ impl Piece {
         one_line(&format!("{colour} {brand} {kind}"))
     }
 
-    /// How well the words after "your" name the piece; 4 and more are enough.
+    /// Returns how well the words after "your" match the piece; 4 or more is a match.
     fn fits(&self, said: &[String]) -> u32 {
         let says = |word: &String| said.contains(word);
         let brand = words(self.brand.as_deref().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Reads the lines of a conversation from a terminal, with editing and a history that later conversations have, too.
+//! Reads the lines of a conversation from a terminal, with editing and a persistent history.
 
 use std::env;
 use std::fs::DirBuilder;
@@ -17,7 +17,7 @@ const PROMPT: &str = "> ";
 /// Lines that the history keeps.
 const LONGEST_HISTORY: usize = 1000;
 
-/// An editor on a thread of its own, which does not delay the end of the program.
+/// An editor on a separate thread, which does not delay the end of the program.
 pub struct Prompt {
     asks: blocking::Sender<()>,
     lines: mpsc::UnboundedReceiver<Result<String, ReadlineError>>,
@@ -60,13 +60,13 @@ impl Prompt {
     /// # Errors
     /// When the terminal cannot be read.
     pub async fn read(&mut self) -> anyhow::Result<Option<String>> {
-        // A thread that has ended is told by the channel that it sends to.
+        // If the thread has ended, its result channel reports that.
         if self.asks.send(()).is_err() {
             return Ok(None);
         }
         let line = tokio::select! {
             line = self.lines.recv() => line,
-            // Where the terminal cannot be edited on, Ctrl-C is a signal.
+            // On a terminal without editing, Ctrl-C is a signal.
             interrupted = tokio::signal::ctrl_c() => {
                 interrupted?;
                 None
@@ -80,7 +80,7 @@ impl Prompt {
     }
 }
 
-/// The file of the history, in a directory that only the user may read.
+/// Returns the history file, in a directory that only the user can read.
 #[expect(clippy::disallowed_methods, reason = "where a user's files are is no setting of the service")]
 fn history_file() -> Option<PathBuf> {
     let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());

@@ -1,4 +1,4 @@
-//! An answer of the stylist as `pluckit chat` reads it: over as many connections as it takes.
+//! Reads an answer of the stylist, reconnecting as often as necessary.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use uuid::Uuid;
 use crate::cli::client::Service;
 use crate::cli::output::complain;
 
-/// How long a lost answer is looked for.
+/// How long to try to rejoin an answer.
 const REJOIN_PATIENCE: Duration = Duration::from_secs(90);
 /// Pause between two attempts to rejoin.
 const REJOIN_PAUSE: Duration = Duration::from_secs(1);
 /// How long the service may take to stop an answer.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
-/// Runs of a chat that are gone through to know what was said.
+/// Most runs of a chat read to restore the conversation.
 const MOST_RUNS: usize = 20;
 const BROKEN: &str = "the connection broke off before the answer was complete";
 
@@ -106,18 +106,18 @@ impl Chat {
         Ok(AnswerStream { service, run, seen: 0, events: events(response) })
     }
 
-    /// Stops the answer that is being written, as far as the service can be reached.
+    /// Stops the answer that is being written, if the service can be reached.
     pub async fn stop(&self, service: &Service) {
         let request = service.request(Method::POST, &format!("/api/chat/{}/stop", self.id)).json(&json!({}));
         match tokio::time::timeout(STOP_PATIENCE, service.send(request)).await {
             Ok(Ok(_)) => {}
-            // A service that knows no runs stops when the connection is closed.
+            // A service without runs stops when the connection is closed.
             Ok(Err(_)) | Err(_) => complain("the service could not be told to stop"),
         }
     }
 }
 
-/// Finds the newest run, and those before it in its chat, the oldest first.
+/// Finds the newest run and the earlier ones of its chat, oldest first.
 pub async fn last_runs(service: &Service) -> anyhow::Result<Vec<Run>> {
     let list = async |query: String| -> anyhow::Result<Vec<Run>> {
         let mut page: Value = service.get(&format!("/api/chat/runs?{query}"), &[]).await?;
@@ -139,17 +139,17 @@ pub async fn last_runs(service: &Service) -> anyhow::Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// The events of an answer with their numbers. A lost connection is made again.
+/// The events of an answer with their numbers. Reconnects when the connection is lost.
 pub struct AnswerStream<'a> {
     service: &'a Service,
-    /// The run; `None` if the service knows none.
+    /// The run; `None` if the service does not support runs.
     pub run: Option<String>,
     /// Number of the last event.
     seen: u64,
     events: BoxStream<'static, Option<(String, String)>>,
 }
 
-/// The ids and data of events; `None` when the connection breaks.
+/// Streams the ids and data of events; `None` when the connection breaks.
 fn events(response: Response) -> BoxStream<'static, Option<(String, String)>> {
     response.bytes_stream().eventsource().map(|event| event.ok().map(|event| (event.id, event.data))).boxed()
 }

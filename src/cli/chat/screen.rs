@@ -1,4 +1,4 @@
-//! The output of `pluckit chat`: the answer as it arrives, tools in words, and a spinner until there is something to read.
+//! The output of `pluckit chat`: the answer as it arrives, tools in words, and a spinner while waiting.
 //!
 //! Only a terminal gets wrapped lines, colours and the spinner. `NO_COLOR` turns the colours off, `TERM=dumb` all escapes.
 
@@ -17,10 +17,10 @@ const PLAIN: &str = "\x1b[0m";
 /// Widest text, in columns: longer lines are hard to read.
 const WIDEST: usize = 100;
 const NARROWEST: usize = 20;
-/// Time between two pictures of the spinner.
+/// Time between two frames of the spinner.
 const TICK: Duration = Duration::from_millis(120);
 
-/// What the tools do, in words. Others are shown by their names.
+/// Descriptions of tools. Others are shown by name.
 const TOOLS: [(&str, &str); 12] = [
     ("analyze_wardrobe_gaps", "Checking for gaps"),
     ("forget_preference", "Forgetting that"),
@@ -104,7 +104,7 @@ impl<W: Write> Screen<W> {
         self.write(&format!("{start}{text}{end}"))
     }
 
-    /// Shows that an answer is awaited.
+    /// Shows that an answer is pending.
     pub fn wait(&mut self) {
         if !self.look.has_spinner {
             return;
@@ -167,19 +167,19 @@ impl<W: Write> Screen<W> {
         }
     }
 
-    /// Ends an answer: what follows begins a line.
+    /// Ends an answer; further output starts on a new line.
     pub fn end_turn(&mut self) -> io::Result<()> {
         let end = self.begin_line();
         self.running.clear();
         self.write(&end)
     }
 
-    /// Dims a text, where there are colours.
+    /// Dims a text if colours are on.
     pub fn dim(&self, text: &str) -> String {
         if self.look.has_colour { format!("{DIM}{text}{PLAIN}") } else { text.to_owned() }
     }
 
-    /// Returns the characters that bring the cursor to the start of an empty line.
+    /// Returns the characters that move the cursor to the start of an empty line.
     fn begin_line(&mut self) -> String {
         let (mut text, mid_line) = match &mut self.lines {
             Some(lines) => lines.end_line(),
@@ -238,7 +238,7 @@ impl Wrapping {
                 }
                 _ => {
                     self.word.push(character);
-                    // Chinese and Japanese have no spaces; a word as long as a line is no reason to wait.
+                    // Chinese and Japanese have no spaces, so do not wait for the end of a word as long as a line.
                     let is_wide = measure_text_width(character.encode_utf8(&mut [0; 4])) == 2;
                     if is_wide || measure_text_width(&self.word) >= self.width {
                         self.place_word(&mut out);
@@ -267,7 +267,7 @@ impl Wrapping {
         let parts: Vec<&str> = word.split("**").collect();
         let length: usize = parts.iter().map(|part| measure_text_width(part)).sum();
         if self.column == 0 {
-            // A list's lines stay behind its mark.
+            // Continuation lines of a list item are indented.
             let is_mark = matches!(&*word, "-" | "*" | "•") || word.strip_suffix('.').is_some_and(is_number);
             self.indent = (self.gap + if is_mark { length + 1 } else { 0 }).min(self.width / 2);
         } else if self.column + self.gap + length > self.width {

@@ -1,5 +1,5 @@
-//! Examples: a job, a run of the stylist, a digest and other documents with the ids that the description of the API names,
-//! so that each of its operations can be tried as it is shown. Only a development server has them, beside the demo wardrobe.
+//! Examples: a job, a run of the stylist, a digest and other documents with the ids in the OpenAPI document, so that
+//! each of its operations can be tried unchanged. Only a development server has them, in addition to the demo wardrobe.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ const DOCUMENTS: &str = include_str!("../../../demo/examples/documents.json");
 const DRAFT: &str = "demo-oxford-draft";
 /// The photo that the draft was made from.
 const PHOTO: &[u8] = include_bytes!("../../../demo/photographs/oxford-shirt-on-a-wall.jpg");
-/// What the service made of the photo.
+/// The picture that the service created from the photo.
 const PICTURE: &[u8] = include_bytes!("../../../demo/examples/oxford-shirt.webp");
 
 /// The outputs of the finished job, by the names of their blobs.
@@ -31,8 +31,8 @@ const OUTPUTS: [(&str, &str); 2] = [
     ("jobs/0b9f5c4e5a0f4a4e9c3e0d5f0c1b2a3d/outputs/demo/digest.md", include_str!("../../../demo/examples/digest.md")),
 ];
 
-/// Writes the documents for the development user, if they have the demo and not yet all of its files. Those that exist
-/// already are left as they are.
+/// Writes the documents for the development user, if they have the demo but not yet all of its files. Existing
+/// documents are not changed.
 ///
 /// # Errors
 /// When a store fails.
@@ -45,7 +45,7 @@ pub async fn import_documents(app: &AppState) -> Result<()> {
     Ok(())
 }
 
-/// Writes the files that the documents name, under the same condition.
+/// Writes the files that the documents refer to, under the same condition as [`import_documents`].
 ///
 /// # Errors
 /// When a store fails.
@@ -59,7 +59,7 @@ pub async fn import_files(app: &AppState) -> Result<()> {
     Ok(())
 }
 
-/// The documents for `user`, with dates that count back from `load_day` (UTC).
+/// Returns the documents for `user`, with dates relative to `load_day` (UTC).
 ///
 /// # Panics
 /// When the embedded file is damaged, which a test rules out.
@@ -73,7 +73,7 @@ pub fn documents(user: &UserId, load_day: Date, gallery: Gallery<'_>) -> Vec<(Ke
     all.map(|(container, document)| super::placed(container, document, user, load_day, gallery)).collect()
 }
 
-/// The files that the documents name.
+/// Returns the files that the documents refer to.
 fn files<'a>(app: &'a AppState, user: &UserId) -> Vec<(&'a ContainerName, BlobName, &'static [u8])> {
     let storage = &app.config.storage;
     let draft = ItemId::from(DRAFT);

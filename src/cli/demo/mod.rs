@@ -1,11 +1,11 @@
 //! The demo wardrobe of the development user: data files (`demo/README.md`), embedded, written once into a store in
 //! which that user has nothing of their own yet.
 //!
-//! Pictures are embedded as well and kept in the blob store, after the documents: see [`import_pictures`].
+//! Pictures are embedded as well and written to the blob store after the documents: see [`import_pictures`].
 //!
-//! Loading may be cut at any point, and several processes may do it at once. The first item is written first and fixes
-//! the day that all dates count from; the profile is written last and says that everything is there. Whoever finds the
-//! former without the latter completes the work.
+//! Loading may be interrupted at any point, and several processes may do it at once. The first item is written first
+//! and fixes the day that all dates are relative to; the profile is written last and marks completion. A process that
+//! finds the former without the latter completes the work.
 
 pub mod examples;
 mod pictures;
@@ -53,7 +53,7 @@ pub enum Error {
     /// The store failed.
     #[error("the document store failed")]
     Store(#[source] store::Error),
-    /// The blob store could not do it.
+    /// The blob store failed.
     #[error("the blob store failed")]
     Blobs(#[source] blob::Error),
 }
@@ -67,10 +67,10 @@ const CONCURRENT_WRITES: usize = 256;
 /// Pictures that are written at once.
 const CONCURRENT_PICTURES: usize = 16;
 
-/// Stands before the name of a picture where its address is to be.
+/// Prefix of a picture's name in place of its URL.
 const PICTURE: &str = "picture:";
 
-/// Where the demo's pictures are kept.
+/// Where the demo's pictures are stored.
 #[derive(Clone, Copy)]
 pub struct Gallery<'a> {
     /// The store.
@@ -100,8 +100,8 @@ const FILES: [File; 6] = [
     file!("profile.json", UserProfiles),
 ];
 
-/// All documents of the demo for `user`, with dates that count back from `load_day` (UTC) and pictures in `gallery`, in
-/// the order in which they are to be written. Scraped items have no vectors yet.
+/// Returns all documents of the demo for `user`, with dates relative to `load_day` (UTC) and pictures in `gallery`, in
+/// the order of writing. Scraped items have no vectors yet.
 ///
 /// # Panics
 /// When an embedded file is damaged, which a test rules out.
@@ -114,7 +114,7 @@ pub fn documents(user: &UserId, load_day: Date, gallery: Gallery<'_>) -> Vec<(Ke
     FILES.iter().flat_map(of_file).map(place).collect()
 }
 
-/// A document of a file with the user, dates and addresses of pictures in their places, and its key.
+/// Fills user, dates and picture URLs into a document of a file; returns it with its key.
 fn placed(
     container: Container,
     mut document: Value,
@@ -135,8 +135,7 @@ fn field<'a>(document: &'a Value, name: &str) -> &'a str {
 /// Loads the demo for `user`, unless they have a profile, or a wardrobe with anything but demo items in it. Returns
 /// whether this call completed the demo.
 ///
-/// Documents that exist already are left as they are. After an error, or a process that was killed, the next call
-/// completes what was begun.
+/// Existing documents are not changed. After an error or a crash, the next call completes the work.
 ///
 /// # Errors
 /// When the store or the model fails.
@@ -171,11 +170,10 @@ pub async fn load_if_empty(
     Ok(create_all(store, profile).await? > 0)
 }
 
-/// Keeps the demo's pictures where its documents say they are, if `user` has the demo. Returns how many were written.
+/// Writes the demo's pictures to where its documents expect them, if `user` has the demo. Returns their number.
 ///
-/// This is done once: a last blob says that all pictures were written, so that one which was deleted since stays away.
-/// Blobs that exist already are left as they are. After an error, or a process that was killed, the next call writes
-/// what is missing.
+/// This happens once: a final blob marks completion, so that pictures deleted later are not restored. Existing blobs
+/// are not changed. After an error or a crash, the next call writes the missing ones.
 ///
 /// # Errors
 /// When a store fails.
@@ -220,13 +218,14 @@ async fn shows_pictures(data: &Data, user: &UserId) -> Result<bool> {
     Ok(item.is_some_and(|item| item["imageUrl"].is_string()))
 }
 
-/// Where a picture is kept: one of the wardrobe is its owner's, as if they had sent it, one of the feed is everybody's.
+/// Returns the name of a picture: in the owner's directory for the wardrobe, as if uploaded, or in a shared one for the
+/// feed.
 fn picture_name(owner: Option<&UserId>, name: &str) -> BlobName {
     let of_owner = |owner| media::blob_name(Some(owner), &name.parse::<PictureId>().expect("an id of a picture"));
     owner.map_or_else(|| format!("demo/feed/{name}.webp").parse().expect("the name of a blob"), of_owner)
 }
 
-/// The blob that says that all pictures were written for this user.
+/// Returns the blob that marks all pictures as written for this user.
 fn mark(user: &UserId) -> BlobName {
     let name = picture_name(Some(user), "complete");
     let directory = name.segments().next().unwrap_or_default();
@@ -248,12 +247,12 @@ struct Setting<'a> {
     user: &'a UserId,
     load_day: Date,
     gallery: Gallery<'a>,
-    /// Whose the pictures are; nobody's in the feed.
+    /// Owner of the pictures; `None` for the feed.
     owner: Option<&'a UserId>,
 }
 
 impl Setting<'_> {
-    /// Puts the user, absolute dates and addresses of pictures in their places, at every depth.
+    /// Fills in the user, absolute dates and picture URLs, recursively.
     fn settle(&self, value: &mut Value) {
         match value {
             Value::String(text) => {
@@ -307,7 +306,7 @@ async fn owns_anything_else(store: &dyn DocumentStore, user: &UserId, documents:
     loop {
         let page = store.query(&query).await.map_err(Error::Store)?;
         for stored in &page.documents {
-            // A document whose id cannot be read is none of ours either.
+            // A document with an unreadable id is not part of the demo either.
             if !stored.parse::<Item>().is_ok_and(|item| of_demo.contains(item.id.as_str())) {
                 return Ok(true);
             }
@@ -381,7 +380,7 @@ pub async fn load(app: &AppState) {
     if let Err(error) = examples::import_documents(app).await {
         return warn!(error = %Chain(&error), "examples of the demo not written");
     }
-    // Beside the first requests: each file is brought to the disk, which takes longer than everything else at the start.
+    // Concurrently with the first requests: syncing each file takes longer than the rest of the startup.
     let importing = app.clone();
     app.tasks.spawn(async move {
         let app = importing;
@@ -400,7 +399,7 @@ pub async fn load(app: &AppState) {
     });
 }
 
-/// Where the demo's pictures are kept.
+/// Where the demo's pictures are stored.
 pub fn gallery(app: &AppState) -> Gallery<'_> {
     Gallery { blobs: &*app.blobs, container: &app.config.storage.archive_container }
 }

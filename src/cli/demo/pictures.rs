@@ -73,7 +73,7 @@ pub const WARDROBE: &[Picture] = pictures![
     "demo-navy-ribbed-beanie",
 ];
 
-/// What the feed shows, by its items' ids; the further pictures of a gallery have a number behind them.
+/// Pictures of the feed, by their items' ids; further pictures of a gallery have a number suffix.
 pub const FEED: &[Picture] = pictures![
     "reddit-b9c118a72858709f",
     "reddit-b9c118a72858709f-2",

@@ -55,7 +55,7 @@ fn ada() -> UserId {
     UserId::from("ada")
 }
 
-/// A blob store in a directory of its own, which goes away with it.
+/// A blob store in a temporary directory.
 struct Files {
     _directory: TempDir,
     blobs: LocalBlobs,
@@ -134,7 +134,7 @@ fn the_user_takes_the_place_of_the_placeholder_and_dates_become_absolute() {
         for text in found {
             assert_ne!(text, PLACEHOLDER_USER, "{key:?}");
             assert!(!text.starts_with("P-"), "{key:?} still has {text}");
-            // A day alone is no moment: a source's `lastDailyRun`.
+            // A bare date is not a time: a source's `lastDailyRun`.
             if let Some(at) = Timestamp::parse(text).filter(|_| text.contains('T')) {
                 assert_eq!(at.to_string(), text, "{key:?}");
                 assert!(at.get() < NOW, "{key:?} is from the future: {text}");
@@ -342,7 +342,7 @@ async fn scraped_items_have_the_ids_and_hashes_that_scraping_would_give_them() {
     assert!(wrong.is_empty(), "hashes of pictures: {wrong:#?}");
 }
 
-/// The names of the files in a directory beside this program's source, with this extension.
+/// Returns the names of the files with this extension in a directory of the source tree.
 fn files_in(directory: &str, extension: &str) -> BTreeMap<String, u64> {
     let directory = format!("{}/demo/{directory}", env!("CARGO_MANIFEST_DIR"));
     let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
@@ -407,7 +407,7 @@ async fn pictures_are_written_once() {
     assert_eq!(import_pictures(&data, files.gallery(), &ada()).await.unwrap(), 0, "there is no demo to show");
     assert!(load_if_empty(&data, &MODEL, files.gallery(), &ada(), NOW).await.unwrap());
 
-    // As after a load that was cut, or somebody's own picture under that name.
+    // As after an interrupted load, or with the user's own picture under that name.
     let first = picture_name(Some(&ada()), pictures::WARDROBE[0].name);
     let own = Bytes::from_static(b"my own picture");
     files.blobs.put(&files.container, &first, own.clone()).await.unwrap();
@@ -416,12 +416,12 @@ async fn pictures_are_written_once() {
     let kept = files.blobs.get(&files.container, &first, blob::Span::Whole).await.unwrap().unwrap();
     assert_eq!(kept.bytes().await.unwrap(), own);
 
-    // What is deleted stays away.
+    // Deleted pictures are not restored.
     assert!(files.blobs.delete(&files.container, &first).await.unwrap());
     assert_eq!(import_pictures(&data, files.gallery(), &ada()).await.unwrap(), 0);
     assert!(files.blobs.properties(&files.container, &first).await.unwrap().is_none());
 
-    // Another user has the wardrobe's as well, and the feed's are there already.
+    // Another user gets the wardrobe's pictures as well; the feed's already exist.
     let grace = UserId::from("grace");
     assert!(load_if_empty(&data, &MODEL, files.gallery(), &grace, NOW).await.unwrap());
     assert_eq!(import_pictures(&data, files.gallery(), &grace).await.unwrap(), pictures::WARDROBE.len());
@@ -622,7 +622,7 @@ async fn a_load_that_was_cut_is_completed_as_if_it_had_not_been() {
 async fn loads_at_the_same_time_make_one_demo() {
     let files = Files::new();
     let user = ada();
-    // The second one thinks that it is a day later: midnight may lie between them.
+    // The second process is a day later, as around midnight.
     let days = [NOW, NOW + Duration::days(1)];
     let mut wholes = Vec::new();
     for now in days {

@@ -255,7 +255,7 @@ async fn queues(config: &Config, queue: &dyn JobQueue) -> Vec<Report> {
     let mark = format!("{{\"doctor\":\"{}\"}}", Uuid::new_v4());
     let round_trip = async {
         queue.send(QUEUE, &mark).await?;
-        // What other examinations left is taken away with it.
+        // Also removes messages left by earlier checks.
         let mut is_back = false;
         loop {
             let messages = queue.receive(QUEUE, 32, Duration::from_secs(30)).await?;
@@ -440,7 +440,7 @@ async fn segmentation(config: &Config, http: &reqwest::Client) -> Vec<Report> {
     let Some(service) = &config.media.segmentation else {
         return Report::skipped("no service; the built-in removers work");
     };
-    // Any answer shows that somebody is there; a picture would cost them work.
+    // Any answer shows that the service is reachable; a picture would cause it work.
     match http.head(service.endpoint.clone()).send().await {
         Ok(_) => Report::good("somebody answers"),
         Err(error) => {
@@ -449,7 +449,7 @@ async fn segmentation(config: &Config, http: &reqwest::Client) -> Vec<Report> {
     }
 }
 
-/// Runs the network for cut-outs once, if it is installed.
+/// Runs the background-removal network once, if installed.
 async fn cutouts(config: &Config, segmenter: &dyn Segmenter) -> Vec<Report> {
     let Some(file) =
         app::cutout_model(&config.media.cutout_model, &config.data_directory).filter(|_| segmenter.has_network())

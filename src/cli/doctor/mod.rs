@@ -55,8 +55,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Has the checks use a directory beside the one for the embedded store, which does not exist. It is deleted when it is
-/// dropped: an examination leaves nothing behind.
+/// Makes the checks use a temporary directory beside the missing one of the embedded store. It is deleted on drop, so
+/// that the checks leave nothing behind.
 fn stand_in(config: &mut Config) -> anyhow::Result<TempDir> {
     let here = std::path::absolute(&config.data_directory)?;
     let parent =
