@@ -1,4 +1,4 @@
-//! From the colours that a file was made in to sRGB: phones write Display P3, and shown as sRGB that is pale.
+//! Converts the colours of a file to sRGB: phones write Display P3, which looks pale when shown as sRGB.
 
 use moxcms::{
     CicpColorPrimaries, CicpProfile, ColorProfile, DataColorSpace, Layout as Channels, MatrixCoefficients,
@@ -8,22 +8,23 @@ use tracing::debug;
 
 use super::picture::{Layout, Picture};
 
-/// The largest profile that is used, in bytes. Those of cameras have less than one kilobyte, those with tables one or two
-/// megabytes, of which several times as much is made.
+/// Largest accepted profile, in bytes. Profiles of cameras have less than one kilobyte, those with tables one or two
+/// megabytes, which take several times as much in memory.
 const LARGEST_PROFILE: usize = 4 * 1024 * 1024;
-/// Pixels that are converted at a time.
+/// Pixels converted at a time.
 const CHUNK: usize = 4096;
 
 /// The code points of sRGB: its primaries are those of BT.709.
 const BT_709: u8 = 1;
 const SRGB: u8 = 13;
 
-/// What the red, green and blue of a picture mean, if not what sRGB says.
+/// Colour space of a picture, if not sRGB.
 #[derive(Debug)]
 pub(super) struct ColourSpace(Box<ColorProfile>);
 
 impl ColourSpace {
-    /// As an ICC profile says. `None` if it is broken, too large or not of RGB: better the wrong green than no picture.
+    /// Parses an ICC profile; `None` if it is broken, too large or not RGB, because a slightly wrong colour is better
+    /// than no picture.
     pub(super) fn from_icc(profile: &[u8]) -> Option<Self> {
         if profile.len() > LARGEST_PROFILE {
             return None;
@@ -32,11 +33,12 @@ impl ColourSpace {
         (profile.color_space == DataColorSpace::Rgb).then(|| Self(Box::new(profile)))
     }
 
-    /// As code points of ITU-T H.273 say; what they leave open is as in sRGB. `None` if they are unknown, or mean sRGB.
+    /// Creates a colour space from code points of ITU-T H.273; unspecified parts are as in sRGB. `None` if they are
+    /// unknown or mean sRGB.
     pub(super) fn from_code_points(primaries: u16, transfer: u16) -> Option<Self> {
         let primaries = if matches!(primaries, 0 | 2) { BT_709 } else { u8::try_from(primaries).ok()? };
-        // The curves of BT.709, 601 and 2020 are those of cameras for television, and not the inverse of what a screen
-        // does. Still pictures with these numbers are shown as sRGB everywhere else.
+        // The curves of BT.709, 601 and 2020 are those of television cameras, not the inverse of a display's. Other
+        // software shows still pictures with these code points as sRGB.
         let transfer = if matches!(transfer, 0..=2 | 6 | 14 | 15) { SRGB } else { u8::try_from(transfer).ok()? };
         if (primaries, transfer) == (BT_709, SRGB) {
             return None;
@@ -47,11 +49,11 @@ impl ColourSpace {
             matrix_coefficients: MatrixCoefficients::Identity,
             full_range: true,
         });
-        // It has no curves if it could not be made.
+        // The profile has no curves if it could not be created.
         profile.red_trc.is_some().then(|| Self(Box::new(profile)))
     }
 
-    /// The picture in sRGB, or as it was if the profile does not lead there.
+    /// Converts a picture to sRGB, or returns it unchanged if the profile cannot be converted.
     pub(super) fn to_srgb(&self, picture: Picture) -> Picture {
         let channels = match picture.layout() {
             Layout::Rgb => Channels::Rgb,
@@ -89,7 +91,7 @@ mod tests {
 
     fn converted(space: &ColourSpace, pixel: &[u8]) -> Vec<u8> {
         let layout = if pixel.len() == 4 { Layout::Rgba } else { Layout::Rgb };
-        // More than a chunk, so that its end is met.
+        // More than a chunk, to test the boundary.
         let (width, height) = (100, 50);
         let picture = Picture::new(width, height, layout, pixel.repeat((width * height) as usize)).unwrap();
         let picture = space.to_srgb(picture);
@@ -134,7 +136,7 @@ mod tests {
         let large = [&whole[..], &vec![0; LARGEST_PROFILE]].concat();
         assert!(ColourSpace::from_icc(&whole).is_some() && ColourSpace::from_icc(&large).is_none());
         for length in 0..whole.len() {
-            // Broken in any place, it is at most not used.
+            // A broken profile is at worst ignored.
             if let Some(space) = ColourSpace::from_icc(&whole[..length]) {
                 converted(&space, &[1, 2, 3]);
             }

@@ -1,7 +1,7 @@
-//! The colours that a picture is made of, with names.
+//! The dominant colours of a picture, with names.
 //!
-//! Its pixels are gathered in a few groups in a perceptual colour space (k-means, always from the same start, so the same
-//! picture gives the same answer); groups that look alike become one. Transparent pixels do not count.
+//! Its pixels are clustered in a perceptual colour space (k-means with a deterministic start, so the same picture gives
+//! the same result); similar groups are merged. Transparent pixels do not count.
 
 use std::fmt;
 
@@ -15,14 +15,14 @@ const WORK_SIDE: u32 = 96;
 const GROUPS: usize = 8;
 /// Rounds of moving the groups' centres.
 const ROUNDS: usize = 12;
-/// Groups that are nearer than this are one colour to the eye.
+/// Distance below which groups look like one colour.
 const ALIKE: f32 = 0.09;
 /// Part of a picture's width and height that its corners take on each side.
 const CORNER: u32 = 12;
-/// A colour must cover this part of the picture.
+/// Minimum share of the picture that a colour must cover.
 const LEAST_SHARE: f64 = 0.04;
 
-/// What the product's colour names look like. Several looks may have one name.
+/// Reference colours of the product's colour names; a name may have several.
 const LOOKS: [(&str, [u8; 3]); 36] = [
     ("black", [16, 16, 16]),
     ("black", [36, 35, 37]),
@@ -69,14 +69,14 @@ pub struct Colour {
     pub name: &'static str,
     /// The colour itself.
     pub hex: Hex,
-    /// The part of the picture, 0 to 1, that it covers.
+    /// Share of the picture that it covers, 0 to 1.
     pub share: f64,
-    /// The part of the picture's corners, 0 to 1, that it covers: of a background, most.
+    /// Share of the picture's corners that it covers, 0 to 1; a background covers most.
     pub corners: f64,
 }
 
 impl Colour {
-    /// How far it is from grey, in `OKLab`: 0 to about 0.3.
+    /// Returns the distance from grey in `OKLab`: 0 to about 0.3.
     pub fn chroma(&self) -> f32 {
         let [_, a, b] = Converter::new().lab(&self.hex.0);
         a.hypot(b)
@@ -94,7 +94,7 @@ impl fmt::Display for Hex {
     }
 }
 
-/// The product's name for a colour.
+/// Returns the product's name for a colour.
 pub fn name(colour: [u8; 3]) -> &'static str {
     let converter = Converter::new();
     let wanted = converter.lab(&colour);
@@ -103,7 +103,7 @@ pub fn name(colour: [u8; 3]) -> &'static str {
     nearest.map_or("grey", |(name, _)| name)
 }
 
-/// A picture's colours, at most `most`, the one that covers most of it first. None if all of it is transparent.
+/// Returns at most `most` colours of a picture, largest share first; none if it is completely transparent.
 pub fn dominant(picture: &Picture, most: usize) -> Vec<Colour> {
     let small = transform::shrunk(picture, WORK_SIDE);
     let converter = Converter::new();
@@ -174,7 +174,7 @@ impl Group {
     }
 }
 
-/// K-means. The first centre is the mean, each next one the pixel that is farthest from all before it.
+/// Clusters by k-means. The first centre is the mean, each further one the pixel farthest from all previous ones.
 fn group(pixels: &[Pixel]) -> Vec<Group> {
     let mut all = Group::default();
     pixels.iter().for_each(|pixel| all.add(pixel));
@@ -205,7 +205,7 @@ fn group(pixels: &[Pixel]) -> Vec<Group> {
     groups
 }
 
-/// Makes one of groups that look alike, the nearest first.
+/// Merges similar groups, nearest first.
 fn merge(groups: &mut Vec<Group>) {
     loop {
         let pairs = (0..groups.len()).flat_map(|one| (0..one).map(move |other| (one, other)));
@@ -234,7 +234,7 @@ mod tests {
         colours.iter().map(|colour| colour.name).collect()
     }
 
-    /// Columns of colours, so many pixels wide.
+    /// Creates a picture of columns of these widths and colours.
     fn columns(parts: &[(u32, [u8; 4])]) -> Picture {
         let row: Vec<u8> = parts.iter().flat_map(|(width, pixel)| pixel.repeat(*width as usize)).collect();
         Picture::new(row.len() as u32 / 4, 40, Layout::Rgba, row.repeat(40)).unwrap()

@@ -1,7 +1,7 @@
 //! HEIC and HEIF, the format of phones.
 //!
-//! The only file that names the decoder: it is young, and could be replaced. It turns and mirrors as the container says,
-//! and converts to sRGB (phones write Display P3). EXIF says the same turn once more, and must be ignored.
+//! Only this file uses the decoder, which is young and may be replaced. It rotates and mirrors as the container says,
+//! and converts to sRGB (phones write Display P3). EXIF repeats the rotation, and must be ignored.
 
 use std::collections::HashMap;
 
@@ -19,38 +19,38 @@ use super::decode::{self, Head, Limits, Raw};
 use super::picture::{Layout, Picture};
 use super::{Error, Result};
 
-/// How deep a picture may be made of others; the decoder goes no deeper.
+/// Deepest nesting of pictures; the decoder's own limit.
 const MAX_DEPTH: u32 = 5;
 /// Coded pixels (grids and their tiles, alpha, overlays) per pixel that a picture may have.
 const MAX_CODED: u64 = 3;
-/// What an item costs at least, in pixels, so that the number of items is bounded, too.
+/// Minimum cost of an item, in pixels, which also bounds the number of items.
 const LEAST_COST: u64 = 4096;
-/// By how much a picture is shrunk at most while it is decoded. Its sides are multiples of 8, those of its chroma of 4.
+/// Largest factor of scaling during decoding. Sides are multiples of 8, those of chroma of 4.
 const MOST_REDUCTION: u32 = 4;
 /// Transfer characteristics of HDR (ITU-T H.273: PQ and HLG), which need a tone map to be shown.
 const HDR_TRANSFERS: [u16; 2] = [16, 18];
 
-/// What decoding a coded picture takes, in bytes per pixel: three for its planes, in two bytes per sample, two for a copy
-/// of one of them while it is filtered, and what is known of its blocks.
+/// Memory for decoding a coded picture, in bytes per pixel: three for its planes at two bytes per sample, two for a
+/// copy of one plane during filtering, and block data.
 const CODED_WORK: u64 = 6;
-/// What decoding takes when the picture is made as a whole, in bytes per pixel of it: planes and pixels.
+/// Memory for decoding a picture at full size, in bytes per pixel: planes and pixels.
 const WHOLE_WORK: u64 = 8;
-/// How often the coded data of a picture are in memory beside the file: as a stream, and without what escapes its markers.
+/// Copies of a picture's coded data in memory besides the file: as a stream, and without escape bytes.
 const COPIES: u64 = 2;
 
-/// Result of what the decoder does.
+/// Result of the decoder.
 type Decoded<T> = std::result::Result<T, heifer::Error>;
 
-/// A picture that may be decoded.
+/// A picture within the limits.
 struct Opened<'a> {
     file: HeifFile<'a>,
     size: (u32, u32),
-    /// By how much it is shrunk while it is decoded.
+    /// Factor of scaling during decoding.
     reduction: u32,
     decoder_bytes: u64,
 }
 
-/// What the container of a picture that may be decoded says.
+/// Reads the container of a picture and checks the limits.
 pub fn head(bytes: &[u8], limits: &Limits, least_side: u32) -> Result<Head> {
     let Opened { size, reduction, decoder_bytes, .. } = open(bytes, limits, least_side)?;
     let (width, height) = (size.0.div_ceil(reduction), size.1.div_ceil(reduction));
@@ -93,7 +93,7 @@ fn open<'a>(bytes: &'a [u8], limits: &Limits, least_side: u32) -> Result<Opened<
         .map_err(|error| Error::Corrupt(Box::new(error)))?
         .ok_or_else(|| Error::Corrupt("its size is missing".into()))?;
     limits.check(size.0, size.1)?;
-    // A small picture may be a grid of a thousand references to one huge tile: know the work before it is begun.
+    // A small picture may be a grid of a thousand references to one huge tile, so determine the work first.
     let mut budget = Budget { file: &file, left: MAX_CODED * limits.pixels, known: HashMap::new() };
     budget.spend(file.primary_id, 0).map_err(|cause| match cause {
         Refusal::TooMuch => Error::TooManyPixels { width: size.0, height: size.1 },
@@ -115,19 +115,19 @@ fn open<'a>(bytes: &'a [u8], limits: &Limits, least_side: u32) -> Result<Opened<
     Ok(Opened { file, size, reduction, decoder_bytes: decoder_bytes + COPIES * bytes.len() as u64 })
 }
 
-/// The coded pictures that a picture is made of side by side: itself, or the tiles of a grid.
+/// The coded pictures that make up a picture side by side: itself, or the tiles of a grid.
 struct Parts {
     ids: Vec<ItemId>,
     /// Number of tiles in a row.
     columns: u32,
-    /// Of each but those that the right and the lower edge cut off.
+    /// Size of each tile, except those cut off by the right and lower edge.
     size: (u32, u32),
     /// Of all.
     whole: (u32, u32),
 }
 
 impl Parts {
-    /// Those of the main picture. `None` if there is more to it: alpha, pictures in pictures, cut edges.
+    /// Returns the parts of the main picture; `None` for alpha, nested pictures or cropped edges.
     fn of(file: &HeifFile<'_>) -> Decoded<Option<Self>> {
         let id = file.primary_id;
         let Some(whole) = file.image_size(id)? else { return Ok(None) };
@@ -154,7 +154,7 @@ impl Parts {
         }
     }
 
-    /// The most that they can be shrunk by, up to `wanted`, so that they still lie side by side.
+    /// Returns the largest factor up to `wanted` by which the parts can be scaled so that they still fit side by side.
     fn reduction(&self, wanted: u32) -> u32 {
         let is_alone = self.ids.len() == 1;
         let fits = |by: u32| is_alone || (self.size.0.is_multiple_of(by) && self.size.1.is_multiple_of(by));
@@ -162,7 +162,7 @@ impl Parts {
     }
 }
 
-/// Whether an item is a coded picture and nothing else.
+/// Whether an item is a plain coded picture.
 fn is_plain(file: &HeifFile<'_>, id: ItemId) -> Decoded<bool> {
     let is_changed = |property: &Property| {
         matches!(property, Property::CleanAperture { .. } | Property::Rotation(_) | Property::Mirror(_))
@@ -171,7 +171,7 @@ fn is_plain(file: &HeifFile<'_>, id: ItemId) -> Decoded<bool> {
 }
 
 fn has_alpha(file: &HeifFile<'_>, id: ItemId) -> Decoded<bool> {
-    // The gain map and the depth of a phone's picture are auxiliary, too.
+    // The gain map and depth map of a phone's picture are also auxiliary.
     let is_alpha = |property: &Property| matches!(property, Property::AuxiliaryType(name) if name.ends_with(":alpha") || name.ends_with(":auxid:1"));
     for auxiliary in file.referencing_items(id, b"auxl") {
         if file.item_properties(auxiliary)?.any(is_alpha) {
@@ -181,11 +181,11 @@ fn has_alpha(file: &HeifFile<'_>, id: ItemId) -> Decoded<bool> {
     Ok(false)
 }
 
-/// Decodes the main picture part by part, each of which is shrunk before the next: upright, without alpha.
+/// Decodes the main picture part by part, scaling each before the next: upright, without alpha.
 fn decode_reduced(file: &HeifFile<'_>, by: u32, limits: &Limits) -> Decoded<heifer::Image<u8>> {
     let parts = Parts::of(file)?.ok_or(heifer::Error::Invalid("its parts have changed"))?;
     let mut image = match parts.ids[..] {
-        // A grid of one tile may show less than all of it.
+        // A grid of one tile may show only part of it.
         [id] => part(file, id, parts.whole, by, limits)?,
         _ => {
             let (width, height) = (parts.whole.0.div_ceil(by), parts.whole.1.div_ceil(by));
@@ -211,7 +211,7 @@ fn decode_reduced(file: &HeifFile<'_>, by: u32, limits: &Limits) -> Decoded<heif
     Ok(image)
 }
 
-/// A coded picture of this size, shrunk.
+/// Decodes a coded picture of this size, scaled down.
 fn part(
     file: &HeifFile<'_>,
     id: ItemId,
@@ -234,11 +234,11 @@ fn part(
     Ok(frame_to_rgba_sized(&reduced(frame, by), coding, width.div_ceil(by), height.div_ceil(by)))
 }
 
-/// The frame with every `by` × `by` samples as one, their mean. Planes are given back one after the other.
+/// Averages every `by` × `by` samples of a frame, freeing the planes one by one.
 fn reduced(frame: Frame, by: u32) -> Frame {
     let (old, chroma) = ([frame.widths, frame.heights], [frame.widths[1], frame.heights[1]]);
     let [widths, heights] = old.map(|sides| sides.map(|side| side.div_ceil(by)));
-    // Luma must stay a multiple of chroma: a last row of half of it is one that has no chroma of its own.
+    // Luma must stay a multiple of chroma, even if this drops a last row without its own chroma.
     let multiple = |small: u32, chroma: u32, luma: u32| match luma.checked_div(chroma) {
         Some(ratio) => small * ratio,
         None => luma.div_ceil(by),
@@ -255,7 +255,7 @@ fn reduced(frame: Frame, by: u32) -> Frame {
     Frame { planes, widths, heights, ..frame }
 }
 
-/// A plane of this size, of means; where there is no more to take the mean of, its edge goes on.
+/// Averages a plane to this size, repeating its edge where samples are missing.
 fn reduced_plane(samples: &[u16], width: usize, by: usize, (small_width, small_height): (usize, usize)) -> Vec<u16> {
     let mut small = Vec::with_capacity(small_width * small_height);
     let mut sums: Vec<u32> = vec![0; width.div_ceil(by)];
@@ -281,8 +281,7 @@ fn reduced_plane(samples: &[u16], width: usize, by: usize, (small_width, small_h
     small
 }
 
-/// What the main picture's colours mean: as its profile says, its code points, or those of the first picture that it is
-/// made of.
+/// Returns the main picture's colour space: from its profile, its code points, or those of its first part.
 fn colours(file: &HeifFile<'_>) -> Decoded<Option<ColourSpace>> {
     if let Some(profile) = file.icc_profile(file.primary_id)? {
         return Ok(ColourSpace::from_icc(profile));
@@ -303,7 +302,7 @@ fn colours(file: &HeifFile<'_>) -> Decoded<Option<ColourSpace>> {
     Ok(None)
 }
 
-/// Colour primaries and transfer characteristics of an item, from its properties or the parameters of its coding.
+/// Returns colour primaries and transfer characteristics of an item, from its properties or its bitstream.
 fn code_points(file: &HeifFile<'_>, id: ItemId) -> Decoded<Option<(u16, u16)>> {
     let said = file.item_properties(id)?.find_map(|property| match property {
         Property::Color(ColorInfo::Nclx { primaries, transfer, .. }) => Some((*primaries, *transfer)),
@@ -323,23 +322,23 @@ fn code_points(file: &HeifFile<'_>, id: ItemId) -> Decoded<Option<(u16, u16)>> {
     }))
 }
 
-/// Why a picture is not worth beginning.
+/// Why a picture is not decoded.
 enum Refusal {
     TooMuch,
     Broken(super::Cause),
 }
 
-/// The work that a file may make.
+/// Budget of decoding work for a file.
 struct Budget<'a> {
     file: &'a HeifFile<'a>,
     /// Remaining budget in pixels.
     left: u64,
-    /// What each item costs with all that it is made of. A tile that is used a thousand times is looked at once.
+    /// Cost of each item including its parts. A tile that is used a thousand times is examined once.
     known: HashMap<ItemId, u64>,
 }
 
 impl Budget<'_> {
-    /// Takes what must be decoded for an item, and returns it.
+    /// Spends the cost of decoding an item, and returns it.
     fn spend(&mut self, id: ItemId, depth: u32) -> std::result::Result<u64, Refusal> {
         if let Some(cost) = self.known.get(&id).copied() {
             return self.take(cost);
@@ -361,9 +360,9 @@ impl Budget<'_> {
                 cost += self.spend(*part, depth + 1)?;
             }
         }
-        // A picture has one alpha plane; only the first is decoded, and only that of the picture, of its parts perhaps.
+        // Only the first alpha plane is decoded, that of the picture or of its parts.
         if let Some(alpha) = self.file.referencing_items(id, b"auxl").first().filter(|alpha| **alpha != id) {
-            // The gain map and the depth of a phone's picture are auxiliary, too, and not always what we read.
+            // The gain map and depth map of a phone's picture are also auxiliary, and not always readable.
             match self.spend(*alpha, depth + 1) {
                 Ok(alpha) => cost += alpha,
                 Err(Refusal::Broken(_)) => {}
@@ -380,8 +379,8 @@ impl Budget<'_> {
     }
 }
 
-/// Pixels of a coded item, by its own bitstream: what the container says about it may be anything. If it has more bytes
-/// than pixels, they are what makes the work.
+/// Returns the pixels of a coded item according to its bitstream, because the container may be wrong. If it has more
+/// bytes than pixels, the bytes determine the work.
 fn coded_pixels(file: &HeifFile<'_>, id: ItemId) -> std::result::Result<u64, Refusal> {
     let stream = file.hevc_bitstream(id).map_err(|error| Refusal::Broken(Box::new(error)))?;
     let broken = |error: heifer::heifer_hevc_dec::Error| Refusal::Broken(Box::new(error));
@@ -412,7 +411,8 @@ mod tests {
         std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// As phones write it: a grid of 512 × 512, the last ones cut off. Of colours that go over the seams.
+    /// Creates a picture as phones write it: a grid of 512 × 512 tiles, the last ones cut off, with colours that cross
+    /// the seams.
     fn grid((width, height): (u32, u32), alpha: u8) -> Vec<u8> {
         let pixels: Vec<u8> = (0..height)
             .flat_map(|y| {

@@ -1,8 +1,7 @@
-//! JPEG, with the checks that its decoders leave to us.
-//!
-//! There are two: one is the faster by a third, and has the whole picture in memory; one shrinks while it decodes, for the
-//! pictures that would take too much. Both follow as many progressive scans as a file likes to have, each of which goes
-//! through all of the picture, and one fills up what a cut-off file lacks. So the file's markers are walked first.
+//! JPEG, with the checks that its decoders lack. There are two decoders: one is a third faster, but holds the whole
+//! picture in memory; the other scales down during decoding, for pictures that would take too much memory. Both follow
+//! any number of progressive scans, each of which covers the whole picture, and one pads truncated files. So the file's
+//! markers are checked first.
 
 use std::io::Read;
 
@@ -19,18 +18,18 @@ use super::decode::{Head, Limits, Raw};
 use super::picture::{Layout, Picture};
 use super::{Error, Result, decode};
 
-/// The most scans a file may have. Cameras and encoders write about ten; 64 coefficients in 4 components, each in a scan
-/// of its own, would be 256.
+/// Most scans of a file. Cameras and encoders write about ten; 64 coefficients in 4 components, each in its own scan,
+/// would be 256.
 const MAX_SCANS: usize = 256;
-/// The most work that scans may make of a picture, in pixels: each goes through all of them.
+/// Most work for the scans of a picture, in pixels: each scan covers all pixels.
 const MAX_SCANNED_PIXELS: u64 = 1_000_000_000;
 
-/// The most memory that decoding a whole picture may take, in bytes, if it could be shrunk meanwhile: 12 megapixels, which
+/// Most memory for decoding a picture at full size if it could be scaled down instead, in bytes: 12 megapixels, which
 /// most phones send, take 35 MiB.
 const WHOLE_BYTES: u64 = 40 * 1024 * 1024;
 
-/// What the decoder reads behind the end of a file without an end marker: bits that are no code of any table, so that it fails
-/// if it still needs some, and the marker.
+/// Appended for the decoder to a file without an end marker: bits that are not a code of any table, so that it fails if
+/// it needs more data, and the marker.
 const BEHIND_THE_END: [u8; 66] = {
     let mut bytes = [0; 66];
     let mut position = 0;
@@ -42,7 +41,7 @@ const BEHIND_THE_END: [u8; 66] = {
     bytes
 };
 
-/// Most bytes between segments that the faster decoder passes over.
+/// Most bytes between segments that the faster decoder skips.
 const SMALL_GAP: usize = 3;
 
 /// Information from a file's markers.
@@ -50,42 +49,42 @@ const SMALL_GAP: usize = 3;
 struct Outline {
     width: u32,
     height: u32,
-    /// Each component's name in scans, and which of its 64 coefficients are complete.
+    /// Each component's id in scans, and a bit set of its 64 complete coefficients.
     components: Vec<(u8, u64)>,
     is_progressive: bool,
     /// Samples of all components, subsampling considered.
     samples: u64,
     scans: usize,
-    /// Whether the first scan is of all components, so that pixels can be made at once.
+    /// Whether the first scan has all components, so that pixels can be output at once.
     is_interleaved: bool,
     has_end: bool,
-    /// Whether there are bytes between segments that belong to none.
+    /// Whether there are stray bytes between segments.
     has_gaps: bool,
-    /// Whether the scans have restart markers, at which a decoder finds its way again after damage.
+    /// Whether the scans have restart markers, at which a decoder can resynchronise after damage.
     has_restarts: bool,
 }
 
 impl Outline {
-    /// Whether the file may show a whole picture although it is not as the standard wants it. The faster decoder refuses such
-    /// files, or becomes grey where they are damaged and does not say so.
+    /// Whether the file violates the standard but may still contain a whole picture. The faster decoder refuses such
+    /// files, or silently outputs grey for damaged parts.
     fn is_odd(&self) -> bool {
         !self.has_end || self.has_gaps || self.has_restarts
     }
 
-    /// Whether the scans, if they are complete themselves, are of all coefficients of all components.
+    /// Whether the scans, if undamaged, have all coefficients of all components.
     fn has_all_scans(&self) -> bool {
         self.scans > 0 && self.components.iter().all(|(_, complete)| *complete == u64::MAX)
     }
 
-    /// Memory that decoding the whole takes, in bytes: its pixels, and the coefficients, two bytes each, if there are pixels
-    /// at the end only.
+    /// Returns the memory for decoding at full size, in bytes: the pixels, and two bytes per coefficient if pixels are
+    /// output only at the end.
     fn whole_bytes(&self) -> u64 {
         let coefficients = if self.is_progressive || !self.is_interleaved { 2 * self.samples } else { 0 };
         u64::from(self.width) * u64::from(self.height) * 3 + coefficients
     }
 
-    /// Memory that decoding takes when the picture is shrunk by so much meanwhile, in bytes: the samples and the pixels
-    /// that come out, and the coefficients of a progressive picture. If the file lacks some, the decoder copies them.
+    /// Returns the memory for decoding scaled down by this factor, in bytes: the resulting samples and pixels, and the
+    /// coefficients of a progressive picture, which the decoder copies if some are missing.
     fn reduced_bytes(&self, by: u32) -> u64 {
         let shrunk = u64::from(self.width.div_ceil(by)) * u64::from(self.height.div_ceil(by));
         let copies = match (self.is_progressive, self.has_all_scans()) {
@@ -98,12 +97,12 @@ impl Outline {
             + 2 * self.samples * copies
     }
 
-    /// Notes what a scan of this header completes.
+    /// Records the coefficients that a scan with this header completes.
     fn read_scan(&mut self, segment: &[u8]) -> Option<()> {
         let (names, rest) = segment.get(1..)?.split_at_checked(2 * usize::from(*segment.first()?))?;
         self.is_interleaved |= self.scans == 0 && names.len() == 2 * self.components.len();
         self.scans += 1;
-        // First and last coefficient, and how many of its bits are left for later scans.
+        // First and last coefficient, and the number of bits left for later scans.
         let [first, last, bits, ..] = *rest else { return None };
         if bits & 15 == 0 && first <= last && last < 64 {
             let complete = (u64::MAX >> (63 - last)) & (u64::MAX << first);
@@ -117,7 +116,7 @@ impl Outline {
     }
 }
 
-/// What the markers of a JPEG that may be decoded say.
+/// Reads the markers of a JPEG and checks the limits.
 pub fn head(bytes: &[u8], limits: &Limits, least_side: u32) -> Result<Head> {
     let outline = checked_outline(bytes, limits)?;
     let (size, whole) = ((outline.width, outline.height), outline.whole_bytes());
@@ -127,30 +126,30 @@ pub fn head(bytes: &[u8], limits: &Limits, least_side: u32) -> Result<Head> {
     Ok(Head { size, width, height, channels: 3, decoder_bytes })
 }
 
-/// Decodes a JPEG to RGB of the size that `head` says; orientation is told, not applied.
+/// Decodes a JPEG to RGB of the size in `head`; orientation is returned, not applied.
 pub fn decode(bytes: &[u8], head: &Head) -> Result<Raw> {
     let outline = outline(bytes)?;
     if head.size == (head.width, head.height) && !outline.is_odd() {
         return decode_whole(bytes, head);
     }
-    // The first byte of a marker that was cut off.
+    // The first byte of a truncated marker.
     let cut = || bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0xFF).count();
     let bytes = if outline.has_end { bytes } else { &bytes[..cut()] };
-    // The decoder shares its rows out among the threads of the pool that this runs in.
+    // The decoder distributes rows over the threads of the current pool.
     decode_reduced(bytes, head)
 }
 
 fn decode_whole(bytes: &[u8], head: &Head) -> Result<Raw> {
     let (width, height) = head.size;
     let options = DecoderOptions::default()
-        // Or a file that is damaged becomes grey from there on.
+        // Otherwise a damaged file becomes grey from there on.
         .set_strict_mode(true)
         .set_max_width(width as usize)
         .set_max_height(height as usize)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     let pixels = decoder.decode().map_err(translate_whole)?;
-    // A profile of greys or inks is of no use: pixels are made of them as one does without.
+    // Grey and ink profiles are ignored: pixels are converted as without a profile.
     let has_colours = matches!(decoder.input_colorspace(), Some(ColorSpace::YCbCr | ColorSpace::RGB));
     let profile = decoder.icc_profile().filter(|_| has_colours);
     raw((width, height), pixels, profile, decoder.exif().map(Vec::as_slice))
@@ -158,7 +157,7 @@ fn decode_whole(bytes: &[u8], head: &Head) -> Result<Raw> {
 
 fn decode_reduced(bytes: &[u8], head: &Head) -> Result<Raw> {
     let mut decoder = Decoder::new(bytes.chain(&BEHIND_THE_END[..]));
-    // One of two sides decides which of its scales is taken: the longer one, or a picture of one row would be a point.
+    // One side selects the decoder's scale: the longer one, or a picture of one row would become a point.
     let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
     let (width, height) = match head.width >= head.height {
         true => (side(head.width), u16::MAX),
@@ -186,7 +185,7 @@ fn raw((width, height): (u32, u32), pixels: Vec<u8>, profile: Option<Vec<u8>>, e
     })
 }
 
-/// Makes RGB of CMYK in place, as one does without a profile of the inks: each is a filter.
+/// Converts CMYK to RGB in place, treating inks as filters, as usual without an ink profile.
 fn to_rgb(pixels: &mut Vec<u8>) {
     let count = pixels.len() / 4;
     for pixel in 0..count {
@@ -197,7 +196,7 @@ fn to_rgb(pixels: &mut Vec<u8>) {
     pixels.truncate(3 * count);
 }
 
-/// The outline of a file that may be decoded.
+/// Returns the outline of a file, after checking the limits.
 fn checked_outline(bytes: &[u8], limits: &Limits) -> Result<Outline> {
     let outline = outline(bytes)?;
     limits.check(outline.width, outline.height)?;
@@ -247,7 +246,7 @@ fn outline(bytes: &[u8]) -> Result<Outline> {
         position = after;
         in_scan = marker == 0xDA || (in_scan && matches!(marker, 0xD0..=0xD7));
         match marker {
-            // End of the picture. What follows (another picture, a film) is not ours.
+            // End of the picture. Data after it (another picture, a video) is ignored.
             0xD9 => {
                 outline.has_end = true;
                 break;
@@ -267,7 +266,7 @@ fn outline(bytes: &[u8]) -> Result<Outline> {
                 if outline.width != 0 {
                     return Err(corrupt("more than one frame"));
                 }
-                // Lossless, hierarchical and arithmetic coding exist on paper.
+                // Lossless, hierarchical and arithmetic coding are not used in practice.
                 if marker > 0xC2 {
                     return Err(Error::Unsupported("it is coded in a way that no camera uses".into()));
                 }
@@ -284,8 +283,8 @@ fn outline(bytes: &[u8]) -> Result<Outline> {
     if outline.width == 0 { Err(corrupt("it has no frame")) } else { Ok(outline) }
 }
 
-/// The next marker at or after `position`, and the position behind it. Bytes that are not one are skipped: in a scan
-/// they are the picture, where FF is always followed by 00 or a restart.
+/// Returns the next marker at or after `position`, and the position after it. Other bytes are skipped: within a scan
+/// they are picture data, where FF is always followed by 00 or a restart.
 fn next_marker(bytes: &[u8], position: usize) -> Option<(u8, usize)> {
     let mut position = position;
     loop {
@@ -321,7 +320,7 @@ mod tests {
     /// A frame of 640 × 480 with 4:2:0 subsampling.
     const FRAME: [u8; 19] = [0xFF, 0xC2, 0, 17, 8, 0x01, 0xE0, 0x02, 0x80, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
 
-    /// The header of a scan of two components' coefficients 1 to 63, as precise as they get.
+    /// Header of a scan with coefficients 1 to 63 of two components, at full precision.
     const SCAN: [u8; 12] = [0xFF, 0xDA, 0, 10, 2, 1, 0, 3, 0, 1, 63, 0];
 
     fn file(scans: usize, end: bool) -> Vec<u8> {
@@ -448,7 +447,8 @@ mod tests {
             }
             for lacking in [4, 8, 40, 300] {
                 let found = decoded(&whole[..end - lacking], u32::MAX);
-                // The last scan of a progressive picture has the last bits of what is known already, and no codes for some.
+                // The last scan of a progressive picture has only the last bits of known coefficients, and no codes for
+                // some.
                 let is_near = |found: Picture| {
                     let apart = found.bytes().iter().zip(expected.bytes()).map(|(one, other)| one.abs_diff(*other));
                     apart.map(u64::from).sum::<u64>() < 2 * expected.bytes().len() as u64
@@ -470,7 +470,7 @@ mod tests {
 
     #[test]
     fn a_damaged_stretch_is_refused() {
-        // The image of the first scan, with a stretch of it set to bits that are no code.
+        // The data of the first scan, with part of it set to bits that are not a code.
         let whole = data("orientation-1.jpg");
         let scan = whole.windows(2).rposition(|pair| pair == [0xFF, 0xDA]).unwrap();
         let mut damaged = whole.clone();
@@ -491,14 +491,14 @@ mod tests {
         let mut recovered = 0;
         for seed in 0..40_usize {
             let mut damaged = whole.clone();
-            // Never a marker, so that the file's structure stays as it was.
+            // Never a marker, so that the file's structure is unchanged.
             let place = restarts[1] + 4 + seed % (restarts[2] - restarts[1] - 8);
             for byte in &mut damaged[place..place + 3] {
                 *byte = u8::try_from((usize::from(*byte) * 7 + seed * 13) % 255).unwrap();
             }
             let Ok(found) = decoded(&damaged, u32::MAX) else { continue };
             recovered += 1;
-            // All that is below the damaged rows.
+            // Everything below the damaged rows.
             let rows = found.bytes().len() / 2;
             let apart =
                 found.bytes()[rows..].iter().zip(&expected.bytes()[rows..]).map(|(one, other)| one.abs_diff(*other));

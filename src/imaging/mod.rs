@@ -1,7 +1,7 @@
-//! Pictures: decoding what phones send, shrinking, cutting out the garment, and WebP.
+//! Pictures: decoding uploads, scaling, cutting out garments, and encoding WebP.
 //!
-//! All of it is work for threads, not for the runtime: [`pool`] runs it beside the async threads, and bounds how many
-//! pictures are in memory at once. [`pipeline`] is the whole way from an upload to a WebP. Nothing here knows HTTP.
+//! All of this is blocking work: [`pool`] runs it outside the async threads, and bounds the number of pictures in
+//! memory. [`pipeline`] converts an upload to a WebP. This module is independent of HTTP.
 
 mod colour_space;
 pub mod colours;
@@ -28,19 +28,19 @@ pub use self::picture::Picture;
 /// Result of work on a picture.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The error below an [`Error`], whatever made it.
+/// The cause of an [`Error`].
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
-/// Why a picture cannot be worked on.
+/// Why a picture cannot be processed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not a picture, or of a kind that we do not read.
+    /// Not a picture, or in an unsupported format.
     #[error("the picture's format is not supported")]
     Unsupported(#[source] Cause),
-    /// It begins like a picture and is none: broken, cut off, empty.
+    /// It begins like a picture, but is broken, truncated or empty.
     #[error("the picture is corrupt")]
     Corrupt(#[source] Cause),
-    /// More pixels than we decode, or so many bytes per pixel that decoding takes too much memory.
+    /// Too many pixels, or decoding would take too much memory.
     #[error("the picture has too many pixels: {width} × {height}")]
     TooManyPixels {
         /// Pixels per row; 0 when the file was refused before that was known.
@@ -56,19 +56,19 @@ pub enum Error {
         /// The most that is taken.
         limit: usize,
     },
-    /// The background could not be removed; the cause says so in plain words.
+    /// The background could not be removed; the cause is readable by callers.
     #[error("the picture cannot be segmented")]
     Segmentation(#[source] Cause),
-    /// The network for cut-outs was asked for and is not installed.
+    /// The background-removal network was requested but is not installed.
     #[error("the network for cut-outs is not installed")]
     NoNetwork,
     /// The result cannot be written in its format.
     #[error("the picture cannot be encoded")]
     Encoding(#[source] Cause),
-    /// Too many pictures are waiting; worth another try later.
+    /// Too many pictures are waiting; a later retry may succeed.
     #[error("too many pictures are waiting to be worked on")]
     Busy,
-    /// The work panicked: a bug, of ours or of a decoder.
+    /// The work panicked: a bug in this service or a decoder.
     #[error("processing of the picture panicked")]
     Broken,
 }

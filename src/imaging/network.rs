@@ -1,8 +1,8 @@
-//! The network that finds a garment in a picture: U²-Net-p, 1.1 million weights, run by `rten`.
+//! The neural network that finds a garment in a picture: U²-Net-p, 1.1 million weights, run by `rten`.
 //!
-//! Its file is not part of the program (`scripts/fetch-models`). Only the one file is taken whose hash is known: it is
-//! checked when the service starts, and read when the first picture needs it, so that a service without pictures has the
-//! memory for it free.
+//! Its file is not embedded in the binary (`scripts/fetch-models`). Only the file with the known hash is accepted: it
+//! is checked when the service starts, and loaded when the first picture needs it, so that a service without pictures
+//! does not use memory for it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -22,12 +22,12 @@ pub const FILE_NAME: &str = "u2netp.onnx";
 const SHA256: &str = "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8";
 /// Size of the model's file, in bytes.
 const FILE_BYTES: u64 = 4_574_861;
-/// Sides of the picture that the network looks at, in pixels.
+/// Sides of the network's input picture, in pixels.
 pub(super) const SIDE: u32 = 320;
-/// Mean and standard deviation of red, green and blue that the network was trained with.
+/// Mean and standard deviation of red, green and blue in the network's training.
 const CHANNELS: [(f32, f32); 3] = [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)];
 
-/// Why a model's file is not used.
+/// Why a model's file is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read.
@@ -39,7 +39,7 @@ pub enum Error {
         #[source]
         cause: io::Error,
     },
-    /// It is damaged, or another model.
+    /// The file is damaged or another model.
     #[error("{} is damaged or another model: {found}, not those of u2netp.onnx; scripts/fetch-models gets it", .path.display())]
     Foreign {
         /// Path of the model file.
@@ -49,22 +49,23 @@ pub enum Error {
     },
 }
 
-/// The network. It works on a thread of its own: with more, each would take 60 MiB more.
+/// The network. It runs on a single dedicated thread, because each further thread would take 60 MiB.
 pub struct Network {
     path: PathBuf,
     loaded: Mutex<Option<Arc<Loaded>>>,
 }
 
-/// What the network makes of a picture: for each of [`SIDE`] × [`SIDE`] places how surely it belongs to the garment.
+/// The network's output for a picture: for each of [`SIDE`] × [`SIDE`] points, the confidence that it belongs to the
+/// garment.
 pub(super) struct Saliency(Vec<f32>);
 
 impl Saliency {
-    /// From 0 to 1, row by row.
+    /// Returns the values from 0 to 1, row by row.
     pub fn values(&self) -> &[f32] {
         &self.0
     }
 
-    /// A map that somebody else has drawn.
+    /// Creates a map from values.
     #[cfg(test)]
     pub fn from_values(values: Vec<f32>) -> Self {
         assert_eq!(values.len(), (SIDE * SIDE) as usize);
@@ -80,10 +81,10 @@ struct Loaded {
 }
 
 impl Network {
-    /// The network in this file, which is checked here and read when it is needed.
+    /// Opens the network in this file, which is checked now and loaded when needed.
     ///
     /// # Errors
-    /// When it cannot be read or is not the one file that is known.
+    /// When the file cannot be read or has an unknown hash.
     pub fn open(path: &Path) -> Result<Self, Error> {
         read(path)?;
         Ok(Self { path: path.to_owned(), loaded: Mutex::new(None) })
@@ -99,13 +100,13 @@ impl Network {
         if let Some(loaded) = &*loaded {
             return Ok(loaded.clone());
         }
-        // Again, as it may be another file by now.
+        // Checked again, because the file may have been replaced.
         let new = Arc::new(Loaded::new(read(&self.path)?)?);
         *loaded = Some(new.clone());
         Ok(new)
     }
 
-    /// Looks for the garment in a picture. Blocks until it is found: about half a second on one core.
+    /// Finds the garment in a picture. Blocks for about half a second on one core.
     pub(super) fn find(&self, picture: &Picture) -> Result<Saliency, Cause> {
         self.load()?.find(picture)
     }
@@ -113,7 +114,7 @@ impl Network {
 
 impl Loaded {
     fn new(file: Vec<u8>) -> Result<Self, Cause> {
-        // The operators that the file has; all others stay out of the program.
+        // Only the operators of this model; all others are not linked.
         let operators =
             op_registry!(Add, Cast, Concat, Conv, Gather, MaxPool, Relu, Resize, Shape, Sigmoid, Slice, Unsqueeze);
         let model = ModelOptions::with_ops(operators).load(file)?;
@@ -144,7 +145,7 @@ impl Loaded {
     }
 }
 
-/// The picture as the network takes it: shrunk to a square, its brightest value 1, channel after channel.
+/// Converts a picture to the network's input: scaled to a square, normalised to a maximum of 1, channel by channel.
 fn normalised(picture: &Picture) -> Vec<f32> {
     let small = transform::stretched(picture, (SIDE, SIDE)).into_rgb();
     let brightest = f32::from(small.bytes().iter().copied().max().unwrap_or_default().max(1));
@@ -155,11 +156,11 @@ fn normalised(picture: &Picture) -> Vec<f32> {
     values
 }
 
-/// Reads a model's file, if it is the one that is known. One of another size is not read.
+/// Reads a model's file if its hash is known. A file of another size is not read.
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let unreadable = |cause| Error::Unreadable { path: path.to_owned(), cause };
     let foreign = |found| Error::Foreign { path: path.to_owned(), found };
-    // Before it is opened, which would wait for whoever writes to a pipe.
+    // Before opening the file, which would block on a named pipe.
     let size = path.metadata().map_err(unreadable)?.len();
     if size != FILE_BYTES {
         return Err(foreign(format!("it has {size} bytes")));

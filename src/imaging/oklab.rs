@@ -1,8 +1,8 @@
-//! `OKLab`, a colour space in which equal distances look equally different, made fast by tables.
+//! `OKLab`, a perceptually uniform colour space, with look-up tables for speed.
 
 use std::sync::LazyLock;
 
-/// A colour: lightness 0 to 1, then green to red and blue to yellow, each about -0.3 to 0.3.
+/// A colour: lightness 0 to 1, then green–red and blue–yellow, each about -0.3 to 0.3.
 pub type Lab = [f32; 3];
 
 /// Steps of the table of cube roots.
@@ -16,13 +16,13 @@ static LINEAR: LazyLock<[f32; 256]> = LazyLock::new(|| {
     })
 });
 
-/// Cube roots of 0 to 1, each with how much larger the next is.
+/// Cube roots of 0 to 1, each with the difference to the next.
 static ROOT: LazyLock<Vec<[f32; 2]>> = LazyLock::new(|| {
     let root = |step: usize| (step as f32 / ROOTS as f32).cbrt();
     (0..=ROOTS).map(|step| [root(step), root(step + 1) - root(step)]).collect()
 });
 
-/// Converts many colours; the tables are looked up once.
+/// Converts many colours with the same tables.
 pub struct Converter {
     linear: &'static [f32; 256],
     root: &'static [[f32; 2]],
@@ -34,7 +34,7 @@ impl Converter {
         Self { linear: &LINEAR, root: &ROOT }
     }
 
-    /// The colour of an sRGB pixel; what follows its three values is not looked at.
+    /// Converts an sRGB pixel; bytes after its three values are ignored.
     #[expect(clippy::many_single_char_names, reason = "the names of the colour space")]
     pub fn lab(&self, pixel: &[u8]) -> Lab {
         let [r, g, b] = [0, 1, 2].map(|channel| self.linear[usize::from(pixel[channel])]);
@@ -49,7 +49,7 @@ impl Converter {
         ]
     }
 
-    /// The cube root of 0 to 1, right to 0.001 except in the deepest black.
+    /// Returns the cube root of a value from 0 to 1, accurate to 0.001 except in the deepest black.
     fn cube_root(&self, value: f32) -> f32 {
         let place = value * ROOTS as f32;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to the size of the table")]
@@ -59,7 +59,8 @@ impl Converter {
     }
 }
 
-/// How different two colours look: 0.02 is just seen. Hue and chroma count twice, as the space holds them too small.
+/// Returns the perceived difference of two colours: 0.02 is just noticeable. Hue and chroma count twice, because the
+/// space underestimates them.
 pub fn distance(one: Lab, other: Lab) -> f32 {
     distance_squared(one, other).sqrt()
 }

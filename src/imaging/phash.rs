@@ -1,9 +1,8 @@
-//! Perceptual hashes, equal to those of `imagehash.phash` in Python with Pillow: stored hashes came from there.
-//!
-//! A picture becomes grey, 32 × 32, a table of frequencies (DCT-II); the 8 × 8 lowest of these against their median are
-//! the 64 bits. What Pillow rounds is rounded here in the same places, so that only decoders make a difference: on the
-//! pictures of `tests/unit/fixtures/phash` at most two bits, mostly none. As there, alpha and EXIF orientation are
-//! ignored.
+//! Perceptual hashes compatible with `imagehash.phash` in Python with Pillow, which created the stored hashes. A
+//! picture is converted to grey, scaled to 32 × 32, and transformed (DCT-II); comparing the 8 × 8 lowest frequencies
+//! with their median gives the 64 bits. Rounding is the same as in Pillow, so that only decoders cause differences: at
+//! most two bits, mostly none, on the pictures of `tests/unit/fixtures/phash`. As in Python, alpha and EXIF orientation
+//! are ignored.
 
 use std::f64::consts::PI;
 
@@ -15,12 +14,12 @@ use super::picture::Picture;
 use super::pool::PixelPool;
 use crate::model::perceptual_hash::PerceptualHash;
 
-/// Width and height of the picture that is transformed.
+/// Width and height of the transformed picture.
 const SIDE: usize = 32;
-/// Width and height of the frequencies that count.
+/// Width and height of the used frequencies.
 const FREQUENCIES: usize = 8;
-/// The longest side, in pixels, that a picture keeps when it is shrunk while it is decoded: many times what is left in the
-/// end, so that the hash is the same.
+/// Longest side that a picture keeps when scaled during decoding, in pixels: many times the final size, so that the
+/// hash is the same.
 const LEAST_SIDE: u32 = 1024;
 /// Pillow's fixed point for 8-bit samples: 32 bits less 8 of the sample and 2 for overshooting.
 const PRECISION_BITS: u32 = 22;
@@ -32,7 +31,7 @@ const SUPPORT: f64 = 3.0;
 /// # Errors
 /// Those of [`decode::decode`] and of [`PixelPool`].
 pub async fn hash(pool: &PixelPool, bytes: Bytes, limits: &Limits) -> Result<PerceptualHash> {
-    // The size alone needs no place in the queue.
+    // Checking the size needs no slot in the queue.
     limits.check_file(bytes.len())?;
     let (head, limits) = (bytes.clone(), limits.clone());
     let head_limits = limits.clone();
@@ -41,11 +40,11 @@ pub async fn hash(pool: &PixelPool, bytes: Bytes, limits: &Limits) -> Result<Per
     pool.run(move || Ok(hash_picture(&decode::decode_as_stored(&bytes, &limits, LEAST_SIDE)?))).await
 }
 
-/// Hashes a picture as it lies there.
+/// Hashes a picture as it is.
 pub fn hash_picture(picture: &Picture) -> PerceptualHash {
     let small = shrink(picture);
     let mut table = small.map(|row| row.map(f64::from));
-    // Columns, then rows, as the original has it.
+    // Columns, then rows, as in the original.
     table = transpose(&table);
     table.iter_mut().for_each(dct);
     table = transpose(&table);
@@ -64,7 +63,7 @@ fn grey(pixel: &[u8]) -> u8 {
     u8::try_from((red * 19_595 + green * 38_470 + blue * 7_471 + 0x8000) >> 16).unwrap_or(u8::MAX)
 }
 
-/// The picture in grey at 32 × 32, as Pillow's Lanczos filter makes it: across, then down.
+/// Scales the picture to 32 × 32 in grey like Pillow's Lanczos filter: horizontally, then vertically.
 fn shrink(picture: &Picture) -> [[u8; SIDE]; SIDE] {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let channels = picture.layout().channels();
@@ -88,7 +87,7 @@ fn shrink(picture: &Picture) -> [[u8; SIDE]; SIDE] {
     small
 }
 
-/// The samples that one sample of the result is made of, and their weights.
+/// The source samples of one resulting sample, and their weights.
 struct Window {
     first: usize,
     weights: Vec<i32>,
@@ -103,7 +102,7 @@ impl Window {
     }
 }
 
-/// The windows of a line of so many samples.
+/// Returns the windows for a line of this many samples.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -111,7 +110,7 @@ impl Window {
 )]
 fn windows(length: usize) -> Vec<Window> {
     let scale = length as f64 / SIDE as f64;
-    // A picture that grows is not blurred.
+    // Upscaling does not blur.
     let filter_scale = scale.max(1.0);
     let support = SUPPORT * filter_scale;
     let window = |place: usize| {
@@ -139,8 +138,8 @@ fn transpose(table: &[[f64; SIDE]; SIDE]) -> [[f64; SIDE]; SIDE] {
     std::array::from_fn(|y| std::array::from_fn(|x| table[x][y]))
 }
 
-/// DCT-II, each line split into its sums and its differences. Unlike a plain sum of cosines this leaves exact zeros where
-/// a picture is plain or symmetric, and the median is often among them.
+/// Computes the DCT-II by splitting a line into sums and differences. Unlike a plain sum of cosines, this gives exact
+/// zeros for plain or symmetric pictures, and the median is often among them.
 fn dct(line: &mut [f64; SIDE]) {
     let transformed = dct_of(line);
     line.copy_from_slice(&transformed);
@@ -161,7 +160,7 @@ fn dct_of(line: &[f64]) -> Vec<f64> {
     let even = dct_of(&sums);
     let odd = dct_of(&differences);
     let mut transformed = Vec::with_capacity(length);
-    // Of the odd ones, each pair of neighbours comes as their sum; the first one is half of its own.
+    // Odd coefficients come as sums of neighbours; the first is half of itself.
     let mut last = odd[0] / 2.0;
     for place in 0..half {
         transformed.push(even[place]);

@@ -2,7 +2,7 @@
 
 use image::{DynamicImage, RgbImage, RgbaImage};
 
-/// How the pixels of a [`Picture`] lie in memory.
+/// Memory layout of the pixels of a [`Picture`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// Red, green, blue.
@@ -31,7 +31,7 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// A picture of these bytes, row by row; `None` if they are not exactly `width` × `height` pixels, or none at all.
+    /// Creates a picture from bytes, row by row; `None` if they are not exactly `width` × `height` pixels, or empty.
     pub fn new(width: u32, height: u32, layout: Layout, bytes: Vec<u8>) -> Option<Self> {
         let pixels = usize::try_from(u64::from(width) * u64::from(height)).ok()?;
         let expected = pixels.checked_mul(layout.channels())?;
@@ -73,20 +73,20 @@ impl Picture {
         self.layout == Layout::Rgba
     }
 
-    /// Part of the pixels, 0 to 1, that one sees the background through: alpha below 250.
+    /// Returns the share of visibly transparent pixels (alpha below 250), 0 to 1.
     pub fn transparent_share(&self) -> f64 {
         match self.layout {
             Layout::Rgb => 0.0,
             Layout::Rgba => {
                 let pixels = self.bytes.as_chunks::<4>().0;
-                // A sum of narrow numbers, not a count: several pixels are looked at together.
+                // A sum of narrow integers rather than a count, so that it vectorises.
                 let transparent: u32 = pixels.iter().map(|[_, _, _, alpha]| u32::from(*alpha < 250)).sum();
                 f64::from(transparent) / pixels.len() as f64
             }
         }
     }
 
-    /// The same picture with an alpha channel, opaque where there was none.
+    /// Adds an opaque alpha channel if there is none.
     #[must_use]
     pub fn into_rgba(self) -> Self {
         match self.layout {
@@ -98,7 +98,7 @@ impl Picture {
         }
     }
 
-    /// The same picture without an alpha channel, on white where it was transparent.
+    /// Removes the alpha channel, blending with white.
     #[must_use]
     pub fn into_rgb(self) -> Self {
         match self.layout {
@@ -117,7 +117,7 @@ impl Picture {
         }
     }
 
-    /// The pixels in the form of the `image` crate, without copying them.
+    /// Converts to the type of the `image` crate, without copying.
     pub(super) fn into_image(self) -> DynamicImage {
         let wrong = "a picture's bytes fit its size";
         match self.layout {
@@ -130,7 +130,7 @@ impl Picture {
         }
     }
 
-    /// A picture from the `image` crate, without copying where the pixels are what we keep. `None` if it is empty.
+    /// Converts from the `image` crate, without copying if the layout is supported. `None` if it is empty.
     pub(super) fn from_image(image: DynamicImage) -> Option<Self> {
         let (width, height) = (image.width(), image.height());
         if image.color().has_alpha() {

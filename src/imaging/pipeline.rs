@@ -1,4 +1,4 @@
-//! The whole way of a picture: decoded, shrunk, its background removed, and written as WebP.
+//! The processing of a picture: decoding, scaling, background removal, and encoding as WebP.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use super::pool::{Memory, PixelPool};
 use super::segment::{CutoutOptions, LONGEST_SIDE, Remover, Segmenter};
 use super::{Picture, Result, remove, webp};
 
-/// Memory that is held for a picture once it is shrunk, in bytes: itself, and what a segmentation service answers. Cutting
-/// it out and writing it take more, about 45 MiB, but only as many at once as there are threads.
+/// Memory held for a scaled picture, in bytes: itself, and a segmentation service's answer. Cut-out and encoding take
+/// more, about 45 MiB, but only for as many pictures as there are threads.
 const SHRUNK_BYTES: u64 = 24 * 1024 * 1024;
 
-/// Decodes a picture on the pool, shrunk as by [`decode::decode_to_fit`], when there is memory for it. The file is gone by
-/// then; the memory is held for what comes after.
+/// Decodes a picture on the pool, scaled as by [`decode::decode_to_fit`], when there is memory for it. The file is
+/// dropped afterwards; the memory stays reserved for the next steps.
 ///
 /// # Errors
 /// Those of [`decode::decode_to_fit`] and of [`PixelPool`].
@@ -30,7 +30,7 @@ pub async fn open(pool: &PixelPool, file: Bytes, limits: &Limits, longest_side: 
     Ok((picture, memory))
 }
 
-/// The steps from an upload to what is kept of it. Pixels are worked on by the pool alone.
+/// The steps from an upload to the stored picture. All pixel work runs on the pool.
 #[derive(Clone)]
 pub struct Pipeline {
     pool: Arc<PixelPool>,
@@ -38,7 +38,7 @@ pub struct Pipeline {
     limits: Limits,
 }
 
-/// A picture as it is kept.
+/// A processed picture.
 #[derive(Debug, Clone)]
 pub struct Processed {
     /// The file.
@@ -47,23 +47,23 @@ pub struct Processed {
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// Part of the pixels, 0 to 1, that are transparent.
+    /// Share of transparent pixels, 0 to 1.
     pub transparent_share: f64,
-    /// Who had the last word on the background; `None` if nobody was asked.
+    /// The remover that made the final decision; `None` if none was used.
     pub by: Option<Remover>,
-    /// The network's confidence in its cut, 0 to 1, taken or not.
+    /// The network's confidence in its cut, 0 to 1, whether accepted or not.
     pub confidence: Option<f32>,
-    /// Why the background is still there, if it is.
+    /// Reason for keeping the background, if it was kept.
     pub kept_whole: Option<remove::Reason>,
 }
 
 impl Pipeline {
-    /// Works on the threads of `pool`.
+    /// Creates a pipeline that works on the threads of `pool`.
     pub fn new(pool: Arc<PixelPool>, segmenter: Arc<dyn Segmenter>, limits: Limits) -> Self {
         Self { pool, segmenter, limits }
     }
 
-    /// Jobs that may be in work at once.
+    /// Returns the number of concurrent jobs.
     pub fn threads(&self) -> usize {
         self.pool.threads()
     }
@@ -73,11 +73,11 @@ impl Pipeline {
         &*self.segmenter
     }
 
-    /// Makes a WebP from the bytes of a picture, with its background or without.
+    /// Creates a WebP from the bytes of a picture, with or without its background.
     ///
     /// # Errors
-    /// Any [`Error`](super::Error): those of decoding are the sender's fault, [`Busy`](super::Error::Busy) is nobody's,
-    /// the others are ours or the segmentation service's.
+    /// Any [`Error`](super::Error): decoding errors are the sender's fault, [`Busy`](super::Error::Busy) is overload,
+    /// all others come from this service or the segmentation service.
     pub async fn process(&self, bytes: Bytes, options: CutoutOptions) -> Result<Processed> {
         let (picture, _memory) = open(&self.pool, bytes, &self.limits, LONGEST_SIDE).await?;
         let cut = self.segmenter.cut_out(picture, options).await?;
@@ -109,7 +109,7 @@ mod tests {
     use crate::imaging::pool::PoolOptions;
     use crate::imaging::segment::CutOut;
 
-    /// A service that takes pictures and gives none back until it may.
+    /// A segmentation service that holds pictures until released.
     struct Slow {
         taken: AtomicUsize,
         most: AtomicUsize,

@@ -1,15 +1,15 @@
-//! Shrinking row by row, while a picture is decoded: each square of pixels becomes their mean.
+//! Scales a picture down row by row during decoding, averaging squares of pixels.
 
-/// What a level of alpha weighs more than a pixel that is transparent.
+/// Weight of a level of alpha, relative to a transparent pixel.
 const OPACITY: u32 = 256;
 
-/// Makes one pixel of `by` × `by`, of rows that come one after the other.
+/// Averages `by` × `by` pixels from consecutive rows.
 pub(super) struct Reducer {
     by: usize,
     width: usize,
     channels: usize,
-    /// Of each pixel of the row that is being made: sums of its channels. With alpha, colours count by it, so that those of
-    /// transparent pixels do not bleed; next to nothing, so that a square of nothing else has their mean.
+    /// Sums of the channels of each pixel of the current row. Colours are weighted by alpha, so that transparent pixels
+    /// do not bleed; their weight is not quite zero, so that a fully transparent square keeps its mean colour.
     sums: Vec<u32>,
     /// Rows in `sums`.
     rows: usize,
@@ -17,7 +17,7 @@ pub(super) struct Reducer {
 }
 
 impl Reducer {
-    /// For a picture of this size, with three channels or, with alpha, four. `by` is at most 8.
+    /// Creates a reducer for a picture of this size, with three channels, or four with alpha. `by` is at most 8.
     pub(super) fn new((width, height): (u32, u32), channels: usize, by: u32) -> Self {
         let (columns, rows) = (width.div_ceil(by) as usize, height.div_ceil(by) as usize);
         Self {
@@ -76,7 +76,7 @@ impl Reducer {
         self.rows = 0;
     }
 
-    /// The pixels of the small picture.
+    /// Returns the pixels of the scaled picture.
     pub(super) fn finish(mut self) -> Vec<u8> {
         if self.rows > 0 {
             self.end_row();
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_square_becomes_its_mean_and_so_does_what_is_left_at_the_edges() {
-        // 3 × 3, each pixel its number times ten.
+        // 3 × 3 pixels, each with ten times its index.
         let bytes: Vec<u8> = (0..9).flat_map(|number| [number * 10, 7, 255]).collect();
         assert_eq!(reduced((3, 3), 3, 2, &bytes), [20, 7, 255, 35, 7, 255, 65, 7, 255, 80, 7, 255]);
         assert_eq!(reduced((3, 3), 3, 8, &bytes), [40, 7, 255]);

@@ -1,4 +1,4 @@
-//! Cutting a garment out of its picture: by rules where its background is plain, else by a network, or by a service.
+//! Cuts a garment out of its picture: by rules if the background is plain, otherwise by a network or a service.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,10 +18,10 @@ pub const LONGEST_SIDE: u32 = 1536;
 /// Method of removing the background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum CutoutMode {
-    /// The segmentation service, if there is one. Else the rules where they are sure, and the network for the rest.
+    /// The segmentation service, if configured. Otherwise the rules if they are sure, and the network for all others.
     #[default]
     Auto,
-    /// The rules for plain backgrounds alone.
+    /// Only the rules for plain backgrounds.
     Plain,
     /// The network alone.
     Network,
@@ -44,7 +44,7 @@ impl CutoutMode {
     }
 }
 
-/// A text that names no [`CutoutMode`].
+/// The text is not the name of a [`CutoutMode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it must be auto, plain, network or none")]
 pub struct UnknownMode;
@@ -62,7 +62,7 @@ impl FromStr for CutoutMode {
 pub struct CutoutOptions {
     /// Method of removing the background.
     pub mode: CutoutMode,
-    /// The least confidence, 0 to 1, that the network must have in its cut; below it the picture stays whole.
+    /// Minimum confidence of the network in its cut, 0 to 1; below it the picture stays whole.
     pub threshold: f32,
 }
 
@@ -116,16 +116,16 @@ impl fmt::Display for Remover {
 pub struct CutOut {
     /// The picture, transparent where its background was removed.
     pub picture: Picture,
-    /// Who had the last word; `None` if nobody was asked.
+    /// The remover that made the final decision; `None` if none was used.
     pub by: Option<Remover>,
-    /// The network's confidence in its cut, 0 to 1, taken or not.
+    /// The network's confidence in its cut, 0 to 1, whether accepted or not.
     pub confidence: Option<f32>,
-    /// Why nothing was removed, if so.
+    /// Reason for keeping the background, if it was kept.
     pub kept_whole: Option<Reason>,
 }
 
 impl CutOut {
-    /// The result of a removal by `by`.
+    /// Creates the result of a removal by `by`.
     pub fn new(removal: Removal, by: Remover, confidence: Option<f32>) -> Self {
         let (picture, kept_whole) = match removal {
             Removal::Cut { picture, .. } => (picture, None),
@@ -134,7 +134,7 @@ impl CutOut {
         Self { picture, by: Some(by), confidence, kept_whole }
     }
 
-    /// A picture that was to stay whole.
+    /// Creates the result for a picture that was to stay whole.
     fn as_asked(picture: Picture) -> Self {
         Self { picture, by: None, confidence: None, kept_whole: Some(Reason::AsAsked) }
     }
@@ -143,32 +143,32 @@ impl CutOut {
 /// Removes backgrounds.
 #[async_trait]
 pub trait Segmenter: Send + Sync {
-    /// Name in logs and ready checks.
+    /// Returns the name in logs and readiness checks.
     fn name(&self) -> &str;
 
-    /// Whether [`CutoutMode::Network`] may be asked for.
+    /// Whether [`CutoutMode::Network`] is available.
     fn has_network(&self) -> bool;
 
     /// Removes the background of a picture, whose longest side is at most [`LONGEST_SIDE`] pixels.
     ///
     /// # Errors
-    /// [`NoNetwork`](super::Error::NoNetwork) when the network is asked for and not there,
-    /// [`Segmentation`](super::Error::Segmentation) with a cause in plain words, which callers read, and those of
+    /// [`NoNetwork`](super::Error::NoNetwork) when the network is requested but not installed,
+    /// [`Segmentation`](super::Error::Segmentation) with a cause that callers can read, and those of
     /// [`PixelPool::run`].
     async fn cut_out(&self, picture: Picture, options: CutoutOptions) -> Result<CutOut>;
 }
 
-/// The removers that work in this process: rules for plain backgrounds, and a network if its file is installed.
+/// The built-in removers: rules for plain backgrounds, and a network if its file is installed.
 pub struct BuiltIn {
     pool: Arc<PixelPool>,
     network: Option<Arc<Network>>,
-    /// The network works on one picture at a time: that bounds its memory, and leaves threads of the pool to pictures that
-    /// do without it.
+    /// Lets the network process one picture at a time, which bounds its memory and leaves threads of the pool to other
+    /// pictures.
     turns: Arc<Semaphore>,
 }
 
 impl BuiltIn {
-    /// They work on the threads of `pool`.
+    /// Creates removers that work on the threads of `pool`.
     pub fn new(pool: Arc<PixelPool>, network: Option<Network>) -> Self {
         Self { pool, network: network.map(Arc::new), turns: Arc::new(Semaphore::new(1)) }
     }
@@ -180,7 +180,7 @@ impl BuiltIn {
     async fn by_network(&self, network: Arc<Network>, picture: Picture, threshold: f32) -> Result<CutOut> {
         let turn = self.turns.clone().acquire_owned().await.map_err(|_| Error::Broken)?;
         let work = move || {
-            // Held until the work is done, even if the caller has left.
+            // Held until the work is done, even if the caller was cancelled.
             let _turn = turn;
             let found = remove::remove_by_network(picture, &network, threshold).map_err(Error::Segmentation)?;
             Ok(CutOut::new(found.removal, Remover::Network, found.confidence))

@@ -1,4 +1,4 @@
-//! A segmentation service: takes a JPEG, answers with a PNG whose background is transparent.
+//! Client of a segmentation service, which takes a JPEG and answers with a PNG with a transparent background.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,13 +24,13 @@ use crate::imaging::{Error, Picture, Result};
 use crate::net::read_at_most;
 use crate::telemetry::trace_context;
 
-/// Longest answer, in bytes: more than a PNG of the size that we send can have.
+/// Longest answer, in bytes: more than a PNG of our picture size can have.
 const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
-/// Time for which other requests are refused at once after one has found that the service does not answer.
+/// How long requests are refused at once after the service did not answer.
 const VERDICT_LIFE: Duration = Duration::from_secs(5);
 
-/// Why there is no answer, in the words that callers read.
+/// Why there is no answer; the messages are for callers.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Fault {
     /// There is no connection.
@@ -39,23 +39,23 @@ pub enum Fault {
     /// It took too long.
     #[error("the segmentation service did not answer within {} s", .0.as_secs_f64())]
     Silent(Duration),
-    /// It refused the picture, or is in trouble.
+    /// It refused the picture or failed.
     #[error("the segmentation service answered with status {}", .0.as_u16())]
     Status(StatusCode),
     /// The connection broke.
     #[error("the segmentation service's answer broke off")]
     BrokeOff(#[source] Arc<reqwest::Error>),
-    /// No picture that we sent can have become so long.
+    /// The answer is longer than a processed picture can be.
     #[error("the segmentation service's answer is too long")]
     TooLong,
 }
 
 impl Fault {
-    /// Whether the service is down, rather than at odds with the picture.
+    /// Whether the service is down, rather than failing on this picture.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Silent(_) | Self::BrokeOff(_) => true,
-            // With 500 it says that it broke over this picture, as it would the next time.
+            // 500 means that it failed on this picture, and would again.
             Self::Status(status) => *status != StatusCode::INTERNAL_SERVER_ERROR && outage::of_status(status.as_u16()),
             Self::TooLong => false,
         }
@@ -69,7 +69,7 @@ pub struct ServiceOptions {
     pub endpoint: Url,
     /// Bearer token for the service.
     pub token: Option<SecretString>,
-    /// Longest time for a picture, both tries together.
+    /// Time limit for a picture, including a retry.
     pub limit: Duration,
 }
 
@@ -85,13 +85,13 @@ pub struct SegmentationService {
     options: ServiceOptions,
     http: reqwest::Client,
     pool: Arc<PixelPool>,
-    /// Removers for those who ask for one of them.
+    /// Built-in removers, for requests that select one.
     built_in: BuiltIn,
     breaker: Breaker,
 }
 
-/// Remembers for a while that the service does not answer, so that not everybody has to find out for themselves. When the
-/// verdict has run out, one picture is let through, and its verdict counts for the next while.
+/// Circuit breaker: remembers for a while that the service does not answer, so that other requests need not wait. After
+/// that, one picture is let through, and its result decides.
 #[derive(Default)]
 struct Breaker(Mutex<Option<(Instant, Fault)>>);
 
@@ -107,7 +107,7 @@ impl Breaker {
         Ok(())
     }
 
-    /// Notes what came of it. A service that answers, whatever it says, is there.
+    /// Records the outcome. Any answer counts as reachable.
     fn note(&self, fault: Option<&Fault>) {
         let down = fault.filter(|fault| matches!(fault, Fault::Unreachable(_) | Fault::Silent(_)));
         let verdict = down.map(|fault| (Instant::now() + VERDICT_LIFE, fault.clone()));
@@ -116,12 +116,14 @@ impl Breaker {
 }
 
 impl SegmentationService {
-    /// Asks the service, and `built_in` for what is not [`CutoutMode::Auto`]; pixels are worked on by `pool`.
+    /// Creates a client that uses the service for [`CutoutMode::Auto`] and `built_in` for all other modes; pixel work
+    /// runs on `pool`.
     pub fn new(options: ServiceOptions, http: reqwest::Client, pool: Arc<PixelPool>, built_in: BuiltIn) -> Self {
         Self { options, http, pool, built_in, breaker: Breaker::default() }
     }
 
-    /// Asks once more if there was no connection, or it was closed without an answer: the work is the same each time.
+    /// Sends the picture, retrying once if there was no connection or it closed without an answer; repeating is
+    /// harmless.
     async fn ask(&self, jpeg: Bytes) -> std::result::Result<Bytes, Fault> {
         match self.ask_once(jpeg.clone()).await {
             Err(Fault::Unreachable(error)) => {

@@ -1,4 +1,4 @@
-//! Turning, shrinking, JPEG, and what a segmentation service answers.
+//! Rotating, scaling, encoding JPEG, and applying a segmentation service's answer.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3, U8x4};
@@ -11,13 +11,13 @@ use super::decode::{self, Format, Limits};
 use super::picture::{Layout, Picture};
 use super::{Error, Result};
 
-/// Quality of JPEGs for other services: nobody sees them, but edges must be sharp.
+/// Quality of JPEGs for other services: they are not displayed, but edges must be sharp.
 pub const JPEG_QUALITY: u8 = 90;
 
-/// Sharp enough, and without the halos that a wider filter draws around a garment on a plain wall.
+/// Sharp enough, without the halos that a wider filter adds around a garment on a plain wall.
 const FILTER: FilterType = FilterType::CatmullRom;
 
-/// Turns and mirrors a picture as `orientation` says.
+/// Rotates and mirrors a picture according to `orientation`.
 pub(super) fn turn(picture: Picture, orientation: Orientation) -> Picture {
     if orientation == Orientation::NoTransforms {
         return picture;
@@ -27,7 +27,7 @@ pub(super) fn turn(picture: Picture, orientation: Orientation) -> Picture {
     Picture::from_image(image).expect("a turned picture has as many pixels as before")
 }
 
-/// Shrinks a picture so that its longest side is at most `longest_side` pixels. A smaller one stays as it is.
+/// Scales a picture down so that its longest side is at most `longest_side` pixels. A smaller one is unchanged.
 #[must_use]
 pub fn shrink(picture: Picture, longest_side: u32) -> Picture {
     let from = (picture.width(), picture.height());
@@ -35,7 +35,7 @@ pub fn shrink(picture: Picture, longest_side: u32) -> Picture {
     if picture.layout() == Layout::Rgb {
         return resize(&picture, to);
     }
-    // What the resizer does by itself, but without a copy of the picture.
+    // As the resizer does internally, but without copying the picture.
     let mut bytes = picture.into_bytes();
     let alpha = MulDiv::new();
     alpha.multiply_alpha_inplace_typed(&mut view::<U8x4>(&mut bytes, from)).expect(HAS_ALPHA);
@@ -49,12 +49,12 @@ pub fn shrink(picture: Picture, longest_side: u32) -> Picture {
 const HAS_ALPHA: &str = "RGBA is of a kind that has alpha";
 const ONE_PICTURE: &str = "the bytes are one picture of this size";
 
-/// The bytes of a picture as the resizer takes them.
+/// Returns a view of a picture's bytes for the resizer.
 fn view<P: PixelTrait>(bytes: &mut [u8], (width, height): (u32, u32)) -> TypedImage<'_, P> {
     TypedImage::from_buffer(width, height, bytes).expect(ONE_PICTURE)
 }
 
-/// A copy of a picture whose longest side is at most `longest_side` pixels.
+/// Returns a copy of a picture whose longest side is at most `longest_side` pixels.
 pub(super) fn shrunk(picture: &Picture, longest_side: u32) -> Picture {
     match smaller((picture.width(), picture.height()), longest_side) {
         Some(to) => resize(picture, to),
@@ -62,12 +62,12 @@ pub(super) fn shrunk(picture: &Picture, longest_side: u32) -> Picture {
     }
 }
 
-/// A copy of a picture of exactly this size, whatever that does to its proportions.
+/// Returns a copy of a picture with exactly this size, ignoring its proportions.
 pub(super) fn stretched(picture: &Picture, size: (u32, u32)) -> Picture {
     resize(picture, size)
 }
 
-/// The size in these proportions whose longest side is `longest_side`; `None` if it is no longer as it is.
+/// Returns the size with these proportions whose longest side is `longest_side`; `None` if the picture is not larger.
 fn smaller((width, height): (u32, u32), longest_side: u32) -> Option<(u32, u32)> {
     let longest = width.max(height);
     let side = |side: u32| {
@@ -77,7 +77,7 @@ fn smaller((width, height): (u32, u32), longest_side: u32) -> Option<(u32, u32)>
     (longest > longest_side).then(|| (side(width), side(height)))
 }
 
-/// A picture of exactly this size, whatever that does to its proportions. Colours of transparent pixels do not bleed.
+/// Resizes a picture to exactly this size, ignoring its proportions. Colours of transparent pixels do not bleed.
 fn resize(picture: &Picture, (width, height): (u32, u32)) -> Picture {
     let (from, to) = ((picture.width(), picture.height()), (width, height));
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FILTER));
@@ -94,7 +94,7 @@ pub(super) fn resize_mask(mask: &[u8], from: (u32, u32), to: (u32, u32)) -> Vec<
     resize_bytes::<U8>(mask, from, to, &options)
 }
 
-/// Resizes pixels of one kind. That the kind is known here keeps what others need out of the program.
+/// Resizes pixels of one type. Fixing the type keeps code for other types out of the binary.
 fn resize_bytes<P: PixelTrait>(bytes: &[u8], from: (u32, u32), to: (u32, u32), options: &ResizeOptions) -> Vec<u8> {
     let source = TypedImageRef::<P>::from_buffer(from.0, from.1, bytes).expect(ONE_PICTURE);
     let mut target = vec![0; to.0 as usize * to.1 as usize * P::size()];
@@ -103,7 +103,7 @@ fn resize_bytes<P: PixelTrait>(bytes: &[u8], from: (u32, u32), to: (u32, u32), o
     target
 }
 
-/// A JPEG of a picture, on white where it is transparent.
+/// Encodes a picture as JPEG, on white where it is transparent.
 ///
 /// # Errors
 /// [`Error::Encoding`] when a side has more than 65,535 pixels.
@@ -116,8 +116,8 @@ pub fn to_jpeg(picture: Picture, quality: u8) -> Result<Vec<u8>> {
     Ok(jpeg)
 }
 
-/// The cut-out picture, from what a segmentation service answered for `sent`: a PNG with alpha. If it has another size,
-/// its alpha is laid over the picture that was sent.
+/// Creates the cut-out picture from a segmentation service's answer for `sent`: a PNG with alpha. If it has another
+/// size, its alpha is applied to the sent picture.
 ///
 /// # Errors
 /// [`Error::Segmentation`] when the answer is not a PNG, has no alpha channel, or other proportions.
@@ -154,7 +154,7 @@ fn with_alpha(picture: Picture, alpha: &[u8]) -> Picture {
     Picture::new(width, height, Layout::Rgba, bytes).expect("neither size nor layout changed")
 }
 
-/// Whether one size is the other, scaled and rounded.
+/// Whether one size is the other scaled and rounded.
 fn has_same_proportions(one: (u32, u32), other: (u32, u32)) -> bool {
     let scaled = f64::from(one.0) / f64::from(other.0);
     // Rounding moves a side by at most one pixel, of either picture.
@@ -205,8 +205,7 @@ mod tests {
 
     #[test]
     fn all_eight_orientations_are_undone() {
-        // What is seen: A B
-        //               C D
+        // Displayed: A B C D
         let seen = [b'A', b'B', b'C', b'D'];
         for (value, stored) in [
             (1, *b"ABCD"),

@@ -1,4 +1,5 @@
-//! WebP, through libwebp: the only encoder of lossy WebP. Never to decode: the libwebp inside the crate is old.
+//! Encodes WebP with libwebp, the only encoder of lossy WebP. It is never used to decode, because the crate's libwebp
+//! is old.
 
 use webp::{Encoder, WebPConfig};
 
@@ -9,17 +10,17 @@ use super::{Error, Result};
 const QUALITY: f32 = 85.0;
 /// Effort, of 6: the files are read far more often than written.
 const METHOD: i32 = 6;
-/// Quality of the alpha channel, of 100. At 99 libwebp keeps 248 levels: all of them, of what the built-in remover makes,
-/// and else each to one in 255. At 100, which keeps all 256, method 6 makes it try every way there is to pack them: that
-/// takes ten times as long as all the rest, and saves a kilobyte (requirements/media.md).
+/// Quality of the alpha channel, of 100. At 99 libwebp keeps 248 levels: all levels of the built-in remover, and others
+/// within one of 255. At 100, which keeps all 256, method 6 tries every compression of them, which takes ten times as
+/// long as everything else and saves a kilobyte (requirements/media.md).
 const ALPHA_QUALITY: i32 = 99;
-/// Filters that predict the alpha channel before it is packed: none. The default tries one that may save a twentieth of the
-/// file where edges are soft, and nothing where they are sharp, for a quarter of the whole time and twice the memory.
+/// Prediction filter of the alpha channel: none. The default tries one that may save a twentieth of the file for soft
+/// edges and nothing for sharp ones, at a quarter of the total time and twice the memory.
 const ALPHA_FILTERING: i32 = 0;
-/// The longest side that the format has room for.
+/// Longest side that the format supports.
 const MAX_SIDE: u32 = 16_383;
 
-/// A lossy WebP of a picture, with its alpha channel if it has one.
+/// Encodes a picture as lossy WebP, with its alpha channel if it has one.
 ///
 /// # Errors
 /// [`Error::Encoding`] when a side has more than 16,383 pixels, or libwebp fails.
@@ -38,7 +39,7 @@ pub fn encode(picture: &Picture) -> Result<Vec<u8>> {
         Layout::Rgba => Encoder::from_rgba(picture.bytes(), width, height),
     };
     let encoded = encoder.encode_advanced(&config);
-    // The error of the crate is not an error by its type.
+    // The crate's error type does not implement `Error`.
     Ok(encoded.map_err(|error| Error::Encoding(format!("libwebp says {error:?}").into()))?.to_vec())
 }
 
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
     use crate::imaging::decode::{Format, Limits, decode};
 
-    /// A disc with a soft edge, in a colour that changes.
+    /// Creates a disc with a soft edge and a colour gradient.
     fn disc(layout: Layout) -> Picture {
         let mut bytes = Vec::new();
         for y in 0..96_i32 {

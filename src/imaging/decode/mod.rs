@@ -1,12 +1,13 @@
-//! From the bytes of an upload to a [`Picture`]: by their content, whatever they are called, and within limits that hold
-//! before anything is allocated.
+//! Decodes the bytes of an upload to a [`Picture`]. The format is detected from the content, and limits are checked
+//! before memory is allocated.
 //!
-//! JPEG (grey, CMYK and progressive ones too), PNG, WebP, GIF (its first frame), BMP, TIFF and HEIC. AVIF is not read: in
-//! Rust there is no AV1 decoder without C or assembly, and no phone sends it. Pictures come out upright, in sRGB.
+//! Formats: JPEG (including grey, CMYK and progressive), PNG, WebP, GIF (first frame), BMP, TIFF and HEIC. AVIF is not
+//! supported: Rust has no AV1 decoder without C or assembly, and phones do not send it. Pictures come out upright, in
+//! sRGB.
 //!
-//! What phones send (JPEG, HEIC, PNG) is shrunk while it is decoded, if it is to be shrunk to half or less: fifty megapixels
-//! would take more memory than a picture may. Of other formats, and of some rare kinds of these (interlaced, progressive,
-//! with alpha in HEIC), so many pixels are read as fit into it.
+//! Formats of phones (JPEG, HEIC, PNG) are scaled down during decoding if the target is half the size or less, because
+//! fifty megapixels would exceed the memory limit per picture. Other formats, and some rare variants of these
+//! (interlaced, progressive, HEIC with alpha), are limited to the number of pixels that fit.
 
 use std::io::Cursor;
 
@@ -23,15 +24,15 @@ use super::picture::{Layout, Picture};
 use super::reduce::Reducer;
 use super::{Error, Result, heic, jpeg, transform};
 
-/// The most memory that a PNG's header chunks may take; it has no use for more.
+/// Most memory for a PNG's header chunks.
 const PNG_CHUNK_BYTES: usize = 16 * 1024 * 1024;
 
-/// What decoders take beside their result, in bytes per pixel, measured.
+/// Memory of decoders in addition to their result, in bytes per pixel, measured.
 const WEBP_WORK: u64 = 4;
 const GIF_WORK: u64 = 4;
 const TIFF_WORK: u64 = 0;
 
-/// Limits on the pictures that are decoded.
+/// Limits on decoded pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Size of the file, in bytes.
@@ -40,13 +41,13 @@ pub struct Limits {
     pub pixels: u64,
     /// Width and height, in pixels.
     pub side: u32,
-    /// Memory that the file, a decoder and its result may take, in bytes.
+    /// Most memory for the file, a decoder and its result, in bytes.
     pub decoder_bytes: u64,
 }
 
 impl Default for Limits {
-    /// Those of the contract: 20 MiB and 50 megapixels. A picture may take 96 MiB in all, of which something is left for
-    /// the request that brought it.
+    /// Limits of the contract: 20 MiB and 50 megapixels. A picture may take 96 MiB in total, part of which is left for
+    /// its request.
     fn default() -> Self {
         Self { bytes: 20 * 1024 * 1024, pixels: 50_000_000, side: 32_768, decoder_bytes: 92 * 1024 * 1024 }
     }
@@ -80,7 +81,7 @@ impl Limits {
     }
 }
 
-/// A file format, told by the first bytes of a file.
+/// A file format, detected from the first bytes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// JPEG.
@@ -93,14 +94,14 @@ pub enum Format {
     Gif,
     /// BMP.
     Bmp,
-    /// TIFF, of either byte order, and its form for large files.
+    /// TIFF of either byte order, and BigTIFF.
     Tiff,
-    /// HEIC, or HEIF that may be one.
+    /// HEIC, or HEIF that may contain it.
     Heic,
 }
 
 impl Format {
-    /// The format that a file begins like.
+    /// Detects the format from the beginning of a file.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         match bytes {
             [0xFF, 0xD8, 0xFF, ..] => Some(Self::Jpeg),
@@ -118,19 +119,19 @@ impl Format {
     }
 }
 
-/// Decoded, and how it must be turned.
+/// A decoded picture with its orientation.
 #[derive(Debug)]
 pub struct Raw {
     /// The picture as stored in the file.
     pub(super) picture: Picture,
     /// Orientation from EXIF.
     pub(super) orientation: Orientation,
-    /// What its colours mean, if it is known not to be sRGB.
+    /// Its colour space, if known not to be sRGB.
     pub(super) colours: Option<ColourSpace>,
 }
 
 impl Raw {
-    /// The picture as it is meant: with a longest side of at most `longest_side` pixels, upright, in sRGB.
+    /// Converts to the final picture: with a longest side of at most `longest_side` pixels, upright, in sRGB.
     fn finish(self, longest_side: u32) -> Picture {
         let Self { picture, orientation, colours } = self;
         let picture = transform::shrink(picture, longest_side);
@@ -142,10 +143,10 @@ impl Raw {
     }
 }
 
-/// For decoders that may shrink: do not.
+/// Tells decoders not to scale down.
 const WHOLE: u32 = u32::MAX;
 
-/// Decodes a picture as a whole: upright, in sRGB.
+/// Decodes a picture at full size: upright, in sRGB.
 ///
 /// # Errors
 /// [`Error::Unsupported`], [`Error::Corrupt`], [`Error::TooManyPixels`] and [`Error::TooLarge`].
@@ -153,8 +154,8 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     Ok(decode_raw(bytes, limits, WHOLE)?.finish(WHOLE))
 }
 
-/// Decodes a picture and leaves it as it lies in the file, whatever EXIF and its profile say. A HEIC's rotation is part of
-/// its pixels and is applied. A large one may be shrunk, but its longest side keeps `least_side` pixels.
+/// Decodes a picture as stored, ignoring EXIF orientation and colour profile. The rotation of a HEIC is applied. A
+/// large picture may be scaled down, but its longest side keeps `least_side` pixels.
 ///
 /// # Errors
 /// Those of [`decode`].
@@ -162,7 +163,8 @@ pub(super) fn decode_as_stored(bytes: &[u8], limits: &Limits, least_side: u32) -
     Ok(decode_raw(bytes, limits, least_side)?.picture)
 }
 
-/// The memory that [`decode_as_stored`] takes beside the file, in bytes, by what the file's head says.
+/// Returns the memory that [`decode_as_stored`] needs in addition to the file, in bytes, according to the file's
+/// header.
 ///
 /// # Errors
 /// Those of [`decode`], as far as the head tells.
@@ -179,8 +181,8 @@ pub fn decode_to_fit(bytes: &[u8], limits: &Limits, longest_side: u32) -> Result
     Ok(decode_raw(bytes, limits, longest_side)?.finish(longest_side))
 }
 
-/// The memory that [`decode_to_fit`] takes beside the file, in bytes, by what the file's head says: never much less than
-/// it comes to, and at times more.
+/// Returns the memory that [`decode_to_fit`] needs in addition to the file, in bytes, according to the file's header:
+/// never much too low, sometimes too high.
 ///
 /// # Errors
 /// Those of [`decode`], as far as the head tells.
@@ -188,39 +190,39 @@ pub fn memory_to_fit(bytes: &[u8], limits: &Limits, longest_side: u32) -> Result
     Ok(head_of(known_format(bytes, limits)?, bytes, limits, longest_side)?.memory(longest_side))
 }
 
-/// By what a picture of this size may be shrunk while it is decoded, if its longest side is to keep `least_side` pixels.
-/// What is left to do is then done by a better filter, of at least one and less than two pixels for each.
+/// Returns the factor by which a picture of this size can be scaled down during decoding so that its longest side keeps
+/// `least_side` pixels. A better filter does the rest, by a factor from one to less than two.
 pub(super) fn reduction((width, height): (u32, u32), least_side: u32) -> u32 {
     [8, 4, 2].into_iter().find(|by| width.max(height).div_ceil(*by) >= least_side).unwrap_or(1)
 }
 
-/// Information from the head of a file.
+/// Information from the header of a file.
 #[derive(Debug)]
 pub(super) struct Head {
     /// Width and height of the picture in the file.
     pub(super) size: (u32, u32),
-    /// Pixels per row of what is decoded.
+    /// Pixels per row of the decoded picture.
     pub(super) width: u32,
     /// Rows of it.
     pub(super) height: u32,
     /// Bytes per pixel of it.
     pub(super) channels: u64,
-    /// Memory that decoding takes, its result included, in bytes.
+    /// Memory for decoding, including the result, in bytes.
     pub(super) decoder_bytes: u64,
 }
 
 impl Head {
-    /// Memory for decoding and shrinking to a side of `longest_side` pixels, in bytes.
+    /// Returns the memory for decoding and scaling to a side of `longest_side` pixels, in bytes.
     fn memory(&self, longest_side: u32) -> u64 {
         let pixels = u64::from(self.width) * u64::from(self.height);
-        // It is shrunk along its rows first, and then across them.
+        // It is scaled horizontally first, then vertically.
         let is_shrunk = self.width.max(self.height) > longest_side;
         let shrunk = if is_shrunk { u64::from(longest_side.min(self.width)) * u64::from(self.height) } else { 0 };
         self.decoder_bytes.max((pixels + shrunk) * self.channels)
     }
 }
 
-/// The head of a picture that may be decoded.
+/// Reads the header of a picture and checks the limits.
 fn head_of(format: Format, bytes: &[u8], limits: &Limits, least_side: u32) -> Result<Head> {
     let head = match format {
         Format::Jpeg => jpeg::head(bytes, limits, least_side)?,
@@ -268,14 +270,15 @@ fn translate_png(error: png::DecodingError) -> Error {
 
 fn png_decoder(bytes: &[u8]) -> png::Decoder<Cursor<&[u8]>> {
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: PNG_CHUNK_BYTES });
-    // It may unpack to gigabytes, and nothing here reads it.
+    // Text chunks may decompress to gigabytes, and are not needed.
     decoder.set_ignore_text_chunk(true);
-    // One byte per sample: a picture of 16 bits never takes twice the memory.
+    // One byte per sample, so that a 16-bit picture does not take twice the memory.
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
     decoder
 }
 
-/// By how much a PNG is shrunk while it is decoded. An interlaced one has its rows in no order for that.
+/// Returns the factor by which a PNG is scaled down during decoding; 1 if interlaced, because its rows are out of
+/// order.
 fn png_reduction(header: &png::Info<'_>, least_side: u32) -> u32 {
     if header.interlaced { 1 } else { reduction((header.width, header.height), least_side) }
 }
@@ -284,7 +287,7 @@ fn png_head(decoder: &mut png::Decoder<Cursor<&[u8]>>, limits: &Limits, least_si
     let header = decoder.read_header_info().map_err(translate_png)?;
     let size = (header.width, header.height);
     limits.check(size.0, size.1)?;
-    // What is decoded, and what is made of it if that is grey. A palette may have alpha.
+    // Decoded samples and, if grey, the resulting channels. A palette may have alpha.
     let (samples, channels) = match header.color_type {
         png::ColorType::Rgb => (3, 3),
         png::ColorType::Rgba | png::ColorType::Indexed => (4, 4),
@@ -322,8 +325,8 @@ fn decode_png(bytes: &[u8], least_side: u32) -> Result<Raw> {
     Ok(Raw { picture, orientation: orientation.unwrap_or(Orientation::NoTransforms), colours })
 }
 
-/// How a picture must be turned, as its EXIF says. Some programs put the name before it that JPEG wants there into files of
-/// other formats, too, and some write the number in another type than they should.
+/// Returns the EXIF orientation. Some programs write JPEG's `Exif` prefix into files of other formats, and some use the
+/// wrong number type.
 pub(super) fn exif_orientation(exif: &[u8]) -> Option<Orientation> {
     const TAG: u16 = 0x0112;
     let tiff = exif.strip_prefix(b"Exif\0").map_or(exif, |rest| rest.get(1..).unwrap_or_default());
@@ -344,7 +347,7 @@ pub(super) fn exif_orientation(exif: &[u8]) -> Option<Orientation> {
     let entries = usize::from(short(start)?);
     let entry = (0..entries).map(|number| start + 2 + 12 * number).find(|entry| short(*entry) == Some(TAG))?;
     let value = match short(entry + 2)? {
-        // A byte, a short and a long, at the start of their field.
+        // A byte, short or long, at the start of the field.
         1 => u32::from(*tiff.get(entry + 8)?),
         3 => u32::from(short(entry + 8)?),
         4 => long(entry + 8)?,
@@ -353,7 +356,7 @@ pub(super) fn exif_orientation(exif: &[u8]) -> Option<Orientation> {
     Orientation::from_exif(u8::try_from(value).ok()?)
 }
 
-/// Samples of a PNG as pixels.
+/// Converts samples of a PNG to pixels.
 fn in_colour(samples: Vec<u8>, colour_type: png::ColorType) -> Result<(Layout, Vec<u8>)> {
     Ok(match colour_type {
         png::ColorType::Rgb => (Layout::Rgb, samples),
@@ -366,7 +369,7 @@ fn in_colour(samples: Vec<u8>, colour_type: png::ColorType) -> Result<(Layout, V
     })
 }
 
-/// Makes `TO` bytes of every `FROM`, in memory that is as large as the result: growing would take up to twice that.
+/// Expands every `FROM` bytes to `TO` bytes, in memory of the size of the result; growing would take up to twice that.
 pub(super) fn spread<const FROM: usize, const TO: usize>(
     samples: &[u8],
     make: impl Fn(&[u8; FROM]) -> [u8; TO],
@@ -379,7 +382,7 @@ pub(super) fn spread<const FROM: usize, const TO: usize>(
     bytes
 }
 
-/// A decoder of the `image` crate, if its picture is not too large.
+/// Opens a decoder of the `image` crate, if its picture is within the limits.
 fn opened<D: ImageDecoder>(decoder: image::ImageResult<D>, limits: &Limits) -> Result<D> {
     let decoder = decoder.map_err(|error| translate(error, (0, 0)))?;
     let (width, height) = decoder.dimensions();
@@ -408,7 +411,7 @@ fn decode_other<D: ImageDecoder>(mut decoder: D, limits: &Limits) -> Result<Raw>
     let dimensions = decoder.dimensions();
     let translate = |error| translate(error, dimensions);
     decoder.set_limits(limits.for_image_crate()).map_err(translate)?;
-    // A picture whose EXIF cannot be read is still a picture. Formats without EXIF have other ways to say it.
+    // Unreadable EXIF is ignored. Formats without EXIF store the orientation elsewhere.
     let orientation = match decoder.exif_metadata().ok().flatten() {
         Some(exif) => exif_orientation(&exif),
         None => decoder.orientation().ok(),

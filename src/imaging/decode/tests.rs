@@ -1,4 +1,4 @@
-//! Pictures of other encoders (tests/data/README.md says which), and that they look as they should.
+//! Decodes pictures of other encoders (listed in tests/data/README.md) and checks their pixels.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn decoded(name: &str) -> Picture {
     decode(&file(name), &Limits::default()).unwrap_or_else(|error| panic!("{name}: {error:?}"))
 }
 
-/// The pixel in the middle of each quarter: top left, top right, bottom left, bottom right.
+/// Returns the pixel in the middle of each quarter: top left, top right, bottom left, bottom right.
 fn quarters(picture: &Picture) -> [[u8; 3]; 4] {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     [(1, 1), (3, 1), (1, 3), (3, 3)].map(|(x, y)| {
@@ -73,7 +73,7 @@ fn all_eight_orientations_come_out_upright() {
 
 #[test]
 fn a_heic_is_turned_once() {
-    // Its container says how to turn it, and its EXIF says so once more.
+    // Both its container and its EXIF contain the orientation.
     let picture = decoded("turned.heic");
     assert_eq!((picture.width(), picture.height()), (240, 180));
     assert_scene("turned.heic", &picture, 6);
@@ -149,7 +149,7 @@ fn every_cut_off_file_is_refused() {
 
 #[test]
 fn damaged_files_never_panic() {
-    // Every decoder meets a few thousand files with wrong bytes in them, always the same ones.
+    // Feed every decoder a few thousand corrupted files, always the same ones.
     let mut state = 1_u64;
     let mut random = move || {
         state ^= state << 13;

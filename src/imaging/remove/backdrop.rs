@@ -1,19 +1,19 @@
-//! What the background looks like: a colour that changes slowly over the picture, as the light does.
+//! A model of a plain background: a colour that changes slowly over the picture, as the light does.
 
 use std::mem;
 
 use super::Field;
 use crate::imaging::oklab::{Lab, distance, distance_squared};
 
-/// Terms of the surface that is laid through a colour channel: 1, x, y, x², xy, y².
+/// Terms of the surface fitted to a colour channel: 1, x, y, x², xy, y².
 const TERMS: usize = 6;
-/// The part of the border that must be background. The rest may be a garment that goes on outside the picture.
+/// Minimum share of the border that must be background. The rest may be a garment that extends beyond the picture.
 const LEAST_BORDER: f64 = 0.7;
-/// The most that a plain background may vary, in half of its pixels, beside the slow change.
+/// Largest median deviation of a plain background from the fitted surface.
 const MOST_NOISE: f32 = 0.022;
-/// The most stretches of the border that may be something else: more is a pattern, and not a garment.
+/// Most stretches of the border that may be something else; more indicate a pattern rather than a garment.
 const MOST_STRETCHES: usize = 8;
-/// How much darker than the rest a shadow may be, in lightness.
+/// Largest decrease in lightness that still counts as shadow.
 const DARKER: f32 = 0.35;
 /// Largest increase in brightness that still counts as light.
 const BRIGHTER: f32 = 0.12;
@@ -21,14 +21,14 @@ const BRIGHTER: f32 = 0.12;
 /// A plain background.
 pub struct Backdrop {
     surface: Surface,
-    /// How much its pixels differ from the surface: half of them less than this.
+    /// Median deviation of its pixels from the surface.
     pub noise: f32,
-    /// The most change per pixel that is still shade and not yet an edge.
+    /// Largest change per pixel that counts as shading rather than an edge.
     pub most_change: f32,
 }
 
 impl Backdrop {
-    /// The background that the border of a picture shows; `None` if it is not plain.
+    /// Finds the background from the border of a picture; `None` if it is not plain.
     pub fn find(field: &Field) -> Option<Self> {
         let border = border(field);
         let colours: Vec<Lab> = border.iter().map(|(x, y)| field.at(*x, *y)).collect();
@@ -46,7 +46,7 @@ impl Backdrop {
             noise = median(inside.collect());
             let most = (3.5 * noise).clamp(0.025, 0.08);
             let before = mem::replace(&mut chosen, errors.iter().map(|error| *error < most).collect());
-            // Once more would lay the same surface again.
+            // Another round would fit the same surface.
             if chosen == before {
                 break;
             }
@@ -59,7 +59,7 @@ impl Backdrop {
         is_plain.then_some(backdrop)
     }
 
-    /// Which pixels of a row have the colour of the background, and which have it in another light.
+    /// Determines which pixels of a row have the background's colour, and which have it in another light.
     pub fn compare(&self, field: &Field, y: usize, has_colour: &mut [bool], has_shade: &mut [bool]) {
         let paint = self.surface.row(y);
         let [lightness, a, b] = field.row(y);
@@ -71,19 +71,19 @@ impl Backdrop {
         }
     }
 
-    /// Whether a colour is that of the background where it is painted like this.
+    /// Whether a colour equals the background's colour at this point.
     fn is_same(&self, colour: Lab, paint: Lab) -> bool {
         distance_squared(colour, paint) <= (0.018 + 3.0 * self.noise).min(0.06).powi(2)
     }
 
-    /// Whether it is that in another light. Less light on the same paint scales all three values.
+    /// Whether a colour is the background's in another light. Less light on the same surface scales all three values.
     fn is_shade(&self, colour: Lab, paint: Lab) -> bool {
         let light = colour[0] / paint[0].max(0.05);
         let tint = (colour[1] - light * paint[1]).powi(2) + (colour[2] - light * paint[2]).powi(2);
         (colour[0] >= paint[0] - DARKER) & (colour[0] < paint[0] + BRIGHTER) & (tint <= (0.02 + self.noise).powi(2))
     }
 
-    /// Stretches of the outermost rows and columns that are something else.
+    /// Counts the stretches of the outermost rows and columns that are not background.
     fn stretches(&self, field: &Field) -> usize {
         let (right, bottom) = (field.width - 1, field.height - 1);
         let around = (0..right)
@@ -96,7 +96,7 @@ impl Backdrop {
             !self.is_same(colour, paint) && !self.is_shade(colour, paint)
         };
         let others: Vec<bool> = around.map(is_other).collect();
-        // A single pixel is dust.
+        // Ignore single pixels.
         others.windows(3).filter(|three| three[1] && three[2] && !three[0]).count()
     }
 }
@@ -133,9 +133,9 @@ impl Surface {
         }
     }
 
-    /// Lays the surface through points, by least squares. `None` when they say too little.
+    /// Fits the surface to points by least squares; `None` if they do not determine it.
     fn fit(&mut self, points: impl Iterator<Item = ((usize, usize), Lab)>) -> Option<()> {
-        // Normal equations, with the three channels on their right side.
+        // Normal equations, with the three channels on the right-hand side.
         let mut rows = [[0.0_f64; TERMS + 3]; TERMS];
         let mut count = 0_usize;
         for (place, colour) in points {
@@ -151,7 +151,7 @@ impl Surface {
             return None;
         }
         for (number, row) in rows.iter_mut().enumerate().skip(1) {
-            // A little stiffness, so that points on one side alone do not bend it wildly elsewhere.
+            // Slight regularisation, so that points on one side only do not bend it wildly elsewhere.
             row[number] += count as f64 * 1e-4;
         }
         for pivot in 0..TERMS {
@@ -179,7 +179,7 @@ impl Surface {
     }
 }
 
-/// Every place within a band along the border.
+/// Returns every point within a band along the border.
 fn border(field: &Field) -> Vec<(usize, usize)> {
     let (width, height) = (field.width, field.height);
     let band = (width.min(height) / 50).max(2);
@@ -195,7 +195,7 @@ fn border(field: &Field) -> Vec<(usize, usize)> {
     places
 }
 
-/// The middle value; 0 of none.
+/// Returns the median; 0 if empty.
 fn median(mut values: Vec<f32>) -> f32 {
     let middle = values.len() / 2;
     if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(middle, f32::total_cmp).1 }

@@ -1,4 +1,4 @@
-//! A picture of yes and no.
+//! A binary mask.
 
 use std::ops::Range;
 
@@ -10,11 +10,11 @@ pub struct Mask {
     pixels: Vec<bool>,
 }
 
-/// A connected part: its stretches of rows, as numbers of pixels, each with what its part is called.
+/// A connected part: its runs in rows as ranges of pixel indices, each with the label of its part.
 type Part = [(usize, Range<usize>)];
 
 impl Mask {
-    /// A mask to which nothing belongs.
+    /// Creates an empty mask.
     pub fn empty(width: usize, height: usize) -> Self {
         Self { width, height, pixels: vec![false; width * height] }
     }
@@ -24,7 +24,7 @@ impl Mask {
         self.pixels[y * self.width + x]
     }
 
-    /// Puts a pixel in or out.
+    /// Sets or clears a pixel.
     pub fn set(&mut self, x: usize, y: usize, belongs: bool) {
         self.pixels[y * self.width + x] = belongs;
     }
@@ -44,7 +44,7 @@ impl Mask {
         self.pixels.iter().filter(|belongs| **belongs).count()
     }
 
-    /// The part of the picture's border, 0 to 1, that belongs.
+    /// Returns the share of the picture's border that is set, 0 to 1.
     pub fn border_share(&self) -> f32 {
         let (width, height) = (self.width, self.height);
         let rows = [0, height - 1].into_iter().flat_map(|y| (0..width).map(move |x| (x, y)));
@@ -61,20 +61,20 @@ impl Mask {
         self
     }
 
-    /// Closes cracks of up to four pixels: grows by two, and shrinks by two. What touches the border goes on outside.
+    /// Closes gaps of up to four pixels (dilation and erosion by two). Areas at the border continue outside.
     pub fn close(&mut self) {
         const REACH: usize = 2;
         *self = self.grown(REACH).inverted().grown(REACH).inverted();
     }
 
-    /// How many pixels would belong if gaps of up to twice `reach` pixels were closed.
+    /// Returns the number of set pixels if gaps of up to twice `reach` pixels were closed.
     pub fn closed_count(&self, reach: usize) -> usize {
         let with = |pixels: Vec<bool>| Self { pixels, ..*self };
         let grown = with(self.blurred(reach).iter().map(|value| *value > 0).collect());
         grown.blurred(reach).iter().filter(|value| **value == 255).count()
     }
 
-    /// What is within `reach` pixels, to all sides, of what belongs.
+    /// Returns the mask dilated by `reach` pixels.
     pub fn grown(&self, reach: usize) -> Self {
         let (width, height) = (self.width, self.height);
         let join = |all: &mut [bool], more: &[bool]| all.iter_mut().zip(more).for_each(|(one, other)| *one |= other);
@@ -100,7 +100,7 @@ impl Mask {
         self
     }
 
-    /// The stretches of a row that belong, or do not.
+    /// Returns the runs of a row with this value.
     pub fn runs(&self, y: usize, value: bool) -> impl Iterator<Item = Range<usize>> {
         let mut end = 0;
         let runs = self.row(y).chunk_by(|one, other| one == other);
@@ -110,17 +110,17 @@ impl Mask {
         })
     }
 
-    /// Takes out parts of fewer pixels than `least`.
+    /// Clears parts of fewer pixels than `least`.
     pub fn remove_parts_below(&mut self, least: f64) {
         self.flip_parts(true, |part| (size(part) as f64) < least);
     }
 
-    /// Takes out parts that have no pixel of `seeds`.
+    /// Clears parts without a pixel of `seeds`.
     pub fn remove_parts_without(&mut self, seeds: &Self) {
         self.flip_parts(true, |part| part.iter().all(|(_, run)| !seeds.pixels[run.clone()].contains(&true)));
     }
 
-    /// Puts in holes of fewer pixels than `least`; a gap at the border is no hole.
+    /// Fills holes of fewer pixels than `least`; gaps at the border are not holes.
     pub fn fill_holes_below(&mut self, least: f64) {
         let (width, inner) = (self.width, self.width..self.width * (self.height - 1));
         let is_inside = |end: usize| inner.contains(&end) && !end.is_multiple_of(width);
@@ -128,7 +128,7 @@ impl Mask {
         self.flip_parts(false, |part| (size(part) as f64) < least && is_hole(part));
     }
 
-    /// Puts connected parts of pixels that belong out, or those of the others in, where `which` says so.
+    /// Flips the connected parts with this value for which `which` returns true.
     fn flip_parts(&mut self, value: bool, which: impl Fn(&Part) -> bool) {
         let runs = self.parts(value);
         for part in runs.chunk_by(|one, other| one.0 == other.0).filter(|part| which(part)) {
@@ -138,10 +138,10 @@ impl Mask {
         }
     }
 
-    /// Connected parts of pixels that belong, or do not, one after the other.
+    /// Returns the connected parts with this value.
     fn parts(&self, value: bool) -> Vec<(usize, Range<usize>)> {
         let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
-        // Parts that turn out to be one are joined by what they are called: each points at itself or another.
+        // Parts that turn out to be connected are joined by label (union-find): each label points to itself or another.
         let mut joined: Vec<usize> = Vec::new();
         let mut above = 0..0;
         for y in 0..self.height {
@@ -151,7 +151,7 @@ impl Mask {
                 let part = joined.len();
                 joined.push(part);
                 runs.push((part, start..end));
-                // Those that end before this one begins touch none of the next, either.
+                // Runs that end before this one cannot touch later ones either.
                 let (before, after) = (start - self.width.min(start), end.saturating_sub(self.width));
                 while above.start < above.end && runs[above.start].1.end <= before {
                     above.start += 1;
@@ -178,7 +178,7 @@ impl Mask {
         let area = (2 * reach as u32 + 1).pow(2);
         // Division by the area, as a multiplication with 24 binary places.
         let scale = ((255 << 24) + area / 2) / area;
-        // Sums of columns that move down the rows, with what is beyond the border on both sides.
+        // Sliding sums of columns, extended beyond the border on both sides.
         let mut columns = vec![0_u32; width + 2 * reach + 1];
         for y in 0..2 * reach + 1 {
             for (sum, belongs) in columns[reach..].iter_mut().zip(row(y.saturating_sub(reach))) {
@@ -274,7 +274,7 @@ mod tests {
         })
     }
 
-    /// The pixels of the square around one, those at the border again for what is beyond it.
+    /// Returns the pixels of the square around one, repeating border pixels outside.
     fn around(mask: &Mask, pixel: usize, reach: isize) -> Vec<bool> {
         let at = |place: usize, step: isize, end: usize| place.saturating_add_signed(step).min(end - 1);
         let (x, y) = (pixel % mask.width, pixel / mask.width);
@@ -282,7 +282,7 @@ mod tests {
         steps.map(|(right, down)| mask.has(at(x, right, mask.width), at(y, down, mask.height))).collect()
     }
 
-    /// The part that a pixel is in, filled from there.
+    /// Returns the part containing a pixel, by flood fill.
     fn flood(mask: &Mask, start: usize) -> BTreeSet<usize> {
         let (mut part, mut open) = (BTreeSet::new(), vec![start]);
         while let Some(pixel) = open.pop() {

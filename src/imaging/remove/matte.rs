@@ -1,4 +1,4 @@
-//! The edge of a garment: how much of each pixel is garment, and what its colour is without the background.
+//! The edge of a garment: the garment's share of each pixel, and its colour without the background.
 
 use std::ops::Range;
 
@@ -7,10 +7,10 @@ use crate::imaging::picture::{Layout, Picture};
 
 /// Half the width of the edge, in pixels of the small copy.
 const EDGE: usize = 2;
-/// How far the first outline may be from the true one, in pixels of the small copy: growing stops where a colour begins
-/// to change.
+/// Largest distance of the first outline from the true one, in pixels of the small copy, because growing stops where
+/// the colour starts to change.
 const SLACK: usize = 4;
-/// Squared distance of two colours (0 to 255 per channel) that are too near to tell how a third is mixed of them.
+/// Squared distance of two colours (0 to 255 per channel) below which the mix of a third cannot be determined.
 const TOO_NEAR: f32 = 24.0 * 24.0;
 
 /// The colours on either side of the edge, near one of its pixels.
@@ -20,7 +20,8 @@ struct Sides {
 }
 
 impl Sides {
-    /// How much of a pixel is garment, 0 to 1 or a little beyond, by its colour; `None` where both sides look alike.
+    /// Returns the garment's share of a pixel by its colour, 0 to 1 or slightly beyond; `None` if both sides look
+    /// alike.
     fn share(&self, pixel: &[u8]) -> Option<f32> {
         let (mut apart, mut along) = (0.0, 0.0);
         for ((value, garment), background) in pixel.iter().zip(&self.garment).zip(&self.background) {
@@ -32,7 +33,7 @@ impl Sides {
     }
 }
 
-/// Makes everything but the garment transparent. `mask` is the garment on `small`, a small copy of the picture.
+/// Makes everything except the garment transparent. `mask` is the garment on `small`, a small copy of the picture.
 pub fn cut(picture: Picture, mask: &Mask, small: &Picture) -> Picture {
     let (width, height) = (picture.width(), picture.height());
     let soft = mask.blurred(EDGE);
@@ -69,19 +70,19 @@ pub fn cut(picture: Picture, mask: &Mask, small: &Picture) -> Picture {
     Picture::new(width, height, Layout::Rgba, bytes).expect("neither size nor layout changed")
 }
 
-/// The rows, or columns, of a picture and of its small copy.
+/// Maps rows or columns between a picture and its small copy.
 struct Scale {
     small: usize,
     full: usize,
 }
 
 impl Scale {
-    /// Those of the picture that lie under one of the small copy.
+    /// Returns the rows of the picture covered by one of the small copy.
     fn under(&self, small: usize) -> Range<usize> {
         (small * self.full).div_ceil(self.small)..((small + 1) * self.full).div_ceil(self.small)
     }
 
-    /// Those of the small copy that one of the picture lies between, and how far it is on the way to the second, 0 to 1.
+    /// Returns the two rows of the small copy around one of the picture, and its position between them, 0 to 1.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place on the small copy")]
     fn between(&self, full: usize) -> (usize, usize, f32) {
         let place = (full as f32 + 0.5) * self.small as f32 / self.full as f32 - 0.5;
@@ -91,12 +92,12 @@ impl Scale {
     }
 }
 
-/// Sets alpha and colour of a pixel on the edge. `expected` is its share of garment by its place alone.
+/// Sets alpha and colour of a pixel on the edge. `expected` is the garment's share by position alone.
 fn blend(pixel: &mut [u8; 4], expected: f32, sides: Option<&Sides>) {
     let mut share = expected;
     if let Some(sides) = sides {
         if let Some(by_colour) = sides.share(pixel) {
-            // The colour decides, but only as far as the place allows: a pattern may look like the background.
+            // The colour decides within the limits set by the position, because a pattern may look like the background.
             share = by_colour.clamp((2.0 * expected - 1.0).max(0.0), (2.0 * expected).min(1.0));
         }
         if share > 0.05 {
@@ -118,7 +119,7 @@ fn to_byte(value: f32) -> u8 {
     (value + 0.5) as u8
 }
 
-/// Moves the outline of a garment on `small` to where the colours on either side meet.
+/// Moves the outline of a garment on `small` to the actual colour edge.
 pub fn refine(mask: &mut Mask, small: &Picture) {
     let channels = small.layout().channels();
     let edge = Edge::of(mask, small, SLACK);
@@ -135,13 +136,13 @@ pub fn refine(mask: &mut Mask, small: &Picture) {
 /// Edge of a garment on a small picture.
 struct Edge<'a> {
     small: &'a Picture,
-    /// All but what is wholly background, being this far from the edge …
+    /// Everything except pixels that are certainly background, by distance from the edge.
     garment: Mask,
-    /// … and all but what is wholly garment.
+    /// Everything except pixels that are certainly garment.
     background: Mask,
-    /// What is as near to the edge, and one pixel more, as scaling it up spreads it.
+    /// Pixels near the edge, plus one pixel, because upscaling spreads it.
     near: Mask,
-    /// How far around a pixel the colours on either side are looked for.
+    /// Radius around a pixel in which the colours on either side are sampled.
     reach: usize,
 }
 
@@ -153,10 +154,10 @@ impl<'a> Edge<'a> {
         Self { small, garment, background, near, reach: 2 * width + 2 }
     }
 
-    /// For each pixel of a row that is near: the colours on either side, if both are within reach.
+    /// Returns the colours on either side for each near pixel of a row, if both are within reach.
     fn row(&self, y: usize) -> Vec<(usize, Option<Sides>)> {
         let (width, height, reach) = (self.near.width, self.near.height, self.reach);
-        // Every other pixel says as much as all of them.
+        // Every other pixel is sufficient.
         let around = |at: usize, end: usize| (at.saturating_sub(reach)..(at + reach + 1).min(end)).step_by(2);
         let mut found = Vec::new();
         for run in self.near.runs(y, true) {
@@ -176,7 +177,7 @@ impl<'a> Edge<'a> {
         found
     }
 
-    /// Adds pixels of a row to the sides that they are wholly on, each to its own sums.
+    /// Adds the certain pixels of a row to the sums of their side.
     fn add(&self, y: usize, columns: Range<usize>, sums: &mut [Sums]) {
         let channels = self.small.layout().channels();
         let start = y * self.near.width;
@@ -185,15 +186,15 @@ impl<'a> Edge<'a> {
         for ((pixel, (garment, background)), sums) in bytes.chunks_exact(channels).zip(sides).zip(sums) {
             let [red, green, blue] = [0, 1, 2].map(|channel| u64::from(pixel[channel]));
             let pixel = red | green << 16 | blue << 32 | 1 << 48;
-            // Multiplied, not asked for: what is neither adds nothing.
+            // Branch-free: pixels on neither side add zero.
             sums.garment += pixel * u64::from(garment & !background);
             sums.background += pixel * u64::from(background & !garment);
         }
     }
 }
 
-/// The sums of red, green and blue of the pixels on either side, and their number: 16 bits each, so that they are added
-/// at once. At most 121 pixels come together.
+/// Sums of red, green and blue of the pixels on either side, and their number, packed in 16 bits each, so that one
+/// addition updates all. At most 121 pixels are added.
 #[derive(Clone, Copy, Default)]
 struct Sums {
     garment: u64,

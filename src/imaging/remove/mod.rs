@@ -1,12 +1,9 @@
-//! Removes backgrounds: plain ones by rules (a wall, a floor, a table, with a soft shadow and uneven light), others by what
-//! the network finds.
-//!
-//! The border of a picture tells what the background looks like. If it is of one colour that changes slowly, that colour
-//! is grown inwards from the border until it meets an edge. It is honest rather than clever: when the border is not
-//! uniform, or what would remain makes no sense, or its edge cannot be told from the background, the picture stays whole.
-//!
-//! All of this happens on a copy of at most `WORK_SIDE` pixels, so that its time is bounded. Only the edge is worked out
-//! on the full picture: the share of garment in each pixel, by the colours on either side.
+//! Removes backgrounds: plain ones by rules (a wall, a floor, a table, with a soft shadow and uneven light), others
+//! with the network. The rules take the background's appearance from the border of a picture. If it has one slowly
+//! changing colour, the background is grown inwards from the border up to edges. When in doubt, the picture stays
+//! whole: if the border is not uniform, the remainder is implausible, or its edge cannot be distinguished from the
+//! background. This runs on a copy of at most `WORK_SIDE` pixels, so that its time is bounded. Only the edge is
+//! computed on the full picture: the garment's share of each pixel, by the colours on either side.
 
 mod backdrop;
 mod mask;
@@ -23,41 +20,41 @@ use super::oklab::{Converter, Lab, distance};
 use super::picture::Picture;
 use super::transform;
 
-/// Longest side, in pixels, of the copy that the background is searched in.
+/// Longest side of the copy in which the background is searched, in pixels.
 const WORK_SIDE: u32 = 576;
-/// Pictures with a shorter side than this, in pixels, have no border to speak of.
+/// Shortest side of a picture with a usable border, in pixels.
 const LEAST_SIDE: u32 = 24;
-/// Transparent part of a picture above which somebody has cut it out already.
+/// Transparent share above which a picture counts as already cut out.
 const CUT_ALREADY: f64 = 0.005;
-/// What remains must be more than this part of the picture …
+/// Minimum share of the picture that must remain.
 const LEAST_LEFT: f64 = 0.01;
 /// … and less than this.
 const MOST_LEFT: f64 = 0.97;
-/// Parts smaller than this part of the picture are dust.
+/// Parts below this share of the picture are ignored.
 const DUST: f64 = 0.001;
-/// Holes smaller than this part of the picture are closed.
+/// Holes below this share of the picture are closed.
 const SMALL_HOLE: f64 = 0.003;
-/// What is left may have gaps and bays, but closing the narrow ones must not make it larger than this: a garment with
-/// stripes in the colour of its wall comes out in shreds.
+/// Largest growth of the remainder when narrow gaps are closed: a garment with stripes in the colour of its background
+/// would otherwise come out in shreds.
 const TORN: f64 = 1.25;
-/// The part of the outline that may look the same on both sides. More means that the background was grown into the
+/// Largest share of the outline that may look the same on both sides. More means that the background was grown into the
 /// garment.
 const UNCLEAR_OUTLINE: f64 = 0.2;
 
-/// A cut is sure if no more of the outline than this looks the same on both sides …
+/// Sure cut: largest share of the outline that may look the same on both sides.
 const SURE_OUTLINE: f64 = 0.1;
-/// … the background varies no more than this, beside the slow change …
+/// Sure cut: largest deviation of the background from its fitted surface.
 const SURE_NOISE: f32 = 0.015;
-/// … no more of the picture's border than this is garment …
+/// Sure cut: largest share of the picture's border that may be garment.
 const SURE_BORDER: f32 = 0.01;
-/// … its outline has no more notches than closing them makes the garment larger by this part: a rough ground, such as a rug,
-/// frays it …
+/// Sure cut: largest growth of the garment when notches are closed; a rough background, such as a rug, frays the
+/// outline.
 const SURE_FRAY: f64 = 0.004;
-/// … closed as far as this, in pixels of the small copy …
+/// Radius of closing notches, in pixels of the small copy.
 const NOTCH: usize = 2;
-/// … and no more of the garment than this …
+/// Sure cut: largest share of the garment in small parts.
 const SURE_CRUMBS: f64 = 0.01;
-/// … comes in parts smaller than this part of the picture.
+/// Share of the picture below which a part counts as small.
 const CRUMB: f64 = 0.01;
 
 /// Result of removing a background.
@@ -67,7 +64,7 @@ pub enum Removal {
     Cut {
         /// The picture, with alpha.
         picture: Picture,
-        /// The part of it, 0 to 1, that was background.
+        /// Share of the background, 0 to 1.
         background_share: f64,
     },
     /// It is as it was.
@@ -82,9 +79,9 @@ pub enum Removal {
 /// Why a picture keeps its background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// It has been cut out before.
+    /// It is already cut out.
     AlreadyTransparent,
-    /// It is too small to tell.
+    /// It is too small.
     TooSmall,
     /// The border of the picture does not have one colour.
     BusyBackground,
@@ -94,14 +91,14 @@ pub enum Reason {
     NoBackground,
     /// The garment's edge looks like the background.
     UnclearEdge,
-    /// The network is not sure what belongs to the garment.
+    /// The network's confidence is too low.
     LowConfidence,
     /// The caller wants it so.
     AsAsked,
 }
 
 impl Reason {
-    /// Whether no other remover would make anything else of the picture.
+    /// Whether every other remover would also keep the picture whole.
     pub fn is_final(self) -> bool {
         match self {
             Self::AlreadyTransparent | Self::TooSmall | Self::AsAsked => true,
@@ -127,7 +124,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Removes the background of a picture, if it is plain enough for that.
+/// Removes the background of a picture if it is plain enough.
 pub fn remove_background(picture: Picture) -> Removal {
     match find_garment(&picture) {
         Ok((garment, small)) => cut(picture, &garment.mask, &small),
@@ -135,8 +132,8 @@ pub fn remove_background(picture: Picture) -> Removal {
     }
 }
 
-/// Removes the background of a picture like [`remove_background`], but only where that is sure: the network does better with
-/// light and patterns on a wall.
+/// Removes the background of a picture like [`remove_background`], but only if the cut is sure, because the network
+/// copes better with light and patterns on a wall.
 pub fn remove_surely_plain(picture: Picture) -> Removal {
     match find_garment(&picture) {
         Ok((garment, small)) if garment.is_sure => cut(picture, &garment.mask, &small),
@@ -156,11 +153,11 @@ fn cut(picture: Picture, mask: &Mask, small: &Picture) -> Removal {
 pub struct Found {
     /// The picture.
     pub removal: Removal,
-    /// The network's confidence in its cut, 0 to 1, if it was asked.
+    /// The network's confidence in its cut, 0 to 1, if it was used.
     pub confidence: Option<f32>,
 }
 
-/// Removes the background of a picture, whatever it is, if the network's confidence is at least `threshold`.
+/// Removes any background of a picture, if the network's confidence is at least `threshold`.
 ///
 /// # Errors
 /// When the network cannot be read or does not run.
@@ -182,7 +179,7 @@ pub fn remove_by_network(picture: Picture, network: &Network, threshold: f32) ->
     Ok(Found { removal: cut(picture, &mask, &small), confidence: Some(confidence) })
 }
 
-/// The copy of a picture that the garment is looked for on.
+/// Returns the copy of a picture in which the garment is searched.
 fn small_copy(picture: &Picture) -> Result<Picture, Reason> {
     if picture.transparent_share() > CUT_ALREADY {
         return Err(Reason::AlreadyTransparent);
@@ -196,13 +193,13 @@ fn small_copy(picture: &Picture) -> Result<Picture, Reason> {
 
 /// A garment on a plain background.
 struct Garment {
-    /// It, on the small copy of the picture.
+    /// The garment on the small copy of the picture.
     mask: Mask,
     /// Whether nothing speaks against it.
     is_sure: bool,
 }
 
-/// The garment by the rules, and the small copy of the picture.
+/// Finds the garment by the rules; returns it with the small copy of the picture.
 fn find_garment(picture: &Picture) -> Result<(Garment, Picture), Reason> {
     let small = small_copy(picture)?;
     let field = Field::of(&small);
@@ -213,7 +210,7 @@ fn find_garment(picture: &Picture) -> Result<(Garment, Picture), Reason> {
     garment.close();
     garment.remove_parts_below(pixels * DUST);
     garment.fill_holes_below(pixels * SMALL_HOLE);
-    // Twice: a sharp corner is left only as far as the first outline lets the colours on both sides be seen.
+    // Twice, because at sharp corners the first outline hides the colours on both sides.
     matte::refine(&mut garment, &small);
     matte::refine(&mut garment, &small);
     garment.remove_parts_below(pixels * DUST);
@@ -242,7 +239,7 @@ fn find_garment(picture: &Picture) -> Result<(Garment, Picture), Reason> {
     Ok((Garment { mask: garment, is_sure }, small))
 }
 
-/// The colours of a picture, channel by channel and row by row, with the finest noise smoothed away.
+/// The colours of a picture, channel by channel and row by row, slightly smoothed.
 struct Field {
     width: usize,
     height: usize,
@@ -254,7 +251,7 @@ impl Field {
         const THIRD: f32 = 1.0 / 3.0;
         let converter = Converter::new();
         let (width, height) = (picture.width() as usize, picture.height() as usize);
-        // The mean of three by three: along the rows, then across them. The outermost pixels count twice.
+        // 3 × 3 mean: along the rows, then across them, with border pixels counted twice.
         let mut channels = [0; 3].map(|_| Vec::with_capacity(width * (height + 1)));
         let mut row = [0; 3].map(|_| vec![0.0; width + 2]);
         for pixels in picture.bytes().chunks_exact(width * picture.layout().channels()) {
@@ -305,7 +302,7 @@ impl Field {
     }
 }
 
-/// The background: all that is reached from the border without crossing an edge.
+/// Grows the background: everything reachable from the border without crossing an edge.
 fn grow(field: &Field, backdrop: &Backdrop) -> Mask {
     let (width, height) = (field.width, field.height);
     let (mut background, mut border) = (Mask::empty(width, height), Mask::empty(width, height));
@@ -328,7 +325,7 @@ fn grow(field: &Field, backdrop: &Backdrop) -> Mask {
     background
 }
 
-/// The part of the garment's outline, 0 to 1, on both sides of which it looks the same.
+/// Returns the share of the garment's outline that looks the same on both sides, 0 to 1.
 fn unclear_share(field: &Field, garment: &Mask, noise: f32) -> f64 {
     const STEP: f32 = 4.0;
     let blurred = garment.blurred(3);

@@ -1,24 +1,23 @@
-//! The garment as the network sees it: a map of 320 × 320 places, made into a mask on the small copy of the picture.
+//! Converts the network's output, a map of 320 × 320 points, to a mask on the small copy of the picture.
 
 use super::mask::Mask;
 use super::{LEAST_LEFT, MOST_LEFT, Reason, SMALL_HOLE};
 use crate::imaging::network::{SIDE, Saliency};
 use crate::imaging::picture::Picture;
 
-/// How surely a place must belong to the garment to be part of it.
+/// Confidence from which a point belongs to the garment.
 const BELONGS: f32 = 0.5;
 
-/// Parts smaller than this part of the picture are none of the garment.
+/// Parts below this share of the picture are dropped.
 const SMALL_PART: f64 = 0.004;
-/// How wide the bands on either side of the outline are that show what garment and ground look like, in pixels of the small
-/// copy.
+/// Width of the bands on either side of the outline that sample garment and background, in pixels of the small copy.
 const BAND: usize = 14;
-/// How much more frequent a colour must be in the band outside than in the one inside to be the ground's.
+/// Ratio of a colour's frequency outside to inside from which it counts as background.
 const GROUND_COLOUR: f32 = 3.0;
 
-/// How far the network's cut can be trusted, 0 to 1. Three things lessen it: a map that is not sharp (it is as sharp as it
-/// overlaps with the mask made of it), a garment that touches the border of the picture, and ground within the outline, such as
-/// that in a belt that is rolled up.
+/// Returns the confidence in the network's cut, 0 to 1. Three things lower it: a blurred map (sharpness is its overlap
+/// with the resulting mask), a garment that touches the border of the picture, and background within the outline, as in
+/// a rolled-up belt.
 pub fn confidence(saliency: &Saliency, garment: &Mask, small: &Picture) -> f32 {
     let (mut both, mut either) = (0.0, 0.0);
     for value in saliency.values() {
@@ -30,7 +29,8 @@ pub fn confidence(saliency: &Saliency, garment: &Mask, small: &Picture) -> f32 {
     sharpness * (1.0 - garment.border_share()) * (1.0 - ground_within(garment, small))
 }
 
-/// The part of a garment, away from its outline, that has colours of the ground around it and not of its own edge.
+/// Returns the share of the garment's interior that has colours of the surrounding background rather than of its own
+/// edge.
 fn ground_within(garment: &Mask, small: &Picture) -> f32 {
     let shrunk = |by: usize| garment.clone().inverted().grown(by).inverted();
     let (edge, deep) = (shrunk(2), shrunk(BAND));
@@ -61,8 +61,8 @@ fn ground_within(garment: &Mask, small: &Picture) -> f32 {
     ground as f32 / garment.count().max(1) as f32
 }
 
-/// The garment, as a mask on the small copy of the picture. Its outline is the map's: moving it to where colours change, as
-/// for plain backgrounds, does it no good where the ground has edges of its own.
+/// Returns the garment as a mask on the small copy of the picture. The outline is that of the map: moving it to colour
+/// edges, as for plain backgrounds, makes it worse on backgrounds with their own edges.
 pub fn find_garment(saliency: &Saliency, small: &Picture) -> Result<Mask, Reason> {
     let mut garment = enlarged(saliency, small.width() as usize, small.height() as usize);
     let pixels = (garment.width * garment.height) as f64;
@@ -78,7 +78,7 @@ pub fn find_garment(saliency: &Saliency, small: &Picture) -> Result<Mask, Reason
     Ok(garment)
 }
 
-/// The map as a mask of another size, its values laid between its places.
+/// Interpolates the map to a mask of another size.
 fn enlarged(saliency: &Saliency, width: usize, height: usize) -> Mask {
     let side = SIDE as usize;
     let between = |at: usize, length: usize| {
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use crate::imaging::picture::Layout;
 
-    /// A disc of this radius around a place, whose edge is so many places wide.
+    /// Creates a disc of this radius and edge width around a point.
     fn disc((middle_x, middle_y): (f32, f32), radius: f32, edge: f32) -> Saliency {
         let side = SIDE as usize;
         let value = |at: usize| {

@@ -1,4 +1,4 @@
-//! Garments that are drawn, so that it is known which pixels are theirs.
+//! Tests with drawn garments, whose pixels are known.
 
 use super::*;
 use crate::imaging::decode::{self, Limits};
@@ -12,7 +12,7 @@ const HEIGHT: u32 = 720;
 struct Noise(u64);
 
 impl Noise {
-    /// About normally distributed, with a standard deviation of one.
+    /// Returns an approximately normally distributed value with standard deviation 1.
     fn next(&mut self) -> f32 {
         let mut sum = 0.0;
         for _ in 0..4 {
@@ -25,7 +25,7 @@ impl Noise {
     }
 }
 
-/// A point in a picture that is 1 wide and as high as its proportions say.
+/// A point in a picture of width 1.
 type Point = (f32, f32);
 
 fn is_in_polygon(points: &[Point], (x, y): Point) -> bool {
@@ -71,7 +71,7 @@ struct Scene {
     garment: fn(Point) -> bool,
     cloth: fn(Point) -> [f32; 3],
     wall: fn(Point) -> [f32; 3],
-    /// How dark the shadow is, 0 to 1.
+    /// Darkness of the shadow, 0 to 1.
     shadow: f32,
     noise: f32,
     jpeg: Option<u8>,
@@ -91,14 +91,14 @@ impl Default for Scene {
 }
 
 impl Scene {
-    /// The picture, and which of its pixels are garment.
+    /// Draws the picture; returns it with a mask of the garment's pixels.
     fn draw(&self) -> (Picture, Vec<bool>) {
         let mut noise = Noise(88_172_645_463_325_252);
         let (mut bytes, mut truth) = (Vec::new(), Vec::new());
         let point = |x: f32, y: f32| (x / WIDTH as f32, y / WIDTH as f32);
         for y in 0..HEIGHT {
             for x in 0..WIDTH {
-                // Four samples per pixel, as a camera blurs a little.
+                // Four samples per pixel, to blur slightly like a camera.
                 let samples = [(0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)]
                     .map(|(right, down)| (self.garment)(point(x as f32 + right, y as f32 + down)));
                 let part = samples.iter().filter(|inside| **inside).count() as f32 / 4.0;
@@ -122,7 +122,7 @@ impl Scene {
         (picture, truth)
     }
 
-    /// How much of the light the garment takes from the wall around it: a soft shadow to the lower right.
+    /// Returns the garment's soft shadow on the wall, to the lower right.
     fn shade(&self, (x, y): Point) -> f32 {
         if self.shadow == 0.0 {
             return 0.0;
@@ -138,7 +138,7 @@ impl Scene {
     }
 }
 
-/// Intersection over union of what remained and what is garment.
+/// Returns the intersection over union of the remainder and the garment.
 fn overlap(picture: &Picture, truth: &[bool]) -> f64 {
     assert!(picture.has_alpha());
     let (mut both, mut either) = (0_u32, 0_u32);
@@ -150,7 +150,7 @@ fn overlap(picture: &Picture, truth: &[bool]) -> f64 {
     f64::from(both) / f64::from(either)
 }
 
-/// The overlap for a scene that must be cut out.
+/// Returns the overlap for a scene that must be cut out.
 fn overlap_of(name: &str, scene: &Scene) -> f64 {
     let (picture, truth) = scene.draw();
     match remove_background(picture) {
@@ -167,7 +167,7 @@ fn overlap_of(name: &str, scene: &Scene) -> f64 {
     }
 }
 
-/// Writes a picture over a chequered ground, for people to look at.
+/// Writes a picture over a chequerboard, for visual inspection.
 fn show(picture: &Picture, path: &str) {
     let width = picture.width() as usize;
     let pixels = picture.pixels().enumerate().flat_map(|(number, pixel)| {
@@ -201,7 +201,7 @@ fn uneven([x, y, z]: [f32; 3], (right, down): Point) -> [f32; 3] {
     [x * light, y * light, z * light]
 }
 
-/// A value that is different in each square of a grid.
+/// Returns a value that differs between squares of a grid.
 fn scatter(x: f32, y: f32) -> f32 {
     let (x, y) = (x.floor() as i32, y.floor() as i32);
     let mixed = (x.wrapping_mul(374_761_393) ^ y.wrapping_mul(668_265_263)).wrapping_mul(1_274_126_177);
@@ -377,7 +377,7 @@ fn what_would_be_nonsense_is_kept() {
 
 #[test]
 fn a_garment_like_its_wall_is_kept_or_right() {
-    // White on white, told apart by a little light: whatever the answer, nothing may be cut into the garment.
+    // White on white, with only slight differences in light: the garment itself must never be cut.
     let like_it = |cloth| Scene { cloth, noise: 3.0, jpeg: Some(80), ..Scene::default() };
     for (name, scene) in [
         ("a shade darker", like_it(|_| [219.0, 216.0, 210.0])),
