@@ -15,11 +15,11 @@ pub struct CallContext {
     pub payer: Payer,
     /// Parent of the call's Langfuse trace.
     pub observation: Observation,
-    /// Adds up what the calls cost, if anybody wants to know.
+    /// Adds up the usage of the calls, if requested.
     pub meter: Option<Meter>,
 }
 
-/// Adds up what model calls cost. Cheap to clone: clones add to the same sum.
+/// Adds up the usage of model calls. Cheap to clone: clones share one sum.
 #[derive(Clone, Default)]
 pub struct Meter(Arc<Mutex<RunUsage>>);
 

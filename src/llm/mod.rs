@@ -76,7 +76,7 @@ pub enum Purpose {
     ClassifyFollowUp,
     /// Summarises the older half of a conversation, and the summary before it.
     SummariseConversation,
-    /// Analyses the taste of somebody who likes a picture: a JSON object.
+    /// Analyses the taste of a user who likes a picture: a JSON object.
     AnalyseTaste,
     /// Describes the garment in a picture: a JSON object.
     ExtractMetadata,
@@ -88,7 +88,7 @@ pub enum Purpose {
     CompareMoods,
     /// Creates purchase ideas for a wardrobe: a JSON object.
     WriteDigest,
-    /// Puts outfits together from a wardrobe: a JSON list.
+    /// Composes outfits from a wardrobe: a JSON list.
     RecommendOutfits,
 }
 
@@ -96,7 +96,7 @@ impl Purpose {
     /// Whether the small, cheap deployment is used.
     pub const fn is_nano(self) -> bool {
         match self {
-            // Pictures go to the deployment that is known to see; selectors are found once and used for years.
+            // Pictures need the vision-capable deployment; selectors are found once and used for years.
             Self::Stylist
             | Self::AnalyseTaste
             | Self::ExtractMetadata
@@ -178,7 +178,7 @@ pub enum Message {
 }
 
 impl Message {
-    /// Returns the text of the message, whoever wrote it.
+    /// Returns the text of the message.
     pub fn text(&self) -> &str {
         match self {
             Self::System(text) | Self::User(text) | Self::UserWithImage { text, .. } => text,
@@ -186,7 +186,7 @@ impl Message {
         }
     }
 
-    /// What the user wrote; none for the messages of others.
+    /// Returns the text of a user's message; `None` for other messages.
     pub fn user_text(&self) -> Option<&str> {
         match self {
             Self::User(text) | Self::UserWithImage { text, .. } => Some(text),
@@ -280,8 +280,7 @@ pub trait Model: Send + Sync {
     /// Returns a unit-length embedding with [`EMBEDDING_DIMENSIONS`] dimensions for each text.
     async fn embed(&self, context: &CallContext, texts: &[String]) -> Result<Vec<Vec<f32>>>;
 
-    /// The text to embed for something that somebody looks for. A model that does not know what words mean adds more words
-    /// than were said.
+    /// Returns the text to embed for a search query. A model that does not understand meaning adds related words.
     fn query_text(&self, query: &str) -> String {
         query.to_owned()
     }

@@ -1,5 +1,4 @@
-//! Observation of model calls: traces, metrics and Langfuse. Contents are recorded only for Langfuse, and only if
-//! configured.
+//! Observes model calls: traces, metrics and Langfuse. Contents are recorded only for Langfuse, and only if configured.
 
 use std::pin::Pin;
 use std::sync::Arc;

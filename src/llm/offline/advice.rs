@@ -1,7 +1,7 @@
-//! What the built-in stylist knows without a tool: how to look after clothes, and what it cannot do. It stands in
-//! `advice.txt`, which says how it is written.
+//! What the built-in stylist knows without a tool: care of clothes, and its own limitations. The texts are in
+//! `advice.txt`, which explains its format.
 
-/// The first line of the advice with one of these words, of those whose kind is wanted: its kind and its text.
+/// Finds the first line of advice of a wanted kind with one of these words; returns its kind and text.
 pub fn about(words: &[String], is_wanted: impl Fn(&str) -> bool) -> Option<(&'static str, &'static str)> {
     let lines = include_str!("advice.txt").lines().filter(|line| !line.starts_with('#'));
     let mut entries = lines.filter_map(|line| {

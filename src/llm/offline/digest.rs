@@ -1,6 +1,6 @@
-//! Purchase ideas by rules: what the numbers in the prompt say is missing, then more of what is worn most.
+//! Purchase ideas by rules: first gaps according to the numbers in the prompt, then more of the most worn categories.
 //!
-//! The same prompt gives the same ideas. Text in the data is only ever named.
+//! The same prompt gives the same ideas. Text in the data is only quoted, never interpreted.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use crate::model::vocabulary::{self, Category};
 
 /// The block of the prompt that holds the data.
 const DATA: (&str, &str) = ("<wardrobe_data>", "</wardrobe_data>");
-/// Ideas at least, as long as there is anything to suggest, and at most.
+/// Fewest ideas (if there is anything to suggest), and most.
 const FEWEST_IDEAS: usize = 3;
 const MOST_IDEAS: usize = 5;
 
-/// What the prompt tells. What it lacks is empty.
+/// The data of the prompt; missing parts are empty.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Told {
@@ -52,12 +52,12 @@ struct Feedback {
     disliked: Vec<String>,
 }
 
-/// The ideas, as a JSON object.
+/// Writes the ideas as a JSON object.
 pub fn write(prompt: &str) -> String {
     let told = data(prompt).and_then(|data| serde_json::from_str::<Told>(data).ok()).unwrap_or_default();
     let mut ideas: Vec<(String, String)> = Vec::new();
     let mut gaps: Vec<&Gap> = told.gaps.iter().collect();
-    // What was liked before comes first; the rest stays as it is.
+    // Liked categories come first; the order is otherwise unchanged.
     gaps.sort_by_key(|gap| !told.likes(&gap.category));
     for gap in gaps.into_iter().take(MOST_IDEAS) {
         let pieces = if gap.owned == 1 { "piece" } else { "pieces" };
@@ -73,7 +73,7 @@ pub fn write(prompt: &str) -> String {
         }
         told.suggest(&mut ideas, &gap.examples, &rationale);
     }
-    // One idea for each of what is worn most, then another one, until there are enough.
+    // One idea for each of the most worn categories, then another round, until there are enough.
     for _ in 0..FEWEST_IDEAS {
         for favourite in &told.favourites {
             if ideas.len() < FEWEST_IDEAS {
@@ -104,7 +104,7 @@ pub(super) fn data(prompt: &str) -> Option<&str> {
 }
 
 impl Told {
-    /// Adds the first of the pieces that is new, suits the climate and is not disliked.
+    /// Adds the first piece that is new, suits the climate and is not disliked.
     fn suggest(&self, ideas: &mut Vec<(String, String)>, pieces: &[String], rationale: &str) {
         let named = pieces.iter().filter(|piece| self.suits(piece)).map(|piece| self.name(piece));
         if let Some(item) = { named }.find(|item| !ideas.iter().any(|(known, _)| known == item)) {
@@ -112,7 +112,7 @@ impl Told {
         }
     }
 
-    /// The piece in the favourite colour, with a capital letter.
+    /// Returns the piece in the favourite colour, capitalised.
     fn name(&self, piece: &str) -> String {
         let is_wanted = |colour: &&String| self.is_wanted(&format!("{colour} {piece}"));
         match self.preferred_colours.iter().find(is_wanted) {
@@ -121,13 +121,13 @@ impl Told {
         }
     }
 
-    /// Whether it is nothing that the user said they dislike.
+    /// Whether the user has not stated a dislike of it.
     fn is_wanted(&self, piece: &str) -> bool {
         let piece = Garment::described(piece);
         !self.dislikes.iter().any(|dislike| Description::of(dislike).fits(&piece))
     }
 
-    /// Whether it suits the climate and is nothing that the user dislikes.
+    /// Whether it suits the climate and the user does not dislike it.
     fn suits(&self, piece: &str) -> bool {
         let warmth = Garment::described(piece).warmth;
         let is_needed = match self.climate_zone.as_deref() {

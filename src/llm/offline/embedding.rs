@@ -1,23 +1,24 @@
-//! Vectors without a model: hashed words and pieces of words.
+//! Embeddings without a model, by feature hashing of words and letter groups.
 //!
-//! Every word adds to one place of the vector, with a sign, both taken from a hash of the word; so do its groups of three
-//! letters, weaker, and the category of a garment. Texts that share words point the same way, others nearly at right
-//! angles. Words for clothes and colours weigh twice, early words more than late ones: titles come before descriptions.
+//! Every word adds to one component of the vector, with a sign, both derived from a hash of the word; so do, with less
+//! weight, its groups of three letters and the category of a garment. Texts that share words have similar vectors,
+//! others nearly orthogonal ones. Words for clothes and colours weigh twice, and early words more than late ones,
+//! because titles come before descriptions.
 
 use crate::llm::EMBEDDING_DIMENSIONS;
 use crate::model::vocabulary::{self, Category};
 
-/// Words of one text that count; titles, tags and a short description have fewer.
+/// Most words of a text; titles, tags and a short description have fewer.
 const MAX_WORDS: usize = 200;
 
-/// Weights, chosen by trying real-looking titles: similar ones come out above 0.3, unrelated ones below 0.2.
+/// Weights, tuned on realistic titles: similar ones score above 0.3, unrelated ones below 0.2.
 const FASHION_WORD: f32 = 2.0;
 const OTHER_WORD: f32 = 1.0;
 const CATEGORY_SHARE: f32 = 0.5;
 const LETTERS_SHARE: f32 = 0.5;
 const FADING_WORDS: f32 = 12.0;
 
-/// A vector of unit length. The empty text has one too, at right angles to most.
+/// Returns a unit vector. The empty text also has one, orthogonal to most others.
 pub fn embed(text: &str) -> Vec<f32> {
     let mut vector = vec![0.0; EMBEDDING_DIMENSIONS];
     let mut seen: Vec<String> = Vec::new();
@@ -50,7 +51,7 @@ fn add_word(vector: &mut [f32], word: &str, position: usize) {
     }
     let framed: Vec<char> = std::iter::once('^').chain(word.chars()).chain(['$']).collect();
     let groups = framed.windows(3);
-    // All groups of a word together weigh as much, however long it is.
+    // The total weight of a word's groups is independent of its length.
     let share = weight * LETTERS_SHARE / (groups.len() as f32).sqrt();
     for group in groups {
         add(vector, "letters", &group.iter().collect::<String>(), share);
@@ -64,7 +65,8 @@ fn add(vector: &mut [f32], kind: &str, feature: &str, weight: f32) {
     vector[place] += sign * weight;
 }
 
-/// FNV-1a with a final mix (that of `MurmurHash3`), fixed for ever: stored vectors must stay comparable.
+/// Hashes with FNV-1a and the finalizer of `MurmurHash3`. It must never change, because stored vectors must stay
+/// comparable.
 fn hash(kind: &str, feature: &str) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in kind.bytes().chain([0]).chain(feature.bytes()) {
@@ -137,7 +139,7 @@ mod tests {
             assert!((length - 1.0).abs() < 1e-5, "{text}");
             assert_eq!(vector, embed(text));
         }
-        // Vectors of today are compared with those of last year.
+        // New vectors are compared with stored ones.
         assert_eq!(hash("word", "navy"), 11_748_169_304_742_891_215);
     }
 }

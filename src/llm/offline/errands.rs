@@ -1,4 +1,4 @@
-//! The small tasks: search terms, whether an offer is accepted, and summaries of conversations.
+//! Small tasks: search terms, acceptance of an offer, and summaries of conversations.
 
 use super::phrases::{is_listed, is_said};
 use super::{last_user_message, understand};
@@ -9,11 +9,11 @@ use crate::model::{thesaurus, vocabulary};
 /// Search terms of one query.
 const MAX_TERMS: usize = 16;
 
-/// Sentences of a summary, and its longest sentence in characters: together less than 200 tokens.
+/// Most sentences of a summary, and its longest sentence in characters: together less than 200 tokens.
 const MAX_SENTENCES: usize = 5;
 const MAX_SENTENCE: usize = 160;
 
-/// Search terms for a query: its telling words and what they call for, as a JSON list.
+/// Returns search terms for a query as a JSON list: its significant words and related ones.
 pub fn expand_query(query: &str) -> String {
     let mut terms: Vec<String> = Vec::new();
     let mut add = |term: &str| {
@@ -31,16 +31,16 @@ pub fn expand_query(query: &str) -> String {
     serde_json::Value::from(terms).to_string()
 }
 
-/// Labels of consents, by the list of words that tell what was offered.
+/// Labels of consent, by the word list that identifies the offer.
 const CONFIRMATIONS: [(&str, &str); 3] = [
     ("offers of gaps", "CONFIRM_GAPS"),
     ("offers of searches", "CONFIRM_SEARCH"),
     ("offers of outfits", "CONFIRM_OUTFIT"),
 ];
-/// The label of what is no consent.
+/// The label of a message without consent.
 const NO_CONFIRMATION: &str = "NOT_A_CONFIRM";
 
-/// The label for the last message, an answer to the assistant's message before it. Both may also stand in one message, as
+/// Returns the label of the last message, a reply to the assistant's previous one. Both may also be in one message, as
 /// lines that begin with `assistant:` and `user:`.
 pub fn classify_follow_up(messages: &[Message]) -> &'static str {
     let (offer, answer) = last_exchange(messages);
@@ -56,7 +56,7 @@ pub fn classify_follow_up(messages: &[Message]) -> &'static str {
     label.map_or(NO_CONFIRMATION, |(_, label)| label)
 }
 
-/// What the assistant said last and what the user answered.
+/// Returns the assistant's last message and the user's reply.
 fn last_exchange(messages: &[Message]) -> (&str, &str) {
     const USER: &str = "user:";
     let answer = last_user_message(messages);
@@ -68,12 +68,12 @@ fn last_exchange(messages: &[Message]) -> (&str, &str) {
     }
 }
 
-/// At most five telling sentences of what the person said, in the order of the conversation: what they like, dislike, have
-/// to dress for and plan. What the stylist said is no fact about them.
+/// Returns at most five significant sentences of the user, in the order of the conversation: likes, dislikes, occasions
+/// and plans. The stylist's messages are not facts about the user.
 pub fn summarise(messages: &[Message]) -> String {
     let mut candidates: Vec<(usize, String)> = Vec::new();
     for line in messages.iter().filter_map(Message::user_text).flat_map(str::lines) {
-        // A line of a transcript says whose it is; others are remembered from before, or the person's own.
+        // A transcript line names its speaker; other lines are earlier memory or the user's own.
         let Some((line, is_memory)) = of_person(line) else { continue };
         for sentence in understand::sentences(line) {
             let words = vocabulary::words(sentence);
@@ -86,7 +86,7 @@ pub fn summarise(messages: &[Message]) -> String {
             let taste = words.iter().filter(|word| is_listed("taste", word)).count();
             let is_first_person = words.iter().any(|word| matches!(word.as_str(), "i" | "im" | "ive" | "my" | "me"));
             let weight = 2 * telling.min(4) + 4 * taste.min(2) + 3 * usize::from(is_first_person);
-            // Small talk and wishes of the moment are not worth keeping.
+            // Drop small talk and momentary wishes.
             if is_memory || (weight >= 5 && (taste > 0 || is_first_person)) {
                 candidates.push((weight + 4 * usize::from(is_memory), sentence.to_owned()));
             }
@@ -104,11 +104,11 @@ pub fn summarise(messages: &[Message]) -> String {
     if summary.is_empty() { NOTHING_SAID.to_owned() } else { summary }
 }
 
-/// The summary of a conversation in which the person said nothing about themselves.
+/// The summary of a conversation in which the user said nothing about themselves.
 pub const NOTHING_SAID: &str = "Nothing in particular was said about tastes or plans.";
 
-/// What a line of a transcript says of the person, and whether it was remembered before; none for the stylist's lines and
-/// for headings.
+/// Returns what a transcript line says about the user, and whether it is earlier memory; `None` for the stylist's lines
+/// and headings.
 fn of_person(line: &str) -> Option<(&str, bool)> {
     let line = line.trim_start_matches(['*', ' ']).trim();
     let role = |names: &[&str]| {
@@ -121,7 +121,7 @@ fn of_person(line: &str) -> Option<(&str, bool)> {
         return Some((text, false));
     }
     let is_other = role(&["stylist:", "assistant:", "conversation:", "remembered before:"]).is_some();
-    // A list is the stylist's.
+    // Lists are the stylist's.
     (!is_other && !line.starts_with("- ")).then_some((line, true))
 }
 

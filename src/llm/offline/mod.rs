@@ -1,9 +1,9 @@
 //! The built-in model: rules and templates instead of a language model.
 //!
-//! It needs nothing, never touches the network, and answers the same conversation in the same way every time. A turn of the
-//! stylist is a pure function of the request: the messages are understood (`understand`), which says what is asked; each
-//! kind of question asks its tools and words their results (`answers`). Text in results and in delimited blocks of the
-//! system prompt is data: it may be named in an answer, and decides nothing else.
+//! It has no dependencies, never uses the network, and is deterministic. A turn of the stylist is a pure function of
+//! the request: `understand` determines the questions in the messages; `answers` calls the tools for each kind of
+//! question and words their results. Text in results and in delimited blocks of the system prompt is data: it may be
+//! quoted in an answer, but has no other effect.
 
 mod advice;
 mod answers;
@@ -31,22 +31,22 @@ use self::vision::Look;
 use super::{CallContext, ChatRequest, Error, Image, Message, Model, Part, PartStream, Purpose, Reply, Result, Usage};
 use crate::model::thesaurus;
 
-/// Words that the thesaurus adds to what somebody looks for.
+/// Most words that the thesaurus adds to a query.
 const MOST_ADDED: usize = 8;
 
-/// The model that is always there.
+/// The built-in model.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct OfflineModel {
     tokens_per_second: Option<NonZero<u32>>,
 }
 
 impl OfflineModel {
-    /// A model that answers at once.
+    /// Creates a model that answers at once.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A model that streams so many words a second, as a real one would; at once without a number.
+    /// Creates a model that streams this many words per second, like a real one; without a number it answers at once.
     pub fn paced(tokens_per_second: Option<NonZero<u32>>) -> Self {
         Self { tokens_per_second }
     }
@@ -69,7 +69,7 @@ impl Model for OfflineModel {
         parts.extend(usage.map(Part::Usage));
         let pause = self.tokens_per_second.map(|number| Duration::from_secs(1) / number.get());
         let paced = stream::iter(parts.into_iter().enumerate()).then(move |(place, part)| async move {
-            // The first word comes at once, and so does what is no word.
+            // No pause before the first word and before parts that are not words.
             if let Some(pause) = pause.filter(|_| place > 0 && matches!(part, Part::Text(_))) {
                 tokio::time::sleep(pause).await;
             }
@@ -89,7 +89,7 @@ impl Model for OfflineModel {
         {
             let seen = tokio::task::spawn_blocking(move || look(&image.bytes)).await;
             let text = seen.map_err(|error| Error::Nonsense(error.into()))?.map_err(|error| Error::Refused {
-                // As a server says that it cannot read a picture.
+                // The status of a server that cannot read a picture.
                 status: 400,
                 cause: error.into(),
             })?;
@@ -112,7 +112,7 @@ impl Model for OfflineModel {
     }
 }
 
-/// The whole answer, with what it "cost": its words.
+/// Returns the complete answer with its "usage": its number of words.
 fn answer(request: &ChatRequest) -> Reply {
     let (text, tool_calls) = match request.purpose {
         Purpose::Stylist => Turn::new(request).answer(),
@@ -140,7 +140,7 @@ fn last_user_message(messages: &[Message]) -> &str {
     messages.iter().rev().find_map(Message::user_text).unwrap_or_default()
 }
 
-/// What comes most often first, and of that the first first; each once.
+/// Returns distinct elements by frequency, most frequent first; ties in order of first occurrence.
 fn most_frequent<T: PartialEq>(all: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut counts: Vec<(T, usize)> = Vec::new();
     for one in all {

@@ -1,4 +1,4 @@
-//! Moods without a model: words that belong to a category, counted over the articles.
+//! Moods without a model, by counting words of categories in the articles.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,13 +22,13 @@ struct Article {
     text: String,
 }
 
-/// The records of a delimited block, one a line.
+/// Parses the records of a delimited block, one per line.
 fn records<T: for<'de> Deserialize<'de>>(block: &str) -> Vec<T> {
     block.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// The moods that the articles show, as a JSON object: for each of the categories that most of them have words of, one
-/// that is named by the garment, fabric or colour most often found beside those.
+/// Extracts moods from the articles as a JSON object: one for each of the most frequent categories, named after the
+/// garment, fabric or colour most often found with it.
 pub fn extract(block: &str) -> String {
     let articles: Vec<(usize, Vec<String>)> = records::<Article>(block)
         .into_iter()
@@ -43,7 +43,7 @@ pub fn extract(block: &str) -> String {
             moods.push((shown.len(), mood(category, &shown)));
         }
     }
-    // Stable: categories with as many articles stay in their order.
+    // A stable sort, so that ties keep their order.
     moods.sort_by_key(|(articles, _)| std::cmp::Reverse(*articles));
     let moods: Vec<Value> = moods.into_iter().take(MOST_MOODS).map(|(_, mood)| mood).collect();
     json!({ "moods": moods }).to_string()
@@ -85,7 +85,7 @@ struct Named {
     name: String,
 }
 
-/// Whether the two moods are the same, as a JSON object: if one's name has all telling words of the other's.
+/// Compares two moods, as a JSON object: they are the same if one's name has all significant words of the other's.
 pub fn compare(block: &str) -> String {
     let telling = |mood: &Named| -> Vec<String> {
         vocabulary::folded_words(&mood.name).into_iter().filter(|word| !vocabulary::is_stop_word(word)).collect()

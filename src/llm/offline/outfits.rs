@@ -1,10 +1,10 @@
-//! Recommended outfits: the drafts that the prompt holds, as they are.
+//! Recommended outfits: the drafts in the prompt, unchanged.
 
 use serde_json::{Value, json};
 
 use super::digest::data;
 
-/// The outfits, as a JSON list.
+/// Returns the outfits as a JSON list.
 pub fn recommend(prompt: &str) -> String {
     let mut told: Value = data(prompt).and_then(|data| serde_json::from_str(data).ok()).unwrap_or_default();
     let drafts = told["drafts"].as_array_mut().map(std::mem::take).unwrap_or_default();

@@ -1,23 +1,23 @@
-//! Phrases and lists of words by which messages are understood. They stand in `phrases.txt`, which says how they are written.
+//! Phrases and word lists for understanding messages. They are in `phrases.txt`, which explains its format.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use crate::model::thesaurus;
 
-/// Words of a pattern that `*` stands for at most.
+/// Most words that `*` in a pattern matches.
 const WIDEST_GAP: usize = 6;
 
 /// A kind of question, by its name in `phrases.txt`.
 pub type Ask = &'static str;
 
 struct Phrases {
-    /// Kinds of question with their patterns; the first that holds decides.
+    /// Kinds of question with their patterns; the first match decides.
     kinds: Vec<(Ask, Vec<Pattern>)>,
-    /// Patterns that change what was asked before.
+    /// Patterns that modify the previous question.
     changes: HashMap<&'static str, Vec<Pattern>>,
     lists: HashMap<&'static str, HashSet<&'static str>>,
-    /// Words of all patterns, which misspelt words may stand for.
+    /// Words of all patterns, as candidates for correcting misspelt words.
     triggers: Vec<&'static str>,
 }
 
@@ -28,7 +28,7 @@ enum Slot {
     One(Vec<&'static str>),
     /// Optionally one of these words.
     Maybe(Vec<&'static str>),
-    /// A word, but none of these.
+    /// Any word except these.
     Other(Vec<&'static str>),
     /// A few words of any kind.
     Gap,
@@ -67,12 +67,12 @@ fn patterns(text: &'static str) -> Vec<Pattern> {
     texts.map(|text| text.split_whitespace().map(slot).collect()).collect()
 }
 
-/// Words that misspelt ones may stand for.
+/// Returns candidates for correcting misspelt words.
 pub fn triggers() -> &'static [&'static str] {
     &PHRASES.triggers
 }
 
-/// Whether a pattern has this word.
+/// Whether a pattern contains this word.
 pub fn is_trigger(word: &str) -> bool {
     PHRASES.triggers.binary_search(&word).is_ok()
 }
@@ -82,12 +82,12 @@ pub fn list(name: &str) -> &'static HashSet<&'static str> {
     &PHRASES.lists[name]
 }
 
-/// Whether a list has this word.
+/// Whether a list contains this word.
 pub fn is_listed(name: &str, word: &str) -> bool {
     list(name).contains(word)
 }
 
-/// Whether a word for clothes means something else beside these words: "what does this work with".
+/// Whether a word for clothes has another meaning next to these words: "what does this work with".
 pub fn is_verb(word: &str, before: &str, after: &str) -> bool {
     let is_in = |place: &str, other: &str| {
         let list = PHRASES.lists.get(format!("{word} no garment {place}").as_str());
@@ -96,7 +96,7 @@ pub fn is_verb(word: &str, before: &str, after: &str) -> bool {
     is_listed("never garments", word) || is_in("after", before) || is_in("before", after)
 }
 
-/// Whether a message has a pattern of this name.
+/// Whether a message matches a pattern of this name.
 pub fn is_said<W: AsRef<str>>(name: &str, words: &[W]) -> bool {
     has_one(&PHRASES.changes[name], words)
 }
@@ -106,7 +106,7 @@ pub fn begins<W: AsRef<str>>(name: &str, words: &[W]) -> bool {
     PHRASES.changes[name].iter().any(|pattern| matches_here(pattern, words))
 }
 
-/// The kind of question that a sentence, or a part of one, is.
+/// Returns the kind of question of a sentence or a part of one.
 pub fn kind<W: AsRef<str>>(words: &[W], sentence: &str) -> Option<Ask> {
     let holds = |ask: Ask, patterns: &[Pattern]| may_be(ask, words, sentence) && has_one(patterns, words);
     PHRASES.kinds.iter().find(|(ask, patterns)| holds(ask, patterns)).map(|(ask, _)| *ask)
@@ -119,7 +119,7 @@ fn may_be<W: AsRef<str>>(ask: Ask, words: &[W], sentence: &str) -> bool {
         sentence.trim_end().ends_with('?') || is_listed("question words", first) || is_listed("requests", first)
     };
     match ask {
-        // What somebody says about themselves is no question.
+        // Statements about oneself are not questions.
         "dislike" | "fact" | "remember" => !asks(),
         "like" => !asks() && words.iter().any(|word| thesaurus::lookup(word.as_ref()).is_some()),
         "opinion" => !words.iter().any(|word| is_listed("open questions", word.as_ref())),

@@ -1,4 +1,4 @@
-//! Finds the products of a shop's page: the element that is repeated most with a picture and a link in it.
+//! Finds the products of a shop's page: the most repeated element that contains a picture and a link.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,13 @@ use serde_json::json;
 
 use crate::net::html;
 
-/// Most of a page that is looked at, in bytes.
+/// Bytes of a page that are examined.
 const MAX_PAGE: usize = 64 * 1024;
 
-/// Attributes that mark a product whatever its classes.
+/// Attributes that mark a product regardless of its classes.
 const MARKS: [&str; 3] = [r#"[itemtype*="schema.org/Product"]"#, "[data-product-id]", "[data-product]"];
 
-/// Links to the next page, the surest first.
+/// Links to the next page, most reliable first.
 const NEXT: [&str; 7] = [
     r#"a[rel="next"]"#,
     ".pagination .next a",
@@ -24,17 +24,18 @@ const NEXT: [&str; 7] = [
     r#"a[aria-label*="next" i]"#,
 ];
 
-/// Names of products, the surest first.
+/// Names of products, most reliable first.
 const TITLES: [&str; 9] =
     [r#"[itemprop="name"]"#, r#"[class*="title"]"#, r#"[class*="name"]"#, "h1", "h2", "h3", "h4", "h5", "h6"];
 
 /// Prices, the surest first.
 const PRICES: [&str; 4] = [r#"[itemprop="price"]"#, r#"[class*="price"]"#, r#"[class*="amount"]"#, "[data-price]"];
 
-/// Attributes of pictures that go before `src`, which then shows a placeholder.
+/// Attributes of pictures that take precedence over `src`, which then is a placeholder.
 const PICTURES: [&str; 5] = ["data-src", "data-original", "data-lazy-src", "data-srcset", "srcset"];
 
-/// The selectors as a model would answer them; an empty object if nothing on the page looks like a product.
+/// Returns the selectors in the format of a model's answer; an empty object if nothing on the page looks like a
+/// product.
 pub fn find(page: &str) -> String {
     let page = html::parse(&page[..page.floor_char_boundary(MAX_PAGE.min(page.len()))]);
     let Some((container, product)) = container(&page) else { return "{}".to_owned() };
@@ -53,7 +54,7 @@ pub fn find(page: &str) -> String {
     .to_string()
 }
 
-/// The selector that finds products, and the first of them.
+/// Returns the selector of products, and the first product.
 fn container(page: &Html) -> Option<(String, ElementRef<'_>)> {
     for mark in MARKS {
         let first = page.select(&Selector::parse(mark).ok()?).find(|element| is_product(*element));
@@ -61,7 +62,7 @@ fn container(page: &Html) -> Option<(String, ElementRef<'_>)> {
             return Some((mark.to_owned(), first));
         }
     }
-    // In the order of the page, so that of two elements that are always within each other the outer one comes first.
+    // In document order, so that of two nested elements the outer one comes first.
     let mut order: Vec<(String, ElementRef<'_>)> = Vec::new();
     let mut counts: HashMap<String, usize> = HashMap::new();
     for element in page.tree.nodes().filter_map(ElementRef::wrap) {
@@ -81,14 +82,14 @@ fn container(page: &Html) -> Option<(String, ElementRef<'_>)> {
     (repeated || priced).then(|| best.clone())
 }
 
-/// Whether an element has a picture in it, and a link or is one.
+/// Whether an element contains a picture, and contains or is a link.
 fn is_product(element: ElementRef<'_>) -> bool {
     let has = |name: &str| element.descendent_elements().any(|inner| inner.value().name() == name);
     let is_whole = matches!(element.value().name(), "html" | "head" | "body" | "main");
     !is_whole && has("img") && (element.value().name() == "a" || has("a"))
 }
 
-/// An element's selector: its name and first class.
+/// Returns an element's selector: its name and first class.
 fn name(element: ElementRef<'_>) -> Option<String> {
     let is_plain = |class: &&str| {
         class.starts_with(|letter: char| letter.is_ascii_alphabetic())
@@ -98,7 +99,7 @@ fn name(element: ElementRef<'_>) -> Option<String> {
     Some(format!("{}.{class}", element.value().name()))
 }
 
-/// The first of these selectors that finds a text in a product, as the selector of that element.
+/// Returns the selector of the first element with text that one of these selectors finds in a product.
 fn field(product: ElementRef<'_>, choices: &[&str]) -> String {
     for choice in choices {
         let Ok(selector) = Selector::parse(choice) else { continue };

@@ -1,4 +1,4 @@
-//! The stylist's sentences. They stand in `sentences.txt`, which says how they are written.
+//! The stylist's sentences. They are in `sentences.txt`, which explains its format.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -7,33 +7,33 @@ use std::sync::LazyLock;
 use super::turn::Turn;
 use crate::model::garment::is_plural;
 
-/// Ways to say something, by the names of their sentences.
+/// Variants of sentences, by name.
 static SENTENCES: LazyLock<HashMap<&str, Vec<&str>>> = LazyLock::new(|| {
     let lines = include_str!("sentences.txt").lines().filter(|line| !line.starts_with('#'));
     let lines = lines.filter_map(|line| line.split_once(": "));
     lines.flat_map(|(names, ways)| names.split(", ").map(|name| (name, ways.split(" | ").collect()))).collect()
 });
 
-/// Values for the names in a sentence.
+/// Values for the placeholders in a sentence.
 pub type Values<'a> = [(&'a str, &'a dyn Display)];
 
 impl Turn<'_> {
-    /// A sentence, in one of the ways to say it: the same for the same conversation.
+    /// Returns a variant of a sentence, always the same one for the same conversation.
     ///
     /// # Panics
-    /// When there is none: names are written in this program.
+    /// When there is none: names are constants of this program.
     pub fn say(&self, name: &str, values: &Values<'_>) -> String {
         self.may_say(name, values).unwrap_or_else(|| unreachable!("{name} is a sentence"))
     }
 
-    /// A sentence, if there is one of this name.
+    /// Returns a sentence if one of this name exists.
     pub fn may_say(&self, name: &str, values: &Values<'_>) -> Option<String> {
         let ways = SENTENCES.get(name)?;
         let way = ways[usize::try_from(self.seed % ways.len() as u64).unwrap_or_default()];
         Some(self.fill(way, values))
     }
 
-    /// A sentence and lines with a dash before each; without lines, the sentence that says that there are none.
+    /// Returns a sentence followed by a bulleted list; without lines, the sentence that says so.
     pub fn say_list(&self, name: &str, values: &Values<'_>, lines: impl IntoIterator<Item = String>) -> String {
         let lines: Vec<String> = lines.into_iter().map(|line| format!("\n- {line}")).collect();
         if lines.is_empty() {
@@ -43,7 +43,8 @@ impl Turn<'_> {
         }
     }
 
-    /// The sentence with its values: `{name}` is one, `[name:one/many]` agrees with it. What is no value is a sentence.
+    /// Fills in values: `{name}` is a value, `[name:one/many]` agrees with it in number. A name without a value is
+    /// another sentence.
     fn fill(&self, way: &str, values: &Values<'_>) -> String {
         let mut text = String::new();
         let mut rest = way;

@@ -1,4 +1,4 @@
-//! Whole turns of the built-in stylist: what it asks for, and what it makes of the results.
+//! Complete turns of the built-in stylist: its tool calls, and its answers from their results.
 
 use futures::TryStreamExt;
 use serde_json::json;

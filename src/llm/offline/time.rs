@@ -1,11 +1,11 @@
-//! Days that a message speaks of: tomorrow, Saturday, 14 June, last week, in December.
+//! Recognises days in a message: tomorrow, Saturday, 14 June, last week, in December.
 
 use time::format_description::well_known::Iso8601;
 use time::{Date, Duration, Month, Weekday};
 
 use crate::base::calendar;
 
-/// A day or a row of days.
+/// A day or a range of days.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// The first day.
@@ -19,7 +19,7 @@ pub struct Span {
 const NUMBERS: &str = "a=1 an=1 one=1 couple=2 two=2 three=3 few=3 four=4 five=5 six=6 seven=7 eight=8 nine=9 ten=10 twelve=12 \
     fourteen=14";
 
-/// The number that a word means.
+/// Parses a number word.
 pub fn number(word: &str) -> Option<u16> {
     let digits = word.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let named = NUMBERS.split_whitespace().filter_map(|entry| entry.split_once('=')).find(|(name, _)| *name == word);
@@ -27,20 +27,20 @@ pub fn number(word: &str) -> Option<u16> {
     digits.parse().ok().filter(|number| *number <= 999)
 }
 
-/// The month that a word names, in full or in three letters.
+/// Parses the name of a month, in full or in three letters.
 pub fn month(word: &str) -> Option<Month> {
     let month = if word.len() < 3 { None } else { calendar::month(word) }?;
     (word.len() == 3 || word == "sept" || word.len() == month.to_string().len()).then_some(month)
 }
 
-/// The weekday that a word names, in full or shortened.
+/// Parses the name of a weekday, in full or abbreviated.
 fn weekday(word: &str) -> Option<Weekday> {
     let (day, name) = calendar::weekday(word.strip_suffix('s').filter(|day| day.ends_with("day")).unwrap_or(word))?;
     let is_short = matches!(word.len(), 3 | 4) && !matches!(word, "sat" | "sun" | "wed");
     (is_short || word.len() >= name.len()).then_some(day)
 }
 
-/// Days to come, or days gone by if the message is about the past. The first that is named counts.
+/// Finds the first named day or days: in the future, or in the past if the message is about the past.
 pub fn find(words: &[String], today: Date, is_past: bool) -> Option<Span> {
     (0..words.len())
         .find_map(|place| at(&words[place..], (place > 0).then(|| words[place - 1].as_str()), today, is_past))
@@ -116,7 +116,7 @@ fn unit(word: &str) -> Option<i64> {
     }
 }
 
-/// A weekday, a date or a month.
+/// Parses a weekday, a date or a month.
 fn named_day(words: &[String], before: Option<&str>, today: Date, is_past: bool) -> Option<Span> {
     let word = |place: usize| words.get(place).map_or("", String::as_str);
     if let Some(weekday) = weekday(word(0)) {
@@ -151,7 +151,7 @@ fn named_day(words: &[String], before: Option<&str>, today: Date, is_past: bool)
         let date = in_year(u8::try_from(day).ok()?, month)?;
         return span(date, date, format!("on {day} {month}"));
     }
-    // "May" and "March" are words of other kinds, too.
+    // "May" and "March" have other meanings, too.
     let month = month(word(0)).filter(|_| word(0).len() > 3)?;
     if matches!(month, Month::May | Month::March)
         && !matches!(before, Some("in" | "for" | "last" | "this" | "next" | "of"))
@@ -167,7 +167,7 @@ fn named_day(words: &[String], before: Option<&str>, today: Date, is_past: bool)
     span(middle, middle, format!("in {month}"))
 }
 
-/// How many days a trip or a plan takes: "5 days", "a week", "three nights", "the weekend".
+/// Returns the number of days of a trip or plan: "5 days", "a week", "three nights", "the weekend".
 pub fn days(words: &[String]) -> Option<u16> {
     let counted = words.windows(2).find_map(|pair| match (number(&pair[0]), pair[1].as_str()) {
         (Some(count), "day" | "days") => Some(count),
@@ -185,7 +185,7 @@ pub fn days(words: &[String]) -> Option<u16> {
     counted.or_else(|| words.iter().find_map(named))
 }
 
-/// A day in words: "4 April", with the year if it is another one.
+/// Formats a day: "4 April", with the year if it is not the current one.
 pub fn shown(date: Date, today: Date) -> String {
     if date.year() == today.year() {
         format!("{} {}", date.day(), date.month())
@@ -194,7 +194,7 @@ pub fn shown(date: Date, today: Date) -> String {
     }
 }
 
-/// A day as a tool writes it.
+/// Parses a date in the tools' format.
 pub fn read(text: &str) -> Option<Date> {
     Date::parse(text.get(..10)?, &Iso8601::DATE).ok()
 }

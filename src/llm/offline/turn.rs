@@ -1,7 +1,7 @@
-//! One turn of the built-in stylist: what was asked, the results of the tools that ran, and which tool comes next.
+//! One turn of the built-in stylist: the question, the results of the tools that ran, and the next tool.
 //!
-//! An answer is written as if tools returned at once: [`Turn::call`] gives a result that is there, or ends the answer with
-//! the call that is still to be made. The turn comes again when its result is there.
+//! Answers are written as if tools returned at once: [`Turn::call`] returns an existing result, or ends the answer with
+//! the call to be made. The turn runs again when the result is available.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -13,9 +13,9 @@ use super::understand::{self, Request};
 use crate::llm::{ChatRequest, Message, ToolCall};
 use crate::model::conversation::PreferenceKind;
 
-/// Calls of one turn: fewer than the loop of the stylist allows.
+/// Most calls in one turn: fewer than the stylist's loop allows.
 const MOST_CALLS: usize = 7;
-/// Blocks of the system prompt that hold data: picked pieces, the memory, what the user asked to be remembered.
+/// Delimiters of data in the system prompt: selected pieces, the memory, preferences.
 const SELECTED: (&str, &str) = ("<selected_items>", "</selected_items>");
 const MEMORY: (&str, &str) = ("<memory>", "</memory>");
 const PREFERENCES: (&str, &str) = ("<preferences>", "</preferences>");
@@ -26,25 +26,25 @@ const TODAY: &str = "Today is ";
 pub enum Unfinished {
     /// A tool has to run first.
     Call(&'static str, Value),
-    /// A tool failed, or is not there; this is what to say.
+    /// A tool failed or is missing; the text for the user.
     Sorry(String),
-    /// There is no more to say than this.
+    /// The answer is complete.
     Answered(String),
 }
 
-/// An answer, or why there is none yet.
+/// An answer, or why it is not finished.
 pub type Answer<T = String> = Result<T, Unfinished>;
 
-/// A turn as the request shows it.
+/// A turn, read from the request.
 pub struct Turn<'a> {
     request: &'a ChatRequest,
-    /// The request of the user's message.
+    /// The understood message of the user.
     pub asked: Request,
     /// The day it is.
     pub today: Date,
     system: &'a str,
     results: Vec<(&'a ToolCall, &'a str)>,
-    /// Chooses between sentences that say the same.
+    /// Selects variants of sentences.
     pub(super) seed: u64,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Turn<'a> {
         Self { request, asked, today, system, results, seed }
     }
 
-    /// The text, or the tool calls that have to come first.
+    /// Returns the text, or the tool calls to make first.
     pub fn answer(&self) -> (String, Vec<ToolCall>) {
         match answers::answer(self) {
             Ok(text) | Err(Unfinished::Sorry(text) | Unfinished::Answered(text)) => (text, Vec::new()),
@@ -106,10 +106,10 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The result of a tool, as text.
+    /// Returns the result of a tool as text.
     pub fn call(&self, name: &'static str, arguments: Value) -> Answer<&'a str> {
         let result = self.results.iter().find(|(call, _)| {
-            // What was offered and accepted ran already, whatever its arguments.
+            // An accepted offer already ran, with any arguments.
             call.name == name
                 && (call.id.starts_with("accepted-")
                     || serde_json::from_str(&call.arguments).is_ok_and(|known: Value| known == arguments))
@@ -127,20 +127,20 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The result of a tool that answers in JSON.
+    /// Returns the parsed result of a tool that answers in JSON.
     pub fn read<T: DeserializeOwned>(&self, name: &'static str, arguments: Value) -> Answer<T> {
         let text = self.call(name, arguments)?;
         serde_json::from_str(text).map_err(|_| Unfinished::Sorry(self.say("unreadable", &[])))
     }
 
-    /// Arguments of a search that ran because its offer was accepted.
+    /// Returns the query of a search that ran because its offer was accepted.
     pub fn accepted_query(&self, name: &str) -> Option<String> {
         let (call, _) = self.results.iter().find(|(call, _)| call.name == name && call.id.starts_with("accepted-"))?;
         let arguments: Value = serde_json::from_str(&call.arguments).ok()?;
         Some(arguments.get("query")?.as_str()?.to_owned())
     }
 
-    /// Ids of the pieces that the user picked.
+    /// Returns the ids of the pieces that the user selected.
     pub fn selected(&self) -> Vec<String> {
         let items: Vec<Value> = serde_json::from_str(self.block(SELECTED)).unwrap_or_default();
         items.iter().filter_map(|item| Some(item.get("id")?.as_str()?.to_owned())).collect()
@@ -151,7 +151,7 @@ impl<'a> Turn<'a> {
         self.block(MEMORY)
     }
 
-    /// Returns the preferences that the user asked to be remembered.
+    /// Returns the user's stated preferences.
     pub fn preferences(&self) -> Vec<(PreferenceKind, &'a str)> {
         let line = |line: &'a str| {
             let (kind, text) = line.split_once(": ")?;
@@ -167,7 +167,7 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// Whether a result says that the tool failed.
+/// Whether a result is a tool's error.
 fn is_error(result: &str) -> bool {
     let named = serde_json::from_str::<Value>(result).is_ok_and(|value| value.get("error").is_some());
     let start = result.trim_start().get(..5).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a picture shows, as far as its colours tell.
+//! Describes a picture by its colours alone.
 
 use serde_json::json;
 
@@ -6,18 +6,18 @@ use crate::imaging::colours::{self, Colour};
 use crate::imaging::decode::{Limits, decode_to_fit};
 use crate::imaging::{self, Picture};
 
-/// Longest side of the picture that is looked at, in pixels.
+/// Longest side of the examined picture, in pixels.
 const LONGEST_LOOK: u32 = 256;
 const MOST_COLOURS: usize = 4;
-/// Colours that are looked for, as some have the same name.
+/// Number of colours to find; some share a name.
 const MOST_GROUPS: usize = 8;
-/// A colour that covers this part of the corners is the background.
+/// Share of the corners from which a colour counts as background.
 const BACKGROUND_CORNERS: f64 = 0.7;
-/// Chroma below which a colour looks grey, and from which it looks bright.
+/// Chroma below which a colour looks muted, and from which it looks bright.
 const MUTED: f32 = 0.05;
 const BRIGHT: f32 = 0.14;
 
-/// Why a picture cannot be seen.
+/// Why a picture cannot be described.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     #[error("the picture cannot be read")]
@@ -26,17 +26,17 @@ pub(super) enum Fault {
     Empty,
 }
 
-/// A way to look at the file of a picture.
+/// A function that describes the file of a picture.
 pub(super) type Look = fn(&[u8]) -> Result<String, Fault>;
 
-/// The description as a vision model would answer it: JSON with `styleKeywords`, `colors`, `garments` and `brand`. Takes
-/// tens of milliseconds for a large picture: not for an async thread.
+/// Returns a description in the format of a vision model's answer: JSON with `styleKeywords`, `colors`, `garments` and
+/// `brand`. Takes tens of milliseconds for a large picture, so do not run it on an async thread.
 pub(super) fn describe(file: &[u8]) -> Result<String, Fault> {
     let mut colours = colours::dominant(&decode(file)?, MOST_GROUPS);
     if colours.is_empty() {
         return Err(Fault::Empty);
     }
-    // Sorting keeps the order, the largest first, among what is worn.
+    // A stable sort, so that garment colours stay ordered by share.
     colours.sort_by_key(|colour| colour.corners > BACKGROUND_CORNERS);
     let mut names: Vec<&str> = Vec::new();
     for colour in &colours {
@@ -48,11 +48,11 @@ pub(super) fn describe(file: &[u8]) -> Result<String, Fault> {
     Ok(json!({"styleKeywords": styles, "colors": names, "garments": [], "brand": null}).to_string())
 }
 
-/// The garment's metadata as a vision model would answer them, as far as colours tell: JSON with `brand`, `category`, `tags`
-/// and `colours`.
+/// Returns the garment's metadata in the format of a vision model's answer, derived from colours only: JSON with
+/// `brand`, `category`, `tags` and `colours`.
 pub(super) fn list_colours(file: &[u8]) -> Result<String, Fault> {
     let mut colours = colours::dominant(&decode(file)?, MOST_COLOURS);
-    // The garment's before its background's.
+    // Garment colours before background colours.
     colours.sort_by_key(|colour| colour.corners > BACKGROUND_CORNERS);
     let colours: Vec<_> =
         colours.into_iter().map(|colour| json!({"name": colour.name, "hex": colour.hex.to_string()})).collect();
@@ -63,7 +63,7 @@ fn decode(file: &[u8]) -> imaging::Result<Picture> {
     decode_to_fit(file, &Limits::default(), LONGEST_LOOK)
 }
 
-/// The style that the colours alone suggest, if any.
+/// Returns the style that the colours suggest, if any.
 fn style(colours: &[Colour]) -> Option<&'static str> {
     let share = |test: &dyn Fn(f32) -> bool| -> f64 {
         colours.iter().filter(|colour| test(colour.chroma())).map(|colour| colour.share).sum()

@@ -76,7 +76,7 @@ impl Fragment {
         let function = function.unwrap_or(call);
         let arguments = function.get("arguments").map(|arguments| match text(arguments) {
             Some(text) => text,
-            // Some servers give them as the object that they are.
+            // Some servers send them as a JSON object instead of a string.
             None => arguments.get().as_bytes().to_owned(),
         });
         Self {
@@ -125,7 +125,7 @@ impl Assembler {
                 input_tokens: count(["prompt_tokens", "input_tokens"]),
                 output_tokens: count(["completion_tokens", "output_tokens"]),
             };
-            // Some servers tell it with every chunk, growing, and some tell zeros at the end.
+            // Some servers send growing usage with every chunk, and some send zeros at the end.
             if usage != Usage::default() || self.usage.is_none() {
                 self.usage = Some(usage);
             }
@@ -135,13 +135,13 @@ impl Assembler {
         {
             return Err(shape("choices"));
         }
-        // Azure's first chunk, about its filters, and the one with the usage have no choice.
+        // Azure's first chunk (about its filters) and the usage chunk have no choice.
         let Some(choice) = answer.objects("choices").into_iter().next() else { return Ok(String::new()) };
         self.seen_choice = true;
         if let Some(code) = reported_error(&choice) {
             return Err(Error::Interrupted(Fault::Reported(code).into()));
         }
-        // Streams have a delta and whole answers a message. A stream with both repeats in the message what it said before.
+        // Streams have a delta, complete answers a message. If a stream has both, the message repeats earlier text.
         let delta = choice.object("delta");
         self.seen_delta |= delta.as_ref().is_some_and(has_content);
         let said = if self.seen_delta { delta } else { choice.object("message").or(delta) };
@@ -149,7 +149,7 @@ impl Assembler {
         if piece.is_empty()
             && let Some(text) = choice.get("text").and_then(text)
         {
-            // As completions without a chat have it.
+            // The format of plain (non-chat) completions.
             piece = self.surrogates.take(&text);
         }
         if let Some(said) = &said {
@@ -180,7 +180,7 @@ impl Assembler {
         for call in &calls {
             self.grow(Fragment::read(call, call.object("function").as_ref()))?;
         }
-        // As it was before there could be several.
+        // The former format for a single call.
         if calls.is_empty()
             && let Some(function) = said.object("function_call")
         {

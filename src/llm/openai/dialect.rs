@@ -16,7 +16,7 @@ use crate::llm::Error;
 /// Names of the output limit: of newer models, and of all others.
 const LIMIT_NAMES: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 
-/// Statuses of requests that are not understood, as opposed to not allowed.
+/// Statuses that mean the request was not understood, as opposed to not allowed.
 const NOT_UNDERSTOOD: [u16; 5] = [400, 405, 415, 422, 501];
 
 /// A parameter that some servers refuse.
@@ -47,7 +47,7 @@ impl Parameter {
         let others: &[&str] = match self {
             Self::StreamOptions => &["include_usage"],
             Self::ResponseFormat => &["json_object"],
-            // As vLLM, Ollama and hosted servers say it of models that have none.
+            // Wordings of vLLM, Ollama and hosted servers for models without tool support.
             Self::Tools => &["tool choice", "tool_choice", "tool calling", "function calling"],
             Self::EncodingFormat | Self::Limit(_) => &[],
         };
@@ -159,11 +159,11 @@ impl Attempt {
         &self.dialect
     }
 
-    /// Whether `body` was refused because of something that can be left out, which the dialect then does.
+    /// Whether `body` was refused because of an optional parameter; the dialect then omits it.
     pub(super) fn gives_way(&mut self, body: &Value, failed: &Failed) -> bool {
         let is_not_understood = match &failed.error {
             Error::Refused { status, .. } => NOT_UNDERSTOOD.contains(status),
-            // Some servers answer 500 to what they do not know.
+            // Some servers answer 500 to unknown parameters.
             Error::Unavailable(_) => true,
             Error::RateLimited { .. } | Error::OverBudget { .. } | Error::Interrupted(_) | Error::Nonsense(_) => false,
         };

@@ -121,9 +121,9 @@ pub(super) struct Surrogates {
 }
 
 impl Surrogates {
-    /// Returns the text of the next piece, joined with what the last one left over.
+    /// Returns the text of the next piece, joined with the rest of the last one.
     pub(super) fn take(&mut self, piece: &[u8]) -> String {
-        // The common case, in which there is no half.
+        // The common case, without half a pair.
         if self.high.is_none()
             && let Ok(text) = std::str::from_utf8(piece)
         {
@@ -162,7 +162,7 @@ impl Surrogates {
         text
     }
 
-    /// Returns what is left over at the end.
+    /// Returns the rest at the end.
     pub(super) fn end(&mut self) -> Option<char> {
         self.high.take().map(|_| char::REPLACEMENT_CHARACTER)
     }

@@ -109,7 +109,7 @@ impl Authentication {
             Self::Fixed(name, value) => return Ok(Some((name.clone(), value.clone()))),
             Self::Entra { credential, clock, token } => (credential, clock, token),
         };
-        // Locked while a new token comes: one request for it is enough for all who wait.
+        // Locked while a token is requested, so that concurrent calls share one request.
         let mut token = token.lock().await;
         let lives = |token: &AccessToken, margin: Duration| token.expires_on > clock.now() + margin;
         if !token.as_ref().is_some_and(|token| lives(token, TOKEN_MARGIN)) {
@@ -187,7 +187,7 @@ impl OpenAi {
             (None, Some((credential, clock))) => Authentication::Entra { credential, clock, token: Mutex::new(None) },
             (None, None) => Authentication::Open,
         };
-        // Only where to begin: what the server refuses is found out.
+        // Only the starting point; refusals are learned.
         let is_original = is_azure || url.host_str() == Some("api.openai.com");
         let guess = if is_original { Dialect::OPENAI } else { Dialect::COMPATIBLE };
         let deployment = |name: String| {
@@ -231,7 +231,7 @@ impl OpenAi {
     async fn client(&self, deployment: &Deployment, call: &Call) -> Result<Client<Endpoint>> {
         let endpoint = self.endpoint(deployment, call).await?;
         let call = call.clone();
-        // This takes the place of the library's own service, and with it of its retries.
+        // This replaces the library's own service, including its retries.
         let service = service_fn(move |factory: HttpRequestFactory| {
             let call = call.clone();
             async move {
@@ -246,7 +246,7 @@ impl OpenAi {
     fn streaming(&self, endpoint: &Endpoint, body: &Value) -> Result<Request> {
         let request = self.http.post(endpoint.url("/chat/completions")).query(&endpoint.query());
         let request = request.headers(endpoint.headers()).header(ACCEPT, "text/event-stream");
-        // A compressed stream may be held back until a block of it is full.
+        // A compressed stream may be delayed until a block is full.
         let request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity")).json(body);
         request.build().map_err(|error| Error::Unavailable(Fault::connection(error).into()))
     }
@@ -313,7 +313,7 @@ impl Model for OpenAi {
         attempt.succeed();
         let mut assembler = Assembler::new(request.tools.iter().map(|tool| tool.name).collect());
         let mut text = assembler.take(answer.get()).map_err(|error| match error {
-            // An error told with status 200: there is no stream that could have broken off.
+            // An error with status 200 that is not an interrupted stream.
             Error::Interrupted(cause) => Error::Unavailable(cause),
             other => other,
         })?;
@@ -377,13 +377,13 @@ impl Reading {
                     Ok(text) => return Some(Ok(Part::Text(text))),
                     Err(error) => Err(error),
                 },
-                // The answer is whole once the model has said why it stopped; what breaks after that is no loss.
+                // The answer is complete once the model has reported why it stopped, so later errors do not matter.
                 _ if assembler.is_finished() => self.finish(false).await,
                 Some(Err(fault)) => Err(fault.after_begin()),
                 None => Err(Fault::EndedEarly.after_begin()),
             };
             if let Err(error) = step {
-                // Ends the request; nothing comes after the error.
+                // Ends the request; the error is the last item.
                 self.answer = None;
                 return Some(Err(error));
             }

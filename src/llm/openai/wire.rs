@@ -77,12 +77,12 @@ fn short_id(id: &str) -> String {
     if is_short { id.to_owned() } else { sha256_hex(id).chars().take(ID_LENGTH).collect() }
 }
 
-/// Returns arguments that servers can parse; what the model wrote instead is part of the tool's result.
+/// Returns arguments that servers can parse; invalid text of the model is quoted in the tool's result.
 fn sound_arguments(arguments: &str) -> &str {
     if Object::read(arguments).is_some() { arguments } else { "{}" }
 }
 
-/// Builds an embedding request. An empty text, which servers refuse together with all others, is sent as a blank.
+/// Builds an embedding request. An empty text, for which servers refuse the whole request, is sent as a space.
 pub(super) fn embeddings(texts: &[String], dialect: &Dialect, model: Option<&str>) -> Value {
     let input: Vec<&str> = texts.iter().map(|text| if text.is_empty() { " " } else { text }).collect();
     let mut body = Map::new();

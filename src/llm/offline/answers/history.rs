@@ -1,4 +1,4 @@
-//! What is on record of pieces: when they were worn and bought, what they cost, and which come first by that.
+//! Answers about the history of pieces: wears, purchases, costs, and rankings by these.
 
 use serde_json::json;
 use time::Duration;
@@ -18,11 +18,11 @@ use crate::model::ids::ItemId;
 use crate::model::thesaurus::{self, Kind, TermId};
 use crate::model::tool_results::{CompactItem, WearHistory, WornTogether};
 
-/// Pieces that are ranked, and pieces that are told about one by one.
+/// Most pieces in a ranking, and most pieces described one by one.
 const MOST_RANKED: usize = 5;
 const MOST_TOLD: usize = 6;
 
-/// How pieces are ranked: the kind of question, what they are sorted by, and in which order.
+/// Rankings: kind of question, sort key, and order.
 const RANKINGS: [(Ask, &str, &str); 9] = [
     ("never", "wear_count", "asc"),
     ("neglected", "last_worn", "asc"),
@@ -40,7 +40,7 @@ pub fn is_ranking(ask: Ask) -> bool {
     RANKINGS.iter().any(|(name, ..)| *name == ask)
 }
 
-/// When a day was, in words: "on 4 April, 8 months ago".
+/// Describes a past day: "on 4 April, 8 months ago".
 fn on(turn: &Turn<'_>, text: &str) -> String {
     days::read(text).map_or_else(String::new, |date| match ago((turn.today - date).whole_days()) {
         ago if ago == "today" || ago == "yesterday" => ago,
@@ -48,7 +48,7 @@ fn on(turn: &Turn<'_>, text: &str) -> String {
     })
 }
 
-/// Pieces by a number: what is worn most, what cost most, what was never worn.
+/// Answers rankings: most worn, most expensive, never worn.
 pub fn ranking(turn: &Turn<'_>, ask: Ask) -> Answer {
     let (_, by, order) = RANKINGS.into_iter().find(|(name, ..)| *name == ask).unwrap_or(RANKINGS[0]);
     let mut items = sorted(turn, by, order)?;
@@ -80,7 +80,7 @@ pub fn ranking(turn: &Turn<'_>, ask: Ask) -> Answer {
     Ok(turn.say_list(&format!("ranked {ask}{one}"), &[("kind", &kind), ("number", &number)], lines))
 }
 
-/// Says in words what a piece is ranked by.
+/// Describes the value by which a piece is ranked.
 fn note(turn: &Turn<'_>, by: &str, item: &CompactItem) -> String {
     let bought = |otherwise: &str| {
         item.bought.as_deref().map_or_else(|| otherwise.to_owned(), |day| format!("bought {}", on(turn, day)))
@@ -97,13 +97,13 @@ fn note(turn: &Turn<'_>, by: &str, item: &CompactItem) -> String {
     }
 }
 
-/// The occasion in brackets, if there is one.
+/// Returns the occasion in brackets, if there is one.
 fn in_brackets(wear: &WornTogether) -> String {
     let occasion = wear.occasion.as_deref().map(|occasion| format!(" ({})", shown(occasion).to_lowercase()));
     occasion.unwrap_or_default()
 }
 
-/// When a piece was worn or bought, how often it was worn, and what it or each wear cost.
+/// Answers when a piece was worn or bought, how often it was worn, its price and cost per wear.
 pub fn about_piece(turn: &Turn<'_>, ask: Ask) -> Answer {
     let Some(named) = turn.asked.about() else {
         return match ask {
@@ -161,7 +161,7 @@ fn on_record(turn: &Turn<'_>, ask: Ask, item: &CompactItem, wears: &[WornTogethe
     )
 }
 
-/// Answers what was worn on past days.
+/// Answers questions about wears on past days.
 pub fn worn(turn: &Turn<'_>) -> Answer {
     let asked = &turn.asked;
     let wanted = asked.occasion.iter().rfind(|term| term.kind() == Kind::Occasion);

@@ -1,4 +1,4 @@
-//! What the user wants remembered or forgotten.
+//! Requests to remember or forget something.
 
 use serde_json::{Value, json};
 
@@ -12,17 +12,17 @@ use crate::llm::offline::understand::Named;
 use crate::model::conversation::PreferenceKind;
 use crate::model::thesaurus::Kind;
 
-/// Longest text that is asked to be remembered, in words and in characters, and longest memory that is told, in words.
+/// Longest text to remember, in words and in characters, and longest recited memory, in words.
 const MOST_WORDS: usize = 30;
 const LONGEST_FACT: usize = 160;
 const MOST_WORDS_TOLD: usize = 120;
 
-/// What a message wants remembered, and of which kind it is: several likes or dislikes, or one fact.
+/// Extracts what a message wants remembered, with its kind: several likes or dislikes, or one fact.
 fn subject(turn: &Turn<'_>, ask: Ask) -> (PreferenceKind, Vec<String>) {
     let asked = &turn.asked;
     let texts = |named: &[Named]| -> Vec<String> { named.iter().map(|named| named.text.clone()).collect() };
     match ask {
-        // "Remember that I hate wool": of its kind.
+        // "Remember that I hate wool" is a dislike.
         "dislike" | "remember" if !asked.rejected.is_empty() => (PreferenceKind::Dislike, asked.rejected.clone()),
         "dislike" => (PreferenceKind::Dislike, texts(&asked.named)),
         "like" => {

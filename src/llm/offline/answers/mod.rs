@@ -1,4 +1,4 @@
-//! What the built-in stylist says, kind by kind. Pieces are named as tools named them; nothing else is.
+//! The built-in stylist's answers, by kind of question. They name only pieces from tool results, in the same words.
 
 mod history;
 mod memory;
@@ -26,13 +26,13 @@ use super::turn::{Answer, Turn, Unfinished};
 /// Pieces in a list.
 const MOST_LISTED: usize = 12;
 
-/// The answer to everything that a message asks.
+/// Answers all questions of a message.
 pub fn answer(turn: &Turn<'_>) -> Answer {
     if turn.asked.is_foreign {
         return Ok(turn.say("foreign", &[]));
     }
     let mut asks = turn.asked.asks.clone();
-    // Whoever picked pieces wants them worn.
+    // A user who selected pieces wants an outfit with them.
     if !turn.selected().is_empty() && asks.iter().all(|ask| matches!(*ask, "find" | "pair" | "weather" | "shop")) {
         asks.insert(0, "outfit");
         asks.retain(|ask| !matches!(*ask, "find" | "pair"));
@@ -41,7 +41,7 @@ pub fn answer(turn: &Turn<'_>) -> Answer {
     let mut is_sorry = false;
     for ask in asks.iter().take(3) {
         let text = match one(turn, ask) {
-            // What failed does not spoil what worked.
+            // A failed part does not affect the others.
             Err(Unfinished::Sorry(text)) => {
                 is_sorry = true;
                 text
@@ -56,7 +56,7 @@ pub fn answer(turn: &Turn<'_>) -> Answer {
     if paragraphs.is_empty() {
         return Ok(small_talk(turn, "lost"));
     }
-    // Somebody who just accepted an offer gets the result, not the next offer; nor does what failed lead on to more.
+    // After an accepted offer, give the result without another offer; after a failure, offer nothing.
     let last = asks.last().filter(|ask| {
         !turn.asked.is_accepted && !is_sorry && (**ask != "pair" || paragraphs.iter().any(|text| text.contains("\n- ")))
     });
@@ -97,7 +97,7 @@ fn one(turn: &Turn<'_>, ask: Ask) -> Answer {
     }
 }
 
-/// The answer to what needs no tool.
+/// Answers messages that need no tool.
 fn small_talk(turn: &Turn<'_>, ask: Ask) -> String {
     let words = &turn.asked.words;
     let what = advice::about(words, |kind| kind == "cannot").map_or("do that", |(_, text)| text);

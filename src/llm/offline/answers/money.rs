@@ -1,4 +1,4 @@
-//! Answers about what the wardrobe has cost.
+//! Answers about the cost of the wardrobe.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::llm::offline::understand::Named;
 use crate::model::garment::shown;
 use crate::model::tool_results::Paid;
 
-/// Answers what the wardrobe, or a part of it, cost.
+/// Answers how much the wardrobe, or a part of it, cost.
 pub fn spent(turn: &Turn<'_>) -> Answer {
     let result: Value = turn.read("get_wardrobe_summary", json!({}))?;
     let spent = &result["spent"];
@@ -39,7 +39,7 @@ pub fn spent(turn: &Turn<'_>) -> Answer {
     Ok(text)
 }
 
-/// The category that is named as a whole, as the summary calls it.
+/// Returns the category that is named as a whole, in the summary's wording.
 fn whole_kind(named: &Named) -> Option<&'static str> {
     let is_whole = named.description.colours.is_empty() && named.description.words.is_empty();
     let kind = named.description.garment.filter(|kind| is_whole && *kind == kind.group())?;
@@ -50,7 +50,7 @@ fn whole_kind(named: &Named) -> Option<&'static str> {
     })
 }
 
-/// What pieces cost that were named, in the currency of the first of them.
+/// Answers how much the named pieces cost, in the currency of the first one.
 fn spent_on(turn: &Turn<'_>, named: &Named) -> Answer {
     let owned = fitting(turn, named)?;
     let prices: Vec<&Paid> = owned.fitting.iter().filter_map(|item| item.price.as_ref()).collect();

@@ -1,4 +1,4 @@
-//! Outfits and what to pack.
+//! Answers about outfits and packing.
 
 use serde_json::{Value, json};
 use time::Duration;
@@ -14,12 +14,12 @@ use crate::model::thesaurus::Kind;
 use crate::model::tool_results::{OutfitPlan, PlannedOutfit, PlannedPiece};
 use crate::model::vocabulary;
 
-/// Pieces that a plan is told not to repeat.
+/// Most pieces that a plan must not repeat.
 const MOST_UNLIKE: usize = 30;
-/// Begins the weather of a plan that has no forecast for its day.
+/// Prefix of a plan's weather without a forecast for the day.
 const NO_FORECAST: &str = "no forecast: ";
 
-/// The lines of an outfit: where each piece goes, what it is, and why.
+/// Formats an outfit as lines: slot, piece and reason.
 pub fn lines(turn: &Turn<'_>, planned: &PlannedOutfit) -> String {
     let line = |piece: &PlannedPiece| {
         let why = if turn.asked.kept.contains(&piece.name) { "as before".to_owned() } else { clean(&piece.why) };
@@ -29,16 +29,16 @@ pub fn lines(turn: &Turn<'_>, planned: &PlannedOutfit) -> String {
     bullets(planned.pieces.iter().map(line))
 }
 
-/// A list of a text, or of nothing if it is empty.
+/// Returns a list of one text; empty if the text is.
 pub fn one_text(text: String) -> Vec<String> {
     Some(text).filter(|text| !text.is_empty()).into_iter().collect()
 }
 
-/// Arguments of a plan, from what the message says.
+/// Builds the arguments of a plan from the message.
 pub fn plan_arguments(turn: &Turn<'_>, include: &[String], avoid: &[String]) -> Value {
     let asked = &turn.asked;
     let from = asked.when.as_ref().map(|when| when.first).filter(|first| *first > turn.today);
-    // What was asked for without claiming to own it is a wish: "a skirt", "something green".
+    // Clothes named without claiming to own them are wishes: "a skirt", "something green".
     let wishes = asked.named.iter().filter(|named| !named.is_claimed).map(|named| named.text.clone());
     let wish: Vec<String> = [asked.occasion_text()].into_iter().chain(wishes).filter(|text| !text.is_empty()).collect();
     let celsius =
@@ -99,7 +99,7 @@ pub fn outfit(turn: &Turn<'_>) -> Answer {
         preface.push(several_outfits(turn, &plan));
         return Ok(preface.join("\n\n"));
     }
-    // "Which shoes should I wear?": those first.
+    // "Which shoes should I wear?": shoes first.
     let mut wished = asked.named.iter().filter(|named| !named.is_claimed && asked.says(&["which", "what"]));
     if let Some(piece) = wished.find_map(|named| named.description.slot()).and_then(|slot| planned.piece(slot)) {
         preface.push(turn.say("one piece", &[("name", &clean(&piece.name)), ("why", &clean(&piece.why))]));
@@ -113,7 +113,7 @@ pub fn outfit(turn: &Turn<'_>) -> Answer {
     Ok([preface.join(" "), told].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n"))
 }
 
-/// How many outfits are asked for, if it is more than one: "three outfits", "outfits for the week".
+/// Returns the number of requested outfits, if more than one: "three outfits", "outfits for the week".
 fn several(turn: &Turn<'_>) -> Option<u16> {
     let asked = &turn.asked;
     if asked.outfits > 1 {
@@ -143,7 +143,7 @@ fn intro(turn: &Turn<'_>) -> String {
     turn.say(sentence, &[("for", &what_for), ("For", &capitalised(&what_for))])
 }
 
-/// "for a wedding on 14 June", "for tomorrow".
+/// Describes the purpose: "for a wedding on 14 June", "for tomorrow".
 fn purpose(turn: &Turn<'_>) -> String {
     let asked = &turn.asked;
     let mut occasions = asked.occasion.iter().rev().filter(|term| term.kind() == Kind::Occasion);
@@ -170,10 +170,10 @@ fn purpose(turn: &Turn<'_>) -> String {
     format!("for {what} {when}").trim().to_owned()
 }
 
-/// Says what an outfit lacks and which weather it is for.
+/// Describes what an outfit lacks and which weather it is for.
 pub fn remarks(turn: &Turn<'_>, plan: &OutfitPlan, planned: &PlannedOutfit) -> String {
     let mut remarks = Vec::new();
-    // What the user does not want is not missed.
+    // Rejected slots are not missing.
     let rejected: Vec<Slot> = turn.asked.rejected.iter().filter_map(|text| Description::of(text).slot()).collect();
     let missing: Vec<&str> =
         planned.missing.iter().filter(|slot| !rejected.contains(slot)).map(|slot| slot.name()).collect();

@@ -1,4 +1,4 @@
-//! Trends, things to buy, and what the profile says and the wardrobe as a whole lacks.
+//! Answers about trends, things to buy, the profile, and gaps in the wardrobe.
 
 use serde_json::{Value, json};
 
@@ -12,15 +12,15 @@ use crate::model::profile::ProfileFacts;
 use crate::model::tool_results::CompactItem;
 use crate::model::vocabulary;
 
-/// Words of the title of a find.
+/// Most words of a found item's title.
 const MOST_WORDS: usize = 12;
 
-/// The elements of a list in a result.
+/// Iterates over the elements of a list in a result.
 fn entries(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// The first texts of a list in a result, fit to be shown.
+/// Returns the first texts of a list in a result, sanitized for display.
 fn texts(value: &Value, most: usize) -> Vec<String> {
     entries(value).filter_map(Value::as_str).take(most).map(|text| shown(text).to_lowercase()).collect()
 }
@@ -106,7 +106,7 @@ pub fn profile(turn: &Turn<'_>, ask: Ask) -> Answer {
     })
 }
 
-/// Sizes, by the clothes that are owned.
+/// Answers sizes, from the owned clothes.
 fn sizes(turn: &Turn<'_>, profile: &ProfileFacts) -> Answer {
     let items = sorted(turn, "wear_count", "desc")?;
     let mut sizes: Vec<(&str, String)> = Vec::new();
@@ -124,7 +124,7 @@ fn sizes(turn: &Turn<'_>, profile: &ProfileFacts) -> Answer {
     Ok(turn.say(sentence, &[("system", &system), ("sizes", &list(&sizes)), ("height", &height)]))
 }
 
-/// The size of a piece, and of which kind it is a size.
+/// Returns the size of a piece, and the kind of size.
 fn size(item: &CompactItem) -> Option<(&'static str, String)> {
     let size = item.size.as_ref()?;
     let number = |number: Option<f64>| number.map(|number| number.to_string());

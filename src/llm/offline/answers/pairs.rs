@@ -1,4 +1,4 @@
-//! What goes with a piece, and whether a piece can be worn to something, in some weather or with another one.
+//! Answers about what goes with a piece, and whether a piece suits an occasion, weather or another piece.
 
 use serde_json::json;
 
@@ -12,16 +12,17 @@ use crate::model::garment::{Garment, Slot, is_plural};
 use crate::model::thesaurus::{Kind, TermId};
 use crate::model::tool_results::{CompactItem, OutfitPlan, PlannedOutfit, PlannedPiece};
 
-/// Degrees Celsius that a garment of each warmth is made for.
+/// Typical temperature for a garment of each warmth, in degrees Celsius.
 const CELSIUS_BY_WARMTH: [f64; 4] = [25.0, 17.0, 13.0, 8.0];
-/// Degrees Celsius below which what is for the heat is too cold, and above which what is for the cold is too warm.
+/// Temperature below which hot-weather pieces are too cold, and above which cold-weather pieces are too warm, in
+/// degrees Celsius.
 const TOO_COLD_BELOW: f64 = 18.0;
 const TOO_WARM_ABOVE: f64 = 21.0;
 
 /// Answers what goes with a piece.
 pub fn pair(turn: &Turn<'_>) -> Answer {
     let asked = &turn.asked;
-    // "Which shoes go with the sage shirt": the shoes are asked for, the shirt is there.
+    // "Which shoes go with the sage shirt": shoes are requested, the shirt is owned.
     let anchor = asked.named.iter().rfind(|named| named.is_claimed).or_else(|| asked.named.last());
     let Some(anchor) = anchor else { return outfit(turn) };
     let owned = owned(turn, anchor)?;
@@ -45,7 +46,7 @@ pub fn pair(turn: &Turn<'_>) -> Answer {
     Ok(text)
 }
 
-/// What goes with something that is not owned: with what is closest to it, or in general.
+/// Answers what goes with something the user does not own: with the closest piece, or in general.
 fn pair_unowned(turn: &Turn<'_>, anchor: &Named, close: &[CompactItem]) -> Answer {
     let mut text = not_owned(turn, anchor, close);
     if let Some(first) = close.first() {
@@ -69,7 +70,7 @@ fn pair_unowned(turn: &Turn<'_>, anchor: &Named, close: &[CompactItem]) -> Answe
     Ok(text)
 }
 
-/// The best pieces for a slot beside a piece.
+/// Finds the best pieces for a slot to go with a piece.
 fn choices(turn: &Turn<'_>, item: &CompactItem, slot: Slot) -> Answer<Vec<PlannedPiece>> {
     let mut choices: Vec<PlannedPiece> = Vec::new();
     while choices.len() < 3 {
@@ -86,17 +87,17 @@ fn choices(turn: &Turn<'_>, item: &CompactItem, slot: Slot) -> Answer<Vec<Planne
 fn plan_with(turn: &Turn<'_>, item: &CompactItem, avoid: &[String]) -> Answer<OutfitPlan> {
     let asked = &turn.asked;
     let mut arguments = plan_arguments(turn, &[item.id.to_string()], avoid);
-    // The clothes of the question are no wish of their own here.
+    // The clothes in the question are not wishes here.
     arguments["occasions"] = json!(one_text(asked.occasion_text()));
     if asked.occasion.is_empty() && asked.when.is_none() && asked.celsius.is_none() {
-        // Out of season the piece would find no company: it is dressed for the weather it is made for.
+        // Out of season nothing would match the piece, so plan for the weather it is made for.
         let warmth = usize::from(Garment::from(item).warmth).min(CELSIUS_BY_WARMTH.len() - 1);
         arguments["celsius"] = json!(CELSIUS_BY_WARMTH[warmth]);
     }
     turn.read("plan_outfits", arguments)
 }
 
-/// Whether something can be worn: to an occasion, in a season, or with another piece.
+/// Answers whether something can be worn: to an occasion, in a season, or with another piece.
 pub fn opinion(turn: &Turn<'_>) -> Answer {
     let asked = &turn.asked;
     let Some(first) = asked.named.first() else { return outfit(turn) };
@@ -105,7 +106,7 @@ pub fn opinion(turn: &Turn<'_>) -> Answer {
         return together(turn, first, second);
     }
     let found = if first.is_claimed { fitting(turn, first)? } else { owned(turn, first)? };
-    // "Are any of my shoes good in rain?": those that are.
+    // "Are any of my shoes good in rain?": list those that are.
     if asked.wet && asked.says(&["any", "which", "some"]) && !found.fitting.is_empty() {
         let dry: Vec<CompactItem> = found.fitting.into_iter().filter(|item| Garment::from(item).waterproof).collect();
         let (kind, names) = (several(first), names(&dry, MOST_LISTED));
@@ -134,7 +135,7 @@ pub fn opinion(turn: &Turn<'_>) -> Answer {
     })
 }
 
-/// Whether a garment fits the weather and the occasion that are asked about, and why not.
+/// Returns whether a garment suits the weather and occasion in question and, if not, why.
 fn verdict(turn: &Turn<'_>, garment: &Garment, planned: Option<&PlannedOutfit>, it: &str) -> Result<String, String> {
     let asked = &turn.asked;
     let weather = planned.map(|planned| planned.weather.as_str()).unwrap_or_default();
@@ -162,9 +163,9 @@ fn verdict(turn: &Turn<'_>, garment: &Garment, planned: Option<&PlannedOutfit>, 
     if is_fine { Ok(text) } else { Err(text) }
 }
 
-/// Whether two things go together, by their colours.
+/// Answers whether two pieces go together, by their colours.
 fn together(turn: &Turn<'_>, first: &Named, second: &Named) -> Answer {
-    // Something that is not owned goes with nothing.
+    // Pieces must be owned.
     for named in [first, second].into_iter().filter(|named| named.is_claimed && named.description.garment.is_some()) {
         fitting(turn, named)?;
     }
@@ -183,7 +184,7 @@ fn together(turn: &Turn<'_>, first: &Named, second: &Named) -> Answer {
     Ok(turn.say(sentence, &[("first", &it(first)), ("second", &it(second)), ("colour", &colour), ("other", &other)]))
 }
 
-/// The temperature in a plan's words about the weather.
+/// Parses the temperature in a plan's weather text.
 fn celsius_in(weather: &str) -> Option<f64> {
     let before = weather.split('\u{b0}').next()?.trim_end();
     before.rsplit(' ').next()?.parse().ok()

@@ -1,4 +1,4 @@
-//! What is owned: which pieces, how many, of which colours, the warmest of them, and how to look after them.
+//! Answers about owned pieces: which, how many, colours, extremes such as the warmest, and care.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ pub fn find(turn: &Turn<'_>) -> Answer {
     Ok(turn.say_list(sentence, values, names(&owned.fitting, MOST_LISTED)) + &more)
 }
 
-/// Pieces for words that name no clothes.
+/// Finds pieces for words that do not name clothes.
 fn find_loosely(turn: &Turn<'_>, query: &str) -> Answer {
     if query.is_empty() {
         return summary(turn, "summary");
@@ -60,7 +60,7 @@ fn find_loosely(turn: &Turn<'_>, query: &str) -> Answer {
     if found.note.is_some() {
         return Ok(turn.say("nothing like it", &[("query", &query)]));
     }
-    // "Everything from arket": who carries a word that the thesaurus does not have is meant.
+    // "Everything from arket": pieces with a word that the thesaurus does not know.
     let carries = |item: &&CompactItem| {
         let garment = Garment::from(*item);
         query.split(' ').any(|word| thesaurus::lookup(word).is_none() && garment.says(word))
@@ -102,7 +102,7 @@ pub fn summary(turn: &Turn<'_>, ask: Ask) -> Answer {
     if total == 0 {
         return Ok(turn.say("empty", &[]));
     }
-    // Categories are written as people like; "Shorts" are bottoms.
+    // Categories are free text; "Shorts" are bottoms.
     let kind = |name: &str| Category::of_text(name).map_or_else(|| shown(name), |category| category.name().to_owned());
     let kinds = tally(&result["by_category"], kind);
     let kinds: Vec<String> = kinds.iter().take(7).map(|(name, count)| format!("{count} {name}")).collect();
@@ -120,7 +120,7 @@ pub fn summary(turn: &Turn<'_>, ask: Ask) -> Answer {
     Ok(text)
 }
 
-/// The sums of a JSON object's numbers by name, the largest first.
+/// Sums a JSON object's numbers by name, largest first.
 pub fn tally(numbers: &Value, name: impl Fn(&str) -> String) -> Vec<(String, f64)> {
     let mut sums: BTreeMap<String, f64> = BTreeMap::new();
     for (key, number) in numbers.as_object().into_iter().flatten() {
@@ -131,7 +131,7 @@ pub fn tally(numbers: &Value, name: impl Fn(&str) -> String) -> Vec<(String, f64
     sums
 }
 
-/// The piece that is the most or least so of its kind: the warmest coat.
+/// Answers which piece of a kind is the most or least so: the warmest coat.
 pub fn extreme(turn: &Turn<'_>, ask: Ask) -> Answer {
     let items = sorted(turn, "wear_count", "desc")?;
     let degree = |item: &CompactItem| {
@@ -153,7 +153,7 @@ pub fn extreme(turn: &Turn<'_>, ask: Ask) -> Answer {
     })
 }
 
-/// How to look after what a message is about, by its care label and in general.
+/// Answers how to care for a piece, by its care label and in general.
 pub fn care(turn: &Turn<'_>) -> Answer {
     let found = advice::about(&turn.asked.words, |kind| kind != "cannot");
     let general = found.map_or_else(|| turn.say("care usual", &[]), |(_, text)| text.to_owned()) + ".";
@@ -167,7 +167,7 @@ pub fn care(turn: &Turn<'_>) -> Answer {
     if owned.fitting.is_empty() && named.is_claimed && named.description.garment.is_some() {
         lines.push(not_owned(turn, named, &[]));
     }
-    // No care label helps with a stain or a hole.
+    // Care labels do not help with stains or holes.
     let is_trouble = found.is_some_and(|(kind, _)| kind != "care");
     if lines.is_empty() || is_trouble {
         lines.insert(0, general);

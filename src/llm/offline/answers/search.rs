@@ -1,4 +1,4 @@
-//! Looking for clothes that a message names among those that are owned.
+//! Searches the owned clothes for those that a message names.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ pub fn name(item: &CompactItem) -> String {
     clean(&item.name)
 }
 
-/// The names of pieces, as the user's.
+/// Returns the names of pieces as the user's ("your …").
 pub fn names(items: &[CompactItem], most: usize) -> Vec<String> {
     yours(items.iter().take(most).map(|item| &item.name))
 }
@@ -26,7 +26,7 @@ pub fn search(turn: &Turn<'_>, query: &str) -> Answer<FoundItems> {
     turn.read("search_wardrobe", json!({ "query": query }))
 }
 
-/// The clothes that a message is about, or else all of them, in an order.
+/// Returns the clothes that a message is about, or all of them, sorted.
 pub fn sorted(turn: &Turn<'_>, by: &str, order: &str) -> Answer<Vec<CompactItem>> {
     let about = turn.asked.about();
     let query = about.map(|named| named.text.as_str()).unwrap_or_default();
@@ -40,17 +40,17 @@ pub fn sorted(turn: &Turn<'_>, by: &str, order: &str) -> Answer<Vec<CompactItem>
 
 /// Search results for the clothes that a message names.
 pub struct Owned {
-    /// Pieces that are just that, or a shade of it.
+    /// Pieces that match exactly or in a shade of the colour.
     pub fitting: Vec<CompactItem>,
     /// Whether only a shade of the colour was found.
     pub is_shade: bool,
-    /// Of all pieces those that come closest, when none fits.
+    /// The closest pieces, if none matches.
     pub close: Vec<CompactItem>,
     /// Number of matching pieces in the whole wardrobe.
     pub count: u64,
 }
 
-/// Looks for clothes that were named.
+/// Searches for named clothes.
 pub fn owned(turn: &Turn<'_>, named: &Named) -> Answer<Owned> {
     let found = search(turn, &named.text)?;
     let (mut fitting, mut close, mut is_shade) = (Vec::new(), Vec::new(), true);
@@ -67,13 +67,13 @@ pub fn owned(turn: &Turn<'_>, named: &Named) -> Answer<Owned> {
     if found.note.is_some() {
         close.clear();
     }
-    // A maker that only the message knows is counted here, not by the tool.
+    // The tool does not know brands missing from the thesaurus, so count them here.
     let count = fitting.len() as u64;
     let count = if fitting.len() < MOST_FOUND { count } else { count.max(found.exact_matches.unwrap_or_default()) };
     Ok(Owned { is_shade: is_shade && !fitting.is_empty(), fitting, close, count })
 }
 
-/// Looks for clothes that were named; when none fits, that is the answer.
+/// Searches for named clothes; if none matches, answers so.
 pub fn fitting(turn: &Turn<'_>, named: &Named) -> Answer<Owned> {
     let owned = owned(turn, named)?;
     if owned.fitting.is_empty() {
@@ -82,7 +82,7 @@ pub fn fitting(turn: &Turn<'_>, named: &Named) -> Answer<Owned> {
     Ok(owned)
 }
 
-/// Says that something is not owned, and what comes closest.
+/// Answers that the user does not own something, and what comes closest.
 pub fn not_owned(turn: &Turn<'_>, named: &Named, close: &[CompactItem]) -> String {
     let text = second_person(&named.text);
     let no = if is_plural(&text) { format!("any {text}") } else { noun(&text) };
@@ -94,7 +94,7 @@ pub fn not_owned(turn: &Turn<'_>, named: &Named, close: &[CompactItem]) -> Strin
     answer
 }
 
-/// Words of the message that pieces may be tagged with, when it names no garment.
+/// Returns words of the message that may be tags of pieces, if it names no garment.
 pub fn loose_query(turn: &Turn<'_>) -> String {
     let telling = turn.asked.words.iter().filter(|word| {
         !vocabulary::is_stop_word(word)

@@ -1,4 +1,4 @@
-//! The weather, and what to put on for it.
+//! Answers about the weather and what to wear in it.
 
 use serde_json::json;
 use time::Duration;
@@ -8,11 +8,11 @@ use crate::llm::offline::time as days;
 use crate::llm::offline::turn::{Answer, Turn, Unfinished};
 use crate::model::garment::shown;
 
-/// Days ahead that a forecast reaches.
+/// Days that a forecast covers after today.
 const MOST_DAYS_AHEAD: i64 = 6;
-/// Words of weather that makes wet.
+/// Words for wet weather.
 const WET: [&str; 5] = ["rain", "drizzle", "snow", "thunderstorm", "hail"];
-/// What to wear, by the degrees Celsius below which it is needed.
+/// What to wear, by the temperature in degrees Celsius below which it is needed.
 const CLOTHES: [(f64, &str); 4] =
     [(6.0, "dress freezing"), (14.0, "dress cool"), (20.0, "dress mild"), (f64::INFINITY, "dress warm")];
 
@@ -73,7 +73,7 @@ pub fn weather(turn: &Turn<'_>) -> Answer {
     Ok(format!("{yes}{told} {}{wet}.", turn.say(clothes, &[])))
 }
 
-/// Why there is no weather, in the tool's words made fit for the user.
+/// Explains to the user why there is no weather, from the tool's text.
 fn no_weather(turn: &Turn<'_>, text: &str) -> String {
     if text.contains("No city is set") {
         return turn.say("no city", &[]);

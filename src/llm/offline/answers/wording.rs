@@ -1,4 +1,4 @@
-//! Names, numbers and lists in words.
+//! Wording of names, numbers and lists.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use crate::model::thesaurus::{self, Kind};
 use crate::model::tool_results::Paid;
 use crate::model::vocabulary;
 
-/// Words of a text that a tool returned.
+/// Most words of a tool's text.
 const MOST_WORDS: usize = 24;
 /// Numbers that are written as words.
 const NUMBERS: [&str; 13] =
     ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
-/// Words that people say of themselves, and what is said to them.
+/// First-person words and their second-person counterparts.
 const SECOND_PERSON: &str =
     "i=you im=you're i'm=you're ive=you've i've=you've my=your me=you am=are dont=don't cant=can't";
 
@@ -31,7 +31,7 @@ impl Paid {
     }
 }
 
-/// The price as people write it.
+/// Formats the price for people.
 impl fmt::Display for Paid {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_whole = self.amount.fract().abs() < 0.005;
@@ -53,22 +53,22 @@ impl fmt::Display for Paid {
     }
 }
 
-/// A noun with its article, if it is in the singular: "a coat", "jeans".
+/// Returns a noun with its article if singular: "a coat", "jeans".
 pub fn noun(noun: &str) -> String {
     if is_plural(noun) { noun.to_owned() } else { vocabulary::with_article(noun) }
 }
 
-/// Text of a tool on one line.
+/// Returns a tool's text on one line.
 pub fn clean(text: &str) -> String {
     clean_to(text, MOST_WORDS)
 }
 
-/// Text on one line, of so many words and without addresses.
+/// Returns a text on one line, limited to a number of words, without URLs.
 pub fn clean_to(text: &str, most_words: usize) -> String {
     text.split_whitespace().filter(|word| !word.contains("://")).take(most_words).collect::<Vec<_>>().join(" ")
 }
 
-/// So many of what was named: "pairs of black shoes", "white shirts", "white shirt".
+/// Returns the noun for a count of the named clothes: "pairs of black shoes", "white shirts", "white shirt".
 pub fn collective(named: &Named, count: u64) -> String {
     let Named { text, description, .. } = named;
     let last = text.rsplit(' ').next().unwrap_or_default();
@@ -86,13 +86,13 @@ pub fn collective(named: &Named, count: u64) -> String {
 }
 
 fn singular(text: &str) -> String {
-    // "Hoodies" are no hoody.
+    // The singular of "hoodies" is not "hoody".
     text.strip_suffix('s')
         .filter(|stem| stem.ends_with("ie"))
         .map_or_else(|| vocabulary::fold_plural(text), str::to_owned)
 }
 
-/// Several of what was named, without counting them: "black shoes", "white shirts".
+/// Returns the plural of the named clothes: "black shoes", "white shirts".
 pub fn several(named: &Named) -> String {
     let Named { text, description, .. } = named;
     if description.garment.is_none() {
@@ -108,7 +108,7 @@ pub fn several(named: &Named) -> String {
     }
 }
 
-/// A number in words, if it is small.
+/// Spells out a number if it is small.
 pub fn spelled(count: u64) -> String {
     let word = usize::try_from(count).ok().and_then(|count| NUMBERS.get(count));
     word.map_or_else(|| count.to_string(), |word| (*word).to_owned())
@@ -118,7 +118,7 @@ pub fn spelled(count: u64) -> String {
 pub fn second_person(text: &str) -> String {
     let words: Vec<&str> = text.split(' ').collect();
     let term = |word: &str| thesaurus::lookup(&word.to_lowercase());
-    // "Carmina loafers": what nobody knows right before a garment is a maker.
+    // "Carmina loafers": an unknown word right before a garment is a brand.
     let is_maker = |place: usize| {
         let word = words[place];
         term(word).is_none()
@@ -140,7 +140,7 @@ pub fn second_person(text: &str) -> String {
     said.collect::<Vec<_>>().join(" ")
 }
 
-/// "a", "a and b", "a, b and c".
+/// Joins names: "a", "a and b", "a, b and c".
 pub fn list<S: AsRef<str>>(names: &[S]) -> String {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
     match &names[..] {
@@ -150,12 +150,12 @@ pub fn list<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
-/// Lines with a dash before each.
+/// Formats lines with a dash before each.
 pub fn bullets(lines: impl IntoIterator<Item = String>) -> String {
     lines.into_iter().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n")
 }
 
-/// Pieces as the user's: "your navy coat".
+/// Returns pieces as the user's: "your navy coat".
 pub fn yours<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Vec<String> {
     names.into_iter().map(|name| format!("your {}", clean(name.as_ref()))).collect()
 }

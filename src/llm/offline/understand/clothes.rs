@@ -1,4 +1,4 @@
-//! The words of a message, and the clothes that it names and rejects.
+//! Tokenizes a message, and finds the clothes that it names and rejects.
 
 use super::Named;
 use crate::llm::offline::phrases::{self, is_listed};
@@ -7,14 +7,14 @@ use crate::model::garment::Description;
 use crate::model::thesaurus::{self, Found, Kind as Word};
 use crate::model::vocabulary;
 
-/// Words between a "not" and what it rejects.
+/// Most words between a "not" and the rejected clothes.
 const REACH_OF_NOT: usize = 5;
 
 /// A word of a message.
 pub struct Token {
     /// In lower case, corrected.
     pub word: String,
-    /// The word as the user wrote it.
+    /// The original word.
     written: String,
     /// Whether punctuation stands before it.
     is_after_break: bool,
@@ -50,7 +50,7 @@ pub fn tokens(message: &str) -> Vec<Token> {
     tokens
 }
 
-/// Words that are garments in one place and verbs or something else in another.
+/// Drops words that are garments in other contexts, but verbs or something else here.
 pub fn without_verbs(mut found: Vec<Found>, words: &[String]) -> Vec<Found> {
     let word = |place: usize| words.get(place).map_or("", String::as_str);
     found.retain(|found| {
@@ -65,7 +65,7 @@ pub fn without_verbs(mut found: Vec<Found>, words: &[String]) -> Vec<Found> {
     found
 }
 
-/// The clothes that a message names, and those that it rejects.
+/// Returns the clothes that a message names, and those that it rejects.
 pub fn clothes(tokens: &[Token], found: &[Found]) -> (Vec<Named>, Vec<String>, bool) {
     let describes = |kind| matches!(kind, Word::Garment | Word::Colour | Word::Material | Word::Feature | Word::Brand);
     let (mut all, mut rejected, mut rejects_shown) = (Vec::new(), Vec::new(), false);
@@ -77,7 +77,7 @@ pub fn clothes(tokens: &[Token], found: &[Found]) -> (Vec<Named>, Vec<String>, b
             index += 1;
             continue;
         }
-        // Words that belong together: "light blue linen shirt", "black and white striped tee".
+        // A phrase: "light blue linen shirt", "black and white striped tee".
         let (mut start, mut end) = (first.start, first.end);
         let mut last = index;
         while let Some(next) = found.get(last + 1) {
@@ -95,7 +95,7 @@ pub fn clothes(tokens: &[Token], found: &[Found]) -> (Vec<Named>, Vec<String>, b
             end = next.end;
             last += 1;
         }
-        // A maker that the thesaurus does not have stands right before: "my Carmina loafers".
+        // An unknown brand right before: "my Carmina loafers".
         if start > 0 && is_name(&tokens[start - 1]) && !tokens[start].is_after_break {
             start -= 1;
         }
@@ -125,14 +125,14 @@ pub fn clothes(tokens: &[Token], found: &[Found]) -> (Vec<Named>, Vec<String>, b
     (all, rejected, rejects_shown)
 }
 
-/// What is rejected: "without a jacket" means any, coats too.
+/// Returns the rejected description: "without a jacket" also rejects coats.
 fn without(named: &Named, before: &str) -> String {
     let is_any = matches!(before, "a" | "any" | "without" | "no") && named.description.colours.is_empty();
     let is_outer = named.description.garment.is_some_and(|kind| matches!(kind.name(), "jacket" | "coat"));
     if is_any && is_outer { "outerwear".to_owned() } else { named.text.clone() }
 }
 
-/// Whether a word looks like the name of a maker: a capital letter, and no word that we know.
+/// Whether a word looks like a brand: capitalised and unknown.
 fn is_name(token: &Token) -> bool {
     token.written.chars().next().is_some_and(char::is_uppercase)
         && !token.is_after_break
@@ -143,7 +143,7 @@ fn is_name(token: &Token) -> bool {
         && token.word.len() > 2
 }
 
-/// Whether words before or after these clothes say that they are not wanted.
+/// Whether words before or after these clothes reject them.
 fn is_rejected(tokens: &[Token], start: usize, end: usize) -> bool {
     let word = |place: usize| tokens.get(place).map_or("", |token| token.word.as_str());
     for place in (start.saturating_sub(REACH_OF_NOT)..start).rev() {
@@ -167,7 +167,7 @@ fn is_rejected(tokens: &[Token], start: usize, end: usize) -> bool {
     phrases::begins("complaint", &tokens[end..]) && !is_listed("plain questions", word(0))
 }
 
-/// A description as clothes that were named.
+/// Parses a description as named clothes.
 pub fn named(text: &str) -> Named {
     let mut description = Description::of(text);
     for word in text.split_whitespace().filter(|word| word.chars().next().is_some_and(char::is_uppercase)) {

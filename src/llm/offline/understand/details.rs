@@ -1,4 +1,4 @@
-//! Details of a message: numbers, degrees, places, its language.
+//! Details of a message: numbers, temperatures, places, language.
 
 use crate::base::text::capitalised;
 use crate::llm::offline::phrases::{self, is_listed};
@@ -6,7 +6,7 @@ use crate::llm::offline::time;
 use crate::model::thesaurus::{self, Found, Kind as Word};
 use crate::model::vocabulary;
 
-/// What somebody says, without the words that introduce it: "please remember that".
+/// Strips an introduction such as "please remember that".
 pub fn without_lead(text: &str) -> &str {
     let mut rest = text.trim();
     loop {
@@ -19,7 +19,7 @@ pub fn without_lead(text: &str) -> &str {
     }
 }
 
-/// Which of the things that were shown a message is about: 1 for "the second one" and for "option 2".
+/// Returns the index of the shown thing that a message refers to: 1 for "the second one" and for "option 2".
 pub fn ordinal(words: &[String]) -> Option<usize> {
     let is_thing = |word: &str| is_listed("shown things", word);
     let place = |word: &str| {
@@ -33,7 +33,7 @@ pub fn ordinal(words: &[String]) -> Option<usize> {
     ends.or_else(|| words.last().and_then(|word| place(word)))
 }
 
-/// Degrees Celsius that a message names: "8 degrees", "46F", "-5", "minus 5".
+/// Returns the temperature in a message, in degrees Celsius: "8 degrees", "46F", "-5", "minus 5".
 pub fn degrees(message: &str) -> Option<f64> {
     let lower = message.to_lowercase().replace('\u{b0}', " ");
     let words: Vec<&str> = lower
@@ -58,7 +58,7 @@ pub fn degrees(message: &str) -> Option<f64> {
     (0..words.len()).find_map(degrees).filter(|celsius| (-60.0..=60.0).contains(celsius))
 }
 
-/// Returns the number of outfits that are asked for.
+/// Returns the number of requested outfits.
 pub fn outfits(words: &[String]) -> u16 {
     let Some(place) = words.iter().position(|word| is_listed("several outfits", word)) else { return 1 };
     let counts = words[place.saturating_sub(3)..place]
@@ -68,7 +68,7 @@ pub fn outfits(words: &[String]) -> u16 {
     counts.unwrap_or(0).min(7)
 }
 
-/// The place that a message names: "in Oslo", "to New York".
+/// Returns the place in a message: "in Oslo", "to New York".
 pub fn place(message: &str, words: &[String], found: &[Found]) -> Option<String> {
     let written: Vec<&str> = message
         .split(|letter: char| letter.is_whitespace() || matches!(letter, ',' | '?' | '!' | ';' | '.'))
@@ -108,7 +108,7 @@ pub fn place(message: &str, words: &[String], found: &[Found]) -> Option<String>
     })
 }
 
-/// Whether a message is in another language than English.
+/// Whether a message is in a language other than English.
 pub fn is_foreign(message: &str, words: &[String]) -> bool {
     let letters = message.chars().filter(|letter| letter.is_alphabetic()).count();
     let foreign_letters = message.chars().filter(|letter| letter.is_alphabetic() && u32::from(*letter) > 0x24f).count();

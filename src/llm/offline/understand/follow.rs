@@ -1,4 +1,4 @@
-//! Messages that go on from what was asked and shown before them.
+//! Follow-up messages, interpreted in the context of earlier questions and answers.
 
 use ::time::Date;
 
@@ -11,13 +11,13 @@ use crate::model::garment::Description;
 use crate::model::thesaurus::TermId;
 use crate::model::vocabulary;
 
-/// Words of a message that only makes sense after another one, and of a consent with its details.
+/// Most words of a follow-up, and of a consent with details.
 const LONGEST_FOLLOW_UP: usize = 7;
 const LONGEST_CONSENT: usize = 12;
-/// Kinds of question that consent to an offer may repeat without being a wish of its own.
+/// Kinds of question that a consent may repeat without being a separate request.
 const KINDS_OF_CONSENT: [&str; 3] = ["find", "outfit", "thanks"];
 
-/// A message of the user as it was understood.
+/// An understood message of the user.
 pub struct Asked<'a> {
     /// Request of the earlier message.
     pub request: Request,
@@ -27,7 +27,7 @@ pub struct Asked<'a> {
 
 /// The conversation before a message.
 pub struct Talk<'a> {
-    /// The messages, the last one last.
+    /// The messages, oldest first.
     pub asked: Vec<Asked<'a>>,
     /// Names of the pieces that the answer showed.
     pub shown: Vec<String>,
@@ -36,12 +36,12 @@ pub struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    /// The message that the next one goes on from. Counting what was shown is an aside.
+    /// Returns the message that the next one follows up. Questions that count shown pieces are asides.
     fn last(&self) -> Option<&Asked<'a>> {
         self.asked.iter().rev().find(|asked| asked.request.counted.is_empty())
     }
 
-    /// The last message that asked for an outfit, if only asides came after it: "will it rain?", "thanks".
+    /// Returns the last request for an outfit, if only asides came after it: "will it rain?", "thanks".
     fn last_outfit(&self) -> Option<&Asked<'a>> {
         let goes_on = |asked: &&Asked| {
             asked.request.is_outfit() || asked.request.asks.iter().any(|ask| is_listed("kinds that go on", ask))
@@ -49,7 +49,7 @@ impl<'a> Talk<'a> {
         self.asked.iter().rev().find(goes_on).filter(|asked| asked.request.is_outfit())
     }
 
-    /// Understands the next message; `said` is the answer right before it.
+    /// Interprets the next message; `said` is the answer right before it.
     pub fn follow(&self, message: &str, said: Option<&str>) -> Request {
         let request = read(message, self.today);
         let last = self.last();
@@ -67,7 +67,7 @@ impl<'a> Talk<'a> {
         self.go_on(request, last, said)
     }
 
-    /// What was offered, with the details of a consent to it; or the wish that comes with the consent.
+    /// Returns the accepted offer with the consent's details, or the separate request in the consent.
     fn consent(&self, request: &Request, said: Option<&str>) -> Option<Request> {
         let offer = said.and_then(offer)?;
         if request.words.len() > LONGEST_CONSENT || request.says(&["thanks", "thank", "thx", "cheers"]) {
@@ -75,7 +75,7 @@ impl<'a> Talk<'a> {
         }
         let refinement = vocabulary::after_consent(&request.words.join(" "))?;
         let offered = read(offer, self.today);
-        // "Not quite it?" offers nothing.
+        // "Not quite it?" is not an offer.
         if offered.asks.is_empty() {
             return Some(settle(request.clone()));
         }
@@ -86,14 +86,14 @@ impl<'a> Talk<'a> {
         let mut accepted = read(&format!("{offer} {refinement}"), self.today);
         accepted.asks = offered.asks;
         accepted.is_accepted = true;
-        // "Want me to put together an outfit for it?": what it is for was said before.
+        // "Want me to put together an outfit for it?": the occasion was named before.
         if let Some(last) = self.last() {
             accepted.inherit(&last.request);
         }
         Some(accepted)
     }
 
-    /// A message that points back, or leaves out what was said before.
+    /// Interprets a message that refers back or is elliptical.
     fn go_on(&self, mut request: Request, last: &Asked<'_>, said: Option<&str>) -> Request {
         let before = &last.request;
         if request.says(&["there"]) && request.place.is_none() {
@@ -117,7 +117,7 @@ impl<'a> Talk<'a> {
             }
             return settle(request);
         }
-        // "Would the sandals work with that?": with what was shown, on that day.
+        // "Would the sandals work with that?": with the shown outfit, on that day.
         if before.is_outfit() && request.asks == ["opinion"] && points_back {
             request.inherit(before);
             let today = || Span { first: self.today, last: self.today, label: "today".to_owned() };
@@ -132,7 +132,7 @@ impl Request {
         self.words.first().map_or("", String::as_str)
     }
 
-    /// Whether it asks for nothing in particular.
+    /// Whether it has no specific request.
     fn is_weak(&self) -> bool {
         self.asks.iter().all(|ask| is_listed("weak kinds", ask))
     }
@@ -146,7 +146,7 @@ impl Request {
         is_listed("question words", self.first_word()) && !matches!(second, "about" | "if" | "else")
     }
 
-    /// Whether it asks neither for something in particular nor for an outfit of its own.
+    /// Whether it requests neither anything specific nor a separate outfit.
     fn leaves_open(&self) -> bool {
         let is_own = |ask: &Ask| matches!(*ask, "outfit" | "pair" | "find");
         self.is_weak() && !(self.is_question() && self.words.len() > 3 && self.asks.iter().any(is_own))
@@ -157,7 +157,7 @@ impl Request {
         self.leaves_open() && is_said("variation", &self.words)
     }
 
-    /// Whether it wants an outfit that was shown to be different, right after it or after asides, to which a "no" may belong.
+    /// Whether it asks to change a shown outfit, right after it or after asides (to which a "no" may refer).
     fn changes_outfit(&self, is_right_after: bool) -> bool {
         let is_modified = self.warmer != 0.0 || is_said("modifier", &self.words);
         let is_changed = self.is_varied() || self.leaves_open() && is_modified;
@@ -171,7 +171,7 @@ impl Request {
         }
     }
 
-    /// Whether it says only what is different: "and for tomorrow?".
+    /// Whether it names only a difference: "and for tomorrow?".
     fn is_elliptic(&self) -> bool {
         let opens = is_listed("openers", self.first_word());
         let is_bare = self.asks.is_empty() || opens || self.words.len() <= 3;
@@ -179,12 +179,12 @@ impl Request {
         self.is_weak() && self.is_short() && !self.is_question() && has_details && is_bare
     }
 
-    /// Whether it asks for something else than what was offered, rather than for a detail of it.
+    /// Whether it requests something other than the offer, rather than a detail of it.
     pub fn is_another_wish_than(&self, offered: &Self) -> bool {
         self.asks.iter().any(|ask| !KINDS_OF_CONSENT.contains(ask) && !offered.asks.contains(ask))
     }
 
-    /// Takes what it leaves open from the request before.
+    /// Fills in missing parts from the previous request.
     fn inherit(&mut self, before: &Self) {
         if self.occasion.is_empty() {
             self.occasion.clone_from(&before.occasion);
@@ -204,13 +204,13 @@ impl Request {
         }
     }
 
-    /// The kind of clothes that it names.
+    /// Whether it names clothes of this group.
     fn names_group(&self, group: Option<TermId>) -> bool {
         self.named.iter().any(|named| group_of(&named.description) == group)
     }
 }
 
-/// Another outfit: what is not wanted now, or never again.
+/// Builds a request for another outfit, without pieces rejected for now or for good.
 fn vary_outfit(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
     let is_for_good = !request.rejected.is_empty() && request.rejects_for_good() && request.asks.contains(&"dislike");
     let mut next = vary(request, before, shown);
@@ -220,7 +220,7 @@ fn vary_outfit(request: Request, before: &Asked<'_>, shown: &[String]) -> Reques
     next
 }
 
-/// The request before once more, changed by what the message says.
+/// Repeats the previous request with the changes in the message.
 fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
     let mut next = before.request.clone();
     next.is_variation = true;
@@ -238,10 +238,10 @@ fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
     next.words.clone_from(&request.words);
     let (last, pointed_at) = subject(&request, before.answer, &mut next);
     let mut rejected: Vec<String> = pointed_at.into_iter().collect();
-    // Without the piece that was pointed at, the rest stays.
+    // Drop the rejected piece and keep the rest.
     next.kept = if rejected.is_empty() { Vec::new() } else { last.clone() };
     reject(&request, &last, &mut next, &mut rejected);
-    // "Different shoes": the rest stays, that pair does not come again.
+    // "Different shoes": keep the rest, and avoid that pair.
     let is_kind = |named: &&Named| {
         !named.is_claimed && named.description.garment.is_some() && named.description.colours.is_empty()
     };
@@ -250,7 +250,7 @@ fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
         if rejected.is_empty() && request.warmer == 0.0 {
             next.unlike.extend(shown.iter().cloned());
         }
-        // "With the boots instead": they are what it is built around.
+        // "With the boots instead": build the outfit around them.
         next.named.retain(|known| !request.names_group(group_of(&known.description)));
         next.named.extend(request.named);
     } else {
@@ -258,7 +258,7 @@ fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
         next.unlike.extend(shown.iter().filter(is_gone).cloned());
         next.kept.extend(last.iter().filter(|name| !is_gone(name)).cloned());
     }
-    // What is not wanted was not in it: another outfit is.
+    // The rejected piece was not in the outfit, so the user wants another outfit.
     let is_missed = rejected.len() == request.rejected.len() && next.kept.len() == last.len();
     if is_missed && !rejected.is_empty() && !next.asks.contains(&"packing") {
         next.kept.clear();
@@ -269,17 +269,17 @@ fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
     next
 }
 
-/// The outfit that a message is about, and the piece of it that it points at and does not want.
+/// Returns the outfit that a message refers to, and its rejected piece.
 fn subject(request: &Request, answer: Option<&str>, next: &mut Request) -> (Vec<String>, Option<String>) {
     let mut outfits = answer.map(shown_outfits).unwrap_or_default();
     match (outfits.len(), request.ordinal) {
-        // "The first one, but not those trousers": one of several outfits goes on.
+        // "The first one, but not those trousers": continue with one of several outfits.
         (2.., Some(place)) if place < outfits.len() => {
             next.outfits = 1;
             (if request.rejected.is_empty() { Vec::new() } else { outfits.swap_remove(place) }, None)
         }
         (2.., _) => (Vec::new(), None),
-        // "I don't like the second one": of the pieces of one outfit.
+        // "I don't like the second one": a piece of a single outfit.
         (1, Some(place)) if place < outfits[0].len() => {
             let piece = outfits[0].remove(place);
             (outfits.swap_remove(0), Some(piece))
@@ -288,7 +288,7 @@ fn subject(request: &Request, answer: Option<&str>, next: &mut Request) -> (Vec<
     }
 }
 
-/// Leaves out what a message rejects and keeps the rest of the outfit.
+/// Drops the rejected pieces and keeps the rest of the outfit.
 fn reject(request: &Request, last: &[String], next: &mut Request, rejected: &mut Vec<String>) {
     let points = request.rejects_shown && request.says(&["those", "these", "that", "this"]);
     for text in &request.rejected {
@@ -300,7 +300,7 @@ fn reject(request: &Request, last: &[String], next: &mut Request, rejected: &mut
         let (gone, kept): (Vec<String>, Vec<String>) =
             last.iter().cloned().partition(|name| if is_there { is_it(name) } else { is_like_it(name) });
         next.kept.extend(kept);
-        // "Not those shoes": those, not all shoes.
+        // "Not those shoes": only those, not all shoes.
         if request.rejects_shown && !gone.is_empty() { rejected.extend(gone) } else { rejected.push(text.clone()) }
     }
 }
@@ -309,7 +309,7 @@ fn group_of(description: &Description) -> Option<TermId> {
     description.garment.map(TermId::group)
 }
 
-/// Whether a piece that was shown is of the kind that is described, or without a kind of its colour.
+/// Whether a shown piece is of the described kind or, without a kind, of its colour.
 fn is_kind_of(name: &str, wanted: &Description) -> bool {
     let own = named(name).description;
     match wanted.garment {
@@ -318,7 +318,7 @@ fn is_kind_of(name: &str, wanted: &Description) -> bool {
     }
 }
 
-/// A message that says only what is different from the request before: "and for tomorrow?".
+/// Completes a message that names only a difference from the previous request: "and for tomorrow?".
 fn complete(request: Request, before: &Request, said: Option<&str>) -> Request {
     let mut next = Request { asks: before.asks.clone(), ..request.clone() };
     if next.named.is_empty() {
@@ -326,7 +326,7 @@ fn complete(request: Request, before: &Request, said: Option<&str>) -> Request {
     } else if before.asks.first() == Some(&"find")
         && let Some(kind) = before.about().and_then(|named| named.description.garment)
     {
-        // "Only the black ones": of what was asked for.
+        // "Only the black ones": narrow the requested pieces.
         for named in next.named.iter_mut().filter(|named| named.description.garment.is_none()) {
             named.description.garment = Some(kind);
             named.text = format!("{} {}", named.text, kind.name());
@@ -334,7 +334,7 @@ fn complete(request: Request, before: &Request, said: Option<&str>) -> Request {
     }
     next.past = next.past.or_else(|| before.past.clone().filter(|_| request.when.is_none()));
     if before.is_outfit() && !request.named.is_empty() {
-        // "And what about shoes?": within the outfit that was shown.
+        // "And what about shoes?": within the shown outfit.
         let mut names = said.map(shown_names).unwrap_or_default();
         names.retain(|name| !request.names_group(group_of(&named(name).description)));
         next.kept = names;

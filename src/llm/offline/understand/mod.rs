@@ -1,5 +1,5 @@
-//! What a message asks for: the kind of question, which clothes it names and which it rejects, what for, when, where, how
-//! many, and in what weather. What it leaves out is taken from the conversation before it.
+//! Understands a message: the kind of question, the clothes that it names and rejects, occasion, time, place, number
+//! and weather. Missing parts are taken from the conversation before it.
 //!
 //! Kinds are recognised by phrases (`phrases.txt`), clothes and occasions through the thesaurus; misspelt words are
 //! corrected first.
@@ -21,7 +21,7 @@ use super::time::{self, Span};
 use crate::model::garment::Description;
 use crate::model::thesaurus::{self, Facts, Found, Kind as Word, TermId};
 
-/// Kinds that end with an outfit.
+/// Kinds whose answer is an outfit.
 pub const OUTFITS: [Ask; 4] = ["outfit", "pair", "packing", "opinion"];
 
 /// Clothes that a message names.
@@ -31,13 +31,13 @@ pub struct Named {
     pub text: String,
     /// Description made from these words.
     pub description: Description,
-    /// Whether the message speaks of them as of something that is there: "my", "the".
+    /// Whether the message implies that the user owns them: "my", "the".
     pub is_claimed: bool,
     start: usize,
     end: usize,
 }
 
-/// A message's request, as far as it is understood.
+/// The understood request of a message.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// The kinds of question, in the order of the message.
@@ -48,17 +48,17 @@ pub struct Request {
     pub named: Vec<Named>,
     /// Clothes that are not wanted.
     pub rejected: Vec<String>,
-    /// Whether these are clothes that were shown: "not those shoes".
+    /// Whether it rejects shown clothes: "not those shoes".
     pub rejects_shown: bool,
-    /// Of what was shown, the one that it is about: 1 for "the second one".
+    /// Index of the shown thing that it refers to: 1 for "the second one".
     pub ordinal: Option<usize>,
     /// Facts about the user, in their own words.
     pub facts: Vec<String>,
-    /// Clothes that were shown and should not come again.
+    /// Shown clothes that should not be suggested again.
     pub unlike: Vec<String>,
-    /// Clothes of an outfit that stay when another piece of it goes.
+    /// Clothes of an outfit that are kept when another piece is replaced.
     pub kept: Vec<String>,
-    /// What to dress for, in words of the thesaurus.
+    /// Occasion, in terms of the thesaurus.
     pub occasion: Vec<TermId>,
     /// Days to come.
     pub when: Option<Span>,
@@ -66,21 +66,21 @@ pub struct Request {
     pub past: Option<Span>,
     /// A place.
     pub place: Option<String>,
-    /// Days of a trip or a plan.
+    /// Number of days of a trip or plan.
     pub days: Option<u16>,
     /// Number of outfits; 0 for "several".
     pub outfits: u16,
-    /// Degrees Celsius that the message names.
+    /// Temperature in the message, in degrees Celsius.
     pub celsius: Option<f64>,
-    /// Whether the message says that it rains.
+    /// Whether the message mentions rain.
     pub wet: bool,
-    /// Warmer or cooler than before, in degrees Celsius.
+    /// Requested change of warmth, in degrees Celsius.
     pub warmer: f64,
-    /// Clothes that were shown, if it asks how many those are.
+    /// Shown clothes, if it asks for their number.
     pub counted: Vec<String>,
-    /// Whether it accepts what was offered.
+    /// Whether it accepts an offer.
     pub is_accepted: bool,
-    /// Whether it asks for something else than what was shown.
+    /// Whether it asks for an alternative to what was shown.
     pub is_variation: bool,
     /// Whether it is in another language.
     pub is_foreign: bool,
@@ -92,23 +92,23 @@ impl Request {
         self.words.iter().any(|word| words.contains(&word.as_str()))
     }
 
-    /// Whether what it rejects should never come again, rather than not now.
+    /// Whether it rejects something for good rather than for now.
     fn rejects_for_good(&self) -> bool {
         phrases::is_said("for good", &self.words)
             || (!self.rejects_shown && phrases::is_said("in general", &self.words))
     }
 
-    /// Whether it says what for, when or in which weather.
+    /// Whether it names occasion, time or weather.
     fn has_situation(&self) -> bool {
         !self.occasion.is_empty() || self.when.is_some() || self.wet || self.celsius.is_some()
     }
 
-    /// The clothes that it is about, if it names a kind, a colour or a maker.
+    /// Returns the clothes that it is about, if it names a kind, colour or brand.
     pub fn about(&self) -> Option<&Named> {
         self.named.first()
     }
 
-    /// What to dress for, in words.
+    /// Returns the occasion in words.
     pub fn occasion_text(&self) -> String {
         self.occasion.iter().map(|term| term.name()).collect::<Vec<_>>().join(" ")
     }
@@ -118,8 +118,8 @@ impl Request {
     }
 }
 
-/// Understands the last of the user's messages after those before it. `said` are the stylist's answers: the one before each
-/// message, if there is one.
+/// Understands the last of the user's messages in its conversation. Each message comes with the stylist's answer before
+/// it, if any.
 pub fn conversation(messages: &[(Option<&str>, &str)], today: Date) -> Request {
     let mut talk = Talk { asked: Vec::new(), shown: Vec::new(), today };
     for (said, message) in messages {
@@ -133,13 +133,13 @@ pub fn conversation(messages: &[(Option<&str>, &str)], today: Date) -> Request {
     talk.asked.pop().map(|asked| asked.request).unwrap_or_default()
 }
 
-/// Gives a request that no phrase explains the kind that its clothes or occasions speak for.
+/// Determines the kind of a request without a matching phrase from its clothes or occasions.
 fn settle(mut request: Request) -> Request {
     let is_chat = |ask: &Ask| is_listed("small talk", ask);
     if !request.asks.iter().all(is_chat) {
         request.asks.retain(|ask| !is_chat(ask));
     }
-    // What is not wanted for this occasion is no dislike: "something for the office, no jeans please".
+    // Rejecting something for this occasion is not a dislike: "something for the office, no jeans please".
     if request.asks.contains(&"dislike")
         && !request.rejected.is_empty()
         && !request.rejects_for_good()
@@ -207,7 +207,7 @@ fn read(message: &str, today: Date) -> Request {
         found.iter().filter(|found| found.term.kind() == Word::Weather).map(|found| found.term.term().facts).collect();
     let usual = weather.iter().find_map(|facts| facts.celsius).filter(|_| !asks.contains(&"weather"));
     let place = place(message, &words, &found);
-    // A place is no garment, not even Cape Town.
+    // A place is not a garment, not even Cape Town.
     let in_place = place.as_deref().unwrap_or_default().to_lowercase();
     named.retain(|named| !named.description.is_empty() && !in_place.split(' ').any(|word| word == named.text));
     Request {
@@ -232,14 +232,14 @@ fn read(message: &str, today: Date) -> Request {
     }
 }
 
-/// The kinds of question in a message, and what it says of the user.
+/// Returns the kinds of question in a message, and its facts about the user.
 fn asks(message: &str) -> (Vec<Ask>, Vec<String>) {
     let (mut asks, mut facts) = (Vec::new(), Vec::new());
     let mut before = "";
     for sentence in sentences(message) {
         for (ask, part) in asks_of(sentence, &tokens(sentence)) {
             if matches!(ask, "fact" | "remember") {
-                // "My feet are always cold. Keep that in mind": what was said right before.
+                // "My feet are always cold. Keep that in mind": the previous sentence.
                 let fact =
                     Some(without_lead(part)).filter(|fact| !fact.is_empty()).unwrap_or_else(|| without_lead(before));
                 facts.push(fact.to_owned());
@@ -253,7 +253,7 @@ fn asks(message: &str) -> (Vec<Ask>, Vec<String>) {
     (asks, facts)
 }
 
-/// How much warmer it should be dressed for than it is, in degrees Celsius: less, if somebody is cold.
+/// Returns the temperature adjustment for the request, in degrees Celsius: negative if the user is cold.
 fn warmer(words: &[String]) -> f64 {
     if phrases::is_said("too cold", words) {
         -8.0
@@ -264,7 +264,7 @@ fn warmer(words: &[String]) -> f64 {
     }
 }
 
-/// A style for somebody who wants it dressier or plainer.
+/// Returns the style of a request for something dressier or plainer.
 fn dressier(words: &[String]) -> Option<TermId> {
     if phrases::is_said("dressier", words) {
         Some(thesaurus::named("elegant"))
@@ -275,7 +275,7 @@ fn dressier(words: &[String]) -> Option<TermId> {
     }
 }
 
-/// The kinds of question in a sentence, each with the part that asks it: one, or one for each half of "… and …".
+/// Returns the kinds of question in a sentence with their parts: one, or one for each half of "… and …".
 fn asks_of<'a>(sentence: &'a str, words: &[Token]) -> Vec<(Ask, &'a str)> {
     let ask = |words: &[Token]| phrases::kind(words, sentence);
     if let (Some(middle), Some((left, right))) =
@@ -294,13 +294,13 @@ fn asks_of<'a>(sentence: &'a str, words: &[Token]) -> Vec<(Ask, &'a str)> {
     ask(words).map(|ask| (ask, sentence)).into_iter().collect()
 }
 
-/// Whether what follows somebody's consent is a wish of its own, not a detail of what was offered.
+/// Whether the text after a consent is a separate request rather than a detail of the offer.
 pub fn is_another_wish(refinement: &str, offer: &str) -> bool {
     let today = Date::from_ordinal_date(1970, 1).expect("the first day of a year");
     read(refinement, today).is_another_wish_than(&read(offer, today))
 }
 
-/// The last sentence that offers something; none if the text offers nothing.
+/// Returns the last sentence that makes an offer, if any.
 pub fn offer(text: &str) -> Option<&str> {
     let offers = |sentence: &&str| {
         let lower = sentence.to_lowercase();
@@ -310,7 +310,7 @@ pub fn offer(text: &str) -> Option<&str> {
     sentences(text).into_iter().rfind(offers)
 }
 
-/// The sentences and lines of a text, with the marks that end them.
+/// Splits a text into sentences and lines, with their final punctuation.
 pub fn sentences(text: &str) -> Vec<&str> {
     let mut sentences = Vec::new();
     let mut start = 0;

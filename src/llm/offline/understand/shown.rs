@@ -1,6 +1,6 @@
-//! The pieces that an answer of ours listed, read from its text.
+//! Extracts the pieces listed in an earlier answer from its text.
 
-/// The pieces that an answer listed.
+/// Returns the pieces that an answer lists.
 pub fn shown_names(answer: &str) -> Vec<String> {
     let name = |line: &str| {
         let (_, rest) = line.strip_prefix("- ")?.split_once("your ")?;
@@ -10,12 +10,12 @@ pub fn shown_names(answer: &str) -> Vec<String> {
     answer.lines().filter_map(name).filter(|name| !name.is_empty()).collect()
 }
 
-/// The pieces of each outfit that an answer listed: one, or several with blank lines between them.
+/// Returns the pieces of each outfit in an answer; outfits are separated by blank lines.
 pub fn shown_outfits(answer: &str) -> Vec<Vec<String>> {
     answer.split("\n\n").map(shown_names).filter(|names| !names.is_empty()).collect()
 }
 
-/// The pieces of an answer, also where a line has several: "- 2 tops: your white tee and your navy polo."
+/// Returns the pieces of an answer, including several on one line: "- 2 tops: your white tee and your navy polo."
 pub fn counted_names(answer: &str) -> Vec<String> {
     let names = |line: &str| -> Vec<String> {
         match line.split_once(": ") {
