@@ -1,6 +1,6 @@
-//! How much later tokens come through the service than from the model server itself: one turn after the other, 200 streams
-//! at once, and 1,000 for a longer time. The model server of the tests runs as a process of its own: this binary, run again.
-//! The baseline is the same client at the model server directly.
+//! Delay of tokens through the service compared with the model server itself: sequential turns, 200 concurrent streams,
+//! and 1,000 long ones. The model server of the tests runs as a process of its own: this binary, run again. The
+//! baseline is the same client at the model server directly.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 
@@ -23,7 +23,7 @@ const MODEL_SERVER: &str = "--model-server";
 const MARK: &str = "\"content\":\"began-";
 /// Turns one after the other.
 const TURNS: usize = 1000;
-/// Streams at once, and how often that is measured.
+/// Concurrent streams, and number of measurements.
 const STREAMS: usize = 200;
 const ROUNDS: usize = 5;
 /// Time between the beginnings of two streams that do not all begin in one moment.
@@ -76,7 +76,7 @@ async fn serve_model() {
     std::future::pending().await
 }
 
-/// Times of one turn, in milliseconds.
+/// Timings of one turn, in milliseconds.
 struct Turn {
     /// From the model server's first byte to the client's first token.
     delay: f64,
@@ -114,7 +114,7 @@ fn logged(message: &str, number: usize) -> Vec<u8> {
     load::post("/api/chat", &body.to_string())
 }
 
-/// So many turns at once, begun so long after each other.
+/// Runs this many concurrent turns, started at this interval.
 async fn all_at_once(address: SocketAddr, gap: Duration, request: impl Fn(usize) -> Vec<u8>) -> Vec<Turn> {
     let mut streams = JoinSet::new();
     for number in 0..STREAMS {
@@ -127,7 +127,7 @@ async fn all_at_once(address: SocketAddr, gap: Duration, request: impl Fn(usize)
     streams.join_all().await
 }
 
-/// Many turns at once. Returns the delays of their events in milliseconds, and how many turns were not whole.
+/// Runs many concurrent turns. Returns the delays of their events in milliseconds, and the number of incomplete turns.
 async fn many_paced(address: SocketAddr, request: impl Fn(usize) -> Vec<u8>) -> (Vec<f64>, usize) {
     let mut streams = JoinSet::new();
     for number in 0..MANY_STREAMS {
@@ -158,7 +158,7 @@ async fn measure() {
     let launch = Launch::development(BINARY)
         .setting("PLUCKIT_DEMO", "false")
         .setting("OPENAI_BASE_URL", &base_url)
-        // All turns are one user's.
+        // All turns belong to one user.
         .setting("MODEL_TOKENS_PER_USER_AND_DAY", "1000000000");
     let (service, address) = launch.start();
     for _ in 0..50 {
@@ -263,7 +263,7 @@ async fn measure_many(launch: &Launch, model_server: SocketAddr) {
     assert!(service.is_running());
 }
 
-/// Whether every token came, and then the end.
+/// Whether every token and the end arrived.
 fn is_whole(answer: &str) -> bool {
     let tokens = answer.matches("\"type\":\"token\"").count();
     tokens == TOKENS && answer.matches("\"type\":\"done\"").count() == 1 && !answer.contains("\"type\":\"error\"")

@@ -39,7 +39,7 @@ const PAGE: usize = 50;
 const GARMENT: &str = "garment-07";
 /// A region's distance.
 const DISTANCE: Duration = Duration::from_millis(5);
-/// What a route may take beside its calls one after the other, in milliseconds.
+/// Time that a route may take in addition to its sequential calls, in milliseconds.
 const REST: f64 = 3.0;
 const REPEATS: usize = 40;
 
@@ -108,7 +108,7 @@ async fn cost<F: Future<Output = ()> + Send>(call: impl Fn() -> F + Clone + Send
     (processor_microseconds(std::process::id()) - before) / f64::from(calls)
 }
 
-/// A point read and a page, through the store and without it.
+/// Measures a point read and a page, with and without the store.
 async fn costs(store: &Arc<CosmosStore>, endpoint: &Url) {
     let http = net::builder().no_proxy().build().unwrap();
     let documents = format!("{endpoint}dbs/Bench/colls/Wardrobe/docs");
@@ -178,7 +178,7 @@ async fn costs(store: &Arc<CosmosStore>, endpoint: &Url) {
     }
 }
 
-/// Reads of the API, and how many calls of the store each makes one after the other: the column of `docs/costs.md`.
+/// Returns read routes of the API with their number of sequential store calls, from `docs/costs.md`.
 fn read_routes() -> Vec<(String, usize)> {
     let sheet = include_str!("../docs/costs.md");
     let rows = sheet.lines().filter_map(|line| line.strip_prefix("| `GET "));
@@ -191,7 +191,7 @@ fn read_routes() -> Vec<(String, usize)> {
     rows.collect()
 }
 
-/// The median of the times that something takes, in milliseconds.
+/// Returns the median duration, in milliseconds.
 async fn median_time(mut work: impl AsyncFnMut()) -> f64 {
     let mut times = Vec::new();
     for _ in 0..REPEATS {
@@ -202,7 +202,7 @@ async fn median_time(mut work: impl AsyncFnMut()) -> f64 {
     median(&times)
 }
 
-/// The time of a call without the service: the proxy takes time, too.
+/// Returns the time of a call without the service, including the proxy.
 async fn bare_call(account: &Url) -> f64 {
     let http = net::builder().no_proxy().build().unwrap();
     median_time(async || drop(http.get(account.clone()).send().await.unwrap().bytes().await.unwrap())).await

@@ -1,5 +1,5 @@
 //! How long the weekly run takes without its model: queueing 100,000 profiles, and the work for each user of a batch;
-//! against the prepared statements that one would write by hand for the same reads and commits, on the same disk.
+//! compared with hand-written prepared statements for the same reads and commits, on the same disk.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 
@@ -43,7 +43,7 @@ const BATCH: usize = 50;
 /// Users whose digests are made, and what each of them owns.
 const USERS: usize = 2000;
 const ITEMS: usize = 40;
-/// Seconds that queueing may take, and milliseconds that a user may.
+/// Limits: seconds for queueing, and milliseconds per user.
 const MOST_SECONDS: f64 = 20.0;
 const MOST_MS: f64 = 2.0;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -186,7 +186,7 @@ async fn measure() {
     print_figure("the next week, nothing changed", "ms", unchanged, by_hand, Goal::AtMost(MOST_MS));
 }
 
-/// What one would write by hand.
+/// The hand-written baseline.
 struct Raw(Connection);
 
 impl Raw {

@@ -1,11 +1,11 @@
-//! How long a page of the feed takes over 100,000 items, the first one and deep ones alike, against the prepared statement
-//! that one would write by hand for a table made for it, on the same disk.
+//! How long a page of the feed takes over 100,000 items, the first one and deep ones alike, compared with a
+//! hand-written prepared statement on a dedicated table, on the same disk.
 //!
 //! Scores tie in groups of thousands, as they do where most items have few votes. Half of the runs have items with
-//! vectors, which take ten times the room and never leave the store.
+//! vectors, which take ten times the space and never leave the store.
 //!
-//! Then pages of 1,000,000 items that are filtered by tag, source and time, and what other readers wait while eight callers
-//! ask a question that no index answers.
+//! Then pages of 1,000,000 items filtered by tag, source and time, and the delay of other readers while eight callers
+//! run a query without an index.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 #![expect(clippy::print_stdout, reason = "this is what benchmarks are for")]
@@ -26,18 +26,18 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 const ITEMS: usize = 100_000;
-/// Fewer, since each of these takes 30 kB.
+/// Fewer items, because each of these takes 30 kB.
 const ITEMS_WITH_VECTORS: usize = 20_000;
 const PAGE: usize = 50;
 const ASKED: usize = 2000;
 const DIFFERENT_SCORES: usize = 40;
-/// Items behind the pages that are filtered.
+/// Items in the feed for filtered pages.
 const FILTERED_ITEMS: usize = 1_000_000;
 /// Pages asked for with each filter.
 const FILTERED_PAGES: usize = 200;
-/// Milliseconds that 99 of 100 filtered pages may take at most.
+/// Limit of the p99 of filtered pages, in milliseconds.
 const MOST_FILTERED_MS: f64 = 20.0;
-/// Milliseconds that 99 of 100 pages may take at most.
+/// Limit of the p99 of pages, in milliseconds.
 const MOST_MS: f64 = 5.0;
 
 fn main() {
@@ -126,7 +126,7 @@ async fn measure_filters() {
     measure_neighbours(store).await;
 }
 
-/// Reads of single documents while eight callers ask what no index answers.
+/// Measures reads of single documents while eight callers run a query without an index.
 async fn measure_neighbours(store: Arc<dyn DocumentStore>) {
     let key = |n: usize| Key::new(Container::ScrapedItems, "global", id(n * 7919 % FILTERED_ITEMS));
     let mut callers = JoinSet::new();

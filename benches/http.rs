@@ -72,7 +72,7 @@ async fn measure() {
     finish(service);
 }
 
-/// A user who is signed in and of whom something is remembered. Returns the access token.
+/// Creates a signed-in user with a memory; returns the access token.
 async fn prepare(store: &Arc<dyn DocumentStore>) -> String {
     let data = Data::new(store.clone());
     let user = UserId::from("ada");
@@ -89,7 +89,7 @@ async fn rate_and_cost(server: u32, load: impl Future<Output = f64>) -> (f64, f6
     (rate, used / (rate * begin.elapsed().as_secs_f64()))
 }
 
-/// Reads of that same document through the store, by as many callers.
+/// Measures reads of the same document through the store, with as many callers.
 async fn reads_per_second(store: &Arc<dyn DocumentStore>) -> f64 {
     let begin = Instant::now();
     let mut callers = JoinSet::new();

@@ -1,5 +1,5 @@
-//! Vault insights by the binary as it is shipped, over HTTP on SQLite: computed, from the cache, and known to the caller
-//! already; and the memory that a large wardrobe takes.
+//! Vault insights of the release binary, over HTTP on SQLite: computed, cached, and not modified; and the memory for a
+//! large wardrobe.
 //!
 //! The baseline is what the same texts cost without a service: a prepared statement reads all items and the wear events of
 //! the window, serde reads the same fields of them, in this process. For warm answers it is a point read of a document of
@@ -105,7 +105,7 @@ impl Wardrobe {
         self.http.get(url).bearer_auth(&self.token).send().await.unwrap().status()
     }
 
-    /// Time to the last byte, status, `ETag`, and how long the body is.
+    /// Returns time to the last byte, status, `ETag`, and body length.
     async fn get(&self, query: &str, etag: &str) -> (Duration, StatusCode, String, usize) {
         let request = self.http.get(format!("{}?{query}", self.url)).bearer_auth(&self.token);
         let request = request.header("if-none-match", etag);
@@ -116,7 +116,7 @@ impl Wardrobe {
         (begin.elapsed(), status, etag, length)
     }
 
-    /// Each round asks what nobody has asked, after what the round before left to do is done.
+    /// Each round sends a new query, after the previous round's background work is done.
     async fn cold(&self, name: &str, window_days: u16, rounds: usize, goal: Goal) {
         let (mut ours, mut by_hand) = (Vec::new(), Vec::new());
         for round in 0..rounds {
@@ -130,7 +130,7 @@ impl Wardrobe {
         print_figure(name, "ms", median(&ours), median(&by_hand), goal);
     }
 
-    /// Waits until the answer is in the store's cache, or was found too large for it.
+    /// Waits until the answer is in the store's cache or was too large for it.
     async fn kept(&self, window_days: u16, target: usize) {
         let key = Key::new(Container::VaultInsightsCache, self.user.as_str(), format!("vault-{window_days}-{target}"));
         let begin = Instant::now();

@@ -29,7 +29,7 @@ const REQUESTS: usize = 2000;
 const PACE: Duration = Duration::from_millis(10);
 /// Connections that take turns.
 const CONNECTIONS: usize = 16;
-/// Milliseconds that 99 of 100 may take at most.
+/// Limit of the p99, in milliseconds.
 const MOST_MS: f64 = 10.0;
 /// Commits of the baseline.
 const COMMITS: usize = 500;

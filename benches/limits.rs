@@ -1,5 +1,5 @@
-//! What a greedy user costs the others: one user asks the stylist a thousand times a second, twenty others read ten times a
-//! second each. Their times then, against the same without the greedy one; alternating rounds.
+//! Effect of a greedy user on others: one user calls the stylist a thousand times a second, while twenty others read
+//! ten times a second each. Compares their response times with and without the greedy user, in alternating rounds.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 
@@ -87,7 +87,7 @@ async fn read_modestly(address: SocketAddr, tokens: &[String]) -> Vec<f64> {
     users.join_all().await.concat()
 }
 
-/// Asks the stylist as often as said, and counts what it is answered.
+/// Calls the stylist at the given rate, and counts the answers by status.
 async fn ask_greedily(address: SocketAddr, token: &str, refused: &Arc<AtomicU32>, answered: &Arc<AtomicU32>) {
     let mut connections = JoinSet::new();
     for _ in 0..GREEDY_CONNECTIONS {

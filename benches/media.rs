@@ -1,8 +1,8 @@
-//! The whole step of a picture beside its parts measured alone; what a second core adds; memory; hostile files; and how
-//! fast the service answers other requests meanwhile.
+//! Processing of a picture compared with its parts alone; scaling to a second core; memory; hostile files; and the
+//! latency of other requests meanwhile.
 //!
-//! The parts are the bare libraries, called as briefly as can be. Memory is that of the real binary, started anew for each
-//! figure; for hostile files it is that of this program run again, one by one.
+//! The parts are direct calls of the libraries. Memory is measured on the real binary, restarted for each figure; for
+//! hostile files, on this program, started once per file.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 #![expect(clippy::print_stdout, reason = "this is what benchmarks are for")]
@@ -45,12 +45,12 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use zune_core::bytestream::ZCursor;
 
-/// A photograph of 12 megapixels, as a phone holds it: on its side.
+/// A photograph of 12 megapixels in a phone's sensor orientation.
 const WIDTH: u32 = 4000;
 const HEIGHT: u32 = 3000;
 
-/// Bits per second that a phone sends. On the loopback they would arrive in one burst of the kernel's, which keeps a core
-/// from everybody for a millisecond.
+/// Upload rate of a phone in bits per second. On loopback the data would arrive in one burst, which occupies a core for
+/// a millisecond.
 const UPLINK: f64 = 100e6;
 
 fn main() {
@@ -66,7 +66,7 @@ fn main() {
         return health_figures(&runtime, &photograph);
     }
 
-    // The two take turns, so that neither has the quieter moments.
+    // Alternate the two, so that neither benefits from quieter moments.
     let one = pipeline(1);
     let (mut whole, mut parts) = (Vec::new(), Vec::new());
     for _ in 0..9 {
@@ -179,11 +179,11 @@ fn pipeline(threads: usize) -> Pipeline {
 
 /// Milliseconds that requests to `/api/health` of the real binary take.
 struct Health {
-    /// With nothing else to do: what to compare with. Cores fall asleep between two requests, and waking them is most of it.
+    /// Idle, as the baseline. Cores sleep between requests, and waking them takes most of the time.
     rest: Vec<f64>,
-    /// The same with cores that are kept awake by what gives way to everything else.
+    /// The same with cores kept awake by low-priority threads.
     awake: Vec<f64>,
-    /// While more uploads than the pool has threads are in flight all the time.
+    /// With more uploads in flight than the pool has threads.
     full: Vec<f64>,
     /// Processor time of the service per second of the last.
     busy_cores: f64,
@@ -219,7 +219,7 @@ async fn health_times(photograph: &Bytes, callers: usize) -> Health {
         let used = processor_microseconds(service.id()) - used;
         health.busy_cores += used / 1e6 / begin.elapsed().as_secs_f64() / ROUNDS as f64;
         uploaders.shutdown_background();
-        // What was begun is finished, whoever left.
+        // Started work completes even after its caller disconnects.
         let mut before = f64::MAX;
         while processor_microseconds(service.id()) - before > 0.0 || before == f64::MAX {
             before = processor_microseconds(service.id());
@@ -244,7 +244,7 @@ fn health_times_from(address: SocketAddr, span: Duration) -> Vec<f64> {
         let length = connection.read(&mut answer).unwrap();
         times.push(milliseconds(begin.elapsed()));
         assert!(answer.starts_with(b"HTTP/1.1 200 ") && answer[..length].ends_with(b"}"));
-        // As callers come, and not as fast as one of them can: that would keep a core busy by itself.
+        // At the rate of typical callers; a caller at full speed would keep a core busy by itself.
         std::thread::sleep(Duration::from_millis(1));
     }
     times
@@ -260,7 +260,7 @@ fn go_first() {
     }
 }
 
-/// A runtime whose threads give way to all others: in life, whoever uploads does it with cores of their own.
+/// Creates a runtime with low-priority threads, because real uploaders have their own cores.
 fn yielding_runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().on_thread_start(give_way).enable_all().build().unwrap()
 }
@@ -288,7 +288,7 @@ fn start_uploads(
     finished
 }
 
-/// A loop per core that runs only when nothing else wants to, so that no core sleeps.
+/// A lowest-priority loop per core, so that no core sleeps.
 struct Spinners(Vec<Child>);
 
 impl Spinners {
@@ -308,10 +308,11 @@ impl Drop for Spinners {
     }
 }
 
-/// Memory of the real binary, in MiB: idle, and the most above that while so many pictures are sent at once.
+/// Measures the memory of the real binary, in MiB: idle, and the peak above that while this many pictures are sent
+/// concurrently.
 async fn memory_of(pictures: usize, file: &Bytes) -> (f64, f64) {
     let (service, address) = Launch::development(BINARY).start();
-    // As much of itself as it needs to answer.
+    // Load the code that answering needs.
     assert_eq!(Connection::open(address).await.unwrap().ask(&load::get("/api/health", "")).await.unwrap(), 200);
     let idle = service.resident_kib() as f64 / 1024.0;
     let uploads = (0..pictures).map(|number| async move {
@@ -372,7 +373,7 @@ fn to_heic(picture: &Picture) -> Vec<u8> {
     encode_rgb8(picture.width(), picture.height(), picture.bytes(), &options).unwrap()
 }
 
-/// As many pixels of noise, which no JPEG makes small: a file as large as they are taken.
+/// Creates a picture of noise, which JPEG cannot compress: a file at the size limit.
 fn noise() -> Bytes {
     let mut grain = 1_u64;
     let pixels = std::iter::repeat_with(|| {
@@ -434,7 +435,7 @@ fn mib(field: &str) -> f64 {
 /// Prints the time for one hostile file, and the most memory above what there was before.
 fn hostile_one(number: usize) {
     let file = hostile::files(data).swap_remove(number);
-    // What making all of them took is not in the figure.
+    // Exclude the memory for creating the files.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let idle = mib("VmHWM:");
     let begin = Instant::now();

@@ -1,5 +1,5 @@
-//! How much CPU 10,000 entries of feeds and 10,000 of sitemaps take, from bytes to what is kept of them, against the
-//! parsers alone on the same bytes; and how much memory the largest and the most hostile ones take.
+//! CPU time for parsing 10,000 feed entries and 10,000 sitemap entries, compared with the parsers alone on the same
+//! bytes; and memory for the largest and most hostile inputs.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 #![expect(clippy::print_stdout, reason = "this is what benchmarks are for")]
@@ -125,7 +125,7 @@ fn gzip(parts: &[&[u8]]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The least CPU time of some rounds, each of which must find all entries.
+/// Returns the lowest CPU time of several rounds, each of which must find all entries.
 fn best(mut work: impl FnMut() -> usize) -> Duration {
     let rounds = (0..ROUNDS).map(|_| {
         let begin = cpu();
@@ -152,7 +152,7 @@ fn print(name: &str, ours: Duration, alone: Duration, size: usize) {
     );
 }
 
-/// What each of these adds to the most memory that the process ever had, the input itself left out.
+/// Measures how much each input adds to the process's peak memory, excluding the input itself.
 fn memory() {
     println!("| what | most memory it adds, MiB |");
     println!("| --- | --- |");
@@ -184,7 +184,7 @@ fn memory() {
     }
 }
 
-/// The most memory that this process ever had, in MiB.
+/// Returns the peak memory of this process, in MiB.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

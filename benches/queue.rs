@@ -2,8 +2,8 @@
 //! it starts; against the prepared statements that one would write by hand, on the same disk and each commit as durable
 //! (a write-ahead log that is synced at every commit).
 //!
-//! Two baselines, since they answer different questions: a transaction per statement is what a caller who waits for each
-//! answer could get at best; 32 jobs in a transaction is what the disk and SQLite give when nobody waits.
+//! There are two baselines: a transaction per statement is the best case for a caller that waits for each answer; 32
+//! jobs per transaction is the throughput of the disk and SQLite without waiting.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 #![expect(clippy::print_stdout, reason = "this is what benchmarks are for")]
@@ -57,7 +57,7 @@ async fn measure() {
     for _ in 0..ROUNDS {
         single.push(raw.round(JOBS / 10, 1));
         grouped.push(raw.round(JOBS, GROUP));
-        // Senders at full speed pile jobs up, so how long those wait says nothing.
+        // Senders at full speed build up a backlog, so those waiting times are meaningless.
         queued.push(through_the_queue(&queue, JOBS, SENDERS, None).await.0);
         alone.push(one_after_the_other(&*queue, JOBS / 10).await);
         paced.extend(through_the_queue(&queue, PACED, 1, Some(PACE)).await.1);
@@ -99,7 +99,7 @@ fn middle(values: &mut [f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The value below which this part of the values lies.
+/// Returns a quantile of the values.
 fn quantile(values: &mut [f64], part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values[((values.len() - 1) as f64 * part).ceil() as usize]
@@ -172,7 +172,7 @@ async fn through_the_queue(
     (jobs as f64 / begin.elapsed().as_secs_f64(), waits)
 }
 
-/// One caller who sends, receives and deletes, each after the other. Returns jobs per second.
+/// Runs one caller that sends, receives and deletes sequentially. Returns jobs per second.
 async fn one_after_the_other(queue: &dyn JobQueue, jobs: usize) -> f64 {
     let begin = Instant::now();
     for _ in 0..jobs {
@@ -183,7 +183,7 @@ async fn one_after_the_other(queue: &dyn JobQueue, jobs: usize) -> f64 {
     jobs as f64 / begin.elapsed().as_secs_f64()
 }
 
-/// The same by hand: one connection, statements prepared.
+/// The hand-written baseline: one connection, prepared statements.
 struct Raw(Connection);
 
 impl Raw {

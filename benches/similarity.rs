@@ -31,14 +31,14 @@ use tokio_util::task::TaskTracker;
 const HASHES: usize = 100_000;
 const LOOK_UPS: usize = 1000;
 const VECTORS: usize = 100_000;
-/// Fewer, since each of these takes 30 kB on disk.
+/// Fewer, because each takes 30 kB on disk.
 const STORED: usize = 20_000;
 const TEXTS: usize = 20_000;
 const QUERIES: usize = 40;
 const ROUNDS: usize = 15;
 const THREADS: usize = 2;
 const BEST: usize = 5;
-/// What the service reads again at most.
+/// Most candidates that the service reads from the store.
 const CANDIDATES: usize = 256;
 
 fn main() {
@@ -62,7 +62,7 @@ impl Random {
         self.0
     }
 
-    /// Nearly normally distributed, so that vectors of it point anywhere.
+    /// Returns an approximately normally distributed number, so that vectors have uniformly random directions.
     fn number(&mut self) -> f32 {
         let bits = self.next();
         (0..4).map(|part| (bits >> (16 * part) & 0xffff) as f32 / 65_536.0 - 0.5).sum()

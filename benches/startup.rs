@@ -1,5 +1,5 @@
-//! From the start of the process to its first answer, the memory it has when nothing happens, and its size. Beside it a
-//! bare axum program: this binary, run again to serve one route.
+//! Time from process start to the first answer, idle memory, and binary size, compared with a bare axum program: this
+//! binary, started again to serve one route.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 
@@ -72,7 +72,7 @@ fn mib_resident(process: u32) -> f64 {
     kib_of(process, "VmRSS:") as f64 / 1024.0
 }
 
-/// An address that nobody listens at. Known before the start, so that the first answer can be waited for from outside.
+/// Returns a free address. It is known before the start, so that the first answer can be awaited from outside.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap()
 }

@@ -1,5 +1,5 @@
-//! The operations that the document store promises, per second on SQLite, against the prepared statement that one would
-//! write by hand: on the same disk, each write as durable (a write-ahead log that is synced at every commit).
+//! Operations of the document store per second on SQLite, compared with hand-written prepared statements on the same
+//! disk and with the same durability (a write-ahead log synced at every commit).
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 
@@ -29,7 +29,7 @@ const BATCH: usize = 10;
 const PAGES: usize = 1000;
 /// Items in the wardrobe that pages are read from.
 const ITEMS: usize = 5000;
-/// Callers at the same time; and one alone, who waits for each answer.
+/// Concurrent callers; and a single one, which waits for each answer.
 const CALLERS: [usize; 2] = [32, 1];
 const ROUNDS: usize = 5;
 
@@ -216,7 +216,7 @@ impl Raw {
                 .query_row(params![partition, row.0], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
             black_box(found.unwrap());
         });
-        // Each must change something: a write of what is there already costs SQLite no sync.
+        // Each must change something, because SQLite does not sync an unchanged write.
         let upsert = "INSERT INTO memories VALUES (?, ?, 'etag', 0, NULL, ?) ON CONFLICT (partition, id) \
                       DO UPDATE SET document = excluded.document, updated_at = updated_at + 1";
         let upserted = each(upsert, &change);

@@ -33,7 +33,7 @@ fn main() {
     runtime().block_on(measure());
 }
 
-/// A collector that reads what it is sent and forgets it.
+/// Starts a collector that reads and discards everything.
 async fn collector() -> String {
     let router = Router::new().fallback(async |_body: Bytes| "");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -43,7 +43,7 @@ async fn collector() -> String {
     url
 }
 
-/// A service to measure, with somebody signed in.
+/// A service to measure, with a signed-in user.
 struct Subject {
     _service: support::service::Service,
     address: SocketAddr,

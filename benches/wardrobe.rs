@@ -1,5 +1,6 @@
-//! The wardrobe by the binary as it is shipped, over HTTP on SQLite: pages of 24 of 20,000 items with every order and filter,
-//! the first ones and ones far behind; logging a wear; uploading a photo of 12 megapixels, and until its draft is ready.
+//! The wardrobe API of the release binary, over HTTP on SQLite: pages of 24 of 20,000 items with every order and
+//! filter, the first ones and ones far behind; logging a wear; uploading a photo of 12 megapixels, and until its draft
+//! is ready.
 //!
 //! The baseline of a page is what its documents cost when their ids are known: a prepared statement reads 24 of them by the
 //! primary key. That of a wear is two synced commits of the same documents by hand; that of an upload a synced write of the
@@ -39,9 +40,9 @@ const PAGES: usize = 17;
 const SKIPPED: usize = 150;
 /// Wears that are logged.
 const WEARS: usize = 500;
-/// Milliseconds that 99 of 100 pages may take at most.
+/// Limit of the p99 of pages, in milliseconds.
 const MOST_PAGE_MS: f64 = 5.0;
-/// Milliseconds that 99 of 100 wears may take at most.
+/// Limit of the p99 of wears, in milliseconds.
 const MOST_WEAR_MS: f64 = 2.0;
 /// Photos that are uploaded.
 const UPLOADS: usize = 20;
@@ -143,7 +144,7 @@ impl Wardrobe {
         Self { raw, http, url: format!("http://{address}/api/wardrobe"), token, _service: service }
     }
 
-    /// Walks in each order and direction, from the beginning again when there is no more.
+    /// Walks the pages in each order and direction, starting over at the end.
     async fn pages(&self, filter: &str) {
         let (mut first, mut deep, mut by_hand) = (Vec::new(), Vec::new(), Vec::new());
         for order in ORDERS {
@@ -227,7 +228,7 @@ impl Wardrobe {
             print_figure(name, "ms", quantile(&ours, part), quantile(&by_hand, part), goal);
         }
     }
-    /// Uploads one photo after the other, each when the one before it is ready.
+    /// Uploads photos one at a time, each when the previous draft is ready.
     async fn uploads(&self, name: &str, is_plain: bool) {
         let (width, height) = PHOTO;
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("demo/photographs/{name}.jpg"));

@@ -1,4 +1,4 @@
-//! A small load tool: HTTP/1.1 by hand on connections that stay open, so that the client costs as little as it can.
+//! A small load tool: hand-written HTTP/1.1 on persistent connections, so that the client costs as little as possible.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ impl Connection {
         self.answer().await
     }
 
-    /// The same, but the request arrives like over a line of so many bits per second, and not all at once.
+    /// Like [`Self::ask`], but sends the request at this rate in bits per second.
     pub async fn ask_over(&mut self, bits_per_second: f64, request: &[u8]) -> std::io::Result<u16> {
         const PIECE: usize = 16 * 1024;
         let mut pieces = tokio::time::interval(Duration::from_secs_f64(8.0 * PIECE as f64 / bits_per_second));
@@ -95,7 +95,7 @@ impl Connection {
         Ok(String::from_utf8_lossy(&self.buffer).into_owned())
     }
 
-    /// Reads what is left until the other side closes. Returns all of the answer.
+    /// Reads until the other side closes. Returns the complete answer.
     pub async fn rest(mut self) -> std::io::Result<String> {
         self.stream.read_to_end(&mut self.buffer).await?;
         Ok(String::from_utf8_lossy(&self.buffer).into_owned())
@@ -129,7 +129,8 @@ pub fn post(path: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Requests per second on so many connections at once, each of which asks again as soon as it has its answer.
+/// Measures requests per second on this many connections, each of which sends its next request as soon as it has its
+/// answer.
 pub async fn requests_per_second(address: SocketAddr, request: &[u8], connections: usize, span: Duration) -> f64 {
     let mut open = Vec::new();
     for _ in 0..connections {

@@ -1,4 +1,4 @@
-//! What benchmarks share: a load tool, bare servers to compare with, and the table that they print.
+//! Shared by benchmarks: a load tool, bare servers as baselines, and the output table.
 
 #![expect(dead_code, reason = "each benchmark needs another part of this")]
 
@@ -19,10 +19,10 @@ use tokio::runtime::Runtime;
 /// The real binary, built as it is shipped.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_pluckit");
 
-/// What the bare server answers: the bytes of the real answer, made of nothing.
+/// The bare server's answer: the bytes of the real one.
 const BARE_ANSWER: &str = r#"{"status":"ok","service":"pluckit-processor","version":"0.1.0"}"#;
 
-/// A program that a benchmark compares with: its own binary, run again with another argument.
+/// A baseline program: the benchmark's own binary, started with another argument.
 pub struct Program {
     child: Child,
     /// Where it listens.
@@ -31,7 +31,7 @@ pub struct Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Fails when it has ended before, which is just as well.
+        // Fails if the process has already ended, which is fine.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -90,7 +90,7 @@ pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The value below which this part of the values lies.
+/// Returns a quantile of the values.
 pub fn quantile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
