@@ -1,4 +1,4 @@
-//! Every route, who may call it, and what the others are told.
+//! Every route, who may call it, and the answers to all other callers.
 
 use axum::http::{Method, StatusCode};
 use pluckit::app::groups::Access;
@@ -116,13 +116,13 @@ async fn a_route_is_open_to_those_it_is_for() {
     let app =
         TestApp::builder().setting("ADMIN_USER_IDS", "root, grace").setting("METADATA_EXTRACT_API_KEY", "key").start();
     let (ada, grace) = (app.user("ada").await, app.user("grace").await);
-    // Of an administrator: it is worth no more than anybody's.
+    // An administrator's token has no more rights than any other.
     let token = app.state.api_tokens.create(&"grace".into(), "A program", 1, Scopes::ALL).await.unwrap().unwrap();
     let pat = app.bearer(&token.secret);
     for (method, path, access) in ROUTES.iter().cloned() {
         let body = || "{}".to_owned();
         let nobody = app.nobody().send(method.clone(), path, Some("application/json"), body()).await;
-        // Where there is no picture yet, the answer is the same as where there is no route: everybody may ask.
+        // A missing picture gets the same answer as a missing route, because pictures are public.
         assert!(nobody.status != StatusCode::NOT_FOUND || path.starts_with("/api/media/"), "{method} {path}");
         let needs = match nobody.text() {
             // The description of the API has such texts as examples.
@@ -142,7 +142,7 @@ async fn a_route_is_open_to_those_it_is_for() {
         let is_let_in = service.status != StatusCode::UNAUTHORIZED;
         let needs_user = matches!(access, User | SignedIn | Admin);
         assert_eq!(is_let_in || access == Public, !needs_user, "{method} {path} as a service: {}", service.status);
-        // Before she signs in herself: her program must not find what she has changed.
+        // Before she signs in herself, so that her program does not see her changes.
         let program = pat.send(method.clone(), path, Some("application/json"), body()).await;
         let is_refused = program.text().contains("API tokens may not call this route.");
         assert_eq!(is_refused, matches!(access, SignedIn | Admin), "{method} {path} with a token: {}", program.status);

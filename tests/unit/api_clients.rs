@@ -1,5 +1,5 @@
-//! The description of the API as others read it: linters, and generators of clients, whose clients are then used. The
-//! examples in it are requests that the service answers.
+//! The OpenAPI document as used by linters and client generators; the tests use the generated clients. The service must
+//! answer its examples.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -23,10 +23,10 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/requirements/tools/description");
 /// The environment variable that names the program `openapi-python-client`; `scripts/test` sets it.
 const PYTHON_GENERATOR: &str = "PLUCKIT_TEST_PYTHON_CLIENT";
-/// No tool takes longer, unless it hangs.
+/// Time limit of a tool.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// Starts the service as a newcomer does, who administrates it and lets other services in.
+/// Starts the service with defaults, an administrator, and access for other services.
 fn start() -> (Service, SocketAddr) {
     let launch = Launch::development(BINARY).setting("ADMIN_USER_IDS", "local-dev-user");
     launch.setting("METADATA_EXTRACT_API_KEY", "example").start()
@@ -39,7 +39,7 @@ fn description(directory: &Path) -> String {
     file.display().to_string()
 }
 
-/// Runs a program, which has to succeed; returns all that it said.
+/// Runs a program, which must succeed; returns its output.
 async fn run(program: impl AsRef<OsStr>, arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);
@@ -130,7 +130,8 @@ async fn every_operation_is_described_and_its_example_works() {
     until("the examples are there", async || service.log().contains("pictures of the demo written")).await;
     let http = net::builder().no_proxy().timeout(LIMIT).build().unwrap();
     let mut faults = Vec::new();
-    // A lease comes before what needs it. What ends or deletes something comes last: other examples name it.
+    // Leases come before operations that need them. Operations that end or delete something come last, because other
+    // examples refer to it.
     let mut operations: Vec<(&str, &str, &Value)> = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         operations.extend(

@@ -77,7 +77,7 @@ fn identities_are_made_without_asking_anyone() {
     for identity in [Identity::default(), assigned, developer] {
         assert!(identity.credential().is_ok(), "{identity:?}");
     }
-    // A token must not travel in the clear.
+    // A token must not be sent unencrypted.
     let endpoint = |port| Url::parse(&format!("http://127.0.0.1:{port}/account")).unwrap();
     assert!(StorageAccount::with_identity(endpoint(1), endpoint(2), &Identity::default()).is_err());
 }

@@ -1,4 +1,4 @@
-//! Backups of a service that runs, and what comes of them elsewhere.
+//! Backups of a running service, and restoring them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -121,7 +121,7 @@ async fn a_backup_under_load_is_restored_elsewhere() {
     assert!(told.contains("blobs      ") && told.contains(" copied, 0 removed)"), "{told}");
     modes(&backup);
 
-    // Elsewhere, everything is there that was saved before the backup began, in order and without a gap.
+    // The restored store has everything that was saved before the backup began, in order and without gaps.
     let elsewhere = place.path().join("elsewhere");
     let (from, to) = (backup.to_str().unwrap(), elsewhere.to_str().unwrap());
     succeed(place.path(), &["restore", "--data-dir", to, from]);
@@ -140,7 +140,7 @@ async fn a_backup_under_load_is_restored_elsewhere() {
     assert!(found.len() as u64 >= before && found.iter().copied().eq(0..found.len() as u64), "{before}: {found:?}");
     assert_eq!(files(&elsewhere.join("blobs")), files(&backup.join("blobs")));
 
-    // Again into the same directory, once all is quiet: now it is equal to what the service has.
+    // Again to the same directory, without writes: now it is equal to the service's data.
     add("the last one".to_owned()).await;
     service.signal("TERM");
     service.wait(Duration::from_secs(20));

@@ -1,4 +1,4 @@
-//! Request bodies that are too large, too many or odd, through the whole router.
+//! Request bodies that are too large, too many or malformed, through the whole router.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -144,7 +144,7 @@ async fn a_form_has_sixteen_parts() {
     assert_eq!(send(17).await, (400, refusal("A form may have at most 16 parts.")));
 }
 
-/// A request whose body has begun and does not go on.
+/// Sends a request whose body stalls.
 async fn begin(
     app: &TestApp,
     token: &str,

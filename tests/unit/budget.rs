@@ -1,4 +1,4 @@
-//! Who pays for models: whatever asks one on a user's behalf is counted, however it ends.
+//! Token budgets: every model call on a user's behalf is charged, however it ends.
 
 use std::time::Duration;
 
@@ -127,7 +127,7 @@ async fn turns_at_the_same_time_cannot_overdraw_a_budget_by_more_than_one() {
             status => assert_eq!(status, StatusCode::TOO_MANY_REQUESTS),
         }
     }
-    // The routes let them all through, for nothing was spent then; the model is what counts.
+    // The routes admit all, because nothing was spent yet; calls of the model are limited.
     until("the budget is reserved", async || spent(&app, "ada").await >= 5_000).await;
     assert!((1..=4).contains(&server.count()), "{} turns ask the model", server.count());
     let refused = ask(&ada).await;
@@ -171,7 +171,7 @@ async fn long_operations_are_paid_for_and_refused_like_the_others() {
     app.work_all().await;
     until("the first is paid for", async || spent(&app, "ada").await == 500).await;
     assert_eq!(ada.get(first.header("location")).await.json()["status"], "Completed");
-    // Two that are accepted while there are tokens; only one can be paid for.
+    // Two jobs are accepted while there are tokens, but the budget covers only one.
     let (second, third) = (run("b").await, run("c").await);
     app.work_all().await;
     assert_eq!(ada.get(second.header("location")).await.json()["status"], "Completed");

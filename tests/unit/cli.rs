@@ -1,4 +1,4 @@
-//! The binary from outside: what an operator types, reads, and gets as an exit code.
+//! The binary from outside: command lines, output and exit codes.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,10 +17,10 @@ use uuid::Uuid;
 use crate::store::cosmos_backend::setting;
 use crate::support::service::{bare, signal};
 
-/// Longer than anything here takes; only a fault waits so long.
+/// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A directory to work in, with an environment that says nothing.
+/// A working directory with an empty environment.
 struct Place(TempDir);
 
 /// What a command did.
@@ -95,7 +95,7 @@ impl Service {
     /// Starts the service on a free port and waits until it listens.
     fn start(place: &Place, flags: &[&str]) -> Self {
         let mut command = place.command(&["serve", "--port", "0"]);
-        // Nobody is there, so no test asks the world for the weather.
+        // Nothing listens there, so that tests do not contact the real weather service.
         command
             .args(flags)
             .env("OPEN_METEO_GEOCODING_URL", "http://127.0.0.1:9")
@@ -342,7 +342,7 @@ fn tokens_are_made_listed_and_ended_and_a_running_service_takes_them() {
     let listed = token(&["list"]);
     assert!(listed.out.starts_with(id) && listed.out.contains("never used"), "{listed:?}");
     assert!(listed.out.ends_with("  wardrobe:read  An editor\n") && listed.out.lines().count() == 1, "{listed:?}");
-    // In development the service takes everybody here for the development user, unless a proxy stands in between.
+    // In development every local caller is the development user, unless the request comes through a proxy.
     let ask = || {
         let mut curl = Command::new("curl");
         let bearer = format!("authorization: Bearer {secret}");
@@ -516,7 +516,7 @@ fn what_was_said_is_sent_along() {
     let say = |text: &str| json!({ "type": "token", "content": text });
     let (url, asked) = answer_each(vec![
         events(&[say("Wear "), say("it."), json!({ "type": "done" })]),
-        // An answer that breaks off was said, too.
+        // A truncated answer is also part of the conversation.
         events(&[say("No, we")]),
         events(&[say("Yes."), json!({ "type": "done" })]),
         events(&[json!({ "type": "done" })]),

@@ -158,7 +158,7 @@ async fn an_answer_is_stopped_rejoined_and_resumed() {
     assert_eq!(newest_run(&http, first_address).await["answer"], "one two ");
     assert!(model.wait_for_closed_early(1, Duration::from_secs(1)).await.is_some(), "the model goes on");
 
-    // Connections that are cut: the answer is rejoined, and says so.
+    // Cut connections: the client rejoins the answer and says so.
     let relay = Relay::start(first_address).await;
     let mut talk = Talk::start(relay.address, &["Count"]);
     for number in [10, 30] {
@@ -168,7 +168,7 @@ async fn an_answer_is_stopped_rejoined_and_resumed() {
     let lost = "pluckit: the connection was lost: rejoining the answer\n";
     assert_eq!(talk.end().await, (Some(0), format!("{}\n", whole_answer()), lost.repeat(2)));
 
-    // A client that is killed: another one goes on with the answer.
+    // Kill the client: another one continues with the answer.
     let mut talk = Talk::start(first_address, &["Count again"]);
     talk.until_seen(" 10 ").await;
     talk.child.kill().await.unwrap();
@@ -178,7 +178,7 @@ async fn an_answer_is_stopped_rejoined_and_resumed() {
         (Some(0), &*format!("> Count again\n{}\n", whole_answer()), "")
     );
 
-    // A service that is killed: the other one begins the step anew.
+    // Kill the service: the other instance repeats the step.
     let mut talk = Talk::start(relay.address, &["Count for the last time"]);
     talk.until_seen(" 20 ").await;
     relay.lead_to(second_address);

@@ -1,4 +1,4 @@
-//! Settings: what each may be, which of them go together, and whether the documents list them all.
+//! Settings: valid values, valid combinations, and completeness of the documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,7 +23,7 @@ const SET_BY_THE_HOST: [&str; 8] = [
 ];
 /// Read by the Functions host and its tools, never by us.
 const READ_BY_THE_HOST: [&str; 1] = ["FUNCTIONS_WORKER_RUNTIME"];
-/// Enough for production, and nothing more.
+/// The minimum for production.
 const REMOTE: [(&str, &str); 3] = [
     ("COSMOS_DB_ENDPOINT", "https://account.documents.azure.com"),
     ("OPENAI_BASE_URL", "https://models.example/v1"),
@@ -196,7 +196,7 @@ fn an_address_with_a_password_is_refused_without_showing_it() {
             }
         }
     }
-    // A sign in the path is nobody's password.
+    // An `@` in the path does not indicate a password.
     assert!(read(&[("OPENAI_BASE_URL", "https://models.example/@team/v1")]).is_ok());
 }
 
@@ -258,7 +258,7 @@ fn the_endpoint_chooses_the_store() {
     assert!(cosmos.key.is_some() && !cosmos.emulator);
     let names: Vec<_> = cosmos.containers.values().map(String::as_str).collect();
     assert!(names.contains(&"Trends") && names.contains(&"Wardrobe") && !names.contains(&"Moods"));
-    // Nobody but an emulator listens on loopback.
+    // Only emulators listen on loopback.
     for endpoint in ["https://localhost:8081", "http://127.0.0.1:8081", "https://[::1]:8081"] {
         let config = read(&[("COSMOS_DB_ENDPOINT", endpoint)]).unwrap();
         assert!(matches!(config.documents, Documents::Cosmos(cosmos) if cosmos.emulator), "{endpoint}");

@@ -1,5 +1,5 @@
-//! What each request asks of the back ends: how many calls of which kind, and how many of them one after the other. On Azure
-//! each is a request over the network. The table in `docs/costs.md` has to say the same.
+//! Calls of each request to the back ends: their number by kind, and how many are sequential. On Azure each is a
+//! request over the network. The table in `docs/costs.md` must match.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ use crate::support::caller::{Answer, Caller};
 use crate::support::intercepted::{Call, Fate, Intercepted, Interceptor};
 use crate::support::{TestApp, photos, until};
 
-/// What calls there are, in the order of the table's columns.
+/// Kinds of calls, in the order of the table's columns.
 const KINDS: [&str; 8] = ["read", "query", "across", "create", "replace", "blob", "queue", "model"];
 
 /// The calls that were begun, and which of them could have waited for which.
@@ -98,7 +98,7 @@ impl Scene {
             .model(Intercepted::new(Arc::new(OfflineModel::new()), tally.clone()))
             .clock(clock)
             .setting("ADMIN_USER_IDS", "ada")
-            // How often a budget is looked at and reserved from depends on how long calls of the model take.
+            // The number of budget look-ups and reservations depends on the duration of model calls.
             .setting("MODEL_TOKENS_PER_USER_AND_DAY", "0")
             // The runs of this test are shorter: none is stored before its end.
             .setting("CHAT_RUN_FLUSH_MS", "10000")
@@ -111,7 +111,7 @@ impl Scene {
         Self { app, tally, user, rows: Vec::new() }
     }
 
-    /// Does a piece of work, and adds a row of what it asked for.
+    /// Runs a piece of work, and adds a row with its calls.
     async fn row<T>(&mut self, name: &str, work: impl Future<Output = T>) -> T {
         *self.tally.0.lock().unwrap() = Calls::default();
         let done = work.await;
@@ -153,8 +153,8 @@ impl Scene {
     }
 }
 
-/// Whether all of the work is one task. Functions, turns and digests renew leases and write their logs beside it, so which
-/// call comes after which is a matter of chance.
+/// Whether all of the work is one task. Functions, turns and digests renew leases and write logs concurrently, so the
+/// order of calls is random.
 fn is_one_task(name: &str) -> bool {
     name.contains(" /api/") && !["POST /api/chat", "POST /api/digest/run"].contains(&name)
 }

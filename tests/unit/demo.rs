@@ -1,4 +1,4 @@
-//! The demo as a visitor meets it: pictures that are there, and votes that lead to something.
+//! The demo from a visitor's view: pictures exist, and votes have an effect.
 
 use std::time::Duration;
 

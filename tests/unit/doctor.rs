@@ -1,4 +1,4 @@
-//! `pluckit doctor`: what it says of a deployment that is well, half broken, and dead. The real binary.
+//! `pluckit doctor` on a healthy, a partly broken and a dead deployment, with the real binary.
 
 use std::collections::BTreeMap;
 use std::process::Output;
@@ -121,7 +121,7 @@ async fn wrong_names_of_models_and_a_wrong_clock_are_found() {
     assert_eq!(verdicts(&reports, "documents"), ["good"]);
 }
 
-/// Where a key is to be had, from a server whose clock stands still.
+/// Starts a key server with a clock in the past.
 #[expect(clippy::disallowed_methods, reason = "this server is not part of the service")]
 async fn keys_of_the_past() -> String {
     let keys = async || ([("date", "Mon, 02 Mar 2026 09:15:00 GMT")], r#"{"keys":[{"kid":"1"}]}"#);

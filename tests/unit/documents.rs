@@ -1,4 +1,4 @@
-//! The documents: their examples run as printed against the real binary, and their tables say what the code says.
+//! The documents: their examples run as printed against the real binary, and their tables match the code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,7 +29,7 @@ fn file(name: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(name)).unwrap()
 }
 
-/// What shell commands need that a test has not: behind `sh` in the first line of their block.
+/// Requirements of shell blocks that tests lack, written after `sh` in the first line of a block.
 const NOT_RUN: [&str; 3] = ["azure", "build", "docker"];
 
 /// The code blocks of a Markdown text that are shell commands and need nothing special. They may be indented.
@@ -171,7 +171,7 @@ command pluckit token create Other 2>told >token.txt
 key=$(cut -d ' ' -f 2 told)
 "#;
 
-/// Lays what the documents' commands read into the directory that they run in.
+/// Creates the files that the documents' commands read, in their working directory.
 fn lay_files(place: &Path) {
     let write = |name: &str, text: &str| fs::write(place.join(name), text).unwrap();
     write("wardrobe.csv", "id,category,brand\ncoat-1,outerwear,COS\n");
@@ -208,7 +208,7 @@ async fn every_command_of_the_documents_runs() {
                 "WEB_ROOT" => launch.setting(&name, &place.path().join("client").display().to_string()),
                 _ => launch.setting(&name, &value),
             };
-            // It listens, and that is all that is to be seen here.
+            // Only checks that it listens.
             settings.into_iter().fold(Launch::development(BINARY), set).start();
         }
         let here = format!("localhost:{}", address.port());

@@ -1,7 +1,7 @@
-//! Whole journeys in which one call to store, queue, blobs or model fails: the first, the second and so on, until a journey
-//! passes without having made so many. Each call fails in two ways: before it is done, and after, so that only its answer
-//! is lost. Whatever fails, the caller is told so at once and in a form that asks for another try; another try, or the next
-//! delivery, brings the journey to its end; and every effect is there once.
+//! Complete user journeys in which one call to store, queue, blobs or model fails: the first, the second and so on,
+//! until a journey makes fewer calls. Each call fails in two ways: before its effect, and after it, so that only the
+//! answer is lost. Whatever fails, the caller gets a retryable error at once; a retry or the next delivery completes
+//! the journey; and every effect happens once.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -29,12 +29,12 @@ use crate::support::photos;
 use crate::support::web::{self, Web};
 
 const PICTURE: &str = "https://i.example/a.png";
-/// No journey makes as many calls.
+/// More calls than any journey makes.
 const MOST_CALLS: usize = 400;
-/// Longer than any lease, and than a message that somebody received and lost stays hidden.
+/// Longer than any lease, and than a lost message stays hidden.
 const LEASES_END: Duration = Duration::from_secs(10 * 60);
 
-/// Has one call of a journey fail.
+/// Makes one call of a journey fail.
 #[derive(Default)]
 struct Plan(Mutex<Armed>);
 
@@ -104,7 +104,7 @@ impl Scene {
         armed.hit
     }
 
-    /// Does what lies in the queues, as a pump does, until nothing is visible.
+    /// Processes the queues like a pump until nothing is visible.
     async fn work(&self) {
         for _ in 0..50 {
             let mut is_idle = true;
@@ -119,7 +119,7 @@ impl Scene {
         panic!("the queues do not get empty");
     }
 
-    /// Lets time pass, without faults, until what was left lying is picked up and done.
+    /// Advances time, without faults, until leftover work is picked up and done.
     async fn recover(&self) {
         for _ in 0..3 {
             self.app.clock.advance(LEASES_END);
@@ -152,7 +152,7 @@ impl Scene {
         }
     }
 
-    /// The user's digests, and what their profile has heard of them.
+    /// Returns the user's digests, and their record in the profile.
     async fn digests(&self, user: &str) -> (Vec<Value>, Value) {
         let digests = self.documents(&Query::partition(Container::Digests, user)).await;
         let profile = self.document(Key::by_id(Container::UserProfiles, user)).await;
@@ -168,7 +168,7 @@ fn picture() -> Vec<u8> {
     file
 }
 
-/// Whether the answer is what it should be without a fault; else it says that another try is worth it.
+/// Whether the answer is the successful one; any other must be a retryable error.
 fn is_done(answer: &Answer, done: StatusCode) -> bool {
     if answer.status == done {
         return true;

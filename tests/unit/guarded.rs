@@ -1,4 +1,4 @@
-//! What the guarded client fetches, and what it refuses: no test may find a connection to the private network.
+//! What the guarded client fetches and refuses: no test may cause a connection to the private network.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ use UrlRefused::{Credentials, Invalid, IpLiteral, NoHostname, NotHttps, NotPubli
 /// URLs that are refused for what they are. `{port}` is that of the private network, which the client of these tests
 /// allows, so that the port is never the reason.
 const REFUSED: &[(&str, UrlRefused)] = &[
-    // Loopback in every spelling that some parser takes for it
+    // Loopback in every notation that some parser accepts
     ("https://127.0.0.1/", IpLiteral),
     ("https://127.0.0.1:{port}/", IpLiteral),
     ("https://127.0.0.1.:{port}/", IpLiteral),
@@ -62,13 +62,13 @@ const REFUSED: &[(&str, UrlRefused)] = &[
     ("https://12\u{200b}7.0.0.1:{port}/", IpLiteral),
     ("HTTPS://127.0.0.1:{port}/", IpLiteral),
     ("  https://127.0.0.1:{port}/  ", IpLiteral),
-    // Addresses that mean this machine without saying so
+    // Other addresses of this machine
     ("https://0:{port}/", IpLiteral),
     ("https://0.0.0.0:{port}/", IpLiteral),
     ("https://0x0:{port}/", IpLiteral),
     ("https://00:{port}/", IpLiteral),
     ("https://0.1:{port}/", IpLiteral),
-    // Not addresses, but numbers all the same
+    // Numeric, but not addresses
     ("https://256.256.256.256/", IpLiteral),
     ("https://4294967296/", IpLiteral),
     ("https://1.2.3.4.5/", IpLiteral),
@@ -312,7 +312,7 @@ const NOT_PUBLIC: &[&[&str]] = &[
     &["fe80::1"],
     &["fec0::1"],
     &["ff02::1"],
-    // One bad address spoils all, wherever it stands.
+    // One bad address refuses all, in any position.
     &["93.184.215.14", "127.0.0.1"],
     &["127.0.0.1", "93.184.215.14"],
     &["93.184.215.14", "10.0.0.1", "93.184.215.14"],

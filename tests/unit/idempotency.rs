@@ -1,4 +1,4 @@
-//! Requests that are sent again.
+//! Repeated requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +90,7 @@ async fn a_request_whose_process_died_is_done_again_after_seconds() {
     let app = app();
     let grace = ban(&app).await;
     grace.post("/api/admin/ban/eve", json!({"reason": "spam"})).await;
-    // As it was when the process that did it was killed.
+    // The state after its process was killed.
     let key = record(&app, "grace").await;
     let mut record: Value = app.state.data.store.read(&key).await.unwrap().unwrap().parse().unwrap();
     record["answer"] = Value::Null;

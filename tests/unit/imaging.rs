@@ -13,7 +13,7 @@ use crate::support::hostile::{self, Fate};
 /// The most memory, of any kind, that the whole program may take for one hostile file. Its threads and libraries alone
 /// map about half of it.
 const MEMORY_KIB: u64 = 768 * 1024;
-/// No file takes longer, unless something hangs.
+/// Time limit of a file.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn data(name: &str) -> PathBuf {

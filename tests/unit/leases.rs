@@ -1,4 +1,4 @@
-//! What a lease promises, on both stores.
+//! The guarantees of leases, on both stores.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,7 +89,7 @@ impl Bench {
         self.store.read(&self.key).await.unwrap().unwrap().parse().unwrap()
     }
 
-    /// Makes somebody else the owner, as a claim does that found the lease ended.
+    /// Makes another process the owner, as after a claim of the expired lease.
     async fn give_away(&self) {
         self.change(|work| work.lease = Lease::new("somebody-else", datetime!(2026-03-02 10:00 UTC).into())).await;
     }
@@ -239,7 +239,7 @@ async fn work_stops_when_it_could_not_be_renewed_before_its_end() {
 
 async fn work_does_not_go_on_after_its_end_before_it_is_renewed(bench: Bench) {
     let held = bench.claim(SHORT).await.unwrap();
-    // The process slept meanwhile, and somebody else has the lease.
+    // The process was suspended meanwhile, and another one has the lease.
     bench.clock.advance(SHORT * 2);
     bench.give_away().await;
     let outcome = held.keep(async { panic!("the work went on") }).await;

@@ -1,4 +1,4 @@
-//! What one caller may have, and that others have theirs.
+//! Limits per caller, and their independence.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Azure OpenAI and compatible servers, over the real wire, against a server that does what it is told.
+//! Azure OpenAI and compatible servers, over the real protocol, against a scripted server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -907,7 +907,7 @@ async fn each_model_of_a_server_has_a_dialect_of_its_own() {
 async fn a_parameter_is_not_given_up_for_a_refusal_that_it_has_no_part_in() {
     let server = ModelServer::start().await;
     let model = model(compatible_server(&server), limits());
-    // Without the parameter it is the same: the server says the name, but means something else.
+    // Omitting the parameter does not help: the server names it, but the cause is another.
     let too_long =
         || Answer::error(400, "context_length_exceeded", "Too long for max_tokens or max_completion_tokens.");
     server.push(Kind::Complete, too_long());
@@ -1116,7 +1116,7 @@ async fn a_reader_who_stops_holds_the_server_back() {
     for _ in 0..3 {
         stream.next().await.unwrap().unwrap();
     }
-    // Until a hundred looks find nothing moved: the buffers on the way are full, and the machine is not only busy.
+    // Wait for a hundred checks without progress: then the buffers are full, rather than the machine busy.
     let (before, looks) = (AtomicUsize::new(0), AtomicUsize::new(0));
     crate::support::until("the server is held back", async || {
         let now = taken.load(Ordering::Relaxed);
@@ -1172,7 +1172,7 @@ async fn ping_asks_for_the_models() {
     server.push(Kind::Models, Answer::plain(503, ""));
     assert!(matches!(azure(&server).ping().await, Err(Error::Unavailable(_))));
     assert_eq!(server.count(), 4, "ping does not try again");
-    // A server without a list of its models is there all the same.
+    // A server without a model list still counts as reachable.
     for status in [404, 405, 501] {
         server.push(Kind::Models, Answer::plain(status, ""));
         azure(&server).ping().await.unwrap();

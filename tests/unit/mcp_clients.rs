@@ -1,4 +1,4 @@
-//! The wardrobe for other assistants, as the packages that they are made with use it, and the official conformance suite.
+//! The wardrobe in other assistants: tests with the official client packages and the conformance suite.
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Pictures through the service: real ones on both stores, hostile ones, kills, and a pool that is full.
+//! Pictures through the service: real ones on both stores, hostile ones, kills, and a full pool.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ fn assert_looks(name: &str, look: Look, picture: &RgbaImage) {
     }
 }
 
-/// Sends every picture in both ways, and looks at what is kept.
+/// Sends every picture in both ways, and checks the stored results.
 async fn finish_real_pictures(app: TestApp, archive: &ContainerName) {
     let ada = app.user("ada").await;
     for (name, size, look) in REAL {
@@ -268,7 +268,7 @@ async fn a_hundred_kills_during_uploads_leave_no_half_picture() {
             status => assert!(status == 404 && !acknowledged.contains(id), "{id}: {status}"),
         }
     }
-    // Otherwise the kills came too early or too late to tell anything.
+    // Otherwise the kills came too early or too late to be meaningful.
     assert!(shown > 0 && shown < tried.len(), "{shown} of {}", tried.len());
 }
 

@@ -1,4 +1,4 @@
-//! The page of metrics, and the dashboard and the alerts that are made from it.
+//! The metrics page, and the dashboard and alerts based on it.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! OpenAI's own clients against the real binary: what they are given, the errors that they raise, and leaving.
+//! OpenAI's own clients against the real binary: answers, errors, and disconnecting.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The description of the API: that it says of every route who may call it, and that the service answers as it says.
+//! The OpenAPI document: it states the callers of every route, and the service's answers match it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
@@ -212,7 +212,7 @@ async fn try_out(is_tried: impl Fn(&Value) -> bool, user: Option<&str>, headers:
         LocalBlobs::open(files.path(), "http://127.0.0.1:7071/api/media".parse().unwrap(), &SystemClock).unwrap();
     let gallery = Gallery { blobs: &blobs, container: &"archive".parse().unwrap() };
     assert!(demo::load_if_empty(&data, &OfflineModel::new(), gallery, &owner, SystemClock.now()).await.unwrap());
-    // Nothing goes out of the machine: another run is scraping all sources.
+    // Leases keep the service from contacting the internet: another run holds all sources.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let leases = data.leases(&clock, Source::LONGEST_LEASE);
     for source in data.sources.visible_to(&owner).await.unwrap() {
@@ -265,7 +265,7 @@ async fn no_user_finds_an_answer_that_is_not_described() {
     try_out(|_| true, Some(USER), &[]).await;
 }
 
-/// Whatever administrators may do and others may not.
+/// Tests everything that only administrators may do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Schemathesis: run scripts/test"]
 async fn no_administrator_finds_an_answer_that_is_not_described() {

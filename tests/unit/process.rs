@@ -1,4 +1,4 @@
-//! What the service promises as a process, seen from outside: the real binary, real connections, real signals.
+//! The service as a process, tested from outside: the real binary, real connections, real signals.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -32,7 +32,7 @@ const SIGN_IN: &str = "/api/auth/mobile-token";
 const REFRESH: &str = "/api/auth/refresh";
 const CHAT: &str = "/api/chat";
 const MEMORY: &str = "/api/chat/memory";
-/// For what should happen at once.
+/// Time limit of things that should happen at once.
 const SOON: Duration = Duration::from_secs(5);
 
 /// Somebody who talks to a process.
@@ -167,7 +167,7 @@ async fn race_refreshes(client: &Client, first: Value, rounds: usize) -> Vec<Val
     grants
 }
 
-/// Moves the moment at which a refresh token was spent out of the time in which a retry is forgiven.
+/// Moves the time of a refresh token's use before the grace period of retries.
 async fn spend_long_ago(store: &dyn DocumentStore, user: &str, refresh_token: &str) {
     let hash = sha256_hex(refresh_token);
     let page = store.query(&Query::partition(Container::RefreshTokens, user)).await.unwrap();
@@ -704,7 +704,7 @@ async fn garbage_and_slow_heads_harm_nobody_else() {
 
 // --- Connections ----------------------------------------------------------------------------------------------------
 
-/// Few files for a process, and more connections with half a head than it could have open.
+/// Opens more connections with incomplete headers than the process may have files.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_send_nothing_make_way_for_others() {
     for files in ["256", "64"] {

@@ -1,4 +1,4 @@
-//! Similarity search over scraped items: that it finds what a look at all of them would find, whatever comes and goes.
+//! Similarity search over scraped items: it finds the same items as an exhaustive search, whatever is added or removed.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What leaves the process beside the log: the real binary, and a collector that shows what came.
+//! Exported telemetry of the real binary, received by a collector.
 
 use std::time::Duration;
 

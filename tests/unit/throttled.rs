@@ -1,5 +1,5 @@
-//! A Cosmos DB account that has less throughput than is asked of it: one in five requests for documents is refused, with 429
-//! and the time to wait, or with 449. The real binary, between a proxy and a collector of metrics.
+//! A throttled Cosmos DB account: one in five document requests is refused, with 429 and a retry delay, or with 449.
+//! Tests the real binary between a proxy and a metrics collector.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The stylist's tools: what each returns from a real store, within which limits, and what it does with bad input.
+//! The stylist's tools: results from a real store, limits, and invalid input.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What model calls cost: recorded once per call, however it ends, and shown to whom it belongs.
+//! Usage of models: recorded once per call, however it ends, and visible only to its owner.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

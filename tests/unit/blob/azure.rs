@@ -1,4 +1,4 @@
-//! What only Azure's blobs have: other writers with names of their own, a network, an account's address.
+//! Specific to Azure's blobs: other writers and their names, network failures, account URLs.
 
 use std::sync::Arc;
 

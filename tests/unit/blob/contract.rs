@@ -1,4 +1,4 @@
-//! The promises of [`BlobStore`], one function each.
+//! The contract of [`BlobStore`], one function per guarantee.
 
 use bytes::Bytes;
 use futures::future::{join, join_all};
@@ -128,7 +128,7 @@ pub async fn readers_see_whole_blobs_while_others_write(store: impl BlobStore) {
     let look = async {
         for _ in 0..24 {
             let found = store.get(&container, &blob, Span::Whole).await.unwrap().expect("it never goes away");
-            // A reader may be cut off, but never gets a part of another version.
+            // A read may fail, but never mixes versions.
             if let Ok(bytes) = found.bytes().await {
                 assert_eq!(bytes.len(), SIZE);
                 assert!(bytes.iter().all(|byte| *byte == bytes[0]), "two versions in one");

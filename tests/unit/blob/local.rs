@@ -1,4 +1,4 @@
-//! What only files have: writers that die, other files, a disk that says no.
+//! Specific to files: crashed writers, foreign files, failing disks.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn written(directory: &Path) -> Vec<String> {
     files.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Not a test by itself: the child process of [`no_kill_leaves_half_a_blob`], which writes until it is killed.
+/// Not a test itself: the child process of [`no_kill_leaves_half_a_blob`], which writes until it is killed.
 #[tokio::test]
 #[ignore = "a process that other tests start"]
 async fn process_of_a_writer() {

@@ -1,5 +1,5 @@
-//! What the screens of the web client do, one request after the other as they send them, against the real binary: on SQLite
-//! alone, and on Cosmos DB with Azure Storage. Every answer is compared field by field.
+//! The request sequences of the web client's screens, against the real binary: on SQLite alone, and on Cosmos DB with
+//! Azure Storage. Every answer is compared field by field.
 
 mod expected;
 mod garments;
@@ -35,14 +35,14 @@ use crate::support::feeds::{listing, post};
 use crate::support::google::Google;
 use crate::support::service::Launch;
 
-/// No picture takes longer to process, unless something hangs.
+/// Time limit of processing a picture.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Time between two looks at the drafts. The client takes 5 s.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The subreddit of the discover screen.
 const SUBREDDIT: &str = "rawdenim";
 
-/// What is tried: a running service, and what stands around it.
+/// The running service under test, and its environment.
 struct Stage<'a> {
     address: SocketAddr,
     google: &'a Google,
@@ -151,7 +151,7 @@ impl Browser {
     }
 }
 
-/// Everything that the screens do. One user's journey builds on the one before it, as one evening in the app would.
+/// Runs the requests of all screens. Each journey builds on the previous one, like one evening in the app.
 async fn take_all_journeys(stage: &Stage<'_>) {
     let ada = stage.browser("ada");
     screens::open_dashboard(&ada).await;

@@ -1,4 +1,4 @@
-//! Collections, and what two users see of each other.
+//! Collections, and isolation between two users.
 
 use std::cmp::Reverse;
 

@@ -1,4 +1,4 @@
-//! A process that dies at any point of a run: whatever it left behind, the next one brings to the same end.
+//! Crashes at any point of a run: whatever was left behind, the next run reaches the same result.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,8 +23,7 @@ async fn run_with(calls: usize, model: &ModelServer, web: &Web) -> bool {
     let clock = Arc::new(ManualClock::new(datetime!(2026-03-02 06:00 UTC)));
     let documents = Arc::new(SqliteStore::in_memory(clock.clone()).unwrap());
     let messages = Arc::new(LocalQueue::in_memory(clock.clone()).unwrap());
-    // What is left of the process: so many calls to what keeps things. One that is cut after a call leaves what one leaves
-    // that is cut before the next.
+    // The number of storage calls before the crash. A crash after a call is equivalent to one before the next.
     let left = Arc::new(AtomicUsize::new(calls));
     let life = left.clone();
     let dies = Arc::new(move |call: &Call<'_>| {

@@ -1,4 +1,4 @@
-//! Moods: feeds and sitemaps, and what becomes of them.
+//! Moods: from feeds and sitemaps to stored moods.
 
 mod cuts;
 mod feeds;
@@ -85,7 +85,7 @@ fn count(model: &ModelServer, which: fn(&Received) -> bool) -> usize {
     model.received().iter().filter(|received| which(received)).count()
 }
 
-/// Works on all messages that are in the queue, as a worker does, and returns what came of each.
+/// Processes all messages in the queue like a worker, and returns their outcomes.
 async fn drain(app: &TestApp) -> Vec<Result<(), JobError>> {
     let mut outcomes = Vec::new();
     loop {

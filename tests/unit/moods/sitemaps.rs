@@ -1,4 +1,4 @@
-//! Sitemaps: pages, indexes and news, packed or not, and those that somebody made to do harm.
+//! Sitemaps: pages, indexes and news, compressed or not, and malicious ones.
 
 use std::io::Write;
 use std::ops::ControlFlow;

@@ -1,4 +1,4 @@
-//! What only Azure's queues have: other writers, who may not encode as we do, and a network.
+//! Specific to Azure's queues: other writers with other encodings, and network failures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,7 @@ async fn a_wrong_key_and_a_wrong_name_are_failures() {
     assert!(matches!(refused, Err(Error::Failed(_))), "{refused:?}");
 }
 
-/// Time moves by itself while everybody waits, so the limit of a call costs none.
+/// Time advances automatically while all tasks wait, so the time limit takes no real time.
 #[tokio::test(start_paused = true)]
 async fn what_does_not_answer_is_unavailable() {
     // Port 9 (discard) is closed everywhere.

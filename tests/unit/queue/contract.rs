@@ -1,4 +1,4 @@
-//! The promises of [`JobQueue`], one function each.
+//! The contract of [`JobQueue`], one function per guarantee.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

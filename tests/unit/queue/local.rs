@@ -1,4 +1,4 @@
-//! What only the embedded queue has: a file, and a clock that tests can move.
+//! Specific to the embedded queue: its file, and a manual clock.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -320,7 +320,7 @@ async fn users_take_turns_however_much_they_have_waiting() {
     queue.send(JOBS, "of nobody").await.unwrap();
     let next = queue.receive(JOBS, 5, MINUTE).await.unwrap();
     assert_eq!(texts(&next), ["ada 4", "eve 0", "of nobody", "ada 5", "eve 1"]);
-    // Who had many before does not pay for it with a later turn once they are done.
+    // Earlier messages do not delay a user's later turns once they are done.
     for message in first.iter().chain(&next).chain(&receive_all(&queue).await) {
         queue.delete(JOBS, message).await.unwrap();
     }
@@ -328,7 +328,7 @@ async fn users_take_turns_however_much_they_have_waiting() {
         queue.send_for(JOBS, user, text).await.unwrap();
     }
     assert_eq!(texts(&receive(&queue, MINUTE).await), ["ada", "bob", "ada again"]);
-    // While one's message is worked on, another's pile does not begin in front of their next.
+    // While a user's message is processed, another user's backlog does not overtake their next one.
     for number in 0..3 {
         queue.send_for(JOBS, "cy", &format!("cy {number}")).await.unwrap();
     }

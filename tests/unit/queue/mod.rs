@@ -1,4 +1,4 @@
-//! What the queues promise, and what only one of them has.
+//! The contract of queues, and tests specific to each.
 //!
 //! Each promise is a function in [`contract`], named once in `each_promise`, which makes tests of all of them for each
 //! back end. Queues have random names, so all tests can share one account.

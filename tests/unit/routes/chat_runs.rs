@@ -295,7 +295,7 @@ async fn a_run_is_stopped_from_the_same_and_from_another_instance() {
         assert_eq!((&rest[0].event["type"], &rest[0].event["stopped"]), (&json!("done"), &json!("user")));
         let shown = stopper.get(&format!("{RUNS}/{run}")).await.json();
         assert_eq!((&shown["status"], &shown["answer"]), (&json!("stopped"), &json!("Wear navy")));
-        // What is over stays as it is.
+        // Final runs do not change.
         let again = stopper.post(&path, json!({})).await;
         assert_eq!(again.summary(), (200, json!({"status": "stopped"})));
     }
@@ -327,7 +327,7 @@ async fn a_run_is_followed_at_another_instance_while_it_goes_on() {
     assert!(transcript.is_over());
 }
 
-/// What a process leaves behind that dies while it works on a run: here its clock stands still, elsewhere time goes on.
+/// Simulates the death of a process that works on a run by stopping its clock while time continues elsewhere.
 #[tokio::test]
 async fn a_run_whose_process_died_is_taken_over_and_its_broken_step_done_again() {
     let cluster = Cluster::start().await;
@@ -350,7 +350,7 @@ async fn a_run_whose_process_died_is_taken_over_and_its_broken_step_done_again()
     // The finished step was not asked for again, and its result is there.
     let asked: Vec<_> = cluster.model.received().iter().map(model::Received::tool_results).collect();
     assert_eq!(asked, [0, 1, 1]);
-    // Who was there finds out that the run is not theirs any more, and their client goes on with the other's events.
+    // The former owner notices that it lost the run, and its client continues with the other's events.
     let rest = stream.rest().await;
     assert_eq!(text(rest.iter().map(|received| &received.event)), "", "a client that knows no resets is let go");
     // A client who had seen what was never stored is told so.

@@ -1,4 +1,4 @@
-//! Collections: who sees, changes and joins them, and what they hold.
+//! Collections: access, changes, membership and contents.
 
 use std::time::Duration;
 
@@ -161,7 +161,7 @@ async fn items_are_added_once_and_removed() {
     for item in ["draft", "e"] {
         assert_eq!(ada.post(&items, json!({"itemId": item})).await.summary(), (404, told("Item not found.")), "{item}");
     }
-    // Somebody else's collection is not there.
+    // Another user's collection does not exist for the caller.
     assert_eq!(eve.post(&items, json!({"itemId": "e"})).await.summary(), (404, told(NOT_FOUND)));
     assert_eq!(eve.delete(&format!("{items}/a")).await.status, StatusCode::NO_CONTENT);
     assert_eq!(held(&ada, &own).await, json!(["b", "a", "wish"]));
@@ -199,7 +199,7 @@ async fn a_public_collection_can_be_joined_and_left() {
     let private = create(&ada, json!({"name": "Private"})).await;
     let items = format!("{}/items", path(&shared));
 
-    // Nobody sees what they have not joined.
+    // Users do not see collections they have not joined.
     for path in [path(&shared), items.clone()] {
         assert_eq!(eve.get(&path).await.summary(), (404, told(NOT_FOUND)));
     }

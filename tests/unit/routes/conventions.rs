@@ -1,4 +1,4 @@
-//! What holds for every route: errors, ids, trailing slashes, CORS, limits, panics.
+//! Conventions of all routes: errors, ids, trailing slashes, CORS, limits, panics.
 
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! The pictures of an item, and its picture made again from its photo.
+//! The pictures of an item, and recreating its picture from its photo.
 
 use axum::http::{Method, StatusCode};
 use futures::future::join_all;

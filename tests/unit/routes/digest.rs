@@ -1,4 +1,4 @@
-//! Purchase ideas on demand: what the model is told, what is saved, and thumbs.
+//! Purchase ideas on demand: the prompt, the stored digest, and feedback.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -298,7 +298,7 @@ async fn the_profile_learns_and_keeps_everything_else() {
     let bob = profile(&app, "bob").await;
     assert_eq!((&bob["climateZone"], &bob["styleConfidenceProfile"]), (&json!("arid"), &json!(0.25)));
 
-    // Whoever had no profile has one now.
+    // A user without a profile now has one.
     item(&app, "eve", "a", json!({})).await;
     app.user("eve").await.post("/api/digest/run", json!({})).await;
     assert_eq!(profile(&app, "eve").await["recommendationOptIn"], true);

@@ -1,4 +1,4 @@
-//! Photos that are uploaded, and the drafts that are made of them.
+//! Uploads of photos, and the resulting drafts.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Vault insights: the numbers, the cache, exchange rates, and what callers are told who ask for the impossible.
+//! Vault insights: numbers, cache, exchange rates, and invalid requests.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -272,7 +272,7 @@ async fn another_process_gives_the_same_answer() {
     let known = caller.clone().header("if-none-match", first.header("etag")).get(VAULT).await;
     assert_eq!(known.status, StatusCode::NOT_MODIFIED);
 
-    // A kept answer that somebody damaged costs nothing but time.
+    // A damaged cached answer is only recomputed.
     let key = Key::new(Container::VaultInsightsCache, "ada", "vault-90-100");
     let mut kept: Value = store.read(&key).await.unwrap().unwrap().parse().unwrap();
     assert_eq!((&kept["ttl"], &kept["expiresAt"]), (&json!(1800), &json!("2026-03-02T09:45:00.000Z")));

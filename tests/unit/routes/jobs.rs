@@ -1,4 +1,4 @@
-//! Long operations as callers see them.
+//! Long operations from the caller's view.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The wardrobe for other assistants: both eras of the protocol, who may do what, and that nothing is done twice.
+//! The wardrobe for other assistants: both protocol generations, permissions, and idempotency.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ const MCP: &str = "/api/mcp";
 const MODERN: &str = "2026-07-28";
 const PICTURE: &str = "https://shop.example/coat.png";
 
-/// Sends a request as clients do that begin with `initialize`.
+/// Sends a request like clients that begin with `initialize`.
 async fn ask(caller: &Caller, method: &str, params: Value) -> Answer {
     caller.post(MCP, json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })).await
 }
 
-/// Sends a request as clients do that begin with nothing.
+/// Sends a request like clients without a handshake.
 async fn ask_modern(caller: Caller, method: &str, mut params: Value) -> Answer {
     let name = params.get("name").or(params.get("uri")).and_then(Value::as_str).map(str::to_owned);
     params["_meta"] = json!({

@@ -1,4 +1,4 @@
-//! Background removal, metadata, and the pictures that come of them.
+//! Background removal, metadata, and finished pictures.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -299,7 +299,7 @@ async fn a_service_that_is_slow_or_down_is_not_waited_for() {
         let answer = send_raw(&ada, "/api/process-image", picture(ImageFormat::Jpeg)).await;
         let text = format!("Image segmentation failed: the segmentation service {reason}");
         assert_eq!((detail(&answer), answer.header("retry-after")), ((503, json!(text)), "5"));
-        // What one picture has found out, the next ones are told.
+        // Later pictures use the result of the first one.
         let next = send_raw(&ada, "/api/process-image", picture(ImageFormat::Jpeg)).await;
         assert_eq!(detail(&next), (503, json!(text)));
     }

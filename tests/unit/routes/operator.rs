@@ -1,4 +1,4 @@
-//! What administrators see of the service: timers, the log, users, settings, and what they did themselves.
+//! Administration of the service: timers, log, users, settings, and the audit log.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The profile: what of it is the user's, and what a stale copy must not undo.
+//! The profile: the user's own fields, and fields that an outdated copy must not overwrite.
 
 use axum::http::{Method, StatusCode};
 use pluckit::model::ids::UserId;

@@ -59,7 +59,7 @@ async fn lease(caller: &Caller) {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
 }
 
-/// Does what waits in the queue, once.
+/// Processes the messages in the queue once.
 async fn work_off(app: &TestApp) -> Vec<Result<(), JobError>> {
     let mut outcomes = Vec::new();
     for message in app.state.queue.receive(QUEUE, 32, Duration::from_secs(30)).await.unwrap() {
@@ -196,7 +196,7 @@ async fn who_leases_and_brings_nothing_waits_four_hours() {
     let ada = app.user("ada").await;
     lease(&ada).await;
     assert_eq!(read(&app, "reddit", "reddit-aa").await["clientWaits"].as_object().unwrap().len(), 1, "eve's is over");
-    // Posts that nobody can take are nothing.
+    // Unusable posts are ignored.
     assert_eq!(ada.post(INGEST, body(&[post("bb", "p1")])).await.json()["status"], "no_valid_items");
     app.clock.advance(Duration::from_secs(15 * 60));
     let refused = ada.post("/api/scraper/lease/reddit-aa", json!({})).await;
@@ -412,7 +412,7 @@ async fn posts_that_cannot_be_shown_are_left_out_and_the_others_kept() {
     assert_eq!(titles, ["Vintage denim p2", "Vintage denim p3"]);
 }
 
-/// A post of a user who makes the most of it.
+/// Creates a post in which the client exaggerates text, flair and votes.
 fn embellished(id: &str) -> Value {
     let mut post = post("aa", id);
     let data = post["data"].as_object_mut().unwrap();

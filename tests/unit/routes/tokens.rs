@@ -1,4 +1,4 @@
-//! API tokens: making, listing and ending them, and every way in which one can be bad.
+//! API tokens: creating, listing and revoking them, and every kind of invalid token.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

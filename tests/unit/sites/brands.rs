@@ -1,4 +1,4 @@
-//! Brands' sites in three layouts, from the suggestion to the last page, and sites that mean no good.
+//! Brands' sites in three layouts, from the suggestion to the last page, and malicious sites.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

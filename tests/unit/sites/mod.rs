@@ -1,4 +1,4 @@
-//! What the scraper reads from other people's sites, on an internet of our own with files of our own making.
+//! The scraper's parsing of third-party sites, on a simulated internet with our own files.
 
 mod brands;
 mod reddit;

@@ -1,4 +1,4 @@
-//! The promises of [`DocumentStore`], one function each.
+//! The contract of [`DocumentStore`], one function per guarantee.
 
 use std::time::Duration;
 
@@ -1200,7 +1200,7 @@ pub async fn every_write_changes_the_mark_of_its_partition(store: &dyn DocumentS
     for (index, mark) in marks.iter().enumerate() {
         assert!(marks[..index].iter().all(|before| before.value != mark.value), "{marks:?}");
     }
-    // What others do, what does not happen, and what only reads, changes nothing.
+    // Other users' writes, failed writes and reads do not change the mark.
     let elsewhere = Key::new(Container::Wardrobe, &other, "coat");
     store.create(&elsewhere, &document(&elsewhere, json!({}))).await.unwrap();
     let events = Key::new(Container::WearEvents, &user, "wear");

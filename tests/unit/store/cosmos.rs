@@ -1,4 +1,4 @@
-//! What only the Cosmos DB back end has: its set-up, its lost answers, its absence.
+//! Specific to the Cosmos DB back end: set-up, lost answers, unavailability.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,7 +36,7 @@ fn nowhere(port: u16) -> Cosmos {
     }
 }
 
-/// A proxy before the emulator that loses answers and refuses requests when it is told to.
+/// A proxy in front of the emulator that loses answers and refuses requests on demand.
 struct LossyProxy {
     proxy: Arc<CosmosProxy>,
     faults: Arc<Faults>,

@@ -1,4 +1,4 @@
-//! What the document stores promise, and what only one of them has.
+//! The contract of document stores, and tests specific to each.
 //!
 //! Each promise is a function in [`contract`], named once in `each_promise`, which makes tests of all of them for each
 //! back end. Documents are written to partitions with random names, so all tests can share one database.

@@ -1,4 +1,4 @@
-//! What only the embedded store has: a file, indexes of its own, and a clock that tests can move.
+//! Specific to the embedded store: its file, its indexes, and a manual clock.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;

@@ -1,5 +1,5 @@
-//! The built-in stylist with the demo wardrobe: questions by kind, asked through the router, and what their answers must
-//! and must not say.
+//! The built-in stylist with the demo wardrobe: questions by kind, sent through the router, with what their answers
+//! must and must not contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 

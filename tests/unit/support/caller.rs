@@ -1,4 +1,4 @@
-//! Requests as someone, and their answers.
+//! Requests on behalf of a caller, and their answers.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use pluckit::http::layers::limits::Peer;
 use serde_json::Value;
 use tower::ServiceExt;
 
-/// No answer takes longer, unless something hangs.
+/// Time limit of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Someone who calls the service, from this machine unless told otherwise.
+/// A caller of the service, by default from this machine.
 #[derive(Clone)]
 pub struct Caller {
     service: App,

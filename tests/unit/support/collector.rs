@@ -1,4 +1,4 @@
-//! A collector of traces, metrics and logs: takes them by OTLP, http/protobuf, and shows what came.
+//! A collector that receives traces, metrics and logs over OTLP (http/protobuf) and exposes them.
 
 use std::sync::{Arc, Mutex};
 

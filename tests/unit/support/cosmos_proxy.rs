@@ -1,4 +1,5 @@
-//! Stands between the SDK and the Cosmos DB emulator, as far away as one likes, and decides what becomes of each request.
+//! A proxy between the SDK and the Cosmos DB emulator, with configurable latency, that decides the fate of each
+//! request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub enum Passage {
     AnswerWithheld,
 }
 
-/// Says what becomes of a request.
+/// Decides the fate of a request.
 type Decide = dyn Fn(&[u8]) -> Passage + Send + Sync;
 
 /// The proxy. It ends with the runtime that it was started on.

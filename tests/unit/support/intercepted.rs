@@ -1,4 +1,4 @@
-//! Store, queue, blobs and model with somebody in between, who sees each call and may have it fail.
+//! Store, queue, blobs and model behind an interceptor, which sees each call and may make it fail.
 
 use std::future::{Future, pending};
 use std::ops::Deref;
@@ -45,7 +45,7 @@ impl Call<'_> {
 pub enum Fate {
     /// It is passed on.
     Passes,
-    /// It is passed on once everybody else had a turn, so that calls which do not wait for each other overlap.
+    /// It is passed on after all other tasks had a turn, so that independent calls overlap.
     GivesWay,
     /// It fails, and nothing is done.
     Fails,

@@ -1,4 +1,4 @@
-//! A kind of long operation that does what its input says, and notes how often it did.
+//! A scripted kind of long operation that counts its executions.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

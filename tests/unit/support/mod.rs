@@ -1,4 +1,4 @@
-//! What tests share: the service as the binary builds it, callers of every kind, and the servers that it talks to.
+//! Shared by tests: the service as the binary builds it, callers of every kind, and the servers it talks to.
 
 pub mod caller;
 pub mod collector;
@@ -62,7 +62,7 @@ use intercepted::{Intercepted, Interceptor};
 use model::ModelServer;
 use web::Web;
 
-/// The service on a fresh SQLite in memory, with a clock that stands still, called in process.
+/// The service on a fresh in-memory SQLite store, with a manual clock, called in process.
 pub struct TestApp {
     pub state: AppState,
     pub clock: Arc<ManualClock>,
@@ -73,7 +73,7 @@ pub struct TestApp {
     service: App,
 }
 
-/// What a [`TestApp`] is made of.
+/// Builder of a [`TestApp`].
 pub struct Builder {
     settings: BTreeMap<String, String>,
     store: Option<Arc<dyn DocumentStore>>,
@@ -144,13 +144,13 @@ impl Builder {
         self
     }
 
-    /// Has garments cut out by this service instead of the built-in remover.
+    /// Uses this segmentation service instead of the built-in remover.
     pub fn segmentation(mut self, options: ServiceOptions) -> Self {
         self.segmentation = Some(options);
         self
     }
 
-    /// Has the network for cut-outs beside the rules. `scripts/fetch-models` gets its file.
+    /// Adds the background-removal network. `scripts/fetch-models` downloads its file.
     pub fn network(mut self) -> Self {
         self.has_network = true;
         self
@@ -162,13 +162,13 @@ impl Builder {
         self
     }
 
-    /// Has somebody between the service and its blobs.
+    /// Puts an interceptor between the service and its blobs.
     pub fn intercept_blobs(mut self, interceptor: Arc<dyn Interceptor>) -> Self {
         self.blob_interceptor = Some(interceptor);
         self
     }
 
-    /// Has these kinds of long operation beside the service's own.
+    /// Adds these kinds of long operation.
     pub fn kinds(mut self, kinds: Vec<Kind>) -> Self {
         self.kinds = kinds;
         self
@@ -284,7 +284,7 @@ impl TestApp {
         assert!(demo::import_pictures(data, gallery, user).await.unwrap() > 0);
     }
 
-    /// Hands the next message of a queue to its function, as a pump does. Returns whether there was one.
+    /// Passes the next message of a queue to its function, like a pump. Returns whether there was one.
     pub async fn deliver(&self, trigger: &QueueTrigger) -> queue::Result<bool> {
         let (state, queue) = (&self.state, trigger.queue(&self.state.config));
         let message = state.queue.receive(queue, 1, Duration::from_secs(30)).await?.into_iter().next();
@@ -321,7 +321,7 @@ pub fn refusal(text: &str) -> Value {
     serde_json::json!({ "detail": text, "error": text })
 }
 
-/// No condition takes longer to come true, unless something hangs.
+/// Time limit of waiting for a condition.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until the condition holds.

@@ -1,4 +1,4 @@
-//! A model server that does what it is told, on a real port and the real wire.
+//! A scripted model server, on a real port with the real protocol.
 //!
 //! It answers chat completions (streamed or not), embeddings and the list of models, at the addresses of Azure OpenAI and
 //! of OpenAI. Each request takes, in this order: the first rule ([`ModelServer::when`]) that fits it, the next answer of

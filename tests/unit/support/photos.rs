@@ -1,4 +1,4 @@
-//! Photos of garments that are uploaded, and drafts that are made of them.
+//! Uploads of garment photos, and the resulting drafts.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ pub fn delivery(user: &str, item: &str, dequeue_count: u32) -> Delivery {
     Delivery { text, dequeue_count, id: Some("m1".to_owned()) }
 }
 
-/// Has the photos in the queue processed, as a pump does, until none is visible. Returns what became of each.
+/// Processes the photos in the queue like a pump until none is visible. Returns their outcomes.
 pub async fn process(app: &TestApp) -> Vec<Result<(), JobError>> {
     let queue = &app.state.config.queues.images.work;
     let mut outcomes = Vec::new();

@@ -1,7 +1,8 @@
-//! The service as a process of its own, to be killed at any moment.
+//! The service as a separate process that tests can kill at any moment.
 //!
-//! It is this very test program, started once more to run one test, [`ROLE`] set: so it has the tests' internet and their
-//! impatience, which the binary must not have. Without a Functions host, or as the program that the host's double starts.
+//! It is this test program, started again with [`ROLE`] set to run one test, so that it has the tests' internet and
+//! short timeouts, which the binary must not have. Without a Functions host, or as the program that the host's double
+//! starts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub fn program(test: &str) -> (PathBuf, Vec<String>) {
     (std::env::current_exe().unwrap(), arguments)
 }
 
-/// Receives messages and runs timers as a service does that takes up again soon what another process left behind.
+/// Receives messages and runs timers with short timeouts, to take over other processes' work soon.
 pub fn start_workers(app: &AppState) {
     let options = pump::Options {
         visibility: Duration::from_secs(2),

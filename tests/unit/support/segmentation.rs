@@ -1,4 +1,4 @@
-//! A segmentation service: answers as a test says, and notes what it got.
+//! A scripted segmentation service that records its requests.
 
 use std::collections::VecDeque;
 use std::io::Cursor;

@@ -1,4 +1,4 @@
-//! The real binary as a process of its own: on a free port, with a data directory of its own, watched from outside.
+//! The real binary as a separate process: on a free port, with its own data directory, observed from outside.
 //!
 //! Its standard output goes to a file, so that nothing has to read along and what a killed process said is still there.
 //! Needs nothing but the standard library, `serde_json` and `tempfile`: benchmarks use this file as well.
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A start takes no longer, unless something hangs.
+/// Time limit of a start.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Time between two looks at something that should happen.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -180,7 +180,7 @@ impl Service {
 
     /// Ends it at once (SIGKILL), as a crash or an operating system without memory would.
     pub fn kill(&mut self) {
-        // Fails when it has ended before, which is just as well.
+        // Fails if the process has already ended, which is fine.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,4 +1,4 @@
-//! A pseudo-terminal with a program on it, for tests of what people see and type.
+//! A pseudo-terminal running a program, for tests of interactive use.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::pty::{Winsize, openpty};
 
-/// Nothing takes longer, unless it hangs.
+/// Time limit of waiting for output.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program on a terminal.

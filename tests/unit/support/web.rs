@@ -1,4 +1,5 @@
-//! An internet for tests: names, certificates and sites on this machine, which the guarded client takes for the real one.
+//! A simulated internet for tests: names, certificates and sites on this machine, which the guarded client uses like
+//! the real one.
 //!
 //! Names resolve to whatever a test says. The two addresses of [`PUBLIC`] lead to the sites here; every other address that
 //! the client connects to leads to [`PrivateNetwork`], which counts: no test should ever find a connection there.
@@ -71,7 +72,7 @@ pub struct Received {
 /// What is wrong with a site's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
-    /// Nobody whom the client trusts has signed it.
+    /// It is signed by an untrusted authority.
     Untrusted,
     /// It is another site's.
     OtherName,
@@ -317,8 +318,8 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// What is behind the wall: a port that is open on the loopback addresses, IPv4 and, where there is one, IPv6. It takes
-/// connections, counts them and says nothing.
+/// A private network that must not be reached: a port on the loopback addresses, IPv4 and, if available, IPv6, that
+/// accepts and counts connections without answering.
 pub struct PrivateNetwork {
     listeners: Vec<SocketAddr>,
     peers: watch::Sender<Vec<SocketAddr>>,

@@ -1,4 +1,4 @@
-//! Messages of any queue that no delivery could get done: kept with their reason, listed, put back.
+//! Messages of any queue that failed for good: stored with a reason, listed, replayed.
 
 use std::time::Duration;
 

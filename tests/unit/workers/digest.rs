@@ -1,4 +1,4 @@
-//! Weekly digests: everybody once a week, whoever fires, fails or dies.
+//! Weekly digests: one per user and week, despite duplicate timers, failures and crashes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -221,7 +221,7 @@ async fn once_for_everybody(scene: Scene, users: usize) {
     assert_eq!(messages.len(), users.div_ceil(50), "each page is queued once");
     for messages in messages.chunks(4) {
         let deliveries = messages.iter().flat_map(|text| [scene.deliver(text, 1), other.deliver(text, 1)]);
-        // Whoever meets the other is to look again later.
+        // A worker that finds another one busy retries later.
         for outcome in join_all(deliveries).await {
             assert!(matches!(outcome, Ok(()) | Err(JobError::NotNow)), "{outcome:?}");
         }

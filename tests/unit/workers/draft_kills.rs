@@ -265,7 +265,7 @@ async fn kills_amid_uploads_accepts_wears_and_cut_outs_lose_nothing_and_do_nothi
         let Heard { uploaded, accepted, worn, acknowledged_wears, made_again } = &*heard.lock().unwrap();
         (uploaded.clone(), accepted.clone(), worn.clone(), *acknowledged_wears, *made_again)
     };
-    // Otherwise the kills came too early or too late to tell anything.
+    // Otherwise the kills came too early or too late to be meaningful.
     assert!(!uploaded.is_empty() && !accepted.is_empty() && acknowledged_wears > 0 && made_again > 0);
     for (item, events) in &worn {
         // Whoever did not hear of a wear sends it again; so do some who did.

@@ -1,4 +1,4 @@
-//! The worker that makes pictures of photos, and what is done about drafts that nobody works on.
+//! The worker that processes photos, and recovery of stale drafts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

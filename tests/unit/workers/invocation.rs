@@ -1,4 +1,4 @@
-//! What the Functions host posts, and what it gets back.
+//! Requests of the Functions host, and their answers.
 
 use std::time::Duration;
 

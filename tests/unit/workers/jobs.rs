@@ -1,4 +1,4 @@
-//! Long operations at work: leases, steps, failures, and workers that come too late.
+//! Execution of long operations: leases, steps, failures, and late workers.
 
 use std::sync::Arc;
 use std::time::Duration;

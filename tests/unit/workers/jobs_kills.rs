@@ -1,5 +1,5 @@
-//! Long operations while processes are killed or put to sleep: each is final exactly once, steps that were recorded are not
-//! repeated, and whoever comes too late writes nothing.
+//! Long operations while processes are killed or suspended: each becomes final exactly once, recorded steps are not
+//! repeated, and late workers write nothing.
 //!
 //! The processes share a directory. In it is a journal, to which steps append what they do.
 

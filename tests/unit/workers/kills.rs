@@ -1,4 +1,4 @@
-//! Jobs while the process is killed with -9 at random moments: none is lost, none is applied twice, all end.
+//! Jobs while the process is killed with SIGKILL at random moments: none is lost, none is applied twice, all complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;

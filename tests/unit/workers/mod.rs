@@ -1,5 +1,5 @@
-//! What surrounds functions: who starts them, and what becomes of their messages. The functions here do what their
-//! messages say, and write down that they did.
+//! Triggers of functions, and the fate of their messages. The functions here are scripted by their messages, and record
+//! their runs.
 
 mod chain;
 mod dead_letters;

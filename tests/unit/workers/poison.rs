@@ -1,4 +1,4 @@
-//! Messages that nobody can read, among good ones: each is kept with its text and a reason, and holds nobody up.
+//! Unreadable messages among good ones: each is stored with its text and a reason, and does not delay others.
 
 use std::collections::BTreeMap;
 use std::path::Path;

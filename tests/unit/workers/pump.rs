@@ -1,4 +1,4 @@
-//! Messages without a Functions host: done, tried again, moved, never lost.
+//! Messages without a Functions host: processed, retried, moved, never lost.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Scraping: what is written, what is not written twice, and who may do it.
+//! Scraping: written items, de-duplication, and leases.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The daily scrape of many sources while the process is killed with -9 at random moments: each source is done, and done
-//! once.
+//! The daily scrape of many sources while the process is killed with SIGKILL at random moments: each source is scraped
+//! exactly once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;

@@ -1,4 +1,4 @@
-//! Timers without a Functions host: each due time once, whoever lives or dies.
+//! Timers without a Functions host: each due time runs once, despite crashes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,7 +120,7 @@ async fn a_timer_goes_on_when_a_clock_that_was_ahead_is_right_again() {
     assert_eq!(service.runs(), 3, "one due time ahead, the newest one again, and the next");
 }
 
-/// Moves the clock through 200 due times under the eyes of all processes.
+/// Advances the clock through 200 due times, shared by all processes.
 async fn run_200(service: &mut Service) {
     service.until_completed(FIRST_DUE).await;
     let mut due = FIRST_DUE;

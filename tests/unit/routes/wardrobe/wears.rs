@@ -1,4 +1,4 @@
-//! Logging wears: each counts once, and none is lost.
+//! Logging wears: each counts exactly once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
