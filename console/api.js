@@ -1,4 +1,4 @@
-// Calls of the API: the credential, errors as texts, event streams, and which routes this service has.
+// API client: credential, errors as texts, event streams, and the routes that this service has.
 
 const KEY = "pluckit_token";
 let paths = {};
@@ -16,7 +16,7 @@ export const token = {
   set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
 };
 
-/** Sends a request. Bodies that are no form or text go as JSON. */
+/** Sends a request. Bodies other than forms and texts are sent as JSON. */
 export async function send(method, path, body, { signal, headers = {} } = {}) {
   const options = { method, signal, headers: { ...headers } };
   if (token.get()) options.headers.Authorization = `Bearer ${token.get()}`;
@@ -47,7 +47,7 @@ async function reason(response) {
     const told = Array.isArray(detail) ? detail.map((one) => one.msg ?? String(one)).join(" ") : detail ?? error;
     if (told) return String(told);
   } catch {
-    // No JSON: the status has to do.
+    // Not JSON: show the status.
   }
   const after = response.headers.get("Retry-After");
   return response.status === 429 ? `Too many requests.${after ? ` Try again in ${after} s.` : ""}` : `The service answered ${response.status}.`;
@@ -62,7 +62,7 @@ export async function call(method, path, body, options) {
 
 export const get = (path, options) => call("GET", path, undefined, options);
 
-/** All entries of a list that comes in pages; `limit` bounds how many. */
+/** Reads all entries of a paged list, at most `limit`. */
 export async function all(path, key, { limit = 2000, signal } = {}) {
   const entries = [];
   let after = null;
@@ -74,7 +74,7 @@ export async function all(path, key, { limit = 2000, signal } = {}) {
   return entries;
 }
 
-/** The JSON events of a stream, each with its number if it has one. Comments keep the line alive and say nothing. */
+/** Reads the JSON events of a stream, each with its number if it has one. Comments only keep the connection alive. */
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -91,13 +91,13 @@ export async function* events(response) {
   }
 }
 
-/** Learns which routes this service has. */
+/** Loads the routes that this service has. */
 export async function discover() {
   const described = Object.entries((await get("/api/openapi.json")).paths);
   paths = Object.fromEntries(described.map(([path, methods]) => [path.replace(/{[^}]*}/g, "{}"), methods]));
 }
 
-/** What a route does, in the words of the API's description. */
+/** Returns a route's summary from the OpenAPI document. */
 export const summary = (method, path) => paths[path.replace(/{[^}]*}/g, "{}")]?.[method.toLowerCase()]?.summary?.split(/\.(\s|$)/)[0] ?? `${method} ${path}`;
 
 /** Whether the service has a route: `has("get", "/api/wardrobe/{}")`. */

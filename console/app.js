@@ -1,4 +1,4 @@
-// The frame: sign-in, pages by the address's hash, theme.
+// The frame: sign-in, hash routing, theme.
 import { Fault, discover, get, has, token } from "/console/api.js";
 import { act, empty, field, h, icon, loading } from "/console/dom.js";
 
@@ -115,7 +115,7 @@ document.getElementById("sign-out").addEventListener("click", () => { token.set(
 addEventListener("signed-out", () => main.querySelector(".sign-in") || signIn("Please sign in again."));
 addEventListener("hashchange", go);
 
-// ---- Theme: as the system has it, light, or dark
+// ---- Theme: system, light, or dark
 
 const themes = ["auto", "light", "dark"];
 const themeButton = document.getElementById("theme");

@@ -1,7 +1,7 @@
-// Charts as SVG, each with a table of its numbers for those who cannot see it.
+// SVG charts, each with a table of its numbers for screen readers.
 import { h, s } from "/console/dom.js";
 
-/** Charts are drawn for the width that they get, so that their texts stay readable. */
+/** Draws charts at their actual width, so that texts stay readable. */
 const WIDTH = matchMedia("(max-width: 760px)").matches ? 340 : 440;
 
 const figure = (title, svg, rows) =>

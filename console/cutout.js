@@ -1,11 +1,11 @@
-// The picture of a piece or a draft, and how it is cut out of its photo.
+// The picture of a piece or a draft, and its cut-out.
 import { call, get, has } from "/console/api.js";
 import { act, field, h, picture, select, toast } from "/console/dom.js";
 
 const MODES = { auto: "Automatic", plain: "By its plain background", network: "By the network", none: "Leave it whole" };
 const REMOVERS = { plain: "by its plain background", network: "by the network", service: "by the segmentation service" };
 
-/** What became of the background, in a sentence. */
+/** Describes the background removal in a sentence. */
 function told({ by, confidence, keptWhole }) {
   const sure = confidence === undefined ? "" : ` The network is ${Math.round(confidence * 100)} % sure.`;
   return `${keptWhole ? `Left whole: ${keptWhole}.` : `Cut out ${REMOVERS[by] ?? ""}.`}${sure}`;
@@ -24,7 +24,7 @@ export function cutout(item, alt, label, onchange) {
       element.firstChild.replaceWith(picture(item.imageUrl, alt, label));
       await onchange(made.item);
     });
-    // Also after a fault: the choice shows what is there.
+    // Also after an error, so that the choice shows the current state.
     await draw();
   }
 

@@ -1,4 +1,4 @@
-// What to buy next, with the reader's thumbs.
+// Purchase ideas, with the user's feedback.
 import { call, get } from "/console/api.js";
 import { act, empty, h, icon, toast, when } from "/console/dom.js";
 

@@ -1,4 +1,4 @@
-// The feed: what others wear and shops sell, with votes.
+// The discover feed, with votes.
 import { call, get, has } from "/console/api.js";
 import { act, dialog, empty, field, h, money, picture, select, toast, when } from "/console/dom.js";
 

@@ -38,17 +38,17 @@ const ICONS = {
   light: "M12 8a4 4 0 100 8 4 4 0 000-8zM12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.500 1.500M17.500 17.500L19 19M5 19l1.500-1.500M17.500 6.500L19 5", dark: "M20 14A8 8 0 0110 4a8 8 0 1010 10z",
 };
 
-/** A small drawing that says nothing by itself. */
+/** A decorative icon. */
 export const icon = (name) => s("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, s("path", { d: ICONS[name] }));
 
-/** Shows a short note for some seconds. */
+/** Shows a short note for a few seconds. */
 export function toast(text, kind = "note") {
   const note = h(`div.toast.${kind}`, text);
   document.getElementById("toasts").append(note);
   setTimeout(() => note.remove(), kind === "fault" ? 9000 : 4000);
 }
 
-/** Opens a dialog with a heading and a close button; returns it. `onclose` runs when it is gone. */
+/** Opens a dialog with a heading and a close button; returns it. `onclose` runs when it has closed. */
 export function dialog(title, content, { wide = false, onclose } = {}) {
   const close = h("button.quiet.close", { type: "button", "aria-label": "Close", onclick: () => box.close() }, "✕");
   const box = h(`dialog${wide ? ".wide" : ""}`, { "aria-label": title }, h("header", h("h2", title), close), content);
@@ -59,7 +59,7 @@ export function dialog(title, content, { wide = false, onclose } = {}) {
   return box;
 }
 
-/** Asks before something that cannot be undone. */
+/** Asks for confirmation of something irreversible. */
 export function confirm(title, text, action) {
   return new Promise((resolve) => {
     let answer = false;
@@ -81,17 +81,17 @@ export function select(choices, value, attributes = {}) {
   return element;
 }
 
-/** What stands where nothing is yet. */
+/** The placeholder of an empty list. */
 export const empty = (title, text, ...more) => h("div.empty", h("h2", title), h("p", text), more);
 export const loading = (text = "Loading…") => h("p.loading", { role: "status" }, h("span.spinner", { "aria-hidden": "true" }), text);
 
-/** The address of a picture; the service's own ones are asked for where the page came from. */
+/** The URL of a picture; the service's own pictures are requested from the page's origin. */
 export function near(url) {
   const { pathname, search } = new URL(url, location.href);
   return pathname.startsWith("/api/media/") ? pathname + search : url;
 }
 
-/** A picture of a piece, or its initial where there is none. */
+/** A picture of a piece, or its initial if there is none. */
 export function picture(url, alt, label) {
   const blank = () => h("div.picture.blank", alt ? { role: "img", "aria-label": alt } : { "aria-hidden": "true" }, (label || "?").slice(0, 1).toUpperCase());
   if (!url) return blank();
@@ -101,7 +101,7 @@ export function picture(url, alt, label) {
 }
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
-/** How long ago, or ahead, in words; the full time is the title. */
+/** A relative time in words; the full time is the title. */
 export function when(text) {
   if (!text) return h("span", "–");
   const date = new Date(text);
@@ -118,7 +118,7 @@ export function money(amount, currency) {
   }
 }
 
-/** Runs something that a click or a submit began: the button waits meanwhile, a fault becomes a note. */
+/** Runs the action of a click or submit: disables the button meanwhile, and shows errors as a note. */
 export async function act(button, work) {
   button.disabled = true;
   button.setAttribute("aria-busy", "true");
@@ -132,7 +132,7 @@ export async function act(button, work) {
   }
 }
 
-/** Gives a file to the user. */
+/** Offers a file for download. */
 export function download(name, blob) {
   const link = h("a", { href: URL.createObjectURL(blob), download: name });
   link.click();

@@ -1,4 +1,4 @@
-// What the wardrobe amounts to: cost per wear, wears over time, colours, value.
+// Wardrobe statistics: cost per wear, wears over time, colours, value.
 import { get } from "/console/api.js";
 import { empty, h, money, near } from "/console/dom.js";
 import { bars, columns, ring } from "/console/charts.js";

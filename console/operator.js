@@ -1,11 +1,11 @@
-// What an operator looks at: jobs, dead letters, usage, timers, sources, users, log, audit, settings, health.
+// Pages for operators: jobs, dead letters, usage, timers, sources, users, log, audit, settings, health.
 import { Fault, all, call, events, get, send, summary } from "/console/api.js";
 import { act, confirm, dialog, download, empty, field, h, loading, select, toast, when } from "/console/dom.js";
 
 const KINDS = { Completed: "good", Failed: "bad", Terminated: "warn", Running: "", Pending: "", dead_lettered: "bad", replayed: "good", ok: "good", ready: "good" };
 const state = (name) => h(`span.chip${KINDS[name] ? `.${KINDS[name]}` : ""}`, String(name).replace("_", " "));
 const shown = (value) => h("pre", { tabIndex: 0 }, typeof value === "string" ? value : JSON.stringify(value, null, 2));
-/** A table whose cells know their heads: on a phone they stand below each other. */
+/** A responsive table: on a phone its cells are stacked, with their headings. */
 function table(heads, rows) {
   for (const row of rows) [...row.cells].forEach((cell, place) => heads[place] && (cell.dataset.head = heads[place]));
   return h("div.scroll.card", { tabIndex: 0, role: "region", "aria-label": "Table" }, h("table", h("thead", h("tr", heads.map((head) => h("th", { scope: "col" }, head)))), h("tbody", rows)));
@@ -17,13 +17,13 @@ const button = (label, work, kind = "") => {
 
 export const show = (page) => ({ jobs, letters, usage, timers, sources, users, log, audit, settings, health })[page.name](page);
 
-/** Draws again every some milliseconds while nobody is using the page. */
+/** Redraws at an interval in milliseconds while the page is not in use. */
 function redraw({ content, signal }, draw, every) {
   const timer = setInterval(() => document.querySelector("dialog") || content.contains(document.activeElement) || draw().catch(() => {}), every);
   signal.addEventListener("abort", () => clearInterval(timer));
 }
 
-/** A list that comes in pages, with a filter by state if there are states, drawn again when something changed. */
+/** A paged list, with a filter by state if there are states, redrawn after changes. */
 async function paged({ content, head, signal, path, key, states = [], heads, row, none, every }) {
   const filter = select([["", "All states"], ...states.map((name) => [name, name.replace("_", " ")])], "", { "aria-label": "State" });
   const again = button("Reload", draw);
@@ -239,7 +239,7 @@ async function log({ content, head, signal, query }) {
       return nothing();
     }
     setTimeout(nothing, 500);
-    // A stream that breaks is taken up where it was.
+    // A broken stream is resumed.
     for (let last = 0; !mine.aborted;) {
       try {
         const response = await send("GET", `/api/admin/logs?${wanted}&follow=true&after=${last}`, undefined, { signal: mine });

@@ -1,4 +1,4 @@
-// One piece: its form, its wearings, and what can be done with it. Drafts are reviewed in the same form.
+// One piece: its form, its wears, and its actions. Drafts are reviewed in the same form.
 import { call, get, has } from "/console/api.js";
 import { cutout } from "/console/cutout.js";
 import { act, confirm, dialog, field, h, select, toast, when } from "/console/dom.js";
@@ -10,7 +10,7 @@ const OCCASIONS = ["", "casual", "office", "dinner", "party", "travel", "sport",
 const list = (text) => text.split(",").map((part) => part.trim()).filter(Boolean);
 const today = () => new Date().toISOString().slice(0, 10);
 
-/** Marks a piece as worn; returns it as it is then. */
+/** Logs a wear; returns the updated piece. */
 export async function wear(item, occasion) {
   const body = { source: "vault_card", clientEventId: `wear-${crypto.randomUUID()}` };
   if (occasion) body.occasion = occasion;
@@ -20,7 +20,7 @@ export async function wear(item, occasion) {
   return worn;
 }
 
-/** The form of a piece, and what it says in the end. */
+/** The form of a piece, and a function that returns its values. */
 function form(item) {
   const text = (value, attributes = {}) => h("input", { type: "text", value: value ?? "", maxLength: 200, ...attributes });
   const categories = CATEGORIES.some((name) => name === item.category) || !item.category ? CATEGORIES : [item.category, ...CATEGORIES];
@@ -120,10 +120,10 @@ async function drawHistory(item, place) {
   }
 }
 
-/** Shows what was made of a photo, to be corrected and accepted. */
+/** Shows a draft for review and acceptance. */
 export function review(draft, onchange) {
   const { element, read, input } = form(draft);
-  // Without a category the stylist cannot tell what it is.
+  // The stylist needs a category.
   input.category.required = true;
   const accept = h("button.primary", { type: "submit" }, "Add to wardrobe");
   const submit = async (event) => {

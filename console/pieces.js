@@ -3,7 +3,7 @@ import { all, has } from "/console/api.js";
 
 let loaded = null;
 
-/** Every piece that is owned or wished for; from memory until `forget`. */
+/** Returns all owned and wished-for pieces; cached until `forget`. */
 export function pieces(signal) {
   if (!has("get", "/api/wardrobe")) return Promise.resolve([]);
   loaded ??= all("/api/wardrobe?pageSize=100&includeWishlisted=true", "items").catch((fault) => {
@@ -18,7 +18,7 @@ export function pieces(signal) {
 
 export const forget = () => { loaded = null; };
 
-/** Puts a changed piece in the place of the one that is known. */
+/** Replaces a cached piece with its changed version. */
 export async function replace(item) {
   const known = await pieces();
   const place = known.findIndex((one) => one.id === item.id);
@@ -36,10 +36,10 @@ const GENERAL = new Set(["casual", "office", "dinner", "formal", "summer", "wint
 
 const SINGULAR = { tops: "top", dresses: "dress", accessories: "accessory" };
 
-/** The tag that says what it is: the last that is no occasion or season. */
+/** The tag that names the garment: the last one that is not an occasion or season. */
 const noun = (item) => (item.tags ?? []).findLast((tag) => !GENERAL.has(tag.toLowerCase())) ?? SINGULAR[item.category?.toLowerCase()] ?? (item.category ?? "piece").toLowerCase();
 
-/** What a piece is called: colour, maker, kind. */
+/** The name of a piece: colour, brand, kind. */
 export function nameOf(item) {
   const colour = item.colours?.[0]?.name?.toLowerCase();
   const kind = noun(item);
@@ -54,7 +54,7 @@ const words = (text) => text.toLowerCase().normalize("NFD").replace(/\p{M}/gu, "
 
 const spoken = new WeakMap();
 
-/** The words by which a piece is named, worked out once. */
+/** The words that can name a piece, computed once. */
 function spokenOf(item) {
   if (!spoken.has(item)) {
     const rest = [...(item.tags ?? []).flatMap(words), ...words(item.category ?? "")];
@@ -64,7 +64,7 @@ function spokenOf(item) {
   return spoken.get(item);
 }
 
-/** Pieces that a text names as the reader's: "your navy Uniqlo shirt". Each once, in the order of the text. */
+/** Returns the pieces that a text names as the user's ("your navy Uniqlo shirt"), each once, in the order of the text. */
 export function named(text, items) {
   const found = new Set();
   for (const [, phrase] of text.matchAll(/\b[Yy]our ([^\n.,;:()!?]{3,60})/g)) {
@@ -83,7 +83,7 @@ export function named(text, items) {
   return [...found];
 }
 
-/** Whether a piece has all words of a search somewhere. */
+/** Whether a piece contains all words of a search. */
 export function matches(item, query) {
   const text = [item.brand, item.category, item.notes, ...(item.tags ?? []), ...(item.aestheticTags ?? []), ...(item.colours ?? []).map((colour) => colour.name)].filter(Boolean).join(" ");
   const own = words(text).join(" ");

@@ -1,4 +1,4 @@
-// Who the stylist dresses: the profile, and what it remembers.
+// The profile, the stylist's memory, and API tokens.
 import { call, get, has } from "/console/api.js";
 import { act, confirm, dialog, field, h, select, toast, when } from "/console/dom.js";
 
@@ -62,7 +62,7 @@ function memory(stored) {
     field("From earlier conversations", summary), stored.updatedAt && h("p.soft", "Changed ", when(stored.updatedAt)), h("div.actions", save));
 }
 
-/** Credentials for programs: listed, made, ended. A new one is shown once. */
+/** Lists, creates and revokes API tokens. A new one is shown once. */
 async function tokens() {
   const list = h("ul.plain");
   const name = h("input", { required: true, maxLength: 100, placeholder: "laptop script" });

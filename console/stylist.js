@@ -5,7 +5,7 @@ import { named, nameOf, pieces, titleOf } from "/console/pieces.js";
 import { showPiece } from "/console/piece.js";
 
 const STORE = "pluckit_chat";
-/** Questions to begin with; one is about the dearest piece. */
+/** Suggested questions; one is about the most expensive piece. */
 function ideas(items) {
   const [dearest] = items.filter((item) => !item.isWishlisted).sort((one, other) => (other.price?.amount ?? 0) - (one.price?.amount ?? 0));
   return ["What should I wear today?", `What goes with my ${nameOf(dearest)}?`, "Pack for 3 days in Lisbon", "What have I never worn?", "What am I missing?"];
@@ -26,7 +26,7 @@ function save() {
   sessionStorage.setItem(STORE, JSON.stringify(chat));
 }
 
-/** Takes a piece along to the next question. */
+/** Adds a piece to the next question. */
 export function pick(id) {
   if (!chat.picked.includes(id)) chat.picked.push(id);
   save();
@@ -94,7 +94,7 @@ export async function show({ content, head, signal }) {
 
   let frame = null;
   view = {
-    // Words come faster than pictures are drawn: once a frame is enough.
+    // Words arrive faster than frames, so draw once per frame.
     update(turn) {
       frame ??= requestAnimationFrame(() => {
         frame = null;
@@ -122,7 +122,7 @@ export async function show({ content, head, signal }) {
   input.focus({ preventScroll: true });
 }
 
-/** Reads the events of an answer as they come, also while another page is shown. */
+/** Reads the events of an answer as they arrive, even while another page is shown. */
 async function follow(turn, open) {
   const control = new AbortController();
   running = {
@@ -167,7 +167,7 @@ function bubble(turn, items) {
   return element;
 }
 
-/** Draws an answer as far as it has come; pictures that are there stay. */
+/** Draws the answer so far, keeping existing pictures. */
 function fill(element, turn, items) {
   const isRunning = turn.state === "running";
   const tools = turn.tools.map((tool) => {
@@ -192,7 +192,7 @@ function fill(element, turn, items) {
   ].filter(Boolean));
 }
 
-/** Paragraphs, lists and bold words of an answer. */
+/** Renders paragraphs, lists and bold words of an answer. */
 function written(text) {
   const blocks = [];
   for (const line of text.split("\n")) {

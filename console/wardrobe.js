@@ -1,4 +1,4 @@
-// The wardrobe: grid, search, filters, photos that become pieces, files in and out.
+// The wardrobe: grid, search, filters, photo uploads, import and export.
 import { Fault, call, get, has } from "/console/api.js";
 import { act, confirm, download, empty, h, money, picture, select, toast } from "/console/dom.js";
 import { forget, matches, nameOf, pieces, titleOf } from "/console/pieces.js";
