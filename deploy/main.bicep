@@ -121,7 +121,7 @@ resource hostStorage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   }
 }
 
-// The host wants to own its blobs. That includes the package: an identity of its own for the package would be no fence,
+// The host needs ownership of its blobs, including the package. A separate identity for the package would not help,
 // since code in the app may use every identity of the app.
 resource hostStorageRoles 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for role in [
   roles.blobDataOwner
@@ -145,7 +145,7 @@ resource pictureStorage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   sku: { name: 'Standard_LRS' }
   kind: 'StorageV2'
   properties: {
-    // Clients show finished pictures by their addresses.
+    // Clients show finished pictures by URL.
     allowBlobPublicAccess: true
     allowSharedKeyAccess: false
     minimumTlsVersion: 'TLS1_2'
@@ -362,13 +362,13 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       minTlsVersion: '1.2'
       http20Enabled: true
       ftpsState: 'Disabled'
-      // The front end may answer preflights by itself. The same list as in CORS_ALLOWED_ORIGINS.
+      // The front end may answer preflights itself, so this is the same list as CORS_ALLOWED_ORIGINS.
       cors: { allowedOrigins: allowedOrigins, supportCredentials: !empty(allowedOrigins) }
     }
   }
   dependsOn: [hostStorageRoles, pictureStorageRole, vaultRole]
 
-  // Deployments sign in as identities; nobody gets in by name and password.
+  // Deployments sign in with identities; name and password are disabled.
   resource publishing 'basicPublishingCredentialsPolicies' = [for way in ['scm', 'ftp']: {
     name: way
     properties: { allow: false }
@@ -394,7 +394,7 @@ resource alertReaders 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(
 
 var actionGroups = empty(alertEmail) ? [] : [alertReaders.id]
 
-// The log's lines as the service writes them.
+// The service's log lines, parsed.
 var lines = 'AppTraces | extend line = parse_json(Message) | where isnotempty(line.level) | extend said = tostring(line.message)'
 var requests = '${lines} | where said in ("request answered", "request failed") | extend status = toint(line["http.status"])'
 
@@ -469,7 +469,7 @@ resource logAlertRules 'Microsoft.Insights/scheduledQueryRules@2022-06-15' = [fo
     evaluationFrequency: alert.every
     windowSize: alert.window
     scopes: [logs.id]
-    // A template may come before the first line of the log, and so before the table.
+    // The template may be deployed before the first log line, and so before the table exists.
     skipQueryValidation: true
     autoMitigate: true
     criteria: {
