@@ -1,5 +1,5 @@
-# The service alone, for those who run it on a machine of their own. The binary is static, so the image holds nothing else but
-# the network for cut-outs: no shell, no packages, no root.
+# The standalone service. The binary is static, so the image contains only it and the background-removal network: no
+# shell, no packages, no root.
 #
 #   docker build --tag pluckit .
 #   docker run --publish 7071:7071 --volume pluckit-data:/data --env AZURE_FUNCTIONS_ENVIRONMENT=Production \
@@ -8,7 +8,7 @@
 # NOT RUN: there was no Docker engine when it was written. The same binary was built and started in a plain Debian 12 root
 # (docs/operations.md, "The release").
 
-# By its tag: the digest of the image could not be looked up when this was written. Pin it before you publish an image:
+# By tag, because the image's digest could not be looked up when this was written. Pin it before you publish an image:
 # docker buildx imagetools inspect rust:1.95-bookworm
 FROM rust:1.95-bookworm AS build
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
@@ -21,8 +21,8 @@ COPY scripts/fetch-models scripts/
 COPY models models
 RUN scripts/fetch-models /out/models
 
-# The dependencies alone, with an empty program in the place of ours: this layer stays until Cargo.toml, Cargo.lock or the
-# toolchain changes.
+# Build the dependencies with an empty program first: this layer is cached until Cargo.toml, Cargo.lock or the toolchain
+# changes.
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY scripts/build-release scripts/
 RUN mkdir src benches \
@@ -31,7 +31,7 @@ RUN mkdir src benches \
     && scripts/build-release /tmp/empty && rm -r src benches /tmp/empty
 
 COPY . .
-# Cargo goes by the times of files, and ours are older than the empty ones were.
+# Cargo compares file times, and our files are older than the empty ones were.
 RUN touch src/lib.rs src/main.rs && scripts/build-release /out && install --directory --owner=65532 --group=65532 /data
 
 FROM scratch
@@ -39,7 +39,7 @@ COPY --from=build /out/pluckit /pluckit
 # The network for cut-outs and its licence.
 COPY --from=build /out/models /models
 COPY --from=build --chown=65532:65532 /data /data
-# For those who ask TLS of others: the store of authorities that the build image trusts.
+# The build image's CA certificates, for outgoing TLS.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 USER 65532:65532
 ENV PLUCKIT_BIND=0.0.0.0 PORT=7071 PLUCKIT_DATA_DIR=/data
