@@ -1,5 +1,5 @@
-//! What a read costs with Cosmos DB: processor time of a point read and of a page through the store against bare `reqwest`
-//! calls to the same emulator, and the time of each route when every call of the store takes 5 ms more.
+//! What a read costs with Cosmos DB: processor time of a point read and of a page through the store against bare
+//! `reqwest` calls to the same emulator, and the time of each route when every call of the store takes 5 ms more.
 //!
 //! Needs the emulator: `requirements/tools/README.md` says how to start it.
 
@@ -220,8 +220,8 @@ async fn start(endpoint: &Url, distance: Duration) -> (Service, Connection, Url)
     (service, Connection::open(address).await.unwrap(), proxy.endpoint())
 }
 
-/// The time of each route with every call as long as to another region, and as its baseline that without any distance, which is
-/// the time of the emulator and ours.
+/// The time of each route with every call as long as to another region, and as its baseline that without any distance,
+/// which is the time of the emulator and ours.
 async fn routes(endpoint: &Url) {
     let (_far_service, mut far, far_account) = start(endpoint, DISTANCE).await;
     let (_near_service, mut near, near_account) = start(endpoint, Duration::ZERO).await;

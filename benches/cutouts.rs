@@ -1,8 +1,8 @@
-//! How well garments are cut out, by the rules, by the network and by both, on sixty pictures whose masks are known; and what
-//! the network takes: time of one core, memory.
+//! How well garments are cut out, by the rules, by the network and by both, on sixty pictures whose masks are known;
+//! and what the network takes: time of one core, memory.
 //!
-//! Needs the network's file (`scripts/fetch-models`). `cargo bench --bench cutouts -- --sheet DIRECTORY` also writes what was
-//! cut out beside its originals, twelve pictures to a sheet, for people to look at.
+//! Needs the network's file (`scripts/fetch-models`). `cargo bench --bench cutouts -- --sheet DIRECTORY` also writes
+//! what was cut out beside its originals, twelve pictures to a sheet, for people to look at.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 #![expect(clippy::print_stdout, reason = "this is what benchmarks are for")]

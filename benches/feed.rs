@@ -76,8 +76,8 @@ async fn measure() {
     }
 }
 
-/// Half of the items have the common tag, one in a hundred the middle one, ten in all the rare one; a hundred sources have
-/// the same number of items each.
+/// Half of the items have the common tag, one in a hundred the middle one, ten in all the rare one; a hundred sources
+/// have the same number of items each.
 async fn measure_filters() {
     println!("\nPages of {PAGE} items of {FILTERED_ITEMS}, filtered (SQLite), in milliseconds\n");
     println!("| filter | p50 | p99 | target p99 | met |");

@@ -1,9 +1,9 @@
 //! Vault insights of the release binary, over HTTP on SQLite: computed, cached, and not modified; and the memory for a
 //! large wardrobe.
 //!
-//! The baseline is what the same texts cost without a service: a prepared statement reads all items and the wear events of
-//! the window, serde reads the same fields of them, in this process. For warm answers it is a point read of a document of
-//! the answer's size.
+//! The baseline is what the same texts cost without a service: a prepared statement reads all items and the wear events
+//! of the window, serde reads the same fields of them, in this process. For warm answers it is a point read of a
+//! document of the answer's size.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 

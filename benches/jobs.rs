@@ -1,6 +1,6 @@
-//! How long it takes until a long operation is accepted: `POST /api/digest/run` with `Prefer: respond-async` at a steady hundred
-//! a second, to the 202, while the service does the jobs; against the two commits that this cannot do without (the job's
-//! document and its message, each synced), written by hand on the same disk.
+//! How long it takes until a long operation is accepted: `POST /api/digest/run` with `Prefer: respond-async` at a
+//! steady hundred a second, to the 202, while the service does the jobs; against the two commits that this cannot do
+//! without (the job's document and its message, each synced), written by hand on the same disk.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 

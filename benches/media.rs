@@ -229,8 +229,8 @@ async fn health_times(photograph: &Bytes, callers: usize) -> Health {
     health
 }
 
-/// Milliseconds that requests to `/api/health` take, asked for so long by one caller on this thread, which the uploads of
-/// this program have nothing to do with.
+/// Milliseconds that requests to `/api/health` take, asked for so long by one caller on this thread, which the uploads
+/// of this program have nothing to do with.
 fn health_times_from(address: SocketAddr, span: Duration) -> Vec<f64> {
     go_first();
     let mut connection = TcpStream::connect(address).unwrap();
@@ -250,8 +250,8 @@ fn health_times_from(address: SocketAddr, span: Duration) -> Vec<f64> {
     times
 }
 
-/// Makes this thread go before all others, if that is permitted: in life, whoever asks does not wait for the service's cores
-/// to see that the answer is there.
+/// Makes this thread go before all others, if that is permitted: in life, whoever asks does not wait for the service's
+/// cores to see that the answer is there.
 fn go_first() {
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
     let priority = ThreadPriority::from_posix(ScheduleParams { sched_priority: 1 });
@@ -265,7 +265,8 @@ fn yielding_runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().on_thread_start(give_way).enable_all().build().unwrap()
 }
 
-/// Uploads the photograph again and again under ever new ids as long as the runtime lives. Counts those that are finished.
+/// Uploads the photograph again and again under ever new ids as long as the runtime lives. Counts those that are
+/// finished.
 fn start_uploads(
     runtime: &Runtime,
     address: SocketAddr,

@@ -1,5 +1,5 @@
-//! What telemetry costs: `GET /api/health` and a signed-in read with traces, metrics and logs sent to a collector, against
-//! the same binary that sends nothing.
+//! What telemetry costs: `GET /api/health` and a signed-in read with traces, metrics and logs sent to a collector,
+//! against the same binary that sends nothing.
 //!
 //! What sending nothing costs against a binary that cannot is seen with `PLUCKIT_BASELINE_BINARY`, the path of a build
 //! from before; without it, that line is left out.

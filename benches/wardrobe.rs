@@ -2,9 +2,9 @@
 //! filter, the first ones and ones far behind; logging a wear; uploading a photo of 12 megapixels, and until its draft
 //! is ready.
 //!
-//! The baseline of a page is what its documents cost when their ids are known: a prepared statement reads 24 of them by the
-//! primary key. That of a wear is two synced commits of the same documents by hand; that of an upload a synced write of the
-//! same bytes to a file, and that of a draft the decoding of the photo alone.
+//! The baseline of a page is what its documents cost when their ids are known: a prepared statement reads 24 of them by
+//! the primary key. That of a wear is two synced commits of the same documents by hand; that of an upload a synced
+//! write of the same bytes to a file, and that of a draft the decoding of the photo alone.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 
@@ -175,7 +175,8 @@ impl Wardrobe {
         print_figure("the same, far behind", "ms", quantile(&deep, 0.99), by_hand, Goal::AtMost(MOST_PAGE_MS));
     }
 
-    /// Asks for a page and replaces the token by that of the next one; it is empty at the end. Returns the milliseconds.
+    /// Asks for a page and replaces the token by that of the next one; it is empty at the end. Returns the
+    /// milliseconds.
     async fn page(&self, list: &str, size: usize, token: &mut String) -> f64 {
         let url = format!("{}?pageSize={size}&{list}{token}", self.url);
         let begin = Instant::now();

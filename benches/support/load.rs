@@ -69,8 +69,8 @@ impl Connection {
         }
     }
 
-    /// Sends a request and reads its answer to the end. Calls `arrived`, for each `mark` in it, with what is between it and
-    /// `end`, the moment it is there. Returns the last bytes.
+    /// Sends a request and reads its answer to the end. Calls `arrived`, for each `mark` in it, with what is between it
+    /// and `end`, the moment it is there. Returns the last bytes.
     pub async fn ask_marks(
         &mut self,
         request: &[u8],

@@ -86,8 +86,8 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// Opens the back ends that the settings select, for a service that listens on `address`. Opens files and directories,
-    /// but calls no service.
+    /// Opens the back ends that the settings select, for a service that listens on `address`. Opens files and
+    /// directories, but calls no service.
     ///
     /// # Errors
     /// When a file cannot be opened or a setting is invalid.
@@ -168,8 +168,8 @@ pub fn open_empty_store(clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Docume
     Ok(Arc::new(SqliteStore::in_memory(clock.clone())?))
 }
 
-/// Opens the document store for commands that only read. The embedded store is a snapshot; one that does not exist is not
-/// created.
+/// Opens the document store for commands that only read. The embedded store is a snapshot; one that does not exist is
+/// not created.
 ///
 /// # Errors
 /// When there is no store, or its file cannot be opened.

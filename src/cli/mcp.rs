@@ -1,4 +1,5 @@
-//! `pluckit mcp`: serves the wardrobe of a data directory to an assistant on this machine, over standard input and output.
+//! `pluckit mcp`: serves the wardrobe of a data directory to an assistant on this machine, over standard input and
+//! output.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;

@@ -18,7 +18,8 @@ pub struct Identity {
     pub google_jwks_url: Url,
     /// Users who may call admin routes.
     pub admins: HashSet<UserId>,
-    /// Client id of the user-assigned managed identity that signs in at Azure's services; `None` for the system-assigned one.
+    /// Client id of the user-assigned managed identity that signs in at Azure's services; `None` for the
+    /// system-assigned one.
     pub azure_client_id: Option<String>,
 }
 

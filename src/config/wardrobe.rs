@@ -10,8 +10,8 @@ pub struct WardrobeApi {
 }
 
 impl WardrobeApi {
-    /// Reads the settings of this group. Under the Functions host another service may own the wardrobe, so the API is off
-    /// there unless it is turned on.
+    /// Reads the settings of this group. Under the Functions host another service may own the wardrobe, so the API is
+    /// off there unless it is turned on.
     pub(super) fn read(reader: &mut Reader<'_>, under_functions_host: bool) -> Result<Self, Error> {
         Ok(Self { is_on: reader.flag("WARDROBE_API", !under_functions_host)? })
     }

@@ -139,8 +139,8 @@ impl Votes {
         Ok(None)
     }
 
-    /// Applies a pending vote to the item's score and settles it. Returns the score. `known` is the item as it was read before
-    /// the vote was saved.
+    /// Applies a pending vote to the item's score and settles it. Returns the score. `known` is the item as it was read
+    /// before the vote was saved.
     async fn settle(&self, vote: &Vote, etag: ETag, known: Option<&(Key, Stored)>) -> Result<Option<i64>> {
         let score = self.apply(vote, known).await?;
         let settled = serde_json::to_value(Vote { pending: false, ..vote.clone() })?;

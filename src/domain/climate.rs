@@ -75,7 +75,8 @@ const SOUTHERN: &str = "adelaide;brisbane;canberra;hobart;melbourne;perth;sydney
      são paulo;salvador;recife;jakarta;bali;denpasar;luanda;australia;new zealand;south africa;argentina;chile;uruguay;\
      paraguay;brazil;peru;bolivia;namibia;botswana;zimbabwe;madagascar;patagonia;tasmania";
 
-/// Mean temperature of the year and half the difference between its warmest and coldest month, by zone, in degrees Celsius.
+/// Mean temperature of the year and half the difference between its warmest and coldest month, by zone, in degrees
+/// Celsius.
 const YEARS: &[(&str, f64, f64)] =
     &[(TROPICAL, 28.0, 1.0), (ARID, 25.0, 9.0), (TEMPERATE, 16.0, 7.5), (CONTINENTAL, 10.0, 12.0), (POLAR, -6.0, 10.0)];
 

@@ -1,5 +1,5 @@
-//! Identity: session tokens, API tokens, Google ID tokens, and keys and tokens of other services. The layers that use it
-//! are in `http`.
+//! Identity: session tokens, API tokens, Google ID tokens, and keys and tokens of other services. The layers that use
+//! it are in `http`.
 
 pub mod api_token;
 mod credential_cache;

@@ -241,8 +241,8 @@ pub struct FinishedCall {
     pub result: String,
 }
 
-/// A step that is finished: an answer of the model, and the results of the tools that it asked for. A step without tools
-/// is the last one.
+/// A step that is finished: an answer of the model, and the results of the tools that it asked for. A step without
+/// tools is the last one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishedStep {
     /// Text that the model wrote.

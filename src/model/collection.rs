@@ -55,8 +55,8 @@ impl Collection {
     }
 }
 
-/// An entry of the index of joined collections, in the partition of the user who joined. The collection itself decides who
-/// is a member.
+/// An entry of the index of joined collections, in the partition of the user who joined. The collection itself decides
+/// who is a member.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Membership {

@@ -77,9 +77,9 @@ pub struct ListIndex {
     pub orders: &'static [&'static str],
 }
 
-/// Fields that queries of one partition filter by in any combination, and their orders. Cosmos DB indexes all fields anyway;
-/// the embedded store keeps a narrow table with a column for each, see `store/sqlite/columns.rs`. Only for containers
-/// whose documents never expire.
+/// Fields that queries of one partition filter by in any combination, and their orders. Cosmos DB indexes all fields
+/// anyway; the embedded store keeps a narrow table with a column for each, see `store/sqlite/columns.rs`. Only for
+/// containers whose documents never expire.
 #[derive(Debug, Clone, Copy)]
 pub struct ColumnIndex {
     /// Texts that queries compare without regard to case.

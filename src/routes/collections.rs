@@ -161,7 +161,8 @@ struct UpdateCollectionRequest {
     is_public: Option<bool>,
 }
 
-/// Changes name, description or visibility of a collection of the user's. Fields that are absent or null keep their value.
+/// Changes name, description or visibility of a collection of the user's. Fields that are absent or null keep their
+/// value.
 #[utoipa::path(put, path = "/api/collections/{id}", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), request_body(content = UpdateCollectionRequest, example = json!({"description": "For cold days"})), responses(
     (status = 204),
     (status = 404, description = "The user owns no such collection.")

@@ -133,8 +133,8 @@ struct ResourceResponse {
     bearer_methods_supported: [&'static str; 1],
 }
 
-/// Describes the credentials of `POST /api/mcp` (RFC 9728): tokens of `POST /api/auth/tokens`. There is no authorization
-/// server that would issue others.
+/// Describes the credentials of `POST /api/mcp` (RFC 9728): tokens of `POST /api/auth/tokens`. There is no
+/// authorization server that would issue others.
 #[utoipa::path(get, path = "/api/mcp/resource-metadata", responses((status = 200, body = ResourceResponse)))]
 async fn describe_resource(
     State(app): State<AppState>,

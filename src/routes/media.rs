@@ -1,8 +1,8 @@
 //! Pictures: background removal, garment metadata, and finished pictures.
 //!
-//! `GET /api/media/…` replaces the URLs of a storage account when blobs are files, or when nothing can sign those URLs. It is
-//! public, because an `<img>` sends no token, and serves only the container of finished pictures. The uploader chose the id
-//! in the URL, or it has 128 random bits.
+//! `GET /api/media/…` replaces the URLs of a storage account when blobs are files, or when nothing can sign those URLs.
+//! It is public, because an `<img>` sends no token, and serves only the container of finished pictures. The uploader
+//! chose the id in the URL, or it has 128 random bits.
 
 use axum::Extension;
 use axum::body::Body;

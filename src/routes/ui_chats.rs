@@ -44,8 +44,8 @@ impl Read for ResumeChatRequest {
 
 described!(ResumeChatRequest);
 
-/// Streams the answer that is being written in a chat, from its first chunk, as a UI message stream. The id may be that of
-/// a run, which is streamed even if it is over.
+/// Streams the answer that is being written in a chat, from its first chunk, as a UI message stream. The id may be that
+/// of a run, which is streamed even if it is over.
 #[utoipa::path(get, path = "/api/chat/{chat_id}/stream", params(
     ("chat_id" = String, Path, description = "The chat, or a run.", example = "page-1"),
     ResumeChatRequest

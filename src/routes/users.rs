@@ -83,8 +83,8 @@ struct ListUsersResponse {
     next_continuation_token: Option<String>,
 }
 
-/// Lists the users who have a profile, then those who have none and are banned; or shows the user with this `userId`, whoever
-/// that is.
+/// Lists the users who have a profile, then those who have none and are banned; or shows the user with this `userId`,
+/// whoever that is.
 #[utoipa::path(get, path = "/api/admin/users", params(ListUsersRequest), responses(
     (status = 200, body = ListUsersResponse),
     (status = 400, description = "No user can have this id.")

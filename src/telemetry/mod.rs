@@ -1,10 +1,10 @@
 //! Telemetry: the log, always; traces, metrics and logs over OTLP (`otlp`) and traces to Langfuse ([`observe`]), if
 //! endpoints are set.
 //!
-//! The log is JSON lines on standard output, or text on a terminal, unless `LOG_FORMAT` says otherwise; its newest lines stay
-//! in memory for administrators ([`recent`]). Messages are constant lower-case text, values are
-//! fields. Neither log nor traces contain tokens, prompts, answers, pictures or e-mail addresses; Langfuse gets prompts
-//! and answers only if `LANGFUSE_CAPTURE_CONTENT` is set.
+//! The log is JSON lines on standard output, or text on a terminal, unless `LOG_FORMAT` says otherwise; its newest
+//! lines stay in memory for administrators ([`recent`]). Messages are constant lower-case text, values are fields.
+//! Neither log nor traces contain tokens, prompts, answers, pictures or e-mail addresses; Langfuse gets prompts and
+//! answers only if `LANGFUSE_CAPTURE_CONTENT` is set.
 
 pub mod log_writer;
 pub mod metrics;
@@ -126,8 +126,8 @@ pub fn start(filter: &str, settings: &config::Telemetry) -> anyhow::Result<(Tele
     Ok((telemetry, guard))
 }
 
-/// Builds the log layers. They write to standard output, because the Functions host treats standard error as errors, and the
-/// same lines, as JSON, to memory.
+/// Builds the log layers. They write to standard output, because the Functions host treats standard error as errors,
+/// and the same lines, as JSON, to memory.
 fn lines<S>(format: Option<LogFormat>, writer: NonBlocking, recent: RecentLines) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,

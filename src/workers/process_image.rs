@@ -15,8 +15,9 @@ pub const POISON_FUNCTION: &str = "ProcessImageJobDlq";
 /// Processes the photo of the draft that the message names.
 ///
 /// # Errors
-/// [`JobError::NotNow`](super::JobError::NotNow) while another worker has the draft or there is no room for its photo, [`GiveUp`](super::JobError::GiveUp) for a
-/// message that cannot be parsed, [`Retry`](super::JobError::Retry) otherwise.
+/// [`JobError::NotNow`](super::JobError::NotNow) while another worker has the draft or there is no room for its photo,
+/// [`GiveUp`](super::JobError::GiveUp) for a message that cannot be parsed, [`Retry`](super::JobError::Retry)
+/// otherwise.
 pub fn run(app: &AppState, delivery: Delivery) -> Outcome<'_> {
     Box::pin(async move {
         let message: ImageJobMessage = delivery.read()?;

@@ -86,8 +86,8 @@ async fn a_python_client_is_generated_and_works() {
     run(python, &arguments.map(String::as_str), &[("PYTHONPATH", &package)]).await;
 }
 
-/// Operations whose examples are refused, with the status: tokens that nobody gave, a shop that is not there, and a draft that
-/// is ready, where only one that failed can be tried again.
+/// Operations whose examples are refused, with the status: tokens that nobody gave, a shop that is not there, and a
+/// draft that is ready, where only one that failed can be tried again.
 const REFUSED: [(&str, u16); 4] =
     [("sign_in", 401), ("refresh_session", 401), ("suggest_source", 400), ("retry_draft", 409)];
 

@@ -159,8 +159,8 @@ fn is_one_task(name: &str) -> bool {
     name.contains(" /api/") && !["POST /api/chat", "POST /api/digest/run"].contains(&name)
 }
 
-/// What Cosmos DB charges for these calls on documents of 1 KB, by its documented prices, rounded up: 1 for a point read, 3 for a
-/// query (in each physical partition), 7 for a new document or a deletion, 14 for a replacement.
+/// What Cosmos DB charges for these calls on documents of 1 KB, by its documented prices, rounded up: 1 for a point
+/// read, 3 for a query (in each physical partition), 7 for a new document or a deletion, 14 for a replacement.
 fn request_units(kinds: &BTreeMap<&'static str, usize>) -> usize {
     let of = |kind| kinds.get(kind).copied().unwrap_or_default();
     of("read") + 3 * (of("query") + of("across")) + 7 * of("create") + 14 * of("replace")

@@ -140,8 +140,9 @@ fn every_example_of_the_api_is_answered_as_printed() {
     assert!(missing.is_empty(), "docs/api.md has no example of {missing:?}");
 }
 
-/// Runs `pluckit` as an operator would: commands that call a service call the one of this test, and `ID` stands for what there
-/// is to name: a job that has ended, one whose site no name server knows, so that it waits, a token, a dead letter.
+/// Runs `pluckit` as an operator would: commands that call a service call the one of this test, and `ID` stands for
+/// what there is to name: a job that has ended, one whose site no name server knows, so that it waits, a token, a dead
+/// letter.
 const OPERATING: &str = r#"
 pluckit() {
     local id

@@ -1054,7 +1054,8 @@ async fn a_slow_reader_slows_the_server() {
     let server = ModelServer::start().await;
     // 30 MB in small pieces take a busy machine a while.
     let model = model(azure_server(&server), Limits { total: Duration::from_secs(180), ..limits() });
-    // Comments between the chunks make it more than all the sockets on the way hold, but nothing to keep for the reader.
+    // Comments between the chunks make it more than all the sockets on the way hold, but nothing to keep for the
+    // reader.
     let padding = ": padding\n".repeat(500);
     let steps = (0..6_000).flat_map(|_| [text("z"), Step::Raw(padding.clone())]).chain([Step::Done]);
     server.push(Kind::Stream, steps.collect::<Vec<_>>());
@@ -1073,8 +1074,8 @@ async fn a_slow_reader_slows_the_server() {
     assert_eq!(count, 6_000);
 }
 
-/// A model server on a bare socket, which sends tokens as fast as they are taken. Returns its address and the bytes that
-/// were taken so far.
+/// A model server on a bare socket, which sends tokens as fast as they are taken. Returns its address and the bytes
+/// that were taken so far.
 async fn endless_tokens() -> (String, Arc<AtomicUsize>) {
     let socket = TcpSocket::new_v4().unwrap();
     // What the kernel keeps for a reader who does not come is bounded, and does not hide what we take.

@@ -50,8 +50,8 @@ impl Wardrobe {
     }
 }
 
-/// Runs a script on a service. It gets the service's URL, the binary, and the directory of the service's data, on which it
-/// starts `pluckit mcp`.
+/// Runs a script on a service. It gets the service's URL, the binary, and the directory of the service's data, on which
+/// it starts `pluckit mcp`.
 async fn run(script: &str) {
     let wardrobe = Wardrobe::start();
     let output = wardrobe

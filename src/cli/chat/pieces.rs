@@ -121,7 +121,8 @@ impl Piece {
     }
 }
 
-/// Returns the pieces that a text names as the reader's ("your navy Uniqlo shirt"), each once, in the order of the text.
+/// Returns the pieces that a text names as the reader's ("your navy Uniqlo shirt"), each once, in the order of the
+/// text.
 pub fn named<'a>(text: &str, pieces: &'a [Piece]) -> Vec<&'a Piece> {
     let mut found: Vec<&Piece> = Vec::new();
     for (position, _) in text.match_indices("our ") {

@@ -1,6 +1,7 @@
 //! The output of `pluckit chat`: the answer as it arrives, tools in words, and a spinner while waiting.
 //!
-//! Only a terminal gets wrapped lines, colours and the spinner. `NO_COLOR` turns the colours off, `TERM=dumb` all escapes.
+//! Only a terminal gets wrapped lines, colours and the spinner. `NO_COLOR` turns the colours off, `TERM=dumb` all
+//! escapes.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;

@@ -141,7 +141,8 @@ impl Drafts {
         self.keep(user, new_id(), upload).await
     }
 
-    /// Keeps a photo like [`Drafts::upload`], once per key: returns the draft, or the item that it has become, if there is one.
+    /// Keeps a photo like [`Drafts::upload`], once per key: returns the draft, or the item that it has become, if there
+    /// is one.
     ///
     /// # Errors
     /// When blobs or documents fail. There may be a draft then all the same.

@@ -223,7 +223,8 @@ impl Drafts {
     /// Marks the draft of a message that failed for good, and stores the message as a dead letter of `queue`.
     ///
     /// # Errors
-    /// [`WorkError::HeldElsewhere`] while a worker has the draft; when documents fail. The message must then stay in its queue.
+    /// [`WorkError::HeldElsewhere`] while a worker has the draft; when documents fail. The message must then stay in
+    /// its queue.
     pub async fn give_up(
         &self,
         message: &ImageJobMessage,

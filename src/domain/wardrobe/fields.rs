@@ -136,7 +136,8 @@ fn condition_schema() -> RefOr<Schema> {
 }
 
 impl ItemFields {
-    /// Checks the bounds and returns the fields as they are stored: without those that are cleared, lists and flags aside.
+    /// Checks the bounds and returns the fields as they are stored: without those that are cleared, lists and flags
+    /// aside.
     ///
     /// # Errors
     /// When a text or list is too long.

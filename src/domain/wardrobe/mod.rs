@@ -16,8 +16,9 @@ use crate::model::wardrobe::WardrobeItem;
 #[error("{0}")]
 pub struct Unfit(pub &'static str);
 
-/// Changes some fields of an item or draft, those with these names (in [`OWN_FIELDS`](data::wardrobe::OWN_FIELDS)), to what
-/// `fields` has; one that it lacks is cleared. Returns the item as it is then; `None` if the user has no such item.
+/// Changes some fields of an item or draft, those with these names (in [`OWN_FIELDS`](data::wardrobe::OWN_FIELDS)), to
+/// what `fields` has; one that it lacks is cleared. Returns the item as it is then; `None` if the user has no such
+/// item.
 ///
 /// # Errors
 /// When a field breaks a rule, or the documents fail.

@@ -52,8 +52,8 @@ pub enum Repeats {
 /// Layer of user routes, inside the one that identifies users. Groups that never repeat answers do not have it.
 ///
 /// # Errors
-/// 400 for a bad key, 422 for one that was used for another request, 409 while the first request is under way, 503 when the
-/// documents fail.
+/// 400 for a bad key, 422 for one that was used for another request, 409 while the first request is under way, 503 when
+/// the documents fail.
 pub async fn repeat_answers(
     State((app, repeats)): State<(AppState, Repeats)>,
     CurrentUser(user): CurrentUser,

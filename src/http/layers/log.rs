@@ -233,8 +233,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns a path as it is logged. A caller may have put anything into it, so segments that could be a credential or an e-mail
-/// address become `*`.
+/// Returns a path as it is logged. A caller may have put anything into it, so segments that could be a credential or an
+/// e-mail address become `*`.
 fn shown(path: &str) -> String {
     let lower = path.to_ascii_lowercase();
     let may_be_secret =

@@ -172,8 +172,8 @@ pub(super) fn memory_as_stored(bytes: &[u8], limits: &Limits, least_side: u32) -
     Ok(head_of(known_format(bytes, limits)?, bytes, limits, least_side)?.decoder_bytes)
 }
 
-/// Decodes a picture, shrinks it so that its longest side is at most `longest_side` pixels, and turns it upright, in sRGB.
-/// Where the decoder can, a large picture is never in memory as a whole.
+/// Decodes a picture, shrinks it so that its longest side is at most `longest_side` pixels, and turns it upright, in
+/// sRGB. Where the decoder can, a large picture is never in memory as a whole.
 ///
 /// # Errors
 /// Those of [`decode`].

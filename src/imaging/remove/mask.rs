@@ -170,8 +170,8 @@ impl Mask {
         runs
     }
 
-    /// Blurs the mask: for each pixel, from 0 to 255, the share of set pixels in the square that reaches `reach` pixels to all
-    /// sides. Beyond the border, the border's pixels are repeated. `reach` is at most 31.
+    /// Blurs the mask: for each pixel, from 0 to 255, the share of set pixels in the square that reaches `reach` pixels
+    /// to all sides. Beyond the border, the border's pixels are repeated. `reach` is at most 31.
     pub fn blurred(&self, reach: usize) -> Vec<u8> {
         let (width, height) = (self.width, self.height);
         let row = |y: usize| self.row(y.min(height - 1));

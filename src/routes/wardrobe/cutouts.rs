@@ -115,7 +115,8 @@ struct CutoutRequest {
     /// `auto` (default), `plain` (rules), `network`, or `none` for the whole photo.
     #[schema(schema_with = mode_schema)]
     mode: Option<String>,
-    /// Least confidence that the network must have in its cut, 0 to 1; below it the picture stays whole. By default 0.8.
+    /// Least confidence that the network must have in its cut, 0 to 1; below it the picture stays whole. By default
+    /// 0.8.
     #[schema(minimum = 0, maximum = 1)]
     threshold: Option<f32>,
 }
@@ -128,7 +129,8 @@ struct CutoutAgainResponse {
     cutout: Option<CutoutResponse>,
 }
 
-/// Makes the picture of an item or a draft again from its photo, cut out as asked. The picture that it replaces is deleted.
+/// Makes the picture of an item or a draft again from its photo, cut out as asked. The picture that it replaces is
+/// deleted.
 #[utoipa::path(post, path = "/api/wardrobe/{id}/cutout", params(("id" = ItemId, Path, example = "demo-oxford-draft")), request_body(content = Option<CutoutRequest>, example = json!({"mode": "none"})), responses(
     (status = 200, body = CutoutAgainResponse),
     (status = 400, description = "The mode or the threshold is wrong, or the network is not installed."),

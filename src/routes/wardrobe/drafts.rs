@@ -55,8 +55,8 @@ struct PhotoForm {
     is_wishlisted: Option<String>,
 }
 
-/// Uploads a photo of a garment. A draft is made of it in the background: its picture without background, and what a model
-/// sees in it.
+/// Uploads a photo of a garment. A draft is made of it in the background: its picture without background, and what a
+/// model sees in it.
 #[utoipa::path(post, path = "/api/wardrobe/upload", request_body(content(
     (PhotoForm = "multipart/form-data"),
     (PictureFile = "image/*")

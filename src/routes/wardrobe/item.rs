@@ -21,7 +21,8 @@ const LONGEST_URL: usize = 2048;
 /// Wears that an item lists.
 const MOST_WEARS: usize = 30;
 
-/// An item on the wire. Lists, flags and the wear count are always there; other fields are left out when they are not known.
+/// An item on the wire. Lists, flags and the wear count are always there; other fields are left out when they are not
+/// known.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WardrobeItemResponse)]
@@ -316,8 +317,8 @@ impl CreateItemRequest {
     }
 }
 
-/// Returns a picture URL as it is stored, without a signature, if the item may name it: one on another site, or the item's own
-/// picture in our store. `None` for anything else.
+/// Returns a picture URL as it is stored, without a signature, if the item may name it: one on another site, or the
+/// item's own picture in our store. `None` for anything else.
 fn stored_picture(app: &AppState, user: &UserId, id: &ItemId, url: &str) -> Option<String> {
     let is_address =
         url.len() <= LONGEST_URL && Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));

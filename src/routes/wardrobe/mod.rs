@@ -217,8 +217,8 @@ fn is_valid_id(id: &str) -> bool {
     (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(is_known) && !RESERVED_IDS.contains(&id)
 }
 
-/// Replaces the owner's fields of an item or draft. A field that is absent or null is cleared; wears, dates and the picture
-/// are kept.
+/// Replaces the owner's fields of an item or draft. A field that is absent or null is cleared; wears, dates and the
+/// picture are kept.
 #[utoipa::path(put, path = "/api/wardrobe/{id}", params(("id" = ItemId, Path, example = "demo-camel-wool-coat"), IfMatchHeader), request_body(content = ItemRequest, example = json!({"id": "demo-camel-wool-coat", "category": "Outerwear", "tags": ["coat", "favorite"]})), responses(
     (status = 204),
     (status = 400, description = "The body cannot be read, is for another item, or a value breaks a rule."),

@@ -1,7 +1,7 @@
 //! The contract of blob stores, and tests specific to each.
 //!
-//! Each promise is a function in [`contract`], named once in `each_promise`; a macro per back end turns all of them into
-//! tests. Containers have random names, so all tests can share one account.
+//! Each promise is a function in [`contract`], named once in `each_promise`; a macro per back end turns all of them
+//! into tests. Containers have random names, so all tests can share one account.
 
 mod azure;
 mod contract;

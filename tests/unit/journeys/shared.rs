@@ -119,8 +119,8 @@ async fn stored(stage: &Stage<'_>, user: &str) -> Vec<(Container, Value)> {
     found
 }
 
-/// Another user tries every route of the wardrobe API with the ids of the first one's things. Nothing of those is seen or
-/// changed.
+/// Another user tries every route of the wardrobe API with the ids of the first one's things. Nothing of those is seen
+/// or changed.
 pub async fn see_nothing_of_another(stage: &Stage<'_>, ada: &Browser) {
     let eve = stage.browser("stranger");
     let before = stored(stage, &ada.user).await;

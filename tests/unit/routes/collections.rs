@@ -77,7 +77,8 @@ async fn a_collection_is_created_changed_and_deleted() {
     expected["description"] = "Cold days".into();
     expected["isPublic"] = true.into();
     assert_eq!(ada.get(&path(&created)).await.json(), expected);
-    // What is absent, null or blank stays; other fields cannot be changed; older clients write names with capital letters.
+    // What is absent, null or blank stays; other fields cannot be changed; older clients write names with capital
+    // letters.
     assert_eq!(put(json!({"name": "  ", "description": null, "isPublic": null, "ownerId": "eve"})).await, 204);
     assert_eq!(put(json!({"clothingItemIds": [], "memberUserIds": ["eve"]})).await, 204);
     assert_eq!(ada.get(&path(&created)).await.json(), expected);

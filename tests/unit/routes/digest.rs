@@ -290,7 +290,8 @@ async fn the_profile_learns_and_keeps_everything_else() {
     assert_eq!(after, expected);
     assert_eq!((&digest["id"], &digest["climateZone"]), (&json!("ada-205830ca5b23bbe3"), &json!("continental")));
 
-    // A climate that is known is not inferred again, and too few of each category give no confidence: the old one stays.
+    // A climate that is known is not inferred again, and too few of each category give no confidence: the old one
+    // stays.
     let before = json!({"id": "bob", "locationCity": "Oslo", "climateZone": "arid", "styleConfidenceProfile": 0.25});
     app.save(Container::UserProfiles, "bob", before).await;
     item(&app, "bob", "a", json!({})).await;

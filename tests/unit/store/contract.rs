@@ -494,7 +494,8 @@ pub async fn documents_are_counted(store: &dyn DocumentStore) {
     assert_eq!(store.count(&Query::partition(Container::WearEvents, unique("user"))).await.unwrap(), 0);
 }
 
-/// Every combination of filters that a wardrobe is asked with, in every order, page by page, beside the same in plain code.
+/// Every combination of filters that a wardrobe is asked with, in every order, page by page, beside the same in plain
+/// code.
 pub async fn filters_of_a_wardrobe_combine_in_every_order(store: &dyn DocumentStore) {
     type Test = Box<dyn Fn(&Value) -> bool>;
     fn test(test: impl Fn(&Value) -> bool + 'static) -> Test {

@@ -1,7 +1,7 @@
 //! Contracts: functions that each become a test of every back end.
 
-/// Makes a module of tests, one of each promise, on a back end: `{ module, back end }`, or with `, on the emulators` behind it.
-/// The back end is an expression for it and for what it needs as long as it lives.
+/// Makes a module of tests, one of each promise, on a back end: `{ module, back end }`, or with `, on the emulators`
+/// behind it. The back end is an expression for it and for what it needs as long as it lives.
 macro_rules! promises {
     ({ $module:ident, $back_end:expr } $($promise:ident)+) => {
         mod $module {

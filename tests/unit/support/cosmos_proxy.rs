@@ -46,8 +46,8 @@ impl CosmosProxy {
             delay,
             decide: Box::new(decide),
         });
-        // The account's answer names the emulator, and the SDK must come back to us. Both addresses have the same length,
-        // or the announced one would be wrong.
+        // The account's answer names the emulator, and the SDK must come back to us. Both addresses have the same
+        // length, or the announced one would be wrong.
         assert_eq!(proxy.target.len(), proxy.address.len(), "ports have five digits");
         let accepting = proxy.clone();
         #[expect(clippy::disallowed_methods, reason = "the proxy ends with the runtime")]

@@ -1,4 +1,5 @@
-//! A test set for background removal: the demo's garments laid on drawn grounds, so that it is known which pixels are theirs.
+//! A test set for background removal: the demo's garments laid on drawn grounds, so that it is known which pixels are
+//! theirs.
 //!
 //! Every picture is made of a garment, a ground and a number alone, the same on every machine. Grounds are what people
 //! lay or hang clothes on at home. Light, shadow, grain and JPEG are added as a phone's camera adds them.

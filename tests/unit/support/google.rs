@@ -56,7 +56,8 @@ impl Key {
         self.sign_as("RS256", claims)
     }
 
-    /// A token with these claims, signed by another algorithm. HS256 takes the public key for its secret, as a forger would.
+    /// A token with these claims, signed by another algorithm. HS256 takes the public key for its secret, as a forger
+    /// would.
     pub fn sign_as(&self, algorithm: &str, claims: &Value) -> String {
         self.sign_with_header(&json!({"alg": algorithm, "typ": "JWT", "kid": self.id}), claims)
     }

@@ -1,9 +1,10 @@
 //! A double of the Azure Functions host: does to the packaged service what the real one does, on this machine alone.
 //!
-//! It reads `host.json` and the `function.json` files of a package, starts the binary in it (or talks to a service in this
-//! process), waits for its port, passes HTTP on with the real headers, posts queue messages and timers in the real form,
-//! deletes, releases and moves messages by the answers, and starts the binary again when it ends. Two things differ: the
-//! real one gives up after three crashes within half an hour each, and messages are held for ten minutes without renewal.
+//! It reads `host.json` and the `function.json` files of a package, starts the binary in it (or talks to a service in
+//! this process), waits for its port, passes HTTP on with the real headers, posts queue messages and timers in the real
+//! form, deletes, releases and moves messages by the answers, and starts the binary again when it ends. Two things
+//! differ: the real one gives up after three crashes within half an hour each, and messages are held for ten minutes
+//! without renewal.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,8 +51,8 @@ const HOP_BY_HOP: [&str; 5] = ["connection", "keep-alive", "transfer-encoding", 
 pub enum Handler {
     /// The binary in the package.
     Binary,
-    /// Another program in the package's place, with these arguments; everything else is as the package says. It may have
-    /// what the binary must not have, an internet of its own for instance.
+    /// Another program in the package's place, with these arguments; everything else is as the package says. It may
+    /// have what the binary must not have, an internet of its own for instance.
     Program(PathBuf, Vec<String>),
     /// A service in this process, for functions that the binary does not have.
     Served(App),
@@ -163,9 +164,9 @@ pub fn timer_envelope(function: &str, input: &str) -> Value {
 }
 
 impl Host {
-    /// Starts what the package holds and returns when it answers. `settings` are the app settings; those of the package's
-    /// `local.settings.json` hold where they say nothing. Queues are polled if the setting of their connection is a whole
-    /// connection string.
+    /// Starts what the package holds and returns when it answers. `settings` are the app settings; those of the
+    /// package's `local.settings.json` hold where they say nothing. Queues are polled if the setting of their
+    /// connection is a whole connection string.
     pub async fn start(package: &Path, handler: Handler, settings: &[(&str, &str)], faster: Faster) -> Self {
         let (kills, wishes) = mpsc::channel(1);
         let mut shared = Shared::read(package, settings, faster, kills);

@@ -1,10 +1,10 @@
 //! A scripted model server, on a real port with the real protocol.
 //!
-//! It answers chat completions (streamed or not), embeddings and the list of models, at the addresses of Azure OpenAI and
-//! of OpenAI. Each request takes, in this order: the first rule ([`ModelServer::when`]) that fits it, the next answer of
-//! its kind's queue ([`ModelServer::push`]), or the default answer ([`ModelServer::otherwise`]), so that a load test needs
-//! no script. All requests are recorded, as are those whose client left before the answer was over. Needs nothing but
-//! axum, tokio, futures and `serde_json`: benchmarks use this file as well.
+//! It answers chat completions (streamed or not), embeddings and the list of models, at the addresses of Azure OpenAI
+//! and of OpenAI. Each request takes, in this order: the first rule ([`ModelServer::when`]) that fits it, the next
+//! answer of its kind's queue ([`ModelServer::push`]), or the default answer ([`ModelServer::otherwise`]), so that a
+//! load test needs no script. All requests are recorded, as are those whose client left before the answer was over.
+//! Needs nothing but axum, tokio, futures and `serde_json`: benchmarks use this file as well.
 
 #![expect(dead_code, reason = "each user of this file needs another part of it")]
 
@@ -597,7 +597,8 @@ async fn handle(State(script): State<Arc<Script>>, request: Request) -> Result<R
         Answer::Silence => std::future::pending().await,
         Answer::HangUp => {
             watch.over();
-            // The one way to close a connection from within a handler: its task ends. Unwinding like this prints nothing.
+            // The one way to close a connection from within a handler: its task ends. Unwinding like this prints
+            // nothing.
             std::panic::resume_unwind(Box::new("hang up"))
         }
         Answer::Status { status, headers, content_type, body } => {
@@ -640,7 +641,8 @@ fn play(steps: Vec<Step>, watch: Watch) -> impl futures::Stream<Item = io::Resul
                 }
                 Some(Step::Stall) => std::future::pending().await,
                 Some(Step::Cut) => {
-                    // hyper throws away what it has not sent when a body fails, and sends when a body has nothing to give.
+                    // hyper throws away what it has not sent when a body fails, and sends when a body has nothing to
+                    // give.
                     tokio::task::yield_now().await;
                     watch.over();
                     return Some((Err(io::Error::other("cut as scripted")), (VecDeque::new(), watch)));

@@ -1,8 +1,8 @@
 //! A simulated internet for tests: names, certificates and sites on this machine, which the guarded client uses like
 //! the real one.
 //!
-//! Names resolve to whatever a test says. The two addresses of [`PUBLIC`] lead to the sites here; every other address that
-//! the client connects to leads to [`PrivateNetwork`], which counts: no test should ever find a connection there.
+//! Names resolve to whatever a test says. The two addresses of [`PUBLIC`] lead to the sites here; every other address
+//! that the client connects to leads to [`PrivateNetwork`], which counts: no test should ever find a connection there.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -169,8 +169,8 @@ impl Web {
         Self { sites, certificates, task }
     }
 
-    /// The client for this internet. Only its port is allowed besides 443, and that of the private network, so that URLs
-    /// which lead to either are refused for no lesser reason.
+    /// The client for this internet. Only its port is allowed besides 443, and that of the private network, so that
+    /// URLs which lead to either are refused for no lesser reason.
     pub fn client(&self) -> GuardedClient {
         GuardedClient::new(self.options()).unwrap()
     }

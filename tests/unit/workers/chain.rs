@@ -1,8 +1,9 @@
-//! The taste loop from a vote to the profile, through the double of the Functions host, Azurite and the Cosmos DB emulator.
+//! The taste loop from a vote to the profile, through the double of the Functions host, Azurite and the Cosmos DB
+//! emulator.
 //!
-//! The double reads the packaged directory, but starts this test program in its binary's place ([`kills::SERVICE`]): the
-//! binary fetches pictures from the internet and nowhere else, and the picture here is on the internet of the tests. All
-//! else is the service as the binary builds it, under the settings and in the mode that the host gives it.
+//! The double reads the packaged directory, but starts this test program in its binary's place ([`kills::SERVICE`]):
+//! the binary fetches pictures from the internet and nowhere else, and the picture here is on the internet of the
+//! tests. All else is the service as the binary builds it, under the settings and in the mode that the host gives it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -554,7 +554,8 @@ async fn a_week_that_an_older_version_has_seen_to_is_not_done_again() {
 }
 
 /// Digests of `users` while the process is killed: the first kills hit the fan-out, the others the batches. Everybody
-/// gets more clothes in the meantime, so whoever is seen to twice has two digests. Returns how many kills hit the fan-out.
+/// gets more clothes in the meantime, so whoever is seen to twice has two digests. Returns how many kills hit the
+/// fan-out.
 async fn survive(users: usize, kills: usize) -> usize {
     let directory = TempDir::new().unwrap();
     let model = ModelServer::start().await;

@@ -1,5 +1,6 @@
-//! The real binary, killed with -9 at random moments while photos are uploaded, drafts accepted, items worn and their pictures
-//! made again: what was acknowledged is there once, every draft ends, every picture that is shown is there, and no other blob.
+//! The real binary, killed with -9 at random moments while photos are uploaded, drafts accepted, items worn and their
+//! pictures made again: what was acknowledged is there once, every draft ends, every picture that is shown is there,
+//! and no other blob.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

@@ -1,5 +1,5 @@
-//! The three long operations of the service, from the request to their results: alone, and under the double of the Functions
-//! host with queue and blobs on Azurite.
+//! The three long operations of the service, from the request to their results: alone, and under the double of the
+//! Functions host with queue and blobs on Azurite.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -188,9 +188,9 @@ async fn survive(jobs: usize, kills: usize) {
     assert!(dead.is_empty(), "{dead:?}");
 }
 
-/// Through the double of the Functions host and Azurite, the documents in a file, the program as in `chain.rs`. The host
-/// gives a message up after five deliveries, and so it does when five kills hit the same one: as in life, an administrator
-/// then replays the dead letter.
+/// Through the double of the Functions host and Azurite, the documents in a file, the program as in `chain.rs`. The
+/// host gives a message up after five deliveries, and so it does when five kills hit the same one: as in life, an
+/// administrator then replays the dead letter.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the emulators: run scripts/test"]
 async fn two_thousand_jobs_survive_a_hundred_kills_under_the_host() {

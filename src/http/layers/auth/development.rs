@@ -54,8 +54,8 @@ pub fn was_forwarded(headers: &HeaderMap) -> bool {
 fn is_foreign(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
     let mut sent = headers.get_all(ORIGIN).iter().peekable();
     if sent.peek().is_none() {
-        // Navigations and pictures come without an origin. "none" is the address bar, and "same-site" a page of this host
-        // at another port: a site of one machine is a scheme and a host (https://html.spec.whatwg.org/#sites).
+        // Navigations and pictures come without an origin. "none" is the address bar, and "same-site" a page of this
+        // host at another port: a site of one machine is a scheme and a host (https://html.spec.whatwg.org/#sites).
         return headers.get_all(SEC_FETCH_SITE).iter().any(|site| match site.as_bytes() {
             b"same-origin" | b"none" => false,
             b"same-site" => !are_pages_of_host_allowed(headers, origins),
