@@ -20,21 +20,21 @@ use crate::http::layers::openai_errors::{self, ErrorBody};
 /// Tags of the routes with descriptions, in typical order of use.
 const TAGS: [(&str, &str); 19] = [
     ("chat", "Ask the stylist; follow, stop and list its answers; read and set what it remembers."),
-    ("wardrobe", "Garments, photos of new ones, and what is worn."),
+    ("wardrobe", "Garments, photo uploads, and wears."),
     ("profile", "The user's sizes, place and currency."),
     ("collections", "Selections of garments, which other users may join."),
-    ("stylist", "Outfits for an occasion, all at once."),
-    ("insights", "What the wardrobe cost, and how it is worn."),
-    ("digest", "Weekly ideas of what to buy."),
+    ("stylist", "Outfit recommendations for an occasion."),
+    ("insights", "Wardrobe statistics: cost per wear, wears, colours."),
+    ("digest", "Weekly purchase ideas."),
     ("moods", "Trends in the fashion press."),
     ("scraper", "The discover feed: its items, votes and sources."),
     ("taste", "A quiz about taste."),
     ("media", "Backgrounds of photos, descriptions of garments, stored pictures."),
-    ("jobs", "Work in the background: its progress, outputs and end."),
+    ("jobs", "Background jobs: progress, outputs, termination."),
     ("auth", "Sign-in with Google, and tokens for programs."),
-    ("openai", "The stylist as a model of OpenAI's API, for programs that speak it."),
+    ("openai", "The stylist as a model of OpenAI's API."),
     ("mcp", "The wardrobe for other assistants, by the Model Context Protocol."),
-    ("usage", "What calls of models cost."),
+    ("usage", "Usage and cost of model calls."),
     ("admin", "For administrators: users, timers, messages that failed."),
     ("health", "Whether the service answers."),
     ("docs", "This description."),
@@ -44,7 +44,7 @@ impl Access {
     /// Returns who may call, as a sentence.
     fn sentence(self) -> &'static str {
         match self {
-            Public => "For everybody.",
+            Public => "Public.",
             User => "For signed-in users and their API tokens.",
             SignedIn => "For signed-in users; API tokens are refused.",
             Admin => "For administrators (`ADMIN_USER_IDS`).",
@@ -189,7 +189,7 @@ fn may_be_later(operation: &mut Value) {
         "name": "Prefer",
         "in": "header",
         "required": false,
-        "description": "`respond-async` has it done later.",
+        "description": "`respond-async` runs it in the background.",
         "schema": { "type": ["string", "null"] },
         "example": "respond-async",
     });
@@ -206,7 +206,7 @@ fn repeat_answers(operation: &mut Value) {
         "name": "Idempotency-Key",
         "in": "header",
         "required": false,
-        "description": "Names the request: sent again within 24 hours it is answered as the first time, and done once.",
+        "description": "Identifies the request: repeated within 24 hours, it is executed once and gets the first answer.",
         "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[\t -~]*[!-~][\t -~]*$" },
     });
     add_parameter(operation, key);

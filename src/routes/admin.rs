@@ -66,7 +66,7 @@ async fn ban_user(
     AppJson(body): AppJson<BanUserRequest>,
 ) -> Result<AppJson<BanStatusResponse>, ApiError> {
     if !Bans::is_valid_id(&user_id) {
-        return Err(ApiError::BadRequest("No user can have this id."));
+        return Err(ApiError::BadRequest("Invalid user id."));
     }
     let reason = body.reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
     let ban = Ban { id: user_id.clone(), reason, banned_at: Some(app.clock.now().into()), banned_by: Some(admin) };

@@ -146,7 +146,7 @@ impl Read for RecentMessage {
     (status = 200, body = WireEvent, content_type = "text/event-stream", headers(
         ("x-run-id" = String, description = "The run: what to resume or stop.")
     )),
-    (status = 400, description = "The chat's id is a reserved name, or there is no such choice for `onDisconnect`."),
+    (status = 400, description = "The chat id is a reserved name, or `onDisconnect` is invalid."),
     (status = 409, description = "An answer is still being written in this chat.")
 ))]
 async fn take_turn(
@@ -264,7 +264,7 @@ struct StatusResponse {
 /// preferences in the body they stay as they are.
 #[utoipa::path(put, path = "/api/chat/memory", request_body(content = SetMemoryRequest, example = json!({"summary": "Prefers navy."})), responses(
     (status = 200, body = StatusResponse),
-    (status = 400, description = "The summary is too long, or a preference is of no known kind.")
+    (status = 400, description = "The summary is too long, or the kind of a preference is unknown.")
 ))]
 async fn set_memory(
     State(app): State<AppState>,

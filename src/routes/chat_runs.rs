@@ -95,7 +95,7 @@ struct ListRunsResponse {
 /// Lists the caller's runs, the newest first.
 #[utoipa::path(get, path = "/api/chat/runs", params(ListRunsRequest), responses(
     (status = 200, body = ListRunsResponse),
-    (status = 400, description = "There is no such status, or the chat's id is a reserved name.")
+    (status = 400, description = "Unknown status, or the chat id is a reserved name.")
 ))]
 async fn list_runs(
     State(app): State<AppState>,
@@ -190,7 +190,7 @@ impl From<RunView> for RunResponse {
 /// Shows a run with its answer so far.
 #[utoipa::path(get, path = "/api/chat/runs/{run_id}", params(("run_id" = RunId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 200, body = RunResponse),
-    (status = 404, description = "There is no such run, or it is someone else's.")
+    (status = 404, description = "Run not found.")
 ))]
 async fn find_run(
     State(app): State<AppState>,
@@ -218,10 +218,10 @@ described!(FollowRunRequest);
 #[utoipa::path(get, path = "/api/chat/runs/{run_id}/events", params(
     ("run_id" = RunId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d"),
     FollowRunRequest,
-    ("Last-Event-ID" = Option<String>, Header, description = "As `after`, which counts if both are there.")
+    ("Last-Event-ID" = Option<String>, Header, description = "Like `after`, which takes precedence.")
 ), responses(
     (status = 200, body = WireEvent, content_type = "text/event-stream"),
-    (status = 404, description = "There is no such run, or it is someone else's.")
+    (status = 404, description = "Run not found.")
 ))]
 async fn follow_run(
     State(app): State<AppState>,
@@ -246,7 +246,7 @@ struct StopRunResponse {
 /// Stops a run; what was said so far stays. A run that is over stays as it is.
 #[utoipa::path(post, path = "/api/chat/runs/{run_id}/stop", params(("run_id" = RunId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 200, body = StopRunResponse),
-    (status = 404, description = "There is no such run, or it is someone else's.")
+    (status = 404, description = "Run not found.")
 ))]
 async fn stop_run(
     State(app): State<AppState>,
@@ -258,8 +258,8 @@ async fn stop_run(
 
 /// Deletes a run and its events; one that is going on is stopped first.
 #[utoipa::path(delete, path = "/api/chat/runs/{run_id}", params(("run_id" = RunId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
-    (status = 204, description = "It is deleted."),
-    (status = 404, description = "There is no such run, or it is someone else's.")
+    (status = 204, description = "Deleted."),
+    (status = 404, description = "Run not found.")
 ))]
 async fn delete_run(
     State(app): State<AppState>,

@@ -165,7 +165,7 @@ struct UpdateCollectionRequest {
 /// value.
 #[utoipa::path(put, path = "/api/collections/{id}", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), request_body(content = UpdateCollectionRequest, example = json!({"description": "For cold days"})), responses(
     (status = 204),
-    (status = 404, description = "The user owns no such collection.")
+    (status = 404, description = "Collection not found, or owned by another user.")
 ))]
 async fn update_collection(
     State(app): State<AppState>,
@@ -207,7 +207,7 @@ async fn delete_collection(
 /// Makes the user a member of a public collection.
 #[utoipa::path(post, path = "/api/collections/{id}/join", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 204),
-    (status = 400, description = "The collection has as many members as it can have."),
+    (status = 400, description = "The collection has the maximum number of members."),
     (status = 403, description = "The collection is private."),
     (status = 404, description = "Collection not found.")
 ))]

@@ -120,9 +120,9 @@ struct ListLinesResponse {
 /// They are of the process that answers, which keeps the last 2,000 lines as they were printed.
 #[utoipa::path(get, path = "/api/admin/logs", params(
     ListLinesRequest,
-    ("Last-Event-ID" = Option<String>, Header, description = "As `after`, which counts if both are there.")
+    ("Last-Event-ID" = Option<String>, Header, description = "Like `after`, which takes precedence.")
 ), responses(
-    (status = 200, description = "The lines; with `follow`, a stream that goes on with each new one.", content(
+    (status = 200, description = "The lines; with `follow`, a stream that continues with new ones.", content(
         (ListLinesResponse = "application/json"),
         (LogLineResponse = "text/event-stream")
     )),

@@ -70,14 +70,14 @@ struct McpAnswer {
 
 /// Answers a message of the Model Context Protocol: tools, resources and prompts of the caller's wardrobe.
 #[utoipa::path(post, path = "/api/mcp", request_body(content = McpMessage, example = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})), params(
-    ("MCP-Protocol-Version" = Option<String>, Header, description = "Version of the protocol; `2025-03-26` without it."),
-    ("Mcp-Method" = Option<String>, Header, description = "The `method` again; versions from `2026-07-28` on need it."),
-    ("Mcp-Name" = Option<String>, Header, description = "The `params.name` or `params.uri` again; as above.")
+    ("MCP-Protocol-Version" = Option<String>, Header, description = "Version of the protocol; default `2025-03-26`."),
+    ("Mcp-Method" = Option<String>, Header, description = "Repeats `method`; required from version `2026-07-28` on."),
+    ("Mcp-Name" = Option<String>, Header, description = "Repeats `params.name` or `params.uri`; likewise.")
 ), responses(
     (status = 200, body = McpAnswer),
-    (status = 202, description = "A notification was taken."),
-    (status = 400, body = McpAnswer, description = "The body is no message, or its version or headers do not fit."),
-    (status = 404, body = McpAnswer, description = "There is no such method."),
+    (status = 202, description = "The notification was accepted."),
+    (status = 400, body = McpAnswer, description = "Invalid message, version or headers."),
+    (status = 404, body = McpAnswer, description = "Unknown method."),
     (status = 415, description = "The body is not JSON.")
 ))]
 async fn answer_message(

@@ -79,7 +79,7 @@ async fn list_models() -> AppJson<Models> {
 /// Returns a model, for clients of OpenAI's API.
 #[utoipa::path(get, path = "/api/v1/models/{model}", params(("model" = String, Path, example = "pluckit-stylist")), responses(
     (status = 200, body = Model),
-    (status = 404, description = "There is no such model.")
+    (status = 404, description = "Unknown model.")
 ))]
 async fn find_model(AppPath(name): AppPath<String>) -> Result<AppJson<Model>, OpenAiError> {
     check_model(&name)?;
@@ -306,8 +306,8 @@ struct Delta {
 /// Answers a conversation, streaming or not, for clients of OpenAI's API.
 #[utoipa::path(post, path = "/api/v1/chat/completions", request_body(content = CompletionRequest, example = json!({"model": "pluckit-stylist", "messages": [{"role": "user", "content": "What goes with my camel coat?"}]})), responses(
     (status = 200, content((Completion = "application/json"), (Chunk = "text/event-stream"))),
-    (status = 400, description = "There is no message of the user, or something is asked for that the stylist cannot do."),
-    (status = 404, description = "There is no such model.")
+    (status = 400, description = "There is no user message, or the request uses an unsupported feature."),
+    (status = 404, description = "Unknown model.")
 ))]
 async fn create_completion(
     State(app): State<AppState>,

@@ -95,7 +95,7 @@ struct RunTimerResponse {
 ///
 /// It runs once, in the background, under the lease that its due times take.
 #[utoipa::path(post, path = "/api/admin/timers/{name}/run", params(("name" = String, Path, example = "PluckItJobSweeper")), responses(
-    (status = 202, body = RunTimerResponse, description = "It runs."),
+    (status = 202, body = RunTimerResponse, description = "The timer was started."),
     (status = 404, description = "Timer not found."),
     (status = 409, description = "The timer is running already.")
 ))]

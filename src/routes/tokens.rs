@@ -63,8 +63,8 @@ struct CreateTokenResponse {
 /// Makes an API token for a program, which is shown this once.
 #[utoipa::path(post, path = "/api/auth/tokens", request_body(content = CreateTokenRequest, example = json!({"name": "My script", "expiresInDays": 90})), responses(
     (status = 201, body = CreateTokenResponse),
-    (status = 400, description = "The name is blank, or there is no such scope."),
-    (status = 409, description = "The caller has the most tokens allowed.")
+    (status = 400, description = "The name is blank, or a scope is unknown."),
+    (status = 409, description = "The caller has the maximum number of tokens.")
 ))]
 async fn create_token(
     State(app): State<AppState>,
@@ -144,8 +144,8 @@ async fn list_tokens(
 
 /// Ends an API token, everywhere within 30 s.
 #[utoipa::path(delete, path = "/api/auth/tokens/{id}", params(("id" = ApiTokenId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
-    (status = 204, description = "The token has ended."),
-    (status = 404, description = "The caller has no such token.")
+    (status = 204, description = "The token is revoked."),
+    (status = 404, description = "Token not found.")
 ))]
 async fn delete_token(
     State(app): State<AppState>,

@@ -53,7 +53,7 @@ described!(ResumeChatRequest);
     (status = 200, body = UiChunk, content_type = "text/event-stream", headers(
         ("x-vercel-ai-ui-message-stream" = String, description = "`v1`"),
         ("x-workflow-run-id" = String, description = "The run."),
-        ("x-workflow-stream-tail-index" = u32, description = "Index of the last chunk that there is now.")
+        ("x-workflow-stream-tail-index" = u32, description = "Index of the last chunk so far.")
     )),
     (status = 204, description = "No answer is being written in the chat."),
     (status = 400, description = "The chat's id is a reserved name, blank or too long.")

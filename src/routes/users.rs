@@ -87,14 +87,14 @@ struct ListUsersResponse {
 /// whoever that is.
 #[utoipa::path(get, path = "/api/admin/users", params(ListUsersRequest), responses(
     (status = 200, body = ListUsersResponse),
-    (status = 400, description = "No user can have this id.")
+    (status = 400, description = "Invalid user id.")
 ))]
 async fn list_users(
     State(app): State<AppState>,
     AppQuery(request): AppQuery<ListUsersRequest>,
 ) -> Result<AppJson<ListUsersResponse>, ApiError> {
     let (ids, next_continuation_token) = match request.user {
-        Some(user) if !Bans::is_valid_id(&user) => return Err(ApiError::BadRequest("No user can have this id.")),
+        Some(user) if !Bans::is_valid_id(&user) => return Err(ApiError::BadRequest("Invalid user id.")),
         Some(user) => (vec![user], None),
         None => page_of_ids(&app, request.after).await?,
     };

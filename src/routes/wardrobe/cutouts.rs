@@ -133,10 +133,10 @@ struct CutoutAgainResponse {
 /// deleted.
 #[utoipa::path(post, path = "/api/wardrobe/{id}/cutout", params(("id" = ItemId, Path, example = "demo-oxford-draft")), request_body(content = Option<CutoutRequest>, example = json!({"mode": "none"})), responses(
     (status = 200, body = CutoutAgainResponse),
-    (status = 400, description = "The mode or the threshold is wrong, or the network is not installed."),
+    (status = 400, description = "Invalid mode or threshold, or the network is not installed."),
     (status = 404, description = "Item not found."),
     (status = 409, description = "The draft has no finished picture yet."),
-    (status = 410, description = "The photo is no longer there.")
+    (status = 410, description = "The photo no longer exists.")
 ))]
 async fn cut_out_again(
     State(app): State<AppState>,

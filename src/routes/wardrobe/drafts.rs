@@ -62,7 +62,7 @@ struct PhotoForm {
     (PictureFile = "image/*")
 )), responses(
     (status = 202, body = ItemResponse, description = "The draft."),
-    (status = 400, description = "The photo is missing or of no known format.")
+    (status = 400, description = "The photo is missing, or its format is not supported.")
 ))]
 async fn upload_photo(
     State(app): State<AppState>,
@@ -144,7 +144,7 @@ async fn accept_draft(
     (status = 202, body = ItemResponse, description = "The draft, which is being processed."),
     (status = 404, description = "Draft not found."),
     (status = 409, description = "The draft has not failed."),
-    (status = 410, description = "The photo is no longer there.")
+    (status = 410, description = "The photo no longer exists.")
 ))]
 async fn retry_draft(
     State(app): State<AppState>,

@@ -150,7 +150,7 @@ pub struct ListItemsResponse {
 /// Lists garments, and wishes if asked for; never drafts.
 #[utoipa::path(get, path = "/api/wardrobe", params(ListItemsQuery), responses(
     (status = 200, body = ListItemsResponse),
-    (status = 400, description = "A least value exceeds its largest one.")
+    (status = 400, description = "A minimum exceeds its maximum.")
 ))]
 async fn list_wardrobe(
     State(app): State<AppState>,

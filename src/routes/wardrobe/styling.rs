@@ -201,7 +201,7 @@ pub(super) struct UpdateSuggestionResponse {
 /// Answers a suggestion.
 #[utoipa::path(patch, path = "/api/wardrobe/suggestions/wear/{id}", params(("id" = String, Path, example = "demo-styling")), request_body(content = UpdateSuggestionRequest, example = json!({"status": "Dismissed"})), responses(
     (status = 200, body = UpdateSuggestionResponse),
-    (status = 400, description = "There is no such status."),
+    (status = 400, description = "Unknown status."),
     (status = 404, description = "Suggestion not found.")
 ))]
 pub(super) async fn update_suggestion(
