@@ -50,11 +50,11 @@ struct ActionResponse {
     method: String,
     /// The route, such as `/api/admin/ban/{target_user_id}`.
     route: String,
-    /// What the path names, such as the id of a job.
+    /// The target named in the path, such as a job id.
     target: Option<String>,
-    /// The request, as the log names it.
+    /// Id of the request, as in the log.
     request_id: Option<String>,
-    /// Status of the answer; null while the action runs, and if it was cut off.
+    /// Status of the response; null while the action runs, or if it was interrupted.
     status: Option<u16>,
 }
 
@@ -72,7 +72,7 @@ struct ListActionsResponse {
     next_continuation_token: Option<String>,
 }
 
-/// Lists what administrators did, newest first. Entries are kept for a year.
+/// Lists actions of administrators, newest first. Entries are kept for a year.
 #[utoipa::path(get, path = "/api/admin/audit", params(ListActionsRequest), responses(
     (status = 200, body = ListActionsResponse)
 ))]

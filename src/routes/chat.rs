@@ -207,7 +207,7 @@ fn trace_id_header(headers: &HeaderMap) -> Option<String> {
 struct MemoryResponse {
     summary: String,
     updated_at: Option<Timestamp>,
-    /// What the user asked to be remembered, the oldest first.
+    /// Stated preferences, oldest first.
     preferences: Vec<Preference>,
 }
 
@@ -260,8 +260,8 @@ struct StatusResponse {
     status: &'static str,
 }
 
-/// Replaces what the stylist remembers; an empty text clears the summary, an empty list the preferences. Without
-/// preferences in the body they stay as they are.
+/// Replaces the stylist's memory; an empty text clears the summary, an empty list the preferences. Without preferences
+/// in the body, they are kept.
 #[utoipa::path(put, path = "/api/chat/memory", request_body(content = SetMemoryRequest, example = json!({"summary": "Prefers navy."})), responses(
     (status = 200, body = StatusResponse),
     (status = 400, description = "The summary is too long, or the kind of a preference is unknown.")

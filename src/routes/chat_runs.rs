@@ -92,7 +92,7 @@ struct ListRunsResponse {
     next_continuation_token: Option<String>,
 }
 
-/// Lists the caller's runs, the newest first.
+/// Lists the caller's runs, newest first.
 #[utoipa::path(get, path = "/api/chat/runs", params(ListRunsRequest), responses(
     (status = 200, body = ListRunsResponse),
     (status = 400, description = "Unknown status, or the chat id is a reserved name.")
@@ -129,13 +129,13 @@ impl From<ToolView> for ToolResponse {
     }
 }
 
-/// What a run cost, as far as it has been counted.
+/// Usage of a run so far.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct RunUsageResponse {
     /// The model that answers.
     model: Option<String>,
-    /// Calls of models, those of tools and of the memory included.
+    /// Model calls, including those of tools and of the memory.
     calls: u64,
     input_tokens: u64,
     output_tokens: u64,
@@ -213,8 +213,8 @@ impl Read for FollowRunRequest {
 
 described!(FollowRunRequest);
 
-/// Streams a run's events from any one on, each with its number as `id`: those that there are, then the others as they
-/// happen, until `done`.
+/// Streams a run's events, each with its number as `id`: first the stored ones, then new ones as they happen, until
+/// `done`.
 #[utoipa::path(get, path = "/api/chat/runs/{run_id}/events", params(
     ("run_id" = RunId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d"),
     FollowRunRequest,
@@ -239,11 +239,11 @@ async fn follow_run(
 
 #[derive(Serialize, ToSchema)]
 struct StopRunResponse {
-    /// The status afterwards. A run that was over before keeps its own.
+    /// The resulting status. A final run keeps its own.
     status: RunStatus,
 }
 
-/// Stops a run; what was said so far stays. A run that is over stays as it is.
+/// Stops a run; the partial answer is kept. A final run is not changed.
 #[utoipa::path(post, path = "/api/chat/runs/{run_id}/stop", params(("run_id" = RunId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 200, body = StopRunResponse),
     (status = 404, description = "Run not found.")
@@ -256,7 +256,7 @@ async fn stop_run(
     Ok(AppJson(StopRunResponse { status: app.runs.stop(&user, &id).await? }))
 }
 
-/// Deletes a run and its events; one that is going on is stopped first.
+/// Deletes a run and its events; an active run is stopped first.
 #[utoipa::path(delete, path = "/api/chat/runs/{run_id}", params(("run_id" = RunId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 204, description = "Deleted."),
     (status = 404, description = "Run not found.")

@@ -71,7 +71,7 @@ impl From<Collection> for CollectionResponse {
     }
 }
 
-/// Lists the user's own collections, then those that they joined, each the newest first.
+/// Lists the user's own collections, then joined ones, each newest first.
 #[utoipa::path(get, path = "/api/collections", responses((status = 200, body = Vec<CollectionResponse>)))]
 async fn list_collections(
     State(app): State<AppState>,
@@ -161,8 +161,7 @@ struct UpdateCollectionRequest {
     is_public: Option<bool>,
 }
 
-/// Changes name, description or visibility of a collection of the user's. Fields that are absent or null keep their
-/// value.
+/// Changes name, description or visibility of a collection of the user. Absent or null fields are kept.
 #[utoipa::path(put, path = "/api/collections/{id}", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), request_body(content = UpdateCollectionRequest, example = json!({"description": "For cold days"})), responses(
     (status = 204),
     (status = 404, description = "Collection not found, or owned by another user.")
@@ -193,7 +192,7 @@ async fn update_collection(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Deletes a collection of the user's; does nothing if there is none.
+/// Deletes a collection of the user, if it exists.
 #[utoipa::path(delete, path = "/api/collections/{id}", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses((status = 204)))]
 async fn delete_collection(
     State(app): State<AppState>,
@@ -224,7 +223,7 @@ async fn join_collection(
     }
 }
 
-/// Ends the user's membership; does nothing if there is none.
+/// Ends the user's membership, if there is one.
 #[utoipa::path(delete, path = "/api/collections/{id}/leave", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses((status = 204)))]
 async fn leave_collection(
     State(app): State<AppState>,
@@ -264,7 +263,7 @@ struct AddCollectionItemRequest {
     item_id: Option<String>,
 }
 
-/// Adds an item of the user's to a collection of theirs.
+/// Adds an item of the user to one of their collections.
 #[utoipa::path(post, path = "/api/collections/{id}/items", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), request_body(content = AddCollectionItemRequest, example = json!({"itemId": "demo-black-chelsea-boots"})), responses(
     (status = 204),
     (status = 404, description = "The user owns no such collection, or has no such item.")
@@ -285,7 +284,7 @@ async fn add_collection_item(
     }
 }
 
-/// Removes an item from a collection of the user's; does nothing if it is not in it.
+/// Removes an item from a collection of the user, if it contains it.
 #[utoipa::path(delete, path = "/api/collections/{id}/items/{item_id}", params(("id" = CollectionId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d"), ("item_id" = ItemId, Path, example = "demo-camel-wool-coat")), responses((status = 204)))]
 async fn remove_collection_item(
     State(app): State<AppState>,

@@ -170,8 +170,8 @@ impl UpdateProfileRequest {
     }
 }
 
-/// Replaces the user's own fields of the profile. A field that is absent or null is cleared or gets its default; what
-/// the service knows of the user is kept.
+/// Replaces the user's own fields of the profile. An absent or null field is cleared or gets its default; all other
+/// fields are kept.
 #[utoipa::path(put, path = "/api/profile", params(IfMatchHeader), request_body(content = UpdateProfileRequest, example = json!({"currencyCode": "EUR", "preferredSizeSystem": "EU", "locationCity": "Berlin", "heightCm": 171})), responses(
     (status = 204)
 ))]

@@ -24,7 +24,7 @@ struct SettingResponse {
     is_secret: bool,
     /// Where the value comes from: `command line`, `environment`, `local.settings.json` or `default`.
     source: &'static str,
-    /// Why the value has no effect, or which others it goes before.
+    /// Why the value has no effect, or which others it overrides.
     note: Option<String>,
 }
 
@@ -35,7 +35,7 @@ struct ListSettingsResponse {
     /// `development` or `production`.
     environment: &'static str,
     settings: Vec<SettingResponse>,
-    /// Names in the environment that look like settings but are none.
+    /// Names in the environment that look like settings but are not.
     warnings: Vec<String>,
 }
 

@@ -32,7 +32,7 @@ struct TimerResponse {
     is_running: bool,
     /// The next due time; null for a schedule that never fires.
     next_due: Option<Timestamp>,
-    /// The newest due time that was seen to.
+    /// The newest due time that was handled.
     last_due: Option<Timestamp>,
     /// End of the last run, if it succeeded.
     completed_at: Option<Timestamp>,

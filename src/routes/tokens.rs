@@ -60,7 +60,7 @@ struct CreateTokenResponse {
     scopes: Option<Vec<Scope>>,
 }
 
-/// Makes an API token for a program, which is shown this once.
+/// Creates an API token for a program. It is shown only once.
 #[utoipa::path(post, path = "/api/auth/tokens", request_body(content = CreateTokenRequest, example = json!({"name": "My script", "expiresInDays": 90})), responses(
     (status = 201, body = CreateTokenResponse),
     (status = 400, description = "The name is blank, or a scope is unknown."),
@@ -107,7 +107,7 @@ struct TokenResponse {
     name: String,
     created_at: Timestamp,
     expires_at: Timestamp,
-    /// The day of the last use, as its beginning.
+    /// Day of the last use, as midnight UTC.
     last_used_at: Option<Timestamp>,
     /// What the token may do; absent when it may do what its user may.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,7 +132,7 @@ struct ListTokensResponse {
     tokens: Vec<TokenResponse>,
 }
 
-/// Lists the caller's API tokens, the newest first.
+/// Lists the caller's API tokens, newest first.
 #[utoipa::path(get, path = "/api/auth/tokens", responses((status = 200, body = ListTokensResponse)))]
 async fn list_tokens(
     State(app): State<AppState>,
@@ -142,7 +142,7 @@ async fn list_tokens(
     Ok(AppJson(ListTokensResponse { tokens: tokens.into_iter().map(TokenResponse::from).collect() }))
 }
 
-/// Ends an API token, everywhere within 30 s.
+/// Revokes an API token; all instances refuse it within 30 s.
 #[utoipa::path(delete, path = "/api/auth/tokens/{id}", params(("id" = ApiTokenId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d")), responses(
     (status = 204, description = "The token is revoked."),
     (status = 404, description = "Token not found.")

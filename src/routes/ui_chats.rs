@@ -108,8 +108,8 @@ struct StopChatResponse {
     success: bool,
 }
 
-/// Stops the answer that is being written in a chat; what was said so far stays. With the id of a stream, only if it is
-/// that one.
+/// Stops the answer that is being written in a chat; the partial answer is kept. With a stream id, only if it is that
+/// stream.
 #[utoipa::path(post, path = "/api/chat/{chat_id}/stop", params(
     ("chat_id" = String, Path, description = "The chat, or a run.", example = "page-1")
 ), request_body(content = Option<StopChatRequest>, example = json!({})), responses(

@@ -93,7 +93,7 @@ struct ListUsageResponse {
     days: Vec<UsageResponse>,
 }
 
-/// Lists what the caller's model calls cost, by day and model, newest first.
+/// Lists the caller's model usage by day and model, newest first.
 #[utoipa::path(get, path = "/api/usage", params(ListUsageRequest), responses((status = 200, body = ListUsageResponse)))]
 async fn list_usage(
     State(app): State<AppState>,
@@ -123,7 +123,7 @@ described!(ListAllUsageRequest);
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserUsageResponse {
-    /// The user who paid; null if it was the service.
+    /// The user who is charged; null for the service itself.
     user_id: Option<UserId>,
     #[serde(flatten)]
     usage: UsageResponse,
@@ -142,7 +142,7 @@ struct ListAllUsageResponse {
     next_continuation_token: Option<String>,
 }
 
-/// Lists what everybody's model calls cost, by day, user and model, newest first.
+/// Lists the model usage of all users by day, user and model, newest first.
 #[utoipa::path(get, path = "/api/admin/usage", params(ListAllUsageRequest), responses(
     (status = 200, body = ListAllUsageResponse)
 ))]

@@ -66,9 +66,9 @@ impl From<Ban> for UserBanResponse {
 struct UserResponse {
     user_id: UserId,
     is_admin: bool,
-    /// Wardrobe items, drafts and wishes included.
+    /// Wardrobe items, including drafts and wishes.
     items: u64,
-    /// Model tokens of today (UTC), those of calls in progress included.
+    /// Model tokens of today (UTC), including calls in progress.
     tokens_today: u64,
     /// The daily limit of tokens; null for none.
     tokens_per_day: Option<u64>,
@@ -83,8 +83,7 @@ struct ListUsersResponse {
     next_continuation_token: Option<String>,
 }
 
-/// Lists the users who have a profile, then those who have none and are banned; or shows the user with this `userId`,
-/// whoever that is.
+/// Lists users with a profile, then banned users without one; or shows the user with this `userId`.
 #[utoipa::path(get, path = "/api/admin/users", params(ListUsersRequest), responses(
     (status = 200, body = ListUsersResponse),
     (status = 400, description = "Invalid user id.")

@@ -45,10 +45,10 @@ struct ListPicturesResponse {
     /// The photo that it was made from. It is kept for the owner and never shown; without it there is no other cut-out.
     #[serde(skip_serializing_if = "Option::is_none")]
     photo: Option<PhotoResponse>,
-    /// How the picture was cut out, as far as that is known.
+    /// How the picture was cut out, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     cutout: Option<CutoutResponse>,
-    /// Modes of cut-outs that can be asked for.
+    /// Available modes of cut-outs.
     modes: Vec<&'static str>,
 }
 
@@ -63,15 +63,15 @@ struct PhotoResponse {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct CutoutResponse {
-    /// What was asked for: `auto`, `plain`, `network` or `none`.
+    /// Requested mode: `auto`, `plain`, `network` or `none`.
     mode: String,
-    /// Who had the last word: `plain`, `network` or `service`.
+    /// Method that made the final cut: `plain`, `network` or `service`.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
-    /// The network's confidence, 0 to 1, if it was asked.
+    /// The network's confidence, 0 to 1, if it was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     confidence: Option<f64>,
-    /// Why the picture has its background, if it has.
+    /// Reason for keeping the background, if it was kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     kept_whole: Option<String>,
 }
@@ -83,7 +83,7 @@ impl From<Cutout> for CutoutResponse {
     }
 }
 
-/// Lists what pictures an item has, and how it can be cut out.
+/// Returns an item's pictures, and how it can be cut out.
 #[utoipa::path(get, path = "/api/wardrobe/{id}/pictures", params(("id" = ItemId, Path, example = "demo-oxford-draft")), responses(
     (status = 200, body = ListPicturesResponse),
     (status = 404, description = "Item not found.")
@@ -115,8 +115,7 @@ struct CutoutRequest {
     /// `auto` (default), `plain` (rules), `network`, or `none` for the whole photo.
     #[schema(schema_with = mode_schema)]
     mode: Option<String>,
-    /// Least confidence that the network must have in its cut, 0 to 1; below it the picture stays whole. By default
-    /// 0.8.
+    /// Minimum confidence of the network in its cut, 0 to 1; below it the picture stays whole. Default 0.8.
     #[schema(minimum = 0, maximum = 1)]
     threshold: Option<f32>,
 }
@@ -129,8 +128,7 @@ struct CutoutAgainResponse {
     cutout: Option<CutoutResponse>,
 }
 
-/// Makes the picture of an item or a draft again from its photo, cut out as asked. The picture that it replaces is
-/// deleted.
+/// Recreates the picture of an item or a draft from its photo, cut out as requested. The replaced picture is deleted.
 #[utoipa::path(post, path = "/api/wardrobe/{id}/cutout", params(("id" = ItemId, Path, example = "demo-oxford-draft")), request_body(content = Option<CutoutRequest>, example = json!({"mode": "none"})), responses(
     (status = 200, body = CutoutAgainResponse),
     (status = 400, description = "Invalid mode or threshold, or the network is not installed."),

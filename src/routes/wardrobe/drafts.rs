@@ -55,8 +55,8 @@ struct PhotoForm {
     is_wishlisted: Option<String>,
 }
 
-/// Uploads a photo of a garment. A draft is made of it in the background: its picture without background, and what a
-/// model sees in it.
+/// Uploads a photo of a garment. It becomes a draft, whose background is removed and which a model describes,
+/// asynchronously.
 #[utoipa::path(post, path = "/api/wardrobe/upload", request_body(content(
     (PhotoForm = "multipart/form-data"),
     (PictureFile = "image/*")
@@ -104,7 +104,7 @@ struct ListDraftsResponse {
     next_continuation_token: Option<String>,
 }
 
-/// Lists the caller's drafts, the newest first.
+/// Lists the caller's drafts, newest first.
 #[utoipa::path(get, path = "/api/wardrobe/drafts", params(
     ("pageSize" = Option<String>, Query, description = "1 to 50, by default 50."),
     ("continuationToken" = Option<String>, Query, description = "Token of the previous page.")

@@ -129,7 +129,7 @@ struct Suggestion {
     image_url: Option<String>,
 }
 
-/// Lists garments that the user may have worn: one question for each, the newest first.
+/// Lists garments that the user may have worn, with one question each, newest first.
 #[utoipa::path(get, path = "/api/wardrobe/suggestions/wear", responses((status = 200, body = ListSuggestionsResponse)))]
 pub(super) async fn list_suggestions(
     State(app): State<AppState>,

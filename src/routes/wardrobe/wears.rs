@@ -115,7 +115,7 @@ impl From<WearEvent> for WearEventResponse {
     }
 }
 
-/// Lists when an item was worn, the newest first.
+/// Lists the wears of an item, newest first.
 #[utoipa::path(get, path = "/api/wardrobe/{id}/wear-history", params(("id" = ItemId, Path, example = "demo-camel-wool-coat"), ListWearsQuery), responses(
     (status = 200, body = ListWearsResponse),
     (status = 404, description = "Item not found.")
