@@ -31,7 +31,7 @@ use azure_data_cosmos::{
 };
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use futures::StreamExt;
+use futures::TryStreamExt;
 use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -220,11 +220,11 @@ impl CosmosStore {
             Scope::All => FeedScope::full_container(),
         };
         let asked = answered(client.query_items::<Counted>(statement, scope, None)).await?;
-        let mut pages = Box::pin(asked.map_err(error)?.into_pages());
+        let mut pages = asked.map_err(error)?.into_pages();
         let mut all = Counted::default();
         // A large partition is counted in parts.
-        while let Some(answer) = answered(pages.next()).await? {
-            for part in answer.map_err(error)?.into_items() {
+        while let Some(answer) = answered(pages.try_next()).await?.map_err(error)? {
+            for part in answer.into_items() {
                 all.documents += part.documents;
                 all.newest = all.newest.into_iter().chain(part.newest).reduce(f64::max);
                 all.total += part.total;
@@ -317,12 +317,14 @@ impl CosmosStore {
         if let Some(token) = token {
             options = options.with_continuation_token(ContinuationToken::from_string(token));
         }
-        let asked = answered(container.query_items::<Document>(statement, scope, Some(options))).await?;
-        let mut pages = Box::pin(asked.map_err(error)?.into_pages());
-        let Some(answer) = answered(pages.next()).await? else { return Ok((Vec::new(), None)) };
-        let documents = answer.map_err(error)?.into_items().into_iter().map(|Document(stored)| stored).collect();
-        let token = pages.to_continuation_token().map_err(error)?;
-        Ok((documents, (!is_end(&token)).then(|| token.as_str().to_owned())))
+        let ask = async {
+            let mut pages = container.query_items::<Document>(statement, scope, Some(options)).await?.into_pages();
+            let Some(answer) = pages.try_next().await? else { return Ok((Vec::new(), None)) };
+            Ok::<_, CosmosError>((answer.into_items(), Some(pages.to_continuation_token()?)))
+        };
+        let (documents, token) = answered(ask).await?.map_err(error)?;
+        let documents = documents.into_iter().map(|Document(stored)| stored).collect();
+        Ok((documents, token.filter(|token| !is_end(token)).map(|token| token.as_str().to_owned())))
     }
 }
 
