@@ -6,8 +6,8 @@
 //! 2. The item adds the difference and records the operation id, in one write; a recorded id is not applied again.
 //!    The vote must be pending at some moment between the reading and the writing of the item.
 //! 3. The vote is saved as settled. A process that finds a pending vote first performs steps 2 and 3, so a crash in
-//! between loses nothing and counts nothing twice. The item drops an operation id only when its vote is settled; since
-//! settled votes are never applied (step 2), a dropped id cannot count again.
+//!    between loses nothing and counts nothing twice. The item drops an operation id only when its vote is settled;
+//!    since settled votes are never applied (step 2), a dropped id cannot count again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
