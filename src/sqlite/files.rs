@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Error, Result, first_damage, set_up};
+use super::error::{Error, Result};
+use super::place::{first_damage, set_up};
 use crate::base::private_files;
 
 /// Functions that a kind of file needs.
