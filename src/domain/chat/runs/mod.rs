@@ -11,6 +11,8 @@
 mod follow;
 mod live;
 mod log;
+#[cfg(test)]
+mod tests;
 mod view;
 mod work;
 
