@@ -1,4 +1,5 @@
-//! Group commit: the writer thread runs the jobs that wait in one transaction, and answers after the commit.
+//! Group commit: callers queue their work for the writer thread, which runs what waits in one transaction and answers
+//! after the commit.
 
 use std::error::Error as StdError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,11 +8,40 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::error::{Error, Result, WorkError, is_remembered};
+use super::error::{Error, Result, Stopped, WorkError, is_remembered};
 use super::writer::Writer;
 
-/// Most jobs per transaction. Bounds what a failed commit affects, and how long the first job waits.
-const GROUP: usize = 256;
+/// Where callers queue their work.
+pub(super) struct Jobs(mpsc::Sender<Box<dyn Job>>);
+
+/// The work that waits for the writer thread.
+pub(super) struct Waiting(mpsc::Receiver<Box<dyn Job>>);
+
+impl Jobs {
+    /// Creates a queue for this many jobs; callers that find it full wait.
+    pub fn with_room(room: usize) -> (Self, Waiting) {
+        let (sender, receiver) = mpsc::channel(room);
+        (Self(sender), Waiting(receiver))
+    }
+
+    /// Whether the writer thread has ended.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Has the writer thread run `work`, and returns its result after the commit.
+    pub async fn write<T, E>(&self, work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: WorkError,
+    {
+        let stopped = || E::from(Stopped::Writer.into());
+        let (reply, answer) = oneshot::channel();
+        let job = Pending { work: Some(work), outcome: None, reply };
+        self.0.send(Box::new(job)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
 
 /// Work with a waiting caller.
 pub(super) trait Job: Send {
@@ -33,10 +63,10 @@ pub(super) enum Ran {
     Broken,
 }
 
-pub(super) struct Pending<T, E, W> {
-    pub work: Option<W>,
-    pub outcome: Option<Result<T, E>>,
-    pub reply: oneshot::Sender<Result<T, E>>,
+struct Pending<T, E, W> {
+    work: Option<W>,
+    outcome: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
 }
 
 impl<T, E, W> Job for Pending<T, E, W>
@@ -91,13 +121,13 @@ impl From<Failure> for Error {
     }
 }
 
-/// Runs the writer thread until the engine is dropped and nothing waits.
-pub(super) fn write_groups(mut writer: Writer, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
+/// Runs the writer thread, with at most this many jobs per transaction, until [`Jobs`] is dropped and nothing waits.
+pub(super) fn write_groups(mut writer: Writer, Waiting(mut waiting): Waiting, most: usize) {
     while let Some(first) = waiting.blocking_recv() {
         let mut group = vec![first];
         let begun = writer.begin();
         // Only now: beginning may have waited for another process, and who came meanwhile should not wait again.
-        while group.len() < GROUP
+        while group.len() < most
             && let Ok(job) = waiting.try_recv()
         {
             group.push(job);

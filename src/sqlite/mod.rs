@@ -26,19 +26,21 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use rusqlite::Connection;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tracing::error;
 
 use self::error::Stopped;
 pub(crate) use self::error::work_error;
 pub use self::error::{Cause, Error, Result, WorkError};
-use self::group::{Job, Pending, write_groups};
+use self::group::{Jobs, write_groups};
 use self::place::{Place, create_file, identity, set_up};
 use self::readers::Readers;
 use self::writer::Writer;
 use crate::base::clock::Clock;
 use crate::base::deadline;
 
+/// Most jobs per transaction. Bounds what a failed commit affects, and how long the first job waits.
+const GROUP: usize = 256;
 /// Jobs that may wait for the thread before callers have to wait for room.
 const QUEUE: usize = 1024;
 /// Read-only connections.
@@ -83,7 +85,7 @@ pub struct Schema<E> {
 /// Runs work on a database.
 pub struct Engine {
     /// `None` only during drop.
-    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    jobs: Option<Jobs>,
     writer: Option<JoinHandle<()>>,
     /// `None` for a database in memory.
     readers: Option<Arc<Readers>>,
@@ -135,10 +137,10 @@ impl Engine {
     }
 
     fn start(writer: Writer, readers: Option<Arc<Readers>>) -> Result<Self> {
-        let (jobs, waiting) = mpsc::channel(QUEUE);
+        let (jobs, waiting) = Jobs::with_room(QUEUE);
         let writer = thread::Builder::new()
             .name("sqlite-writer".to_owned())
-            .spawn(move || write_groups(writer, waiting))
+            .spawn(move || write_groups(writer, waiting, GROUP))
             .map_err(|error| Error::Unavailable(error.into()))?;
         let (search, stopping) = (Mutex::new(None), Arc::default());
         Ok(Self { jobs: Some(jobs), writer: Some(writer), readers, search, stopping })
@@ -154,14 +156,8 @@ impl Engine {
         T: Send + 'static,
         E: WorkError,
     {
-        let stopped = || E::from(Stopped::Writer.into());
-        let (reply, answer) = oneshot::channel();
-        let job = Pending { work: Some(work), outcome: None, reply };
-        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
-        let done = async {
-            jobs.send(Box::new(job)).await.map_err(|_| stopped())?;
-            answer.await.map_err(|_| stopped())?
-        };
+        let jobs = self.jobs.as_ref().ok_or_else(|| E::from(Stopped::Writer.into()))?;
+        let done = jobs.write(work);
         match &self.readers {
             Some(_) => deadline::within(DISK_DEADLINE, done).await.map_err(Error::from)?,
             None => done.await,
@@ -174,7 +170,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Unavailable`] when the file cannot be read, [`Error::Failed`] when the writer has stopped.
     pub async fn check(&self) -> Result<()> {
-        if self.jobs.as_ref().is_none_or(mpsc::Sender::is_closed) {
+        if self.jobs.as_ref().is_none_or(Jobs::is_closed) {
             return Err(Stopped::Writer.into());
         }
         let Some(readers) = self.readers.clone() else { return Ok(()) };
