@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::live::{End, Live, Look};
+use super::live::{AHEAD_OF_STORE, End, Live, Look};
 use super::{Error, Runs};
 use crate::base::chain::Chain;
 use crate::data;
@@ -169,6 +169,8 @@ impl Follower {
         match live.look(self.seq, self.can_come_back).await {
             Look::Events(events) => self.pending = events.into(),
             Look::Ended(End::Over(_)) => self.is_over = true,
+            // The other process appends fewer resets than this reader is ahead by, so it would receive none.
+            Look::Ended(End::Elsewhere) if self.seq > live.stored() + AHEAD_OF_STORE => self.is_over = true,
             Look::Ended(End::Elsewhere) => self.source = Source::Store { is_at_piece: false },
             Look::Forgotten => {
                 let pieces = self.runs.0.base.data.chat_runs.pieces_after(&self.user, &self.id, self.seq).await?;

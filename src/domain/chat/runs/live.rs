@@ -18,9 +18,11 @@ use crate::model::ids::{RunId, UserId};
 pub(super) const KEPT: usize = 4096;
 /// Events that wait for a slow reader; when they are this many, the model waits too.
 pub(super) const AHEAD_OF_READER: u64 = 32;
-/// Events by which readers who can come back are ahead of the store at most. A process that takes the run over after a
-/// crash numbers its first event so much higher, so no number ever means two events.
+/// Events by which readers who can come back are ahead of the store at most.
 pub(super) const AHEAD_OF_STORE: u64 = 128;
+/// Reset events that a process appends when it takes the run over after a crash. They take the numbers of events that
+/// resumable readers may have seen without their being stored, plus one, so that each reader receives a reset.
+pub(super) const RESETS: u64 = AHEAD_OF_STORE + 1;
 /// Events in a piece of the stored log.
 pub(super) const PIECE: usize = 64;
 /// Events that a reader takes at once.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::Runs;
-use super::live::{AHEAD_OF_STORE, End, Live};
+use super::live::{End, Live, RESETS};
 use super::log::{Log, LogWriter};
 use super::view::Fold;
 use crate::base::backoff::{Backoff, Jitter};
@@ -382,7 +382,7 @@ impl Runs {
             }
             // Readers may have seen events that were never stored: their numbers are not used again.
             let resets = match (was_handed_back, last < run.step_seq) {
-                (false, _) => AHEAD_OF_STORE,
+                (false, _) => RESETS,
                 (true, false) => 1,
                 (true, true) => return Ok(Some(last)),
             };
