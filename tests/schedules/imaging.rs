@@ -1,0 +1,5 @@
+//! The threads for pictures.
+
+pub use pluckit::imaging::{Error, Result};
+
+mod pool;
