@@ -1,10 +1,11 @@
 //! The guarantees of leases, on both stores.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::{join_all, pending};
+use parking_lot::Mutex;
 use pluckit::base::clock::{Clock, ManualClock, SystemClock};
 use pluckit::data::lease::{Claimed, Decision, Error, Held, Leased, Leases, Lost, Standing};
 use pluckit::model::lease::Lease;
@@ -12,11 +13,11 @@ use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Key};
 use serde::{Deserialize, Serialize};
 use time::macros::datetime;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use crate::store::cosmos_backend::cosmos;
-use crate::support::intercepted::{Call, Fate, Intercepted};
+use crate::support::intercepted::{Call, Fate, Intercepted, Interceptor};
 use crate::support::until;
 
 const LENGTH: Duration = Duration::from_secs(45);
@@ -237,6 +238,128 @@ async fn work_stops_when_it_could_not_be_renewed_before_its_end() {
     assert_eq!(held.keep(pending::<()>()).await, Err(Lost));
 }
 
+/// On a store that does with each call what the test says.
+fn bench_with_fate() -> (Bench, Arc<Mutex<Fate>>) {
+    let store: Arc<dyn DocumentStore> = Arc::new(SqliteStore::in_memory(Arc::new(SystemClock)).unwrap());
+    let fate = Arc::new(Mutex::new(Fate::Passes));
+    let of_each_call = fate.clone();
+    let interceptor = move |_: &Call<'_>| *of_each_call.lock();
+    (Bench::new(Intercepted::new(store, Arc::new(interceptor))), fate)
+}
+
+async fn works_without_a_store(held: &Held<Work>, bench: &Bench, fate: &Mutex<Fate>) {
+    *fate.lock() = Fate::Fails;
+    assert_eq!(held.keep(async { 7 }).await, Ok(7), "it was taken just now");
+    *fate.lock() = Fate::Passes;
+    bench.clock.advance(LENGTH - Duration::from_secs(1));
+    held.edit(|work| work.steps += 1).await.unwrap();
+    bench.clock.advance(LENGTH - Duration::from_secs(1));
+    *fate.lock() = Fate::Fails;
+    assert_eq!(held.keep(async { 7 }).await, Ok(7), "the edit has renewed it");
+    *fate.lock() = Fate::Passes;
+}
+
+#[tokio::test]
+async fn work_needs_no_store_before_the_next_renewal() {
+    let (bench, fate) = bench_with_fate();
+    let claimed = bench.claim(LENGTH).await.unwrap();
+    works_without_a_store(&claimed, &bench, &fate).await;
+
+    let leases = Leases::new(bench.store.clone(), bench.clock.clone(), LENGTH);
+    let first = leases.first();
+    let key = Key { id: "created".to_owned(), ..bench.key.clone() };
+    let (id, user_id) = (key.id.clone(), key.partition.clone());
+    let work = Work { id, user_id, steps: 0, is_ended: false, lease: first.lease() };
+    bench.store.create(&key, &serde_json::to_value(&work).unwrap()).await.unwrap();
+    works_without_a_store(&leases.created(key, work, first), &bench, &fate).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_stops_at_its_end_when_the_store_does_not_answer() {
+    let (bench, fate) = bench_with_fate();
+    let held = bench.claim(LENGTH).await.unwrap();
+    *fate.lock() = Fate::Hangs;
+    let time_passes = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            bench.clock.advance(Duration::from_secs(1));
+        }
+    };
+    let begun = tokio::time::Instant::now();
+    tokio::select! {
+        biased;
+        () = time_passes => {}
+        kept = held.keep(pending::<()>()) => assert_eq!(kept, Err(Lost)),
+    }
+    assert_eq!(begun.elapsed().as_secs(), LENGTH.as_secs());
+}
+
+/// A lease that is long, renewed often.
+#[tokio::test]
+async fn work_that_is_renewed_often_soon_learns_that_it_was_ended() {
+    let (bench, _) = bench_with_fate();
+    let held = bench.claim(LENGTH).await.unwrap();
+    bench.change(|work| work.is_ended = true).await;
+    let often = Leases::new(bench.store.clone(), bench.clock.clone(), LENGTH).renewing_every(Duration::from_millis(10));
+    let again = often.claim_as(held.owner(), bench.key.clone(), |_: Option<Work>, standing| Decision::Leave(standing));
+    let Claimed::Ours(again) = again.await.unwrap() else { panic!("it is ours") };
+    assert_eq!(tokio::time::timeout(LENGTH / 9, again.keep(pending::<()>())).await, Ok(Err(Lost)));
+}
+
+async fn work_goes_on_after_it_gave_the_lease_back(bench: Bench) {
+    let held = bench.claim(SHORT).await.unwrap();
+    let work = async {
+        held.finish(|work| work.steps = 1).await.unwrap();
+        // As long as two renewals would take.
+        tokio::time::sleep(SHORT).await;
+        7
+    };
+    assert_eq!(held.keep(work).await, Ok(7));
+}
+
+/// Holds back the first renewal until the lease has been given back.
+#[derive(Default)]
+struct LateRenewal {
+    is_begun: Notify,
+    has_failed: Notify,
+    writes: AtomicUsize,
+    reads: AtomicUsize,
+}
+
+impl Interceptor for LateRenewal {
+    fn before(&self, call: &Call<'_>) -> Fate {
+        // The claim has created the document.
+        if call.name == "store.replace" && self.writes.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.is_begun.notify_one();
+            return Fate::GivesWay;
+        }
+        Fate::Passes
+    }
+
+    fn after(&self, call: &Call<'_>) {
+        // After that of the claim, the one that finds out whose the lease is.
+        if call.name == "store.read" && self.reads.fetch_add(1, Ordering::Relaxed) == 1 {
+            self.has_failed.notify_one();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_that_comes_after_the_end_of_the_work_does_not_undo_it() {
+    let late = Arc::new(LateRenewal::default());
+    let store = Arc::new(SqliteStore::in_memory(Arc::new(SystemClock)).unwrap());
+    let bench = Bench::new(Intercepted::new(store, late.clone()));
+    let held = bench.claim(SHORT).await.unwrap();
+    let work = async {
+        late.is_begun.notified().await;
+        held.finish(|work| work.steps = 1).await.unwrap();
+        late.has_failed.notified().await;
+        7
+    };
+    assert_eq!(held.keep(work).await, Ok(7));
+    assert_eq!((bench.stored().await.steps, bench.stored().await.lease), (1, Lease::default()));
+}
+
 async fn work_does_not_go_on_after_its_end_before_it_is_renewed(bench: Bench) {
     let held = bench.claim(SHORT).await.unwrap();
     // The process was suspended meanwhile, and another one has the lease.
@@ -260,6 +383,7 @@ macro_rules! each_promise {
             work_stops_when_it_was_ended_from_outside
             a_name_that_has_it_gets_it_again
             work_may_end_with_giving_it_back
+            work_goes_on_after_it_gave_the_lease_back
             work_does_not_go_on_after_its_end_before_it_is_renewed
         }
     };
