@@ -304,6 +304,10 @@ async fn a_job_that_cannot_be_done_is_not_tried_again() {
     assert_eq!(scene.app.work_all().await, 1);
     let job = scene.job(&id).await;
     assert_eq!((job.status, job.error.as_deref()), (Failed, Some("There is nothing to do.")));
+    let report = format!("/api/jobs/{id}/outputs/index.md");
+    let report = scene.app.user(&scene.user).await.get(&report).await.json()["content"].clone();
+    let expected = "# test.scripted failed\n\nThere is nothing to do.\n";
+    assert!(report.as_str().unwrap().starts_with(expected), "{report}");
     let user = scene.user();
     let bad = scene.app.state.jobs.accept(&user, SCRIPTED, json!({"steps": 7}), None).await.unwrap();
     assert_eq!(scene.app.work_all().await, 1);
@@ -343,7 +347,9 @@ async fn a_process_that_is_to_end_hands_its_jobs_on() {
 async fn messages_without_a_job_are_kept_or_dropped() {
     let scene = Scene::new();
     let deliver = |text: &str| Delivery { text: text.to_owned(), dequeue_count: 1, id: None };
-    for text in ["", "{}", "null", r#"{"jobId":"timer-X","userId":"system"}"#, r#"{"jobId":"../..","userId":"ada"}"#] {
+    let strange = format!(r#"{{"jobId":"{}","userId":"ada"}}"#, "z".repeat(32));
+    let texts = ["", "{}", "null", r#"{"jobId":"timer-X","userId":"system"}"#, r#"{"jobId":"../..","userId":"ada"}"#];
+    for text in texts.into_iter().chain([strange.as_str(), r#"{"jobId":"0a","userId":"ada"}"#]) {
         assert!(matches!(run(&scene.app.state, deliver(text)).await, Err(JobError::GiveUp(_))), "{text}");
     }
     give_up(&scene.app.state, deliver("not json").into_failed(QUEUE, None)).await.unwrap();

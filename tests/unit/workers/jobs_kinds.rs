@@ -2,17 +2,24 @@
 //! Functions host with queue and blobs on Azurite.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::http::StatusCode;
 use futures::future::join_all;
 use pluckit::azure::{Identity, StorageAccount};
+use pluckit::base::clock::SystemClock;
 use pluckit::blob::azure::AzureBlobs;
+use pluckit::domain::jobs::kinds::DIGEST;
+use pluckit::llm::offline::OfflineModel;
+use pluckit::llm::{self, CallContext, ChatRequest, Model, PartStream, Purpose, Reply};
 use pluckit::model::job::JobStatus;
 use pluckit::queue::JobQueue;
 use pluckit::queue::azure::AzureQueue;
-use pluckit::store::Container;
-use pluckit::workers::{FUNCTIONS, pump};
+use pluckit::store::sqlite::SqliteStore;
+use pluckit::store::{Container, Query};
+use pluckit::workers::{FUNCTIONS, JobError, pump};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -21,6 +28,7 @@ use crate::store::cosmos_backend::setting;
 use crate::support::caller::Caller;
 use crate::support::feeds::{show_posts, show_shop};
 use crate::support::host::{Faster, Handler, Host};
+use crate::support::intercepted::{Call, Fate, Intercepted};
 use crate::support::jobs::QUEUE;
 use crate::support::web::{self, Web};
 use crate::support::{Builder, TestApp, feeds, refusal, until};
@@ -30,16 +38,20 @@ const SITEMAPS: &str = "https://b.example/sitemap.xml,https://down.example/sitem
 /// An internet with a publisher, a subreddit and a shop.
 async fn internet() -> Web {
     let web = Web::start().await;
-    let articles: String = (1..=60)
+    show_articles(&web, 60);
+    show_posts(&web, "aa", &["p1", "p2", "p3"]);
+    show_shop(&web, "shop.example", &["coat", "scarf"]);
+    web
+}
+
+fn show_articles(web: &Web, count: u32) {
+    let articles: String = (1..=count)
         .map(|number| {
             let day = 1 + number % 28;
             format!("<url><loc>https://b.example/2026/02/minimal-linen-coat-{number}.html</loc><lastmod>2026-02-{day:02}</lastmod></url>")
         })
         .collect();
     web.page("https://b.example/sitemap.xml", move |_| web::page("text/xml", format!("<urlset>{articles}</urlset>")));
-    show_posts(&web, "aa", &["p1", "p2", "p3"]);
-    show_shop(&web, "shop.example", &["coat", "scarf"]);
-    web
 }
 
 fn builder(web: &Web) -> Builder {
@@ -95,6 +107,12 @@ async fn files(caller: &Caller, job: &str) -> Vec<String> {
     files["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect()
 }
 
+/// A number of a report's table.
+fn count(report: &str, what: &str) -> u64 {
+    let row = report.lines().find_map(|line| line.strip_prefix(&format!("| {what} | ")));
+    row.unwrap_or_else(|| panic!("{what}: {report}")).trim_end_matches(" |").parse().unwrap()
+}
+
 /// All three, while somebody does what is in the queue.
 async fn do_all_three(app: &TestApp) {
     let root = app.user("root").await;
@@ -113,7 +131,8 @@ async fn do_all_three(app: &TestApp) {
     assert_eq!(files(&root, &digest).await, ["index.md", "digest.md"]);
     let idea = latest["digest"]["suggestions"][0]["item"].as_str().unwrap();
     assert!(content(&root, &digest, "digest.md").await.contains(idea));
-    assert!(content(&root, &digest, "index.md").await.contains(idea));
+    let report = content(&root, &digest, "index.md").await;
+    assert!(report.contains(idea) && report.contains(&format!("](<{digest}/outputs/digest.md>)")), "{report}");
 
     let job = until_final(&root, &moods).await;
     assert_eq!((&job["status"], &job["result"]["snippets_processed"]), (&json!("Completed"), &json!(60)), "{job}");
@@ -122,6 +141,10 @@ async fn do_all_three(app: &TestApp) {
     let report = content(&root, &moods, "index.md").await;
     assert!(report.contains("| articles | 60 |") && report.contains("](</api/moods/"), "{report}");
     assert!(report.contains("- down.example: "), "the publisher that is down is told: {report}");
+    let published = root.get("/api/moods").await.json()["moods"].as_array().unwrap().len() as u64;
+    assert_eq!((count(&report, "of them read"), count(&report, "new moods")), (60, published), "{report}");
+    let grown = count(&report, "moods with new articles");
+    assert_eq!(job["result"]["seeded"], published + grown, "{report}");
 
     let job = until_final(&root, &reddit).await;
     assert_eq!(
@@ -218,11 +241,14 @@ async fn a_hundred_posts_with_one_key_are_one_job() {
     }
     let longest = ada.clone().header("idempotency-key", &"k".repeat(128)).post("/api/digest/run", json!({})).await;
     assert_eq!(longest.status, StatusCode::ACCEPTED);
-    app.clock.advance(Duration::from_secs(24 * 60 * 60 + 1));
-    let (ada, key) = (app.user("ada").await, "my-key");
-    let tomorrow = ada.header("prefer", "respond-async").header("idempotency-key", key);
-    let tomorrow = tomorrow.post("/api/digest/run?force=true", json!({})).await.json();
-    assert_ne!(tomorrow["id"], first["id"], "a key counts for a day");
+    let again = async || {
+        let ada = app.user("ada").await.header("prefer", "respond-async").header("idempotency-key", "my-key");
+        ada.post("/api/digest/run?force=true", json!({})).await.json()["id"].clone()
+    };
+    app.clock.advance(Duration::from_secs(24 * 60 * 60 - 1));
+    assert_eq!(again().await, first["id"], "a key counts for a day");
+    app.clock.advance(Duration::from_secs(2));
+    assert_ne!(again().await, first["id"]);
 }
 
 #[tokio::test]
@@ -262,4 +288,149 @@ async fn a_source_that_is_down_makes_its_job_fail_in_plain_words() {
     assert_eq!(job["status"], "Failed", "{job}");
     let error = job["error"].as_str().unwrap();
     assert!(error.starts_with("The source ") && !error.contains("http"), "{error}");
+}
+
+/// The offline model, which cannot read some articles.
+struct Choosy {
+    inner: OfflineModel,
+    /// Part of a prompt that it fails at.
+    fails_at: &'static str,
+    /// Part of a prompt that it has no sensible answer to.
+    confused_by: &'static str,
+}
+
+#[async_trait]
+impl Model for Choosy {
+    fn name(&self, purpose: Purpose) -> &str {
+        self.inner.name(purpose)
+    }
+
+    async fn stream(&self, context: &CallContext, request: ChatRequest) -> llm::Result<PartStream> {
+        self.inner.stream(context, request).await
+    }
+
+    async fn complete(&self, context: &CallContext, request: ChatRequest) -> llm::Result<Reply> {
+        let asked = format!("{:?}", request.messages);
+        if asked.contains(self.fails_at) {
+            return Err(llm::Error::Unavailable("as the test says".into()));
+        }
+        let reply = self.inner.complete(context, request).await?;
+        Ok(if asked.contains(self.confused_by) { Reply { text: "Navy!".to_owned(), ..reply } } else { reply })
+    }
+
+    async fn embed(&self, context: &CallContext, texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {
+        self.inner.embed(context, texts).await
+    }
+
+    async fn ping(&self) -> llm::Result<()> {
+        self.inner.ping().await
+    }
+}
+
+#[tokio::test]
+async fn articles_that_the_model_cannot_read_are_left_out() {
+    let web = internet().await;
+    let seed = async |fails_at, confused_by| {
+        let model = Choosy { inner: OfflineModel::new(), fails_at, confused_by };
+        let app = builder(&web).model(Arc::new(model)).start();
+        let root = app.user("root").await;
+        let job = post(&root, "/api/moods/seed", json!({"months_back": 2})).await;
+        app.work_all().await;
+        let report = content(&root, &job, "index.md").await;
+        (root.get(&job).await.json(), report)
+    };
+    const NOTHING: &str = "nothing like this is asked";
+    let seeds = [("oat 60", NOTHING), (NOTHING, "oat 60"), ("oat ", NOTHING)];
+    let [failed, confused, all]: [_; 3] =
+        join_all(seeds.map(|(fails_at, confused_by)| seed(fails_at, confused_by))).await.try_into().unwrap();
+    for ((job, report), reason) in
+        [(failed, "the model could not be asked"), (confused, "the model's answer had no moods")]
+    {
+        assert_eq!(job["status"], "Completed", "{job}");
+        let read = job["result"]["snippets_processed"].as_u64().unwrap();
+        assert!(read == 35 || read == 50, "all but one chunk: {read}");
+        assert_eq!((count(&report, "articles"), count(&report, "of them read")), (60, read));
+        let left_out: Vec<_> = report.lines().filter(|line| line.starts_with("- chunk ")).collect();
+        assert!(left_out.len() == 1 && left_out[0].ends_with(&format!(" of 3: {reason}")), "{report}");
+    }
+    let expected = "None of the articles could be read: the model failed.";
+    assert_eq!((&all.0["status"], &all.0["error"]), (&json!("Failed"), &json!(expected)));
+}
+
+#[tokio::test]
+async fn a_new_article_is_added_to_moods_and_known_ones_are_not_counted_again() {
+    let web = internet().await;
+    let app = builder(&web).start();
+    let root = app.user("root").await;
+    let seed = async || {
+        let job = post(&root, "/api/moods/seed", json!({"months_back": 2})).await;
+        app.work_all().await;
+        content(&root, &job, "index.md").await
+    };
+    let before = seed().await;
+    show_articles(&web, 61);
+    let after = seed().await;
+    assert_eq!((count(&before, "of them read"), count(&after, "of them read")), (60, 61));
+    let [grown, known] = ["moods with new articles", "moods whose articles were known"].map(|what| count(&after, what));
+    assert!(grown > 0 && known > 0, "{after}");
+}
+
+#[tokio::test]
+async fn articles_that_another_job_reads_are_waited_for() {
+    let web = internet().await;
+    let app = builder(&web).setting("ADMIN_USER_IDS", "root,grace").start();
+    let (root, grace) = (app.user("root").await, app.user("grace").await);
+    let first = post(&root, "/api/moods/seed", json!({"months_back": 2})).await;
+    let second = post(&grace, "/api/moods/seed", json!({"months_back": 2})).await;
+    let (one, other) = tokio::join!(app.work_once(), app.work_once());
+    assert!(matches!((one, other), (Some(Ok(())), Some(Ok(())))));
+    for (caller, job) in [(&root, first), (&grace, second)] {
+        let job = caller.get(&job).await.json();
+        assert_eq!((&job["status"], &job["result"]["snippets_processed"]), (&json!("Completed"), &json!(60)), "{job}");
+    }
+}
+
+#[tokio::test]
+async fn a_digest_that_is_not_forced_is_made_when_something_has_changed() {
+    let web = internet().await;
+    let app = builder(&web).start();
+    fill(&app).await;
+    let root = app.user("root").await;
+    let statuses = [(json!({}), "ok"), (json!({"force": false}), "skipped"), (json!({}), "ok")];
+    for (input, status) in statuses {
+        let id = app.state.jobs.accept(&"root".into(), DIGEST, input.clone(), None).await.unwrap();
+        app.work_all().await;
+        let path = format!("/api/jobs/{id}");
+        let job = root.get(&path).await.json();
+        assert_eq!((&job["status"], &job["result"]["status"]), (&json!("Completed"), &json!(status)), "{input}");
+        if status == "skipped" {
+            let report = content(&root, &path, "index.md").await;
+            let reason = job["result"]["reason"].as_str().unwrap();
+            assert!(report.starts_with("# No new ideas\n\nNo digest was made: "), "{report}");
+            assert!(report.contains(reason), "{report}");
+        }
+    }
+}
+
+/// The digest was made, and the worker died before it could say so.
+#[tokio::test]
+async fn a_digest_is_not_made_a_second_time_because_its_note_was_lost() {
+    let web = internet().await;
+    let store = Arc::new(SqliteStore::in_memory(Arc::new(SystemClock)).unwrap());
+    let losses = AtomicUsize::new(0);
+    let interceptor = move |call: &Call<'_>| match call.document {
+        Some(job) if job["steps"].get("digest").is_some() && losses.fetch_add(1, Ordering::Relaxed) == 0 => Fate::Fails,
+        _ => Fate::Passes,
+    };
+    let app = builder(&web).store(Intercepted::new(store, Arc::new(interceptor))).start();
+    fill(&app).await;
+    app.state.jobs.accept(&"root".into(), DIGEST, json!({}), None).await.unwrap();
+    assert!(matches!(app.work_once().await, Some(Err(JobError::Retry(_)))));
+    app.clock.advance(Duration::from_secs(60));
+    app.work_all().await;
+    let jobs = app.user("root").await.get("/api/jobs").await.json();
+    assert_eq!(jobs["jobs"][0]["status"], "Completed");
+    let digests = app.state.data.store.query(&Query::partition(Container::Digests, "root")).await.unwrap().documents;
+    let made = digests.iter().filter(|stored| stored.parse::<Value>().unwrap()["suggestions"].is_array());
+    assert_eq!(made.count(), 1);
 }
