@@ -21,7 +21,7 @@ const REFRESH: &str = "/api/auth/refresh";
 const REVOKE: &str = "/api/auth/revoke";
 const MEMORY: &str = "/api/chat/memory";
 
-async fn app_with_google() -> (TestApp, Google) {
+pub(super) async fn app_with_google() -> (TestApp, Google) {
     let google = Google::start().await;
     let app = TestApp::builder()
         .setting("GOOGLE_CLIENT_ID", "other.apps.googleusercontent.com")
@@ -499,7 +499,7 @@ async fn in_development_callers_from_elsewhere_show_a_credential() {
     assert_eq!(ada.header("host", "pluckit.test").get(MEMORY).await.json()["summary"], "Likes navy.");
 }
 
-async fn sessions_of(app: &TestApp, user: &str) -> Vec<Value> {
+pub(super) async fn sessions_of(app: &TestApp, user: &str) -> Vec<Value> {
     let query = Query::partition(Container::RefreshTokens, user).limit(1000);
     let page = app.state.data.store.query(&query).await.unwrap();
     page.documents.iter().map(|stored| stored.parse().unwrap()).collect()

@@ -223,7 +223,8 @@ async fn a_chat_has_one_answer_at_a_time() {
     stream.take(1).await;
     let busy = (409, refusal("An answer is still being written."));
     for caller in [&ada, &ada_there] {
-        assert_eq!(caller.post("/api/chat", to_stay("And now?")).await.summary(), busy);
+        let refused = tokio::time::timeout(LIMIT, caller.post("/api/chat", to_stay("And now?"))).await;
+        assert_eq!(refused.expect("at once").summary(), busy);
     }
     // Other chats, and messages without one, are not concerned.
     for body in [json!({"message": "Hi", "chatId": "c2"}), json!({"message": "Hi"})] {
@@ -420,9 +421,28 @@ async fn a_stop_outlives_the_process_that_should_have_stopped() {
     let (_stream, run) = begin(&here).await;
     cluster.until_stored(&run, 1).await;
     there.clock.advance(LEASE);
-    let stopped = there.user("ada").await.post(&format!("{RUNS}/{run}/stop"), json!({})).await;
+    let ada = there.user("ada").await;
+    let path = format!("{RUNS}/{run}/stop");
+    let stopped = tokio::time::timeout(LIMIT, ada.post(&path, json!({}))).await.expect("nobody is waited for");
     assert_eq!(stopped.summary(), (200, json!({"status": "stopped"})));
+    assert_eq!(cluster.run(&run).await["status"], "stopped");
     assert_eq!(cluster.model.count(), 1, "the model is not asked again");
+}
+
+#[tokio::test]
+async fn a_run_that_is_in_no_store_is_stopped_where_it_is() {
+    let cluster = Cluster::start().await;
+    let app = cluster.instance();
+    let ada = app.user("ada").await;
+    cluster.model.push(Kind::Stream, stalling(&["Wear "]));
+    let mut stream = EventStream::ask(&ada, json!({"message": "Hi"})).await;
+    let run = stream.run();
+    stream.take(1).await;
+    assert_eq!(cluster.run(&run).await, Value::Null);
+    let path = format!("{RUNS}/{run}/stop");
+    assert_eq!(app.user("eve").await.post(&path, json!({})).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(ada.post(&path, json!({})).await.summary(), (200, json!({"status": "stopped"})));
+    assert_eq!(stream.rest().await.last().unwrap().event["stopped"], "user");
 }
 
 #[tokio::test]
@@ -474,6 +494,31 @@ async fn readers_of_a_run_are_bounded() {
         followers.push(EventStream::follow(&ada, &stream.run(), 0).await);
     }
     assert_eq!(ada.get(&path).await.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn an_answer_is_resumed_by_its_chat_while_it_is_written_and_by_its_run_for_ever() {
+    let cluster = Cluster::start().await;
+    let (here, there) = (cluster.instance(), cluster.instance());
+    let (ada, eve) = (there.user("ada").await, there.user("eve").await);
+    let by_chat = "/api/chat/c1/stream";
+    assert_eq!(ada.get(by_chat).await.status, StatusCode::NO_CONTENT);
+    cluster.model.push(Kind::Stream, stalling(&["Wear "]));
+    let (_stream, run) = begin(&here).await;
+    cluster.until_stored(&run, 1).await;
+    assert_eq!(eve.get(by_chat).await.status, StatusCode::NO_CONTENT);
+    // Its process has died.
+    there.clock.advance(LEASE);
+    cluster.model.push(Kind::Stream, say(&["Wear ", "navy."]));
+    let answer = ada.get(by_chat).await;
+    assert_eq!((answer.status, answer.header("x-workflow-run-id")), (StatusCode::OK, run.as_str()));
+    assert!(answer.text().contains("navy."), "{}", answer.text());
+    cluster.until_status(&run, "completed").await;
+    assert_eq!(ada.get(by_chat).await.status, StatusCode::NO_CONTENT, "it is over");
+    let by_run = format!("/api/chat/{run}/stream");
+    let again = ada.get(&by_run).await;
+    assert_eq!((again.status, again.text().contains("navy.")), (StatusCode::OK, true));
+    assert_eq!(eve.get(&by_run).await.status, StatusCode::NO_CONTENT);
 }
 
 /// Follows a run over connections that break after a random number of bytes. Returns what the client has at the end.

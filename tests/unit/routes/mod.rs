@@ -2,7 +2,9 @@
 
 mod admin;
 pub mod auth;
+mod auth_times;
 mod chat;
+mod chat_run_faults;
 mod chat_runs;
 mod collections;
 mod console;

@@ -103,6 +103,7 @@ pub struct Google {
 
 struct Shared {
     set: std::sync::Mutex<Value>,
+    cache_control: std::sync::Mutex<String>,
     down: AtomicBool,
     hanging: AtomicBool,
     fetches: AtomicUsize,
@@ -118,6 +119,7 @@ impl Google {
             set:
                 json!({"keys": [key.jwk, {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "ec"}, {"odd": 1}]})
                     .into(),
+            cache_control: "public, max-age=3600".to_owned().into(),
             down: AtomicBool::new(false),
             hanging: AtomicBool::new(false),
             fetches: AtomicUsize::new(0),
@@ -148,6 +150,19 @@ impl Google {
     /// Publishes this key and no other.
     pub fn publish_only(&self, key: &Key) {
         self.shared.set.lock().unwrap()["keys"] = json!([key.jwk]);
+    }
+
+    /// Says for how long its keys are good.
+    pub fn set_cache_control(&self, value: &str) {
+        value.clone_into(&mut self.shared.cache_control.lock().unwrap());
+    }
+
+    /// Makes the set of keys so long, in bytes.
+    pub fn pad_to(&self, bytes: usize) {
+        let mut set = self.shared.set.lock().unwrap();
+        set["padding"] = json!("");
+        let missing = bytes - set.to_string().len();
+        set["padding"] = json!("x".repeat(missing));
     }
 
     /// How often its description was asked for.
@@ -194,5 +209,6 @@ async fn serve_keys(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let set = shared.set.lock().unwrap().to_string();
-    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=3600")], set).into_response()
+    let cache_control = shared.cache_control.lock().unwrap().clone();
+    ([(CONTENT_TYPE, "application/json".to_owned()), (CACHE_CONTROL, cache_control)], set).into_response()
 }

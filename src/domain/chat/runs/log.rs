@@ -187,3 +187,43 @@ fn cut_to_size(events: &mut Vec<LoggedEvent>) {
     let count = fitting.count().max(1);
     events.truncate(count);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(bytes: usize) -> LoggedEvent {
+        LoggedEvent::Token("t".repeat(bytes).into())
+    }
+
+    /// How many of the events a piece has.
+    fn fitting(events: &[LoggedEvent]) -> usize {
+        let mut events = events.to_vec();
+        cut_to_size(&mut events);
+        events.len()
+    }
+
+    #[test]
+    fn a_piece_has_half_a_mebibyte_or_one_event() {
+        let half = token(PIECE_BYTES / 2);
+        assert_eq!(PIECE_BYTES, 524_288);
+        assert_eq!(fitting(&[half.clone(), half.clone()]), 2);
+        assert_eq!(fitting(&[half.clone(), half.clone(), token(1)]), 2);
+        assert_eq!(fitting(&[half, token(PIECE_BYTES / 2 + 1)]), 1);
+        assert_eq!(fitting(&[token(PIECE_BYTES + 1), token(1)]), 1);
+    }
+
+    #[test]
+    fn what_tools_are_given_and_return_counts() {
+        let (name, call_id) = ("search".to_owned(), "1".to_owned());
+        let long = "x".repeat(PIECE_BYTES);
+        let given = ChatEvent::ToolUse { name: name.clone(), call_id: call_id.clone(), input: long.clone() };
+        let summary = String::new();
+        let returned =
+            ChatEvent::ToolResult { name, call_id, summary, output: long, is_error: false, tool_latency_ms: 1 };
+        for event in [given, returned] {
+            assert_eq!(fitting(&[event.into(), token(1)]), 1);
+        }
+        assert_eq!(fitting(&[ChatEvent::MemoryUpdate { updated: true }.into(), token(PIECE_BYTES)]), 2);
+    }
+}

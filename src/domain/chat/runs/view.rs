@@ -160,3 +160,74 @@ fn view(summary: RunSummary, events: Vec<LoggedEvent>) -> RunView {
     };
     RunView { summary, answer: fold.answer, tools: fold.tools, model, usage, error: fold.error, stopped }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(content: &str) -> ChatEvent {
+        ChatEvent::Token { content: content.to_owned() }
+    }
+
+    fn tool_use(call_id: &str) -> ChatEvent {
+        ChatEvent::ToolUse { name: "search".to_owned(), call_id: call_id.to_owned(), input: "{}".to_owned() }
+    }
+
+    fn tool_result(call_id: &str, summary: &str) -> ChatEvent {
+        ChatEvent::ToolResult {
+            name: "search".to_owned(),
+            call_id: call_id.to_owned(),
+            summary: summary.to_owned(),
+            output: String::new(),
+            is_error: false,
+            tool_latency_ms: 7,
+        }
+    }
+
+    fn done(stopped: Option<StopReason>) -> ChatEvent {
+        ChatEvent::Done {
+            model: "m".to_owned(),
+            token_count: 1,
+            run_id: "r".into(),
+            stopped,
+            usage: RunUsage::default(),
+        }
+    }
+
+    fn fold(events: Vec<ChatEvent>) -> Fold {
+        Fold::of(events.into_iter().map(LoggedEvent::from).collect())
+    }
+
+    #[test]
+    fn a_step_that_was_broken_off_does_not_count() {
+        let seen = fold(vec![
+            token("One"),
+            tool_use("a"),
+            tool_use("b"),
+            tool_result("b", "second"),
+            token("broken"),
+            tool_use("c"),
+            ChatEvent::StepReset { from_seq: 5 },
+            ChatEvent::StepReset { from_seq: 5 },
+            token(" two"),
+        ]);
+        assert_eq!((seen.answer.as_str(), seen.last_seq), ("One two", 9));
+        let tools: Vec<_> = seen.tools.iter().map(|tool| (&*tool.call_id, tool.result.clone())).collect();
+        assert_eq!(tools, [("a", None), ("b", Some(("second".to_owned(), 7)))]);
+    }
+
+    #[test]
+    fn a_log_tells_how_the_run_ended() {
+        let error = || ChatEvent::Error { content: "It failed.".into() };
+        for (events, status) in [
+            (vec![], RunStatus::Running),
+            (vec![token("a"), error()], RunStatus::Running),
+            (vec![token("a"), done(None)], RunStatus::Completed),
+            (vec![error(), done(None)], RunStatus::Failed),
+            (vec![token("a"), done(Some(StopReason::User))], RunStatus::Stopped),
+            (vec![error(), ChatEvent::StepReset { from_seq: 1 }, done(None)], RunStatus::Completed),
+        ] {
+            assert_eq!(fold(events.clone()).status(), status, "{events:?}");
+        }
+    }
+}
