@@ -224,3 +224,124 @@ impl Drop for Charge {
         self.release(&charged, charged.held);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1024;
+    const MIB: usize = 1024 * KIB;
+    /// Large bodies have 48 MiB together, and all but modest ones 56 MiB.
+    const CAPACITY: usize = 64 * MIB;
+
+    fn user(number: usize) -> Caller {
+        Caller::User(format!("user-{number}").as_str().into())
+    }
+
+    /// A body of a caller that holds so many bytes.
+    fn body(memory: &BodyMemory, caller: &Caller, bytes: usize) -> Charge {
+        let charge = memory.charge(caller.clone());
+        assert_eq!(charge.try_take(bytes), Ok(true), "{caller:?} takes {bytes}");
+        charge
+    }
+
+    fn is_refused(memory: &BodyMemory, caller: &Caller, bytes: usize) -> bool {
+        memory.charge(caller.clone()).try_take(bytes) == Ok(false)
+    }
+
+    #[test]
+    fn one_body_never_has_more_than_three_quarters() {
+        let memory = BodyMemory::new(CAPACITY);
+        assert_eq!(memory.charge(user(1)).try_take(48 * MIB + 1), Err(NoRoom::Ever));
+        let all = body(&memory, &user(1), 48 * MIB);
+        assert_eq!(all.try_take(1), Err(NoRoom::Ever));
+    }
+
+    #[test]
+    fn bodies_that_fill_the_share_leave_one_that_may_outgrow_it() {
+        let memory = BodyMemory::new(CAPACITY);
+        let ada = user(1);
+        let (first, second) = (body(&memory, &ada, 5 * MIB), body(&memory, &ada, 3 * MIB));
+        let large = body(&memory, &ada, 9 * MIB);
+        assert!(is_refused(&memory, &ada, 1), "the share is full, and one body is beyond it");
+        drop(second);
+        let third = body(&memory, &ada, 3 * MIB);
+        drop(large);
+        let _large_again = body(&memory, &ada, 9 * MIB);
+        assert!(is_refused(&memory, &ada, 1));
+        drop((first, third));
+        assert!(is_refused(&memory, &ada, 8 * MIB + 1), "the large one is still there");
+        let _share = body(&memory, &ada, 8 * MIB);
+    }
+
+    #[test]
+    fn a_body_that_outgrows_the_share_gives_its_part_of_it_back() {
+        let memory = BodyMemory::new(CAPACITY);
+        let ada = user(1);
+        let growing = body(&memory, &ada, 2 * MIB);
+        assert_eq!(growing.try_take(7 * MIB), Ok(true));
+        let _share = body(&memory, &ada, 8 * MIB);
+        assert!(is_refused(&memory, &ada, 1));
+    }
+
+    #[test]
+    fn what_ends_leaves_the_rest_of_its_caller_s_counted() {
+        let memory = BodyMemory::new(CAPACITY);
+        let ada = user(1);
+        let (small, large) = (body(&memory, &ada, MIB), body(&memory, &ada, 20 * MIB));
+        drop(small);
+        assert!(is_refused(&memory, &ada, 9 * MIB), "a second large one");
+        let small = body(&memory, &ada, MIB);
+        drop(large);
+        let _large = body(&memory, &ada, 8 * MIB);
+        let _rest = body(&memory, &ada, 7 * MIB);
+        assert!(is_refused(&memory, &ada, 1));
+        drop(small);
+    }
+
+    #[test]
+    fn large_bodies_together_never_have_more_than_three_quarters() {
+        let memory = BodyMemory::new(CAPACITY);
+        let first = body(&memory, &user(1), 2 * MIB);
+        assert_eq!(first.try_take(7 * MIB), Ok(true));
+        let second = body(&memory, &user(2), 4 * MIB);
+        assert_eq!(second.try_take(35 * MIB + 1), Ok(false));
+        assert_eq!(second.try_take(26 * MIB), Ok(true));
+        assert_eq!(second.try_take(9 * MIB + 1), Ok(false));
+        assert_eq!(second.try_take(9 * MIB), Ok(true));
+        assert_eq!(second.try_take(1), Ok(false));
+        drop(first);
+        assert_eq!(second.try_take(9 * MIB), Ok(true));
+        drop(second);
+        assert!(memory.held() == 0 && memory.has_no_shares());
+        let _all = body(&memory, &user(3), 48 * MIB);
+    }
+
+    #[test]
+    fn one_that_outgrows_its_share_may_fill_what_large_ones_have() {
+        let memory = BodyMemory::new(CAPACITY);
+        let _first = body(&memory, &user(1), 9 * MIB);
+        let second = body(&memory, &user(2), 4 * MIB);
+        assert_eq!(second.try_take(35 * MIB), Ok(true));
+    }
+
+    #[test]
+    fn the_last_eighth_is_for_callers_who_hold_little() {
+        let memory = BodyMemory::new(CAPACITY);
+        let large = body(&memory, &user(1), 24 * MIB);
+        let _shares: Vec<_> = (2..6).map(|number| body(&memory, &user(number), 8 * MIB)).collect();
+        assert_eq!(large.try_take(1), Ok(false));
+        assert!(is_refused(&memory, &user(6), 256 * KIB + 1));
+        let _modest: Vec<_> = (6..38).map(|number| body(&memory, &user(number), 256 * KIB)).collect();
+        assert_eq!(memory.held(), CAPACITY);
+        assert!(is_refused(&memory, &user(38), 1));
+    }
+
+    #[test]
+    fn services_have_half_as_their_share() {
+        let memory = BodyMemory::new(CAPACITY);
+        let _half = [20, 12].map(|mib| body(&memory, &Caller::Service, mib * MIB));
+        let _large = body(&memory, &Caller::Service, 10 * MIB);
+        assert!(is_refused(&memory, &Caller::Service, 1));
+    }
+}

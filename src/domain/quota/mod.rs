@@ -345,7 +345,38 @@ impl Remainder {
 
 #[cfg(test)]
 mod tests {
+    use time::macros::datetime;
+
     use super::*;
+    use crate::base::clock::ManualClock;
+
+    fn limits(name: &str, value: &str) -> (Limits, Arc<ManualClock>) {
+        let lookup = |asked: &str| (asked == name).then(|| (value.to_owned(), config::Source::Environment));
+        let clock = Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)));
+        (Limits::new(&config::Config::read(lookup).unwrap().limits, clock.clone()), clock)
+    }
+
+    #[test]
+    fn a_quota_is_full_after_a_whole_number_of_seconds_rounded_up() {
+        let (limits, _clock) = limits("RATE_LIMIT_REQUESTS_PER_MINUTE", "7");
+        let seconds: Vec<_> =
+            (0..7).map(|_| limits.count(Kind::Other, &Caller::Service).unwrap().unwrap().full_after_seconds).collect();
+        assert_eq!(seconds, [9, 18, 26, 35, 43, 52, 60]);
+    }
+
+    #[test]
+    fn callers_with_a_full_quota_take_no_memory() {
+        let (limits, clock) = limits("RATE_LIMIT_REQUESTS_PER_MINUTE", "1");
+        let count = |number: u32| limits.count(Kind::Other, &Caller::Address(IpAddr::from(number.to_be_bytes())));
+        let known = || limits.meter(Kind::Other).unwrap().limiter.len();
+        for number in 1..TIDY_EVERY {
+            count(number).unwrap();
+        }
+        assert_eq!(known(), TIDY_EVERY as usize - 1);
+        clock.advance(Duration::from_secs(121));
+        count(0).unwrap();
+        assert_eq!(known(), 1);
+    }
 
     #[test]
     fn addresses_come_with_and_without_ports() {

@@ -125,4 +125,19 @@ mod tests {
         under_way.into_iter().for_each(Attempt::forgive);
         assert!(refusals.begin(ADDRESS).is_ok());
     }
+
+    #[test]
+    fn addresses_with_a_full_quota_take_no_memory() {
+        let (refusals, clock) = refusals(3);
+        let begin = |number: u32| drop(refusals.begin(IpAddr::from(number.to_be_bytes())).unwrap());
+        begin(0);
+        for number in 0..TIDY_EVERY - 2 {
+            begin(number);
+        }
+        assert_eq!(refusals.state().full_at.len(), TIDY_EVERY as usize - 2);
+        clock.advance(Duration::from_secs(20));
+        begin(1);
+        let left: Vec<_> = refusals.state().full_at.keys().copied().collect();
+        assert_eq!(left.len(), 2, "who was refused twice, and who begins: {left:?}");
+    }
 }

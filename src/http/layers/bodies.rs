@@ -220,7 +220,10 @@ pub async fn bound_body(State((app, limit)): State<(AppState, usize)>, request: 
 mod tests {
     use std::convert::Infallible;
 
+    use axum::http::HeaderMap;
     use futures::StreamExt;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
     use tokio::sync::mpsc;
     use tokio_stream::wrappers::ReceiverStream;
 
@@ -362,5 +365,37 @@ mod tests {
         let mut body = announced.clone().bound(Body::from("x"));
         assert!(body.frame().await.unwrap().is_err());
         assert_eq!((announced.refusal(), memory.held()), (Some(Refusal::TooLarge), 0));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_refused() {
+        let memory = BodyMemory::new(64 * MIB);
+        let account = account(&memory, user("ada"));
+        let pieces = [Ok(Bytes::from_static(b"[1,")), Err("connection reset")];
+        let mut body = account.clone().bound(Body::from_stream(stream::iter(pieces))).into_data_stream();
+        assert!(body.next().await.unwrap().is_ok());
+        let error = body.next().await.unwrap().unwrap_err();
+        assert_eq!((Refusal::behind(&error), account.refusal()), (Some(Refusal::Broken), Some(Refusal::Broken)));
+        assert!(body.next().await.is_none());
+        assert_eq!(Refusal::behind(&std::io::Error::other("another fault")), None);
+    }
+
+    #[tokio::test]
+    async fn trailers_are_no_part_of_a_body() {
+        let memory = BodyMemory::new(64 * MIB);
+        let account = Account::new(&memory, user("ada"), None, 2);
+        let trailers = [Frame::trailers(HeaderMap::new()), Frame::data(Bytes::from_static(b"{}"))];
+        let body = StreamBody::new(stream::iter(trailers.map(Ok::<_, Infallible>)));
+        let body = account.clone().bound(Body::new(body));
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "{}");
+    }
+
+    #[test]
+    fn each_refusal_has_its_status() {
+        for (refusal, status) in
+            [(Refusal::TooLarge, 413), (Refusal::TooSlow, 408), (Refusal::NoMemory, 503), (Refusal::Broken, 400)]
+        {
+            assert_eq!(ApiError::from(refusal).status().as_u16(), status, "{refusal}");
+        }
     }
 }
