@@ -368,9 +368,6 @@ fn check_parts(mut url: Url, extra_ports: &[u16]) -> Result<Url, UrlRefused> {
     if url.scheme() != "https" {
         return Err(UrlRefused::NotHttps);
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(UrlRefused::Credentials);
-    }
     let name = match url.host() {
         None => return Err(UrlRefused::NoHostname),
         Some(Host::Ipv4(_) | Host::Ipv6(_)) => return Err(UrlRefused::IpLiteral),
