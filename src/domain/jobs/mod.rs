@@ -13,20 +13,23 @@
 //! kept, so whoever goes on with a job repeats no step that was finished. The step that was cut off is done again: each
 //! must be harmless twice.
 
+mod accept;
+mod fault;
 pub mod kinds;
 mod outputs;
 mod report;
 mod run;
+mod sweep;
+mod work;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::ops::Deref;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use parking_lot::{Mutex, MutexGuard};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -34,16 +37,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+pub use self::fault::Fault;
 pub use self::outputs::{BadPath, OutputPath, natural_order};
 pub use self::report::{Link, Report, Trouble};
 pub use self::run::Run;
-use crate::base::chain::Chain;
-use crate::base::hash::sha256_hex;
+pub use self::work::Worked;
 use crate::blob::{self, Blob, BlobName, ContainerName, Span};
 use crate::data;
-use crate::data::lease::{Claimed, Decision, Standing};
 use crate::data::update::Edit;
-use crate::domain::backlog::{Backlog, Work};
+use crate::domain::backlog::Backlog;
 use crate::domain::base::Base;
 use crate::domain::budget::{Budget, BudgetExceeded};
 use crate::domain::work::{Cause, WorkError};
@@ -53,33 +55,12 @@ use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
 use crate::queue::QueueMessage;
 
-/// How long an idempotency key stands for the same job.
-const KEY_SECONDS: i64 = 24 * 60 * 60;
 /// How long a final job and its outputs are kept.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Lifetime of a final job's document in the store; longer, so that its outputs are deleted first.
 const KEPT_SECONDS: i64 = 8 * 24 * 60 * 60;
 /// Number of leases after which a message in the queue is considered lost.
 const LEASES_IN_QUEUE: u32 = 4;
-/// Failures without a finished step after which a job fails for good; as many as the Functions host's deliveries.
-const MOST_FAILURES: u32 = 5;
-/// Attempts without a finished step after which a job fails for good, since a job may crash its process.
-const MOST_STALLS: u32 = 10;
-/// Times that a lost message is sent again before the job fails for good.
-const MOST_REQUEUES: u32 = 8;
-/// Most jobs per sweep, of each kind of leftover.
-const SWEPT: usize = 200;
-/// Blobs listed, and deleted concurrently, when a job is purged.
-const LISTED: usize = 1000;
-const DELETED_AT_ONCE: usize = 8;
-/// Attempts to accept a job while its key is in use, or has just expired.
-const ACCEPT_TRIES: usize = 8;
-/// The longest time between two renewals of a lease: with each one a worker learns whether its job was terminated from
-/// another process.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Longest time that a worker spends on a job per invocation; below the limit of functions (9 min), so that the outcome
-/// is recorded.
-const LONGEST: Duration = Duration::from_secs(8 * 60 + 30);
 /// Name of the report that every job writes.
 pub const REPORT: &str = "index.md";
 
@@ -105,67 +86,6 @@ pub enum Error {
     #[error("the day's tokens are spent")]
     OverBudget(BudgetExceeded),
 }
-
-/// What interrupts the work on a job.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// The job was terminated or taken over; nothing more may be written.
-    #[error("the job was taken over or terminated")]
-    Lost,
-    /// The rest is left to another invocation.
-    #[error("the job continues in another invocation")]
-    HandOn,
-    /// Another attempt may succeed.
-    #[error("{message}")]
-    Retry {
-        /// Error for the owner, if no other attempt succeeds.
-        message: String,
-        /// Underlying error, for the log.
-        #[source]
-        cause: Cause,
-    },
-    /// No attempt can succeed; the reason is for the owner.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl Fault {
-    /// Creates a [`Fault::Retry`] with a message for the owner.
-    pub fn retry(message: impl Into<String>, cause: impl Into<Cause>) -> Self {
-        Self::Retry { message: message.into(), cause: cause.into() }
-    }
-}
-
-impl From<data::Error> for Fault {
-    fn from(error: data::Error) -> Self {
-        Self::retry("The database could not be read or written.", error)
-    }
-}
-
-impl From<blob::Error> for Fault {
-    fn from(error: blob::Error) -> Self {
-        Self::retry("A file of the job could not be read or written.", error)
-    }
-}
-
-impl From<serde_json::Error> for Fault {
-    fn from(error: serde_json::Error) -> Self {
-        Self::retry("A record of the job could not be read or written.", error)
-    }
-}
-
-/// The work exceeded the time limit of an invocation.
-#[derive(Debug, thiserror::Error)]
-#[error("the step did not end within {} s", LONGEST.as_secs())]
-struct TooSlow;
-
-#[derive(Debug, thiserror::Error)]
-#[error("the step panicked")]
-struct Panicked;
-
-#[derive(Debug, thiserror::Error)]
-#[error("this version of the service has no such kind of job")]
-struct UnknownKind;
 
 /// Outcome of a finished job.
 #[derive(Debug)]
@@ -228,33 +148,10 @@ pub enum Changed {
     Missing,
 }
 
-/// Outcome of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Worked {
-    /// The job is final.
-    Done,
-    /// Nothing had to be done.
-    Nothing,
-    /// Another message continues.
-    HandedOn,
-    /// The job was terminated or taken over.
-    Lost,
-}
-
 impl From<Error> for WorkError {
     fn from(error: Error) -> Self {
         Self::Failed(error.into())
     }
-}
-
-/// Why a worker does not take the job in its message.
-enum NotTaken {
-    /// Another worker holds it.
-    HeldElsewhere,
-    /// Nothing is left to do.
-    Nothing,
-    /// Too many attempts have failed.
-    Exhausted,
 }
 
 /// Accepts, runs and manages jobs. Cheap to clone.
@@ -268,19 +165,6 @@ struct Inner {
     kinds: Vec<Kind>,
     /// Running jobs of this process, by job and attempt, with a token to stop each.
     running: Mutex<HashMap<(JobId, u32), CancellationToken>>,
-}
-
-/// A running job of this process, until dropped.
-struct Running<'a> {
-    jobs: &'a Jobs,
-    key: (JobId, u32),
-    terminated: CancellationToken,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.jobs.running().remove(&self.key);
-    }
 }
 
 impl Deref for Inner {
@@ -312,12 +196,6 @@ impl Jobs {
         self.0.running.lock()
     }
 
-    fn begin(&self, job: &Job) -> Running<'_> {
-        let (key, terminated) = ((job.id.clone(), job.attempt), CancellationToken::new());
-        self.running().insert(key.clone(), terminated.clone());
-        Running { jobs: self, key, terminated }
-    }
-
     fn now(&self) -> Timestamp {
         self.0.clock.now().into()
     }
@@ -330,66 +208,6 @@ impl Jobs {
     /// Finds a kind by name.
     pub fn kind(&self, name: &str) -> Option<&Kind> {
         self.0.kinds.iter().find(|kind| kind.name == name)
-    }
-
-    // --- For callers ------------------------------------------------------------------------------------------------
-
-    /// Accepts a job for `user` and returns its id; it is stored and will run. If the user has used the key for the
-    /// same request within a day, returns that job.
-    ///
-    /// # Errors
-    /// [`Error::KeyReused`] when the key was used for another request, [`Error::OverBudget`] when the user cannot pay
-    /// for a new job of this kind, [`Error::BacklogFull`] when too many jobs are waiting; otherwise when the store
-    /// fails.
-    pub async fn accept(&self, user: &UserId, name: &str, input: Value, key: Option<&str>) -> Result<JobId, Error> {
-        let request_hash = sha256_hex(format!("{name}\n{input}"));
-        for _ in 0..ACCEPT_TRIES {
-            // A request that is repeated costs nothing.
-            if let Some(key) = key
-                && let Some(id) = self.find_accepted(user, key, &request_hash).await?
-            {
-                return Ok(id);
-            }
-            if self.kind(name).is_some_and(|kind| kind.is_paid_by_owner) {
-                self.0.budget.check(user).await?.map_err(Error::OverBudget)?;
-            }
-            let now = self.now();
-            let id = JobId::from(Uuid::new_v4().simple().to_string());
-            let work = key.map_or_else(|| Work::Job(id.clone()), |key| Work::KeyedJob(key.to_owned()));
-            if !self.0.backlog.admit(user, &work).await? {
-                return Err(Error::BacklogFull);
-            }
-            let lease = now + self.queue_lease();
-            let mut job = Job::pending(id, user.clone(), name, input.clone(), now, lease);
-            job.idempotency_key = key.map(str::to_owned);
-            let is_new = match key {
-                Some(key) => self.0.data.jobs.create_with_key(&job, key, &request_hash, KEY_SECONDS).await?,
-                None => {
-                    self.0.data.jobs.create(&job).await?;
-                    true
-                }
-            };
-            if is_new {
-                info!(job.id = %job.id, job.name = name, "job accepted");
-                self.send_or_leave(&job).await?;
-                return Ok(job.id);
-            }
-            // Somebody else has used the key meanwhile.
-        }
-        Err(data::Error::Contended.into())
-    }
-
-    /// Finds the job that the user created with this key. The key of a purged job is deleted.
-    async fn find_accepted(&self, user: &UserId, key: &str, request_hash: &str) -> Result<Option<JobId>, Error> {
-        let Some((found, etag)) = self.0.data.jobs.find_key(user, key).await? else { return Ok(None) };
-        if found.request_hash != request_hash {
-            return Err(Error::KeyReused);
-        }
-        if self.find(user, &found.stands_for).await?.is_some() {
-            return Ok(Some(found.stands_for));
-        }
-        self.0.data.jobs.forget_key(&found, &etag).await?;
-        Ok(None)
     }
 
     /// Finds a job of the user.
@@ -482,212 +300,6 @@ impl Jobs {
         Ok(blob.map(|blob| (output.clone(), blob)))
     }
 
-    // --- For workers ------------------------------------------------------------------------------------------------
-
-    /// Processes a message, as far as one invocation allows.
-    ///
-    /// # Errors
-    /// See [`WorkError`].
-    pub async fn work(&self, message: &JobMessage) -> Result<Worked, WorkError> {
-        let held = match self.claim(message).await? {
-            Claimed::Ours(held) => held,
-            Claimed::Left(NotTaken::HeldElsewhere) => return Err(WorkError::HeldElsewhere),
-            Claimed::Left(NotTaken::Nothing) => return Ok(Worked::Nothing),
-            Claimed::Left(NotTaken::Exhausted) => {
-                let reason = "Every process that worked on it was cut off before a step was done.";
-                self.fail_from_outside(&message.user_id, &message.job_id, reason).await?;
-                return Ok(Worked::Done);
-            }
-        };
-        let job = held.document();
-        let run = Run::new(self.clone(), &job, held);
-        let running = self.begin(&job);
-        let outcome = tokio::select! {
-            biased;
-            () = running.terminated.cancelled() => Err(Fault::Lost),
-            kept = run.keep(self.operate(&run, &job)) => kept.unwrap_or(Err(Fault::Lost)),
-        };
-        drop(running);
-        let outcome = match outcome {
-            Ok(finished) => run.complete(finished).await.map(|()| Worked::Done),
-            Err(Fault::Failed(reason)) => run.fail(&reason).await.map(|()| Worked::Done),
-            Err(fault) => Err(fault),
-        };
-        match outcome {
-            Ok(worked) => Ok(worked),
-            Err(Fault::Lost) => {
-                info!(job.id = %job.id, job.attempt = job.attempt, "job abandoned: it was taken over or terminated");
-                Ok(Worked::Lost)
-            }
-            Err(Fault::HandOn) => self.hand_on(&run, &job).await,
-            Err(Fault::Failed(reason)) => {
-                run.fail(&reason).await.map(|()| Worked::Done).map_err(|fault| WorkError::Failed(fault.into()))
-            }
-            Err(Fault::Retry { message, cause }) => {
-                warn!(job.id = %job.id, message, error = %Chain(&*cause), "job failed for now");
-                match run.fail_for_now(&message).await {
-                    Ok(failures) if failures >= MOST_FAILURES => {
-                        let reason = format!("{message} It was tried {failures} times.");
-                        self.fail_from_outside(&job.user_id, &job.id, &reason).await?;
-                        Ok(Worked::Done)
-                    }
-                    Ok(_) => Err(WorkError::Failed(cause)),
-                    Err(Fault::Lost) => Ok(Worked::Lost),
-                    Err(fault) => Err(WorkError::Failed(fault.into())),
-                }
-            }
-        }
-    }
-
-    /// Runs the kind's function with a time limit, and catches panics.
-    async fn operate(&self, run: &Run, job: &Job) -> Result<Finished, Fault> {
-        let Some(kind) = self.kind(&job.name) else {
-            // Of a newer version perhaps, which may get it the next time.
-            return Err(Fault::retry("This kind of job is not known.", UnknownKind));
-        };
-        let work = AssertUnwindSafe((kind.operation)(run.clone(), job.input.clone())).catch_unwind();
-        match tokio::time::timeout(LONGEST, work).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_panic)) => Err(Fault::retry("A step ended unexpectedly.", Panicked)),
-            Err(_) => Err(Fault::retry("A step took too long.", TooSlow)),
-        }
-    }
-
-    /// Claims the message's job.
-    async fn claim(&self, message: &JobMessage) -> Result<Claimed<Job, NotTaken>, data::Error> {
-        let leases = self.0.data.leases(&self.0.clock, self.0.config.operations.lease).renewing_every(LONGEST_PAUSE);
-        let key = data::jobs::Jobs::key(&message.user_id, &message.job_id);
-        leases
-            .claim(key, |found: Option<Job>, standing| match found {
-                // A job that is not there was purged.
-                None => Decision::Leave(NotTaken::Nothing),
-                Some(job) if job.status.is_final() => Decision::Leave(NotTaken::Nothing),
-                Some(_) if matches!(standing, Standing::Held(_)) => Decision::Leave(NotTaken::HeldElsewhere),
-                Some(job) if job.stalls >= MOST_STALLS => Decision::Leave(NotTaken::Exhausted),
-                Some(mut job) => {
-                    job.attempt += 1;
-                    job.stalls += 1;
-                    job.requeues = 0;
-                    let detail = (job.attempt > 1).then(|| format!("attempt {}", job.attempt));
-                    job.change(JobStatus::Running, detail, self.now());
-                    Decision::Take(job)
-                }
-            })
-            .await
-    }
-
-    /// Leaves the rest of a job to another invocation.
-    async fn hand_on(&self, run: &Run, job: &Job) -> Result<Worked, WorkError> {
-        match run.release("its next steps are queued").await {
-            Ok(()) => {}
-            Err(Fault::Lost) => return Ok(Worked::Lost),
-            Err(fault) => return Err(WorkError::Failed(fault.into())),
-        }
-        // If this fails the message that we have comes back, which serves as well.
-        self.send(job).await.map_err(WorkError::Failed)?;
-        info!(job.id = %job.id, "job handed over to another invocation");
-        Ok(Worked::HandedOn)
-    }
-
-    /// Handles a message that was delivered too often. The job's own counts decide whether it fails, since deliveries
-    /// are also lost to killed processes and store outages.
-    ///
-    /// # Errors
-    /// When the store, queue or blob store fails; the message must then stay in its queue.
-    pub async fn give_up(&self, message: &JobMessage) -> Result<(), WorkError> {
-        let Some(job) = self.0.data.jobs.find(&message.user_id, &message.job_id).await? else { return Ok(()) };
-        // Should the worker that has it die, the sweeper sees to it.
-        if job.status.is_final() || job.is_worked_on(self.now()) {
-            return Ok(());
-        }
-        if job.failures >= MOST_FAILURES || job.stalls >= MOST_STALLS {
-            let reason = "It was tried too often without success.";
-            return Ok(self.fail_from_outside(&job.user_id, &job.id, reason).await?);
-        }
-        if let Some(job) = self.requeue(&job, "its message was delivered too often").await? {
-            self.send(&job).await.map_err(WorkError::Failed)?;
-        }
-        Ok(())
-    }
-
-    // --- For the sweeper --------------------------------------------------------------------------------------------
-
-    /// Queues jobs again whose message was lost or whose worker died, and deletes old ones, up to a limit of each.
-    ///
-    /// # Errors
-    /// When the store, queue or blob store fails. The rest is found the next time.
-    pub async fn sweep(&self) -> Result<(), WorkError> {
-        let mut requeued = 0;
-        for status in [JobStatus::Pending, JobStatus::Running] {
-            for job in self.0.data.jobs.stale(status, self.now(), SWEPT).await? {
-                requeued += usize::from(self.requeue_stale(&job).await?);
-            }
-        }
-        if requeued > 0 {
-            info!(jobs = requeued, "jobs queued again");
-        }
-        let due = self.0.data.jobs.due_for_purge(self.now(), SWEPT).await?;
-        for job in &due {
-            self.erase(&job.user_id, &job.id).await?;
-        }
-        if !due.is_empty() {
-            info!(jobs = due.len(), "old jobs deleted");
-        }
-        Ok(())
-    }
-
-    async fn requeue_stale(&self, stale: &Job) -> Result<bool, WorkError> {
-        let Some(job) = self.requeue(stale, "nothing was heard of it").await? else { return Ok(false) };
-        if job.requeues > MOST_REQUEUES {
-            let reason = format!("It was queued {MOST_REQUEUES} times more and no worker took it.");
-            self.fail_from_outside(&job.user_id, &job.id, &reason).await?;
-            return Ok(false);
-        }
-        self.send(&job).await.map_err(WorkError::Failed)?;
-        Ok(true)
-    }
-
-    /// Puts a job back into the queue, unless a worker holds it or it is final. If the first message is only late, a
-    /// second one is harmless; so that a long queue does not grow, the lease doubles each time.
-    async fn requeue(&self, found: &Job, why: &str) -> Result<Option<Job>, data::Error> {
-        let now = self.now();
-        let requeued = self.0.data.jobs.edit(&found.user_id, &found.id, |mut job| {
-            // Changed since it was found: somebody else has seen to it.
-            let is_same = (job.attempt, job.requeues) == (found.attempt, found.requeues);
-            if job.status.is_final() || job.is_worked_on(now) || !is_same {
-                return Edit::Keep(None);
-            }
-            job.requeues += 1;
-            let lease = self.queue_lease() * 2_u32.pow(job.requeues.min(MOST_REQUEUES));
-            job.lease = Lease::waiting(now + lease);
-            job.change(JobStatus::Pending, Some(format!("queued again: {why}")), now);
-            Edit::Save(job.clone(), Some(job))
-        });
-        Ok(requeued.await?.flatten())
-    }
-
-    /// Deletes a job and all its blobs.
-    async fn erase(&self, user: &UserId, id: &JobId) -> Result<(), Error> {
-        let prefix = format!("{}/", directory(id));
-        loop {
-            let page = self.0.blobs.list(self.container(), &prefix, None, LISTED).await?;
-            if page.blobs.is_empty() && page.next.is_none() {
-                break;
-            }
-            let names = page.blobs.into_iter().map(|listed| listed.name);
-            stream::iter(names)
-                .map(|name| async move { self.0.blobs.delete(self.container(), &name).await })
-                .buffer_unordered(DELETED_AT_ONCE)
-                .try_for_each(|_| std::future::ready(Ok(())))
-                .await?;
-        }
-        self.0.data.jobs.remove(user, id).await?;
-        info!(job.id = %id, "job deleted");
-        Ok(())
-    }
-
-    // --- Shared -----------------------------------------------------------------------------------------------------
-
     /// Marks a job that no worker holds as failed.
     async fn fail_from_outside(&self, user: &UserId, id: &JobId, reason: &str) -> Result<(), Error> {
         let Some(job) = self.find(user, id).await? else { return Ok(()) };
@@ -719,22 +331,6 @@ impl Jobs {
         let message = JobMessage { job_id: job.id.clone(), user_id: job.user_id.clone() };
         let text = serde_json::to_string(&message)?;
         Ok(self.0.queue.send_for(&self.0.config.queues.operations.work, job.user_id.as_str(), &text).await?)
-    }
-
-    /// Sends a new job's message. If that fails, the job is accepted nevertheless; the next sweep queues it.
-    async fn send_or_leave(&self, job: &Job) -> Result<(), Error> {
-        let Err(error) = self.send(job).await else { return Ok(()) };
-        warn!(job.id = %job.id, error = %Chain(&*error), "job accepted, but its message was not sent: the sweeper will send it");
-        let now = self.now();
-        let ended = self.0.data.jobs.edit(&job.user_id, &job.id, |mut current| {
-            if current.status != JobStatus::Pending || current.attempt > 0 {
-                return Edit::Keep(());
-            }
-            current.lease = Lease::waiting(now);
-            Edit::Save(current, ())
-        });
-        ended.await?;
-        Ok(())
     }
 }
 
