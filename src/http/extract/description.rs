@@ -5,9 +5,8 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 
-use crate::base::schema::verbatim;
-
 use super::{Fields, Read, Step};
+use crate::base::schema::verbatim;
 
 /// Fields that a [`Read`] has asked for.
 #[derive(Default)]

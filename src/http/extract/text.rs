@@ -9,7 +9,8 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
-use super::{charge_values, parse_value, read_body, without_mark};
+use super::json::{charge_values, parse_value, without_mark};
+use super::read_body;
 use crate::http::error::ApiError;
 
 /// The body is not JSON, or one of its fields has the wrong type.

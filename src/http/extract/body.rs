@@ -1,0 +1,77 @@
+//! Whole bodies, within the bounds of requests.
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_LENGTH;
+use bytes::Bytes;
+use futures::TryStreamExt;
+
+use crate::http::error::ApiError;
+use crate::http::layers::bodies::Refusal;
+
+/// Returns the announced length of the body, in bytes.
+pub fn announced_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads the whole body, within the bounds of [`crate::http::layers::bodies`].
+///
+/// # Errors
+/// 408, 413 or 503 when a bound is violated, 400 when the connection broke.
+pub async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    let mut pieces = body.into_data_stream();
+    let mut next = async || {
+        let unreadable = ApiError::BadRequest("The request body could not be read.");
+        pieces.try_next().await.map_err(|error| Refusal::behind(&error).map_or(unreadable, ApiError::from))
+    };
+    let Some(first) = next().await? else { return Ok(Bytes::new()) };
+    let Some(second) = next().await? else { return Ok(first) };
+    let mut gathered = Gathered::new(announced_length(headers));
+    gathered.push(&first);
+    gathered.push(&second);
+    drop((first, second));
+    while let Some(piece) = next().await? {
+        gathered.push(&piece);
+    }
+    Ok(gathered.into())
+}
+
+/// Collects the chunks of a body. Allocates for what has arrived, not for what was announced, and shrinks to fit at the
+/// end.
+pub struct Gathered {
+    bytes: Vec<u8>,
+    announced: usize,
+}
+
+impl Gathered {
+    /// Creates an empty buffer. The announced length limits its last growth.
+    pub fn new(announced: Option<usize>) -> Self {
+        Self { bytes: Vec::new(), announced: announced.unwrap_or(usize::MAX) }
+    }
+
+    /// Appends a chunk.
+    pub fn push(&mut self, piece: &[u8]) {
+        let needed = self.bytes.len() + piece.len();
+        if needed > self.bytes.capacity() {
+            let wanted = needed.max(self.announced.min(2 * needed));
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(piece);
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+impl From<Gathered> for Bytes {
+    fn from(gathered: Gathered) -> Self {
+        gathered.bytes.into()
+    }
+}
