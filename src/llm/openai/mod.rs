@@ -8,6 +8,7 @@
 mod assembler;
 mod dialect;
 mod json;
+mod lines;
 mod transport;
 mod wire;
 

@@ -5,7 +5,6 @@
 //! prompts and answers. Streams are read here, and only as the reader asks for more, so a stopped reader holds the
 //! server back.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
@@ -23,19 +22,14 @@ use time::format_description::well_known::Rfc2822;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::warn;
 
+use super::lines::Lines;
 use crate::base::backoff::{Backoff, Jitter};
 use crate::base::chain::Chain;
 use crate::llm::Error;
 use crate::telemetry::trace_context;
 
-/// Longest stream. A token takes about 300 bytes, so no answer reaches this.
-const STREAM_LIMIT_BYTES: usize = 64 << 20;
-
-/// Longest line of a stream: one chunk, possibly with a complete tool call.
-const LINE_LIMIT_BYTES: usize = 1 << 20;
-
 /// Longest unstreamed answer; 256 embeddings of 1,536 dimensions take at most 8 MB.
-const WHOLE_LIMIT_BYTES: usize = 32 << 20;
+pub(super) const WHOLE_LIMIT_BYTES: usize = 32 << 20;
 
 /// How much of a refusal is read for its code.
 const REFUSAL_LIMIT_BYTES: usize = 64 << 10;
@@ -43,9 +37,6 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time limit for the end of the body after the end mark, which is usually in the same packet.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
-
-/// Bytes of complete lines passed on together, unless one is longer.
-const LINES_AT_A_TIME_BYTES: usize = 4096;
 
 /// Time limits and retries of model calls. The HTTP client limits connecting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -444,88 +435,6 @@ impl Source {
     }
 }
 
-/// Splits a body into lines of bounded length, ended by line feeds and valid UTF-8.
-#[derive(Default)]
-struct Lines {
-    ready: VecDeque<Bytes>,
-    partial: Vec<u8>,
-    received: usize,
-    after_return: bool,
-    /// Kind of the body: unknown, events, or JSON from a server that does not stream.
-    is_json: Option<bool>,
-    is_over: bool,
-}
-
-impl Lines {
-    /// Adds a chunk of the body.
-    fn take(&mut self, piece: &[u8]) -> Result<(), Fault> {
-        self.received += piece.len();
-        if self.received > STREAM_LIMIT_BYTES {
-            return Err(Fault::TooLarge(STREAM_LIMIT_BYTES));
-        }
-        let fresh = self.partial.len();
-        for byte in piece {
-            match byte {
-                b'\n' if self.after_return => {}
-                b'\n' | b'\r' => self.partial.push(b'\n'),
-                other => self.partial.push(*other),
-            }
-            self.after_return = *byte == b'\r';
-        }
-        let Some(last) = self.partial[fresh..].iter().rposition(|byte| *byte == b'\n') else {
-            let limit = if self.is_json() { WHOLE_LIMIT_BYTES } else { LINE_LIMIT_BYTES };
-            return if self.partial.len() > limit { Err(Fault::TooLarge(limit)) } else { Ok(()) };
-        };
-        let rest = self.partial.split_off(fresh + last + 1);
-        let lines = std::mem::replace(&mut self.partial, rest);
-        self.hand_on(&lines);
-        Ok(())
-    }
-
-    /// Ends the body. An incomplete line is dropped.
-    fn end(&mut self) {
-        self.is_over = true;
-        let is_json = self.is_json();
-        let mut last = std::mem::take(&mut self.partial);
-        let data = last.strip_prefix(b"data:").map(<[u8]>::trim_ascii);
-        let is_whole = |data: &[u8]| data == DONE || serde_json::from_slice::<&RawValue>(data).is_ok();
-        if is_json || data.is_some_and(is_whole) {
-            last.push(b'\n');
-            self.hand_on(&last);
-        }
-        // Ends the last event.
-        self.ready.push_back(Bytes::from_static(b"\n"));
-    }
-
-    fn hand_on(&mut self, lines: &[u8]) {
-        let text = String::from_utf8_lossy(lines);
-        let mut group = Vec::new();
-        for line in text.split_inclusive('\n') {
-            let line = match self.is_json {
-                None => line.trim_start_matches('\u{feff}'),
-                Some(_) => line,
-            };
-            if self.is_json.is_none() && !line.trim().is_empty() {
-                self.is_json = Some(line.trim_start().starts_with('{'));
-            }
-            if self.is_json == Some(true) {
-                group.extend_from_slice(b"data: ");
-            }
-            group.extend_from_slice(line.as_bytes());
-            if group.len() >= LINES_AT_A_TIME_BYTES {
-                self.ready.push_back(std::mem::take(&mut group).into());
-            }
-        }
-        if !group.is_empty() {
-            self.ready.push_back(group.into());
-        }
-    }
-
-    fn is_json(&self) -> bool {
-        self.is_json.unwrap_or_else(|| self.partial.trim_ascii_start().starts_with(b"{"))
-    }
-}
-
 /// End mark of a stream.
 pub(super) const DONE: &[u8] = b"[DONE]";
 
@@ -630,42 +539,6 @@ mod tests {
         assert_eq!(error_code(&json!({"code": "you said: hello"})), "unknown");
         assert_eq!(error_code(&json!({"error": "you said hello"})), "unknown");
         assert_eq!(error_code(&json!([])), "unknown");
-    }
-
-    /// Collects what is passed on of a body in these chunks.
-    fn handed_on(pieces: &[&[u8]]) -> Result<String, Fault> {
-        let mut lines = Lines::default();
-        for piece in pieces {
-            lines.take(piece)?;
-        }
-        lines.end();
-        Ok(lines.ready.iter().map(|lines| std::str::from_utf8(lines).unwrap()).collect())
-    }
-
-    #[test]
-    fn a_body_is_cut_into_clean_lines() {
-        let cases: [(&[&[u8]], &str); 10] = [
-            (&[b"data: 1\n\ndata", b": 2\n\n"], "data: 1\n\ndata: 2\n\n\n"),
-            (&[b"data: 1\r\n\r", b"\ndata: 2\r\r"], "data: 1\n\ndata: 2\n\n\n"),
-            (&[b"\xef\xbb", b"\xbfdata: 1\n\n"], "data: 1\n\n\n"),
-            (&[b"data: \"\xc3", b"\xbc\"\n\n"], "data: \"\u{fc}\"\n\n\n"),
-            (&[b"data: \"\xc3\"\n\n"], "data: \"\u{fffd}\"\n\n\n"),
-            (&[b"data: 1\n\ndata: [DONE]"], "data: 1\n\ndata: [DONE]\n\n"),
-            (&[b"data: {\"a\":1}"], "data: {\"a\":1}\n\n"),
-            (&[b"data: {\"a\":"], "\n"),
-            (&[b"\n{\n \"a\":", b"1}"], "\ndata: {\ndata:  \"a\":1}\n\n"),
-            (&[b"{}"], "data: {}\n\n"),
-        ];
-        for (pieces, expected) in cases {
-            assert_eq!(handed_on(pieces).unwrap(), expected, "{pieces:?}");
-        }
-    }
-
-    #[test]
-    fn endless_lines_and_streams_are_cut_off() {
-        assert!(matches!(handed_on(&[&vec![b'x'; LINE_LIMIT_BYTES + 1]]), Err(Fault::TooLarge(LINE_LIMIT_BYTES))));
-        let mut lines = Lines { received: STREAM_LIMIT_BYTES, ..Lines::default() };
-        assert!(matches!(lines.take(b"\n"), Err(Fault::TooLarge(STREAM_LIMIT_BYTES))));
     }
 
     #[test]
