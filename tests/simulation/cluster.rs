@@ -37,9 +37,10 @@ use tower::ServiceExt;
 
 use crate::checks::{self, TOKENS_PER_DAY};
 use crate::dice::Dice;
+use crate::doubles::between::Reached;
 use crate::doubles::blobs::MemoryBlobs;
 use crate::model;
-use crate::seams::{Documents, Files, Link, Messages};
+use crate::seams::{Link, ToDocuments, ToQueue};
 use crate::world::{Health, Life, MachineClock, Mishap, ServerClock, World};
 
 /// Name of the simulated kind of job.
@@ -202,12 +203,13 @@ impl Instance {
         let life = Life::new(name);
         let link = Link { world: world.clone(), life: life.clone() };
         LINKS.with_borrow_mut(|links| links.insert(port, link.clone()));
+        let documents = ToDocuments { link: link.clone(), store: shared.store.clone() };
         let pixels = Arc::new(PixelPool::default());
         let backends = Backends {
             telemetry: Telemetry::off(),
-            store: Arc::new(Documents { link: link.clone(), store: shared.store.clone() }),
-            queue: Arc::new(Messages { link: link.clone(), queue: shared.queue.clone() }),
-            blobs: Arc::new(Files { link: link.clone(), blobs: shared.blobs.clone() }),
+            store: Reached::new(shared.store.clone(), documents),
+            queue: Reached::new(shared.queue.clone(), ToQueue(link.clone())),
+            blobs: Reached::new(shared.blobs.clone(), link.clone()),
             pixels: pixels.clone(),
             segmenter: Arc::new(BuiltIn::new(pixels, None)),
             model: model::model(link.clone()),

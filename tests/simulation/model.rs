@@ -69,7 +69,7 @@ impl Model for Stylist {
         let step = request.messages.iter().filter(|message| matches!(message, Message::Tool { .. })).count();
         let user = payer(context);
         let link = self.0.clone();
-        let what = format!("answer {question:?}, step {step}");
+        let what = format!("model.stream {question:?}, step {step}");
         let world = link.world.clone();
         let payer = user.clone();
         let admit = move || {
@@ -103,7 +103,9 @@ impl Model for Stylist {
             checks::model_answered(&world, &user, usage.input_tokens + usage.output_tokens);
             Ok(Reply { text: "A sentence.".to_owned(), tool_calls: Vec::new(), usage: Some(usage) })
         };
-        self.0.call("model", format!("complete {}", request.purpose.name()), llm::Error::Unavailable, effect).await
+        self.0
+            .call("model", format!("model.complete {}", request.purpose.name()), llm::Error::Unavailable, effect)
+            .await
     }
 
     async fn embed(&self, _context: &CallContext, texts: &[String]) -> llm::Result<Vec<Vec<f32>>> {

@@ -1,7 +1,7 @@
 //! Calls of each request to the back ends: their number by kind, and how many are sequential. On Azure each is a
 //! request over the network. The table in `docs/costs.md` must match.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -12,8 +12,8 @@ use bytes::Bytes;
 use pluckit::base::clock::ManualClock;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::queue::local::LocalQueue;
-use pluckit::store::Scope;
 use pluckit::store::sqlite::SqliteStore;
+use pluckit::store::{Key, Scope};
 use pluckit::workers::{FUNCTIONS, Trigger};
 use serde_json::{Value, json};
 use time::macros::datetime;
@@ -37,6 +37,20 @@ struct Calls {
     under_way: Vec<(&'static str, usize)>,
     /// Length of the longest row of calls of which each began after the one before had ended.
     depth: usize,
+    /// The documents as they were last written, without the ends of leases.
+    written: HashMap<Key, Value>,
+}
+
+impl Calls {
+    /// Whether the call only renews a lease. Renewals depend on how long work takes, so they are not counted.
+    fn is_renewal(&mut self, call: &Call<'_>) -> bool {
+        let (Some(document), [key]) = (call.document, call.keys.as_slice()) else { return false };
+        let mut document = document.clone();
+        if let Some(fields) = document.as_object_mut() {
+            fields.remove("leaseExpiresAt");
+        }
+        self.written.insert(key.clone(), document.clone()).is_some_and(|before| before == document)
+    }
 }
 
 /// The column of a call, and how often it counts.
@@ -50,7 +64,7 @@ fn kinds_of(call: &Call<'_>) -> Vec<(&'static str, usize)> {
         "store.changes" => vec![("query", 1)],
         "store.create" | "store.delete" => vec![("create", 1)],
         "store.upsert" | "store.replace" => vec![("replace", 1)],
-        "store.batch" => vec![("replace", call.writes)],
+        "store.batch" => vec![("replace", call.keys.len())],
         name if name.starts_with("blobs.") => vec![("blob", 1)],
         name if name.starts_with("queue.") => vec![("queue", 1)],
         name if name.starts_with("model.") => vec![("model", 1)],
@@ -61,10 +75,13 @@ fn kinds_of(call: &Call<'_>) -> Vec<(&'static str, usize)> {
 impl Interceptor for Tally {
     fn before(&self, call: &Call<'_>) -> Fate {
         let mut calls = self.0.lock().unwrap();
-        for (kind, count) in kinds_of(call) {
-            *calls.kinds.entry(kind).or_default() += count;
+        let mut place = 0;
+        if !calls.is_renewal(call) {
+            for (kind, count) in kinds_of(call) {
+                *calls.kinds.entry(kind).or_default() += count;
+            }
+            place = calls.depth + 1;
         }
-        let place = calls.depth + 1;
         calls.under_way.push((call.name, place));
         Fate::GivesWay
     }
