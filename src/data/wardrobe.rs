@@ -370,14 +370,15 @@ impl Wardrobe {
             if document.get("draftStatus").is_some_and(|status| !status.is_null()) {
                 return Ok(Worn::Draft);
             }
-            // The order matters: an event has its document before the item drops it.
-            self.save_pending_events(user, &document).await?;
-            let is_counted = match &wear.action {
-                Some(action) => {
-                    wears::has_action(&document, action) || self.events().exists(user, &wear.event_id).await?
+            let is_counted = async {
+                match &wear.action {
+                    Some(action) if wears::has_action(&document, action) => Ok(true),
+                    Some(_) => self.events().exists(user, &wear.event_id).await,
+                    None => Ok(false),
                 }
-                None => false,
             };
+            // The order matters: an event has its document before the item drops it.
+            let ((), is_counted) = tokio::try_join!(self.save_pending_events(user, &document), is_counted)?;
             if is_counted {
                 return Ok(Worn::Repeated(Box::new(serde_json::from_value(document.into())?)));
             }
