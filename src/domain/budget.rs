@@ -32,8 +32,7 @@ use crate::base::clock::Clock;
 use crate::data::usage::Change;
 use crate::data::{self, Data};
 use crate::llm::{
-    self, CallContext, ChatRequest, Error, Message, Meter, Model, Part, PartStream, Payer, Purpose, Reply, ToolSpec,
-    Usage,
+    self, CallContext, ChatRequest, Error, Message, Meter, Model, Part, PartStream, Payer, Purpose, Reply, Usage,
 };
 use crate::model::ids::UserId;
 use crate::model::usage::{ModelUsage, UsageDay};
@@ -422,9 +421,8 @@ fn prompt_tokens(request: &ChatRequest) -> u64 {
         }
         Message::Tool { content, .. } => tokens_in(content.len()),
     };
-    let tool =
-        |tool: &ToolSpec| tokens_in(tool.name.len() + tool.description.len() + tool.parameters.to_string().len());
-    request.messages.iter().map(message).sum::<u64>() + request.tools.iter().map(tool).sum::<u64>()
+    let tools = if request.tools.is_empty() { 0 } else { tokens_in(request.tools.json().get().len()) };
+    request.messages.iter().map(message).sum::<u64>() + tools
 }
 
 #[async_trait]

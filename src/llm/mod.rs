@@ -10,13 +10,16 @@ pub mod offline;
 pub mod openai;
 
 use std::error::Error as StdError;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use serde_json::Value;
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 
 pub use self::context::{CallContext, Meter, Payer};
 
@@ -142,7 +145,7 @@ pub struct ChatRequest {
     /// The conversation so far, oldest first.
     pub messages: Vec<Message>,
     /// Tools the model may call.
-    pub tools: Arc<[ToolSpec]>,
+    pub tools: Tools,
     /// Most tokens of the answer.
     pub max_tokens: Option<u32>,
 }
@@ -213,6 +216,50 @@ pub struct ToolSpec {
     pub description: &'static str,
     /// JSON schema of the arguments: an object.
     pub parameters: Value,
+}
+
+/// Tools that the model may call. Their JSON, which every request has, is written once. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tools(Arc<(Vec<ToolSpec>, Box<RawValue>)>);
+
+impl Tools {
+    /// The list of the tools, in the form of a chat completion.
+    pub fn json(&self) -> &RawValue {
+        &self.0.1
+    }
+}
+
+impl Serialize for Tools {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.json().serialize(serializer)
+    }
+}
+
+impl FromIterator<ToolSpec> for Tools {
+    fn from_iter<T: IntoIterator<Item = ToolSpec>>(specs: T) -> Self {
+        let specs: Vec<ToolSpec> = specs.into_iter().collect();
+        let function = |ToolSpec { name, description, parameters }: &ToolSpec| {
+            let function = json!({ "name": name, "description": description, "parameters": parameters });
+            json!({ "type": "function", "function": function })
+        };
+        let list: Value = specs.iter().map(function).collect();
+        let json = to_raw_value(&list).expect("a value becomes JSON");
+        Self(Arc::new((specs, json)))
+    }
+}
+
+impl<const N: usize> From<[ToolSpec; N]> for Tools {
+    fn from(specs: [ToolSpec; N]) -> Self {
+        specs.into_iter().collect()
+    }
+}
+
+impl Deref for Tools {
+    type Target = [ToolSpec];
+
+    fn deref(&self) -> &[ToolSpec] {
+        &self.0.0
+    }
 }
 
 /// A complete tool call.

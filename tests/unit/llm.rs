@@ -11,7 +11,7 @@ use futures::StreamExt;
 use pluckit::base::clock::ManualClock;
 use pluckit::config;
 use pluckit::llm::openai::{Limits, OpenAi, OptionsError};
-use pluckit::llm::{CallContext, ChatRequest, Error, Message, Model, Part, Purpose, ToolCall, ToolSpec, Usage};
+use pluckit::llm::{CallContext, ChatRequest, Error, Message, Model, Part, Purpose, ToolCall, ToolSpec, Tools, Usage};
 use pluckit::net;
 use serde_json::{Value, json};
 use time::macros::datetime;
@@ -71,7 +71,7 @@ fn azure(server: &ModelServer) -> OpenAi {
 
 fn request(purpose: Purpose) -> ChatRequest {
     let messages = vec![Message::System("Be kind.".to_owned()), Message::User("What should I wear?".to_owned())];
-    ChatRequest { purpose, messages, tools: Arc::new([]), max_tokens: None }
+    ChatRequest { purpose, messages, tools: [].into(), max_tokens: None }
 }
 
 fn stylist() -> ChatRequest {
@@ -161,7 +161,7 @@ async fn azure_gets_its_addresses_key_and_body() {
         Message::Tool { call_id: "call_1".to_owned(), content: "an error".to_owned() },
         Message::Assistant { content: "It is sunny.".to_owned(), tool_calls: Vec::new() },
     ];
-    let request = ChatRequest { purpose: Purpose::Stylist, messages, tools: Arc::new(tools), max_tokens: Some(700) };
+    let request = ChatRequest { purpose: Purpose::Stylist, messages, tools: tools.into(), max_tokens: Some(700) };
     assert!(read(&model, request).await.1.is_none());
     let [sent] = server.received().try_into().unwrap();
     assert_eq!(sent.kind, Kind::Stream);
@@ -381,7 +381,7 @@ async fn a_new_call_is_known_by_its_name_where_ids_and_indexes_do_not_tell() {
     let server = ModelServer::start().await;
     let model = azure(&server);
     let tool = |name: &'static str| ToolSpec { name, description: "", parameters: json!({"type": "object"}) };
-    let tools: Arc<[ToolSpec]> = ["search", "summary", "weather"].map(tool).into();
+    let tools: Tools = ["search", "summary", "weather"].map(tool).into();
     let read = async |steps: Vec<Step>| {
         server.push(Kind::Stream, steps);
         let (parts, error) = read(&model, ChatRequest { tools: tools.clone(), ..stylist() }).await;
@@ -853,7 +853,7 @@ fn refuses(parameters: &'static [&'static str]) -> impl Fn(&Received) -> Answer 
 #[tokio::test]
 async fn what_a_server_refuses_is_not_sent_again() {
     let tool = ToolSpec { name: "a", description: "A.", parameters: json!({"type": "object"}) };
-    let asking = |purpose| ChatRequest { tools: Arc::new([tool.clone()]), max_tokens: Some(9), ..request(purpose) };
+    let asking = |purpose| ChatRequest { tools: [tool.clone()].into(), max_tokens: Some(9), ..request(purpose) };
     for refused in [
         &["stream_options"] as &'static [&'static str],
         &["max_tokens"],

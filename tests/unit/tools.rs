@@ -14,7 +14,7 @@ use axum::routing::get;
 use pluckit::base::clock::ManualClock;
 use pluckit::domain::chat::tools::{Tool, ToolError};
 use pluckit::llm::offline::OfflineModel;
-use pluckit::llm::{self, CallContext, ChatRequest, Message, Model, PartStream, Purpose, Reply, ToolSpec};
+use pluckit::llm::{self, CallContext, ChatRequest, Message, Model, PartStream, Purpose, Reply, Tools};
 use pluckit::model::ids::UserId;
 use pluckit::store::Container;
 use serde_json::{Value, json};
@@ -629,7 +629,7 @@ async fn a_weather_service_that_fails_costs_nothing_but_the_weather() {
 
 /// A turn of the offline stylist with the real tools: its answer and the tools it used.
 async fn ask_offline(bench: &Bench, message: &str) -> (String, Vec<String>) {
-    let tools: Arc<[ToolSpec]> = bench.tools().iter().map(|tool| tool.spec()).collect();
+    let tools: Tools = bench.tools().iter().map(|tool| tool.spec()).collect();
     let today = Message::System("Today is Tuesday, 2026-03-10.".to_owned());
     let mut messages = vec![today, Message::User(message.to_owned())];
     let mut used = Vec::new();

@@ -81,7 +81,7 @@ async fn usage_is_counted_without_a_budget_and_by_model() {
     let request = |purpose| ChatRequest {
         purpose,
         messages: vec![Message::User("Well?".to_owned())],
-        tools: Arc::new([]),
+        tools: [].into(),
         max_tokens: None,
     };
     app.state.model.complete(&context, request(Purpose::ExpandQuery)).await.unwrap();

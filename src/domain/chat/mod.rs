@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::base::clock::Clock;
 use crate::data::{self, Data};
 use crate::domain::base::Base;
-use crate::llm::{CallContext, Meter, Model, ToolSpec};
+use crate::llm::{CallContext, Meter, Model, Tools};
 use crate::model::chat_run::RunRequest;
 pub use crate::model::chat_run::{ChatEvent, RecentMessage, Role};
 use crate::model::conversation::Conversation;
@@ -78,7 +78,7 @@ pub struct Chat {
     clock: Arc<dyn Clock>,
     tools: Vec<Arc<dyn Tool>>,
     /// The tools as the model sees them.
-    specs: Arc<[ToolSpec]>,
+    specs: Tools,
     tool_call_limit: usize,
 }
 
@@ -105,7 +105,8 @@ impl Chat {
 
     /// The tool of this name.
     pub fn tool(&self, name: &str) -> Option<&dyn Tool> {
-        self.tools.iter().map(|tool| &**tool).find(|tool| tool.spec().name == name)
+        let position = self.specs.iter().position(|spec| spec.name == name)?;
+        self.tools.get(position).map(|tool| &**tool)
     }
 
     /// Reads the memory and the selected items of a turn, which `observation` watches.

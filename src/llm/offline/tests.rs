@@ -22,9 +22,8 @@ const ALL_TOOLS: [&str; 12] = [
 ];
 
 fn request(tools: &[&'static str], messages: Vec<Message>) -> ChatRequest {
-    let tools: Vec<ToolSpec> =
-        tools.iter().map(|name| ToolSpec { name, description: "", parameters: json!({}) }).collect();
-    ChatRequest { purpose: Purpose::Stylist, messages, tools: tools.into(), max_tokens: None }
+    let tools = tools.iter().map(|name| ToolSpec { name, description: "", parameters: json!({}) }).collect();
+    ChatRequest { purpose: Purpose::Stylist, messages, tools, max_tokens: None }
 }
 
 fn user(text: &str) -> Message {

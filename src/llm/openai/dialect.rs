@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use super::transport::{Complaint, Failed};
+use super::wire::Body;
 use crate::llm::Error;
 
 /// Names of the output limit: of newer models, and of all others.
@@ -160,7 +161,7 @@ impl Attempt {
     }
 
     /// Whether `body` was refused because of an optional parameter; the dialect then omits it.
-    pub(super) fn gives_way(&mut self, body: &Value, failed: &Failed) -> bool {
+    pub(super) fn gives_way(&mut self, body: &Body, failed: &Failed) -> bool {
         let is_not_understood = match &failed.error {
             Error::Refused { status, .. } => NOT_UNDERSTOOD.contains(status),
             // Some servers answer 500 to unknown parameters.
@@ -175,7 +176,7 @@ impl Attempt {
             Parameter::Limit(LIMIT_NAMES[1]),
             Parameter::Tools,
         ];
-        let is_sent = |parameter: &Parameter| body.get(parameter.name()).is_some();
+        let is_sent = |parameter: &Parameter| body.has(parameter.name());
         let named = known.into_iter().filter(is_sent).find(|parameter| parameter.is_named_in(&failed.complaint));
         let Some(parameter) = named.filter(|_| is_not_understood) else { return false };
         self.dialect.leave_out(parameter);

@@ -27,7 +27,6 @@ use futures::{StreamExt, stream};
 use reqwest::Request;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 use tokio::time::{timeout, timeout_at};
@@ -244,7 +243,7 @@ impl OpenAi {
     }
 
     /// Builds the request of a streamed answer.
-    fn streaming(&self, endpoint: &Endpoint, body: &Value) -> Result<Request> {
+    fn streaming(&self, endpoint: &Endpoint, body: &wire::Body) -> Result<Request> {
         let request = self.http.post(endpoint.url("/chat/completions")).query(&endpoint.query());
         let request = request.headers(endpoint.headers()).header(ACCEPT, "text/event-stream");
         // A compressed stream may be delayed until a block is full.

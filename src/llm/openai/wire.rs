@@ -2,32 +2,41 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::dialect::Dialect;
 use super::json::Object;
 use super::transport::Fault;
 use crate::base::hash::sha256_hex;
-use crate::llm::{ChatRequest, EMBEDDING_DIMENSIONS, Error, Message, Result, ToolCall, ToolSpec};
+use crate::llm::{ChatRequest, EMBEDDING_DIMENSIONS, Error, Message, Result, ToolCall, Tools};
 
 /// Length of tool call ids that every server accepts; Mistral requires nine letters or digits.
 const ID_LENGTH: usize = 9;
 
+/// Body of a request.
+#[derive(Clone, Serialize)]
+pub(super) struct Body {
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<Tools>,
+}
+
+impl Body {
+    /// Whether the body has this field.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name) || (name == "tools" && self.tools.is_some())
+    }
+}
+
 /// Builds a chat request. Omits temperature and the like, since newer models refuse any but the default.
-pub(super) fn chat(request: &ChatRequest, dialect: &Dialect, model: Option<&str>, streamed: bool) -> Value {
+pub(super) fn chat(request: &ChatRequest, dialect: &Dialect, model: Option<&str>, streamed: bool) -> Body {
     let mut body = Map::new();
     if let Some(model) = model {
         body.insert("model".to_owned(), model.into());
     }
     body.insert("messages".to_owned(), request.messages.iter().map(message).collect());
-    if !request.tools.is_empty() && dialect.has_tools() {
-        let tool = |tool: &ToolSpec| {
-            json!({"type": "function", "function": {
-                "name": tool.name, "description": tool.description, "parameters": tool.parameters,
-            }})
-        };
-        body.insert("tools".to_owned(), request.tools.iter().map(tool).collect());
-    }
     if let Some(tokens) = request.max_tokens {
         dialect.limit(&mut body, tokens);
     }
@@ -38,7 +47,8 @@ pub(super) fn chat(request: &ChatRequest, dialect: &Dialect, model: Option<&str>
     if streamed {
         dialect.ask_for_usage(&mut body);
     }
-    body.into()
+    let has_tools = !request.tools.is_empty() && dialect.has_tools();
+    Body { fields: body, tools: has_tools.then(|| request.tools.clone()) }
 }
 
 fn message(message: &Message) -> Value {
@@ -83,7 +93,7 @@ fn sound_arguments(arguments: &str) -> &str {
 }
 
 /// Builds an embedding request. An empty text, for which servers refuse the whole request, is sent as a space.
-pub(super) fn embeddings(texts: &[String], dialect: &Dialect, model: Option<&str>) -> Value {
+pub(super) fn embeddings(texts: &[String], dialect: &Dialect, model: Option<&str>) -> Body {
     let input: Vec<&str> = texts.iter().map(|text| if text.is_empty() { " " } else { text }).collect();
     let mut body = Map::new();
     if let Some(model) = model {
@@ -91,7 +101,7 @@ pub(super) fn embeddings(texts: &[String], dialect: &Dialect, model: Option<&str
     }
     body.insert("input".to_owned(), input.into());
     dialect.ask_for_numbers(&mut body);
-    body.into()
+    Body { fields: body, tools: None }
 }
 
 /// Parses `count` embeddings, orders them like their texts, and normalises them.
@@ -142,7 +152,7 @@ mod tests {
             tools: [].into(),
             max_tokens: None,
         };
-        let original = chat(&request, &Dialect::OPENAI, None, false);
+        let original = serde_json::to_value(chat(&request, &Dialect::OPENAI, None, false)).unwrap();
         assert_eq!(
             original,
             json!({"stream": false, "response_format": {"type": "json_object"}, "messages": [{"role": "user", "content": [
@@ -150,7 +160,7 @@ mod tests {
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
             ]}]})
         );
-        assert_eq!(chat(&request, &Dialect::COMPATIBLE, None, false).get("response_format"), None);
+        assert!(!chat(&request, &Dialect::COMPATIBLE, None, false).has("response_format"));
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl SearchWardrobe {
         let request = ChatRequest {
             purpose: Purpose::ExpandQuery,
             messages: vec![Message::System(EXPANSION_INSTRUCTIONS.to_owned()), Message::User(key.clone())],
-            tools: Arc::new([]),
+            tools: [].into(),
             max_tokens: Some(200),
         };
         let expanded =
