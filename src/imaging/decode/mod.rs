@@ -94,7 +94,7 @@ pub enum Format {
     Gif,
     /// BMP.
     Bmp,
-    /// TIFF of either byte order, and BigTIFF.
+    /// TIFF of either byte order, and `BigTIFF`.
     Tiff,
     /// HEIC, or HEIF that may contain it.
     Heic,
