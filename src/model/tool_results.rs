@@ -126,6 +126,11 @@ pub struct PlannedOutfit {
     pub missing: Vec<Slot>,
 }
 
+impl OutfitPlan {
+    /// Most days of a plan.
+    pub const MOST_DAYS: u16 = 14;
+}
+
 impl PlannedOutfit {
     /// The piece that goes there.
     pub fn piece(&self, slot: Slot) -> Option<&PlannedPiece> {

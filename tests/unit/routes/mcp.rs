@@ -177,6 +177,21 @@ async fn tools_say_what_they_take_return_and_change() {
 }
 
 #[tokio::test]
+async fn every_tool_refuses_arguments_that_it_does_not_know() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    for tool in &app.state.tools {
+        let spec = tool.spec();
+        assert_eq!(spec.parameters["additionalProperties"], false, "{}", spec.name);
+        let refused = call(&ada, spec.name, json!({ "limit": -5 })).await.unwrap_err();
+        assert!(refused.contains("unknown field `limit`"), "{}: {refused}", spec.name);
+        for known in spec.parameters["properties"].as_object().unwrap().keys() {
+            assert!(refused.contains(&format!("`{known}`")), "{}: {known}: {refused}", spec.name);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_may_only_read_changes_nothing_anywhere() {
     let app = TestApp::new();
     own(&app, "ada", "coat", json!({ "category": "Outerwear" })).await;
@@ -232,6 +247,12 @@ async fn a_wear_counts_once_per_key() {
         let refused = call(&ada, "log_wear", json!({ "item_id": id, "idempotency_key": key })).await.unwrap_err();
         assert!(refused.contains(said), "{refused}");
     }
+    // A wear with a misnamed argument is none, and its key stays free.
+    let yesterday = |name: &str| json!({ "item_id": "coat", "idempotency_key": "c", name: "2026-03-01" });
+    let refused = call(&ada, "log_wear", yesterday("occurred_at")).await.unwrap_err();
+    assert!(refused.contains("unknown field `occurred_at`") && refused.contains("`worn_at`"), "{refused}");
+    let counted = call(&ada, "log_wear", yesterday("worn_at")).await.unwrap();
+    assert_eq!((&counted["counted"], &counted["item"]["wear_count"]), (&json!(true), &json!(3)));
     let future = json!({ "item_id": "coat", "idempotency_key": "b", "worn_at": "2027-01-01" });
     assert!(call(&ada, "log_wear", future).await.unwrap_err().contains("must not be in the future"));
 }

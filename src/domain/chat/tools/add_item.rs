@@ -29,6 +29,7 @@ const LONGEST_REASON: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(12);
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct AddItemArguments {
     picture_url: String,
     idempotency_key: String,

@@ -29,6 +29,7 @@ const CONCURRENT_LOOKUPS: usize = 4;
 const GONE: &str = "a piece that is no longer in the wardrobe";
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct HistoryArguments {
     from: Option<String>,
     to: Option<String>,

@@ -68,6 +68,7 @@ struct ItemsResult {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ItemsArguments {
     query: String,
 }

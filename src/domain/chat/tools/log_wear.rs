@@ -19,6 +19,7 @@ use crate::model::tool_results::CompactItem;
 const SOURCE: &str = "assistant";
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LogWearArguments {
     item_id: ItemId,
     idempotency_key: String,

@@ -154,7 +154,8 @@ const MAX_QUERY: usize = 500;
 /// Longest error message about arguments, which may quote them.
 const MAX_COMPLAINT: usize = 300;
 
-/// Parses a tool's arguments. For a tool without arguments, models write nothing or `null`.
+/// Parses a tool's arguments. For a tool without arguments, models write nothing or `null`. Argument types deny unknown
+/// fields, so the model learns that an argument is misnamed, and the names of those that there are.
 fn read_arguments<T: DeserializeOwned>(arguments: &str) -> Result<T, ToolError> {
     let text = match arguments.trim() {
         "" | "null" => "{}",
@@ -163,8 +164,9 @@ fn read_arguments<T: DeserializeOwned>(arguments: &str) -> Result<T, ToolError> 
     serde_json::from_str(text).map_err(|error| ToolError::BadArguments(cut(&error.to_string(), MAX_COMPLAINT)))
 }
 
-/// Arguments of a tool that needs none. Fields that a model makes up are ignored.
+/// Arguments of a tool that needs none.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct NoArguments {}
 
 /// Schema of the arguments of a tool that needs none.
@@ -280,7 +282,8 @@ mod tests {
     fn missing_arguments_are_an_empty_object() {
         assert!(read_arguments::<NoArguments>("").is_ok());
         assert!(read_arguments::<NoArguments>(" null ").is_ok());
-        assert!(read_arguments::<NoArguments>("{\"made\": \"up\"}").is_ok());
-        assert!(matches!(read_arguments::<NoArguments>("{"), Err(ToolError::BadArguments(_))));
+        for wrong in ["{\"made\": \"up\"}", "{"] {
+            assert!(matches!(read_arguments::<NoArguments>(wrong), Err(ToolError::BadArguments(_))));
+        }
     }
 }

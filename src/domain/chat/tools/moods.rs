@@ -55,6 +55,7 @@ struct TrendsResult {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct TrendsArguments {
     primary_mood: Option<String>,
 }

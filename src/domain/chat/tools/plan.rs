@@ -23,8 +23,6 @@ use crate::model::garment::{Description, Slot};
 use crate::model::ids::UserId;
 use crate::model::tool_results::{OutfitPlan, PackedPieces, PlannedOutfit, PlannedPiece};
 
-/// Days of a plan.
-const MAX_DAYS: u16 = 14;
 /// Most pieces considered, newest first.
 const MAX_PIECES: usize = 2_000;
 /// Most texts in a list of arguments, and the longest of them, in characters.
@@ -34,6 +32,7 @@ const MAX_TEXT: usize = 200;
 const EVERYDAY: &str = "casual";
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct PlanArguments {
     days: Option<u16>,
     from: Option<String>,
@@ -77,7 +76,7 @@ impl Tool for PlanOutfits {
             parameters: json!({
                 "type": "object",
                 "properties": {
-                    "days": { "type": "integer", "minimum": 1, "maximum": MAX_DAYS, "description": "1 without it." },
+                    "days": { "type": "integer", "minimum": 1, "maximum": OutfitPlan::MOST_DAYS, "description": "1 without it." },
                     "from": { "type": "string", "description": "First day, YYYY-MM-DD; today without it." },
                     "place": { "type": "string", "description": "Where; the city in the user's profile without it." },
                     "occasions": texts("What for, for example: office, casual dinner. One for all days, or one for each in turn."),
@@ -99,8 +98,8 @@ impl Tool for PlanOutfits {
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let arguments: PlanArguments = read_arguments(arguments)?;
         let days = arguments.days.unwrap_or(1);
-        if !(1..=MAX_DAYS).contains(&days) {
-            return Err(ToolError::BadArguments(format!("days is between 1 and {MAX_DAYS}")));
+        if !(1..=OutfitPlan::MOST_DAYS).contains(&days) {
+            return Err(ToolError::BadArguments(format!("days is between 1 and {}", OutfitPlan::MOST_DAYS)));
         }
         let today = self.0.base.clock.now().date();
         let first = read_date(arguments.from.as_deref(), "from")?.unwrap_or(today).max(today);
@@ -159,7 +158,7 @@ impl Tool for PlanOutfits {
             let names: Vec<&str> = unfound.iter().map(|text| text.as_str()).collect();
             format!("Not in the wardrobe: {}.", names.join("; "))
         });
-        let choice = Choice { anchors: &anchors, avoided: &avoided, spared: &named(&unlike), packed: &[] };
+        let choice = Choice { anchors: &anchors, avoided: &avoided, spared: &named(&unlike), ..Choice::default() };
         let outfits = outfit::plan(&pieces, &planned, &taste, choice);
         let packing = if days > 1 { packing(&pieces, &outfits) } else { Vec::new() };
         let outfits = outfits.iter().zip(&planned).zip(&dates).enumerate().map(|(day, ((outfit, planned), date))| {

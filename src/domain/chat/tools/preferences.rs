@@ -47,12 +47,14 @@ pub fn remove(list: &mut Vec<Preference>, text: &str) -> Vec<String> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RememberArguments {
     text: String,
     kind: String,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ForgetArguments {
     text: String,
 }

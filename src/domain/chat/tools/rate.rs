@@ -13,6 +13,7 @@ use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::vote::Signal;
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RateArguments {
     item_id: ScrapedItemId,
     signal: Signal,

@@ -18,6 +18,7 @@ use crate::model::ids::{ItemId, UserId};
 use crate::model::tool_results::CompactItem;
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct UpdateItemArguments {
     item_id: ItemId,
     changes: Map<String, Value>,

@@ -123,6 +123,7 @@ enum Order {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SearchArguments {
     query: String,
     sort_by: Option<SortBy>,

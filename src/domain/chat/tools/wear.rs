@@ -117,6 +117,7 @@ impl RankedItem {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct PatternsArguments {
     query: Option<String>,
 }

@@ -234,6 +234,7 @@ impl Client {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct WeatherArguments {
     city: Option<String>,
     days: Option<usize>,
