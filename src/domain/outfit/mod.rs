@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 pub use self::plan::{Day, plan};
+use self::rules::Role;
 use crate::domain::wear;
 use crate::model::conversation::{Conversation, PreferenceKind};
 use crate::model::garment::{Description, Garment, Slot};
@@ -211,6 +212,8 @@ pub struct Choice<'a> {
     pub spared: &'a [usize],
     /// Indices of pieces that are already packed, and preferred.
     pub packed: &'a [usize],
+    /// Indices of pieces that earlier days of the plan wear.
+    pub planned: &'a [usize],
 }
 
 /// A piece that may be added to an outfit, with its points.
@@ -250,8 +253,8 @@ pub fn compose(pieces: &[Piece], situation: &Situation, taste: &Taste, choice: C
     let worn = chosen.iter().map(|(slot, piece)| {
         let others: Vec<&Piece> =
             chosen.iter().filter(|(_, other)| other != piece).map(|(_, other)| &pieces[*other]).collect();
-        let is_anchor = choice.anchors.contains(piece);
-        let why = rules::reason(&pieces[*piece], &others, situation, taste, is_anchor, &mut said);
+        let role = Role { is_anchor: choice.anchors.contains(piece), is_planned: choice.planned.contains(piece) };
+        let why = rules::reason(&pieces[*piece], &others, situation, taste, role, &mut said);
         Worn { slot: *slot, piece: *piece, why }
     });
     let worn = worn.collect();

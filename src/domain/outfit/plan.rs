@@ -30,7 +30,7 @@ pub fn plan(pieces: &[Piece], days: &[Day], taste: &Taste, choice: Choice<'_>) -
         for forbidden in [&yesterday[..], &kept[..], &[]] {
             let avoided: Vec<usize> = choice.avoided.iter().chain(forbidden).copied().collect();
             let anchors = if outfits.is_empty() { choice.anchors } else { &[] };
-            let choice = Choice { anchors, avoided: &avoided, spared: &spared, packed: &packed };
+            let choice = Choice { anchors, avoided: &avoided, spared: &spared, packed: &packed, planned: &used };
             let outfit = compose(pieces, &day.situation, taste, choice);
             let is_better = best.as_ref().is_none_or(|best| outfit.missing.len() < best.missing.len());
             if is_better {

@@ -183,13 +183,22 @@ pub(super) fn harmony(one: &Garment, other: &Garment) -> i32 {
     }
 }
 
+/// What a piece is to an outfit, apart from how well it fits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Role {
+    /// Whether the outfit is built around it.
+    pub(super) is_anchor: bool,
+    /// Whether an earlier day of the plan wears it, so that it no longer waits for an outing.
+    pub(super) is_planned: bool,
+}
+
 /// Returns the reason for a piece, in a few words that follow its name, without repeating reasons in `said`.
 pub(super) fn reason(
     piece: &Piece,
     others: &[&Piece],
     situation: &Situation,
     taste: &Taste,
-    is_anchor: bool,
+    Role { is_anchor, is_planned }: Role,
     said: &mut Vec<&'static str>,
 ) -> String {
     let Piece { garment, .. } = piece;
@@ -217,9 +226,11 @@ pub(super) fn reason(
             format!("smart enough {}", purpose(occasion))
         }),
         ("colour", taste.colours.iter().any(|liked| liked == colour), &|| format!("in {colour}, one of your colours")),
-        ("new", piece.wear_count == 0, &|| format!("still waiting for {} first outing", their(&garment.name))),
+        ("new", piece.wear_count == 0 && !is_planned, &|| {
+            format!("still waiting for {} first outing", their(&garment.name))
+        }),
         ("favourite", piece.wear_count >= FAVOURITE, &|| format!("a favourite, worn {} times", piece.wear_count)),
-        ("rest", piece.days_since_worn.is_some_and(|days| days > NEGLECTED_DAYS), &|| {
+        ("rest", !is_planned && piece.days_since_worn.is_some_and(|days| days > NEGLECTED_DAYS), &|| {
             format!("due for an outing: last worn {}", ago(piece.days_since_worn.unwrap_or_default()))
         }),
     ];

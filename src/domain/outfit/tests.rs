@@ -194,6 +194,26 @@ fn no_piece_comes_twice_on_following_days() {
     assert!(outfits.iter().all(|outfit| ids(outfit, &few).contains(&"parka".to_owned())));
 }
 
+#[test]
+fn a_piece_of_an_earlier_day_is_not_due_for_an_outing() {
+    let rested = json!({ "wearCount": 3, "lastWornAt": "2025-06-01" });
+    let new = json!({ "wearCount": 0 });
+    let pieces = [
+        with("top-1", "Tops", "white", &["tee"], new.clone()),
+        with("top-2", "Tops", "grey", &["tee"], new),
+        with("jeans", "Trousers", "navy", &[], rested.clone()),
+        with("shoes", "Shoes", "brown", &["sneakers"], rested.clone()),
+        with("coat", "Outerwear", "camel", &["coat"], rested),
+    ];
+    let days: Vec<Day> = (0..4).map(|_| Day { situation: situation("casual", 16.0, false) }).collect();
+    let outfits = plan(&pieces, &days, &Taste::default(), Choice::default());
+    let worn: Vec<_> = outfits.iter().flat_map(|outfit| &outfit.worn).collect();
+    let waiting = |why: &str| why.contains("due for an outing") || why.contains("first outing");
+    let told: Vec<usize> = worn.iter().filter(|worn| waiting(&worn.why)).map(|worn| worn.piece).collect();
+    let once: std::collections::BTreeSet<usize> = told.iter().copied().collect();
+    assert!(!told.is_empty() && once.len() == told.len(), "{worn:?}");
+}
+
 fn any_piece() -> impl Strategy<Value = Piece> {
     let category = prop::sample::select(vec![
         "Tops",

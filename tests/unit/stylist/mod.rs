@@ -105,6 +105,21 @@ async fn questions_of_every_kind_are_answered() {
 }
 
 #[tokio::test]
+async fn a_plan_has_as_many_days_as_were_asked_for_or_says_so() {
+    let (_app, ada) = demo().await;
+    for (message, days, says_so) in [
+        ("Plan my outfits for the next 10 days", 10, false),
+        ("Outfits for two weeks, please", 14, false),
+        ("Outfits for the next 30 days", 14, true),
+        ("Office outfits for two weeks", 10, false),
+    ] {
+        let (text, _) = converse(&ada, &[message]).await;
+        let planned = text.split("\n\n").filter(|block| block.contains("\n- ")).count();
+        assert_eq!((planned, text.contains("I plan at most 14 days")), (days, says_so), "{message}\n{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_rejected_in_a_conversation_never_comes_back() {
     let (_app, ada) = demo().await;
     let turns = [

@@ -1,7 +1,7 @@
 //! Answers about outfits and packing.
 
 use serde_json::{Value, json};
-use time::Duration;
+use time::{Duration, Weekday};
 
 use super::search::{not_owned, owned};
 use super::wording::{bullets, clean, list, yours};
@@ -16,6 +16,8 @@ use crate::model::vocabulary;
 
 /// Most pieces that a plan must not repeat.
 const MOST_UNLIKE: usize = 30;
+/// Days of a week at the office.
+const WORKING_WEEK: usize = 5;
 /// Prefix of a plan's weather without a forecast for the day.
 const NO_FORECAST: &str = "no forecast: ";
 
@@ -80,23 +82,28 @@ pub fn outfit(turn: &Turn<'_>) -> Answer {
     }
     let mut arguments = plan_arguments(turn, &include, &[]);
     let several = several(turn);
-    if let Some(days) = several {
-        arguments["days"] = json!(days);
+    if let Some(wanted) = several {
+        arguments["days"] = json!(wanted.min(OutfitPlan::MOST_DAYS));
         // A week at the office begins on Monday.
         let first = asked.when.as_ref().map_or(turn.today, |when| when.first.max(turn.today));
         let weekend = 7 - i64::from(first.weekday().number_days_from_monday());
-        if weekend <= 2 && asked.occasion.iter().any(|term| term.is("office")) {
+        if weekend <= 2 && is_for_office(turn) {
             arguments["from"] = json!((first + Duration::days(weekend)).to_string());
         }
     }
-    let plan: OutfitPlan = turn.read("plan_outfits", arguments)?;
+    let mut plan: OutfitPlan = turn.read("plan_outfits", arguments)?;
+    // A row of days this long has a weekend in it.
+    if asked.outfits <= 1 && is_for_office(turn) && plan.outfits.len() > WORKING_WEEK {
+        plan.outfits.retain(|outfit| !is_at_weekend(outfit));
+    }
     let Some(planned) = plan.outfits.first().filter(|_| plan.outfits.iter().any(|outfit| !outfit.pieces.is_empty()))
     else {
         preface.push(nothing_to_wear(turn, &plan));
         return Ok(preface.join(" "));
     };
-    if several.is_some() {
+    if let Some(wanted) = several {
         preface.push(several_outfits(turn, &plan));
+        preface.extend(too_many(turn, wanted));
         return Ok(preface.join("\n\n"));
     }
     // "Which shoes should I wear?": shoes first.
@@ -113,18 +120,31 @@ pub fn outfit(turn: &Turn<'_>) -> Answer {
     Ok([preface.join(" "), told].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n"))
 }
 
+fn is_for_office(turn: &Turn<'_>) -> bool {
+    turn.asked.occasion.iter().any(|term| term.is("office"))
+}
+
+fn is_at_weekend(outfit: &PlannedOutfit) -> bool {
+    days::read(&outfit.date).is_some_and(|date| matches!(date.weekday(), Weekday::Saturday | Weekday::Sunday))
+}
+
+/// Says so if more days or outfits were requested than a plan can have.
+fn too_many(turn: &Turn<'_>, wanted: u16) -> Option<String> {
+    let what = if turn.asked.outfits > 1 { "outfits" } else { "days" };
+    (wanted > OutfitPlan::MOST_DAYS).then(|| turn.say("too many", &[("most", &OutfitPlan::MOST_DAYS), ("what", &what)]))
+}
+
 /// Returns the number of requested outfits, if more than one: "three outfits", "outfits for the week".
 fn several(turn: &Turn<'_>) -> Option<u16> {
     let asked = &turn.asked;
     if asked.outfits > 1 {
         return Some(asked.outfits);
     }
-    let is_each =
-        asked.says(&["outfits", "looks", "each", "every", "plan"]) || asked.says(&["week"]) && !asked.says(&["one"]);
+    let is_each = asked.says(&["outfits", "looks", "each", "every", "plan"])
+        || asked.says(&["week", "weeks", "fortnight"]) && !asked.says(&["one"]);
     let span = asked.when.as_ref().filter(|when| when.last > when.first);
     let length = span.map(|when| u16::try_from((when.last - when.first).whole_days() + 1).unwrap_or(1));
-    let most = if asked.occasion.iter().any(|term| term.is("office")) { 5 } else { 7 };
-    let days = asked.days.or(length).filter(|_| is_each).map(|days| days.min(most)).filter(|days| *days > 1);
+    let days = asked.days.or(length).filter(|days| is_each && *days > 1);
     days.or((asked.outfits == 0).then_some(2))
 }
 
@@ -213,7 +233,7 @@ pub fn packing(turn: &Turn<'_>) -> Answer {
     let length = asked.when.as_ref().map(|when| (when.last - when.first).whole_days() + 1);
     let length = length.and_then(|length| u16::try_from(length).ok()).filter(|length| (2..7).contains(length));
     let told = asked.days.or(length);
-    let days = told.unwrap_or(3).clamp(1, 14);
+    let days = told.unwrap_or(3).clamp(1, OutfitPlan::MOST_DAYS);
     let mut arguments = plan_arguments(turn, &[], &[]);
     arguments["days"] = json!(days.max(2));
     if arguments.get("occasions").is_none() {
@@ -244,6 +264,9 @@ pub fn packing(turn: &Turn<'_>) -> Answer {
     }
     if told.is_none() {
         lines.push(turn.say("pack guess", &[]));
+    }
+    if told.is_some_and(|told| told > days) {
+        lines.push(turn.say("pack too long", &[("span", &span)]));
     }
     Ok(lines.join("\n"))
 }
